@@ -1,0 +1,1 @@
+"""Hidden states and responses in, scores a voxel and a region out."""

@@ -1,0 +1,1 @@
+"""Images in, hidden states of every layer out: one script a model."""

@@ -1,0 +1,1 @@
+"""The Natural Scenes Dataset on disk: where its files lie and what stands in them."""
