@@ -28,9 +28,7 @@ def parser(description: str) -> argparse.ArgumentParser:
     flags = OneLineParser(
         description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter, allow_abbrev=False
     )
-    flags.add_argument(
-        "-d", "--base-dir", type=Path, required=True, help="folder that holds NSD and the results"
-    )
+    flags.add_argument("-d", "--base-dir", type=Path, required=True, help="folder that holds NSD and the results")
     flags.add_argument("-s", "--subject", type=int, choices=SUBJECTS, default=1, help="NSD subject")
     return flags
 
@@ -75,11 +73,7 @@ def read_prompts(path: Path) -> dict[int, str]:
         prompts = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"{path} cannot be read as prompts: {' '.join(str(error).split())}") from None
-    good = (
-        isinstance(prompts, dict)
-        and prompts
-        and all(isinstance(text, str) and text for text in prompts.values())
-    )
+    good = isinstance(prompts, dict) and prompts and all(isinstance(text, str) and text for text in prompts.values())
     if not good or not all(str(number).isdecimal() for number in prompts):
         raise InputError(
             f"{path} is not a list of prompts: each line must be a number and its text, like 1: Describe it."

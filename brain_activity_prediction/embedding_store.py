@@ -91,9 +91,7 @@ class EmbeddingStore:
         for name in self._files:
             with self._open(name) as file:
                 if ANSWERS in file:
-                    answers |= zip(
-                        file[IDS][:].tolist(), (text.decode() for text in file[ANSWERS][:]), strict=True
-                    )
+                    answers |= zip(file[IDS][:].tolist(), (text.decode() for text in file[ANSWERS][:]), strict=True)
         return answers
 
     # -- writing --------------------------------------------------------------------------------------------------
@@ -131,9 +129,7 @@ class EmbeddingStore:
         with written_whole(self.folder / name) as path, h5py.File(path, "w", locking=False) as file:
             file.create_dataset(IDS, data=ids, chunks=ids.shape, fletcher32=True)
             for stream, states in streams.items():
-                file.create_dataset(
-                    stream, data=states, chunks=(len(ids), 1, states.shape[2]), fletcher32=True
-                )
+                file.create_dataset(stream, data=states, chunks=(len(ids), 1, states.shape[2]), fletcher32=True)
             if answers is not None:
                 text = np.array([answer.encode() for answer in answers])
                 file.create_dataset(ANSWERS, data=text, chunks=text.shape, fletcher32=True)

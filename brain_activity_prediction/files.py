@@ -26,9 +26,7 @@ def reading(path: Path, remedy: str = "fetch it again") -> Iterator[None]:
         raise
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(
-            f"cannot read {path} ({reason}): truncated or not what its name says, {remedy}"
-        ) from error
+        raise InputError(f"cannot read {path} ({reason}): truncated or not what its name says, {remedy}") from error
 
 
 @contextmanager

@@ -31,9 +31,7 @@ class Checkpoint:
     def check(self) -> None:
         """Raises InputError where the folder cannot be a checkpoint; reads no weights."""
         if self.folder and not (self.folder / "config.json").is_file():
-            raise InputError(
-                f"--checkpoint {self.folder} holds no config.json: give the folder of a saved model"
-            )
+            raise InputError(f"--checkpoint {self.folder} holds no config.json: give the folder of a saved model")
 
     def model(self, model_class, device: str, dtype: torch.dtype):
         """An instance of a transformers model class, on the device, in the dtype, ready for inference."""

@@ -107,9 +107,7 @@ def _rows(prefix: Prefix) -> int:
     return prefix.cache.layers[0].keys.shape[0]
 
 
-def split_template(
-    tokenizer, template: str, prompt: str, image_token_id: int
-) -> tuple[list[int], list[int], slice]:
+def split_template(tokenizer, template: str, prompt: str, image_token_id: int) -> tuple[list[int], list[int], slice]:
     """Token ids before the template's image token, ids after it, and which of the latter are the prompt's own text.
 
     The whole text is tokenised at once, so both parts are what the model was trained to see. A token made of both the

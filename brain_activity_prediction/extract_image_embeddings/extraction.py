@@ -50,9 +50,7 @@ def flags(description: str) -> argparse.ArgumentParser:
         default=False,
         help="the first batch only: prints what it gives and what the whole run would take, writes nothing",
     )
-    flags.add_argument(
-        "--checkpoint", type=Path, metavar="DIR", help="folder with the model's weights on this disk"
-    )
+    flags.add_argument("--checkpoint", type=Path, metavar="DIR", help="folder with the model's weights on this disk")
     flags.add_argument(
         "--dtype", choices=shared.DTYPES, default="auto", help="auto is float16 on a GPU, float32 on the CPU"
     )
@@ -64,9 +62,7 @@ def flags(description: str) -> argparse.ArgumentParser:
         help="which tokens a layer is averaged over",
     )
     flags.add_argument("--response", action="store_true", help="also let the model answer, greedily")
-    flags.add_argument(
-        "--max-new-tokens", type=shared.positive_int, default=64, help="longest answer, in tokens"
-    )
+    flags.add_argument("--max-new-tokens", type=shared.positive_int, default=64, help="longest answer, in tokens")
     return flags
 
 
@@ -80,9 +76,7 @@ def extract(script, arguments: argparse.Namespace) -> None:
     layout = find_layout(arguments.base_dir)
     with Stimuli(layout.stimuli()) as stimuli:
         work = plan(script, arguments, read_design(layout.design()).image_ids(arguments.subject))
-        print(
-            f"{script.MODEL_ID}, {layout.name} layout of NSD: {work.summary()}", file=sys.stderr, flush=True
-        )
+        print(f"{script.MODEL_ID}, {layout.name} layout of NSD: {work.summary()}", file=sys.stderr, flush=True)
         if not work.batches:
             return
         stimuli.images(sorted(id for batch in work.batches for id in batch.image_ids)[-1:])
@@ -91,9 +85,7 @@ def extract(script, arguments: argparse.Namespace) -> None:
         checkpoint.check()
         if not arguments.test_run:
             for prompt, store in work.stores.items():
-                store.claim(
-                    settings_of(script, arguments, checkpoint, stimuli.image_size, work.prompts.get(prompt))
-                )
+                store.claim(settings_of(script, arguments, checkpoint, stimuli.image_size, work.prompts.get(prompt)))
         runner = Runner(script, arguments, checkpoint, work.prompts)
         if arguments.test_run:
             try_out(runner, stimuli, work)
@@ -108,9 +100,7 @@ def run(runner: Runner, stimuli: Stimuli, work: Work) -> None:
     def prepare(batch: Batch) -> Tensor:
         return runner.preprocess(stimuli.images(batch.image_ids))
 
-    with tqdm(
-        total=work.n_left, unit="image", dynamic_ncols=True, mininterval=shared.progress_seconds()
-    ) as progress:
+    with tqdm(total=work.n_left, unit="image", dynamic_ncols=True, mininterval=shared.progress_seconds()) as progress:
         for batch, pixels in ahead(work.batches, prepare):
             for prompt, streams, answers in runner.encode(pixels, batch.prompts):
                 if prompt in batch.prompts:

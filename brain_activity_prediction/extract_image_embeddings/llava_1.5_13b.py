@@ -30,9 +30,7 @@ def encode_images(model, processor, pixels, poolings):
     import torch
 
     tower, language = model.model.vision_tower, model.model.language_model
-    with pooled(
-        layer_points(tower.encoder.layers), choose(poolings, mean=slice(None), cls=slice(0, 1))
-    ) as vision:
+    with pooled(layer_points(tower.encoder.layers), choose(poolings, mean=slice(None), cls=slice(0, 1))) as vision:
         image = torch.stack(model.get_image_features(pixels).pooler_output)  # (B, 576, W)
 
     decoder = decoding.Decoder(

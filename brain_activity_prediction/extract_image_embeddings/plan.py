@@ -78,10 +78,7 @@ def wanted_streams(
     if response and "response" not in of_prompts:
         raise InputError(f"{script.MODEL_ID} gives no answers: leave out --response")
     possible = {
-        name
-        for available in (script.IMAGE_STREAMS, of_prompts)
-        for names in available.values()
-        for name in names
+        name for available in (script.IMAGE_STREAMS, of_prompts) for names in available.values() for name in names
     }
     for name in poolings:
         if name not in possible:

@@ -76,9 +76,7 @@ class PooledStates:
     def streams(self, stream: str, poolings: Sequence[str] | None = None) -> dict[str, Tensor]:
         """`{name: (B, L, W) float32}`: the mean over each pooling's tokens, of `poolings` or of all there are."""
         return {
-            stream_name(stream, name): self._mean(name)
-            for name in self.sums
-            if poolings is None or name in poolings
+            stream_name(stream, name): self._mean(name) for name in self.sums if poolings is None or name in poolings
         }
 
     def _mean(self, name: str) -> Tensor:
@@ -108,9 +106,7 @@ def pooled(points: Sequence[Point], tokens: Mapping[str, slice | Tensor]) -> Ite
             else:
                 states.counts[name] = chosen.sum(dim=1)
 
-    handles = [
-        point.watch(lambda hidden, index=index: see(index, hidden)) for index, point in enumerate(points)
-    ]
+    handles = [point.watch(lambda hidden, index=index: see(index, hidden)) for index, point in enumerate(points)]
     try:
         yield states
     finally:

@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 class Runner:
     """The model on its device, and what the flags ask of it."""
 
-    def __init__(
-        self, script, arguments: argparse.Namespace, checkpoint: Checkpoint, prompts: dict[int, str]
-    ):
+    def __init__(self, script, arguments: argparse.Namespace, checkpoint: Checkpoint, prompts: dict[int, str]):
         import torch
 
         import_torchvision()
@@ -51,9 +49,7 @@ class Runner:
                     text, limit = self.prompts[prompt], self.max_new_tokens
                     yield (
                         prompt,
-                        *self.script.encode_prompt(
-                            self.model, self.processor, context, text, self.poolings, limit
-                        ),
+                        *self.script.encode_prompt(self.model, self.processor, context, text, self.poolings, limit),
                     )
 
 

@@ -18,9 +18,7 @@ def try_out(runner: Runner, stimuli: Stimuli, work: Work) -> None:
     """Prints streams, shapes, statistics, an answer, speed, memory, and the hours and gigabytes of the whole run."""
     batch = work.batches[0]
     pixels = runner.preprocess(stimuli.images(batch.image_ids))
-    list(
-        runner.encode(pixels, batch.prompts)
-    )  # what happens only once, such as choosing kernels, is not timed
+    list(runner.encode(pixels, batch.prompts))  # what happens only once, such as choosing kernels, is not timed
     start = time.perf_counter()
     results = list(runner.encode(runner.preprocess(stimuli.images(batch.image_ids)), batch.prompts))
     streams = [(prompt, name, states.cpu()) for prompt, named, _ in results for name, states in named.items()]
