@@ -3,8 +3,8 @@
 A folder holds `settings.json` (what changes the numbers) and `batch_*.h5`. A batch file has `image_ids` (n,) and a
 dataset (n, L, W) a stream, in chunks of one layer, so that one layer is read without the others; every dataset carries
 a Fletcher-32 checksum, which HDF5 verifies on reading. Text beside the states (`answers`) is stored as UTF-8 bytes.
-A file is written aside, flushed and renamed (`files.written_whole`), and its name says what it holds: the same batch written twice is one
-file. Letters: n images of a file, L layers, W width.
+A file appears whole or not at all (`files.written_whole`), and its name says what it holds: the same batch written
+twice is one file. Letters: n images of a file, L layers, W width.
 """
 
 import hashlib

@@ -50,9 +50,7 @@ def write_dataset(base_dir, signals, recipe=DEFAULT_RECIPE, layout="official", b
         features = signals(file["imgBrick"][stimulus_rows(seen)])
     for subject in recipe.subjects:
         images = np.searchsorted(seen, design.image_ids(subject))
-        _write_subject(
-            layout, subject, recipe, {name: f[images] for name, f in features.items()}, betas_format
-        )
+        _write_subject(layout, subject, recipe, {name: f[images] for name, f in features.items()}, betas_format)
     planted = {
         region.label: {
             "source": region.source,

@@ -118,9 +118,7 @@ def simulate_anatomy(regions):
     nsdgeneral = np.where(inside, 0, -1)
     nsdgeneral[x[:n_fitted], y[:n_fitted], z[:n_fitted]] = 1
     order = np.repeat(np.arange(len(regions)), [region.n_voxels for region in regions])
-    order = np.concatenate(
-        [order, np.full(UNLABELLED_VOXELS, -1), np.full(OVERHANG_VOXELS, len(regions) - 1)]
-    )
+    order = np.concatenate([order, np.full(UNLABELLED_VOXELS, -1), np.full(OVERHANG_VOXELS, len(regions) - 1)])
     region_of_voxel = np.full(shape, -1)
     region_of_voxel[x[: order.size], y[: order.size], z[: order.size]] = order
     return nsdgeneral, region_of_voxel

@@ -5,7 +5,7 @@ import nibabel
 import numpy as np
 
 from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.nsd.files import reading
+from brain_activity_prediction.files import reading
 
 INTEGERS_PER_PERCENT = 300  # NSD stores percent signal change x 300 as int16
 SLAB_BYTES = 64 * 2**20  # how much of a session is held beside the result

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.nsd.files import reading
+from brain_activity_prediction.files import reading
 
 N_SUBJECTS = 8
 
@@ -39,9 +39,7 @@ class Design:
         """NSD ids of every trial of the sessions, in the order given, (n_trials,)."""
         unplanned = [session for session in sessions if not 1 <= session <= self.n_sessions]
         if unplanned:
-            raise InputError(
-                f"session {unplanned[0]} is not among the {self.n_sessions} sessions of {self.path}"
-            )
+            raise InputError(f"session {unplanned[0]} is not among the {self.n_sessions} sessions of {self.path}")
         orderings = self.masterordering.reshape(self.n_sessions, self.trials_per_session)
         shown = orderings[np.asarray(sessions, dtype=int) - 1].ravel()
         return self.image_ids(subject)[shown - 1]
@@ -94,15 +92,8 @@ def _read_mat(path, names):
 
 def _whole_numbers(path, variables, name):
     values = np.atleast_2d(variables[name])
-    if (
-        values.dtype.kind not in "iuf"
-        or not np.isfinite(values).all()
-        or (values < 1).any()
-        or (values % 1).any()
-    ):
-        raise InputError(
-            f"{path} is not NSD's design file: {name} holds other things than whole numbers from 1"
-        )
+    if values.dtype.kind not in "iuf" or not np.isfinite(values).all() or (values < 1).any() or (values % 1).any():
+        raise InputError(f"{path} is not NSD's design file: {name} holds other things than whole numbers from 1")
     return values.astype(int)
 
 

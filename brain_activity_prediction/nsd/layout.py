@@ -67,9 +67,7 @@ class Layout:
         """The numbers of the sessions whose betas are there, ascending; InputError when there are none."""
         found = [n for n in SESSION_NUMBERS if any(p.is_file() for p in self.expected("betas", subject, n))]
         if not found:
-            raise InputError(
-                f"subject {subject} has no betas: expected {_either(self.expected('betas', subject, 1))}"
-            )
+            raise InputError(f"subject {subject} has no betas: expected {_either(self.expected('betas', subject, 1))}")
         return found
 
     def nsdgeneral(self, subject):

@@ -15,10 +15,7 @@ def inputs_of(base_dir, files, **settings):
         "format": FORMAT,
         **settings,
         # Relative, so that a dataset may be mounted elsewhere.
-        **{
-            path.relative_to(base_dir).as_posix(): [stat.st_size, stat.st_mtime_ns]
-            for path, stat in stats.items()
-        },
+        **{path.relative_to(base_dir).as_posix(): [stat.st_size, stat.st_mtime_ns] for path, stat in stats.items()},
     }
 
 

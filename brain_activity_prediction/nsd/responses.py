@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from brain_activity_prediction.files import written_whole
 from brain_activity_prediction.nsd.betas import read_session
 from brain_activity_prediction.nsd.design import read_design
-from brain_activity_prediction.nsd.files import written_whole
 from brain_activity_prediction.nsd.response_cache import inputs_of, load, store
 from brain_activity_prediction.nsd.rois import read_mask
 
@@ -24,9 +24,7 @@ class Responses:
     image_ids: np.ndarray  # (n_images,) NSD ids, ascending
     n_repeats: np.ndarray  # (n_images,) trials averaged
     betas: np.ndarray  # (n_images, n_voxels) float32
-    within_image_ss: (
-        np.ndarray
-    )  # (n_voxels,) float64: squared deviations of trials from their image's mean, summed
+    within_image_ss: np.ndarray  # (n_voxels,) float64: squared deviations of trials from their image's mean, summed
     mask: np.ndarray  # (X, Y, Z) bool
     affine: np.ndarray  # (4, 4), voxel indices to millimetres
     sessions: tuple  # the sessions averaged over
@@ -61,9 +59,7 @@ def prepare_responses(layout, subject, sessions=None, zscore=True, cache_dir=Non
     if averaged is None:
         # Begun before the long reading, so that a folder that cannot be written to is found at once.
         with written_whole(cache) as aside:
-            shown = tqdm(
-                session_files, desc=f"betas of subject {subject}", unit="session", disable=not progress
-            )
+            shown = tqdm(session_files, desc=f"betas of subject {subject}", unit="session", disable=not progress)
             trials = (read_session(path, mask, design.trials_per_session) for path in shown)
             averaged = average_repeats(map(zscore_session, trials) if zscore else trials, trial_ids)
             store(aside, averaged, inputs)

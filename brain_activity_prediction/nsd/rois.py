@@ -7,7 +7,7 @@ import nibabel
 import numpy as np
 
 from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.nsd.files import reading, written_whole
+from brain_activity_prediction.files import reading, written_whole
 
 # Names of the labels 1, 2, ... of NSD's ROI files, for folders without the label tables (NSD data manual).
 LABELS = {
@@ -56,9 +56,7 @@ def region_masks(layout, subject, fitted_mask, names=None):
         prefix = "" if name in MAPPED_IN_EACH_SUBJECT else f"{name}:"
         for number in np.unique(labels[labels > 0]):
             if number not in label_names:
-                raise InputError(
-                    f"label {number} of ROI {name}, subject {subject}, has no name: add its label table"
-                )
+                raise InputError(f"label {number} of ROI {name}, subject {subject}, has no name: add its label table")
             regions[prefix + label_names[number]] = labels == number
     return regions
 

@@ -7,8 +7,8 @@ import numpy as np
 from PIL import Image
 
 from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.files import reading
 from brain_activity_prediction.nsd.design import stimulus_rows
-from brain_activity_prediction.nsd.files import reading
 
 
 class Stimuli:
