@@ -2,7 +2,7 @@
 
 import os
 import uuid
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from brain_activity_prediction.errors import InputError
@@ -48,4 +48,5 @@ def written_whole(path):
             f"cannot write {path} ({error.strerror or error}): check its folder and the free space"
         ) from error
     finally:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):  # renamed, or never begun
+            aside.unlink()
