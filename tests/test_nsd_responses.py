@@ -57,15 +57,17 @@ def test_both_layouts_and_formats_give_identical_responses(official_nsd, flat_ns
         assert np.array_equal(getattr(official, name), getattr(flat, name)), name
 
 
-def test_a_constant_voxel_becomes_zero_and_a_nan_voxel_alone_stays_nan():
-    betas = np.random.default_rng(0).normal(3, 2, (50, 4)).astype(np.float32)
+def test_a_constant_voxel_becomes_zero_and_a_nan_or_infinite_voxel_alone_becomes_nan():
+    betas = np.random.default_rng(0).normal(3, 2, (50, 5)).astype(np.float32)
     betas[:, 1] = 0.1  # its mean is not exactly 0.1 in floating point
     betas[7, 2] = np.nan
-    expected = (betas - betas.mean(axis=0)) / betas.std(axis=0)
+    betas[8, 4] = np.inf
+    finite = betas[:, [0, 3]]
+    expected = (finite - finite.mean(axis=0)) / finite.std(axis=0)
     zscored = zscore_session(betas.copy())
     assert (zscored[:, 1] == 0).all()
-    assert np.isnan(zscored[:, 2]).all()
-    np.testing.assert_allclose(zscored[:, [0, 3]], expected[:, [0, 3]], atol=1e-5)
+    assert np.isnan(zscored[:, [2, 4]]).all()
+    np.testing.assert_allclose(zscored[:, [0, 3]], expected, atol=1e-5)
 
 
 def test_within_image_sum_of_squares_estimates_the_noise_of_single_trials():

@@ -4,7 +4,7 @@ import pytest
 
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.nsd.layout import find_layout
-from brain_activity_prediction.nsd.rois import LABELS, read_mask, region_masks, write_map
+from brain_activity_prediction.nsd.rois import LABELS, read_map, read_mask, region_masks, write_map
 
 
 def save_labels(path, labels):
@@ -126,6 +126,7 @@ def test_a_map_lies_in_the_subjects_space_with_nan_outside_the_mask(layout, tmp_
     volume = image.get_fdata()
     np.testing.assert_allclose(volume[mask], values, atol=1e-7)
     assert np.isnan(volume[~mask]).all()
+    assert np.array_equal(read_map(tmp_path / "maps" / "r.nii.gz", mask), volume[mask])
 
 
 def test_a_map_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):

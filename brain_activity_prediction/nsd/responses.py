@@ -24,9 +24,7 @@ class Responses:
     image_ids: np.ndarray  # (n_images,) NSD ids, ascending
     n_repeats: np.ndarray  # (n_images,) trials averaged
     betas: np.ndarray  # (n_images, n_voxels) float32
-    within_image_ss: (
-        np.ndarray
-    )  # (n_voxels,) float64: squared deviations of trials from their image's mean, summed
+    within_image_ss: np.ndarray  # (n_voxels,) float64: sum of squared deviations from the image's mean
     mask: np.ndarray  # (X, Y, Z) bool
     affine: np.ndarray  # (4, 4), voxel indices to millimetres
     sessions: tuple  # the sessions averaged over
