@@ -26,6 +26,8 @@ def test_an_image_that_is_not_in_the_file_is_refused(path):
     with Stimuli(path) as stimuli:
         with pytest.raises(InputError, match="1 of 2 image ids, first 0, are not in"):
             stimuli.images([0, 1])
+        with pytest.raises(InputError, match=f"first {stimuli.n_images + 1}, "):
+            stimuli.images([stimuli.n_images, stimuli.n_images + 1])
         with pytest.raises(InputError, match=f"first 73001, are not in .* images 1 to {stimuli.n_images}"):
             stimuli.images([73001])
 

@@ -75,10 +75,10 @@ def zscore_session(betas):
     one with a NaN becomes NaN, and no other does.
     """
     constant = betas.min(axis=0) == betas.max(axis=0)  # exact, where a computed SD of 0 is not
-    with np.errstate(invalid="ignore"):  # infinite betas become NaN, like NaN ones
+    with np.errstate(invalid="ignore", divide="ignore"):  # infinite betas become NaN, like NaN ones
         betas -= betas.mean(axis=0, dtype=np.float64)
         sd = np.sqrt(np.square(betas).mean(axis=0, dtype=np.float64))
-        betas /= np.where(constant, 1, sd)
+        betas /= sd
     betas[:, constant] = 0
     return betas
 
