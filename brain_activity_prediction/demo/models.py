@@ -1,12 +1,12 @@
-"""Small models of the real classes with random weights, none of them zero, saved as checkpoints the scripts can load."""
+"""Small models of the real classes with random weights, none of them zero, saved as checkpoints for the scripts."""
 
 from pathlib import Path
 
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
 
 IMAGE_SIZE = 32
-# Standard deviation of a weight times the square root of its inputs. What decides where a layer attends and what it adds
-# to the residual stream is drawn wide, so that each layer's states are far from those of the layer before it.
+# Standard deviation of a weight times the square root of its inputs. What decides where a layer attends and what it
+# adds to the residual stream is drawn wide, so that each layer's states are far from those of the layer before it.
 GAIN, WIDE_GAIN = 1.5, 4.0
 WIDE = ("q_proj", "k_proj", "o_proj", "out_proj", "down_proj", "fc2")
 SPECIAL_TOKENS = ("<unk>", "<s>", "</s>", "<pad>", "<image>")

@@ -21,7 +21,6 @@ def layer_features(pictures: np.ndarray, checkpoint: Path) -> dict[str, np.ndarr
     of this package's extraction stands between them and the voxels. `pictures` are (n, size, size, 3) uint8.
     """
     import torch
-
     from transformers import AutoProcessor, LlavaForConditionalGeneration
 
     model = LlavaForConditionalGeneration.from_pretrained(checkpoint).eval()
