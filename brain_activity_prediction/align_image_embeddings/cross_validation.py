@@ -41,13 +41,9 @@ def held_out_rows(folds, n_images):
     folds = [np.asarray(rows) for rows in folds]
     for number, rows in enumerate(folds):
         if rows.ndim != 1 or rows.dtype.kind not in "iu" or len(np.unique(rows)) != len(rows):
-            raise InputError(
-                f"fold {number} is not a list of distinct row numbers: give the rows it holds out"
-            )
+            raise InputError(f"fold {number} is not a list of distinct row numbers: give the rows it holds out")
         if not 0 < len(rows) < n_images or rows.min() < 0 or rows.max() >= n_images:
-            raise InputError(
-                f"fold {number} holds out {len(rows)} rows: take some, not all, of 0..{n_images - 1}"
-            )
+            raise InputError(f"fold {number} holds out {len(rows)} rows: take some, not all, of 0..{n_images - 1}")
     if len(folds) < 2:
         raise InputError(f"{len(folds)} fold: cross-validation needs at least 2")
     return [_slice_if_contiguous(rows) for rows in folds]

@@ -65,9 +65,7 @@ class RidgeFit:
             raise InputError(f"X has {X.shape[1]} features, the ridge was fitted on {len(self.loadings)}")
         rotated = (X - self.feature_means) @ self.loadings
         with full_float32_precision():
-            return torch.mm(rotated.to(self.shrunken_targets), self.shrunken_targets).add_(
-                self.response_means
-            )
+            return torch.mm(rotated.to(self.shrunken_targets), self.shrunken_targets).add_(self.response_means)
 
     def coefficients(self):
         """Coefficients (D, V) of the features."""
@@ -76,9 +74,7 @@ class RidgeFit:
 
     def intercepts(self):
         """Intercepts (V,): the mean response minus its prediction from the mean features."""
-        mean_prediction = (self.feature_means @ self.loadings).to(
-            self.shrunken_targets
-        ) @ self.shrunken_targets
+        mean_prediction = (self.feature_means @ self.loadings).to(self.shrunken_targets) @ self.shrunken_targets
         return self.response_means - mean_prediction
 
 
@@ -175,9 +171,7 @@ def _matrices(X, Y):
     """X, in float32 or float64, and Y as tensors; an InputError about their shapes or the values of X."""
     X, Y = (torch.as_tensor(values if torch.is_tensor(values) else np.asarray(values)) for values in (X, Y))
     if X.ndim != 2 or Y.ndim != 2 or len(X) != len(Y) or 0 in X.shape or 0 in Y.shape:
-        raise InputError(
-            f"X {tuple(X.shape)} and Y {tuple(Y.shape)} are not (images, features), (images, voxels)"
-        )
+        raise InputError(f"X {tuple(X.shape)} and Y {tuple(Y.shape)} are not (images, features), (images, voxels)")
     either_double = torch.float64 in (X.dtype, Y.dtype)
     X = X.to(torch.float64 if either_double else torch.float32)
     finite = X.isfinite().all(dim=0)

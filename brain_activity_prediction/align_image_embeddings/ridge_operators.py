@@ -51,9 +51,7 @@ class Decomposition:
         n_images = len(self.left)
         mean = self.left.new_full((n_images, 1), n_images**-0.5)
         infinite = self.spectrum.new_full((1,), torch.inf)
-        return Decomposition(
-            torch.cat([self.left, mean], 1), torch.cat([self.spectrum, infinite]), self.loadings
-        )
+        return Decomposition(torch.cat([self.left, mean], 1), torch.cat([self.spectrum, infinite]), self.loadings)
 
 
 def decompose(X, smallest_alpha):
