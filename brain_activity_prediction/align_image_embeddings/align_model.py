@@ -93,18 +93,24 @@ def main() -> None:
 
 def open_stores(arguments: argparse.Namespace) -> dict[int | None, EmbeddingStore]:
     """The stores that hold states of the model: under no prompt, and under each prompt asked for."""
-    prompts = [None, *shared.chosen_prompts(arguments)]
     stores = {
         prompt: EmbeddingStore(shared.embeddings_folder(arguments.base_dir, arguments.model_id, prompt))
-        for prompt in prompts
+        for prompt in (None, *shared.chosen_prompts(arguments))
     }
-    stores = {prompt: store for prompt, store in stores.items() if store.streams()}
-    if not stores:
+    found = {prompt: store for prompt, store in stores.items() if store.streams()}
+    if not found:
         raise InputError(
             f"no hidden states of {arguments.model_id} in {arguments.base_dir / 'image_embeddings'}: "
             "run its extraction script first"
         )
-    return stores
+    missing = [prompt for prompt in stores if prompt is not None and prompt not in found]
+    takes_prompts = any((store.settings() or {}).get("template") for store in found.values())
+    if missing and takes_prompts and arguments.stream is None:
+        raise InputError(
+            f"no hidden states of {arguments.model_id} under prompt {missing[0]}: run its extraction script with "
+            f"-p {missing[0]} first, or choose streams that no prompt changes with --stream"
+        )
+    return found
 
 
 def layers_of(store: EmbeddingStore, prompt: int | None, arguments: argparse.Namespace) -> list[Layer]:
@@ -131,13 +137,15 @@ def check_complete(store: EmbeddingStore, stream: str, targets: Targets) -> None
 def settings_of(arguments: argparse.Namespace, targets: Targets, store: EmbeddingStore) -> dict:
     """What changes the scores, recorded beside them."""
     return {
-        "alphas": [arguments.min_log_10_alpha, arguments.max_log_10_alpha, arguments.num_alphas],
+        "min_log_10_alpha": arguments.min_log_10_alpha,
+        "max_log_10_alpha": arguments.max_log_10_alpha,
+        "num_alphas": arguments.num_alphas,
         "criterion": arguments.criterion,
         "folds": FOLDS,
         "sessions": targets.sessions,
         "zscore_sessions": arguments.zscore_sessions,
         "standardised_by": "training images",
-        "embeddings": store.settings(),
+        **{f"embeddings_{name}": value for name, value in (store.settings() or {}).items()},
     }
 
 

@@ -20,7 +20,7 @@ def layer_curves(table: pd.DataFrame, path: Path) -> None:
     from matplotlib.figure import Figure
 
     streams = list(dict.fromkeys(table["stream"]))
-    regions = list(dict.fromkeys(table["roi"]))
+    regions = [roi for roi in dict.fromkeys(table["roi"]) if ":" not in roi]  # an atlas has too many to tell apart
     figure = Figure(figsize=(1.8 + 4.2 * len(streams), 3.8), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, len(streams), sharey=True, squeeze=False)[0]
@@ -29,8 +29,7 @@ def layer_curves(table: pd.DataFrame, path: Path) -> None:
             rows = table[(table["stream"] == stream) & (table["roi"] == region)].dropna(subset="cv_score")
             if rows.empty:
                 continue
-            colour = COLOURS[number % len(COLOURS)]
-            style = STYLES[number // len(COLOURS) % len(STYLES)]
+            colour, style = COLOURS[number % len(COLOURS)], STYLES[number // len(COLOURS) % len(STYLES)]
             label = f"{region} ({rows['n_voxels'].iloc[0]})"
             panel.plot(rows["layer"], rows["r"], style, color=colour, label=label, linewidth=1.5)
             chosen = rows.loc[rows["cv_score"].idxmax()]

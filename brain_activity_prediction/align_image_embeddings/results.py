@@ -4,7 +4,6 @@ A folder (one model, prompt and subject) holds `settings.json`, what changes the
 `STREAM_layer_NN.h5` a layer, with a dataset (V,) for each name in QUANTITIES, in the order of `volume[mask]`.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import numpy as np
 
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.files import reading, remove_left_behind, written_whole
+from brain_activity_prediction.settings_file import first_difference, record_settings, recorded_settings
 
 QUANTITIES = ("alpha", "cv_score", "r", "r2")
 
@@ -27,25 +27,14 @@ class Results:
         """Records what the scores are made with; layers scored otherwise are refused, or with `redo` deleted."""
         remove_left_behind(self.folder)
         remove_left_behind(self.folder / "voxels")
-        path = self.folder / "settings.json"
-        settings = json.loads(json.dumps(settings))
-        known = settings
-        if path.exists():
-            with reading(path, "run it again with --redo"):
-                known = dict(json.loads(path.read_text()))
-        changed = [name for name in sorted(known.keys() | settings) if known.get(name) != settings.get(name)]
-        if changed and not redo:
-            name = changed[0]
-            raise InputError(
-                f"{self.folder} holds scores made with {name} = {known.get(name)}, this run has {settings.get(name)}: "
-                "use the same, or --redo to replace them"
-            )
         if redo:
             for finished in self.folder.glob("voxels/*.h5"):
                 finished.unlink()
-        if changed or not path.exists():
-            with written_whole(path) as aside:
-                aside.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
+        elif difference := first_difference(recorded_settings(self.folder) or {}, settings):
+            raise InputError(
+                f"{self.folder} holds scores made with {difference}: use the same, or --redo to replace them"
+            )
+        record_settings(self.folder, settings)
 
     def has(self, stream: str, layer: int) -> bool:
         return self._path(stream, layer).exists()
@@ -75,8 +64,8 @@ class Results:
 
     def alpha_range(self) -> tuple[float, float]:
         """The ends of the grid that alphas were chosen from."""
-        low, high, _ = json.loads((self.folder / "settings.json").read_text())["alphas"]
-        return 10**low, 10**high
+        settings = recorded_settings(self.folder)
+        return 10 ** settings["min_log_10_alpha"], 10 ** settings["max_log_10_alpha"]
 
     def _path(self, stream: str, layer: int) -> Path:
         return self.folder / "voxels" / f"{stream}_layer_{layer:02d}.h5"

@@ -49,6 +49,7 @@ def region_masks(layout, subject, fitted_mask, names=None):
     """
     if names is None:
         names = [name for name in layout.roi_names(subject) if _label_names(layout, subject, name)]
+        names.sort(key=lambda name: list(LABELS).index(name) if name in LABELS else len(LABELS))
     regions = {"nsdgeneral": np.ones(np.count_nonzero(fitted_mask), dtype=bool)}
     for name in names:
         # -1 outside the cortex, 0 unlabelled, regions from 1: the larger label joins two hemispheres' files.
