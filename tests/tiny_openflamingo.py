@@ -37,7 +37,7 @@ def write_checkpoint(folder: Path, geometry: dict, tensors: dict) -> Path:
 
 
 def random_tensors(geometry: dict, seed: int = 0) -> dict:
-    """Normal tensors under the network's names."""
+    """Tensors under the network's names: normal ones, wide enough that an answer depends on its picture."""
     import open_clip
     from transformers import MptConfig, MptForCausalLM
 
@@ -48,7 +48,12 @@ def random_tensors(geometry: dict, seed: int = 0) -> dict:
     shapes = {openflamingo_checkpoint.own_name(name): tensor.shape for name, tensor in model.state_dict().items()}
     del shapes["lang_encoder.lm_head.weight"]  # the token embeddings' own
     generator = torch.Generator().manual_seed(seed)
-    return {name: 0.3 * torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+    tensors = {}
+    for name, shape in shapes.items():
+        scale = 2 * shape[-1] ** -0.5 if len(shape) > 1 else 0.3
+        centre = 1.0 if len(shape) == 1 and not name.endswith("bias") else 0.0  # gains and gates
+        tensors[name] = centre + scale * torch.randn(shape, generator=generator)
+    return tensors
 
 
 def _write_clip(folder: Path, geometry: dict, tensors: dict) -> None:

@@ -1,8 +1,9 @@
 """OpenFlamingo-9B: CLIP ViT-L/14, a perceiver resampler, MPT-7B with gated cross-attention to the image.
 
 Streams: `vision`, the 25 hidden states of the CLIP tower; `perceiver`, its 64 latents after each of 6 layers;
-`language`, the 33 of MPT over the image's token and the text; `response`, MPT's while it answers.
-Needs the extra [flamingo]; `openflamingo.py` has the network, `openflamingo_checkpoint.py` says what `--checkpoint` takes.
+`language`, the 33 of MPT over the image's token and the text, of which the first 4 precede all cross-attention and are
+the same for all images; `response`, MPT's while it answers.
+Needs the extra [flamingo]; `openflamingo_checkpoint.py` says what `--checkpoint` takes.
 Source: Awadalla et al. 2023, arXiv 2308.01390.
 """
 
@@ -40,14 +41,12 @@ def preprocess(processor, images):
 def encode_images(model, processor, pixels, poolings):
     import torch
 
-    tower, language = model.vision_encoder, model.lang_encoder
+    blocks, language = model.vision_encoder.transformer.resblocks, model.lang_encoder
     with (
-        pooled(
-            layer_points(tower.transformer.resblocks), choose(poolings, mean=slice(None), cls=slice(0, 1))
-        ) as vision,
+        pooled(layer_points(blocks), choose(poolings, mean=slice(None), cls=slice(0, 1))) as vision,
         pooled(openflamingo.latent_points(model.perceiver), choose(poolings, mean=slice(None))) as perceiver,
     ):
-        _, patches = tower(pixels)
+        _, patches = model.vision_encoder(pixels)
         latents = model.perceiver(patches[:, None, None])  # (B, 1 image, 64, W) of (B, 1 image, 1 frame, 256, W)
 
     decoder = decoding.Decoder(
