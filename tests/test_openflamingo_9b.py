@@ -26,7 +26,7 @@ from tiny_openflamingo import GEOMETRY, random_tensors, write_checkpoint  # noqa
 
 POOLINGS = ("mean", "last", "image", "prompt", "cls")
 NEVER = 10**6  # no token's id
-CLOSE = {"rtol": 0, "atol": 1e-5}
+CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 
 
 @pytest.fixture(scope="module")
@@ -182,19 +182,19 @@ def test_an_answer_ends_at_the_end_of_chunk(loaded):
     assert script.decoding.end_ids(language) == {loaded[1].tokenizer.convert_tokens_to_ids("<|endofchunk|>")}
 
 
-@torch.inference_mode()
-def test_a_read_that_fails_leaves_the_network_as_it_was(loaded, pixels):
-    model, ids = loaded[0], question(loaded, 1, 4)
-    before = model(pixels[:, None, None], ids).logits
+def test_a_read_leaves_no_image_in_the_network_even_where_it_fails(loaded, pixels):
+    language = loaded[0].lang_encoder
+    encode(loaded, pixels, [1])
+    assert not language.is_conditioned()
 
     def fail(*_):
         raise MemoryError
 
-    hook = model.lang_encoder.transformer.blocks[2].register_forward_pre_hook(fail)
+    hook = language.transformer.blocks[2].register_forward_pre_hook(fail)
     with pytest.raises(MemoryError):
         encode(loaded, pixels, [1])
     hook.remove()
-    assert torch.equal(model(pixels[:, None, None], ids).logits, before)
+    assert not language.is_conditioned()
 
 
 @torch.inference_mode()
