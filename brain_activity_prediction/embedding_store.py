@@ -42,8 +42,12 @@ class EmbeddingStore:
     def image_ids(self, streams: Sequence[str]) -> np.ndarray:
         """Ids (1-based, ascending, each once) of the images that have all of these streams."""
         self._look()
-        have = [self._ids_of(stream) for stream in streams]
-        return np.array(sorted(set.intersection(*have)) if have else [], dtype=np.int64)
+        ids = None
+        for stream in streams:
+            parts = [held_ids for held_ids, held in self._files.values() if stream in held]
+            have = np.unique(np.concatenate(parts)) if parts else np.empty(0, dtype=np.int64)
+            ids = have if ids is None else np.intersect1d(ids, have, assume_unique=True)
+        return ids
 
     def streams(self) -> dict[str, tuple[int, int]]:
         """`{stream: (L, W)}` of the streams that any file holds, by name."""
