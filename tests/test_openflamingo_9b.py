@@ -198,6 +198,18 @@ def test_a_read_leaves_no_image_in_the_network_even_where_it_fails(loaded, pixel
 
 
 @torch.inference_mode()
+def test_an_image_token_in_one_rows_answer_changes_no_other_row(loaded, pixels):
+    def hidden_after(answers):
+        _, prefix = script.encode_images(*loaded, pixels[:2], POOLINGS)
+        for token in torch.tensor(answers).T:
+            hidden = prefix.decoder.run(token[:, None], prefix.cache)
+        return hidden[1]
+
+    image = loaded[0].media_token_id
+    torch.testing.assert_close(hidden_after([[image, 9], [5, 6]]), hidden_after([[8, 9], [5, 6]]), **CLOSE)
+
+
+@torch.inference_mode()
 def test_generate_reads_each_token_once(loaded, pixels):
     model, read = loaded[0], []
     hook = model.lang_encoder.transformer.wte.register_forward_hook(lambda _, ids, __: read.append(ids[0].shape[1]))

@@ -81,14 +81,15 @@ def latent_points(perceiver: nn.Module) -> list[LatentPoint]:
 def reader(model: nn.Module, latents: Tensor) -> Callable[[Tensor, Cache], Tensor]:
     """MPT as it reads token ids (B, T) on top of a cache and attends to these images, their latents (B, 1, 64, W).
 
-    What it returns are hidden states (B, T, W), after the final norm.
+    What it returns are hidden states (B, T, W), after the final norm. The first read must hold the image's token.
     """
     language = model.lang_encoder
 
     def read(ids: Tensor, cache: Cache) -> Tensor:
         images = ids == model.media_token_id
-        # Text that follows what is in the cache attends to the image there.
-        follows = not images.any()
+        # What follows the first read attends to the image there, even an image token: it can only be an answer's, and
+        # `generate` would let it take the image from all other rows.
+        follows = cache.get_seq_length() > 0
         for block in language.transformer.blocks:
             block.condition_vis_x(latents)
             block.condition_media_locations(images.new_ones(len(ids), 1) if follows else images)
