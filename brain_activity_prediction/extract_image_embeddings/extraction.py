@@ -1,7 +1,8 @@
 """The one extraction loop: which images are left, batch by batch through a model, into the embedding store.
 
 A model script is a module (or any namespace) with `MODEL_ID`, `REVISION`, `IMAGE_STREAMS` and, where prompts change
-anything, `TEMPLATE` and `PROMPT_STREAMS`: `{stream: poolings it can have}`; and these functions, B images a batch:
+anything, `TEMPLATE` and `PROMPT_STREAMS`: `{stream: poolings it can have}`; where `--checkpoint` takes another folder
+than one with a config.json, `CHECKPOINT_FILES`, the patterns of what it holds; and these functions, B images a batch:
 
     load(checkpoint, device, dtype) -> model, processor
     preprocess(processor, images) -> pixels            B PIL images to one tensor (B, ...); runs ahead, in threads
@@ -80,7 +81,7 @@ def extract(script, arguments: argparse.Namespace) -> None:
         stimuli.images(sorted(id for batch in work.batches for id in batch.image_ids)[-1:])
         shared.check_device(arguments.gpu_id)
         checkpoint = Checkpoint(script.MODEL_ID, script.REVISION, arguments.checkpoint)
-        checkpoint.check()
+        checkpoint.check(getattr(script, "CHECKPOINT_FILES", ("config.json",)))
         if not arguments.test_run:
             for prompt, store in work.stores.items():
                 store.claim(settings_of(script, arguments, checkpoint, stimuli.image_size, work.prompts.get(prompt)))
