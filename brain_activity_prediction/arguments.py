@@ -1,0 +1,169 @@
+"""The flags that scripts share, the device they name, and the folder a run writes to: each declared once."""
+
+import argparse
+import ctypes
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
+
+SUBJECTS = (1, 2, 5, 7)
+DTYPES = ("auto", "float32", "float16", "bfloat16")
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """An ArgumentParser whose errors are one line; the flags are a `--help` away."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message} (--help lists the flags)\n")
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """A parser with the two flags that every script has: where the data lie and whose brain it is."""
+    flags = OneLineParser(
+        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter, allow_abbrev=False
+    )
+    flags.add_argument("-d", "--base-dir", type=Path, required=True, help="folder that holds NSD and the results")
+    flags.add_argument("-s", "--subject", type=int, choices=SUBJECTS, default=1, help="NSD subject")
+    return flags
+
+
+def add_device(flags: argparse.ArgumentParser) -> None:
+    flags.add_argument("-g", "--gpu-id", type=gpu_id, default="0", metavar="ID", help="GPU number, or cpu")
+
+
+def add_prompts(flags: argparse.ArgumentParser) -> None:
+    flags.add_argument(
+        "-p",
+        "--prompt-number",
+        nargs="+",
+        type=number_range,
+        default=[[1]],
+        metavar="N",
+        help="one or more prompts: 3, or 1 2 3, or 1-9",
+    )
+    flags.add_argument(
+        "--prompts-file",
+        type=Path,
+        metavar="FILE",
+        help="JSON or YAML, number: text, instead of the nine prompts",
+    )
+
+
+def chosen_prompts(arguments: argparse.Namespace) -> dict[int, str]:
+    """`{number: text}` of the prompts asked for, ascending."""
+    known = PROMPTS if arguments.prompts_file is None else read_prompts(arguments.prompts_file)
+    numbers = sorted({number for numbers in arguments.prompt_number for number in numbers})
+    for number in numbers:
+        if number not in known:
+            raise InputError(f"there is no prompt {number}; there are {', '.join(map(str, sorted(known)))}")
+    return {number: known[number] for number in numbers}
+
+
+def read_prompts(path: Path) -> dict[int, str]:
+    """`{number: text}` from a JSON or YAML file; every JSON file is YAML."""
+    import yaml
+
+    try:
+        prompts = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path} cannot be read as prompts: {' '.join(str(error).split())}") from None
+    good = isinstance(prompts, dict) and prompts and all(isinstance(text, str) and text for text in prompts.values())
+    if not good or not all(str(number).isdecimal() for number in prompts):
+        raise InputError(
+            f"{path} is not a list of prompts: each line must be a number and its text, like 1: Describe it."
+        )
+    return {int(number): text for number, text in prompts.items()}
+
+
+def number_range(text: str) -> list[int]:
+    """`"3"` to [3], `"1-9"` to [1, ..., 9]."""
+    match = re.fullmatch(r"(\d{1,4})(?:-(\d{1,4}))?", text)
+    numbers = list(range(int(match[1]), int(match[2] or match[1]) + 1)) if match else []
+    if not numbers:
+        raise argparse.ArgumentTypeError(f"{text} is neither a number nor a range like 1-9")
+    return numbers
+
+
+def positive_int(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")
+    return int(text)
+
+
+def gpu_id(text: str) -> str:
+    """A GPU's number or `cpu`, as a torch device name."""
+    if text == "cpu":
+        return "cpu"
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text} is neither a GPU's number nor cpu")
+    return f"cuda:{text}"
+
+
+def dtype_name(arguments: argparse.Namespace) -> str:
+    """The torch dtype that --dtype means on the device asked for."""
+    if arguments.dtype != "auto":
+        return arguments.dtype
+    return "float32" if arguments.gpu_id == "cpu" else "float16"
+
+
+def progress_seconds() -> float:
+    """Seconds between two lines of a progress bar: often on a screen, seldom in a log file."""
+    return 0.2 if sys.stderr.isatty() else 30.0
+
+
+def check_device(name: str) -> None:
+    """Raises InputError if the device is not on this machine; asks the driver, since importing torch takes seconds."""
+    if name == "cpu" or os.path.exists("/dev/kfd"):  # an AMD card: torch itself will say
+        return
+    try:
+        driver = ctypes.CDLL("libcuda.so.1" if sys.platform == "linux" else "nvcuda")
+    except OSError:
+        raise InputError(f"no NVIDIA driver on this machine, so no GPU {name[5:]}: use -g cpu") from None
+    count = ctypes.c_int(0)
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0 or count.value == 0:
+        raise InputError(f"no usable GPU on this machine, so no GPU {name[5:]}: use -g cpu")
+    if int(name[5:]) >= count.value:
+        raise InputError(f"GPU {name[5:]} does not exist: this process sees {count.value}, numbered from 0")
+
+
+def model_folder(model_id: str) -> str:
+    """`org/model` as the folder name `org_model`."""
+    if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", model_id):
+        raise InputError(f"{model_id!r} is not a model id; ids look like org/model")
+    return model_id.replace("/", "_")
+
+
+def embeddings_folder(base_dir: Path, model_id: str, prompt: int | None) -> Path:
+    """Where the hidden states of a model lie; `prompt` None for the streams that no prompt changes."""
+    return base_dir / "image_embeddings" / prompt_folder(prompt) / model_folder(model_id)
+
+
+def alignment_folder(base_dir: Path, subject: int, model_id: str, prompt: int | None) -> Path:
+    """Where the scores of a model against a subject lie."""
+    return base_dir / "alignment" / f"subj{subject:02d}" / prompt_folder(prompt) / model_folder(model_id)
+
+
+def prompt_folder(prompt: int | None) -> str:
+    return "no_prompt" if prompt is None else f"prompt_{prompt}"
+
+
+def run(main: Callable[[], None]) -> NoReturn:
+    """Calls a script's main; a mistake of the user's or a broken file is one line on stderr and status 2."""
+    try:
+        main()
+    except InputError as error:
+        print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print(
+            f"{Path(sys.argv[0]).name}: stopped; what was finished is kept, run it again to continue",
+            file=sys.stderr,
+        )
+        sys.exit(130)
+    sys.exit(0)

@@ -1,0 +1,131 @@
+"""Write a small BASE_DIR in NSD's own file formats, whose voxels follow features that the caller plants."""
+
+import json
+from pathlib import Path
+
+import h5py
+import nibabel
+import numpy as np
+from scipy.io import savemat
+
+from brain_activity_prediction.demo.pictures import crops
+from brain_activity_prediction.demo.simulation import (
+    Recipe,
+    noise_ceiling_r,
+    simulate_anatomy,
+    simulate_design,
+    simulate_session,
+    simulate_signals,
+)
+from brain_activity_prediction.nsd.betas import INTEGERS_PER_PERCENT
+from brain_activity_prediction.nsd.design import read_design, stimulus_rows
+from brain_activity_prediction.nsd.layout import Layout
+from brain_activity_prediction.nsd.rois import LABELS
+
+VOXEL_MM = 1.8
+AFFINE = np.array([[VOXEL_MM, 0, 0, -6.3], [0, VOXEL_MM, 0, -52.2], [0, 0, VOXEL_MM, -11.7], [0, 0, 0, 1]])
+DEFAULT_RECIPE = Recipe()
+
+
+def write_dataset(base_dir, signals, recipe=DEFAULT_RECIPE, layout="official", betas_format="nii.gz"):
+    """Write images, design, betas, ROI masks and noise ceilings, and return what was planted.
+
+    signals       called once with the pictures that the recipe's subjects see, (n, size, size, 3) uint8, in
+                  ascending NSD id; returns {source: (n, k)} for the sources of the recipe's regions, columns
+                  of SD 1 and uncorrelated
+    layout        "official" or "flat"
+    betas_format  "nii.gz" or "hdf5"
+
+    The planted truth, also in BASE_DIR/planted.json, lists each region with `source`, `snr`, `n_voxels` and
+    `noise_ceiling_r`, the correlation that a perfect prediction reaches with three averaged repeats.
+    """
+    layout = Layout(layout, Path(base_dir))
+    variables, n_stimuli = simulate_design(recipe)
+    savemat(_new(layout, "design"), {name: values.astype(float) for name, values in variables.items()})
+    _write_pictures(_new(layout, "stimuli"), crops(n_stimuli, recipe.image_size, recipe.rng(1)), n_stimuli)
+
+    design = read_design(layout.design())
+    seen = np.unique([design.image_ids(subject) for subject in recipe.subjects])
+    with h5py.File(layout.stimuli(), "r") as file:
+        features = signals(file["imgBrick"][stimulus_rows(seen)])
+    for subject in recipe.subjects:
+        images = np.searchsorted(seen, design.image_ids(subject))
+        _write_subject(layout, subject, recipe, {name: f[images] for name, f in features.items()}, betas_format)
+    planted = {
+        region.label: {
+            "source": region.source,
+            "snr": region.snr,
+            "n_voxels": region.n_voxels,
+            "noise_ceiling_r": noise_ceiling_r(region.snr),
+        }
+        for region in recipe.regions
+    }
+    (layout.base_dir / "planted.json").write_text(json.dumps(planted, indent=2) + "\n")
+    return planted
+
+
+def _write_subject(layout, subject, recipe, features, betas_format):
+    """features are those of the subject's images in the order of subjectim."""
+    design = read_design(layout.design())
+    nsdgeneral, region_of_voxel = simulate_anatomy(recipe.regions)
+    _write_volume(_new(layout, "nsdgeneral", subject=subject), nsdgeneral)
+    _write_rois(layout, subject, recipe.regions, nsdgeneral, region_of_voxel)
+
+    brain = nsdgeneral >= 0
+    signals = simulate_signals(recipe.regions, region_of_voxel[brain], features, recipe.rng(2, subject))
+    ncsnr = np.full(brain.shape, np.nan, dtype=np.float32)
+    ncsnr[brain] = signals.std(axis=0)
+    _write_volume(_new(layout, "ncsnr", subject=subject), ncsnr)
+
+    row_of_id = {image_id: row for row, image_id in enumerate(design.image_ids(subject))}
+    for session in range(1, design.n_sessions + 1):
+        shown = [row_of_id[image_id] for image_id in design.trial_ids(subject, [session])]
+        percent = simulate_session(signals[shown], recipe.rng(3, subject, session))
+        betas = np.zeros((*brain.shape, len(shown)), dtype=np.int16)
+        betas[brain] = np.round(percent.T * INTEGERS_PER_PERCENT)
+        _write_betas(layout, subject, session, betas, betas_format)
+
+
+def _write_rois(layout, subject, regions, nsdgeneral, region_of_voxel):
+    for roi_file in dict.fromkeys(region.roi_file for region in regions):
+        names = LABELS[roi_file]
+        labels = np.where(nsdgeneral < 0, -1, 0)
+        for index, region in enumerate(regions):
+            if region.roi_file == roi_file:
+                labels[region_of_voxel == index] = names.index(region.label) + 1
+        _write_volume(_new(layout, "roi", subject=subject, name=roi_file), labels)
+        if layout.name == "official":
+            rows = enumerate(("Unknown", *names))
+            table = _new(layout, "label table", subject=subject, name=roi_file)
+            table.write_text("".join(f"{number} {name}\n" for number, name in rows))
+
+
+def _write_pictures(path, pictures, n_pictures):
+    with h5py.File(path, "w") as file:
+        for row, picture in enumerate(pictures):
+            if row == 0:
+                brick = file.create_dataset("imgBrick", shape=(n_pictures, *picture.shape), dtype=np.uint8)
+            brick[row] = picture
+
+
+def _write_betas(layout, subject, session, betas, betas_format):
+    """betas are (X, Y, Z, n_trials) int16."""
+    path = next(p for p in layout.expected("betas", subject, session) if p.name.endswith(betas_format))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if betas_format == "hdf5":
+        with h5py.File(path, "w") as file:
+            file["betas"] = betas.T
+    else:
+        nibabel.save(nibabel.Nifti1Image(betas, AFFINE), path)
+
+
+def _write_volume(path, volume):
+    dtype = np.float32 if volume.dtype.kind == "f" else np.int16
+    nibabel.save(nibabel.Nifti1Image(volume.astype(dtype), AFFINE), path)
+
+
+def _new(layout, kind, **fields):
+    """The path of a file to be written, its folder made."""
+    path = layout.expected(kind, **fields)[0]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path

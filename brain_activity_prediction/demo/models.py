@@ -1,0 +1,106 @@
+"""Small models of the real classes with random weights, saved as checkpoints the scripts can load.
+
+Their weights are drawn wide enough that a layer's states are far from those of the layer before it, as a trained
+network's are, and no parameter is zero.
+"""
+
+from pathlib import Path
+
+from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
+
+IMAGE_SIZE = 32
+SPECIAL_TOKENS = ("<unk>", "<s>", "</s>", "<pad>", "<image>")
+
+
+def write_vit(folder: Path, seed: int = 0, **config) -> None:
+    """A ViT as google/vit-huge-patch14-224-in21k is one, of 6 layers and width 96 unless said otherwise."""
+    from transformers import ViTConfig, ViTImageProcessor, ViTModel
+
+    config = {
+        "hidden_size": 96,
+        "num_hidden_layers": 6,
+        "num_attention_heads": 4,
+        "intermediate_size": 192,
+        "image_size": IMAGE_SIZE,
+        "patch_size": 8,
+    } | config
+    _save(ViTModel(ViTConfig(**config)), folder, seed)
+    size = {"height": config["image_size"], "width": config["image_size"]}
+    ViTImageProcessor(size=size).save_pretrained(folder)
+
+
+def write_llava(folder: Path, seed: int = 0, **config) -> None:
+    """A LLaVA: CLIP tower of 4 layers and width 64, LLaMA of 6 layers and width 96 unless said otherwise."""
+    from transformers import (
+        CLIPImageProcessor,
+        CLIPVisionConfig,
+        LlamaConfig,
+        LlavaConfig,
+        LlavaForConditionalGeneration,
+        LlavaProcessor,
+    )
+
+    tokenizer = _tokenizer()
+    vision = CLIPVisionConfig(
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        image_size=IMAGE_SIZE,
+        patch_size=8,
+    )
+    text = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": 96,
+        "intermediate_size": 192,
+        "num_hidden_layers": 6,
+        "num_attention_heads": 4,
+        "max_position_embeddings": 512,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+    } | config
+    image_token = tokenizer.convert_tokens_to_ids("<image>")
+    llava = LlavaConfig(vision_config=vision, text_config=LlamaConfig(**text), image_token_id=image_token)
+    _save(LlavaForConditionalGeneration(llava), folder, seed)
+    crop = {"height": IMAGE_SIZE, "width": IMAGE_SIZE}
+    images = CLIPImageProcessor(size={"shortest_edge": IMAGE_SIZE}, crop_size=crop)
+    LlavaProcessor(
+        images,
+        tokenizer,
+        patch_size=8,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+    ).save_pretrained(folder)
+
+
+def _save(model, folder: Path, seed: int) -> None:
+    """Draws every parameter anew, so that it depends on the seed alone, and saves the model."""
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in sorted(model.named_parameters()):
+            noise = torch.randn(parameter.shape, generator=generator)
+            if parameter.ndim > 1:
+                parameter.copy_(noise * (1.5 / parameter[0].numel() ** 0.5 if "embed" not in name else 0.5))
+            else:
+                parameter.copy_(0.1 * noise + (1.0 if "norm" in name and "bias" not in name else 0.0))
+    model.save_pretrained(folder)
+
+
+def _tokenizer():
+    """A byte-pair tokenizer learnt from the nine prompts, with LLaMA's special tokens."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=600, special_tokens=list(SPECIAL_TOKENS), initial_alphabet=alphabet)
+    tokenizer.train_from_iterator([*PROMPTS.values(), "USER: ASSISTANT:"] * 4, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", tokenizer.token_to_id("<s>"))]
+    )
+    names = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>"}
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, extra_special_tokens={"image_token": "<image>"}, **names)

@@ -1,0 +1,77 @@
+"""Where a model's weights come from: the hub at a revision, or a folder on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from brain_activity_prediction.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+WEIGHT_FILES = ("*.safetensors", "*.bin", "*.pt", "*.pth")
+SAMPLE_BYTES, SAMPLES = 4096, 64
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The published weights of `model_id` at `revision`, or those in `folder` where one is given.
+
+    Weights load as safetensors or with `weights_only`, in evaluation mode, and never with code from the checkpoint.
+    """
+
+    model_id: str
+    revision: str | None = None
+    folder: Path | None = None
+
+    def check(self) -> None:
+        """Raises InputError where the folder cannot be a checkpoint; reads no weights."""
+        if self.folder and not (self.folder / "config.json").is_file():
+            raise InputError(f"--checkpoint {self.folder} holds no config.json: give the folder of a saved model")
+
+    def model(self, model_class, device: str, dtype: torch.dtype):
+        """An instance of a transformers model class, on the device, in the dtype, ready for inference."""
+        return self._load(model_class, dtype=dtype).to(device).eval()
+
+    def processor(self, processor_class):
+        """The processor or tokenizer saved with the model; images go through PIL, the same on every machine."""
+        return self._load(processor_class, backend="pil")
+
+    def _load(self, loadable, **settings):
+        source = {"revision": self.revision} if self.folder is None else {"local_files_only": True}
+        try:
+            return loadable.from_pretrained(self.folder or self.model_id, **source, **settings)
+        except (OSError, ValueError) as error:
+            first_line = str(error).strip().splitlines()[0]
+            raise InputError(
+                f"{self.folder or self.model_id} could not be loaded as {loadable.__name__}: {first_line} "
+                "(weights that lie on disk are given with --checkpoint DIR)"
+            ) from error
+
+    def identity(self) -> str:
+        """What tells these weights from others: `revision` of the hub, or a fingerprint of the folder's files.
+
+        The fingerprint reads the configuration files whole and, of each weight file, its size and 64 samples of 4 kB.
+        """
+        if self.folder is None:
+            return f"revision {self.revision}"
+        digest = hashlib.sha256()
+        for path in sorted(self.folder.rglob("*.json")):
+            digest.update(path.name.encode() + b"\0" + path.read_bytes())
+        for path in sorted(path for pattern in WEIGHT_FILES for path in self.folder.rglob(pattern)):
+            size = path.stat().st_size
+            digest.update(f"{path.name}\0{size}\0".encode())
+            with path.open("rb") as file:
+                for sample in range(SAMPLES):
+                    file.seek(sample * max(size - SAMPLE_BYTES, 0) // (SAMPLES - 1))
+                    digest.update(file.read(SAMPLE_BYTES))
+        return f"files {digest.hexdigest()[:16]}"
+
+
+def digest_of(settings: dict) -> str:
+    """A short digest of settings that JSON can hold."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]

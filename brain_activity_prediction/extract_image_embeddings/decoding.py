@@ -1,0 +1,128 @@
+"""Reading a causal language model: what precedes the question once an image, each question on top of it.
+
+The keys and values of the prefix stay in the cache; a question (and its answer) is read on top of them and then
+cropped off again, so nine questions cost one prefix. Every row of a batch has the same tokens but for its image, so
+there is no padding. Letters: B images, L layers, T tokens, W width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from brain_activity_prediction.extract_image_embeddings.pooling import Point, PooledStates, pooled
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import Cache
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """A causal language model as it is read here, bound to the images of one batch where it attends to them.
+
+    `run(inputs, cache)` reads T more tokens and gives their hidden states after the final norm, (B, T, W); `inputs` is
+    what `embed` makes of token ids (B, T). `head` turns (B, W) into logits (B, vocabulary). `end_ids` end an answer.
+    """
+
+    run: Callable[[Tensor, Cache], Tensor]
+    embed: Callable[[Tensor], Tensor]
+    head: Callable[[Tensor], Tensor]
+    points: list[Point]
+    end_ids: frozenset[int]
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """What was read once an image: the cache that holds it and the states pooled over its tokens."""
+
+    decoder: Decoder
+    cache: Cache
+    states: PooledStates
+
+
+def read_prefix(decoder: Decoder, inputs: Tensor, tokens: Mapping[str, slice]) -> Prefix:
+    """Reads the part of the prompt that precedes the question; `tokens` as for `pooled`, positions in the prefix."""
+    from transformers import DynamicCache
+
+    cache = DynamicCache()
+    with pooled(decoder.points, tokens) as states:
+        decoder.run(inputs, cache)
+    return Prefix(decoder, cache, states)
+
+
+def read_question(
+    prefix: Prefix, ids: list[int], tokens: Mapping[str, slice], max_new_tokens: int = 0
+) -> tuple[PooledStates, list[list[int]]]:
+    """The states pooled over prefix and question, and the token ids of each row's greedy answer (up to its end).
+
+    `tokens` gives positions within the question. With `max_new_tokens` the pooling `response` is added: every position
+    that predicts a token of the row's answer, from the question's last one to the one that predicts the end.
+    """
+    import torch
+
+    decoder, cache = prefix.decoder, prefix.cache
+    before = cache.get_seq_length()
+    question = torch.tensor([ids], device=_device(prefix)).expand(_rows(prefix), -1)
+    if max_new_tokens:
+        tokens = {**tokens, "response": slice(-1, None)}
+    with pooled(decoder.points, tokens) as states:
+        hidden = decoder.run(decoder.embed(question), cache)
+    states = prefix.states + states
+    answers: list[list[int]] = []
+    if max_new_tokens:
+        states, answers = _answer(decoder, cache, states, hidden[:, -1], max_new_tokens)
+    cache.crop(before - cache.get_seq_length())
+    return states, answers
+
+
+def _answer(
+    decoder: Decoder, cache: Cache, states: PooledStates, last: Tensor, max_new_tokens: int
+) -> tuple[PooledStates, list[list[int]]]:
+    """Greedy decoding from the hidden state (B, W) that predicts the first token."""
+    import torch
+
+    new = decoder.head(last).argmax(dim=-1)
+    ends = torch.tensor(sorted(decoder.end_ids), device=new.device)
+    answers, alive = [new], ~torch.isin(new, ends)
+    while alive.any() and len(answers) < max_new_tokens:
+        with pooled(decoder.points, {"response": alive[:, None]}) as step:
+            hidden = decoder.run(decoder.embed(answers[-1][:, None]), cache)
+        states = states + step
+        answers.append(decoder.head(hidden[:, -1]).argmax(dim=-1))
+        alive = alive & ~torch.isin(answers[-1], ends)
+    return states, [_until(row, decoder.end_ids) for row in torch.stack(answers, dim=1).tolist()]
+
+
+def _until(ids: list[int], end_ids: frozenset[int]) -> list[int]:
+    return next((ids[:position] for position, token in enumerate(ids) if token in end_ids), ids)
+
+
+def _device(prefix: Prefix):
+    return prefix.cache.layers[0].keys.device
+
+
+def _rows(prefix: Prefix) -> int:
+    return prefix.cache.layers[0].keys.shape[0]
+
+
+def split_template(tokenizer, template: str, prompt: str, image_token_id: int) -> tuple[list[int], list[int], slice]:
+    """Token ids before the template's image token, ids after it, and which of the latter are the prompt's own text.
+
+    The whole text is tokenised at once, so both parts are what the model was trained to see. A token made of both the
+    prompt and the template beside it counts as the prompt's.
+    """
+    start = template.index("{prompt}")
+    encoded = tokenizer(template.format(prompt=prompt), return_offsets_mapping=True)
+    ids, spans = encoded["input_ids"], encoded["offset_mapping"]
+    image = ids.index(image_token_id)
+    inside = [i for i, (a, b) in enumerate(spans) if a < b and b > start and a < start + len(prompt)]
+    own = slice(inside[0] - image - 1, inside[-1] - image) if inside else slice(0, 0)
+    return ids[:image], ids[image + 1 :], own
+
+
+def end_ids(model) -> frozenset[int]:
+    """The token ids that end an answer, as the model's generation settings list them."""
+    ids = model.generation_config.eos_token_id
+    return frozenset([ids] if isinstance(ids, int) else ids or [])

@@ -1,0 +1,125 @@
+"""The one extraction loop: which images are left, batch by batch through a model, into the embedding store.
+
+A model script is a module (or any namespace) with `MODEL_ID`, `REVISION`, `IMAGE_STREAMS` and, where prompts change
+anything, `TEMPLATE` and `PROMPT_STREAMS`: `{stream: poolings it can have}`; and these functions, B images a batch:
+
+    load(checkpoint, device, dtype) -> model, processor
+    preprocess(processor, images) -> pixels            B PIL images to one tensor (B, ...); runs ahead, in threads
+    encode_images(model, processor, pixels, poolings) -> streams, context                            once an image
+    encode_prompt(model, processor, context, prompt, poolings, max_new_tokens) -> streams, answers   once a prompt
+
+`streams` is `{name: (B, L, W)}`, `context` whatever `encode_prompt` builds on, `answers` B texts or an empty list.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from brain_activity_prediction import arguments as shared
+from brain_activity_prediction.extract_image_embeddings import pooling
+from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkpoint
+from brain_activity_prediction.extract_image_embeddings.plan import Batch, Work, plan, settings_of
+from brain_activity_prediction.extract_image_embeddings.runner import Runner, checked
+from brain_activity_prediction.extract_image_embeddings.trial import try_out
+from brain_activity_prediction.nsd.design import read_design
+from brain_activity_prediction.nsd.layout import find_layout
+from brain_activity_prediction.nsd.stimuli import Stimuli
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+THREADS_AHEAD = 2  # each prepares one batch while the model is at work on another
+
+
+def flags(description: str) -> argparse.ArgumentParser:
+    """The flags that all extraction scripts share."""
+    flags = shared.parser(description)
+    shared.add_prompts(flags)
+    shared.add_device(flags)
+    flags.add_argument("-b", "--batch-size", type=shared.positive_int, default=8, help="images a batch")
+    flags.add_argument(
+        "-t",
+        "--test-run",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="the first batch only: prints what it gives and what the whole run would take, writes nothing",
+    )
+    flags.add_argument("--checkpoint", type=Path, metavar="DIR", help="folder with the model's weights on this disk")
+    flags.add_argument(
+        "--dtype", choices=shared.DTYPES, default="auto", help="auto is float16 on a GPU, float32 on the CPU"
+    )
+    flags.add_argument(
+        "--pooling",
+        nargs="+",
+        choices=pooling.POOLINGS,
+        default=["mean"],
+        help="which tokens a layer is averaged over",
+    )
+    flags.add_argument("--response", action="store_true", help="also let the model answer, greedily")
+    flags.add_argument("--max-new-tokens", type=shared.positive_int, default=64, help="longest answer, in tokens")
+    return flags
+
+
+def main(script) -> None:
+    """Runs a model script from the command line."""
+    shared.run(lambda: extract(script, flags(script.__doc__).parse_args()))
+
+
+def extract(script, arguments: argparse.Namespace) -> None:
+    """Everything from the flags to the last batch; what is wrong is said before the model is loaded."""
+    layout = find_layout(arguments.base_dir)
+    with Stimuli(layout.stimuli()) as stimuli:
+        work = plan(script, arguments, read_design(layout.design()).image_ids(arguments.subject))
+        print(f"{script.MODEL_ID}, {layout.name} layout of NSD: {work.summary()}", file=sys.stderr, flush=True)
+        if not work.batches:
+            return
+        stimuli.images(sorted(id for batch in work.batches for id in batch.image_ids)[-1:])
+        shared.check_device(arguments.gpu_id)
+        checkpoint = Checkpoint(script.MODEL_ID, script.REVISION, arguments.checkpoint)
+        checkpoint.check()
+        if not arguments.test_run:
+            for prompt, store in work.stores.items():
+                store.claim(settings_of(script, arguments, checkpoint, stimuli.image_size, work.prompts.get(prompt)))
+        runner = Runner(script, arguments, checkpoint, work.prompts)
+        if arguments.test_run:
+            try_out(runner, stimuli, work)
+        else:
+            run(runner, stimuli, work)
+
+
+def run(runner: Runner, stimuli: Stimuli, work: Work) -> None:
+    """All batches, each written as soon as it is computed."""
+    from tqdm import tqdm
+
+    def prepare(batch: Batch) -> Tensor:
+        return runner.preprocess(stimuli.images(batch.image_ids))
+
+    with tqdm(total=work.n_left, unit="image", dynamic_ncols=True, mininterval=shared.progress_seconds()) as progress:
+        for batch, pixels in ahead(work.batches, prepare):
+            for prompt, streams, answers in runner.encode(pixels, batch.prompts):
+                if prompt in batch.prompts:
+                    states = checked(streams, work.streams[prompt], batch.image_ids, runner.stored_as)
+                    work.stores[prompt].write(batch.image_ids, states, answers or None)
+            progress.update(len(batch.image_ids))
+
+
+def ahead(batches: Iterable[Batch], prepare: Callable[[Batch], Tensor]) -> Iterator[tuple[Batch, Tensor]]:
+    """Each batch with what `prepare` makes of it, prepared in threads while earlier ones are in use."""
+    with ThreadPoolExecutor(THREADS_AHEAD) as pool:
+        waiting = deque()
+        try:
+            for batch in batches:
+                waiting.append((batch, pool.submit(prepare, batch)))
+                if len(waiting) > THREADS_AHEAD:
+                    batch, prepared = waiting.popleft()
+                    yield batch, prepared.result()
+            for batch, prepared in waiting:
+                yield batch, prepared.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)

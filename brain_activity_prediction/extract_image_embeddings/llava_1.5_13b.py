@@ -1,0 +1,60 @@
+"""LLaVA-1.5-13B: CLIP ViT-L/14 at 336 pixels, a two-layer projector, Vicuna-13B.
+
+Streams: `vision`, the 25 hidden states of the CLIP tower; `language`, the 41 of Vicuna over the 576 image tokens and
+the text; `response`, Vicuna's while it answers. Source: Liu et al. 2023, arXiv 2310.03744.
+"""
+
+import sys
+
+from brain_activity_prediction.extract_image_embeddings import decoding, extraction
+from brain_activity_prediction.extract_image_embeddings.pooling import choose, layer_points, pooled
+
+MODEL_ID = "llava-hf/llava-1.5-13b-hf"
+REVISION = "main"
+TEMPLATE = "USER: <image>\n{prompt} ASSISTANT:"
+IMAGE_STREAMS = {"vision": ("mean", "cls"), "language": ("image",)}
+PROMPT_STREAMS = {"language": ("mean", "last", "prompt"), "response": ("mean",)}
+
+
+def load(checkpoint, device, dtype):
+    from transformers import AutoProcessor, LlavaForConditionalGeneration
+
+    return checkpoint.model(LlavaForConditionalGeneration, device, dtype), checkpoint.processor(AutoProcessor)
+
+
+def preprocess(processor, images):
+    return processor.image_processor(images, return_tensors="pt").pixel_values
+
+
+def encode_images(model, processor, pixels, poolings):
+    import torch
+
+    tower, language = model.model.vision_tower, model.model.language_model
+    with pooled(layer_points(tower.encoder.layers), choose(poolings, mean=slice(None), cls=slice(0, 1))) as vision:
+        image = torch.stack(model.get_image_features(pixels).pooler_output)  # (B, 576, W)
+
+    decoder = decoding.Decoder(
+        run=lambda inputs, cache: language(inputs_embeds=inputs, past_key_values=cache).last_hidden_state,
+        embed=language.embed_tokens,
+        head=model.lm_head,
+        points=layer_points(language.layers, language.norm),
+        end_ids=decoding.end_ids(model),
+    )
+    before, _, _ = decoding.split_template(processor.tokenizer, TEMPLATE, "", model.config.image_token_id)
+    text = language.embed_tokens(torch.tensor([before] * len(image), device=image.device))
+    tokens = choose(poolings, mean=slice(None), image=slice(len(before), None))
+    prefix = decoding.read_prefix(decoder, torch.cat([text, image], dim=1), tokens)
+    return {**vision.streams("vision"), **prefix.states.streams("language", ["image"])}, prefix
+
+
+def encode_prompt(model, processor, prefix, prompt, poolings, max_new_tokens):
+    _, ids, own = decoding.split_template(processor.tokenizer, TEMPLATE, prompt, model.config.image_token_id)
+    tokens = choose(poolings, mean=slice(None), last=slice(-1, None), prompt=own)
+    states, answers = decoding.read_question(prefix, ids, tokens, max_new_tokens)
+    return states.streams("language", [*PROMPT_STREAMS["language"], "response"]), processor.batch_decode(
+        answers, skip_special_tokens=True
+    )
+
+
+if __name__ == "__main__":
+    extraction.main(sys.modules[__name__])

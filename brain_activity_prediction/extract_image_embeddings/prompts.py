@@ -1,0 +1,17 @@
+"""The nine instructions a model can be given with an image, by their number on the command line.
+
+1 to 3 ask for a caption (one sentence, in detail, subject and event), 4 is visual question answering, 5 relations,
+6 commonsense reasoning, 7 scene understanding, 8 counting, 9 colours.
+"""
+
+PROMPTS = {
+    1: "Write one sentence that describes this photograph.",
+    2: "Describe everything you can see in this photograph, in as much detail as possible.",
+    3: "Give this photograph a short caption that names its main subject and what is happening.",
+    4: "What is the most important object in this photograph, and where in the picture is it?",
+    5: "How are the people, animals and objects in this photograph related to each other in space and in action?",
+    6: "What probably happened just before this photograph was taken, and what will probably happen next?",
+    7: "What kind of place is this, and what would a person usually do there?",
+    8: "How many people, animals and objects are there in this photograph? Count each kind.",
+    9: "Which colours are in this photograph, and which thing has which colour?",
+}

@@ -1,0 +1,78 @@
+"""One session of single-trial betas, read through a mask in bounded memory."""
+
+import h5py
+import nibabel
+import numpy as np
+
+from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.files import reading
+
+INTEGERS_PER_PERCENT = 300  # NSD stores percent signal change x 300 as int16
+SLAB_BYTES = 64 * 2**20  # how much of a session is held beside the result
+
+
+def read_session(path, mask, n_trials):
+    """Betas of one session in the mask's voxels, (n_trials, n_voxels) float32, percent signal change.
+
+    Reads .nii.gz, volumes (X, Y, Z, n_trials), and .hdf5, dataset `betas` (n_trials, Z, Y, X). Integers are
+    divided by 300; floats, and integers that the NIfTI header scales, are percent signal change already.
+    Columns are ordered as `volume[mask]`. Holds the result and a slab of SLAB_BYTES, never the whole session.
+
+    InputError for a broken file, another volume shape than the mask's (X, Y, Z), another number of trials.
+    """
+    betas = np.empty((n_trials, np.count_nonzero(mask)), dtype=np.float32)
+    with reading(path):
+        fill = _fill_from_hdf5 if path.suffix == ".hdf5" else _fill_from_nifti
+        stored_as_integers = fill(betas, path, mask)
+    if stored_as_integers:
+        betas /= INTEGERS_PER_PERCENT
+    return betas
+
+
+def _fill_from_nifti(betas, path, mask):
+    # An open file lets gzip go on from slab to slab; nibabel would else start over for each.
+    image = nibabel.load(path, keep_file_open=True)
+    volumes = image.dataobj
+    _check_shape(path, volumes.shape, mask, len(betas))
+    step = max(1, SLAB_BYTES // (mask.size * volumes.dtype.itemsize))
+    for start in range(0, len(betas), step):
+        trials = slice(start, start + step)
+        betas[trials] = np.asarray(volumes[..., trials])[mask].T
+    return volumes.dtype.kind in "iu" and (volumes.slope, volumes.inter) == (1, 0)
+
+
+def _fill_from_hdf5(betas, path, mask):
+    with h5py.File(path, "r") as file:
+        if "betas" not in file:
+            raise InputError(f"{path} holds no dataset 'betas'")
+        volumes = file["betas"]
+        _check_shape(path, volumes.shape[::-1], mask, len(betas))
+        x, y, z = np.nonzero(mask)
+        for trials, planes in _slabs(volumes):
+            inside = (z >= planes.start) & (z < planes.stop)
+            slab = volumes[trials, planes]
+            betas[trials, inside] = slab[:, z[inside] - planes.start, y[inside], x[inside]]
+        return volumes.dtype.kind in "iu"
+
+
+def _slabs(volumes):
+    """Slices of trials and of Z planes that tile the dataset, along the axis its chunks are thinner in."""
+    n_trials, n_planes = volumes.shape[:2]
+    bytes_per_plane = volumes[0, :1].nbytes
+    trials = SLAB_BYTES // (n_planes * bytes_per_plane)
+    if volumes.chunks is None or volumes.chunks[0] <= trials:
+        step_trials, step_planes = max(1, trials), n_planes
+    else:  # one chunk holds more trials than a slab: slabs of whole volumes would decompress it many times
+        step_trials, step_planes = n_trials, max(1, SLAB_BYTES // (n_trials * bytes_per_plane))
+    for first_trial in range(0, n_trials, step_trials):
+        for first_plane in range(0, n_planes, step_planes):
+            trials = slice(first_trial, first_trial + step_trials)
+            yield trials, slice(first_plane, first_plane + step_planes)
+
+
+def _check_shape(path, shape, mask, n_trials):
+    """`shape` is (X, Y, Z, trials)."""
+    if shape[:-1] != mask.shape:
+        raise InputError(f"{path} has volumes of shape {shape[:-1]}, but the mask has {mask.shape}")
+    if shape[-1] != n_trials:
+        raise InputError(f"{path} holds {shape[-1]} trials, but the design has {n_trials} trials a session")

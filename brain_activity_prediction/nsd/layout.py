@@ -1,0 +1,125 @@
+"""Where the files of the Natural Scenes Dataset lie under a base directory."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from brain_activity_prediction.errors import InputError
+
+# Candidates in order of preference, relative to the base directory. HDF5 betas are read faster than NIfTI.
+PATHS = {
+    "official": {
+        "design": ("nsddata/experiments/nsd/nsd_expdesign.mat",),
+        "stimuli": ("nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5",),
+        "betas": (
+            "nsddata_betas/ppdata/{subject}/func1pt8mm/betas_fithrf_GLMdenoise_RR/betas_session{session:02d}.hdf5",
+            "nsddata_betas/ppdata/{subject}/func1pt8mm/betas_fithrf_GLMdenoise_RR/betas_session{session:02d}.nii.gz",
+        ),
+        "ncsnr": ("nsddata_betas/ppdata/{subject}/func1pt8mm/betas_fithrf_GLMdenoise_RR/ncsnr.nii.gz",),
+        "nsdgeneral": ("nsddata/ppdata/{subject}/func1pt8mm/roi/nsdgeneral.nii.gz",),
+        "roi": ("nsddata/ppdata/{subject}/func1pt8mm/roi/{name}.nii.gz",),
+        "label table": ("nsddata/freesurfer/{subject}/label/{name}.mgz.ctab",),
+    },
+    "flat": {
+        "design": ("nsd_expdesign.mat",),
+        "stimuli": ("nsddata_stimuli/nsd_stimuli.hdf5", "nsddata_stimuli/nsd_stimuli_227.hdf5"),
+        "betas": (
+            "nsddata_sessions/{subject}/betas_session{session:02d}.hdf5",
+            "nsddata_sessions/{subject}/betas_session{session:02d}.nii.gz",
+        ),
+        "ncsnr": ("nsddata_sessions/{subject}/ncsnr.nii.gz",),
+        "nsdgeneral": ("nsddata_voxels/{subject}/nsdgeneral.nii.gz",),
+        "roi": ("nsddata_roi/{subject}/{name}.nii.gz",),
+        "label table": ("nsddata_roi/{subject}/{name}.mgz.ctab",),
+    },
+}
+SESSION_NUMBERS = range(1, 100)  # two digits in the file name; NSD itself has at most 40
+HEMISPHERES = ("lh.", "rh.")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The arrangement of NSD's files under `base_dir`; `name` is "official" (the bucket's own) or "flat".
+
+    Subjects are numbered 1 to 8 and sessions from 1, as in NSD. Every method that returns a path raises
+    InputError with the path it expected when the file is missing.
+    """
+
+    name: str
+    base_dir: Path
+
+    def expected(self, kind, subject=None, session=None, name=None):
+        """The paths at which a file of this kind may lie, the preferred one first; none need exist."""
+        fields = {"subject": f"subj{subject:02d}" if subject else None, "session": session, "name": name}
+        return [self.base_dir / path.format(**fields) for path in PATHS[self.name][kind]]
+
+    def stimuli(self):
+        """The HDF5 file of all images; the full-size one where both are there."""
+        return self._existing("stimuli")
+
+    def design(self):
+        return self._existing("design")
+
+    def betas(self, subject, session):
+        """The single-trial betas of one session, .hdf5 where both formats are there."""
+        return self._existing("betas", subject=subject, session=session)
+
+    def sessions(self, subject):
+        """The numbers of the sessions whose betas are there, ascending; InputError when there are none."""
+        found = [n for n in SESSION_NUMBERS if any(p.is_file() for p in self.expected("betas", subject, n))]
+        if not found:
+            raise InputError(f"subject {subject} has no betas: expected {_either(self.expected('betas', subject, 1))}")
+        return found
+
+    def nsdgeneral(self, subject):
+        return self._existing("nsdgeneral", subject=subject)
+
+    def ncsnr(self, subject):
+        return self._existing("ncsnr", subject=subject)
+
+    def roi_names(self, subject):
+        """The ROI files that are there but nsdgeneral, sorted, by name without hemisphere and ending."""
+        folder = self.expected("roi", subject, name="any")[0].parent
+        names = {path.name.removesuffix(".nii.gz") for path in folder.glob("[!.]*.nii.gz")}
+        return sorted({name.removeprefix("lh.").removeprefix("rh.") for name in names} - {"nsdgeneral"})
+
+    def roi(self, subject, name):
+        """The files that make up one ROI volume: one, or the two hemispheres where only those are there."""
+        whole = self.expected("roi", subject, name=name)
+        halves = [self.expected("roi", subject, name=side + name)[0] for side in HEMISPHERES]
+        if not whole[0].is_file() and all(half.is_file() for half in halves):
+            return halves
+        return [self._existing("roi", subject=subject, name=name)]
+
+    def label_table(self, subject, name):
+        """FreeSurfer's table of an ROI file's labels, or None: NSD has tables for some ROI files only."""
+        path = self.expected("label table", subject, name=name)[0]
+        return path if path.is_file() else None
+
+    def _existing(self, kind, **fields):
+        expected = self.expected(kind, **fields)
+        for path in expected:
+            if path.is_file():
+                return path
+        raise InputError(f"no {kind} file in the {self.name} layout: expected {_either(expected)}")
+
+
+def find_layout(base_dir):
+    """The layout under `base_dir`, recognised by where the design file lies.
+
+    InputError when there is no design file at either place, or one at both.
+    """
+    base_dir = Path(base_dir)
+    if not base_dir.is_dir():
+        raise InputError(f"the base directory {base_dir} does not exist")
+    layouts = [Layout(name, base_dir) for name in PATHS]
+    places = " or ".join(f"{layout.expected('design')[0]} ({layout.name} layout)" for layout in layouts)
+    found = [layout for layout in layouts if layout.expected("design")[0].is_file()]
+    if not found:
+        raise InputError(f"no NSD under {base_dir}: expected the design file at {places}")
+    if len(found) > 1:
+        raise InputError(f"two layouts of NSD under {base_dir}: keep only one of {places}")
+    return found[0]
+
+
+def _either(paths):
+    return " or ".join(map(str, paths))

@@ -1,0 +1,117 @@
+"""A subject's response to each image: sessions z-scored, repeats averaged, kept in a cache file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from brain_activity_prediction.files import written_whole
+from brain_activity_prediction.nsd.betas import read_session
+from brain_activity_prediction.nsd.design import read_design
+from brain_activity_prediction.nsd.response_cache import inputs_of, load, store
+from brain_activity_prediction.nsd.rois import read_mask
+
+
+@dataclass(frozen=True)
+class Responses:
+    """Responses of one subject's nsdgeneral voxels, one row an image, averaged over the image's repeats.
+
+    Units: standard deviations of the voxel's session, or percent signal change without z-scoring.
+    Voxels are ordered as `volume[mask]`.
+    """
+
+    image_ids: np.ndarray  # (n_images,) NSD ids, ascending
+    n_repeats: np.ndarray  # (n_images,) trials averaged
+    betas: np.ndarray  # (n_images, n_voxels) float32
+    within_image_ss: np.ndarray  # (n_voxels,) float64: squared deviations of trials from their image's mean, summed
+    mask: np.ndarray  # (X, Y, Z) bool
+    affine: np.ndarray  # (4, 4), voxel indices to millimetres
+    sessions: tuple  # the sessions averaged over
+
+    @property
+    def within_image_dof(self):
+        """Degrees of freedom of `within_image_ss`: trials minus images."""
+        return int(self.n_repeats.sum() - self.n_repeats.size)
+
+
+def prepare_responses(layout, subject, sessions=None, zscore=True, cache_dir=None, progress=True):
+    """Read a subject's betas, one session at a time, or the cache file of an earlier call.
+
+    sessions   session numbers from 1; all that are there when none are given
+    zscore     bring each voxel to mean 0 and SD 1 over each session's trials (see `zscore_session`)
+    cache_dir  by default BASE_DIR/responses. A cache file made from other inputs (any file's size or
+               modification time, or any setting) is built again, and a line on stderr says why
+    progress   show sessions done and time left on stderr
+
+    InputError for missing or broken files and for files that contradict the design or the mask.
+    """
+    sessions = sorted(set(sessions)) if sessions else layout.sessions(subject)
+    session_files = [layout.betas(subject, session) for session in sessions]
+    design = read_design(layout.design())
+    trial_ids = design.trial_ids(subject, sessions)
+    mask, affine = read_mask(layout, subject)
+
+    input_files = [layout.design(), layout.nsdgeneral(subject), *session_files]
+    inputs = inputs_of(layout.base_dir, input_files, subject=subject, sessions=sessions, zscore=zscore)
+    cache = Path(cache_dir or layout.base_dir / "responses") / _cache_name(subject, sessions, zscore)
+    averaged = load(cache, inputs)
+    if averaged is None:
+        # Begun before the long reading, so that a folder that cannot be written to is found at once.
+        with written_whole(cache) as aside:
+            shown = tqdm(session_files, desc=f"betas of subject {subject}", unit="session", disable=not progress)
+            trials = (read_session(path, mask, design.trials_per_session) for path in shown)
+            averaged = average_repeats(map(zscore_session, trials) if zscore else trials, trial_ids)
+            store(aside, averaged, inputs)
+    return Responses(**averaged, mask=mask, affine=affine, sessions=tuple(sessions))
+
+
+def zscore_session(betas):
+    """Bring each voxel (column) of one session to mean 0 and SD 1 over its trials, in place; returns `betas`.
+
+    The SD is the population's (divided by n), as in scipy.stats.zscore. A voxel that never changes becomes 0;
+    one with a NaN becomes NaN, and no other does.
+    """
+    constant = betas.min(axis=0) == betas.max(axis=0)  # exact, where a computed SD of 0 is not
+    with np.errstate(invalid="ignore"):  # infinite betas become NaN, like NaN ones
+        betas -= betas.mean(axis=0, dtype=np.float64)
+        sd = np.sqrt(np.square(betas).mean(axis=0, dtype=np.float64))
+        betas /= np.where(constant, 1, sd)
+    betas[:, constant] = 0
+    return betas
+
+
+def average_repeats(sessions, trial_ids):
+    """Average trials of the same image over sessions that come one at a time.
+
+    sessions   iterable of (trials_per_session, n_voxels) arrays
+    trial_ids  NSD ids of all their trials in order, (n_trials,)
+
+    Returns a dict with the first four fields of `Responses`.
+    """
+    image_ids, image_of_trial, n_repeats = np.unique(trial_ids, return_inverse=True, return_counts=True)
+    sums, squares, first = None, 0, 0
+    for session in sessions:
+        if sums is None:
+            sums = np.zeros((image_ids.size, session.shape[1]), dtype=np.float32)
+        for row, trial in zip(image_of_trial[first : first + len(session)], session, strict=True):
+            sums[row] += trial
+        squares = squares + np.einsum("tv,tv->v", session, session, dtype=np.float64)
+        first += len(session)
+    means = np.divide(sums, n_repeats[:, None], out=sums)
+    # sum over trials of (x - image mean)^2 = sum of x^2 - sum over images of n mean^2
+    explained = np.einsum("i,iv,iv->v", n_repeats, means, means, dtype=np.float64)
+    return {
+        "image_ids": image_ids,
+        "n_repeats": n_repeats,
+        "betas": means,
+        "within_image_ss": np.maximum(squares - explained, 0),
+    }
+
+
+def _cache_name(subject, sessions, zscore):
+    """A name for each choice of sessions and scaling: processes that choose otherwise do not collide."""
+    first, last = sessions[0], sessions[-1]
+    gapless = sessions == list(range(first, last + 1))
+    chosen = f"{first}-{last}" if gapless else "_".join(map(str, sessions))
+    return f"responses_subj{subject:02d}_{'zscored' if zscore else 'percent'}_sessions{chosen}.h5"

@@ -1,0 +1,102 @@
+"""Regions of interest: masks and label volumes in, named sets of fitted voxels out; and maps back to NIfTI.
+
+Voxels are ordered as `volume[mask]` of an (X, Y, Z) volume everywhere.
+"""
+
+import nibabel
+import numpy as np
+
+from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.files import reading, written_whole
+
+# Names of the labels 1, 2, ... of NSD's ROI files, for folders without the label tables (NSD data manual).
+LABELS = {
+    "prf-visualrois": ("V1v", "V1d", "V2v", "V2d", "V3v", "V3d", "hV4"),
+    "prf-eccrois": ("ecc0.5", "ecc1", "ecc2", "ecc4", "ecc4+"),
+    "floc-faces": ("OFA", "FFA-1", "FFA-2", "mTL-faces", "aTL-faces"),
+    "floc-bodies": ("EBA", "FBA-1", "FBA-2", "mTL-bodies"),
+    "floc-places": ("OPA", "PPA", "RSC"),
+    "floc-words": ("OWFA", "VWFA-1", "VWFA-2", "mfs-words", "mTL-words"),
+    "streams": ("early", "midventral", "midlateral", "midparietal", "ventral", "lateral", "parietal"),
+    "Kastner2015": (
+        *("V1v", "V1d", "V2v", "V2d", "V3v", "V3d", "hV4", "VO1", "VO2", "PHC1", "PHC2", "MST", "hMT"),
+        *("LO2", "LO1", "V3b", "V3a", "IPS0", "IPS1", "IPS2", "IPS3", "IPS4", "IPS5", "SPL1", "FEF"),
+    ),
+}
+# Atlases share names with the regions mapped in each subject (V1v, MST): theirs carry the file's name.
+MAPPED_IN_EACH_SUBJECT = frozenset(LABELS) - {"Kastner2015"}
+
+
+def read_mask(layout, subject, name="nsdgeneral"):
+    """Voxels where a mask file is 1, (X, Y, Z) bool, and its affine (4, 4), voxel indices to millimetres."""
+    path = layout.nsdgeneral(subject) if name == "nsdgeneral" else layout.roi(subject, name)[0]
+    volume, affine = _read_volume(path)
+    mask = volume == 1
+    if not mask.any():
+        raise InputError(f"{path} marks no voxel with 1")
+    return mask, affine
+
+
+def region_masks(layout, subject, fitted_mask, names=None):
+    """Which fitted voxels belong to which region: {region: (n_fitted_voxels,) bool}.
+
+    `names` are ROI files ("prf-visualrois"); by default all that are there and whose labels have names, in
+    the subject's label table or in LABELS. The first region is "nsdgeneral", all fitted voxels. Labels of
+    atlases are called "Kastner2015:V1v". Labels without a fitted voxel are left out.
+
+    InputError for a missing file, a label number without a name, and a volume of another shape than
+    `fitted_mask` (X, Y, Z).
+    """
+    if names is None:
+        names = [name for name in layout.roi_names(subject) if _label_names(layout, subject, name)]
+    regions = {"nsdgeneral": np.ones(np.count_nonzero(fitted_mask), dtype=bool)}
+    for name in names:
+        labels = read_labels(layout, subject, name, fitted_mask.shape)[fitted_mask]
+        label_names = _label_names(layout, subject, name)
+        prefix = "" if name in MAPPED_IN_EACH_SUBJECT else f"{name}:"
+        for number in np.unique(labels[labels > 0]):
+            if number not in label_names:
+                raise InputError(f"label {number} of ROI {name}, subject {subject}, has no name: add its label table")
+            regions[prefix + label_names[number]] = labels == number
+    return regions
+
+
+def read_labels(layout, subject, name, shape):
+    """An ROI's label volume (X, Y, Z) int: -1 outside the cortex, 0 unlabelled, regions from 1.
+
+    Where only the two hemispheres' files are there, they are merged.
+    """
+    merged = np.full(shape, -1)
+    for path in layout.roi(subject, name):
+        volume, _ = _read_volume(path)
+        if volume.shape != shape:
+            raise InputError(f"{path} has shape {volume.shape}, but the fitted voxels' mask has {shape}")
+        merged = np.maximum(merged, volume.astype(int))
+    return merged
+
+
+def write_map(path, values, mask, affine):
+    """Write a value per fitted voxel (n_voxels,) as a float32 NIfTI volume, NaN outside the mask."""
+    volume = np.full(mask.shape, np.nan, dtype=np.float32)
+    volume[mask] = values
+    with written_whole(path) as aside:
+        nibabel.save(nibabel.Nifti1Image(volume, affine), aside)
+
+
+def _read_volume(path):
+    with reading(path):
+        image = nibabel.load(path)
+        return np.asarray(image.dataobj), image.affine
+
+
+def _label_names(layout, subject, name):
+    """{label number: region name} from the label table, else from LABELS; empty when in neither."""
+    table = layout.label_table(subject, name)
+    if table is None:
+        return dict(enumerate(LABELS.get(name, ()), start=1))
+    try:
+        # FreeSurfer's colour table: "number name R G B A" a line; NSD's own tables leave the colours out.
+        rows = [line.split() for line in table.read_text().splitlines() if line.strip() and line[0] != "#"]
+        return {int(row[0]): row[1] for row in rows}
+    except (ValueError, IndexError) as error:
+        raise InputError(f"{table} is not a label table: a line is not 'number name'") from error

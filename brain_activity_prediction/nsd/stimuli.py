@@ -1,0 +1,71 @@
+"""The images themselves, read one by one from NSD's HDF5 file."""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+from PIL import Image
+
+from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.files import reading
+from brain_activity_prediction.nsd.design import stimulus_rows
+
+
+class Stimuli:
+    """NSD's images, by 1-based NSD id; opened read-only, and only the images asked for are read.
+
+    Use it in a `with` block, or call `close`. InputError when the file is broken or holds no `imgBrick` of
+    uint8 images (n_images, size, size, 3).
+    """
+
+    def __init__(self, path):
+        self.path = Path(path)
+        with reading(self.path):
+            self._file = h5py.File(self.path, "r")
+        self._brick = self._file.get("imgBrick")
+        problem = _problem(self._brick)
+        if problem:
+            self.close()
+            raise InputError(f"{self.path} is not NSD's stimulus file: {problem}")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        self._file.close()
+
+    @property
+    def n_images(self):
+        return self._brick.shape[0]
+
+    @property
+    def image_size(self):
+        """Height, and width, of an image in pixels."""
+        return self._brick.shape[1]
+
+    def images(self, ids):
+        """RGB images of these NSD ids, a list of PIL.Image in the order asked for."""
+        ids = np.asarray(ids, dtype=int)
+        outside = ids[(ids < 1) | (ids > self.n_images)]
+        if outside.size:
+            raise InputError(
+                f"{outside.size} of {ids.size} image ids, first {outside[0]}, are not in {self.path}: "
+                f"it holds images 1 to {self.n_images}"
+            )
+        with reading(self.path):
+            # Row by row: h5py's selection by list takes time quadratic in its length.
+            return [Image.fromarray(self._brick[row]) for row in stimulus_rows(ids)]
+
+
+def _problem(brick):
+    """What is wrong with the dataset in a few words, or None."""
+    if brick is None:
+        return "it holds no dataset 'imgBrick'"
+    if brick.dtype != np.uint8:
+        return f"imgBrick is {brick.dtype} instead of uint8"
+    if brick.ndim != 4 or brick.shape[1] != brick.shape[2] or brick.shape[3] != 3:
+        return f"imgBrick has shape {brick.shape} instead of (images, size, size, 3)"
+    return None
