@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.files import reading
 
 FILES = ("*.json", "*.safetensors", "pytorch_model*.bin")
 ROTARY_BUFFER = ".rotary_emb.inv_freq"  # saved by older versions of transformers, computed by today's
@@ -21,9 +22,7 @@ def local_folder(source: str | Path, revision: str | None, local_files_only: boo
     """The folder `source`, or where the hub's files of the model id `source` lie on this disk."""
     if Path(source).is_dir():
         return Path(source)
-    kept = snapshot_download(
-        str(source), revision=revision, local_files_only=local_files_only, allow_patterns=FILES
-    )
+    kept = snapshot_download(str(source), revision=revision, local_files_only=local_files_only, allow_patterns=FILES)
     return Path(kept)
 
 
@@ -34,7 +33,9 @@ def read_state(folder: Path) -> dict[str, Tensor]:
     """
     files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
     if not files:
-        raise InputError(f"{folder} holds neither *.safetensors nor pytorch_model*.bin: give the folder of a saved model")
+        raise InputError(
+            f"{folder} holds neither *.safetensors nor pytorch_model*.bin: give the folder of a saved model"
+        )
     state = {}
     for file in files:
         state |= _read(file)
@@ -42,15 +43,13 @@ def read_state(folder: Path) -> dict[str, Tensor]:
 
 
 def _read(file: Path) -> dict[str, Tensor]:
-    try:
+    with reading(file, "copy the checkpoint again"):
         if file.suffix == ".safetensors":
             return load_file(file)
         tensors = torch.load(file, map_location="cpu", weights_only=True, mmap=is_zipfile(file))
-    except Exception as error:  # damage shows as whatever the reader stumbles over
-        raise InputError(f"{file} cannot be read as weights ({type(error).__name__}): copy it again") from error
-    if not isinstance(tensors, dict) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
-        raise InputError(f"{file} does not hold named tensors: give the folder of a saved model")
-    return tensors
+        if not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
+            raise TypeError("not all that is in it are named tensors")
+        return tensors
 
 
 def match(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], folder: Path) -> None:
