@@ -23,11 +23,16 @@ class OneLineParser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message} (--help lists the flags)\n")
 
 
+class Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Help that states a default where there is one to state."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default in (None, False) else super()._get_help_string(action)
+
+
 def parser(description: str) -> argparse.ArgumentParser:
     """A parser with the two flags that every script has: where the data lie and whose brain it is."""
-    flags = OneLineParser(
-        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter, allow_abbrev=False
-    )
+    flags = OneLineParser(description=description, formatter_class=Help, allow_abbrev=False)
     flags.add_argument("-d", "--base-dir", type=Path, required=True, help="folder that holds NSD and the results")
     flags.add_argument("-s", "--subject", type=int, choices=SUBJECTS, default=1, help="NSD subject")
     return flags
@@ -43,9 +48,8 @@ def add_prompts(flags: argparse.ArgumentParser) -> None:
         "--prompt-number",
         nargs="+",
         type=number_range,
-        default=[[1]],
         metavar="N",
-        help="one or more prompts: 3, or 1 2 3, or 1-9",
+        help="one or more prompts: 3, or 1 2 3, or 1-9 (default: 1)",
     )
     flags.add_argument(
         "--prompts-file",
@@ -58,7 +62,7 @@ def add_prompts(flags: argparse.ArgumentParser) -> None:
 def chosen_prompts(arguments: argparse.Namespace) -> dict[int, str]:
     """`{number: text}` of the prompts asked for, ascending."""
     known = PROMPTS if arguments.prompts_file is None else read_prompts(arguments.prompts_file)
-    numbers = sorted({number for numbers in arguments.prompt_number for number in numbers})
+    numbers = sorted({number for numbers in arguments.prompt_number or [[1]] for number in numbers})
     for number in numbers:
         if number not in known:
             raise InputError(f"there is no prompt {number}; there are {', '.join(map(str, sorted(known)))}")

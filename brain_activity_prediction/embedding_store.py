@@ -8,7 +8,6 @@ twice is one file. Letters: n images of a file, L layers, W width.
 """
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.files import reading, remove_left_behind, written_whole
+from brain_activity_prediction.settings_file import first_difference, record_settings, recorded_settings
 
 IDS, ANSWERS = "image_ids", "answers"
 
@@ -33,17 +33,17 @@ class EmbeddingStore:
 
     def settings(self) -> dict | None:
         """What the states were made with; None where nothing has been written yet."""
-        path = self.folder / "settings.json"
-        if not path.exists():
-            return None
-        with reading(path, f"restore it, or delete {self.folder}"):
-            return dict(json.loads(path.read_text()))
+        return recorded_settings(self.folder)
 
     def image_ids(self, streams: Sequence[str]) -> np.ndarray:
         """Ids (1-based, ascending, each once) of the images that have all of these streams."""
         self._look()
-        have = [self._ids_of(stream) for stream in streams]
-        return np.array(sorted(set.intersection(*have)) if have else [], dtype=np.int64)
+        ids = None
+        for stream in streams:
+            parts = [held_ids for held_ids, held in self._files.values() if stream in held]
+            have = np.unique(np.concatenate(parts)) if parts else np.empty(0, dtype=np.int64)
+            ids = have if ids is None else np.intersect1d(ids, have, assume_unique=True)
+        return ids
 
     def streams(self) -> dict[str, tuple[int, int]]:
         """`{stream: (L, W)}` of the streams that any file holds, by name."""
@@ -102,18 +102,14 @@ class EmbeddingStore:
         Settings that only one of the two runs has do not clash; those that are new are added.
         """
         remove_left_behind(self.folder)
-        settings = json.loads(json.dumps(settings))
         known = self.settings() or {}
-        for name in sorted(known.keys() & settings.keys()):
-            if known[name] != settings[name]:
-                raise InputError(
-                    f"{self.folder} holds states made with {name} = {known[name]}, this run has {settings[name]}: "
-                    "use the same, or another --base-dir, or delete that folder"
-                )
+        if difference := first_difference(known, settings):
+            raise InputError(
+                f"{self.folder} holds states made with {difference}: use the same, or another --base-dir, or delete "
+                "that folder"
+            )
         if not settings.keys() <= known.keys():
-            text = json.dumps(known | settings, indent=2, sort_keys=True) + "\n"
-            with written_whole(self.folder / "settings.json") as path:
-                path.write_text(text)
+            record_settings(self.folder, known | settings)
 
     def write(
         self,

@@ -5,7 +5,7 @@ import socket
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from brain_activity_prediction.errors import InputError
@@ -49,7 +49,8 @@ def written_whole(path: Path) -> Iterator[Path]:
             f"cannot write {path} ({error.strerror or error}): check its folder and the free space"
         ) from error
     finally:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):  # renamed, or never begun
+            aside.unlink()
 
 
 def remove_left_behind(folder: Path) -> None:

@@ -1,24 +1,24 @@
-"""Small models of the real classes with random weights, saved as checkpoints the scripts can load.
-
-Their weights are drawn wide enough that a layer's states are far from those of the layer before it, as a trained
-network's are, and no parameter is zero.
-"""
+"""Small models of the real classes with random weights, none of them zero, saved as checkpoints for the scripts."""
 
 from pathlib import Path
 
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
 
 IMAGE_SIZE = 32
+# Standard deviation of a weight times the square root of its inputs. What decides where a layer attends and what it
+# adds to the residual stream is drawn wide, so that each layer's states are far from those of the layer before it.
+GAIN, WIDE_GAIN = 1.5, 4.0
+WIDE = ("q_proj", "k_proj", "o_proj", "out_proj", "down_proj", "fc2")
 SPECIAL_TOKENS = ("<unk>", "<s>", "</s>", "<pad>", "<image>")
 
 
 def write_vit(folder: Path, seed: int = 0, **config) -> None:
-    """A ViT as google/vit-huge-patch14-224-in21k is one, of 6 layers and width 96 unless said otherwise."""
+    """A ViT as google/vit-huge-patch14-224-in21k is one, of 8 layers and width 96 unless said otherwise."""
     from transformers import ViTConfig, ViTImageProcessor, ViTModel
 
     config = {
         "hidden_size": 96,
-        "num_hidden_layers": 6,
+        "num_hidden_layers": 8,
         "num_attention_heads": 4,
         "intermediate_size": 192,
         "image_size": IMAGE_SIZE,
@@ -30,7 +30,7 @@ def write_vit(folder: Path, seed: int = 0, **config) -> None:
 
 
 def write_llava(folder: Path, seed: int = 0, **config) -> None:
-    """A LLaVA: CLIP tower of 4 layers and width 64, LLaMA of 6 layers and width 96 unless said otherwise."""
+    """A LLaVA: CLIP tower of 4 layers and width 64, LLaMA of 8 layers and width 96 unless said otherwise."""
     from transformers import (
         CLIPImageProcessor,
         CLIPVisionConfig,
@@ -53,7 +53,7 @@ def write_llava(folder: Path, seed: int = 0, **config) -> None:
         "vocab_size": len(tokenizer),
         "hidden_size": 96,
         "intermediate_size": 192,
-        "num_hidden_layers": 6,
+        "num_hidden_layers": 8,
         "num_attention_heads": 4,
         "max_position_embeddings": 512,
         "bos_token_id": tokenizer.bos_token_id,
@@ -81,10 +81,13 @@ def _save(model, folder: Path, seed: int) -> None:
     with torch.no_grad():
         for name, parameter in sorted(model.named_parameters()):
             noise = torch.randn(parameter.shape, generator=generator)
-            if parameter.ndim > 1:
-                parameter.copy_(noise * (1.5 / parameter[0].numel() ** 0.5 if "embed" not in name else 0.5))
-            else:
+            if parameter.ndim == 1:
                 parameter.copy_(0.1 * noise + (1.0 if "norm" in name and "bias" not in name else 0.0))
+            elif "embed" in name:
+                parameter.copy_(0.5 * noise)
+            else:
+                gain = WIDE_GAIN if any(part in name for part in WIDE) else GAIN
+                parameter.copy_(gain * noise / parameter[0].numel() ** 0.5)
     model.save_pretrained(folder)
 
 

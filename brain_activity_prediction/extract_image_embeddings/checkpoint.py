@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,10 +29,11 @@ class Checkpoint:
     revision: str | None = None
     folder: Path | None = None
 
-    def check(self) -> None:
-        """Raises InputError where the folder cannot be a checkpoint; reads no weights."""
-        if self.folder and not (self.folder / "config.json").is_file():
-            raise InputError(f"--checkpoint {self.folder} holds no config.json: give the folder of a saved model")
+    def check(self, files: Sequence[str] = ("config.json",)) -> None:
+        """Raises InputError where the folder lacks one of the files (glob patterns); reads no weights."""
+        for name in files if self.folder else []:
+            if not any(self.folder.glob(name)):
+                raise InputError(f"--checkpoint {self.folder} holds no {name}: give the folder of a saved model")
 
     def model(self, model_class, device: str, dtype: torch.dtype):
         """An instance of a transformers model class, on the device, in the dtype, ready for inference."""

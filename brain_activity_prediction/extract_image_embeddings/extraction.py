@@ -1,7 +1,8 @@
 """The one extraction loop: which images are left, batch by batch through a model, into the embedding store.
 
 A model script is a module (or any namespace) with `MODEL_ID`, `REVISION`, `IMAGE_STREAMS` and, where prompts change
-anything, `TEMPLATE` and `PROMPT_STREAMS`: `{stream: poolings it can have}`; and these functions, B images a batch:
+anything, `TEMPLATE` and `PROMPT_STREAMS`: `{stream: poolings it can have}`; where `--checkpoint` takes another folder
+than one with a config.json, `CHECKPOINT_FILES`, the patterns of what it holds; and these functions, B images a batch:
 
     load(checkpoint, device, dtype) -> model, processor
     preprocess(processor, images) -> pixels            B PIL images to one tensor (B, ...); runs ahead, in threads
@@ -15,9 +16,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +28,7 @@ from brain_activity_prediction.extract_image_embeddings.trial import try_out
 from brain_activity_prediction.nsd.design import read_design
 from brain_activity_prediction.nsd.layout import find_layout
 from brain_activity_prediction.nsd.stimuli import Stimuli
+from brain_activity_prediction.read_ahead import read_ahead
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -82,7 +81,7 @@ def extract(script, arguments: argparse.Namespace) -> None:
         stimuli.images(sorted(id for batch in work.batches for id in batch.image_ids)[-1:])
         shared.check_device(arguments.gpu_id)
         checkpoint = Checkpoint(script.MODEL_ID, script.REVISION, arguments.checkpoint)
-        checkpoint.check()
+        checkpoint.check(getattr(script, "CHECKPOINT_FILES", ("config.json",)))
         if not arguments.test_run:
             for prompt, store in work.stores.items():
                 store.claim(settings_of(script, arguments, checkpoint, stimuli.image_size, work.prompts.get(prompt)))
@@ -101,25 +100,9 @@ def run(runner: Runner, stimuli: Stimuli, work: Work) -> None:
         return runner.preprocess(stimuli.images(batch.image_ids))
 
     with tqdm(total=work.n_left, unit="image", dynamic_ncols=True, mininterval=shared.progress_seconds()) as progress:
-        for batch, pixels in ahead(work.batches, prepare):
+        for batch, pixels in read_ahead(work.batches, prepare, THREADS_AHEAD):
             for prompt, streams, answers in runner.encode(pixels, batch.prompts):
                 if prompt in batch.prompts:
                     states = checked(streams, work.streams[prompt], batch.image_ids, runner.stored_as)
                     work.stores[prompt].write(batch.image_ids, states, answers or None)
             progress.update(len(batch.image_ids))
-
-
-def ahead(batches: Iterable[Batch], prepare: Callable[[Batch], Tensor]) -> Iterator[tuple[Batch, Tensor]]:
-    """Each batch with what `prepare` makes of it, prepared in threads while earlier ones are in use."""
-    with ThreadPoolExecutor(THREADS_AHEAD) as pool:
-        waiting = deque()
-        try:
-            for batch in batches:
-                waiting.append((batch, pool.submit(prepare, batch)))
-                if len(waiting) > THREADS_AHEAD:
-                    batch, prepared = waiting.popleft()
-                    yield batch, prepared.result()
-            for batch, prepared in waiting:
-                yield batch, prepared.result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)

@@ -58,7 +58,7 @@ def _fill_from_hdf5(betas, path, mask):
 def _slabs(volumes):
     """Slices of trials and of Z planes that tile the dataset, along the axis its chunks are thinner in."""
     n_trials, n_planes = volumes.shape[:2]
-    bytes_per_plane = volumes[0, :1].nbytes
+    bytes_per_plane = volumes.dtype.itemsize * volumes.shape[2] * volumes.shape[3]
     trials = SLAB_BYTES // (n_planes * bytes_per_plane)
     if volumes.chunks is None or volumes.chunks[0] <= trials:
         step_trials, step_planes = max(1, trials), n_planes

@@ -9,6 +9,7 @@ from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.files import reading
 
 N_SUBJECTS = 8
+LARGEST_COUNT = 2**31  # far beyond any of NSD's numbers, and exact in every type they come in
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,8 @@ def _read_mat(path, names):
 
 def _whole_numbers(path, variables, name):
     values = np.atleast_2d(variables[name])
-    if values.dtype.kind not in "iuf" or not np.isfinite(values).all() or (values < 1).any() or (values % 1).any():
+    counts = values.dtype.kind in "iuf" and ((values >= 1) & (values <= LARGEST_COUNT)).all()
+    if not counts or (values % 1).any():
         raise InputError(f"{path} is not NSD's design file: {name} holds other things than whole numbers from 1")
     return values.astype(int)
 

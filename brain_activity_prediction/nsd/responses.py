@@ -24,7 +24,7 @@ class Responses:
     image_ids: np.ndarray  # (n_images,) NSD ids, ascending
     n_repeats: np.ndarray  # (n_images,) trials averaged
     betas: np.ndarray  # (n_images, n_voxels) float32
-    within_image_ss: np.ndarray  # (n_voxels,) float64: squared deviations of trials from their image's mean, summed
+    within_image_ss: np.ndarray  # (n_voxels,) float64: sum of squared deviations from the image's mean
     mask: np.ndarray  # (X, Y, Z) bool
     affine: np.ndarray  # (4, 4), voxel indices to millimetres
     sessions: tuple  # the sessions averaged over
@@ -73,10 +73,10 @@ def zscore_session(betas):
     one with a NaN becomes NaN, and no other does.
     """
     constant = betas.min(axis=0) == betas.max(axis=0)  # exact, where a computed SD of 0 is not
-    with np.errstate(invalid="ignore"):  # infinite betas become NaN, like NaN ones
+    with np.errstate(invalid="ignore", divide="ignore"):  # infinite betas become NaN, like NaN ones
         betas -= betas.mean(axis=0, dtype=np.float64)
         sd = np.sqrt(np.square(betas).mean(axis=0, dtype=np.float64))
-        betas /= np.where(constant, 1, sd)
+        betas /= sd
     betas[:, constant] = 0
     return betas
 

@@ -27,9 +27,9 @@ LABELS = {
 MAPPED_IN_EACH_SUBJECT = frozenset(LABELS) - {"Kastner2015"}
 
 
-def read_mask(layout, subject, name="nsdgeneral"):
-    """Voxels where a mask file is 1, (X, Y, Z) bool, and its affine (4, 4), voxel indices to millimetres."""
-    path = layout.nsdgeneral(subject) if name == "nsdgeneral" else layout.roi(subject, name)[0]
+def read_mask(layout, subject):
+    """The fitted voxels, nsdgeneral == 1, (X, Y, Z) bool, and the affine (4, 4), indices to millimetres."""
+    path = layout.nsdgeneral(subject)
     volume, affine = _read_volume(path)
     mask = volume == 1
     if not mask.any():
@@ -49,9 +49,12 @@ def region_masks(layout, subject, fitted_mask, names=None):
     """
     if names is None:
         names = [name for name in layout.roi_names(subject) if _label_names(layout, subject, name)]
+        names.sort(key=lambda name: list(LABELS).index(name) if name in LABELS else len(LABELS))
     regions = {"nsdgeneral": np.ones(np.count_nonzero(fitted_mask), dtype=bool)}
     for name in names:
-        labels = read_labels(layout, subject, name, fitted_mask.shape)[fitted_mask]
+        # -1 outside the cortex, 0 unlabelled, regions from 1: the larger label joins two hemispheres' files.
+        halves = [read_map(path, fitted_mask).astype(int) for path in layout.roi(subject, name)]
+        labels = np.max(halves, axis=0)
         label_names = _label_names(layout, subject, name)
         prefix = "" if name in MAPPED_IN_EACH_SUBJECT else f"{name}:"
         for number in np.unique(labels[labels > 0]):
@@ -61,26 +64,20 @@ def region_masks(layout, subject, fitted_mask, names=None):
     return regions
 
 
-def read_labels(layout, subject, name, shape):
-    """An ROI's label volume (X, Y, Z) int: -1 outside the cortex, 0 unlabelled, regions from 1.
-
-    Where only the two hemispheres' files are there, they are merged.
-    """
-    merged = np.full(shape, -1)
-    for path in layout.roi(subject, name):
-        volume, _ = _read_volume(path)
-        if volume.shape != shape:
-            raise InputError(f"{path} has shape {volume.shape}, but the fitted voxels' mask has {shape}")
-        merged = np.maximum(merged, volume.astype(int))
-    return merged
-
-
 def write_map(path, values, mask, affine):
     """Write a value per fitted voxel (n_voxels,) as a float32 NIfTI volume, NaN outside the mask."""
     volume = np.full(mask.shape, np.nan, dtype=np.float32)
     volume[mask] = values
     with written_whole(path) as aside:
         nibabel.save(nibabel.Nifti1Image(volume, affine), aside)
+
+
+def read_map(path, mask):
+    """The values (n_voxels,) of an (X, Y, Z) NIfTI volume in the mask's voxels, as `write_map` takes them."""
+    volume, _ = _read_volume(path)
+    if volume.shape != mask.shape:
+        raise InputError(f"{path} has shape {volume.shape}, but the mask of fitted voxels has {mask.shape}")
+    return volume[mask]
 
 
 def _read_volume(path):

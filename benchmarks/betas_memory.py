@@ -1,0 +1,111 @@
+"""Measure the betas reader on full-size sessions of subject 1: peak memory and seconds a session.
+
+    python benchmarks/betas_memory.py [--sessions 40] [--folder /some/fast/disk]
+
+For each format, writes one session of random int16 betas (81 x 104 x 83 voxels, 15724 of them fitted, 750
+trials; about 1 GB), links it as all the others, reads them through `prepare_responses` in a process of its
+own, and removes them. Random betas are the worst case for gzip.
+"""
+
+import argparse
+import gzip
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import h5py
+import nibabel
+import numpy as np
+from scipy.io import savemat
+
+from brain_activity_prediction.nsd.layout import Layout, find_layout
+from brain_activity_prediction.nsd.responses import prepare_responses
+
+SHAPE = (81, 104, 83)
+N_FITTED = 15724
+N_TRIALS, N_SESSIONS, N_IMAGES, N_SHARED = 30000, 40, 10000, 1000
+
+
+def write_design_and_mask(layout, rng):
+    design, mask = layout.expected("design")[0], layout.expected("nsdgeneral", subject=1)[0]
+    ids = rng.permutation(np.arange(1, N_SHARED + 8 * (N_IMAGES - N_SHARED) + 1))
+    shared, unique = ids[:N_SHARED], ids[N_SHARED:].reshape(8, -1)
+    savemat(
+        design,
+        {
+            "masterordering": rng.permutation(np.repeat(np.arange(1, N_IMAGES + 1), 3)),
+            "subjectim": np.hstack([np.tile(shared, (8, 1)), unique]),
+            "sharedix": shared,
+            "basiccnt": np.zeros((3, N_SESSIONS)),
+        },
+    )
+    volume = np.full(SHAPE, -1, dtype=np.int16)
+    volume.flat[rng.choice(volume.size, N_FITTED, replace=False)] = 1
+    mask.parent.mkdir(parents=True)
+    nibabel.save(nibabel.Nifti1Image(volume, np.diag([1.8, 1.8, 1.8, 1])), mask)
+
+
+def write_session(path, rng):
+    """Volume by volume, so that the writer is not what needs the memory."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    n_trials = N_TRIALS // N_SESSIONS
+    volumes = (rng.integers(-1500, 1500, SHAPE, dtype=np.int16) for _ in range(n_trials))
+    if path.suffix == ".hdf5":
+        with h5py.File(path, "w") as file:
+            betas = file.create_dataset("betas", (n_trials, *SHAPE[::-1]), dtype=np.int16)
+            for trial, volume in enumerate(volumes):
+                betas[trial] = volume.T
+    else:
+        header = nibabel.Nifti1Header()
+        header.set_data_dtype(np.int16)
+        header.set_data_shape((*SHAPE, n_trials))
+        header["vox_offset"] = 352  # the header's 348 bytes and 4 that say: no extensions
+        header["magic"] = b"n+1"
+        with gzip.open(path, "wb", compresslevel=1) as file:
+            file.write(header.binaryblock + bytes(4))
+            for volume in volumes:
+                file.write(volume.tobytes(order="F"))
+
+
+def read(folder):
+    """Runs in a process of its own: peak memory is a process's, not a call's."""
+    layout = find_layout(folder)
+    started = time.perf_counter()
+    responses = prepare_responses(layout, 1)
+    seconds = (time.perf_counter() - started) / len(responses.sessions)
+    peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+    n_images, n_voxels = responses.betas.shape
+    print(
+        f"{len(responses.sessions)} sessions, {n_images} images x {n_voxels} voxels: "
+        f"peak {peak_gb:.2f} GB, {seconds:.1f} s a session"
+    )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sessions", type=int, default=N_SESSIONS)
+    parser.add_argument("--folder", help="where to write, by default the system's temporary folder")
+    parser.add_argument("--read", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.read:
+        return read(arguments.read)
+    for ending in (".nii.gz", ".hdf5"):
+        with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
+            layout, rng = Layout("flat", Path(folder)), np.random.default_rng(0)
+            write_design_and_mask(layout, rng)
+            first, *others = (
+                next(p for p in layout.expected("betas", 1, session) if p.name.endswith(ending))
+                for session in range(1, arguments.sessions + 1)
+            )
+            write_session(first, rng)
+            for other in others:
+                other.symlink_to(first)
+            print(f"{ending[1:]}: ", end="", flush=True)
+            subprocess.run([sys.executable, __file__, "--read", folder], check=True)
+
+
+if __name__ == "__main__":
+    main()

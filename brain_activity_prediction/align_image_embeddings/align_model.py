@@ -1,0 +1,194 @@
+"""Fits ridge regression from a model's hidden states to every voxel and scores it on held-out images, by region.
+
+Training images are those only this subject saw, test images those all subjects saw. Alpha is chosen for each voxel by
+K-fold cross-validation on the training images. Layers are written one by one: a run that dies continues at its layer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+
+from brain_activity_prediction import arguments as shared
+from brain_activity_prediction.align_image_embeddings.results import Results
+from brain_activity_prediction.align_image_embeddings.summary import summarise
+from brain_activity_prediction.align_image_embeddings.targets import Targets, read_targets, standardise
+from brain_activity_prediction.embedding_store import EmbeddingStore
+from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.nsd.layout import find_layout
+from brain_activity_prediction.nsd.rois import region_masks
+from brain_activity_prediction.read_ahead import read_ahead
+
+# How many voxels go through the solver at once. None: as many as the device's free memory holds.
+VOXELS_PER_CHUNK = None
+FOLDS = 5
+CRITERIA = ("neg_mean_squared_error", "r2", "correlation")
+
+
+def flags() -> argparse.ArgumentParser:
+    flags = shared.parser(__doc__)
+    shared.add_prompts(flags)
+    shared.add_device(flags)
+    flags.add_argument("-m", "--model-id", required=True, help="for example llava-hf/llava-1.5-13b-hf")
+    flags.add_argument("--min-log-10-alpha", type=float, default=1, metavar="X", help="smallest alpha is 10^X")
+    flags.add_argument("--max-log-10-alpha", type=float, default=4, metavar="X", help="largest alpha is 10^X")
+    flags.add_argument("--num-alphas", type=shared.positive_int, default=60, metavar="N", help="alphas between the two")
+    flags.add_argument("--criterion", choices=CRITERIA, default=CRITERIA[0], help="what alpha is chosen by")
+    flags.add_argument("-l", "--layer-number", type=int, nargs="+", metavar="N", help="these layers only, from 0")
+    flags.add_argument("--stream", nargs="+", metavar="NAME", help="these streams only")
+    flags.add_argument("--sessions", nargs="+", type=shared.positive_int, metavar="N", help="these sessions only")
+    flags.add_argument("--roi", nargs="+", metavar="FILE", help="these ROI files only, such as prf-visualrois")
+    flags.add_argument(
+        "--zscore-sessions",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="z-score betas within each session before averaging repeats",
+    )
+    flags.add_argument("--redo", action="store_true", help="replace scores that are there")
+    return flags
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer of one stream, to be fitted."""
+
+    prompt: int | None
+    stream: str
+    number: int
+    of: int  # how many layers the stream has
+
+
+def main() -> None:
+    arguments = flags().parse_args()
+    if arguments.min_log_10_alpha > arguments.max_log_10_alpha:
+        raise InputError("--min-log-10-alpha is larger than --max-log-10-alpha")
+    layout = find_layout(arguments.base_dir)
+    shared.check_device(arguments.gpu_id)
+    stores = open_stores(arguments)
+    layers = [layer for prompt, store in stores.items() for layer in layers_of(store, prompt, arguments)]
+    if not layers:
+        raise InputError(f"no stream of {arguments.model_id} has the layers or streams asked for")
+    print(f"{arguments.model_id}, {layout.name} layout of NSD: {len(layers)} layers", file=sys.stderr, flush=True)
+
+    cache = arguments.base_dir / "alignment" / "responses"
+    targets = read_targets(layout, arguments.subject, arguments.sessions, arguments.zscore_sessions, cache, FOLDS)
+    for prompt, stream in dict.fromkeys((layer.prompt, layer.stream) for layer in layers):
+        check_complete(stores[prompt], stream, targets)
+    results = {}
+    for prompt in dict.fromkeys(layer.prompt for layer in layers):
+        folder = shared.alignment_folder(arguments.base_dir, arguments.subject, arguments.model_id, prompt)
+        results[prompt] = Results(folder)
+        results[prompt].claim(settings_of(arguments, targets, stores[prompt]), arguments.redo)
+    left = [layer for layer in layers if not results[layer.prompt].has(layer.stream, layer.number)]
+    if len(left) < len(layers):
+        print(f"{len(layers) - len(left)} layers were scored before, {len(left)} are left", file=sys.stderr)
+    fit_layers(left, stores, targets, results, arguments)
+    regions = region_masks(layout, arguments.subject, targets.mask, arguments.roi)
+    for prompt, finished in results.items():
+        summarise(finished, regions, targets, (arguments.model_id, prompt, arguments.subject))
+
+
+def open_stores(arguments: argparse.Namespace) -> dict[int | None, EmbeddingStore]:
+    """The stores that hold states of the model: under no prompt, and under each prompt asked for."""
+    stores = {
+        prompt: EmbeddingStore(shared.embeddings_folder(arguments.base_dir, arguments.model_id, prompt))
+        for prompt in (None, *shared.chosen_prompts(arguments))
+    }
+    found = {prompt: store for prompt, store in stores.items() if store.streams()}
+    if not found:
+        raise InputError(
+            f"no hidden states of {arguments.model_id} in {arguments.base_dir / 'image_embeddings'}: "
+            "run its extraction script first"
+        )
+    missing = [prompt for prompt in stores if prompt is not None and prompt not in found]
+    takes_prompts = any((store.settings() or {}).get("template") for store in found.values())
+    if missing and takes_prompts and arguments.stream is None:
+        raise InputError(
+            f"no hidden states of {arguments.model_id} under prompt {missing[0]}: run its extraction script with "
+            f"-p {missing[0]} first, or choose streams that no prompt changes with --stream"
+        )
+    return found
+
+
+def layers_of(store: EmbeddingStore, prompt: int | None, arguments: argparse.Namespace) -> list[Layer]:
+    """The layers to fit of every stream in a store, by -l and --stream."""
+    return [
+        Layer(prompt, stream, number, n_layers)
+        for stream, (n_layers, _) in store.streams().items()
+        if arguments.stream is None or stream in arguments.stream
+        for number in range(n_layers)
+        if arguments.layer_number is None or number in arguments.layer_number
+    ]
+
+
+def check_complete(store: EmbeddingStore, stream: str, targets: Targets) -> None:
+    needed = targets.image_ids
+    missing = np.setdiff1d(needed, store.image_ids([stream]))
+    if missing.size:
+        raise InputError(
+            f"{missing.size} of {needed.size} images have no {stream} states in {store.folder}, first {missing[0]}: "
+            "run the extraction again, it continues where it was"
+        )
+
+
+def settings_of(arguments: argparse.Namespace, targets: Targets, store: EmbeddingStore) -> dict:
+    """What changes the scores, recorded beside them."""
+    return {
+        "min_log_10_alpha": arguments.min_log_10_alpha,
+        "max_log_10_alpha": arguments.max_log_10_alpha,
+        "num_alphas": arguments.num_alphas,
+        "criterion": arguments.criterion,
+        "folds": FOLDS,
+        "sessions": targets.sessions,
+        "zscore_sessions": arguments.zscore_sessions,
+        "standardised_by": "training images",
+        **{f"embeddings_{name}": value for name, value in (store.settings() or {}).items()},
+    }
+
+
+def fit_layers(layers: list[Layer], stores, targets: Targets, results, arguments: argparse.Namespace) -> None:
+    """Fits and writes layer after layer; the next one is read meanwhile."""
+    from tqdm import tqdm
+
+    def read(layer: Layer) -> tuple[np.ndarray, np.ndarray]:
+        states = stores[layer.prompt].read_layer(layer.stream, layer.number, targets.image_ids)
+        return standardise(*np.split(states, [len(targets.train_ids)]))
+
+    with tqdm(total=len(layers), unit="layer", mininterval=shared.progress_seconds(), disable=not layers) as progress:
+        for layer, (train, test) in read_ahead(layers, read):
+            scores = score_layer(train, test, targets, arguments)
+            results[layer.prompt].write(layer.stream, layer.number, layer.of, scores)
+            progress.update()
+
+
+def score_layer(
+    train: np.ndarray, test: np.ndarray, targets: Targets, arguments: argparse.Namespace
+) -> dict[str, np.ndarray]:
+    """`{quantity: (V,)}` of one layer's features, (n_train, D) and (n_test, D)."""
+    import torch
+
+    from brain_activity_prediction.align_image_embeddings.ridge import ridge_cv
+    from brain_activity_prediction.align_image_embeddings.scores import pearson_r, r2_score
+
+    alphas = np.logspace(arguments.min_log_10_alpha, arguments.max_log_10_alpha, arguments.num_alphas)
+    train, test = (torch.from_numpy(part).to(arguments.gpu_id) for part in (train, test))
+    responses = torch.from_numpy(targets.train)
+    fit = ridge_cv(
+        train, responses, alphas, folds=FOLDS, criterion=arguments.criterion, voxels_per_chunk=VOXELS_PER_CHUNK
+    )
+    predicted = fit.predict(test).cpu()
+    observed = torch.from_numpy(targets.test)
+    scores = {
+        "alpha": fit.alpha,
+        "cv_score": fit.cv_score,
+        "r": pearson_r(observed, predicted),
+        "r2": r2_score(observed, predicted),
+    }
+    return {name: values.cpu().numpy() for name, values in scores.items()}
+
+
+if __name__ == "__main__":
+    shared.run(main)

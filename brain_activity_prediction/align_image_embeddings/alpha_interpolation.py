@@ -1,0 +1,117 @@
+"""How few values of alpha a ridge path needs: sixty are thirteen, and thirteen are four.
+
+A ridge fit depends on alpha through 1 / (s + alpha) alone, s >= 0 being the eigenvalues of the Gram matrix.
+As a function of two variables this is smooth, so its numerical rank is small: for alphas in [a, b] the k-th
+singular value is below 4 exp(-k pi^2 / log(16 b / a)) of the first (Beckermann & Townsend 2017, "On the
+singular values of matrices with displacement structure"). That is used twice:
+
+- over all s >= 0, the alphas of a grid are combinations of a few *nodes* among them (`alpha_nodes`);
+- over a block of neighbouring eigenvalues, the nodes are combinations of fewer functions (`spectral_blocks`).
+
+Letters: A alphas, P nodes, R eigenvalues, B eigenvalues of a block, r the rank of a block.
+"""
+
+import itertools
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import scipy.linalg
+
+# Writing a panel of predictions and mixing it into the nodes costs as much as this many more eigenvalues.
+PANEL_OVERHEAD = 64
+
+
+@dataclass(frozen=True)
+class AlphaNodes:
+    """The alphas that are computed, and how all the others follow from them.
+
+    Attributes
+    ----------
+    nodes : float64 array (P,), a subset of the grid; the first one is its smallest alpha.
+    weights : float64 array (P, A). Each column sums to one, and for every s >= 0
+        | sum_i weights[i, a] / (s + nodes[i]) - 1 / (s + alphas[a]) | <= tolerance / (s + min(alphas)).
+    """
+
+    nodes: np.ndarray
+    weights: np.ndarray
+
+
+@lru_cache(maxsize=16)
+def alpha_nodes(alphas, tolerance, relative=False):
+    """Choose the nodes of an ascending grid (a tuple of positive floats) and the weights of all its alphas.
+
+    With `relative`, the error at an alpha stays below tolerance / (s + alpha) instead of tolerance / (s +
+    a_min): for a score that does not see the size of a prediction, which shrinks as alpha grows.
+
+    With g_a(s) = (s + a_min) / (s + a), its complement 1 - g_a(s) = (a - a_min) / (s + a) is sampled over s.
+    A QR with column pivoting picks the nodes, and its triangular factor gives the least-squares weights. The
+    complement of a_min is zero, so that the weight of a_min is free: it makes the sum one. The interpolation
+    is then exact as s -> infinity, where an unpenalised intercept sits, and residuals are interpolated like
+    predictions.
+    """
+    alphas = np.asarray(alphas, dtype=np.float64)
+    smallest, others = alphas[0], alphas[1:]
+    s = np.concatenate([[0.0], np.geomspace(smallest * 1e-4, alphas[-1] * 1e4, 800)])[:, None]
+    complement = (others - smallest) / (s + others)  # (samples, A - 1)
+    triangle, order = scipy.linalg.qr(complement, mode="r", pivoting=True)
+    allowed = tolerance * (s + smallest) / (s + others) if relative else np.full_like(complement, tolerance)
+    rank = 0
+    weights = np.zeros((0, len(others)))
+    while rank < len(others) and (np.abs(complement[:, order[:rank]] @ weights - complement) > allowed).any():
+        rank += 1
+        in_pivot_order = scipy.linalg.solve_triangular(triangle[:rank, :rank], triangle[:rank])
+        weights = np.empty_like(in_pivot_order)
+        weights[:, order] = in_pivot_order
+    weights = np.pad(weights, ((0, 0), (1, 0)))
+    weights = np.vstack([1.0 - weights.sum(axis=0), weights])
+    return AlphaNodes(nodes=np.concatenate([[smallest], others[order[:rank]]]), weights=weights)
+
+
+@dataclass(frozen=True)
+class SpectralBlock:
+    """Neighbouring eigenvalues `columns`; g of all nodes on them is `mixing` (P, r) times `shapes` (r, B)."""
+
+    columns: slice
+    mixing: np.ndarray
+    shapes: np.ndarray
+
+
+def shrinkage(s, nodes, smallest):
+    """g_p(s) = (s + a_min) / (s + p), (P, R): a node's ridge filter relative to that of the smallest alpha.
+
+    In [0, 1]; written so that an infinite eigenvalue, the unpenalised intercept, gives one.
+    """
+    nodes = np.asarray(nodes)[:, None]
+    return 1.0 - (nodes - smallest) / (np.asarray(s)[None, :] + nodes)
+
+
+def spectral_blocks(s, nodes, tolerance):
+    """Cut a sorted spectrum s (R,) into blocks, each with the smallest rank that keeps g within `tolerance`.
+
+    One wide block has the rank of all nodes, many narrow ones have more panels to mix: the number of blocks
+    is that with the fewest operations, the sum over blocks of r * (B + PANEL_OVERHEAD).
+    """
+    filters = shrinkage(s, nodes, nodes[0])
+    counts = [count for count in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32) if count <= len(s)]
+    partitions = ([_block(filters, cut, tolerance) for cut in _cuts(len(s), count)] for count in counts)
+    return min(partitions, key=_operations)
+
+
+def _operations(blocks):
+    return sum(len(block.shapes) * (block.shapes.shape[1] + PANEL_OVERHEAD) for block in blocks)
+
+
+def _cuts(length, count):
+    edges = np.linspace(0, length, count + 1).round().astype(int)
+    return [slice(start, stop) for start, stop in itertools.pairwise(edges)]
+
+
+def _block(filters, columns, tolerance):
+    values = filters[:, columns]
+    left, singular, right = np.linalg.svd(values, full_matrices=False)
+    left = left * singular
+    rank = 1
+    while rank < len(singular) and np.abs(left[:, :rank] @ right[:rank] - values).max() > tolerance:
+        rank += 1
+    return SpectralBlock(columns, left[:, :rank], right[:rank])

@@ -1,0 +1,47 @@
+"""Pictures of scores."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from brain_activity_prediction.files import written_whole
+
+# Okabe and Ito's colours, told apart by readers with any kind of colour vision; line styles repeat them.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+STYLES = ("-", "--", ":", "-.")
+
+
+def layer_curves(table: pd.DataFrame, path: Path) -> None:
+    """Mean test r of each region against depth, a panel a stream, a line a region; a dot marks the chosen layer.
+
+    `table` has the columns of `tables.region_table`, for one model, prompt and subject.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    streams = list(dict.fromkeys(table["stream"]))
+    regions = [roi for roi in dict.fromkeys(table["roi"]) if ":" not in roi]  # an atlas has too many to tell apart
+    figure = Figure(figsize=(1.8 + 4.2 * len(streams), 3.8), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(1, len(streams), sharey=True, squeeze=False)[0]
+    for panel, stream in zip(panels, streams, strict=True):
+        for number, region in enumerate(regions):
+            rows = table[(table["stream"] == stream) & (table["roi"] == region)].dropna(subset="cv_score")
+            if rows.empty:
+                continue
+            colour, style = COLOURS[number % len(COLOURS)], STYLES[number // len(COLOURS) % len(STYLES)]
+            label = f"{region} ({rows['n_voxels'].iloc[0]})"
+            panel.plot(rows["layer"], rows["r"], style, color=colour, label=label, linewidth=1.5)
+            chosen = rows.loc[rows["cv_score"].idxmax()]
+            panel.plot(chosen["layer"], chosen["r"], "o", color=colour, markersize=5)
+        panel.axhline(0, color="0.6", linewidth=0.8)
+        panel.set(title=stream, xlabel="layer")
+        panel.xaxis.get_major_locator().set_params(integer=True)
+    panels[0].set_ylabel("mean r on held-out images")
+    first = table.iloc[0]
+    prompt = "" if pd.isna(first["prompt"]) else f", prompt {first['prompt']}"
+    figure.suptitle(f"{first['model_id']}{prompt}, subject {first['subject']}", fontsize="medium")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right center", fontsize="small", title="region (voxels)", frameon=False)
+    with written_whole(path) as aside:
+        figure.savefig(aside, dpi=150)

@@ -1,0 +1,71 @@
+"""Scores of every voxel on disk: one file a layer, so that a killed run continues with the layer it was at.
+
+A folder (one model, prompt and subject) holds `settings.json`, what changes the numbers, and under `voxels/` a file
+`STREAM_layer_NN.h5` a layer, with a dataset (V,) for each name in QUANTITIES, in the order of `volume[mask]`.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.files import reading, remove_left_behind, written_whole
+from brain_activity_prediction.settings_file import first_difference, record_settings, recorded_settings
+
+QUANTITIES = ("alpha", "cv_score", "r", "r2")
+
+
+class Results:
+    """The finished layers of one alignment."""
+
+    def __init__(self, folder: Path):
+        self.folder = Path(folder)
+
+    def claim(self, settings: Mapping, redo: bool = False) -> None:
+        """Records what the scores are made with; layers scored otherwise are refused, or with `redo` deleted."""
+        remove_left_behind(self.folder)
+        remove_left_behind(self.folder / "voxels")
+        if redo:
+            for finished in self.folder.glob("voxels/*.h5"):
+                finished.unlink()
+        elif difference := first_difference(recorded_settings(self.folder) or {}, settings):
+            raise InputError(
+                f"{self.folder} holds scores made with {difference}: use the same, or --redo to replace them"
+            )
+        record_settings(self.folder, settings)
+
+    def has(self, stream: str, layer: int) -> bool:
+        return self._path(stream, layer).exists()
+
+    def write(self, stream: str, layer: int, n_layers: int, scores: Mapping[str, np.ndarray]) -> None:
+        """Adds a layer: an array (V,) for each of QUANTITIES."""
+        path = self._path(stream, layer)
+        with written_whole(path) as aside, h5py.File(aside, "w", locking=False) as file:
+            file.attrs.update(stream=stream, layer=layer, n_layers=n_layers)
+            for name in QUANTITIES:
+                values = np.asarray(scores[name], dtype=np.float32)
+                file.create_dataset(name, data=values, chunks=values.shape, fletcher32=True)
+
+    def read(self, stream: str, layer: int) -> dict[str, np.ndarray]:
+        """`{quantity: (V,) float32}` of a finished layer."""
+        path = self._path(stream, layer)
+        with reading(path, "delete it and align again"), h5py.File(path, "r", locking=False) as file:
+            return {name: file[name][:] for name in QUANTITIES}
+
+    def layers(self) -> list[tuple[str, int, int]]:
+        """(stream, layer, number of layers of the stream) of every finished layer, in order."""
+        found = []
+        for path in self.folder.glob("voxels/*.h5"):
+            with reading(path, "delete it and align again"), h5py.File(path, "r", locking=False) as file:
+                found.append((str(file.attrs["stream"]), int(file.attrs["layer"]), int(file.attrs["n_layers"])))
+        return sorted(found)
+
+    def alpha_range(self) -> tuple[float, float]:
+        """The ends of the grid that alphas were chosen from."""
+        settings = recorded_settings(self.folder)
+        return 10 ** settings["min_log_10_alpha"], 10 ** settings["max_log_10_alpha"]
+
+    def _path(self, stream: str, layer: int) -> Path:
+        return self.folder / "voxels" / f"{stream}_layer_{layer:02d}.h5"

@@ -1,0 +1,203 @@
+"""Ridge regression of many voxels on one set of features, each voxel with its own cross-validated alpha.
+
+For every voxel v and alpha a of a grid, ridge minimises ||y_v - X w||^2 + a ||w||^2 on the images outside a
+fold and is scored on the fold; the alpha with the best mean score over folds is refitted on all images. The
+choice is that of evaluating every alpha on every fold, with far fewer operations:
+
+1. One decomposition X = U diag(s)^(1/2) Q' in float64 serves all folds and alphas (ridge_operators.py).
+2. Residuals are computed at a few nodes of alpha, and those from fewer panels still (alpha_interpolation.py).
+3. The scores of all alphas follow from the moments of these residuals (scores.py).
+
+N images, D features, V voxels, A alphas, R = min(N, D), P nodes; n images of a fold, v voxels of a chunk.
+"""
+
+import contextlib
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from brain_activity_prediction.align_image_embeddings.cross_validation import (
+    CrossValidation,
+    Responses,
+    held_out_rows,
+)
+from brain_activity_prediction.align_image_embeddings.ridge_operators import (
+    IllConditionedError,
+    column_means,
+    decompose,
+)
+from brain_activity_prediction.align_image_embeddings.scores import CRITERIA
+from brain_activity_prediction.errors import InputError
+
+
+@dataclass(frozen=True)
+class RidgeFit:
+    """A ridge model a voxel, fitted on all images at the cross-validated alpha; tensors on the device of X.
+
+    Attributes
+    ----------
+    alpha : (V,) chosen alpha, float64; NaN for a voxel with a response that is not finite.
+    alpha_index : (V,) its position in the grid as given, int64; -1 for such a voxel.
+    cv_score : (V,) mean score over folds at that alpha, float64; NaN for such a voxel.
+    scores : (A, V) mean score over folds of every alpha, in the grid's order; None if not asked for.
+    feature_means, response_means : (D,) and (V,), of the images fitted with an intercept; zeros without one.
+    loadings : (D, R), X'U. shrunken_targets : (R, V), U'y_v / (s + alpha_v). Their product is the
+        coefficients.
+    """
+
+    alpha: torch.Tensor
+    alpha_index: torch.Tensor
+    cv_score: torch.Tensor
+    scores: torch.Tensor | None
+    feature_means: torch.Tensor = field(repr=False)
+    response_means: torch.Tensor = field(repr=False)
+    loadings: torch.Tensor = field(repr=False)
+    shrunken_targets: torch.Tensor = field(repr=False)
+
+    def predict(self, X):
+        """Predictions (n, V) for X (n, D), without forming the coefficients.
+
+        X X_train'U, the rotated kernel between the images of X and those fitted, is taken in float64.
+        """
+        X = torch.as_tensor(X).to(self.loadings)
+        if X.shape[1] != len(self.loadings):
+            raise InputError(f"X has {X.shape[1]} features, the ridge was fitted on {len(self.loadings)}")
+        rotated = (X - self.feature_means) @ self.loadings
+        with full_float32_precision():
+            return torch.mm(rotated.to(self.shrunken_targets), self.shrunken_targets).add_(self.response_means)
+
+    def coefficients(self):
+        """Coefficients (D, V) of the features."""
+        with full_float32_precision():
+            return self.loadings.to(self.shrunken_targets) @ self.shrunken_targets
+
+    def intercepts(self):
+        """Intercepts (V,): the mean response minus its prediction from the mean features."""
+        mean_prediction = (self.feature_means @ self.loadings).to(self.shrunken_targets) @ self.shrunken_targets
+        return self.response_means - mean_prediction
+
+
+def ridge_cv(
+    X,
+    Y,
+    alphas,
+    *,
+    folds=5,
+    criterion="neg_mean_squared_error",
+    per_voxel=True,
+    fit_intercept=False,
+    voxels_per_chunk=None,
+    return_all_scores=False,
+):
+    """Fit ridge to every voxel with the alpha of its best cross-validated score; ties go to the larger alpha.
+
+    Parameters
+    ----------
+    X : (N, D) features, standardised by the caller. Its device is that of the computation and of the results.
+    Y : (N, V) responses; may stay on the CPU while X is on a GPU. A voxel with a value that is not finite
+        gets NaN results, a constant one the largest alpha.
+    alphas : (A,) positive penalties.
+    folds : a number of contiguous, unshuffled folds (scikit-learn's KFold), or a list of arrays with the rows
+        to hold out, such as `cross_validation.group_folds` gives.
+    criterion : "neg_mean_squared_error", "r2" or "correlation", computed on each fold, averaged over folds.
+    per_voxel : False takes one alpha for all voxels, the one with the best score averaged over voxels.
+    fit_intercept : an unpenalised constant, as if features and responses were centred on each training set.
+    voxels_per_chunk : how many voxels go through a fold together; by default what fits into 0.4 of a GPU's
+        free memory, or into 256 MB on a CPU. It does not change the result.
+    return_all_scores : keep the scores of all alphas, 8 A V bytes.
+
+    Inputs in float32 are computed in float32 after a decomposition in float64, and in float64 where they are
+    too ill-conditioned for that; inputs in float64 in float64 throughout.
+
+    Memory in bytes beyond X and Y, with b = 4 or 8 for the precision: 8 (2 N R + 3 R^2 + D R) to decompose,
+    b R V for the rotated targets, b n (5 R + 3 P n) for a fold, b n (3 P + 50) for a voxel of the chunk. In
+    float32 at N 9000, D 5120, V 15724: 1.6 GB, 0.3 GB, 0.7 GB and 0.7 MB.
+
+    Raises InputError for shapes that do not fit, features that are not finite, and a grid or folds of no use.
+    """
+    X, Y = _matrices(X, Y)
+    if criterion not in CRITERIA:
+        raise InputError(f"criterion {criterion!r} is unknown: take one of {', '.join(CRITERIA)}")
+    ascending, order = _sorted_grid(alphas)
+    cross_validation = CrossValidation(held_out_rows(folds, len(X)), ascending, criterion)
+    feature_means = column_means(X) if fit_intercept else X.new_zeros(X.shape[1])
+    response_means = column_means(Y).to(X.device) if fit_intercept else X.new_zeros(Y.shape[1])
+    responses = Responses(Y, response_means, voxels_per_chunk)
+    with full_float32_precision():
+        decomposition = decompose(X.to(torch.float64) - feature_means, ascending[0])
+        scores, targets = _scores_and_targets(cross_validation, decomposition, X, responses, fit_intercept)
+    constant = (Y.amin(dim=0) == Y.amax(dim=0)).to(X.device)
+    index = _best(scores, constant, per_voxel)
+    valid = index >= 0
+    cv_score = scores.gather(0, index.clamp(min=0)[None])[0].masked_fill(~valid, torch.nan)
+    alpha = torch.from_numpy(ascending).to(X.device)[index].masked_fill(~valid, torch.nan)
+    targets = targets[: decomposition.loadings.shape[1]]
+    for rotated, eigenvalue in zip(targets, decomposition.spectrum, strict=True):
+        rotated /= eigenvalue + alpha
+    order = torch.from_numpy(order).to(X.device)
+    return RidgeFit(
+        alpha=alpha,
+        alpha_index=order[index].masked_fill(~valid, -1),
+        cv_score=cv_score,
+        scores=scores[order.argsort()] if return_all_scores else None,
+        feature_means=feature_means,
+        response_means=response_means,
+        loadings=decomposition.loadings,
+        shrunken_targets=targets,
+    )
+
+
+def _scores_and_targets(cross_validation, decomposition, X, responses, fit_intercept):
+    """Mean scores (A, V) and U'Y, in the first precision and by the first formula that the data allow."""
+    whole = decomposition.with_intercept() if fit_intercept else decomposition
+    for dtype in (torch.float32, torch.float64) if X.dtype == torch.float32 else (torch.float64,):
+        with contextlib.suppress(IllConditionedError):
+            return cross_validation.scores_from_one_fit(whole, responses, dtype)
+    scores = cross_validation.scores_from_refits(X, responses, fit_intercept)
+    return scores, responses.rotated(decomposition.left)
+
+
+def _best(scores, constant, per_voxel):
+    """Row (V,) of the best score of a column; of equals, and of constants, the last; -1 where not finite."""
+    valid = scores.isfinite().all(dim=0)
+    compared = scores if per_voxel else scores[:, valid].mean(dim=1, keepdim=True).expand_as(scores)
+    last = len(scores) - 1
+    index = last - compared.flip(0).argmax(dim=0)
+    return index.masked_fill(constant & per_voxel, last).masked_fill(~valid, -1)
+
+
+def _matrices(X, Y):
+    """X, in float32 or float64, and Y as tensors; an InputError about their shapes or the values of X."""
+    X, Y = (torch.as_tensor(values if torch.is_tensor(values) else np.asarray(values)) for values in (X, Y))
+    if X.ndim != 2 or Y.ndim != 2 or len(X) != len(Y) or 0 in X.shape or 0 in Y.shape:
+        raise InputError(f"X {tuple(X.shape)} and Y {tuple(Y.shape)} are not (images, features), (images, voxels)")
+    either_double = torch.float64 in (X.dtype, Y.dtype)
+    X = X.to(torch.float64 if either_double else torch.float32)
+    finite = X.isfinite().all(dim=0)
+    if not finite.all():
+        raise InputError(
+            f"{int((~finite).sum())} of {X.shape[1]} features have values that are not finite, first feature "
+            f"{int((~finite).nonzero()[0])}: extract this layer again, or in a wider number format"
+        )
+    return X, Y
+
+
+def _sorted_grid(alphas):
+    """The grid ascending, (A,) float64, and the position of each of its values in the grid as given."""
+    alphas = np.atleast_1d(np.asarray(alphas, dtype=np.float64))
+    if alphas.ndim != 1 or not len(alphas) or not (np.isfinite(alphas) & (alphas > 0)).all():
+        raise InputError("alphas must be a list of positive numbers")
+    order = np.argsort(alphas, kind="stable")
+    return alphas[order], order
+
+
+@contextlib.contextmanager
+def full_float32_precision():
+    """Keep float32 products in float32 on a GPU: TF32 would change the alpha of some voxels."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)

@@ -1,0 +1,76 @@
+"""How well predictions match responses, voxel by voxel. Sums over voxel pairs of numbers end in float64.
+
+Shapes: n images, v voxels, P nodes of alpha, A alphas.
+"""
+
+import numpy as np
+import torch
+
+CRITERIA = ("neg_mean_squared_error", "r2", "correlation")
+# A sum of squares about the mean below this share of the raw sum of squares is rounding, not variance.
+CONSTANT = 1e-28
+
+
+def pearson_r(Y, Y_hat):
+    """Pearson correlation of each column of Y (n, v) with that of Y_hat (n, v); 0 where either is constant.
+
+    Computed in float64. NumPy arrays give a NumPy array (v,), torch tensors a tensor on their device.
+    """
+    centred, spread = _centre(_float64(Y))
+    centred_hat, spread_hat = _centre(_float64(Y_hat))
+    r = (centred * centred_hat).sum(dim=0) / (spread * spread_hat).sqrt()
+    r = r.masked_fill((spread == 0) | (spread_hat == 0), 0.0)
+    return r if torch.is_tensor(Y) else r.numpy()
+
+
+def r2_score(Y, Y_hat):
+    """Coefficient of determination 1 - SSE / SST of each column; 0 where the response is constant.
+
+    Computed in float64. NumPy arrays give a NumPy array (v,), torch tensors a tensor on their device.
+    """
+    error = _float64(Y) - _float64(Y_hat)
+    r2 = _r2((error**2).sum(dim=0), _centre(_float64(Y))[1])
+    return r2 if torch.is_tensor(Y) else r2.numpy()
+
+
+def fold_scores(residuals, responses, weights, criterion):
+    """Score of every alpha on one fold, (A, v) in float64, from the moments of the residuals at the nodes.
+
+    residuals : (P, v, n) held-out residuals e_p; with "correlation", the held-out predictions z_p instead.
+    responses : (n, v). weights : (P, A), so that e_a = sum_p weights[p, a] e_p.
+
+    The residuals of the A alphas are never formed: with M = e e' (P, P) of a voxel, SSE(a) = w_a' M w_a.
+    """
+    if criterion == "correlation":
+        centred, spread = _centre(responses.T.to(torch.float64), dim=1)
+        predictions = residuals - residuals.mean(dim=2, keepdim=True)
+        covariance = torch.einsum("pvn,vn->pv", predictions, centred.to(predictions)).to(torch.float64)
+        variance = _quadratic(predictions, weights).clamp(min=0)
+        r = (weights.T @ covariance) / (variance * spread).sqrt()
+        return r.masked_fill((variance == 0) | (spread == 0), 0.0)
+    sse = _quadratic(residuals, weights)
+    if criterion == "r2":
+        return _r2(sse, _centre(responses.to(torch.float64))[1])
+    return -sse / len(responses)
+
+
+def _quadratic(panel, weights):
+    """w_a' (panel panel') w_a of every alpha and voxel, (A, v), from a panel (P, v, n)."""
+    by_voxel = panel.transpose(0, 1)
+    moments = torch.bmm(by_voxel, by_voxel.transpose(1, 2)).to(torch.float64)  # (v, P, P)
+    return ((moments @ weights) * weights).sum(dim=1).T
+
+
+def _r2(sse, sst):
+    return (1.0 - sse / sst).masked_fill(sst == 0, 0.0)
+
+
+def _centre(values, dim=0):
+    """Deviations from the mean along `dim` and their sum of squares, exactly zero for constants."""
+    centred = values - values.mean(dim=dim, keepdim=True)
+    spread = (centred**2).sum(dim=dim)
+    return centred, spread.masked_fill(spread <= CONSTANT * (values**2).sum(dim=dim), 0.0)
+
+
+def _float64(values):
+    return torch.as_tensor(np.asarray(values) if not torch.is_tensor(values) else values).to(torch.float64)

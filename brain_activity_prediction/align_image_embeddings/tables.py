@@ -1,0 +1,61 @@
+"""From scores of voxels to a tidy table: one row a stream, layer and region."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from brain_activity_prediction.align_image_embeddings.results import Results
+from brain_activity_prediction.files import written_whole
+
+COLUMNS = (
+    *("model_id", "prompt", "stream", "layer", "layer_position", "subject", "roi", "n_voxels"),
+    *("r", "r2", "cv_score", "alpha_median"),
+)
+
+
+def region_table(
+    results: Results, regions: Mapping[str, np.ndarray], model_id: str, prompt: int | None, subject: int
+) -> pd.DataFrame:
+    """Scores of every finished layer in every region; columns COLUMNS.
+
+    `regions` are masks (V,) by name. r, r2 and cv_score are means over a region's voxels, without those whose
+    responses are NaN, which n_voxels does not count either; layer_position goes from 0, what enters the first layer,
+    to 1, the last layer. `prompt` is missing for streams that no prompt changes.
+    """
+    rows = []
+    for stream, layer, n_layers in results.layers():
+        scores = results.read(stream, layer)
+        valid = np.isfinite(scores["cv_score"])
+        for roi, mask in regions.items():
+            chosen = mask & valid
+            row = {
+                "model_id": model_id,
+                "prompt": prompt,
+                "stream": stream,
+                "layer": layer,
+                "layer_position": layer / max(n_layers - 1, 1),
+                "subject": subject,
+                "roi": roi,
+                "n_voxels": int(chosen.sum()),
+            }
+            if chosen.any():
+                row |= {name: float(scores[name][chosen].mean(dtype=np.float64)) for name in ("r", "r2", "cv_score")}
+                row["alpha_median"] = float(np.median(scores["alpha"][chosen]))
+            rows.append(row)
+    return pd.DataFrame(rows, columns=COLUMNS).astype({"prompt": "Int64"})
+
+
+def write_table(table: pd.DataFrame, folder: Path) -> None:
+    """Writes `scores.csv` and `scores.parquet` with the same rows."""
+    with written_whole(folder / "scores.csv") as path:
+        table.to_csv(path, index=False)
+    with written_whole(folder / "scores.parquet") as path:
+        table.to_parquet(path, index=False)
+
+
+def best_layers(table: pd.DataFrame) -> pd.DataFrame:
+    """For each stream and region the row of the layer that cross-validation on the training images scores best."""
+    best = table.dropna(subset="cv_score").groupby(["stream", "roi"], sort=False)["cv_score"].idxmax()
+    return table.loc[best].reset_index(drop=True)

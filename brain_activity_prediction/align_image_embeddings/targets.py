@@ -1,0 +1,65 @@
+"""What ridge predicts: a subject's responses, split by who saw the image and scaled by the training images alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.nsd.design import read_design, train_test_rows
+from brain_activity_prediction.nsd.layout import Layout
+from brain_activity_prediction.nsd.responses import prepare_responses
+
+
+@dataclass(frozen=True)
+class Targets:
+    """A subject's responses as ridge takes them, z-scored by the training images' mean and SD; n images, V voxels."""
+
+    train_ids: np.ndarray
+    test_ids: np.ndarray
+    train: np.ndarray  # (n_train, V)
+    test: np.ndarray  # (n_test, V)
+    mask: np.ndarray  # (X, Y, Z)
+    affine: np.ndarray  # (4, 4)
+    sessions: tuple[int, ...]
+
+    @property
+    def image_ids(self) -> np.ndarray:
+        """Training images, then test images."""
+        return np.concatenate([self.train_ids, self.test_ids])
+
+
+def read_targets(
+    layout: Layout, subject: int, sessions: Sequence[int] | None, zscore: bool, cache_dir: Path, n_folds: int
+) -> Targets:
+    """Training images are those only this subject saw, test images those that all subjects saw.
+
+    Raises InputError where the sessions hold too few of either for `n_folds` folds.
+    """
+    responses = prepare_responses(layout, subject, sessions, zscore, cache_dir)
+    train, test = train_test_rows(responses.image_ids, read_design(layout.design()).shared_ids)
+    for rows, viewers in ((train, "this subject alone"), (test, "all subjects")):
+        if len(rows) <= n_folds:
+            raise InputError(f"only {len(rows)} of the images in these sessions were seen by {viewers}: add sessions")
+    scaled = standardise(responses.betas[train], responses.betas[test])
+    ids, rest = responses.image_ids, (responses.mask, responses.affine, responses.sessions)
+    return Targets(ids[train], ids[test], *scaled, *rest)
+
+
+def standardise(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Brings each column of `train` (n, k) to mean 0 and SD 1 and `test` (m, k) with it, both in place, float32.
+
+    A column that is constant over the training rows becomes 0 in both.
+    """
+    constant = train.min(axis=0) == train.max(axis=0)
+    mean = train.mean(axis=0, dtype=np.float64).astype(np.float32)
+    for part in (train, test):
+        part -= mean
+    sd = np.sqrt(np.einsum("nk,nk->k", train, train, dtype=np.float64) / len(train))
+    for part in (train, test):
+        part /= np.where(constant, 1, sd).astype(np.float32)
+        part[:, constant] = 0
+    return train, test

@@ -1,0 +1,78 @@
+"""The whole pipeline on a small simulated NSD: `python -m brain_activity_prediction.demo`.
+
+Writes two small random models and a dataset whose voxels follow one of them, runs the extraction and alignment scripts
+on it as a user would, and says where the results lie.
+"""
+
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import transformers
+
+from brain_activity_prediction import arguments as shared
+from brain_activity_prediction.demo.dataset import DEFAULT_RECIPE, write_dataset
+from brain_activity_prediction.demo.models import write_llava, write_vit
+from brain_activity_prediction.demo.planted import LAYERS, layer_features
+from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.extract_image_embeddings.torchvision_import import import_torchvision
+
+PACKAGE = Path(__file__).resolve().parents[1]
+LLAVA, VIT = "llava-hf/llava-1.5-13b-hf", "google/vit-huge-patch14-224-in21k"
+MARKER = "planted.json"
+
+
+def main() -> None:
+    flags = shared.OneLineParser(prog="demo", description=__doc__, formatter_class=shared.Help)
+    flags.add_argument(
+        "-d", "--base-dir", type=Path, default=Path("demo_data"), help="folder to write; replaced if there"
+    )
+    flags.add_argument("--layout", choices=("official", "flat"), default="official", help="NSD's layout on disk")
+    flags.add_argument("--data-only", action="store_true", help="write the dataset and the models, run nothing")
+    arguments = flags.parse_args()
+    start = time.perf_counter()
+    write(arguments.base_dir, arguments.layout)
+    if not arguments.data_only:
+        run_scripts(arguments.base_dir)
+        print(f"That took {time.perf_counter() - start:.0f} s. Voxels were simulated to follow the language stream:")
+        print(f"V1 and V2 layer {LAYERS['early']}, hV4, FFA-1 and PPA layer {LAYERS['late']}, RSC nothing but noise.")
+        folder = shared.alignment_folder(arguments.base_dir, 1, LLAVA, 1)
+        print(f"Look at {folder / 'layers.png'}; the tables and maps lie beside it.")
+
+
+def write(base_dir: Path, layout: str) -> None:
+    """The models' checkpoints and the dataset; an earlier demo in the folder is replaced, anything else is not."""
+    if base_dir.exists() and not (base_dir / MARKER).exists() and any(base_dir.iterdir()):
+        raise InputError(f"{base_dir} holds something that is not a demo: choose another --base-dir")
+    shutil.rmtree(base_dir, ignore_errors=True)
+    print(f"Writing two small models and a simulated NSD to {base_dir}", flush=True)
+    import_torchvision()
+    transformers.logging.disable_progress_bar()
+    checkpoints = base_dir / "checkpoints"
+    write_llava(checkpoints / "llava")
+    write_vit(checkpoints / "vit")
+    write_dataset(base_dir, lambda pictures: layer_features(pictures, checkpoints / "llava"), DEFAULT_RECIPE, layout)
+
+
+def run_scripts(base_dir: Path) -> None:
+    """Extraction and alignment of both models, through the command line."""
+    extract, align = PACKAGE / "extract_image_embeddings", PACKAGE / "align_image_embeddings"
+    common = ["-d", str(base_dir), "-s", "1", "-g", "cpu"]
+    checkpoints = base_dir / "checkpoints"
+    run(extract / "vit_huge_patch14_224_in21k.py", *common, "-b", "64", "--checkpoint", str(checkpoints / "vit"))
+    run(extract / "llava_1.5_13b.py", *common, "-b", "32", "-p", "1", "--checkpoint", str(checkpoints / "llava"))
+    run(align / "align_model.py", *common, "-m", VIT)
+    run(align / "align_model.py", *common, "-m", LLAVA, "-p", "1")
+
+
+def run(script: Path, *flags: str) -> None:
+    print(f"\n$ python {script.relative_to(PACKAGE.parent)} {' '.join(flags)}", flush=True)
+    finished = subprocess.run([sys.executable, script, *flags], check=False)
+    if finished.returncode:
+        raise InputError(f"{script.name} ended with status {finished.returncode}: its own message stands above")
+
+
+if __name__ == "__main__":
+    shared.run(main)

@@ -1,0 +1,43 @@
+"""The features that the demo's voxels follow: an early and a late layer of the demo's own language model."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
+
+PROMPT = 1
+LAYERS = {"early": 1, "late": 7}
+# Not the leading ones, which every layer passes on.
+COMPONENTS = slice(12, 18)
+BATCH = 32
+
+
+def layer_features(pictures: np.ndarray, checkpoint: Path) -> dict[str, np.ndarray]:
+    """Principal components of each planted layer, `{source: (n, k)}` of SD 1, uncorrelated.
+
+    The states come from transformers' own `output_hidden_states` on the saved LLaVA, averaged over all tokens: nothing
+    of this package's extraction stands between them and the voxels. `pictures` are (n, size, size, 3) uint8.
+    """
+    import torch
+    from transformers import AutoProcessor, LlavaForConditionalGeneration
+
+    model = LlavaForConditionalGeneration.from_pretrained(checkpoint).eval()
+    processor = AutoProcessor.from_pretrained(checkpoint, backend="pil")
+    text = f"USER: <image>\n{PROMPTS[PROMPT]} ASSISTANT:"
+    states = {source: [] for source in LAYERS}
+    with torch.inference_mode():
+        for start in range(0, len(pictures), BATCH):
+            images = [Image.fromarray(picture) for picture in pictures[start : start + BATCH]]
+            inputs = processor(text=[text] * len(images), images=images, return_tensors="pt")
+            hidden = model(**inputs, output_hidden_states=True).hidden_states
+            for source, layer in LAYERS.items():
+                states[source].append(hidden[layer].mean(dim=1).numpy())
+    return {source: principal_components(np.concatenate(parts)) for source, parts in states.items()}
+
+
+def principal_components(states: np.ndarray) -> np.ndarray:
+    """Projections (n, k) of states (n, W) on COMPONENTS of their principal directions, each of SD 1."""
+    centred = states - states.mean(axis=0, dtype=np.float64)
+    return np.linalg.svd(centred, full_matrices=False)[0][:, COMPONENTS] * np.sqrt(len(states))

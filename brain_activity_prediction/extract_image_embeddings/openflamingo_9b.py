@@ -1,0 +1,76 @@
+"""OpenFlamingo-9B: CLIP ViT-L/14, a perceiver resampler, MPT-7B with gated cross-attention to the image.
+
+Streams: `vision`, the 25 hidden states of the CLIP tower; `perceiver`, its 64 latents after each of 6 layers;
+`language`, the 33 of MPT over the image's token and the text, of which the first 4 precede all cross-attention and are
+the same for all images; `response`, MPT's while it answers.
+Needs the extra [flamingo]; `openflamingo_checkpoint.py` says what `--checkpoint` takes.
+Source: Awadalla et al. 2023, arXiv 2308.01390.
+"""
+
+import sys
+
+from brain_activity_prediction.extract_image_embeddings import (
+    decoding,
+    extraction,
+    openflamingo,
+    openflamingo_checkpoint,
+)
+from brain_activity_prediction.extract_image_embeddings.pooling import choose, layer_points, pooled
+
+MODEL_ID = "openflamingo/OpenFlamingo-9B-vitl-mpt7b"
+REVISION = "7e36809c73d038829ad5fba9d0cc949b4e180562"
+CHECKPOINT_FILES = openflamingo_checkpoint.FILES
+# Trained on "<image>text<|endofchunk|>". The authors ask "<image>Question:... Short answer:"; "Short" is left out here,
+# because some of the prompts ask for detail.
+TEMPLATE = "<image>Question:{prompt} Answer:"
+IMAGE_STREAMS = {"vision": ("mean", "cls"), "perceiver": ("mean",), "language": ("image",)}
+PROMPT_STREAMS = {"language": ("mean", "last", "prompt"), "response": ("mean",)}
+
+
+def load(checkpoint, device, dtype):
+    model, processor = openflamingo_checkpoint.load(checkpoint, dtype)
+    return model.to(device), processor
+
+
+def preprocess(processor, images):
+    import torch
+
+    return torch.stack([processor.transform(image) for image in images])
+
+
+def encode_images(model, processor, pixels, poolings):
+    import torch
+
+    blocks, language = model.vision_encoder.transformer.resblocks, model.lang_encoder
+    with (
+        pooled(layer_points(blocks), choose(poolings, mean=slice(None), cls=slice(0, 1))) as vision,
+        pooled(openflamingo.latent_points(model.perceiver), choose(poolings, mean=slice(None))) as perceiver,
+    ):
+        _, patches = model.vision_encoder(pixels)
+        latents = model.perceiver(patches[:, None, None])  # (B, 1 image, 64, W) of (B, 1 image, 1 frame, 256, W)
+
+    decoder = decoding.Decoder(
+        run=openflamingo.reader(model, latents),
+        embed=lambda ids: ids,  # MPT is given ids, because its cross-attention looks for the image's
+        head=language.lm_head,
+        points=layer_points(language.transformer.blocks, language.transformer.norm_f),
+        end_ids=decoding.end_ids(language),
+    )
+    before, _, _ = decoding.split_template(processor.tokenizer, TEMPLATE, "", model.media_token_id)
+    ids = torch.tensor([[*before, model.media_token_id]] * len(pixels), device=pixels.device)
+    prefix = decoding.read_prefix(decoder, ids, choose(poolings, mean=slice(None), image=slice(len(before), None)))
+    streams = vision.streams("vision") | perceiver.streams("perceiver") | prefix.states.streams("language", ["image"])
+    return streams, prefix
+
+
+def encode_prompt(model, processor, prefix, prompt, poolings, max_new_tokens):
+    tokenizer = processor.tokenizer
+    _, ids, own = decoding.split_template(tokenizer, TEMPLATE, prompt, model.media_token_id)
+    tokens = choose(poolings, mean=slice(None), last=slice(-1, None), prompt=own)
+    states, answers = decoding.read_question(prefix, ids, tokens, max_new_tokens)
+    streams = states.streams("language", [*PROMPT_STREAMS["language"], "response"])
+    return streams, tokenizer.batch_decode(answers, skip_special_tokens=True)
+
+
+if __name__ == "__main__":
+    extraction.main(sys.modules[__name__])

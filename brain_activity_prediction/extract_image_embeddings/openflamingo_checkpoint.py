@@ -1,0 +1,177 @@
+"""OpenFlamingo's weights, which lie in three repositories on the hub, or in the three parts of a folder.
+
+DIR/checkpoint.pt   from openflamingo/OpenFlamingo-9B-vitl-mpt7b (or checkpoint.safetensors, the same names):
+                    perceiver, gated cross-attention, token embeddings
+DIR/mpt-7b/         from anas-awadalla/mpt-7b: config.json, tokenizer files, weights
+DIR/clip/           from timm/vit_large_patch14_clip_224.openai: open_clip_model.safetensors (or
+                    open_clip_pytorch_model.bin); an open_clip_config.json there gives the geometry
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.extract_image_embeddings import openflamingo
+from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkpoint
+from brain_activity_prediction.extract_image_embeddings.torchvision_import import import_torchvision
+from brain_activity_prediction.files import reading
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+MPT_ID, MPT_REVISION = "anas-awadalla/mpt-7b", "b772e556c8e8a17d087db6935e7cd019e5eefb0f"
+CLIP_NAME, CLIP_WEIGHTS = "ViT-L-14", "openai"
+TRAINED_FILE, MPT_FILE, CLIP_FILE = "checkpoint.[ps]*", "mpt-7b/config.json", "clip/open_clip_*model.*"
+FILES = (TRAINED_FILE, MPT_FILE, CLIP_FILE)
+SPECIAL_TOKENS = ("<|endofchunk|>", "<image>")  # in this order: the checkpoint's last embeddings are theirs
+# The network lists every cross-attention and MPT block twice, under the left name and under the right one.
+ALIASES = {
+    r"^module\.": "",  # put before every name by parallel training
+    r"\.gated_cross_attn_layers\.(\d+)": r".transformer.blocks.\1.gated_cross_attn_layer",
+    r"\.old_decoder_blocks\.(\d+)": r".transformer.blocks.\1.decoder_layer",
+}
+TRAINED = re.compile(r"perceiver\.|lang_encoder\.transformer\.(wte\.|blocks\.\d+\.gated_cross_attn_layer\.)")
+
+
+class Processor(NamedTuple):
+    """MPT's tokenizer with OpenFlamingo's tokens, and CLIP's transform of a picture to (3, S, S)."""
+
+    tokenizer: Any
+    transform: Callable
+
+
+def load(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[nn.Module, Processor]:
+    """The network in evaluation mode on the CPU, all of it in one dtype, and its processor.
+
+    Raises InputError for a missing package and for a part that is missing, damaged, or another model's.
+    """
+    openflamingo.require_packages()
+    import_torchvision()
+    folder = checkpoint.folder
+    trained = read_trained(_trained_file(checkpoint))
+    with _loading(folder / "mpt-7b" if folder else MPT_ID):
+        tokenizer, language_model = load_language_model(folder and folder / "mpt-7b", dtype)
+    with _loading(folder / "clip" if folder else f"{CLIP_NAME} ({CLIP_WEIGHTS})"):
+        visual, transform = load_vision_tower(folder and folder / "clip")
+    endofchunk_id, image_id = tokenizer.convert_tokens_to_ids(SPECIAL_TOKENS)
+    model = openflamingo.build(visual, language_model, image_id, endofchunk_id, cross_attention_interval(trained))
+    load_trained(model, trained)
+    generation = language_model.generation_config
+    generation.eos_token_id, generation.pad_token_id = endofchunk_id, tokenizer.pad_token_id
+    generation.use_cache = True  # MPT's own configuration turns it off
+    return model.to(dtype).eval(), Processor(tokenizer, transform)
+
+
+def read_trained(path: Path) -> dict[str, Tensor]:
+    """The tensors of an OpenFlamingo checkpoint, each under the one name that `own_name` gives it."""
+    import torch
+    from safetensors.torch import load_file
+
+    with reading(path):
+        if path.suffix == ".safetensors":
+            tensors = load_file(path)
+        else:
+            tensors = torch.load(path, map_location="cpu", weights_only=True)
+    tensors = tensors.get("model_state_dict", tensors)  # a checkpoint in the middle of training
+    return {own_name(name): tensor for name, tensor in tensors.items()}
+
+
+def own_name(name: str) -> str:
+    """A tensor's name in the network, of the several that it can have in a checkpoint."""
+    for alias, own in ALIASES.items():
+        name = re.sub(alias, own, name)
+    return name
+
+
+def cross_attention_interval(names: Iterable[str]) -> int:
+    """How many MPT blocks lie from one gated cross-attention to the next, by a checkpoint's names."""
+    blocks = [int(found[1]) for name in names if (found := re.search(r"blocks\.(\d+)\.gated_cross_attn_layer", name))]
+    if not blocks:
+        raise InputError("the checkpoint holds no gated cross-attention: it is not OpenFlamingo's")
+    return min(blocks) + 1
+
+
+def load_trained(model: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Gives the network a checkpoint's tensors, each of its own name and shape.
+
+    Raises InputError unless all of the perceiver, the cross-attention and the token embeddings are there; the
+    two frozen towers may be, too.
+    """
+    shapes = {own_name(name): tensor.shape for name, tensor in model.state_dict().items()}
+    trained = {name for name in shapes if TRAINED.match(name)}
+    wrong = {
+        "missing": trained - tensors.keys(),
+        "unknown": tensors.keys() - shapes.keys(),
+        "of another shape": {name for name in tensors.keys() & shapes.keys() if tensors[name].shape != shapes[name]},
+    }
+    for what, names in wrong.items():
+        if names:
+            raise InputError(
+                f"{len(names)} of the {len(trained)} tensors of the OpenFlamingo checkpoint are {what}, "
+                f"first {min(names)}: the checkpoint and its mpt-7b and clip belong to different models"
+            )
+    model.load_state_dict(tensors, strict=False, assign=True)
+    model.lang_encoder.tie_weights()
+    model.requires_grad_(False)
+
+
+def load_language_model(folder: Path | None, dtype: torch.dtype):
+    """MPT's tokenizer with OpenFlamingo's three tokens appended, and transformers' own MPT with as many embeddings.
+
+    `folder` is None for the hub's. Raises InputError if a parameter of MPT has no weights under its name.
+    """
+    from transformers import AutoTokenizer, MptForCausalLM
+
+    source = (MPT_ID, {"revision": MPT_REVISION}) if folder is None else (folder, {"local_files_only": True})
+    tokenizer = AutoTokenizer.from_pretrained(source[0], **source[1])
+    tokenizer.add_special_tokens({"additional_special_tokens": list(SPECIAL_TOKENS)})
+    if tokenizer.pad_token is None:
+        tokenizer.add_special_tokens({"pad_token": "<PAD>"})
+    model, report = MptForCausalLM.from_pretrained(source[0], **source[1], dtype=dtype, output_loading_info=True)
+    if missing := report["missing_keys"]:
+        raise InputError(f"{source[0]} lacks {len(missing)} of MPT's tensors, first {min(missing)}: fetch it again")
+    model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    return tokenizer, model
+
+
+def load_vision_tower(folder: Path | None):
+    """CLIP's vision tower and its transform of pictures; `folder` is None for OpenAI's weights on the hub."""
+    import open_clip
+
+    name, weights = CLIP_NAME, CLIP_WEIGHTS
+    if folder is not None:
+        weights = str(min(folder.parent.glob(CLIP_FILE)))
+        if (folder / "open_clip_config.json").exists():
+            name, weights = f"local-dir:{folder}", None
+    # OpenAI trained with this approximation of GELU; open_clip's ViT-L-14 has had the exact one since 2.29.
+    clip, _, transform = open_clip.create_model_and_transforms(name, weights, force_quick_gelu=True)
+    return clip.visual, transform
+
+
+def _trained_file(checkpoint: Checkpoint) -> Path:
+    if checkpoint.folder:
+        return min(checkpoint.folder.glob(TRAINED_FILE))
+    from huggingface_hub import hf_hub_download
+
+    with _loading(checkpoint.model_id):
+        return Path(hf_hub_download(checkpoint.model_id, "checkpoint.pt", revision=checkpoint.revision))
+
+
+@contextmanager
+def _loading(source: Path | str) -> Iterator[None]:
+    """Turns whatever three libraries raise for weights that are damaged or out of reach into one line."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(
+            f"{source} could not be loaded: {reason} (weights that lie on disk are given with --checkpoint DIR)"
+        ) from error

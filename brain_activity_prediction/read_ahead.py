@@ -1,0 +1,27 @@
+"""Preparing the next items in threads while the current one is in use."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+Item, Prepared = TypeVar("Item"), TypeVar("Prepared")
+
+
+def read_ahead(
+    items: Iterable[Item], prepare: Callable[[Item], Prepared], threads: int = 1
+) -> Iterator[tuple[Item, Prepared]]:
+    """Each item with what `prepare` makes of it; as many items as there are threads are prepared ahead."""
+    with ThreadPoolExecutor(threads) as pool:
+        waiting = deque()
+        try:
+            for item in items:
+                waiting.append((item, pool.submit(prepare, item)))
+                if len(waiting) > threads:
+                    item, prepared = waiting.popleft()
+                    yield item, prepared.result()
+            while waiting:
+                item, prepared = waiting.popleft()
+                yield item, prepared.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,48 @@
+"""A tiny simulated NSD, in both layouts and both formats of betas, whose signals need no model."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from brain_activity_prediction.demo.dataset import write_dataset
+from brain_activity_prediction.demo.simulation import Recipe
+
+TINY = Recipe(subjects=(1, 2), n_shared=12, n_unique=28, n_sessions=4, image_size=24)
+
+
+def simple_signals(pictures):
+    """Horizontal contrasts for the "early" voxels, mean colours for the "late" ones, (n, 3) each."""
+    intensities = pictures.astype(float) / 255
+    features = {
+        "early": np.abs(np.diff(intensities, axis=2)).mean(axis=(1, 2)),
+        "late": intensities.mean(axis=(1, 2)),
+    }
+    return {source: _whitened(values) for source, values in features.items()}
+
+
+def _whitened(features):
+    left, _, _ = np.linalg.svd(features - features.mean(axis=0), full_matrices=False)
+    return left * np.sqrt(len(features))
+
+
+@pytest.fixture(scope="session")
+def official_nsd(tmp_path_factory):
+    """BASE_DIR in the official layout with .nii.gz betas; read only."""
+    folder = tmp_path_factory.mktemp("official")
+    write_dataset(folder, simple_signals, TINY, layout="official", betas_format="nii.gz")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def flat_nsd(tmp_path_factory):
+    """The same numbers in the flat layout with .hdf5 betas; read only."""
+    folder = tmp_path_factory.mktemp("flat")
+    write_dataset(folder, simple_signals, TINY, layout="flat", betas_format="hdf5")
+    return folder
+
+
+@pytest.fixture
+def own_nsd(official_nsd, tmp_path):
+    """A copy of `official_nsd` for tests that change it."""
+    return shutil.copytree(official_nsd, tmp_path / "nsd")

@@ -1,0 +1,173 @@
+import os
+import shutil
+
+import h5py
+import nibabel
+import numpy as np
+import pytest
+from scipy.io import loadmat
+
+from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.nsd import responses as module
+from brain_activity_prediction.nsd.layout import find_layout
+from brain_activity_prediction.nsd.responses import average_repeats, prepare_responses, zscore_session
+
+
+def prepare(base_dir, cache_dir, subject=1, **options):
+    return prepare_responses(find_layout(base_dir), subject, cache_dir=cache_dir, progress=False, **options)
+
+
+def reference(base_dir, sessions, zscore):
+    """{image id: (n_repeats, n_voxels)} straight from the raw files of subject 1, official layout."""
+    ppdata = base_dir / "nsddata_betas/ppdata/subj01/func1pt8mm/betas_fithrf_GLMdenoise_RR"
+    mask = nibabel.load(base_dir / "nsddata/ppdata/subj01/func1pt8mm/roi/nsdgeneral.nii.gz").get_fdata() == 1
+    design = loadmat(base_dir / "nsddata/experiments/nsd/nsd_expdesign.mat")
+    trials = {}
+    for session in sessions:
+        betas = nibabel.load(ppdata / f"betas_session{session:02d}.nii.gz").get_fdata()[mask].T / 300
+        if zscore:
+            betas = (betas - betas.mean(axis=0)) / betas.std(axis=0)
+        for trial, beta in enumerate(betas):
+            ordering = int(design["masterordering"][0, (session - 1) * len(betas) + trial])
+            trials.setdefault(int(design["subjectim"][0, ordering - 1]), []).append(beta)
+    return {image_id: np.array(trials[image_id]) for image_id in sorted(trials)}
+
+
+@pytest.mark.parametrize("zscore", [True, False])
+@pytest.mark.parametrize("sessions", [[1, 2, 3, 4], [4, 2]])
+def test_responses_equal_zscoring_and_averaging_the_raw_files(official_nsd, tmp_path, sessions, zscore):
+    expected = reference(official_nsd, sorted(sessions), zscore)
+    responses = prepare(official_nsd, tmp_path, sessions=sessions, zscore=zscore)
+    assert responses.image_ids.tolist() == list(expected)
+    assert responses.n_repeats.tolist() == [len(trials) for trials in expected.values()]
+    assert responses.sessions == tuple(sorted(sessions))
+    assert responses.betas.dtype == np.float32
+    means = [trials.mean(axis=0) for trials in expected.values()]
+    np.testing.assert_allclose(responses.betas, means, atol=2e-6)
+    within = sum(np.square(trials - trials.mean(axis=0)).sum(axis=0) for trials in expected.values())
+    np.testing.assert_allclose(responses.within_image_ss, within, rtol=1e-5)
+    assert responses.within_image_dof == sum(len(trials) - 1 for trials in expected.values())
+
+
+@pytest.mark.parametrize("subject", [1, 2])
+def test_both_layouts_and_formats_give_identical_responses(official_nsd, flat_nsd, tmp_path, subject):
+    official = prepare(official_nsd, tmp_path / "a", subject)
+    flat = prepare(flat_nsd, tmp_path / "b", subject)
+    for name in ("image_ids", "n_repeats", "betas", "within_image_ss", "mask", "affine"):
+        assert np.array_equal(getattr(official, name), getattr(flat, name)), name
+
+
+def test_a_constant_voxel_becomes_zero_and_a_nan_or_infinite_voxel_alone_becomes_nan():
+    betas = np.random.default_rng(0).normal(3, 2, (50, 5)).astype(np.float32)
+    betas[:, 1] = 0.1  # its mean is not exactly 0.1 in floating point
+    betas[7, 2] = np.nan
+    betas[8, 4] = np.inf
+    finite = betas[:, [0, 3]]
+    expected = (finite - finite.mean(axis=0)) / finite.std(axis=0)
+    zscored = zscore_session(betas.copy())
+    assert (zscored[:, 1] == 0).all()
+    assert np.isnan(zscored[:, [2, 4]]).all()
+    np.testing.assert_allclose(zscored[:, [0, 3]], expected, atol=1e-5)
+
+
+def test_within_image_sum_of_squares_estimates_the_noise_of_single_trials():
+    rng = np.random.default_rng(0)
+    trial_ids = rng.permutation(np.repeat(np.arange(1, 2001), 3))
+    signal = rng.normal(0, 3, (2001, 2))
+    trials = signal[trial_ids] + rng.normal(0, [0.5, 2], (6000, 2))
+    averaged = average_repeats([trials[:3000], trials[3000:]], trial_ids)
+    noise_sd = np.sqrt(averaged["within_image_ss"] / (6000 - 2000))
+    np.testing.assert_allclose(noise_sd, [0.5, 2], rtol=0.04)
+
+
+@pytest.fixture
+def sessions_read(monkeypatch):
+    """The session files that are read, as they are read."""
+    read = []
+
+    def read_session(path, *arguments):
+        read.append(path.name)
+        return original(path, *arguments)
+
+    original = module.read_session
+    monkeypatch.setattr(module, "read_session", read_session)
+    return read
+
+
+def test_the_second_call_reads_the_cache_and_gives_the_same(official_nsd, tmp_path, sessions_read, capsys):
+    first = prepare(official_nsd, tmp_path)
+    assert len(sessions_read) == 4
+    second = prepare(official_nsd, tmp_path)
+    assert len(sessions_read) == 4
+    assert np.array_equal(first.betas, second.betas)
+    assert np.array_equal(first.within_image_ss, second.within_image_ss)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_changed_session_file_makes_the_cache_stale_and_a_line_says_so(own_nsd, tmp_path, sessions_read, capsys):
+    before = prepare(own_nsd, tmp_path)
+    layout = find_layout(own_nsd)
+    shutil.copy(layout.betas(1, 3), layout.betas(1, 2))
+    after = prepare(own_nsd, tmp_path)
+    assert len(sessions_read) == 8
+    assert not np.array_equal(before.betas, after.betas)
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1
+    assert "betas_session02.nii.gz changed" in line
+    os.utime(layout.nsdgeneral(1))
+    prepare(own_nsd, tmp_path)
+    assert "nsdgeneral.nii.gz changed" in capsys.readouterr().err
+
+
+def test_other_settings_do_not_share_a_cache(official_nsd, tmp_path, sessions_read):
+    choices = [{}, {"zscore": False}, {"sessions": [1, 2]}, {"sessions": [1, 3]}, {"sessions": [1, 2, 4]}]
+    for choice in choices:
+        prepare(official_nsd, tmp_path, **choice)
+    prepare(official_nsd, tmp_path, subject=2)
+    assert len(sessions_read) == 4 + 4 + 2 + 2 + 3 + 4
+    assert len(list(tmp_path.iterdir())) == 6
+    prepare(official_nsd, tmp_path, zscore=False)
+    assert len(sessions_read) == 19
+
+
+def test_a_dataset_may_be_mounted_elsewhere_without_losing_its_cache(own_nsd, tmp_path, sessions_read):
+    prepare(own_nsd, tmp_path / "cache")
+    moved = own_nsd.rename(tmp_path / "mounted elsewhere")
+    prepare(moved, tmp_path / "cache")
+    assert len(sessions_read) == 4
+
+
+@pytest.mark.parametrize("damage", ["truncated", "a flipped byte"])
+def test_a_damaged_cache_is_noticed_and_built_again(official_nsd, tmp_path, capsys, damage):
+    before = prepare(official_nsd, tmp_path)
+    (path,) = tmp_path.iterdir()
+    with h5py.File(path) as file:
+        offset = file["betas"].id.get_chunk_info(5).byte_offset
+    content = bytearray(path.read_bytes())
+    content[offset] ^= 1
+    path.write_bytes(content if damage == "a flipped byte" else content[:-500])
+    after = prepare(official_nsd, tmp_path)
+    assert np.array_equal(before.betas, after.betas)
+    assert "it is broken" in capsys.readouterr().err
+
+
+def test_a_failed_reading_leaves_no_cache_behind(own_nsd, tmp_path):
+    path = find_layout(own_nsd).betas(1, 3)
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(InputError, match=r"betas_session03\.nii\.gz"):
+        prepare(own_nsd, tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_a_session_that_was_asked_for_but_is_not_there_is_refused(own_nsd, tmp_path):
+    find_layout(own_nsd).betas(1, 2).unlink()
+    with pytest.raises(InputError, match=r"expected .*betas_session02\.hdf5 or "):
+        prepare(own_nsd, tmp_path, sessions=[1, 2])
+    assert prepare(own_nsd, tmp_path).sessions == (1, 3, 4)
+
+
+def test_a_cache_folder_that_cannot_be_made_is_refused_before_reading(official_nsd, tmp_path, sessions_read):
+    (tmp_path / "taken").write_text("a file, not a folder")
+    with pytest.raises(InputError, match="cannot write"):
+        prepare(official_nsd, tmp_path / "taken")
+    assert sessions_read == []

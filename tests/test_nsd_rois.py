@@ -1,0 +1,146 @@
+import nibabel
+import numpy as np
+import pytest
+
+from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.nsd.layout import find_layout
+from brain_activity_prediction.nsd.rois import LABELS, read_map, read_mask, region_masks, write_map
+
+
+def save_labels(path, labels):
+    nibabel.save(nibabel.Nifti1Image(labels.astype(np.int16), np.eye(4)), path)
+
+
+@pytest.fixture
+def layout(own_nsd):
+    return find_layout(own_nsd)
+
+
+@pytest.fixture
+def mask(layout):
+    return read_mask(layout, 1)[0]
+
+
+def test_only_voxels_marked_1_are_fitted(layout):
+    mask, affine = read_mask(layout, 1)
+    image = nibabel.load(layout.nsdgeneral(1))
+    assert set(np.unique(image.dataobj)) == {-1, 0, 1}
+    assert np.array_equal(mask, image.get_fdata() == 1)
+    assert np.array_equal(affine, image.affine)
+
+
+def test_regions_are_the_named_labels_in_the_fitted_voxels(layout, mask):
+    regions = region_masks(layout, 1, mask)
+    assert set(regions) == {"nsdgeneral", "V1v", "V1d", "V2v", "hV4", "FFA-1", "PPA", "RSC"}
+    assert regions["nsdgeneral"].all()
+    visual = nibabel.load(layout.roi(1, "prf-visualrois")[0]).get_fdata()
+    for number, name in [(1, "V1v"), (2, "V1d"), (3, "V2v"), (7, "hV4")]:
+        assert np.array_equal(regions[name], visual[mask] == number)
+
+
+def test_labels_outside_the_fitted_voxels_are_left_out(layout, mask):
+    places = nibabel.load(layout.roi(1, "floc-places")[0]).get_fdata()
+    assert (places == 3).sum() > (places[mask] == 3).sum() == region_masks(layout, 1, mask)["RSC"].sum()
+    fitted = mask & (places != 3)
+    assert "RSC" not in region_masks(layout, 1, fitted)
+
+
+def test_the_label_table_decides_and_the_built_in_names_stand_in_for_it(layout, mask):
+    table = layout.label_table(1, "floc-faces")
+    table.write_text("#No. name R G B A\n0 Unknown 0 0 0 0\n2 fusiform 255 0 0 0\n")
+    assert "fusiform" in region_masks(layout, 1, mask, ["floc-faces"])
+    table.unlink()
+    assert set(region_masks(layout, 1, mask, ["floc-faces"])) == {"nsdgeneral", "FFA-1"}
+
+
+def test_the_built_in_names_count_as_many_as_nsd_has():
+    assert {name: len(labels) for name, labels in LABELS.items()} == {
+        "prf-visualrois": 7,
+        "prf-eccrois": 5,
+        "floc-faces": 5,
+        "floc-bodies": 4,
+        "floc-places": 3,
+        "floc-words": 5,
+        "streams": 7,
+        "Kastner2015": 25,
+    }
+    own = [label for name, labels in LABELS.items() if name != "Kastner2015" for label in labels]
+    assert len(set(own)) == len(own)
+
+
+def test_hemispheres_are_merged(layout, mask):
+    whole_regions = region_masks(layout, 1, mask)
+    whole = layout.roi(1, "prf-visualrois")[0]
+    labels = nibabel.load(whole).get_fdata()
+    left = np.arange(labels.shape[0])[:, None, None] < 4
+    save_labels(whole.with_name("lh.prf-visualrois.nii.gz"), np.where(left, labels, -1))
+    save_labels(whole.with_name("rh.prf-visualrois.nii.gz"), np.where(left, -1, labels))
+    whole.unlink()
+    merged = region_masks(layout, 1, mask)
+    assert merged.keys() == whole_regions.keys()
+    assert all(np.array_equal(merged[name], whole_regions[name]) for name in merged)
+
+
+def test_atlas_regions_do_not_overwrite_the_mapped_ones_of_the_same_name(layout, mask):
+    everywhere = layout.roi(1, "floc-faces")[0].with_name("Kastner2015.nii.gz")
+    save_labels(everywhere, np.ones(mask.shape))
+    regions = region_masks(layout, 1, mask)
+    assert regions["Kastner2015:V1v"].all()
+    assert regions["V1v"].sum() == 50
+
+
+def test_a_label_without_a_name_is_refused_but_a_file_without_any_names_is_only_not_a_default(layout, mask):
+    roi = layout.roi(1, "floc-faces")[0]
+    save_labels(roi.with_name("thalamus.nii.gz"), np.ones(mask.shape))
+    assert not any("thalamus" in name for name in region_masks(layout, 1, mask))
+    with pytest.raises(InputError, match="label 1 of ROI thalamus, subject 1, has no name"):
+        region_masks(layout, 1, mask, ["thalamus"])
+    save_labels(roi, np.full(mask.shape, 6))
+    with pytest.raises(InputError, match="label 6 of ROI floc-faces"):
+        region_masks(layout, 1, mask)
+
+
+def test_broken_and_misshapen_masks_are_named(layout, mask):
+    roi = layout.roi(1, "floc-faces")[0]
+    save_labels(roi, np.ones((3, 3, 3)))
+    with pytest.raises(InputError, match=rf"{roi} has shape \(3, 3, 3\), but .* \(10, 12, 9\)"):
+        region_masks(layout, 1, mask)
+    roi.write_bytes(b"<html>\n</html>")
+    with pytest.raises(InputError, match=str(roi)):
+        region_masks(layout, 1, mask)
+    save_labels(layout.nsdgeneral(1), np.zeros(mask.shape))
+    with pytest.raises(InputError, match="marks no voxel"):
+        read_mask(layout, 1)
+    layout.label_table(1, "floc-places").write_text("V1v 1\n")
+    with pytest.raises(InputError, match="not a label table"):
+        region_masks(layout, 1, mask, ["floc-places"])
+
+
+def test_a_map_lies_in_the_subjects_space_with_nan_outside_the_mask(layout, tmp_path):
+    mask, affine = read_mask(layout, 1)
+    values = np.linspace(-1, 1, mask.sum())
+    write_map(tmp_path / "maps" / "r.nii.gz", values, mask, affine)
+    image = nibabel.load(tmp_path / "maps" / "r.nii.gz")
+    assert image.get_data_dtype() == np.float32
+    assert np.array_equal(image.affine, affine)
+    volume = image.get_fdata()
+    np.testing.assert_allclose(volume[mask], values, atol=1e-7)
+    assert np.isnan(volume[~mask]).all()
+    assert np.array_equal(read_map(tmp_path / "maps" / "r.nii.gz", mask), volume[mask])
+
+
+def test_a_map_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "r.nii.gz"
+    mask = np.ones((2, 2, 2), dtype=bool)
+    write_map(path, np.zeros(8), mask, np.eye(4))
+    before = path.read_bytes()
+
+    def fill_the_disk(image, aside):
+        aside.write_bytes(b"half a ma")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(nibabel, "save", fill_the_disk)
+    with pytest.raises(InputError, match="No space left on device"):
+        write_map(path, np.ones(8), mask, np.eye(4))
+    assert [file.name for file in tmp_path.iterdir()] == ["r.nii.gz"]
+    assert path.read_bytes() == before

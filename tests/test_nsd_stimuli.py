@@ -1,0 +1,57 @@
+import h5py
+import numpy as np
+import pytest
+
+from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.nsd.layout import find_layout
+from brain_activity_prediction.nsd.stimuli import Stimuli
+
+
+@pytest.fixture
+def path(official_nsd):
+    return find_layout(official_nsd).stimuli()
+
+
+def test_images_come_in_the_order_asked_for(path):
+    with h5py.File(path) as file:
+        brick = file["imgBrick"][()]
+    with Stimuli(path) as stimuli:
+        assert (stimuli.n_images, stimuli.image_size) == (len(brick), 24)
+        pictures = stimuli.images([7, 1, 7, len(brick)])
+    assert [picture.mode for picture in pictures] == ["RGB"] * 4
+    assert np.array_equal(np.stack([np.asarray(picture) for picture in pictures]), brick[[6, 0, 6, -1]])
+
+
+def test_an_image_that_is_not_in_the_file_is_refused(path):
+    with Stimuli(path) as stimuli:
+        with pytest.raises(InputError, match="1 of 2 image ids, first 0, are not in"):
+            stimuli.images([0, 1])
+        with pytest.raises(InputError, match=f"first {stimuli.n_images + 1}, "):
+            stimuli.images([stimuli.n_images, stimuli.n_images + 1])
+        with pytest.raises(InputError, match=f"first 73001, are not in .* images 1 to {stimuli.n_images}"):
+            stimuli.images([73001])
+
+
+@pytest.mark.parametrize("content", [b"<!DOCTYPE html><html>Access denied\n</html>\n", b"", None])
+def test_a_file_that_is_no_whole_hdf5_gives_one_line(path, tmp_path, content):
+    broken = tmp_path / "nsd_stimuli.hdf5"
+    broken.write_bytes(path.read_bytes()[:-1000] if content is None else content)
+    with pytest.raises(InputError, match=str(broken)) as error:
+        Stimuli(broken)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "dtype", "complaint"),
+    [
+        ("images", (5, 8, 8, 3), "uint8", "holds no dataset 'imgBrick'"),
+        ("imgBrick", (5, 8, 8, 3), "float32", "float32 instead of uint8"),
+        ("imgBrick", (5, 3, 8, 8), "uint8", r"shape \(5, 3, 8, 8\)"),
+    ],
+)
+def test_another_hdf5_file_is_not_taken_for_the_images(tmp_path, name, shape, dtype, complaint):
+    path = tmp_path / "nsd_stimuli.hdf5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset(name, shape, dtype)
+    with pytest.raises(InputError, match=complaint):
+        Stimuli(path)
