@@ -317,6 +317,22 @@ def test_weights_that_do_not_fit_are_counted_and_the_first_is_named(spoilt, chan
     assert "\n" not in str(caught.value)
 
 
+def test_heads_that_do_not_divide_the_abstractors_width_are_refused(spoilt):
+    with pytest.raises(InputError, match="width 24 is not a multiple of its 5 attention heads"):
+        load(spoilt(lambda state, config: config["visual_abstractor_config"].update(num_attention_heads=5)))
+
+
+def test_a_network_without_weights_is_drawn_from_the_seed():
+    drawn = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        drawn.append(MplugOwl(tiny_config()).state_dict())
+    names = [name for name in drawn[0] if "norm" not in name and "ffn_ln" not in name and not name.endswith("bias")]
+    assert all(torch.equal(drawn[0][name], drawn[1][name]) for name in drawn[0])
+    assert not any(torch.equal(drawn[0][name], drawn[2][name]) for name in names)
+    assert all(0.01 < drawn[0][name].std() < 0.04 for name in names)
+
+
 def truncated(state, folder):
     save_file(state, folder / "model.safetensors")
     whole = (folder / "model.safetensors").read_bytes()

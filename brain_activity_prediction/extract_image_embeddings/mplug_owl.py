@@ -42,7 +42,10 @@ ABSTRACTOR_MLP = "abstractor.encoder.layers.0.crossattention.output.mlp.w1.weigh
 
 
 class MplugOwlConfig(PreTrainedConfig):
-    """The sizes of the network; what is not given is as in the published 7B model."""
+    """The sizes of the network; what is not given is as in the published 7B model.
+
+    Raises ValueError, as transformers' own configurations do, where the attention heads do not divide the width.
+    """
 
     model_type = "mplug-owl"
     sub_configs: ClassVar = {
@@ -64,6 +67,9 @@ class MplugOwlConfig(PreTrainedConfig):
         self.visual_abstractor_config = PreTrainedConfig(**ABSTRACTOR | (visual_abstractor_config or {}))
         self.text_config = LlamaConfig(**(text_config or {}))
         self.num_query_tokens = num_query_tokens
+        width, heads = self.visual_abstractor_config.hidden_size, self.visual_abstractor_config.num_attention_heads
+        if width % heads:
+            raise ValueError(f"the abstractor's width {width} is not a multiple of its {heads} attention heads")
         super().__init__(**others)
 
 

@@ -60,17 +60,16 @@ def encode_images(model, processor, pixels, poolings):
     inputs = model.embed(torch.tensor([before] * len(image), device=image.device), image)
     tokens = choose(poolings, mean=slice(None), image=slice(-processor.image_tokens, None))
     prefix = decoding.read_prefix(decoder, inputs, tokens)
-    once = [vision.streams("vision"), abstractor.streams("abstractor"), prefix.states.streams("language", ["image"])]
-    return {name: states for streams in once for name, states in streams.items()}, prefix
+    streams = vision.streams("vision") | abstractor.streams("abstractor") | prefix.states.streams("language", ["image"])
+    return streams, prefix
 
 
 def encode_prompt(model, processor, prefix, prompt, poolings, max_new_tokens):
     _, ids, own = processor.split_template(TEMPLATE, prompt)
     tokens = choose(poolings, mean=slice(None), last=slice(-1, None), prompt=own)
     states, answers = decoding.read_question(prefix, ids, tokens, max_new_tokens)
-    return states.streams("language", [*PROMPT_STREAMS["language"], "response"]), processor.tokenizer.batch_decode(
-        answers, skip_special_tokens=True
-    )
+    streams = states.streams("language", [*PROMPT_STREAMS["language"], "response"])
+    return streams, processor.tokenizer.batch_decode(answers, skip_special_tokens=True)
 
 
 if __name__ == "__main__":
