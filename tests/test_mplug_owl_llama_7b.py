@@ -10,6 +10,7 @@ from PIL import Image
 from tiny_mplug_owl import write_checkpoint
 
 from brain_activity_prediction import extract_image_embeddings
+from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkpoint
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
 
@@ -66,6 +67,15 @@ def test_the_template_is_the_one_the_model_was_trained_with(script):
         "The following is a conversation between a curious human and AI assistant. The assistant gives helpful, "
         "detailed, and polite answers to the user's questions.\nHuman: <image>\nHuman: What is this?\nAI: "
     )
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.model"])
+def test_a_checkpoint_without_its_tokenizer_or_configuration_is_refused(script, tmp_path, name):
+    folder = write_checkpoint(tmp_path)
+    Checkpoint(script.MODEL_ID, script.REVISION, folder).check(script.CHECKPOINT_FILES)
+    (folder / name).unlink()
+    with pytest.raises(InputError, match=f"holds no {name}"):
+        Checkpoint(script.MODEL_ID, script.REVISION, folder).check(script.CHECKPOINT_FILES)
 
 
 def test_streams_have_a_row_an_image_and_a_vector_a_layer(script, loaded, pixels):

@@ -12,6 +12,7 @@ from brain_activity_prediction.extract_image_embeddings.pooling import Point, ch
 
 MODEL_ID = "MAGAer13/mplug-owl-llama-7b"
 REVISION = "main"
+CHECKPOINT_FILES = ("config.json", "tokenizer.model")  # without the latter transformers makes a tokenizer of 3 words
 TEMPLATE = (
     "The following is a conversation between a curious human and AI assistant. "
     "The assistant gives helpful, detailed, and polite answers to the user's questions.\n"
@@ -27,7 +28,7 @@ def load(checkpoint, device, dtype):
     from brain_activity_prediction.extract_image_embeddings.mplug_owl import MplugOwl
     from brain_activity_prediction.extract_image_embeddings.mplug_owl_processing import MplugOwlProcessor
 
-    model, tokenizer = checkpoint.model(MplugOwl, device, dtype), checkpoint.processor(LlamaTokenizer)
+    tokenizer, model = checkpoint.processor(LlamaTokenizer), checkpoint.model(MplugOwl, device, dtype)
     size, queries = model.config.vision_config.image_size, model.config.num_query_tokens
     return model, MplugOwlProcessor(tokenizer, image_size=size, image_tokens=queries + 1)
 
