@@ -7,7 +7,7 @@ there is no padding. Letters: B images, L layers, T tokens, W width.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -117,9 +117,14 @@ def split_template(tokenizer, template: str, prompt: str, image_token_id: int) -
     encoded = tokenizer(template.format(prompt=prompt), return_offsets_mapping=True)
     ids, spans = encoded["input_ids"], encoded["offset_mapping"]
     image = ids.index(image_token_id)
-    inside = [i for i, (a, b) in enumerate(spans) if a < b and b > start and a < start + len(prompt)]
-    own = slice(inside[0] - image - 1, inside[-1] - image) if inside else slice(0, 0)
+    own = tokens_within(spans[image + 1 :], start, start + len(prompt))
     return ids[:image], ids[image + 1 :], own
+
+
+def tokens_within(spans: Sequence[tuple[int, int]], start: int, stop: int) -> slice:
+    """The tokens with a character in text[start:stop], given each token's span of characters."""
+    inside = [token for token, (first, end) in enumerate(spans) if max(first, start) < min(end, stop)]
+    return slice(inside[0], inside[-1] + 1) if inside else slice(0, 0)
 
 
 def end_ids(model) -> frozenset[int]:
