@@ -1,6 +1,7 @@
 """The demo as a newcomer runs it, once, and the known answers that it must give back."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -8,6 +9,7 @@ import nibabel
 import numpy as np
 import pandas as pd
 import pytest
+from scripts import EXTRACT
 
 from brain_activity_prediction.demo.__main__ import LLAVA, VIT, write
 from brain_activity_prediction.demo.planted import LAYERS
@@ -89,3 +91,29 @@ def test_the_demo_replaces_itself_and_nothing_else(tmp_path):
     with pytest.raises(InputError, match="not a demo"):
         write(tmp_path, "official")
     assert (tmp_path / "thesis.txt").exists()
+
+
+def test_run_experiments_does_every_step_and_says_which_failed(demo):
+    """Subject 2 has no betas in the demo: its alignment fails, and nothing else does."""
+    folder, _ = demo
+    settings = {
+        "BASE_DIRECTORY": folder,
+        "GPU_ID": "cpu",
+        "PROMPTS": "1",
+        "SUBJECTS": "1 2",
+        "BATCH_SIZE": "64",
+        "MODELS": "vit_huge_patch14_224_in21k",
+        "CHECKPOINTS": folder / "checkpoints",
+        "PYTHON": sys.executable,
+    }
+    done = subprocess.run(
+        ["bash", EXTRACT / "run_experiments.sh"],
+        env=os.environ | {name: str(value) for name, value in settings.items()},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    *_, first, second, third, fourth = done.stdout.splitlines()
+    assert [line.split()[0] for line in (first, second, third, fourth)] == ["done", "done", "done", "FAILED"]
+    assert "subject 2 has no betas" in fourth
+    assert done.returncode == 1
