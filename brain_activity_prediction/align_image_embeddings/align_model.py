@@ -79,7 +79,7 @@ def main() -> None:
 
 
 def align(layout: Layout, stores: Stores, layers: list[Layer], arguments: argparse.Namespace) -> None:
-    """Fits the layers that have no scores yet and writes what people look at; what is missing is said before any fit."""
+    """Fits the layers that have no scores yet and writes what people look at; says what is missing before any fit."""
     from brain_activity_prediction.align_image_embeddings.summary import summarise
     from brain_activity_prediction.align_image_embeddings.targets import read_targets
     from brain_activity_prediction.nsd.rois import region_masks
