@@ -118,7 +118,7 @@ def idefics_towers(network, pixels):
 
 
 def generated(model, reference, max_new_tokens):
-    """Ids of each row's greedy answer without the end's, by `model.generate`, and the mean of their states (B, L, W)."""
+    """Each row's greedy answer by `model.generate`, its ids without the end's, and their mean states (B, L, W)."""
     settings = {"output_hidden_states": True, "return_dict_in_generate": True, "do_sample": False}
     settings |= reference.settings
     output = model.generate(**reference.inputs, **settings, max_new_tokens=max_new_tokens)

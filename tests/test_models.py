@@ -1,70 +1,15 @@
-"""The four models that transformers ships: streams and answers are transformers' own, whatever the batch and prompts."""
+"""The models that transformers ships: streams and answers are its own, whatever the batch and the prompts."""
 
-import importlib.util
-from pathlib import Path
-from types import SimpleNamespace
-
-import numpy as np
 import pytest
 import reference_states
-import tiny_models
 import torch
-from PIL import Image
+from tiny_models import MODELS
 
-from brain_activity_prediction import extract_image_embeddings
-from brain_activity_prediction.demo import models as demo_models
-from brain_activity_prediction.demo.pictures import crops
-from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkpoint
 from brain_activity_prediction.extract_image_embeddings.pooling import POOLINGS
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
 
-MODELS = {
-    "vit": ("vit_huge_patch14_224_in21k", demo_models.write_vit),
-    "llava": ("llava_1.5_13b", demo_models.write_llava),
-    "instruct_blip": ("instruct_blip_13b", tiny_models.write_instruct_blip),
-    "idefics": ("idefics_9b_instruct", tiny_models.write_idefics),
-}
 SPEAKING = [name for name in MODELS if name != "vit"]
 LONGEST = 12
-# Weights drawn wider multiply the rounding of float32 from layer to layer, beyond 1e-6 of a layer's scale.
-WIDE_GAIN = 1.5
-
-
-def script(name):
-    path = Path(extract_image_embeddings.__file__).with_name(f"{MODELS[name][0]}.py")
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="session")
-def load(tmp_path_factory):
-    """A tiny model by name, loaded by its script from a saved checkpoint, and how transformers runs it."""
-    loaded = {}
-
-    def load(name):
-        if name not in loaded:
-            folder = tmp_path_factory.mktemp(name)
-            MODELS[name][1](folder, wide_gain=WIDE_GAIN)
-            module = script(name)
-            model, processor = module.load(Checkpoint(module.MODEL_ID, None, folder), "cpu", torch.float32)
-            reference = getattr(reference_states, name)
-            loaded[name] = SimpleNamespace(script=module, model=model, processor=processor, reference=reference)
-        return loaded[name]
-
-    return load
-
-
-@pytest.fixture(scope="session")
-def images():
-    return [Image.fromarray(picture) for picture in crops(8, 40, np.random.default_rng(0))]
-
-
-@pytest.fixture(autouse=True)
-def no_gradients():
-    with torch.inference_mode():
-        yield
 
 
 def encode(tiny, images, prompts, poolings=POOLINGS, max_new_tokens=0):
@@ -88,24 +33,26 @@ def scales_of(streams):
     return {name: states.abs().amax(dim=(0, 2))[:, None] for name, states in streams.items()}
 
 
-@pytest.mark.parametrize("prompt", (1, 8))
+@pytest.mark.parametrize("prompt", [1, 8])
 @pytest.mark.parametrize("name", MODELS)
-def test_hidden_states_are_those_that_transformers_gives(load, images, name, prompt):
-    tiny = load(name)
-    once, [(streams, _)] = encode(tiny, images, [PROMPTS[prompt]])
-    expected, scales = tiny.reference(tiny.model, tiny.processor, images, PROMPTS[prompt]).pooled()
+def test_hidden_states_are_those_that_transformers_gives(tiny_model, photographs, name, prompt):
+    tiny = tiny_model(name)
+    once, [(streams, _)] = encode(tiny, photographs, [PROMPTS[prompt]])
+    expected, scales = tiny.reference(tiny.model, tiny.processor, photographs, PROMPTS[prompt]).pooled()
     assert_close(once | streams, expected, scales, 1e-6)
 
 
 @pytest.mark.parametrize("name", SPEAKING)
-def test_answers_are_those_of_generate_and_response_is_the_mean_of_their_states(load, images, name, monkeypatch):
-    tiny = load(name)
-    reference = tiny.reference(tiny.model, tiny.processor, images, PROMPTS[4])
+def test_answers_are_those_of_generate_and_response_is_the_mean_of_their_states(
+    tiny_model, photographs, name, monkeypatch
+):
+    tiny = tiny_model(name)
+    reference = tiny.reference(tiny.model, tiny.processor, photographs, PROMPTS[4])
     ends = end_within_the_answers(tiny, reference, monkeypatch)
     ids, expected = reference_states.generated(tiny.model, reference, LONGEST)
     assert len({len(row) for row in ids}) > 2, f"rows were to end at different steps: {ends}, {ids}"
     assert max(map(len, ids)) == LONGEST
-    _, [(streams, answers)] = encode(tiny, images, [PROMPTS[4]], (), LONGEST)
+    _, [(streams, answers)] = encode(tiny, photographs, [PROMPTS[4]], (), LONGEST)
     assert answers == tiny.processor.batch_decode(ids, skip_special_tokens=True)
     assert_close(streams, {"response": expected}, scales_of({"response": expected}), 1e-6)
 
@@ -126,30 +73,30 @@ def end_within_the_answers(tiny, reference, monkeypatch):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_batch_of_one_equals_a_batch_of_eight_in_any_order(load, images, name):
-    tiny = load(name)
-    once, [(streams, answers)] = encode(tiny, images, [PROMPTS[2]], POOLINGS, 6)
+def test_a_batch_of_one_equals_a_batch_of_eight_in_any_order(tiny_model, photographs, name):
+    tiny = tiny_model(name)
+    once, [(streams, answers)] = encode(tiny, photographs, [PROMPTS[2]], POOLINGS, 6)
     together = once | streams
     for order in ([3], [7], [5, 0, 6, 2, 1, 7, 4, 3]):
-        once, [(streams, alone)] = encode(tiny, [images[image] for image in order], [PROMPTS[2]], POOLINGS, 6)
+        once, [(streams, alone)] = encode(tiny, [photographs[image] for image in order], [PROMPTS[2]], POOLINGS, 6)
         assert alone == [answers[image] for image in order if answers]
         expected = {stream: states[order] for stream, states in together.items()}
         assert_close(once | streams, expected, scales_of(together), 5e-6)
 
 
 @pytest.mark.parametrize("name", SPEAKING)
-def test_nine_prompts_in_one_pass_equal_nine_single_runs(load, images, name):
-    tiny = load(name)
-    _, together = encode(tiny, images[:3], PROMPTS.values(), POOLINGS, 6)
+def test_nine_prompts_in_one_pass_equal_nine_single_runs(tiny_model, photographs, name):
+    tiny = tiny_model(name)
+    _, together = encode(tiny, photographs[:3], PROMPTS.values(), POOLINGS, 6)
     for text, (streams, answers) in zip(PROMPTS.values(), together, strict=True):
-        _, [(alone, answers_alone)] = encode(tiny, images[:3], [text], POOLINGS, 6)
+        _, [(alone, answers_alone)] = encode(tiny, photographs[:3], [text], POOLINGS, 6)
         assert answers == answers_alone
         assert_close(streams, alone, scales_of(alone), 1e-5)
 
 
 @pytest.mark.parametrize("name", SPEAKING)
-def test_nine_prompts_run_the_image_part_once(load, images, name):
-    tiny = load(name)
+def test_nine_prompts_run_the_image_part_once(tiny_model, photographs, name):
+    tiny = tiny_model(name)
     tower = {"llava": "model.vision_tower", "idefics": "model.vision_model"}.get(name, "vision_model")
     passes, read = [], []
     language = tiny.model.language_model.model if name == "instruct_blip" else tiny.model.model
@@ -158,11 +105,11 @@ def test_nine_prompts_run_the_image_part_once(load, images, name):
         tiny.model.get_submodule(tower).register_forward_hook(lambda *_: passes.append(1)),
         embed.register_forward_pre_hook(lambda module, inputs: read.append(inputs[0].shape[1])),
     ]
-    encode(tiny, images[:2], PROMPTS.values())
+    encode(tiny, photographs[:2], PROMPTS.values())
     for hook in hooks:
         hook.remove()
     whole = [
-        tiny.reference(tiny.model, tiny.processor, images[:1], text).states["language"].shape[2]
+        tiny.reference(tiny.model, tiny.processor, photographs[:1], text).states["language"].shape[2]
         for text in PROMPTS.values()
     ]
     shared = 0 if name == "instruct_blip" else read[0]  # its Q-Former reads the question, so the image tokens change
@@ -171,21 +118,21 @@ def test_nine_prompts_run_the_image_part_once(load, images, name):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_all_poolings_of_one_pass_equal_one_at_a_time(load, images, name):
-    tiny = load(name)
-    once, [(streams, _)] = encode(tiny, images[:3], [PROMPTS[1]])
+def test_all_poolings_of_one_pass_equal_one_at_a_time(tiny_model, photographs, name):
+    tiny = tiny_model(name)
+    once, [(streams, _)] = encode(tiny, photographs[:3], [PROMPTS[1]])
     apart = {}
     for pooling in POOLINGS:
-        once_alone, [(alone, _)] = encode(tiny, images[:3], [PROMPTS[1]], (pooling,))
+        once_alone, [(alone, _)] = encode(tiny, photographs[:3], [PROMPTS[1]], (pooling,))
         apart |= once_alone | alone
     torch.testing.assert_close(once | streams, apart, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_the_tiny_models_hide_nothing_behind_a_zero(load, images, name):
-    tiny = load(name)
+def test_the_tiny_models_hide_nothing_behind_a_zero(tiny_model, photographs, name):
+    tiny = tiny_model(name)
     assert all((parameter != 0).all() for parameter in tiny.model.parameters())
-    once, [(streams, answers)] = encode(tiny, images, [PROMPTS[1]], ("mean",), LONGEST)
+    once, [(streams, answers)] = encode(tiny, photographs, [PROMPTS[1]], ("mean",), LONGEST)
     for states in (once | streams).values():
-        assert states[:, -1].std(dim=0).min() > 1e-3  # each unit of the last layer tells the images apart
+        assert states[:, -1].std(dim=0).min() > 1e-3  # each unit of the last layer tells the photographs apart
     assert name == "vit" or len(set(answers)) > 2

@@ -1,23 +1,27 @@
-"""Tiny IDEFICS and InstructBLIP of transformers' own classes, no parameter zero, in the folders `--checkpoint` takes.
+"""Tiny models of transformers' own classes, no parameter zero, in the folders that `--checkpoint` takes.
 
-Their tokenizers are learnt here from the nine prompts: one as LLaMA's, one as BERT's. The special tokens, their order
-and their use are those of the published checkpoints.
+The tokenizers of IDEFICS and InstructBLIP are learnt here from the nine prompts: one as LLaMA's, one as BERT's. The
+special tokens, their order and their use are those of the published checkpoints.
 """
 
+import importlib.util
 from pathlib import Path
 
-from brain_activity_prediction.demo.models import IMAGE_SIZE, WIDE_GAIN, save_random
+from brain_activity_prediction import extract_image_embeddings
+from brain_activity_prediction.demo.models import IMAGE_SIZE, save_random, write_llava, write_vit
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
 from brain_activity_prediction.extract_image_embeddings.torchvision_import import import_torchvision
 
 import_torchvision()
 
+# Weights drawn wider multiply the rounding of float32 from layer to layer, beyond 1e-6 of a layer's scale.
+WIDE_GAIN = 1.5
 LANGUAGE = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 4, "num_attention_heads": 4}
 VISION = {"num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 48, "image_size": IMAGE_SIZE}
 SENTENCES = [*PROMPTS.values(), "User: Assistant:", "abcdefghijklmnopqrstuvwxyz.,?!'"]
 
 
-def write_idefics(folder: Path, seed: int = 0, wide_gain: float = WIDE_GAIN) -> None:
+def write_idefics(folder: Path) -> None:
     """Gated cross-attention before every second of 4 layers; the gates open, unlike those of a fresh model."""
     from transformers import IdeficsConfig, IdeficsForVisionText2Text, IdeficsImageProcessorPil, IdeficsProcessor
 
@@ -41,11 +45,11 @@ def write_idefics(folder: Path, seed: int = 0, wide_gain: float = WIDE_GAIN) -> 
             "qk_layer_norms_perceiver": True,
         },
     )
-    save_random(IdeficsForVisionText2Text(config), folder, seed, wide_gain)
+    save_random(IdeficsForVisionText2Text(config), folder, 0, WIDE_GAIN)
     IdeficsProcessor(IdeficsImageProcessorPil(image_size=IMAGE_SIZE), tokenizer).save_pretrained(folder)
 
 
-def write_instruct_blip(folder: Path, seed: int = 0, wide_gain: float = WIDE_GAIN) -> None:
+def write_instruct_blip(folder: Path) -> None:
     """6 queries, cross-attention in every second of the Q-Former's 4 layers."""
     from transformers import (
         BlipImageProcessorPil,
@@ -70,7 +74,7 @@ def write_instruct_blip(folder: Path, seed: int = 0, wide_gain: float = WIDE_GAI
         num_query_tokens=6,
         image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
     )
-    save_random(InstructBlipForConditionalGeneration(config), folder, seed, wide_gain)
+    save_random(InstructBlipForConditionalGeneration(config), folder, 0, WIDE_GAIN)
     images = BlipImageProcessorPil(size={"height": IMAGE_SIZE, "width": IMAGE_SIZE})
     InstructBlipProcessor(images, tokenizer, reader, num_query_tokens=6).save_pretrained(folder)
 
@@ -112,3 +116,23 @@ def bert_tokenizer():
     ends = [(name, tokenizer.token_to_id(name)) for name in ("[CLS]", "[SEP]")]
     tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="[DEC]", **names)
+
+
+MODELS = {
+    "vit": ("vit_huge_patch14_224_in21k", lambda folder: write_vit(folder, wide_gain=WIDE_GAIN)),
+    "llava": ("llava_1.5_13b", lambda folder: write_llava(folder, wide_gain=WIDE_GAIN)),
+    "instruct_blip": ("instruct_blip_13b", write_instruct_blip),
+    "idefics": ("idefics_9b_instruct", write_idefics),
+}
+
+
+def script_path(name: str) -> Path:
+    return Path(extract_image_embeddings.__file__).with_name(f"{MODELS[name][0]}.py")
+
+
+def script(name: str):
+    """A model's script as a module; its own name may have a dot in it."""
+    spec = importlib.util.spec_from_file_location(name, script_path(name))
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
