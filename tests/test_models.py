@@ -72,6 +72,18 @@ def end_within_the_answers(tiny, reference, monkeypatch):
     return ends
 
 
+def test_an_idefics_answer_ends_with_its_turn(tiny_model, photographs, monkeypatch):
+    tiny = tiny_model("idefics")
+    _, [(_, free)] = encode(tiny, photographs, [PROMPTS[4]], (), LONGEST)
+    ids = [tiny.processor.tokenizer(answer, add_special_tokens=False).input_ids for answer in free]
+    said = tiny.processor.tokenizer.convert_ids_to_tokens(ids[0][1])
+    monkeypatch.setattr(tiny.script, "END_OF_TURN", said)
+    _, [(_, answers)] = encode(tiny, photographs, [PROMPTS[4]], (), LONGEST)
+    assert all(said not in tiny.processor.tokenizer.tokenize(answer) for answer in answers)
+    assert free[0].startswith(answers[0])
+    assert len(answers[0]) < len(free[0])
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_a_batch_of_one_equals_a_batch_of_eight_in_any_order(tiny_model, photographs, name):
     tiny = tiny_model(name)
