@@ -60,6 +60,7 @@ def tiny_model(tmp_path_factory):
     import reference_states
     import tiny_models
     import torch
+    from scripts import load_script
 
     from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkpoint
 
@@ -67,8 +68,9 @@ def tiny_model(tmp_path_factory):
 
     def load(name):
         if name not in loaded:
-            script, folder = tiny_models.script(name), tmp_path_factory.mktemp(name)
-            tiny_models.MODELS[name][1](folder)
+            file_name, write = tiny_models.MODELS[name]
+            script, folder = load_script(file_name), tmp_path_factory.mktemp(name)
+            write(folder)
             model, processor = script.load(Checkpoint(script.MODEL_ID, None, folder), "cpu", torch.float32)
             loaded[name] = SimpleNamespace(
                 script=script,

@@ -2,13 +2,11 @@
 
 import json
 import shutil
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import reference_states
-from tiny_models import script_path
+from scripts import run
 
 from brain_activity_prediction import arguments as shared
 from brain_activity_prediction.embedding_store import EmbeddingStore
@@ -19,20 +17,15 @@ from brain_activity_prediction.nsd.design import read_design
 from brain_activity_prediction.nsd.layout import find_layout
 from brain_activity_prediction.nsd.stimuli import Stimuli
 
-NAME, MODEL_ID = "idefics", "HuggingFaceM4/idefics-9b-instruct"
+NAME, SCRIPT, MODEL_ID = "idefics", "idefics_9b_instruct.py", "HuggingFaceM4/idefics-9b-instruct"
 ASKED = ["--response", "--max-new-tokens", "5", "--pooling", "mean", "last", "-b", "16", "-g", "cpu"]
-
-
-def run(base_dir, *flags):
-    command = [sys.executable, script_path(NAME), "-d", str(base_dir), *flags]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")
 def extracted(official_nsd, tiny_model, tmp_path_factory):
     """A BASE_DIR with prompts 1 to 3 of subject 1; read only."""
     base_dir = shutil.copytree(official_nsd, tmp_path_factory.mktemp("extracted") / "nsd")
-    finished = run(base_dir, "-p", "1-3", "--checkpoint", str(tiny_model(NAME).folder), *ASKED)
+    finished = run(SCRIPT, "-d", base_dir, "-p", "1-3", "--checkpoint", tiny_model(NAME).folder, *ASKED)
     assert finished.returncode == 0, finished.stderr
     return base_dir
 
@@ -142,7 +135,7 @@ def test_another_wording_is_refused_even_where_nothing_is_left_to_do(extract, tm
 def test_a_broken_file_of_prompts_is_one_line_and_status_2(official_nsd, tmp_path, text):
     path = tmp_path / "study.yaml"
     path.write_text(text)
-    finished = run(official_nsd, "-g", "cpu", "--prompts-file", str(path))
+    finished = run(SCRIPT, "-d", official_nsd, "-g", "cpu", "--prompts-file", path)
     assert finished.returncode == 2
     assert finished.stdout == ""
     assert finished.stderr.count("\n") == 1

@@ -4,10 +4,8 @@ The tokenizers of IDEFICS and InstructBLIP are learnt here from the nine prompts
 special tokens, their order and their use are those of the published checkpoints.
 """
 
-import importlib.util
 from pathlib import Path
 
-from brain_activity_prediction import extract_image_embeddings
 from brain_activity_prediction.demo.models import IMAGE_SIZE, save_random, write_llava, write_vit
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
 from brain_activity_prediction.extract_image_embeddings.torchvision_import import import_torchvision
@@ -119,20 +117,8 @@ def bert_tokenizer():
 
 
 MODELS = {
-    "vit": ("vit_huge_patch14_224_in21k", lambda folder: write_vit(folder, wide_gain=WIDE_GAIN)),
-    "llava": ("llava_1.5_13b", lambda folder: write_llava(folder, wide_gain=WIDE_GAIN)),
-    "instruct_blip": ("instruct_blip_13b", write_instruct_blip),
-    "idefics": ("idefics_9b_instruct", write_idefics),
+    "vit": ("vit_huge_patch14_224_in21k.py", lambda folder: write_vit(folder, wide_gain=WIDE_GAIN)),
+    "llava": ("llava_1.5_13b.py", lambda folder: write_llava(folder, wide_gain=WIDE_GAIN)),
+    "instruct_blip": ("instruct_blip_13b.py", write_instruct_blip),
+    "idefics": ("idefics_9b_instruct.py", write_idefics),
 }
-
-
-def script_path(name: str) -> Path:
-    return Path(extract_image_embeddings.__file__).with_name(f"{MODELS[name][0]}.py")
-
-
-def script(name: str):
-    """A model's script as a module; its own name may have a dot in it."""
-    spec = importlib.util.spec_from_file_location(name, script_path(name))
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module

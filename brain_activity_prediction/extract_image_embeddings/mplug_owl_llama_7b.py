@@ -1,0 +1,77 @@
+"""mPLUG-Owl (version 1): CLIP ViT-L/14 at 224 pixels, an abstractor of 64 queries, LLaMA-7B.
+
+Streams: `vision`, the 25 hidden states of the CLIP tower; `abstractor`, what each of its 6 layers makes of the queries;
+`language`, the 33 of LLaMA over the image's 65 places and the text; `response`, LLaMA's while it answers.
+Source: Ye et al. 2023, arXiv 2304.14178. The network is in mplug_owl.py.
+"""
+
+import sys
+
+from brain_activity_prediction.extract_image_embeddings import decoding, extraction
+from brain_activity_prediction.extract_image_embeddings.pooling import Point, choose, layer_points, pooled
+
+MODEL_ID = "MAGAer13/mplug-owl-llama-7b"
+REVISION = "main"
+CHECKPOINT_FILES = ("config.json", "tokenizer.model")  # without the latter transformers makes a tokenizer of 3 words
+TEMPLATE = (
+    "The following is a conversation between a curious human and AI assistant. "
+    "The assistant gives helpful, detailed, and polite answers to the user's questions.\n"
+    "Human: <image>\nHuman: {prompt}\nAI: "
+)
+IMAGE_STREAMS = {"vision": ("mean", "cls"), "abstractor": ("mean",), "language": ("image",)}
+PROMPT_STREAMS = {"language": ("mean", "last", "prompt"), "response": ("mean",)}
+
+
+def load(checkpoint, device, dtype):
+    from transformers import LlamaTokenizer
+
+    from brain_activity_prediction.extract_image_embeddings.mplug_owl import MplugOwl
+    from brain_activity_prediction.extract_image_embeddings.mplug_owl_processing import MplugOwlProcessor
+
+    tokenizer, model = checkpoint.processor(LlamaTokenizer), checkpoint.model(MplugOwl, device, dtype)
+    size, queries = model.config.vision_config.image_size, model.config.num_query_tokens
+    return model, MplugOwlProcessor(tokenizer, image_size=size, image_tokens=queries + 1)
+
+
+def preprocess(processor, images):
+    return processor.pixels(images)
+
+
+def encode_images(model, processor, pixels, poolings):
+    import torch
+
+    vision_layers = layer_points(model.vision_model.encoder.layers)
+    # The queries enter the abstractor the same for every image, so only what leaves its layers is kept.
+    abstractor_layers = [Point(layer) for layer in model.abstractor.encoder.layers]
+    with (
+        pooled(vision_layers, choose(poolings, mean=slice(None), cls=slice(0, 1))) as vision,
+        pooled(abstractor_layers, choose(poolings, mean=slice(None))) as abstractor,
+    ):
+        image = model.encode_images(pixels)  # (B, 65, W)
+
+    language = model.language_model.model
+    decoder = decoding.Decoder(
+        run=lambda inputs, cache: language(inputs_embeds=inputs, past_key_values=cache).last_hidden_state,
+        embed=language.embed_tokens,
+        head=model.language_model.lm_head,
+        points=layer_points(language.layers, language.norm),
+        end_ids=decoding.end_ids(model.language_model),
+    )
+    before, _, _ = processor.split_template(TEMPLATE, "")
+    inputs = model.embed(torch.tensor([before] * len(image), device=image.device), image)
+    tokens = choose(poolings, mean=slice(None), image=slice(-processor.image_tokens, None))
+    prefix = decoding.read_prefix(decoder, inputs, tokens)
+    streams = vision.streams("vision") | abstractor.streams("abstractor") | prefix.states.streams("language", ["image"])
+    return streams, prefix
+
+
+def encode_prompt(model, processor, prefix, prompt, poolings, max_new_tokens):
+    _, ids, own = processor.split_template(TEMPLATE, prompt)
+    tokens = choose(poolings, mean=slice(None), last=slice(-1, None), prompt=own)
+    states, answers = decoding.read_question(prefix, ids, tokens, max_new_tokens)
+    streams = states.streams("language", [*PROMPT_STREAMS["language"], "response"])
+    return streams, processor.tokenizer.batch_decode(answers, skip_special_tokens=True)
+
+
+if __name__ == "__main__":
+    extraction.main(sys.modules[__name__])

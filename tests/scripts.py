@@ -1,0 +1,36 @@
+"""The scripts for tests: loaded by path, since a name with a dot cannot be imported, or run as a user runs them."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parents[1] / "brain_activity_prediction"
+EXTRACT = PACKAGE / "extract_image_embeddings"
+ALIGN = PACKAGE / "align_image_embeddings" / "align_model.py"
+SCRIPTS = (
+    "idefics_9b_instruct.py",
+    "instruct_blip_13b.py",
+    "llava_1.5_13b.py",
+    "mplug_owl_llama_7b.py",
+    "openflamingo_9b.py",
+    "vit_huge_patch14_224_in21k.py",
+)
+
+
+def load_script(name):
+    """A model script as a module."""
+    spec = importlib.util.spec_from_file_location(name.removesuffix(".py").replace(".", "_"), EXTRACT / name)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def command(script, *flags):
+    """The command line of a script, for subprocess; `script` is a file name of the extraction folder or a path."""
+    return [sys.executable, str(EXTRACT / script), *map(str, flags)]
+
+
+def run(script, *flags):
+    """Runs a script to its end and returns what it said, without raising."""
+    return subprocess.run(command(script, *flags), capture_output=True, text=True, timeout=300, check=False)

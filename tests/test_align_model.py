@@ -1,0 +1,249 @@
+import subprocess
+import sys
+
+import nibabel
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import simple_signals
+from scripts import ALIGN
+
+from brain_activity_prediction.align_image_embeddings import align_model
+from brain_activity_prediction.align_image_embeddings.results import QUANTITIES, Results
+from brain_activity_prediction.align_image_embeddings.tables import COLUMNS
+from brain_activity_prediction.align_image_embeddings.targets import read_targets, standardise
+from brain_activity_prediction.embedding_store import EmbeddingStore
+from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.nsd.design import read_design
+from brain_activity_prediction.nsd.layout import find_layout
+from brain_activity_prediction.nsd.stimuli import Stimuli
+
+MODEL = "test/two-layers"
+FOLDER = "alignment/subj01/no_prompt/test_two-layers"
+
+
+def write_states(base_dir, seed=0, settings=None):
+    """States of a model whose layer 0 holds what drives the early voxels and layer 1 what drives the late ones."""
+    layout = find_layout(base_dir)
+    design = read_design(layout.design())
+    seen = np.unique([design.image_ids(subject) for subject in (1, 2)])
+    with Stimuli(layout.stimuli()) as stimuli:
+        signals = simple_signals(np.stack([np.asarray(image) for image in stimuli.images(seen)]))
+    noise = np.random.default_rng(seed).standard_normal((len(seen), 2, 2))
+    layers = np.stack([signals["early"], signals["late"]], axis=1)
+    store = EmbeddingStore(base_dir / "image_embeddings/no_prompt/test_two-layers")
+    store.claim(settings or {"template": None})
+    store.write(seen, {"vision": np.concatenate([layers, noise], axis=2).astype(np.float32)})
+    return store
+
+
+def align(monkeypatch, base_dir, *more):
+    monkeypatch.setattr("sys.argv", ["align_model.py", "-d", str(base_dir), "-g", "cpu", "-m", MODEL, *map(str, more)])
+    align_model.main()
+
+
+@pytest.fixture
+def ready(own_nsd):
+    write_states(own_nsd)
+    return own_nsd
+
+
+def test_each_region_is_best_predicted_by_the_layer_that_drives_it(ready, monkeypatch):
+    align(monkeypatch, ready)
+    table = pd.read_parquet(ready / FOLDER / "scores.parquet")
+    best = table.loc[table.groupby("roi")["cv_score"].idxmax()].set_index("roi")["layer"]
+    assert best[["V1v", "V1d", "V2v"]].tolist() == [0, 0, 0]
+    assert best[["hV4", "FFA-1", "PPA"]].tolist() == [1, 1, 1]
+
+
+def test_the_table_is_tidy_and_the_same_in_both_formats(ready, monkeypatch):
+    align(monkeypatch, ready)
+    csv, parquet = pd.read_csv(ready / FOLDER / "scores.csv"), pd.read_parquet(ready / FOLDER / "scores.parquet")
+    assert tuple(csv.columns) == COLUMNS == tuple(parquet.columns)
+    pd.testing.assert_frame_equal(csv, parquet, check_dtype=False)
+    assert not csv.duplicated(["stream", "layer", "roi"]).any()
+    assert csv["layer_position"].unique().tolist() == [0, 1]
+    assert csv["prompt"].isna().all()
+
+
+def test_region_scores_are_means_over_the_regions_voxels(ready, monkeypatch):
+    align(monkeypatch, ready)
+    table = pd.read_csv(ready / FOLDER / "scores.csv").set_index(["layer", "roi"])
+    scores = Results(ready / FOLDER).read("vision", 1)
+    assert table.loc[(1, "nsdgeneral"), "n_voxels"] == len(scores["r"])
+    for name in ("r", "r2", "cv_score"):
+        assert table.loc[(1, "nsdgeneral"), name] == pytest.approx(scores[name].mean(dtype=np.float64), rel=1e-6)
+    assert table.loc[(1, "nsdgeneral"), "alpha_median"] == pytest.approx(np.median(scores["alpha"]), rel=1e-6)
+
+
+def test_maps_have_the_subjects_affine_the_voxels_scores_and_nan_outside(ready, monkeypatch):
+    align(monkeypatch, ready)
+    mask = nibabel.load(find_layout(ready).nsdgeneral(1))
+    inside = mask.get_fdata() == 1
+    results = Results(ready / FOLDER)
+    by_layer = [results.read("vision", layer) for layer in (0, 1)]
+    best = np.argmax([scores["cv_score"] for scores in by_layer], axis=0)
+    for name in QUANTITIES:
+        image = nibabel.load(ready / FOLDER / "maps" / f"vision_best_layer_{name}.nii.gz")
+        np.testing.assert_array_equal(image.affine, mask.affine)
+        values = image.get_fdata(dtype=np.float32)
+        assert np.isnan(values[~inside]).all()
+        np.testing.assert_array_equal(values[inside], np.choose(best, [scores[name] for scores in by_layer]))
+    layers = nibabel.load(ready / FOLDER / "maps" / "vision_best_layer.nii.gz").get_fdata()
+    np.testing.assert_array_equal(layers[inside], best)
+
+
+def test_the_picture_is_drawn(ready, monkeypatch):
+    align(monkeypatch, ready)
+    assert (ready / FOLDER / "layers.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_second_run_fits_only_the_layers_that_are_missing(ready, monkeypatch, capsys):
+    align(monkeypatch, ready)
+    first = pd.read_csv(ready / FOLDER / "scores.csv")
+    kept, lost = sorted((ready / FOLDER / "voxels").iterdir())
+    kept_at = kept.stat().st_mtime_ns
+    lost.unlink()
+    capsys.readouterr()
+    align(monkeypatch, ready)
+    assert "1 layers were scored before, 1 are left" in capsys.readouterr().err
+    assert kept.stat().st_mtime_ns == kept_at
+    pd.testing.assert_frame_equal(pd.read_csv(ready / FOLDER / "scores.csv"), first)
+
+
+def test_layers_can_be_chosen(ready, monkeypatch):
+    align(monkeypatch, ready, "-l", 1)
+    assert pd.read_csv(ready / FOLDER / "scores.csv")["layer"].unique().tolist() == [1]
+    with pytest.raises(InputError, match="layers or streams asked for"):
+        align(monkeypatch, ready, "-l", 2)
+
+
+def test_other_settings_are_refused_by_name_and_redo_replaces(ready, monkeypatch):
+    align(monkeypatch, ready)
+    with pytest.raises(InputError, match="num_alphas = 60, this run has 7"):
+        align(monkeypatch, ready, "--num-alphas", 7)
+    align(monkeypatch, ready, "--num-alphas", 7, "--redo")
+    assert set(np.unique(Results(ready / FOLDER).read("vision", 0)["alpha"])) <= set(
+        np.logspace(1, 4, 7, dtype=np.float32)
+    )
+
+
+def test_the_two_layouts_and_formats_give_identical_scores(own_nsd, flat_nsd, monkeypatch):
+    for folder in (own_nsd, flat_nsd):
+        write_states(folder)
+        align(monkeypatch, folder)
+    for layer in (0, 1):
+        scores = [Results(folder / FOLDER).read("vision", layer) for folder in (own_nsd, flat_nsd)]
+        for name in QUANTITIES:
+            np.testing.assert_array_equal(scores[0][name], scores[1][name])
+
+
+def test_test_images_never_touch_what_is_fitted(ready, monkeypatch):
+    """Scaling responses and states of the shared images changes no alpha and no cross-validated score."""
+    align(monkeypatch, ready)
+    before = Results(ready / FOLDER).read("vision", 0)
+    store = EmbeddingStore(ready / "image_embeddings/no_prompt/test_two-layers")
+    ids = store.image_ids(["vision"])
+    shared = np.isin(ids, read_design(find_layout(ready).design()).shared_ids)
+    states = np.stack([store.read_layer("vision", layer, ids) for layer in (0, 1)], axis=1)
+    states[shared] *= 1000
+    next(store.folder.glob("batch_*")).unlink()
+    store.write(ids, {"vision": states})
+    align(monkeypatch, ready, "--redo")
+    after = Results(ready / FOLDER).read("vision", 0)
+    for name in ("alpha", "cv_score"):
+        np.testing.assert_array_equal(after[name], before[name])
+    assert not np.array_equal(after["r2"], before["r2"])
+
+
+def test_training_images_are_those_only_this_subject_saw(official_nsd, tmp_path):
+    layout = find_layout(official_nsd)
+    targets = read_targets(layout, 1, None, True, tmp_path, n_folds=5)
+    shared = read_design(layout.design()).shared_ids
+    assert set(targets.test_ids) == set(shared)
+    assert not set(targets.train_ids) & set(shared)
+    np.testing.assert_allclose(targets.train.mean(axis=0), 0, atol=1e-6)
+    np.testing.assert_allclose(targets.train.std(axis=0), 1, rtol=1e-5)
+
+
+def test_standardising_uses_training_statistics_and_makes_constants_zero():
+    rng = np.random.default_rng(0)
+    train, test = rng.normal(3, 2, (50, 4)).astype(np.float32), rng.normal(3, 2, (9, 4)).astype(np.float32)
+    train[:, 1] = 0.1
+    mean, sd = train.astype(np.float64).mean(axis=0), train.astype(np.float64).std(axis=0)
+    columns = [0, 2, 3]
+    expected = (test - mean)[:, columns] / sd[columns]
+    scaled_train, scaled_test = standardise(train.copy(), test.copy())
+    np.testing.assert_allclose(scaled_test[:, columns], expected, rtol=1e-4, atol=1e-5)
+    assert not scaled_train[:, 1].any()
+    assert not scaled_test[:, 1].any()
+
+
+def test_a_voxel_of_nan_is_left_out_of_its_region_and_harms_no_other(ready, monkeypatch):
+    layout = find_layout(ready)
+    align(monkeypatch, ready)
+    before = pd.read_csv(ready / FOLDER / "scores.csv").set_index(["layer", "roi"])
+    voxel = tuple(np.argwhere(nibabel.load(layout.nsdgeneral(1)).get_fdata() == 1)[0])
+    for session in layout.sessions(1):
+        path = layout.betas(1, session)
+        image = nibabel.load(path)
+        betas = np.asarray(image.dataobj).astype(np.float32) / 300
+        betas[voxel] = np.nan
+        nibabel.save(nibabel.Nifti1Image(betas, image.affine), path)
+    align(monkeypatch, ready, "--redo")
+    after = pd.read_csv(ready / FOLDER / "scores.csv").set_index(["layer", "roi"])
+    assert after.loc[(0, "nsdgeneral"), "n_voxels"] == before.loc[(0, "nsdgeneral"), "n_voxels"] - 1
+    assert after.loc[(0, "FFA-1"), "r"] == pytest.approx(before.loc[(0, "FFA-1"), "r"], abs=1e-5)
+    assert np.isfinite(after["r"]).all()
+
+
+def test_how_many_voxels_chose_an_end_of_the_grid_is_said(ready, monkeypatch, capsys):
+    align(monkeypatch, ready, "--num-alphas", 1, "--max-log-10-alpha", 1)
+    n_voxels = len(Results(ready / FOLDER).read("vision", 0)["r"])
+    assert f"of {2 * n_voxels} alphas (voxels x layers) {2 * n_voxels} are the smallest" in capsys.readouterr().err
+
+
+def test_states_that_lack_images_are_counted_before_any_fit(own_nsd, monkeypatch):
+    store = write_states(own_nsd)
+    ids = store.image_ids(["vision"])
+    states = np.stack([store.read_layer("vision", layer, ids) for layer in (0, 1)], axis=1)
+    next(store.folder.glob("batch_*")).unlink()
+    store.write(ids[3:], {"vision": states[3:]})
+    subject = read_design(find_layout(own_nsd).design()).image_ids(1)
+    n_missing = np.isin(ids[:3], subject).sum()
+    with pytest.raises(
+        InputError, match=f"^{n_missing} of 40 images have no vision states .* run the extraction again"
+    ):
+        align(monkeypatch, own_nsd)
+
+
+def test_a_prompt_that_was_not_extracted_is_not_passed_over(own_nsd, monkeypatch):
+    write_states(own_nsd, settings={"template": "USER: {prompt}"})
+    with pytest.raises(InputError, match="under prompt 3"):
+        align(monkeypatch, own_nsd, "-p", "3")
+    align(monkeypatch, own_nsd, "-p", "3", "--stream", "vision")
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["-m", "org/other"], "no hidden states of org/other"),
+        (["-m", "../../x"], "not a model id"),
+        (["--sessions", "9"], "session"),
+        (["-s", "7"], "subject 7 has no betas"),
+        (["-g", "640"], "GPU 640"),
+        (["--min-log-10-alpha", "5"], "--min-log-10-alpha"),
+        (["--roi", "no-such-roi"], "no-such-roi"),
+        (["--num-alphas", "0"], "--num-alphas"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(flags, said, ready):
+    done = subprocess.run(
+        [sys.executable, ALIGN, "-d", ready, "-g", "cpu", "-m", MODEL, *flags],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert said in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,87 @@
+import argparse
+
+import pytest
+
+from brain_activity_prediction import arguments
+from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
+
+
+def chosen(*tokens):
+    flags = arguments.OneLineParser()
+    arguments.add_prompts(flags)
+    return arguments.chosen_prompts(flags.parse_args(tokens))
+
+
+def test_prompts_are_given_as_numbers_and_ranges_and_each_is_taken_once():
+    assert list(chosen("-p", "3")) == [3]
+    assert list(chosen("-p", "5", "1-3", "2")) == [1, 2, 3, 5]
+    assert list(chosen()) == [1]
+    assert chosen("-p", "1-9") == PROMPTS
+
+
+@pytest.mark.parametrize("number", ["0", "10", "99", "8-12"])
+def test_a_prompt_that_does_not_exist_is_refused_and_those_that_do_are_listed(number):
+    with pytest.raises(InputError, match="1, 2, 3, 4, 5, 6, 7, 8, 9"):
+        chosen("-p", number)
+
+
+@pytest.mark.parametrize("text", ["", "x", "3-1", "-1", "1.5", "1-", "99999999999"])
+def test_what_is_no_number_or_range_is_refused(text):
+    with pytest.raises(argparse.ArgumentTypeError):
+        arguments.number_range(text)
+
+
+def test_a_prompts_file_replaces_the_nine_prompts(tmp_path):
+    (tmp_path / "own.yml").write_text("1: What is this?\n12: 'Où est le chat ?'\n", encoding="utf-8")
+    (tmp_path / "own.json").write_text('{"1": "What is this?", "12": "Où est le chat ?"}', encoding="utf-8")
+    for name in ("own.yml", "own.json"):
+        prompts = chosen("-p", "12", "--prompts-file", str(tmp_path / name))
+        assert prompts == {12: "Où est le chat ?"}
+
+
+@pytest.mark.parametrize("text", ["{1: [unclosed", "- a\n- b\n", "one: What?", "1: 7", "1: ''", ""])
+def test_a_prompts_file_that_is_none_is_refused_in_one_line(text, tmp_path):
+    (tmp_path / "own.yml").write_text(text)
+    with pytest.raises(InputError, match=r"own\.yml") as refused:
+        arguments.read_prompts(tmp_path / "own.yml")
+    assert "\n" not in str(refused.value)
+
+
+def test_an_error_in_the_flags_is_one_line_and_status_2(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        arguments.parser("what it does").parse_args(["-d", ".", "-s", "3"])
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "x", "1.5", ""])
+def test_a_count_must_be_a_whole_number_above_0(text):
+    with pytest.raises(argparse.ArgumentTypeError):
+        arguments.positive_int(text)
+
+
+def test_a_gpu_is_named_by_its_number():
+    assert arguments.gpu_id("1") == "cuda:1"
+    assert arguments.gpu_id("cpu") == "cpu"
+    with pytest.raises(argparse.ArgumentTypeError):
+        arguments.gpu_id("first")
+
+
+def test_a_gpu_that_does_not_exist_is_refused_and_the_cpu_never_stands_in():
+    arguments.check_device("cpu")
+    with pytest.raises(InputError, match=r"no GPU 640|GPU 640 does not exist"):
+        arguments.check_device("cuda:640")
+
+
+def test_folders_are_named_by_model_prompt_and_subject(tmp_path):
+    model = "org/model-1.5"
+    assert arguments.embeddings_folder(tmp_path, model, 3) == tmp_path / "image_embeddings/prompt_3/org_model-1.5"
+    assert arguments.embeddings_folder(tmp_path, model, None) == tmp_path / "image_embeddings/no_prompt/org_model-1.5"
+    assert arguments.alignment_folder(tmp_path, 5, model, 9) == tmp_path / "alignment/subj05/prompt_9/org_model-1.5"
+
+
+@pytest.mark.parametrize("model_id", ["../../x", "a/b/c", "/etc", "org/..", "", "a b", "org/"])
+def test_a_model_id_cannot_lead_out_of_the_base_directory(model_id):
+    with pytest.raises(InputError):
+        arguments.model_folder(model_id)

@@ -1,0 +1,106 @@
+import h5py
+import numpy as np
+import pytest
+
+from brain_activity_prediction.embedding_store import EmbeddingStore
+from brain_activity_prediction.errors import InputError
+
+L, W = 3, 5
+
+
+def states(ids, stream=1.0):
+    """(n, L, W), every value another one."""
+    ids = np.asarray(ids, dtype=np.float32)[:, None, None]
+    return ids * 100 + np.arange(L)[None, :, None] * 10 + np.arange(W)[None, None] + stream
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = EmbeddingStore(tmp_path / "states")
+    store.write([7, 2, 9], {"vision": states([7, 2, 9])})
+    store.write([4, 1], {"vision": states([4, 1])})
+    return store
+
+
+def test_a_layer_comes_back_in_the_order_asked_for(store):
+    wanted = [1, 9, 2, 4]
+    np.testing.assert_array_equal(store.read_layer("vision", 2, wanted), states(wanted)[:, 2])
+
+
+def test_a_store_opened_anew_knows_what_another_wrote(store):
+    other = EmbeddingStore(store.folder)
+    assert other.image_ids(["vision"]).tolist() == [1, 2, 4, 7, 9]
+    assert other.streams() == {"vision": (L, W)}
+    store.write([30], {"vision": states([30])})
+    assert 30 in other.image_ids(["vision"])
+
+
+def test_an_image_counts_as_done_only_with_all_streams_asked_for(store):
+    store.write([2, 4], {"vision_cls": states([2, 4], 0.5)})
+    assert store.image_ids(["vision", "vision_cls"]).tolist() == [2, 4]
+    assert store.image_ids(["vision", "other"]).tolist() == []
+
+
+def test_missing_images_are_counted_and_the_first_is_named(store):
+    with pytest.raises(InputError, match=r"2 of 4 images .* first 3:"):
+        store.read_layer("vision", 0, [9, 8, 3, 1])
+
+
+def test_an_image_written_twice_counts_once(store):
+    store.write([9, 50], {"vision": states([9, 50])})
+    assert store.image_ids(["vision"]).tolist() == [1, 2, 4, 7, 9, 50]
+    np.testing.assert_array_equal(store.read_layer("vision", 0, [50, 9]), states([50, 9])[:, 0])
+
+
+def test_the_same_batch_written_twice_is_one_file(store):
+    before = sorted(store.folder.iterdir())
+    store.write([4, 1], {"vision": states([4, 1])})
+    assert sorted(store.folder.iterdir()) == before
+
+
+def test_answers_of_any_length_and_alphabet_come_back(store):
+    answers = {5: "a cat", 6: "", 3: "eine Straße, 東京"}
+    store.write(list(answers), {"language": states(list(answers))}, list(answers.values()))
+    assert store.read_answers() == answers
+
+
+def test_states_made_with_other_settings_are_refused_by_the_name_of_the_setting(store):
+    store.claim({"dtype": "float32", "prompt": "What?"})
+    store.claim({"dtype": "float32", "prompt": "What?"})
+    with pytest.raises(InputError, match="dtype = float32, this run has float16"):
+        store.claim({"dtype": "float16", "prompt": "What?"})
+
+
+def test_a_setting_that_comes_later_is_added_and_held_to(store):
+    store.claim({"dtype": "float32"})
+    store.claim({"dtype": "float32", "max_new_tokens": 64})
+    store.claim({"dtype": "float32"})
+    with pytest.raises(InputError, match="max_new_tokens"):
+        store.claim({"dtype": "float32", "max_new_tokens": 8})
+
+
+@pytest.mark.parametrize("length", [0, 100, 3000])
+def test_a_batch_file_that_is_cut_off_is_named(store, length):
+    path = sorted(store.folder.glob("batch_*"))[0]
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(InputError, match=path.name):
+        EmbeddingStore(store.folder).read_layer("vision", 0, [1])
+
+
+def test_a_flipped_byte_of_the_states_is_noticed(store):
+    path = next(path for path in store.folder.glob("batch_*") if h5py.File(path)["image_ids"][0] == 4)
+    with h5py.File(path) as file:
+        offset = file["vision"].id.get_chunk_info(0).byte_offset
+    content = bytearray(path.read_bytes())
+    content[offset] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=path.name):
+        EmbeddingStore(store.folder).read_layer("vision", 0, [4])
+
+
+def test_one_layer_lies_in_chunks_of_its_own(store):
+    for path in store.folder.glob("batch_*"):
+        with h5py.File(path) as file:
+            assert file["vision"].chunks == (len(file["image_ids"]), 1, W)
+            assert file["vision"].fletcher32
+            assert file["image_ids"].fletcher32
