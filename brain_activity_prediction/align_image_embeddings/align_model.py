@@ -15,7 +15,12 @@ import numpy as np
 from brain_activity_prediction import arguments as shared
 from brain_activity_prediction.align_image_embeddings.results import Results
 from brain_activity_prediction.align_image_embeddings.summary import summarise
-from brain_activity_prediction.align_image_embeddings.targets import Targets, read_targets, standardise
+from brain_activity_prediction.align_image_embeddings.targets import (
+    Targets,
+    read_targets,
+    standardise,
+    varying_features,
+)
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.nsd.layout import find_layout
@@ -155,7 +160,7 @@ def fit_layers(layers: list[Layer], stores, targets: Targets, results, arguments
 
     def read(layer: Layer) -> tuple[np.ndarray, np.ndarray]:
         states = stores[layer.prompt].read_layer(layer.stream, layer.number, targets.image_ids)
-        return standardise(*np.split(states, [len(targets.train_ids)]))
+        return varying_features(*standardise(*np.split(states, [len(targets.train_ids)])))
 
     with tqdm(total=len(layers), unit="layer", mininterval=shared.progress_seconds(), disable=not layers) as progress:
         for layer, (train, test) in read_ahead(layers, read):
