@@ -10,7 +10,7 @@ demo: $(INSTALLED)
 	$(VENV)/bin/python -m brain_activity_prediction.demo
 
 test: $(INSTALLED)
-	$(VENV)/bin/python -m pytest -n auto
+	$(VENV)/bin/python -m pytest -n auto --dist loadfile
 
 check: $(INSTALLED)
 	$(VENV)/bin/ruff format --check .

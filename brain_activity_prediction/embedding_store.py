@@ -96,18 +96,22 @@ class EmbeddingStore:
 
     # -- writing --------------------------------------------------------------------------------------------------
 
-    def claim(self, settings: Mapping) -> None:
-        """Records what the states are made with; raises InputError where the folder holds states made otherwise.
+    def check(self, settings: Mapping) -> None:
+        """Raises InputError where the folder holds states made with other settings.
 
-        Settings that only one of the two runs has do not clash; those that are new are added.
+        Settings that only one of the two runs has do not clash.
         """
-        remove_left_behind(self.folder)
-        known = self.settings() or {}
-        if difference := first_difference(known, settings):
+        if difference := first_difference(self.settings() or {}, settings):
             raise InputError(
                 f"{self.folder} holds states made with {difference}: use the same, or another --base-dir, or delete "
                 "that folder"
             )
+
+    def claim(self, settings: Mapping) -> None:
+        """Records what the states are made with, beside what is recorded already; raises InputError as `check` does."""
+        remove_left_behind(self.folder)
+        self.check(settings)
+        known = self.settings() or {}
         if not settings.keys() <= known.keys():
             record_settings(self.folder, known | settings)
 

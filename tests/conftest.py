@@ -1,11 +1,14 @@
-"""A tiny simulated NSD, in both layouts and both formats of betas, whose signals need no model."""
+"""A tiny simulated NSD, in both layouts and both formats of betas, whose signals need no model; and tiny models."""
 
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from brain_activity_prediction.demo.dataset import write_dataset
+from brain_activity_prediction.demo.pictures import crops
 from brain_activity_prediction.demo.simulation import Recipe
 
 TINY = Recipe(subjects=(1, 2), n_shared=12, n_unique=28, n_sessions=4, image_size=24)
@@ -46,3 +49,42 @@ def flat_nsd(tmp_path_factory):
 def own_nsd(official_nsd, tmp_path):
     """A copy of `official_nsd` for tests that change it."""
     return shutil.copytree(official_nsd, tmp_path / "nsd")
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory):
+    """A tiny model by its name in `tiny_models.MODELS`, loaded by its script from a saved checkpoint.
+
+    It comes as `script, model, processor, folder` and `reference`, how transformers itself runs it.
+    """
+    import reference_states
+    import tiny_models
+    import torch
+    from scripts import load_script
+
+    from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkpoint
+
+    loaded = {}
+
+    def load(name):
+        if name not in loaded:
+            file_name, write = tiny_models.MODELS[name]
+            script, folder = load_script(file_name), tmp_path_factory.mktemp(name)
+            write(folder)
+            model, processor = script.load(Checkpoint(script.MODEL_ID, None, folder), "cpu", torch.float32)
+            loaded[name] = SimpleNamespace(
+                script=script,
+                model=model.requires_grad_(False),
+                processor=processor,
+                folder=folder,
+                reference=getattr(reference_states, name),
+            )
+        return loaded[name]
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def photographs():
+    """Eight crops of photographs, PIL images."""
+    return [Image.fromarray(picture) for picture in crops(8, 40, np.random.default_rng(0))]

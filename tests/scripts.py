@@ -8,7 +8,14 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parents[1] / "brain_activity_prediction"
 EXTRACT = PACKAGE / "extract_image_embeddings"
 ALIGN = PACKAGE / "align_image_embeddings" / "align_model.py"
-SCRIPTS = ("vit_huge_patch14_224_in21k.py", "llava_1.5_13b.py")
+SCRIPTS = (
+    "idefics_9b_instruct.py",
+    "instruct_blip_13b.py",
+    "llava_1.5_13b.py",
+    "mplug_owl_llama_7b.py",
+    "openflamingo_9b.py",
+    "vit_huge_patch14_224_in21k.py",
+)
 
 
 def load_script(name):

@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 
@@ -267,3 +268,12 @@ def test_bad_input_is_one_line_and_status_2(flags, said, ready):
     assert done.returncode == 2
     assert said in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
+
+
+def test_help_lists_every_flag_without_importing_torch_or_pandas():
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", ALIGN, "--help"], capture_output=True, text=True, check=True
+    )
+    for flag in ("--model-id", "--prompt-number", "--max-log-10-alpha", "--num-alphas", "--layer-number", "--gpu-id"):
+        assert flag in done.stdout
+    assert not re.search(r"\| +(torch|pandas|scipy|sklearn|matplotlib|nibabel)$", done.stderr, re.MULTILINE)

@@ -21,6 +21,7 @@ from brain_activity_prediction.extract_image_embeddings.torchvision_import impor
 
 PACKAGE = Path(__file__).resolve().parents[1]
 LLAVA, VIT = "llava-hf/llava-1.5-13b-hf", "google/vit-huge-patch14-224-in21k"
+CHECKPOINTS = "checkpoints"  # in the demo's folder, a model's in a folder named after its script
 MARKER = "planted.json"
 
 
@@ -50,21 +51,20 @@ def write(base_dir: Path, layout: str) -> None:
     print(f"Writing two small models and a simulated NSD to {base_dir}", flush=True)
     import_torchvision()
     transformers.logging.disable_progress_bar()
-    checkpoints = base_dir / "checkpoints"
-    write_llava(checkpoints / "llava")
-    write_vit(checkpoints / "vit")
-    write_dataset(base_dir, lambda pictures: layer_features(pictures, checkpoints / "llava"), DEFAULT_RECIPE, layout)
+    llava, vit = (base_dir / CHECKPOINTS / name for name in ("llava_1.5_13b", "vit_huge_patch14_224_in21k"))
+    write_llava(llava)
+    write_vit(vit)
+    write_dataset(base_dir, lambda pictures: layer_features(pictures, llava), DEFAULT_RECIPE, layout)
 
 
 def run_scripts(base_dir: Path) -> None:
     """Extraction and alignment of both models, through the command line."""
-    extract, align = PACKAGE / "extract_image_embeddings", PACKAGE / "align_image_embeddings"
     common = ["-d", str(base_dir), "-s", "1", "-g", "cpu"]
-    checkpoints = base_dir / "checkpoints"
-    run(extract / "vit_huge_patch14_224_in21k.py", *common, "-b", "64", "--checkpoint", str(checkpoints / "vit"))
-    run(extract / "llava_1.5_13b.py", *common, "-b", "32", "-p", "1", "--checkpoint", str(checkpoints / "llava"))
-    run(align / "align_model.py", *common, "-m", VIT)
-    run(align / "align_model.py", *common, "-m", LLAVA, "-p", "1")
+    for name, *more in (("vit_huge_patch14_224_in21k", "-b", "64"), ("llava_1.5_13b", "-b", "32", "-p", "1")):
+        checkpoint = ["--checkpoint", str(base_dir / CHECKPOINTS / name)]
+        run(PACKAGE / "extract_image_embeddings" / f"{name}.py", *common, *more, *checkpoint)
+    for model_id, *more in ((VIT,), (LLAVA, "-p", "1")):
+        run(PACKAGE / "align_image_embeddings" / "align_model.py", *common, "-m", model_id, *more)
 
 
 def run(script: Path, *flags: str) -> None:

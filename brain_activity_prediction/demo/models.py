@@ -1,5 +1,6 @@
 """Small models of the real classes with random weights, none of them zero, saved as checkpoints for the scripts."""
 
+import re
 from pathlib import Path
 
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
@@ -9,10 +10,11 @@ IMAGE_SIZE = 32
 # adds to the residual stream is drawn wide, so that each layer's states are far from those of the layer before it.
 GAIN, WIDE_GAIN = 1.5, 4.0
 WIDE = ("q_proj", "k_proj", "o_proj", "out_proj", "down_proj", "fc2")
+NORM = re.compile(r"(?i)(norm\w*|\.ln)\.weight$")
 SPECIAL_TOKENS = ("<unk>", "<s>", "</s>", "<pad>", "<image>")
 
 
-def write_vit(folder: Path, seed: int = 0, **config) -> None:
+def write_vit(folder: Path, seed: int = 0, wide_gain: float = WIDE_GAIN, **config) -> None:
     """A ViT as google/vit-huge-patch14-224-in21k is one, of 8 layers and width 96 unless said otherwise."""
     from transformers import ViTConfig, ViTImageProcessor, ViTModel
 
@@ -24,12 +26,12 @@ def write_vit(folder: Path, seed: int = 0, **config) -> None:
         "image_size": IMAGE_SIZE,
         "patch_size": 8,
     } | config
-    _save(ViTModel(ViTConfig(**config)), folder, seed)
+    save_random(ViTModel(ViTConfig(**config)), folder, seed, wide_gain)
     size = {"height": config["image_size"], "width": config["image_size"]}
     ViTImageProcessor(size=size).save_pretrained(folder)
 
 
-def write_llava(folder: Path, seed: int = 0, **config) -> None:
+def write_llava(folder: Path, seed: int = 0, wide_gain: float = WIDE_GAIN, **config) -> None:
     """A LLaVA: CLIP tower of 4 layers and width 64, LLaMA of 8 layers and width 96 unless said otherwise."""
     from transformers import (
         CLIPImageProcessor,
@@ -61,7 +63,7 @@ def write_llava(folder: Path, seed: int = 0, **config) -> None:
     } | config
     image_token = tokenizer.convert_tokens_to_ids("<image>")
     llava = LlavaConfig(vision_config=vision, text_config=LlamaConfig(**text), image_token_id=image_token)
-    _save(LlavaForConditionalGeneration(llava), folder, seed)
+    save_random(LlavaForConditionalGeneration(llava), folder, seed, wide_gain)
     crop = {"height": IMAGE_SIZE, "width": IMAGE_SIZE}
     images = CLIPImageProcessor(size={"shortest_edge": IMAGE_SIZE}, crop_size=crop)
     LlavaProcessor(
@@ -73,7 +75,7 @@ def write_llava(folder: Path, seed: int = 0, **config) -> None:
     ).save_pretrained(folder)
 
 
-def _save(model, folder: Path, seed: int) -> None:
+def save_random(model, folder: Path, seed: int, wide_gain: float = WIDE_GAIN) -> None:
     """Draws every parameter anew, so that it depends on the seed alone, and saves the model."""
     import torch
 
@@ -82,11 +84,11 @@ def _save(model, folder: Path, seed: int) -> None:
         for name, parameter in sorted(model.named_parameters()):
             noise = torch.randn(parameter.shape, generator=generator)
             if parameter.ndim == 1:
-                parameter.copy_(0.1 * noise + (1.0 if "norm" in name and "bias" not in name else 0.0))
-            elif "embed" in name:
+                parameter.copy_(0.1 * noise + (1.0 if NORM.search(name) else 0.0))
+            elif "embed" in name or not name.endswith("weight"):  # tokens, positions, queries, gates
                 parameter.copy_(0.5 * noise)
             else:
-                gain = WIDE_GAIN if any(part in name for part in WIDE) else GAIN
+                gain = wide_gain if any(part in name for part in WIDE) else GAIN
                 parameter.copy_(gain * noise / parameter[0].numel() ** 0.5)
     model.save_pretrained(folder)
 

@@ -55,26 +55,41 @@ def read_prefix(decoder: Decoder, inputs: Tensor, tokens: Mapping[str, slice]) -
 def read_question(
     prefix: Prefix, ids: list[int], tokens: Mapping[str, slice], max_new_tokens: int = 0
 ) -> tuple[PooledStates, list[list[int]]]:
-    """The states pooled over prefix and question, and the token ids of each row's greedy answer (up to its end).
+    """As `read_prompt`, for a prompt whose beginning was read before; the states are those of prefix and question.
 
-    `tokens` gives positions within the question. With `max_new_tokens` the pooling `response` is added: every position
-    that predicts a token of the row's answer, from the question's last one to the one that predicts the end.
+    `ids` are the question's tokens, and `tokens` gives positions among them.
     """
     import torch
 
     decoder, cache = prefix.decoder, prefix.cache
     before = cache.get_seq_length()
     question = torch.tensor([ids], device=_device(prefix)).expand(_rows(prefix), -1)
+    states, answers = _read(decoder, cache, decoder.embed(question), tokens, max_new_tokens)
+    cache.crop(before - cache.get_seq_length())
+    return prefix.states + states, answers
+
+
+def read_prompt(
+    decoder: Decoder, inputs: Tensor, tokens: Mapping[str, slice], max_new_tokens: int = 0
+) -> tuple[PooledStates, list[list[int]]]:
+    """The states pooled over a whole prompt, and the token ids of each row's greedy answer (up to its end).
+
+    With `max_new_tokens` the pooling `response` is added: every position that predicts a token of the row's answer,
+    from the prompt's last one to the one that predicts the end.
+    """
+    from transformers import DynamicCache
+
+    return _read(decoder, DynamicCache(), inputs, tokens, max_new_tokens)
+
+
+def _read(
+    decoder: Decoder, cache: Cache, inputs: Tensor, tokens: Mapping[str, slice], max_new_tokens: int
+) -> tuple[PooledStates, list[list[int]]]:
     if max_new_tokens:
         tokens = {**tokens, "response": slice(-1, None)}
     with pooled(decoder.points, tokens) as states:
-        hidden = decoder.run(decoder.embed(question), cache)
-    states = prefix.states + states
-    answers: list[list[int]] = []
-    if max_new_tokens:
-        states, answers = _answer(decoder, cache, states, hidden[:, -1], max_new_tokens)
-    cache.crop(before - cache.get_seq_length())
-    return states, answers
+        hidden = decoder.run(inputs, cache)
+    return _answer(decoder, cache, states, hidden[:, -1], max_new_tokens) if max_new_tokens else (states, [])
 
 
 def _answer(
@@ -107,24 +122,38 @@ def _rows(prefix: Prefix) -> int:
     return prefix.cache.layers[0].keys.shape[0]
 
 
-def split_template(tokenizer, template: str, prompt: str, image_token_id: int) -> tuple[list[int], list[int], slice]:
+def split_template(
+    tokenizer, template: str, prompt: str, image_token_id: int, add_special_tokens: bool = True
+) -> tuple[list[int], list[int], slice]:
     """Token ids before the template's image token, ids after it, and which of the latter are the prompt's own text.
 
-    The whole text is tokenised at once, so both parts are what the model was trained to see. A token made of both the
-    prompt and the template beside it counts as the prompt's.
+    The whole text is tokenised at once, so both parts are what the model was trained to see.
+    """
+    ids, own = tokenise(tokenizer, template, prompt, add_special_tokens)
+    after = ids.index(image_token_id) + 1
+    return ids[: after - 1], ids[after:], shifted(own, -after)
+
+
+def tokenise(tokenizer, template: str, prompt: str, add_special_tokens: bool = True) -> tuple[list[int], slice]:
+    """Token ids of a template with its prompt, and which of them are the prompt's own text.
+
+    A token made of both the prompt and the template beside it counts as the prompt's.
     """
     start = template.index("{prompt}")
-    encoded = tokenizer(template.format(prompt=prompt), return_offsets_mapping=True)
-    ids, spans = encoded["input_ids"], encoded["offset_mapping"]
-    image = ids.index(image_token_id)
-    own = tokens_within(spans[image + 1 :], start, start + len(prompt))
-    return ids[:image], ids[image + 1 :], own
+    text = template.format(prompt=prompt)
+    encoded = tokenizer(text, return_offsets_mapping=True, add_special_tokens=add_special_tokens)
+    return encoded["input_ids"], tokens_within(encoded["offset_mapping"], start, start + len(prompt))
 
 
 def tokens_within(spans: Sequence[tuple[int, int]], start: int, stop: int) -> slice:
     """The tokens with a character in text[start:stop], given each token's span of characters."""
     inside = [token for token, (first, end) in enumerate(spans) if max(first, start) < min(end, stop)]
     return slice(inside[0], inside[-1] + 1) if inside else slice(0, 0)
+
+
+def shifted(tokens: slice, places: int) -> slice:
+    """The same tokens where `places` others precede them."""
+    return slice(tokens.start + places, tokens.stop + places)
 
 
 def end_ids(model) -> frozenset[int]:

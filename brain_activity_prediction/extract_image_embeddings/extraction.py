@@ -76,20 +76,26 @@ def extract(script, arguments: argparse.Namespace) -> None:
     with Stimuli(layout.stimuli()) as stimuli:
         work = plan(script, arguments, read_design(layout.design()).image_ids(arguments.subject))
         print(f"{script.MODEL_ID}, {layout.name} layout of NSD: {work.summary()}", file=sys.stderr, flush=True)
-        if not work.batches:
-            return
-        stimuli.images(sorted(id for batch in work.batches for id in batch.image_ids)[-1:])
-        shared.check_device(arguments.gpu_id)
+        if work.batches:
+            stimuli.images(sorted(id for batch in work.batches for id in batch.image_ids)[-1:])
+            shared.check_device(arguments.gpu_id)
         checkpoint = Checkpoint(script.MODEL_ID, script.REVISION, arguments.checkpoint)
         checkpoint.check(getattr(script, "CHECKPOINT_FILES", ("config.json",)))
-        if not arguments.test_run:
-            for prompt, store in work.stores.items():
-                store.claim(settings_of(script, arguments, checkpoint, stimuli.image_size, work.prompts.get(prompt)))
+        settings = {
+            prompt: settings_of(script, arguments, checkpoint, stimuli.image_size, work.prompts.get(prompt))
+            for prompt in ([] if arguments.test_run else work.stores)
+        }
+        for prompt in settings:
+            work.stores[prompt].check(settings[prompt])
+        if not work.batches:
+            return
         runner = Runner(script, arguments, checkpoint, work.prompts)
         if arguments.test_run:
             try_out(runner, stimuli, work)
-        else:
-            run(runner, stimuli, work)
+            return
+        for prompt in settings:  # only now: a model that did not load leaves no trace
+            work.stores[prompt].claim(settings[prompt])
+        run(runner, stimuli, work)
 
 
 def run(runner: Runner, stimuli: Stimuli, work: Work) -> None:

@@ -34,7 +34,7 @@ class Work:
         return sum(len(batch.image_ids) for batch in self.batches)
 
     def summary(self) -> str:
-        under = f"{len(self.prompts)} prompts" if any(self.streams.keys() - {None}) else "no prompt"
+        under = f"prompt {', '.join(map(str, self.prompts))}" if any(self.streams.keys() - {None}) else "no prompt"
         done = self.n_images - self.n_left
         return f"{self.n_images} images, {under}: {done} images were done before, {self.n_left} are left"
 

@@ -1,0 +1,91 @@
+"""IDEFICS-9B-instruct: CLIP ViT-H/14, a perceiver resampler, LLaMA-7B with gated cross-attention to the image.
+
+Streams: `vision`, the 33 hidden states of the CLIP tower; `perceiver`, its 64 latents after each of 6 layers;
+`language`, the 33 of LLaMA over the image's token and the text, the first of them what enters its first layer, after
+the first cross-attention; `response`, LLaMA's while it answers. Source: Laurencon et al. 2023, arXiv 2306.16527.
+"""
+
+import sys
+
+from brain_activity_prediction.extract_image_embeddings import decoding, extraction
+from brain_activity_prediction.extract_image_embeddings.pooling import Point, choose, layer_points, pooled
+
+MODEL_ID = "HuggingFaceM4/idefics-9b-instruct"
+REVISION = "main"
+END_OF_TURN = "<end_of_utterance>"
+NEVER_ANSWERED = ("<image>", "<fake_token_around_image>")  # barred from answers, as the model card does
+TEMPLATE = f"<s>User:<fake_token_around_image><image><fake_token_around_image>{{prompt}}{END_OF_TURN}\nAssistant:"
+IMAGE_STREAMS = {"vision": ("mean", "cls"), "perceiver": ("mean",), "language": ("image",)}
+PROMPT_STREAMS = {"language": ("mean", "last", "prompt"), "response": ("mean",)}
+
+
+def load(checkpoint, device, dtype):
+    from transformers import AutoProcessor, IdeficsForVisionText2Text
+
+    return checkpoint.model(IdeficsForVisionText2Text, device, dtype), checkpoint.processor(AutoProcessor)
+
+
+def preprocess(processor, images):
+    return processor.image_processor(images, return_tensors="pt")
+
+
+def latent_points(perceiver):
+    """The latents after each layer, the last after the norm; those that enter the first are the same for all images."""
+    entering = [Point(attention.latents_layer_norm, "input") for attention, _ in perceiver.blocks]
+    return [*entering[1:], Point(perceiver.layer_norm)]
+
+
+def encode_images(model, processor, pixels, poolings):
+    import torch
+
+    network, tokenizer = model.model, processor.tokenizer
+    tower, perceiver = network.vision_model, network.perceiver_resampler
+    with (
+        pooled(layer_points(tower.encoder.layers), choose(poolings, mean=slice(None), cls=slice(0, 1))) as vision,
+        pooled(latent_points(perceiver), choose(poolings, mean=slice(None))) as latents,
+    ):
+        image = perceiver(tower(pixels).last_hidden_state)[:, None]  # (B, 1 image, 64, W)
+
+    before, _, _ = split(processor, "")
+    barred = torch.tensor(tokenizer.convert_tokens_to_ids(list(NEVER_ANSWERED)), device=pixels.device)
+
+    def run(inputs, cache):
+        seen, (rows, new, _) = cache.get_seq_length(), inputs.shape
+        # What precedes the image's token attends to no image.
+        attends = torch.arange(seen, seen + new, device=inputs.device) >= len(before)
+        return network(
+            inputs_embeds=inputs,
+            past_key_values=cache,
+            perceiver_embeddings=image,
+            image_attention_mask=attends[None, :, None].expand(rows, -1, -1),
+        ).last_hidden_state
+
+    decoder = decoding.Decoder(
+        run=run,
+        embed=network.embed_tokens,
+        head=lambda hidden: model.lm_head(hidden).index_fill(-1, barred, -torch.inf),
+        points=layer_points(network.layers, network.norm),
+        end_ids=decoding.end_ids(model) | {tokenizer.convert_tokens_to_ids(END_OF_TURN)},
+    )
+    ids = torch.tensor([[*before, processor.image_token_id]] * len(pixels), device=pixels.device)
+    tokens = choose(poolings, mean=slice(None), image=slice(len(before), None))
+    prefix = decoding.read_prefix(decoder, network.embed_tokens(ids), tokens)
+    streams = vision.streams("vision") | latents.streams("perceiver") | prefix.states.streams("language", ["image"])
+    return streams, prefix
+
+
+def encode_prompt(model, processor, prefix, prompt, poolings, max_new_tokens):
+    _, ids, own = split(processor, prompt)
+    tokens = choose(poolings, mean=slice(None), last=slice(-1, None), prompt=own)
+    states, answers = decoding.read_question(prefix, ids, tokens, max_new_tokens)
+    streams = states.streams("language", [*PROMPT_STREAMS["language"], "response"])
+    return streams, processor.batch_decode(answers, skip_special_tokens=True)
+
+
+def split(processor, prompt):
+    """As `decoding.split_template`; the template writes its <s> itself, because IDEFICS' processor does."""
+    return decoding.split_template(processor.tokenizer, TEMPLATE, prompt, processor.image_token_id, False)
+
+
+if __name__ == "__main__":
+    extraction.main(sys.modules[__name__])

@@ -1,0 +1,75 @@
+"""InstructBLIP-13B: EVA-CLIP ViT-g/14, a Q-Former that reads the instruction too, Vicuna-13B.
+
+Streams: `vision`, the 40 hidden states of the ViT; `qformer`, the 13 of the Q-Former over its 32 queries and the
+instruction's text, of which the first precedes all attention and is the same for all images; `language`, the 41 of
+Vicuna over the 32 image tokens and the text; `response`, Vicuna's while it answers. The pooling `image` is over the 32
+queries in the Q-Former and over what Vicuna is given for them. Source: Dai et al. 2023, arXiv 2305.06500.
+"""
+
+import sys
+
+from brain_activity_prediction.extract_image_embeddings import decoding, extraction
+from brain_activity_prediction.extract_image_embeddings.pooling import choose, layer_points, pooled
+
+MODEL_ID = "Salesforce/instructblip-vicuna-13b"
+REVISION = "main"
+TEMPLATE = "{prompt}"  # in the Q-Former and, after the 32 image tokens and <s>, in Vicuna
+IMAGE_STREAMS = {"vision": ("mean", "cls")}
+PROMPT_STREAMS = {
+    "qformer": ("mean", "image", "prompt"),
+    "language": ("mean", "last", "image", "prompt"),
+    "response": ("mean",),
+}
+
+
+def load(checkpoint, device, dtype):
+    from transformers import AutoProcessor, InstructBlipForConditionalGeneration
+
+    return checkpoint.model(InstructBlipForConditionalGeneration, device, dtype), checkpoint.processor(AutoProcessor)
+
+
+def preprocess(processor, images):
+    return processor.image_processor(images, return_tensors="pt").pixel_values
+
+
+def encode_images(model, processor, pixels, poolings):
+    tower = model.vision_model
+    with pooled(layer_points(tower.encoder.layers), choose(poolings, mean=slice(None), cls=slice(0, 1))) as vision:
+        patches = tower(pixels).last_hidden_state  # (B, 257, W)
+    return vision.streams("vision"), patches
+
+
+def encode_prompt(model, processor, patches, prompt, poolings, max_new_tokens):
+    import torch
+
+    queries, language = model.query_tokens.expand(len(patches), -1, -1), model.language_model
+    n_queries = queries.shape[1]
+
+    def rows(tokenizer):
+        """The prompt's ids, a row an image, and which tokens its own text takes after the queries."""
+        ids, own = decoding.tokenise(tokenizer, TEMPLATE, prompt)
+        return torch.tensor([ids] * len(patches), device=patches.device), decoding.shifted(own, n_queries)
+
+    ids, own = rows(processor.qformer_tokenizer)
+    tokens = choose(poolings, mean=slice(None), image=slice(n_queries), prompt=own)
+    with pooled(layer_points(model.qformer.encoder.layer), tokens) as qformer:
+        read = model.qformer(input_ids=ids, query_embeds=queries, encoder_hidden_states=patches).last_hidden_state
+    image = model.language_projection(read[:, :n_queries])
+
+    decoder = decoding.Decoder(
+        run=lambda inputs, cache: language.model(inputs_embeds=inputs, past_key_values=cache).last_hidden_state,
+        embed=language.model.embed_tokens,
+        head=language.lm_head,
+        points=layer_points(language.model.layers, language.model.norm),
+        end_ids=decoding.end_ids(language),
+    )
+    ids, own = rows(processor.tokenizer)
+    tokens = choose(poolings, mean=slice(None), last=slice(-1, None), image=slice(n_queries), prompt=own)
+    inputs = torch.cat([image, decoder.embed(ids)], dim=1)
+    states, answers = decoding.read_prompt(decoder, inputs, tokens, max_new_tokens)
+    streams = qformer.streams("qformer") | states.streams("language")
+    return streams, processor.batch_decode(answers, skip_special_tokens=True)
+
+
+if __name__ == "__main__":
+    extraction.main(sys.modules[__name__])

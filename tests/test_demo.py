@@ -1,0 +1,119 @@
+"""The demo as a newcomer runs it, once, and the known answers that it must give back."""
+
+import json
+import os
+import subprocess
+import sys
+
+import nibabel
+import numpy as np
+import pandas as pd
+import pytest
+from scripts import EXTRACT
+
+from brain_activity_prediction.demo.__main__ import LLAVA, VIT, write
+from brain_activity_prediction.demo.planted import LAYERS
+from brain_activity_prediction.errors import InputError
+
+N_TRAIN, N_TEST, WIDTH, REPEATS = 500, 100, 96, 3
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """The demo's folder and what it said."""
+    folder = tmp_path_factory.mktemp("demo") / "demo data"
+    command = [sys.executable, "-m", "brain_activity_prediction.demo", "--base-dir", folder]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout
+
+
+@pytest.fixture(scope="module")
+def table(demo):
+    """The language stream's scores, a row a region of the layer chosen on training images."""
+    scores = pd.read_parquet(demo[0] / "alignment/subj01/prompt_1" / LLAVA.replace("/", "_") / "scores.parquet")
+    return scores.loc[scores.groupby("roi")["cv_score"].idxmax()].set_index("roi")
+
+
+@pytest.fixture(scope="module")
+def planted(demo):
+    return json.loads((demo[0] / "planted.json").read_text())
+
+
+def test_the_planted_layer_wins_in_every_region(table, planted):
+    for region, truth in planted.items():
+        if truth["source"]:
+            assert table.loc[region, "layer"] == LAYERS[truth["source"]], region
+
+
+def test_scores_reach_what_noise_and_sample_size_allow(table, planted):
+    """A perfect prediction has r = sqrt(NC); least squares of D features on n images adds D / n of the noise to it."""
+    for region, truth in planted.items():
+        if truth["source"]:
+            noise = 1 / (truth["snr"] ** 2 * REPEATS)
+            most = truth["noise_ceiling_r"]
+            least = most / np.sqrt(1 + noise * WIDTH / N_TRAIN)
+            sampling = (1 - most**2) / np.sqrt(N_TEST)
+            assert least - sampling < table.loc[region, "r"] < most + sampling, region
+
+
+def test_the_region_of_noise_is_at_zero(table, planted):
+    noise = [region for region, truth in planted.items() if not truth["source"]]
+    assert noise
+    for region in noise:
+        assert abs(table.loc[region, "r"]) < 3 / np.sqrt(N_TEST * table.loc[region, "n_voxels"])
+        assert table.loc[region, "r2"] < 0.01
+
+
+def test_the_demo_prints_the_region_table_and_where_everything_lies(demo, table):
+    folder, said = demo
+    for region in table.index:
+        assert f" {region} " in said
+    for name in ("layers.png", "scores.csv", "scores.parquet"):
+        assert name in said
+        for model, prompt in ((LLAVA, "prompt_1"), (LLAVA, "no_prompt"), (VIT, "no_prompt")):
+            assert (folder / "alignment/subj01" / prompt / model.replace("/", "_") / name).stat().st_size > 500
+
+
+def test_the_map_of_the_best_layer_shows_the_planted_layers(demo, planted):
+    folder, _ = demo
+    best = nibabel.load(
+        folder / "alignment/subj01/prompt_1" / LLAVA.replace("/", "_") / "maps/language_best_layer.nii.gz"
+    ).get_fdata()
+    labels = nibabel.load(folder / "nsddata/ppdata/subj01/func1pt8mm/roi/prf-visualrois.nii.gz").get_fdata()
+    v1v = best[(labels == 1) & np.isfinite(best)]
+    assert len(v1v) == planted["V1v"]["n_voxels"]
+    assert np.mean(np.abs(v1v - LAYERS["early"]) <= 1) > 0.8
+
+
+def test_the_demo_replaces_itself_and_nothing_else(tmp_path):
+    (tmp_path / "thesis.txt").write_text("three years of work")
+    with pytest.raises(InputError, match="not a demo"):
+        write(tmp_path, "official")
+    assert (tmp_path / "thesis.txt").exists()
+
+
+def test_run_experiments_does_every_step_and_says_which_failed(demo):
+    """Subject 2 has no betas in the demo: its alignment fails, and nothing else does."""
+    folder, _ = demo
+    settings = {
+        "BASE_DIRECTORY": folder,
+        "GPU_ID": "cpu",
+        "PROMPTS": "1",
+        "SUBJECTS": "1 2",
+        "BATCH_SIZE": "64",
+        "MODELS": "vit_huge_patch14_224_in21k",
+        "CHECKPOINTS": folder / "checkpoints",
+        "PYTHON": sys.executable,
+    }
+    done = subprocess.run(
+        ["bash", EXTRACT / "run_experiments.sh"],
+        env=os.environ | {name: str(value) for name, value in settings.items()},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    *_, first, second, third, fourth = done.stdout.splitlines()
+    assert [line.split()[0] for line in (first, second, third, fourth)] == ["done", "done", "done", "FAILED"]
+    assert "subject 2 has no betas" in fourth
+    assert done.returncode == 1

@@ -1,0 +1,75 @@
+"""The README holds: its commands and flags exist, and every flag is in it."""
+
+import argparse
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from scripts import ALIGN, EXTRACT, load_script
+
+from brain_activity_prediction.align_image_embeddings import align_model
+from brain_activity_prediction.extract_image_embeddings import extraction
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+COMMANDS = re.findall(r"^ {4,7}((?:make|python|pip|conda) .*?)(?: +#.*)?$", README, re.MULTILINE)
+MODEL_ROWS = re.findall(r"^\| `([\w.]+\.py)` \| `([\w./-]+)` \| ([\w, ]+) \|$", README, re.MULTILINE)
+
+
+def parser_of(script):
+    return align_model.flags() if script == ALIGN.name else extraction.flags("")
+
+
+def documented_flags():
+    """Flags in the first column of the README's tables."""
+    cells = re.findall(r"^\| (`-.*?) \|", README, re.MULTILINE)
+    return {flag for cell in cells for flag in re.findall(r"--?[\w-]+", cell)}
+
+
+def flags_of(parser):
+    return {flag for action in parser._actions for flag in action.option_strings} - {"-h", "--help"}
+
+
+def test_every_flag_is_documented_and_every_documented_flag_exists():
+    existing = flags_of(align_model.flags()) | flags_of(extraction.flags(""))
+    assert documented_flags() == existing
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("python")])
+def test_every_script_command_parses(command):
+    _, script, *flags = shlex.split(command)
+    assert (EXTRACT / script).exists() or script == ALIGN.name
+    parsed = parser_of(script).parse_args(flags)
+    assert isinstance(parsed, argparse.Namespace)
+
+
+def test_every_make_target_exists_and_ci_runs_the_test_command():
+    makefile = (ROOT / "Makefile").read_text()
+    targets = {command.split()[1] for command in COMMANDS if command.startswith("make")}
+    assert {"demo", "test"} <= targets
+    for target in targets:
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE)
+    assert re.search(r"^check:.*\n(\t.*\n)*\t\$\(MAKE\) test$", makefile, re.MULTILINE)
+    assert "make check" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_every_file_that_is_named_exists():
+    for path in re.findall(r"\]\(((?!http)[^)]+)\)", README):
+        assert (ROOT / path).exists(), path
+    for name in re.findall(r"`((?:benchmarks|docs|extract_image_embeddings)/[\w./]+)`", README):
+        assert (ROOT / name).exists() or (EXTRACT.parent / name).exists(), name
+    for name in ("environment.yml", "constraints.txt"):
+        assert name in README
+        assert (ROOT / name).exists()
+
+
+@pytest.mark.parametrize(("name", "model_id", "streams"), MODEL_ROWS)
+def test_the_table_of_models_is_that_of_the_scripts(name, model_id, streams):
+    script = load_script(name)
+    assert model_id == script.MODEL_ID
+    assert set(streams.split(", ")) == {*script.IMAGE_STREAMS, *getattr(script, "PROMPT_STREAMS", {})}
+
+
+def test_all_six_models_of_the_study_are_in_the_table():
+    assert len(MODEL_ROWS) == 6

@@ -1,0 +1,78 @@
+"""Code flows downhill: what each part may import of the others, as ../README.md draws it."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "brain_activity_prediction"
+GROUND = {"errors", "files", "read_ahead", "settings_file"}
+EXTRACT, ALIGN = "extract_image_embeddings", "align_image_embeddings"
+RIDGE = {"ridge", "ridge_operators", "alpha_interpolation", "cross_validation", "voxelwise_ridge", "scores"}
+
+# What a module or folder may import from this package, besides modules of its own folder.
+MAY_IMPORT = {
+    "errors": set(),
+    "read_ahead": set(),
+    "files": {"errors"},
+    "settings_file": {"files"},
+    "embedding_store": GROUND,
+    "nsd": GROUND,
+    "arguments": {"errors", f"{EXTRACT}.prompts"},
+    EXTRACT: GROUND | {"arguments", "embedding_store", "nsd"},
+    ALIGN: GROUND | {"arguments", "embedding_store", "nsd"},
+    "demo": GROUND | {"arguments", "nsd", EXTRACT},
+}
+
+
+def modules():
+    """`{dotted name within the package: path}`; a script whose name holds a dot is named as it is."""
+    paths = (path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
+    return {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for path in paths}
+
+
+def imports(path):
+    """Dotted names within the package that a file imports when it runs, wherever in the file."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
+            node.body = []
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == PACKAGE.name:
+            base = node.module.removeprefix(PACKAGE.name).lstrip(".")
+            found |= {f"{base}.{alias.name}".strip(".") for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path} imports relatively"
+    known = modules()
+    return {name if name in known or not name.count(".") else name.rpartition(".")[0] for name in found}
+
+
+@pytest.mark.parametrize("name", sorted(modules()))
+def test_a_module_imports_only_what_lies_below_it(name):
+    part = name.split(".")[0]
+    assert part in MAY_IMPORT, f"{name} has no place in the order"
+    for imported in imports(modules()[name]):
+        allowed = imported.split(".")[0] in MAY_IMPORT[part] | {part} or imported in MAY_IMPORT[part]
+        assert allowed, f"{name} imports {imported}, which lies above it"
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    graph = {name: imports(path) & set(modules()) for name, path in modules().items()}
+    while free := {name for name, needs in graph.items() if not needs & graph.keys()}:
+        graph = {name: needs for name, needs in graph.items() if name not in free}
+    assert not graph
+
+
+def test_the_solver_knows_nothing_of_nsd_files_or_flags():
+    for name, path in modules().items():
+        if name.removeprefix(f"{ALIGN}.") in RIDGE:
+            assert imports(path) <= {"errors", *(f"{ALIGN}.{module}" for module in RIDGE)}
+
+
+def test_nothing_is_pickled_and_no_code_of_others_is_trusted():
+    for path in (*PACKAGE.rglob("*.py"), *(ROOT / "benchmarks").glob("*.py")):
+        text = path.read_text()
+        for forbidden in ("import pickle", "allow_pickle=True", "weights_only=False", "trust_remote_code=True"):
+            assert forbidden not in text, f"{path} holds {forbidden}"
