@@ -171,11 +171,11 @@ def fit_layers(
     """Fits and writes layer after layer; the next one is read meanwhile."""
     from tqdm import tqdm
 
-    from brain_activity_prediction.align_image_embeddings.targets import standardise
+    from brain_activity_prediction.align_image_embeddings.targets import standardise, varying_features
 
     def read(layer: Layer) -> tuple[np.ndarray, np.ndarray]:
         states = stores[layer.prompt].read_layer(layer.stream, layer.number, targets.image_ids)
-        return standardise(*np.split(states, [len(targets.train_ids)]))
+        return varying_features(*standardise(*np.split(states, [len(targets.train_ids)])))
 
     with tqdm(total=len(layers), unit="layer", mininterval=shared.progress_seconds(), disable=not layers) as progress:
         for layer, (train, test) in read_ahead(layers, read):
