@@ -17,6 +17,7 @@ from brain_activity_prediction import arguments as shared
 from brain_activity_prediction.align_image_embeddings.results import Results
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.extract_image_embeddings.prompts import chosen_prompts
 from brain_activity_prediction.nsd.layout import Layout, find_layout
 from brain_activity_prediction.read_ahead import read_ahead
 
@@ -107,7 +108,7 @@ def open_stores(arguments: argparse.Namespace) -> Stores:
     """The stores that hold states of the model: under no prompt, and under each prompt asked for."""
     stores = {
         prompt: EmbeddingStore(shared.embeddings_folder(arguments.base_dir, arguments.model_id, prompt))
-        for prompt in (None, *shared.chosen_prompts(arguments))
+        for prompt in (None, *chosen_prompts(arguments))
     }
     found = {prompt: store for prompt, store in stores.items() if store.streams()}
     if not found:

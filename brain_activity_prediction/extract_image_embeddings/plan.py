@@ -11,6 +11,7 @@ from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings import pooling
 from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkpoint
+from brain_activity_prediction.extract_image_embeddings.prompts import chosen_prompts
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Work:
 
 def plan(script, arguments: argparse.Namespace, image_ids: Sequence[int]) -> Work:
     """Compares what is asked for with what the stores hold."""
-    prompts = shared.chosen_prompts(arguments)
+    prompts = chosen_prompts(arguments)
     streams = wanted_streams(script, prompts, arguments.pooling, arguments.response)
     stores = {
         prompt: EmbeddingStore(shared.embeddings_folder(arguments.base_dir, script.MODEL_ID, prompt))
