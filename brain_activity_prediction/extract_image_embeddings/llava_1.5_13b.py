@@ -10,7 +10,7 @@ from brain_activity_prediction.extract_image_embeddings import decoding, extract
 from brain_activity_prediction.extract_image_embeddings.pooling import choose, layer_points, pooled
 
 MODEL_ID = "llava-hf/llava-1.5-13b-hf"
-REVISION = "main"
+REVISION = "5dda2880bda009266dda7c4baff660b95ca64540"
 TEMPLATE = "USER: <image>\n{prompt} ASSISTANT:"
 IMAGE_STREAMS = {"vision": ("mean", "cls"), "language": ("image",)}
 PROMPT_STREAMS = {"language": ("mean", "last", "prompt"), "response": ("mean",)}

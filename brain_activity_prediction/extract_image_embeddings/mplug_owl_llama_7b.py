@@ -11,7 +11,7 @@ from brain_activity_prediction.extract_image_embeddings import decoding, extract
 from brain_activity_prediction.extract_image_embeddings.pooling import Point, choose, layer_points, pooled
 
 MODEL_ID = "MAGAer13/mplug-owl-llama-7b"
-REVISION = "main"
+REVISION = "057b523159d015b6c32c3b1f0340821d97930e1b"
 CHECKPOINT_FILES = ("config.json", "tokenizer.model")  # without the latter transformers makes a tokenizer of 3 words
 TEMPLATE = (
     "The following is a conversation between a curious human and AI assistant. "
