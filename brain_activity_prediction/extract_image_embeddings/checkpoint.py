@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,17 +44,25 @@ class Checkpoint:
         model = self._load(model_class, dtype=dtype) if self.seed is None else self._untrained(model_class, dtype)
         return model.to(device).eval()
 
+    @contextmanager
+    def random_numbers(self) -> Iterator[None]:
+        """While the block runs, torch's random numbers on the CPU follow from the seed, if there is one."""
+        import torch
+
+        with torch.random.fork_rng(devices=[]):
+            if self.seed is not None:
+                torch.manual_seed(self.seed)
+            yield
+
     def processor(self, processor_class):
         """The processor or tokenizer saved with the model; images go through PIL, the same on every machine."""
         return self._load(processor_class, backend="pil")
 
     def _untrained(self, model_class, dtype: torch.dtype):
-        import torch
         from transformers import AutoConfig
 
         config = self._load(getattr(model_class, "config_class", AutoConfig))
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.seed)
+        with self.random_numbers():
             build = getattr(model_class, "_from_config", None) or model_class.from_config  # Auto classes: the latter
             return build(config, dtype=dtype)
 
