@@ -5,7 +5,9 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from scripts import load_script
 from tiny_models import MODELS
+from tiny_mplug_owl import write_checkpoint
 
 from brain_activity_prediction import arguments as shared
 from brain_activity_prediction.embedding_store import EmbeddingStore
@@ -33,11 +35,23 @@ def test_weights_are_those_the_class_starts_from_and_the_seed_decides_them(tiny_
     assert not model.training
 
 
+def test_mplug_owl_starts_from_its_own_initial_weights(tmp_path):
+    script, folder = load_script("mplug_owl_llama_7b.py"), write_checkpoint(tmp_path / "owl")
+    trained, first, again = (
+        script.load(Checkpoint(script.MODEL_ID, None, folder, seed), "cpu", torch.float32)[0].state_dict()
+        for seed in (None, 3, 3)
+    )
+    torch.testing.assert_close(dict(first), dict(again), rtol=0, atol=0)
+    assert trained.keys() == first.keys()
+    assert all(not torch.equal(trained[name], weights) for name, weights in first.items())
+
+
 def test_the_random_numbers_of_the_rest_are_left_alone(tiny_model):
+    tiny = tiny_model("vit")
     torch.manual_seed(0)
     expected = torch.rand(3)
     torch.manual_seed(0)
-    untrained(tiny_model("vit"), 5)
+    untrained(tiny, 5)
     assert torch.equal(torch.rand(3), expected)
 
 
