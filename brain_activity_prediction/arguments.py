@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import NoReturn
 
 from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
 
 SUBJECTS = (1, 2, 5, 7)
 DTYPES = ("auto", "float32", "float16", "bfloat16")
@@ -57,32 +56,6 @@ def add_prompts(flags: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="JSON or YAML, number: text, instead of the nine prompts",
     )
-
-
-def chosen_prompts(arguments: argparse.Namespace) -> dict[int, str]:
-    """`{number: text}` of the prompts asked for, ascending."""
-    known = PROMPTS if arguments.prompts_file is None else read_prompts(arguments.prompts_file)
-    numbers = sorted({number for numbers in arguments.prompt_number or [[1]] for number in numbers})
-    for number in numbers:
-        if number not in known:
-            raise InputError(f"there is no prompt {number}; there are {', '.join(map(str, sorted(known)))}")
-    return {number: known[number] for number in numbers}
-
-
-def read_prompts(path: Path) -> dict[int, str]:
-    """`{number: text}` from a JSON or YAML file; every JSON file is YAML."""
-    import yaml
-
-    try:
-        prompts = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path} cannot be read as prompts: {' '.join(str(error).split())}") from None
-    good = isinstance(prompts, dict) and prompts and all(isinstance(text, str) and text for text in prompts.values())
-    if not good or not all(str(number).isdecimal() for number in prompts):
-        raise InputError(
-            f"{path} is not a list of prompts: each line must be a number and its text, like 1: Describe it."
-        )
-    return {int(number): text for number, text in prompts.items()}
 
 
 def number_range(text: str) -> list[int]:

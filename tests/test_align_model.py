@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 
@@ -179,6 +180,26 @@ def test_standardising_uses_training_statistics_and_makes_constants_zero():
     assert not scaled_test[:, 1].any()
 
 
+def test_features_that_never_vary_change_no_score_and_are_not_fitted(own_nsd, monkeypatch):
+    fitted_on = []
+    score_layer = align_model.score_layer
+    monkeypatch.setattr(
+        align_model, "score_layer", lambda train, *rest: fitted_on.append(train.shape[1]) or score_layer(train, *rest)
+    )
+    store = write_states(own_nsd)
+    align(monkeypatch, own_nsd)
+    narrow = [Results(own_nsd / FOLDER).read("vision", layer)["r"] for layer in (0, 1)]
+    ids = store.image_ids(["vision"])
+    states = np.stack([store.read_layer("vision", layer, ids) for layer in (0, 1)], axis=1)
+    for path in store.folder.glob("batch_*"):
+        path.unlink()
+    store.write(ids, {"vision": np.pad(states, ((0, 0), (0, 0), (3, 40)))})
+    align(monkeypatch, own_nsd, "--redo")
+    assert fitted_on == [5, 5, 5, 5]
+    for layer in (0, 1):
+        np.testing.assert_allclose(Results(own_nsd / FOLDER).read("vision", layer)["r"], narrow[layer], atol=1e-5)
+
+
 def test_a_voxel_of_nan_is_left_out_of_its_region_and_harms_no_other(ready, monkeypatch):
     layout = find_layout(ready)
     align(monkeypatch, ready)
@@ -247,3 +268,12 @@ def test_bad_input_is_one_line_and_status_2(flags, said, ready):
     assert done.returncode == 2
     assert said in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
+
+
+def test_help_lists_every_flag_without_importing_torch_or_pandas():
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", ALIGN, "--help"], capture_output=True, text=True, check=True
+    )
+    for flag in ("--model-id", "--prompt-number", "--max-log-10-alpha", "--num-alphas", "--layer-number", "--gpu-id"):
+        assert flag in done.stdout
+    assert not re.search(r"\| +(torch|pandas|scipy|sklearn|matplotlib|nibabel)$", done.stderr, re.MULTILINE)

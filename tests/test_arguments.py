@@ -4,13 +4,14 @@ import pytest
 
 from brain_activity_prediction import arguments
 from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.extract_image_embeddings import prompts
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
 
 
 def chosen(*tokens):
     flags = arguments.OneLineParser()
     arguments.add_prompts(flags)
-    return arguments.chosen_prompts(flags.parse_args(tokens))
+    return prompts.chosen_prompts(flags.parse_args(tokens))
 
 
 def test_prompts_are_given_as_numbers_and_ranges_and_each_is_taken_once():
@@ -36,15 +37,15 @@ def test_a_prompts_file_replaces_the_nine_prompts(tmp_path):
     (tmp_path / "own.yml").write_text("1: What is this?\n12: 'Où est le chat ?'\n", encoding="utf-8")
     (tmp_path / "own.json").write_text('{"1": "What is this?", "12": "Où est le chat ?"}', encoding="utf-8")
     for name in ("own.yml", "own.json"):
-        prompts = chosen("-p", "12", "--prompts-file", str(tmp_path / name))
-        assert prompts == {12: "Où est le chat ?"}
+        own = chosen("-p", "12", "--prompts-file", str(tmp_path / name))
+        assert own == {12: "Où est le chat ?"}
 
 
 @pytest.mark.parametrize("text", ["{1: [unclosed", "- a\n- b\n", "one: What?", "1: 7", "1: ''", ""])
 def test_a_prompts_file_that_is_none_is_refused_in_one_line(text, tmp_path):
     (tmp_path / "own.yml").write_text(text)
     with pytest.raises(InputError, match=r"own\.yml") as refused:
-        arguments.read_prompts(tmp_path / "own.yml")
+        prompts.read_prompts(tmp_path / "own.yml")
     assert "\n" not in str(refused.value)
 
 

@@ -19,9 +19,9 @@ MAY_IMPORT = {
     "settings_file": {"files"},
     "embedding_store": GROUND,
     "nsd": GROUND,
-    "arguments": {"errors", f"{EXTRACT}.prompts"},
+    "arguments": {"errors"},
     EXTRACT: GROUND | {"arguments", "embedding_store", "nsd"},
-    ALIGN: GROUND | {"arguments", "embedding_store", "nsd"},
+    ALIGN: GROUND | {"arguments", "embedding_store", "nsd", f"{EXTRACT}.prompts"},
     "demo": GROUND | {"arguments", "nsd", EXTRACT},
 }
 

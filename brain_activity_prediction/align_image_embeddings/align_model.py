@@ -9,22 +9,25 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from brain_activity_prediction import arguments as shared
 from brain_activity_prediction.align_image_embeddings.results import Results
-from brain_activity_prediction.align_image_embeddings.summary import summarise
-from brain_activity_prediction.align_image_embeddings.targets import Targets, read_targets, standardise
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.nsd.layout import find_layout
-from brain_activity_prediction.nsd.rois import region_masks
+from brain_activity_prediction.extract_image_embeddings.prompts import chosen_prompts
+from brain_activity_prediction.nsd.layout import Layout, find_layout
 from brain_activity_prediction.read_ahead import read_ahead
+
+if TYPE_CHECKING:
+    from brain_activity_prediction.align_image_embeddings.targets import Targets
 
 # How many voxels go through the solver at once. None: as many as the device's free memory holds.
 VOXELS_PER_CHUNK = None
 FOLDS = 5
+Stores = dict[int | None, EmbeddingStore]  # by prompt; None for the streams that no prompt changes
 CRITERIA = ("neg_mean_squared_error", "r2", "correlation")
 
 
@@ -66,15 +69,25 @@ def main() -> None:
     if arguments.min_log_10_alpha > arguments.max_log_10_alpha:
         raise InputError("--min-log-10-alpha is larger than --max-log-10-alpha")
     layout = find_layout(arguments.base_dir)
+    layout.sessions(arguments.subject)
     shared.check_device(arguments.gpu_id)
     stores = open_stores(arguments)
     layers = [layer for prompt, store in stores.items() for layer in layers_of(store, prompt, arguments)]
     if not layers:
         raise InputError(f"no stream of {arguments.model_id} has the layers or streams asked for")
     print(f"{arguments.model_id}, {layout.name} layout of NSD: {len(layers)} layers", file=sys.stderr, flush=True)
+    align(layout, stores, layers, arguments)
+
+
+def align(layout: Layout, stores: Stores, layers: list[Layer], arguments: argparse.Namespace) -> None:
+    """Fits the layers that have no scores yet and writes what people look at; says what is missing before any fit."""
+    from brain_activity_prediction.align_image_embeddings.summary import summarise
+    from brain_activity_prediction.align_image_embeddings.targets import read_targets
+    from brain_activity_prediction.nsd.rois import region_masks
 
     cache = arguments.base_dir / "alignment" / "responses"
     targets = read_targets(layout, arguments.subject, arguments.sessions, arguments.zscore_sessions, cache, FOLDS)
+    regions = region_masks(layout, arguments.subject, targets.mask, arguments.roi)
     for prompt, stream in dict.fromkeys((layer.prompt, layer.stream) for layer in layers):
         check_complete(stores[prompt], stream, targets)
     results = {}
@@ -82,20 +95,20 @@ def main() -> None:
         folder = shared.alignment_folder(arguments.base_dir, arguments.subject, arguments.model_id, prompt)
         results[prompt] = Results(folder)
         results[prompt].claim(settings_of(arguments, targets, stores[prompt]), arguments.redo)
+
     left = [layer for layer in layers if not results[layer.prompt].has(layer.stream, layer.number)]
     if len(left) < len(layers):
         print(f"{len(layers) - len(left)} layers were scored before, {len(left)} are left", file=sys.stderr)
     fit_layers(left, stores, targets, results, arguments)
-    regions = region_masks(layout, arguments.subject, targets.mask, arguments.roi)
     for prompt, finished in results.items():
         summarise(finished, regions, targets, (arguments.model_id, prompt, arguments.subject))
 
 
-def open_stores(arguments: argparse.Namespace) -> dict[int | None, EmbeddingStore]:
+def open_stores(arguments: argparse.Namespace) -> Stores:
     """The stores that hold states of the model: under no prompt, and under each prompt asked for."""
     stores = {
         prompt: EmbeddingStore(shared.embeddings_folder(arguments.base_dir, arguments.model_id, prompt))
-        for prompt in (None, *shared.chosen_prompts(arguments))
+        for prompt in (None, *chosen_prompts(arguments))
     }
     found = {prompt: store for prompt, store in stores.items() if store.streams()}
     if not found:
@@ -149,13 +162,21 @@ def settings_of(arguments: argparse.Namespace, targets: Targets, store: Embeddin
     }
 
 
-def fit_layers(layers: list[Layer], stores, targets: Targets, results, arguments: argparse.Namespace) -> None:
+def fit_layers(
+    layers: list[Layer],
+    stores: Stores,
+    targets: Targets,
+    results: dict[int | None, Results],
+    arguments: argparse.Namespace,
+) -> None:
     """Fits and writes layer after layer; the next one is read meanwhile."""
     from tqdm import tqdm
 
+    from brain_activity_prediction.align_image_embeddings.targets import standardise, varying_features
+
     def read(layer: Layer) -> tuple[np.ndarray, np.ndarray]:
         states = stores[layer.prompt].read_layer(layer.stream, layer.number, targets.image_ids)
-        return standardise(*np.split(states, [len(targets.train_ids)]))
+        return varying_features(*standardise(*np.split(states, [len(targets.train_ids)])))
 
     with tqdm(total=len(layers), unit="layer", mininterval=shared.progress_seconds(), disable=not layers) as progress:
         for layer, (train, test) in read_ahead(layers, read):

@@ -13,13 +13,12 @@ Letters: A alphas, P nodes, R eigenvalues, B eigenvalues of a block, r the rank 
 
 import itertools
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import scipy.linalg
 
 # Writing a panel of predictions and mixing it into the nodes costs as much as this many more eigenvalues.
-PANEL_OVERHEAD = 64
+PANEL_OVERHEAD = 100
 
 
 @dataclass(frozen=True)
@@ -37,9 +36,10 @@ class AlphaNodes:
     weights: np.ndarray
 
 
-@lru_cache(maxsize=16)
-def alpha_nodes(alphas, tolerance, relative=False):
-    """Choose the nodes of an ascending grid (a tuple of positive floats) and the weights of all its alphas.
+def alpha_nodes(alphas, tolerance, smallest_eigenvalue=0.0, relative=False):
+    """Choose the nodes of an ascending grid of positive alphas (A,), and the weights of all its alphas.
+
+    The error is bounded for s >= smallest_eigenvalue; the larger that is, the fewer nodes are needed.
 
     With `relative`, the error at an alpha stays below tolerance / (s + alpha) instead of tolerance / (s +
     a_min): for a score that does not see the size of a prediction, which shrinks as alpha grows.
@@ -50,9 +50,9 @@ def alpha_nodes(alphas, tolerance, relative=False):
     is then exact as s -> infinity, where an unpenalised intercept sits, and residuals are interpolated like
     predictions.
     """
-    alphas = np.asarray(alphas, dtype=np.float64)
     smallest, others = alphas[0], alphas[1:]
-    s = np.concatenate([[0.0], np.geomspace(smallest * 1e-4, alphas[-1] * 1e4, 800)])[:, None]
+    lowest = max(smallest_eigenvalue, smallest * 1e-5)
+    s = np.geomspace(lowest, max(lowest, alphas[-1]) * 1e4, 800)[:, None]
     complement = (others - smallest) / (s + others)  # (samples, A - 1)
     triangle, order = scipy.linalg.qr(complement, mode="r", pivoting=True)
     allowed = tolerance * (s + smallest) / (s + others) if relative else np.full_like(complement, tolerance)
@@ -93,7 +93,7 @@ def spectral_blocks(s, nodes, tolerance):
     is that with the fewest operations, the sum over blocks of r * (B + PANEL_OVERHEAD).
     """
     filters = shrinkage(s, nodes, nodes[0])
-    counts = [count for count in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32) if count <= len(s)]
+    counts = [count for count in (1, 2, 3, 4, 6, 8, 12, 16, 24) if count <= len(s)]
     partitions = ([_block(filters, cut, tolerance) for cut in _cuts(len(s), count)] for count in counts)
     return min(partitions, key=_operations)
 

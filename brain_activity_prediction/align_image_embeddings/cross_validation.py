@@ -10,17 +10,18 @@ import torch
 
 from brain_activity_prediction.align_image_embeddings.alpha_interpolation import alpha_nodes, spectral_blocks
 from brain_activity_prediction.align_image_embeddings.ridge_operators import (
-    BLOCK_TOLERANCE,
     leave_fold_out,
     refit_without_fold,
+    smallest_training_eigenvalue,
 )
 from brain_activity_prediction.align_image_embeddings.scores import fold_scores
 from brain_activity_prediction.errors import InputError
 
-# Bound on the error of the interpolation in alpha, relative to a prediction at the smallest alpha.
+# Bounds on the error of both interpolations in alpha, relative to a prediction at the smallest alpha.
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-8}
+BLOCK_TOLERANCE = {torch.float32: 3e-6, torch.float64: 3e-9}
 # What one chunk of voxels may take: a share of a GPU's free memory, bytes of a CPU's.
-GPU_SHARE, CPU_BYTES = 0.4, 256 * 2**20
+GPU_SHARE, CPU_BYTES = 0.4, 64 * 2**20
 
 
 def group_folds(labels):
@@ -69,12 +70,13 @@ class Responses:
     voxels_per_chunk: int | None
 
     def chunks(self, bytes_per_voxel):
-        """Slices over the voxels."""
+        """Slices over the voxels, in multiples of 64: products then add up in the same order at any width."""
         width = self.voxels_per_chunk
         if width is None:
             cuda = self.means.is_cuda
             allowed = GPU_SHARE * torch.cuda.mem_get_info(self.means.device)[0] if cuda else CPU_BYTES
-            width = max(64, int(allowed // bytes_per_voxel) // 64 * 64)
+            width = int(allowed // bytes_per_voxel)
+        width = max(64, width // 64 * 64)
         return [slice(start, start + width) for start in range(0, self.Y.shape[1], width)]
 
     def block(self, rows, voxels, dtype):
@@ -98,17 +100,17 @@ class CrossValidation:
     alphas: np.ndarray
     criterion: str
 
-    def nodes(self, dtype):
+    def nodes(self, dtype, smallest_eigenvalue=0.0):
         """The interpolation in alpha for this grid, criterion and precision."""
         relative = self.criterion == "correlation"
-        return alpha_nodes(tuple(self.alphas.tolist()), TOLERANCE[dtype], relative)
+        return alpha_nodes(self.alphas, TOLERANCE[dtype], smallest_eigenvalue, relative)
 
     def scores_from_one_fit(self, decomposition, responses, dtype):
         """Mean scores (A, V) of all alphas, from the decomposition of all images, and its U'Y (R, V).
 
         Raises IllConditionedError where `dtype` is not precise enough.
         """
-        nodes = self.nodes(dtype)
+        nodes = self.nodes(dtype, smallest_training_eigenvalue(decomposition, self.folds))
         blocks = spectral_blocks(decomposition.spectrum.cpu().numpy(), nodes.nodes, BLOCK_TOLERANCE[dtype])
         targets = responses.rotated(decomposition.left.to(dtype))
         scores = 0.0
@@ -122,7 +124,9 @@ class CrossValidation:
         nodes = self.nodes(torch.float64)
         scores = 0.0
         for rows in self.folds:
-            operator, left, others = refit_without_fold(X, nodes.nodes, rows, fit_intercept)
+            operator, left, others = refit_without_fold(
+                X, nodes.nodes, rows, BLOCK_TOLERANCE[torch.float64], fit_intercept
+            )
             targets = responses.rotated(left, others)
             scores = scores + self._fold_scores(operator, targets, responses, rows, nodes.weights)
         return scores / len(self.folds)

@@ -30,6 +30,9 @@ from brain_activity_prediction.align_image_embeddings.ridge_operators import (
 from brain_activity_prediction.align_image_embeddings.scores import CRITERIA
 from brain_activity_prediction.errors import InputError
 
+# a_max / a_min up to which float32 predictions at the largest alpha have the digits that a correlation needs.
+WIDEST_FLOAT32_GRID = 2000
+
 
 @dataclass(frozen=True)
 class RidgeFit:
@@ -41,8 +44,8 @@ class RidgeFit:
     alpha_index : (V,) its position in the grid as given, int64; -1 for such a voxel.
     cv_score : (V,) mean score over folds at that alpha, float64; NaN for such a voxel.
     scores : (A, V) mean score over folds of every alpha, in the grid's order; None if not asked for.
-    feature_means, response_means : (D,) and (V,), of the images fitted with an intercept; zeros without one.
-    loadings : (D, R), X'U. shrunken_targets : (R, V), U'y_v / (s + alpha_v). Their product is the
+    feature_means, response_means : (D,) float64 and (V,), of the images; zeros without an intercept.
+    loadings, shrunken_targets : (D, R), X'U, and (R, V), U'y_v / (s + alpha_v). Their product is the
         coefficients.
     """
 
@@ -60,22 +63,25 @@ class RidgeFit:
 
         X X_train'U, the rotated kernel between the images of X and those fitted, is taken in float64.
         """
-        X = torch.as_tensor(X).to(self.loadings)
+        X = as_tensor(X).to(self.loadings)
         if X.shape[1] != len(self.loadings):
             raise InputError(f"X has {X.shape[1]} features, the ridge was fitted on {len(self.loadings)}")
         rotated = (X - self.feature_means) @ self.loadings
-        with full_float32_precision():
-            return torch.mm(rotated.to(self.shrunken_targets), self.shrunken_targets).add_(self.response_means)
+        return self._from_rotated(rotated).add_(self.response_means)
 
     def coefficients(self):
         """Coefficients (D, V) of the features."""
-        with full_float32_precision():
-            return self.loadings.to(self.shrunken_targets) @ self.shrunken_targets
+        return self._from_rotated(self.loadings)
 
     def intercepts(self):
         """Intercepts (V,): the mean response minus its prediction from the mean features."""
-        mean_prediction = (self.feature_means @ self.loadings).to(self.shrunken_targets) @ self.shrunken_targets
-        return self.response_means - mean_prediction
+        return self.response_means - self._from_rotated(self.feature_means[None] @ self.loadings)[0]
+
+    def _from_rotated(self, rotated):
+        """rotated (n, R) times the shrunken targets, (n, V), in the precision of the responses."""
+        with full_float32_precision():
+            product = rotated.to(self.shrunken_targets) @ self.shrunken_targets
+        return product.to(self.response_means.dtype)
 
 
 def ridge_cv(
@@ -103,8 +109,9 @@ def ridge_cv(
     criterion : "neg_mean_squared_error", "r2" or "correlation", computed on each fold, averaged over folds.
     per_voxel : False takes one alpha for all voxels, the one with the best score averaged over voxels.
     fit_intercept : an unpenalised constant, as if features and responses were centred on each training set.
-    voxels_per_chunk : how many voxels go through a fold together; by default what fits into 0.4 of a GPU's
-        free memory, or into 256 MB on a CPU. It does not change the result.
+    voxels_per_chunk : how many voxels go through a fold together, taken in multiples of 64; by default what
+        fits into 0.4 of a GPU's free memory, or into 64 MB (a cache's size) on a CPU. It does not change the
+        choice.
     return_all_scores : keep the scores of all alphas, 8 A V bytes.
 
     Inputs in float32 are computed in float32 after a decomposition in float64, and in float64 where they are
@@ -121,8 +128,8 @@ def ridge_cv(
         raise InputError(f"criterion {criterion!r} is unknown: take one of {', '.join(CRITERIA)}")
     ascending, order = _sorted_grid(alphas)
     cross_validation = CrossValidation(held_out_rows(folds, len(X)), ascending, criterion)
-    feature_means = column_means(X) if fit_intercept else X.new_zeros(X.shape[1])
-    response_means = column_means(Y).to(X.device) if fit_intercept else X.new_zeros(Y.shape[1])
+    feature_means = column_means(X) if fit_intercept else X.new_zeros(X.shape[1], dtype=torch.float64)
+    response_means = column_means(Y).to(X) if fit_intercept else X.new_zeros(Y.shape[1])
     responses = Responses(Y, response_means, voxels_per_chunk)
     with full_float32_precision():
         decomposition = decompose(X.to(torch.float64) - feature_means, ascending[0])
@@ -151,11 +158,18 @@ def ridge_cv(
 def _scores_and_targets(cross_validation, decomposition, X, responses, fit_intercept):
     """Mean scores (A, V) and U'Y, in the first precision and by the first formula that the data allow."""
     whole = decomposition.with_intercept() if fit_intercept else decomposition
-    for dtype in (torch.float32, torch.float64) if X.dtype == torch.float32 else (torch.float64,):
+    for dtype in _precisions(X, cross_validation):
         with contextlib.suppress(IllConditionedError):
             return cross_validation.scores_from_one_fit(whole, responses, dtype)
     scores = cross_validation.scores_from_refits(X, responses, fit_intercept)
     return scores, responses.rotated(decomposition.left)
+
+
+def _precisions(X, cross_validation):
+    """What to compute in, fastest first: a correlation also sees predictions a_max / a_min times smaller."""
+    alphas = cross_validation.alphas
+    wide = cross_validation.criterion == "correlation" and alphas[-1] / alphas[0] > WIDEST_FLOAT32_GRID
+    return (torch.float64,) if wide or X.dtype == torch.float64 else (torch.float32, torch.float64)
 
 
 def _best(scores, constant, per_voxel):
@@ -169,11 +183,11 @@ def _best(scores, constant, per_voxel):
 
 def _matrices(X, Y):
     """X, in float32 or float64, and Y as tensors; an InputError about their shapes or the values of X."""
-    X, Y = (torch.as_tensor(values if torch.is_tensor(values) else np.asarray(values)) for values in (X, Y))
+    X, Y = as_tensor(X), as_tensor(Y)
     if X.ndim != 2 or Y.ndim != 2 or len(X) != len(Y) or 0 in X.shape or 0 in Y.shape:
         raise InputError(f"X {tuple(X.shape)} and Y {tuple(Y.shape)} are not (images, features), (images, voxels)")
-    either_double = torch.float64 in (X.dtype, Y.dtype)
-    X = X.to(torch.float64 if either_double else torch.float32)
+    dtype = torch.float64 if torch.float64 in (X.dtype, Y.dtype) else torch.float32
+    X, Y = X.to(dtype), Y if Y.is_floating_point() else Y.to(dtype)
     finite = X.isfinite().all(dim=0)
     if not finite.all():
         raise InputError(
@@ -181,6 +195,11 @@ def _matrices(X, Y):
             f"{int((~finite).nonzero()[0])}: extract this layer again, or in a wider number format"
         )
     return X, Y
+
+
+def as_tensor(values):
+    """A tensor as it is, anything else by way of NumPy; shares memory where it may."""
+    return values if torch.is_tensor(values) else torch.from_numpy(np.require(values, requirements=["C", "W"]))
 
 
 def _sorted_grid(alphas):

@@ -24,7 +24,8 @@ from brain_activity_prediction.align_image_embeddings.alpha_interpolation import
 SMALLEST_PIVOT = {torch.float32: 1e-3, torch.float64: 1e-8}
 # a_min / s_max below which the eigenvalues of X'X, exact to 1e-16 s_max, no longer resolve the penalty.
 SMALLEST_PENALTY = 1e-10
-BLOCK_TOLERANCE = {torch.float32: 1e-6, torch.float64: 1e-11}
+# How often, and on how many vectors, the power iteration for the largest leverage of a fold multiplies.
+POWER_STEPS, POWER_VECTORS = 8, 8
 
 
 class IllConditionedError(ArithmeticError):
@@ -131,6 +132,28 @@ class FoldOperator:
         return (n_panels + 3 * n_nodes) * self.n_rows * self.mixing.element_size()
 
 
+def smallest_training_eigenvalue(decomposition, folds):
+    """A low estimate of the smallest non-zero eigenvalue that the Gram matrix of any training set has.
+
+    Of the kernel of fewer images than features, a training set has a principal submatrix, whose eigenvalues
+    interlace: s_min. Otherwise X_train'X_train = S^(1/2) (I - U_k'U_k) S^(1/2) in the basis Q, which is at
+    least s_min (1 - |U_k|^2). The norm comes from a power iteration, from below; the half allows for that.
+    """
+    left, spectrum = decomposition.left, decomposition.spectrum
+    smallest = spectrum.amin()
+    if left.shape[1] >= len(left):
+        return float(smallest) / 2
+    start = torch.linspace(0, POWER_VECTORS, left.shape[1] * POWER_VECTORS, device=left.device).square().cos()
+    largest_leverage = 0.0
+    for rows in folds:
+        fold = left[rows].to(torch.float32)
+        vectors = start.view(-1, POWER_VECTORS)
+        for _ in range(POWER_STEPS):
+            vectors = fold.T @ (fold @ torch.linalg.qr(vectors)[0])
+        largest_leverage = max(largest_leverage, float(torch.linalg.matrix_norm(vectors, ord=2)))
+    return float(smallest) * max(0.0, 1.0 - largest_leverage) / 2
+
+
 def leave_fold_out(decomposition, blocks, nodes, rows, dtype):
     """The operator of the module's formula for a fold's images `rows`; its targets are U'Y of all images.
 
@@ -150,7 +173,7 @@ def leave_fold_out(decomposition, blocks, nodes, rows, dtype):
     return replace(operator, left=left, solves=torch.cholesky_inverse(factors))
 
 
-def refit_without_fold(X, nodes, rows, fit_intercept):
+def refit_without_fold(X, nodes, rows, tolerance, fit_intercept):
     """A fold's operator from a float64 decomposition of the other images, their U (N - n, R) and rows.
 
     Nothing is divided by one minus a leverage: the slow, safe way where images nearly determine their own
@@ -171,13 +194,13 @@ def refit_without_fold(X, nodes, rows, fit_intercept):
         mean_of_targets = left.new_full((len(X_fold), 1), len(left) ** -0.5)
         at_smallest_alpha = torch.cat([at_smallest_alpha, mean_of_targets], dim=1)
         spectrum = torch.cat([spectrum, spectrum.new_full((1,), torch.inf)])
-    blocks = spectral_blocks(spectrum.cpu().numpy(), nodes, BLOCK_TOLERANCE[torch.float64])
+    blocks = spectral_blocks(spectrum.cpu().numpy(), nodes, tolerance)
     return _filtered(at_smallest_alpha, blocks, torch.float64), left, training.nonzero()[:, 0]
 
 
 def column_means(X):
-    """Means (D,) of the columns of X, exact for constant ones, so that centring leaves zeros there."""
-    return torch.where(X.amin(dim=0) == X.amax(dim=0), X[0], X.mean(dim=0))
+    """Means (D,) in float64 of the columns of X, exact for constant ones: centring leaves zeros there."""
+    return torch.where(X.amin(dim=0) == X.amax(dim=0), X[0], X.mean(dim=0, dtype=torch.float64))
 
 
 def _filtered(rows, blocks, dtype):

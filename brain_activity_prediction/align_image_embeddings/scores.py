@@ -58,7 +58,8 @@ def _quadratic(panel, weights):
     """w_a' (panel panel') w_a of every alpha and voxel, (A, v), from a panel (P, v, n)."""
     by_voxel = panel.transpose(0, 1)
     moments = torch.bmm(by_voxel, by_voxel.transpose(1, 2)).to(torch.float64)  # (v, P, P)
-    return ((moments @ weights) * weights).sum(dim=1).T
+    products = weights[:, None, :] * weights  # (P, P, A)
+    return products.flatten(0, 1).T @ moments.flatten(1).T
 
 
 def _r2(sse, sst):
@@ -73,4 +74,4 @@ def _centre(values, dim=0):
 
 
 def _float64(values):
-    return torch.as_tensor(np.asarray(values) if not torch.is_tensor(values) else values).to(torch.float64)
+    return torch.as_tensor(values if torch.is_tensor(values) else np.array(values)).to(torch.float64)

@@ -11,6 +11,7 @@ from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings import pooling
 from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkpoint
+from brain_activity_prediction.extract_image_embeddings.prompts import chosen_prompts
 
 
 @dataclass(frozen=True)
@@ -35,14 +36,14 @@ class Work:
         return sum(len(batch.image_ids) for batch in self.batches)
 
     def summary(self) -> str:
-        under = f"{len(self.prompts)} prompts" if any(self.streams.keys() - {None}) else "no prompt"
+        under = f"prompt {', '.join(map(str, self.prompts))}" if any(self.streams.keys() - {None}) else "no prompt"
         done = self.n_images - self.n_left
         return f"{self.n_images} images, {under}: {done} images were done before, {self.n_left} are left"
 
 
 def plan(script, arguments: argparse.Namespace, image_ids: Sequence[int]) -> Work:
     """Compares what is asked for with what the stores hold."""
-    prompts = shared.chosen_prompts(arguments)
+    prompts = chosen_prompts(arguments)
     streams = wanted_streams(script, prompts, arguments.pooling, arguments.response)
     model_id = shared.stored_id(script.MODEL_ID, arguments.random_weights)
     stores = {

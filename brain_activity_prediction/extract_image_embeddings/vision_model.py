@@ -1,0 +1,148 @@
+"""Any vision network that transformers can load by its id, convolutional ones included.
+
+Stream: `vision`. A transformer's hidden states are those of `output_hidden_states`, pooled over tokens. A convolutional
+network's maps are averaged, with --grid G over G x G cells: `vision_gridG`, channel by channel, each cell by cell in
+reading order; narrower layers are filled up with zeros to the widest. A timm network's are those that enter the first
+of its blocks and leave each, or, where its blocks are of another kind, timm's own intermediates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+from brain_activity_prediction import arguments as shared
+from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.extract_image_embeddings import extraction
+from brain_activity_prediction.extract_image_embeddings.pooling import layer_points, stream_name
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+def main() -> None:
+    flags = extraction.flags(__doc__)
+    flags.add_argument("-m", "--model-id", required=True, help="for example facebook/dinov2-large")
+    flags.add_argument("--revision", default="main", help="commit, tag or branch of the model on the hub")
+    flags.add_argument(
+        "--grid", type=shared.positive_int, default=1, metavar="G", help="average convolutional maps over G x G cells"
+    )
+    arguments = flags.parse_args()
+    extraction.extract(script(arguments.model_id, arguments.revision, arguments.grid, arguments.pooling), arguments)
+
+
+def script(model_id: str, revision: str, grid: int, poolings: list[str]) -> SimpleNamespace:
+    """What `extraction` takes as a model script."""
+    stream, possible = ("vision", ("mean", "cls")) if grid == 1 else (f"vision_grid{grid}", ("mean",))
+    return SimpleNamespace(
+        MODEL_ID=model_id,
+        REVISION=revision,
+        IMAGE_STREAMS={stream: possible},
+        load=partial(load, grid=grid, poolings=poolings),
+        preprocess=preprocess,
+        encode_images=partial(encode_images, stream=stream, grid=grid),
+    )
+
+
+def load(checkpoint, device, dtype, *, grid, poolings):
+    from transformers import AutoImageProcessor, AutoModel
+
+    model = checkpoint.model(AutoModel, device, dtype)
+    model = getattr(model, "vision_model", model)  # of CLIP and its kin, whose other tower reads text
+    if hasattr(model.config, "mask_ratio"):  # a masked autoencoder hides most of each image unless told not to
+        model.config.mask_ratio = 0.0
+    processor = checkpoint.processor(AutoImageProcessor)
+    check(model, processor, grid, poolings)
+    return model, processor
+
+
+def preprocess(processor, images):
+    return processor(images, return_tensors="pt").pixel_values
+
+
+def encode_images(model, processor, pixels, poolings, *, stream, grid):
+    import torch
+    from torch.nn.functional import pad
+
+    layers = {pooling: [] for pooling in poolings}
+
+    def see(hidden: Tensor) -> None:
+        for pooling, pooled in layers.items():
+            pooled.append(summary(hidden, pooling, grid))
+
+    visit(model, pixels, see)
+    streams = {}
+    for pooling, pooled in layers.items():
+        width = max(layer.shape[1] for layer in pooled)
+        filled = [pad(layer, (0, width - layer.shape[1])) for layer in pooled]
+        streams[stream_name(stream, pooling)] = torch.stack(filled, dim=1)
+    return streams, None
+
+
+def summary(hidden: Tensor, pooling: str, grid: int) -> Tensor:
+    """Tokens (B, T, W) or maps (B, C, H, W) of one layer as one vector an image: (B, W) or (B, C grid grid) float32."""
+    import torch
+    from torch.nn.functional import adaptive_avg_pool2d
+
+    if hidden.ndim == 4:
+        return adaptive_avg_pool2d(hidden.float(), grid).flatten(1)
+    return hidden[:, 0].float() if pooling == "cls" else hidden.mean(dim=1, dtype=torch.float32)
+
+
+def visit(model: nn.Module, pixels: Tensor, see: Callable[[Tensor], None]) -> None:
+    """Calls `see` with the hidden states of each layer, from the first to the last."""
+    blocks = timm_blocks(model)
+    if not blocks:
+        for hidden in model(pixels, output_hidden_states=True).hidden_states:
+            see(hidden)
+        return
+    with ExitStack() as hooks:
+        for point in layer_points(blocks):
+            hooks.callback(point.watch(see).remove)
+        model(pixels)
+
+
+def timm_blocks(model: nn.Module) -> list[nn.Module]:
+    """The blocks of a timm network, in order, whose intermediates would be whole stages or lack the class token.
+
+    Those are the networks with a `conv_stem` (EfficientNet, MobileNet and their kin), whose blocks give maps
+    (B, C, H, W), and those with prefix tokens (ViT and its kin), whose blocks give tokens (B, T, W). Blocks of others
+    give other things, such as maps with the channels last.
+    """
+    network = getattr(model, "timm_model", None)
+    if not (hasattr(network, "conv_stem") or hasattr(network, "num_prefix_tokens")):
+        return []
+    return list(flattened(network.blocks))
+
+
+def flattened(blocks):
+    from torch import nn
+
+    for block in blocks:
+        yield from flattened(block) if isinstance(block, nn.Sequential) else [block]
+
+
+def check(model: nn.Module, processor, grid: int, poolings: list[str]) -> None:
+    """Raises InputError where a grid is asked of a network without maps, or `cls` of one without a class token.
+
+    The class token is the one that enters the first layer the same, whether the image is black or white.
+    """
+    import torch
+    from PIL import Image
+
+    images = [Image.new("RGB", (425, 425), colour) for colour in ("black", "white")]
+    states = []
+    with torch.inference_mode():
+        visit(model, preprocess(processor, images).to(model.device, model.dtype), states.append)
+    first, kind = states[0], type(model).__name__
+    if grid > 1 and first.ndim == 3:
+        raise InputError(f"{kind} has tokens, not convolutional maps: leave out --grid")
+    if "cls" in poolings and (first.ndim == 4 or not torch.allclose(*first[:, 0])):
+        raise InputError(f"{kind} has no class token: leave out --pooling cls")
+
+
+if __name__ == "__main__":
+    shared.run(main)

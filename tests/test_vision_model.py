@@ -1,0 +1,225 @@
+"""Every kind of network that vision_model.py takes, as a tiny random model of the real class saved as a checkpoint."""
+
+import numpy as np
+import pytest
+import torch
+from scripts import load_script, run
+
+from brain_activity_prediction.embedding_store import EmbeddingStore
+from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.extract_image_embeddings import extraction
+from brain_activity_prediction.extract_image_embeddings.torchvision_import import import_torchvision
+from brain_activity_prediction.nsd.design import read_design
+from brain_activity_prediction.nsd.layout import find_layout
+from brain_activity_prediction.nsd.stimuli import Stimuli
+
+import_torchvision()  # before what needs it
+import timm  # noqa: E402
+import transformers as hf  # noqa: E402
+
+MODEL = "test/network"
+TOKENS = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "image_size": 32, "patch_size": 8}
+MLP = {"intermediate_size": 32}
+TEXT = hf.CLIPTextConfig(
+    vocab_size=9, bos_token_id=1, eos_token_id=2, hidden_size=8, num_attention_heads=2, num_hidden_layers=1, **MLP
+)
+
+
+def clip():
+    return hf.CLIPModel(hf.CLIPConfig(vision_config=hf.CLIPVisionConfig(**TOKENS, **MLP), text_config=TEXT))
+
+
+def timm_network(architecture):
+    settings = timm.get_pretrained_cfg(architecture).to_dict() | {"input_size": (3, 64, 64)}
+    sized = {"img_size": 64} if "vit" in architecture else {}
+    return hf.TimmWrapperModel(
+        hf.TimmWrapperConfig(architecture=architecture, num_labels=0, pretrained_cfg=settings, model_args=sized)
+    )
+
+
+def swin():
+    config = {"embed_dim": 8, "depths": [1, 1], "num_heads": [2, 2], "patch_size": 2, "window_size": 4}
+    return hf.SwinModel(hf.SwinConfig(image_size=32, **config))
+
+
+TRANSFORMERS = {
+    "ViT": lambda: hf.ViTModel(hf.ViTConfig(**TOKENS, **MLP)),
+    "DINOv2": lambda: hf.Dinov2Model(hf.Dinov2Config(**TOKENS)),
+    "CLIP's vision tower": lambda: hf.CLIPVisionModel(hf.CLIPVisionConfig(**TOKENS, **MLP)),
+    "CLIP with both towers": clip,
+}
+CONVOLUTIONAL = {
+    "ResNet": lambda: hf.ResNetModel(
+        hf.ResNetConfig(embedding_size=8, hidden_sizes=[8, 16, 32], depths=[1, 2, 1], layer_type="basic")
+    ),
+    "ConvNeXt": lambda: hf.ConvNextModel(
+        hf.ConvNextConfig(num_stages=3, patch_size=2, hidden_sizes=[8, 16, 32], depths=[1, 2, 1])
+    ),
+}
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    """Saves a network with every parameter and statistic drawn at random, and its image processor."""
+
+    def save(build):
+        torch.manual_seed(0)
+        model = build().eval()
+        with torch.no_grad():
+            for name, values in [*model.named_parameters(), *model.named_buffers()]:
+                if values.is_floating_point():
+                    around = 1.0 if "norm" in name or "bn" in name or "var" in name else 0.0
+                    values.copy_(around + torch.randn_like(values) * (0.1 if around else 0.3))
+        model.save_pretrained(tmp_path / "checkpoint")
+        if not hasattr(model, "timm_model"):
+            hf.ViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(tmp_path / "checkpoint")
+        return tmp_path / "checkpoint", model
+
+    return save
+
+
+def extract(base_dir, folder, *more, grid=1, poolings=("mean",)):
+    flags = ["-d", base_dir, "-g", "cpu", "--checkpoint", folder, "--pooling", *poolings, *more]
+    arguments = extraction.flags("").parse_args([str(flag) for flag in flags])
+    extraction.extract(load_script("vision_model.py").script(MODEL, "main", grid, list(poolings)), arguments)
+
+
+def stored(base_dir, stream="vision"):
+    """(images, layers, width), in ascending NSD id."""
+    store = EmbeddingStore(base_dir / "image_embeddings" / "no_prompt" / MODEL.replace("/", "_"))
+    ids = store.image_ids([stream])
+    return np.stack([store.read_layer(stream, layer, ids) for layer in range(store.streams()[stream][0])], axis=1)
+
+
+def pixels_of(base_dir, folder):
+    """What the network's own processor makes of subject 1's images, in ascending NSD id."""
+    layout = find_layout(base_dir)
+    with Stimuli(layout.stimuli()) as stimuli:
+        images = stimuli.images(np.sort(read_design(layout.design()).image_ids(1)))
+    return hf.AutoImageProcessor.from_pretrained(folder, backend="pil")(images, return_tensors="pt").pixel_values
+
+
+@torch.inference_mode()
+def own_states(model, pixels):
+    tower = getattr(model, "vision_model", model)
+    return [states.numpy() for states in tower(pixels, output_hidden_states=True).hidden_states]
+
+
+def assert_close(found, wanted):
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5 * np.abs(wanted).max())
+
+
+@pytest.mark.parametrize("name", TRANSFORMERS)
+def test_transformers_give_their_own_hidden_states(name, own_nsd, checkpoint):
+    folder, model = checkpoint(TRANSFORMERS[name])
+    extract(own_nsd, folder, poolings=("mean", "cls"))
+    states = np.stack(own_states(model, pixels_of(own_nsd, folder)), axis=1)  # (40, 4, 17, 16)
+    assert_close(stored(own_nsd), states.mean(axis=2))
+    assert_close(stored(own_nsd, "vision_cls"), states[:, :, 0])
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONAL)
+@pytest.mark.parametrize("grid", [1, 2])
+def test_convolutional_maps_are_averaged_over_the_grid_channel_by_channel(name, grid, own_nsd, checkpoint):
+    folder, model = checkpoint(CONVOLUTIONAL[name])
+    extract(own_nsd, folder, grid=grid)
+    maps = own_states(model, pixels_of(own_nsd, folder))
+    found = stored(own_nsd, "vision" if grid == 1 else "vision_grid2")
+    assert found.shape == (40, len(maps), 32 * grid * grid)
+    for layer, values in enumerate(maps):
+        images, channels, side, _ = values.shape
+        cells = values.reshape(images, channels, grid, side // grid, grid, side // grid).mean(axis=(3, 5))
+        width = channels * grid * grid
+        assert_close(found[:, layer, :width], cells.reshape(images, width))
+        assert not found[:, layer, width:].any()
+
+
+def test_a_timm_network_gives_what_enters_and_leaves_each_of_its_blocks(own_nsd, checkpoint):
+    folder, model = checkpoint(lambda: timm_network("tf_efficientnet_lite0"))
+    extract(own_nsd, folder, "-b", 20, grid=2)
+    network, states = model.eval().timm_model, []
+    with torch.inference_mode():
+        states.append(network.bn1(network.conv_stem(pixels_of(own_nsd, folder))))
+        for stage in network.blocks:
+            for block in stage:
+                states.append(block(states[-1]))
+    found = stored(own_nsd, "vision_grid2")
+    assert found.shape == (40, 1 + 16, 320 * 4)
+    for layer, maps in enumerate(states):
+        cells = torch.nn.functional.adaptive_avg_pool2d(maps, 2).flatten(1)
+        assert_close(found[:, layer, : cells.shape[1]], cells.numpy())
+
+
+def test_a_timm_transformer_gives_its_tokens_up_to_the_final_norm(own_nsd, checkpoint):
+    folder, model = checkpoint(lambda: timm_network("test_vit"))
+    extract(own_nsd, folder, poolings=("mean", "cls"))
+    network, states = model.eval().timm_model, []
+    with torch.inference_mode():
+        states.append(network.norm_pre(network._pos_embed(network.patch_embed(pixels_of(own_nsd, folder)))))
+        for block in network.blocks:
+            states.append(block(states[-1]))
+    states = torch.stack(states, dim=1).numpy()
+    assert_close(stored(own_nsd), states.mean(axis=2))
+    assert_close(stored(own_nsd, "vision_cls"), states[:, :, 0])
+
+
+def test_a_timm_network_of_other_blocks_gives_its_stages(own_nsd, checkpoint):
+    folder, model = checkpoint(lambda: timm_network("test_convnext"))
+    extract(own_nsd, folder)
+    maps = own_states(model, pixels_of(own_nsd, folder))
+    assert_close(stored(own_nsd)[:, -1, : maps[-1].shape[1]], maps[-1].mean(axis=(2, 3)))
+
+
+@pytest.mark.parametrize(("build", "grid"), [(TRANSFORMERS["DINOv2"], 1), (CONVOLUTIONAL["ResNet"], 2)])
+def test_the_batch_size_changes_no_number(build, grid, own_nsd, checkpoint, monkeypatch):
+    folder, _ = checkpoint(build)
+    found = []
+    for batch_size in (1, 8):
+        extract(own_nsd, folder, "-b", batch_size, "--dtype", "float32", grid=grid)
+        found.append(stored(own_nsd, "vision" if grid == 1 else "vision_grid2"))
+        for path in own_nsd.glob("image_embeddings/*/*/batch_*"):
+            path.unlink()
+    assert_close(found[1], found[0])
+
+
+def test_a_masked_autoencoder_sees_the_whole_image(own_nsd, checkpoint):
+    folder, model = checkpoint(lambda: hf.ViTMAEModel(hf.ViTMAEConfig(**TOKENS, **MLP)))
+    extract(own_nsd, folder)
+    model.config.mask_ratio = 0.0
+    wanted = own_states(model, pixels_of(own_nsd, folder))
+    assert wanted[0].shape[1] == 17
+    assert_close(stored(own_nsd), np.stack(wanted, axis=1).mean(axis=2))
+
+
+@pytest.mark.parametrize(
+    ("build", "asked", "said"),
+    [
+        (TRANSFORMERS["ViT"], {"grid": 2}, "tokens, not convolutional maps: leave out --grid"),
+        (CONVOLUTIONAL["ResNet"], {"poolings": ("cls",)}, "no class token: leave out --pooling cls"),
+        (swin, {"poolings": ("cls",)}, "no class token: leave out --pooling cls"),
+        (CONVOLUTIONAL["ResNet"], {"poolings": ("cls",), "grid": 2}, "no cls pooling; it has mean"),
+    ],
+)
+def test_what_a_network_does_not_have_is_refused(build, asked, said, own_nsd, checkpoint):
+    folder, _ = checkpoint(build)
+    with pytest.raises(InputError, match=said):
+        extract(own_nsd, folder, **asked)
+    assert not list(own_nsd.rglob("batch_*"))
+
+
+def test_a_users_command_extracts_and_grids_live_side_by_side(own_nsd, checkpoint):
+    folder, _ = checkpoint(CONVOLUTIONAL["ConvNeXt"])
+    command = ["-d", own_nsd, "-g", "cpu", "--model-id", MODEL, "--checkpoint", folder]
+    for grid in (["--grid", "2"], []):
+        done = run("vision_model.py", *command, *grid)
+        assert done.returncode == 0, done.stderr
+    assert stored(own_nsd).shape == (40, 4, 32)
+    assert stored(own_nsd, "vision_grid2").shape == (40, 4, 128)
+
+
+def test_a_model_id_is_needed_and_an_impossible_one_is_refused(own_nsd):
+    for more, said in (([], "--model-id"), (["--model-id", "../x"], "not a model id"), (["--grid", "0"], "--grid")):
+        done = run("vision_model.py", "-d", own_nsd, "-g", "cpu", *more)
+        assert done.returncode == 2
+        assert said in done.stderr
+        assert done.stderr.count("\n") == 1
