@@ -73,6 +73,12 @@ def positive_int(text: str) -> int:
     return int(text)
 
 
+def seed(text: str) -> int:
+    if not text.isdecimal() or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 0 to 2^32 - 1")
+    return int(text)
+
+
 def gpu_id(text: str) -> str:
     """A GPU's number or `cpu`, as a torch device name."""
     if text == "cpu":
@@ -107,6 +113,11 @@ def check_device(name: str) -> None:
         raise InputError(f"no usable GPU on this machine, so no GPU {name[5:]}: use -g cpu")
     if int(name[5:]) >= count.value:
         raise InputError(f"GPU {name[5:]} does not exist: this process sees {count.value}, numbered from 0")
+
+
+def stored_id(model_id: str, random_weights: int | None) -> str:
+    """The id that a model's states and scores go under: its own, or, untrained, one of its own for each seed."""
+    return model_id if random_weights is None else f"{model_id}-random-{random_weights}"
 
 
 def model_folder(model_id: str) -> str:

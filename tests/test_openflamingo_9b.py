@@ -253,3 +253,17 @@ def test_the_command_line_extracts_from_a_folder_of_the_three_parts(folder, tmp_
     assert refused.returncode == 2
     assert refused.stderr.splitlines()[-1].startswith("openflamingo_9b.py: --checkpoint")
     assert "Traceback" not in refused.stderr
+
+
+def test_an_untrained_one_is_drawn_by_its_seed_and_starts_with_closed_gates(folder, loaded, pixels):
+    checkpoints = [Checkpoint(script.MODEL_ID, None, folder, seed) for seed in (0, 0, 1)]
+    first, again, other = (script.load(checkpoint, "cpu", torch.float32) for checkpoint in checkpoints)
+    weights = dict(first[0].state_dict())
+    torch.testing.assert_close(dict(again[0].state_dict()), weights, rtol=0, atol=0)
+    drawn = {name for name, tensor in weights.items() if tensor.ndim > 1 and tensor.std() > 0}
+    for model in (loaded[0], other[0]):
+        assert all(not torch.equal(model.state_dict()[name], weights[name]) for name in drawn)
+    assert {"perceiver.latents", "vision_encoder.conv1.weight", "lang_encoder.transformer.wte.weight"} <= drawn
+    results = encode(first, pixels, [1])
+    assert results[None][0]["perceiver"].std(dim=0).min() > 0
+    assert results[1][0]["language"].std(dim=0).max() < 1e-6

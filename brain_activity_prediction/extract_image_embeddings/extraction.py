@@ -51,6 +51,12 @@ def flags(description: str) -> argparse.ArgumentParser:
     )
     flags.add_argument("--checkpoint", type=Path, metavar="DIR", help="folder with the model's weights on this disk")
     flags.add_argument(
+        "--random-weights",
+        type=shared.seed,
+        metavar="SEED",
+        help="the untrained model: the weights its class starts from, stored as ORG/MODEL-random-SEED",
+    )
+    flags.add_argument(
         "--dtype", choices=shared.DTYPES, default="auto", help="auto is float16 on a GPU, float32 on the CPU"
     )
     flags.add_argument(
@@ -75,11 +81,11 @@ def extract(script, arguments: argparse.Namespace) -> None:
     layout = find_layout(arguments.base_dir)
     with Stimuli(layout.stimuli()) as stimuli:
         work = plan(script, arguments, read_design(layout.design()).image_ids(arguments.subject))
-        print(f"{script.MODEL_ID}, {layout.name} layout of NSD: {work.summary()}", file=sys.stderr, flush=True)
+        print(f"{work.model_id}, {layout.name} layout of NSD: {work.summary()}", file=sys.stderr, flush=True)
         if work.batches:
             stimuli.images(sorted(id for batch in work.batches for id in batch.image_ids)[-1:])
             shared.check_device(arguments.gpu_id)
-        checkpoint = Checkpoint(script.MODEL_ID, script.REVISION, arguments.checkpoint)
+        checkpoint = Checkpoint(script.MODEL_ID, script.REVISION, arguments.checkpoint, arguments.random_weights)
         checkpoint.check(getattr(script, "CHECKPOINT_FILES", ("config.json",)))
         settings = {
             prompt: settings_of(script, arguments, checkpoint, stimuli.image_size, work.prompts.get(prompt))

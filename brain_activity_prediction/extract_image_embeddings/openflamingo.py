@@ -31,10 +31,18 @@ def require_packages() -> None:
         raise InputError(f"OpenFlamingo needs {', '.join(missing)}: in the clone, run {INSTALL}")
 
 
-def build(visual: nn.Module, language_model: nn.Module, image_id: int, endofchunk_id: int, interval: int) -> nn.Module:
+def build(
+    visual: nn.Module,
+    language_model: nn.Module,
+    image_id: int,
+    endofchunk_id: int,
+    interval: int,
+    device: str = "meta",
+) -> nn.Module:
     """A `Flamingo` of the two towers, with a gated cross-attention before every `interval`-th MPT block.
 
-    The perceiver and the cross-attention are on the meta device: `load_trained` gives them their weights.
+    The perceiver and the cross-attention are made on `device`: on "meta" they wait for `load_trained` to give them
+    their weights, on "cpu" they are drawn anew.
     """
     import torch
     from open_flamingo.src.flamingo import Flamingo
@@ -50,7 +58,7 @@ def build(visual: nn.Module, language_model: nn.Module, image_id: int, endofchun
     visual.output_tokens = visual.final_ln_after_pool = True
     extend_instance(language_model, FlamingoLanguageModel)
     language_model.set_decoder_layers_attr_name("transformer.blocks")
-    with torch.device("meta"):
+    with torch.device(device):
         return Flamingo(
             SimpleNamespace(visual=visual),
             language_model,

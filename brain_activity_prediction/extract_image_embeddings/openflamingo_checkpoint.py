@@ -49,19 +49,23 @@ class Processor(NamedTuple):
 def load(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[nn.Module, Processor]:
     """The network in evaluation mode on the CPU, all of it in one dtype, and its processor.
 
+    With a seed the weights are drawn anew, and the trained ones only say where the cross-attention lies.
     Raises InputError for a missing package and for a part that is missing, damaged, or another model's.
     """
     openflamingo.require_packages()
     import_torchvision()
     folder = checkpoint.folder
-    trained = read_trained(_trained_file(checkpoint))
-    with _loading(folder / "mpt-7b" if folder else MPT_ID):
-        tokenizer, language_model = load_language_model(folder and folder / "mpt-7b", dtype)
-    with _loading(folder / "clip" if folder else f"{CLIP_NAME} ({CLIP_WEIGHTS})"):
-        visual, transform = load_vision_tower(folder and folder / "clip")
-    endofchunk_id, image_id = tokenizer.convert_tokens_to_ids(SPECIAL_TOKENS)
-    model = openflamingo.build(visual, language_model, image_id, endofchunk_id, cross_attention_interval(trained))
-    load_trained(model, trained)
+    trained, untrained = read_trained(_trained_file(checkpoint)), checkpoint.seed is not None
+    with checkpoint.random_numbers():
+        with _loading(folder / "mpt-7b" if folder else MPT_ID):
+            tokenizer, language_model = load_language_model(folder and folder / "mpt-7b", dtype, untrained)
+        with _loading(folder / "clip" if folder else f"{CLIP_NAME} ({CLIP_WEIGHTS})"):
+            visual, transform = load_vision_tower(folder and folder / "clip", untrained)
+        endofchunk_id, image_id = tokenizer.convert_tokens_to_ids(SPECIAL_TOKENS)
+        place = image_id, endofchunk_id, cross_attention_interval(trained)
+        model = openflamingo.build(visual, language_model, *place, device="cpu" if untrained else "meta")
+    if not untrained:
+        load_trained(model, trained)
     generation = language_model.generation_config
     generation.eos_token_id, generation.pad_token_id = endofchunk_id, tokenizer.pad_token_id
     generation.use_cache = True  # MPT's own configuration turns it off
@@ -121,26 +125,29 @@ def load_trained(model: nn.Module, tensors: dict[str, Tensor]) -> None:
     model.requires_grad_(False)
 
 
-def load_language_model(folder: Path | None, dtype: torch.dtype):
+def load_language_model(folder: Path | None, dtype: torch.dtype, untrained: bool = False):
     """MPT's tokenizer with OpenFlamingo's three tokens appended, and transformers' own MPT with as many embeddings.
 
     `folder` is None for the hub's. Raises InputError if a parameter of MPT has no weights under its name.
     """
-    from transformers import AutoTokenizer, MptForCausalLM
+    from transformers import AutoTokenizer, MptConfig, MptForCausalLM
 
     source = (MPT_ID, {"revision": MPT_REVISION}) if folder is None else (folder, {"local_files_only": True})
     tokenizer = AutoTokenizer.from_pretrained(source[0], **source[1])
     tokenizer.add_special_tokens({"additional_special_tokens": list(SPECIAL_TOKENS)})
     if tokenizer.pad_token is None:
         tokenizer.add_special_tokens({"pad_token": "<PAD>"})
-    model, report = MptForCausalLM.from_pretrained(source[0], **source[1], dtype=dtype, output_loading_info=True)
-    if missing := report["missing_keys"]:
-        raise InputError(f"{source[0]} lacks {len(missing)} of MPT's tensors, first {min(missing)}: fetch it again")
+    if untrained:
+        model = MptForCausalLM._from_config(MptConfig.from_pretrained(source[0], **source[1]), dtype=dtype)
+    else:
+        model, report = MptForCausalLM.from_pretrained(source[0], **source[1], dtype=dtype, output_loading_info=True)
+        if missing := report["missing_keys"]:
+            raise InputError(f"{source[0]} lacks {len(missing)} of MPT's tensors, first {min(missing)}: fetch it again")
     model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     return tokenizer, model
 
 
-def load_vision_tower(folder: Path | None):
+def load_vision_tower(folder: Path | None, untrained: bool = False):
     """CLIP's vision tower and its transform of pictures; `folder` is None for OpenAI's weights on the hub."""
     import open_clip
 
@@ -150,7 +157,9 @@ def load_vision_tower(folder: Path | None):
         if (folder / "open_clip_config.json").exists():
             name, weights = f"local-dir:{folder}", None
     # OpenAI trained with this approximation of GELU; open_clip's ViT-L-14 has had the exact one since 2.29.
-    clip, _, transform = open_clip.create_model_and_transforms(name, weights, force_quick_gelu=True)
+    clip, _, transform = open_clip.create_model_and_transforms(
+        name, None if untrained else weights, load_weights=not untrained, force_quick_gelu=True
+    )
     return clip.visual, transform
 
 

@@ -24,6 +24,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Work:
+    model_id: str  # that the states go under
     prompts: dict[int, str]
     streams: dict[int | None, list[str]]  # what is stored under each prompt, and under none
     stores: dict[int | None, EmbeddingStore]
@@ -44,9 +45,9 @@ def plan(script, arguments: argparse.Namespace, image_ids: Sequence[int]) -> Wor
     """Compares what is asked for with what the stores hold."""
     prompts = chosen_prompts(arguments)
     streams = wanted_streams(script, prompts, arguments.pooling, arguments.response)
+    model_id = shared.stored_id(script.MODEL_ID, arguments.random_weights)
     stores = {
-        prompt: EmbeddingStore(shared.embeddings_folder(arguments.base_dir, script.MODEL_ID, prompt))
-        for prompt in streams
+        prompt: EmbeddingStore(shared.embeddings_folder(arguments.base_dir, model_id, prompt)) for prompt in streams
     }
     done = {prompt: set(store.image_ids(streams[prompt]).tolist()) for prompt, store in stores.items()}
     alike: dict[tuple, list[int]] = {}  # images that lack the same prompts share their batches
@@ -59,7 +60,7 @@ def plan(script, arguments: argparse.Namespace, image_ids: Sequence[int]) -> Wor
         for lacking, ids in alike.items()
         for start in range(0, len(ids), size)
     ]
-    return Work(prompts, streams, stores, batches, len(image_ids))
+    return Work(model_id, prompts, streams, stores, batches, len(image_ids))
 
 
 def wanted_streams(
@@ -91,7 +92,7 @@ def wanted_streams(
 def settings_of(script, arguments, checkpoint: Checkpoint, image_size: int, prompt: str | None) -> dict:
     """What changes the numbers, recorded beside them; batch size, device and thread count never do."""
     settings = {
-        "model_id": script.MODEL_ID,
+        "model_id": shared.stored_id(script.MODEL_ID, arguments.random_weights),
         "weights": checkpoint.identity(),
         "dtype": shared.dtype_name(arguments),
         "stimulus_pixels": image_size,
