@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import importlib.util
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import torch
 
 WEIGHT_FILES = ("*.safetensors", "*.bin", "*.pt", "*.pth")
+TEXT_FILES = ("*.json", "*.txt", "*.model")  # configurations, vocabularies, tokenizers
+UNUSED_HEADS = ("pooler.", "vision_model.head.")  # computed after the last hidden state, and published without
 SAMPLE_BYTES, SAMPLES = 4096, 64
 
 
@@ -26,23 +28,58 @@ class Checkpoint:
     With a `seed` only the configuration is taken from there, and the weights are those that the model class starts
     from before any training, drawn on the CPU. Weights load as safetensors or with `weights_only`, in evaluation mode,
     and never with code from the checkpoint.
+
+    `quantize` ("8bit" or "4bit") lets bitsandbytes shrink the weights as they load; `device_map` ("auto") lets
+    accelerate spread the layers over all GPUs, and over the CPU's memory where those are full.
     """
 
     model_id: str
     revision: str | None = None
     folder: Path | None = None
     seed: int | None = None
+    quantize: str | None = None
+    device_map: str | None = None
 
     def check(self, files: Sequence[str] = ("config.json",)) -> None:
-        """Raises InputError where the folder lacks one of the files (glob patterns); reads no weights."""
+        """Raises InputError where the folder lacks one of the files (glob patterns) or weights; reads none of them."""
         for name in files if self.folder else []:
             if not any(self.folder.glob(name)):
                 raise InputError(f"--checkpoint {self.folder} holds no {name}: give the folder of a saved model")
+        if self.folder and self.seed is None and not any(self._files(WEIGHT_FILES)):
+            kinds = ", ".join(WEIGHT_FILES)
+            raise InputError(f"--checkpoint {self.folder} holds no weights ({kinds}): copy them there")
+        if self.quantize and self.seed is not None:
+            raise InputError("--random-weights are drawn, not loaded, so that --quantize does not apply: leave one out")
+        if self.quantize and importlib.util.find_spec("bitsandbytes") is None:
+            raise InputError("--quantize needs bitsandbytes: pip install bitsandbytes")
 
     def model(self, model_class, device: str, dtype: torch.dtype):
-        """An instance of a transformers model class, on the device, in the dtype, ready for inference."""
-        model = self._load(model_class, dtype=dtype) if self.seed is None else self._untrained(model_class, dtype)
-        return model.to(device).eval()
+        """An instance of a transformers model class, on the device, in the dtype, ready for inference.
+
+        Raises InputError where parameters are missing: transformers would draw them at random.
+        """
+        if self.seed is not None:
+            return self._untrained(model_class, dtype).to(device).eval()
+        placement = self._placement(device, dtype)
+        model, loaded = self._load(model_class, dtype=dtype, output_loading_info=True, **placement)
+        missing = sorted(name for name in loaded["missing_keys"] if not name.startswith(UNUSED_HEADS))
+        if missing:
+            raise InputError(
+                f"{self.folder or self.model_id} lacks {len(missing)} of the parameters of {model_class.__name__}, "
+                f"first {missing[0]}: it is the checkpoint of another model, or incomplete"
+            )
+        return (model if placement else model.to(device)).eval()
+
+    def _placement(self, device: str, dtype: torch.dtype) -> dict:
+        """What `from_pretrained` is told of where the weights go; nothing where they go to `device` as they are."""
+        placement = {"device_map": self.device_map} if self.device_map else {}
+        if self.quantize:
+            from transformers import BitsAndBytesConfig
+
+            fewer_bits = {"load_in_8bit": True} if self.quantize == "8bit" else {"load_in_4bit": True}
+            config = BitsAndBytesConfig(**fewer_bits, bnb_4bit_compute_dtype=dtype)
+            placement = {"device_map": {"": device}} | placement | {"quantization_config": config}
+        return placement
 
     @contextmanager
     def random_numbers(self) -> Iterator[None]:
@@ -70,28 +107,29 @@ class Checkpoint:
         source = {"revision": self.revision} if self.folder is None else {"local_files_only": True}
         try:
             return loadable.from_pretrained(self.folder or self.model_id, **source, **settings)
-        except (OSError, ValueError) as error:
-            first_line = str(error).strip().splitlines()[0]
+        except InputError:
+            raise
+        except Exception as error:  # every library below raises its own kinds
+            reason = " ".join(str(error).split())[:300]
             raise InputError(
-                f"{self.folder or self.model_id} could not be loaded as {loadable.__name__}: {first_line} "
+                f"{self.folder or self.model_id} could not be loaded as {loadable.__name__}: {reason} "
                 "(weights that lie on disk are given with --checkpoint DIR)"
             ) from error
 
     def identity(self) -> str:
         """What tells these weights from others: the hub's `revision`, or a fingerprint of the folder's files; the seed.
 
-        The fingerprint reads the configuration files whole and, of each weight file, its size and 64 samples of 4 kB;
-        where the weights are drawn, the configuration files alone.
+        The fingerprint reads configurations and tokenizers whole and, of each weight file, its size and 64 samples of
+        4 kB; where the weights are drawn, the former alone.
         """
         source = f"revision {self.revision}" if self.folder is None else f"files {self._fingerprint()}"
         return source if self.seed is None else f"random with seed {self.seed}, configuration of {source}"
 
     def _fingerprint(self) -> str:
         digest = hashlib.sha256()
-        for path in sorted(self.folder.rglob("*.json")):
+        for path in self._files(TEXT_FILES):
             digest.update(path.name.encode() + b"\0" + path.read_bytes())
-        patterns = WEIGHT_FILES if self.seed is None else ()
-        for path in sorted(path for pattern in patterns for path in self.folder.rglob(pattern)):
+        for path in self._files(WEIGHT_FILES if self.seed is None else ()):
             size = path.stat().st_size
             digest.update(f"{path.name}\0{size}\0".encode())
             with path.open("rb") as file:
@@ -100,7 +138,5 @@ class Checkpoint:
                     digest.update(file.read(SAMPLE_BYTES))
         return digest.hexdigest()[:16]
 
-
-def digest_of(settings: dict) -> str:
-    """A short digest of settings that JSON can hold."""
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+    def _files(self, patterns: Sequence[str]) -> list[Path]:
+        return sorted({path for pattern in patterns for path in self.folder.rglob(pattern)})

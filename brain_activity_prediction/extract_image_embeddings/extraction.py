@@ -59,6 +59,10 @@ def flags(description: str) -> argparse.ArgumentParser:
     flags.add_argument(
         "--dtype", choices=shared.DTYPES, default="auto", help="auto is float16 on a GPU, float32 on the CPU"
     )
+    flags.add_argument("--quantize", choices=("8bit", "4bit"), help="shrink the weights with bitsandbytes")
+    flags.add_argument(
+        "--device-map", choices=("auto",), help="spread a model larger than a card over all GPUs, then the CPU"
+    )
     flags.add_argument(
         "--pooling",
         nargs="+",
@@ -85,7 +89,14 @@ def extract(script, arguments: argparse.Namespace) -> None:
         if work.batches:
             stimuli.images(sorted(id for batch in work.batches for id in batch.image_ids)[-1:])
             shared.check_device(arguments.gpu_id)
-        checkpoint = Checkpoint(script.MODEL_ID, script.REVISION, arguments.checkpoint, arguments.random_weights)
+        checkpoint = Checkpoint(
+            script.MODEL_ID,
+            script.REVISION,
+            arguments.checkpoint,
+            arguments.random_weights,
+            arguments.quantize,
+            arguments.device_map,
+        )
         checkpoint.check(getattr(script, "CHECKPOINT_FILES", ("config.json",)))
         settings = {
             prompt: settings_of(script, arguments, checkpoint, stimuli.image_size, work.prompts.get(prompt))

@@ -54,6 +54,8 @@ def load(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[nn.Module, Process
     """
     openflamingo.require_packages()
     import_torchvision()
+    if checkpoint.quantize or checkpoint.device_map:
+        raise InputError("OpenFlamingo's own package builds it whole: leave out --quantize and --device-map")
     folder = checkpoint.folder
     trained, untrained = read_trained(_trained_file(checkpoint)), checkpoint.seed is not None
     with checkpoint.random_numbers():

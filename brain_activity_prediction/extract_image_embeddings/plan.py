@@ -95,6 +95,7 @@ def settings_of(script, arguments, checkpoint: Checkpoint, image_size: int, prom
         "model_id": shared.stored_id(script.MODEL_ID, arguments.random_weights),
         "weights": checkpoint.identity(),
         "dtype": shared.dtype_name(arguments),
+        "quantize": arguments.quantize,
         "stimulus_pixels": image_size,
         "template": getattr(script, "TEMPLATE", None),
     }
