@@ -145,7 +145,7 @@ def test_a_broken_file_of_prompts_is_one_line_and_status_2(official_nsd, tmp_pat
 def test_a_model_that_does_not_load_leaves_no_trace(official_nsd, tmp_path, tiny_model):
     base_dir = shutil.copytree(official_nsd, tmp_path / "nsd")
     folder = shutil.copytree(tiny_model(NAME).folder, tmp_path / "checkpoint")
-    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors").write_bytes(b"not tensors")
     flags = extraction.flags("").parse_args(["-d", str(base_dir), "--checkpoint", str(folder), *ASKED])
     with pytest.raises(InputError, match="could not be loaded as IdeficsForVisionText2Text"):
         extraction.extract(tiny_model(NAME).script, flags)

@@ -9,6 +9,9 @@ than one with a config.json, `CHECKPOINT_FILES`, the patterns of what it holds; 
     encode_images(model, processor, pixels, poolings) -> streams, context                            once an image
     encode_prompt(model, processor, context, prompt, poolings, max_new_tokens) -> streams, answers   once a prompt
 
+A model that is given something else than NSD's pictures has `open_stimuli(layout)`, too: a context manager with the
+`check`, `images` and `settings` of `nsd.stimuli.Stimuli`; what its `images` gives is what `preprocess` takes.
+
 `streams` is `{name: (B, L, W)}`, `context` whatever `encode_prompt` builds on, `answers` B texts or an empty list.
 """
 
@@ -83,11 +86,12 @@ def main(script) -> None:
 def extract(script, arguments: argparse.Namespace) -> None:
     """Everything from the flags to the last batch; what is wrong is said before the model is loaded."""
     layout = find_layout(arguments.base_dir)
-    with Stimuli(layout.stimuli()) as stimuli:
+    open_stimuli = getattr(script, "open_stimuli", lambda layout: Stimuli(layout.stimuli()))
+    with open_stimuli(layout) as stimuli:
         work = plan(script, arguments, read_design(layout.design()).image_ids(arguments.subject))
         print(f"{work.model_id}, {layout.name} layout of NSD: {work.summary()}", file=sys.stderr, flush=True)
         if work.batches:
-            stimuli.images(sorted(id for batch in work.batches for id in batch.image_ids)[-1:])
+            stimuli.check([id for batch in work.batches for id in batch.image_ids])
             shared.check_device(arguments.gpu_id)
         checkpoint = Checkpoint(
             script.MODEL_ID,
@@ -99,7 +103,7 @@ def extract(script, arguments: argparse.Namespace) -> None:
         )
         checkpoint.check(getattr(script, "CHECKPOINT_FILES", ("config.json",)))
         settings = {
-            prompt: settings_of(script, arguments, checkpoint, stimuli.image_size, work.prompts.get(prompt))
+            prompt: settings_of(script, arguments, checkpoint, stimuli.settings, work.prompts.get(prompt))
             for prompt in ([] if arguments.test_run else work.stores)
         }
         for prompt in settings:

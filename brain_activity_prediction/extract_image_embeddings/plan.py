@@ -89,14 +89,14 @@ def wanted_streams(
     return {prompt: streams for prompt, streams in wanted.items() if streams}
 
 
-def settings_of(script, arguments, checkpoint: Checkpoint, image_size: int, prompt: str | None) -> dict:
+def settings_of(script, arguments, checkpoint: Checkpoint, stimuli: dict, prompt: str | None) -> dict:
     """What changes the numbers, recorded beside them; batch size, device and thread count never do."""
     settings = {
         "model_id": shared.stored_id(script.MODEL_ID, arguments.random_weights),
         "weights": checkpoint.identity(),
         "dtype": shared.dtype_name(arguments),
         "quantize": arguments.quantize,
-        "stimulus_pixels": image_size,
+        **stimuli,
         "template": getattr(script, "TEMPLATE", None),
     }
     if prompt is not None:

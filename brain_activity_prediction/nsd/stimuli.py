@@ -46,8 +46,13 @@ class Stimuli:
         """Height, and width, of an image in pixels."""
         return self._brick.shape[1]
 
-    def images(self, ids):
-        """RGB images of these NSD ids, a list of PIL.Image in the order asked for."""
+    @property
+    def settings(self):
+        """What of the images changes a model's hidden states."""
+        return {"stimulus_pixels": self.image_size}
+
+    def check(self, ids):
+        """Raises InputError where NSD ids are not in the file."""
         ids = np.asarray(ids, dtype=int)
         outside = ids[(ids < 1) | (ids > self.n_images)]
         if outside.size:
@@ -55,6 +60,10 @@ class Stimuli:
                 f"{outside.size} of {ids.size} image ids, first {outside[0]}, are not in {self.path}: "
                 f"it holds images 1 to {self.n_images}"
             )
+
+    def images(self, ids):
+        """RGB images of these NSD ids, a list of PIL.Image in the order asked for."""
+        self.check(ids)
         with reading(self.path):
             # Row by row: h5py's selection by list takes time quadratic in its length.
             return [Image.fromarray(self._brick[row]) for row in stimulus_rows(ids)]

@@ -1,0 +1,63 @@
+"""Captions of NSD's images: what a text model is given in place of the pictures."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.extract_image_embeddings.checkpoint import digest_of
+
+COLUMNS = ("nsd_id", "caption")
+
+
+class Captions:
+    """One or more captions an image, from a CSV file with the columns nsd_id (from 1) and caption, a row a caption.
+
+    Raises InputError, with the line, where the file cannot be read so. Takes the place of `nsd.stimuli.Stimuli`.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.of_image = read_captions(path)
+
+    @property
+    def settings(self) -> dict:
+        """What of the captions changes the numbers: any of them."""
+        return {"captions": digest_of({str(image_id): texts for image_id, texts in self.of_image.items()})}
+
+    def check(self, ids: Sequence[int]) -> None:
+        """Raises InputError where images have no caption."""
+        missing = np.setdiff1d(ids, list(self.of_image))
+        if missing.size:
+            raise InputError(
+                f"{missing.size} of {len(ids)} images have no caption in {self.path}, first {missing[0]}: add them"
+            )
+
+    def images(self, ids: Sequence[int]) -> list[list[str]]:
+        """The captions of each image, in the order asked for."""
+        return [self.of_image[image_id] for image_id in ids]
+
+
+def read_captions(path: Path) -> dict[int, list[str]]:
+    """`{NSD id: captions}` in the order of the file."""
+    of_image: dict[int, list[str]] = {}
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.reader(file, strict=True)
+            header = next(rows, [])
+            if tuple(header) != COLUMNS:
+                raise InputError(f"{path} has the columns {', '.join(header) or 'none'}: it needs {','.join(COLUMNS)}")
+            for row in filter(None, rows):
+                if len(row) != 2 or not row[0].strip().isdecimal() or int(row[0]) == 0 or not row[1].strip():
+                    raise InputError(
+                        f"{path}, line {rows.line_num}, is not an NSD id and a caption: write 71,A dog. "
+                        "and put captions with commas in quotes"
+                    )
+                of_image.setdefault(int(row[0]), []).append(row[1].strip())
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path} cannot be read as a table of captions: {' '.join(str(error).split())}") from None
+    return of_image

@@ -1,0 +1,96 @@
+"""CLIP's text tower on captions of the images: the text baseline of the study.
+
+Stream: `text`, the hidden states from the embeddings to the last layer, before the final norm; pooled over a caption's
+tokens, its start and end included, or its end-of-text token alone (`last`). The states of an image with several
+captions are their average. Captions longer than the tower reads (77 tokens) are cut, their end-of-text token kept.
+Source: Radford et al. 2021, arXiv 2103.00020.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+from brain_activity_prediction import arguments as shared
+from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.extract_image_embeddings import extraction
+from brain_activity_prediction.extract_image_embeddings.captions import Captions
+from brain_activity_prediction.extract_image_embeddings.pooling import choose, layer_points, pooled
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+MODEL_ID = "openai/clip-vit-large-patch14"
+
+
+def main() -> None:
+    flags = extraction.flags(__doc__)
+    flags.add_argument("--captions", type=Path, required=True, metavar="FILE", help="CSV: nsd_id,caption")
+    flags.add_argument("-m", "--model-id", default=MODEL_ID, help="a CLIP of transformers")
+    flags.add_argument("--revision", default="main", help="commit, tag or branch of the model on the hub")
+    arguments = flags.parse_args()
+    captions = Captions(arguments.captions)
+    extraction.extract(script(arguments.model_id, arguments.revision, captions), arguments)
+
+
+def script(model_id: str, revision: str, captions: Captions) -> SimpleNamespace:
+    """What `extraction` takes as a model script."""
+    return SimpleNamespace(
+        MODEL_ID=model_id,
+        REVISION=revision,
+        CHECKPOINT_FILES=("config.json", "tokenizer.json"),
+        IMAGE_STREAMS={"text": ("mean", "last")},
+        open_stimuli=lambda layout: nullcontext(captions),
+        load=partial(load, captions=captions),
+        preprocess=preprocess,
+        encode_images=encode_images,
+    )
+
+
+def load(checkpoint, device, dtype, *, captions):
+    from transformers import AutoModel, AutoTokenizer
+
+    model = checkpoint.model(AutoModel, device, dtype)
+    model = getattr(model, "text_model", model)
+    if model.config.model_type != "clip_text_model":
+        raise InputError(f"{checkpoint.model_id} is no CLIP, but a {model.config.model_type}: give another --model-id")
+    tokenizer = checkpoint.processor(AutoTokenizer)
+    tokenizer.model_max_length = model.config.max_position_embeddings
+    texts = [text for texts in captions.of_image.values() for text in texts]
+    n_cut = sum(len(ids) > tokenizer.model_max_length for ids in tokenizer(texts, verbose=False).input_ids)
+    if n_cut:
+        print(f"{n_cut} of {len(texts)} captions are cut to {tokenizer.model_max_length} tokens", file=sys.stderr)
+    return model, tokenizer
+
+
+def preprocess(tokenizer, captions):
+    """Token ids and mask of all captions (C, T), padded to the longest, and the image (C,) of each within the batch."""
+    import torch
+    from transformers import BatchFeature
+
+    texts = [text for of_image in captions for text in of_image]
+    image = torch.tensor([row for row, of_image in enumerate(captions) for _ in of_image])
+    return BatchFeature({**tokenizer(texts, padding=True, truncation=True, return_tensors="pt"), "image": image})
+
+
+def encode_images(model, tokenizer, inputs, poolings):
+    mask = inputs["attention_mask"]
+    last = mask * (mask.flip(1).cumsum(1).flip(1) == 1)
+    with pooled(layer_points(model.encoder.layers), choose(poolings, mean=mask, last=last)) as text:
+        model(inputs["input_ids"], attention_mask=mask)
+    return {name: mean_by_image(states, inputs["image"]) for name, states in text.streams("text").items()}, None
+
+
+def mean_by_image(states: Tensor, image: Tensor) -> Tensor:
+    """States of captions (C, L, W), averaged over those of each image: (B, L, W)."""
+    counts = image.bincount()
+    sums = states.new_zeros(len(counts), *states.shape[1:]).index_add_(0, image, states)
+    return sums / counts[:, None, None]
+
+
+if __name__ == "__main__":
+    shared.run(main)
