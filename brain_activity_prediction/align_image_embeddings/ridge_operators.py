@@ -20,10 +20,10 @@ import torch
 
 from brain_activity_prediction.align_image_embeddings.alpha_interpolation import spectral_blocks
 
-# 1 - leverage below which rounding errors, magnified by its inverse, would be seen in a score.
-SMALLEST_PIVOT = {torch.float32: 1e-3, torch.float64: 1e-8}
-# a_min / s_max below which the eigenvalues of X'X, exact to 1e-16 s_max, no longer resolve the penalty.
-SMALLEST_PENALTY = 1e-10
+# 1 - leverage below which errors, magnified by its inverse, would be seen in a score.
+SMALLEST_PIVOT = {torch.float32: 1e-2, torch.float64: 1e-7}
+# a_min / s_max below which the eigenvalues of X'X, exact to 1e-15 s_max, no longer resolve the penalty.
+SMALLEST_PENALTY = 1e-8
 # How often, and on how many vectors, the power iteration for the largest leverage of a fold multiplies.
 POWER_STEPS, POWER_VECTORS = 8, 8
 
@@ -73,11 +73,11 @@ def decompose(X, smallest_alpha):
         spectrum = singular**2
     else:
         eigenvalues, left = torch.linalg.eigh(X @ X.T)
-        spectrum = eigenvalues.clamp(min=0)
+        spectrum = eigenvalues.where(eigenvalues > _rounding(X) * eigenvalues[-1], 0.0)
         loadings = X.T @ left
     if smallest_alpha < SMALLEST_PENALTY * eigenvalues[-1]:
-        left, singular, right_rows = torch.linalg.svd(X, full_matrices=False)
-        spectrum, loadings = singular**2, right_rows.T * singular
+        left, singular, right = singular_values(X)
+        spectrum, loadings = singular**2, right * singular
     return Decomposition(left, spectrum, loadings)
 
 
@@ -186,9 +186,9 @@ def refit_without_fold(X, nodes, rows, tolerance, fit_intercept):
     if fit_intercept:
         mean = column_means(X_train)
         X_train, X_fold = X_train - mean, X_fold - mean
-    left, singular, right_rows = torch.linalg.svd(X_train, full_matrices=False)
+    left, singular, right = singular_values(X_train)
     spectrum = singular**2
-    at_smallest_alpha = (X_fold @ right_rows.T) * (singular / (spectrum + nodes[0]))
+    at_smallest_alpha = (X_fold @ right) * (singular / (spectrum + nodes[0]))
     if fit_intercept:
         left = torch.cat([left, left.new_full((len(left), 1), len(left) ** -0.5)], dim=1)
         mean_of_targets = left.new_full((len(X_fold), 1), len(left) ** -0.5)
@@ -196,6 +196,16 @@ def refit_without_fold(X, nodes, rows, tolerance, fit_intercept):
         spectrum = torch.cat([spectrum, spectrum.new_full((1,), torch.inf)])
     blocks = spectral_blocks(spectrum.cpu().numpy(), nodes, tolerance)
     return _filtered(at_smallest_alpha, blocks, torch.float64), left, training.nonzero()[:, 0]
+
+
+def singular_values(X):
+    """Thin U, diag(s)^(1/2) and Q of X; singular values that are rounding alone become zero."""
+    left, singular, right_rows = torch.linalg.svd(X, full_matrices=False)
+    return left, singular.where(singular > _rounding(X) * singular[0], 0.0), right_rows.T
+
+
+def _rounding(X):
+    return max(X.shape) * torch.finfo(X.dtype).eps
 
 
 def column_means(X):

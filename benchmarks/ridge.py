@@ -1,0 +1,206 @@
+"""Time, memory and exactness of `ridge_cv` beside himalaya's RidgeCV and KernelRidgeCV.
+
+All candidates get the same float32 arrays, 60 alphas in 10..10^4 and 5 contiguous folds, and predict 500 test
+images. They run in one process, taking turns, and their medians are compared. On one thread the seconds are
+those of the processor, which a busy machine does not stretch; on more threads, or on a GPU, they are those of
+the clock. Peak memory is that of a process of its own per candidate. The oracle is a float64 singular value
+decomposition a fold with every alpha evaluated.
+"""
+
+import argparse
+import itertools
+import json
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+
+import himalaya
+import numpy as np
+import sklearn
+import torch
+from himalaya.backend import set_backend
+from himalaya.kernel_ridge import KernelRidgeCV
+from himalaya.ridge import RidgeCV
+from torch.utils.flop_counter import FlopCounterMode
+
+from brain_activity_prediction.align_image_embeddings.ridge import ridge_cv
+from brain_activity_prediction.align_image_embeddings.scores import pearson_r
+
+ALPHAS = np.logspace(1, 4, 60)
+FOLDS, N_TEST = 5, 500
+SIZES = ("900,512,2000", "1800,1024,4000", "900,2048,2000", "4500,1280,4000")
+# The batches of himalaya's own examples.
+EXAMPLE_BATCHES = {"n_targets_batch": 500, "n_alphas_batch": 5, "n_targets_batch_refit": 100}
+# A difference of mean cross-validated scores that counts as a tie.
+TIE = 1e-6
+
+
+def fit_ridge_cv(X, Y, X_test):
+    fit = ridge_cv(X, Y, ALPHAS, folds=FOLDS)
+    return fit.alpha.cpu(), fit.predict(X_test).cpu()
+
+
+def fit_himalaya(X, Y, X_test, batches=None, kernel=False):
+    solver_params = dict(batches or {}) if kernel else dict(batches or {}, warn=False)
+    model = (KernelRidgeCV if kernel else RidgeCV)(alphas=ALPHAS, cv=FOLDS, solver_params=solver_params)
+    model.fit(X, Y)
+    return model.best_alphas_.cpu().to(torch.float64), model.predict(X_test).cpu()
+
+
+CANDIDATES = {
+    "ridge_cv": fit_ridge_cv,
+    "himalaya, its examples' batches": lambda *data: fit_himalaya(*data, batches=EXAMPLE_BATCHES),
+    "himalaya, no batches": fit_himalaya,
+    "himalaya, kernel": lambda *data: fit_himalaya(*data, kernel=True),
+}
+
+
+def simulate(n_images, n_features, n_voxels, exponent, device):
+    """X, Y, X_test, Y_test, standardised: features with eigenvalues j^-exponent, voxels up to half signal."""
+    generator = torch.Generator().manual_seed(0)
+
+    def normal(*shape):
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    scales = torch.arange(1, n_features + 1, dtype=torch.float64) ** (-exponent / 2)
+    X = (normal(n_images + N_TEST, n_features) * scales) @ torch.linalg.qr(normal(n_features, n_features))[0]
+    signal = X @ normal(n_features, n_voxels)
+    share = torch.rand(n_voxels, generator=generator, dtype=torch.float64) / 2
+    Y = signal / signal.std(dim=0) * share.sqrt() + normal(*signal.shape) * (1 - share).sqrt()
+    standardised = ((values - values[:n_images].mean(0)) / values[:n_images].std(0) for values in (X, Y))
+    X, Y = (values.to(device, torch.float32) for values in standardised)
+    return X[:n_images].contiguous(), Y[:n_images].contiguous(), X[n_images:], Y[n_images:]
+
+
+def oracle(X, Y, X_test):
+    """Mean scores (A, V) of every alpha in float64, and test predictions (n, V) at the best of them."""
+    X, Y, X_test = X.double(), Y.double(), X_test.double()
+    scores = 0.0
+    for rows in torch.arange(len(X)).tensor_split(FOLDS):
+        training = torch.ones(len(X), dtype=torch.bool)
+        training[rows] = False
+        left, singular, right = torch.linalg.svd(X[training], full_matrices=False)
+        features, targets = (X[rows] @ right.T) * singular, left.T @ Y[training]
+        spectrum = (singular**2)[:, None]
+        errors = (((features @ (targets / (spectrum + a)) - Y[rows]) ** 2).mean(dim=0) for a in ALPHAS)
+        scores = scores - torch.stack(list(errors)) / FOLDS
+    best = torch.from_numpy(ALPHAS).to(X.device)[len(ALPHAS) - 1 - scores.flip(0).argmax(dim=0)]
+    left, singular, right = torch.linalg.svd(X, full_matrices=False)
+    shrunken = left.T @ Y * singular[:, None] / (singular[:, None] ** 2 + best)
+    return scores.cpu(), (X_test @ right.T @ shrunken).cpu()
+
+
+def exactness(alpha, predictions, scores, oracle_predictions, Y_test):
+    """Voxels with another alpha than the oracle's, how many are no ties; largest change of r elsewhere."""
+    index = (alpha[:, None] / torch.from_numpy(ALPHAS)).log().abs().argmin(dim=1)
+    regret = scores.amax(dim=0) - scores.gather(0, index[None])[0]
+    another = index != len(ALPHAS) - 1 - scores.flip(0).argmax(dim=0)
+    change = pearson_r(Y_test, predictions) - pearson_r(Y_test, oracle_predictions)
+    return f"{int(another.sum())} ({int((regret > TIE).sum())}) | {change[~another].abs().max():.1e}"
+
+
+def seconds(function, device, threads):
+    synchronise = torch.cuda.synchronize if device != "cpu" else lambda: None
+    clock = time.process_time if device == "cpu" and threads == 1 else time.perf_counter
+    synchronise()
+    start = clock()
+    result = function()
+    synchronise()
+    return clock() - start, result
+
+
+def peak_memory_mb(name, data, arguments):
+    """Peak memory of a process that only loads the data and fits, and what the fit added to it, in MB."""
+    with tempfile.TemporaryDirectory() as folder:
+        for number, array in enumerate(data[:3]):
+            np.save(f"{folder}/{number}.npy", array.cpu().numpy())
+        command = [sys.executable, __file__, "--memory-of", name, "--arrays", folder]
+        command += ["--device", arguments.device, "--threads", str(arguments.threads)]
+        return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+
+
+def print_memory(name, folder, device):
+    data = [torch.from_numpy(np.load(f"{folder}/{number}.npy")).to(device) for number in range(3)]
+    before = _resident_mb(device)
+    CANDIDATES[name](*data)
+    after = _resident_mb(device)
+    print(json.dumps([after, after - before]))
+
+
+def _resident_mb(device):
+    """The largest resident memory so far, or the largest allocation on the GPU, in MB."""
+    if device != "cpu":
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
+def gemm_gflops(device, threads):
+    """This machine's rate for float32 products of 2048 x 2048 matrices, now."""
+    matrix = torch.randn(2048, 2048, device=device)
+    return 2 * 2048**3 / seconds(lambda: matrix @ matrix, device, threads)[0] / 1e9
+
+
+def compare(size, arguments):
+    """Print a table row a candidate: median seconds, speed, memory, exactness; then share of GEMM peak."""
+    data = simulate(*map(int, size.split(",")), arguments.exponent, arguments.device)
+    times, rates, results = {name: [] for name in arguments.candidates}, [], {}
+    for _, name in itertools.product(range(arguments.repeats), arguments.candidates):
+        rates.append(gemm_gflops(arguments.device, arguments.threads))
+        taken, results[name] = seconds(
+            lambda name=name: CANDIDATES[name](*data[:3]), arguments.device, arguments.threads
+        )
+        times[name].append(taken)
+        print(f"  {size} {name}: {taken:.2f} s", file=sys.stderr, flush=True)
+    scores, oracle_predictions = oracle(*data[:3])
+    medians = {name: statistics.median(taken) for name, taken in times.items()}
+    for name, median in medians.items():
+        memory, added = peak_memory_mb(name, data, arguments)
+        exact = exactness(*results[name], scores, oracle_predictions, data[3].cpu())
+        speed = median / medians["ridge_cv"]
+        print(f"| {size} | {name} | {median:.2f} | {speed:.1f} | {memory:.0f} ({added:.0f}) | {exact} |")
+    with FlopCounterMode(display=False) as counter:
+        fit_ridge_cv(*data[:3])
+    rate, flops = statistics.median(rates), counter.get_total_flops()
+    share = flops / 1e9 / rate / medians["ridge_cv"]
+    print(
+        f"  {size}: {flops:.3g} FLOP in products; GEMM peak {rate:.0f} GFLOP/s; {share:.0%} of it\n",
+        flush=True,
+    )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--sizes", nargs="+", default=SIZES, metavar="N,D,V")
+    parser.add_argument("--candidates", nargs="+", default=list(CANDIDATES), choices=CANDIDATES)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--exponent", type=float, default=1.0, help="decay of the features' eigenvalues")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--memory-of", choices=CANDIDATES, help=argparse.SUPPRESS)
+    parser.add_argument("--arrays", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    warnings.simplefilter("ignore")
+    set_backend("torch" if arguments.device == "cpu" else "torch_cuda")
+    if arguments.memory_of:
+        return print_memory(arguments.memory_of, arguments.arrays, arguments.device)
+    processor = platform.machine() if arguments.device == "cpu" else torch.cuda.get_device_name()
+    versions = (
+        f"torch {torch.__version__}, himalaya {himalaya.__version__}, scikit-learn {sklearn.__version__}"
+    )
+    print(f"{processor}, {arguments.threads} threads, {versions}\n")
+    print(
+        "| N,D,V | solver | seconds | x ridge_cv | peak MB (added) | other alphas (no ties) | change in r |"
+    )
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for size in arguments.sizes:
+        compare(size, arguments)
+
+
+if __name__ == "__main__":
+    main()

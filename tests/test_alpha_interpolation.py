@@ -1,0 +1,54 @@
+"""Few alphas stand for all of a grid, within the stated bound."""
+
+import numpy as np
+import pytest
+
+from brain_activity_prediction.align_image_embeddings.alpha_interpolation import (
+    alpha_nodes,
+    shrinkage,
+    spectral_blocks,
+)
+
+GRID = np.logspace(1, 4, 60)
+
+
+@pytest.mark.parametrize("smallest_eigenvalue", [0.0, 30.0, 1e3])
+@pytest.mark.parametrize("tolerance", [1e-5, 1e-8])
+@pytest.mark.parametrize("grid", [GRID, np.logspace(-1, 6, 60), np.logspace(-5, 10, 60), GRID[:1], GRID[:2]])
+def test_the_error_stays_within_its_bound_for_every_eigenvalue(grid, tolerance, smallest_eigenvalue):
+    nodes = alpha_nodes(grid, tolerance, smallest_eigenvalue)
+    s = np.concatenate([[smallest_eigenvalue], smallest_eigenvalue + np.geomspace(1e-9, 1e15, 20_000)])[
+        :, None
+    ]
+    error = (1 / (s + nodes.nodes)) @ nodes.weights - 1 / (s + grid)
+    assert (
+        np.abs(error) * (s + grid[0])
+    ).max() <= 1.5 * tolerance  # between the sampled eigenvalues, a little more
+    np.testing.assert_allclose(nodes.weights.sum(axis=0), 1, atol=1e-12)
+    assert set(nodes.nodes) <= set(grid)
+
+
+def test_a_relative_bound_holds_at_the_largest_alpha_too():
+    nodes = alpha_nodes(GRID, 1e-5, relative=True)
+    s = np.geomspace(1e-3, 1e9, 20_000)[:, None]
+    error = (1 / (s + nodes.nodes)) @ nodes.weights - 1 / (s + GRID)
+    assert (np.abs(error) * (s + GRID)).max() <= 1.5e-5
+
+
+def test_sixty_alphas_are_fourteen_and_fewer_above_a_floor():
+    assert len(alpha_nodes(GRID, 1e-5).nodes) <= 14
+    assert len(alpha_nodes(GRID, 1e-5, smallest_eigenvalue=100.0).nodes) <= 11
+
+
+@pytest.mark.parametrize("tolerance", [3e-6, 1e-12])
+def test_blocks_of_the_spectrum_rebuild_every_filter_with_less_work(tolerance):
+    s = np.sort(1e6 * np.arange(1, 1281) ** -1.0)
+    nodes = alpha_nodes(GRID, 1e-5).nodes
+    blocks = spectral_blocks(s, nodes, tolerance)
+    rebuilt = np.concatenate([block.mixing @ block.shapes for block in blocks], axis=1)
+    np.testing.assert_allclose(rebuilt, shrinkage(s, nodes, nodes[0]), rtol=0, atol=tolerance)
+    assert sum(block.shapes.size for block in blocks) < 0.8 * len(nodes) * len(s)
+
+
+def test_the_column_of_an_intercept_is_not_shrunk():
+    assert shrinkage([np.inf], GRID, GRID[0]).tolist() == [[1.0]] * len(GRID)

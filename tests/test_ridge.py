@@ -1,0 +1,279 @@
+"""ridge_cv chooses what evaluating every alpha on every fold chooses, on kind and unkind data."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import KFold, LeaveOneGroupOut
+
+from brain_activity_prediction.align_image_embeddings.cross_validation import group_folds
+from brain_activity_prediction.align_image_embeddings.ridge import ridge_cv
+from brain_activity_prediction.align_image_embeddings.scores import pearson_r, r2_score
+from brain_activity_prediction.errors import InputError
+
+GRID = np.logspace(1, 4, 60)
+WIDE_GRID = np.logspace(-5, 10, 46)
+REGRET = 1e-6
+SCORES = {
+    "neg_mean_squared_error": lambda y, z: -np.mean((y - z) ** 2, axis=0),
+    "r2": r2_score,
+    "correlation": pearson_r,
+}
+
+
+def simulate(n_images=150, n_features=40, n_voxels=12, seed=0):
+    """Features with a decaying spectrum and unit variance, voxels from pure noise to mostly signal."""
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n_images, n_features)) * np.arange(1, n_features + 1) ** -0.5
+    X = X @ np.linalg.qr(rng.standard_normal((n_features, n_features)))[0]
+    X = (X - X.mean(axis=0)) / X.std(axis=0)
+    signal = X @ rng.standard_normal((n_features, n_voxels)) / np.sqrt(n_features)
+    share = np.linspace(0, 0.8, n_voxels)
+    Y = np.sqrt(share) * signal / signal.std(axis=0) + np.sqrt(1 - share) * rng.standard_normal(signal.shape)
+    return X, Y
+
+
+def brute_force(X, Y, alphas, splits, criterion="neg_mean_squared_error", fit_intercept=False):
+    """Mean scores (A, V): scikit-learn's Ridge, in float64, at every alpha of every fold."""
+    X, Y = np.asarray(X, dtype=np.float64), np.asarray(Y, dtype=np.float64)
+    n_voxels = Y.shape[1]
+    Y = np.tile(Y, len(alphas))  # voxels at the first alpha, voxels at the second, ...
+    model = Ridge(alpha=np.repeat(alphas, n_voxels), fit_intercept=fit_intercept, solver="svd")
+    scores = 0.0
+    for train, test in splits:
+        prediction = model.fit(X[train], Y[train]).predict(X[test]).reshape(len(test), -1)
+        scores = scores + SCORES[criterion](Y[test], prediction) / len(splits)
+    return scores.reshape(len(alphas), n_voxels)
+
+
+def assert_same_choice(fit, scores, tolerance=REGRET):
+    """The chosen alphas lose nothing, and are the same ones wherever the two best alphas differ by more."""
+    chosen = fit.alpha_index.numpy()
+    regret = scores.max(axis=0) - np.take_along_axis(scores, chosen[None], axis=0)[0]
+    scale = np.maximum(1, np.abs(scores.max(axis=0)))
+    assert (regret <= tolerance * scale).all(), regret.max()
+    second_best = np.sort(scores, axis=0)[-2:][0] if len(scores) > 1 else -np.inf
+    clear = scores.max(axis=0) - second_best > tolerance * scale
+    np.testing.assert_array_equal(chosen[clear], scores.argmax(axis=0)[clear])
+
+
+def splits_of(X, folds=5):
+    return list(KFold(folds).split(X))
+
+
+@pytest.mark.parametrize("criterion", SCORES)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(150, 40), (80, 130), (60, 60)])
+def test_every_voxel_gets_the_alpha_of_the_brute_force(shape, dtype, criterion):
+    X, Y = (array.astype(dtype) for array in simulate(*shape))
+    fit = ridge_cv(X, Y, GRID, criterion=criterion, return_all_scores=True)
+    scores = brute_force(X, Y, GRID, splits_of(X), criterion)
+    assert_same_choice(fit, scores)
+    np.testing.assert_allclose(fit.scores, scores, atol=1e-5 if dtype == "float32" else 1e-7)
+    np.testing.assert_allclose(fit.cv_score, scores.max(axis=0), atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(150, 40), (80, 130)])
+def test_an_intercept_is_what_centring_each_training_set_gives(shape):
+    X, Y = simulate(*shape)
+    X, Y = X + 3.0, Y - 5.0
+    fit = ridge_cv(X, Y, GRID, fit_intercept=True)
+    assert_same_choice(fit, brute_force(X, Y, GRID, splits_of(X), fit_intercept=True))
+    models = [Ridge(alpha=a, solver="svd").fit(X, y) for a, y in zip(fit.alpha.numpy(), Y.T, strict=True)]
+    np.testing.assert_allclose(fit.coefficients().T, [model.coef_ for model in models], atol=1e-9)
+    np.testing.assert_allclose(fit.intercepts(), [model.intercept_ for model in models], atol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(150, 40), (80, 130)])
+def test_test_images_are_predicted_as_by_a_refit_at_the_chosen_alpha(shape, dtype):
+    X, Y = simulate(*shape)
+    train, test = slice(0, -20), slice(-20, None)
+    fit = ridge_cv(X[train].astype(dtype), Y[train].astype(dtype), GRID)
+    exact = [
+        Ridge(alpha=a, fit_intercept=False, solver="svd").fit(X[train], y).predict(X[test])
+        for a, y in zip(fit.alpha.numpy(), Y[train].T, strict=True)
+    ]
+    predicted = fit.predict(X[test].astype(dtype))
+    assert predicted.dtype == getattr(torch, dtype)
+    r = pearson_r(Y[test], predicted.numpy())
+    np.testing.assert_allclose(r, pearson_r(Y[test], np.transpose(exact)), atol=1e-5)
+    np.testing.assert_allclose(X[test] @ fit.coefficients().numpy(), predicted, atol=1e-5)
+
+
+def duplicated(X):
+    return np.concatenate([X, X[:, :10]], axis=1)
+
+
+def with_common_mode(X):
+    return X + 100 * np.random.default_rng(1).standard_normal((len(X), 1))
+
+
+def with_one_image_times_100(X):
+    return np.concatenate([X[:1] * 100, X[1:]])
+
+
+STRESS = {
+    "features x 300": (lambda X: 300 * X, GRID, (150, 40)),
+    "common mode": (with_common_mode, GRID, (150, 40)),
+    "one image x 100": (with_one_image_times_100, GRID, (150, 40)),
+    "duplicated features": (duplicated, np.logspace(-7, 4, 40), (150, 40)),
+    "more features than images, tiny alphas": (lambda X: X, np.logspace(-7, 4, 40), (60, 120)),
+    "as many features as images, tiny alphas": (lambda X: X, np.logspace(-7, 4, 40), (80, 80)),
+    "features x 1000, tiny alphas": (lambda X: 1000 * X, np.logspace(-7, 4, 40), (60, 120)),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("fit_intercept", [False, True])
+@pytest.mark.parametrize("case", STRESS)
+def test_unkind_spectra_change_no_choice(case, fit_intercept, dtype):
+    distort, alphas, shape = STRESS[case]
+    X, Y = simulate(*shape)
+    X, Y = distort(X).astype(dtype), Y.astype(dtype)
+    fit = ridge_cv(X, Y, alphas, fit_intercept=fit_intercept)
+    scores = brute_force(X, Y, alphas, splits_of(X), fit_intercept=fit_intercept)
+    assert_same_choice(fit, scores)
+
+
+@pytest.mark.parametrize("criterion", ["neg_mean_squared_error", "r2", "correlation"])
+def test_himalaya_chooses_the_same_alphas_on_the_same_folds(criterion):
+    scoring = pytest.importorskip("himalaya.scoring")
+    from himalaya.ridge import RidgeCV
+
+    score_func = {
+        "neg_mean_squared_error": scoring.l2_neg_loss,
+        "r2": scoring.r2_score,
+        "correlation": scoring.correlation_score,
+    }[criterion]
+    X, Y = simulate(n_voxels=40)
+    theirs = RidgeCV(alphas=GRID, cv=5, solver_params={"score_func": score_func}).fit(X, Y)
+    ours = ridge_cv(X, Y, GRID, criterion=criterion)
+    np.testing.assert_allclose(ours.alpha, theirs.best_alphas_, rtol=1e-12)
+    np.testing.assert_allclose(ours.cv_score, theirs.cv_scores_, atol=1e-6)
+    np.testing.assert_allclose(ours.coefficients(), theirs.coef_, atol=1e-10)
+
+
+def test_folds_may_be_the_rows_of_groups():
+    X, Y = simulate()
+    groups = np.random.default_rng(0).permutation(np.arange(len(X)) % 4)
+    fit = ridge_cv(X, Y, GRID, folds=group_folds(groups))
+    assert_same_choice(fit, brute_force(X, Y, GRID, list(LeaveOneGroupOut().split(X, groups=groups))))
+
+
+def test_one_alpha_for_all_voxels_has_the_best_mean_score():
+    X, Y = simulate()
+    fit = ridge_cv(X, Y, GRID, per_voxel=False)
+    scores = brute_force(X, Y, GRID, splits_of(X))
+    assert set(fit.alpha.tolist()) == {GRID[scores.mean(axis=1).argmax()]}
+    np.testing.assert_allclose(fit.cv_score, scores[fit.alpha_index[0]], atol=1e-7)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("voxels_per_chunk", [1, 64, 100, 192, 10_000])
+def test_the_size_of_chunks_changes_no_alpha(voxels_per_chunk, dtype):
+    X, Y = (array.astype(dtype) for array in simulate(n_voxels=300))
+    whole = ridge_cv(X, Y, GRID, voxels_per_chunk=300)
+    chunked = ridge_cv(X, Y, GRID, voxels_per_chunk=voxels_per_chunk)
+    assert torch.equal(chunked.alpha, whole.alpha)
+    torch.testing.assert_close(chunked.cv_score, whole.cv_score, rtol=0, atol=1e-9)
+
+
+def test_the_order_of_the_grid_only_orders_the_scores():
+    X, Y = simulate()
+    order = np.random.default_rng(0).permutation(len(GRID))
+    fit = ridge_cv(X, Y, GRID, return_all_scores=True)
+    shuffled = ridge_cv(X, Y, GRID[order], return_all_scores=True)
+    assert torch.equal(shuffled.alpha, fit.alpha)
+    np.testing.assert_array_equal(GRID[order][shuffled.alpha_index], fit.alpha)
+    assert torch.equal(shuffled.scores, fit.scores[order])
+
+
+@pytest.mark.parametrize("criterion", SCORES)
+def test_a_voxel_that_is_not_finite_stays_alone(criterion):
+    X, Y = simulate()
+    expected = ridge_cv(X, Y, GRID, criterion=criterion)
+    Y[3, 4], Y[7, 6] = np.nan, np.inf
+    fit = ridge_cv(X, Y, GRID, criterion=criterion)
+    others = np.delete(np.arange(Y.shape[1]), [4, 6])
+    assert torch.equal(fit.alpha[others], expected.alpha[others])
+    assert torch.equal(fit.predict(X)[:, others], expected.predict(X)[:, others])
+    assert fit.alpha_index[[4, 6]].tolist() == [-1, -1]
+    for values in (fit.alpha, fit.cv_score, fit.predict(X).T):
+        assert values[[4, 6]].isnan().all()
+
+
+@pytest.mark.parametrize("criterion", SCORES)
+@pytest.mark.parametrize("fit_intercept", [False, True])
+def test_a_constant_voxel_gets_the_largest_alpha(criterion, fit_intercept):
+    X, Y = simulate()
+    Y[:, 2], Y[:, 5] = 0.0, 7.0
+    fit = ridge_cv(X, Y, GRID, criterion=criterion, fit_intercept=fit_intercept)
+    assert fit.alpha[[2, 5]].tolist() == [GRID[-1], GRID[-1]]
+    if criterion != "neg_mean_squared_error":
+        assert fit.cv_score[[2, 5]].tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("fit_intercept", [False, True])
+def test_a_constant_feature_gets_no_weight(fit_intercept):
+    X, Y = simulate()
+    X[:, 3] = 0.1 if fit_intercept else 0.0
+    assert ridge_cv(X, Y, GRID, fit_intercept=fit_intercept).coefficients()[3].abs().max() < 1e-13
+
+
+def test_targets_may_be_float32_on_double_features_and_inputs_stay_untouched():
+    X, Y = simulate()
+    X.flags.writeable = Y.flags.writeable = False
+    fit = ridge_cv(X, Y.astype(np.float32), GRID)
+    assert_same_choice(fit, brute_force(X, Y, GRID, splits_of(X)))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"X": np.full((150, 40), np.nan)}, "40 of 40 features"),
+        ({"X": np.zeros((149, 40))}, "(149, 40)"),
+        ({"alphas": [1.0, 0.0]}, "positive"),
+        ({"alphas": []}, "positive"),
+        ({"criterion": "mse"}, "neg_mean_squared_error"),
+        ({"folds": 1}, "1 folds of 150"),
+        ({"folds": [[0, 1], [1, 150]]}, "fold 1"),
+        ({"folds": [[0, 0], [1, 2]]}, "fold 0"),
+        ({"folds": [[0, 1]]}, "at least 2"),
+    ],
+)
+def test_a_wrong_argument_is_named(change, message):
+    X, Y = simulate()
+    arguments = {"X": X, "Y": Y, "alphas": GRID, **change}
+    with pytest.raises(InputError, match=message.replace("(", r"\(").replace(")", r"\)")):
+        ridge_cv(**arguments)
+    with pytest.raises(InputError, match="3 features"):
+        ridge_cv(X, Y, GRID).predict(X[:, :3])
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    n_images=st.integers(12, 60),
+    n_features=st.integers(1, 60),
+    folds=st.integers(2, 6),
+    scale=st.sampled_from([1e-3, 1.0, 1e3]),
+    n_duplicates=st.integers(0, 5),
+    constant=st.booleans(),
+    fit_intercept=st.booleans(),
+    grid=st.sampled_from([GRID[::6], WIDE_GRID[::3], GRID[:1]]),
+    dtype=st.sampled_from(["float32", "float64"]),
+    seed=st.integers(0, 1000),
+)
+def test_any_data_get_the_alphas_of_the_brute_force(
+    n_images, n_features, folds, scale, n_duplicates, constant, fit_intercept, grid, dtype, seed
+):
+    X, Y = simulate(n_images, n_features, n_voxels=3, seed=seed)
+    X = np.concatenate([X, X[:, :n_duplicates]], axis=1) * scale
+    if constant:
+        X[:, 0] = 0.0
+    X, Y = X.astype(dtype), Y.astype(dtype)
+    fit = ridge_cv(X, Y, grid, folds=folds, fit_intercept=fit_intercept)
+    scores = brute_force(X, Y, grid, splits_of(X, folds), fit_intercept=fit_intercept)
+    assert_same_choice(fit, scores)
