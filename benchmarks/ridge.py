@@ -190,13 +190,9 @@ def main():
     if arguments.memory_of:
         return print_memory(arguments.memory_of, arguments.arrays, arguments.device)
     processor = platform.machine() if arguments.device == "cpu" else torch.cuda.get_device_name()
-    versions = (
-        f"torch {torch.__version__}, himalaya {himalaya.__version__}, scikit-learn {sklearn.__version__}"
-    )
+    versions = f"torch {torch.__version__}, himalaya {himalaya.__version__}, scikit-learn {sklearn.__version__}"
     print(f"{processor}, {arguments.threads} threads, {versions}\n")
-    print(
-        "| N,D,V | solver | seconds | x ridge_cv | peak MB (added) | other alphas (no ties) | change in r |"
-    )
+    print("| N,D,V | solver | seconds | x ridge_cv | peak MB (added) | other alphas (no ties) | change in r |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for size in arguments.sizes:
         compare(size, arguments)

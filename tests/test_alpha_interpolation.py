@@ -17,13 +17,9 @@ GRID = np.logspace(1, 4, 60)
 @pytest.mark.parametrize("grid", [GRID, np.logspace(-1, 6, 60), np.logspace(-5, 10, 60), GRID[:1], GRID[:2]])
 def test_the_error_stays_within_its_bound_for_every_eigenvalue(grid, tolerance, smallest_eigenvalue):
     nodes = alpha_nodes(grid, tolerance, smallest_eigenvalue)
-    s = np.concatenate([[smallest_eigenvalue], smallest_eigenvalue + np.geomspace(1e-9, 1e15, 20_000)])[
-        :, None
-    ]
+    s = np.concatenate([[smallest_eigenvalue], smallest_eigenvalue + np.geomspace(1e-9, 1e15, 20_000)])[:, None]
     error = (1 / (s + nodes.nodes)) @ nodes.weights - 1 / (s + grid)
-    assert (
-        np.abs(error) * (s + grid[0])
-    ).max() <= 1.5 * tolerance  # between the sampled eigenvalues, a little more
+    assert (np.abs(error) * (s + grid[0])).max() <= 1.5 * tolerance  # between the sampled eigenvalues, a little more
     np.testing.assert_allclose(nodes.weights.sum(axis=0), 1, atol=1e-12)
     assert set(nodes.nodes) <= set(grid)
 
