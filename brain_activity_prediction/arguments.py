@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import NoReturn
 
 from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.stopping import Stopped
 
 SUBJECTS = (1, 2, 5, 7)
+STOPPED = 75  # EX_TEMPFAIL of sysexits.h: try again
+CONTINUE = "the same command continues"
 DTYPES = ("auto", "float32", "float16", "bfloat16")
 
 
@@ -142,16 +145,21 @@ def prompt_folder(prompt: int | None) -> str:
 
 
 def run(main: Callable[[], None]) -> NoReturn:
-    """Calls a script's main; a mistake of the user's or a broken file is one line on stderr and status 2."""
+    """Calls a script's main and ends the process, with one line on stderr where it did not reach its end.
+
+    Status 2: a mistake of the user's or a broken file. STOPPED: stopped by a signal between two steps, all finished
+    ones kept. 130: interrupted before the first.
+    """
+    script = Path(sys.argv[0]).name
     try:
         main()
     except InputError as error:
-        print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
+        print(f"{script}: {error}", file=sys.stderr)
         sys.exit(2)
+    except Stopped as signal_name:
+        print(f"{script}: stopped by {signal_name}; all that was finished is kept, {CONTINUE}", file=sys.stderr)
+        sys.exit(STOPPED)
     except KeyboardInterrupt:
-        print(
-            f"{Path(sys.argv[0]).name}: stopped; what was finished is kept, run it again to continue",
-            file=sys.stderr,
-        )
+        print(f"{script}: interrupted; {CONTINUE}", file=sys.stderr)
         sys.exit(130)
     sys.exit(0)

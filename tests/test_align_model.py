@@ -200,6 +200,15 @@ def test_features_that_never_vary_change_no_score_and_are_not_fitted(own_nsd, mo
         np.testing.assert_allclose(Results(own_nsd / FOLDER).read("vision", layer)["r"], narrow[layer], atol=1e-5)
 
 
+def test_scores_of_other_betas_are_never_kept_as_those_of_these(ready, monkeypatch):
+    align(monkeypatch, ready)
+    path = find_layout(ready).betas(1, 2)
+    image = nibabel.load(path)
+    nibabel.save(nibabel.Nifti1Image(np.asarray(image.dataobj)[..., ::-1], image.affine), path)
+    with pytest.raises(InputError, match="responses = "):
+        align(monkeypatch, ready)
+
+
 def test_a_voxel_of_nan_is_left_out_of_its_region_and_harms_no_other(ready, monkeypatch):
     layout = find_layout(ready)
     align(monkeypatch, ready)

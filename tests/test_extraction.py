@@ -26,7 +26,7 @@ from brain_activity_prediction.nsd.layout import find_layout
 MODEL = "test/mean-colours"
 
 
-def colours(calls=None, bad_id=None):
+def colours(calls=None):
     """A model script whose states anyone can check: mean colours, scaled by layer and by prompt number."""
     numbers = {text: number for number, text in PROMPTS.items()}
 
@@ -42,6 +42,7 @@ def colours(calls=None, bad_id=None):
         return streams, answers
 
     return SimpleNamespace(
+        __doc__="Mean colours.",
         MODEL_ID=MODEL,
         REVISION=None,
         TEMPLATE="{prompt}",
@@ -156,6 +157,31 @@ def test_a_test_run_says_what_the_whole_would_take_and_writes_nothing(own_nsd, c
     assert "'answer to 2'" in said
     assert re.search(r"[\d.]+ images/s in batches of 8, [\d.]+ GB", said)
     assert re.search(r"40 images that are left: [\d.]+ h, [\d.]+ GB; nothing was written", said)
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGUSR1"])
+def test_a_signal_lets_the_batch_in_hand_be_finished_and_the_next_run_continues(name, own_nsd, monkeypatch, capsys):
+    calls = []
+    script = colours(calls)
+    encode_images = script.encode_images
+
+    def interrupted(*arguments):
+        if len(calls) == 2:
+            os.kill(os.getpid(), getattr(signal, name))
+        return encode_images(*arguments)
+
+    script.encode_images = interrupted
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)]
+    monkeypatch.setattr("sys.argv", ["mean_colours.py", "-d", str(own_nsd), "-g", "cpu", "-b", "5"])
+    with pytest.raises(SystemExit) as stopped:
+        extraction.main(script)
+    assert stopped.value.code == 75
+    assert f"stopped by {name}; all that was finished is kept" in capsys.readouterr().err
+    assert len(store(own_nsd, "prompt_1").image_ids(["language"])) == 15
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)] == handlers
+
+    extract(colours(calls), own_nsd, "-b", 5)
+    assert sum(calls) == 40
 
 
 STATES = torch.ones(2, 3, 4)

@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "brain_activity_prediction"
-GROUND = {"errors", "files", "read_ahead", "settings_file"}
+GROUND = {"errors", "files", "read_ahead", "settings_file", "stopping"}
 EXTRACT, ALIGN = "extract_image_embeddings", "align_image_embeddings"
 RIDGE = {"ridge", "ridge_operators", "alpha_interpolation", "cross_validation", "voxelwise_ridge", "scores"}
 
@@ -15,11 +15,12 @@ RIDGE = {"ridge", "ridge_operators", "alpha_interpolation", "cross_validation", 
 MAY_IMPORT = {
     "errors": set(),
     "read_ahead": set(),
+    "stopping": set(),
     "files": {"errors"},
     "settings_file": {"files"},
     "embedding_store": GROUND,
     "nsd": GROUND,
-    "arguments": {"errors"},
+    "arguments": {"errors", "stopping"},
     EXTRACT: GROUND | {"arguments", "embedding_store", "nsd"},
     ALIGN: GROUND | {"arguments", "embedding_store", "nsd", f"{EXTRACT}.prompts"},
     "demo": GROUND | {"arguments", "nsd", EXTRACT},

@@ -20,6 +20,7 @@ from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings.prompts import chosen_prompts
 from brain_activity_prediction.nsd.layout import Layout, find_layout
 from brain_activity_prediction.read_ahead import read_ahead
+from brain_activity_prediction.stopping import until_stopped
 
 if TYPE_CHECKING:
     from brain_activity_prediction.align_image_embeddings.targets import Targets
@@ -158,6 +159,7 @@ def settings_of(arguments: argparse.Namespace, targets: Targets, store: Embeddin
         "sessions": targets.sessions,
         "zscore_sessions": arguments.zscore_sessions,
         "standardised_by": "training images",
+        "responses": targets.digest,
         **{f"embeddings_{name}": value for name, value in (store.settings() or {}).items()},
     }
 
@@ -179,7 +181,7 @@ def fit_layers(
         return varying_features(*standardise(*np.split(states, [len(targets.train_ids)])))
 
     with tqdm(total=len(layers), unit="layer", mininterval=shared.progress_seconds(), disable=not layers) as progress:
-        for layer, (train, test) in read_ahead(layers, read):
+        for layer, (train, test) in until_stopped(read_ahead(layers, read)):
             scores = score_layer(train, test, targets, arguments)
             results[layer.prompt].write(layer.stream, layer.number, layer.of, scores)
             progress.update()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +27,14 @@ class Targets:
     mask: np.ndarray  # (X, Y, Z)
     affine: np.ndarray  # (4, 4)
     sessions: tuple[int, ...]
+
+    @cached_property
+    def digest(self) -> str:
+        """Tells these responses from any others: scores are kept only as long as it stays."""
+        content = hashlib.blake2b(digest_size=8)
+        for values in (self.train_ids, self.test_ids, self.train, self.test):
+            content.update(np.ascontiguousarray(values))
+        return content.hexdigest()
 
     @property
     def image_ids(self) -> np.ndarray:

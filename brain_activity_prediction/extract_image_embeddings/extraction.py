@@ -32,6 +32,7 @@ from brain_activity_prediction.nsd.design import read_design
 from brain_activity_prediction.nsd.layout import find_layout
 from brain_activity_prediction.nsd.stimuli import Stimuli
 from brain_activity_prediction.read_ahead import read_ahead
+from brain_activity_prediction.stopping import until_stopped
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -127,7 +128,7 @@ def run(runner: Runner, stimuli: Stimuli, work: Work) -> None:
         return runner.preprocess(stimuli.images(batch.image_ids))
 
     with tqdm(total=work.n_left, unit="image", dynamic_ncols=True, mininterval=shared.progress_seconds()) as progress:
-        for batch, pixels in read_ahead(work.batches, prepare, THREADS_AHEAD):
+        for batch, pixels in until_stopped(read_ahead(work.batches, prepare, THREADS_AHEAD)):
             for prompt, streams, answers in runner.encode(pixels, batch.prompts):
                 if prompt in batch.prompts:
                     states = checked(streams, work.streams[prompt], batch.image_ids, runner.stored_as)
