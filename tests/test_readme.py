@@ -73,3 +73,10 @@ def test_the_table_of_models_is_that_of_the_scripts(name, model_id, streams):
 
 def test_all_six_models_of_the_study_are_in_the_table():
     assert len(MODEL_ROWS) == 6
+
+
+def test_the_ridge_runs_as_shown(capsys):
+    shown = README.split("## The ridge by itself")[1].split("\n## ")[0]
+    code = "\n".join(line[4:] for line in shown.splitlines() if line.startswith("    "))
+    exec(compile(code, "README.md", "exec"), {})
+    assert capsys.readouterr().out == "(2000,) (500, 2000)\n"
