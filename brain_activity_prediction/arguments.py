@@ -29,7 +29,11 @@ class Help(argparse.ArgumentDefaultsHelpFormatter):
     """Help that states a default where there is one to state."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        return action.help if action.default in (None, False) else super()._get_help_string(action)
+        return (
+            action.help
+            if action.default in (None, False) or "(default:" in action.help
+            else super()._get_help_string(action)
+        )
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -80,6 +84,14 @@ def seed(text: str) -> int:
     if not text.isdecimal() or int(text) >= 2**32:
         raise argparse.ArgumentTypeError(f"{text} is not a whole number from 0 to 2^32 - 1")
     return int(text)
+
+
+def shard(text: str) -> tuple[int, int]:
+    """`"0/4"` to (0, 4): the first of four."""
+    match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
+    if not match or int(match[1]) >= int(match[2]):
+        raise argparse.ArgumentTypeError(f"{text} is not a shard like 0/4, the first of four, or 3/4, the last")
+    return int(match[1]), int(match[2])
 
 
 def gpu_id(text: str) -> str:

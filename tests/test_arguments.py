@@ -86,3 +86,10 @@ def test_folders_are_named_by_model_prompt_and_subject(tmp_path):
 def test_a_model_id_cannot_lead_out_of_the_base_directory(model_id):
     with pytest.raises(InputError):
         arguments.model_folder(model_id)
+
+
+def test_a_shard_is_one_of_several_counted_from_0():
+    assert arguments.shard("0/4") == (0, 4)
+    for text in ("4/4", "1", "-1/4", "1/0", "a/b", "1/2/3"):
+        with pytest.raises(argparse.ArgumentTypeError):
+            arguments.shard(text)

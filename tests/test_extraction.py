@@ -122,6 +122,18 @@ def test_a_second_subject_finds_the_images_of_the_first(own_nsd, capsys):
     assert "12 images were done before, 28 are left" in capsys.readouterr().err
 
 
+def test_shards_share_the_images_out_and_another_number_of_shards_repeats_none(own_nsd):
+    calls = []
+    for shard in ("0/3", "2/3"):
+        extract(colours(calls), own_nsd, "--shard", shard)
+    assert sum(calls) == 14 + 13
+    for shard in ("0/2", "1/2"):
+        extract(colours(calls), own_nsd, "--shard", shard, "-b", 3)
+    assert sum(calls) == 40
+    ids, mean_colours = expected(own_nsd)
+    np.testing.assert_allclose(store(own_nsd, "no_prompt").read_layer("vision", 0, ids), mean_colours, rtol=1e-6)
+
+
 def test_answers_are_stored_beside_the_states(own_nsd):
     extract(colours(), own_nsd, "-p", "4", "--response")
     ids, _ = expected(own_nsd)

@@ -53,6 +53,13 @@ def flags(description: str) -> argparse.ArgumentParser:
         default=False,
         help="the first batch only: prints what it gives and what the whole run would take, writes nothing",
     )
+    flags.add_argument(
+        "--shard",
+        type=shared.shard,
+        default=(0, 1),
+        metavar="I/N",
+        help="the Ith of N equal parts of the images, from 0/N, for N processes at once (default: 0/1)",
+    )
     flags.add_argument("--checkpoint", type=Path, metavar="DIR", help="folder with the model's weights on this disk")
     flags.add_argument(
         "--random-weights",

@@ -42,7 +42,9 @@ class Work:
 
 
 def plan(script, arguments: argparse.Namespace, image_ids: Sequence[int]) -> Work:
-    """Compares what is asked for with what the stores hold."""
+    """Compares what is asked for with what the stores hold; a shard is every Nth of the images by id."""
+    first, step = arguments.shard
+    image_ids = sorted(int(image_id) for image_id in image_ids)[first::step]
     prompts = chosen_prompts(arguments)
     streams = wanted_streams(script, prompts, arguments.pooling, arguments.response)
     model_id = shared.stored_id(script.MODEL_ID, arguments.random_weights)
@@ -51,7 +53,7 @@ def plan(script, arguments: argparse.Namespace, image_ids: Sequence[int]) -> Wor
     }
     done = {prompt: set(store.image_ids(streams[prompt]).tolist()) for prompt, store in stores.items()}
     alike: dict[tuple, list[int]] = {}  # images that lack the same prompts share their batches
-    for image_id in sorted(int(image_id) for image_id in image_ids):
+    for image_id in image_ids:
         if lacking := tuple(prompt for prompt in streams if image_id not in done[prompt]):
             alike.setdefault(lacking, []).append(image_id)
     size = arguments.batch_size
