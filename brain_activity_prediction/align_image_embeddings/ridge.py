@@ -132,7 +132,7 @@ def ridge_cv(
     response_means = column_means(Y).to(X) if fit_intercept else X.new_zeros(Y.shape[1])
     responses = Responses(Y, response_means, voxels_per_chunk)
     with full_float32_precision():
-        decomposition = decompose(X.to(torch.float64) - feature_means, ascending[0])
+        decomposition = decompose(X.to(torch.float64) - feature_means, float(ascending[0]))
         scores, targets = _scores_and_targets(cross_validation, decomposition, X, responses, fit_intercept)
     constant = (Y.amin(dim=0) == Y.amax(dim=0)).to(X.device)
     index = _best(scores, constant, per_voxel)
