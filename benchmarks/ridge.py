@@ -11,13 +11,13 @@ import argparse
 import itertools
 import json
 import platform
-import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import warnings
+from pathlib import Path
 
 import himalaya
 import numpy as np
@@ -136,7 +136,9 @@ def _resident_mb(device):
     """The largest resident memory so far, or the largest allocation on the GPU, in MB."""
     if device != "cpu":
         return torch.cuda.max_memory_allocated() / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+    # Not getrusage: its maximum includes that of the process which started this one.
+    status = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 2**10
 
 
 def gemm_gflops(device, threads):

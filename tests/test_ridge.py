@@ -210,10 +210,23 @@ def test_a_voxel_that_is_not_finite_stays_alone(criterion):
 def test_a_constant_voxel_gets_the_largest_alpha(criterion, fit_intercept):
     X, Y = simulate()
     Y[:, 2], Y[:, 5] = 0.0, 7.0
-    fit = ridge_cv(X, Y, GRID, criterion=criterion, fit_intercept=fit_intercept)
+    fit = ridge_cv(X + 1, Y, GRID, criterion=criterion, fit_intercept=fit_intercept)
     assert fit.alpha[[2, 5]].tolist() == [GRID[-1], GRID[-1]]
     if criterion != "neg_mean_squared_error":
         assert fit.cv_score[[2, 5]].tolist() == [0.0, 0.0]
+
+
+def test_ties_go_to_the_larger_alpha():
+    X, Y = simulate()
+    assert set(ridge_cv(np.zeros_like(X), Y, GRID).alpha.tolist()) == {GRID[-1]}
+
+
+def test_a_large_mean_response_costs_no_precision():
+    X, Y = (array.astype("float32") for array in simulate())
+    Y += 1000
+    scores = brute_force(X, Y, GRID, splits_of(X), fit_intercept=True)
+    fit = ridge_cv(X, Y, GRID, fit_intercept=True, return_all_scores=True)
+    np.testing.assert_allclose(fit.scores, scores, atol=1e-5)
 
 
 @pytest.mark.parametrize("fit_intercept", [False, True])

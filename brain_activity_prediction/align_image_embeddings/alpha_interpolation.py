@@ -52,7 +52,7 @@ def alpha_nodes(alphas, tolerance, smallest_eigenvalue=0.0, relative=False):
     """
     smallest, others = alphas[0], alphas[1:]
     lowest = max(smallest_eigenvalue, smallest * 1e-5)
-    s = np.geomspace(lowest, max(lowest, alphas[-1]) * 1e4, 800)[:, None]
+    s = np.geomspace(lowest, max(lowest, alphas[-1]) * 1e4, 400)[:, None]
     complement = (others - smallest) / (s + others)  # (samples, A - 1)
     triangle, order = scipy.linalg.qr(complement, mode="r", pivoting=True)
     allowed = tolerance * (s + smallest) / (s + others) if relative else np.full_like(complement, tolerance)

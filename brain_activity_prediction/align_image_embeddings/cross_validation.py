@@ -74,9 +74,7 @@ class Responses:
         """Slices over the voxels, in multiples of 64: products then add up in the same order at any width."""
         width = self.voxels_per_chunk
         if width is None:
-            cuda = self.means.is_cuda
-            allowed = GPU_SHARE * torch.cuda.mem_get_info(self.means.device)[0] if cuda else CPU_BYTES
-            width = int(allowed // bytes_per_voxel)
+            width = int(_bytes_for_a_chunk(self.means.device) // bytes_per_voxel)
         width = max(64, width // 64 * 64)
         return [slice(start, start + width) for start in range(0, self.Y.shape[1], width)]
 
@@ -91,6 +89,13 @@ class Responses:
         for voxels in self.chunks(2 * len(left) * left.element_size()):
             torch.mm(left.T, self.block(rows, voxels, left.dtype), out=rotated[:, voxels])
         return rotated
+
+
+def _bytes_for_a_chunk(device):
+    if device.type != "cuda":
+        return CPU_BYTES
+    kept_for_reuse = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return GPU_SHARE * (torch.cuda.mem_get_info(device)[0] + kept_for_reuse)
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,8 @@ from brain_activity_prediction.align_image_embeddings.ridge_operators import (
 from brain_activity_prediction.align_image_embeddings.scores import CRITERIA
 from brain_activity_prediction.errors import InputError
 
+# Scores that differ by less than this share of themselves are equal.
+ROUNDING = 1e-13
 # a_max / a_min up to which float32 predictions at the largest alpha have the digits that a correlation needs.
 WIDEST_FLOAT32_GRID = 2000
 
@@ -132,7 +134,7 @@ def ridge_cv(
     response_means = column_means(Y).to(X) if fit_intercept else X.new_zeros(Y.shape[1])
     responses = Responses(Y, response_means, voxels_per_chunk)
     with full_float32_precision():
-        decomposition = decompose(X.to(torch.float64) - feature_means, ascending[0])
+        decomposition = decompose(X.to(torch.float64) - feature_means, float(ascending[0]))
         scores, targets = _scores_and_targets(cross_validation, decomposition, X, responses, fit_intercept)
     constant = (Y.amin(dim=0) == Y.amax(dim=0)).to(X.device)
     index = _best(scores, constant, per_voxel)
@@ -177,7 +179,9 @@ def _best(scores, constant, per_voxel):
     valid = scores.isfinite().all(dim=0)
     compared = scores if per_voxel else scores[:, valid].mean(dim=1, keepdim=True).expand_as(scores)
     last = len(scores) - 1
-    index = last - compared.flip(0).argmax(dim=0)
+    best = compared.amax(dim=0)
+    equals = compared >= best - ROUNDING * best.abs()
+    index = last - equals.flip(0).to(torch.uint8).argmax(dim=0)
     return index.masked_fill(constant & per_voxel, last).masked_fill(~valid, -1)
 
 

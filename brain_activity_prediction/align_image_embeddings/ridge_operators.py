@@ -161,7 +161,8 @@ def leave_fold_out(decomposition, blocks, nodes, rows, dtype):
     image, given the images before it, is below SMALLEST_PIVOT.
     """
     left = decomposition.left[rows]
-    at_smallest_alpha = 1.0 - nodes[0] / (decomposition.spectrum + nodes[0])
+    smallest_alpha = float(nodes[0])
+    at_smallest_alpha = 1.0 - smallest_alpha / (decomposition.spectrum + smallest_alpha)
     operator = _filtered(left * at_smallest_alpha, blocks, dtype)
     left = left.to(dtype)
     identity = torch.eye(len(left), dtype=dtype, device=left.device)
@@ -188,7 +189,7 @@ def refit_without_fold(X, nodes, rows, tolerance, fit_intercept):
         X_train, X_fold = X_train - mean, X_fold - mean
     left, singular, right = singular_values(X_train)
     spectrum = singular**2
-    at_smallest_alpha = (X_fold @ right) * (singular / (spectrum + nodes[0]))
+    at_smallest_alpha = (X_fold @ right) * (singular / (spectrum + float(nodes[0])))
     if fit_intercept:
         left = torch.cat([left, left.new_full((len(left), 1), len(left) ** -0.5)], dim=1)
         mean_of_targets = left.new_full((len(X_fold), 1), len(left) ** -0.5)
