@@ -77,6 +77,52 @@ def test_region_scores_are_means_over_the_regions_voxels(ready, monkeypatch):
     assert table.loc[(1, "nsdgeneral"), "alpha_median"] == pytest.approx(np.median(scores["alpha"]), rel=1e-6)
 
 
+def test_normalised_scores_are_means_over_voxels_above_the_ceiling_asked_for(ready, monkeypatch):
+    align(monkeypatch, ready, "--min-noise-ceiling", 0.6)
+    table = pd.read_csv(ready / FOLDER / "scores.csv").set_index(["layer", "roi"])
+    results = Results(ready / FOLDER)
+    scores, ceiling = results.read("vision", 1), results.read_noise_ceiling().astype(float)
+    row, above = table.loc[(1, "nsdgeneral")], ceiling >= 0.6
+    assert 0 < above.sum() < len(above)
+    assert row["n_voxels_normalised"] == above.sum()
+    assert row["n_voxels"] == len(above)
+    assert row["noise_ceiling"] == pytest.approx(np.median(ceiling))
+    assert row["r_normalised"] == pytest.approx((scores["r"][above] / np.sqrt(ceiling[above])).mean())
+    assert row["r2_normalised"] == pytest.approx((scores["r2"][above] / ceiling[above]).mean())
+    written = nibabel.load(ready / FOLDER / "maps" / "noise_ceiling.nii.gz").get_fdata()
+    inside = nibabel.load(find_layout(ready).nsdgeneral(1)).get_fdata() == 1
+    np.testing.assert_array_equal(written[inside], ceiling)
+    assert np.isnan(written[~inside]).all()
+
+
+def test_ceilings_from_nsds_own_file_replace_computed_ones_without_a_new_fit(ready, monkeypatch, capsys):
+    align(monkeypatch, ready)
+    before = pd.read_csv(ready / FOLDER / "scores.csv")
+    align(monkeypatch, ready, "--ncsnr", "nsd")
+    assert "2 layers were scored before, 0 are left" in capsys.readouterr().err
+    after = pd.read_csv(ready / FOLDER / "scores.csv")
+    pd.testing.assert_frame_equal(before.loc[:, :"alpha_median"], after.loc[:, :"alpha_median"])
+    ceilings = after.set_index(["layer", "roi"])["noise_ceiling"]
+    assert ceilings[(0, "V1v")] == pytest.approx(1 / (1 + 1 / 3), abs=1e-5)  # planted snr 1, three repeats
+    assert ceilings[(0, "RSC")] == 0
+    assert after.set_index("roi").loc["RSC", "n_voxels_normalised"].tolist() == [0, 0]
+    assert after.set_index("roi").loc["RSC", "r_normalised"].isna().all()
+    find_layout(ready).ncsnr(1).unlink()
+    with pytest.raises(InputError, match="no ncsnr file"):
+        align(monkeypatch, ready, "--ncsnr", "nsd")
+
+
+def test_where_no_ceiling_is_known_scores_stand_and_a_line_says_so(ready, monkeypatch, capsys):
+    nothing = np.full(nibabel.load(find_layout(ready).ncsnr(1)).shape, np.nan, np.float32)
+    nibabel.save(nibabel.Nifti1Image(nothing, np.eye(4)), find_layout(ready).ncsnr(1))
+    align(monkeypatch, ready, "--ncsnr", "nsd")
+    assert "no noise ceiling and no normalised scores: NSD's ncsnr is NaN" in capsys.readouterr().err
+    table = pd.read_csv(ready / FOLDER / "scores.csv")
+    assert np.isfinite(table["r"]).all()
+    assert table[["noise_ceiling", "r_normalised", "r2_normalised"]].isna().all(axis=None)
+    assert not table["n_voxels_normalised"].any()
+
+
 def test_maps_have_the_subjects_affine_the_voxels_scores_and_nan_outside(ready, monkeypatch):
     align(monkeypatch, ready)
     mask = nibabel.load(find_layout(ready).nsdgeneral(1))
@@ -265,6 +311,7 @@ def test_a_prompt_that_was_not_extracted_is_not_passed_over(own_nsd, monkeypatch
         (["--min-log-10-alpha", "5"], "--min-log-10-alpha"),
         (["--roi", "no-such-roi"], "no-such-roi"),
         (["--num-alphas", "0"], "--num-alphas"),
+        (["--min-noise-ceiling", "nan"], "--min-noise-ceiling"),
     ],
 )
 def test_bad_input_is_one_line_and_status_2(flags, said, ready):

@@ -30,6 +30,7 @@ VOXELS_PER_CHUNK = None
 FOLDS = 5
 Stores = dict[int | None, EmbeddingStore]  # by prompt; None for the streams that no prompt changes
 CRITERIA = ("neg_mean_squared_error", "r2", "correlation")
+NCSNR = ("computed", "nsd")  # from the repeats in these sessions, or read from NSD's own file
 
 
 def flags() -> argparse.ArgumentParser:
@@ -50,6 +51,14 @@ def flags() -> argparse.ArgumentParser:
         action=argparse.BooleanOptionalAction,
         default=True,
         help="z-score betas within each session before averaging repeats",
+    )
+    flags.add_argument("--ncsnr", choices=NCSNR, default=NCSNR[0], help="where noise ceilings come from")
+    flags.add_argument(
+        "--min-noise-ceiling",
+        type=shared.share,
+        default=0,
+        metavar="NC",
+        help="leave voxels with a lower one (R2 units) out of normalised means",
     )
     flags.add_argument("--redo", action="store_true", help="replace scores that are there")
     return flags
@@ -89,6 +98,7 @@ def align(layout: Layout, stores: Stores, layers: list[Layer], arguments: argpar
     cache = arguments.base_dir / "alignment" / "responses"
     targets = read_targets(layout, arguments.subject, arguments.sessions, arguments.zscore_sessions, cache, FOLDS)
     regions = region_masks(layout, arguments.subject, targets.mask, arguments.roi)
+    ceiling = ceiling_of_test_images(layout, targets, arguments)
     for prompt, stream in dict.fromkeys((layer.prompt, layer.stream) for layer in layers):
         check_complete(stores[prompt], stream, targets)
     results = {}
@@ -96,13 +106,15 @@ def align(layout: Layout, stores: Stores, layers: list[Layer], arguments: argpar
         folder = shared.alignment_folder(arguments.base_dir, arguments.subject, arguments.model_id, prompt)
         results[prompt] = Results(folder)
         results[prompt].claim(settings_of(arguments, targets, stores[prompt]), arguments.redo)
+        results[prompt].write_noise_ceiling(ceiling, arguments.ncsnr)
 
     left = [layer for layer in layers if not results[layer.prompt].has(layer.stream, layer.number)]
     if len(left) < len(layers):
         print(f"{len(layers) - len(left)} layers were scored before, {len(left)} are left", file=sys.stderr)
     fit_layers(left, stores, targets, results, arguments)
     for prompt, finished in results.items():
-        summarise(finished, regions, targets, (arguments.model_id, prompt, arguments.subject))
+        of = (arguments.model_id, prompt, arguments.subject)
+        summarise(finished, regions, targets, of, arguments.min_noise_ceiling)
 
 
 def open_stores(arguments: argparse.Namespace) -> Stores:
@@ -146,6 +158,19 @@ def check_complete(store: EmbeddingStore, stream: str, targets: Targets) -> None
             f"{missing.size} of {needed.size} images have no {stream} states in {store.folder}, first {missing[0]}: "
             "run the extraction again, it continues where it was"
         )
+
+
+def ceiling_of_test_images(layout: Layout, targets: Targets, arguments: argparse.Namespace) -> np.ndarray:
+    """Noise ceiling (V,) in R2 units of the averaged test responses; says on stderr where there is none."""
+    from brain_activity_prediction.align_image_embeddings.noise_ceiling import noise_ceiling
+    from brain_activity_prediction.nsd.rois import read_map
+
+    computed = arguments.ncsnr == "computed"
+    ncsnr = targets.ncsnr if computed else read_map(layout.ncsnr(arguments.subject), targets.mask)
+    if not np.isfinite(ncsnr).any():
+        why = "no image has two trials in these sessions" if computed else "NSD's ncsnr is NaN in every fitted voxel"
+        print(f"no noise ceiling and no normalised scores: {why}", file=sys.stderr)
+    return noise_ceiling(ncsnr, targets.test_repeats)
 
 
 def settings_of(arguments: argparse.Namespace, targets: Targets, store: EmbeddingStore) -> dict:

@@ -2,6 +2,7 @@
 
 A folder (one model, prompt and subject) holds `settings.json`, what changes the numbers, and under `voxels/` a file
 `STREAM_layer_NN.h5` a layer, with a dataset (V,) for each name in QUANTITIES, in the order of `volume[mask]`.
+`noise_ceiling.h5` holds what all layers share; no score depends on it, so that a run may write it anew.
 """
 
 from collections.abc import Mapping
@@ -54,6 +55,18 @@ class Results:
         with reading(path, "delete it and align again"), h5py.File(path, "r", locking=False) as file:
             return {name: file[name][:] for name in QUANTITIES}
 
+    def write_noise_ceiling(self, ceiling: np.ndarray, ncsnr_from: str) -> None:
+        """Keeps the ceiling (V,) of the test images, in R2 units, and where its ncsnr came from."""
+        with written_whole(self._ceiling_path) as aside, h5py.File(aside, "w", locking=False) as file:
+            file.attrs["ncsnr"] = ncsnr_from
+            file.create_dataset("noise_ceiling", data=ceiling.astype(np.float32), chunks=ceiling.shape, fletcher32=True)
+
+    def read_noise_ceiling(self) -> np.ndarray:
+        """The ceiling (V,) float32 of the test images, in R2 units."""
+        path = self._ceiling_path
+        with reading(path, "delete it and align again"), h5py.File(path, "r", locking=False) as file:
+            return file["noise_ceiling"][:]
+
     def layers(self) -> list[tuple[str, int, int]]:
         """(stream, layer, number of layers of the stream) of every finished layer, in order."""
         found = []
@@ -66,6 +79,10 @@ class Results:
         """The ends of the grid that alphas were chosen from."""
         settings = recorded_settings(self.folder)
         return 10 ** settings["min_log_10_alpha"], 10 ** settings["max_log_10_alpha"]
+
+    @property
+    def _ceiling_path(self) -> Path:
+        return self.folder / "noise_ceiling.h5"
 
     def _path(self, stream: str, layer: int) -> Path:
         return self.folder / "voxels" / f"{stream}_layer_{layer:02d}.h5"

@@ -16,15 +16,21 @@ from brain_activity_prediction.nsd.rois import write_map
 
 
 def summarise(
-    results: Results, regions: Mapping[str, np.ndarray], targets: Targets, of: tuple[str, int | None, int]
+    results: Results,
+    regions: Mapping[str, np.ndarray],
+    targets: Targets,
+    of: tuple[str, int | None, int],
+    min_noise_ceiling: float,
 ) -> None:
     """Writes tables, picture and maps beside the scores and prints the best layer of each region.
 
     `regions` are masks (V,) by name, `of` the model id, prompt and subject.
     """
-    table = region_table(results, regions, *of)
+    table = region_table(results, regions, *of, min_noise_ceiling)
     write_table(table, results.folder)
     layer_curves(table, results.folder / "layers.png")
+    ceiling_map = results.folder / "maps" / "noise_ceiling.nii.gz"
+    write_map(ceiling_map, results.read_noise_ceiling(), targets.mask, targets.affine)
     for stream in dict.fromkeys(table["stream"]):
         scores = best_layer_of_voxels(results, stream)
         for name, values in scores.items():

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from brain_activity_prediction.align_image_embeddings.noise_ceiling import noise_ceiling_snr
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.nsd.design import read_design, train_test_rows
 from brain_activity_prediction.nsd.layout import Layout
@@ -24,6 +25,8 @@ class Targets:
     test_ids: np.ndarray
     train: np.ndarray  # (n_train, V)
     test: np.ndarray  # (n_test, V)
+    test_repeats: np.ndarray  # (n_test,) trials averaged
+    ncsnr: np.ndarray  # (V,) from the repeats of all images, see `noise_ceiling_snr`
     mask: np.ndarray  # (X, Y, Z)
     affine: np.ndarray  # (4, 4)
     sessions: tuple[int, ...]
@@ -54,9 +57,18 @@ def read_targets(
     for rows, viewers in ((train, "this subject alone"), (test, "all subjects")):
         if len(rows) <= n_folds:
             raise InputError(f"only {len(rows)} of the images in these sessions were seen by {viewers}: add sessions")
-    scaled = standardise(responses.betas[train], responses.betas[test])
-    ids, rest = responses.image_ids, (responses.mask, responses.affine, responses.sessions)
-    return Targets(ids[train], ids[test], *scaled, *rest)
+    scaled_train, scaled_test = standardise(responses.betas[train], responses.betas[test])
+    return Targets(
+        train_ids=responses.image_ids[train],
+        test_ids=responses.image_ids[test],
+        train=scaled_train,
+        test=scaled_test,
+        test_repeats=responses.n_repeats[test],
+        ncsnr=noise_ceiling_snr(responses.betas, responses.n_repeats, responses.within_image_ss),
+        mask=responses.mask,
+        affine=responses.affine,
+        sessions=responses.sessions,
+    )
 
 
 def standardise(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,104 @@
+"""Simulated repeats with a known signal-to-noise ratio have the noise ceiling that follows from it."""
+
+import numpy as np
+import pytest
+
+from brain_activity_prediction.align_image_embeddings.noise_ceiling import noise_ceiling, noise_ceiling_snr
+from brain_activity_prediction.align_image_embeddings.scores import pearson_r
+from brain_activity_prediction.align_image_embeddings.targets import read_targets
+from brain_activity_prediction.demo.simulation import REGIONS
+from brain_activity_prediction.nsd.layout import find_layout
+from brain_activity_prediction.nsd.responses import average_repeats, zscore_session
+from brain_activity_prediction.nsd.rois import region_masks
+
+SNRS = np.array([0.0, 0.3, 0.6, 1.0, 2.0])
+VOXELS_PER_SNR = 40
+N_IMAGES = 900
+REPEATS = {
+    "two repeats": np.full(N_IMAGES, 2),
+    "three repeats": np.full(N_IMAGES, 3),
+    "mixed repeats": np.resize([1, 1, 2, 3], N_IMAGES),
+}
+snr_of_voxel = np.repeat(SNRS, VOXELS_PER_SNR)
+
+
+def simulate(n_repeats, offset=0.0, scale=1.0, zscore=True):
+    """The arguments of `noise_ceiling_snr`, from trials of known SNR in six sessions; and the noiseless response."""
+    rng = np.random.default_rng(0)
+    signal = snr_of_voxel * rng.standard_normal((len(n_repeats), len(snr_of_voxel)))
+    image_of_trial = rng.permutation(np.repeat(np.arange(len(n_repeats)), n_repeats))
+    noise = rng.standard_normal((image_of_trial.size, len(snr_of_voxel)))
+    sessions = np.array_split(offset + scale * (signal[image_of_trial] + noise), 6)
+    averaged = average_repeats(map(zscore_session, sessions) if zscore else sessions, image_of_trial)
+    return (averaged["betas"], averaged["n_repeats"], averaged["within_image_ss"]), signal
+
+
+def by_snr(values):
+    """Mean over the voxels of each SNR but 0, where what is estimated is at its lower bound."""
+    return values.reshape(len(SNRS), VOXELS_PER_SNR).mean(axis=1)[1:]
+
+
+@pytest.mark.parametrize("n_repeats", REPEATS.values(), ids=REPEATS)
+def test_the_signal_to_noise_ratio_of_simulated_repeats_comes_back_within_sampling_error(n_repeats):
+    """Compared as the correlation of two trials of an image, snr^2 / (snr^2 + 1), whose standard error is known."""
+    found = np.square(noise_ceiling_snr(*simulate(n_repeats)[0]))
+    planted = np.square(SNRS[1:]) / (np.square(SNRS[1:]) + 1)
+    dof = n_repeats.sum() - n_repeats.size
+    standard_error = (1 - planted) * (1 + 2 * planted) / np.sqrt(dof * VOXELS_PER_SNR)
+    assert (np.abs(by_snr(found / (found + 1)) - planted) < 4 * standard_error).all()
+
+
+@pytest.mark.parametrize("n_repeats", REPEATS.values(), ids=REPEATS)
+def test_the_ceiling_is_the_squared_correlation_of_a_perfect_prediction(n_repeats):
+    averaged, signal = simulate(n_repeats)
+    ceiling = noise_ceiling(noise_ceiling_snr(*averaged), n_repeats)
+    np.testing.assert_allclose(by_snr(ceiling), by_snr(np.square(pearson_r(averaged[0], signal))), atol=0.01)
+
+
+def test_voxels_without_signal_have_a_ceiling_near_zero_and_never_below():
+    n_repeats = REPEATS["three repeats"]
+    ceiling = noise_ceiling(noise_ceiling_snr(*simulate(n_repeats)[0]), n_repeats)[snr_of_voxel == 0]
+    assert ceiling.min() == 0
+    assert ceiling.max() < 0.2
+
+
+def test_units_and_offset_of_betas_that_are_not_z_scored_do_not_matter():
+    n_repeats = REPEATS["mixed repeats"]
+    as_drawn = noise_ceiling_snr(*simulate(n_repeats, zscore=False)[0])
+    shifted = noise_ceiling_snr(*simulate(n_repeats, offset=5.0, scale=3.0, zscore=False)[0])
+    np.testing.assert_allclose(shifted, as_drawn, rtol=1e-4, atol=0.01)
+
+
+def test_mixed_repeats_have_the_ceiling_of_the_nsd_data_manual():
+    n_repeats = np.repeat([3, 2, 1], [5, 4, 2])
+    noise = (5 / 3 + 4 / 2 + 2) / 11
+    np.testing.assert_allclose(noise_ceiling(SNRS, n_repeats), SNRS**2 / (SNRS**2 + noise))
+
+
+def test_without_repeats_there_is_no_ceiling():
+    once = np.ones(50, dtype=int)
+    ceiling = noise_ceiling(noise_ceiling_snr(*simulate(once)[0]), once)
+    assert np.isnan(ceiling).all()
+
+
+def test_voxels_that_never_vary_or_hold_nan_have_no_ceiling_and_harm_no_other():
+    (betas, n_repeats, within), _ = simulate(REPEATS["three repeats"])
+    before = noise_ceiling_snr(betas, n_repeats, within)
+    betas[:, 1], within[1] = 0, 0
+    betas[:, 2], within[2] = np.nan, np.nan
+    after = noise_ceiling_snr(betas, n_repeats, within)
+    assert np.isnan(noise_ceiling(after, n_repeats)[[1, 2]]).all()
+    np.testing.assert_array_equal(np.delete(after, [1, 2]), np.delete(before, [1, 2]))
+
+
+@pytest.mark.parametrize("sessions", [None, [1, 2, 4]], ids=["all sessions", "a session missing"])
+def test_the_planted_ceiling_of_each_region_comes_back(official_nsd, tmp_path, sessions):
+    layout = find_layout(official_nsd)
+    targets = read_targets(layout, 1, sessions, True, tmp_path, n_folds=5)
+    ceiling = noise_ceiling(targets.ncsnr, targets.test_repeats)
+    masks = region_masks(layout, 1, targets.mask)
+    noise = np.mean(1 / targets.test_repeats)
+    assert (targets.test_repeats.min() < 3) == (sessions is not None)
+    for region in REGIONS:
+        planted = region.snr**2 / (region.snr**2 + noise)
+        assert np.median(ceiling[masks[region.label]]) == pytest.approx(planted, abs=0.1), region
