@@ -41,8 +41,9 @@ def write_base_dir(folder, n_layers, rng):
     scales = (1 + np.arange(WIDTH)) ** -0.5
     mixing = rng.standard_normal((WIDTH, WIDTH), dtype=np.float32) / WIDTH**0.5
     for part in np.split(ids, range(IMAGES_PER_FILE, N_IMAGES, IMAGES_PER_FILE)):
-        latent = rng.standard_normal((len(part), n_layers, WIDTH), dtype=np.float32) * scales.astype(np.float32)
-        store.write(part, {"language": (latent @ mixing).astype(np.float16)})
+        latent = rng.standard_normal((len(part) * n_layers, WIDTH), dtype=np.float32) * scales.astype(np.float32)
+        states = (latent @ mixing).reshape(len(part), n_layers, WIDTH)
+        store.write(part, {"language": states.astype(np.float16)})
 
 
 def align(folder, gpu_id):
