@@ -40,7 +40,7 @@ def write_llava(folder: Path, seed: int = 0, **config) -> None:
         LlavaProcessor,
     )
 
-    tokenizer = _tokenizer()
+    tokenizer = prompt_tokenizer()
     vision = CLIPVisionConfig(
         hidden_size=64,
         intermediate_size=128,
@@ -91,7 +91,7 @@ def _save(model, folder: Path, seed: int) -> None:
     model.save_pretrained(folder)
 
 
-def _tokenizer():
+def prompt_tokenizer():
     """A byte-pair tokenizer learnt from the nine prompts, with LLaMA's special tokens."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
