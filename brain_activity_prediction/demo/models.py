@@ -42,7 +42,7 @@ def write_llava(folder: Path, seed: int = 0, wide_gain: float = WIDE_GAIN, **con
         LlavaProcessor,
     )
 
-    tokenizer = _tokenizer()
+    tokenizer = prompt_tokenizer()
     vision = CLIPVisionConfig(
         hidden_size=64,
         intermediate_size=128,
@@ -93,7 +93,7 @@ def save_random(model, folder: Path, seed: int, wide_gain: float = WIDE_GAIN) ->
     model.save_pretrained(folder)
 
 
-def _tokenizer():
+def prompt_tokenizer():
     """A byte-pair tokenizer learnt from the nine prompts, with LLaMA's special tokens."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast

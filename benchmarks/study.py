@@ -1,0 +1,48 @@
+"""One model over one file of stimuli, as the extraction scripts run it, for as often as a benchmark needs."""
+
+import tempfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from brain_activity_prediction.extract_image_embeddings import extraction
+from brain_activity_prediction.extract_image_embeddings.plan import plan
+from brain_activity_prediction.extract_image_embeddings.runner import Runner
+from brain_activity_prediction.nsd.stimuli import Stimuli
+
+STIMULUS_PIXELS = 425  # as in NSD
+
+
+class Study:
+    """A model script with a model to run, `n_batches` batches of images, and the prompts as `-p` takes them."""
+
+    def __init__(self, folder, script, untrained, size, prompts="1"):
+        self.folder, self.script = Path(folder), script
+        device = ["-g", "cpu" if size.device == "cpu" else "0", "--dtype", size.dtype]
+        flags = ["-d", str(folder), "-p", prompts, "-b", str(size.batch), *device]
+        self.arguments = extraction.flags("").parse_args(flags)
+        self.image_ids = range(1, size.batch * size.n_batches + 1)
+        self.stimuli = Stimuli(self._written_stimuli())
+        work = plan(script, self.arguments, self.image_ids)
+        self.batches = [batch.image_ids for batch in work.batches]
+        self.runner = Runner(script, self.arguments, untrained, work.prompts)
+
+    def pixels(self, image_ids):
+        """A batch as the model takes it."""
+        pixels = self.runner.preprocess(self.stimuli.images(image_ids))
+        return pixels.to(self.runner.device, self.runner.dtype)
+
+    def extract(self):
+        """The whole extraction, from the plan to the last file, into a folder that is removed again."""
+        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
+            self.arguments.base_dir = Path(folder)
+            extraction.run(self.runner, self.stimuli, plan(self.script, self.arguments, self.image_ids))
+
+    def _written_stimuli(self):
+        self.folder.mkdir(exist_ok=True)
+        path = self.folder / "nsd_stimuli.hdf5"
+        shape = (len(self.image_ids), STIMULUS_PIXELS, STIMULUS_PIXELS, 3)
+        with h5py.File(path, "w") as file:
+            file["imgBrick"] = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+        return path

@@ -1,0 +1,60 @@
+import sys
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
+NARROW = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+
+
+@pytest.fixture
+def benchmarks(monkeypatch):
+    """The folder on the path, as it is when one of its files is run."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+
+
+@pytest.fixture
+def toy(benchmarks):
+    import extraction
+    from untrained import llava, vit
+
+    models = {"vit": partial(vit, **NARROW), "llava": partial(llava, NARROW, NARROW)}
+    return replace(extraction.SIZES["cpu"], batch=2, n_batches=2, **models)
+
+
+@pytest.mark.parametrize("section", ["loop", "prompts", "usual"])
+def test_each_section_of_the_extraction_benchmark_runs(section, toy, capsys, monkeypatch):
+    import extraction
+
+    monkeypatch.setattr(extraction, "peak_gigabytes", lambda *_: (2.0, 1.0))  # starts a process a way
+    extraction.SECTIONS[section](toy, rounds=1)
+    assert "processor time" in capsys.readouterr().out
+
+
+def test_the_operations_of_a_matrix_product_are_counted(toy):
+    import extraction
+
+    left = torch.ones(16, 32)
+    assert extraction.flops(lambda: left @ left.T) == 2 * 16 * 32 * 16
+    assert extraction.matmul_peak(toy, n_times=1) > 0
+
+
+def test_a_ratio_is_the_median_over_the_rounds(benchmarks):
+    from paired import ratio
+
+    taken = {"loop": np.array([[2.0, 1], [3, 1], [50, 1]]), "model": np.array([[1.0, 1], [1, 1], [1, 1]])}
+    assert ratio(taken, "loop", "model").startswith("3.000 x")
+
+
+def test_the_store_benchmark_runs(benchmarks, capsys, monkeypatch, tmp_path):
+    import store
+
+    flags = ["--images", "20", "--layers", "2", "--width", "64", "--folder", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["store.py", *flags])
+    store.main()
+    assert "bytes an image and layer" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
