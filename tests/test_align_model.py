@@ -112,6 +112,31 @@ def test_ceilings_from_nsds_own_file_replace_computed_ones_without_a_new_fit(rea
         align(monkeypatch, ready, "--ncsnr", "nsd")
 
 
+def test_regions_that_are_predicted_are_significant_and_the_region_of_noise_is_not(ready, monkeypatch, capsys):
+    align(monkeypatch, ready)
+    assert pd.read_csv(ready / FOLDER / "scores.csv")[["p", "q"]].isna().all(axis=None)
+    assert not (ready / FOLDER / "maps/vision_best_layer_p.nii.gz").exists()
+    scores = Results(ready / FOLDER).read("vision", 0)
+    capsys.readouterr()
+    align(monkeypatch, ready, "--permutations", 199)
+    assert "were scored before" not in capsys.readouterr().err
+    np.testing.assert_array_equal(Results(ready / FOLDER).read("vision", 0)["r"], scores["r"])
+    table = pd.read_csv(ready / FOLDER / "scores.csv").set_index(["layer", "roi"])
+    planted = [(0, "V1v"), (0, "V1d"), (1, "FFA-1"), (1, "PPA")]
+    assert (table.loc[planted, "q"] < 0.05).all()
+    assert (table.loc[[(0, "RSC"), (1, "RSC")], "p"] > 0.05).all()
+    assert (table["q"] >= table["p"]).all()
+    test = Results(ready / FOLDER).read_test("vision", 0)
+    assert test.p[scores["r"] > 0.8].max() < 0.05
+    assert np.isfinite(nibabel.load(ready / FOLDER / "maps/vision_best_layer_p.nii.gz").get_fdata()).sum() == len(
+        test.p
+    )
+    for flags in ([], ["--permutations", 199]):
+        align(monkeypatch, ready, *flags)
+        assert "2 layers were scored before, 0 are left" in capsys.readouterr().err
+        assert pd.read_csv(ready / FOLDER / "scores.csv")["p"].notna().all()
+
+
 def test_where_no_ceiling_is_known_scores_stand_and_a_line_says_so(ready, monkeypatch, capsys):
     nothing = np.full(nibabel.load(find_layout(ready).ncsnr(1)).shape, np.nan, np.float32)
     nibabel.save(nibabel.Nifti1Image(nothing, np.eye(4)), find_layout(ready).ncsnr(1))

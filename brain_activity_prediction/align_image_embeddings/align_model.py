@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from brain_activity_prediction import arguments as shared
-from brain_activity_prediction.align_image_embeddings.results import Results
+from brain_activity_prediction.align_image_embeddings.results import PermutationTest, Results
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings.prompts import chosen_prompts
@@ -60,6 +61,9 @@ def flags() -> argparse.ArgumentParser:
         metavar="NC",
         help="leave voxels with a lower one (R2 units) out of normalised means",
     )
+    flags.add_argument(
+        "--permutations", type=shared.count, default=0, metavar="N", help="test r by N permutations of the test images"
+    )
     flags.add_argument("--redo", action="store_true", help="replace scores that are there")
     return flags
 
@@ -92,13 +96,13 @@ def main() -> None:
 def align(layout: Layout, stores: Stores, layers: list[Layer], arguments: argparse.Namespace) -> None:
     """Fits the layers that have no scores yet and writes what people look at; says what is missing before any fit."""
     from brain_activity_prediction.align_image_embeddings.summary import summarise
-    from brain_activity_prediction.align_image_embeddings.targets import read_targets
+    from brain_activity_prediction.align_image_embeddings.targets import ceiling_of_test_images, read_targets
     from brain_activity_prediction.nsd.rois import region_masks
 
     cache = arguments.base_dir / "alignment" / "responses"
     targets = read_targets(layout, arguments.subject, arguments.sessions, arguments.zscore_sessions, cache, FOLDS)
     regions = region_masks(layout, arguments.subject, targets.mask, arguments.roi)
-    ceiling = ceiling_of_test_images(layout, targets, arguments)
+    ceiling = ceiling_of_test_images(targets, layout, arguments.subject, arguments.ncsnr)
     for prompt, stream in dict.fromkeys((layer.prompt, layer.stream) for layer in layers):
         check_complete(stores[prompt], stream, targets)
     results = {}
@@ -108,10 +112,10 @@ def align(layout: Layout, stores: Stores, layers: list[Layer], arguments: argpar
         results[prompt].claim(settings_of(arguments, targets, stores[prompt]), arguments.redo)
         results[prompt].write_noise_ceiling(ceiling, arguments.ncsnr)
 
-    left = [layer for layer in layers if not results[layer.prompt].has(layer.stream, layer.number)]
+    left = [x for x in layers if not results[x.prompt].has(x.stream, x.number, arguments.permutations)]
     if len(left) < len(layers):
         print(f"{len(layers) - len(left)} layers were scored before, {len(left)} are left", file=sys.stderr)
-    fit_layers(left, stores, targets, results, arguments)
+    fit_layers(left, stores, targets, regions, results, arguments)
     for prompt, finished in results.items():
         of = (arguments.model_id, prompt, arguments.subject)
         summarise(finished, regions, targets, of, arguments.min_noise_ceiling)
@@ -160,19 +164,6 @@ def check_complete(store: EmbeddingStore, stream: str, targets: Targets) -> None
         )
 
 
-def ceiling_of_test_images(layout: Layout, targets: Targets, arguments: argparse.Namespace) -> np.ndarray:
-    """Noise ceiling (V,) in R2 units of the averaged test responses; says on stderr where there is none."""
-    from brain_activity_prediction.align_image_embeddings.noise_ceiling import noise_ceiling
-    from brain_activity_prediction.nsd.rois import read_map
-
-    computed = arguments.ncsnr == "computed"
-    ncsnr = targets.ncsnr if computed else read_map(layout.ncsnr(arguments.subject), targets.mask)
-    if not np.isfinite(ncsnr).any():
-        why = "no image has two trials in these sessions" if computed else "NSD's ncsnr is NaN in every fitted voxel"
-        print(f"no noise ceiling and no normalised scores: {why}", file=sys.stderr)
-    return noise_ceiling(ncsnr, targets.test_repeats)
-
-
 def settings_of(arguments: argparse.Namespace, targets: Targets, store: EmbeddingStore) -> dict:
     """What changes the scores, recorded beside them."""
     return {
@@ -193,6 +184,7 @@ def fit_layers(
     layers: list[Layer],
     stores: Stores,
     targets: Targets,
+    regions: Mapping[str, np.ndarray],
     results: dict[int | None, Results],
     arguments: argparse.Namespace,
 ) -> None:
@@ -207,19 +199,24 @@ def fit_layers(
 
     with tqdm(total=len(layers), unit="layer", mininterval=shared.progress_seconds(), disable=not layers) as progress:
         for layer, (train, test) in until_stopped(read_ahead(layers, read)):
-            scores = score_layer(train, test, targets, arguments)
-            results[layer.prompt].write(layer.stream, layer.number, layer.of, scores)
+            scored = score_layer(train, test, targets, regions, arguments)
+            results[layer.prompt].write(layer.stream, layer.number, layer.of, *scored)
             progress.update()
 
 
 def score_layer(
-    train: np.ndarray, test: np.ndarray, targets: Targets, arguments: argparse.Namespace
-) -> dict[str, np.ndarray]:
-    """`{quantity: (V,)}` of one layer's features, (n_train, D) and (n_test, D)."""
+    train: np.ndarray,
+    test: np.ndarray,
+    targets: Targets,
+    regions: Mapping[str, np.ndarray],
+    arguments: argparse.Namespace,
+) -> tuple[dict[str, np.ndarray], PermutationTest | None]:
+    """`{quantity: (V,)}` of one layer's features, (n_train, D) and (n_test, D), and the permutation test asked for."""
     import torch
 
     from brain_activity_prediction.align_image_embeddings.ridge import ridge_cv
     from brain_activity_prediction.align_image_embeddings.scores import pearson_r, r2_score
+    from brain_activity_prediction.align_image_embeddings.significance import permutation_p
 
     alphas = np.logspace(arguments.min_log_10_alpha, arguments.max_log_10_alpha, arguments.num_alphas)
     train, test = (torch.from_numpy(part).to(arguments.gpu_id) for part in (train, test))
@@ -227,15 +224,19 @@ def score_layer(
     fit = ridge_cv(
         train, responses, alphas, folds=FOLDS, criterion=arguments.criterion, voxels_per_chunk=VOXELS_PER_CHUNK
     )
-    predicted = fit.predict(test).cpu()
-    observed = torch.from_numpy(targets.test)
+    on_device = fit.predict(test)
+    observed, predicted = torch.from_numpy(targets.test), on_device.cpu()
     scores = {
         "alpha": fit.alpha,
         "cv_score": fit.cv_score,
         "r": pearson_r(observed, predicted),
         "r2": r2_score(observed, predicted),
     }
-    return {name: values.cpu().numpy() for name, values in scores.items()}
+    permuted = None
+    if arguments.permutations:
+        p, region_p = permutation_p(observed.to(on_device), on_device, regions, arguments.permutations)
+        permuted = PermutationTest(arguments.permutations, p.cpu().numpy(), region_p)
+    return {name: values.cpu().numpy() for name, values in scores.items()}, permuted
 
 
 if __name__ == "__main__":

@@ -34,6 +34,8 @@ def summarise(
     for stream in dict.fromkeys(table["stream"]):
         scores = best_layer_of_voxels(results, stream)
         for name, values in scores.items():
+            if name == "best_layer_p" and np.isnan(values).all():
+                continue  # images were not permuted
             path = results.folder / "maps" / f"{stream}_{name}.nii.gz"
             write_map(path, values, targets.mask, targets.affine)
         warn_of_edges(results, stream)
@@ -46,7 +48,9 @@ def best_layer_of_voxels(results: Results, stream: str) -> dict[str, np.ndarray]
     best: dict[str, np.ndarray] = {}
     for name, layer, _ in results.layers():
         if name == stream:
-            scores = {"layer": np.float32(layer), **results.read(stream, layer)}
+            test = results.read_test(stream, layer)
+            p = test.p if test else np.float32(np.nan)
+            scores = {"layer": np.float32(layer), "p": p, **results.read(stream, layer)}
             if not best:
                 best = {quantity: np.full(scores["r"].shape, np.nan, np.float32) for quantity in scores}
             better = ~(scores["cv_score"] <= best["cv_score"]) & np.isfinite(scores["cv_score"])

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.stats import false_discovery_control
 
 from brain_activity_prediction.align_image_embeddings.results import Results
 from brain_activity_prediction.files import written_whole
@@ -12,7 +13,7 @@ from brain_activity_prediction.files import written_whole
 COLUMNS = (
     *("model_id", "prompt", "stream", "layer", "layer_position", "subject", "roi", "n_voxels"),
     *("r", "r2", "cv_score", "alpha_median"),
-    *("noise_ceiling", "r_normalised", "r2_normalised", "n_voxels_normalised"),
+    *("noise_ceiling", "r_normalised", "r2_normalised", "n_voxels_normalised", "p", "q"),
 )
 
 
@@ -30,10 +31,13 @@ def region_table(
     responses are NaN, which n_voxels does not count either; layer_position goes from 0, what enters the first layer,
     to 1, the last layer. `prompt` is missing for streams that no prompt changes. noise_ceiling is the median of
     the region's voxels; the normalised scores are those of `normalised_means`.
+    p is that of the mean r, missing where images were not permuted or the region was not among those of that run;
+    q is p adjusted over all rows of the table (Benjamini and Hochberg).
     """
     rows, ceiling = [], results.read_noise_ceiling()
     for stream, layer, n_layers in results.layers():
         scores = results.read(stream, layer)
+        test = results.read_test(stream, layer)
         valid = np.isfinite(scores["cv_score"])
         for roi, mask in regions.items():
             chosen = mask & valid
@@ -46,6 +50,7 @@ def region_table(
                 "subject": subject,
                 "roi": roi,
                 "n_voxels": int(chosen.sum()),
+                "p": test.region_p.get(roi, np.nan) if test else np.nan,
             }
             if chosen.any():
                 row |= {name: float(scores[name][chosen].mean(dtype=np.float64)) for name in ("r", "r2", "cv_score")}
@@ -55,7 +60,10 @@ def region_table(
                 row["noise_ceiling"] = float(np.median(ceiling[defined]))
             row |= normalised_means(scores, ceiling, chosen, min_noise_ceiling)
             rows.append(row)
-    return pd.DataFrame(rows, columns=COLUMNS).astype({"prompt": "Int64"})
+    table = pd.DataFrame(rows, columns=COLUMNS).astype({"prompt": "Int64", "q": float})
+    tested = table["p"].notna()
+    table.loc[tested, "q"] = false_discovery_control(table.loc[tested, "p"])
+    return table
 
 
 def normalised_means(

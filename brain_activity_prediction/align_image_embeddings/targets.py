@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from brain_activity_prediction.align_image_embeddings.noise_ceiling import noise_ceiling_snr
+from brain_activity_prediction.align_image_embeddings.noise_ceiling import noise_ceiling, noise_ceiling_snr
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.nsd.design import read_design, train_test_rows
 from brain_activity_prediction.nsd.layout import Layout
 from brain_activity_prediction.nsd.responses import prepare_responses
+from brain_activity_prediction.nsd.rois import read_map
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,19 @@ def read_targets(
         affine=responses.affine,
         sessions=responses.sessions,
     )
+
+
+def ceiling_of_test_images(targets: Targets, layout: Layout, subject: int, ncsnr_from: str) -> np.ndarray:
+    """Noise ceiling (V,) in R2 units of the averaged test responses; says on stderr where there is none.
+
+    Its ncsnr is `computed` from the repeats in the targets' sessions, or read from the file of `nsd`.
+    """
+    computed = ncsnr_from == "computed"
+    ncsnr = targets.ncsnr if computed else read_map(layout.ncsnr(subject), targets.mask)
+    if not np.isfinite(ncsnr).any():
+        why = "no image has two trials in these sessions" if computed else "NSD's ncsnr is NaN in every fitted voxel"
+        print(f"no noise ceiling and no normalised scores: {why}", file=sys.stderr)
+    return noise_ceiling(ncsnr, targets.test_repeats)
 
 
 def standardise(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
