@@ -86,3 +86,17 @@ def test_folders_are_named_by_model_prompt_and_subject(tmp_path):
 def test_a_model_id_cannot_lead_out_of_the_base_directory(model_id):
     with pytest.raises(InputError):
         arguments.model_folder(model_id)
+
+
+@pytest.mark.parametrize("text", ["-0.1", "1", "nan", "inf", "x", ""])
+def test_a_share_must_be_a_number_from_0_to_below_1(text):
+    assert arguments.share("0.25") == 0.25
+    with pytest.raises(argparse.ArgumentTypeError):
+        arguments.share(text)
+
+
+@pytest.mark.parametrize("text", ["-1", "x", "1.5", ""])
+def test_how_many_permutations_must_be_a_whole_number_from_0(text):
+    assert arguments.non_negative_int("0") == 0
+    with pytest.raises(argparse.ArgumentTypeError):
+        arguments.non_negative_int(text)
