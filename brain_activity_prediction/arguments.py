@@ -80,7 +80,7 @@ def positive_int(text: str) -> int:
     return int(text)
 
 
-def count(text: str) -> int:
+def non_negative_int(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text} is not a whole number from 0")
     return int(text)

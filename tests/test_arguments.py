@@ -93,3 +93,17 @@ def test_a_shard_is_one_of_several_counted_from_0():
     for text in ("4/4", "1", "-1/4", "1/0", "a/b", "1/2/3"):
         with pytest.raises(argparse.ArgumentTypeError):
             arguments.shard(text)
+
+
+@pytest.mark.parametrize("text", ["-0.1", "1", "nan", "inf", "x", ""])
+def test_a_share_must_be_a_number_from_0_to_below_1(text):
+    assert arguments.share("0.25") == 0.25
+    with pytest.raises(argparse.ArgumentTypeError):
+        arguments.share(text)
+
+
+@pytest.mark.parametrize("text", ["-1", "x", "1.5", ""])
+def test_how_many_permutations_must_be_a_whole_number_from_0(text):
+    assert arguments.non_negative_int("0") == 0
+    with pytest.raises(argparse.ArgumentTypeError):
+        arguments.non_negative_int(text)

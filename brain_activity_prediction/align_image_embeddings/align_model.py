@@ -62,7 +62,11 @@ def flags() -> argparse.ArgumentParser:
         help="leave voxels with a lower one (R2 units) out of normalised means",
     )
     flags.add_argument(
-        "--permutations", type=shared.count, default=0, metavar="N", help="test r by N permutations of the test images"
+        "--permutations",
+        type=shared.non_negative_int,
+        default=0,
+        metavar="N",
+        help="test r by N permutations of the test images",
     )
     flags.add_argument("--redo", action="store_true", help="replace scores that are there")
     return flags
