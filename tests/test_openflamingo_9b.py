@@ -26,7 +26,7 @@ from tiny_openflamingo import GEOMETRY, random_tensors, write_checkpoint  # noqa
 
 POOLINGS = ("mean", "last", "image", "prompt", "cls")
 NEVER = 10**6  # no token's id
-CLOSE = {"rtol": 1e-5, "atol": 1e-5}
+CLOSE = {"rtol": 1e-5, "atol": 5e-5}  # states reach 20, and float32 carries seven digits
 
 
 @pytest.fixture(scope="module")
