@@ -16,7 +16,7 @@ from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
 
 POOLINGS = ("mean", "last", "image", "prompt", "cls")
 PLACES = 6  # five queries and the end mark
-CLOSE = {"rtol": 1e-5, "atol": 3e-5}  # float32 carries seven digits; states reach 10
+CLOSE = {"rtol": 1e-5, "atol": 3e-5}  # what float32 leaves of a deep network
 
 
 @pytest.fixture(scope="module")
