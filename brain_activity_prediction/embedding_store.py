@@ -131,6 +131,7 @@ class EmbeddingStore:
             for stream, states in streams.items():
                 file.create_dataset(stream, data=states, chunks=(len(ids), 1, states.shape[2]), fletcher32=True)
             if answers is not None:
+                assert len(answers) == len(ids), "an answer an image"
                 text = np.array([answer.encode() for answer in answers])
                 file.create_dataset(ANSWERS, data=text, chunks=text.shape, fletcher32=True)
 

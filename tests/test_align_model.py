@@ -325,6 +325,16 @@ def test_a_prompt_that_was_not_extracted_is_not_passed_over(own_nsd, monkeypatch
     align(monkeypatch, own_nsd, "-p", "3", "--stream", "vision")
 
 
+def test_states_of_another_wording_are_not_taken_for_those_of_this_prompt(own_nsd, monkeypatch, tmp_path):
+    write_states(own_nsd)
+    store = EmbeddingStore(own_nsd / "image_embeddings/prompt_3/test_two-layers")
+    store.claim({"template": "{prompt}", "prompt": "Que voit-on ?"})
+    with pytest.raises(InputError, match=r"under prompt 3 were made with 'Que voit-on \?'"):
+        align(monkeypatch, own_nsd, "-p", "3")
+    (tmp_path / "own.yml").write_text("3: Que voit-on ?")
+    align(monkeypatch, own_nsd, "-p", "3", "--prompts-file", tmp_path / "own.yml")
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [

@@ -13,6 +13,7 @@ from scripts import EXTRACT
 
 from brain_activity_prediction.demo.__main__ import LLAVA, VIT, write
 from brain_activity_prediction.demo.planted import LAYERS
+from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
 
 N_TRAIN, N_TEST, WIDTH, REPEATS = 500, 100, 96, 3
@@ -73,6 +74,12 @@ def test_the_demo_prints_the_region_table_and_where_everything_lies(demo, table)
         assert name in said
         for model, prompt in ((LLAVA, "prompt_1"), (LLAVA, "no_prompt"), (VIT, "no_prompt")):
             assert (folder / "alignment/subj01" / prompt / model.replace("/", "_") / name).stat().st_size > 500
+
+
+def test_a_model_that_was_not_asked_to_answer_has_no_answers_stored(demo):
+    states = EmbeddingStore(demo[0] / "image_embeddings/prompt_1" / LLAVA.replace("/", "_"))
+    assert len(states.image_ids(["language"])) == N_TRAIN + N_TEST
+    assert states.read_answers() == {}
 
 
 def test_the_map_of_the_best_layer_shows_the_planted_layers(demo, planted):

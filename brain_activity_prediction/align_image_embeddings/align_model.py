@@ -127,9 +127,10 @@ def align(layout: Layout, stores: Stores, layers: list[Layer], arguments: argpar
 
 def open_stores(arguments: argparse.Namespace) -> Stores:
     """The stores that hold states of the model: under no prompt, and under each prompt asked for."""
+    prompts = chosen_prompts(arguments)
     stores = {
         prompt: EmbeddingStore(shared.embeddings_folder(arguments.base_dir, arguments.model_id, prompt))
-        for prompt in (None, *chosen_prompts(arguments))
+        for prompt in (None, *prompts)
     }
     found = {prompt: store for prompt, store in stores.items() if store.streams()}
     if not found:
@@ -137,6 +138,13 @@ def open_stores(arguments: argparse.Namespace) -> Stores:
             f"no hidden states of {arguments.model_id} in {arguments.base_dir / 'image_embeddings'}: "
             "run its extraction script first"
         )
+    for prompt, text in prompts.items():
+        wording = (stores[prompt].settings() or {}).get("prompt", text)
+        if wording != text:
+            raise InputError(
+                f"the states under prompt {prompt} were made with {wording!r}, not with {text!r}: "
+                "give the same --prompts-file"
+            )
     missing = [prompt for prompt in stores if prompt is not None and prompt not in found]
     takes_prompts = any((store.settings() or {}).get("template") for store in found.values())
     if missing and takes_prompts and arguments.stream is None:

@@ -160,3 +160,8 @@ def end_ids(model) -> frozenset[int]:
     """The token ids that end an answer, as the model's generation settings list them."""
     ids = model.generation_config.eos_token_id
     return frozenset([ids] if isinstance(ids, int) else ids or [])
+
+
+def texts(tokenizer, answers: Sequence[Sequence[int]]) -> list[str]:
+    """Each row's answer as text; no rows give no texts, where `batch_decode` gives an empty one."""
+    return [tokenizer.decode(ids, skip_special_tokens=True) for ids in answers]

@@ -79,7 +79,7 @@ def encode_prompt(model, processor, prefix, prompt, poolings, max_new_tokens):
     tokens = choose(poolings, mean=slice(None), last=slice(-1, None), prompt=own)
     states, answers = decoding.read_question(prefix, ids, tokens, max_new_tokens)
     streams = states.streams("language", [*PROMPT_STREAMS["language"], "response"])
-    return streams, processor.batch_decode(answers, skip_special_tokens=True)
+    return streams, decoding.texts(processor.tokenizer, answers)
 
 
 def split(processor, prompt):

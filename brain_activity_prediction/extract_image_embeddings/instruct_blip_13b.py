@@ -68,7 +68,7 @@ def encode_prompt(model, processor, patches, prompt, poolings, max_new_tokens):
     inputs = torch.cat([image, decoder.embed(ids)], dim=1)
     states, answers = decoding.read_prompt(decoder, inputs, tokens, max_new_tokens)
     streams = qformer.streams("qformer") | states.streams("language")
-    return streams, processor.batch_decode(answers, skip_special_tokens=True)
+    return streams, decoding.texts(processor.tokenizer, answers)
 
 
 if __name__ == "__main__":

@@ -51,8 +51,8 @@ def encode_prompt(model, processor, prefix, prompt, poolings, max_new_tokens):
     _, ids, own = decoding.split_template(processor.tokenizer, TEMPLATE, prompt, model.config.image_token_id)
     tokens = choose(poolings, mean=slice(None), last=slice(-1, None), prompt=own)
     states, answers = decoding.read_question(prefix, ids, tokens, max_new_tokens)
-    return states.streams("language", [*PROMPT_STREAMS["language"], "response"]), processor.batch_decode(
-        answers, skip_special_tokens=True
+    return states.streams("language", [*PROMPT_STREAMS["language"], "response"]), decoding.texts(
+        processor.tokenizer, answers
     )
 
 
