@@ -15,6 +15,7 @@ from brain_activity_prediction.stopping import Stopped
 SUBJECTS = (1, 2, 5, 7)
 STOPPED = 75  # EX_TEMPFAIL of sysexits.h: try again
 CONTINUE = "the same command continues"
+NCSNR = ("computed", "nsd")  # from the repeats in these sessions, or read from NSD's own file
 DTYPES = ("auto", "float32", "float16", "bfloat16")
 
 
@@ -62,6 +63,37 @@ def add_prompts(flags: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="FILE",
         help="JSON or YAML, number: text, instead of the nine prompts",
+    )
+
+
+def add_alphas(flags: argparse.ArgumentParser) -> None:
+    flags.add_argument("--min-log-10-alpha", type=float, default=1, metavar="X", help="smallest alpha is 10^X")
+    flags.add_argument("--max-log-10-alpha", type=float, default=4, metavar="X", help="largest alpha is 10^X")
+    flags.add_argument("--num-alphas", type=positive_int, default=60, metavar="N", help="alphas between the two")
+
+
+def check_alphas(arguments: argparse.Namespace) -> None:
+    if arguments.min_log_10_alpha > arguments.max_log_10_alpha:
+        raise InputError("--min-log-10-alpha is larger than --max-log-10-alpha")
+
+
+def add_responses(flags: argparse.ArgumentParser) -> None:
+    """Which responses are predicted, of which voxels, and against which ceiling."""
+    flags.add_argument("--sessions", nargs="+", type=positive_int, metavar="N", help="these sessions only")
+    flags.add_argument("--roi", nargs="+", metavar="FILE", help="these ROI files only, such as prf-visualrois")
+    flags.add_argument(
+        "--zscore-sessions",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="z-score betas within each session before averaging repeats",
+    )
+    flags.add_argument("--ncsnr", choices=NCSNR, default=NCSNR[0], help="where noise ceilings come from")
+    flags.add_argument(
+        "--min-noise-ceiling",
+        type=share,
+        default=0,
+        metavar="NC",
+        help="leave voxels with a lower one (R2 units) out of normalised means",
     )
 
 

@@ -31,7 +31,6 @@ VOXELS_PER_CHUNK = None
 FOLDS = 5
 Stores = dict[int | None, EmbeddingStore]  # by prompt; None for the streams that no prompt changes
 CRITERIA = ("neg_mean_squared_error", "r2", "correlation")
-NCSNR = ("computed", "nsd")  # from the repeats in these sessions, or read from NSD's own file
 
 
 def flags() -> argparse.ArgumentParser:
@@ -39,28 +38,11 @@ def flags() -> argparse.ArgumentParser:
     shared.add_prompts(flags)
     shared.add_device(flags)
     flags.add_argument("-m", "--model-id", required=True, help="for example llava-hf/llava-1.5-13b-hf")
-    flags.add_argument("--min-log-10-alpha", type=float, default=1, metavar="X", help="smallest alpha is 10^X")
-    flags.add_argument("--max-log-10-alpha", type=float, default=4, metavar="X", help="largest alpha is 10^X")
-    flags.add_argument("--num-alphas", type=shared.positive_int, default=60, metavar="N", help="alphas between the two")
+    shared.add_alphas(flags)
     flags.add_argument("--criterion", choices=CRITERIA, default=CRITERIA[0], help="what alpha is chosen by")
     flags.add_argument("-l", "--layer-number", type=int, nargs="+", metavar="N", help="these layers only, from 0")
     flags.add_argument("--stream", nargs="+", metavar="NAME", help="these streams only")
-    flags.add_argument("--sessions", nargs="+", type=shared.positive_int, metavar="N", help="these sessions only")
-    flags.add_argument("--roi", nargs="+", metavar="FILE", help="these ROI files only, such as prf-visualrois")
-    flags.add_argument(
-        "--zscore-sessions",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="z-score betas within each session before averaging repeats",
-    )
-    flags.add_argument("--ncsnr", choices=NCSNR, default=NCSNR[0], help="where noise ceilings come from")
-    flags.add_argument(
-        "--min-noise-ceiling",
-        type=shared.share,
-        default=0,
-        metavar="NC",
-        help="leave voxels with a lower one (R2 units) out of normalised means",
-    )
+    shared.add_responses(flags)
     flags.add_argument(
         "--permutations",
         type=shared.non_negative_int,
@@ -84,8 +66,7 @@ class Layer:
 
 def main() -> None:
     arguments = flags().parse_args()
-    if arguments.min_log_10_alpha > arguments.max_log_10_alpha:
-        raise InputError("--min-log-10-alpha is larger than --max-log-10-alpha")
+    shared.check_alphas(arguments)
     layout = find_layout(arguments.base_dir)
     layout.sessions(arguments.subject)
     shared.check_device(arguments.gpu_id)
