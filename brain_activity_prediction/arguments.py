@@ -37,11 +37,16 @@ class Help(argparse.ArgumentDefaultsHelpFormatter):
         )
 
 
-def parser(description: str) -> argparse.ArgumentParser:
-    """A parser with the two flags that every script has: where the data lie and whose brain it is."""
+def parser(description: str, several_subjects: bool = False) -> argparse.ArgumentParser:
+    """A parser with the two flags that every script has: where the data lie and whose brain it is.
+
+    With `several_subjects` the subject is a list of one or more.
+    """
     flags = OneLineParser(description=description, formatter_class=Help, allow_abbrev=False)
     flags.add_argument("-d", "--base-dir", type=Path, required=True, help="folder that holds NSD and the results")
-    flags.add_argument("-s", "--subject", type=int, choices=SUBJECTS, default=1, help="NSD subject")
+    number = {"nargs": "+", "default": [1], "help": "NSD subjects, one or more"} if several_subjects else {}
+    single = {"default": 1, "help": "NSD subject"}
+    flags.add_argument("-s", "--subject", type=int, choices=SUBJECTS, **single | number)
     return flags
 
 

@@ -4,6 +4,7 @@ import shutil
 import signal
 import subprocess
 import time
+from itertools import islice
 from types import SimpleNamespace
 
 import h5py
@@ -120,6 +121,33 @@ def test_a_second_subject_finds_the_images_of_the_first(own_nsd, capsys):
     extract(colours(calls), own_nsd, "-s", 2)
     assert sum(calls) == 28
     assert "12 images were done before, 28 are left" in capsys.readouterr().err
+
+
+def test_several_subjects_are_one_run_over_the_images_that_any_of_them_saw(own_nsd, capsys):
+    calls = []
+    extract(colours(calls), own_nsd, "-s", 1, 2)
+    assert sum(calls) == 12 + 28 + 28
+    assert "68 images" in capsys.readouterr().err
+    extract(colours(calls), own_nsd, "-s", 2)
+    assert sum(calls) == 68
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_any_number_of_shards_changed_between_runs_that_stop_early_never_repeats_an_image(seed, own_nsd, monkeypatch):
+    """Each run is ended after some of its batches, as by a time limit, and the next splits the images otherwise."""
+    rng, calls = np.random.default_rng(seed), []
+    for _ in range(6):
+        n_shards = int(rng.integers(1, 9))
+        shard, n_batches = f"{rng.integers(n_shards)}/{n_shards}", int(rng.integers(3))
+        monkeypatch.setattr(extraction, "until_stopped", lambda steps, n=n_batches: islice(steps, n))
+        extract(colours(calls), own_nsd, "--shard", shard, "-b", int(rng.integers(1, 6)))
+    monkeypatch.setattr(extraction, "until_stopped", iter)
+    n_shards = int(rng.integers(1, 9))
+    for shard in range(n_shards):
+        extract(colours(calls), own_nsd, "--shard", f"{shard}/{n_shards}")
+    assert sum(calls) == 40
+    ids, mean_colours = expected(own_nsd)
+    np.testing.assert_allclose(store(own_nsd, "no_prompt").read_layer("vision", 0, ids), mean_colours, rtol=1e-6)
 
 
 def test_shards_share_the_images_out_and_another_number_of_shards_repeats_none(own_nsd):

@@ -42,7 +42,7 @@ THREADS_AHEAD = 2  # each prepares one batch while the model is at work on anoth
 
 def flags(description: str) -> argparse.ArgumentParser:
     """The flags that all extraction scripts share."""
-    flags = shared.parser(description)
+    flags = shared.parser(description, several_subjects=True)
     shared.add_prompts(flags)
     shared.add_device(flags)
     flags.add_argument("-b", "--batch-size", type=shared.positive_int, default=8, help="images a batch")
@@ -96,7 +96,7 @@ def extract(script, arguments: argparse.Namespace) -> None:
     layout = find_layout(arguments.base_dir)
     open_stimuli = getattr(script, "open_stimuli", lambda layout: Stimuli(layout.stimuli()))
     with open_stimuli(layout) as stimuli:
-        work = plan(script, arguments, read_design(layout.design()).image_ids(arguments.subject))
+        work = plan(script, arguments, read_design(layout.design()).image_ids_of_any(arguments.subject))
         print(f"{work.model_id}, {layout.name} layout of NSD: {work.summary()}", file=sys.stderr, flush=True)
         if work.batches:
             stimuli.check([id for batch in work.batches for id in batch.image_ids])

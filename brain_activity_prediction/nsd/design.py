@@ -36,6 +36,10 @@ class Design:
             raise InputError(f"subject {subject} is not in NSD: its subjects are 1 to {N_SUBJECTS}")
         return self.subjectim[subject - 1]
 
+    def image_ids_of_any(self, subjects):
+        """NSD ids, ascending, of the images planned for at least one of the subjects."""
+        return np.unique(np.concatenate([self.image_ids(subject) for subject in subjects]))
+
     def trial_ids(self, subject, sessions):
         """NSD ids of every trial of the sessions, in the order given, (n_trials,)."""
         unplanned = [session for session in sessions if not 1 <= session <= self.n_sessions]
