@@ -1,25 +1,28 @@
 """Hidden states on disk: a folder of batch files, keyed by NSD image id, that a kill at any instant leaves whole.
 
-A folder holds `settings.json` (what changes the numbers) and `batch_*.h5`. A batch file has `image_ids` (n,) and a
-dataset (n, L, W) a stream, in chunks of one layer, so that one layer is read without the others; every dataset carries
-a Fletcher-32 checksum, which HDF5 verifies on reading. Text beside the states (`answers`) is stored as UTF-8 bytes.
-A file appears whole or not at all (`files.written_whole`), and its name says what it holds: the same batch written
-twice is one file. Letters: n images of a file, L layers, W width.
+A folder holds `settings.json` (what changes the numbers) and `batch_*.h5`. A batch file is a sealed HDF5 file
+(`sealed_hdf5`) with `image_ids` (n,) and a dataset (n, L, W) a stream, in pieces of one layer, so that one layer is
+read without the others; its header says which images it holds and what they were made with, and all that is read is
+checked. Text beside the states (`answers`) is stored as UTF-8 bytes. A file appears whole or not at all, and its name
+says what it holds: the same batch written twice is one file. Letters: n images of a file, L layers, W width.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
-import h5py
 import numpy as np
 
-from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.files import reading, remove_left_behind, written_whole
+from brain_activity_prediction.errors import Damaged, InputError
+from brain_activity_prediction.files import reading, remove_left_behind
+from brain_activity_prediction.sealed_hdf5 import read_array, read_piece, read_seal, verify, write_sealed
 from brain_activity_prediction.settings_file import first_difference, record_settings, recorded_settings
 
 IDS, ANSWERS = "image_ids", "answers"
+REMEDY = "run its extraction again with --repair, which computes these images anew"
+RESTORE = "run its extraction again with --repair, which restores it from the batch files"
 
 
 class EmbeddingStore:
@@ -28,12 +31,14 @@ class EmbeddingStore:
     def __init__(self, folder: Path):
         self.folder = Path(folder)
         self._files: dict[str, tuple[np.ndarray, frozenset[str]]] = {}
+        self._kinds: dict[frozenset[str], frozenset[str]] = {}  # each set of streams once, however many files
+        self._settings: dict = {}
 
     # -- what is there --------------------------------------------------------------------------------------------
 
     def settings(self) -> dict | None:
         """What the states were made with; None where nothing has been written yet."""
-        return recorded_settings(self.folder)
+        return recorded_settings(self.folder, RESTORE)
 
     def image_ids(self, streams: Sequence[str]) -> np.ndarray:
         """Ids (1-based, ascending, each once) of the images that have all of these streams."""
@@ -51,8 +56,9 @@ class EmbeddingStore:
         shapes = {}
         for name, (_, streams) in self._files.items():
             if not streams <= shapes.keys():
-                with self._open(name) as file:
-                    shapes |= {stream: file[stream].shape[1:] for stream in streams}
+                with reading(self.folder / name, REMEDY):
+                    datasets = read_seal(self.folder / name).datasets
+                shapes |= {stream: tuple(datasets[stream].shape[1:]) for stream in streams}
         return dict(sorted(shapes.items()))
 
     def read_layer(self, stream: str, layer: int, image_ids: Sequence[int]) -> np.ndarray:
@@ -72,7 +78,8 @@ class EmbeddingStore:
             rows = order[np.minimum(at, len(wanted) - 1)]
             here = (wanted[rows] == ids) & ~found[rows]
             if here.any():
-                block = self._read(name, stream, layer)
+                with reading(self.folder / name, REMEDY):
+                    block = read_piece(self.folder / name, stream, layer)[:, 0]
                 if states is None:
                     states = np.empty((len(wanted), block.shape[1]), dtype=np.float32)
                 states[rows[here]] = block[here]
@@ -88,10 +95,11 @@ class EmbeddingStore:
         """`{image id: the model's answer}` of all images that have one."""
         self._look()
         answers = {}
-        for name in self._files:
-            with self._open(name) as file:
-                if ANSWERS in file:
-                    answers |= zip(file[IDS][:].tolist(), (text.decode() for text in file[ANSWERS][:]), strict=True)
+        for name, (ids, _) in self._files.items():
+            with reading(self.folder / name, REMEDY):
+                if ANSWERS in read_seal(self.folder / name).datasets:
+                    texts = read_array(self.folder / name, ANSWERS)
+                    answers |= zip(ids.tolist(), (text.decode() for text in texts), strict=True)
         return answers
 
     # -- writing --------------------------------------------------------------------------------------------------
@@ -114,6 +122,7 @@ class EmbeddingStore:
         known = self.settings() or {}
         if not settings.keys() <= known.keys():
             record_settings(self.folder, known | settings)
+        self._settings = dict(settings)
 
     def write(
         self,
@@ -124,38 +133,55 @@ class EmbeddingStore:
         """Adds a batch: each stream (n, L, W), a row an image id (1-based); whole or not at all."""
         ids = np.asarray(image_ids, dtype=np.int64)
         digest = hashlib.sha256(ids.tobytes() + repr(sorted(streams)).encode()).hexdigest()[:12]
+        arrays = {IDS: ids, **streams}
+        if answers is not None:
+            assert len(answers) == len(ids), "an answer an image"
+            arrays[ANSWERS] = np.array([answer.encode() for answer in answers])
+        write_sealed(
+            self.folder / f"batch_{ids.min():05d}-{ids.max():05d}_{digest}.h5",
+            arrays,
+            about={"image_ids": ids.tolist(), "settings": self._settings},
+            cuts=dict.fromkeys(streams, (1, 1)),
+        )
 
-        name = f"batch_{ids.min():05d}-{ids.max():05d}_{digest}.h5"
-        with written_whole(self.folder / name) as path, h5py.File(path, "w", locking=False) as file:
-            file.create_dataset(IDS, data=ids, chunks=ids.shape, fletcher32=True)
-            for stream, states in streams.items():
-                file.create_dataset(stream, data=states, chunks=(len(ids), 1, states.shape[2]), fletcher32=True)
-            if answers is not None:
-                assert len(answers) == len(ids), "an answer an image"
-                text = np.array([answer.encode() for answer in answers])
-                file.create_dataset(ANSWERS, data=text, chunks=text.shape, fletcher32=True)
+    def repair(self) -> list[str]:
+        """Deletes batch files in which any byte is not what was written, and restores a damaged `settings.json`.
+
+        Returns the names of what was damaged. Reads every byte of every file.
+        """
+        damaged = []
+        with suppress(FileNotFoundError):
+            settings = {}
+            for name in self._names():
+                try:
+                    with reading(self.folder / name, REMEDY):
+                        verify(self.folder / name)
+                        settings |= read_seal(self.folder / name).about["settings"]
+                except Damaged:
+                    (self.folder / name).unlink(missing_ok=True)
+                    damaged.append(name)
+            try:
+                self.settings()
+            except Damaged:
+                record_settings(self.folder, settings)
+                damaged.append("settings.json")
+        return damaged
 
     # -- files ----------------------------------------------------------------------------------------------------
 
+    def _names(self) -> list[str]:
+        with suppress(FileNotFoundError), os.scandir(self.folder) as entries:
+            return sorted(
+                entry.name for entry in entries if entry.name.startswith("batch_") and entry.name.endswith(".h5")
+            )
+        return []
+
     def _look(self) -> None:
         """Notices batch files that have come since the last look; what a file holds never changes."""
-        names = sorted(path.name for path in self.folder.glob("batch_*.h5"))
-        self._files = {name: self._files.get(name) or self._contents(name) for name in names}
+        self._files = {name: self._files.get(name) or self._contents(name) for name in self._names()}
 
     def _contents(self, name: str) -> tuple[np.ndarray, frozenset[str]]:
-        with self._open(name) as file:
-            return file[IDS][:], frozenset(file.keys() - {IDS, ANSWERS})
-
-    def _read(self, name: str, stream: str, layer: int) -> np.ndarray:
-        with self._open(name) as file:
-            return file[stream][:, layer]
-
-    @contextmanager
-    def _open(self, name: str) -> Iterator[h5py.File]:
-        """A batch file for reading; a damaged one is named, with the way to mend it."""
-        path = self.folder / name
-        with (
-            reading(path, "delete it and run the extraction again"),
-            h5py.File(path, "r", locking=False) as file,
-        ):
-            yield file
+        with reading(self.folder / name, REMEDY):
+            seal = read_seal(self.folder / name)
+            streams = frozenset(seal.datasets.keys() - {IDS, ANSWERS})
+            return np.array(seal.about["image_ids"], dtype=np.int32), self._kinds.setdefault(streams, streams)

@@ -1,4 +1,4 @@
-"""The one exception that a user's mistake or a broken file raises, shown as one line and exit status 2."""
+"""What a user's mistake or a broken file raises, shown as one line and exit status 2."""
 
 
 class InputError(Exception):
@@ -6,3 +6,7 @@ class InputError(Exception):
 
     The message is one line that says what is wrong, how much of it, and what to do next.
     """
+
+
+class Damaged(InputError):
+    """A file does not hold what was written to it: cut off, flipped, overwritten, or of another kind."""

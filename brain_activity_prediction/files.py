@@ -1,16 +1,21 @@
 """Opening what may be broken, and writing what must appear whole or not at all."""
 
+import errno
 import os
-import socket
+import shutil
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.errors import Damaged, InputError
+from brain_activity_prediction.processes import is_dead, own_name
 
 DAY_S = 86_400
+FULL = {errno.ENOSPC, errno.EDQUOT}
+OF_THE_DISK = {errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EACCES, errno.EPERM}
+TEMPORARY = ".*~*~*~*~*~*"  # what `written_whole` writes to
 
 
 @contextmanager
@@ -18,15 +23,21 @@ def reading(path: Path, remedy: str = "fetch it again") -> Iterator[None]:
     """Turns whatever a library raises on a broken file into one line that names the file and the remedy.
 
     h5py, nibabel, scipy and zlib each raise their own kinds, so every kind is caught: keep the block down to the
-    library's calls.
+    library's calls. `Damaged` where the content is at fault, another InputError where the disk or the rights are.
     """
     try:
         yield
     except InputError:
         raise
+    except MemoryError:
+        raise
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"cannot read {path} ({reason}): truncated or not what its name says, {remedy}") from error
+        if isinstance(error, OSError) and error.errno in OF_THE_DISK:
+            raise InputError(
+                f"cannot read {path} ({error.strerror}): check its disk or mount, and who may read it"
+            ) from error
+        raise Damaged(f"cannot read {path} ({reason}): truncated or not what its name says, {remedy}") from error
 
 
 @contextmanager
@@ -37,7 +48,7 @@ def written_whole(path: Path) -> Iterator[Path]:
     """
     path = Path(path)
     # The suffix stays, because nibabel and pandas choose format and compression by it.
-    aside = path.with_name(f".{socket.gethostname()}~{os.getpid()}~{uuid.uuid4().hex[:8]}~{path.name}")
+    aside = path.with_name(f".{own_name()}~{uuid.uuid4().hex[:8]}~{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield aside
@@ -45,24 +56,40 @@ def written_whole(path: Path) -> Iterator[Path]:
         os.replace(aside, path)
         _sync(path.parent, os.O_RDONLY)
     except OSError as error:
+        if error.errno in FULL:
+            raise InputError(f"cannot write {path} ({error.strerror}): free some space, then run this again") from error
         raise InputError(
-            f"cannot write {path} ({error.strerror or error}): check its folder and the free space"
+            f"cannot write {path} ({error.strerror or error}): check its folder and its disk or mount"
         ) from error
     finally:
         with suppress(OSError):  # renamed, or never begun
             aside.unlink()
 
 
+def check_room(folder: Path, n_bytes: float, what: str) -> None:
+    """Raises InputError where a folder, there or yet to be made, cannot be written to, or its disk lacks the room."""
+    there = next(path for path in (folder, *Path(folder).absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(f"cannot write to {folder}: {there} is read-only, or no folder")
+    free = shutil.disk_usage(there).free
+    if n_bytes > free:
+        raise InputError(
+            f"{what} take {gigabytes(n_bytes)} in {folder}, where {gigabytes(free)} are free: free at least "
+            f"{gigabytes(n_bytes - free)}, then run this again"
+        )
+
+
+def gigabytes(n_bytes: float) -> str:
+    """`"3.2 GB"`, of 10^9 bytes; three digits or more."""
+    return f"{n_bytes / 1e9:.3g} GB"
+
+
 def remove_left_behind(folder: Path) -> None:
     """Deletes what killed writers left in a folder: those of this machine at once, those of others after a day."""
-    for aside in Path(folder).glob(".*~*~*~*"):
-        host, pid, *_ = aside.name[1:].split("~")
+    for aside in Path(folder).glob(TEMPORARY):
         try:
-            if (
-                not _is_running(int(pid))
-                if host == socket.gethostname()
-                else time.time() - aside.stat().st_mtime > DAY_S
-            ):
+            dead = is_dead("~".join(aside.name[1:].split("~")[:4]))
+            if dead or (dead is None and time.time() - aside.stat().st_mtime > DAY_S):
                 aside.unlink()
         except (ValueError, FileNotFoundError):  # not ours, or its writer was quicker
             continue
@@ -74,13 +101,3 @@ def _sync(path: Path, mode: int) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True

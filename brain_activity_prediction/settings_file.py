@@ -1,26 +1,31 @@
 """What changes the numbers in a folder, recorded there as `settings.json`, so that nothing else is ever mixed in."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 
 from brain_activity_prediction.files import reading, written_whole
 
-NAME = "settings.json"
+NAME, CHECKSUM = "settings.json", "checksum"
 
 
-def recorded_settings(folder: Path) -> dict | None:
-    """The settings recorded in a folder; None where there are none yet."""
+def recorded_settings(folder: Path, remedy: str) -> dict | None:
+    """The settings recorded in a folder; None where there are none yet. `Damaged` if altered since."""
     path = folder / NAME
     if not path.exists():
         return None
-    with reading(path, f"restore it, or delete {folder}"):
-        return dict(json.loads(path.read_text()))
+    with reading(path, remedy):
+        settings = dict(json.loads(path.read_text()))
+        if settings.pop(CHECKSUM, None) != _checksum(settings):
+            raise ValueError("it is not what was recorded")
+        return settings
 
 
 def record_settings(folder: Path, settings: Mapping) -> None:
     with written_whole(folder / NAME) as path:
-        path.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
+        recorded = {**settings, CHECKSUM: _checksum(settings)}
+        path.write_text(json.dumps(recorded, indent=2, sort_keys=True) + "\n")
 
 
 def first_difference(known: Mapping, wanted: Mapping) -> str | None:
@@ -30,3 +35,7 @@ def first_difference(known: Mapping, wanted: Mapping) -> str | None:
         if known[name] != wanted[name]:
             return f"{name} = {known[name]}, this run has {wanted[name]}"
     return None
+
+
+def _checksum(settings: Mapping) -> str:
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]

@@ -183,6 +183,26 @@ def test_a_second_run_fits_only_the_layers_that_are_missing(ready, monkeypatch, 
     pd.testing.assert_frame_equal(pd.read_csv(ready / FOLDER / "scores.csv"), first)
 
 
+def test_a_damaged_layer_is_named_and_fitted_again_and_no_other(ready, monkeypatch, capsys):
+    align(monkeypatch, ready)
+    before = [Results(ready / FOLDER).read("vision", layer) for layer in (0, 1)]
+    kept, damaged = sorted((ready / FOLDER / "voxels").iterdir())
+    kept_at = kept.stat().st_mtime_ns
+    content = bytearray(damaged.read_bytes())
+    content[-100] ^= 1
+    damaged.write_bytes(content)
+    (ready / FOLDER / "noise_ceiling.h5").write_bytes(b"")
+    capsys.readouterr()
+    align(monkeypatch, ready)
+    said = capsys.readouterr().err
+    assert f"{damaged.name} (its content does not match its checksum)" in said
+    assert "1 layers were scored before, 1 are left" in said
+    assert kept.stat().st_mtime_ns == kept_at
+    for layer in (0, 1):
+        for name, values in Results(ready / FOLDER).read("vision", layer).items():
+            np.testing.assert_array_equal(values, before[layer][name])
+
+
 def test_layers_can_be_chosen(ready, monkeypatch):
     align(monkeypatch, ready, "-l", 1)
     assert pd.read_csv(ready / FOLDER / "scores.csv")["layer"].unique().tolist() == [1]

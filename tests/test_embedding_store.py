@@ -87,20 +87,65 @@ def test_a_batch_file_that_is_cut_off_is_named(store, length):
         EmbeddingStore(store.folder).read_layer("vision", 0, [1])
 
 
-def test_a_flipped_byte_of_the_states_is_noticed(store):
-    path = next(path for path in store.folder.glob("batch_*") if h5py.File(path)["image_ids"][0] == 4)
-    with h5py.File(path) as file:
-        offset = file["vision"].id.get_chunk_info(0).byte_offset
+def flip(path, position):
     content = bytearray(path.read_bytes())
-    content[offset] ^= 1
+    content[position] ^= 1
     path.write_bytes(content)
-    with pytest.raises(InputError, match=path.name):
+
+
+def file_with(store, image_id):
+    return next(path for path in store.folder.glob("batch_*") if image_id in h5py.File(path)["image_ids"][:])
+
+
+@pytest.mark.parametrize("position", [20, -600])
+def test_a_flipped_byte_is_noticed_and_named_with_the_flag_that_mends_it(store, position):
+    path = file_with(store, 4)
+    flip(path, position if position > 0 else first_byte(path))
+    with pytest.raises(InputError, match=f"{path.name}.*--repair"):
         EmbeddingStore(store.folder).read_layer("vision", 0, [4])
 
 
-def test_one_layer_lies_in_chunks_of_its_own(store):
+def first_byte(path):
+    """Where the states of the first layer begin."""
+    with h5py.File(path) as file:
+        return file["vision"].id.get_chunk_info(0).byte_offset
+
+
+def test_repair_deletes_the_damaged_files_and_no_others(store):
+    path = file_with(store, 4)
+    flip(path, first_byte(path))
+    assert store.repair() == [path.name]
+    assert store.image_ids(["vision"]).tolist() == [2, 7, 9]
+    assert store.repair() == []
+
+
+@pytest.mark.parametrize("damage", ["", "<html>", '{"dtype": "float16"}'])
+def test_damaged_settings_are_noticed_and_restored_from_the_batches(store, damage):
+    settings = {"dtype": "float32", "prompt": "What?"}
+    store.claim(settings)
+    store.write([60], {"vision": states([60])})
+    (store.folder / "settings.json").write_text(damage)
+    with pytest.raises(InputError, match=r"settings\.json.*--repair"):
+        store.claim({"dtype": "float16"})
+    assert store.repair() == ["settings.json"]
+    assert store.settings() == settings
+
+
+def test_no_flipped_byte_of_the_settings_passes(store):
+    store.claim({"dtype": "float32", "prompt": "What?"})
+    path = store.folder / "settings.json"
+    content = path.read_bytes()
+    for position in np.flatnonzero(np.frombuffer(content, np.uint8) > ord(" ")):
+        flip(path, position)
+        with pytest.raises(InputError, match=path.name):
+            store.settings()
+        path.write_bytes(content)
+
+
+def test_one_layer_lies_in_chunks_of_its_own_and_any_hdf5_tool_reads_it(store):
     for path in store.folder.glob("batch_*"):
         with h5py.File(path) as file:
-            assert file["vision"].chunks == (len(file["image_ids"]), 1, W)
+            ids = file["image_ids"][:]
+            np.testing.assert_array_equal(file["vision"][:], states(ids))
+            assert file["vision"].chunks == (len(ids), 1, W)
             assert file["vision"].fletcher32
-            assert file["image_ids"].fletcher32

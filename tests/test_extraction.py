@@ -224,6 +224,22 @@ def test_a_signal_lets_the_batch_in_hand_be_finished_and_the_next_run_continues(
     assert sum(calls) == 40
 
 
+def test_repair_computes_the_images_of_damaged_files_and_no_others(own_nsd, capsys):
+    extract(colours(), own_nsd, "-b", 5, "-p", "1", "2")
+    ids, mean_colours = expected(own_nsd)
+    path = sorted((own_nsd / "image_embeddings/prompt_2").rglob("batch_*"))[3]
+    path.write_bytes(path.read_bytes()[:-7] + b"damaged")
+    calls, at = [], {other: other.stat().st_mtime_ns for other in own_nsd.rglob("batch_*") if other != path}
+    extract(colours(calls), own_nsd, "-b", 5, "-p", "1", "2", "--repair")
+    assert calls == [5]
+    assert f"prompt_2/test_mean-colours: 1 damaged files: {path.name}" in capsys.readouterr().err
+    assert {other: other.stat().st_mtime_ns for other in at} == at
+    assert path.exists()
+    np.testing.assert_allclose(store(own_nsd, "prompt_2").read_layer("language", 0, ids), mean_colours * 20, rtol=1e-6)
+    with pytest.raises(InputError, match="leave one out"):
+        extract(colours(), own_nsd, "--repair", "--test-run")
+
+
 STATES = torch.ones(2, 3, 4)
 
 

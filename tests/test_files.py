@@ -1,12 +1,15 @@
+import errno
 import os
-import socket
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.files import reading, remove_left_behind, written_whole
+from brain_activity_prediction.errors import Damaged, InputError
+from brain_activity_prediction.files import check_room, reading, remove_left_behind, written_whole
+from brain_activity_prediction.processes import is_dead, own_name
 
 
 def test_a_file_appears_whole_at_the_end_of_the_block(tmp_path):
@@ -44,17 +47,55 @@ def test_whatever_a_library_raises_becomes_one_line_with_the_file_and_the_remedy
     assert "\n" not in str(raised.value)
 
 
+def aside(name):
+    return f".{name}~abcd~batch.h5"
+
+
 def test_what_a_killed_writer_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path):
-    ended = subprocess.run(
-        [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True
-    )
-    dead = tmp_path / f".{socket.gethostname()}~{ended.stdout.strip()}~abcd~batch.h5"
-    alive = tmp_path / f".{socket.gethostname()}~{os.getpid()}~abcd~batch.h5"
-    elsewhere = tmp_path / ".another-host~1~abcd~batch.h5"
-    old_elsewhere = tmp_path / ".another-host~2~abcd~batch.h5"
-    others = tmp_path / ".a~b~c~d"
-    for path in (dead, alive, elsewhere, old_elsewhere, others):
+    code = "from brain_activity_prediction.processes import own_name; print(own_name())"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    place, pid, started = own_name().rsplit("~", 2)
+    dead = tmp_path / aside(ended)
+    number_used_again = tmp_path / aside(f"{place}~{pid}~{int(started) - 1}")
+    old_elsewhere = tmp_path / aside("another-host~1~2~3")
+    alive = tmp_path / aside(own_name())
+    elsewhere = tmp_path / aside("another-host~1~1~3")
+    other_container = tmp_path / aside(f"{place}1~{pid}~{started}")
+    others = tmp_path / ".a~b~c~d~e~f"
+    for path in (dead, number_used_again, alive, elsewhere, other_container, old_elsewhere, others):
         path.write_text("")
     os.utime(old_elsewhere, (0, 0))
     remove_left_behind(tmp_path)
-    assert set(tmp_path.iterdir()) == {alive, elsewhere, others}
+    assert set(tmp_path.iterdir()) == {alive, elsewhere, other_container, others}
+
+
+def test_a_killed_process_that_nobody_has_waited_for_is_dead(tmp_path):
+    process = subprocess.Popen(["sleep", "60"])
+    place = own_name().rsplit("~", 2)[0]
+    started = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[19]
+    name = f"{place}~{process.pid}~{started}"
+    assert is_dead(name) is False
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert is_dead(name)
+    process.wait()
+
+
+def test_room_is_looked_for_where_a_folder_is_yet_to_be_made(tmp_path):
+    free = shutil.disk_usage(tmp_path).free
+    check_room(tmp_path / "new" / "folder", free / 2, "states")
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(
+        InputError, match=r"states take [\d.]+ GB .*, where [\d.]+ GB are free: free at least [\d.]+ GB"
+    ):
+        check_room(tmp_path / "new", free + 3e9, "states")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot write to"):
+        check_room(tmp_path / "file", 0, "states")
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EACCES])
+def test_a_disk_at_fault_is_not_taken_for_a_damaged_file(number):
+    with pytest.raises(InputError, match="check its disk or mount") as raised, reading("x.h5"):
+        raise OSError(number, os.strerror(number))
+    assert not isinstance(raised.value, Damaged)

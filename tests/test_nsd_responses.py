@@ -142,7 +142,7 @@ def test_a_damaged_cache_is_noticed_and_built_again(official_nsd, tmp_path, caps
     before = prepare(official_nsd, tmp_path)
     (path,) = tmp_path.iterdir()
     with h5py.File(path) as file:
-        offset = file["betas"].id.get_chunk_info(5).byte_offset
+        offset = file["betas"].id.get_chunk_info(0).byte_offset + 1000
     content = bytearray(path.read_bytes())
     content[offset] ^= 1
     path.write_bytes(content if damage == "a flipped byte" else content[:-500])
@@ -156,7 +156,7 @@ def test_a_failed_reading_leaves_no_cache_behind(own_nsd, tmp_path):
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(InputError, match=r"betas_session03\.nii\.gz"):
         prepare(own_nsd, tmp_path / "cache")
-    assert list((tmp_path / "cache").iterdir()) == []
+    assert not (tmp_path / "cache").exists()
 
 
 def test_a_session_that_was_asked_for_but_is_not_there_is_refused(own_nsd, tmp_path):

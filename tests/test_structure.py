@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "brain_activity_prediction"
-GROUND = {"errors", "files", "read_ahead", "settings_file", "stopping"}
+GROUND = {"errors", "files", "processes", "read_ahead", "sealed_hdf5", "settings_file", "stopping"}
 EXTRACT, ALIGN = "extract_image_embeddings", "align_image_embeddings"
 RIDGE = {"ridge", "ridge_operators", "alpha_interpolation", "cross_validation", "voxelwise_ridge", "scores"}
 
@@ -16,7 +16,9 @@ MAY_IMPORT = {
     "errors": set(),
     "read_ahead": set(),
     "stopping": set(),
-    "files": {"errors"},
+    "processes": set(),
+    "files": {"errors", "processes"},
+    "sealed_hdf5": {"files"},
     "settings_file": {"files"},
     "embedding_store": GROUND,
     "nsd": GROUND,

@@ -2,23 +2,26 @@
 
 A folder (one model, prompt and subject) holds `settings.json`, what changes the numbers, and under `voxels/` a file
 `STREAM_layer_NN.h5` a layer, with a dataset (V,) for each name in QUANTITIES, in the order of `volume[mask]`, and `p`
-where a permutation test was asked for, with the p of regions in its attributes.
+where a permutation test was asked for, with the p of regions in its header.
 `noise_ceiling.h5` holds what all layers share; no score depends on it, so that a run may write it anew.
+All are sealed (`sealed_hdf5`): a damaged layer is noticed and fitted again.
 """
 
-import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 
-from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.files import reading, remove_left_behind, written_whole
+from brain_activity_prediction.errors import Damaged, InputError
+from brain_activity_prediction.files import reading, remove_left_behind
+from brain_activity_prediction.sealed_hdf5 import read_array, read_seal, verify, write_sealed
 from brain_activity_prediction.settings_file import first_difference, record_settings, recorded_settings
 
 QUANTITIES = ("alpha", "cv_score", "r", "r2")
+REMEDY = "align again, which fits this layer again"
+RESTORE = "restore it, or align with --redo"
 
 
 @dataclass(frozen=True)
@@ -43,18 +46,28 @@ class Results:
         if redo:
             for finished in self.folder.glob("voxels/*.h5"):
                 finished.unlink()
-        elif difference := first_difference(recorded_settings(self.folder) or {}, settings):
+        elif difference := first_difference(recorded_settings(self.folder, RESTORE) or {}, settings):
             raise InputError(
                 f"{self.folder} holds scores made with {difference}: use the same, or --redo to replace them"
             )
         record_settings(self.folder, settings)
 
     def has(self, stream: str, layer: int, n_permutations: int = 0) -> bool:
-        """Whether a layer is finished, with a test of that many permutations unless they are 0."""
-        if not self._path(stream, layer).exists() or not n_permutations:
-            return self._path(stream, layer).exists()
-        test = self.read_test(stream, layer)
-        return test is not None and test.n_permutations == n_permutations
+        """Whether a layer is finished, with a test of that many permutations unless they are 0.
+
+        A layer whose file is damaged is not, and a line on stderr says so.
+        """
+        path = self._path(stream, layer)
+        if not path.exists():
+            return False
+        try:
+            with reading(path, "it is fitted again"):
+                verify(path)
+        except Damaged as error:
+            print(error, file=sys.stderr)
+            return False
+        test = self.read_test(stream, layer) if n_permutations else None
+        return not n_permutations or (test is not None and test.n_permutations == n_permutations)
 
     def write(
         self,
@@ -65,54 +78,49 @@ class Results:
         test: PermutationTest | None = None,
     ) -> None:
         """Adds a layer: an array (V,) for each of QUANTITIES, and its permutation test if there was one."""
-        path = self._path(stream, layer)
-        with written_whole(path) as aside, h5py.File(aside, "w", locking=False) as file:
-            file.attrs.update(stream=stream, layer=layer, n_layers=n_layers)
-            for name in QUANTITIES:
-                _write_voxels(file, name, scores[name])
-            if test is not None:
-                attributes = _write_voxels(file, "p", test.p).attrs
-                attributes["n_permutations"] = test.n_permutations
-                attributes["region_p"] = json.dumps(test.region_p)
+        about = {"stream": stream, "layer": layer, "n_layers": n_layers}
+        arrays = {name: scores[name] for name in QUANTITIES}
+        if test is not None:
+            arrays["p"] = test.p
+            about |= {"n_permutations": test.n_permutations, "region_p": dict(test.region_p)}
+        _write_voxels(self._path(stream, layer), arrays, about)
 
     def read(self, stream: str, layer: int) -> dict[str, np.ndarray]:
         """`{quantity: (V,) float32}` of a finished layer."""
         path = self._path(stream, layer)
-        with reading(path, "delete it and align again"), h5py.File(path, "r", locking=False) as file:
-            return {name: file[name][:] for name in QUANTITIES}
+        with reading(path, REMEDY):
+            return {name: read_array(path, name) for name in QUANTITIES}
 
     def read_test(self, stream: str, layer: int) -> PermutationTest | None:
         """The permutation test of a finished layer, None where none was asked for."""
         path = self._path(stream, layer)
-        with reading(path, "delete it and align again"), h5py.File(path, "r", locking=False) as file:
-            if "p" not in file:
+        with reading(path, REMEDY):
+            about = read_seal(path).about
+            if "n_permutations" not in about:
                 return None
-            attributes = file["p"].attrs
-            return PermutationTest(int(attributes["n_permutations"]), file["p"][:], json.loads(attributes["region_p"]))
+            return PermutationTest(about["n_permutations"], read_array(path, "p"), about["region_p"])
 
     def write_noise_ceiling(self, ceiling: np.ndarray, ncsnr_from: str) -> None:
         """Keeps the ceiling (V,) of the test images, in R2 units, and where its ncsnr came from."""
-        with written_whole(self._ceiling_path) as aside, h5py.File(aside, "w", locking=False) as file:
-            file.attrs["ncsnr"] = ncsnr_from
-            _write_voxels(file, "noise_ceiling", ceiling)
+        _write_voxels(self._ceiling_path, {"noise_ceiling": ceiling}, {"ncsnr": ncsnr_from})
 
     def read_noise_ceiling(self) -> np.ndarray:
         """The ceiling (V,) float32 of the test images, in R2 units."""
-        path = self._ceiling_path
-        with reading(path, "delete it and align again"), h5py.File(path, "r", locking=False) as file:
-            return file["noise_ceiling"][:]
+        with reading(self._ceiling_path, "align again, which writes it anew"):
+            return read_array(self._ceiling_path, "noise_ceiling")
 
     def layers(self) -> list[tuple[str, int, int]]:
         """(stream, layer, number of layers of the stream) of every finished layer, in order."""
         found = []
-        for path in self.folder.glob("voxels/*.h5"):
-            with reading(path, "delete it and align again"), h5py.File(path, "r", locking=False) as file:
-                found.append((str(file.attrs["stream"]), int(file.attrs["layer"]), int(file.attrs["n_layers"])))
+        for path in self.folder.glob("voxels/[!.]*.h5"):
+            with reading(path, REMEDY):
+                about = read_seal(path).about
+                found.append((about["stream"], about["layer"], about["n_layers"]))
         return sorted(found)
 
     def alpha_range(self) -> tuple[float, float]:
         """The ends of the grid that alphas were chosen from."""
-        settings = recorded_settings(self.folder)
+        settings = recorded_settings(self.folder, RESTORE)
         return 10 ** settings["min_log_10_alpha"], 10 ** settings["max_log_10_alpha"]
 
     @property
@@ -123,6 +131,5 @@ class Results:
         return self.folder / "voxels" / f"{stream}_layer_{layer:02d}.h5"
 
 
-def _write_voxels(file: h5py.File, name: str, values: np.ndarray) -> h5py.Dataset:
-    values = np.asarray(values, dtype=np.float32)
-    return file.create_dataset(name, data=values, chunks=values.shape, fletcher32=True)
+def _write_voxels(path: Path, arrays: Mapping[str, np.ndarray], about: Mapping) -> None:
+    write_sealed(path, {name: np.asarray(values, dtype=np.float32) for name, values in arrays.items()}, about)

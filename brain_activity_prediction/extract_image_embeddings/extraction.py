@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from brain_activity_prediction import arguments as shared
+from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings import pooling
 from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkpoint
 from brain_activity_prediction.extract_image_embeddings.plan import Batch, Work, plan, settings_of
@@ -60,6 +61,11 @@ def flags(description: str) -> argparse.ArgumentParser:
         metavar="I/N",
         help="the Ith of N equal parts of the images, from 0/N, for N processes at once (default: 0/1)",
     )
+    flags.add_argument(
+        "--repair",
+        action="store_true",
+        help="first read every stored file of these prompts, and compute anew what is damaged",
+    )
     flags.add_argument("--checkpoint", type=Path, metavar="DIR", help="folder with the model's weights on this disk")
     flags.add_argument(
         "--random-weights",
@@ -93,6 +99,8 @@ def main(script) -> None:
 
 def extract(script, arguments: argparse.Namespace) -> None:
     """Everything from the flags to the last batch; what is wrong is said before the model is loaded."""
+    if arguments.repair and arguments.test_run:
+        raise InputError("--repair deletes damaged files, and a --test-run writes nothing: leave one out")
     layout = find_layout(arguments.base_dir)
     open_stimuli = getattr(script, "open_stimuli", lambda layout: Stimuli(layout.stimuli()))
     with open_stimuli(layout) as stimuli:

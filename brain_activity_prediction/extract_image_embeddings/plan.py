@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -51,6 +52,9 @@ def plan(script, arguments: argparse.Namespace, image_ids: Sequence[int]) -> Wor
     stores = {
         prompt: EmbeddingStore(shared.embeddings_folder(arguments.base_dir, model_id, prompt)) for prompt in streams
     }
+    if arguments.repair:
+        for store in stores.values():
+            repair(store)
     done = {prompt: set(store.image_ids(streams[prompt]).tolist()) for prompt, store in stores.items()}
     alike: dict[tuple, list[int]] = {}  # images that lack the same prompts share their batches
     for image_id in image_ids:
@@ -63,6 +67,13 @@ def plan(script, arguments: argparse.Namespace, image_ids: Sequence[int]) -> Wor
         for start in range(0, len(ids), size)
     ]
     return Work(model_id, prompts, streams, stores, batches, len(image_ids))
+
+
+def repair(store: EmbeddingStore) -> None:
+    """Deletes what is damaged, so that it is computed anew, and says on stderr what it was."""
+    damaged = store.repair()
+    named = f": {', '.join(damaged[:3])}{', ...' if damaged[3:] else ''}" if damaged else ""
+    print(f"{store.folder}: {len(damaged)} damaged files{named}", file=sys.stderr, flush=True)
 
 
 def wanted_streams(

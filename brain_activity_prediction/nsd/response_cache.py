@@ -1,22 +1,26 @@
-"""Averaged responses kept in an HDF5 file, with a record of the files and settings they came from."""
+"""Averaged responses kept in a sealed HDF5 file, with a record of the files and settings they came from."""
 
 import json
 import sys
 
-import h5py
+from brain_activity_prediction.errors import Damaged
+from brain_activity_prediction.files import reading
+from brain_activity_prediction.sealed_hdf5 import read_array, read_seal, write_sealed
 
-FORMAT = 1  # raise it when the numbers or their names change
+FORMAT = 2  # raise it when the numbers or their names change
+ROWS_A_PIECE = 256  # images
 
 
 def inputs_of(base_dir, files, **settings):
     """What a cache file depends on: the settings, and size and modification time of each file."""
     stats = {path: path.stat() for path in files}
-    return {
+    inputs = {
         "format": FORMAT,
         **settings,
         # Relative, so that a dataset may be mounted elsewhere.
         **{path.relative_to(base_dir).as_posix(): [stat.st_size, stat.st_mtime_ns] for path, stat in stats.items()},
     }
+    return json.loads(json.dumps(inputs))
 
 
 def load(path, inputs):
@@ -27,23 +31,18 @@ def load(path, inputs):
     if not path.exists():
         return None
     try:
-        with h5py.File(path, "r") as file:
-            made_from = json.loads(file.attrs["inputs"])
-            changed = [key for key in {**made_from, **inputs} if made_from.get(key) != inputs.get(key)]
+        with reading(path, "it is made again"):
+            seal = read_seal(path)
+            changed = [key for key in {**seal.about, **inputs} if seal.about.get(key) != inputs.get(key)]
             if not changed:
-                return {name: dataset[()] for name, dataset in file.items()}
+                return {name: read_array(path, name) for name in seal.datasets}
             reason = f"{', '.join(changed[:3])} changed since"
-    except (OSError, KeyError, ValueError) as error:
+    except Damaged as error:
         reason = f"it is broken: {error}"
     print(f"building {path} again: {reason}", file=sys.stderr)
     return None
 
 
 def store(path, arrays, inputs):
-    """Write the arrays, checksummed, and what they were made from."""
-    with h5py.File(path, "w") as file:
-        file.attrs["inputs"] = json.dumps(inputs)
-        for name, values in arrays.items():
-            # A chunk for each image's row, since rows are what is read; vectors are one chunk.
-            chunks = (1, *values.shape[1:]) if values.ndim == 2 else values.shape
-            file.create_dataset(name, data=values, chunks=chunks, fletcher32=True)
+    """Write the arrays, and what they were made from; whole or not at all."""
+    write_sealed(path, arrays, inputs, cuts={"betas": (0, min(ROWS_A_PIECE, len(arrays["betas"])))})

@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from brain_activity_prediction.files import written_whole
+from brain_activity_prediction.files import check_room, remove_left_behind
 from brain_activity_prediction.nsd.betas import read_session
 from brain_activity_prediction.nsd.design import read_design
 from brain_activity_prediction.nsd.response_cache import inputs_of, load, store
 from brain_activity_prediction.nsd.rois import read_mask
+from brain_activity_prediction.stopping import until_stopped
 
 
 @dataclass(frozen=True)
@@ -57,12 +58,13 @@ def prepare_responses(layout, subject, sessions=None, zscore=True, cache_dir=Non
     cache = Path(cache_dir or layout.base_dir / "responses") / _cache_name(subject, sessions, zscore)
     averaged = load(cache, inputs)
     if averaged is None:
-        # Begun before the long reading, so that a folder that cannot be written to is found at once.
-        with written_whole(cache) as aside:
-            shown = tqdm(session_files, desc=f"betas of subject {subject}", unit="session", disable=not progress)
-            trials = (read_session(path, mask, design.trials_per_session) for path in shown)
-            averaged = average_repeats(map(zscore_session, trials) if zscore else trials, trial_ids)
-            store(aside, averaged, inputs)
+        check_room(cache.parent, np.unique(trial_ids).size * np.count_nonzero(mask) * 4, "the averaged responses")
+        remove_left_behind(cache.parent)
+        files = until_stopped(session_files)
+        shown = tqdm(files, f"betas of subject {subject}", len(session_files), unit="session", disable=not progress)
+        trials = (read_session(path, mask, design.trials_per_session) for path in shown)
+        averaged = average_repeats(map(zscore_session, trials) if zscore else trials, trial_ids)
+        store(cache, averaged, inputs)
     return Responses(**averaged, mask=mask, affine=affine, sessions=tuple(sessions))
 
 

@@ -1,0 +1,116 @@
+"""No damage to a stored file passes: every byte of small files is flipped, and they are cut everywhere."""
+
+import h5py
+import numpy as np
+import pytest
+
+from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.files import reading
+from brain_activity_prediction.sealed_hdf5 import read_array, read_piece, read_seal, verify, write_sealed
+
+STATES = np.random.default_rng(0).standard_normal((3, 4, 5)).astype(np.float16)
+ARRAYS = {"image_ids": np.array([4, 1, 9]), "language": STATES, "answers": np.array([b"a cat", b"", "東京".encode()])}
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "batch.h5"
+    write_sealed(path, ARRAYS, {"image_ids": [4, 1, 9]}, {"language": (1, 1)})
+    return path
+
+
+def intact(path):
+    """Whether a file gives all that was written, exactly; InputError where it notices damage."""
+    with reading(path):
+        same = all(np.array_equal(read_array(path, name), array) for name, array in ARRAYS.items())
+        pieces = [read_piece(path, "language", layer)[:, 0] for layer in range(STATES.shape[1])]
+        return same and np.array_equal(np.stack(pieces, axis=1), STATES)
+
+
+def test_arrays_come_back_whole_and_piece_by_piece(path):
+    assert intact(path)
+    verify(path)
+    assert read_seal(path).about == {"image_ids": [4, 1, 9]}
+
+
+def test_any_hdf5_tool_reads_the_same(path):
+    with h5py.File(path) as file:
+        for name, array in ARRAYS.items():
+            np.testing.assert_array_equal(file[name][:], array)
+
+
+def test_every_flipped_byte_is_noticed_or_was_none_that_is_read(path):
+    content = path.read_bytes()
+    n_noticed = 0
+    for position in range(len(content)):
+        damaged = bytearray(content)
+        damaged[position] ^= 1 << position % 8
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match="checksum"):
+            verify(path)
+        try:
+            assert intact(path), f"byte {position} was flipped and read as right"
+        except InputError:
+            n_noticed += 1
+    assert n_noticed >= read_seal_size(content)
+
+
+def read_seal_size(content):
+    return len(content[: content.index(b"\x89HDF")])
+
+
+@pytest.mark.parametrize("keep", [0, 1, 15, 16, 100, 4095, 4096, 5000, -1])
+def test_a_file_that_is_cut_is_noticed_at_the_first_look(path, keep):
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(ValueError, match=r"checksum|bytes"):
+        read_seal(path)
+
+
+def test_a_file_that_goes_on_after_its_end_is_noticed(path):
+    path.write_bytes(path.read_bytes() + b"\0")
+    with pytest.raises(ValueError, match="bytes, not the"):
+        read_seal(path)
+
+
+@pytest.mark.parametrize("where", ["a layer", "the header", "all"])
+def test_zeros_in_place_of_data_are_noticed_though_hdf5_takes_them(path, where):
+    with h5py.File(path) as file:
+        chunk = file["language"].id.get_chunk_info_by_coord((0, 2, 0))
+    start, stop = {"a layer": (chunk.byte_offset, chunk.byte_offset + chunk.size), "the header": (0, 4096)}.get(
+        where, (0, path.stat().st_size)
+    )
+    content = bytearray(path.read_bytes())
+    content[start:stop] = bytes(stop - start)
+    path.write_bytes(content)
+    if where == "a layer":
+        with h5py.File(path) as file:
+            assert not file["language"][:, 2].any()
+    with pytest.raises(InputError, match=path.name):
+        intact(path)
+
+
+def test_two_layers_that_changed_places_are_noticed(path):
+    with h5py.File(path) as file:
+        first, second = (file["language"].id.get_chunk_info_by_coord((0, layer, 0)) for layer in (0, 1))
+    content = bytearray(path.read_bytes())
+    a, b = (slice(chunk.byte_offset, chunk.byte_offset + chunk.size) for chunk in (first, second))
+    content[a], content[b] = content[b], content[a]
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="piece 0 of language"):
+        read_piece(path, "language", 0)
+
+
+def test_a_large_array_is_cut_into_pieces_along_its_rows(tmp_path):
+    rows = np.arange(70, dtype=np.float32).reshape(10, 7)
+    write_sealed(tmp_path / "rows.h5", {"rows": rows}, {}, {"rows": (0, 4)})
+    np.testing.assert_array_equal(read_array(tmp_path / "rows.h5", "rows"), rows)
+    np.testing.assert_array_equal(read_piece(tmp_path / "rows.h5", "rows", 2), rows[8:])
+
+
+def test_a_header_larger_than_its_smallest_block_is_read(tmp_path):
+    many = {f"stream_{number}": np.full((2, 40, 3), number, np.float16) for number in range(9)}
+    write_sealed(tmp_path / "many.h5", many, {"text": "x" * 5000}, dict.fromkeys(many, (1, 1)))
+    assert read_seal(tmp_path / "many.h5").block > 4096
+    for number in range(9):
+        assert (read_piece(tmp_path / "many.h5", f"stream_{number}", 39) == number).all()
+    verify(tmp_path / "many.h5")
