@@ -43,6 +43,12 @@ def align(monkeypatch, base_dir, *more):
     align_model.main()
 
 
+def read_scores(base_dir, layer_choice="each"):
+    """The rows of one choice of layers, `layer` a whole number."""
+    table = pd.read_csv(base_dir / FOLDER / "scores.csv", dtype={"layer": "Int64"})
+    return table[table["layer_choice"] == layer_choice].reset_index(drop=True)
+
+
 @pytest.fixture
 def ready(own_nsd):
     write_states(own_nsd)
@@ -51,8 +57,7 @@ def ready(own_nsd):
 
 def test_each_region_is_best_predicted_by_the_layer_that_drives_it(ready, monkeypatch):
     align(monkeypatch, ready)
-    table = pd.read_parquet(ready / FOLDER / "scores.parquet")
-    best = table.loc[table.groupby("roi")["cv_score"].idxmax()].set_index("roi")["layer"]
+    best = read_scores(ready, "best_per_region").set_index("roi")["layer"]
     assert best[["V1v", "V1d", "V2v"]].tolist() == [0, 0, 0]
     assert best[["hV4", "FFA-1", "PPA"]].tolist() == [1, 1, 1]
 
@@ -62,14 +67,15 @@ def test_the_table_is_tidy_and_the_same_in_both_formats(ready, monkeypatch):
     csv, parquet = pd.read_csv(ready / FOLDER / "scores.csv"), pd.read_parquet(ready / FOLDER / "scores.parquet")
     assert tuple(csv.columns) == COLUMNS == tuple(parquet.columns)
     pd.testing.assert_frame_equal(csv, parquet, check_dtype=False)
-    assert not csv.duplicated(["stream", "layer", "roi"]).any()
-    assert csv["layer_position"].unique().tolist() == [0, 1]
+    assert not csv.duplicated(["stream", "layer_choice", "layer", "roi"]).any()
+    assert csv["layer_choice"].unique().tolist() == ["each", "best_per_voxel", "average", "best_per_region"]
+    assert read_scores(ready)["layer_position"].unique().tolist() == [0, 1]
     assert csv["prompt"].isna().all()
 
 
 def test_region_scores_are_means_over_the_regions_voxels(ready, monkeypatch):
     align(monkeypatch, ready)
-    table = pd.read_csv(ready / FOLDER / "scores.csv").set_index(["layer", "roi"])
+    table = read_scores(ready).set_index(["layer", "roi"])
     scores = Results(ready / FOLDER).read("vision", 1)
     assert table.loc[(1, "nsdgeneral"), "n_voxels"] == len(scores["r"])
     for name in ("r", "r2", "cv_score"):
@@ -79,7 +85,7 @@ def test_region_scores_are_means_over_the_regions_voxels(ready, monkeypatch):
 
 def test_normalised_scores_are_means_over_voxels_above_the_ceiling_asked_for(ready, monkeypatch):
     align(monkeypatch, ready, "--min-noise-ceiling", 0.6)
-    table = pd.read_csv(ready / FOLDER / "scores.csv").set_index(["layer", "roi"])
+    table = read_scores(ready).set_index(["layer", "roi"])
     results = Results(ready / FOLDER)
     scores, ceiling = results.read("vision", 1), results.read_noise_ceiling().astype(float)
     row, above = table.loc[(1, "nsdgeneral")], ceiling >= 0.6
@@ -97,10 +103,10 @@ def test_normalised_scores_are_means_over_voxels_above_the_ceiling_asked_for(rea
 
 def test_ceilings_from_nsds_own_file_replace_computed_ones_without_a_new_fit(ready, monkeypatch, capsys):
     align(monkeypatch, ready)
-    before = pd.read_csv(ready / FOLDER / "scores.csv")
+    before = read_scores(ready)
     align(monkeypatch, ready, "--ncsnr", "nsd")
     assert "2 layers were scored before, 0 are left" in capsys.readouterr().err
-    after = pd.read_csv(ready / FOLDER / "scores.csv")
+    after = read_scores(ready)
     pd.testing.assert_frame_equal(before.loc[:, :"alpha_median"], after.loc[:, :"alpha_median"])
     ceilings = after.set_index(["layer", "roi"])["noise_ceiling"]
     assert ceilings[(0, "V1v")] == pytest.approx(1 / (1 + 1 / 3), abs=1e-5)  # planted snr 1, three repeats
@@ -114,14 +120,14 @@ def test_ceilings_from_nsds_own_file_replace_computed_ones_without_a_new_fit(rea
 
 def test_regions_that_are_predicted_are_significant_and_the_region_of_noise_is_not(ready, monkeypatch, capsys):
     align(monkeypatch, ready)
-    assert pd.read_csv(ready / FOLDER / "scores.csv")[["p", "q"]].isna().all(axis=None)
+    assert read_scores(ready)[["p", "q"]].isna().all(axis=None)
     assert not (ready / FOLDER / "maps/vision_best_layer_p.nii.gz").exists()
     scores = Results(ready / FOLDER).read("vision", 0)
     capsys.readouterr()
     align(monkeypatch, ready, "--permutations", 199)
     assert "were scored before" not in capsys.readouterr().err
     np.testing.assert_array_equal(Results(ready / FOLDER).read("vision", 0)["r"], scores["r"])
-    table = pd.read_csv(ready / FOLDER / "scores.csv").set_index(["layer", "roi"])
+    table = read_scores(ready).set_index(["layer", "roi"])
     planted = [(0, "V1v"), (0, "V1d"), (1, "FFA-1"), (1, "PPA")]
     assert (table.loc[planted, "q"] < 0.05).all()
     assert (table.loc[[(0, "RSC"), (1, "RSC")], "p"] > 0.05).all()
@@ -134,7 +140,7 @@ def test_regions_that_are_predicted_are_significant_and_the_region_of_noise_is_n
     for flags in ([], ["--permutations", 199]):
         align(monkeypatch, ready, *flags)
         assert "2 layers were scored before, 0 are left" in capsys.readouterr().err
-        assert pd.read_csv(ready / FOLDER / "scores.csv")["p"].notna().all()
+        assert read_scores(ready)["p"].notna().all()
 
 
 def test_where_no_ceiling_is_known_scores_stand_and_a_line_says_so(ready, monkeypatch, capsys):
@@ -142,7 +148,7 @@ def test_where_no_ceiling_is_known_scores_stand_and_a_line_says_so(ready, monkey
     nibabel.save(nibabel.Nifti1Image(nothing, np.eye(4)), find_layout(ready).ncsnr(1))
     align(monkeypatch, ready, "--ncsnr", "nsd")
     assert "no noise ceiling and no normalised scores: NSD's ncsnr is NaN" in capsys.readouterr().err
-    table = pd.read_csv(ready / FOLDER / "scores.csv")
+    table = read_scores(ready)
     assert np.isfinite(table["r"]).all()
     assert table[["noise_ceiling", "r_normalised", "r2_normalised"]].isna().all(axis=None)
     assert not table["n_voxels_normalised"].any()
@@ -172,7 +178,7 @@ def test_the_picture_is_drawn(ready, monkeypatch):
 
 def test_a_second_run_fits_only_the_layers_that_are_missing(ready, monkeypatch, capsys):
     align(monkeypatch, ready)
-    first = pd.read_csv(ready / FOLDER / "scores.csv")
+    first = read_scores(ready)
     kept, lost = sorted((ready / FOLDER / "voxels").iterdir())
     kept_at = kept.stat().st_mtime_ns
     lost.unlink()
@@ -180,7 +186,7 @@ def test_a_second_run_fits_only_the_layers_that_are_missing(ready, monkeypatch, 
     align(monkeypatch, ready)
     assert "1 layers were scored before, 1 are left" in capsys.readouterr().err
     assert kept.stat().st_mtime_ns == kept_at
-    pd.testing.assert_frame_equal(pd.read_csv(ready / FOLDER / "scores.csv"), first)
+    pd.testing.assert_frame_equal(read_scores(ready), first)
 
 
 def test_a_damaged_layer_is_named_and_fitted_again_and_no_other(ready, monkeypatch, capsys):
@@ -205,7 +211,7 @@ def test_a_damaged_layer_is_named_and_fitted_again_and_no_other(ready, monkeypat
 
 def test_layers_can_be_chosen(ready, monkeypatch):
     align(monkeypatch, ready, "-l", 1)
-    assert pd.read_csv(ready / FOLDER / "scores.csv")["layer"].unique().tolist() == [1]
+    assert read_scores(ready)["layer"].unique().tolist() == [1]
     with pytest.raises(InputError, match="layers or streams asked for"):
         align(monkeypatch, ready, "-l", 2)
 
@@ -303,7 +309,7 @@ def test_scores_of_other_betas_are_never_kept_as_those_of_these(ready, monkeypat
 def test_a_voxel_of_nan_is_left_out_of_its_region_and_harms_no_other(ready, monkeypatch):
     layout = find_layout(ready)
     align(monkeypatch, ready)
-    before = pd.read_csv(ready / FOLDER / "scores.csv").set_index(["layer", "roi"])
+    before = read_scores(ready).set_index(["layer", "roi"])
     voxel = tuple(np.argwhere(nibabel.load(layout.nsdgeneral(1)).get_fdata() == 1)[0])
     for session in layout.sessions(1):
         path = layout.betas(1, session)
@@ -312,7 +318,7 @@ def test_a_voxel_of_nan_is_left_out_of_its_region_and_harms_no_other(ready, monk
         betas[voxel] = np.nan
         nibabel.save(nibabel.Nifti1Image(betas, image.affine), path)
     align(monkeypatch, ready, "--redo")
-    after = pd.read_csv(ready / FOLDER / "scores.csv").set_index(["layer", "roi"])
+    after = read_scores(ready).set_index(["layer", "roi"])
     assert after.loc[(0, "nsdgeneral"), "n_voxels"] == before.loc[(0, "nsdgeneral"), "n_voxels"] - 1
     assert after.loc[(0, "FFA-1"), "r"] == pytest.approx(before.loc[(0, "FFA-1"), "r"], abs=1e-5)
     assert np.isfinite(after["r"]).all()

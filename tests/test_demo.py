@@ -33,7 +33,7 @@ def demo(tmp_path_factory):
 def table(demo):
     """The language stream's scores, a row a region of the layer chosen on training images."""
     scores = pd.read_parquet(demo[0] / "alignment/subj01/prompt_1" / LLAVA.replace("/", "_") / "scores.parquet")
-    return scores.loc[scores.groupby("roi")["cv_score"].idxmax()].set_index("roi")
+    return scores[scores["layer_choice"] == "best_per_region"].set_index("roi")
 
 
 @pytest.fixture(scope="module")

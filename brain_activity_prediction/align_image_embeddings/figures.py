@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from brain_activity_prediction.align_image_embeddings.layer_choice import EACH
 from brain_activity_prediction.files import written_whole
 
 # Okabe and Ito's colours, told apart by readers with any kind of colour vision; line styles repeat them.
@@ -19,6 +20,7 @@ def layer_curves(table: pd.DataFrame, path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    table = table[table["layer_choice"] == EACH]
     streams = list(dict.fromkeys(table["stream"]))
     regions = [roi for roi in dict.fromkeys(table["roi"]) if ":" not in roi]  # an atlas has too many to tell apart
     figure = Figure(figsize=(1.8 + 4.2 * len(streams), 3.8), layout="constrained")

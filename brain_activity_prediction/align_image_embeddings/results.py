@@ -7,6 +7,8 @@ where a permutation test was asked for, with the p of regions in its header.
 All are sealed (`sealed_hdf5`): a damaged layer is noticed and fitted again.
 """
 
+import hashlib
+import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -117,6 +119,11 @@ class Results:
                 about = read_seal(path).about
                 found.append((about["stream"], about["layer"], about["n_layers"]))
         return sorted(found)
+
+    def fingerprint(self) -> str:
+        """Eight hexadecimal digits that tell the recorded settings from any others."""
+        settings = json.dumps(recorded_settings(self.folder, RESTORE), sort_keys=True)
+        return hashlib.blake2b(settings.encode(), digest_size=4).hexdigest()
 
     def alpha_range(self) -> tuple[float, float]:
         """The ends of the grid that alphas were chosen from."""

@@ -1,19 +1,35 @@
-"""From scores of voxels to a tidy table: one row a stream, layer and region."""
+"""From scores of voxels to a tidy table: one row a stream, choice of layer and region. R regions, V voxels."""
 
-from collections.abc import Mapping
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy.stats import false_discovery_control
 
+from brain_activity_prediction.align_image_embeddings.layer_choice import (
+    AVERAGE,
+    BEST_PER_REGION,
+    BEST_PER_VOXEL,
+    EACH,
+    StreamScores,
+    stream_scores,
+)
 from brain_activity_prediction.align_image_embeddings.results import Results
 from brain_activity_prediction.files import written_whole
 
 COLUMNS = (
-    *("model_id", "prompt", "stream", "layer", "layer_position", "subject", "roi", "n_voxels"),
-    *("r", "r2", "cv_score", "alpha_median"),
-    *("noise_ceiling", "r_normalised", "r2_normalised", "n_voxels_normalised", "p", "q"),
+    *("protocol", "model_id", "prompt", "stream", "layer_choice", "layer", "layer_position", "subject", "roi"),
+    *("n_voxels", "r", "r_se", "r_ci_low", "r_ci_high", "r2", "cv_score", "alpha_median"),
+    *("noise_ceiling", "r_normalised", "r2_normalised", "n_voxels_normalised", "p", "q", "settings"),
+)
+MEANS = ("r", "r2", "cv_score")
+INTEGERS = ("prompt", "layer")  # missing where there is none
+NUMBERS = (
+    *("layer_position", "r", "r_se", "r_ci_low", "r_ci_high", "r2", "cv_score", "alpha_median"),
+    *("noise_ceiling", "r_normalised", "r2_normalised", "p", "q"),
 )
 
 
@@ -25,63 +41,103 @@ def region_table(
     subject: int,
     min_noise_ceiling: float,
 ) -> pd.DataFrame:
-    """Scores of every finished layer in every region; columns COLUMNS.
+    """Scores of every finished layer, and of the layers chosen, in every region; columns COLUMNS.
+
+    `layer_choice` says what a row is of: `each`, one layer; `best_per_region`, once more the layer with the region's
+    best cv_score; `best_per_voxel`, every voxel at the layer of its own best cv_score; `average`, the mean over all
+    layers of each score, where all are finished. `layer` is missing where voxels differ in it or several are
+    averaged; layer_position is from 0, what enters the first layer, to 1, the last layer, or the mean over voxels.
 
     `regions` are masks (V,) by name. r, r2 and cv_score are means over a region's voxels, without those whose
-    responses are NaN, which n_voxels does not count either; layer_position goes from 0, what enters the first layer,
-    to 1, the last layer. `prompt` is missing for streams that no prompt changes. noise_ceiling is the median of
-    the region's voxels; the normalised scores are those of `normalised_means`.
+    responses are NaN, which n_voxels does not count either. `prompt` is missing for streams that no prompt changes.
+    noise_ceiling is the median of the region's voxels, the normalised scores are those of `normalised_means`.
     p is that of the mean r, missing where images were not permuted or the region was not among those of that run;
-    q is p adjusted over all rows of the table (Benjamini and Hochberg).
+    q is p adjusted over the rows of the same layer_choice (Benjamini and Hochberg). `settings` is the fingerprint of
+    what changes the numbers.
     """
-    rows, ceiling = [], results.read_noise_ceiling()
-    for stream, layer, n_layers in results.layers():
-        scores = results.read(stream, layer)
-        test = results.read_test(stream, layer)
-        valid = np.isfinite(scores["cv_score"])
-        for roi, mask in regions.items():
-            chosen = mask & valid
-            row = {
-                "model_id": model_id,
-                "prompt": prompt,
-                "stream": stream,
-                "layer": layer,
-                "layer_position": layer / max(n_layers - 1, 1),
-                "subject": subject,
-                "roi": roi,
-                "n_voxels": int(chosen.sum()),
-                "p": test.region_p.get(roi, np.nan) if test else np.nan,
-            }
-            if chosen.any():
-                row |= {name: float(scores[name][chosen].mean(dtype=np.float64)) for name in ("r", "r2", "cv_score")}
-                row["alpha_median"] = float(np.median(scores["alpha"][chosen]))
-            defined = chosen & np.isfinite(ceiling)
-            if defined.any():
-                row["noise_ceiling"] = float(np.median(ceiling[defined]))
-            row |= normalised_means(scores, ceiling, chosen, min_noise_ceiling)
-            rows.append(row)
-    table = pd.DataFrame(rows, columns=COLUMNS).astype({"prompt": "Int64", "q": float})
-    tested = table["p"].notna()
-    table.loc[tested, "q"] = false_discovery_control(table.loc[tested, "p"])
+    ceiling = results.read_noise_ceiling()
+    parts = []
+    for stream in dict.fromkeys(stream for stream, _, _ in results.layers()):
+        scores = stream_scores(results, stream)
+        members = np.stack(list(regions.values())) & np.isfinite(scores.scores["cv_score"]).all(axis=0)
+        part = pd.concat(_blocks(scores, results, regions, members, ceiling, min_noise_ceiling))
+        parts.append(pd.concat([part, _best_of_regions(part)]))
+    of = {"protocol": "standard", "model_id": model_id, "prompt": prompt, "subject": subject}
+    table = pd.concat(parts).assign(**of, settings=results.fingerprint()).reindex(columns=COLUMNS)
+    table = table.astype(dict.fromkeys(INTEGERS, "Int64") | dict.fromkeys(NUMBERS, float)).reset_index(drop=True)
+    for _, rows in table[table["p"].notna()].groupby("layer_choice"):
+        table.loc[rows.index, "q"] = false_discovery_control(rows["p"])
     return table
 
 
+def _blocks(
+    stream: StreamScores,
+    results: Results,
+    regions: Mapping[str, np.ndarray],
+    members: np.ndarray,
+    ceiling: np.ndarray,
+    min_noise_ceiling: float,
+) -> Iterator[pd.DataFrame]:
+    """R rows for each layer of a stream, for every voxel at its best one and for their average."""
+
+    def rows(scores: Mapping[str, np.ndarray], **of) -> pd.DataFrame:
+        return pd.DataFrame(
+            {
+                **{"stream": stream.stream, "roi": list(regions), "n_voxels": members.sum(axis=1)},
+                **region_means({name: scores[name] for name in MEANS}, members),
+                **normalised_means(scores, ceiling, members, min_noise_ceiling),
+                "alpha_median": region_medians(scores["alpha"], members),
+                "noise_ceiling": region_medians(ceiling, members),
+                **of,
+            }
+        )
+
+    for k, layer in enumerate(stream.layers):
+        scores = {name: values[k] for name, values in stream.scores.items()}
+        test = results.read_test(stream.stream, layer)
+        p = [test.region_p.get(roi, np.nan) if test else np.nan for roi in regions]
+        yield rows(scores, layer_choice=EACH, layer=layer, layer_position=stream.position(layer), p=p)
+    best = stream.at(stream.best_of_voxels())
+    position = region_means({"layer": best["layer"]}, members)["layer"]
+    yield rows(best, layer_choice=BEST_PER_VOXEL, layer_position=stream.position(position))
+    if stream.complete:
+        yield rows(stream.mean(), layer_choice=AVERAGE)
+
+
+def _best_of_regions(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of each region's best layer, once more."""
+    layers = table.reset_index(drop=True)
+    layers = layers[layers["layer_choice"] == EACH].dropna(subset="cv_score")
+    best = layers.loc[layers.groupby("roi", sort=False)["cv_score"].idxmax()]
+    return best.assign(layer_choice=BEST_PER_REGION)
+
+
+def region_means(values: Mapping[str, np.ndarray], members: np.ndarray) -> dict[str, np.ndarray]:
+    """Mean (R,) of values (V,) over the members (R, V) of each region, NaN where there is none, for each name."""
+    counted = members.any(axis=0)
+    columns = np.stack([np.where(counted, column, 0) for column in values.values()], axis=1).astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        means = (members.astype(np.float64) @ columns) / members.sum(axis=1, keepdims=True)
+    return dict(zip(values, means.T, strict=True))
+
+
+def region_medians(values: np.ndarray, members: np.ndarray) -> np.ndarray:
+    """Median (R,) of the finite values (V,) of each region's members (R, V), NaN where there is none."""
+    members = members & np.isfinite(values)
+    return np.array([np.median(values[own]) if own.any() else np.nan for own in members], dtype=np.float64)
+
+
 def normalised_means(
-    scores: Mapping[str, np.ndarray], ceiling: np.ndarray, chosen: np.ndarray, min_noise_ceiling: float
-) -> dict[str, float]:
-    """Means over the voxels `chosen` (V,) of r / sqrt(ceiling) and r2 / ceiling, never clipped, and how many entered.
+    scores: Mapping[str, np.ndarray], ceiling: np.ndarray, members: np.ndarray, min_noise_ceiling: float
+) -> dict[str, np.ndarray]:
+    """Means (R,) over the members (R, V) of r / sqrt(ceiling) and r2 / ceiling, never clipped, and how many entered.
 
     Voxels whose ceiling is NaN, 0 or below `min_noise_ceiling` are left out: of those no score can be normalised.
     """
-    usable = chosen & (ceiling > 0) & (ceiling >= min_noise_ceiling)
-    if not usable.any():
-        return {"n_voxels_normalised": 0}
-    highest_r2 = ceiling[usable].astype(np.float64)
-    return {
-        "r_normalised": float((scores["r"][usable] / np.sqrt(highest_r2)).mean()),
-        "r2_normalised": float((scores["r2"][usable] / highest_r2).mean()),
-        "n_voxels_normalised": int(usable.sum()),
-    }
+    members = members & (ceiling > 0) & (ceiling >= min_noise_ceiling)
+    highest_r2 = np.where(members.any(axis=0), ceiling, 1).astype(np.float64)
+    normalised = {"r_normalised": scores["r"] / np.sqrt(highest_r2), "r2_normalised": scores["r2"] / highest_r2}
+    return region_means(normalised, members) | {"n_voxels_normalised": members.sum(axis=1)}
 
 
 def write_table(table: pd.DataFrame, folder: Path) -> None:
@@ -90,9 +146,3 @@ def write_table(table: pd.DataFrame, folder: Path) -> None:
         table.to_csv(path, index=False)
     with written_whole(folder / "scores.parquet") as path:
         table.to_parquet(path, index=False)
-
-
-def best_layers(table: pd.DataFrame) -> pd.DataFrame:
-    """For each stream and region the row of the layer that cross-validation on the training images scores best."""
-    best = table.dropna(subset="cv_score").groupby(["stream", "roi"], sort=False)["cv_score"].idxmax()
-    return table.loc[best].reset_index(drop=True)

@@ -1,0 +1,118 @@
+"""The layer of a voxel or region is chosen on training images alone, and the table says which scores are whose."""
+
+import numpy as np
+import pytest
+from scipy.stats import false_discovery_control
+
+from brain_activity_prediction.align_image_embeddings.layer_choice import stream_scores
+from brain_activity_prediction.align_image_embeddings.results import PermutationTest, Results
+from brain_activity_prediction.align_image_embeddings.ridge import ridge_cv
+from brain_activity_prediction.align_image_embeddings.scores import pearson_r, r2_score
+from brain_activity_prediction.align_image_embeddings.tables import COLUMNS, region_table
+
+N_LAYERS, N_VOXELS = 12, 200
+REGIONS = {"all": np.ones(N_VOXELS, dtype=bool), "half": np.arange(N_VOXELS) < N_VOXELS // 2}
+
+
+def results_of(folder, layers, n_layers=None, tests=None):
+    """Results that hold `layers`, `{quantity: (V,)}` each, of the stream `language`."""
+    results = Results(folder)
+    results.claim({"min_log_10_alpha": 1, "max_log_10_alpha": 4})
+    for layer, scores in enumerate(layers):
+        results.write("language", layer, n_layers or len(layers), scores, tests[layer] if tests else None)
+    results.write_noise_ceiling(np.full(N_VOXELS, 0.25), "computed")
+    return results
+
+
+def table_of(results):
+    table = region_table(results, REGIONS, "org/model", 3, 1, min_noise_ceiling=0)
+    assert tuple(table.columns) == COLUMNS
+    return table.set_index(["layer_choice", "roi"])
+
+
+def random_layers(seed=0, n_layers=N_LAYERS):
+    rng = np.random.default_rng(seed)
+    return [
+        {name: rng.standard_normal(N_VOXELS) for name in ("r", "r2", "cv_score")} | {"alpha": np.full(N_VOXELS, 10.0)}
+        for _ in range(n_layers)
+    ]
+
+
+@pytest.fixture(scope="module")
+def noise_layers():
+    """Scores of layers whose features have nothing to do with the responses."""
+    rng = np.random.default_rng(0)
+    train, test = rng.standard_normal((120, N_VOXELS)), rng.standard_normal((60, N_VOXELS))
+    layers = []
+    for _ in range(N_LAYERS):
+        fit = ridge_cv(rng.standard_normal((120, 20)), train, np.logspace(1, 4, 10))
+        predicted = fit.predict(rng.standard_normal((60, 20))).numpy()
+        scores = {"r": pearson_r(test, predicted), "r2": r2_score(test, predicted)}
+        layers.append({"alpha": fit.alpha.numpy(), "cv_score": fit.cv_score.numpy(), **scores})
+    return layers
+
+
+def test_choosing_layers_on_test_images_would_inflate_a_region_of_noise_and_ours_does_not(noise_layers, tmp_path):
+    """Standard error of a mean r of noise: 1 / sqrt(60 images x 200 voxels), voxels being independent."""
+    standard_error = 1 / np.sqrt(60 * N_VOXELS)
+    by_layer = np.stack([scores["r"] for scores in noise_layers])
+    assert by_layer.max(axis=0).mean() > 15 * standard_error  # per voxel on the test images: the mistake
+    assert by_layer.mean(axis=1).max() > 1.5 * standard_error  # per region on the test images: the mistake
+    table = table_of(results_of(tmp_path, noise_layers))
+    for choice in ("best_per_voxel", "best_per_region", "average"):
+        assert abs(table.loc[(choice, "all"), "r"]) < 3 * standard_error
+
+
+def test_every_voxel_and_every_region_is_scored_at_its_layer_of_the_best_cross_validated_score(tmp_path):
+    layers = random_layers()
+    table = table_of(results_of(tmp_path, layers))
+    stacked = {name: np.stack([scores[name] for scores in layers]) for name in ("r", "r2", "cv_score")}
+    best = stacked["cv_score"].argmax(axis=0)
+    for name, values in stacked.items():
+        own = np.take_along_axis(values, best[None], axis=0)[0]
+        assert table.loc[("best_per_voxel", "half"), name] == pytest.approx(own[:100].mean(), rel=1e-5)
+    assert table["layer"].isna()[("best_per_voxel", "half")]
+    assert table.loc[("best_per_voxel", "half"), "layer_position"] == pytest.approx(best[:100].mean() / 11)
+    for roi, mask in REGIONS.items():
+        chosen = stacked["cv_score"][:, mask].mean(axis=1).argmax()
+        row = table.loc[("best_per_region", roi)]
+        assert row["layer"] == chosen
+        assert row["r"] == pytest.approx(stacked["r"][chosen, mask].mean(), rel=1e-5)
+        assert row["r_normalised"] == pytest.approx(row["r"] / 0.5)
+
+
+def test_the_average_is_over_all_layers_and_missing_while_one_is(tmp_path):
+    layers = random_layers()
+    average = table_of(results_of(tmp_path / "complete", layers)).loc[("average", "half")]
+    for name in ("r", "r2", "cv_score"):
+        assert average[name] == pytest.approx(np.mean([scores[name][:100].mean() for scores in layers]), rel=1e-4)
+    assert np.isnan(average["alpha_median"])
+    incomplete = table_of(results_of(tmp_path / "incomplete", layers, n_layers=N_LAYERS + 1))
+    assert "average" not in incomplete.index.get_level_values("layer_choice")
+    assert len(incomplete.loc["best_per_voxel"]) == 2
+
+
+def test_q_is_adjusted_over_the_rows_of_the_same_choice(tmp_path):
+    p = np.linspace(0.01, 0.3, 2 * N_LAYERS)
+    tests = [
+        PermutationTest(99, np.full(N_VOXELS, 0.5), dict(zip(REGIONS, p[2 * layer : 2 * layer + 2], strict=True)))
+        for layer in range(N_LAYERS)
+    ]
+    table = table_of(results_of(tmp_path, random_layers(), tests=tests))
+    np.testing.assert_allclose(table.loc["each", "q"], false_discovery_control(p))
+    best = table.loc["best_per_region"]
+    np.testing.assert_allclose(best["q"], false_discovery_control(best["p"]))
+
+
+def test_a_voxel_without_a_score_is_in_no_choice(tmp_path):
+    layers = random_layers()
+    for scores in layers:
+        for values in scores.values():
+            values[7] = np.nan
+    results = results_of(tmp_path, layers)
+    table = table_of(results)
+    assert (table.xs("half", level="roi")["n_voxels"] == 99).all()
+    assert table[["r", "r2", "cv_score"]].notna().all(axis=None)
+    stream = stream_scores(results, "language")
+    assert stream.best_of_voxels()[7] == -1
+    assert np.isnan(stream.at(stream.best_of_voxels())["layer"][7])
