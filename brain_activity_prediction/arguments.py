@@ -205,6 +205,11 @@ def alignment_folder(base_dir: Path, subject: int, model_id: str, prompt: int | 
     return base_dir / "alignment" / f"subj{subject:02d}" / prompt_folder(prompt) / model_folder(model_id)
 
 
+def partitioning_folder(base_dir: Path, subject: int, name: str) -> Path:
+    """Where the variance partitioning of that name lies."""
+    return base_dir / "alignment" / f"subj{subject:02d}" / "variance_partitioning" / name
+
+
 def prompt_folder(prompt: int | None) -> str:
     return "no_prompt" if prompt is None else f"prompt_{prompt}"
 

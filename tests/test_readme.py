@@ -6,11 +6,12 @@ import shlex
 from pathlib import Path
 
 import pytest
-from scripts import ALIGN, EXTRACT, load_script
+from scripts import EXTRACT, load_script
 
-from brain_activity_prediction.align_image_embeddings import align_model
+from brain_activity_prediction.align_image_embeddings import align_model, partition_variance
 from brain_activity_prediction.extract_image_embeddings import extraction
 
+ALIGNMENT = {Path(script.__file__).name: script for script in (align_model, partition_variance)}
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 COMMANDS = re.findall(r"^ {4,7}((?:make|python|pip|conda) .*?)(?: +#.*)?$", README, re.MULTILINE)
@@ -18,7 +19,7 @@ MODEL_ROWS = re.findall(r"^\| `([\w.]+\.py)` \| `([\w./-]+)` \| ([\w, ]+) \|$", 
 
 
 def parser_of(script):
-    return align_model.flags() if script == ALIGN.name else extraction.flags("")
+    return ALIGNMENT[script].flags() if script in ALIGNMENT else extraction.flags("")
 
 
 def documented_flags():
@@ -32,14 +33,14 @@ def flags_of(parser):
 
 
 def test_every_flag_is_documented_and_every_documented_flag_exists():
-    existing = flags_of(align_model.flags()) | flags_of(extraction.flags(""))
+    existing = flags_of(extraction.flags("")).union(*(flags_of(script.flags()) for script in ALIGNMENT.values()))
     assert documented_flags() == existing
 
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("python")])
 def test_every_script_command_parses(command):
     _, script, *flags = shlex.split(command)
-    assert (EXTRACT / script).exists() or script == ALIGN.name
+    assert (EXTRACT / script).exists() or script in ALIGNMENT
     parsed = parser_of(script).parse_args(flags)
     assert isinstance(parsed, argparse.Namespace)
 

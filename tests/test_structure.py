@@ -9,7 +9,15 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "brain_activity_prediction"
 GROUND = {"errors", "files", "processes", "read_ahead", "sealed_hdf5", "settings_file", "stopping"}
 EXTRACT, ALIGN = "extract_image_embeddings", "align_image_embeddings"
-RIDGE = {"ridge", "ridge_operators", "alpha_interpolation", "cross_validation", "voxelwise_ridge", "scores"}
+RIDGE = {
+    "ridge",
+    "ridge_operators",
+    "alpha_interpolation",
+    "cross_validation",
+    "voxelwise_ridge",
+    "scores",
+    "banded_ridge",
+}
 
 # What a module or folder may import from this package, besides modules of its own folder.
 MAY_IMPORT = {

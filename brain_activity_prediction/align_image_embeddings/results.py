@@ -9,21 +9,19 @@ All are sealed (`sealed_hdf5`): a damaged layer is noticed and fitted again.
 
 import hashlib
 import json
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from brain_activity_prediction.errors import Damaged, InputError
-from brain_activity_prediction.files import reading, remove_left_behind
-from brain_activity_prediction.sealed_hdf5 import read_array, read_seal, verify, write_sealed
-from brain_activity_prediction.settings_file import first_difference, record_settings, recorded_settings
+from brain_activity_prediction.align_image_embeddings import score_files
+from brain_activity_prediction.files import reading
+from brain_activity_prediction.sealed_hdf5 import read_array, read_seal
+from brain_activity_prediction.settings_file import recorded_settings
 
 QUANTITIES = ("alpha", "cv_score", "r", "r2")
 REMEDY = "align again, which fits this layer again"
-RESTORE = "restore it, or align with --redo"
 
 
 @dataclass(frozen=True)
@@ -43,16 +41,7 @@ class Results:
 
     def claim(self, settings: Mapping, redo: bool = False) -> None:
         """Records what the scores are made with; layers scored otherwise are refused, or with `redo` deleted."""
-        remove_left_behind(self.folder)
-        remove_left_behind(self.folder / "voxels")
-        if redo:
-            for finished in self.folder.glob("voxels/*.h5"):
-                finished.unlink()
-        elif difference := first_difference(recorded_settings(self.folder, RESTORE) or {}, settings):
-            raise InputError(
-                f"{self.folder} holds scores made with {difference}: use the same, or --redo to replace them"
-            )
-        record_settings(self.folder, settings)
+        score_files.claim(self.folder, "voxels", settings, redo)
 
     def has(self, stream: str, layer: int, n_permutations: int = 0) -> bool:
         """Whether a layer is finished, with a test of that many permutations unless they are 0.
@@ -60,13 +49,7 @@ class Results:
         A layer whose file is damaged is not, and a line on stderr says so.
         """
         path = self._path(stream, layer)
-        if not path.exists():
-            return False
-        try:
-            with reading(path, "it is fitted again"):
-                verify(path)
-        except Damaged as error:
-            print(error, file=sys.stderr)
+        if not score_files.is_finished(path):
             return False
         test = self.read_test(stream, layer) if n_permutations else None
         return not n_permutations or (test is not None and test.n_permutations == n_permutations)
@@ -85,7 +68,7 @@ class Results:
         if test is not None:
             arrays["p"] = test.p
             about |= {"n_permutations": test.n_permutations, "region_p": dict(test.region_p)}
-        _write_voxels(self._path(stream, layer), arrays, about)
+        score_files.write_voxels(self._path(stream, layer), arrays, about)
 
     def read(self, stream: str, layer: int) -> dict[str, np.ndarray]:
         """`{quantity: (V,) float32}` of a finished layer."""
@@ -104,7 +87,7 @@ class Results:
 
     def write_noise_ceiling(self, ceiling: np.ndarray, ncsnr_from: str) -> None:
         """Keeps the ceiling (V,) of the test images, in R2 units, and where its ncsnr came from."""
-        _write_voxels(self._ceiling_path, {"noise_ceiling": ceiling}, {"ncsnr": ncsnr_from})
+        score_files.write_voxels(self._ceiling_path, {"noise_ceiling": ceiling}, {"ncsnr": ncsnr_from})
 
     def read_noise_ceiling(self) -> np.ndarray:
         """The ceiling (V,) float32 of the test images, in R2 units."""
@@ -122,12 +105,12 @@ class Results:
 
     def fingerprint(self) -> str:
         """Eight hexadecimal digits that tell the recorded settings from any others."""
-        settings = json.dumps(recorded_settings(self.folder, RESTORE), sort_keys=True)
+        settings = json.dumps(recorded_settings(self.folder, score_files.RESTORE), sort_keys=True)
         return hashlib.blake2b(settings.encode(), digest_size=4).hexdigest()
 
     def alpha_range(self) -> tuple[float, float]:
         """The ends of the grid that alphas were chosen from."""
-        settings = recorded_settings(self.folder, RESTORE)
+        settings = recorded_settings(self.folder, score_files.RESTORE)
         return 10 ** settings["min_log_10_alpha"], 10 ** settings["max_log_10_alpha"]
 
     @property
@@ -136,7 +119,3 @@ class Results:
 
     def _path(self, stream: str, layer: int) -> Path:
         return self.folder / "voxels" / f"{stream}_layer_{layer:02d}.h5"
-
-
-def _write_voxels(path: Path, arrays: Mapping[str, np.ndarray], about: Mapping) -> None:
-    write_sealed(path, {name: np.asarray(values, dtype=np.float32) for name, values in arrays.items()}, about)

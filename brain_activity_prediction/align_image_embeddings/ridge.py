@@ -97,6 +97,7 @@ def ridge_cv(
     fit_intercept=False,
     voxels_per_chunk=None,
     return_all_scores=False,
+    decomposition=None,
 ):
     """Fit ridge to every voxel with the alpha of its best cross-validated score; ties go to the larger alpha.
 
@@ -115,6 +116,8 @@ def ridge_cv(
         fits into 0.4 of a GPU's free memory, or into 64 MB (a cache's size) on a CPU. It does not change the
         choice.
     return_all_scores : keep the scores of all alphas, 8 A V bytes.
+    decomposition : of X, where it is there already; without an intercept only. `predict` then takes what stands
+        to its loadings as features do to theirs.
 
     Inputs in float32 are computed in float32 after a decomposition in float64, and in float64 where they are
     too ill-conditioned for that; inputs in float64 in float64 throughout.
@@ -134,7 +137,10 @@ def ridge_cv(
     response_means = column_means(Y).to(X) if fit_intercept else X.new_zeros(Y.shape[1])
     responses = Responses(Y, response_means, voxels_per_chunk)
     with full_float32_precision():
-        decomposition = decompose(X.to(torch.float64) - feature_means, float(ascending[0]))
+        if decomposition is None:
+            decomposition = decompose(X.to(torch.float64) - feature_means, float(ascending[0]))
+        elif not fit_intercept:
+            feature_means = feature_means.new_zeros(len(decomposition.loadings))
         scores, targets = _scores_and_targets(cross_validation, decomposition, X, responses, fit_intercept)
     constant = (Y.amin(dim=0) == Y.amax(dim=0)).to(X.device)
     index = _best(scores, constant, per_voxel)

@@ -132,11 +132,13 @@ def normalised_means(
 ) -> dict[str, np.ndarray]:
     """Means (R,) over the members (R, V) of r / sqrt(ceiling) and r2 / ceiling, never clipped, and how many entered.
 
+    Of r and r2, those that are among the scores (V,).
     Voxels whose ceiling is NaN, 0 or below `min_noise_ceiling` are left out: of those no score can be normalised.
     """
     members = members & (ceiling > 0) & (ceiling >= min_noise_ceiling)
     highest_r2 = np.where(members.any(axis=0), ceiling, 1).astype(np.float64)
-    normalised = {"r_normalised": scores["r"] / np.sqrt(highest_r2), "r2_normalised": scores["r2"] / highest_r2}
+    highest = {"r": np.sqrt(highest_r2), "r2": highest_r2}
+    normalised = {f"{name}_normalised": scores[name] / highest[name] for name in highest if name in scores}
     return region_means(normalised, members) | {"n_voxels_normalised": members.sum(axis=1)}
 
 

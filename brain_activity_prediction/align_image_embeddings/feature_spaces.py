@@ -1,0 +1,111 @@
+"""A feature space: the states of one layer of a stream, named on the command line, as ridge takes them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from brain_activity_prediction import arguments as shared
+from brain_activity_prediction.align_image_embeddings.results import Results
+from brain_activity_prediction.align_image_embeddings.score_files import RESTORE
+from brain_activity_prediction.embedding_store import EmbeddingStore
+from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.settings_file import recorded_settings
+
+if TYPE_CHECKING:
+    from brain_activity_prediction.align_image_embeddings.targets import Targets
+
+BEST = "best"
+NO_PROMPT = "none"
+LETTERS = "ABCD"
+
+
+@dataclass(frozen=True)
+class Space:
+    """`prompt` is None for a stream that no prompt changes, `layer` a number from 0 or BEST."""
+
+    model_id: str
+    prompt: int | None
+    stream: str
+    layer: int | str
+
+    def __str__(self) -> str:
+        prompt = "" if self.prompt is None else f" prompt {self.prompt}"
+        return f"{self.model_id}{prompt} {self.stream} layer {self.layer}"
+
+    def store(self, base_dir: Path) -> EmbeddingStore:
+        return EmbeddingStore(shared.embeddings_folder(base_dir, self.model_id, self.prompt))
+
+
+def add_spaces(flags: argparse.ArgumentParser) -> None:
+    flags.add_argument(
+        "--space",
+        nargs=4,
+        action="append",
+        required=True,
+        metavar=("MODEL", "PROMPT", "STREAM", "LAYER"),
+        help="two to four of these: a model id; a prompt's number, or none; a stream; a layer from 0, or best, the one "
+        "that align_model.py scored best on training images",
+    )
+
+
+def parse_spaces(given: Sequence[Sequence[str]], base_dir: Path) -> list[Space]:
+    """The spaces of --space; an InputError for what is no space, is given twice, or has no hidden states."""
+    spaces = [_parsed(*words) for words in given]
+    if not 2 <= len(spaces) <= len(LETTERS):
+        raise InputError(f"{len(spaces)} feature space: give --space two to {len(LETTERS)} times")
+    for number, space in enumerate(spaces):
+        if space in spaces[:number]:
+            raise InputError(f"--space {space} is given twice: all of its variance would be shared")
+        streams = space.store(base_dir).streams()
+        if space.stream not in streams:
+            there = f"only {', '.join(streams)}" if streams else "nothing"
+            raise InputError(
+                f"no {space.stream} states in {space.store(base_dir).folder}, {there}: run the extraction of "
+                f"{space.model_id}, or choose another stream or prompt"
+            )
+        n_layers, _ = streams[space.stream]
+        if space.layer != BEST and space.layer >= n_layers:
+            raise InputError(
+                f"{space.model_id} has {n_layers} {space.stream} layers, from 0: there is no {space.layer}"
+            )
+    return spaces
+
+
+def _parsed(model_id: str, prompt: str, stream: str, layer: str) -> Space:
+    shared.model_folder(model_id)
+    if prompt != NO_PROMPT and not prompt.isdecimal():
+        raise InputError(f"--space {model_id} {prompt}: the second word is a prompt's number, or {NO_PROMPT}")
+    if layer != BEST and not layer.isdecimal():
+        raise InputError(f"--space {model_id} ... {layer}: the last word is a layer's number, or {BEST}")
+    number = None if prompt == NO_PROMPT else int(prompt)
+    return Space(model_id, number, stream, layer if layer == BEST else int(layer))
+
+
+def with_layer(space: Space, base_dir: Path, subject: int, targets: Targets) -> Space:
+    """The space with BEST replaced by the layer whose cv_score, averaged over all voxels, is highest.
+
+    Raises InputError where align_model.py has not scored every layer of the stream on these very responses.
+    """
+    if space.layer != BEST:
+        return space
+    results = Results(shared.alignment_folder(base_dir, subject, space.model_id, space.prompt))
+    found = [(layer, n_layers) for stream, layer, n_layers in results.layers() if stream == space.stream]
+    n_layers, _ = space.store(base_dir).streams()[space.stream]
+    if len(found) < n_layers:
+        raise InputError(
+            f"the best {space.stream} layer of {space.model_id} is not known, {len(found)} of {n_layers} layers are "
+            f"scored in {results.folder}: run align_model.py first, or name a layer"
+        )
+    if (recorded_settings(results.folder, RESTORE) or {}).get("responses") != targets.digest:
+        raise InputError(
+            f"{results.folder} holds scores for other responses: give the --sessions and --zscore-sessions that "
+            "align_model.py was given, or name a layer"
+        )
+    means = [np.nanmean(results.read(space.stream, layer)["cv_score"], dtype=np.float64) for layer, _ in found]
+    return replace(space, layer=found[int(np.argmax(means))][0])

@@ -1,0 +1,130 @@
+"""What people look at after a partitioning: the table of shares by region, and the maps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from brain_activity_prediction.align_image_embeddings.feature_spaces import LETTERS, Space
+from brain_activity_prediction.align_image_embeddings.partition_results import WeightingScores
+from brain_activity_prediction.align_image_embeddings.tables import normalised_means, region_means, region_medians
+from brain_activity_prediction.align_image_embeddings.targets import Targets
+from brain_activity_prediction.align_image_embeddings.variance_partitioning import (
+    Combination,
+    best_weightings,
+    parts,
+)
+from brain_activity_prediction.files import written_whole
+from brain_activity_prediction.nsd.rois import write_map
+
+COLUMNS = (
+    *("analysis", "subject", "roi", "n_voxels", "kind", "spaces", "n_spaces", "names"),
+    *("r2", "cv_r2", "noise_ceiling", "r2_normalised", "n_voxels_normalised"),
+)
+MODEL, PART = "model", "part"
+Variances = dict[tuple[str, Combination], dict[str, np.ndarray]]  # {(kind, spaces): {"r2", "cv_r2": (V,)}}
+
+
+def variances(scores: WeightingScores, responses: np.ndarray) -> tuple[Variances, np.ndarray]:
+    """R2 of every joint fit and every part, per voxel, and the row (V,) of the weighting that all spaces take.
+
+    `responses` (n, V) are those of the training images, which cv_r2 is a share of.
+    """
+    cv_scores, r2 = scores.read_all("cv_score"), scores.read_all("r2")
+    variance = np.einsum("nv,nv->v", responses, responses, dtype=np.float64) / len(responses)
+    cv_r2 = np.divide(cv_scores, variance, out=np.full(r2.shape, -1.0), where=variance != 0) + 1
+    best = best_weightings(scores.weightings, cv_scores)
+    found: Variances = {}
+    for name, values in (("r2", r2), ("cv_r2", cv_r2)):
+        models = {chosen: np.where(row < 0, np.nan, _at(values, row)) for chosen, row in best.items()}
+        for kind, of_kind in ((MODEL, models), (PART, parts(models))):
+            for chosen, share in of_kind.items():
+                found.setdefault((kind, chosen), {})[name] = share
+    return found, max(best.items(), key=lambda item: len(item[0]))[1]
+
+
+def share_table(
+    found: Variances,
+    spaces: Sequence[Space],
+    regions: Mapping[str, np.ndarray],
+    ceiling: np.ndarray,
+    min_noise_ceiling: float,
+) -> pd.DataFrame:
+    """One row a region and variance, columns COLUMNS but `analysis` and `subject`.
+
+    `kind` is `model`, the R2 of a joint fit of the spaces, or `part`, the variance that exactly these spaces predict.
+    `spaces` are their letters, as in A+B, `names` what they are. r2 is of the test images, cv_r2 of the training images
+    by cross-validation, both means over the region's voxels without those that hold NaN; r2_normalised is the mean of
+    r2 / noise ceiling over the voxels whose ceiling is above 0 and not below `min_noise_ceiling`, never clipped, and
+    noise_ceiling the median over the region.
+    """
+    blocks = []
+    for (kind, chosen), share in found.items():
+        members = np.stack(list(regions.values())) & np.isfinite(share["r2"])
+        block = {
+            "roi": list(regions),
+            "n_voxels": members.sum(axis=1),
+            "kind": kind,
+            "spaces": letters(chosen),
+            "n_spaces": len(chosen),
+            "names": " + ".join(str(spaces[number]) for number in chosen),
+            "noise_ceiling": region_medians(ceiling, members),
+            **region_means(share, members),
+            **normalised_means(share, ceiling, members, min_noise_ceiling),
+        }
+        blocks.append(pd.DataFrame(block))
+    return pd.concat(blocks, ignore_index=True)
+
+
+def letters(chosen: Combination) -> str:
+    """(0, 2) to "A+C"."""
+    return "+".join(LETTERS[number] for number in chosen)
+
+
+def summarise(
+    scores: WeightingScores,
+    spaces: Sequence[Space],
+    targets: Targets,
+    regions: Mapping[str, np.ndarray],
+    ceiling: np.ndarray,
+    min_noise_ceiling: float,
+    subject: int,
+) -> None:
+    """Writes shares.csv, shares.parquet and the maps beside the scores, and prints the parts of each region."""
+    folder = scores.folder
+    found, chosen = variances(scores, targets.train)
+    table = share_table(found, spaces, regions, ceiling, min_noise_ceiling)
+    table = table.assign(analysis=folder.name, subject=subject).reindex(columns=COLUMNS)
+    with written_whole(folder / "shares.csv") as path:
+        table.to_csv(path, index=False)
+    with written_whole(folder / "shares.parquet") as path:
+        table.to_parquet(path, index=False)
+    maps = {f"{kind}_{letters(of)}_{name}": share[name] for (kind, of), share in found.items() for name in share}
+    maps |= {
+        f"weight_{LETTERS[number]}": np.where(chosen < 0, np.nan, weights[chosen])
+        for number, weights in enumerate(scores.weightings.T)
+    }
+    maps["noise_ceiling"] = ceiling
+    for name, values in maps.items():
+        write_map(Path(folder) / "maps" / f"{name}.nii.gz", values, targets.mask, targets.affine)
+    print("\n".join(f"{LETTERS[number]} = {space}" for number, space in enumerate(spaces)))
+    print(as_text(table))
+    print(f"\ntables and maps: {folder}/ shares.csv, shares.parquet, maps/\n")
+
+
+def as_text(table: pd.DataFrame) -> str:
+    """Mean test R2 of each part, a line a region."""
+    shares = table[table["kind"] == PART].pivot(index="roi", columns="spaces", values="r2")
+    shares = shares.loc[table["roi"].unique(), table["spaces"].unique()]
+    lines = [f"{'R2 predicted only by':<21}" + "".join(f"{name:>9}" for name in shares.columns) + f"{'in all':>9}"]
+    for roi, row in shares.iterrows():
+        lines.append(f"{roi:<21}" + "".join(f"{value:>9.3f}" for value in [*row, row.sum()]))
+    return "\n".join(lines)
+
+
+def _at(values: np.ndarray, row: np.ndarray) -> np.ndarray:
+    """values (G, V) at a row (V,) of their own for each voxel; anything where the row is -1."""
+    return np.take_along_axis(values, np.maximum(row, 0)[None], axis=0)[0]

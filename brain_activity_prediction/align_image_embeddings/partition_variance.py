@@ -1,0 +1,144 @@
+"""Partitions the variance that two to four feature spaces predict into what each predicts alone and what they share.
+
+All spaces are fitted jointly, each with an alpha of its own (banded ridge): alpha and the weights of the spaces are
+chosen for each voxel by K-fold cross-validation on the training images. Weightings are written one by one: a run that
+dies continues at its weighting.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from brain_activity_prediction import arguments as shared
+from brain_activity_prediction.align_image_embeddings import feature_spaces
+from brain_activity_prediction.align_image_embeddings.align_model import FOLDS, VOXELS_PER_CHUNK, check_complete
+from brain_activity_prediction.align_image_embeddings.feature_spaces import LETTERS, Space
+from brain_activity_prediction.align_image_embeddings.partition_results import WeightingScores
+from brain_activity_prediction.align_image_embeddings.variance_partitioning import random_weightings, weighting_grid
+from brain_activity_prediction.nsd.layout import find_layout
+from brain_activity_prediction.stopping import until_stopped
+
+if TYPE_CHECKING:
+    from brain_activity_prediction.align_image_embeddings.targets import Targets
+
+
+def flags() -> argparse.ArgumentParser:
+    flags = shared.parser(__doc__)
+    feature_spaces.add_spaces(flags)
+    flags.add_argument("-n", "--name", required=True, type=analysis_name, help="of the folder that results go to")
+    shared.add_device(flags)
+    shared.add_alphas(flags)
+    flags.add_argument(
+        "--random-weightings",
+        type=shared.positive_int,
+        metavar="N",
+        help="N random weightings of each combination of spaces, instead of a grid of 9 a pair, 61 a triple",
+    )
+    flags.add_argument("--seed", type=shared.seed, default=0, help="of the random weightings")
+    shared.add_responses(flags)
+    flags.add_argument("--redo", action="store_true", help="replace scores that are there")
+    return flags
+
+
+def analysis_name(text: str) -> str:
+    if not re.fullmatch(r"\w[\w.+-]{0,99}", text):
+        raise argparse.ArgumentTypeError(f"{text} is not a folder's name of letters, digits, . + - and _")
+    return text
+
+
+def main() -> None:
+    arguments = flags().parse_args()
+    shared.check_alphas(arguments)
+    layout = find_layout(arguments.base_dir)
+    layout.sessions(arguments.subject)
+    shared.check_device(arguments.gpu_id)
+    spaces = feature_spaces.parse_spaces(arguments.space, arguments.base_dir)
+
+    from brain_activity_prediction.align_image_embeddings.partition_summary import summarise
+    from brain_activity_prediction.align_image_embeddings.targets import ceiling_of_test_images, read_targets
+    from brain_activity_prediction.nsd.rois import region_masks
+
+    cache = arguments.base_dir / "alignment" / "responses"
+    targets = read_targets(layout, arguments.subject, arguments.sessions, arguments.zscore_sessions, cache, FOLDS)
+    regions = region_masks(layout, arguments.subject, targets.mask, arguments.roi)
+    ceiling = ceiling_of_test_images(targets, layout, arguments.subject, arguments.ncsnr)
+    for space in spaces:
+        check_complete(space.store(arguments.base_dir), space.stream, targets)
+    spaces = [feature_spaces.with_layer(space, arguments.base_dir, arguments.subject, targets) for space in spaces]
+    scores = WeightingScores(
+        shared.partitioning_folder(arguments.base_dir, arguments.subject, arguments.name),
+        random_weightings(len(spaces), arguments.random_weightings, arguments.seed)
+        if arguments.random_weightings
+        else weighting_grid(len(spaces)),
+    )
+    scores.claim(settings_of(arguments, spaces, targets), arguments.redo)
+    fit_weightings(scores, spaces, targets, arguments)
+    summarise(scores, spaces, targets, regions, ceiling, arguments.min_noise_ceiling, arguments.subject)
+
+
+def settings_of(arguments: argparse.Namespace, spaces: list[Space], targets: Targets) -> dict:
+    """What changes the scores, recorded beside them."""
+    drawn = arguments.random_weightings
+    settings = {
+        "spaces": [str(space) for space in spaces],
+        "min_log_10_alpha": arguments.min_log_10_alpha,
+        "max_log_10_alpha": arguments.max_log_10_alpha,
+        "num_alphas": arguments.num_alphas,
+        "weightings": f"{drawn} random, seed {arguments.seed}" if drawn else "grid",
+        "folds": FOLDS,
+        "sessions": targets.sessions,
+        "zscore_sessions": arguments.zscore_sessions,
+        "standardised_by": "training images",
+        "responses": targets.digest,
+    }
+    for letter, space in zip(LETTERS, spaces, strict=False):
+        embeddings = space.store(arguments.base_dir).settings() or {}
+        settings |= {f"{letter}_embeddings_{name}": value for name, value in embeddings.items()}
+    return settings
+
+
+def fit_weightings(
+    scores: WeightingScores, spaces: list[Space], targets: Targets, arguments: argparse.Namespace
+) -> None:
+    """Fits and writes the weightings that are left, one after the other."""
+    left = scores.left()
+    if not left:
+        return
+    print(f"{len(scores.weightings)} weightings of {len(spaces)} spaces, {len(left)} are left", file=sys.stderr)
+
+    import torch
+    from tqdm import tqdm
+
+    from brain_activity_prediction.align_image_embeddings.banded_ridge import FeatureSpaces
+    from brain_activity_prediction.align_image_embeddings.scores import r2_score
+
+    alphas = np.logspace(arguments.min_log_10_alpha, arguments.max_log_10_alpha, arguments.num_alphas)
+    responses, observed = torch.from_numpy(targets.train), torch.from_numpy(targets.test)
+    train, test = zip(*(read_space(space, arguments, targets) for space in spaces), strict=True)
+    features = FeatureSpaces.of(train, test)
+    for number in until_stopped(tqdm(left, unit="weighting", mininterval=shared.progress_seconds())):
+        alpha, cv_score, predicted = features.fit(
+            scores.weightings[number], responses, alphas, folds=FOLDS, voxels_per_chunk=VOXELS_PER_CHUNK
+        )
+        found = {"alpha": alpha.cpu(), "cv_score": cv_score.cpu(), "r2": r2_score(observed, predicted.cpu())}
+        scores.write(number, found)
+
+
+def read_space(space: Space, arguments: argparse.Namespace, targets: Targets):
+    """The standardised states (n_train, D) and (n_test, D) of a space, on the device."""
+    import torch
+
+    from brain_activity_prediction.align_image_embeddings.targets import standardise, varying_features
+
+    states = space.store(arguments.base_dir).read_layer(space.stream, space.layer, targets.image_ids)
+    parts = varying_features(*standardise(*np.split(states, [len(targets.train_ids)])))
+    return [torch.from_numpy(part).to(arguments.gpu_id) for part in parts]
+
+
+if __name__ == "__main__":
+    shared.run(main)

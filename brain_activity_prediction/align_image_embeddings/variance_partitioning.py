@@ -1,0 +1,99 @@
+"""Which part of a voxel's variance several feature spaces predict alone, and which part they share.
+
+With R2(S) the variance that a joint fit of the spaces S predicts, the part that exactly the spaces T predict, and no
+others, follows by inclusion and exclusion (de Heer et al. 2017; Lescroart & Gallant 2019): what is lost when the spaces
+S are left out, R2(all) - R2(all but S), is the sum of the parts of all T within S. For two spaces
+
+    unique A = R2(AB) - R2(B)    unique B = R2(AB) - R2(A)    shared = R2(A) + R2(B) - R2(AB).
+
+A part is a difference of estimates: noise, and features that help each other only together, can make it negative.
+
+B spaces, numbered from 0; a combination of them is an ascending tuple; G weightings, V voxels.
+"""
+
+import itertools
+from collections.abc import Mapping
+
+import numpy as np
+
+# A space's weight relative to the largest one: two decades in steps of half of one.
+GRID = 10.0 ** np.arange(0, -2.5, -0.5)
+# Concentrations of the Dirichlet distributions drawn from by turns, sparse and even, as in himalaya.
+CONCENTRATIONS = (0.1, 1.0)
+
+Combination = tuple[int, ...]
+
+
+def combinations(n_spaces: int) -> list[Combination]:
+    """All combinations of one or more spaces, the smaller ones first."""
+    return [chosen for size in range(1, n_spaces + 1) for chosen in itertools.combinations(range(n_spaces), size)]
+
+
+def weighting_grid(n_spaces: int) -> np.ndarray:
+    """Weights (G, B) that sum to one: in each combination of spaces, each at every step of GRID below the largest.
+
+    1 weighting for each space alone, 9 more for each pair, 61 for each triple, 369 for each four.
+    """
+    weightings = []
+    for chosen in combinations(n_spaces):
+        for relative in itertools.product(GRID, repeat=len(chosen)):
+            if max(relative) == GRID[0] and (len(chosen) > 1 or relative[0] == GRID[0]):
+                weightings.append(np.zeros(n_spaces))
+                weightings[-1][list(chosen)] = np.divide(relative, sum(relative))
+    return np.stack(weightings)
+
+
+def random_weightings(n_spaces: int, n_draws: int, seed: int) -> np.ndarray:
+    """Weights (G, B) that sum to one: each space alone, and `n_draws` for each combination of two or more spaces.
+
+    The first draw of a combination is equal weights, the others come from symmetric Dirichlet distributions.
+    """
+    rng = np.random.default_rng(seed)
+    weightings = []
+    for chosen in combinations(n_spaces):
+        for number in range(1 if len(chosen) == 1 else n_draws):
+            concentration = CONCENTRATIONS[number % len(CONCENTRATIONS)]
+            drawn = rng.dirichlet(np.full(len(chosen), concentration)) if number else 1 / len(chosen)
+            weightings.append(np.zeros(n_spaces))
+            weightings[-1][list(chosen)] = drawn
+    return np.stack(weightings)
+
+
+def best_weightings(weightings: np.ndarray, cv_scores: np.ndarray) -> dict[Combination, np.ndarray]:
+    """`{combination: (V,)}`, the row of each voxel's best weighting of those spaces; -1 for a voxel without a score.
+
+    A weighting that leaves some of a combination's spaces out is one of its weightings too, so that no space can make
+    the cross-validated score of a joint fit worse. The first of equals is taken.
+
+    weightings  (G, B), 0 where a space is left out
+    cv_scores   (G, V)
+    """
+    valid = np.isfinite(cv_scores).all(axis=0)
+    best = {}
+    for chosen in combinations(weightings.shape[1]):
+        others = np.setdiff1d(np.arange(weightings.shape[1]), chosen)
+        rows = np.flatnonzero((weightings[:, others] == 0).all(axis=1))
+        best[chosen] = np.where(valid, rows[cv_scores[rows].argmax(axis=0)], -1)
+    return best
+
+
+def parts(r2: Mapping[Combination, np.ndarray]) -> dict[Combination, np.ndarray]:
+    """`{T: (V,)}`, the variance that exactly the spaces T predict, from R2(S) (V,) of every combination.
+
+    They sum to the R2 of all spaces together. By Moebius inversion of the sum in the module's docstring, the part of T
+    is the sum over S within T of (-1)^(|T| - |S|) (R2(all) - R2(all but S)).
+    """
+    everything = max(r2, key=len)
+
+    def lost_without(left_out: Combination) -> np.ndarray:
+        rest = tuple(space for space in everything if space not in left_out)
+        return r2[everything] - r2[rest] if rest else r2[everything]
+
+    return {
+        chosen: sum(
+            (-1) ** (len(chosen) - size) * lost_without(within)
+            for size in range(1, len(chosen) + 1)
+            for within in itertools.combinations(chosen, size)
+        )
+        for chosen in r2
+    }

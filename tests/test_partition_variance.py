@@ -1,0 +1,158 @@
+"""The command line of variance partitioning, on a small simulated NSD with known answers."""
+
+import re
+import subprocess
+import sys
+
+import nibabel
+import numpy as np
+import pandas as pd
+import pytest
+from test_align_model import MODEL, align, write_states
+
+from brain_activity_prediction.align_image_embeddings import partition_variance, targets
+from brain_activity_prediction.align_image_embeddings.partition_summary import COLUMNS
+from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.nsd.layout import find_layout
+
+EARLY, LATE = (MODEL, "none", "vision", 0), (MODEL, "none", "vision", 1)
+NAME = "early_late"
+FOLDER = f"alignment/subj01/variance_partitioning/{NAME}"
+
+
+def flags(base_dir, *more, spaces=(EARLY, LATE)):
+    given = [word for space in spaces for word in ("--space", *space)]
+    return list(map(str, ["-d", base_dir, "-g", "cpu", "-n", NAME, *given, *more]))
+
+
+def partition(monkeypatch, base_dir, *more, spaces=(EARLY, LATE)):
+    monkeypatch.setattr("sys.argv", ["partition_variance.py", *flags(base_dir, *more, spaces=spaces)])
+    partition_variance.main()
+    return pd.read_csv(base_dir / FOLDER / "shares.csv")
+
+
+@pytest.fixture
+def ready(own_nsd):
+    write_states(own_nsd)
+    return own_nsd
+
+
+def r2_of(table, kind):
+    return table[table["kind"] == kind].pivot(index="roi", columns="spaces", values="r2")
+
+
+def test_each_region_is_predicted_by_the_layer_that_drives_it_alone(ready, monkeypatch):
+    table = partition(monkeypatch, ready)
+    parts, models = r2_of(table, "part"), r2_of(table, "model")
+    for region, own, other in (("V1v", "A", "B"), ("V1d", "A", "B"), ("FFA-1", "B", "A"), ("PPA", "B", "A")):
+        assert parts.loc[region, own] > 0.3
+        assert abs(parts.loc[region, other]) < 0.1
+    np.testing.assert_allclose(parts.sum(axis=1), models["A+B"], atol=1e-6)
+    np.testing.assert_allclose(parts["A"], models["A+B"] - models["B"], atol=1e-6)
+
+
+def test_the_table_is_tidy_and_the_same_in_both_formats(ready, monkeypatch):
+    csv = partition(monkeypatch, ready)
+    parquet = pd.read_parquet(ready / FOLDER / "shares.parquet")
+    assert tuple(csv.columns) == COLUMNS == tuple(parquet.columns)
+    pd.testing.assert_frame_equal(csv, parquet, check_dtype=False)
+    assert not csv.duplicated(["roi", "kind", "spaces"]).any()
+    assert csv.loc[csv["spaces"] == "A", "names"].unique().tolist() == [f"{MODEL} vision layer 0"]
+
+
+def test_the_maps_hold_what_the_table_averages(ready, monkeypatch):
+    table = partition(monkeypatch, ready).set_index(["roi", "kind", "spaces"])
+    inside = nibabel.load(find_layout(ready).nsdgeneral(1)).get_fdata() == 1
+    values = {
+        name: nibabel.load(ready / FOLDER / "maps" / f"{name}.nii.gz").get_fdata()
+        for name in ("part_A_r2", "part_A_cv_r2", "noise_ceiling", "weight_A")
+    }
+    assert all(np.isnan(volume[~inside]).all() for volume in values.values())
+    values = {name: volume[inside] for name, volume in values.items()}
+    row, normalised = table.loc[("nsdgeneral", "part", "A")], values["noise_ceiling"] > 0
+    assert row["r2"] == pytest.approx(values["part_A_r2"].mean(), rel=1e-5)
+    assert row["cv_r2"] == pytest.approx(values["part_A_cv_r2"].mean(), rel=1e-5)
+    shares = values["part_A_r2"][normalised] / values["noise_ceiling"][normalised]
+    assert row["r2_normalised"] == pytest.approx(shares.mean(), rel=1e-5)
+    assert row["n_voxels_normalised"] == normalised.sum()
+    assert ((values["weight_A"] >= 0) & (values["weight_A"] <= 1)).all()
+
+
+def test_the_order_of_the_spaces_does_not_matter(ready, monkeypatch):
+    first = r2_of(partition(monkeypatch, ready), "part")
+    second = r2_of(partition(monkeypatch, ready, "--redo", spaces=(LATE, EARLY)), "part")
+    np.testing.assert_allclose(first[["A", "B", "A+B"]], second[["B", "A", "A+B"]], atol=1e-6)
+
+
+def test_the_best_layer_is_the_one_scored_best_on_training_images(ready, monkeypatch):
+    noise = (MODEL, "none", "vision", "best")
+    with pytest.raises(InputError, match=r"0 of 2 layers are scored.*run align_model.py first"):
+        partition(monkeypatch, ready, spaces=(noise, LATE))
+    align(monkeypatch, ready)
+    scores = pd.read_csv(ready / "alignment/subj01/no_prompt/test_two-layers/scores.csv")
+    scores = scores[(scores["roi"] == "nsdgeneral") & (scores["layer_choice"] == "each")]
+    best = scores.loc[scores["cv_score"].idxmax(), "layer"]
+    table = partition(monkeypatch, ready, spaces=(noise, LATE))
+    assert table.loc[table["spaces"] == "A", "names"].unique() == [f"{MODEL} vision layer {best:.0f}"]
+    with pytest.raises(InputError, match="scores for other responses"):
+        partition(monkeypatch, ready, "--no-zscore-sessions", "--redo", spaces=(noise, LATE))
+
+
+def test_a_run_that_died_fits_only_the_weightings_that_are_left(ready, monkeypatch, capsys):
+    before = partition(monkeypatch, ready)
+    finished = sorted((ready / FOLDER / "weightings").glob("*.h5"))
+    for path in finished[4:6]:
+        path.unlink()
+    kept = {path: path.stat().st_mtime_ns for path in finished if path.exists()}
+    capsys.readouterr()
+    after = partition(monkeypatch, ready)
+    assert "11 weightings of 2 spaces, 2 are left" in capsys.readouterr().err
+    assert all(path.stat().st_mtime_ns == time for path, time in kept.items())
+    pd.testing.assert_frame_equal(before, after)
+
+
+def test_random_weightings_are_those_of_their_seed(ready, monkeypatch):
+    first = partition(monkeypatch, ready, "--random-weightings", 5)
+    assert len(list((ready / FOLDER / "weightings").glob("*.h5"))) == 2 + 5
+    pd.testing.assert_frame_equal(first, partition(monkeypatch, ready, "--random-weightings", 5, "--redo"))
+    with pytest.raises(InputError, match=r"weightings = 5 random, seed 0, this run has 5 random, seed 1: .*--redo"):
+        partition(monkeypatch, ready, "--random-weightings", 5, "--seed", 1)
+    with pytest.raises(InputError, match="made with spaces"):
+        partition(monkeypatch, ready, "--random-weightings", 5, spaces=(LATE, EARLY))
+
+
+@pytest.mark.parametrize(
+    ("spaces", "more", "message"),
+    [
+        ((EARLY,), (), "1 feature space: give --space two to 4 times"),
+        ((EARLY, EARLY), (), "is given twice"),
+        ((EARLY, (MODEL, "one", "vision", 1)), (), "second word is a prompt's number, or none"),
+        ((EARLY, (MODEL, "none", "vision", "last")), (), "last word is a layer's number, or best"),
+        ((EARLY, (MODEL, "none", "vision", 2)), (), "2 vision layers, from 0: there is no 2"),
+        ((EARLY, (MODEL, "none", "language", 0)), (), "no language states in .*, only vision: run the extraction"),
+        ((EARLY, (MODEL, 1, "language", 0)), (), "no language states in .*prompt_1.*, nothing: run the extraction"),
+        ((EARLY, ("..", "none", "vision", 0)), (), "is not a model id"),
+        ((EARLY, LATE), ("-n", "../elsewhere"), "not a folder's name"),
+        ((EARLY, LATE), ("--min-log-10-alpha", 5), "--min-log-10-alpha is larger"),
+        ((EARLY, LATE), ("--random-weightings", 0), "not a whole number above 0"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2_before_any_work(ready, spaces, more, message, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["partition_variance.py", *flags(ready, *more, spaces=spaces)])
+    monkeypatch.setattr(targets, "read_targets", lambda *_: pytest.fail("responses were read"))
+    with pytest.raises((InputError, SystemExit)) as raised:
+        partition_variance.main()
+    said = str(raised.value) if isinstance(raised.value, InputError) else capsys.readouterr().err
+    assert re.search(message, said)
+    assert "\n" not in said.strip()
+
+
+def test_the_script_runs_as_a_command(ready):
+    done = subprocess.run(
+        [sys.executable, partition_variance.__file__, *flags(ready, spaces=(EARLY,))],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr == "partition_variance.py: 1 feature space: give --space two to 4 times\n"
