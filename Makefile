@@ -1,11 +1,13 @@
 # make demo   the whole pipeline on a small simulated dataset, in under two minutes
-# make test   the tests          make check   formatting, lint and the tests, as CI runs them
+# make test   the tests          make check   formatting, lint, the tests and the site, as CI runs them
+# make docs   the site, into build/docs           make pictures   the pictures that its pages show, drawn anew
+# make mutants   mistakes made on purpose in some modules: which ones does no test notice?
 PYTHON ?= python3
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check format clean
+.PHONY: demo test check docs pictures mutants format clean
 demo: $(INSTALLED)
 	$(VENV)/bin/python -m brain_activity_prediction.demo
 
@@ -15,7 +17,22 @@ test: $(INSTALLED)
 check: $(INSTALLED)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
+	$(MAKE) docs
 	$(MAKE) test
+
+docs: $(INSTALLED)
+	$(VENV)/bin/python -m sphinx --quiet --fail-on-warning --keep-going --builder html docs build/docs
+
+pictures: demo
+	$(VENV)/bin/python docs/tutorial.py
+	mv tutorial_*.png docs/pictures
+	$(VENV)/bin/python docs/ridge_figure.py
+	cp demo_data/alignment/subj01/prompt_1/llava-hf_llava-1.5-13b-hf/layers.png docs/demo_layers.png
+
+mutants: $(INSTALLED)
+	$(PIP) install --quiet mutmut==3.8.1
+	PYTHONPATH= OMP_NUM_THREADS=1 $(VENV)/bin/mutmut run
+	$(VENV)/bin/mutmut results
 
 format: $(INSTALLED)
 	$(VENV)/bin/ruff format .
@@ -24,9 +41,9 @@ format: $(INSTALLED)
 # open_flamingo's own requirements pin a torch of 2023; its real needs are the extra [flamingo].
 $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install --quiet --constraint constraints.txt --editable ".[test,flamingo]"
+	$(PIP) install --quiet --constraint constraints.txt --editable ".[test,docs,flamingo]"
 	$(PIP) install --quiet --no-deps open_flamingo==2.0.1
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo_data build dist *.egg-info
+	rm -rf $(VENV) demo_data build dist docs/generated mutants *.egg-info

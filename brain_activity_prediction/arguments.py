@@ -32,7 +32,7 @@ class Help(argparse.ArgumentDefaultsHelpFormatter):
     def _get_help_string(self, action: argparse.Action) -> str | None:
         return (
             action.help
-            if action.default in (None, False) or "(default:" in action.help
+            if action.default is None or action.default is False or "(default:" in action.help
             else super()._get_help_string(action)
         )
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import nibabel
 import numpy as np
 import pandas as pd
 import pytest
+import tutorial
 from scripts import EXTRACT
 
 from brain_activity_prediction.demo.__main__ import LLAVA, VIT, write
@@ -91,6 +93,17 @@ def test_the_map_of_the_best_layer_shows_the_planted_layers(demo, planted):
     v1v = best[(labels == 1) & np.isfinite(best)]
     assert len(v1v) == planted["V1v"]["n_voxels"]
     assert np.mean(np.abs(v1v - LAYERS["early"]) <= 1) > 0.8
+
+
+def test_the_tutorial_prints_what_it_shows_and_draws_its_pictures(demo, tmp_path, monkeypatch):
+    (tmp_path / "demo_data").symlink_to(demo[0])
+    monkeypatch.chdir(tmp_path)
+    tutorial.run()
+    pictures = re.findall(r"\]\(pictures/(.+\.png)\)", tutorial.PAGE.read_text())
+    assert len(pictures) == 2
+    for name in pictures:
+        assert (tmp_path / name).stat().st_size > 10_000
+        assert (tutorial.PAGE.parent / "pictures" / name).exists()
 
 
 def test_the_demo_replaces_itself_and_nothing_else(tmp_path):

@@ -4,20 +4,16 @@ Writes two small random models and a dataset whose voxels follow one of them, ru
 on it as a user would, and says where the results lie.
 """
 
+import argparse
 import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-import transformers
-
 from brain_activity_prediction import arguments as shared
-from brain_activity_prediction.demo.dataset import DEFAULT_RECIPE, write_dataset
-from brain_activity_prediction.demo.models import write_llava, write_vit
 from brain_activity_prediction.demo.planted import LAYERS, layer_features
 from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.extract_image_embeddings.torchvision_import import import_torchvision
 
 PACKAGE = Path(__file__).resolve().parents[1]
 LLAVA, VIT = "llava-hf/llava-1.5-13b-hf", "google/vit-huge-patch14-224-in21k"
@@ -25,14 +21,18 @@ CHECKPOINTS = "checkpoints"  # in the demo's folder, a model's in a folder named
 MARKER = "planted.json"
 
 
-def main() -> None:
+def flags() -> argparse.ArgumentParser:
     flags = shared.OneLineParser(prog="demo", description=__doc__, formatter_class=shared.Help)
     flags.add_argument(
         "-d", "--base-dir", type=Path, default=Path("demo_data"), help="folder to write; replaced if there"
     )
     flags.add_argument("--layout", choices=("official", "flat"), default="official", help="NSD's layout on disk")
     flags.add_argument("--data-only", action="store_true", help="write the dataset and the models, run nothing")
-    arguments = flags.parse_args()
+    return flags
+
+
+def main() -> None:
+    arguments = flags().parse_args()
     start = time.perf_counter()
     write(arguments.base_dir, arguments.layout)
     if not arguments.data_only:
@@ -45,6 +45,12 @@ def main() -> None:
 
 def write(base_dir: Path, layout: str) -> None:
     """The models' checkpoints and the dataset; an earlier demo in the folder is replaced, anything else is not."""
+    import transformers
+
+    from brain_activity_prediction.demo.dataset import DEFAULT_RECIPE, write_dataset
+    from brain_activity_prediction.demo.models import write_llava, write_vit
+    from brain_activity_prediction.extract_image_embeddings.torchvision_import import import_torchvision
+
     if base_dir.exists() and not (base_dir / MARKER).exists() and any(base_dir.iterdir()):
         raise InputError(f"{base_dir} holds something that is not a demo: choose another --base-dir")
     shutil.rmtree(base_dir, ignore_errors=True)

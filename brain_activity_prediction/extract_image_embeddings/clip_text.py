@@ -8,6 +8,7 @@ Source: Radford et al. 2021, arXiv 2103.00020.
 
 from __future__ import annotations
 
+import argparse
 import sys
 from contextlib import nullcontext
 from functools import partial
@@ -27,12 +28,16 @@ if TYPE_CHECKING:
 MODEL_ID = "openai/clip-vit-large-patch14"
 
 
-def main() -> None:
+def flags() -> argparse.ArgumentParser:
     flags = extraction.flags(__doc__)
     flags.add_argument("--captions", type=Path, required=True, metavar="FILE", help="CSV: nsd_id,caption")
     flags.add_argument("-m", "--model-id", default=MODEL_ID, help="a CLIP of transformers")
     flags.add_argument("--revision", default="main", help="commit, tag or branch of the model on the hub")
-    arguments = flags.parse_args()
+    return flags
+
+
+def main() -> None:
+    arguments = flags().parse_args()
     captions = Captions(arguments.captions)
     extraction.extract(script(arguments.model_id, arguments.revision, captions), arguments)
 

@@ -15,7 +15,13 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-POOLINGS = ("mean", "last", "image", "prompt", "cls")
+POOLINGS = {  # which tokens a stream's vector is the mean of
+    "mean": "all tokens",
+    "last": "the last token that is read",
+    "image": "the image's tokens in the language model",
+    "prompt": "the prompt's own text",
+    "cls": "the class token of a vision transformer",
+}
 
 
 def stream_name(stream: str, pooling: str) -> str:

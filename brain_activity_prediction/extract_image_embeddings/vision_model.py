@@ -8,6 +8,7 @@ of its blocks and leave each, or, where its blocks are of another kind, timm's o
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
@@ -23,14 +24,18 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-def main() -> None:
+def flags() -> argparse.ArgumentParser:
     flags = extraction.flags(__doc__)
     flags.add_argument("-m", "--model-id", required=True, help="for example facebook/dinov2-large")
     flags.add_argument("--revision", default="main", help="commit, tag or branch of the model on the hub")
     flags.add_argument(
         "--grid", type=shared.positive_int, default=1, metavar="G", help="average convolutional maps over G x G cells"
     )
-    arguments = flags.parse_args()
+    return flags
+
+
+def main() -> None:
+    arguments = flags().parse_args()
     extraction.extract(script(arguments.model_id, arguments.revision, arguments.grid, arguments.pooling), arguments)
 
 

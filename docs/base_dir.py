@@ -1,0 +1,180 @@
+"""Every file that the scripts write, described from the files of a tiny run: what each holds, with shapes and types.
+
+The run is the study's on a simulated NSD with two tiny models, through the scripts themselves.
+"""
+
+import contextlib
+import inspect
+import io
+import json
+import re
+import runpy
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from unittest import mock
+
+import h5py
+import nibabel
+import numpy as np
+import pandas as pd
+from script_pages import scripts, table
+
+from brain_activity_prediction import embedding_store
+from brain_activity_prediction.align_image_embeddings import results, tables
+from brain_activity_prediction.demo.dataset import write_dataset
+from brain_activity_prediction.demo.models import write_llava, write_vit
+from brain_activity_prediction.demo.simulation import REGIONS, UNLABELLED_VOXELS, Recipe
+from brain_activity_prediction.extract_image_embeddings.torchvision_import import import_torchvision
+from brain_activity_prediction.nsd.layout import PATHS
+
+RECIPE = Recipe(regions=REGIONS[:2], n_shared=12, n_unique=28, n_sessions=4, image_size=16)
+LLAVA, VIT = "llava-hf/llava-1.5-13b-hf", "google/vit-huge-patch14-224-in21k"
+WIDTH = 24  # of both tiny models
+LAYERS = 3
+BATCH = 8  # what a script takes when not told otherwise
+RUNS = (  # script, model folder or model id, more flags
+    ("vit_huge_patch14_224_in21k.py", "--checkpoint {base}/vit"),
+    ("llava_1.5_13b.py", "--checkpoint {base}/llava -p 1 --response --max-new-tokens 2"),
+    ("align_model.py", f"-m {VIT}"),
+    ("align_model.py", f"-m {LLAVA} -p 1 --permutations 9"),
+)
+# What varies in a path, and how it is written here.
+PLACES = (
+    (r"subj\d\d", "subjNN"),
+    (r"prompt_\d+", "prompt_N"),
+    (r"batch_\d+-\d+_\w+", "batch_FIRST-LAST_DIGEST"),
+    (r"layer_\d\d", "layer_LL"),
+    (r"sessions\d+-\d+", "sessionsA-B"),
+    (rf"({LLAVA.replace('/', '_')}|{VIT.replace('/', '_')})", "ORG_MODEL"),
+    (r"(?<=/)(vision|language|response)(?=_)", "STREAM"),
+)
+ONE_RUN = "alignment/subjNN/prompt_N/ORG_MODEL"  # and .../no_prompt/ORG_MODEL, for streams that no prompt changes
+MEANING = {  # of a kind of file, in words or in those of the docstring of what writes it
+    "image_embeddings/prompt_N/ORG_MODEL/batch_FIRST-LAST_DIGEST.h5": embedding_store,
+    "image_embeddings/prompt_N/ORG_MODEL/settings.json": "What changes the states; a run with others is refused.",
+    "alignment/responses/responses_subjNN_zscored_sessionsA-B.h5": "What ridge predicts, before it is scaled: betas, "
+    "z-scored within sessions (or `percent`), averaged over repeats. Made anew where an input changes.",
+    f"{ONE_RUN}/settings.json": "What changes the scores; a run with others is refused.",
+    f"{ONE_RUN}/scores.parquet": tables.region_table,
+    f"{ONE_RUN}/scores.csv": "The same rows and columns as text.",
+    f"{ONE_RUN}/layers.png": "Mean r of each region against layer, a panel a stream; a dot marks the chosen layer.",
+    f"{ONE_RUN}/noise_ceiling.h5": "The noise ceiling of the averaged test responses, in R² units.",
+    f"{ONE_RUN}/voxels/STREAM_layer_LL.h5": results,
+    f"{ONE_RUN}/maps/noise_ceiling.nii.gz": "the noise ceiling of R²",
+    f"{ONE_RUN}/maps/STREAM_best_layer.nii.gz": "each voxel's layer of the best `cv_score`, from 0",
+    f"{ONE_RUN}/maps/STREAM_best_layer_alpha.nii.gz": "alpha at that layer",
+    f"{ONE_RUN}/maps/STREAM_best_layer_cv_score.nii.gz": "its cross-validated score, of training images",
+    f"{ONE_RUN}/maps/STREAM_best_layer_r.nii.gz": "its r on test images",
+    f"{ONE_RUN}/maps/STREAM_best_layer_r2.nii.gz": "its R² on test images",
+    f"{ONE_RUN}/maps/STREAM_best_layer_p.nii.gz": "p of its r, with `--permutations`",
+}
+
+
+def write(base: Path) -> None:
+    """A BASE_DIR as the study leaves it, small."""
+    import transformers
+
+    import_torchvision()
+    transformers.logging.disable_progress_bar()
+    small = {"hidden_size": WIDTH, "num_hidden_layers": LAYERS - 1, "num_attention_heads": 2, "intermediate_size": 32}
+    write_vit(base / "vit", **small)
+    write_llava(base / "llava", **small)
+    write_dataset(base, _signals, RECIPE)
+    path_of = {script.path.name: script.path for script in scripts()}
+    for name, flags in RUNS:
+        run(path_of[name], ["-d", str(base), "-s", "1", "-g", "cpu", *flags.format(base=base).split()])
+
+
+def _signals(pictures):
+    rng = np.random.default_rng(0)
+    return {region.source: rng.standard_normal((len(pictures), 2)) for region in RECIPE.regions}
+
+
+def run(script: Path, flags: list[str]) -> None:
+    """A script as `python script flags` runs it, within this process: torch is imported once."""
+    said = io.StringIO()
+    with mock.patch.object(sys, "argv", [str(script), *flags]), contextlib.redirect_stdout(said):
+        try:
+            with contextlib.redirect_stderr(said):
+                runpy.run_path(str(script), run_name="__main__")
+        except SystemExit as end:
+            if end.code:
+                raise RuntimeError(
+                    f"{script.name} {' '.join(flags)} ended with {end.code}:\n{said.getvalue()}"
+                ) from end
+
+
+def kinds(base: Path) -> dict[str, Path]:
+    """An example of each kind of file below `base`, by what it is called here; one folder stands for its likes."""
+    found: dict[str, Path] = {}
+    for folder in ("image_embeddings", "alignment"):
+        for path in sorted((base / folder).rglob("*")):
+            if path.is_file():
+                found.setdefault(kind_of(path.relative_to(base).as_posix()), path)
+    alike = {kind for kind in found if kind.replace("/no_prompt/", "/prompt_N/") in found.keys() - {kind}}
+    return {kind: path for kind, path in found.items() if kind not in alike}
+
+
+def sections(base: Path) -> Iterator[str]:
+    """A section a kind of file, and one for all maps of a folder, in the order of MEANING; undescribed ones last."""
+    order = [*MEANING]
+    found = sorted(kinds(base).items(), key=lambda kind: order.index(kind[0]) if kind[0] in MEANING else len(order))
+    maps = {kind: path for kind, path in found if kind.endswith(".nii.gz")}
+    for kind, path in found:
+        if kind not in maps:
+            yield f"## `{kind}`\n\n{meaning(kind)}\n\n{contents(path)}"
+    for folder in dict.fromkeys(str(Path(kind).parent) for kind in maps):
+        rows = [(f"`{Path(kind).name}`", meaning(kind)) for kind in maps if Path(kind).parent == Path(folder)]
+        yield f"## `{folder}/`\n\nNIfTI volumes, {contents(maps[kind])}\n\n" + table(("file", "value of a voxel"), rows)
+
+
+def meaning(kind: str) -> str:
+    said = MEANING.get(kind, "")
+    return said if isinstance(said, str) else inspect.cleandoc(said.__doc__)
+
+
+def kind_of(path: str) -> str:
+    for pattern, name in PLACES:
+        path = re.sub(pattern, name, path)
+    return path
+
+
+def contents(path: Path) -> str:
+    if path.suffix == ".h5":
+        with h5py.File(path, "r") as file:
+            return _hdf5(file)
+    if path.suffix == ".json":
+        settings = json.loads(path.read_text()).items()
+        return table(("setting", "for example"), [(f"`{name}`", f"`{json.dumps(value)}`") for name, value in settings])
+    if path.suffix == ".parquet":
+        columns = pd.read_parquet(path).dtypes.items()
+        return table(("column", "type"), [(f"`{name}`", str(kind)) for name, kind in columns])
+    if path.name.endswith(".nii.gz"):
+        return f"(X, Y, Z) {nibabel.load(path).get_data_dtype()}, with the affine of the subject's nsdgeneral."
+    return ""
+
+
+def _hdf5(file: h5py.File) -> str:
+    rows = []
+    for name, dataset in file.items():
+        of_text = dataset.dtype.kind in "SO"
+        rows.append((f"`{name}`", shape_of(dataset.shape), "UTF-8 text" if of_text else str(dataset.dtype)))
+    return table(("dataset", "shape", "type"), rows)
+
+
+def shape_of(shape: tuple[int, ...]) -> str:
+    """A shape in the page's letters where its numbers are those of the tiny run."""
+    n_voxels = sum(region.n_voxels for region in RECIPE.regions) + UNLABELLED_VOXELS
+    letters = {BATCH: "n", RECIPE.n_shared + RECIPE.n_unique: "n", n_voxels: "V", LAYERS: "L", WIDTH: "W"}
+    return f"({', '.join(letters.get(length, str(length)) for length in shape)})"
+
+
+def nsd_files() -> str:
+    """Where each of NSD's files is looked for, in either layout."""
+    rows = [
+        (kind, layout, "<br>".join(f"`{path}`" for path in paths))
+        for kind in PATHS["official"]
+        for layout, paths in ((layout, PATHS[layout][kind]) for layout in PATHS)
+    ]
+    return table(("file", "layout", "path"), rows)

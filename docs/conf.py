@@ -1,0 +1,65 @@
+"""The site's settings; pages that restate the code are written from it into generated/ at each build."""
+
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent)]
+
+import base_dir  # noqa: E402
+import script_pages  # noqa: E402
+import torch  # noqa: E402
+from ridge_figure import ALPHAS  # noqa: E402
+
+import brain_activity_prediction  # noqa: E402
+from brain_activity_prediction import sealed_hdf5  # noqa: E402
+from brain_activity_prediction.align_image_embeddings import align_model, ridge, ridge_operators  # noqa: E402
+from brain_activity_prediction.align_image_embeddings.alpha_interpolation import alpha_nodes  # noqa: E402
+from brain_activity_prediction.align_image_embeddings.cross_validation import TOLERANCE  # noqa: E402
+
+project = brain_activity_prediction.__name__
+release = version = brain_activity_prediction.__version__
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "mathml"]
+exclude_patterns = ["generated"]
+html_theme = "furo"
+html_title = f"{project} {release}"
+html_math_renderer = "mathml"
+html_copy_source = html_show_sourcelink = False
+myst_enable_extensions = ["dollarmath", "substitution"]
+myst_substitutions = {
+    "folds": align_model.FOLDS,
+    "n_nodes": len(alpha_nodes(ALPHAS, TOLERANCE[torch.float32]).nodes),
+    "tolerance_float32": f"{TOLERANCE[torch.float32]:g}",
+    "tolerance_float64": f"{TOLERANCE[torch.float64]:g}",
+    "rounding": f"{ridge.ROUNDING:g}",
+    "widest_float32_grid": ridge.WIDEST_FLOAT32_GRID,
+    "smallest_penalty": f"{ridge_operators.SMALLEST_PENALTY:g}",
+    "smallest_pivot_float32": f"{ridge_operators.SMALLEST_PIVOT[torch.float32]:g}",
+    "smallest_pivot_float64": f"{ridge_operators.SMALLEST_PIVOT[torch.float64]:g}",
+}
+myst_heading_anchors = 3
+autodoc_member_order = "bysource"
+
+
+def write_generated(app):
+    folder = HERE / "generated"
+    folder.mkdir(exist_ok=True)
+    pages = {
+        "flags": "\n".join(script_pages.flag_pages()),
+        "shell": script_pages.shell_settings(),
+        "models": script_pages.models(),
+        "poolings": script_pages.poolings(),
+        "prompts": script_pages.prompts(),
+        "sealed": sealed_hdf5.__doc__,
+        "nsd_files": base_dir.nsd_files(),
+    }
+    with tempfile.TemporaryDirectory() as base:
+        base_dir.write(Path(base))
+        pages["base_dir"] = "\n".join(base_dir.sections(Path(base)))
+    for name, text in pages.items():
+        (folder / f"{name}.md").write_text(text)
+
+
+def setup(app):
+    app.connect("builder-inited", write_generated)

@@ -1,0 +1,73 @@
+"""The site says what the code says: every script and flag is in it, every file that is written is described."""
+
+import argparse
+import re
+import subprocess
+import sys
+
+import base_dir
+import pytest
+import script_pages
+import tutorial
+from scripts import PACKAGE
+
+SCRIPTS = script_pages.scripts()
+
+
+def section_of(script):
+    """What the page of flags says of one script, with what it refers to."""
+    sections = list(script_pages.flag_pages())
+    shared = next(section for section in sections if section.startswith("## The model scripts"))
+    own = next(section for section in sections if f"`{script.name}`" in section)
+    return own + shared if "#the-model-scripts" in own else own
+
+
+def test_no_script_is_overlooked():
+    """Whatever may be run with flags: found by another mark than the one that the site looks for."""
+    with_flags = {
+        path for path in PACKAGE.rglob("*.py") if re.search(r"^MODEL_ID = |parse_args\(\)", path.read_text(), re.M)
+    }
+    assert with_flags - {PACKAGE / "extract_image_embeddings" / "extraction.py"} == {script.path for script in SCRIPTS}
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
+def test_every_flag_that_a_script_lists_is_on_the_page_with_its_meaning(script):
+    done = subprocess.run([sys.executable, script.path, "--help"], capture_output=True, text=True, check=True)
+    listed = re.findall(r"^  (-[\w-]+|--[\w-]+)[ ,\n]", done.stdout + "\n", re.MULTILINE)
+    listed += re.findall(r", (--[\w-]+)", done.stdout)
+    assert len(listed) > 2
+    section = section_of(script)
+    for flag in set(listed) - {"-h", "--help"}:
+        (row,) = [line for line in section.splitlines() if re.match(rf"\|[^|]*`{flag}`", line)]
+        assert row.split("|")[-2].strip(), f"{flag} has no meaning"
+
+
+def test_a_default_is_stated_also_where_it_is_zero():
+    parser = argparse.ArgumentParser()
+    action = parser.add_argument("--permutations", type=int, default=0, help="how many")
+    assert script_pages._row(action)[2] == "0"
+
+
+def test_every_prompt_pooling_and_stream_is_in_the_tables():
+    models = script_pages.models()
+    for script in SCRIPTS:
+        for stream in getattr(script.module, "IMAGE_STREAMS", {}):
+            assert f"`{stream}`" in models.split(f"`{script.name}`")[1]
+    assert script_pages.prompts().count("\n") == 2 + 9
+    assert "`cls`" in script_pages.poolings()
+
+
+def test_every_file_that_a_study_writes_is_described(tmp_path):
+    base_dir.write(tmp_path)
+    kinds = base_dir.kinds(tmp_path)
+    assert kinds.keys() == base_dir.MEANING.keys()
+    page = "\n".join(base_dir.sections(tmp_path))
+    assert "| `language` | (n, L, W) | float32 |" in page
+    assert "| `r` | (V) | float32 |" in page
+
+
+def test_the_tutorials_check_sees_other_words_and_other_numbers():
+    tutorial.check("layer 7   r 0.66\n", "layer 7   r 0.67\n")
+    for said in ("layer 6   r 0.67\n", "layer 7   r 0.60\n", "layer 7\n"):
+        with pytest.raises(AssertionError):
+            tutorial.check(said, "layer 7   r 0.67\n")
