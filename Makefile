@@ -2,12 +2,13 @@
 # make test   the tests          make check   formatting, lint, the tests and the site, as CI runs them
 # make docs   the site, into build/docs           make pictures   the pictures that its pages show, drawn anew
 # make mutants   mistakes made on purpose in some modules: which ones does no test notice?
+# make fuzz   every reader of files on FUZZ_INPUTS damaged ones, 20,000 of each kind unless said otherwise
 PYTHON ?= python3
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check docs pictures mutants format clean
+.PHONY: demo test check docs pictures mutants fuzz format clean
 demo: $(INSTALLED)
 	$(VENV)/bin/python -m brain_activity_prediction.demo
 
@@ -33,6 +34,9 @@ mutants: $(INSTALLED)
 	$(PIP) install --quiet mutmut==3.8.1
 	PYTHONPATH= OMP_NUM_THREADS=1 $(VENV)/bin/mutmut run
 	$(VENV)/bin/mutmut results
+
+fuzz: $(INSTALLED)
+	FUZZ_INPUTS=$${FUZZ_INPUTS:-20000} $(VENV)/bin/python -m pytest -n auto tests/test_fuzzed_files.py
 
 format: $(INSTALLED)
 	$(VENV)/bin/ruff format .

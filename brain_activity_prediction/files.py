@@ -22,7 +22,7 @@ TEMPORARY = ".*~*~*~*~*~*"  # what `written_whole` writes to
 def reading(path: Path, remedy: str = "fetch it again") -> Iterator[None]:
     """Turns whatever a library raises on a broken file into one line that names the file and the remedy.
 
-    h5py, nibabel, scipy and zlib each raise their own kinds, so every kind is caught: keep the block down to the
+    h5py, nibabel, json and zlib each raise their own kinds, so every kind is caught: keep the block down to the
     library's calls. `Damaged` where the content is at fault, another InputError where the disk or the rights are.
     """
     try:
@@ -38,6 +38,17 @@ def reading(path: Path, remedy: str = "fetch it again") -> Iterator[None]:
                 f"cannot read {path} ({error.strerror}): check its disk or mount, and who may read it"
             ) from error
         raise Damaged(f"cannot read {path} ({reason}): truncated or not what its name says, {remedy}") from error
+
+
+def read_bytes(path: Path, largest_bytes: int) -> bytes:
+    """All bytes of a file that is small when it is what its name says; ValueError where it is larger, or no file."""
+    if not path.is_file():  # a pipe would be waited for, for ever
+        raise ValueError("not a file" if path.exists() else "no such file")
+    with path.open("rb") as file:
+        data = file.read(largest_bytes + 1)
+    if len(data) > largest_bytes:
+        raise ValueError(f"larger than {largest_bytes} bytes")
+    return data
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from scipy.io import loadmat
 
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.nsd import responses as module
+from brain_activity_prediction.nsd.design import read_design
 from brain_activity_prediction.nsd.layout import find_layout
 from brain_activity_prediction.nsd.responses import average_repeats, prepare_responses, zscore_session
 
@@ -171,3 +172,34 @@ def test_a_cache_folder_that_cannot_be_made_is_refused_before_reading(official_n
     with pytest.raises(InputError, match="cannot write"):
         prepare(official_nsd, tmp_path / "taken")
     assert sessions_read == []
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("zscore", [True, False])
+def test_a_voxel_that_is_not_finite_on_one_trial_is_left_out_whole_and_named_with_its_image(
+    own_nsd, tmp_path, capsys, value, zscore
+):
+    layout = find_layout(own_nsd)
+    image = nibabel.load(layout.betas(1, 2))
+    percent = np.asarray(image.dataobj).astype(np.float32) / 300
+    mask = nibabel.load(layout.nsdgeneral(1)).get_fdata() == 1
+    bad, constant = (tuple(map(int, voxel)) for voxel in np.argwhere(mask)[[17, 20]])
+    percent[(*bad, 4)] = value
+    nibabel.save(nibabel.Nifti1Image(percent, image.affine), layout.betas(1, 2))
+    for session in layout.sessions(1):
+        image = nibabel.load(layout.betas(1, session))
+        betas = np.asarray(image.dataobj).copy()
+        betas[constant] = 300 if betas.dtype == np.int16 else 1
+        nibabel.save(nibabel.Nifti1Image(betas, image.affine), layout.betas(1, session))
+    for _ in range(2):  # from the betas, and from the cache
+        responses = prepare(own_nsd, tmp_path, zscore=zscore)
+        assert np.isnan(responses.betas[:, 17]).all()
+        assert np.isfinite(np.delete(responses.betas, 17, axis=1)).all()
+        said = capsys.readouterr().err
+        n_voxels = mask.sum()
+        assert f"1 of {n_voxels} voxels have betas that are not finite and are left out, first voxel {bad} at " in said
+        named = int(said.split("at image ")[1].split()[0])
+        design = read_design(layout.design())
+        assert named in design.trial_ids(1, [2])
+        assert zscore or named == design.trial_ids(1, [2])[4]
+        assert f"1 of {n_voxels} voxels never change and score 0" in said

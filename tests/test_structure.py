@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "brain_activity_prediction"
-GROUND = {"errors", "files", "processes", "read_ahead", "sealed_hdf5", "settings_file", "stopping"}
+GROUND = {"errors", "files", "hdf5_file", "processes", "read_ahead", "sealed_hdf5", "settings_file", "stopping"}
 EXTRACT, ALIGN = "extract_image_embeddings", "align_image_embeddings"
 RIDGE = {
     "ridge",
@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "stopping": set(),
     "processes": set(),
     "files": {"errors", "processes"},
+    "hdf5_file": {"files"},
     "sealed_hdf5": {"files"},
     "settings_file": {"files"},
     "embedding_store": GROUND,

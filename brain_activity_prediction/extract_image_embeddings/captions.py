@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.files import read_bytes
 
 COLUMNS = ("nsd_id", "caption")
+NSD_ID = re.compile("0*[1-9][0-9]{0,5}")
+LARGEST_BYTES = 2**27  # COCO's five captions of each of NSD's images take under 30 MB
 
 
 class Captions:
@@ -47,18 +52,22 @@ def read_captions(path: Path) -> dict[int, list[str]]:
     """`{NSD id: captions}` in the order of the file."""
     of_image: dict[int, list[str]] = {}
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.reader(file, strict=True)
-            header = next(rows, [])
-            if tuple(header) != COLUMNS:
-                raise InputError(f"{path} has the columns {', '.join(header) or 'none'}: it needs {','.join(COLUMNS)}")
-            for row in filter(None, rows):
-                if len(row) != 2 or not row[0].strip().isdecimal() or int(row[0]) == 0 or not row[1].strip():
-                    raise InputError(
-                        f"{path}, line {rows.line_num}, is not an NSD id and a caption: write 71,A dog. "
-                        "and put captions with commas in quotes"
-                    )
-                of_image.setdefault(int(row[0]), []).append(row[1].strip())
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} cannot be read as a table of captions: {' '.join(str(error).split())}") from None
+        text = read_bytes(path, LARGEST_BYTES).decode("utf-8-sig")
+        rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+        header = next(rows, [])
+        if tuple(header) != COLUMNS:
+            columns = ", ".join(header)[:100] or "none"
+            raise InputError(f"{path} has the columns {columns}: it needs {','.join(COLUMNS)}")
+        for row in filter(None, rows):
+            if len(row) != 2 or not NSD_ID.fullmatch(row[0].strip()) or not row[1].strip():
+                raise InputError(
+                    f"{path}, line {rows.line_num}, is not an NSD id and a caption: write 71,A dog. "
+                    "and put captions with commas in quotes"
+                )
+            of_image.setdefault(int(row[0]), []).append(row[1].strip())
+    except (OSError, ValueError, csv.Error) as error:
+        raise InputError(
+            f"{path} cannot be read as a table of captions ({' '.join(str(error).split())}): it must be UTF-8 text "
+            f"with the columns {','.join(COLUMNS)}"
+        ) from None
     return of_image

@@ -5,9 +5,14 @@
 """
 
 import argparse
+import re
 from pathlib import Path
 
 from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.files import read_bytes
+
+LARGEST_BYTES = 2**20
+SPECIAL_TOKEN = re.compile(r"</?\w+>|<\|\w+\|>")  # such as <image>, </s>, <|endofchunk|>
 
 PROMPTS = {
     1: "Write one sentence that describes this photograph.",
@@ -34,15 +39,44 @@ def chosen_prompts(arguments: argparse.Namespace) -> dict[int, str]:
 
 def read_prompts(path: Path) -> dict[int, str]:
     """`{number: text}` from a JSON or YAML file; every JSON file is YAML."""
+    try:
+        pairs = _pairs(read_bytes(path, LARGEST_BYTES).decode())
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(
+            f"{path} cannot be read as prompts ({' '.join(str(error).split())}): write a number and its text a line, "
+            "like 1: Describe it."
+        ) from None
+    prompts = {int(number): text for number, text in pairs if re.fullmatch("[0-9]{1,4}", number)}
+    if not pairs or len(prompts) < len(pairs) or not all(text.strip() for text in prompts.values()):
+        raise InputError(
+            f"{path} is not a list of prompts: each line must be a number of its own and its text, like 1: Describe it."
+        )
+    for number, text in prompts.items():
+        if token := SPECIAL_TOKEN.search(text):
+            raise InputError(
+                f"prompt {number} of {path} holds {token[0]}, which models read as a token of their own: leave it out"
+            )
+    return prompts
+
+
+def _pairs(text: str) -> list[tuple[str, str]]:
+    """The keys and values of a YAML mapping of scalars, as they are written; ValueError for anything else.
+
+    The file is parsed only: no tag makes an object, and no alias can grow without bound.
+    """
     import yaml
 
     try:
-        prompts = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path} cannot be read as prompts: {' '.join(str(error).split())}") from None
-    good = isinstance(prompts, dict) and prompts and all(isinstance(text, str) and text for text in prompts.values())
-    if not good or not all(str(number).isdecimal() for number in prompts):
-        raise InputError(
-            f"{path} is not a list of prompts: each line must be a number and its text, like 1: Describe it."
-        )
-    return {int(number): text for number, text in prompts.items()}
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        raise ValueError(" ".join(str(error).split())) from error
+    if not isinstance(root, yaml.MappingNode):
+        raise ValueError("not a list of numbers and texts")
+    for node in (node for pair in root.value for node in pair):
+        if not isinstance(node, yaml.ScalarNode):
+            raise ValueError(f"line {node.start_mark.line + 1} is not one text")
+    for _, node in root.value:
+        if node.tag != "tag:yaml.org,2002:str":
+            raise ValueError(f"the text in line {node.start_mark.line + 1} is none: put it in quotes")
+        node.value.encode()  # half of a surrogate pair is no text
+    return [(key.value, value.value) for key, value in root.value]

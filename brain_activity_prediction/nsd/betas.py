@@ -1,11 +1,10 @@
 """One session of single-trial betas, read through a mask in bounded memory."""
 
-import h5py
-import nibabel
 import numpy as np
 
 from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.files import reading
+from brain_activity_prediction.hdf5_file import dataset, open_hdf5
+from brain_activity_prediction.nsd.volumes import open_volumes
 
 INTEGERS_PER_PERCENT = 300  # NSD stores percent signal change x 300 as int16
 SLAB_BYTES = 64 * 2**20  # how much of a session is held beside the result
@@ -21,31 +20,28 @@ def read_session(path, mask, n_trials):
     InputError for a broken file, another volume shape than the mask's (X, Y, Z), another number of trials.
     """
     betas = np.empty((n_trials, np.count_nonzero(mask)), dtype=np.float32)
-    with reading(path):
-        fill = _fill_from_hdf5 if path.suffix == ".hdf5" else _fill_from_nifti
-        stored_as_integers = fill(betas, path, mask)
+    fill = _fill_from_hdf5 if path.suffix == ".hdf5" else _fill_from_nifti
+    stored_as_integers = fill(betas, path, mask)
     if stored_as_integers:
         betas /= INTEGERS_PER_PERCENT
     return betas
 
 
 def _fill_from_nifti(betas, path, mask):
-    # An open file lets gzip go on from slab to slab; nibabel would else start over for each.
-    image = nibabel.load(path, keep_file_open=True)
-    volumes = image.dataobj
-    _check_shape(path, volumes.shape, mask, len(betas))
-    step = max(1, SLAB_BYTES // (mask.size * volumes.dtype.itemsize))
-    for start in range(0, len(betas), step):
-        trials = slice(start, start + step)
-        betas[trials] = np.asarray(volumes[..., trials])[mask].T
-    return volumes.dtype.kind in "iu" and (volumes.slope, volumes.inter) == (1, 0)
+    with open_volumes(path) as volumes:
+        _check_shape(path, volumes.shape, mask, len(betas))
+        step = max(1, SLAB_BYTES // (mask.size * volumes.numbers.dtype.itemsize))
+        for start in range(0, len(betas), step):
+            trials = slice(start, start + step)
+            betas[trials] = np.asarray(volumes.numbers[..., trials])[mask].T
+        return volumes.stored_as_integers
 
 
 def _fill_from_hdf5(betas, path, mask):
-    with h5py.File(path, "r") as file:
+    with open_hdf5(path) as file:
         if "betas" not in file:
             raise InputError(f"{path} holds no dataset 'betas'")
-        volumes = file["betas"]
+        volumes = dataset(file, "betas")
         _check_shape(path, volumes.shape[::-1], mask, len(betas))
         x, y, z = np.nonzero(mask)
         for trials, planes in _slabs(volumes):

@@ -7,6 +7,8 @@ import numpy as np
 
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.files import reading
+from brain_activity_prediction.hdf5_file import is_hdf5, open_hdf5, small_array
+from brain_activity_prediction.nsd.matlab import LARGEST_BYTES, read_arrays
 
 N_SUBJECTS = 8
 LARGEST_COUNT = 2**31  # far beyond any of NSD's numbers, and exact in every type they come in
@@ -71,7 +73,8 @@ def read_design(path):
     masterordering = _whole_numbers(path, variables, "masterordering").ravel()
     subjectim = _whole_numbers(path, variables, "subjectim")
     sharedix = _whole_numbers(path, variables, "sharedix").ravel()
-    design = Design(path, masterordering, subjectim, sharedix, n_sessions=variables["basiccnt"].shape[-1])
+    n_sessions = np.atleast_2d(variables["basiccnt"]).shape[-1]
+    design = Design(path, masterordering, subjectim, sharedix, n_sessions)
     problem = _contradiction(design)
     if problem:
         raise InputError(f"{path} is not NSD's design file: {problem}")
@@ -79,16 +82,13 @@ def read_design(path):
 
 
 def _read_mat(path, names):
-    import h5py
-    from scipy.io import loadmat
-
     with reading(path):
-        if h5py.is_hdf5(path):
-            with h5py.File(path, "r") as file:
+        if is_hdf5(path):
+            with open_hdf5(path) as file:
                 # MATLAB stores arrays column by column, so HDF5 shows their axes reversed.
-                variables = {name: file[name][()].T for name in names if name in file}
+                variables = {name: small_array(file, name, LARGEST_BYTES).T for name in names if name in file}
         else:
-            variables = loadmat(path, variable_names=names)
+            variables = read_arrays(path, names)
     missing = [name for name in names if name not in variables]
     if missing:
         raise InputError(f"{path} is not NSD's design file: it holds no {', '.join(missing)}")
@@ -107,6 +107,8 @@ def _contradiction(design):
     """What is wrong with the design in a few words, or None."""
     n_subjects, n_images = design.subjectim.shape
     n_shared, n_trials = design.sharedix.size, design.masterordering.size
+    if not n_trials or not design.n_sessions:
+        return f"it has {n_trials} trials in {design.n_sessions} sessions"
     if n_subjects != N_SUBJECTS:
         return f"subjectim has {n_subjects} rows instead of {N_SUBJECTS}"
     if n_shared > n_images or (design.subjectim[:, :n_shared] != design.sharedix).any():

@@ -1,5 +1,6 @@
 """A subject's response to each image: sessions z-scored, repeats averaged, kept in a cache file."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +25,7 @@ class Responses:
 
     image_ids: np.ndarray  # (n_images,) NSD ids, ascending
     n_repeats: np.ndarray  # (n_images,) trials averaged
-    betas: np.ndarray  # (n_images, n_voxels) float32
+    betas: np.ndarray  # (n_images, n_voxels) float32; NaN throughout a voxel that is not finite for some image
     within_image_ss: np.ndarray  # (n_voxels,) float64: sum of squared deviations from the image's mean
     mask: np.ndarray  # (X, Y, Z) bool
     affine: np.ndarray  # (4, 4), voxel indices to millimetres
@@ -65,6 +66,7 @@ def prepare_responses(layout, subject, sessions=None, zscore=True, cache_dir=Non
         trials = (read_session(path, mask, design.trials_per_session) for path in shown)
         averaged = average_repeats(map(zscore_session, trials) if zscore else trials, trial_ids)
         store(cache, averaged, inputs)
+    _leave_out_bad_voxels(averaged["betas"], averaged["image_ids"], mask, subject)
     return Responses(**averaged, mask=mask, affine=affine, sessions=tuple(sessions))
 
 
@@ -103,12 +105,27 @@ def average_repeats(sessions, trial_ids):
     means = np.divide(sums, n_repeats[:, None], out=sums)
     # sum over trials of (x - image mean)^2 = sum of x^2 - sum over images of n mean^2
     explained = np.einsum("i,iv,iv->v", n_repeats, means, means, dtype=np.float64)
-    return {
-        "image_ids": image_ids,
-        "n_repeats": n_repeats,
-        "betas": means,
-        "within_image_ss": np.maximum(squares - explained, 0),
-    }
+    with np.errstate(invalid="ignore"):  # of infinite betas
+        within_image_ss = np.maximum(squares - explained, 0)
+    return {"image_ids": image_ids, "n_repeats": n_repeats, "betas": means, "within_image_ss": within_image_ss}
+
+
+def _leave_out_bad_voxels(betas, image_ids, mask, subject):
+    """Makes a voxel NaN throughout that is not finite for some image, in place; says on stderr how many there are."""
+    with np.errstate(invalid="ignore"):
+        bad = np.flatnonzero(~np.isfinite(betas.sum(axis=0, dtype=np.float64)))
+    n_constant = np.count_nonzero(betas.min(axis=0) == betas.max(axis=0))
+    if bad.size:
+        image = image_ids[np.flatnonzero(~np.isfinite(betas[:, bad[0]]))[0]]
+        voxel = tuple(map(int, np.argwhere(mask)[bad[0]]))
+        print(
+            f"subject {subject}: {bad.size} of {betas.shape[1]} voxels have betas that are not finite and are left "
+            f"out, first voxel {voxel} at image {image}",
+            file=sys.stderr,
+        )
+        betas[:, bad] = np.nan
+    if n_constant:
+        print(f"subject {subject}: {n_constant} of {betas.shape[1]} voxels never change and score 0", file=sys.stderr)
 
 
 def _cache_name(subject, sessions, zscore):

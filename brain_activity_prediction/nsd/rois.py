@@ -7,7 +7,8 @@ import nibabel
 import numpy as np
 
 from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.files import reading, written_whole
+from brain_activity_prediction.files import read_bytes, reading, written_whole
+from brain_activity_prediction.nsd.volumes import read_volume
 
 # Names of the labels 1, 2, ... of NSD's ROI files, for folders without the label tables (NSD data manual).
 LABELS = {
@@ -23,6 +24,8 @@ LABELS = {
         *("LO2", "LO1", "V3b", "V3a", "IPS0", "IPS1", "IPS2", "IPS3", "IPS4", "IPS5", "SPL1", "FEF"),
     ),
 }
+LARGEST_LABEL = 10**6
+LARGEST_TABLE_BYTES = 2**20
 # Atlases share names with the regions mapped in each subject (V1v, MST): theirs carry the file's name.
 MAPPED_IN_EACH_SUBJECT = frozenset(LABELS) - {"Kastner2015"}
 
@@ -30,7 +33,7 @@ MAPPED_IN_EACH_SUBJECT = frozenset(LABELS) - {"Kastner2015"}
 def read_mask(layout, subject):
     """The fitted voxels, nsdgeneral == 1, (X, Y, Z) bool, and the affine (4, 4), indices to millimetres."""
     path = layout.nsdgeneral(subject)
-    volume, affine = _read_volume(path)
+    volume, affine = read_volume(path)
     mask = volume == 1
     if not mask.any():
         raise InputError(f"{path} marks no voxel with 1")
@@ -53,7 +56,7 @@ def region_masks(layout, subject, fitted_mask, names=None):
     regions = {"nsdgeneral": np.ones(np.count_nonzero(fitted_mask), dtype=bool)}
     for name in names:
         # -1 outside the cortex, 0 unlabelled, regions from 1: the larger label joins two hemispheres' files.
-        halves = [read_map(path, fitted_mask).astype(int) for path in layout.roi(subject, name)]
+        halves = [_read_labels(path, fitted_mask) for path in layout.roi(subject, name)]
         labels = np.max(halves, axis=0)
         label_names = _label_names(layout, subject, name)
         prefix = "" if name in MAPPED_IN_EACH_SUBJECT else f"{name}:"
@@ -74,16 +77,18 @@ def write_map(path, values, mask, affine):
 
 def read_map(path, mask):
     """The values (n_voxels,) of an (X, Y, Z) NIfTI volume in the mask's voxels, as `write_map` takes them."""
-    volume, _ = _read_volume(path)
+    volume, _ = read_volume(path)
     if volume.shape != mask.shape:
         raise InputError(f"{path} has shape {volume.shape}, but the mask of fitted voxels has {mask.shape}")
     return volume[mask]
 
 
-def _read_volume(path):
-    with reading(path):
-        image = nibabel.load(path)
-        return np.asarray(image.dataobj), image.affine
+def _read_labels(path, mask):
+    """The label numbers (n_voxels,) of an ROI file in the mask's voxels, int."""
+    labels = read_map(path, mask)
+    if not (np.abs(labels) < LARGEST_LABEL).all() or (labels % 1).any():  # NaN is not smaller either
+        raise InputError(f"{path} holds other things than whole numbers, so that it is no ROI file: fetch it again")
+    return labels.astype(int)
 
 
 def _label_names(layout, subject, name):
@@ -91,9 +96,13 @@ def _label_names(layout, subject, name):
     table = layout.label_table(subject, name)
     if table is None:
         return dict(enumerate(LABELS.get(name, ()), start=1))
+    with reading(table):
+        text = read_bytes(table, LARGEST_TABLE_BYTES).decode()
     try:
         # FreeSurfer's colour table: "number name R G B A" a line; NSD's own tables leave the colours out.
-        rows = [line.split() for line in table.read_text().splitlines() if line.strip() and line[0] != "#"]
+        rows = [line.split() for line in text.splitlines() if line.strip() and line[0] != "#"]
         return {int(row[0]): row[1] for row in rows}
     except (ValueError, IndexError) as error:
-        raise InputError(f"{table} is not a label table: a line is not 'number name'") from error
+        raise InputError(
+            f"{table} is not a label table: a line is not 'number name'; fetch it again, or delete it"
+        ) from error

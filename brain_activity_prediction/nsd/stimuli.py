@@ -1,14 +1,17 @@
 """The images themselves, read one by one from NSD's HDF5 file."""
 
+from contextlib import ExitStack
 from pathlib import Path
 
-import h5py
 import numpy as np
 from PIL import Image
 
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.files import reading
+from brain_activity_prediction.hdf5_file import dataset, open_hdf5
 from brain_activity_prediction.nsd.design import stimulus_rows
+
+LARGEST_SIZE = 4096  # pixels; NSD's images have 425
 
 
 class Stimuli:
@@ -20,13 +23,13 @@ class Stimuli:
 
     def __init__(self, path):
         self.path = Path(path)
-        with reading(self.path):
-            self._file = h5py.File(self.path, "r")
-        self._brick = self._file.get("imgBrick")
-        problem = _problem(self._brick)
-        if problem:
-            self.close()
-            raise InputError(f"{self.path} is not NSD's stimulus file: {problem}")
+        with ExitStack() as opened:
+            file = opened.enter_context(open_hdf5(self.path))
+            self._brick = dataset(file, "imgBrick") if "imgBrick" in file else None
+            problem = _problem(self._brick)
+            if problem:
+                raise InputError(f"{self.path} is not NSD's stimulus file: {problem}")
+            self._opened = opened.pop_all()
 
     def __enter__(self):
         return self
@@ -35,7 +38,7 @@ class Stimuli:
         self.close()
 
     def close(self):
-        self._file.close()
+        self._opened.close()
 
     @property
     def n_images(self):
@@ -77,4 +80,6 @@ def _problem(brick):
         return f"imgBrick is {brick.dtype} instead of uint8"
     if brick.ndim != 4 or brick.shape[1] != brick.shape[2] or brick.shape[3] != 3:
         return f"imgBrick has shape {brick.shape} instead of (images, size, size, 3)"
+    if not len(brick) or not 0 < brick.shape[1] <= LARGEST_SIZE:
+        return f"imgBrick has shape {brick.shape}, no images of up to {LARGEST_SIZE} pixels"
     return None

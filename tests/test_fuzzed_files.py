@@ -1,0 +1,176 @@
+"""Whatever is in a file, its reader gives an answer or an error of one line.
+
+FUZZ_INPUTS says how many mutants of each file are read; `make fuzz` reads many.
+"""
+
+import os
+import signal
+import time
+from types import SimpleNamespace
+
+import h5py
+import numpy as np
+import pytest
+from fuzzing import failures
+from scipy.io import loadmat, savemat
+
+from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.extract_image_embeddings.captions import Captions
+from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS, read_prompts
+from brain_activity_prediction.nsd.betas import read_session
+from brain_activity_prediction.nsd.design import read_design
+from brain_activity_prediction.nsd.layout import find_layout
+from brain_activity_prediction.nsd.rois import _label_names, read_map, read_mask, region_masks
+from brain_activity_prediction.nsd.stimuli import Stimuli
+
+INPUTS = int(os.environ.get("FUZZ_INPUTS", 150))
+N_TRIALS = 30
+
+
+@pytest.fixture(scope="module")
+def files(official_nsd, flat_nsd, tmp_path_factory):
+    """A copy of each kind of file, by the name of its reader below."""
+    folder = tmp_path_factory.mktemp("fuzzed")
+    official, flat = find_layout(official_nsd), find_layout(flat_nsd)
+    variables = {name: values for name, values in loadmat(official.design()).items() if not name.startswith("__")}
+    found = {
+        "design": official.design(),
+        "stimuli": official.stimuli(),
+        "betas as NIfTI": official.betas(1, 1),
+        "betas as HDF5": flat.betas(1, 1),
+        "mask": official.nsdgeneral(1),
+        "map": official.ncsnr(1),
+        "labels": official.roi(1, "prf-visualrois")[0],
+        "label table": official.label_table(1, "floc-faces"),
+    }
+    copies = {name: folder / f"{name} {path.name}" for name, path in found.items()}
+    for name, path in found.items():
+        copies[name].write_bytes(path.read_bytes())
+    compressed, newer = folder / "compressed.mat", folder / "newer.mat"
+    savemat(compressed, variables, do_compression=True)
+    with h5py.File(newer, "w", userblock_size=512) as file:
+        for name, values in variables.items():
+            file.create_dataset(name, data=values.T, compression="gzip")
+    gzipped = folder / "gzipped.hdf5"
+    with h5py.File(copies["betas as HDF5"]) as file, h5py.File(gzipped, "w") as chunked:
+        chunked.create_dataset(
+            "betas", data=file["betas"][()], chunks=(1, *file["betas"].shape[1:]), compression="gzip", fletcher32=True
+        )
+    captions, prompts, json_prompts = folder / "captions.csv", folder / "prompts.yml", folder / "prompts.json"
+    captions.write_text('nsd_id,caption\n1,A dog.\n2,"A cat, and ""another""."\n2,Two cats.\n')
+    prompts.write_text("".join(f"{number}: {text!r}\n" for number, text in PROMPTS.items()))
+    json_prompts.write_text('{"1": "What is this?", "12": "Où est le chat ?"}')
+    return copies | {
+        "compressed design": compressed,
+        "design of MATLAB 7.3": newer,
+        "compressed betas as HDF5": gzipped,
+        "captions": captions,
+        "prompts": prompts,
+        "prompts as JSON": json_prompts,
+    }
+
+
+def design(path, mask):
+    read = read_design(path)
+    assert read.subjectim.shape[0] == 8
+    read.trial_ids(1, range(1, read.n_sessions + 1))
+
+
+def stimuli(path, mask):
+    with Stimuli(path) as read:
+        assert [image.mode for image in read.images([1, 5])] == ["RGB", "RGB"]
+
+
+def betas(path, mask):
+    assert read_session(path, mask, N_TRIALS).shape == (N_TRIALS, mask.sum())
+
+
+def mask(path, mask):
+    read, affine = read_mask(SimpleNamespace(nsdgeneral=lambda subject: path), 1)
+    assert read.ndim == 3
+    assert np.isfinite(affine).all()
+
+
+def a_map(path, mask):
+    assert read_map(path, mask).shape == (mask.sum(),)
+
+
+def labels(path, mask):
+    layout = SimpleNamespace(roi=lambda subject, name: [path], label_table=lambda subject, name: None)
+    regions = region_masks(layout, 1, mask, ["prf-visualrois"])
+    assert all(region.shape == (mask.sum(),) for region in regions.values())
+
+
+def label_table(path, mask):
+    names = _label_names(SimpleNamespace(label_table=lambda subject, name: path), 1, "floc-faces")
+    assert all(isinstance(number, int) for number in names)
+
+
+def captions(path, mask):
+    read = Captions(path)
+    assert read.settings
+    for image_id in read.of_image:
+        read.check([image_id])
+
+
+def prompts(path, mask):
+    assert all(text.encode() for text in read_prompts(path).values())
+
+
+READERS = {
+    "design": design,
+    "compressed design": design,
+    "design of MATLAB 7.3": design,
+    "stimuli": stimuli,
+    "betas as NIfTI": betas,
+    "betas as HDF5": betas,
+    "compressed betas as HDF5": betas,
+    "mask": mask,
+    "map": a_map,
+    "labels": labels,
+    "label table": label_table,
+    "captions": captions,
+    "prompts": prompts,
+    "prompts as JSON": prompts,
+}
+
+
+@pytest.mark.parametrize("kind", READERS)
+def test_a_mutated_file_gives_an_answer_or_one_line_and_never_a_crash_a_hang_or_a_gigabyte(kind, files, official_nsd):
+    fitted, _ = read_mask(find_layout(official_nsd), 1)
+    READERS[kind](files[kind], fitted)
+    wrong = failures(lambda path: READERS[kind](path, fitted), files[kind], range(INPUTS))
+    assert not wrong, f"{len(wrong)} of {INPUTS} mutants of {files[kind].name}, by seed"
+
+
+def crash():
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def refuse(message):
+    raise InputError(message)
+
+
+@pytest.mark.parametrize(
+    ("act", "seen"),
+    [
+        (crash, "ended by signal SIGSEGV"),
+        (lambda: time.sleep(60), "ended by signal SIGALRM"),
+        (lambda: np.ones(2**27, np.uint8), "memory"),
+        (lambda: {}["name"], "KeyError('name')"),
+        (lambda: refuse("two\nlines"), "more than one line"),
+    ],
+)
+def test_what_goes_wrong_in_a_reader_is_seen_and_the_other_mutants_are_still_read(act, seen, tmp_path, monkeypatch):
+    monkeypatch.setattr("fuzzing.MOST_SECONDS", 2)
+    monkeypatch.setattr("fuzzing.MOST_MEMORY_KB", 2**16)
+    (tmp_path / "file").write_bytes(b"content")
+
+    def read(path):
+        if path.read_bytes() == b"bad":
+            act()
+
+    wrong = failures(read, tmp_path / "file", [0, 1, 2], lambda data, rng: b"bad" if rng.random() > 0.5 else b"good")
+    assert list(wrong) == [0, 2]
+    assert all(outcome.startswith(seen) for outcome in wrong.values())
+    assert (tmp_path / "file").read_bytes() == b"content"

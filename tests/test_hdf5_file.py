@@ -1,0 +1,99 @@
+import os
+
+import h5py
+import numpy as np
+import pytest
+
+from brain_activity_prediction import hdf5_file
+from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.hdf5_file import dataset, is_hdf5, open_hdf5, small_array
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "file.hdf5"
+
+
+def refused(path, said, name="numbers"):
+    with pytest.raises(InputError, match=said) as error, open_hdf5(path) as file:
+        dataset(file, name)
+    assert str(path) in str(error.value)
+
+
+def test_a_dataset_in_the_file_is_read(path):
+    numbers = np.arange(24).reshape(4, 6)
+    with h5py.File(path, "w") as file:
+        file["numbers"] = numbers
+        file.create_dataset("chunked", data=numbers, chunks=(1, 6), compression="gzip", fletcher32=True)
+    with open_hdf5(path) as file:
+        for name in ("numbers", "chunked"):
+            np.testing.assert_array_equal(dataset(file, name), numbers)
+            np.testing.assert_array_equal(small_array(file, name, 192), numbers)
+            with pytest.raises(ValueError, match="more than 191 bytes"):
+                small_array(file, name, 191)
+
+
+def test_numbers_are_never_taken_from_other_files(path, tmp_path):
+    """A dataset may name any file of the machine as the place of its numbers."""
+    (tmp_path / "secret").write_bytes(b"private!")
+    with h5py.File(tmp_path / "other.hdf5", "w") as file:
+        file["numbers"] = np.arange(8)
+    virtual = h5py.VirtualLayout((8,), "i8")
+    virtual[:] = h5py.VirtualSource(tmp_path / "other.hdf5", "numbers", (8,))
+    with h5py.File(path, "w") as file:
+        file.create_dataset("external", (8,), "u1", external=[(str(tmp_path / "secret"), 0, 8)])
+        file["linked"] = h5py.ExternalLink(str(tmp_path / "other.hdf5"), "numbers")
+        file["soft"] = h5py.SoftLink("/external")
+        file.create_virtual_dataset("virtual", virtual)
+    for name in ("external", "virtual"):
+        refused(path, f"the numbers of {name} lie in other files", name)
+    for name in ("linked", "soft"):
+        refused(path, f"{name} is a link to another place", name)
+
+
+def test_what_is_no_array_of_numbers_is_refused(path):
+    with h5py.File(path, "w") as file:
+        file.create_group("group")
+        file["texts"] = ["a", "b"]
+        file["compound"] = np.zeros(3, [("a", "i4"), ("b", "f4")])
+        file["type"] = np.dtype("f8")
+    for name in ("group", "texts", "compound", "type"):
+        refused(path, f"{name} is no array of numbers", name)
+    refused(path, "missing", "missing")
+
+
+def test_chunks_that_need_gigabytes_are_refused_before_they_are_read(path, monkeypatch):
+    with h5py.File(path, "w") as file:
+        file.create_dataset("numbers", (10, 1000, 1000), "f8", chunks=(10, 1000, 1000), compression="gzip")
+    with open_hdf5(path) as file:
+        dataset(file, "numbers")
+    monkeypatch.setattr(hdf5_file, "LARGEST_CHUNK_BYTES", 10**6)
+    refused(path, "more than 1000000 bytes each")
+
+
+def test_a_chunk_smaller_than_its_checksum_is_refused_and_does_not_end_the_process(path):
+    """HDF5 2.0 reads before the chunk then, and is killed."""
+    numbers = np.arange(64, dtype="i8")
+    with h5py.File(path, "w") as file:
+        file.create_dataset("numbers", data=numbers, chunks=(64,), fletcher32=True)
+        chunk = file["numbers"].id.get_chunk_info(0)
+    size = chunk.size.to_bytes(4, "little") + bytes(4)  # of the chunk in the index: size, filters that were left out
+    content = path.read_bytes()
+    assert content.count(size) == 1
+    path.write_bytes(content.replace(size, (2).to_bytes(4, "little") + bytes(4)))
+    refused(path, "1 chunks of /numbers do not lie within the file")
+
+
+def test_the_format_is_known_by_its_signature_behind_matlabs_header_too(path):
+    for userblock in (0, 512):
+        with h5py.File(path, "w", userblock_size=userblock) as file:
+            file["numbers"] = np.arange(3)
+        assert is_hdf5(path)
+    path.write_bytes(b"")
+    assert not is_hdf5(path)
+
+
+def test_a_pipe_is_not_waited_for(path):
+    os.mkfifo(path)
+    with pytest.raises(InputError, match="not a file"), open_hdf5(path):
+        pass

@@ -1,0 +1,96 @@
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from scipy.io import loadmat, savemat
+
+from brain_activity_prediction.nsd import matlab
+from brain_activity_prediction.nsd.matlab import read_arrays
+
+DTYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 3), (4, 5), (2, 3, 4), (0, 3)])
+def test_arrays_of_every_type_and_shape_are_what_scipy_reads(tmp_path, shape, compressed):
+    numbers = np.random.default_rng(0).integers(0, 99, shape)
+    written = {f"of_{dtype}": numbers.astype(dtype) for dtype in DTYPES}
+    savemat(tmp_path / "arrays.mat", written, do_compression=compressed)
+    known, read = loadmat(tmp_path / "arrays.mat"), read_arrays(tmp_path / "arrays.mat", list(written))
+    assert set(read) == set(written)
+    for name, array in read.items():
+        np.testing.assert_array_equal(array, known[name])
+
+
+def element(kind, content, order="<"):
+    return struct.pack(f"{order}II", kind, len(content)) + content + bytes(-len(content) % 8)
+
+
+def array(name, shape, kind, content, order="<", array_class=6, flags=0):
+    parts = [
+        element(6, struct.pack(f"{order}II", array_class | flags, 0), order),
+        element(5, struct.pack(f"{order}{len(shape)}i", *shape), order),
+        element(1, name, order),
+        element(kind, content, order),
+    ]
+    return element(14, b"".join(parts), order)
+
+
+def save(path, *elements, order="<"):
+    header = b"MATLAB 5.0 MAT-file".ljust(124) + struct.pack(f"{order}H", 0x0100)
+    path.write_bytes(header + (b"IM" if order == "<" else b"MI") + b"".join(elements))
+    return path
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_doubles_that_matlab_packed_into_fewer_bytes_are_read_on_either_kind_of_machine(tmp_path, order):
+    path = save(tmp_path / "x.mat", array(b"x", (2, 2), 4, struct.pack(f"{order}4H", 1, 2, 3, 770), order), order=order)
+    np.testing.assert_array_equal(read_arrays(path, ["x"])["x"], [[1, 3], [2, 770]])
+
+
+def test_what_was_not_asked_for_may_be_of_any_kind(tmp_path):
+    savemat(tmp_path / "mixed.mat", {"text": "abc", "x": np.eye(2), "cells": np.array([1, "a"], dtype=object)})
+    assert list(read_arrays(tmp_path / "mixed.mat", ["x"])) == ["x"]
+    with pytest.raises(ValueError, match="text is not an array of real numbers"):
+        read_arrays(tmp_path / "mixed.mat", ["text"])
+
+
+NUMBERS = struct.pack("<4d", 1, 2, 3, 4)
+
+
+@pytest.mark.parametrize(
+    ("elements", "said"),
+    [
+        ([array(b"x", (2, 3), 9, NUMBERS)], "do not fill its 2 x 3 places"),
+        ([array(b"x", (2**30, 2**30), 9, NUMBERS)], "do not fill"),
+        ([array(b"x", (-2, -2), 9, NUMBERS)], "do not fill"),
+        ([array(b"x", (2, 2), 77, NUMBERS)], "do not fill"),
+        ([array(b"x", (2, 2), 9, NUMBERS, flags=0x0800)], "not an array of real numbers"),
+        ([array(b"x", (2, 2), 9, NUMBERS)[:-8]], "longer than what is left"),
+        ([struct.pack("<II", 14, 2**31)], "longer than what is left"),
+        ([b"\0\0\0"], "ends within an element"),
+        ([element(15, zlib.compress(array(b"x", (2, 2), 9, NUMBERS))[:-1])[:-5]], "longer|cut off"),
+        ([struct.pack("<II", 15, 60) + zlib.compress(bytes(99))[:60]], "longer|cut off"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_refused(tmp_path, elements, said):
+    with pytest.raises(ValueError, match=said):
+        read_arrays(save(tmp_path / "x.mat", *elements), ["x"])
+
+
+def test_what_inflates_beyond_any_design_file_is_refused_before_it_is_inflated(tmp_path, monkeypatch):
+    monkeypatch.setattr(matlab, "LARGEST_BYTES", 10_000)
+    bomb = zlib.compress(array(b"x", (1, 2000), 9, bytes(16_000)))
+    path = save(tmp_path / "bomb.mat", struct.pack("<II", 15, len(bomb)) + bomb)
+    with pytest.raises(ValueError, match="inflates to more than 10000 bytes"):
+        read_arrays(path, ["x"])
+
+
+def test_a_changed_byte_in_a_compressed_array_is_noticed(tmp_path):
+    savemat(tmp_path / "x.mat", {"x": np.arange(500.0)[None] ** 2}, do_compression=True)
+    whole = (tmp_path / "x.mat").read_bytes()
+    for place in range(200, len(whole), 3):
+        (tmp_path / "x.mat").write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        with pytest.raises((ValueError, zlib.error)):
+            read_arrays(tmp_path / "x.mat", ["x"])

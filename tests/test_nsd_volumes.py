@@ -1,0 +1,101 @@
+import gzip
+import struct
+
+import nibabel
+import numpy as np
+import pytest
+
+from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.nsd import volumes
+from brain_activity_prediction.nsd.volumes import open_volumes, read_volume
+
+
+@pytest.fixture
+def path(tmp_path):
+    numbers = np.random.default_rng(0).integers(-1, 7, (6, 50, 4), dtype=np.int16)
+    nibabel.save(nibabel.Nifti1Image(numbers, np.diag([1.8, 1.8, 1.8, 1])), tmp_path / "roi.nii.gz")
+    return tmp_path / "roi.nii.gz"
+
+
+def test_a_volume_is_what_nibabel_reads(path):
+    image = nibabel.load(path)
+    numbers, affine = read_volume(path)
+    np.testing.assert_array_equal(numbers, np.asarray(image.dataobj))
+    np.testing.assert_array_equal(affine, image.affine)
+
+
+@pytest.mark.parametrize("kind", [nibabel.Nifti1Image, nibabel.Nifti2Image])
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+def test_both_versions_of_nifti_are_read_compressed_or_not(tmp_path, kind, ending):
+    numbers = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    nibabel.save(kind(numbers, np.eye(4)), tmp_path / f"map{ending}")
+    np.testing.assert_array_equal(read_volume(tmp_path / f"map{ending}")[0], numbers)
+
+
+def test_no_changed_byte_of_a_compressed_file_goes_unseen(path):
+    """nibabel stops at the last number, before the checksum of it all."""
+    whole, before = path.read_bytes(), read_volume(path)[0]
+    refused = 0
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x10]) + whole[place + 1 :])
+        try:
+            np.testing.assert_array_equal(read_volume(path)[0], before)  # what changed says nothing, such as a date
+        except InputError:
+            refused += 1
+    assert refused > len(whole) - 20
+
+
+@pytest.mark.parametrize("kept", [5, 100, -9, -4, -1])
+def test_a_file_cut_short_is_named_with_the_remedy(path, kept):
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(InputError, match=rf"cannot read {path} .*fetch it again") as refused:
+        read_volume(path)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("at", "layout", "values", "said"),
+    [
+        (42, "<3h", (32767, 32767, 32767), "larger than any of NSD's"),
+        (108, "<f", (3e9,), "header is longer"),
+        (108, "<f", (-1e6,), "too low"),
+        (70, "<h", (128,), "its numbers are"),
+        (280, "<f", (np.nan,), "affine is not finite"),
+        (42, "<h", (5,), "goes on after its last volume"),
+        (0, "<i", (0,), "no NIfTI header"),
+    ],
+)
+def test_a_header_that_promises_nonsense_is_refused(path, monkeypatch, at, layout, values, said):
+    monkeypatch.setattr(volumes, "LARGEST_OVERHANG", 360)
+    content = bytearray(gzip.decompress(path.read_bytes()))
+    struct.pack_into(layout, content, at, *values)
+    path.write_bytes(gzip.compress(bytes(content), 1))
+    with pytest.raises(InputError, match=said):
+        read_volume(path)
+
+
+def test_a_small_file_that_inflates_to_gigabytes_is_refused_before_it_does(tmp_path):
+    """10 MB of zeros stand for the 16 GB that the header promises: enough to see that no more is read."""
+    header = nibabel.Nifti1Header()
+    header.set_data_dtype(np.float64)
+    header.set_data_shape((2000, 1000, 1000))
+    header["vox_offset"] = 352
+    (tmp_path / "bomb.nii.gz").write_bytes(gzip.compress(header.binaryblock + bytes(4 + 10**7), 9))
+    with pytest.raises(InputError, match="larger than any of NSD's"):
+        read_volume(tmp_path / "bomb.nii.gz")
+
+
+def test_several_volumes_are_no_mask(tmp_path):
+    nibabel.save(nibabel.Nifti1Image(np.zeros((2, 3, 4, 5), np.int16), np.eye(4)), tmp_path / "betas.nii.gz")
+    with pytest.raises(InputError, match=r"has shape \(2, 3, 4, 5\) instead of one volume"):
+        read_volume(tmp_path / "betas.nii.gz")
+
+
+def test_integers_are_known_from_scaled_integers_and_floats(tmp_path):
+    image = nibabel.Nifti1Image(np.linspace(-1, 1, 24).reshape(2, 3, 4), np.eye(4))
+    image.set_data_dtype(np.int16)  # nibabel then chooses a slope and an intercept
+    nibabel.save(image, tmp_path / "scaled.nii.gz")
+    nibabel.save(nibabel.Nifti1Image(np.zeros((2, 3, 4), np.int16), np.eye(4)), tmp_path / "integers.nii.gz")
+    for name, are_integers in (("scaled", False), ("integers", True)):
+        with open_volumes(tmp_path / f"{name}.nii.gz") as read:
+            assert read.stored_as_integers == are_integers
