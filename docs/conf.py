@@ -20,10 +20,12 @@ from brain_activity_prediction.align_image_embeddings.cross_validation import TO
 
 project = brain_activity_prediction.__name__
 release = version = brain_activity_prediction.__version__
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "mathml"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "docstrings", "mathml"]
 exclude_patterns = ["generated"]
 html_theme = "furo"
-html_title = f"{project} {release}"
+html_title = f"{project.replace('_', ' ')} {release}"
+html_static_path = ["static"]
+html_css_files = ["site.css"]
 html_math_renderer = "mathml"
 html_copy_source = html_show_sourcelink = False
 myst_enable_extensions = ["dollarmath", "substitution"]
@@ -39,6 +41,7 @@ myst_substitutions = {
     "smallest_pivot_float64": f"{ridge_operators.SMALLEST_PIVOT[torch.float64]:g}",
 }
 myst_heading_anchors = 3
+default_role = "code"
 autodoc_member_order = "bysource"
 
 
@@ -46,6 +49,7 @@ def write_generated(app):
     folder = HERE / "generated"
     folder.mkdir(exist_ok=True)
     pages = {
+        "more": more(),
         "flags": "\n".join(script_pages.flag_pages()),
         "shell": script_pages.shell_settings(),
         "models": script_pages.models(),
@@ -59,6 +63,13 @@ def write_generated(app):
         pages["base_dir"] = "\n".join(base_dir.sections(Path(base)))
     for name, text in pages.items():
         (folder / f"{name}.md").write_text(text)
+
+
+def more():
+    """A contents list of the pages that index.md does not name."""
+    named = (HERE / "index.md").read_text().splitlines()
+    unnamed = sorted(page.stem for page in HERE.glob("*.md") if page.stem not in [*named, "index"])
+    return "\n".join(["```{toctree}", ":hidden:", ":caption: More", "", *unnamed, "```", ""]) if unnamed else ""
 
 
 def setup(app):

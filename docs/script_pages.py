@@ -88,6 +88,8 @@ def _row(action: argparse.Action) -> tuple[str, str, str, str]:
     if isinstance(action.default, list):
         default = " ".join(map(str, action.default))
     meaning = (action.help or "").removesuffix(f" (default: {default})")
+    if default not in ("", "required"):
+        default = f"`{default}`"
     return flags, f"`{takes}{many}`" if takes else "", default, meaning
 
 
@@ -102,7 +104,7 @@ def shell_settings() -> str:
     for path in sorted(PACKAGE.rglob("*.sh")):
         rows = [(f"`{name}`", f"`{default}`" if default else "") for name, default in SETTING.findall(path.read_text())]
         if rows:
-            found.append(f"## `{path.relative_to(PACKAGE).as_posix()}`\n\n" + table(("variable", "default"), rows))
+            found.append(f"### `{path.relative_to(PACKAGE).as_posix()}`\n\n" + table(("variable", "default"), rows))
     return "\n".join(found)
 
 

@@ -45,7 +45,7 @@ def test_every_flag_that_a_script_lists_is_on_the_page_with_its_meaning(script):
 def test_a_default_is_stated_also_where_it_is_zero():
     parser = argparse.ArgumentParser()
     action = parser.add_argument("--permutations", type=int, default=0, help="how many")
-    assert script_pages._row(action)[2] == "0"
+    assert script_pages._row(action)[2] == "`0`"
 
 
 def test_every_prompt_pooling_and_stream_is_in_the_tables():

@@ -22,7 +22,7 @@ class VoxelwiseRidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
         every train is all the rows that its test is not.
     scoring : "neg_mean_squared_error", "r2" or "correlation", the score by which alpha is chosen.
     fit_intercept : whether features and targets are centred on each training set; else both should be
-    already.
+        already.
     alpha_per_target : False takes the one alpha with the best mean score over targets.
     targets_per_batch : how many targets are computed together; by default what memory allows.
 
