@@ -25,7 +25,7 @@ class Study:
         self.image_ids = range(1, size.batch * size.n_batches + 1)
         self.stimuli = Stimuli(self._written_stimuli())
         work = plan(script, self.arguments, self.image_ids)
-        self.batches = [batch.image_ids for batch in work.batches]
+        self.batches = [batch.image_ids for batch in work.batches()]
         self.runner = Runner(script, self.arguments, untrained, work.prompts)
 
     def pixels(self, image_ids):

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.stopping import Stopped
+from brain_activity_prediction.errors import InputError, is_out_of_memory
+from brain_activity_prediction.stopping import Stopped, stopped_at_once
 
 SUBJECTS = (1, 2, 5, 7)
 STOPPED = 75  # EX_TEMPFAIL of sysexits.h: try again
@@ -200,6 +200,12 @@ def embeddings_folder(base_dir: Path, model_id: str, prompt: int | None) -> Path
     return base_dir / "image_embeddings" / prompt_folder(prompt) / model_folder(model_id)
 
 
+def claims_folder(base_dir: Path, model_id: str, subject: int | None = None) -> Path:
+    """Where processes that extract a model's states, or align them with a subject, say what they are at work on."""
+    part = "image_embeddings" if subject is None else f"alignment/subj{subject:02d}"
+    return base_dir / part / f"claims_{model_folder(model_id)}"
+
+
 def alignment_folder(base_dir: Path, subject: int, model_id: str, prompt: int | None) -> Path:
     """Where the scores of a model against a subject lie."""
     return base_dir / "alignment" / f"subj{subject:02d}" / prompt_folder(prompt) / model_folder(model_id)
@@ -217,19 +223,23 @@ def prompt_folder(prompt: int | None) -> str:
 def run(main: Callable[[], None]) -> NoReturn:
     """Calls a script's main and ends the process, with one line on stderr where it did not reach its end.
 
-    Status 2: a mistake of the user's or a broken file. STOPPED: stopped by a signal between two steps, all finished
-    ones kept. 130: interrupted before the first.
+    Status 2: a mistake of the user's, a broken file, a full disk or memory. STOPPED: stopped by a signal, between two
+    steps where it was at work on steps; all finished ones are kept.
     """
     script = Path(sys.argv[0]).name
     try:
-        main()
+        with stopped_at_once():
+            main()
     except InputError as error:
         print(f"{script}: {error}", file=sys.stderr)
         sys.exit(2)
     except Stopped as signal_name:
         print(f"{script}: stopped by {signal_name}; all that was finished is kept, {CONTINUE}", file=sys.stderr)
         sys.exit(STOPPED)
-    except KeyboardInterrupt:
-        print(f"{script}: interrupted; {CONTINUE}", file=sys.stderr)
-        sys.exit(130)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        reason = (str(error).splitlines() or ["no more to be had"])[0]
+        print(f"{script}: out of memory ({reason}); all that was finished is kept, {CONTINUE}", file=sys.stderr)
+        sys.exit(2)
     sys.exit(0)

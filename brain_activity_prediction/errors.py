@@ -10,3 +10,16 @@ class InputError(Exception):
 
 class Damaged(InputError):
     """A file does not hold what was written to it: cut off, flipped, overwritten, or of another kind."""
+
+
+class DiskFull(InputError):
+    """A file could not be written for want of space, or of quota."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, the machine's or a GPU's; torch has several kinds and is not imported to ask."""
+    said = str(error).lower()
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError)
+        and (type(error).__name__ == "OutOfMemoryError" or "out of memory" in said or "can't allocate memory" in said)
+    )

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from brain_activity_prediction.errors import Damaged, InputError
+from brain_activity_prediction.errors import Damaged, DiskFull, InputError
 from brain_activity_prediction.processes import is_dead, own_name
 
 DAY_S = 86_400
@@ -27,9 +27,7 @@ def reading(path: Path, remedy: str = "fetch it again") -> Iterator[None]:
     """
     try:
         yield
-    except InputError:
-        raise
-    except MemoryError:
+    except (InputError, MemoryError):
         raise
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
@@ -68,7 +66,7 @@ def written_whole(path: Path) -> Iterator[Path]:
         _sync(path.parent, os.O_RDONLY)
     except OSError as error:
         if error.errno in FULL:
-            raise InputError(f"cannot write {path} ({error.strerror}): free some space, then run this again") from error
+            raise DiskFull(f"cannot write {path} ({error.strerror}): free some space, then run this again") from error
         raise InputError(
             f"cannot write {path} ({error.strerror or error}): check its folder and its disk or mount"
         ) from error

@@ -3,6 +3,7 @@
 import signal
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 # SIGUSR1 is what SLURM sends some time before a limit (--signal=USR1@120); Windows has none.
@@ -10,18 +11,15 @@ SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1
 Step = TypeVar("Step")
 
 
-class Stopped(Exception):
-    """A signal asked for an end; the step in hand was finished. The message is the signal's name."""
+class Stopped(BaseException):
+    """A signal asked for an end; the message is the signal's name. Not an Exception, which libraries would catch."""
 
 
 def until_stopped(steps: Iterable[Step]) -> Iterator[Step]:
     """The steps, until a signal comes: the step in hand is finished first, then `Stopped` is raised.
 
-    A second signal has its usual effect, at once.
+    A second signal has the effect it had before, at once.
     """
-    if threading.current_thread() is not threading.main_thread():  # where Python lets nobody handle signals
-        yield from steps
-        return
     received = []
 
     def note(number: int, frame) -> None:
@@ -29,12 +27,32 @@ def until_stopped(steps: Iterable[Step]) -> Iterator[Step]:
         for handled, handler in before.items():
             signal.signal(handled, handler)
 
-    before = {number: signal.signal(number, note) for number in SIGNALS}
-    try:
+    with _handled_by(note) as before:
         for step in steps:
             yield step
             if received:
                 raise Stopped(received[0])
+
+
+@contextmanager
+def stopped_at_once() -> Iterator[None]:
+    """While the block runs, a signal raises `Stopped` wherever the main thread is, except in `until_stopped`."""
+
+    def stop(number: int, frame) -> None:
+        raise Stopped(signal.Signals(number).name)
+
+    with _handled_by(stop):
+        yield
+
+
+@contextmanager
+def _handled_by(handler) -> Iterator[dict]:
+    """Sets the handler of all SIGNALS; gives those before, which come back at the end."""
+    before = {}
+    if threading.current_thread() is threading.main_thread():  # elsewhere Python lets nobody handle signals
+        before |= {number: signal.signal(number, handler) for number in SIGNALS}
+    try:
+        yield before
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)

@@ -277,7 +277,7 @@ def test_images_that_lack_the_same_prompts_share_batches(own_nsd):
     for path in sorted((own_nsd / "image_embeddings/prompt_1").rglob("batch_*"))[:2]:
         path.unlink()
     arguments = extraction.flags("").parse_args(["-d", str(own_nsd), "-p", "1", "2", "-b", "8"])
-    batches = plan(colours(), arguments, ids).batches
+    batches = plan(colours(), arguments, ids).batches()
     assert [(batch.image_ids, batch.prompts) for batch in batches] == [
         (ids[:8], (1, 2)),
         (ids[8:16], (1, 2)),

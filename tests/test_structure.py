@@ -7,7 +7,17 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "brain_activity_prediction"
-GROUND = {"errors", "files", "hdf5_file", "processes", "read_ahead", "sealed_hdf5", "settings_file", "stopping"}
+GROUND = {
+    "claims",
+    "errors",
+    "files",
+    "hdf5_file",
+    "processes",
+    "read_ahead",
+    "sealed_hdf5",
+    "settings_file",
+    "stopping",
+}
 EXTRACT, ALIGN = "extract_image_embeddings", "align_image_embeddings"
 RIDGE = {
     "ridge",
@@ -25,6 +35,7 @@ MAY_IMPORT = {
     "read_ahead": set(),
     "stopping": set(),
     "processes": set(),
+    "claims": {"processes"},
     "files": {"errors", "processes"},
     "hdf5_file": {"files"},
     "sealed_hdf5": {"files"},

@@ -16,6 +16,7 @@ import numpy as np
 
 from brain_activity_prediction import arguments as shared
 from brain_activity_prediction.align_image_embeddings.results import PermutationTest, Results
+from brain_activity_prediction.claims import Claims, shared_out
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings.prompts import chosen_prompts
@@ -63,6 +64,9 @@ class Layer:
     number: int
     of: int  # how many layers the stream has
 
+    def name(self) -> str:
+        return f"{shared.prompt_folder(self.prompt)}_{self.stream}_{self.number:02d}"
+
 
 def main() -> None:
     arguments = flags().parse_args()
@@ -102,8 +106,10 @@ def align(layout: Layout, stores: Stores, layers: list[Layer], arguments: argpar
         print(f"{len(layers) - len(left)} layers were scored before, {len(left)} are left", file=sys.stderr)
     fit_layers(left, stores, targets, regions, results, arguments)
     for prompt, finished in results.items():
-        of = (arguments.model_id, prompt, arguments.subject)
-        summarise(finished, regions, targets, of, arguments.min_noise_ceiling)
+        of, scored = (arguments.model_id, prompt, arguments.subject), None
+        while scored != finished.layers():  # another process may finish layers meanwhile: no table is to lack them
+            scored = finished.layers()
+            summarise(finished, regions, targets, of, arguments.min_noise_ceiling)
 
 
 def open_stores(arguments: argparse.Namespace) -> Stores:
@@ -181,20 +187,32 @@ def fit_layers(
     results: dict[int | None, Results],
     arguments: argparse.Namespace,
 ) -> None:
-    """Fits and writes layer after layer; the next one is read meanwhile."""
+    """Fits and writes layer after layer that no other process is at work on; the next one is read meanwhile."""
     from tqdm import tqdm
 
     from brain_activity_prediction.align_image_embeddings.targets import standardise, varying_features
 
-    def read(layer: Layer) -> tuple[np.ndarray, np.ndarray]:
+    def left() -> dict[tuple[str], list[Layer]]:
+        return {("scores",): [x for x in layers if not results[x.prompt].has(x.stream, x.number, n_permutations)]}
+
+    def read(claimed: tuple[list[Layer], tuple]) -> tuple[np.ndarray, np.ndarray] | None:
+        if not claimed[0]:
+            return None
+        (layer,) = claimed[0]
         states = stores[layer.prompt].read_layer(layer.stream, layer.number, targets.image_ids)
         return varying_features(*standardise(*np.split(states, [len(targets.train_ids)])))
 
-    with tqdm(total=len(layers), unit="layer", mininterval=shared.progress_seconds(), disable=not layers) as progress:
-        for layer, (train, test) in until_stopped(read_ahead(layers, read)):
-            scored = score_layer(train, test, targets, regions, arguments)
-            results[layer.prompt].write(layer.stream, layer.number, layer.of, *scored)
-            progress.update()
+    n_permutations = arguments.permutations
+    folder = shared.claims_folder(arguments.base_dir, arguments.model_id, arguments.subject)
+    bar = tqdm(total=len(layers), unit="layer", mininterval=shared.progress_seconds(), disable=not layers)
+    with Claims(folder) as claims, bar as progress:
+        claimed = shared_out(claims, left, 1, Layer.name)
+        for (layers_in_hand, _), features in until_stopped(read_ahead(claimed, read)):
+            for layer in layers_in_hand:
+                scored = score_layer(*features, targets, regions, arguments)
+                results[layer.prompt].write(layer.stream, layer.number, layer.of, *scored)
+                claims.finished([layer.name()])
+                progress.update()
 
 
 def score_layer(

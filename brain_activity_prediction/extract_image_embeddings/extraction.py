@@ -20,23 +20,22 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from brain_activity_prediction import arguments as shared
+from brain_activity_prediction.claims import Claims
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings import pooling
 from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkpoint
-from brain_activity_prediction.extract_image_embeddings.plan import Batch, Work, plan, settings_of
-from brain_activity_prediction.extract_image_embeddings.runner import Runner, checked
+from brain_activity_prediction.extract_image_embeddings.computing import Computing
+from brain_activity_prediction.extract_image_embeddings.plan import Work, plan, settings_of
+from brain_activity_prediction.extract_image_embeddings.runner import Runner
 from brain_activity_prediction.extract_image_embeddings.trial import try_out
+from brain_activity_prediction.files import check_room
 from brain_activity_prediction.nsd.design import read_design
 from brain_activity_prediction.nsd.layout import find_layout
 from brain_activity_prediction.nsd.stimuli import Stimuli
 from brain_activity_prediction.read_ahead import read_ahead
 from brain_activity_prediction.stopping import until_stopped
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 THREADS_AHEAD = 2  # each prepares one batch while the model is at work on another
 
@@ -106,9 +105,13 @@ def extract(script, arguments: argparse.Namespace) -> None:
     with open_stimuli(layout) as stimuli:
         work = plan(script, arguments, read_design(layout.design()).image_ids_of_any(arguments.subject))
         print(f"{work.model_id}, {layout.name} layout of NSD: {work.summary()}", file=sys.stderr, flush=True)
-        if work.batches:
-            stimuli.check([id for batch in work.batches for id in batch.image_ids])
+        left = work.lacking()
+        if left:
+            stimuli.check([image_id for image_ids in left.values() for image_id in image_ids])
             shared.check_device(arguments.gpu_id)
+        if left and not arguments.test_run:
+            stored_bytes = 4 if shared.dtype_name(arguments) == "float32" else 2
+            check_room(work.folder, work.known_bytes(left, stored_bytes), f"the {work.n_left()} images that are left")
         checkpoint = Checkpoint(
             script.MODEL_ID,
             script.REVISION,
@@ -124,7 +127,7 @@ def extract(script, arguments: argparse.Namespace) -> None:
         }
         for prompt in settings:
             work.stores[prompt].check(settings[prompt])
-        if not work.batches:
+        if not left:
             return
         runner = Runner(script, arguments, checkpoint, work.prompts)
         if arguments.test_run:
@@ -136,16 +139,15 @@ def extract(script, arguments: argparse.Namespace) -> None:
 
 
 def run(runner: Runner, stimuli: Stimuli, work: Work) -> None:
-    """All batches, each written as soon as it is computed."""
+    """All batches, each written as soon as it is computed; other processes may work on the same images."""
     from tqdm import tqdm
 
-    def prepare(batch: Batch) -> Tensor:
-        return runner.preprocess(stimuli.images(batch.image_ids))
-
-    with tqdm(total=work.n_left, unit="image", dynamic_ncols=True, mininterval=shared.progress_seconds()) as progress:
-        for batch, pixels in until_stopped(read_ahead(work.batches, prepare, THREADS_AHEAD)):
-            for prompt, streams, answers in runner.encode(pixels, batch.prompts):
-                if prompt in batch.prompts:
-                    states = checked(streams, work.streams[prompt], batch.image_ids, runner.stored_as)
-                    work.stores[prompt].write(batch.image_ids, states, answers or None)
+    computing = Computing(runner, stimuli, work)
+    bar = tqdm(total=computing.n_left, unit="image", dynamic_ncols=True, mininterval=shared.progress_seconds())
+    with Claims(work.claims_folder) as claims, bar as progress:
+        ready = read_ahead(work.claimed(claims), computing.prepare, THREADS_AHEAD)
+        for batch, pixels in until_stopped(ready):
+            if batch.image_ids:
+                computing.compute(batch, pixels)
+                work.finished(claims, batch)
             progress.update(len(batch.image_ids))

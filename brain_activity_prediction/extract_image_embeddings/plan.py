@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
+from pathlib import Path
+
+import numpy as np
 
 from brain_activity_prediction import arguments as shared
+from brain_activity_prediction.claims import Claims, shared_out
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings import pooling
@@ -25,27 +31,69 @@ class Batch:
 
 @dataclass(frozen=True)
 class Work:
+    """What is asked for, and what of it is left."""
+
     model_id: str  # that the states go under
     prompts: dict[int, str]
     streams: dict[int | None, list[str]]  # what is stored under each prompt, and under none
     stores: dict[int | None, EmbeddingStore]
-    batches: list[Batch]
-    n_images: int
+    image_ids: np.ndarray  # (n,) ascending
+    batch_size: int
+    folder: Path  # that all states lie in
+    claims_folder: Path
 
-    @property
+    def lacking(self) -> dict[tuple[int | None, ...], list[int]]:
+        """Looks at the stores: the images that are left, by the prompts that they lack."""
+        done = [np.isin(self.image_ids, store.image_ids(self.streams[p])) for p, store in self.stores.items()]
+        kinds, kind_of = np.unique(~np.array(done), axis=1, return_inverse=True)
+        by_prompts = {
+            tuple(compress(self.stores, kind)): self.image_ids[kind_of == number].tolist()
+            for number, kind in enumerate(kinds.T)
+            if kind.any()
+        }
+        return dict(sorted(by_prompts.items(), key=lambda kind: kind[1][0]))
+
     def n_left(self) -> int:
-        return sum(len(batch.image_ids) for batch in self.batches)
+        return sum(map(len, self.lacking().values()))
+
+    def known_bytes(self, left: Mapping[tuple, Sequence[int]], bytes_a_number: int) -> int:
+        """What the images left take on the disk; 0 for streams of which nothing is stored that tells their shapes."""
+        known = {prompt: store.streams() for prompt, store in self.stores.items()}
+        numbers = {
+            prompt: sum(math.prod(known[prompt].get(stream, (0,))) for stream in streams)
+            for prompt, streams in self.streams.items()
+        }
+        return bytes_a_number * sum(
+            len(image_ids) * sum(numbers[prompt] for prompt in prompts) for prompts, image_ids in left.items()
+        )
+
+    def batches(self) -> list[Batch]:
+        """All that is left, as one process alone goes through it; images that lack the same share their batches."""
+        size = self.batch_size
+        return [
+            Batch(ids[start : start + size], prompts)
+            for prompts, ids in self.lacking().items()
+            for start in range(0, len(ids), size)
+        ]
+
+    def claimed(self, claims: Claims) -> Iterator[Batch]:
+        """Batches of what is left and no other process is at work on; empty ones while all is in others' hands."""
+        for image_ids, prompts in shared_out(claims, self.lacking, self.batch_size, "{:05d}".format):
+            yield Batch(image_ids, prompts)
+
+    def finished(self, claims: Claims, batch: Batch) -> None:
+        claims.finished([f"{image_id:05d}" for image_id in batch.image_ids])
 
     def summary(self) -> str:
         under = f"prompt {', '.join(map(str, self.prompts))}" if any(self.streams.keys() - {None}) else "no prompt"
-        done = self.n_images - self.n_left
-        return f"{self.n_images} images, {under}: {done} images were done before, {self.n_left} are left"
+        left = self.n_left()
+        done = len(self.image_ids) - left
+        return f"{len(self.image_ids)} images, {under}: {done} images were done before, {left} are left"
 
 
 def plan(script, arguments: argparse.Namespace, image_ids: Sequence[int]) -> Work:
     """Compares what is asked for with what the stores hold; a shard is every Nth of the images by id."""
     first, step = arguments.shard
-    image_ids = sorted(int(image_id) for image_id in image_ids)[first::step]
     prompts = chosen_prompts(arguments)
     streams = wanted_streams(script, prompts, arguments.pooling, arguments.response)
     model_id = shared.stored_id(script.MODEL_ID, arguments.random_weights)
@@ -55,18 +103,16 @@ def plan(script, arguments: argparse.Namespace, image_ids: Sequence[int]) -> Wor
     if arguments.repair:
         for store in stores.values():
             repair(store)
-    done = {prompt: set(store.image_ids(streams[prompt]).tolist()) for prompt, store in stores.items()}
-    alike: dict[tuple, list[int]] = {}  # images that lack the same prompts share their batches
-    for image_id in image_ids:
-        if lacking := tuple(prompt for prompt in streams if image_id not in done[prompt]):
-            alike.setdefault(lacking, []).append(image_id)
-    size = arguments.batch_size
-    batches = [
-        Batch(ids[start : start + size], lacking)
-        for lacking, ids in alike.items()
-        for start in range(0, len(ids), size)
-    ]
-    return Work(model_id, prompts, streams, stores, batches, len(image_ids))
+    return Work(
+        model_id,
+        prompts,
+        streams,
+        stores,
+        np.unique(image_ids)[first::step],
+        arguments.batch_size,
+        arguments.base_dir / "image_embeddings",
+        shared.claims_folder(arguments.base_dir, model_id),
+    )
 
 
 def repair(store: EmbeddingStore) -> None:

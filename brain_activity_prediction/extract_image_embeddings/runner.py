@@ -34,6 +34,13 @@ class Runner:
     def preprocess(self, images: list) -> Tensor:
         return self.script.preprocess(self.processor, images)
 
+    def free_memory(self) -> None:
+        """Gives back what torch keeps of a GPU's memory for later."""
+        import torch
+
+        if self.device != "cpu":
+            torch.cuda.empty_cache()
+
     def encode(
         self, pixels: Tensor, prompts: Iterable[int | None]
     ) -> Iterator[tuple[int | None, dict[str, Tensor], list[str]]]:

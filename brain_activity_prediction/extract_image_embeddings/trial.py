@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def try_out(runner: Runner, stimuli: Stimuli, work: Work) -> None:
     """Prints streams, shapes, statistics, an answer, speed, memory, and the hours and gigabytes of the whole run."""
-    batch = work.batches[0]
+    batch, n_left = work.batches()[0], work.n_left()
     pixels = runner.preprocess(stimuli.images(batch.image_ids))
     list(runner.encode(pixels, batch.prompts))  # what happens only once, such as choosing kernels, is not timed
     start = time.perf_counter()
@@ -34,8 +34,8 @@ def try_out(runner: Runner, stimuli: Stimuli, work: Work) -> None:
             print(f"prompt {prompt:<3} answer to image {batch.image_ids[0]}: {answer!r}")
     print(f"{1 / seconds:.2f} images/s in batches of {len(batch.image_ids)}, {_memory(runner.device)}")
     print(
-        f"the {work.n_left} images that are left: {work.n_left * seconds / 3600:.2f} h, "
-        f"{work.n_left * n_bytes / 1e9:.2f} GB; nothing was written"
+        f"the {n_left} images that are left: {n_left * seconds / 3600:.2f} h, "
+        f"{n_left * n_bytes / 1e9:.2f} GB; nothing was written"
     )
 
 

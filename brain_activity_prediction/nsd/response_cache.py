@@ -2,9 +2,11 @@
 
 import json
 import sys
+from contextlib import suppress
 
+from brain_activity_prediction.claims import Claims, shared_out
 from brain_activity_prediction.errors import Damaged
-from brain_activity_prediction.files import reading
+from brain_activity_prediction.files import check_room, reading, remove_left_behind
 from brain_activity_prediction.sealed_hdf5 import read_array, read_seal, write_sealed
 
 FORMAT = 2  # raise it when the numbers or their names change
@@ -23,6 +25,24 @@ def inputs_of(base_dir, files, **settings):
     return json.loads(json.dumps(inputs))
 
 
+def load_or_make(path, inputs, n_bytes, make):
+    """The arrays of a cache file, else those that `make()` gives, which are kept there.
+
+    Processes that need the same file at once wait for the first. InputError where `n_bytes` have no room.
+    """
+    arrays = load(path, inputs)
+    if arrays is not None:
+        return arrays
+    check_room(path.parent, n_bytes, path.name)
+    remove_left_behind(path.parent)
+    with Claims(path.with_suffix(".claims")) as claims:
+        for mine, _ in shared_out(claims, lambda: {} if _is_made(path, inputs) else {("arrays",): [path.stem]}, 1, str):
+            if mine:
+                arrays = make()
+                store(path, arrays, inputs)
+    return load(path, inputs) if arrays is None else arrays
+
+
 def load(path, inputs):
     """The arrays of a cache file made from just these inputs, else None.
 
@@ -38,6 +58,7 @@ def load(path, inputs):
                 return {name: read_array(path, name) for name in seal.datasets}
             reason = f"{', '.join(changed[:3])} changed since"
     except Damaged as error:
+        path.unlink(missing_ok=True)
         reason = f"it is broken: {error}"
     print(f"building {path} again: {reason}", file=sys.stderr)
     return None
@@ -46,3 +67,10 @@ def load(path, inputs):
 def store(path, arrays, inputs):
     """Write the arrays, and what they were made from; whole or not at all."""
     write_sealed(path, arrays, inputs, cuts={"betas": (0, min(ROWS_A_PIECE, len(arrays["betas"])))})
+
+
+def _is_made(path, inputs):
+    """Whether there is a cache file made from just these inputs; its numbers are not read."""
+    with suppress(OSError, ValueError):
+        return read_seal(path).about == inputs
+    return False

@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from brain_activity_prediction.files import check_room, remove_left_behind
 from brain_activity_prediction.nsd.betas import read_session
 from brain_activity_prediction.nsd.design import read_design
-from brain_activity_prediction.nsd.response_cache import inputs_of, load, store
+from brain_activity_prediction.nsd.response_cache import inputs_of, load_or_make
 from brain_activity_prediction.nsd.rois import read_mask
 from brain_activity_prediction.stopping import until_stopped
 
@@ -57,15 +56,15 @@ def prepare_responses(layout, subject, sessions=None, zscore=True, cache_dir=Non
     input_files = [layout.design(), layout.nsdgeneral(subject), *session_files]
     inputs = inputs_of(layout.base_dir, input_files, subject=subject, sessions=sessions, zscore=zscore)
     cache = Path(cache_dir or layout.base_dir / "responses") / _cache_name(subject, sessions, zscore)
-    averaged = load(cache, inputs)
-    if averaged is None:
-        check_room(cache.parent, np.unique(trial_ids).size * np.count_nonzero(mask) * 4, "the averaged responses")
-        remove_left_behind(cache.parent)
+
+    def read_and_average():
         files = until_stopped(session_files)
         shown = tqdm(files, f"betas of subject {subject}", len(session_files), unit="session", disable=not progress)
         trials = (read_session(path, mask, design.trials_per_session) for path in shown)
-        averaged = average_repeats(map(zscore_session, trials) if zscore else trials, trial_ids)
-        store(cache, averaged, inputs)
+        return average_repeats(map(zscore_session, trials) if zscore else trials, trial_ids)
+
+    n_bytes = np.unique(trial_ids).size * np.count_nonzero(mask) * np.float32().nbytes
+    averaged = load_or_make(cache, inputs, n_bytes, read_and_average)
     _leave_out_bad_voxels(averaged["betas"], averaged["image_ids"], mask, subject)
     return Responses(**averaged, mask=mask, affine=affine, sessions=tuple(sessions))
 
