@@ -64,7 +64,7 @@ class EmbeddingStore:
     def read_layer(self, stream: str, layer: int, image_ids: Sequence[int]) -> np.ndarray:
         """The hidden states of one layer, a row an image in the order asked for: (len(image_ids), W) float32.
 
-        Raises InputError where an image has none, saying how many and the first.
+        Raises InputError where an image has none, or one that is not finite, saying how many and the first.
         """
         self._look()
         wanted = np.asarray(image_ids)
@@ -80,14 +80,21 @@ class EmbeddingStore:
             if here.any():
                 with reading(self.folder / name, REMEDY):
                     block = read_piece(self.folder / name, stream, layer)[:, 0]
-                if states is None:
-                    states = np.empty((len(wanted), block.shape[1]), dtype=np.float32)
-                states[rows[here]] = block[here]
+                    if states is None:
+                        states = np.empty((len(wanted), block.shape[1]), dtype=np.float32)
+                    states[rows[here]] = block[here]
                 found[rows[here]] = True
         if not found.all():
             raise InputError(
                 f"{(~found).sum()} of {len(wanted)} images have no {stream} states in {self.folder}, "
                 f"first {wanted[~found].min()}: run the extraction again, it continues where it was"
+            )
+        with np.errstate(invalid="ignore"):
+            finite = np.isfinite(states.sum(axis=1, dtype=np.float64))
+        if not finite.all():
+            raise InputError(
+                f"{stream} is not finite for {(~finite).sum()} of {len(wanted)} images at layer {layer} in "
+                f"{self.folder}, first {wanted[~finite].min()}: delete that folder and run the extraction again"
             )
         return states
 

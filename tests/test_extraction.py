@@ -19,7 +19,7 @@ from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings import extraction
 from brain_activity_prediction.extract_image_embeddings.plan import plan
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
-from brain_activity_prediction.extract_image_embeddings.runner import checked
+from brain_activity_prediction.extract_image_embeddings.runner import stored
 from brain_activity_prediction.extract_image_embeddings.torchvision_import import import_torchvision
 from brain_activity_prediction.nsd.design import read_design
 from brain_activity_prediction.nsd.layout import find_layout
@@ -247,14 +247,16 @@ STATES = torch.ones(2, 3, 4)
 def test_a_state_that_is_not_finite_is_named_by_image_stream_and_layer(value):
     bad = STATES.clone()
     bad[1, 2, 0] = value
-    with pytest.raises(InputError, match="vision is not finite for image 71 at layer 2"):
-        checked({"vision": bad}, ["vision"], [70, 71], torch.float32)
+    with pytest.raises(
+        InputError, match="vision is not finite for image 71 at layer 2, the first of 1 such vectors among 6"
+    ):
+        stored({"vision": bad}, ["vision"], [70, 71], torch.float32)
 
 
 def test_float16_storage_never_overflows_silently():
-    with pytest.raises(InputError, match=r"layer 0 .* --dtype float32"):
-        checked({"vision": STATES * 7e4}, ["vision"], [70, 71], torch.float16)
-    assert checked({"vision": STATES * 6e4}, ["vision"], [70, 71], torch.float16)["vision"].dtype == np.float16
+    with pytest.raises(InputError, match=r"layer 0, .* --dtype bfloat16 or float32"):
+        stored({"vision": STATES * 7e4}, ["vision"], [70, 71], torch.float16)
+    assert stored({"vision": STATES * 6e4}, ["vision"], [70, 71], torch.float16)["vision"].dtype == np.float16
 
 
 @pytest.mark.parametrize(
@@ -268,7 +270,7 @@ def test_float16_storage_never_overflows_silently():
 )
 def test_a_script_that_breaks_its_contract_is_told_so(streams, said):
     with pytest.raises(InputError, match=said):
-        checked(streams, ["vision"], [70, 71], torch.float32)
+        stored(streams, ["vision"], [70, 71], torch.float32)
 
 
 def test_images_that_lack_the_same_prompts_share_batches(own_nsd):

@@ -209,6 +209,9 @@ def fit_layers(
         claimed = shared_out(claims, left, 1, Layer.name)
         for (layers_in_hand, _), features in until_stopped(read_ahead(claimed, read)):
             for layer in layers_in_hand:
+                if not features[0].any():
+                    where = f"layer {layer.number} of {layer.stream}"
+                    progress.write(f"{where} is the same for all training images and predicts nothing", file=sys.stderr)
                 scored = score_layer(*features, targets, regions, arguments)
                 results[layer.prompt].write(layer.stream, layer.number, layer.of, *scored)
                 claims.finished([layer.name()])

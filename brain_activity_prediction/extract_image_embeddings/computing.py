@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from brain_activity_prediction.errors import DiskFull, InputError, is_out_of_memory
 from brain_activity_prediction.extract_image_embeddings.plan import Batch, Work
-from brain_activity_prediction.extract_image_embeddings.runner import Runner, checked
+from brain_activity_prediction.extract_image_embeddings.runner import Runner
 from brain_activity_prediction.files import check_room, gigabytes
 
 if TYPE_CHECKING:
@@ -76,8 +76,8 @@ class Computing:
     def _states(self, batch: Batch, pixels: Tensor):
         for prompt, streams, answers in self.runner.encode(pixels, batch.prompts):
             if prompt in batch.prompts:
-                names = self.work.streams[prompt]
-                yield prompt, checked(streams, names, batch.image_ids, self.runner.stored_as), answers or None
+                states = self.runner.checked(streams, self.work.streams[prompt], batch.image_ids)
+                yield prompt, states, answers or None
 
     def _room_for(self, batch: Batch, results):
         """The results; the first batch is computed whole before any of it is written, to see that the rest has room."""

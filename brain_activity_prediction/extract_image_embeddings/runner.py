@@ -26,7 +26,9 @@ class Runner:
         import_torchvision()
         self.script, self.prompts = script, prompts
         self.device, self.dtype = arguments.gpu_id, getattr(torch, shared.dtype_name(arguments))
-        self.stored_as = torch.float32 if self.dtype == torch.float32 else torch.float16
+        # float16 for what was computed in float16 alone: the states of the other two may lie beyond its range.
+        self.stored_as = torch.float16 if self.dtype == torch.float16 else torch.float32
+        self.untrained = checkpoint.seed is not None
         self.poolings = tuple(arguments.pooling)
         self.max_new_tokens = arguments.max_new_tokens if arguments.response else 0
         self.model, self.processor = script.load(checkpoint, self.device, self.dtype)
@@ -59,14 +61,35 @@ class Runner:
                         *self.script.encode_prompt(self.model, self.processor, context, text, self.poolings, limit),
                     )
 
+    def checked(
+        self, streams: dict[str, Tensor], names: Sequence[str], image_ids: Sequence[int]
+    ) -> dict[str, np.ndarray]:
+        """The streams (B, L, W) as they are stored; raises InputError as `stored` does.
 
-def checked(
-    streams: dict[str, Tensor], names: Sequence[str], image_ids: Sequence[int], stored_as: torch.dtype
+        An untrained model may start from zeros, a trained one has lost what it shows zeros for.
+        """
+        return stored(streams, names, image_ids, self.stored_as, zeros_allowed=self.untrained)
+
+
+def stored(
+    streams: dict[str, Tensor],
+    names: Sequence[str],
+    image_ids: Sequence[int],
+    stored_as: torch.dtype,
+    zeros_allowed: bool = False,
 ) -> dict[str, np.ndarray]:
-    """The streams (B, L, W) as they are stored.
+    """The streams (B, L, W) in the dtype they are stored in.
 
-    Raises InputError where one is missing or misshapen, or where a value is not finite once stored.
+    Raises InputError where one is missing or misshapen, and, naming image and layer, where a value is not finite or a
+    layer is zero throughout once stored.
     """
+    import torch
+
+    narrow = stored_as == torch.float16
+    remedies = {
+        "not finite": "run it with --dtype bfloat16 or float32" if narrow else "fetch the weights again",
+        "zero throughout": "run it without --device-map and --quantize",
+    }
     if set(streams) != set(names):
         raise InputError(f"the model script gave the streams {sorted(streams)}, not {sorted(names)}")
     arrays = {}
@@ -76,12 +99,15 @@ def checked(
                 f"{name} has the shape {tuple(states.shape)}, not ({len(image_ids)} images, layers, width)"
             )
         states = states.to(stored_as)
-        bad = (~states.isfinite()).any(dim=2).nonzero()
-        if len(bad):
-            image, layer = bad[0].tolist()
-            raise InputError(
-                f"{name} is not finite for image {image_ids[image]} at layer {layer} ({len(bad)} such layers in this "
-                "batch): run it with --dtype float32"
-            )
+        wrong = {"not finite": ~states.isfinite().all(dim=2)}
+        if not zeros_allowed:
+            wrong["zero throughout"] = ~states.any(dim=2)
+        for what, where in wrong.items():
+            if where.any():
+                image, layer = where.nonzero()[0].tolist()
+                raise InputError(
+                    f"{name} is {what} for image {image_ids[image]} at layer {layer}, the first of {int(where.sum())} "
+                    f"such vectors among {where.numel()} of this batch: {remedies[what]}"
+                )
         arrays[name] = states.cpu().numpy()
     return arrays

@@ -24,6 +24,9 @@ def try_out(runner: Runner, stimuli: Stimuli, work: Work) -> None:
     streams = [(prompt, name, states.cpu()) for prompt, named, _ in results for name, states in named.items()]
     seconds = (time.perf_counter() - start) / len(batch.image_ids)
 
+    for prompt, named, _ in results:
+        if prompt in batch.prompts:
+            runner.checked(named, work.streams[prompt], batch.image_ids)
     n_bytes = 0
     for prompt, name, states in streams:
         where = "no prompt" if prompt is None else f"prompt {prompt}"
