@@ -82,8 +82,15 @@ def check_alphas(arguments: argparse.Namespace) -> None:
         raise InputError("--min-log-10-alpha is larger than --max-log-10-alpha")
 
 
+def add_layers(flags: argparse.ArgumentParser) -> None:
+    """Which layers of which model."""
+    flags.add_argument("-m", "--model-id", required=True, help="for example llava-hf/llava-1.5-13b-hf")
+    flags.add_argument("-l", "--layer-number", type=int, nargs="+", metavar="N", help="these layers only, from 0")
+    flags.add_argument("--stream", nargs="+", metavar="NAME", help="these streams only")
+
+
 def add_responses(flags: argparse.ArgumentParser) -> None:
-    """Which responses are predicted, of which voxels, and against which ceiling."""
+    """Which responses of which voxels."""
     flags.add_argument("--sessions", nargs="+", type=positive_int, metavar="N", help="these sessions only")
     flags.add_argument("--roi", nargs="+", metavar="FILE", help="these ROI files only, such as prf-visualrois")
     flags.add_argument(
@@ -92,6 +99,10 @@ def add_responses(flags: argparse.ArgumentParser) -> None:
         default=True,
         help="z-score betas within each session before averaging repeats",
     )
+
+
+def add_ceilings(flags: argparse.ArgumentParser) -> None:
+    """What scores are normalised by."""
     flags.add_argument("--ncsnr", choices=NCSNR, default=NCSNR[0], help="where noise ceilings come from")
     flags.add_argument(
         "--min-noise-ceiling",
@@ -99,6 +110,16 @@ def add_responses(flags: argparse.ArgumentParser) -> None:
         default=0,
         metavar="NC",
         help="leave voxels with a lower one (R2 units) out of normalised means",
+    )
+
+
+def add_permutations(flags: argparse.ArgumentParser) -> None:
+    flags.add_argument(
+        "--permutations",
+        type=non_negative_int,
+        default=0,
+        metavar="N",
+        help="test scores by N permutations of the test images",
     )
 
 

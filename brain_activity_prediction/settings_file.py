@@ -28,6 +28,11 @@ def record_settings(folder: Path, settings: Mapping) -> None:
         path.write_text(json.dumps(recorded, indent=2, sort_keys=True) + "\n")
 
 
+def fingerprint(settings: Mapping) -> str:
+    """Eight hexadecimal digits that tell settings from any others."""
+    return hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=4).hexdigest()
+
+
 def first_difference(known: Mapping, wanted: Mapping) -> str | None:
     """`name = value, this run has value` of the first setting that differs; those only one side has do not clash."""
     wanted = json.loads(json.dumps(wanted))  # tuples become lists, as they do in the file

@@ -21,7 +21,13 @@ import pandas as pd
 from script_pages import scripts, table
 
 from brain_activity_prediction import embedding_store
-from brain_activity_prediction.align_image_embeddings import results, tables
+from brain_activity_prediction.align_image_embeddings import (
+    compare_representations,
+    partition_results,
+    partition_summary,
+    results,
+    tables,
+)
 from brain_activity_prediction.demo.dataset import write_dataset
 from brain_activity_prediction.demo.models import write_llava, write_vit
 from brain_activity_prediction.demo.simulation import REGIONS, UNLABELLED_VOXELS, Recipe
@@ -38,6 +44,8 @@ RUNS = (  # script, model folder or model id, more flags
     ("llava_1.5_13b.py", "--checkpoint {base}/llava -p 1 --response --max-new-tokens 2"),
     ("align_model.py", f"-m {VIT}"),
     ("align_model.py", f"-m {LLAVA} -p 1 --permutations 9"),
+    ("compare_representations.py", f"-m {LLAVA} -p 1 --permutations 9"),
+    ("partition_variance.py", f"-n first_last --space {LLAVA} 1 language 0 --space {LLAVA} 1 language best"),
 )
 # What varies in a path, and how it is written here.
 PLACES = (
@@ -47,9 +55,14 @@ PLACES = (
     (r"layer_\d\d", "layer_LL"),
     (r"sessions\d+-\d+", "sessionsA-B"),
     (rf"({LLAVA.replace('/', '_')}|{VIT.replace('/', '_')})", "ORG_MODEL"),
+    (r"variance_partitioning/\w+", "variance_partitioning/NAME"),
+    (r"weightings/\d+", "weightings/NNN"),
+    (r"(?<=/)(model|part)_[A-D+]+_", r"\1_SPACES_"),
+    (r"(?<=/weight_)[A-D]", "SPACE"),
     (r"(?<=/)(vision|language|response)(?=_)", "STREAM"),
 )
 ONE_RUN = "alignment/subjNN/prompt_N/ORG_MODEL"  # and .../no_prompt/ORG_MODEL, for streams that no prompt changes
+PARTITIONING = "alignment/subjNN/variance_partitioning/NAME"
 MEANING = {  # of a kind of file, in words or in those of the docstring of what writes it
     "image_embeddings/prompt_N/ORG_MODEL/batch_FIRST-LAST_DIGEST.h5": embedding_store,
     "image_embeddings/prompt_N/ORG_MODEL/settings.json": "What changes the states; a run with others is refused.",
@@ -68,6 +81,18 @@ MEANING = {  # of a kind of file, in words or in those of the docstring of what 
     f"{ONE_RUN}/maps/STREAM_best_layer_r.nii.gz": "its r on test images",
     f"{ONE_RUN}/maps/STREAM_best_layer_r2.nii.gz": "its R² on test images",
     f"{ONE_RUN}/maps/STREAM_best_layer_p.nii.gz": "p of its r, with `--permutations`",
+    f"{ONE_RUN}/similarity.parquet": compare_representations.compare,
+    f"{ONE_RUN}/similarity.csv": "The same rows and columns as text.",
+    f"{PARTITIONING}/settings.json": "What changes the scores; a run with others is refused.",
+    f"{PARTITIONING}/shares.parquet": partition_summary.share_table,
+    f"{PARTITIONING}/shares.csv": "The same rows and columns as text.",
+    f"{PARTITIONING}/weightings/NNN.h5": partition_results,
+    f"{PARTITIONING}/maps/model_SPACES_r2.nii.gz": "R² of the joint fit of these spaces, of test images",
+    f"{PARTITIONING}/maps/model_SPACES_cv_r2.nii.gz": "the same, cross-validated, of training images",
+    f"{PARTITIONING}/maps/part_SPACES_r2.nii.gz": "the R² that exactly these spaces predict, of test images",
+    f"{PARTITIONING}/maps/part_SPACES_cv_r2.nii.gz": "the same, cross-validated, of training images",
+    f"{PARTITIONING}/maps/weight_SPACE.nii.gz": "the space's weight in the joint fit of all spaces, 0 to 1",
+    f"{PARTITIONING}/maps/noise_ceiling.nii.gz": "the noise ceiling of R²",
 }
 
 

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 from scripts import EXTRACT, load_script
 
-from brain_activity_prediction.align_image_embeddings import align_model, partition_variance
+from brain_activity_prediction.align_image_embeddings import align_model, compare_representations, partition_variance
 from brain_activity_prediction.extract_image_embeddings import extraction
 
-ALIGNMENT = {Path(script.__file__).name: script for script in (align_model, partition_variance)}
+ALIGNMENT = {
+    Path(script.__file__).name: script for script in (align_model, compare_representations, partition_variance)
+}
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 COMMANDS = re.findall(r"^ {4,7}((?:make|python|pip|conda) .*?)(?: +#.*)?$", README, re.MULTILINE)

@@ -38,19 +38,12 @@ def flags() -> argparse.ArgumentParser:
     flags = shared.parser(__doc__)
     shared.add_prompts(flags)
     shared.add_device(flags)
-    flags.add_argument("-m", "--model-id", required=True, help="for example llava-hf/llava-1.5-13b-hf")
+    shared.add_layers(flags)
     shared.add_alphas(flags)
     flags.add_argument("--criterion", choices=CRITERIA, default=CRITERIA[0], help="what alpha is chosen by")
-    flags.add_argument("-l", "--layer-number", type=int, nargs="+", metavar="N", help="these layers only, from 0")
-    flags.add_argument("--stream", nargs="+", metavar="NAME", help="these streams only")
     shared.add_responses(flags)
-    flags.add_argument(
-        "--permutations",
-        type=shared.non_negative_int,
-        default=0,
-        metavar="N",
-        help="test r by N permutations of the test images",
-    )
+    shared.add_ceilings(flags)
+    shared.add_permutations(flags)
     flags.add_argument("--redo", action="store_true", help="replace scores that are there")
     return flags
 
@@ -63,6 +56,11 @@ class Layer:
     stream: str
     number: int
     of: int  # how many layers the stream has
+
+    @property
+    def position(self) -> float:
+        """Depth, from 0, what enters the first layer, to 1, the last layer."""
+        return self.number / max(self.of - 1, 1)
 
     def name(self) -> str:
         return f"{shared.prompt_folder(self.prompt)}_{self.stream}_{self.number:02d}"
@@ -93,7 +91,7 @@ def align(layout: Layout, stores: Stores, layers: list[Layer], arguments: argpar
     regions = region_masks(layout, arguments.subject, targets.mask, arguments.roi)
     ceiling = ceiling_of_test_images(targets, layout, arguments.subject, arguments.ncsnr)
     for prompt, stream in dict.fromkeys((layer.prompt, layer.stream) for layer in layers):
-        check_complete(stores[prompt], stream, targets)
+        check_complete(stores[prompt], stream, targets.image_ids)
     results = {}
     for prompt in dict.fromkeys(layer.prompt for layer in layers):
         folder = shared.alignment_folder(arguments.base_dir, arguments.subject, arguments.model_id, prompt)
@@ -153,8 +151,8 @@ def layers_of(store: EmbeddingStore, prompt: int | None, arguments: argparse.Nam
     ]
 
 
-def check_complete(store: EmbeddingStore, stream: str, targets: Targets) -> None:
-    needed = targets.image_ids
+def check_complete(store: EmbeddingStore, stream: str, needed: np.ndarray) -> None:
+    """Raises InputError where one of the images has no states of a stream."""
     missing = np.setdiff1d(needed, store.image_ids([stream]))
     if missing.size:
         raise InputError(

@@ -41,6 +41,7 @@ def flags() -> argparse.ArgumentParser:
     )
     flags.add_argument("--seed", type=shared.seed, default=0, help="of the random weightings")
     shared.add_responses(flags)
+    shared.add_ceilings(flags)
     flags.add_argument("--redo", action="store_true", help="replace scores that are there")
     return flags
 
@@ -68,7 +69,7 @@ def main() -> None:
     regions = region_masks(layout, arguments.subject, targets.mask, arguments.roi)
     ceiling = ceiling_of_test_images(targets, layout, arguments.subject, arguments.ncsnr)
     for space in spaces:
-        check_complete(space.store(arguments.base_dir), space.stream, targets)
+        check_complete(space.store(arguments.base_dir), space.stream, targets.image_ids)
     spaces = [feature_spaces.with_layer(space, arguments.base_dir, arguments.subject, targets) for space in spaces]
     scores = WeightingScores(
         shared.partitioning_folder(arguments.base_dir, arguments.subject, arguments.name),

@@ -7,8 +7,6 @@ where a permutation test was asked for, with the p of regions in its header.
 All are sealed (`sealed_hdf5`): a damaged layer is noticed and fitted again.
 """
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +16,7 @@ import numpy as np
 from brain_activity_prediction.align_image_embeddings import score_files
 from brain_activity_prediction.files import reading
 from brain_activity_prediction.sealed_hdf5 import read_array, read_seal
-from brain_activity_prediction.settings_file import recorded_settings
+from brain_activity_prediction.settings_file import fingerprint, recorded_settings
 
 QUANTITIES = ("alpha", "cv_score", "r", "r2")
 REMEDY = "align again, which fits this layer again"
@@ -105,8 +103,7 @@ class Results:
 
     def fingerprint(self) -> str:
         """Eight hexadecimal digits that tell the recorded settings from any others."""
-        settings = json.dumps(recorded_settings(self.folder, score_files.RESTORE), sort_keys=True)
-        return hashlib.blake2b(settings.encode(), digest_size=4).hexdigest()
+        return fingerprint(recorded_settings(self.folder, score_files.RESTORE))
 
     def alpha_range(self) -> tuple[float, float]:
         """The ends of the grid that alphas were chosen from."""

@@ -81,7 +81,7 @@ def parts(r2: Mapping[Combination, np.ndarray]) -> dict[Combination, np.ndarray]
     """`{T: (V,)}`, the variance that exactly the spaces T predict, from R2(S) (V,) of every combination.
 
     They sum to the R2 of all spaces together. By Moebius inversion of the sum in the module's docstring, the part of T
-    is the sum over S within T of (-1)^(|T| - |S|) (R2(all) - R2(all but S)).
+    is the sum over S within T of R2(all) - R2(all but S), with a minus where T has an odd number of spaces more than S.
     """
     everything = max(r2, key=len)
 

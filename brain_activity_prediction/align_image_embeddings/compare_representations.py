@@ -1,0 +1,194 @@
+"""Compares a model's layers with regions of the brain without a fit: RSA and centred kernel alignment.
+
+Both ask whether a layer and a region find the same images alike, on the images that all subjects saw. States and
+responses are z-scored over these images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from brain_activity_prediction import arguments as shared
+from brain_activity_prediction.align_image_embeddings.align_model import (
+    FOLDS,
+    Layer,
+    Stores,
+    check_complete,
+    layers_of,
+    open_stores,
+)
+from brain_activity_prediction.embedding_store import EmbeddingStore
+from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.files import written_whole
+from brain_activity_prediction.nsd.layout import find_layout
+from brain_activity_prediction.read_ahead import read_ahead
+from brain_activity_prediction.settings_file import fingerprint
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import torch
+
+    from brain_activity_prediction.align_image_embeddings.targets import Targets
+
+COLUMNS = (
+    *("model_id", "prompt", "stream", "layer", "layer_position", "subject", "roi", "n_voxels", "n_images"),
+    *("rsa", "rsa_p", "rsa_q", "cka", "cka_p", "cka_q", "settings"),
+)
+
+
+def flags() -> argparse.ArgumentParser:
+    flags = shared.parser(__doc__)
+    shared.add_prompts(flags)
+    shared.add_device(flags)
+    shared.add_layers(flags)
+    shared.add_responses(flags)
+    shared.add_permutations(flags)
+    return flags
+
+
+def main() -> None:
+    arguments = flags().parse_args()
+    layout = find_layout(arguments.base_dir)
+    layout.sessions(arguments.subject)
+    shared.check_device(arguments.gpu_id)
+    stores = open_stores(arguments)
+    layers = [layer for prompt, store in stores.items() for layer in layers_of(store, prompt, arguments)]
+    if not layers:
+        raise InputError(f"no stream of {arguments.model_id} has the layers or streams asked for")
+
+    from brain_activity_prediction.align_image_embeddings.targets import read_targets
+    from brain_activity_prediction.nsd.rois import region_masks
+
+    cache = arguments.base_dir / "alignment" / "responses"
+    targets = read_targets(layout, arguments.subject, arguments.sessions, arguments.zscore_sessions, cache, FOLDS)
+    regions = region_masks(layout, arguments.subject, targets.mask, arguments.roi)
+    for prompt, stream in dict.fromkeys((layer.prompt, layer.stream) for layer in layers):
+        check_complete(stores[prompt], stream, targets.test_ids)
+    print(f"{arguments.model_id}: {len(layers)} layers, {len(regions)} regions", file=sys.stderr, flush=True)
+    table = compare(layers, stores, targets, regions, arguments)
+    for prompt in dict.fromkeys(layer.prompt for layer in layers):
+        settings = fingerprint(settings_of(arguments, targets, stores[prompt]))
+        folder = shared.alignment_folder(arguments.base_dir, arguments.subject, arguments.model_id, prompt)
+        write(table[table["prompt"].isna() if prompt is None else table["prompt"] == prompt], settings, folder)
+
+
+def settings_of(arguments: argparse.Namespace, targets: Targets, store: EmbeddingStore) -> dict:
+    """What changes the numbers."""
+    return {
+        "sessions": targets.sessions,
+        "zscore_sessions": arguments.zscore_sessions,
+        "permutations": arguments.permutations,
+        "responses": targets.digest,
+        "embeddings": store.settings() or {},
+    }
+
+
+def compare(
+    layers: Sequence[Layer],
+    stores: Stores,
+    targets: Targets,
+    regions: Mapping[str, np.ndarray],
+    arguments: argparse.Namespace,
+) -> pd.DataFrame:
+    """One row a layer and region, columns COLUMNS but `settings`; a stream's layers are in memory together.
+
+    Voxels with NaN are left out. A region without any, and of one voxel for rsa, has NaN.
+    """
+    import pandas as pd
+    from tqdm import tqdm
+
+    from brain_activity_prediction.align_image_embeddings.representational_similarity import geometries
+
+    def states(layer: Layer) -> np.ndarray:
+        return stores[layer.prompt].read_layer(layer.stream, layer.number, targets.test_ids)
+
+    valid = np.isfinite(targets.test).all(axis=0)
+    members = {roi: mask & valid for roi, mask in regions.items()}
+    of_regions = geometries(zscored(targets.test[:, mask], arguments.gpu_id) for mask in members.values())
+    tables = []
+    with tqdm(total=len(layers), unit="layer", mininterval=shared.progress_seconds()) as progress:
+        for prompt, stream in dict.fromkeys((layer.prompt, layer.stream) for layer in layers):
+            own = [layer for layer in layers if (layer.prompt, layer.stream) == (prompt, stream)]
+            of_layers = geometries(zscored(read, arguments.gpu_id) for _, read in read_ahead(own, states))
+            table = pair_table(own, of_layers, of_regions, arguments.permutations)
+            tables.append(table.assign(roi=list(members) * len(own)))
+            progress.update(len(own))
+    table = pd.concat(tables, ignore_index=True)
+    of = {"model_id": arguments.model_id, "subject": arguments.subject, "n_images": len(targets.test_ids)}
+    n_voxels = table["roi"].map({roi: int(mask.sum()) for roi, mask in members.items()})
+    return table.assign(**of, n_voxels=n_voxels).astype({"prompt": "Int64"})
+
+
+def zscored(patterns: np.ndarray, device: str) -> torch.Tensor:
+    """Patterns (n, k) with each column at mean 0 and SD 1 over the images, on the device."""
+    import torch
+
+    from brain_activity_prediction.align_image_embeddings.targets import standardise
+
+    return torch.from_numpy(standardise(patterns, patterns[:0])[0]).to(device)
+
+
+def pair_table(
+    layers: Sequence[Layer],
+    of_layers: Mapping[str, torch.Tensor],
+    of_regions: Mapping[str, torch.Tensor],
+    n_permutations: int,
+) -> pd.DataFrame:
+    """A row for each pair of a layer and a region, all regions of the first layer first."""
+    import pandas as pd
+
+    from brain_activity_prediction.align_image_embeddings.representational_similarity import permutation_p, similarity
+
+    n_regions = len(next(iter(of_regions.values())))
+    rows = [
+        {"prompt": layer.prompt, "stream": layer.stream, "layer": layer.number, "layer_position": layer.position}
+        for layer in layers
+        for _ in range(n_regions)
+    ]
+    columns = {}
+    for measure, geometry in of_layers.items():
+        pair = geometry, of_regions[measure]
+        columns[measure] = similarity(*pair).flatten().cpu().numpy()
+        p = permutation_p(*pair, n_permutations).flatten().cpu().numpy() if n_permutations else np.nan
+        columns[f"{measure}_p"] = p
+    return pd.DataFrame(rows).assign(**columns)
+
+
+def write(table: pd.DataFrame, settings: str, folder: Path) -> None:
+    """Writes similarity.csv and similarity.parquet of one model and prompt, and prints the most similar layers.
+
+    q is p adjusted over all layers and regions of the table (Benjamini and Hochberg).
+    """
+    from scipy.stats import false_discovery_control
+
+    table = table.assign(settings=settings).reindex(columns=COLUMNS).reset_index(drop=True)
+    for measure in ("rsa", "cka"):
+        tested = table[f"{measure}_p"].notna()
+        table[f"{measure}_q"] = np.nan
+        table.loc[tested, f"{measure}_q"] = false_discovery_control(table.loc[tested, f"{measure}_p"])
+    with written_whole(folder / "similarity.csv") as path:
+        table.to_csv(path, index=False)
+    with written_whole(folder / "similarity.parquet") as path:
+        table.to_parquet(path, index=False)
+    print(as_text(table))
+    print(f"\ntables: {folder}/ similarity.csv, similarity.parquet\n")
+
+
+def as_text(table: pd.DataFrame) -> str:
+    """Each measure of each stream's most similar layer, a line a stream and region."""
+    lines = [f"{'stream':<16} {'region':<14} {'voxels':>6} {'RSA':>7} {'layer':>5} {'CKA':>7} {'layer':>5}"]
+    for (stream, roi), rows in table.dropna(subset=["rsa", "cka"]).groupby(["stream", "roi"], sort=False):
+        rsa, cka = (rows.loc[rows[measure].idxmax()] for measure in ("rsa", "cka"))
+        pair = f"{rsa['rsa']:>7.3f} {rsa['layer']:>5} {cka['cka']:>7.3f} {cka['layer']:>5}"
+        lines.append(f"{stream:<16} {roi:<14} {rsa['n_voxels']:>6} {pair}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    shared.run(main)

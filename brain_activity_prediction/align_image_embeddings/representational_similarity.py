@@ -1,0 +1,112 @@
+"""Do a layer and a region find the same images alike? Two measures that need no fit.
+
+Both compare matrices (n, n) of all pairs of images, a representation's *geometry*, by the cosine of their off-diagonal
+entries, so that a pair of representations is a dot product and a permutation of the images a permutation of rows and
+columns:
+
+- representational similarity analysis (Kriegeskorte et al. 2008): Spearman's correlation of the correlation distances,
+  which is the cosine of their centred ranks;
+- linear centred kernel alignment, debiased: the ratio of unbiased estimates of HSIC (Song et al. 2007), each being
+  the inner product of U-centred kernels (Szekely & Rizzo 2014). Biased, it rises towards 1 with the number of features
+  over images whatever they hold (Murphy et al. 2024); this one is near 0, or below, for unrelated representations.
+
+n images, k features or voxels, L layers, R regions.
+"""
+
+import numpy as np
+import torch
+from scipy.stats import rankdata
+
+# Rows of a permuted geometry that are made and compared together.
+ROWS = 50
+
+
+def distance_ranks(patterns):
+    """Centred ranks (n, n) of the correlation distances between the rows of patterns (n, k), of length 1.
+
+    Equal distances share their mean rank; the diagonal is 0. float32 on the device of `patterns`. NaN throughout
+    where a distance is not defined: a row that is constant, as every row of one feature is.
+    """
+    n_images, n_features = patterns.shape
+    if n_features < 2 or (patterns == patterns[:, :1]).all(dim=1).any():
+        return torch.full((n_images, n_images), torch.nan, device=patterns.device)
+    centred = patterns - patterns.mean(dim=1, keepdim=True, dtype=torch.float64)
+    centred /= centred.norm(dim=1, keepdim=True)
+    rows, columns = torch.triu_indices(n_images, n_images, offset=1, device=patterns.device)
+    # Rounding makes equal distances differ, which exact copies of an image have.
+    distances = (1 - centred @ centred.T)[rows, columns].cpu().numpy().round(12)
+    ranks = torch.from_numpy(rankdata(distances)).to(patterns.device)
+    matrix = ranks.new_zeros(n_images, n_images)
+    matrix[rows, columns] = matrix[columns, rows] = ranks - ranks.mean()
+    return _unit(matrix)
+
+
+def centred_kernel(patterns):
+    """The U-centred linear kernel (n, n) of the rows of patterns (n, k), of length 1, in float32 on their device.
+
+    The cosine of two of them is the debiased linear CKA. NaN throughout where all rows are alike.
+    """
+    patterns = patterns.to(torch.float64)
+    n_images = len(patterns)
+    kernel = (patterns - patterns.mean(dim=0)) @ (patterns - patterns.mean(dim=0)).T
+    kernel.fill_diagonal_(0)
+    means = kernel.sum(dim=0) / (n_images - 2)
+    centred = kernel - means - means[:, None] + kernel.sum() / ((n_images - 1) * (n_images - 2))
+    return _unit(centred.fill_diagonal_(0))
+
+
+MEASURES = {"rsa": distance_ranks, "cka": centred_kernel}
+
+
+def geometries(representations):
+    """`{measure: (L, n, n)}` of an iterable of patterns (n, k), k differing between them, taken one at a time."""
+    found = {measure: [] for measure in MEASURES}
+    for patterns in representations:
+        for measure, geometry in MEASURES.items():
+            found[measure].append(geometry(patterns))
+    return {measure: torch.stack(matrices) for measure, matrices in found.items()}
+
+
+def similarity(layers, regions):
+    """Cosines (L, R), float64, of the geometries (L, n, n) of layers and (R, n, n) of regions."""
+    return (layers.flatten(1) @ regions.flatten(1).T).to(torch.float64)
+
+
+def permutation_p(layers, regions, n_permutations, seed=0):
+    """The share of permutations of the images that make a layer and region as similar or more so, (L, R) float64.
+
+    The identity is one of them, so that no p is below 1 / (n_permutations + 1). All pairs share the permutations,
+    which move the rows and columns of the regions' geometries. NaN where the similarity is.
+    """
+    n_images = layers.shape[1]
+    bands = [slice(start, start + ROWS) for start in range(0, n_images, ROWS)]
+    upper = [_upper_band(layers, rows).flatten(1) for rows in bands]
+
+    def permuted(order):
+        # A band at a time, which stays in the cache, and of each only what lies right of the diagonal.
+        moved = (regions[:, order[rows, None], order[rows.start :]].flatten(1) for rows in bands)
+        return sum(band @ part.T for band, part in zip(upper, moved, strict=True))
+
+    orders = np.stack([np.arange(n_images), *_permutations(n_images, n_permutations, seed)])
+    observed, *others = (permuted(torch.from_numpy(order).to(layers.device)) for order in orders)
+    as_high = sum(((other >= observed).to(torch.float64) for other in others), torch.ones_like(observed.double()))
+    return (as_high / (n_permutations + 1)).masked_fill(observed.isnan(), torch.nan)
+
+
+def _permutations(n_images, n_permutations, seed):
+    rng = np.random.default_rng(seed)
+    return (rng.permutation(n_images) for _ in range(n_permutations))
+
+
+def _upper_band(layers, rows):
+    """Rows of symmetric matrices (L, n, n) from their first diagonal entry on, (L, rows, n - start).
+
+    Entries right of the band's own square are doubled: they stand for their mirror images too.
+    """
+    band = layers[:, rows, rows.start :].clone()
+    band[:, :, band.shape[1] :] *= 2
+    return band
+
+
+def _unit(matrix):
+    return (matrix / matrix.norm()).to(torch.float32)

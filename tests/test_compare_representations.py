@@ -1,0 +1,116 @@
+"""The command line of RSA and CKA, on a small simulated NSD."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from test_align_model import FOLDER, MODEL, write_states
+
+from brain_activity_prediction.align_image_embeddings import compare_representations, targets
+from brain_activity_prediction.align_image_embeddings.representational_similarity import centred_kernel, similarity
+from brain_activity_prediction.embedding_store import EmbeddingStore
+from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.nsd.design import read_design
+from brain_activity_prediction.nsd.layout import find_layout
+from brain_activity_prediction.nsd.responses import prepare_responses
+from brain_activity_prediction.nsd.rois import region_masks
+
+STORE = "image_embeddings/no_prompt/test_two-layers"
+
+
+def compare(monkeypatch, base_dir, *more):
+    words = ["compare_representations.py", "-d", base_dir, "-g", "cpu", "-m", MODEL, *more]
+    monkeypatch.setattr("sys.argv", list(map(str, words)))
+    compare_representations.main()
+    return pd.read_csv(base_dir / FOLDER / "similarity.csv")
+
+
+@pytest.fixture
+def ready(own_nsd):
+    write_states(own_nsd)
+    return own_nsd
+
+
+def shared_ids(base_dir):
+    return read_design(find_layout(base_dir).design()).shared_ids
+
+
+def test_the_table_is_tidy_and_the_same_in_both_formats(ready, monkeypatch):
+    csv = compare(monkeypatch, ready, "--permutations", 99)
+    parquet = pd.read_parquet(ready / FOLDER / "similarity.parquet")
+    assert tuple(csv.columns) == compare_representations.COLUMNS == tuple(parquet.columns)
+    pd.testing.assert_frame_equal(csv, parquet, check_dtype=False)
+    assert not csv.duplicated(["stream", "layer", "roi"]).any()
+    assert csv["n_images"].unique().tolist() == [12]
+    assert csv["layer_position"].unique().tolist() == [0, 1]
+    for measure in ("rsa", "cka"):
+        assert (csv[f"{measure}_q"] >= csv[f"{measure}_p"]).all()
+
+
+def test_each_region_is_most_similar_to_the_layer_that_drives_it(ready, monkeypatch):
+    table = compare(monkeypatch, ready, "--permutations", 199).set_index(["roi", "layer"])
+    for region, own, other in (("V1v", 0, 1), ("V1d", 0, 1), ("FFA-1", 1, 0), ("PPA", 1, 0)):
+        assert table.loc[(region, own), "cka"] > table.loc[(region, other), "cka"] + 0.1
+        assert table.loc[(region, own), "cka_p"] < 0.05
+    assert (table.loc["RSC", "cka_p"] > 0.05).all()
+
+
+def test_states_and_responses_are_z_scored_over_the_shared_images(ready, monkeypatch):
+    table = compare(monkeypatch, ready).set_index(["roi", "layer"])
+    responses = prepare_responses(find_layout(ready), 1, progress=False)
+    rows = np.isin(responses.image_ids, shared_ids(ready))
+    voxels = region_masks(find_layout(ready), 1, responses.mask)["PPA"]
+    states = EmbeddingStore(ready / STORE).read_layer("vision", 1, responses.image_ids[rows])
+    pair = [
+        centred_kernel(torch.from_numpy((x - x.mean(0)) / x.std(0)))[None]
+        for x in (states.astype(np.float64), responses.betas[rows][:, voxels].astype(np.float64))
+    ]
+    assert table.loc[("PPA", 1), "cka"] == pytest.approx(float(similarity(*pair)), abs=1e-5)
+    assert table.loc[("PPA", 1), "n_voxels"] == voxels.sum()
+    assert table[["rsa_p", "rsa_q", "cka_p", "cka_q"]].isna().all(axis=None)
+
+
+def test_only_states_of_shared_images_are_needed(ready, monkeypatch):
+    before = compare(monkeypatch, ready)
+    states = EmbeddingStore(ready / STORE)
+    layers = np.stack([states.read_layer("vision", layer, shared_ids(ready)) for layer in (0, 1)], axis=1)
+    for path in (ready / STORE).glob("batch_*.h5"):
+        path.unlink()
+    states.write(shared_ids(ready)[1:], {"vision": layers[1:]})
+    with pytest.raises(InputError, match="1 of 12 images have no vision states"):
+        compare(monkeypatch, ready)
+    states.write(shared_ids(ready)[:1], {"vision": layers[:1]})
+    pd.testing.assert_frame_equal(before, compare(monkeypatch, ready))
+
+
+def test_layers_and_regions_can_be_chosen(ready, monkeypatch):
+    table = compare(monkeypatch, ready, "-l", 1, "--roi", "floc-places")
+    assert table["layer"].unique().tolist() == [1]
+    assert table["roi"].tolist() == ["nsdgeneral", "PPA", "RSC"]
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("-l", 2), "has the layers or streams asked for"),
+        (("--stream", "language"), "has the layers or streams asked for"),
+        (("-m", "another/model"), "no hidden states of another/model"),
+        (("-s", 7), "subject 7 has no betas"),
+    ],
+)
+def test_a_mistake_is_one_line_before_any_work(ready, more, message, monkeypatch):
+    monkeypatch.setattr(targets, "read_targets", lambda *_: pytest.fail("responses were read"))
+    with pytest.raises(InputError, match=message) as raised:
+        compare(monkeypatch, ready, *more)
+    assert "\n" not in str(raised.value)
+
+
+def test_the_script_runs_as_a_command(ready):
+    command = [sys.executable, compare_representations.__file__, "-d", ready, "-g", "cpu", "-m", "another/model"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("compare_representations.py: no hidden states of another/model")
+    assert done.stderr.count("\n") == 1
