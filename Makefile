@@ -1,6 +1,7 @@
 # make demo   the whole pipeline on a small simulated dataset, in under two minutes
 # make test   the tests          make check   formatting, lint, the tests and the site, as CI runs them
 # make docs   the site, into build/docs           make pictures   the pictures that its pages show, drawn anew
+# make wheel-check   the wheel installed in an empty environment, and the demo run from it; takes minutes, needs the network
 # make mutants   mistakes made on purpose in some modules: which ones does no test notice?
 # make fuzz   every reader of files on FUZZ_INPUTS damaged ones, 20,000 of each kind unless said otherwise
 PYTHON ?= python3
@@ -8,7 +9,7 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check docs pictures mutants fuzz format clean
+.PHONY: demo test check docs pictures wheel-check mutants fuzz format clean
 demo: $(INSTALLED)
 	$(VENV)/bin/python -m brain_activity_prediction.demo
 
@@ -29,6 +30,13 @@ pictures: demo
 	mv tutorial_*.png docs/pictures
 	$(VENV)/bin/python docs/ridge_figure.py
 	cp demo_data/alignment/subj01/prompt_1/llava-hf_llava-1.5-13b-hf/layers.png docs/demo_layers.png
+
+wheel-check:
+	rm -rf build/wheel
+	$(PYTHON) -m venv build/wheel/empty
+	build/wheel/empty/bin/python -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir build/wheel .
+	build/wheel/empty/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt build/wheel/*.whl
+	cd build/wheel && empty/bin/python -m brain_activity_prediction.demo
 
 mutants: $(INSTALLED)
 	$(PIP) install --quiet mutmut==3.8.1

@@ -1,32 +1,54 @@
-"""The demo as a newcomer runs it, once, and the known answers that it must give back."""
+"""The demo as a newcomer runs it, once, from the wheel, and the known answers that it must give back."""
 
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import zipfile
 
 import nibabel
 import numpy as np
 import pandas as pd
 import pytest
 import tutorial
-from scripts import EXTRACT
+from scripts import EXTRACT, PACKAGE
 
+from brain_activity_prediction import __version__
 from brain_activity_prediction.demo.__main__ import LLAVA, VIT, write
 from brain_activity_prediction.demo.planted import LAYERS
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
 
+ROOT = PACKAGE.parent
 N_TRAIN, N_TEST, WIDTH, REPEATS = 500, 100, 96, 3
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory):
-    """The demo's folder and what it said."""
-    folder = tmp_path_factory.mktemp("demo") / "demo data"
+def wheel(tmp_path_factory):
+    """The wheel, built from a copy of the tree."""
+    source = tmp_path_factory.mktemp("wheel")
+    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    shutil.copytree(PACKAGE, source / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))
+    build = "import sys, setuptools.build_meta as build; print(build.build_wheel(sys.argv[1]))"
+    done = subprocess.run(
+        [sys.executable, "-c", build, source], cwd=source, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return source / done.stdout.splitlines()[-1]
+
+
+@pytest.fixture(scope="module")
+def demo(wheel, tmp_path_factory):
+    """The demo's folder and what it said, run where only the wheel's files are found."""
+    home = tmp_path_factory.mktemp("demo")
+    folder = home / "demo data"
+    zipfile.ZipFile(wheel).extractall(home / "site")
     command = [sys.executable, "-m", "brain_activity_prediction.demo", "--base-dir", folder]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    environment = os.environ | {"PYTHONPATH": str(home / "site")}
+    done = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return folder, done.stdout
 
@@ -41,6 +63,15 @@ def table(demo):
 @pytest.fixture(scope="module")
 def planted(demo):
     return json.loads((demo[0] / "planted.json").read_text())
+
+
+def test_the_wheel_holds_every_file_of_the_package_and_its_one_version(wheel):
+    held = zipfile.ZipFile(wheel).namelist()
+    of_the_package = {name for name in held if name.startswith(PACKAGE.name + "/")}
+    tracked = {path for path in PACKAGE.rglob("*.*") if path.is_file() and "__pycache__" not in path.parts}
+    assert of_the_package == {path.relative_to(ROOT).as_posix() for path in tracked}
+    assert wheel.name.startswith(f"brain_activity_prediction-{__version__}-")
+    assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text().splitlines()
 
 
 def test_the_planted_layer_wins_in_every_region(table, planted):

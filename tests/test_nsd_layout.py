@@ -46,6 +46,14 @@ def test_a_missing_file_is_named_with_the_path_it_should_have(own_nsd):
         layout.roi(1, "floc-words")
 
 
+@pytest.mark.parametrize("fixture", ["official_nsd", "flat_nsd"])
+def test_nsds_own_noise_ceilings_lie_beside_the_betas(fixture, request):
+    layout = find_layout(request.getfixturevalue(fixture))
+    assert layout.ncsnr(2) == layout.betas(2, 1).with_name("ncsnr.nii.gz")
+    with pytest.raises(InputError, match=r"no ncsnr file in the .* layout: expected .*subj07.*ncsnr\.nii\.gz"):
+        layout.ncsnr(7)
+
+
 def test_sessions_need_not_be_complete(own_nsd):
     layout = find_layout(own_nsd)
     layout.betas(1, 2).unlink()

@@ -31,7 +31,9 @@ def test_only_voxels_marked_1_are_fitted(layout):
 
 def test_regions_are_the_named_labels_in_the_fitted_voxels(layout, mask):
     regions = region_masks(layout, 1, mask)
-    assert set(regions) == {"nsdgeneral", "V1v", "V1d", "V2v", "hV4", "FFA-1", "PPA", "RSC"}
+    # Early visual areas come first, in the order of LABELS and not of the alphabet.
+    assert list(regions) == ["nsdgeneral", "V1v", "V1d", "V2v", "hV4", "FFA-1", "PPA", "RSC"]
+    assert all(region.shape == (mask.sum(),) and region.dtype == bool for region in regions.values())
     assert regions["nsdgeneral"].all()
     visual = nibabel.load(layout.roi(1, "prf-visualrois")[0]).get_fdata()
     for number, name in [(1, "V1v"), (2, "V1d"), (3, "V2v"), (7, "hV4")]:
@@ -51,6 +53,15 @@ def test_the_label_table_decides_and_the_built_in_names_stand_in_for_it(layout, 
     assert "fusiform" in region_masks(layout, 1, mask, ["floc-faces"])
     table.unlink()
     assert set(region_masks(layout, 1, mask, ["floc-faces"])) == {"nsdgeneral", "FFA-1"}
+
+
+def test_a_file_of_ones_own_is_read_where_the_subject_has_a_label_table_for_it(layout, mask):
+    table = layout.label_table(1, "floc-faces").with_name("thalamus.mgz.ctab")
+    table.write_text("1 LGN\n")
+    save_labels(layout.roi(1, "floc-faces")[0].with_name("thalamus.nii.gz"), np.ones(mask.shape))
+    regions = region_masks(layout, 1, mask)
+    assert list(regions)[-1] == "thalamus:LGN"
+    assert regions["thalamus:LGN"].all()
 
 
 def test_the_built_in_names_count_as_many_as_nsd_has():

@@ -32,6 +32,12 @@ def test_an_image_that_is_not_in_the_file_is_refused(path):
             stimuli.images([73001])
 
 
+def test_ids_may_be_whole_numbers_of_any_type(path):
+    with Stimuli(path) as stimuli:
+        pictures = [stimuli.images(ids) for ids in ([7, 2], np.array([7.0, 2.0]), np.array([7, 2], dtype=np.uint16))]
+    assert pictures[0] == pictures[1] == pictures[2]
+
+
 @pytest.mark.parametrize("content", [b"<!DOCTYPE html><html>Access denied\n</html>\n", b"", None])
 def test_a_file_that_is_no_whole_hdf5_gives_one_line(path, tmp_path, content):
     broken = tmp_path / "nsd_stimuli.hdf5"
@@ -44,9 +50,12 @@ def test_a_file_that_is_no_whole_hdf5_gives_one_line(path, tmp_path, content):
 @pytest.mark.parametrize(
     ("name", "shape", "dtype", "complaint"),
     [
-        ("images", (5, 8, 8, 3), "uint8", "holds no dataset 'imgBrick'"),
+        ("images", (5, 8, 8, 3), "uint8", "not NSD's stimulus file: it holds no dataset 'imgBrick'$"),
         ("imgBrick", (5, 8, 8, 3), "float32", "float32 instead of uint8"),
         ("imgBrick", (5, 3, 8, 8), "uint8", r"shape \(5, 3, 8, 8\)"),
+        ("imgBrick", (5, 8, 9, 3), "uint8", r"shape \(5, 8, 9, 3\)"),
+        ("imgBrick", (5, 8, 8, 4), "uint8", r"shape \(5, 8, 8, 4\)"),
+        ("imgBrick", (5, 8, 8), "uint8", r"shape \(5, 8, 8\)"),
     ],
 )
 def test_another_hdf5_file_is_not_taken_for_the_images(tmp_path, name, shape, dtype, complaint):

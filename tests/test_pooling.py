@@ -118,3 +118,9 @@ def test_only_the_poolings_asked_for_are_computed():
 )
 def test_streams_are_named_by_their_pooling_and_the_mean_is_the_plain_name(pooling, name):
     assert stream_name("language", pooling) == name
+
+
+def test_states_of_another_number_of_layers_are_not_added():
+    three, two = (PooledStates({"mean": [torch.ones(1, 2)] * n}, {"mean": 1}) for n in (3, 2))
+    with pytest.raises(ValueError, match="shorter"):
+        three + two
