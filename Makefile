@@ -3,13 +3,14 @@
 # make docs   the site, into build/docs           make pictures   the pictures that its pages show, drawn anew
 # make wheel-check   the wheel installed in an empty environment, and the demo run from it; takes minutes, needs the network
 # make mutants   mistakes made on purpose in some modules: which ones does no test notice?
+# make faults   hundreds of runs killed everywhere: is nothing lost?
 # make fuzz   every reader of files on FUZZ_INPUTS damaged ones, 20,000 of each kind unless said otherwise
 PYTHON ?= python3
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check docs pictures wheel-check mutants fuzz format clean
+.PHONY: demo test check docs pictures wheel-check mutants fuzz faults format clean
 demo: $(INSTALLED)
 	$(VENV)/bin/python -m brain_activity_prediction.demo
 
@@ -45,6 +46,9 @@ mutants: $(INSTALLED)
 
 fuzz: $(INSTALLED)
 	FUZZ_INPUTS=$${FUZZ_INPUTS:-20000} $(VENV)/bin/python -m pytest -n auto tests/test_fuzzed_files.py
+
+faults: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(VENV)/bin/python tests/fault_injection.py
 
 format: $(INSTALLED)
 	$(VENV)/bin/ruff format .

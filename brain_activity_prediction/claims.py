@@ -28,6 +28,7 @@ HEARTBEAT_S, STALE_S = 30.0, 300.0
 POLL_S = 0.5  # between two looks at what others are at work on
 FRESH_S = 1.0  # how long a look at who is alive is good enough to leave a claim to its owner
 LEFT = ".left"
+_here: set[str] = set()  # owners of this process that have not ended
 Key = TypeVar("Key", bound=Hashable)
 Part = TypeVar("Part", bound=Hashable)
 
@@ -46,6 +47,7 @@ class Claims:
         self._end = threading.Event()
 
     def __enter__(self) -> "Claims":
+        _here.add(self.name)
         try:
             self._register()
         except OSError as error:
@@ -58,6 +60,7 @@ class Claims:
 
     def __exit__(self, *_) -> None:
         self._end.set()
+        _here.discard(self.name)
         if self._off:
             return
         with suppress(OSError):
@@ -130,7 +133,10 @@ class Claims:
         return (recent and owner in self._living) or owner in self._look()[0]
 
     def _is_over(self, owner: os.DirEntry) -> bool:
-        dead = is_dead(owner.name.rpartition("~")[0])
+        process = owner.name.rpartition("~")[0]
+        if process == own_name():  # one that could not be renamed, on a disk that became read-only
+            return owner.name not in _here
+        dead = is_dead(process)
         if dead is not None:
             return dead
         with suppress(FileNotFoundError):  # times by one clock, the file server's
@@ -166,6 +172,13 @@ class Claims:
             f"no claims in {self.folder} ({error.strerror}): another process in this folder may compute the same",
             file=sys.stderr,
         )
+
+
+def remove_left_claims(folder: Path) -> None:
+    """Removes a folder of claims that a killed process left, unless others are about."""
+    if folder.exists():
+        with Claims(folder):
+            pass
 
 
 def shared_out(

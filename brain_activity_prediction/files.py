@@ -94,8 +94,8 @@ def gigabytes(n_bytes: float) -> str:
 
 
 def remove_left_behind(folder: Path) -> None:
-    """Deletes what killed writers left in a folder: those of this machine at once, those of others after a day."""
-    for aside in Path(folder).glob(TEMPORARY):
+    """Deletes what killed writers left in a folder and those in it: of this machine at once, of others after a day."""
+    for aside in Path(folder).rglob(TEMPORARY):
         try:
             dead = is_dead("~".join(aside.name[1:].split("~")[:4]))
             if dead or (dead is None and time.time() - aside.stat().st_mtime > DAY_S):

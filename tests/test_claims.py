@@ -124,6 +124,17 @@ def test_a_living_process_renews_its_sign_of_life(folder, monkeypatch):
             assert time.monotonic() < deadline
 
 
+def test_claims_of_this_process_that_could_not_be_given_back_are_void(folder, monkeypatch):
+    rename = os.rename
+    with monkeypatch.context() as broken, Claims(folder) as one:
+        one.take("00001", ["scores"])
+        broken.setattr(os, "rename", lambda *_: rename("/nowhere", "/nowhere else"))
+        one.__exit__()
+        assert (folder / "00001").is_symlink()
+    with Claims(folder) as other:
+        assert other.take("00001", ["scores"]) == ("scores",)
+
+
 @pytest.mark.parametrize("cannot", ["symlink", "mkdir"])
 def test_where_claims_cannot_be_made_work_goes_on_and_a_line_says_so(folder, monkeypatch, capsys, cannot):
     def refuse(*_, **__):

@@ -17,7 +17,6 @@ RESTORE = "restore it, or use --redo"
 def claim(folder: Path, subfolder: str, settings: Mapping, redo: bool) -> None:
     """Records what the scores are made with; scores made otherwise are refused, or with `redo` deleted."""
     remove_left_behind(folder)
-    remove_left_behind(folder / subfolder)
     if redo:
         for finished in folder.glob(f"{subfolder}/*.h5"):
             finished.unlink()

@@ -37,10 +37,10 @@ class Computing:
         Where memory runs out, half as many images at once are tried, and no more than that from then on. Raises
         InputError where it does not hold one image, or where the disk is full.
         """
-        n_images = len(batch.image_ids)
-        if n_images > self.largest:
-            for start in range(0, n_images, self.largest):
-                part = Batch(batch.image_ids[start : start + self.largest], batch.prompts)
+        n_images, size = len(batch.image_ids), self.largest
+        if n_images > size:
+            for start in range(0, n_images, size):
+                part = Batch(batch.image_ids[start : start + size], batch.prompts)
                 self.compute(part, self.prepare(part))
             return
         lacking = self._written(batch, self.prepare(batch) if pixels is None else pixels)

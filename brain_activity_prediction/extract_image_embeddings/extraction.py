@@ -128,6 +128,7 @@ def extract(script, arguments: argparse.Namespace) -> None:
         for prompt in settings:
             work.stores[prompt].check(settings[prompt])
         if not left:
+            work.tidy()
             return
         runner = Runner(script, arguments, checkpoint, work.prompts)
         if arguments.test_run:

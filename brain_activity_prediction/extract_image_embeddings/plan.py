@@ -13,12 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from brain_activity_prediction import arguments as shared
-from brain_activity_prediction.claims import Claims, shared_out
+from brain_activity_prediction.claims import Claims, remove_left_claims, shared_out
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings import pooling
 from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkpoint
 from brain_activity_prediction.extract_image_embeddings.prompts import chosen_prompts
+from brain_activity_prediction.files import remove_left_behind
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,12 @@ class Work:
 
     def finished(self, claims: Claims, batch: Batch) -> None:
         claims.finished([f"{image_id:05d}" for image_id in batch.image_ids])
+
+    def tidy(self) -> None:
+        """Removes what a run left that was killed after its last batch."""
+        remove_left_claims(self.claims_folder)
+        for store in self.stores.values():
+            remove_left_behind(store.folder)
 
     def summary(self) -> str:
         under = f"prompt {', '.join(map(str, self.prompts))}" if any(self.streams.keys() - {None}) else "no prompt"

@@ -4,7 +4,7 @@ import json
 import sys
 from contextlib import suppress
 
-from brain_activity_prediction.claims import Claims, shared_out
+from brain_activity_prediction.claims import Claims, remove_left_claims, shared_out
 from brain_activity_prediction.errors import Damaged
 from brain_activity_prediction.files import check_room, reading, remove_left_behind
 from brain_activity_prediction.sealed_hdf5 import read_array, read_seal, write_sealed
@@ -30,12 +30,14 @@ def load_or_make(path, inputs, n_bytes, make):
 
     Processes that need the same file at once wait for the first. InputError where `n_bytes` have no room.
     """
+    claimed_in = path.with_suffix(".claims")
     arrays = load(path, inputs)
     if arrays is not None:
+        remove_left_claims(claimed_in)
         return arrays
     check_room(path.parent, n_bytes, path.name)
     remove_left_behind(path.parent)
-    with Claims(path.with_suffix(".claims")) as claims:
+    with Claims(claimed_in) as claims:
         for mine, _ in shared_out(claims, lambda: {} if _is_made(path, inputs) else {("arrays",): [path.stem]}, 1, str):
             if mine:
                 arrays = make()

@@ -1,0 +1,292 @@
+"""Kills extractions, preparations of betas and alignments everywhere, and sees that nothing is lost.
+
+    python tests/fault_injection.py --kills 300 --steps 200
+
+Each trial is a real run in a process of its own, ended by SIGKILL: at a random instant, or before, within or after the
+Nth call that changes a file. The run that follows has to end as if nothing had happened: the same arrays, no temporary
+file, no claims, and at most the batch in hand computed twice. Processes are forked from one in which everything is
+imported, so that a trial takes part of a second.
+"""
+
+import argparse
+import builtins
+import io
+import mmap
+import os
+import shutil
+import signal
+import struct
+import sys
+import tempfile
+import time
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from brain_activity_prediction import sealed_hdf5
+from brain_activity_prediction.align_image_embeddings import align_model, summary, targets  # noqa: F401, imported ahead
+from brain_activity_prediction.align_image_embeddings.results import QUANTITIES, Results
+from brain_activity_prediction.demo import models
+from brain_activity_prediction.embedding_store import EmbeddingStore
+from brain_activity_prediction.extract_image_embeddings import extraction
+from brain_activity_prediction.extract_image_embeddings.runner import Runner
+from brain_activity_prediction.extract_image_embeddings.torchvision_import import import_torchvision
+from brain_activity_prediction.nsd.design import read_design
+from brain_activity_prediction.nsd.layout import find_layout
+from brain_activity_prediction.nsd.responses import prepare_responses
+
+BATCH = 4
+LLAVA = "llava_1.5_13b.py"
+CHANGES = ("fsync", "replace", "rename", "symlink", "unlink", "mkdir", "rmdir", "open")
+
+
+class Tally:
+    """Numbers that a process and the one it forks share: calls that change a file, and images computed."""
+
+    def __init__(self):
+        self._memory = mmap.mmap(-1, 16)
+
+    def read(self):
+        return struct.unpack("qq", self._memory[:16])
+
+    def reset(self):
+        self._memory[:16] = bytes(16)
+
+    def add(self, steps=0, images=0):
+        self._memory[:16] = struct.pack("qq", *np.add(self.read(), (steps, images)))
+        return self.read()[0]
+
+
+TALLY = Tally()
+
+
+def instrument(last_step):
+    """Counts the calls that change a file, and dies at the given one of them; counts the images computed."""
+
+    def step():
+        if TALLY.add(steps=1) == last_step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def around(function, changes=lambda *arguments: True):
+        def wrapped(*arguments, **named):
+            if not changes(*arguments):
+                return function(*arguments, **named)
+            step()
+            result = function(*arguments, **named)
+            step()
+            return result
+
+        return wrapped
+
+    for name in CHANGES:
+        setattr(os, name, around(getattr(os, name)))
+    opens = around(builtins.open, lambda path, mode="r", *more: any(letter in mode for letter in "wax+"))
+    builtins.open = io.open = opens
+    write, encode = sealed_hdf5._Writable.write, Runner.encode
+
+    def write_in_two(file, content):
+        content = memoryview(content).cast("B")
+        for part in (content[: len(content) // 2], content[len(content) // 2 :]):
+            step()
+            write(file, part)
+        return len(content)
+
+    def counted(runner, pixels, prompts):
+        TALLY.add(images=len(pixels))
+        return encode(runner, pixels, prompts)
+
+    sealed_hdf5._Writable.write, Runner.encode = write_in_two, counted
+
+
+@dataclass
+class Outcome:
+    status: int  # the exit status, negative the signal
+    seconds: float
+    steps: int
+    images: int
+    said: str
+
+
+def run(program, base_dir, last_step=0, kill_after=None):
+    """One run in a forked process."""
+    TALLY.reset()
+    said = base_dir.parent / "said.txt"
+    start = time.perf_counter()
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            with said.open("w") as file:
+                os.dup2(file.fileno(), 1)
+                os.dup2(file.fileno(), 2)
+            instrument(last_step)
+            program(base_dir)
+            code = 0
+        except SystemExit as ended:
+            code = ended.code or 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stderr.flush()
+            os._exit(code)
+    if kill_after is not None:
+        time.sleep(kill_after)
+        os.kill(pid, signal.SIGKILL)
+    _, status = os.waitpid(pid, 0)
+    seconds = time.perf_counter() - start
+    return Outcome(os.waitstatus_to_exitcode(status), seconds, *TALLY.read(), said.read_text())
+
+
+# -- what is run, what it leaves, and what is thrown away before the next trial ---------------------------------------
+
+
+def extract(base_dir):
+    flags = ["-d", str(base_dir), "-g", "cpu", "-b", str(BATCH), "-p", "1", "2"]
+    sys.argv = [LLAVA, *flags, "--checkpoint", str(base_dir.parent / "llava")]
+    extraction.main(load_script(LLAVA))
+
+
+def prepare_betas(base_dir):
+    prepare_responses(find_layout(base_dir), 1, cache_dir=base_dir / "alignment" / "responses", progress=False)
+
+
+def align(base_dir):
+    sys.argv = ["align_model.py", "-d", str(base_dir), "-g", "cpu", "-m", "test/layers", "--num-alphas", "5"]
+    align_model.shared.run(align_model.main)
+
+
+def states(base_dir):
+    """All that an extraction stored: `{folder, stream, layer: array}`."""
+    found = {}
+    for folder in sorted(base_dir.glob("image_embeddings/*/llava*")):
+        store = EmbeddingStore(folder)
+        for stream, (n_layers, _) in store.streams().items():
+            ids = store.image_ids([stream])
+            found[folder.parent.name, stream, "ids"] = ids
+            for layer in range(n_layers):
+                found[folder.parent.name, stream, layer] = store.read_layer(stream, layer, ids)
+    return found
+
+
+def responses(base_dir):
+    (path,) = (base_dir / "alignment" / "responses").iterdir()
+    return {name: sealed_hdf5.read_array(path, name) for name in sealed_hdf5.read_seal(path).datasets}
+
+
+def scores(base_dir):
+    folder = base_dir / "alignment" / "subj01" / "no_prompt" / "test_layers"
+    found = {path.name: np.frombuffer(path.read_bytes(), np.uint8) for path in [*folder.glob("scores*.csv")]}
+    for _, layer, _ in Results(folder).layers():
+        found |= {(layer, name): Results(folder).read("vision", layer)[name] for name in QUANTITIES}
+    return found
+
+
+PROGRAMS = {
+    "extraction": (extract, states, "image_embeddings"),
+    "betas": (prepare_betas, responses, "alignment"),
+    "alignment": (align, scores, "alignment"),
+}
+
+
+def load_script(name):
+    from scripts import load_script
+
+    return load_script(name)
+
+
+class Trials:
+    """Trials of one program in a folder of its own."""
+
+    def __init__(self, name, base_dir):
+        self.name, self.base_dir = name, base_dir
+        self.program, self.result, self.written = PROGRAMS[name]
+        self.n_killed = self.n_survived = self.most_lost = self.images_lost = 0
+        self.whole = run(self.program, base_dir)
+        assert self.whole.status == 0, self.whole.said
+        self.expected = self.result(base_dir)
+
+    def trial(self, **kills):
+        """One kill, and the run that follows; a kill that came too late counts for nothing."""
+        shutil.rmtree(self.base_dir / self.written)
+        killed = run(self.program, self.base_dir, **kills)
+        if killed.status == 0:
+            return
+        assert killed.status == -signal.SIGKILL, killed.said
+        self.n_killed += 1
+        again = run(self.program, self.base_dir)
+        problem = self._problem(killed, again)
+        if problem:
+            print(f"{self.name} {kills}: {problem}\n{again.said}")
+        else:
+            self.n_survived += 1
+
+    def _problem(self, killed, again):
+        if again.status:
+            return f"the next run ended with {again.status}"
+        left = [str(path) for path in self.base_dir.rglob("*") if "~" in path.name or "claims" in path.name]
+        if left:
+            return f"left behind: {left}"
+        lost = killed.images + again.images - self.whole.images
+        self.most_lost, self.images_lost = max(self.most_lost, lost), self.images_lost + lost
+        if lost > BATCH:
+            return f"{lost} images were computed twice"
+        found = self.result(self.base_dir)
+        if found.keys() != self.expected.keys():
+            return f"not the same: {found.keys() ^ self.expected.keys()}"
+        other = [
+            name for name, array in self.expected.items() if not np.array_equal(found[name], array, equal_nan=True)
+        ]
+        return f"other numbers: {other}" if other else None
+
+    def summary(self):
+        lost = f", {self.images_lost} images computed twice, {self.most_lost} at the most" if self.whole.images else ""
+        steps = f"{self.whole.steps} steps, {self.whole.seconds:.2f} s uninterrupted"
+        return f"{self.name} ({steps}): {self.n_survived} of {self.n_killed} kills survived{lost}"
+
+
+def write_inputs(folder):
+    """A BASE_DIR each, and the model's weights beside them."""
+    from conftest import TINY, simple_signals
+
+    from brain_activity_prediction.demo.dataset import write_dataset
+
+    import_torchvision()
+    models.write_llava(folder / "llava", num_hidden_layers=2)
+    write_dataset(folder / "extraction", simple_signals, TINY, layout="official", betas_format="nii.gz")
+    shutil.copytree(folder / "extraction", folder / "betas")
+    shutil.copytree(folder / "extraction", folder / "alignment")
+    store = EmbeddingStore(folder / "alignment" / "image_embeddings" / "no_prompt" / "test_layers")
+    store.claim({"template": None})
+    ids = np.unique(read_design(find_layout(folder / "alignment").design()).image_ids(1))
+    store.write(ids, {"vision": np.random.default_rng(0).standard_normal((len(ids), 4, 6)).astype(np.float32)})
+
+
+def main():
+    flags = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    flags.add_argument("--kills", type=int, default=300, help="kills at random instants, of all programs together")
+    flags.add_argument("--steps", type=int, default=300, help="kills at calls that change a file, at most")
+    flags.add_argument("--seed", type=int, default=0)
+    flags.add_argument("--folder", help="where to write, by default the system's temporary folder")
+    arguments = flags.parse_args()
+    rng = np.random.default_rng(arguments.seed)
+    n_killed = n_survived = 0
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
+        folder = Path(folder)
+        write_inputs(folder)
+        for name in PROGRAMS:
+            trials = Trials(name, folder / name)
+            at = np.linspace(1, trials.whole.steps, min(arguments.steps // len(PROGRAMS), trials.whole.steps))
+            for last_step in np.unique(at.astype(int)):
+                trials.trial(last_step=int(last_step))
+            for _ in range(arguments.kills // len(PROGRAMS)):
+                trials.trial(kill_after=rng.uniform(0, trials.whole.seconds))
+            print(trials.summary(), flush=True)
+            n_killed, n_survived = n_killed + trials.n_killed, n_survived + trials.n_survived
+    print(f"{n_survived} of {n_killed} kills survived")
+    sys.exit(n_survived != n_killed)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""A model script whose states anyone can check, and what an extraction with it is to give."""
+
+from types import SimpleNamespace
+
+import h5py
+import numpy as np
+import torch
+
+from brain_activity_prediction.embedding_store import EmbeddingStore
+from brain_activity_prediction.extract_image_embeddings import extraction
+from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
+from brain_activity_prediction.nsd.design import read_design
+from brain_activity_prediction.nsd.layout import find_layout
+
+MODEL = "test/mean-colours"
+
+
+def colours(calls=None):
+    """A model script whose states anyone can check: mean colours, scaled by layer and by prompt number."""
+    numbers = {text: number for number, text in PROMPTS.items()}
+
+    def encode_images(model, processor, pixels, poolings):
+        if calls is not None:
+            calls.append(len(pixels))
+        states = torch.stack([pixels * (layer + 1) for layer in range(3)], dim=1)
+        return {"vision": states}, states
+
+    def encode_prompt(model, processor, states, prompt, poolings, max_new_tokens):
+        answers = [f"answer to {numbers[prompt]}"] * len(states) if max_new_tokens else []
+        streams = {"language": states * 10 * numbers[prompt]} | ({"response": states} if max_new_tokens else {})
+        return streams, answers
+
+    return SimpleNamespace(
+        __doc__="Mean colours.",
+        MODEL_ID=MODEL,
+        REVISION=None,
+        TEMPLATE="{prompt}",
+        IMAGE_STREAMS={"vision": ("mean",)},
+        PROMPT_STREAMS={"language": ("mean",), "response": ("mean",)},
+        load=lambda checkpoint, device, dtype: (None, None),
+        preprocess=lambda processor, images: torch.tensor(
+            np.stack([np.asarray(image).mean(axis=(0, 1)) for image in images])
+        ),
+        encode_images=encode_images,
+        encode_prompt=encode_prompt,
+    )
+
+
+def extract(script, base_dir, *more):
+    arguments = extraction.flags("").parse_args(["-d", str(base_dir), "-g", "cpu", *map(str, more)])
+    extraction.extract(script, arguments)
+
+
+def store(base_dir, prompt):
+    return EmbeddingStore(base_dir / "image_embeddings" / prompt / MODEL.replace("/", "_"))
+
+
+def expected(base_dir, subject=1):
+    """NSD ids of a subject, ascending, and their mean colours (n, 3)."""
+    layout = find_layout(base_dir)
+    ids = np.sort(read_design(layout.design()).image_ids(subject))
+    with h5py.File(layout.stimuli()) as file:
+        return ids, np.stack([file["imgBrick"][i - 1].mean(axis=(0, 1)) for i in ids])

@@ -1,0 +1,322 @@
+"""An extraction on a machine that lacks memory or space, beside other extractions, and told to stop."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections import namedtuple
+
+import numpy as np
+import pytest
+import torch
+from mean_colours import colours, expected, extract, store
+
+from brain_activity_prediction import files
+from brain_activity_prediction.errors import DiskFull, InputError
+from brain_activity_prediction.extract_image_embeddings import extraction
+from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
+
+# -- memory -----------------------------------------------------------------------------------------------------------
+
+
+NO_MEMORY = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+
+def with_memory_for(n_images, calls, error=NO_MEMORY):
+    """A model that takes no more images at a time; prompt 5 takes twice the memory."""
+    script = colours()
+    encode_images, encode_prompt = script.encode_images, script.encode_prompt
+
+    def images(model, processor, pixels, *more):
+        if len(pixels) > n_images:
+            raise error
+        calls.append(len(pixels))
+        return encode_images(model, processor, pixels, *more)
+
+    def prompt(model, processor, states, text, *more):
+        if len(states) > n_images // 2 and text == PROMPTS[5]:
+            raise error
+        return encode_prompt(model, processor, states, text, *more)
+
+    script.encode_images, script.encode_prompt = images, prompt
+    return script
+
+
+def assert_all_there(base_dir, prompts):
+    ids, mean_colours = expected(base_dir)
+    for number in prompts:
+        found = store(base_dir, f"prompt_{number}").read_layer("language", 1, ids)
+        np.testing.assert_allclose(found, mean_colours * 20 * number, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        NO_MEMORY,
+        RuntimeError("MPS backend out of memory (MPS allocated: 18 GB)"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:118] . DefaultCPUAllocator: can't allocate memory"),
+        MemoryError(),
+    ],
+)
+def test_out_of_memory_halves_the_batch_says_so_and_changes_no_number(own_nsd, capsys, error):
+    calls = []
+    extract(with_memory_for(5, calls, error), own_nsd, "-b", 16)
+    assert calls == [4] * 10
+    said = re.findall("memory does not hold .*", capsys.readouterr().err)
+    assert said == [
+        "memory does not hold 16 images at a time: from here on 8",
+        "memory does not hold 8 images at a time: from here on 4",
+    ]
+    assert_all_there(own_nsd, [1])
+
+
+def test_out_of_memory_at_one_prompt_keeps_what_the_others_gave(own_nsd):
+    calls = []
+    extract(with_memory_for(8, calls), own_nsd, "-b", 8, "-p", "1-9")
+    assert calls[:3] == [8, 4, 4]
+    assert_all_there(own_nsd, range(1, 10))
+    first = min(path.name for path in own_nsd.glob("image_embeddings/no_prompt/*/batch_*"))
+    assert len(list(own_nsd.glob(f"image_embeddings/*/*/{first[:12]}*"))) >= 2
+
+
+def test_memory_that_does_not_hold_one_image_is_one_line(own_nsd):
+    with pytest.raises(
+        InputError, match=r"memory does not hold one image at a time \(image \d+\): try --dtype float16"
+    ):
+        extract(with_memory_for(0, []), own_nsd, "-b", 8)
+
+
+def test_another_error_of_the_model_is_not_taken_for_a_lack_of_memory(own_nsd):
+    with pytest.raises(RuntimeError, match="device-side assert"):
+        extract(with_memory_for(0, [], RuntimeError("CUDA error: device-side assert triggered")), own_nsd)
+
+
+# -- space ------------------------------------------------------------------------------------------------------------
+
+Usage = namedtuple("Usage", "total used free")
+
+
+@pytest.fixture
+def disk(monkeypatch):
+    """`disk(n)` leaves n bytes free."""
+    return lambda free: monkeypatch.setattr(files.shutil, "disk_usage", lambda path: Usage(10**12, 0, free))
+
+
+def test_without_room_for_all_images_nothing_is_written_and_a_line_says_how_much_is_needed(own_nsd, disk):
+    bytes_an_image = 3 * 3 * 4 * 2  # layers x width x float32, under no prompt and under one
+    disk(40 * bytes_an_image - 1)
+    with pytest.raises(InputError, match=r"the 40 images that are left take [\de.-]+ GB .* free at least [\de.-]+ GB"):
+        extract(colours(), own_nsd, "-b", 8)
+    assert not list(own_nsd.rglob("batch_*"))
+    disk(40 * bytes_an_image)
+    extract(colours(), own_nsd, "-b", 8)
+    assert_all_there(own_nsd, [1])
+
+
+def test_what_the_rest_takes_is_known_before_the_model_is_loaded(own_nsd, disk):
+    extract(colours(), own_nsd, "-b", 8)
+    next(own_nsd.glob("image_embeddings/prompt_1/*/batch_*")).unlink()
+    disk(10)
+    script = colours()
+    script.load = None
+    with pytest.raises(InputError, match="the 8 images that are left take"):
+        extract(script, own_nsd)
+
+
+def test_a_folder_that_cannot_be_written_to_is_said_before_the_model_is_loaded(own_nsd, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    script = colours()
+    script.load = None
+    with pytest.raises(InputError, match=r"cannot write to .*image_embeddings: .* is read-only"):
+        extract(script, own_nsd)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A mounted disk of 1 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    if not shutil.which("mount") or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("only root may mount a small disk here")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def on(disk, base_dir):
+    """The outputs go to that disk."""
+    (base_dir / "image_embeddings").symlink_to(disk, target_is_directory=True)
+    return base_dir
+
+
+def test_a_full_disk_stops_the_run_with_what_is_left_and_more_room_lets_it_continue(own_nsd, small_disk, monkeypatch):
+    in_the_way = small_disk / "other"
+    in_the_way.write_bytes(bytes(850_000))
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda path: Usage(10**12, 0, 10**12))  # as with a quota
+    with pytest.raises(DiskFull, match=r"No space left on device.*the \d+ images that are left take [\de.-]+ GB"):
+        extract(colours(), on(small_disk, own_nsd), "-b", 4)
+    assert not [path for path in small_disk.rglob(".*") if "~" in path.name]
+    n_done = len(store(own_nsd, "no_prompt").image_ids(["vision"]))
+    assert 0 < n_done < 40
+    in_the_way.unlink()
+    calls = []
+    extract(colours(calls), own_nsd, "-b", 4)
+    assert 40 - n_done <= sum(calls) <= 40 - n_done + 4
+    assert_all_there(own_nsd, [1])
+
+
+def test_a_disk_that_became_read_only_is_said_in_one_line_before_the_model_is_loaded(own_nsd, small_disk):
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    script = colours()
+    script.load = None
+    with pytest.raises(InputError, match="cannot write to"):
+        extract(script, on(small_disk, own_nsd))
+
+
+def test_a_disk_that_becomes_read_only_meanwhile_loses_nothing_that_was_written(own_nsd, small_disk):
+    calls = []
+    script = colours(calls)
+    encode = script.encode_images
+
+    def goes_read_only(*arguments):
+        if len(calls) == 3:
+            subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+        return encode(*arguments)
+
+    script.encode_images = goes_read_only
+    with pytest.raises(InputError, match=r"cannot write .*batch_.*\(Read-only file system\)"):
+        extract(script, on(small_disk, own_nsd), "-b", 2)
+    assert len(store(own_nsd, "no_prompt").image_ids(["vision"])) == 6
+    subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
+    extract(colours(), own_nsd, "-b", 2)
+    assert_all_there(own_nsd, [1])
+
+
+def test_a_disk_that_vanishes_is_said_in_one_line(own_nsd, small_disk):
+    calls = []
+    script = colours(calls)
+    encode = script.encode_images
+
+    def vanishes(*arguments):
+        if len(calls) == 2:
+            (own_nsd / "image_embeddings").unlink()
+            (own_nsd / "image_embeddings").symlink_to("/proc/1/nowhere")
+        return encode(*arguments)
+
+    script.encode_images = vanishes
+    with pytest.raises(InputError, match=r"cannot write .*check its folder and its disk or mount"):
+        extract(script, on(small_disk, own_nsd), "-b", 4)
+
+
+# -- others -----------------------------------------------------------------------------------------------------------
+
+AT_ONCE = """
+import json, os, sys
+from mean_colours import colours, extract
+base_dir, flags_of_each = sys.argv[1], json.loads(sys.argv[2])
+children = []
+for flags in flags_of_each:
+    out, given = os.pipe()
+    if not os.fork():
+        calls = []
+        extract(colours(calls), base_dir, *flags)
+        os.write(given, str(sum(calls)).encode())
+        os._exit(0)
+    os.close(given)
+    children.append(out)
+assert not any(os.wait()[1] for _ in children)
+print(json.dumps([int(os.read(out, 20)) for out in children]))
+"""
+
+
+def at_once(base_dir, *flags_of_each):
+    """Runs extractions at once, each a process; how many images each computed."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([os.path.dirname(__file__), *sys.path])}
+    command = [sys.executable, "-W", "ignore", "-c", AT_ONCE, base_dir, json.dumps(flags_of_each)]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert ended.returncode == 0, ended.stderr
+    return json.loads(ended.stdout.splitlines()[-1])
+
+
+def stored_ids(base_dir, prompt, stream):
+    """The ids in all files, those that are there twice twice."""
+    found = store(base_dir, prompt)
+    found.image_ids([stream])
+    return sorted(np.concatenate([ids for ids, _ in found._files.values()]).tolist())
+
+
+def test_the_same_command_at_once_computes_each_image_once(own_nsd):
+    computed = at_once(own_nsd, *[["-b", "2"]] * 3)
+    ids, _ = expected(own_nsd)
+    assert sum(computed) == 40
+    assert stored_ids(own_nsd, "prompt_1", "language") == ids.tolist()
+    assert_all_there(own_nsd, [1])
+    assert not list(own_nsd.glob("image_embeddings/claims*"))
+
+
+def test_other_subjects_prompts_shards_and_batch_sizes_at_once_compute_nothing_twice(own_nsd):
+    computed = at_once(
+        own_nsd,
+        ["-b", "3", "-p", "1"],
+        ["-b", "2", "-p", "1", "-s", "2"],
+        ["-b", "4", "-p", "1", "2"],
+        ["-b", "5", "-p", "1", "--shard", "1/2"],
+    )
+    ids = sorted({*expected(own_nsd, 1)[0].tolist(), *expected(own_nsd, 2)[0].tolist()})
+    assert stored_ids(own_nsd, "prompt_1", "language") == ids
+    assert stored_ids(own_nsd, "no_prompt", "vision") == ids
+    assert 68 <= sum(computed) <= 68 + 40  # those of prompt 2 pass through the model twice if prompt 1 was elsewhere
+    assert_all_there(own_nsd, [1, 2])
+
+
+def test_the_last_process_takes_over_what_a_killed_one_had_claimed(own_nsd, monkeypatch):
+    killed = colours()
+    killed.encode_images = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+    pid = os.fork()
+    if pid == 0:
+        extract(killed, own_nsd, "-b", 4)
+    os.waitpid(pid, 0)
+    (claims,) = own_nsd.glob("image_embeddings/claims*")
+    assert len([path for path in claims.iterdir() if path.is_symlink()]) == 12  # the batch in hand and two ahead
+    calls = []
+    extract(colours(calls), own_nsd, "-b", 4)
+    assert sum(calls) == 40
+    assert not claims.exists()
+
+
+# -- signals ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGUSR1"])
+def test_a_signal_while_the_model_is_loaded_ends_the_run_with_the_same_status(name, own_nsd, monkeypatch, capsys):
+    script = colours()
+    script.load = lambda *_: os.kill(os.getpid(), getattr(signal, name))
+    monkeypatch.setattr("sys.argv", ["mean_colours.py", "-d", str(own_nsd), "-g", "cpu"])
+    with pytest.raises(SystemExit) as stopped:
+        extraction.main(script)
+    assert stopped.value.code == 75
+    assert f"stopped by {name}; all that was finished is kept, the same command continues" in capsys.readouterr().err
+    assert not (own_nsd / "image_embeddings").exists()
+
+
+def test_a_second_signal_stops_in_the_midst_of_a_batch(own_nsd, monkeypatch, capsys):
+    calls = []
+    script = colours(calls)
+    encode = script.encode_images
+
+    def interrupted(*arguments):
+        if len(calls) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGTERM)
+        return encode(*arguments)
+
+    script.encode_images = interrupted
+    monkeypatch.setattr("sys.argv", ["mean_colours.py", "-d", str(own_nsd), "-g", "cpu", "-b", "5"])
+    with pytest.raises(SystemExit) as stopped:
+        extraction.main(script)
+    assert stopped.value.code == 75
+    assert len(store(own_nsd, "no_prompt").image_ids(["vision"])) == 10
+    assert not list(own_nsd.glob("image_embeddings/claims*"))
