@@ -27,7 +27,7 @@ html_title = f"{project.replace('_', ' ')} {release}"
 html_static_path = ["static"]
 html_css_files = ["site.css"]
 html_math_renderer = "mathml"
-html_copy_source = html_show_sourcelink = False
+html_show_copyright = html_copy_source = html_show_sourcelink = False
 myst_enable_extensions = ["dollarmath", "substitution"]
 myst_substitutions = {
     "folds": align_model.FOLDS,

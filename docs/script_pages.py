@@ -72,7 +72,14 @@ FLAGS = ("flag", "values", "default", "meaning")
 
 def _row(action: argparse.Action) -> tuple[str, str, str, str]:
     flags = " ".join(f"`{flag}`" for flag in action.option_strings) or f"`{action.dest}`"
-    takes = " \\| ".join(map(str, action.choices)) if action.choices else action.metavar or ""
+    named = action.metavar or ""
+    takes = (
+        " \\| ".join(map(str, action.choices))
+        if action.choices
+        else named
+        if isinstance(named, str)
+        else " ".join(named)
+    )
     if not takes and action.nargs != 0:
         takes = action.dest.upper()
     many = " ..." if action.nargs in ("+", "*") else ""
