@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Every model over every subject and prompt on one GPU: all extractions, then all alignments. A step that fails does not
-# stop the others, and a second start does only what is left. Set these here or in the environment:
+# The whole study on one GPU: every extraction, then every alignment, then the report. A failure is noted and the next
+# model comes; Ctrl-C ends after the batch in hand. A second start does only what is left. Set these here or in the
+# environment:
 BASE_DIRECTORY=${BASE_DIRECTORY:-.}
-GPU_ID=${GPU_ID:-0}
+GPU_ID=${GPU_ID:-0} # or cpu
 PROMPTS=${PROMPTS:-1-9}
 SUBJECTS=${SUBJECTS:-1 2 5 7}
 BATCH_SIZE=${BATCH_SIZE:-8}
@@ -15,37 +16,63 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 logs=$BASE_DIRECTORY/logs
 mkdir -p "$logs" || exit 2
 read -ra prompts <<<"$PROMPTS"
-summary=() failed=0
+succeeded=() failed=() left=() stopped=
+complete= # the names of the extractions that reached their end, each between two spaces
+trap 'stopped=yes' INT TERM
 
-step() { # step NAME COMMAND...: runs it with a log of its own and notes how it ended
+step() { # step NAME COMMAND...: runs it with a log of its own; true where it reached its end
   local name=$1 log=$logs/$1.log status=0
   shift
   echo "== $name (log: $log)"
-  "$@" 2>&1 | tee "$log" || status=$?
-  if ((status)); then
-    failed=1
-    summary+=("FAILED  $name: $(tail -n 1 "$log")")
-  else
-    summary+=("done    $name")
-  fi
+  "$@" 2>&1 | tee -i "$log" || status=$?
+  case $status in
+    0) succeeded+=("$name") && return ;;
+    75 | 130) stopped=yes left+=("$name") ;; # stopped by a signal, between two batches or at once
+    *) failed+=("$name: $(tail -n 1 "$log" | tr '\r' '\n' | tail -n 1)") ;;
+  esac
+  return 1
 }
 
 for model in $MODELS; do
   weights=()
   if [[ -n $CHECKPOINTS ]]; then weights=(--checkpoint "$CHECKPOINTS/$model"); fi
+  broken=
   for subject in $SUBJECTS; do
-    step "extract_${model}_subj0$subject" "$PYTHON" "$here/$model.py" -d "$BASE_DIRECTORY" -s "$subject" \
-      -p "${prompts[@]}" -b "$BATCH_SIZE" -g "$GPU_ID" ${weights[@]+"${weights[@]}"}
-  done
-done
-for model in $MODELS; do
-  model_id=$(sed -n 's/^MODEL_ID = "\(.*\)"$/\1/p' "$here/$model.py")
-  for subject in $SUBJECTS; do
-    step "align_${model}_subj0$subject" "$PYTHON" "$here/../align_image_embeddings/align_model.py" \
-      -d "$BASE_DIRECTORY" -s "$subject" -p "${prompts[@]}" -m "$model_id" -g "$GPU_ID"
+    name=extract_${model}_subj0$subject
+    if [[ -n $stopped$broken ]]; then
+      left+=("$name")
+    elif step "$name" "$PYTHON" "$here/$model.py" -d "$BASE_DIRECTORY" -s "$subject" \
+      -p "${prompts[@]}" -b "$BATCH_SIZE" -g "$GPU_ID" ${weights[@]+"${weights[@]}"}; then
+      complete+=" $name "
+    else
+      broken=yes
+    fi
   done
 done
 
+for model in $MODELS; do
+  model_id=$(sed -n 's/^MODEL_ID = "\(.*\)"$/\1/p' "$here/$model.py")
+  for subject in $SUBJECTS; do
+    name=align_${model}_subj0$subject
+    if [[ -n $stopped || $complete != *" extract_${model}_subj0$subject "* ]]; then
+      left+=("$name")
+    else
+      step "$name" "$PYTHON" "$here/../align_image_embeddings/align_model.py" \
+        -d "$BASE_DIRECTORY" -s "$subject" -p "${prompts[@]}" -m "$model_id" -g "$GPU_ID"
+    fi
+  done
+done
+
+if [[ -n $stopped ]]; then
+  left+=(report)
+elif [[ -f $here/../report/report.py ]]; then
+  step report "$PYTHON" "$here/../report/report.py" -d "$BASE_DIRECTORY"
+fi
+
 echo
-printf '%s\n' "${summary[@]}"
-exit "$failed"
+echo "${#succeeded[@]} succeeded, ${#failed[@]} failed, ${#left[@]} left"
+for name in ${succeeded[@]+"${succeeded[@]}"}; do echo "done    $name"; done
+for name in ${failed[@]+"${failed[@]}"}; do echo "FAILED  $name"; done
+for name in ${left[@]+"${left[@]}"}; do echo "left    $name"; done
+if ((${#failed[@]})); then exit 1; fi
+if [[ -n $stopped ]]; then exit 75; fi

@@ -1,0 +1,116 @@
+"""The shell loop, with a stand-in for Python that notes what it was asked for; the demo's tests run it for real."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from scripts import EXTRACT, PACKAGE
+
+LOOP = EXTRACT / "run_experiments.sh"
+REPORT = ["report.py"] * (PACKAGE / "report" / "report.py").exists()
+STAND_IN = """#!/bin/bash
+echo "$(basename "$1") ${*:2}" >>"$CALLS"
+echo "a first line of $1"
+case "$(basename "$1") $*" in
+  $FAILS) printf ' 10%%\\r 20%%\\nCUDA out of memory\\n' >&2; exit 1 ;;
+  $STOPS) exit 75 ;;
+  $WAITS) trap 'echo finished; exit 75' INT; touch "$CALLS.waiting"; for _ in {1..200}; do sleep 0.05; done ;;
+esac
+"""
+
+
+@pytest.fixture
+def loop(tmp_path):
+    """Starts the loop over two models and two subjects; `said` and `calls` tell what became of it."""
+    stand_in, calls = tmp_path / "python", tmp_path / "calls"
+    stand_in.write_text(STAND_IN)
+    stand_in.chmod(0o755)
+
+    def start(**settings):
+        calls.write_text("")
+        settings = {
+            "BASE_DIRECTORY": str(tmp_path / "base"),
+            "PYTHON": str(stand_in),
+            "MODELS": "vit_huge_patch14_224_in21k llava_1.5_13b",
+            "SUBJECTS": "1 2",
+            "CALLS": str(calls),
+            **dict.fromkeys(("FAILS", "STOPS", "WAITS"), "nothing"),
+        } | settings
+        return subprocess.Popen(
+            ["bash", LOOP],
+            env=os.environ | settings,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def run(**settings):
+        process = start(**settings)
+        said, _ = process.communicate(timeout=60)
+        return process.returncode, said.split("\n\n")[-1].splitlines(), calls.read_text().splitlines()
+
+    return run, start, calls
+
+
+def test_the_loop_extracts_all_prompts_in_one_pass_then_aligns_then_reports(loop):
+    status, (counts, *rows), calls = loop[0](GPU_ID="3", PROMPTS="1-4 9")
+    assert status == 0
+    assert counts == f"{8 + len(REPORT)} succeeded, 0 failed, 0 left"
+    assert all(row.startswith("done ") for row in rows)
+    kinds = [call.split()[0] for call in calls]
+    models = ["vit_huge_patch14_224_in21k.py"] * 2 + ["llava_1.5_13b.py"] * 2
+    assert kinds == [*models, *["align_model.py"] * 4, *REPORT]
+    assert " -s 2 -p 1-4 9 -b 8 -g 3" in calls[1]
+    assert " -s 2 -p 1-4 9 -m llava-hf/llava-1.5-13b-hf -g 3" in calls[7]
+
+
+def test_after_a_failure_the_next_model_comes_and_the_table_shows_the_last_line_and_what_is_left(loop):
+    status, (counts, *rows), _ = loop[0](FAILS="vit*.py*-s?2*")
+    assert status == 1
+    assert counts == f"{6 + len(REPORT)} succeeded, 1 failed, 1 left"
+    assert "FAILED  extract_vit_huge_patch14_224_in21k_subj02: CUDA out of memory" in rows
+    assert "left    align_vit_huge_patch14_224_in21k_subj02" in rows
+    assert "done    align_vit_huge_patch14_224_in21k_subj01" in rows
+
+    _, (counts, *rows), calls = loop[0](FAILS="vit*.py*-s?1*")
+    assert counts == f"{4 + len(REPORT)} succeeded, 1 failed, 3 left"
+    assert "left    extract_vit_huge_patch14_224_in21k_subj02" in rows
+    assert len(calls) == 5 + len(REPORT)
+
+
+def test_a_step_that_was_stopped_ends_the_loop_and_all_others_are_left(loop):
+    status, (counts, *rows), calls = loop[0](STOPS="llava*-s?1*")
+    assert status == 75
+    assert counts == "2 succeeded, 0 failed, 7 left"
+    assert "left    report" in rows
+    assert len(calls) == 3
+
+
+def test_ctrl_c_lets_the_step_in_hand_end_and_shows_the_table(loop):
+    _, start, calls = loop
+    process = start(WAITS="llava*-s?1*")
+    waiting, deadline = Path(f"{calls}.waiting"), time.monotonic() + 30
+    while not waiting.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to all
+    said, _ = process.communicate(timeout=30)
+    assert process.returncode == 75
+    assert "\nfinished\n" in said
+    assert "2 succeeded, 0 failed, 7 left" in said
+
+
+def test_the_shell_scripts_are_clean_by_shellcheck():
+    shellcheck = shutil.which("shellcheck") or shutil.which("shellcheck", path=Path(sys.executable).parent)
+    if shellcheck is None:
+        pytest.skip('no shellcheck: pip install -e ".[test]"')
+    root = EXTRACT.parents[1]
+    scripts = [*root.glob("brain_activity_prediction/*/*.sh"), root / ".ci/run"]
+    checked = subprocess.run([shellcheck, *scripts], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout
