@@ -185,8 +185,8 @@ def dtype_name(arguments: argparse.Namespace) -> str:
 
 
 def progress_seconds() -> float:
-    """Seconds between two lines of a progress bar: often on a screen, seldom in a log file."""
-    return 0.2 if sys.stderr.isatty() else 30.0
+    """Seconds between two lines of a progress bar: often on a screen, seldom in a log file that nobody watches."""
+    return 0.2 if sys.stderr.isatty() else float(os.environ.get("PROGRESS_SECONDS", 30))
 
 
 def check_device(name: str) -> None:

@@ -38,9 +38,10 @@ class Script:
 
 
 def scripts() -> list[Script]:
-    """Every file of the package that runs something when it is run, by folder and name."""
+    """Every file of the package that a user runs, by folder and name: those that a sweep runs have no flags."""
     paths = sorted(path for path in PACKAGE.rglob("*.py") if 'if __name__ == "__main__":' in path.read_text())
-    return [Script(path, _load(path)) for path in paths]
+    modules = {path: _load(path) for path in paths}
+    return [Script(path, m) for path, m in modules.items() if hasattr(m, "flags") or hasattr(m, "MODEL_ID")]
 
 
 def _load(path: Path) -> ModuleType:

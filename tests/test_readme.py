@@ -10,9 +10,10 @@ from scripts import EXTRACT, load_script
 
 from brain_activity_prediction.align_image_embeddings import align_model, compare_representations, partition_variance
 from brain_activity_prediction.extract_image_embeddings import extraction
+from brain_activity_prediction.sweep import sweep
 
-ALIGNMENT = {
-    Path(script.__file__).name: script for script in (align_model, compare_representations, partition_variance)
+OTHERS = {
+    Path(script.__file__).name: script for script in (align_model, compare_representations, partition_variance, sweep)
 }
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -21,7 +22,7 @@ MODEL_ROWS = re.findall(r"^\| `([\w.]+\.py)` \| `([\w./-]+)` \| ([\w, ]+) \|$", 
 
 
 def parser_of(script):
-    return ALIGNMENT[script].flags() if script in ALIGNMENT else extraction.flags("")
+    return OTHERS[script].flags() if script in OTHERS else extraction.flags("")
 
 
 def documented_flags():
@@ -35,14 +36,14 @@ def flags_of(parser):
 
 
 def test_every_flag_is_documented_and_every_documented_flag_exists():
-    existing = flags_of(extraction.flags("")).union(*(flags_of(script.flags()) for script in ALIGNMENT.values()))
+    existing = flags_of(extraction.flags("")).union(*(flags_of(script.flags()) for script in OTHERS.values()))
     assert documented_flags() == existing
 
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("python")])
 def test_every_script_command_parses(command):
     _, script, *flags = shlex.split(command)
-    assert (EXTRACT / script).exists() or script in ALIGNMENT
+    assert (EXTRACT / script).exists() or script in OTHERS
     parsed = parser_of(script).parse_args(flags)
     assert isinstance(parsed, argparse.Namespace)
 

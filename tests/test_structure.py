@@ -45,6 +45,7 @@ MAY_IMPORT = {
     "arguments": {"errors", "stopping"},
     EXTRACT: GROUND | {"arguments", "embedding_store", "nsd"},
     ALIGN: GROUND | {"arguments", "embedding_store", "nsd", f"{EXTRACT}.prompts"},
+    "sweep": GROUND | {"arguments", "embedding_store", "nsd", EXTRACT, ALIGN},
     "demo": GROUND | {"arguments", "nsd", EXTRACT},
 }
 

@@ -1,0 +1,137 @@
+"""The five commands of `sweep.py`."""
+
+import argparse
+import os
+import shutil
+import signal
+import socket
+import sys
+
+from brain_activity_prediction import arguments as shared
+from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.sweep import cluster, estimate
+from brain_activity_prediction.sweep.local_run import LocalRun, Worker
+from brain_activity_prediction.sweep.records import (
+    alone,
+    last_lines,
+    lock_holder,
+    log_of,
+    read_record,
+    remember,
+    remembered,
+)
+from brain_activity_prediction.sweep.status import states_of, text_of
+from brain_activity_prediction.sweep.units import Plan, make_plan
+
+SHARDS_ON_SLURM = 8
+
+
+def plan(arguments: argparse.Namespace) -> None:
+    """What is left, model by model, with the hours of one worker and the gigabytes of states that it will take."""
+    workers = workers_of(arguments)
+    planned = planned_units(arguments)
+    kind, estimates = estimate.kind_of(workers[0].device), []
+    print(f"{'stage':8}{'model':30}{'units':>7}{'left':>6}{'images, layers':>16}{'left':>8}{'hours':>10}{'GB':>9}")
+    for stage, estimated in (("extract", estimate.extraction), ("align", estimate.alignment)):
+        for model in planned.models:
+            units, found = getattr(model, stage), estimated(arguments.base_dir, model, kind)
+            estimates.append(found)
+            print(
+                f"{stage:8}{model.model:30}{len(units):7}{sum(unit.n_left > 0 for unit in units):6}"
+                f"{sum(unit.n for unit in units):16}{sum(unit.n_left for unit in units):8}"
+                f"{found.hours_text:>10}{found.gigabytes:9.1f}"
+            )
+    print(f"{'report':38}{1:7}{planned.report.n_left:6}")
+    hours = sum(found.hours or 0 for found in estimates)
+    free = shutil.disk_usage(arguments.base_dir).free / 1e9
+    print(
+        f"{hours:.1f} hours of one worker, {hours / len(workers):.1f} with {len(workers)}; "
+        f"{sum(found.gigabytes for found in estimates):.1f} GB to be written, {free:.1f} GB are free"
+    )
+    if any(found.hours and not found.measured for found in estimates):
+        print(estimate.ASSUMPTIONS.format(**estimate.OPERATIONS_A_SECOND[kind]))
+
+
+def local(arguments: argparse.Namespace) -> None:
+    """Does what is left on this machine; Ctrl-C ends it after the batches and layers in hand."""
+    workers = workers_of(arguments)
+    for worker in workers:
+        shared.check_device(shared.gpu_id(worker.device))
+    with alone(arguments.base_dir) as lock:
+        if cluster.is_there():
+            cluster.refuse_if_queued(arguments.base_dir)
+        planned = planned_units(arguments)
+        remember(arguments)
+        run = LocalRun(arguments.base_dir, planned, workers, lock)
+        outcome = run.run()
+    counts = f"{len(outcome.done)} succeeded, {len(outcome.failed)} failed"
+    print(f"{counts}, {len(outcome.stopped) + len(run.waiting)} left")
+    for name in outcome.failed:
+        log = log_of(arguments.base_dir, name)
+        print(f"FAILED  {name}: {''.join(last_lines(log, 1))} (log: {log})")
+    for name in [*outcome.stopped, *(unit.name for unit in run.waiting)]:
+        print(f"left    {name}")
+    if outcome.stopped:
+        sys.exit(shared.STOPPED)
+    if outcome.failed:
+        sys.exit(1)
+
+
+def slurm(arguments: argparse.Namespace) -> None:
+    """Queues what is left as job arrays, each behind those it needs, and returns."""
+    with alone(arguments.base_dir):
+        cluster.refuse_if_queued(arguments.base_dir)
+        planned = planned_units(arguments)
+        if not planned.left:
+            print("nothing is left to do")
+            return
+        arrays = cluster.submit(arguments, planned)
+        remember(arguments)
+    for number, what, n_units in arrays:
+        print(f"job {number:10} {what:50} {n_units:5} units")
+    print("status shows how they get on, cancel ends them; the same command again does what is left by then")
+
+
+def status(arguments: argparse.Namespace) -> None:
+    """What of the sweep that was started last is done, running, queued, failed and left."""
+    planned = planned_units(remembered(arguments.base_dir))
+    queue = cluster.queued_units(arguments.base_dir) if cluster.is_there() else {}
+    print(text_of(arguments.base_dir, states_of(arguments.base_dir, planned, queue)))
+
+
+def cancel(arguments: argparse.Namespace) -> None:
+    """Ends what runs and takes back what is queued; all that was finished is kept."""
+    ended = []
+    if cluster.is_there() and (tasks := cluster.queued(arguments.base_dir)):
+        cluster.ask("scancel", *sorted({task.array for task in tasks}))
+        ended.append(f"{len(tasks)} jobs")
+    holder = lock_holder(arguments.base_dir)
+    if holder is not None:
+        host, pid = holder
+        if host != socket.gethostname():
+            raise InputError(f"the sweep is being run by process {pid} on {host}: cancel it there")
+        os.kill(pid, signal.SIGTERM)
+        ended.append(f"process {pid} and the units it runs, once their batches and layers in hand are written")
+    for unit in planned_units(remembered(arguments.base_dir)).left if holder is None else ():
+        record = read_record(arguments.base_dir, unit.name)
+        if record is not None and record.job is None and record.runs_here():  # its parent was killed
+            os.kill(record.pid, signal.SIGTERM)
+            ended.append(unit.name)
+    print(f"ended: {', '.join(ended)}" if ended else "nothing runs and nothing is queued")
+
+
+def planned_units(arguments: argparse.Namespace) -> Plan:
+    """The plan, in as many shards as were asked for or as there is use for."""
+    default = SHARDS_ON_SLURM if arguments.command == "slurm" else len(workers_of(arguments))
+    arguments.shards = arguments.shards or default
+    return make_plan(arguments)
+
+
+def workers_of(arguments: argparse.Namespace) -> list[Worker]:
+    """A worker a GPU, one over all of them where each model is spread, or as many as asked for on the CPU."""
+    if arguments.gpu_id == ["cpu"]:
+        return [Worker(f"CPU {number}", "cpu") for number in range(arguments.workers)]
+    ids = arguments.gpu_id or ["0"]
+    if arguments.device_map:
+        ids = ids[:1]
+    return [Worker(f"GPU {number}", number) for number in ids]

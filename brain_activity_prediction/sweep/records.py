@@ -1,0 +1,144 @@
+"""A sweep's own folder, BASE_DIR/sweep: what was asked for, and of each unit its log and how its last run ended.
+
+Nothing in there decides what is done; it tells why something is not, and how fast the rest will go.
+"""
+
+import argparse
+import fcntl
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.files import reading, written_whole
+
+HEADER = "== "  # begins the line that a run of a unit writes first
+TAIL_BYTES = 16_384
+SETTINGS, PATHS = "sweep.json", ("checkpoints", "job_file")
+
+
+def folder_of(base_dir: Path) -> Path:
+    return base_dir / "sweep"
+
+
+def log_of(base_dir: Path, unit: str) -> Path:
+    return folder_of(base_dir) / "units" / f"{unit}.log"
+
+
+@dataclass
+class Record:
+    """The last run of a unit. `status` is None while it runs, and where it was killed before it could say more."""
+
+    host: str
+    pid: int
+    job: str | None  # SLURM's number of the job
+    kind: str  # of device: gpu or cpu
+    gpu: str | None  # the cards that the process could see, as CUDA_VISIBLE_DEVICES says
+    amount: int  # images or layers that were left when the unit was planned
+    started: float  # seconds since 1970
+    seconds: float = 0  # of this run and of those of the same plan that were stopped before it
+    status: int | None = None
+
+    def runs_here(self) -> bool:
+        """Whether its process is alive on this machine."""
+        if self.status is not None or self.host != socket.gethostname():
+            return False
+        with suppress(OSError):
+            return b"run_unit" in Path(f"/proc/{self.pid}/cmdline").read_bytes()
+        return False
+
+
+def write_record(base_dir: Path, unit: str, record: Record) -> None:
+    with written_whole(_record_path(base_dir, unit)) as path:
+        path.write_text(json.dumps(asdict(record)) + "\n")
+
+
+def read_record(base_dir: Path, unit: str) -> Record | None:
+    path = _record_path(base_dir, unit)
+    if not path.exists():
+        return None
+    with reading(path, "delete it"):
+        return Record(**json.loads(path.read_text()))
+
+
+def _record_path(base_dir: Path, unit: str) -> Path:
+    return log_of(base_dir, unit).with_suffix(".log.json")
+
+
+def last_lines(log: Path, n: int) -> list[str]:
+    """The last n lines of a unit's last run; of a line that was written over and over, such as progress, its end."""
+    if not log.exists():
+        return []
+    with log.open("rb") as file:
+        file.seek(max(log.stat().st_size - TAIL_BYTES, 0))
+        text = file.read().decode(errors="replace")
+    lines = [line.rstrip("\r").rpartition("\r")[2] for line in text.rstrip("\n").split("\n")]
+    started = max((at for at, line in enumerate(lines) if line.startswith(HEADER)), default=-1)
+    return [line for line in lines[started + 1 :] if line.strip()][-n:]
+
+
+@contextmanager
+def alone(base_dir: Path) -> Iterator[int]:
+    """Holds the sweep's lock, whose file descriptor it gives; InputError where another process holds it.
+
+    Children that inherit the descriptor hold it too, until the last of them has ended.
+    """
+    path = folder_of(base_dir) / "lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = path.read_text().strip() or "another process"
+            raise InputError(
+                f"this sweep is being run by {holder}: wait for it (status), or end it with cancel"
+            ) from None
+        file.truncate(0)
+        file.write(f"{socket.gethostname()} {os.getpid()}\n")
+        file.flush()
+        yield file.fileno()
+        file.truncate(0)
+
+
+def lock_holder(base_dir: Path) -> tuple[str, int] | None:
+    """Host and process id of who holds the lock; None where nobody does."""
+    path = folder_of(base_dir) / "lock"
+    if not path.exists():
+        return None
+    with path.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            host, pid = file.read().split()
+            return host, int(pid)
+    return None
+
+
+def remember(arguments: argparse.Namespace) -> None:
+    """Keeps what a sweep that was started is of, for `status`."""
+    settings = {name: str(value) if isinstance(value, Path) else value for name, value in vars(arguments).items()}
+    path = folder_of(arguments.base_dir) / SETTINGS
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(path) as aside:
+        aside.write_text(json.dumps(settings, indent=2) + "\n")
+
+
+def remembered(base_dir: Path) -> argparse.Namespace:
+    """The flags of the last `local` or `slurm`; InputError where there was none."""
+    path = folder_of(base_dir) / SETTINGS
+    if not path.exists():
+        raise InputError(f"no sweep was started in {base_dir}: plan shows what one would do")
+    with reading(path, "start the sweep again"):
+        settings = json.loads(path.read_text())
+        paths = {name: Path(settings[name]) for name in PATHS if settings[name] is not None}
+        return argparse.Namespace(**settings | paths | {"base_dir": base_dir})
+
+
+def stamp() -> str:
+    """A name that no other submission has: the time, to the second, and this process's id."""
+    return f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"

@@ -1,0 +1,93 @@
+"""Runs one unit of a sweep in this process: its script with its flags, output in the unit's log, its end in a record.
+
+    run_unit.py BASE_DIR NAME AMOUNT COMMAND...      a unit by itself
+    run_unit.py BASE_DIR --item FILE                 the one that FILE has for this array task and srun task of SLURM
+
+It ends with the script's own status. A signal that comes before the script listens to signals, while its model loads
+for example, ends it at once with the status of a run that is to be continued. Being one process with the script, it
+gets a signal once, whether a shell, srun or scancel sends it.
+"""
+
+import os
+import runpy
+import signal
+import socket
+import sys
+import time
+import traceback
+from pathlib import Path
+
+from brain_activity_prediction.arguments import STOPPED
+from brain_activity_prediction.sweep.items import item_of_this_task
+from brain_activity_prediction.sweep.records import HEADER, Record, log_of, read_record, write_record
+
+
+def main() -> int:
+    base_dir = Path(sys.argv[1])
+    if sys.argv[2] == "--item":
+        item = item_of_this_task(Path(sys.argv[3]))
+        if item is None:  # the last job of an array may have fewer units than tasks
+            return 0
+        name, amount, command = item
+    else:
+        name, amount, command = sys.argv[2], int(sys.argv[3]), sys.argv[4:]
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, lambda *_: sys.exit(STOPPED))
+    _write_output_to(log_of(base_dir, name))
+    record = _begun(base_dir, name, amount, command)
+    write_record(base_dir, name, record)
+    print(f"{HEADER}{time.strftime('%Y-%m-%d %H:%M:%S')} on {record.host}: {' '.join(command)}", flush=True)
+    record.status = run(command)
+    record.seconds += time.time() - record.started
+    write_record(base_dir, name, record)
+    return record.status
+
+
+def run(command: list[str]) -> int:
+    """The status that `python script.py flags` ends with; `command` begins with the interpreter's name."""
+    sys.argv = command[1:]
+    try:
+        runpy.run_path(command[1], run_name="__main__")
+    except SystemExit as end:
+        if isinstance(end.code, int | None):
+            return end.code or 0
+        print(end.code, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return STOPPED
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    return 0
+
+
+def _begun(base_dir: Path, name: str, amount: int, command: list[str]) -> Record:
+    """A record of the run that begins; it continues the last one if that was stopped at the same amount of work."""
+    last = read_record(base_dir, name)
+    continues = last is not None and last.status == STOPPED and last.amount == amount
+    return Record(
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        job=os.environ.get("SLURM_JOB_ID"),
+        kind="cpu" if command[-2:] == ["-g", "cpu"] else "gpu",
+        gpu=os.environ.get("CUDA_VISIBLE_DEVICES"),
+        amount=amount,
+        started=time.time(),
+        seconds=last.seconds if continues else 0,
+    )
+
+
+def _write_output_to(log: Path) -> None:
+    """Lets all that this process and its children print be added to a file."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    os.dup2(handle, 1)
+    os.dup2(handle, 2)
+    os.close(handle)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

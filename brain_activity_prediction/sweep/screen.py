@@ -1,0 +1,51 @@
+"""What a running sweep shows: on a terminal a line a worker, always fresh; in a file, lines that stay."""
+
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+
+SECONDS_BETWEEN_LINES = 60  # in a file
+
+
+class Screen:
+    """Progress over `n_units` units and, beneath it, what each worker is at; on stderr, used in a `with` block."""
+
+    def __init__(self, n_units: int, labels: Sequence[str]):
+        self.n_units, self.labels = n_units, labels
+        self.live = sys.stderr.isatty()
+        self.shown_at = time.monotonic()
+
+    def __enter__(self):
+        from tqdm import tqdm
+
+        if self.live:
+            self.total = tqdm(total=self.n_units, unit="unit", position=0, dynamic_ncols=True)
+            self.lines = [
+                tqdm(bar_format="{desc}", position=place, leave=False) for place in range(1, len(self.labels) + 1)
+            ]
+        return self
+
+    def __exit__(self, *_):
+        if self.live:
+            for line in [*reversed(self.lines), self.total]:
+                line.close()
+
+    def ended(self, text: str) -> None:
+        """Says for good how a unit ended."""
+        if self.live:
+            self.total.write(text, file=sys.stderr)
+            self.total.update()
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+    def show(self, progress: Sequence[str]) -> None:
+        """What each worker is at, an empty text for an idle one."""
+        texts = [f"{label}: {text or 'idle'}" for label, text in zip(self.labels, progress, strict=True)]
+        if self.live:
+            columns = shutil.get_terminal_size().columns - 1
+            for line, text in zip(self.lines, texts, strict=True):
+                line.set_description_str(text[:columns])
+        elif time.monotonic() - self.shown_at > SECONDS_BETWEEN_LINES:
+            self.shown_at = time.monotonic()
+            print("\n".join(texts), file=sys.stderr, flush=True)

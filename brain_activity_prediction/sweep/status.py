@@ -1,0 +1,77 @@
+"""What of a sweep is done, running, queued, failed or left: done by the files, the rest by queue and records."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from brain_activity_prediction.sweep.cluster import Task
+from brain_activity_prediction.sweep.local_run import ENDS_EARLY
+from brain_activity_prediction.sweep.records import folder_of, last_lines, log_of, read_record
+from brain_activity_prediction.sweep.units import Plan, Unit
+
+STATES = ("done", "running", "queued", "failed", "left")
+STAGES = ("extract", "align", "report")
+N_LINES = 12  # of a failing unit's log: what holds most tracebacks
+UNFINISHED = ("RUNNING", "COMPLETING", "SUSPENDED")
+
+
+@dataclass(frozen=True)
+class State:
+    unit: Unit
+    state: str  # of STATES
+    why: str = ""
+
+
+def states_of(base_dir: Path, plan: Plan, queue: Mapping[str, Task]) -> list[State]:
+    """The state of every unit; `queue` holds SLURM's task of those that are in its queue."""
+    return [_state_of(base_dir, unit, queue.get(unit.name)) for unit in plan.units]
+
+
+def _state_of(base_dir: Path, unit: Unit, task: Task | None) -> State:
+    if not unit.n_left:
+        return State(unit, "done")
+    record = read_record(base_dir, unit.name)
+    if task is not None:
+        if record is not None and record.status not in (None, 0, *ENDS_EARLY):
+            return State(
+                unit, "failed", f"ended with status {record.status}; its job {task.array}_{task.number} goes on"
+            )
+        if task.state in UNFINISHED:
+            return State(unit, "running", f"job {task.array}_{task.number}")
+        return State(unit, "queued", f"job {task.array}_{task.number}: {task.reason}")
+    if record is None or record.status == 0 or record.status in ENDS_EARLY:
+        return State(unit, "left")
+    if record.status is not None:
+        return State(unit, "failed", f"ended with status {record.status}")
+    if record.runs_here():
+        return State(unit, "running", f"process {record.pid}")
+    return State(unit, "failed", f"was killed on {record.host} before it could say why: out of memory?")
+
+
+def text_of(base_dir: Path, states: list[State]) -> str:
+    """A table of how many units of each stage are in which state, what runs, and what failed with its last lines."""
+    lines = ["".join([f"{'':8}", *(f"{state:>9}" for state in STATES)])]
+    for stage in STAGES:
+        counts = [sum(s.unit.stage == stage and s.state == state for s in states) for state in STATES]
+        lines.append("".join([f"{stage:8}", *(f"{count:9}" for count in counts)]))
+    for state in states:
+        log = log_of(base_dir, state.unit.name)
+        if state.state == "running":
+            lines.append(f"running {state.unit.name} ({state.why}): {''.join(last_lines(log, 1))}")
+        elif state.state == "failed":
+            lines.append(f"FAILED  {state.unit.name} ({state.why}), its log {log} ends with")
+            lines += [f"    {line}" for line in last_lines(log, N_LINES)]
+    return "\n".join([*lines, *_of_jobs(base_dir, states)])
+
+
+def _of_jobs(base_dir: Path, states: list[State]) -> list[str]:
+    """What the jobs of the last submission said themselves, where something failed or never began."""
+    if not any(state.state in ("failed", "left") for state in states):
+        return []
+    submissions = sorted({path.parent for path in folder_of(base_dir).glob("*/*.out")})
+    said = [
+        f"{path}: {lines[-1]}"
+        for path in sorted(submissions[-1].glob("*.out") if submissions else [])
+        if (lines := last_lines(path, 1))
+    ]
+    return ["what the jobs of the last submission said last:", *(f"    {line}" for line in said[:20])] if said else []

@@ -1,0 +1,112 @@
+"""The whole study as one command: every extraction, then every alignment, then the report, here or on a cluster.
+
+`plan` prints what is left, in hours and gigabytes; `local` does it on this machine's GPUs or cores; `slurm` queues it
+on a cluster and returns; `status` prints what is done, running, failed and left; `cancel` ends what was started. What
+is done is decided by the files in BASE_DIR, so that each of these can follow any other.
+"""
+
+import argparse
+import shlex
+from pathlib import Path
+
+from brain_activity_prediction import arguments as shared
+from brain_activity_prediction.sweep import commands
+from brain_activity_prediction.sweep.architectures import ARCHITECTURES
+
+COMMANDS = {
+    call.__name__: call for call in (commands.plan, commands.local, commands.slurm, commands.status, commands.cancel)
+}
+
+
+class Flags(shared.OneLineParser):
+    """Flags that may also stand in a file, named as @FILE: as on the command line, # begins a comment."""
+
+    def convert_arg_line_to_args(self, line: str) -> list[str]:
+        return shlex.split(line, comments=True)
+
+
+def flags() -> argparse.ArgumentParser:
+    parser = Flags(
+        prog="sweep.py",
+        description=__doc__,
+        formatter_class=shared.Help,
+        allow_abbrev=False,
+        fromfile_prefix_chars="@",
+        epilog="@FILE among the flags stands for those in a file, such as a lab's own for its cluster.",
+    )
+    parser.add_argument("command", choices=COMMANDS, help="status and cancel need no more than -d")
+    parser.add_argument("-d", "--base-dir", type=Path, required=True, help="folder that holds NSD and the results")
+    _add_study(parser.add_argument_group("the study"))
+    _add_cluster(parser.add_argument_group("a cluster"))
+    return parser
+
+
+def _add_study(flags) -> None:
+    flags.add_argument(
+        "--models", nargs="+", default=list(ARCHITECTURES), metavar="SCRIPT", help="scripts, without .py"
+    )
+    flags.add_argument(
+        "-s",
+        "--subject",
+        nargs="+",
+        type=int,
+        choices=shared.SUBJECTS,
+        default=list(shared.SUBJECTS),
+        help="NSD subjects",
+    )
+    flags.add_argument("-p", "--prompt-number", nargs="+", default=["1-9"], metavar="N", help="3, or 1 2 3, or 1-9")
+    flags.add_argument("-b", "--batch-size", type=shared.positive_int, default=8, help="images a batch")
+    flags.add_argument(
+        "-g",
+        "--gpu-id",
+        type=gpu_ids,
+        metavar="IDS",
+        help="GPUs, a worker each, such as 0,1,2, or cpu (default: 0, and on a cluster those of the job)",
+    )
+    flags.add_argument(
+        "--workers", type=shared.positive_int, default=1, metavar="N", help="how many at once, on the CPU"
+    )
+    flags.add_argument(
+        "--shards", type=shared.positive_int, help="parts of the images, a unit each (default: workers, 8 on a cluster)"
+    )
+    flags.add_argument(
+        "--checkpoints", type=Path, metavar="DIR", help="holds each model's weights in a folder named as its script"
+    )
+    flags.add_argument(
+        "--device-map", choices=("auto",), help="spread a model over all GPUs of its job, or of this machine"
+    )
+    flags.add_argument("--extract", default="", metavar="FLAGS", help="more for extractions: --extract='--response'")
+    flags.add_argument("--align", default="", metavar="FLAGS", help="more for alignments: --align='--permutations 99'")
+
+
+def _add_cluster(flags) -> None:
+    flags.add_argument("--partition", metavar="NAME", help="that jobs run in")
+    flags.add_argument("--account", metavar="NAME", help="that jobs are charged to")
+    flags.add_argument("--time", metavar="LIMIT", help="of a job, such as 24:00:00; what is left then is queued again")
+    flags.add_argument("--memory", metavar="SIZE", help="of a job, such as 64G")
+    flags.add_argument("--gpus-per-job", type=shared.non_negative_int, default=1, metavar="N", help="a unit on each")
+    flags.add_argument("--cpus-per-task", type=shared.positive_int, default=4, metavar="N", help="cores of a unit")
+    flags.add_argument("--at-once", type=shared.positive_int, metavar="N", help="jobs of an array that run at once")
+    flags.add_argument("--max-restarts", type=shared.non_negative_int, default=20, metavar="N", help="of a job")
+    flags.add_argument(
+        "--sbatch", action="append", default=[], metavar="OPTION", help="any other option: --sbatch=--qos=long"
+    )
+    flags.add_argument("--job-file", type=Path, metavar="FILE", help="your copy of job.sh")
+
+
+def gpu_ids(text: str) -> list[str]:
+    """`"0,2"` to ["0", "2"], `"cpu"` to ["cpu"]."""
+    ids = text.split(",")
+    if ids != ["cpu"] and not all(part.isdecimal() for part in ids):
+        raise argparse.ArgumentTypeError(f"{text} is neither GPU numbers such as 0,1,2 nor cpu")
+    return list(dict.fromkeys(ids))
+
+
+def main() -> None:
+    arguments = flags().parse_args()
+    arguments.base_dir = arguments.base_dir.resolve()
+    COMMANDS[arguments.command](arguments)
+
+
+if __name__ == "__main__":
+    shared.run(main)

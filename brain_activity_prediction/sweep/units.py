@@ -1,0 +1,187 @@
+"""What a sweep consists of and what of it is left: decided by the files that are there, and by nothing else.
+
+A unit is one command: the extraction of one shard of the images by one model with all prompts, the alignment of one
+model's states under one prompt (or none) with one subject, or the report on all of them.
+"""
+
+import argparse
+import importlib.util
+import math
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from brain_activity_prediction import arguments as shared
+from brain_activity_prediction.align_image_embeddings import align_model
+from brain_activity_prediction.align_image_embeddings.results import Results
+from brain_activity_prediction.embedding_store import EmbeddingStore
+from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.extract_image_embeddings import extraction
+from brain_activity_prediction.extract_image_embeddings.plan import plan as work_of
+from brain_activity_prediction.nsd.design import read_design
+from brain_activity_prediction.nsd.layout import find_layout
+from brain_activity_prediction.sweep import architectures
+
+PACKAGE = Path(__file__).resolve().parents[1]
+SCRIPTS = PACKAGE / "extract_image_embeddings"
+ALIGN = PACKAGE / "align_image_embeddings" / "align_model.py"
+REPORT = PACKAGE / "report" / "report.py"
+NEEDED = ("MODEL_ID", "IMAGE_STREAMS", "load", "encode_images")  # what makes a module a model script
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One command, and how many of its images or layers have no results yet."""
+
+    name: str
+    stage: str  # extract, align or report
+    model: str  # the name of its script; empty for the report
+    n: int
+    n_left: int
+    command: tuple[str, ...]  # without the device
+    width: int = 0  # of the widest states that an alignment fits
+
+    def on(self, device: str) -> list[str]:
+        """The command on a device, as -g takes it."""
+        return [*self.command, *([] if self.stage == "report" else ["-g", device])]
+
+
+@dataclass(frozen=True)
+class ModelUnits:
+    """The units of one model."""
+
+    model: str
+    extract: list[Unit]
+    align: list[Unit]
+    lacking: Mapping[int | None, int]  # images without states under each prompt, and under none
+    values: Mapping[int | None, int]  # numbers that an image has under each
+
+
+@dataclass(frozen=True)
+class Plan:
+    models: list[ModelUnits]
+    report: Unit
+
+    @property
+    def units(self) -> list[Unit]:
+        """All of them, extractions first."""
+        extract, align = ([unit for model in self.models for unit in getattr(model, s)] for s in ("extract", "align"))
+        return [*extract, *align, self.report]
+
+    @property
+    def left(self) -> list[Unit]:
+        return [unit for unit in self.units if unit.n_left]
+
+
+def make_plan(arguments: argparse.Namespace) -> Plan:
+    """All units of the sweep that the flags describe; raises InputError where a flag or the dataset is wrong."""
+    if arguments.checkpoints and not arguments.checkpoints.is_dir():
+        raise InputError(f"--checkpoints {arguments.checkpoints} does not exist")
+    image_ids = read_design(find_layout(arguments.base_dir).design()).image_ids_of_any(arguments.subject)
+    models = [_units_of_model(arguments, model, image_ids) for model in dict.fromkeys(arguments.models)]
+    n_left = sum(unit.n_left > 0 for model in models for unit in (*model.extract, *model.align))
+    command = (sys.executable, str(REPORT), "-d", str(arguments.base_dir))
+    left = REPORT.is_file() and (n_left > 0 or _report_is_old(arguments.base_dir))
+    report = Unit("report", "report", "", 1, int(left), command)
+    return Plan(models, report)
+
+
+def _units_of_model(arguments: argparse.Namespace, model: str, image_ids: Sequence[int]) -> ModelUnits:
+    script, more = load_script(model), shlex.split(arguments.extract)
+    if arguments.checkpoints:
+        more += ["--checkpoint", str(arguments.checkpoints / model)]
+    if arguments.device_map:
+        more += ["--device-map", arguments.device_map]
+    given = ["-d", str(arguments.base_dir), "-s", *map(str, arguments.subject), "-p", *arguments.prompt_number]
+    flags = [*given, "-b", str(arguments.batch_size), *more]
+    work = work_of(script, _parsed(extraction.flags(""), flags, "--extract"), image_ids)
+    kinds = work.lacking()
+    left = {image_id for ids in kinds.values() for image_id in ids}
+    ordered, n_shards = sorted(map(int, image_ids)), arguments.shards
+    extract = []
+    for shard in range(min(n_shards, len(ordered))):
+        images = ordered[shard::n_shards]
+        command = (sys.executable, str(SCRIPTS / f"{model}.py"), *flags, "--shard", f"{shard}/{n_shards}")
+        name = f"extract_{model}_{shard + 1}_of_{n_shards}"
+        extract.append(Unit(name, "extract", model, len(images), len(left.intersection(images)), command))
+    lacking = {prompt: sum(len(ids) for lacked, ids in kinds.items() if prompt in lacked) for prompt in work.streams}
+    align = [
+        unit
+        for subject in arguments.subject
+        for prompt, streams in work.streams.items()
+        if (unit := _alignment(arguments, model, work.model_id, (subject, prompt), work.stores[prompt], streams))
+    ]
+    values = {
+        prompt: sum(math.prod(shape) for shape in _shapes(model, work.stores[prompt], streams).values())
+        for prompt, streams in work.streams.items()
+    }
+    return ModelUnits(model, extract, align, lacking, values)
+
+
+def _shapes(model: str, store: EmbeddingStore, streams: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """`{stream: (L, W)}`: as stored, else as the model's configuration has it, else (1, 0), one thing to do."""
+    stored = store.streams()
+    return {stream: stored.get(stream) or architectures.shape(model, stream) or (1, 0) for stream in streams}
+
+
+def _alignment(
+    arguments: argparse.Namespace,
+    model: str,
+    model_id: str,
+    of: tuple[int, int | None],
+    store: EmbeddingStore,
+    streams: Sequence[str],
+) -> Unit | None:
+    """The alignment of a subject with the streams under a prompt (`of`); None where --align leaves nothing to do.
+
+    Streams are named on the command line, so that those that no prompt changes are fitted by one unit alone.
+    """
+    subject, prompt = of
+    more = shlex.split(arguments.align)
+    given = ["-d", str(arguments.base_dir), "-s", str(subject), "-m", model_id]
+    parsed = _parsed(align_model.flags(), [*given, *more], "--align")
+    streams = [stream for stream in streams if parsed.stream is None or stream in parsed.stream]
+    shapes = _shapes(model, store, streams)
+    layers = [
+        (stream, number)
+        for stream, (n_layers, _) in shapes.items()
+        for number in range(n_layers)
+        if parsed.layer_number is None or number in parsed.layer_number
+    ]
+    if not layers:
+        return None
+    folder = shared.alignment_folder(arguments.base_dir, subject, model_id, prompt)
+    results = Results(folder)
+    n_left = sum(not results.has(*layer, parsed.permutations) for layer in layers)
+    if not (folder / "scores.csv").exists():  # written last
+        n_left = max(n_left, 1)
+    of_prompt = [] if prompt is None else ["-p", str(prompt)]
+    name = f"align_{model}_{shared.prompt_folder(prompt)}_subj{subject:02d}"
+    command = (sys.executable, str(ALIGN), *given, *of_prompt, *more, "--stream", *streams)
+    return Unit(name, "align", model, len(layers), n_left, command, max(width for _, width in shapes.values()))
+
+
+def _parsed(parser: argparse.ArgumentParser, flags: list[str], where: str) -> argparse.Namespace:
+    parser.prog = f"in the flags that {where} passes on"
+    return parser.parse_args(flags)
+
+
+def _report_is_old(base_dir: Path) -> bool:
+    """Whether there is no report, or one that is older than some of the scores."""
+    report = base_dir / "report" / "scores.csv"
+    tables = (base_dir / "alignment").glob("subj*/*/*/scores.csv")
+    return not report.exists() or report.stat().st_mtime < max((t.stat().st_mtime for t in tables), default=0)
+
+
+def load_script(model: str):
+    """A model script as a module; its name may hold a dot, which no import statement takes."""
+    path = SCRIPTS / f"{model}.py"
+    if path.is_file():
+        spec = importlib.util.spec_from_file_location(model.replace(".", "_"), path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        if all(hasattr(module, name) for name in NEEDED):
+            return module
+    raise InputError(f"{model} is no model script in {SCRIPTS}: name one without its .py, such as llava_1.5_13b")

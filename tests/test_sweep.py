@@ -1,0 +1,467 @@
+"""The sweep without SLURM: what is left by the files, the run on this machine, and what is said of it."""
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scripts import EXTRACT, load_script
+from torch.utils.flop_counter import FlopCounterMode
+
+from brain_activity_prediction import arguments as shared
+from brain_activity_prediction.align_image_embeddings.results import QUANTITIES, Results
+from brain_activity_prediction.embedding_store import EmbeddingStore
+from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.extract_image_embeddings.torchvision_import import import_torchvision
+from brain_activity_prediction.nsd.design import read_design
+from brain_activity_prediction.nsd.layout import find_layout
+from brain_activity_prediction.sweep import cluster, commands, estimate, sweep
+from brain_activity_prediction.sweep.architectures import ARCHITECTURES, Transformer
+from brain_activity_prediction.sweep.items import item_of_this_task, read_items, write_items
+from brain_activity_prediction.sweep.local_run import LocalRun, Worker
+from brain_activity_prediction.sweep.records import (
+    Record,
+    alone,
+    last_lines,
+    log_of,
+    read_record,
+    remember,
+    remembered,
+    write_record,
+)
+from brain_activity_prediction.sweep.status import states_of, text_of
+from brain_activity_prediction.sweep.units import ModelUnits, Plan, Unit
+
+VIT, LLAVA = "vit_huge_patch14_224_in21k", "llava_1.5_13b"
+VIT_ID, LLAVA_ID = "google/vit-huge-patch14-224-in21k", "llava-hf/llava-1.5-13b-hf"
+SWEEP_FOLDER = Path(sweep.__file__).parent
+
+
+def planned(base_dir, *flags):
+    return commands.planned_units(parsed("plan", base_dir, "-s", 1, 2, "-p", 1, 2, *flags))
+
+
+def parsed(command, base_dir, *flags):
+    return sweep.flags().parse_args([command, "-d", str(base_dir), *map(str, flags)])
+
+
+def image_ids(base_dir):
+    return read_design(find_layout(base_dir).design()).image_ids_of_any([1, 2]).tolist()
+
+
+def store(base_dir, model_id, prompt, ids, n_layers=2, **streams):
+    states = np.zeros((len(ids), n_layers, 4), dtype=np.float32)
+    folder = shared.embeddings_folder(base_dir, model_id, prompt)
+    EmbeddingStore(folder).write(ids, dict.fromkeys(streams or ["vision"], states))
+
+
+# -- what is left ---------------------------------------------------------------------------------------------------
+
+
+def test_the_plan_counts_the_images_of_all_subjects_that_have_no_states_shard_by_shard(own_nsd):
+    ids = image_ids(own_nsd)
+    assert len(ids) == 12 + 28 + 28
+    store(own_nsd, VIT_ID, None, ids[::2])
+    for n_shards, left in ((1, [34]), (2, [0, 34]), (4, [0, 17, 0, 17])):
+        (model,) = planned(own_nsd, "--models", VIT, "--shards", n_shards).models
+        assert [unit.n_left for unit in model.extract] == left
+        assert sum(unit.n for unit in model.extract) == 68
+    store(own_nsd, VIT_ID, None, ids[1::2])
+    assert not any(unit.n_left for unit in planned(own_nsd, "--models", VIT).models[0].extract)
+
+
+def test_an_image_is_left_until_it_has_all_prompts_and_the_plan_knows_how_many_each_lacks(own_nsd):
+    ids = image_ids(own_nsd)
+    store(own_nsd, LLAVA_ID, None, ids)
+    store(own_nsd, LLAVA_ID, 1, ids[:60], language=True)
+    (model,) = planned(own_nsd, "--models", LLAVA).models
+    assert [unit.n_left for unit in model.extract] == [68]
+    assert model.lacking == {None: 0, 1: 8, 2: 68}
+
+
+def test_alignments_are_one_a_subject_and_prompt_and_one_for_what_no_prompt_changes(own_nsd):
+    ids = image_ids(own_nsd)
+    store(own_nsd, LLAVA_ID, None, ids, n_layers=5)
+    units = planned(own_nsd, "--models", LLAVA).models[0].align
+    names = [unit.name.removeprefix(f"align_{LLAVA}_") for unit in units]
+    assert names == [
+        f"{prompt}_subj0{subject}" for subject in (1, 2) for prompt in ("no_prompt", "prompt_1", "prompt_2")
+    ]
+    assert [unit.n for unit in units[:3]] == [5, 41, 41]  # as stored, else as LLaVA has them
+    assert units[0].command[-2:] == ("--stream", "vision")
+    assert shlex.join(units[2].command).endswith("-p 2 --stream language")
+    assert units[2].on("3")[-2:] == ["-g", "3"]
+
+
+def test_an_alignment_is_done_with_all_its_layers_and_its_table(own_nsd):
+    store(own_nsd, VIT_ID, None, image_ids(own_nsd), n_layers=3)
+    folder = shared.alignment_folder(own_nsd, 2, VIT_ID, None)
+    left = []
+    for layer in range(3):
+        Results(folder).write("vision", layer, 3, dict.fromkeys(QUANTITIES, np.zeros(4)))
+        left.append([unit.n_left for unit in planned(own_nsd, "--models", VIT).models[0].align])
+    assert left == [[3, 2], [3, 1], [3, 1]]
+    (folder / "scores.csv").touch()
+    assert [unit.n_left for unit in planned(own_nsd, "--models", VIT).models[0].align] == [3, 0]
+    permuted = planned(own_nsd, "--models", VIT, "--align", "--permutations 100").models[0].align
+    assert [unit.n_left for unit in permuted] == [3, 3]
+    some = planned(own_nsd, "--models", VIT, "--align", "-l 0 1").models[0].align
+    assert [(unit.n, unit.n_left) for unit in some] == [(2, 2), (2, 0)]
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--models", "vision_model"], "vision_model is no model script"),
+        (["--models", "nothing"], "nothing is no model script"),
+        (["--checkpoints", "/nowhere"], "/nowhere does not exist"),
+        (["-p", "99"], "no prompt 99"),
+    ],
+)
+def test_a_sweep_that_cannot_run_is_refused_in_one_line(flags, said, official_nsd):
+    with pytest.raises(InputError, match=said):
+        planned(official_nsd, *flags)
+
+
+def test_flags_that_are_passed_on_are_checked_before_anything_runs(official_nsd, capsys):
+    with pytest.raises(SystemExit):
+        planned(official_nsd, "--extract", "--bogus 1")
+    assert "--extract" in capsys.readouterr().err
+
+
+def test_a_file_gives_flags_and_those_after_it_win(tmp_path):
+    lab = tmp_path / "lab"
+    lab.write_text("# our cluster\n--partition gpu  --time 24:00:00\n--sbatch='--qos=long -x n1'\n--models a b # two\n")
+    arguments = parsed("slurm", tmp_path, f"@{lab}", "--partition", "other", "--sbatch=--exclusive")
+    assert (arguments.partition, arguments.time, arguments.models) == ("other", "24:00:00", ["a", "b"])
+    assert arguments.sbatch == ["--qos=long -x n1", "--exclusive"]
+
+
+def test_status_knows_what_was_started_and_says_where_nothing_was(own_nsd, tmp_path):
+    arguments = parsed("slurm", own_nsd, "--models", VIT, "--checkpoints", tmp_path, "--shards", 3, "-g", "0,2")
+    with pytest.raises(InputError, match="no sweep was started"):
+        remembered(own_nsd)
+    remember(arguments)
+    assert vars(remembered(own_nsd)) == vars(arguments)
+
+
+# -- how long and how much ------------------------------------------------------------------------------------------
+
+
+def test_the_operations_of_a_transformer_are_those_that_torch_counts():
+    import_torchvision()
+    from transformers import ViTConfig, ViTModel
+
+    sizes = {"hidden_size": 32, "intermediate_size": 96, "num_hidden_layers": 3, "num_attention_heads": 2}
+    model = ViTModel(ViTConfig(**sizes, image_size=32, patch_size=4, attn_implementation="eager"), False)
+    hidden = torch.zeros(1, 65, 32)
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        for layer in model.layers:
+            hidden = layer(hidden)
+            hidden = hidden[0] if isinstance(hidden, tuple) else hidden
+    assert Transformer(3, 32, 96).operations(65) == pytest.approx(counter.get_total_flops(), rel=1e-9)
+
+
+@pytest.mark.parametrize("model", ARCHITECTURES)
+def test_the_streams_of_an_architecture_are_those_of_its_script(model):
+    script = load_script(f"{model}.py")
+    streams = {*script.IMAGE_STREAMS, *getattr(script, "PROMPT_STREAMS", {})}
+    assert set(ARCHITECTURES[model].streams()) == streams
+
+
+def test_the_weights_of_the_architectures_are_about_what_their_names_say():
+    billions = {model: ARCHITECTURES[model].n_weights() / 1e9 for model in ARCHITECTURES}
+    assert billions[VIT] == pytest.approx(0.63, rel=0.02)
+    assert billions[LLAVA] == pytest.approx(13.0, rel=0.02)
+    assert billions["idefics_9b_instruct"] == pytest.approx(8.5, rel=0.1)
+    assert billions["openflamingo_9b"] == pytest.approx(8, rel=0.1)
+
+
+def test_the_gigabytes_are_those_of_the_images_and_prompts_that_lack_states(own_nsd):
+    ids = image_ids(own_nsd)
+    store(own_nsd, LLAVA_ID, 1, ids[:60], n_layers=41, language=True)
+    (model,) = planned(own_nsd, "--models", LLAVA).models
+    values = 68 * 25 * 1024 + 8 * 41 * 4 + 68 * 41 * 5120  # prompt 1 as it is stored here, 4 wide
+    assert estimate.extraction(own_nsd, model, "gpu").gigabytes == pytest.approx(values * 2 / 1e9)
+
+
+def test_hours_follow_what_earlier_units_took_on_such_a_device(own_nsd):
+    (model,) = planned(own_nsd, "--models", VIT, "--shards", 2).models
+    assumed = estimate.extraction(own_nsd, model, "gpu")
+    assert not assumed.measured
+    record = Record("here", 1, None, "gpu", None, amount=10, started=0, seconds=36000, status=0)
+    write_record(own_nsd, model.extract[0].name, record)
+    assert estimate.extraction(own_nsd, model, "gpu").hours == pytest.approx(68)
+    assert estimate.extraction(own_nsd, model, "gpu").measured
+    assert not estimate.extraction(own_nsd, model, "cpu").measured
+
+
+def test_plan_prints_what_is_left_in_hours_and_gigabytes(own_nsd, capsys):
+    store(own_nsd, VIT_ID, None, image_ids(own_nsd)[:8])
+    commands.plan(parsed("plan", own_nsd, "-g", "0,1", "--models", VIT, LLAVA, "-s", 1, 2))
+    lines = capsys.readouterr().out.splitlines()
+    row = next(line for line in lines if VIT in line).split()
+    assert row[:6] == ["extract", VIT, "2", "2", "68", "60"]
+    assert "with 2;" in lines[-2]
+
+
+# -- on this machine ------------------------------------------------------------------------------------------------
+
+
+def unit(tmp_path, name, code, stage="extract", model="m"):
+    """A unit whose script is `code`."""
+    script = tmp_path / f"{name}.py"
+    script.write_text(code)
+    return Unit(name, stage, model, 5, 5, (sys.executable, str(script)))
+
+
+def plan_of(*models, report=None):
+    nothing = Unit("report", "report", "", 1, 0, ())
+    return Plan([ModelUnits(extract[0].model, extract, align, {}, {}) for extract, align in models], report or nothing)
+
+
+def run(base_dir, plan, n_workers=2):
+    with alone(base_dir) as lock:
+        local = LocalRun(base_dir, plan, [Worker(f"CPU {number}", "cpu") for number in range(n_workers)], lock)
+        return local.run(), [unit.name for unit in local.waiting]
+
+
+def test_a_failing_unit_stops_only_what_needs_it_and_status_shows_its_traceback(tmp_path):
+    good = [unit(tmp_path, f"good_{number}", "print('fine')") for number in range(2)]
+    bad = [unit(tmp_path, "bad", "def broken():\n    return 1 / 0\nbroken()", model="other")]
+    aligned = unit(tmp_path, "aligned", "", "align")
+    never = unit(tmp_path, "never", "", "align", "other")
+    report = unit(tmp_path, "the_report", "", "report", "")
+    plan = plan_of((good, [aligned]), (bad, [never]), report=report)
+    outcome, waiting = run(tmp_path, plan)
+    assert outcome.failed == ["bad"]
+    assert set(outcome.done) == {"good_0", "good_1", "aligned", "the_report"}
+    assert outcome.done[-1] == "the_report"
+    assert waiting == ["never"]
+
+    states = {state.unit.name: state for state in states_of(tmp_path, plan, {})}
+    assert states["bad"].state == "failed"
+    assert states["never"].state == "left"
+    text = text_of(tmp_path, list(states.values()))
+    assert "in broken" in text
+    assert "ZeroDivisionError: division by zero" in text
+
+
+def test_workers_run_side_by_side_each_on_its_own_device(tmp_path):
+    wait_for_the_other = (
+        "import sys, time, pathlib\n"
+        "here = pathlib.Path(__file__)\n"
+        "here.with_suffix('.begun').write_text(sys.argv[-1])\n"
+        "other = here.with_name({'a': 'b', 'b': 'a'}[here.stem] + '.begun')\n"
+        "deadline = time.monotonic() + 60\n"
+        "while not other.exists(): assert time.monotonic() < deadline; time.sleep(0.01)\n"
+    )
+    plan = plan_of(([unit(tmp_path, name, wait_for_the_other) for name in "ab"], []))
+    with alone(tmp_path) as lock:
+        outcome = LocalRun(tmp_path, plan, [Worker("GPU 4", "4"), Worker("GPU 7", "7")], lock).run()
+    assert sorted(outcome.done) == ["a", "b"]
+    assert {(tmp_path / f"{name}.begun").read_text() for name in "ab"} == {"4", "7"}
+
+
+def test_a_signal_lets_the_units_in_hand_end_and_begins_no_other(tmp_path):
+    code = (
+        "import os, signal, sys, time\n"
+        "from brain_activity_prediction.stopping import until_stopped, Stopped\n"
+        "try:\n"
+        "    for step in until_stopped(range(1000)):\n"
+        f"        os.kill({os.getpid()}, signal.SIGUSR1) if step == 0 else None\n"
+        "        time.sleep(0.05)\n"
+        "except Stopped:\n"
+        "    print('finished the step')\n"
+        "    sys.exit(75)\n"
+    )
+    plan = plan_of(([unit(tmp_path, "first", code), unit(tmp_path, "second", "")], []))
+    outcome, waiting = run(tmp_path, plan, n_workers=1)
+    assert outcome.stopped == ["first"]
+    assert waiting == ["second"]
+    assert last_lines(log_of(tmp_path, "first"), 1) == ["finished the step"]
+    assert signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL
+
+
+def test_a_sweep_that_runs_is_not_started_again_even_when_only_a_unit_of_it_lives(tmp_path):
+    with alone(tmp_path) as lock:
+        child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=[lock])
+    with pytest.raises(InputError, match="cancel"), alone(tmp_path):
+        pass
+    child.communicate(b"\n")
+    with alone(tmp_path):
+        pass
+
+
+def run_unit(base_dir, name, *command, amount=5, **options):
+    words = [sys.executable, SWEEP_FOLDER / "run_unit.py", base_dir, name, amount, *command]
+    return subprocess.Popen([str(word) for word in words], **options)
+
+
+def test_a_signal_before_the_script_listens_ends_the_unit_as_one_to_be_continued(tmp_path):
+    script = tmp_path / "slow.py"
+    script.write_text("import time, pathlib\npathlib.Path(__file__).with_suffix('.on').touch()\ntime.sleep(60)\n")
+    process = run_unit(tmp_path, "slow", sys.executable, script)
+    deadline = time.monotonic() + 30
+    while not script.with_suffix(".on").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert read_record(tmp_path, "slow").runs_here()
+    process.send_signal(signal.SIGUSR1)
+    assert process.wait(30) == 75
+    first = read_record(tmp_path, "slow")
+    assert first.status == 75
+    assert not first.runs_here()
+
+    script.write_text("raise SystemExit(0)")
+    assert run_unit(tmp_path, "slow", sys.executable, script).wait(30) == 0
+    assert read_record(tmp_path, "slow").seconds > first.seconds  # its time is of both runs
+
+
+def test_a_killed_unit_counts_as_failed_and_its_last_lines_are_those_of_its_last_run(tmp_path):
+    script = tmp_path / "dies.py"
+    script.write_text("import os\nprint('10 %\\r20 %\\rthe end', flush=True)\nos.kill(os.getpid(), 9)\n")
+    for _ in range(2):
+        assert run_unit(tmp_path, "dies", sys.executable, script).wait(30) == -9
+    dead = Unit("dies", "extract", "m", 5, 5, ())
+    (state, _) = states_of(tmp_path, plan_of(([dead], [])), {})
+    assert state.state == "failed"
+    assert "out of memory?" in state.why
+    assert last_lines(log_of(tmp_path, "dies"), 12) == ["the end"]
+
+
+# -- jobs -------------------------------------------------------------------------------------------------------------
+
+
+def test_an_item_file_gives_each_task_of_a_job_its_unit(tmp_path, monkeypatch):
+    units = [Unit(f"u{number}", "extract", "m", 9, number, ("python", "a b.py", "-x")) for number in range(5)]
+    assert write_items(tmp_path / "items.tsv", units, 2, "0") == 3
+    assert [item[:3] for item in read_items(tmp_path / "items.tsv")] == [
+        (place // 2, f"u{place}", place) for place in range(5)
+    ]
+    got = []
+    for task in range(3):
+        for process in range(2):
+            monkeypatch.setenv("SLURM_ARRAY_TASK_ID", str(task))
+            monkeypatch.setenv("SLURM_PROCID", str(process))
+            got.append(item_of_this_task(tmp_path / "items.tsv"))
+    assert got[3] == ("u3", 3, ["python", "a b.py", "-x", "-g", "0"])
+    assert got[5] is None
+
+
+@pytest.fixture
+def stand_ins(tmp_path, monkeypatch):
+    """Programs on the path that note how they were called; `programs[name] = shell code`."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    monkeypatch.setenv("CALLS", str(tmp_path / "calls"))
+
+    def write(**programs):
+        for name, code in programs.items():
+            path = folder / name
+            path.write_text(f'#!/bin/bash\necho {name} "$*" >>"$CALLS"\n{code}\n')
+            path.chmod(0o755)
+        return lambda: (tmp_path / "calls").read_text().splitlines()
+
+    return write
+
+
+JOB = ["bash", SWEEP_FOLDER / "job.sh", "BASE", "ITEMS", "python", "run_unit.py", "3"]
+
+
+def job(**environment):
+    return subprocess.run(JOB, env=os.environ | {"SLURM_JOB_ID": "7"} | environment, timeout=30, check=False)
+
+
+def test_a_job_ends_with_the_worst_status_of_its_units(stand_ins):
+    calls = stand_ins(srun="exit 2", squeue="echo RUNNING", scontrol="")
+    assert job().returncode == 2
+    assert [call.split()[0] for call in calls()] == ["srun"]
+
+
+@pytest.mark.parametrize(("state", "requeued"), [("RUNNING", True), ("CANCELLED", False)])
+def test_a_signal_reaches_the_units_and_the_job_is_queued_again_unless_it_was_cancelled(state, requeued, stand_ins):
+    calls = stand_ins(
+        srun="trap 'exit 75' USR1; kill -USR1 $PPID; for _ in {1..100}; do sleep 0.1; done",
+        squeue=f"echo {state}",
+        scontrol="",
+    )
+    assert job().returncode == (0 if requeued else 75)
+    assert ("scontrol requeue 7" in calls()) == requeued
+
+
+def test_a_job_is_not_started_again_for_ever(stand_ins):
+    calls = stand_ins(srun="", squeue="", scontrol="")
+    assert job(SLURM_RESTART_COUNT="3").returncode == 0
+    assert job(SLURM_RESTART_COUNT="4").returncode == 1
+    assert len(calls()) == 1
+
+
+SUBMITTING = {
+    "scontrol": "echo 'MaxArraySize            = 2'",
+    "squeue": "",
+    "scancel": "",
+    "sbatch": ('n=$(grep -c ^sbatch "$CALLS"); echo $n; if ((n > ${MOST:-99})); then echo "QOS limit" >&2; exit 1; fi'),
+}
+
+
+def submit(base_dir, *flags):
+    commands.slurm(parsed("slurm", base_dir, "--models", VIT, LLAVA, "-s", 1, "-p", "1-3", *flags))
+
+
+def test_arrays_are_split_at_the_sites_limit_and_wait_for_all_parts_of_what_they_need(own_nsd, stand_ins):
+    calls = stand_ins(**SUBMITTING)
+    submit(own_nsd, "--shards", "5", "--gpus-per-job", "2", "--time", "1:00:00", "--sbatch=--qos=long --exclusive")
+    submissions = [call for call in calls() if call.startswith("sbatch")]
+    assert [call.split("--array=")[1].split()[0] for call in submissions[:4]] == ["0-1", "0-0", "0-0", "0-1"]
+    assert "--dependency=afterok:1:2 --kill-on-invalid-dep=yes" in submissions[2]
+    for call in submissions[:6]:
+        assert "--ntasks=2" in call
+        assert "--gpus-per-task=1" in call
+        assert "--time=1:00:00" in call
+        assert "--qos=long --exclusive" in call
+
+
+def test_a_model_that_is_spread_over_cards_has_a_job_and_all_its_gpus_for_itself(own_nsd, stand_ins):
+    calls = stand_ins(**SUBMITTING)
+    submit(own_nsd, "--gpus-per-job", "4", "--device-map", "auto", "--shards", "1")
+    first = next(call for call in calls() if call.startswith("sbatch"))
+    assert "--ntasks=1" in first
+    assert "--gpus-per-task=4" in first
+    (items,) = own_nsd.glob(f"sweep/*/extract_{VIT}.tsv")
+    assert read_items(items)[0][3][-6:] == ["--device-map", "auto", "--shard", "0/1", "-g", "0"]
+
+
+def test_where_sbatch_refuses_an_array_those_before_it_are_taken_back(own_nsd, stand_ins, monkeypatch):
+    calls = stand_ins(**SUBMITTING)
+    monkeypatch.setenv("MOST", "2")
+    with pytest.raises(InputError, match="QOS limit"):
+        submit(own_nsd, "--shards", "2")
+    assert calls()[-1] == "scancel 1 2"
+
+
+def test_a_sweep_in_the_queue_is_not_submitted_again_and_another_folders_jobs_do_not_matter(own_nsd, stand_ins):
+    name = f"{cluster.key_of(own_nsd)}-20260101-000000-1-report"
+    stand_ins(**SUBMITTING | {"squeue": "echo '12|0|PENDING|sweep_01234567-1-x|None'"})
+    submit(own_nsd, "--shards", "1")
+    stand_ins(**SUBMITTING | {"squeue": f"echo '12|0|PENDING|{name}|Priority'"})
+    with pytest.raises(InputError, match=r"1 jobs of this sweep are in the queue, the first of them 12_0"):
+        submit(own_nsd, "--shards", "1")
+
+
+def test_without_slurm_it_is_said_so(own_nsd, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(InputError, match=r"no squeue on this machine"):
+        submit(own_nsd)
+
+
+def test_every_model_of_the_study_is_a_script():
+    assert all((EXTRACT / f"{model}.py").is_file() for model in ARCHITECTURES)
+    assert len(ARCHITECTURES) == 6

@@ -1,0 +1,179 @@
+"""A sweep on a real SLURM on this machine: a unit fails, a node dies, and it ends with what a local sweep has."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import slurm_on_loopback
+from conftest import TINY, simple_signals
+from scripts import PACKAGE
+
+from brain_activity_prediction.demo import models
+from brain_activity_prediction.demo.dataset import write_dataset
+from brain_activity_prediction.embedding_store import EmbeddingStore
+from brain_activity_prediction.extract_image_embeddings.torchvision_import import import_torchvision
+from brain_activity_prediction.sweep import units
+from brain_activity_prediction.sweep.items import read_items
+from brain_activity_prediction.sweep.records import read_record
+
+SWEEP = PACKAGE / "sweep" / "sweep.py"
+VIT, LLAVA = "vit_huge_patch14_224_in21k", "llava_1.5_13b"
+REPORT = ["report"] * units.REPORT.exists()
+IMAGES = 12 + 148  # shared and the subject's own: enough that a shard is caught in the middle
+
+
+@pytest.fixture(scope="module")
+def slurm():
+    if (reason := slurm_on_loopback.why_not()) is not None:
+        if os.environ.get("SLURM_TESTS") == "required":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with slurm_on_loopback.Slurm(largest_array=2) as cluster:
+        yield cluster
+
+
+def write_study(folder):
+    """A dataset, LLaVA's weights, and those of ViT where nobody looks for them yet."""
+    recipe = type(TINY)(subjects=(1,), n_shared=12, n_unique=IMAGES - 12, n_sessions=4, image_size=24)
+    write_dataset(folder, simple_signals, recipe)
+    import_torchvision()
+    models.write_vit(folder / "elsewhere" / VIT, num_hidden_layers=2)
+    models.write_llava(folder / "checkpoints" / LLAVA, num_hidden_layers=2)
+    return folder
+
+
+def find_vit(folder):
+    (folder / "elsewhere" / VIT).rename(folder / "checkpoints" / VIT)
+
+
+def command(name, base_dir, *flags):
+    return [sys.executable, str(SWEEP), name, "-d", str(base_dir), *map(str, flags)]
+
+
+def study_flags(base_dir):
+    return ["--models", VIT, LLAVA, "-s", 1, "-p", 1, "-b", 1, "--checkpoints", base_dir / "checkpoints", "-g", "cpu"]
+
+
+def until(ready, seconds=90):
+    deadline = time.monotonic() + seconds
+    while not (found := ready()):
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+    return found
+
+
+def llava_images(base_dir):
+    folder = base_dir / "image_embeddings/prompt_1/llava-hf_llava-1.5-13b-hf"
+    return [int(re.match(r"batch_(\d+)-", path.name)[1]) for path in folder.glob("batch_*")]
+
+
+def states_and_scores(base_dir):
+    """Every array of every store, by folder, stream and layer, and every table, by folder."""
+    states, tables = {}, {}
+    for folder in sorted(base_dir.glob("image_embeddings/*/*")):
+        store = EmbeddingStore(folder)
+        for stream, (n_layers, _) in store.streams().items():
+            ids = store.image_ids([stream])
+            for layer in range(n_layers):
+                key = folder.relative_to(base_dir).as_posix(), stream, layer
+                states[key] = (ids, store.read_layer(stream, layer, ids))
+    for path in sorted(base_dir.glob("alignment/subj*/*/*/scores.parquet")):
+        tables[path.relative_to(base_dir).as_posix()] = pd.read_parquet(path)
+    return states, tables
+
+
+def test_a_sweep_survives_a_failing_unit_a_time_limit_and_a_dead_node(slurm, tmp_path):
+    base_dir, alone = (write_study(tmp_path / name) for name in ("cluster", "local"))
+    find_vit(alone)
+
+    def sweep(name, *flags, status=0):
+        done = subprocess.run(
+            command(name, base_dir, *flags), env=os.environ | slurm.environment, capture_output=True, text=True
+        )
+        assert done.returncode == status, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def tasks():
+        """`{unit: (array task, node)}` of the running ones."""
+        listed = slurm.run("squeue", "--noheader", "--array", "--states=R", "--format=%F_%K|%j|%N").splitlines()
+        running = {}
+        for task, name, node in (line.split("|") for line in listed):
+            submission, _, what = name.partition("-")[2].rpartition("-")
+            items = read_items(base_dir / "sweep" / submission / f"{what}.tsv")
+            running |= {unit: (task, node) for number, unit, *_ in items if task.endswith(f"_{number}")}
+        return running
+
+    def queue_is_empty():
+        return not slurm.run("squeue", "--noheader")
+
+    # One node a job, so that a node's death is one unit's. ViT has no weights yet.
+    jobs = ["--shards", 3, "--gpus-per-job", 1, "--cpus-per-task", 2, "--max-restarts", 3, "--partition", "gpu"]
+    said = sweep("slurm", *study_flags(base_dir), *jobs)
+    assert "extract_llava_1.5_13b.2" in said  # three shards where an array may have two tasks
+    assert "cancel" in sweep("slurm", *study_flags(base_dir), *jobs, status=2)  # refused while that one is queued
+    submitted = [path for path in (base_dir / "sweep").iterdir() if path.name[0].isdigit()]
+    assert len(submitted) == 1
+
+    names = [f"extract_{LLAVA}_{number}_of_3" for number in (1, 2, 3)]
+    running = until(lambda: found if set(names) <= set(found := tasks()) and len(llava_images(base_dir)) > 9 else None)
+    (signalled, _), (_, node) = running[names[0]], running[names[1]]
+    slurm.run("scancel", "--batch", "--signal=USR1", signalled)
+    slurm.kill_node(int(node[1:]))
+    local = subprocess.Popen(  # meanwhile, in the time that SLURM takes to notice
+        command("local", alone, *study_flags(alone), "--workers", 2), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    first = names[0]
+    until(lambda: read_record(base_dir, first).status == 75)
+    n_stopped = len(llava_images(base_dir))
+    assert n_stopped < IMAGES
+    status = sweep("status")
+    assert re.search(rf"FAILED  extract_{VIT}_1_of_3 \(ended with status 2\)(.*\n)+.*holds no config.json", status)
+
+    until(queue_is_empty, 120)
+    status = sweep("status")
+    assert re.search(r"extract +3 +0 +0 +3 +0\n", status), status
+    assert re.search(r"align +2 +0 +0 +0 +1\n", status), status  # ViT's was cancelled with what it waited for
+    assert [read_record(base_dir, name).status for name in names] == [0, 0, 0]
+
+    # The weights are found; two units share a job, each with a GPU of its own.
+    before = {path: path.stat().st_mtime_ns for path in base_dir.rglob("batch_*")}
+    find_vit(base_dir)
+    said = sweep("slurm", *study_flags(base_dir), "--shards", 2, "--gpus-per-job", 2, "--cpus-per-task", 1)
+    (submission,) = {path for path in (base_dir / "sweep").iterdir() if path.name[0].isdigit()} - set(submitted)
+    assert {path.stem for path in submission.glob("*.tsv")} == {f"extract_{VIT}", f"align_{VIT}", *REPORT}
+    _, said = local.communicate(timeout=180)
+    assert local.returncode == 0, said
+    until(queue_is_empty, 120)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    gpus = {read_record(base_dir, f"extract_{VIT}_{number}_of_2").gpu for number in (1, 2)}
+    assert gpus == {"0", "1"}
+    assert " 0        0        0        0\nalign" in sweep("status")
+    assert "nothing is left to do" in sweep("slurm", *study_flags(base_dir))
+
+    (states, tables), (states_alone, tables_alone) = map(states_and_scores, (base_dir, alone))
+    assert states.keys() == states_alone.keys()
+    assert len(tables) == 3
+    for key, (ids, values) in states.items():
+        np.testing.assert_array_equal(ids, states_alone[key][0])
+        np.testing.assert_array_equal(values, states_alone[key][1])
+        assert len(ids) == IMAGES
+    for path, table in tables.items():
+        pd.testing.assert_frame_equal(table, tables_alone[path], check_exact=True)
+
+
+def test_cancel_takes_back_what_is_queued(slurm, own_nsd):
+    flags = ["--models", VIT, "-s", 1, "-p", 1, "-g", "cpu", "--shards", 3, "--sbatch=--hold --comment=mine"]
+    for name, *more in (("slurm", *flags), ("cancel",)):
+        done = subprocess.run(
+            command(name, own_nsd, *more), env=os.environ | slurm.environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        if name == "slurm":
+            assert "mine" in slurm.run("squeue", "--noheader", "--format=%k")
+    assert f"ended: {4 + len(REPORT)} jobs" in done.stdout
+    until(lambda: not slurm.run("squeue", "--noheader"), 20)
