@@ -1,0 +1,38 @@
+"""The tests themselves: each can fail."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+FILES = sorted(Path(__file__).parent.glob("test_*.py"))
+CHECKING = ("raises", "warns", "fail", "check_estimator")  # calls that fail a test by themselves
+
+
+def can_fail(function, helpers):
+    """Whether a function asserts something, or calls one of its file's that does."""
+    for node in ast.walk(function):
+        if isinstance(node, ast.Assert):
+            return True
+        if isinstance(node, ast.Call):
+            name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+            if name in CHECKING or name.startswith("assert_"):
+                return True
+            others = {key: helper for key, helper in helpers.items() if key != name}
+            if name in helpers and can_fail(helpers[name], others):
+                return True
+    return False
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_every_test_asserts_something(path):
+    functions = {node.name: node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)}
+    assert any(name.startswith("test_") for name in functions)
+    for name, function in functions.items():
+        assert not name.startswith("test_") or can_fail(function, functions), f"{name} asserts nothing"
+
+
+def test_a_test_without_an_assertion_is_found():
+    empty, nested = ast.parse("def test_a():\n    helper()\ndef helper():\n    assert run()").body
+    assert not can_fail(empty, {})
+    assert can_fail(empty, {"helper": nested})
