@@ -1,6 +1,7 @@
 """A tiny simulated NSD, in both layouts and both formats of betas, whose signals need no model; and tiny models."""
 
 import shutil
+import subprocess
 from types import SimpleNamespace
 
 import numpy as np
@@ -88,3 +89,15 @@ def tiny_model(tmp_path_factory):
 def photographs():
     """Eight crops of photographs, PIL images."""
     return [Image.fromarray(picture) for picture in crops(8, 40, np.random.default_rng(0))]
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A mounted disk of 1 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    if not shutil.which("mount") or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("only root may mount a small disk here")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)

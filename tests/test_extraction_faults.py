@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -132,18 +131,6 @@ def test_a_folder_that_cannot_be_written_to_is_said_before_the_model_is_loaded(o
     script.load = None
     with pytest.raises(InputError, match=r"cannot write to .*image_embeddings: .* is read-only"):
         extract(script, own_nsd)
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A mounted disk of 1 MB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
-    if not shutil.which("mount") or subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("only root may mount a small disk here")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def on(disk, base_dir):
