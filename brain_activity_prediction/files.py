@@ -12,7 +12,7 @@ from pathlib import Path
 from brain_activity_prediction.errors import Damaged, DiskFull, InputError
 from brain_activity_prediction.processes import is_dead, own_name
 
-DAY_S = 86_400
+HOUR_S = 3600
 FULL = {errno.ENOSPC, errno.EDQUOT}
 OF_THE_DISK = {errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EACCES, errno.EPERM}
 TEMPORARY = ".*~*~*~*~*~*"  # what `written_whole` writes to
@@ -83,22 +83,23 @@ def check_room(folder: Path, n_bytes: float, what: str) -> None:
     free = shutil.disk_usage(there).free
     if n_bytes > free:
         raise InputError(
-            f"{what} take {gigabytes(n_bytes)} in {folder}, where {gigabytes(free)} are free: free at least "
-            f"{gigabytes(n_bytes - free)}, then run this again"
+            f"{what} take {readable(n_bytes)} in {folder}, where {readable(free)} are free: free at least "
+            f"{readable(n_bytes - free)}, then run this again"
         )
 
 
-def gigabytes(n_bytes: float) -> str:
-    """`"3.2 GB"`, of 10^9 bytes; three digits or more."""
-    return f"{n_bytes / 1e9:.3g} GB"
+def readable(n_bytes: float) -> str:
+    """`"3.2 GB"`, of 10^9 bytes; MB and kB of less than a tenth of the next."""
+    unit, name = next((unit for unit in ((1e9, "GB"), (1e6, "MB")) if n_bytes >= unit[0] / 10), (1e3, "kB"))
+    return f"{n_bytes / unit:.3g} {name}"
 
 
 def remove_left_behind(folder: Path) -> None:
-    """Deletes what killed writers left in a folder and those in it: of this machine at once, of others after a day."""
+    """Deletes what killed writers left in a folder and those in it; of other machines' writers after an hour."""
     for aside in Path(folder).rglob(TEMPORARY):
         try:
             dead = is_dead("~".join(aside.name[1:].split("~")[:4]))
-            if dead or (dead is None and time.time() - aside.stat().st_mtime > DAY_S):
+            if dead or (dead is None and time.time() - aside.stat().st_mtime > HOUR_S):
                 aside.unlink()
         except (ValueError, FileNotFoundError):  # not ours, or its writer was quicker
             continue

@@ -2,18 +2,19 @@
 
 import os
 import socket
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
 
 @cache
 def _place() -> str:
-    """The machine, and where there are containers the one in which process numbers mean what they mean here."""
-    try:
+    """The machine since it was started, and where there are containers the one whose process numbers are those here."""
+    numbers = boot = "0"
+    with suppress(OSError):  # not Linux
         numbers = os.readlink("/proc/self/ns/pid").strip("pid:[]")
-    except OSError:
-        numbers = "0"
-    return f"{socket.gethostname().replace('~', '_')}~{numbers}"
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text()[:8]  # two machines may have the same name
+    return f"{socket.gethostname().replace('~', '_')}~{boot}-{numbers}"
 
 
 def _started(pid: int) -> str:

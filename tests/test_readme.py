@@ -1,6 +1,8 @@
 """The README holds: its commands and flags exist, and every flag is in it."""
 
 import argparse
+import errno
+import os
 import re
 import shlex
 from pathlib import Path
@@ -84,3 +86,15 @@ def test_the_ridge_runs_as_shown(capsys):
     code = "\n".join(line[4:] for line in shown.splitlines() if line.startswith("    "))
     exec(compile(code, "README.md", "exec"), {})
     assert capsys.readouterr().out == "(2000,) (500, 2000)\n"
+
+
+def test_what_is_said_when_something_goes_wrong_is_what_the_code_says():
+    table = README.split("## When something goes wrong")[1].split("\n## ")[0]
+    said = [text for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for text in re.findall(r"`(.*?)`", row)]
+    assert len(said) >= 15
+    sources = "".join(path.read_text() for path in (ROOT / EXTRACT.parent.name).rglob("*.py"))
+    messages = re.sub(r'"\s*\n\s*f?"', "", sources) + os.strerror(errno.ENOSPC)
+    for text in said:
+        fixed = re.split(r"\.\.\.|\bN\b|\bM\b|[\d.]+ GB|\d+|SIGTERM|batch_|settings.json|dtype = |image ", text)
+        for part in fixed:
+            assert part.strip(" :(),;") in messages, f"{part!r} of {text!r}"

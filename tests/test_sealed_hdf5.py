@@ -1,5 +1,7 @@
 """No damage to a stored file passes: every byte of small files is flipped, and they are cut everywhere."""
 
+import os
+
 import h5py
 import numpy as np
 import pytest
@@ -40,30 +42,27 @@ def test_any_hdf5_tool_reads_the_same(path):
 
 
 def test_every_flipped_byte_is_noticed_or_was_none_that_is_read(path):
-    content = path.read_bytes()
-    n_noticed = 0
-    for position in range(len(content)):
-        damaged = bytearray(content)
-        damaged[position] ^= 1 << position % 8
-        path.write_bytes(damaged)
-        with pytest.raises(ValueError, match="checksum"):
-            verify(path)
-        try:
-            assert intact(path), f"byte {position} was flipped and read as right"
-        except InputError:
-            n_noticed += 1
-    assert n_noticed >= read_seal_size(content)
+    n_bytes, n_noticed = path.stat().st_size, 0
+    with path.open("r+b", buffering=0) as file:
+        for position in range(n_bytes):
+            (byte,) = os.pread(file.fileno(), 1, position)
+            os.pwrite(file.fileno(), bytes([byte ^ 1 << position % 8]), position)
+            with pytest.raises(ValueError, match="checksum"):
+                verify(path)
+            try:
+                assert intact(path), f"byte {position} was flipped and read as right"
+            except InputError:
+                n_noticed += 1
+            os.pwrite(file.fileno(), bytes([byte]), position)
+    assert intact(path)
+    assert n_noticed >= read_seal(path).block + STATES.nbytes
 
 
-def read_seal_size(content):
-    return len(content[: content.index(b"\x89HDF")])
-
-
-@pytest.mark.parametrize("keep", [0, 1, 15, 16, 100, 4095, 4096, 5000, -1])
-def test_a_file_that_is_cut_is_noticed_at_the_first_look(path, keep):
-    path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(ValueError, match=r"checksum|bytes"):
-        read_seal(path)
+def test_a_file_that_is_cut_anywhere_is_noticed_at_the_first_look(path):
+    for keep in reversed(range(path.stat().st_size)):
+        os.truncate(path, keep)
+        with pytest.raises(ValueError, match=r"checksum|bytes"):
+            read_seal(path)
 
 
 def test_a_file_that_goes_on_after_its_end_is_noticed(path):

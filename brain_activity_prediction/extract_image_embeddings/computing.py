@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from brain_activity_prediction.errors import DiskFull, InputError, is_out_of_memory
 from brain_activity_prediction.extract_image_embeddings.plan import Batch, Work
 from brain_activity_prediction.extract_image_embeddings.runner import Runner
-from brain_activity_prediction.files import check_room, gigabytes
+from brain_activity_prediction.files import check_room, readable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -66,7 +66,7 @@ class Computing:
                 self.work.stores[prompt].write(batch.image_ids, states, answers)
                 lacking.remove(prompt)
         except DiskFull as error:
-            needed = gigabytes(self.n_left * self.bytes_an_image)
+            needed = readable(self.n_left * self.bytes_an_image)
             raise DiskFull(f"{error}; the {self.n_left} images that are left take {needed}") from error
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
