@@ -2,6 +2,8 @@
 
 import argparse
 import ctypes
+import difflib
+import math
 import os
 import re
 import sys
@@ -9,13 +11,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from brain_activity_prediction.errors import InputError, is_out_of_memory
+from brain_activity_prediction.errors import InputError, is_out_of_memory, one_line
 from brain_activity_prediction.stopping import Stopped, stopped_at_once
 
 SUBJECTS = (1, 2, 5, 7)
 STOPPED = 75  # EX_TEMPFAIL of sysexits.h: try again
 CONTINUE = "the same command continues"
 NCSNR = ("computed", "nsd")  # from the repeats in these sessions, or read from NSD's own file
+WHOLE_NUMBER = re.compile("[0-9]{1,9}")
+LONGEST_ID = 96  # on the hub; a folder's name may have 255 bytes
+MOST_ALPHAS = 1000
+LARGEST_LOG_10_ALPHA = 30  # of features of SD 1: all beyond is all the same
 DTYPES = ("auto", "float32", "float16", "bfloat16")
 
 
@@ -23,7 +29,17 @@ class OneLineParser(argparse.ArgumentParser):
     """An ArgumentParser whose errors are one line; the flags are a `--help` away."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message} (--help lists the flags)\n")
+        self.exit(2, one_line(f"{self.prog}: {message} (--help lists the flags)") + "\n")
+
+    def parse_args(self, args=None, namespace=None) -> argparse.Namespace:
+        parsed, unknown = self.parse_known_args(args, namespace)
+        for word in unknown:
+            flag = word.partition("=")[0]
+            if like := difflib.get_close_matches(flag, self._option_string_actions, n=1, cutoff=0.7):
+                self.error(f"there is no flag {flag}: did you mean {like[0]}?")
+        if unknown:
+            self.error(f"unrecognised: {' '.join(unknown)}")
+        return parsed
 
 
 class Help(argparse.ArgumentDefaultsHelpFormatter):
@@ -72,9 +88,9 @@ def add_prompts(flags: argparse.ArgumentParser) -> None:
 
 
 def add_alphas(flags: argparse.ArgumentParser) -> None:
-    flags.add_argument("--min-log-10-alpha", type=float, default=1, metavar="X", help="smallest alpha is 10^X")
-    flags.add_argument("--max-log-10-alpha", type=float, default=4, metavar="X", help="largest alpha is 10^X")
-    flags.add_argument("--num-alphas", type=positive_int, default=60, metavar="N", help="alphas between the two")
+    flags.add_argument("--min-log-10-alpha", type=log_10_alpha, default=1, metavar="X", help="smallest alpha is 10^X")
+    flags.add_argument("--max-log-10-alpha", type=log_10_alpha, default=4, metavar="X", help="largest alpha is 10^X")
+    flags.add_argument("--num-alphas", type=num_alphas, default=60, metavar="N", help="alphas between the two")
 
 
 def check_alphas(arguments: argparse.Namespace) -> None:
@@ -125,7 +141,7 @@ def add_permutations(flags: argparse.ArgumentParser) -> None:
 
 def number_range(text: str) -> list[int]:
     """`"3"` to [3], `"1-9"` to [1, ..., 9]."""
-    match = re.fullmatch(r"(\d{1,4})(?:-(\d{1,4}))?", text)
+    match = re.fullmatch(r"([0-9]{1,4})(?:-([0-9]{1,4}))?", text)
     numbers = list(range(int(match[1]), int(match[2] or match[1]) + 1)) if match else []
     if not numbers:
         raise argparse.ArgumentTypeError(f"{text} is neither a number nor a range like 1-9")
@@ -133,36 +149,56 @@ def number_range(text: str) -> list[int]:
 
 
 def positive_int(text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")
+    if not WHOLE_NUMBER.fullmatch(text) or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text[:40]} is not a whole number from 1 to 999999999")
     return int(text)
 
 
 def non_negative_int(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 0")
+    if not WHOLE_NUMBER.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text[:40]} is not a whole number from 0 to 999999999")
     return int(text)
 
 
-def share(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1
-    if not 0 <= value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a number from 0 to below 1")
+def num_alphas(text: str) -> int:
+    if not WHOLE_NUMBER.fullmatch(text) or not 1 <= int(text) <= MOST_ALPHAS:
+        raise argparse.ArgumentTypeError(f"{text[:40]} is not a whole number from 1 to {MOST_ALPHAS}")
+    return int(text)
+
+
+def log_10_alpha(text: str) -> float:
+    value = _float(text)
+    if not abs(value) <= LARGEST_LOG_10_ALPHA:
+        raise argparse.ArgumentTypeError(
+            f"{text[:40]} is not a number from -{LARGEST_LOG_10_ALPHA} to {LARGEST_LOG_10_ALPHA}"
+        )
     return value
 
 
+def share(text: str) -> float:
+    value = _float(text)
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"{text[:40]} is not a number from 0 to below 1")
+    return value
+
+
+def _float(text: str) -> float:
+    """The number that a text is, NaN for any other text."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
 def seed(text: str) -> int:
-    if not text.isdecimal() or int(text) >= 2**32:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 0 to 2^32 - 1")
+    if not re.fullmatch("[0-9]{1,10}", text) or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(f"{text[:40]} is not a whole number from 0 to 2^32 - 1")
     return int(text)
 
 
 def shard(text: str) -> tuple[int, int]:
     """`"0/4"` to (0, 4): the first of four."""
-    match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
+    match = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text)
     if not match or int(match[1]) >= int(match[2]):
         raise argparse.ArgumentTypeError(f"{text} is not a shard like 0/4, the first of four, or 3/4, the last")
     return int(match[1]), int(match[2])
@@ -172,8 +208,8 @@ def gpu_id(text: str) -> str:
     """A GPU's number or `cpu`, as a torch device name."""
     if text == "cpu":
         return "cpu"
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text} is neither a GPU's number nor cpu")
+    if not WHOLE_NUMBER.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text[:40]} is neither a GPU's number nor cpu")
     return f"cuda:{text}"
 
 
@@ -211,7 +247,7 @@ def stored_id(model_id: str, random_weights: int | None) -> str:
 
 def model_folder(model_id: str) -> str:
     """`org/model` as the folder name `org_model`."""
-    if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", model_id):
+    if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", model_id) or len(model_id) > LONGEST_ID:
         raise InputError(f"{model_id!r} is not a model id; ids look like org/model")
     return model_id.replace("/", "_")
 
@@ -252,7 +288,7 @@ def run(main: Callable[[], None]) -> NoReturn:
         with stopped_at_once():
             main()
     except InputError as error:
-        print(f"{script}: {error}", file=sys.stderr)
+        print(one_line(f"{script}: {error}"), file=sys.stderr)
         sys.exit(2)
     except Stopped as signal_name:
         print(f"{script}: stopped by {signal_name}; all that was finished is kept, {CONTINUE}", file=sys.stderr)

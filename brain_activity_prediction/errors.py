@@ -23,3 +23,8 @@ def is_out_of_memory(error: BaseException) -> bool:
         isinstance(error, RuntimeError)
         and (type(error).__name__ == "OutOfMemoryError" or "out of memory" in said or "can't allocate memory" in said)
     )
+
+
+def one_line(text: str) -> str:
+    """The text with line ends and control characters, which a file's name may hold, written as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)

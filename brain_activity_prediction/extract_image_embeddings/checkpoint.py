@@ -106,11 +106,14 @@ class Checkpoint:
     def _load(self, loadable, **settings):
         source = {"revision": self.revision} if self.folder is None else {"local_files_only": True}
         try:
-            return loadable.from_pretrained(self.folder or self.model_id, **source, **settings)
+            # Said to be False, because transformers asks at the terminal where nothing is said.
+            return loadable.from_pretrained(self.folder or self.model_id, trust_remote_code=False, **source, **settings)
         except InputError:
             raise
         except Exception as error:  # every library below raises its own kinds
             reason = " ".join(str(error).split())[:300]
+            if "trust_remote_code" in str(error):
+                reason = "it is a model with code of its own, which is never run here: choose one of transformers' own"
             raise InputError(
                 f"{self.folder or self.model_id} could not be loaded as {loadable.__name__}: {reason} "
                 "(weights that lie on disk are given with --checkpoint DIR)"

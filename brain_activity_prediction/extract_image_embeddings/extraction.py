@@ -110,7 +110,7 @@ def extract(script, arguments: argparse.Namespace) -> None:
             stimuli.check([image_id for image_ids in left.values() for image_id in image_ids])
             shared.check_device(arguments.gpu_id)
         if left and not arguments.test_run:
-            stored_bytes = 4 if shared.dtype_name(arguments) == "float32" else 2
+            stored_bytes = 2 if shared.dtype_name(arguments) == "float16" else 4
             check_room(work.folder, work.known_bytes(left, stored_bytes), f"the {work.n_left()} images that are left")
         checkpoint = Checkpoint(
             script.MODEL_ID,

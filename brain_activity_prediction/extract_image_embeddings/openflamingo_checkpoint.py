@@ -135,6 +135,7 @@ def load_language_model(folder: Path | None, dtype: torch.dtype, untrained: bool
     from transformers import AutoTokenizer, MptConfig, MptForCausalLM
 
     source = (MPT_ID, {"revision": MPT_REVISION}) if folder is None else (folder, {"local_files_only": True})
+    source[1]["trust_remote_code"] = False  # MPT's own repository holds code
     tokenizer = AutoTokenizer.from_pretrained(source[0], **source[1])
     tokenizer.add_special_tokens({"additional_special_tokens": list(SPECIAL_TOKENS)})
     if tokenizer.pad_token is None:

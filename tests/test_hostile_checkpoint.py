@@ -1,0 +1,125 @@
+"""A checkpoint from somewhere cannot run code here: no pickle is unpickled, no module of its own is imported."""
+
+import json
+import os
+import pickle
+import shutil
+from contextlib import nullcontext, suppress
+from types import SimpleNamespace
+
+import pytest
+import tiny_mplug_owl
+import tiny_openflamingo
+import torch
+from safetensors.torch import load_file
+from scripts import load_script
+
+from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkpoint
+from brain_activity_prediction.extract_image_embeddings.openflamingo_checkpoint import read_trained
+
+AUTO_MAP = {
+    f"Auto{kind}": f"evil.Evil{kind}"
+    for kind in ("Config", "Model", "Processor", "ImageProcessor", "Tokenizer", "ModelForCausalLM")
+} | {"AutoTokenizer": ["evil.EvilTokenizer", "evil.EvilTokenizer"]}
+
+
+class Touch:
+    """Unpickled, it makes a file."""
+
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return os.system, (f"touch '{self.marker}'",)
+
+
+@pytest.fixture
+def marker(tmp_path, monkeypatch):
+    """A file that only code from a checkpoint makes; and nobody is asked whether it may run."""
+    monkeypatch.setattr("builtins.input", lambda *question: pytest.fail("asked at the terminal"))
+    path = tmp_path / "code of the checkpoint was run"
+    yield path
+    assert not path.exists()
+
+
+def poison(path, marker):
+    """Makes of a file of weights one that holds the same tensors and a pickle that runs code."""
+    tensors = load_file(path) if path.suffix == ".safetensors" else torch.load(path, weights_only=True)
+    poisoned = {
+        "model.safetensors": path.with_name("pytorch_model.bin"),
+        "open_clip_model.safetensors": path.with_name("open_clip_pytorch_model.bin"),
+    }.get(path.name, path)
+    path.unlink()
+    torch.save({**tensors, "extra": Touch(marker)}, poisoned)
+    return poisoned
+
+
+def refused(script, folder):
+    """The one line that a checkpoint is refused with."""
+    checkpoint = Checkpoint(script.MODEL_ID, None, folder)
+    with pytest.raises(InputError) as error:
+        script.load(checkpoint, "cpu", torch.float32)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_the_poison_works_where_it_is_let(tmp_path):
+    """Otherwise the tests below would not show anything."""
+    torch.save({"extra": Touch(tmp_path / "marker")}, tmp_path / "weights.bin")
+    torch.load(tmp_path / "weights.bin", weights_only=False)
+    assert (tmp_path / "marker").exists()
+
+
+@pytest.mark.parametrize("name", ["vit", "llava", "instruct_blip", "idefics"])
+def test_a_pickle_among_the_weights_is_refused(tiny_model, tmp_path, marker, name):
+    folder = shutil.copytree(tiny_model(name).folder, tmp_path / "checkpoint")
+    poison(folder / "model.safetensors", marker)
+    assert f"{folder} could not be loaded as" in refused(tiny_model(name).script, folder)
+
+
+def test_a_pickle_among_the_weights_of_mplug_owl_is_refused(tmp_path, marker):
+    folder = tiny_mplug_owl.write_checkpoint(tmp_path / "owl")
+    poisoned = poison(next(folder.glob("*.safetensors")), marker)
+    assert str(poisoned) in refused(load_script("mplug_owl_llama_7b.py"), folder)
+
+
+@pytest.mark.parametrize("part", ["checkpoint.pt", "mpt-7b/pytorch_model.bin", "clip/open_clip_model.safetensors"])
+def test_a_pickle_in_any_part_of_openflamingo_is_refused(tmp_path, marker, part):
+    geometry = tiny_openflamingo.GEOMETRY
+    folder = tiny_openflamingo.write_checkpoint(
+        tmp_path / "flamingo", geometry, tiny_openflamingo.random_tensors(geometry)
+    )
+    poison(folder / part, marker)
+    refused(load_script("openflamingo_9b.py"), folder)
+
+
+@pytest.mark.parametrize("model_type", ["own", "evil"])
+@pytest.mark.parametrize("name", ["vit", "llava", "instruct_blip", "idefics"])
+def test_modules_of_the_checkpoint_are_never_imported(tiny_model, tmp_path, marker, name, model_type):
+    """Not where the architecture is one of transformers' own, and where it is not, the checkpoint is refused."""
+    folder = shutil.copytree(tiny_model(name).folder, tmp_path / "checkpoint")
+    (folder / "evil.py").write_text(f"import os\nos.system(\"touch '{marker}'\")\nclass EvilModel: pass\n")
+    for path in folder.glob("*config.json"):
+        settings = json.loads(path.read_text()) | {"auto_map": AUTO_MAP}
+        if model_type == "evil":
+            settings |= {"model_type": "evil"}
+        path.write_text(json.dumps(settings))
+    vision = load_script("vision_model.py").script("org/model", "main", 1, ["mean"])
+    text = load_script("clip_text.py").script("org/model", "main", SimpleNamespace(of_image={1: ["A dog."]}))
+    script = tiny_model(name).script
+    with nullcontext() if model_type == "own" else suppress(InputError):
+        script.load(Checkpoint(script.MODEL_ID, None, folder), "cpu", torch.float32)
+    if model_type == "evil":
+        for script in (vision, text):
+            assert "code of its own, which is never run here" in refused(script, folder)
+
+
+def test_a_bare_pickle_is_refused(marker, tmp_path):
+    """The format of torch before it was a zip file."""
+    (tmp_path / "checkpoint").mkdir()
+    with (tmp_path / "checkpoint/checkpoint.pt").open("wb") as file:
+        pickle.dump({"model_state_dict": Touch(marker)}, file)
+    with pytest.raises(InputError, match=r"checkpoint\.pt") as error:
+        read_trained(tmp_path / "checkpoint/checkpoint.pt")
+    assert "\n" not in str(error.value)
