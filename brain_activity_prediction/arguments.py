@@ -22,6 +22,7 @@ WHOLE_NUMBER = re.compile("[0-9]{1,9}")
 LONGEST_ID = 96  # on the hub; a folder's name may have 255 bytes
 MOST_ALPHAS = 1000
 LARGEST_LOG_10_ALPHA = 30  # of features of SD 1: all beyond is all the same
+LAYERS = ("best_per_region", "best_per_voxel", "average")  # the first two by cross-validated score
 DTYPES = ("auto", "float32", "float16", "bfloat16")
 
 
@@ -137,6 +138,10 @@ def add_permutations(flags: argparse.ArgumentParser) -> None:
         metavar="N",
         help="test scores by N permutations of the test images",
     )
+
+
+def add_layer_choice(flags: argparse.ArgumentParser) -> None:
+    flags.add_argument("--layers", choices=LAYERS, default=LAYERS[0], help="which layers a stream's score is that of")
 
 
 def number_range(text: str) -> list[int]:

@@ -59,7 +59,7 @@ PLACES = (
     (r"weightings/\d+", "weightings/NNN"),
     (r"(?<=/)(model|part)_[A-D+]+_", r"\1_SPACES_"),
     (r"(?<=/weight_)[A-D]", "SPACE"),
-    (r"(?<=/)(vision|language|response)(?=_)", "STREAM"),
+    (r"(?<=/)(vision|language|response)(?=_|\.h5)", "STREAM"),
 )
 ONE_RUN = "alignment/subjNN/prompt_N/ORG_MODEL"  # and .../no_prompt/ORG_MODEL, for streams that no prompt changes
 PARTITIONING = "alignment/subjNN/variance_partitioning/NAME"
@@ -74,6 +74,8 @@ MEANING = {  # of a kind of file, in words or in those of the docstring of what 
     f"{ONE_RUN}/layers.png": "Mean r of each region against layer, a panel a stream; a dot marks the chosen layer.",
     f"{ONE_RUN}/noise_ceiling.h5": "The noise ceiling of the averaged test responses, in R² units.",
     f"{ONE_RUN}/voxels/STREAM_layer_LL.h5": results,
+    f"{ONE_RUN}/best_layers/STREAM.h5": "Each voxel's best layer by `cv_score`, and the statistics of all voxels at "
+    "their best layers.",
     f"{ONE_RUN}/maps/noise_ceiling.nii.gz": "the noise ceiling of R²",
     f"{ONE_RUN}/maps/STREAM_best_layer.nii.gz": "each voxel's layer of the best `cv_score`, from 0",
     f"{ONE_RUN}/maps/STREAM_best_layer_alpha.nii.gz": "alpha at that layer",
@@ -81,6 +83,8 @@ MEANING = {  # of a kind of file, in words or in those of the docstring of what 
     f"{ONE_RUN}/maps/STREAM_best_layer_r.nii.gz": "its r on test images",
     f"{ONE_RUN}/maps/STREAM_best_layer_r2.nii.gz": "its R² on test images",
     f"{ONE_RUN}/maps/STREAM_best_layer_p.nii.gz": "p of its r, with `--permutations`",
+    f"{ONE_RUN}/maps/STREAM_best_layer_q.nii.gz": "that p adjusted over the voxels (Benjamini and Hochberg)",
+    f"{ONE_RUN}/maps/STREAM_best_layer_r_normalised.nii.gz": "r divided by the square root of the noise ceiling",
     f"{ONE_RUN}/similarity.parquet": compare_representations.compare,
     f"{ONE_RUN}/similarity.csv": "The same rows and columns as text.",
     f"{PARTITIONING}/settings.json": "What changes the scores; a run with others is refused.",

@@ -9,7 +9,7 @@ import pytest
 from conftest import simple_signals
 from scripts import ALIGN
 
-from brain_activity_prediction.align_image_embeddings import align_model
+from brain_activity_prediction.align_image_embeddings import align_model, fitting
 from brain_activity_prediction.align_image_embeddings.results import QUANTITIES, Results
 from brain_activity_prediction.align_image_embeddings.tables import COLUMNS
 from brain_activity_prediction.align_image_embeddings.targets import read_targets, standardise
@@ -132,7 +132,7 @@ def test_regions_that_are_predicted_are_significant_and_the_region_of_noise_is_n
     assert (table.loc[planted, "q"] < 0.05).all()
     assert (table.loc[[(0, "RSC"), (1, "RSC")], "p"] > 0.05).all()
     assert (table["q"] >= table["p"]).all()
-    test = Results(ready / FOLDER).read_test("vision", 0)
+    test = Results(ready / FOLDER).read_statistics("vision", 0)
     assert test.p[scores["r"] > 0.8].max() < 0.05
     assert np.isfinite(nibabel.load(ready / FOLDER / "maps/vision_best_layer_p.nii.gz").get_fdata()).sum() == len(
         test.p
@@ -279,9 +279,9 @@ def test_standardising_uses_training_statistics_and_makes_constants_zero():
 
 def test_features_that_never_vary_change_no_score_and_are_not_fitted(own_nsd, monkeypatch):
     fitted_on = []
-    score_layer = align_model.score_layer
+    score_layer = fitting.score_layer
     monkeypatch.setattr(
-        align_model, "score_layer", lambda train, *rest: fitted_on.append(train.shape[1]) or score_layer(train, *rest)
+        fitting, "score_layer", lambda train, *rest: fitted_on.append(train.shape[1]) or score_layer(train, *rest)
     )
     store = write_states(own_nsd)
     align(monkeypatch, own_nsd)

@@ -12,7 +12,7 @@ import pytest
 from test_align_model import FOLDER, MODEL, align, read_scores, write_states
 
 from brain_activity_prediction import arguments as shared
-from brain_activity_prediction.align_image_embeddings import align_model
+from brain_activity_prediction.align_image_embeddings import align_model, fitting
 from brain_activity_prediction.align_image_embeddings.results import Results
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.nsd import responses
@@ -49,8 +49,8 @@ def sending(name, function, at_call=1):
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGUSR1"])
 def test_a_signal_lets_the_layer_in_hand_be_finished_and_the_next_run_continues(name, ready, monkeypatch, capsys):
     with monkeypatch.context() as during:
-        score_layer, calls = sending(name, align_model.score_layer)
-        during.setattr(align_model, "score_layer", score_layer)
+        score_layer, calls = sending(name, fitting.score_layer)
+        during.setattr(fitting, "score_layer", score_layer)
         stopped(during, ready)
         assert len(calls) == 1
     said = capsys.readouterr().err
@@ -77,7 +77,7 @@ def test_a_signal_lets_the_session_in_hand_be_read_and_leaves_nothing_half_made(
 
 AT_ONCE = """
 import json, os, sys
-from brain_activity_prediction.align_image_embeddings import align_model, summary, targets
+from brain_activity_prediction.align_image_embeddings import align_model, fitting, summary, targets
 from brain_activity_prediction.nsd import responses
 base_dir, n_processes = sys.argv[1], int(sys.argv[2])
 sys.argv = ["align_model.py", "-d", base_dir, "-g", "cpu", "-m", sys.argv[3], "--num-alphas", "5"]
@@ -88,7 +88,7 @@ def counted(module, name, of):
         calls[of] += 1
         return function(*arguments, **named)
     setattr(module, name, call)
-counted(align_model, "score_layer", "layers")
+counted(fitting, "score_layer", "layers")
 counted(responses, "read_session", "sessions")
 children = []
 for _ in range(n_processes):

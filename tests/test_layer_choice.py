@@ -5,7 +5,8 @@ import pytest
 from scipy.stats import false_discovery_control
 
 from brain_activity_prediction.align_image_embeddings.layer_choice import stream_scores
-from brain_activity_prediction.align_image_embeddings.results import PermutationTest, Results
+from brain_activity_prediction.align_image_embeddings.region_statistics import Asked, Statistics
+from brain_activity_prediction.align_image_embeddings.results import Results
 from brain_activity_prediction.align_image_embeddings.ridge import ridge_cv
 from brain_activity_prediction.align_image_embeddings.scores import pearson_r, r2_score
 from brain_activity_prediction.align_image_embeddings.tables import COLUMNS, region_table
@@ -14,12 +15,12 @@ N_LAYERS, N_VOXELS = 12, 200
 REGIONS = {"all": np.ones(N_VOXELS, dtype=bool), "half": np.arange(N_VOXELS) < N_VOXELS // 2}
 
 
-def results_of(folder, layers, n_layers=None, tests=None):
+def results_of(folder, layers, n_layers=None, statistics=None):
     """Results that hold `layers`, `{quantity: (V,)}` each, of the stream `language`."""
     results = Results(folder)
     results.claim({"min_log_10_alpha": 1, "max_log_10_alpha": 4})
     for layer, scores in enumerate(layers):
-        results.write("language", layer, n_layers or len(layers), scores, tests[layer] if tests else None)
+        results.write("language", layer, n_layers or len(layers), scores, statistics[layer] if statistics else None)
     results.write_noise_ceiling(np.full(N_VOXELS, 0.25), "computed")
     return results
 
@@ -94,12 +95,12 @@ def test_the_average_is_over_all_layers_and_missing_while_one_is(tmp_path):
 
 def test_q_is_adjusted_over_the_rows_of_the_same_choice(tmp_path):
     p = np.linspace(0.01, 0.3, 2 * N_LAYERS)
-    tests = [
-        PermutationTest(99, np.full(N_VOXELS, 0.5), dict(zip(REGIONS, p[2 * layer : 2 * layer + 2], strict=True)))
-        for layer in range(N_LAYERS)
+    tested = [
+        Statistics(Asked(REGIONS, 99, 1, 0).digests, 99, 1, np.full(N_VOXELS, 0.5), of_regions, None)
+        for of_regions in p.reshape(N_LAYERS, 2)
     ]
-    table = table_of(results_of(tmp_path, random_layers(), tests=tests))
-    np.testing.assert_allclose(table.loc["each", "q"], false_discovery_control(p))
+    table = table_of(results_of(tmp_path, random_layers(), statistics=tested))
+    np.testing.assert_allclose(table.loc["each", "q"], false_discovery_control(p), rtol=1e-6)
     best = table.loc["best_per_region"]
     np.testing.assert_allclose(best["q"], false_discovery_control(best["p"]))
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from brain_activity_prediction import arguments as shared
-from brain_activity_prediction.align_image_embeddings.align_model import (
-    FOLDS,
+from brain_activity_prediction.align_image_embeddings.fitting import FOLDS
+from brain_activity_prediction.align_image_embeddings.layers import (
     Layer,
     Stores,
     check_complete,

@@ -1,18 +1,22 @@
 """Which layer speaks for a voxel or a region: chosen by the cross-validated score of the training images alone.
 
-K finished layers of one stream, V voxels.
+K finished layers of one stream, V voxels, R regions, B resamples of the images.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from brain_activity_prediction.align_image_embeddings.region_statistics import Statistics
 from brain_activity_prediction.align_image_embeddings.results import QUANTITIES, Results
+from brain_activity_prediction.arguments import LAYERS
 
-EACH, BEST_PER_REGION, BEST_PER_VOXEL, AVERAGE = "each", "best_per_region", "best_per_voxel", "average"
-CHOICES = (BEST_PER_REGION, BEST_PER_VOXEL, AVERAGE)  # what a stream's score may be the score of
+EACH = "each"
+BEST_PER_REGION, BEST_PER_VOXEL, AVERAGE = LAYERS
+Regions = Mapping[str, np.ndarray]  # masks (V,) by name
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,8 @@ class StreamScores:
     layers: np.ndarray  # (K,) numbers from 0
     n_layers: int  # of the stream, finished or not
     scores: dict[str, np.ndarray]  # {quantity: (K, V)} for each of QUANTITIES
-    p: np.ndarray  # (K, V), NaN where images were not permuted
+    statistics: list[Statistics | None]  # of each
+    best_statistics: Statistics | None  # of every voxel at its best layer
 
     @property
     def complete(self) -> bool:
@@ -38,9 +43,20 @@ class StreamScores:
         cv_score = np.where(np.isfinite(self.scores["cv_score"]), self.scores["cv_score"], -np.inf)
         return np.where(np.isfinite(cv_score).any(axis=0), cv_score.argmax(axis=0), -1)
 
+    def best_layers(self) -> np.ndarray:
+        """The number (V,) of each voxel's best layer, -1 without a score."""
+        best = self.best_of_voxels()
+        return np.where(best < 0, -1, self.layers[best]).astype(np.int32)
+
+    def p(self) -> np.ndarray:
+        """p (K, V) of each layer's r, NaN where images were not permuted."""
+        shape = self.scores["r"].shape[1:]
+        return np.stack([np.full(shape, np.nan) if s is None or s.p is None else s.p for s in self.statistics])
+
     def at(self, chosen: np.ndarray) -> dict[str, np.ndarray]:
         """`{quantity: (V,)}`, and `layer` and `p`, of each voxel at its `chosen` layer (V,); NaN where that is -1."""
-        everything = {"layer": np.broadcast_to(self.layers[:, None], self.p.shape), "p": self.p, **self.scores}
+        layers = np.broadcast_to(self.layers[:, None], self.scores["r"].shape)
+        everything = {"layer": layers, "p": self.p(), **self.scores}
         picked = {
             name: np.take_along_axis(values, np.maximum(chosen, 0)[None], axis=0)[0].astype(np.float32)
             for name, values in everything.items()
@@ -54,17 +70,38 @@ class StreamScores:
         means = {name: values.mean(axis=0, dtype=np.float64) for name, values in self.scores.items()}
         return means | {"alpha": np.full_like(means["r"], np.nan)}
 
+    def region_p(self, which: int | str, regions: Regions) -> np.ndarray:
+        """p (R,) of the mean r of these regions, NaN where not tested.
+
+        `which` is the position of a finished layer or BEST_PER_VOXEL.
+        """
+        found = self.best_statistics if which == BEST_PER_VOXEL else self.statistics[which]
+        return np.full(len(regions), np.nan) if found is None else found.p_of(regions)
+
+    def resampled_r(self, which: int | str, regions: Regions) -> np.ndarray | None:
+        """Mean r (B, R) of these regions in each resample of the images; None where there were not as many for all.
+
+        `which` is the position of a finished layer, BEST_PER_VOXEL or AVERAGE, whose resamples are averaged, too.
+        """
+        if which == AVERAGE:
+            found = self.statistics if self.complete else [None]
+        else:
+            found = [self.best_statistics if which == BEST_PER_VOXEL else self.statistics[which]]
+        if None in found or len({statistics.n_resamples for statistics in found}) > 1 or not found[0].n_resamples:
+            return None
+        return sum(statistics.r_of(regions) for statistics in found) / len(found)
+
 
 def stream_scores(results: Results, stream: str) -> StreamScores:
     """Reads every finished layer of a stream."""
     found = [(layer, n_layers) for name, layer, n_layers in results.layers() if name == stream]
     by_layer = [results.read(stream, layer) for layer, _ in found]
-    tests = [results.read_test(stream, layer) for layer, _ in found]
-    untested = np.full(by_layer[0]["r"].shape, np.nan, np.float32)
-    return StreamScores(
+    scores = StreamScores(
         stream=stream,
         layers=np.array([layer for layer, _ in found]),
         n_layers=found[0][1],
         scores={name: np.stack([scores[name] for scores in by_layer]) for name in QUANTITIES},
-        p=np.stack([test.p if test else untested for test in tests]),
+        statistics=[results.read_statistics(stream, layer) for layer, _ in found],
+        best_statistics=None,
     )
+    return replace(scores, best_statistics=results.read_best_statistics(stream, scores.best_layers()))

@@ -16,8 +16,9 @@ import numpy as np
 
 from brain_activity_prediction import arguments as shared
 from brain_activity_prediction.align_image_embeddings import feature_spaces
-from brain_activity_prediction.align_image_embeddings.align_model import FOLDS, VOXELS_PER_CHUNK, check_complete
 from brain_activity_prediction.align_image_embeddings.feature_spaces import LETTERS, Space
+from brain_activity_prediction.align_image_embeddings.fitting import FOLDS, VOXELS_PER_CHUNK
+from brain_activity_prediction.align_image_embeddings.layers import check_complete
 from brain_activity_prediction.align_image_embeddings.partition_results import WeightingScores
 from brain_activity_prediction.align_image_embeddings.variance_partitioning import random_weightings, weighting_grid
 from brain_activity_prediction.nsd.layout import find_layout

@@ -1,34 +1,27 @@
 """Scores of every voxel on disk: one file a layer, so that a killed run continues with the layer it was at.
 
 A folder (one model, prompt and subject) holds `settings.json`, what changes the numbers, and under `voxels/` a file
-`STREAM_layer_NN.h5` a layer, with a dataset (V,) for each name in QUANTITIES, in the order of `volume[mask]`, and `p`
-where a permutation test was asked for, with the p of regions in its header.
-`noise_ceiling.h5` holds what all layers share; no score depends on it, so that a run may write it anew.
-All are sealed (`sealed_hdf5`): a damaged layer is noticed and fitted again.
+`STREAM_layer_NN.h5` a layer, with a dataset (V,) for each name in QUANTITIES, in the order of `volume[mask]`, and the
+arrays of its `Statistics` where any were asked for, with the held-out predictions of some voxels (`best_predictions`).
+`best_layers/STREAM.h5` holds the statistics of every voxel at its best layer. `noise_ceiling.h5` holds what all layers
+share; no score depends on it, so that a run may write it anew. All are sealed (`sealed_hdf5`): a damaged layer is
+noticed and fitted again.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from brain_activity_prediction.align_image_embeddings import score_files
-from brain_activity_prediction.files import reading
+from brain_activity_prediction.align_image_embeddings.region_statistics import Asked, Statistics
+from brain_activity_prediction.files import reading, remove_left_behind
 from brain_activity_prediction.sealed_hdf5 import read_array, read_seal
 from brain_activity_prediction.settings_file import fingerprint, recorded_settings
 
 QUANTITIES = ("alpha", "cv_score", "r", "r2")
+VOXELS, PREDICTED = "predicted_voxels", "predicted"
 REMEDY = "align again, which fits this layer again"
-
-
-@dataclass(frozen=True)
-class PermutationTest:
-    """What `significance.permutation_p` found in a layer."""
-
-    n_permutations: int
-    p: np.ndarray  # (V,)
-    region_p: Mapping[str, float]
 
 
 class Results:
@@ -40,17 +33,19 @@ class Results:
     def claim(self, settings: Mapping, redo: bool = False) -> None:
         """Records what the scores are made with; layers scored otherwise are refused, or with `redo` deleted."""
         score_files.claim(self.folder, "voxels", settings, redo)
+        remove_left_behind(self.folder / "best_layers")
+        if redo:
+            for kept in self.folder.glob("best_layers/*.h5"):
+                kept.unlink()
 
-    def has(self, stream: str, layer: int, n_permutations: int = 0) -> bool:
-        """Whether a layer is finished, with a test of that many permutations unless they are 0.
+    def has(self, stream: str, layer: int, asked: Asked | None = None) -> bool:
+        """Whether a layer is finished, with the statistics asked for.
 
         A layer whose file is damaged is not, and a line on stderr says so.
         """
-        path = self._path(stream, layer)
-        if not score_files.is_finished(path):
+        if not score_files.is_finished(self._path(stream, layer)):
             return False
-        test = self.read_test(stream, layer) if n_permutations else None
-        return not n_permutations or (test is not None and test.n_permutations == n_permutations)
+        return asked is None or asked.met_by(self.read_statistics(stream, layer))
 
     def write(
         self,
@@ -58,15 +53,20 @@ class Results:
         layer: int,
         n_layers: int,
         scores: Mapping[str, np.ndarray],
-        test: PermutationTest | None = None,
+        statistics: Statistics | None = None,
+        predictions: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> None:
-        """Adds a layer: an array (V,) for each of QUANTITIES, and its permutation test if there was one."""
+        """Adds a layer: an array (V,) for each of QUANTITIES, its statistics if there are any, and predictions.
+
+        These are voxels (k,) and their predictions (n_test, k).
+        """
         about = {"stream": stream, "layer": layer, "n_layers": n_layers}
-        arrays = {name: scores[name] for name in QUANTITIES}
-        if test is not None:
-            arrays["p"] = test.p
-            about |= {"n_permutations": test.n_permutations, "region_p": dict(test.region_p)}
-        score_files.write_voxels(self._path(stream, layer), arrays, about)
+        arrays = {name: scores[name] for name in QUANTITIES} | _prediction_arrays(predictions)
+        _write(self._path(stream, layer), arrays, about, statistics)
+
+    def forget(self, stream: str, layer: int) -> None:
+        """Deletes a layer, so that it is fitted again."""
+        self._path(stream, layer).unlink(missing_ok=True)
 
     def read(self, stream: str, layer: int) -> dict[str, np.ndarray]:
         """`{quantity: (V,) float32}` of a finished layer."""
@@ -74,14 +74,41 @@ class Results:
         with reading(path, REMEDY):
             return {name: read_array(path, name) for name in QUANTITIES}
 
-    def read_test(self, stream: str, layer: int) -> PermutationTest | None:
-        """The permutation test of a finished layer, None where none was asked for."""
+    def read_statistics(self, stream: str, layer: int) -> Statistics | None:
+        """The statistics of a finished layer, None where none were asked for."""
+        return _read_statistics(self._path(stream, layer))
+
+    def predicted_voxels(self, stream: str, layer: int) -> np.ndarray:
+        """The voxels (k,) whose held-out predictions a layer's file holds."""
         path = self._path(stream, layer)
         with reading(path, REMEDY):
-            about = read_seal(path).about
-            if "n_permutations" not in about:
-                return None
-            return PermutationTest(about["n_permutations"], read_array(path, "p"), about["region_p"])
+            held = VOXELS in read_seal(path).datasets
+            return read_array(path, VOXELS).astype(int) if held else np.empty(0, dtype=int)
+
+    def read_predictions(self, stream: str, layer: int) -> tuple[np.ndarray, np.ndarray]:
+        """These voxels (k,) and their predictions (n_test, k)."""
+        voxels, path = self.predicted_voxels(stream, layer), self._path(stream, layer)
+        with reading(path, REMEDY):
+            return voxels, read_array(path, PREDICTED) if len(voxels) else np.empty((0, 0), dtype=np.float32)
+
+    def keep_predictions(self, stream: str, layer: int, voxels: np.ndarray) -> None:
+        """Leaves in a layer's file the predictions of these voxels only."""
+        held, predicted = self.read_predictions(stream, layer)
+        wanted = np.isin(held, voxels)
+        _, _, n_layers = next(found for found in self.layers() if found[:2] == (stream, layer))
+        left = (held[wanted], predicted[:, wanted])
+        self.write(stream, layer, n_layers, self.read(stream, layer), self.read_statistics(stream, layer), left)
+
+    def write_best_statistics(self, stream: str, best_layers: np.ndarray, statistics: Statistics) -> None:
+        """Keeps the statistics of every voxel at its best layer (V,)."""
+        _write(self._best_statistics_path(stream), {"layer": best_layers}, {"stream": stream}, statistics)
+
+    def read_best_statistics(self, stream: str, best_layers: np.ndarray) -> Statistics | None:
+        """The statistics of every voxel at its best layer (V,), None where there are none of just these layers."""
+        path = self._best_statistics_path(stream)
+        if not score_files.is_finished(path) or not np.array_equal(read_array(path, "layer"), best_layers):
+            return None
+        return _read_statistics(path)
 
     def write_noise_ceiling(self, ceiling: np.ndarray, ncsnr_from: str) -> None:
         """Keeps the ceiling (V,) of the test images, in R2 units, and where its ncsnr came from."""
@@ -101,6 +128,10 @@ class Results:
                 found.append((about["stream"], about["layer"], about["n_layers"]))
         return sorted(found)
 
+    def streams(self) -> list[str]:
+        """The streams that have a finished layer."""
+        return list(dict.fromkeys(stream for stream, _, _ in self.layers()))
+
     def fingerprint(self) -> str:
         """Eight hexadecimal digits that tell the recorded settings from any others."""
         return fingerprint(recorded_settings(self.folder, score_files.RESTORE))
@@ -114,5 +145,29 @@ class Results:
     def _ceiling_path(self) -> Path:
         return self.folder / "noise_ceiling.h5"
 
+    def _best_statistics_path(self, stream: str) -> Path:
+        return self.folder / "best_layers" / f"{stream}.h5"
+
     def _path(self, stream: str, layer: int) -> Path:
         return self.folder / "voxels" / f"{stream}_layer_{layer:02d}.h5"
+
+
+def _prediction_arrays(predictions: tuple[np.ndarray, np.ndarray] | None) -> dict[str, np.ndarray]:
+    if predictions is None or not len(predictions[0]):
+        return {}
+    return dict(zip((VOXELS, PREDICTED), predictions, strict=True))
+
+
+def _write(path: Path, arrays: Mapping[str, np.ndarray], about: Mapping, statistics: Statistics | None) -> None:
+    if statistics is not None:
+        arrays, about = {**arrays, **statistics.arrays()}, {**about, "statistics": statistics.about()}
+    score_files.write_voxels(path, arrays, about)
+
+
+def _read_statistics(path: Path) -> Statistics | None:
+    with reading(path, REMEDY):
+        seal = read_seal(path)
+        if "statistics" not in seal.about:
+            return None
+        arrays = {name: read_array(path, name) if name in seal.datasets else None for name in Statistics.ARRAYS}
+        return Statistics(**seal.about["statistics"], **arrays)

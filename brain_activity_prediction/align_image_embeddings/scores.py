@@ -33,6 +33,13 @@ def r2_score(Y, Y_hat):
     return r2 if torch.is_tensor(Y) else r2.numpy()
 
 
+def standard_columns(values):
+    """Columns of a tensor (n, v) at mean 0 and SD 1, float32, so that r is a mean of products; constant ones are 0."""
+    constant = (values == values[0]).all(dim=0)
+    centred = values.to(torch.float64) - values.mean(dim=0, dtype=torch.float64)
+    return (centred / centred.std(dim=0, correction=0)).masked_fill(constant, 0).to(torch.float32)
+
+
 def fold_scores(residuals, responses, weights, criterion):
     """Score of every alpha on one fold, (A, v) in float64, from the moments of the residuals at the nodes.
 

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
+from scipy.stats import false_discovery_control
 
 from brain_activity_prediction.align_image_embeddings.figures import layer_curves
-from brain_activity_prediction.align_image_embeddings.layer_choice import BEST_PER_REGION, StreamScores, stream_scores
+from brain_activity_prediction.align_image_embeddings.layer_choice import StreamScores, stream_scores
 from brain_activity_prediction.align_image_embeddings.results import Results
 from brain_activity_prediction.align_image_embeddings.tables import region_table, write_table
 from brain_activity_prediction.align_image_embeddings.targets import Targets
@@ -22,32 +23,45 @@ def summarise(
     targets: Targets,
     of: tuple[str, int | None, int],
     min_noise_ceiling: float,
+    layers: str,
 ) -> None:
-    """Writes tables, picture and maps beside the scores and prints the best layer of each region.
+    """Writes tables, picture and maps beside the scores and prints the scores of one choice of layers.
 
-    `regions` are masks (V,) by name, `of` the model id, prompt and subject.
+    `regions` are masks (V,) by name, `of` the model id, prompt and subject, `layers` one of `arguments.LAYERS`.
     """
     table = region_table(results, regions, *of, min_noise_ceiling)
     write_table(table, results.folder)
     layer_curves(table, results.folder / "layers.png")
-    ceiling_map = results.folder / "maps" / "noise_ceiling.nii.gz"
-    write_map(ceiling_map, results.read_noise_ceiling(), targets.mask, targets.affine)
+    ceiling = results.read_noise_ceiling()
+    write_map(results.folder / "maps" / "noise_ceiling.nii.gz", ceiling, targets.mask, targets.affine)
     for stream in dict.fromkeys(table["stream"]):
         scores = stream_scores(results, stream)
-        for name, values in best_layer_maps(scores).items():
+        for name, values in best_layer_maps(scores, ceiling).items():
             path = results.folder / "maps" / f"{stream}_{name}.nii.gz"
             write_map(path, values, targets.mask, targets.affine)
         warn_of_edges(scores, results.alpha_range())
-    print(as_text(table[table["layer_choice"] == BEST_PER_REGION]))
+    shown = table[table["layer_choice"] == layers]
+    if shown.empty:
+        print("no average before all layers of a stream are scored", file=sys.stderr)
+    print(f"layers: {layers}\n{as_text(shown)}")
     print(f"\ntables, picture and maps: {results.folder}/ scores.csv, scores.parquet, layers.png, maps/\n")
 
 
-def best_layer_maps(stream: StreamScores) -> dict[str, np.ndarray]:
-    """Per voxel (V,) the layer with the best cross-validated score, and its scores; NaN where responses are NaN."""
+def best_layer_maps(stream: StreamScores, ceiling: np.ndarray) -> dict[str, np.ndarray]:
+    """Per voxel (V,) the layer with the best cross-validated score, and its scores; NaN where responses are NaN.
+
+    With a permutation test also p, and q, which is p adjusted over the voxels (Benjamini and Hochberg). r_normalised is
+    r / sqrt(ceiling), NaN where the ceiling (V,) is 0 or not known.
+    """
     best = stream.at(stream.best_of_voxels())
     maps = {f"best_layer_{name}" if name != "layer" else "best_layer": values for name, values in best.items()}
-    if np.isnan(best["p"]).all():
-        del maps["best_layer_p"]  # images were not permuted
+    maps["best_layer_r_normalised"] = best["r"] / np.sqrt(np.where(ceiling > 0, ceiling, np.nan))
+    tested = np.isfinite(best["p"])
+    if tested.any():
+        maps["best_layer_q"] = np.full_like(best["p"], np.nan)
+        maps["best_layer_q"][tested] = false_discovery_control(best["p"][tested])
+    else:
+        del maps["best_layer_p"]
     return maps
 
 
@@ -63,12 +77,16 @@ def warn_of_edges(stream: StreamScores, alpha_range: tuple[float, float]) -> Non
         )
 
 
-def as_text(best: pd.DataFrame) -> str:
-    """A table for the terminal of the rows of each region's best layer."""
-    lines = [
-        f"{'stream':<16} {'region':<14} {'voxels':>6} {'layer':>5} {'r':>7} {'R2':>7} {'CV score':>9} {'r norm.':>7}"
-    ]
-    for row in best.itertuples():
-        scores = f"{row.r:>7.3f} {row.r2:>7.3f} {row.cv_score:>9.3f} {row.r_normalised:>7.3f}"
-        lines.append(f"{row.stream:<16} {row.roi:<14} {row.n_voxels:>6} {row.layer:>5} {scores}")
+def as_text(rows: pd.DataFrame) -> str:
+    """A table for the terminal: a line a stream and region, raw scores beside those divided by the noise ceiling."""
+    numbers = {"r": "r", "r_se": "SE", "r_normalised": "r/sqrt(NC)", "r2": "R2", "r2_normalised": "R2/NC"}
+    numbers |= {"cv_score": "CV score"} | ({"q": "q"} if rows["q"].notna().any() else {})
+    widths = {name: max(7, len(title)) for name, title in numbers.items()}
+    titles = " ".join(f"{title:>{widths[name]}}" for name, title in numbers.items())
+    lines = [f"{'stream':<16} {'region':<14} {'voxels':>6} {'layer':>5} {titles}"]
+    for row in rows.to_dict("records"):
+        layer = "-" if pd.isna(row["layer"]) else row["layer"]
+        cells = ("-" if np.isnan(row[name]) else f"{row[name]:.3f}" for name in numbers)
+        scores = " ".join(f"{cell:>{width}}" for cell, width in zip(cells, widths.values(), strict=True))
+        lines.append(f"{row['stream']:<16} {row['roi']:<14} {row['n_voxels']:>6} {layer:>5} {scores}")
     return "\n".join(lines)

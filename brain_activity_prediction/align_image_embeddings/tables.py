@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import false_discovery_control
 
+from brain_activity_prediction.align_image_embeddings.bootstrap import interval, standard_error
 from brain_activity_prediction.align_image_embeddings.layer_choice import (
     AVERAGE,
     BEST_PER_REGION,
@@ -51,16 +52,15 @@ def region_table(
     `regions` are masks (V,) by name. r, r2 and cv_score are means over a region's voxels, without those whose
     responses are NaN, which n_voxels does not count either. `prompt` is missing for streams that no prompt changes.
     noise_ceiling is the median of the region's voxels, the normalised scores are those of `normalised_means`.
-    p is that of the mean r, missing where images were not permuted or the region was not among those of that run;
-    q is p adjusted over the rows of the same layer_choice (Benjamini and Hochberg). `settings` is the fingerprint of
-    what changes the numbers.
+    r_se and the interval of 95 % from r_ci_low to r_ci_high say how far r moves with other test images (`bootstrap`).
+    p is that of the mean r, missing for averages and where images were not permuted; q is p adjusted over the rows of
+    the same layer_choice (Benjamini and Hochberg). Both are missing for regions that were not among those of the run.
+    `settings` is the fingerprint of what changes the numbers.
     """
     ceiling = results.read_noise_ceiling()
     parts = []
-    for stream in dict.fromkeys(stream for stream, _, _ in results.layers()):
-        scores = stream_scores(results, stream)
-        members = np.stack(list(regions.values())) & np.isfinite(scores.scores["cv_score"]).all(axis=0)
-        part = pd.concat(_blocks(scores, results, regions, members, ceiling, min_noise_ceiling))
+    for stream in results.streams():
+        part = pd.concat(_blocks(stream_scores(results, stream), regions, ceiling, min_noise_ceiling))
         parts.append(pd.concat([part, _best_of_regions(part)]))
     of = {"protocol": "standard", "model_id": model_id, "prompt": prompt, "subject": subject}
     table = pd.concat(parts).assign(**of, settings=results.fingerprint()).reindex(columns=COLUMNS)
@@ -72,15 +72,14 @@ def region_table(
 
 def _blocks(
     stream: StreamScores,
-    results: Results,
     regions: Mapping[str, np.ndarray],
-    members: np.ndarray,
     ceiling: np.ndarray,
     min_noise_ceiling: float,
 ) -> Iterator[pd.DataFrame]:
     """R rows for each layer of a stream, for every voxel at its best one and for their average."""
+    members = np.stack(list(regions.values())) & np.isfinite(stream.scores["cv_score"]).all(axis=0)
 
-    def rows(scores: Mapping[str, np.ndarray], **of) -> pd.DataFrame:
+    def rows(scores: Mapping[str, np.ndarray], resampled: np.ndarray | None, **of) -> pd.DataFrame:
         return pd.DataFrame(
             {
                 **{"stream": stream.stream, "roi": list(regions), "n_voxels": members.sum(axis=1)},
@@ -88,20 +87,21 @@ def _blocks(
                 **normalised_means(scores, ceiling, members, min_noise_ceiling),
                 "alpha_median": region_medians(scores["alpha"], members),
                 "noise_ceiling": region_medians(ceiling, members),
+                **errors(resampled),
                 **of,
             }
         )
 
     for k, layer in enumerate(stream.layers):
         scores = {name: values[k] for name, values in stream.scores.items()}
-        test = results.read_test(stream.stream, layer)
-        p = [test.region_p.get(roi, np.nan) if test else np.nan for roi in regions]
-        yield rows(scores, layer_choice=EACH, layer=layer, layer_position=stream.position(layer), p=p)
+        of = {"layer": layer, "layer_position": stream.position(layer), "p": stream.region_p(k, regions)}
+        yield rows(scores, stream.resampled_r(k, regions), layer_choice=EACH, **of)
     best = stream.at(stream.best_of_voxels())
-    position = region_means({"layer": best["layer"]}, members)["layer"]
-    yield rows(best, layer_choice=BEST_PER_VOXEL, layer_position=stream.position(position))
+    position = stream.position(region_means({"layer": best["layer"]}, members)["layer"])
+    of = {"layer_position": position, "p": stream.region_p(BEST_PER_VOXEL, regions)}
+    yield rows(best, stream.resampled_r(BEST_PER_VOXEL, regions), layer_choice=BEST_PER_VOXEL, **of)
     if stream.complete:
-        yield rows(stream.mean(), layer_choice=AVERAGE)
+        yield rows(stream.mean(), stream.resampled_r(AVERAGE, regions), layer_choice=AVERAGE)
 
 
 def _best_of_regions(table: pd.DataFrame) -> pd.DataFrame:
@@ -119,6 +119,14 @@ def region_means(values: Mapping[str, np.ndarray], members: np.ndarray) -> dict[
     with np.errstate(invalid="ignore"):
         means = (members.astype(np.float64) @ columns) / members.sum(axis=1, keepdims=True)
     return dict(zip(values, means.T, strict=True))
+
+
+def errors(resampled: np.ndarray | None) -> dict[str, np.ndarray]:
+    """Standard error and 95 % interval (R,) of each region's r from its resamples (B, R), if there are any."""
+    if resampled is None:
+        return {}
+    low, high = interval(resampled)
+    return {"r_se": standard_error(resampled), "r_ci_low": low, "r_ci_high": high}
 
 
 def region_medians(values: np.ndarray, members: np.ndarray) -> np.ndarray:

@@ -1,0 +1,76 @@
+"""How far a region's score would move with other test images: correlations on images drawn anew with replacement.
+
+The correlations of all resamples are five matrix products with the counts of how often each image was drawn.
+n images, V voxels, B resamples, R regions.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from brain_activity_prediction.align_image_embeddings.scores import standard_columns
+
+VOXELS_PER_CHUNK = {"cpu": 512, "cuda": 8192}
+CONSTANT = 1e-9  # a product of variances below this is rounding: columns have variance 1 before they are resampled
+
+
+def resamples(n_images: int, n_resamples: int, seed: int = 0) -> np.ndarray:
+    """How often each image is drawn in each resample, (B, n) float32.
+
+    The same images always meet the same resamples, the first of many being those of few: what was computed at different
+    times can be compared resample by resample.
+    """
+    drawn = np.random.default_rng(seed).integers(n_images, size=(n_resamples, n_images))
+    cells = drawn + n_images * np.arange(n_resamples)[:, None]
+    return np.bincount(cells.ravel(), minlength=drawn.size).reshape(drawn.shape).astype(np.float32)
+
+
+def bootstrap_region_r(
+    observed: torch.Tensor, predicted: torch.Tensor, members: np.ndarray, n_resamples: int, seed: int = 0
+) -> np.ndarray:
+    """Mean r over each region's voxels in every resample of the images, (B, R) float32; on the device of `observed`.
+
+    observed, predicted  (n, V); a voxel with NaN counts in no region, a constant one has r 0
+    members              (R, V) bool; a region without a voxel that counts gets NaN
+    """
+    valid = (torch.isfinite(observed) & torch.isfinite(predicted)).all(dim=0)
+    members = (torch.from_numpy(members).to(valid.device) & valid).to(torch.float32)
+    counts = torch.from_numpy(resamples(len(observed), n_resamples, seed)).to(valid.device) / len(observed)
+    sums = counts.new_zeros(n_resamples, len(members))
+    voxels_per_chunk = VOXELS_PER_CHUNK[valid.device.type]
+    for start in range(0, len(valid), voxels_per_chunk):
+        chunk = slice(start, start + voxels_per_chunk)
+        pair = (torch.where(valid[chunk], part[:, chunk], 0) for part in (observed, predicted))
+        sums += _resampled_r(*map(standard_columns, pair), counts) @ members[:, chunk].T
+    return (sums / members.sum(dim=1)).cpu().numpy()
+
+
+def standard_error(replicates: np.ndarray) -> np.ndarray:
+    """SD over the resamples (B, ...) of a score."""
+    return replicates.std(axis=0, ddof=1, dtype=np.float64)
+
+
+def interval(replicates: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+    """The ends of the percentile interval of a score, from its resamples (B, ...)."""
+    low, high = np.quantile(replicates, [(1 - level) / 2, (1 + level) / 2], axis=0, method="weibull")
+    return low, high
+
+
+def two_sided_p(replicates: np.ndarray) -> np.ndarray:
+    """p that a difference is 0, from its resamples (B, ...): twice the share of them beyond 0, the sample counted once.
+
+    It is at most 0.05 where the percentile interval of 95 % leaves 0 out (with 999 resamples exactly there), and never
+    below 2 / (B + 1).
+    """
+    fewer = np.minimum((replicates <= 0).sum(axis=0), (replicates >= 0).sum(axis=0))
+    p = np.minimum(2 * (fewer + 1) / (len(replicates) + 1), 1)
+    return np.where(np.isnan(replicates).any(axis=0), np.nan, p)
+
+
+def _resampled_r(x: torch.Tensor, y: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
+    """r (B, V) of x with y (n, V) when image i has the weight shares[b, i]; 0 where either is constant."""
+    mean_x, mean_y = shares @ x, shares @ y
+    covariance = shares @ (x * y) - mean_x * mean_y
+    variances = (shares @ x**2 - mean_x**2) * (shares @ y**2 - mean_y**2)
+    return torch.where(variances > CONSTANT, covariance / variances.clamp(min=CONSTANT).sqrt(), 0)

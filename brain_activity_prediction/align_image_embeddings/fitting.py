@@ -1,0 +1,130 @@
+"""Layer after layer: ridge on the training images, scores and statistics on the test images, all written at once."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from brain_activity_prediction import arguments as shared
+from brain_activity_prediction.align_image_embeddings.layers import Layer, Stores
+from brain_activity_prediction.claims import Claims, shared_out
+from brain_activity_prediction.read_ahead import read_ahead
+from brain_activity_prediction.stopping import until_stopped
+
+if TYPE_CHECKING:
+    from brain_activity_prediction.align_image_embeddings.region_statistics import Asked, Statistics
+    from brain_activity_prediction.align_image_embeddings.results import Results
+    from brain_activity_prediction.align_image_embeddings.targets import Targets
+
+# How many voxels go through the solver at once. None: as many as the device's free memory holds.
+VOXELS_PER_CHUNK = None
+FOLDS = 5
+
+
+def layers_left(layers: list[Layer], results: dict[int | None, Results], asked: Asked) -> list[Layer]:
+    """The layers without scores, without the statistics asked for, or that lack predictions, which are then deleted."""
+    from brain_activity_prediction.align_image_embeddings.best_predictions import layers_lacking
+
+    left = [layer for layer in layers if not results[layer.prompt].has(layer.stream, layer.number, asked)]
+    streams = dict.fromkeys((layer.prompt, layer.stream) for layer in layers)
+    for prompt, stream in streams.keys() - {(layer.prompt, layer.stream) for layer in left}:
+        lacking = set() if asked.nothing else layers_lacking(results[prompt], stream)
+        for number in lacking & {x.number for x in layers if (x.prompt, x.stream) == (prompt, stream)}:
+            results[prompt].forget(stream, number)
+    return [layer for layer in layers if not results[layer.prompt].has(layer.stream, layer.number, asked)]
+
+
+def fit_layers(
+    layers: list[Layer],
+    stores: Stores,
+    targets: Targets,
+    asked: Asked,
+    results: dict[int | None, Results],
+    arguments: argparse.Namespace,
+) -> None:
+    """Fits and writes layer after layer that no other process is at work on; the next one is read meanwhile."""
+    from tqdm import tqdm
+
+    from brain_activity_prediction.align_image_embeddings.best_predictions import unbeaten_voxels
+    from brain_activity_prediction.align_image_embeddings.targets import standardise, varying_features
+
+    def left() -> dict[tuple[str], list[Layer]]:
+        return {("scores",): [x for x in layers if not results[x.prompt].has(x.stream, x.number, asked)]}
+
+    def read(claimed: tuple[list[Layer], tuple]) -> tuple[np.ndarray, np.ndarray] | None:
+        if not claimed[0]:
+            return None
+        (layer,) = claimed[0]
+        states = stores[layer.prompt].read_layer(layer.stream, layer.number, targets.image_ids)
+        return varying_features(*standardise(*np.split(states, [len(targets.train_ids)])))
+
+    def finish(layer: Layer, scores: dict[str, np.ndarray], statistics: Statistics | None, predicted: np.ndarray):
+        found, stream, kept = results[layer.prompt], layer.stream, None
+        if not asked.nothing:
+            voxels = unbeaten_voxels(found, stream, layer.number, scores["cv_score"])
+            kept = (voxels, predicted[:, voxels])
+        found.write(stream, layer.number, layer.of, scores, statistics, kept)
+        unfinished.remove(layer)
+        if not any((other.prompt, other.stream) == (layer.prompt, stream) for other in unfinished):
+            assess_best_layers(found, stream, targets, asked, arguments.gpu_id)
+
+    unfinished = list(layers)
+    folder = shared.claims_folder(arguments.base_dir, arguments.model_id, arguments.subject)
+    bar = tqdm(total=len(layers), unit="layer", mininterval=shared.progress_seconds(), disable=not layers)
+    with Claims(folder) as claims, bar as progress:
+        claimed = shared_out(claims, left, 1, Layer.name)
+        for (layers_in_hand, _), features in until_stopped(read_ahead(claimed, read)):
+            for layer in layers_in_hand:
+                if not features[0].any():
+                    where = f"layer {layer.number} of {layer.stream}"
+                    progress.write(f"{where} is the same for all training images and predicts nothing", file=sys.stderr)
+                finish(layer, *score_layer(*features, targets, asked, arguments))
+                claims.finished([layer.name()])
+                progress.update()
+
+
+def score_layer(
+    train: np.ndarray, test: np.ndarray, targets: Targets, asked: Asked, arguments: argparse.Namespace
+) -> tuple[dict[str, np.ndarray], Statistics | None, np.ndarray]:
+    """`{quantity: (V,)}`, statistics, predictions (n_test, V) of one layer's features, (n_train, D) and (n_test, D)."""
+    import torch
+
+    from brain_activity_prediction.align_image_embeddings.ridge import ridge_cv
+    from brain_activity_prediction.align_image_embeddings.scores import pearson_r, r2_score
+
+    alphas = np.logspace(arguments.min_log_10_alpha, arguments.max_log_10_alpha, arguments.num_alphas)
+    train, test = (torch.from_numpy(part).to(arguments.gpu_id) for part in (train, test))
+    responses = torch.from_numpy(targets.train)
+    fit = ridge_cv(
+        train, responses, alphas, folds=FOLDS, criterion=arguments.criterion, voxels_per_chunk=VOXELS_PER_CHUNK
+    )
+    on_device = fit.predict(test)
+    observed, predicted = torch.from_numpy(targets.test), on_device.cpu()
+    scores = {
+        "alpha": fit.alpha,
+        "cv_score": fit.cv_score,
+        "r": pearson_r(observed, predicted),
+        "r2": r2_score(observed, predicted),
+    }
+    statistics = asked.of(observed.to(on_device), on_device)
+    return {name: values.cpu().numpy() for name, values in scores.items()}, statistics, predicted.numpy()
+
+
+def assess_best_layers(results: Results, stream: str, targets: Targets, asked: Asked, device: str) -> None:
+    """The statistics asked for of every voxel at its best layer, from predictions; of these, only the best are kept."""
+    import torch
+
+    from brain_activity_prediction.align_image_embeddings.best_predictions import best_predictions, keep_best_only
+    from brain_activity_prediction.align_image_embeddings.layer_choice import stream_scores
+
+    best_layers = stream_scores(results, stream).best_layers()
+    if not asked.met_by(results.read_best_statistics(stream, best_layers)):
+        predicted = best_predictions(results, stream, best_layers)
+        if predicted is None:
+            return
+        observed, predicted = (torch.from_numpy(part).to(device) for part in (targets.test, predicted))
+        results.write_best_statistics(stream, best_layers, asked.of(observed, predicted))
+    keep_best_only(results, stream, best_layers)
