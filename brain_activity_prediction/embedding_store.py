@@ -98,15 +98,23 @@ class EmbeddingStore:
             )
         return states
 
-    def read_answers(self) -> dict[int, str]:
-        """`{image id: the model's answer}` of all images that have one."""
-        self._look()
+    def read_answers(self, image_ids: Sequence[int] | None = None) -> dict[int, str]:
+        """`{image id: the model's answer}` of all images that have one, or of those among `image_ids`.
+
+        Of a few images the other files are not even opened, since a file's name says which ids it may hold.
+        """
+        wanted = None if image_ids is None else np.asarray(image_ids)
         answers = {}
-        for name, (ids, _) in self._files.items():
+        for name in self._names():
+            low, high = _span(name)
+            if wanted is not None and not ((wanted >= low) & (wanted <= high)).any():
+                continue
             with reading(self.folder / name, REMEDY):
-                if ANSWERS in read_seal(self.folder / name).datasets:
-                    texts = read_array(self.folder / name, ANSWERS)
-                    answers |= zip(ids.tolist(), (text.decode() for text in texts), strict=True)
+                seal = read_seal(self.folder / name)
+                if ANSWERS in seal.datasets:
+                    ids, texts = seal.about["image_ids"], read_array(self.folder / name, ANSWERS)
+                    here = {image: text.decode() for image, text in zip(ids, texts, strict=True)}
+                    answers |= {image: here[image] for image in here if wanted is None or image in wanted}
         return answers
 
     # -- writing --------------------------------------------------------------------------------------------------
@@ -192,3 +200,9 @@ class EmbeddingStore:
             seal = read_seal(self.folder / name)
             streams = frozenset(seal.datasets.keys() - {IDS, ANSWERS})
             return np.array(seal.about["image_ids"], dtype=np.int32), self._kinds.setdefault(streams, streams)
+
+
+def _span(name: str) -> tuple[int, int]:
+    """The lowest and the highest id that a batch file holds, by its name."""
+    low, _, high = name.split("_")[1].partition("-")
+    return int(low), int(high)

@@ -64,6 +64,13 @@ def test_answers_of_any_length_and_alphabet_come_back(store):
     assert store.read_answers() == answers
 
 
+def test_answers_of_a_few_images_are_read_without_opening_the_files_of_others(store):
+    for ids in ([1, 9], [20, 25], [40]):
+        store.write(ids, {"language": states(ids)}, [f"answer {image}" for image in ids])
+    next(store.folder.glob("batch_00020*")).write_bytes(b"never read")
+    assert store.read_answers([9, 5, 40]) == {9: "answer 9", 40: "answer 40"}
+
+
 def test_states_made_with_other_settings_are_refused_by_the_name_of_the_setting(store):
     store.claim({"dtype": "float32", "prompt": "What?"})
     store.claim({"dtype": "float32", "prompt": "What?"})
