@@ -12,11 +12,14 @@ from scripts import EXTRACT, load_script
 
 from brain_activity_prediction.align_image_embeddings import align_model, compare_representations, partition_variance
 from brain_activity_prediction.extract_image_embeddings import extraction
+from brain_activity_prediction.report import report
 from brain_activity_prediction.sweep import sweep
 
 OTHERS = {
-    Path(script.__file__).name: script for script in (align_model, compare_representations, partition_variance, sweep)
+    Path(script.__file__).name: script
+    for script in (align_model, compare_representations, partition_variance, report, sweep)
 }
+
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
 COMMANDS = re.findall(r"^ {4,7}((?:make|python|pip|conda) .*?)(?: +#.*)?$", README, re.MULTILINE)

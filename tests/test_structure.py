@@ -46,6 +46,7 @@ MAY_IMPORT = {
     EXTRACT: GROUND | {"arguments", "embedding_store", "nsd"},
     ALIGN: GROUND | {"arguments", "embedding_store", "nsd", f"{EXTRACT}.prompts"},
     "sweep": GROUND | {"arguments", "embedding_store", "nsd", EXTRACT, ALIGN},
+    "report": GROUND | {"arguments", "embedding_store", "nsd", ALIGN},
     "demo": GROUND | {"arguments", "nsd", EXTRACT},
 }
 

@@ -1,0 +1,1 @@
+"""Tables, figures and the page over everything that a BASE_DIR holds."""

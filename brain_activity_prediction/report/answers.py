@@ -1,0 +1,63 @@
+"""What the models answered to a few of the images, and the images."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from brain_activity_prediction import arguments as shared
+from brain_activity_prediction.embedding_store import EmbeddingStore
+from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.nsd.design import read_design
+from brain_activity_prediction.nsd.layout import find_layout
+from brain_activity_prediction.nsd.stimuli import Stimuli
+
+N_IMAGES = 6
+CANDIDATES = 50  # of the test images, that answers are looked for of
+PIXELS = 256  # side of an image on the page
+
+
+@dataclass(frozen=True)
+class Answered:
+    """An image, as a data URI or None where NSD is not in BASE_DIR, and `(model, prompt, answer)` of it."""
+
+    image_id: int
+    picture: str | None
+    answers: list[tuple[str, int, str]]
+
+
+def sample_answers(base_dir: Path, stores: Sequence[tuple[str, int | None]]) -> list[Answered]:
+    """The answers to the first test images that have any; `stores` are (model, prompt) of what was extracted."""
+    layout = _layout(base_dir)
+    candidates = None if layout is None else np.sort(read_design(layout.design()).shared_ids)[:CANDIDATES]
+    found: dict[int, list[tuple[str, int, str]]] = {}
+    for model, prompt in stores:
+        if prompt is not None:
+            store = EmbeddingStore(shared.embeddings_folder(base_dir, model, prompt))
+            for image_id, answer in store.read_answers(candidates).items():
+                found.setdefault(image_id, []).append((model, prompt, answer))
+    shown = sorted(sorted(found, key=lambda image_id: (-len(found[image_id]), image_id))[:N_IMAGES])
+    pictures = dict.fromkeys(shown)
+    if layout is not None and shown:
+        with Stimuli(layout.stimuli()) as stimuli:
+            pictures = dict(zip(shown, map(data_uri, stimuli.images(shown)), strict=True))
+    return [Answered(image_id, pictures[image_id], found[image_id]) for image_id in shown]
+
+
+def data_uri(image: Image.Image) -> str:
+    """A JPEG of PIXELS at the most, as text that a page can hold."""
+    image.thumbnail((PIXELS, PIXELS))
+    file = BytesIO()
+    image.save(file, "JPEG", quality=85)
+    return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def _layout(base_dir: Path):
+    try:
+        return find_layout(base_dir)
+    except InputError:  # a BASE_DIR of results alone
+        return None

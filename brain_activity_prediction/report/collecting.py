@@ -1,0 +1,152 @@
+"""All tables of scores in a BASE_DIR as one: what there is, and its rows with q over all of it.
+
+An alignment leaves a table a model, prompt and subject. Here they are read one at a time, so that a BASE_DIR of
+millions of rows takes the memory of its largest table.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from scipy.stats import false_discovery_control
+
+from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.files import reading
+from brain_activity_prediction.report.selection import Selection
+from brain_activity_prediction.settings_file import recorded_settings
+
+TABLE = "scores.parquet"
+REMEDY = "delete its folder and align again"
+# p are adjusted together where these agree: a row of a layer and a row of the layer chosen are the same test twice.
+FAMILY = ("protocol", "layer_choice")
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The scores of one model under one prompt, or none, against one subject."""
+
+    folder: Path
+    model_id: str
+    prompt: int | None
+    subject: int
+    settings: dict = field(hash=False)
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells settings apart: equal where everything that changes the numbers is."""
+        text = json.dumps(self.settings, sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+
+
+def find_scored(base_dir: Path) -> list[Scored]:
+    """Every table of scores, by subject, model and prompt, that of no prompt first."""
+    found = []
+    for path in base_dir.glob(f"alignment/subj*/*prompt*/*/{TABLE}"):
+        with reading(path, REMEDY):
+            file = pq.ParquetFile(path)
+            if file.metadata.num_rows == 0:
+                continue
+            first = next(file.iter_batches(1, columns=["model_id", "prompt", "subject"])).to_pylist()[0]
+        found.append(Scored(path.parent, **first, settings=recorded_settings(path.parent, REMEDY) or {}))
+    if not found:
+        raise InputError(f"no scores in {base_dir / 'alignment'}: run align_model.py first")
+    return sorted(found, key=lambda scored: (scored.subject, scored.model_id, scored.prompt or 0))
+
+
+class Tables:
+    """The tables of a BASE_DIR, read one at a time.
+
+    `q` is p adjusted (Benjamini and Hochberg) over every row of every table in the BASE_DIR that has one and agrees in
+    FAMILY, whatever is then selected. The q of a run's own table, over that table alone, is not carried over.
+    """
+
+    def __init__(self, scored: Sequence[Scored]):
+        self.scored = scored
+        schemas = []
+        for one in scored:
+            with reading(one.folder / TABLE, REMEDY):
+                schemas.append(pq.read_schema(one.folder / TABLE).remove_metadata())
+        merged = pa.unify_schemas([_plain(schema) for schema in schemas], promote_options="permissive")
+        own = {"q": pa.float64(), "settings": pa.string()}
+        self.schema = pa.schema([*(column for column in merged if column.name not in own), *own.items()])
+        self._q = self._adjusted()
+
+    @property
+    def n_tested(self) -> int:
+        """How many rows have a q."""
+        return sum(int(np.isfinite(q).sum()) for q in self._q.values())
+
+    def selected(self, selection: Selection) -> Iterator[pa.Table]:
+        """The rows asked for of each table that has any, with the columns of `schema`."""
+        for one in self.scored:
+            if selection.takes(one.subject, one.model_id, one.prompt):
+                rows = self._rows(one)
+                for name, wanted in (("roi", selection.roi), ("stream", selection.stream)):
+                    if wanted:
+                        rows = rows.filter(pc.is_in(rows[name], pa.array(wanted)))
+                if rows.num_rows:
+                    yield rows
+
+    def check(self, selection: Selection) -> None:
+        """Raises InputError where something asked for is in no table, and lists what is there."""
+        known = {
+            "subject": {one.subject for one in self.scored},
+            "model": {one.model_id for one in self.scored},
+            "prompt": {one.prompt for one in self.scored} - {None},
+        }
+        for name in ("stream", "roi"):
+            if getattr(selection, name):
+                known[name] = set().union(*(pc.unique(_read(one, [name])[name]).to_pylist() for one in self.scored))
+        for name, there in known.items():
+            if missing := [value for value in getattr(selection, name) if value not in there]:
+                raise InputError(f"no scores of {name} {missing[0]}: there are {', '.join(map(str, sorted(there)))}")
+
+    def _rows(self, one: Scored) -> pa.Table:
+        table = _read(one)
+        columns = {name: table[name] for name in table.column_names}
+        columns["q"] = pa.array(self._q[one.folder], from_pandas=True)
+        columns.setdefault("settings", pa.array([one.fingerprint] * table.num_rows))
+        columns |= {name: pa.nulls(table.num_rows) for name in self.schema.names if name not in columns}
+        return pa.table([columns[column.name].cast(column.type) for column in self.schema], schema=self.schema)
+
+    def _adjusted(self) -> dict[Path, np.ndarray]:
+        """q of every row by folder, NaN where there was no test."""
+        p, families, numbers = [], [], {}
+        for one in self.scored:
+            read = _read(one, ["p", *FAMILY])
+            p.append(read["p"].to_numpy().astype(np.float64))
+            parts = [pc.fill_null(read[name].cast(pa.string()), "") for name in FAMILY if name in read.column_names]
+            names = pc.binary_join_element_wise(*parts, " ") if parts else pa.array([""] * read.num_rows)
+            for name in pc.unique(names).to_pylist():
+                numbers.setdefault(name, len(numbers))
+            families.append(pc.index_in(names, pa.array(list(numbers))).to_numpy())
+        together, of_row = np.concatenate(p), np.concatenate(families)
+        q = np.full_like(together, np.nan)
+        for number in numbers.values():
+            tested = (of_row == number) & np.isfinite(together)
+            if tested.any():
+                q[tested] = false_discovery_control(together[tested])
+        ends = np.cumsum([len(values) for values in p])[:-1]
+        return {one.folder: part for one, part in zip(self.scored, np.split(q, ends), strict=True)}
+
+
+def _read(one: Scored, columns: Sequence[str] | None = None) -> pa.Table:
+    """The table of an alignment; of `columns` those that it has."""
+    with reading(one.folder / TABLE, REMEDY):
+        return pq.ParquetFile(one.folder / TABLE).read(columns=columns, use_threads=False)
+
+
+def _plain(schema: pa.Schema) -> pa.Schema:
+    """Text as text, whichever way pandas wrote it."""
+    return pa.schema(
+        column.with_type(pa.string())
+        if pa.types.is_large_string(column.type) or pa.types.is_dictionary(column.type)
+        else column
+        for column in schema
+    )

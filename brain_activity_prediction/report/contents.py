@@ -1,0 +1,124 @@
+"""Everything that a report shows, gathered before it is laid out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from brain_activity_prediction.report import missing
+from brain_activity_prediction.report.answers import Answered, sample_answers
+from brain_activity_prediction.report.averages import at_a_glance, layer_scores, prompt_scores, region_scores
+from brain_activity_prediction.report.collecting import Scored, Tables
+from brain_activity_prediction.report.drawing import Drawn
+from brain_activity_prediction.report.figures import families, layer_curves, prompt_map, region_bars
+from brain_activity_prediction.report.selection import Selection
+from brain_activity_prediction.report.slices import Slices, slices, static_slices
+from brain_activity_prediction.report.variance import read_shares, shares_over_subjects, variance_bars
+from brain_activity_prediction.report.voxel_maps import voxel_maps
+
+STREAMS = ("language", "response", "vision", "qformer", "perceiver", "abstractor")  # the order of the page
+
+
+@dataclass
+class Contents:
+    """The report's figures, tables and text; lists are in the order of the page."""
+
+    models: list[str]
+    prompts: dict[int, str]  # number: wording, empty where it was not recorded
+    subjects: list[int]
+    regions: list[str]
+    n_rows: int
+    n_tested: int
+    has_errors: bool
+    scores: pd.DataFrame  # averages.region_scores
+    by_prompt: pd.DataFrame  # averages.prompt_scores
+    glance: pd.DataFrame  # averages.at_a_glance
+    settings: list[tuple[str, list[tuple[str, int]]]]
+    gaps: list[missing.Gap]
+    absent: list[str]
+    bars: list[Drawn] = field(default_factory=list)
+    curves: dict[str, list[Drawn]] = field(default_factory=dict)  # by stream
+    prompt_maps: list[Drawn] = field(default_factory=list)
+    slices: list[Slices] = field(default_factory=list)
+    libraries: list[str] = field(default_factory=list)  # scripts that all slices share
+    variance: list[Drawn] = field(default_factory=list)
+    shares: pd.DataFrame = field(default_factory=pd.DataFrame)
+    answers: list[Answered] = field(default_factory=list)
+
+
+def gather(base_dir: Path, tables: Tables, table: pd.DataFrame, selection: Selection, folder: Path) -> Contents:
+    """Draws and reads what the page shows of the rows of `table`; figures and maps go to `folder`."""
+    scored = [one for one in tables.scored if selection.takes(one.subject, one.model_id, one.prompt)]
+    by_family = families(list(dict.fromkeys(table["roi"])))
+    scores, figures = region_scores(table), folder / "figures"
+    contents = Contents(
+        models=sorted(table["model_id"].unique()),
+        prompts=wordings(scored),
+        subjects=sorted(table["subject"].unique().tolist()),
+        regions=[roi for members in by_family.values() for roi in members],
+        n_rows=len(table),
+        n_tested=tables.n_tested,
+        has_errors=bool(scores["r_se"].notna().any()),
+        scores=scores,
+        by_prompt=prompt_scores(table),
+        glance=at_a_glance(table, scores),
+        settings=values_of_settings(scored),
+        gaps=missing.gaps(base_dir, scored, table, selection),
+        absent=missing.absent_analyses(table),
+    )
+    contents.bars = [region_bars(name, of, scores, contents.models, figures) for name, of in by_family.items()]
+    contents.curves = _curves(table, contents, figures)
+    contents.prompt_maps = _prompt_maps(contents, figures)
+    for shown in voxel_maps(base_dir, scored, folder / "maps"):
+        viewer, contents.libraries = slices(shown)
+        contents.slices.append(viewer)
+        static_slices(shown, figures)
+    contents.shares = shares_over_subjects(read_shares(base_dir, selection))
+    for analysis in contents.shares["analysis"].unique():
+        contents.variance.append(variance_bars(analysis, contents.shares, contents.regions, figures))
+    contents.answers = sample_answers(base_dir, missing.stored_states(base_dir, selection))
+    return contents
+
+
+def _curves(table: pd.DataFrame, contents: Contents, folder: Path) -> dict[str, list[Drawn]]:
+    """A panel a region, by stream; streams of a single layer have no curve."""
+    scores = layer_scores(table)
+    with_layers = [stream for stream, rows in scores.groupby("stream") if rows["layer"].nunique() > 1]
+    streams = sorted(with_layers, key=lambda name: (STREAMS.index(name) if name in STREAMS else len(STREAMS), name))
+    return {
+        stream: [
+            layer_curves(stream, roi, scores, contents.models, folder)
+            for roi in contents.regions
+            if scores.loc[(scores["stream"] == stream) & (scores["roi"] == roi), "r"].notna().any()
+        ]
+        for stream in streams
+    }
+
+
+def _prompt_maps(contents: Contents, folder: Path) -> list[Drawn]:
+    """A panel a model that was given prompts, all with the same colours."""
+    rows = contents.by_prompt
+    prompted = set(rows.loc[rows["prompt"].notna(), "model_id"])
+    limits = (min(rows["r"].min(), 0), rows["r"].max())
+    return [prompt_map(model, rows, contents.regions, limits, folder) for model in contents.models if model in prompted]
+
+
+def wordings(scored: Sequence[Scored]) -> dict[int, str]:
+    """What each prompt asks, as the hidden states were made with it."""
+    found = {one.prompt: one.settings.get("embeddings_prompt", "") for one in scored if one.prompt is not None}
+    return dict(sorted(found.items()))
+
+
+def values_of_settings(scored: Sequence[Scored]) -> list[tuple[str, list[tuple[str, int]]]]:
+    """`(setting, [(value, how many tables have it)])`, by name; values as in the settings files."""
+    counts: dict[str, dict[str, int]] = {}
+    for one in scored:
+        for name, value in one.settings.items():
+            of_value = counts.setdefault(name, {})
+            text = value if isinstance(value, str) else json.dumps(value)
+            of_value[text] = of_value.get(text, 0) + 1
+    return [(name, list(values.items())) for name, values in sorted(counts.items())]

@@ -1,0 +1,100 @@
+"""How every figure of a report is drawn: one style, kept as PNG and SVG, and as SVG for the page."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from brain_activity_prediction.align_image_embeddings.figures import COLOURS, STYLES
+from brain_activity_prediction.files import written_whole
+
+# Points, which the page shows as pixels: a panel is as wide as a phone.
+WIDTH, FONT, RIGHT, TOP = 360, 10.5, 10, 24
+POINTS_PER_INCH = 72
+PNG_DPI = 200
+# Colours that the page replaces with its own, which are others in the dark.
+INK, LINE = "#1b1b1f", "#d5d6db"
+PAGE_COLOURS = {INK: "currentColor", LINE: "var(--line)"}
+STYLE = {
+    "svg.fonttype": "none",  # text stays text: it can be selected, searched and read aloud
+    "font.size": FONT,
+    "axes.labelsize": FONT,
+    "axes.titlesize": FONT + 1,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "hatch.linewidth": 0.6,
+    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
+    **{"grid.color": LINE, "grid.linewidth": 0.8},
+}
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure as the page shows it. `name` is that of its files, `text` says what it shows to who cannot see it."""
+
+    name: str
+    title: str
+    text: str
+    svg: str
+
+
+def draw(
+    name: str,
+    title: str,
+    text: str,
+    height: float,
+    paint: Callable[[Axes], None],
+    folder: Path,
+    left: float = 46,
+    bottom: float = 40,
+) -> Drawn:
+    """Paints a panel of WIDTH x height points and keeps it as `folder`/`name`.png and .svg.
+
+    `left` and `bottom` are the points that labels take; fixed, so that panels beside each other line up.
+    """
+    with matplotlib.rc_context(STYLE | {"svg.hashsalt": name}):
+        size = (WIDTH / POINTS_PER_INCH, height / POINTS_PER_INCH)
+        figure = Figure(figsize=size, facecolor="white")
+        FigureCanvasAgg(figure)
+        inner = (left / WIDTH, bottom / height, 1 - (left + RIGHT) / WIDTH, 1 - (bottom + TOP) / height)
+        panel = figure.add_axes(inner)
+        paint(panel)
+        panel.set_title(title)
+        with written_whole(folder / f"{name}.png") as path:
+            figure.savefig(path, dpi=PNG_DPI)
+        figure.patch.set_visible(False)
+        panel.patch.set_visible(False)
+        drawn = StringIO()
+        figure.savefig(drawn, format="svg", metadata={"Date": None, "Title": title})
+    svg = drawn.getvalue()
+    with written_whole(folder / f"{name}.svg") as path:
+        path.write_text(svg, encoding="utf-8")
+    return Drawn(name, title, text, for_page(svg, name))
+
+
+def for_page(svg: str, name: str) -> str:
+    """The SVG element alone, in the page's font and colours; its ids, unique in the page, begin with the name."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>|<title>.*?</title>|<style.*?</style>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r' (height|width)="[\d.]+pt"', "", svg, count=2).replace("<svg", '<svg aria-hidden="true"', 1)
+    svg = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', svg)
+    svg = re.sub(r'(href="|url\()#', rf"\1#{name}-", svg)
+    svg = re.sub(r" ?font-family: [^;\"]+;", "", svg)
+    for colour, of_page in PAGE_COLOURS.items():
+        svg = svg.replace(colour, of_page)
+    return svg
+
+
+def look(number: int) -> tuple[str, str]:
+    """Colour and line style of the nth model: both differ until there are more than seven."""
+    return COLOURS[number % len(COLOURS)], STYLES[number // len(COLOURS) % len(STYLES)]

@@ -1,0 +1,148 @@
+"""The figures of scores: bars of regions, curves over layers, prompts against regions."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from brain_activity_prediction.nsd.rois import LABELS
+from brain_activity_prediction.report.averages import ALL_VOXELS
+from brain_activity_prediction.report.drawing import INK, Drawn, draw, look
+
+FAMILIES = {
+    "prf-visualrois": "Retinotopic areas",
+    "floc-faces": "Faces",
+    "floc-bodies": "Bodies",
+    "floc-places": "Places",
+    "floc-words": "Words",
+    "streams": "Streams of visual cortex",
+    "prf-eccrois": "Eccentricity",
+}
+BAR, GAP = 10, 9  # points
+
+
+def families(regions: Sequence[str]) -> dict[str, list[str]]:
+    """Regions by the ROI file they are of, in NSD's order; all voxels together and regions of other files last."""
+    found = {title: [roi for roi in LABELS[name] if roi in regions] for name, title in FAMILIES.items()}
+    known = {roi for members in found.values() for roi in members}
+    found["All fitted voxels"] = [roi for roi in regions if roi == ALL_VOXELS]
+    found["Other regions"] = [roi for roi in regions if roi not in known | {ALL_VOXELS}]
+    return {title: members for title, members in found.items() if members}
+
+
+def region_bars(title: str, regions: Sequence[str], scores: pd.DataFrame, models: Sequence[str], folder: Path) -> Drawn:
+    """A bar a model in each region, with its error, its significance, and the region's noise ceiling.
+
+    `scores` as `averages.region_scores` gives them.
+    """
+    at = scores.set_index(["roi", "model_id"])
+    step = len(models) * BAR + GAP
+
+    def paint(panel: Axes) -> None:
+        for row, roi in enumerate(regions):
+            for turn, model in enumerate(models):
+                if (roi, model) not in at.index:
+                    continue
+                score, y = at.loc[(roi, model)], row * step + turn * BAR
+                colour, _ = look(turn)
+                error = None if np.isnan(score["r_se"]) else score["r_se"]
+                style = {"ecolor": INK, "capsize": 2, "error_kw": {"elinewidth": 0.9}}
+                hatch = "////" if turn >= 7 else None
+                panel.barh(y, score["r"], BAR * 0.86, color=colour, hatch=hatch, xerr=error, **style)
+                if score["n_significant"]:
+                    all_of_them = score["n_significant"] == score["n_subjects"]
+                    star = max(score["r"], 0) + (error or 0)
+                    face = INK if all_of_them else "none"
+                    panel.plot(star, y, "*", color=INK, markerfacecolor=face, markersize=5, markeredgewidth=0.6)
+            ceiling = np.sqrt(scores.loc[scores["roi"] == roi, "noise_ceiling"].mean())
+            extent = (row * step - BAR * 0.7, row * step + (len(models) - 0.3) * BAR)
+            panel.plot([ceiling, ceiling], extent, color=INK, linewidth=1.4, linestyle=(0, (1.5, 1)))
+        centre = (len(models) - 1) * BAR / 2
+        panel.set_yticks([row * step + centre for row in range(len(regions))], regions)
+        panel.set_ylim(len(regions) * step - BAR / 2 - GAP / 2, -BAR / 2 - GAP)
+        panel.tick_params(axis="y", length=0)
+        panel.axvline(0, color=INK, linewidth=0.8)
+        panel.spines["left"].set_visible(False)
+        panel.grid(axis="x")
+        panel.set_xlabel("mean r on held-out images")
+
+    best = scores[scores["roi"].isin(regions)].sort_values("r").iloc[-1]
+    text = (
+        f"Bars of the mean correlation on held-out images of {len(models)} models in {', '.join(regions)}. "
+        f"The highest is {best['r']:.2f}, {best['model_id']} in {best['roi']}."
+    )
+    left = 14 + 6.2 * max(map(len, regions))
+    return draw(f"regions_{slug(title)}", title, text, 66 + len(regions) * step, paint, folder, left=left)
+
+
+def layer_curves(stream: str, roi: str, scores: pd.DataFrame, models: Sequence[str], folder: Path) -> Drawn:
+    """A line a model over the depth of one stream in one region; `scores` as `averages.layer_scores` gives them."""
+    rows = scores[(scores["stream"] == stream) & (scores["roi"] == roi)]
+
+    def paint(panel: Axes) -> None:
+        for number, model in enumerate(models):
+            line, (colour, style) = rows[rows["model_id"] == model], look(number)
+            if line.empty:
+                continue
+            panel.plot(line["layer_position"], line["r"], style, color=colour, linewidth=1.6)
+            low, high = line["r"] - line["r_se"], line["r"] + line["r_se"]
+            panel.fill_between(line["layer_position"], low, high, color=colour, alpha=0.18, linewidth=0)
+            chosen = line[line["chosen"]]
+            panel.plot(chosen["layer_position"], chosen["r"], "o", color=colour, markersize=5)
+        panel.axhline(0, color=INK, linewidth=0.8)
+        panel.grid(axis="y")
+        panel.set_xlim(-0.02, 1.02)
+        panel.set_xlabel("depth: 0 enters the first layer, 1 leaves the last")
+        panel.set_ylabel("mean r")
+
+    best = rows.loc[rows["r"].idxmax()]
+    text = (
+        f"Mean correlation on held-out images in {roi} against the depth of the {stream} stream. "
+        f"The highest is {best['r']:.2f}, {best['model_id']} at layer {best['layer']}."
+    )
+    return draw(f"layers_{slug(stream)}_{slug(roi)}", roi, text, 220, paint, folder)
+
+
+def prompt_map(model: str, scores: pd.DataFrame, regions: Sequence[str], limits: tuple, folder: Path) -> Drawn:
+    """Mean r of one model, a column a prompt, a row a region; `scores` as `averages.prompt_scores` gives them."""
+    rows = scores[scores["model_id"] == model]
+    prompts = sorted(rows["prompt"].dropna().unique())
+    columns = [*prompts, *([None] if rows["prompt"].isna().any() else [])]
+    of = {(row.roi, None if pd.isna(row.prompt) else row.prompt): row.r for row in rows.itertuples()}
+    values = np.array([[of.get((roi, prompt), np.nan) for prompt in columns] for roi in regions], dtype=float)
+    cell = 17
+
+    def paint(panel: Axes) -> None:
+        mesh = panel.pcolormesh(
+            values, cmap="cividis", vmin=limits[0], vmax=limits[1], edgecolor="white", linewidth=0.6
+        )
+        for row, column in np.argwhere(np.isfinite(values)):
+            value = values[row, column]
+            best = value == np.nanmax(values[row, : len(prompts)]) and len(prompts) > 1 and column < len(prompts)
+            dark = mesh.norm(value) < 0.55
+            panel.text(
+                *(column + 0.5, row + 0.5, f"{value:.2f}".replace("0.", ".", 1)),
+                **{"ha": "center", "va": "center", "fontsize": 8.5, "color": "white" if dark else "black"},
+                weight="bold" if best else "normal",
+            )
+        panel.set_xticks(np.arange(len(columns)) + 0.5, ["none" if prompt is None else prompt for prompt in columns])
+        panel.set_yticks(np.arange(len(regions)) + 0.5, regions)
+        panel.set_ylim(len(regions), 0)
+        panel.tick_params(length=0)
+        for side in ("left", "bottom"):
+            panel.spines[side].set_visible(False)
+        panel.set_xlabel("prompt")
+
+    text = (
+        f"Mean correlation on held-out images of {model}: {len(columns)} prompts against {len(regions)} regions, "
+        f"from {np.nanmin(values):.2f} to {np.nanmax(values):.2f}."
+    )
+    left = 14 + 6.2 * max(map(len, regions))
+    return draw(f"prompts_{slug(model)}", model, text, 66 + cell * len(regions), paint, folder, left=left)
+
+
+def slug(text: str) -> str:
+    """A file's name: letters, digits, - and _."""
+    return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in text)

@@ -1,0 +1,74 @@
+"""The page: one HTML file with everything in it, that opens from disk and asks nothing of the network.
+
+Its Content-Security-Policy lets only those scripts run whose hashes it lists, so that no text of a model or a settings
+file can: text is escaped by the template in the first place.
+"""
+
+import base64
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import jinja2
+import pandas as pd
+
+from brain_activity_prediction.files import written_whole
+from brain_activity_prediction.report.contents import Contents
+from brain_activity_prediction.report.drawing import look
+from brain_activity_prediction.report.slices import FRAME
+
+FILES = Path(__file__).parent / "page_files"
+DASHES = {"-": "", "--": "6 3", ":": "1.5 2.5", "-.": "6 2 1.5 2"}
+
+
+def write_page(contents: Contents, folder: Path) -> Path:
+    """Writes report.html and returns where it lies."""
+    page_script, viewer_script = ((FILES / name).read_text() for name in ("page.js", "viewer.js"))
+    libraries = contents.libraries
+    scripts = [page_script, viewer_script, *libraries, *(shown.script for shown in contents.slices)]
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(FILES), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
+    environment.filters |= {"number": number, "count": count}
+    html = environment.get_template("report.html.jinja").render(
+        contents=contents,
+        css=(FILES / "page.css").read_text(),
+        page_script=page_script,
+        policy=policy(scripts),
+        frames={
+            "head": FRAME,
+            "before": [*libraries, viewer_script],
+            "maps": [vars(shown) for shown in contents.slices],
+        },
+        swatches=[(model, *swatch(turn)) for turn, model in enumerate(contents.models)],
+    )
+    path = folder / "report.html"
+    with written_whole(path) as aside:
+        aside.write_text(html, encoding="utf-8")
+    return path
+
+
+def policy(scripts: Iterable[str]) -> str:
+    """What the page may load: nothing from anywhere, images in itself, and these scripts."""
+    hashes = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
+    allowed = " ".join(f"'sha256-{one}'" for one in dict.fromkeys(hashes))
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def swatch(turn: int) -> tuple[str, str]:
+    """Colour and SVG dashes of the nth model's line."""
+    colour, style = look(turn)
+    return colour, DASHES[style]
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A figure for a table, with a true minus; a dash where there is none."""
+    return "–" if value is None or pd.isna(value) else f"{value:.{digits}f}".replace("-", "−")
+
+
+def count(n: int, one: str, many: str | None = None) -> str:
+    """`1 model`, `1,200 models`."""
+    return f"{n:,} {one if n == 1 else many or one + 's'}"

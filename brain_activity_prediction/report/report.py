@@ -1,0 +1,58 @@
+"""Tables, figures and a page over everything that has been scored in a BASE_DIR.
+
+Writes to BASE_DIR/report/ scores.csv and scores.parquet, a row a model, prompt, stream, layer, subject and region;
+report.html, one file that any browser opens without network; and its figures as PNG and SVG. With flags that choose
+among the scores, a report on those goes to a folder of its own in there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from itertools import chain
+
+from brain_activity_prediction import arguments as shared
+from brain_activity_prediction.report.selection import Selection
+
+
+def flags() -> argparse.ArgumentParser:
+    flags = shared.parser(__doc__, several_subjects=True)
+    flags.set_defaults(subject=None)  # all that were scored
+    flags.add_argument("-m", "--model-id", nargs="+", metavar="ID", help="these models only")
+    flags.add_argument(
+        "-p", "--prompt-number", nargs="+", type=shared.number_range, metavar="N", help="these prompts only: 3, or 1-9"
+    )
+    flags.add_argument("--stream", nargs="+", metavar="NAME", help="these streams only")
+    flags.add_argument("--roi", nargs="+", metavar="NAME", help="these regions only, such as V1v or HCP_MMP1:V1")
+    flags.add_argument("--table-only", action="store_true", help="print and write the table, draw nothing")
+    return flags
+
+
+def main() -> None:
+    arguments = flags().parse_args()
+    selection = Selection(
+        subject=tuple(arguments.subject or ()),
+        model=tuple(arguments.model_id or ()),
+        prompt=tuple(chain.from_iterable(arguments.prompt_number or ())),
+        stream=tuple(arguments.stream or ()),
+        roi=tuple(arguments.roi or ()),
+    )
+    from brain_activity_prediction.report.collecting import Tables, find_scored
+    from brain_activity_prediction.report.writing import as_text, write_tables
+
+    folder = arguments.base_dir / "report" / selection.name
+    tables = Tables(find_scored(arguments.base_dir))
+    tables.check(selection)
+    table = write_tables(tables, selection, folder)
+    if arguments.table_only:
+        print(as_text(table))
+    else:
+        from brain_activity_prediction.report.contents import gather
+        from brain_activity_prediction.report.page import write_page
+
+        print(write_page(gather(arguments.base_dir, tables, table, selection, folder), folder))
+    print(f"{folder / 'scores.csv'} and .parquet hold every layer", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    shared.run(main)

@@ -1,0 +1,32 @@
+"""Which of a BASE_DIR's scores a report is about."""
+
+from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What to report on; an empty field takes everything."""
+
+    subject: tuple[int, ...] = ()
+    model: tuple[str, ...] = ()
+    prompt: tuple[int, ...] = ()
+    stream: tuple[str, ...] = ()
+    roi: tuple[str, ...] = ()
+
+    def takes(self, subject: int, model_id: str, prompt: int | None) -> bool:
+        """Whether a model, prompt and subject are asked for; what no prompt changes goes with every prompt."""
+        return (not self.subject or subject in self.subject) and self.takes_states(model_id, prompt)
+
+    def takes_states(self, model_id: str, prompt: int | None) -> bool:
+        return (not self.model or model_id in self.model) and (
+            not self.prompt or prompt is None or prompt in self.prompt
+        )
+
+    @property
+    def name(self) -> str:
+        """A folder's name, the same for the same selection; empty where everything is taken."""
+        parts = []
+        for one in fields(self):
+            values = [str(value).replace("/", "_").replace(":", "_") for value in getattr(self, one.name)]
+            parts += [f"{one.name}-{'-'.join(sorted(values))}"] if values else []
+        return "_".join(parts)

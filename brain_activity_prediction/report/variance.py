@@ -1,0 +1,74 @@
+"""The figure of shared variance: what feature spaces predict alone and what they share, by region."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from brain_activity_prediction.align_image_embeddings.figures import COLOURS
+from brain_activity_prediction.files import reading
+from brain_activity_prediction.report.drawing import INK, Drawn, draw
+from brain_activity_prediction.report.figures import slug
+from brain_activity_prediction.report.selection import Selection
+
+TABLE = "alignment/subj*/variance_partitioning/*/shares.parquet"
+PARTS = "part"  # of the table's two kinds of rows: variance that exactly these spaces predict
+HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\", "++")
+ROW = 20  # points a region
+
+
+def read_shares(base_dir: Path, selection: Selection) -> pd.DataFrame:
+    """The parts of every analysis, subject and region; empty where none was made."""
+    tables = []
+    for path in sorted(base_dir.glob(TABLE)):
+        with reading(path, "delete it and run partition_variance.py again"):
+            tables.append(pd.read_parquet(path))
+    if not tables:
+        return pd.DataFrame(columns=["analysis", "subject", "roi", "kind", "spaces", "names", "r2", "cv_r2"])
+    table = pd.concat(tables, ignore_index=True)
+    table = table[table["kind"] == PARTS]
+    if selection.subject:
+        table = table[table["subject"].isin(selection.subject)]
+    return table[table["roi"].isin(selection.roi)] if selection.roi else table[~table["roi"].str.contains(":")]
+
+
+def shares_over_subjects(shares: pd.DataFrame) -> pd.DataFrame:
+    """Means over subjects, a row an analysis, region and part: columns r2, cv_r2, n_subjects and those of the key."""
+    groups = shares.groupby(["analysis", "roi", "spaces", "names"], sort=False)
+    return groups[["r2", "cv_r2"]].mean().assign(n_subjects=groups["subject"].nunique()).reset_index()
+
+
+def variance_bars(analysis: str, means: pd.DataFrame, regions: Sequence[str], folder: Path) -> Drawn:
+    """A bar a region, stacked from its parts; parts below 0, which noise makes, go to the left of 0."""
+    rows = means[means["analysis"] == analysis]
+    parts = list(dict.fromkeys(rows["spaces"]))
+    regions = [roi for roi in regions if roi in set(rows["roi"])]
+    r2 = rows.pivot(index="roi", columns="spaces", values="r2").reindex(index=regions, columns=parts).to_numpy()
+
+    def paint(panel: Axes) -> None:
+        ends = {True: np.zeros(len(regions)), False: np.zeros(len(regions))}
+        for number, part in enumerate(parts):
+            widths = np.nan_to_num(r2[:, number])
+            starts = np.where(widths < 0, ends[True], ends[False])
+            look = {"color": COLOURS[number % len(COLOURS)], "hatch": HATCHES[number % len(HATCHES)]}
+            label = f"{part} alone" if "+" not in part else f"shared by {part}"
+            panel.barh(range(len(regions)), widths, 0.72, starts, label=label, edgecolor="white", linewidth=0, **look)
+            ends[True] += np.minimum(widths, 0)
+            ends[False] += np.maximum(widths, 0)
+        panel.set_yticks(range(len(regions)), regions)
+        panel.set_ylim(len(regions) - 0.4, -0.6)
+        panel.tick_params(axis="y", length=0)
+        panel.axvline(0, color=INK, linewidth=0.8)
+        panel.spines["left"].set_visible(False)
+        panel.grid(axis="x")
+        panel.set_xlabel("R² on held-out images")
+        panel.legend(loc="upper center", bbox_to_anchor=(0.45, -46 / (ROW * len(regions))), ncols=2, fontsize=9.5)
+
+    text = (
+        f"Bars of the variance that the feature spaces of {analysis} predict alone and share in {len(regions)} regions."
+    )
+    left, legend = 14 + 6.2 * max(map(len, regions)), 22 * (1 + len(parts) // 2)
+    height = 66 + ROW * len(regions) + legend
+    return draw(f"variance_{slug(analysis)}", analysis, text, height, paint, folder, left=left, bottom=40 + legend)

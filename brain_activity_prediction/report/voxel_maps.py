@@ -1,0 +1,104 @@
+"""The maps of voxels that a report shows: of each model and subject the best layer, its r, and the best prompt."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel
+import numpy as np
+
+from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.files import reading
+from brain_activity_prediction.nsd.layout import find_layout
+from brain_activity_prediction.nsd.rois import write_map
+from brain_activity_prediction.report.collecting import Scored
+from brain_activity_prediction.report.figures import slug
+
+REMEDY = "delete it and run align_model.py again, which writes it anew"
+PREFERRED = ("language", "response", "vision")  # the stream that is shown of a model, the first it has
+
+
+@dataclass(frozen=True)
+class VoxelMap:
+    """A value a voxel, (X, Y, Z) with NaN outside, and what is behind it: the cortex, or None."""
+
+    name: str
+    title: str
+    unit: str  # layer, prompt, r or R²
+    values: np.ndarray
+    affine: np.ndarray
+    behind: np.ndarray | None
+
+    @property
+    def whole_numbers(self) -> bool:
+        return self.unit in ("layer", "prompt")
+
+
+def voxel_maps(base_dir: Path, scored: Sequence[Scored], folder: Path) -> Iterator[VoxelMap]:
+    """The maps of every model and subject; the map of best prompts is also written to `folder` as NIfTI.
+
+    Shown are those of one stream under the prompt that the training images score highest over all voxels.
+    """
+    for subject in sorted({one.subject for one in scored}):
+        behind, of_subject = cortex(base_dir, subject), [one for one in scored if one.subject == subject]
+        for model in dict.fromkeys(one.model_id for one in of_subject):
+            yield from _of_model(model, [one for one in of_subject if one.model_id == model], behind, folder)
+        ceiling = of_subject[0].folder / "maps" / "noise_ceiling.nii.gz"
+        if ceiling.exists():
+            title = f"Noise ceiling, subject {subject}"
+            yield VoxelMap(f"noise_ceiling_subj{subject:02d}", title, "R²", *read(ceiling), behind)
+
+
+def _of_model(model: str, scored: Sequence[Scored], behind: np.ndarray | None, folder: Path) -> Iterator[VoxelMap]:
+    stream, having = shown_stream(scored)
+    if stream is None:
+        return
+    cv_scores = {one: read(one.folder / "maps" / f"{stream}_best_layer_cv_score.nii.gz") for one in having}
+    best = max(having, key=lambda one: np.nan_to_num(np.nanmean(cv_scores[one][0]), nan=-np.inf))
+    under = stream if best.prompt is None else f"{stream}, prompt {best.prompt}"
+    of, ending = f"{model}, subject {best.subject}", f"{slug(model)}_subj{best.subject:02d}"
+    for kind, unit, what in (("best_layer", "layer", "Best layer"), ("best_layer_r", "r", "Held-out r of it")):
+        path = best.folder / "maps" / f"{stream}_{kind}.nii.gz"
+        if path.exists():
+            yield VoxelMap(f"{kind}_{ending}", f"{what}: {of} ({under})", unit, *read(path), behind)
+    prompts = [one for one in having if one.prompt is not None]
+    if len(prompts) > 1:
+        affine = cv_scores[best][1]
+        values = best_prompt([one.prompt for one in prompts], [cv_scores[one][0] for one in prompts])
+        inside = np.isfinite(values)
+        write_map(folder / f"{stream}_best_prompt_{ending}.nii.gz", values[inside], inside, affine)
+        yield VoxelMap(f"best_prompt_{ending}", f"Best prompt: {of} ({stream})", "prompt", values, affine, behind)
+
+
+def shown_stream(scored: Sequence[Scored]) -> tuple[str | None, list[Scored]]:
+    """The stream of a model that is shown, and the tables of those prompts that have maps of it."""
+    end = "_best_layer_cv_score.nii.gz"
+    there = {one: {path.name.removesuffix(end) for path in one.folder.glob(f"maps/*{end}")} for one in scored}
+    streams = sorted(set().union(*there.values()), key=lambda name: (*(name != first for first in PREFERRED), name))
+    if not streams:
+        return None, []
+    return streams[0], [one for one in scored if streams[0] in there[one]]
+
+
+def best_prompt(prompts: Sequence[int], cv_scores: Sequence[np.ndarray]) -> np.ndarray:
+    """The prompt under which each voxel's best layer has the highest cross-validated score; NaN where none has one."""
+    stacked = np.stack(cv_scores)
+    none = ~np.isfinite(stacked).any(axis=0)
+    best = np.asarray(prompts, dtype=np.float32)[np.where(np.isfinite(stacked), stacked, -np.inf).argmax(axis=0)]
+    return np.where(none, np.nan, best).astype(np.float32)
+
+
+def cortex(base_dir: Path, subject: int) -> np.ndarray | None:
+    """Where the subject's cortex is, (X, Y, Z) of 0 and 1, from nsdgeneral; None where NSD is not in BASE_DIR."""
+    try:
+        path = find_layout(base_dir).nsdgeneral(subject)
+    except InputError:
+        return None
+    return (read(path)[0] >= 0).astype(np.float32)
+
+
+def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """A volume (X, Y, Z) and its affine."""
+    with reading(path, REMEDY):
+        image = nibabel.load(path)
+        return np.asarray(image.dataobj, dtype=np.float32), image.affine

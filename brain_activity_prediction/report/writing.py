@@ -1,0 +1,68 @@
+"""The collected table on disk, and the part of it that people read."""
+
+from itertools import chain
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyarrow import csv
+
+from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.files import written_whole
+from brain_activity_prediction.report.averages import chosen_layers
+from brain_activity_prediction.report.collecting import Tables
+from brain_activity_prediction.report.selection import Selection
+
+# Atlases (HCP_MMP1:V1) have hundreds of regions: they are in the files, and shown only where they are asked for.
+OF_AN_ATLAS = ":"
+LONGEST = 200  # rows printed
+
+
+def write_tables(tables: Tables, selection: Selection, folder: Path) -> pd.DataFrame:
+    """Writes the selected rows as `scores.csv` and `scores.parquet`, and returns those that are shown.
+
+    They go to disk table by table. Regions of atlases are left out of what is returned, unless they were asked for.
+    """
+    parts = tables.selected(selection)
+    first, shown = next(parts, None), []
+    if first is None:
+        raise InputError("each of the things asked for has scores, but none has all of them: ask for less at once")
+    with (
+        written_whole(folder / "scores.csv") as csv_path,
+        written_whole(folder / "scores.parquet") as parquet_path,
+        csv.CSVWriter(csv_path, tables.schema) as csv_file,
+        pq.ParquetWriter(parquet_path, tables.schema) as parquet_file,
+    ):
+        for rows in chain([first], parts):
+            csv_file.write_table(rows)
+            parquet_file.write_table(rows)
+            if not selection.roi:
+                rows = rows.filter(pc.invert(pc.match_substring(rows["roi"], OF_AN_ATLAS)))
+            shown.append(rows)
+    return pa.concat_tables(shown).combine_chunks().to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
+
+
+def as_text(table: pd.DataFrame) -> str:
+    """A table for the terminal of the layers that the training images choose."""
+    chosen = chosen_layers(table).sort_values(["roi", "model_id", "stream", "subject", "prompt"])
+    width = max(map(len, chosen["model_id"]))
+    lines = [
+        f"{'region':<16} {'model':<{width}} {'stream':<14} {'prompt':>6} {'subject':>7} {'layer':>5} {'voxels':>6} "
+        f"{'r':>6} {'ceiling':>7} {'r/ceil.':>7} {'p':>7} {'q':>7}"
+    ]
+    for row in chosen.head(LONGEST).itertuples():
+        prompt = "-" if pd.isna(row.prompt) else row.prompt
+        lines.append(
+            f"{row.roi:<16} {row.model_id:<{width}} {row.stream:<14} {prompt:>6} {row.subject:>7} {row.layer:>5} "
+            f"{row.n_voxels:>6} {number(row.r)} {number(row.noise_ceiling, 7)} {number(row.r_normalised, 7)} "
+            f"{number(row.p, 7, 4)} {number(row.q, 7, 4)}"
+        )
+    if len(chosen) > LONGEST:
+        lines.append(f"and {len(chosen) - LONGEST} more: choose with --roi, --model-id, --stream, -s, -p")
+    return "\n".join(lines)
+
+
+def number(value: float, width: int = 6, digits: int = 3) -> str:
+    return f"{'-' if pd.isna(value) else f'{value:.{digits}f}':>{width}}"

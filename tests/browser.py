@@ -1,0 +1,55 @@
+"""Chromium for tests, without a window: at a width, in light or dark, with what it said and asked for on record."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+FLAGS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars"),
+)
+
+
+class Browser:
+    """A page in Chromium, by selenium; `driver` is selenium's own."""
+
+    def __init__(self, profile: Path):
+        from selenium import webdriver
+
+        options = webdriver.ChromeOptions()
+        for flag in (*FLAGS, f"--user-data-dir={profile}"):
+            options.add_argument(flag)
+        options.binary_location = found("chromium")
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+        service = webdriver.ChromeService(executable_path=found("chromedriver"))
+        self.driver = webdriver.Chrome(options=options, service=service)
+
+    def open(self, page: Path, width: int, scheme: str = "light") -> None:
+        metrics = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 600}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+        self.logs()
+        self.driver.get(page.as_uri())
+
+    def run(self, script: str, *arguments):
+        """What a script in the page returns."""
+        return self.driver.execute_script(script, *arguments)
+
+    def logs(self) -> tuple[list[str], list[str]]:
+        """What the console said, and the addresses that were asked for, since the last call."""
+        said = [entry["message"] for entry in self.driver.get_log("browser")]
+        events = [json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance")]
+        asked = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
+        return said, asked
+
+
+def found(program: str) -> str | None:
+    return shutil.which(program)
+
+
+needed = pytest.mark.skipif(
+    not (found("chromium") and found("chromedriver")), reason="no chromium and chromedriver on this machine"
+)

@@ -1,0 +1,222 @@
+"""The report's tables and page over a small BASE_DIR of made-up scores, by the command line."""
+
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import nibabel
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import false_discovery_control
+from scripts import PACKAGE
+
+from brain_activity_prediction.embedding_store import EmbeddingStore
+from brain_activity_prediction.report.averages import best_by_training, layer_scores, region_scores
+from brain_activity_prediction.report.collecting import Tables, find_scored
+from brain_activity_prediction.report.missing import gaps
+from brain_activity_prediction.report.selection import Selection
+from brain_activity_prediction.report.voxel_maps import best_prompt
+
+ROOT = PACKAGE.parent
+LLAVA, VIT = "llava-hf/llava-1.5-13b-hf", "google/vit-huge-patch14-224-in21k"
+KEY = ["model_id", "prompt", "stream", "layer_choice", "layer", "subject", "roi"]
+
+
+def report(base_dir, *flags):
+    """Runs the script and returns what it said."""
+    command = [sys.executable, PACKAGE / "report" / "report.py", "-d", base_dir, *map(str, flags)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def base_dir(tmp_path_factory):
+    """Two models, two prompts, two subjects; read only."""
+    synthetic = SimpleNamespace(**runpy.run_path(str(ROOT / "benchmarks" / "synthetic_scores.py")))
+    folder = tmp_path_factory.mktemp("report")
+    synthetic.write_base_dir(folder, synthetic.SMALL)
+    return folder
+
+
+@pytest.fixture
+def own(base_dir, tmp_path):
+    """A copy for tests that change it."""
+    return shutil.copytree(base_dir, tmp_path / "base")
+
+
+@pytest.fixture(scope="module")
+def parts(base_dir):
+    """All tables of the alignments, one below the other."""
+    return pd.concat(map(pd.read_parquet, sorted(base_dir.glob("alignment/*/*/*/scores.parquet"))))
+
+
+@pytest.fixture(scope="module")
+def collected(base_dir):
+    done = report(base_dir, "--table-only")
+    assert done.returncode == 0, done.stderr
+    return pd.read_parquet(base_dir / "report" / "scores.parquet"), done.stdout
+
+
+def test_every_row_of_every_table_is_in_the_collected_one_as_it_was(collected, parts):
+    table, _ = collected
+    assert len(table) == len(parts)
+    ordered, expected = (part.sort_values(KEY).reset_index(drop=True) for part in (table, parts))
+    pd.testing.assert_frame_equal(ordered.drop(columns="q"), expected.drop(columns="q"), check_dtype=False)
+
+
+def test_csv_and_parquet_hold_the_same(base_dir, collected):
+    from_csv = pd.read_csv(base_dir / "report" / "scores.csv")
+    pd.testing.assert_frame_equal(from_csv, collected[0], check_dtype=False)
+
+
+def test_q_is_adjusted_over_the_whole_base_dir_a_kind_of_row_at_a_time(collected, parts):
+    table, _ = collected
+    for choice, rows in table.groupby("layer_choice"):
+        tested = rows.dropna(subset="p")
+        np.testing.assert_allclose(tested["q"], false_discovery_control(tested["p"]), err_msg=choice)
+    assert not np.allclose(table["q"].dropna(), parts["q"].dropna())  # what each run adjusted by itself
+
+
+def test_a_region_keeps_its_q_when_it_is_asked_for_alone(base_dir, collected):
+    done = report(base_dir, "--table-only", "--roi", "V1v", "-s", "2", "-m", LLAVA, "-p", "2", "--stream", "language")
+    assert done.returncode == 0, done.stderr
+    folder = base_dir / "report" / "subject-2_model-llava-hf_llava-1.5-13b-hf_prompt-2_stream-language_roi-V1v"
+    alone, table = pd.read_parquet(folder / "scores.parquet"), collected[0]
+    of = (table["roi"] == "V1v") & (table["subject"] == 2) & (table["model_id"] == LLAVA)
+    expected = table[of & (table["prompt"] == 2) & (table["stream"] == "language")].reset_index(drop=True)
+    pd.testing.assert_frame_equal(alone, expected, check_dtype=False)
+    assert len(re.findall(rf"^V1v +{LLAVA} +language +2 +2 ", done.stdout, re.MULTILINE)) == 1
+
+
+def test_what_is_in_no_table_is_named_with_what_there_is(base_dir):
+    for flag, value, said in (
+        *(
+            ("--roi", "V9", "no scores of roi V9: there are"),
+            ("--model-id", "gpt", "no scores of model gpt: there are"),
+        ),
+        *(("-s", "7", "no scores of subject 7: there are 1, 2"), ("-p", "3", "no scores of prompt 3: there are 1, 2")),
+    ):
+        done = report(base_dir, flag, value)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert said in done.stderr
+
+
+def test_nothing_scored_is_one_line(tmp_path):
+    done = report(tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "run align_model.py first" in done.stderr
+
+
+def test_a_broken_table_is_named(own):
+    broken = next(own.glob("alignment/*/*/*/scores.parquet"))
+    broken.write_bytes(broken.read_bytes()[:100])
+    done = report(own, "--table-only")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert str(broken) in done.stderr
+
+
+def test_tables_of_an_older_version_are_joined_with_what_they_lack_missing(own):
+    older = next(own.glob("alignment/subj01/prompt_1/*/scores.parquet"))
+    table = pd.read_parquet(older).drop(columns=["r_se", "settings"])
+    table.to_parquet(older)
+    tables = Tables(find_scored(own))
+    (rows,) = list(tables.selected(Selection(subject=(1,), prompt=(1,), stream=("language",))))
+    assert rows["r_se"].null_count == rows.num_rows
+    assert set(rows["settings"].to_pylist()) == {tables.scored[1].fingerprint}
+
+
+def test_the_layer_is_chosen_by_the_training_score_though_another_does_better_on_test_images():
+    rows = pd.DataFrame({"roi": ["V1v"] * 3, "layer": [0, 1, 2], "cv_score": [0.1, 0.3, 0.2], "r": [0.5, 0.2, 0.9]})
+    assert best_by_training(rows, ["roi"])["layer"].tolist() == [1]
+
+
+def test_bars_are_means_over_subjects_with_the_standard_error_of_the_mean(parts):
+    scores = region_scores(parts).set_index(["model_id", "roi"])
+    chosen = parts[(parts["layer_choice"] == "best_per_region") & (parts["roi"] == "hV4") & (parts["model_id"] == VIT)]
+    assert len(chosen) == 2
+    bar = scores.loc[(VIT, "hV4")]
+    assert bar["r"] == pytest.approx(chosen["r"].mean())
+    assert bar["r_se"] == pytest.approx(abs(chosen["r"].iloc[0] - chosen["r"].iloc[1]) / 2)
+    assert bar["n_subjects"] == 2
+
+
+def test_curves_average_prompts_before_subjects_and_mark_one_layer(parts):
+    scores = layer_scores(parts)
+    of = (scores["model_id"] == LLAVA) & (scores["stream"] == "language") & (scores["roi"] == "V1v")
+    assert scores.loc[of, "chosen"].sum() == 1
+    each = parts[(parts["layer_choice"] == "each") & (parts["stream"] == "language") & (parts["roi"] == "V1v")]
+    expected = each[(each["model_id"] == LLAVA) & (each["layer"] == 2)]["r"].mean()  # as many prompts for both
+    assert scores.loc[of & (scores["layer"] == 2), "r"].item() == pytest.approx(expected)
+
+
+def test_the_best_prompt_of_a_voxel_has_the_highest_training_score():
+    first, second = np.array([0.1, 0.5, np.nan, np.nan]), np.array([0.2, 0.4, 0.1, np.nan])
+    np.testing.assert_array_equal(best_prompt([3, 8], [first, second]), [8, 3, 8, np.nan])
+
+
+def missing_in(folder):
+    table = pd.concat(map(pd.read_parquet, folder.glob("alignment/*/*/*/scores.parquet")))
+    return {f"{gap.model_id}, {gap.where}: {gap.what}" for gap in gaps(folder, find_scored(folder), table, Selection())}
+
+
+def test_nothing_is_missing_from_what_is_whole(base_dir):
+    assert missing_in(base_dir) == set()
+
+
+def test_what_was_not_extracted_not_aligned_or_half_aligned_is_told_apart(own):
+    folder = "llava-hf_llava-1.5-13b-hf"
+    for subject in (1, 2):
+        shutil.rmtree(own / f"alignment/subj0{subject}/prompt_2" / folder)
+    assert missing_in(own) == {f"{LLAVA}, subject {n}, prompt 2: extracted, not aligned" for n in (1, 2)}
+    batch = next((own / "image_embeddings/prompt_2" / folder).glob("batch_00001*"))
+    n_images = len(EmbeddingStore(batch.parent).read_answers(range(1, 13)))
+    batch.unlink()
+    lost = n_images - len(EmbeddingStore(batch.parent).read_answers())
+    some = {f"{LLAVA}, subject {n}, prompt 2: {lost} of {n_images} images not extracted" for n in (1, 2)}
+    assert missing_in(own) == some
+    shutil.rmtree(batch.parent)
+    shutil.copytree(own / "alignment/subj01/prompt_1" / folder, own / "alignment/subj01/prompt_3" / folder)
+    scores = own / "alignment/subj01/prompt_3" / folder / "scores.parquet"
+    table = pd.read_parquet(scores)
+    table.assign(prompt=3)[table["layer"] < 2].to_parquet(scores)
+    for layer in (2, 3):
+        (scores.parent / "voxels" / f"language_layer_0{layer}.h5").unlink()
+    assert f"{LLAVA}, subject 1, prompt 3: language: 2 of 4 layers aligned" in missing_in(own)
+    assert f"{LLAVA}, subject 2, prompt 3: not extracted" in missing_in(own)
+
+
+def test_layers_that_a_table_does_not_know_are_said_to_be_newer_than_it(own):
+    scores = own / "alignment/subj01/no_prompt/google_vit-huge-patch14-224-in21k/scores.parquet"
+    table = pd.read_parquet(scores)
+    table[table["layer"] != 3].to_parquet(scores)
+    (gap,) = missing_in(own)
+    assert gap == f"{VIT}, subject 1, no prompt: vision: 4 layers are scored, the table has 3: align again"
+
+
+def test_the_page_of_a_region_has_only_that_region_and_needs_no_nsd(own):
+    for folder in own.glob("nsd*"):
+        shutil.rmtree(folder)
+    done = report(own, "--roi", "V1v", "--model-id", LLAVA, "-p", "1")
+    assert done.returncode == 0, done.stderr
+    page = Path(done.stdout.strip())
+    assert page == own / "report" / "model-llava-hf_llava-1.5-13b-hf_prompt-1_roi-V1v" / "report.html"
+    html = page.read_text()
+    assert "1 model, 2 subjects" in html
+    assert VIT not in re.sub(r"<svg.*?</svg>|data:[^\"]*", "", html, flags=re.DOTALL)
+    assert "NSD image 1" in html
+
+
+def test_maps_of_best_prompts_are_written_where_the_subject_s_voxels_are(base_dir):
+    assert report(base_dir, "--roi", "V1v").returncode == 0
+    (written,) = (base_dir / "report/roi-V1v/maps").glob("language_best_prompt_llava*_subj02.nii.gz")
+    there = nibabel.load(
+        base_dir / "alignment/subj02/prompt_1/llava-hf_llava-1.5-13b-hf/maps/language_best_layer.nii.gz"
+    )
+    best = nibabel.load(written)
+    np.testing.assert_array_equal(best.affine, there.affine)
+    np.testing.assert_array_equal(np.isnan(best.get_fdata()), np.isnan(there.get_fdata()))
+    assert set(np.unique(best.get_fdata()[~np.isnan(best.get_fdata())])) == {1, 2}
