@@ -14,9 +14,12 @@ from ridge_figure import ALPHAS  # noqa: E402
 
 import brain_activity_prediction  # noqa: E402
 from brain_activity_prediction import sealed_hdf5  # noqa: E402
-from brain_activity_prediction.align_image_embeddings import fitting, ridge, ridge_operators  # noqa: E402
+from brain_activity_prediction.align_image_embeddings import fitting, ridge  # noqa: E402
 from brain_activity_prediction.align_image_embeddings.alpha_interpolation import alpha_nodes  # noqa: E402
-from brain_activity_prediction.align_image_embeddings.cross_validation import TOLERANCE  # noqa: E402
+from brain_activity_prediction.align_image_embeddings.cross_validation import TOLERANCE, WIDEST_FLOAT32_GRID  # noqa: E402
+from brain_activity_prediction.align_image_embeddings.leave_fold_out import SMALLEST_PIVOT  # noqa: E402
+from brain_activity_prediction.align_image_embeddings.refit_without_fold import LARGEST_MAGNIFICATION  # noqa: E402
+from brain_activity_prediction.align_image_embeddings.ridge_decomposition import SMALLEST_PENALTY  # noqa: E402
 
 project = brain_activity_prediction.__name__
 release = version = brain_activity_prediction.__version__
@@ -35,10 +38,11 @@ myst_substitutions = {
     "tolerance_float32": f"{TOLERANCE[torch.float32]:g}",
     "tolerance_float64": f"{TOLERANCE[torch.float64]:g}",
     "rounding": f"{ridge.ROUNDING:g}",
-    "widest_float32_grid": ridge.WIDEST_FLOAT32_GRID,
-    "smallest_penalty": f"{ridge_operators.SMALLEST_PENALTY:g}",
-    "smallest_pivot_float32": f"{ridge_operators.SMALLEST_PIVOT[torch.float32]:g}",
-    "smallest_pivot_float64": f"{ridge_operators.SMALLEST_PIVOT[torch.float64]:g}",
+    "widest_float32_grid": WIDEST_FLOAT32_GRID,
+    "smallest_penalty": f"{SMALLEST_PENALTY:g}",
+    "smallest_pivot_float32": f"{SMALLEST_PIVOT[torch.float32]:g}",
+    "largest_magnification_float32": f"{LARGEST_MAGNIFICATION[torch.float32]:g}",
+    "smallest_pivot_float64": f"{SMALLEST_PIVOT[torch.float64]:g}",
 }
 myst_heading_anchors = 3
 default_role = "code"

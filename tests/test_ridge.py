@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import KFold, LeaveOneGroupOut
 
+from brain_activity_prediction.align_image_embeddings import cross_validation
 from brain_activity_prediction.align_image_embeddings.cross_validation import group_folds
 from brain_activity_prediction.align_image_embeddings.ridge import ridge_cv
 from brain_activity_prediction.align_image_embeddings.scores import pearson_r, r2_score
@@ -21,6 +22,15 @@ SCORES = {
     "r2": r2_score,
     "correlation": pearson_r,
 }
+
+
+# What a decomposition a fold is taken to cost, so that one formula or the other is chosen at any size.
+COST = {"leave-one-out": np.inf, "refit": -np.inf}
+
+
+@pytest.fixture(params=COST)
+def either_formula(request, monkeypatch):
+    monkeypatch.setitem(cross_validation.DECOMPOSITION, "cpu", COST[request.param])
 
 
 def simulate(n_images=150, n_features=40, n_voxels=12, seed=0):
@@ -63,6 +73,7 @@ def splits_of(X, folds=5):
     return list(KFold(folds).split(X))
 
 
+@pytest.mark.usefixtures("either_formula")
 @pytest.mark.parametrize("criterion", SCORES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("shape", [(150, 40), (80, 130), (60, 60)])
@@ -75,6 +86,7 @@ def test_every_voxel_gets_the_alpha_of_the_brute_force(shape, dtype, criterion):
     np.testing.assert_allclose(fit.cv_score, scores.max(axis=0), atol=1e-5)
 
 
+@pytest.mark.usefixtures("either_formula")
 @pytest.mark.parametrize("shape", [(150, 40), (80, 130)])
 def test_an_intercept_is_what_centring_each_training_set_gives(shape):
     X, Y = simulate(*shape)
@@ -126,6 +138,7 @@ STRESS = {
 }
 
 
+@pytest.mark.usefixtures("either_formula")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("fit_intercept", [False, True])
 @pytest.mark.parametrize("case", STRESS)
@@ -138,6 +151,7 @@ def test_unkind_spectra_change_no_choice(case, fit_intercept, dtype):
     assert_same_choice(fit, scores)
 
 
+@pytest.mark.usefixtures("either_formula")
 @pytest.mark.parametrize("criterion", ["neg_mean_squared_error", "r2", "correlation"])
 def test_himalaya_chooses_the_same_alphas_on_the_same_folds(criterion):
     scoring = pytest.importorskip("himalaya.scoring")
@@ -156,6 +170,7 @@ def test_himalaya_chooses_the_same_alphas_on_the_same_folds(criterion):
     np.testing.assert_allclose(ours.coefficients(), theirs.coef_, atol=1e-10)
 
 
+@pytest.mark.usefixtures("either_formula")
 def test_folds_may_be_the_rows_of_groups():
     X, Y = simulate()
     groups = np.random.default_rng(0).permutation(np.arange(len(X)) % 4)
@@ -171,6 +186,7 @@ def test_one_alpha_for_all_voxels_has_the_best_mean_score():
     np.testing.assert_allclose(fit.cv_score, scores[fit.alpha_index[0]], atol=1e-7)
 
 
+@pytest.mark.usefixtures("either_formula")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("voxels_per_chunk", [1, 64, 100, 192, 10_000])
 def test_the_size_of_chunks_changes_no_alpha(voxels_per_chunk, dtype):
@@ -191,6 +207,7 @@ def test_the_order_of_the_grid_only_orders_the_scores():
     assert torch.equal(shuffled.scores, fit.scores[order])
 
 
+@pytest.mark.usefixtures("either_formula")
 @pytest.mark.parametrize("criterion", SCORES)
 def test_a_voxel_that_is_not_finite_stays_alone(criterion):
     X, Y = simulate()
@@ -205,6 +222,7 @@ def test_a_voxel_that_is_not_finite_stays_alone(criterion):
         assert values[[4, 6]].isnan().all()
 
 
+@pytest.mark.usefixtures("either_formula")
 @pytest.mark.parametrize("criterion", SCORES)
 @pytest.mark.parametrize("fit_intercept", [False, True])
 def test_a_constant_voxel_gets_the_largest_alpha(criterion, fit_intercept):
@@ -221,6 +239,7 @@ def test_ties_go_to_the_larger_alpha():
     assert set(ridge_cv(np.zeros_like(X), Y, GRID).alpha.tolist()) == {GRID[-1]}
 
 
+@pytest.mark.usefixtures("either_formula")
 def test_a_large_mean_response_costs_no_precision():
     X, Y = (array.astype("float32") for array in simulate())
     Y += 1000
@@ -266,8 +285,43 @@ def test_a_wrong_argument_is_named(change, message):
         ridge_cv(X, Y, GRID).predict(X[:, :3])
 
 
-@settings(max_examples=40, deadline=None)
+@pytest.mark.parametrize("n_features", [40, 130, 20])
+@pytest.mark.parametrize("criterion", SCORES)
+def test_both_formulas_give_every_alpha_the_same_score(criterion, n_features, monkeypatch):
+    X, Y = simulate(n_features=n_features)
+    scores = []
+    for cost in COST.values():
+        monkeypatch.setitem(cross_validation.DECOMPOSITION, "cpu", cost)
+        scores.append(ridge_cv(X, Y, GRID, criterion=criterion, folds=3, return_all_scores=True).scores)
+    torch.testing.assert_close(*scores, rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("n_images", "n_features", "n_voxels", "formula"),
+    [
+        (1000, 20, 1, "refit"),  # folds of many more images than features: their inverses would cost most
+        (300, 100, 4000, "refit"),
+        (300, 100, 1, "leave-one-out"),  # too few voxels to repay a decomposition a fold
+        (60, 130, 4000, "leave-one-out"),  # more features than images
+    ],
+)
+def test_the_formula_with_fewer_operations_is_taken(n_images, n_features, n_voxels, formula, monkeypatch):
+    taken = set()
+    for name, function in (("leave-one-out", "leave_fold_out"), ("refit", "fit_without_fold")):
+        original = getattr(cross_validation, function)
+
+        def recorded(*arguments, name=name, original=original):
+            taken.add(name)
+            return original(*arguments)
+
+        monkeypatch.setattr(cross_validation, function, recorded)
+    ridge_cv(*simulate(n_images, n_features, n_voxels), GRID)
+    assert taken == {formula}
+
+
+@settings(max_examples=60, deadline=None)
 @given(
+    formula=st.sampled_from(list(COST)),
     n_images=st.integers(12, 60),
     n_features=st.integers(1, 60),
     folds=st.integers(2, 6),
@@ -280,13 +334,15 @@ def test_a_wrong_argument_is_named(change, message):
     seed=st.integers(0, 1000),
 )
 def test_any_data_get_the_alphas_of_the_brute_force(
-    n_images, n_features, folds, scale, n_duplicates, constant, fit_intercept, grid, dtype, seed
+    formula, n_images, n_features, folds, scale, n_duplicates, constant, fit_intercept, grid, dtype, seed
 ):
     X, Y = simulate(n_images, n_features, n_voxels=3, seed=seed)
     X = np.concatenate([X, X[:, :n_duplicates]], axis=1) * scale
     if constant:
         X[:, 0] = 0.0
     X, Y = X.astype(dtype), Y.astype(dtype)
-    fit = ridge_cv(X, Y, grid, folds=folds, fit_intercept=fit_intercept)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(cross_validation.DECOMPOSITION, "cpu", COST[formula])
+        fit = ridge_cv(X, Y, grid, folds=folds, fit_intercept=fit_intercept)
     scores = brute_force(X, Y, grid, splits_of(X, folds), fit_intercept=fit_intercept)
     assert_same_choice(fit, scores)

@@ -21,7 +21,10 @@ GROUND = {
 EXTRACT, ALIGN = "extract_image_embeddings", "align_image_embeddings"
 RIDGE = {
     "ridge",
-    "ridge_operators",
+    "ridge_decomposition",
+    "filtered_rows",
+    "leave_fold_out",
+    "refit_without_fold",
     "alpha_interpolation",
     "cross_validation",
     "voxelwise_ridge",

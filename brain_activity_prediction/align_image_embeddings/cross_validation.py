@@ -3,16 +3,23 @@
 N images, D features, V voxels, A alphas, R = min(N, D), P nodes; n images of a fold, v voxels of a chunk.
 """
 
+import contextlib
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from brain_activity_prediction.align_image_embeddings.alpha_interpolation import alpha_nodes, spectral_blocks
-from brain_activity_prediction.align_image_embeddings.ridge_operators import (
+from brain_activity_prediction.align_image_embeddings.leave_fold_out import (
+    IllConditionedError,
     leave_fold_out,
-    refit_without_fold,
     smallest_training_eigenvalue,
+)
+from brain_activity_prediction.align_image_embeddings.refit_without_fold import (
+    fit_without_fold,
+    refit_without_fold,
+    safe_fit_without_fold,
+    whitened_targets,
 )
 from brain_activity_prediction.align_image_embeddings.scores import fold_scores
 from brain_activity_prediction.errors import InputError
@@ -22,7 +29,12 @@ from brain_activity_prediction.errors import InputError
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-8}
 BLOCK_TOLERANCE = {torch.float32: 3e-6, torch.float64: 1e-13}
 # What one chunk of voxels may take: a share of a GPU's free memory, bytes of a CPU's.
-GPU_SHARE, CPU_BYTES = 0.4, 64 * 2**20
+GPU_SHARE, CPU_BYTES = 0.4, 16 * 2**20
+# a_max / a_min up to which float32 predictions at the largest alpha have the digits that a correlation needs.
+WIDEST_FLOAT32_GRID = 2000
+# Time of a float64 eigendecomposition (R, R) and its products, in float32 operations of a product, over R^3:
+# measured on a CPU, an estimate for a GPU, which is worse at eigenvectors.
+DECOMPOSITION = {"cpu": 30, "cuda": 1000}
 
 
 def group_folds(labels):
@@ -100,49 +112,99 @@ def _bytes_for_a_chunk(device):
 
 @dataclass(frozen=True)
 class CrossValidation:
-    """What the score of an alpha is: the rows held out in turn, the ascending grid (A,) and the criterion."""
+    """What the score of an alpha is: the rows held out in turn, the ascending grid (A,), criterion, intercept."""
 
     folds: list
     alphas: np.ndarray
     criterion: str
+    fit_intercept: bool
 
-    def nodes(self, dtype, smallest_eigenvalue=0.0):
+    def scores_and_targets(self, X, decomposition, responses):
+        """Mean scores (A, V) of all alphas, and U'Y (R, V), in the first precision that the data allow.
+
+        By the leave-one-out formula or by a fit a fold, whichever takes fewer operations; where both are too
+        ill-conditioned, by a fit a fold from X itself.
+        """
+        whole = decomposition.with_intercept() if self.fit_intercept else decomposition
+        for dtype in self._precisions(X.dtype):
+            targets = responses.rotated(whole.left.to(dtype))
+            if self._refits_cost_less(decomposition, targets.shape[1], dtype):
+                operators = self._refits(decomposition, targets, responses)
+            else:
+                operators = self._left_out(whole, targets)
+            with contextlib.suppress(IllConditionedError):
+                return self._mean(operators, responses), targets
+        return self._mean(self._safe_refits(X, responses), responses), responses.rotated(decomposition.left)
+
+    def _precisions(self, dtype):
+        """Fastest first: a correlation also sees predictions a_max / a_min times smaller."""
+        wide = self.criterion == "correlation" and self.alphas[-1] / self.alphas[0] > WIDEST_FLOAT32_GRID
+        return (torch.float64,) if wide or dtype == torch.float64 else (torch.float32, torch.float64)
+
+    def _nodes(self, dtype, smallest_eigenvalue=0.0):
         """The interpolation in alpha for this grid, criterion and precision."""
         relative = self.criterion == "correlation"
         return alpha_nodes(self.alphas, TOLERANCE[dtype], smallest_eigenvalue, relative)
 
-    def scores_from_one_fit(self, decomposition, responses, dtype):
-        """Mean scores (A, V) of all alphas, from the decomposition of all images, and its U'Y (R, V).
+    def _left_out(self, whole, targets):
+        """(rows, operator, weights (P, A), targets of the operator) of every fold."""
+        nodes = self._nodes(targets.dtype, smallest_training_eigenvalue(whole, self.folds))
+        blocks = self._blocks(whole.spectrum, nodes, targets.dtype)
+        for rows in self.folds:
+            yield rows, leave_fold_out(whole, blocks, nodes.nodes, rows, targets.dtype), nodes.weights, targets
 
-        Raises IllConditionedError where `dtype` is not precise enough.
+    def _refits(self, decomposition, targets, responses):
+        for rows in self.folds:
+            fit, whitening = fit_without_fold(decomposition, rows, self.alphas[0], self.fit_intercept)
+            whitened = whitened_targets(fit, whitening, targets, responses, rows)
+            yield rows, *self._refit(fit, targets.dtype), whitened
+
+    def _safe_refits(self, X, responses):
+        for rows in self.folds:
+            fit, left, others = safe_fit_without_fold(X, rows, self.alphas[0], self.fit_intercept)
+            yield rows, *self._refit(fit, torch.float64), responses.rotated(left, others)
+
+    def _refit(self, fit, dtype):
+        nodes = self._nodes(dtype, float(fit.spectrum[-1]))
+        blocks = self._blocks(fit.spectrum, nodes, dtype)
+        return refit_without_fold(fit, blocks, dtype), nodes.weights
+
+    def _blocks(self, spectrum, nodes, dtype):
+        return spectral_blocks(spectrum.cpu().numpy(), nodes.nodes, BLOCK_TOLERANCE[dtype])
+
+    def _refits_cost_less(self, decomposition, n_voxels, dtype):
+        """Whether a decomposition a fold takes fewer operations than the leave-one-out formula.
+
+        In multiply-adds per voxel and fold of n images, P nodes and r ranks a block:
+
+            leave-one-out    r n R  in-sample residuals,  P n^2  their solves
+            refit            n R + R^2  whitened targets,  n m + r (m R - m^2 / 2)  residuals, m = min(n, R)
+
+        and in operations per fold 2 r n^2 R + P n^3 for the operator, or DECOMPOSITION R^3 for the eigenvectors.
         """
-        nodes = self.nodes(dtype, smallest_training_eigenvalue(decomposition, self.folds))
-        blocks = spectral_blocks(decomposition.spectrum.cpu().numpy(), nodes.nodes, BLOCK_TOLERANCE[dtype])
-        targets = responses.rotated(decomposition.left.to(dtype))
-        scores = 0.0
-        for rows in self.folds:
-            operator = leave_fold_out(decomposition, blocks, nodes.nodes, rows, dtype)
-            scores = scores + self._fold_scores(operator, targets, responses, rows, nodes.weights)
-        return scores / len(self.folds), targets
+        left = decomposition.left
+        n, R = len(left) // len(self.folds), left.shape[1]
+        if len(left) - max(len(left[rows]) for rows in self.folds) < R:
+            return False
+        nodes = self._nodes(dtype)
+        blocks = self._blocks(decomposition.spectrum, nodes, dtype)
+        m, P, r = min(n, R), len(nodes.nodes), sum(block.shapes.size for block in blocks) / R
+        saved = r * n * R + P * n**2 - (n * R + R**2 + n * m + r * (m * R - m**2 / 2))
+        extra = DECOMPOSITION[left.device.type] * R**3 - 2 * r * n**2 * R - P * n**3
+        return 2 * n_voxels * saved > extra
 
-    def scores_from_refits(self, X, responses, fit_intercept):
-        """Mean scores (A, V) of all alphas from a float64 decomposition a fold."""
-        nodes = self.nodes(torch.float64)
+    def _mean(self, operators, responses):
+        """Mean scores (A, V) over folds from (rows, operator, weights, targets) of each."""
         scores = 0.0
-        for rows in self.folds:
-            operator, left, others = refit_without_fold(
-                X, nodes.nodes, rows, BLOCK_TOLERANCE[torch.float64], fit_intercept
-            )
-            targets = responses.rotated(left, others)
-            scores = scores + self._fold_scores(operator, targets, responses, rows, nodes.weights)
+        for rows, operator, weights, targets in operators:
+            scores = scores + self._fold_scores(rows, operator, weights, targets, responses)
         return scores / len(self.folds)
 
-    def _fold_scores(self, operator, targets, responses, rows, weights):
+    def _fold_scores(self, rows, operator, weights, targets, responses):
         weights = torch.from_numpy(weights).to(targets.device)
         scores = targets.new_empty(len(self.alphas), targets.shape[1], dtype=torch.float64)
         held_out = operator.predictions if self.criterion == "correlation" else operator.residuals
         for voxels in responses.chunks(operator.bytes_per_voxel):
             block = responses.block(rows, voxels, targets.dtype)
-            panel = held_out(block, targets[:, voxels])
-            scores[:, voxels] = fold_scores(panel, block, weights, self.criterion)
+            scores[:, voxels] = fold_scores(held_out(block, targets[:, voxels]), block, weights, self.criterion)
         return scores

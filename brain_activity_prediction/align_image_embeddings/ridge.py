@@ -4,7 +4,8 @@ For every voxel v and alpha a of a grid, ridge minimises ||y_v - X w||^2 + a ||w
 fold and is scored on the fold; the alpha with the best mean score over folds is refitted on all images. The
 choice is that of evaluating every alpha on every fold, with far fewer operations:
 
-1. One decomposition X = U diag(s)^(1/2) Q' in float64 serves all folds and alphas (ridge_operators.py).
+1. One decomposition X = U diag(s)^(1/2) Q' in float64 serves all folds and alphas (leave_fold_out.py); where
+   that takes fewer operations, a decomposition a fold does (refit_without_fold.py).
 2. Residuals are computed at a few nodes of alpha, and those from fewer panels still (alpha_interpolation.py).
 3. The scores of all alphas follow from the moments of these residuals (scores.py).
 
@@ -22,18 +23,12 @@ from brain_activity_prediction.align_image_embeddings.cross_validation import (
     Responses,
     held_out_rows,
 )
-from brain_activity_prediction.align_image_embeddings.ridge_operators import (
-    IllConditionedError,
-    column_means,
-    decompose,
-)
+from brain_activity_prediction.align_image_embeddings.ridge_decomposition import column_means, decompose
 from brain_activity_prediction.align_image_embeddings.scores import CRITERIA
 from brain_activity_prediction.errors import InputError
 
 # Scores that differ by less than this share of themselves are equal.
 ROUNDING = 1e-13
-# a_max / a_min up to which float32 predictions at the largest alpha have the digits that a correlation needs.
-WIDEST_FLOAT32_GRID = 2000
 
 
 @dataclass(frozen=True)
@@ -113,7 +108,7 @@ def ridge_cv(
     per_voxel : False takes one alpha for all voxels, the one with the best score averaged over voxels.
     fit_intercept : an unpenalised constant, as if features and responses were centred on each training set.
     voxels_per_chunk : how many voxels go through a fold together, taken in multiples of 64; by default what
-        fits into 0.4 of a GPU's free memory, or into 64 MB (a cache's size) on a CPU. It does not change the
+        fits into 0.4 of a GPU's free memory, or into 16 MB (of a cache) on a CPU. It does not change the
         choice.
     return_all_scores : keep the scores of all alphas, 8 A V bytes.
     decomposition : of X, where it is there already; without an intercept only. `predict` then takes what stands
@@ -132,16 +127,18 @@ def ridge_cv(
     if criterion not in CRITERIA:
         raise InputError(f"criterion {criterion!r} is unknown: take one of {', '.join(CRITERIA)}")
     ascending, order = _sorted_grid(alphas)
-    cross_validation = CrossValidation(held_out_rows(folds, len(X)), ascending, criterion)
+    cross_validation = CrossValidation(held_out_rows(folds, len(X)), ascending, criterion, fit_intercept)
     feature_means = column_means(X) if fit_intercept else X.new_zeros(X.shape[1], dtype=torch.float64)
     response_means = column_means(Y).to(X) if fit_intercept else X.new_zeros(Y.shape[1])
     responses = Responses(Y, response_means, voxels_per_chunk)
     with full_float32_precision():
         if decomposition is None:
-            decomposition = decompose(X.to(torch.float64) - feature_means, float(ascending[0]))
+            centred = X.to(torch.float64, copy=True).sub_(feature_means)
+            decomposition = decompose(centred, float(ascending[0]))
+            del centred
         elif not fit_intercept:
             feature_means = feature_means.new_zeros(len(decomposition.loadings))
-        scores, targets = _scores_and_targets(cross_validation, decomposition, X, responses, fit_intercept)
+        scores, targets = cross_validation.scores_and_targets(X, decomposition, responses)
     constant = (Y.amin(dim=0) == Y.amax(dim=0)).to(X.device)
     index = _best(scores, constant, per_voxel)
     valid = index >= 0
@@ -161,23 +158,6 @@ def ridge_cv(
         loadings=decomposition.loadings,
         shrunken_targets=targets,
     )
-
-
-def _scores_and_targets(cross_validation, decomposition, X, responses, fit_intercept):
-    """Mean scores (A, V) and U'Y, in the first precision and by the first formula that the data allow."""
-    whole = decomposition.with_intercept() if fit_intercept else decomposition
-    for dtype in _precisions(X, cross_validation):
-        with contextlib.suppress(IllConditionedError):
-            return cross_validation.scores_from_one_fit(whole, responses, dtype)
-    scores = cross_validation.scores_from_refits(X, responses, fit_intercept)
-    return scores, responses.rotated(decomposition.left)
-
-
-def _precisions(X, cross_validation):
-    """What to compute in, fastest first: a correlation also sees predictions a_max / a_min times smaller."""
-    alphas = cross_validation.alphas
-    wide = cross_validation.criterion == "correlation" and alphas[-1] / alphas[0] > WIDEST_FLOAT32_GRID
-    return (torch.float64,) if wide or X.dtype == torch.float64 else (torch.float32, torch.float64)
 
 
 def _best(scores, constant, per_voxel):

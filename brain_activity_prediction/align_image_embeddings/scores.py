@@ -3,6 +3,8 @@
 Shapes: n images, v voxels, P nodes of alpha, A alphas.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 
@@ -40,33 +42,52 @@ def standard_columns(values):
     return (centred / centred.std(dim=0, correction=0)).masked_fill(constant, 0).to(torch.float32)
 
 
-def fold_scores(residuals, responses, weights, criterion):
-    """Score of every alpha on one fold, (A, v) in float64, from the moments of the residuals at the nodes.
+@dataclass(frozen=True)
+class HeldOut:
+    """A fold's voxels in m coordinates that keep the inner products of its n images.
 
-    residuals : (P, v, n) held-out residuals e_p; with "correlation", the held-out predictions z_p instead.
-    responses : (n, v). weights : (P, A), so that e_a = sum_p weights[p, a] e_p.
+    Attributes
+    ----------
+    values : (P, v, m) held-out residuals at the nodes; for "correlation" the predictions, centred over images.
+    responses : (v, m), centred over images for "correlation".
+    outside : (v,) sum of squares of the residuals that these coordinates do not reach, the same at all nodes.
+    """
+
+    values: torch.Tensor
+    responses: torch.Tensor
+    outside: torch.Tensor | float = 0.0
+
+
+def fold_scores(held_out, responses, weights, criterion):
+    """Score of every alpha on one fold, (A, v) in float64, from the moments of its residuals at the nodes.
+
+    responses : (n, v). weights : (P, A), so that the residuals of an alpha are e_a = sum_p weights[p, a] e_p.
 
     The residuals of the A alphas are never formed: with M = e e' (P, P) of a voxel, SSE(a) = w_a' M w_a.
     """
     if criterion == "correlation":
-        centred, spread = _centre(responses.T.to(torch.float64), dim=1)
-        predictions = residuals - residuals.mean(dim=2, keepdim=True)
-        covariance = torch.einsum("pvn,vn->pv", predictions, centred.to(predictions)).to(torch.float64)
-        variance = _quadratic(predictions, weights).clamp(min=0)
+        spread = _centre(responses.to(torch.float64))[1]
+        covariance = torch.einsum("pvm,vm->pv", held_out.values, held_out.responses).to(torch.float64)
+        variance = _quadratic(held_out.values, weights).clamp(min=0)
         r = (weights.T @ covariance) / (variance * spread).sqrt()
         return r.masked_fill((variance == 0) | (spread == 0), 0.0)
-    sse = _quadratic(residuals, weights)
+    sse = _quadratic(held_out.values, weights) + held_out.outside
     if criterion == "r2":
         return _r2(sse, _centre(responses.to(torch.float64))[1])
     return -sse / len(responses)
 
 
 def _quadratic(panel, weights):
-    """w_a' (panel panel') w_a of every alpha and voxel, (A, v), from a panel (P, v, n)."""
+    """w_a' (panel panel') w_a of every alpha and voxel, (A, v), from a panel (P, v, m)."""
     by_voxel = panel.transpose(0, 1)
     moments = torch.bmm(by_voxel, by_voxel.transpose(1, 2)).to(torch.float64)  # (v, P, P)
     products = weights[:, None, :] * weights  # (P, P, A)
     return products.flatten(0, 1).T @ moments.flatten(1).T
+
+
+def centred(responses):
+    """Deviations (n, v) of responses from their mean, taken in float64, in the precision of the responses."""
+    return _centre(responses.to(torch.float64))[0].to(responses)
 
 
 def _r2(sse, sst):

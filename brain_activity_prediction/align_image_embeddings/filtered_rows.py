@@ -1,0 +1,57 @@
+"""Products `rows g(p) targets` at every node p of alpha, from fewer panels than nodes.
+
+Shapes: m rows, R eigenvalues, v voxels, P nodes; B eigenvalues of a block, r its rank, J panels of all blocks.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+
+@dataclass(frozen=True)
+class FilteredRows:
+    """Residuals `responses - rows g(p) targets` of all nodes, g(p) being the filter of `shrinkage`.
+
+    Attributes
+    ----------
+    n_rows : m.
+    panels : per block of the spectrum, its columns and (r, B, m), the rows, as columns, under each of its r shapes;
+        fewer than m of them where the others are zero.
+    mixing : (P, J + 1), the nodes as combinations of the panels' products and, last, of the responses.
+    """
+
+    n_rows: int
+    panels: list
+    mixing: torch.Tensor
+
+    @classmethod
+    def of(cls, rows, blocks, dtype, below=None):
+        """From rows (m, R) that stand at the smallest alpha; zero below that many subdiagonals."""
+        panels = []
+        for block in blocks:
+            n_rows = len(rows) if below is None else min(len(rows), block.columns.stop + below)
+            kept = rows[:n_rows, block.columns].T
+            shapes = torch.from_numpy(block.shapes).to(rows)
+            panel = torch.empty(len(shapes), *kept.shape, dtype=dtype, device=rows.device)
+            panels.append((block.columns, torch.mul(kept, shapes[:, :, None], out=panel)))
+        mixing = np.concatenate([-block.mixing for block in blocks], axis=1)
+        mixing = np.pad(mixing, ((0, 0), (0, 1)), constant_values=1.0)
+        return cls(len(rows), panels, torch.from_numpy(mixing).to(rows.device, dtype))
+
+    def residuals(self, responses, targets):
+        """responses (v, m) - rows g(p) targets (R, v) for every node p, (P, v, m)."""
+        outputs = responses.new_empty(self.mixing.shape[1], *responses.shape)
+        start = 0
+        for columns, panel in self.panels:
+            block = outputs[start : start + len(panel)]
+            torch.bmm(targets[columns].T.expand(len(panel), -1, -1), panel, out=block[:, :, : panel.shape[2]])
+            block[:, :, panel.shape[2] :] = 0.0
+            start += len(panel)
+        outputs[-1] = responses
+        return (self.mixing @ outputs.view(len(outputs), -1)).view(-1, *responses.shape)
+
+    @property
+    def values_per_voxel(self):
+        """How many numbers `residuals` holds at once for one voxel: all panels and all nodes."""
+        return sum(self.mixing.shape) * self.n_rows

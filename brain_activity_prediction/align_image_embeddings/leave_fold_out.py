@@ -1,0 +1,106 @@
+"""Held-out residuals of a fold from the fit of all images: the leave-one-out formula for a block of images.
+
+Shapes: N images, V voxels, n images of one fold, R = min(N, D) eigenvalues, P nodes of alpha.
+
+With the thin singular value decomposition X = U diag(s)^(1/2) Q', ridge at penalty p fits all images with
+y_hat(p) = U h(p) U'y, where h(p) = s / (s + p). A fold that is held out needs no second fit: for every linear
+smoother of this kind, the residual that the fold's rows U_k would have had without them is
+
+    e_k(p) = (I - U_k h(p) U_k')^-1 (y_k - U_k h(p) U'y)
+
+residual over one minus leverage. One decomposition serves all folds and penalties. An unpenalised intercept is
+one more column 1/sqrt(N) of U, its eigenvalue infinite.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from brain_activity_prediction.align_image_embeddings.filtered_rows import FilteredRows
+from brain_activity_prediction.align_image_embeddings.scores import HeldOut, centred
+
+# 1 - leverage below which errors, magnified by its inverse, would be seen in a score.
+SMALLEST_PIVOT = {torch.float32: 1e-2, torch.float64: 1e-7}
+# How often, and on how many vectors, the power iteration for the largest leverage of a fold multiplies.
+POWER_STEPS, POWER_VECTORS = 8, 8
+
+
+class IllConditionedError(ArithmeticError):
+    """The fold's images are fitted almost exactly: this precision or formula cannot tell their residuals."""
+
+
+@dataclass(frozen=True)
+class LeaveFoldOut:
+    """The module's formula for one fold, at every node; its targets are U'Y of all images.
+
+    Attributes
+    ----------
+    in_sample : the rows U_k under the filters of the nodes.
+    left, solves : U_k (n, R) and the inverses of I - U_k h(p) U_k' (P, n, n).
+    """
+
+    in_sample: FilteredRows
+    left: torch.Tensor
+    solves: torch.Tensor
+
+    def residuals(self, responses, targets):
+        """Held-out residuals of v voxels from responses (n, v) and rotated targets (R, v)."""
+        by_voxel = responses.T
+        return HeldOut(torch.bmm(self.in_sample.residuals(by_voxel, targets), self.solves), by_voxel)
+
+    def predictions(self, responses, targets):
+        """Held-out predictions, centred, free of the cancellation in responses - residuals.
+
+        z_k(p) = (I - U_k h(p) U_k')^-1 U_k h(p) (U'y - U_k'y_k): residuals of a response of zero, negated.
+        """
+        residuals = self.residuals(torch.zeros_like(responses), targets - self.left.T @ responses).values
+        return HeldOut(residuals.mean(dim=2, keepdim=True) - residuals, centred(responses).T)
+
+    @property
+    def bytes_per_voxel(self):
+        """Working memory for one voxel: all panels and nodes of a product, at least two arrays of the nodes."""
+        n_nodes, n_rows, _ = self.solves.shape
+        values = max(self.in_sample.values_per_voxel, 2 * n_nodes * n_rows)
+        return (values + 2 * sum(self.left.shape)) * self.left.element_size()
+
+
+def smallest_training_eigenvalue(decomposition, folds):
+    """A low estimate of the smallest non-zero eigenvalue that the Gram matrix of any training set has.
+
+    Of the kernel of fewer images than features, a training set has a principal submatrix, whose eigenvalues
+    interlace: s_min. Otherwise X_train'X_train = S^(1/2) (I - U_k'U_k) S^(1/2) in the basis Q, which is at
+    least s_min (1 - |U_k|^2). The norm comes from a power iteration, from below; the half allows for that.
+    """
+    left, spectrum = decomposition.left, decomposition.spectrum
+    smallest = spectrum.amin()
+    if left.shape[1] >= len(left):
+        return float(smallest) / 2
+    start = torch.linspace(0, POWER_VECTORS, left.shape[1] * POWER_VECTORS, device=left.device).square().cos()
+    largest_leverage = 0.0
+    for rows in folds:
+        fold = left[rows].to(torch.float32)
+        vectors = start.view(-1, POWER_VECTORS)
+        for _ in range(POWER_STEPS):
+            vectors = fold.T @ (fold @ torch.linalg.qr(vectors)[0])
+        largest_leverage = max(largest_leverage, float(torch.linalg.matrix_norm(vectors, ord=2)))
+    return float(smallest) * max(0.0, 1.0 - largest_leverage) / 2
+
+
+def leave_fold_out(decomposition, blocks, nodes, rows, dtype):
+    """The operator for a fold's images `rows`, at these nodes and with these blocks of the spectrum.
+
+    Raises IllConditionedError where one minus the leverage of an image, given the images before it, is below
+    SMALLEST_PIVOT.
+    """
+    left = decomposition.left[rows]
+    smallest_alpha = float(nodes[0])
+    at_smallest_alpha = 1.0 - smallest_alpha / (decomposition.spectrum + smallest_alpha)
+    in_sample = FilteredRows.of(left * at_smallest_alpha, blocks, dtype)
+    left = left.to(dtype)
+    identity = torch.eye(len(left), dtype=dtype, device=left.device)
+    one_minus_leverage = in_sample.residuals(identity, left.T)
+    factors, failures = torch.linalg.cholesky_ex(one_minus_leverage)
+    smallest_pivot = factors.diagonal(dim1=1, dim2=2).amin() ** 2
+    if failures.any() or not smallest_pivot > SMALLEST_PIVOT[dtype]:
+        raise IllConditionedError
+    return LeaveFoldOut(in_sample, left, torch.cholesky_inverse(factors))
