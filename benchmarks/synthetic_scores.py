@@ -14,7 +14,8 @@ import pandas as pd
 from scipy.io import savemat
 
 from brain_activity_prediction.align_image_embeddings.layer_choice import stream_scores
-from brain_activity_prediction.align_image_embeddings.results import PermutationTest, Results
+from brain_activity_prediction.align_image_embeddings.region_statistics import Statistics, digest
+from brain_activity_prediction.align_image_embeddings.results import Results
 from brain_activity_prediction.align_image_embeddings.summary import best_layer_maps
 from brain_activity_prediction.align_image_embeddings.tables import region_table, write_table
 from brain_activity_prediction.arguments import alignment_folder, embeddings_folder
@@ -65,6 +66,7 @@ class Study:
     image_size: int = 425
     batch: int = 64
     n_permutations: int = 1000
+    n_resamples: int = 1000
 
 
 SMALL = Study(
@@ -80,6 +82,7 @@ SMALL = Study(
     image_size=64,
     batch=6,
     n_permutations=99,
+    n_resamples=50,
 )
 
 
@@ -169,15 +172,18 @@ def write_scores(results, streams, regions, study, model, rng):
     settings = {"model": results.folder.name, "min_log_10_alpha": 1, "max_log_10_alpha": 4, "num_alphas": 60}
     record_settings(results.folder, settings | {"folds": 5, "zscore_sessions": True})
     results.write_noise_ceiling(ceiling, "computed")
+    members, digests = list(regions.values()), {name: digest(mask) for name, mask in regions.items()}
     signal = np.sqrt(ceiling) * (np.arange(n_voxels) % 10 != 0)  # every tenth voxel follows nothing
     for stream, n_layers in streams.items():
         for layer in range(n_layers):
             tuning = np.exp(-np.square(layer / max(n_layers - 1, 1) - depth) / 0.15)
             r = strength * signal * tuning + 0.03 * rng.standard_normal(n_voxels, np.float32)
             p = np.where(r > 0.1, 1 / (study.n_permutations + 1), rng.random(n_voxels))
-            region_p = {name: float(np.median(p[members])) for name, members in regions.items()}
+            region_p, region_r = (np.array([values[own].mean() for own in members]) for values in (p, r))
+            resampled = region_r + 0.01 * rng.standard_normal((study.n_resamples, len(region_r)))
+            statistics = Statistics(digests, study.n_permutations, 1, p, region_p, resampled.astype(np.float32))
             scores = {"alpha": np.full(n_voxels, 100), "cv_score": r**2 - 1, "r": r, "r2": r * np.abs(r)}
-            results.write(stream, layer, n_layers, scores, PermutationTest(study.n_permutations, p, region_p))
+            results.write(stream, layer, n_layers, scores, statistics)
 
 
 def write_summary(results, regions, of, mask, affine):
@@ -186,7 +192,7 @@ def write_summary(results, regions, of, mask, affine):
     write_table(table, results.folder)
     write_map(results.folder / "maps" / "noise_ceiling.nii.gz", results.read_noise_ceiling(), mask, affine)
     for stream in dict.fromkeys(table["stream"]):
-        for name, values in best_layer_maps(stream_scores(results, stream)).items():
+        for name, values in best_layer_maps(stream_scores(results, stream), results.read_noise_ceiling()).items():
             write_map(results.folder / "maps" / f"{stream}_{name}.nii.gz", values, mask, affine)
 
 

@@ -21,6 +21,7 @@ from brain_activity_prediction.report.collecting import Tables, find_scored
 from brain_activity_prediction.report.missing import gaps
 from brain_activity_prediction.report.selection import Selection
 from brain_activity_prediction.report.voxel_maps import best_prompt
+from brain_activity_prediction.settings_file import fingerprint
 
 ROOT = PACKAGE.parent
 LLAVA, VIT = "llava-hf/llava-1.5-13b-hf", "google/vit-huge-patch14-224-in21k"
@@ -126,7 +127,7 @@ def test_tables_of_an_older_version_are_joined_with_what_they_lack_missing(own):
     tables = Tables(find_scored(own))
     (rows,) = list(tables.selected(Selection(subject=(1,), prompt=(1,), stream=("language",))))
     assert rows["r_se"].null_count == rows.num_rows
-    assert set(rows["settings"].to_pylist()) == {tables.scored[1].fingerprint}
+    assert set(rows["settings"].to_pylist()) == {fingerprint(tables.scored[1].settings)}
 
 
 def test_the_layer_is_chosen_by_the_training_score_though_another_does_better_on_test_images():

@@ -4,8 +4,6 @@ An alignment leaves a table a model, prompt and subject. Here they are read one 
 millions of rows takes the memory of its largest table.
 """
 
-import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +17,7 @@ from scipy.stats import false_discovery_control
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.files import reading
 from brain_activity_prediction.report.selection import Selection
-from brain_activity_prediction.settings_file import recorded_settings
+from brain_activity_prediction.settings_file import fingerprint, recorded_settings
 
 TABLE = "scores.parquet"
 REMEDY = "delete its folder and align again"
@@ -36,12 +34,6 @@ class Scored:
     prompt: int | None
     subject: int
     settings: dict = field(hash=False)
-
-    @property
-    def fingerprint(self) -> str:
-        """Tells settings apart: equal where everything that changes the numbers is."""
-        text = json.dumps(self.settings, sort_keys=True)
-        return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
 
 
 def find_scored(base_dir: Path) -> list[Scored]:
@@ -111,7 +103,7 @@ class Tables:
         table = _read(one)
         columns = {name: table[name] for name in table.column_names}
         columns["q"] = pa.array(self._q[one.folder], from_pandas=True)
-        columns.setdefault("settings", pa.array([one.fingerprint] * table.num_rows))
+        columns.setdefault("settings", pa.array([fingerprint(one.settings)] * table.num_rows))
         columns |= {name: pa.nulls(table.num_rows) for name in self.schema.names if name not in columns}
         return pa.table([columns[column.name].cast(column.type) for column in self.schema], schema=self.schema)
 
