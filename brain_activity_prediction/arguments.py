@@ -22,6 +22,7 @@ WHOLE_NUMBER = re.compile("[0-9]{1,9}")
 LONGEST_ID = 96  # on the hub; a folder's name may have 255 bytes
 MOST_ALPHAS = 1000
 LARGEST_LOG_10_ALPHA = 30  # of features of SD 1: all beyond is all the same
+PROTOCOLS = ("standard", "paper")
 LAYERS = ("best_per_region", "best_per_voxel", "average")  # the first two by cross-validated score
 DTYPES = ("auto", "float32", "float16", "bfloat16")
 
@@ -137,6 +138,12 @@ def add_permutations(flags: argparse.ArgumentParser) -> None:
         default=0,
         metavar="N",
         help="test scores by N permutations of the test images",
+    )
+
+
+def add_protocol(flags: argparse.ArgumentParser) -> None:
+    flags.add_argument(
+        "--protocol", choices=PROTOCOLS, default=PROTOCOLS[0], help="score as this project does, or as the study did"
     )
 
 
@@ -262,20 +269,32 @@ def embeddings_folder(base_dir: Path, model_id: str, prompt: int | None) -> Path
     return base_dir / "image_embeddings" / prompt_folder(prompt) / model_folder(model_id)
 
 
-def claims_folder(base_dir: Path, model_id: str, subject: int | None = None) -> Path:
+def claims_folder(base_dir: Path, model_id: str, subject: int | None = None, protocol: str = PROTOCOLS[0]) -> Path:
     """Where processes that extract a model's states, or align them with a subject, say what they are at work on."""
-    part = "image_embeddings" if subject is None else f"alignment/subj{subject:02d}"
-    return base_dir / part / f"claims_{model_folder(model_id)}"
+    part = base_dir / "image_embeddings" if subject is None else subject_folder(base_dir, subject, protocol)
+    return part / f"claims_{model_folder(model_id)}"
 
 
-def alignment_folder(base_dir: Path, subject: int, model_id: str, prompt: int | None) -> Path:
+def alignment_folder(
+    base_dir: Path, subject: int, model_id: str, prompt: int | None, protocol: str = PROTOCOLS[0]
+) -> Path:
     """Where the scores of a model against a subject lie."""
-    return base_dir / "alignment" / f"subj{subject:02d}" / prompt_folder(prompt) / model_folder(model_id)
+    return subject_folder(base_dir, subject, protocol) / prompt_folder(prompt) / model_folder(model_id)
+
+
+def subject_folder(base_dir: Path, subject: int, protocol: str = PROTOCOLS[0]) -> Path:
+    """Where all scores against a subject lie."""
+    return scores_folder(base_dir, protocol) / f"subj{subject:02d}"
+
+
+def scores_folder(base_dir: Path, protocol: str = PROTOCOLS[0]) -> Path:
+    """Where all scores lie: each protocol has a folder of its own, since it changes the numbers."""
+    return base_dir / ("alignment" if protocol == PROTOCOLS[0] else f"alignment_{protocol}")
 
 
 def partitioning_folder(base_dir: Path, subject: int, name: str) -> Path:
     """Where the variance partitioning of that name lies."""
-    return base_dir / "alignment" / f"subj{subject:02d}" / "variance_partitioning" / name
+    return subject_folder(base_dir, subject) / "variance_partitioning" / name
 
 
 def prompt_folder(prompt: int | None) -> str:

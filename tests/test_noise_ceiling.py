@@ -55,6 +55,21 @@ def test_the_ceiling_is_the_squared_correlation_of_a_perfect_prediction(n_repeat
     np.testing.assert_allclose(by_snr(ceiling), by_snr(np.square(pearson_r(averaged[0], signal))), atol=0.01)
 
 
+@pytest.mark.parametrize("trials", [1, 2, 3])
+def test_test_images_of_one_two_or_three_trials_have_the_ceiling_that_their_own_repeats_and_others_noise_give(trials):
+    """Test images may have one trial each: the noise is then known from the repeats of the training images."""
+    n_test = 300
+    n_repeats = np.concatenate([np.full(n_test, trials), np.resize([2, 3], N_IMAGES - n_test)])
+    averaged, signal = simulate(n_repeats)
+    ceiling = noise_ceiling(noise_ceiling_snr(*averaged), n_repeats[:n_test])
+    planted = SNRS[1:] ** 2 / (SNRS[1:] ** 2 + 1 / trials)
+    reached = np.square(pearson_r(averaged[0][:n_test], signal[:n_test]))
+    # SE of a mean of squared correlations over voxels, 2 r (1 - r^2) / sqrt(n), and of the planted ones, about as much.
+    error = 2 * np.sqrt(planted) * (1 - planted) / np.sqrt(n_test * VOXELS_PER_SNR)
+    np.testing.assert_array_less(np.abs(by_snr(ceiling) - planted), 4 * error + 0.003)
+    np.testing.assert_array_less(np.abs(by_snr(reached) - by_snr(ceiling)), 6 * error + 0.003)
+
+
 def test_voxels_without_signal_have_a_ceiling_near_zero_and_never_below():
     n_repeats = REPEATS["three repeats"]
     ceiling = noise_ceiling(noise_ceiling_snr(*simulate(n_repeats)[0]), n_repeats)[snr_of_voxel == 0]

@@ -11,6 +11,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from brain_activity_prediction import arguments as shared
+from brain_activity_prediction.align_image_embeddings import protocols
 from brain_activity_prediction.align_image_embeddings.fitting import FOLDS, assess_best_layers, fit_layers, layers_left
 from brain_activity_prediction.align_image_embeddings.layers import (
     Layer,
@@ -36,6 +37,7 @@ def flags() -> argparse.ArgumentParser:
     shared.add_prompts(flags)
     shared.add_device(flags)
     shared.add_layers(flags)
+    shared.add_protocol(flags)
     shared.add_layer_choice(flags)
     shared.add_alphas(flags)
     flags.add_argument("--criterion", choices=CRITERIA, default=CRITERIA[0], help="what alpha is chosen by")
@@ -62,6 +64,7 @@ def flags() -> argparse.ArgumentParser:
 
 def main() -> None:
     arguments = flags().parse_args()
+    arguments = protocols.applied(arguments.protocol, flags())
     shared.check_alphas(arguments)
     layout = find_layout(arguments.base_dir)
     layout.sessions(arguments.subject)
@@ -77,11 +80,13 @@ def main() -> None:
 def align(layout: Layout, stores: Stores, layers: list[Layer], arguments: argparse.Namespace) -> None:
     """Fits the layers that have no scores yet and writes what people look at; says what is missing before any fit."""
     from brain_activity_prediction.align_image_embeddings.summary import summarise
-    from brain_activity_prediction.align_image_embeddings.targets import ceiling_of_test_images, read_targets
+    from brain_activity_prediction.align_image_embeddings.targets import ceiling_of_test_images, read_targets, scaling
     from brain_activity_prediction.nsd.rois import region_masks
 
-    cache = arguments.base_dir / "alignment" / "responses"
-    targets = read_targets(layout, arguments.subject, arguments.sessions, arguments.zscore_sessions, cache, FOLDS)
+    cache, scale = arguments.base_dir / "alignment" / "responses", scaling(arguments.protocol)
+    targets = read_targets(
+        layout, arguments.subject, arguments.sessions, arguments.zscore_sessions, cache, FOLDS, scale
+    )
     regions = region_masks(layout, arguments.subject, targets.mask, arguments.roi)
     ceiling = ceiling_of_test_images(targets, layout, arguments.subject, arguments.ncsnr)
     for prompt, stream in dict.fromkeys((layer.prompt, layer.stream) for layer in layers):
@@ -89,8 +94,8 @@ def align(layout: Layout, stores: Stores, layers: list[Layer], arguments: argpar
     asked = Asked(regions, arguments.permutations, arguments.permutation_block, arguments.bootstrap)
     results = {}
     for prompt in dict.fromkeys(layer.prompt for layer in layers):
-        folder = shared.alignment_folder(arguments.base_dir, arguments.subject, arguments.model_id, prompt)
-        results[prompt] = Results(folder)
+        of = (arguments.base_dir, arguments.subject, arguments.model_id, prompt, arguments.protocol)
+        results[prompt] = Results(shared.alignment_folder(*of))
         results[prompt].claim(settings_of(arguments, targets, stores[prompt]), arguments.redo)
         results[prompt].write_noise_ceiling(ceiling, arguments.ncsnr)
 
@@ -110,6 +115,7 @@ def align(layout: Layout, stores: Stores, layers: list[Layer], arguments: argpar
 def settings_of(arguments: argparse.Namespace, targets: Targets, store: EmbeddingStore) -> dict:
     """What changes the scores, recorded beside them."""
     return {
+        "protocol": arguments.protocol,
         "min_log_10_alpha": arguments.min_log_10_alpha,
         "max_log_10_alpha": arguments.max_log_10_alpha,
         "num_alphas": arguments.num_alphas,
@@ -117,7 +123,7 @@ def settings_of(arguments: argparse.Namespace, targets: Targets, store: Embeddin
         "folds": FOLDS,
         "sessions": targets.sessions,
         "zscore_sessions": arguments.zscore_sessions,
-        "standardised_by": "training images",
+        "standardised_by": protocols.STANDARDISED_BY[arguments.protocol],
         "responses": targets.digest,
         **{f"embeddings_{name}": value for name, value in (store.settings() or {}).items()},
     }

@@ -49,7 +49,9 @@ def fit_layers(
     from tqdm import tqdm
 
     from brain_activity_prediction.align_image_embeddings.best_predictions import unbeaten_voxels
-    from brain_activity_prediction.align_image_embeddings.targets import standardise, varying_features
+    from brain_activity_prediction.align_image_embeddings.targets import scaling, varying_features
+
+    scale = scaling(arguments.protocol)
 
     def left() -> dict[tuple[str], list[Layer]]:
         return {("scores",): [x for x in layers if not results[x.prompt].has(x.stream, x.number, asked)]}
@@ -59,7 +61,7 @@ def fit_layers(
             return None
         (layer,) = claimed[0]
         states = stores[layer.prompt].read_layer(layer.stream, layer.number, targets.image_ids)
-        return varying_features(*standardise(*np.split(states, [len(targets.train_ids)])))
+        return varying_features(*scale(*np.split(states, [len(targets.train_ids)])))
 
     def finish(layer: Layer, scores: dict[str, np.ndarray], statistics: Statistics | None, predicted: np.ndarray):
         found, stream, kept = results[layer.prompt], layer.stream, None
@@ -72,7 +74,7 @@ def fit_layers(
             assess_best_layers(found, stream, targets, asked, arguments.gpu_id)
 
     unfinished = list(layers)
-    folder = shared.claims_folder(arguments.base_dir, arguments.model_id, arguments.subject)
+    folder = shared.claims_folder(arguments.base_dir, arguments.model_id, arguments.subject, arguments.protocol)
     bar = tqdm(total=len(layers), unit="layer", mininterval=shared.progress_seconds(), disable=not layers)
     with Claims(folder) as claims, bar as progress:
         claimed = shared_out(claims, left, 1, Layer.name)

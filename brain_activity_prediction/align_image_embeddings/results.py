@@ -132,13 +132,17 @@ class Results:
         """The streams that have a finished layer."""
         return list(dict.fromkeys(stream for stream, _, _ in self.layers()))
 
+    def settings(self) -> dict:
+        """What the scores were made with."""
+        return recorded_settings(self.folder, score_files.RESTORE) or {}
+
     def fingerprint(self) -> str:
         """Eight hexadecimal digits that tell the recorded settings from any others."""
-        return fingerprint(recorded_settings(self.folder, score_files.RESTORE))
+        return fingerprint(self.settings())
 
     def alpha_range(self) -> tuple[float, float]:
         """The ends of the grid that alphas were chosen from."""
-        settings = recorded_settings(self.folder, score_files.RESTORE)
+        settings = self.settings()
         return 10 ** settings["min_log_10_alpha"], 10 ** settings["max_log_10_alpha"]
 
     @property

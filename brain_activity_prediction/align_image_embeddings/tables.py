@@ -18,6 +18,7 @@ from brain_activity_prediction.align_image_embeddings.layer_choice import (
     StreamScores,
     stream_scores,
 )
+from brain_activity_prediction.align_image_embeddings.protocols import STANDARD
 from brain_activity_prediction.align_image_embeddings.results import Results
 from brain_activity_prediction.files import written_whole
 
@@ -62,7 +63,12 @@ def region_table(
     for stream in results.streams():
         part = pd.concat(_blocks(stream_scores(results, stream), regions, ceiling, min_noise_ceiling))
         parts.append(pd.concat([part, _best_of_regions(part)]))
-    of = {"protocol": "standard", "model_id": model_id, "prompt": prompt, "subject": subject}
+    of = {
+        "protocol": results.settings().get("protocol", STANDARD),
+        "model_id": model_id,
+        "prompt": prompt,
+        "subject": subject,
+    }
     table = pd.concat(parts).assign(**of, settings=results.fingerprint()).reindex(columns=COLUMNS)
     table = table.astype(dict.fromkeys(INTEGERS, "Int64") | dict.fromkeys(NUMBERS, float)).reset_index(drop=True)
     for _, rows in table[table["p"].notna()].groupby("layer_choice"):

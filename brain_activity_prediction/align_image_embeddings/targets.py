@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,11 +12,14 @@ from pathlib import Path
 import numpy as np
 
 from brain_activity_prediction.align_image_embeddings.noise_ceiling import noise_ceiling, noise_ceiling_snr
+from brain_activity_prediction.align_image_embeddings.protocols import STANDARD
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.nsd.design import read_design, train_test_rows
 from brain_activity_prediction.nsd.layout import Layout
 from brain_activity_prediction.nsd.responses import prepare_responses
 from brain_activity_prediction.nsd.rois import read_map
+
+Scaling = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]  # of train (n, k) and test (m, k)
 
 
 @dataclass(frozen=True)
@@ -48,9 +51,17 @@ class Targets:
 
 
 def read_targets(
-    layout: Layout, subject: int, sessions: Sequence[int] | None, zscore: bool, cache_dir: Path, n_folds: int
+    layout: Layout,
+    subject: int,
+    sessions: Sequence[int] | None,
+    zscore: bool,
+    cache_dir: Path,
+    n_folds: int,
+    scale: Scaling | None = None,
 ) -> Targets:
     """Training images are those only this subject saw, test images those that all subjects saw.
+
+    `scale` is `standardise` unless said otherwise.
 
     Raises InputError where the sessions hold too few of either for `n_folds` folds.
     """
@@ -59,7 +70,7 @@ def read_targets(
     for rows, viewers in ((train, "this subject alone"), (test, "all subjects")):
         if len(rows) <= n_folds:
             raise InputError(f"only {len(rows)} of the images in these sessions were seen by {viewers}: add sessions")
-    scaled_train, scaled_test = standardise(responses.betas[train], responses.betas[test])
+    scaled_train, scaled_test = (scale or standardise)(responses.betas[train], responses.betas[test])
     return Targets(
         train_ids=responses.image_ids[train],
         test_ids=responses.image_ids[test],
@@ -100,6 +111,16 @@ def standardise(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.nda
         part /= np.where(constant, 1, sd).astype(np.float32)
         part[:, constant] = 0
     return train, test
+
+
+def standardise_apart(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Brings each column of `train` (n, k) and of `test` (m, k) to mean 0 and SD 1, in place: each by its own."""
+    return standardise(train, train[:0])[0], standardise(test, test[:0])[0]
+
+
+def scaling(protocol: str) -> Scaling:
+    """How a protocol scales features and responses."""
+    return standardise if protocol == STANDARD else standardise_apart
 
 
 def varying_features(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,74 @@
+"""The study's own way of scoring: what it sets is said and recorded, and neither way overwrites the other."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import zscore
+from test_align_model import FOLDER, align, ready  # noqa: F401
+
+from brain_activity_prediction.align_image_embeddings.results import Results
+from brain_activity_prediction.align_image_embeddings.ridge import ridge_cv
+from brain_activity_prediction.align_image_embeddings.scores import pearson_r, r2_score
+from brain_activity_prediction.embedding_store import EmbeddingStore
+from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.nsd.design import read_design
+from brain_activity_prediction.nsd.layout import find_layout
+from brain_activity_prediction.nsd.responses import prepare_responses
+
+PAPER = FOLDER.replace("alignment/", "alignment_paper/")
+
+
+@pytest.fixture
+def both(ready, monkeypatch):  # noqa: F811
+    align(monkeypatch, ready)
+    align(monkeypatch, ready, "--protocol", "paper")
+    return ready
+
+
+def plain(base_dir, layer):
+    """r and R2 as the study computed them, written out: raw betas, train and test z-scored apart, one ridge a voxel."""
+    layout = find_layout(base_dir)
+    responses = prepare_responses(layout, 1, None, False, base_dir / "plain", progress=False)
+    test = np.isin(responses.image_ids, read_design(layout.design()).shared_ids)
+    store = EmbeddingStore(base_dir / "image_embeddings/no_prompt/test_two-layers")
+    states = store.read_layer("vision", layer, responses.image_ids)
+    (x, y), (x_test, y_test) = ([zscore(part[rows]) for part in (states, responses.betas)] for rows in (~test, test))
+    predicted = ridge_cv(x, y, np.logspace(1, 4, 60)).predict(x_test).numpy()
+    return pearson_r(y_test, predicted), r2_score(y_test, predicted)
+
+
+def test_the_papers_scores_are_those_of_its_own_statistics_and_averages_over_layers(both):
+    expected = [plain(both, layer) for layer in (0, 1)]
+    for layer, (r, r2) in enumerate(expected):
+        found = Results(both / PAPER).read("vision", layer)
+        np.testing.assert_allclose(found["r"], r, atol=1e-4)
+        np.testing.assert_allclose(found["r2"], r2, atol=1e-4)
+    table = pd.read_csv(both / PAPER / "scores.csv").set_index(["layer_choice", "roi"])
+    assert table.loc[("average", "nsdgeneral"), "r"] == pytest.approx(
+        np.mean([r.mean() for r, _ in expected]), abs=1e-4
+    )
+
+
+def test_neither_protocol_overwrites_the_other_and_both_say_what_they_are(both):
+    tables = [pd.read_csv(both / folder / "scores.csv") for folder in (FOLDER, PAPER)]
+    assert [table["protocol"].unique().tolist() for table in tables] == [["standard"], ["paper"]]
+    assert not np.allclose(tables[0]["r"], tables[1]["r"], atol=1e-3)
+    recorded = [json.loads((both / folder / "settings.json").read_text()) for folder in (FOLDER, PAPER)]
+    assert [settings["standardised_by"] for settings in recorded] == ["training images", "each set's own statistics"]
+    assert [settings["zscore_sessions"] for settings in recorded] == [True, False]
+
+
+def test_every_option_that_the_protocol_sets_is_said_and_another_value_refused(ready, monkeypatch, capsys):  # noqa: F811
+    align(monkeypatch, ready, "--protocol", "paper", "--num-alphas", 60)
+    output = capsys.readouterr()
+    assert (
+        "protocol paper: --min-log-10-alpha 1 --max-log-10-alpha 4 --num-alphas 60 --criterion neg_mean_squared_error "
+        "--no-zscore-sessions --layers average, training and test images scaled by each set's own statistics"
+    ) in output.err
+    assert "layers: average" in output.out
+    with pytest.raises(InputError, match="--protocol paper means --num-alphas 60: leave that flag out"):
+        align(monkeypatch, ready, "--protocol", "paper", "--num-alphas", 7)
+    with pytest.raises(InputError, match="--protocol paper means --no-zscore-sessions"):
+        align(monkeypatch, ready, "--protocol", "paper", "--zscore-sessions")
