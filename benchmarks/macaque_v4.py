@@ -19,11 +19,12 @@ from pathlib import Path
 import h5py
 import nibabel
 import numpy as np
+import pandas as pd
 from PIL import Image
 from scipy.io import savemat
 
 from brain_activity_prediction.align_image_embeddings.results import Results
-from brain_activity_prediction.arguments import alignment_folder
+from brain_activity_prediction.arguments import alignment_folder, partitioning_folder
 from brain_activity_prediction.nsd.betas import INTEGERS_PER_PERCENT
 from brain_activity_prediction.nsd.design import N_SUBJECTS
 from brain_activity_prediction.nsd.layout import Layout
@@ -32,6 +33,9 @@ PACKAGE = Path(__file__).resolve().parents[1] / "brain_activity_prediction"
 MODEL_ID = "timm/tf_efficientnet_lite0.in1k"
 STREAM = "vision_grid4"
 REGIONS = ("V4", "shuffled")
+EARLY, LATE = 2, 10  # the blocks whose variance is partitioned
+PARTITIONING = "early_late"
+ALPHAS = ("--max-log-10-alpha", 6)
 N_TEST = 240
 # Medians over the neurons that a plain reference gave (scikit-learn's RidgeCV, one 80/20 split), by block from 0.
 REFERENCE = {2: 0.437, 4: 0.517, 7: 0.574, 10: 0.570, 13: 0.571, 15: 0.514}
@@ -84,12 +88,18 @@ def new(layout, kind, **fields):
 
 
 def commands(base_dir, checkpoint):
-    """What a user types: extraction, then the alignment of the blocks of REFERENCE (layer 0 enters block 0)."""
+    """What a user types: extraction, alignment of the blocks of REFERENCE (layer 0 enters block 0), partitioning."""
     layers = [block + 1 for block in REFERENCE]
-    common = ["-d", base_dir, "-s", 1, "-g", "cpu", "--model-id", MODEL_ID]
-    extract = ["vision_model.py", *common, "--checkpoint", checkpoint, "--grid", 4, "-b", 4]
-    align = ["align_model.py", *common, "--max-log-10-alpha", 6, "-l", *layers]
-    for folder, command in (("extract_image_embeddings", extract), ("align_image_embeddings", align)):
+    common = ["-d", base_dir, "-s", 1, "-g", "cpu"]
+    extract = ["vision_model.py", *common, "-m", MODEL_ID, "--checkpoint", checkpoint, "--grid", 4, "-b", 4]
+    align = ["align_model.py", *common, "-m", MODEL_ID, *ALPHAS, "-l", *layers]
+    spaces = [word for block in (EARLY, LATE) for word in ("--space", MODEL_ID, "none", STREAM, block + 1)]
+    partition = ["partition_variance.py", *common, *ALPHAS, "-n", PARTITIONING, *spaces]
+    for folder, command in (
+        ("extract_image_embeddings", extract),
+        ("align_image_embeddings", align),
+        ("align_image_embeddings", partition),
+    ):
         yield [sys.executable, str(PACKAGE / folder / command[0]), *map(str, command[1:])]
 
 
@@ -104,6 +114,13 @@ def medians(base_dir):
     return found
 
 
+def shares(base_dir):
+    """Mean test R2 over the neurons that each part of the variance has, `{spaces: (V4, shuffled)}`; A is EARLY."""
+    table = pd.read_parquet(partitioning_folder(Path(base_dir), 1, PARTITIONING) / "shares.parquet")
+    r2 = table[table["kind"] == "part"].pivot(index="spaces", columns="roi", values="r2")
+    return {spaces: tuple(row) for spaces, row in r2[[f"macaque:{region}" for region in REGIONS]].iterrows()}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--real-data", type=Path, required=True, help="folder with macaque_v4, efficientnet_lite0")
@@ -116,6 +133,10 @@ def main():
     print("| block | median r | plain reference | shuffled images |\n| ---: | ---: | ---: | ---: |")
     for block, (neurons, shuffled) in medians(arguments.base_dir).items():
         print(f"| {block} | {neurons:.3f} | {REFERENCE[block]:.3f} | {shuffled:+.3f} |")
+    print(f"\nA = block {EARLY}, B = block {LATE}\n")
+    print("| predicted only by | mean R2 | shuffled images |\n| --- | ---: | ---: |")
+    for spaces, (neurons, shuffled) in shares(arguments.base_dir).items():
+        print(f"| {spaces} | {neurons:+.3f} | {shuffled:+.3f} |")
 
 
 if __name__ == "__main__":

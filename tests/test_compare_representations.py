@@ -86,6 +86,24 @@ def test_only_states_of_shared_images_are_needed(ready, monkeypatch):
     pd.testing.assert_frame_equal(before, compare(monkeypatch, ready))
 
 
+def test_ceilings_come_from_other_subjects(ready, monkeypatch):
+    without = compare(monkeypatch, ready)
+    assert without[["rsa_ceiling", "cka_ceiling"]].isna().all(axis=None)
+    table = compare(monkeypatch, ready, "--ceiling-subjects", 2)
+    pd.testing.assert_series_equal(table["cka"], without["cka"])
+    assert (table["settings"] != without["settings"]).all()
+    ceilings = table[table["layer"] == 0].set_index("roi")["cka_ceiling"]
+    assert ceilings[["V1v", "V1d", "FFA-1", "PPA"]].min() > 0.5 > ceilings["RSC"]
+    regions = []
+    for subject in (1, 2):
+        responses = prepare_responses(find_layout(ready), subject, progress=False)
+        rows = np.isin(responses.image_ids, shared_ids(ready))
+        voxels = region_masks(find_layout(ready), subject, responses.mask)["PPA"]
+        x = responses.betas[rows][:, voxels].astype(np.float64)
+        regions.append(centred_kernel(torch.from_numpy((x - x.mean(0)) / x.std(0)))[None])
+    assert ceilings["PPA"] == pytest.approx(float(similarity(*regions)), abs=1e-5)
+
+
 def test_layers_and_regions_can_be_chosen(ready, monkeypatch):
     table = compare(monkeypatch, ready, "-l", 1, "--roi", "floc-places")
     assert table["layer"].unique().tolist() == [1]
@@ -99,6 +117,8 @@ def test_layers_and_regions_can_be_chosen(ready, monkeypatch):
         (("--stream", "language"), "has the layers or streams asked for"),
         (("-m", "another/model"), "no hidden states of another/model"),
         (("-s", 7), "subject 7 has no betas"),
+        (("--ceiling-subjects", 7), "subject 7 has no betas"),
+        (("--ceiling-subjects", 1), "other subjects than --subject"),
     ],
 )
 def test_a_mistake_is_one_line_before_any_work(ready, more, message, monkeypatch):

@@ -1,6 +1,7 @@
 """The command line of variance partitioning, on a small simulated NSD with known answers."""
 
 import re
+import shutil
 import subprocess
 import sys
 
@@ -14,6 +15,7 @@ from brain_activity_prediction.align_image_embeddings import partition_variance,
 from brain_activity_prediction.align_image_embeddings.partition_summary import COLUMNS
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.nsd.layout import find_layout
+from brain_activity_prediction.sealed_hdf5 import read_array
 
 EARLY, LATE = (MODEL, "none", "vision", 0), (MODEL, "none", "vision", 1)
 NAME = "early_late"
@@ -72,6 +74,8 @@ def test_the_maps_hold_what_the_table_averages(ready, monkeypatch):
     row, normalised = table.loc[("nsdgeneral", "part", "A")], values["noise_ceiling"] > 0
     assert row["r2"] == pytest.approx(values["part_A_r2"].mean(), rel=1e-5)
     assert row["cv_r2"] == pytest.approx(values["part_A_cv_r2"].mean(), rel=1e-5)
+    alone = read_array(ready / FOLDER / "weightings/000.h5", "cv_score")  # responses have variance 1: R2 = 1 - MSE
+    assert table.loc[("nsdgeneral", "model", "A"), "cv_r2"] == pytest.approx((1 + alone).mean(), rel=1e-5)
     shares = values["part_A_r2"][normalised] / values["noise_ceiling"][normalised]
     assert row["r2_normalised"] == pytest.approx(shares.mean(), rel=1e-5)
     assert row["n_voxels_normalised"] == normalised.sum()
@@ -111,6 +115,17 @@ def test_a_run_that_died_fits_only_the_weightings_that_are_left(ready, monkeypat
     pd.testing.assert_frame_equal(before, after)
 
 
+def test_processes_at_once_share_the_weightings_and_leave_the_same_table(ready, monkeypatch):
+    alone = partition(monkeypatch, ready)
+    shutil.rmtree(ready / FOLDER)
+    command = [sys.executable, partition_variance.__file__, *flags(ready)]
+    both = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [process.communicate()[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    pd.testing.assert_frame_equal(alone, pd.read_csv(ready / FOLDER / "shares.csv"))
+    assert not (ready / FOLDER / "claims").exists()
+
+
 def test_random_weightings_are_those_of_their_seed(ready, monkeypatch):
     first = partition(monkeypatch, ready, "--random-weightings", 5)
     assert len(list((ready / FOLDER / "weightings").glob("*.h5"))) == 2 + 5
@@ -134,7 +149,7 @@ def test_random_weightings_are_those_of_their_seed(ready, monkeypatch):
         ((EARLY, ("..", "none", "vision", 0)), (), "is not a model id"),
         ((EARLY, LATE), ("-n", "../elsewhere"), "not a folder's name"),
         ((EARLY, LATE), ("--min-log-10-alpha", 5), "--min-log-10-alpha is larger"),
-        ((EARLY, LATE), ("--random-weightings", 0), "not a whole number above 0"),
+        ((EARLY, LATE), ("--random-weightings", 0), "not a whole number from 1"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2_before_any_work(ready, spaces, more, message, monkeypatch, capsys):

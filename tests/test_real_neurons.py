@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -12,17 +13,41 @@ REAL_DATA = ROOT.parent / "shared" / "real_data"
 SAMPLING_ERROR = 0.022  # SD of a median over random splits into training and test images, benchmarks/RESULTS.md
 
 
-@pytest.mark.skipif(not REAL_DATA.is_dir(), reason=f"no recordings of macaque V4 at {REAL_DATA}")
-def test_macaque_v4_is_predicted_as_by_a_plain_reference_best_from_middle_layers_and_not_by_chance(tmp_path):
-    macaque = SimpleNamespace(**runpy.run_path(str(ROOT / "benchmarks" / "macaque_v4.py")))
-    macaque.write_nsd(tmp_path, *macaque.read_session(REAL_DATA / "macaque_v4"))
-    for command in macaque.commands(tmp_path, REAL_DATA / "efficientnet_lite0"):
+pytestmark = pytest.mark.skipif(not REAL_DATA.is_dir(), reason=f"no recordings of macaque V4 at {REAL_DATA}")
+
+
+@pytest.fixture(scope="module")
+def macaque(tmp_path_factory):
+    """The names of benchmarks/macaque_v4.py, with `base_dir` as its commands leave it and what the alignment said."""
+    names = SimpleNamespace(**runpy.run_path(str(ROOT / "benchmarks" / "macaque_v4.py")))
+    names.base_dir, names.said = tmp_path_factory.mktemp("macaque"), []
+    names.write_nsd(names.base_dir, *names.read_session(REAL_DATA / "macaque_v4"))
+    for command in names.commands(names.base_dir, REAL_DATA / "efficientnet_lite0"):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-    assert "macaque:V4" in done.stdout
+        names.said.append(done.stdout)
+    return names
 
-    medians = macaque.medians(tmp_path)
+
+def test_macaque_v4_is_predicted_as_by_a_plain_reference_best_from_middle_layers_and_not_by_chance(macaque):
+    assert "macaque:V4" in macaque.said[1]
+    medians = macaque.medians(macaque.base_dir)
     neurons = {block: median for block, (median, _) in medians.items()}
     assert neurons == pytest.approx(macaque.REFERENCE, abs=2 * SAMPLING_ERROR)
     assert min(neurons[7], neurons[10]) > max(neurons[2], neurons[4], neurons[15])
     assert all(abs(shuffled) < 2 * SAMPLING_ERROR for _, shuffled in medians.values())
+
+
+def test_a_middle_block_predicts_of_v4_what_an_early_one_does_and_more(macaque):
+    """And each block by itself is fitted as the alignment fits it."""
+    parts = macaque.shares(macaque.base_dir)
+    early, middle, shared = (parts[spaces][0] for spaces in ("A", "B", "A+B"))
+    assert shared > middle > early + 0.05
+    assert all(abs(shuffled) < 0.01 for _, shuffled in parts.values())
+
+    table = pd.read_parquet(macaque.base_dir / "alignment/subj01/variance_partitioning/early_late/shares.parquet")
+    results = macaque.Results(macaque.alignment_folder(macaque.base_dir, 1, macaque.MODEL_ID, None))
+    for spaces, block in (("A", macaque.EARLY), ("B", macaque.LATE)):
+        rows = table[(table["kind"] == "model") & (table["spaces"] == spaces)].set_index("roi")
+        aligned = results.read(macaque.STREAM, block + 1)["r2"].mean(dtype=float)
+        assert rows.loc["nsdgeneral", "r2"] == pytest.approx(aligned, abs=1e-4)

@@ -14,6 +14,7 @@ from brain_activity_prediction.align_image_embeddings.representational_similarit
     geometries,
     permutation_p,
     similarity,
+    similarity_to_mean,
 )
 
 N_IMAGES = 60
@@ -79,8 +80,8 @@ def test_rsa_is_that_of_rsatoolbox():
 
 
 def test_equal_distances_share_a_rank():
-    (X,) = patterns(9)
-    X[1], X[3] = X[0], X[2]
+    X = patterns(9)[0].double()
+    X[1], X[3] = 3 * X[0] + 1, X[2] / 7
     ranks = distance_ranks(X)
     assert ranks[0, 1] == ranks[2, 3]
     assert ranks[0, 4] == ranks[1, 4]
@@ -120,3 +121,16 @@ def test_what_has_no_geometry_has_no_similarity_and_no_p():
     assert cka.isnan().tolist() == [False, False, True, False]
     p = permutation_p(found["cka"][:1], found["cka"], 9)
     assert p.isnan().tolist() == [[False, False, True, False]]
+
+
+def test_the_ceiling_is_the_similarity_to_the_mean_of_the_brains_that_have_the_region():
+    truth = patterns(30, seed=3)[0]
+    brains = [geometries([truth + noise, noise[:, :1]])["rsa"] for noise in patterns(30, 30, 30, seed=4)]
+    own, *others = brains
+    found = similarity_to_mean(own, others)
+    mean = torch.stack(others)[:, 0].mean(dim=0)
+    assert found[0] == pytest.approx(float((own[0] * mean).sum() / mean.norm()), abs=1e-6)
+    assert found[0] > similarity(own[:1], others[0][:1])[0, 0]
+    assert found[1].isnan()  # of one voxel there are no distances
+    others[0][0] = torch.nan
+    assert similarity_to_mean(own, others)[0] == pytest.approx(float(similarity(own[:1], others[1][:1])), abs=1e-6)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ from brain_activity_prediction.align_image_embeddings.layers import (
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.files import written_whole
-from brain_activity_prediction.nsd.layout import find_layout
+from brain_activity_prediction.nsd.layout import Layout, find_layout
 from brain_activity_prediction.read_ahead import read_ahead
 from brain_activity_prediction.settings_file import fingerprint
 
@@ -34,11 +35,9 @@ if TYPE_CHECKING:
     import pandas as pd
     import torch
 
-    from brain_activity_prediction.align_image_embeddings.targets import Targets
-
 COLUMNS = (
     *("model_id", "prompt", "stream", "layer", "layer_position", "subject", "roi", "n_voxels", "n_images"),
-    *("rsa", "rsa_p", "rsa_q", "cka", "cka_p", "cka_q", "settings"),
+    *("rsa", "rsa_ceiling", "rsa_p", "rsa_q", "cka", "cka_ceiling", "cka_p", "cka_q", "settings"),
 )
 
 
@@ -49,80 +48,133 @@ def flags() -> argparse.ArgumentParser:
     shared.add_layers(flags)
     shared.add_responses(flags)
     shared.add_permutations(flags)
+    flags.add_argument(
+        "--ceiling-subjects",
+        type=int,
+        nargs="+",
+        choices=shared.SUBJECTS,
+        default=[],
+        metavar="N",
+        help="noise ceilings from these subjects' responses to the same images",
+    )
     return flags
 
 
 def main() -> None:
     arguments = flags().parse_args()
     layout = find_layout(arguments.base_dir)
-    layout.sessions(arguments.subject)
+    for subject in (arguments.subject, *arguments.ceiling_subjects):
+        layout.sessions(subject)
+    if arguments.subject in arguments.ceiling_subjects:
+        raise InputError(f"--ceiling-subjects {arguments.subject}: a ceiling comes from other subjects than --subject")
     shared.check_device(arguments.gpu_id)
     stores = open_stores(arguments)
     layers = [layer for prompt, store in stores.items() for layer in layers_of(store, prompt, arguments)]
     if not layers:
         raise InputError(f"no stream of {arguments.model_id} has the layers or streams asked for")
 
-    from brain_activity_prediction.align_image_embeddings.targets import read_targets
-    from brain_activity_prediction.nsd.rois import region_masks
-
-    cache = arguments.base_dir / "alignment" / "responses"
-    targets = read_targets(layout, arguments.subject, arguments.sessions, arguments.zscore_sessions, cache, FOLDS)
-    regions = region_masks(layout, arguments.subject, targets.mask, arguments.roi)
+    brain = Brain.of(arguments.subject, layout, arguments)
     for prompt, stream in dict.fromkeys((layer.prompt, layer.stream) for layer in layers):
-        check_complete(stores[prompt], stream, targets.test_ids)
-    print(f"{arguments.model_id}: {len(layers)} layers, {len(regions)} regions", file=sys.stderr, flush=True)
-    table = compare(layers, stores, targets, regions, arguments)
+        check_complete(stores[prompt], stream, brain.test_ids)
+    others = [Brain.of(subject, layout, arguments) for subject in arguments.ceiling_subjects]
+    for other, subject in zip(others, arguments.ceiling_subjects, strict=True):
+        if not np.array_equal(other.test_ids, brain.test_ids):
+            raise InputError(
+                f"subject {subject} saw other shared images than subject {arguments.subject}: give --sessions"
+            )
+    print(f"{arguments.model_id}: {len(layers)} layers, {len(brain.n_voxels)} regions", file=sys.stderr, flush=True)
+    table = compare(layers, stores, brain, others, arguments)
     for prompt in dict.fromkeys(layer.prompt for layer in layers):
-        settings = fingerprint(settings_of(arguments, targets, stores[prompt]))
+        settings = fingerprint(settings_of(arguments, brain, stores[prompt]))
         folder = shared.alignment_folder(arguments.base_dir, arguments.subject, arguments.model_id, prompt)
         write(table[table["prompt"].isna() if prompt is None else table["prompt"] == prompt], settings, folder)
 
 
-def settings_of(arguments: argparse.Namespace, targets: Targets, store: EmbeddingStore) -> dict:
+@dataclass(frozen=True)
+class Brain:
+    """The geometries of one subject's regions, on the images that all subjects saw."""
+
+    test_ids: np.ndarray
+    sessions: tuple[int, ...]
+    digest: str  # of the responses
+    n_voxels: dict[str, int]  # by region, without voxels that hold NaN
+    geometries: dict[str, torch.Tensor]  # {measure: (R, n, n)}
+
+    @classmethod
+    def of(cls, subject: int, layout: Layout, arguments: argparse.Namespace) -> Brain:
+        from brain_activity_prediction.align_image_embeddings.representational_similarity import geometries
+        from brain_activity_prediction.align_image_embeddings.targets import read_targets
+        from brain_activity_prediction.nsd.rois import region_masks
+
+        cache = arguments.base_dir / "alignment" / "responses"
+        targets = read_targets(layout, subject, arguments.sessions, arguments.zscore_sessions, cache, FOLDS)
+        valid = np.isfinite(targets.test).all(axis=0)
+        regions = region_masks(layout, subject, targets.mask, arguments.roi)
+        members = {roi: mask & valid for roi, mask in regions.items()}
+        found = geometries(zscored(targets.test[:, mask], arguments.gpu_id) for mask in members.values())
+        n_voxels = {roi: int(mask.sum()) for roi, mask in members.items()}
+        return cls(targets.test_ids, targets.sessions, targets.digest, n_voxels, found)
+
+    def like(self, other: Brain) -> dict[str, torch.Tensor]:
+        """The geometries of another brain's regions in this one, NaN where it has no such region."""
+        import torch
+
+        mine = list(self.n_voxels)
+        found = {}
+        for measure, own in self.geometries.items():
+            lacking = torch.full_like(own[0], torch.nan)
+            found[measure] = torch.stack([own[mine.index(r)] if r in mine else lacking for r in other.n_voxels])
+        return found
+
+
+def settings_of(arguments: argparse.Namespace, brain: Brain, store: EmbeddingStore) -> dict:
     """What changes the numbers."""
     return {
-        "sessions": targets.sessions,
+        "sessions": brain.sessions,
         "zscore_sessions": arguments.zscore_sessions,
         "permutations": arguments.permutations,
-        "responses": targets.digest,
+        "ceiling_subjects": arguments.ceiling_subjects,
+        "responses": brain.digest,
         "embeddings": store.settings() or {},
     }
 
 
 def compare(
-    layers: Sequence[Layer],
-    stores: Stores,
-    targets: Targets,
-    regions: Mapping[str, np.ndarray],
-    arguments: argparse.Namespace,
+    layers: Sequence[Layer], stores: Stores, brain: Brain, others: Sequence[Brain], arguments: argparse.Namespace
 ) -> pd.DataFrame:
     """One row a layer and region, columns COLUMNS but `settings`; a stream's layers are in memory together.
 
-    Voxels with NaN are left out. A region without any, and of one voxel for rsa, has NaN.
+    Voxels with NaN are left out. A region without any, and of one voxel for rsa, has NaN. The ceilings of rsa and cka
+    are a region's similarity to the mean of the same region in other subjects, missing where none were named.
     """
     import pandas as pd
     from tqdm import tqdm
 
-    from brain_activity_prediction.align_image_embeddings.representational_similarity import geometries
+    from brain_activity_prediction.align_image_embeddings.representational_similarity import (
+        geometries,
+        similarity_to_mean,
+    )
 
     def states(layer: Layer) -> np.ndarray:
-        return stores[layer.prompt].read_layer(layer.stream, layer.number, targets.test_ids)
+        return stores[layer.prompt].read_layer(layer.stream, layer.number, brain.test_ids)
 
-    valid = np.isfinite(targets.test).all(axis=0)
-    members = {roi: mask & valid for roi, mask in regions.items()}
-    of_regions = geometries(zscored(targets.test[:, mask], arguments.gpu_id) for mask in members.values())
+    of_regions = pd.DataFrame({"roi": list(brain.n_voxels), "n_voxels": list(brain.n_voxels.values())})
+    alike = [other.like(brain) for other in others]
+    for measure, own in brain.geometries.items():
+        ceiling = similarity_to_mean(own, [found[measure] for found in alike]).cpu().numpy() if alike else np.nan
+        of_regions[f"{measure}_ceiling"] = ceiling
     tables = []
     with tqdm(total=len(layers), unit="layer", mininterval=shared.progress_seconds()) as progress:
         for prompt, stream in dict.fromkeys((layer.prompt, layer.stream) for layer in layers):
             own = [layer for layer in layers if (layer.prompt, layer.stream) == (prompt, stream)]
             of_layers = geometries(zscored(read, arguments.gpu_id) for _, read in read_ahead(own, states))
-            table = pair_table(own, of_layers, of_regions, arguments.permutations)
-            tables.append(table.assign(roi=list(members) * len(own)))
+            pairs = pair_table(own, of_layers, brain.geometries, arguments.permutations)
+            repeated = pd.concat([of_regions] * len(own), ignore_index=True)
+            tables.append(pd.concat([pairs, repeated], axis=1))
             progress.update(len(own))
     table = pd.concat(tables, ignore_index=True)
-    of = {"model_id": arguments.model_id, "subject": arguments.subject, "n_images": len(targets.test_ids)}
-    n_voxels = table["roi"].map({roi: int(mask.sum()) for roi, mask in members.items()})
-    return table.assign(**of, n_voxels=n_voxels).astype({"prompt": "Int64"})
+    of = {"model_id": arguments.model_id, "subject": arguments.subject, "n_images": len(brain.test_ids)}
+    return table.assign(**of).astype({"prompt": "Int64"})
 
 
 def zscored(patterns: np.ndarray, device: str) -> torch.Tensor:

@@ -79,9 +79,9 @@ def parse_spaces(given: Sequence[Sequence[str]], base_dir: Path) -> list[Space]:
 
 def _parsed(model_id: str, prompt: str, stream: str, layer: str) -> Space:
     shared.model_folder(model_id)
-    if prompt != NO_PROMPT and not prompt.isdecimal():
+    if prompt != NO_PROMPT and not shared.WHOLE_NUMBER.fullmatch(prompt):
         raise InputError(f"--space {model_id} {prompt}: the second word is a prompt's number, or {NO_PROMPT}")
-    if layer != BEST and not layer.isdecimal():
+    if layer != BEST and not shared.WHOLE_NUMBER.fullmatch(layer):
         raise InputError(f"--space {model_id} ... {layer}: the last word is a layer's number, or {BEST}")
     number = None if prompt == NO_PROMPT else int(prompt)
     return Space(model_id, number, stream, layer if layer == BEST else int(layer))

@@ -46,5 +46,9 @@ class WeightingScores:
         with reading(path, "run the partitioning again, which fits this weighting again"):
             return read_array(path, name)
 
+    @staticmethod
+    def name(number: int) -> str:
+        return f"{number:03d}"
+
     def _path(self, number: int) -> Path:
-        return self.folder / "weightings" / f"{number:03d}.h5"
+        return self.folder / "weightings" / f"{self.name(number)}.h5"

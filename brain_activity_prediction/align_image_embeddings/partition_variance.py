@@ -2,7 +2,7 @@
 
 All spaces are fitted jointly, each with an alpha of its own (banded ridge): alpha and the weights of the spaces are
 chosen for each voxel by K-fold cross-validation on the training images. Weightings are written one by one: a run that
-dies continues at its weighting.
+dies continues at its weighting, and processes with the same command share them out.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from brain_activity_prediction.align_image_embeddings.fitting import FOLDS, VOXE
 from brain_activity_prediction.align_image_embeddings.layers import check_complete
 from brain_activity_prediction.align_image_embeddings.partition_results import WeightingScores
 from brain_activity_prediction.align_image_embeddings.variance_partitioning import random_weightings, weighting_grid
+from brain_activity_prediction.claims import Claims, shared_out
 from brain_activity_prediction.nsd.layout import find_layout
 from brain_activity_prediction.stopping import until_stopped
 
@@ -107,7 +108,7 @@ def settings_of(arguments: argparse.Namespace, spaces: list[Space], targets: Tar
 def fit_weightings(
     scores: WeightingScores, spaces: list[Space], targets: Targets, arguments: argparse.Namespace
 ) -> None:
-    """Fits and writes the weightings that are left, one after the other."""
+    """Fits and writes weighting after weighting that no other process is at work on."""
     left = scores.left()
     if not left:
         return
@@ -123,12 +124,18 @@ def fit_weightings(
     responses, observed = torch.from_numpy(targets.train), torch.from_numpy(targets.test)
     train, test = zip(*(read_space(space, arguments, targets) for space in spaces), strict=True)
     features = FeatureSpaces.of(train, test)
-    for number in until_stopped(tqdm(left, unit="weighting", mininterval=shared.progress_seconds())):
-        alpha, cv_score, predicted = features.fit(
-            scores.weightings[number], responses, alphas, folds=FOLDS, voxels_per_chunk=VOXELS_PER_CHUNK
-        )
-        found = {"alpha": alpha.cpu(), "cv_score": cv_score.cpu(), "r2": r2_score(observed, predicted.cpu())}
-        scores.write(number, found)
+    bar = tqdm(total=len(left), unit="weighting", mininterval=shared.progress_seconds())
+    with Claims(scores.folder / "claims") as claims, bar as progress:
+        claimed = shared_out(claims, lambda: {("scores",): scores.left()}, 1, WeightingScores.name)
+        for numbers, _ in until_stopped(claimed):
+            for number in numbers:
+                alpha, cv_score, predicted = features.fit(
+                    scores.weightings[number], responses, alphas, folds=FOLDS, voxels_per_chunk=VOXELS_PER_CHUNK
+                )
+                found = {"alpha": alpha.cpu(), "cv_score": cv_score.cpu(), "r2": r2_score(observed, predicted.cpu())}
+                scores.write(number, found)
+                claims.finished([WeightingScores.name(number)])
+                progress.update()
 
 
 def read_space(space: Space, arguments: argparse.Namespace, targets: Targets):

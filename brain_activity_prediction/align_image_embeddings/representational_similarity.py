@@ -27,13 +27,11 @@ def distance_ranks(patterns):
     Equal distances share their mean rank; the diagonal is 0. float32 on the device of `patterns`. NaN throughout
     where a distance is not defined: a row that is constant, as every row of one feature is.
     """
-    n_images, n_features = patterns.shape
-    if n_features < 2 or (patterns == patterns[:, :1]).all(dim=1).any():
-        return torch.full((n_images, n_images), torch.nan, device=patterns.device)
+    n_images = len(patterns)
     centred = patterns - patterns.mean(dim=1, keepdim=True, dtype=torch.float64)
-    centred /= centred.norm(dim=1, keepdim=True)
+    centred /= centred.norm(dim=1, keepdim=True)  # NaN for a constant row, and by it all ranks
     rows, columns = torch.triu_indices(n_images, n_images, offset=1, device=patterns.device)
-    # Rounding makes equal distances differ, which exact copies of an image have.
+    # Equal distances, as an image and its copy have to any other, differ by rounding errors.
     distances = (1 - centred @ centred.T)[rows, columns].cpu().numpy().round(12)
     ranks = torch.from_numpy(rankdata(distances)).to(patterns.device)
     matrix = ranks.new_zeros(n_images, n_images)
@@ -70,6 +68,19 @@ def geometries(representations):
 def similarity(layers, regions):
     """Cosines (L, R), float64, of the geometries (L, n, n) of layers and (R, n, n) of regions."""
     return (layers.flatten(1) @ regions.flatten(1).T).to(torch.float64)
+
+
+def similarity_to_mean(own, others):
+    """Cosine (R,), float64, of own geometries (R, n, n) with the mean of those of others, a list of (R, n, n).
+
+    Of one region in several brains this is the lower bound of the noise ceiling of Nili et al. 2014: what a model
+    reaches that knows the other brains. Others' NaN, of a region that they lack, are left out; NaN where all do.
+    """
+    others = torch.stack(others)
+    there = ~others.isnan().flatten(2).any(dim=2)
+    total = torch.where(there[..., None, None], others, 0).sum(dim=0).flatten(1)
+    cosine = torch.einsum("rp,rp->r", own.flatten(1), total).to(torch.float64) / total.norm(dim=1)
+    return cosine.masked_fill(~there.any(dim=0), torch.nan)
 
 
 def permutation_p(layers, regions, n_permutations, seed=0):
