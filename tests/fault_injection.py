@@ -1,11 +1,11 @@
 """Kills extractions, preparations of betas and alignments everywhere, and sees that nothing is lost.
 
-    python tests/fault_injection.py --kills 300 --steps 200
+    python tests/fault_injection.py --kills 300 --steps 300 --pairs 60
 
-Each trial is a real run in a process of its own, ended by SIGKILL: at a random instant, or before, within or after the
-Nth call that changes a file. The run that follows has to end as if nothing had happened: the same arrays, no temporary
-file, no claims, and at most the batch in hand computed twice. Processes are forked from one in which everything is
-imported, so that a trial takes part of a second.
+Each trial is a real run in a process of its own, ended by SIGKILL: at a random instant, alone or while another process
+does the same, or before, within or after the Nth call that changes a file. After the run that follows, all has to be as
+if nothing had happened: the same arrays, no temporary file, no claims, and at most the batch in hand computed twice.
+Processes are forked from one in which everything is imported, so that a trial takes part of a second.
 """
 
 import argparse
@@ -20,7 +20,6 @@ import sys
 import tempfile
 import time
 import traceback
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +42,7 @@ CHANGES = ("fsync", "replace", "rename", "symlink", "unlink", "mkdir", "rmdir", 
 
 
 class Tally:
-    """Numbers that a process and the one it forks share: calls that change a file, and images computed."""
+    """Numbers that a process shares with the one it was forked from: calls that change a file, and images computed."""
 
     def __init__(self):
         self._memory = mmap.mmap(-1, 16)
@@ -51,22 +50,16 @@ class Tally:
     def read(self):
         return struct.unpack("qq", self._memory[:16])
 
-    def reset(self):
-        self._memory[:16] = bytes(16)
-
     def add(self, steps=0, images=0):
         self._memory[:16] = struct.pack("qq", *np.add(self.read(), (steps, images)))
         return self.read()[0]
 
 
-TALLY = Tally()
-
-
-def instrument(last_step):
+def instrument(tally, last_step):
     """Counts the calls that change a file, and dies at the given one of them; counts the images computed."""
 
     def step():
-        if TALLY.add(steps=1) == last_step:
+        if tally.add(steps=1) == last_step:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def around(function, changes=lambda *arguments: True):
@@ -94,34 +87,29 @@ def instrument(last_step):
         return len(content)
 
     def counted(runner, pixels, prompts):
-        TALLY.add(images=len(pixels))
+        tally.add(images=len(pixels))
         return encode(runner, pixels, prompts)
 
     sealed_hdf5._Writable.write, Runner.encode = write_in_two, counted
 
 
-@dataclass
-class Outcome:
-    status: int  # the exit status, negative the signal
-    seconds: float
-    steps: int
-    images: int
-    said: str
+class Process:
+    """A program running in a forked process, and once waited for, how it ended."""
 
+    def __init__(self, program, base_dir, last_step=0):
+        self._tally, self._start = Tally(), time.perf_counter()
+        self._said = Path(tempfile.mkstemp(dir=base_dir.parent)[1])
+        self._pid = os.fork()
+        if self._pid == 0:
+            self._run(program, base_dir, last_step)
 
-def run(program, base_dir, last_step=0, kill_after=None):
-    """One run in a forked process."""
-    TALLY.reset()
-    said = base_dir.parent / "said.txt"
-    start = time.perf_counter()
-    pid = os.fork()
-    if pid == 0:
+    def _run(self, program, base_dir, last_step):
         code = 1
         try:
-            with said.open("w") as file:
+            with self._said.open("w") as file:
                 os.dup2(file.fileno(), 1)
                 os.dup2(file.fileno(), 2)
-            instrument(last_step)
+            instrument(self._tally, last_step)
             program(base_dir)
             code = 0
         except SystemExit as ended:
@@ -131,12 +119,18 @@ def run(program, base_dir, last_step=0, kill_after=None):
         finally:
             sys.stderr.flush()
             os._exit(code)
-    if kill_after is not None:
-        time.sleep(kill_after)
-        os.kill(pid, signal.SIGKILL)
-    _, status = os.waitpid(pid, 0)
-    seconds = time.perf_counter() - start
-    return Outcome(os.waitstatus_to_exitcode(status), seconds, *TALLY.read(), said.read_text())
+
+    def kill(self):
+        os.kill(self._pid, signal.SIGKILL)
+
+    def wait(self):
+        _, status = os.waitpid(self._pid, 0)
+        self.status = os.waitstatus_to_exitcode(status)  # negative: the signal that ended it
+        self.seconds = time.perf_counter() - self._start
+        self.steps, self.images = self._tally.read()
+        self.said = self._said.read_text()
+        self._said.unlink()
+        return self
 
 
 # -- what is run, what it leaves, and what is thrown away before the next trial ---------------------------------------
@@ -154,6 +148,7 @@ def prepare_betas(base_dir):
 
 def align(base_dir):
     sys.argv = ["align_model.py", "-d", str(base_dir), "-g", "cpu", "-m", "test/layers", "--num-alphas", "5"]
+    sys.argv += ["--permutations", "9"]
     align_model.shared.run(align_model.main)
 
 
@@ -203,22 +198,46 @@ class Trials:
         self.name, self.base_dir = name, base_dir
         self.program, self.result, self.written = PROGRAMS[name]
         self.n_killed = self.n_survived = self.most_lost = self.images_lost = 0
-        self.whole = run(self.program, base_dir)
+        self.whole = Process(self.program, base_dir).wait()
         assert self.whole.status == 0, self.whole.said
         self.expected = self.result(base_dir)
 
-    def trial(self, **kills):
-        """One kill, and the run that follows; a kill that came too late counts for nothing."""
+    def at_step(self, last_step):
+        """A kill at a call that changes a file."""
         shutil.rmtree(self.base_dir / self.written)
-        killed = run(self.program, self.base_dir, **kills)
+        killed = Process(self.program, self.base_dir, last_step).wait()
+        self._judge(f"killed at step {last_step}", killed)
+
+    def after(self, seconds):
+        """A kill at an instant."""
+        shutil.rmtree(self.base_dir / self.written)
+        killed = Process(self.program, self.base_dir)
+        time.sleep(seconds)
+        killed.kill()
+        killed.wait()
+        self._judge(f"killed after {seconds:.3f} s", killed)
+
+    def beside_another(self, seconds):
+        """A kill at an instant, while another process does the same and then ends the work alone."""
+        shutil.rmtree(self.base_dir / self.written)
+        killed, other = (Process(self.program, self.base_dir) for _ in range(2))
+        time.sleep(seconds)
+        killed.kill()
+        killed.wait()
+        other.wait()
+        killed.images += other.images
+        assert other.status == 0, other.said
+        self._judge(f"killed beside another after {seconds:.3f} s", killed)
+
+    def _judge(self, what, killed):
+        """Counts a trial, after the run that follows; a kill that came too late counts for nothing."""
+        again = Process(self.program, self.base_dir).wait()
         if killed.status == 0:
             return
         assert killed.status == -signal.SIGKILL, killed.said
         self.n_killed += 1
-        again = run(self.program, self.base_dir)
-        problem = self._problem(killed, again)
-        if problem:
-            print(f"{self.name} {kills}: {problem}\n{again.said}")
+        if problem := self._problem(killed, again):
+            print(f"{self.name} {what}: {problem}\n{again.said}", flush=True)
         else:
             self.n_survived += 1
 
@@ -235,9 +254,7 @@ class Trials:
         found = self.result(self.base_dir)
         if found.keys() != self.expected.keys():
             return f"not the same: {found.keys() ^ self.expected.keys()}"
-        other = [
-            name for name, array in self.expected.items() if not np.array_equal(found[name], array, equal_nan=True)
-        ]
+        other = [name for name, array in self.expected.items() if not np.array_equal(found[name], array)]
         return f"other numbers: {other}" if other else None
 
     def summary(self):
@@ -267,6 +284,7 @@ def main():
     flags = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     flags.add_argument("--kills", type=int, default=300, help="kills at random instants, of all programs together")
     flags.add_argument("--steps", type=int, default=300, help="kills at calls that change a file, at most")
+    flags.add_argument("--pairs", type=int, default=60, help="kills of one of two processes at once")
     flags.add_argument("--seed", type=int, default=0)
     flags.add_argument("--folder", help="where to write, by default the system's temporary folder")
     arguments = flags.parse_args()
@@ -279,9 +297,11 @@ def main():
             trials = Trials(name, folder / name)
             at = np.linspace(1, trials.whole.steps, min(arguments.steps // len(PROGRAMS), trials.whole.steps))
             for last_step in np.unique(at.astype(int)):
-                trials.trial(last_step=int(last_step))
+                trials.at_step(int(last_step))
             for _ in range(arguments.kills // len(PROGRAMS)):
-                trials.trial(kill_after=rng.uniform(0, trials.whole.seconds))
+                trials.after(rng.uniform(0, trials.whole.seconds))
+            for _ in range(arguments.pairs // len(PROGRAMS)):
+                trials.beside_another(rng.uniform(0, 1.2 * trials.whole.seconds))
             print(trials.summary(), flush=True)
             n_killed, n_survived = n_killed + trials.n_killed, n_survived + trials.n_survived
     print(f"{n_survived} of {n_killed} kills survived")

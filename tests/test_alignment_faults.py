@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from test_align_model import FOLDER, MODEL, align, read_scores, write_states
 
 from brain_activity_prediction import arguments as shared
@@ -163,3 +165,23 @@ def test_scores_of_an_interrupted_run_are_those_of_an_uninterrupted_one(ready, m
     align(monkeypatch, ready, "--num-alphas", 5)
     for name, values in Results(ready / FOLDER).read("vision", 1).items():
         np.testing.assert_array_equal(values, whole[name])
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory."), MemoryError()])
+def test_a_lack_of_memory_is_one_line_and_keeps_the_layers_that_were_finished(ready, monkeypatch, capsys, error):
+    score_layer, calls = fitting.score_layer, []
+
+    def no_memory(*arguments):
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise error
+        return score_layer(*arguments)
+
+    monkeypatch.setattr(fitting, "score_layer", no_memory)
+    flags = ["-d", str(ready), "-g", "cpu", "-m", MODEL, "--num-alphas", "5"]
+    monkeypatch.setattr("sys.argv", ["align_model.py", *flags])
+    with pytest.raises(SystemExit) as ended:
+        shared.run(align_model.main)
+    assert ended.value.code == 2
+    assert re.search("^align_model.py: out of memory .*; all that was finished is kept", capsys.readouterr().err, re.M)
+    assert [layer for _, layer, _ in Results(ready / FOLDER).layers()] == [0]

@@ -24,6 +24,7 @@ from brain_activity_prediction.align_image_embeddings.region_statistics import A
 from brain_activity_prediction.align_image_embeddings.results import Results
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.files import remove_left_behind
 from brain_activity_prediction.nsd.layout import Layout, find_layout
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ def align(layout: Layout, stores: Stores, layers: list[Layer], arguments: argpar
         print(f"{len(layers) - len(left)} layers were scored before, {len(left)} are left", file=sys.stderr)
     fit_layers(left, stores, targets, asked, results, arguments)
     for prompt, finished in results.items():
+        remove_left_behind(finished.folder)
         of, scored = (arguments.model_id, prompt, arguments.subject), None
         while scored != finished.layers():  # another process may finish layers meanwhile: no table is to lack them
             scored = finished.layers()

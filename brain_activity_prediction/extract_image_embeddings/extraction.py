@@ -152,3 +152,4 @@ def run(runner: Runner, stimuli: Stimuli, work: Work) -> None:
                 computing.compute(batch, pixels)
                 work.finished(claims, batch)
             progress.update(len(batch.image_ids))
+    work.tidy()

@@ -86,7 +86,7 @@ class Work:
         claims.finished([f"{image_id:05d}" for image_id in batch.image_ids])
 
     def tidy(self) -> None:
-        """Removes what a run left that was killed after its last batch."""
+        """Removes what runs left that were killed: after their last batch, or since this one began."""
         remove_left_claims(self.claims_folder)
         for store in self.stores.values():
             remove_left_behind(store.folder)

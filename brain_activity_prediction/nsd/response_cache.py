@@ -36,10 +36,10 @@ def load_or_make(path, inputs, n_bytes, make):
         remove_left_claims(claimed_in)
         return arrays
     check_room(path.parent, n_bytes, path.name)
-    remove_left_behind(path.parent)
     with Claims(claimed_in) as claims:
         for mine, _ in shared_out(claims, lambda: {} if _is_made(path, inputs) else {("arrays",): [path.stem]}, 1, str):
             if mine:
+                remove_left_behind(path.parent)
                 arrays = make()
                 store(path, arrays, inputs)
     return load(path, inputs) if arrays is None else arrays
