@@ -147,8 +147,8 @@ def prepare_betas(base_dir):
 
 
 def align(base_dir):
-    sys.argv = ["align_model.py", "-d", str(base_dir), "-g", "cpu", "-m", "test/layers", "--num-alphas", "5"]
-    sys.argv += ["--permutations", "9"]
+    flags = ["-d", str(base_dir), "-g", "cpu", "-m", "test/layers", "--num-alphas", "5", "--permutations", "9"]
+    sys.argv = ["align_model.py", *flags]
     align_model.shared.run(align_model.main)
 
 
