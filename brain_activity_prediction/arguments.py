@@ -317,6 +317,11 @@ def run(main: Callable[[], None]) -> NoReturn:
     except Stopped as signal_name:
         print(f"{script}: stopped by {signal_name}; all that was finished is kept, {CONTINUE}", file=sys.stderr)
         sys.exit(STOPPED)
+    except OSError as error:  # of the disk: what a library raises of a file's content is an InputError by now
+        if error.filename is None:
+            raise
+        print(one_line(f"{script}: {error.filename}: {error.strerror}; check the path and its rights"), file=sys.stderr)
+        sys.exit(2)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise

@@ -212,7 +212,7 @@ def test_a_damaged_layer_is_named_and_fitted_again_and_no_other(ready, monkeypat
 def test_layers_can_be_chosen(ready, monkeypatch):
     align(monkeypatch, ready, "-l", 1)
     assert read_scores(ready)["layer"].unique().tolist() == [1]
-    with pytest.raises(InputError, match="layers or streams asked for"):
+    with pytest.raises(InputError, match="has no layer 2: vision has 0 to 1"):
         align(monkeypatch, ready, "-l", 2)
 
 

@@ -113,8 +113,8 @@ def test_layers_and_regions_can_be_chosen(ready, monkeypatch):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (("-l", 2), "has the layers or streams asked for"),
-        (("--stream", "language"), "has the layers or streams asked for"),
+        (("-l", 2), "has no layer 2: vision has 0 to 1"),
+        (("--stream", "language"), "has no stream language: there are vision"),
         (("-m", "another/model"), "no hidden states of another/model"),
         (("-s", 7), "subject 7 has no betas"),
         (("--ceiling-subjects", 7), "subject 7 has no betas"),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from brain_activity_prediction import arguments as shared
 from brain_activity_prediction.align_image_embeddings import protocols
+from brain_activity_prediction.align_image_embeddings.choices import check_choices
 from brain_activity_prediction.align_image_embeddings.fitting import FOLDS, assess_best_layers, fit_layers, layers_left
 from brain_activity_prediction.align_image_embeddings.layers import (
     Layer,
@@ -23,7 +24,6 @@ from brain_activity_prediction.align_image_embeddings.layers import (
 from brain_activity_prediction.align_image_embeddings.region_statistics import Asked
 from brain_activity_prediction.align_image_embeddings.results import Results
 from brain_activity_prediction.embedding_store import EmbeddingStore
-from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.files import remove_left_behind
 from brain_activity_prediction.nsd.layout import Layout, find_layout
 
@@ -71,9 +71,8 @@ def main() -> None:
     layout.sessions(arguments.subject)
     shared.check_device(arguments.gpu_id)
     stores = open_stores(arguments)
+    check_choices(stores, arguments)
     layers = [layer for prompt, store in stores.items() for layer in layers_of(store, prompt, arguments)]
-    if not layers:
-        raise InputError(f"no stream of {arguments.model_id} has the layers or streams asked for")
     print(f"{arguments.model_id}, {layout.name} layout of NSD: {len(layers)} layers", file=sys.stderr, flush=True)
     align(layout, stores, layers, arguments)
 
@@ -82,13 +81,14 @@ def align(layout: Layout, stores: Stores, layers: list[Layer], arguments: argpar
     """Fits the layers that have no scores yet and writes what people look at; says what is missing before any fit."""
     from brain_activity_prediction.align_image_embeddings.summary import summarise
     from brain_activity_prediction.align_image_embeddings.targets import ceiling_of_test_images, read_targets, scaling
-    from brain_activity_prediction.nsd.rois import region_masks
+    from brain_activity_prediction.nsd.rois import read_mask, region_masks
 
+    mask, _ = read_mask(layout, arguments.subject)
+    regions = region_masks(layout, arguments.subject, mask, arguments.roi)
     cache, scale = arguments.base_dir / "alignment" / "responses", scaling(arguments.protocol)
     targets = read_targets(
         layout, arguments.subject, arguments.sessions, arguments.zscore_sessions, cache, FOLDS, scale
     )
-    regions = region_masks(layout, arguments.subject, targets.mask, arguments.roi)
     ceiling = ceiling_of_test_images(targets, layout, arguments.subject, arguments.ncsnr)
     for prompt, stream in dict.fromkeys((layer.prompt, layer.stream) for layer in layers):
         check_complete(stores[prompt], stream, targets.image_ids)

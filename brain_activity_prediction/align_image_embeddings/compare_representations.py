@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from brain_activity_prediction import arguments as shared
+from brain_activity_prediction.align_image_embeddings.choices import check_choices
 from brain_activity_prediction.align_image_embeddings.fitting import FOLDS
 from brain_activity_prediction.align_image_embeddings.layers import (
     Layer,
@@ -69,9 +70,8 @@ def main() -> None:
         raise InputError(f"--ceiling-subjects {arguments.subject}: a ceiling comes from other subjects than --subject")
     shared.check_device(arguments.gpu_id)
     stores = open_stores(arguments)
+    check_choices(stores, arguments)
     layers = [layer for prompt, store in stores.items() for layer in layers_of(store, prompt, arguments)]
-    if not layers:
-        raise InputError(f"no stream of {arguments.model_id} has the layers or streams asked for")
 
     brain = Brain.of(arguments.subject, layout, arguments)
     for prompt, stream in dict.fromkeys((layer.prompt, layer.stream) for layer in layers):

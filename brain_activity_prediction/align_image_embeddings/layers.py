@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from brain_activity_prediction import arguments as shared
+from brain_activity_prediction.align_image_embeddings.choices import what_to_do_about
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings.prompts import chosen_prompts
@@ -44,7 +45,7 @@ def open_stores(arguments: argparse.Namespace) -> Stores:
     if not found:
         raise InputError(
             f"no hidden states of {arguments.model_id} in {arguments.base_dir / 'image_embeddings'}: "
-            "run its extraction script first"
+            f"{what_to_do_about(arguments.model_id, arguments.base_dir)}"
         )
     for prompt, text in prompts.items():
         wording = (stores[prompt].settings() or {}).get("prompt", text)

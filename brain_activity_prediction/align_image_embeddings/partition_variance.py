@@ -64,11 +64,12 @@ def main() -> None:
 
     from brain_activity_prediction.align_image_embeddings.partition_summary import summarise
     from brain_activity_prediction.align_image_embeddings.targets import ceiling_of_test_images, read_targets
-    from brain_activity_prediction.nsd.rois import region_masks
+    from brain_activity_prediction.nsd.rois import read_mask, region_masks
 
+    mask, _ = read_mask(layout, arguments.subject)
+    regions = region_masks(layout, arguments.subject, mask, arguments.roi)
     cache = arguments.base_dir / "alignment" / "responses"
     targets = read_targets(layout, arguments.subject, arguments.sessions, arguments.zscore_sessions, cache, FOLDS)
-    regions = region_masks(layout, arguments.subject, targets.mask, arguments.roi)
     ceiling = ceiling_of_test_images(targets, layout, arguments.subject, arguments.ncsnr)
     for space in spaces:
         check_complete(space.store(arguments.base_dir), space.stream, targets.image_ids)

@@ -65,11 +65,13 @@ def read_targets(
 
     Raises InputError where the sessions hold too few of either for `n_folds` folds.
     """
-    responses = prepare_responses(layout, subject, sessions, zscore, cache_dir)
-    train, test = train_test_rows(responses.image_ids, read_design(layout.design()).shared_ids)
+    design = read_design(layout.design())
+    seen = np.unique(design.trial_ids(subject, sessions or layout.sessions(subject)))
+    train, test = train_test_rows(seen, design.shared_ids)
     for rows, viewers in ((train, "this subject alone"), (test, "all subjects")):
         if len(rows) <= n_folds:
             raise InputError(f"only {len(rows)} of the images in these sessions were seen by {viewers}: add sessions")
+    responses = prepare_responses(layout, subject, sessions, zscore, cache_dir)
     scaled_train, scaled_test = (scale or standardise)(responses.betas[train], responses.betas[test])
     return Targets(
         train_ids=responses.image_ids[train],

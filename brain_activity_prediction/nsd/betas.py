@@ -69,6 +69,11 @@ def _slabs(volumes):
 def _check_shape(path, shape, mask, n_trials):
     """`shape` is (X, Y, Z, trials)."""
     if shape[:-1] != mask.shape:
-        raise InputError(f"{path} has volumes of shape {shape[:-1]}, but the mask has {mask.shape}")
+        raise InputError(
+            f"{path} has volumes of shape {shape[:-1]}, but the mask has {mask.shape}: one of them is another "
+            "subject's, or not of 1.8 mm; fetch it again"
+        )
     if shape[-1] != n_trials:
-        raise InputError(f"{path} holds {shape[-1]} trials, but the design has {n_trials} trials a session")
+        raise InputError(
+            f"{path} holds {shape[-1]} trials, but the design has {n_trials} trials a session: fetch it again"
+        )

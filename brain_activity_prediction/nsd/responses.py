@@ -59,9 +59,10 @@ def prepare_responses(layout, subject, sessions=None, zscore=True, cache_dir=Non
 
     def read_and_average():
         files = until_stopped(session_files)
-        shown = tqdm(files, f"betas of subject {subject}", len(session_files), unit="session", disable=not progress)
-        trials = (read_session(path, mask, design.trials_per_session) for path in shown)
-        return average_repeats(map(zscore_session, trials) if zscore else trials, trial_ids)
+        bar = tqdm(files, f"betas of subject {subject}", len(session_files), unit="session", disable=not progress)
+        with bar as shown:  # so that it ends before a line says what was wrong
+            trials = (read_session(path, mask, design.trials_per_session) for path in shown)
+            return average_repeats(map(zscore_session, trials) if zscore else trials, trial_ids)
 
     n_bytes = np.unique(trial_ids).size * np.count_nonzero(mask) * np.float32().nbytes
     averaged = load_or_make(cache, inputs, n_bytes, read_and_average)

@@ -50,8 +50,12 @@ def region_masks(layout, subject, fitted_mask, names=None):
     InputError for a missing file, a label number without a name, and a volume of another shape than
     `fitted_mask` (X, Y, Z).
     """
+    known = layout.roi_names(subject)
+    for name in names or ():
+        if name not in known:
+            raise InputError(f"subject {subject} has no ROI file {name}.nii.gz: there are {', '.join(known) or 'none'}")
     if names is None:
-        names = [name for name in layout.roi_names(subject) if _label_names(layout, subject, name)]
+        names = [name for name in known if _label_names(layout, subject, name)]
         names.sort(key=lambda name: list(LABELS).index(name) if name in LABELS else len(LABELS))
     regions = {"nsdgeneral": np.ones(np.count_nonzero(fitted_mask), dtype=bool)}
     for name in names:
@@ -79,7 +83,10 @@ def read_map(path, mask):
     """The values (n_voxels,) of an (X, Y, Z) NIfTI volume in the mask's voxels, as `write_map` takes them."""
     volume, _ = read_volume(path)
     if volume.shape != mask.shape:
-        raise InputError(f"{path} has shape {volume.shape}, but the mask of fitted voxels has {mask.shape}")
+        raise InputError(
+            f"{path} has shape {volume.shape}, but the mask of fitted voxels has {mask.shape}: one of them is another "
+            "subject's, or not of 1.8 mm; fetch it again"
+        )
     return volume[mask]
 
 

@@ -1,0 +1,131 @@
+"""Changes to a base directory that no reader should take for data: each function gives one, to be called with it."""
+
+import gzip
+import os
+import shutil
+
+import h5py
+import nibabel
+import numpy as np
+from scipy.io import loadmat, savemat
+
+from brain_activity_prediction.embedding_store import EmbeddingStore
+from brain_activity_prediction.nsd.layout import find_layout
+
+
+def over(kind, content, *fields, **names):
+    """A change that overwrites one of NSD's files; a number keeps so many bytes of it, None deletes it."""
+
+    def change(base):
+        path = getattr(find_layout(base), kind)(*fields, **names)
+        path = path[0] if isinstance(path, list) else path
+        if content is None:
+            path.unlink()
+        else:
+            path.write_bytes(path.read_bytes()[:content] if isinstance(content, int) else content)
+
+    return change
+
+
+def stimuli(name="imgBrick", **dataset):
+    def change(base):
+        with h5py.File(find_layout(base).stimuli(), "w") as file:
+            file.create_dataset(name, **{"shape": (500, 24, 24, 3), "dtype": "uint8"} | dataset)
+
+    return change
+
+
+def design(**variables):
+    """A change that gives variables of the design file other values, or takes those that are None out of it."""
+
+    def change(base):
+        path = find_layout(base).design()
+        known = {name: values for name, values in loadmat(path).items() if not name.startswith("__")}
+        known |= {name: values(known[name]) for name, values in variables.items() if values}
+        savemat(path, {name: values for name, values in known.items() if variables.get(name, 1) is not None})
+
+    return change
+
+
+def volume(kind, make, *fields, **names):
+    """A change that replaces a NIfTI file by `make(its numbers)`."""
+
+    def change(base):
+        path = getattr(find_layout(base), kind)(*fields, **names)
+        path = path[0] if isinstance(path, list) else path
+        image = nibabel.load(path)
+        nibabel.save(nibabel.Nifti1Image(make(np.asarray(image.dataobj)), image.affine), path)
+
+    return change
+
+
+def beside(name, content):
+    """A change that writes a file, or for None a folder, beside the base directory."""
+
+    def change(base):
+        path = base.parent / name
+        path.write_bytes(
+            content.encode() if isinstance(content, str) else content
+        ) if content is not None else path.mkdir()
+
+    return change
+
+
+def loop(path):
+    def change(base):
+        (base / path).unlink(missing_ok=True)
+        os.symlink(base / path, base / path)
+
+    return change
+
+
+def read_only(folder):
+    """A change that empties a folder of results and makes it one that nothing may be written to."""
+
+    def change(base):
+        shutil.rmtree(base / folder, ignore_errors=True)
+        (base / folder).mkdir(0o555)
+
+    return change
+
+
+def file_for(folder):
+    def change(base):
+        shutil.rmtree(base / folder)
+        (base / folder).write_text("")
+
+    return change
+
+
+def store_of(base, part="no_prompt", model="test_two-layers"):
+    return EmbeddingStore(base / "image_embeddings" / part / model)
+
+
+def states(settings=None, keep=slice(None), part="no_prompt", model="test_two-layers", stream="vision"):
+    """A change that writes states of the two-layer model's images, or of some of them, under other settings."""
+
+    def change(base):
+        ids = store_of(base).image_ids(["vision"])
+        store = store_of(base, part, model)
+        for path in store.folder.glob("*"):
+            path.unlink()
+        store.claim(settings or {"template": None})
+        store.write(ids[keep], {stream: np.random.default_rng(0).random((len(ids[keep]), 2, 5), dtype=np.float32)})
+
+    return change
+
+
+def damaged(pattern):
+    def change(base):
+        path = min(base.glob(pattern))
+        path.write_bytes(path.read_bytes()[:-20] + bytes(20))
+
+    return change
+
+
+def bomb(path):
+    header = nibabel.Nifti1Header()
+    header.set_data_dtype(np.float64)
+    header.set_data_shape((2000, 2000, 1000))
+    header["vox_offset"] = 352
+    path.write_bytes(gzip.compress(header.binaryblock + bytes(4 + 10**6), 9))
