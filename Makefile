@@ -1,5 +1,7 @@
 # make demo   the whole pipeline on a small simulated dataset, in under two minutes
 # make test   the tests          make check   formatting, lint, the tests and the site, as CI runs them
+# make quick  the tests but those that run models or whole studies, in under a minute
+# make coverage   which lines and branches of the package does no test reach?
 # make docs   the site, into build/docs           make pictures   the pictures that its pages show, drawn anew
 # make wheel-check   the wheel installed in an empty environment, and the demo run from it; takes minutes, needs the network
 # make mutants   mistakes made on purpose in some modules: which ones does no test notice?
@@ -10,18 +12,31 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test check docs pictures wheel-check mutants fuzz faults format clean
+.PHONY: demo test quick check coverage docs pictures wheel-check mutants fuzz faults format clean
 demo: $(INSTALLED)
 	$(VENV)/bin/python -m brain_activity_prediction.demo
 
 test: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --dist loadfile
 
+# What runs models, whole studies or many processes.
+SLOW := add_a_model align_model alignment_faults bad_numbers banded_ridge benchmarks checkpoint clip_text \
+	compare_representations demo docs extraction extraction_faults fault_injection fuzzed_files hostile_checkpoint \
+	model_templates models mplug_owl mplug_owl_llama_7b mplug_owl_processing openflamingo openflamingo_9b \
+	partition_variance random_weights real_neurons ridge run_experiments sweep sweep_slurm vision_model voxelwise_ridge
+quick: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --dist loadfile $(SLOW:%=--ignore=tests/test_%.py)
+
 check: $(INSTALLED)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
 	$(MAKE) docs
 	$(MAKE) test
+
+coverage: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m coverage run -m pytest
+	$(VENV)/bin/python -m coverage combine --quiet
+	$(VENV)/bin/python -m coverage report --show-missing --skip-covered
 
 docs: $(INSTALLED)
 	$(VENV)/bin/python -m sphinx --quiet --fail-on-warning --keep-going --builder html docs build/docs
@@ -33,7 +48,7 @@ pictures: demo
 	cp demo_data/alignment/subj01/prompt_1/llava-hf_llava-1.5-13b-hf/layers.png docs/demo_layers.png
 
 wheel-check:
-	rm -rf build/wheel
+	rm -rf build/wheel build/lib  # setuptools would put what lies there into the wheel
 	$(PYTHON) -m venv build/wheel/empty
 	build/wheel/empty/bin/python -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir build/wheel .
 	build/wheel/empty/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt build/wheel/*.whl
