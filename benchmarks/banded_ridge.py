@@ -80,6 +80,7 @@ def two_spaces(n_images, n_features, n_voxels):
 
 def compare(size, rounds, names):
     """Print a table row a candidate: median seconds, ratio, and how its choices differ from banded ridge's."""
+    set_backend("torch")
     data = two_spaces(*map(int, size.split(",")))
     weightings = random_weightings(2, N_WEIGHTINGS, seed=0)
     weightings = weightings[(weightings > 1e-6).all(axis=1)].astype(np.float32)  # himalaya divides by a weight of 0
@@ -113,7 +114,6 @@ def main():
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    set_backend("torch")
     versions = f"torch {torch.__version__}, himalaya {himalaya.__version__}, {N_TEST} test images"
     print(f"{platform.machine()}, 1 thread, {versions}, Python {sys.version.split()[0]}\n")
     print("| N,D,V | solver | seconds | x banded ridge | other weighting | score differs by | prediction, median |")

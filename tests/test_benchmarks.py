@@ -58,3 +58,18 @@ def test_the_store_benchmark_runs(benchmarks, capsys, monkeypatch, tmp_path):
     store.main()
     assert "bytes an image and layer" in capsys.readouterr().out
     assert not list(tmp_path.iterdir())
+
+
+def test_the_banded_ridge_benchmark_finds_himalayas_choices(benchmarks, capsys):
+    import banded_ridge
+
+    try:
+        banded_ridge.compare("80,12,15", 1, list(banded_ridge.CANDIDATES))
+    finally:
+        banded_ridge.set_backend("numpy")  # himalaya keeps it for the whole process
+    rows = [line.split("|")[1:-1] for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    assert [row[1].strip() for row in rows] == list(banded_ridge.CANDIDATES)
+    for row in rows:
+        assert int(row[4]) == 0
+        assert float(row[5]) < 1e-5
+        assert float(row[6]) < 1e-5

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tutorial
-from scripts import EXTRACT, PACKAGE
+from scripts import ALIGN, EXTRACT, PACKAGE, run
 
 from brain_activity_prediction import __version__
 from brain_activity_prediction.demo.__main__ import LLAVA, VIT, write
@@ -135,6 +135,37 @@ def test_the_tutorial_prints_what_it_shows_and_draws_its_pictures(demo, tmp_path
     for name in pictures:
         assert (tmp_path / name).stat().st_size > 10_000
         assert (tutorial.PAGE.parent / "pictures" / name).exists()
+
+
+def test_what_a_region_was_not_planted_with_predicts_nothing_of_it_alone(demo, planted):
+    folder, _ = demo
+    spaces = [word for layer in LAYERS.values() for word in ("--space", LLAVA, 1, "language", layer)]
+    done = run(ALIGN.with_name("partition_variance.py"), "-d", folder, "-g", "cpu", "-n", "early_late", *spaces)
+    assert done.returncode == 0, done.stderr
+    table = pd.read_parquet(folder / "alignment/subj01/variance_partitioning/early_late/shares.parquet")
+    parts = table[table["kind"] == "part"].pivot(index="roi", columns="spaces", values="r2")
+    own = dict(zip(LAYERS, ("A", "B"), strict=True))
+    for region, truth in planted.items():
+        for source, spaces in own.items():
+            if source == truth["source"]:
+                assert parts.loc[region, spaces] > 0.1
+            else:
+                assert abs(parts.loc[region, spaces]) < 0.01
+
+
+def test_the_planted_layer_or_its_neighbour_is_the_most_similar_one_without_any_fit(demo, planted):
+    folder, _ = demo
+    flags = ("-d", folder, "-g", "cpu", "-m", LLAVA, "--stream", "language")
+    done = run(ALIGN.with_name("compare_representations.py"), *flags)
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(folder / "alignment/subj01/prompt_1" / LLAVA.replace("/", "_") / "similarity.csv")
+    for measure in ("rsa", "cka"):
+        most = table.loc[table.groupby("roi")[measure].idxmax()].set_index("roi")
+        for region, truth in planted.items():
+            if truth["source"]:
+                assert abs(most.loc[region, "layer"] - LAYERS[truth["source"]]) <= 1
+            else:
+                assert most.loc[region, measure] < 0.02
 
 
 def test_the_demo_replaces_itself_and_nothing_else(tmp_path):
