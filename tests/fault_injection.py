@@ -18,11 +18,13 @@ import signal
 import struct
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from brain_activity_prediction import sealed_hdf5
 from brain_activity_prediction.align_image_embeddings import align_model, summary, targets  # noqa: F401, imported ahead
@@ -37,6 +39,7 @@ from brain_activity_prediction.nsd.layout import find_layout
 from brain_activity_prediction.nsd.responses import prepare_responses
 
 BATCH = 4
+HANGS_S = 300  # a run that takes longer is ended
 LLAVA = "llava_1.5_13b.py"
 CHANGES = ("fsync", "replace", "rename", "symlink", "unlink", "mkdir", "rmdir", "open")
 
@@ -109,6 +112,8 @@ class Process:
             with self._said.open("w") as file:
                 os.dup2(file.fileno(), 1)
                 os.dup2(file.fileno(), 2)
+            tqdm.set_lock(threading.RLock())  # the forks share its own, which a killed one keeps
+            signal.alarm(HANGS_S)
             instrument(self._tally, last_step)
             program(base_dir)
             code = 0
@@ -201,6 +206,8 @@ class Trials:
         self.whole = Process(self.program, base_dir).wait()
         assert self.whole.status == 0, self.whole.said
         self.expected = self.result(base_dir)
+        shutil.rmtree(base_dir / self.written)
+        self.seconds = Process(self.program, base_dir).wait().seconds  # the first run is the slowest
 
     def at_step(self, last_step):
         """A kill at a call that changes a file."""
@@ -259,7 +266,7 @@ class Trials:
 
     def summary(self):
         lost = f", {self.images_lost} images computed twice, {self.most_lost} at the most" if self.whole.images else ""
-        steps = f"{self.whole.steps} steps, {self.whole.seconds:.2f} s uninterrupted"
+        steps = f"{self.whole.steps} steps, {self.seconds:.2f} s uninterrupted"
         return f"{self.name} ({steps}): {self.n_survived} of {self.n_killed} kills survived{lost}"
 
 
@@ -299,9 +306,9 @@ def main():
             for last_step in np.unique(at.astype(int)):
                 trials.at_step(int(last_step))
             for _ in range(arguments.kills // len(PROGRAMS)):
-                trials.after(rng.uniform(0, trials.whole.seconds))
+                trials.after(rng.uniform(0, trials.seconds))
             for _ in range(arguments.pairs // len(PROGRAMS)):
-                trials.beside_another(rng.uniform(0, 1.2 * trials.whole.seconds))
+                trials.beside_another(rng.uniform(0, trials.seconds))
             print(trials.summary(), flush=True)
             n_killed, n_survived = n_killed + trials.n_killed, n_survived + trials.n_survived
     print(f"{n_survived} of {n_killed} kills survived")
