@@ -151,6 +151,12 @@ def add_layer_choice(flags: argparse.ArgumentParser) -> None:
     flags.add_argument("--layers", choices=LAYERS, default=LAYERS[0], help="which layers a stream's score is that of")
 
 
+def analysis_name(text: str) -> str:
+    if not re.fullmatch(r"\w[\w.+-]{0,99}", text):
+        raise argparse.ArgumentTypeError(f"{text} is not a folder's name of letters, digits, . + - and _")
+    return text
+
+
 def number_range(text: str) -> list[int]:
     """`"3"` to [3], `"1-9"` to [1, ..., 9]."""
     match = re.fullmatch(r"([0-9]{1,4})(?:-([0-9]{1,4}))?", text)

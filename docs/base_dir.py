@@ -22,6 +22,7 @@ from script_pages import scripts, table
 
 from brain_activity_prediction import embedding_store
 from brain_activity_prediction.align_image_embeddings import (
+    compare,
     compare_representations,
     partition_results,
     partition_summary,
@@ -44,6 +45,7 @@ RUNS = (  # script, model folder or model id, more flags
     ("llava_1.5_13b.py", "--checkpoint {base}/llava -p 1 --response --max-new-tokens 2"),
     ("align_model.py", f"-m {VIT}"),
     ("align_model.py", f"-m {LLAVA} -p 1 --permutations 9"),
+    ("compare.py", f"-m {VIT} {LLAVA} -p 1"),
     ("compare_representations.py", f"-m {LLAVA} -p 1 --permutations 9"),
     ("partition_variance.py", f"-n first_last --space {LLAVA} 1 language 0 --space {LLAVA} 1 language best"),
 )
@@ -55,6 +57,7 @@ PLACES = (
     (r"layer_\d\d", "layer_LL"),
     (r"sessions\d+-\d+", "sessionsA-B"),
     (rf"({LLAVA.replace('/', '_')}|{VIT.replace('/', '_')})", "ORG_MODEL"),
+    (r"comparisons/\w+", "comparisons/NAME"),
     (r"variance_partitioning/\w+", "variance_partitioning/NAME"),
     (r"weightings/\d+", "weightings/NNN"),
     (r"(?<=/)(model|part)_[A-D+]+_", r"\1_SPACES_"),
@@ -87,6 +90,8 @@ MEANING = {  # of a kind of file, in words or in those of the docstring of what 
     f"{ONE_RUN}/maps/STREAM_best_layer_r_normalised.nii.gz": "r divided by the square root of the noise ceiling",
     f"{ONE_RUN}/similarity.parquet": compare_representations.compare,
     f"{ONE_RUN}/similarity.csv": "The same rows and columns as text.",
+    "alignment/subjNN/comparisons/NAME.parquet": compare.differences,
+    "alignment/subjNN/comparisons/NAME.csv": "The same rows and columns as text.",
     f"{PARTITIONING}/settings.json": "What changes the scores; a run with others is refused.",
     f"{PARTITIONING}/shares.parquet": partition_summary.share_table,
     f"{PARTITIONING}/shares.csv": "The same rows and columns as text.",
@@ -110,9 +115,11 @@ def write(base: Path) -> None:
     write_vit(base / "vit", **small)
     write_llava(base / "llava", **small)
     write_dataset(base, _signals, RECIPE)
-    path_of = {script.path.name: script.path for script in scripts()}
+    by_name = {script.path.name: script for script in scripts()}
     for name, flags in RUNS:
-        run(path_of[name], ["-d", str(base), "-s", "1", "-g", "cpu", *flags.format(base=base).split()])
+        taken = {flag for action in by_name[name].actions for flag in action.option_strings}
+        common = [word for flag, value in (("-s", "1"), ("-g", "cpu")) if flag in taken for word in (flag, value)]
+        run(by_name[name].path, ["-d", str(base), *common, *flags.format(base=base).split()])
 
 
 def _signals(pictures):

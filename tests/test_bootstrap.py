@@ -5,13 +5,8 @@ import pytest
 import torch
 from scipy.stats import norm
 
-from brain_activity_prediction.align_image_embeddings.bootstrap import (
-    bootstrap_region_r,
-    interval,
-    resamples,
-    standard_error,
-    two_sided_p,
-)
+from brain_activity_prediction.align_image_embeddings.bootstrap import bootstrap_region_r, resamples
+from brain_activity_prediction.align_image_embeddings.intervals import interval, standard_error, two_sided_p
 
 N_IMAGES, N_RESAMPLES = 150, 399
 N_REGIONS, REGION_SIZE = 1000, 2

@@ -10,14 +10,19 @@ from pathlib import Path
 import pytest
 from scripts import EXTRACT, load_script
 
-from brain_activity_prediction.align_image_embeddings import align_model, compare_representations, partition_variance
+from brain_activity_prediction.align_image_embeddings import (
+    align_model,
+    compare,
+    compare_representations,
+    partition_variance,
+)
 from brain_activity_prediction.extract_image_embeddings import extraction
 from brain_activity_prediction.report import report
 from brain_activity_prediction.sweep import sweep
 
 OTHERS = {
     Path(script.__file__).name: script
-    for script in (align_model, compare_representations, partition_variance, report, sweep)
+    for script in (align_model, compare, compare_representations, partition_variance, report, sweep)
 }
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -46,28 +46,6 @@ def bootstrap_region_r(
     return (sums / members.sum(dim=1)).cpu().numpy()
 
 
-def standard_error(replicates: np.ndarray) -> np.ndarray:
-    """SD over the resamples (B, ...) of a score."""
-    return replicates.std(axis=0, ddof=1, dtype=np.float64)
-
-
-def interval(replicates: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-    """The ends of the percentile interval of a score, from its resamples (B, ...)."""
-    low, high = np.quantile(replicates, [(1 - level) / 2, (1 + level) / 2], axis=0, method="weibull")
-    return low, high
-
-
-def two_sided_p(replicates: np.ndarray) -> np.ndarray:
-    """p that a difference is 0, from its resamples (B, ...): twice the share of them beyond 0, the sample counted once.
-
-    It is at most 0.05 where the percentile interval of 95 % leaves 0 out (with 999 resamples exactly there), and never
-    below 2 / (B + 1).
-    """
-    fewer = np.minimum((replicates <= 0).sum(axis=0), (replicates >= 0).sum(axis=0))
-    p = np.minimum(2 * (fewer + 1) / (len(replicates) + 1), 1)
-    return np.where(np.isnan(replicates).any(axis=0), np.nan, p)
-
-
 def _resampled_r(x: torch.Tensor, y: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
     """r (B, V) of x with y (n, V) when image i has the weight shares[b, i]; 0 where either is constant."""
     mean_x, mean_y = shares @ x, shares @ y

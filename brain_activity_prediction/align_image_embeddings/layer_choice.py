@@ -16,7 +16,7 @@ from brain_activity_prediction.arguments import LAYERS
 
 EACH = "each"
 BEST_PER_REGION, BEST_PER_VOXEL, AVERAGE = LAYERS
-Regions = Mapping[str, np.ndarray]  # masks (V,) by name
+Regions = Mapping[str, str]  # as `region_statistics.digests` gives them
 
 
 @dataclass(frozen=True)

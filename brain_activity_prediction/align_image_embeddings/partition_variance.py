@@ -8,7 +8,6 @@ dies continues at its weighting, and processes with the same command share them 
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from typing import TYPE_CHECKING
 
@@ -32,7 +31,9 @@ if TYPE_CHECKING:
 def flags() -> argparse.ArgumentParser:
     flags = shared.parser(__doc__)
     feature_spaces.add_spaces(flags)
-    flags.add_argument("-n", "--name", required=True, type=analysis_name, help="of the folder that results go to")
+    flags.add_argument(
+        "-n", "--name", required=True, type=shared.analysis_name, help="of the folder that results go to"
+    )
     shared.add_device(flags)
     shared.add_alphas(flags)
     flags.add_argument(
@@ -46,12 +47,6 @@ def flags() -> argparse.ArgumentParser:
     shared.add_ceilings(flags)
     flags.add_argument("--redo", action="store_true", help="replace scores that are there")
     return flags
-
-
-def analysis_name(text: str) -> str:
-    if not re.fullmatch(r"\w[\w.+-]{0,99}", text):
-        raise argparse.ArgumentTypeError(f"{text} is not a folder's name of letters, digits, . + - and _")
-    return text
 
 
 def main() -> None:

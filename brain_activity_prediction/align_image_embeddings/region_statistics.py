@@ -42,22 +42,22 @@ class Statistics:
         names = ("regions", "n_permutations", "permutation_block")
         return {name: getattr(self, name) for name in names}
 
-    def p_of(self, regions: Mapping[str, np.ndarray]) -> np.ndarray:
-        """p (R,) of these regions, NaN for those that were not tested."""
+    def p_of(self, regions: Mapping[str, str]) -> np.ndarray:
+        """p (R,) of these regions, given as `digests` gives them, NaN for those that were not tested."""
         if self.region_p is None:
             return np.full(len(regions), np.nan)
         return np.append(self.region_p, np.nan)[self._columns(regions)]
 
-    def r_of(self, regions: Mapping[str, np.ndarray]) -> np.ndarray | None:
+    def r_of(self, regions: Mapping[str, str]) -> np.ndarray | None:
         """Resampled mean r (B, R) of these regions, NaN for those that were not resampled; None where none were."""
         if self.region_r is None:
             return None
         return np.pad(self.region_r, ((0, 0), (0, 1)), constant_values=np.nan)[:, self._columns(regions)]
 
-    def _columns(self, regions: Mapping[str, np.ndarray]) -> list[int]:
+    def _columns(self, regions: Mapping[str, str]) -> list[int]:
         """Where each region stands; one beyond the last for those that are not there or have other voxels now."""
         places = {region: place for place, region in enumerate(self.regions.items())}
-        return [places.get((name, digest(mask)), len(places)) for name, mask in regions.items()]
+        return [places.get(region, len(places)) for region in regions.items()]
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Asked:
 
     @cached_property
     def digests(self) -> dict[str, str]:
-        return {name: digest(mask) for name, mask in self.regions.items()}
+        return digests(self.regions)
 
     def met_by(self, found: Statistics | None) -> bool:
         """Whether statistics hold what is asked for, of all regions; they may hold more."""
@@ -105,6 +105,8 @@ class Asked:
         return Statistics(self.digests, self.n_permutations, self.permutation_block, p, region_p, region_r)
 
 
-def digest(mask: np.ndarray) -> str:
-    """Tells a region's voxels (V,) from any others."""
-    return hashlib.blake2b(np.packbits(mask).tobytes(), digest_size=4).hexdigest()
+def digests(regions: Mapping[str, np.ndarray]) -> dict[str, str]:
+    """What tells each region's voxels, a mask (V,), from any others, by name."""
+    return {
+        name: hashlib.blake2b(np.packbits(mask).tobytes(), digest_size=4).hexdigest() for name, mask in regions.items()
+    }

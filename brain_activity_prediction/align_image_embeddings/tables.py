@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import false_discovery_control
 
-from brain_activity_prediction.align_image_embeddings.bootstrap import interval, standard_error
+from brain_activity_prediction.align_image_embeddings.intervals import interval, standard_error
 from brain_activity_prediction.align_image_embeddings.layer_choice import (
     AVERAGE,
     BEST_PER_REGION,
@@ -19,6 +19,7 @@ from brain_activity_prediction.align_image_embeddings.layer_choice import (
     stream_scores,
 )
 from brain_activity_prediction.align_image_embeddings.protocols import STANDARD
+from brain_activity_prediction.align_image_embeddings.region_statistics import digests
 from brain_activity_prediction.align_image_embeddings.results import Results
 from brain_activity_prediction.files import written_whole
 
@@ -83,6 +84,7 @@ def _blocks(
     min_noise_ceiling: float,
 ) -> Iterator[pd.DataFrame]:
     """R rows for each layer of a stream, for every voxel at its best one and for their average."""
+    known = digests(regions)
     members = np.stack(list(regions.values())) & np.isfinite(stream.scores["cv_score"]).all(axis=0)
 
     def rows(scores: Mapping[str, np.ndarray], resampled: np.ndarray | None, **of) -> pd.DataFrame:
@@ -100,14 +102,14 @@ def _blocks(
 
     for k, layer in enumerate(stream.layers):
         scores = {name: values[k] for name, values in stream.scores.items()}
-        of = {"layer": layer, "layer_position": stream.position(layer), "p": stream.region_p(k, regions)}
-        yield rows(scores, stream.resampled_r(k, regions), layer_choice=EACH, **of)
+        of = {"layer": layer, "layer_position": stream.position(layer), "p": stream.region_p(k, known)}
+        yield rows(scores, stream.resampled_r(k, known), layer_choice=EACH, **of)
     best = stream.at(stream.best_of_voxels())
     position = stream.position(region_means({"layer": best["layer"]}, members)["layer"])
-    of = {"layer_position": position, "p": stream.region_p(BEST_PER_VOXEL, regions)}
-    yield rows(best, stream.resampled_r(BEST_PER_VOXEL, regions), layer_choice=BEST_PER_VOXEL, **of)
+    of = {"layer_position": position, "p": stream.region_p(BEST_PER_VOXEL, known)}
+    yield rows(best, stream.resampled_r(BEST_PER_VOXEL, known), layer_choice=BEST_PER_VOXEL, **of)
     if stream.complete:
-        yield rows(stream.mean(), stream.resampled_r(AVERAGE, regions), layer_choice=AVERAGE)
+        yield rows(stream.mean(), stream.resampled_r(AVERAGE, known), layer_choice=AVERAGE)
 
 
 def _best_of_regions(table: pd.DataFrame) -> pd.DataFrame:

@@ -1,0 +1,119 @@
+"""Compares models, prompts and streams of one subject region by region: is one predicted better than the other?
+
+Every pair is compared on the same resamples of the test images (paired bootstrap). Scores are read, nothing is fitted.
+"""
+
+from __future__ import annotations
+
+import argparse
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from brain_activity_prediction import arguments as shared
+from brain_activity_prediction.align_image_embeddings.conditions import Condition, read_conditions
+from brain_activity_prediction.align_image_embeddings.intervals import interval, standard_error, two_sided_p
+from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.extract_image_embeddings.prompts import chosen_prompts
+from brain_activity_prediction.files import written_whole
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+OF = ("model_id", "prompt", "stream")
+COLUMNS = (
+    *("protocol", "subject", "layer_choice", "roi", "n_voxels", *(f"{name}_{side}" for side in "ab" for name in OF)),
+    *("r_a", "r_b", "difference", "se", "ci_low", "ci_high", "p", "q", "n_resamples"),
+)
+
+
+def flags() -> argparse.ArgumentParser:
+    flags = shared.parser(__doc__)
+    flags.add_argument("-m", "--model-id", nargs="+", required=True, metavar="ID", help="models, one or more")
+    shared.add_prompts(flags)
+    flags.add_argument("--stream", nargs="+", metavar="NAME", help="these streams only")
+    shared.add_protocol(flags)
+    shared.add_layer_choice(flags)
+    flags.add_argument(
+        "-n", "--name", type=shared.analysis_name, default="comparison", help="of the tables that are written"
+    )
+    return flags
+
+
+def main() -> None:
+    arguments = flags().parse_args()
+    conditions = read_conditions(arguments, list(chosen_prompts(arguments)), arguments.stream)
+    if len(conditions) < 2:
+        raise InputError(f"only {conditions[0]} is there to compare: name two or more models, prompts or streams")
+    table = differences(conditions, arguments)
+    folder = shared.subject_folder(arguments.base_dir, arguments.subject, arguments.protocol) / "comparisons"
+    with written_whole(folder / f"{arguments.name}.csv") as path:
+        table.to_csv(path, index=False)
+    with written_whole(folder / f"{arguments.name}.parquet") as path:
+        table.to_parquet(path, index=False)
+    print(as_text(table))
+    print(f"\ntables: {folder}/ {arguments.name}.csv, {arguments.name}.parquet")
+
+
+def differences(conditions: list[Condition], arguments: argparse.Namespace) -> pd.DataFrame:
+    """One row a pair of conditions and region that both have, columns COLUMNS; `difference` is r_a - r_b.
+
+    Its standard error and 95 % interval come from the resamples that both conditions have, p is two-sided, and q is p
+    adjusted over the table (Benjamini and Hochberg).
+    """
+    import pandas as pd
+    from scipy.stats import false_discovery_control
+
+    of = {"protocol": arguments.protocol, "subject": arguments.subject, "layer_choice": arguments.layers}
+    parts = []
+    for a, b in combinations(conditions, 2):
+        shared_regions = dict(a.regions.items() & b.regions.items())
+        regions = [name for name in a.regions if name in shared_regions]
+        (r_a, of_a, n_voxels), (r_b, of_b, _) = (_columns(condition, regions) for condition in (a, b))
+        n_resamples = min(len(of_a), len(of_b))
+        resampled = of_a[:n_resamples] - of_b[:n_resamples]
+        low, high = interval(resampled)
+        parts.append(
+            pd.DataFrame(
+                {
+                    **of,
+                    **{f"{name}_{side}": getattr(c, name) for side, c in zip("ab", (a, b), strict=True) for name in OF},
+                    **{"roi": regions, "n_voxels": n_voxels, "r_a": r_a, "r_b": r_b, "difference": r_a - r_b},
+                    **{"se": standard_error(resampled), "ci_low": low, "ci_high": high, "p": two_sided_p(resampled)},
+                    "n_resamples": n_resamples,
+                }
+            ).astype({"prompt_a": "Int64", "prompt_b": "Int64"})
+        )
+    table = pd.concat(parts, ignore_index=True).assign(q=np.nan).reindex(columns=COLUMNS)
+    tested = table["p"].notna()
+    table.loc[tested, "q"] = false_discovery_control(table.loc[tested, "p"])
+    return table
+
+
+def _columns(condition: Condition, regions: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    places = [list(condition.regions).index(name) for name in regions]
+    return condition.r[places], condition.resampled[:, places], condition.n_voxels[places]
+
+
+def as_text(table: pd.DataFrame) -> str:
+    """A line a pair and region for the terminal."""
+    lines = []
+    for _, rows in table.groupby([f"{name}_{side}" for side in "ab" for name in OF], sort=False, dropna=False):
+        lines.append(f"{label(rows, 'a')}  -  {label(rows, 'b')}")
+        lines.append(f"  {'region':<14} {'r':>7} {'r':>7} {'difference':>10} {'95 % interval':>17} {'p':>6} {'q':>6}")
+        for row in rows.itertuples():
+            ends = f"{row.ci_low:+.3f} to {row.ci_high:+.3f}"
+            scores = f"{row.r_a:>7.3f} {row.r_b:>7.3f} {row.difference:>+10.3f} {ends:>17} {row.p:>6.3f} {row.q:>6.3f}"
+            lines.append(f"  {row.roi:<14} {scores}")
+    return "\n".join(lines)
+
+
+def label(rows: pd.DataFrame, side: str) -> str:
+    model_id, stream, prompts = (rows[f"{name}_{side}"] for name in ("model_id", "stream", "prompt"))
+    prompt = "" if prompts.isna().any() else f" prompt {prompts.iloc[0]}"
+    return f"{model_id.iloc[0]} {stream.iloc[0]}{prompt}"
+
+
+if __name__ == "__main__":
+    shared.run(main)

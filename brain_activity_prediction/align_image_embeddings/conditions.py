@@ -1,0 +1,111 @@
+"""Scores of models, prompts and streams of one subject, read back to be compared: region by region, with resamples.
+
+R regions, B resamples of the test images.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from brain_activity_prediction import arguments as shared
+from brain_activity_prediction.align_image_embeddings.layer_choice import (
+    AVERAGE,
+    BEST_PER_REGION,
+    StreamScores,
+    stream_scores,
+)
+from brain_activity_prediction.align_image_embeddings.results import Results
+from brain_activity_prediction.errors import InputError
+
+SCORES = "scores.parquet"
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A stream of a model under a prompt, None for streams that no prompt changes."""
+
+    model_id: str
+    prompt: int | None
+    stream: str
+    regions: dict[str, str]  # name: digest of its voxels
+    n_voxels: np.ndarray  # (R,)
+    r: np.ndarray  # (R,)
+    resampled: np.ndarray  # (B, R)
+    responses: str  # digest of what was predicted
+
+    def __str__(self) -> str:
+        return f"{self.model_id} {self.stream}" + ("" if self.prompt is None else f", prompt {self.prompt}")
+
+
+def read_conditions(
+    arguments: argparse.Namespace, prompts: Sequence[int], streams: Sequence[str] | None
+) -> list[Condition]:
+    """All that the models, prompts and streams asked for have scores of, in this order.
+
+    Raises InputError where a model has none, or scores have no resamples or are of other responses than the first.
+    """
+    found: list[Condition] = []
+    for model_id in arguments.model_id:
+        before = len(found)
+        for prompt in (None, *prompts):
+            of = (arguments.base_dir, arguments.subject, model_id, prompt, arguments.protocol)
+            found += _conditions(shared.alignment_folder(*of), model_id, prompt, streams, arguments.layers)
+        if len(found) == before:
+            raise InputError(f"no scores of {model_id} under these prompts and streams: run align_model.py first")
+    for condition in found[1:]:
+        if condition.responses != found[0].responses:
+            raise InputError(
+                f"{condition} was scored on other responses than {found[0]}, of other sessions or scaled otherwise: "
+                "align both with the same flags"
+            )
+    return found
+
+
+def _conditions(
+    folder: Path, model_id: str, prompt: int | None, streams: Sequence[str] | None, layers: str
+) -> Iterator[Condition]:
+    import pandas as pd
+
+    from brain_activity_prediction.files import reading
+
+    if not (folder / SCORES).exists():
+        return
+    results = Results(folder)
+    with reading(folder / SCORES, "align again"):
+        table = pd.read_parquet(folder / SCORES)
+    for stream in results.streams():
+        if streams is not None and stream not in streams:
+            continue
+        rows = table[(table["stream"] == stream) & (table["layer_choice"] == layers)].set_index("roi")
+        if rows.empty:
+            raise InputError(f"{folder} has no {layers} of {stream}: align all of its layers")
+        regions, resampled = _resampled(stream_scores(results, stream), rows, layers)
+        if resampled is None:
+            raise InputError(
+                f"{folder} has no resamples of {stream}, or not as many for all layers: align again with --bootstrap"
+            )
+        rows = rows.loc[list(regions)]
+        yield Condition(
+            *(model_id, prompt, stream, regions, rows["n_voxels"].to_numpy(), rows["r"].to_numpy(), resampled),
+            responses=results.settings()["responses"],
+        )
+
+
+def _resampled(stream: StreamScores, rows, layers: str) -> tuple[dict[str, str], np.ndarray | None]:
+    """Regions of a stream by name and digest, those of `rows`, and their resampled mean r (B, R)."""
+    known = stream.best_statistics if layers not in (AVERAGE, BEST_PER_REGION) else stream.statistics[0]
+    if known is None:
+        return {}, None
+    regions = {name: digest for name, digest in known.regions.items() if name in rows.index}
+    if layers != BEST_PER_REGION:
+        return regions, stream.resampled_r(layers, regions)
+    places = [np.flatnonzero(stream.layers == rows.loc[name, "layer"])[0] for name in regions]
+    by_layer = {place: stream.resampled_r(place, regions) for place in set(places)}
+    if any(resampled is None for resampled in by_layer.values()):
+        return regions, None
+    return regions, np.stack([by_layer[place][:, column] for column, place in enumerate(places)], axis=1)

@@ -1,0 +1,116 @@
+"""Models, prompts and streams are compared in pairs on the same resamples of the test images."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import false_discovery_control
+from test_align_model import MODEL, align, ready  # noqa: F401
+
+from brain_activity_prediction.align_image_embeddings import compare
+from brain_activity_prediction.align_image_embeddings.intervals import interval
+from brain_activity_prediction.align_image_embeddings.layer_choice import stream_scores
+from brain_activity_prediction.align_image_embeddings.results import Results
+from brain_activity_prediction.arguments import alignment_folder
+from brain_activity_prediction.embedding_store import EmbeddingStore
+from brain_activity_prediction.errors import InputError
+
+PLANTED = ["V1v", "V1d", "V2v", "hV4", "FFA-1", "PPA"]
+
+
+def write_stream(base_dir, model_id, prompt, stream, noise):
+    """States of two-layers' `vision` with this much of their own noise, in SD of a column, added."""
+    source = EmbeddingStore(base_dir / "image_embeddings/no_prompt/test_two-layers")
+    ids = source.image_ids(["vision"])
+    states = np.stack([source.read_layer("vision", layer, ids) for layer in (0, 1)], axis=1)
+    rng = np.random.default_rng(len(stream) + (prompt or 0))
+    store = EmbeddingStore(base_dir / "image_embeddings" / f"prompt_{prompt}" / model_id.replace("/", "_"))
+    store.claim({"template": "{prompt}"})
+    states += noise * states.std(axis=0) * rng.standard_normal(states.shape)
+    store.write(ids, {stream: states.astype(np.float32)})
+
+
+@pytest.fixture
+def aligned(ready, monkeypatch):  # noqa: F811
+    for prompt, noise in ((1, 0.0), (2, 20.0)):
+        write_stream(ready, "test/talks", prompt, "language", noise)
+    align(monkeypatch, ready)
+    align(monkeypatch, ready, "-m", "test/talks", "-p", "1-2")
+    return ready
+
+
+def run(monkeypatch, base_dir, *flags):
+    monkeypatch.setattr("sys.argv", ["compare.py", "-d", str(base_dir), *map(str, flags)])
+    compare.main()
+
+
+def table_of(base_dir, name="comparison"):
+    return pd.read_parquet(base_dir / "alignment/subj01/comparisons" / f"{name}.parquet")
+
+
+@pytest.mark.parametrize("layers", ["best_per_region", "best_per_voxel", "average"])
+def test_a_prompt_that_predicts_less_is_found_and_a_region_of_noise_does_not_differ(aligned, monkeypatch, layers):
+    run(monkeypatch, aligned, "-m", "test/talks", "-p", "1", "2", "--layers", layers)
+    table = table_of(aligned).set_index("roi")
+    assert tuple(table_of(aligned).columns) == compare.COLUMNS
+    assert table["prompt_a"].unique().tolist() == [1]
+    assert table["prompt_b"].unique().tolist() == [2]
+    assert (table.loc[PLANTED, "ci_low"] > 0).all()
+    assert (table.loc[PLANTED, "p"] < 0.01).all()
+    assert table.loc["RSC", "p"] > 0.05
+    np.testing.assert_allclose(table["difference"], table["r_a"] - table["r_b"])
+    np.testing.assert_allclose(table["q"], false_discovery_control(table["p"]))
+
+
+def test_models_that_hold_the_same_do_not_differ_however_well_they_predict(aligned, monkeypatch, capsys):
+    run(monkeypatch, aligned, "-m", MODEL, "test/talks", "-p", 1, "-n", "same")
+    table = table_of(aligned, "same")
+    assert table["r_a"].max() > 0.7
+    assert np.allclose(table["difference"], 0, atol=1e-6)
+    assert (table["p"] > 0.9).all()
+    said = capsys.readouterr().out
+    assert f"{MODEL} vision  -  test/talks language prompt 1" in said
+    assert "same.csv, same.parquet" in said
+
+
+def test_every_pair_of_models_prompts_and_streams_is_there_in_both_formats(aligned, monkeypatch):
+    run(monkeypatch, aligned, "-m", MODEL, "test/talks", "-p", "1-2")
+    table = table_of(aligned)
+    assert len(table.groupby(["prompt_a", "prompt_b"], dropna=False)) == 3
+    csv = pd.read_csv(aligned / "alignment/subj01/comparisons/comparison.csv")
+    pd.testing.assert_frame_equal(csv, table, check_dtype=False)
+
+
+def test_the_interval_is_that_of_the_difference_of_paired_resamples(aligned, monkeypatch):
+    run(monkeypatch, aligned, "-m", "test/talks", "-p", "1-2")
+    row = table_of(aligned).set_index("roi").loc["V2v"]
+    replicates = []
+    for prompt in (1, 2):
+        folder = alignment_folder(aligned, 1, "test/talks", prompt)
+        scores = pd.read_parquet(folder / "scores.parquet").set_index(["layer_choice", "roi"])
+        layer = scores.loc[("best_per_region", "V2v"), "layer"]
+        statistics = stream_scores(Results(folder), "language").statistics[layer]
+        replicates.append(statistics.region_r[:, list(statistics.regions).index("V2v")])
+    np.testing.assert_allclose((row["ci_low"], row["ci_high"]), interval(replicates[0] - replicates[1]), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["-m", MODEL], "only test/two-layers vision is there to compare"),
+        (["-m", MODEL, "org/other"], "no scores of org/other"),
+        (["-m", "test/talks", "-p", "1-2", "--protocol", "paper"], "no scores of test/talks"),
+        (["-m", "test/talks", "-p", "1-2", "--stream", "vision"], "no scores of test/talks"),
+    ],
+)
+def test_what_cannot_be_compared_is_one_line(aligned, monkeypatch, flags, said):
+    with pytest.raises(InputError, match=said):
+        run(monkeypatch, aligned, *flags)
+
+
+def test_scores_without_resamples_or_of_other_responses_are_not_compared(aligned, monkeypatch):
+    align(monkeypatch, aligned, "--bootstrap", 0, "--redo")
+    with pytest.raises(InputError, match=r"no resamples of vision.* align again with --bootstrap"):
+        run(monkeypatch, aligned, "-m", MODEL, "test/talks", "-p", 1)
+    align(monkeypatch, aligned, "--sessions", 1, 2, 3, "--redo")
+    with pytest.raises(InputError, match="scored on other responses than test/two-layers vision"):
+        run(monkeypatch, aligned, "-m", MODEL, "test/talks", "-p", 1)
