@@ -5,8 +5,9 @@
 FOLDER holds `macaque_v4` (session 190923 of Cowley et al., github.com/cowleygroup/V4_compact_models: 33 neurons, 1200
 photographs, responses averaged over 14 repeats) and `efficientnet_lite0` (a checkpoint). The session is written to
 BASE_DIR in NSD's formats. A neuron is a voxel of the region macaque:V4, and once more, with its responses shuffled over
-the images, of macaque:shuffled. Its average response to an image is one trial, all trials are one session, and 240
-images drawn at random take the place of the shared ones, which are tested on.
+the images, of macaque:shuffled. Its response in one repeat, or the average where only that was published, is one trial,
+all trials are one session, and a fifth of the images, drawn at random, take the place of the shared ones, which are
+tested on. `macaque_repeats.py` goes on from here.
 """
 
 import argparse
@@ -36,41 +37,52 @@ REGIONS = ("V4", "shuffled")
 EARLY, LATE = 2, 10  # the blocks whose variance is partitioned
 PARTITIONING = "early_late"
 ALPHAS = ("--max-log-10-alpha", 6)
-N_TEST = 240
+TESTED = 5  # one image in so many
 # Medians over the neurons that a plain reference gave (scikit-learn's RidgeCV, one 80/20 split), by block from 0.
 REFERENCE = {2: 0.437, 4: 0.517, 7: 0.574, 10: 0.570, 13: 0.571, 15: 0.514}
 
 
-def read_session(folder):
-    """Photographs (1200, 112, 112, 3) uint8 and mean spike counts (1200, 33) of session 190923."""
-    with zipfile.ZipFile(folder / "images_190923.zip") as archive:
+def read_session(folder, session="190923"):
+    """Photographs (n, 112, 112, 3) uint8 and spike counts (n, neurons, repeats), NaN where there was no repeat.
+
+    A session of which only averages are there has one repeat.
+    """
+    with zipfile.ZipFile(folder / f"images_{session}.zip") as archive:
         names = sorted(name for name in archive.namelist() if name.endswith(".jpg"))
         photographs = [np.asarray(Image.open(io.BytesIO(archive.read(name))).convert("RGB")) for name in names]
-    return np.stack(photographs), np.load(folder / "responses_190923.npy").T
+    raw = folder / f"responses_raw_{session}.npy"
+    counts = np.load(raw) if raw.exists() else np.load(folder / f"responses_{session}.npy")[..., None]
+    return np.stack(photographs), counts.transpose(1, 0, 2)
 
 
 def write_nsd(base_dir, photographs, responses, seed=0):
-    """Write photographs (n, size, size, 3) and responses (n, neurons) as NSD's subject 1, official layout."""
+    """Write photographs (n, size, size, 3) and responses (n, neurons, repeats) as NSD's subject 1, official layout.
+
+    A repeat that any neuron lacks is left out for all.
+    """
     rng = np.random.default_rng(seed)
     layout, n_images = Layout("official", Path(base_dir)), len(photographs)
-    shared = np.sort(rng.permutation(n_images)[:N_TEST]) + 1
+    shared = np.sort(rng.permutation(n_images)[: n_images // TESTED]) + 1
     image_ids = np.concatenate([shared, np.setdiff1d(np.arange(1, n_images + 1), shared)])
-    order = rng.permutation(n_images)  # of the trials, as positions in image_ids
+    recorded = np.isfinite(responses).all(axis=1)[image_ids - 1]  # (n, repeats), in the order of image_ids
+    positions, repeats = np.nonzero(recorded)
+    order = rng.permutation(len(positions))  # of the trials
+    positions, repeats = positions[order], repeats[order]
     variables = {
-        "masterordering": order[None] + 1,
+        "masterordering": positions[None] + 1,
         "subjectim": np.tile(image_ids, (N_SUBJECTS, 1)),
         "sharedix": shared[None],
-        "basiccnt": np.array([[n_images], [0], [0]]),
+        "basiccnt": np.array([[n_images], [0], [0]]),  # of which only the number of sessions is read
     }
     savemat(new(layout, "design"), {name: values.astype(float) for name, values in variables.items()})
     with h5py.File(new(layout, "stimuli"), "w") as file:
         file["imgBrick"] = photographs
 
-    by_region = np.stack([responses, rng.permuted(responses, axis=0)], axis=-1)  # (n, neurons, regions)
+    by_region = np.stack([responses, shuffled(responses, rng)], axis=2)  # (n, neurons, regions, repeats)
     with h5py.File(new(layout, "betas", subject=1, session=1), "w") as file:
-        trials = by_region[image_ids[order] - 1, ..., None]  # (n, X, Y, Z)
+        trials = by_region[image_ids[positions] - 1, :, :, repeats, None]  # (trials, X, Y, Z)
         file["betas"] = np.round(trials * INTEGERS_PER_PERCENT).astype(np.int16).transpose(0, 3, 2, 1)
-    region = np.broadcast_to(np.arange(1, len(REGIONS) + 1)[:, None], (*by_region.shape[1:], 1))
+    region = np.broadcast_to(np.arange(1, len(REGIONS) + 1)[:, None], (*by_region.shape[1:3], 1))
     for path, volume in (
         (new(layout, "nsdgeneral", subject=1), np.ones_like(region)),
         (new(layout, "roi", subject=1, name="macaque"), region),
@@ -78,6 +90,17 @@ def write_nsd(base_dir, photographs, responses, seed=0):
         nibabel.save(nibabel.Nifti1Image(volume.astype(np.int16), np.eye(4)), path)
     table = "".join(f"{number} {name}\n" for number, name in enumerate(REGIONS, start=1))
     new(layout, "label table", subject=1, name="macaque").write_text(table)
+
+
+def shuffled(responses, rng):
+    """Each neuron's images in an order of its own; repeats stay together, among images with the same ones."""
+    mixed = np.empty_like(responses)
+    recorded = np.isfinite(responses).all(axis=1)
+    for pattern in np.unique(recorded, axis=0):
+        rows = np.flatnonzero((recorded == pattern).all(axis=1))
+        order = rng.permuted(np.tile(rows[:, None], responses.shape[1]), axis=0)
+        mixed[rows] = responses[order, np.arange(responses.shape[1])]
+    return mixed
 
 
 def new(layout, kind, **fields):

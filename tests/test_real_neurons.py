@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -51,3 +52,33 @@ def test_a_middle_block_predicts_of_v4_what_an_early_one_does_and_more(macaque):
         rows = table[(table["kind"] == "model") & (table["spaces"] == spaces)].set_index("roi")
         aligned = results.read(macaque.STREAM, block + 1)["r2"].mean(dtype=float)
         assert rows.loc["nsdgeneral", "r2"] == pytest.approx(aligned, abs=1e-4)
+
+
+def test_repeats_of_real_neurons_give_their_ceiling_and_scores_stay_below_it(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    repeats = SimpleNamespace(**runpy.run_path(str(ROOT / "benchmarks" / "macaque_repeats.py")))
+    photographs, responses = repeats.read_session(REAL_DATA / "macaque_v4", "210325")
+    repeats.write_nsd(tmp_path, photographs, responses)
+    for command in repeats.commands(tmp_path, REAL_DATA / "efficientnet_lite0"):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+    ceiling, reliability = repeats.ceilings(tmp_path), repeats.split_half_reliability(responses)
+    assert np.abs(ceiling - reliability).max() < 0.02  # the reliability is of all images, the ceiling of those tested
+    assert abs(np.mean(ceiling - reliability)) < 0.005
+
+    best, shares = repeats.read_tables(tmp_path)
+    neurons, shuffled = best.loc["macaque:V4"], best.loc["macaque:shuffled"]
+    assert 0.5 < neurons["r_normalised"] < 1
+    assert repeats.normalised(tmp_path).max() < 1 + 2 / np.sqrt(len(responses) // 5)  # SE of a correlation
+    assert neurons["q"] < 0.01
+    assert shuffled["q"] > 0.05
+    assert abs(shuffled["r"]) < 3 * shuffled["r_se"]
+    of_neurons, of_shuffled = repeats.significant_neurons(tmp_path)
+    assert of_neurons > 0.9
+    assert of_shuffled < 0.05 + 3 * np.sqrt(0.05 * 0.95 / len(ceiling))
+    parts = shares["macaque:V4"]
+    assert parts["A+B"] > parts["B"] > parts["A"] > 0  # V4 is more like the late block
+    assert parts.sum() < np.mean(ceiling)
+    assert shares["macaque:shuffled"].sum() < 0.01
+    assert "macaque:V4" in (tmp_path / "report" / "scores.csv").read_text()

@@ -51,6 +51,7 @@ def slices(shown: VoxelMap) -> tuple[Slices, list[str]]:
     low, high = limits(shown)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Non-finite values detected")
+        warnings.filterwarnings("ignore", "Threshold given was")  # where no voxel is outside
         warnings.filterwarnings("ignore", "Warning: 'partition' will ignore the 'mask'")
         html = view_img(
             Nifti1Image(np.where(np.abs(values) < ALMOST_0, np.float32(ALMOST_0), values), affine),
