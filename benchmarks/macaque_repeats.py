@@ -3,8 +3,9 @@
     python benchmarks/macaque_repeats.py --real-data FOLDER -d BASE_DIR
 
 FOLDER is that of `macaque_v4.py`, and so is what is written: session 210325 (50 neurons, 640 photographs, 6 to 10
-repeats, each a trial) to BASE_DIR in NSD's formats, each neuron once as it is and once with its images shuffled. Ceilings are
-compared with the split-half reliability of the raw repeats, which is computed here and by nothing of the package.
+repeats, each a trial) to BASE_DIR in NSD's formats, each neuron once as it is and once with its images shuffled.
+Ceilings are compared with the split-half reliability of the raw repeats, which is computed here and by nothing of the
+package.
 """
 
 import argparse

@@ -109,6 +109,19 @@ def test_the_demo_prints_the_region_table_and_where_everything_lies(demo, table)
             assert (folder / "alignment/subj01" / prompt / model.replace("/", "_") / name).stat().st_size > 500
 
 
+def test_the_demo_ends_with_a_report_of_both_models_in_which_nothing_was_left_out(demo, table):
+    folder, said = demo
+    page = folder / "report" / "report.html"
+    assert said.splitlines()[-1].startswith(f"Open {page} in a browser")
+    html = page.read_text()
+    assert "2 models, 1 subject" in html
+    assert "not extracted" not in html
+    assert "not aligned" not in html
+    collected = pd.read_parquet(folder / "report" / "scores.parquet")
+    best = collected[(collected["layer_choice"] == "best_per_region") & (collected["stream"] == "language")]
+    assert dict(zip(best["roi"], best["layer"], strict=True)) == table["layer"].to_dict()
+
+
 def test_a_model_that_was_not_asked_to_answer_has_no_answers_stored(demo):
     states = EmbeddingStore(demo[0] / "image_embeddings/prompt_1" / LLAVA.replace("/", "_"))
     assert len(states.image_ids(["language"])) == N_TRAIN + N_TEST

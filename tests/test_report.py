@@ -125,7 +125,7 @@ def test_tables_of_an_older_version_are_joined_with_what_they_lack_missing(own):
     table = pd.read_parquet(older).drop(columns=["r_se", "settings"])
     table.to_parquet(older)
     tables = Tables(find_scored(own))
-    (rows,) = list(tables.selected(Selection(subject=(1,), prompt=(1,), stream=("language",))))
+    ((_, rows),) = list(tables.selected(Selection(subject=(1,), prompt=(1,), stream=("language",))))
     assert rows["r_se"].null_count == rows.num_rows
     assert set(rows["settings"].to_pylist()) == {fingerprint(tables.scored[1].settings)}
 
@@ -221,3 +221,16 @@ def test_maps_of_best_prompts_are_written_where_the_subject_s_voxels_are(base_di
     np.testing.assert_array_equal(best.affine, there.affine)
     np.testing.assert_array_equal(np.isnan(best.get_fdata()), np.isnan(there.get_fdata()))
     assert set(np.unique(best.get_fdata()[~np.isnan(best.get_fdata())])) == {1, 2}
+
+
+def test_the_studys_own_protocol_is_in_the_table_beside_ours_and_not_mixed_into_the_page(own):
+    before = report(own, "--table-only", "--roi", "V1v").stdout
+    folder = "subj01/no_prompt/google_vit-huge-patch14-224-in21k"
+    shutil.copytree(own / "alignment" / folder, own / "alignment_paper" / folder)
+    scores = own / "alignment_paper" / folder / "scores.parquet"
+    pd.read_parquet(scores).assign(protocol="paper", r=0.9).to_parquet(scores)
+    done = report(own, "--table-only", "--roi", "V1v")
+    table = pd.read_parquet(own / "report/roi-V1v/scores.parquet")
+    assert set(table["protocol"]) == {"standard", "paper"}
+    assert (table.loc[table["protocol"] == "paper", "r"] == 0.9).all()
+    assert done.stdout == before

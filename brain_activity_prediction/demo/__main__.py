@@ -39,8 +39,9 @@ def main() -> None:
         run_scripts(arguments.base_dir)
         print(f"That took {time.perf_counter() - start:.0f} s. Voxels were simulated to follow the language stream:")
         print(f"V1 and V2 layer {LAYERS['early']}, hV4, FFA-1 and PPA layer {LAYERS['late']}, RSC nothing but noise.")
-        folder = shared.alignment_folder(arguments.base_dir, 1, LLAVA, 1)
-        print(f"Look at {folder / 'layers.png'}; the tables and maps lie beside it.")
+        print(
+            f"Open {arguments.base_dir / 'report' / 'report.html'} in a browser; the table and figures lie beside it."
+        )
 
 
 def write(base_dir: Path, layout: str) -> None:
@@ -64,13 +65,15 @@ def write(base_dir: Path, layout: str) -> None:
 
 
 def run_scripts(base_dir: Path) -> None:
-    """Extraction and alignment of both models, through the command line."""
+    """Extraction and alignment of both models, and the report, through the command line."""
     common = ["-d", str(base_dir), "-s", "1", "-g", "cpu"]
     for name, *more in (("vit_huge_patch14_224_in21k", "-b", "64"), ("llava_1.5_13b", "-b", "32", "-p", "1")):
         checkpoint = ["--checkpoint", str(base_dir / CHECKPOINTS / name)]
         run(PACKAGE / "extract_image_embeddings" / f"{name}.py", *common, *more, *checkpoint)
     for model_id, *more in ((VIT,), (LLAVA, "-p", "1")):
-        run(PACKAGE / "align_image_embeddings" / "align_model.py", *common, "-m", model_id, *more)
+        of = ("-m", model_id, *more, "--permutations", "200")
+        run(PACKAGE / "align_image_embeddings" / "align_model.py", *common, *of)
+    run(PACKAGE / "report" / "report.py", "-d", str(base_dir))
 
 
 def run(script: Path, *flags: str) -> None:

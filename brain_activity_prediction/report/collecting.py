@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from scipy.stats import false_discovery_control
 
+from brain_activity_prediction.arguments import PROTOCOLS, scores_folder
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.files import reading
 from brain_activity_prediction.report.selection import Selection
@@ -30,6 +31,7 @@ class Scored:
     """The scores of one model under one prompt, or none, against one subject."""
 
     folder: Path
+    protocol: str
     model_id: str
     prompt: int | None
     subject: int
@@ -37,18 +39,20 @@ class Scored:
 
 
 def find_scored(base_dir: Path) -> list[Scored]:
-    """Every table of scores, by subject, model and prompt, that of no prompt first."""
+    """Every table of scores, by protocol, subject, model and prompt, that of no prompt first."""
     found = []
-    for path in base_dir.glob(f"alignment/subj*/*prompt*/*/{TABLE}"):
-        with reading(path, REMEDY):
-            file = pq.ParquetFile(path)
-            if file.metadata.num_rows == 0:
-                continue
-            first = next(file.iter_batches(1, columns=["model_id", "prompt", "subject"])).to_pylist()[0]
-        found.append(Scored(path.parent, **first, settings=recorded_settings(path.parent, REMEDY) or {}))
+    for protocol in PROTOCOLS:
+        for path in scores_folder(base_dir, protocol).glob(f"subj*/*prompt*/*/{TABLE}"):
+            with reading(path, REMEDY):
+                file = pq.ParquetFile(path)
+                if file.metadata.num_rows == 0:
+                    continue
+                first = next(file.iter_batches(1, columns=["model_id", "prompt", "subject"])).to_pylist()[0]
+            settings = recorded_settings(path.parent, REMEDY) or {}
+            found.append(Scored(path.parent, protocol, **first, settings=settings))
     if not found:
-        raise InputError(f"no scores in {base_dir / 'alignment'}: run align_model.py first")
-    return sorted(found, key=lambda scored: (scored.subject, scored.model_id, scored.prompt or 0))
+        raise InputError(f"no scores in {scores_folder(base_dir)}: run align_model.py first")
+    return sorted(found, key=lambda one: (PROTOCOLS.index(one.protocol), one.subject, one.model_id, one.prompt or 0))
 
 
 class Tables:
@@ -70,11 +74,16 @@ class Tables:
         self._q = self._adjusted()
 
     @property
+    def shown(self) -> list[Scored]:
+        """Those that a page is of: of one protocol, `standard` where any is."""
+        return [one for one in self.scored if one.protocol == self.scored[0].protocol]
+
+    @property
     def n_tested(self) -> int:
         """How many rows have a q."""
         return sum(int(np.isfinite(q).sum()) for q in self._q.values())
 
-    def selected(self, selection: Selection) -> Iterator[pa.Table]:
+    def selected(self, selection: Selection) -> Iterator[tuple[Scored, pa.Table]]:
         """The rows asked for of each table that has any, with the columns of `schema`."""
         for one in self.scored:
             if selection.takes(one.subject, one.model_id, one.prompt):
@@ -83,7 +92,7 @@ class Tables:
                     if wanted:
                         rows = rows.filter(pc.is_in(rows[name], pa.array(wanted)))
                 if rows.num_rows:
-                    yield rows
+                    yield one, rows
 
     def check(self, selection: Selection) -> None:
         """Raises InputError where something asked for is in no table, and lists what is there."""

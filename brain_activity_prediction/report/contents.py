@@ -52,7 +52,7 @@ class Contents:
 
 def gather(base_dir: Path, tables: Tables, table: pd.DataFrame, selection: Selection, folder: Path) -> Contents:
     """Draws and reads what the page shows of the rows of `table`; figures and maps go to `folder`."""
-    scored = [one for one in tables.scored if selection.takes(one.subject, one.model_id, one.prompt)]
+    scored = [one for one in tables.shown if selection.takes(one.subject, one.model_id, one.prompt)]
     by_family = families(list(dict.fromkeys(table["roi"])))
     scores, figures = region_scores(table), folder / "figures"
     contents = Contents(

@@ -23,7 +23,8 @@ LONGEST = 200  # rows printed
 def write_tables(tables: Tables, selection: Selection, folder: Path) -> pd.DataFrame:
     """Writes the selected rows as `scores.csv` and `scores.parquet`, and returns those that are shown.
 
-    They go to disk table by table. Regions of atlases are left out of what is returned, unless they were asked for.
+    They go to disk table by table. What is returned is of one protocol, `standard` where there is any, and without
+    regions of atlases, unless they were asked for.
     """
     parts = tables.selected(selection)
     first, shown = next(parts, None), []
@@ -35,12 +36,13 @@ def write_tables(tables: Tables, selection: Selection, folder: Path) -> pd.DataF
         csv.CSVWriter(csv_path, tables.schema) as csv_file,
         pq.ParquetWriter(parquet_path, tables.schema) as parquet_file,
     ):
-        for rows in chain([first], parts):
+        for one, rows in chain([first], parts):
             csv_file.write_table(rows)
             parquet_file.write_table(rows)
             if not selection.roi:
                 rows = rows.filter(pc.invert(pc.match_substring(rows["roi"], OF_AN_ATLAS)))
-            shown.append(rows)
+            if one.protocol == first[0].protocol:
+                shown.append(rows)
     return pa.concat_tables(shown).combine_chunks().to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
 
 
