@@ -48,9 +48,12 @@ RUNS = (  # script, model folder or model id, more flags
     ("compare.py", f"-m {VIT} {LLAVA} -p 1"),
     ("compare_representations.py", f"-m {LLAVA} -p 1 --permutations 9"),
     ("partition_variance.py", f"-n first_last --space {LLAVA} 1 language 0 --space {LLAVA} 1 language best"),
+    ("report.py", "--roi nsdgeneral"),
 )
 # What varies in a path, and how it is written here.
 PLACES = (
+    (r"report/.*figures/.*", "report/figures/NAME.png, NAME.svg"),
+    (r"report/.*(?=report\.html|scores\.)", "report/"),
     (r"subj\d\d", "subjNN"),
     (r"prompt_\d+", "prompt_N"),
     (r"batch_\d+-\d+_\w+", "batch_FIRST-LAST_DIGEST"),
@@ -102,6 +105,11 @@ MEANING = {  # of a kind of file, in words or in those of the docstring of what 
     f"{PARTITIONING}/maps/part_SPACES_cv_r2.nii.gz": "the same, cross-validated, of training images",
     f"{PARTITIONING}/maps/weight_SPACE.nii.gz": "the space's weight in the joint fit of all spaces, 0 to 1",
     f"{PARTITIONING}/maps/noise_ceiling.nii.gz": "the noise ceiling of R²",
+    "report/scores.parquet": "The tables of all alignments in one, with q over all of them: what the columns of a "
+    "table of one alignment say, here of every model, prompt and subject.",
+    "report/scores.csv": "The same rows and columns as text.",
+    "report/report.html": "All of it on one page, which opens from disk, without network.",
+    "report/figures/NAME.png, NAME.svg": "The figures of that page, one by one.",
 }
 
 
@@ -144,7 +152,7 @@ def run(script: Path, flags: list[str]) -> None:
 def kinds(base: Path) -> dict[str, Path]:
     """An example of each kind of file below `base`, by what it is called here; one folder stands for its likes."""
     found: dict[str, Path] = {}
-    for folder in ("image_embeddings", "alignment"):
+    for folder in ("image_embeddings", "alignment", "report"):
         for path in sorted((base / folder).rglob("*")):
             if path.is_file():
                 found.setdefault(kind_of(path.relative_to(base).as_posix()), path)
@@ -161,8 +169,9 @@ def sections(base: Path) -> Iterator[str]:
         if kind not in maps:
             yield f"## `{kind}`\n\n{meaning(kind)}\n\n{contents(path)}"
     for folder in dict.fromkeys(str(Path(kind).parent) for kind in maps):
-        rows = [(f"`{Path(kind).name}`", meaning(kind)) for kind in maps if Path(kind).parent == Path(folder)]
-        yield f"## `{folder}/`\n\nNIfTI volumes, {contents(maps[kind])}\n\n" + table(("file", "value of a voxel"), rows)
+        inside = [kind for kind in maps if str(Path(kind).parent) == folder]
+        rows = table(("file", "value of a voxel"), [(f"`{Path(kind).name}`", meaning(kind)) for kind in inside])
+        yield f"## `{folder}/`\n\nNIfTI volumes, {contents(maps[inside[0]])}\n\n{rows}"
 
 
 def meaning(kind: str) -> str:
