@@ -73,3 +73,13 @@ def test_the_banded_ridge_benchmark_finds_himalayas_choices(benchmarks, capsys):
         assert int(row[4]) == 0
         assert float(row[5]) < 1e-5
         assert float(row[6]) < 1e-5
+
+
+def test_the_similarity_benchmark_runs(benchmarks, capsys, monkeypatch):
+    import similarity
+
+    flags = "--images 30 --width 6 --voxels 5 --layers 3 --regions 2 --permutations 2"
+    monkeypatch.setattr(sys, "argv", ["similarity.py", *flags.split()])
+    similarity.main()
+    rows = capsys.readouterr().out.splitlines()[2:]
+    assert [row.split("|")[1].strip() for row in rows] == ["rsa", "cka", "rsatoolbox, rsa"]
