@@ -5,26 +5,19 @@
 Each trial is a real run in a process of its own, ended by SIGKILL: at a random instant, alone or while another process
 does the same, or before, within or after the Nth call that changes a file. After the run that follows, all has to be as
 if nothing had happened: the same arrays, no temporary file, no claims, and at most the batch in hand computed twice.
-Processes are forked from one in which everything is imported, so that a trial takes part of a second.
 """
 
 import argparse
-import builtins
-import io
-import mmap
-import os
 import shutil
 import signal
-import struct
 import sys
 import tempfile
-import threading
 import time
-import traceback
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
+from killed_process import Process
+from scripts import load_script
 
 from brain_activity_prediction import sealed_hdf5
 from brain_activity_prediction.align_image_embeddings import align_model, summary, targets  # noqa: F401, imported ahead
@@ -32,110 +25,13 @@ from brain_activity_prediction.align_image_embeddings.results import QUANTITIES,
 from brain_activity_prediction.demo import models
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.extract_image_embeddings import extraction
-from brain_activity_prediction.extract_image_embeddings.runner import Runner
 from brain_activity_prediction.extract_image_embeddings.torchvision_import import import_torchvision
 from brain_activity_prediction.nsd.design import read_design
 from brain_activity_prediction.nsd.layout import find_layout
 from brain_activity_prediction.nsd.responses import prepare_responses
 
 BATCH = 4
-HANGS_S = 300  # a run that takes longer is ended
 LLAVA = "llava_1.5_13b.py"
-CHANGES = ("fsync", "replace", "rename", "symlink", "unlink", "mkdir", "rmdir", "open")
-
-
-class Tally:
-    """Numbers that a process shares with the one it was forked from: calls that change a file, and images computed."""
-
-    def __init__(self):
-        self._memory = mmap.mmap(-1, 16)
-
-    def read(self):
-        return struct.unpack("qq", self._memory[:16])
-
-    def add(self, steps=0, images=0):
-        self._memory[:16] = struct.pack("qq", *np.add(self.read(), (steps, images)))
-        return self.read()[0]
-
-
-def instrument(tally, last_step):
-    """Counts the calls that change a file, and dies at the given one of them; counts the images computed."""
-
-    def step():
-        if tally.add(steps=1) == last_step:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def around(function, changes=lambda *arguments: True):
-        def wrapped(*arguments, **named):
-            if not changes(*arguments):
-                return function(*arguments, **named)
-            step()
-            result = function(*arguments, **named)
-            step()
-            return result
-
-        return wrapped
-
-    for name in CHANGES:
-        setattr(os, name, around(getattr(os, name)))
-    opens = around(builtins.open, lambda path, mode="r", *more: any(letter in mode for letter in "wax+"))
-    builtins.open = io.open = opens
-    write, encode = sealed_hdf5._Writable.write, Runner.encode
-
-    def write_in_two(file, content):
-        content = memoryview(content).cast("B")
-        for part in (content[: len(content) // 2], content[len(content) // 2 :]):
-            step()
-            write(file, part)
-        return len(content)
-
-    def counted(runner, pixels, prompts):
-        tally.add(images=len(pixels))
-        return encode(runner, pixels, prompts)
-
-    sealed_hdf5._Writable.write, Runner.encode = write_in_two, counted
-
-
-class Process:
-    """A program running in a forked process, and once waited for, how it ended."""
-
-    def __init__(self, program, base_dir, last_step=0):
-        self._tally, self._start = Tally(), time.perf_counter()
-        self._said = Path(tempfile.mkstemp(dir=base_dir.parent)[1])
-        self._pid = os.fork()
-        if self._pid == 0:
-            self._run(program, base_dir, last_step)
-
-    def _run(self, program, base_dir, last_step):
-        code = 1
-        try:
-            with self._said.open("w") as file:
-                os.dup2(file.fileno(), 1)
-                os.dup2(file.fileno(), 2)
-            tqdm.set_lock(threading.RLock())  # the forks share its own, which a killed one keeps
-            signal.alarm(HANGS_S)
-            instrument(self._tally, last_step)
-            program(base_dir)
-            code = 0
-        except SystemExit as ended:
-            code = ended.code or 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stderr.flush()
-            os._exit(code)
-
-    def kill(self):
-        os.kill(self._pid, signal.SIGKILL)
-
-    def wait(self):
-        _, status = os.waitpid(self._pid, 0)
-        self.status = os.waitstatus_to_exitcode(status)  # negative: the signal that ended it
-        self.seconds = time.perf_counter() - self._start
-        self.steps, self.images = self._tally.read()
-        self.said = self._said.read_text()
-        self._said.unlink()
-        return self
 
 
 # -- what is run, what it leaves, and what is thrown away before the next trial ---------------------------------------
@@ -188,12 +84,6 @@ PROGRAMS = {
     "betas": (prepare_betas, responses, "alignment"),
     "alignment": (align, scores, "alignment"),
 }
-
-
-def load_script(name):
-    from scripts import load_script
-
-    return load_script(name)
 
 
 class Trials:
