@@ -298,6 +298,11 @@ def scores_folder(base_dir: Path, protocol: str = PROTOCOLS[0]) -> Path:
     return base_dir / ("alignment" if protocol == PROTOCOLS[0] else f"alignment_{protocol}")
 
 
+def across_subjects_folder(base_dir: Path, protocol: str = PROTOCOLS[0]) -> Path:
+    """Where what subjects say together lies."""
+    return scores_folder(base_dir, protocol) / "across_subjects"
+
+
 def partitioning_folder(base_dir: Path, subject: int, name: str) -> Path:
     """Where the variance partitioning of that name lies."""
     return subject_folder(base_dir, subject) / "variance_partitioning" / name

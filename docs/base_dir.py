@@ -22,8 +22,10 @@ from script_pages import scripts, table
 
 from brain_activity_prediction import embedding_store
 from brain_activity_prediction.align_image_embeddings import (
+    across_subjects,
     compare,
     compare_representations,
+    cross_subject_ceiling,
     partition_results,
     partition_summary,
     results,
@@ -35,7 +37,7 @@ from brain_activity_prediction.demo.simulation import REGIONS, UNLABELLED_VOXELS
 from brain_activity_prediction.extract_image_embeddings.torchvision_import import import_torchvision
 from brain_activity_prediction.nsd.layout import PATHS
 
-RECIPE = Recipe(regions=REGIONS[:2], n_shared=12, n_unique=28, n_sessions=4, image_size=16)
+RECIPE = Recipe(subjects=(1, 2), regions=REGIONS[:2], n_shared=28, n_unique=28, n_sessions=4, image_size=16)
 LLAVA, VIT = "llava-hf/llava-1.5-13b-hf", "google/vit-huge-patch14-224-in21k"
 WIDTH = 24  # of both tiny models
 LAYERS = 3
@@ -46,6 +48,8 @@ RUNS = (  # script, model folder or model id, more flags
     ("align_model.py", f"-m {VIT}"),
     ("align_model.py", f"-m {LLAVA} -p 1 --permutations 9"),
     ("compare.py", f"-m {VIT} {LLAVA} -p 1"),
+    ("cross_subject_ceiling.py", "-s 1 2"),
+    ("across_subjects.py", ""),
     ("compare_representations.py", f"-m {LLAVA} -p 1 --permutations 9"),
     ("partition_variance.py", f"-n first_last --space {LLAVA} 1 language 0 --space {LLAVA} 1 language best"),
     ("report.py", "--roi nsdgeneral"),
@@ -95,6 +99,13 @@ MEANING = {  # of a kind of file, in words or in those of the docstring of what 
     f"{ONE_RUN}/similarity.csv": "The same rows and columns as text.",
     "alignment/subjNN/comparisons/NAME.parquet": compare.differences,
     "alignment/subjNN/comparisons/NAME.csv": "The same rows and columns as text.",
+    "alignment/across_subjects/scores.parquet": across_subjects.means,
+    "alignment/across_subjects/scores.csv": "The same rows and columns as text.",
+    "alignment/across_subjects/differences.parquet": across_subjects.differences,
+    "alignment/across_subjects/differences.csv": "The same rows and columns as text.",
+    "alignment/across_subjects/cross_subject_ceiling.parquet": cross_subject_ceiling.ceilings,
+    "alignment/across_subjects/cross_subject_ceiling.csv": "The same rows and columns as text.",
+    "alignment/across_subjects/maps/subjNN_cross_subject_r.nii.gz": "r of its predictions from the other subjects",
     f"{PARTITIONING}/settings.json": "What changes the scores; a run with others is refused.",
     f"{PARTITIONING}/shares.parquet": partition_summary.share_table,
     f"{PARTITIONING}/shares.csv": "The same rows and columns as text.",
@@ -126,8 +137,9 @@ def write(base: Path) -> None:
     by_name = {script.path.name: script for script in scripts()}
     for name, flags in RUNS:
         taken = {flag for action in by_name[name].actions for flag in action.option_strings}
+        flags = flags.format(base=base).split()
         common = [word for flag, value in (("-s", "1"), ("-g", "cpu")) if flag in taken for word in (flag, value)]
-        run(by_name[name].path, ["-d", str(base), *common, *flags.format(base=base).split()])
+        run(by_name[name].path, ["-d", str(base), *common, *flags])
 
 
 def _signals(pictures):

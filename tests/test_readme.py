@@ -11,9 +11,11 @@ import pytest
 from scripts import EXTRACT, load_script
 
 from brain_activity_prediction.align_image_embeddings import (
+    across_subjects,
     align_model,
     compare,
     compare_representations,
+    cross_subject_ceiling,
     partition_variance,
 )
 from brain_activity_prediction.extract_image_embeddings import extraction
@@ -22,7 +24,16 @@ from brain_activity_prediction.sweep import sweep
 
 OTHERS = {
     Path(script.__file__).name: script
-    for script in (align_model, compare, compare_representations, partition_variance, report, sweep)
+    for script in (
+        across_subjects,
+        align_model,
+        compare,
+        cross_subject_ceiling,
+        compare_representations,
+        partition_variance,
+        report,
+        sweep,
+    )
 }
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -1,0 +1,209 @@
+"""Brings the scores of several subjects together: mean, standard error, and tests over subjects.
+
+With four subjects, Student's t has 3 degrees of freedom and the exact sign-flip test no p below 1/16. Scores are read,
+nothing is fitted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from brain_activity_prediction import arguments as shared
+from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.files import reading, written_whole
+from brain_activity_prediction.settings_file import first_difference, recorded_settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CONDITION = ("model_id", "prompt", "stream")
+KEY = ("protocol", *CONDITION, "layer_choice", "layer", "roi")
+MEANS = ("r", "r2", "noise_ceiling", "r_normalised", "r2_normalised", "cross_subject_r", "r_over_cross_subject_r")
+COLUMNS = (*KEY, "n_subjects", "subjects", *(f"{name}{end}" for name in MEANS for end in ("", "_se")))
+COLUMNS += ("p_t", "p_sign_flip", "q")
+DIFFERENCES = (
+    *("protocol", "layer_choice", "roi", *(f"{name}_{side}" for side in "ab" for name in CONDITION)),
+    *("n_subjects", "subjects", "difference", "se", "p_t", "p_sign_flip", "q"),
+)
+OF_A_SUBJECT = ("sessions", "responses")  # settings that may differ between subjects
+MOST_PAIRS = 300
+
+
+def flags() -> argparse.ArgumentParser:
+    flags = shared.parser(__doc__, several_subjects=True)
+    flags.set_defaults(subject=list(shared.SUBJECTS))
+    flags.add_argument("-m", "--model-id", nargs="+", metavar="ID", help="these models only")
+    flags.add_argument("-p", "--prompt-number", nargs="+", type=shared.number_range, metavar="N", help="these only")
+    flags.add_argument("--stream", nargs="+", metavar="NAME", help="these streams only")
+    shared.add_protocol(flags)
+    shared.add_layer_choice(flags)
+    return flags
+
+
+def main() -> None:
+    arguments = flags().parse_args()
+    import pandas as pd
+
+    scores = pd.concat(list(read_scores(arguments)), ignore_index=True)
+    folder = shared.across_subjects_folder(arguments.base_dir, arguments.protocol)
+    scores = with_cross_subject_ceiling(scores, shared.across_subjects_folder(arguments.base_dir))
+    table = means(scores)
+    write(table, folder, "scores")
+    print(as_text(table[table["layer_choice"] == arguments.layers]))
+    conditions = scores[list(CONDITION)].drop_duplicates()
+    n_pairs = len(conditions) * (len(conditions) - 1) // 2
+    if n_pairs > MOST_PAIRS:
+        print(f"no differences: {n_pairs} pairs; name fewer with -m, -p and --stream", file=sys.stderr)
+    elif n_pairs:
+        write(differences(scores[scores["layer_choice"] == arguments.layers]), folder, "differences")
+    print(f"\ntables: {folder}/ scores.csv, scores.parquet" + (", differences.*" if 0 < n_pairs <= MOST_PAIRS else ""))
+
+
+def read_scores(arguments: argparse.Namespace) -> Iterator[pd.DataFrame]:
+    """The tables of all subjects asked for that have any; an InputError where two were not made alike."""
+    import pandas as pd
+
+    first: dict[str, tuple[Path, dict]] = {}
+    prompts = arguments.prompt_number and [n for numbers in arguments.prompt_number for n in numbers]
+    for subject in sorted(set(arguments.subject)):
+        folder = shared.subject_folder(arguments.base_dir, subject, arguments.protocol)
+        for path in sorted(folder.glob("*/*/scores.parquet")):
+            with reading(path, "align again"):
+                table = pd.read_parquet(path)
+            of, known = path.parent.relative_to(folder).as_posix(), recorded_settings(path.parent, "align again") or {}
+            settings = {name: value for name, value in known.items() if name not in OF_A_SUBJECT}
+            other, wanted = first.setdefault(of, (path.parent, settings))
+            if difference := first_difference(wanted, settings):
+                raise InputError(f"{other} and {path.parent} were made with {difference}: align one of them again")
+            rows = table["model_id"].isin(arguments.model_id) if arguments.model_id else table["subject"] > 0
+            rows &= table["stream"].isin(arguments.stream) if arguments.stream else True
+            rows &= (table["prompt"].isna() | table["prompt"].isin(prompts)) if prompts else True
+            if rows.any():
+                yield table[rows]
+    if not first:
+        raise InputError(f"no scores under {arguments.base_dir} of these subjects: run align_model.py first")
+
+
+def with_cross_subject_ceiling(scores: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """Scores with each subject's region as other brains predict it, where cross_subject_ceiling.py has been run."""
+    import pandas as pd
+
+    path = folder / "cross_subject_ceiling.parquet"
+    if path.exists():
+        with reading(path, "run cross_subject_ceiling.py again"):
+            ceiling = pd.read_parquet(path)[["subject", "roi", "cross_subject_r"]]
+        scores = scores.merge(ceiling, on=["subject", "roi"], how="left")
+    else:
+        scores = scores.assign(cross_subject_r=np.nan)
+    known = scores["cross_subject_r"].where(scores["cross_subject_r"] > 0)
+    return scores.assign(r_over_cross_subject_r=scores["r"] / known)
+
+
+def means(scores: pd.DataFrame) -> pd.DataFrame:
+    """One row a model, prompt, stream, choice of layers and region; columns COLUMNS.
+
+    Each score is the mean over the subjects that have it, with its standard error. p is one-sided, that the mean r over
+    all subjects there might be is above 0: p_t by Student's t, p_sign_flip exactly (`subject_statistics`); q is p_t
+    adjusted over the rows of the same choice of layers (Benjamini and Hochberg). `layer` is missing where each subject
+    has its own. cross_subject_r is that of cross_subject_ceiling.py.
+    """
+    from scipy.stats import false_discovery_control
+
+    from brain_activity_prediction.align_image_embeddings.subject_statistics import (
+        mean_and_error,
+        sign_flip_p,
+        t_test_p,
+    )
+
+    scores = scores.assign(layer=scores["layer"].where(scores["layer_choice"] == "each"))
+    tables = []
+    for values, subjects in by_subjects(scores, list(KEY), list(MEANS)):
+        columns = {"n_subjects": len(subjects), "subjects": " ".join(map(str, subjects))}
+        for name in MEANS:
+            columns[name], columns[f"{name}_se"] = mean_and_error(values[name].to_numpy().T)
+        r = values["r"].to_numpy().T
+        columns |= {"p_t": t_test_p(r, two_sided=False), "p_sign_flip": sign_flip_p(r, two_sided=False)}
+        tables.append(values.index.to_frame(index=False).assign(**columns))
+    return _adjusted(tables, COLUMNS, false_discovery_control)
+
+
+def differences(scores: pd.DataFrame) -> pd.DataFrame:
+    """One row a pair of conditions and region, columns DIFFERENCES: r of a minus r of b within each subject.
+
+    Its mean and standard error over subjects, and two-sided p, paired: p_t and p_sign_flip as in `means`.
+    """
+    from scipy.stats import false_discovery_control
+
+    from brain_activity_prediction.align_image_embeddings.subject_statistics import (
+        mean_and_error,
+        sign_flip_p,
+        t_test_p,
+    )
+
+    of = ["protocol", "layer_choice", "roi", "subject"]
+    groups = [group for _, group in scores.groupby(list(CONDITION), dropna=False, sort=False)]
+    tables = []
+    for a, b in combinations(groups, 2):
+        pair = a.merge(b, on=of, suffixes=("_a", "_b"))
+        pair = pair.assign(difference=pair["r_a"] - pair["r_b"])
+        key = [name for name in DIFFERENCES if name in pair and name not in ("subject", "difference")]
+        for values, subjects in by_subjects(pair, key, ["difference"]):
+            difference = values["difference"].to_numpy().T
+            mean, error = mean_and_error(difference)
+            columns = {"n_subjects": len(subjects), "subjects": " ".join(map(str, subjects)), "difference": mean}
+            columns |= {"se": error, "p_t": t_test_p(difference, two_sided=True)}
+            columns["p_sign_flip"] = sign_flip_p(difference, two_sided=True)
+            tables.append(values.index.to_frame(index=False).assign(**columns))
+    return _adjusted(tables, DIFFERENCES, false_discovery_control)
+
+
+def by_subjects(scores: pd.DataFrame, key: list[str], names: list[str]) -> Iterator[tuple[pd.DataFrame, list[int]]]:
+    """Scores in columns (name, subject), a row a key, in parts whose rows have scores of the same subjects."""
+    wide = scores.set_index([*key, "subject"])[names].unstack("subject")
+    there = wide[names[0]].notna()
+    for held, rows in there.groupby(list(there.columns), sort=False):
+        subjects = [subject for subject, has in zip(there.columns, held, strict=True) if has]
+        if subjects:
+            yield wide.loc[rows.index].loc[:, (slice(None), subjects)], subjects
+
+
+def _adjusted(tables: list[pd.DataFrame], columns: tuple[str, ...], adjust) -> pd.DataFrame:
+    import pandas as pd
+
+    table = pd.concat(tables, ignore_index=True).assign(q=np.nan).reindex(columns=list(columns))
+    for _, rows in table[table["p_t"].notna()].groupby("layer_choice"):
+        table.loc[rows.index, "q"] = adjust(rows["p_t"])
+    return table
+
+
+def write(table: pd.DataFrame, folder: Path, name: str) -> None:
+    with written_whole(folder / f"{name}.csv") as path:
+        table.to_csv(path, index=False)
+    with written_whole(folder / f"{name}.parquet") as path:
+        table.to_parquet(path, index=False)
+
+
+def as_text(table: pd.DataFrame) -> str:
+    """A line a condition and region for the terminal."""
+    import pandas as pd
+
+    lines = [
+        f"{'model, prompt, stream':<56} {'region':<14} {'subjects':>8} {'r':>7} {'SE':>7} {'r/sqrt(NC)':>10} "
+        f"{'p (t)':>7} {'p (signs)':>9}"
+    ]
+    for row in table.itertuples():
+        prompt = "" if pd.isna(row.prompt) else f" {row.prompt}"
+        scores = f"{row.r:>7.3f} {row.r_se:>7.3f} {row.r_normalised:>10.3f} {row.p_t:>7.4f} {row.p_sign_flip:>9.4f}"
+        lines.append(f"{f'{row.model_id}{prompt} {row.stream}':<56} {row.roi:<14} {row.n_subjects:>8} {scores}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    shared.run(main)

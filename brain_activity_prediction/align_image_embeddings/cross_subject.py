@@ -1,0 +1,35 @@
+"""How well one subject's responses are predicted from other subjects' responses to the same images.
+
+A model that knew what all brains share would do about as well: a ceiling that, unlike that of a voxel's own noise,
+leaves out what is the subject's alone. n images, D voxels of the others, V of the subject.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from brain_activity_prediction.align_image_embeddings.cross_validation import held_out_rows
+from brain_activity_prediction.align_image_embeddings.ridge import ridge_cv
+from brain_activity_prediction.align_image_embeddings.scores import pearson_r
+from brain_activity_prediction.align_image_embeddings.targets import standardise, varying_features
+
+
+def cross_subject_r(others: np.ndarray, own: np.ndarray, alphas: np.ndarray, folds: int, device: str) -> np.ndarray:
+    """Pearson r (V,) of responses `own` (n, V) with their predictions from `others` (n, D), on held-out images.
+
+    Each of `folds` contiguous folds of the images is predicted by ridge on the rest, alpha chosen for each voxel by
+    cross-validation within it, everything scaled by its statistics; r is the mean over the folds. Pooled over folds it
+    would lie below 0 for noise, since a fold that lies high is predicted from a rest that lies low. Voxels of others
+    with NaN are left out, own ones get NaN.
+    """
+    others = others[:, np.isfinite(others).all(axis=0)]
+    by_fold = []
+    for held_out in held_out_rows(folds, len(own)):
+        fitted = np.delete(np.arange(len(own)), held_out)
+        features = varying_features(*standardise(others[fitted], others[held_out].copy()))
+        responses, observed = standardise(own[fitted], own[held_out].copy())
+        train, test = (torch.from_numpy(np.ascontiguousarray(part)).to(device) for part in features)
+        fit = ridge_cv(train, torch.from_numpy(responses), alphas, folds=folds)
+        by_fold.append(pearson_r(observed, fit.predict(test).cpu().numpy()))
+    return np.mean(by_fold, axis=0)

@@ -1,0 +1,101 @@
+"""Predicts each subject's responses to the shared images from the other subjects' responses, by the same ridge.
+
+The study's ceiling: what other brains predict of a brain. It needs the betas of two or more subjects, no model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from brain_activity_prediction import arguments as shared
+from brain_activity_prediction.align_image_embeddings.fitting import FOLDS
+from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.files import written_whole
+from brain_activity_prediction.nsd.layout import Layout, find_layout
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from brain_activity_prediction.nsd.responses import Responses
+
+COLUMNS = ("protocol", "subject", "predicted_from", "n_images", "roi", "n_voxels", "cross_subject_r")
+NAME = "cross_subject_ceiling"
+
+
+def flags() -> argparse.ArgumentParser:
+    flags = shared.parser(__doc__, several_subjects=True)
+    flags.set_defaults(subject=list(shared.SUBJECTS))
+    shared.add_device(flags)
+    shared.add_alphas(flags)
+    shared.add_responses(flags)
+    return flags
+
+
+def main() -> None:
+    arguments = flags().parse_args()
+    shared.check_alphas(arguments)
+    subjects = sorted(set(arguments.subject))
+    if len(subjects) < 2:
+        raise InputError("one subject's brain has no other to be predicted from: name two or more with -s")
+    layout = find_layout(arguments.base_dir)
+    for subject in subjects:
+        layout.sessions(subject)
+    shared.check_device(arguments.gpu_id)
+    table = ceilings(layout, subjects, arguments)
+    folder = shared.across_subjects_folder(arguments.base_dir)
+    with written_whole(folder / f"{NAME}.csv") as path:
+        table.to_csv(path, index=False)
+    with written_whole(folder / f"{NAME}.parquet") as path:
+        table.to_parquet(path, index=False)
+    print(table.drop(columns=["protocol", "predicted_from"]).to_string(index=False, float_format="{:.3f}".format))
+    print(f"\ntables and maps: {folder}/ {NAME}.csv, {NAME}.parquet, maps/")
+
+
+def ceilings(layout: Layout, subjects: list[int], arguments: argparse.Namespace) -> pd.DataFrame:
+    """Mean r of each region of each subject, columns COLUMNS; and a map a subject."""
+    import pandas as pd
+
+    from brain_activity_prediction.align_image_embeddings.cross_subject import cross_subject_r
+    from brain_activity_prediction.nsd.responses import prepare_responses
+    from brain_activity_prediction.nsd.rois import region_masks, write_map
+
+    cache = arguments.base_dir / "alignment" / "responses"
+    responses = {
+        subject: prepare_responses(layout, subject, arguments.sessions, arguments.zscore_sessions, cache)
+        for subject in subjects
+    }
+    ids = images_of_all(list(responses.values()))
+    betas = {subject: r.betas[np.searchsorted(r.image_ids, ids)] for subject, r in responses.items()}
+    print(f"{len(ids)} images were seen by subjects {' '.join(map(str, subjects))}", file=sys.stderr)
+    alphas = np.logspace(arguments.min_log_10_alpha, arguments.max_log_10_alpha, arguments.num_alphas)
+    rows = []
+    for subject in subjects:
+        others = [other for other in subjects if other != subject]
+        features = np.concatenate([betas[other] for other in others], axis=1)
+        r = cross_subject_r(features, betas[subject], alphas, FOLDS, arguments.gpu_id)
+        mask, affine = responses[subject].mask, responses[subject].affine
+        folder = shared.across_subjects_folder(arguments.base_dir) / "maps"
+        write_map(folder / f"subj{subject:02d}_cross_subject_r.nii.gz", r, mask, affine)
+        for roi, members in region_masks(layout, subject, mask, arguments.roi).items():
+            valid = members & np.isfinite(r)
+            of = (subject, " ".join(map(str, others)), len(ids), roi, int(valid.sum()))
+            rows.append((shared.PROTOCOLS[0], *of, r[valid].mean() if valid.any() else np.nan))
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def images_of_all(responses: list[Responses]) -> np.ndarray:
+    """Ids, ascending, of the images that all subjects have responses to; an InputError where they are too few."""
+    ids = responses[0].image_ids
+    for other in responses[1:]:
+        ids = np.intersect1d(ids, other.image_ids)
+    if len(ids) < FOLDS**2:
+        raise InputError(f"only {len(ids)} images were seen by all of these subjects in these sessions: add sessions")
+    return ids
+
+
+if __name__ == "__main__":
+    shared.run(main)

@@ -1,0 +1,38 @@
+"""What a few subjects say together: mean, standard error, and the two tests that so few allow.
+
+With S subjects Student's t has S - 1 degrees of freedom and takes their scores to be normally distributed, which four
+cannot show. Flipping signs takes them to be symmetric about 0 only, and is exact, but no p is below 1 / 2^S one-sided
+and 2 / 2^S two-sided: with four subjects 1/16 and 1/8, so that it never reaches 0.05. S subjects, k scores.
+"""
+
+from itertools import product
+
+import numpy as np
+from scipy.stats import t as student
+
+
+def mean_and_error(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean (k,) over subjects of scores (S, k), and its standard error, NaN with one subject."""
+    if len(scores) < 2:
+        return scores.mean(axis=0), np.full(scores.shape[1], np.nan)
+    return scores.mean(axis=0), scores.std(axis=0, ddof=1) / np.sqrt(len(scores))
+
+
+def t_test_p(scores: np.ndarray, two_sided: bool) -> np.ndarray:
+    """p (k,) that scores (S, k) have mean 0 in the population of subjects; one-sided against a larger mean.
+
+    NaN with one subject and where all scores are equal.
+    """
+    mean, error = mean_and_error(scores)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = np.where(error > 0, mean / error, np.nan)
+    freedom = max(len(scores) - 1, 1)
+    return 2 * student.sf(np.abs(t), freedom) if two_sided else student.sf(t, freedom)
+
+
+def sign_flip_p(scores: np.ndarray, two_sided: bool) -> np.ndarray:
+    """The share (k,) of all 2^S choices of signs whose mean is as large, or, two-sided, as far from 0."""
+    signs = np.array(list(product((1, -1), repeat=len(scores))))  # the scores as they are come first
+    means = signs @ scores / len(scores)
+    means = np.abs(means) if two_sided else means
+    return (means >= means[0] - 1e-12).mean(axis=0)

@@ -1,0 +1,167 @@
+"""Subjects together: means, errors, the tests that few subjects allow, and what other brains predict of a brain."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import ttest_1samp, ttest_rel
+from test_align_model import MODEL, align, write_states
+
+from brain_activity_prediction.align_image_embeddings import across_subjects, cross_subject_ceiling
+from brain_activity_prediction.align_image_embeddings.cross_subject import cross_subject_r
+from brain_activity_prediction.align_image_embeddings.subject_statistics import mean_and_error, sign_flip_p, t_test_p
+from brain_activity_prediction.demo.dataset import write_dataset
+from brain_activity_prediction.demo.simulation import Recipe
+from brain_activity_prediction.errors import InputError
+
+SUBJECTS = (1, 2)
+TOGETHER = "alignment/across_subjects"
+RNG = np.random.default_rng(0)
+
+
+def run(monkeypatch, script, base_dir, *flags):
+    monkeypatch.setattr("sys.argv", [f"{script.__name__}.py", "-d", str(base_dir), *map(str, flags)])
+    script.main()
+
+
+@pytest.fixture
+def aligned(own_nsd, monkeypatch):
+    write_states(own_nsd)
+    for subject in SUBJECTS:
+        align(monkeypatch, own_nsd, "-s", subject, "--bootstrap", 19)
+    return own_nsd
+
+
+def own_tables(base_dir):
+    paths = [base_dir / f"alignment/subj{n:02d}/no_prompt/test_two-layers/scores.parquet" for n in SUBJECTS]
+    return [pd.read_parquet(path).set_index(["layer_choice", "layer", "roi"]) for path in paths]
+
+
+def test_means_and_errors_are_those_over_the_subjects_tables(aligned, monkeypatch, capsys):
+    run(monkeypatch, across_subjects, aligned)
+    table = pd.read_parquet(aligned / TOGETHER / "scores.parquet")
+    assert tuple(table.columns) == across_subjects.COLUMNS
+    assert set(table["layer_choice"]) == {"each", "best_per_region", "best_per_voxel", "average"}
+    table = table.set_index(["layer_choice", "layer", "roi"])
+    first, second = (own.loc[("each", 1, "V1v")] for own in own_tables(aligned))
+    row = table.loc[("each", 1, "V1v")]
+    for name in ("r", "r2", "r_normalised", "noise_ceiling"):
+        assert row[name] == pytest.approx((first[name] + second[name]) / 2)
+        assert row[f"{name}_se"] == pytest.approx(abs(first[name] - second[name]) / 2)
+    assert row["p_sign_flip"] == 1 / 4
+    assert row["p_t"] == pytest.approx(ttest_1samp([first["r"], second["r"]], 0, alternative="greater").pvalue)
+    said = capsys.readouterr().out
+    assert f"{MODEL} vision" in said
+    assert "scores.csv, scores.parquet" in said
+
+
+def test_conditions_are_compared_within_subjects(aligned, monkeypatch):
+    for prompt in (1, 2):
+        source = aligned / "image_embeddings/no_prompt/test_two-layers"
+        target = aligned / f"image_embeddings/prompt_{prompt}/test_two-layers"
+        target.mkdir(parents=True)
+        for path in source.iterdir():
+            (target / path.name).write_bytes(path.read_bytes())
+    for subject in SUBJECTS:
+        align(monkeypatch, aligned, "-s", subject, "--bootstrap", 0, "-p", 1, 2)
+    run(monkeypatch, across_subjects, aligned, "--layers", "average")
+    table = pd.read_parquet(aligned / TOGETHER / "differences.parquet")
+    assert tuple(table.columns) == across_subjects.DIFFERENCES
+    assert len(table.groupby(["prompt_a", "prompt_b"], dropna=False)) == 3
+    assert np.allclose(table["difference"], 0)
+    assert (table["p_sign_flip"] == 1).all()
+    run(monkeypatch, across_subjects, aligned, "-p", 2)
+    assert set(pd.read_parquet(aligned / TOGETHER / "scores.parquet")["prompt"].dropna()) == {2}
+
+
+def test_subjects_that_were_not_aligned_alike_are_refused(aligned, monkeypatch):
+    align(monkeypatch, aligned, "-s", 2, "--num-alphas", 7, "--redo")
+    with pytest.raises(InputError, match="num_alphas = 60, this run has 7: align one of them again"):
+        run(monkeypatch, across_subjects, aligned)
+
+
+def test_without_scores_one_line_says_so(own_nsd, monkeypatch):
+    with pytest.raises(InputError, match="no scores"):
+        run(monkeypatch, across_subjects, own_nsd)
+
+
+def test_four_subjects_have_three_degrees_of_freedom_and_no_sign_flip_below_a_sixteenth():
+    scores = RNG.normal(1, 1, (4, 500))
+    np.testing.assert_allclose(t_test_p(scores, two_sided=True), ttest_1samp(scores, 0).pvalue)
+    other = RNG.normal(1, 1, (4, 500))
+    np.testing.assert_allclose(t_test_p(scores - other, two_sided=True), ttest_rel(scores, other).pvalue)
+    assert sign_flip_p(np.abs(scores), two_sided=False) == pytest.approx(1 / 16)
+    assert sign_flip_p(np.abs(scores), two_sided=True) == pytest.approx(2 / 16)
+    np.testing.assert_allclose(mean_and_error(scores)[1], scores.std(axis=0, ddof=1) / 2)
+
+
+@pytest.mark.parametrize("two_sided", [False, True])
+@pytest.mark.parametrize("test", [t_test_p, sign_flip_p])
+def test_subjects_without_an_effect_are_significant_at_the_nominal_rate(test, two_sided):
+    p = test(RNG.standard_normal((4, 4000)), two_sided)
+    for rate in (1 / 8, 1 / 4, 1 / 2):
+        assert abs((p <= rate + 1e-9).mean() - rate) < 4 * np.sqrt(rate * (1 - rate) / 4000)
+
+
+def test_one_subject_has_a_mean_and_no_error():
+    scores = np.array([[0.3, 0.4]])
+    mean, error = mean_and_error(scores)
+    np.testing.assert_array_equal(mean, scores[0])
+    assert np.isnan(error).all()
+    assert np.isnan(t_test_p(scores, two_sided=False)).all()
+
+
+def test_other_brains_predict_what_is_shared_and_nothing_of_what_is_a_subjects_own():
+    """Voxels of signal-to-noise ratio 1 that follow ten shared features, twenty times over, as well as noise allows."""
+    n_images, weights = 400, RNG.standard_normal((10, 260))
+    shared = RNG.standard_normal((n_images, 10)) @ (weights / np.linalg.norm(weights, axis=0))
+    others = shared[:, :200] + RNG.standard_normal((n_images, 200))
+    own = shared[:, 200:] + RNG.standard_normal((n_images, 60))
+    own[:, 30:] = RNG.standard_normal((n_images, 30))
+    own[:, 59], others[3, 0] = np.nan, np.nan
+    r = cross_subject_r(others, own, np.logspace(0, 4, 20), folds=5, device="cpu")
+    ceiling = np.sqrt(1 / 2)
+    assert ceiling - 0.1 < r[:30].mean() < ceiling + 0.02
+    assert abs(r[30:59].mean()) < 3 / np.sqrt(n_images * 29) + 0.02
+    assert np.isnan(r[59])
+
+
+@pytest.fixture(scope="module")
+def two_brains(tmp_path_factory):
+    """Two subjects with enough shared images, whose regions follow the same features."""
+    rng, folder = np.random.default_rng(1), tmp_path_factory.mktemp("brains")
+
+    def signals(pictures):
+        return {source: rng.standard_normal((len(pictures), 3)) for source in ("early", "late")}
+
+    write_dataset(folder, signals, Recipe(subjects=SUBJECTS, n_shared=150, n_unique=10, n_sessions=6, image_size=8))
+    return folder
+
+
+def test_the_ceiling_of_each_region_is_written_and_stands_beside_the_scores(two_brains, monkeypatch, capsys):
+    run(monkeypatch, cross_subject_ceiling, two_brains, "-g", "cpu", "-s", 1, 2, "--num-alphas", 8)
+    assert "150 images were seen by subjects 1 2" in capsys.readouterr().err
+    table = pd.read_parquet(two_brains / TOGETHER / "cross_subject_ceiling.parquet")
+    assert tuple(table.columns) == cross_subject_ceiling.COLUMNS
+    r = table.set_index(["subject", "roi"])["cross_subject_r"]
+    for subject in SUBJECTS:
+        for region, snr in (("V1v", 1.0), ("hV4", 0.6), ("PPA", 1.0)):
+            most = np.sqrt(snr**2 / (snr**2 + 1 / 3))
+            assert most - 0.2 < r[(subject, region)] < most + 0.03
+        assert abs(r[(subject, "RSC")]) < 0.05
+    assert (two_brains / TOGETHER / "maps/subj02_cross_subject_r.nii.gz").exists()
+
+
+def test_scores_are_divided_by_what_other_brains_predict(aligned, monkeypatch):
+    ceiling = pd.DataFrame({"subject": [1, 2], "roi": ["V1v", "V1v"], "cross_subject_r": [0.5, 0.8]})
+    (aligned / TOGETHER).mkdir(parents=True)
+    ceiling.to_parquet(aligned / TOGETHER / "cross_subject_ceiling.parquet")
+    run(monkeypatch, across_subjects, aligned)
+    row = pd.read_parquet(aligned / TOGETHER / "scores.parquet").set_index(["layer_choice", "layer", "roi"])
+    first, second = (own.loc[("each", 0, "V1v"), "r"] for own in own_tables(aligned))
+    assert row.loc[("each", 0, "V1v"), "cross_subject_r"] == pytest.approx(0.65)
+    assert row.loc[("each", 0, "V1v"), "r_over_cross_subject_r"] == pytest.approx((first / 0.5 + second / 0.8) / 2)
+
+
+def test_one_brain_is_not_predicted_from_itself(two_brains, monkeypatch):
+    with pytest.raises(InputError, match="no other to be predicted from"):
+        run(monkeypatch, cross_subject_ceiling, two_brains, "-g", "cpu", "-s", 1)
