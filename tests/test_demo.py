@@ -16,6 +16,7 @@ import tutorial
 from scripts import ALIGN, EXTRACT, PACKAGE, run
 
 from brain_activity_prediction import __version__
+from brain_activity_prediction.align_image_embeddings.results import QUANTITIES, Results
 from brain_activity_prediction.demo.__main__ import LLAVA, VIT, write
 from brain_activity_prediction.demo.planted import LAYERS
 from brain_activity_prediction.embedding_store import EmbeddingStore
@@ -179,6 +180,22 @@ def test_the_planted_layer_or_its_neighbour_is_the_most_similar_one_without_any_
                 assert abs(most.loc[region, "layer"] - LAYERS[truth["source"]]) <= 1
             else:
                 assert most.loc[region, measure] < 0.02
+
+
+def test_every_score_of_every_layer_is_a_volume_where_the_subject_s_brain_is(demo):
+    folder, _ = demo
+    results = Results(folder / "alignment/subj01/prompt_1" / LLAVA.replace("/", "_"))
+    nsdgeneral = nibabel.load(folder / "nsddata/ppdata/subj01/func1pt8mm/roi/nsdgeneral.nii.gz")
+    fitted = nsdgeneral.get_fdata() == 1
+    for name in QUANTITIES:
+        image = nibabel.load(results.folder / "maps" / f"language_layers_{name}.nii.gz")
+        np.testing.assert_array_equal(image.affine, nsdgeneral.affine)
+        volumes = image.get_fdata()
+        assert np.isnan(volumes[~fitted]).all()
+        for layer in range(volumes.shape[3]):
+            np.testing.assert_array_equal(volumes[fitted, layer], results.read("language", layer)[name])
+    tested = nibabel.load(results.folder / "maps" / "language_layers_p.nii.gz").get_fdata()[fitted]
+    np.testing.assert_array_equal(tested[:, 7], results.read_statistics("language", 7).p)
 
 
 def test_the_demo_replaces_itself_and_nothing_else(tmp_path):

@@ -1,4 +1,6 @@
 import nibabel
+import nilearn.image
+import nilearn.masking
 import numpy as np
 import pytest
 
@@ -138,6 +140,25 @@ def test_a_map_lies_in_the_subjects_space_with_nan_outside_the_mask(layout, tmp_
     np.testing.assert_allclose(volume[mask], values, atol=1e-7)
     assert np.isnan(volume[~mask]).all()
     assert np.array_equal(read_map(tmp_path / "maps" / "r.nii.gz", mask), volume[mask])
+
+
+def test_viewers_find_a_map_where_the_subject_is_whichever_transform_they_take(layout, tmp_path):
+    mask, affine = read_mask(layout, 1)
+    values = np.arange(2 * np.count_nonzero(mask), dtype=np.float32).reshape(-1, 2)
+    write_map(tmp_path / "layers.nii.gz", values, mask, affine)
+    image = nibabel.load(tmp_path / "layers.nii.gz")
+    for transform, code in (image.get_sform(coded=True), image.get_qform(coded=True)):
+        np.testing.assert_allclose(transform, affine, atol=1e-5)
+        assert code == 1  # the scanner's space
+    assert image.header.get_xyzt_units()[0] == "mm"
+    assert image.get_data_dtype() == np.float32
+    assert image.header.get_intent()[0] == "none"
+    assert image.shape == (*mask.shape, 2)
+
+    second = nilearn.image.index_img(str(tmp_path / "layers.nii.gz"), 1)
+    np.testing.assert_array_equal(second.get_fdata()[mask], values[:, 1])
+    fitted = nibabel.Nifti1Image(mask.astype(np.int8), affine)
+    np.testing.assert_array_equal(nilearn.masking.apply_mask(second, fitted), values[:, 1])
 
 
 def test_a_map_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):

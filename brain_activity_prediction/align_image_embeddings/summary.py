@@ -36,7 +36,7 @@ def summarise(
     write_map(results.folder / "maps" / "noise_ceiling.nii.gz", ceiling, targets.mask, targets.affine)
     for stream in dict.fromkeys(table["stream"]):
         scores = stream_scores(results, stream)
-        for name, values in best_layer_maps(scores, ceiling).items():
+        for name, values in (best_layer_maps(scores, ceiling) | layer_maps(scores)).items():
             path = results.folder / "maps" / f"{stream}_{name}.nii.gz"
             write_map(path, values, targets.mask, targets.affine)
         warn_of_edges(scores, results.alpha_range())
@@ -63,6 +63,12 @@ def best_layer_maps(stream: StreamScores, ceiling: np.ndarray) -> dict[str, np.n
     else:
         del maps["best_layer_p"]
     return maps
+
+
+def layer_maps(stream: StreamScores) -> dict[str, np.ndarray]:
+    """Per voxel and finished layer (V, K) every score, and p where each layer was tested."""
+    maps, p = {f"layers_{name}": values.T for name, values in stream.scores.items()}, stream.p()
+    return maps | ({"layers_p": p.T} if np.isfinite(p).any(axis=1).all() else {})
 
 
 def warn_of_edges(stream: StreamScores, alpha_range: tuple[float, float]) -> None:

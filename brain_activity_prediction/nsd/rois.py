@@ -26,6 +26,7 @@ LABELS = {
 }
 LARGEST_LABEL = 10**6
 LARGEST_TABLE_BYTES = 2**20
+SCANNER = 1  # NIfTI's code for scanner-based coordinates
 # Atlases share names with the regions mapped in each subject (V1v, MST): theirs carry the file's name.
 MAPPED_IN_EACH_SUBJECT = frozenset(LABELS) - {"Kastner2015"}
 
@@ -72,11 +73,19 @@ def region_masks(layout, subject, fitted_mask, names=None):
 
 
 def write_map(path, values, mask, affine):
-    """Write a value per fitted voxel (n_voxels,) as a float32 NIfTI volume, NaN outside the mask."""
-    volume = np.full(mask.shape, np.nan, dtype=np.float32)
+    """Write a value per fitted voxel (n_voxels,) as a float32 NIfTI volume, NaN outside the mask.
+
+    Values (n_voxels, n) become n volumes. Both transforms of the header are the affine, in millimetres and marked as
+    the scanner's space, the one that the subject's own files are in: viewers differ in which of the two they take.
+    """
+    volume = np.full((*mask.shape, *np.shape(values)[1:]), np.nan, dtype=np.float32)
     volume[mask] = values
+    image = nibabel.Nifti1Image(volume, affine)
+    image.set_sform(affine, SCANNER)
+    image.set_qform(affine, SCANNER)
+    image.header.set_xyzt_units("mm")
     with written_whole(path) as aside:
-        nibabel.save(nibabel.Nifti1Image(volume, affine), aside)
+        nibabel.save(image, aside)
 
 
 def read_map(path, mask):
