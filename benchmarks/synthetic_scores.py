@@ -14,7 +14,7 @@ import pandas as pd
 from scipy.io import savemat
 
 from brain_activity_prediction.align_image_embeddings.layer_choice import stream_scores
-from brain_activity_prediction.align_image_embeddings.region_statistics import Statistics, digest
+from brain_activity_prediction.align_image_embeddings.region_statistics import Statistics, digests
 from brain_activity_prediction.align_image_embeddings.results import Results
 from brain_activity_prediction.align_image_embeddings.summary import best_layer_maps
 from brain_activity_prediction.align_image_embeddings.tables import region_table, write_table
@@ -172,16 +172,16 @@ def write_scores(results, streams, regions, study, model, rng):
     settings = {"model": results.folder.name, "min_log_10_alpha": 1, "max_log_10_alpha": 4, "num_alphas": 60}
     record_settings(results.folder, settings | {"folds": 5, "zscore_sessions": True})
     results.write_noise_ceiling(ceiling, "computed")
-    members, digests = list(regions.values()), {name: digest(mask) for name, mask in regions.items()}
+    members, own = list(regions.values()), digests(regions)
     signal = np.sqrt(ceiling) * (np.arange(n_voxels) % 10 != 0)  # every tenth voxel follows nothing
     for stream, n_layers in streams.items():
         for layer in range(n_layers):
             tuning = np.exp(-np.square(layer / max(n_layers - 1, 1) - depth) / 0.15)
             r = strength * signal * tuning + 0.03 * rng.standard_normal(n_voxels, np.float32)
             p = np.where(r > 0.1, 1 / (study.n_permutations + 1), rng.random(n_voxels))
-            region_p, region_r = (np.array([values[own].mean() for own in members]) for values in (p, r))
+            region_p, region_r = (np.array([values[mask].mean() for mask in members]) for values in (p, r))
             resampled = region_r + 0.01 * rng.standard_normal((study.n_resamples, len(region_r)))
-            statistics = Statistics(digests, study.n_permutations, 1, p, region_p, resampled.astype(np.float32))
+            statistics = Statistics(own, study.n_permutations, 1, p, region_p, resampled.astype(np.float32))
             scores = {"alpha": np.full(n_voxels, 100), "cv_score": r**2 - 1, "r": r, "r2": r * np.abs(r)}
             results.write(stream, layer, n_layers, scores, statistics)
 
