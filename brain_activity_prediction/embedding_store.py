@@ -9,6 +9,7 @@ says what it holds: the same batch written twice is one file. Letters: n images 
 
 import hashlib
 import os
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -199,6 +200,10 @@ class EmbeddingStore:
         with reading(self.folder / name, REMEDY):
             seal = read_seal(self.folder / name)
             streams = frozenset(seal.datasets.keys() - {IDS, ANSWERS})
+            if not all(re.fullmatch(r"\w+", stream) for stream in streams):  # they become names of files
+                raise ValueError(f"{min(streams)!r} is no stream's name")
+            if any(len(seal.datasets[stream].shape) != 3 for stream in streams):
+                raise ValueError("not all of its streams are images x layers x width")
             return np.array(seal.about["image_ids"], dtype=np.int32), self._kinds.setdefault(streams, streams)
 
 

@@ -81,13 +81,13 @@ def write_sealed(path: Path, arrays: Mapping[str, np.ndarray], about: Mapping, c
 
 def read_seal(path: Path) -> Seal:
     """The header of a file. ValueError where it is damaged or the file has not the size it had."""
-    with open(path, "rb") as file:
+    with _opened(path) as file:
         return _read_seal(file)
 
 
 def read_array(path: Path, name: str) -> np.ndarray:
     """A whole dataset. ValueError where it is damaged, KeyError where there is none of this name."""
-    with open(path, "rb") as file:
+    with _opened(path) as file:
         stored = _read_seal(file).datasets[name]
         array = np.empty(stored.shape, stored.dtype)
         for number in range(len(stored.pieces)):
@@ -97,13 +97,13 @@ def read_array(path: Path, name: str) -> np.ndarray:
 
 def read_piece(path: Path, name: str, number: int) -> np.ndarray:
     """A piece of a dataset, with the axis it is cut along. Errors as `read_array`."""
-    with open(path, "rb") as file:
+    with _opened(path) as file:
         return _read_piece(file, name, _read_seal(file).datasets[name], number)
 
 
 def verify(path: Path) -> None:
     """Reads every byte of a file. ValueError where any is not what was written."""
-    with open(path, "rb") as file:
+    with _opened(path) as file:
         seal = _read_seal(file)
         if _digest_of_rest(file, seal.block) != seal.rest:
             raise ValueError("its content does not match its checksum")
@@ -154,6 +154,12 @@ def _block_size(arrays: Mapping[str, np.ndarray], about: Mapping, cuts: Cuts) ->
     pieces = sum(array.shape[cuts[name][0]] // cuts[name][1] + 1 for name, array in arrays.items())
     needed = 512 + len(json.dumps(about)) + 40 * pieces + sum(200 + len(name) for name in arrays)
     return max(SMALLEST_BLOCK, 1 << needed.bit_length())
+
+
+def _opened(path: Path) -> BinaryIO:
+    if not os.path.isfile(path) and os.path.exists(path):
+        raise ValueError("not a file")  # a pipe would be waited for, for ever
+    return open(path, "rb")
 
 
 def _read_seal(file: BinaryIO) -> Seal:

@@ -5,9 +5,10 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from brain_activity_prediction.files import reading, written_whole
+from brain_activity_prediction.files import read_bytes, reading, written_whole
 
 NAME, CHECKSUM = "settings.json", "checksum"
+LARGEST_BYTES = 2**20
 
 
 def recorded_settings(folder: Path, remedy: str) -> dict | None:
@@ -16,7 +17,7 @@ def recorded_settings(folder: Path, remedy: str) -> dict | None:
     if not path.exists():
         return None
     with reading(path, remedy):
-        settings = dict(json.loads(path.read_text()))
+        settings = dict(json.loads(read_bytes(path, LARGEST_BYTES)))
         if settings.pop(CHECKSUM, None) != _checksum(settings):
             raise ValueError("it is not what was recorded")
         return settings

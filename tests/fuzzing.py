@@ -2,8 +2,10 @@
 
 import faulthandler
 import gzip
+import hashlib
 import os
 import random
+import re
 import resource
 import signal
 import struct
@@ -83,9 +85,18 @@ def mutated_within(data, rng):
     """As `mutated`; of a compressed file mostly what was compressed, so that its checksum does not tell."""
     if data[:2] == b"\x1f\x8b" and rng.random() < 0.7:
         return gzip.compress(mutated(gzip.decompress(data), rng), 1)
+    if data[16:25] == b'{"block":' and rng.random() < 0.7:
+        return _mutated_seal(data, rng)
     if data[:6] == b"MATLAB" and data[128:132] == struct.pack("<i", 15) and rng.random() < 0.7:
         return data[:128] + b"".join(_mutated_elements(data[128:], rng))
     return mutated(data, rng)
+
+
+def _mutated_seal(data, rng):
+    """A sealed file whose header was changed by somebody who then put its checksum right."""
+    block = int(re.match(rb'{"block":(\d+)', data[16:])[1])
+    text = mutated(data[16:block].rstrip(b"\0"), rng)[: block - 16].ljust(block - 16, b"\0")
+    return hashlib.sha256(text).hexdigest()[:16].encode() + text + data[block:]
 
 
 def _mutated_elements(data, rng):

@@ -14,6 +14,8 @@ import pytest
 from fuzzing import failures
 from scipy.io import loadmat, savemat
 
+from brain_activity_prediction.align_image_embeddings.results import QUANTITIES, Results
+from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings.captions import Captions
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS, read_prompts
@@ -60,7 +62,17 @@ def files(official_nsd, flat_nsd, tmp_path_factory):
     captions.write_text('nsd_id,caption\n1,A dog.\n2,"A cat, and ""another""."\n2,Two cats.\n')
     prompts.write_text("".join(f"{number}: {text!r}\n" for number, text in PROMPTS.items()))
     json_prompts.write_text('{"1": "What is this?", "12": "Où est le chat ?"}')
+    stored = EmbeddingStore(folder / "store")
+    stored.claim({"dtype": "float32"})
+    stored.write([1, 2, 3, 5], {"vision": np.ones((4, 3, 6), np.float32)}, ["a dog", "two", "", "three"])
+    scores = {name: np.ones(9, np.float32) for name in QUANTITIES}
+    Results(folder / "scored").write("vision", 1, 3, scores)
+    Results(folder / "scored").write_noise_ceiling(np.ones(9), "nsd")
     return copies | {
+        "batch": next(stored.folder.glob("batch_*")),
+        "settings": stored.folder / "settings.json",
+        "scores": next((folder / "scored/voxels").iterdir()),
+        "noise ceiling": folder / "scored/noise_ceiling.h5",
         "compressed design": compressed,
         "design of MATLAB 7.3": newer,
         "compressed betas as HDF5": gzipped,
@@ -118,7 +130,36 @@ def prompts(path, mask):
     assert all(text.encode() for text in read_prompts(path).values())
 
 
+def batch(path, mask):
+    read = EmbeddingStore(path.parent)
+    for stream, (n_layers, width) in read.streams().items():
+        ids = read.image_ids([stream])
+        for layer in range(min(n_layers, 5)):
+            assert read.read_layer(stream, layer, ids).shape == (len(ids), width)
+    assert all(isinstance(answer, str) for answer in read.read_answers().values())
+
+
+def settings(path, mask):
+    assert isinstance(EmbeddingStore(path.parent).settings(), dict)
+
+
+def scores(path, mask):
+    read = Results(path.parents[1])
+    for stream, layer, _ in read.layers():
+        assert set(read.read(stream, layer)) == set(QUANTITIES)
+        read.read_statistics(stream, layer)
+        assert "/" not in stream
+
+
+def ceiling(path, mask):
+    Results(path.parent).read_noise_ceiling()
+
+
 READERS = {
+    "batch": batch,
+    "settings": settings,
+    "scores": scores,
+    "noise ceiling": ceiling,
     "design": design,
     "compressed design": design,
     "design of MATLAB 7.3": design,

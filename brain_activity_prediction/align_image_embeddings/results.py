@@ -125,7 +125,10 @@ class Results:
         for path in self.folder.glob("voxels/[!.]*.h5"):
             with reading(path, REMEDY):
                 about = read_seal(path).about
-                found.append((about["stream"], about["layer"], about["n_layers"]))
+                stream, layer, n_layers = about["stream"], int(about["layer"]), int(about["n_layers"])
+                if self._path(stream, layer) != path:  # what a file says of itself becomes names of others
+                    raise ValueError(f"it is of layer {layer} of {stream!r}")
+                found.append((stream, layer, n_layers))
         return sorted(found)
 
     def streams(self) -> list[str]:
