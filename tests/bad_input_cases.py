@@ -8,12 +8,13 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from scripts import ALIGN
-from spoilt_data import beside, bomb, damaged, design, file_for, loop, over, read_only, states, stimuli, volume
+from scripts import ALIGN, PACKAGE
+from spoilt_data import beside, bomb, damaged, design, file_for, loop, over, read_only, spoilt, states, stimuli, volume
 
 from brain_activity_prediction.nsd.layout import find_layout
 
 VIT, LLAVA, VISION, TEXT = "vit_huge_patch14_224_in21k.py", "llava_1.5_13b.py", "vision_model.py", "clip_text.py"
+REPORT, SWEEP = PACKAGE / "report/report.py", PACKAGE / "sweep/sweep.py"
 PARTITION, COMPARE = ALIGN.with_name("partition_variance.py"), ALIGN.with_name("compare_representations.py")
 USUAL = {
     VIT: ["-d", "{base}", "-g", "cpu", "--checkpoint", "{vit}"],
@@ -22,6 +23,8 @@ USUAL = {
     TEXT: ["-d", "{base}", "-g", "cpu", "--checkpoint", "{vit}", "--captions", "{here}/captions.csv"],
     ALIGN: ["-d", "{base}", "-g", "cpu", "-m", "test/two-layers"],
     PARTITION: ["-d", "{base}", "-g", "cpu", "-n", "parts"],
+    REPORT: ["-d", "{base}"],
+    SWEEP: ["plan", "-d", "{base}", "-g", "cpu"],
     COMPARE: ["-d", "{base}", "-g", "cpu", "-m", "test/two-layers"],
 }
 CAPTIONS_FILE = "nsd_id,caption\n" + "".join(f"{image_id},A dog.\n" for image_id in range(1, 400))
@@ -437,4 +440,21 @@ RESPONSES = [
 ]
 
 
-CASES = [*FLAGS, *IDS, *FOLDERS, *DESIGN, *STIMULI, *CHECKPOINTS, *PROMPTS, *CAPTIONS, *STORED, *RESPONSES]
+WHOLE = [
+    Case("a report of no scores", REPORT, ["-d", "{here}"], ["no scores in {here}/alignment", "align_model.py"]),
+    Case("a report of a model that was not scored", REPORT, ["-m", "org/other"], ["org/other", "test/two-layers"]),
+    Case("a report of a region that there is not", REPORT, ["--roi", "V9"], ["V9", "V1v"]),
+    Case(
+        "a report of a web page",
+        REPORT,
+        [],
+        ["scores.parquet", "align again"],
+        spoilt("alignment/*/*/*/scores.parquet"),
+    ),
+    Case("a sweep of a script that there is not", SWEEP, ["--models", "llava"], ["llava"]),
+    Case("a sweep of nothing", SWEEP, ["-d", "{here}/no"], ["{here}/no"]),
+    Case("a sweep of a prompt that there is not", SWEEP, ["-p", "12"], ["no prompt 12"]),
+    Case("a sweep on a GPU by its name", SWEEP, ["-g", "A100"], ["A100", "cpu"]),
+    Case("a step of a sweep that there is not", SWEEP, ["paln"], ["paln"]),
+]
+CASES = [*WHOLE, *FLAGS, *IDS, *FOLDERS, *DESIGN, *STIMULI, *CHECKPOINTS, *PROMPTS, *CAPTIONS, *STORED, *RESPONSES]

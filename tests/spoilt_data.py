@@ -115,6 +115,11 @@ def states(settings=None, keep=slice(None), part="no_prompt", model="test_two-la
     return change
 
 
+def spoilt(pattern):
+    """A change that overwrites a file with a web page."""
+    return lambda base: min(base.glob(pattern)).write_bytes(b"<!DOCTYPE html><html>Not found</html>")
+
+
 def damaged(pattern):
     def change(base):
         path = min(base.glob(pattern))

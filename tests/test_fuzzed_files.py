@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 from fuzzing import failures
 from scipy.io import loadmat, savemat
@@ -24,6 +25,8 @@ from brain_activity_prediction.nsd.design import read_design
 from brain_activity_prediction.nsd.layout import find_layout
 from brain_activity_prediction.nsd.rois import _label_names, read_map, read_mask, region_masks
 from brain_activity_prediction.nsd.stimuli import Stimuli
+from brain_activity_prediction.report.collecting import Tables, find_scored
+from brain_activity_prediction.report.selection import Selection
 
 INPUTS = int(os.environ.get("FUZZ_INPUTS", 150))
 N_TRIALS = 30
@@ -68,7 +71,21 @@ def files(official_nsd, flat_nsd, tmp_path_factory):
     scores = {name: np.ones(9, np.float32) for name in QUANTITIES}
     Results(folder / "scored").write("vision", 1, 3, scores)
     Results(folder / "scored").write_noise_ceiling(np.ones(9), "nsd")
+    table = folder / "base/alignment/subj01/no_prompt/org_model/scores.parquet"
+    table.parent.mkdir(parents=True)
+    columns = {"protocol": "standard", "model_id": "org/model", "prompt": None, "stream": "vision", "layer": [0, 1]}
+    columns |= {
+        "layer_choice": "each",
+        "subject": 1,
+        "roi": "V1",
+        "r": 0.5,
+        "cv_score": 0.1,
+        "p": [0.01, 0.5],
+        "q": 0.5,
+    }
+    pd.DataFrame(columns).to_parquet(table, index=False)
     return copies | {
+        "table of scores": table,
         "batch": next(stored.folder.glob("batch_*")),
         "settings": stored.folder / "settings.json",
         "scores": next((folder / "scored/voxels").iterdir()),
@@ -155,7 +172,13 @@ def ceiling(path, mask):
     Results(path.parent).read_noise_ceiling()
 
 
+def table(path, mask):
+    tables = Tables(find_scored(path.parents[4]))
+    assert all(part for part in tables.selected(Selection()))
+
+
 READERS = {
+    "table of scores": table,
     "batch": batch,
     "settings": settings,
     "scores": scores,

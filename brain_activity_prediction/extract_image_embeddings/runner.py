@@ -24,6 +24,7 @@ class Runner:
         import torch
 
         import_torchvision()
+        torch.backends.cudnn.allow_tf32 = False  # convolutions alone have it on by default: float32 is to be float32
         self.script, self.prompts = script, prompts
         self.device, self.dtype = arguments.gpu_id, getattr(torch, shared.dtype_name(arguments))
         # float16 for what was computed in float16 alone: the states of the other two may lie beyond its range.

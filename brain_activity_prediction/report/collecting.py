@@ -21,6 +21,7 @@ from brain_activity_prediction.report.selection import Selection
 from brain_activity_prediction.settings_file import fingerprint, recorded_settings
 
 TABLE = "scores.parquet"
+KINDS = {"model_id": str, "subject": int}
 REMEDY = "delete its folder and align again"
 # p are adjusted together where these agree: a row of a layer and a row of the layer chosen are the same test twice.
 FAMILY = ("protocol", "layer_choice")
@@ -48,6 +49,9 @@ def find_scored(base_dir: Path) -> list[Scored]:
                 if file.metadata.num_rows == 0:
                     continue
                 first = next(file.iter_batches(1, columns=["model_id", "prompt", "subject"])).to_pylist()[0]
+                kinds = {name: type(value) for name, value in first.items()}
+                if kinds not in ({**KINDS, "prompt": int}, {**KINDS, "prompt": type(None)}):
+                    raise ValueError("it does not say of which model, prompt and subject it is")
             settings = recorded_settings(path.parent, REMEDY) or {}
             found.append(Scored(path.parent, protocol, **first, settings=settings))
     if not found:
@@ -122,6 +126,8 @@ class Tables:
         for one in self.scored:
             read = _read(one, ["p", *FAMILY])
             p.append(read["p"].to_numpy().astype(np.float64))
+            if ((p[-1] < 0) | (p[-1] > 1)).any():
+                raise InputError(f"{one.folder / TABLE} holds a p that is not from 0 to 1: {REMEDY}")
             parts = [pc.fill_null(read[name].cast(pa.string()), "") for name in FAMILY if name in read.column_names]
             names = pc.binary_join_element_wise(*parts, " ") if parts else pa.array([""] * read.num_rows)
             for name in pc.unique(names).to_pylist():
