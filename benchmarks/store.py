@@ -34,14 +34,14 @@ def seconds(folder, read):
     taken = []
     for forget in (True, False):
         if forget:
-            _forget(folder)
+            forget(folder)
         start = time.perf_counter()
         read(EmbeddingStore(folder))
         taken.append(time.perf_counter() - start)
     return f"{taken[0]:.2f} s cold, {taken[1]:.2f} s warm"
 
 
-def _forget(folder):
+def forget(folder):
     """Asks the system to drop its copies of the files from memory."""
     for path in Path(folder).iterdir():
         handle = os.open(path, os.O_RDONLY)

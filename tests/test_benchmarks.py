@@ -83,3 +83,42 @@ def test_the_similarity_benchmark_runs(benchmarks, capsys, monkeypatch):
     similarity.main()
     rows = capsys.readouterr().out.splitlines()[2:]
     assert [row.split("|")[1].strip() for row in rows] == ["rsa", "cka", "rsatoolbox, rsa"]
+
+
+def test_the_page_of_costs_has_the_tables_that_the_benchmark_prints(benchmarks, capsys, monkeypatch):
+    import cost
+
+    monkeypatch.setattr(sys, "argv", ["cost.py"])
+    cost.main()
+    page = (BENCHMARKS.parent / "docs" / "cost.md").read_text()
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
+    assert len(rows) == 2 + 7 + 2 + 4
+    for row in rows:
+        assert row in page
+
+
+def test_one_pass_reads_an_image_once_and_the_plain_loop_once_a_prompt_and_subject(benchmarks):
+    import cost
+
+    llava = cost.ARCHITECTURES["llava_1.5_13b"]
+    image, prompt = llava.image_operations(), llava.prompt_operations()
+    ours, loop = cost.model_operations("llava_1.5_13b")
+    assert ours == 37_000 * (image + 9 * prompt)
+    assert loop == 9 * 4 * 10_000 * (image + prompt)
+    assert cost.stored_bytes("vit_huge_patch14_224_in21k") == 37_000 * 33 * 1280 * 2
+    assert cost.ridge_layers("llava_1.5_13b")[0] == 4 * (25 + 9 * 41)
+
+
+def test_each_section_of_the_scale_benchmark_runs(benchmarks, capsys, monkeypatch, tmp_path):
+    import scale
+
+    monkeypatch.setattr(scale, "peak_gigabytes", lambda *_: (2.0, 1.0))  # starts a process a call
+    monkeypatch.setattr(scale, "N_WRITERS", (1, 2))
+    flags = ["--design", "4", "2", "--slice", "4", "--sizes", "70", "--folder", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["scale.py", "write", "plan", "writers", "memory", *flags])
+    scale.main()
+    said = capsys.readouterr().out
+    assert "12 images x 9 prompts and none" in said
+    assert "a plan of the sweep, nothing left" in said
+    assert "2 processes:" in said
+    assert "70 images, written in" in said

@@ -1,10 +1,14 @@
 """The sweep without SLURM: what is left by the files, the run on this machine, and what is said of it."""
 
+import fcntl
 import os
+import pty
 import shlex
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -209,6 +213,10 @@ def test_plan_prints_what_is_left_in_hours_and_gigabytes(own_nsd, capsys):
     row = next(line for line in lines if VIT in line).split()
     assert row[:6] == ["extract", VIT, "2", "2", "68", "60"]
     assert "with 2;" in lines[-2]
+    commands.plan(parsed("plan", own_nsd, "--models", VIT, "-s", 1, "--units"))
+    listed = capsys.readouterr().out.splitlines()[-3:]
+    assert listed[0].startswith(f"extract_{VIT}_1_of_1: ")
+    assert listed[0].endswith("--shard 0/1 -g 0")
 
 
 # -- on this machine ------------------------------------------------------------------------------------------------
@@ -299,6 +307,25 @@ def test_a_sweep_that_runs_is_not_started_again_even_when_only_a_unit_of_it_live
         pass
 
 
+def test_cancel_ends_a_sweep_on_this_machine(own_nsd, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", "/nowhere")  # where no SLURM is
+    remember(parsed("local", own_nsd, "--models", VIT))
+    commands.cancel(parsed("cancel", own_nsd))
+    assert "nothing runs" in capsys.readouterr().out
+    code = (
+        "import pathlib, signal, sys\n"
+        "from brain_activity_prediction.sweep.records import alone\n"
+        f"with alone(pathlib.Path({str(own_nsd)!r})):\n"
+        "    print('running', flush=True)\n"
+        "    signal.sigwait([signal.SIGUSR2])\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout.readline() == "running\n"
+        commands.cancel(parsed("cancel", own_nsd))
+        assert running.wait(30) == -signal.SIGTERM
+    assert f"process {running.pid}" in capsys.readouterr().out
+
+
 def run_unit(base_dir, name, *command, amount=5, **options):
     words = [sys.executable, SWEEP_FOLDER / "run_unit.py", base_dir, name, amount, *command]
     return subprocess.Popen([str(word) for word in words], **options)
@@ -322,6 +349,16 @@ def test_a_signal_before_the_script_listens_ends_the_unit_as_one_to_be_continued
     script.write_text("raise SystemExit(0)")
     assert run_unit(tmp_path, "slow", sys.executable, script).wait(30) == 0
     assert read_record(tmp_path, "slow").seconds > first.seconds  # its time is of both runs
+
+
+def test_a_script_is_run_as_python_itself_would(tmp_path):
+    (tmp_path / "beside.py").write_text("name = 'beside'")
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys, beside\nassert __name__ == '__main__'\nprint(beside.name, *sys.argv)\nsys.exit('no')"
+    )
+    assert run_unit(tmp_path, "script", sys.executable, script, "-x", "1").wait(30) == 1
+    assert last_lines(log_of(tmp_path, "script"), 9) == [f"beside {script} -x 1", "no"]
 
 
 def test_a_killed_unit_counts_as_failed_and_its_last_lines_are_those_of_its_last_run(tmp_path):
@@ -465,3 +502,22 @@ def test_without_slurm_it_is_said_so(own_nsd, monkeypatch):
 def test_every_model_of_the_study_is_a_script():
     assert all((EXTRACT / f"{model}.py").is_file() for model in ARCHITECTURES)
     assert len(ARCHITECTURES) == 6
+
+
+def test_on_a_terminal_every_worker_has_a_line_and_what_ended_stays(tmp_path):
+    code = (
+        "from brain_activity_prediction.sweep.screen import Screen\n"
+        "with Screen(2, ['GPU 0', 'GPU 1']) as screen:\n"
+        "    screen.show(['llava 10%', ''])\n"
+        "    screen.ended('done    vit')\n"
+        "    screen.show(['llava 90%', 'idefics 1%'])\n"
+    )
+    terminal, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
+    done = subprocess.run([sys.executable, "-c", code], stderr=theirs, check=False)
+    os.close(theirs)
+    said = os.read(terminal, 65536).decode()
+    os.close(terminal)
+    assert done.returncode == 0
+    for line in ("GPU 0: llava 10%", "GPU 1: idle", "done    vit", "GPU 0: llava 90%", "GPU 1: idefics 1%", "1/2"):
+        assert line in said

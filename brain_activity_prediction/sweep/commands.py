@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -27,7 +28,10 @@ SHARDS_ON_SLURM = 8
 
 
 def plan(arguments: argparse.Namespace) -> None:
-    """What is left, model by model, with the hours of one worker and the gigabytes of states that it will take."""
+    """What is left, model by model, with the hours of one worker and the gigabytes of states that it will take.
+
+    With --units every unit is listed, with the command that it is.
+    """
     workers = workers_of(arguments)
     planned = planned_units(arguments)
     kind, estimates = estimate.kind_of(workers[0].device), []
@@ -50,6 +54,8 @@ def plan(arguments: argparse.Namespace) -> None:
     )
     if any(found.hours and not found.measured for found in estimates):
         print(estimate.ASSUMPTIONS.format(**estimate.OPERATIONS_A_SECOND[kind]))
+    for unit in planned.units if arguments.units else ():
+        print(f"{unit.name}: {unit.n_left} of {unit.n} left: {shlex.join(unit.on(workers[0].device))}")
 
 
 def local(arguments: argparse.Namespace) -> None:

@@ -45,7 +45,7 @@ def main() -> int:
 
 def run(command: list[str]) -> int:
     """The status that `python script.py flags` ends with; `command` begins with the interpreter's name."""
-    sys.argv = command[1:]
+    sys.argv, sys.path[0] = command[1:], str(Path(command[1]).parent)
     try:
         runpy.run_path(command[1], run_name="__main__")
     except SystemExit as end:

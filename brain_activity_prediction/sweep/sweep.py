@@ -75,6 +75,7 @@ def _add_study(flags) -> None:
     flags.add_argument(
         "--device-map", choices=("auto",), help="spread a model over all GPUs of its job, or of this machine"
     )
+    flags.add_argument("--units", action="store_true", help="with plan: list every unit and its command, too")
     flags.add_argument("--extract", default="", metavar="FLAGS", help="more for extractions: --extract='--response'")
     flags.add_argument("--align", default="", metavar="FLAGS", help="more for alignments: --align='--permutations 99'")
 
