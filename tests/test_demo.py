@@ -225,7 +225,8 @@ def test_run_experiments_does_every_step_and_says_which_failed(demo):
         text=True,
         check=False,
     )
-    *_, first, second, third, fourth = done.stdout.splitlines()
-    assert [line.split()[0] for line in (first, second, third, fourth)] == ["done", "done", "done", "FAILED"]
-    assert "subject 2 has no betas" in fourth
+    *_, counts, _, _, _, report, failed = done.stdout.splitlines()
+    assert counts == "4 succeeded, 1 failed, 0 left"
+    assert report == "done    report"
+    assert "subject 2 has no betas" in failed
     assert done.returncode == 1

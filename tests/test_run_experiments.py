@@ -9,10 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
-from scripts import EXTRACT, PACKAGE
+from scripts import EXTRACT
 
 LOOP = EXTRACT / "run_experiments.sh"
-REPORT = ["report.py"] * (PACKAGE / "report" / "report.py").exists()
 STAND_IN = """#!/bin/bash
 echo "$(basename "$1") ${*:2}" >>"$CALLS"
 echo "a first line of $1"
@@ -61,11 +60,11 @@ def loop(tmp_path):
 def test_the_loop_extracts_all_prompts_in_one_pass_then_aligns_then_reports(loop):
     status, (counts, *rows), calls = loop[0](GPU_ID="3", PROMPTS="1-4 9")
     assert status == 0
-    assert counts == f"{8 + len(REPORT)} succeeded, 0 failed, 0 left"
+    assert counts == "9 succeeded, 0 failed, 0 left"
     assert all(row.startswith("done ") for row in rows)
     kinds = [call.split()[0] for call in calls]
     models = ["vit_huge_patch14_224_in21k.py"] * 2 + ["llava_1.5_13b.py"] * 2
-    assert kinds == [*models, *["align_model.py"] * 4, *REPORT]
+    assert kinds == [*models, *["align_model.py"] * 4, "report.py"]
     assert " -s 2 -p 1-4 9 -b 8 -g 3" in calls[1]
     assert " -s 2 -p 1-4 9 -m llava-hf/llava-1.5-13b-hf -g 3" in calls[7]
 
@@ -73,15 +72,15 @@ def test_the_loop_extracts_all_prompts_in_one_pass_then_aligns_then_reports(loop
 def test_after_a_failure_the_next_model_comes_and_the_table_shows_the_last_line_and_what_is_left(loop):
     status, (counts, *rows), _ = loop[0](FAILS="vit*.py*-s?2*")
     assert status == 1
-    assert counts == f"{6 + len(REPORT)} succeeded, 1 failed, 1 left"
+    assert counts == "7 succeeded, 1 failed, 1 left"
     assert "FAILED  extract_vit_huge_patch14_224_in21k_subj02: CUDA out of memory" in rows
     assert "left    align_vit_huge_patch14_224_in21k_subj02" in rows
     assert "done    align_vit_huge_patch14_224_in21k_subj01" in rows
 
     _, (counts, *rows), calls = loop[0](FAILS="vit*.py*-s?1*")
-    assert counts == f"{4 + len(REPORT)} succeeded, 1 failed, 3 left"
+    assert counts == "5 succeeded, 1 failed, 3 left"
     assert "left    extract_vit_huge_patch14_224_in21k_subj02" in rows
-    assert len(calls) == 5 + len(REPORT)
+    assert len(calls) == 6
 
 
 def test_a_step_that_was_stopped_ends_the_loop_and_all_others_are_left(loop):

@@ -65,7 +65,7 @@ done
 
 if [[ -n $stopped ]]; then
   left+=(report)
-elif [[ -f $here/../report/report.py ]]; then
+else
   step report "$PYTHON" "$here/../report/report.py" -d "$BASE_DIRECTORY"
 fi
 

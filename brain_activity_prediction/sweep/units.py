@@ -83,8 +83,7 @@ def make_plan(arguments: argparse.Namespace) -> Plan:
     models = [_units_of_model(arguments, model, image_ids) for model in dict.fromkeys(arguments.models)]
     n_left = sum(unit.n_left > 0 for model in models for unit in (*model.extract, *model.align))
     command = (sys.executable, str(REPORT), "-d", str(arguments.base_dir))
-    left = REPORT.is_file() and (n_left > 0 or _report_is_old(arguments.base_dir))
-    report = Unit("report", "report", "", 1, int(left), command)
+    report = Unit("report", "report", "", 1, int(n_left > 0 or _report_is_old(arguments.base_dir)), command)
     return Plan(models, report)
 
 
