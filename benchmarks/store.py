@@ -32,8 +32,8 @@ def write_store(folder, n_images, batch_size, layers, width):
 def seconds(folder, read):
     """`cold`, `warm`: what `read` takes on a store that is opened anew."""
     taken = []
-    for forget in (True, False):
-        if forget:
+    for cold in (True, False):
+        if cold:
             forget(folder)
         start = time.perf_counter()
         read(EmbeddingStore(folder))

@@ -106,16 +106,16 @@ def test_alignments_are_one_a_subject_and_prompt_and_one_for_what_no_prompt_chan
 def test_an_alignment_is_done_with_all_its_layers_and_its_table(own_nsd):
     store(own_nsd, VIT_ID, None, image_ids(own_nsd), n_layers=3)
     folder = shared.alignment_folder(own_nsd, 2, VIT_ID, None)
-    left = []
+    left, plain = [], "--permutations 0 --bootstrap 0"
     for layer in range(3):
         Results(folder).write("vision", layer, 3, dict.fromkeys(QUANTITIES, np.zeros(4)))
-        left.append([unit.n_left for unit in planned(own_nsd, "--models", VIT).models[0].align])
+        left.append([unit.n_left for unit in planned(own_nsd, "--models", VIT, "--align", plain).models[0].align])
     assert left == [[3, 2], [3, 1], [3, 1]]
     (folder / "scores.csv").touch()
-    assert [unit.n_left for unit in planned(own_nsd, "--models", VIT).models[0].align] == [3, 0]
-    permuted = planned(own_nsd, "--models", VIT, "--align", "--permutations 100").models[0].align
+    assert [unit.n_left for unit in planned(own_nsd, "--models", VIT, "--align", plain).models[0].align] == [3, 0]
+    permuted = planned(own_nsd, "--models", VIT, "--align", "--permutations 100 --bootstrap 0").models[0].align
     assert [unit.n_left for unit in permuted] == [3, 3]
-    some = planned(own_nsd, "--models", VIT, "--align", "-l 0 1").models[0].align
+    some = planned(own_nsd, "--models", VIT, "--align", f"{plain} -l 0 1").models[0].align
     assert [(unit.n, unit.n_left) for unit in some] == [(2, 2), (2, 0)]
 
 

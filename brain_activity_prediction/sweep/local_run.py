@@ -61,7 +61,7 @@ class LocalRun:
             with Screen(len(self.waiting), [worker.label for worker in self.workers]) as screen:
                 while True:
                     self._note_ends(screen)
-                    if True:
+                    if not signals:
                         self._begin()
                     if not self._busy:
                         return self.outcome

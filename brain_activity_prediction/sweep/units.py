@@ -10,11 +10,13 @@ import math
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from brain_activity_prediction import arguments as shared
 from brain_activity_prediction.align_image_embeddings import align_model
+from brain_activity_prediction.align_image_embeddings.region_statistics import Asked
 from brain_activity_prediction.align_image_embeddings.results import Results
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
@@ -96,6 +98,8 @@ def _units_of_model(arguments: argparse.Namespace, model: str, image_ids: Sequen
     given = ["-d", str(arguments.base_dir), "-s", *map(str, arguments.subject), "-p", *arguments.prompt_number]
     flags = [*given, "-b", str(arguments.batch_size), *more]
     work = work_of(script, _parsed(extraction.flags(""), flags, "--extract"), image_ids)
+    with ThreadPoolExecutor(len(work.stores)) as pool:  # files that are not in memory come faster side by side
+        list(pool.map(EmbeddingStore.streams, work.stores.values()))
     kinds = work.lacking()
     left = {image_id for ids in kinds.values() for image_id in ids}
     ordered, n_shards = sorted(map(int, image_ids)), arguments.shards
@@ -151,9 +155,10 @@ def _alignment(
     ]
     if not layers:
         return None
-    folder = shared.alignment_folder(arguments.base_dir, subject, model_id, prompt)
+    folder = shared.alignment_folder(arguments.base_dir, subject, model_id, prompt, parsed.protocol)
     results = Results(folder)
-    n_left = sum(not results.has(*layer, parsed.permutations) for layer in layers)
+    asked = Asked({}, parsed.permutations, parsed.permutation_block, parsed.bootstrap)
+    n_left = sum(not results.has(*layer, asked) for layer in layers)
     if not (folder / "scores.csv").exists():  # written last
         n_left = max(n_left, 1)
     of_prompt = [] if prompt is None else ["-p", str(prompt)]
