@@ -18,6 +18,7 @@ from scripts import PACKAGE
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.report.averages import best_by_training, layer_scores, region_scores
 from brain_activity_prediction.report.collecting import Tables, find_scored
+from brain_activity_prediction.report.further import further_tables
 from brain_activity_prediction.report.missing import gaps
 from brain_activity_prediction.report.selection import Selection
 from brain_activity_prediction.report.voxel_maps import best_prompt
@@ -234,3 +235,18 @@ def test_the_studys_own_protocol_is_in_the_table_beside_ours_and_not_mixed_into_
     assert set(table["protocol"]) == {"standard", "paper"}
     assert (table.loc[table["protocol"] == "paper", "r"] == 0.9).all()
     assert done.stdout == before
+
+
+def test_analyses_beyond_scores_are_shown_the_surest_first_or_named_as_missing(own):
+    comparisons = own / "alignment/subj01/comparisons"
+    comparisons.mkdir()
+    rows = {"subject": 1, "roi": ["V1v", "hV4", "HCP_MMP1:V1"], "difference": [0.1, 0.2, 0.3], "q": [0.5, 0.01, 0.001]}
+    pd.DataFrame(rows).to_parquet(comparisons / "models.parquet")
+    shown = {table.kind.title: table for table in further_tables(own, Selection())}
+    assert shown["Differences within subjects"].columns == ["subject", "roi", "difference", "q"]
+    assert shown["Differences within subjects"].rows == [(1, "hV4", 0.2, 0.01), (1, "V1v", 0.1, 0.5)]
+    assert shown["Across subjects"].rows == []
+    assert further_tables(own, Selection(subject=(2,)))[2].rows == []
+    html = Path(report(own, "--roi", "V1v", "--model-id", VIT).stdout.strip()).read_text()
+    assert "<code>across_subjects.py</code> was not run" in html
+    assert "<td>V1v</td>" in html.split('id="further"')[1].split("</section>")[0]

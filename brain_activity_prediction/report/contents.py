@@ -15,6 +15,7 @@ from brain_activity_prediction.report.averages import at_a_glance, layer_scores,
 from brain_activity_prediction.report.collecting import Scored, Tables
 from brain_activity_prediction.report.drawing import Drawn
 from brain_activity_prediction.report.figures import families, layer_curves, prompt_map, region_bars
+from brain_activity_prediction.report.further import Further, further_tables
 from brain_activity_prediction.report.selection import Selection
 from brain_activity_prediction.report.slices import Slices, slices, static_slices
 from brain_activity_prediction.report.variance import read_shares, shares_over_subjects, variance_bars
@@ -48,6 +49,7 @@ class Contents:
     variance: list[Drawn] = field(default_factory=list)
     shares: pd.DataFrame = field(default_factory=pd.DataFrame)
     answers: list[Answered] = field(default_factory=list)
+    further: list[Further] = field(default_factory=list)
 
 
 def gather(base_dir: Path, tables: Tables, table: pd.DataFrame, selection: Selection, folder: Path) -> Contents:
@@ -80,6 +82,7 @@ def gather(base_dir: Path, tables: Tables, table: pd.DataFrame, selection: Selec
     contents.shares = shares_over_subjects(read_shares(base_dir, selection))
     for analysis in contents.shares["analysis"].unique():
         contents.variance.append(variance_bars(analysis, contents.shares, contents.regions, figures))
+    contents.further = further_tables(base_dir, selection)
     contents.answers = sample_answers(base_dir, missing.stored_states(base_dir, selection))
     return contents
 

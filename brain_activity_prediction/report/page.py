@@ -29,7 +29,7 @@ def write_page(contents: Contents, folder: Path) -> Path:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(FILES), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
-    environment.filters |= {"number": number, "count": count}
+    environment.filters |= {"number": number, "count": count, "cell": cell}
     html = environment.get_template("report.html.jinja").render(
         contents=contents,
         css=(FILES / "page.css").read_text(),
@@ -72,3 +72,10 @@ def number(value: float, digits: int = 3) -> str:
 def count(n: int, one: str, many: str | None = None) -> str:
     """`1 model`, `1,200 models`."""
     return f"{n:,} {one if n == 1 else many or one + 's'}"
+
+
+def cell(value) -> str:
+    """Any value of a table: numbers with three digits, nothing where there is none."""
+    if pd.isna(value):
+        return "–"
+    return number(value) if isinstance(value, float) and not value.is_integer() else str(value).removesuffix(".0")
