@@ -264,6 +264,14 @@ def test_training_images_are_those_only_this_subject_saw(official_nsd, tmp_path)
     np.testing.assert_allclose(targets.train.std(axis=0), 1, rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("folds", "said"), [(12, "only 12 .* seen by all subjects"), (28, "only 28 .* by this subject")]
+)
+def test_too_few_images_for_the_folds_are_said(official_nsd, tmp_path, folds, said):
+    with pytest.raises(InputError, match=said):
+        read_targets(find_layout(official_nsd), 1, None, True, tmp_path, n_folds=folds)
+
+
 def test_standardising_uses_training_statistics_and_makes_constants_zero():
     rng = np.random.default_rng(0)
     train, test = rng.normal(3, 2, (50, 4)).astype(np.float32), rng.normal(3, 2, (9, 4)).astype(np.float32)

@@ -107,3 +107,40 @@ def test_how_many_permutations_must_be_a_whole_number_from_0(text):
     assert arguments.non_negative_int("0") == 0
     with pytest.raises(argparse.ArgumentTypeError):
         arguments.non_negative_int(text)
+
+
+class Driver:
+    """NVIDIA's driver as `check_device` asks it."""
+
+    def __init__(self, n_gpus, status=0):
+        self.n_gpus, self.status = n_gpus, status
+
+    def cuInit(self, flags):
+        return self.status
+
+    def cuDeviceGetCount(self, count):
+        count._obj.value = self.n_gpus
+        return 0
+
+
+@pytest.mark.parametrize(
+    ("driver", "said"),
+    [
+        (Driver(2), "GPU 2 does not exist: this process sees 2, numbered from 0"),
+        (Driver(0), "no usable GPU on this machine, so no GPU 2: use -g cpu"),
+        (Driver(3, status=100), "no usable GPU on this machine, so no GPU 2: use -g cpu"),
+        (None, "no NVIDIA driver on this machine, so no GPU 2: use -g cpu"),
+    ],
+)
+def test_a_gpu_that_is_not_there_is_said_by_the_driver(driver, said, monkeypatch):
+    def load(name):
+        if driver is None:
+            raise OSError(name)
+        return driver
+
+    monkeypatch.setattr(arguments.os.path, "exists", lambda path: False)  # no AMD card
+    monkeypatch.setattr(arguments.ctypes, "CDLL", load)
+    with pytest.raises(InputError, match=f"^{said}$"):
+        arguments.check_device("cuda:2")
+    if driver is not None and driver.n_gpus and not driver.status:
+        arguments.check_device("cuda:1")

@@ -98,3 +98,10 @@ def test_sessions_and_subjects_that_nsd_does_not_have_are_refused(design_path):
         design.trial_ids(1, [5])
     with pytest.raises(InputError, match="subject 9"):
         design.image_ids(9)
+
+
+def test_images_of_several_subjects_are_those_that_any_of_them_saw_each_once(official_nsd):
+    design = read_design(find_layout(official_nsd).design())
+    of_both = design.image_ids_of_any([1, 2])
+    assert of_both.tolist() == sorted({*design.image_ids(1).tolist(), *design.image_ids(2).tolist()})
+    assert len(of_both) == 12 + 28 + 28

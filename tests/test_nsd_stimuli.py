@@ -32,6 +32,21 @@ def test_an_image_that_is_not_in_the_file_is_refused(path):
             stimuli.images([73001])
 
 
+def test_a_file_that_is_damaged_at_one_image_is_named_when_that_image_is_read(tmp_path):
+    path = tmp_path / "nsd_stimuli.hdf5"
+    with h5py.File(path, "w") as file:
+        brick = file.create_dataset("imgBrick", (3, 8, 8, 3), "uint8", chunks=(1, 8, 8, 3), fletcher32=True)
+        brick[:] = 7
+        second = brick.id.get_chunk_info(1).byte_offset
+    content = bytearray(path.read_bytes())
+    content[second] ^= 1
+    path.write_bytes(content)
+    with Stimuli(path) as stimuli:
+        assert len(stimuli.images([1, 3])) == 2
+        with pytest.raises(InputError, match=f"cannot read {path}"):
+            stimuli.images([2])
+
+
 def test_ids_may_be_whole_numbers_of_any_type(path):
     with Stimuli(path) as stimuli:
         pictures = [stimuli.images(ids) for ids in ([7, 2], np.array([7.0, 2.0]), np.array([7, 2], dtype=np.uint16))]
