@@ -28,8 +28,10 @@ from brain_activity_prediction.errors import InputError
 # over blocks of the spectrum is magnified where 1 - leverage is small.
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-8}
 BLOCK_TOLERANCE = {torch.float32: 3e-6, torch.float64: 1e-13}
-# What one chunk of voxels may take: a share of a GPU's free memory, bytes of a CPU's.
-GPU_SHARE, CPU_BYTES = 0.4, 16 * 2**20
+# What one chunk of voxels may take: a share of a GPU's free memory; on a CPU as much as the responses, within bounds.
+GPU_SHARE, CPU_BYTES = 0.4, (6 * 2**20, 12 * 2**20)
+# How many images go together into the products of all voxels.
+IMAGES_PER_PANEL = 256
 # a_max / a_min up to which float32 predictions at the largest alpha have the digits that a correlation needs.
 WIDEST_FLOAT32_GRID = 2000
 # Time of a float64 eigendecomposition (R, R) and its products, in float32 operations of a product, over R^3:
@@ -84,9 +86,7 @@ class Responses:
 
     def chunks(self, bytes_per_voxel):
         """Slices over the voxels, in multiples of 64: products then add up in the same order at any width."""
-        width = self.voxels_per_chunk
-        if width is None:
-            width = int(_bytes_for_a_chunk(self.means.device) // bytes_per_voxel)
+        width = self.voxels_per_chunk or int(self._bytes_for_a_chunk() // bytes_per_voxel)
         width = max(64, width // 64 * 64)
         return [slice(start, start + width) for start in range(0, self.Y.shape[1], width)]
 
@@ -95,19 +95,20 @@ class Responses:
         rows = rows.to(self.Y.device) if torch.is_tensor(rows) else rows
         return self.Y[rows, voxels].to(self.means.device, dtype) - self.means[voxels].to(dtype)
 
-    def rotated(self, left, rows=slice(None)):
-        """U'Y (R, V) in the precision of U (rows, R)."""
-        rotated = left.new_empty(left.shape[1], self.Y.shape[1])
-        for voxels in self.chunks(2 * len(left) * left.element_size()):
-            torch.mm(left.T, self.block(rows, voxels, left.dtype), out=rotated[:, voxels])
+    def rotated(self, left, dtype, rows=None):
+        """U'Y (R, V) in `dtype` from U (rows, R), a panel of images after the other; all images by default."""
+        rotated = left.new_zeros(left.shape[1], self.Y.shape[1], dtype=dtype)
+        rows = torch.arange(len(left), device=self.Y.device) if rows is None else rows
+        for panel, images in zip(left.split(IMAGES_PER_PANEL), rows.split(IMAGES_PER_PANEL), strict=True):
+            rotated.addmm_(panel.to(dtype).T, self.block(images, slice(None), dtype))
         return rotated
 
-
-def _bytes_for_a_chunk(device):
-    if device.type != "cuda":
-        return CPU_BYTES
-    kept_for_reuse = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return GPU_SHARE * (torch.cuda.mem_get_info(device)[0] + kept_for_reuse)
+    def _bytes_for_a_chunk(self):
+        device = self.means.device
+        if device.type != "cuda":
+            return min(max(self.Y.nbytes, CPU_BYTES[0]), CPU_BYTES[1])
+        kept_for_reuse = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return GPU_SHARE * (torch.cuda.mem_get_info(device)[0] + kept_for_reuse)
 
 
 @dataclass(frozen=True)
@@ -127,14 +128,15 @@ class CrossValidation:
         """
         whole = decomposition.with_intercept() if self.fit_intercept else decomposition
         for dtype in self._precisions(X.dtype):
-            targets = responses.rotated(whole.left.to(dtype))
+            targets = responses.rotated(whole.left, dtype)
             if self._refits_cost_less(decomposition, targets.shape[1], dtype):
                 operators = self._refits(decomposition, targets, responses)
             else:
                 operators = self._left_out(whole, targets)
             with contextlib.suppress(IllConditionedError):
                 return self._mean(operators, responses), targets
-        return self._mean(self._safe_refits(X, responses), responses), responses.rotated(decomposition.left)
+        targets = responses.rotated(decomposition.left, torch.float64)
+        return self._mean(self._safe_refits(X, responses), responses), targets
 
     def _precisions(self, dtype):
         """Fastest first: a correlation also sees predictions a_max / a_min times smaller."""
@@ -154,15 +156,17 @@ class CrossValidation:
             yield rows, leave_fold_out(whole, blocks, nodes.nodes, rows, targets.dtype), nodes.weights, targets
 
     def _refits(self, decomposition, targets, responses):
-        for rows in self.folds:
-            fit, whitening = fit_without_fold(decomposition, rows, self.alphas[0], self.fit_intercept)
-            whitened = whitened_targets(fit, whitening, targets, responses, rows)
-            yield rows, *self._refit(fit, targets.dtype), whitened
+        return (self._refit_without(rows, decomposition, targets, responses) for rows in self.folds)
+
+    def _refit_without(self, rows, decomposition, targets, responses):
+        fit, whitening = fit_without_fold(decomposition, rows, self.alphas[0], self.fit_intercept)
+        whitened = whitened_targets(fit, whitening, targets, responses, rows)
+        return rows, *self._refit(fit, targets.dtype), whitened
 
     def _safe_refits(self, X, responses):
         for rows in self.folds:
             fit, left, others = safe_fit_without_fold(X, rows, self.alphas[0], self.fit_intercept)
-            yield rows, *self._refit(fit, torch.float64), responses.rotated(left, others)
+            yield rows, *self._refit(fit, torch.float64), responses.rotated(left, torch.float64, others)
 
     def _refit(self, fit, dtype):
         nodes = self._nodes(dtype, float(fit.spectrum[-1]))
@@ -198,6 +202,7 @@ class CrossValidation:
         scores = 0.0
         for rows, operator, weights, targets in operators:
             scores = scores + self._fold_scores(rows, operator, weights, targets, responses)
+            del operator, targets  # before the next ones are made
         return scores / len(self.folds)
 
     def _fold_scores(self, rows, operator, weights, targets, responses):

@@ -23,6 +23,8 @@ from brain_activity_prediction.align_image_embeddings.scores import HeldOut, cen
 SMALLEST_PIVOT = {torch.float32: 1e-2, torch.float64: 1e-7}
 # How often, and on how many vectors, the power iteration for the largest leverage of a fold multiplies.
 POWER_STEPS, POWER_VECTORS = 8, 8
+# How many images' leverages are computed together.
+IMAGES_PER_PANEL = 64
 
 
 class IllConditionedError(ArithmeticError):
@@ -97,10 +99,19 @@ def leave_fold_out(decomposition, blocks, nodes, rows, dtype):
     at_smallest_alpha = 1.0 - smallest_alpha / (decomposition.spectrum + smallest_alpha)
     in_sample = FilteredRows.of(left * at_smallest_alpha, blocks, dtype)
     left = left.to(dtype)
+    solves = left.new_empty(len(nodes), len(left), len(left))
     identity = torch.eye(len(left), dtype=dtype, device=left.device)
-    one_minus_leverage = in_sample.residuals(identity, left.T)
-    factors, failures = torch.linalg.cholesky_ex(one_minus_leverage)
-    smallest_pivot = factors.diagonal(dim1=1, dim2=2).amin() ** 2
+    for images in range(0, len(left), IMAGES_PER_PANEL):
+        panel = slice(images, images + IMAGES_PER_PANEL)
+        solves[:, panel] = in_sample.residuals(identity[panel], left[panel].T)
+    failures = torch.zeros(len(nodes), dtype=torch.int32, device=left.device)
+    for one_minus_leverage, failed in zip(solves, failures, strict=True):  # one node after the other: less memory
+        factor, failure = torch.linalg.cholesky_ex(one_minus_leverage)
+        one_minus_leverage.copy_(factor)
+        failed.copy_(failure)
+    smallest_pivot = solves.diagonal(dim1=1, dim2=2).amin() ** 2
     if failures.any() or not smallest_pivot > SMALLEST_PIVOT[dtype]:
         raise IllConditionedError
-    return LeaveFoldOut(in_sample, left, torch.cholesky_inverse(factors))
+    for factor in solves:
+        factor.copy_(torch.cholesky_inverse(factor))
+    return LeaveFoldOut(in_sample, left, solves)
