@@ -1,10 +1,13 @@
-"""Time, memory and exactness of `ridge_cv` beside himalaya's RidgeCV and KernelRidgeCV.
+"""Time, memory and exactness of `ridge_cv` beside himalaya's RidgeCV and KernelRidgeCV and scikit-learn's ridge.
 
 All candidates get the same float32 arrays, 60 alphas in 10..10^4 and 5 contiguous folds, and predict 500 test
 images. They run in one process, taking turns, and their medians are compared. On one thread the seconds are
 those of the processor, which a busy machine does not stretch; on more threads, or on a GPU, they are those of
 the clock. Peak memory is that of a process of its own per candidate. The oracle is a float64 singular value
 decomposition a fold with every alpha evaluated.
+
+On a GPU (`--device cuda`) the size is the full problem, the last line gives the share of the card's measured rate, and
+`--layers 41` then fits so many layers, each copied to the card in its turn, to targets that stay there.
 """
 
 import argparse
@@ -26,6 +29,8 @@ import torch
 from himalaya.backend import set_backend
 from himalaya.kernel_ridge import KernelRidgeCV
 from himalaya.ridge import RidgeCV
+from sklearn.linear_model import Ridge
+from sklearn.linear_model import RidgeCV as LeaveOneOutRidge
 from torch.utils.flop_counter import FlopCounterMode
 
 from brain_activity_prediction.align_image_embeddings.ridge import ridge_cv
@@ -34,6 +39,7 @@ from brain_activity_prediction.align_image_embeddings.scores import pearson_r
 ALPHAS = np.logspace(1, 4, 60)
 FOLDS, N_TEST = 5, 500
 SIZES = ("900,512,2000", "1800,1024,4000", "900,2048,2000", "4500,1280,4000")
+FULL_SIZE = "9000,5120,15724"
 # The batches of himalaya's own examples.
 EXAMPLE_BATCHES = {"n_targets_batch": 500, "n_alphas_batch": 5, "n_targets_batch_refit": 100}
 # A difference of mean cross-validated scores that counts as a tie.
@@ -52,12 +58,35 @@ def fit_himalaya(X, Y, X_test, batches=None, kernel=False):
     return model.best_alphas_.cpu().to(torch.float64), model.predict(X_test).cpu()
 
 
+def fit_scikit_learn(X, Y, X_test):
+    """`Ridge` at every alpha of every fold, then once with the best alpha of each voxel: what RidgeCV does not do."""
+    X, Y, X_test = (values.numpy() for values in (X, Y, X_test))
+    errors = np.zeros((len(ALPHAS), Y.shape[1]))
+    for rows in np.array_split(np.arange(len(X)), FOLDS):
+        others = np.setdiff1d(np.arange(len(X)), rows)
+        for error, alpha in zip(errors, ALPHAS, strict=True):
+            fit = Ridge(alpha=alpha, fit_intercept=False).fit(X[others], Y[others])
+            error += ((fit.predict(X[rows]) - Y[rows]) ** 2).mean(axis=0, dtype=np.float64)
+    best = ALPHAS[len(ALPHAS) - 1 - errors[::-1].argmin(axis=0)]
+    model = Ridge(alpha=best, fit_intercept=False, solver="svd").fit(X, Y)
+    return torch.from_numpy(best), torch.from_numpy(model.predict(X_test))
+
+
+def fit_leave_one_out(X, Y, X_test):
+    """scikit-learn's RidgeCV: an alpha a voxel, but by leave-one-out, so that other alphas are to be expected."""
+    model = LeaveOneOutRidge(ALPHAS, fit_intercept=False, alpha_per_target=True).fit(X.numpy(), Y.numpy())
+    return torch.from_numpy(model.alpha_), torch.from_numpy(model.predict(X_test.numpy()))
+
+
 CANDIDATES = {
     "ridge_cv": fit_ridge_cv,
     "himalaya, its examples' batches": lambda *data: fit_himalaya(*data, batches=EXAMPLE_BATCHES),
     "himalaya, no batches": fit_himalaya,
     "himalaya, kernel": lambda *data: fit_himalaya(*data, kernel=True),
+    "scikit-learn, Ridge": fit_scikit_learn,
+    "scikit-learn, leave-one-out": fit_leave_one_out,
 }
+ON_GPU = ("ridge_cv", "himalaya, its examples' batches")
 
 
 def simulate(n_images, n_features, n_voxels, exponent, device):
@@ -175,17 +204,31 @@ def compare(size, arguments):
     )
 
 
+def fit_layers(size, n_layers, arguments):
+    """Print seconds of so many layers, one after the other, from memory of the CPU, and of the slowest of them."""
+    X, Y, X_test, _ = simulate(*map(int, size.split(",")), arguments.exponent, "cpu")
+    Y, taken = Y.to(arguments.device), []
+    for _ in range(n_layers):
+        layer = lambda: fit_ridge_cv(X.to(arguments.device), Y, X_test.to(arguments.device))  # noqa: E731
+        taken.append(seconds(layer, arguments.device, arguments.threads)[0])
+    print(f"  {size}: {n_layers} layers in {sum(taken):.1f} s, the slowest in {max(taken):.2f} s", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--sizes", nargs="+", default=SIZES, metavar="N,D,V")
-    parser.add_argument("--candidates", nargs="+", default=list(CANDIDATES), choices=CANDIDATES)
+    parser.add_argument("--sizes", nargs="+", metavar="N,D,V", help=f"{SIZES}, on a GPU {FULL_SIZE}")
+    parser.add_argument("--candidates", nargs="+", choices=CANDIDATES, help=f"all, on a GPU {ON_GPU}")
+    parser.add_argument("--layers", type=int, default=0, help="also fit so many layers to the same targets")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--exponent", type=float, default=1.0, help="decay of the features' eigenvalues")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--memory-of", choices=CANDIDATES, help=argparse.SUPPRESS)
     parser.add_argument("--arrays", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    on_gpu = arguments.device != "cpu"
+    arguments.sizes = arguments.sizes or ([FULL_SIZE] if on_gpu else SIZES)
+    arguments.candidates = arguments.candidates or (ON_GPU if on_gpu else list(CANDIDATES))
     torch.set_num_threads(arguments.threads)
     warnings.simplefilter("ignore")
     set_backend("torch" if arguments.device == "cpu" else "torch_cuda")
@@ -198,6 +241,8 @@ def main():
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for size in arguments.sizes:
         compare(size, arguments)
+        if arguments.layers:
+            fit_layers(size, arguments.layers, arguments)
 
 
 if __name__ == "__main__":

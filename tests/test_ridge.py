@@ -58,9 +58,9 @@ def brute_force(X, Y, alphas, splits, criterion="neg_mean_squared_error", fit_in
     return scores.reshape(len(alphas), n_voxels)
 
 
-def assert_same_choice(fit, scores, tolerance=REGRET):
+def assert_same_choice(fit, scores, tolerance=REGRET, voxels=slice(None)):
     """The chosen alphas lose nothing, and are the same ones wherever the two best alphas differ by more."""
-    chosen = fit.alpha_index.numpy()
+    chosen, scores = fit.alpha_index.numpy()[voxels], scores[:, voxels]
     regret = scores.max(axis=0) - np.take_along_axis(scores, chosen[None], axis=0)[0]
     scale = np.maximum(1, np.abs(scores.max(axis=0)))
     assert (regret <= tolerance * scale).all(), regret.max()
@@ -127,10 +127,18 @@ def with_one_image_times_100(X):
     return np.concatenate([X[:1] * 100, X[1:]])
 
 
+def with_a_feature_of_one_fold(X):
+    """Its first feature varies in the first fifth of the images alone, and much: no other image tells its weight."""
+    alone = np.arange(len(X)) < len(X) // 5
+    return np.column_stack([300 * X[:, 0] * alone, X[:, 1:]])
+
+
 STRESS = {
     "features x 300": (lambda X: 300 * X, GRID, (150, 40)),
     "common mode": (with_common_mode, GRID, (150, 40)),
     "one image x 100": (with_one_image_times_100, GRID, (150, 40)),
+    "a feature of one fold": (with_a_feature_of_one_fold, GRID, (150, 40)),
+    "more features than images, small alphas": (lambda X: X, np.logspace(-3, 2, 40), (60, 120)),
     "duplicated features": (duplicated, np.logspace(-7, 4, 40), (150, 40)),
     "more features than images, tiny alphas": (lambda X: X, np.logspace(-7, 4, 40), (60, 120)),
     "as many features as images, tiny alphas": (lambda X: X, np.logspace(-7, 4, 40), (80, 80)),
@@ -149,6 +157,11 @@ def test_unkind_spectra_change_no_choice(case, fit_intercept, dtype):
     fit = ridge_cv(X, Y, alphas, fit_intercept=fit_intercept)
     scores = brute_force(X, Y, alphas, splits_of(X), fit_intercept=fit_intercept)
     assert_same_choice(fit, scores)
+    doubles = X.astype(np.float64)
+    new = doubles[: shape[0] // 2] + doubles[shape[0] // 2 : shape[0] // 2 * 2][::-1]
+    exact = Ridge(alpha=fit.alpha.numpy(), fit_intercept=fit_intercept, solver="svd").fit(doubles, Y.astype(np.float64))
+    r_exact, r = (pearson_r(Y[: len(new)], predicted) for predicted in (exact.predict(new), fit.predict(new).numpy()))
+    np.testing.assert_allclose(r, r_exact, atol=1e-5)
 
 
 @pytest.mark.usefixtures("either_formula")
@@ -319,6 +332,20 @@ def test_the_formula_with_fewer_operations_is_taken(n_images, n_features, n_voxe
     assert taken == {formula}
 
 
+def test_a_refit_that_would_magnify_rounding_is_done_again_in_float64(monkeypatch):
+    monkeypatch.setitem(cross_validation.DECOMPOSITION, "cpu", COST["refit"])
+    original, tried = cross_validation.whitened_targets, []
+
+    def recorded(fit, whitening, targets, *others):
+        tried.append(targets.dtype)
+        return original(fit, whitening, targets, *others)
+
+    monkeypatch.setattr(cross_validation, "whitened_targets", recorded)
+    X, Y = simulate()
+    ridge_cv(with_a_feature_of_one_fold(X).astype("float32"), Y.astype("float32"), GRID)
+    assert tried == [torch.float32] + 5 * [torch.float64]
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     formula=st.sampled_from(list(COST)),
@@ -331,18 +358,35 @@ def test_the_formula_with_fewer_operations_is_taken(n_images, n_features, n_voxe
     fit_intercept=st.booleans(),
     grid=st.sampled_from([GRID[::6], WIDE_GRID[::3], GRID[:1]]),
     dtype=st.sampled_from(["float32", "float64"]),
+    with_nan=st.booleans(),
+    voxels_per_chunk=st.sampled_from([None, 1, 100]),
     seed=st.integers(0, 1000),
 )
 def test_any_data_get_the_alphas_of_the_brute_force(
-    formula, n_images, n_features, folds, scale, n_duplicates, constant, fit_intercept, grid, dtype, seed
+    formula,
+    n_images,
+    n_features,
+    folds,
+    scale,
+    n_duplicates,
+    constant,
+    fit_intercept,
+    grid,
+    dtype,
+    with_nan,
+    voxels_per_chunk,
+    seed,
 ):
-    X, Y = simulate(n_images, n_features, n_voxels=3, seed=seed)
+    X, Y = simulate(n_images, n_features, n_voxels=3 if voxels_per_chunk is None else 70, seed=seed)
     X = np.concatenate([X, X[:, :n_duplicates]], axis=1) * scale
     if constant:
         X[:, 0] = 0.0
     X, Y = X.astype(dtype), Y.astype(dtype)
+    scores = brute_force(X, Y, grid, splits_of(X, folds), fit_intercept=fit_intercept)
+    if with_nan:
+        Y[seed % n_images, 1] = np.nan
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(cross_validation.DECOMPOSITION, "cpu", COST[formula])
-        fit = ridge_cv(X, Y, grid, folds=folds, fit_intercept=fit_intercept)
-    scores = brute_force(X, Y, grid, splits_of(X, folds), fit_intercept=fit_intercept)
-    assert_same_choice(fit, scores)
+        fit = ridge_cv(X, Y, grid, folds=folds, fit_intercept=fit_intercept, voxels_per_chunk=voxels_per_chunk)
+    assert (fit.alpha_index < 0).tolist() == np.isnan(Y).any(axis=0).tolist()
+    assert_same_choice(fit, scores, voxels=~np.isnan(Y).any(axis=0))

@@ -15,6 +15,8 @@ from brain_activity_prediction.read_ahead import read_ahead
 from brain_activity_prediction.stopping import until_stopped
 
 if TYPE_CHECKING:
+    import torch
+
     from brain_activity_prediction.align_image_embeddings.region_statistics import Asked, Statistics
     from brain_activity_prediction.align_image_embeddings.results import Results
     from brain_activity_prediction.align_image_embeddings.targets import Targets
@@ -46,6 +48,7 @@ def fit_layers(
     arguments: argparse.Namespace,
 ) -> None:
     """Fits and writes layer after layer that no other process is at work on; the next one is read meanwhile."""
+    import torch
     from tqdm import tqdm
 
     from brain_activity_prediction.align_image_embeddings.best_predictions import unbeaten_voxels
@@ -73,6 +76,7 @@ def fit_layers(
         if not any((other.prompt, other.stream) == (layer.prompt, stream) for other in unfinished):
             assess_best_layers(found, stream, targets, asked, arguments.gpu_id)
 
+    responses = [torch.from_numpy(part).to(arguments.gpu_id) for part in (targets.train, targets.test)]
     unfinished = list(layers)
     folder = shared.claims_folder(arguments.base_dir, arguments.model_id, arguments.subject, arguments.protocol)
     bar = tqdm(total=len(layers), unit="layer", mininterval=shared.progress_seconds(), disable=not layers)
@@ -83,15 +87,24 @@ def fit_layers(
                 if not features[0].any():
                     where = f"layer {layer.number} of {layer.stream}"
                     progress.write(f"{where} is the same for all training images and predicts nothing", file=sys.stderr)
-                finish(layer, *score_layer(*features, targets, asked, arguments))
+                finish(layer, *score_layer(*features, *responses, asked, arguments))
                 claims.finished([layer.name()])
                 progress.update()
 
 
 def score_layer(
-    train: np.ndarray, test: np.ndarray, targets: Targets, asked: Asked, arguments: argparse.Namespace
+    train: np.ndarray,
+    test: np.ndarray,
+    responses: torch.Tensor,
+    observed: torch.Tensor,
+    asked: Asked,
+    arguments: argparse.Namespace,
 ) -> tuple[dict[str, np.ndarray], Statistics | None, np.ndarray]:
-    """`{quantity: (V,)}`, statistics, predictions (n_test, V) of one layer's features, (n_train, D) and (n_test, D)."""
+    """`{quantity: (V,)}`, statistics, predictions (n_test, V) of one layer's features, (n_train, D) and (n_test, D).
+
+    The responses to training and test images, (n_train, V) and (n_test, V), are on the device already: all layers share
+    them.
+    """
     import torch
 
     from brain_activity_prediction.align_image_embeddings.ridge import ridge_cv
@@ -99,20 +112,18 @@ def score_layer(
 
     alphas = np.logspace(arguments.min_log_10_alpha, arguments.max_log_10_alpha, arguments.num_alphas)
     train, test = (torch.from_numpy(part).to(arguments.gpu_id) for part in (train, test))
-    responses = torch.from_numpy(targets.train)
     fit = ridge_cv(
         train, responses, alphas, folds=FOLDS, criterion=arguments.criterion, voxels_per_chunk=VOXELS_PER_CHUNK
     )
-    on_device = fit.predict(test)
-    observed, predicted = torch.from_numpy(targets.test), on_device.cpu()
+    predicted = fit.predict(test)
     scores = {
         "alpha": fit.alpha,
         "cv_score": fit.cv_score,
         "r": pearson_r(observed, predicted),
         "r2": r2_score(observed, predicted),
     }
-    statistics = asked.of(observed.to(on_device), on_device)
-    return {name: values.cpu().numpy() for name, values in scores.items()}, statistics, predicted.numpy()
+    statistics = asked.of(observed, predicted)
+    return {name: values.cpu().numpy() for name, values in scores.items()}, statistics, predicted.cpu().numpy()
 
 
 def assess_best_layers(results: Results, stream: str, targets: Targets, asked: Asked, device: str) -> None:

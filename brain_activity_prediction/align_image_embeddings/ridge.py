@@ -27,6 +27,8 @@ from brain_activity_prediction.align_image_embeddings.ridge_decomposition import
 from brain_activity_prediction.align_image_embeddings.scores import CRITERIA
 from brain_activity_prediction.errors import InputError
 
+# Eigenvalues that are divided by together.
+PANEL = 64
 # Scores that differ by less than this share of themselves are equal.
 ROUNDING = 1e-13
 
@@ -117,9 +119,10 @@ def ridge_cv(
     Inputs in float32 are computed in float32 after a decomposition in float64, and in float64 where they are
     too ill-conditioned for that; inputs in float64 in float64 throughout.
 
-    Memory in bytes beyond X and Y, with b = 4 or 8 for the precision: 8 (2 N R + 3 R^2 + D R) to decompose,
-    b R V for the rotated targets, b n (5 R + 3 P n) for a fold, b n (3 P + 50) for a voxel of the chunk. In
-    float32 at N 9000, D 5120, V 15724: 1.6 GB, 0.3 GB, 0.7 GB and 0.7 MB.
+    Memory in bytes beyond X and Y, with b = 4 or 8 for the precision: 8 (N R + 4 R^2) to decompose, of which
+    8 (N R + D R) stay; b R V for the rotated targets; 24 A V for scores; b n (6 R + P n) for a fold; and b n (2 P
+    + 40) for a voxel of the chunk. In float32 at N 9000, D 5120, V 15724: 1.2 GB, of which 0.6 GB stay, then
+    0.3 GB, 0.02 GB, 0.4 GB, and 0.5 MB. A fold that is fitted anew takes 32 R^2 + 8 n R + b R V instead.
 
     Raises InputError for shapes that do not fit, features that are not finite, and a grid or folds of no use.
     """
@@ -145,8 +148,8 @@ def ridge_cv(
     cv_score = scores.gather(0, index.clamp(min=0)[None])[0].masked_fill(~valid, torch.nan)
     alpha = torch.from_numpy(ascending).to(X.device)[index].masked_fill(~valid, torch.nan)
     targets = targets[: decomposition.loadings.shape[1]]
-    for rotated, eigenvalue in zip(targets, decomposition.spectrum, strict=True):
-        rotated /= eigenvalue + alpha
+    for rotated, eigenvalues in zip(targets.split(PANEL), decomposition.spectrum.split(PANEL), strict=True):
+        rotated /= eigenvalues[:, None] + alpha
     order = torch.from_numpy(order).to(X.device)
     return RidgeFit(
         alpha=alpha,
