@@ -113,6 +113,25 @@ def test_a_label_without_a_name_is_refused_but_a_file_without_any_names_is_only_
         region_masks(layout, 1, mask)
 
 
+def test_an_roi_file_that_is_not_there_is_said_with_those_that_are(layout, mask):
+    there = "floc-faces, floc-places, prf-visualrois"
+    with pytest.raises(InputError, match=rf"^subject 1 has no ROI file prf-visualroi\.nii\.gz: there are {there}$"):
+        region_masks(layout, 1, mask, ["prf-visualroi"])
+    for path in layout.nsdgeneral(1).parent.glob("*.nii.gz"):
+        if path != layout.nsdgeneral(1):
+            path.unlink()
+    with pytest.raises(InputError, match=r"there are none$"):
+        region_masks(layout, 1, mask, ["prf-visualrois"])
+
+
+@pytest.mark.parametrize("label", [1.5, 1e9, np.nan])
+def test_labels_that_are_no_whole_numbers_are_refused(layout, mask, label):
+    path = layout.roi(1, "floc-faces")[0]
+    nibabel.save(nibabel.Nifti1Image(np.full(mask.shape, label, dtype=np.float32), np.eye(4)), path)
+    with pytest.raises(InputError, match=f"{path} holds other things than whole numbers"):
+        region_masks(layout, 1, mask, ["floc-faces"])
+
+
 def test_broken_and_misshapen_masks_are_named(layout, mask):
     roi = layout.roi(1, "floc-faces")[0]
     save_labels(roi, np.ones((3, 3, 3)))
