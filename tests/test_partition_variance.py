@@ -102,15 +102,17 @@ def test_the_best_layer_is_the_one_scored_best_on_training_images(ready, monkeyp
         partition(monkeypatch, ready, "--no-zscore-sessions", "--redo", spaces=(noise, LATE))
 
 
-def test_a_run_that_died_fits_only_the_weightings_that_are_left(ready, monkeypatch, capsys):
+def test_a_run_that_died_fits_only_the_weightings_that_are_missing_or_damaged(ready, monkeypatch, capsys):
     before = partition(monkeypatch, ready)
     finished = sorted((ready / FOLDER / "weightings").glob("*.h5"))
-    for path in finished[4:6]:
-        path.unlink()
-    kept = {path: path.stat().st_mtime_ns for path in finished if path.exists()}
+    finished[4].unlink()
+    finished[5].write_bytes(finished[5].read_bytes()[:-100] + bytes(100))
+    kept = {path: path.stat().st_mtime_ns for path in finished[:4] + finished[6:]}
     capsys.readouterr()
     after = partition(monkeypatch, ready)
-    assert "11 weightings of 2 spaces, 2 are left" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "11 weightings of 2 spaces, 2 are left" in said
+    assert f"{finished[5]} (its content does not match its checksum)" in said
     assert all(path.stat().st_mtime_ns == time for path, time in kept.items())
     pd.testing.assert_frame_equal(before, after)
 
