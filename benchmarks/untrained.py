@@ -20,9 +20,10 @@ class Untrained:
 
     config: Any
     made_processor: Any
+    seed: int = 0
 
     def model(self, model_class, device, dtype):
-        torch.manual_seed(0)
+        torch.manual_seed(self.seed)
         torch.set_default_dtype(dtype)  # so that 13 billion weights are never held in float32
         try:
             with torch.device(device):
