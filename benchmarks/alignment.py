@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 from betas_memory import N_IMAGES, N_SESSIONS, N_SHARED, write_design_and_mask, write_session
 
-from brain_activity_prediction import arguments as shared
 from brain_activity_prediction.align_image_embeddings import align_model
 from brain_activity_prediction.embedding_store import EmbeddingStore
+from brain_activity_prediction.folders import embeddings_folder
 from brain_activity_prediction.nsd.design import read_design
 from brain_activity_prediction.nsd.layout import Layout
 
@@ -36,7 +36,7 @@ def write_base_dir(folder, n_layers, rng):
     for other in others:
         other.symlink_to(first)
     ids = np.sort(read_design(layout.design()).image_ids(1))
-    store = EmbeddingStore(shared.embeddings_folder(folder, MODEL_ID, None))
+    store = EmbeddingStore(embeddings_folder(folder, MODEL_ID, None))
     store.claim({"template": None})
     scales = (1 + np.arange(WIDTH)) ** -0.5
     mixing = rng.standard_normal((WIDTH, WIDTH), dtype=np.float32) / WIDTH**0.5

@@ -18,7 +18,7 @@ import pandas as pd
 from macaque_v4 import ALPHAS, MODEL_ID, PACKAGE, REGIONS, STREAM, read_session, write_nsd
 
 from brain_activity_prediction.align_image_embeddings.results import Results
-from brain_activity_prediction.arguments import alignment_folder, partitioning_folder
+from brain_activity_prediction.folders import alignment_folder, partitioning_folder
 
 EARLY, MIDDLE, LATE = 3, 11, 16  # layers: what leaves blocks 2, 10 and 15
 ANALYSIS = "early_late"

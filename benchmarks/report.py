@@ -19,7 +19,7 @@ import synthetic_scores as synthetic
 from tqdm import tqdm
 
 from brain_activity_prediction.align_image_embeddings.tables import COLUMNS
-from brain_activity_prediction.arguments import alignment_folder
+from brain_activity_prediction.folders import alignment_folder
 from brain_activity_prediction.nsd.layout import Layout
 from brain_activity_prediction.nsd.rois import read_mask, region_masks, write_map
 from brain_activity_prediction.settings_file import record_settings

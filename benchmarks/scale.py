@@ -27,13 +27,13 @@ from scipy.io import savemat
 from store import forget
 from usual import peak_gigabytes
 
-from brain_activity_prediction import arguments as shared
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.extract_image_embeddings import extraction
 from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkpoint
 from brain_activity_prediction.extract_image_embeddings.plan import plan
 from brain_activity_prediction.extract_image_embeddings.runner import Runner
 from brain_activity_prediction.extract_image_embeddings.torchvision_import import import_torchvision
+from brain_activity_prediction.folders import embeddings_folder
 from brain_activity_prediction.nsd.design import read_design
 from brain_activity_prediction.nsd.layout import find_layout
 from brain_activity_prediction.nsd.stimuli import Stimuli
@@ -159,13 +159,13 @@ def plan_sweep(folder):
 
 
 def read_layer(folder, image_ids):
-    store = EmbeddingStore(shared.embeddings_folder(folder, MODEL_ID, 1))
+    store = EmbeddingStore(embeddings_folder(folder, MODEL_ID, 1))
     return store.read_layer("language", 20, image_ids)
 
 
 def resume(folder):
     """From the start of a run to its end, where 25 batches of one prompt are missing."""
-    states = shared.embeddings_folder(folder, MODEL_ID, 9)
+    states = embeddings_folder(folder, MODEL_ID, 9)
     for path in sorted(states.glob("batch_*"))[:: max(1, len(list(states.glob("batch_*"))) // 25)][:25]:
         path.unlink()
     return extract(folder, "0/1")
@@ -194,7 +194,7 @@ def memory(arguments):
     print("memory: one model and prompt, in batches of 64")
     for n_images in arguments.sizes:
         with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-            store = EmbeddingStore(shared.embeddings_folder(Path(folder), MODEL_ID, 1))
+            store = EmbeddingStore(embeddings_folder(Path(folder), MODEL_ID, 1))
             states = np.random.default_rng(0).standard_normal((64, LAYERS["language"], WIDTH)).astype(np.float16)
             start = time.perf_counter()
             for first in range(1, n_images + 1, 64):
@@ -211,7 +211,7 @@ def memory(arguments):
 
 
 def recognise(folder):
-    return len(EmbeddingStore(shared.embeddings_folder(folder, MODEL_ID, 1)).image_ids(["language"]))
+    return len(EmbeddingStore(embeddings_folder(folder, MODEL_ID, 1)).image_ids(["language"]))
 
 
 SECTIONS = {"write": write, "plan": planning, "writers": writers, "memory": memory}

@@ -18,10 +18,10 @@ from brain_activity_prediction.align_image_embeddings.region_statistics import S
 from brain_activity_prediction.align_image_embeddings.results import Results
 from brain_activity_prediction.align_image_embeddings.summary import best_layer_maps
 from brain_activity_prediction.align_image_embeddings.tables import region_table, write_table
-from brain_activity_prediction.arguments import alignment_folder, embeddings_folder
 from brain_activity_prediction.demo.pictures import crops
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
+from brain_activity_prediction.folders import alignment_folder, embeddings_folder
 from brain_activity_prediction.nsd.layout import Layout
 from brain_activity_prediction.nsd.rois import LABELS, read_mask, region_masks, write_map
 from brain_activity_prediction.settings_file import record_settings

@@ -1,4 +1,4 @@
-"""The flags that scripts share, the device they name, and the folder a run writes to: each declared once."""
+"""The flags that scripts share, the device they name, and how a script ends: each declared once."""
 
 import argparse
 import ctypes
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from brain_activity_prediction.errors import InputError, is_out_of_memory, one_line
+from brain_activity_prediction.folders import PROTOCOLS
 from brain_activity_prediction.stopping import Stopped, stopped_at_once
 
 SUBJECTS = (1, 2, 5, 7)
@@ -19,10 +20,8 @@ STOPPED = 75  # EX_TEMPFAIL of sysexits.h: try again
 CONTINUE = "the same command continues"
 NCSNR = ("computed", "nsd")  # from the repeats in these sessions, or read from NSD's own file
 WHOLE_NUMBER = re.compile("[0-9]{1,9}")
-LONGEST_ID = 96  # on the hub; a folder's name may have 255 bytes
 MOST_ALPHAS = 1000
 LARGEST_LOG_10_ALPHA = 30  # of features of SD 1: all beyond is all the same
-PROTOCOLS = ("standard", "paper")
 LAYERS = ("best_per_region", "best_per_voxel", "average")  # the first two by cross-validated score
 DTYPES = ("auto", "float32", "float16", "bfloat16")
 
@@ -256,60 +255,6 @@ def check_device(name: str) -> None:
         raise InputError(f"no usable GPU on this machine, so no GPU {name[5:]}: use -g cpu")
     if int(name[5:]) >= count.value:
         raise InputError(f"GPU {name[5:]} does not exist: this process sees {count.value}, numbered from 0")
-
-
-def stored_id(model_id: str, random_weights: int | None) -> str:
-    """The id that a model's states and scores go under: its own, or, untrained, one of its own for each seed."""
-    return model_id if random_weights is None else f"{model_id}-random-{random_weights}"
-
-
-def model_folder(model_id: str) -> str:
-    """`org/model` as the folder name `org_model`."""
-    if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", model_id) or len(model_id) > LONGEST_ID:
-        raise InputError(f"{model_id!r} is not a model id; ids look like org/model")
-    return model_id.replace("/", "_")
-
-
-def embeddings_folder(base_dir: Path, model_id: str, prompt: int | None) -> Path:
-    """Where the hidden states of a model lie; `prompt` None for the streams that no prompt changes."""
-    return base_dir / "image_embeddings" / prompt_folder(prompt) / model_folder(model_id)
-
-
-def claims_folder(base_dir: Path, model_id: str, subject: int | None = None, protocol: str = PROTOCOLS[0]) -> Path:
-    """Where processes that extract a model's states, or align them with a subject, say what they are at work on."""
-    part = base_dir / "image_embeddings" if subject is None else subject_folder(base_dir, subject, protocol)
-    return part / f"claims_{model_folder(model_id)}"
-
-
-def alignment_folder(
-    base_dir: Path, subject: int, model_id: str, prompt: int | None, protocol: str = PROTOCOLS[0]
-) -> Path:
-    """Where the scores of a model against a subject lie."""
-    return subject_folder(base_dir, subject, protocol) / prompt_folder(prompt) / model_folder(model_id)
-
-
-def subject_folder(base_dir: Path, subject: int, protocol: str = PROTOCOLS[0]) -> Path:
-    """Where all scores against a subject lie."""
-    return scores_folder(base_dir, protocol) / f"subj{subject:02d}"
-
-
-def scores_folder(base_dir: Path, protocol: str = PROTOCOLS[0]) -> Path:
-    """Where all scores lie: each protocol has a folder of its own, since it changes the numbers."""
-    return base_dir / ("alignment" if protocol == PROTOCOLS[0] else f"alignment_{protocol}")
-
-
-def across_subjects_folder(base_dir: Path, protocol: str = PROTOCOLS[0]) -> Path:
-    """Where what subjects say together lies."""
-    return scores_folder(base_dir, protocol) / "across_subjects"
-
-
-def partitioning_folder(base_dir: Path, subject: int, name: str) -> Path:
-    """Where the variance partitioning of that name lies."""
-    return subject_folder(base_dir, subject) / "variance_partitioning" / name
-
-
-def prompt_folder(prompt: int | None) -> str:
-    return "no_prompt" if prompt is None else f"prompt_{prompt}"
 
 
 def run(main: Callable[[], None]) -> NoReturn:

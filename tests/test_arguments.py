@@ -6,6 +6,7 @@ from brain_activity_prediction import arguments
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings import prompts
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
+from brain_activity_prediction.folders import alignment_folder, embeddings_folder, model_folder
 
 
 def chosen(*tokens):
@@ -77,15 +78,15 @@ def test_a_gpu_that_does_not_exist_is_refused_and_the_cpu_never_stands_in():
 
 def test_folders_are_named_by_model_prompt_and_subject(tmp_path):
     model = "org/model-1.5"
-    assert arguments.embeddings_folder(tmp_path, model, 3) == tmp_path / "image_embeddings/prompt_3/org_model-1.5"
-    assert arguments.embeddings_folder(tmp_path, model, None) == tmp_path / "image_embeddings/no_prompt/org_model-1.5"
-    assert arguments.alignment_folder(tmp_path, 5, model, 9) == tmp_path / "alignment/subj05/prompt_9/org_model-1.5"
+    assert embeddings_folder(tmp_path, model, 3) == tmp_path / "image_embeddings/prompt_3/org_model-1.5"
+    assert embeddings_folder(tmp_path, model, None) == tmp_path / "image_embeddings/no_prompt/org_model-1.5"
+    assert alignment_folder(tmp_path, 5, model, 9) == tmp_path / "alignment/subj05/prompt_9/org_model-1.5"
 
 
 @pytest.mark.parametrize("model_id", ["../../x", "a/b/c", "/etc", "org/..", "", "a b", "org/"])
 def test_a_model_id_cannot_lead_out_of_the_base_directory(model_id):
     with pytest.raises(InputError):
-        arguments.model_folder(model_id)
+        model_folder(model_id)
 
 
 def test_a_shard_is_one_of_several_counted_from_0():

@@ -10,9 +10,9 @@ from brain_activity_prediction.align_image_embeddings import compare
 from brain_activity_prediction.align_image_embeddings.intervals import interval
 from brain_activity_prediction.align_image_embeddings.layer_choice import stream_scores
 from brain_activity_prediction.align_image_embeddings.results import Results
-from brain_activity_prediction.arguments import alignment_folder
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.folders import alignment_folder
 
 PLANTED = ["V1v", "V1d", "V2v", "hV4", "FFA-1", "PPA"]
 

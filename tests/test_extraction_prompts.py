@@ -8,11 +8,11 @@ import pytest
 import reference_states
 from scripts import run
 
-from brain_activity_prediction import arguments as shared
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings import extraction
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
+from brain_activity_prediction.folders import embeddings_folder
 from brain_activity_prediction.nsd.design import read_design
 from brain_activity_prediction.nsd.layout import find_layout
 from brain_activity_prediction.nsd.stimuli import Stimuli
@@ -48,7 +48,7 @@ def extract(base_dir, tiny_model, capsys):
 
 
 def store(base_dir, prompt):
-    return EmbeddingStore(shared.embeddings_folder(base_dir, MODEL_ID, prompt))
+    return EmbeddingStore(embeddings_folder(base_dir, MODEL_ID, prompt))
 
 
 def image_ids(base_dir, subject=1):
@@ -72,7 +72,7 @@ def test_one_command_stores_all_prompts_poolings_and_answers(extracted):
         assert sorted(kept.read_answers()) == ids
         assert kept.settings()["prompt"] == PROMPTS[prompt]
         assert kept.settings()["max_new_tokens"] == 5
-    assert not shared.embeddings_folder(extracted, MODEL_ID, 4).exists()
+    assert not embeddings_folder(extracted, MODEL_ID, 4).exists()
 
 
 def test_what_is_stored_is_what_transformers_gives(extracted, tiny_model):

@@ -8,7 +8,6 @@ import pytest
 import torch
 from PIL import Image
 
-from brain_activity_prediction.arguments import embeddings_folder
 from brain_activity_prediction.demo.dataset import write_dataset
 from brain_activity_prediction.demo.simulation import Recipe
 from brain_activity_prediction.embedding_store import EmbeddingStore
@@ -17,6 +16,7 @@ from brain_activity_prediction.extract_image_embeddings import openflamingo_9b a
 from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkpoint
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
 from brain_activity_prediction.extract_image_embeddings.torchvision_import import import_torchvision
+from brain_activity_prediction.folders import embeddings_folder
 
 if importlib.util.find_spec("open_flamingo") is None:
     pytest.skip(f"open_flamingo is not installed: {openflamingo.INSTALL}", allow_module_level=True)

@@ -9,10 +9,10 @@ from scripts import load_script
 from tiny_models import MODELS
 from tiny_mplug_owl import write_checkpoint
 
-from brain_activity_prediction import arguments as shared
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.extract_image_embeddings import extraction
 from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkpoint
+from brain_activity_prediction.folders import embeddings_folder
 from brain_activity_prediction.nsd.design import read_design
 from brain_activity_prediction.nsd.layout import find_layout
 
@@ -80,7 +80,7 @@ def test_untrained_states_have_a_folder_of_their_own(own_nsd, tiny_model):
     ids = read_design(find_layout(own_nsd).design()).image_ids(1)
     states = {}
     for model_id in ("", "-random-0", "-random-1"):
-        folder = shared.embeddings_folder(own_nsd, tiny.script.MODEL_ID + model_id, None)
+        folder = embeddings_folder(own_nsd, tiny.script.MODEL_ID + model_id, None)
         store = EmbeddingStore(folder)
         states[store.settings()["weights"]] = store.read_layer("vision", 8, ids)
         assert store.settings()["model_id"] == tiny.script.MODEL_ID + model_id

@@ -45,12 +45,13 @@ MAY_IMPORT = {
     "settings_file": {"files"},
     "embedding_store": GROUND,
     "nsd": GROUND,
-    "arguments": {"errors", "stopping"},
-    EXTRACT: GROUND | {"arguments", "embedding_store", "nsd"},
-    ALIGN: GROUND | {"arguments", "embedding_store", "nsd", f"{EXTRACT}.prompts"},
-    "sweep": GROUND | {"arguments", "embedding_store", "nsd", EXTRACT, ALIGN},
-    "report": GROUND | {"arguments", "embedding_store", "nsd", ALIGN},
-    "demo": GROUND | {"arguments", "nsd", EXTRACT},
+    "folders": {"errors"},
+    "arguments": {"errors", "stopping", "folders"},
+    EXTRACT: GROUND | {"arguments", "folders", "embedding_store", "nsd"},
+    ALIGN: GROUND | {"arguments", "folders", "embedding_store", "nsd", f"{EXTRACT}.prompts"},
+    "sweep": GROUND | {"arguments", "folders", "embedding_store", "nsd", EXTRACT, ALIGN},
+    "report": GROUND | {"arguments", "folders", "embedding_store", "nsd", ALIGN},
+    "demo": GROUND | {"arguments", "folders", "nsd", EXTRACT},
 }
 
 

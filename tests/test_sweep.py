@@ -18,11 +18,11 @@ import torch
 from scripts import EXTRACT, load_script
 from torch.utils.flop_counter import FlopCounterMode
 
-from brain_activity_prediction import arguments as shared
 from brain_activity_prediction.align_image_embeddings.results import QUANTITIES, Results
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings.torchvision_import import import_torchvision
+from brain_activity_prediction.folders import alignment_folder, embeddings_folder
 from brain_activity_prediction.nsd.design import read_design
 from brain_activity_prediction.nsd.layout import find_layout
 from brain_activity_prediction.sweep import cluster, commands, estimate, sweep
@@ -61,7 +61,7 @@ def image_ids(base_dir):
 
 def store(base_dir, model_id, prompt, ids, n_layers=2, **streams):
     states = np.zeros((len(ids), n_layers, 4), dtype=np.float32)
-    folder = shared.embeddings_folder(base_dir, model_id, prompt)
+    folder = embeddings_folder(base_dir, model_id, prompt)
     EmbeddingStore(folder).write(ids, dict.fromkeys(streams or ["vision"], states))
 
 
@@ -105,7 +105,7 @@ def test_alignments_are_one_a_subject_and_prompt_and_one_for_what_no_prompt_chan
 
 def test_an_alignment_is_done_with_all_its_layers_and_its_table(own_nsd):
     store(own_nsd, VIT_ID, None, image_ids(own_nsd), n_layers=3)
-    folder = shared.alignment_folder(own_nsd, 2, VIT_ID, None)
+    folder = alignment_folder(own_nsd, 2, VIT_ID, None)
     left, plain = [], "--permutations 0 --bootstrap 0"
     for layer in range(3):
         Results(folder).write("vision", layer, 3, dict.fromkeys(QUANTITIES, np.zeros(4)))

@@ -18,6 +18,7 @@ import numpy as np
 from brain_activity_prediction import arguments as shared
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.files import reading, written_whole
+from brain_activity_prediction.folders import across_subjects_folder, subject_folder
 from brain_activity_prediction.settings_file import first_difference, recorded_settings
 
 if TYPE_CHECKING:
@@ -52,8 +53,8 @@ def main() -> None:
     import pandas as pd
 
     scores = pd.concat(list(read_scores(arguments)), ignore_index=True)
-    folder = shared.across_subjects_folder(arguments.base_dir, arguments.protocol)
-    scores = with_cross_subject_ceiling(scores, shared.across_subjects_folder(arguments.base_dir))
+    folder = across_subjects_folder(arguments.base_dir, arguments.protocol)
+    scores = with_cross_subject_ceiling(scores, across_subjects_folder(arguments.base_dir))
     table = means(scores)
     write(table, folder, "scores")
     print(as_text(table[table["layer_choice"] == arguments.layers]))
@@ -73,7 +74,7 @@ def read_scores(arguments: argparse.Namespace) -> Iterator[pd.DataFrame]:
     first: dict[str, tuple[Path, dict]] = {}
     prompts = arguments.prompt_number and [n for numbers in arguments.prompt_number for n in numbers]
     for subject in sorted(set(arguments.subject)):
-        folder = shared.subject_folder(arguments.base_dir, subject, arguments.protocol)
+        folder = subject_folder(arguments.base_dir, subject, arguments.protocol)
         for path in sorted(folder.glob("*/*/scores.parquet")):
             with reading(path, "align again"):
                 table = pd.read_parquet(path)

@@ -25,6 +25,7 @@ from brain_activity_prediction.align_image_embeddings.region_statistics import A
 from brain_activity_prediction.align_image_embeddings.results import Results
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.files import remove_left_behind
+from brain_activity_prediction.folders import alignment_folder
 from brain_activity_prediction.nsd.layout import Layout, find_layout
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def align(layout: Layout, stores: Stores, layers: list[Layer], arguments: argpar
     results = {}
     for prompt in dict.fromkeys(layer.prompt for layer in layers):
         of = (arguments.base_dir, arguments.subject, arguments.model_id, prompt, arguments.protocol)
-        results[prompt] = Results(shared.alignment_folder(*of))
+        results[prompt] = Results(alignment_folder(*of))
         results[prompt].claim(settings_of(arguments, targets, stores[prompt]), arguments.redo)
         results[prompt].write_noise_ceiling(ceiling, arguments.ncsnr)
 

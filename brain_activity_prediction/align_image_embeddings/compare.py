@@ -17,6 +17,7 @@ from brain_activity_prediction.align_image_embeddings.intervals import interval,
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings.prompts import chosen_prompts
 from brain_activity_prediction.files import written_whole
+from brain_activity_prediction.folders import subject_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,7 +48,7 @@ def main() -> None:
     if len(conditions) < 2:
         raise InputError(f"only {conditions[0]} is there to compare: name two or more models, prompts or streams")
     table = differences(conditions, arguments)
-    folder = shared.subject_folder(arguments.base_dir, arguments.subject, arguments.protocol) / "comparisons"
+    folder = subject_folder(arguments.base_dir, arguments.subject, arguments.protocol) / "comparisons"
     with written_whole(folder / f"{arguments.name}.csv") as path:
         table.to_csv(path, index=False)
     with written_whole(folder / f"{arguments.name}.parquet") as path:

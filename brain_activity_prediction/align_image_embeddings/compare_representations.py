@@ -28,6 +28,7 @@ from brain_activity_prediction.align_image_embeddings.layers import (
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.files import written_whole
+from brain_activity_prediction.folders import alignment_folder
 from brain_activity_prediction.nsd.layout import Layout, find_layout
 from brain_activity_prediction.read_ahead import read_ahead
 from brain_activity_prediction.settings_file import fingerprint
@@ -86,7 +87,7 @@ def main() -> None:
     table = compare(layers, stores, brain, others, arguments)
     for prompt in dict.fromkeys(layer.prompt for layer in layers):
         settings = fingerprint(settings_of(arguments, brain, stores[prompt]))
-        folder = shared.alignment_folder(arguments.base_dir, arguments.subject, arguments.model_id, prompt)
+        folder = alignment_folder(arguments.base_dir, arguments.subject, arguments.model_id, prompt)
         write(table[table["prompt"].isna() if prompt is None else table["prompt"] == prompt], settings, folder)
 
 

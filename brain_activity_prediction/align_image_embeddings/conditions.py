@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 
-from brain_activity_prediction import arguments as shared
 from brain_activity_prediction.align_image_embeddings.layer_choice import (
     AVERAGE,
     BEST_PER_REGION,
@@ -21,6 +20,7 @@ from brain_activity_prediction.align_image_embeddings.layer_choice import (
 )
 from brain_activity_prediction.align_image_embeddings.results import Results
 from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.folders import alignment_folder
 
 SCORES = "scores.parquet"
 
@@ -54,7 +54,7 @@ def read_conditions(
         before = len(found)
         for prompt in (None, *prompts):
             of = (arguments.base_dir, arguments.subject, model_id, prompt, arguments.protocol)
-            found += _conditions(shared.alignment_folder(*of), model_id, prompt, streams, arguments.layers)
+            found += _conditions(alignment_folder(*of), model_id, prompt, streams, arguments.layers)
         if len(found) == before:
             raise InputError(f"no scores of {model_id} under these prompts and streams: run align_model.py first")
     for condition in found[1:]:

@@ -15,6 +15,7 @@ from brain_activity_prediction import arguments as shared
 from brain_activity_prediction.align_image_embeddings.fitting import FOLDS
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.files import written_whole
+from brain_activity_prediction.folders import PROTOCOLS, across_subjects_folder
 from brain_activity_prediction.nsd.layout import Layout, find_layout
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def main() -> None:
         layout.sessions(subject)
     shared.check_device(arguments.gpu_id)
     table = ceilings(layout, subjects, arguments)
-    folder = shared.across_subjects_folder(arguments.base_dir)
+    folder = across_subjects_folder(arguments.base_dir)
     with written_whole(folder / f"{NAME}.csv") as path:
         table.to_csv(path, index=False)
     with written_whole(folder / f"{NAME}.parquet") as path:
@@ -78,12 +79,12 @@ def ceilings(layout: Layout, subjects: list[int], arguments: argparse.Namespace)
         features = np.concatenate([betas[other] for other in others], axis=1)
         r = cross_subject_r(features, betas[subject], alphas, FOLDS, arguments.gpu_id)
         mask, affine = responses[subject].mask, responses[subject].affine
-        folder = shared.across_subjects_folder(arguments.base_dir) / "maps"
+        folder = across_subjects_folder(arguments.base_dir) / "maps"
         write_map(folder / f"subj{subject:02d}_cross_subject_r.nii.gz", r, mask, affine)
         for roi, members in region_masks(layout, subject, mask, arguments.roi).items():
             valid = members & np.isfinite(r)
             of = (subject, " ".join(map(str, others)), len(ids), roi, int(valid.sum()))
-            rows.append((shared.PROTOCOLS[0], *of, r[valid].mean() if valid.any() else np.nan))
+            rows.append((PROTOCOLS[0], *of, r[valid].mean() if valid.any() else np.nan))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 

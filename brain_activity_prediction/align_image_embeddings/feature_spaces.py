@@ -15,6 +15,7 @@ from brain_activity_prediction.align_image_embeddings.results import Results
 from brain_activity_prediction.align_image_embeddings.score_files import RESTORE
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.folders import alignment_folder, embeddings_folder, model_folder
 from brain_activity_prediction.settings_file import recorded_settings
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Space:
         return f"{self.model_id}{prompt} {self.stream} layer {self.layer}"
 
     def store(self, base_dir: Path) -> EmbeddingStore:
-        return EmbeddingStore(shared.embeddings_folder(base_dir, self.model_id, self.prompt))
+        return EmbeddingStore(embeddings_folder(base_dir, self.model_id, self.prompt))
 
 
 def add_spaces(flags: argparse.ArgumentParser) -> None:
@@ -78,7 +79,7 @@ def parse_spaces(given: Sequence[Sequence[str]], base_dir: Path) -> list[Space]:
 
 
 def _parsed(model_id: str, prompt: str, stream: str, layer: str) -> Space:
-    shared.model_folder(model_id)
+    model_folder(model_id)
     if prompt != NO_PROMPT and not shared.WHOLE_NUMBER.fullmatch(prompt):
         raise InputError(f"--space {model_id} {prompt}: the second word is a prompt's number, or {NO_PROMPT}")
     if layer != BEST and not shared.WHOLE_NUMBER.fullmatch(layer):
@@ -94,7 +95,7 @@ def with_layer(space: Space, base_dir: Path, subject: int, targets: Targets) -> 
     """
     if space.layer != BEST:
         return space
-    results = Results(shared.alignment_folder(base_dir, subject, space.model_id, space.prompt))
+    results = Results(alignment_folder(base_dir, subject, space.model_id, space.prompt))
     found = [(layer, n_layers) for stream, layer, n_layers in results.layers() if stream == space.stream]
     n_layers, _ = space.store(base_dir).streams()[space.stream]
     if len(found) < n_layers:

@@ -11,6 +11,7 @@ import numpy as np
 from brain_activity_prediction import arguments as shared
 from brain_activity_prediction.align_image_embeddings.layers import Layer, Stores
 from brain_activity_prediction.claims import Claims, shared_out
+from brain_activity_prediction.folders import claims_folder
 from brain_activity_prediction.read_ahead import read_ahead
 from brain_activity_prediction.stopping import until_stopped
 
@@ -78,7 +79,7 @@ def fit_layers(
 
     responses = [torch.from_numpy(part).to(arguments.gpu_id) for part in (targets.train, targets.test)]
     unfinished = list(layers)
-    folder = shared.claims_folder(arguments.base_dir, arguments.model_id, arguments.subject, arguments.protocol)
+    folder = claims_folder(arguments.base_dir, arguments.model_id, arguments.subject, arguments.protocol)
     bar = tqdm(total=len(layers), unit="layer", mininterval=shared.progress_seconds(), disable=not layers)
     with Claims(folder) as claims, bar as progress:
         claimed = shared_out(claims, left, 1, Layer.name)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from brain_activity_prediction import arguments as shared
 from brain_activity_prediction.align_image_embeddings.choices import what_to_do_about
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings.prompts import chosen_prompts
+from brain_activity_prediction.folders import embeddings_folder, prompt_folder
 
 Stores = dict[int | None, EmbeddingStore]  # by prompt; None for the streams that no prompt changes
 
@@ -31,14 +31,14 @@ class Layer:
         return self.number / max(self.of - 1, 1)
 
     def name(self) -> str:
-        return f"{shared.prompt_folder(self.prompt)}_{self.stream}_{self.number:02d}"
+        return f"{prompt_folder(self.prompt)}_{self.stream}_{self.number:02d}"
 
 
 def open_stores(arguments: argparse.Namespace) -> Stores:
     """The stores that hold states of the model: under no prompt, and under each prompt asked for."""
     prompts = chosen_prompts(arguments)
     stores = {
-        prompt: EmbeddingStore(shared.embeddings_folder(arguments.base_dir, arguments.model_id, prompt))
+        prompt: EmbeddingStore(embeddings_folder(arguments.base_dir, arguments.model_id, prompt))
         for prompt in (None, *prompts)
     }
     found = {prompt: store for prompt, store in stores.items() if store.streams()}

@@ -21,6 +21,7 @@ from brain_activity_prediction.align_image_embeddings.layers import check_comple
 from brain_activity_prediction.align_image_embeddings.partition_results import WeightingScores
 from brain_activity_prediction.align_image_embeddings.variance_partitioning import random_weightings, weighting_grid
 from brain_activity_prediction.claims import Claims, shared_out
+from brain_activity_prediction.folders import partitioning_folder
 from brain_activity_prediction.nsd.layout import find_layout
 from brain_activity_prediction.stopping import until_stopped
 
@@ -70,7 +71,7 @@ def main() -> None:
         check_complete(space.store(arguments.base_dir), space.stream, targets.image_ids)
     spaces = [feature_spaces.with_layer(space, arguments.base_dir, arguments.subject, targets) for space in spaces]
     scores = WeightingScores(
-        shared.partitioning_folder(arguments.base_dir, arguments.subject, arguments.name),
+        partitioning_folder(arguments.base_dir, arguments.subject, arguments.name),
         random_weightings(len(spaces), arguments.random_weightings, arguments.seed)
         if arguments.random_weightings
         else weighting_grid(len(spaces)),

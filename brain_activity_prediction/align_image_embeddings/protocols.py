@@ -3,8 +3,8 @@
 import argparse
 import sys
 
-from brain_activity_prediction.arguments import PROTOCOLS
 from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.folders import PROTOCOLS
 
 STANDARD, PAPER = PROTOCOLS
 # How features and responses of test images are scaled: as the training images are, or on their own.

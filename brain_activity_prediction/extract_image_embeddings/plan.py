@@ -20,6 +20,7 @@ from brain_activity_prediction.extract_image_embeddings import pooling
 from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkpoint
 from brain_activity_prediction.extract_image_embeddings.prompts import chosen_prompts
 from brain_activity_prediction.files import remove_left_behind
+from brain_activity_prediction.folders import claims_folder, embeddings_folder, stored_id
 
 
 @dataclass(frozen=True)
@@ -103,10 +104,8 @@ def plan(script, arguments: argparse.Namespace, image_ids: Sequence[int]) -> Wor
     first, step = arguments.shard
     prompts = chosen_prompts(arguments)
     streams = wanted_streams(script, prompts, arguments.pooling, arguments.response)
-    model_id = shared.stored_id(script.MODEL_ID, arguments.random_weights)
-    stores = {
-        prompt: EmbeddingStore(shared.embeddings_folder(arguments.base_dir, model_id, prompt)) for prompt in streams
-    }
+    model_id = stored_id(script.MODEL_ID, arguments.random_weights)
+    stores = {prompt: EmbeddingStore(embeddings_folder(arguments.base_dir, model_id, prompt)) for prompt in streams}
     if arguments.repair:
         for store in stores.values():
             repair(store)
@@ -118,7 +117,7 @@ def plan(script, arguments: argparse.Namespace, image_ids: Sequence[int]) -> Wor
         np.unique(image_ids)[first::step],
         arguments.batch_size,
         arguments.base_dir / "image_embeddings",
-        shared.claims_folder(arguments.base_dir, model_id),
+        claims_folder(arguments.base_dir, model_id),
     )
 
 
@@ -158,7 +157,7 @@ def wanted_streams(
 def settings_of(script, arguments, checkpoint: Checkpoint, stimuli: dict, prompt: str | None) -> dict:
     """What changes the numbers, recorded beside them; batch size, device and thread count never do."""
     settings = {
-        "model_id": shared.stored_id(script.MODEL_ID, arguments.random_weights),
+        "model_id": stored_id(script.MODEL_ID, arguments.random_weights),
         "weights": checkpoint.identity(),
         "dtype": shared.dtype_name(arguments),
         "quantize": arguments.quantize,

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from brain_activity_prediction import arguments as shared
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.folders import embeddings_folder
 from brain_activity_prediction.nsd.design import read_design
 from brain_activity_prediction.nsd.layout import find_layout
 from brain_activity_prediction.nsd.stimuli import Stimuli
@@ -37,7 +37,7 @@ def sample_answers(base_dir: Path, stores: Sequence[tuple[str, int | None]]) -> 
     found: dict[int, list[tuple[str, int, str]]] = {}
     for model, prompt in stores:
         if prompt is not None:
-            store = EmbeddingStore(shared.embeddings_folder(base_dir, model, prompt))
+            store = EmbeddingStore(embeddings_folder(base_dir, model, prompt))
             for image_id, answer in store.read_answers(candidates).items():
                 found.setdefault(image_id, []).append((model, prompt, answer))
     shown = sorted(sorted(found, key=lambda image_id: (-len(found[image_id]), image_id))[:N_IMAGES])

@@ -14,9 +14,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from scipy.stats import false_discovery_control
 
-from brain_activity_prediction.arguments import PROTOCOLS, scores_folder
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.files import reading
+from brain_activity_prediction.folders import PROTOCOLS, scores_folder
 from brain_activity_prediction.report.selection import Selection
 from brain_activity_prediction.settings_file import fingerprint, recorded_settings
 

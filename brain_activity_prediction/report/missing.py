@@ -12,6 +12,7 @@ import pandas as pd
 from brain_activity_prediction import arguments as shared
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.folders import embeddings_folder, prompt_folder
 from brain_activity_prediction.nsd.design import read_design
 from brain_activity_prediction.nsd.layout import Layout, find_layout
 from brain_activity_prediction.report.averages import each_layer
@@ -57,7 +58,7 @@ def gaps(base_dir: Path, scored: Sequence[Scored], table: pd.DataFrame, selectio
 
 def _why(base_dir: Path, layout: Layout | None, model: str, prompt: int | None, subjects: list[int]) -> Iterator[Gap]:
     """What is the matter with each subject for which a model and prompt have no scores."""
-    store = EmbeddingStore(shared.embeddings_folder(base_dir, model, prompt))
+    store = EmbeddingStore(embeddings_folder(base_dir, model, prompt))
     streams = list(store.streams())
     under = "the streams that no prompt changes" if prompt is None else f"prompt {prompt}"
     held = store.image_ids(streams) if streams else np.empty(0)
@@ -119,7 +120,7 @@ def stored_states(base_dir: Path, selection: Selection) -> list[tuple[str, int |
     for folder in base_dir.glob("image_embeddings/*prompt*/*"):
         settings = EmbeddingStore(folder).settings() or {}
         _, _, number = folder.parent.name.partition("prompt_")
-        if "model_id" in settings and (number.isdecimal() or folder.parent.name == shared.prompt_folder(None)):
+        if "model_id" in settings and (number.isdecimal() or folder.parent.name == prompt_folder(None)):
             found.add((settings["model_id"], int(number) if number else None))
     taken = [(model, prompt) for model, prompt in found if selection.takes_states(model, prompt)]
     return sorted(taken, key=lambda state: (state[0], state[1] or 0))

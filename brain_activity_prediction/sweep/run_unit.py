@@ -23,6 +23,9 @@ from brain_activity_prediction.sweep.records import HEADER, Record, log_of, read
 
 
 def main() -> int:
+    if len(sys.argv) < 4:
+        print("run_unit.py: it is for job.sh and sweep.py, which tell it the unit: start those", file=sys.stderr)
+        return 2
     base_dir = Path(sys.argv[1])
     if sys.argv[2] == "--item":
         item = item_of_this_task(Path(sys.argv[3]))

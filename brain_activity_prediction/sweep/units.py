@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from brain_activity_prediction import arguments as shared
 from brain_activity_prediction.align_image_embeddings import align_model
 from brain_activity_prediction.align_image_embeddings.region_statistics import Asked
 from brain_activity_prediction.align_image_embeddings.results import Results
@@ -22,6 +21,7 @@ from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings import extraction
 from brain_activity_prediction.extract_image_embeddings.plan import plan as work_of
+from brain_activity_prediction.folders import alignment_folder, prompt_folder
 from brain_activity_prediction.nsd.design import read_design
 from brain_activity_prediction.nsd.layout import find_layout
 from brain_activity_prediction.sweep import architectures
@@ -155,14 +155,14 @@ def _alignment(
     ]
     if not layers:
         return None
-    folder = shared.alignment_folder(arguments.base_dir, subject, model_id, prompt, parsed.protocol)
+    folder = alignment_folder(arguments.base_dir, subject, model_id, prompt, parsed.protocol)
     results = Results(folder)
     asked = Asked({}, parsed.permutations, parsed.permutation_block, parsed.bootstrap)
     n_left = sum(not results.has(*layer, asked) for layer in layers)
     if not (folder / "scores.csv").exists():  # written last
         n_left = max(n_left, 1)
     of_prompt = [] if prompt is None else ["-p", str(prompt)]
-    name = f"align_{model}_{shared.prompt_folder(prompt)}_subj{subject:02d}"
+    name = f"align_{model}_{prompt_folder(prompt)}_subj{subject:02d}"
     command = (sys.executable, str(ALIGN), *given, *of_prompt, *more, "--stream", *streams)
     return Unit(name, "align", model, len(layers), n_left, command, max(width for _, width in shapes.values()))
 
