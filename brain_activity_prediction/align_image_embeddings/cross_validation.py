@@ -28,8 +28,8 @@ from brain_activity_prediction.errors import InputError
 # over blocks of the spectrum is magnified where 1 - leverage is small.
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-8}
 BLOCK_TOLERANCE = {torch.float32: 3e-6, torch.float64: 1e-13}
-# What one chunk of voxels may take: a share of a GPU's free memory; on a CPU as much as the responses, within bounds.
-GPU_SHARE, CPU_BYTES = 0.4, (6 * 2**20, 12 * 2**20)
+# What one chunk of voxels may take: a share of a GPU's free memory; on a CPU a share of the responses, within bounds.
+GPU_SHARE, CPU_SHARE, CPU_BYTES = 0.4, 0.4, (2 * 2**20, 12 * 2**20)
 # How many images go together into the products of all voxels.
 IMAGES_PER_PANEL = 256
 # a_max / a_min up to which float32 predictions at the largest alpha have the digits that a correlation needs.
@@ -106,7 +106,7 @@ class Responses:
     def _bytes_for_a_chunk(self):
         device = self.means.device
         if device.type != "cuda":
-            return min(max(self.Y.nbytes, CPU_BYTES[0]), CPU_BYTES[1])
+            return min(max(CPU_SHARE * self.Y.nbytes, CPU_BYTES[0]), CPU_BYTES[1])
         kept_for_reuse = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return GPU_SHARE * (torch.cuda.mem_get_info(device)[0] + kept_for_reuse)
 
@@ -199,11 +199,12 @@ class CrossValidation:
 
     def _mean(self, operators, responses):
         """Mean scores (A, V) over folds from (rows, operator, weights, targets) of each."""
-        scores = 0.0
+        total = None
         for rows, operator, weights, targets in operators:
-            scores = scores + self._fold_scores(rows, operator, weights, targets, responses)
-            del operator, targets  # before the next ones are made
-        return scores / len(self.folds)
+            scores = self._fold_scores(rows, operator, weights, targets, responses)
+            total = scores if total is None else total.add_(scores)
+            del operator, targets, scores  # before the next ones are made
+        return total.div_(len(self.folds))
 
     def _fold_scores(self, rows, operator, weights, targets, responses):
         weights = torch.from_numpy(weights).to(targets.device)
