@@ -122,3 +122,15 @@ def test_each_section_of_the_scale_benchmark_runs(benchmarks, capsys, monkeypatc
     assert "a plan of the sweep, nothing left" in said
     assert "2 processes:" in said
     assert "70 images, written in" in said
+
+
+def test_the_plain_way_to_permute_finds_the_same_p_within_what_two_draws_differ_by(benchmarks):
+    from significance import permutation_p, plain_permutation_p
+
+    responses, noise = torch.randn((2, 50, 600), generator=torch.Generator().manual_seed(0))
+    predicted = 0.1 * responses + noise
+    plain = plain_permutation_p(responses, predicted, 199).numpy()
+    ours, _ = permutation_p(responses, predicted, np.zeros((0, 600), dtype=bool), 199)
+    error = np.sqrt(2 * plain * (1 - plain) / 199)
+    assert np.mean(np.abs(ours - plain) < 2 * error) > 0.9
+    assert abs(np.mean(ours - plain)) < 0.01
