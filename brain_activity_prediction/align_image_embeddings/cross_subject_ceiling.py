@@ -1,6 +1,7 @@
 """Predicts each subject's responses to the shared images from the other subjects' responses, by the same ridge.
 
-The study's ceiling: what other brains predict of a brain. It needs the betas of two or more subjects, no model.
+A ceiling that needs no repeats and no model, only the betas of two or more subjects: what other brains predict of a
+brain.
 """
 
 from __future__ import annotations
