@@ -120,14 +120,15 @@ def test_a_sweep_survives_a_failing_unit_a_time_limit_and_a_dead_node(slurm, tmp
     submitted = [path for path in (base_dir / "sweep").iterdir() if path.name[0].isdigit()]
     assert len(submitted) == 1
 
-    # The node of a unit that has just written its first batch dies, and another unit is told of a time limit.
+    # The node of a unit that has just written its first batch dies, and its neighbour is told of a time limit: the last
+    # task of their array, whose SLURM_JOB_ID is the number of the array.
     names = [f"extract_{LLAVA}_{number}_of_3" for number in (1, 2, 3)]
-    (stored, *_) = until(lambda: llava_images(base_dir))
+    killed, told, _ = names
     ids = sorted(read_design(find_layout(base_dir).design()).image_ids(1).tolist())
-    killed = names[ids.index(stored) % 3]
+    until(lambda: set(ids[0::3]) & set(llava_images(base_dir)) and read_record(base_dir, told))
     running = tasks()
-    told = next(name for name in names if name in running and name != killed and read_record(base_dir, name))
-    (signalled, _), (_, node) = running[told], running[killed]
+    (_, node), (signalled, _) = running[killed], running[told]
+    assert signalled.endswith("_1")
     slurm.run("scancel", "--batch", "--signal=USR1", signalled)
     slurm.kill_node(int(node[1:]))
     local = subprocess.Popen(  # meanwhile, in the time that SLURM takes to notice

@@ -10,6 +10,7 @@
 # What your site needs before Python runs, such as modules, goes here.
 
 base_dir=$1 items=$2 python=$3 run_unit=$4 max_restarts=$5
+job=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID # SLURM_JOB_ID of an array's last task is the number of the whole array
 
 # A job that is killed before it gets anywhere would otherwise be started again for ever.
 if ((${SLURM_RESTART_COUNT:-0} > max_restarts)); then
@@ -35,7 +36,7 @@ while kill -0 "$tasks" 2>/dev/null; do # a trapped signal ends wait before the t
 done
 
 # Units that are done find nothing left when they start again. A job that was cancelled runs no longer, and stays so.
-if ((status)) && [[ -n $stopped && $(squeue --noheader --jobs "$SLURM_JOB_ID" --format %T) == RUNNING ]]; then
-  scontrol requeue "$SLURM_JOB_ID" && exit 0
+if ((status)) && [[ -n $stopped && $(squeue --noheader --jobs "$job" --format %T) == RUNNING ]]; then
+  scontrol requeue "$job" && exit 0
 fi
 exit "$status"
