@@ -88,6 +88,25 @@ def test_mixed_repeats_have_the_ceiling_of_the_nsd_data_manual():
     n_repeats = np.repeat([3, 2, 1], [5, 4, 2])
     noise = (5 / 3 + 4 / 2 + 2) / 11
     np.testing.assert_allclose(noise_ceiling(SNRS, n_repeats), SNRS**2 / (SNRS**2 + noise))
+    stored = SNRS.astype(np.float32)
+    np.testing.assert_array_equal(noise_ceiling(stored, n_repeats), noise_ceiling(stored.astype(float), n_repeats))
+
+
+def test_signal_and_noise_are_told_apart_as_the_trials_themselves_tell_them():
+    """NSD's formula: noise is the variance of trials about their image's mean, signal what it leaves of all variance."""
+    n_repeats = np.array([3, 2, 3, 1])
+    images = np.repeat([0, 1, 2, 3], n_repeats)
+    trials = 5 + np.array([0, 4, -3, 1])[images, None] + np.random.default_rng(0).standard_normal((images.size, 6))
+    means = np.stack([trials[images == image].mean(axis=0) for image in range(4)])
+    within = ((trials - means[images]) ** 2).sum(axis=0)
+    noise = within / (9 - 4)
+    signal = trials.var(axis=0, ddof=1) - noise
+    np.testing.assert_allclose(noise_ceiling_snr(means, n_repeats, within), np.sqrt(signal / noise), rtol=1e-10)
+
+
+def test_a_voxel_whose_trials_repeat_exactly_has_a_ceiling_of_one():
+    snr = noise_ceiling_snr(np.array([[1.0], [2.0]]), np.array([2, 2]), np.zeros(1))
+    assert noise_ceiling(snr, np.array([2, 2])) == 1
 
 
 def test_without_repeats_there_is_no_ceiling():

@@ -54,6 +54,26 @@ def test_every_hidden_state_is_averaged_over_all_tokens(network, hidden):
     torch.testing.assert_close(states.streams("vision")["vision"], expected)
 
 
+def test_only_the_streams_asked_for_come_back(network, hidden):
+    with pooled(layer_points(network.layers), {"mean": slice(None), "last": slice(-1, None)}) as states:
+        network(hidden)
+    assert states.streams("vision", ["last"]).keys() == {"vision_last"}
+    assert states.streams("vision").keys() == {"vision", "vision_last"}
+
+
+def test_the_hidden_states_may_enter_the_first_layer_by_keyword(hidden):
+    layer = Pair()
+    with pooled(layer_points([layer]), {"mean": slice(None)}) as states:
+        layer(hidden_states=hidden)
+    torch.testing.assert_close(states.streams("vision")["vision"][:, 0], hidden.mean(dim=1))
+
+
+def test_layers_on_several_devices_are_gathered_on_that_of_the_first():
+    """The meta device holds no numbers and stands for another GPU."""
+    sums = {"mean": [torch.ones(B, W, device="meta"), torch.ones(B, W)]}
+    assert PooledStates(sums, {"mean": torch.ones(B)}).streams("language")["language"].device.type == "meta"
+
+
 def test_with_a_final_norm_the_last_state_is_taken_after_it(network, hidden):
     with pooled(layer_points(network.layers, network.norm), {"last": slice(-1, None)}) as states:
         first, second, _, normed = network(hidden)
