@@ -87,6 +87,14 @@ def test_p_is_at_most_5_percent_exactly_where_the_interval_leaves_zero_out():
     assert two_sided_p(np.ones((999, 1))) == pytest.approx(2 / 1000)
 
 
+def test_errors_and_p_of_a_few_resamples_are_what_one_counts_by_hand():
+    replicates = np.array([[0, 0, 0, 1, np.nan], [1, -1, 0, 2, 1], [3, -3, 0, 6, 1]], dtype=np.float32)
+    np.testing.assert_array_equal(two_sided_p(replicates), [2 * 2 / 4, 2 * 2 / 4, 1, 2 * 1 / 4, np.nan])
+    error = standard_error(replicates)
+    np.testing.assert_allclose(error[:4], [np.sqrt(7 / 3), np.sqrt(7 / 3), 0, np.sqrt(7)])
+    assert error.dtype == np.float64
+
+
 def test_resampled_scores_are_those_of_the_images_drawn():
     responses, predictions = simulate(0.3)
     counts = resamples(N_IMAGES, 3)

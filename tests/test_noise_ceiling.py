@@ -93,7 +93,7 @@ def test_mixed_repeats_have_the_ceiling_of_the_nsd_data_manual():
 
 
 def test_signal_and_noise_are_told_apart_as_the_trials_themselves_tell_them():
-    """NSD's formula: noise is the variance of trials about their image's mean, signal what it leaves of all variance."""
+    """NSD's formula: noise is the variance of trials about their image's mean, signal what it leaves of all."""
     n_repeats = np.array([3, 2, 3, 1])
     images = np.repeat([0, 1, 2, 3], n_repeats)
     trials = 5 + np.array([0, 4, -3, 1])[images, None] + np.random.default_rng(0).standard_normal((images.size, 6))

@@ -79,6 +79,14 @@ def test_p_counts_the_permutations_that_reach_r(block):
     assert region_p[0] == pytest.approx((r.mean(axis=1) >= r[0].mean()).mean())
 
 
+def test_unless_said_otherwise_single_images_are_permuted_and_always_in_the_same_way():
+    observed, predicted = (part[:, :50] for part in simulate(rho=0.1))
+    expected, _ = permutation_p(observed, predicted, NO_REGION[:, :50], 75, block=1, seed=0)
+    np.testing.assert_array_equal(permutation_p(observed, predicted, NO_REGION[:, :50], 75)[0], expected)
+    for found, orders in zip(shifted_orders(60, 75), shifted_orders(60, 75, block=1, seed=0), strict=True):
+        np.testing.assert_array_equal(found, orders)
+
+
 @pytest.mark.parametrize(("n_images", "block"), [(60, 1), (60, 7), (6, 1)])
 def test_there_are_as_many_permutations_as_asked_for_and_the_first_is_the_identity(n_images, block):
     rows = permutations(n_images, 130, block, seed=1)

@@ -1,0 +1,79 @@
+"""Statistics are asked for by region, found again by a region's name and voxels, and made anew where they are not."""
+
+import numpy as np
+import pytest
+import torch
+
+from brain_activity_prediction.align_image_embeddings.bootstrap import bootstrap_region_r
+from brain_activity_prediction.align_image_embeddings.region_statistics import Asked, Statistics, digests
+from brain_activity_prediction.align_image_embeddings.significance import permutation_p
+
+N_IMAGES, N_VOXELS = 40, 12
+V1, PPA = np.arange(N_VOXELS) < 5, np.arange(N_VOXELS) >= 8
+REGIONS = {"V1": V1, "PPA": PPA}
+ANOTHER_V1 = {"V1": ~PPA}
+OBSERVED, PREDICTED = torch.randn(2, N_IMAGES, N_VOXELS, generator=torch.Generator().manual_seed(0)).cumsum(dim=0)
+
+
+@pytest.fixture(scope="module")
+def found():
+    return Asked(REGIONS, 99, 4, 50).of(OBSERVED, PREDICTED)
+
+
+def test_what_is_asked_for_comes_from_the_permutation_test_and_the_bootstrap(found):
+    members = np.stack([V1, PPA])
+    p, region_p = permutation_p(OBSERVED, PREDICTED, members, 99, 4)
+    np.testing.assert_array_equal(found.p, p)
+    np.testing.assert_array_equal(found.region_p, region_p)
+    np.testing.assert_array_equal(found.region_r, bootstrap_region_r(OBSERVED, PREDICTED, members, 50))
+    assert (found.n_permutations, found.permutation_block, found.n_resamples) == (99, 4, 50)
+    assert found.regions == digests(REGIONS)
+
+
+def test_what_is_not_asked_for_is_not_computed(found):
+    permuted, resampled = (Asked(REGIONS, *numbers).of(OBSERVED, PREDICTED) for numbers in ((99, 4, 0), (0, 1, 50)))
+    np.testing.assert_array_equal(permuted.region_p, found.region_p)
+    np.testing.assert_array_equal(resampled.region_r, found.region_r)
+    assert (permuted.arrays().keys(), resampled.arrays().keys()) == ({"p", "region_p"}, {"region_r"})
+    assert permuted.n_resamples == 0
+    assert permuted.r_of(digests(REGIONS)) is None
+    assert np.isnan(resampled.p_of(digests(REGIONS))).tolist() == [True, True]
+    assert Asked(REGIONS, 0, 1, 0).of(OBSERVED, PREDICTED) is None
+
+
+def test_what_is_kept_of_statistics_makes_them_again(found):
+    again = Statistics(**found.about(), **found.arrays())
+    assert again.about() == found.about()
+    for name in ("p", "region_p", "region_r"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(found, name))
+
+
+def test_regions_come_in_the_order_asked_for_and_those_of_other_voxels_have_none(found):
+    asked = {"PPA": digests(REGIONS)["PPA"], "V1": digests(ANOTHER_V1)["V1"], "RSC": digests(REGIONS)["V1"]}
+    np.testing.assert_array_equal(found.p_of(asked), [found.region_p[1], np.nan, np.nan])
+    np.testing.assert_array_equal(found.r_of(asked)[:, 0], found.region_r[:, 1])
+    assert found.r_of(asked).shape == (50, 3)
+    assert np.isnan(found.r_of(asked)[:, 1:]).all()
+    np.testing.assert_array_equal(found.r_of(digests(REGIONS)), found.region_r)
+
+
+@pytest.mark.parametrize(
+    ("regions", "numbers", "met"),
+    [
+        (REGIONS, (99, 4, 50), True),
+        ({"PPA": PPA}, (99, 4, 50), True),
+        (REGIONS, (0, 1, 50), True),
+        (REGIONS, (99, 4, 0), True),
+        (REGIONS, (98, 4, 50), False),
+        (REGIONS, (99, 1, 50), False),
+        (REGIONS, (99, 4, 49), False),
+        (REGIONS, (0, 1, 49), False),
+        (REGIONS, (98, 4, 0), False),
+        (ANOTHER_V1, (99, 4, 50), False),
+        (ANOTHER_V1, (0, 1, 0), True),
+    ],
+)
+def test_statistics_are_made_again_only_where_something_asked_for_is_missing(found, regions, numbers, met):
+    asked = Asked(regions, *numbers)
+    assert asked.met_by(found) == met
+    assert asked.met_by(None) == (numbers == (0, 1, 0))
