@@ -22,6 +22,7 @@ NCSNR = ("computed", "nsd")  # from the repeats in these sessions, or read from 
 WHOLE_NUMBER = re.compile("[0-9]{1,9}")
 MOST_ALPHAS = 1000
 LARGEST_LOG_10_ALPHA = 30  # of features of SD 1: all beyond is all the same
+LOWEST_CEILING = 0.1  # R2 units; with three repeats an ncsnr of 0.19
 LAYERS = ("best_per_region", "best_per_voxel", "average")  # the first two by cross-validated score
 DTYPES = ("auto", "float32", "float16", "bfloat16")
 
@@ -124,9 +125,9 @@ def add_ceilings(flags: argparse.ArgumentParser) -> None:
     flags.add_argument(
         "--min-noise-ceiling",
         type=share,
-        default=0,
+        default=LOWEST_CEILING,
         metavar="NC",
-        help="leave voxels with a lower one (R2 units) out of normalised means",
+        help="leave voxels with a lower one (R2 units) out of normalised scores",
     )
 
 

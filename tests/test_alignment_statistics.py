@@ -8,13 +8,15 @@ from scipy.stats import false_discovery_control
 from test_align_model import FOLDER, align, read_scores, ready  # noqa: F401
 
 from brain_activity_prediction.align_image_embeddings.best_predictions import best_predictions
+from brain_activity_prediction.align_image_embeddings.bootstrap import resamples
 from brain_activity_prediction.align_image_embeddings.layer_choice import stream_scores
 from brain_activity_prediction.align_image_embeddings.results import Results
 from brain_activity_prediction.align_image_embeddings.scores import pearson_r
 from brain_activity_prediction.align_image_embeddings.targets import read_targets
 from brain_activity_prediction.nsd.layout import find_layout
+from brain_activity_prediction.nsd.rois import read_mask, region_masks
 
-STATISTICS = ["r", "r_se", "r_ci_low", "r_ci_high", "p", "q"]
+STATISTICS = ["r", "r_se", "r_ci_low", "r_ci_high", "r_normalised_se", "p", "q"]
 
 
 def observed(base_dir):
@@ -37,9 +39,55 @@ def test_every_choice_of_layers_has_an_error_and_an_interval_about_its_score(ali
     assert (table["r_se"] > 0).all()
     assert (table["r_ci_low"] < table["r"]).all()
     assert (table["r"] < table["r_ci_high"]).mean() > 0.95  # with 12 images the interval lies low
-    tested = table.drop("average", level="layer_choice")
-    assert tested[["p", "q"]].notna().all(axis=None)
-    assert table.loc["average", ["p", "q"]].isna().all(axis=None)
+    assert table[["p", "q"]].notna().all(axis=None)
+    rsc = table.index.get_level_values("roi") == "RSC"  # of noise: hardly a voxel has a ceiling
+    assert (table.loc[~rsc, "r_normalised_se"] > table.loc[~rsc, "r_se"]).all()
+
+
+def test_an_average_of_layers_is_tested_by_the_average_of_each_permutation_and_resample(aligned):
+    """All layers meet the same permutations, so that the rows of their permuted scores can be averaged."""
+    results = Results(aligned / FOLDER)
+    statistics = [results.read_statistics("vision", layer) for layer in (0, 1)]
+    permuted = np.mean([one.region_r_permuted for one in statistics], axis=0, dtype=float)
+    assert permuted.shape[0] == 99 + 1
+    for one in statistics:
+        np.testing.assert_allclose(
+            one.region_p, (one.region_r_permuted >= one.region_r_permuted[0] - 1e-6).mean(axis=0)
+        )
+    table = tables(aligned).xs("average", level="layer_choice").droplevel("layer")
+    for column, region in enumerate(statistics[0].regions):
+        assert table.loc[region, "p"] == pytest.approx(np.mean(permuted[:, column] >= permuted[0, column] - 1e-6))
+        assert permuted[0, column] == pytest.approx(table.loc[region, "r"], abs=1e-5)
+    assert table.loc["RSC", "p"] > 0.05
+    assert table.loc[["V1v", "V1d", "hV4", "FFA-1", "PPA"], "p"].max() < 0.05
+    normalised = np.mean([one.region_r_normalised for one in statistics], axis=0, dtype=float)
+    place = list(statistics[0].regions).index("V1v")
+    assert table.loc["V1v", "r_normalised_se"] == pytest.approx(normalised[:, place].std(ddof=1), rel=1e-4)
+
+
+def test_resamples_of_normalised_scores_divide_each_voxel_by_its_ceiling(aligned):
+    results, responses = Results(aligned / FOLDER), observed(aligned)
+    best_layers = stream_scores(results, "vision").best_layers()
+    predicted = best_predictions(results, "vision", best_layers)
+    statistics, ceiling = (
+        results.read_best_statistics("vision", best_layers),
+        results.read_noise_ceiling().astype(float),
+    )
+    layout = find_layout(aligned)
+    usable = region_masks(layout, 1, read_mask(layout, 1)[0])["V1v"] & (ceiling >= 0.1)
+    found = statistics.region_r_normalised[:3, list(statistics.regions).index("V1v")]
+    for drawn, mean in zip(resamples(len(responses), 3).astype(int), found, strict=True):
+        rows = np.repeat(np.arange(len(responses)), drawn)
+        r = pearson_r(responses[rows][:, usable], predicted[rows][:, usable])
+        assert mean == pytest.approx((r / np.sqrt(ceiling[usable])).mean(), abs=1e-4)
+
+
+def test_another_ceiling_leaves_normalised_scores_without_an_error_and_fits_nothing(aligned, monkeypatch, capsys):
+    capsys.readouterr()
+    align(monkeypatch, aligned, "--permutations", 99, "--bootstrap", 199, "--min-noise-ceiling", 0.4)
+    assert "2 layers were scored before, 0 are left" in capsys.readouterr().err
+    assert tables(aligned)["r_normalised_se"].isna().all()
+    assert tables(aligned)["r_se"].notna().all()
 
 
 def test_the_predictions_of_each_voxels_best_layer_are_kept_no_others_and_give_its_score(aligned):
@@ -61,7 +109,7 @@ def test_voxels_have_q_and_normalised_scores_in_maps(aligned):
     inside = np.isfinite(maps["p"])
     np.testing.assert_allclose(maps["q"][inside], false_discovery_control(maps["p"][inside]), rtol=1e-5)
     ceiling = nibabel.load(aligned / FOLDER / "maps/noise_ceiling.nii.gz").get_fdata()
-    known = ceiling > 0
+    known = ceiling >= 0.1
     np.testing.assert_allclose(maps["r_normalised"][known], maps["r"][known] / np.sqrt(ceiling[known]), rtol=1e-5)
     assert np.isnan(maps["r_normalised"][~known]).all()
 
@@ -122,6 +170,13 @@ def test_without_statistics_nothing_is_kept_for_them(ready, monkeypatch):  # noq
     assert not (ready / FOLDER / "best_layers").exists()
     assert not Results(ready / FOLDER).predicted_voxels("vision", 0).size
     assert tables(ready).drop(columns="r").isna().all(axis=None)
+
+
+def test_layers_tested_with_other_permutations_have_no_average_of_them(aligned, monkeypatch):
+    align(monkeypatch, aligned, "--permutations", 49, "--bootstrap", 199, "-l", 1)
+    p = tables(aligned)["p"]
+    assert p.xs("average", level="layer_choice").isna().all()
+    assert p.xs("each", level="layer_choice").notna().all()
 
 
 def test_layers_scored_in_two_runs_are_assessed_as_in_one(aligned, monkeypatch):

@@ -21,7 +21,7 @@ from brain_activity_prediction.align_image_embeddings.layers import (
     layers_of,
     open_stores,
 )
-from brain_activity_prediction.align_image_embeddings.region_statistics import Asked
+from brain_activity_prediction.align_image_embeddings.region_statistics import Asked, usable_ceiling
 from brain_activity_prediction.align_image_embeddings.results import Results
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.files import remove_left_behind
@@ -93,7 +93,8 @@ def align(layout: Layout, stores: Stores, layers: list[Layer], arguments: argpar
     ceiling = ceiling_of_test_images(targets, layout, arguments.subject, arguments.ncsnr)
     for prompt, stream in dict.fromkeys((layer.prompt, layer.stream) for layer in layers):
         check_complete(stores[prompt], stream, targets.image_ids)
-    asked = Asked(regions, arguments.permutations, arguments.permutation_block, arguments.bootstrap)
+    usable = usable_ceiling(ceiling, arguments.min_noise_ceiling)
+    asked = Asked(regions, arguments.permutations, arguments.permutation_block, arguments.bootstrap, usable)
     results = {}
     for prompt in dict.fromkeys(layer.prompt for layer in layers):
         of = (arguments.base_dir, arguments.subject, arguments.model_id, prompt, arguments.protocol)

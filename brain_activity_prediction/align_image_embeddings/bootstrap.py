@@ -32,10 +32,11 @@ def bootstrap_region_r(
     """Mean r over each region's voxels in every resample of the images, (B, R) float32; on the device of `observed`.
 
     observed, predicted  (n, V); a voxel with NaN counts in no region, a constant one has r 0
-    members              (R, V) bool; a region without a voxel that counts gets NaN
+    members              (R, V) bool, or what the r of each voxel is multiplied by, 0 for those outside the region, as
+                         1 / sqrt(ceiling) for normalised scores; a region without a voxel that counts gets NaN
     """
     valid = (torch.isfinite(observed) & torch.isfinite(predicted)).all(dim=0)
-    members = (torch.from_numpy(members).to(valid.device) & valid).to(torch.float32)
+    members = torch.from_numpy(members).to(valid.device, torch.float32) * valid
     counts = torch.from_numpy(resamples(len(observed), n_resamples, seed)).to(valid.device) / len(observed)
     sums = counts.new_zeros(n_resamples, len(members))
     voxels_per_chunk = VOXELS_PER_CHUNK[valid.device.type]
@@ -43,7 +44,7 @@ def bootstrap_region_r(
         chunk = slice(start, start + voxels_per_chunk)
         pair = (torch.where(valid[chunk], part[:, chunk], 0) for part in (observed, predicted))
         sums += _resampled_r(*map(standard_columns, pair), counts) @ members[:, chunk].T
-    return (sums / members.sum(dim=1)).cpu().numpy()
+    return (sums / (members > 0).sum(dim=1)).cpu().numpy()
 
 
 def _resampled_r(x: torch.Tensor, y: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:

@@ -1,6 +1,8 @@
-"""What the resamples of a score say of it: its standard error, an interval, and whether a difference is 0."""
+"""What resamples and permutations of a score say of it: its error, an interval, whether it or a difference is 0."""
 
 import numpy as np
+
+ROUNDING = 1e-6  # correlations that differ by less are equal: those of float32 transforms are good to about 1e-7
 
 
 def standard_error(replicates: np.ndarray) -> np.ndarray:
@@ -23,3 +25,11 @@ def two_sided_p(replicates: np.ndarray) -> np.ndarray:
     fewer = np.minimum((replicates <= 0).sum(axis=0), (replicates >= 0).sum(axis=0))
     p = np.minimum(2 * (fewer + 1) / (len(replicates) + 1), 1)
     return np.where(np.isnan(replicates).any(axis=0), np.nan, p)
+
+
+def share_reaching(permuted: np.ndarray) -> np.ndarray:
+    """One-sided p of a score: the share of its permutations (P + 1, ...), itself the first, that are as high or higher.
+
+    NaN where the score is.
+    """
+    return np.where(np.isnan(permuted[0]), np.nan, (permuted >= permuted[:1] - ROUNDING).mean(axis=0))

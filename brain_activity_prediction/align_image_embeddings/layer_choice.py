@@ -1,6 +1,6 @@
 """Which layer speaks for a voxel or a region: chosen by the cross-validated score of the training images alone.
 
-K finished layers of one stream, V voxels, R regions, B resamples of the images.
+K finished layers of one stream, V voxels, R regions, B resamples and P permutations of the images.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from brain_activity_prediction.align_image_embeddings.intervals import share_reaching
 from brain_activity_prediction.align_image_embeddings.region_statistics import Statistics
 from brain_activity_prediction.align_image_embeddings.results import QUANTITIES, Results
 from brain_activity_prediction.arguments import LAYERS
@@ -73,23 +74,40 @@ class StreamScores:
     def region_p(self, which: int | str, regions: Regions) -> np.ndarray:
         """p (R,) of the mean r of these regions, NaN where not tested.
 
-        `which` is the position of a finished layer or BEST_PER_VOXEL.
+        `which` is the position of a finished layer, BEST_PER_VOXEL or AVERAGE. An average is tested as such: the same
+        permutations of the images for all layers, of which the mean is taken.
         """
+        if which == AVERAGE:
+            rows = self._averaged("region_r_permuted", which, regions, ("n_permutations", "permutation_block"))
+            return np.full(len(regions), np.nan) if rows is None else share_reaching(rows)
         found = self.best_statistics if which == BEST_PER_VOXEL else self.statistics[which]
         return np.full(len(regions), np.nan) if found is None else found.p_of(regions)
 
-    def resampled_r(self, which: int | str, regions: Regions) -> np.ndarray | None:
+    def resampled_r(self, which: int | str, regions: Regions, normalised_by: str | None = None) -> np.ndarray | None:
         """Mean r (B, R) of these regions in each resample of the images; None where there were not as many for all.
 
         `which` is the position of a finished layer, BEST_PER_VOXEL or AVERAGE, whose resamples are averaged, too.
+        With the digest of a ceiling, r / sqrt(ceiling); None where another one was used.
         """
+        if normalised_by is None:
+            return self._averaged("region_r", which, regions, ("n_resamples",))
+        rows = self._averaged("region_r_normalised", which, regions, ("n_resamples", "normalised_by"))
+        same = rows is not None and self._of(which)[0].normalised_by == normalised_by
+        return rows if same else None
+
+    def _of(self, which: int | str) -> list[Statistics | None]:
         if which == AVERAGE:
-            found = self.statistics if self.complete else [None]
-        else:
-            found = [self.best_statistics if which == BEST_PER_VOXEL else self.statistics[which]]
-        if None in found or len({statistics.n_resamples for statistics in found}) > 1 or not found[0].n_resamples:
+            return self.statistics if self.complete else [None]
+        return [self.best_statistics if which == BEST_PER_VOXEL else self.statistics[which]]
+
+    def _averaged(self, name: str, which: int | str, regions: Regions, alike: tuple[str, ...]) -> np.ndarray | None:
+        """The mean over layers of one array of their statistics; None where one lacks it or they are not `alike`."""
+        found = self._of(which)
+        if any(statistics is None or getattr(statistics, name) is None for statistics in found):
             return None
-        return sum(statistics.r_of(regions) for statistics in found) / len(found)
+        if len({tuple(getattr(statistics, key) for key in alike) for statistics in found}) > 1:
+            return None
+        return sum(statistics.rows_of(name, regions) for statistics in found) / len(found)
 
 
 def stream_scores(results: Results, stream: str) -> StreamScores:

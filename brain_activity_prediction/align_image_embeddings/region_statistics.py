@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from brain_activity_prediction.align_image_embeddings.intervals import share_reaching
+
 if TYPE_CHECKING:
     import torch
 
@@ -27,8 +29,11 @@ class Statistics:
     p: np.ndarray | None  # (V,)
     region_p: np.ndarray | None  # (R,) of the mean r
     region_r: np.ndarray | None  # (B, R) mean r in each resample of the images
+    region_r_permuted: np.ndarray | None = None  # (P + 1, R) mean r, and in each permutation of the images
+    region_r_normalised: np.ndarray | None = None  # (B, R) mean r / sqrt(ceiling) in each resample
+    normalised_by: str = ""  # digest of the ceiling
 
-    ARRAYS = ("p", "region_p", "region_r")
+    ARRAYS = ("p", "region_p", "region_r", "region_r_permuted", "region_r_normalised")
 
     @property
     def n_resamples(self) -> int:
@@ -39,7 +44,7 @@ class Statistics:
 
     def about(self) -> dict:
         """What is kept beside the arrays; `Statistics(**about, **arrays)` is the same again."""
-        names = ("regions", "n_permutations", "permutation_block")
+        names = ("regions", "n_permutations", "permutation_block", "normalised_by")
         return {name: getattr(self, name) for name in names}
 
     def p_of(self, regions: Mapping[str, str]) -> np.ndarray:
@@ -48,11 +53,12 @@ class Statistics:
             return np.full(len(regions), np.nan)
         return np.append(self.region_p, np.nan)[self._columns(regions)]
 
-    def r_of(self, regions: Mapping[str, str]) -> np.ndarray | None:
-        """Resampled mean r (B, R) of these regions, NaN for those that were not resampled; None where none were."""
-        if self.region_r is None:
+    def rows_of(self, name: str, regions: Mapping[str, str]) -> np.ndarray | None:
+        """One of the arrays (B or P + 1, R), of these regions: NaN for those it lacks; None where there is none."""
+        rows = getattr(self, name)
+        if rows is None:
             return None
-        return np.pad(self.region_r, ((0, 0), (0, 1)), constant_values=np.nan)[:, self._columns(regions)]
+        return np.pad(rows, ((0, 0), (0, 1)), constant_values=np.nan)[:, self._columns(regions)]
 
     def _columns(self, regions: Mapping[str, str]) -> list[int]:
         """Where each region stands; one beyond the last for those that are not there or have other voxels now."""
@@ -68,6 +74,7 @@ class Asked:
     n_permutations: int
     permutation_block: int
     n_resamples: int
+    ceiling: np.ndarray | None = None  # (V,) that scores are normalised by, NaN for voxels that are left out
 
     @property
     def nothing(self) -> bool:
@@ -92,17 +99,34 @@ class Asked:
     def of(self, observed: torch.Tensor, predicted: torch.Tensor) -> Statistics | None:
         """The statistics of predictions (n, V), computed where `observed` (n, V) is; None where none are asked for."""
         from brain_activity_prediction.align_image_embeddings.bootstrap import bootstrap_region_r
-        from brain_activity_prediction.align_image_embeddings.significance import permutation_p
+        from brain_activity_prediction.align_image_embeddings.significance import permuted
 
         if self.nothing:
             return None
         members = np.stack(list(self.regions.values()))
-        p, region_p, region_r = None, None, None
+        found = dict.fromkeys(Statistics.ARRAYS)
         if self.n_permutations:
-            p, region_p = permutation_p(observed, predicted, members, self.n_permutations, self.permutation_block)
+            of = (observed, predicted, members, self.n_permutations, self.permutation_block)
+            found["p"], found["region_r_permuted"] = permuted(*of)
+            found["region_p"] = share_reaching(found["region_r_permuted"])
         if self.n_resamples:
-            region_r = bootstrap_region_r(observed, predicted, members, self.n_resamples)
-        return Statistics(self.digests, self.n_permutations, self.permutation_block, p, region_p, region_r)
+            found["region_r"] = bootstrap_region_r(observed, predicted, members, self.n_resamples)
+        if self.n_resamples and self.ceiling is not None:
+            weights = np.where(np.isfinite(self.ceiling), members / np.sqrt(self.ceiling), 0)
+            found["region_r_normalised"] = bootstrap_region_r(observed, predicted, weights, self.n_resamples)
+            found["normalised_by"] = digest_of_ceiling(self.ceiling)
+        return Statistics(self.digests, self.n_permutations, self.permutation_block, **found)
+
+
+def usable_ceiling(ceiling: np.ndarray, lowest: float) -> np.ndarray:
+    """The ceiling (V,) float32 that scores are normalised by: NaN where it is 0, unknown or below the lowest."""
+    ceiling = ceiling.astype(np.float32)
+    return np.where((ceiling > 0) & (ceiling >= np.float32(lowest)), ceiling, np.float32(np.nan))
+
+
+def digest_of_ceiling(ceiling: np.ndarray) -> str:
+    """What tells a ceiling (V,) from any other."""
+    return hashlib.blake2b(ceiling.tobytes(), digest_size=4).hexdigest()
 
 
 def digests(regions: Mapping[str, np.ndarray]) -> dict[str, str]:

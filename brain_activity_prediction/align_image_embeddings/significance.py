@@ -12,11 +12,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from brain_activity_prediction.align_image_embeddings.intervals import ROUNDING, share_reaching
 from brain_activity_prediction.align_image_embeddings.scores import standard_columns
 
 # Voxels that go through the transforms together: on a CPU as many as a cache holds with 1000 images.
 VOXELS_PER_CHUNK = {"cpu": 256, "cuda": 4096}
-ROUNDING = 1e-6  # correlations that differ by less are equal: those of float32 transforms are good to about 1e-7
 
 
 def permutation_p(
@@ -27,9 +27,25 @@ def permutation_p(
     block: int = 1,
     seed: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """p (V,) of each voxel's r, and p (R,) of the mean r of each region's voxels; computed where `observed` is.
+    """p (V,) of each voxel's r, and p (R,) of the mean r of each region's voxels: those of `permuted`."""
+    p, region_r = permuted(observed, predicted, members, n_permutations, block, seed)
+    return p, share_reaching(region_r)
 
-    One-sided: the share of permutations of the images whose r is as high or higher, the identity counted as one of
+
+def permuted(
+    observed: torch.Tensor,
+    predicted: torch.Tensor,
+    members: np.ndarray,
+    n_permutations: int,
+    block: int = 1,
+    seed: int = 0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """p (V,) of each voxel's r, and the mean r of each region's voxels as it is and permuted, (P + 1, R) float32.
+
+    Computed where `observed` is. The same images always meet the same permutations, so that the rows of several
+    predictions may be averaged, and the average is permuted.
+
+    p is one-sided: the share of permutations of the images whose r is as high or higher, the identity counted as one of
     them, so that no p is below 1 / (n_permutations + 1) (Phipson & Smyth 2010). All voxels share the permutations,
     which keeps the correlation of a region's voxels in the distribution of its mean. The permutations are those of
     `shifted_orders`; seen from any of them the others are distributed alike, so that p is as exact as with
@@ -62,9 +78,7 @@ def permutation_p(
             region_r[number] += shares @ r
     p = (n_reaching / (n_permutations + 1)).to(torch.float64).masked_fill(~valid, torch.nan)
     region_r = region_r.movedim(1, 0) / members.sum(dim=1)[:, None, None]  # (R, orders, L)
-    region_reaching = ((region_r >= region_r[:, :1, :1] - ROUNDING) & counted).sum(dim=(1, 2))
-    region_p = (region_reaching / (n_permutations + 1)).to(torch.float64).masked_fill(~members.any(dim=1), torch.nan)
-    return p.cpu().numpy(), region_p.cpu().numpy()
+    return p.cpu().numpy(), region_r[:, counted].T.cpu().numpy()
 
 
 def shifted_orders(n_images: int, n_permutations: int, block: int = 1, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

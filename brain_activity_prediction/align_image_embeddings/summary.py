@@ -11,6 +11,7 @@ from scipy.stats import false_discovery_control
 
 from brain_activity_prediction.align_image_embeddings.figures import layer_curves
 from brain_activity_prediction.align_image_embeddings.layer_choice import StreamScores, stream_scores
+from brain_activity_prediction.align_image_embeddings.region_statistics import usable_ceiling
 from brain_activity_prediction.align_image_embeddings.results import Results
 from brain_activity_prediction.align_image_embeddings.tables import region_table, write_table
 from brain_activity_prediction.align_image_embeddings.targets import Targets
@@ -33,10 +34,12 @@ def summarise(
     write_table(table, results.folder)
     layer_curves(table, results.folder / "layers.png")
     ceiling = results.read_noise_ceiling()
+    warn_of_low_ceilings(ceiling, min_noise_ceiling)
     write_map(results.folder / "maps" / "noise_ceiling.nii.gz", ceiling, targets.mask, targets.affine)
     for stream in dict.fromkeys(table["stream"]):
         scores = stream_scores(results, stream)
-        for name, values in (best_layer_maps(scores, ceiling) | layer_maps(scores)).items():
+        normalised_by = usable_ceiling(ceiling, min_noise_ceiling)
+        for name, values in (best_layer_maps(scores, normalised_by) | layer_maps(scores)).items():
             path = results.folder / "maps" / f"{stream}_{name}.nii.gz"
             write_map(path, values, targets.mask, targets.affine)
         warn_of_edges(scores, results.alpha_range())
@@ -51,11 +54,11 @@ def best_layer_maps(stream: StreamScores, ceiling: np.ndarray) -> dict[str, np.n
     """Per voxel (V,) the layer with the best cross-validated score, and its scores; NaN where responses are NaN.
 
     With a permutation test also p, and q, which is p adjusted over the voxels (Benjamini and Hochberg). r_normalised is
-    r / sqrt(ceiling), NaN where the ceiling (V,) is 0 or not known.
+    r / sqrt(ceiling), NaN where the ceiling (V,) is.
     """
     best = stream.at(stream.best_of_voxels())
     maps = {f"best_layer_{name}" if name != "layer" else "best_layer": values for name, values in best.items()}
-    maps["best_layer_r_normalised"] = best["r"] / np.sqrt(np.where(ceiling > 0, ceiling, np.nan))
+    maps["best_layer_r_normalised"] = best["r"] / np.sqrt(ceiling)
     tested = np.isfinite(best["p"])
     if tested.any():
         maps["best_layer_q"] = np.full_like(best["p"], np.nan)
@@ -69,6 +72,17 @@ def layer_maps(stream: StreamScores) -> dict[str, np.ndarray]:
     """Per voxel and finished layer (V, K) every score, and p where each layer was tested."""
     maps, p = {f"layers_{name}": values.T for name, values in stream.scores.items()}, stream.p()
     return maps | ({"layers_p": p.T} if np.isfinite(p).any(axis=1).all() else {})
+
+
+def warn_of_low_ceilings(ceiling: np.ndarray, lowest: float) -> None:
+    """Says on stderr how many voxels (V,) have too low a ceiling for their scores to be normalised."""
+    known = int(np.isfinite(ceiling).sum())
+    if low := known - int(np.isfinite(usable_ceiling(ceiling, lowest)).sum()):
+        print(
+            f"{low} of {known} voxels have a noise ceiling below {lowest:g} and count in no normalised score: divided "
+            "by next to nothing, noise would look like signal (--min-noise-ceiling)",
+            file=sys.stderr,
+        )
 
 
 def warn_of_edges(stream: StreamScores, alpha_range: tuple[float, float]) -> None:

@@ -19,20 +19,25 @@ from brain_activity_prediction.align_image_embeddings.layer_choice import (
     stream_scores,
 )
 from brain_activity_prediction.align_image_embeddings.protocols import STANDARD
-from brain_activity_prediction.align_image_embeddings.region_statistics import digests
+from brain_activity_prediction.align_image_embeddings.region_statistics import (
+    digest_of_ceiling,
+    digests,
+    usable_ceiling,
+)
 from brain_activity_prediction.align_image_embeddings.results import Results
 from brain_activity_prediction.files import written_whole
 
 COLUMNS = (
     *("protocol", "model_id", "prompt", "stream", "layer_choice", "layer", "layer_position", "subject", "roi"),
     *("n_voxels", "r", "r_se", "r_ci_low", "r_ci_high", "r2", "cv_score", "alpha_median"),
-    *("noise_ceiling", "r_normalised", "r2_normalised", "n_voxels_normalised", "p", "q", "settings"),
+    *("noise_ceiling", "min_noise_ceiling", "r_normalised", "r_normalised_se", "r2_normalised", "n_voxels_normalised"),
+    *("p", "q", "settings"),
 )
 MEANS = ("r", "r2", "cv_score")
 INTEGERS = ("prompt", "layer")  # missing where there is none
 NUMBERS = (
     *("layer_position", "r", "r_se", "r_ci_low", "r_ci_high", "r2", "cv_score", "alpha_median"),
-    *("noise_ceiling", "r_normalised", "r2_normalised", "p", "q"),
+    *("noise_ceiling", "min_noise_ceiling", "r_normalised", "r_normalised_se", "r2_normalised", "p", "q"),
 )
 
 
@@ -54,9 +59,11 @@ def region_table(
     `regions` are masks (V,) by name. r, r2 and cv_score are means over a region's voxels, without those whose
     responses are NaN, which n_voxels does not count either. `prompt` is missing for streams that no prompt changes.
     noise_ceiling is the median of the region's voxels, the normalised scores are those of `normalised_means`.
-    r_se and the interval of 95 % from r_ci_low to r_ci_high say how far r moves with other test images (`bootstrap`).
-    p is that of the mean r, missing for averages and where images were not permuted; q is p adjusted over the rows of
-    the same layer_choice (Benjamini and Hochberg). Both are missing for regions that were not among those of the run.
+    r_se and the interval of 95 % from r_ci_low to r_ci_high say how far r moves with other test images (`bootstrap`),
+    and so does r_normalised_se, which takes the ceiling as known; it is missing where the layers were scored with
+    another ceiling or min_noise_ceiling. p is that of the mean r, missing where images were not permuted; q is p
+    adjusted over the rows of the same layer_choice (Benjamini and Hochberg). All are missing for regions that were not
+    among those of the run.
     `settings` is the fingerprint of what changes the numbers.
     """
     ceiling = results.read_noise_ceiling()
@@ -84,10 +91,11 @@ def _blocks(
     min_noise_ceiling: float,
 ) -> Iterator[pd.DataFrame]:
     """R rows for each layer of a stream, for every voxel at its best one and for their average."""
-    known = digests(regions)
+    known, by = digests(regions), digest_of_ceiling(usable_ceiling(ceiling, min_noise_ceiling))
     members = np.stack(list(regions.values())) & np.isfinite(stream.scores["cv_score"]).all(axis=0)
 
-    def rows(scores: Mapping[str, np.ndarray], resampled: np.ndarray | None, **of) -> pd.DataFrame:
+    def rows(scores: Mapping[str, np.ndarray], which: int | str, **of) -> pd.DataFrame:
+        normalised = stream.resampled_r(which, known, by)
         return pd.DataFrame(
             {
                 **{"stream": stream.stream, "roi": list(regions), "n_voxels": members.sum(axis=1)},
@@ -95,21 +103,22 @@ def _blocks(
                 **normalised_means(scores, ceiling, members, min_noise_ceiling),
                 "alpha_median": region_medians(scores["alpha"], members),
                 "noise_ceiling": region_medians(ceiling, members),
-                **errors(resampled),
+                "min_noise_ceiling": min_noise_ceiling,
+                **errors(stream.resampled_r(which, known)),
+                "r_normalised_se": np.nan if normalised is None else standard_error(normalised),
+                "p": stream.region_p(which, known),
                 **of,
             }
         )
 
     for k, layer in enumerate(stream.layers):
         scores = {name: values[k] for name, values in stream.scores.items()}
-        of = {"layer": layer, "layer_position": stream.position(layer), "p": stream.region_p(k, known)}
-        yield rows(scores, stream.resampled_r(k, known), layer_choice=EACH, **of)
+        yield rows(scores, k, layer_choice=EACH, layer=layer, layer_position=stream.position(layer))
     best = stream.at(stream.best_of_voxels())
     position = stream.position(region_means({"layer": best["layer"]}, members)["layer"])
-    of = {"layer_position": position, "p": stream.region_p(BEST_PER_VOXEL, known)}
-    yield rows(best, stream.resampled_r(BEST_PER_VOXEL, known), layer_choice=BEST_PER_VOXEL, **of)
+    yield rows(best, BEST_PER_VOXEL, layer_choice=BEST_PER_VOXEL, layer_position=position)
     if stream.complete:
-        yield rows(stream.mean(), stream.resampled_r(AVERAGE, known), layer_choice=AVERAGE)
+        yield rows(stream.mean(), AVERAGE, layer_choice=AVERAGE)
 
 
 def _best_of_regions(table: pd.DataFrame) -> pd.DataFrame:
@@ -151,7 +160,8 @@ def normalised_means(
     Of r and r2, those that are among the scores (V,).
     Voxels whose ceiling is NaN, 0 or below `min_noise_ceiling` are left out: of those no score can be normalised.
     """
-    members = members & (ceiling > 0) & (ceiling >= min_noise_ceiling)
+    ceiling = usable_ceiling(ceiling, min_noise_ceiling)
+    members = members & np.isfinite(ceiling)
     highest_r2 = np.where(members.any(axis=0), ceiling, 1).astype(np.float64)
     highest = {"r": np.sqrt(highest_r2), "r2": highest_r2}
     normalised = {f"{name}_normalised": scores[name] / highest[name] for name in highest if name in scores}
