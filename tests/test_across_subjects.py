@@ -1,5 +1,7 @@
 """Subjects together: means, errors, the tests that few subjects allow, and what other brains predict of a brain."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -82,6 +84,21 @@ def test_subjects_that_were_not_aligned_alike_are_refused(aligned, monkeypatch):
 def test_without_scores_one_line_says_so(own_nsd, monkeypatch):
     with pytest.raises(InputError, match="no scores"):
         run(monkeypatch, across_subjects, own_nsd)
+
+
+def test_a_model_and_a_stream_that_were_not_scored_together_are_refused():
+    scores = pd.DataFrame({"subject": 1, "model_id": ["a/a", "b/b"], "prompt": pd.NA, "stream": ["vision", "text"]})
+    asked = SimpleNamespace(model_id=["a/a"], prompt_number=None, stream=["text"])
+    with pytest.raises(InputError, match="no scores of these models have these streams"):
+        across_subjects.chosen(scores, asked)
+
+
+def test_what_one_subject_does_not_tell_is_a_dash(aligned, monkeypatch, capsys):
+    run(monkeypatch, across_subjects, aligned, "-s", 1)
+    said = capsys.readouterr().out.splitlines()
+    mean = own_tables(aligned)[0].loc["best_per_region"].xs("V1v", level="roi")["r"].item()
+    assert next(line.split()[2:6] for line in said if " V1v " in line) == ["V1v", "1", f"{mean:.3f}", "-"]
+    assert "nan" not in "".join(said)
 
 
 def test_four_subjects_have_three_degrees_of_freedom_and_no_sign_flip_below_a_sixteenth():

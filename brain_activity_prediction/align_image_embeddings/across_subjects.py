@@ -52,7 +52,7 @@ def main() -> None:
     arguments = flags().parse_args()
     import pandas as pd
 
-    scores = pd.concat(list(read_scores(arguments)), ignore_index=True)
+    scores = chosen(pd.concat(list(read_scores(arguments)), ignore_index=True), arguments)
     folder = across_subjects_folder(arguments.base_dir, arguments.protocol)
     scores = with_cross_subject_ceiling(scores, across_subjects_folder(arguments.base_dir))
     table = means(scores)
@@ -72,7 +72,6 @@ def read_scores(arguments: argparse.Namespace) -> Iterator[pd.DataFrame]:
     import pandas as pd
 
     first: dict[str, tuple[Path, dict]] = {}
-    prompts = arguments.prompt_number and [n for numbers in arguments.prompt_number for n in numbers]
     for subject in sorted(set(arguments.subject)):
         folder = subject_folder(arguments.base_dir, subject, arguments.protocol)
         for path in sorted(folder.glob("*/*/scores.parquet")):
@@ -83,13 +82,26 @@ def read_scores(arguments: argparse.Namespace) -> Iterator[pd.DataFrame]:
             other, wanted = first.setdefault(of, (path.parent, settings))
             if difference := first_difference(wanted, settings):
                 raise InputError(f"{other} and {path.parent} were made with {difference}: align one of them again")
-            rows = table["model_id"].isin(arguments.model_id) if arguments.model_id else table["subject"] > 0
-            rows &= table["stream"].isin(arguments.stream) if arguments.stream else True
-            rows &= (table["prompt"].isna() | table["prompt"].isin(prompts)) if prompts else True
-            if rows.any():
-                yield table[rows]
+            yield table
     if not first:
         raise InputError(f"no scores under {arguments.base_dir} of these subjects: run align_model.py first")
+
+
+def chosen(scores: pd.DataFrame, arguments: argparse.Namespace) -> pd.DataFrame:
+    """The rows of the models, prompts and streams asked for; what no prompt changes goes with every prompt."""
+    prompts = [number for numbers in arguments.prompt_number or () for number in numbers]
+    rows = scores["subject"] > 0
+    for name, wanted in (("model_id", arguments.model_id), ("prompt", prompts), ("stream", arguments.stream)):
+        there = scores[name].dropna().unique().tolist()
+        for value in wanted or ():
+            if value not in there:
+                what = f"{name.removesuffix('_id')} {value}"
+                raise InputError(f"no scores of {what}: there are {', '.join(map(str, sorted(there))) or 'none'}")
+        if wanted:
+            rows &= scores[name].isin(wanted) | scores[name].isna()
+    if not rows.any():
+        raise InputError("no scores of these models have these streams: leave out -m or --stream")
+    return scores[rows]
 
 
 def with_cross_subject_ceiling(scores: pd.DataFrame, folder: Path) -> pd.DataFrame:
@@ -202,6 +214,7 @@ def as_text(table: pd.DataFrame) -> str:
     for row in table.itertuples():
         prompt = "" if pd.isna(row.prompt) else f" {row.prompt}"
         scores = f"{row.r:>7.3f} {row.r_se:>7.3f} {row.r_normalised:>10.3f} {row.p_t:>7.4f} {row.p_sign_flip:>9.4f}"
+        scores = scores.replace("nan", "  -")
         lines.append(f"{f'{row.model_id}{prompt} {row.stream}':<56} {row.roi:<14} {row.n_subjects:>8} {scores}")
     return "\n".join(lines)
 
