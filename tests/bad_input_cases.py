@@ -9,13 +9,32 @@ from typing import NamedTuple
 
 import numpy as np
 from scripts import ALIGN, PACKAGE
-from spoilt_data import beside, bomb, damaged, design, file_for, loop, over, read_only, spoilt, states, stimuli, volume
+from spoilt_data import (
+    beside,
+    bomb,
+    damaged,
+    design,
+    file_for,
+    loop,
+    model_files,
+    over,
+    read_only,
+    spoilt,
+    states,
+    stimuli,
+    volume,
+    without,
+)
 
 from brain_activity_prediction.nsd.layout import find_layout
 
 VIT, LLAVA, VISION, TEXT = "vit_huge_patch14_224_in21k.py", "llava_1.5_13b.py", "vision_model.py", "clip_text.py"
+IDEFICS, BLIP = "idefics_9b_instruct.py", "instruct_blip_13b.py"
+OWL, FLAMINGO = "mplug_owl_llama_7b.py", "openflamingo_9b.py"
 REPORT, SWEEP = PACKAGE / "report/report.py", PACKAGE / "sweep/sweep.py"
 PARTITION, COMPARE = ALIGN.with_name("partition_variance.py"), ALIGN.with_name("compare_representations.py")
+PAIRS, ACROSS = ALIGN.with_name("compare.py"), ALIGN.with_name("across_subjects.py")
+CEILING = ALIGN.with_name("cross_subject_ceiling.py")
 USUAL = {
     VIT: ["-d", "{base}", "-g", "cpu", "--checkpoint", "{vit}"],
     LLAVA: ["-d", "{base}", "-g", "cpu", "--checkpoint", "{llava}"],
@@ -26,8 +45,13 @@ USUAL = {
     REPORT: ["-d", "{base}"],
     SWEEP: ["plan", "-d", "{base}", "-g", "cpu"],
     COMPARE: ["-d", "{base}", "-g", "cpu", "-m", "test/two-layers"],
+    PAIRS: ["-d", "{base}", "-m", "test/two-layers"],
+    ACROSS: ["-d", "{base}"],
+    CEILING: ["-d", "{base}", "-g", "cpu", "-s", "1", "2"],
+    **{script: ["-d", "{base}", "-g", "cpu", "--checkpoint", "{llava}"] for script in (IDEFICS, BLIP, OWL, FLAMINGO)},
 }
 CAPTIONS_FILE = "nsd_id,caption\n" + "".join(f"{image_id},A dog.\n" for image_id in range(1, 400))
+SCORES = "alignment/*/*/*/scores.parquet"
 HTML = b"<!DOCTYPE html><html><head><title>404 Not Found</title></head></html>\n" * 40
 
 
@@ -205,6 +229,50 @@ CHECKPOINTS = [
         beside("w.bin", ""),
     ),
     Case("another model's checkpoint", VIT, ["--checkpoint", "{llava}"], ["{llava}", "ViTModel"], may_load=True),
+    *(
+        Case(f"{script}: {what}", script, flags, said, may_load=may_load)
+        for script, *said, may_load in (
+            (IDEFICS, "{llava}", "IdeficsForVisionText2Text", True),
+            (BLIP, "{llava}", "lacks", "InstructBlipForConditionalGeneration", True),
+            (OWL, "{llava}", "no tokenizer.model", False),
+            (FLAMINGO, "{llava}", "no checkpoint.[ps]*", False),
+        )
+        for what, flags, said, may_load in (
+            ("LLaVA's checkpoint", [], said, may_load),
+            ("a folder without a model", ["--checkpoint", "{base}/nsddata"], ["{base}/nsddata", "saved model"], False),
+            ("a prompt that there is not", ["-p", "12"], ["no prompt 12", "1, 2, 3"], False),
+            ("a pooling that there is not", ["--pooling", "first"], ["--pooling", "first", "mean"], False),
+        )
+    ),
+    *(
+        Case(
+            f"{script}: a web page for {name}",
+            script,
+            ["--checkpoint", "{here}/model"],
+            ["{here}/model", *said],
+            model_files(*files, page=name),
+            may_load=True,
+        )
+        for script, name, said, files in (
+            (IDEFICS, "config.json", ["IdeficsForVisionText2Text"], ["config.json", "model.safetensors"]),
+            (BLIP, "config.json", ["InstructBlipForConditionalGeneration"], ["config.json", "model.safetensors"]),
+            (OWL, "tokenizer.model", ["LlamaTokenizer"], ["config.json", "tokenizer.model", "model.safetensors"]),
+            (
+                FLAMINGO,
+                "checkpoint.pt",
+                ["checkpoint.pt", "fetch it again"],
+                ["checkpoint.pt", "mpt-7b/config.json", "clip/open_clip_model.safetensors"],
+            ),
+        )
+    ),
+    Case(
+        "an OpenFlamingo over several cards",
+        FLAMINGO,
+        ["--checkpoint", "{here}/model", "--device-map", "auto"],
+        ["leave out --quantize and --device-map"],
+        model_files("checkpoint.pt", "mpt-7b/config.json", "clip/open_clip_model.safetensors"),
+        may_load=True,
+    ),
 ]
 PROMPTS = [
     Case("no file of prompts", LLAVA, ["--prompts-file", "{here}/no.yml"], ["{here}/no.yml", "no such file"]),
@@ -316,7 +384,18 @@ STORED = [
     Case("scores of another grid", ALIGN, ["--num-alphas", "7"], ["num_alphas = 60, this run has 7", "--redo"]),
     Case("a misspelt model to compare", COMPARE, ["-m", "test/two-layer"], ["did you mean test/two-layers"]),
     Case("a stream to compare that there is not", COMPARE, ["--stream", "text"], ["text", "vision"]),
-    Case("a region to compare that there is not", COMPARE, ["--roi", "V1"], ["V1.nii.gz", "prf-visualrois"]),
+    *(
+        Case(
+            f"no such region, said before betas are read: {script.stem}",
+            script,
+            ["--roi", "V1"],
+            ["V1.nii.gz", "prf-visualrois"],
+            without("alignment/responses"),
+        )
+        for script in (ALIGN, COMPARE, CEILING)
+    ),
+    Case("one subject's brain to be predicted from", CEILING, ["-s", "1"], ["name two or more with -s"]),
+    Case("the brain of a subject without sessions", CEILING, ["-s", "1", "7"], ["subject 7 has no betas"]),
     Case(
         "spaces that were not extracted",
         PARTITION,
@@ -440,6 +519,36 @@ RESPONSES = [
 ]
 
 
+SCORED = [
+    Case("one condition to compare", PAIRS, [], ["only test/two-layers vision", "name two or more"]),
+    Case("a model to compare that was not scored", PAIRS, ["-m", "org/other"], ["no scores of org/other"]),
+    Case("a comparison outside the base directory", PAIRS, ["-n", "../x"], ["--name", "../x"]),
+    Case("a web page for scores to compare", PAIRS, [], ["scores.parquet", "align again"], spoilt(SCORES)),
+    Case("no subject's scores", ACROSS, ["-d", "{here}"], ["no scores under {here}", "align_model.py"]),
+    Case("scores of other subjects", ACROSS, ["-s", "5", "7"], ["no scores under {base} of these subjects"]),
+    Case("a misspelt model across subjects", ACROSS, ["-m", "test/two-layer"], ["two-layer:", "test/two-layers"]),
+    Case("a misspelt stream across subjects", ACROSS, ["--stream", "vison"], ["stream vison", "there are vision"]),
+    Case("a prompt that was not scored", ACROSS, ["-p", "1-3"], ["prompt 1", "there are none"]),
+    Case("a protocol that was not scored", ACROSS, ["--protocol", "paper"], ["no scores under {base}"]),
+    Case("a web page for scores across subjects", ACROSS, [], ["scores.parquet", "align again"], spoilt(SCORES)),
+    Case(
+        "damaged settings across subjects",
+        ACROSS,
+        [],
+        ["settings.json", "align again"],
+        damaged("alignment/*/*/*/settings.json"),
+    ),
+    Case(
+        "a web page for what other brains predict",
+        ACROSS,
+        [],
+        ["cross_subject_ceiling.parquet", "run cross_subject_ceiling.py again"],
+        lambda base: (
+            (base / "alignment/across_subjects").mkdir(),
+            (base / "alignment/across_subjects/cross_subject_ceiling.parquet").write_bytes(HTML),
+        ),
+    ),
+]
 WHOLE = [
     Case("a report of no scores", REPORT, ["-d", "{here}"], ["no scores in {here}/alignment", "align_model.py"]),
     Case("a report of a model that was not scored", REPORT, ["-m", "org/other"], ["org/other", "test/two-layers"]),
@@ -449,7 +558,7 @@ WHOLE = [
         REPORT,
         [],
         ["scores.parquet", "align again"],
-        spoilt("alignment/*/*/*/scores.parquet"),
+        spoilt(SCORES),
     ),
     Case("a sweep of a script that there is not", SWEEP, ["--models", "llava"], ["llava"]),
     Case("a sweep of nothing", SWEEP, ["-d", "{here}/no"], ["{here}/no"]),
@@ -457,4 +566,7 @@ WHOLE = [
     Case("a sweep on a GPU by its name", SWEEP, ["-g", "A100"], ["A100", "cpu"]),
     Case("a step of a sweep that there is not", SWEEP, ["paln"], ["paln"]),
 ]
-CASES = [*WHOLE, *FLAGS, *IDS, *FOLDERS, *DESIGN, *STIMULI, *CHECKPOINTS, *PROMPTS, *CAPTIONS, *STORED, *RESPONSES]
+CASES = [
+    *(*FLAGS, *IDS, *FOLDERS, *DESIGN, *STIMULI, *CHECKPOINTS, *PROMPTS, *CAPTIONS, *STORED, *RESPONSES),
+    *(*SCORED, *WHOLE),
+]

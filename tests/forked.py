@@ -43,8 +43,11 @@ def warm():
     from transformers import AutoModel, AutoProcessor, LlavaForConditionalGeneration, ViTModel  # noqa: F401
 
     from brain_activity_prediction.align_image_embeddings import (  # noqa: F401
+        across_subjects,
         align_model,
+        compare,
         compare_representations,
+        cross_subject_ceiling,
         partition_variance,
         summary,
         targets,

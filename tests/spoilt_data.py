@@ -115,6 +115,23 @@ def states(settings=None, keep=slice(None), part="no_prompt", model="test_two-la
     return change
 
 
+def without(folder):
+    """A change that takes a folder of results away."""
+    return lambda base: shutil.rmtree(base / folder)
+
+
+def model_files(*names, page=None):
+    """A change that writes wrong files of a model to {here}/model: `page` is a web page, the others are {}."""
+
+    def change(base):
+        for name in names:
+            path = base.parent / "model" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"<!DOCTYPE html><html>Not found</html>" if name == page else b"{}")
+
+    return change
+
+
 def spoilt(pattern):
     """A change that overwrites a file with a web page."""
     return lambda base: min(base.glob(pattern)).write_bytes(b"<!DOCTYPE html><html>Not found</html>")

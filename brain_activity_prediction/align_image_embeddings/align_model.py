@@ -82,10 +82,9 @@ def align(layout: Layout, stores: Stores, layers: list[Layer], arguments: argpar
     """Fits the layers that have no scores yet and writes what people look at; says what is missing before any fit."""
     from brain_activity_prediction.align_image_embeddings.summary import summarise
     from brain_activity_prediction.align_image_embeddings.targets import ceiling_of_test_images, read_targets, scaling
-    from brain_activity_prediction.nsd.rois import read_mask, region_masks
+    from brain_activity_prediction.nsd.rois import read_regions
 
-    mask, _ = read_mask(layout, arguments.subject)
-    regions = region_masks(layout, arguments.subject, mask, arguments.roi)
+    regions = read_regions(layout, arguments.subject, arguments.roi)
     cache, scale = arguments.base_dir / "alignment" / "responses", scaling(arguments.protocol)
     targets = read_targets(
         layout, arguments.subject, arguments.sessions, arguments.zscore_sessions, cache, FOLDS, scale

@@ -65,7 +65,8 @@ def flags() -> argparse.ArgumentParser:
 def main() -> None:
     arguments = flags().parse_args()
     layout = find_layout(arguments.base_dir)
-    for subject in (arguments.subject, *arguments.ceiling_subjects):
+    subjects = (arguments.subject, *arguments.ceiling_subjects)
+    for subject in subjects:
         layout.sessions(subject)
     if arguments.subject in arguments.ceiling_subjects:
         raise InputError(f"--ceiling-subjects {arguments.subject}: a ceiling comes from other subjects than --subject")
@@ -74,10 +75,13 @@ def main() -> None:
     check_choices(stores, arguments)
     layers = [layer for prompt, store in stores.items() for layer in layers_of(store, prompt, arguments)]
 
-    brain = Brain.of(arguments.subject, layout, arguments)
+    from brain_activity_prediction.nsd.rois import read_regions
+
+    regions = {subject: read_regions(layout, subject, arguments.roi) for subject in subjects}
+    brain = Brain.of(arguments.subject, layout, regions[arguments.subject], arguments)
     for prompt, stream in dict.fromkeys((layer.prompt, layer.stream) for layer in layers):
         check_complete(stores[prompt], stream, brain.test_ids)
-    others = [Brain.of(subject, layout, arguments) for subject in arguments.ceiling_subjects]
+    others = [Brain.of(subject, layout, regions[subject], arguments) for subject in arguments.ceiling_subjects]
     for other, subject in zip(others, arguments.ceiling_subjects, strict=True):
         if not np.array_equal(other.test_ids, brain.test_ids):
             raise InputError(
@@ -102,15 +106,13 @@ class Brain:
     geometries: dict[str, torch.Tensor]  # {measure: (R, n, n)}
 
     @classmethod
-    def of(cls, subject: int, layout: Layout, arguments: argparse.Namespace) -> Brain:
+    def of(cls, subject: int, layout: Layout, regions: dict[str, np.ndarray], arguments: argparse.Namespace) -> Brain:
         from brain_activity_prediction.align_image_embeddings.representational_similarity import geometries
         from brain_activity_prediction.align_image_embeddings.targets import read_targets
-        from brain_activity_prediction.nsd.rois import region_masks
 
         cache = arguments.base_dir / "alignment" / "responses"
         targets = read_targets(layout, subject, arguments.sessions, arguments.zscore_sessions, cache, FOLDS)
         valid = np.isfinite(targets.test).all(axis=0)
-        regions = region_masks(layout, subject, targets.mask, arguments.roi)
         members = {roi: mask & valid for roi, mask in regions.items()}
         found = geometries(zscored(targets.test[:, mask], arguments.gpu_id) for mask in members.values())
         n_voxels = {roi: int(mask.sum()) for roi, mask in members.items()}

@@ -63,8 +63,9 @@ def ceilings(layout: Layout, subjects: list[int], arguments: argparse.Namespace)
 
     from brain_activity_prediction.align_image_embeddings.cross_subject import cross_subject_r
     from brain_activity_prediction.nsd.responses import prepare_responses
-    from brain_activity_prediction.nsd.rois import region_masks, write_map
+    from brain_activity_prediction.nsd.rois import read_regions, write_map
 
+    regions = {subject: read_regions(layout, subject, arguments.roi) for subject in subjects}
     cache = arguments.base_dir / "alignment" / "responses"
     responses = {
         subject: prepare_responses(layout, subject, arguments.sessions, arguments.zscore_sessions, cache)
@@ -82,7 +83,7 @@ def ceilings(layout: Layout, subjects: list[int], arguments: argparse.Namespace)
         mask, affine = responses[subject].mask, responses[subject].affine
         folder = across_subjects_folder(arguments.base_dir) / "maps"
         write_map(folder / f"subj{subject:02d}_cross_subject_r.nii.gz", r, mask, affine)
-        for roi, members in region_masks(layout, subject, mask, arguments.roi).items():
+        for roi, members in regions[subject].items():
             valid = members & np.isfinite(r)
             of = (subject, " ".join(map(str, others)), len(ids), roi, int(valid.sum()))
             rows.append((PROTOCOLS[0], *of, r[valid].mean() if valid.any() else np.nan))

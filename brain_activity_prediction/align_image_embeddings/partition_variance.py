@@ -60,10 +60,9 @@ def main() -> None:
 
     from brain_activity_prediction.align_image_embeddings.partition_summary import summarise
     from brain_activity_prediction.align_image_embeddings.targets import ceiling_of_test_images, read_targets
-    from brain_activity_prediction.nsd.rois import read_mask, region_masks
+    from brain_activity_prediction.nsd.rois import read_regions
 
-    mask, _ = read_mask(layout, arguments.subject)
-    regions = region_masks(layout, arguments.subject, mask, arguments.roi)
+    regions = read_regions(layout, arguments.subject, arguments.roi)
     cache = arguments.base_dir / "alignment" / "responses"
     targets = read_targets(layout, arguments.subject, arguments.sessions, arguments.zscore_sessions, cache, FOLDS)
     ceiling = ceiling_of_test_images(targets, layout, arguments.subject, arguments.ncsnr)

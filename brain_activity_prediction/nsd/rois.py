@@ -72,6 +72,11 @@ def region_masks(layout, subject, fitted_mask, names=None):
     return regions
 
 
+def read_regions(layout, subject, names=None):
+    """The regions of a subject's fitted voxels, as `region_masks` gives them; no betas are read."""
+    return region_masks(layout, subject, read_mask(layout, subject)[0], names)
+
+
 def write_map(path, values, mask, affine):
     """Write a value per fitted voxel (n_voxels,) as a float32 NIfTI volume, NaN outside the mask.
 
