@@ -17,6 +17,7 @@ from scripts import ALIGN, EXTRACT, PACKAGE, run
 
 from brain_activity_prediction import __version__
 from brain_activity_prediction.align_image_embeddings.results import QUANTITIES, Results
+from brain_activity_prediction.demo import __main__ as demo_script
 from brain_activity_prediction.demo.__main__ import LLAVA, VIT, write
 from brain_activity_prediction.demo.planted import LAYERS
 from brain_activity_prediction.embedding_store import EmbeddingStore
@@ -230,3 +231,15 @@ def test_run_experiments_does_every_step_and_says_which_failed(demo):
     assert report == "done    report"
     assert "subject 2 has no betas" in failed
     assert done.returncode == 1
+
+
+@pytest.mark.parametrize(("told", "threads"), [(None, "1"), ("3", "3")])
+def test_the_scripts_run_on_one_thread_unless_told_otherwise(told, threads, tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("OMP_NUM_THREADS", told or "")
+    if told is None:
+        monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setattr(demo_script, "PACKAGE", tmp_path)
+    script = tmp_path / "threads.py"
+    script.write_text("import os; print(os.environ['OMP_NUM_THREADS'])")
+    demo_script.run(script)
+    assert capfd.readouterr().out.endswith(f"\n{threads}\n")

@@ -1,6 +1,7 @@
 """The README and the pages of the site hold: their commands parse, and the flags and files that they name exist."""
 
 import argparse
+import configparser
 import errno
 import os
 import re
@@ -9,6 +10,10 @@ from pathlib import Path
 
 import pytest
 import script_pages
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 from scripts import EXTRACT, load_script
 
 from brain_activity_prediction.align_image_embeddings import (
@@ -19,7 +24,7 @@ from brain_activity_prediction.align_image_embeddings import (
     cross_subject_ceiling,
     partition_variance,
 )
-from brain_activity_prediction.extract_image_embeddings import extraction
+from brain_activity_prediction.extract_image_embeddings import extraction, openflamingo
 from brain_activity_prediction.report import report
 from brain_activity_prediction.sweep import sweep
 
@@ -117,3 +122,24 @@ def test_what_is_said_when_something_goes_wrong_is_what_the_code_says():
         fixed = re.split(r"\.\.\.|\bN\b|\bM\b|[\d.]+ GB|\d+|SIGTERM|batch_|settings.json|dtype = |image ", text)
         for part in fixed:
             assert part.strip(" :(),;") in messages, f"{part!r} of {text!r}"
+
+
+def test_conda_and_pip_install_the_versions_that_were_tested():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    *others, from_pip = environment["dependencies"]
+    assert from_pip == {"pip": ["--constraint constraints.txt", "--editable ."]}
+    assert f"conda activate {environment['name']}" in README
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pins = dict(line.split("==") for line in lines if not line.startswith("#"))
+    pins = {canonicalize_name(name): version for name, version in pins.items()}
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    python = next(name.removeprefix("python=") for name in others if name.startswith("python="))
+    assert SpecifierSet(setup["options"]["python_requires"]).contains(python)
+    wanted = [setup["options"]["install_requires"], *setup["options.extras_require"].values()]
+    for requirement in map(Requirement, "\n".join(wanted).split()):
+        assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), requirement
+    commands = re.findall(r"pip install (?!--no-deps)[^`\n]*-e [^`\n]*", "\n".join([*PAGES, openflamingo.INSTALL]))
+    assert len(commands) >= 4
+    for command in commands:
+        assert command.startswith("pip install -c constraints.txt -e ")

@@ -5,6 +5,7 @@ on it as a user would, and says where the results lie.
 """
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -65,7 +66,10 @@ def write(base_dir: Path, layout: str) -> None:
 
 
 def run_scripts(base_dir: Path) -> None:
-    """Extraction and alignment of both models, and the report, through the command line."""
+    """Extraction and alignment of both models, and the report, through the command line.
+
+    On one thread unless OMP_NUM_THREADS says otherwise: arrays as small as these lose more to threads than they gain.
+    """
     common = ["-d", str(base_dir), "-s", "1", "-g", "cpu"]
     for name, *more in (("vit_huge_patch14_224_in21k", "-b", "64"), ("llava_1.5_13b", "-b", "32", "-p", "1")):
         checkpoint = ["--checkpoint", str(base_dir / CHECKPOINTS / name)]
@@ -78,7 +82,8 @@ def run_scripts(base_dir: Path) -> None:
 
 def run(script: Path, *flags: str) -> None:
     print(f"\n$ python {script.relative_to(PACKAGE.parent)} {' '.join(flags)}", flush=True)
-    finished = subprocess.run([sys.executable, script, *flags], check=False)
+    one_thread = {"OMP_NUM_THREADS": "1"} | os.environ
+    finished = subprocess.run([sys.executable, script, *flags], env=one_thread, check=False)
     if finished.returncode:
         raise InputError(f"{script.name} ended with status {finished.returncode}: its own message stands above")
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from transformers import Cache
 
 PACKAGES = ("open_flamingo", "open_clip", "einops", "einops_exts", "torchvision")
-INSTALL = 'pip install -e ".[flamingo]" && pip install --no-deps open_flamingo==2.0.1'
+INSTALL = 'pip install -c constraints.txt -e ".[flamingo]" && pip install --no-deps open_flamingo==2.0.1'
 
 
 def require_packages() -> None:
