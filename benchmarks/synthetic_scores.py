@@ -17,7 +17,8 @@ from brain_activity_prediction.align_image_embeddings.layer_choice import stream
 from brain_activity_prediction.align_image_embeddings.region_statistics import Statistics, digests
 from brain_activity_prediction.align_image_embeddings.results import Results
 from brain_activity_prediction.align_image_embeddings.summary import best_layer_maps
-from brain_activity_prediction.align_image_embeddings.tables import region_table, write_table
+from brain_activity_prediction.align_image_embeddings.table_files import write_table
+from brain_activity_prediction.align_image_embeddings.tables import region_table
 from brain_activity_prediction.demo.pictures import crops
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
@@ -189,7 +190,7 @@ def write_scores(results, streams, regions, study, model, rng):
 def write_summary(results, regions, of, mask, affine):
     """The tables and maps of an alignment, without its picture."""
     table = region_table(results, regions, *of, 0.0)
-    write_table(table, results.folder)
+    write_table(table, results.folder, "scores")
     write_map(results.folder / "maps" / "noise_ceiling.nii.gz", results.read_noise_ceiling(), mask, affine)
     for stream in dict.fromkeys(table["stream"]):
         for name, values in best_layer_maps(stream_scores(results, stream), results.read_noise_ceiling()).items():

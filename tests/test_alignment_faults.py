@@ -129,10 +129,10 @@ def test_layers_that_another_process_finishes_meanwhile_are_in_the_table(ready, 
     write_table = summary.write_table
     results = Results(ready / FOLDER)
 
-    def meanwhile(table, folder):
+    def meanwhile(table, folder, name):
         if [layer for _, layer, _ in results.layers()] == [0]:
             results.write("vision", 1, 2, results.read("vision", 0))
-        write_table(table, folder)
+        write_table(table, folder, name)
 
     monkeypatch.setattr(summary, "write_table", meanwhile)
     align(monkeypatch, ready, "-l", 0)

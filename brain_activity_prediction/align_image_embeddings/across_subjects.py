@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from brain_activity_prediction import arguments as shared
+from brain_activity_prediction.align_image_embeddings.false_discovery import adjusted
+from brain_activity_prediction.align_image_embeddings.table_files import read_table, write_table
 from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.files import reading, written_whole
 from brain_activity_prediction.folders import across_subjects_folder, subject_folder
 from brain_activity_prediction.settings_file import first_difference, recorded_settings
 
@@ -56,27 +57,24 @@ def main() -> None:
     folder = across_subjects_folder(arguments.base_dir, arguments.protocol)
     scores = with_cross_subject_ceiling(scores, across_subjects_folder(arguments.base_dir))
     table = means(scores)
-    write(table, folder, "scores")
+    write_table(table, folder, "scores")
     print(as_text(table[table["layer_choice"] == arguments.layers]))
     conditions = scores[list(CONDITION)].drop_duplicates()
     n_pairs = len(conditions) * (len(conditions) - 1) // 2
     if n_pairs > MOST_PAIRS:
         print(f"no differences: {n_pairs} pairs; name fewer with -m, -p and --stream", file=sys.stderr)
     elif n_pairs:
-        write(differences(scores[scores["layer_choice"] == arguments.layers]), folder, "differences")
+        write_table(differences(scores[scores["layer_choice"] == arguments.layers]), folder, "differences")
     print(f"\ntables: {folder}/ scores.csv, scores.parquet" + (", differences.*" if 0 < n_pairs <= MOST_PAIRS else ""))
 
 
 def read_scores(arguments: argparse.Namespace) -> Iterator[pd.DataFrame]:
     """The tables of all subjects asked for that have any; an InputError where two were not made alike."""
-    import pandas as pd
-
     first: dict[str, tuple[Path, dict]] = {}
     for subject in sorted(set(arguments.subject)):
         folder = subject_folder(arguments.base_dir, subject, arguments.protocol)
         for path in sorted(folder.glob("*/*/scores.parquet")):
-            with reading(path, "align again"):
-                table = pd.read_parquet(path)
+            table = read_table(path, "align again")
             of, known = path.parent.relative_to(folder).as_posix(), recorded_settings(path.parent, "align again") or {}
             settings = {name: value for name, value in known.items() if name not in OF_A_SUBJECT}
             other, wanted = first.setdefault(of, (path.parent, settings))
@@ -106,12 +104,10 @@ def chosen(scores: pd.DataFrame, arguments: argparse.Namespace) -> pd.DataFrame:
 
 def with_cross_subject_ceiling(scores: pd.DataFrame, folder: Path) -> pd.DataFrame:
     """Scores with each subject's region as other brains predict it, where cross_subject_ceiling.py has been run."""
-    import pandas as pd
-
     path = folder / "cross_subject_ceiling.parquet"
     if path.exists():
-        with reading(path, "run cross_subject_ceiling.py again"):
-            ceiling = pd.read_parquet(path)[["subject", "roi", "cross_subject_r"]]
+        columns = ["subject", "roi", "cross_subject_r"]
+        ceiling = read_table(path, "run cross_subject_ceiling.py again", columns)
         scores = scores.merge(ceiling, on=["subject", "roi"], how="left")
     else:
         scores = scores.assign(cross_subject_r=np.nan)
@@ -127,8 +123,6 @@ def means(scores: pd.DataFrame) -> pd.DataFrame:
     adjusted over the rows of the same choice of layers (Benjamini and Hochberg). `layer` is missing where each subject
     has its own. cross_subject_r is that of cross_subject_ceiling.py.
     """
-    from scipy.stats import false_discovery_control
-
     from brain_activity_prediction.align_image_embeddings.subject_statistics import (
         mean_and_error,
         sign_flip_p,
@@ -144,7 +138,7 @@ def means(scores: pd.DataFrame) -> pd.DataFrame:
         r = values["r"].to_numpy().T
         columns |= {"p_t": t_test_p(r, two_sided=False), "p_sign_flip": sign_flip_p(r, two_sided=False)}
         tables.append(values.index.to_frame(index=False).assign(**columns))
-    return _adjusted(tables, COLUMNS, false_discovery_control)
+    return _with_q(tables, COLUMNS)
 
 
 def differences(scores: pd.DataFrame) -> pd.DataFrame:
@@ -152,8 +146,6 @@ def differences(scores: pd.DataFrame) -> pd.DataFrame:
 
     Its mean and standard error over subjects, and two-sided p, paired: p_t and p_sign_flip as in `means`.
     """
-    from scipy.stats import false_discovery_control
-
     from brain_activity_prediction.align_image_embeddings.subject_statistics import (
         mean_and_error,
         sign_flip_p,
@@ -174,7 +166,7 @@ def differences(scores: pd.DataFrame) -> pd.DataFrame:
             columns |= {"se": error, "p_t": t_test_p(difference, two_sided=True)}
             columns["p_sign_flip"] = sign_flip_p(difference, two_sided=True)
             tables.append(values.index.to_frame(index=False).assign(**columns))
-    return _adjusted(tables, DIFFERENCES, false_discovery_control)
+    return _with_q(tables, DIFFERENCES)
 
 
 def by_subjects(scores: pd.DataFrame, key: list[str], names: list[str]) -> Iterator[tuple[pd.DataFrame, list[int]]]:
@@ -187,20 +179,11 @@ def by_subjects(scores: pd.DataFrame, key: list[str], names: list[str]) -> Itera
             yield wide.loc[rows.index].loc[:, (slice(None), subjects)], subjects
 
 
-def _adjusted(tables: list[pd.DataFrame], columns: tuple[str, ...], adjust) -> pd.DataFrame:
+def _with_q(tables: list[pd.DataFrame], columns: tuple[str, ...]) -> pd.DataFrame:
     import pandas as pd
 
-    table = pd.concat(tables, ignore_index=True).assign(q=np.nan).reindex(columns=list(columns))
-    for _, rows in table[table["p_t"].notna()].groupby("layer_choice"):
-        table.loc[rows.index, "q"] = adjust(rows["p_t"])
-    return table
-
-
-def write(table: pd.DataFrame, folder: Path, name: str) -> None:
-    with written_whole(folder / f"{name}.csv") as path:
-        table.to_csv(path, index=False)
-    with written_whole(folder / f"{name}.parquet") as path:
-        table.to_parquet(path, index=False)
+    table = pd.concat(tables, ignore_index=True)
+    return table.assign(q=table.groupby("layer_choice")["p_t"].transform(adjusted)).reindex(columns=list(columns))
 
 
 def as_text(table: pd.DataFrame) -> str:

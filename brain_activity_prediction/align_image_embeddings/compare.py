@@ -13,10 +13,11 @@ import numpy as np
 
 from brain_activity_prediction import arguments as shared
 from brain_activity_prediction.align_image_embeddings.conditions import Condition, read_conditions
+from brain_activity_prediction.align_image_embeddings.false_discovery import adjusted
 from brain_activity_prediction.align_image_embeddings.intervals import interval, standard_error, two_sided_p
+from brain_activity_prediction.align_image_embeddings.table_files import write_table
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings.prompts import chosen_prompts
-from brain_activity_prediction.files import written_whole
 from brain_activity_prediction.folders import subject_folder
 
 if TYPE_CHECKING:
@@ -49,10 +50,7 @@ def main() -> None:
         raise InputError(f"only {conditions[0]} is there to compare: name two or more models, prompts or streams")
     table = differences(conditions, arguments)
     folder = subject_folder(arguments.base_dir, arguments.subject, arguments.protocol) / "comparisons"
-    with written_whole(folder / f"{arguments.name}.csv") as path:
-        table.to_csv(path, index=False)
-    with written_whole(folder / f"{arguments.name}.parquet") as path:
-        table.to_parquet(path, index=False)
+    write_table(table, folder, arguments.name)
     print(as_text(table))
     print(f"\ntables: {folder}/ {arguments.name}.csv, {arguments.name}.parquet")
 
@@ -64,7 +62,6 @@ def differences(conditions: list[Condition], arguments: argparse.Namespace) -> p
     adjusted over the table (Benjamini and Hochberg).
     """
     import pandas as pd
-    from scipy.stats import false_discovery_control
 
     of = {"protocol": arguments.protocol, "subject": arguments.subject, "layer_choice": arguments.layers}
     parts = []
@@ -86,10 +83,8 @@ def differences(conditions: list[Condition], arguments: argparse.Namespace) -> p
                 }
             ).astype({"prompt_a": "Int64", "prompt_b": "Int64"})
         )
-    table = pd.concat(parts, ignore_index=True).assign(q=np.nan).reindex(columns=COLUMNS)
-    tested = table["p"].notna()
-    table.loc[tested, "q"] = false_discovery_control(table.loc[tested, "p"])
-    return table
+    table = pd.concat(parts, ignore_index=True)
+    return table.assign(q=adjusted(table["p"])).reindex(columns=COLUMNS)
 
 
 def _columns(condition: Condition, regions: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -17,6 +17,7 @@ import numpy as np
 
 from brain_activity_prediction import arguments as shared
 from brain_activity_prediction.align_image_embeddings.choices import check_choices
+from brain_activity_prediction.align_image_embeddings.false_discovery import adjusted
 from brain_activity_prediction.align_image_embeddings.fitting import FOLDS
 from brain_activity_prediction.align_image_embeddings.layers import (
     Layer,
@@ -25,9 +26,9 @@ from brain_activity_prediction.align_image_embeddings.layers import (
     layers_of,
     open_stores,
 )
+from brain_activity_prediction.align_image_embeddings.table_files import write_table
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.files import written_whole
 from brain_activity_prediction.folders import alignment_folder
 from brain_activity_prediction.nsd.layout import Layout, find_layout
 from brain_activity_prediction.read_ahead import read_ahead
@@ -220,17 +221,10 @@ def write(table: pd.DataFrame, settings: str, folder: Path) -> None:
 
     q is p adjusted over all layers and regions of the table (Benjamini and Hochberg).
     """
-    from scipy.stats import false_discovery_control
-
     table = table.assign(settings=settings).reindex(columns=COLUMNS).reset_index(drop=True)
     for measure in ("rsa", "cka"):
-        tested = table[f"{measure}_p"].notna()
-        table[f"{measure}_q"] = np.nan
-        table.loc[tested, f"{measure}_q"] = false_discovery_control(table.loc[tested, f"{measure}_p"])
-    with written_whole(folder / "similarity.csv") as path:
-        table.to_csv(path, index=False)
-    with written_whole(folder / "similarity.parquet") as path:
-        table.to_parquet(path, index=False)
+        table[f"{measure}_q"] = adjusted(table[f"{measure}_p"])
+    write_table(table, folder, "similarity")
     print(as_text(table))
     print(f"\ntables: {folder}/ similarity.csv, similarity.parquet\n")
 

@@ -19,6 +19,7 @@ from brain_activity_prediction.align_image_embeddings.layer_choice import (
     stream_scores,
 )
 from brain_activity_prediction.align_image_embeddings.results import Results
+from brain_activity_prediction.align_image_embeddings.table_files import read_table
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.folders import alignment_folder
 
@@ -69,15 +70,10 @@ def read_conditions(
 def _conditions(
     folder: Path, model_id: str, prompt: int | None, streams: Sequence[str] | None, layers: str
 ) -> Iterator[Condition]:
-    import pandas as pd
-
-    from brain_activity_prediction.files import reading
-
     if not (folder / SCORES).exists():
         return
     results = Results(folder)
-    with reading(folder / SCORES, "align again"):
-        table = pd.read_parquet(folder / SCORES)
+    table = read_table(folder / SCORES, "align again")
     for stream in results.streams():
         if streams is not None and stream not in streams:
             continue

@@ -14,8 +14,8 @@ import numpy as np
 
 from brain_activity_prediction import arguments as shared
 from brain_activity_prediction.align_image_embeddings.fitting import FOLDS
+from brain_activity_prediction.align_image_embeddings.table_files import write_table
 from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.files import written_whole
 from brain_activity_prediction.folders import PROTOCOLS, across_subjects_folder
 from brain_activity_prediction.nsd.layout import Layout, find_layout
 
@@ -49,10 +49,7 @@ def main() -> None:
     shared.check_device(arguments.gpu_id)
     table = ceilings(layout, subjects, arguments)
     folder = across_subjects_folder(arguments.base_dir)
-    with written_whole(folder / f"{NAME}.csv") as path:
-        table.to_csv(path, index=False)
-    with written_whole(folder / f"{NAME}.parquet") as path:
-        table.to_parquet(path, index=False)
+    write_table(table, folder, NAME)
     print(table.drop(columns=["protocol", "predicted_from"]).to_string(index=False, float_format="{:.3f}".format))
     print(f"\ntables and maps: {folder}/ {NAME}.csv, {NAME}.parquet, maps/")
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from brain_activity_prediction.align_image_embeddings.feature_spaces import LETTERS, Space
 from brain_activity_prediction.align_image_embeddings.partition_results import WeightingScores
+from brain_activity_prediction.align_image_embeddings.table_files import write_table
 from brain_activity_prediction.align_image_embeddings.tables import normalised_means, region_means, region_medians
 from brain_activity_prediction.align_image_embeddings.targets import Targets
 from brain_activity_prediction.align_image_embeddings.variance_partitioning import (
@@ -17,7 +18,6 @@ from brain_activity_prediction.align_image_embeddings.variance_partitioning impo
     best_weightings,
     parts,
 )
-from brain_activity_prediction.files import written_whole
 from brain_activity_prediction.nsd.rois import write_map
 
 COLUMNS = (
@@ -98,10 +98,7 @@ def summarise(
     found, chosen = variances(scores, targets.train)
     table = share_table(found, spaces, regions, ceiling, min_noise_ceiling)
     table = table.assign(analysis=folder.name, subject=subject).reindex(columns=COLUMNS)
-    with written_whole(folder / "shares.csv") as path:
-        table.to_csv(path, index=False)
-    with written_whole(folder / "shares.parquet") as path:
-        table.to_parquet(path, index=False)
+    write_table(table, folder, "shares")
     maps = {f"{kind}_{letters(of)}_{name}": share[name] for (kind, of), share in found.items() for name in share}
     maps |= {
         f"weight_{LETTERS[number]}": np.where(chosen < 0, np.nan, weights[chosen])

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from scipy.stats import false_discovery_control
 
+from brain_activity_prediction.align_image_embeddings.false_discovery import adjusted
 from brain_activity_prediction.align_image_embeddings.figures import layer_curves
 from brain_activity_prediction.align_image_embeddings.layer_choice import StreamScores, stream_scores
 from brain_activity_prediction.align_image_embeddings.region_statistics import usable_ceiling
 from brain_activity_prediction.align_image_embeddings.results import Results
-from brain_activity_prediction.align_image_embeddings.tables import region_table, write_table
+from brain_activity_prediction.align_image_embeddings.table_files import write_table
+from brain_activity_prediction.align_image_embeddings.tables import region_table
 from brain_activity_prediction.align_image_embeddings.targets import Targets
 from brain_activity_prediction.nsd.rois import write_map
 
@@ -31,7 +32,7 @@ def summarise(
     `regions` are masks (V,) by name, `of` the model id, prompt and subject, `layers` one of `arguments.LAYERS`.
     """
     table = region_table(results, regions, *of, min_noise_ceiling)
-    write_table(table, results.folder)
+    write_table(table, results.folder, "scores")
     layer_curves(table, results.folder / "layers.png")
     ceiling = results.read_noise_ceiling()
     warn_of_low_ceilings(ceiling, min_noise_ceiling)
@@ -59,10 +60,8 @@ def best_layer_maps(stream: StreamScores, ceiling: np.ndarray) -> dict[str, np.n
     best = stream.at(stream.best_of_voxels())
     maps = {f"best_layer_{name}" if name != "layer" else "best_layer": values for name, values in best.items()}
     maps["best_layer_r_normalised"] = best["r"] / np.sqrt(ceiling)
-    tested = np.isfinite(best["p"])
-    if tested.any():
-        maps["best_layer_q"] = np.full_like(best["p"], np.nan)
-        maps["best_layer_q"][tested] = false_discovery_control(best["p"][tested])
+    if np.isfinite(best["p"]).any():
+        maps["best_layer_q"] = adjusted(best["p"])
     else:
         del maps["best_layer_p"]
     return maps

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.stats import false_discovery_control
 
+from brain_activity_prediction.align_image_embeddings.false_discovery import adjusted
 from brain_activity_prediction.align_image_embeddings.intervals import interval, standard_error
 from brain_activity_prediction.align_image_embeddings.layer_choice import (
     AVERAGE,
@@ -25,7 +24,6 @@ from brain_activity_prediction.align_image_embeddings.region_statistics import (
     usable_ceiling,
 )
 from brain_activity_prediction.align_image_embeddings.results import Results
-from brain_activity_prediction.files import written_whole
 
 COLUMNS = (
     *("protocol", "model_id", "prompt", "stream", "layer_choice", "layer", "layer_position", "subject", "roi"),
@@ -79,9 +77,7 @@ def region_table(
     }
     table = pd.concat(parts).assign(**of, settings=results.fingerprint()).reindex(columns=COLUMNS)
     table = table.astype(dict.fromkeys(INTEGERS, "Int64") | dict.fromkeys(NUMBERS, float)).reset_index(drop=True)
-    for _, rows in table[table["p"].notna()].groupby("layer_choice"):
-        table.loc[rows.index, "q"] = false_discovery_control(rows["p"])
-    return table
+    return table.assign(q=table.groupby("layer_choice")["p"].transform(adjusted))
 
 
 def _blocks(
@@ -166,11 +162,3 @@ def normalised_means(
     highest = {"r": np.sqrt(highest_r2), "r2": highest_r2}
     normalised = {f"{name}_normalised": scores[name] / highest[name] for name in highest if name in scores}
     return region_means(normalised, members) | {"n_voxels_normalised": members.sum(axis=1)}
-
-
-def write_table(table: pd.DataFrame, folder: Path) -> None:
-    """Writes `scores.csv` and `scores.parquet` with the same rows."""
-    with written_whole(folder / "scores.csv") as path:
-        table.to_csv(path, index=False)
-    with written_whole(folder / "scores.parquet") as path:
-        table.to_parquet(path, index=False)

@@ -1,0 +1,23 @@
+import pandas as pd
+import pytest
+
+from brain_activity_prediction.align_image_embeddings.table_files import read_table, write_table
+from brain_activity_prediction.errors import Damaged
+
+
+def test_a_table_is_the_same_as_csv_and_as_parquet_which_keeps_types(tmp_path):
+    table = pd.DataFrame({"prompt": pd.array([1, None], dtype="Int64"), "r": [0.25, float("nan")]}, index=[7, 7])
+    write_table(table, tmp_path / "new", "scores")
+    pd.testing.assert_frame_equal(read_table(tmp_path / "new/scores.parquet", "again"), table.reset_index(drop=True))
+    assert (tmp_path / "new/scores.csv").read_text() == "prompt,r\n1,0.25\n,\n"
+
+
+@pytest.mark.parametrize("columns", [None, ["p"]], ids=["is no table", "lacks a column"])
+def test_a_file_that_is_not_the_table_asked_for_is_damaged_and_says_what_to_do(tmp_path, columns):
+    path = tmp_path / "scores.parquet"
+    if columns:
+        pd.DataFrame({"r": [0.5]}).to_parquet(path)
+    else:
+        path.write_bytes(b"<html>")
+    with pytest.raises(Damaged, match=r"scores\.parquet.*align again"):
+        read_table(path, "align again", columns)
