@@ -1,5 +1,7 @@
 """The flags that scripts share, the device they name, and how a script ends: each declared once."""
 
+from __future__ import annotations
+
 import argparse
 import ctypes
 import difflib
@@ -9,11 +11,14 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from brain_activity_prediction.errors import InputError, is_out_of_memory, one_line
 from brain_activity_prediction.folders import PROTOCOLS
 from brain_activity_prediction.stopping import Stopped, stopped_at_once
+
+if TYPE_CHECKING:
+    import numpy as np
 
 SUBJECTS = (1, 2, 5, 7)
 STOPPED = 75  # EX_TEMPFAIL of sysexits.h: try again
@@ -98,6 +103,13 @@ def add_alphas(flags: argparse.ArgumentParser) -> None:
 def check_alphas(arguments: argparse.Namespace) -> None:
     if arguments.min_log_10_alpha > arguments.max_log_10_alpha:
         raise InputError("--min-log-10-alpha is larger than --max-log-10-alpha")
+
+
+def alphas(arguments: argparse.Namespace) -> np.ndarray:
+    """The grid (A,) that the flags of `add_alphas` name, evenly spaced by logarithm."""
+    import numpy as np
+
+    return np.logspace(arguments.min_log_10_alpha, arguments.max_log_10_alpha, arguments.num_alphas)
 
 
 def add_layers(flags: argparse.ArgumentParser) -> None:

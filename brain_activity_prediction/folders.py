@@ -49,6 +49,11 @@ def scores_folder(base_dir: Path, protocol: str = PROTOCOLS[0]) -> Path:
     return base_dir / ("alignment" if protocol == PROTOCOLS[0] else f"alignment_{protocol}")
 
 
+def responses_folder(base_dir: Path) -> Path:
+    """Where prepared responses are kept; they are the same under every protocol."""
+    return scores_folder(base_dir) / "responses"
+
+
 def across_subjects_folder(base_dir: Path, protocol: str = PROTOCOLS[0]) -> Path:
     """Where what subjects say together lies."""
     return scores_folder(base_dir, protocol) / "across_subjects"

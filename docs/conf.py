@@ -14,7 +14,7 @@ from ridge_figure import ALPHAS  # noqa: E402
 
 import brain_activity_prediction  # noqa: E402
 from brain_activity_prediction import sealed_hdf5  # noqa: E402
-from brain_activity_prediction.align_image_embeddings import fitting, ridge  # noqa: E402
+from brain_activity_prediction.align_image_embeddings import protocols, ridge  # noqa: E402
 from brain_activity_prediction.align_image_embeddings.alpha_interpolation import alpha_nodes  # noqa: E402
 from brain_activity_prediction.align_image_embeddings.cross_validation import TOLERANCE, WIDEST_FLOAT32_GRID  # noqa: E402
 from brain_activity_prediction.align_image_embeddings.leave_fold_out import SMALLEST_PIVOT  # noqa: E402
@@ -33,7 +33,7 @@ html_math_renderer = "mathml"
 html_show_copyright = html_copy_source = html_show_sourcelink = False
 myst_enable_extensions = ["dollarmath", "substitution"]
 myst_substitutions = {
-    "folds": fitting.FOLDS,
+    "folds": protocols.FOLDS,
     "n_nodes": len(alpha_nodes(ALPHAS, TOLERANCE[torch.float32]).nodes),
     "tolerance_float32": f"{TOLERANCE[torch.float32]:g}",
     "tolerance_float64": f"{TOLERANCE[torch.float64]:g}",

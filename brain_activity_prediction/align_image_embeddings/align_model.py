@@ -12,15 +12,8 @@ from typing import TYPE_CHECKING
 
 from brain_activity_prediction import arguments as shared
 from brain_activity_prediction.align_image_embeddings import protocols
-from brain_activity_prediction.align_image_embeddings.choices import check_choices
-from brain_activity_prediction.align_image_embeddings.fitting import FOLDS, assess_best_layers, fit_layers, layers_left
-from brain_activity_prediction.align_image_embeddings.layers import (
-    Layer,
-    Stores,
-    check_complete,
-    layers_of,
-    open_stores,
-)
+from brain_activity_prediction.align_image_embeddings.fitting import assess_best_layers, fit_layers, layers_left
+from brain_activity_prediction.align_image_embeddings.layers import Layer, by_stream, check_complete, open_layers
 from brain_activity_prediction.align_image_embeddings.region_statistics import Asked, usable_ceiling
 from brain_activity_prediction.align_image_embeddings.results import Results
 from brain_activity_prediction.embedding_store import EmbeddingStore
@@ -71,40 +64,39 @@ def main() -> None:
     layout = find_layout(arguments.base_dir)
     layout.sessions(arguments.subject)
     shared.check_device(arguments.gpu_id)
-    stores = open_stores(arguments)
-    check_choices(stores, arguments)
-    layers = [layer for prompt, store in stores.items() for layer in layers_of(store, prompt, arguments)]
+    layers = open_layers(arguments)
     print(f"{arguments.model_id}, {layout.name} layout of NSD: {len(layers)} layers", file=sys.stderr, flush=True)
-    align(layout, stores, layers, arguments)
+    align(layout, layers, arguments)
 
 
-def align(layout: Layout, stores: Stores, layers: list[Layer], arguments: argparse.Namespace) -> None:
+def align(layout: Layout, layers: list[Layer], arguments: argparse.Namespace) -> None:
     """Fits the layers that have no scores yet and writes what people look at; says what is missing before any fit."""
     from brain_activity_prediction.align_image_embeddings.summary import summarise
-    from brain_activity_prediction.align_image_embeddings.targets import ceiling_of_test_images, read_targets, scaling
+    from brain_activity_prediction.align_image_embeddings.targets import (
+        ceiling_of_test_images,
+        scaling,
+        targets_asked_for,
+    )
     from brain_activity_prediction.nsd.rois import read_regions
 
     regions = read_regions(layout, arguments.subject, arguments.roi)
-    cache, scale = arguments.base_dir / "alignment" / "responses", scaling(arguments.protocol)
-    targets = read_targets(
-        layout, arguments.subject, arguments.sessions, arguments.zscore_sessions, cache, FOLDS, scale
-    )
+    targets = targets_asked_for(arguments, layout, arguments.subject, scaling(arguments.protocol))
     ceiling = ceiling_of_test_images(targets, layout, arguments.subject, arguments.ncsnr)
-    for prompt, stream in dict.fromkeys((layer.prompt, layer.stream) for layer in layers):
-        check_complete(stores[prompt], stream, targets.image_ids)
+    for (_, stream), own in by_stream(layers).items():
+        check_complete(own[0].store, stream, targets.image_ids)
     usable = usable_ceiling(ceiling, arguments.min_noise_ceiling)
     asked = Asked(regions, arguments.permutations, arguments.permutation_block, arguments.bootstrap, usable)
     results = {}
-    for prompt in dict.fromkeys(layer.prompt for layer in layers):
+    for prompt, store in {layer.prompt: layer.store for layer in layers}.items():
         of = (arguments.base_dir, arguments.subject, arguments.model_id, prompt, arguments.protocol)
         results[prompt] = Results(alignment_folder(*of))
-        results[prompt].claim(settings_of(arguments, targets, stores[prompt]), arguments.redo)
+        results[prompt].claim(settings_of(arguments, targets, store), arguments.redo)
         results[prompt].write_noise_ceiling(ceiling, arguments.ncsnr)
 
     left = layers_left(layers, results, asked)
     if len(left) < len(layers):
         print(f"{len(layers) - len(left)} layers were scored before, {len(left)} are left", file=sys.stderr)
-    fit_layers(left, stores, targets, asked, results, arguments)
+    fit_layers(left, targets, asked, results, arguments)
     for prompt, finished in results.items():
         remove_left_behind(finished.folder)
         of, scored = (arguments.model_id, prompt, arguments.subject), None
@@ -123,7 +115,7 @@ def settings_of(arguments: argparse.Namespace, targets: Targets, store: Embeddin
         "max_log_10_alpha": arguments.max_log_10_alpha,
         "num_alphas": arguments.num_alphas,
         "criterion": arguments.criterion,
-        "folds": FOLDS,
+        "folds": protocols.FOLDS,
         "sessions": targets.sessions,
         "zscore_sessions": arguments.zscore_sessions,
         "standardised_by": protocols.STANDARDISED_BY[arguments.protocol],

@@ -16,16 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from brain_activity_prediction import arguments as shared
-from brain_activity_prediction.align_image_embeddings.choices import check_choices
 from brain_activity_prediction.align_image_embeddings.false_discovery import adjusted
-from brain_activity_prediction.align_image_embeddings.fitting import FOLDS
-from brain_activity_prediction.align_image_embeddings.layers import (
-    Layer,
-    Stores,
-    check_complete,
-    layers_of,
-    open_stores,
-)
+from brain_activity_prediction.align_image_embeddings.layers import Layer, by_stream, check_complete, open_layers
 from brain_activity_prediction.align_image_embeddings.table_files import write_table
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
@@ -72,16 +64,14 @@ def main() -> None:
     if arguments.subject in arguments.ceiling_subjects:
         raise InputError(f"--ceiling-subjects {arguments.subject}: a ceiling comes from other subjects than --subject")
     shared.check_device(arguments.gpu_id)
-    stores = open_stores(arguments)
-    check_choices(stores, arguments)
-    layers = [layer for prompt, store in stores.items() for layer in layers_of(store, prompt, arguments)]
+    layers = open_layers(arguments)
 
     from brain_activity_prediction.nsd.rois import read_regions
 
     regions = {subject: read_regions(layout, subject, arguments.roi) for subject in subjects}
     brain = Brain.of(arguments.subject, layout, regions[arguments.subject], arguments)
-    for prompt, stream in dict.fromkeys((layer.prompt, layer.stream) for layer in layers):
-        check_complete(stores[prompt], stream, brain.test_ids)
+    for (_, stream), own in by_stream(layers).items():
+        check_complete(own[0].store, stream, brain.test_ids)
     others = [Brain.of(subject, layout, regions[subject], arguments) for subject in arguments.ceiling_subjects]
     for other, subject in zip(others, arguments.ceiling_subjects, strict=True):
         if not np.array_equal(other.test_ids, brain.test_ids):
@@ -89,9 +79,9 @@ def main() -> None:
                 f"subject {subject} saw other shared images than subject {arguments.subject}: give --sessions"
             )
     print(f"{arguments.model_id}: {len(layers)} layers, {len(brain.n_voxels)} regions", file=sys.stderr, flush=True)
-    table = compare(layers, stores, brain, others, arguments)
-    for prompt in dict.fromkeys(layer.prompt for layer in layers):
-        settings = fingerprint(settings_of(arguments, brain, stores[prompt]))
+    table = compare(layers, brain, others, arguments)
+    for prompt, store in {layer.prompt: layer.store for layer in layers}.items():
+        settings = fingerprint(settings_of(arguments, brain, store))
         folder = alignment_folder(arguments.base_dir, arguments.subject, arguments.model_id, prompt)
         write(table[table["prompt"].isna() if prompt is None else table["prompt"] == prompt], settings, folder)
 
@@ -109,10 +99,9 @@ class Brain:
     @classmethod
     def of(cls, subject: int, layout: Layout, regions: dict[str, np.ndarray], arguments: argparse.Namespace) -> Brain:
         from brain_activity_prediction.align_image_embeddings.representational_similarity import geometries
-        from brain_activity_prediction.align_image_embeddings.targets import read_targets
+        from brain_activity_prediction.align_image_embeddings.targets import targets_asked_for
 
-        cache = arguments.base_dir / "alignment" / "responses"
-        targets = read_targets(layout, subject, arguments.sessions, arguments.zscore_sessions, cache, FOLDS)
+        targets = targets_asked_for(arguments, layout, subject)
         valid = np.isfinite(targets.test).all(axis=0)
         members = {roi: mask & valid for roi, mask in regions.items()}
         found = geometries(zscored(targets.test[:, mask], arguments.gpu_id) for mask in members.values())
@@ -144,7 +133,7 @@ def settings_of(arguments: argparse.Namespace, brain: Brain, store: EmbeddingSto
 
 
 def compare(
-    layers: Sequence[Layer], stores: Stores, brain: Brain, others: Sequence[Brain], arguments: argparse.Namespace
+    layers: Sequence[Layer], brain: Brain, others: Sequence[Brain], arguments: argparse.Namespace
 ) -> pd.DataFrame:
     """One row a layer and region, columns COLUMNS but `settings`; a stream's layers are in memory together.
 
@@ -160,7 +149,7 @@ def compare(
     )
 
     def states(layer: Layer) -> np.ndarray:
-        return stores[layer.prompt].read_layer(layer.stream, layer.number, brain.test_ids)
+        return layer.store.read_layer(layer.stream, layer.number, brain.test_ids)
 
     of_regions = pd.DataFrame({"roi": list(brain.n_voxels), "n_voxels": list(brain.n_voxels.values())})
     alike = [other.like(brain) for other in others]
@@ -169,8 +158,7 @@ def compare(
         of_regions[f"{measure}_ceiling"] = ceiling
     tables = []
     with tqdm(total=len(layers), unit="layer", mininterval=shared.progress_seconds()) as progress:
-        for prompt, stream in dict.fromkeys((layer.prompt, layer.stream) for layer in layers):
-            own = [layer for layer in layers if (layer.prompt, layer.stream) == (prompt, stream)]
+        for own in by_stream(layers).values():
             of_layers = geometries(zscored(read, arguments.gpu_id) for _, read in read_ahead(own, states))
             pairs = pair_table(own, of_layers, brain.geometries, arguments.permutations)
             repeated = pd.concat([of_regions] * len(own), ignore_index=True)

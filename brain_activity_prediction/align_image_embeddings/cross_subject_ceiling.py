@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from brain_activity_prediction import arguments as shared
-from brain_activity_prediction.align_image_embeddings.fitting import FOLDS
+from brain_activity_prediction.align_image_embeddings.protocols import FOLDS
 from brain_activity_prediction.align_image_embeddings.table_files import write_table
 from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.folders import PROTOCOLS, across_subjects_folder
+from brain_activity_prediction.folders import PROTOCOLS, across_subjects_folder, responses_folder
 from brain_activity_prediction.nsd.layout import Layout, find_layout
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def ceilings(layout: Layout, subjects: list[int], arguments: argparse.Namespace)
     from brain_activity_prediction.nsd.rois import read_regions, write_map
 
     regions = {subject: read_regions(layout, subject, arguments.roi) for subject in subjects}
-    cache = arguments.base_dir / "alignment" / "responses"
+    cache = responses_folder(arguments.base_dir)
     responses = {
         subject: prepare_responses(layout, subject, arguments.sessions, arguments.zscore_sessions, cache)
         for subject in subjects
@@ -71,7 +71,7 @@ def ceilings(layout: Layout, subjects: list[int], arguments: argparse.Namespace)
     ids = images_of_all(list(responses.values()))
     betas = {subject: r.betas[np.searchsorted(r.image_ids, ids)] for subject, r in responses.items()}
     print(f"{len(ids)} images were seen by subjects {' '.join(map(str, subjects))}", file=sys.stderr)
-    alphas = np.logspace(arguments.min_log_10_alpha, arguments.max_log_10_alpha, arguments.num_alphas)
+    alphas = shared.alphas(arguments)
     rows = []
     for subject in subjects:
         others = [other for other in subjects if other != subject]

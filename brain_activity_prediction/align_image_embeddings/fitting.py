@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from brain_activity_prediction import arguments as shared
-from brain_activity_prediction.align_image_embeddings.layers import Layer, Stores
+from brain_activity_prediction.align_image_embeddings.layers import Layer, by_stream
+from brain_activity_prediction.align_image_embeddings.protocols import FOLDS
 from brain_activity_prediction.claims import Claims, shared_out
 from brain_activity_prediction.folders import claims_folder
 from brain_activity_prediction.read_ahead import read_ahead
@@ -22,27 +23,22 @@ if TYPE_CHECKING:
     from brain_activity_prediction.align_image_embeddings.results import Results
     from brain_activity_prediction.align_image_embeddings.targets import Targets
 
-# How many voxels go through the solver at once. None: as many as the device's free memory holds.
-VOXELS_PER_CHUNK = None
-FOLDS = 5
-
 
 def layers_left(layers: list[Layer], results: dict[int | None, Results], asked: Asked) -> list[Layer]:
     """The layers without scores, without the statistics asked for, or that lack predictions, which are then deleted."""
     from brain_activity_prediction.align_image_embeddings.best_predictions import layers_lacking
 
     left = [layer for layer in layers if not results[layer.prompt].has(layer.stream, layer.number, asked)]
-    streams = dict.fromkeys((layer.prompt, layer.stream) for layer in layers)
-    for prompt, stream in streams.keys() - {(layer.prompt, layer.stream) for layer in left}:
+    streams = by_stream(layers)
+    for prompt, stream in streams.keys() - by_stream(left).keys():
         lacking = set() if asked.nothing else layers_lacking(results[prompt], stream)
-        for number in lacking & {x.number for x in layers if (x.prompt, x.stream) == (prompt, stream)}:
+        for number in lacking & {layer.number for layer in streams[prompt, stream]}:
             results[prompt].forget(stream, number)
     return [layer for layer in layers if not results[layer.prompt].has(layer.stream, layer.number, asked)]
 
 
 def fit_layers(
     layers: list[Layer],
-    stores: Stores,
     targets: Targets,
     asked: Asked,
     results: dict[int | None, Results],
@@ -64,7 +60,7 @@ def fit_layers(
         if not claimed[0]:
             return None
         (layer,) = claimed[0]
-        states = stores[layer.prompt].read_layer(layer.stream, layer.number, targets.image_ids)
+        states = layer.store.read_layer(layer.stream, layer.number, targets.image_ids)
         return varying_features(*scale(*np.split(states, [len(targets.train_ids)])))
 
     def finish(layer: Layer, scores: dict[str, np.ndarray], statistics: Statistics | None, predicted: np.ndarray):
@@ -74,7 +70,7 @@ def fit_layers(
             kept = (voxels, predicted[:, voxels])
         found.write(stream, layer.number, layer.of, scores, statistics, kept)
         unfinished.remove(layer)
-        if not any((other.prompt, other.stream) == (layer.prompt, stream) for other in unfinished):
+        if (layer.prompt, stream) not in by_stream(unfinished):
             assess_best_layers(found, stream, targets, asked, arguments.gpu_id)
 
     responses = [torch.from_numpy(part).to(arguments.gpu_id) for part in (targets.train, targets.test)]
@@ -111,11 +107,8 @@ def score_layer(
     from brain_activity_prediction.align_image_embeddings.ridge import ridge_cv
     from brain_activity_prediction.align_image_embeddings.scores import pearson_r, r2_score
 
-    alphas = np.logspace(arguments.min_log_10_alpha, arguments.max_log_10_alpha, arguments.num_alphas)
     train, test = (torch.from_numpy(part).to(arguments.gpu_id) for part in (train, test))
-    fit = ridge_cv(
-        train, responses, alphas, folds=FOLDS, criterion=arguments.criterion, voxels_per_chunk=VOXELS_PER_CHUNK
-    )
+    fit = ridge_cv(train, responses, shared.alphas(arguments), folds=FOLDS, criterion=arguments.criterion)
     predicted = fit.predict(test)
     scores = {
         "alpha": fit.alpha,

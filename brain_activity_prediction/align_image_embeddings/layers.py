@@ -1,25 +1,26 @@
-"""Which layers of which stores of hidden states an alignment is of, checked before anything is fitted."""
+"""Which layers of a model's hidden states are asked for; what is not there is answered with what there is."""
 
 from __future__ import annotations
 
 import argparse
+import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from brain_activity_prediction.align_image_embeddings.choices import what_to_do_about
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings.prompts import chosen_prompts
 from brain_activity_prediction.folders import embeddings_folder, prompt_folder
 
-Stores = dict[int | None, EmbeddingStore]  # by prompt; None for the streams that no prompt changes
-
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer of one stream, to be fitted."""
+    """One layer of one stream; `prompt` is None for streams that no prompt changes."""
 
+    store: EmbeddingStore
     prompt: int | None
     stream: str
     number: int
@@ -34,8 +35,33 @@ class Layer:
         return f"{prompt_folder(self.prompt)}_{self.stream}_{self.number:02d}"
 
 
-def open_stores(arguments: argparse.Namespace) -> Stores:
-    """The stores that hold states of the model: under no prompt, and under each prompt asked for."""
+def open_layers(arguments: argparse.Namespace) -> list[Layer]:
+    """The layers that --model-id, --prompt-number, --stream and --layer-number ask for, a stream's own together.
+
+    Raises InputError where there are no states of one of these.
+    """
+    stores = _open_stores(arguments)
+    _check_choices(stores, arguments)
+    return [
+        Layer(store, prompt, stream, number, n_layers)
+        for prompt, store in stores.items()
+        for stream, (n_layers, _) in store.streams().items()
+        if arguments.stream is None or stream in arguments.stream
+        for number in range(n_layers)
+        if arguments.layer_number is None or number in arguments.layer_number
+    ]
+
+
+def by_stream(layers: Sequence[Layer]) -> dict[tuple[int | None, str], list[Layer]]:
+    """`{(prompt, stream): its layers}`."""
+    streams: dict[tuple[int | None, str], list[Layer]] = {}
+    for layer in layers:
+        streams.setdefault((layer.prompt, layer.stream), []).append(layer)
+    return streams
+
+
+def _open_stores(arguments: argparse.Namespace) -> dict[int | None, EmbeddingStore]:
+    """The stores that hold states of the model: under no prompt, None, and under each prompt asked for."""
     prompts = chosen_prompts(arguments)
     stores = {
         prompt: EmbeddingStore(embeddings_folder(arguments.base_dir, arguments.model_id, prompt))
@@ -45,7 +71,7 @@ def open_stores(arguments: argparse.Namespace) -> Stores:
     if not found:
         raise InputError(
             f"no hidden states of {arguments.model_id} in {arguments.base_dir / 'image_embeddings'}: "
-            f"{what_to_do_about(arguments.model_id, arguments.base_dir)}"
+            f"{_what_to_do_about(arguments.model_id, arguments.base_dir)}"
         )
     for prompt, text in prompts.items():
         wording = (stores[prompt].settings() or {}).get("prompt", text)
@@ -64,15 +90,27 @@ def open_stores(arguments: argparse.Namespace) -> Stores:
     return found
 
 
-def layers_of(store: EmbeddingStore, prompt: int | None, arguments: argparse.Namespace) -> list[Layer]:
-    """The layers to fit of every stream in a store, by -l and --stream."""
-    return [
-        Layer(prompt, stream, number, n_layers)
-        for stream, (n_layers, _) in store.streams().items()
-        if arguments.stream is None or stream in arguments.stream
-        for number in range(n_layers)
-        if arguments.layer_number is None or number in arguments.layer_number
-    ]
+def _check_choices(stores: dict[int | None, EmbeddingStore], arguments: argparse.Namespace) -> None:
+    """Raises InputError where --stream or --layer-number names one that none of the stores has."""
+    n_layers: dict[str, int] = {}
+    for store in stores.values():
+        n_layers |= {stream: layers for stream, (layers, _) in store.streams().items()}
+    for stream in arguments.stream or ():
+        if stream not in n_layers:
+            raise InputError(f"{arguments.model_id} has no stream {stream}: there are {', '.join(sorted(n_layers))}")
+    chosen = {stream: n for stream, n in sorted(n_layers.items()) if stream in (arguments.stream or n_layers)}
+    for number in arguments.layer_number or ():
+        if not any(0 <= number < n for n in chosen.values()):
+            there = ", ".join(f"{stream} has 0 to {n - 1}" for stream, n in chosen.items())
+            raise InputError(f"{arguments.model_id} has no layer {number}: {there}")
+
+
+def _what_to_do_about(model_id: str, base_dir: Path) -> str:
+    """What a model without states is answered with: the id that was probably meant, or to extract it."""
+    folders = {folder.name for folder in base_dir.glob("image_embeddings/*prompt*/*") if folder.is_dir()}
+    ids = sorted(name.replace("_", "/", 1) for name in folders)  # few organisations have an underscore in their names
+    meant = difflib.get_close_matches(model_id, ids, n=1, cutoff=0.7)
+    return f"did you mean {meant[0]}?" if meant else "run its extraction script first"
 
 
 def check_complete(store: EmbeddingStore, stream: str, needed: np.ndarray) -> None:

@@ -16,9 +16,9 @@ import numpy as np
 from brain_activity_prediction import arguments as shared
 from brain_activity_prediction.align_image_embeddings import feature_spaces
 from brain_activity_prediction.align_image_embeddings.feature_spaces import LETTERS, Space
-from brain_activity_prediction.align_image_embeddings.fitting import FOLDS, VOXELS_PER_CHUNK
 from brain_activity_prediction.align_image_embeddings.layers import check_complete
 from brain_activity_prediction.align_image_embeddings.partition_results import WeightingScores
+from brain_activity_prediction.align_image_embeddings.protocols import FOLDS
 from brain_activity_prediction.align_image_embeddings.variance_partitioning import random_weightings, weighting_grid
 from brain_activity_prediction.claims import Claims, shared_out
 from brain_activity_prediction.folders import partitioning_folder
@@ -59,12 +59,11 @@ def main() -> None:
     spaces = feature_spaces.parse_spaces(arguments.space, arguments.base_dir)
 
     from brain_activity_prediction.align_image_embeddings.partition_summary import summarise
-    from brain_activity_prediction.align_image_embeddings.targets import ceiling_of_test_images, read_targets
+    from brain_activity_prediction.align_image_embeddings.targets import ceiling_of_test_images, targets_asked_for
     from brain_activity_prediction.nsd.rois import read_regions
 
     regions = read_regions(layout, arguments.subject, arguments.roi)
-    cache = arguments.base_dir / "alignment" / "responses"
-    targets = read_targets(layout, arguments.subject, arguments.sessions, arguments.zscore_sessions, cache, FOLDS)
+    targets = targets_asked_for(arguments, layout, arguments.subject)
     ceiling = ceiling_of_test_images(targets, layout, arguments.subject, arguments.ncsnr)
     for space in spaces:
         check_complete(space.store(arguments.base_dir), space.stream, targets.image_ids)
@@ -116,7 +115,7 @@ def fit_weightings(
     from brain_activity_prediction.align_image_embeddings.banded_ridge import FeatureSpaces
     from brain_activity_prediction.align_image_embeddings.scores import r2_score
 
-    alphas = np.logspace(arguments.min_log_10_alpha, arguments.max_log_10_alpha, arguments.num_alphas)
+    alphas = shared.alphas(arguments)
     responses, observed = torch.from_numpy(targets.train), torch.from_numpy(targets.test)
     train, test = zip(*(read_space(space, arguments, targets) for space in spaces), strict=True)
     features = FeatureSpaces.of(train, test)
@@ -125,9 +124,7 @@ def fit_weightings(
         claimed = shared_out(claims, lambda: {("scores",): scores.left()}, 1, WeightingScores.name)
         for numbers, _ in until_stopped(claimed):
             for number in numbers:
-                alpha, cv_score, predicted = features.fit(
-                    scores.weightings[number], responses, alphas, folds=FOLDS, voxels_per_chunk=VOXELS_PER_CHUNK
-                )
+                alpha, cv_score, predicted = features.fit(scores.weightings[number], responses, alphas, folds=FOLDS)
                 found = {"alpha": alpha.cpu(), "cv_score": cv_score.cpu(), "r2": r2_score(observed, predicted.cpu())}
                 scores.write(number, found)
                 claims.finished([WeightingScores.name(number)])

@@ -7,6 +7,7 @@ from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.folders import PROTOCOLS
 
 STANDARD, PAPER = PROTOCOLS
+FOLDS = 5  # of the training images, in both
 # How features and responses of test images are scaled: as the training images are, or on their own.
 STANDARDISED_BY = {STANDARD: "training images", PAPER: "each set's own statistics"}
 SETS = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import sys
 from collections.abc import Callable, Sequence
@@ -12,8 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from brain_activity_prediction.align_image_embeddings.noise_ceiling import noise_ceiling, noise_ceiling_snr
-from brain_activity_prediction.align_image_embeddings.protocols import STANDARD
+from brain_activity_prediction.align_image_embeddings.protocols import FOLDS, STANDARD
 from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.folders import responses_folder
 from brain_activity_prediction.nsd.design import read_design, train_test_rows
 from brain_activity_prediction.nsd.layout import Layout
 from brain_activity_prediction.nsd.responses import prepare_responses
@@ -84,6 +86,14 @@ def read_targets(
         affine=responses.affine,
         sessions=responses.sessions,
     )
+
+
+def targets_asked_for(
+    arguments: argparse.Namespace, layout: Layout, subject: int, scale: Scaling | None = None
+) -> Targets:
+    """`read_targets` of the responses that the flags of `add_responses` name."""
+    cache = responses_folder(arguments.base_dir)
+    return read_targets(layout, subject, arguments.sessions, arguments.zscore_sessions, cache, FOLDS, scale)
 
 
 def ceiling_of_test_images(targets: Targets, layout: Layout, subject: int, ncsnr_from: str) -> np.ndarray:
