@@ -1,32 +1,32 @@
-"""The flags that scripts share, the device they name, and how a script ends: each declared once."""
+"""The flags that scripts share and what they stand for, each declared once."""
 
 from __future__ import annotations
 
 import argparse
 import ctypes
 import difflib
-import math
 import os
-import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from brain_activity_prediction.errors import InputError, is_out_of_memory, one_line
+from brain_activity_prediction.errors import InputError, one_line
+from brain_activity_prediction.flag_values import (
+    gpu_id,
+    log_10_alpha,
+    non_negative_int,
+    num_alphas,
+    number_range,
+    positive_int,
+    share,
+)
 from brain_activity_prediction.folders import PROTOCOLS
-from brain_activity_prediction.stopping import Stopped, stopped_at_once
 
 if TYPE_CHECKING:
     import numpy as np
 
 SUBJECTS = (1, 2, 5, 7)
-STOPPED = 75  # EX_TEMPFAIL of sysexits.h: try again
-CONTINUE = "the same command continues"
 NCSNR = ("computed", "nsd")  # from the repeats in these sessions, or read from NSD's own file
-WHOLE_NUMBER = re.compile("[0-9]{1,9}")
-MOST_ALPHAS = 1000
-LARGEST_LOG_10_ALPHA = 30  # of features of SD 1: all beyond is all the same
 LOWEST_CEILING = 0.1  # R2 units; with three repeats an ncsnr of 0.19
 LAYERS = ("best_per_region", "best_per_voxel", "average")  # the first two by cross-validated score
 DTYPES = ("auto", "float32", "float16", "bfloat16")
@@ -77,15 +77,20 @@ def add_device(flags: argparse.ArgumentParser) -> None:
     flags.add_argument("-g", "--gpu-id", type=gpu_id, default="0", metavar="ID", help="GPU number, or cpu")
 
 
+class Numbers(argparse.Action):
+    """Several ranges, such as 1 2 5-7, as one list."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        setattr(namespace, self.dest, [number for numbers in values for number in numbers])
+
+
+def add_prompt_numbers(flags: argparse.ArgumentParser, meaning: str) -> None:
+    flags.add_argument("-p", "--prompt-number", nargs="+", type=number_range, action=Numbers, metavar="N", help=meaning)
+
+
 def add_prompts(flags: argparse.ArgumentParser) -> None:
-    flags.add_argument(
-        "-p",
-        "--prompt-number",
-        nargs="+",
-        type=number_range,
-        metavar="N",
-        help="one or more prompts: 3, or 1 2 3, or 1-9 (default: 1)",
-    )
+    """Which prompts, and their texts; what they come to says `chosen_prompts`."""
+    add_prompt_numbers(flags, "one or more prompts: 3, or 1 2 3, or 1-9 (default: 1)")
     flags.add_argument(
         "--prompts-file",
         type=Path,
@@ -163,96 +168,11 @@ def add_layer_choice(flags: argparse.ArgumentParser) -> None:
     flags.add_argument("--layers", choices=LAYERS, default=LAYERS[0], help="which layers a stream's score is that of")
 
 
-def analysis_name(text: str) -> str:
-    if not re.fullmatch(r"\w[\w.+-]{0,99}", text):
-        raise argparse.ArgumentTypeError(f"{text} is not a folder's name of letters, digits, . + - and _")
-    return text
-
-
-def number_range(text: str) -> list[int]:
-    """`"3"` to [3], `"1-9"` to [1, ..., 9]."""
-    match = re.fullmatch(r"([0-9]{1,4})(?:-([0-9]{1,4}))?", text)
-    numbers = list(range(int(match[1]), int(match[2] or match[1]) + 1)) if match else []
-    if not numbers:
-        raise argparse.ArgumentTypeError(f"{text} is neither a number nor a range like 1-9")
-    return numbers
-
-
-def positive_int(text: str) -> int:
-    if not WHOLE_NUMBER.fullmatch(text) or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text[:40]} is not a whole number from 1 to 999999999")
-    return int(text)
-
-
-def non_negative_int(text: str) -> int:
-    if not WHOLE_NUMBER.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"{text[:40]} is not a whole number from 0 to 999999999")
-    return int(text)
-
-
-def num_alphas(text: str) -> int:
-    if not WHOLE_NUMBER.fullmatch(text) or not 1 <= int(text) <= MOST_ALPHAS:
-        raise argparse.ArgumentTypeError(f"{text[:40]} is not a whole number from 1 to {MOST_ALPHAS}")
-    return int(text)
-
-
-def log_10_alpha(text: str) -> float:
-    value = _float(text)
-    if not abs(value) <= LARGEST_LOG_10_ALPHA:
-        raise argparse.ArgumentTypeError(
-            f"{text[:40]} is not a number from -{LARGEST_LOG_10_ALPHA} to {LARGEST_LOG_10_ALPHA}"
-        )
-    return value
-
-
-def share(text: str) -> float:
-    value = _float(text)
-    if not 0 <= value < 1:
-        raise argparse.ArgumentTypeError(f"{text[:40]} is not a number from 0 to below 1")
-    return value
-
-
-def _float(text: str) -> float:
-    """The number that a text is, NaN for any other text."""
-    try:
-        return float(text)
-    except ValueError:
-        return math.nan
-
-
-def seed(text: str) -> int:
-    if not re.fullmatch("[0-9]{1,10}", text) or int(text) >= 2**32:
-        raise argparse.ArgumentTypeError(f"{text[:40]} is not a whole number from 0 to 2^32 - 1")
-    return int(text)
-
-
-def shard(text: str) -> tuple[int, int]:
-    """`"0/4"` to (0, 4): the first of four."""
-    match = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text)
-    if not match or int(match[1]) >= int(match[2]):
-        raise argparse.ArgumentTypeError(f"{text} is not a shard like 0/4, the first of four, or 3/4, the last")
-    return int(match[1]), int(match[2])
-
-
-def gpu_id(text: str) -> str:
-    """A GPU's number or `cpu`, as a torch device name."""
-    if text == "cpu":
-        return "cpu"
-    if not WHOLE_NUMBER.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"{text[:40]} is neither a GPU's number nor cpu")
-    return f"cuda:{text}"
-
-
 def dtype_name(arguments: argparse.Namespace) -> str:
     """The torch dtype that --dtype means on the device asked for."""
     if arguments.dtype != "auto":
         return arguments.dtype
     return "float32" if arguments.gpu_id == "cpu" else "float16"
-
-
-def progress_seconds() -> float:
-    """Seconds between two lines of a progress bar: often on a screen, seldom in a log file that nobody watches."""
-    return 0.2 if sys.stderr.isatty() else float(os.environ.get("PROGRESS_SECONDS", 30))
 
 
 def check_device(name: str) -> None:
@@ -268,33 +188,3 @@ def check_device(name: str) -> None:
         raise InputError(f"no usable GPU on this machine, so no GPU {name[5:]}: use -g cpu")
     if int(name[5:]) >= count.value:
         raise InputError(f"GPU {name[5:]} does not exist: this process sees {count.value}, numbered from 0")
-
-
-def run(main: Callable[[], None]) -> NoReturn:
-    """Calls a script's main and ends the process, with one line on stderr where it did not reach its end.
-
-    Status 2: a mistake of the user's, a broken file, a full disk or memory. STOPPED: stopped by a signal, between two
-    steps where it was at work on steps; all finished ones are kept.
-    """
-    script = Path(sys.argv[0]).name
-    try:
-        with stopped_at_once():
-            main()
-    except InputError as error:
-        print(one_line(f"{script}: {error}"), file=sys.stderr)
-        sys.exit(2)
-    except Stopped as signal_name:
-        print(f"{script}: stopped by {signal_name}; all that was finished is kept, {CONTINUE}", file=sys.stderr)
-        sys.exit(STOPPED)
-    except OSError as error:  # of the disk: what a library raises of a file's content is an InputError by now
-        if error.filename is None:
-            raise
-        print(one_line(f"{script}: {error.filename}: {error.strerror}; check the path and its rights"), file=sys.stderr)
-        sys.exit(2)
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        reason = (str(error).splitlines() or ["no more to be had"])[0]
-        print(f"{script}: out of memory ({reason}); all that was finished is kept, {CONTINUE}", file=sys.stderr)
-        sys.exit(2)
-    sys.exit(0)

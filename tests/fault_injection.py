@@ -50,7 +50,7 @@ def prepare_betas(base_dir):
 def align(base_dir):
     flags = ["-d", str(base_dir), "-g", "cpu", "-m", "test/layers", "--num-alphas", "5", "--permutations", "9"]
     sys.argv = ["align_model.py", *flags]
-    align_model.shared.run(align_model.main)
+    align_model.run_script(align_model.main)
 
 
 def states(base_dir):

@@ -13,11 +13,11 @@ import pytest
 import torch
 from test_align_model import FOLDER, MODEL, align, read_scores, write_states
 
-from brain_activity_prediction import arguments as shared
 from brain_activity_prediction.align_image_embeddings import align_model, fitting
 from brain_activity_prediction.align_image_embeddings.results import Results
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.nsd import responses
+from brain_activity_prediction.running import run_script
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def stopped(monkeypatch, base_dir):
     flags = ["-d", str(base_dir), "-g", "cpu", "-m", MODEL, "--num-alphas", "5"]
     monkeypatch.setattr("sys.argv", ["align_model.py", *flags])
     with pytest.raises(SystemExit) as ended:
-        shared.run(align_model.main)
+        run_script(align_model.main)
     assert ended.value.code == 75
 
 
@@ -181,7 +181,7 @@ def test_a_lack_of_memory_is_one_line_and_keeps_the_layers_that_were_finished(re
     flags = ["-d", str(ready), "-g", "cpu", "-m", MODEL, "--num-alphas", "5"]
     monkeypatch.setattr("sys.argv", ["align_model.py", *flags])
     with pytest.raises(SystemExit) as ended:
-        shared.run(align_model.main)
+        run_script(align_model.main)
     assert ended.value.code == 2
     assert re.search("^align_model.py: out of memory .*; all that was finished is kept", capsys.readouterr().err, re.M)
     assert [layer for _, layer, _ in Results(ready / FOLDER).layers()] == [0]

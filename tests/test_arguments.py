@@ -1,5 +1,3 @@
-import argparse
-
 import pytest
 
 from brain_activity_prediction import arguments
@@ -28,12 +26,6 @@ def test_a_prompt_that_does_not_exist_is_refused_and_those_that_do_are_listed(nu
         chosen("-p", number)
 
 
-@pytest.mark.parametrize("text", ["", "x", "3-1", "-1", "1.5", "1-", "99999999999"])
-def test_what_is_no_number_or_range_is_refused(text):
-    with pytest.raises(argparse.ArgumentTypeError):
-        arguments.number_range(text)
-
-
 def test_a_prompts_file_replaces_the_nine_prompts(tmp_path):
     (tmp_path / "own.yml").write_text("1: What is this?\n12: 'Où est le chat ?'\n", encoding="utf-8")
     (tmp_path / "own.json").write_text('{"1": "What is this?", "12": "Où est le chat ?"}', encoding="utf-8")
@@ -57,19 +49,6 @@ def test_an_error_in_the_flags_is_one_line_and_status_2(capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "x", "1.5", ""])
-def test_a_count_must_be_a_whole_number_above_0(text):
-    with pytest.raises(argparse.ArgumentTypeError):
-        arguments.positive_int(text)
-
-
-def test_a_gpu_is_named_by_its_number():
-    assert arguments.gpu_id("1") == "cuda:1"
-    assert arguments.gpu_id("cpu") == "cpu"
-    with pytest.raises(argparse.ArgumentTypeError):
-        arguments.gpu_id("first")
-
-
 def test_a_gpu_that_does_not_exist_is_refused_and_the_cpu_never_stands_in():
     arguments.check_device("cpu")
     with pytest.raises(InputError, match=r"no GPU 640|GPU 640 does not exist"):
@@ -87,27 +66,6 @@ def test_folders_are_named_by_model_prompt_and_subject(tmp_path):
 def test_a_model_id_cannot_lead_out_of_the_base_directory(model_id):
     with pytest.raises(InputError):
         model_folder(model_id)
-
-
-def test_a_shard_is_one_of_several_counted_from_0():
-    assert arguments.shard("0/4") == (0, 4)
-    for text in ("4/4", "1", "-1/4", "1/0", "a/b", "1/2/3"):
-        with pytest.raises(argparse.ArgumentTypeError):
-            arguments.shard(text)
-
-
-@pytest.mark.parametrize("text", ["-0.1", "1", "nan", "inf", "x", ""])
-def test_a_share_must_be_a_number_from_0_to_below_1(text):
-    assert arguments.share("0.25") == 0.25
-    with pytest.raises(argparse.ArgumentTypeError):
-        arguments.share(text)
-
-
-@pytest.mark.parametrize("text", ["-1", "x", "1.5", ""])
-def test_how_many_permutations_must_be_a_whole_number_from_0(text):
-    assert arguments.non_negative_int("0") == 0
-    with pytest.raises(argparse.ArgumentTypeError):
-        arguments.non_negative_int(text)
 
 
 class Driver:

@@ -18,6 +18,7 @@ GROUND = {
     "settings_file",
     "stopping",
 }
+SCRIPTS = {"arguments", "flag_values", "running"}  # what a script is made with
 EXTRACT, ALIGN = "extract_image_embeddings", "align_image_embeddings"
 RIDGE = {
     "ridge",
@@ -46,12 +47,14 @@ MAY_IMPORT = {
     "embedding_store": GROUND,
     "nsd": GROUND,
     "folders": {"errors"},
-    "arguments": {"errors", "stopping", "folders"},
-    EXTRACT: GROUND | {"arguments", "folders", "embedding_store", "nsd"},
-    ALIGN: GROUND | {"arguments", "folders", "embedding_store", "nsd", f"{EXTRACT}.prompts"},
-    "sweep": GROUND | {"arguments", "folders", "embedding_store", "nsd", EXTRACT, ALIGN},
-    "report": GROUND | {"arguments", "folders", "embedding_store", "nsd", ALIGN},
-    "demo": GROUND | {"arguments", "folders", "nsd", EXTRACT},
+    "flag_values": set(),
+    "running": {"errors", "stopping"},
+    "arguments": {"errors", "flag_values", "folders"},
+    EXTRACT: GROUND | SCRIPTS | {"folders", "embedding_store", "nsd"},
+    ALIGN: GROUND | SCRIPTS | {"folders", "embedding_store", "nsd", f"{EXTRACT}.prompts"},
+    "sweep": GROUND | SCRIPTS | {"folders", "embedding_store", "nsd", EXTRACT, ALIGN},
+    "report": GROUND | SCRIPTS | {"folders", "embedding_store", "nsd", ALIGN},
+    "demo": GROUND | SCRIPTS | {"folders", "nsd", EXTRACT},
 }
 
 

@@ -20,6 +20,7 @@ from brain_activity_prediction.align_image_embeddings.false_discovery import adj
 from brain_activity_prediction.align_image_embeddings.table_files import read_table, write_table
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.folders import across_subjects_folder, subject_folder
+from brain_activity_prediction.running import run_script
 from brain_activity_prediction.settings_file import first_difference, recorded_settings
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def flags() -> argparse.ArgumentParser:
     flags = shared.parser(__doc__, several_subjects=True)
     flags.set_defaults(subject=list(shared.SUBJECTS))
     flags.add_argument("-m", "--model-id", nargs="+", metavar="ID", help="these models only")
-    flags.add_argument("-p", "--prompt-number", nargs="+", type=shared.number_range, metavar="N", help="these only")
+    shared.add_prompt_numbers(flags, "these only")
     flags.add_argument("--stream", nargs="+", metavar="NAME", help="these streams only")
     shared.add_protocol(flags)
     shared.add_layer_choice(flags)
@@ -87,9 +88,9 @@ def read_scores(arguments: argparse.Namespace) -> Iterator[pd.DataFrame]:
 
 def chosen(scores: pd.DataFrame, arguments: argparse.Namespace) -> pd.DataFrame:
     """The rows of the models, prompts and streams asked for; what no prompt changes goes with every prompt."""
-    prompts = [number for numbers in arguments.prompt_number or () for number in numbers]
     rows = scores["subject"] > 0
-    for name, wanted in (("model_id", arguments.model_id), ("prompt", prompts), ("stream", arguments.stream)):
+    asked_for = {"model_id": arguments.model_id, "prompt": arguments.prompt_number, "stream": arguments.stream}
+    for name, wanted in asked_for.items():
         there = scores[name].dropna().unique().tolist()
         for value in wanted or ():
             if value not in there:
@@ -203,4 +204,4 @@ def as_text(table: pd.DataFrame) -> str:
 
 
 if __name__ == "__main__":
-    shared.run(main)
+    run_script(main)

@@ -18,8 +18,10 @@ from brain_activity_prediction.align_image_embeddings.region_statistics import A
 from brain_activity_prediction.align_image_embeddings.results import Results
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.files import remove_left_behind
+from brain_activity_prediction.flag_values import non_negative_int, positive_int
 from brain_activity_prediction.folders import alignment_folder
 from brain_activity_prediction.nsd.layout import Layout, find_layout
+from brain_activity_prediction.running import run_script
 
 if TYPE_CHECKING:
     from brain_activity_prediction.align_image_embeddings.targets import Targets
@@ -41,14 +43,14 @@ def flags() -> argparse.ArgumentParser:
     shared.add_permutations(flags)
     flags.add_argument(
         "--permutation-block",
-        type=shared.positive_int,
+        type=positive_int,
         default=1,
         metavar="N",
         help="permute blocks of N test images, in the order of their ids",
     )
     flags.add_argument(
         "--bootstrap",
-        type=shared.non_negative_int,
+        type=non_negative_int,
         default=999,
         metavar="N",
         help="errors and intervals of regions from N resamples of the test images",
@@ -125,4 +127,4 @@ def settings_of(arguments: argparse.Namespace, targets: Targets, store: Embeddin
 
 
 if __name__ == "__main__":
-    shared.run(main)
+    run_script(main)

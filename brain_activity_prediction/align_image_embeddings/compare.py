@@ -18,7 +18,9 @@ from brain_activity_prediction.align_image_embeddings.intervals import interval,
 from brain_activity_prediction.align_image_embeddings.table_files import write_table
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings.prompts import chosen_prompts
+from brain_activity_prediction.flag_values import analysis_name
 from brain_activity_prediction.folders import subject_folder
+from brain_activity_prediction.running import run_script
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,9 +39,7 @@ def flags() -> argparse.ArgumentParser:
     flags.add_argument("--stream", nargs="+", metavar="NAME", help="these streams only")
     shared.add_protocol(flags)
     shared.add_layer_choice(flags)
-    flags.add_argument(
-        "-n", "--name", type=shared.analysis_name, default="comparison", help="of the tables that are written"
-    )
+    flags.add_argument("-n", "--name", type=analysis_name, default="comparison", help="of the tables that are written")
     return flags
 
 
@@ -112,4 +112,4 @@ def label(rows: pd.DataFrame, side: str) -> str:
 
 
 if __name__ == "__main__":
-    shared.run(main)
+    run_script(main)

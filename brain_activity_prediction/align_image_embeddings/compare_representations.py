@@ -24,6 +24,7 @@ from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.folders import alignment_folder
 from brain_activity_prediction.nsd.layout import Layout, find_layout
 from brain_activity_prediction.read_ahead import read_ahead
+from brain_activity_prediction.running import progress_seconds, run_script
 from brain_activity_prediction.settings_file import fingerprint
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ def compare(
         ceiling = similarity_to_mean(own, [found[measure] for found in alike]).cpu().numpy() if alike else np.nan
         of_regions[f"{measure}_ceiling"] = ceiling
     tables = []
-    with tqdm(total=len(layers), unit="layer", mininterval=shared.progress_seconds()) as progress:
+    with tqdm(total=len(layers), unit="layer", mininterval=progress_seconds()) as progress:
         for own in by_stream(layers).values():
             of_layers = geometries(zscored(read, arguments.gpu_id) for _, read in read_ahead(own, states))
             pairs = pair_table(own, of_layers, brain.geometries, arguments.permutations)
@@ -228,4 +229,4 @@ def as_text(table: pd.DataFrame) -> str:
 
 
 if __name__ == "__main__":
-    shared.run(main)
+    run_script(main)

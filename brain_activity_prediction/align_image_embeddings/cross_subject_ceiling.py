@@ -18,6 +18,7 @@ from brain_activity_prediction.align_image_embeddings.table_files import write_t
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.folders import PROTOCOLS, across_subjects_folder, responses_folder
 from brain_activity_prediction.nsd.layout import Layout, find_layout
+from brain_activity_prediction.running import run_script
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -98,4 +99,4 @@ def images_of_all(responses: list[Responses]) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    shared.run(main)
+    run_script(main)

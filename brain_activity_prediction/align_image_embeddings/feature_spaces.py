@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from brain_activity_prediction import arguments as shared
 from brain_activity_prediction.align_image_embeddings.results import Results
 from brain_activity_prediction.align_image_embeddings.score_files import RESTORE
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.flag_values import WHOLE_NUMBER
 from brain_activity_prediction.folders import alignment_folder, embeddings_folder, model_folder
 from brain_activity_prediction.settings_file import recorded_settings
 
@@ -80,9 +80,9 @@ def parse_spaces(given: Sequence[Sequence[str]], base_dir: Path) -> list[Space]:
 
 def _parsed(model_id: str, prompt: str, stream: str, layer: str) -> Space:
     model_folder(model_id)
-    if prompt != NO_PROMPT and not shared.WHOLE_NUMBER.fullmatch(prompt):
+    if prompt != NO_PROMPT and not WHOLE_NUMBER.fullmatch(prompt):
         raise InputError(f"--space {model_id} {prompt}: the second word is a prompt's number, or {NO_PROMPT}")
-    if layer != BEST and not shared.WHOLE_NUMBER.fullmatch(layer):
+    if layer != BEST and not WHOLE_NUMBER.fullmatch(layer):
         raise InputError(f"--space {model_id} ... {layer}: the last word is a layer's number, or {BEST}")
     number = None if prompt == NO_PROMPT else int(prompt)
     return Space(model_id, number, stream, layer if layer == BEST else int(layer))

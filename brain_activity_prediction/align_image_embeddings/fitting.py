@@ -14,6 +14,7 @@ from brain_activity_prediction.align_image_embeddings.protocols import FOLDS
 from brain_activity_prediction.claims import Claims, shared_out
 from brain_activity_prediction.folders import claims_folder
 from brain_activity_prediction.read_ahead import read_ahead
+from brain_activity_prediction.running import progress_seconds
 from brain_activity_prediction.stopping import until_stopped
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def fit_layers(
     responses = [torch.from_numpy(part).to(arguments.gpu_id) for part in (targets.train, targets.test)]
     unfinished = list(layers)
     folder = claims_folder(arguments.base_dir, arguments.model_id, arguments.subject, arguments.protocol)
-    bar = tqdm(total=len(layers), unit="layer", mininterval=shared.progress_seconds(), disable=not layers)
+    bar = tqdm(total=len(layers), unit="layer", mininterval=progress_seconds(), disable=not layers)
     with Claims(folder) as claims, bar as progress:
         claimed = shared_out(claims, left, 1, Layer.name)
         for (layers_in_hand, _), features in until_stopped(read_ahead(claimed, read)):

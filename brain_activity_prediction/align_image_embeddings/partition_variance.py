@@ -21,8 +21,10 @@ from brain_activity_prediction.align_image_embeddings.partition_results import W
 from brain_activity_prediction.align_image_embeddings.protocols import FOLDS
 from brain_activity_prediction.align_image_embeddings.variance_partitioning import random_weightings, weighting_grid
 from brain_activity_prediction.claims import Claims, shared_out
+from brain_activity_prediction.flag_values import analysis_name, positive_int, seed
 from brain_activity_prediction.folders import partitioning_folder
 from brain_activity_prediction.nsd.layout import find_layout
+from brain_activity_prediction.running import progress_seconds, run_script
 from brain_activity_prediction.stopping import until_stopped
 
 if TYPE_CHECKING:
@@ -32,18 +34,16 @@ if TYPE_CHECKING:
 def flags() -> argparse.ArgumentParser:
     flags = shared.parser(__doc__)
     feature_spaces.add_spaces(flags)
-    flags.add_argument(
-        "-n", "--name", required=True, type=shared.analysis_name, help="of the folder that results go to"
-    )
+    flags.add_argument("-n", "--name", required=True, type=analysis_name, help="of the folder that results go to")
     shared.add_device(flags)
     shared.add_alphas(flags)
     flags.add_argument(
         "--random-weightings",
-        type=shared.positive_int,
+        type=positive_int,
         metavar="N",
         help="N random weightings of each combination of spaces, instead of a grid of 9 a pair, 61 a triple",
     )
-    flags.add_argument("--seed", type=shared.seed, default=0, help="of the random weightings")
+    flags.add_argument("--seed", type=seed, default=0, help="of the random weightings")
     shared.add_responses(flags)
     shared.add_ceilings(flags)
     flags.add_argument("--redo", action="store_true", help="replace scores that are there")
@@ -119,7 +119,7 @@ def fit_weightings(
     responses, observed = torch.from_numpy(targets.train), torch.from_numpy(targets.test)
     train, test = zip(*(read_space(space, arguments, targets) for space in spaces), strict=True)
     features = FeatureSpaces.of(train, test)
-    bar = tqdm(total=len(left), unit="weighting", mininterval=shared.progress_seconds())
+    bar = tqdm(total=len(left), unit="weighting", mininterval=progress_seconds())
     with Claims(scores.folder / "claims") as claims, bar as progress:
         claimed = shared_out(claims, lambda: {("scores",): scores.left()}, 1, WeightingScores.name)
         for numbers, _ in until_stopped(claimed):
@@ -143,4 +143,4 @@ def read_space(space: Space, arguments: argparse.Namespace, targets: Targets):
 
 
 if __name__ == "__main__":
-    shared.run(main)
+    run_script(main)

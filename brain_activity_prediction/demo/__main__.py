@@ -15,6 +15,7 @@ from pathlib import Path
 from brain_activity_prediction import arguments as shared
 from brain_activity_prediction.demo.planted import LAYERS, layer_features
 from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.running import run_script
 
 PACKAGE = Path(__file__).resolve().parents[1]
 LLAVA, VIT = "llava-hf/llava-1.5-13b-hf", "google/vit-huge-patch14-224-in21k"
@@ -89,4 +90,4 @@ def run(script: Path, *flags: str) -> None:
 
 
 if __name__ == "__main__":
-    shared.run(main)
+    run_script(main)

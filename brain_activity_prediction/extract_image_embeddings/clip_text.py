@@ -16,11 +16,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-from brain_activity_prediction import arguments as shared
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings import extraction
 from brain_activity_prediction.extract_image_embeddings.captions import Captions
 from brain_activity_prediction.extract_image_embeddings.pooling import choose, layer_points, pooled
+from brain_activity_prediction.running import run_script
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -98,4 +98,4 @@ def mean_by_image(states: Tensor, image: Tensor) -> Tensor:
 
 
 if __name__ == "__main__":
-    shared.run(main)
+    run_script(main)

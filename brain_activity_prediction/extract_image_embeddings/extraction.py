@@ -31,10 +31,12 @@ from brain_activity_prediction.extract_image_embeddings.plan import Work, plan, 
 from brain_activity_prediction.extract_image_embeddings.runner import Runner
 from brain_activity_prediction.extract_image_embeddings.trial import try_out
 from brain_activity_prediction.files import check_room
+from brain_activity_prediction.flag_values import positive_int, seed, shard
 from brain_activity_prediction.nsd.design import read_design
 from brain_activity_prediction.nsd.layout import find_layout
 from brain_activity_prediction.nsd.stimuli import Stimuli
 from brain_activity_prediction.read_ahead import read_ahead
+from brain_activity_prediction.running import progress_seconds, run_script
 from brain_activity_prediction.stopping import until_stopped
 
 THREADS_AHEAD = 2  # each prepares one batch while the model is at work on another
@@ -45,7 +47,7 @@ def flags(description: str) -> argparse.ArgumentParser:
     flags = shared.parser(description, several_subjects=True)
     shared.add_prompts(flags)
     shared.add_device(flags)
-    flags.add_argument("-b", "--batch-size", type=shared.positive_int, default=8, help="images a batch")
+    flags.add_argument("-b", "--batch-size", type=positive_int, default=8, help="images a batch")
     flags.add_argument(
         "-t",
         "--test-run",
@@ -55,7 +57,7 @@ def flags(description: str) -> argparse.ArgumentParser:
     )
     flags.add_argument(
         "--shard",
-        type=shared.shard,
+        type=shard,
         default=(0, 1),
         metavar="I/N",
         help="the Ith of N equal parts of the images, from 0/N, for N processes at once (default: 0/1)",
@@ -68,7 +70,7 @@ def flags(description: str) -> argparse.ArgumentParser:
     flags.add_argument("--checkpoint", type=Path, metavar="DIR", help="folder with the model's weights on this disk")
     flags.add_argument(
         "--random-weights",
-        type=shared.seed,
+        type=seed,
         metavar="SEED",
         help="the untrained model: the weights its class starts from, stored as ORG/MODEL-random-SEED",
     )
@@ -87,13 +89,13 @@ def flags(description: str) -> argparse.ArgumentParser:
         help="which tokens a layer is averaged over",
     )
     flags.add_argument("--response", action="store_true", help="also let the model answer, greedily")
-    flags.add_argument("--max-new-tokens", type=shared.positive_int, default=64, help="longest answer, in tokens")
+    flags.add_argument("--max-new-tokens", type=positive_int, default=64, help="longest answer, in tokens")
     return flags
 
 
 def main(script) -> None:
     """Runs a model script from the command line."""
-    shared.run(lambda: extract(script, flags(script.__doc__).parse_args()))
+    run_script(lambda: extract(script, flags(script.__doc__).parse_args()))
 
 
 def extract(script, arguments: argparse.Namespace) -> None:
@@ -144,7 +146,7 @@ def run(runner: Runner, stimuli: Stimuli, work: Work) -> None:
     from tqdm import tqdm
 
     computing = Computing(runner, stimuli, work)
-    bar = tqdm(total=computing.n_left, unit="image", dynamic_ncols=True, mininterval=shared.progress_seconds())
+    bar = tqdm(total=computing.n_left, unit="image", dynamic_ncols=True, mininterval=progress_seconds())
     with Claims(work.claims_folder) as claims, bar as progress:
         ready = read_ahead(work.claimed(claims), computing.prepare, THREADS_AHEAD)
         for batch, pixels in until_stopped(ready):

@@ -30,7 +30,7 @@ PROMPTS = {
 def chosen_prompts(arguments: argparse.Namespace) -> dict[int, str]:
     """`{number: text}` of the prompts asked for, ascending."""
     known = PROMPTS if arguments.prompts_file is None else read_prompts(arguments.prompts_file)
-    numbers = sorted({number for numbers in arguments.prompt_number or [[1]] for number in numbers})
+    numbers = sorted(set(arguments.prompt_number or [1]))
     for number in numbers:
         if number not in known:
             raise InputError(f"there is no prompt {number}; there are {', '.join(map(str, sorted(known)))}")

@@ -15,10 +15,11 @@ from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-from brain_activity_prediction import arguments as shared
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings import extraction
 from brain_activity_prediction.extract_image_embeddings.pooling import layer_points, stream_name
+from brain_activity_prediction.flag_values import positive_int
+from brain_activity_prediction.running import run_script
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -29,7 +30,7 @@ def flags() -> argparse.ArgumentParser:
     flags.add_argument("-m", "--model-id", required=True, help="for example facebook/dinov2-large")
     flags.add_argument("--revision", default="main", help="commit, tag or branch of the model on the hub")
     flags.add_argument(
-        "--grid", type=shared.positive_int, default=1, metavar="G", help="average convolutional maps over G x G cells"
+        "--grid", type=positive_int, default=1, metavar="G", help="average convolutional maps over G x G cells"
     )
     return flags
 
@@ -150,4 +151,4 @@ def check(model: nn.Module, processor, grid: int, poolings: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    shared.run(main)
+    run_script(main)

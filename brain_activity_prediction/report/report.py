@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import argparse
 import sys
-from itertools import chain
 
 from brain_activity_prediction import arguments as shared
 from brain_activity_prediction.report.selection import Selection
+from brain_activity_prediction.running import run_script
 
 
 def flags() -> argparse.ArgumentParser:
     flags = shared.parser(__doc__, several_subjects=True)
     flags.set_defaults(subject=None)  # all that were scored
     flags.add_argument("-m", "--model-id", nargs="+", metavar="ID", help="these models only")
-    flags.add_argument(
-        "-p", "--prompt-number", nargs="+", type=shared.number_range, metavar="N", help="these prompts only: 3, or 1-9"
-    )
+    shared.add_prompt_numbers(flags, "these prompts only: 3, or 1-9")
     flags.add_argument("--stream", nargs="+", metavar="NAME", help="these streams only")
     flags.add_argument("--roi", nargs="+", metavar="NAME", help="these regions only, such as V1v or HCP_MMP1:V1")
     flags.add_argument("--table-only", action="store_true", help="print and write the table, draw nothing")
@@ -33,7 +31,7 @@ def main() -> None:
     selection = Selection(
         subject=tuple(arguments.subject or ()),
         model=tuple(arguments.model_id or ()),
-        prompt=tuple(chain.from_iterable(arguments.prompt_number or ())),
+        prompt=tuple(arguments.prompt_number or ()),
         stream=tuple(arguments.stream or ()),
         roi=tuple(arguments.roi or ()),
     )
@@ -55,4 +53,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    shared.run(main)
+    run_script(main)

@@ -10,6 +10,8 @@ import sys
 
 from brain_activity_prediction import arguments as shared
 from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.flag_values import gpu_id
+from brain_activity_prediction.running import STOPPED
 from brain_activity_prediction.sweep import cluster, estimate
 from brain_activity_prediction.sweep.local_run import LocalRun, Worker
 from brain_activity_prediction.sweep.records import (
@@ -62,7 +64,7 @@ def local(arguments: argparse.Namespace) -> None:
     """Does what is left on this machine; Ctrl-C ends it after the batches and layers in hand."""
     workers = workers_of(arguments)
     for worker in workers:
-        shared.check_device(shared.gpu_id(worker.device))
+        shared.check_device(gpu_id(worker.device))
     with alone(arguments.base_dir) as lock:
         if cluster.is_there():
             cluster.refuse_if_queued(arguments.base_dir)
@@ -78,7 +80,7 @@ def local(arguments: argparse.Namespace) -> None:
     for name in [*outcome.stopped, *(unit.name for unit in run.waiting)]:
         print(f"left    {name}")
     if outcome.stopped:
-        sys.exit(shared.STOPPED)
+        sys.exit(STOPPED)
     if outcome.failed:
         sys.exit(1)
 

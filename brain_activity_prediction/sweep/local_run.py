@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from brain_activity_prediction.arguments import STOPPED
+from brain_activity_prediction.running import STOPPED
 from brain_activity_prediction.stopping import SIGNALS
 from brain_activity_prediction.sweep.records import last_lines, log_of
 from brain_activity_prediction.sweep.screen import Screen

@@ -17,7 +17,7 @@ import time
 import traceback
 from pathlib import Path
 
-from brain_activity_prediction.arguments import STOPPED
+from brain_activity_prediction.running import STOPPED
 from brain_activity_prediction.sweep.items import item_of_this_task
 from brain_activity_prediction.sweep.records import HEADER, Record, log_of, read_record, write_record
 

@@ -10,6 +10,8 @@ import shlex
 from pathlib import Path
 
 from brain_activity_prediction import arguments as shared
+from brain_activity_prediction.flag_values import non_negative_int, positive_int
+from brain_activity_prediction.running import run_script
 from brain_activity_prediction.sweep import commands
 from brain_activity_prediction.sweep.architectures import ARCHITECTURES
 
@@ -55,7 +57,7 @@ def _add_study(flags) -> None:
         help="NSD subjects",
     )
     flags.add_argument("-p", "--prompt-number", nargs="+", default=["1-9"], metavar="N", help="3, or 1 2 3, or 1-9")
-    flags.add_argument("-b", "--batch-size", type=shared.positive_int, default=8, help="images a batch")
+    flags.add_argument("-b", "--batch-size", type=positive_int, default=8, help="images a batch")
     flags.add_argument(
         "-g",
         "--gpu-id",
@@ -63,11 +65,9 @@ def _add_study(flags) -> None:
         metavar="IDS",
         help="GPUs, a worker each, such as 0,1,2, or cpu (default: 0, and on a cluster those of the job)",
     )
+    flags.add_argument("--workers", type=positive_int, default=1, metavar="N", help="how many at once, on the CPU")
     flags.add_argument(
-        "--workers", type=shared.positive_int, default=1, metavar="N", help="how many at once, on the CPU"
-    )
-    flags.add_argument(
-        "--shards", type=shared.positive_int, help="parts of the images, a unit each (default: workers, 8 on a cluster)"
+        "--shards", type=positive_int, help="parts of the images, a unit each (default: workers, 8 on a cluster)"
     )
     flags.add_argument(
         "--checkpoints", type=Path, metavar="DIR", help="holds each model's weights in a folder named as its script"
@@ -85,10 +85,10 @@ def _add_cluster(flags) -> None:
     flags.add_argument("--account", metavar="NAME", help="that jobs are charged to")
     flags.add_argument("--time", metavar="LIMIT", help="of a job, such as 24:00:00; what is left then is queued again")
     flags.add_argument("--memory", metavar="SIZE", help="of a job, such as 64G")
-    flags.add_argument("--gpus-per-job", type=shared.non_negative_int, default=1, metavar="N", help="a unit on each")
-    flags.add_argument("--cpus-per-task", type=shared.positive_int, default=4, metavar="N", help="cores of a unit")
-    flags.add_argument("--at-once", type=shared.positive_int, metavar="N", help="jobs of an array that run at once")
-    flags.add_argument("--max-restarts", type=shared.non_negative_int, default=20, metavar="N", help="of a job")
+    flags.add_argument("--gpus-per-job", type=non_negative_int, default=1, metavar="N", help="a unit on each")
+    flags.add_argument("--cpus-per-task", type=positive_int, default=4, metavar="N", help="cores of a unit")
+    flags.add_argument("--at-once", type=positive_int, metavar="N", help="jobs of an array that run at once")
+    flags.add_argument("--max-restarts", type=non_negative_int, default=20, metavar="N", help="of a job")
     flags.add_argument(
         "--sbatch", action="append", default=[], metavar="OPTION", help="any other option: --sbatch=--qos=long"
     )
@@ -110,4 +110,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    shared.run(main)
+    run_script(main)

@@ -1,0 +1,45 @@
+import argparse
+
+import pytest
+
+from brain_activity_prediction import flag_values
+
+
+@pytest.mark.parametrize("text", ["", "x", "3-1", "-1", "1.5", "1-", "99999999999"])
+def test_what_is_no_number_or_range_is_refused(text):
+    with pytest.raises(argparse.ArgumentTypeError):
+        flag_values.number_range(text)
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "x", "1.5", ""])
+def test_a_count_must_be_a_whole_number_above_0(text):
+    with pytest.raises(argparse.ArgumentTypeError):
+        flag_values.positive_int(text)
+
+
+def test_a_gpu_is_named_by_its_number():
+    assert flag_values.gpu_id("1") == "cuda:1"
+    assert flag_values.gpu_id("cpu") == "cpu"
+    with pytest.raises(argparse.ArgumentTypeError):
+        flag_values.gpu_id("first")
+
+
+def test_a_shard_is_one_of_several_counted_from_0():
+    assert flag_values.shard("0/4") == (0, 4)
+    for text in ("4/4", "1", "-1/4", "1/0", "a/b", "1/2/3"):
+        with pytest.raises(argparse.ArgumentTypeError):
+            flag_values.shard(text)
+
+
+@pytest.mark.parametrize("text", ["-0.1", "1", "nan", "inf", "x", ""])
+def test_a_share_must_be_a_number_from_0_to_below_1(text):
+    assert flag_values.share("0.25") == 0.25
+    with pytest.raises(argparse.ArgumentTypeError):
+        flag_values.share(text)
+
+
+@pytest.mark.parametrize("text", ["-1", "x", "1.5", ""])
+def test_how_many_permutations_must_be_a_whole_number_from_0(text):
+    assert flag_values.non_negative_int("0") == 0
+    with pytest.raises(argparse.ArgumentTypeError):
+        flag_values.non_negative_int(text)
