@@ -17,10 +17,10 @@ def test_prompts_are_given_as_numbers_and_ranges_and_each_is_taken_once():
     assert list(chosen("-p", "3")) == [3]
     assert list(chosen("-p", "5", "1-3", "2")) == [1, 2, 3, 5]
     assert list(chosen()) == [1]
-    assert chosen("-p", "1-9") == PROMPTS
+    assert chosen("-p", f"{min(PROMPTS)}-{max(PROMPTS)}") == PROMPTS
 
 
-@pytest.mark.parametrize("number", ["0", "10", "99", "8-12"])
+@pytest.mark.parametrize("number", ["0", "99", "8-99"])
 def test_a_prompt_that_does_not_exist_is_refused_and_those_that_do_are_listed(number):
     with pytest.raises(InputError, match="1, 2, 3, 4, 5, 6, 7, 8, 9"):
         chosen("-p", number)

@@ -68,7 +68,7 @@ def test_models_that_hold_the_same_do_not_differ_however_well_they_predict(align
     assert np.allclose(table["difference"], 0, atol=1e-6)
     assert (table["p"] > 0.9).all()
     said = capsys.readouterr().out
-    assert f"{MODEL} vision  -  test/talks language prompt 1" in said
+    assert f"{MODEL} vision  -  test/talks prompt 1 language" in said
     assert "same.csv, same.parquet" in said
 
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from brain_activity_prediction import arguments as shared
 from brain_activity_prediction.align_image_embeddings.false_discovery import adjusted
+from brain_activity_prediction.align_image_embeddings.streams import Stream
 from brain_activity_prediction.align_image_embeddings.table_files import read_table, write_table
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.folders import across_subjects_folder, subject_folder
@@ -196,10 +197,10 @@ def as_text(table: pd.DataFrame) -> str:
         f"{'p (t)':>7} {'p (signs)':>9}"
     ]
     for row in table.itertuples():
-        prompt = "" if pd.isna(row.prompt) else f" {row.prompt}"
+        of = Stream(row.model_id, None if pd.isna(row.prompt) else row.prompt, row.stream)
         scores = f"{row.r:>7.3f} {row.r_se:>7.3f} {row.r_normalised:>10.3f} {row.p_t:>7.4f} {row.p_sign_flip:>9.4f}"
         scores = scores.replace("nan", "  -")
-        lines.append(f"{f'{row.model_id}{prompt} {row.stream}':<56} {row.roi:<14} {row.n_subjects:>8} {scores}")
+        lines.append(f"{of!s:<56} {row.roi:<14} {row.n_subjects:>8} {scores}")
     return "\n".join(lines)
 
 

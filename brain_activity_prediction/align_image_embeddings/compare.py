@@ -15,6 +15,7 @@ from brain_activity_prediction import arguments as shared
 from brain_activity_prediction.align_image_embeddings.conditions import Condition, read_conditions
 from brain_activity_prediction.align_image_embeddings.false_discovery import adjusted
 from brain_activity_prediction.align_image_embeddings.intervals import interval, standard_error, two_sided_p
+from brain_activity_prediction.align_image_embeddings.streams import Stream
 from brain_activity_prediction.align_image_embeddings.table_files import write_table
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings.prompts import chosen_prompts
@@ -96,7 +97,7 @@ def as_text(table: pd.DataFrame) -> str:
     """A line a pair and region for the terminal."""
     lines = []
     for _, rows in table.groupby([f"{name}_{side}" for side in "ab" for name in OF], sort=False, dropna=False):
-        lines.append(f"{label(rows, 'a')}  -  {label(rows, 'b')}")
+        lines.append(f"{_label(rows, 'a')}  -  {_label(rows, 'b')}")
         lines.append(f"  {'region':<14} {'r':>7} {'r':>7} {'difference':>10} {'95 % interval':>17} {'p':>6} {'q':>6}")
         for row in rows.itertuples():
             ends = f"{row.ci_low:+.3f} to {row.ci_high:+.3f}"
@@ -105,10 +106,11 @@ def as_text(table: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def label(rows: pd.DataFrame, side: str) -> str:
-    model_id, stream, prompts = (rows[f"{name}_{side}"] for name in ("model_id", "stream", "prompt"))
-    prompt = "" if prompts.isna().any() else f" prompt {prompts.iloc[0]}"
-    return f"{model_id.iloc[0]} {stream.iloc[0]}{prompt}"
+def _label(rows: pd.DataFrame, side: str) -> str:
+    import pandas as pd
+
+    model_id, prompt, stream = (rows[f"{name}_{side}"].iloc[0] for name in OF)
+    return str(Stream(model_id, None if pd.isna(prompt) else prompt, stream))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from brain_activity_prediction.align_image_embeddings.layer_choice import (
     stream_scores,
 )
 from brain_activity_prediction.align_image_embeddings.results import Results
+from brain_activity_prediction.align_image_embeddings.streams import Stream
 from brain_activity_prediction.align_image_embeddings.table_files import read_table
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.folders import alignment_folder
@@ -27,20 +28,14 @@ SCORES = "scores.parquet"
 
 
 @dataclass(frozen=True)
-class Condition:
-    """A stream of a model under a prompt, None for streams that no prompt changes."""
+class Condition(Stream):
+    """A stream with its regions' scores."""
 
-    model_id: str
-    prompt: int | None
-    stream: str
     regions: dict[str, str]  # name: digest of its voxels
     n_voxels: np.ndarray  # (R,)
     r: np.ndarray  # (R,)
     resampled: np.ndarray  # (B, R)
     responses: str  # digest of what was predicted
-
-    def __str__(self) -> str:
-        return f"{self.model_id} {self.stream}" + ("" if self.prompt is None else f", prompt {self.prompt}")
 
 
 def read_conditions(

@@ -12,6 +12,7 @@ import numpy as np
 
 from brain_activity_prediction.align_image_embeddings.results import Results
 from brain_activity_prediction.align_image_embeddings.score_files import RESTORE
+from brain_activity_prediction.align_image_embeddings.streams import Stream
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.flag_values import WHOLE_NUMBER
@@ -27,19 +28,16 @@ LETTERS = "ABCD"
 
 
 @dataclass(frozen=True)
-class Space:
-    """`prompt` is None for a stream that no prompt changes, `layer` a number from 0 or BEST."""
+class Space(Stream):
+    """A layer of a stream: a number from 0, or BEST."""
 
-    model_id: str
-    prompt: int | None
-    stream: str
     layer: int | str
 
     def __str__(self) -> str:
-        prompt = "" if self.prompt is None else f" prompt {self.prompt}"
-        return f"{self.model_id}{prompt} {self.stream} layer {self.layer}"
+        return f"{super().__str__()} layer {self.layer}"
 
     def store(self, base_dir: Path) -> EmbeddingStore:
+        """Where the stream's states lie."""
         return EmbeddingStore(embeddings_folder(base_dir, self.model_id, self.prompt))
 
 
