@@ -74,6 +74,7 @@ def parser(description: str, several_subjects: bool = False) -> argparse.Argumen
 
 
 def add_device(flags: argparse.ArgumentParser) -> None:
+    """Where the work is done, as a torch device name; `check_device` says whether it is there."""
     flags.add_argument("-g", "--gpu-id", type=gpu_id, default="0", metavar="ID", help="GPU number, or cpu")
 
 
@@ -100,12 +101,14 @@ def add_prompts(flags: argparse.ArgumentParser) -> None:
 
 
 def add_alphas(flags: argparse.ArgumentParser) -> None:
+    """The grid that `alphas` gives."""
     flags.add_argument("--min-log-10-alpha", type=log_10_alpha, default=1, metavar="X", help="smallest alpha is 10^X")
     flags.add_argument("--max-log-10-alpha", type=log_10_alpha, default=4, metavar="X", help="largest alpha is 10^X")
     flags.add_argument("--num-alphas", type=num_alphas, default=60, metavar="N", help="alphas between the two")
 
 
 def check_alphas(arguments: argparse.Namespace) -> None:
+    """Raises InputError where the ends of the grid are the wrong way round."""
     if arguments.min_log_10_alpha > arguments.max_log_10_alpha:
         raise InputError("--min-log-10-alpha is larger than --max-log-10-alpha")
 

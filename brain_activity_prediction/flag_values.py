@@ -10,6 +10,7 @@ LARGEST_LOG_10_ALPHA = 30  # of features of SD 1: all beyond is all the same
 
 
 def analysis_name(text: str) -> str:
+    """A folder's name that cannot lead out of its parent, of 1 to 100 characters."""
     if not re.fullmatch(r"\w[\w.+-]{0,99}", text):
         raise argparse.ArgumentTypeError(f"{text} is not a folder's name of letters, digits, . + - and _")
     return text
@@ -25,24 +26,28 @@ def number_range(text: str) -> list[int]:
 
 
 def positive_int(text: str) -> int:
+    """1 to 999999999."""
     if not WHOLE_NUMBER.fullmatch(text) or int(text) == 0:
         raise argparse.ArgumentTypeError(f"{text[:40]} is not a whole number from 1 to 999999999")
     return int(text)
 
 
 def non_negative_int(text: str) -> int:
+    """0 to 999999999."""
     if not WHOLE_NUMBER.fullmatch(text):
         raise argparse.ArgumentTypeError(f"{text[:40]} is not a whole number from 0 to 999999999")
     return int(text)
 
 
 def num_alphas(text: str) -> int:
+    """How many alphas a grid has, 1 to MOST_ALPHAS."""
     if not WHOLE_NUMBER.fullmatch(text) or not 1 <= int(text) <= MOST_ALPHAS:
         raise argparse.ArgumentTypeError(f"{text[:40]} is not a whole number from 1 to {MOST_ALPHAS}")
     return int(text)
 
 
 def log_10_alpha(text: str) -> float:
+    """An exponent of 10, from -LARGEST_LOG_10_ALPHA to LARGEST_LOG_10_ALPHA."""
     value = _float(text)
     if not abs(value) <= LARGEST_LOG_10_ALPHA:
         raise argparse.ArgumentTypeError(
@@ -52,6 +57,7 @@ def log_10_alpha(text: str) -> float:
 
 
 def share(text: str) -> float:
+    """A number from 0 to below 1."""
     value = _float(text)
     if not 0 <= value < 1:
         raise argparse.ArgumentTypeError(f"{text[:40]} is not a number from 0 to below 1")
@@ -67,6 +73,7 @@ def _float(text: str) -> float:
 
 
 def seed(text: str) -> int:
+    """0 to 2^32 - 1, what all libraries take."""
     if not re.fullmatch("[0-9]{1,10}", text) or int(text) >= 2**32:
         raise argparse.ArgumentTypeError(f"{text[:40]} is not a whole number from 0 to 2^32 - 1")
     return int(text)

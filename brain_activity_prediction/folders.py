@@ -65,4 +65,5 @@ def partitioning_folder(base_dir: Path, subject: int, name: str) -> Path:
 
 
 def prompt_folder(prompt: int | None) -> str:
+    """A prompt as a folder's name; None is that of the streams that no prompt changes."""
     return "no_prompt" if prompt is None else f"prompt_{prompt}"

@@ -25,16 +25,17 @@ CHECKSUM_BYTES = 4
 
 
 def is_hdf5(path: Path) -> bool:
+    """Whether a file begins as HDF5 does, whatever follows."""
     with path.open("rb") as file:
         return any(file.seek(start) == start and file.read(len(SIGNATURE)) == SIGNATURE for start in USER_BLOCKS)
 
 
 @contextmanager
-def open_hdf5(path: Path, remedy: str = "fetch it again") -> Iterator[h5py.File]:
+def open_hdf5(path: Path) -> Iterator[h5py.File]:
     """The file, read-only; whatever goes wrong in the block is an InputError that names it and the remedy."""
     import h5py
 
-    with reading(path, remedy):
+    with reading(path):
         if not path.is_file():  # a pipe would be waited for, for ever
             raise ValueError("not a file")
         with h5py.File(path, "r", locking=False) as file:

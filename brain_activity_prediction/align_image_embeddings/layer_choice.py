@@ -33,6 +33,7 @@ class StreamScores:
 
     @property
     def complete(self) -> bool:
+        """Whether every layer of the stream is finished."""
         return len(self.layers) == self.n_layers
 
     def position(self, layer):

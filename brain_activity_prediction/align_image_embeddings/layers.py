@@ -32,6 +32,7 @@ class Layer:
         return self.number / max(self.of - 1, 1)
 
     def name(self) -> str:
+        """What tells it from the other layers of its model, in claims."""
         return f"{prompt_folder(self.prompt)}_{self.stream}_{self.number:02d}"
 
 

@@ -48,6 +48,7 @@ class WeightingScores:
 
     @staticmethod
     def name(number: int) -> str:
+        """What a weighting's file and claim are called."""
         return f"{number:03d}"
 
     def _path(self, number: int) -> Path:

@@ -41,5 +41,6 @@ def applied(protocol: str, flags: argparse.ArgumentParser) -> argparse.Namespace
 
 
 def as_flag(name: str, value) -> str:
+    """An argument as it is written on the command line: a value that is False as --no-NAME."""
     flag = f"--{name.replace('_', '-')}"
     return f"{flag.replace('--', '--no-')}" if value is False else f"{flag} {value}"

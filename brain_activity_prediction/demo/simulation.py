@@ -152,6 +152,6 @@ def simulate_session(signals, rng):
     return (signals + rng.standard_normal(signals.shape)) * gain + offset
 
 
-def noise_ceiling_r(snr, n_repeats=REPEATS):
-    """The correlation of a perfect prediction with the average of n repeats: sqrt(snr^2 / (snr^2 + 1/n))."""
-    return float(np.sqrt(snr**2 / (snr**2 + 1 / n_repeats)))
+def noise_ceiling_r(snr):
+    """The correlation of a perfect prediction with the average of n = REPEATS trials: sqrt(snr^2 / (snr^2 + 1/n))."""
+    return float(np.sqrt(snr**2 / (snr**2 + 1 / REPEATS)))
