@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from scipy.stats import false_discovery_control
 
+from brain_activity_prediction.align_image_embeddings.false_discovery import adjusted
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.files import reading
 from brain_activity_prediction.folders import PROTOCOLS, scores_folder
@@ -136,9 +136,7 @@ class Tables:
         together, of_row = np.concatenate(p), np.concatenate(families)
         q = np.full_like(together, np.nan)
         for number in numbers.values():
-            tested = (of_row == number) & np.isfinite(together)
-            if tested.any():
-                q[tested] = false_discovery_control(together[tested])
+            q[of_row == number] = adjusted(together[of_row == number])
         ends = np.cumsum([len(values) for values in p])[:-1]
         return {one.folder: part for one, part in zip(self.scored, np.split(q, ends), strict=True)}
 
