@@ -143,6 +143,9 @@ def test_broken_and_misshapen_masks_are_named(layout, mask):
     save_labels(layout.nsdgeneral(1), np.zeros(mask.shape))
     with pytest.raises(InputError, match="marks no voxel"):
         read_mask(layout, 1)
+    layout.label_table(1, "floc-places").write_bytes(b"1 OPA\xff")
+    with pytest.raises(InputError, match=f"cannot read {layout.label_table(1, 'floc-places')}"):
+        region_masks(layout, 1, mask, ["floc-places"])
     layout.label_table(1, "floc-places").write_text("V1v 1\n")
     with pytest.raises(InputError, match="not a label table"):
         region_masks(layout, 1, mask, ["floc-places"])

@@ -87,7 +87,7 @@ def test_unless_said_otherwise_single_images_are_permuted_and_always_in_the_same
         np.testing.assert_array_equal(found, orders)
 
 
-@pytest.mark.parametrize(("n_images", "block"), [(60, 1), (60, 7), (6, 1)])
+@pytest.mark.parametrize(("n_images", "block"), [(60, 1), (60, 7), (6, 1), (130, 1)])
 def test_there_are_as_many_permutations_as_asked_for_and_the_first_is_the_identity(n_images, block):
     rows = permutations(n_images, 130, block, seed=1)
     assert rows.shape == (131, n_images)
@@ -97,6 +97,8 @@ def test_there_are_as_many_permutations_as_asked_for_and_the_first_is_the_identi
         assert kept.size == np.unique(kept).size
     if n_images % block == 0:
         assert (np.sort(rows, axis=1) == np.arange(n_images)).all()
+    n_shifts = -(-n_images // block)
+    assert len(permutations(n_images, n_shifts - 1, block, seed=1)) == n_shifts  # all shifts of one order
 
 
 def test_p_varies_over_seeds_no_more_than_with_independent_permutations():
