@@ -84,10 +84,17 @@ def test_memory_does_not_grow_to_the_size_of_the_session(tmp_path, monkeypatch, 
 @pytest.mark.parametrize("ending", [".nii.gz", ".hdf5"])
 def test_a_session_that_does_not_fit_mask_or_design_is_refused(session, mask, tmp_path, ending):
     path = write(tmp_path / f"betas{ending}", session)
-    with pytest.raises(InputError, match=r"shape \(7, 5, 6\), but the mask has \(7, 5, 7\)"):
+    with pytest.raises(InputError, match=r"betas\S+ has volumes of shape \(7, 5, 6\), but the mask has \(7, 5, 7\)"):
         read_session(path, np.ones((7, 5, 7), dtype=bool), N_TRIALS)
-    with pytest.raises(InputError, match="holds 40 trials, but the design has 750"):
+    with pytest.raises(InputError, match=r"betas\S+ holds 40 trials, but the design has 750"):
         read_session(path, mask, 750)
+
+
+def test_an_hdf5_file_without_betas_is_named(mask, tmp_path):
+    with h5py.File(tmp_path / "betas.hdf5", "w") as file:
+        file["other"] = np.zeros(3)
+    with pytest.raises(InputError, match=r"betas\.hdf5 holds no dataset 'betas'"):
+        read_session(tmp_path / "betas.hdf5", mask, N_TRIALS)
 
 
 @pytest.mark.parametrize("kept", [0, 0.5, 0.99])

@@ -6,7 +6,14 @@ import scipy.stats
 import sklearn.metrics
 import torch
 
-from brain_activity_prediction.align_image_embeddings.scores import pearson_r, r2_score
+from brain_activity_prediction.align_image_embeddings.scores import (
+    CRITERIA,
+    HeldOut,
+    centred,
+    fold_scores,
+    pearson_r,
+    r2_score,
+)
 
 RNG = np.random.default_rng(0)
 Y = RNG.standard_normal((50, 7)) + 1000
@@ -41,3 +48,49 @@ def test_a_voxel_that_is_nan_scores_nan_alone():
     spoilt[3, 2] = np.nan
     for score in (pearson_r, r2_score):
         assert np.flatnonzero(np.isnan(score(spoilt, Y_HAT))).tolist() == [2]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_scores_of_a_fold_are_those_of_the_residuals_that_are_never_formed(dtype):
+    """Of the first voxel the residuals are zero, the second one is constant."""
+    responses, nodes = torch.from_numpy(RNG.standard_normal((12, 5))), torch.from_numpy(RNG.standard_normal((4, 5, 12)))
+    weights = torch.from_numpy(RNG.standard_normal((4, 7)))
+    responses[:, 1], nodes[:, 0] = 0.1, 0
+    formed = torch.einsum("pa,pvn->anv", weights, nodes)
+    held_out = HeldOut(nodes.to(dtype), responses.T.to(dtype))
+    expected = {
+        "neg_mean_squared_error": [-residuals.square().mean(dim=0) for residuals in formed],
+        "r2": [r2_score(responses, responses - residuals) for residuals in formed],
+    }
+    for criterion, scores in expected.items():
+        found = fold_scores(held_out, responses.to(dtype), weights, criterion)
+        assert found.dtype == torch.float64
+        torch.testing.assert_close(found, torch.stack(scores), rtol=0, atol=1e-5 if dtype == torch.float32 else 1e-12)
+    outside = fold_scores(
+        HeldOut(held_out.values, held_out.responses, torch.arange(5.0)), responses, weights, CRITERIA[0]
+    )
+    torch.testing.assert_close(outside, torch.stack(expected[CRITERIA[0]]) - torch.arange(5.0) / 12, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_correlations_of_a_fold_are_those_of_the_predictions_that_are_never_formed(dtype):
+    """Of the first voxel nothing is predicted, the second one is constant."""
+    responses = torch.from_numpy(RNG.standard_normal((12, 5)))
+    responses[:, 1] = 0.1
+    nodes = torch.from_numpy(RNG.standard_normal((4, 5, 12)))
+    nodes[:, 0] = 0
+    nodes -= nodes.mean(dim=2, keepdim=True)
+    weights = torch.from_numpy(RNG.standard_normal((4, 7)))
+    held_out = HeldOut(nodes.to(dtype), centred(responses).T.to(dtype))
+    found = fold_scores(held_out, responses.to(dtype), weights, "correlation")
+    formed = torch.einsum("pa,pvn->anv", weights, nodes)
+    assert found.dtype == torch.float64
+    expected = torch.stack([pearson_r(responses, predicted) for predicted in formed])
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5 if dtype == torch.float32 else 1e-12)
+    assert (found[:, :2] == 0).all()
+
+
+def test_responses_far_from_zero_are_centred_in_float64_and_come_back_as_they_were_stored():
+    stored = torch.from_numpy(1e6 + Y).to(torch.float32)
+    exact = stored.double() - stored.double().mean(dim=0)
+    torch.testing.assert_close(centred(stored), exact.float(), rtol=0, atol=0)
