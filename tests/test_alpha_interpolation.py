@@ -1,9 +1,12 @@
 """Few alphas stand for all of a grid, within the stated bound."""
 
+import itertools
+
 import numpy as np
 import pytest
 
 from brain_activity_prediction.align_image_embeddings.alpha_interpolation import (
+    PANEL_OVERHEAD,
     alpha_nodes,
     shrinkage,
     spectral_blocks,
@@ -44,6 +47,38 @@ def test_blocks_of_the_spectrum_rebuild_every_filter_with_less_work(tolerance):
     rebuilt = np.concatenate([block.mixing @ block.shapes for block in blocks], axis=1)
     np.testing.assert_allclose(rebuilt, shrinkage(s, nodes, nodes[0]), rtol=0, atol=tolerance)
     assert sum(block.shapes.size for block in blocks) < 0.8 * len(nodes) * len(s)
+
+
+@pytest.mark.parametrize("tolerance", [3e-6, 1e-12])
+def test_no_other_number_of_equal_blocks_takes_fewer_operations(tolerance):
+    s, nodes = np.sort(1e6 * np.arange(1, 641) ** -1.0), alpha_nodes(GRID, 1e-5).nodes
+    filters = shrinkage(s, nodes, nodes[0])
+
+    def rank(values):
+        left, singular, right = np.linalg.svd(values, full_matrices=False)
+        errors = [np.abs((left[:, :r] * singular[:r]) @ right[:r] - values).max() for r in range(1, len(singular) + 1)]
+        return 1 + next((r for r, error in enumerate(errors) if error <= tolerance), len(errors) - 1)
+
+    def operations(blocks):
+        return sum(rank(filters[:, block]) * (len(s[block]) + PANEL_OVERHEAD) for block in blocks)
+
+    edges = [np.linspace(0, len(s), count + 1).round().astype(int) for count in (1, 2, 3, 4, 6, 8, 12, 16, 24)]
+    fewest = min(operations([slice(*pair) for pair in itertools.pairwise(edge)]) for edge in edges)
+    found = spectral_blocks(s, nodes, tolerance)
+    assert operations([block.columns for block in found]) == fewest
+    assert [len(block.shapes) for block in found] == [rank(filters[:, block.columns]) for block in found]
+
+
+@pytest.mark.parametrize("n_eigenvalues", [1, 2, 5])
+def test_equal_eigenvalues_are_one_block(n_eigenvalues):
+    s, nodes = np.full(n_eigenvalues, 100.0), alpha_nodes(GRID, 1e-5).nodes
+    (block,) = spectral_blocks(s, nodes, 1e-8)
+    np.testing.assert_allclose(block.mixing @ block.shapes, shrinkage(s, nodes, nodes[0]), rtol=0, atol=1e-8)
+
+
+def test_a_nodes_filter_is_relative_to_that_of_the_smallest_alpha():
+    s = np.array([0, 3, 1e5])
+    np.testing.assert_allclose(shrinkage(s, GRID, GRID[0]), (s + GRID[0]) / (s + GRID[:, None]), rtol=1e-12)
 
 
 def test_the_column_of_an_intercept_is_not_shrunk():

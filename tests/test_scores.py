@@ -34,13 +34,25 @@ def test_tensors_give_a_float64_tensor_with_the_same_scores(score):
     np.testing.assert_array_equal(result, score(Y, Y_HAT))
 
 
-@pytest.mark.parametrize("value", [0.0, 0.1, 1e6])
+@pytest.mark.parametrize("value", [0.0, 0.1, 1e6 / 3, 1e-4 / 7])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_constant_voxel_scores_zero(value, dtype):
     constant = np.full((50, 1), value, dtype=dtype)
     assert pearson_r(constant, Y_HAT[:, :1]) == 0
     assert pearson_r(Y[:, :1], constant) == 0
     assert r2_score(constant, Y_HAT[:, :1]) == 0
+
+
+def test_a_voxel_in_small_units_is_not_taken_for_constant_beside_one_in_large_units():
+    small, large = Y - 1000, Y_HAT - 1000
+    units = np.array([1e-12, 1, 1, 1, 1, 1, 1e12])
+    np.testing.assert_allclose(pearson_r(small * units, large), pearson_r(small, large), rtol=1e-9)
+
+
+def test_arrays_may_be_read_only():
+    read_only = Y.copy()
+    read_only.flags.writeable = False
+    np.testing.assert_array_equal(pearson_r(read_only, Y_HAT), pearson_r(Y, Y_HAT))
 
 
 def test_a_voxel_that_is_nan_scores_nan_alone():
