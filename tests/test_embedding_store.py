@@ -4,6 +4,7 @@ import pytest
 
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.sealed_hdf5 import write_sealed
 
 L, W = 3, 5
 
@@ -23,8 +24,11 @@ def store(tmp_path):
 
 
 def test_a_layer_comes_back_in_the_order_asked_for(store):
-    wanted = [1, 9, 2, 4]
-    np.testing.assert_array_equal(store.read_layer("vision", 2, wanted), states(wanted)[:, 2])
+    store.write([1, 3], {"other": states([1, 3])})  # comes before the files of this stream
+    for wanted in ([1, 9, 2, 4], [2]):
+        layer = store.read_layer("vision", 2, wanted)
+        np.testing.assert_array_equal(layer, states(wanted)[:, 2])
+        assert layer.dtype == np.float32
 
 
 def test_a_store_opened_anew_knows_what_another_wrote(store):
@@ -38,12 +42,64 @@ def test_a_store_opened_anew_knows_what_another_wrote(store):
 def test_an_image_counts_as_done_only_with_all_streams_asked_for(store):
     store.write([2, 4], {"vision_cls": states([2, 4], 0.5)})
     assert store.image_ids(["vision", "vision_cls"]).tolist() == [2, 4]
-    assert store.image_ids(["vision", "other"]).tolist() == []
+    assert store.image_ids(["vision_cls", "vision"]).tolist() == [2, 4]
+    assert store.streams() == {"vision": (L, W), "vision_cls": (L, W)}
+    for streams in (["vision", "other"], ["other", "vision"], ["other"]):
+        assert store.image_ids(streams).tolist() == []
+        assert store.image_ids(streams).dtype.kind == "i"
+
+
+def test_before_anything_is_written_there_is_nothing(tmp_path):
+    store = EmbeddingStore(tmp_path / "states")
+    assert store.image_ids(["vision"]).tolist() == []
+    assert (store.streams(), store.settings(), store.read_answers(), store.repair()) == ({}, None, {}, [])
+
+
+def test_batches_of_the_same_span_or_the_same_images_are_all_kept(store):
+    store.write([4, 2, 1], {"vision": states([4, 2, 1])})
+    store.write([4, 3, 1], {"vision": states([4, 3, 1])})
+    store.write([4, 1], {"language": states([4, 1])})
+    assert store.image_ids(["vision"]).tolist() == [1, 2, 3, 4, 7, 9]
+    assert store.image_ids(["language"]).tolist() == [1, 4]
+    assert len(list(store.folder.iterdir())) == 5
+
+
+def test_other_files_in_the_folder_are_let_alone(store):
+    (store.folder / "batch_00001.txt").write_text("mine")
+    (store.folder / "figure.h5").write_text("mine, too")
+    assert store.image_ids(["vision"]).tolist() == [1, 2, 4, 7, 9]
+    assert store.repair() == []
+    assert (store.folder / "figure.h5").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "said"),
+    [
+        ("two words", states([5]), "'two words' is no stream's name"),
+        ("vision", np.zeros((1, 3)), "not all of its streams are images x layers x width"),
+    ],
+)
+def test_a_batch_file_of_what_are_no_states_is_refused(store, name, values, said):
+    arrays = {"image_ids": np.array([5]), name: values}
+    write_sealed(store.folder / "batch_00005-00005_0.h5", arrays, about={"image_ids": [5]})
+    with pytest.raises(InputError, match=rf"batch_00005-00005_0\.h5 \({said}\).*--repair"):
+        store.image_ids(["vision"])
+
+
+def test_images_whose_states_are_not_finite_are_counted_and_the_first_is_named(store):
+    spoilt = states([30, 20, 40])
+    spoilt[:2, 1, :2] = np.inf, -np.inf
+    spoilt[2] = 3e38  # their sum is beyond float32, they are not
+    store.write([30, 20, 40], {"vision": spoilt})
+    said = rf"vision is not finite for 2 of 4 images at layer 1 in {store.folder}, first 20: delete"
+    with pytest.raises(InputError, match=said):
+        store.read_layer("vision", 1, [40, 30, 20, 7])
+    assert np.isfinite(store.read_layer("vision", 1, [40, 7])).all()
 
 
 def test_missing_images_are_counted_and_the_first_is_named(store):
-    with pytest.raises(InputError, match=r"2 of 4 images .* first 3:"):
-        store.read_layer("vision", 0, [9, 8, 3, 1])
+    with pytest.raises(InputError, match=r"2 of 5 images .* first 3:"):
+        store.read_layer("vision", 0, [9, 8, 3, 1, 2])
 
 
 def test_an_image_written_twice_counts_once(store):
@@ -54,7 +110,7 @@ def test_an_image_written_twice_counts_once(store):
 
 def test_the_same_batch_written_twice_is_one_file(store):
     before = sorted(store.folder.iterdir())
-    store.write([4, 1], {"vision": states([4, 1])})
+    store.write(np.array([4, 1], dtype=np.int32), {"vision": states([4, 1])})
     assert sorted(store.folder.iterdir()) == before
 
 
@@ -69,6 +125,8 @@ def test_answers_of_a_few_images_are_read_without_opening_the_files_of_others(st
         store.write(ids, {"language": states(ids)}, [f"answer {image}" for image in ids])
     next(store.folder.glob("batch_00020*")).write_bytes(b"never read")
     assert store.read_answers([9, 5, 40]) == {9: "answer 9", 40: "answer 40"}
+    with pytest.raises(InputError, match=r"batch_00020\S* .*--repair"):
+        store.read_answers([22])
 
 
 def test_states_made_with_other_settings_are_refused_by_the_name_of_the_setting(store):
@@ -129,13 +187,14 @@ def test_repair_deletes_the_damaged_files_and_no_others(store):
 @pytest.mark.parametrize("damage", ["", "<html>", '{"dtype": "float16"}'])
 def test_damaged_settings_are_noticed_and_restored_from_the_batches(store, damage):
     settings = {"dtype": "float32", "prompt": "What?"}
-    store.claim(settings)
-    store.write([60], {"vision": states([60])})
+    for image, of_one_run in enumerate((settings, {"dtype": "float32", "max_new_tokens": 64}), start=60):
+        store.claim(of_one_run)
+        store.write([image], {"vision": states([image])})
     (store.folder / "settings.json").write_text(damage)
     with pytest.raises(InputError, match=r"settings\.json.*--repair"):
         store.claim({"dtype": "float16"})
     assert store.repair() == ["settings.json"]
-    assert store.settings() == settings
+    assert store.settings() == settings | {"max_new_tokens": 64}
 
 
 def test_no_flipped_byte_of_the_settings_passes(store):
