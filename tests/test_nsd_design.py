@@ -69,6 +69,7 @@ def _repeat_an_image(v):
         (lambda v: v.update(subjectim=v["subjectim"] + 0.5), "whole numbers from 1"),
         (lambda v: v.update(subjectim=v["subjectim"] * np.inf), "whole numbers from 1"),
         (lambda v: v.update(subjectim=v["subjectim"][:4]), "4 rows instead of 8"),
+        (lambda v: v.update(masterordering=np.empty((1, 0))), "it has 0 trials in 4 sessions"),
         (lambda v: v.update(masterordering=v["masterordering"][:, 1:]), "119 trials do not divide into 4"),
     ],
 )
@@ -98,6 +99,7 @@ def test_sessions_and_subjects_that_nsd_does_not_have_are_refused(design_path):
         design.trial_ids(1, [5])
     with pytest.raises(InputError, match="subject 9"):
         design.image_ids(9)
+    assert len(design.image_ids(8)) == 40
 
 
 def test_images_of_several_subjects_are_those_that_any_of_them_saw_each_once(official_nsd):

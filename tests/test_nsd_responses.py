@@ -8,9 +8,11 @@ import pytest
 from scipy.io import loadmat
 
 from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.nsd import response_cache
 from brain_activity_prediction.nsd import responses as module
 from brain_activity_prediction.nsd.design import read_design
 from brain_activity_prediction.nsd.layout import find_layout
+from brain_activity_prediction.nsd.response_cache import load_or_make, store
 from brain_activity_prediction.nsd.responses import average_repeats, prepare_responses, zscore_session
 
 
@@ -43,6 +45,9 @@ def test_responses_equal_zscoring_and_averaging_the_raw_files(official_nsd, tmp_
     assert responses.n_repeats.tolist() == [len(trials) for trials in expected.values()]
     assert responses.sessions == tuple(sorted(sessions))
     assert responses.betas.dtype == np.float32
+    fitted = nibabel.load(find_layout(official_nsd).nsdgeneral(1))
+    assert np.array_equal(responses.mask, fitted.get_fdata() == 1)
+    assert np.array_equal(responses.affine, fitted.affine)
     means = [trials.mean(axis=0) for trials in expected.values()]
     np.testing.assert_allclose(responses.betas, means, atol=2e-6)
     within = sum(np.square(trials - trials.mean(axis=0)).sum(axis=0) for trials in expected.values())
@@ -126,9 +131,65 @@ def test_other_settings_do_not_share_a_cache(official_nsd, tmp_path, sessions_re
         prepare(official_nsd, tmp_path, **choice)
     prepare(official_nsd, tmp_path, subject=2)
     assert len(sessions_read) == 4 + 4 + 2 + 2 + 3 + 4
-    assert len(list(tmp_path.iterdir())) == 6
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "responses_subj01_zscored_sessions1-4.h5",
+        "responses_subj01_percent_sessions1-4.h5",
+        "responses_subj01_zscored_sessions1-2.h5",
+        "responses_subj01_zscored_sessions1_3.h5",
+        "responses_subj01_zscored_sessions1_2_4.h5",
+        "responses_subj02_zscored_sessions1-4.h5",
+    }
     prepare(official_nsd, tmp_path, zscore=False)
     assert len(sessions_read) == 19
+
+
+def test_a_cache_file_of_other_settings_under_the_name_is_not_believed(official_nsd, tmp_path, capsys):
+    expected = prepare(official_nsd, tmp_path, subject=2, sessions=[1, 2], zscore=False)
+    prepare(official_nsd, tmp_path)
+    os.replace(
+        tmp_path / "responses_subj01_zscored_sessions1-4.h5", tmp_path / "responses_subj02_percent_sessions1-2.h5"
+    )
+    again = prepare(official_nsd, tmp_path, subject=2, sessions=[1, 2], zscore=False)
+    assert np.array_equal(again.betas, expected.betas)
+    assert "building" in (said := capsys.readouterr().err)
+    assert "subject, sessions, zscore changed since" in said
+
+
+def test_what_another_process_made_meanwhile_is_read_and_not_made_again(tmp_path, monkeypatch):
+    path, arrays = tmp_path / "cache.h5", {"betas": np.arange(6.0).reshape(2, 3)}
+
+    def made_meanwhile(path, inputs):
+        store(path, arrays, inputs)
+        return True
+
+    monkeypatch.setattr(response_cache, "_is_made", made_meanwhile)
+    found = load_or_make(path, {"format": 1}, 48, make=None)
+    np.testing.assert_array_equal(found["betas"], arrays["betas"])
+
+
+def test_the_cache_lies_beside_the_data_unless_said_otherwise_and_progress_is_shown(own_nsd, capsys):
+    prepare_responses(find_layout(own_nsd), 1)
+    assert [path.name for path in (own_nsd / "responses").iterdir()] == ["responses_subj01_zscored_sessions1-4.h5"]
+    shown = capsys.readouterr().err
+    assert "betas of subject 1: 100%" in shown
+    assert "4/4" in shown
+    assert "session" in shown
+
+
+def test_the_room_that_is_asked_for_is_that_of_the_averaged_betas(official_nsd, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(response_cache, "check_room", lambda *arguments: asked.append(arguments))
+    responses = prepare(official_nsd, tmp_path)
+    assert asked == [(tmp_path, responses.betas.nbytes, "responses_subj01_zscored_sessions1-4.h5")]
+
+
+def test_trials_that_repeat_exactly_leave_nothing_within_an_image_and_too_many_trials_are_refused():
+    session = np.array([[1.0, 2.0], [3.0, 4.0], [1.0, 2.0]])
+    averaged = average_repeats([session], [7, 2, 7])
+    assert averaged["image_ids"].tolist() == [2, 7]
+    assert averaged["within_image_ss"].tolist() == [0, 0]
+    with pytest.raises(ValueError, match="longer"):
+        average_repeats([session], [7, 2])
 
 
 def test_a_dataset_may_be_mounted_elsewhere_without_losing_its_cache(own_nsd, tmp_path, sessions_read):
@@ -149,7 +210,9 @@ def test_a_damaged_cache_is_noticed_and_built_again(official_nsd, tmp_path, caps
     path.write_bytes(content if damage == "a flipped byte" else content[:-500])
     after = prepare(official_nsd, tmp_path)
     assert np.array_equal(before.betas, after.betas)
-    assert "it is broken" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert f"building {path} again: it is broken: cannot read {path}" in said
+    assert said.endswith("it is made again\n")
 
 
 def test_a_failed_reading_leaves_no_cache_behind(own_nsd, tmp_path):
@@ -197,7 +260,10 @@ def test_a_voxel_that_is_not_finite_on_one_trial_is_left_out_whole_and_named_wit
         assert np.isfinite(np.delete(responses.betas, 17, axis=1)).all()
         said = capsys.readouterr().err
         n_voxels = mask.sum()
-        assert f"1 of {n_voxels} voxels have betas that are not finite and are left out, first voxel {bad} at " in said
+        assert (
+            f"subject 1: 1 of {n_voxels} voxels have betas that are not finite and are left out, first voxel {bad} at "
+            in said
+        )
         named = int(said.split("at image ")[1].split()[0])
         design = read_design(layout.design())
         assert named in design.trial_ids(1, [2])
