@@ -6,7 +6,12 @@ import torch
 from scipy.stats import norm
 
 from brain_activity_prediction.align_image_embeddings.bootstrap import bootstrap_region_r, resamples
-from brain_activity_prediction.align_image_embeddings.intervals import interval, standard_error, two_sided_p
+from brain_activity_prediction.align_image_embeddings.intervals import (
+    interval,
+    share_reaching,
+    standard_error,
+    two_sided_p,
+)
 
 N_IMAGES, N_RESAMPLES = 150, 399
 N_REGIONS, REGION_SIZE = 1000, 2
@@ -93,6 +98,11 @@ def test_errors_and_p_of_a_few_resamples_are_what_one_counts_by_hand():
     error = standard_error(replicates)
     np.testing.assert_allclose(error[:4], [np.sqrt(7 / 3), np.sqrt(7 / 3), 0, np.sqrt(7)])
     assert error.dtype == np.float64
+
+
+def test_the_p_of_permutations_is_the_share_of_them_that_reach_the_first_up_to_rounding():
+    permuted = np.array([[0.5, 0.5, np.nan], [0.6, 0.1, 0.1], [0.5 - 1e-8, 0.2, 0.2], [0.1, 0.3, 0.3]])
+    np.testing.assert_array_equal(share_reaching(permuted), [3 / 4, 1 / 4, np.nan])
 
 
 def test_resampled_scores_are_those_of_the_images_drawn():

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy.stats import false_discovery_control
 
+from brain_activity_prediction.align_image_embeddings.intervals import share_reaching
 from brain_activity_prediction.align_image_embeddings.layer_choice import stream_scores
-from brain_activity_prediction.align_image_embeddings.region_statistics import Asked, Statistics
+from brain_activity_prediction.align_image_embeddings.region_statistics import Asked, Statistics, digests
 from brain_activity_prediction.align_image_embeddings.results import Results
 from brain_activity_prediction.align_image_embeddings.ridge import ridge_cv
 from brain_activity_prediction.align_image_embeddings.scores import pearson_r, r2_score
@@ -91,6 +92,77 @@ def test_the_average_is_over_all_layers_and_missing_while_one_is(tmp_path):
     incomplete = table_of(results_of(tmp_path / "incomplete", layers, n_layers=N_LAYERS + 1))
     assert "average" not in incomplete.index.get_level_values("layer_choice")
     assert len(incomplete.loc["best_per_voxel"]) == 2
+
+
+def some_statistics(seed, n_resamples=4, normalised_by="a ceiling"):
+    shapes = (N_VOXELS, 2, (n_resamples, 2), (20, 2), (n_resamples, 2))
+    rng = np.random.default_rng(seed)
+    arrays = [rng.random(shape, dtype=np.float32) for shape in shapes]
+    return Statistics(digests(REGIONS), 19, 1, *arrays, normalised_by)
+
+
+@pytest.fixture
+def two_layers(tmp_path):
+    """Two layers with statistics, voxel 7 without a score; the scores of the stream, and the statistics of each."""
+    layers, statistics = random_layers(n_layers=2), [some_statistics(seed) for seed in range(2)]
+    for scores in layers:
+        scores["cv_score"][7] = np.nan
+    return stream_scores(results_of(tmp_path, layers, statistics=statistics), "language"), *statistics
+
+
+def test_a_stream_of_two_layers_begins_at_0_and_ends_at_1(two_layers):
+    stream = two_layers[0]
+    assert (stream.stream, stream.n_layers, stream.position(0), stream.position(1)) == ("language", 2, 0, 1)
+
+
+def test_the_best_layers_and_what_stands_at_them(two_layers):
+    stream, *statistics = two_layers
+    best = stream.best_layers()
+    first, second = stream.scores["cv_score"]
+    scored = np.arange(N_VOXELS) != 7
+    np.testing.assert_array_equal(best, np.where(scored, second > first, -1))
+    there = stream.at(stream.best_of_voxels())
+    expected = {"layer": best, "p": np.choose(best % 2, [own.p for own in statistics])}
+    for name, values in expected.items():
+        np.testing.assert_allclose(there[name], np.where(scored, values, np.nan), rtol=1e-6)
+        assert there[name].dtype == np.float32
+
+
+def test_statistics_of_layers_are_given_as_they_are_and_of_the_average_as_averages(two_layers):
+    stream, first, second = two_layers
+    asked = digests(REGIONS)
+    np.testing.assert_array_equal(stream.p(), [first.p, second.p])
+    np.testing.assert_array_equal(stream.region_p(1, asked), second.region_p)
+    averaged = (first.region_r_permuted + second.region_r_permuted) / 2
+    np.testing.assert_array_equal(stream.region_p("average", asked), share_reaching(averaged))
+    np.testing.assert_array_equal(stream.resampled_r(1, asked), second.region_r)
+    np.testing.assert_array_equal(stream.resampled_r("average", asked), (first.region_r + second.region_r) / 2)
+    np.testing.assert_array_equal(stream.resampled_r(0, asked, "a ceiling"), first.region_r_normalised)
+    assert stream.resampled_r(0, asked, "another ceiling") is None
+    assert stream.resampled_r("best_per_voxel", asked) is None
+    assert np.isnan(stream.region_p("best_per_voxel", asked)).tolist() == [True, True]
+
+
+@pytest.mark.parametrize("others", [None, some_statistics(1, n_resamples=5), some_statistics(1, normalised_by="other")])
+def test_layers_that_were_not_resampled_alike_have_no_average(tmp_path, others):
+    results = results_of(tmp_path, random_layers(n_layers=2), statistics=[some_statistics(0), others])
+    stream, asked = stream_scores(results, "language"), digests(REGIONS)
+    assert stream.resampled_r("average", asked, "a ceiling") is None
+    alike = others is not None and others.n_resamples == 4
+    assert (stream.resampled_r("average", asked) is not None) == alike
+    assert np.isnan(stream.region_p("average", asked)).all() == (others is None)
+    assert np.isnan(stream.p()[1]).all() == (others is None)
+
+
+def test_statistics_of_best_layers_are_those_of_just_these_layers(tmp_path):
+    results = results_of(tmp_path, random_layers(n_layers=2))
+    best, kept = stream_scores(results, "language").best_layers(), some_statistics(2)
+    results.write_best_statistics("language", 1 - best, kept)
+    assert stream_scores(results, "language").best_statistics is None
+    results.write_best_statistics("language", best, kept)
+    stream = stream_scores(results, "language")
+    np.testing.assert_array_equal(stream.region_p("best_per_voxel", digests(REGIONS)), kept.region_p)
+    np.testing.assert_array_equal(stream.resampled_r("best_per_voxel", digests(REGIONS)), kept.region_r)
 
 
 def test_q_is_adjusted_over_the_rows_of_the_same_choice(tmp_path):
