@@ -47,7 +47,10 @@ def save(path, *elements, order="<"):
 @pytest.mark.parametrize("order", "<>")
 def test_doubles_that_matlab_packed_into_fewer_bytes_are_read_on_either_kind_of_machine(tmp_path, order):
     path = save(tmp_path / "x.mat", array(b"x", (2, 2), 4, struct.pack(f"{order}4H", 1, 2, 3, 770), order), order=order)
-    np.testing.assert_array_equal(read_arrays(path, ["x"])["x"], [[1, 3], [2, 770]])
+    read = read_arrays(path, ["x"])["x"]
+    np.testing.assert_array_equal(read, [[1, 3], [2, 770]])
+    assert read.dtype == np.uint16
+    assert read.dtype.isnative
 
 
 def test_what_was_not_asked_for_may_be_of_any_kind(tmp_path):
@@ -58,6 +61,7 @@ def test_what_was_not_asked_for_may_be_of_any_kind(tmp_path):
 
 
 NUMBERS = struct.pack("<4d", 1, 2, 3, 4)
+FLAGS, SIZES = element(6, struct.pack("<II", 6, 0)), element(5, struct.pack("<2i", 2, 2))
 
 
 @pytest.mark.parametrize(
@@ -70,7 +74,13 @@ NUMBERS = struct.pack("<4d", 1, 2, 3, 4)
         ([array(b"x", (2, 2), 9, NUMBERS, flags=0x0800)], "not an array of real numbers"),
         ([array(b"x", (2, 2), 9, NUMBERS)[:-8]], "longer than what is left"),
         ([struct.pack("<II", 14, 2**31)], "longer than what is left"),
-        ([b"\0\0\0"], "ends within an element"),
+        ([b"\0\0\0"], "^it ends within an element$"),
+        ([struct.pack("<I5x", 5 << 16 | 1)], "^a small element is larger than 4 bytes$"),
+        ([element(14, SIZES)], "^an array has no flags$"),
+        ([element(14, element(6, bytes(4)) + SIZES)], "^an array has no flags$"),
+        ([element(14, FLAGS + FLAGS)], "^an array has no sizes$"),
+        ([element(14, FLAGS + element(5, bytes(4)))], "^an array has no sizes$"),
+        ([element(14, FLAGS + element(5, bytes(10)))], "^an array has no sizes$"),
         ([element(15, zlib.compress(array(b"x", (2, 2), 9, NUMBERS)))[:-16]], "longer than what is left"),
         ([element(15, zlib.compress(array(b"x", (2, 2), 9, NUMBERS))[:-1])], "^a compressed element is cut off$"),
     ],
@@ -78,6 +88,28 @@ NUMBERS = struct.pack("<4d", 1, 2, 3, 4)
 def test_sizes_that_do_not_fit_are_refused(tmp_path, elements, said):
     with pytest.raises(ValueError, match=said):
         read_arrays(save(tmp_path / "x.mat", *elements), ["x"])
+
+
+@pytest.mark.parametrize("header", [bytes(128), b"MATLAB 5.0 MAT-file".ljust(124) + b"\0\2IM"])
+def test_what_is_no_matlab_v5_file_is_refused(tmp_path, header):
+    (tmp_path / "x.mat").write_bytes(header + array(b"x", (2, 2), 9, NUMBERS))
+    with pytest.raises(ValueError, match=r"^no MATLAB v5 header$"):
+        read_arrays(tmp_path / "x.mat", ["x"])
+
+
+def test_arrays_that_inflate_beyond_it_together_are_refused_too(tmp_path, monkeypatch):
+    content = zlib.compress(array(b"x", (1, 100), 9, bytes(800)))
+    one = struct.pack("<II", 15, len(content)) + content
+    path = save(tmp_path / "bomb.mat", one, one)
+    assert list(read_arrays(path, ["x"])) == ["x"]
+    monkeypatch.setattr(matlab, "LARGEST_BYTES", 1600)
+    with pytest.raises(ValueError, match="inflates to more than 1600 bytes"):
+        read_arrays(path, ["x"])
+
+
+def test_a_name_of_other_characters_is_only_not_one_that_is_asked_for(tmp_path):
+    path = save(tmp_path / "x.mat", array(b"\xe4", (2, 2), 9, NUMBERS), array(b"x", (2, 2), 9, NUMBERS))
+    assert list(read_arrays(path, ["x"])) == ["x"]
 
 
 def test_what_inflates_beyond_any_design_file_is_refused_before_it_is_inflated(tmp_path, monkeypatch):
