@@ -1,16 +1,15 @@
-"""Subjects together: means, errors, the tests that few subjects allow, and what other brains predict of a brain."""
+"""Subjects together: means, errors and comparisons, and what other brains predict of a brain."""
 
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import ttest_1samp, ttest_rel
+from scipy.stats import ttest_1samp
 from test_align_model import MODEL, align, write_states
 
 from brain_activity_prediction.align_image_embeddings import across_subjects, cross_subject_ceiling
 from brain_activity_prediction.align_image_embeddings.cross_subject import cross_subject_r
-from brain_activity_prediction.align_image_embeddings.subject_statistics import mean_and_error, sign_flip_p, t_test_p
 from brain_activity_prediction.demo.dataset import write_dataset
 from brain_activity_prediction.demo.simulation import Recipe
 from brain_activity_prediction.errors import InputError
@@ -99,32 +98,6 @@ def test_what_one_subject_does_not_tell_is_a_dash(aligned, monkeypatch, capsys):
     mean = own_tables(aligned)[0].loc["best_per_region"].xs("V1v", level="roi")["r"].item()
     assert next(line.split()[2:6] for line in said if " V1v " in line) == ["V1v", "1", f"{mean:.3f}", "-"]
     assert "nan" not in "".join(said)
-
-
-def test_four_subjects_have_three_degrees_of_freedom_and_no_sign_flip_below_a_sixteenth():
-    scores = RNG.normal(1, 1, (4, 500))
-    np.testing.assert_allclose(t_test_p(scores, two_sided=True), ttest_1samp(scores, 0).pvalue)
-    other = RNG.normal(1, 1, (4, 500))
-    np.testing.assert_allclose(t_test_p(scores - other, two_sided=True), ttest_rel(scores, other).pvalue)
-    assert sign_flip_p(np.abs(scores), two_sided=False) == pytest.approx(1 / 16)
-    assert sign_flip_p(np.abs(scores), two_sided=True) == pytest.approx(2 / 16)
-    np.testing.assert_allclose(mean_and_error(scores)[1], scores.std(axis=0, ddof=1) / 2)
-
-
-@pytest.mark.parametrize("two_sided", [False, True])
-@pytest.mark.parametrize("test", [t_test_p, sign_flip_p])
-def test_subjects_without_an_effect_are_significant_at_the_nominal_rate(test, two_sided):
-    p = test(RNG.standard_normal((4, 4000)), two_sided)
-    for rate in (1 / 8, 1 / 4, 1 / 2):
-        assert abs((p <= rate + 1e-9).mean() - rate) < 4 * np.sqrt(rate * (1 - rate) / 4000)
-
-
-def test_one_subject_has_a_mean_and_no_error():
-    scores = np.array([[0.3, 0.4]])
-    mean, error = mean_and_error(scores)
-    np.testing.assert_array_equal(mean, scores[0])
-    assert np.isnan(error).all()
-    assert np.isnan(t_test_p(scores, two_sided=False)).all()
 
 
 def test_other_brains_predict_what_is_shared_and_nothing_of_what_is_a_subjects_own():
