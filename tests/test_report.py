@@ -243,7 +243,8 @@ def test_analyses_beyond_scores_are_shown_the_surest_first_or_named_as_missing(o
     rows = {"subject": 1, "roi": ["V1v", "hV4", "HCP_MMP1:V1"], "difference": [0.1, 0.2, 0.3], "q": [0.5, 0.01, 0.001]}
     pd.DataFrame(rows).to_parquet(comparisons / "models.parquet")
     shown = {table.kind.title: table for table in further_tables(own, Selection())}
-    assert shown["Differences within subjects"].columns == ["subject", "roi", "difference", "q"]
+    headings = [("subject", True), ("region", False), ("difference", True), ("q", True)]
+    assert shown["Differences within subjects"].columns == headings
     assert shown["Differences within subjects"].rows == [(1, "hV4", 0.2, 0.01), (1, "V1v", 0.1, 0.5)]
     assert shown["Across subjects"].rows == []
     assert further_tables(own, Selection(subject=(2,)))[2].rows == []

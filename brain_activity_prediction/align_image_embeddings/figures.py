@@ -7,8 +7,9 @@ import pandas as pd
 from brain_activity_prediction.align_image_embeddings.layer_choice import EACH
 from brain_activity_prediction.files import written_whole
 
-# Okabe and Ito's colours, told apart by readers with any kind of colour vision; line styles repeat them.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+# Okabe and Ito's colours, told apart by readers with any kind of colour vision; line styles repeat them. A brown stands
+# for their black, which a dark page would swallow.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6030")
 STYLES = ("-", "--", ":", "-.")
 
 

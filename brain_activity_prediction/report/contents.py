@@ -18,7 +18,7 @@ from brain_activity_prediction.report.figures import families, layer_curves, pro
 from brain_activity_prediction.report.further import Further, further_tables
 from brain_activity_prediction.report.selection import Selection
 from brain_activity_prediction.report.slices import Slices, slices, static_slices
-from brain_activity_prediction.report.variance import read_shares, shares_over_subjects, variance_bars
+from brain_activity_prediction.report.variance import read_shares, shares_over_subjects, spaces_of, variance_bars
 from brain_activity_prediction.report.voxel_maps import voxel_maps
 
 STREAMS = ("language", "response", "vision", "qformer", "perceiver", "abstractor")  # the order of the page
@@ -46,10 +46,11 @@ class Contents:
     prompt_maps: list[Drawn] = field(default_factory=list)
     slices: list[Slices] = field(default_factory=list)
     libraries: list[str] = field(default_factory=list)  # scripts that all slices share
-    variance: list[Drawn] = field(default_factory=list)
+    variance: list[tuple[Drawn, list[tuple[str, str]]]] = field(default_factory=list)  # with `variance.spaces_of`
     shares: pd.DataFrame = field(default_factory=pd.DataFrame)
     answers: list[Answered] = field(default_factory=list)
     further: list[Further] = field(default_factory=list)
+    lowest_ceilings: list[float] = field(default_factory=list)  # that normalised scores were asked to have
 
 
 def gather(base_dir: Path, tables: Tables, table: pd.DataFrame, selection: Selection, folder: Path) -> Contents:
@@ -81,8 +82,10 @@ def gather(base_dir: Path, tables: Tables, table: pd.DataFrame, selection: Selec
         static_slices(shown, figures)
     contents.shares = shares_over_subjects(read_shares(base_dir, selection))
     for analysis in contents.shares["analysis"].unique():
-        contents.variance.append(variance_bars(analysis, contents.shares, contents.regions, figures))
+        drawn = variance_bars(analysis, contents.shares, contents.regions, figures)
+        contents.variance.append((drawn, spaces_of(analysis, contents.shares)))
     contents.further = further_tables(base_dir, selection)
+    contents.lowest_ceilings = sorted(table.get("min_noise_ceiling", pd.Series(dtype=float)).dropna().unique().tolist())
     contents.answers = sample_answers(base_dir, missing.stored_states(base_dir, selection))
     return contents
 

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.transforms import ScaledTranslation
 
 from brain_activity_prediction.nsd.rois import LABELS
 from brain_activity_prediction.report.averages import ALL_VOXELS
-from brain_activity_prediction.report.drawing import INK, Drawn, draw, look
+from brain_activity_prediction.report.drawing import INK, POINTS_PER_INCH, Drawn, draw, look
 
 FAMILIES = {
     "prf-visualrois": "Retinotopic areas",
@@ -20,7 +21,7 @@ FAMILIES = {
     "streams": "Streams of visual cortex",
     "prf-eccrois": "Eccentricity",
 }
-BAR, GAP = 10, 9  # points
+BAR, GAP, STAR = 10, 9, 6  # points; STAR is how far from the end of an error its star stands
 
 
 def families(regions: Sequence[str]) -> dict[str, list[str]]:
@@ -35,8 +36,12 @@ def families(regions: Sequence[str]) -> dict[str, list[str]]:
 def region_bars(title: str, regions: Sequence[str], scores: pd.DataFrame, models: Sequence[str], folder: Path) -> Drawn:
     """A bar a model in each region, with its error, its significance, and the region's noise ceiling.
 
-    `scores` as `averages.region_scores` gives them.
+    `scores` as `averages.region_scores` gives them, of all regions: they decide the scale, so that panels compare.
     """
+    ceilings = np.sqrt(scores.groupby("roi")["noise_ceiling"].mean())
+    errors = scores["r_se"].fillna(0)
+    low = min(0, (scores["r"] - errors).min())
+    high = max((scores["r"] + errors).max(), np.nan_to_num(ceilings.max(), nan=0.0))
     at = scores.set_index(["roi", "model_id"])
     step = len(models) * BAR + GAP
 
@@ -53,15 +58,19 @@ def region_bars(title: str, regions: Sequence[str], scores: pd.DataFrame, models
                 panel.barh(y, score["r"], BAR * 0.86, color=colour, hatch=hatch, xerr=error, **style)
                 if score["n_significant"]:
                     all_of_them = score["n_significant"] == score["n_subjects"]
-                    star = max(score["r"], 0) + (error or 0)
+                    beside = panel.transData + ScaledTranslation(
+                        STAR / POINTS_PER_INCH, 0, panel.figure.dpi_scale_trans
+                    )
                     face = INK if all_of_them else "none"
-                    panel.plot(star, y, "*", color=INK, markerfacecolor=face, markersize=5, markeredgewidth=0.6)
-            ceiling = np.sqrt(scores.loc[scores["roi"] == roi, "noise_ceiling"].mean())
+                    look_of_star = {"color": INK, "markerfacecolor": face, "markersize": 5, "markeredgewidth": 0.6}
+                    panel.plot(max(score["r"], 0) + (error or 0), y, "*", transform=beside, **look_of_star)
+            ceiling = ceilings[roi]
             extent = (row * step - BAR * 0.7, row * step + (len(models) - 0.3) * BAR)
             panel.plot([ceiling, ceiling], extent, color=INK, linewidth=1.4, linestyle=(0, (1.5, 1)))
         centre = (len(models) - 1) * BAR / 2
         panel.set_yticks([row * step + centre for row in range(len(regions))], regions)
         panel.set_ylim(len(regions) * step - BAR / 2 - GAP / 2, -BAR / 2 - GAP)
+        panel.set_xlim(low - 0.02 * (high - low), high + 0.06 * (high - low))
         panel.tick_params(axis="y", length=0)
         panel.axvline(0, color=INK, linewidth=0.8)
         panel.spines["left"].set_visible(False)
@@ -78,8 +87,14 @@ def region_bars(title: str, regions: Sequence[str], scores: pd.DataFrame, models
 
 
 def layer_curves(stream: str, roi: str, scores: pd.DataFrame, models: Sequence[str], folder: Path) -> Drawn:
-    """A line a model over the depth of one stream in one region; `scores` as `averages.layer_scores` gives them."""
-    rows = scores[(scores["stream"] == stream) & (scores["roi"] == roi)]
+    """A line a model over the depth of one stream in one region; `scores` as `averages.layer_scores` gives them.
+
+    All regions of the stream have one scale.
+    """
+    of_stream = scores[scores["stream"] == stream]
+    rows, errors = of_stream[of_stream["roi"] == roi], of_stream["r_se"].fillna(0)
+    lowest, highest = min(0, (of_stream["r"] - errors).min()), (of_stream["r"] + errors).max()
+    margin = 0.05 * (highest - lowest)
 
     def paint(panel: Axes) -> None:
         for number, model in enumerate(models):
@@ -94,8 +109,9 @@ def layer_curves(stream: str, roi: str, scores: pd.DataFrame, models: Sequence[s
         panel.axhline(0, color=INK, linewidth=0.8)
         panel.grid(axis="y")
         panel.set_xlim(-0.02, 1.02)
+        panel.set_ylim(lowest - margin, highest + margin)
         panel.set_xlabel("depth: 0 enters the first layer, 1 leaves the last")
-        panel.set_ylabel("mean r")
+        panel.set_ylabel("mean r on held-out images")
 
     best = rows.loc[rows["r"].idxmax()]
     text = (
@@ -123,7 +139,7 @@ def prompt_map(model: str, scores: pd.DataFrame, regions: Sequence[str], limits:
             best = value == np.nanmax(values[row, : len(prompts)]) and len(prompts) > 1 and column < len(prompts)
             dark = mesh.norm(value) < 0.55
             panel.text(
-                *(column + 0.5, row + 0.5, f"{value:.2f}".replace("0.", ".", 1)),
+                *(column + 0.5, row + 0.5, f"{round(value, 2) + 0:.2f}".replace("0.", ".", 1)),
                 **{"ha": "center", "va": "center", "fontsize": 8.5, "color": "white" if dark else "black"},
                 weight="bold" if best else "normal",
             )

@@ -5,10 +5,21 @@ from pathlib import Path
 
 import pandas as pd
 
+from brain_activity_prediction.align_image_embeddings.layer_choice import BEST_PER_REGION
 from brain_activity_prediction.files import reading
 from brain_activity_prediction.report.selection import Selection
 
 LONGEST = 300  # rows of a table that the page shows
+HEADINGS = {
+    **{"roi": "region", "model_id": "model", "n_subjects": "subjects", "r_se": "SE", "se": "SE"},
+    **{"p_t": "p (t)", "p_sign_flip": "p (signs)", "r_normalised": "r / ceiling", "cross_subject_r": "other brains r"},
+    **{"r_over_cross_subject_r": "r / other brains", "ci_low": "from", "ci_high": "to"},
+    **{"rsa": "RSA", "rsa_q": "RSA q", "rsa_ceiling": "RSA ceiling"},
+    **{"cka": "CKA", "cka_q": "CKA q", "cka_ceiling": "CKA ceiling"},
+    **{f"{name}_{side}": title for side in "ab" for name, title in (("stream", "stream"), ("prompt", "prompt"))},
+    **{"model_id_a": "first: model", "model_id_b": "second: model"},
+}
+WORDS = ("roi", "model_id", "stream")  # columns of text; all others are of numbers
 
 
 @dataclass(frozen=True)
@@ -21,25 +32,33 @@ class Kind:
     note: str
     columns: tuple[str, ...]
     last_first: str  # the column by whose size rows are ordered, its lowest first
+    layer_choice: str | None = None  # rows of this choice only
 
 
 KINDS = (
     Kind(
         *("Across subjects", "alignment/across_subjects/scores.parquet", "across_subjects.py"),
-        "Means over subjects with their standard error. Few subjects leave a sign-flip test few values of p; the t "
-        "test, which assumes more, is beside it.",
-        ("roi", "model_id", "stream", "prompt", "layer_choice", "n_subjects", "r", "r_se", "p_t", "p_sign_flip", "q"),
+        "Means over subjects with their standard error, at the layers that training photographs prefer for the region. "
+        "Few subjects leave a sign-flip test few values of p; the t test, which assumes more, is beside it, and q is "
+        "its p adjusted. Other brains are what the other subjects' responses predict of a subject's: a ceiling that "
+        "needs no repeats.",
+        (
+            *("roi", "model_id", "stream", "prompt", "n_subjects", "r", "r_se", "r_normalised", "cross_subject_r"),
+            *("r_over_cross_subject_r", "p_t", "p_sign_flip", "q"),
+        ),
         "q",
+        layer_choice=BEST_PER_REGION,
     ),
     Kind(
         *("Differences across subjects", "alignment/across_subjects/differences.parquet", "across_subjects.py"),
-        "Paired over subjects.",
+        "r of the first less r of the second, paired over subjects; q is of the t test.",
         ("roi", "model_id_a", "stream_a", "prompt_a", "model_id_b", "stream_b", "prompt_b", "difference", "se", "q"),
         "q",
     ),
     Kind(
         *("Differences within subjects", "alignment/subj*/comparisons/*.parquet", "compare.py"),
-        "Both scored on the same resamples of the test photographs.",
+        "r of the first less r of the second, both on the same resamples of the test photographs, with the 95 % "
+        "interval of these.",
         (
             *("subject", "roi", "model_id_a", "stream_a", "prompt_a", "model_id_b", "stream_b", "prompt_b"),
             *("difference", "ci_low", "ci_high", "q"),
@@ -48,8 +67,12 @@ KINDS = (
     ),
     Kind(
         *("Similarity without a fit", "alignment/subj*/*prompt*/*/similarity.parquet", "compare_representations.py"),
-        "Representational similarity (RSA) and centred kernel alignment (CKA) of layers with regions.",
-        ("subject", "roi", "model_id", "stream", "prompt", "layer", "rsa", "rsa_q", "cka", "cka_q"),
+        "Representational similarity (RSA) and centred kernel alignment (CKA) of layers with regions: 1 for the same "
+        "geometry, near 0 for unrelated ones. Ceilings are the same region's similarity to other subjects.",
+        (
+            *("subject", "roi", "model_id", "stream", "prompt", "layer"),
+            *(f"{measure}{end}" for measure in ("rsa", "cka") for end in ("", "_ceiling", "_q")),
+        ),
         "rsa_q",
     ),
 )
@@ -60,7 +83,7 @@ class Further:
     """The rows of a kind that the page shows; `n_rows` is how many there are. No rows: its script was not run."""
 
     kind: Kind
-    columns: list[str]
+    columns: list[tuple[str, bool]]  # heading, whether it is of numbers
     rows: list[tuple]
     n_rows: int
 
@@ -79,10 +102,13 @@ def _of_kind(kind: Kind, base_dir: Path, selection: Selection) -> Further:
         return Further(kind, [], [], 0)
     table = pd.concat(parts, ignore_index=True)
     table = _selected(table, selection)
+    if kind.layer_choice:
+        table = table[table["layer_choice"] == kind.layer_choice]
     columns = [name for name in kind.columns if name in table and table[name].notna().any()]
     if kind.last_first in table:
         table = table.sort_values(kind.last_first, kind="stable")
-    return Further(kind, columns, list(table[columns].head(LONGEST).itertuples(index=False, name=None)), len(table))
+    headings = [(HEADINGS.get(name, name), not name.startswith(WORDS)) for name in columns]
+    return Further(kind, headings, list(table[columns].head(LONGEST).itertuples(index=False, name=None)), len(table))
 
 
 def _selected(table: pd.DataFrame, selection: Selection) -> pd.DataFrame:

@@ -40,6 +40,7 @@ def write_page(contents: Contents, folder: Path) -> Path:
             "before": [*libraries, viewer_script],
             "maps": [vars(shown) for shown in contents.slices],
         },
+        variance_errors=" over subjects" if contents.shares["n_subjects"].max() > 1 else " over photographs",
         swatches=[(model, *swatch(turn)) for turn, model in enumerate(contents.models)],
     )
     path = folder / "report.html"
@@ -75,7 +76,9 @@ def count(n: int, one: str, many: str | None = None) -> str:
 
 
 def cell(value) -> str:
-    """Any value of a table: numbers with three digits, nothing where there is none."""
+    """Any value of a table: numbers with three digits, a dash where there is none."""
     if pd.isna(value):
         return "–"
-    return number(value) if isinstance(value, float) and not value.is_integer() else str(value).removesuffix(".0")
+    if not isinstance(value, float) or value.is_integer():
+        return str(value).removesuffix(".0")
+    return "< 0.001" if 0 < value < 0.0005 else number(value)

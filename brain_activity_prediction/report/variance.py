@@ -35,9 +35,24 @@ def read_shares(base_dir: Path, selection: Selection) -> pd.DataFrame:
 
 
 def shares_over_subjects(shares: pd.DataFrame) -> pd.DataFrame:
-    """Means over subjects, a row an analysis, region and part: columns r2, cv_r2, n_subjects and those of the key."""
-    groups = shares.groupby(["analysis", "roi", "spaces", "names"], sort=False)
-    return groups[["r2", "cv_r2"]].mean().assign(n_subjects=groups["subject"].nunique()).reset_index()
+    """Means over subjects, a row an analysis, region and part; columns analysis, roi, spaces and these:
+
+    r2, cv_r2    their means
+    r2_se        standard error of r2 over subjects; of one subject its own over images, where there is one
+    n_subjects   how many
+    names        what the spaces are; subjects may differ in the best layer of a model, and then each is named
+    """
+    groups = shares.assign(r2_se=shares.get("r2_se", np.nan)).groupby(["analysis", "roi", "spaces"], sort=False)
+    means, n = groups[["r2", "cv_r2"]].mean(), groups["subject"].nunique()
+    means["r2_se"] = np.where(n > 1, groups["r2"].std() / np.sqrt(n), groups["r2_se"].first())
+    means["n_subjects"], means["names"] = n, groups["names"].agg(lambda names: "; or ".join(dict.fromkeys(names)))
+    return means.reset_index()
+
+
+def spaces_of(analysis: str, means: pd.DataFrame) -> list[tuple[str, str]]:
+    """(letter, what it is) of the feature spaces of an analysis."""
+    rows = means[(means["analysis"] == analysis) & ~means["spaces"].str.contains("+", regex=False)]
+    return list(dict(zip(rows["spaces"], rows["names"], strict=True)).items())
 
 
 def variance_bars(analysis: str, means: pd.DataFrame, regions: Sequence[str], folder: Path) -> Drawn:
@@ -45,7 +60,10 @@ def variance_bars(analysis: str, means: pd.DataFrame, regions: Sequence[str], fo
     rows = means[means["analysis"] == analysis]
     parts = list(dict.fromkeys(rows["spaces"]))
     regions = [roi for roi in regions if roi in set(rows["roi"])]
-    r2 = rows.pivot(index="roi", columns="spaces", values="r2").reindex(index=regions, columns=parts).to_numpy()
+    r2, errors = (
+        rows.pivot(index="roi", columns="spaces", values=name).reindex(index=regions, columns=parts).to_numpy()
+        for name in ("r2", "r2_se")
+    )
 
     def paint(panel: Axes) -> None:
         ends = {True: np.zeros(len(regions)), False: np.zeros(len(regions))}
@@ -55,6 +73,10 @@ def variance_bars(analysis: str, means: pd.DataFrame, regions: Sequence[str], fo
             look = {"color": COLOURS[number % len(COLOURS)], "hatch": HATCHES[number % len(HATCHES)]}
             label = f"{part} alone" if "+" not in part else f"shared by {part}"
             panel.barh(range(len(regions)), widths, 0.72, starts, label=label, edgecolor="white", linewidth=0, **look)
+            places = np.arange(len(regions)) + 0.5 * ((number + 0.5) / len(parts) - 0.5)  # one below the other
+            known = np.isfinite(errors[:, number])
+            of_ends = ((starts + widths)[known], places[known], None, errors[known, number])
+            panel.errorbar(*of_ends, fmt="none", ecolor=INK, elinewidth=0.8, capsize=0)
             ends[True] += np.minimum(widths, 0)
             ends[False] += np.maximum(widths, 0)
         panel.set_yticks(range(len(regions)), regions)

@@ -7,6 +7,8 @@
   HTMLCanvasElement.prototype.getContext = function (kind) {
     return context.call(this, kind, { willReadFrequently: true });
   };
+  // The viewer writes whole numbers with a point behind them: "8.".
+  window.displayFloat = (value, digits) => String(Number(parseFloat(value).toFixed(digits)));
   const axes = [["X", "left to right"], ["Y", "back to front"], ["Z", "below to above"]];
   const { unit, whole } = document.body.dataset;
 

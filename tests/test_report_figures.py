@@ -1,0 +1,130 @@
+"""What the report's figures and tables make of the tables of analyses."""
+
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from brain_activity_prediction.align_image_embeddings.figures import COLOURS
+from brain_activity_prediction.report import figures
+from brain_activity_prediction.report.further import further_tables
+from brain_activity_prediction.report.page import cell
+from brain_activity_prediction.report.selection import Selection
+from brain_activity_prediction.report.variance import shares_over_subjects, spaces_of
+
+LLAVA = "llava-hf/llava-1.5-13b-hf"
+
+
+def test_across_subjects_the_page_shows_the_chosen_layers_with_what_other_brains_predict(tmp_path):
+    folder = tmp_path / "alignment/across_subjects"
+    folder.mkdir(parents=True)
+    rows = {"roi": ["V1v", "hV4", "V1v"], "layer_choice": ["each", "best_per_region", "best_per_region"]}
+    table = pd.DataFrame(rows | {"r": [0.9, 0.5, 0.4], "cross_subject_r": 0.6, "q": [0.001, 0.04, 0.02]})
+    table.to_parquet(folder / "scores.parquet")
+    shown = further_tables(tmp_path, Selection())[0]
+    assert [heading for heading, _ in shown.columns] == ["region", "r", "other brains r", "q"]
+    assert shown.rows == [("V1v", 0.4, 0.6, 0.02), ("hV4", 0.5, 0.6, 0.04)]
+    assert shown.n_rows == 2
+
+
+def test_shares_are_averaged_over_subjects_whose_best_layers_differ():
+    rows = {"analysis": "prompts", "roi": "V1v", "spaces": ["A", "A+B", "A", "A+B"], "subject": [1, 1, 2, 2]}
+    names = ["llava layer 3", "llava layer 3 + vit layer 1", "llava layer 5", "llava layer 5 + vit layer 1"]
+    means = shares_over_subjects(pd.DataFrame(rows | {"names": names, "r2": [0.1, 0.3, 0.3, 0.3], "cv_r2": 0.2}))
+    assert means["spaces"].tolist() == ["A", "A+B"]
+    assert means["r2"].tolist() == pytest.approx([0.2, 0.3])
+    assert means["r2_se"].tolist() == pytest.approx([0.1, 0])
+    assert means["n_subjects"].tolist() == [2, 2]
+    assert spaces_of("prompts", means) == [("A", "llava layer 3; or llava layer 5")]
+
+
+def test_of_one_subject_shares_keep_their_own_error():
+    rows = {"analysis": "prompts", "roi": "V1v", "spaces": ["A"], "names": "llava", "subject": [1], "r2_se": 0.07}
+    assert shares_over_subjects(pd.DataFrame(rows | {"r2": 0.1, "cv_r2": 0.1}))["r2_se"].tolist() == [0.07]
+
+
+def test_a_small_p_is_not_written_as_0():
+    values = (0.0004, 0.0006, -0.0004, 0.25, 3.0, 7, None, "V1v")
+    assert [*map(cell, values)] == ["< 0.001", "0.001", "−0.000", "0.250", "3", "7", "–", "V1v"]
+
+
+@pytest.fixture
+def panels(monkeypatch):
+    """Every panel that is drawn."""
+    drawn = []
+
+    def draw(name, title, text, height, paint, folder, **_):
+        drawn.append(Figure().add_subplot())
+        paint(drawn[-1])
+
+    monkeypatch.setattr(figures, "draw", draw)
+    return drawn
+
+
+def test_panels_of_a_kind_have_one_scale(panels, tmp_path):
+    """RSC is of noise: on a scale of its own it would look like signal."""
+    scores = pd.DataFrame({"roi": ["V1v", "RSC"], "model_id": LLAVA, "r": [0.6, 0.01], "r_se": [0.05, 0.02]})
+    scores = scores.assign(noise_ceiling=[0.81, 0.01], n_significant=[2, 0], n_subjects=2)
+    for roi in ("V1v", "RSC"):
+        figures.region_bars(roi, [roi], scores, [LLAVA], tmp_path)
+    assert panels[0].get_xlim() == panels[1].get_xlim()
+    assert panels[0].get_xlim()[1] > 0.9
+    layers = [scores.assign(layer=n, layer_position=n, stream="language", chosen=n == 1) for n in (0, 1)]
+    for roi in ("V1v", "RSC"):
+        figures.layer_curves("language", roi, pd.concat(layers, ignore_index=True), [LLAVA], tmp_path)
+    assert panels[2].get_ylim() == panels[3].get_ylim()
+    assert panels[2].get_ylim()[1] > 0.65
+
+
+def test_a_star_stands_beside_the_end_of_its_error_hollow_where_not_every_subject_has_it(panels, tmp_path):
+    scores = pd.DataFrame({"roi": ["V1v", "V2v"], "model_id": LLAVA, "r": [0.6, 0.3], "r_se": [0.05, 0.05]})
+    scores = scores.assign(noise_ceiling=0.8, n_significant=[2, 1], n_subjects=2)
+    figures.region_bars("Retinotopic areas", ["V1v", "V2v"], scores, [LLAVA], tmp_path)
+    stars = [line for line in panels[0].lines if line.get_marker() == "*"]
+    assert [line.get_markerfacecolor() == "none" for line in stars] == [False, True]
+    for line, end in zip(stars, (0.65, 0.35), strict=True):
+        at, error = (transform.transform((end, 0))[0] for transform in (line.get_transform(), panels[0].transData))
+        assert at - error > 3  # pixels
+
+
+def test_a_prompt_s_score_that_rounds_to_0_has_no_sign(panels, tmp_path):
+    scores = pd.DataFrame({"model_id": LLAVA, "prompt": [1, 2], "roi": "RSC", "r": [-0.001, -0.02]})
+    figures.prompt_map(LLAVA, scores, ["RSC"], (-0.02, 0.5), tmp_path)
+    assert [text.get_text() for text in panels[0].texts] == [".00", "-.02"]
+
+
+# What becomes of linear RGB without one kind of cone (Machado, Oliveira & Fernandes 2009, severity 1).
+SEEN_BY = {
+    "all cones": np.eye(3),
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "tritanopia": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+}
+XYZ_OF_RGB = [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
+WHITE = [0.95047, 1, 1.08883]
+
+
+def linear_rgb(colours):
+    rgb = np.array([[int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)] for colour in colours])
+    return np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+
+
+def cielab(rgb):
+    xyz = rgb @ np.transpose(XYZ_OF_RGB) / WHITE
+    f = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
+    return np.stack([116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])], axis=1)
+
+
+@pytest.mark.parametrize(("who", "least"), [("all cones", 26), *((who, 16) for who in list(SEEN_BY)[1:])])
+def test_any_two_colours_are_far_apart_whatever_cones_the_reader_has(who, least):
+    """By distance in CIELAB, where 2.3 is just noticed."""
+    seen = cielab(np.clip(linear_rgb(COLOURS) @ np.transpose(SEEN_BY[who]), 0, 1))
+    assert min(np.linalg.norm(one - other) for one, other in combinations(seen, 2)) > least
+
+
+def test_every_colour_stands_out_from_the_dark_page():
+    """By the contrast that WCAG asks for of graphics, 3."""
+    colours, panel = (linear_rgb(of) @ XYZ_OF_RGB[1] for of in (COLOURS, ["#1b1d22"]))
+    assert ((colours + 0.05) / (panel + 0.05)).min() > 3
