@@ -33,26 +33,26 @@ def model_operations(model):
     return N_IMAGES * one_pass, passes * of_a_prompt
 
 
+def streams_of(model):
+    """(layers, width, prompts that it is stored under) of each stream but the response."""
+    built = ARCHITECTURES[model]
+    yield *built.vision.states, 1
+    if built.bridge:
+        yield *built.bridge.states, N_PROMPTS if built.bridge_reads_prompt else 1
+    if built.language:
+        yield *built.language.states, N_PROMPTS
+
+
 def stored_bytes(model):
     """Of the states without answers, in float16."""
-    streams = ARCHITECTURES[model].streams()
-    of_prompts = [name for name in ("language", "qformer") if name in streams]
-    values = sum(
-        layers * width * (N_PROMPTS if name in of_prompts else 1)
-        for name, (layers, width) in streams.items()
-        if name != "response"
-    )
+    values = sum(layers * width * times for layers, width, times in streams_of(model))
     return N_IMAGES * values * BYTES_A_VALUE["gpu"]
 
 
 def ridge_layers(model):
     """(layers, layers in units of one of width ALIGN_WIDTH) that are fitted for all subjects and prompts."""
-    layers = weighed = 0
-    for name, (n, width) in ARCHITECTURES[model].streams().items():
-        if name != "response":
-            times = N_SUBJECTS * (N_PROMPTS if name in ("language", "qformer") else 1)
-            layers, weighed = layers + times * n, weighed + times * n * width / ALIGN_WIDTH
-    return layers, weighed
+    fits = [(N_SUBJECTS * times * layers, width) for layers, width, times in streams_of(model)]
+    return sum(n for n, _ in fits), sum(n * width / ALIGN_WIDTH for n, width in fits)
 
 
 def models_table():

@@ -21,7 +21,7 @@ from brain_activity_prediction.report.slices import Slices, slices, static_slice
 from brain_activity_prediction.report.variance import read_shares, shares_over_subjects, spaces_of, variance_bars
 from brain_activity_prediction.report.voxel_maps import voxel_maps
 
-STREAMS = ("language", "response", "vision", "qformer", "perceiver", "abstractor")  # the order of the page
+STREAMS = ("language", "response", "vision")  # the first ones on the page, before all others by name
 
 
 @dataclass

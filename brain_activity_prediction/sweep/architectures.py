@@ -35,7 +35,6 @@ class Transformer:
 class Bridge:
     """What stands between image and text, by (L, W) of its stream, and its operations."""
 
-    stream: str
     states: tuple[int, int]
     operations: float
 
@@ -68,14 +67,10 @@ class Architecture:
             return 0
         return self.language.operations(n_tokens, n_before) + 2 * self.crossing * n_tokens
 
-    def streams(self) -> dict[str, tuple[int, int]]:
-        """`{stream: (L, W)}`."""
-        found = {"vision": self.vision.states}
-        if self.bridge:
-            found[self.bridge.stream] = self.bridge.states
-        if self.language:
-            found |= {"language": self.language.states, "response": self.language.states}
-        return found
+    def states(self, stream: str) -> tuple[int, int] | None:
+        """(L, W) of a stream; what is neither of the image's tower nor of the language model is the bridge's."""
+        part = {"vision": self.vision, "language": self.language, "response": self.language}.get(stream, self.bridge)
+        return part.states if part else None
 
     def n_weights(self) -> int:
         return self.vision.n_weights + (self.language.n_weights if self.language else 0) + self.crossing
@@ -107,7 +102,7 @@ ARCHITECTURES = {
         VIT_H,
         257,
         LLAMA_7B,
-        Bridge("perceiver", (6, 1280), _resampler(64, 257, 1280, 16 * 96)),
+        Bridge((6, 1280), _resampler(64, 257, 1280, 16 * 96)),
         n_prefix=8,
         crossing=8 * (2 * 4096**2 + 3 * 4096 * 11008),
     ),
@@ -115,7 +110,7 @@ ARCHITECTURES = {
         Transformer(39, 1408, 6144),
         257,
         VICUNA_13B,
-        Bridge("qformer", (13, 768), _q_former(32, 257, 768, 3072, 1408)),
+        Bridge((13, 768), _q_former(32, 257, 768, 3072, 1408)),
         n_again=32,
         bridge_reads_prompt=True,
     ),
@@ -123,14 +118,14 @@ ARCHITECTURES = {
         CLIP_L,
         257,
         LLAMA_7B,
-        Bridge("abstractor", (6, 1024), _resampler(64, 257, 1024, 1024)),
+        Bridge((6, 1024), _resampler(64, 257, 1024, 1024)),
         n_prefix=40 + 65,
     ),
     "openflamingo_9b": Architecture(
         CLIP_L,
         257,
         MPT_7B,
-        Bridge("perceiver", (6, 1024), _resampler(64, 256, 1024, 8 * 64)),
+        Bridge((6, 1024), _resampler(64, 256, 1024, 8 * 64)),
         n_prefix=2,
         crossing=8 * (2 * 4096 * 8 * 64 + 2 * 4096 * 4 * 4096),
     ),
@@ -139,5 +134,4 @@ ARCHITECTURES = {
 
 def shape(model: str, stream: str) -> tuple[int, int] | None:
     """(L, W) of a stream, by the name it is stored under (`language_last` is as `language`); None where unknown."""
-    known = ARCHITECTURES[model].streams() if model in ARCHITECTURES else {}
-    return known.get(stream.split("_")[0])
+    return ARCHITECTURES[model].states(stream.split("_")[0]) if model in ARCHITECTURES else None
