@@ -24,11 +24,11 @@ from brain_activity_prediction import embedding_store
 from brain_activity_prediction.align_image_embeddings import (
     across_subjects,
     compare,
-    compare_representations,
     cross_subject_ceiling,
     partition_results,
     partition_summary,
     results,
+    similarity_table,
     tables,
 )
 from brain_activity_prediction.demo.dataset import write_dataset
@@ -100,7 +100,7 @@ MEANING = {  # of a kind of file, in words or in those of the docstring of what 
     f"{ONE_RUN}/maps/STREAM_layers_r.nii.gz": "r on test images",
     f"{ONE_RUN}/maps/STREAM_layers_r2.nii.gz": "R² on test images",
     f"{ONE_RUN}/maps/STREAM_layers_p.nii.gz": "p of r, with `--permutations`",
-    f"{ONE_RUN}/similarity.parquet": compare_representations.compare,
+    f"{ONE_RUN}/similarity.parquet": similarity_table.similarity_table,
     f"{ONE_RUN}/similarity.csv": "The same rows and columns as text.",
     "alignment/subjNN/comparisons/NAME.parquet": compare.differences,
     "alignment/subjNN/comparisons/NAME.csv": "The same rows and columns as text.",

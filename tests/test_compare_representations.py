@@ -9,7 +9,7 @@ import pytest
 import torch
 from test_align_model import FOLDER, MODEL, write_states
 
-from brain_activity_prediction.align_image_embeddings import compare_representations, targets
+from brain_activity_prediction.align_image_embeddings import compare_representations, similarity_table, targets
 from brain_activity_prediction.align_image_embeddings.representational_similarity import centred_kernel, similarity
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
@@ -41,7 +41,7 @@ def shared_ids(base_dir):
 def test_the_table_is_tidy_and_the_same_in_both_formats(ready, monkeypatch):
     csv = compare(monkeypatch, ready, "--permutations", 99)
     parquet = pd.read_parquet(ready / FOLDER / "similarity.parquet")
-    assert tuple(csv.columns) == compare_representations.COLUMNS == tuple(parquet.columns)
+    assert tuple(csv.columns) == similarity_table.COLUMNS == tuple(parquet.columns)
     pd.testing.assert_frame_equal(csv, parquet, check_dtype=False)
     assert not csv.duplicated(["stream", "layer", "roi"]).any()
     assert csv["n_images"].unique().tolist() == [12]
