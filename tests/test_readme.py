@@ -143,3 +143,10 @@ def test_conda_and_pip_install_the_versions_that_were_tested():
     assert len(commands) >= 4
     for command in commands:
         assert command.startswith("pip install -c constraints.txt -e ")
+
+
+def test_contributing_names_modules_that_there_are():
+    named = set(re.findall(r"`([\w./]+\.py)`", (ROOT / "CONTRIBUTING.md").read_text()))
+    assert len(named) > 10
+    there = ["/" + path.relative_to(ROOT).as_posix() for path in ROOT.glob("[bt]*/**/*.py")]
+    assert not {name for name in named if not any(path.endswith("/" + name) for path in there)}
