@@ -52,7 +52,6 @@ def test_responses_equal_zscoring_and_averaging_the_raw_files(official_nsd, tmp_
     np.testing.assert_allclose(responses.betas, means, atol=2e-6)
     within = sum(np.square(trials - trials.mean(axis=0)).sum(axis=0) for trials in expected.values())
     np.testing.assert_allclose(responses.within_image_ss, within, rtol=1e-5)
-    assert responses.within_image_dof == sum(len(trials) - 1 for trials in expected.values())
 
 
 @pytest.mark.parametrize("subject", [1, 2])

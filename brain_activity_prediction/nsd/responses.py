@@ -30,11 +30,6 @@ class Responses:
     affine: np.ndarray  # (4, 4), voxel indices to millimetres
     sessions: tuple  # the sessions averaged over
 
-    @property
-    def within_image_dof(self):
-        """Degrees of freedom of `within_image_ss`: trials minus images."""
-        return int(self.n_repeats.sum() - self.n_repeats.size)
-
 
 def prepare_responses(layout, subject, sessions=None, zscore=True, cache_dir=None, progress=True):
     """Read a subject's betas, one session at a time, or the cache file of an earlier call.
