@@ -1,11 +1,13 @@
 """The tests themselves: each can fail."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
 
 FILES = sorted(Path(__file__).parent.glob("test_*.py"))
+RUNS_MODELS = re.compile(r"\btiny_(model|mplug|openflamingo)|^from forked import|\bwrite_(vit|llava)\(", re.MULTILINE)
 CHECKING = ("raises", "warns", "fail", "check_estimator")  # calls that fail a test by themselves
 
 
@@ -36,3 +38,12 @@ def test_a_test_without_an_assertion_is_found():
     empty, nested = ast.parse("def test_a():\n    helper()\ndef helper():\n    assert run()").body
     assert not can_fail(empty, {})
     assert can_fail(empty, {"helper": nested})
+
+
+def test_make_quick_leaves_out_files_that_are_there_and_all_that_run_models():
+    makefile = (Path(__file__).resolve().parents[1] / "Makefile").read_text().replace("\\\n", " ")
+    slow = {f"test_{name}.py" for name in re.search(r"^SLOW := (.*)$", makefile, re.MULTILINE)[1].split()}
+    assert slow <= {path.name for path in FILES}
+    running_models = {path.name for path in FILES if RUNS_MODELS.search(path.read_text())} - {Path(__file__).name}
+    assert "test_models.py" in running_models
+    assert running_models <= slow
