@@ -34,7 +34,9 @@ def test_a_prompts_file_replaces_the_nine_prompts(tmp_path):
         assert own == {12: "Où est le chat ?"}
 
 
-@pytest.mark.parametrize("text", ["{1: [unclosed", "- a\n- b\n", "one: What?", "1: 7", "1: ''", ""])
+@pytest.mark.parametrize(
+    "text", ["{1: [unclosed", "- a\n- b\n", "one: What?", "1: 7", "1: ''", "", "1: [a]", "1: What is <image>?"]
+)
 def test_a_prompts_file_that_is_none_is_refused_in_one_line(text, tmp_path):
     (tmp_path / "own.yml").write_text(text)
     with pytest.raises(InputError, match=r"own\.yml") as refused:

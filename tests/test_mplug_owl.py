@@ -6,12 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from huggingface_hub.utils import filter_repo_objects
 from safetensors.torch import load_file, save_file
 from tiny_mplug_owl import random_model, tiny_config, write_checkpoint
 from torch import nn
 from transformers import CLIPVisionModel
 
 from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.extract_image_embeddings import mplug_owl_checkpoint
 from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkpoint
 from brain_activity_prediction.extract_image_embeddings.mplug_owl import MplugOwl, MplugOwlConfig
 
@@ -362,6 +364,24 @@ def test_weight_files_that_cannot_be_read_are_named_and_their_code_is_never_run(
         load(spoilt(save=save))
     assert "\n" not in str(caught.value)
     assert "code from the checkpoint ran" not in capsys.readouterr().out
+
+
+def test_from_the_hub_only_weights_and_settings_of_the_revision_are_fetched(tiny, monkeypatch):
+    fetched = []
+
+    def fetch(model_id, **settings):
+        fetched.append((model_id, settings))
+        return str(tiny)
+
+    monkeypatch.setattr(mplug_owl_checkpoint, "snapshot_download", fetch)
+    assert mplug_owl_checkpoint.local_folder("org/owl", "abc", local_files_only=True) == Path(tiny)
+    ((model_id, settings),) = fetched
+    assert (model_id, settings["revision"], settings["local_files_only"]) == ("org/owl", "abc", True)
+    wanted = filter_repo_objects(
+        ["config.json", "a.safetensors", "pytorch_model-1.bin", "code.py", "optimizer.bin"],
+        allow_patterns=settings["allow_patterns"],
+    )
+    assert list(wanted) == ["config.json", "a.safetensors", "pytorch_model-1.bin"]
 
 
 def test_the_whole_network_runs_in_half_precision(tiny):

@@ -1,0 +1,25 @@
+"""The picture of layer curves that an alignment writes."""
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from brain_activity_prediction.align_image_embeddings.figures import layer_curves
+
+
+def rows(stream, roi, cv_score):
+    of = {"layer_choice": "each", "model_id": "a/b", "prompt": pd.NA, "subject": 1, "n_voxels": 7}
+    return pd.DataFrame(
+        {**of, "stream": stream, "roi": roi, "layer": [0, 1, 2], "r": [0.1, 0.4, 0.2], "cv_score": cv_score}
+    )
+
+
+def test_a_region_without_scores_in_a_stream_and_the_regions_of_an_atlas_leave_no_line(tmp_path):
+    scored, unscored = rows("vision", "V1v", [1.0, 3.0, 2.0]), rows("vision", "V2v", np.nan)
+    layer_curves(scored, tmp_path / "alone.png")
+    layer_curves(pd.concat([scored, unscored, rows("vision", "HCP:V1", 1.0)]), tmp_path / "beside.png")
+    layer_curves(pd.concat([scored, rows("vision", "V2v", 1.0)]), tmp_path / "two.png")
+    alone, beside, two = (np.asarray(Image.open(tmp_path / f"{name}.png")) for name in ("alone", "beside", "two"))
+    np.testing.assert_array_equal(alone, beside)
+    assert alone.shape == two.shape
+    assert (alone != two).any()
