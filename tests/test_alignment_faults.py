@@ -185,3 +185,19 @@ def test_a_lack_of_memory_is_one_line_and_keeps_the_layers_that_were_finished(re
     assert ended.value.code == 2
     assert re.search("^align_model.py: out of memory .*; all that was finished is kept", capsys.readouterr().err, re.M)
     assert [layer for _, layer, _ in Results(ready / FOLDER).layers()] == [0]
+
+
+@pytest.mark.parametrize("step", ["layer_curves", "write_map", "to_parquet"])
+def test_where_the_table_is_all_that_an_alignment_writes_is(ready, monkeypatch, step):
+    """A sweep takes scores.csv for the end of an alignment: one killed before its end must not leave it."""
+    from brain_activity_prediction.align_image_embeddings import summary
+
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(pd.DataFrame if step == "to_parquet" else summary, step, killed)
+        align(monkeypatch, ready)
+    assert not (ready / FOLDER / "scores.csv").exists()
+    align(monkeypatch, ready)
+    assert {"scores.csv", "scores.parquet", "layers.png", "maps"} <= {path.name for path in (ready / FOLDER).iterdir()}

@@ -113,6 +113,9 @@ def test_an_alignment_is_done_with_all_its_layers_and_its_table(own_nsd):
     assert left == [[3, 2], [3, 1], [3, 1]]
     (folder / "scores.csv").touch()
     assert [unit.n_left for unit in planned(own_nsd, "--models", VIT, "--align", plain).models[0].align] == [3, 0]
+    os.utime(folder / "scores.csv", (0, 0))  # killed between a layer that was fitted again and its table
+    assert [unit.n_left for unit in planned(own_nsd, "--models", VIT, "--align", plain).models[0].align] == [3, 1]
+    (folder / "scores.csv").touch()
     permuted = planned(own_nsd, "--models", VIT, "--align", "--permutations 100 --bootstrap 0").models[0].align
     assert [unit.n_left for unit in permuted] == [3, 3]
     some = planned(own_nsd, "--models", VIT, "--align", f"{plain} -l 0 1").models[0].align

@@ -93,12 +93,11 @@ def summarise(
     min_noise_ceiling: float,
     subject: int,
 ) -> None:
-    """Writes shares.csv, shares.parquet and the maps beside the scores, and prints the parts of each region."""
+    """Writes the maps and, last, shares.csv and shares.parquet beside the scores, and prints the parts of each region."""
     folder = scores.folder
     found, chosen = variances(scores, targets.train)
     table = share_table(found, spaces, regions, ceiling, min_noise_ceiling)
     table = table.assign(analysis=folder.name, subject=subject).reindex(columns=COLUMNS)
-    write_table(table, folder, "shares")
     maps = {f"{kind}_{letters(of)}_{name}": share[name] for (kind, of), share in found.items() for name in share}
     maps |= {
         f"weight_{LETTERS[number]}": np.where(chosen < 0, np.nan, weights[chosen])
@@ -107,6 +106,7 @@ def summarise(
     maps["noise_ceiling"] = ceiling
     for name, values in maps.items():
         write_map(Path(folder) / "maps" / f"{name}.nii.gz", values, targets.mask, targets.affine)
+    write_table(table, folder, "shares")
     print("\n".join(f"{LETTERS[number]} = {space}" for number, space in enumerate(spaces)))
     print(as_text(table))
     print(f"\ntables and maps: {folder}/ shares.csv, shares.parquet, maps/\n")

@@ -27,12 +27,11 @@ def summarise(
     min_noise_ceiling: float,
     layers: str,
 ) -> None:
-    """Writes tables, picture and maps beside the scores and prints the scores of one choice of layers.
+    """Writes picture, maps and, last, tables beside the scores and prints the scores of one choice of layers.
 
     `regions` are masks (V,) by name, `of` the model id, prompt and subject, `layers` one of `arguments.LAYERS`.
     """
     table = region_table(results, regions, *of, min_noise_ceiling)
-    write_table(table, results.folder, "scores")
     layer_curves(table, results.folder / "layers.png")
     ceiling = results.read_noise_ceiling()
     warn_of_low_ceilings(ceiling, min_noise_ceiling)
@@ -44,6 +43,7 @@ def summarise(
             path = results.folder / "maps" / f"{stream}_{name}.nii.gz"
             write_map(path, values, targets.mask, targets.affine)
         warn_of_edges(scores, results.alpha_range())
+    write_table(table, results.folder, "scores")
     shown = table[table["layer_choice"] == layers]
     if shown.empty:
         print("no average before all layers of a stream are scored", file=sys.stderr)

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 def write_table(table: pd.DataFrame, folder: Path, name: str) -> None:
-    """Writes `NAME.csv` and `NAME.parquet`, without the table's index."""
-    with written_whole(folder / f"{name}.csv") as path:
-        table.to_csv(path, index=False)
+    """Writes `NAME.parquet` and then `NAME.csv`, without the table's index: where the latter is, the former is."""
     with written_whole(folder / f"{name}.parquet") as path:
         table.to_parquet(path, index=False)
+    with written_whole(folder / f"{name}.csv") as path:
+        table.to_csv(path, index=False)
 
 
 def read_table(path: Path, remedy: str, columns: Sequence[str] | None = None) -> pd.DataFrame:

@@ -159,7 +159,7 @@ def _alignment(
     results = Results(folder)
     asked = Asked({}, parsed.permutations, parsed.permutation_block, parsed.bootstrap)
     n_left = sum(not results.has(*layer, asked) for layer in layers)
-    if not (folder / "scores.csv").exists():  # written last
+    if _table_is_old(folder):
         n_left = max(n_left, 1)
     of_prompt = [] if prompt is None else ["-p", str(prompt)]
     name = f"align_{model}_{prompt_folder(prompt)}_subj{subject:02d}"
@@ -170,6 +170,12 @@ def _alignment(
 def _parsed(parser: argparse.ArgumentParser, flags: list[str], where: str) -> argparse.Namespace:
     parser.prog = f"in the flags that {where} passes on"
     return parser.parse_args(flags)
+
+
+def _table_is_old(folder: Path) -> bool:
+    """Whether scores have no table, which an alignment writes last, or one that is older than some of them."""
+    table, layers = folder / "scores.csv", folder.glob("voxels/*.h5")
+    return not table.exists() or table.stat().st_mtime < max((path.stat().st_mtime for path in layers), default=0)
 
 
 def _report_is_old(base_dir: Path) -> bool:
