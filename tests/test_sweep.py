@@ -418,7 +418,8 @@ JOB = ["bash", SWEEP_FOLDER / "job.sh", "BASE", "ITEMS", "python", "run_unit.py"
 
 
 def job(**environment):
-    return subprocess.run(JOB, env=os.environ | {"SLURM_JOB_ID": "7"} | environment, timeout=30, check=False)
+    array = {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "2"}
+    return subprocess.run(JOB, env=os.environ | array | environment, timeout=30, check=False)
 
 
 def test_a_job_ends_with_the_worst_status_of_its_units(stand_ins):
@@ -435,7 +436,7 @@ def test_a_signal_reaches_the_units_and_the_job_is_queued_again_unless_it_was_ca
         scontrol="",
     )
     assert job().returncode == (0 if requeued else 75)
-    assert ("scontrol requeue 7" in calls()) == requeued
+    assert ("scontrol requeue 7_2" in calls()) == requeued
 
 
 def test_a_job_is_not_started_again_for_ever(stand_ins):
