@@ -93,7 +93,7 @@ def summarise(
     min_noise_ceiling: float,
     subject: int,
 ) -> None:
-    """Writes the maps and, last, shares.csv and shares.parquet beside the scores, and prints the parts of each region."""
+    """Writes the maps and then shares.csv and shares.parquet beside the scores, and prints each region's parts."""
     folder = scores.folder
     found, chosen = variances(scores, targets.train)
     table = share_table(found, spaces, regions, ceiling, min_noise_ceiling)
