@@ -2,10 +2,10 @@
 
     python benchmarks/macaque_repeats.py --real-data FOLDER -d BASE_DIR
 
-FOLDER is that of `macaque_v4.py`, and so is what is written: session 210325 (50 neurons, 640 photographs, 6 to 10
-repeats, each a trial) to BASE_DIR in NSD's formats, each neuron once as it is and once with its images shuffled.
-Ceilings are compared with the split-half reliability of the raw repeats, which is computed here and by nothing of the
-package.
+FOLDER is that of `macaque_v4.py`, and so is what is written: a session, 210325 unless another is named (50 neurons, 640
+photographs, 6 to 10 repeats, each a trial; any number of each will do), to BASE_DIR in NSD's formats, each neuron once
+as it is and once with its images shuffled. Ceilings are compared with the split-half reliability of the raw repeats,
+which is computed here and by nothing of the package.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import pandas as pd
 from macaque_v4 import ALPHAS, MODEL_ID, PACKAGE, REGIONS, STREAM, read_session, write_nsd
 
 from brain_activity_prediction.align_image_embeddings.results import Results
+from brain_activity_prediction.arguments import LOWEST_CEILING
 from brain_activity_prediction.folders import alignment_folder, partitioning_folder
 
 EARLY, MIDDLE, LATE = 3, 11, 16  # layers: what leaves blocks 2, 10 and 15
@@ -44,7 +45,7 @@ def split_half_reliability(responses, n_splits=200, seed=0):
     """Reliability of each neuron's average over its repeats, (neurons,): Spearman-Brown of halves drawn at random.
 
     `responses` (n, neurons, repeats), NaN where there was no repeat. A neuron's two halves are correlated over images;
-    the correlation is averaged over the splits.
+    the correlation is averaged over the splits. NaN for a neuron that never varied.
     """
     rng = np.random.default_rng(seed)
     found = []
@@ -54,7 +55,8 @@ def split_half_reliability(responses, n_splits=200, seed=0):
         n = np.isfinite(drawn).sum(axis=1, keepdims=True)
         first, second = place < n // 2, (place >= n // 2) & (place < n)
         halves = [np.nanmean(np.where(half[:, None], responses, np.nan), axis=2) for half in (first, second)]
-        found.append([np.corrcoef(one, other)[0, 1] for one, other in zip(halves[0].T, halves[1].T, strict=True)])
+        with np.errstate(invalid="ignore"):
+            found.append([np.corrcoef(one, other)[0, 1] for one, other in zip(halves[0].T, halves[1].T, strict=True)])
     r = np.mean(found, axis=0)
     return 2 * r / (1 + r)
 
@@ -97,13 +99,16 @@ def main():
         subprocess.run(command, check=True, stdout=sys.stderr)
     if responses.shape[2] > 1:
         ceiling, reliability = ceilings(arguments.base_dir), split_half_reliability(responses)
+        alive = np.isfinite(ceiling) & np.isfinite(reliability)
+        print(f"{len(alive)} neurons, {(~alive).sum()} of which never varied and are left out here")
+        ceiling, reliability = ceiling[alive], reliability[alive]
         print(
             f"ceiling, median: {np.median(ceiling):.3f}; split-half reliability, median: {np.median(reliability):.3f}"
         )
         difference = ceiling - reliability
         print(f"difference a neuron: mean {difference.mean():+.4f}, SD {difference.std():.4f}")
         print(f"correlation over neurons: {np.corrcoef(ceiling, reliability)[0, 1]:.4f}")
-        highest = normalised(arguments.base_dir).max()
+        highest = np.nanmax(normalised(arguments.base_dir)[alive & (ceilings(arguments.base_dir) >= LOWEST_CEILING)])
         print(f"highest normalised r of a neuron at layer {MIDDLE}: {highest:.3f}")
     best, shares = read_tables(arguments.base_dir)
     print(best.loc[[f"macaque:{name}" for name in REGIONS], ["layer", "r", "r_se", "r_normalised", "p", "q"]])

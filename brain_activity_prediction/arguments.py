@@ -151,6 +151,16 @@ def add_ceilings(flags: argparse.ArgumentParser) -> None:
     )
 
 
+def add_bootstrap(flags: argparse.ArgumentParser) -> None:
+    flags.add_argument(
+        "--bootstrap",
+        type=non_negative_int,
+        default=999,
+        metavar="N",
+        help="errors and intervals of regions from N resamples of the test images",
+    )
+
+
 def add_permutations(flags: argparse.ArgumentParser) -> None:
     flags.add_argument(
         "--permutations",

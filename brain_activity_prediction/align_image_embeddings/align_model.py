@@ -18,7 +18,7 @@ from brain_activity_prediction.align_image_embeddings.region_statistics import A
 from brain_activity_prediction.align_image_embeddings.results import Results
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.files import remove_left_behind
-from brain_activity_prediction.flag_values import non_negative_int, positive_int
+from brain_activity_prediction.flag_values import positive_int
 from brain_activity_prediction.folders import alignment_folder
 from brain_activity_prediction.nsd.layout import Layout, find_layout
 from brain_activity_prediction.running import run_script
@@ -48,13 +48,7 @@ def flags() -> argparse.ArgumentParser:
         metavar="N",
         help="permute blocks of N test images, in the order of their ids",
     )
-    flags.add_argument(
-        "--bootstrap",
-        type=non_negative_int,
-        default=999,
-        metavar="N",
-        help="errors and intervals of regions from N resamples of the test images",
-    )
+    shared.add_bootstrap(flags)
     flags.add_argument("--redo", action="store_true", help="replace scores that are there")
     return flags
 

@@ -53,3 +53,15 @@ def _resampled_r(x: torch.Tensor, y: torch.Tensor, shares: torch.Tensor) -> torc
     covariance = shares @ (x * y) - mean_x * mean_y
     variances = (shares @ x**2 - mean_x**2) * (shares @ y**2 - mean_y**2)
     return torch.where(variances > CONSTANT, covariance / variances.clamp(min=CONSTANT).sqrt(), 0)
+
+
+def resampled_r2(observed: torch.Tensor, predicted: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
+    """R2 (B, V) of predictions (n, V) when image i has the weight shares[b, i]; 0 where the response is constant."""
+    pieces = []
+    voxels_per_chunk = VOXELS_PER_CHUNK[observed.device.type]
+    for start in range(0, observed.shape[1], voxels_per_chunk):
+        y, y_hat = (part[:, start : start + voxels_per_chunk] for part in (observed, predicted))
+        variance = shares @ y**2 - (shares @ y) ** 2
+        lost = shares @ (y - y_hat) ** 2 / variance.clamp(min=CONSTANT)
+        pieces.append(torch.where(variance > CONSTANT, 1 - lost, 0))
+    return torch.cat(pieces, dim=1)

@@ -11,7 +11,12 @@ import pandas as pd
 from brain_activity_prediction.align_image_embeddings.feature_spaces import LETTERS, Space
 from brain_activity_prediction.align_image_embeddings.partition_results import WeightingScores
 from brain_activity_prediction.align_image_embeddings.table_files import write_table
-from brain_activity_prediction.align_image_embeddings.tables import normalised_means, region_means, region_medians
+from brain_activity_prediction.align_image_embeddings.tables import (
+    errors,
+    normalised_means,
+    region_means,
+    region_medians,
+)
 from brain_activity_prediction.align_image_embeddings.targets import Targets
 from brain_activity_prediction.align_image_embeddings.variance_partitioning import (
     Combination,
@@ -22,7 +27,8 @@ from brain_activity_prediction.nsd.rois import write_map
 
 COLUMNS = (
     *("analysis", "subject", "roi", "n_voxels", "kind", "spaces", "n_spaces", "names"),
-    *("r2", "cv_r2", "noise_ceiling", "r2_normalised", "n_voxels_normalised"),
+    *("r2", "r2_se", "r2_ci_low", "r2_ci_high", "cv_r2"),
+    *("noise_ceiling", "min_noise_ceiling", "r2_normalised", "n_voxels_normalised"),
 )
 MODEL, PART = "model", "part"
 Variances = dict[tuple[str, Combination], dict[str, np.ndarray]]  # {(kind, spaces): {"r2", "cv_r2": (V,)}}
@@ -50,17 +56,20 @@ def share_table(
     found: Variances,
     spaces: Sequence[Space],
     regions: Mapping[str, np.ndarray],
-    ceiling: np.ndarray,
-    min_noise_ceiling: float,
+    ceilings: tuple[np.ndarray, float],
+    resampled: Mapping[Combination, np.ndarray] | None,
 ) -> pd.DataFrame:
     """One row a region and variance, columns COLUMNS but `analysis` and `subject`.
 
     `kind` is `model`, the R2 of a joint fit of the spaces, or `part`, the variance that exactly these spaces predict.
     `spaces` are their letters, as in A+B, `names` what they are. r2 is of the test images, cv_r2 of the training images
     by cross-validation, both means over the region's voxels without those that hold NaN; r2_normalised is the mean of
-    r2 / noise ceiling over the voxels whose ceiling is above 0 and not below `min_noise_ceiling`, never clipped, and
-    noise_ceiling the median over the region.
+    r2 / noise ceiling over the voxels whose ceiling is above 0 and not below min_noise_ceiling, never clipped, and
+    noise_ceiling the median over the region. r2_se and the 95 % interval from r2_ci_low to r2_ci_high say how far r2
+    moves with other test images, from the R2 (B, R) of each joint fit in the same resamples.
     """
+    ceiling, min_noise_ceiling = ceilings
+    by_kind = {} if resampled is None else {MODEL: resampled, PART: parts(resampled)}
     blocks = []
     for (kind, chosen), share in found.items():
         members = np.stack(list(regions.values())) & np.isfinite(share["r2"])
@@ -72,6 +81,8 @@ def share_table(
             "n_spaces": len(chosen),
             "names": " + ".join(str(spaces[number]) for number in chosen),
             "noise_ceiling": region_medians(ceiling, members),
+            "min_noise_ceiling": min_noise_ceiling,
+            **{f"r2{name[1:]}": values for name, values in errors(by_kind.get(kind, {}).get(chosen)).items()},
             **region_means(share, members),
             **normalised_means(share, ceiling, members, min_noise_ceiling),
         }
@@ -89,21 +100,25 @@ def summarise(
     spaces: Sequence[Space],
     targets: Targets,
     regions: Mapping[str, np.ndarray],
-    ceiling: np.ndarray,
-    min_noise_ceiling: float,
+    ceilings: tuple[np.ndarray, float],
+    resampled: Mapping[Combination, np.ndarray] | None,
     subject: int,
 ) -> None:
-    """Writes the maps and then shares.csv and shares.parquet beside the scores, and prints each region's parts."""
+    """Writes the maps and then shares.csv and shares.parquet beside the scores, and prints each region's parts.
+
+    `ceilings` are the noise ceiling (V,) and the lowest that scores are normalised by; `resampled` is what
+    `resampled_shares` gives.
+    """
     folder = scores.folder
     found, chosen = variances(scores, targets.train)
-    table = share_table(found, spaces, regions, ceiling, min_noise_ceiling)
+    table = share_table(found, spaces, regions, ceilings, resampled)
     table = table.assign(analysis=folder.name, subject=subject).reindex(columns=COLUMNS)
     maps = {f"{kind}_{letters(of)}_{name}": share[name] for (kind, of), share in found.items() for name in share}
     maps |= {
         f"weight_{LETTERS[number]}": np.where(chosen < 0, np.nan, weights[chosen])
         for number, weights in enumerate(scores.weightings.T)
     }
-    maps["noise_ceiling"] = ceiling
+    maps["noise_ceiling"] = ceilings[0]
     for name, values in maps.items():
         write_map(Path(folder) / "maps" / f"{name}.nii.gz", values, targets.mask, targets.affine)
     write_table(table, folder, "shares")

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,9 +27,13 @@ from brain_activity_prediction.flag_values import analysis_name, positive_int, s
 from brain_activity_prediction.folders import partitioning_folder
 from brain_activity_prediction.nsd.layout import find_layout
 from brain_activity_prediction.running import progress_seconds, run_script
+from brain_activity_prediction.settings_file import fingerprint
 from brain_activity_prediction.stopping import until_stopped
 
 if TYPE_CHECKING:
+    import torch
+
+    from brain_activity_prediction.align_image_embeddings.banded_ridge import FeatureSpaces
     from brain_activity_prediction.align_image_embeddings.targets import Targets
 
 
@@ -46,6 +52,7 @@ def flags() -> argparse.ArgumentParser:
     flags.add_argument("--seed", type=seed, default=0, help="of the random weightings")
     shared.add_responses(flags)
     shared.add_ceilings(flags)
+    shared.add_bootstrap(flags)
     flags.add_argument("--redo", action="store_true", help="replace scores that are there")
     return flags
 
@@ -58,6 +65,7 @@ def main() -> None:
     shared.check_device(arguments.gpu_id)
     spaces = feature_spaces.parse_spaces(arguments.space, arguments.base_dir)
 
+    from brain_activity_prediction.align_image_embeddings.partition_errors import resampled_shares
     from brain_activity_prediction.align_image_embeddings.partition_summary import summarise
     from brain_activity_prediction.align_image_embeddings.targets import ceiling_of_test_images, targets_asked_for
     from brain_activity_prediction.nsd.rois import read_regions
@@ -74,9 +82,17 @@ def main() -> None:
         if arguments.random_weightings
         else weighting_grid(len(spaces)),
     )
-    scores.claim(settings_of(arguments, spaces, targets), arguments.redo)
-    fit_weightings(scores, spaces, targets, arguments)
-    summarise(scores, spaces, targets, regions, ceiling, arguments.min_noise_ceiling, arguments.subject)
+    settings = settings_of(arguments, spaces, targets)
+    scores.claim(settings, arguments.redo)
+    fits = Fits(scores.weightings, spaces, targets, arguments)
+    fit_weightings(scores, targets, fits)
+    if arguments.bootstrap:
+        of = (scores, targets.test, regions, arguments.bootstrap, fingerprint(settings))
+        resampled = resampled_shares(*of, fits.predictions)
+    else:
+        resampled = None
+    ceilings = (ceiling, arguments.min_noise_ceiling)
+    summarise(scores, spaces, targets, regions, ceilings, resampled, arguments.subject)
 
 
 def settings_of(arguments: argparse.Namespace, spaces: list[Space], targets: Targets) -> dict:
@@ -100,31 +116,52 @@ def settings_of(arguments: argparse.Namespace, spaces: list[Space], targets: Tar
     return settings
 
 
-def fit_weightings(
-    scores: WeightingScores, spaces: list[Space], targets: Targets, arguments: argparse.Namespace
-) -> None:
+@dataclass(frozen=True)
+class Fits:
+    """The joint fits of an analysis; the spaces' states are read when the first is asked for."""
+
+    weightings: np.ndarray
+    spaces: list[Space]
+    targets: Targets
+    arguments: argparse.Namespace
+
+    @cached_property
+    def features(self) -> FeatureSpaces:
+        from brain_activity_prediction.align_image_embeddings.banded_ridge import FeatureSpaces
+
+        parts = (read_space(space, self.arguments, self.targets) for space in self.spaces)
+        return FeatureSpaces.of(*zip(*parts, strict=True))
+
+    def fit(self, number: int, voxels: np.ndarray | slice = slice(None)) -> tuple[torch.Tensor, ...]:
+        """alpha (v,), cv_score (v,) and predictions (n_test, v) of a weighting, by its number."""
+        import torch
+
+        responses = torch.from_numpy(np.ascontiguousarray(self.targets.train[:, voxels]))
+        return self.features.fit(self.weightings[number], responses, shared.alphas(self.arguments), folds=FOLDS)
+
+    def predictions(self, number: int, voxels: np.ndarray) -> torch.Tensor:
+        return self.fit(number, voxels)[2]
+
+
+def fit_weightings(scores: WeightingScores, targets: Targets, fits: Fits) -> None:
     """Fits and writes weighting after weighting that no other process is at work on."""
     left = scores.left()
     if not left:
         return
-    print(f"{len(scores.weightings)} weightings of {len(spaces)} spaces, {len(left)} are left", file=sys.stderr)
+    print(f"{len(scores.weightings)} weightings of {len(fits.spaces)} spaces, {len(left)} are left", file=sys.stderr)
 
     import torch
     from tqdm import tqdm
 
-    from brain_activity_prediction.align_image_embeddings.banded_ridge import FeatureSpaces
     from brain_activity_prediction.align_image_embeddings.scores import r2_score
 
-    alphas = shared.alphas(arguments)
-    responses, observed = torch.from_numpy(targets.train), torch.from_numpy(targets.test)
-    train, test = zip(*(read_space(space, arguments, targets) for space in spaces), strict=True)
-    features = FeatureSpaces.of(train, test)
+    observed = torch.from_numpy(targets.test)
     bar = tqdm(total=len(left), unit="weighting", mininterval=progress_seconds())
     with Claims(scores.folder / "claims") as claims, bar as progress:
         claimed = shared_out(claims, lambda: {("scores",): scores.left()}, 1, WeightingScores.name)
         for numbers, _ in until_stopped(claimed):
             for number in numbers:
-                alpha, cv_score, predicted = features.fit(scores.weightings[number], responses, alphas, folds=FOLDS)
+                alpha, cv_score, predicted = fits.fit(number)
                 found = {"alpha": alpha.cpu(), "cv_score": cv_score.cpu(), "r2": r2_score(observed, predicted.cpu())}
                 scores.write(number, found)
                 claims.finished([WeightingScores.name(number)])

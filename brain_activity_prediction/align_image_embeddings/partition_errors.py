@@ -1,0 +1,74 @@
+"""How far shares of variance would move with other test images: R2 of every joint fit on images drawn anew.
+
+Predictions are not kept, of which there are as many as weightings: each voxel is fitted once more at the weighting that
+each combination of spaces chose for it, which draws on a tenth to a third of the first fits. What comes of it is kept
+in `resampled.h5` beside the weightings. n test images, V voxels, R regions, B resamples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from brain_activity_prediction.align_image_embeddings import score_files
+from brain_activity_prediction.align_image_embeddings.feature_spaces import LETTERS
+from brain_activity_prediction.align_image_embeddings.partition_results import WeightingScores
+from brain_activity_prediction.align_image_embeddings.region_statistics import digests
+from brain_activity_prediction.align_image_embeddings.variance_partitioning import Combination, best_weightings
+from brain_activity_prediction.files import reading
+from brain_activity_prediction.sealed_hdf5 import read_array, read_seal
+
+if TYPE_CHECKING:
+    import torch
+
+Refit = Callable[[int, np.ndarray], "torch.Tensor"]  # a weighting's number and voxels (v,) to predictions (n, v)
+
+
+def resampled_shares(
+    scores: WeightingScores,
+    responses: np.ndarray,
+    regions: Mapping[str, np.ndarray],
+    n_resamples: int,
+    settings: str,
+    refit: Refit,
+) -> dict[Combination, np.ndarray]:
+    """`{spaces: (B, R)}`, the mean R2 over each region's voxels of their joint fit in each resample of the images.
+
+    Voxels without a score count in no region. Nothing is fitted where a file holds the same already, that is, of these
+    regions, resamples and `settings`, the fingerprint of what changes the scores.
+
+    responses  (n, V) of the test images
+    """
+    best = best_weightings(scores.weightings, scores.read_all("cv_score"))
+    path = scores.folder / "resampled.h5"
+    about = {"regions": digests(regions), "n_resamples": n_resamples, "settings": settings}
+    names = {chosen: "".join(LETTERS[space] for space in chosen) for chosen in best}
+    if score_files.is_finished(path):
+        with reading(path, "delete it and run the partitioning again"):
+            if read_seal(path).about == about:
+                return {chosen: read_array(path, name) for chosen, name in names.items()}
+    found = _resampled(best, responses, np.stack(list(regions.values())), n_resamples, refit)
+    score_files.write_voxels(path, {name: found[chosen] for chosen, name in names.items()}, about)
+    return found
+
+
+def _resampled(best, responses, members, n_resamples, refit) -> dict[Combination, np.ndarray]:
+    import torch
+
+    from brain_activity_prediction.align_image_embeddings.bootstrap import resampled_r2, resamples
+
+    shares = torch.from_numpy(resamples(len(responses), n_resamples)) / len(responses)
+    sums = {chosen: np.zeros((n_resamples, len(members))) for chosen in best}
+    for number in np.unique(np.concatenate(list(best.values()))):
+        voxels = np.flatnonzero((np.stack(list(best.values())) == number).any(axis=0))
+        if number < 0:  # voxels without a score
+            continue
+        r2 = resampled_r2(torch.from_numpy(responses[:, voxels]), refit(int(number), voxels).cpu(), shares).numpy()
+        for chosen, row in best.items():
+            own = row[voxels] == number
+            sums[chosen] += r2[:, own] @ members[:, voxels[own]].T
+    counted = (members & (next(iter(best.values())) >= 0)).sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        return {chosen: (total / counted).astype(np.float32) for chosen, total in sums.items()}
