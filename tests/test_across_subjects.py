@@ -11,7 +11,7 @@ from test_align_model import MODEL, align, write_states
 from brain_activity_prediction.align_image_embeddings import across_subjects, cross_subject_ceiling
 from brain_activity_prediction.align_image_embeddings.cross_subject import cross_subject_r
 from brain_activity_prediction.demo.dataset import write_dataset
-from brain_activity_prediction.demo.simulation import Recipe
+from brain_activity_prediction.demo.simulation import Recipe, Region
 from brain_activity_prediction.errors import InputError
 
 SUBJECTS = (1, 2)
@@ -150,6 +150,29 @@ def test_scores_are_divided_by_what_other_brains_predict(aligned, monkeypatch):
     first, second = (own.loc[("each", 0, "V1v"), "r"] for own in own_tables(aligned))
     assert row.loc[("each", 0, "V1v"), "cross_subject_r"] == pytest.approx(0.65)
     assert row.loc[("each", 0, "V1v"), "r_over_cross_subject_r"] == pytest.approx((first / 0.5 + second / 0.8) / 2)
+
+
+def test_brains_one_at_a_time_predict_less_than_together_and_the_table_says_which(monkeypatch, tmp_path):
+    """Two others with the same signal and noise of their own: together they have half as much noise."""
+    rng = np.random.default_rng(3)
+
+    def signals(pictures):
+        return {source: rng.standard_normal((len(pictures), 3)) for source in ("early", "late")}
+
+    regions = (Region("prf-visualrois", "V1v", 6, "early", 0.5),)
+    recipe = Recipe(subjects=(1, 2, 5), regions=regions, n_shared=150, n_unique=10, n_sessions=6, image_size=8)
+    write_dataset(tmp_path, signals, recipe)
+    found = {}
+    for source in cross_subject_ceiling.SOURCES:
+        flags = ("-g", "cpu", "-s", 1, 2, 5, "--num-alphas", 8, "--predict-from", source)
+        run(monkeypatch, cross_subject_ceiling, tmp_path, *flags)
+        found[source] = (
+            pd.read_parquet(tmp_path / TOGETHER / "cross_subject_ceiling.parquet").set_index("roi").loc["V1v"]
+        )
+    assert found["together"]["predicted_from"].tolist() == ["2 5", "1 5", "1 2"]
+    assert found["each"]["predicted_from"].tolist() == ["each of 2 5", "each of 1 5", "each of 1 2"]
+    assert (found["each"]["cross_subject_r"] > 0.2).all()
+    assert found["together"]["cross_subject_r"].mean() > found["each"]["cross_subject_r"].mean() + 0.02
 
 
 def test_one_brain_is_not_predicted_from_itself(two_brains, monkeypatch):

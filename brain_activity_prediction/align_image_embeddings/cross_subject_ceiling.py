@@ -1,7 +1,8 @@
 """Predicts each subject's responses to the shared images from the other subjects' responses, by the same ridge.
 
 A ceiling that needs no repeats and no model, only the betas of two or more subjects: what other brains predict of a
-brain.
+brain, all of them together or, with --predict-from each, one at a time, which is lower. A publication that compares
+with this ceiling should say which of the two it is.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from brain_activity_prediction.nsd.responses import Responses
 
+SOURCES = ("together", "each")
 COLUMNS = ("protocol", "subject", "predicted_from", "n_images", "roi", "n_voxels", "cross_subject_r")
 NAME = "cross_subject_ceiling"
 
@@ -35,6 +37,12 @@ def flags() -> argparse.ArgumentParser:
     shared.add_device(flags)
     shared.add_alphas(flags)
     shared.add_responses(flags)
+    flags.add_argument(
+        "--predict-from",
+        choices=SOURCES,
+        default=SOURCES[0],
+        help="all other subjects in one fit, or each in a fit of its own, whose r are averaged",
+    )
     return flags
 
 
@@ -76,14 +84,23 @@ def ceilings(layout: Layout, subjects: list[int], arguments: argparse.Namespace)
     rows = []
     for subject in subjects:
         others = [other for other in subjects if other != subject]
-        features = np.concatenate([betas[other] for other in others], axis=1)
-        r = cross_subject_r(features, betas[subject], alphas, FOLDS, arguments.gpu_id)
+        together = arguments.predict_from == SOURCES[0]
+        sources = [others] if together else [[other] for other in others]
+        by_source = [
+            cross_subject_r(
+                np.concatenate([betas[other] for other in source], axis=1),
+                *(betas[subject], alphas, FOLDS, arguments.gpu_id),
+            )
+            for source in sources
+        ]
+        r = np.mean(by_source, axis=0)
+        named = ("" if together else "each of ") + " ".join(map(str, others))
         mask, affine = responses[subject].mask, responses[subject].affine
         folder = across_subjects_folder(arguments.base_dir) / "maps"
         write_map(folder / f"subj{subject:02d}_cross_subject_r.nii.gz", r, mask, affine)
         for roi, members in regions[subject].items():
             valid = members & np.isfinite(r)
-            of = (subject, " ".join(map(str, others)), len(ids), roi, int(valid.sum()))
+            of = (subject, named, len(ids), roi, int(valid.sum()))
             rows.append((PROTOCOLS[0], *of, r[valid].mean() if valid.any() else np.nan))
     return pd.DataFrame(rows, columns=COLUMNS)
 
