@@ -224,6 +224,21 @@ def test_maps_of_best_prompts_are_written_where_the_subject_s_voxels_are(base_di
     assert set(np.unique(best.get_fdata()[~np.isnan(best.get_fdata())])) == {1, 2}
 
 
+def test_without_a_noise_ceiling_the_page_is_made_and_says_so(own):
+    """As of sessions in which no image is repeated."""
+    for path in own.glob("alignment/*/*/*/maps/noise_ceiling.nii.gz"):
+        image = nibabel.load(path)
+        nibabel.save(nibabel.Nifti1Image(np.full(image.shape, np.nan, np.float32), image.affine), path)
+    lacking = ["noise_ceiling", "r_normalised", "r2_normalised"]
+    for path in own.glob("alignment/*/*/*/scores.parquet"):
+        pd.read_parquet(path).assign(**dict.fromkeys(lacking, np.nan)).to_parquet(path)
+    done = report(own, "-m", VIT)
+    assert done.returncode == 0, done.stderr
+    html = Path(done.stdout.strip()).read_text()
+    assert "no image was seen twice" in html
+    assert "Noise ceiling, subject 1" not in html
+
+
 def test_the_studys_own_protocol_is_in_the_table_beside_ours_and_not_mixed_into_the_page(own):
     before = report(own, "--table-only", "--roi", "V1v").stdout
     folder = "subj01/no_prompt/google_vit-huge-patch14-224-in21k"

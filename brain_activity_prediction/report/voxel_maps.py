@@ -37,8 +37,13 @@ class VoxelMap:
 def voxel_maps(base_dir: Path, scored: Sequence[Scored], folder: Path) -> Iterator[VoxelMap]:
     """The maps of every model and subject; the map of best prompts is also written to `folder` as NIfTI.
 
-    Shown are those of one stream under the prompt that the training images score highest over all voxels.
+    Shown are those of one stream under the prompt that the training images score highest over all voxels. Maps without
+    a value, such as the ceilings of sessions in which no image is repeated, are left out.
     """
+    return (shown for shown in _maps(base_dir, scored, folder) if np.isfinite(shown.values).any())
+
+
+def _maps(base_dir: Path, scored: Sequence[Scored], folder: Path) -> Iterator[VoxelMap]:
     for subject in sorted({one.subject for one in scored}):
         behind, of_subject = cortex(base_dir, subject), [one for one in scored if one.subject == subject]
         for model in dict.fromkeys(one.model_id for one in of_subject):
