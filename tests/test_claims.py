@@ -218,3 +218,21 @@ def test_processes_that_are_killed_all_the_time_lose_nothing(folder, tmp_path):
     assert subprocess.run([sys.executable, "-c", CONTEND, folder, done, "300"], check=False).returncode == 0
     assert all((done / str(number)).exists() for number in range(300))
     assert not folder.exists()
+
+
+def test_what_was_claimed_and_not_given_out_is_given_back_where_the_work_ends_early(folder):
+    with Claims(folder) as one, Claims(folder) as other:
+        other.take("0", ["b"])
+        steps = shared_out(one, lambda: {("a", "b"): [0, 1, 2]}, 2, str)
+        assert next(steps) == ([1, 2], ("a", "b"))
+        assert other.take("0", ["a"]) == ()
+        steps.close()
+        assert other.take("0", ["a"]) == ("a",)
+        assert other.take("1", ["a"]) == ()
+
+
+def test_a_claim_that_goes_while_it_is_looked_at_is_nobodys(folder, monkeypatch):
+    with Claims(folder) as one, Claims(folder) as other:
+        one.take("1", ["a"])
+        monkeypatch.setattr("os.readlink", lambda path: one.give_back("1") or os.stat(path))
+        assert other.take("1", ["a"]) == ("a",)

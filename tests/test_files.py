@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from brain_activity_prediction.errors import Damaged, InputError
-from brain_activity_prediction.files import check_room, reading, remove_left_behind, written_whole
+from brain_activity_prediction.errors import Damaged, DiskFull, InputError
+from brain_activity_prediction.files import check_room, read_bytes, reading, remove_left_behind, written_whole
 from brain_activity_prediction.processes import is_dead, own_name
 
 
@@ -99,3 +99,49 @@ def test_a_disk_at_fault_is_not_taken_for_a_damaged_file(number):
     with pytest.raises(InputError, match="check its disk or mount") as raised, reading("x.h5"):
         raise OSError(number, os.strerror(number))
     assert not isinstance(raised.value, Damaged)
+
+
+def test_what_is_no_small_file_is_not_read(tmp_path):
+    (tmp_path / "small").write_bytes(b"abc")
+    os.mkfifo(tmp_path / "pipe")
+    assert read_bytes(tmp_path / "small", 3) == b"abc"
+    for name, largest, said in (("small", 2, "larger than 2"), ("pipe", 3, "not a file"), ("none", 3, "no such file")):
+        with pytest.raises(ValueError, match=said):
+            read_bytes(tmp_path / name, largest)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_says_to_free_some_space(tmp_path, number):
+    said = pytest.raises(DiskFull, match=r"cannot write .*scores\.csv .*free some space")
+    with said, written_whole(tmp_path / "scores.csv") as aside:
+        aside.write_text("half of")
+        raise OSError(number, os.strerror(number))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_no_writer_of_ours_named_stays(tmp_path):
+    other = tmp_path / f".{own_name().rsplit('~', 2)[0]}~no~number~12345678~scores.csv"
+    other.write_text("somebody's")
+    remove_left_behind(tmp_path)
+    assert other.read_text() == "somebody's"
+
+
+def test_another_users_process_is_alive(monkeypatch):
+    def refused(pid, number):
+        raise PermissionError
+
+    monkeypatch.setattr("os.kill", refused)
+    assert is_dead(own_name()) is False
+
+
+def test_without_proc_a_process_is_known_by_its_number(monkeypatch):
+    read = Path.read_text
+
+    def elsewhere(path, *settings):
+        if path.name == "stat":
+            raise FileNotFoundError
+        return read(path, *settings)
+
+    monkeypatch.setattr(Path, "read_text", elsewhere)
+    assert own_name().endswith(f"~{os.getpid()}~0")
+    assert is_dead(own_name()) is False

@@ -133,3 +133,8 @@ def test_a_changed_byte_in_a_compressed_array_is_noticed(tmp_path):
         (tmp_path / "x.mat").write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
         with pytest.raises((ValueError, zlib.error)):
             read_arrays(tmp_path / "x.mat", ["x"])
+
+
+def test_other_things_beside_arrays_are_passed_over(tmp_path):
+    path = save(tmp_path / "x.mat", element(9, NUMBERS), array(b"x", (2, 2), 9, NUMBERS), element(1, b"text"))
+    np.testing.assert_array_equal(read_arrays(path, ["x"])["x"], [[1, 3], [2, 4]])

@@ -1,14 +1,15 @@
 """No damage to a stored file passes: every byte of small files is flipped, and they are cut everywhere."""
 
+import hashlib
 import os
 
 import h5py
 import numpy as np
 import pytest
 
-from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.errors import DiskFull, InputError
 from brain_activity_prediction.files import reading
-from brain_activity_prediction.sealed_hdf5 import read_array, read_piece, read_seal, verify, write_sealed
+from brain_activity_prediction.sealed_hdf5 import DIGITS, read_array, read_piece, read_seal, verify, write_sealed
 
 STATES = np.random.default_rng(0).standard_normal((3, 4, 5)).astype(np.float16)
 ARRAYS = {"image_ids": np.array([4, 1, 9]), "language": STATES, "answers": np.array([b"a cat", b"", "東京".encode()])}
@@ -113,3 +114,27 @@ def test_a_header_larger_than_its_smallest_block_is_read(tmp_path):
     for number in range(9):
         assert (read_piece(tmp_path / "many.h5", f"stream_{number}", 39) == number).all()
     verify(tmp_path / "many.h5")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match="not a file"):
+        read_seal(tmp_path / "pipe")
+
+
+@pytest.mark.parametrize(("promised", "instead"), [(b'"dtype":"<f4"', b'"dtype":"|O8"'), (b"[6,", b"[6000,")])
+def test_a_header_that_promises_more_than_there_is_room_for_is_not_believed(tmp_path, promised, instead):
+    write_sealed(tmp_path / "batch.h5", {"x": np.zeros((6, 5), np.float32)}, {})
+    content = (tmp_path / "batch.h5").read_bytes()
+    block = read_seal(tmp_path / "batch.h5").block
+    text = content[DIGITS:block].rstrip(b"\0").replace(promised, instead, 1).ljust(block - DIGITS, b"\0")
+    digest = hashlib.sha256(text).hexdigest()[:DIGITS].encode()
+    (tmp_path / "batch.h5").write_bytes(digest + text + content[block:])
+    with pytest.raises(ValueError, match="its header promises"):
+        read_array(tmp_path / "batch.h5", "x")
+
+
+def test_a_disk_that_fills_up_is_said_and_nothing_is_left(small_disk):
+    with pytest.raises(DiskFull, match="free some space"):
+        write_sealed(small_disk / "batch.h5", {"x": np.zeros((6, 10**6), np.float32)}, {})
+    assert list(small_disk.iterdir()) == []
