@@ -57,12 +57,12 @@ def test_a_file_cut_short_is_named_with_the_remedy(path, kept):
     ("at", "layout", "values", "said"),
     [
         (42, "<3h", (32767, 32767, 32767), "larger than any of NSD's"),
-        (108, "<f", (3e9,), "header is longer"),
+        (108, "<f", (3e9,), r"\(its header is longer than any of NSD's\)"),
         (108, "<f", (-1e6,), "too low"),
         (70, "<h", (128,), "its numbers are"),
         (280, "<f", (np.nan,), "affine is not finite"),
         (42, "<h", (5,), "goes on after its last volume"),
-        (0, "<i", (0,), "no NIfTI header"),
+        (0, "<i", (0,), r"\(no NIfTI header\)"),
     ],
 )
 def test_a_header_that_promises_nonsense_is_refused(path, monkeypatch, at, layout, values, said):
@@ -72,6 +72,16 @@ def test_a_header_that_promises_nonsense_is_refused(path, monkeypatch, at, layou
     path.write_bytes(gzip.compress(bytes(content), 1))
     with pytest.raises(InputError, match=said):
         read_volume(path)
+
+
+def test_a_flaw_that_is_mended_is_not_spoken_of_and_the_longest_header_is_read(path, monkeypatch, caplog):
+    before = read_volume(path)[0]
+    content = bytearray(gzip.decompress(path.read_bytes()))
+    struct.pack_into("<f", content, 80, -1.8)  # the size of a voxel
+    path.write_bytes(gzip.compress(bytes(content), 1))
+    monkeypatch.setattr(volumes, "LARGEST_OVERHANG", 352)
+    np.testing.assert_array_equal(read_volume(path)[0], before)
+    assert caplog.records == []
 
 
 def test_a_small_file_that_inflates_to_gigabytes_is_refused_before_it_does(tmp_path):
