@@ -275,10 +275,24 @@ def test_targets_may_be_float32_on_double_features_and_inputs_stay_untouched():
     assert_same_choice(fit, brute_force(X, Y, GRID, splits_of(X)))
 
 
+def test_float32_features_of_double_targets_are_computed_in_float64():
+    X, Y = simulate()
+    fit = ridge_cv(X.astype(np.float32), Y, GRID, return_all_scores=True)
+    np.testing.assert_allclose(fit.scores, brute_force(X.astype(np.float32), Y, GRID, splits_of(X)), atol=1e-7)
+    assert {fit.predict(X).dtype, fit.feature_means.dtype, fit.response_means.dtype} == {torch.float64}
+
+
+def test_every_image_may_be_a_fold():
+    X, Y = simulate(n_images=20, n_features=5)
+    fit = ridge_cv(X, Y, GRID, folds=20, return_all_scores=True)
+    np.testing.assert_allclose(fit.scores, brute_force(X, Y, GRID, splits_of(X, 20)), atol=1e-7)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"X": np.full((150, 40), np.nan)}, "40 of 40 features"),
+        ({"X": np.where(np.arange(40) == 3, np.inf, 1.0) * np.ones((150, 1))}, "1 of 40 features .* first feature 3:"),
         ({"X": np.zeros((149, 40))}, "(149, 40)"),
         ({"alphas": [1.0, 0.0]}, "positive"),
         ({"alphas": []}, "positive"),
