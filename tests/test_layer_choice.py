@@ -154,6 +154,13 @@ def test_layers_that_were_not_resampled_alike_have_no_average(tmp_path, others):
     assert np.isnan(stream.p()[1]).all() == (others is None)
 
 
+def test_while_a_layer_is_missing_there_is_no_average(tmp_path):
+    results = results_of(tmp_path, random_layers(n_layers=2), n_layers=3, statistics=[some_statistics(0)] * 2)
+    stream, asked = stream_scores(results, "language"), digests(REGIONS)
+    assert stream.resampled_r("average", asked) is None
+    assert np.isnan(stream.region_p("average", asked)).all()
+
+
 def test_statistics_of_best_layers_are_those_of_just_these_layers(tmp_path):
     results = results_of(tmp_path, random_layers(n_layers=2))
     best, kept = stream_scores(results, "language").best_layers(), some_statistics(2)

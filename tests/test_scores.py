@@ -13,6 +13,7 @@ from brain_activity_prediction.align_image_embeddings.scores import (
     fold_scores,
     pearson_r,
     r2_score,
+    standard_columns,
 )
 
 RNG = np.random.default_rng(0)
@@ -106,3 +107,14 @@ def test_responses_far_from_zero_are_centred_in_float64_and_come_back_as_they_we
     stored = torch.from_numpy(1e6 + Y).to(torch.float32)
     exact = stored.double() - stored.double().mean(dim=0)
     torch.testing.assert_close(centred(stored), exact.float(), rtol=0, atol=0)
+
+
+def test_standard_columns_have_mean_0_and_sd_1_in_any_units_and_constant_ones_are_0():
+    stored = (Y * np.array([1, 1e3, 1e-3, 1, 1, 1, 1])).astype(np.float32)
+    stored[:, 4] = 0.1
+    varying = stored.astype(float)
+    expected = (varying - varying.mean(axis=0)) / np.where(varying.std(axis=0) > 1e-12, varying.std(axis=0), np.inf)
+    found = standard_columns(torch.from_numpy(stored))
+    assert found.dtype == torch.float32
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert (found[:, 4] == 0).all()
