@@ -11,6 +11,7 @@ from sklearn.model_selection import KFold, LeaveOneGroupOut
 from brain_activity_prediction.align_image_embeddings import cross_validation
 from brain_activity_prediction.align_image_embeddings.cross_validation import group_folds
 from brain_activity_prediction.align_image_embeddings.ridge import ridge_cv
+from brain_activity_prediction.align_image_embeddings.ridge_decomposition import Decomposition, decompose
 from brain_activity_prediction.align_image_embeddings.scores import pearson_r, r2_score
 from brain_activity_prediction.errors import InputError
 
@@ -73,7 +74,13 @@ def splits_of(X, folds=5):
     return list(KFold(folds).split(X))
 
 
-@pytest.mark.usefixtures("either_formula")
+@pytest.fixture
+def never_the_slow_way(monkeypatch):
+    """Kind data need no fit of the other images from the features themselves."""
+    monkeypatch.setattr(cross_validation, "safe_fit_without_fold", None)
+
+
+@pytest.mark.usefixtures("either_formula", "never_the_slow_way")
 @pytest.mark.parametrize("criterion", SCORES)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("shape", [(150, 40), (80, 130), (60, 60)])
@@ -86,7 +93,7 @@ def test_every_voxel_gets_the_alpha_of_the_brute_force(shape, dtype, criterion):
     np.testing.assert_allclose(fit.cv_score, scores.max(axis=0), atol=1e-5)
 
 
-@pytest.mark.usefixtures("either_formula")
+@pytest.mark.usefixtures("either_formula", "never_the_slow_way")
 @pytest.mark.parametrize("shape", [(150, 40), (80, 130)])
 def test_an_intercept_is_what_centring_each_training_set_gives(shape):
     X, Y = simulate(*shape)
@@ -280,6 +287,17 @@ def test_float32_features_of_double_targets_are_computed_in_float64():
     fit = ridge_cv(X.astype(np.float32), Y, GRID, return_all_scores=True)
     np.testing.assert_allclose(fit.scores, brute_force(X.astype(np.float32), Y, GRID, splits_of(X)), atol=1e-7)
     assert {fit.predict(X).dtype, fit.feature_means.dtype, fit.response_means.dtype} == {torch.float64}
+
+
+def test_with_a_decomposition_of_ones_own_predictions_come_from_what_stands_to_its_loadings_as_features_do():
+    X, Y = simulate()
+    expected = ridge_cv(X, Y, GRID)
+    of_X = decompose(torch.from_numpy(X.copy()), GRID[0])
+    rotation = np.linalg.qr(np.random.default_rng(0).standard_normal((90, 40)))[0]
+    rotated = Decomposition(of_X.left, of_X.spectrum, torch.from_numpy(rotation) @ of_X.loadings)
+    fit = ridge_cv(X, Y, GRID, decomposition=rotated)
+    assert torch.equal(fit.alpha, expected.alpha)
+    np.testing.assert_allclose(fit.predict(X @ rotation.T), expected.predict(X), atol=1e-9)
 
 
 def test_every_image_may_be_a_fold():
