@@ -103,16 +103,24 @@ def some_statistics(seed, n_resamples=4, normalised_by="a ceiling"):
 
 @pytest.fixture
 def two_layers(tmp_path):
-    """Two layers with statistics, voxel 7 without a score; the scores of the stream, and the statistics of each."""
+    """The scores of a stream of two layers, and the statistics of each.
+
+    Voxel 7 has no score, voxel 8 one in the first layer alone.
+    """
     layers, statistics = random_layers(n_layers=2), [some_statistics(seed) for seed in range(2)]
     for scores in layers:
         scores["cv_score"][7] = np.nan
+    layers[1]["cv_score"][8] = np.nan
     return stream_scores(results_of(tmp_path, layers, statistics=statistics), "language"), *statistics
 
 
 def test_a_stream_of_two_layers_begins_at_0_and_ends_at_1(two_layers):
     stream = two_layers[0]
     assert (stream.stream, stream.n_layers, stream.position(0), stream.position(1)) == ("language", 2, 0, 1)
+
+
+def test_the_only_layer_of_a_stream_is_its_beginning(tmp_path):
+    assert stream_scores(results_of(tmp_path, random_layers(n_layers=1)), "language").position(0) == 0
 
 
 def test_the_best_layers_and_what_stands_at_them(two_layers):

@@ -90,7 +90,7 @@ def test_the_correlations_of_a_fold_are_those_of_the_predictions_that_are_never_
     """Of the first voxel nothing is predicted, the second one is constant."""
     responses = torch.from_numpy(RNG.standard_normal((12, 5)))
     responses[:, 1] = 0.1
-    nodes = torch.from_numpy(RNG.standard_normal((4, 5, 12)))
+    nodes = 0.01 * torch.from_numpy(RNG.standard_normal((4, 5, 12)))
     nodes[:, 0] = 0
     nodes -= nodes.mean(dim=2, keepdim=True)
     weights = torch.from_numpy(RNG.standard_normal((4, 7)))
