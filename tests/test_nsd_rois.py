@@ -6,7 +6,7 @@ import pytest
 
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.nsd.layout import find_layout
-from brain_activity_prediction.nsd.rois import LABELS, read_map, read_mask, region_masks, write_map
+from brain_activity_prediction.nsd.rois import LABELS, read_map, read_mask, read_regions, region_masks, write_map
 
 
 def save_labels(path, labels):
@@ -40,6 +40,16 @@ def test_regions_are_the_named_labels_in_the_fitted_voxels(layout, mask):
     visual = nibabel.load(layout.roi(1, "prf-visualrois")[0]).get_fdata()
     for number, name in [(1, "V1v"), (2, "V1d"), (3, "V2v"), (7, "hV4")]:
         assert np.array_equal(regions[name], visual[mask] == number)
+
+
+@pytest.mark.parametrize("names", [None, ["floc-faces"]])
+def test_regions_are_read_without_any_betas(layout, names):
+    for path in layout.base_dir.rglob("betas_session*"):
+        path.unlink()
+    expected = region_masks(layout, 2, read_mask(layout, 2)[0], names)
+    found = read_regions(layout, 2, names)
+    assert list(found) == list(expected)
+    assert all(np.array_equal(found[name], expected[name]) for name in expected)
 
 
 def test_labels_outside_the_fitted_voxels_are_left_out(layout, mask):
