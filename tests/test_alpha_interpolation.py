@@ -32,6 +32,7 @@ def test_a_relative_bound_holds_at_the_largest_alpha_too():
     s = np.geomspace(1e-3, 1e9, 20_000)[:, None]
     error = (1 / (s + nodes.nodes)) @ nodes.weights - 1 / (s + GRID)
     assert (np.abs(error) * (s + GRID)).max() <= 1.5e-5
+    assert len(nodes.nodes) <= 18
 
 
 def test_sixty_alphas_are_fourteen_and_fewer_above_a_floor():

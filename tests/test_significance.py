@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.stats import norm
 
-from brain_activity_prediction.align_image_embeddings.significance import permutation_p, shifted_orders
+from brain_activity_prediction.align_image_embeddings.significance import permutation_p, permuted, shifted_orders
 
 N_IMAGES, N_VOXELS, N_PERMUTATIONS = 60, 2000, 199
 REGION_SIZE = 10
@@ -82,7 +82,8 @@ def test_p_counts_the_permutations_that_reach_r(block):
 def test_unless_said_otherwise_single_images_are_permuted_and_always_in_the_same_way():
     observed, predicted = (part[:, :50] for part in simulate(rho=0.1))
     expected, _ = permutation_p(observed, predicted, NO_REGION[:, :50], 75, block=1, seed=0)
-    np.testing.assert_array_equal(permutation_p(observed, predicted, NO_REGION[:, :50], 75)[0], expected)
+    for test in (permutation_p, permuted):
+        np.testing.assert_array_equal(test(observed, predicted, NO_REGION[:, :50], 75)[0], expected)
     for found, orders in zip(shifted_orders(60, 75), shifted_orders(60, 75, block=1, seed=0), strict=True):
         np.testing.assert_array_equal(found, orders)
 
