@@ -4,7 +4,8 @@
 # make coverage   which lines and branches of the package does no test reach?
 # make docs   the site, into build/docs           make pictures   the pictures that its pages show, drawn anew
 # make wheel-check   the wheel installed in an empty environment, and the demo run from it; takes minutes, needs the network
-# make mutants   mistakes made on purpose in some modules: which ones does no test notice?
+# make mutants   mistakes made on purpose in some modules: which ones does no test notice? Hours; some of them with
+#                MUTANTS='*.nsd.*'
 # make faults   hundreds of runs killed everywhere: is nothing lost?
 # make fuzz   every reader of files on FUZZ_INPUTS damaged ones, 20,000 of each kind unless said otherwise
 PYTHON ?= python3
@@ -58,7 +59,7 @@ wheel-check:
 
 mutants: $(INSTALLED)
 	$(PIP) install --quiet mutmut==3.8.1
-	PYTHONPATH= OMP_NUM_THREADS=1 $(VENV)/bin/mutmut run
+	PYTHONPATH= OMP_NUM_THREADS=1 $(VENV)/bin/mutmut run $(MUTANTS:%='%')
 	$(VENV)/bin/mutmut results
 
 fuzz: $(INSTALLED)
