@@ -1,10 +1,9 @@
-"""Readers given damaged and hostile files by the thousand, in child processes: crashes, hangs and memory are seen."""
+"""Damaged and hostile files, and readers of them in child processes: crashes, hangs and memory are seen."""
 
 import faulthandler
 import gzip
 import hashlib
 import os
-import random
 import re
 import resource
 import signal
@@ -12,6 +11,7 @@ import struct
 import zlib
 
 import numpy as np
+from hypothesis import strategies as st
 
 from brain_activity_prediction.errors import InputError
 
@@ -29,140 +29,129 @@ WORDS = [
         b"\0",
         b"\xff\xfe",
         b"\xed\xa0\x80",
+        b"\xd9\xa3",
         b'"',
         b"'",
         b"\n",
         b"\r",
         b",",
-        b"9" * 5000,
-        b"-1",
-        b"1e999",
-    ),
-    *(
-        b"{",
-        b"[" * 3000,
-        b"<<: *a",
-        b"&a ",
-        b"*a",
-        b"!!python/object/apply:os.abort []",
-        b"- ",
-        b": ",
-        b"\xd9\xa3",
         b"..",
         b"/",
     ),
+    *(b"{", b"[" * 3000, b"<<: *a", b"&a ", b"*a", b"!!python/object/apply:os.abort []", b"- ", b": "),
+    *(b"9" * 5000, b"-1", b"1e999"),
 ]
 
 
-def mutated(data, rng):
-    """Bytes like `data`, changed in one to sixteen places."""
-    data = bytearray(data)
-    for _ in range(rng.choice((1, 1, 1, 2, 4, 16))):
-        at = rng.randrange(max(len(data), 1)) if rng.random() < 0.5 else rng.randrange(max(min(len(data), 2048), 1))
-        change = rng.randrange(8)
-        if change == 0 and data:
-            data[at] ^= 1 << rng.randrange(8)
-        elif change == 1 and data:
-            data[at] = rng.choice((0, 255, 127, 128, rng.randrange(256)))
-        elif change == 2:
-            number = rng.choice(NUMBERS)
-            data[at : at + len(number)] = number
-        elif change == 3:
-            del data[at : at + rng.choice((1, 8, 512))]
-        elif change == 4:
-            data[at:at] = rng.randbytes(rng.choice((1, 8, 64)))
-        elif change == 5:
-            data[at:at] = rng.choice(WORDS)
-        elif change == 6 and data:
-            other, length = rng.randrange(len(data)), rng.choice((4, 8, 64))
-            data[at : at + length] = data[other : other + length]
-        elif change == 7 and rng.random() < 0.3:
-            del data[at:]
-    return bytes(data)
+class Mutant:
+    """A file's bytes after some splices (place, bytes removed, bytes put in), in the file or in what it wraps."""
+
+    def __init__(self, data, of, splices):
+        self.data, self.of, self.splices = data, of, splices
+
+    def __repr__(self):
+        return f"{self.of} after {self.splices}"
 
 
-def mutated_within(data, rng):
-    """As `mutated`; of a compressed file mostly what was compressed, so that its checksum does not tell."""
-    if data[:2] == b"\x1f\x8b" and rng.random() < 0.7:
-        return gzip.compress(mutated(gzip.decompress(data), rng), 1)
-    if data[16:25] == b'{"block":' and rng.random() < 0.7:
-        return _mutated_seal(data, rng)
-    if data[:6] == b"MATLAB" and data[128:132] == struct.pack("<i", 15) and rng.random() < 0.7:
-        return data[:128] + b"".join(_mutated_elements(data[128:], rng))
-    return mutated(data, rng)
+@st.composite
+def mutants(draw, data):
+    """Mutants of a file; where it is compressed or sealed mostly of what is within, so that no checksum tells."""
+    whole = "the file", data, lambda inner: inner
+    name, inner, wrap = draw(st.sampled_from([*_layers(data) * 2, whole]))
+    most = draw(st.sampled_from([1, 1, 2, 4, 16]))
+    splices = draw(st.lists(_splices(inner), min_size=1, max_size=most))
+    changed = bytearray(inner)
+    for at, n_removed, put_in in splices:
+        changed[at : at + n_removed] = put_in
+    return Mutant(wrap(bytes(changed)), name, splices)
 
 
-def _mutated_seal(data, rng):
-    """A sealed file whose header was changed by somebody who then put its checksum right."""
+def _splices(data):
+    place = st.integers(0, len(data)) | st.integers(0, min(len(data), 2048))
+    byte = st.sampled_from([b"\0", b"\xff", b"\x7f", b"\x80"]) | st.binary(min_size=1, max_size=1)
+    number = st.sampled_from(NUMBERS)
+    from_elsewhere = st.tuples(place, st.sampled_from([4, 8, 64])).map(lambda piece: data[piece[0] : sum(piece)])
+    in_place_of_as_many = st.one_of(byte, byte, number, from_elsewhere).map(lambda new: (len(new), new))
+    removed = st.sampled_from([1, 8, 512, 1, 8, 512, len(data)]).map(lambda length: (length, b""))
+    inserted = st.one_of(st.binary(min_size=1, max_size=64), st.sampled_from(WORDS)).map(lambda new: (0, new))
+    return st.tuples(place, st.one_of(in_place_of_as_many, in_place_of_as_many, removed, inserted)).map(
+        lambda splice: (splice[0], *splice[1])
+    )
+
+
+def _layers(data):
+    """What a file wraps, as (name, bytes within, what wraps changed bytes again)."""
+    if data[:2] == b"\x1f\x8b":
+        return [("its inflated content", gzip.decompress(data), lambda inner: gzip.compress(inner, 1))]
+    if data[16:25] == b'{"block":':
+        return [_sealed_header(data)]
+    if data[:6] == b"MATLAB" and data[128:132] == struct.pack("<i", 15):
+        return list(_elements(data))
+    return []
+
+
+def _sealed_header(data):
+    """The header of a sealed file, changed by somebody who then puts its checksum right."""
     block = int(re.match(rb'{"block":(\d+)', data[16:])[1])
-    text = mutated(data[16:block].rstrip(b"\0"), rng)[: block - 16].ljust(block - 16, b"\0")
-    return hashlib.sha256(text).hexdigest()[:16].encode() + text + data[block:]
+
+    def sealed(header):
+        text = header[: block - 16].ljust(block - 16, b"\0")
+        return hashlib.sha256(text).hexdigest()[:16].encode() + text + data[block:]
+
+    return "its header", data[16:block].rstrip(b"\0"), sealed
 
 
-def _mutated_elements(data, rng):
-    """The compressed elements of a MATLAB v5 file, the content of a third of them changed."""
-    while data:
-        n_bytes = struct.unpack_from("<ii", data)[1]
-        content, data = zlib.decompress(data[8 : 8 + n_bytes]), data[8 + n_bytes :]
-        content = zlib.compress(mutated(content, rng) if rng.random() < 1 / 3 else content)
-        yield struct.pack("<ii", 15, len(content)) + content
+def _elements(data):
+    """The compressed elements of a MATLAB v5 file."""
+    start = 128
+    while start < len(data):
+        end = start + 8 + struct.unpack_from("<ii", data, start)[1]
+
+        def compressed(inner, start=start, end=end):
+            inner = zlib.compress(inner)
+            return data[:start] + struct.pack("<ii", 15, len(inner)) + inner + data[end:]
+
+        yield f"the element at {start}", zlib.decompress(data[start + 8 : end]), compressed
+        start = end
 
 
-def failures(read, path, seeds, mutate=mutated_within):
-    """What went wrong where `read(path)` was given `path` mutated by each seed: `{seed: what}`; the file is restored.
+def wrong_with(read, path, data):
+    """What goes wrong where `read(path)` finds `data` there, or an empty string; the file is restored.
 
     An InputError of one line and a result are right. All else is wrong: another exception, a crash, more than
-    MOST_SECONDS, more than MOST_MEMORY_KB.
+    MOST_SECONDS, more than MOST_MEMORY_KB. A child process reads, so that nothing of that harms this one.
     """
-    original, seeds, wrong = path.read_bytes(), list(seeds), {}
-    try:
-        while seeds:
-            said, status = _in_child(lambda seeds=seeds: _trials(read, path, original, seeds, mutate))
-            outcomes = said.split("\0")[:-1]
-            wrong |= {seed: outcome for seed, outcome in zip(seeds, outcomes, strict=False) if outcome}
-            seeds = seeds[len(outcomes) :]
-            if status:
-                wrong[seeds.pop(0)] = f"ended by signal {signal.Signals(os.WTERMSIG(status)).name}"
-    finally:
-        path.write_bytes(original)
-    return wrong
-
-
-def _in_child(trials):
-    """What a child process that runs `trials` wrote, and the status it ended with."""
+    original = path.read_bytes()
+    path.write_bytes(data)
     ours, theirs = os.pipe()
     child = os.fork()
     if child:
         os.close(theirs)
         with os.fdopen(ours, errors="replace") as said:
-            return said.read(), os.waitpid(child, 0)[1]
-    os.close(ours)
+            outcome = said.read()
+        status = os.waitpid(child, 0)[1]
+        path.write_bytes(original)
+        return f"ended by signal {signal.Signals(os.WTERMSIG(status)).name}" if status else outcome
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
-    faulthandler.disable()
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    for outcome in trials():
-        os.write(theirs, outcome.encode(errors="replace") + b"\0")
+    os.write(theirs, _outcome(read, path).encode(errors="replace"))
     os._exit(0)
 
 
-def _trials(read, path, original, seeds, mutate):
-    """An empty string where all was right, else what was wrong, seed by seed."""
+def _outcome(read, path):
     at_most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss + MOST_MEMORY_KB
     resource.setrlimit(resource.RLIMIT_AS, (WALL_BYTES, WALL_BYTES))
-    for seed in seeds:
-        path.write_bytes(mutate(original, random.Random(seed)))
-        signal.alarm(MOST_SECONDS)
-        try:
-            read(path)
-            outcome = ""
-        except InputError as error:
-            outcome = f"more than one line: {error}" if "\n" in str(error) else ""
-        except BaseException as error:
-            outcome = repr(error)[:300] or "?"
-        signal.alarm(0)
-        if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > at_most:
-            yield "memory"
-            return  # the most a process ever had: another one goes on
-        yield outcome
+    faulthandler.disable()
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(MOST_SECONDS)
+    outcome = ""
+    try:
+        read(path)
+    except InputError as error:
+        if "\n" in str(error):
+            outcome = f"more than one line: {error}"
+    except BaseException as error:
+        outcome = repr(error)[:300] or "?"
+    signal.alarm(0)
+    return "memory" if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > at_most else outcome

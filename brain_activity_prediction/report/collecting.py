@@ -45,7 +45,7 @@ def find_scored(base_dir: Path) -> list[Scored]:
     for protocol in PROTOCOLS:
         for path in scores_folder(base_dir, protocol).glob(f"subj*/*prompt*/*/{TABLE}"):
             with reading(path, REMEDY):
-                file = pq.ParquetFile(path)
+                file = pq.ParquetFile(path, page_checksum_verification=True)
                 if file.metadata.num_rows == 0:
                     continue
                 first = next(file.iter_batches(1, columns=["model_id", "prompt", "subject"])).to_pylist()[0]
@@ -144,7 +144,10 @@ class Tables:
 def _read(one: Scored, columns: Sequence[str] | None = None) -> pa.Table:
     """The table of an alignment; of `columns` those that it has."""
     with reading(one.folder / TABLE, REMEDY):
-        return pq.ParquetFile(one.folder / TABLE).read(columns=columns, use_threads=False)
+        file = pq.ParquetFile(one.folder / TABLE, page_checksum_verification=True)
+        table = file.read(columns=columns, use_threads=False)
+        table.validate(full=True)  # text that is no text is found when it is looked at otherwise
+        return table
 
 
 def _plain(schema: pa.Schema) -> pa.Schema:

@@ -34,7 +34,7 @@ def write_tables(tables: Tables, selection: Selection, folder: Path) -> pd.DataF
         written_whole(folder / "scores.csv") as csv_path,
         written_whole(folder / "scores.parquet") as parquet_path,
         csv.CSVWriter(csv_path, tables.schema) as csv_file,
-        pq.ParquetWriter(parquet_path, tables.schema) as parquet_file,
+        pq.ParquetWriter(parquet_path, tables.schema, write_page_checksum=True) as parquet_file,
     ):
         for one, rows in chain([first], parts):
             csv_file.write_table(rows)
