@@ -1,3 +1,5 @@
+import struct
+
 import pandas as pd
 import pytest
 
@@ -21,3 +23,17 @@ def test_a_file_that_is_not_the_table_asked_for_is_damaged_and_says_what_to_do(t
         path.write_bytes(b"<html>")
     with pytest.raises(Damaged, match=r"scores\.parquet.*align again"):
         read_table(path, "align again", columns)
+
+
+def test_no_byte_changed_in_a_table_changes_a_value_unnoticed(tmp_path):
+    table = pd.DataFrame({"roi": ["V1", "V2"], "r": [0.25, 0.5]})
+    write_table(table, tmp_path, "scores")
+    path = tmp_path / "scores.parquet"
+    original, noticed = path.read_bytes(), set()
+    for at in range(len(original)):
+        path.write_bytes(original[:at] + bytes([original[at] ^ 1]) + original[at + 1 :])
+        try:
+            assert read_table(path, "align again").to_numpy().tolist() == table.to_numpy().tolist()
+        except Damaged:
+            noticed.add(at)
+    assert {original.index(value) for value in (b"V1", b"V2", struct.pack("<d", 0.25))} <= noticed

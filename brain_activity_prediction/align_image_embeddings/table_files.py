@@ -1,4 +1,7 @@
-"""A table on disk: CSV for people, and Parquet, which keeps types, for programs; both with the same rows."""
+"""A table on disk: CSV for people, and Parquet, which keeps types, for programs; both with the same rows.
+
+The values in Parquet carry checksums, which are verified on reading.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ if TYPE_CHECKING:
 def write_table(table: pd.DataFrame, folder: Path, name: str) -> None:
     """Writes `NAME.parquet` and then `NAME.csv`, without the table's index: where the latter is, the former is."""
     with written_whole(folder / f"{name}.parquet") as path:
-        table.to_parquet(path, index=False)
+        table.to_parquet(path, index=False, write_page_checksum=True)
     with written_whole(folder / f"{name}.csv") as path:
         table.to_csv(path, index=False)
 
@@ -25,4 +28,4 @@ def read_table(path: Path, remedy: str, columns: Sequence[str] | None = None) ->
     import pandas as pd
 
     with reading(path, remedy):
-        return pd.read_parquet(path, columns=columns)
+        return pd.read_parquet(path, columns=columns, page_checksum_verification=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from brain_activity_prediction.align_image_embeddings.layer_choice import BEST_PER_REGION
-from brain_activity_prediction.files import reading
+from brain_activity_prediction.align_image_embeddings.table_files import read_table
 from brain_activity_prediction.report.selection import Selection
 
 LONGEST = 300  # rows of a table that the page shows
@@ -96,8 +96,7 @@ def further_tables(base_dir: Path, selection: Selection) -> list[Further]:
 def _of_kind(kind: Kind, base_dir: Path, selection: Selection) -> Further:
     parts = []
     for path in sorted(base_dir.glob(kind.places)):
-        with reading(path, f"delete it and run {kind.script} again"):
-            parts.append(pd.read_parquet(path))
+        parts.append(read_table(path, f"delete it and run {kind.script} again"))
     if not parts:
         return Further(kind, [], [], 0)
     table = pd.concat(parts, ignore_index=True)

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from brain_activity_prediction.align_image_embeddings.figures import COLOURS
-from brain_activity_prediction.files import reading
+from brain_activity_prediction.align_image_embeddings.table_files import read_table
 from brain_activity_prediction.report.drawing import INK, Drawn, draw
 from brain_activity_prediction.report.figures import slug
 from brain_activity_prediction.report.selection import Selection
@@ -23,8 +23,7 @@ def read_shares(base_dir: Path, selection: Selection) -> pd.DataFrame:
     """The parts of every analysis, subject and region; empty where none was made."""
     tables = []
     for path in sorted(base_dir.glob(TABLE)):
-        with reading(path, "delete it and run partition_variance.py again"):
-            tables.append(pd.read_parquet(path))
+        tables.append(read_table(path, "delete it and run partition_variance.py again"))
     if not tables:
         return pd.DataFrame(columns=["analysis", "subject", "roi", "kind", "spaces", "names", "r2", "cv_r2"])
     table = pd.concat(tables, ignore_index=True)
