@@ -68,9 +68,10 @@ def ceilings(base_dir):
 
 
 def normalised(base_dir, layer=MIDDLE):
-    """Held-out r of each neuron at one layer over the root of its ceiling, (neurons,)."""
+    """Held-out r of each neuron at one layer over the root of its ceiling, (neurons,); NaN without a ceiling."""
     r = Results(alignment_folder(Path(base_dir), 1, MODEL_ID, None)).read(STREAM, layer)["r"]
-    return r.reshape(-1, len(REGIONS))[:, 0] / np.sqrt(ceilings(base_dir))
+    ceiling = ceilings(base_dir)
+    return r.reshape(-1, len(REGIONS))[:, 0] / np.sqrt(np.where(ceiling > 0, ceiling, np.nan))
 
 
 def read_tables(base_dir):
