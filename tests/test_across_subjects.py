@@ -67,6 +67,7 @@ def test_conditions_are_compared_within_subjects(aligned, monkeypatch):
     run(monkeypatch, across_subjects, aligned, "--layers", "average")
     table = pd.read_parquet(aligned / TOGETHER / "differences.parquet")
     assert tuple(table.columns) == across_subjects.DIFFERENCES
+    assert set(table["layer_choice"]) == {"average"}
     assert len(table.groupby(["prompt_a", "prompt_b"], dropna=False)) == 3
     assert np.allclose(table["difference"], 0)
     assert (table["p_sign_flip"] == 1).all()

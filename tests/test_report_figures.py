@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from brain_activity_prediction.align_image_embeddings.figures import COLOURS
 from brain_activity_prediction.report import figures
+from brain_activity_prediction.report.averages import at_a_glance, over_subjects, region_scores
 from brain_activity_prediction.report.further import further_tables
 from brain_activity_prediction.report.page import cell
 from brain_activity_prediction.report.selection import Selection
@@ -48,6 +49,26 @@ def test_of_one_subject_shares_keep_their_own_error():
 def test_a_small_p_is_not_written_as_0():
     values = (0.0004, 0.0006, -0.0004, 0.25, 3.0, 7, None, "V1v")
     assert [*map(cell, values)] == ["< 0.001", "0.001", "−0.000", "0.250", "3", "7", "–", "V1v"]
+
+
+def test_significance_over_subjects_is_the_number_of_subjects_below_the_level_and_the_largest_q():
+    rows = {"model_id": LLAVA, "roi": ["V1v"] * 3 + ["RSC"] * 3, "subject": [1, 2, 5] * 2, "r": 0.1}
+    rows |= {"r_normalised": 0.2, "noise_ceiling": 0.3, "n_voxels": 40, "q": [0.01, 0.2, 0.049, np.nan, 0.05, 0.6]}
+    table = over_subjects(pd.DataFrame(rows), ["model_id", "roi"]).set_index("roi")
+    assert table.loc["V1v", ["n_subjects", "n_tested", "n_significant", "q"]].tolist() == [3, 3, 2, 0.2]
+    assert table.loc["RSC", ["n_subjects", "n_tested", "n_significant", "q"]].tolist() == [3, 2, 0, 0.6]
+
+
+def test_models_stand_best_first_with_their_own_best_region():
+    rows = {"model_id": ["a", "a", "a", "b", "b", "b"], "roi": ["nsdgeneral", "V1v", "hV4"] * 2, "subject": 1}
+    rows |= {"r": [0.2, 0.5, 0.3, 0.4, 0.1, 0.6], "cv_score": 0.1, "r_normalised": 0.2, "noise_ceiling": 0.3}
+    rows |= {"n_voxels": 40, "q": 0.01, "stream": "language", "prompt": 3, "layer_choice": "best_per_region"}
+    table = pd.DataFrame(rows)
+    glance = at_a_glance(table, region_scores(table))
+    assert glance[["model_id", "r", "roi", "roi_r"]].to_numpy().tolist() == [
+        ["b", 0.4, "hV4", 0.6],
+        ["a", 0.2, "V1v", 0.5],
+    ]
 
 
 @pytest.fixture
