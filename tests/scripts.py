@@ -33,4 +33,4 @@ def command(script, *flags):
 
 def run(script, *flags):
     """Runs a script to its end and returns what it said, without raising."""
-    return subprocess.run(command(script, *flags), capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(command(script, *flags), capture_output=True, text=True, timeout=3600, check=False)
