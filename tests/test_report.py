@@ -22,6 +22,7 @@ from brain_activity_prediction.report.further import further_tables
 from brain_activity_prediction.report.missing import gaps
 from brain_activity_prediction.report.selection import Selection
 from brain_activity_prediction.report.voxel_maps import best_prompt
+from brain_activity_prediction.report.writing import write_tables
 from brain_activity_prediction.settings_file import fingerprint
 
 ROOT = PACKAGE.parent
@@ -68,6 +69,16 @@ def test_every_row_of_every_table_is_in_the_collected_one_as_it_was(collected, p
     assert len(table) == len(parts)
     ordered, expected = (part.sort_values(KEY).reset_index(drop=True) for part in (table, parts))
     pd.testing.assert_frame_equal(ordered.drop(columns="q"), expected.drop(columns="q"), check_dtype=False)
+
+
+def test_regions_of_atlases_are_in_the_files_and_shown_only_where_they_are_asked_for(base_dir, tmp_path):
+    tables = Tables(find_scored(base_dir))
+    shown = write_tables(tables, Selection(), tmp_path)
+    assert not shown["roi"].str.contains(":").any()
+    atlas = pd.read_parquet(tmp_path / "scores.parquet")["roi"].loc[lambda roi: roi.str.contains(":")]
+    assert len(atlas) > 0
+    asked = write_tables(tables, Selection(roi=(atlas.iloc[0],)), tmp_path)
+    assert set(asked["roi"]) == {atlas.iloc[0]}
 
 
 def test_csv_and_parquet_hold_the_same(base_dir, collected):

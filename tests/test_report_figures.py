@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from brain_activity_prediction.align_image_embeddings.figures import COLOURS
 from brain_activity_prediction.report import figures
-from brain_activity_prediction.report.averages import at_a_glance, over_subjects, region_scores
+from brain_activity_prediction.report.averages import at_a_glance, layer_scores, over_subjects, region_scores
 from brain_activity_prediction.report.further import further_tables
 from brain_activity_prediction.report.page import cell
 from brain_activity_prediction.report.selection import Selection
@@ -57,6 +57,12 @@ def test_significance_over_subjects_is_the_number_of_subjects_below_the_level_an
     table = over_subjects(pd.DataFrame(rows), ["model_id", "roi"]).set_index("roi")
     assert table.loc["V1v", ["n_subjects", "n_tested", "n_significant", "q"]].tolist() == [3, 3, 2, 0.2]
     assert table.loc["RSC", ["n_subjects", "n_tested", "n_significant", "q"]].tolist() == [3, 2, 0, 0.6]
+
+
+def test_curves_weigh_subjects_alike_however_many_prompts_each_was_scored_under():
+    rows = {"subject": [1, 1, 2], "prompt": [1, 2, 1], "r": [0.2, 0.4, 0.9], "cv_score": 0.1, "layer_choice": "each"}
+    rows |= {"model_id": LLAVA, "stream": "language", "roi": "V1v", "layer": 3, "layer_position": 0.5}
+    assert layer_scores(pd.DataFrame(rows))["r"].tolist() == pytest.approx([0.6])
 
 
 def test_models_stand_best_first_with_their_own_best_region():
