@@ -13,7 +13,7 @@ from brain_activity_prediction.report.averages import at_a_glance, layer_scores,
 from brain_activity_prediction.report.further import further_tables
 from brain_activity_prediction.report.page import cell
 from brain_activity_prediction.report.selection import Selection
-from brain_activity_prediction.report.variance import shares_over_subjects, spaces_of
+from brain_activity_prediction.report.variance import read_shares, shares_over_subjects, spaces_of
 
 LLAVA = "llava-hf/llava-1.5-13b-hf"
 
@@ -39,6 +39,17 @@ def test_shares_are_averaged_over_subjects_whose_best_layers_differ():
     assert means["r2_se"].tolist() == pytest.approx([0.1, 0])
     assert means["n_subjects"].tolist() == [2, 2]
     assert spaces_of("prompts", means) == [("A", "llava layer 3; or llava layer 5")]
+
+
+def test_shares_are_the_parts_not_the_joint_fits_of_the_subjects_and_regions_asked_for(tmp_path):
+    for subject in (1, 2):
+        folder = tmp_path / f"alignment/subj{subject:02d}/variance_partitioning/prompts"
+        folder.mkdir(parents=True)
+        rows = {"kind": ["model", "part", "part"], "roi": ["V1v", "V1v", "HCP_MMP1:V1"], "r2": [0.5, 0.1, 0.2]}
+        pd.DataFrame(rows | {"subject": subject}).to_parquet(folder / "shares.parquet")
+    assert read_shares(tmp_path, Selection())[["subject", "r2"]].to_numpy().tolist() == [[1, 0.1], [2, 0.1]]
+    asked = read_shares(tmp_path, Selection(subject=(2,), roi=("HCP_MMP1:V1",)))
+    assert asked[["subject", "r2"]].to_numpy().tolist() == [[2, 0.2]]
 
 
 def test_of_one_subject_shares_keep_their_own_error():
