@@ -310,7 +310,7 @@ def test_every_image_may_be_a_fold():
     ("change", "message"),
     [
         ({"X": np.full((150, 40), np.nan)}, "40 of 40 features"),
-        ({"X": np.where(np.arange(40) == 3, np.inf, 1.0) * np.ones((150, 1))}, "1 of 40 features .* first feature 3:"),
+        ({"X": np.where(np.arange(6000) == 123, np.inf, 1.0).reshape(150, 40)}, "1 of 40 features .* first feature 3:"),
         ({"X": np.zeros((149, 40))}, "(149, 40)"),
         ({"alphas": [1.0, 0.0]}, "positive"),
         ({"alphas": []}, "positive"),
