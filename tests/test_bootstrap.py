@@ -5,13 +5,14 @@ import pytest
 import torch
 from scipy.stats import norm
 
-from brain_activity_prediction.align_image_embeddings.bootstrap import bootstrap_region_r, resamples
+from brain_activity_prediction.align_image_embeddings.bootstrap import bootstrap_region_r, resampled_r2, resamples
 from brain_activity_prediction.align_image_embeddings.intervals import (
     interval,
     share_reaching,
     standard_error,
     two_sided_p,
 )
+from brain_activity_prediction.align_image_embeddings.scores import r2_score
 
 N_IMAGES, N_RESAMPLES = 150, 399
 N_REGIONS, REGION_SIZE = 1000, 2
@@ -113,6 +114,16 @@ def test_resampled_scores_are_those_of_the_images_drawn():
         rows = np.repeat(np.arange(N_IMAGES), drawn)
         r = [np.corrcoef(responses[rows, v], predictions[rows, v])[0, 1] for v in range(REGION_SIZE)]
         assert row[0] == pytest.approx(np.mean(r), abs=1e-5)
+
+
+def test_resampled_r2_is_that_of_the_images_drawn_and_0_where_the_response_is_constant():
+    responses, predictions = simulate(0.3)
+    responses[:, 1] = 0
+    counts = resamples(N_IMAGES, 3)
+    found = resampled_r2(responses, predictions, torch.from_numpy(counts) / N_IMAGES)
+    for drawn, row in zip(counts.astype(int), found, strict=True):
+        rows = np.repeat(np.arange(N_IMAGES), drawn)
+        np.testing.assert_allclose(row, r2_score(responses[rows], predictions[rows]), atol=1e-4)
 
 
 def test_few_resamples_are_the_first_of_many_and_each_draws_as_many_images_as_there_are():

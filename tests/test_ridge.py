@@ -10,6 +10,7 @@ from sklearn.model_selection import KFold, LeaveOneGroupOut
 
 from brain_activity_prediction.align_image_embeddings import cross_validation
 from brain_activity_prediction.align_image_embeddings.cross_validation import group_folds
+from brain_activity_prediction.align_image_embeddings.leave_fold_out import IllConditionedError
 from brain_activity_prediction.align_image_embeddings.ridge import ridge_cv
 from brain_activity_prediction.align_image_embeddings.ridge_decomposition import Decomposition, decompose
 from brain_activity_prediction.align_image_embeddings.scores import pearson_r, r2_score
@@ -298,6 +299,19 @@ def test_with_a_decomposition_of_ones_own_predictions_come_from_what_stands_to_i
     fit = ridge_cv(X, Y, GRID, decomposition=rotated)
     assert torch.equal(fit.alpha, expected.alpha)
     np.testing.assert_allclose(fit.predict(X @ rotation.T), expected.predict(X), atol=1e-9)
+
+
+@pytest.mark.parametrize("fit_intercept", [False, True])
+def test_the_slow_way_gives_the_same_scores(fit_intercept, monkeypatch):
+    def refuse(*_):
+        raise IllConditionedError
+
+    for formula in ("leave_fold_out", "fit_without_fold"):
+        monkeypatch.setattr(cross_validation, formula, refuse)
+    X, Y = simulate()
+    fit = ridge_cv(X + 1, Y, GRID, fit_intercept=fit_intercept, return_all_scores=True)
+    scores = brute_force(X + 1, Y, GRID, splits_of(X), fit_intercept=fit_intercept)
+    np.testing.assert_allclose(fit.scores, scores, atol=1e-7)
 
 
 def test_every_image_may_be_a_fold():
