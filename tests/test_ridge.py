@@ -12,7 +12,11 @@ from brain_activity_prediction.align_image_embeddings import cross_validation
 from brain_activity_prediction.align_image_embeddings.cross_validation import group_folds
 from brain_activity_prediction.align_image_embeddings.leave_fold_out import IllConditionedError
 from brain_activity_prediction.align_image_embeddings.ridge import ridge_cv
-from brain_activity_prediction.align_image_embeddings.ridge_decomposition import Decomposition, decompose
+from brain_activity_prediction.align_image_embeddings.ridge_decomposition import (
+    Decomposition,
+    column_means,
+    decompose,
+)
 from brain_activity_prediction.align_image_embeddings.scores import pearson_r, r2_score
 from brain_activity_prediction.errors import InputError
 
@@ -274,6 +278,14 @@ def test_a_constant_feature_gets_no_weight(fit_intercept):
     X, Y = simulate()
     X[:, 3] = 0.1 if fit_intercept else 0.0
     assert ridge_cv(X, Y, GRID, fit_intercept=fit_intercept).coefficients()[3].abs().max() < 1e-13
+
+
+def test_the_mean_of_a_constant_column_is_that_constant_to_the_last_digit():
+    X = torch.randn(50, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    X[:, 1] = 0.1
+    means = column_means(X)
+    assert means[1] == 0.1 != X[:, 1].mean()
+    torch.testing.assert_close(means, X.mean(dim=0))
 
 
 def test_targets_may_be_float32_on_double_features_and_inputs_stay_untouched():
