@@ -25,14 +25,14 @@ from brain_activity_prediction.extract_image_embeddings.torchvision_import impor
 from brain_activity_prediction.folders import alignment_folder, embeddings_folder
 from brain_activity_prediction.nsd.design import read_design
 from brain_activity_prediction.nsd.layout import find_layout
-from brain_activity_prediction.sweep import cluster, commands, estimate, sweep
+from brain_activity_prediction.sweep import commands, estimate, sweep
 from brain_activity_prediction.sweep.architectures import ARCHITECTURES, Transformer
-from brain_activity_prediction.sweep.items import item_of_this_task, read_items, write_items
 from brain_activity_prediction.sweep.local_run import LocalRun, Worker
 from brain_activity_prediction.sweep.records import (
     Record,
     alone,
     last_lines,
+    lock_holder,
     log_of,
     read_record,
     remember,
@@ -57,6 +57,13 @@ def parsed(command, base_dir, *flags):
 
 def image_ids(base_dir):
     return read_design(find_layout(base_dir).design()).image_ids_of_any([1, 2]).tolist()
+
+
+def until(ready, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
 
 
 def store(base_dir, model_id, prompt, ids, n_layers=2, **streams):
@@ -330,6 +337,31 @@ def test_cancel_ends_a_sweep_on_this_machine(own_nsd, monkeypatch, capsys):
     assert f"process {running.pid}" in capsys.readouterr().out
 
 
+def test_cancel_ends_the_units_of_a_sweep_that_was_killed(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", "/nowhere")
+    script = tmp_path / "slow.py"
+    script.write_text("import time\nprint('begun', flush=True)\ntime.sleep(600)\n")
+    unit = [sys.executable, str(SWEEP_FOLDER / "run_unit.py"), str(tmp_path), "slow", "5", sys.executable, str(script)]
+    code = (
+        "import pathlib, signal, subprocess\n"
+        "from brain_activity_prediction.sweep.records import alone\n"
+        f"with alone(pathlib.Path({str(tmp_path)!r})) as lock:\n"
+        f"    print(subprocess.Popen({unit!r}, pass_fds=[lock]).pid, flush=True)\n"
+        "    signal.pause()\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as sweeping:
+        pid = int(sweeping.stdout.readline())
+        until(lambda: last_lines(log_of(tmp_path, "slow"), 1) == ["begun"])
+        sweeping.kill()
+    with pytest.raises(InputError, match="is being run by process"), alone(tmp_path):
+        pass
+    commands.cancel(parsed("cancel", tmp_path))
+    assert capsys.readouterr().out == "ended: slow\n"
+    until(lambda: read_record(tmp_path, "slow").status == 75)
+    until(lambda: lock_holder(tmp_path) is None)
+    assert pid == read_record(tmp_path, "slow").pid
+
+
 def run_unit(base_dir, name, *command, amount=5, **options):
     words = [sys.executable, SWEEP_FOLDER / "run_unit.py", base_dir, name, amount, *command]
     return subprocess.Popen([str(word) for word in words], **options)
@@ -339,10 +371,7 @@ def test_a_signal_before_the_script_listens_ends_the_unit_as_one_to_be_continued
     script = tmp_path / "slow.py"
     script.write_text("import time, pathlib\npathlib.Path(__file__).with_suffix('.on').touch()\ntime.sleep(60)\n")
     process = run_unit(tmp_path, "slow", sys.executable, script)
-    deadline = time.monotonic() + 30
-    while not script.with_suffix(".on").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(script.with_suffix(".on").exists)
     assert read_record(tmp_path, "slow").runs_here()
     process.send_signal(signal.SIGUSR1)
     assert process.wait(30) == 75
@@ -375,133 +404,6 @@ def test_a_killed_unit_counts_as_failed_and_its_last_lines_are_those_of_its_last
     assert state.state == "failed"
     assert "out of memory?" in state.why
     assert last_lines(log_of(tmp_path, "dies"), 12) == ["the end"]
-
-
-# -- jobs -------------------------------------------------------------------------------------------------------------
-
-
-def test_an_item_file_gives_each_task_of_a_job_its_unit(tmp_path, monkeypatch):
-    units = [Unit(f"u{number}", "extract", "m", 9, number, ("python", "a b.py", "-x")) for number in range(5)]
-    assert write_items(tmp_path / "items.tsv", units, 2, "0") == 3
-    assert [item[:3] for item in read_items(tmp_path / "items.tsv")] == [
-        (place // 2, f"u{place}", place) for place in range(5)
-    ]
-    got = []
-    for task in range(3):
-        for process in range(2):
-            monkeypatch.setenv("SLURM_ARRAY_TASK_ID", str(task))
-            monkeypatch.setenv("SLURM_PROCID", str(process))
-            got.append(item_of_this_task(tmp_path / "items.tsv"))
-    assert got[3] == ("u3", 3, ["python", "a b.py", "-x", "-g", "0"])
-    assert got[5] is None
-
-
-@pytest.fixture
-def stand_ins(tmp_path, monkeypatch):
-    """Programs on the path that note how they were called; `programs[name] = shell code`."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
-    monkeypatch.setenv("CALLS", str(tmp_path / "calls"))
-
-    def write(**programs):
-        for name, code in programs.items():
-            path = folder / name
-            path.write_text(f'#!/bin/bash\necho {name} "$*" >>"$CALLS"\n{code}\n')
-            path.chmod(0o755)
-        return lambda: (tmp_path / "calls").read_text().splitlines()
-
-    return write
-
-
-JOB = ["bash", SWEEP_FOLDER / "job.sh", "BASE", "ITEMS", "python", "run_unit.py", "3"]
-
-
-def job(**environment):
-    array = {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "2"}
-    return subprocess.run(JOB, env=os.environ | array | environment, timeout=30, check=False)
-
-
-def test_a_job_ends_with_the_worst_status_of_its_units(stand_ins):
-    calls = stand_ins(srun="exit 2", squeue="echo RUNNING", scontrol="")
-    assert job().returncode == 2
-    assert [call.split()[0] for call in calls()] == ["srun"]
-
-
-@pytest.mark.parametrize(("state", "requeued"), [("RUNNING", True), ("CANCELLED", False)])
-def test_a_signal_reaches_the_units_and_the_job_is_queued_again_unless_it_was_cancelled(state, requeued, stand_ins):
-    calls = stand_ins(
-        srun="trap 'exit 75' USR1; kill -USR1 $PPID; for _ in {1..100}; do sleep 0.1; done",
-        squeue=f"echo {state}",
-        scontrol="",
-    )
-    assert job().returncode == (0 if requeued else 75)
-    assert ("scontrol requeue 7_2" in calls()) == requeued
-
-
-def test_a_job_is_not_started_again_for_ever(stand_ins):
-    calls = stand_ins(srun="", squeue="", scontrol="")
-    assert job(SLURM_RESTART_COUNT="3").returncode == 0
-    assert job(SLURM_RESTART_COUNT="4").returncode == 1
-    assert len(calls()) == 1
-
-
-SUBMITTING = {
-    "scontrol": "echo 'MaxArraySize            = 2'",
-    "squeue": "",
-    "scancel": "",
-    "sbatch": ('n=$(grep -c ^sbatch "$CALLS"); echo $n; if ((n > ${MOST:-99})); then echo "QOS limit" >&2; exit 1; fi'),
-}
-
-
-def submit(base_dir, *flags):
-    commands.slurm(parsed("slurm", base_dir, "--models", VIT, LLAVA, "-s", 1, "-p", "1-3", *flags))
-
-
-def test_arrays_are_split_at_the_sites_limit_and_wait_for_all_parts_of_what_they_need(own_nsd, stand_ins):
-    calls = stand_ins(**SUBMITTING)
-    submit(own_nsd, "--shards", "5", "--gpus-per-job", "2", "--time", "1:00:00", "--sbatch=--qos=long --exclusive")
-    submissions = [call for call in calls() if call.startswith("sbatch")]
-    assert [call.split("--array=")[1].split()[0] for call in submissions[:4]] == ["0-1", "0-0", "0-0", "0-1"]
-    assert "--dependency=afterok:1:2 --kill-on-invalid-dep=yes" in submissions[2]
-    for call in submissions[:6]:
-        assert "--ntasks=2" in call
-        assert "--gpus-per-task=1" in call
-        assert "--time=1:00:00" in call
-        assert "--qos=long --exclusive" in call
-
-
-def test_a_model_that_is_spread_over_cards_has_a_job_and_all_its_gpus_for_itself(own_nsd, stand_ins):
-    calls = stand_ins(**SUBMITTING)
-    submit(own_nsd, "--gpus-per-job", "4", "--device-map", "auto", "--shards", "1")
-    first = next(call for call in calls() if call.startswith("sbatch"))
-    assert "--ntasks=1" in first
-    assert "--gpus-per-task=4" in first
-    (items,) = own_nsd.glob(f"sweep/*/extract_{VIT}.tsv")
-    assert read_items(items)[0][3][-6:] == ["--device-map", "auto", "--shard", "0/1", "-g", "0"]
-
-
-def test_where_sbatch_refuses_an_array_those_before_it_are_taken_back(own_nsd, stand_ins, monkeypatch):
-    calls = stand_ins(**SUBMITTING)
-    monkeypatch.setenv("MOST", "2")
-    with pytest.raises(InputError, match="QOS limit"):
-        submit(own_nsd, "--shards", "2")
-    assert calls()[-1] == "scancel 1 2"
-
-
-def test_a_sweep_in_the_queue_is_not_submitted_again_and_another_folders_jobs_do_not_matter(own_nsd, stand_ins):
-    name = f"{cluster.key_of(own_nsd)}-20260101-000000-1-report"
-    stand_ins(**SUBMITTING | {"squeue": "echo '12|0|PENDING|sweep_01234567-1-x|None'"})
-    submit(own_nsd, "--shards", "1")
-    stand_ins(**SUBMITTING | {"squeue": f"echo '12|0|PENDING|{name}|Priority'"})
-    with pytest.raises(InputError, match=r"1 jobs of this sweep are in the queue, the first of them 12_0"):
-        submit(own_nsd, "--shards", "1")
-
-
-def test_without_slurm_it_is_said_so(own_nsd, monkeypatch):
-    monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(InputError, match=r"no squeue on this machine"):
-        submit(own_nsd)
 
 
 def test_every_model_of_the_study_is_a_script():

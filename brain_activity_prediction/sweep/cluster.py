@@ -16,7 +16,7 @@ from pathlib import Path
 
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.sweep.items import read_items, write_items
-from brain_activity_prediction.sweep.records import folder_of, stamp
+from brain_activity_prediction.sweep.records import STAMP_WORDS, folder_of, stamp
 from brain_activity_prediction.sweep.units import Plan, Unit
 
 HERE = Path(__file__).resolve().parent
@@ -30,10 +30,15 @@ class Task:
     """A task of one of the sweep's arrays that is in the queue."""
 
     array: str  # SLURM's number of the array
-    number: str
+    number: str  # in the array, from 0
     state: str  # PENDING, RUNNING, ...
     name: str
     reason: str
+
+    @property
+    def job(self) -> str:
+        """The task as SLURM's commands take it; a number of its own may be the whole array's."""
+        return f"{self.array}_{self.number}"
 
 
 def submit(arguments: argparse.Namespace, plan: Plan) -> list[tuple[str, str, int]]:
@@ -57,9 +62,8 @@ def submit(arguments: argparse.Namespace, plan: Plan) -> list[tuple[str, str, in
             everything += extract + queue(f"align_{model.model}", [unit for unit in model.align if unit.n_left], after)
         if plan.report.n_left:
             queue("report", [plan.report], f"afterany:{':'.join(everything)}" if everything else "")
-    except InputError:
-        if arrays:
-            ask("scancel", *(number for number, _, _ in arrays))
+    except BaseException:  # a signal, too
+        take_back(arguments.base_dir)
         raise
     return arrays
 
@@ -106,8 +110,8 @@ def _sbatch(arguments: argparse.Namespace, items: Path, units: Sequence[Unit], d
 
 def largest_array() -> int:
     """How many tasks the site allows in an array."""
-    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", ask("scontrol", "show", "config"), re.MULTILINE)
-    return int(found[1]) if found else USUAL_LARGEST_ARRAY
+    limits = re.findall(r"^MaxArraySize\s*=\s*(\d+)|max_array_tasks=(\d+)", ask("scontrol", "show", "config"), re.M)
+    return min((int(a or b) for a, b in limits), default=USUAL_LARGEST_ARRAY)
 
 
 def queued(base_dir: Path) -> list[Task]:
@@ -115,6 +119,14 @@ def queued(base_dir: Path) -> list[Task]:
     listed = ask("squeue", "--noheader", "--array", "--format", "%F|%K|%T|%j|%r")
     tasks = [Task(*line.split("|", 4)) for line in listed.splitlines()]
     return [task for task in tasks if task.name.startswith(f"{key_of(base_dir)}-")]
+
+
+def take_back(base_dir: Path) -> list[Task]:
+    """Cancels all of the sweep's tasks that are in the queue, and returns them."""
+    tasks = queued(base_dir)
+    if tasks:
+        ask("scancel", *sorted({task.array for task in tasks}))
+    return tasks
 
 
 def is_there() -> bool:
@@ -132,8 +144,8 @@ def queued_units(base_dir: Path) -> dict[str, Task]:
     for task in queued(base_dir):
         where = task.name.removeprefix(f"{key_of(base_dir)}-")
         if where not in lists:
-            submission, _, what = where.rpartition("-")
-            path = folder_of(base_dir) / submission / f"{what}.tsv"
+            *submission, what = where.split("-", STAMP_WORDS)  # a model's name may hold a - too
+            path = folder_of(base_dir) / "-".join(submission) / f"{what}.tsv"
             lists[where] = read_items(path) if path.exists() else []
         found |= {name: task for number, name, _, _ in lists[where] if str(number) == task.number}
     return found
@@ -144,7 +156,7 @@ def refuse_if_queued(base_dir: Path) -> None:
     tasks = queued(base_dir)
     if tasks:
         raise InputError(
-            f"{len(tasks)} jobs of this sweep are in the queue, the first of them {tasks[0].array}_{tasks[0].number}: "
+            f"{len(tasks)} jobs of this sweep are in the queue, the first of them {tasks[0].job}: "
             "wait for them (status), or end them with cancel"
         )
 

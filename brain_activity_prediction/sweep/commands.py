@@ -5,7 +5,6 @@ import os
 import shlex
 import shutil
 import signal
-import socket
 import sys
 
 from brain_activity_prediction import arguments as shared
@@ -19,7 +18,7 @@ from brain_activity_prediction.sweep.records import (
     last_lines,
     lock_holder,
     log_of,
-    read_record,
+    records,
     remember,
     remembered,
 )
@@ -93,8 +92,8 @@ def slurm(arguments: argparse.Namespace) -> None:
         if not planned.left:
             print("nothing is left to do")
             return
-        arrays = cluster.submit(arguments, planned)
         remember(arguments)
+        arrays = cluster.submit(arguments, planned)
     for number, what, n_units in arrays:
         print(f"job {number:10} {what:50} {n_units:5} units")
     print("status shows how they get on, cancel ends them; the same command again does what is left by then")
@@ -103,29 +102,26 @@ def slurm(arguments: argparse.Namespace) -> None:
 def status(arguments: argparse.Namespace) -> None:
     """What of the sweep that was started last is done, running, queued, failed and left."""
     planned = planned_units(remembered(arguments.base_dir))
-    queue = cluster.queued_units(arguments.base_dir) if cluster.is_there() else {}
+    queue = cluster.queued_units(arguments.base_dir) if cluster.is_there() else None
     print(text_of(arguments.base_dir, states_of(arguments.base_dir, planned, queue)))
 
 
 def cancel(arguments: argparse.Namespace) -> None:
     """Ends what runs and takes back what is queued; all that was finished is kept."""
-    ended = []
-    if cluster.is_there() and (tasks := cluster.queued(arguments.base_dir)):
-        cluster.ask("scancel", *sorted({task.array for task in tasks}))
+    ended, holder = [], lock_holder(arguments.base_dir)
+    if holder is not None and holder.is_dead is False:  # first of all: it may be submitting
+        os.kill(holder.pid, signal.SIGTERM)
+        ended.append(f"process {holder.pid} and the units it runs, once their batches and layers in hand are written")
+    else:
+        for name, record in records(arguments.base_dir).items():
+            if record.job is None and record.runs_here():  # the process that started it was killed
+                os.kill(record.pid, signal.SIGTERM)
+                ended.append(name)
+    if cluster.is_there() and (tasks := cluster.take_back(arguments.base_dir)):
         ended.append(f"{len(tasks)} jobs")
-    holder = lock_holder(arguments.base_dir)
-    if holder is not None:
-        host, pid = holder
-        if host != socket.gethostname():
-            raise InputError(f"the sweep is being run by process {pid} on {host}: cancel it there")
-        os.kill(pid, signal.SIGTERM)
-        ended.append(f"process {pid} and the units it runs, once their batches and layers in hand are written")
-    for unit in planned_units(remembered(arguments.base_dir)).left if holder is None else ():
-        record = read_record(arguments.base_dir, unit.name)
-        if record is not None and record.job is None and record.runs_here():  # its parent was killed
-            os.kill(record.pid, signal.SIGTERM)
-            ended.append(unit.name)
-    print(f"ended: {', '.join(ended)}" if ended else "nothing runs and nothing is queued")
+    print(f"ended: {', '.join(ended)}" if ended else "nothing runs here and nothing is queued")
+    if holder is not None and holder.is_dead is None:
+        raise InputError(f"the sweep is being run by {holder}: cancel it there, too")
 
 
 def planned_units(arguments: argparse.Namespace) -> Plan:

@@ -35,8 +35,15 @@ while kill -0 "$tasks" 2>/dev/null; do # a trapped signal ends wait before the t
   status=$?
 done
 
-# Units that are done find nothing left when they start again. A job that was cancelled runs no longer, and stays so.
-if ((status)) && [[ -n $stopped && $(squeue --noheader --jobs "$job" --format %T) == RUNNING ]]; then
-  scontrol requeue "$job" && exit 0
+# Status 75: SLURM told the units alone, as it does when preemption has a grace time. Units that are done find nothing
+# left when they start again. A job that was cancelled runs no longer, and stays so.
+if ((status == 75)) || [[ $status != 0 && -n $stopped ]]; then
+  for pause in 2 4 8 16 0; do # many jobs end at once at a limit, and a busy SLURM does not always answer
+    if state=$(squeue --noheader --jobs "$job" --format %T); then
+      if [[ $state != RUNNING ]]; then break; fi
+      if scontrol requeue "$job"; then exit 0; fi
+    fi
+    sleep "$pause"
+  done
 fi
 exit "$status"

@@ -16,10 +16,12 @@ from pathlib import Path
 
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.files import reading, written_whole
+from brain_activity_prediction.processes import is_dead, own_name
 
 HEADER = "== "  # begins the line that a run of a unit writes first
 TAIL_BYTES = 16_384
 SETTINGS, PATHS = "sweep.json", ("checkpoints", "job_file")
+STAMP_WORDS = 3  # that a stamp has between its -
 
 
 def folder_of(base_dir: Path) -> Path:
@@ -36,7 +38,7 @@ class Record:
 
     host: str
     pid: int
-    job: str | None  # SLURM's number of the job
+    job: str | None  # ARRAY_TASK, as SLURM's commands take it
     kind: str  # of device: gpu or cpu
     gpu: str | None  # the cards that the process could see, as CUDA_VISIBLE_DEVICES says
     amount: int  # images or layers that were left when the unit was planned
@@ -51,6 +53,12 @@ class Record:
         with suppress(OSError):
             return b"run_unit" in Path(f"/proc/{self.pid}/cmdline").read_bytes()
         return False
+
+
+def records(base_dir: Path) -> dict[str, Record]:
+    """The last run of each unit that ever ran, by its name."""
+    names = sorted(path.name.removesuffix(".log.json") for path in folder_of(base_dir).glob("units/*.log.json"))
+    return {name: record for name in names if (record := read_record(base_dir, name))}
 
 
 def write_record(base_dir: Path, unit: str, record: Record) -> None:
@@ -94,19 +102,42 @@ def alone(base_dir: Path) -> Iterator[int]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = path.read_text().strip() or "another process"
+            holder = lock_holder(base_dir) or "another process"
             raise InputError(
                 f"this sweep is being run by {holder}: wait for it (status), or end it with cancel"
             ) from None
         file.truncate(0)
-        file.write(f"{socket.gethostname()} {os.getpid()}\n")
+        file.write(own_name())
         file.flush()
         yield file.fileno()
         file.truncate(0)
 
 
-def lock_holder(base_dir: Path) -> tuple[str, int] | None:
-    """Host and process id of who holds the lock; None where nobody does."""
+@dataclass(frozen=True)
+class Holder:
+    """The process that took the lock. It may have been killed while its units, which hold the lock too, live on."""
+
+    name: str
+
+    @property
+    def host(self) -> str:
+        return self.name.split("~")[0]
+
+    @property
+    def pid(self) -> int:
+        return int(self.name.split("~")[2])
+
+    @property
+    def is_dead(self) -> bool | None:
+        """None where this machine cannot know."""
+        return is_dead(self.name)
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host}"
+
+
+def lock_holder(base_dir: Path) -> Holder | None:
+    """Who took the lock that is held; None where nobody holds it."""
     path = folder_of(base_dir) / "lock"
     if not path.exists():
         return None
@@ -114,8 +145,8 @@ def lock_holder(base_dir: Path) -> tuple[str, int] | None:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            host, pid = file.read().split()
-            return host, int(pid)
+            name = file.read()
+            return Holder(name) if name else None  # it has only just begun
     return None
 
 

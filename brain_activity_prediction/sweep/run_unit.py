@@ -69,12 +69,12 @@ def run(command: list[str]) -> int:
 
 def _begun(base_dir: Path, name: str, amount: int, command: list[str]) -> Record:
     """A record of the run that begins; it continues the last one if that was stopped at the same amount of work."""
-    last = read_record(base_dir, name)
+    last, task = read_record(base_dir, name), os.environ.get("SLURM_ARRAY_TASK_ID")
     continues = last is not None and last.status == STOPPED and last.amount == amount
     return Record(
         host=socket.gethostname(),
         pid=os.getpid(),
-        job=os.environ.get("SLURM_JOB_ID"),
+        job=None if task is None else f"{os.environ['SLURM_ARRAY_JOB_ID']}_{task}",
         kind="cpu" if command[-2:] == ["-g", "cpu"] else "gpu",
         gpu=os.environ.get("CUDA_VISIBLE_DEVICES"),
         amount=amount,

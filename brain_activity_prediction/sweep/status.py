@@ -6,7 +6,7 @@ from pathlib import Path
 
 from brain_activity_prediction.sweep.cluster import Task
 from brain_activity_prediction.sweep.local_run import ENDS_EARLY
-from brain_activity_prediction.sweep.records import folder_of, last_lines, log_of, read_record
+from brain_activity_prediction.sweep.records import folder_of, last_lines, lock_holder, log_of, read_record
 from brain_activity_prediction.sweep.units import Plan, Unit
 
 STATES = ("done", "running", "queued", "failed", "left")
@@ -22,30 +22,34 @@ class State:
     why: str = ""
 
 
-def states_of(base_dir: Path, plan: Plan, queue: Mapping[str, Task]) -> list[State]:
-    """The state of every unit; `queue` holds SLURM's task of those that are in its queue."""
-    return [_state_of(base_dir, unit, queue.get(unit.name)) for unit in plan.units]
+def states_of(base_dir: Path, plan: Plan, queue: Mapping[str, Task] | None) -> list[State]:
+    """The state of every unit; `queue` holds SLURM's task of those in its queue, None where no SLURM answers."""
+    holder = lock_holder(base_dir)
+    elsewhere = holder.host if holder is not None and holder.is_dead is None else None
+    return [_state_of(base_dir, unit, queue, elsewhere) for unit in plan.units]
 
 
-def _state_of(base_dir: Path, unit: Unit, task: Task | None) -> State:
+def _state_of(base_dir: Path, unit: Unit, queue: Mapping[str, Task] | None, elsewhere: str | None) -> State:
+    """`elsewhere` is the other machine that runs a local sweep, where one does."""
     if not unit.n_left:
         return State(unit, "done")
-    record = read_record(base_dir, unit.name)
+    record, task = read_record(base_dir, unit.name), (queue or {}).get(unit.name)
     if task is not None:
-        if record is not None and record.status not in (None, 0, *ENDS_EARLY):
-            return State(
-                unit, "failed", f"ended with status {record.status}; its job {task.array}_{task.number} goes on"
-            )
+        if record is not None and record.job == task.job and record.status not in (None, 0, *ENDS_EARLY):
+            return State(unit, "failed", f"ended with status {record.status}; its job {task.job} goes on")
         if task.state in UNFINISHED:
-            return State(unit, "running", f"job {task.array}_{task.number}")
-        return State(unit, "queued", f"job {task.array}_{task.number}: {task.reason}")
+            return State(unit, "running", f"job {task.job}")
+        return State(unit, "queued", f"job {task.job}: {task.reason}")
     if record is None or record.status == 0 or record.status in ENDS_EARLY:
         return State(unit, "left")
     if record.status is not None:
         return State(unit, "failed", f"ended with status {record.status}")
-    if record.runs_here():
-        return State(unit, "running", f"process {record.pid}")
-    return State(unit, "failed", f"was killed on {record.host} before it could say why: out of memory?")
+    if record.job is not None and queue is None:
+        return State(unit, "running", f"job {record.job}, unless it was killed: no SLURM answers here")
+    if record.runs_here() or (record.job is None and record.host == elsewhere):
+        return State(unit, "running", f"process {record.pid} on {record.host}")
+    limits = "out of memory" if record.job is None else "out of memory, or of time"
+    return State(unit, "failed", f"was killed on {record.host} before it could say why: {limits}?")
 
 
 def text_of(base_dir: Path, states: list[State]) -> str:
@@ -68,7 +72,7 @@ def _of_jobs(base_dir: Path, states: list[State]) -> list[str]:
     """What the jobs of the last submission said themselves, where something failed or never began."""
     if not any(state.state in ("failed", "left") for state in states):
         return []
-    submissions = sorted({path.parent for path in folder_of(base_dir).glob("*/*.out")})
+    submissions = sorted({path.parent for path in folder_of(base_dir).glob("*/*.tsv")})
     said = [
         f"{path}: {lines[-1]}"
         for path in sorted(submissions[-1].glob("*.out") if submissions else [])

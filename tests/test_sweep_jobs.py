@@ -1,0 +1,249 @@
+"""The sweep's jobs, with stand-ins for SLURM's programs that note how they were called."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from scripts import PACKAGE
+
+from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.sweep import cluster, commands, sweep
+from brain_activity_prediction.sweep.items import item_of_this_task, read_items, write_items
+from brain_activity_prediction.sweep.records import Record, alone, folder_of, write_record
+from brain_activity_prediction.sweep.status import states_of
+from brain_activity_prediction.sweep.units import Plan, Unit
+
+VIT, LLAVA = "vit_huge_patch14_224_in21k", "llava_1.5_13b"
+SWEEP_FOLDER = PACKAGE / "sweep"
+
+
+def parsed(command, base_dir, *flags):
+    return sweep.flags().parse_args([command, "-d", str(base_dir), *map(str, flags)])
+
+
+def test_an_item_file_gives_each_task_of_a_job_its_unit(tmp_path, monkeypatch):
+    units = [Unit(f"u{number}", "extract", "m", 9, number, ("python", "a b.py", "-x")) for number in range(5)]
+    assert write_items(tmp_path / "items.tsv", units, 2, "0") == 3
+    assert [item[:3] for item in read_items(tmp_path / "items.tsv")] == [
+        (place // 2, f"u{place}", place) for place in range(5)
+    ]
+    got = []
+    for task in range(3):
+        for process in range(2):
+            monkeypatch.setenv("SLURM_ARRAY_TASK_ID", str(task))
+            monkeypatch.setenv("SLURM_PROCID", str(process))
+            got.append(item_of_this_task(tmp_path / "items.tsv"))
+    assert got[3] == ("u3", 3, ["python", "a b.py", "-x", "-g", "0"])
+    assert got[5] is None
+
+
+@pytest.fixture
+def stand_ins(tmp_path, monkeypatch):
+    """Programs on the path that note how they were called; `programs[name] = shell code`."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    monkeypatch.setenv("CALLS", str(tmp_path / "calls"))
+
+    def write(**programs):
+        for name, code in programs.items():
+            path = folder / name
+            path.write_text(f'#!/bin/bash\necho {name} "$*" >>"$CALLS"\n{code}\n')
+            path.chmod(0o755)
+        return lambda: (tmp_path / "calls").read_text().splitlines()
+
+    return write
+
+
+JOB = ["bash", SWEEP_FOLDER / "job.sh", "BASE", "ITEMS", "python", "run_unit.py", "3"]
+
+
+def job(**environment):
+    """The last task of an array, whose own number SLURM makes the array's."""
+    of_slurm = {"SLURM_JOB_ID": "7", "SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": "2"}
+    return subprocess.run(JOB, env=os.environ | of_slurm | environment, timeout=30, check=False)
+
+
+def test_a_job_ends_with_the_worst_status_of_its_units(stand_ins):
+    calls = stand_ins(srun="exit 2", squeue="echo RUNNING", scontrol="")
+    assert job().returncode == 2
+    assert [call.split()[0] for call in calls()] == ["srun"]
+
+
+@pytest.mark.parametrize(("state", "requeued"), [("RUNNING", True), ("CANCELLED", False)])
+def test_a_signal_reaches_the_units_and_the_job_is_queued_again_unless_it_was_cancelled(state, requeued, stand_ins):
+    calls = stand_ins(
+        srun="trap 'exit 75' USR1; kill -USR1 $PPID; for _ in {1..100}; do sleep 0.1; done",
+        squeue=f"echo {state}",
+        scontrol="",
+    )
+    assert job().returncode == (0 if requeued else 75)
+    assert ("scontrol requeue 7_2" in calls()) == requeued
+
+
+@pytest.mark.parametrize(("status", "requeued"), [(75, True), (2, False)])
+def test_units_that_were_told_to_stop_without_their_job_are_queued_again_as_at_preemption_with_a_grace_time(
+    status, requeued, stand_ins
+):
+    calls = stand_ins(srun=f"exit {status}", squeue="echo RUNNING", scontrol="")
+    assert job().returncode == (0 if requeued else 2)
+    assert ("scontrol requeue 7_2" in calls()) == requeued
+
+
+def test_a_slurm_that_does_not_answer_at_first_is_asked_again(stand_ins):
+    calls = stand_ins(
+        sleep="",
+        srun="exit 75",
+        squeue='if (($(grep -c ^squeue "$CALLS") < 3)); then exit 1; fi; echo RUNNING',
+        scontrol='if (($(grep -c ^scontrol "$CALLS") < 2)); then exit 1; fi',
+    )
+    assert job().returncode == 0
+    assert [call.split()[0] for call in calls()].count("squeue") == 4
+    stand_ins(squeue="exit 1")
+    assert job().returncode == 75
+
+
+def test_a_job_is_not_started_again_for_ever(stand_ins):
+    calls = stand_ins(srun="", squeue="", scontrol="")
+    assert job(SLURM_RESTART_COUNT="3").returncode == 0
+    assert job(SLURM_RESTART_COUNT="4").returncode == 1
+    assert len(calls()) == 1
+
+
+SUBMITTING = {
+    "scontrol": "echo 'MaxArraySize            = 2'",
+    "squeue": """n=0
+grep ^sbatch "$CALLS" | head -n "${MOST:-99}" | while read -r line; do
+  name=${line#*--job-name=}
+  echo "$((++n))|0|PENDING|${name%% *}|None"
+done""",
+    "scancel": "",
+    "sbatch": ('n=$(grep -c ^sbatch "$CALLS"); echo $n; if ((n > ${MOST:-99})); then echo "QOS limit" >&2; exit 1; fi'),
+}
+
+
+def submit(base_dir, *flags):
+    commands.slurm(parsed("slurm", base_dir, "--models", VIT, LLAVA, "-s", 1, "-p", "1-3", *flags))
+
+
+def test_arrays_are_split_at_the_sites_limit_and_wait_for_all_parts_of_what_they_need(own_nsd, stand_ins):
+    calls = stand_ins(**SUBMITTING)
+    submit(own_nsd, "--shards", "5", "--gpus-per-job", "2", "--time", "1:00:00", "--sbatch=--qos=long --exclusive")
+    submissions = [call for call in calls() if call.startswith("sbatch")]
+    assert [call.split("--array=")[1].split()[0] for call in submissions[:4]] == ["0-1", "0-0", "0-0", "0-1"]
+    assert "--dependency=afterok:1:2 --kill-on-invalid-dep=yes" in submissions[2]
+    for call in submissions[:6]:
+        assert "--ntasks=2" in call
+        assert "--gpus-per-task=1" in call
+        assert "--time=1:00:00" in call
+        assert "--qos=long --exclusive" in call
+
+
+def test_a_model_that_is_spread_over_cards_has_a_job_and_all_its_gpus_for_itself(own_nsd, stand_ins):
+    calls = stand_ins(**SUBMITTING)
+    submit(own_nsd, "--gpus-per-job", "4", "--device-map", "auto", "--shards", "1")
+    first = next(call for call in calls() if call.startswith("sbatch"))
+    assert "--ntasks=1" in first
+    assert "--gpus-per-task=4" in first
+    (items,) = own_nsd.glob(f"sweep/*/extract_{VIT}.tsv")
+    assert read_items(items)[0][3][-6:] == ["--device-map", "auto", "--shard", "0/1", "-g", "0"]
+
+
+def test_where_sbatch_refuses_an_array_those_before_it_are_taken_back(own_nsd, stand_ins, monkeypatch):
+    calls = stand_ins(**SUBMITTING)
+    monkeypatch.setenv("MOST", "2")
+    with pytest.raises(InputError, match="QOS limit"):
+        submit(own_nsd, "--shards", "2")
+    assert calls()[-1] == "scancel 1 2"
+
+
+def test_a_submission_that_is_stopped_leaves_nothing_queued(own_nsd, stand_ins):
+    calls = stand_ins(**SUBMITTING | {"sbatch": "echo 1; if [[ $* == *align* ]]; then kill -TERM $PPID; sleep 9; fi"})
+    script = [sys.executable, SWEEP_FOLDER / "sweep.py", "slurm", "-d", own_nsd, "--models", VIT, "-s", "1"]
+    assert subprocess.run(script, timeout=300, check=False).returncode == 75
+    assert calls()[-1] == "scancel 1 2 3 4 5"  # eight shards, two an array, and the alignment
+
+
+@pytest.mark.parametrize(
+    ("said", "largest"),
+    [
+        ("MaxArraySize            = 2000", 2000),
+        ("MaxArraySize            = 2000\nSchedulerParameters     = bf_interval=30,max_array_tasks=50", 50),
+        ("AuthType                = auth/munge", 1001),
+    ],
+)
+def test_the_largest_array_is_the_sites(said, largest, stand_ins):
+    stand_ins(scontrol=f"printf '{said}\n'")
+    assert cluster.largest_array() == largest
+
+
+def test_a_sweep_in_the_queue_is_not_submitted_again_and_another_folders_jobs_do_not_matter(own_nsd, stand_ins):
+    name = f"{cluster.key_of(own_nsd)}-20260101-000000-1-report"
+    stand_ins(**SUBMITTING | {"squeue": "echo '12|0|PENDING|sweep_01234567-1-x|None'"})
+    submit(own_nsd, "--shards", "1")
+    stand_ins(**SUBMITTING | {"squeue": f"echo '12|0|PENDING|{name}|Priority'"})
+    with pytest.raises(InputError, match=r"1 jobs of this sweep are in the queue, the first of them 12_0"):
+        submit(own_nsd, "--shards", "1")
+
+
+def test_without_slurm_it_is_said_so(own_nsd, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(InputError, match=r"no squeue on this machine"):
+        submit(own_nsd)
+
+
+# -- what is said of them -------------------------------------------------------------------------------------------
+
+
+UNIT = Unit("extract_my-model_1_of_1", "extract", "my-model", 5, 5, ("python", "x.py"))
+
+
+def state_of(base_dir, queue):
+    (state,) = states_of(base_dir, Plan([], UNIT), queue)
+    return state.state, state.why
+
+
+def record(base_dir, **of_it):
+    here = {"host": "n1", "pid": 1, "job": "7_2", "kind": "gpu", "gpu": None, "amount": 5, "started": 0}
+    write_record(base_dir, UNIT.name, Record(**here | of_it))
+
+
+def test_the_units_of_the_queue_are_found_by_the_lists_that_were_submitted(tmp_path, stand_ins):
+    key = cluster.key_of(tmp_path)
+    write_items(folder_of(tmp_path) / "20260101-000000-1" / "extract_my-model.tsv", [UNIT], 1, "0")
+    stand_ins(squeue=f"echo '7|0|PENDING|{key}-20260101-000000-1-extract_my-model|Priority'")
+    assert cluster.queued_units(tmp_path)[UNIT.name].job == "7_0"
+
+
+def test_a_unit_that_failed_in_an_earlier_submission_is_queued_or_running_in_this_one(tmp_path):
+    record(tmp_path, status=2)
+    for job, state, found in (("7", "RUNNING", "failed"), ("8", "PENDING", "queued"), ("8", "RUNNING", "running")):
+        task = cluster.Task(job, "2", state, "name", "Priority")
+        assert state_of(tmp_path, {UNIT.name: task})[0] == found
+
+
+def test_what_a_job_does_is_not_guessed_where_no_slurm_answers(tmp_path):
+    record(tmp_path)
+    state, why = state_of(tmp_path, None)
+    assert (state, "no SLURM answers" in why) == ("running", True)
+    state, why = state_of(tmp_path, {})
+    assert (state, "of time?" in why) == ("failed", True)
+
+
+def test_a_sweep_on_another_machine_runs_as_long_as_it_holds_the_lock_and_is_cancelled_there(tmp_path, stand_ins):
+    stand_ins(squeue="exit 1")
+    record(tmp_path, job=None, host="elsewhere")
+    with alone(tmp_path):
+        (folder_of(tmp_path) / "lock").write_text("elsewhere~0-0~4711~1")
+        assert state_of(tmp_path, None)[0] == "running"
+        with pytest.raises(InputError, match="process 4711 on elsewhere: cancel it there"):
+            commands.cancel(parsed("cancel", tmp_path))
+    assert state_of(tmp_path, None)[0] == "failed"
+
+
+def test_cancel_ends_jobs_of_a_sweep_that_was_never_remembered(tmp_path, stand_ins, capsys):
+    calls = stand_ins(squeue=f"echo '12|0|PENDING|{cluster.key_of(tmp_path)}-1-1-1-report|None'", scancel="")
+    commands.cancel(parsed("cancel", tmp_path))
+    assert "ended: 1 jobs" in capsys.readouterr().out
+    assert calls()[-1] == "scancel 12"
