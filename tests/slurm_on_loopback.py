@@ -39,11 +39,16 @@ SlurmdLogFile={folder}/%n.log
 SlurmdParameters=config_overrides
 ReturnToService=1
 SlurmdTimeout={seconds_to_notice_a_dead_node}
-KillWait=2
+MessageTimeout=60
+TCPTimeout=60
 MaxArraySize={largest_array}
 GresTypes=gpu
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
 {nodes}
 PartitionName=gpu Nodes=ALL Default=YES
+PartitionName=graceful Nodes=ALL GraceTime=120
+PartitionName=urgent Nodes=ALL PriorityTier=2
 """
 
 
@@ -73,11 +78,15 @@ class Slurm:
         try:
             self._configure()
             self._start("munged", *self._munged())
-            self._until(lambda: self._ask("munge", "-n", "-S", self.folder / "munge.socket") is not None, "munged", 10)
+            self._until(lambda: self._ask("munge", "-n", "-S", self.folder / "munge.socket") is not None, "munged", 60)
             self._start("slurmctld", "slurmctld", "-D")
             for number in range(1, self.n_nodes + 1):
                 self.start_node(number)
-            self._until(lambda: len((self._ask("sinfo", "-hNtidle") or "").splitlines()) == self.n_nodes, "sinfo", 30)
+            self._until(
+                lambda: len(set((self._ask("sinfo", "-hNtidle", "-o%N") or "").splitlines())) == self.n_nodes,
+                "sinfo",
+                120,
+            )
         except BaseException:
             self.__exit__()
             raise
@@ -119,7 +128,7 @@ class Slurm:
     def run(self, *command) -> str:
         """What a client of SLURM, such as scancel, says; it must succeed."""
         done = subprocess.run(
-            [*map(str, command)], env=os.environ | self.environment, capture_output=True, text=True, timeout=60
+            [*map(str, command)], env=os.environ | self.environment, capture_output=True, text=True, timeout=600
         )
         assert done.returncode == 0, done.stderr
         return done.stdout

@@ -396,7 +396,7 @@ def test_a_script_is_run_as_python_itself_would(tmp_path):
 
 def test_a_killed_unit_counts_as_failed_and_its_last_lines_are_those_of_its_last_run(tmp_path):
     script = tmp_path / "dies.py"
-    script.write_text("import os\nprint('10 %\\r20 %\\rthe end', flush=True)\nos.kill(os.getpid(), 9)\n")
+    script.write_text("import os\nprint('10 %\\r20 %\\rthe end', end='', flush=True)\nos.kill(os.getpid(), 9)\n")
     for _ in range(2):
         assert run_unit(tmp_path, "dies", sys.executable, script).wait(30) == -9
     dead = Unit("dies", "extract", "m", 5, 5, ())

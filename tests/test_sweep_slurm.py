@@ -2,9 +2,11 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,8 +21,7 @@ from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.extract_image_embeddings.torchvision_import import import_torchvision
 from brain_activity_prediction.nsd.design import read_design
 from brain_activity_prediction.nsd.layout import find_layout
-from brain_activity_prediction.sweep.items import read_items
-from brain_activity_prediction.sweep.records import read_record
+from brain_activity_prediction.sweep.records import HEADER, log_of, read_record
 
 SWEEP = PACKAGE / "sweep" / "sweep.py"
 VIT, LLAVA = "vit_huge_patch14_224_in21k", "llava_1.5_13b"
@@ -70,7 +71,42 @@ def until(ready, seconds=600):
 
 def llava_images(base_dir):
     folder = base_dir / "image_embeddings/prompt_1/llava-hf_llava-1.5-13b-hf"
-    return [int(re.match(r"batch_(\d+)-", path.name)[1]) for path in folder.glob("batch_*")]
+    return {int(re.match(r"batch_(\d+)-", path.name)[1]) for path in folder.glob("batch_*")}
+
+
+def held_in_the_middle(base_dir, unit, image_ids):
+    """Stops a unit, which is a process of this machine, once one of its images is written; returns its process."""
+    until(lambda: image_ids & llava_images(base_dir))
+    pid = read_record(base_dir, unit).pid
+    os.kill(pid, signal.SIGSTOP)
+    return pid
+
+
+def has_signal(pid, number):
+    """Whether a signal waits for a process that is stopped."""
+    (pending,) = re.findall(r"^ShdPnd:\s*(\w+)", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return int(pending, 16) >> (number - 1) & 1
+
+
+def n_runs(base_dir, unit):
+    return log_of(base_dir, unit).read_text().count(f"\n{HEADER}")
+
+
+def sorted_ids(base_dir):
+    return sorted(read_design(find_layout(base_dir).design()).image_ids(1).tolist())
+
+
+def sweeping(slurm, base_dir):
+    """What the script says to a command, which must end with a status."""
+
+    def sweep(name, *flags, status=0):
+        done = subprocess.run(
+            command(name, base_dir, *flags), env=os.environ | slurm.environment, capture_output=True, text=True
+        )
+        assert done.returncode == status, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    return sweep
 
 
 def states_and_scores(base_dir):
@@ -91,23 +127,7 @@ def states_and_scores(base_dir):
 def test_a_sweep_survives_a_failing_unit_a_time_limit_and_a_dead_node(slurm, tmp_path):
     base_dir, alone = (write_study(tmp_path / name) for name in ("cluster", "local"))
     find_vit(alone)
-
-    def sweep(name, *flags, status=0):
-        done = subprocess.run(
-            command(name, base_dir, *flags), env=os.environ | slurm.environment, capture_output=True, text=True
-        )
-        assert done.returncode == status, done.stdout + done.stderr
-        return done.stdout + done.stderr
-
-    def tasks():
-        """`{unit: (array task, node)}` of the running ones."""
-        listed = slurm.run("squeue", "--noheader", "--array", "--states=R", "--format=%F_%K|%j|%N").splitlines()
-        running = {}
-        for task, name, node in (line.split("|") for line in listed):
-            submission, _, what = name.partition("-")[2].rpartition("-")
-            items = read_items(base_dir / "sweep" / submission / f"{what}.tsv")
-            running |= {unit: (task, node) for number, unit, *_ in items if task.endswith(f"_{number}")}
-        return running
+    sweep = sweeping(slurm, base_dir)
 
     def queue_is_empty():
         return not slurm.run("squeue", "--noheader")
@@ -124,20 +144,21 @@ def test_a_sweep_survives_a_failing_unit_a_time_limit_and_a_dead_node(slurm, tmp
     # task of their array, whose SLURM_JOB_ID is the number of the array.
     names = [f"extract_{LLAVA}_{number}_of_3" for number in (1, 2, 3)]
     killed, told, _ = names
-    ids = sorted(read_design(find_layout(base_dir).design()).image_ids(1).tolist())
-    until(lambda: set(ids[0::3]) & set(llava_images(base_dir)) and read_record(base_dir, told))
-    running = tasks()
-    (_, node), (signalled, _) = running[killed], running[told]
-    assert signalled.endswith("_1")
-    slurm.run("scancel", "--batch", "--signal=USR1", signalled)
+    ids = sorted_ids(base_dir)
+    held_in_the_middle(base_dir, killed, set(ids[0::3]))
+    pid = held_in_the_middle(base_dir, told, set(ids[1::3]))
+    jobs_of = {name: read_record(base_dir, name).job for name in names[:2]}
+    assert jobs_of[told] == jobs_of[killed].replace("_0", "_1")
+    slurm.run("scancel", "--batch", "--signal=USR1", jobs_of[told])
+    until(lambda: has_signal(pid, signal.SIGUSR1))
+    os.kill(pid, signal.SIGCONT)
+    node = slurm.run("squeue", "--noheader", f"--jobs={jobs_of[killed]}", "--format=%N").strip()
     slurm.kill_node(int(node[1:]))
     local = subprocess.Popen(  # meanwhile, in the time that SLURM takes to notice
         command("local", alone, *study_flags(alone), "--workers", 2), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
-    until(lambda: read_record(base_dir, told).status == 75)
-    assert read_record(base_dir, killed).status is None
-    n_stopped = len(llava_images(base_dir))
-    assert n_stopped < IMAGES
+    until(lambda: "stopped by SIGUSR1" in log_of(base_dir, told).read_text())
+    assert len(llava_images(base_dir)) < IMAGES
     status = sweep("status")
     assert re.search(rf"FAILED  extract_{VIT}_1_of_3 \(ended with status 2\)(.*\n)+.*holds no config.json", status)
 
@@ -146,6 +167,7 @@ def test_a_sweep_survives_a_failing_unit_a_time_limit_and_a_dead_node(slurm, tmp
     assert re.search(r"extract +3 +0 +0 +3 +0\n", status), status
     assert re.search(r"align +2 +0 +0 +0 +1\n", status), status  # ViT's was cancelled with what it waited for
     assert [read_record(base_dir, name).status for name in names] == [0, 0, 0]
+    assert [n_runs(base_dir, name) for name in names] == [2, 2, 1]
 
     # The weights are found; two units share a job, each with a GPU of its own.
     before = {path: path.stat().st_mtime_ns for path in base_dir.rglob("batch_*")}
@@ -183,4 +205,24 @@ def test_cancel_takes_back_what_is_queued(slurm, own_nsd):
         if name == "slurm":
             assert "mine" in slurm.run("squeue", "--noheader", "--format=%k")
     assert "ended: 5 jobs" in done.stdout
+    until(lambda: not slurm.run("squeue", "--noheader"))
+
+
+@pytest.mark.parametrize("partition", ["gpu", "graceful"])
+def test_a_preempted_job_is_queued_again_and_computes_nothing_twice(slurm, tmp_path, partition):
+    base_dir, name = write_study(tmp_path), f"extract_{LLAVA}_1_of_1"
+    jobs = ["--shards", 1, "--cpus-per-task", 2, "--partition", partition, "--models", LLAVA]
+    sweeping(slurm, base_dir)("slurm", *study_flags(base_dir), *jobs)
+    held_in_the_middle(base_dir, name, set(sorted_ids(base_dir)))
+    job = read_record(base_dir, name).job
+    node = slurm.run("squeue", "--noheader", f"--jobs={job}", "--format=%N").strip()
+    preempting = ["--partition=urgent", "--exclusive", f"--nodelist={node}", "--output=/dev/null", "--wrap=sleep 3"]
+    slurm.run("sbatch", *preempting)  # SLURM continues what it ends
+    until(lambda: "stopped by SIGTERM" in log_of(base_dir, name).read_text())
+    before = {path: path.stat().st_mtime_ns for path in base_dir.rglob("batch_*")}
+    assert len(llava_images(base_dir)) < IMAGES
+    until(lambda: n_runs(base_dir, name) == 2 and read_record(base_dir, name).status == 0)
+    slurm.run("scancel", "--user=root")
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert sorted(llava_images(base_dir)) == sorted_ids(base_dir)
     until(lambda: not slurm.run("squeue", "--noheader"))

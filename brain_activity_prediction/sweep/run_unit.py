@@ -39,7 +39,8 @@ def main() -> int:
     _write_output_to(log_of(base_dir, name))
     record = _begun(base_dir, name, amount, command)
     write_record(base_dir, name, record)
-    print(f"{HEADER}{time.strftime('%Y-%m-%d %H:%M:%S')} on {record.host}: {' '.join(command)}", flush=True)
+    # A run that was killed may have left half a line.
+    print(f"\n{HEADER}{time.strftime('%Y-%m-%d %H:%M:%S')} on {record.host}: {' '.join(command)}", flush=True)
     record.status = run(command)
     record.seconds += time.time() - record.started
     write_record(base_dir, name, record)
