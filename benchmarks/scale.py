@@ -1,8 +1,8 @@
 """Measures planner and store at the size of the whole study: all images, prompts and layers, but a width of 4.
 
-    python benchmarks/scale.py write --folder DIR    the states of one model, by 8 processes at once
+    python benchmarks/scale.py write --folder DIR    the states of one model, by 8 processes at once, or --writers N
     python benchmarks/scale.py plan --folder DIR     on them: planning, resuming, one layer, with time and memory
-    python benchmarks/scale.py writers               images a second with 1, 8 and 64 processes in one folder
+    python benchmarks/scale.py study --folder DIR    an empty folder: planning all six models at their full size
     python benchmarks/scale.py memory                50,000 and 500,000 images: what planning and reading need
 
 The stand-in goes under LLaVA's id, with 25 and 41 layers of width 4 and nine prompts, through the extraction loop as it
@@ -15,6 +15,7 @@ import contextlib
 import io
 import multiprocessing
 import os
+import resource
 import tempfile
 import time
 from pathlib import Path
@@ -27,6 +28,7 @@ from scipy.io import savemat
 from store import forget
 from usual import peak_gigabytes
 
+from brain_activity_prediction.claims import Claims
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.extract_image_embeddings import extraction
 from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkpoint
@@ -37,13 +39,13 @@ from brain_activity_prediction.folders import embeddings_folder
 from brain_activity_prediction.nsd.design import read_design
 from brain_activity_prediction.nsd.layout import find_layout
 from brain_activity_prediction.nsd.stimuli import Stimuli
-from brain_activity_prediction.sweep import sweep
+from brain_activity_prediction.sweep import commands, sweep
+from brain_activity_prediction.sweep.architectures import ARCHITECTURES
 from brain_activity_prediction.sweep.units import make_plan
 
 MODEL, MODEL_ID = "llava_1.5_13b", "llava-hf/llava-1.5-13b-hf"
 LAYERS, WIDTH = {"vision": 25, "language": 41}, 4
 SUBJECTS = [1, 2, 5, 7]
-N_WRITERS = (1, 8, 64)
 
 
 def stand_in():
@@ -90,29 +92,30 @@ def write_dataset(folder, n_shared, n_unique):
         file["imgBrick"] = np.random.default_rng(0).integers(0, 256, (n_images, 4, 4, 3), dtype=np.uint8)
 
 
-def extract(folder, shard, n_images=None):
-    """The extraction loop over a shard of the images, or of the first `n_images`; returns how many it computed."""
+def work_of(folder, shard="0/1"):
+    """The flags of an extraction of a shard of the images with nine prompts, and what it has to do."""
     flags = ["-d", str(folder), "-p", "1-9", "-g", "cpu", "--dtype", "bfloat16", "--shard", shard]
     arguments = extraction.flags("").parse_args([*flags, "-s", *map(str, SUBJECTS)])
-    layout, script = find_layout(folder), stand_in()
-    image_ids = read_design(layout.design()).image_ids_of_any(SUBJECTS)[:n_images]
-    work = plan(script, arguments, image_ids)
+    return arguments, plan(stand_in(), arguments, read_design(find_layout(folder).design()).image_ids_of_any(SUBJECTS))
+
+
+def extract(folder, shard):
+    """The extraction loop over a shard of the images; returns how many it computed."""
+    arguments, work = work_of(folder, shard)
     n_left = work.n_left()
-    runner = Runner(script, arguments, Checkpoint(MODEL_ID), work.prompts)
-    with Stimuli(layout.stimuli()) as stimuli, contextlib.redirect_stderr(io.StringIO()):
+    runner = Runner(stand_in(), arguments, Checkpoint(MODEL_ID), work.prompts)
+    with Stimuli(find_layout(folder).stimuli()) as stimuli, contextlib.redirect_stderr(io.StringIO()):
         for store in work.stores.values():
             store.claim({"model_id": MODEL_ID})
         extraction.run(runner, stimuli, work)
     return n_left
 
 
-def extract_by(n_writers, folder, n_images=None):
+def extract_by(n_writers, folder):
     """Seconds that `n_writers` processes take together, a shard each."""
     import_torchvision()
     fork = multiprocessing.get_context("fork")  # all is imported once, as it would be on machines of their own
-    processes = [
-        fork.Process(target=extract, args=(folder, f"{number}/{n_writers}", n_images)) for number in range(n_writers)
-    ]
+    processes = [fork.Process(target=extract, args=(folder, f"{number}/{n_writers}")) for number in range(n_writers)]
     start = time.perf_counter()
     for process in processes:
         process.start()
@@ -125,13 +128,15 @@ def extract_by(n_writers, folder, n_images=None):
 def write(arguments):
     folder = arguments.folder
     write_dataset(folder, *arguments.design)
-    seconds = extract_by(8, folder)
+    seconds = extract_by(arguments.writers, folder)
+    most = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_CHILDREN, resource.RUSAGE_SELF)]
     files = [path for path in (folder / "image_embeddings").rglob("*") if path.is_file()]
     n_images = sum(arguments.design) + 3 * arguments.design[1]
     print(
-        f"write: {n_images} images x 9 prompts and none, 8 processes: {seconds:.0f} s, "
+        f"write: {n_images} images x 9 prompts and none, {arguments.writers} processes: {seconds:.0f} s, "
         f"{n_images / seconds:.1f} images/s; {len(files)} files, "
-        f"{sum(path.stat().st_size for path in files) / 1e9:.2f} GB"
+        f"{sum(path.stat().st_size for path in files) / 1e9:.2f} GB; "
+        f"the largest process has {(most[0] - most[1]) / 1e3:.0f} MB beside what all have from the start"
     )
 
 
@@ -153,8 +158,8 @@ def _bound(call, *arguments):
     return lambda: call(*arguments)
 
 
-def plan_sweep(folder):
-    flags = ["plan", "-d", str(folder), "--models", MODEL, "--shards", "8", "-s", *map(str, SUBJECTS)]
+def plan_sweep(folder, models=(MODEL,)):
+    flags = ["plan", "-d", str(folder), "--models", *models, "--shards", "8", "-s", *map(str, SUBJECTS)]
     return make_plan(sweep.flags().parse_args(flags))
 
 
@@ -180,41 +185,58 @@ def planning(arguments):
     timed(f"one layer of {len(image_ids)} images", folder, read_layer, image_ids)
 
 
-def writers(arguments):
-    print(f"writers: {arguments.slice} images x 9 prompts and none, in batches of 8, on {os.cpu_count()} cores")
-    for n_writers in N_WRITERS:
-        with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-            write_dataset(Path(folder), *arguments.design)
-            seconds = extract_by(n_writers, Path(folder), arguments.slice)
-            print(f"  {n_writers:2} processes: {arguments.slice / seconds:.1f} images/s")
+def study(arguments):
+    write_dataset(arguments.folder, *arguments.design)
+    n_images = sum(arguments.design) + 3 * arguments.design[1]
+    print(f"study: {n_images} images, six models, 9 prompts, four subjects; nothing is there yet")
+    timed("make_plan", arguments.folder, plan_sweep, tuple(ARCHITECTURES))
+    start = time.perf_counter()
+    commands.plan(sweep.flags().parse_args(["plan", "-d", str(arguments.folder)]))
+    print(f"  sweep.py plan: {time.perf_counter() - start:.2f} s after its imports")
 
 
 def memory(arguments):
-    """One stream of 41 layers in batches of 64: what grows with the images is the list of them."""
-    print("memory: one model and prompt, in batches of 64")
+    """Ten streams of 41 layers, or 25, in batches of 64: what grows with the images is the list of them."""
+    print("memory: one model, 9 prompts and none, in batches of 64")
     for n_images in arguments.sizes:
         with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-            store = EmbeddingStore(embeddings_folder(Path(folder), MODEL_ID, 1))
-            states = np.random.default_rng(0).standard_normal((64, LAYERS["language"], WIDTH)).astype(np.float16)
+            write_dataset(Path(folder), 1000, (n_images - 1000) // 4)
+            print(f"  {n_images} images")
+            timed("    a plan of the sweep, all left", Path(folder), plan_sweep)
+            timed("    all handed out, and nothing written", Path(folder), hand_out)
             start = time.perf_counter()
-            for first in range(1, n_images + 1, 64):
-                ids = range(first, min(first + 64, n_images + 1))
-                store.write(ids, {"language": states[: len(ids)]})
-            print(f"  {n_images} images, written in {time.perf_counter() - start:.0f} s")
-            timed("    recognised", Path(folder), recognise)
-            timed(
-                "    one layer of 10,000 of them",
-                Path(folder),
-                read_layer,
-                range(1, n_images + 1)[:: max(n_images // 10_000, 1)],
-            )
+            with multiprocessing.get_context("fork").Pool(os.cpu_count()) as pool:
+                pool.starmap(write_states, [(Path(folder), prompt) for prompt in (None, *range(1, 10))])
+            print(f"    written in {time.perf_counter() - start:.0f} s")
+            timed("    a plan of the sweep, nothing left", Path(folder), plan_sweep)
+            timed("    one prompt's images recognised", Path(folder), recognise)
+            image_ids = read_design(find_layout(Path(folder)).design()).image_ids_of_any(SUBJECTS)
+            spread = image_ids[:: max(n_images // 10_000, 1)]
+            timed(f"    one layer of {len(spread)} of them", Path(folder), read_layer, spread)
+
+
+def write_states(folder, prompt):
+    store, stream = EmbeddingStore(embeddings_folder(folder, MODEL_ID, prompt)), "language" if prompt else "vision"
+    image_ids = read_design(find_layout(folder).design()).image_ids_of_any(SUBJECTS)
+    states = np.random.default_rng(0).standard_normal((64, LAYERS[stream], WIDTH)).astype(np.float16)
+    for first in range(0, len(image_ids), 64):
+        ids = image_ids[first : first + 64]
+        store.write(ids, {stream: states[: len(ids)]})
+
+
+def hand_out(folder):
+    """What one process remembers of all images when it has gone through them."""
+    _, work = work_of(folder)
+    with Claims(work.claims_folder) as claims:
+        for batch in work.claimed(claims):
+            work.finished(claims, batch)
 
 
 def recognise(folder):
     return len(EmbeddingStore(embeddings_folder(folder, MODEL_ID, 1)).image_ids(["language"]))
 
 
-SECTIONS = {"write": write, "plan": planning, "writers": writers, "memory": memory}
+SECTIONS = {"write": write, "plan": planning, "study": study, "memory": memory}
 
 
 def main():
@@ -222,7 +244,7 @@ def main():
     flags.add_argument("sections", nargs="+", choices=SECTIONS, metavar="section", help=f"of {', '.join(SECTIONS)}")
     flags.add_argument("--folder", type=Path, help="where to write, by default the system's temporary folder")
     flags.add_argument("--design", type=int, nargs=2, default=(1000, 9000), help="images that all see, and each alone")
-    flags.add_argument("--slice", type=int, default=640, help="images for 1, 8 and 64 processes")
+    flags.add_argument("--writers", type=int, default=8, help="processes of the write section")
     flags.add_argument("--sizes", type=int, nargs="+", default=[50_000, 500_000], help="images of the memory section")
     arguments = flags.parse_args()
     if arguments.folder:

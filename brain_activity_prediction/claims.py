@@ -39,7 +39,7 @@ class Claims:
     def __init__(self, folder: Path):
         self.folder, self.owners = Path(folder), Path(folder) / "owners"
         self.name = own_name() + f"~{os.urandom(4).hex()}"
-        self._mine: dict[str, list[Path]] = {}
+        self._mine: dict[str, tuple[str, ...]] = {}  # names of the links of each piece of work
         self._gone: set[str] = set()
         self._living: set[str] = set()
         self._looked_at = -math.inf
@@ -75,7 +75,8 @@ class Claims:
             return tuple(parts)
         wanted = list(parts)
         for generation in count():
-            path = self.folder / (f"{work}.{generation}" if generation else work)
+            link = f"{work}.{generation}" if generation else work
+            path = self.folder / link
             try:
                 os.symlink(f"{self.name} {' '.join(map(str, wanted))}", path)
             except FileExistsError:
@@ -88,12 +89,12 @@ class Claims:
                 self._switch_off(error)
                 return tuple(parts)
             else:
-                self._mine.setdefault(work, []).append(path)
+                self._mine[work] = (*self._mine.get(work, ()), link)
                 return tuple(wanted)
 
     def give_back(self, work: str) -> None:
-        for path in self._mine.pop(work, []):
-            path.unlink(missing_ok=True)
+        for link in self._mine.pop(work, ()):
+            (self.folder / link).unlink(missing_ok=True)
 
     def finished(self, works: Sequence[str]) -> None:
         """Says that pieces of work are written. Without others about, their claims are of no use any more."""
@@ -189,11 +190,11 @@ def shared_out(
     `left` looks afresh at what is not yet written: `{parts: keys}`. While other processes are at work on all that is
     left, it gives ([], ()) every POLL_S, so that whoever asks may finish what was given before, and stop.
     """
-    given: dict[Key, set[Part]] = {}
-    said = False
+    given: dict[Key, frozenset[Part]] = {}
+    said, none = False, frozenset()
     while True:
         todo = {
-            parts: [key for key in keys if not given.get(key, set()) >= set(parts)] for parts, keys in left().items()
+            parts: [key for key in keys if not given.get(key, none).issuperset(parts)] for parts, keys in left().items()
         }
         if not any(todo.values()):
             return
@@ -205,8 +206,8 @@ def shared_out(
                     for key in keys:
                         claims.give_back(name(key))
                     break
-                for key in keys:
-                    given.setdefault(key, set()).update(parts)
+                now = frozenset(parts)  # one for all of them
+                given |= {key: now | given[key] if key in given else now for key in keys}
                 yield keys, parts
         if not n_given:
             if not said:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from brain_activity_prediction.batch_contents import Contents, Streams
 from brain_activity_prediction.errors import Damaged, InputError
 from brain_activity_prediction.files import reading, remove_left_behind
 from brain_activity_prediction.sealed_hdf5 import read_array, read_piece, read_seal, verify, write_sealed
@@ -31,8 +32,7 @@ class EmbeddingStore:
 
     def __init__(self, folder: Path):
         self.folder = Path(folder)
-        self._files: dict[str, tuple[np.ndarray, frozenset[str]]] = {}
-        self._kinds: dict[frozenset[str], frozenset[str]] = {}  # each set of streams once, however many files
+        self._held = Contents()
         self._settings: dict = {}
 
     # -- what is there --------------------------------------------------------------------------------------------
@@ -46,8 +46,7 @@ class EmbeddingStore:
         self._look()
         ids = None
         for stream in streams:
-            parts = [held_ids for held_ids, held in self._files.values() if stream in held]
-            have = np.unique(np.concatenate(parts)) if parts else np.empty(0, dtype=np.int64)
+            have = np.unique(self._held.ids_with(stream))
             ids = have if ids is None else np.intersect1d(ids, have, assume_unique=True)
         return ids
 
@@ -55,7 +54,7 @@ class EmbeddingStore:
         """`{stream: (L, W)}` of the streams that any file holds, by name."""
         self._look()
         shapes = {}
-        for name, (_, streams) in self._files.items():
+        for name, _, streams in self._held:
             if not streams <= shapes.keys():
                 with reading(self.folder / name, REMEDY):
                     datasets = read_seal(self.folder / name).datasets
@@ -72,7 +71,7 @@ class EmbeddingStore:
         found = np.zeros(len(wanted), dtype=bool)
         order = np.argsort(wanted)
         states = None
-        for name, (ids, streams) in self._files.items():
+        for name, ids, streams in self._held:
             if stream not in streams:
                 continue
             at = np.searchsorted(wanted, ids, sorter=order)
@@ -194,9 +193,9 @@ class EmbeddingStore:
 
     def _look(self) -> None:
         """Notices batch files that have come since the last look; what a file holds never changes."""
-        self._files = {name: self._files.get(name) or self._contents(name) for name in self._names()}
+        self._held = self._held.of(self._names(), self._contents)
 
-    def _contents(self, name: str) -> tuple[np.ndarray, frozenset[str]]:
+    def _contents(self, name: str) -> tuple[np.ndarray, Streams]:
         with reading(self.folder / name, REMEDY):
             seal = read_seal(self.folder / name)
             streams = frozenset(seal.datasets.keys() - {IDS, ANSWERS})
@@ -204,7 +203,7 @@ class EmbeddingStore:
                 raise ValueError(f"{min(streams)!r} is no stream's name")
             if any(len(seal.datasets[stream].shape) != 3 for stream in streams):
                 raise ValueError("not all of its streams are images x layers x width")
-            return np.array(seal.about["image_ids"], dtype=np.int32), self._kinds.setdefault(streams, streams)
+            return np.array(seal.about["image_ids"], dtype=np.int32), streams
 
 
 def _span(name: str) -> tuple[int, int]:

@@ -1,3 +1,4 @@
+import re
 import sys
 from dataclasses import replace
 from functools import partial
@@ -113,15 +114,15 @@ def test_each_section_of_the_scale_benchmark_runs(benchmarks, capsys, monkeypatc
     import scale
 
     monkeypatch.setattr(scale, "peak_gigabytes", lambda *_: (2.0, 1.0))  # starts a process a call
-    monkeypatch.setattr(scale, "N_WRITERS", (1, 2))
-    flags = ["--design", "4", "2", "--slice", "4", "--sizes", "70", "--folder", str(tmp_path)]
-    monkeypatch.setattr(sys, "argv", ["scale.py", "write", "plan", "writers", "memory", *flags])
-    scale.main()
+    flags = ["--design", "4", "2", "--writers", "2", "--sizes", "1040"]
+    for folder, sections in (("full", ["write", "plan", "memory"]), ("empty", ["study"])):
+        monkeypatch.setattr(sys, "argv", ["scale.py", *sections, *flags, "--folder", str(tmp_path / folder)])
+        scale.main()
     said = capsys.readouterr().out
-    assert "12 images x 9 prompts and none" in said
+    assert "12 images x 9 prompts and none, 2 processes: " in said
     assert "a plan of the sweep, nothing left" in said
-    assert "2 processes:" in said
-    assert "70 images, written in" in said
+    assert "one layer of 1040 of them" in said
+    assert re.search(r"^align +vit_huge.* 132 +132 ", said, re.MULTILINE)  # 33 layers, four subjects
 
 
 def test_the_plain_way_to_permute_finds_the_same_p_within_what_two_draws_differ_by(benchmarks):

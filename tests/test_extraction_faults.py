@@ -17,6 +17,7 @@ from brain_activity_prediction import files
 from brain_activity_prediction.errors import DiskFull, InputError
 from brain_activity_prediction.extract_image_embeddings import extraction
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
+from brain_activity_prediction.sealed_hdf5 import read_array, read_seal
 
 # -- memory -----------------------------------------------------------------------------------------------------------
 
@@ -232,9 +233,9 @@ def at_once(base_dir, *flags_of_each):
 
 def stored_ids(base_dir, prompt, stream):
     """The ids in all files, those that are there twice twice."""
-    found = store(base_dir, prompt)
-    found.image_ids([stream])
-    return sorted(np.concatenate([ids for ids, _ in found._files.values()]).tolist())
+    folder = store(base_dir, prompt).folder
+    ids = [read_array(path, "image_ids") for path in folder.glob("batch_*.h5") if stream in read_seal(path).datasets]
+    return sorted(np.concatenate(ids).tolist())
 
 
 def test_the_same_command_at_once_computes_each_image_once(own_nsd):

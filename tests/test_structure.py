@@ -8,6 +8,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "brain_activity_prediction"
 GROUND = {
+    "batch_contents",
     "claims",
     "errors",
     "files",
@@ -39,6 +40,7 @@ MAY_IMPORT = {
     "read_ahead": set(),
     "stopping": set(),
     "processes": set(),
+    "batch_contents": set(),
     "claims": {"processes"},
     "files": {"errors", "processes"},
     "hdf5_file": {"files"},

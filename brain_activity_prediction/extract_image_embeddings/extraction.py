@@ -21,6 +21,8 @@ import argparse
 import sys
 from pathlib import Path
 
+import numpy as np
+
 from brain_activity_prediction import arguments as shared
 from brain_activity_prediction.claims import Claims
 from brain_activity_prediction.errors import InputError
@@ -109,7 +111,7 @@ def extract(script, arguments: argparse.Namespace) -> None:
         print(f"{work.model_id}, {layout.name} layout of NSD: {work.summary()}", file=sys.stderr, flush=True)
         left = work.lacking()
         if left:
-            stimuli.check([image_id for image_ids in left.values() for image_id in image_ids])
+            stimuli.check(np.concatenate(list(left.values())))
             shared.check_device(arguments.gpu_id)
         if left and not arguments.test_run:
             stored_bytes = 2 if shared.dtype_name(arguments) == "float16" else 4

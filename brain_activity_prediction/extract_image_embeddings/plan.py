@@ -44,12 +44,12 @@ class Work:
     folder: Path  # that all states lie in
     claims_folder: Path
 
-    def lacking(self) -> dict[tuple[int | None, ...], list[int]]:
+    def lacking(self) -> dict[tuple[int | None, ...], np.ndarray]:
         """Looks at the stores: the images that are left, by the prompts that they lack."""
         done = [np.isin(self.image_ids, store.image_ids(self.streams[p])) for p, store in self.stores.items()]
         kinds, kind_of = np.unique(~np.array(done), axis=1, return_inverse=True)
         by_prompts = {
-            tuple(compress(self.stores, kind)): self.image_ids[kind_of == number].tolist()
+            tuple(compress(self.stores, kind)): self.image_ids[kind_of == number]
             for number, kind in enumerate(kinds.T)
             if kind.any()
         }
@@ -73,7 +73,7 @@ class Work:
         """All that is left, as one process alone goes through it; images that lack the same share their batches."""
         size = self.batch_size
         return [
-            Batch(ids[start : start + size], prompts)
+            Batch(ids[start : start + size].tolist(), prompts)
             for prompts, ids in self.lacking().items()
             for start in range(0, len(ids), size)
         ]
@@ -81,7 +81,7 @@ class Work:
     def claimed(self, claims: Claims) -> Iterator[Batch]:
         """Batches of what is left and no other process is at work on; empty ones while all is in others' hands."""
         for image_ids, prompts in shared_out(claims, self.lacking, self.batch_size, "{:05d}".format):
-            yield Batch(image_ids, prompts)
+            yield Batch(list(map(int, image_ids)), prompts)
 
     def finished(self, claims: Claims, batch: Batch) -> None:
         claims.finished([f"{image_id:05d}" for image_id in batch.image_ids])

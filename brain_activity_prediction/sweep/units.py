@@ -14,6 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from brain_activity_prediction.align_image_embeddings import align_model
 from brain_activity_prediction.align_image_embeddings.region_statistics import Asked
 from brain_activity_prediction.align_image_embeddings.results import Results
@@ -101,14 +103,14 @@ def _units_of_model(arguments: argparse.Namespace, model: str, image_ids: Sequen
     with ThreadPoolExecutor(len(work.stores)) as pool:  # files that are not in memory come faster side by side
         list(pool.map(EmbeddingStore.streams, work.stores.values()))
     kinds = work.lacking()
-    left = {image_id for ids in kinds.values() for image_id in ids}
-    ordered, n_shards = sorted(map(int, image_ids)), arguments.shards
+    ordered, n_shards = np.sort(image_ids), arguments.shards
+    is_left = np.isin(ordered, np.concatenate([*kinds.values(), np.empty(0, int)]))
     extract = []
     for shard in range(min(n_shards, len(ordered))):
-        images = ordered[shard::n_shards]
+        left = is_left[shard::n_shards]
         command = (sys.executable, str(SCRIPTS / f"{model}.py"), *flags, "--shard", f"{shard}/{n_shards}")
         name = f"extract_{model}_{shard + 1}_of_{n_shards}"
-        extract.append(Unit(name, "extract", model, len(images), len(left.intersection(images)), command))
+        extract.append(Unit(name, "extract", model, len(left), int(left.sum()), command))
     lacking = {prompt: sum(len(ids) for lacked, ids in kinds.items() if prompt in lacked) for prompt in work.streams}
     align = [
         unit

@@ -1,0 +1,49 @@
+"""What the batch files of a folder hold, kept in a few bytes an image. F files, n images in all of them together."""
+
+import os
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+Streams = frozenset[str]
+
+
+@dataclass(frozen=True)
+class Contents:
+    names: np.ndarray = field(default_factory=lambda: np.empty(0, "S1"))  # (F,) ascending
+    streams: Sequence[Streams] = ()  # of each file
+    ends: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))  # (F,) of each file's part of `ids`
+    ids: np.ndarray = field(default_factory=lambda: np.empty(0, np.int32))  # (n,) of the images, file by file
+
+    def __iter__(self) -> Iterator[tuple[str, np.ndarray, Streams]]:
+        """Name, ids and streams of each file."""
+        for name, streams, start, end in zip(self.names, self.streams, self._starts(), self.ends, strict=True):
+            yield os.fsdecode(name), self.ids[start:end], streams
+
+    def ids_with(self, stream: str) -> np.ndarray:
+        """Ids, as often as they are there, of the images in files that have a stream."""
+        has = np.array([stream in streams for streams in self.streams], dtype=bool)
+        return self.ids[np.repeat(has, self.ends - self._starts())]
+
+    def of(self, names: Sequence[str], read: Callable[[str], tuple[Sequence[int], Streams]]) -> "Contents":
+        """The contents of these files, of which only those are read that are not known yet."""
+        now = np.sort(np.array(list(map(os.fsencode, names)), dtype=bytes))
+        if np.array_equal(now, self.names):
+            return self
+        starts, places = self._starts(), np.searchsorted(self.names, now)
+        streams, ends, all_ids = [], array("q"), array("i")
+        kinds: dict[Streams, Streams] = {}  # each once, however many files have it
+        for name, place in zip(now, places, strict=True):
+            if place < len(self.names) and self.names[place] == name:
+                ids, held = self.ids[starts[place] : self.ends[place]], self.streams[place]
+            else:
+                ids, held = read(os.fsdecode(name))
+            all_ids.frombytes(np.asarray(ids, dtype=np.int32).tobytes())
+            ends.append(len(all_ids))
+            streams.append(kinds.setdefault(held, held))
+        return Contents(now, streams, np.array(ends), np.array(all_ids))
+
+    def _starts(self) -> np.ndarray:
+        return np.concatenate([[0], self.ends[:-1]]) if len(self.ends) else self.ends
