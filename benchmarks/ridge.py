@@ -31,6 +31,7 @@ from himalaya.kernel_ridge import KernelRidgeCV
 from himalaya.ridge import RidgeCV
 from sklearn.linear_model import Ridge
 from sklearn.linear_model import RidgeCV as LeaveOneOutRidge
+from threadpoolctl import threadpool_limits
 from torch.utils.flop_counter import FlopCounterMode
 
 from brain_activity_prediction.align_image_embeddings.ridge import ridge_cv
@@ -230,6 +231,7 @@ def main():
     arguments.sizes = arguments.sizes or ([FULL_SIZE] if on_gpu else SIZES)
     arguments.candidates = arguments.candidates or (ON_GPU if on_gpu else list(CANDIDATES))
     torch.set_num_threads(arguments.threads)
+    threadpool_limits(arguments.threads, user_api="blas")  # of NumPy and SciPy
     warnings.simplefilter("ignore")
     set_backend("torch" if arguments.device == "cpu" else "torch_cuda")
     if arguments.memory_of:

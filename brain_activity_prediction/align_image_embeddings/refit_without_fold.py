@@ -22,6 +22,7 @@ from brain_activity_prediction.align_image_embeddings.filtered_rows import Filte
 from brain_activity_prediction.align_image_embeddings.leave_fold_out import IllConditionedError
 from brain_activity_prediction.align_image_embeddings.ridge_decomposition import (
     column_means,
+    eigenvectors,
     lower_gram,
     resolves,
     singular_values,
@@ -96,7 +97,7 @@ def fit_without_fold(decomposition, rows, smallest_alpha, fit_intercept):
         lost = torch.cat([lost, n_others**0.5 * mean])
     gram = lower_gram(lost).neg_()
     gram.diagonal().add_(decomposition.spectrum)
-    eigenvalues, vectors = torch.linalg.eigh(gram)
+    eigenvalues, vectors = eigenvectors(gram)
     if not resolves(smallest_alpha, eigenvalues):
         raise IllConditionedError
     spectrum, whitening = eigenvalues.flip(0).clamp_(min=0), vectors.flip(1)
