@@ -31,6 +31,7 @@ RIDGE = {
     "cross_validation",
     "voxelwise_ridge",
     "scores",
+    "threads",
     "banded_ridge",
 }
 

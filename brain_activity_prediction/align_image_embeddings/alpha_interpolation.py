@@ -89,13 +89,17 @@ def shrinkage(s, nodes, smallest):
 def spectral_blocks(s, nodes, tolerance):
     """Cut a sorted spectrum s (R,) into blocks, each with the smallest rank that keeps g within `tolerance`.
 
-    One wide block has the rank of all nodes, many narrow ones have more panels to mix: the number of blocks
-    is that with the fewest operations, the sum over blocks of r * (B + PANEL_OVERHEAD).
+    One wide block has the rank of all nodes, many narrow ones have more panels to mix: the number of blocks is
+    raised as long as that saves operations, the sum over blocks of r * (B + PANEL_OVERHEAD).
     """
     filters = shrinkage(s, nodes, nodes[0])
-    counts = [count for count in (1, 2, 3, 4, 6, 8, 12, 16, 24) if count <= len(s)]
-    partitions = ([_block(filters, cut, tolerance) for cut in _cuts(len(s), count)] for count in counts)
-    return min(partitions, key=_operations)
+    best = [_block(filters, slice(0, len(s)), tolerance)]
+    for count in (2, 3, 4, 6, 8, 12, 16, 24):
+        blocks = [_block(filters, cut, tolerance) for cut in _cuts(len(s), min(count, len(s)))]
+        if _operations(blocks) >= _operations(best):
+            break
+        best = blocks
+    return best
 
 
 def _operations(blocks):
@@ -111,7 +115,9 @@ def _block(filters, columns, tolerance):
     values = filters[:, columns]
     left, singular, right = np.linalg.svd(values, full_matrices=False)
     left = left * singular
-    rank = 1
+    # Of a rank whose error is too large on average, the largest is not looked at.
+    error = np.sqrt(np.cumsum(singular[::-1] ** 2)[::-1] / values.size)
+    rank = max(1, np.count_nonzero(error > tolerance))
     while rank < len(singular) and np.abs(left[:, :rank] @ right[:rank] - values).max() > tolerance:
         rank += 1
     return SpectralBlock(columns, left[:, :rank], right[:rank])

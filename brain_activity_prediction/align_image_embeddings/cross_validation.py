@@ -22,6 +22,7 @@ from brain_activity_prediction.align_image_embeddings.refit_without_fold import 
     whitened_targets,
 )
 from brain_activity_prediction.align_image_embeddings.scores import fold_scores
+from brain_activity_prediction.align_image_embeddings.threads import spread
 from brain_activity_prediction.errors import InputError
 
 # Bounds on the errors of the interpolations in alpha, relative to a prediction at the smallest alpha. The one
@@ -77,11 +78,13 @@ class Responses:
 
     Attributes
     ----------
-    Y : (N, V). means : (V,) on the device. voxels_per_chunk : a number, or None for what memory allows.
+    Y : (N, V). means : (V,) on the device. centred : whether these are other than zero.
+    voxels_per_chunk : a number, or None for what memory allows.
     """
 
     Y: torch.Tensor
     means: torch.Tensor
+    centred: bool
     voxels_per_chunk: int | None
 
     def chunks(self, bytes_per_voxel):
@@ -91,22 +94,24 @@ class Responses:
         return [slice(start, start + width) for start in range(0, self.Y.shape[1], width)]
 
     def block(self, rows, voxels, dtype):
-        """Responses (rows, v), contiguous, on the device, in `dtype`."""
+        """Responses (rows, v) on the device, in `dtype`; a view of Y where that will do."""
         rows = rows.to(self.Y.device) if torch.is_tensor(rows) else rows
-        return self.Y[rows, voxels].to(self.means.device, dtype) - self.means[voxels].to(dtype)
+        block = self.Y[rows, voxels].to(self.means.device, dtype)
+        return block - self.means[voxels].to(dtype) if self.centred else block
 
     def rotated(self, left, dtype, rows=None):
         """U'Y (R, V) in `dtype` from U (rows, R), a panel of images after the other; all images by default."""
         rotated = left.new_zeros(left.shape[1], self.Y.shape[1], dtype=dtype)
-        rows = torch.arange(len(left), device=self.Y.device) if rows is None else rows
-        for panel, images in zip(left.split(IMAGES_PER_PANEL), rows.split(IMAGES_PER_PANEL), strict=True):
-            rotated.addmm_(panel.to(dtype).T, self.block(images, slice(None), dtype))
+        for start in range(0, len(left), IMAGES_PER_PANEL):
+            panel = slice(start, start + IMAGES_PER_PANEL)
+            images = panel if rows is None else rows[panel]
+            rotated.addmm_(left[panel].to(dtype).T, self.block(images, slice(None), dtype))
         return rotated
 
     def _bytes_for_a_chunk(self):
         device = self.means.device
         if device.type != "cuda":
-            return min(max(CPU_SHARE * self.Y.nbytes, CPU_BYTES[0]), CPU_BYTES[1])
+            return min(max(CPU_SHARE * self.Y.nbytes, CPU_BYTES[0]), CPU_BYTES[1]) / torch.get_num_threads()
         kept_for_reuse = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return GPU_SHARE * (torch.cuda.mem_get_info(device)[0] + kept_for_reuse)
 
@@ -199,18 +204,19 @@ class CrossValidation:
 
     def _mean(self, operators, responses):
         """Mean scores (A, V) over folds from (rows, operator, weights, targets) of each."""
-        total = None
-        for rows, operator, weights, targets in operators:
-            scores = self._fold_scores(rows, operator, weights, targets, responses)
-            total = scores if total is None else total.add_(scores)
-            del operator, targets, scores  # before the next ones are made
-        return total.div_(len(self.folds))
+        device = responses.means.device
+        scores = torch.zeros(len(self.alphas), len(responses.means), dtype=torch.float64, device=device)
+        for fold in operators:
+            self._add_scores(scores, *fold, responses)
+            del fold  # before the next one is made
+        return scores.div_(len(self.folds))
 
-    def _fold_scores(self, rows, operator, weights, targets, responses):
+    def _add_scores(self, scores, rows, operator, weights, targets, responses):
         weights = torch.from_numpy(weights).to(targets.device)
-        scores = targets.new_empty(len(self.alphas), targets.shape[1], dtype=torch.float64)
         held_out = operator.predictions if self.criterion == "correlation" else operator.residuals
-        for voxels in responses.chunks(operator.bytes_per_voxel):
+
+        def add(voxels):
             block = responses.block(rows, voxels, targets.dtype)
-            scores[:, voxels] = fold_scores(held_out(block, targets[:, voxels]), block, weights, self.criterion)
-        return scores
+            scores[:, voxels] += fold_scores(held_out(block, targets[:, voxels]), block, weights, self.criterion)
+
+        spread(add, responses.chunks(operator.bytes_per_voxel), targets.device)

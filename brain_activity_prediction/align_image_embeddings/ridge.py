@@ -110,8 +110,8 @@ def ridge_cv(
     per_voxel : False takes one alpha for all voxels, the one with the best score averaged over voxels.
     fit_intercept : an unpenalised constant, as if features and responses were centred on each training set.
     voxels_per_chunk : how many voxels go through a fold together, taken in multiples of 64; by default what
-        fits into 0.4 of a GPU's free memory, and on a CPU into 0.4 of the size of Y, from 2 to 12 MB. It does not
-        change the choice.
+        fits into 0.4 of a GPU's free memory, and on a CPU into 0.4 of the size of Y, from 2 to 12 MB, shared by
+        torch's threads, which each take a chunk at a time. It does not change the choice.
     return_all_scores : keep the scores of all alphas, 8 A V bytes.
     decomposition : of X, where it is there already; without an intercept only. `predict` then takes what stands
         to its loadings as features do to theirs.
@@ -119,10 +119,10 @@ def ridge_cv(
     Inputs in float32 are computed in float32 after a decomposition in float64, and in float64 where they are
     too ill-conditioned for that; inputs in float64 in float64 throughout.
 
-    Memory in bytes beyond X and Y, with b = 4 or 8 for the precision: 8 (N R + 4 R^2) to decompose, of which
-    8 (N R + D R) stay; b R V for the rotated targets; 24 A V for scores; b n (6 R + P n) for a fold; and b n (2 P
-    + 40) for a voxel of the chunk. In float32 at N 9000, D 5120, V 15724: 1.2 GB, of which 0.6 GB stay, then
-    0.3 GB, 0.02 GB, 0.4 GB, and 0.5 MB. A fold that is fitted anew takes 32 R^2 + 8 n R + b R V instead.
+    Memory in bytes beyond X and Y, with b = 4 or 8 for the precision: 8 (N R + 5 R^2) to decompose, of which
+    8 (N R + D R) stay; b R V for the rotated targets; 11 A V for scores; b n (6 R + P n) for a fold; and b n (2 P
+    + 40) for a voxel of the chunk. In float32 at N 9000, D 5120, V 15724: 1.4 GB, of which 0.6 GB stay, then
+    0.3 GB, 0.01 GB, 0.4 GB, and 0.5 MB. A fold that is fitted anew takes 40 R^2 + 8 n R + b R V instead.
 
     Raises InputError for shapes that do not fit, features that are not finite, and a grid or folds of no use.
     """
@@ -133,7 +133,7 @@ def ridge_cv(
     cross_validation = CrossValidation(held_out_rows(folds, len(X)), ascending, criterion, fit_intercept)
     feature_means = column_means(X) if fit_intercept else X.new_zeros(X.shape[1], dtype=torch.float64)
     response_means = column_means(Y).to(X) if fit_intercept else X.new_zeros(Y.shape[1])
-    responses = Responses(Y, response_means, voxels_per_chunk)
+    responses = Responses(Y, response_means, fit_intercept, voxels_per_chunk)
     with full_float32_precision():
         if decomposition is None:
             centred = X.to(torch.float64, copy=True).sub_(feature_means)

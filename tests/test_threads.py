@@ -1,0 +1,68 @@
+"""Work spread over threads gives what one thread gives."""
+
+import threading
+
+import pytest
+import torch
+
+from brain_activity_prediction.align_image_embeddings import cross_validation
+from brain_activity_prediction.align_image_embeddings.ridge import ridge_cv
+from brain_activity_prediction.align_image_embeddings.threads import spread
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def threads():
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def test_pieces_go_to_as_many_threads_as_torch_has_each_of_them_on_one(threads):
+    threads(3)
+    together, seen = threading.Barrier(3), []
+
+    def work(piece):
+        together.wait(timeout=600)  # returns where three pieces are at work at the same time
+        seen.append((piece, threading.get_ident(), torch.get_num_threads()))
+
+    spread(work, range(3), CPU)
+    assert sorted(piece for piece, *_ in seen) == [0, 1, 2]
+    assert len({thread for _, thread, _ in seen}) == 3
+    assert {n_threads for *_, n_threads in seen} == {1}
+    assert torch.get_num_threads() == 3
+
+
+def test_an_error_reaches_the_caller_and_the_number_of_threads_stays(threads):
+    threads(2)
+    with pytest.raises(ZeroDivisionError):
+        spread(lambda piece: 1 / piece, range(5), CPU)
+    assert torch.get_num_threads() == 2
+
+
+@pytest.mark.parametrize("cost", [float("inf"), -float("inf")])
+def test_a_fit_is_the_same_bytes_every_time_and_the_same_choice_with_any_number_of_threads(threads, cost, monkeypatch):
+    monkeypatch.setitem(cross_validation.DECOMPOSITION, "cpu", cost)
+    generator = torch.Generator().manual_seed(0)
+    X, Y = (torch.randn(200, n, generator=generator) for n in (90, 700))
+    Y[:, ::2] += X @ torch.randn(90, 350, generator=generator) / 5
+    alphas = [10.0 ** (k / 4) for k in range(4, 17)]
+    fits = []
+    for n_threads in (1, 2, 2, 5):
+        threads(n_threads)
+        fits.append(ridge_cv(X, Y, alphas, voxels_per_chunk=64))
+    one, two, again, five = fits
+    assert torch.equal(two.cv_score, again.cv_score)
+    assert torch.equal(two.predict(X), again.predict(X))
+    for fit in (two, five):
+        assert torch.equal(fit.alpha, one.alpha)
+        torch.testing.assert_close(fit.cv_score, one.cv_score, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_a_fit_may_be_made_in_inference_mode(threads, n_threads):
+    threads(n_threads)
+    with torch.inference_mode():
+        X, Y = torch.randn(60, 10), torch.randn(60, 200)
+        assert ridge_cv(X, Y, [1.0, 10.0], voxels_per_chunk=64).alpha.shape == (200,)
