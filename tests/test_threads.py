@@ -1,13 +1,18 @@
 """Work spread over threads gives what one thread gives."""
 
+import os
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 import torch
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from brain_activity_prediction.align_image_embeddings import cross_validation
 from brain_activity_prediction.align_image_embeddings.ridge import ridge_cv
-from brain_activity_prediction.align_image_embeddings.threads import spread
+from brain_activity_prediction.align_image_embeddings.threads import one_thread, spread
 
 CPU = torch.device("cpu")
 
@@ -32,6 +37,45 @@ def test_pieces_go_to_as_many_threads_as_torch_has_each_of_them_on_one(threads):
     assert len({thread for _, thread, _ in seen}) == 3
     assert {n_threads for *_, n_threads in seen} == {1}
     assert torch.get_num_threads() == 3
+
+
+PRODUCTS = """
+import os, threading, torch
+from brain_activity_prediction.align_image_embeddings.threads import spread
+
+torch.set_num_threads(2)
+together, before, more = threading.Barrier(2), len(os.listdir("/proc/self/task")), []
+
+def work(piece):
+    torch.bmm(torch.randn(8, 200, 200), torch.randn(8, 200, 200))
+    together.wait(timeout=600)
+    more.append(len(os.listdir("/proc/self/task")) - before)
+    together.wait(timeout=600)
+
+spread(work, range(2), torch.device("cpu"))
+print(*more)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="the threads of a process are counted in /proc")
+def test_a_product_in_a_thread_starts_no_threads_of_its_own_whatever_the_environment_says():
+    environment = os.environ | {"OMP_NUM_THREADS": "4"}
+    done = subprocess.run([sys.executable, "-c", PRODUCTS], env=environment, capture_output=True, text=True)
+    assert done.stdout.split() == ["2", "2"], done.stderr
+
+
+def test_on_one_thread_are_torch_numpy_and_scipy_alike_and_as_before_afterwards(threads):
+    threads(2)
+    with threadpool_limits(2, user_api="blas"):
+        with one_thread():
+            assert torch.get_num_threads() == 1
+            assert _blas_threads() == {1}
+        assert torch.get_num_threads() == 2
+        assert _blas_threads() == {2}
+
+
+def _blas_threads():
+    return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
 
 
 def test_an_error_reaches_the_caller_and_the_number_of_threads_stays(threads):

@@ -18,7 +18,7 @@ import torch
 
 from brain_activity_prediction.align_image_embeddings.filtered_rows import FilteredRows
 from brain_activity_prediction.align_image_embeddings.scores import HeldOut, centred
-from brain_activity_prediction.align_image_embeddings.threads import spread
+from brain_activity_prediction.align_image_embeddings.threads import one_thread, spread
 
 # 1 - leverage below which errors, magnified by its inverse, would be seen in a score.
 SMALLEST_PIVOT = {torch.float32: 1e-2, torch.float64: 1e-7}
@@ -67,6 +67,7 @@ class LeaveFoldOut:
         return (values + 2 * sum(self.left.shape)) * self.left.element_size()
 
 
+@one_thread()
 def smallest_training_eigenvalue(decomposition, folds):
     """A low estimate of the smallest non-zero eigenvalue that the Gram matrix of any training set has.
 
@@ -102,24 +103,17 @@ def leave_fold_out(decomposition, blocks, nodes, rows, dtype):
     left = left.to(dtype)
     solves = left.new_empty(len(nodes), len(left), len(left))
     identity = torch.eye(len(left), dtype=dtype, device=left.device)
-    failures = torch.zeros(len(nodes), dtype=torch.int32, device=left.device)
 
     def fill(first):
         panel = slice(first, first + IMAGES_PER_PANEL)
         solves[:, panel] = in_sample.residuals(identity[panel], left[panel].T)
 
-    def factorise(node):  # one node after the other: less memory
+    def invert(node):  # one node after the other: less memory
         factor, failure = torch.linalg.cholesky_ex(solves[node])
-        solves[node].copy_(factor)
-        failures[node].copy_(failure)
-
-    def invert(node):
-        solves[node].copy_(torch.cholesky_inverse(solves[node]))
+        if failure or not factor.diagonal().amin() ** 2 > SMALLEST_PIVOT[dtype]:
+            raise IllConditionedError
+        solves[node] = torch.cholesky_inverse(factor)
 
     spread(fill, range(0, len(left), IMAGES_PER_PANEL), left.device)
-    spread(factorise, range(len(nodes)), left.device)
-    smallest_pivot = solves.diagonal(dim1=1, dim2=2).amin() ** 2
-    if failures.any() or not smallest_pivot > SMALLEST_PIVOT[dtype]:
-        raise IllConditionedError
     spread(invert, range(len(nodes)), left.device)
     return LeaveFoldOut(in_sample, left, solves)
