@@ -15,11 +15,11 @@ from ridge_figure import ALPHAS  # noqa: E402
 import brain_activity_prediction  # noqa: E402
 from brain_activity_prediction import sealed_hdf5  # noqa: E402
 from brain_activity_prediction.align_image_embeddings import protocols, ridge  # noqa: E402
-from brain_activity_prediction.align_image_embeddings.alpha_interpolation import alpha_nodes  # noqa: E402
-from brain_activity_prediction.align_image_embeddings.cross_validation import TOLERANCE, WIDEST_FLOAT32_GRID  # noqa: E402
-from brain_activity_prediction.align_image_embeddings.leave_fold_out import SMALLEST_PIVOT  # noqa: E402
-from brain_activity_prediction.align_image_embeddings.refit_without_fold import LARGEST_MAGNIFICATION  # noqa: E402
-from brain_activity_prediction.align_image_embeddings.ridge_decomposition import SMALLEST_PENALTY  # noqa: E402
+from brain_activity_prediction.align_image_embeddings.solver.alpha_interpolation import alpha_nodes  # noqa: E402
+from brain_activity_prediction.align_image_embeddings.solver.cross_validation import TOLERANCE, WIDEST_FLOAT32_GRID  # noqa: E402
+from brain_activity_prediction.align_image_embeddings.solver.decomposition import SMALLEST_PENALTY  # noqa: E402
+from brain_activity_prediction.align_image_embeddings.solver.leave_fold_out import SMALLEST_PIVOT  # noqa: E402
+from brain_activity_prediction.align_image_embeddings.solver.refit_without_fold import LARGEST_MAGNIFICATION  # noqa: E402
 
 project = brain_activity_prediction.__name__
 release = version = brain_activity_prediction.__version__

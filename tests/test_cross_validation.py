@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from brain_activity_prediction.align_image_embeddings.alpha_interpolation import alpha_nodes, spectral_blocks
-from brain_activity_prediction.align_image_embeddings.cross_validation import (
+from brain_activity_prediction.align_image_embeddings.solver.alpha_interpolation import alpha_nodes, spectral_blocks
+from brain_activity_prediction.align_image_embeddings.solver.cross_validation import (
     BLOCK_TOLERANCE,
     DECOMPOSITION,
     TOLERANCE,
@@ -13,7 +13,7 @@ from brain_activity_prediction.align_image_embeddings.cross_validation import (
     group_folds,
     held_out_rows,
 )
-from brain_activity_prediction.align_image_embeddings.ridge_decomposition import decompose
+from brain_activity_prediction.align_image_embeddings.solver.decomposition import decompose
 from brain_activity_prediction.errors import InputError
 
 

@@ -8,16 +8,16 @@ from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import KFold, LeaveOneGroupOut
 
-from brain_activity_prediction.align_image_embeddings import cross_validation
-from brain_activity_prediction.align_image_embeddings.cross_validation import group_folds
-from brain_activity_prediction.align_image_embeddings.leave_fold_out import IllConditionedError
 from brain_activity_prediction.align_image_embeddings.ridge import ridge_cv
-from brain_activity_prediction.align_image_embeddings.ridge_decomposition import (
+from brain_activity_prediction.align_image_embeddings.scores import pearson_r, r2_score
+from brain_activity_prediction.align_image_embeddings.solver import cross_validation
+from brain_activity_prediction.align_image_embeddings.solver.cross_validation import group_folds
+from brain_activity_prediction.align_image_embeddings.solver.decomposition import (
     Decomposition,
     column_means,
     decompose,
 )
-from brain_activity_prediction.align_image_embeddings.scores import pearson_r, r2_score
+from brain_activity_prediction.align_image_embeddings.solver.leave_fold_out import IllConditionedError
 from brain_activity_prediction.errors import InputError
 
 GRID = np.logspace(1, 4, 60)

@@ -10,9 +10,9 @@ import pytest
 import torch
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from brain_activity_prediction.align_image_embeddings import cross_validation
 from brain_activity_prediction.align_image_embeddings.ridge import ridge_cv
-from brain_activity_prediction.align_image_embeddings.threads import one_thread, spread
+from brain_activity_prediction.align_image_embeddings.solver import cross_validation
+from brain_activity_prediction.align_image_embeddings.solver.threads import one_thread, spread
 
 CPU = torch.device("cpu")
 
@@ -41,7 +41,7 @@ def test_pieces_go_to_as_many_threads_as_torch_has_each_of_them_on_one(threads):
 
 PRODUCTS = """
 import os, threading, torch
-from brain_activity_prediction.align_image_embeddings.threads import spread
+from brain_activity_prediction.align_image_embeddings.solver.threads import spread
 
 torch.set_num_threads(2)
 together, before, more = threading.Barrier(2), len(os.listdir("/proc/self/task")), []

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 
 import torch
 
-from brain_activity_prediction.align_image_embeddings.leave_fold_out import SMALLEST_PIVOT
 from brain_activity_prediction.align_image_embeddings.ridge import as_tensor, ridge_cv
-from brain_activity_prediction.align_image_embeddings.ridge_decomposition import Decomposition
+from brain_activity_prediction.align_image_embeddings.solver.decomposition import Decomposition
+from brain_activity_prediction.align_image_embeddings.solver.leave_fold_out import SMALLEST_PIVOT
 from brain_activity_prediction.errors import InputError
 
 # Smallest alpha over largest eigenvalue below which a Gram matrix does not do: one minus leverage may reach the pivot

@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from brain_activity_prediction.align_image_embeddings.cross_validation import held_out_rows
 from brain_activity_prediction.align_image_embeddings.ridge import ridge_cv
 from brain_activity_prediction.align_image_embeddings.scores import pearson_r
+from brain_activity_prediction.align_image_embeddings.solver.cross_validation import held_out_rows
 from brain_activity_prediction.align_image_embeddings.targets import standardise, varying_features
 
 

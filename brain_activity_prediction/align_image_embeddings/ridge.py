@@ -4,9 +4,9 @@ For every voxel v and alpha a of a grid, ridge minimises ||y_v - X w||^2 + a ||w
 fold and is scored on the fold; the alpha with the best mean score over folds is refitted on all images. The
 choice is that of evaluating every alpha on every fold, with far fewer operations:
 
-1. One decomposition X = U diag(s)^(1/2) Q' in float64 serves all folds and alphas (leave_fold_out.py); where
-   that takes fewer operations, a decomposition a fold does (refit_without_fold.py).
-2. Residuals are computed at a few nodes of alpha, and those from fewer panels still (alpha_interpolation.py).
+1. One decomposition X = U diag(s)^(1/2) Q' in float64 serves all folds and alphas (solver/leave_fold_out.py); where
+   that takes fewer operations, a decomposition a fold does (solver/refit_without_fold.py).
+2. Residuals are computed at a few nodes of alpha, and those from fewer panels still (solver/alpha_interpolation.py).
 3. The scores of all alphas follow from the moments of these residuals (scores.py).
 
 N images, D features, V voxels, A alphas, R = min(N, D), P nodes; n images of a fold, v voxels of a chunk.
@@ -18,13 +18,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from brain_activity_prediction.align_image_embeddings.cross_validation import (
+from brain_activity_prediction.align_image_embeddings.scores import CRITERIA
+from brain_activity_prediction.align_image_embeddings.solver.cross_validation import (
     CrossValidation,
     Responses,
     held_out_rows,
 )
-from brain_activity_prediction.align_image_embeddings.ridge_decomposition import column_means, decompose
-from brain_activity_prediction.align_image_embeddings.scores import CRITERIA
+from brain_activity_prediction.align_image_embeddings.solver.decomposition import column_means, decompose
 from brain_activity_prediction.errors import InputError
 
 # Eigenvalues that are divided by together.

@@ -9,20 +9,20 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from brain_activity_prediction.align_image_embeddings.alpha_interpolation import alpha_nodes, spectral_blocks
-from brain_activity_prediction.align_image_embeddings.leave_fold_out import (
+from brain_activity_prediction.align_image_embeddings.scores import fold_scores
+from brain_activity_prediction.align_image_embeddings.solver.alpha_interpolation import alpha_nodes, spectral_blocks
+from brain_activity_prediction.align_image_embeddings.solver.leave_fold_out import (
     IllConditionedError,
     leave_fold_out,
     smallest_training_eigenvalue,
 )
-from brain_activity_prediction.align_image_embeddings.refit_without_fold import (
+from brain_activity_prediction.align_image_embeddings.solver.refit_without_fold import (
     fit_without_fold,
     refit_without_fold,
     safe_fit_without_fold,
     whitened_targets,
 )
-from brain_activity_prediction.align_image_embeddings.scores import fold_scores
-from brain_activity_prediction.align_image_embeddings.threads import spread
+from brain_activity_prediction.align_image_embeddings.solver.threads import spread
 from brain_activity_prediction.errors import InputError
 
 # Bounds on the errors of the interpolations in alpha, relative to a prediction at the smallest alpha. The one

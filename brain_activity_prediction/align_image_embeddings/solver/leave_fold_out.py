@@ -16,9 +16,9 @@ from dataclasses import dataclass
 
 import torch
 
-from brain_activity_prediction.align_image_embeddings.filtered_rows import FilteredRows
 from brain_activity_prediction.align_image_embeddings.scores import HeldOut, centred
-from brain_activity_prediction.align_image_embeddings.threads import one_thread, spread
+from brain_activity_prediction.align_image_embeddings.solver.filtered_rows import FilteredRows
+from brain_activity_prediction.align_image_embeddings.solver.threads import one_thread, spread
 
 # 1 - leverage below which errors, magnified by its inverse, would be seen in a score.
 SMALLEST_PIVOT = {torch.float32: 1e-2, torch.float64: 1e-7}

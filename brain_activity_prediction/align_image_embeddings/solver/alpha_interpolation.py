@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.linalg
 
-from brain_activity_prediction.align_image_embeddings.threads import one_thread
+from brain_activity_prediction.align_image_embeddings.solver.threads import one_thread
 
 # Writing a panel of predictions and mixing it into the nodes costs as much as this many more eigenvalues.
 PANEL_OVERHEAD = 100

@@ -18,16 +18,16 @@ from dataclasses import dataclass
 
 import torch
 
-from brain_activity_prediction.align_image_embeddings.filtered_rows import FilteredRows
-from brain_activity_prediction.align_image_embeddings.leave_fold_out import IllConditionedError
-from brain_activity_prediction.align_image_embeddings.ridge_decomposition import (
+from brain_activity_prediction.align_image_embeddings.scores import HeldOut
+from brain_activity_prediction.align_image_embeddings.solver.decomposition import (
     column_means,
     eigenvectors,
     lower_gram,
     resolves,
     singular_values,
 )
-from brain_activity_prediction.align_image_embeddings.scores import HeldOut
+from brain_activity_prediction.align_image_embeddings.solver.filtered_rows import FilteredRows
+from brain_activity_prediction.align_image_embeddings.solver.leave_fold_out import IllConditionedError
 
 # Square of how much the whitened targets may magnify rounding errors of U'y: 1 / (1 - leverage) at a_min.
 LARGEST_MAGNIFICATION = {torch.float32: 1e2, torch.float64: 1e7}

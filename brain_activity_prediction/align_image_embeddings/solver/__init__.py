@@ -1,0 +1,1 @@
+"""What ridge.py computes with, from the decomposition up to the scores of every alpha."""
