@@ -17,8 +17,6 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.linalg
 
-from brain_activity_prediction.align_image_embeddings.solver.threads import one_thread
-
 # Writing a panel of predictions and mixing it into the nodes costs as much as this many more eigenvalues.
 PANEL_OVERHEAD = 100
 
@@ -38,7 +36,6 @@ class AlphaNodes:
     weights: np.ndarray
 
 
-@one_thread()
 def alpha_nodes(alphas, tolerance, smallest_eigenvalue=0.0, relative=False):
     """Choose the nodes of an ascending grid of positive alphas (A,), and the weights of all its alphas.
 
@@ -89,7 +86,6 @@ def shrinkage(s, nodes, smallest):
     return 1.0 - (nodes - smallest) / (np.asarray(s)[None, :] + nodes)
 
 
-@one_thread()
 def spectral_blocks(s, nodes, tolerance):
     """Cut a sorted spectrum s (R,) into blocks, each with the smallest rank that keeps g within `tolerance`.
 

@@ -22,7 +22,7 @@ from brain_activity_prediction.align_image_embeddings.solver.refit_without_fold 
     safe_fit_without_fold,
     whitened_targets,
 )
-from brain_activity_prediction.align_image_embeddings.solver.threads import spread
+from brain_activity_prediction.align_image_embeddings.solver.threads import one_thread, spread
 from brain_activity_prediction.errors import InputError
 
 # Bounds on the errors of the interpolations in alpha, relative to a prediction at the smallest alpha. The one
@@ -151,11 +151,14 @@ class CrossValidation:
     def _nodes(self, dtype, smallest_eigenvalue=0.0):
         """The interpolation in alpha for this grid, criterion and precision."""
         relative = self.criterion == "correlation"
-        return alpha_nodes(self.alphas, TOLERANCE[dtype], smallest_eigenvalue, relative)
+        with one_thread():
+            return alpha_nodes(self.alphas, TOLERANCE[dtype], smallest_eigenvalue, relative)
 
     def _left_out(self, whole, targets):
         """(rows, operator, weights (P, A), targets of the operator) of every fold."""
-        nodes = self._nodes(targets.dtype, smallest_training_eigenvalue(whole, self.folds))
+        with one_thread():
+            smallest = smallest_training_eigenvalue(whole, self.folds)
+        nodes = self._nodes(targets.dtype, smallest)
         blocks = self._blocks(whole.spectrum, nodes, targets.dtype)
         for rows in self.folds:
             yield rows, leave_fold_out(whole, blocks, nodes.nodes, rows, targets.dtype), nodes.weights, targets
@@ -179,7 +182,8 @@ class CrossValidation:
         return refit_without_fold(fit, blocks, dtype), nodes.weights
 
     def _blocks(self, spectrum, nodes, dtype):
-        return spectral_blocks(spectrum.cpu().numpy(), nodes.nodes, BLOCK_TOLERANCE[dtype])
+        with one_thread():
+            return spectral_blocks(spectrum.cpu().numpy(), nodes.nodes, BLOCK_TOLERANCE[dtype])
 
     def _refits_cost_less(self, decomposition, n_voxels, dtype):
         """Whether a decomposition a fold takes fewer operations than the leave-one-out formula.

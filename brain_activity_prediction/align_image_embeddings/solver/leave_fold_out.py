@@ -18,7 +18,7 @@ import torch
 
 from brain_activity_prediction.align_image_embeddings.scores import HeldOut, centred
 from brain_activity_prediction.align_image_embeddings.solver.filtered_rows import FilteredRows
-from brain_activity_prediction.align_image_embeddings.solver.threads import one_thread, spread
+from brain_activity_prediction.align_image_embeddings.solver.threads import spread
 
 # 1 - leverage below which errors, magnified by its inverse, would be seen in a score.
 SMALLEST_PIVOT = {torch.float32: 1e-2, torch.float64: 1e-7}
@@ -67,7 +67,6 @@ class LeaveFoldOut:
         return (values + 2 * sum(self.left.shape)) * self.left.element_size()
 
 
-@one_thread()
 def smallest_training_eigenvalue(decomposition, folds):
     """A low estimate of the smallest non-zero eigenvalue that the Gram matrix of any training set has.
 
