@@ -47,6 +47,8 @@ def loop(tmp_path):
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
+            # Tests that were started in the background ignore it, and bash would, too.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     def run(**settings):
