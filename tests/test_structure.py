@@ -1,4 +1,4 @@
-"""Code flows downhill: what each part may import of the others, as ../README.md draws it."""
+"""Code flows downhill: what each part may import of the others."""
 
 import ast
 from pathlib import Path

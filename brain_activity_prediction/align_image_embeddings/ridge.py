@@ -105,7 +105,7 @@ def ridge_cv(
         gets NaN results, a constant one the largest alpha.
     alphas : (A,) positive penalties.
     folds : a number of contiguous, unshuffled folds (scikit-learn's KFold), or a list of arrays with the rows
-        to hold out, such as `cross_validation.group_folds` gives.
+        to hold out, such as `solver.cross_validation.group_folds` gives.
     criterion : "neg_mean_squared_error", "r2" or "correlation", computed on each fold, averaged over folds.
     per_voxel : False takes one alpha for all voxels, the one with the best score averaged over voxels.
     fit_intercept : an unpenalised constant, as if features and responses were centred on each training set.

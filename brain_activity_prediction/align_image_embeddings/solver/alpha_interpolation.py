@@ -1,4 +1,4 @@
-"""How few values of alpha a ridge path needs: sixty are thirteen, and thirteen are four.
+"""How few values of alpha a ridge path needs: sixty are fourteen, and fourteen are four or five.
 
 A ridge fit depends on alpha through 1 / (s + alpha) alone, s >= 0 being the eigenvalues of the Gram matrix.
 As a function of two variables this is smooth, so its numerical rank is small: for alphas in [a, b] the k-th
