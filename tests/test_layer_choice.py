@@ -204,3 +204,17 @@ def test_a_voxel_without_a_score_is_in_no_choice(tmp_path):
     stream = stream_scores(results, "language")
     assert stream.best_of_voxels()[7] == -1
     assert np.isnan(stream.at(stream.best_of_voxels())["layer"][7])
+
+
+def test_the_ceiling_of_the_mean_r_is_that_of_a_perfect_model_though_most_voxels_have_none(tmp_path):
+    """A median would be 0 where 60 % of the voxels follow nothing."""
+    results = results_of(tmp_path, random_layers())
+    ceiling = np.where(np.arange(N_VOXELS) % 5 < 3, 0, 0.6)
+    results.write_noise_ceiling(ceiling, "computed")
+    rows = table_of(results)
+    assert (rows["noise_ceiling"] == 0).all()
+    assert rows["r_ceiling"].to_numpy() == pytest.approx(0.4 * np.sqrt(0.6), rel=1e-5)
+    ceiling[:5] = np.nan
+    results.write_noise_ceiling(ceiling, "nsd")
+    of_all = table_of(results).loc[("best_per_region", "all"), "r_ceiling"]
+    assert of_all == pytest.approx(78 * np.sqrt(0.6) / 195, rel=1e-5)

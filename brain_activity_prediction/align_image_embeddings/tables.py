@@ -28,14 +28,16 @@ from brain_activity_prediction.align_image_embeddings.results import Results
 COLUMNS = (
     *("protocol", "model_id", "prompt", "stream", "layer_choice", "layer", "layer_position", "subject", "roi"),
     *("n_voxels", "r", "r_se", "r_ci_low", "r_ci_high", "r2", "cv_score", "alpha_median"),
-    *("noise_ceiling", "min_noise_ceiling", "r_normalised", "r_normalised_se", "r2_normalised", "n_voxels_normalised"),
+    *("noise_ceiling", "r_ceiling", "min_noise_ceiling"),
+    *("r_normalised", "r_normalised_se", "r2_normalised", "n_voxels_normalised"),
     *("p", "q", "settings"),
 )
 MEANS = ("r", "r2", "cv_score")
 INTEGERS = ("prompt", "layer")  # missing where there is none
 NUMBERS = (
     *("layer_position", "r", "r_se", "r_ci_low", "r_ci_high", "r2", "cv_score", "alpha_median"),
-    *("noise_ceiling", "min_noise_ceiling", "r_normalised", "r_normalised_se", "r2_normalised", "p", "q"),
+    *("noise_ceiling", "r_ceiling", "min_noise_ceiling"),
+    *("r_normalised", "r_normalised_se", "r2_normalised", "p", "q"),
 )
 
 
@@ -56,7 +58,9 @@ def region_table(
 
     `regions` are masks (V,) by name. r, r2 and cv_score are means over a region's voxels, without those whose
     responses are NaN, which n_voxels does not count either. `prompt` is missing for streams that no prompt changes.
-    noise_ceiling is the median of the region's voxels, the normalised scores are those of `normalised_means`.
+    noise_ceiling is the median of the region's voxels. r_ceiling is the r that a perfect model would reach: the mean of
+    sqrt(ceiling) over the voxels that r is the mean of, less those whose ceiling is NaN. The normalised scores are those
+    of `normalised_means`.
     r_se and the interval of 95 % from r_ci_low to r_ci_high say how far r moves with other test images (`bootstrap`),
     and so does r_normalised_se, which takes the ceiling as known; it is missing where the layers were scored with
     another ceiling or min_noise_ceiling. p is that of the mean r, missing where images were not permuted; q is p
@@ -89,6 +93,7 @@ def _blocks(
     """R rows for each layer of a stream, for every voxel at its best one and for their average."""
     known, by = digests(regions), digest_of_ceiling(usable_ceiling(ceiling, min_noise_ceiling))
     members = np.stack(list(regions.values())) & np.isfinite(stream.scores["cv_score"]).all(axis=0)
+    r_ceiling = region_means({"r_ceiling": np.sqrt(ceiling)}, members & np.isfinite(ceiling))
 
     def rows(scores: Mapping[str, np.ndarray], which: int | str, **of) -> pd.DataFrame:
         normalised = stream.resampled_r(which, known, by)
@@ -99,6 +104,7 @@ def _blocks(
                 **normalised_means(scores, ceiling, members, min_noise_ceiling),
                 "alpha_median": region_medians(scores["alpha"], members),
                 "noise_ceiling": region_medians(ceiling, members),
+                **r_ceiling,
                 "min_noise_ceiling": min_noise_ceiling,
                 **errors(stream.resampled_r(which, known)),
                 "r_normalised_se": np.nan if normalised is None else standard_error(normalised),
