@@ -564,6 +564,19 @@ WHOLE = [
     Case("a sweep of nothing", SWEEP, ["-d", "{here}/no"], ["{here}/no"]),
     Case("a sweep of a prompt that there is not", SWEEP, ["-p", "12"], ["no prompt 12"]),
     Case("a sweep on a GPU by its name", SWEEP, ["-g", "A100"], ["A100", "cpu"]),
+    *(
+        Case(f"a sweep with --extract={flags}", SWEEP, [f"--extract={flags}"], [f"cannot pass on {named}", f"{VIT} by"])
+        for flags, named in (
+            ("--repair", "--repair"),
+            ("--shard 1/2", "--shard"),
+            ("--test-run", "--test-run"),
+            ("-t --response", "--test-run"),
+        )
+    ),
+    Case(
+        "a sweep that fits all anew", SWEEP, ["--align=--redo"], ["--align cannot pass on --redo", "align_model.py by"]
+    ),
+    Case("a sweep of weights that are not there", SWEEP, ["--checkpoints", "{here}/no"], ["{here}/no is no folder"]),
     Case("a step of a sweep that there is not", SWEEP, ["paln"], ["paln"]),
 ]
 CASES = [

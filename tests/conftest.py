@@ -1,5 +1,6 @@
 """A tiny simulated NSD, in both layouts and both formats of betas, whose signals need no model; and tiny models."""
 
+import os
 import shutil
 import subprocess
 from types import SimpleNamespace
@@ -101,3 +102,21 @@ def small_disk(tmp_path):
         pytest.skip("only root may mount a small disk here")
     yield folder
     subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.fixture
+def stand_ins(tmp_path, monkeypatch):
+    """Programs on the path that note how they were called; `programs[name] = shell code`."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    monkeypatch.setenv("CALLS", str(tmp_path / "calls"))
+
+    def write(**programs):
+        for name, code in programs.items():
+            path = folder / name
+            path.write_text(f'#!/bin/bash\necho {name} "$*" >>"$CALLS"\n{code}\n')
+            path.chmod(0o755)
+        return lambda: (tmp_path / "calls").read_text().splitlines()
+
+    return write

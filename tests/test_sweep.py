@@ -134,7 +134,6 @@ def test_an_alignment_is_done_with_all_its_layers_and_its_table(own_nsd):
     [
         (["--models", "vision_model"], "vision_model is no model script"),
         (["--models", "nothing"], "nothing is no model script"),
-        (["--checkpoints", "/nowhere"], "/nowhere does not exist"),
         (["-p", "99"], "no prompt 99"),
     ],
 )

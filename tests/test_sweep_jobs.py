@@ -38,24 +38,6 @@ def test_an_item_file_gives_each_task_of_a_job_its_unit(tmp_path, monkeypatch):
     assert got[5] is None
 
 
-@pytest.fixture
-def stand_ins(tmp_path, monkeypatch):
-    """Programs on the path that note how they were called; `programs[name] = shell code`."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
-    monkeypatch.setenv("CALLS", str(tmp_path / "calls"))
-
-    def write(**programs):
-        for name, code in programs.items():
-            path = folder / name
-            path.write_text(f'#!/bin/bash\necho {name} "$*" >>"$CALLS"\n{code}\n')
-            path.chmod(0o755)
-        return lambda: (tmp_path / "calls").read_text().splitlines()
-
-    return write
-
-
 JOB = ["bash", SWEEP_FOLDER / "job.sh", "BASE", "ITEMS", "python", "run_unit.py", "3"]
 
 
@@ -148,6 +130,17 @@ def test_a_model_that_is_spread_over_cards_has_a_job_and_all_its_gpus_for_itself
     assert "--gpus-per-task=4" in first
     (items,) = own_nsd.glob(f"sweep/*/extract_{VIT}.tsv")
     assert read_items(items)[0][3][-6:] == ["--device-map", "auto", "--shard", "0/1", "-g", "0"]
+
+
+@pytest.mark.parametrize(("flags", "n_gpus"), [(["-g", "cpu"], 0), ([], 1), (["-g", "cpu", "--gpus-per-job", "2"], 2)])
+def test_units_on_the_cpu_reserve_no_gpu_unless_one_is_asked_for(flags, n_gpus, own_nsd, stand_ins):
+    calls = stand_ins(**SUBMITTING)
+    submit(own_nsd, "--shards", "2", *flags)
+    first = next(call for call in calls() if call.startswith("sbatch"))
+    assert first.count("--gpus-per-task=1") == min(n_gpus, 1)
+    assert f"--ntasks={max(n_gpus, 1)}" in first
+    (items,) = own_nsd.glob(f"sweep/*/extract_{VIT}.tsv")
+    assert read_items(items)[0][3][-1] == ("cpu" if "cpu" in flags else "0")
 
 
 def test_where_sbatch_refuses_an_array_those_before_it_are_taken_back(own_nsd, stand_ins, monkeypatch):

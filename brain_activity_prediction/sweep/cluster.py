@@ -76,14 +76,19 @@ def _parts(units: Sequence[Unit], arguments: argparse.Namespace) -> list[Sequenc
 
 def units_a_job(arguments: argparse.Namespace) -> int:
     """One a GPU of the job; one alone where the model is spread over all of them, or there is no GPU."""
-    return 1 if arguments.device_map else max(arguments.gpus_per_job, 1)
+    return 1 if arguments.device_map else max(gpus_per_job(arguments), 1)
+
+
+def gpus_per_job(arguments: argparse.Namespace) -> int:
+    """As asked for, else one where units work on a GPU."""
+    return int(arguments.gpu_id != ["cpu"]) if arguments.gpus_per_job is None else arguments.gpus_per_job
 
 
 def _sbatch(arguments: argparse.Namespace, items: Path, units: Sequence[Unit], dependency: str) -> str:
     """Submits one array and returns SLURM's number of it."""
     report = units[0].stage == "report"
     together = 1 if report else units_a_job(arguments)
-    n_gpus = 0 if report else arguments.gpus_per_job // together
+    n_gpus = 0 if report else gpus_per_job(arguments) // together
     device = "0" if n_gpus and arguments.gpu_id != ["cpu"] else "cpu"
     n_tasks = write_items(items, units, together, device)
     at_once = f"%{arguments.at_once}" if arguments.at_once else ""

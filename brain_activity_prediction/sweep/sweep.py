@@ -10,10 +10,12 @@ import shlex
 from pathlib import Path
 
 from brain_activity_prediction import arguments as shared
+from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.flag_values import non_negative_int, positive_int
 from brain_activity_prediction.running import run_script
 from brain_activity_prediction.sweep import commands
 from brain_activity_prediction.sweep.architectures import ARCHITECTURES
+from brain_activity_prediction.sweep.records import PATHS
 
 COMMANDS = {
     call.__name__: call for call in (commands.plan, commands.local, commands.slurm, commands.status, commands.cancel)
@@ -85,7 +87,9 @@ def _add_cluster(flags) -> None:
     flags.add_argument("--account", metavar="NAME", help="that jobs are charged to")
     flags.add_argument("--time", metavar="LIMIT", help="of a job, such as 24:00:00; what is left then is queued again")
     flags.add_argument("--memory", metavar="SIZE", help="of a job, such as 64G")
-    flags.add_argument("--gpus-per-job", type=non_negative_int, default=1, metavar="N", help="a unit on each")
+    flags.add_argument(
+        "--gpus-per-job", type=non_negative_int, metavar="N", help="a unit on each (default: 1, with -g cpu 0)"
+    )
     flags.add_argument("--cpus-per-task", type=positive_int, default=4, metavar="N", help="cores of a unit")
     flags.add_argument("--at-once", type=positive_int, metavar="N", help="jobs of an array that run at once")
     flags.add_argument("--max-restarts", type=non_negative_int, default=20, metavar="N", help="of a job")
@@ -105,7 +109,14 @@ def gpu_ids(text: str) -> list[str]:
 
 def main() -> None:
     arguments = flags().parse_args()
-    arguments.base_dir = arguments.base_dir.resolve()
+    for name in ("base_dir", *PATHS):  # status may be asked for from another folder
+        if (path := getattr(arguments, name)) is not None:
+            setattr(arguments, name, path.resolve())
+    if not arguments.base_dir.is_dir():
+        raise InputError(f"{arguments.base_dir} is no folder: -d names the one that holds NSD and the results")
+    folder = arguments.checkpoints if arguments.command in ("plan", "local", "slurm") else None
+    if folder is not None and not folder.is_dir():
+        raise InputError(f"--checkpoints {folder} is no folder")
     COMMANDS[arguments.command](arguments)
 
 

@@ -32,6 +32,7 @@ PACKAGE = Path(__file__).resolve().parents[1]
 SCRIPTS = PACKAGE / "extract_image_embeddings"
 ALIGN = PACKAGE / "align_image_embeddings" / "align_model.py"
 REPORT = PACKAGE / "report" / "report.py"
+BY_ITSELF = ("repair", "redo", "shard", "test_run")  # flags that do in a unit, or while planning, what nobody means
 NEEDED = ("MODEL_ID", "IMAGE_STREAMS", "load", "encode_images")  # what makes a module a model script
 
 
@@ -81,8 +82,6 @@ class Plan:
 
 def make_plan(arguments: argparse.Namespace) -> Plan:
     """All units of the sweep that the flags describe; raises InputError where a flag or the dataset is wrong."""
-    if arguments.checkpoints and not arguments.checkpoints.is_dir():
-        raise InputError(f"--checkpoints {arguments.checkpoints} does not exist")
     image_ids = read_design(find_layout(arguments.base_dir).design()).image_ids_of_any(arguments.subject)
     models = [_units_of_model(arguments, model, image_ids) for model in dict.fromkeys(arguments.models)]
     n_left = sum(unit.n_left > 0 for model in models for unit in (*model.extract, *model.align))
@@ -99,7 +98,7 @@ def _units_of_model(arguments: argparse.Namespace, model: str, image_ids: Sequen
         more += ["--device-map", arguments.device_map]
     given = ["-d", str(arguments.base_dir), "-s", *map(str, arguments.subject), "-p", *arguments.prompt_number]
     flags = [*given, "-b", str(arguments.batch_size), *more]
-    work = work_of(script, _parsed(extraction.flags(""), flags, "--extract"), image_ids)
+    work = work_of(script, _parsed(extraction.flags(""), flags, "--extract", f"{model}.py"), image_ids)
     with ThreadPoolExecutor(len(work.stores)) as pool:  # files that are not in memory come faster side by side
         list(pool.map(EmbeddingStore.streams, work.stores.values()))
     kinds = work.lacking()
@@ -146,7 +145,7 @@ def _alignment(
     subject, prompt = of
     more = shlex.split(arguments.align)
     given = ["-d", str(arguments.base_dir), "-s", str(subject), "-m", model_id]
-    parsed = _parsed(align_model.flags(), [*given, *more], "--align")
+    parsed = _parsed(align_model.flags(), [*given, *more], "--align", ALIGN.name)
     streams = [stream for stream in streams if parsed.stream is None or stream in parsed.stream]
     shapes = _shapes(model, store, streams)
     layers = [
@@ -169,9 +168,13 @@ def _alignment(
     return Unit(name, "align", model, len(layers), n_left, command, max(width for _, width in shapes.values()))
 
 
-def _parsed(parser: argparse.ArgumentParser, flags: list[str], where: str) -> argparse.Namespace:
+def _parsed(parser: argparse.ArgumentParser, flags: list[str], where: str, script: str) -> argparse.Namespace:
     parser.prog = f"in the flags that {where} passes on"
-    return parser.parse_args(flags)
+    parsed = parser.parse_args(flags)
+    for name in BY_ITSELF:
+        if getattr(parsed, name, None) != parser.get_default(name):
+            raise InputError(f"{where} cannot pass on --{name.replace('_', '-')}: run {script} by itself with it")
+    return parsed
 
 
 def _table_is_old(folder: Path) -> bool:
