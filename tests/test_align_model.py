@@ -108,6 +108,7 @@ def test_ceilings_from_nsds_own_file_replace_computed_ones_without_a_new_fit(rea
     assert "2 layers were scored before, 0 are left" in capsys.readouterr().err
     after = read_scores(ready)
     pd.testing.assert_frame_equal(before.loc[:, :"alpha_median"], after.loc[:, :"alpha_median"])
+    assert (set(before["ncsnr"]), set(after["ncsnr"])) == ({"computed"}, {"nsd"})
     ceilings = after.set_index(["layer", "roi"])["noise_ceiling"]
     assert ceilings[(0, "V1v")] == pytest.approx(1 / (1 + 1 / 3), abs=1e-5)  # planted snr 1, three repeats
     assert ceilings[(0, "RSC")] == 0

@@ -44,6 +44,19 @@ def test_every_choice_of_layers_has_an_error_and_an_interval_about_its_score(ali
     assert (table.loc[~rsc, "r_normalised_se"] > table.loc[~rsc, "r_se"]).all()
 
 
+def test_the_table_tells_how_many_permutations_and_resamples_its_numbers_are_from(aligned, monkeypatch):
+    def told():
+        return pd.read_parquet(aligned / FOLDER / "scores.parquet")[
+            ["n_permutations", "permutation_block", "n_resamples"]
+        ]
+
+    assert (told() == [99, 1, 199]).all(axis=None)
+    align(monkeypatch, aligned, "--permutations", 49, "--permutation-block", 2, "--bootstrap", 19)
+    assert (told() == [49, 2, 19]).all(axis=None)
+    align(monkeypatch, aligned, "--permutations", 0, "--bootstrap", 0, "--redo")
+    assert told().isna().all(axis=None)
+
+
 def test_an_average_of_layers_is_tested_by_the_average_of_each_permutation_and_resample(aligned):
     """All layers meet the same permutations, so that the rows of their permuted scores can be averaged."""
     results = Results(aligned / FOLDER)
@@ -174,9 +187,12 @@ def test_without_statistics_nothing_is_kept_for_them(ready, monkeypatch):  # noq
 
 def test_layers_tested_with_other_permutations_have_no_average_of_them(aligned, monkeypatch):
     align(monkeypatch, aligned, "--permutations", 49, "--bootstrap", 199, "-l", 1)
-    p = tables(aligned)["p"]
-    assert p.xs("average", level="layer_choice").isna().all()
-    assert p.xs("each", level="layer_choice").notna().all()
+    table = pd.read_parquet(aligned / FOLDER / "scores.parquet").set_index("layer_choice")
+    assert table.loc["average", ["p", "n_permutations", "permutation_block"]].isna().all(axis=None)
+    assert (table.loc["average", "n_resamples"] == 199).all()
+    each = table.loc["each"].set_index("layer")
+    assert each["p"].notna().all()
+    assert each["n_permutations"].groupby(level=0).unique().map(list).to_dict() == {0: [99], 1: [49]}
 
 
 def test_layers_scored_in_two_runs_are_assessed_as_in_one(aligned, monkeypatch):

@@ -96,6 +96,11 @@ class StreamScores:
         same = rows is not None and self._of(which)[0].normalised_by == normalised_by
         return rows if same else None
 
+    def how_many(self, which: int | str) -> dict[str, int]:
+        """n_permutations, permutation_block and n_resamples of the statistics of `which`, as above; 0 without any."""
+        names, found = ("n_permutations", "permutation_block", "n_resamples"), self._of(which)[0]
+        return {name: getattr(found, name, 0) for name in names}
+
     def _of(self, which: int | str) -> list[Statistics | None]:
         if which == AVERAGE:
             return self.statistics if self.complete else [None]

@@ -119,6 +119,11 @@ class Results:
         with reading(self._ceiling_path, "align again, which writes it anew"):
             return read_array(self._ceiling_path, "noise_ceiling")
 
+    def ncsnr_from(self) -> str:
+        """Where the ncsnr of that ceiling came from, one of `arguments.NCSNR`."""
+        with reading(self._ceiling_path, "align again, which writes it anew"):
+            return read_seal(self._ceiling_path).about["ncsnr"]
+
     def layers(self) -> list[tuple[str, int, int]]:
         """(stream, layer, number of layers of the stream) of every finished layer, in order."""
         found = []

@@ -27,13 +27,14 @@ from brain_activity_prediction.align_image_embeddings.results import Results
 
 COLUMNS = (
     *("protocol", "model_id", "prompt", "stream", "layer_choice", "layer", "layer_position", "subject", "roi"),
-    *("n_voxels", "r", "r_se", "r_ci_low", "r_ci_high", "r2", "cv_score", "alpha_median"),
-    *("noise_ceiling", "r_ceiling", "min_noise_ceiling"),
+    *("n_voxels", "r", "r_se", "r_ci_low", "r_ci_high", "n_resamples", "r2", "cv_score", "alpha_median"),
+    *("noise_ceiling", "r_ceiling", "ncsnr", "min_noise_ceiling"),
     *("r_normalised", "r_normalised_se", "r2_normalised", "n_voxels_normalised"),
-    *("p", "q", "settings"),
+    *("p", "q", "n_permutations", "permutation_block", "settings"),
 )
 MEANS = ("r", "r2", "cv_score")
-INTEGERS = ("prompt", "layer")  # missing where there is none
+HOW_MANY = {"n_resamples": "r_ci_low", "n_permutations": "p", "permutation_block": "p"}  # missing where that is
+INTEGERS = ("prompt", "layer", *HOW_MANY)  # missing where there is none
 NUMBERS = (
     *("layer_position", "r", "r_se", "r_ci_low", "r_ci_high", "r2", "cv_score", "alpha_median"),
     *("noise_ceiling", "r_ceiling", "min_noise_ceiling"),
@@ -58,14 +59,14 @@ def region_table(
 
     `regions` are masks (V,) by name. r, r2 and cv_score are means over a region's voxels, without those whose
     responses are NaN, which n_voxels does not count either. `prompt` is missing for streams that no prompt changes.
-    noise_ceiling is the median of the region's voxels. r_ceiling is the r that a perfect model would reach: the mean of
-    sqrt(ceiling) over the voxels that r is the mean of, less those whose ceiling is NaN. The normalised scores are those
-    of `normalised_means`.
-    r_se and the interval of 95 % from r_ci_low to r_ci_high say how far r moves with other test images (`bootstrap`),
-    and so does r_normalised_se, which takes the ceiling as known; it is missing where the layers were scored with
-    another ceiling or min_noise_ceiling. p is that of the mean r, missing where images were not permuted; q is p
-    adjusted over the rows of the same layer_choice (Benjamini and Hochberg). All are missing for regions that were not
-    among those of the run.
+    noise_ceiling is the median of the region's voxels, ncsnr where it comes from, one of `arguments.NCSNR`. r_ceiling
+    is the r that a perfect model would reach: the mean of sqrt(ceiling) over the voxels that r is the mean of, less
+    those whose ceiling is NaN. The normalised scores are those of `normalised_means`.
+    r_se and the interval of 95 % from r_ci_low to r_ci_high say how far r moves in n_resamples draws of the test images
+    (`bootstrap`), and so does r_normalised_se, which takes the ceiling as known; it is missing where the layers were
+    scored with another ceiling or min_noise_ceiling. p is that of the mean r among n_permutations of the test images in
+    blocks of permutation_block, missing where they were not permuted; q is p adjusted over the rows of the same
+    layer_choice (Benjamini and Hochberg). All are missing for regions that were not among those of the run.
     `settings` is the fingerprint of what changes the numbers.
     """
     ceiling = results.read_noise_ceiling()
@@ -79,7 +80,10 @@ def region_table(
         "prompt": prompt,
         "subject": subject,
     }
-    table = pd.concat(parts).assign(**of, settings=results.fingerprint()).reindex(columns=COLUMNS)
+    of |= {"ncsnr": results.ncsnr_from(), "settings": results.fingerprint()}
+    table = pd.concat(parts).assign(**of).reindex(columns=COLUMNS)
+    for name, told in HOW_MANY.items():
+        table[name] = table[name].where(table[told].notna())
     table = table.astype(dict.fromkeys(INTEGERS, "Int64") | dict.fromkeys(NUMBERS, float)).reset_index(drop=True)
     return table.assign(q=table.groupby("layer_choice")["p"].transform(adjusted))
 
@@ -109,6 +113,7 @@ def _blocks(
                 **errors(stream.resampled_r(which, known)),
                 "r_normalised_se": np.nan if normalised is None else standard_error(normalised),
                 "p": stream.region_p(which, known),
+                **stream.how_many(which),
                 **of,
             }
         )
