@@ -180,6 +180,17 @@ def test_a_sweep_in_the_queue_is_not_submitted_again_and_another_folders_jobs_do
         submit(own_nsd, "--shards", "1")
 
 
+@pytest.mark.parametrize("command", [commands.local, commands.cancel])
+def test_a_slurm_that_does_not_answer_may_have_jobs_where_some_were_submitted(command, tmp_path, stand_ins, capsys):
+    stand_ins(squeue="echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1")
+    commands.cancel(parsed("cancel", tmp_path))
+    assert capsys.readouterr().out == "nothing runs here and nothing is queued\n"
+    write_items(folder_of(tmp_path) / "20260101-000000-1" / "report.tsv", [UNIT], 1, "0")
+    with pytest.raises(InputError, match="SLURM does not answer, and may have jobs"):
+        command(parsed(command.__name__, tmp_path, "-g", "cpu"))
+    assert not capsys.readouterr().out
+
+
 def test_without_slurm_it_is_said_so(own_nsd, monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(InputError, match=r"no squeue on this machine"):

@@ -8,6 +8,7 @@ import argparse
 import hashlib
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -141,6 +142,17 @@ def is_there() -> bool:
     except InputError:
         return False
     return True
+
+
+def may_have_jobs(base_dir: Path) -> bool:
+    """Whether a SLURM answers that can be asked for the sweep's jobs; InputError where the one with some is silent."""
+    if is_there():
+        return True
+    if shutil.which("squeue") and any(folder_of(base_dir).glob("*/*.tsv")):
+        raise InputError(
+            "SLURM does not answer, and may have jobs of this sweep: try again when squeue shows its queue"
+        )
+    return False
 
 
 def queued_units(base_dir: Path) -> dict[str, Task]:

@@ -65,7 +65,7 @@ def local(arguments: argparse.Namespace) -> None:
     for worker in workers:
         shared.check_device(gpu_id(worker.device))
     with alone(arguments.base_dir) as lock:
-        if cluster.is_there():
+        if cluster.may_have_jobs(arguments.base_dir):
             cluster.refuse_if_queued(arguments.base_dir)
         planned = planned_units(arguments)
         remember(arguments)
@@ -78,7 +78,7 @@ def local(arguments: argparse.Namespace) -> None:
         print(f"FAILED  {name}: {''.join(last_lines(log, 1))} (log: {log})")
     for name in [*outcome.stopped, *(unit.name for unit in run.waiting)]:
         print(f"left    {name}")
-    if outcome.stopped:
+    if outcome.stopped or (run.waiting and not outcome.failed):  # a signal may find no unit that it has to stop
         sys.exit(STOPPED)
     if outcome.failed:
         sys.exit(1)
@@ -108,18 +108,22 @@ def status(arguments: argparse.Namespace) -> None:
 
 def cancel(arguments: argparse.Namespace) -> None:
     """Ends what runs and takes back what is queued; all that was finished is kept."""
-    ended, holder = [], lock_holder(arguments.base_dir)
+    n_ended, holder = 0, lock_holder(arguments.base_dir)
     if holder is not None and holder.is_dead is False:  # first of all: it may be submitting
         os.kill(holder.pid, signal.SIGTERM)
-        ended.append(f"process {holder.pid} and the units it runs, once their batches and layers in hand are written")
+        print(f"ended: process {holder.pid} and the units it runs, once their batches and layers in hand are written")
+        n_ended += 1
     else:
         for name, record in records(arguments.base_dir).items():
             if record.job is None and record.runs_here():  # the process that started it was killed
                 os.kill(record.pid, signal.SIGTERM)
-                ended.append(name)
-    if cluster.is_there() and (tasks := cluster.take_back(arguments.base_dir)):
-        ended.append(f"{len(tasks)} jobs")
-    print(f"ended: {', '.join(ended)}" if ended else "nothing runs here and nothing is queued")
+                print(f"ended: {name}")
+                n_ended += 1
+    if cluster.may_have_jobs(arguments.base_dir) and (tasks := cluster.take_back(arguments.base_dir)):
+        print(f"ended: {len(tasks)} jobs")
+        n_ended += 1
+    if not n_ended:
+        print("nothing runs here and nothing is queued")
     if holder is not None and holder.is_dead is None:
         raise InputError(f"the sweep is being run by {holder}: cancel it there, too")
 
