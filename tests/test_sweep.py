@@ -10,6 +10,7 @@ import subprocess
 import sys
 import termios
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +130,18 @@ def test_an_alignment_is_done_with_all_its_layers_and_its_table(own_nsd):
     assert [(unit.n, unit.n_left) for unit in some] == [(2, 2), (2, 0)]
 
 
+@pytest.mark.parametrize("folder", ["alignment", "alignment_paper"])
+def test_a_report_is_old_where_scores_of_any_protocol_are_newer(folder, own_nsd):
+    store(own_nsd, VIT_ID, None, image_ids(own_nsd), n_layers=1)
+    scores, report = own_nsd / folder / "subj01/no_prompt/a_model/scores.csv", own_nsd / "report/scores.csv"
+    for path in (scores, report):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    for newer, n_left in ((-60, 0), (60, 1)):
+        os.utime(scores, (report.stat().st_mtime + newer,) * 2)
+        assert planned(own_nsd, "--models", VIT, "--align=-l 9").report.n_left == n_left  # without that layer
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
@@ -214,6 +227,10 @@ def test_hours_follow_what_earlier_units_took_on_such_a_device(own_nsd):
     assert estimate.extraction(own_nsd, model, "gpu").hours == pytest.approx(68)
     assert estimate.extraction(own_nsd, model, "gpu").measured
     assert not estimate.extraction(own_nsd, model, "cpu").measured
+    (in_other_shards,) = planned(own_nsd, "--models", VIT, "--shards", 3).models
+    assert estimate.extraction(own_nsd, in_other_shards, "gpu").hours == pytest.approx(68)
+    write_record(own_nsd, f"extract_{VIT}_1_of_2_1_of_4", replace(record, seconds=9e9))  # another model's
+    assert estimate.extraction(own_nsd, model, "gpu").hours == pytest.approx(68)
 
 
 def test_plan_prints_what_is_left_in_hours_and_gigabytes(own_nsd, capsys):
@@ -305,6 +322,23 @@ def test_a_signal_lets_the_units_in_hand_end_and_begins_no_other(tmp_path):
     assert waiting == ["second"]
     assert last_lines(log_of(tmp_path, "first"), 1) == ["finished the step"]
     assert signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL
+
+
+def test_a_stop_while_the_unit_in_hand_ends_by_itself_leaves_the_others_and_says_so(tmp_path, monkeypatch, capsys):
+    def it_ends_and_then_the_signal_comes(run, worker):
+        worker.process.wait()
+        os.kill(os.getpid(), signal.SIGTERM)
+        return ""
+
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr(LocalRun, "_progress", it_ends_and_then_the_signal_comes)
+    for code, status in (("", 75), ("raise SystemExit(2)", 1)):
+        plan = plan_of(([unit(tmp_path, "first", code), unit(tmp_path, "second", "")], []))
+        monkeypatch.setattr(commands, "planned_units", lambda _, plan=plan: plan)
+        with pytest.raises(SystemExit) as ended:
+            commands.local(parsed("local", tmp_path, "-g", "cpu"))
+        assert ended.value.code == status
+        assert "left    second" in capsys.readouterr().out
 
 
 def test_a_sweep_that_runs_is_not_started_again_even_when_only_a_unit_of_it_lives(tmp_path):

@@ -1,12 +1,13 @@
 """Hours and gigabytes that a sweep still takes: by rates that earlier runs measured, else by stated assumptions."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from brain_activity_prediction.sweep.architectures import ARCHITECTURES, BYTES_A_VALUE
-from brain_activity_prediction.sweep.records import read_record
-from brain_activity_prediction.sweep.units import ModelUnits, Unit
+from brain_activity_prediction.sweep.records import Record, read_record, records
+from brain_activity_prediction.sweep.units import ModelUnits, shard_name
 
 # What is assumed of a worker where nothing was measured: a data-centre GPU at a third of its float16 peak for the
 # models and at half of its float32 peak for the ridge; one core. Weights are read at 1 GB a second.
@@ -43,7 +44,8 @@ def extraction(base_dir: Path, units: ModelUnits, kind: str) -> Estimate:
     values = sum(n * units.values.get(prompt, 0) for prompt, n in units.lacking.items())
     gigabytes = values * BYTES_A_VALUE[kind] / 1e9
     n_images = sum(unit.n_left for unit in units.extract)
-    seconds = measured_seconds(base_dir, units.extract, kind)
+    ran = records(base_dir, shard_name(re.escape(units.model), r"\d+", r"\d+"))  # in whatever number of shards
+    seconds = measured_seconds(ran.values(), kind)
     if seconds is not None:
         return Estimate(n_images * seconds / 3600, gigabytes, True)
     model = ARCHITECTURES.get(units.model)
@@ -59,7 +61,8 @@ def extraction(base_dir: Path, units: ModelUnits, kind: str) -> Estimate:
 
 def alignment(base_dir: Path, units: ModelUnits, kind: str) -> Estimate:
     """Scores are small beside the states, so that their bytes are not counted."""
-    seconds = measured_seconds(base_dir, units.align, kind)
+    ran = [record for unit in units.align if (record := read_record(base_dir, unit.name))]
+    seconds = measured_seconds(ran, kind)
     if seconds is not None:
         return Estimate(sum(unit.n_left for unit in units.align) * seconds / 3600, measured=True)
     per_width = ALIGN_OPERATIONS / ALIGN_WIDTH / OPERATIONS_A_SECOND[kind]["align"]
@@ -67,10 +70,9 @@ def alignment(base_dir: Path, units: ModelUnits, kind: str) -> Estimate:
     return Estimate(seconds / 3600)
 
 
-def measured_seconds(base_dir: Path, units: Sequence[Unit], kind: str) -> float | None:
+def measured_seconds(ran: Iterable[Record], kind: str) -> float | None:
     """Seconds an image or layer took in the units that ended well on such a device, loading included."""
-    records = [record for unit in units if (record := read_record(base_dir, unit.name))]
-    ended = [record for record in records if record.status == 0 and record.amount and record.kind == kind]
+    ended = [record for record in ran if record.status == 0 and record.amount and record.kind == kind]
     if not ended:
         return None
     return sum(record.seconds for record in ended) / sum(record.amount for record in ended)

@@ -7,6 +7,7 @@ import argparse
 import fcntl
 import json
 import os
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -55,10 +56,10 @@ class Record:
         return False
 
 
-def records(base_dir: Path) -> dict[str, Record]:
-    """The last run of each unit that ever ran, by its name."""
-    names = sorted(path.name.removesuffix(".log.json") for path in folder_of(base_dir).glob("units/*.log.json"))
-    return {name: record for name in names if (record := read_record(base_dir, name))}
+def records(base_dir: Path, names: str = ".*") -> dict[str, Record]:
+    """The last run of each unit that ever ran, by its name; `names` is what they must match."""
+    ran = sorted(path.name.removesuffix(".log.json") for path in folder_of(base_dir).glob("units/*.log.json"))
+    return {name: record for name in ran if re.fullmatch(names, name) and (record := read_record(base_dir, name))}
 
 
 def write_record(base_dir: Path, unit: str, record: Record) -> None:

@@ -23,7 +23,7 @@ from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings import extraction
 from brain_activity_prediction.extract_image_embeddings.plan import plan as work_of
-from brain_activity_prediction.folders import alignment_folder, prompt_folder
+from brain_activity_prediction.folders import PROTOCOLS, alignment_folder, prompt_folder, scores_folder
 from brain_activity_prediction.nsd.design import read_design
 from brain_activity_prediction.nsd.layout import find_layout
 from brain_activity_prediction.sweep import architectures
@@ -108,7 +108,7 @@ def _units_of_model(arguments: argparse.Namespace, model: str, image_ids: Sequen
     for shard in range(min(n_shards, len(ordered))):
         left = is_left[shard::n_shards]
         command = (sys.executable, str(SCRIPTS / f"{model}.py"), *flags, "--shard", f"{shard}/{n_shards}")
-        name = f"extract_{model}_{shard + 1}_of_{n_shards}"
+        name = shard_name(model, shard + 1, n_shards)
         extract.append(Unit(name, "extract", model, len(left), int(left.sum()), command))
     lacking = {prompt: sum(len(ids) for lacked, ids in kinds.items() if prompt in lacked) for prompt in work.streams}
     align = [
@@ -122,6 +122,11 @@ def _units_of_model(arguments: argparse.Namespace, model: str, image_ids: Sequen
         for prompt, streams in work.streams.items()
     }
     return ModelUnits(model, extract, align, lacking, values)
+
+
+def shard_name(model: str, number: int | str, n_shards: int | str) -> str:
+    """A unit's name; of patterns, the pattern of names."""
+    return f"extract_{model}_{number}_of_{n_shards}"
 
 
 def _shapes(model: str, store: EmbeddingStore, streams: Sequence[str]) -> dict[str, tuple[int, int]]:
@@ -186,7 +191,7 @@ def _table_is_old(folder: Path) -> bool:
 def _report_is_old(base_dir: Path) -> bool:
     """Whether there is no report, or one that is older than some of the scores."""
     report = base_dir / "report" / "scores.csv"
-    tables = (base_dir / "alignment").glob("subj*/*/*/scores.csv")
+    tables = [t for protocol in PROTOCOLS for t in scores_folder(base_dir, protocol).glob("subj*/*/*/scores.csv")]
     return not report.exists() or report.stat().st_mtime < max((t.stat().st_mtime for t in tables), default=0)
 
 
