@@ -23,7 +23,7 @@ from brain_activity_prediction.report.missing import gaps
 from brain_activity_prediction.report.selection import Selection
 from brain_activity_prediction.report.voxel_maps import best_prompt
 from brain_activity_prediction.report.writing import write_tables
-from brain_activity_prediction.settings_file import fingerprint
+from brain_activity_prediction.settings_file import fingerprint, record_settings, recorded_settings
 
 ROOT = PACKAGE.parent
 LLAVA, VIT = "llava-hf/llava-1.5-13b-hf", "google/vit-huge-patch14-224-in21k"
@@ -208,6 +208,24 @@ def test_layers_that_a_table_does_not_know_are_said_to_be_newer_than_it(own):
     table[table["layer"] != 3].to_parquet(scores)
     (gap,) = missing_in(own)
     assert gap == f"{VIT}, subject 1, no prompt: vision: 4 layers are scored, the table has 3: align again"
+
+
+def test_what_was_aligned_with_another_criterion_is_named_and_in_no_figure(own):
+    """Its training scores, of another kind, would be the highest everywhere."""
+    folder = own / "alignment/subj01/prompt_2/llava-hf_llava-1.5-13b-hf"
+    for path in own.glob("alignment/*/*/*/settings.json"):
+        known = recorded_settings(path.parent, "") | {"criterion": "neg_mean_squared_error"}
+        record_settings(path.parent, known | ({"criterion": "r2"} if path.parent == folder else {}))
+    table = pd.read_parquet(folder / "scores.parquet")
+    table.assign(cv_score=table["cv_score"] + 2, r=0.987).to_parquet(folder / "scores.parquet")
+    done = report(own, "--roi", "V1v")
+    assert done.returncode == 0, done.stderr
+    html = Path(done.stdout.strip()).read_text()
+    missing = html.split('id="missing"')[1]
+    assert "subject 1, prompt 2: <strong>left out, criterion is &#34;r2&#34;" in missing
+    assert "0.98" not in html
+    assert (pd.read_parquet(own / "report/roi-V1v/scores.parquet")["r"] == 0.987).any()
+    assert "best_prompt_llava-hf_llava-1_5-13b-hf_subj01" not in html
 
 
 def test_the_page_of_a_region_has_only_that_region_and_needs_no_nsd(own):

@@ -1,18 +1,20 @@
 """Rows of scores to the numbers that figures show: the layer chosen on training images, then means over subjects.
 
 Whatever is chosen among (layers, streams, prompts) is chosen for each subject and region by `cv_score`, a score of
-training images, and what is then shown of the choice are scores of held-out images.
+training images, and what is then shown of the choice are scores of held-out images. A mean over subjects knows of how
+many it is, and of how many others are that it stands beside.
 """
 
 import numpy as np
 import pandas as pd
 
 from brain_activity_prediction.align_image_embeddings.layer_choice import BEST_PER_REGION, EACH
+from brain_activity_prediction.align_image_embeddings.protocols import SETS
 
 KEY = ["model_id", "prompt", "stream", "subject", "roi"]
 ALL_VOXELS = "nsdgeneral"
 SIGNIFICANT = 0.05  # q below it, the expected share of false ones among what is marked
-SHOWN = ("r", "r_normalised", "noise_ceiling", "n_voxels", "r_se", "q")
+MEANS = ("r", "cv_score", "r_normalised", "noise_ceiling", "r_ceiling", "n_voxels")
 
 
 def each_layer(table: pd.DataFrame) -> pd.DataFrame:
@@ -20,9 +22,14 @@ def each_layer(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["layer_choice"] == EACH]
 
 
+def layer_choice(protocol: str) -> str:
+    """The `layer_choice` of the rows that speak for a model under a protocol."""
+    return SETS[protocol].get("layers", BEST_PER_REGION)
+
+
 def chosen_layers(table: pd.DataFrame) -> pd.DataFrame:
-    """The row of the layer that the training images choose, one for each of KEY."""
-    return table[table["layer_choice"] == BEST_PER_REGION]
+    """The row that speaks for each of KEY, in a table of any protocols."""
+    return table[table["layer_choice"] == table["protocol"].map(layer_choice)]
 
 
 def best_by_training(rows: pd.DataFrame, key: list[str]) -> pd.DataFrame:
@@ -31,76 +38,105 @@ def best_by_training(rows: pd.DataFrame, key: list[str]) -> pd.DataFrame:
     return rows.loc[rows.groupby(key, sort=False, dropna=False, observed=True)["cv_score"].idxmax()]
 
 
-def over_subjects(rows: pd.DataFrame, key: list[str]) -> pd.DataFrame:
-    """Means over subjects of one row a subject within each group of `key`; columns key, SHOWN and those below.
+def over_subjects(rows: pd.DataFrame, key: list[str], compared: list[str]) -> pd.DataFrame:
+    """Means over subjects of one row a subject within each group of `key`; columns key, MEANS and those below.
 
-    n_subjects         subjects averaged
-    r_se               standard error over subjects; of one subject its own over images, where there is one
-    n_tested           subjects with a q
-    n_significant      subjects whose q is below SIGNIFICANT
+    n_subjects               subjects averaged
+    n_normalised, n_ceiling  those of them that r_normalised and r_ceiling are of
+    n_possible               subjects in whom the region has any score
+    complete                 whether it has all subjects that rows with the same `compared` have: only such are ranked
+    r_se                     standard error over subjects, missing for one; where no mean is of several, over images
+    n_tested                 subjects with a q
+    n_significant            subjects whose q is below SIGNIFICANT
     """
+    rows = rows.assign(**{name: rows.get(name, np.nan) for name in (*MEANS, "r_se")}).dropna(subset="r")
     rows = rows.assign(
-        r_se=rows.get("r_se", np.nan),
         tested=rows["q"].notna(),
         significant=rows["q"] < SIGNIFICANT,
+        n_possible=_subjects(rows, ["roi"]).transform("nunique"),
+        n_compared=_subjects(rows, compared).transform("nunique"),
     )
     groups = rows.groupby(key, sort=False, dropna=False, observed=True)
-    means = groups[["r", "r_normalised", "noise_ceiling", "n_voxels"]].mean()
-    n = groups["subject"].nunique()
-    means["r_se"] = np.where(n > 1, groups["r"].std() / np.sqrt(n), groups["r_se"].first())
-    means["q"] = groups["q"].max()
-    means["n_subjects"], means["n_tested"], means["n_significant"] = (
-        n,
-        groups["tested"].sum(),
-        groups["significant"].sum(),
-    )
+    means, n = groups[list(MEANS)].mean(), groups["subject"].nunique()
+    means["r_se"] = groups["r"].std() / np.sqrt(n) if (n > 1).any() else groups["r_se"].first()
+    means["q"], means["n_subjects"] = groups["q"].max(), n
+    means["n_normalised"], means["n_ceiling"] = groups["r_normalised"].count(), groups["r_ceiling"].count()
+    means["n_possible"], means["complete"] = groups["n_possible"].first(), n == groups["n_compared"].first()
+    means["n_tested"], means["n_significant"] = groups["tested"].sum(), groups["significant"].sum()
     return means.reset_index()
+
+
+def errors_over(scores: pd.DataFrame) -> str:
+    """What the errors of `over_subjects` vary over, all alike: subjects or photographs; empty where there are none."""
+    if scores["r_se"].isna().all():
+        return ""
+    return "subjects" if (scores["n_subjects"] > 1).any() else "photographs"
 
 
 def region_scores(table: pd.DataFrame) -> pd.DataFrame:
     """A row a model and region: the prompt, stream and layer chosen on training images, averaged over subjects."""
     best = best_by_training(chosen_layers(table), ["model_id", "subject", "roi"])
-    return over_subjects(best, ["model_id", "roi"])
+    return over_subjects(best, ["model_id", "roi"], ["roi"])
 
 
 def prompt_scores(table: pd.DataFrame) -> pd.DataFrame:
-    """A row a model, prompt and region: stream and layer chosen on training images, averaged over subjects."""
+    """A row a model, prompt and region: stream and layer chosen on training images, averaged over subjects.
+
+    `complete` are prompts that have all subjects which any prompt of the model has in the region.
+    """
     best = best_by_training(chosen_layers(table), ["model_id", "prompt", "subject", "roi"])
-    return over_subjects(best, ["model_id", "prompt", "roi"])
+    best = best.assign(prompted=best["prompt"].notna())
+    return over_subjects(best, ["model_id", "prompt", "roi"], ["model_id", "prompted", "roi"])
 
 
 def layer_scores(table: pd.DataFrame) -> pd.DataFrame:
     """A row a model, stream, layer and region: r averaged over prompts, then over subjects; `chosen` marks one layer.
 
-    Columns model_id, stream, roi, layer, layer_position, r, r_se (over subjects, missing for one), chosen.
+    Columns model_id, stream, roi, layer, layer_position, r, r_se (over subjects, missing for one), n_subjects,
+    n_possible, complete, chosen. `complete` are layers with every prompt and subject that the line has, of which one is
+    chosen.
     """
-    key = ["model_id", "stream", "roi", "layer", "layer_position"]
-    each = each_layer(table)
-    of_subject = each.groupby([*key, "subject"], sort=False, observed=True)[["r", "cv_score"]].mean().reset_index()
+    line = ["model_id", "stream", "roi"]
+    key = [*line, "layer", "layer_position"]
+    each = each_layer(table).dropna(subset="r")
+    each = each.assign(n_possible=_subjects(each, ["roi"]).transform("nunique"))
+    columns = ["r", "cv_score", "n_possible"]
+    of_subject = each.groupby([*key, "subject"], sort=False, observed=True)[columns].mean().reset_index()
     groups = of_subject.groupby(key, sort=False, observed=True)
-    means = groups[["r", "cv_score"]].mean()
-    n = groups["subject"].nunique()
+    means, n = groups[["r", "cv_score"]].mean(), groups["subject"].nunique()
     means["r_se"] = np.where(n > 1, groups["r"].std() / np.sqrt(n), np.nan)
+    means["n_subjects"], means["n_possible"] = n, groups["n_possible"].first().astype(int)
+    means["n_scores"] = each.groupby(key, sort=False, observed=True).size()
     means = means.reset_index().sort_values("layer")
-    best = best_by_training(means, ["model_id", "stream", "roi"])[["model_id", "stream", "roi", "layer"]]
+    of_line = each.drop_duplicates([*line, "subject", "prompt"]).groupby(line, observed=True).size()
+    means["complete"] = means["n_scores"].to_numpy() == of_line.loc[pd.MultiIndex.from_frame(means[line])].to_numpy()
+    best = best_by_training(means[means["complete"]], line)[[*line, "layer"]]
     means = means.merge(best.assign(chosen=True), how="left")
-    return means.assign(chosen=means["chosen"].notna())
+    return means.assign(chosen=means["chosen"].notna()).drop(columns="n_scores")
 
 
 def at_a_glance(table: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
-    """A row a model, best first: r over all fitted voxels, what most subjects chose for it, and its best region.
+    """A row a model: r over all fitted voxels, what most subjects chose for it, and the region that it fits best.
 
-    Columns model_id, r, r_se, r_normalised, stream, prompt, roi, roi_r. `scores` as `region_scores` gives them. Empty
-    where all voxels together are not among the regions.
+    Columns model_id, r, r_se, r_normalised, n_subjects, n_normalised, n_possible, stream, prompt, roi, roi_r. Best
+    first, models that lack subjects after those that do not. The region is the one with the highest cv_score among
+    those with the most subjects. `scores` as `region_scores` gives them. Empty where all voxels together are not among
+    the regions.
     """
     of_all = scores[scores["roi"] == ALL_VOXELS].set_index("model_id")
     chosen = best_by_training(chosen_layers(table[table["roi"] == ALL_VOXELS]), ["model_id", "subject"])
     regions = scores[(scores["roi"] != ALL_VOXELS) & scores["r"].notna()]
+    copied = ["r", "r_se", "r_normalised", "n_subjects", "n_normalised", "n_possible"]
     rows = []
-    for model, score in of_all.sort_values("r", ascending=False).iterrows():
+    for model, score in of_all.sort_values(["complete", "r"], ascending=False).iterrows():
         own = chosen[chosen["model_id"] == model]
         stream, prompt = own[["stream", "prompt"]].value_counts(dropna=False).index[0]
-        row = {"model_id": model, **score[["r", "r_se", "r_normalised"]], "stream": stream, "prompt": prompt}
-        best = regions[regions["model_id"] == model].sort_values("r").tail(1)
+        row = {"model_id": model, **score[copied], "stream": stream, "prompt": prompt}
+        best = regions[regions["model_id"] == model]
+        best = best[best["n_subjects"] == best["n_subjects"].max()].sort_values("cv_score").tail(1)
         rows.append(row | {"roi": "".join(best["roi"]), "roi_r": best["r"].sum() if len(best) else np.nan})
-    return pd.DataFrame(rows, columns=["model_id", "r", "r_se", "r_normalised", "stream", "prompt", "roi", "roi_r"])
+    return pd.DataFrame(rows, columns=["model_id", *copied, "stream", "prompt", "roi", "roi_r"])
+
+
+def _subjects(rows: pd.DataFrame, key: list[str]):
+    return rows.groupby(key, sort=False, dropna=False, observed=True)["subject"]

@@ -74,6 +74,7 @@ class Tables:
                 schemas.append(pq.read_schema(one.folder / TABLE).remove_metadata())
         merged = pa.unify_schemas([_plain(schema) for schema in schemas], promote_options="permissive")
         own = {"q": pa.float64(), "settings": pa.string()}
+        own |= {} if "protocol" in merged.names else {"protocol": pa.string()}
         self.schema = pa.schema([*(column for column in merged if column.name not in own), *own.items()])
         self._q = self._adjusted()
 
@@ -117,6 +118,7 @@ class Tables:
         columns = {name: table[name] for name in table.column_names}
         columns["q"] = pa.array(self._q[one.folder], from_pandas=True)
         columns.setdefault("settings", pa.array([fingerprint(one.settings)] * table.num_rows))
+        columns["protocol"] = pa.array([one.protocol] * table.num_rows)
         columns |= {name: pa.nulls(table.num_rows) for name in self.schema.names if name not in columns}
         return pa.table([columns[column.name].cast(column.type) for column in self.schema], schema=self.schema)
 

@@ -11,8 +11,15 @@ import pandas as pd
 
 from brain_activity_prediction.report import missing
 from brain_activity_prediction.report.answers import Answered, sample_answers
-from brain_activity_prediction.report.averages import at_a_glance, layer_scores, prompt_scores, region_scores
+from brain_activity_prediction.report.averages import (
+    at_a_glance,
+    errors_over,
+    layer_scores,
+    prompt_scores,
+    region_scores,
+)
 from brain_activity_prediction.report.collecting import Scored, Tables
+from brain_activity_prediction.report.comparable import made_otherwise
 from brain_activity_prediction.report.drawing import Drawn
 from brain_activity_prediction.report.figures import families, layer_curves, prompt_map, region_bars
 from brain_activity_prediction.report.further import Further, further_tables
@@ -34,7 +41,8 @@ class Contents:
     regions: list[str]
     n_rows: int
     n_tested: int
-    has_errors: bool
+    errors_over: str  # what the bars' errors vary over: subjects, photographs, or empty
+    curves_have_errors: bool
     scores: pd.DataFrame  # averages.region_scores
     by_prompt: pd.DataFrame  # averages.prompt_scores
     glance: pd.DataFrame  # averages.at_a_glance
@@ -55,9 +63,14 @@ class Contents:
 
 def gather(base_dir: Path, tables: Tables, table: pd.DataFrame, selection: Selection, folder: Path) -> Contents:
     """Draws and reads what the page shows of the rows of `table`; figures and maps go to `folder`."""
-    scored = [one for one in tables.shown if selection.takes(one.subject, one.model_id, one.prompt)]
+    protocol = table["protocol"].iloc[0]
+    selected = [one for one in tables.scored if one.protocol == protocol]
+    selected = [one for one in selected if selection.takes(one.subject, one.model_id, one.prompt)]
+    otherwise = made_otherwise(selected)
+    scored, whole = [one for one in selected if one not in otherwise], table
+    table = rows_of(scored, table) if otherwise else table
     by_family = families(list(dict.fromkeys(table["roi"])))
-    scores, figures = region_scores(table), folder / "figures"
+    scores, curves, figures = region_scores(table), layer_scores(table), folder / "figures"
     contents = Contents(
         models=sorted(table["model_id"].unique()),
         prompts=wordings(scored),
@@ -65,16 +78,17 @@ def gather(base_dir: Path, tables: Tables, table: pd.DataFrame, selection: Selec
         regions=[roi for members in by_family.values() for roi in members],
         n_rows=len(table),
         n_tested=tables.n_tested,
-        has_errors=bool(scores["r_se"].notna().any()),
+        errors_over=errors_over(scores),
+        curves_have_errors=bool(curves["r_se"].notna().any()),
         scores=scores,
         by_prompt=prompt_scores(table),
         glance=at_a_glance(table, scores),
-        settings=values_of_settings(scored),
-        gaps=missing.gaps(base_dir, scored, table, selection),
+        settings=values_of_settings(selected),
+        gaps=missing.gaps(base_dir, selected, whole, selection) + missing.left_out(otherwise),
         absent=missing.absent_analyses(table),
     )
     contents.bars = [region_bars(name, of, scores, contents.models, figures) for name, of in by_family.items()]
-    contents.curves = _curves(table, contents, figures)
+    contents.curves = _curves(curves, contents, figures)
     contents.prompt_maps = _prompt_maps(contents, figures)
     for shown in voxel_maps(base_dir, scored, folder / "maps"):
         viewer, contents.libraries = slices(shown)
@@ -90,9 +104,16 @@ def gather(base_dir: Path, tables: Tables, table: pd.DataFrame, selection: Selec
     return contents
 
 
-def _curves(table: pd.DataFrame, contents: Contents, folder: Path) -> dict[str, list[Drawn]]:
+def rows_of(scored: Sequence[Scored], table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of these alignments in a table of one protocol."""
+    key = ["model_id", "prompt", "subject"]
+    kept = pd.DataFrame([(one.model_id, one.prompt, one.subject) for one in scored], columns=key)
+    kept = kept.astype(dict.fromkeys(("prompt", "subject"), pd.Int64Dtype()))
+    return table.astype({"subject": pd.Int64Dtype()}).merge(kept, on=key)
+
+
+def _curves(scores: pd.DataFrame, contents: Contents, folder: Path) -> dict[str, list[Drawn]]:
     """A panel a region, by stream; streams of a single layer have no curve."""
-    scores = layer_scores(table)
     with_layers = [stream for stream, rows in scores.groupby("stream") if rows["layer"].nunique() > 1]
     streams = sorted(with_layers, key=lambda name: (STREAMS.index(name) if name in STREAMS else len(STREAMS), name))
     return {

@@ -34,19 +34,22 @@ def families(regions: Sequence[str]) -> dict[str, list[str]]:
 
 
 def region_bars(title: str, regions: Sequence[str], scores: pd.DataFrame, models: Sequence[str], folder: Path) -> Drawn:
-    """A bar a model in each region, with its error, its significance, and the region's noise ceiling.
+    """A bar a model in each region, with its error, its significance, and the noise ceiling of its mean r.
 
-    `scores` as `averages.region_scores` gives them, of all regions: they decide the scale, so that panels compare.
+    `scores` as `averages.region_scores` gives them, of all regions: they decide the scale, so that panels compare. A
+    mean that lacks subjects says of how many it is, and a ceiling is drawn where it is of the bar's subjects.
     """
-    ceilings = np.sqrt(scores.groupby("roi")["noise_ceiling"].mean())
-    errors = scores["r_se"].fillna(0)
+    errors, ceilings = scores["r_se"].fillna(0), scores["r_ceiling"].where(scores["n_ceiling"] == scores["n_subjects"])
     low = min(0, (scores["r"] - errors).min())
     high = max((scores["r"] + errors).max(), np.nan_to_num(ceilings.max(), nan=0.0))
-    at = scores.set_index(["roi", "model_id"])
+    room = 0.06 if scores["complete"].all() else 0.16
+    at = scores.assign(r_ceiling=ceilings).set_index(["roi", "model_id"])
     step = len(models) * BAR + GAP
+    labels = region_labels(regions, scores)
 
     def paint(panel: Axes) -> None:
         for row, roi in enumerate(regions):
+            line = []
             for turn, model in enumerate(models):
                 if (roi, model) not in at.index:
                     continue
@@ -56,6 +59,11 @@ def region_bars(title: str, regions: Sequence[str], scores: pd.DataFrame, models
                 style = {"ecolor": INK, "capsize": 2, "error_kw": {"elinewidth": 0.9}}
                 hatch = "////" if turn >= 7 else None
                 panel.barh(y, score["r"], BAR * 0.86, color=colour, hatch=hatch, xerr=error, **style)
+                end = max(score["r"], 0) + (error or 0)
+                line += [(score["r_ceiling"], y + side * BAR / 2) for side in (-1, 1)]
+                if not score["complete"]:
+                    at_end = {"xytext": (STAR + 5, 0), "textcoords": "offset points", "va": "center_baseline"}
+                    panel.annotate(f"n = {score['n_subjects']}", (end, y), **at_end, fontsize=8.5)
                 if score["n_significant"]:
                     all_of_them = score["n_significant"] == score["n_subjects"]
                     beside = panel.transData + ScaledTranslation(
@@ -63,71 +71,93 @@ def region_bars(title: str, regions: Sequence[str], scores: pd.DataFrame, models
                     )
                     face = INK if all_of_them else "none"
                     look_of_star = {"color": INK, "markerfacecolor": face, "markersize": 5, "markeredgewidth": 0.6}
-                    panel.plot(max(score["r"], 0) + (error or 0), y, "*", transform=beside, **look_of_star)
-            ceiling = ceilings[roi]
-            extent = (row * step - BAR * 0.7, row * step + (len(models) - 0.3) * BAR)
-            panel.plot([ceiling, ceiling], extent, color=INK, linewidth=1.4, linestyle=(0, (1.5, 1)))
+                    panel.plot(end, y, "*", transform=beside, **look_of_star)
+            if line:
+                panel.plot(*zip(*line, strict=True), color=INK, linewidth=1.4, linestyle=(0, (1.5, 1)))
         centre = (len(models) - 1) * BAR / 2
-        panel.set_yticks([row * step + centre for row in range(len(regions))], regions)
+        panel.set_yticks([row * step + centre for row in range(len(regions))], labels)
         panel.set_ylim(len(regions) * step - BAR / 2 - GAP / 2, -BAR / 2 - GAP)
-        panel.set_xlim(low - 0.02 * (high - low), high + 0.06 * (high - low))
+        panel.set_xlim(low - 0.02 * (high - low), high + room * (high - low))
         panel.tick_params(axis="y", length=0)
         panel.axvline(0, color=INK, linewidth=0.8)
         panel.spines["left"].set_visible(False)
         panel.grid(axis="x")
         panel.set_xlabel("mean r on held-out images")
 
-    best = scores[scores["roi"].isin(regions)].sort_values("r").iloc[-1]
-    text = (
-        f"Bars of the mean correlation on held-out images of {len(models)} models in {', '.join(regions)}. "
-        f"The highest is {best['r']:.2f}, {best['model_id']} in {best['roi']}."
-    )
-    left = 14 + 6.2 * max(map(len, regions))
+    text = f"Bars of the mean correlation on held-out images of {len(models)} models in {', '.join(labels)}. "
+    text += highest(scores[scores["roi"].isin(regions)], "{model_id} in {roi}")
+    left = 14 + 6.2 * max(map(len, labels))
     return draw(f"regions_{slug(title)}", title, text, 66 + len(regions) * step, paint, folder, left=left)
+
+
+def region_labels(regions: Sequence[str], scores: pd.DataFrame) -> list[str]:
+    """Names of regions; one that fewer subjects have than others says how many."""
+    n = scores.groupby("roi")["n_possible"].max()
+    return [f"{roi} (n = {n[roi]})" if roi in n and n[roi] < n.max() else roi for roi in regions]
+
+
+def highest(scores: pd.DataFrame, of: str) -> str:
+    """A sentence on the highest r among those of the most subjects that lack none."""
+    ranked = scores[scores["complete"] & (scores["n_subjects"] == scores["n_subjects"].max())]
+    if ranked["r"].isna().all():
+        return "They are of different subjects, so that none is called the highest."
+    best = ranked.loc[ranked["r"].idxmax()]
+    return f"The highest is {best['r']:.2f}, {of.format(**best)}."
 
 
 def layer_curves(stream: str, roi: str, scores: pd.DataFrame, models: Sequence[str], folder: Path) -> Drawn:
     """A line a model over the depth of one stream in one region; `scores` as `averages.layer_scores` gives them.
 
-    All regions of the stream have one scale.
+    All regions of the stream have one scale. Layers that lack subjects or prompts are hollow and in no line; a line of
+    fewer subjects than others says how many.
     """
     of_stream = scores[scores["stream"] == stream]
     rows, errors = of_stream[of_stream["roi"] == roi], of_stream["r_se"].fillna(0)
-    lowest, highest = min(0, (of_stream["r"] - errors).min()), (of_stream["r"] + errors).max()
-    margin = 0.05 * (highest - lowest)
+    bottom, top = min(0, (of_stream["r"] - errors).min()), (of_stream["r"] + errors).max()
+    margin = 0.05 * (top - bottom)
 
     def paint(panel: Axes) -> None:
         for number, model in enumerate(models):
             line, (colour, style) = rows[rows["model_id"] == model], look(number)
             if line.empty:
                 continue
-            panel.plot(line["layer_position"], line["r"], style, color=colour, linewidth=1.6)
-            low, high = line["r"] - line["r_se"], line["r"] + line["r_se"]
+            whole, part = line["r"].where(line["complete"]), line[~line["complete"]]
+            panel.plot(line["layer_position"], whole, style, color=colour, linewidth=1.6)
+            panel.plot(part["layer_position"], part["r"], "o", color=colour, markerfacecolor="none", markersize=4)
+            low, high = whole - line["r_se"], whole + line["r_se"]
             panel.fill_between(line["layer_position"], low, high, color=colour, alpha=0.18, linewidth=0)
             chosen = line[line["chosen"]]
             panel.plot(chosen["layer_position"], chosen["r"], "o", color=colour, markersize=5)
+            if line["n_subjects"].max() < line["n_possible"].max():
+                last, above = line.iloc[-1], {"xytext": (0, 4), "textcoords": "offset points", "ha": "right"}
+                at = (last["layer_position"], last["r"])
+                panel.annotate(f"n = {line['n_subjects'].max()}", at, **above, color=colour, fontsize=8.5)
         panel.axhline(0, color=INK, linewidth=0.8)
         panel.grid(axis="y")
         panel.set_xlim(-0.02, 1.02)
-        panel.set_ylim(lowest - margin, highest + margin)
+        panel.set_ylim(bottom - margin, top + margin)
         panel.set_xlabel("depth: 0 enters the first layer, 1 leaves the last")
         panel.set_ylabel("mean r on held-out images")
 
-    best = rows.loc[rows["r"].idxmax()]
-    text = (
-        f"Mean correlation on held-out images in {roi} against the depth of the {stream} stream. "
-        f"The highest is {best['r']:.2f}, {best['model_id']} at layer {best['layer']}."
-    )
+    text = f"Mean correlation on held-out images in {roi} against the depth of the {stream} stream. "
+    text += highest(rows, "{model_id} at layer {layer}")
     return draw(f"layers_{slug(stream)}_{slug(roi)}", roi, text, 220, paint, folder)
 
 
 def prompt_map(model: str, scores: pd.DataFrame, regions: Sequence[str], limits: tuple, folder: Path) -> Drawn:
-    """Mean r of one model, a column a prompt, a row a region; `scores` as `averages.prompt_scores` gives them."""
+    """Mean r of one model, a column a prompt, a row a region; `scores` as `averages.prompt_scores` gives them.
+
+    The highest of a region's prompts is bold, among those of all subjects that any of them has. A mean that lacks
+    subjects which other scores of the region have is followed by the number of its own, small and raised.
+    """
     rows = scores[scores["model_id"] == model]
     prompts = sorted(rows["prompt"].dropna().unique())
     columns = [*prompts, *([None] if rows["prompt"].isna().any() else [])]
-    of = {(row.roi, None if pd.isna(row.prompt) else row.prompt): row.r for row in rows.itertuples()}
-    values = np.array([[of.get((roi, prompt), np.nan) for prompt in columns] for roi in regions], dtype=float)
+    of = {(row.roi, None if pd.isna(row.prompt) else row.prompt): row for row in rows.itertuples()}
+    values = np.array([[getattr(of.get((roi, prompt)), "r", np.nan) for prompt in columns] for roi in regions])
+    ranked = rows[rows["complete"] & rows["prompt"].notna()]
+    bests = ranked.groupby("roi")["r"].max()
+    labels = region_labels(regions, scores)
     cell = 17
 
     def paint(panel: Axes) -> None:
@@ -135,16 +165,16 @@ def prompt_map(model: str, scores: pd.DataFrame, regions: Sequence[str], limits:
             values, cmap="cividis", vmin=limits[0], vmax=limits[1], edgecolor="white", linewidth=0.6
         )
         for row, column in np.argwhere(np.isfinite(values)):
-            value = values[row, column]
-            best = value == np.nanmax(values[row, : len(prompts)]) and len(prompts) > 1 and column < len(prompts)
-            dark = mesh.norm(value) < 0.55
-            panel.text(
-                *(column + 0.5, row + 0.5, f"{round(value, 2) + 0:.2f}".replace("0.", ".", 1)),
-                **{"ha": "center", "va": "center", "fontsize": 8.5, "color": "white" if dark else "black"},
-                weight="bold" if best else "normal",
-            )
+            value, score = values[row, column], of[regions[row], columns[column]]
+            best = score.complete and value == bests.get(regions[row]) and len(prompts) > 1 and column < len(prompts)
+            on_it = {"va": "center", "color": "white" if mesh.norm(value) < 0.55 else "black"}
+            text = f"{round(value, 2) + 0:.2f}".replace("0.", ".", 1)
+            weight = "bold" if best else "normal"
+            panel.text(column + 0.5, row + 0.5, text, ha="center", fontsize=8.5, weight=weight, **on_it)
+            if score.n_subjects < score.n_possible:
+                panel.text(column + 0.97, row + 0.32, score.n_subjects, ha="right", fontsize=6.5, **on_it)
         panel.set_xticks(np.arange(len(columns)) + 0.5, ["none" if prompt is None else prompt for prompt in columns])
-        panel.set_yticks(np.arange(len(regions)) + 0.5, regions)
+        panel.set_yticks(np.arange(len(regions)) + 0.5, labels)
         panel.set_ylim(len(regions), 0)
         panel.tick_params(length=0)
         for side in ("left", "bottom"):
@@ -155,7 +185,7 @@ def prompt_map(model: str, scores: pd.DataFrame, regions: Sequence[str], limits:
         f"Mean correlation on held-out images of {model}: {len(columns)} prompts against {len(regions)} regions, "
         f"from {np.nanmin(values):.2f} to {np.nanmax(values):.2f}."
     )
-    left = 14 + 6.2 * max(map(len, regions))
+    left = 14 + 6.2 * max(map(len, labels))
     return draw(f"prompts_{slug(model)}", model, text, 66 + cell * len(regions), paint, folder, left=left)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,7 +89,7 @@ def _unfinished(scored: Sequence[Scored], table: pd.DataFrame, selection: Select
     for one in scored:
         if not selection.takes(one.subject, one.model_id, one.prompt):
             continue
-        where = f"subject {one.subject}, " + ("no prompt" if one.prompt is None else f"prompt {one.prompt}")
+        where = _where(one)
         names = [path.name.rpartition("_layer_")[0] for path in one.folder.glob("voxels/*.h5")]
         for stream in sorted(set(names)):
             done, of = shapes.get((one.model_id, one.prompt, one.subject, stream), (0, 0))
@@ -98,6 +98,15 @@ def _unfinished(scored: Sequence[Scored], table: pd.DataFrame, selection: Select
                 yield Gap(one.model_id, where, what)
             elif done < of:
                 yield Gap(one.model_id, where, f"{stream}: {done} of {of} layers aligned")
+
+
+def left_out(otherwise: Mapping[Scored, str]) -> list[Gap]:
+    """What `comparable.made_otherwise` found, which no figure shows."""
+    return [Gap(one.model_id, _where(one), f"left out, {what}: align again alike") for one, what in otherwise.items()]
+
+
+def _where(one: Scored) -> str:
+    return f"subject {one.subject}, " + ("no prompt" if one.prompt is None else f"prompt {one.prompt}")
 
 
 def absent_analyses(table: pd.DataFrame) -> list[str]:
