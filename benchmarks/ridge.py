@@ -195,8 +195,10 @@ def compare(size, arguments):
         exact = exactness(*results[name], scores, oracle_predictions, data[3].cpu())
         speed = median / medians["ridge_cv"]
         print(f"| {size} | {name} | {median:.2f} | {speed:.1f} | {memory:.0f} ({added:.0f}) | {exact} |")
+    torch.set_num_threads(1)  # products in other threads are not counted
     with FlopCounterMode(display=False) as counter:
         fit_ridge_cv(*data[:3])
+    torch.set_num_threads(arguments.threads)
     rate, flops = statistics.median(rates), counter.get_total_flops()
     share = flops / 1e9 / rate / medians["ridge_cv"]
     print(

@@ -133,6 +133,9 @@ class EmbeddingStore:
     def claim(self, settings: Mapping) -> None:
         """Records what the states are made with, beside what is recorded already; raises InputError as `check` does."""
         remove_left_behind(self.folder)
+        if self.settings() is None:
+            with suppress(FileExistsError):  # another process was first, and is asked below
+                record_settings(self.folder, settings, first=True)
         self.check(settings)
         known = self.settings() or {}
         if not settings.keys() <= known.keys():

@@ -14,7 +14,10 @@ from brain_activity_prediction.processes import is_dead, own_name
 
 HOUR_S = 3600
 FULL = {errno.ENOSPC, errno.EDQUOT}
-OF_THE_DISK = {errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EACCES, errno.EPERM}
+# What the system says of a file that is not what its name says: an offset in it may lead anywhere. All else it says of
+# the disk, the network or the rights, and what is there may be whole.
+OF_THE_CONTENT = {errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.EINVAL, errno.EFBIG, errno.EOVERFLOW}
+NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK}
 TEMPORARY = ".*~*~*~*~*~*"  # what `written_whole` writes to
 
 
@@ -31,7 +34,7 @@ def reading(path: Path, remedy: str = "fetch it again") -> Iterator[None]:
         raise
     except Exception as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        if isinstance(error, OSError) and error.errno in OF_THE_DISK:
+        if isinstance(error, OSError) and error.errno and error.errno not in OF_THE_CONTENT:
             raise InputError(
                 f"cannot read {path} ({error.strerror}): check its disk or mount, and who may read it"
             ) from error
@@ -50,10 +53,11 @@ def read_bytes(path: Path, largest_bytes: int) -> bytes:
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
+def written_whole(path: Path, first: bool = False) -> Iterator[Path]:
     """A path beside `path` to write to, flushed and renamed to `path` at the end of the block.
 
-    A reader never sees half a file, and a block that fails or is killed leaves the old file as it was.
+    A reader never sees half a file, and a block that fails or is killed leaves the old file as it was. With `first` it
+    raises FileExistsError where there is one by then, where the disk has hard links.
     """
     path = Path(path)
     # The suffix stays, because nibabel and pandas choose format and compression by it.
@@ -62,9 +66,12 @@ def written_whole(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield aside
         _sync(aside, os.O_RDWR)
-        os.replace(aside, path)
+        if not (first and _linked(aside, path)):
+            os.replace(aside, path)
         _sync(path.parent, os.O_RDONLY)
     except OSError as error:
+        if first and isinstance(error, FileExistsError) and path.exists():
+            raise
         if error.errno in FULL:
             raise DiskFull(f"cannot write {path} ({error.strerror}): free some space, then run this again") from error
         raise InputError(
@@ -73,6 +80,17 @@ def written_whole(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # renamed, or never begun
             aside.unlink()
+
+
+def _linked(aside: Path, path: Path) -> bool:
+    """Gives a file its name, which none may have; False where the disk has no hard links."""
+    try:
+        os.link(aside, path)
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        return False
+    return True
 
 
 def check_room(folder: Path, n_bytes: float, what: str) -> None:

@@ -23,9 +23,9 @@ def recorded_settings(folder: Path, remedy: str) -> dict | None:
         return settings
 
 
-def record_settings(folder: Path, settings: Mapping) -> None:
-    """Writes `settings.json` with a checksum, in place of what was there."""
-    with written_whole(folder / NAME) as path:
+def record_settings(folder: Path, settings: Mapping, first: bool = False) -> None:
+    """Writes `settings.json` with a checksum, in place of what was there; with `first` FileExistsError where one is."""
+    with written_whole(folder / NAME, first) as path:
         recorded = {**settings, CHECKSUM: _checksum(settings)}
         path.write_text(json.dumps(recorded, indent=2, sort_keys=True) + "\n")
 

@@ -2,6 +2,7 @@ import h5py
 import numpy as np
 import pytest
 
+from brain_activity_prediction import embedding_store
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.sealed_hdf5 import write_sealed
@@ -134,6 +135,20 @@ def test_states_made_with_other_settings_are_refused_by_the_name_of_the_setting(
     store.claim({"dtype": "float32", "prompt": "What?"})
     with pytest.raises(InputError, match="dtype = float32, this run has float16"):
         store.claim({"dtype": "float16", "prompt": "What?"})
+
+
+def test_of_two_runs_with_other_settings_that_begin_together_one_is_refused(store, monkeypatch):
+    record, other = embedding_store.record_settings, EmbeddingStore(store.folder)
+
+    def as_another_does(folder, settings, **first):
+        monkeypatch.setattr(embedding_store, "record_settings", record)
+        other.claim({"dtype": "float16"})  # it, too, has found none
+        record(folder, settings, **first)
+
+    monkeypatch.setattr(embedding_store, "record_settings", as_another_does)
+    with pytest.raises(InputError, match="dtype = float16, this run has float32"):
+        store.claim({"dtype": "float32"})
+    assert store.settings() == {"dtype": "float16"}
 
 
 def test_a_setting_that_comes_later_is_added_and_held_to(store):

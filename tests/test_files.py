@@ -3,6 +3,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -94,11 +95,34 @@ def test_room_is_looked_for_where_a_folder_is_yet_to_be_made(tmp_path):
         check_room(tmp_path / "file", 0, "states")
 
 
-@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EACCES])
+@pytest.mark.parametrize(
+    "number", [errno.EIO, errno.ESTALE, errno.EACCES, errno.ETIMEDOUT, errno.ESHUTDOWN, errno.ENOMEM, errno.EMFILE]
+)
 def test_a_disk_at_fault_is_not_taken_for_a_damaged_file(number):
     with pytest.raises(InputError, match="check its disk or mount") as raised, reading("x.h5"):
         raise OSError(number, os.strerror(number))
     assert not isinstance(raised.value, Damaged)
+
+
+@pytest.mark.parametrize("number", [errno.ENOENT, errno.EINVAL, None])
+def test_an_offset_that_leads_nowhere_is_a_damaged_file(number):
+    with pytest.raises(Damaged), reading("x.h5"):
+        raise OSError(number, "file read failed")
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_only_the_first_file_of_a_name_appears_where_that_is_asked_for(tmp_path, monkeypatch, links):
+    def no_link(*_):
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    if not links:
+        monkeypatch.setattr(os, "link", no_link)
+    path = tmp_path / "file.txt"
+    for text in ("first", "second"):
+        with suppress(FileExistsError), written_whole(path, first=True) as aside:
+            aside.write_text(text)
+    assert path.read_text() == ("first" if links else "second")
+    assert os.listdir(tmp_path) == ["file.txt"]
 
 
 def test_what_is_no_small_file_is_not_read(tmp_path):

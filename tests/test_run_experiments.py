@@ -18,7 +18,7 @@ echo "a first line of $1"
 case "$(basename "$1") $*" in
   $FAILS) printf ' 10%%\\r 20%%\\nCUDA out of memory\\n' >&2; exit 1 ;;
   $STOPS) exit 75 ;;
-  $WAITS) trap 'echo finished; exit 75' INT; touch "$CALLS.waiting"; for _ in {1..200}; do sleep 0.05; done ;;
+  $WAITS) trap 'echo finished; exit 75' INT TERM; touch "$CALLS.waiting"; for _ in {1..200}; do sleep 0.05; done ;;
 esac
 """
 
@@ -93,14 +93,15 @@ def test_a_step_that_was_stopped_ends_the_loop_and_all_others_are_left(loop):
     assert len(calls) == 3
 
 
-def test_ctrl_c_lets_the_step_in_hand_end_and_shows_the_table(loop):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_all_lets_the_step_in_hand_end_and_shows_the_table(loop, number):
     _, start, calls = loop
     process = start(WAITS="llava*-s?1*")
     waiting, deadline = Path(f"{calls}.waiting"), time.monotonic() + 30
     while not waiting.exists():
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to all
+    os.killpg(process.pid, number)  # as a terminal sends Ctrl-C, and a machine that goes down SIGTERM
     said, _ = process.communicate(timeout=30)
     assert process.returncode == 75
     assert "\nfinished\n" in said

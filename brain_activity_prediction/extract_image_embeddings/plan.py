@@ -49,7 +49,7 @@ class Work:
         done = [np.isin(self.image_ids, store.image_ids(self.streams[p])) for p, store in self.stores.items()]
         kinds, kind_of = np.unique(~np.array(done), axis=1, return_inverse=True)
         by_prompts = {
-            tuple(compress(self.stores, kind)): self.image_ids[kind_of == number]
+            tuple(compress(self.stores, kind)): self.image_ids[kind_of.ravel() == number]
             for number, kind in enumerate(kinds.T)
             if kind.any()
         }

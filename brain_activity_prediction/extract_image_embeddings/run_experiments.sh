@@ -24,7 +24,7 @@ step() { # step NAME COMMAND...: runs it with a log of its own; true where it re
   local name=$1 log=$logs/$1.log status=0
   shift
   echo "== $name (log: $log)"
-  "$@" 2>&1 | tee -i "$log" || status=$?
+  "$@" 2>&1 | (trap '' INT TERM && exec tee "$log") || status=$? # a signal to all leaves the log its last line
   case $status in
     0) succeeded+=("$name") && return ;;
     75 | 130) stopped=yes left+=("$name") ;; # stopped by a signal, between two batches or at once

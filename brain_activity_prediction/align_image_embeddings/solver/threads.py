@@ -11,8 +11,8 @@ from threadpoolctl import ThreadpoolController
 def spread(function, pieces, device):
     """Call function(piece) of every piece; on a CPU in as many threads as torch has, each computing on one of them.
 
-    Several threads gain little within products of a few megabytes and nothing between them. A piece is computed as
-    on one thread, so that its bits do not depend on how many there are; pieces must write to different places.
+    Several threads gain little within products of a few megabytes and nothing between them. Pieces must write to
+    different places; a single one has all threads.
     """
     n_threads = min(torch.get_num_threads(), len(pieces)) if device.type == "cpu" else 1
     if n_threads == 1:
