@@ -1,5 +1,6 @@
 """Subjects together: means, errors and comparisons, and what other brains predict of a brain."""
 
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,6 +11,7 @@ from test_align_model import MODEL, align, write_states
 
 from brain_activity_prediction.align_image_embeddings import across_subjects, cross_subject_ceiling
 from brain_activity_prediction.align_image_embeddings.cross_subject import cross_subject_r
+from brain_activity_prediction.arguments import alphas
 from brain_activity_prediction.demo.dataset import write_dataset
 from brain_activity_prediction.demo.simulation import Recipe, Region
 from brain_activity_prediction.errors import InputError
@@ -109,11 +111,32 @@ def test_other_brains_predict_what_is_shared_and_nothing_of_what_is_a_subjects_o
     own = shared[:, 200:] + RNG.standard_normal((n_images, 60))
     own[:, 30:] = RNG.standard_normal((n_images, 30))
     own[:, 59], others[3, 0] = np.nan, np.nan
-    r = cross_subject_r(others, own, np.logspace(0, 4, 20), folds=5, device="cpu")
+    r, alphas = cross_subject_r(others, own, np.logspace(0, 4, 20), folds=5, device="cpu")
+    assert alphas.shape == (5, 60)
     ceiling = np.sqrt(1 / 2)
     assert ceiling - 0.1 < r[:30].mean() < ceiling + 0.02
     assert abs(r[30:59].mean()) < 3 / np.sqrt(n_images * 29) + 0.02
     assert np.isnan(r[59])
+
+
+def test_the_grid_of_the_ceiling_reaches_as_far_as_the_voxels_of_several_brains_need():
+    """200 images; 30,000 voxels, half noise, half 50 shared features of falling weight, predict 200 of a tenth."""
+    rng, weights = np.random.default_rng(0), 1 / np.sqrt(np.arange(1, 51))
+    features = (rng.standard_normal((200, 50)) * weights / np.linalg.norm(weights)).astype(np.float32)
+    shared = features @ rng.standard_normal((50, 30_200), np.float32)
+    signal = np.repeat(np.float32((0.5, 0.1)), (30_000, 200))
+    brains = np.sqrt(signal) * shared + np.sqrt(1 - signal) * rng.standard_normal(shared.shape, np.float32)
+    others, own = np.split(brains, [30_000], axis=1)
+    default = alphas(cross_subject_ceiling.flags().parse_args(["-d", "."]))
+    grids = (default, np.logspace(1, 9, 60), np.logspace(1, 4, 60))  # the last is that of models
+    found = [cross_subject_r(others, own, grid, folds=5, device="cpu") for grid in grids]
+    r, widest, of_models = (r.mean() for r, _ in found)
+    assert r == pytest.approx(widest, rel=0.01)
+    assert r > 1.04 * of_models
+    at_the_top, _, of_models = (
+        np.isclose(chosen, grid[-1]).mean() for (_, chosen), grid in zip(found, grids, strict=True)
+    )
+    assert at_the_top < 0.2 < 0.7 < of_models
 
 
 @pytest.fixture(scope="module")
@@ -130,9 +153,15 @@ def two_brains(tmp_path_factory):
 
 def test_the_ceiling_of_each_region_is_written_and_stands_beside_the_scores(two_brains, monkeypatch, capsys):
     run(monkeypatch, cross_subject_ceiling, two_brains, "-g", "cpu", "-s", 1, 2, "--num-alphas", 8)
-    assert "150 images were seen by subjects 1 2" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "150 images were seen by subjects 1 2" in said
+    assert re.search(
+        r"subject 2: of \d+ alphas \(voxels x folds\) \d+ are the smallest of the grid and \d+ the largest", said
+    )
     table = pd.read_parquet(two_brains / TOGETHER / "cross_subject_ceiling.parquet")
     assert tuple(table.columns) == cross_subject_ceiling.COLUMNS
+    made_with = table[list(cross_subject_ceiling.MADE_WITH)].drop_duplicates()
+    assert made_with.to_numpy().tolist() == [["1 2 3 4 5 6", True, 1, 7, 8]]
     r = table.set_index(["subject", "roi"])["cross_subject_r"]
     for subject in SUBJECTS:
         for region, snr in (("V1v", 1.0), ("hV4", 0.6), ("PPA", 1.0)):

@@ -83,6 +83,19 @@ def test_the_maps_hold_what_the_table_averages(ready, monkeypatch):
     assert ((values["weight_A"] >= 0) & (values["weight_A"] <= 1)).all()
 
 
+def test_alphas_at_an_end_of_the_grid_are_counted_for_each_joint_fit(ready, monkeypatch, capsys):
+    partition(monkeypatch, ready, "--min-log-10-alpha", 1, "--max-log-10-alpha", 2, "--num-alphas", 3)
+    said = capsys.readouterr().err
+    scores = [read_array(ready / FOLDER / f"weightings/{number:03d}.h5", "cv_score") for number in range(11)]
+    alphas = [read_array(ready / FOLDER / f"weightings/{number:03d}.h5", "alpha") for number in range(11)]
+    joint = np.choose(np.argmax(scores, axis=0), alphas)
+    for of, chosen in (("A", alphas[0]), ("B", alphas[1]), ("A+B", joint)):
+        low, high = ((np.isclose(chosen, end)).sum() for end in (10, 100))
+        counts = f"{of}: of {len(chosen)} alphas (voxels) {low} are the smallest of the grid and {high} the largest"
+        assert counts in said
+    assert "the largest, which voxels that nothing predicts take" in said
+
+
 def test_the_order_of_the_spaces_does_not_matter(ready, monkeypatch):
     first = r2_of(partition(monkeypatch, ready), "part")
     second = r2_of(partition(monkeypatch, ready, "--redo", spaces=(LATE, EARLY)), "part")

@@ -15,8 +15,12 @@ from brain_activity_prediction.align_image_embeddings.solver.cross_validation im
 from brain_activity_prediction.align_image_embeddings.targets import standardise, varying_features
 
 
-def cross_subject_r(others: np.ndarray, own: np.ndarray, alphas: np.ndarray, folds: int, device: str) -> np.ndarray:
+def cross_subject_r(
+    others: np.ndarray, own: np.ndarray, alphas: np.ndarray, folds: int, device: str
+) -> tuple[np.ndarray, np.ndarray]:
     """Pearson r (V,) of responses `own` (n, V) with their predictions from `others` (n, D), on held-out images.
+
+    And the alphas chosen, (folds, V).
 
     Each of `folds` contiguous folds of the images is predicted by ridge on the rest, alpha chosen for each voxel by
     cross-validation within it, everything scaled by its statistics; r is the mean over the folds. Pooled over folds it
@@ -24,7 +28,7 @@ def cross_subject_r(others: np.ndarray, own: np.ndarray, alphas: np.ndarray, fol
     with NaN are left out, own ones get NaN.
     """
     others = others[:, np.isfinite(others).all(axis=0)]
-    by_fold = []
+    by_fold, chosen = [], []
     for held_out in held_out_rows(folds, len(own)):
         fitted = np.delete(np.arange(len(own)), held_out)
         features = varying_features(*standardise(others[fitted], others[held_out].copy()))
@@ -32,4 +36,5 @@ def cross_subject_r(others: np.ndarray, own: np.ndarray, alphas: np.ndarray, fol
         train, test = (torch.from_numpy(np.ascontiguousarray(part)).to(device) for part in features)
         fit = ridge_cv(train, torch.from_numpy(responses), alphas, folds=folds)
         by_fold.append(pearson_r(observed, fit.predict(test).cpu().numpy()))
-    return np.mean(by_fold, axis=0)
+        chosen.append(fit.alpha.cpu().numpy())
+    return np.mean(by_fold, axis=0), np.stack(chosen)

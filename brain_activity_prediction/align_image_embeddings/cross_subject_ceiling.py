@@ -2,7 +2,9 @@
 
 A ceiling that needs no repeats and no model, only the betas of two or more subjects: what other brains predict of a
 brain, all of them together or, with --predict-from each, one at a time, which is lower. A publication that compares
-with this ceiling should say which of the two it is.
+with this ceiling should say which of the two it is. It is no upper bound: the ridge learns from four fifths of the
+images that all subjects saw, some 800, where a model's learns from some 9,000, and r is the mean over the folds, so
+that a model's r may lie above it.
 """
 
 from __future__ import annotations
@@ -27,8 +29,10 @@ if TYPE_CHECKING:
     from brain_activity_prediction.nsd.responses import Responses
 
 SOURCES = ("together", "each")
-COLUMNS = ("protocol", "subject", "predicted_from", "n_images", "roi", "n_voxels", "cross_subject_r")
+MADE_WITH = ("sessions", "zscore_sessions", "min_log_10_alpha", "max_log_10_alpha", "num_alphas")
+COLUMNS = ("protocol", "subject", "predicted_from", "n_images", "roi", "n_voxels", "cross_subject_r", *MADE_WITH)
 NAME = "cross_subject_ceiling"
+LARGEST_LOG_10_ALPHA = 7  # features are voxels of all other subjects, ten times a model's: alpha grows with them
 
 
 def flags() -> argparse.ArgumentParser:
@@ -36,6 +40,7 @@ def flags() -> argparse.ArgumentParser:
     flags.set_defaults(subject=list(shared.SUBJECTS))
     shared.add_device(flags)
     shared.add_alphas(flags)
+    flags.set_defaults(max_log_10_alpha=LARGEST_LOG_10_ALPHA)
     shared.add_responses(flags)
     flags.add_argument(
         "--predict-from",
@@ -59,14 +64,22 @@ def main() -> None:
     table = ceilings(layout, subjects, arguments)
     folder = across_subjects_folder(arguments.base_dir)
     write_table(table, folder, NAME)
-    print(table.drop(columns=["protocol", "predicted_from"]).to_string(index=False, float_format="{:.3f}".format))
+    print(
+        table.drop(columns=["protocol", "predicted_from", *MADE_WITH]).to_string(
+            index=False, float_format="{:.3f}".format
+        )
+    )
     print(f"\ntables and maps: {folder}/ {NAME}.csv, {NAME}.parquet, maps/")
 
 
 def ceilings(layout: Layout, subjects: list[int], arguments: argparse.Namespace) -> pd.DataFrame:
-    """Mean r of each region of each subject, columns COLUMNS; and a map a subject."""
+    """Mean r of each region of each subject, columns COLUMNS; and a map a subject.
+
+    `predicted_from` are the other subjects, together or `each of` them by itself; `sessions` are the subject's own.
+    """
     import pandas as pd
 
+    from brain_activity_prediction.align_image_embeddings.alpha_edges import warn_of_edges
     from brain_activity_prediction.align_image_embeddings.cross_subject import cross_subject_r
     from brain_activity_prediction.nsd.responses import prepare_responses
     from brain_activity_prediction.nsd.rois import read_regions, write_map
@@ -93,7 +106,9 @@ def ceilings(layout: Layout, subjects: list[int], arguments: argparse.Namespace)
             )
             for source in sources
         ]
-        r = np.mean(by_source, axis=0)
+        r, chosen = (np.stack(parts) for parts in zip(*by_source, strict=True))
+        r = r.mean(axis=0)
+        warn_of_edges(f"subject {subject}", "voxels x folds", chosen, (alphas[0], alphas[-1]))
         named = ("" if together else "each of ") + " ".join(map(str, others))
         mask, affine = responses[subject].mask, responses[subject].affine
         folder = across_subjects_folder(arguments.base_dir) / "maps"
@@ -101,8 +116,10 @@ def ceilings(layout: Layout, subjects: list[int], arguments: argparse.Namespace)
         for roi, members in regions[subject].items():
             valid = members & np.isfinite(r)
             of = (subject, named, len(ids), roi, int(valid.sum()))
-            rows.append((PROTOCOLS[0], *of, r[valid].mean() if valid.any() else np.nan))
-    return pd.DataFrame(rows, columns=COLUMNS)
+            sessions = " ".join(map(str, responses[subject].sessions))
+            rows.append((PROTOCOLS[0], *of, r[valid].mean() if valid.any() else np.nan, sessions))
+    made_with = {name: getattr(arguments, name) for name in MADE_WITH[1:]}
+    return pd.DataFrame(rows, columns=COLUMNS[: -len(made_with)]).assign(**made_with)
 
 
 def images_of_all(responses: list[Responses]) -> np.ndarray:

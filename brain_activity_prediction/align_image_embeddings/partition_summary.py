@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from brain_activity_prediction.align_image_embeddings.alpha_edges import warn_of_edges
 from brain_activity_prediction.align_image_embeddings.feature_spaces import LETTERS, Space
 from brain_activity_prediction.align_image_embeddings.partition_results import WeightingScores
+from brain_activity_prediction.align_image_embeddings.score_files import alpha_range
 from brain_activity_prediction.align_image_embeddings.table_files import write_table
 from brain_activity_prediction.align_image_embeddings.tables import (
     errors,
@@ -110,6 +112,7 @@ def summarise(
     `resampled_shares` gives.
     """
     folder = scores.folder
+    warn_of_alphas(scores)
     found, chosen = variances(scores, targets.train)
     table = share_table(found, spaces, regions, ceilings, resampled)
     table = table.assign(analysis=folder.name, subject=subject).reindex(columns=COLUMNS)
@@ -125,6 +128,17 @@ def summarise(
     print("\n".join(f"{LETTERS[number]} = {space}" for number, space in enumerate(spaces)))
     print(as_text(table))
     print(f"\ntables and maps: {folder}/ shares.csv, shares.parquet, maps/\n")
+
+
+def warn_of_alphas(scores: WeightingScores) -> None:
+    """Says on stderr, for each joint fit, how many voxels chose an alpha at an end of the grid.
+
+    That is the alpha of the weighting that the voxel chose, which is what the grid is of: a space's own is alpha over
+    its weight and may lie beyond.
+    """
+    alphas = scores.read_all("alpha")
+    for chosen, row in best_weightings(scores.weightings, scores.read_all("cv_score")).items():
+        warn_of_edges(letters(chosen), "voxels", _at(alphas, row)[row >= 0], alpha_range(scores.folder))
 
 
 def as_text(table: pd.DataFrame) -> str:

@@ -148,11 +148,6 @@ class Results:
         """Eight hexadecimal digits that tell the recorded settings from any others."""
         return fingerprint(self.settings())
 
-    def alpha_range(self) -> tuple[float, float]:
-        """The ends of the grid that alphas were chosen from."""
-        settings = self.settings()
-        return 10 ** settings["min_log_10_alpha"], 10 ** settings["max_log_10_alpha"]
-
     @property
     def _ceiling_path(self) -> Path:
         return self.folder / "noise_ceiling.h5"

@@ -25,6 +25,12 @@ def claim(folder: Path, subfolder: str, settings: Mapping, redo: bool) -> None:
     record_settings(folder, settings)
 
 
+def alpha_range(folder: Path) -> tuple[float, float]:
+    """The ends of the grid that the alphas in a folder were chosen from."""
+    settings = recorded_settings(folder, RESTORE)
+    return 10 ** settings["min_log_10_alpha"], 10 ** settings["max_log_10_alpha"]
+
+
 def is_finished(path: Path) -> bool:
     """Whether a file of scores is there and as it was written; where it is damaged, a line on stderr says so."""
     if not path.exists():

@@ -8,11 +8,13 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from brain_activity_prediction.align_image_embeddings.alpha_edges import warn_of_edges
 from brain_activity_prediction.align_image_embeddings.false_discovery import adjusted
 from brain_activity_prediction.align_image_embeddings.figures import layer_curves
 from brain_activity_prediction.align_image_embeddings.layer_choice import StreamScores, stream_scores
 from brain_activity_prediction.align_image_embeddings.region_statistics import usable_ceiling
 from brain_activity_prediction.align_image_embeddings.results import Results
+from brain_activity_prediction.align_image_embeddings.score_files import alpha_range
 from brain_activity_prediction.align_image_embeddings.table_files import write_table
 from brain_activity_prediction.align_image_embeddings.tables import region_table
 from brain_activity_prediction.align_image_embeddings.targets import Targets
@@ -42,7 +44,7 @@ def summarise(
         for name, values in (best_layer_maps(scores, normalised_by) | layer_maps(scores)).items():
             path = results.folder / "maps" / f"{stream}_{name}.nii.gz"
             write_map(path, values, targets.mask, targets.affine)
-        warn_of_edges(scores, results.alpha_range())
+        warn_of_edges(stream, "voxels x layers", scores.scores["alpha"], alpha_range(results.folder))
     write_table(table, results.folder, "scores")
     shown = table[table["layer_choice"] == layers]
     if shown.empty:
@@ -80,18 +82,6 @@ def warn_of_low_ceilings(ceiling: np.ndarray, lowest: float) -> None:
         print(
             f"{low} of {known} voxels have a noise ceiling below {lowest:g} and count in no normalised score: divided "
             "by next to nothing, noise would look like signal (--min-noise-ceiling)",
-            file=sys.stderr,
-        )
-
-
-def warn_of_edges(stream: StreamScores, alpha_range: tuple[float, float]) -> None:
-    """Says on stderr how many of a stream's choices of alpha lie at an end of the grid."""
-    alphas = stream.scores["alpha"][np.isfinite(stream.scores["alpha"])]
-    at_smallest, at_largest = (int(np.isclose(alphas, end, rtol=1e-5).sum()) for end in alpha_range)
-    if at_smallest or at_largest:
-        print(
-            f"{stream.stream}: of {alphas.size} alphas (voxels x layers) {at_smallest} are the smallest of the grid "
-            f"and {at_largest} the largest, which voxels that nothing predicts take; if others do, widen the grid",
             file=sys.stderr,
         )
 
