@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -67,9 +68,22 @@ def test_a_product_in_a_thread_starts_no_threads_of_its_own_whatever_the_environ
 def test_on_one_thread_are_torch_numpy_and_scipy_alike_and_as_before_afterwards(threads):
     threads(2)
     with threadpool_limits(2, user_api="blas"):
-        with one_thread():
+        with one_thread:
             assert torch.get_num_threads() == 1
             assert _blas_threads() == {1}
+        assert torch.get_num_threads() == 2
+        assert _blas_threads() == {2}
+
+
+def test_blocks_that_overlap_restore_what_was_before_the_first(threads):
+    threads(2)
+    with threadpool_limits(2, user_api="blas"), ExitStack() as first, ExitStack() as second:
+        first.enter_context(one_thread)
+        second.enter_context(one_thread)
+        first.close()
+        assert torch.get_num_threads() == 1
+        assert _blas_threads() == {1}
+        second.close()
         assert torch.get_num_threads() == 2
         assert _blas_threads() == {2}
 

@@ -151,12 +151,12 @@ class CrossValidation:
     def _nodes(self, dtype, smallest_eigenvalue=0.0):
         """The interpolation in alpha for this grid, criterion and precision."""
         relative = self.criterion == "correlation"
-        with one_thread():
+        with one_thread:
             return alpha_nodes(self.alphas, TOLERANCE[dtype], smallest_eigenvalue, relative)
 
     def _left_out(self, whole, targets):
         """(rows, operator, weights (P, A), targets of the operator) of every fold."""
-        with one_thread():
+        with one_thread:
             smallest = smallest_training_eigenvalue(whole, self.folds)
         nodes = self._nodes(targets.dtype, smallest)
         blocks = self._blocks(whole.spectrum, nodes, targets.dtype)
@@ -182,7 +182,7 @@ class CrossValidation:
         return refit_without_fold(fit, blocks, dtype), nodes.weights
 
     def _blocks(self, spectrum, nodes, dtype):
-        with one_thread():
+        with one_thread:
             return spectral_blocks(spectrum.cpu().numpy(), nodes.nodes, BLOCK_TOLERANCE[dtype])
 
     def _refits_cost_less(self, decomposition, n_voxels, dtype):

@@ -1,7 +1,7 @@
 """Work of a CPU that does not fill its threads by itself: spread over them in pieces, or kept to one."""
 
-import contextlib
 import functools
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
@@ -27,7 +27,7 @@ def spread(function, pieces, device):
 
     # A new thread takes its number from the environment until it is told.
     pool = ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=(1,))
-    with one_thread():
+    with one_thread:
         try:
             for _ in pool.map(in_the_callers_mode, pieces):
                 pass
@@ -35,19 +35,33 @@ def spread(function, pieces, device):
             pool.shutdown(cancel_futures=True)
 
 
-@contextlib.contextmanager
-def one_thread():
-    """Torch, NumPy and SciPy on one thread each: a small matrix is done before the others have woken.
+class OneThread:
+    """While any block of it runs: torch, NumPy and SciPy on one thread each.
 
-    Their threads wait by spinning, so that those of one library are in the way of the next.
+    A small matrix is done before other threads have woken, and those of one library, which wait by spinning, are in
+    the way of the next. Of blocks that overlap, the last to end restores what was before the first.
     """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with _blas().limit(limits=1):
-            yield
-    finally:
-        torch.set_num_threads(before)
+
+    def __init__(self):
+        self._lock, self._n_inside = threading.Lock(), 0
+
+    def __enter__(self):
+        with self._lock:
+            if self._n_inside == 0:
+                self._before = torch.get_num_threads()
+                torch.set_num_threads(1)
+                self._limit = _blas().limit(limits=1)
+            self._n_inside += 1
+
+    def __exit__(self, *_):
+        with self._lock:
+            self._n_inside -= 1
+            if self._n_inside == 0:
+                self._limit.restore_original_limits()
+                torch.set_num_threads(self._before)
+
+
+one_thread = OneThread()
 
 
 @functools.cache
