@@ -86,10 +86,11 @@ def test_csv_and_parquet_hold_the_same(base_dir, collected):
     pd.testing.assert_frame_equal(from_csv, collected[0], check_dtype=False)
 
 
-def test_q_is_adjusted_over_the_whole_base_dir_a_kind_of_row_at_a_time(collected, parts):
+def test_q_is_adjusted_over_the_whole_base_dir_a_kind_of_row_at_a_time(base_dir, collected, parts):
     table, _ = collected
     for choice, rows in table.groupby("layer_choice"):
         tested = rows.dropna(subset="p")
+        assert Tables(find_scored(base_dir)).family_sizes.get(("standard", choice), 0) == len(tested)
         np.testing.assert_allclose(tested["q"], false_discovery_control(tested["p"]), err_msg=choice)
     assert not np.allclose(table["q"].dropna(), parts["q"].dropna())  # what each run adjusted by itself
 
@@ -237,6 +238,10 @@ def test_the_page_of_a_region_has_only_that_region_and_needs_no_nsd(own):
     assert page == own / "report" / "model-llava-hf_llava-1.5-13b-hf_prompt-1_roi-V1v" / "report.html"
     html = page.read_text()
     assert "1 model, 2 subjects" in html
+    sizes = Tables(find_scored(own)).family_sizes
+    assert f"over the\n  {sizes['standard', 'best_per_region']:,} rows of this" in html
+    for (_, choice), n in sizes.items():
+        assert f"{n:,} of <code>standard</code>, <code>{choice}</code>" in html
     assert VIT not in re.sub(r"<svg.*?</svg>|data:[^\"]*", "", html, flags=re.DOTALL)
     assert "NSD image 1" in html
 
@@ -281,15 +286,30 @@ def test_the_studys_own_protocol_is_in_the_table_beside_ours_and_not_mixed_into_
     assert done.stdout == before
 
 
+def test_two_comparisons_of_one_pair_say_which_analysis_and_choice_of_layers_they_are(tmp_path):
+    for protocol, difference in (("alignment", 0.1), ("alignment_paper", 0.7)):
+        folder = tmp_path / protocol / "subj01" / "comparisons"
+        folder.mkdir(parents=True)
+        for name, choice in (("a", "best_per_region"), ("b", "average")):
+            rows = {"subject": [1], "roi": "V1v", "layer_choice": choice, "difference": difference, "q": 0.5}
+            pd.DataFrame(rows).to_parquet(folder / f"{name}.parquet")
+    table = further_tables(tmp_path, Selection())[2]
+    assert [heading for heading, _ in table.columns[:2]] == ["analysis", "layers"]
+    assert [row[:2] for row in table.rows] == [("a", "best_per_region"), ("b", "average")]
+    assert "one analysis in one subject" in table.kind.note
+    assert {row[-2] for row in further_tables(tmp_path, Selection(), "paper")[2].rows} == {0.7}
+
+
 def test_analyses_beyond_scores_are_shown_the_surest_first_or_named_as_missing(own):
     comparisons = own / "alignment/subj01/comparisons"
     comparisons.mkdir()
     rows = {"subject": 1, "roi": ["V1v", "hV4", "HCP_MMP1:V1"], "difference": [0.1, 0.2, 0.3], "q": [0.5, 0.01, 0.001]}
     pd.DataFrame(rows).to_parquet(comparisons / "models.parquet")
     shown = {table.kind.title: table for table in further_tables(own, Selection())}
-    headings = [("subject", True), ("region", False), ("difference", True), ("q", True)]
+    headings = [("analysis", False), ("subject", True), ("region", False), ("difference", True), ("q", True)]
     assert shown["Differences within subjects"].columns == headings
-    assert shown["Differences within subjects"].rows == [(1, "hV4", 0.2, 0.01), (1, "V1v", 0.1, 0.5)]
+    rows = [("models", 1, "hV4", 0.2, 0.01), ("models", 1, "V1v", 0.1, 0.5)]
+    assert shown["Differences within subjects"].rows == rows
     assert shown["Across subjects"].rows == []
     assert further_tables(own, Selection(subject=(2,)))[2].rows == []
     html = Path(report(own, "--roi", "V1v", "--model-id", VIT).stdout.strip()).read_text()

@@ -36,8 +36,8 @@ def test_across_subjects_the_page_shows_the_chosen_layers_with_what_other_brains
     table = pd.DataFrame(rows | {"r": [0.9, 0.5, 0.4], "cross_subject_r": 0.6, "q": [0.001, 0.04, 0.02]})
     table.to_parquet(folder / "scores.parquet")
     shown = further_tables(tmp_path, Selection())[0]
-    assert [heading for heading, _ in shown.columns] == ["region", "r", "other brains r", "q"]
-    assert shown.rows == [("V1v", 0.4, 0.6, 0.02), ("hV4", 0.5, 0.6, 0.04)]
+    assert [heading for heading, _ in shown.columns] == ["layers", "region", "r", "other brains r", "q"]
+    assert shown.rows == [("best_per_region", "V1v", 0.4, 0.6, 0.02), ("best_per_region", "hV4", 0.5, 0.6, 0.04)]
     assert shown.n_rows == 2
 
 

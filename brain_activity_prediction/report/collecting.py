@@ -23,8 +23,6 @@ from brain_activity_prediction.settings_file import fingerprint, recorded_settin
 TABLE = "scores.parquet"
 KINDS = {"model_id": str, "subject": int}
 REMEDY = "delete its folder and align again"
-# p are adjusted together where these agree: a row of a layer and a row of the layer chosen are the same test twice.
-FAMILY = ("protocol", "layer_choice")
 
 
 @dataclass(frozen=True)
@@ -62,8 +60,10 @@ def find_scored(base_dir: Path) -> list[Scored]:
 class Tables:
     """The tables of a BASE_DIR, read one at a time.
 
-    `q` is p adjusted (Benjamini and Hochberg) over every row of every table in the BASE_DIR that has one and agrees in
-    FAMILY, whatever is then selected. The q of a run's own table, over that table alone, is not carried over.
+    `q` is p adjusted (Benjamini and Hochberg) over the rows of a family, which are those of every table in the BASE_DIR
+    that have a p and agree in protocol and layer_choice, whatever is then selected: a row of a layer and a row of the
+    layer chosen are the same test twice. `family_sizes` is how many they are, by (protocol, layer_choice). The q of a
+    run's own table, over that table alone, is not carried over.
     """
 
     def __init__(self, scored: Sequence[Scored]):
@@ -76,17 +76,7 @@ class Tables:
         own = {"q": pa.float64(), "settings": pa.string()}
         own |= {} if "protocol" in merged.names else {"protocol": pa.string()}
         self.schema = pa.schema([*(column for column in merged if column.name not in own), *own.items()])
-        self._q = self._adjusted()
-
-    @property
-    def shown(self) -> list[Scored]:
-        """Those that a page is of: of one protocol, `standard` where any is."""
-        return [one for one in self.scored if one.protocol == self.scored[0].protocol]
-
-    @property
-    def n_tested(self) -> int:
-        """How many rows have a q."""
-        return sum(int(np.isfinite(q).sum()) for q in self._q.values())
+        self._q, self.family_sizes = self._adjusted()
 
     def selected(self, selection: Selection) -> Iterator[tuple[Scored, pa.Table]]:
         """The rows asked for of each table that has any, with the columns of `schema`."""
@@ -122,25 +112,28 @@ class Tables:
         columns |= {name: pa.nulls(table.num_rows) for name in self.schema.names if name not in columns}
         return pa.table([columns[column.name].cast(column.type) for column in self.schema], schema=self.schema)
 
-    def _adjusted(self) -> dict[Path, np.ndarray]:
-        """q of every row by folder, NaN where there was no test."""
-        p, families, numbers = [], [], {}
+    def _adjusted(self) -> tuple[dict[Path, np.ndarray], dict[tuple[str, str], int]]:
+        """q of every row by folder, NaN where there was no test, and how many rows of each family were adjusted."""
+        p, of_row, numbers = [], [], {}
         for one in self.scored:
-            read = _read(one, ["p", *FAMILY])
+            read = _read(one, ["p", "layer_choice"])
             p.append(read["p"].to_numpy().astype(np.float64))
             if ((p[-1] < 0) | (p[-1] > 1)).any():
                 raise InputError(f"{one.folder / TABLE} holds a p that is not from 0 to 1: {REMEDY}")
-            parts = [pc.fill_null(read[name].cast(pa.string()), "") for name in FAMILY if name in read.column_names]
-            names = pc.binary_join_element_wise(*parts, " ") if parts else pa.array([""] * read.num_rows)
-            for name in pc.unique(names).to_pylist():
-                numbers.setdefault(name, len(numbers))
-            families.append(pc.index_in(names, pa.array(list(numbers))).to_numpy())
-        together, of_row = np.concatenate(p), np.concatenate(families)
+            choices = pc.fill_null(read["layer_choice"].cast(pa.string()), "")
+            for choice in pc.unique(choices).to_pylist():
+                numbers.setdefault((one.protocol, choice), len(numbers))
+            own = pa.array([choice if protocol == one.protocol else None for protocol, choice in numbers])
+            of_row.append(pc.index_in(choices, own).to_numpy())
+        together, number_of_row = np.concatenate(p), np.concatenate(of_row)
         q = np.full_like(together, np.nan)
         for number in numbers.values():
-            q[of_row == number] = adjusted(together[of_row == number])
+            rows = number_of_row == number
+            q[rows] = adjusted(together[rows])
+        sizes = {family: int(np.isfinite(q[number_of_row == number]).sum()) for family, number in numbers.items()}
         ends = np.cumsum([len(values) for values in p])[:-1]
-        return {one.folder: part for one, part in zip(self.scored, np.split(q, ends), strict=True)}
+        by_folder = {one.folder: part for one, part in zip(self.scored, np.split(q, ends), strict=True)}
+        return by_folder, {family: n for family, n in sizes.items() if n}
 
 
 def _read(one: Scored, columns: Sequence[str] | None = None) -> pa.Table:

@@ -14,6 +14,7 @@ from brain_activity_prediction.report.answers import Answered, sample_answers
 from brain_activity_prediction.report.averages import (
     at_a_glance,
     errors_over,
+    layer_choice,
     layer_scores,
     prompt_scores,
     region_scores,
@@ -40,7 +41,8 @@ class Contents:
     subjects: list[int]
     regions: list[str]
     n_rows: int
-    n_tested: int
+    n_tested: int  # rows that a star's q is adjusted over
+    family_sizes: dict[tuple[str, str], int]  # Tables.family_sizes
     errors_over: str  # what the bars' errors vary over: subjects, photographs, or empty
     curves_have_errors: bool
     scores: pd.DataFrame  # averages.region_scores
@@ -77,7 +79,8 @@ def gather(base_dir: Path, tables: Tables, table: pd.DataFrame, selection: Selec
         subjects=sorted(table["subject"].unique().tolist()),
         regions=[roi for members in by_family.values() for roi in members],
         n_rows=len(table),
-        n_tested=tables.n_tested,
+        n_tested=tables.family_sizes.get((protocol, layer_choice(protocol)), 0),
+        family_sizes=tables.family_sizes,
         errors_over=errors_over(scores),
         curves_have_errors=bool(curves["r_se"].notna().any()),
         scores=scores,
@@ -98,7 +101,7 @@ def gather(base_dir: Path, tables: Tables, table: pd.DataFrame, selection: Selec
     for analysis in contents.shares["analysis"].unique():
         drawn = variance_bars(analysis, contents.shares, contents.regions, figures)
         contents.variance.append((drawn, spaces_of(analysis, contents.shares)))
-    contents.further = further_tables(base_dir, selection)
+    contents.further = further_tables(base_dir, selection, protocol)
     contents.lowest_ceilings = sorted(table.get("min_noise_ceiling", pd.Series(dtype=float)).dropna().unique().tolist())
     contents.answers = sample_answers(base_dir, missing.stored_states(base_dir, selection))
     return contents

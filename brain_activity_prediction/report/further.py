@@ -5,13 +5,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from brain_activity_prediction.align_image_embeddings.layer_choice import BEST_PER_REGION
+from brain_activity_prediction.align_image_embeddings.protocols import STANDARD
 from brain_activity_prediction.align_image_embeddings.table_files import read_table
+from brain_activity_prediction.folders import scores_folder
+from brain_activity_prediction.report.averages import layer_choice
 from brain_activity_prediction.report.selection import Selection
 
 LONGEST = 300  # rows of a table that the page shows
 HEADINGS = {
     **{"roi": "region", "model_id": "model", "n_subjects": "subjects", "r_se": "SE", "se": "SE"},
+    **{"layer_choice": "layers"},
     **{"p_t": "p (t)", "p_sign_flip": "p (signs)", "r_normalised": "r / ceiling", "cross_subject_r": "other brains r"},
     **{"r_over_cross_subject_r": "r / other brains", "ci_low": "from", "ci_high": "to"},
     **{"rsa": "RSA", "rsa_q": "RSA q", "rsa_ceiling": "RSA ceiling"},
@@ -19,7 +22,7 @@ HEADINGS = {
     **{f"{name}_{side}": title for side in "ab" for name, title in (("stream", "stream"), ("prompt", "prompt"))},
     **{"model_id_a": "first: model", "model_id_b": "second: model"},
 }
-WORDS = ("roi", "model_id", "stream")  # columns of text; all others are of numbers
+WORDS = ("roi", "model_id", "stream", "layer_choice", "analysis")  # columns of text; all others are of numbers
 
 
 @dataclass(frozen=True)
@@ -27,40 +30,46 @@ class Kind:
     """A kind of table: where its files lie, the script that writes them, and which columns the page shows."""
 
     title: str
-    places: str  # below BASE_DIR
+    places: str  # below BASE_DIR; {scores} is the folder of a protocol's scores
     script: str
     note: str
     columns: tuple[str, ...]
     last_first: str  # the column by whose size rows are ordered, its lowest first
-    layer_choice: str | None = None  # rows of this choice only
+    one_layer_choice: bool = False  # rows of the protocol's choice of layers only
 
 
 KINDS = (
     Kind(
-        *("Across subjects", "alignment/across_subjects/scores.parquet", "across_subjects.py"),
-        "Means over subjects with their standard error, at the layers that training photographs prefer for the region. "
-        "Few subjects leave a sign-flip test few values of p; the t test, which assumes more, is beside it, and q is "
-        "its p adjusted. Other brains are what the other subjects' responses predict of a subject's: a ceiling that "
-        "needs no repeats.",
+        *("Across subjects", "{scores}/across_subjects/scores.parquet", "across_subjects.py"),
+        "Means over subjects with their standard error. Few subjects leave a sign-flip test few values of p; the t "
+        "test, which assumes more, is beside it, and q is its p adjusted over all models, prompts, streams and regions "
+        "of this choice of layers, those of atlases too. Other brains are what the other subjects' responses predict "
+        "of a subject's: a ceiling that needs no repeats.",
         (
-            *("roi", "model_id", "stream", "prompt", "n_subjects", "r", "r_se", "r_normalised", "cross_subject_r"),
-            *("r_over_cross_subject_r", "p_t", "p_sign_flip", "q"),
+            *("layer_choice", "roi", "model_id", "stream", "prompt", "n_subjects", "r", "r_se", "r_normalised"),
+            *("cross_subject_r", "r_over_cross_subject_r", "p_t", "p_sign_flip", "q"),
         ),
         "q",
-        layer_choice=BEST_PER_REGION,
+        one_layer_choice=True,
     ),
     Kind(
-        *("Differences across subjects", "alignment/across_subjects/differences.parquet", "across_subjects.py"),
-        "r of the first less r of the second, paired over subjects; q is of the t test.",
-        ("roi", "model_id_a", "stream_a", "prompt_a", "model_id_b", "stream_b", "prompt_b", "difference", "se", "q"),
+        *("Differences across subjects", "{scores}/across_subjects/differences.parquet", "across_subjects.py"),
+        "r of the first less r of the second, paired over subjects; q is p of the t test, adjusted over all pairs and "
+        "regions that were compared at once.",
+        (
+            *("layer_choice", "roi", "model_id_a", "stream_a", "prompt_a", "model_id_b", "stream_b", "prompt_b"),
+            *("difference", "se", "q"),
+        ),
         "q",
     ),
     Kind(
-        *("Differences within subjects", "alignment/subj*/comparisons/*.parquet", "compare.py"),
+        *("Differences within subjects", "{scores}/subj*/comparisons/*.parquet", "compare.py"),
         "r of the first less r of the second, both on the same resamples of the test photographs, with the 95 % "
-        "interval of these.",
+        "interval of these. q is p adjusted over all pairs and regions of one analysis in one subject, those of "
+        "atlases too.",
         (
-            *("subject", "roi", "model_id_a", "stream_a", "prompt_a", "model_id_b", "stream_b", "prompt_b"),
+            *("analysis", "layer_choice", "subject", "roi"),
+            *(f"{name}_{side}" for side in "ab" for name in ("model_id", "stream", "prompt")),
             *("difference", "ci_low", "ci_high", "q"),
         ),
         "q",
@@ -68,7 +77,8 @@ KINDS = (
     Kind(
         *("Similarity without a fit", "alignment/subj*/*prompt*/*/similarity.parquet", "compare_representations.py"),
         "Representational similarity (RSA) and centred kernel alignment (CKA) of layers with regions: 1 for the same "
-        "geometry, near 0 for unrelated ones. Ceilings are the same region's similarity to other subjects.",
+        "geometry, near 0 for unrelated ones. Ceilings are the same region's similarity to other subjects. q is "
+        "p adjusted over all layers and regions of one model, prompt and subject.",
         (
             *("subject", "roi", "model_id", "stream", "prompt", "layer"),
             *(f"{measure}{end}" for measure in ("rsa", "cka") for end in ("", "_ceiling", "_q")),
@@ -88,21 +98,21 @@ class Further:
     n_rows: int
 
 
-def further_tables(base_dir: Path, selection: Selection) -> list[Further]:
-    """Each kind with its rows of what was selected, the surest first."""
-    return [_of_kind(kind, base_dir, selection) for kind in KINDS]
+def further_tables(base_dir: Path, selection: Selection, protocol: str = STANDARD) -> list[Further]:
+    """Each kind with its rows of what was selected, the surest first; `analysis` is the name of a row's file."""
+    return [_of_kind(kind, base_dir, selection, protocol) for kind in KINDS]
 
 
-def _of_kind(kind: Kind, base_dir: Path, selection: Selection) -> Further:
+def _of_kind(kind: Kind, base_dir: Path, selection: Selection, protocol: str) -> Further:
     parts = []
-    for path in sorted(base_dir.glob(kind.places)):
-        parts.append(read_table(path, f"delete it and run {kind.script} again"))
+    for path in sorted(base_dir.glob(kind.places.format(scores=scores_folder(base_dir, protocol).name))):
+        parts.append(read_table(path, f"delete it and run {kind.script} again").assign(analysis=path.stem))
     if not parts:
         return Further(kind, [], [], 0)
     table = pd.concat(parts, ignore_index=True)
     table = _selected(table, selection)
-    if kind.layer_choice:
-        table = table[table["layer_choice"] == kind.layer_choice]
+    if kind.one_layer_choice:
+        table = table[table["layer_choice"] == layer_choice(protocol)]
     columns = [name for name in kind.columns if name in table and table[name].notna().any()]
     if kind.last_first in table:
         table = table.sort_values(kind.last_first, kind="stable")

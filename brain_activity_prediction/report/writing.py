@@ -55,9 +55,9 @@ def as_text(table: pd.DataFrame) -> str:
         f"{'r':>6} {'ceiling':>7} {'r/ceil.':>7} {'p':>7} {'q':>7}"
     ]
     for row in chosen.head(LONGEST).itertuples():
-        prompt = "-" if pd.isna(row.prompt) else row.prompt
+        prompt, layer = ("-" if pd.isna(value) else value for value in (row.prompt, row.layer))
         lines.append(
-            f"{row.roi:<16} {row.model_id:<{width}} {row.stream:<14} {prompt:>6} {row.subject:>7} {row.layer:>5} "
+            f"{row.roi:<16} {row.model_id:<{width}} {row.stream:<14} {prompt:>6} {row.subject:>7} {layer:>5} "
             f"{row.n_voxels:>6} {number(row.r)} {number(row.noise_ceiling, 7)} {number(row.r_normalised, 7)} "
             f"{number(row.p, 7, 4)} {number(row.q, 7, 4)}"
         )
