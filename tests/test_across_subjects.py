@@ -1,16 +1,18 @@
 """Subjects together: means, errors and comparisons, and what other brains predict of a brain."""
 
 import re
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import ttest_1samp
-from test_align_model import MODEL, align, write_states
+from test_align_model import FOLDER, MODEL, align, write_states
 
 from brain_activity_prediction.align_image_embeddings import across_subjects, cross_subject_ceiling
 from brain_activity_prediction.align_image_embeddings.cross_subject import cross_subject_r
+from brain_activity_prediction.align_image_embeddings.results import Results
 from brain_activity_prediction.arguments import alphas
 from brain_activity_prediction.demo.dataset import write_dataset
 from brain_activity_prediction.demo.simulation import Recipe, Region
@@ -173,6 +175,8 @@ def test_the_ceiling_of_each_region_is_written_and_stands_beside_the_scores(two_
 
 def test_scores_are_divided_by_what_other_brains_predict(aligned, monkeypatch):
     ceiling = pd.DataFrame({"subject": [1, 2], "roi": ["V1v", "V1v"], "cross_subject_r": [0.5, 0.8]})
+    sessions = " ".join(map(str, Results(aligned / FOLDER).settings()["sessions"]))
+    ceiling = ceiling.assign(predicted_from=["2", "1"], sessions=sessions, zscore_sessions=True)
     (aligned / TOGETHER).mkdir(parents=True)
     ceiling.to_parquet(aligned / TOGETHER / "cross_subject_ceiling.parquet")
     run(monkeypatch, across_subjects, aligned)
@@ -180,6 +184,35 @@ def test_scores_are_divided_by_what_other_brains_predict(aligned, monkeypatch):
     first, second = (own.loc[("each", 0, "V1v"), "r"] for own in own_tables(aligned))
     assert row.loc[("each", 0, "V1v"), "cross_subject_r"] == pytest.approx(0.65)
     assert row.loc[("each", 0, "V1v"), "r_over_cross_subject_r"] == pytest.approx((first / 0.5 + second / 0.8) / 2)
+    assert row.loc[("each", 0, "V1v"), "predicted_from"] == "2; 1"
+
+
+def test_the_ceiling_of_z_scored_betas_does_not_stand_beside_the_studys_own_scores(
+    two_brains, monkeypatch, tmp_path, capsys
+):
+    base_dir = shutil.copytree(two_brains, tmp_path / "nsd")
+    write_states(base_dir)
+    for subject in SUBJECTS:
+        align(monkeypatch, base_dir, "-s", subject, "--bootstrap", 0, "--protocol", "paper")
+    for more, beside in (((), False), (("--no-zscore-sessions",), True)):
+        run(monkeypatch, cross_subject_ceiling, base_dir, "-g", "cpu", "-s", 1, 2, "--num-alphas", 8, *more)
+        capsys.readouterr()
+        run(monkeypatch, across_subjects, base_dir, "--protocol", "paper")
+        said = "cross_subject_ceiling.py was run with zscore_sessions = True, these were aligned with False"
+        assert (said in capsys.readouterr().err) != beside
+        table = pd.read_parquet(base_dir / "alignment_paper/across_subjects/scores.parquet")
+        assert table[["cross_subject_r", "predicted_from"]].notna().any(axis=None) == beside
+
+
+def test_models_that_were_aligned_on_other_sessions_of_a_subject_are_not_compared(aligned, monkeypatch):
+    states = aligned / "image_embeddings/no_prompt"
+    shutil.copytree(states / "test_two-layers", states / "test_other")
+    for subject in SUBJECTS:
+        align(monkeypatch, aligned, "-s", subject, "--bootstrap", 0, "-m", "test/other", "--sessions", 1, 2)
+    with pytest.raises(InputError, match="test/two-layers vision was scored on other responses than test/other vision"):
+        run(monkeypatch, across_subjects, aligned)
+    assert not (aligned / TOGETHER).exists()
+    run(monkeypatch, across_subjects, aligned, "-m", "test/other")
 
 
 def test_brains_one_at_a_time_predict_less_than_together_and_the_table_says_which(monkeypatch, tmp_path):

@@ -1,5 +1,7 @@
 """Tables of scores to tables over subjects: known answers on made-up scores."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,10 +9,13 @@ from scipy.stats import false_discovery_control, ttest_1samp, ttest_rel
 
 from brain_activity_prediction.align_image_embeddings.across_subjects import (
     MEANS,
+    check_comparable,
     differences,
     means,
-    with_cross_subject_ceiling,
 )
+from brain_activity_prediction.align_image_embeddings.cross_subject_scores import with_cross_subject_ceiling
+from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.report.averages import region_scores
 
 SUBJECTS = (1, 2, 5)
 VIT = ("google/vit-huge-patch14-224-in21k", pd.NA, "vision")
@@ -31,7 +36,8 @@ def rows(condition, layer_choice, layer=None, less=0.0, r=R):
 
 def table_of(*blocks):
     table = pd.DataFrame([row for block in blocks for row in block]).astype({"prompt": "Int64", "layer": "Int64"})
-    return table.assign(cross_subject_r=np.nan, r_over_cross_subject_r=np.nan)
+    made_with = {"sessions": "1 2", "zscore_sessions": True}
+    return table.assign(cross_subject_r=np.nan, r_over_cross_subject_r=np.nan, predicted_from=None, **made_with)
 
 
 @pytest.fixture
@@ -84,10 +90,71 @@ def test_differences_are_of_the_first_less_the_second_within_subjects_and_two_si
     np.testing.assert_allclose(table["q"], false_discovery_control(table["p_t"]))
 
 
-def test_r_is_divided_by_what_other_brains_predict_where_that_is_above_0_and_known(scores, tmp_path):
+def test_each_quantity_is_averaged_over_the_subjects_that_have_it_as_the_report_does(scores):
+    """A subject without a voxel above the ceiling has an r and no normalised one."""
+    scores.loc[scores["subject"] == 2, ["noise_ceiling", "r_normalised", "r2_normalised"]] = np.nan
+    scores["r_normalised"] += scores["subject"] / 10
+    scores.loc[scores["roi"] == "RSC", "r_normalised"] = np.nan
+    table = means(scores[scores["layer_choice"] == "best_per_region"]).set_index(["model_id", "roi"])
+    row, normalised = table.loc[(VIT[0], "V1v")], np.array([0.1 + 0.1, 0.1 + 0.5])  # of subjects 1 and 5
+    assert (row["n_subjects"], row["r_normalised_n"], row["r2_normalised_n"], row["noise_ceiling_n"]) == (3, 2, 2, 2)
+    assert row["r_normalised"] == pytest.approx(normalised.mean())
+    assert row["r_normalised_se"] == pytest.approx(normalised.std(ddof=1) / np.sqrt(2))
+    assert row["r"] == pytest.approx(np.mean(values("V1v")))
+    one = table.loc[(VIT[0], "OWFA")]  # subjects 1 and 2
+    assert (one["n_subjects"], one["r_normalised_n"]) == (2, 1)
+    assert one["r_normalised"] == pytest.approx(0.2)
+    assert np.isnan(one["r_normalised_se"])
+    assert table.loc[(VIT[0], "RSC"), "r_normalised_n"] == 0
+    assert np.isnan(table.loc[(VIT[0], "RSC"), "r_normalised"])
+    reported = region_scores(scores.assign(cv_score=0.0, q=np.nan, n_voxels=9)).set_index(["model_id", "roi"])
+    for name in ("r", "r_se", "r_normalised", "noise_ceiling", "n_subjects"):
+        pd.testing.assert_series_equal(reported[name].sort_index(), table[name].sort_index(), check_dtype=False)
+
+
+def test_conditions_of_one_subject_must_be_scored_on_the_same_responses_and_those_of_two_need_not(scores):
+    alike = scores.assign(responses=scores["subject"].map({1: "a", 2: "b", 5: "c"}))
+    check_comparable(alike)
+    unlike = alike.assign(
+        responses=alike["responses"].where((alike["model_id"] == VIT[0]) | (alike["subject"] != 5), "d")
+    )
+    with pytest.raises(InputError, match="prompt 3 language was scored on other responses than google"):
+        check_comparable(unlike)
+
+
+OF_CEILING = ["cross_subject_r", "r_over_cross_subject_r", "predicted_from"]
+
+
+def write_ceiling(folder, **made_with):
     ceiling = {"subject": [1, 2, 1, 2], "roi": ["V1v", "V1v", "RSC", "RSC"], "cross_subject_r": [0.8, 0.5, 0.0, -0.1]}
-    pd.DataFrame(ceiling).to_parquet(tmp_path / "cross_subject_ceiling.parquet")
-    found = with_cross_subject_ceiling(scores.drop(columns=["cross_subject_r", "r_over_cross_subject_r"]), tmp_path)
+    ceiling |= {"predicted_from": ["2", "1"] * 2, "sessions": "1 2", "zscore_sessions": True} | made_with
+    pd.DataFrame(ceiling).to_parquet(folder / "cross_subject_ceiling.parquet")
+
+
+@pytest.mark.parametrize(("name", "value"), [("sessions", "1"), ("zscore_sessions", False)])
+def test_a_ceiling_of_other_responses_is_left_out_and_the_setting_is_named(scores, tmp_path, capsys, name, value):
+    write_ceiling(tmp_path, **{name: value})
+    unlike = with_cross_subject_ceiling(scores.drop(columns=OF_CEILING), tmp_path)
+    assert unlike[OF_CEILING].isna().all(axis=None)
+    assert re.search(rf"of subjects 1 2: .* {name} = {value}, these were aligned with ", capsys.readouterr().err)
+    some = scores.assign(**{name: scores[name].where(scores["model_id"] == VIT[0], value)})
+    found = with_cross_subject_ceiling(some.drop(columns=OF_CEILING), tmp_path).groupby("model_id")["cross_subject_r"]
+    assert found.count().to_dict() == {VIT[0]: 0, LLAVA[0]: 4}
+
+
+def test_the_table_says_from_which_others_each_subject_was_predicted(scores, tmp_path, capsys):
+    write_ceiling(tmp_path)
+    table = means(with_cross_subject_ceiling(scores.drop(columns=OF_CEILING), tmp_path))
+    assert capsys.readouterr().err == ""
+    of = table.groupby("roi")[["predicted_from", "cross_subject_r_n", "r_over_cross_subject_r_n"]].agg(set)
+    assert of.loc["V1v"].tolist() == [{"2; 1"}, {2}, {2}]
+    assert of.loc["RSC"].tolist() == [{"2; 1"}, {2}, {0}]
+    assert of.loc["OWFA"].tolist() == [{None}, {0}, {0}]
+
+
+def test_r_is_divided_by_what_other_brains_predict_where_that_is_above_0_and_known(scores, tmp_path):
+    write_ceiling(tmp_path)
+    found = with_cross_subject_ceiling(scores.drop(columns=OF_CEILING), tmp_path)
     assert len(found) == len(scores)
     found = found[(found["model_id"] == VIT[0]) & (found["layer_choice"] == "each")].set_index(["roi", "subject"])
     ratio = found["r_over_cross_subject_r"]

@@ -16,6 +16,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from brain_activity_prediction import arguments as shared
+from brain_activity_prediction.align_image_embeddings.conditions import check_responses
+from brain_activity_prediction.align_image_embeddings.cross_subject_scores import (
+    MADE_WITH,
+    with_cross_subject_ceiling,
+)
 from brain_activity_prediction.align_image_embeddings.false_discovery import adjusted
 from brain_activity_prediction.align_image_embeddings.streams import Stream
 from brain_activity_prediction.align_image_embeddings.table_files import read_table, write_table
@@ -30,13 +35,16 @@ if TYPE_CHECKING:
 CONDITION = ("model_id", "prompt", "stream")
 KEY = ("protocol", *CONDITION, "layer_choice", "layer", "roi")
 MEANS = ("r", "r2", "noise_ceiling", "r_normalised", "r2_normalised", "cross_subject_r", "r_over_cross_subject_r")
-COLUMNS = (*KEY, "n_subjects", "subjects", *(f"{name}{end}" for name in MEANS for end in ("", "_se")))
-COLUMNS += ("p_t", "p_sign_flip", "q")
+FEWER = MEANS[2:]  # quantities that a subject with an r may lack
+COLUMNS = (*KEY, "n_subjects", "subjects", "r", "r_se", "r2", "r2_se")
+COLUMNS += tuple(f"{name}{end}" for name in FEWER for end in ("", "_se", "_n"))
+COLUMNS += ("predicted_from", "p_t", "p_sign_flip", "q")
 DIFFERENCES = (
     *("protocol", "layer_choice", "roi", *(f"{name}_{side}" for side in "ab" for name in CONDITION)),
     *("n_subjects", "subjects", "difference", "se", "p_t", "p_sign_flip", "q"),
 )
-OF_A_SUBJECT = ("sessions", "responses")  # settings that may differ between subjects
+RESPONSES = (*MADE_WITH, "responses")  # settings that say what was predicted
+OF_A_SUBJECT = ("sessions", "responses")  # those that may differ between subjects
 MOST_PAIRS = 300
 
 
@@ -56,13 +64,15 @@ def main() -> None:
     import pandas as pd
 
     scores = chosen(pd.concat(list(read_scores(arguments)), ignore_index=True), arguments)
+    conditions = scores[list(CONDITION)].drop_duplicates()
+    n_pairs = len(conditions) * (len(conditions) - 1) // 2
+    if 0 < n_pairs <= MOST_PAIRS:
+        check_comparable(scores)
     folder = across_subjects_folder(arguments.base_dir, arguments.protocol)
     scores = with_cross_subject_ceiling(scores, across_subjects_folder(arguments.base_dir))
     table = means(scores)
     write_table(table, folder, "scores")
     print(as_text(table[table["layer_choice"] == arguments.layers]))
-    conditions = scores[list(CONDITION)].drop_duplicates()
-    n_pairs = len(conditions) * (len(conditions) - 1) // 2
     if n_pairs > MOST_PAIRS:
         print(f"no differences: {n_pairs} pairs; name fewer with -m, -p and --stream", file=sys.stderr)
     elif n_pairs:
@@ -71,7 +81,10 @@ def main() -> None:
 
 
 def read_scores(arguments: argparse.Namespace) -> Iterator[pd.DataFrame]:
-    """The tables of all subjects asked for that have any; an InputError where two were not made alike."""
+    """The tables of all subjects asked for that have any; an InputError where two were not made alike.
+
+    With the settings in RESPONSES, and the sessions as text.
+    """
     first: dict[str, tuple[Path, dict]] = {}
     for subject in sorted(set(arguments.subject)):
         folder = subject_folder(arguments.base_dir, subject, arguments.protocol)
@@ -82,7 +95,8 @@ def read_scores(arguments: argparse.Namespace) -> Iterator[pd.DataFrame]:
             other, wanted = first.setdefault(of, (path.parent, settings))
             if difference := first_difference(wanted, settings):
                 raise InputError(f"{other} and {path.parent} were made with {difference}: align one of them again")
-            yield table
+            sessions = " ".join(map(str, known.get("sessions", ())))
+            yield table.assign(**{name: known.get(name) for name in RESPONSES} | {"sessions": sessions})
     if not first:
         raise InputError(f"no scores under {arguments.base_dir} of these subjects: run align_model.py first")
 
@@ -104,26 +118,20 @@ def chosen(scores: pd.DataFrame, arguments: argparse.Namespace) -> pd.DataFrame:
     return scores[rows]
 
 
-def with_cross_subject_ceiling(scores: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    """Scores with each subject's region as other brains predict it, where cross_subject_ceiling.py has been run."""
-    path = folder / "cross_subject_ceiling.parquet"
-    if path.exists():
-        columns = ["subject", "roi", "cross_subject_r"]
-        ceiling = read_table(path, "run cross_subject_ceiling.py again", columns)
-        scores = scores.merge(ceiling, on=["subject", "roi"], how="left")
-    else:
-        scores = scores.assign(cross_subject_r=np.nan)
-    known = scores["cross_subject_r"].where(scores["cross_subject_r"] > 0)
-    return scores.assign(r_over_cross_subject_r=scores["r"] / known)
+def check_comparable(scores: pd.DataFrame) -> None:
+    """Raises InputError where two conditions of a subject were scored on different responses."""
+    for _, rows in scores.drop_duplicates(["subject", *CONDITION]).groupby("subject"):
+        check_responses((_condition(row), row.responses) for row in rows.itertuples())
 
 
 def means(scores: pd.DataFrame) -> pd.DataFrame:
     """One row a model, prompt, stream, choice of layers and region; columns COLUMNS.
 
-    Each score is the mean over the subjects that have it, with its standard error. p is one-sided, that the mean r over
-    all subjects there might be is above 0: p_t by Student's t, p_sign_flip exactly (`subject_statistics`); q is p_t
-    adjusted over the rows of the same choice of layers (Benjamini and Hochberg). `layer` is missing where each subject
-    has its own. cross_subject_r is that of cross_subject_ceiling.py.
+    Each score is the mean over the subjects that have it, with its standard error: n_subjects of them have r and r2, of
+    the others as many as the column that ends in _n says. p is one-sided, that the mean r over all subjects there might
+    be is above 0: p_t by Student's t, p_sign_flip exactly (`subject_statistics`); q is p_t adjusted over the rows of
+    the same choice of layers (Benjamini and Hochberg). `layer` is missing where each subject has its own.
+    cross_subject_r is that of cross_subject_ceiling.py; predicted_from says, subject after subject, from which others.
     """
     from brain_activity_prediction.align_image_embeddings.subject_statistics import (
         mean_and_error,
@@ -133,11 +141,14 @@ def means(scores: pd.DataFrame) -> pd.DataFrame:
 
     scores = scores.assign(layer=scores["layer"].where(scores["layer_choice"] == "each"))
     tables = []
-    for values, subjects in by_subjects(scores, list(KEY), list(MEANS)):
+    for values, subjects in by_subjects(scores, list(KEY), [*MEANS, "predicted_from"]):
         columns = {"n_subjects": len(subjects), "subjects": " ".join(map(str, subjects))}
         for name in MEANS:
-            columns[name], columns[f"{name}_se"] = mean_and_error(values[name].to_numpy().T)
-        r = values["r"].to_numpy().T
+            columns[name], columns[f"{name}_se"] = mean_and_error(values[name].to_numpy(float).T)
+        columns |= {f"{name}_n": np.isfinite(values[name].to_numpy(float)).sum(axis=1) for name in FEWER}
+        sources = values["predicted_from"].to_numpy()
+        columns["predicted_from"] = ["; ".join(one for one in row if isinstance(one, str)) or None for row in sources]
+        r = values["r"].to_numpy(float).T
         columns |= {"p_t": t_test_p(r, two_sided=False), "p_sign_flip": sign_flip_p(r, two_sided=False)}
         tables.append(values.index.to_frame(index=False).assign(**columns))
     return _with_q(tables, COLUMNS)
@@ -190,18 +201,22 @@ def _with_q(tables: list[pd.DataFrame], columns: tuple[str, ...]) -> pd.DataFram
 
 def as_text(table: pd.DataFrame) -> str:
     """A line a condition and region for the terminal."""
-    import pandas as pd
-
     lines = [
         f"{'model, prompt, stream':<56} {'region':<14} {'subjects':>8} {'r':>7} {'SE':>7} {'r/sqrt(NC)':>10} "
         f"{'p (t)':>7} {'p (signs)':>9}"
     ]
     for row in table.itertuples():
-        of = Stream(row.model_id, None if pd.isna(row.prompt) else row.prompt, row.stream)
+        of = _condition(row)
         scores = f"{row.r:>7.3f} {row.r_se:>7.3f} {row.r_normalised:>10.3f} {row.p_t:>7.4f} {row.p_sign_flip:>9.4f}"
         scores = scores.replace("nan", "  -")
         lines.append(f"{of!s:<56} {row.roi:<14} {row.n_subjects:>8} {scores}")
     return "\n".join(lines)
+
+
+def _condition(row) -> Stream:
+    import pandas as pd
+
+    return Stream(row.model_id, None if pd.isna(row.prompt) else row.prompt, row.stream)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ R regions, B resamples of the test images.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,13 +53,19 @@ def read_conditions(
             found += _conditions(alignment_folder(*of), model_id, prompt, streams, arguments.layers)
         if len(found) == before:
             raise InputError(f"no scores of {model_id} under these prompts and streams: run align_model.py first")
-    for condition in found[1:]:
-        if condition.responses != found[0].responses:
+    check_responses((condition, condition.responses) for condition in found)
+    return found
+
+
+def check_responses(scored: Iterable[tuple[Stream, str]]) -> None:
+    """Raises InputError where one of a subject's streams was scored on responses of another digest than the first."""
+    (first, wanted), *others = scored
+    for other, responses in others:
+        if responses != wanted:
             raise InputError(
-                f"{condition} was scored on other responses than {found[0]}, of other sessions or scaled otherwise: "
+                f"{other} was scored on other responses than {first}, of other sessions or scaled otherwise: "
                 "align both with the same flags"
             )
-    return found
 
 
 def _conditions(

@@ -12,10 +12,13 @@ from scipy.stats import t as student
 
 
 def mean_and_error(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean (k,) over subjects of scores (S, k), and its standard error, NaN with one subject."""
-    if len(scores) < 2:
-        return scores.mean(axis=0), np.full(scores.shape[1], np.nan)
-    return scores.mean(axis=0), scores.std(axis=0, ddof=1) / np.sqrt(len(scores))
+    """Mean (k,) of scores (S, k) over the subjects where it is finite, and its standard error, NaN with one of them."""
+    known = np.isfinite(scores)
+    n = known.sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.where(known, scores, 0).sum(axis=0) / n
+        squares = np.square(np.where(known, scores - mean, 0)).sum(axis=0)
+        return mean, np.sqrt(np.where(n > 1, squares / (n - 1), np.nan) / n)
 
 
 def t_test_p(scores: np.ndarray, two_sided: bool) -> np.ndarray:
