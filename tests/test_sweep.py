@@ -364,9 +364,12 @@ def test_cancel_ends_a_sweep_on_this_machine(own_nsd, monkeypatch, capsys):
         "    signal.sigwait([signal.SIGUSR2])\n"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as running:
-        assert running.stdout.readline() == "running\n"
-        commands.cancel(parsed("cancel", own_nsd))
-        assert running.wait(30) == -signal.SIGTERM
+        try:
+            assert running.stdout.readline() == "running\n"
+            commands.cancel(parsed("cancel", own_nsd))
+            assert running.wait(120) == -signal.SIGTERM
+        finally:
+            running.kill()
     assert f"process {running.pid}" in capsys.readouterr().out
 
 

@@ -8,10 +8,10 @@ import fcntl
 import json
 import os
 import re
-import socket
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -46,14 +46,11 @@ class Record:
     started: float  # seconds since 1970
     seconds: float = 0  # of this run and of those of the same plan that were stopped before it
     status: int | None = None
+    process: str | None = None  # its name, as `processes.own_name` has it; records once were without one
 
     def runs_here(self) -> bool:
         """Whether its process is alive on this machine."""
-        if self.status is not None or self.host != socket.gethostname():
-            return False
-        with suppress(OSError):
-            return b"run_unit" in Path(f"/proc/{self.pid}/cmdline").read_bytes()
-        return False
+        return self.status is None and self.process is not None and is_dead(self.process) is False
 
 
 def records(base_dir: Path, names: str = ".*") -> dict[str, Record]:
@@ -95,23 +92,34 @@ def last_lines(log: Path, n: int) -> list[str]:
 def alone(base_dir: Path) -> Iterator[int]:
     """Holds the sweep's lock, whose file descriptor it gives; InputError where another process holds it.
 
-    Children that inherit the descriptor hold it too, until the last of them has ended.
+    Children that inherit the descriptor hold it too, until the last of them has ended. On a file system without locks,
+    the name in the file stands for the lock, and the records for the children.
     """
     path = folder_of(base_dir) / "lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
+        holder, more = None, ""
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = lock_holder(base_dir) or "another process"
-            raise InputError(
-                f"this sweep is being run by {holder}: wait for it (status), or end it with cancel"
-            ) from None
+        except OSError as error:
+            print(
+                f"no lock on {path} ({error.strerror}): two sweeps that start at the same moment do not see each other",
+                file=sys.stderr,
+            )
+            ran = records(base_dir).items()
+            alive = (f"the unit {name}" for name, record in ran if record.job is None and record.runs_here())
+            holder, more = lock_holder(base_dir) or next(alive, None), f"; where it was killed, delete {path}"
+        if holder is not None:
+            raise InputError(f"this sweep is being run by {holder}: wait for it (status), or end it with cancel{more}")
         file.truncate(0)
         file.write(own_name())
         file.flush()
-        yield file.fileno()
-        file.truncate(0)
+        try:
+            yield file.fileno()
+        finally:
+            file.truncate(0)
 
 
 @dataclass(frozen=True)
@@ -138,17 +146,21 @@ class Holder:
 
 
 def lock_holder(base_dir: Path) -> Holder | None:
-    """Who took the lock that is held; None where nobody holds it."""
+    """Who took the lock that is held; None where nobody holds it, or has only just begun."""
     path = folder_of(base_dir) / "lock"
     if not path.exists():
         return None
     with path.open() as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return None
         except BlockingIOError:
             name = file.read()
-            return Holder(name) if name else None  # it has only just begun
-    return None
+        except OSError:  # no locks here: whom the file names, unless that one is known to have ended
+            name = file.read()
+            if name and is_dead(name):
+                return None
+    return Holder(name) if name else None
 
 
 def remember(arguments: argparse.Namespace) -> None:

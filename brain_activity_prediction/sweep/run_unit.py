@@ -17,6 +17,7 @@ import time
 import traceback
 from pathlib import Path
 
+from brain_activity_prediction.processes import own_name
 from brain_activity_prediction.running import STOPPED
 from brain_activity_prediction.sweep.items import item_of_this_task
 from brain_activity_prediction.sweep.records import HEADER, Record, log_of, read_record, write_record
@@ -81,6 +82,7 @@ def _begun(base_dir: Path, name: str, amount: int, command: list[str]) -> Record
         amount=amount,
         started=time.time(),
         seconds=last.seconds if continues else 0,
+        process=own_name(),
     )
 
 
