@@ -117,14 +117,35 @@ def test_the_predictions_of_each_voxels_best_layer_are_kept_no_others_and_give_i
 def test_voxels_have_q_and_normalised_scores_in_maps(aligned):
     maps = {
         name: nibabel.load(aligned / FOLDER / f"maps/vision_best_layer_{name}.nii.gz").get_fdata()
-        for name in ("p", "q", "r", "r_normalised")
+        for name in ("p", "q", "r", "r_normalised", "r2", "r2_normalised")
     }
     inside = np.isfinite(maps["p"])
     np.testing.assert_allclose(maps["q"][inside], false_discovery_control(maps["p"][inside]), rtol=1e-5)
     ceiling = nibabel.load(aligned / FOLDER / "maps/noise_ceiling.nii.gz").get_fdata()
     known = ceiling >= 0.1
     np.testing.assert_allclose(maps["r_normalised"][known], maps["r"][known] / np.sqrt(ceiling[known]), rtol=1e-5)
-    assert np.isnan(maps["r_normalised"][~known]).all()
+    np.testing.assert_allclose(maps["r2_normalised"][known], maps["r2"][known] / ceiling[known], rtol=1e-5)
+    assert np.isnan([maps[f"{name}_normalised"][~known] for name in ("r", "r2")]).all()
+
+
+def test_the_mean_over_layers_is_a_map_once_all_layers_are_scored(ready, monkeypatch):  # noqa: F811
+    def maps(name):
+        return {
+            score: nibabel.load(ready / FOLDER / f"maps/vision_{name}_{score}.nii.gz").get_fdata()
+            for score in ("r", "r2")
+        }
+
+    align(monkeypatch, ready, "--bootstrap", 0, "-l", 1)
+    assert not (ready / FOLDER / "maps/vision_average_r.nii.gz").exists()
+    align(monkeypatch, ready, "--bootstrap", 0)
+    layers = maps("layers")
+    for score, mean in maps("average").items():
+        np.testing.assert_allclose(mean, layers[score].mean(axis=-1), rtol=1e-5, atol=1e-6)
+    inside = np.isfinite(maps("average")["r"])
+    table = read_scores(ready, "average").set_index("roi")
+    assert maps("average")["r"][inside].mean() == pytest.approx(table.loc["nsdgeneral", "r"], rel=1e-5)
+    align(monkeypatch, ready, "--bootstrap", 0, "-l", 1, "--redo")
+    assert not list((ready / FOLDER / "maps").glob("vision_average_*"))
 
 
 def test_the_region_of_noise_is_not_significant_with_a_layer_chosen_per_voxel_and_driven_regions_are(aligned):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,9 @@ from brain_activity_prediction.align_image_embeddings.table_files import write_t
 from brain_activity_prediction.align_image_embeddings.tables import region_table
 from brain_activity_prediction.align_image_embeddings.targets import Targets
 from brain_activity_prediction.nsd.rois import write_map
+
+# Maps that a run without permutations, or of some layers only, does not write.
+NOT_ALWAYS = {"best_layer_p", "best_layer_q", "layers_p", "average_r", "average_r2"}
 
 
 def summarise(
@@ -41,9 +45,11 @@ def summarise(
     for stream in dict.fromkeys(table["stream"]):
         scores = stream_scores(results, stream)
         normalised_by = usable_ceiling(ceiling, min_noise_ceiling)
-        for name, values in (best_layer_maps(scores, normalised_by) | layer_maps(scores)).items():
-            path = results.folder / "maps" / f"{stream}_{name}.nii.gz"
-            write_map(path, values, targets.mask, targets.affine)
+        maps = voxel_maps(scores, normalised_by)
+        for name, values in maps.items():
+            write_map(_map(results, stream, name), values, targets.mask, targets.affine)
+        for name in NOT_ALWAYS - maps.keys():
+            _map(results, stream, name).unlink(missing_ok=True)  # of an earlier run
         warn_of_edges(stream, "voxels x layers", scores.scores["alpha"], alpha_range(results.folder))
     write_table(table, results.folder, "scores")
     shown = table[table["layer_choice"] == layers]
@@ -53,20 +59,36 @@ def summarise(
     print(f"\ntables, picture and maps: {results.folder}/ scores.csv, scores.parquet, layers.png, maps/\n")
 
 
+def _map(results: Results, stream: str, name: str) -> Path:
+    return results.folder / "maps" / f"{stream}_{name}.nii.gz"
+
+
+def voxel_maps(stream: StreamScores, ceiling: np.ndarray) -> dict[str, np.ndarray]:
+    """Every map of a stream by name."""
+    return best_layer_maps(stream, ceiling) | average_maps(stream) | layer_maps(stream)
+
+
 def best_layer_maps(stream: StreamScores, ceiling: np.ndarray) -> dict[str, np.ndarray]:
     """Per voxel (V,) the layer with the best cross-validated score, and its scores; NaN where responses are NaN.
 
     With a permutation test also p, and q, which is p adjusted over the voxels (Benjamini and Hochberg). r_normalised is
-    r / sqrt(ceiling), NaN where the ceiling (V,) is.
+    r / sqrt(ceiling) and r2_normalised r2 / ceiling, NaN where the ceiling (V,) is.
     """
     best = stream.at(stream.best_of_voxels())
     maps = {f"best_layer_{name}" if name != "layer" else "best_layer": values for name, values in best.items()}
     maps["best_layer_r_normalised"] = best["r"] / np.sqrt(ceiling)
+    maps["best_layer_r2_normalised"] = best["r2"] / ceiling
     if np.isfinite(best["p"]).any():
         maps["best_layer_q"] = adjusted(best["p"])
     else:
         del maps["best_layer_p"]
     return maps
+
+
+def average_maps(stream: StreamScores) -> dict[str, np.ndarray]:
+    """Per voxel (V,) the mean r and r2 over the layers, where all of the stream are finished."""
+    means = stream.mean() if stream.complete else {}
+    return {f"average_{name}": means[name] for name in ("r", "r2") if name in means}
 
 
 def layer_maps(stream: StreamScores) -> dict[str, np.ndarray]:
