@@ -123,7 +123,8 @@ MEANING = {  # of a kind of file, in words or in those of the docstring of what 
     f"{PARTITIONING}/maps/model_SPACES_r2.nii.gz": "R² of the joint fit of these spaces, of test images",
     f"{PARTITIONING}/maps/model_SPACES_cv_r2.nii.gz": "the same, cross-validated, of training images",
     f"{PARTITIONING}/maps/part_SPACES_r2.nii.gz": "the R² that exactly these spaces predict, of test images",
-    f"{PARTITIONING}/maps/part_SPACES_cv_r2.nii.gz": "the same, cross-validated, of training images",
+    f"{PARTITIONING}/maps/part_SPACES_cv_r2.nii.gz": "the same, cross-validated, of training images, by which the "
+    "fits are chosen: a description, inference is for R² of test images",
     f"{PARTITIONING}/maps/weight_SPACE.nii.gz": "the space's weight in the joint fit of all spaces, 0 to 1",
     f"{PARTITIONING}/maps/noise_ceiling.nii.gz": "the noise ceiling of R²",
     "report/scores.parquet": "The tables of all alignments in one, with q over all of them: what the columns of a "

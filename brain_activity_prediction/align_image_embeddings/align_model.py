@@ -46,7 +46,8 @@ def flags() -> argparse.ArgumentParser:
         type=positive_int,
         default=1,
         metavar="N",
-        help="permute blocks of N test images, in the order of their ids",
+        help="permute blocks of N test images that follow each other by id, not in time: no guard against the "
+        "autocorrelation of fMRI",
     )
     shared.add_bootstrap(flags)
     flags.add_argument("--redo", action="store_true", help="replace scores that are there")

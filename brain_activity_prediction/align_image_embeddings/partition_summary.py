@@ -65,10 +65,12 @@ def share_table(
 
     `kind` is `model`, the R2 of a joint fit of the spaces, or `part`, the variance that exactly these spaces predict.
     `spaces` are their letters, as in A+B, `names` what they are. r2 is of the test images, cv_r2 of the training images
-    by cross-validation, both means over the region's voxels without those that hold NaN; r2_normalised is the mean of
-    r2 / noise ceiling over the voxels whose ceiling is above 0 and not below min_noise_ceiling, never clipped, and
-    noise_ceiling the median over the region. r2_se and the 95 % interval from r2_ci_low to r2_ci_high say how far r2
-    moves with other test images, from the R2 (B, R) of each joint fit in the same resamples.
+    by cross-validation, both means over the region's voxels without those that hold NaN. cv_r2 is also what the fits
+    were chosen by, so that the part of one space cannot be negative, even of noise: inference is for r2.
+    r2_normalised is the mean of r2 / noise ceiling over the voxels whose ceiling is above 0 and not below
+    min_noise_ceiling, never clipped, and noise_ceiling the median over the region. r2_se and the 95 % interval from
+    r2_ci_low to r2_ci_high say how far r2 moves with other test images, from the R2 (B, R) of each joint fit in the
+    same resamples.
     """
     ceiling, min_noise_ceiling = ceilings
     by_kind = {} if resampled is None else {MODEL: resampled, PART: parts(resampled)}

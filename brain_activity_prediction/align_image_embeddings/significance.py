@@ -53,8 +53,9 @@ def permuted(
 
     observed, predicted  (n, V). A voxel with NaN gets NaN and counts in no region, a constant one r 0 and p 1
     members              (R, V) bool, the voxels of each region; one without a voxel that counts gets NaN
-    block                permute blocks of this many consecutive images, not single ones: where neighbours depend on
-                         each other. The last block is filled up with zeros, which are mean responses
+    block                permute blocks of this many consecutive rows, not single ones: where neighbouring rows depend
+                         on each other. Images in the order of their ids are no neighbours in time. The last block is
+                         filled up with zeros, which are mean responses
     """
     valid = (torch.isfinite(observed) & torch.isfinite(predicted)).all(dim=0)
     members = torch.from_numpy(members).to(valid.device) & valid

@@ -7,6 +7,9 @@ S are left out, R2(all) - R2(all but S), is the sum of the parts of all T within
     unique A = R2(AB) - R2(B)    unique B = R2(AB) - R2(A)    shared = R2(A) + R2(B) - R2(AB).
 
 A part is a difference of estimates: noise, and features that help each other only together, can make it negative.
+Cross-validated, the part of a single space cannot be: a joint fit may leave the space out (`best_weightings`) and is
+chosen by the very score that is compared, so that a space of noise has a little. Such parts describe the fits; whether
+a space predicts anything is for the R2 of test images to say, which choose nothing.
 
 B spaces, numbered from 0; a combination of them is an ascending tuple; G weightings, V voxels.
 """
@@ -63,7 +66,7 @@ def best_weightings(weightings: np.ndarray, cv_scores: np.ndarray) -> dict[Combi
     """`{combination: (V,)}`, the row of each voxel's best weighting of those spaces; -1 for a voxel without a score.
 
     A weighting that leaves some of a combination's spaces out is one of its weightings too, so that no space can make
-    the cross-validated score of a joint fit worse. The first of equals is taken.
+    the cross-validated score of a joint fit worse, which biases what is left over upward. The first of equals is taken.
 
     weightings  (G, B), 0 where a space is left out
     cv_scores   (G, V)
