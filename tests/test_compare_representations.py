@@ -46,6 +46,7 @@ def test_the_table_is_tidy_and_the_same_in_both_formats(ready, monkeypatch):
     assert not csv.duplicated(["stream", "layer", "roi"]).any()
     assert csv["n_images"].unique().tolist() == [12]
     assert csv["layer_position"].unique().tolist() == [0, 1]
+    assert csv["n_permutations"].unique().tolist() == [99]
     for measure in ("rsa", "cka"):
         assert (csv[f"{measure}_q"] >= csv[f"{measure}_p"]).all()
 

@@ -60,6 +60,10 @@ def test_the_table_is_tidy_and_the_same_in_both_formats(ready, monkeypatch):
     assert tuple(csv.columns) == COLUMNS == tuple(parquet.columns)
     pd.testing.assert_frame_equal(csv, parquet, check_dtype=False)
     assert not csv.duplicated(["roi", "kind", "spaces"]).any()
+    assert csv[["n_resamples", "ncsnr"]].drop_duplicates().to_numpy().tolist() == [[999, "computed"]]
+    csv = partition(monkeypatch, ready, "--bootstrap", 0, "--ncsnr", "nsd")
+    assert csv["n_resamples"].isna().all()
+    assert csv["ncsnr"].unique().tolist() == ["nsd"]
     assert csv.loc[csv["spaces"] == "A", "names"].unique().tolist() == [f"{MODEL} vision layer 0"]
 
 

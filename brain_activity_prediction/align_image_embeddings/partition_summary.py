@@ -29,8 +29,8 @@ from brain_activity_prediction.nsd.rois import write_map
 
 COLUMNS = (
     *("analysis", "subject", "roi", "n_voxels", "kind", "spaces", "n_spaces", "names"),
-    *("r2", "r2_se", "r2_ci_low", "r2_ci_high", "cv_r2"),
-    *("noise_ceiling", "min_noise_ceiling", "r2_normalised", "n_voxels_normalised"),
+    *("r2", "r2_se", "r2_ci_low", "r2_ci_high", "n_resamples", "cv_r2"),
+    *("noise_ceiling", "ncsnr", "min_noise_ceiling", "r2_normalised", "n_voxels_normalised"),
 )
 MODEL, PART = "model", "part"
 Variances = dict[tuple[str, Combination], dict[str, np.ndarray]]  # {(kind, spaces): {"r2", "cv_r2": (V,)}}
@@ -58,7 +58,7 @@ def share_table(
     found: Variances,
     spaces: Sequence[Space],
     regions: Mapping[str, np.ndarray],
-    ceilings: tuple[np.ndarray, float],
+    ceilings: tuple[np.ndarray, str, float],
     resampled: Mapping[Combination, np.ndarray] | None,
 ) -> pd.DataFrame:
     """One row a region and variance, columns COLUMNS but `analysis` and `subject`.
@@ -68,11 +68,11 @@ def share_table(
     by cross-validation, both means over the region's voxels without those that hold NaN. cv_r2 is also what the fits
     were chosen by, so that the part of one space cannot be negative, even of noise: inference is for r2.
     r2_normalised is the mean of r2 / noise ceiling over the voxels whose ceiling is above 0 and not below
-    min_noise_ceiling, never clipped, and noise_ceiling the median over the region. r2_se and the 95 % interval from
-    r2_ci_low to r2_ci_high say how far r2 moves with other test images, from the R2 (B, R) of each joint fit in the
-    same resamples.
+    min_noise_ceiling, never clipped, and noise_ceiling the median over the region; ncsnr is where it comes from, one of
+    `arguments.NCSNR`. r2_se and the 95 % interval from r2_ci_low to r2_ci_high say how far r2 moves with other test
+    images, from the R2 (B, R) of each joint fit in the same n_resamples, missing without any.
     """
-    ceiling, min_noise_ceiling = ceilings
+    ceiling, ncsnr, min_noise_ceiling = ceilings
     by_kind = {} if resampled is None else {MODEL: resampled, PART: parts(resampled)}
     blocks = []
     for (kind, chosen), share in found.items():
@@ -85,13 +85,15 @@ def share_table(
             "n_spaces": len(chosen),
             "names": " + ".join(str(spaces[number]) for number in chosen),
             "noise_ceiling": region_medians(ceiling, members),
+            "ncsnr": ncsnr,
             "min_noise_ceiling": min_noise_ceiling,
+            "n_resamples": pd.NA if resampled is None else len(resampled[chosen]),
             **{f"r2{name[1:]}": values for name, values in errors(by_kind.get(kind, {}).get(chosen)).items()},
             **region_means(share, members),
             **normalised_means(share, ceiling, members, min_noise_ceiling),
         }
         blocks.append(pd.DataFrame(block))
-    return pd.concat(blocks, ignore_index=True)
+    return pd.concat(blocks, ignore_index=True).astype({"n_resamples": "Int64"})
 
 
 def letters(chosen: Combination) -> str:
@@ -104,14 +106,14 @@ def summarise(
     spaces: Sequence[Space],
     targets: Targets,
     regions: Mapping[str, np.ndarray],
-    ceilings: tuple[np.ndarray, float],
+    ceilings: tuple[np.ndarray, str, float],
     resampled: Mapping[Combination, np.ndarray] | None,
     subject: int,
 ) -> None:
     """Writes the maps and then shares.csv and shares.parquet beside the scores, and prints each region's parts.
 
-    `ceilings` are the noise ceiling (V,) and the lowest that scores are normalised by; `resampled` is what
-    `resampled_shares` gives.
+    `ceilings` are the noise ceiling (V,), where it comes from and the lowest that scores are normalised by;
+    `resampled` is what `resampled_shares` gives.
     """
     folder = scores.folder
     warn_of_alphas(scores)

@@ -91,7 +91,7 @@ def main() -> None:
         resampled = resampled_shares(*of, fits.predictions)
     else:
         resampled = None
-    ceilings = (ceiling, arguments.min_noise_ceiling)
+    ceilings = (ceiling, arguments.ncsnr, arguments.min_noise_ceiling)
     summarise(scores, spaces, targets, regions, ceilings, resampled, arguments.subject)
 
 

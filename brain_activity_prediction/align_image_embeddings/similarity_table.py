@@ -26,7 +26,7 @@ from brain_activity_prediction.running import progress_seconds
 
 COLUMNS = (
     *("model_id", "prompt", "stream", "layer", "layer_position", "subject", "roi", "n_voxels", "n_images"),
-    *("rsa", "rsa_ceiling", "rsa_p", "rsa_q", "cka", "cka_ceiling", "cka_p", "cka_q", "settings"),
+    *("rsa", "rsa_ceiling", "rsa_p", "rsa_q", "cka", "cka_ceiling", "cka_p", "cka_q", "n_permutations", "settings"),
 )
 
 
@@ -36,7 +36,8 @@ def similarity_table(
     """One row a layer and region, columns COLUMNS but `settings`; a stream's layers are in memory together.
 
     Voxels with NaN are left out. A region without any, and of one voxel for rsa, has NaN. The ceilings of rsa and cka
-    are a region's similarity to the mean of the same region in other subjects, missing where none were named.
+    are a region's similarity to the mean of the same region in other subjects, missing where none were named. p and
+    n_permutations, how many it is from, are missing where images were not permuted.
     """
 
     def states(layer: Layer) -> np.ndarray:
@@ -57,7 +58,8 @@ def similarity_table(
             progress.update(len(own))
     table = pd.concat(tables, ignore_index=True)
     of = {"model_id": arguments.model_id, "subject": arguments.subject, "n_images": len(brain.test_ids)}
-    return table.assign(**of).astype({"prompt": "Int64"})
+    of["n_permutations"] = arguments.permutations or pd.NA
+    return table.assign(**of).astype({"prompt": "Int64", "n_permutations": "Int64"})
 
 
 def pair_table(
