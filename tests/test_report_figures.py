@@ -23,7 +23,7 @@ from brain_activity_prediction.report.comparable import made_otherwise
 from brain_activity_prediction.report.further import further_tables
 from brain_activity_prediction.report.page import cell
 from brain_activity_prediction.report.selection import Selection
-from brain_activity_prediction.report.variance import read_shares, shares_over_subjects, spaces_of
+from brain_activity_prediction.report.variance import errors_of, read_shares, shares_over_subjects, spaces_of
 
 LLAVA = "llava-hf/llava-1.5-13b-hf"
 OF_TWO = {"n_subjects": 2, "n_ceiling": 2, "n_possible": 2, "complete": True}
@@ -50,6 +50,37 @@ def test_shares_are_averaged_over_subjects_whose_best_layers_differ():
     assert means["r2_se"].tolist() == pytest.approx([0.1, 0])
     assert means["n_subjects"].tolist() == [2, 2]
     assert spaces_of("prompts", means) == [("A", "llava layer 3; or llava layer 5")]
+
+
+@pytest.mark.parametrize(
+    "second", [("llava prompt 3 language layer 3", "llava prompt 4 language layer 1"), ("{1}", "{0}")], ids=str
+)
+def test_partitionings_of_one_name_but_of_other_prompts_are_not_averaged(second):
+    """Other prompts in the third subject, or the same with their letters swapped."""
+    first = ("llava prompt 1 language layer 3", "llava prompt 2 language layer 5")
+    second = tuple(name.format(*first) for name in second)
+    parts = [
+        {"subject": subject, "spaces": letter, "names": name.replace("layer 3", f"layer {subject}"), "r2": r2}
+        for subject, names, r2 in ((1, first, 0.1), (2, first, 0.3), (5, second, 0.9))
+        for letter, name in zip("AB", names, strict=True)
+    ]
+    shares = pd.DataFrame(parts).assign(analysis="prompts", roi="V1v", cv_r2=0.2, r2_se=0.07)
+    means = shares_over_subjects(shares).set_index(["analysis", "spaces"])
+    assert list(means.index.unique(0)) == ["prompts (subjects 1, 2)", "prompts (subject 5)"]
+    assert means["r2"].tolist() == pytest.approx([0.2, 0.2, 0.9, 0.9])
+    assert means["r2_se"].tolist() == pytest.approx([0.1, 0.1, 0.07, 0.07])
+    kinds = [errors_of(analysis, means.reset_index()) for analysis in means.index.unique(0)]
+    assert kinds == [
+        "Mean of 2 subjects; lines are one standard error over subjects.",
+        "One subject; lines are one standard error over photographs.",
+    ]
+
+
+def test_a_region_of_one_subject_has_no_error_among_those_of_several():
+    rows = {"analysis": "prompts", "roi": ["V1v", "V1v", "OFA"], "spaces": "A", "names": "llava", "r2_se": 0.07}
+    means = shares_over_subjects(pd.DataFrame(rows | {"subject": [1, 2, 1], "r2": 0.1, "cv_r2": 0.1}))
+    assert means["r2_se"].tolist() == pytest.approx([0, np.nan], nan_ok=True)
+    assert means[["n_subjects", "n_possible"]].to_numpy().tolist() == [[2, 2], [1, 2]]
 
 
 def test_shares_are_the_parts_not_the_joint_fits_of_the_subjects_and_regions_asked_for(tmp_path):

@@ -26,7 +26,13 @@ from brain_activity_prediction.report.figures import families, layer_curves, pro
 from brain_activity_prediction.report.further import Further, further_tables
 from brain_activity_prediction.report.selection import Selection
 from brain_activity_prediction.report.slices import Slices, slices, static_slices
-from brain_activity_prediction.report.variance import read_shares, shares_over_subjects, spaces_of, variance_bars
+from brain_activity_prediction.report.variance import (
+    errors_of,
+    read_shares,
+    shares_over_subjects,
+    spaces_of,
+    variance_bars,
+)
 from brain_activity_prediction.report.voxel_maps import voxel_maps
 
 STREAMS = ("language", "response", "vision")  # the first ones on the page, before all others by name
@@ -56,7 +62,7 @@ class Contents:
     prompt_maps: list[Drawn] = field(default_factory=list)
     slices: list[Slices] = field(default_factory=list)
     libraries: list[str] = field(default_factory=list)  # scripts that all slices share
-    variance: list[tuple[Drawn, list[tuple[str, str]]]] = field(default_factory=list)  # with `variance.spaces_of`
+    variance: list[tuple[Drawn, list[tuple[str, str]], str]] = field(default_factory=list)  # `spaces_of`, `errors_of`
     shares: pd.DataFrame = field(default_factory=pd.DataFrame)
     answers: list[Answered] = field(default_factory=list)
     further: list[Further] = field(default_factory=list)
@@ -100,7 +106,7 @@ def gather(base_dir: Path, tables: Tables, table: pd.DataFrame, selection: Selec
     contents.shares = shares_over_subjects(read_shares(base_dir, selection))
     for analysis in contents.shares["analysis"].unique():
         drawn = variance_bars(analysis, contents.shares, contents.regions, figures)
-        contents.variance.append((drawn, spaces_of(analysis, contents.shares)))
+        contents.variance.append((drawn, spaces_of(analysis, contents.shares), errors_of(analysis, contents.shares)))
     contents.further = further_tables(base_dir, selection, protocol)
     contents.lowest_ceilings = sorted(table.get("min_noise_ceiling", pd.Series(dtype=float)).dropna().unique().tolist())
     contents.answers = sample_answers(base_dir, missing.stored_states(base_dir, selection))

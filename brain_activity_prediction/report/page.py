@@ -40,7 +40,6 @@ def write_page(contents: Contents, folder: Path) -> Path:
             "before": [*libraries, viewer_script],
             "maps": [vars(shown) for shown in contents.slices],
         },
-        variance_errors=" over subjects" if contents.shares["n_subjects"].max() > 1 else " over photographs",
         swatches=[(model, *swatch(turn)) for turn, model in enumerate(contents.models)],
     )
     path = folder / "report.html"

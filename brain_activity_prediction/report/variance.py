@@ -16,6 +16,7 @@ from brain_activity_prediction.report.selection import Selection
 TABLE = "alignment/subj*/variance_partitioning/*/shares.parquet"
 PARTS = "part"  # of the table's two kinds of rows: variance that exactly these spaces predict
 HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\", "++")
+OF_A_LAYER = r" layer \w+$"  # the end of a space's name
 ROW = 20  # points a region
 
 
@@ -37,15 +38,49 @@ def shares_over_subjects(shares: pd.DataFrame) -> pd.DataFrame:
     """Means over subjects, a row an analysis, region and part; columns analysis, roi, spaces and these:
 
     r2, cv_r2    their means
-    r2_se        standard error of r2 over subjects; of one subject its own over images, where there is one
+    r2_se        standard error of r2 over subjects, missing for one; of an analysis of one subject that over images
     n_subjects   how many
+    n_possible   how many the analysis has
     names        what the spaces are; subjects may differ in the best layer of a model, and then each is named
+
+    Subjects in whom analyses of one name took other models, prompts or streams are kept apart.
     """
-    groups = shares.assign(r2_se=shares.get("r2_se", np.nan)).groupby(["analysis", "roi", "spaces"], sort=False)
-    means, n = groups[["r2", "cv_r2"]].mean(), groups["subject"].nunique()
-    means["r2_se"] = np.where(n > 1, groups["r2"].std() / np.sqrt(n), groups["r2_se"].first())
+    shares = _kept_apart(shares.assign(r2_se=shares.get("r2_se", np.nan)))
+    shares["n_possible"] = shares.groupby("analysis")["subject"].transform("nunique")
+    groups = shares.groupby(["analysis", "roi", "spaces"], sort=False)
+    means, n = groups[["r2", "cv_r2", "n_possible"]].mean(), groups["subject"].nunique()
+    means = means.astype({"n_possible": int})
+    over_images = groups["r2_se"].first().where(means["n_possible"] == 1)
+    means["r2_se"] = (groups["r2"].std() / np.sqrt(n)).where(n > 1, over_images)
     means["n_subjects"], means["names"] = n, groups["names"].agg(lambda names: "; or ".join(dict.fromkeys(names)))
     return means.reset_index()
+
+
+def _kept_apart(shares: pd.DataFrame) -> pd.DataFrame:
+    """Names of analyses with their subjects in brackets, where a letter is not of the same stream in all of them."""
+    alone = shares[~shares["spaces"].str.contains("+", regex=False)]
+    names = alone["names"].str.replace(OF_A_LAYER, "", regex=True)
+    letters = (alone["spaces"] + " " + names).groupby([alone["analysis"], alone["subject"]])
+    taken = letters.agg(lambda parts: "; ".join(sorted(set(parts))))
+    renamed = {}
+    for analysis, of_subjects in taken.groupby(level=0):
+        if of_subjects.nunique() > 1:
+            for same in of_subjects.groupby(of_subjects).groups.values():
+                subjects = [subject for _, subject in same]
+                title = f"{analysis} (subject{'s' if len(subjects) > 1 else ''} {', '.join(map(str, subjects))})"
+                renamed |= dict.fromkeys(same, title)
+    pairs = zip(shares["analysis"], shares["subject"], strict=True)
+    return shares.assign(analysis=[renamed.get((name, subject), name) for name, subject in pairs])
+
+
+def errors_of(analysis: str, means: pd.DataFrame) -> str:
+    """What the lines at the ends of an analysis' parts are, and of how many subjects its means."""
+    rows = means[means["analysis"] == analysis]
+    n = rows["n_possible"].iloc[0]
+    of = f"Mean of {n} subjects" if n > 1 else "One subject"
+    if rows["r2_se"].isna().all():
+        return f"{of}, no errors."
+    return f"{of}; lines are one standard error over {'subjects' if n > 1 else 'photographs'}."
 
 
 def spaces_of(analysis: str, means: pd.DataFrame) -> list[tuple[str, str]]:
@@ -63,6 +98,8 @@ def variance_bars(analysis: str, means: pd.DataFrame, regions: Sequence[str], fo
         rows.pivot(index="roi", columns="spaces", values=name).reindex(index=regions, columns=parts).to_numpy()
         for name in ("r2", "r2_se")
     )
+    n, of_all = rows.groupby("roi")["n_subjects"].max(), rows["n_possible"].iloc[0]
+    labels = [roi if n[roi] == of_all else f"{roi} (n = {n[roi]})" for roi in regions]
 
     def paint(panel: Axes) -> None:
         ends = {True: np.zeros(len(regions)), False: np.zeros(len(regions))}
@@ -78,7 +115,7 @@ def variance_bars(analysis: str, means: pd.DataFrame, regions: Sequence[str], fo
             panel.errorbar(*of_ends, fmt="none", ecolor=INK, elinewidth=0.8, capsize=0)
             ends[True] += np.minimum(widths, 0)
             ends[False] += np.maximum(widths, 0)
-        panel.set_yticks(range(len(regions)), regions)
+        panel.set_yticks(range(len(regions)), labels)
         panel.set_ylim(len(regions) - 0.4, -0.6)
         panel.tick_params(axis="y", length=0)
         panel.axvline(0, color=INK, linewidth=0.8)
@@ -90,6 +127,6 @@ def variance_bars(analysis: str, means: pd.DataFrame, regions: Sequence[str], fo
     text = (
         f"Bars of the variance that the feature spaces of {analysis} predict alone and share in {len(regions)} regions."
     )
-    left, legend = 14 + 6.2 * max(map(len, regions)), 22 * (1 + len(parts) // 2)
+    left, legend = 14 + 6.2 * max(map(len, labels)), 22 * (1 + len(parts) // 2)
     height = 66 + ROW * len(regions) + legend
     return draw(f"variance_{slug(analysis)}", analysis, text, height, paint, folder, left=left, bottom=40 + legend)
