@@ -17,6 +17,7 @@ from scripts import PACKAGE
 
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.report.averages import best_by_training, layer_scores, region_scores
+from brain_activity_prediction.report.beside import beside
 from brain_activity_prediction.report.collecting import Tables, find_scored
 from brain_activity_prediction.report.further import further_tables
 from brain_activity_prediction.report.missing import gaps
@@ -284,6 +285,55 @@ def test_the_studys_own_protocol_is_in_the_table_beside_ours_and_not_mixed_into_
     assert set(table["protocol"]) == {"standard", "paper"}
     assert (table.loc[table["protocol"] == "paper", "r"] == 0.9).all()
     assert done.stdout == before
+
+
+def page_text(done):
+    """What a page says, in one line, without its figures."""
+    assert done.returncode == 0, done.stderr
+    html = Path(done.stdout.strip()).read_text()
+    return " ".join(re.sub(r"<svg.*?</svg>|<[^>]*>", " ", html, flags=re.DOTALL).split())
+
+
+def test_a_page_of_the_studys_own_protocol_shows_its_average_of_layers_and_says_so(own):
+    (own / "alignment").rename(own / "alignment_paper")
+    for path in own.glob("alignment_paper/*/*/*/scores.parquet"):
+        table = pd.read_parquet(path).assign(protocol="paper")
+        table.loc[table["layer_choice"] == "average", "r"] = 0.123
+        table.to_parquet(path)
+    text = page_text(report(own, "--roi", "V1v"))
+    assert "Streams and prompts are chosen on training photographs alone; the scores of a stream's layers" in text
+    assert "(protocol paper , layer_choice average )" in text
+    assert f"V1v {LLAVA} 0.123 0.000" in text
+    assert re.search(rf"^V1v +{LLAVA} +language .* - +\d+ +0.123 ", report(own, "--table-only").stdout, re.MULTILINE)
+
+
+def test_old_and_new_scores_of_the_same_conditions_stand_side_by_side(own):
+    """Of the streams, prompts and subjects that both have, each at the choice of its own protocol."""
+    folders = [path for path in own.glob("alignment/*/*/llava*") if path.parent.name != "prompt_2"]
+    for folder in folders:
+        copy = own / "alignment_paper" / folder.relative_to(own / "alignment")
+        shutil.copytree(folder, copy)
+        table = pd.read_parquet(copy / "scores.parquet").assign(protocol="paper")
+        chosen = (table["layer_choice"] == "average") & (table["stream"] == "language")
+        table.loc[chosen, ["r", "cv_score"]] = 0.2, 9
+        table.to_parquet(copy / "scores.parquet")
+    parts = pd.concat(pd.read_parquet(folder / "scores.parquet") for folder in folders)
+    rows = parts[(parts["layer_choice"] == "best_per_region") & (parts["roi"] == "V1v")]
+    r = best_by_training(rows, ["subject"])["r"]
+    tables = Tables(find_scored(own))
+    (row,) = beside(tables, Selection(roi=("V1v",))).to_dict("records")
+    assert (row["model_id"], row["n_subjects"], row["paper"]) == (LLAVA, 2, pytest.approx(0.2))
+    assert row["standard"] == pytest.approx(r.mean())
+    assert row["difference"] == pytest.approx(0.2 - r.mean())
+    assert row["se"] == pytest.approx(abs(r.iloc[0] - r.iloc[1]) / 2)
+    text = page_text(report(own, "--roi", "V1v"))
+    assert "(protocol standard , layer_choice best_per_region ). Scores of the other protocol, 4 tables" in text
+    assert f"V1v {LLAVA} 2 {r.mean():.3f} 0.200" in text
+    record_settings(folders[0], {"sessions": [1]})
+    other = own / "alignment_paper" / folders[0].relative_to(own / "alignment")
+    record_settings(other, {"sessions": [1, 2]})
+    left = beside(Tables(find_scored(own)), Selection(roi=("V1v",)))
+    assert left["standard"].item() != pytest.approx(row["standard"])
 
 
 def test_two_comparisons_of_one_pair_say_which_analysis_and_choice_of_layers_they_are(tmp_path):

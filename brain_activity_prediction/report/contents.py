@@ -19,6 +19,7 @@ from brain_activity_prediction.report.averages import (
     prompt_scores,
     region_scores,
 )
+from brain_activity_prediction.report.beside import beside
 from brain_activity_prediction.report.collecting import Scored, Tables
 from brain_activity_prediction.report.comparable import made_otherwise
 from brain_activity_prediction.report.drawing import Drawn
@@ -42,6 +43,9 @@ STREAMS = ("language", "response", "vision")  # the first ones on the page, befo
 class Contents:
     """The report's figures, tables and text; lists are in the order of the page."""
 
+    protocol: str
+    layer_choice: str
+    n_of_others: int  # tables of another protocol
     models: list[str]
     prompts: dict[int, str]  # number: wording, empty where it was not recorded
     subjects: list[int]
@@ -66,20 +70,25 @@ class Contents:
     shares: pd.DataFrame = field(default_factory=pd.DataFrame)
     answers: list[Answered] = field(default_factory=list)
     further: list[Further] = field(default_factory=list)
+    beside: pd.DataFrame = field(default_factory=pd.DataFrame)  # beside.beside
+    held_out: dict[int, int] = field(default_factory=dict)  # missing.held_out
     lowest_ceilings: list[float] = field(default_factory=list)  # that normalised scores were asked to have
 
 
 def gather(base_dir: Path, tables: Tables, table: pd.DataFrame, selection: Selection, folder: Path) -> Contents:
     """Draws and reads what the page shows of the rows of `table`; figures and maps go to `folder`."""
     protocol = table["protocol"].iloc[0]
-    selected = [one for one in tables.scored if one.protocol == protocol]
-    selected = [one for one in selected if selection.takes(one.subject, one.model_id, one.prompt)]
+    of_any = [one for one in tables.scored if selection.takes(one.subject, one.model_id, one.prompt)]
+    selected = [one for one in of_any if one.protocol == protocol]
     otherwise = made_otherwise(selected)
     scored, whole = [one for one in selected if one not in otherwise], table
     table = rows_of(scored, table) if otherwise else table
     by_family = families(list(dict.fromkeys(table["roi"])))
     scores, curves, figures = region_scores(table), layer_scores(table), folder / "figures"
     contents = Contents(
+        protocol=protocol,
+        layer_choice=layer_choice(protocol),
+        n_of_others=len(of_any) - len(selected),
         models=sorted(table["model_id"].unique()),
         prompts=wordings(scored),
         subjects=sorted(table["subject"].unique().tolist()),
@@ -96,7 +105,8 @@ def gather(base_dir: Path, tables: Tables, table: pd.DataFrame, selection: Selec
         gaps=missing.gaps(base_dir, selected, whole, selection) + missing.left_out(otherwise),
         absent=missing.absent_analyses(table),
     )
-    contents.bars = [region_bars(name, of, scores, contents.models, figures) for name, of in by_family.items()]
+    for name, of in families([roi for roi in contents.regions if roi in set(scores["roi"])]).items():
+        contents.bars.append(region_bars(name, of, scores, contents.models, figures))
     contents.curves = _curves(curves, contents, figures)
     contents.prompt_maps = _prompt_maps(contents, figures)
     for shown in voxel_maps(base_dir, scored, folder / "maps"):
@@ -107,6 +117,8 @@ def gather(base_dir: Path, tables: Tables, table: pd.DataFrame, selection: Selec
     for analysis in contents.shares["analysis"].unique():
         drawn = variance_bars(analysis, contents.shares, contents.regions, figures)
         contents.variance.append((drawn, spaces_of(analysis, contents.shares), errors_of(analysis, contents.shares)))
+    contents.beside = beside(tables, selection)
+    contents.held_out = missing.held_out(base_dir, scored)
     contents.further = further_tables(base_dir, selection, protocol)
     contents.lowest_ceilings = sorted(table.get("min_noise_ceiling", pd.Series(dtype=float)).dropna().unique().tolist())
     contents.answers = sample_answers(base_dir, missing.stored_states(base_dir, selection))

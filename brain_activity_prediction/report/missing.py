@@ -13,7 +13,7 @@ from brain_activity_prediction import arguments as shared
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.folders import embeddings_folder, prompt_folder
-from brain_activity_prediction.nsd.design import read_design
+from brain_activity_prediction.nsd.design import read_design, train_test_rows
 from brain_activity_prediction.nsd.layout import Layout, find_layout
 from brain_activity_prediction.report.averages import each_layer
 from brain_activity_prediction.report.collecting import Scored
@@ -121,6 +121,19 @@ def absent_analyses(table: pd.DataFrame) -> list[str]:
     if table["subject"].nunique() == 1 and ("r_se" not in table or table["r_se"].isna().all()):
         found.append("No error bars: there is one subject, and no bootstrap over images.")
     return found
+
+
+def held_out(base_dir: Path, scored: Sequence[Scored]) -> dict[int, int]:
+    """How many photographs each subject was tested on; without subjects whose sessions were not recorded."""
+    layout = _layout(base_dir)
+    if layout is None:
+        return {}
+    design, found = read_design(layout.design()), {}
+    for one in scored:
+        if one.subject not in found and one.settings.get("sessions"):
+            seen = np.unique(design.trial_ids(one.subject, one.settings["sessions"]))
+            found[one.subject] = len(train_test_rows(seen, design.shared_ids)[1])
+    return dict(sorted(found.items()))
 
 
 def stored_states(base_dir: Path, selection: Selection) -> list[tuple[str, int | None]]:

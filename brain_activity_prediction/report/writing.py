@@ -39,11 +39,14 @@ def write_tables(tables: Tables, selection: Selection, folder: Path) -> pd.DataF
         for one, rows in chain([first], parts):
             csv_file.write_table(rows)
             parquet_file.write_table(rows)
-            if not selection.roi:
-                rows = rows.filter(pc.invert(pc.match_substring(rows["roi"], OF_AN_ATLAS)))
             if one.protocol == first[0].protocol:
-                shown.append(rows)
+                shown.append(shown_regions(rows, selection))
     return pa.concat_tables(shown).combine_chunks().to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
+
+
+def shown_regions(rows: pa.Table, selection: Selection) -> pa.Table:
+    """The rows of regions that a page shows: those asked for, or all but those of atlases."""
+    return rows if selection.roi else rows.filter(pc.invert(pc.match_substring(rows["roi"], OF_AN_ATLAS)))
 
 
 def as_text(table: pd.DataFrame) -> str:
