@@ -230,6 +230,16 @@ def test_what_was_aligned_with_another_criterion_is_named_and_in_no_figure(own):
     assert "best_prompt_llava-hf_llava-1_5-13b-hf_subj01" not in html
 
 
+def test_at_a_glance_the_r_of_a_model_that_lacks_subjects_is_not_bold(own):
+    shutil.rmtree(own / "alignment/subj02/no_prompt/google_vit-huge-patch14-224-in21k")
+    done = report(own, "--roi", "nsdgeneral")
+    assert done.returncode == 0, done.stderr
+    glance = Path(done.stdout.strip()).read_text().split('id="glance"')[1].split("</section>")[0]
+    first, last = glance.split("<tbody>")[1].split("</tr>")[:2]
+    assert (LLAVA in first, "<strong>" in first) == (True, True)
+    assert (VIT in last, "1 of 2" in last, "<strong>" in last) == (True, True, False)
+
+
 def test_the_page_of_a_region_has_only_that_region_and_needs_no_nsd(own):
     for folder in own.glob("nsd*"):
         shutil.rmtree(folder)

@@ -172,7 +172,8 @@ def prompt_map(model: str, scores: pd.DataFrame, regions: Sequence[str], limits:
             weight = "bold" if best else "normal"
             panel.text(column + 0.5, row + 0.5, text, ha="center", fontsize=8.5, weight=weight, **on_it)
             if score.n_subjects < score.n_possible:
-                panel.text(column + 0.97, row + 0.32, score.n_subjects, ha="right", fontsize=6.5, **on_it)
+                beside = {"xytext": (9.5, 2), "textcoords": "offset points", "fontsize": 6.5}
+                panel.annotate(f"{score.n_subjects}", (column + 0.5, row + 0.5), **beside, **on_it)
         panel.set_xticks(np.arange(len(columns)) + 0.5, ["none" if prompt is None else prompt for prompt in columns])
         panel.set_yticks(np.arange(len(regions)) + 0.5, labels)
         panel.set_ylim(len(regions), 0)
