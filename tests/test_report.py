@@ -12,6 +12,7 @@ import nibabel
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.io import loadmat, savemat
 from scipy.stats import false_discovery_control
 from scripts import PACKAGE
 
@@ -220,13 +221,13 @@ def test_what_was_aligned_with_another_criterion_is_named_and_in_no_figure(own):
         record_settings(path.parent, known | ({"criterion": "r2"} if path.parent == folder else {}))
     table = pd.read_parquet(folder / "scores.parquet")
     table.assign(cv_score=table["cv_score"] + 2, r=0.987).to_parquet(folder / "scores.parquet")
-    done = report(own, "--roi", "V1v")
+    done = report(own, "--roi", "V1v", "-s", 1)
     assert done.returncode == 0, done.stderr
     html = Path(done.stdout.strip()).read_text()
     missing = html.split('id="missing"')[1]
     assert "subject 1, prompt 2: <strong>left out, criterion is &#34;r2&#34;" in missing
     assert "0.98" not in html
-    assert (pd.read_parquet(own / "report/roi-V1v/scores.parquet")["r"] == 0.987).any()
+    assert (pd.read_parquet(own / "report/subject-1_roi-V1v/scores.parquet")["r"] == 0.987).any()
     assert "best_prompt_llava-hf_llava-1_5-13b-hf_subj01" not in html
 
 
@@ -344,6 +345,18 @@ def test_old_and_new_scores_of_the_same_conditions_stand_side_by_side(own):
     record_settings(other, {"sessions": [1, 2]})
     left = beside(Tables(find_scored(own)), Selection(roi=("V1v",)))
     assert left["standard"].item() != pytest.approx(row["standard"])
+
+
+def test_the_page_says_how_many_photographs_were_held_out_in_the_sessions_that_were_scored(own):
+    path = own / "nsddata/experiments/nsd/nsd_expdesign.mat"
+    design = {name: values for name, values in loadmat(path).items() if not name.startswith("__")}
+    design["masterordering"][0, :12] = np.arange(12) // 2 + 1  # the first session shows half of the images, twice
+    savemat(path, design)
+    for subject, sessions in ((1, [1]), (2, [1, 3])):
+        for path in own.glob(f"alignment/subj0{subject}/*/*/settings.json"):
+            record_settings(path.parent, {"sessions": sessions})
+    assert "held-out photographs (subject 1: 6, subject 2: 12) 6 to 12" in page_text(report(own, "--roi", "V1v"))
+    assert "held-out photographs 6" in page_text(report(own, "--roi", "V1v", "-s", 1))
 
 
 def test_two_comparisons_of_one_pair_say_which_analysis_and_choice_of_layers_they_are(tmp_path):

@@ -193,6 +193,17 @@ def test_the_bold_prompt_is_one_of_all_subjects_and_another_says_of_how_many_it_
     assert "The highest" not in figures.highest(scores[scores["prompt"] == 2], "prompt")
 
 
+def test_a_model_s_best_prompt_is_bold_though_other_models_and_streams_have_more_subjects(panels, tmp_path):
+    """Model b in subject 1 alone, its stream without a prompt in both subjects."""
+    of_b = chosen_rows(
+        model_id="b", roi="V1v", prompt=[1, 2, pd.NA, pd.NA], subject=[1, 1, 1, 2], r=[0.3, 0.4, 0.5, 0.5]
+    )
+    table = pd.concat([of_b, chosen_rows(model_id="a", roi="V1v", prompt=1, subject=[1, 2], r=0.6)])
+    figures.prompt_map("b", prompt_scores(table.astype({"prompt": "Int64"})), ["V1v"], (0, 0.6), tmp_path)
+    texts = [(text.get_text(), text.get_weight()) for text in panels[0].texts]
+    assert texts == [(".30", "normal"), ("1", "normal"), (".40", "bold"), ("1", "normal"), (".50", "normal")]
+
+
 def test_prompts_that_no_two_subjects_share_have_no_best(panels, tmp_path):
     table = chosen_rows(model_id=LLAVA, roi="V1v", prompt=[1, 2], subject=[1, 2], r=[0.3, 0.5])
     figures.prompt_map(LLAVA, prompt_scores(table), ["V1v"], (0, 0.5), tmp_path)
