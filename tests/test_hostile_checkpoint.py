@@ -2,7 +2,6 @@
 
 import json
 import os
-import pickle
 import shutil
 from contextlib import nullcontext, suppress
 from types import SimpleNamespace
@@ -64,11 +63,14 @@ def refused(script, folder):
     return str(error.value)
 
 
-def test_the_poison_works_where_it_is_let(tmp_path):
+def test_the_poison_is_in_the_file_and_works(tmp_path):
     """Otherwise the tests below would not show anything."""
-    torch.save({"extra": Touch(tmp_path / "marker")}, tmp_path / "weights.bin")
-    torch.load(tmp_path / "weights.bin", weights_only=False)
-    assert (tmp_path / "marker").exists()
+    poison, path = Touch(tmp_path / "marker"), tmp_path / "weights.bin"
+    torch.save({"extra": poison}, path)
+    call, arguments = poison.__reduce__()
+    assert torch.serialization.get_unsafe_globals_in_checkpoint(path) == [f"{call.__module__}.{call.__name__}"]
+    call(*arguments)
+    assert poison.marker.exists()
 
 
 @pytest.mark.parametrize("name", ["vit", "llava", "instruct_blip", "idefics"])
@@ -118,8 +120,8 @@ def test_modules_of_the_checkpoint_are_never_imported(tiny_model, tmp_path, mark
 def test_a_bare_pickle_is_refused(marker, tmp_path):
     """The format of torch before it was a zip file."""
     (tmp_path / "checkpoint").mkdir()
-    with (tmp_path / "checkpoint/checkpoint.pt").open("wb") as file:
-        pickle.dump({"model_state_dict": Touch(marker)}, file)
+    poisoned = {"model_state_dict": Touch(marker)}
+    torch.save(poisoned, tmp_path / "checkpoint/checkpoint.pt", _use_new_zipfile_serialization=False)
     with pytest.raises(InputError, match=r"checkpoint\.pt") as error:
         read_trained(tmp_path / "checkpoint/checkpoint.pt")
     assert "\n" not in str(error.value)

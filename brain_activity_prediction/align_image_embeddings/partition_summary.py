@@ -142,7 +142,7 @@ def warn_of_alphas(scores: WeightingScores) -> None:
     """
     alphas = scores.read_all("alpha")
     for chosen, row in best_weightings(scores.weightings, scores.read_all("cv_score")).items():
-        warn_of_edges(letters(chosen), "voxels", _at(alphas, row)[row >= 0], alpha_range(scores.folder))
+        warn_of_edges(letters(chosen), "voxels", _at(alphas, row), alpha_range(scores.folder))
 
 
 def as_text(table: pd.DataFrame) -> str:
