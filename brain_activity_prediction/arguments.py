@@ -92,6 +92,10 @@ def add_prompt_numbers(flags: argparse.ArgumentParser, meaning: str) -> None:
 def add_prompts(flags: argparse.ArgumentParser) -> None:
     """Which prompts, and their texts; what they come to says `chosen_prompts`."""
     add_prompt_numbers(flags, "one or more prompts: 3, or 1 2 3, or 1-9 (default: 1)")
+    add_prompts_file(flags)
+
+
+def add_prompts_file(flags: argparse.ArgumentParser) -> None:
     flags.add_argument(
         "--prompts-file",
         type=Path,

@@ -568,7 +568,6 @@ WHOLE = [
         Case(f"a sweep with --extract={flags}", SWEEP, [f"--extract={flags}"], [f"cannot pass on {named}", f"{VIT} by"])
         for flags, named in (
             ("--repair", "--repair"),
-            ("--shard 1/2", "--shard"),
             ("--test-run", "--test-run"),
             ("-t --response", "--test-run"),
         )

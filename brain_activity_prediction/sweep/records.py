@@ -21,7 +21,7 @@ from brain_activity_prediction.processes import is_dead, own_name
 
 HEADER = "== "  # begins the line that a run of a unit writes first
 TAIL_BYTES = 16_384
-SETTINGS, PATHS = "sweep.json", ("checkpoints", "job_file")
+SETTINGS, PATHS = "sweep.json", ("prompts_file", "checkpoints", "job_file")
 STAMP_WORDS = 3  # that a stamp has between its -
 
 

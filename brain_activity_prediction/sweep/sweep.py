@@ -59,6 +59,7 @@ def _add_study(flags) -> None:
         help="NSD subjects",
     )
     flags.add_argument("-p", "--prompt-number", nargs="+", default=["1-9"], metavar="N", help="3, or 1 2 3, or 1-9")
+    shared.add_prompts_file(flags)
     flags.add_argument("-b", "--batch-size", type=positive_int, default=8, help="images a batch")
     flags.add_argument(
         "-g",

@@ -7,7 +7,6 @@ model's states under one prompt (or none) with one subject, or the report on all
 import argparse
 import importlib.util
 import math
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,17 +21,18 @@ from brain_activity_prediction.align_image_embeddings.results import Results
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings import extraction
+from brain_activity_prediction.extract_image_embeddings.plan import Work
 from brain_activity_prediction.extract_image_embeddings.plan import plan as work_of
 from brain_activity_prediction.folders import PROTOCOLS, alignment_folder, prompt_folder, scores_folder
 from brain_activity_prediction.nsd.design import read_design
 from brain_activity_prediction.nsd.layout import find_layout
 from brain_activity_prediction.sweep import architectures
+from brain_activity_prediction.sweep.passed_on import passed_on
 
 PACKAGE = Path(__file__).resolve().parents[1]
 SCRIPTS = PACKAGE / "extract_image_embeddings"
 ALIGN = PACKAGE / "align_image_embeddings" / "align_model.py"
 REPORT = PACKAGE / "report" / "report.py"
-BY_ITSELF = ("repair", "redo", "shard", "test_run")  # flags that do in a unit, or while planning, what nobody means
 NEEDED = ("MODEL_ID", "IMAGE_STREAMS", "load", "encode_images")  # what makes a module a model script
 
 
@@ -91,14 +91,15 @@ def make_plan(arguments: argparse.Namespace) -> Plan:
 
 
 def _units_of_model(arguments: argparse.Namespace, model: str, image_ids: Sequence[int]) -> ModelUnits:
-    script, more = load_script(model), shlex.split(arguments.extract)
+    script = load_script(model)
+    more = passed_on(arguments.extract, "--extract", extraction.flags(""), f"{model}.py")
     if arguments.checkpoints:
         more += ["--checkpoint", str(arguments.checkpoints / model)]
     if arguments.device_map:
         more += ["--device-map", arguments.device_map]
     given = ["-d", str(arguments.base_dir), "-s", *map(str, arguments.subject), "-p", *arguments.prompt_number]
-    flags = [*given, "-b", str(arguments.batch_size), *more]
-    work = work_of(script, _parsed(extraction.flags(""), flags, "--extract", f"{model}.py"), image_ids)
+    flags = [*given, *_prompts_file(arguments), "-b", str(arguments.batch_size), *more]
+    work = work_of(script, _parsed(extraction.flags(""), flags), image_ids)
     with ThreadPoolExecutor(len(work.stores)) as pool:  # files that are not in memory come faster side by side
         list(pool.map(EmbeddingStore.streams, work.stores.values()))
     kinds = work.lacking()
@@ -114,8 +115,8 @@ def _units_of_model(arguments: argparse.Namespace, model: str, image_ids: Sequen
     align = [
         unit
         for subject in arguments.subject
-        for prompt, streams in work.streams.items()
-        if (unit := _alignment(arguments, model, work.model_id, (subject, prompt), work.stores[prompt], streams))
+        for prompt in work.streams
+        if (unit := _alignment(arguments, model, work, subject, prompt))
     ]
     values = {
         prompt: sum(math.prod(shape) for shape in _shapes(model, work.stores[prompt], streams).values())
@@ -135,24 +136,18 @@ def _shapes(model: str, store: EmbeddingStore, streams: Sequence[str]) -> dict[s
     return {stream: stored.get(stream) or architectures.shape(model, stream) or (1, 0) for stream in streams}
 
 
-def _alignment(
-    arguments: argparse.Namespace,
-    model: str,
-    model_id: str,
-    of: tuple[int, int | None],
-    store: EmbeddingStore,
-    streams: Sequence[str],
-) -> Unit | None:
-    """The alignment of a subject with the streams under a prompt (`of`); None where --align leaves nothing to do.
+def _alignment(arguments: argparse.Namespace, model: str, work: Work, subject: int, prompt: int | None) -> Unit | None:
+    """The alignment of a subject with the streams under a prompt; None where --align leaves nothing to do.
 
     Streams are named on the command line, so that those that no prompt changes are fitted by one unit alone.
     """
-    subject, prompt = of
-    more = shlex.split(arguments.align)
-    given = ["-d", str(arguments.base_dir), "-s", str(subject), "-m", model_id]
-    parsed = _parsed(align_model.flags(), [*given, *more], "--align", ALIGN.name)
-    streams = [stream for stream in streams if parsed.stream is None or stream in parsed.stream]
-    shapes = _shapes(model, store, streams)
+    more = passed_on(arguments.align, "--align", align_model.flags(), ALIGN.name)
+    asked_for = str(min(work.prompts) if prompt is None else prompt)  # without -p it would be 1, which may not be there
+    given = ["-d", str(arguments.base_dir), "-s", str(subject), "-m", work.model_id, "-p", asked_for]
+    flags = [*given, *_prompts_file(arguments), *more]
+    parsed = _parsed(align_model.flags(), flags)
+    streams = [stream for stream in work.streams[prompt] if parsed.stream is None or stream in parsed.stream]
+    shapes = _shapes(model, work.stores[prompt], streams)
     layers = [
         (stream, number)
         for stream, (n_layers, _) in shapes.items()
@@ -161,25 +156,24 @@ def _alignment(
     ]
     if not layers:
         return None
-    folder = alignment_folder(arguments.base_dir, subject, model_id, prompt, parsed.protocol)
+    folder = alignment_folder(arguments.base_dir, subject, work.model_id, prompt, parsed.protocol)
     results = Results(folder)
     asked = Asked({}, parsed.permutations, parsed.permutation_block, parsed.bootstrap)
     n_left = sum(not results.has(*layer, asked) for layer in layers)
     if _table_is_old(folder):
         n_left = max(n_left, 1)
-    of_prompt = [] if prompt is None else ["-p", str(prompt)]
     name = f"align_{model}_{prompt_folder(prompt)}_subj{subject:02d}"
-    command = (sys.executable, str(ALIGN), *given, *of_prompt, *more, "--stream", *streams)
+    command = (sys.executable, str(ALIGN), *flags, "--stream", *streams)
     return Unit(name, "align", model, len(layers), n_left, command, max(width for _, width in shapes.values()))
 
 
-def _parsed(parser: argparse.ArgumentParser, flags: list[str], where: str, script: str) -> argparse.Namespace:
-    parser.prog = f"in the flags that {where} passes on"
-    parsed = parser.parse_args(flags)
-    for name in BY_ITSELF:
-        if getattr(parsed, name, None) != parser.get_default(name):
-            raise InputError(f"{where} cannot pass on --{name.replace('_', '-')}: run {script} by itself with it")
-    return parsed
+def _prompts_file(arguments: argparse.Namespace) -> list[str]:
+    return ["--prompts-file", str(arguments.prompts_file)] if arguments.prompts_file else []
+
+
+def _parsed(parser: argparse.ArgumentParser, flags: list[str]) -> argparse.Namespace:
+    parser.prog = "in the flags of a unit"
+    return parser.parse_args(flags)
 
 
 def _table_is_old(folder: Path) -> bool:
