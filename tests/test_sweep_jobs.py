@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from scripts import PACKAGE
@@ -10,7 +11,7 @@ from scripts import PACKAGE
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.sweep import cluster, commands, sweep
 from brain_activity_prediction.sweep.items import item_of_this_task, read_items, write_items
-from brain_activity_prediction.sweep.records import Record, alone, folder_of, write_record
+from brain_activity_prediction.sweep.records import Record, alone, folder_of, remember, write_record
 from brain_activity_prediction.sweep.status import states_of
 from brain_activity_prediction.sweep.units import Plan, Unit
 
@@ -189,6 +190,25 @@ def test_a_slurm_that_does_not_answer_may_have_jobs_where_some_were_submitted(co
     with pytest.raises(InputError, match="SLURM does not answer, and may have jobs"):
         command(parsed(command.__name__, tmp_path, "-g", "cpu"))
     assert not capsys.readouterr().out
+
+
+def test_where_no_slurm_is_cancel_says_where_to_and_status_goes_by_the_files(own_nsd, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", "/nowhere")
+    flags = ["--models", VIT, "-s", 1, "-g", "cpu"]
+    remember(parsed("slurm", own_nsd, *flags))
+    commands.status(parsed("status", own_nsd))
+    assert "no SLURM" not in capsys.readouterr().out
+    write_items(folder_of(own_nsd) / "20260101-000000-1" / "report.tsv", [UNIT], 1, "0")
+    commands.status(parsed("status", own_nsd))
+    _, extract, *_, last = capsys.readouterr().out.splitlines()
+    assert extract.split() == ["extract", "0", "0", "0", "0", "8"]
+    assert last.startswith("no SLURM answers on this machine: this is what the files say")
+    with pytest.raises(InputError, match="no squeue on this machine, and SLURM may have jobs"):
+        commands.cancel(parsed("cancel", own_nsd))
+    assert not capsys.readouterr().out
+    monkeypatch.setattr(commands, "planned_units", lambda _: Plan([], replace(UNIT, n_left=0)))
+    commands.local(parsed("local", own_nsd, *flags))
+    assert "0 succeeded, 0 failed" in capsys.readouterr().out
 
 
 def test_without_slurm_it_is_said_so(own_nsd, monkeypatch):

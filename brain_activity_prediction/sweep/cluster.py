@@ -24,6 +24,7 @@ HERE = Path(__file__).resolve().parent
 JOB_FILE = HERE / "job.sh"
 USUAL_LARGEST_ARRAY = 1001
 NAME_HEAD = "sweep"
+MAY_HAVE_JOBS = "may have jobs of this sweep"
 
 
 @dataclass(frozen=True)
@@ -145,14 +146,19 @@ def is_there() -> bool:
 
 
 def may_have_jobs(base_dir: Path) -> bool:
-    """Whether a SLURM answers that can be asked for the sweep's jobs; InputError where the one with some is silent."""
+    """Whether a SLURM answers that can be asked for the sweep's jobs; InputError where the one with some does not."""
     if is_there():
         return True
-    if shutil.which("squeue") and any(folder_of(base_dir).glob("*/*.tsv")):
-        raise InputError(
-            "SLURM does not answer, and may have jobs of this sweep: try again when squeue shows its queue"
-        )
+    if was_submitted(base_dir):
+        if shutil.which("squeue"):
+            raise InputError(f"SLURM does not answer, and {MAY_HAVE_JOBS}: try again when squeue shows its queue")
+        raise InputError(f"no squeue on this machine, and SLURM {MAY_HAVE_JOBS}: run this where SLURM is")
     return False
+
+
+def was_submitted(base_dir: Path) -> bool:
+    """Whether jobs of this sweep were ever queued."""
+    return any(folder_of(base_dir).glob("*/*.tsv"))
 
 
 def queued_units(base_dir: Path) -> dict[str, Task]:

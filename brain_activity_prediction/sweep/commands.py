@@ -65,7 +65,8 @@ def local(arguments: argparse.Namespace) -> None:
     for worker in workers:
         shared.check_device(gpu_id(worker.device))
     with alone(arguments.base_dir) as lock:
-        if cluster.may_have_jobs(arguments.base_dir):
+        # A machine without SLURM may help with what was submitted elsewhere: claims share the work out.
+        if shutil.which("squeue") and cluster.may_have_jobs(arguments.base_dir):
             cluster.refuse_if_queued(arguments.base_dir)
         planned = planned_units(arguments)
         remember(arguments)
@@ -104,6 +105,8 @@ def status(arguments: argparse.Namespace) -> None:
     planned = planned_units(remembered(arguments.base_dir))
     queue = cluster.queued_units(arguments.base_dir) if cluster.is_there() else None
     print(text_of(arguments.base_dir, states_of(arguments.base_dir, planned, queue)))
+    if queue is None and cluster.was_submitted(arguments.base_dir):
+        print("no SLURM answers on this machine: this is what the files say, and what is queued counts as left")
 
 
 def cancel(arguments: argparse.Namespace) -> None:
