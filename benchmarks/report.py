@@ -72,8 +72,9 @@ def write_run(folder, study, of, regions):
     r += 0.01 * rng.standard_normal(len(table))
     columns = {"r": r, "r2": r**2, "cv_score": r**2 - 1, "r_normalised": r / 0.6, "r2_normalised": r**2 / 0.36}
     columns |= {"r_se": 0.01, "r_ci_low": r - 0.02, "r_ci_high": r + 0.02, "alpha_median": rng.random(len(table))}
-    columns |= {"p": np.where(r > 0.1, 0.001, rng.random(len(table))), "q": np.nan}
-    columns |= {"noise_ceiling": 0.36, "r_ceiling": 0.6}
+    columns |= {"p": np.where(r > 0.1, 0.001, rng.random(len(table))), "q": np.nan, "r_normalised_se": 0.015}
+    columns |= {"n_resamples": 1000, "n_permutations": 1000, "permutation_block": 1}
+    columns |= {"noise_ceiling": 0.36, "r_ceiling": 0.6, "ncsnr": "computed", "min_noise_ceiling": 0.1}
     columns |= {"n_voxels": 400, "n_voxels_normalised": 390, "settings": "0123abcd", "protocol": "standard"}
     columns |= {"model_id": model, "prompt": prompt, "subject": subject}
     table = table.assign(**columns)[list(COLUMNS)].astype({"prompt": "Int64", "layer": "Int64"})

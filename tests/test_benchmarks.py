@@ -51,6 +51,14 @@ def test_a_ratio_is_the_median_over_the_rounds(benchmarks):
     assert ratio(taken, "loop", "model").startswith("3.000 x")
 
 
+def test_the_report_benchmark_runs(benchmarks, capsys, monkeypatch, tmp_path):
+    import report
+
+    monkeypatch.setattr(sys, "argv", ["report.py", "--small", "-d", str(tmp_path)])
+    report.main()
+    assert re.search(r"^report: .* peak .* GB\n[\d,]+ rows, report.html", capsys.readouterr().out, re.MULTILINE)
+
+
 def test_the_store_benchmark_runs(benchmarks, capsys, monkeypatch, tmp_path):
     import store
 

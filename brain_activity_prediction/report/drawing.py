@@ -18,6 +18,7 @@ from brain_activity_prediction.files import written_whole
 WIDTH, FONT, RIGHT, TOP = 360, 10.5, 10, 24
 POINTS_PER_INCH = 72
 PNG_DPI = 200
+COMPRESSION = {"compress_level": 1}  # of 9: files a fifth larger than at 6, made in half the time
 # Colours that the page replaces with its own, which are others in the dark.
 INK, LINE = "#1b1b1f", "#d5d6db"
 PAGE_COLOURS = {INK: "currentColor", LINE: "var(--line)"}
@@ -28,6 +29,7 @@ STYLE = {
     "axes.titlesize": FONT + 1,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
+    "axes.titley": 1,  # where it would be put once every label had been measured
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
@@ -71,7 +73,7 @@ def draw(
         paint(panel)
         panel.set_title(title)
         with written_whole(folder / f"{name}.png") as path:
-            figure.savefig(path, dpi=PNG_DPI)
+            figure.savefig(path, dpi=PNG_DPI, pil_kwargs=COMPRESSION)
         figure.patch.set_visible(False)
         panel.patch.set_visible(False)
         drawn = StringIO()
