@@ -208,20 +208,25 @@ def test_cancel_takes_back_what_is_queued(slurm, own_nsd):
     until(lambda: not slurm.run("squeue", "--noheader"))
 
 
-@pytest.mark.parametrize("partition", ["gpu", "graceful"])
-def test_a_preempted_job_is_queued_again_and_computes_nothing_twice(slurm, tmp_path, partition):
+@pytest.mark.parametrize("cause", ["gpu", "graceful", "limit"])
+def test_a_job_that_is_preempted_or_at_its_limit_is_queued_again_and_computes_nothing_twice(slurm, tmp_path, cause):
     base_dir, name = write_study(tmp_path), f"extract_{LLAVA}_1_of_1"
-    jobs = ["--shards", 1, "--cpus-per-task", 2, "--partition", partition, "--models", LLAVA]
-    sweeping(slurm, base_dir)("slurm", *study_flags(base_dir), *jobs)
-    held_in_the_middle(base_dir, name, set(sorted_ids(base_dir)))
-    job = read_record(base_dir, name).job
-    node = slurm.run("squeue", "--noheader", f"--jobs={job}", "--format=%N").strip()
-    preempting = ["--partition=urgent", "--exclusive", f"--nodelist={node}", "--output=/dev/null", "--wrap=sleep 3"]
-    slurm.run("sbatch", *preempting)  # SLURM continues what it ends
-    until(lambda: "stopped by SIGTERM" in log_of(base_dir, name).read_text())
+    jobs = ["--shards", 1, "--cpus-per-task", 2, "--partition", "gpu" if cause == "limit" else cause, "--models", LLAVA]
+    limit = ["--time", 1, "--sbatch=--signal=B:USR1@30"] if cause == "limit" else []
+    sweeping(slurm, base_dir)("slurm", *study_flags(base_dir), *jobs, *limit)
+    pid = held_in_the_middle(base_dir, name, set(sorted_ids(base_dir)))
+    if limit:  # SLURM itself sends the signal
+        until(lambda: has_signal(pid, signal.SIGUSR1))
+        os.kill(pid, signal.SIGCONT)
+    else:
+        job = read_record(base_dir, name).job
+        node = slurm.run("squeue", "--noheader", f"--jobs={job}", "--format=%N").strip()
+        preempting = ["--partition=urgent", "--exclusive", f"--nodelist={node}", "--output=/dev/null", "--wrap=sleep 3"]
+        slurm.run("sbatch", *preempting)  # SLURM continues what it ends
+    until(lambda: f"stopped by {'SIGUSR1' if limit else 'SIGTERM'}" in log_of(base_dir, name).read_text())
     before = {path: path.stat().st_mtime_ns for path in base_dir.rglob("batch_*")}
     assert len(llava_images(base_dir)) < IMAGES
-    until(lambda: n_runs(base_dir, name) == 2 and read_record(base_dir, name).status == 0)
+    until(lambda: n_runs(base_dir, name) >= 2 and read_record(base_dir, name).status == 0)
     slurm.run("scancel", "--user=root")
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert sorted(llava_images(base_dir)) == sorted_ids(base_dir)
