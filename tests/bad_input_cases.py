@@ -88,6 +88,7 @@ FLAGS = [
     Case("drawn weights in 8 bits", VIT, ["--quantize", "8bit", "--random-weights", "1"], ["leave one out"]),
     Case("8 bits without the library", VIT, ["--quantize", "8bit"], ["pip install bitsandbytes"]),
     Case("a repair that writes nothing", VIT, ["--repair", "--test-run"], ["leave one out"]),
+    Case("a revision of a folder", VIT, ["--revision", "main"], ["--checkpoint", "leave one out"]),
     Case("a misspelt flag", VIT, ["--bacth-size", "8"], ["--bacth-size", "did you mean --batch-size"]),
     Case("a flag cut short", VIT, ["--batch", "8"], ["--batch", "did you mean --batch-size"]),
     Case("a flag that there is not", VIT, ["--colour=blue"], ["--colour=blue", "--help"]),

@@ -87,7 +87,6 @@ def test_the_identity_follows_weights_configuration_and_tokenizer_and_not_the_fo
     (own_llava / "model.safetensors").write_bytes(weights)
     seen.add(Checkpoint(MODEL_ID, folder=own_llava).identity())
     assert len(seen) == 4
-    assert Checkpoint(MODEL_ID, "abc").identity() == "revision abc"
 
 
 def test_a_model_placed_by_accelerate_gives_the_same_states(llava):

@@ -68,7 +68,7 @@ def captions(own_nsd):
 def extract(base_dir, checkpoint, captions, *more):
     flags = ["-d", base_dir, "-g", "cpu", "--checkpoint", checkpoint, "--pooling", "mean", "last", *more]
     arguments = extraction.flags("").parse_args([str(flag) for flag in flags])
-    script = load_script("clip_text.py").script(MODEL, "main", Captions(captions))
+    script = load_script("clip_text.py").script(MODEL, Captions(captions))
     extraction.extract(script, arguments)
 
 

@@ -81,7 +81,7 @@ def checkpoint(tmp_path):
 def extract(base_dir, folder, *more, grid=1, poolings=("mean",)):
     flags = ["-d", base_dir, "-g", "cpu", "--checkpoint", folder, "--pooling", *poolings, *more]
     arguments = extraction.flags("").parse_args([str(flag) for flag in flags])
-    extraction.extract(load_script("vision_model.py").script(MODEL, "main", grid, list(poolings)), arguments)
+    extraction.extract(load_script("vision_model.py").script(MODEL, grid, list(poolings)), arguments)
 
 
 def stored(base_dir, stream="vision"):

@@ -7,10 +7,12 @@ import importlib.util
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.extract_image_embeddings.hub import COMMIT, commit_on_hub
 
 if TYPE_CHECKING:
     import torch
@@ -103,8 +105,14 @@ class Checkpoint:
             build = getattr(model_class, "_from_config", None) or model_class.from_config  # Auto classes: the latter
             return build(config, dtype=dtype)
 
+    @cached_property
+    def of_hub(self) -> dict:
+        """What tells a `from_pretrained` which files of the hub to take; raises InputError where it has none."""
+        commit, on_disk = commit_on_hub(self.model_id, self.revision)
+        return {"revision": commit, "local_files_only": on_disk}
+
     def _load(self, loadable, **settings):
-        source = {"revision": self.revision} if self.folder is None else {"local_files_only": True}
+        source = self.of_hub if self.folder is None else {"local_files_only": True}
         try:
             # Said to be False, because transformers asks at the terminal where nothing is said.
             return loadable.from_pretrained(self.folder or self.model_id, trust_remote_code=False, **source, **settings)
@@ -120,13 +128,16 @@ class Checkpoint:
             ) from error
 
     def identity(self) -> str:
-        """What tells these weights from others: the hub's `revision`, or a fingerprint of the folder's files; the seed.
+        """What tells these weights from others: its commit on the hub, or a fingerprint of the folder; the seed.
 
         The fingerprint reads configurations and tokenizers whole and, of each weight file, its size and 64 samples of
         4 kB; where the weights are drawn, the former alone.
         """
-        source = f"revision {self.revision}" if self.folder is None else f"files {self._fingerprint()}"
+        source = f"revision {self._commit()}" if self.folder is None else f"files {self._fingerprint()}"
         return source if self.seed is None else f"random with seed {self.seed}, configuration of {source}"
+
+    def _commit(self) -> str:
+        return self.revision if COMMIT.fullmatch(self.revision) else self.of_hub["revision"]
 
     def _fingerprint(self) -> str:
         digest = hashlib.sha256()

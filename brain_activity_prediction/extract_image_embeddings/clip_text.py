@@ -32,21 +32,20 @@ def flags() -> argparse.ArgumentParser:
     flags = extraction.flags(__doc__)
     flags.add_argument("--captions", type=Path, required=True, metavar="FILE", help="CSV: nsd_id,caption")
     flags.add_argument("-m", "--model-id", default=MODEL_ID, help="a CLIP of transformers")
-    flags.add_argument("--revision", default="main", help="commit, tag or branch of the model on the hub")
     return flags
 
 
 def main() -> None:
     arguments = flags().parse_args()
     captions = Captions(arguments.captions)
-    extraction.extract(script(arguments.model_id, arguments.revision, captions), arguments)
+    extraction.extract(script(arguments.model_id, captions), arguments)
 
 
-def script(model_id: str, revision: str, captions: Captions) -> SimpleNamespace:
+def script(model_id: str, captions: Captions) -> SimpleNamespace:
     """What `extraction` takes as a model script."""
     return SimpleNamespace(
         MODEL_ID=model_id,
-        REVISION=revision,
+        REVISION="main",
         CHECKPOINT_FILES=("config.json", "tokenizer.json"),
         IMAGE_STREAMS={"text": ("mean", "last")},
         open_stimuli=lambda layout: nullcontext(captions),

@@ -71,6 +71,9 @@ def flags(description: str) -> argparse.ArgumentParser:
     )
     flags.add_argument("--checkpoint", type=Path, metavar="DIR", help="folder with the model's weights on this disk")
     flags.add_argument(
+        "--revision", metavar="NAME", help="commit, tag or branch of the model on the hub, not the script's own"
+    )
+    flags.add_argument(
         "--random-weights",
         type=seed,
         metavar="SEED",
@@ -104,6 +107,8 @@ def extract(script, arguments: argparse.Namespace) -> None:
     """Everything from the flags to the last batch; what is wrong is said before the model is loaded."""
     if arguments.repair and arguments.test_run:
         raise InputError("--repair deletes damaged files, and a --test-run writes nothing: leave one out")
+    if arguments.revision and arguments.checkpoint:
+        raise InputError("--revision is one of the hub's, and --checkpoint a folder: leave one out")
     layout = find_layout(arguments.base_dir)
     open_stimuli = getattr(script, "open_stimuli", lambda layout: Stimuli(layout.stimuli()))
     with open_stimuli(layout) as stimuli:
@@ -118,7 +123,7 @@ def extract(script, arguments: argparse.Namespace) -> None:
             check_room(work.folder, work.known_bytes(left, stored_bytes), f"the {work.n_left()} images that are left")
         checkpoint = Checkpoint(
             script.MODEL_ID,
-            script.REVISION,
+            arguments.revision or script.REVISION,
             arguments.checkpoint,
             arguments.random_weights,
             arguments.quantize,

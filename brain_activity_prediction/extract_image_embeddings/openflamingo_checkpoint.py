@@ -134,18 +134,23 @@ def load_language_model(folder: Path | None, dtype: torch.dtype, untrained: bool
     """
     from transformers import AutoTokenizer, MptConfig, MptForCausalLM
 
-    source = (MPT_ID, {"revision": MPT_REVISION}) if folder is None else (folder, {"local_files_only": True})
-    source[1]["trust_remote_code"] = False  # MPT's own repository holds code
-    tokenizer = AutoTokenizer.from_pretrained(source[0], **source[1])
+    source = Checkpoint(MPT_ID, MPT_REVISION).of_hub if folder is None else {"local_files_only": True}
+    source |= {
+        "pretrained_model_name_or_path": folder or MPT_ID,
+        "trust_remote_code": False,
+    }  # the hub's MPT holds code
+    tokenizer = AutoTokenizer.from_pretrained(**source)
     tokenizer.add_special_tokens({"additional_special_tokens": list(SPECIAL_TOKENS)})
     if tokenizer.pad_token is None:
         tokenizer.add_special_tokens({"pad_token": "<PAD>"})
     if untrained:
-        model = MptForCausalLM._from_config(MptConfig.from_pretrained(source[0], **source[1]), dtype=dtype)
+        model = MptForCausalLM._from_config(MptConfig.from_pretrained(**source), dtype=dtype)
     else:
-        model, report = MptForCausalLM.from_pretrained(source[0], **source[1], dtype=dtype, output_loading_info=True)
+        model, report = MptForCausalLM.from_pretrained(**source, dtype=dtype, output_loading_info=True)
         if missing := report["missing_keys"]:
-            raise InputError(f"{source[0]} lacks {len(missing)} of MPT's tensors, first {min(missing)}: fetch it again")
+            raise InputError(
+                f"{folder or MPT_ID} lacks {len(missing)} of MPT's tensors, first {min(missing)}: fetch it again"
+            )
     model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     return tokenizer, model
 
@@ -172,7 +177,7 @@ def _trained_file(checkpoint: Checkpoint) -> Path:
     from huggingface_hub import hf_hub_download
 
     with _loading(checkpoint.model_id):
-        return Path(hf_hub_download(checkpoint.model_id, "checkpoint.pt", revision=checkpoint.revision))
+        return Path(hf_hub_download(checkpoint.model_id, "checkpoint.pt", **checkpoint.of_hub))
 
 
 @contextmanager

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 def flags() -> argparse.ArgumentParser:
     flags = extraction.flags(__doc__)
     flags.add_argument("-m", "--model-id", required=True, help="for example facebook/dinov2-large")
-    flags.add_argument("--revision", default="main", help="commit, tag or branch of the model on the hub")
     flags.add_argument(
         "--grid", type=positive_int, default=1, metavar="G", help="average convolutional maps over G x G cells"
     )
@@ -37,15 +36,15 @@ def flags() -> argparse.ArgumentParser:
 
 def main() -> None:
     arguments = flags().parse_args()
-    extraction.extract(script(arguments.model_id, arguments.revision, arguments.grid, arguments.pooling), arguments)
+    extraction.extract(script(arguments.model_id, arguments.grid, arguments.pooling), arguments)
 
 
-def script(model_id: str, revision: str, grid: int, poolings: list[str]) -> SimpleNamespace:
+def script(model_id: str, grid: int, poolings: list[str]) -> SimpleNamespace:
     """What `extraction` takes as a model script."""
     stream, possible = ("vision", ("mean", "cls")) if grid == 1 else (f"vision_grid{grid}", ("mean",))
     return SimpleNamespace(
         MODEL_ID=model_id,
-        REVISION=revision,
+        REVISION="main",
         IMAGE_STREAMS={stream: possible},
         load=partial(load, grid=grid, poolings=poolings),
         preprocess=preprocess,

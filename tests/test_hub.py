@@ -1,0 +1,79 @@
+"""Which commit of the hub a model is, with the hub within reach and out of it."""
+
+import shutil
+import subprocess
+from types import SimpleNamespace
+
+import pytest
+from huggingface_hub import HfApi
+from scripts import command
+
+from brain_activity_prediction.embedding_store import EmbeddingStore
+from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkpoint
+
+SCRIPT, MODEL_ID = "vit_huge_patch14_224_in21k.py", "google/vit-huge-patch14-224-in21k"
+OLD, NEW = "0" * 40, "1" * 40
+
+
+@pytest.fixture
+def extract(own_nsd, tmp_path, monkeypatch):
+    """Runs the script with a hub that nothing answers for, and files fetched to `tmp_path / "hub"`."""
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+
+    def run(*flags):
+        run = command(SCRIPT, "-d", own_nsd, "-s", 1, "-g", "cpu", *flags)
+        return subprocess.run(run, capture_output=True, text=True, check=False)
+
+    return run
+
+
+def fetch(hub, folder, commit):
+    """What the hub's library leaves in `hub` when `main` is `commit`."""
+    kept = hub / f"models--{MODEL_ID.replace('/', '--')}"
+    shutil.copytree(folder, kept / "snapshots" / commit)
+    (kept / "blobs").mkdir(exist_ok=True)
+    (kept / "refs").mkdir(exist_ok=True)
+    (kept / "refs" / "main").write_text(commit)
+
+
+def test_without_network_and_files_one_line_says_at_once_how_to_fetch_them(extract, own_nsd):
+    refused = extract()
+    assert refused.returncode == 2
+    first, second = refused.stderr.splitlines()
+    assert first.endswith("are left")
+    assert f"hf download {MODEL_ID} --revision main --local-dir DIR" in second
+    assert "--checkpoint DIR" in second
+    assert not (own_nsd / "image_embeddings").exists()
+
+
+def test_files_fetched_before_are_taken_without_network_and_recorded_by_their_commit(
+    extract, own_nsd, tmp_path, tiny_model
+):
+    store = EmbeddingStore(own_nsd / "image_embeddings" / "no_prompt" / MODEL_ID.replace("/", "_"))
+    fetch(tmp_path / "hub", tiny_model("vit").folder, OLD)
+    assert extract("--shard", "0/2").returncode == 0
+    assert store.settings()["weights"] == f"revision {OLD}"
+    fetch(tmp_path / "hub", tiny_model("vit").folder, NEW)
+    refused = extract()
+    assert refused.returncode == 2
+    assert f"made with weights = revision {OLD}, this run has revision {NEW}" in refused.stderr
+    assert extract("--revision", OLD).returncode == 0
+    assert store.settings()["weights"] == f"revision {OLD}"
+
+
+def test_a_branch_is_recorded_as_the_commit_that_the_hub_names_and_a_commit_without_asking(monkeypatch):
+    asked = []
+
+    def model_info(self, model_id, revision, timeout):
+        asked.append((model_id, revision))
+        return SimpleNamespace(sha=NEW)
+
+    monkeypatch.setattr(HfApi, "model_info", model_info)
+    assert Checkpoint("org/model", OLD).identity() == f"revision {OLD}"
+    assert not asked
+    of_branch = Checkpoint("org/model", "main")
+    assert of_branch.identity() == f"revision {NEW}"
+    assert of_branch.of_hub == {"revision": NEW, "local_files_only": False}
+    assert asked == [("org/model", "main")]
+    assert Checkpoint("org/model", "main", seed=3).identity() == f"random with seed 3, configuration of revision {NEW}"
