@@ -84,6 +84,7 @@ def test_the_plan_counts_the_images_of_all_subjects_that_have_no_states_shard_by
         (model,) = planned(own_nsd, "--models", VIT, "--shards", n_shards).models
         assert [unit.n_left for unit in model.extract] == left
         assert sum(unit.n for unit in model.extract) == 68
+    assert len(planned(own_nsd, "--models", VIT, "--shards", 100).models[0].extract) == 68
     store(own_nsd, VIT_ID, None, ids[1::2])
     assert not any(unit.n_left for unit in planned(own_nsd, "--models", VIT).models[0].extract)
 
@@ -270,9 +271,10 @@ def run(base_dir, plan, n_workers=2):
 def test_a_failing_unit_stops_only_what_needs_it_and_status_shows_its_traceback(tmp_path):
     good = [unit(tmp_path, f"good_{number}", "print('fine')") for number in range(2)]
     bad = [unit(tmp_path, "bad", "def broken():\n    return 1 / 0\nbroken()", model="other")]
-    aligned = unit(tmp_path, "aligned", "", "align")
+    written = tmp_path / "aligned.csv"
+    aligned = unit(tmp_path, "aligned", f"import time\ntime.sleep(1)\nopen({str(written)!r}, 'w')", "align")
     never = unit(tmp_path, "never", "", "align", "other")
-    report = unit(tmp_path, "the_report", "", "report", "")
+    report = unit(tmp_path, "the_report", f"open({str(written)!r})", "report", "")
     plan = plan_of((good, [aligned]), (bad, [never]), report=report)
     outcome, waiting = run(tmp_path, plan)
     assert outcome.failed == ["bad"]
@@ -288,9 +290,17 @@ def test_a_failing_unit_stops_only_what_needs_it_and_status_shows_its_traceback(
     assert "ZeroDivisionError: division by zero" in text
 
 
+def test_an_alignment_waits_for_the_extraction_it_needs_while_a_worker_is_idle(tmp_path):
+    states = str(tmp_path / "states")
+    extract = unit(tmp_path, "extract", f"import time\ntime.sleep(1)\nopen({states!r}, 'w')")
+    outcome, _ = run(tmp_path, plan_of(([extract], [unit(tmp_path, "align", f"open({states!r})", "align")])))
+    assert outcome.done == ["extract", "align"]
+
+
 def test_workers_run_side_by_side_each_on_its_own_device(tmp_path):
     wait_for_the_other = (
-        "import sys, time, pathlib\n"
+        "import os, sys, time, pathlib\n"
+        "assert os.getsid(0) == os.getpid()  # Ctrl-C on the terminal is the sweep's to pass on\n"
         "here = pathlib.Path(__file__)\n"
         "here.with_suffix('.begun').write_text(sys.argv[-1])\n"
         "other = here.with_name({'a': 'b', 'b': 'a'}[here.stem] + '.begun')\n"
@@ -416,8 +426,10 @@ def test_a_signal_before_the_script_listens_ends_the_unit_as_one_to_be_continued
     assert not first.runs_here()
 
     script.write_text("raise SystemExit(0)")
-    assert run_unit(tmp_path, "slow", sys.executable, script).wait(30) == 0
-    assert read_record(tmp_path, "slow").seconds > first.seconds  # its time is of both runs
+    for amount, both in ((5, True), (4, False)):  # its time is of both runs, unless it was planned anew
+        write_record(tmp_path, "slow", replace(first, seconds=1000))
+        assert run_unit(tmp_path, "slow", sys.executable, script, amount=amount).wait(30) == 0
+        assert (read_record(tmp_path, "slow").seconds > 1000) == both
 
 
 def test_a_script_is_run_as_python_itself_would(tmp_path):

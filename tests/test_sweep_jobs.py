@@ -1,6 +1,7 @@
 """The sweep's jobs, with stand-ins for SLURM's programs that note how they were called."""
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -65,6 +66,25 @@ def test_a_signal_reaches_the_units_and_the_job_is_queued_again_unless_it_was_ca
     assert ("scontrol requeue 7_2" in calls()) == requeued
 
 
+def test_a_job_that_is_told_to_end_waits_for_its_units_whose_cores_are_those_it_has(stand_ins):
+    calls = stand_ins(
+        srun='echo "cores $SRUN_CPUS_PER_TASK" >>"$CALLS"; kill -TERM $PPID; sleep 0.3; exit 3',
+        squeue="echo RUNNING",
+        scontrol="",
+    )
+    assert job(SLURM_CPUS_PER_TASK="6").returncode == 0
+    assert "--kill-on-bad-exit=0" in calls()[0]  # a unit that fails does not end those beside it
+    assert calls()[1] == "cores 6"
+    assert calls()[-1] == "scontrol requeue 7_2"
+
+
+def test_the_batch_file_asks_to_be_queued_again_and_told_of_the_limit_as_the_site_says():
+    asked = re.findall(r"^#SBATCH (\S+)", (SWEEP_FOLDER / "job.sh").read_text(), re.MULTILINE)
+    assert "--requeue" in asked
+    (seconds,) = (option.removeprefix("--signal=B:USR1@") for option in asked if option.startswith("--signal"))
+    assert f"{seconds} seconds before it (SIGUSR1)" in (PACKAGE.parent / "docs/slurm.md").read_text()
+
+
 @pytest.mark.parametrize(("status", "requeued"), [(75, True), (2, False)])
 def test_units_that_were_told_to_stop_without_their_job_are_queued_again_as_at_preemption_with_a_grace_time(
     status, requeued, stand_ins
@@ -121,6 +141,25 @@ def test_arrays_are_split_at_the_sites_limit_and_wait_for_all_parts_of_what_they
         assert "--gpus-per-task=1" in call
         assert "--time=1:00:00" in call
         assert "--qos=long --exclusive" in call
+
+
+def test_what_is_said_of_jobs_is_said_of_each_and_the_report_waits_for_all_but_needs_no_success(
+    own_nsd, stand_ins, tmp_path
+):
+    calls = stand_ins(**SUBMITTING)
+    options = ["--partition", "gpu", "--account", "lab", "--time", "1:00:00", "--memory", "64G", "--cpus-per-task", "3"]
+    own = tmp_path / "own.sh"
+    submit(own_nsd, "--shards", 2, *options, "--at-once", 7, "--max-restarts", 5, "--job-file", own)
+    submissions = [call for call in calls() if call.startswith("sbatch")]
+    for call in submissions:
+        for asked in ("--partition=gpu", "--account=lab", "--time=1:00:00", "--mem=64G", "--cpus-per-task=3", "%7"):
+            assert f"{asked} " in call
+        assert f" {own} {own_nsd} " in call
+        assert call.endswith("run_unit.py 5")
+    report = submissions[-1]
+    before = ":".join(str(number) for number in range(1, len(submissions)))
+    assert f"--dependency=afterany:{before} " in report
+    assert "--gpus" not in report
 
 
 def test_a_model_that_is_spread_over_cards_has_a_job_and_all_its_gpus_for_itself(own_nsd, stand_ins):
@@ -235,9 +274,10 @@ def record(base_dir, **of_it):
 
 def test_the_units_of_the_queue_are_found_by_the_lists_that_were_submitted(tmp_path, stand_ins):
     key = cluster.key_of(tmp_path)
-    write_items(folder_of(tmp_path) / "20260101-000000-1" / "extract_my-model.tsv", [UNIT], 1, "0")
-    stand_ins(squeue=f"echo '7|0|PENDING|{key}-20260101-000000-1-extract_my-model|Priority'")
-    assert cluster.queued_units(tmp_path)[UNIT.name].job == "7_0"
+    units = [replace(UNIT, name=name) for name in ("ended", "queued")]
+    write_items(folder_of(tmp_path) / "20260101-000000-1" / "extract_my-model.tsv", units, 1, "0")
+    stand_ins(squeue=f"echo '7|1|PENDING|{key}-20260101-000000-1-extract_my-model|Priority'")
+    assert {name: task.job for name, task in cluster.queued_units(tmp_path).items()} == {"queued": "7_1"}
 
 
 def test_a_unit_that_failed_in_an_earlier_submission_is_queued_or_running_in_this_one(tmp_path):
