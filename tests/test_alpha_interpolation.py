@@ -51,7 +51,7 @@ def test_blocks_of_the_spectrum_rebuild_every_filter_with_less_work(tolerance):
 
 
 @pytest.mark.parametrize("tolerance", [3e-6, 1e-12])
-def test_no_other_number_of_equal_blocks_takes_fewer_operations(tolerance):
+def test_no_two_blocks_take_fewer_operations_as_one_and_no_equal_blocks_far_fewer(tolerance):
     s, nodes = np.sort(1e6 * np.arange(1, 641) ** -1.0), alpha_nodes(GRID, 1e-5).nodes
     filters = shrinkage(s, nodes, nodes[0])
 
@@ -63,11 +63,15 @@ def test_no_other_number_of_equal_blocks_takes_fewer_operations(tolerance):
     def operations(blocks):
         return sum(rank(filters[:, block]) * (len(s[block]) + PANEL_OVERHEAD) for block in blocks)
 
-    edges = [np.linspace(0, len(s), count + 1).round().astype(int) for count in (1, 2, 3, 4, 6, 8, 12, 16, 24)]
+    found = [block.columns for block in spectral_blocks(s, nodes, tolerance)]
+    for first, second in itertools.pairwise(found):
+        assert operations([slice(first.start, second.stop)]) >= operations([first, second])
+    edges = [np.linspace(0, len(s), count + 1).round().astype(int) for count in range(1, 17)]
     fewest = min(operations([slice(*pair) for pair in itertools.pairwise(edge)]) for edge in edges)
-    found = spectral_blocks(s, nodes, tolerance)
-    assert operations([block.columns for block in found]) == fewest
-    assert [len(block.shapes) for block in found] == [rank(filters[:, block.columns]) for block in found]
+    assert operations(found) <= 1.05 * fewest
+    assert len(found) > 2
+    blocks = spectral_blocks(s, nodes, tolerance)
+    assert [len(block.shapes) for block in blocks] == [rank(filters[:, columns]) for columns in found]
 
 
 @pytest.mark.parametrize("n_eigenvalues", [1, 2, 5])

@@ -11,6 +11,7 @@ singular values of matrices with displacement structure"). That is used twice:
 Letters: A alphas, P nodes, R eigenvalues, B eigenvalues of a block, r the rank of a block.
 """
 
+import functools
 import itertools
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ import scipy.linalg
 
 # Writing a panel of predictions and mixing it into the nodes costs as much as this many more eigenvalues.
 PANEL_OVERHEAD = 100
+# How many blocks a spectrum is cut into before neighbours are joined.
+FINEST_CUT = 16
 
 
 @dataclass(frozen=True)
@@ -89,26 +92,27 @@ def shrinkage(s, nodes, smallest):
 def spectral_blocks(s, nodes, tolerance):
     """Cut a sorted spectrum s (R,) into blocks, each with the smallest rank that keeps g within `tolerance`.
 
-    One wide block has the rank of all nodes, many narrow ones have more panels to mix: the number of blocks is
-    raised as long as that saves operations, the sum over blocks of r * (B + PANEL_OVERHEAD).
+    One wide block has the rank of all nodes, many narrow ones have more panels to mix: of equal narrow blocks two
+    neighbours are joined, those that save most, as long as that saves operations, the sum over blocks of r * (B +
+    PANEL_OVERHEAD).
     """
     filters = shrinkage(s, nodes, nodes[0])
-    best = [_block(filters, slice(0, len(s)), tolerance)]
-    for count in (2, 3, 4, 6, 8, 12, 16, 24):
-        blocks = [_block(filters, cut, tolerance) for cut in _cuts(len(s), min(count, len(s)))]
-        if _operations(blocks) >= _operations(best):
+
+    @functools.cache
+    def block(start, stop):
+        return _block(filters, slice(start, stop), tolerance)
+
+    def operations(start, stop):
+        return len(block(start, stop).shapes) * (stop - start + PANEL_OVERHEAD)
+
+    edges = np.linspace(0, len(s), min(FINEST_CUT, len(s)) + 1).round().astype(int).tolist()
+    while len(edges) > 2:
+        neighbours = zip(edges, edges[1:], edges[2:], strict=False)
+        saved = [operations(a, b) + operations(b, c) - operations(a, c) for a, b, c in neighbours]
+        if max(saved) <= 0:
             break
-        best = blocks
-    return best
-
-
-def _operations(blocks):
-    return sum(len(block.shapes) * (block.shapes.shape[1] + PANEL_OVERHEAD) for block in blocks)
-
-
-def _cuts(length, count):
-    edges = np.linspace(0, length, count + 1).round().astype(int)
-    return [slice(start, stop) for start, stop in itertools.pairwise(edges)]
+        del edges[saved.index(max(saved)) + 1]
+    return [block(start, stop) for start, stop in itertools.pairwise(edges)]
 
 
 def _block(filters, columns, tolerance):

@@ -134,10 +134,11 @@ class CrossValidation:
         whole = decomposition.with_intercept() if self.fit_intercept else decomposition
         for dtype in self._precisions(X.dtype):
             targets = responses.rotated(whole.left, dtype)
-            if self._refits_cost_less(decomposition, targets.shape[1], dtype):
+            nodes, blocks = self._interpolation(whole, dtype)
+            if self._refits_cost_less(decomposition, targets.shape[1], nodes, blocks):
                 operators = self._refits(decomposition, targets, responses)
             else:
-                operators = self._left_out(whole, targets)
+                operators = self._left_out(whole, targets, nodes, blocks)
             with contextlib.suppress(IllConditionedError):
                 return self._mean(operators, responses), targets
         targets = responses.rotated(decomposition.left, torch.float64)
@@ -148,18 +149,21 @@ class CrossValidation:
         wide = self.criterion == "correlation" and self.alphas[-1] / self.alphas[0] > WIDEST_FLOAT32_GRID
         return (torch.float64,) if wide or dtype == torch.float64 else (torch.float32, torch.float64)
 
-    def _nodes(self, dtype, smallest_eigenvalue=0.0):
+    def _nodes(self, dtype, smallest_eigenvalue):
         """The interpolation in alpha for this grid, criterion and precision."""
         relative = self.criterion == "correlation"
         with one_thread:
             return alpha_nodes(self.alphas, TOLERANCE[dtype], smallest_eigenvalue, relative)
 
-    def _left_out(self, whole, targets):
-        """(rows, operator, weights (P, A), targets of the operator) of every fold."""
+    def _interpolation(self, whole, dtype):
+        """The nodes, and the blocks of the spectrum, of the leave-one-out formula in a precision."""
         with one_thread:
             smallest = smallest_training_eigenvalue(whole, self.folds)
-        nodes = self._nodes(targets.dtype, smallest)
-        blocks = self._blocks(whole.spectrum, nodes, targets.dtype)
+        nodes = self._nodes(dtype, smallest)
+        return nodes, self._blocks(whole.spectrum, nodes, dtype)
+
+    def _left_out(self, whole, targets, nodes, blocks):
+        """(rows, operator, weights (P, A), targets of the operator) of every fold."""
         for rows in self.folds:
             yield rows, leave_fold_out(whole, blocks, nodes.nodes, rows, targets.dtype), nodes.weights, targets
 
@@ -185,7 +189,7 @@ class CrossValidation:
         with one_thread:
             return spectral_blocks(spectrum.cpu().numpy(), nodes.nodes, BLOCK_TOLERANCE[dtype])
 
-    def _refits_cost_less(self, decomposition, n_voxels, dtype):
+    def _refits_cost_less(self, decomposition, n_voxels, nodes, blocks):
         """Whether a decomposition a fold takes fewer operations than the leave-one-out formula.
 
         In multiply-adds per voxel and fold of n images, P nodes and r ranks a block:
@@ -199,8 +203,6 @@ class CrossValidation:
         n, R = len(left) // len(self.folds), left.shape[1]
         if len(left) - max(len(left[rows]) for rows in self.folds) < R:
             return False
-        nodes = self._nodes(dtype)
-        blocks = self._blocks(decomposition.spectrum, nodes, dtype)
         m, P, r = min(n, R), len(nodes.nodes), sum(block.shapes.size for block in blocks) / R
         saved = r * n * R + P * n**2 - (n * R + R**2 + n * m + r * (m * R - m**2 / 2))
         extra = DECOMPOSITION[left.device.type] * R**3 - 2 * r * n**2 * R - P * n**3

@@ -21,7 +21,6 @@ import torch
 from brain_activity_prediction.align_image_embeddings.scores import HeldOut
 from brain_activity_prediction.align_image_embeddings.solver.decomposition import (
     column_means,
-    eigenvectors,
     lower_gram,
     resolves,
     singular_values,
@@ -97,7 +96,7 @@ def fit_without_fold(decomposition, rows, smallest_alpha, fit_intercept):
         lost = torch.cat([lost, n_others**0.5 * mean])
     gram = lower_gram(lost).neg_()
     gram.diagonal().add_(decomposition.spectrum)
-    eigenvalues, vectors = eigenvectors(gram)
+    eigenvalues, vectors = torch.linalg.eigh(gram)
     if not resolves(smallest_alpha, eigenvalues):
         raise IllConditionedError
     spectrum, whitening = eigenvalues.flip(0).clamp_(min=0), vectors.flip(1)
