@@ -239,19 +239,21 @@ def test_a_curve_of_fewer_subjects_than_others_says_of_how_many_it_is(panels, tm
 
 def test_chosen_between_are_tables_whose_training_scores_are_alike():
     common = {"criterion": "neg_mean_squared_error", "zscore_sessions": True, "sessions": [1, 2], "responses": "aa"}
+    common |= {"num_alphas": 60}
 
-    def scored(prompt, subject=1, **settings):
-        return Scored(Path(f"{subject}/{prompt}"), "standard", LLAVA, prompt, subject, common | settings)
+    def scored(prompt, subject=1, model=LLAVA, **settings):
+        return Scored(Path(f"{subject}/{prompt}"), "standard", model, prompt, subject, common | settings)
 
     same = [scored(1), scored(2), scored(3), scored(1, subject=2, sessions=[1], responses="bb")]
+    same.append(scored(9, model="vit", num_alphas=30))  # a model's features may need alphas of their own
     assert made_otherwise(same) == {}
     others = [
         *(scored(4, criterion="r2"), scored(5, sessions=[1], responses="cc"), scored(6, responses="dd")),
-        *(scored(2, subject=2, zscore_sessions=False), scored(3, subject=2, criterion="r2")),
+        *(scored(7, num_alphas=30), scored(2, subject=2, zscore_sessions=False), scored(3, subject=2, criterion="r2")),
     ]
     assert {one.folder.as_posix(): what.split(",")[0] for one, what in made_otherwise(same + others).items()} == {
         **{"1/4": 'criterion is "r2"', "1/5": "sessions is [1]", "1/6": 'responses is "dd"'},
-        **{"2/2": "zscore_sessions is false", "2/3": 'criterion is "r2"'},
+        **{"1/7": "num_alphas is 30", "2/2": "zscore_sessions is false", "2/3": 'criterion is "r2"'},
     }
     assert made_otherwise([*same, Scored(Path("old"), "standard", LLAVA, 9, 1, {})]) == {}
 

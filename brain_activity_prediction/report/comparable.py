@@ -1,26 +1,30 @@
-"""Which tables of scores may be chosen between: cv_score says which is better only where it was made alike."""
+"""Which tables of scores may be chosen between and averaged: cv_score and r compare only where they were made alike."""
 
 import json
 from collections import Counter
 from collections.abc import Sequence
+from itertools import product
 
 from brain_activity_prediction.report.collecting import Scored
 
 ALIKE = ("criterion", "zscore_sessions")  # in all tables
+# Models differ in the alphas that their features need.
+ALIKE_IN_A_MODEL = ("min_log_10_alpha", "max_log_10_alpha", "num_alphas")
 ALIKE_IN_A_SUBJECT = ("sessions", "responses")
 
 
 def made_otherwise(scored: Sequence[Scored]) -> dict[Scored, str]:
-    """The tables whose cv_score is of another kind than that of most, and what differs.
+    """The tables whose scores are of another kind than those of most, and what differs.
 
     A setting that a table does not record is not held against it.
     """
     found: dict[Scored, str] = {}
-    for name in ALIKE:
-        found |= _differing(name, [one for one in scored if one not in found])
-    for subject in dict.fromkeys(one.subject for one in scored):
-        for name in ALIKE_IN_A_SUBJECT:
-            found |= _differing(name, [one for one in scored if one.subject == subject and one not in found])
+    for names, of in ((ALIKE, ()), (ALIKE_IN_A_MODEL, ("model_id",)), (ALIKE_IN_A_SUBJECT, ("subject",))):
+        groups: dict[tuple, list[Scored]] = {}
+        for one in scored:
+            groups.setdefault(tuple(getattr(one, name) for name in of), []).append(one)
+        for name, group in product(names, groups.values()):
+            found |= _differing(name, [one for one in group if one not in found])
     return found
 
 
