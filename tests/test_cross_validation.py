@@ -60,9 +60,9 @@ def test_a_fold_is_fitted_anew_where_enough_voxels_repay_its_decomposition(
     monkeypatch.setitem(DECOMPOSITION, "cpu", 5000)
     alphas, X = np.logspace(1, 4, 60), np.random.default_rng(0).standard_normal((n_images, n_features))
     decomposition = decompose(torch.from_numpy(X), alphas[0])
-    nodes = alpha_nodes(alphas, TOLERANCE[dtype]).nodes
-    blocks = spectral_blocks(decomposition.spectrum.numpy(), nodes, BLOCK_TOLERANCE[dtype])
-    n, R, P = n_images // n_folds, n_features, len(nodes)
+    nodes = alpha_nodes(alphas, TOLERANCE[dtype])
+    blocks = spectral_blocks(decomposition.spectrum.numpy(), nodes.nodes, BLOCK_TOLERANCE[dtype])
+    n, R, P = n_images // n_folds, n_features, len(nodes.nodes)
     m, r = min(n, R), sum(len(block.shapes) * (block.columns.stop - block.columns.start) for block in blocks) / R
     saved_a_voxel = (r * n * R) + (P * n * n) - (n * R + R * R) - (n * m + r * (m * R - m * m / 2))
     more_a_fold = 5000 * R**3 - (2 * r * n * n * R + P * n**3)
@@ -70,7 +70,7 @@ def test_a_fold_is_fitted_anew_where_enough_voxels_repay_its_decomposition(
     assert enough > 1
     folds = CrossValidation(held_out_rows(n_folds, n_images), alphas, "neg_mean_squared_error", False)
     for n_voxels in (int(enough), int(enough) + 1):
-        assert folds._refits_cost_less(decomposition, n_voxels, dtype) == (n_voxels > enough)
+        assert folds._refits_cost_less(decomposition, n_voxels, nodes, blocks) == (n_voxels > enough)
     for n_left, refits in ((R, True), (R - 1, False)):  # a fit needs as many images as features
         folds = CrossValidation([slice(0, n_images - n_left), slice(0, 1)], alphas, "neg_mean_squared_error", False)
-        assert folds._refits_cost_less(decomposition, 10**9, dtype) == refits
+        assert folds._refits_cost_less(decomposition, 10**9, nodes, blocks) == refits
