@@ -136,8 +136,10 @@ class Checkpoint:
         source = f"revision {self._commit()}" if self.folder is None else f"files {self._fingerprint()}"
         return source if self.seed is None else f"random with seed {self.seed}, configuration of {source}"
 
-    def _commit(self) -> str:
-        return self.revision if COMMIT.fullmatch(self.revision) else self.of_hub["revision"]
+    def _commit(self) -> str | None:
+        """Of no revision, that of a script whose model is in no hub, there is none."""
+        known = self.revision is None or COMMIT.fullmatch(self.revision)
+        return self.revision if known else self.of_hub["revision"]
 
     def _fingerprint(self) -> str:
         digest = hashlib.sha256()
