@@ -9,6 +9,7 @@ from huggingface_hub import HfApi
 from scripts import command
 
 from brain_activity_prediction.embedding_store import EmbeddingStore
+from brain_activity_prediction.extract_image_embeddings import hub
 from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkpoint
 
 SCRIPT, MODEL_ID = "vit_huge_patch14_224_in21k.py", "google/vit-huge-patch14-224-in21k"
@@ -77,3 +78,12 @@ def test_a_branch_is_recorded_as_the_commit_that_the_hub_names_and_a_commit_with
     assert of_branch.of_hub == {"revision": NEW, "local_files_only": False}
     assert asked == [("org/model", "main")]
     assert Checkpoint("org/model", "main", seed=3).identity() == f"random with seed 3, configuration of revision {NEW}"
+
+
+def test_files_on_disk_are_loaded_without_asking_a_hub_out_of_reach_again(monkeypatch):
+    def unreachable(*_, **__):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(HfApi, "model_info", unreachable)
+    monkeypatch.setattr(hub, "_commit_on_disk", lambda model_id, revision: OLD)
+    assert Checkpoint("org/model", "main").of_hub == {"revision": OLD, "local_files_only": True}

@@ -134,11 +134,9 @@ def load_language_model(folder: Path | None, dtype: torch.dtype, untrained: bool
     """
     from transformers import AutoTokenizer, MptConfig, MptForCausalLM
 
-    source = Checkpoint(MPT_ID, MPT_REVISION).of_hub if folder is None else {"local_files_only": True}
-    source |= {
-        "pretrained_model_name_or_path": folder or MPT_ID,
-        "trust_remote_code": False,
-    }  # the hub's MPT holds code
+    files = Checkpoint(MPT_ID, MPT_REVISION).of_hub if folder is None else {"local_files_only": True}
+    # The hub's MPT holds code.
+    source = {"pretrained_model_name_or_path": folder or MPT_ID, "trust_remote_code": False, **files}
     tokenizer = AutoTokenizer.from_pretrained(**source)
     tokenizer.add_special_tokens({"additional_special_tokens": list(SPECIAL_TOKENS)})
     if tokenizer.pad_token is None:
