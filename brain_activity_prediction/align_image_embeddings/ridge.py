@@ -110,7 +110,7 @@ def ridge_cv(
     per_voxel : False takes one alpha for all voxels, the one with the best score averaged over voxels.
     fit_intercept : an unpenalised constant, as if features and responses were centred on each training set.
     voxels_per_chunk : how many voxels go through a fold together, taken in multiples of 64; by default what
-        fits into 0.4 of a GPU's free memory, and on a CPU into 0.4 of the size of Y, from 2 to 12 MB, shared by
+        fits into 0.4 of a GPU's free memory, and on a CPU into 0.4 of the size of Y, from 5 to 12 MB, shared by
         torch's threads, which each take a chunk at a time. It does not change the choice.
     return_all_scores : keep the scores of all alphas, 8 A V bytes.
     decomposition : of X, where it is there already; without an intercept only. `predict` then takes what stands

@@ -30,7 +30,7 @@ from brain_activity_prediction.errors import InputError
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-8}
 BLOCK_TOLERANCE = {torch.float32: 3e-6, torch.float64: 1e-13}
 # What one chunk of voxels may take: a share of a GPU's free memory; on a CPU a share of the responses, within bounds.
-GPU_SHARE, CPU_SHARE, CPU_BYTES = 0.4, 0.4, (2 * 2**20, 12 * 2**20)
+GPU_SHARE, CPU_SHARE, CPU_BYTES = 0.4, 0.4, (5 * 2**20, 12 * 2**20)
 # How many images go together into the products of all voxels.
 IMAGES_PER_PANEL = 256
 # a_max / a_min up to which float32 predictions at the largest alpha have the digits that a correlation needs.
