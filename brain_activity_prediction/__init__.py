@@ -1,3 +1,29 @@
-"""How well do the hidden states of vision-language models predict the human brain?"""
+"""How well do the hidden states of vision-language models predict the human brain?
+
+The names in `__all__` are for use as a library: `from brain_activity_prediction import VoxelwiseRidgeCV`.
+"""
+
+import importlib
 
 __version__ = "1.0.0"
+
+_DEFINED_IN = {
+    "EmbeddingStore": "embedding_store",
+    "VoxelwiseRidgeCV": "align_image_embeddings.voxelwise_ridge",
+    "noise_ceiling": "align_image_embeddings.noise_ceiling",
+    "noise_ceiling_snr": "align_image_embeddings.noise_ceiling",
+    "pearson_r": "align_image_embeddings.scores",
+    "ridge_cv": "align_image_embeddings.ridge",
+}
+__all__ = list(_DEFINED_IN)
+
+
+def __getattr__(name):
+    """A public name, imported when it is first asked for: torch takes seconds, and not every name needs it."""
+    if name not in _DEFINED_IN:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_DEFINED_IN[name]}"), name)
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})

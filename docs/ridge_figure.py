@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import KFold
 
-from brain_activity_prediction.align_image_embeddings.ridge import ridge_cv
+from brain_activity_prediction import ridge_cv
 from brain_activity_prediction.align_image_embeddings.solver.alpha_interpolation import alpha_nodes
 from brain_activity_prediction.align_image_embeddings.solver.cross_validation import TOLERANCE
 

@@ -1,0 +1,42 @@
+"""The package as a library: its public names, and what importing it costs."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import brain_activity_prediction
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_importing_the_package_imports_no_library():
+    code = "import sys; before = set(sys.modules); import brain_activity_prediction; print(*set(sys.modules) - before)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    libraries = {name.split(".")[0] for name in done.stdout.split()} - sys.stdlib_module_names
+    assert libraries == {"brain_activity_prediction"}
+
+
+def test_the_public_names_are_those_of_their_modules_and_are_listed():
+    everything = {}
+    exec("from brain_activity_prediction import *", everything)
+    for name in brain_activity_prediction.__all__:
+        found = everything[name]
+        assert found is getattr(sys.modules[found.__module__], name)
+        assert name in dir(brain_activity_prediction)
+    assert callable(brain_activity_prediction.noise_ceiling)
+
+
+def test_the_site_documents_the_public_names_and_no_others_under_the_package():
+    page = (ROOT / "docs" / "solver.md").read_text()
+    documented = re.findall(r"auto(?:function|class):: brain_activity_prediction\.(\w+)$", page, re.MULTILINE)
+    assert sorted(documented) == sorted(brain_activity_prediction.__all__)
+
+
+def test_a_name_that_there_is_not_is_said_as_python_says_it():
+    with pytest.raises(AttributeError, match="module 'brain_activity_prediction' has no attribute 'VoxelRidge'"):
+        _ = brain_activity_prediction.VoxelRidge
+    with pytest.raises(ImportError, match="cannot import name 'VoxelRidge'"):
+        from brain_activity_prediction import VoxelRidge  # noqa: F401
