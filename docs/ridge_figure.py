@@ -31,7 +31,7 @@ def errors(axes, nodes):
     s = np.concatenate([[0], np.geomspace(1e-3, 1e9, 3000)])[:, None]
     interpolated = (1 / (s + nodes.nodes)) @ nodes.weights
     relative = np.abs(interpolated - 1 / (s + ALPHAS)) * (s + ALPHAS[0])
-    axes.loglog(s, np.maximum(relative, 1e-12), color=BLUE, linewidth=0.5, alpha=0.6)
+    axes.loglog(s, relative, color=BLUE, linewidth=0.5, alpha=0.6)
     bound = TOLERANCE[torch.float32]
     axes.axhline(bound, color=ORANGE)
     axes.annotate("bound", (1e7, bound), xytext=(0, 4), textcoords="offset points", color=ORANGE)

@@ -13,9 +13,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import tutorial
+from PIL import Image
 from scripts import ALIGN, EXTRACT, PACKAGE, run
 
 from brain_activity_prediction import __version__
+from brain_activity_prediction.align_image_embeddings.figures import COLOURS
 from brain_activity_prediction.align_image_embeddings.results import QUANTITIES, Results
 from brain_activity_prediction.demo import __main__ as demo_script
 from brain_activity_prediction.demo.__main__ import LLAVA, VIT, write
@@ -50,8 +52,9 @@ def demo(wheel, tmp_path_factory):
     zipfile.ZipFile(wheel).extractall(home / "site")
     command = [sys.executable, "-m", "brain_activity_prediction.demo", "--base-dir", folder]
     environment = os.environ | {"PYTHONPATH": str(home / "site")}
-    done = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    as_seen = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    done = subprocess.run(command, cwd=home, env=environment, **as_seen, check=False)
+    assert done.returncode == 0, done.stdout
     return folder, done.stdout
 
 
@@ -109,6 +112,19 @@ def test_the_demo_prints_the_region_table_and_where_everything_lies(demo, table)
         assert name in said
         for model, prompt in ((LLAVA, "prompt_1"), (LLAVA, "no_prompt"), (VIT, "no_prompt")):
             assert (folder / "alignment/subj01" / prompt / model.replace("/", "_") / name).stat().st_size > 500
+
+
+def test_no_two_lines_in_a_row_are_blank_on_the_screen(demo):
+    assert "\n\n\n" not in demo[1]
+
+
+def test_the_readmes_picture_has_the_size_and_the_colours_of_the_one_that_the_demo_draws(demo):
+    drawn = demo[0] / "alignment/subj01/prompt_1" / LLAVA.replace("/", "_") / "layers.png"
+    ours, shown = (Image.open(path).convert("RGB") for path in (drawn, ROOT / "docs/demo_layers.png"))
+    assert ours.size == shown.size
+    colours = {tuple(bytes.fromhex(colour[1:])) for colour in COLOURS}
+    for picture in (ours, shown):
+        assert colours <= {colour for _, colour in picture.getcolors(picture.width * picture.height)}
 
 
 def test_the_demo_ends_with_a_report_of_both_models_in_which_nothing_was_left_out(demo, table):

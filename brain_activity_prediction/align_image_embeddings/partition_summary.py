@@ -131,7 +131,7 @@ def summarise(
     write_table(table, folder, "shares")
     print("\n".join(f"{LETTERS[number]} = {space}" for number, space in enumerate(spaces)))
     print(as_text(table))
-    print(f"\ntables and maps: {folder}/ shares.csv, shares.parquet, maps/\n")
+    print(f"\ntables and maps: {folder}/ shares.csv, shares.parquet, maps/")
 
 
 def warn_of_alphas(scores: WeightingScores) -> None:

@@ -93,8 +93,8 @@ def write(table: pd.DataFrame, settings: str, folder: Path) -> None:
     for measure in ("rsa", "cka"):
         table[f"{measure}_q"] = adjusted(table[f"{measure}_p"])
     write_table(table, folder, "similarity")
-    print(as_text(table))
-    print(f"\ntables: {folder}/ similarity.csv, similarity.parquet\n")
+    print(f"\n{as_text(table)}")
+    print(f"\ntables: {folder}/ similarity.csv, similarity.parquet")
 
 
 def as_text(table: pd.DataFrame) -> str:

@@ -55,8 +55,8 @@ def summarise(
     shown = table[table["layer_choice"] == layers]
     if shown.empty:
         print("no average before all layers of a stream are scored", file=sys.stderr)
-    print(f"layers: {layers}\n{as_text(shown)}")
-    print(f"\ntables, picture and maps: {results.folder}/ scores.csv, scores.parquet, layers.png, maps/\n")
+    print(f"\nlayers: {layers}\n{as_text(shown)}")
+    print(f"\ntables, picture and maps: {results.folder}/ scores.csv, scores.parquet, layers.png, maps/")
 
 
 def _map(results: Results, stream: str, name: str) -> Path:

@@ -39,7 +39,7 @@ def main() -> None:
     write(arguments.base_dir, arguments.layout)
     if not arguments.data_only:
         run_scripts(arguments.base_dir)
-        print(f"That took {time.perf_counter() - start:.0f} s. Voxels were simulated to follow the language stream:")
+        print(f"\nThat took {time.perf_counter() - start:.0f} s. Voxels were simulated to follow the language stream:")
         print(f"V1 and V2 layer {LAYERS['early']}, hV4, FFA-1 and PPA layer {LAYERS['late']}, RSC nothing but noise.")
         print(
             f"Open {arguments.base_dir / 'report' / 'report.html'} in a browser; the table and figures lie beside it."
