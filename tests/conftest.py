@@ -53,6 +53,15 @@ def own_nsd(official_nsd, tmp_path):
     return shutil.copytree(official_nsd, tmp_path / "nsd")
 
 
+@pytest.fixture
+def ready(own_nsd):
+    """`own_nsd` with the states of a model of two layers, to be aligned."""
+    from two_layers import write_states
+
+    write_states(own_nsd)
+    return own_nsd
+
+
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory):
     """A tiny model by its name in `tiny_models.MODELS`, loaded by its script from a saved checkpoint.

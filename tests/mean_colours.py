@@ -61,3 +61,11 @@ def expected(base_dir, subject=1):
     ids = np.sort(read_design(layout.design()).image_ids(subject))
     with h5py.File(layout.stimuli()) as file:
         return ids, np.stack([file["imgBrick"][i - 1].mean(axis=(0, 1)) for i in ids])
+
+
+def assert_all_there(base_dir, prompts):
+    """The states of these prompts are stored, those of every image of subject 1."""
+    ids, mean_colours = expected(base_dir)
+    for number in prompts:
+        found = store(base_dir, f"prompt_{number}").read_layer("language", 1, ids)
+        np.testing.assert_allclose(found, mean_colours * 20 * number, rtol=1e-6)

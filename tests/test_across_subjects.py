@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import ttest_1samp
-from test_align_model import FOLDER, MODEL, align, write_states
+from two_layers import FOLDER, MODEL, align, write_states
 
 from brain_activity_prediction.align_image_embeddings import across_subjects, cross_subject_ceiling
 from brain_activity_prediction.align_image_embeddings.cross_subject import cross_subject_r

@@ -11,19 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from test_align_model import FOLDER, MODEL, align, read_scores, write_states
+from two_layers import FOLDER, MODEL, align, read_scores
 
 from brain_activity_prediction.align_image_embeddings import align_model, fitting
 from brain_activity_prediction.align_image_embeddings.results import Results
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.nsd import responses
 from brain_activity_prediction.running import run_script
-
-
-@pytest.fixture
-def ready(own_nsd):
-    write_states(own_nsd)
-    return own_nsd
 
 
 def stopped(monkeypatch, base_dir):

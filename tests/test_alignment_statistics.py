@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import false_discovery_control
-from test_align_model import FOLDER, align, read_scores, ready  # noqa: F401
+from two_layers import FOLDER, align, read_scores
 
 from brain_activity_prediction.align_image_embeddings.best_predictions import best_predictions
 from brain_activity_prediction.align_image_embeddings.bootstrap import resamples
@@ -29,7 +29,7 @@ def tables(base_dir):
 
 
 @pytest.fixture
-def aligned(ready, monkeypatch):  # noqa: F811
+def aligned(ready, monkeypatch):
     align(monkeypatch, ready, "--permutations", 99, "--bootstrap", 199)
     return ready
 
@@ -128,7 +128,7 @@ def test_voxels_have_q_and_normalised_scores_in_maps(aligned):
     assert np.isnan([maps[f"{name}_normalised"][~known] for name in ("r", "r2")]).all()
 
 
-def test_the_mean_over_layers_is_a_map_once_all_layers_are_scored(ready, monkeypatch):  # noqa: F811
+def test_the_mean_over_layers_is_a_map_once_all_layers_are_scored(ready, monkeypatch):
     def maps(name):
         return {
             score: nibabel.load(ready / FOLDER / f"maps/vision_{name}_{score}.nii.gz").get_fdata()
@@ -192,14 +192,14 @@ def test_layers_are_fitted_again_only_for_statistics_that_are_not_there(aligned,
     assert ("2 layers were scored before, 0 are left" in capsys.readouterr().err) == (n_left == 0)
 
 
-def test_a_region_that_was_added_later_gets_its_statistics(ready, monkeypatch):  # noqa: F811
+def test_a_region_that_was_added_later_gets_its_statistics(ready, monkeypatch):
     align(monkeypatch, ready, "--permutations", 19, "--bootstrap", 19, "--roi", "prf-visualrois")
     align(monkeypatch, ready, "--permutations", 19, "--bootstrap", 19)
     table = read_scores(ready).set_index("roi")
     assert table.loc["PPA", ["p", "r_se"]].notna().all(axis=None)
 
 
-def test_without_statistics_nothing_is_kept_for_them(ready, monkeypatch):  # noqa: F811
+def test_without_statistics_nothing_is_kept_for_them(ready, monkeypatch):
     align(monkeypatch, ready, "--bootstrap", 0)
     assert not (ready / FOLDER / "best_layers").exists()
     assert not Results(ready / FOLDER).predicted_voxels("vision", 0).size

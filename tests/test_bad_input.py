@@ -9,7 +9,7 @@ import tiny_models  # noqa: F401  imports torchvision where it is
 from bad_input_cases import CASES, USUAL, VIT
 from forked import run_forked, snapshot, warm
 from scripts import ALIGN, EXTRACT
-from test_align_model import write_states
+from two_layers import write_states
 
 from brain_activity_prediction.demo import models
 

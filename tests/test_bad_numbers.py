@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from scripts import load_script
-from test_align_model import FOLDER, align, write_states
+from two_layers import FOLDER, align, write_states
 
 from brain_activity_prediction.align_image_embeddings.results import Results
 from brain_activity_prediction.embedding_store import EmbeddingStore

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import false_discovery_control
-from test_align_model import MODEL, align, ready  # noqa: F401
+from two_layers import MODEL, align
 
 from brain_activity_prediction.align_image_embeddings import compare
 from brain_activity_prediction.align_image_embeddings.intervals import interval
@@ -30,7 +30,7 @@ def write_stream(base_dir, model_id, prompt, stream, noise):
 
 
 @pytest.fixture
-def aligned(ready, monkeypatch):  # noqa: F811
+def aligned(ready, monkeypatch):
     for prompt, noise in ((1, 0.0), (2, 20.0)):
         write_stream(ready, "test/talks", prompt, "language", noise)
     align(monkeypatch, ready)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from test_align_model import FOLDER, MODEL, write_states
+from two_layers import FOLDER, MODEL
 
 from brain_activity_prediction.align_image_embeddings import compare_representations, similarity_table, targets
 from brain_activity_prediction.align_image_embeddings.representational_similarity import centred_kernel, similarity
@@ -26,12 +26,6 @@ def compare(monkeypatch, base_dir, *more):
     monkeypatch.setattr("sys.argv", list(map(str, words)))
     compare_representations.main()
     return pd.read_csv(base_dir / FOLDER / "similarity.csv")
-
-
-@pytest.fixture
-def ready(own_nsd):
-    write_states(own_nsd)
-    return own_nsd
 
 
 def shared_ids(base_dir):

@@ -1,26 +1,16 @@
 import os
 import re
-import shutil
 import signal
-import subprocess
-import time
 from itertools import islice
 
 import numpy as np
 import pytest
-import torch
 from mean_colours import colours, expected, extract, store
-from scripts import SCRIPTS, command, load_script, run
 
-from brain_activity_prediction.demo import models
-from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings import extraction
 from brain_activity_prediction.extract_image_embeddings.plan import plan
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
-from brain_activity_prediction.extract_image_embeddings.runner import stored
-from brain_activity_prediction.extract_image_embeddings.torchvision_import import import_torchvision
-from brain_activity_prediction.nsd.layout import find_layout
 
 
 def test_every_image_of_the_subject_is_stored_under_its_own_id(own_nsd):
@@ -188,39 +178,6 @@ def test_repair_computes_the_images_of_damaged_files_and_no_others(own_nsd, caps
         extract(colours(), own_nsd, "--repair", "--test-run")
 
 
-STATES = torch.ones(2, 3, 4)
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_a_state_that_is_not_finite_is_named_by_image_stream_and_layer(value):
-    bad = STATES.clone()
-    bad[1, 2, 0] = value
-    with pytest.raises(
-        InputError, match="vision is not finite for image 71 at layer 2, the first of 1 such vectors among 6"
-    ):
-        stored({"vision": bad}, ["vision"], [70, 71], torch.float32)
-
-
-def test_float16_storage_never_overflows_silently():
-    with pytest.raises(InputError, match=r"layer 0, .* --dtype bfloat16 or float32"):
-        stored({"vision": STATES * 7e4}, ["vision"], [70, 71], torch.float16)
-    assert stored({"vision": STATES * 6e4}, ["vision"], [70, 71], torch.float16)["vision"].dtype == np.float16
-
-
-@pytest.mark.parametrize(
-    ("streams", "said"),
-    [
-        ({"vision": STATES[:1]}, "shape"),
-        ({"vision": STATES[0]}, "shape"),
-        ({}, "gave the streams"),
-        ({"vision": STATES, "more": STATES}, "gave the streams"),
-    ],
-)
-def test_a_script_that_breaks_its_contract_is_told_so(streams, said):
-    with pytest.raises(InputError, match=said):
-        stored(streams, ["vision"], [70, 71], torch.float32)
-
-
 def test_images_that_lack_the_same_prompts_share_batches(own_nsd):
     extract(colours(), own_nsd, "-p", "1")
     ids = [int(i) for i in expected(own_nsd)[0]]
@@ -242,116 +199,3 @@ def test_a_pooling_that_no_stream_has_and_answers_of_a_model_that_gives_none_are
     silent.PROMPT_STREAMS = {}
     with pytest.raises(InputError, match="leave out --response"):
         extract(silent, own_nsd, "--response")
-
-
-# -- through the command line -------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def vit(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("vit")
-    import_torchvision()
-    models.write_vit(folder, num_hidden_layers=2)
-    return folder
-
-
-VIT = "vit_huge_patch14_224_in21k.py"
-VIT_FOLDER = "image_embeddings/no_prompt/google_vit-huge-patch14-224-in21k"
-
-
-def all_states(base_dir):
-    found = EmbeddingStore(base_dir / VIT_FOLDER)
-    ids = found.image_ids(["vision"])
-    return ids, [found.read_layer("vision", layer, ids) for layer in range(found.streams()["vision"][0])]
-
-
-def test_a_killed_extraction_continues_to_the_same_results(official_nsd, tmp_path, vit):
-    whole, killed = (shutil.copytree(official_nsd, tmp_path / name) for name in ("whole", "killed"))
-    flags = ["-g", "cpu", "-b", "1", "--checkpoint", vit]
-    assert run(VIT, "-d", whole, *flags).returncode == 0
-    process = subprocess.Popen(command(VIT, "-d", killed, *flags), stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
-    while len(list((killed / VIT_FOLDER).glob("batch_*"))) < 3:
-        assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < deadline
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
-    n_done = len(list((killed / VIT_FOLDER).glob("batch_*")))
-    assert n_done < 40
-
-    again = run(VIT, "-d", killed, *flags)
-    assert f"{n_done} images were done before, {40 - n_done} are left" in again.stderr
-    ids, layers = all_states(whole)
-    ids_again, layers_again = all_states(killed)
-    np.testing.assert_array_equal(ids_again, ids)
-    for layer, layer_again in zip(layers, layers_again, strict=True):
-        np.testing.assert_array_equal(layer_again, layer)
-    assert not [path for path in killed.rglob(".*") if "~" in path.name]
-
-
-@pytest.mark.parametrize("script", SCRIPTS)
-def test_help_lists_every_flag_without_importing_torch(script):
-    done = subprocess.run(
-        [*command(script)[:1], "-X", "importtime", *command(script)[1:], "--help"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    for flag in (
-        "--batch-size",
-        "--base-dir",
-        "--subject",
-        "--test-run",
-        "--no-test-run",
-        "--prompt-number",
-        "--gpu-id",
-    ):
-        assert flag in done.stdout
-    assert not re.search(r"\| +(torch|transformers|scipy|sklearn)$", done.stderr, re.MULTILINE)
-
-
-BAD_INPUT = {
-    "a base directory that is not there": (["-d", "{nsd}/nowhere"], "nowhere"),
-    "prompt 99": (["-p", "99"], "no prompt 99"),
-    "a batch size of 0": (["-b", "0"], "--batch-size"),
-    "a subject that is not in the study": (["-s", "4"], "--subject"),
-    "a GPU that does not exist": (["-g", "640"], "GPU 640"),
-    "a checkpoint folder that is none": (["--checkpoint", "{nsd}"], "config.json"),
-    "an unknown flag": (["--bogus"], "--bogus"),
-}
-
-
-@pytest.mark.parametrize("case", BAD_INPUT)
-def test_bad_input_is_one_line_and_status_2_and_writes_nothing(case, own_nsd, capsys, monkeypatch, vit):
-    flags, said = BAD_INPUT[case]
-    before = sorted(own_nsd.rglob("*"))
-    given = ["-d", str(own_nsd), "-g", "cpu", "--checkpoint", str(vit)]
-    monkeypatch.setattr("sys.argv", [VIT, *given, *(flag.format(nsd=own_nsd) for flag in flags)])
-    with pytest.raises(SystemExit) as stopped:
-        extraction.main(load_script(VIT))
-    error = capsys.readouterr().err.strip().splitlines()
-    assert stopped.value.code == 2
-    assert said in error[-1]
-    assert len([line for line in error if "images were done before" not in line]) == 1
-    assert sorted(own_nsd.rglob("*")) == before
-
-
-def test_a_missing_and_a_truncated_stimulus_file_are_named(own_nsd):
-    path = find_layout(own_nsd).stimuli()
-    path.write_bytes(path.read_bytes()[:5000])
-    with pytest.raises(InputError, match=path.name):
-        extract(colours(), own_nsd)
-    path.unlink()
-    with pytest.raises(InputError, match=path.name):
-        extract(colours(), own_nsd)
-
-
-@pytest.mark.parametrize("name", SCRIPTS)
-def test_every_script_holds_its_contract(name):
-    script = load_script(name)
-    assert script.MODEL_ID.count("/") == 1
-    assert script.__doc__
-    assert all(callable(getattr(script, function)) for function in ("load", "preprocess", "encode_images"))
-    assert hasattr(script, "encode_prompt") == hasattr(script, "PROMPT_STREAMS")
-    if hasattr(script, "TEMPLATE"):
-        assert script.TEMPLATE.count("{prompt}") == 1

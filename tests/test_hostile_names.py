@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 import pytest
-from test_align_model import align
+from two_layers import align
 
 from brain_activity_prediction.align_image_embeddings.results import QUANTITIES, Results
 from brain_activity_prediction.embedding_store import EmbeddingStore

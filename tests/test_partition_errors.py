@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from test_partition_variance import FOLDER, partition, ready  # noqa: F401
+from test_partition_variance import FOLDER, partition
 
 from brain_activity_prediction.align_image_embeddings import partition_variance
 from brain_activity_prediction.align_image_embeddings.bootstrap import resampled_r2, resamples
@@ -96,7 +96,7 @@ def test_what_was_resampled_is_read_again_and_made_anew_for_other_scores_resampl
     assert len(fitted) == 6
 
 
-def test_every_share_has_an_error_and_an_interval_about_it(ready, monkeypatch):  # noqa: F811
+def test_every_share_has_an_error_and_an_interval_about_it(ready, monkeypatch):
     table = partition(monkeypatch, ready, "--bootstrap", 99)
     assert (table["r2_se"] > 0).all()
     assert (table["r2_ci_low"] < table["r2_ci_high"]).all()

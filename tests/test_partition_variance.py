@@ -9,7 +9,7 @@ import nibabel
 import numpy as np
 import pandas as pd
 import pytest
-from test_align_model import MODEL, align, write_states
+from two_layers import MODEL, align
 
 from brain_activity_prediction.align_image_embeddings import partition_variance, targets
 from brain_activity_prediction.align_image_embeddings.partition_summary import COLUMNS
@@ -32,12 +32,6 @@ def partition(monkeypatch, base_dir, *more, spaces=(EARLY, LATE)):
     monkeypatch.setattr("sys.argv", ["partition_variance.py", *flags(base_dir, *more, spaces=spaces)])
     partition_variance.main()
     return pd.read_csv(base_dir / FOLDER / "shares.csv")
-
-
-@pytest.fixture
-def ready(own_nsd):
-    write_states(own_nsd)
-    return own_nsd
 
 
 def r2_of(table, kind):

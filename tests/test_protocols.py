@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import zscore
-from test_align_model import FOLDER, align, ready  # noqa: F401
+from two_layers import FOLDER, align
 
 from brain_activity_prediction.align_image_embeddings.results import Results
 from brain_activity_prediction.align_image_embeddings.ridge import ridge_cv
@@ -21,7 +21,7 @@ PAPER = FOLDER.replace("alignment/", "alignment_paper/")
 
 
 @pytest.fixture
-def both(ready, monkeypatch):  # noqa: F811
+def both(ready, monkeypatch):
     align(monkeypatch, ready)
     align(monkeypatch, ready, "--protocol", "paper")
     return ready
@@ -60,7 +60,7 @@ def test_neither_protocol_overwrites_the_other_and_both_say_what_they_are(both):
     assert [settings["zscore_sessions"] for settings in recorded] == [True, False]
 
 
-def test_every_option_that_the_protocol_sets_is_said_and_another_value_refused(ready, monkeypatch, capsys):  # noqa: F811
+def test_every_option_that_the_protocol_sets_is_said_and_another_value_refused(ready, monkeypatch, capsys):
     align(monkeypatch, ready, "--protocol", "paper", "--num-alphas", 60)
     output = capsys.readouterr()
     assert (

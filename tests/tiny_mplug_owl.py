@@ -11,6 +11,7 @@ from brain_activity_prediction.extract_image_embeddings.torchvision_import impor
 
 import_torchvision()
 
+from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkpoint  # noqa: E402
 from brain_activity_prediction.extract_image_embeddings.mplug_owl import MplugOwl, MplugOwlConfig  # noqa: E402
 
 SYSTEM = "The assistant gives helpful, detailed, and polite answers to the user's questions."
@@ -80,3 +81,8 @@ def write_checkpoint(folder: Path, config: MplugOwlConfig | None = None, seed: i
     random_model(config or tiny_config(), seed).save_pretrained(folder)
     write_tokenizer(folder)
     return folder
+
+
+def load(folder: Path, dtype: torch.dtype = torch.float32) -> MplugOwl:
+    """The network of such a folder, as the model script loads it."""
+    return Checkpoint("unused", None, folder).model(MplugOwl, "cpu", dtype)

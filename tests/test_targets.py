@@ -1,0 +1,38 @@
+import numpy as np
+import pytest
+
+from brain_activity_prediction.align_image_embeddings.targets import read_targets, standardise
+from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.nsd.design import read_design
+from brain_activity_prediction.nsd.layout import find_layout
+
+
+def test_training_images_are_those_only_this_subject_saw(official_nsd, tmp_path):
+    layout = find_layout(official_nsd)
+    targets = read_targets(layout, 1, None, True, tmp_path, n_folds=5)
+    shared = read_design(layout.design()).shared_ids
+    assert set(targets.test_ids) == set(shared)
+    assert not set(targets.train_ids) & set(shared)
+    np.testing.assert_allclose(targets.train.mean(axis=0), 0, atol=1e-6)
+    np.testing.assert_allclose(targets.train.std(axis=0), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("folds", "said"), [(12, "only 12 .* seen by all subjects"), (28, "only 28 .* by this subject")]
+)
+def test_too_few_images_for_the_folds_are_said(official_nsd, tmp_path, folds, said):
+    with pytest.raises(InputError, match=said):
+        read_targets(find_layout(official_nsd), 1, None, True, tmp_path, n_folds=folds)
+
+
+def test_standardising_uses_training_statistics_and_makes_constants_zero():
+    rng = np.random.default_rng(0)
+    train, test = rng.normal(3, 2, (50, 4)).astype(np.float32), rng.normal(3, 2, (9, 4)).astype(np.float32)
+    train[:, 1] = 0.1
+    mean, sd = train.astype(np.float64).mean(axis=0), train.astype(np.float64).std(axis=0)
+    columns = [0, 2, 3]
+    expected = (test - mean)[:, columns] / sd[columns]
+    scaled_train, scaled_test = standardise(train.copy(), test.copy())
+    np.testing.assert_allclose(scaled_test[:, columns], expected, rtol=1e-4, atol=1e-5)
+    assert not scaled_train[:, 1].any()
+    assert not scaled_test[:, 1].any()

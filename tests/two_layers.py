@@ -1,0 +1,40 @@
+"""States of a model of two layers that drive the voxels of the tiny NSD, and its alignment."""
+
+import numpy as np
+import pandas as pd
+from conftest import simple_signals
+
+from brain_activity_prediction.align_image_embeddings import align_model
+from brain_activity_prediction.embedding_store import EmbeddingStore
+from brain_activity_prediction.nsd.design import read_design
+from brain_activity_prediction.nsd.layout import find_layout
+from brain_activity_prediction.nsd.stimuli import Stimuli
+
+MODEL = "test/two-layers"
+FOLDER = "alignment/subj01/no_prompt/test_two-layers"
+
+
+def write_states(base_dir, seed=0, settings=None):
+    """States of a model whose layer 0 holds what drives the early voxels and layer 1 what drives the late ones."""
+    layout = find_layout(base_dir)
+    design = read_design(layout.design())
+    seen = np.unique([design.image_ids(subject) for subject in (1, 2)])
+    with Stimuli(layout.stimuli()) as stimuli:
+        signals = simple_signals(np.stack([np.asarray(image) for image in stimuli.images(seen)]))
+    noise = np.random.default_rng(seed).standard_normal((len(seen), 2, 2))
+    layers = np.stack([signals["early"], signals["late"]], axis=1)
+    store = EmbeddingStore(base_dir / "image_embeddings/no_prompt/test_two-layers")
+    store.claim(settings or {"template": None})
+    store.write(seen, {"vision": np.concatenate([layers, noise], axis=2).astype(np.float32)})
+    return store
+
+
+def align(monkeypatch, base_dir, *more):
+    monkeypatch.setattr("sys.argv", ["align_model.py", "-d", str(base_dir), "-g", "cpu", "-m", MODEL, *map(str, more)])
+    align_model.main()
+
+
+def read_scores(base_dir, layer_choice="each"):
+    """The rows of one choice of layers, `layer` a whole number."""
+    table = pd.read_csv(base_dir / FOLDER / "scores.csv", dtype={"layer": "Int64"})
+    return table[table["layer_choice"] == layer_choice].reset_index(drop=True)
