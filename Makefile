@@ -74,7 +74,7 @@ format: $(INSTALLED)
 
 # open_flamingo's own requirements pin a torch of 2023; its real needs are the extra [flamingo].
 $(INSTALLED): setup.cfg pyproject.toml constraints.txt
-	@echo 'Installing into $(VENV), once: this takes minutes'
+	@echo 'Installing into $(VENV), once: 2 to 6 GB, minutes in which pip says nothing'
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet --constraint constraints.txt --editable ".[test,docs,flamingo]"
 	$(PIP) install --quiet --no-deps open_flamingo==2.0.1

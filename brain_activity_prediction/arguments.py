@@ -50,14 +50,15 @@ class OneLineParser(argparse.ArgumentParser):
 
 
 class Help(argparse.ArgumentDefaultsHelpFormatter):
-    """Help that states a default where there is one to state."""
+    """Help that states a default where there is one to state, as it would be typed."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        return (
-            action.help
-            if action.default is None or action.default is False or "(default:" in action.help
-            else super()._get_help_string(action)
-        )
+        default = action.default
+        if default is None or default is False or default in ("", []) or "(default:" in action.help:
+            return action.help
+        if isinstance(default, list):
+            return f"{action.help} (default: {' '.join(map(str, default))})"
+        return super()._get_help_string(action)
 
 
 def parser(description: str, several_subjects: bool = False) -> argparse.ArgumentParser:

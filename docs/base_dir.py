@@ -41,7 +41,7 @@ from brain_activity_prediction.nsd.layout import PATHS
 RECIPE = Recipe(subjects=(1, 2), regions=REGIONS[:2], n_shared=28, n_unique=28, n_sessions=4, image_size=16)
 LLAVA, VIT = "llava-hf/llava-1.5-13b-hf", "google/vit-huge-patch14-224-in21k"
 WIDTH = 24  # of both tiny models
-LAYERS = 3
+LAYERS = 4
 BATCH = 8  # what a script takes when not told otherwise
 RUNS = (  # script, model folder or model id, more flags
     ("vit_huge_patch14_224_in21k.py", "--checkpoint {base}/vit"),
@@ -234,7 +234,8 @@ def _hdf5(file: h5py.File) -> str:
 def shape_of(shape: tuple[int, ...]) -> str:
     """A shape in the page's letters where its numbers are those of the tiny run."""
     n_voxels = sum(region.n_voxels for region in RECIPE.regions) + UNLABELLED_VOXELS
-    letters = {BATCH: "n", RECIPE.n_shared + RECIPE.n_unique: "n", n_voxels: "V", LAYERS: "L", WIDTH: "W"}
+    letters = dict.fromkeys((BATCH, RECIPE.n_shared, RECIPE.n_shared + RECIPE.n_unique), "n")
+    letters |= {n_voxels: "V", LAYERS: "L", WIDTH: "W", len(RECIPE.regions) + 1: "R"}  # and nsdgeneral
     return f"({', '.join(letters.get(length, str(length)) for length in shape)})"
 
 

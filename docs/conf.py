@@ -46,6 +46,7 @@ myst_substitutions = {
 }
 myst_heading_anchors = 3
 default_role = "code"
+smartquotes = False  # of the -- of a flag in a docstring they make a dash
 autodoc_member_order = "bysource"
 
 

@@ -13,7 +13,7 @@ from brain_activity_prediction.extract_image_embeddings import extraction, pooli
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
 
 PACKAGE = Path(extraction.__file__).resolve().parents[1]
-SETTING = re.compile(r"^(\w+)=\$\{\1:-([^}]*)\}", re.MULTILINE)  # NAME=${NAME:-default} of a shell script
+SETTING = re.compile(r"^(\w+)=\$\{\1:-([^}]*)\}(?: # (.*))?$", re.MULTILINE)  # NAME=${NAME:-default} # meaning
 
 
 @dataclass(frozen=True)
@@ -107,12 +107,14 @@ def table(head: tuple[str, ...], rows) -> str:
 
 
 def shell_settings() -> str:
-    """What the shell scripts read from the environment, with the default each has."""
+    """What the shell scripts read from the environment, with the default and the meaning of each."""
     found = []
     for path in sorted(PACKAGE.rglob("*.sh")):
-        rows = [(f"`{name}`", f"`{default}`" if default else "") for name, default in SETTING.findall(path.read_text())]
+        settings = SETTING.findall(path.read_text())
+        rows = [(f"`{name}`", f"`{default}`" if default else "", meaning) for name, default, meaning in settings]
         if rows:
-            found.append(f"### `{path.relative_to(PACKAGE).as_posix()}`\n\n" + table(("variable", "default"), rows))
+            head = f"### `{path.relative_to(PACKAGE).as_posix()}`\n\n"
+            found.append(head + table(("variable", "default", "meaning"), rows))
     return "\n".join(found)
 
 

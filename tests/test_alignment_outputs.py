@@ -1,3 +1,5 @@
+import shutil
+
 import nibabel
 import numpy as np
 import pandas as pd
@@ -19,6 +21,17 @@ def test_the_table_is_tidy_and_the_same_in_both_formats(ready, monkeypatch):
     assert csv["layer_choice"].unique().tolist() == ["each", "best_per_voxel", "average", "best_per_region"]
     assert read_scores(ready)["layer_position"].unique().tolist() == [0, 1]
     assert csv["prompt"].isna().all()
+
+
+def test_each_table_printed_says_whose_it_is_and_low_ceilings_are_said_once(ready, monkeypatch, capsys):
+    states = ready / "image_embeddings"
+    for folder in ("prompt_1", "prompt_2"):
+        shutil.copytree(states / "no_prompt/test_two-layers", states / folder / "test_talks")
+    align(monkeypatch, ready, "-m", "test/talks", "-p", "1-2", "--min-noise-ceiling", 0.6)
+    said = capsys.readouterr()
+    for prompt in (1, 2):
+        assert f"test/talks, prompt {prompt}, subject 1, layers: best_per_region\n" in said.out
+    assert said.err.count("have a noise ceiling below 0.6") == 1
 
 
 def test_region_scores_are_means_over_the_regions_voxels(ready, monkeypatch):

@@ -41,6 +41,7 @@ def test_help_answers_at_once_and_every_flag_in_it_is_on_the_page_with_its_meani
     listed = re.findall(r"^  (-[\w-]+|--[\w-]+)[ ,\n]", done.stdout + "\n", re.MULTILINE)
     listed += re.findall(r", (--[\w-]+)", done.stdout)
     assert len(listed) > 2
+    assert not re.search(r"\(default:\s*[)\[]", done.stdout), "a default is stated as it would be typed"
     section = section_of(script)
     for flag in set(listed) - {"-h", "--help"}:
         (row,) = [line for line in section.splitlines() if re.match(rf"\|[^|]*`{flag}`", line)]
@@ -69,6 +70,8 @@ def test_every_file_that_a_study_writes_is_described(tmp_path):
     page = "\n".join(base_dir.sections(tmp_path))
     assert "| `language` | (n, L, W) | float32 |" in page
     assert "| `r` | (V) | float32 |" in page
+    assert "| `region_r` | (999, R) | float32 |" in page
+    assert "| `predicted` | (n, " in page
 
 
 def test_the_tutorials_check_sees_other_words_and_other_numbers():

@@ -101,7 +101,7 @@ def test_streams_that_no_prompt_changes_are_stored_once(base_dir, extract):
 
 
 def test_an_image_done_for_one_subject_is_done_for_all(base_dir, extract):
-    assert "40 images, prompt 1, 2, 3: 12 images were done before, 28 are left" in extract("-s", "2", "-p", "1-3")
+    assert "40 images, prompts 1, 2, 3: 12 images were done before, 28 are left" in extract("-s", "2", "-p", "1-3")
     everyone = set(image_ids(base_dir)) | set(image_ids(base_dir, 2))
     assert set(store(base_dir, 1).read_answers()) == everyone
     assert set(store(base_dir, None).image_ids(["vision"]).tolist()) == everyone

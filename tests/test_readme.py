@@ -139,6 +139,9 @@ def test_conda_and_pip_install_the_versions_that_were_tested():
     wanted = [setup["options"]["install_requires"], *setup["options.extras_require"].values()]
     for requirement in map(Requirement, "\n".join(wanted).split()):
         assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), requirement
+    of_torch = re.findall(r"(torch\w*)==([\d.]+)", "\n".join(PAGES))
+    assert {name for name, _ in of_torch} == {"torch", "torchvision"}
+    assert all(pins[name] == version for name, version in of_torch)
     commands = re.findall(r"pip install (?!--no-deps)[^`\n]*-e [^`\n]*", "\n".join([*PAGES, openflamingo.INSTALL]))
     assert len(commands) >= 4
     for command in commands:

@@ -68,7 +68,7 @@ def main() -> None:
 
 def align(layout: Layout, layers: list[Layer], arguments: argparse.Namespace) -> None:
     """Fits the layers that have no scores yet and writes what people look at; says what is missing before any fit."""
-    from brain_activity_prediction.align_image_embeddings.summary import summarise
+    from brain_activity_prediction.align_image_embeddings.summary import summarise, warn_of_low_ceilings
     from brain_activity_prediction.align_image_embeddings.targets import (
         ceiling_of_test_images,
         scaling,
@@ -94,6 +94,7 @@ def align(layout: Layout, layers: list[Layer], arguments: argparse.Namespace) ->
     if len(left) < len(layers):
         print(f"{len(layers) - len(left)} layers were scored before, {len(left)} are left", file=sys.stderr)
     fit_layers(left, targets, asked, results, arguments)
+    warn_of_low_ceilings(ceiling, arguments.min_noise_ceiling)
     for prompt, finished in results.items():
         remove_left_behind(finished.folder)
         of, scored = (arguments.model_id, prompt, arguments.subject), None

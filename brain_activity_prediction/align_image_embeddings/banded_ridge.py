@@ -33,9 +33,11 @@ class FeatureSpaces:
 
     Attributes
     ----------
-    features : B tensors (N, D_b), standardised by the caller. new_features : B tensors (m, D_b), scaled likewise.
+    features : B tensors (N, D_b), standardised by the caller.
+    new_features : B tensors (m, D_b), scaled likewise.
     basis : (N, R) float64, orthonormal; None where R = N and the images themselves are the basis.
-    kernels : (B, R, R) float64, M_b. new_kernels : (B, m, R) float64, the new images' X_b,new X_b' times the basis.
+    kernels : (B, R, R) float64, M_b.
+    new_kernels : (B, m, R) float64, the new images' X_b,new X_b' times the basis.
     """
 
     features: Sequence[torch.Tensor]

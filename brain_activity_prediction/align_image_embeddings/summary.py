@@ -40,7 +40,6 @@ def summarise(
     table = region_table(results, regions, *of, min_noise_ceiling)
     layer_curves(table, results.folder / "layers.png")
     ceiling = results.read_noise_ceiling()
-    warn_of_low_ceilings(ceiling, min_noise_ceiling)
     write_map(results.folder / "maps" / "noise_ceiling.nii.gz", ceiling, targets.mask, targets.affine)
     for stream in dict.fromkeys(table["stream"]):
         scores = stream_scores(results, stream)
@@ -55,7 +54,9 @@ def summarise(
     shown = table[table["layer_choice"] == layers]
     if shown.empty:
         print("no average before all layers of a stream are scored", file=sys.stderr)
-    print(f"\nlayers: {layers}\n{as_text(shown)}")
+    model_id, prompt, subject = of
+    under = "no prompt" if prompt is None else f"prompt {prompt}"
+    print(f"\n{model_id}, {under}, subject {subject}, layers: {layers}\n{as_text(shown)}")
     print(f"\ntables, picture and maps: {results.folder}/ scores.csv, scores.parquet, layers.png, maps/")
 
 

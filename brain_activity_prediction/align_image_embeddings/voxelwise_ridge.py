@@ -55,7 +55,7 @@ class VoxelwiseRidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
     def fit(self, X, y, groups=None):
         """Choose the alphas, then fit all rows of X (n, n_features) and y (n, n_targets) or (n,).
 
-        groups : labels (n,) of the rows for a splitter that goes by groups.
+        groups  labels (n,) of the rows for a splitter that goes by groups.
         """
         X, y = self._validated(X, y)
         columns = y[:, None] if y.ndim == 1 else y

@@ -93,7 +93,9 @@ class Work:
             remove_left_behind(store.folder)
 
     def summary(self) -> str:
-        under = f"prompt {', '.join(map(str, self.prompts))}" if any(self.streams.keys() - {None}) else "no prompt"
+        numbers = ", ".join(map(str, self.prompts))
+        several = "s" if len(self.prompts) > 1 else ""
+        under = f"prompt{several} {numbers}" if any(self.streams.keys() - {None}) else "no prompt"
         left = self.n_left()
         done = len(self.image_ids) - left
         return f"{len(self.image_ids)} images, {under}: {done} images were done before, {left} are left"

@@ -2,12 +2,12 @@
 # The whole study on one GPU: every extraction, then every alignment, then the report. A failure is noted and the next
 # model comes; Ctrl-C ends after the batch in hand. A second start does only what is left. Set these here or in the
 # environment:
-BASE_DIRECTORY=${BASE_DIRECTORY:-.}
+BASE_DIRECTORY=${BASE_DIRECTORY:-.} # folder that holds NSD and the results
 GPU_ID=${GPU_ID:-0} # or cpu
-PROMPTS=${PROMPTS:-1-9}
+PROMPTS=${PROMPTS:-1-9} # 3, or 1 2 3, or 1-9
 SUBJECTS=${SUBJECTS:-1 2 5 7}
-BATCH_SIZE=${BATCH_SIZE:-8}
-MODELS=${MODELS:-vit_huge_patch14_224_in21k llava_1.5_13b idefics_9b_instruct instruct_blip_13b mplug_owl_llama_7b openflamingo_9b}
+BATCH_SIZE=${BATCH_SIZE:-8} # images a batch
+MODELS=${MODELS:-vit_huge_patch14_224_in21k llava_1.5_13b idefics_9b_instruct instruct_blip_13b mplug_owl_llama_7b openflamingo_9b} # scripts, without .py
 CHECKPOINTS=${CHECKPOINTS:-} # a folder with the weights of each model in a folder named after its script; empty: the hub
 PYTHON=${PYTHON:-python}
 
