@@ -1,6 +1,9 @@
 """A seventh model, added as the README says: a copy of the ViT script with the README's lines in it, nothing else."""
 
+import os
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -77,3 +80,10 @@ def test_the_readmes_ten_lines_add_a_model_that_is_extracted_and_aligned(script,
     assert set(scores["stream"]) == {"vision", "vision_cls"}
     assert set(scores.dropna(subset="layer")["layer"]) == {0, 1, 2}
     assert scores["r"].notna().all()
+
+
+def test_the_shell_loop_aligns_it_by_its_id(script, tmp_path):
+    loop = shutil.copy(EXTRACT / "run_experiments.sh", tmp_path)
+    settings = {"MODELS": script.stem, "SUBJECTS": "1", "BASE_DIRECTORY": str(tmp_path / "base"), "PYTHON": "echo"}
+    done = subprocess.run(["bash", loop], env=os.environ | settings, capture_output=True, text=True, check=True)
+    assert re.search(rf"align_model\.py .* -m {MODEL_ID} ", done.stdout)

@@ -4,14 +4,20 @@ import shutil
 import subprocess
 import sys
 
+import bad_flags
+import bad_models
+import bad_nsd
+import bad_results
 import pytest
 import tiny_models  # noqa: F401  imports torchvision where it is
-from bad_input_cases import CASES, USUAL, VIT
+from bad_input import USUAL, VIT
 from forked import run_forked, snapshot, warm
 from scripts import ALIGN, EXTRACT
 from two_layers import write_states
 
 from brain_activity_prediction.demo import models
+
+CASES = [*bad_flags.CASES, *bad_nsd.CASES, *bad_models.CASES, *bad_results.CASES]
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,8 @@ import script_pages
 import tutorial
 from scripts import PACKAGE
 
+from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
+
 HEAVY = {"torch", "transformers", "pandas", "sklearn", "scipy", "nibabel", "matplotlib", "pyarrow", "timm", "open_clip"}
 SCRIPTS = script_pages.scripts()
 
@@ -26,7 +28,7 @@ def section_of(script):
 def test_no_script_is_overlooked():
     """Whatever may be run with flags: found by another mark than the one that the site looks for."""
     with_flags = {
-        path for path in PACKAGE.rglob("*.py") if re.search(r"^MODEL_ID = |parse_args\(\)", path.read_text(), re.M)
+        path for path in PACKAGE.rglob("*.py") if re.search(r"^MODEL_ID\b.* = |parse_args\(\)", path.read_text(), re.M)
     }
     assert with_flags - {PACKAGE / "extract_image_embeddings" / "extraction.py"} == {script.path for script in SCRIPTS}
 
@@ -59,7 +61,7 @@ def test_every_prompt_pooling_and_stream_is_in_the_tables():
     for script in SCRIPTS:
         for stream in getattr(script.module, "IMAGE_STREAMS", {}):
             assert f"`{stream}`" in models.split(f"`{script.name}`")[1]
-    assert script_pages.prompts().count("\n") == 2 + 9
+    assert script_pages.prompts().count("\n") == 2 + len(PROMPTS)
     assert "`cls`" in script_pages.poolings()
 
 

@@ -202,14 +202,14 @@ def _with_q(tables: list[pd.DataFrame], columns: tuple[str, ...]) -> pd.DataFram
 def as_text(table: pd.DataFrame) -> str:
     """A line a condition and region for the terminal."""
     lines = [
-        f"{'model, prompt, stream':<56} {'region':<14} {'subjects':>8} {'r':>7} {'SE':>7} {'r/sqrt(NC)':>10} "
+        f"{'model, prompt, stream':<56} {'region':<16} {'subjects':>8} {'r':>7} {'SE':>7} {'r/sqrt(NC)':>10} "
         f"{'p (t)':>7} {'p (signs)':>9}"
     ]
     for row in table.itertuples():
         of = _condition(row)
         scores = f"{row.r:>7.3f} {row.r_se:>7.3f} {row.r_normalised:>10.3f} {row.p_t:>7.4f} {row.p_sign_flip:>9.4f}"
         scores = scores.replace("nan", "  -")
-        lines.append(f"{of!s:<56} {row.roi:<14} {row.n_subjects:>8} {scores}")
+        lines.append(f"{of!s:<56} {row.roi:<16} {row.n_subjects:>8} {scores}")
     return "\n".join(lines)
 
 

@@ -98,11 +98,11 @@ def as_text(table: pd.DataFrame) -> str:
     lines = []
     for _, rows in table.groupby([f"{name}_{side}" for side in "ab" for name in OF], sort=False, dropna=False):
         lines.append(f"{_label(rows, 'a')}  -  {_label(rows, 'b')}")
-        lines.append(f"  {'region':<14} {'r':>7} {'r':>7} {'difference':>10} {'95 % interval':>17} {'p':>6} {'q':>6}")
+        lines.append(f"  {'region':<16} {'r':>7} {'r':>7} {'difference':>10} {'95 % interval':>17} {'p':>6} {'q':>6}")
         for row in rows.itertuples():
             ends = f"{row.ci_low:+.3f} to {row.ci_high:+.3f}"
             scores = f"{row.r_a:>7.3f} {row.r_b:>7.3f} {row.difference:>+10.3f} {ends:>17} {row.p:>6.3f} {row.q:>6.3f}"
-            lines.append(f"  {row.roi:<14} {scores}")
+            lines.append(f"  {row.roi:<16} {scores}")
     return "\n".join(lines)
 
 

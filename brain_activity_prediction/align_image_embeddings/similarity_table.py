@@ -99,9 +99,9 @@ def write(table: pd.DataFrame, settings: str, folder: Path) -> None:
 
 def as_text(table: pd.DataFrame) -> str:
     """Each measure of each stream's most similar layer, a line a stream and region."""
-    lines = [f"{'stream':<16} {'region':<14} {'voxels':>6} {'RSA':>7} {'layer':>5} {'CKA':>7} {'layer':>5}"]
+    lines = [f"{'stream':<16} {'region':<16} {'voxels':>6} {'RSA':>7} {'layer':>5} {'CKA':>7} {'layer':>5}"]
     for (stream, roi), rows in table.dropna(subset=["rsa", "cka"]).groupby(["stream", "roi"], sort=False):
         rsa, cka = (rows.loc[rows[measure].idxmax()] for measure in ("rsa", "cka"))
         pair = f"{rsa['rsa']:>7.3f} {rsa['layer']:>5} {cka['cka']:>7.3f} {cka['layer']:>5}"
-        lines.append(f"{stream:<16} {roi:<14} {rsa['n_voxels']:>6} {pair}")
+        lines.append(f"{stream:<16} {roi:<16} {rsa['n_voxels']:>6} {pair}")
     return "\n".join(lines)

@@ -115,10 +115,10 @@ def as_text(rows: pd.DataFrame) -> str:
     numbers |= {"cv_score": "CV score"} | ({"q": "q"} if rows["q"].notna().any() else {})
     widths = {name: max(7, len(title)) for name, title in numbers.items()}
     titles = " ".join(f"{title:>{widths[name]}}" for name, title in numbers.items())
-    lines = [f"{'stream':<16} {'region':<14} {'voxels':>6} {'layer':>5} {titles}"]
+    lines = [f"{'stream':<16} {'region':<16} {'voxels':>6} {'layer':>5} {titles}"]
     for row in rows.to_dict("records"):
         layer = "-" if pd.isna(row["layer"]) else row["layer"]
         cells = ("-" if np.isnan(row[name]) else f"{row[name]:.3f}" for name in numbers)
         scores = " ".join(f"{cell:>{width}}" for cell, width in zip(cells, widths.values(), strict=True))
-        lines.append(f"{row['stream']:<16} {row['roi']:<14} {row['n_voxels']:>6} {layer:>5} {scores}")
+        lines.append(f"{row['stream']:<16} {row['roi']:<16} {row['n_voxels']:>6} {layer:>5} {scores}")
     return "\n".join(lines)

@@ -11,6 +11,7 @@ IMAGE_SIZE = 32
 GAIN, WIDE_GAIN = 1.5, 4.0
 WIDE = ("q_proj", "k_proj", "o_proj", "out_proj", "down_proj", "fc2")
 NORM = re.compile(r"(?i)(norm\w*|\.ln)\.weight$")
+STUDY_PROMPTS = range(1, 10)  # further prompts leave the numbers of the demo as they are
 SPECIAL_TOKENS = ("<unk>", "<s>", "</s>", "<pad>", "<image>")
 
 
@@ -105,7 +106,8 @@ def prompt_tokenizer():
     trainer = trainers.BpeTrainer(
         vocab_size=600, special_tokens=list(SPECIAL_TOKENS), initial_alphabet=alphabet, show_progress=False
     )
-    tokenizer.train_from_iterator([*PROMPTS.values(), "USER: ASSISTANT:"] * 4, trainer)
+    texts = [PROMPTS[number] for number in STUDY_PROMPTS]
+    tokenizer.train_from_iterator([*texts, "USER: ASSISTANT:"] * 4, trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A", special_tokens=[("<s>", tokenizer.token_to_id("<s>"))]
     )

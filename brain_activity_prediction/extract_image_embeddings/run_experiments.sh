@@ -51,7 +51,7 @@ for model in $MODELS; do
 done
 
 for model in $MODELS; do
-  model_id=$(sed -n 's/^MODEL_ID = "\(.*\)"$/\1/p' "$here/$model.py")
+  model_id=$(sed -n 's/^MODEL_ID[ ,][^"]*"\([^"]*\)".*/\1/p' "$here/$model.py")
   for subject in $SUBJECTS; do
     name=align_${model}_subj0$subject
     if [[ -n $stopped || $complete != *" extract_${model}_subj0$subject "* ]]; then

@@ -67,7 +67,10 @@ def region_masks(layout, subject, fitted_mask, names=None):
         prefix = "" if name in MAPPED_IN_EACH_SUBJECT else f"{name}:"
         for number in np.unique(labels[labels > 0]):
             if number not in label_names:
-                raise InputError(f"label {number} of ROI {name}, subject {subject}, has no name: add its label table")
+                table = layout.expected("label table", subject, name=name)[0]
+                raise InputError(
+                    f"label {number} of ROI {name}, subject {subject}, has no name: add one to its label table, {table}"
+                )
             regions[prefix + label_names[number]] = labels == number
     return regions
 
