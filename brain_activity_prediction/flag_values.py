@@ -7,6 +7,8 @@ import re
 WHOLE_NUMBER = re.compile("[0-9]{1,9}")
 MOST_ALPHAS = 1000
 LARGEST_LOG_10_ALPHA = 30  # of features of SD 1: all beyond is all the same
+NOTICE_S = 120  # that a job of a sweep is given before its time limit, by sweep/job.sh
+SHORTEST_LIMIT_S = 300
 
 
 def analysis_name(text: str) -> str:
@@ -94,3 +96,24 @@ def gpu_id(text: str) -> str:
     if not WHOLE_NUMBER.fullmatch(text):
         raise argparse.ArgumentTypeError(f"{text[:40]} is neither a GPU's number nor cpu")
     return f"cuda:{text}"
+
+
+def time_limit(text: str) -> str:
+    """A job's limit as SLURM takes it: M, M:S, H:M:S, D-H, D-H:M, D-H:M:S, or 0 or UNLIMITED for none.
+
+    SLURM may send a notice a minute early: a shorter limit leaves a job no time to load a model and compute a batch.
+    """
+    if text.upper() in ("UNLIMITED", "INFINITE"):
+        return text
+    if not re.fullmatch(r"\d+(:\d+){0,2}|\d+-\d+(:\d+){0,2}", text, re.ASCII):
+        raise argparse.ArgumentTypeError(f"{text[:40]} is no time limit such as 90, 12:00:00 or 2-00:00:00")
+    days, dash, rest = text.rpartition("-")
+    numbers = [int(number) for number in rest.split(":")]
+    units = (3600, 60, 1) if dash or len(numbers) == 3 else (60, 1)
+    seconds = int(days or 0) * 86400 + sum(n * unit for n, unit in zip(numbers, units, strict=False))
+    if 0 < seconds < SHORTEST_LIMIT_S:
+        raise argparse.ArgumentTypeError(
+            f"{text} leaves a job no time to work, which is told to end {NOTICE_S} s before its limit: "
+            f"give {SHORTEST_LIMIT_S // 60} minutes or more"
+        )
+    return text

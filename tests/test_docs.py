@@ -28,7 +28,9 @@ def section_of(script):
 def test_no_script_is_overlooked():
     """Whatever may be run with flags: found by another mark than the one that the site looks for."""
     with_flags = {
-        path for path in PACKAGE.rglob("*.py") if re.search(r"^MODEL_ID\b.* = |parse_args\(\)", path.read_text(), re.M)
+        path
+        for path in PACKAGE.rglob("*.py")
+        if re.search(r"^MODEL_ID\b.* = |(parse_args|read_flags)\(\)", path.read_text(), re.M)
     }
     assert with_flags - {PACKAGE / "extract_image_embeddings" / "extraction.py"} == {script.path for script in SCRIPTS}
 

@@ -43,3 +43,16 @@ def test_how_many_permutations_must_be_a_whole_number_from_0(text):
     assert flag_values.non_negative_int("0") == 0
     with pytest.raises(argparse.ArgumentTypeError):
         flag_values.non_negative_int(text)
+
+
+@pytest.mark.parametrize("text", ["5", "5:00", "0:05:00", "0-1", "1-0:05", "2-00:00:00", "0", "UNLIMITED", "infinite"])
+def test_a_time_limit_is_written_as_for_slurm_and_passed_on_as_it_is(text):
+    assert flag_values.time_limit(text) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["4", "4:59", "0:04:59", "0-0:04", "0-0:04:59", "12h", "1-", "-1", "1:2:3:4", "", "٣٣"]
+)
+def test_a_time_limit_under_five_minutes_or_in_another_form_is_refused(text):
+    with pytest.raises(argparse.ArgumentTypeError):
+        flag_values.time_limit(text)

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from test_sweep import parsed, until
+from sweeping import parsed, until
 
 from brain_activity_prediction import processes
 from brain_activity_prediction.errors import InputError

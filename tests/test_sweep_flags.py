@@ -1,12 +1,12 @@
 """Flags of a sweep: which it passes on to its scripts, and those that are not right any more or of another folder."""
 
+import json
 import shlex
 import sys
 from pathlib import Path
 
 import pytest
-from test_sweep import LLAVA, LLAVA_ID, planned, store
-from test_sweep_jobs import SUBMITTING, VIT
+from sweeping import LLAVA, LLAVA_ID, SUBMITTING, VIT, parsed, planned, store
 
 from brain_activity_prediction.align_image_embeddings import align_model
 from brain_activity_prediction.align_image_embeddings.layers import open_layers
@@ -14,7 +14,7 @@ from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings import extraction
 from brain_activity_prediction.sweep import sweep
 from brain_activity_prediction.sweep.passed_on import SET_BY, passed_on
-from brain_activity_prediction.sweep.records import remembered
+from brain_activity_prediction.sweep.records import SETTINGS, folder_of, remember, remembered
 
 
 @pytest.fixture
@@ -43,9 +43,9 @@ def test_status_does_not_need_the_folder_a_sweep_was_started_in_nor_its_weights(
     capsys.readouterr()
     call("status", "-d", own_nsd)
     assert capsys.readouterr().out.splitlines()[0].split() == ["done", "running", "queued", "failed", "left"]
-    assert remembered(own_nsd).checkpoints == tmp_path / "weights"
-    assert remembered(own_nsd).job_file == tmp_path / "own.sh"
-    assert remembered(own_nsd).prompts_file == tmp_path / "own.yml"
+    assert remembered(parsed("status", own_nsd)).checkpoints == tmp_path / "weights"
+    assert remembered(parsed("status", own_nsd)).job_file == tmp_path / "own.sh"
+    assert remembered(parsed("status", own_nsd)).prompts_file == tmp_path / "own.yml"
 
 
 @pytest.mark.parametrize("command", sweep.COMMANDS)
@@ -116,3 +116,79 @@ def test_own_prompts_go_to_extractions_and_alignments_those_without_a_prompt_too
         {(None, "vision")},
         {(4, "language")},
     ]
+
+
+def test_flags_that_are_passed_on_are_checked_before_anything_runs(official_nsd, capsys):
+    with pytest.raises(SystemExit):
+        planned(official_nsd, "--extract", "--bogus 1")
+    assert "--extract" in capsys.readouterr().err
+
+
+def test_a_file_gives_flags_and_those_after_it_win(tmp_path):
+    lab = tmp_path / "lab"
+    lab.write_text("# our cluster\n--partition gpu  --time 24:00:00\n--sbatch='--qos=long -x n1'\n--models a b # two\n")
+    arguments = parsed("slurm", tmp_path, f"@{lab}", "--partition", "other", "--sbatch=--exclusive")
+    assert (arguments.partition, arguments.time, arguments.models) == ("other", "24:00:00", ["a", "b"])
+    assert arguments.sbatch == ["--qos=long -x n1", "--exclusive"]
+
+
+def test_status_knows_what_was_started_and_says_where_nothing_was(own_nsd, tmp_path):
+    arguments = parsed("slurm", own_nsd, "--models", VIT, "--checkpoints", tmp_path, "--shards", 3, "-g", "0,2")
+    with pytest.raises(InputError, match="no sweep was started"):
+        remembered(arguments)
+    remember(arguments)
+    assert vars(remembered(parsed("status", own_nsd))) == vars(arguments)
+
+
+@pytest.mark.parametrize("command", ["plan", "status", "cancel", "slurm"])
+def test_what_an_earlier_version_remembered_has_not_every_flag_and_is_no_hindrance(command, own_nsd, call, stand_ins):
+    stand_ins(**SUBMITTING | {"squeue": ""})
+    study = ["--models", VIT, "-s", 1, "-p", 1, "--checkpoints", own_nsd]
+    remember(parsed("local", own_nsd, *study))
+    path = folder_of(own_nsd) / SETTINGS
+    settings = json.loads(path.read_text())
+    path.write_text(json.dumps({name: settings[name] for name in settings.keys() - {"prompts_file", "device_map"}}))
+    found = remembered(parsed("status", own_nsd))
+    assert (found.models, found.checkpoints, found.prompts_file, found.device_map) == ([VIT], own_nsd, None, None)
+    call(command, "-d", own_nsd, *([] if command in ("status", "cancel") else study))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "3", '{"checkpoints": 3}'])
+def test_what_was_remembered_and_is_damaged_is_said_in_one_line(text, own_nsd, call):
+    folder_of(own_nsd).mkdir()
+    (folder_of(own_nsd) / SETTINGS).write_text(text)
+    with pytest.raises(InputError, match=f"cannot read .*{SETTINGS} .*start the sweep again"):
+        call("status", "-d", own_nsd)
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--align=--protocol paper --num-alphas 10"], "^--align: --protocol paper means --num-alphas 60: leave"),
+        (["--align=--min-log-10-alpha 5"], "^--align: --min-log-10-alpha is larger"),
+        (["--extract=--quantize 8bit --random-weights 1"], "^--extract: --random-weights are drawn, not loaded"),
+        (["--extract=--revision main", "--checkpoints", "."], "^--extract: --revision is one of the hub's"),
+        (["--extract=--pooling prompt"], "has no prompt pooling"),
+    ],
+)
+def test_flags_that_the_scripts_refuse_together_are_refused_before_anything_is_queued(
+    flags, said, own_nsd, call, stand_ins
+):
+    calls = stand_ins(**SUBMITTING | {"squeue": ""})
+    with pytest.raises(InputError, match=said):
+        call("slurm", "-d", own_nsd, "--models", VIT, *flags)
+    assert not any(made.startswith("sbatch") for made in calls())
+
+
+def test_the_protocol_that_is_passed_on_is_planned_without_a_word_on_each_unit(own_nsd, call, capsys):
+    call("plan", "-d", own_nsd, "--models", VIT, "--align=--protocol paper")
+    assert capsys.readouterr().err == ""
+
+
+def test_a_limit_that_leaves_a_job_no_time_before_its_notice_is_refused(own_nsd, call, capsys):
+    with pytest.raises(SystemExit) as ended:
+        call("slurm", "-d", own_nsd, "--time", "3")
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "--time: 3 leaves a job no time to work" in line
+    assert "5 minutes or more" in line

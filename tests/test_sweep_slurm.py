@@ -212,7 +212,7 @@ def test_cancel_takes_back_what_is_queued(slurm, own_nsd):
 def test_a_job_that_is_preempted_or_at_its_limit_is_queued_again_and_computes_nothing_twice(slurm, tmp_path, cause):
     base_dir, name = write_study(tmp_path), f"extract_{LLAVA}_1_of_1"
     jobs = ["--shards", 1, "--cpus-per-task", 2, "--partition", "gpu" if cause == "limit" else cause, "--models", LLAVA]
-    limit = ["--time", 1, "--sbatch=--signal=B:USR1@30"] if cause == "limit" else []
+    limit = ["--sbatch=--time=1 --signal=B:USR1@30"] if cause == "limit" else []
     sweeping(slurm, base_dir)("slurm", *study_flags(base_dir), *jobs, *limit)
     pid = held_in_the_middle(base_dir, name, set(sorted_ids(base_dir)))
     if limit:  # SLURM itself sends the signal

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from brain_activity_prediction import arguments as shared
@@ -54,10 +55,16 @@ def flags() -> argparse.ArgumentParser:
     return flags
 
 
-def main() -> None:
-    arguments = flags().parse_args()
-    arguments = protocols.applied(arguments.protocol, flags())
+def read_flags(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """The flags of the words, None for the command line's; InputError where they contradict each other."""
+    arguments = protocols.applied(flags(), words)
     shared.check_alphas(arguments)
+    return arguments
+
+
+def main() -> None:
+    arguments = read_flags()
+    protocols.announce(arguments.protocol)
     layout = find_layout(arguments.base_dir)
     layout.sessions(arguments.subject)
     shared.check_device(arguments.gpu_id)

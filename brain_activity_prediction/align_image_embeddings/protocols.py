@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.folders import PROTOCOLS
@@ -23,21 +24,26 @@ SETS = {
 }
 
 
-def applied(protocol: str, flags: argparse.ArgumentParser) -> argparse.Namespace:
-    """The command line's arguments, with the flags that a protocol sets at its values, which a line on stderr lists.
+def applied(flags: argparse.ArgumentParser, words: Sequence[str] | None) -> argparse.Namespace:
+    """The arguments of the words, None for the command line's, with the flags that their protocol sets at its values.
 
     Raises InputError where one of these was given another value.
     """
+    protocol = flags.parse_args(words).protocol
     flags.set_defaults(**SETS[protocol])
-    arguments = flags.parse_args(sys.argv[1:])
+    arguments = flags.parse_args(words)
     for name, value in SETS[protocol].items():
         if getattr(arguments, name) != value:
             raise InputError(f"--protocol {protocol} means {as_flag(name, value)}: leave that flag out")
+    return arguments
+
+
+def announce(protocol: str) -> None:
+    """Lists on stderr what a protocol sets."""
     if SETS[protocol]:
         said = " ".join(as_flag(name, value) for name, value in SETS[protocol].items())
         scaled = f"training and test images scaled by {STANDARDISED_BY[protocol]}"
         print(f"protocol {protocol}: {said}, {scaled}", file=sys.stderr)
-    return arguments
 
 
 def as_flag(name: str, value) -> str:

@@ -50,8 +50,6 @@ class Checkpoint:
         if self.folder and self.seed is None and not any(self._files(WEIGHT_FILES)):
             kinds = ", ".join(WEIGHT_FILES)
             raise InputError(f"--checkpoint {self.folder} holds no weights ({kinds}): copy them there")
-        if self.quantize and self.seed is not None:
-            raise InputError("--random-weights are drawn, not loaded, so that --quantize does not apply: leave one out")
         if self.quantize and importlib.util.find_spec("bitsandbytes") is None:
             raise InputError("--quantize needs bitsandbytes: pip install bitsandbytes")
 

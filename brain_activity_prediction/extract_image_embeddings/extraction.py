@@ -103,12 +103,19 @@ def main(script) -> None:
     run_script(lambda: extract(script, flags(script.__doc__).parse_args()))
 
 
-def extract(script, arguments: argparse.Namespace) -> None:
-    """Everything from the flags to the last batch; what is wrong is said before the model is loaded."""
+def check_flags(arguments: argparse.Namespace) -> None:
+    """Raises InputError where flags contradict each other."""
     if arguments.repair and arguments.test_run:
         raise InputError("--repair deletes damaged files, and a --test-run writes nothing: leave one out")
     if arguments.revision and arguments.checkpoint:
         raise InputError("--revision is one of the hub's, and --checkpoint a folder: leave one out")
+    if arguments.quantize and arguments.random_weights is not None:
+        raise InputError("--random-weights are drawn, not loaded, so that --quantize does not apply: leave one out")
+
+
+def extract(script, arguments: argparse.Namespace) -> None:
+    """Everything from the flags to the last batch; what is wrong is said before the model is loaded."""
+    check_flags(arguments)
     layout = find_layout(arguments.base_dir)
     open_stimuli = getattr(script, "open_stimuli", lambda layout: Stimuli(layout.stimuli()))
     with open_stimuli(layout) as stimuli:

@@ -102,7 +102,7 @@ def slurm(arguments: argparse.Namespace) -> None:
 
 def status(arguments: argparse.Namespace) -> None:
     """What of the sweep that was started last is done, running, queued, failed and left."""
-    planned = planned_units(remembered(arguments.base_dir))
+    planned = planned_units(remembered(arguments))
     queue = cluster.queued_units(arguments.base_dir) if cluster.is_there() else None
     print(text_of(arguments.base_dir, states_of(arguments.base_dir, planned, queue)))
     if queue is None and cluster.was_submitted(arguments.base_dir):

@@ -2,6 +2,8 @@
 
 import argparse
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from brain_activity_prediction.errors import InputError
 
@@ -18,6 +20,15 @@ SET_BY = {  # what a unit is given or planned by, and the sweep's own flag that 
     "device_map": "--device-map",
 }
 BY_ITSELF = ("repair", "redo", "test_run")  # do in a unit, or while planning, what nobody means
+
+
+@contextmanager
+def naming(where: str) -> Iterator[None]:
+    """Says of what a script refuses which flag of the sweep passed it on."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
 
 
 def passed_on(text: str, where: str, parser: argparse.ArgumentParser, script: str) -> list[str]:

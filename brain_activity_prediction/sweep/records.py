@@ -172,15 +172,18 @@ def remember(arguments: argparse.Namespace) -> None:
         aside.write_text(json.dumps(settings, indent=2) + "\n")
 
 
-def remembered(base_dir: Path) -> argparse.Namespace:
-    """The flags of the last `local` or `slurm`; InputError where there was none."""
-    path = folder_of(base_dir) / SETTINGS
+def remembered(arguments: argparse.Namespace) -> argparse.Namespace:
+    """The arguments with the flags of the last `local` or `slurm` in their place; InputError where there was none.
+
+    What an earlier version did not write down, having no such flag, stays as it is.
+    """
+    path = folder_of(arguments.base_dir) / SETTINGS
     if not path.exists():
-        raise InputError(f"no sweep was started in {base_dir}: plan shows what one would do")
+        raise InputError(f"no sweep was started in {arguments.base_dir}: plan shows what one would do")
     with reading(path, "start the sweep again"):
         settings = json.loads(path.read_text())
-        paths = {name: Path(settings[name]) for name in PATHS if settings[name] is not None}
-        return argparse.Namespace(**settings | paths | {"base_dir": base_dir})
+        paths = {name: Path(settings[name]) for name in PATHS if settings.get(name) is not None}
+        return argparse.Namespace(**vars(arguments) | settings | paths | {"base_dir": arguments.base_dir})
 
 
 def stamp() -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from brain_activity_prediction import arguments as shared
 from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.flag_values import non_negative_int, positive_int
+from brain_activity_prediction.flag_values import non_negative_int, positive_int, time_limit
 from brain_activity_prediction.running import run_script
 from brain_activity_prediction.sweep import commands
 from brain_activity_prediction.sweep.architectures import ARCHITECTURES
@@ -86,7 +86,9 @@ def _add_study(flags) -> None:
 def _add_cluster(flags) -> None:
     flags.add_argument("--partition", metavar="NAME", help="that jobs run in")
     flags.add_argument("--account", metavar="NAME", help="that jobs are charged to")
-    flags.add_argument("--time", metavar="LIMIT", help="of a job, such as 24:00:00; what is left then is queued again")
+    flags.add_argument(
+        "--time", type=time_limit, metavar="LIMIT", help="of a job, such as 24:00:00; what is left then is queued again"
+    )
     flags.add_argument("--memory", metavar="SIZE", help="of a job, such as 64G")
     flags.add_argument(
         "--gpus-per-job", type=non_negative_int, metavar="N", help="a unit on each (default: 1, with -g cpu 0)"

@@ -27,7 +27,7 @@ from brain_activity_prediction.folders import PROTOCOLS, alignment_folder, promp
 from brain_activity_prediction.nsd.design import read_design
 from brain_activity_prediction.nsd.layout import find_layout
 from brain_activity_prediction.sweep import architectures
-from brain_activity_prediction.sweep.passed_on import passed_on
+from brain_activity_prediction.sweep.passed_on import naming, passed_on
 
 PACKAGE = Path(__file__).resolve().parents[1]
 SCRIPTS = PACKAGE / "extract_image_embeddings"
@@ -99,7 +99,12 @@ def _units_of_model(arguments: argparse.Namespace, model: str, image_ids: Sequen
         more += ["--device-map", arguments.device_map]
     given = ["-d", str(arguments.base_dir), "-s", *map(str, arguments.subject), "-p", *arguments.prompt_number]
     flags = [*given, *_prompts_file(arguments), "-b", str(arguments.batch_size), *more]
-    work = work_of(script, _parsed(extraction.flags(""), flags), image_ids)
+    parser = extraction.flags("")
+    parser.prog = "in the flags of a unit"
+    parsed = parser.parse_args(flags)
+    with naming("--extract"):
+        extraction.check_flags(parsed)
+    work = work_of(script, parsed, image_ids)
     with ThreadPoolExecutor(len(work.stores)) as pool:  # files that are not in memory come faster side by side
         list(pool.map(EmbeddingStore.streams, work.stores.values()))
     kinds = work.lacking()
@@ -145,7 +150,8 @@ def _alignment(arguments: argparse.Namespace, model: str, work: Work, subject: i
     asked_for = str(min(work.prompts) if prompt is None else prompt)  # without -p it would be 1, which may not be there
     given = ["-d", str(arguments.base_dir), "-s", str(subject), "-m", work.model_id, "-p", asked_for]
     flags = [*given, *_prompts_file(arguments), *more]
-    parsed = _parsed(align_model.flags(), flags)
+    with naming("--align"):
+        parsed = align_model.read_flags(flags)
     streams = [stream for stream in work.streams[prompt] if parsed.stream is None or stream in parsed.stream]
     shapes = _shapes(model, work.stores[prompt], streams)
     layers = [
@@ -169,11 +175,6 @@ def _alignment(arguments: argparse.Namespace, model: str, work: Work, subject: i
 
 def _prompts_file(arguments: argparse.Namespace) -> list[str]:
     return ["--prompts-file", str(arguments.prompts_file)] if arguments.prompts_file else []
-
-
-def _parsed(parser: argparse.ArgumentParser, flags: list[str]) -> argparse.Namespace:
-    parser.prog = "in the flags of a unit"
-    return parser.parse_args(flags)
 
 
 def _table_is_old(folder: Path) -> bool:

@@ -1,0 +1,92 @@
+"""What of a sweep is left, by the files that are there and the flags."""
+
+import os
+import shlex
+
+import numpy as np
+import pytest
+from sweeping import LLAVA, LLAVA_ID, VIT, VIT_ID, image_ids, planned, store
+
+from brain_activity_prediction.align_image_embeddings.results import QUANTITIES, Results
+from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.folders import alignment_folder
+
+
+def test_the_plan_counts_the_images_of_all_subjects_that_have_no_states_shard_by_shard(own_nsd):
+    ids = image_ids(own_nsd)
+    assert len(ids) == 12 + 28 + 28
+    store(own_nsd, VIT_ID, None, ids[::2])
+    for n_shards, left in ((1, [34]), (2, [0, 34]), (4, [0, 17, 0, 17])):
+        (model,) = planned(own_nsd, "--models", VIT, "--shards", n_shards).models
+        assert [unit.n_left for unit in model.extract] == left
+        assert sum(unit.n for unit in model.extract) == 68
+    assert len(planned(own_nsd, "--models", VIT, "--shards", 100).models[0].extract) == 68
+    store(own_nsd, VIT_ID, None, ids[1::2])
+    assert not any(unit.n_left for unit in planned(own_nsd, "--models", VIT).models[0].extract)
+
+
+def test_an_image_is_left_until_it_has_all_prompts_and_the_plan_knows_how_many_each_lacks(own_nsd):
+    ids = image_ids(own_nsd)
+    store(own_nsd, LLAVA_ID, None, ids)
+    store(own_nsd, LLAVA_ID, 1, ids[:60], language=True)
+    (model,) = planned(own_nsd, "--models", LLAVA).models
+    assert [unit.n_left for unit in model.extract] == [68]
+    assert model.lacking == {None: 0, 1: 8, 2: 68}
+
+
+def test_alignments_are_one_a_subject_and_prompt_and_one_for_what_no_prompt_changes(own_nsd):
+    ids = image_ids(own_nsd)
+    store(own_nsd, LLAVA_ID, None, ids, n_layers=5)
+    units = planned(own_nsd, "--models", LLAVA).models[0].align
+    names = [unit.name.removeprefix(f"align_{LLAVA}_") for unit in units]
+    assert names == [
+        f"{prompt}_subj0{subject}" for subject in (1, 2) for prompt in ("no_prompt", "prompt_1", "prompt_2")
+    ]
+    assert [unit.n for unit in units[:3]] == [5, 41, 41]  # as stored, else as LLaVA has them
+    assert units[0].command[-2:] == ("--stream", "vision")
+    assert shlex.join(units[2].command).endswith("-p 2 --stream language")
+    assert units[2].on("3")[-2:] == ["-g", "3"]
+
+
+def test_an_alignment_is_done_with_all_its_layers_and_its_table(own_nsd):
+    store(own_nsd, VIT_ID, None, image_ids(own_nsd), n_layers=3)
+    folder = alignment_folder(own_nsd, 2, VIT_ID, None)
+    left, plain = [], "--permutations 0 --bootstrap 0"
+    for layer in range(3):
+        Results(folder).write("vision", layer, 3, dict.fromkeys(QUANTITIES, np.zeros(4)))
+        left.append([unit.n_left for unit in planned(own_nsd, "--models", VIT, "--align", plain).models[0].align])
+    assert left == [[3, 2], [3, 1], [3, 1]]
+    (folder / "scores.csv").touch()
+    assert [unit.n_left for unit in planned(own_nsd, "--models", VIT, "--align", plain).models[0].align] == [3, 0]
+    os.utime(folder / "scores.csv", (0, 0))  # killed between a layer that was fitted again and its table
+    assert [unit.n_left for unit in planned(own_nsd, "--models", VIT, "--align", plain).models[0].align] == [3, 1]
+    (folder / "scores.csv").touch()
+    permuted = planned(own_nsd, "--models", VIT, "--align", "--permutations 100 --bootstrap 0").models[0].align
+    assert [unit.n_left for unit in permuted] == [3, 3]
+    some = planned(own_nsd, "--models", VIT, "--align", f"{plain} -l 0 1").models[0].align
+    assert [(unit.n, unit.n_left) for unit in some] == [(2, 2), (2, 0)]
+
+
+@pytest.mark.parametrize("folder", ["alignment", "alignment_paper"])
+def test_a_report_is_old_where_scores_of_any_protocol_are_newer(folder, own_nsd):
+    store(own_nsd, VIT_ID, None, image_ids(own_nsd), n_layers=1)
+    scores, report = own_nsd / folder / "subj01/no_prompt/a_model/scores.csv", own_nsd / "report/scores.csv"
+    for path in (scores, report):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    for newer, n_left in ((-60, 0), (60, 1)):
+        os.utime(scores, (report.stat().st_mtime + newer,) * 2)
+        assert planned(own_nsd, "--models", VIT, "--align=-l 9").report.n_left == n_left  # without that layer
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--models", "vision_model"], "vision_model is no model script"),
+        (["--models", "nothing"], "nothing is no model script"),
+        (["-p", "99"], "no prompt 99"),
+    ],
+)
+def test_a_sweep_that_cannot_run_is_refused_in_one_line(flags, said, official_nsd):
+    with pytest.raises(InputError, match=said):
+        planned(official_nsd, *flags)

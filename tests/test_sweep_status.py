@@ -1,0 +1,96 @@
+"""What is known of a sweep's jobs and units while they run, where SLURM answers and where it does not."""
+
+from dataclasses import replace
+
+import pytest
+from sweeping import VIT, parsed
+
+from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.sweep import cluster, commands
+from brain_activity_prediction.sweep.items import write_items
+from brain_activity_prediction.sweep.records import Record, alone, folder_of, remember, write_record
+from brain_activity_prediction.sweep.status import states_of
+from brain_activity_prediction.sweep.units import Plan, Unit
+
+UNIT = Unit("extract_my-model_1_of_1", "extract", "my-model", 5, 5, ("python", "x.py"))
+
+
+@pytest.mark.parametrize("command", [commands.local, commands.cancel])
+def test_a_slurm_that_does_not_answer_may_have_jobs_where_some_were_submitted(command, tmp_path, stand_ins, capsys):
+    stand_ins(squeue="echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1")
+    commands.cancel(parsed("cancel", tmp_path))
+    assert capsys.readouterr().out == "nothing runs here and nothing is queued\n"
+    write_items(folder_of(tmp_path) / "20260101-000000-1" / "report.tsv", [UNIT], 1, "0")
+    with pytest.raises(InputError, match="SLURM does not answer, and may have jobs"):
+        command(parsed(command.__name__, tmp_path, "-g", "cpu"))
+    assert not capsys.readouterr().out
+
+
+def test_where_no_slurm_is_cancel_says_where_to_and_status_goes_by_the_files(own_nsd, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", "/nowhere")
+    flags = ["--models", VIT, "-s", 1, "-g", "cpu"]
+    remember(parsed("slurm", own_nsd, *flags))
+    commands.status(parsed("status", own_nsd))
+    assert "no SLURM" not in capsys.readouterr().out
+    write_items(folder_of(own_nsd) / "20260101-000000-1" / "report.tsv", [UNIT], 1, "0")
+    commands.status(parsed("status", own_nsd))
+    _, extract, *_, last = capsys.readouterr().out.splitlines()
+    assert extract.split() == ["extract", "0", "0", "0", "0", "8"]
+    assert last.startswith("no SLURM answers on this machine: this is what the files say")
+    with pytest.raises(InputError, match="no squeue on this machine, and SLURM may have jobs"):
+        commands.cancel(parsed("cancel", own_nsd))
+    assert not capsys.readouterr().out
+    monkeypatch.setattr(commands, "planned_units", lambda _: Plan([], replace(UNIT, n_left=0)))
+    commands.local(parsed("local", own_nsd, *flags))
+    assert "0 succeeded, 0 failed" in capsys.readouterr().out
+
+
+def state_of(base_dir, queue):
+    (state,) = states_of(base_dir, Plan([], UNIT), queue)
+    return state.state, state.why
+
+
+def record(base_dir, **of_it):
+    here = {"host": "n1", "pid": 1, "job": "7_2", "kind": "gpu", "gpu": None, "amount": 5, "started": 0}
+    write_record(base_dir, UNIT.name, Record(**here | of_it))
+
+
+def test_the_units_of_the_queue_are_found_by_the_lists_that_were_submitted(tmp_path, stand_ins):
+    key = cluster.key_of(tmp_path)
+    units = [replace(UNIT, name=name) for name in ("ended", "queued")]
+    write_items(folder_of(tmp_path) / "20260101-000000-1" / "extract_my-model.tsv", units, 1, "0")
+    stand_ins(squeue=f"echo '7|1|PENDING|{key}-20260101-000000-1-extract_my-model|Priority'")
+    assert {name: task.job for name, task in cluster.queued_units(tmp_path).items()} == {"queued": "7_1"}
+
+
+def test_a_unit_that_failed_in_an_earlier_submission_is_queued_or_running_in_this_one(tmp_path):
+    record(tmp_path, status=2)
+    for job, state, found in (("7", "RUNNING", "failed"), ("8", "PENDING", "queued"), ("8", "RUNNING", "running")):
+        task = cluster.Task(job, "2", state, "name", "Priority")
+        assert state_of(tmp_path, {UNIT.name: task})[0] == found
+
+
+def test_what_a_job_does_is_not_guessed_where_no_slurm_answers(tmp_path):
+    record(tmp_path)
+    state, why = state_of(tmp_path, None)
+    assert (state, "no SLURM answers" in why) == ("running", True)
+    state, why = state_of(tmp_path, {})
+    assert (state, "of time?" in why) == ("failed", True)
+
+
+def test_a_sweep_on_another_machine_runs_as_long_as_it_holds_the_lock_and_is_cancelled_there(tmp_path, stand_ins):
+    stand_ins(squeue="exit 1")
+    record(tmp_path, job=None, host="elsewhere")
+    with alone(tmp_path):
+        (folder_of(tmp_path) / "lock").write_text("elsewhere~0-0~4711~1")
+        assert state_of(tmp_path, None)[0] == "running"
+        with pytest.raises(InputError, match="process 4711 on elsewhere: cancel it there"):
+            commands.cancel(parsed("cancel", tmp_path))
+    assert state_of(tmp_path, None)[0] == "failed"
+
+
+def test_cancel_ends_jobs_of_a_sweep_that_was_never_remembered(tmp_path, stand_ins, capsys):
+    calls = stand_ins(squeue=f"echo '12|0|PENDING|{cluster.key_of(tmp_path)}-1-1-1-report|None'", scancel="")
+    commands.cancel(parsed("cancel", tmp_path))
+    assert "ended: 1 jobs" in capsys.readouterr().out
+    assert calls()[-1] == "scancel 12"
