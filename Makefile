@@ -75,6 +75,7 @@ format: $(INSTALLED)
 
 # open_flamingo's own requirements pin a torch of 2023; its real needs are the extra [flamingo].
 $(INSTALLED): setup.cfg pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or later is needed: add PYTHON=python3.12")'
 	@echo 'Installing into $(VENV), once: 2 to 6 GB, minutes in which pip says nothing'
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet --constraint constraints.txt --editable ".[test,docs,flamingo]"

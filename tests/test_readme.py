@@ -3,9 +3,13 @@
 import argparse
 import configparser
 import errno
+import itertools
 import os
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,6 +29,7 @@ from brain_activity_prediction.align_image_embeddings import (
     partition_variance,
 )
 from brain_activity_prediction.extract_image_embeddings import extraction, openflamingo
+from brain_activity_prediction.nsd.layout import PATHS
 from brain_activity_prediction.report import report
 from brain_activity_prediction.sweep import sweep
 
@@ -84,8 +89,28 @@ def test_every_make_target_exists_and_ci_runs_the_test_command():
     assert "make check" in (ROOT / ".ci" / "run").read_text()
 
 
+def test_make_says_that_python_is_too_old_before_it_makes_an_environment_of_it(tmp_path):
+    for name in ("Makefile", "setup.cfg", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    old = tmp_path / "old"
+    old.write_text(
+        f'#!/bin/sh\nexec {sys.executable} -c "import sys; sys.version_info = (3, 10); exec(sys.argv[1])" "$2"\n'
+    )
+    old.chmod(0o755)
+    done = subprocess.run(["make", "demo", "PYTHON=./old"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("Python 3.11 or later is needed: add PYTHON=")
+    assert not (tmp_path / ".venv").exists()
+
+
+def test_the_commands_that_fetch_nsd_name_every_folder_that_is_read():
+    commands = re.search(r"^    cd BASE_DIR\n(    .*\n)+", (ROOT / "docs" / "study.md").read_text(), re.MULTILINE)[0]
+    for path in itertools.chain(*PATHS["official"].values()):
+        assert path.rpartition("/")[0].format(subject="subj01") in commands
+
+
 def test_every_file_that_is_named_exists():
-    for path in re.findall(r"\]\(((?!http)[^)]+)\)", README):
+    for path in re.findall(r"\]\(((?!http)[^)#]+)[^)]*\)", README):
         assert (ROOT / path).exists(), path
     for name in re.findall(r"`((?:benchmarks|docs|extract_image_embeddings)/[\w./]+)`", README):
         assert (ROOT / name).exists() or (EXTRACT.parent / name).exists(), name
