@@ -6,6 +6,8 @@ Numbers, speed and memory are the CPU's.
 
 import contextlib
 import ctypes
+import weakref
+from collections import Counter
 from pathlib import Path
 from unittest import mock
 
@@ -20,6 +22,31 @@ COPIES = {aten.copy_}
 PLACES = {aten.index, aten.index_put, aten.index_put_, aten._index_put_impl_}
 
 
+class Memory:
+    """The bytes of all tensors alive on the card, views not counted twice; an operation's own work is not seen."""
+
+    def __init__(self, n_bytes):
+        self.n_bytes, self.alive, self.peak = n_bytes, 0, 0
+        self._holders = Counter()
+
+    def hold(self, tensor):
+        storage = tensor.held.untyped_storage()
+        place, n_bytes = storage.data_ptr(), storage.nbytes()
+        if not self._holders[place]:
+            self.alive += n_bytes
+            self.peak = max(self.peak, self.alive)
+        self._holders[place] += 1
+        weakref.finalize(tensor, self._release, place, n_bytes)
+
+    def _release(self, place, n_bytes):
+        self._holders[place] -= 1
+        if not self._holders[place]:
+            self.alive -= n_bytes
+
+
+MEMORY = []  # of the cards that are pretended
+
+
 class OnGpu(torch.Tensor):
     """A tensor that says it is on the card; `held` has its numbers."""
 
@@ -31,6 +58,8 @@ class OnGpu(torch.Tensor):
 
     def __init__(self, held):
         self.held = held
+        if MEMORY:
+            MEMORY[-1].hold(self)
 
     def __repr__(self, **_):
         return f"OnGpu({self.held})"
@@ -78,17 +107,18 @@ def _refuse_both(function, values):
 
 
 @contextlib.contextmanager
-def pretend_gpu(free_bytes=2**30):
-    """A card with so much free memory, of which no allocation takes any."""
+def pretend_gpu(n_bytes=2**30):
+    """A card with so much memory; gives the Memory that says what of it is taken."""
     _let_device_numbers_pass()
+    memory = Memory(n_bytes)
     cuda = {
         "_lazy_init": lambda: None,
         "is_available": lambda: True,
         "device_count": lambda: 1,
-        "mem_get_info": lambda device=None: (free_bytes, free_bytes),
-        "memory_reserved": lambda device=None: 0,
-        "memory_allocated": lambda device=None: 0,
-        "max_memory_allocated": lambda device=None: 0,
+        "mem_get_info": lambda device=None: (n_bytes - memory.alive, n_bytes),
+        "memory_reserved": lambda device=None: memory.alive,
+        "memory_allocated": lambda device=None: memory.alive,
+        "max_memory_allocated": lambda device=None: memory.peak,
         "reset_peak_memory_stats": lambda device=None: None,
         "synchronize": lambda device=None: None,
         "empty_cache": lambda: None,
@@ -102,8 +132,10 @@ def pretend_gpu(free_bytes=2**30):
             mock.patch("torch.inference_mode", _no_grad),
             PretendGpu(),
         ):
-            yield
+            MEMORY.append(memory)
+            yield memory
     finally:
+        MEMORY.clear()
         torch.__future__.set_overwrite_module_params_on_conversion(before)
         torch._C._set_only_lift_cpu_tensors(False)
 

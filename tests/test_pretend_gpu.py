@@ -38,8 +38,8 @@ SPACES = [word for layer in (0, 1) for word in ("--space", MODEL, "none", "visio
 @pytest.fixture
 def gpu(monkeypatch):
     monkeypatch.setattr(arguments, "check_device", lambda name: None)
-    with pretend_gpu():
-        yield
+    with pretend_gpu() as memory:
+        yield memory
 
 
 def run(monkeypatch, script, base_dir, *more):
@@ -85,6 +85,19 @@ def test_the_ridge_chooses_the_same_alphas_and_keeps_all_it_gives_on_the_gpu(set
     torch.testing.assert_close(there.predict(X.to("cuda:0")).cpu(), here.predict(X))
     torch.testing.assert_close(there.coefficients().cpu(), here.coefficients())
     torch.testing.assert_close(there.intercepts().cpu(), here.intercepts())
+
+
+def test_a_fit_takes_what_memory_the_card_has_and_no_more():
+    rng = np.random.default_rng(0)
+    X, Y = (torch.from_numpy(rng.standard_normal((200, n)).astype(np.float32)) for n in (150, 3000))
+    here = ridge_cv(X, Y, ALPHAS)
+    peaks = []
+    for n_bytes in (10 * 2**20, 2**30):
+        with pretend_gpu(n_bytes) as memory:
+            there = ridge_cv(X.to("cuda:0"), Y, ALPHAS)
+            assert torch.equal(there.alpha.cpu(), here.alpha)
+        peaks.append(memory.peak)
+    assert peaks[0] < 10 * 2**20 < peaks[1]
 
 
 def write_checkpoint(name, folder):
