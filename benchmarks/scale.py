@@ -129,14 +129,14 @@ def write(arguments):
     folder = arguments.folder
     write_dataset(folder, *arguments.design)
     seconds = extract_by(arguments.writers, folder)
-    most = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_CHILDREN, resource.RUSAGE_SELF)]
+    most = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e3
     files = [path for path in (folder / "image_embeddings").rglob("*") if path.is_file()]
     n_images = sum(arguments.design) + 3 * arguments.design[1]
     print(
         f"write: {n_images} images x 9 prompts and none, {arguments.writers} processes: {seconds:.0f} s, "
         f"{n_images / seconds:.1f} images/s; {len(files)} files, "
         f"{sum(path.stat().st_size for path in files) / 1e9:.2f} GB; "
-        f"the largest process has {(most[0] - most[1]) / 1e3:.0f} MB beside what all have from the start"
+        f"the largest process takes {most:.0f} MB, libraries and all"
     )
 
 

@@ -98,6 +98,14 @@ def gpu_id(text: str) -> str:
     return f"cuda:{text}"
 
 
+def gpu_ids(text: str) -> list[str]:
+    """`"0,2"` to ["0", "2"], `"cpu"` to ["cpu"]."""
+    ids = text.split(",")
+    if ids != ["cpu"] and not all(map(WHOLE_NUMBER.fullmatch, ids)):
+        raise argparse.ArgumentTypeError(f"{text[:40]} is neither GPU numbers such as 0,1,2 nor cpu")
+    return list(dict.fromkeys(ids))
+
+
 def time_limit(text: str) -> str:
     """A job's limit as SLURM takes it: M, M:S, H:M:S, D-H, D-H:M, D-H:M:S, or 0 or UNLIMITED for none.
 

@@ -56,3 +56,11 @@ def test_a_time_limit_is_written_as_for_slurm_and_passed_on_as_it_is(text):
 def test_a_time_limit_under_five_minutes_or_in_another_form_is_refused(text):
     with pytest.raises(argparse.ArgumentTypeError):
         flag_values.time_limit(text)
+
+
+def test_gpus_are_numbers_each_once_or_the_cpu():
+    assert flag_values.gpu_ids("0,2,0") == ["0", "2"]
+    assert flag_values.gpu_ids("cpu") == ["cpu"]
+    for text in ("", "0,", "cpu,0", "first", "٣", "1" * 10):  # the last are decimal digits, but no GPU's number
+        with pytest.raises(argparse.ArgumentTypeError):
+            flag_values.gpu_ids(text)

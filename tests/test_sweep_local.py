@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import termios
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -245,3 +246,26 @@ def test_on_a_terminal_every_worker_has_a_line_and_what_ended_stays(tmp_path):
     assert done.returncode == 0
     for line in ("GPU 0: llava 10%", "GPU 1: idle", "done    vit", "GPU 0: llava 90%", "GPU 1: idefics 1%", "1/2"):
         assert line in said
+
+
+def test_a_unit_that_is_done_has_succeeded_where_its_record_cannot_be_written(tmp_path):
+    units = log_of(tmp_path, "done").parent
+    script = tmp_path / "script.py"
+    script.write_text(f"import pathlib, shutil\nshutil.rmtree({str(units)!r})\npathlib.Path({str(units)!r}).touch()\n")
+    assert run_unit(tmp_path, "done", sys.executable, script).wait(30) == 0
+
+
+@pytest.mark.parametrize(("error", "said"), [(PermissionError, "another user's"), (ProcessLookupError, "")])
+def test_cancel_says_whose_a_sweep_is_and_does_not_stumble_over_one_that_has_just_ended(
+    error, said, tmp_path, monkeypatch
+):
+    def kill(pid, number, kill=os.kill):
+        if number == signal.SIGTERM:
+            raise error
+        kill(pid, number)
+
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr(os, "kill", kill)
+    refused = pytest.raises(InputError, match=f"process {os.getpid()}.*{said}") if said else nullcontext()
+    with alone(tmp_path), refused:
+        commands.cancel(parsed("cancel", tmp_path))

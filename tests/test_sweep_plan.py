@@ -90,3 +90,8 @@ def test_a_report_is_old_where_scores_of_any_protocol_are_newer(folder, own_nsd)
 def test_a_sweep_that_cannot_run_is_refused_in_one_line(flags, said, official_nsd):
     with pytest.raises(InputError, match=said):
         planned(official_nsd, *flags)
+
+
+def test_a_subject_and_a_model_that_are_named_twice_are_planned_once(own_nsd):
+    (model,) = planned(own_nsd, "--models", VIT, VIT, "-s", 1, 1).models
+    assert [unit.name for unit in model.align] == [f"align_{VIT}_no_prompt_subj01"]

@@ -113,13 +113,13 @@ def cancel(arguments: argparse.Namespace) -> None:
     """Ends what runs and takes back what is queued; all that was finished is kept."""
     n_ended, holder = 0, lock_holder(arguments.base_dir)
     if holder is not None and holder.is_dead is False:  # first of all: it may be submitting
-        os.kill(holder.pid, signal.SIGTERM)
+        _end(holder.pid)
         print(f"ended: process {holder.pid} and the units it runs, once their batches and layers in hand are written")
         n_ended += 1
     else:
         for name, record in records(arguments.base_dir).items():
             if record.job is None and record.runs_here():  # the process that started it was killed
-                os.kill(record.pid, signal.SIGTERM)
+                _end(record.pid)
                 print(f"ended: {name}")
                 n_ended += 1
     if cluster.may_have_jobs(arguments.base_dir) and (tasks := cluster.take_back(arguments.base_dir)):
@@ -129,6 +129,16 @@ def cancel(arguments: argparse.Namespace) -> None:
         print("nothing runs here and nothing is queued")
     if holder is not None and holder.is_dead is None:
         raise InputError(f"the sweep is being run by {holder}: cancel it there, too")
+
+
+def _end(pid: int) -> None:
+    """Asks a process of this machine to end; InputError where it is another user's."""
+    try:
+        os.kill(pid, signal.SIGTERM)
+    except ProcessLookupError:  # it has just ended by itself
+        pass
+    except PermissionError:
+        raise InputError(f"process {pid}, which runs the sweep, is another user's: let them cancel it") from None
 
 
 def planned_units(arguments: argparse.Namespace) -> Plan:

@@ -17,6 +17,7 @@ import time
 import traceback
 from pathlib import Path
 
+from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.processes import own_name
 from brain_activity_prediction.running import STOPPED
 from brain_activity_prediction.sweep.items import item_of_this_task
@@ -39,13 +40,21 @@ def main() -> int:
         signal.signal(number, lambda *_: sys.exit(STOPPED))
     _write_output_to(log_of(base_dir, name))
     record = _begun(base_dir, name, amount, command)
-    write_record(base_dir, name, record)
+    _keep(base_dir, name, record)
     # A run that was killed may have left half a line.
     print(f"\n{HEADER}{time.strftime('%Y-%m-%d %H:%M:%S')} on {record.host}: {' '.join(command)}", flush=True)
     record.status = run(command)
     record.seconds += time.time() - record.started
-    write_record(base_dir, name, record)
+    _keep(base_dir, name, record)
     return record.status
+
+
+def _keep(base_dir: Path, name: str, record: Record) -> None:
+    """Writes the record, or says why not: on a full disk a unit that is done is still done."""
+    try:
+        write_record(base_dir, name, record)
+    except InputError as error:
+        print(f"run_unit.py: {error}", file=sys.stderr)
 
 
 def run(command: list[str]) -> int:

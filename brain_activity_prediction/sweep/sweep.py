@@ -11,7 +11,7 @@ from pathlib import Path
 
 from brain_activity_prediction import arguments as shared
 from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.flag_values import non_negative_int, positive_int, time_limit
+from brain_activity_prediction.flag_values import gpu_ids, non_negative_int, positive_int, time_limit
 from brain_activity_prediction.running import run_script
 from brain_activity_prediction.sweep import commands
 from brain_activity_prediction.sweep.architectures import ARCHITECTURES
@@ -100,14 +100,6 @@ def _add_cluster(flags) -> None:
         "--sbatch", action="append", default=[], metavar="OPTION", help="any other option: --sbatch=--qos=long"
     )
     flags.add_argument("--job-file", type=Path, metavar="FILE", help="your copy of job.sh")
-
-
-def gpu_ids(text: str) -> list[str]:
-    """`"0,2"` to ["0", "2"], `"cpu"` to ["cpu"]."""
-    ids = text.split(",")
-    if ids != ["cpu"] and not all(part.isdecimal() for part in ids):
-        raise argparse.ArgumentTypeError(f"{text} is neither GPU numbers such as 0,1,2 nor cpu")
-    return list(dict.fromkeys(ids))
 
 
 def main() -> None:

@@ -117,11 +117,12 @@ def _units_of_model(arguments: argparse.Namespace, model: str, image_ids: Sequen
         name = shard_name(model, shard + 1, n_shards)
         extract.append(Unit(name, "extract", model, len(left), int(left.sum()), command))
     lacking = {prompt: sum(len(ids) for lacked, ids in kinds.items() if prompt in lacked) for prompt in work.streams}
+    more = passed_on(arguments.align, "--align", align_model.flags(), ALIGN.name)
     align = [
         unit
-        for subject in arguments.subject
+        for subject in dict.fromkeys(arguments.subject)
         for prompt in work.streams
-        if (unit := _alignment(arguments, model, work, subject, prompt))
+        if (unit := _alignment(arguments, more, model, work, subject, prompt))
     ]
     values = {
         prompt: sum(math.prod(shape) for shape in _shapes(model, work.stores[prompt], streams).values())
@@ -141,12 +142,13 @@ def _shapes(model: str, store: EmbeddingStore, streams: Sequence[str]) -> dict[s
     return {stream: stored.get(stream) or architectures.shape(model, stream) or (1, 0) for stream in streams}
 
 
-def _alignment(arguments: argparse.Namespace, model: str, work: Work, subject: int, prompt: int | None) -> Unit | None:
-    """The alignment of a subject with the streams under a prompt; None where --align leaves nothing to do.
+def _alignment(
+    arguments: argparse.Namespace, more: Sequence[str], model: str, work: Work, subject: int, prompt: int | None
+) -> Unit | None:
+    """The alignment of a subject with the streams under a prompt; None where `more` flags leave nothing to do.
 
     Streams are named on the command line, so that those that no prompt changes are fitted by one unit alone.
     """
-    more = passed_on(arguments.align, "--align", align_model.flags(), ALIGN.name)
     asked_for = str(min(work.prompts) if prompt is None else prompt)  # without -p it would be 1, which may not be there
     given = ["-d", str(arguments.base_dir), "-s", str(subject), "-m", work.model_id, "-p", asked_for]
     flags = [*given, *_prompts_file(arguments), *more]
