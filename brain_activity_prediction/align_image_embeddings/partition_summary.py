@@ -68,8 +68,8 @@ def share_table(
     by cross-validation, both means over the region's voxels without those that hold NaN. cv_r2 is also what the fits
     were chosen by, so that the part of one space cannot be negative, even of noise: inference is for r2.
     r2_normalised is the mean of r2 / noise ceiling over the voxels whose ceiling is above 0 and not below
-    min_noise_ceiling, never clipped, and noise_ceiling the median over the region; ncsnr is where it comes from, one of
-    `arguments.NCSNR`. r2_se and the 95 % interval from r2_ci_low to r2_ci_high say how far r2 moves with other test
+    min_noise_ceiling, never clipped, and noise_ceiling the median over the region; ncsnr is where it comes from,
+    `computed` or `nsd`. r2_se and the 95 % interval from r2_ci_low to r2_ci_high say how far r2 moves with other test
     images, from the R2 (B, R) of each joint fit in the same n_resamples, missing without any.
     """
     ceiling, ncsnr, min_noise_ceiling = ceilings

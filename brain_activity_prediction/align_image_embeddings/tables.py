@@ -59,9 +59,9 @@ def region_table(
 
     `regions` are masks (V,) by name. r, r2 and cv_score are means over a region's voxels, without those whose
     responses are NaN, which n_voxels does not count either. `prompt` is missing for streams that no prompt changes.
-    noise_ceiling is the median of the region's voxels, ncsnr where it comes from, one of `arguments.NCSNR`. r_ceiling
-    is the r that a perfect model would reach: the mean of sqrt(ceiling) over the voxels that r is the mean of, less
-    those whose ceiling is NaN. The normalised scores are those of `normalised_means`.
+    noise_ceiling is the median of the region's voxels, ncsnr where it comes from, `computed` or `nsd`. r_ceiling is
+    the r that a perfect model would reach: the mean of sqrt(ceiling) over the voxels that r is the mean of, less those
+    whose ceiling is NaN. Normalised scores are means over the voxels whose ceiling is min_noise_ceiling or more.
     r_se and the interval of 95 % from r_ci_low to r_ci_high say how far r moves in n_resamples draws of the test images
     (`bootstrap`), and so does r_normalised_se, which takes the ceiling as known; it is missing where the layers were
     scored with another ceiling or min_noise_ceiling. p is that of the mean r among n_permutations of the test images in
