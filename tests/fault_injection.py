@@ -44,7 +44,7 @@ def extract(base_dir):
 
 
 def prepare_betas(base_dir):
-    prepare_responses(find_layout(base_dir), 1, cache_dir=base_dir / "alignment" / "responses", progress=False)
+    prepare_responses(find_layout(base_dir), 1, cache_dir=base_dir / "alignment" / "responses")
 
 
 def align(base_dir):

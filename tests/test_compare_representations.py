@@ -55,7 +55,7 @@ def test_each_region_is_most_similar_to_the_layer_that_drives_it(ready, monkeypa
 
 def test_states_and_responses_are_z_scored_over_the_shared_images(ready, monkeypatch):
     table = compare(monkeypatch, ready).set_index(["roi", "layer"])
-    responses = prepare_responses(find_layout(ready), 1, progress=False)
+    responses = prepare_responses(find_layout(ready), 1)
     rows = np.isin(responses.image_ids, shared_ids(ready))
     voxels = region_masks(find_layout(ready), 1, responses.mask)["PPA"]
     states = EmbeddingStore(ready / STORE).read_layer("vision", 1, responses.image_ids[rows])
@@ -91,7 +91,7 @@ def test_ceilings_come_from_other_subjects(ready, monkeypatch):
     assert ceilings[["V1v", "V1d", "FFA-1", "PPA"]].min() > 0.5 > ceilings["RSC"]
     regions = []
     for subject in (1, 2):
-        responses = prepare_responses(find_layout(ready), subject, progress=False)
+        responses = prepare_responses(find_layout(ready), subject)
         rows = np.isin(responses.image_ids, shared_ids(ready))
         voxels = region_masks(find_layout(ready), subject, responses.mask)["PPA"]
         x = responses.betas[rows][:, voxels].astype(np.float64)

@@ -70,7 +70,7 @@ def test_the_planted_truth_is_written_beside_the_data(official_nsd):
     }
     assert planted["RSC"] == {"source": None, "snr": 0.0, "n_voxels": 40, "noise_ceiling_r": 0.0}
     layout = find_layout(official_nsd)
-    responses = prepare_responses(layout, 1, cache_dir=official_nsd.parent / "cache", progress=False)
+    responses = prepare_responses(layout, 1, cache_dir=official_nsd.parent / "cache")
     regions = region_masks(layout, 1, responses.mask)
     ncsnr = nibabel.load(layout.ncsnr(1)).get_fdata()[responses.mask]
     for name, truth in planted.items():
@@ -111,7 +111,7 @@ def test_sessions_differ_in_gain_and_offset_so_that_zscoring_them_matters(offici
 def test_voxels_follow_their_own_source_on_the_images_the_design_names(official_nsd):
     """The chain from picture to design to betas, from nothing of the generator but its pictures."""
     layout = find_layout(official_nsd)
-    responses = prepare_responses(layout, 1, cache_dir=official_nsd.parent / "cache", progress=False)
+    responses = prepare_responses(layout, 1, cache_dir=official_nsd.parent / "cache")
     with h5py.File(layout.stimuli()) as file:
         pictures = file["imgBrick"][stimulus_rows(responses.image_ids)] / 255
     sources = {

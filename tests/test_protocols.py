@@ -30,7 +30,7 @@ def both(ready, monkeypatch):
 def plain(base_dir, layer):
     """r and R2 as the study computed them, written out: raw betas, train and test z-scored apart, one ridge a voxel."""
     layout = find_layout(base_dir)
-    responses = prepare_responses(layout, 1, None, False, base_dir / "plain", progress=False)
+    responses = prepare_responses(layout, 1, None, False, base_dir / "plain")
     test = np.isin(responses.image_ids, read_design(layout.design()).shared_ids)
     store = EmbeddingStore(base_dir / "image_embeddings/no_prompt/test_two-layers")
     states = store.read_layer("vision", layer, responses.image_ids)

@@ -31,14 +31,15 @@ class Responses:
     sessions: tuple  # the sessions averaged over
 
 
-def prepare_responses(layout, subject, sessions=None, zscore=True, cache_dir=None, progress=True):
+def prepare_responses(layout, subject, sessions=None, zscore=True, cache_dir=None):
     """Read a subject's betas, one session at a time, or the cache file of an earlier call.
 
     sessions   session numbers from 1; all that are there when none are given
     zscore     bring each voxel to mean 0 and SD 1 over each session's trials (see `zscore_session`)
     cache_dir  by default BASE_DIR/responses. A cache file made from other inputs (any file's size or
                modification time, or any setting) is built again, and a line on stderr says why
-    progress   show sessions done and time left on stderr
+
+    Sessions done and time left are shown on stderr.
 
     InputError for missing or broken files and for files that contradict the design or the mask.
     """
@@ -54,7 +55,7 @@ def prepare_responses(layout, subject, sessions=None, zscore=True, cache_dir=Non
 
     def read_and_average():
         files = until_stopped(session_files)
-        bar = tqdm(files, f"betas of subject {subject}", len(session_files), unit="session", disable=not progress)
+        bar = tqdm(files, f"betas of subject {subject}", len(session_files), unit="session")
         with bar as shown:  # so that it ends before a line says what was wrong
             trials = (read_session(path, mask, design.trials_per_session) for path in shown)
             return average_repeats(map(zscore_session, trials) if zscore else trials, trial_ids)

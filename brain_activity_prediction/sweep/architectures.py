@@ -76,11 +76,11 @@ class Architecture:
         return self.vision.n_weights + (self.language.n_weights if self.language else 0) + self.crossing
 
 
-def _resampler(latents: int, n_patches: int, width: int, inner: int, depth: int = 6) -> float:
-    """A perceiver's operations: its latents attend to patches and latents in `inner` dimensions, an MLP four wide."""
+def _resampler(latents: int, n_patches: int, width: int, inner: int) -> float:
+    """Operations of a perceiver's 6 layers: latents attend to patches and latents in `inner` dimensions, MLP 4 wide."""
     keys = latents + n_patches
     attention = 2 * (2 * latents * width * inner + 2 * keys * width * inner) + 4 * latents * keys * inner
-    return depth * (attention + 2 * latents * 8 * width**2)
+    return 6 * (attention + 2 * latents * 8 * width**2)
 
 
 def _q_former(n_queries: int, n_patches: int, width: int, mlp: int, read: int) -> float:
