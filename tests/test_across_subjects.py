@@ -85,6 +85,12 @@ def test_subjects_that_were_not_aligned_alike_are_refused(aligned, monkeypatch):
         run(monkeypatch, across_subjects, aligned)
 
 
+def test_subjects_whose_scores_are_divided_by_other_ceilings_are_refused(aligned, monkeypatch):
+    align(monkeypatch, aligned, "-s", 2, "--bootstrap", 19, "--min-noise-ceiling", 0.3)
+    with pytest.raises(InputError, match=r"min_noise_ceiling = 0\.1, this run has 0\.3: align one of them again"):
+        run(monkeypatch, across_subjects, aligned)
+
+
 def test_without_scores_one_line_says_so(own_nsd, monkeypatch):
     with pytest.raises(InputError, match="no scores"):
         run(monkeypatch, across_subjects, own_nsd)

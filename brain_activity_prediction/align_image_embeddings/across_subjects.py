@@ -45,6 +45,7 @@ DIFFERENCES = (
 )
 RESPONSES = (*MADE_WITH, "responses")  # settings that say what was predicted
 OF_A_SUBJECT = ("sessions", "responses")  # those that may differ between subjects
+OF_A_CEILING = ("ncsnr", "min_noise_ceiling")  # columns that say how normalised scores were made
 MOST_PAIRS = 300
 
 
@@ -92,6 +93,7 @@ def read_scores(arguments: argparse.Namespace) -> Iterator[pd.DataFrame]:
             table = read_table(path, "align again")
             of, known = path.parent.relative_to(folder).as_posix(), recorded_settings(path.parent, "align again") or {}
             settings = {name: value for name, value in known.items() if name not in OF_A_SUBJECT}
+            settings |= {name: table[name].iloc[0] for name in OF_A_CEILING if name in table}
             other, wanted = first.setdefault(of, (path.parent, settings))
             if difference := first_difference(wanted, settings):
                 raise InputError(f"{other} and {path.parent} were made with {difference}: align one of them again")
