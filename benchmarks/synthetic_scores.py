@@ -16,7 +16,7 @@ from scipy.io import savemat
 from brain_activity_prediction.align_image_embeddings.layer_choice import stream_scores
 from brain_activity_prediction.align_image_embeddings.region_statistics import Statistics, digests
 from brain_activity_prediction.align_image_embeddings.results import Results
-from brain_activity_prediction.align_image_embeddings.summary import best_layer_maps
+from brain_activity_prediction.align_image_embeddings.summary import average_maps, best_layer_maps
 from brain_activity_prediction.align_image_embeddings.table_files import write_table
 from brain_activity_prediction.align_image_embeddings.tables import region_table
 from brain_activity_prediction.demo.pictures import crops
@@ -193,7 +193,9 @@ def write_summary(results, regions, of, mask, affine):
     write_table(table, results.folder, "scores")
     write_map(results.folder / "maps" / "noise_ceiling.nii.gz", results.read_noise_ceiling(), mask, affine)
     for stream in dict.fromkeys(table["stream"]):
-        for name, values in best_layer_maps(stream_scores(results, stream), results.read_noise_ceiling()).items():
+        scores = stream_scores(results, stream)
+        maps = best_layer_maps(scores, results.read_noise_ceiling()) | average_maps(scores)
+        for name, values in maps.items():
             write_map(results.folder / "maps" / f"{stream}_{name}.nii.gz", values, mask, affine)
 
 

@@ -99,6 +99,7 @@ MEANING = {  # of a kind of file, in words or in those of the docstring of what 
     f"{ONE_RUN}/maps/STREAM_best_layer_r2_normalised.nii.gz": "R² divided by the noise ceiling",
     f"{ONE_RUN}/maps/STREAM_average_r.nii.gz": "r on test images, the mean over all layers; none before all are scored",
     f"{ONE_RUN}/maps/STREAM_average_r2.nii.gz": "R² on test images, the mean over all layers",
+    f"{ONE_RUN}/maps/STREAM_average_cv_score.nii.gz": "the mean cross-validated score over all layers",
     f"{ONE_RUN}/maps/STREAM_layers_alpha.nii.gz": "a volume a layer, in their order: alpha",
     f"{ONE_RUN}/maps/STREAM_layers_cv_score.nii.gz": "cross-validated scores, of training images",
     f"{ONE_RUN}/maps/STREAM_layers_r.nii.gz": "r on test images",

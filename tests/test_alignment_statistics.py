@@ -132,7 +132,7 @@ def test_the_mean_over_layers_is_a_map_once_all_layers_are_scored(ready, monkeyp
     def maps(name):
         return {
             score: nibabel.load(ready / FOLDER / f"maps/vision_{name}_{score}.nii.gz").get_fdata()
-            for score in ("r", "r2")
+            for score in ("r", "r2", "cv_score")
         }
 
     align(monkeypatch, ready, "--bootstrap", 0, "-l", 1)

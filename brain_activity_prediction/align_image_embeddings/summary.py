@@ -17,12 +17,12 @@ from brain_activity_prediction.align_image_embeddings.region_statistics import u
 from brain_activity_prediction.align_image_embeddings.results import Results
 from brain_activity_prediction.align_image_embeddings.score_files import alpha_range
 from brain_activity_prediction.align_image_embeddings.table_files import write_table
-from brain_activity_prediction.align_image_embeddings.tables import region_table
+from brain_activity_prediction.align_image_embeddings.tables import MEANS, region_table
 from brain_activity_prediction.align_image_embeddings.targets import Targets
 from brain_activity_prediction.nsd.rois import write_map
 
 # Maps that a run without permutations, or of some layers only, does not write.
-NOT_ALWAYS = {"best_layer_p", "best_layer_q", "layers_p", "average_r", "average_r2"}
+NOT_ALWAYS = {"best_layer_p", "best_layer_q", "layers_p", "average_r", "average_r2", "average_cv_score"}
 
 
 def summarise(
@@ -87,9 +87,9 @@ def best_layer_maps(stream: StreamScores, ceiling: np.ndarray) -> dict[str, np.n
 
 
 def average_maps(stream: StreamScores) -> dict[str, np.ndarray]:
-    """Per voxel (V,) the mean r and r2 over the layers, where all of the stream are finished."""
+    """Per voxel (V,) the mean r, r2 and cv_score over the layers, where all of the stream are finished."""
     means = stream.mean() if stream.complete else {}
-    return {f"average_{name}": means[name] for name in ("r", "r2") if name in means}
+    return {f"average_{name}": means[name] for name in MEANS if name in means}
 
 
 def layer_maps(stream: StreamScores) -> dict[str, np.ndarray]:

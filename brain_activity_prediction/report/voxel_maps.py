@@ -1,4 +1,7 @@
-"""The maps of voxels that a report shows: of each model and subject the best layer, its r, and the best prompt."""
+"""The maps of voxels that a report shows: of each model and subject the best layer, its r, and the best prompt.
+
+Of a protocol whose scores are averages of layers they are the average r and the best prompt.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -7,15 +10,22 @@ from pathlib import Path
 import nibabel
 import numpy as np
 
+from brain_activity_prediction.align_image_embeddings.layer_choice import AVERAGE, BEST_PER_REGION
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.files import reading
 from brain_activity_prediction.nsd.layout import find_layout
 from brain_activity_prediction.nsd.rois import write_map
+from brain_activity_prediction.report.averages import layer_choice
 from brain_activity_prediction.report.collecting import Scored
 from brain_activity_prediction.report.figures import slug
 
 REMEDY = "delete it and run align_model.py again, which writes it anew"
 PREFERRED = ("language", "response", "vision")  # the stream that is shown of a model, the first it has
+# By layer_choice: what names of files begin with, and name, unit and title of what is shown.
+SHOWN = {
+    BEST_PER_REGION: ("best_layer", (("best_layer", "layer", "Best layer"), ("best_layer_r", "r", "Held-out r of it"))),
+    AVERAGE: ("average", (("average_r", "r", "Held-out r, mean over layers"),)),
+}
 
 
 @dataclass(frozen=True)
@@ -55,14 +65,15 @@ def _maps(base_dir: Path, scored: Sequence[Scored], folder: Path) -> Iterator[Vo
 
 
 def _of_model(model: str, scored: Sequence[Scored], behind: np.ndarray | None, folder: Path) -> Iterator[VoxelMap]:
-    stream, having = shown_stream(scored)
+    start, kinds = SHOWN[layer_choice(scored[0].protocol)]
+    stream, having = shown_stream(scored, start)
     if stream is None:
         return
-    cv_scores = {one: read(one.folder / "maps" / f"{stream}_best_layer_cv_score.nii.gz") for one in having}
+    cv_scores = {one: read(one.folder / "maps" / f"{stream}_{start}_cv_score.nii.gz") for one in having}
     best = max(having, key=lambda one: np.nan_to_num(np.nanmean(cv_scores[one][0]), nan=-np.inf))
     under = stream if best.prompt is None else f"{stream}, prompt {best.prompt}"
     of, ending = f"{model}, subject {best.subject}", f"{slug(model)}_subj{best.subject:02d}"
-    for kind, unit, what in (("best_layer", "layer", "Best layer"), ("best_layer_r", "r", "Held-out r of it")):
+    for kind, unit, what in kinds:
         path = best.folder / "maps" / f"{stream}_{kind}.nii.gz"
         if path.exists():
             yield VoxelMap(f"{kind}_{ending}", f"{what}: {of} ({under})", unit, *read(path), behind)
@@ -75,9 +86,9 @@ def _of_model(model: str, scored: Sequence[Scored], behind: np.ndarray | None, f
         yield VoxelMap(f"best_prompt_{ending}", f"Best prompt: {of} ({stream})", "prompt", values, affine, behind)
 
 
-def shown_stream(scored: Sequence[Scored]) -> tuple[str | None, list[Scored]]:
-    """The stream of a model that is shown, and the tables of those prompts that have maps of it."""
-    end = "_best_layer_cv_score.nii.gz"
+def shown_stream(scored: Sequence[Scored], start: str) -> tuple[str | None, list[Scored]]:
+    """The stream of a model that is shown, and the tables of those prompts that have its maps that begin so."""
+    end = f"_{start}_cv_score.nii.gz"
     there = {one: {path.name.removesuffix(end) for path in one.folder.glob(f"maps/*{end}")} for one in scored}
     streams = sorted(set().union(*there.values()), key=lambda name: (*(name != first for first in PREFERRED), name))
     if not streams:
@@ -86,7 +97,7 @@ def shown_stream(scored: Sequence[Scored]) -> tuple[str | None, list[Scored]]:
 
 
 def best_prompt(prompts: Sequence[int], cv_scores: Sequence[np.ndarray]) -> np.ndarray:
-    """The prompt under which each voxel's best layer has the highest cross-validated score; NaN where none has one."""
+    """The prompt under which each voxel has the highest of these cross-validated scores; NaN where none has one."""
     stacked = np.stack(cv_scores)
     none = ~np.isfinite(stacked).any(axis=0)
     best = np.asarray(prompts, dtype=np.float32)[np.where(np.isfinite(stacked), stacked, -np.inf).argmax(axis=0)]
