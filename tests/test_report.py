@@ -50,7 +50,7 @@ def base_dir(tmp_path_factory):
 @pytest.fixture
 def own(base_dir, tmp_path):
     """A copy for tests that change it."""
-    return shutil.copytree(base_dir, tmp_path / "base")
+    return shutil.copytree(base_dir, tmp_path / "base", ignore=shutil.ignore_patterns("report"))
 
 
 @pytest.fixture(scope="module")
@@ -75,11 +75,11 @@ def test_every_row_of_every_table_is_in_the_collected_one_as_it_was(collected, p
 
 def test_regions_of_atlases_are_in_the_files_and_shown_only_where_they_are_asked_for(base_dir, tmp_path):
     tables = Tables(find_scored(base_dir))
-    shown = write_tables(tables, Selection(), tmp_path)
+    shown = write_tables(tables, Selection(), tmp_path)["standard"]
     assert not shown["roi"].str.contains(":").any()
     atlas = pd.read_parquet(tmp_path / "scores.parquet")["roi"].loc[lambda roi: roi.str.contains(":")]
     assert len(atlas) > 0
-    asked = write_tables(tables, Selection(roi=(atlas.iloc[0],)), tmp_path)
+    asked = write_tables(tables, Selection(roi=(atlas.iloc[0],)), tmp_path)["standard"]
     assert set(asked["roi"]) == {atlas.iloc[0]}
 
 
@@ -231,6 +231,19 @@ def test_what_was_aligned_with_another_criterion_is_named_and_in_no_figure(own):
     assert "best_prompt_llava-hf_llava-1_5-13b-hf_subj01" not in html
 
 
+@pytest.mark.parametrize(("setting", "value"), [("ncsnr", "nsd"), ("min_noise_ceiling", 0.3)])
+def test_scores_divided_by_other_ceilings_are_in_no_mean_and_said_to_be_left_out(own, setting, value):
+    """In subject 2 made otherwise than in subject 1, for both models."""
+    for path in own.glob("alignment/subj02/*/*/scores.parquet"):
+        pd.read_parquet(path).assign(**{setting: value}, r_normalised=9.0).to_parquet(path)
+    text = page_text(report(own, "--roi", "V1v"))
+    assert f"where --{setting.replace('_', '-')} was {value} (4 of 8 tables): most have" in text
+    assert "9.000" not in text
+    of_one = re.findall(rf"V1v {LLAVA} [\d.]+ [\d.]+ ([\d.]+ \(n = 1\))? ?[\d.]+( \(n = 1\))? ", text)
+    assert [bool(part) for part in of_one[0]] == [True, setting == "ncsnr"]  # the ceiling of r is of all voxels
+    assert "voxels with a ceiling above 0: below" in text
+
+
 def test_at_a_glance_the_r_of_a_model_that_lacks_subjects_is_not_bold(own):
     shutil.rmtree(own / "alignment/subj02/no_prompt/google_vit-huge-patch14-224-in21k")
     done = report(own, "--roi", "nsdgeneral")
@@ -315,10 +328,20 @@ def test_a_page_of_the_studys_own_protocol_shows_its_average_of_layers_and_says_
     assert "Streams and prompts are chosen on training photographs alone; the scores of a stream's layers" in text
     assert "(protocol paper , layer_choice average )" in text
     assert f"V1v {LLAVA} 0.123 0.000" in text
+    assert "so that no layer is the best" in text
+    maps = {path.name.split("_subj")[0] for path in (own / "report/roi-V1v/figures").glob("*_subj*.png")}
+    of = [f"{kind}_{LLAVA.replace('/', '_').replace('.', '_')}" for kind in ("average_r", "best_prompt")]
+    assert maps == {*of, "average_r_google_vit-huge-patch14-224-in21k", "noise_ceiling"}
     assert re.search(rf"^V1v +{LLAVA} +language .* - +\d+ +0.123 ", report(own, "--table-only").stdout, re.MULTILINE)
 
 
-def test_old_and_new_scores_of_the_same_conditions_stand_side_by_side(own):
+def beside_in(base_dir, folder):
+    """Both protocols in V1v."""
+    tables = Tables(find_scored(base_dir))
+    return beside(tables.scored, write_tables(tables, Selection(roi=("V1v",)), folder))
+
+
+def test_old_and_new_scores_of_the_same_conditions_stand_side_by_side(own, tmp_path):
     """Of the streams, prompts and subjects that both have, each at the choice of its own protocol."""
     folders = [path for path in own.glob("alignment/*/*/llava*") if path.parent.name != "prompt_2"]
     for folder in folders:
@@ -331,8 +354,7 @@ def test_old_and_new_scores_of_the_same_conditions_stand_side_by_side(own):
     parts = pd.concat(pd.read_parquet(folder / "scores.parquet") for folder in folders)
     rows = parts[(parts["layer_choice"] == "best_per_region") & (parts["roi"] == "V1v")]
     r = best_by_training(rows, ["subject"])["r"]
-    tables = Tables(find_scored(own))
-    (row,) = beside(tables, Selection(roi=("V1v",))).to_dict("records")
+    (row,) = beside_in(own, tmp_path).to_dict("records")
     assert (row["model_id"], row["n_subjects"], row["paper"]) == (LLAVA, 2, pytest.approx(0.2))
     assert row["standard"] == pytest.approx(r.mean())
     assert row["difference"] == pytest.approx(0.2 - r.mean())
@@ -343,7 +365,7 @@ def test_old_and_new_scores_of_the_same_conditions_stand_side_by_side(own):
     record_settings(folders[0], {"sessions": [1]})
     other = own / "alignment_paper" / folders[0].relative_to(own / "alignment")
     record_settings(other, {"sessions": [1, 2]})
-    left = beside(Tables(find_scored(own)), Selection(roi=("V1v",)))
+    left = beside_in(own, tmp_path)
     assert left["standard"].item() != pytest.approx(row["standard"])
 
 

@@ -5,12 +5,17 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import product
 
+import pandas as pd
+
 from brain_activity_prediction.report.collecting import Scored
 
 ALIKE = ("criterion", "zscore_sessions")  # in all tables
 # Models differ in the alphas that their features need.
 ALIKE_IN_A_MODEL = ("min_log_10_alpha", "max_log_10_alpha", "num_alphas")
 ALIKE_IN_A_SUBJECT = ("sessions", "responses")
+NORMALISED = ("r_normalised", "r_normalised_se", "r2_normalised")
+# Columns that say how a ceiling was made or used, and those that depend on it.
+OF_CEILINGS = {"ncsnr": ("noise_ceiling", "r_ceiling", *NORMALISED), "min_noise_ceiling": NORMALISED}
 
 
 def made_otherwise(scored: Sequence[Scored]) -> dict[Scored, str]:
@@ -26,6 +31,27 @@ def made_otherwise(scored: Sequence[Scored]) -> dict[Scored, str]:
         for name, group in product(names, groups.values()):
             found |= _differing(name, [one for one in group if one not in found])
     return found
+
+
+def with_one_ceiling(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """The rows, of which those with a ceiling made otherwise than most lack what depends on it; and sentences on that.
+
+    A score of held-out images does not depend on a ceiling, so that it stays.
+    """
+    said = []
+    for name, depending in OF_CEILINGS.items():
+        if name in table and table[name].nunique() > 1:
+            usual = table[name].mode()[0]
+            other = table[name].notna() & (table[name] != usual)
+            n, of = (len(rows.drop_duplicates(["model_id", "prompt", "subject"])) for rows in (table[other], table))
+            values = " or ".join(map(str, sorted(table.loc[other, name].unique())))
+            said.append(
+                f"No scores divided by the noise ceiling where --{name.replace('_', '-')} was {values} "
+                f"({n:,} of {of:,} tables): most have {usual}. Align again with the same."
+            )
+            lacking = [column for column in (name, *depending) if column in table]
+            table = table.assign(**{column: table[column].mask(other) for column in lacking})
+    return table, said
 
 
 def _differing(name: str, scored: Sequence[Scored]) -> dict[Scored, str]:

@@ -21,7 +21,7 @@ from brain_activity_prediction.report.averages import (
 )
 from brain_activity_prediction.report.beside import beside
 from brain_activity_prediction.report.collecting import Scored, Tables
-from brain_activity_prediction.report.comparable import made_otherwise
+from brain_activity_prediction.report.comparable import made_otherwise, with_one_ceiling
 from brain_activity_prediction.report.drawing import Drawn
 from brain_activity_prediction.report.figures import families, layer_curves, prompt_map, region_bars
 from brain_activity_prediction.report.further import Further, further_tables
@@ -72,17 +72,22 @@ class Contents:
     further: list[Further] = field(default_factory=list)
     beside: pd.DataFrame = field(default_factory=pd.DataFrame)  # beside.beside
     held_out: dict[int, int] = field(default_factory=dict)  # missing.held_out
-    lowest_ceilings: list[float] = field(default_factory=list)  # that normalised scores were asked to have
+    lowest_ceiling: float = 0.0  # min_noise_ceiling of normalised scores
 
 
-def gather(base_dir: Path, tables: Tables, table: pd.DataFrame, selection: Selection, folder: Path) -> Contents:
-    """Draws and reads what the page shows of the rows of `table`; figures and maps go to `folder`."""
-    protocol = table["protocol"].iloc[0]
+def gather(
+    base_dir: Path, tables: Tables, shown: dict[str, pd.DataFrame], selection: Selection, folder: Path
+) -> Contents:
+    """Draws and reads what the page shows, of the first protocol in `shown`; figures and maps go to `folder`.
+
+    `shown` as `writing.write_tables` gives it.
+    """
+    protocol, table = next(iter(shown.items()))
     of_any = [one for one in tables.scored if selection.takes(one.subject, one.model_id, one.prompt)]
     selected = [one for one in of_any if one.protocol == protocol]
     otherwise = made_otherwise(selected)
     scored, whole = [one for one in selected if one not in otherwise], table
-    table = rows_of(scored, table) if otherwise else table
+    table, of_other_ceilings = with_one_ceiling(rows_of(scored, table) if otherwise else table)
     by_family = families(list(dict.fromkeys(table["roi"])))
     scores, curves, figures = region_scores(table), layer_scores(table), folder / "figures"
     contents = Contents(
@@ -103,24 +108,24 @@ def gather(base_dir: Path, tables: Tables, table: pd.DataFrame, selection: Selec
         glance=at_a_glance(table, scores),
         settings=values_of_settings(selected),
         gaps=missing.gaps(base_dir, selected, whole, selection) + missing.left_out(otherwise),
-        absent=missing.absent_analyses(table),
+        absent=missing.absent_analyses(table) + of_other_ceilings,
     )
     for name, of in families([roi for roi in contents.regions if roi in set(scores["roi"])]).items():
         contents.bars.append(region_bars(name, of, scores, contents.models, figures))
     contents.curves = _curves(curves, contents, figures)
     contents.prompt_maps = _prompt_maps(contents, figures)
-    for shown in voxel_maps(base_dir, scored, folder / "maps"):
-        viewer, contents.libraries = slices(shown)
+    for one in voxel_maps(base_dir, scored, folder / "maps"):
+        viewer, contents.libraries = slices(one)
         contents.slices.append(viewer)
-        static_slices(shown, figures)
+        static_slices(one, figures)
     contents.shares = shares_over_subjects(read_shares(base_dir, selection))
     for analysis in contents.shares["analysis"].unique():
         drawn = variance_bars(analysis, contents.shares, contents.regions, figures)
         contents.variance.append((drawn, spaces_of(analysis, contents.shares), errors_of(analysis, contents.shares)))
-    contents.beside = beside(tables, selection)
+    contents.beside = beside(of_any, shown)
     contents.held_out = missing.held_out(base_dir, scored)
     contents.further = further_tables(base_dir, selection, protocol)
-    contents.lowest_ceilings = sorted(table.get("min_noise_ceiling", pd.Series(dtype=float)).dropna().unique().tolist())
+    contents.lowest_ceiling = table["min_noise_ceiling"].max() if "min_noise_ceiling" in table else 0.0
     contents.answers = sample_answers(base_dir, missing.stored_states(base_dir, selection))
     return contents
 

@@ -41,14 +41,14 @@ def main() -> None:
     folder = arguments.base_dir / "report" / selection.name
     tables = Tables(find_scored(arguments.base_dir))
     tables.check(selection)
-    table = write_tables(tables, selection, folder)
+    shown = write_tables(tables, selection, folder)
     if arguments.table_only:
-        print(as_text(table))
+        print(as_text(next(iter(shown.values()))))
     else:
         from brain_activity_prediction.report.contents import gather
         from brain_activity_prediction.report.page import write_page
 
-        print(write_page(gather(arguments.base_dir, tables, table, selection, folder), folder))
+        print(write_page(gather(arguments.base_dir, tables, shown, selection, folder), folder))
     print(f"{folder / 'scores.csv'} and .parquet hold every layer", file=sys.stderr)
 
 

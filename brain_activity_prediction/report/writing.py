@@ -20,14 +20,14 @@ OF_AN_ATLAS = ":"
 LONGEST = 200  # rows printed
 
 
-def write_tables(tables: Tables, selection: Selection, folder: Path) -> pd.DataFrame:
-    """Writes the selected rows as `scores.csv` and `scores.parquet`, and returns those that are shown.
+def write_tables(tables: Tables, selection: Selection, folder: Path) -> dict[str, pd.DataFrame]:
+    """Writes the selected rows as `scores.csv` and `scores.parquet`, and returns those that are shown by protocol.
 
-    They go to disk table by table. What is returned is of one protocol, `standard` where there is any, and without
-    regions of atlases, unless they were asked for.
+    They go to disk table by table. `standard` comes first where there is any; regions of atlases are left out, unless
+    they were asked for.
     """
     parts = tables.selected(selection)
-    first, shown = next(parts, None), []
+    first, shown = next(parts, None), {}
     if first is None:
         raise InputError("each of the things asked for has scores, but none has all of them: ask for less at once")
     with (
@@ -39,9 +39,9 @@ def write_tables(tables: Tables, selection: Selection, folder: Path) -> pd.DataF
         for one, rows in chain([first], parts):
             csv_file.write_table(rows)
             parquet_file.write_table(rows)
-            if one.protocol == first[0].protocol:
-                shown.append(shown_regions(rows, selection))
-    return pa.concat_tables(shown).combine_chunks().to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
+            shown.setdefault(one.protocol, []).append(shown_regions(rows, selection))
+    kinds = {pa.int64(): pd.Int64Dtype()}.get
+    return {name: pa.concat_tables(of).combine_chunks().to_pandas(types_mapper=kinds) for name, of in shown.items()}
 
 
 def shown_regions(rows: pa.Table, selection: Selection) -> pa.Table:
