@@ -4,6 +4,7 @@ import errno
 import fcntl
 import json
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -141,3 +142,15 @@ def test_without_locks_a_unit_that_outlived_its_sweep_is_in_the_way_of_the_next(
     another.communicate(b"\n")
     with alone(tmp_path):
         pass
+
+
+def test_a_disk_that_has_no_room_for_the_lock_is_said_in_one_line(tmp_path):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        with pytest.raises(InputError, match=r"^cannot write .*lock .*free some space") as refused, alone(tmp_path):
+            pass
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert isinstance(refused.value.__cause__, OSError)
+    assert lock_holder(tmp_path) is None

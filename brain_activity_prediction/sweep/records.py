@@ -97,7 +97,7 @@ def alone(base_dir: Path) -> Iterator[int]:
     """
     path = folder_of(base_dir) / "lock"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as file:
+    with path.open("ab+", buffering=0) as file:
         holder, more = None, ""
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -113,9 +113,11 @@ def alone(base_dir: Path) -> Iterator[int]:
             holder, more = lock_holder(base_dir) or next(alive, None), f"; where it was killed, delete {path}"
         if holder is not None:
             raise InputError(f"this sweep is being run by {holder}: wait for it (status), or end it with cancel{more}")
-        file.truncate(0)
-        file.write(own_name())
-        file.flush()
+        try:
+            file.truncate(0)
+            file.write(own_name().encode())
+        except OSError as error:
+            raise InputError(f"cannot write {path} ({error.strerror}): free some space, then run this again") from error
         try:
             yield file.fileno()
         finally:
