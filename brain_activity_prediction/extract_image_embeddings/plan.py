@@ -47,11 +47,13 @@ class Work:
     def lacking(self) -> dict[tuple[int | None, ...], np.ndarray]:
         """Looks at the stores: the images that are left, by the prompts that they lack."""
         done = [np.isin(self.image_ids, store.image_ids(self.streams[p])) for p, store in self.stores.items()]
-        kinds, kind_of = np.unique(~np.array(done), axis=1, return_inverse=True)
+        lacks, kind_of, first = ~np.array(done), np.zeros(len(self.image_ids), int), []
+        for lack in lacks:  # prompt by prompt, since comparing whole columns takes far longer
+            _, first, kind_of = np.unique(2 * kind_of + lack, return_index=True, return_inverse=True)
         by_prompts = {
-            tuple(compress(self.stores, kind)): self.image_ids[kind_of.ravel() == number]
-            for number, kind in enumerate(kinds.T)
-            if kind.any()
+            tuple(compress(self.stores, lacks[:, one])): self.image_ids[kind_of == number]
+            for number, one in enumerate(first)
+            if lacks[:, one].any()
         }
         return dict(sorted(by_prompts.items(), key=lambda kind: kind[1][0]))
 
