@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from macaque_v4 import ALPHAS, MODEL_ID, PACKAGE, REGIONS, STREAM, read_session, write_nsd
 
-from brain_activity_prediction.align_image_embeddings.results import Results
+from brain_activity_prediction.align_image_embeddings.outputs.results import Results
 from brain_activity_prediction.arguments import LOWEST_CEILING
 from brain_activity_prediction.folders import alignment_folder, partitioning_folder
 

@@ -24,7 +24,7 @@ import pandas as pd
 from PIL import Image
 from scipy.io import savemat
 
-from brain_activity_prediction.align_image_embeddings.results import Results
+from brain_activity_prediction.align_image_embeddings.outputs.results import Results
 from brain_activity_prediction.folders import alignment_folder, partitioning_folder
 from brain_activity_prediction.nsd.betas import INTEGERS_PER_PERCENT
 from brain_activity_prediction.nsd.design import N_SUBJECTS

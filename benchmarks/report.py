@@ -18,7 +18,7 @@ import pandas as pd
 import synthetic_scores as synthetic
 from tqdm import tqdm
 
-from brain_activity_prediction.align_image_embeddings.tables import COLUMNS
+from brain_activity_prediction.align_image_embeddings.outputs.tables import COLUMNS
 from brain_activity_prediction.folders import alignment_folder
 from brain_activity_prediction.nsd.layout import Layout
 from brain_activity_prediction.nsd.rois import read_mask, region_masks, write_map

@@ -13,7 +13,7 @@ import warnings
 
 import torch
 
-from brain_activity_prediction.align_image_embeddings.representational_similarity import (
+from brain_activity_prediction.align_image_embeddings.stats.representational_similarity import (
     MEASURES,
     permutation_p,
     similarity,

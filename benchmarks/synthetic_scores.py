@@ -13,12 +13,12 @@ import numpy as np
 import pandas as pd
 from scipy.io import savemat
 
-from brain_activity_prediction.align_image_embeddings.layer_choice import stream_scores
-from brain_activity_prediction.align_image_embeddings.region_statistics import Statistics, digests
-from brain_activity_prediction.align_image_embeddings.results import Results
-from brain_activity_prediction.align_image_embeddings.summary import average_maps, best_layer_maps
-from brain_activity_prediction.align_image_embeddings.table_files import write_table
-from brain_activity_prediction.align_image_embeddings.tables import region_table
+from brain_activity_prediction.align_image_embeddings.outputs.layer_choice import stream_scores
+from brain_activity_prediction.align_image_embeddings.outputs.results import Results
+from brain_activity_prediction.align_image_embeddings.outputs.summary import average_maps, best_layer_maps
+from brain_activity_prediction.align_image_embeddings.outputs.table_files import write_table
+from brain_activity_prediction.align_image_embeddings.outputs.tables import region_table
+from brain_activity_prediction.align_image_embeddings.stats.region_statistics import Statistics, digests
 from brain_activity_prediction.demo.pictures import crops
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS

@@ -10,8 +10,8 @@ __version__ = "1.0.0"
 _DEFINED_IN = {
     "EmbeddingStore": "embedding_store",
     "VoxelwiseRidgeCV": "align_image_embeddings.voxelwise_ridge",
-    "noise_ceiling": "align_image_embeddings.noise_ceiling",
-    "noise_ceiling_snr": "align_image_embeddings.noise_ceiling",
+    "noise_ceiling": "align_image_embeddings.stats.noise_ceiling",
+    "noise_ceiling_snr": "align_image_embeddings.stats.noise_ceiling",
     "pearson_r": "align_image_embeddings.scores",
     "ridge_cv": "align_image_embeddings.ridge",
 }

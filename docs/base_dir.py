@@ -25,13 +25,12 @@ from brain_activity_prediction.align_image_embeddings import (
     across_subjects,
     compare,
     cross_subject_ceiling,
-    partition_errors,
-    partition_results,
-    partition_summary,
-    results,
     similarity_table,
-    tables,
 )
+from brain_activity_prediction.align_image_embeddings.outputs import results, tables
+from brain_activity_prediction.align_image_embeddings.partitioning import errors as partition_errors
+from brain_activity_prediction.align_image_embeddings.partitioning import results as partition_results
+from brain_activity_prediction.align_image_embeddings.partitioning import summary as partition_summary
 from brain_activity_prediction.demo.dataset import write_dataset
 from brain_activity_prediction.demo.models import write_llava, write_vit
 from brain_activity_prediction.demo.simulation import REGIONS, UNLABELLED_VOXELS, Recipe

@@ -20,8 +20,10 @@ from killed_process import Process
 from scripts import load_script
 
 from brain_activity_prediction import sealed_hdf5
-from brain_activity_prediction.align_image_embeddings import align_model, summary, targets  # noqa: F401, imported ahead
-from brain_activity_prediction.align_image_embeddings.results import QUANTITIES, Results
+from brain_activity_prediction.align_image_embeddings import align_model
+from brain_activity_prediction.align_image_embeddings.inputs import targets  # noqa: F401, imported ahead
+from brain_activity_prediction.align_image_embeddings.outputs import summary  # noqa: F401, imported ahead
+from brain_activity_prediction.align_image_embeddings.outputs.results import QUANTITIES, Results
 from brain_activity_prediction.demo import models
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.extract_image_embeddings import extraction

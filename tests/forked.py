@@ -49,9 +49,9 @@ def warm():
         compare_representations,
         cross_subject_ceiling,
         partition_variance,
-        summary,
-        targets,
     )
+    from brain_activity_prediction.align_image_embeddings.inputs import targets  # noqa: F401
+    from brain_activity_prediction.align_image_embeddings.outputs import summary  # noqa: F401
 
 
 def run_forked(script, flags, folder, may_load=False, as_root=True):

@@ -10,7 +10,7 @@ from scripts import ALIGN
 from two_layers import FOLDER, MODEL, align, read_scores, write_states
 
 from brain_activity_prediction.align_image_embeddings import fitting
-from brain_activity_prediction.align_image_embeddings.results import QUANTITIES, Results
+from brain_activity_prediction.align_image_embeddings.outputs.results import QUANTITIES, Results
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.nsd.design import read_design

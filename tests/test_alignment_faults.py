@@ -14,7 +14,7 @@ import torch
 from two_layers import FOLDER, MODEL, align, read_scores
 
 from brain_activity_prediction.align_image_embeddings import align_model, fitting
-from brain_activity_prediction.align_image_embeddings.results import Results
+from brain_activity_prediction.align_image_embeddings.outputs.results import Results
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.nsd import responses
 from brain_activity_prediction.running import run_script
@@ -73,7 +73,9 @@ def test_a_signal_lets_the_session_in_hand_be_read_and_leaves_nothing_half_made(
 
 AT_ONCE = """
 import json, os, sys
-from brain_activity_prediction.align_image_embeddings import align_model, fitting, summary, targets
+from brain_activity_prediction.align_image_embeddings import align_model, fitting
+from brain_activity_prediction.align_image_embeddings.outputs import summary
+from brain_activity_prediction.align_image_embeddings.inputs import targets
 from brain_activity_prediction.nsd import responses
 base_dir, n_processes = sys.argv[1], int(sys.argv[2])
 sys.argv = ["align_model.py", "-d", base_dir, "-g", "cpu", "-m", sys.argv[3], "--num-alphas", "5"]
@@ -118,7 +120,7 @@ def test_alignments_at_once_read_the_betas_once_and_fit_each_layer_once_and_no_t
 
 def test_layers_that_another_process_finishes_meanwhile_are_in_the_table(ready, monkeypatch):
     """An array of jobs, a layer each: the last table to be written holds them all."""
-    from brain_activity_prediction.align_image_embeddings import summary
+    from brain_activity_prediction.align_image_embeddings.outputs import summary
 
     write_table = summary.write_table
     results = Results(ready / FOLDER)
@@ -184,7 +186,7 @@ def test_a_lack_of_memory_is_one_line_and_keeps_the_layers_that_were_finished(re
 @pytest.mark.parametrize("step", ["layer_curves", "write_map", "to_parquet"])
 def test_where_the_table_is_all_that_an_alignment_writes_is(ready, monkeypatch, step):
     """A sweep takes scores.csv for the end of an alignment: one killed before its end must not leave it."""
-    from brain_activity_prediction.align_image_embeddings import summary
+    from brain_activity_prediction.align_image_embeddings.outputs import summary
 
     def killed(*_, **__):
         raise KeyboardInterrupt

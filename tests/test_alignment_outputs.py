@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 from two_layers import FOLDER, align, read_scores
 
-from brain_activity_prediction.align_image_embeddings.results import QUANTITIES, Results
-from brain_activity_prediction.align_image_embeddings.tables import COLUMNS
+from brain_activity_prediction.align_image_embeddings.outputs.results import QUANTITIES, Results
+from brain_activity_prediction.align_image_embeddings.outputs.tables import COLUMNS
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.nsd.layout import find_layout
 

@@ -7,12 +7,12 @@ import pytest
 from scipy.stats import false_discovery_control
 from two_layers import FOLDER, align, read_scores
 
-from brain_activity_prediction.align_image_embeddings.best_predictions import best_predictions
-from brain_activity_prediction.align_image_embeddings.bootstrap import resamples
-from brain_activity_prediction.align_image_embeddings.layer_choice import stream_scores
-from brain_activity_prediction.align_image_embeddings.results import Results
+from brain_activity_prediction.align_image_embeddings.inputs.targets import read_targets
+from brain_activity_prediction.align_image_embeddings.outputs.best_predictions import best_predictions
+from brain_activity_prediction.align_image_embeddings.outputs.layer_choice import stream_scores
+from brain_activity_prediction.align_image_embeddings.outputs.results import Results
 from brain_activity_prediction.align_image_embeddings.scores import pearson_r
-from brain_activity_prediction.align_image_embeddings.targets import read_targets
+from brain_activity_prediction.align_image_embeddings.stats.bootstrap import resamples
 from brain_activity_prediction.nsd.layout import find_layout
 from brain_activity_prediction.nsd.rois import read_mask, region_masks
 

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from scripts import load_script
 from two_layers import FOLDER, align, write_states
 
-from brain_activity_prediction.align_image_embeddings.results import Results
+from brain_activity_prediction.align_image_embeddings.outputs.results import Results
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings import extraction

@@ -9,7 +9,7 @@ from himalaya.ridge import solve_group_ridge_random_search
 
 from brain_activity_prediction.align_image_embeddings.banded_ridge import FeatureSpaces
 from brain_activity_prediction.align_image_embeddings.ridge import ridge_cv
-from brain_activity_prediction.align_image_embeddings.variance_partitioning import random_weightings
+from brain_activity_prediction.align_image_embeddings.stats.variance_partitioning import random_weightings
 from brain_activity_prediction.errors import InputError
 
 ALPHAS = np.logspace(0, 4, 20)

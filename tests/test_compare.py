@@ -7,9 +7,9 @@ from scipy.stats import false_discovery_control
 from two_layers import MODEL, align
 
 from brain_activity_prediction.align_image_embeddings import compare
-from brain_activity_prediction.align_image_embeddings.intervals import interval
-from brain_activity_prediction.align_image_embeddings.layer_choice import stream_scores
-from brain_activity_prediction.align_image_embeddings.results import Results
+from brain_activity_prediction.align_image_embeddings.outputs.layer_choice import stream_scores
+from brain_activity_prediction.align_image_embeddings.outputs.results import Results
+from brain_activity_prediction.align_image_embeddings.stats.intervals import interval
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.folders import alignment_folder

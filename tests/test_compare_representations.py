@@ -9,8 +9,12 @@ import pytest
 import torch
 from two_layers import FOLDER, MODEL
 
-from brain_activity_prediction.align_image_embeddings import compare_representations, similarity_table, targets
-from brain_activity_prediction.align_image_embeddings.representational_similarity import centred_kernel, similarity
+from brain_activity_prediction.align_image_embeddings import compare_representations, similarity_table
+from brain_activity_prediction.align_image_embeddings.inputs import targets
+from brain_activity_prediction.align_image_embeddings.stats.representational_similarity import (
+    centred_kernel,
+    similarity,
+)
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.nsd.design import read_design

@@ -17,8 +17,8 @@ from PIL import Image
 from scripts import ALIGN, EXTRACT, PACKAGE, run
 
 from brain_activity_prediction import __version__
-from brain_activity_prediction.align_image_embeddings.figures import COLOURS
-from brain_activity_prediction.align_image_embeddings.results import QUANTITIES, Results
+from brain_activity_prediction.align_image_embeddings.outputs.figures import COLOURS
+from brain_activity_prediction.align_image_embeddings.outputs.results import QUANTITIES, Results
 from brain_activity_prediction.demo import __main__ as demo_script
 from brain_activity_prediction.demo.__main__ import LLAVA, VIT, write
 from brain_activity_prediction.demo.planted import LAYERS

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from brain_activity_prediction.align_image_embeddings.figures import layer_curves
+from brain_activity_prediction.align_image_embeddings.outputs.figures import layer_curves
 
 
 def rows(stream, roi, cv_score):

@@ -17,7 +17,7 @@ from fuzzing import mutants, wrong_with
 from hypothesis import HealthCheck, given, settings
 from scipy.io import loadmat, savemat
 
-from brain_activity_prediction.align_image_embeddings.results import QUANTITIES, Results
+from brain_activity_prediction.align_image_embeddings.outputs.results import QUANTITIES, Results
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings.captions import Captions

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from scipy.stats import false_discovery_control
 
-from brain_activity_prediction.align_image_embeddings.intervals import share_reaching
-from brain_activity_prediction.align_image_embeddings.layer_choice import stream_scores
-from brain_activity_prediction.align_image_embeddings.region_statistics import Asked, Statistics, digests
-from brain_activity_prediction.align_image_embeddings.results import Results
+from brain_activity_prediction.align_image_embeddings.outputs.layer_choice import stream_scores
+from brain_activity_prediction.align_image_embeddings.outputs.results import Results
+from brain_activity_prediction.align_image_embeddings.outputs.tables import COLUMNS, region_table
 from brain_activity_prediction.align_image_embeddings.ridge import ridge_cv
 from brain_activity_prediction.align_image_embeddings.scores import pearson_r, r2_score
-from brain_activity_prediction.align_image_embeddings.tables import COLUMNS, region_table
+from brain_activity_prediction.align_image_embeddings.stats.intervals import share_reaching
+from brain_activity_prediction.align_image_embeddings.stats.region_statistics import Asked, Statistics, digests
 
 N_LAYERS, N_VOXELS = 12, 200
 REGIONS = {"all": np.ones(N_VOXELS, dtype=bool), "half": np.arange(N_VOXELS) < N_VOXELS // 2}

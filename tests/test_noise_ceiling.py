@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from brain_activity_prediction.align_image_embeddings.noise_ceiling import noise_ceiling, noise_ceiling_snr
+from brain_activity_prediction.align_image_embeddings.inputs.targets import read_targets
 from brain_activity_prediction.align_image_embeddings.scores import pearson_r
-from brain_activity_prediction.align_image_embeddings.targets import read_targets
+from brain_activity_prediction.align_image_embeddings.stats.noise_ceiling import noise_ceiling, noise_ceiling_snr
 from brain_activity_prediction.demo.simulation import REGIONS
 from brain_activity_prediction.nsd.layout import find_layout
 from brain_activity_prediction.nsd.responses import average_repeats, zscore_session

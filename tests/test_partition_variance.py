@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 from two_layers import MODEL, align
 
-from brain_activity_prediction.align_image_embeddings import partition_variance, targets
-from brain_activity_prediction.align_image_embeddings.partition_summary import COLUMNS
+from brain_activity_prediction.align_image_embeddings import partition_variance
+from brain_activity_prediction.align_image_embeddings.inputs import targets
+from brain_activity_prediction.align_image_embeddings.partitioning.summary import COLUMNS
 from brain_activity_prediction.arguments import LOWEST_CEILING
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.nsd.layout import find_layout

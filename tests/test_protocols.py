@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import zscore
 from two_layers import FOLDER, align
 
-from brain_activity_prediction.align_image_embeddings.results import Results
+from brain_activity_prediction.align_image_embeddings.outputs.results import Results
 from brain_activity_prediction.align_image_embeddings.ridge import ridge_cv
 from brain_activity_prediction.align_image_embeddings.scores import pearson_r, r2_score
 from brain_activity_prediction.embedding_store import EmbeddingStore

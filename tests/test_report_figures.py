@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from brain_activity_prediction.align_image_embeddings.figures import COLOURS
+from brain_activity_prediction.align_image_embeddings.outputs.figures import COLOURS
 from brain_activity_prediction.report import figures
 from brain_activity_prediction.report.averages import (
     at_a_glance,

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,15 @@ MAY_IMPORT = {
     "demo": GROUND | SCRIPTS | {"folders", "nsd", EXTRACT},
 }
 
+# What a folder of the alignment may import of its package besides its own modules; the scripts may import all of it.
+OF_THE_ALIGNMENT = {
+    "solver": {"scores"},
+    "stats": {"scores"},
+    "inputs": {"stats"},
+    "outputs": {"inputs", "stats"},
+    "partitioning": {"inputs", "outputs", "stats"},
+}
+
 
 def modules():
     """`{dotted name within the package: path}`; a script whose name holds a dot is named as it is."""
@@ -97,6 +107,27 @@ def test_the_solver_knows_nothing_of_nsd_files_or_flags():
     for name, path in modules().items():
         if _is_of_the_ridge(name):
             assert all(imported == "errors" or _is_of_the_ridge(imported) for imported in imports(path)), name
+
+
+@pytest.mark.parametrize("folder", OF_THE_ALIGNMENT)
+def test_within_the_alignment_scores_follow_from_what_is_read_and_tables_from_scores(folder):
+    for name, path in modules().items():
+        if name.startswith(f"{ALIGN}.{folder}."):
+            parts = {other.split(".")[1] for other in imports(path) if other.startswith(f"{ALIGN}.")}
+            assert parts <= OF_THE_ALIGNMENT[folder] | {folder}, name
+
+
+def test_statistics_know_nothing_of_nsd_files_or_flags():
+    for name, path in modules().items():
+        if name.startswith(f"{ALIGN}.stats."):
+            assert all(imported.startswith(f"{ALIGN}.") for imported in imports(path)), name
+
+
+@pytest.mark.parametrize("folder", [EXTRACT, ALIGN, "sweep", "report"])
+def test_nothing_beside_a_script_hides_a_module_of_python(folder):
+    """The folder of a script that is run comes first on its path."""
+    beside = {path.stem for path in (PACKAGE / folder).iterdir()} - {"__init__"}
+    assert not beside & sys.stdlib_module_names
 
 
 def _is_of_the_ridge(name):

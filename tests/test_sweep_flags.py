@@ -9,7 +9,7 @@ import pytest
 from sweeping import LLAVA, LLAVA_ID, SUBMITTING, VIT, parsed, planned, store
 
 from brain_activity_prediction.align_image_embeddings import align_model
-from brain_activity_prediction.align_image_embeddings.layers import open_layers
+from brain_activity_prediction.align_image_embeddings.inputs.layers import open_layers
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings import extraction
 from brain_activity_prediction.sweep import sweep

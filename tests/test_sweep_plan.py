@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sweeping import LLAVA, LLAVA_ID, VIT, VIT_ID, image_ids, planned, store
 
-from brain_activity_prediction.align_image_embeddings.results import QUANTITIES, Results
+from brain_activity_prediction.align_image_embeddings.outputs.results import QUANTITIES, Results
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.folders import alignment_folder
 

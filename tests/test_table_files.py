@@ -3,7 +3,7 @@ import struct
 import pandas as pd
 import pytest
 
-from brain_activity_prediction.align_image_embeddings.table_files import read_table, write_table
+from brain_activity_prediction.align_image_embeddings.outputs.table_files import read_table, write_table
 from brain_activity_prediction.errors import Damaged
 
 

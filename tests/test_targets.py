@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from brain_activity_prediction.align_image_embeddings.targets import read_targets, standardise
+from brain_activity_prediction.align_image_embeddings.inputs.targets import read_targets, standardise
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.nsd.design import read_design
 from brain_activity_prediction.nsd.layout import find_layout

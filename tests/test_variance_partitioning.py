@@ -7,7 +7,7 @@ import pytest
 
 from brain_activity_prediction.align_image_embeddings.banded_ridge import FeatureSpaces
 from brain_activity_prediction.align_image_embeddings.scores import r2_score
-from brain_activity_prediction.align_image_embeddings.variance_partitioning import (
+from brain_activity_prediction.align_image_embeddings.stats.variance_partitioning import (
     best_weightings,
     combinations,
     parts,

@@ -21,9 +21,9 @@ from brain_activity_prediction.align_image_embeddings.cross_subject_scores impor
     MADE_WITH,
     with_cross_subject_ceiling,
 )
-from brain_activity_prediction.align_image_embeddings.false_discovery import adjusted
-from brain_activity_prediction.align_image_embeddings.streams import Stream
-from brain_activity_prediction.align_image_embeddings.table_files import read_table, write_table
+from brain_activity_prediction.align_image_embeddings.inputs.streams import Stream
+from brain_activity_prediction.align_image_embeddings.outputs.table_files import read_table, write_table
+from brain_activity_prediction.align_image_embeddings.stats.false_discovery import adjusted
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.folders import across_subjects_folder, subject_folder
 from brain_activity_prediction.running import run_script
@@ -135,7 +135,7 @@ def means(scores: pd.DataFrame) -> pd.DataFrame:
     the same choice of layers (Benjamini and Hochberg). `layer` is missing where each subject has its own.
     cross_subject_r is that of cross_subject_ceiling.py; predicted_from says, subject after subject, from which others.
     """
-    from brain_activity_prediction.align_image_embeddings.subject_statistics import (
+    from brain_activity_prediction.align_image_embeddings.stats.subject_statistics import (
         mean_and_error,
         sign_flip_p,
         t_test_p,
@@ -161,7 +161,7 @@ def differences(scores: pd.DataFrame) -> pd.DataFrame:
 
     Its mean and standard error over subjects, and two-sided p, paired: p_t and p_sign_flip as in `means`.
     """
-    from brain_activity_prediction.align_image_embeddings.subject_statistics import (
+    from brain_activity_prediction.align_image_embeddings.stats.subject_statistics import (
         mean_and_error,
         sign_flip_p,
         t_test_p,

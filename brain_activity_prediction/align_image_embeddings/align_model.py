@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from brain_activity_prediction import arguments as shared
-from brain_activity_prediction.align_image_embeddings import protocols
 from brain_activity_prediction.align_image_embeddings.fitting import assess_best_layers, fit_layers, layers_left
-from brain_activity_prediction.align_image_embeddings.layers import Layer, by_stream, check_complete, open_layers
-from brain_activity_prediction.align_image_embeddings.region_statistics import Asked, usable_ceiling
-from brain_activity_prediction.align_image_embeddings.results import Results
+from brain_activity_prediction.align_image_embeddings.inputs import protocols
+from brain_activity_prediction.align_image_embeddings.inputs.layers import Layer, by_stream, check_complete, open_layers
+from brain_activity_prediction.align_image_embeddings.outputs.results import Results
+from brain_activity_prediction.align_image_embeddings.stats.region_statistics import Asked, usable_ceiling
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.files import remove_left_behind
 from brain_activity_prediction.flag_values import positive_int
@@ -25,7 +25,7 @@ from brain_activity_prediction.nsd.layout import Layout, find_layout
 from brain_activity_prediction.running import run_script
 
 if TYPE_CHECKING:
-    from brain_activity_prediction.align_image_embeddings.targets import Targets
+    from brain_activity_prediction.align_image_embeddings.inputs.targets import Targets
 
 CRITERIA = ("neg_mean_squared_error", "r2", "correlation")
 
@@ -75,12 +75,12 @@ def main() -> None:
 
 def align(layout: Layout, layers: list[Layer], arguments: argparse.Namespace) -> None:
     """Fits the layers that have no scores yet and writes what people look at; says what is missing before any fit."""
-    from brain_activity_prediction.align_image_embeddings.summary import summarise, warn_of_low_ceilings
-    from brain_activity_prediction.align_image_embeddings.targets import (
+    from brain_activity_prediction.align_image_embeddings.inputs.targets import (
         ceiling_of_test_images,
         scaling,
         targets_asked_for,
     )
+    from brain_activity_prediction.align_image_embeddings.outputs.summary import summarise, warn_of_low_ceilings
     from brain_activity_prediction.nsd.rois import read_regions
 
     regions = read_regions(layout, arguments.subject, arguments.roi)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from brain_activity_prediction.align_image_embeddings.representational_similarity import geometries
-from brain_activity_prediction.align_image_embeddings.targets import standardise, targets_asked_for
+from brain_activity_prediction.align_image_embeddings.inputs.targets import standardise, targets_asked_for
+from brain_activity_prediction.align_image_embeddings.stats.representational_similarity import geometries
 from brain_activity_prediction.nsd.layout import Layout
 
 

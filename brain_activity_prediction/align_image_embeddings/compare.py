@@ -13,10 +13,10 @@ import numpy as np
 
 from brain_activity_prediction import arguments as shared
 from brain_activity_prediction.align_image_embeddings.conditions import Condition, read_conditions
-from brain_activity_prediction.align_image_embeddings.false_discovery import adjusted
-from brain_activity_prediction.align_image_embeddings.intervals import interval, standard_error, two_sided_p
-from brain_activity_prediction.align_image_embeddings.streams import Stream
-from brain_activity_prediction.align_image_embeddings.table_files import write_table
+from brain_activity_prediction.align_image_embeddings.inputs.streams import Stream
+from brain_activity_prediction.align_image_embeddings.outputs.table_files import write_table
+from brain_activity_prediction.align_image_embeddings.stats.false_discovery import adjusted
+from brain_activity_prediction.align_image_embeddings.stats.intervals import interval, standard_error, two_sided_p
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings.prompts import chosen_prompts
 from brain_activity_prediction.flag_values import analysis_name

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from brain_activity_prediction import arguments as shared
-from brain_activity_prediction.align_image_embeddings.layers import by_stream, check_complete, open_layers
+from brain_activity_prediction.align_image_embeddings.inputs.layers import by_stream, check_complete, open_layers
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.folders import alignment_folder

@@ -12,15 +12,15 @@ from pathlib import Path
 
 import numpy as np
 
-from brain_activity_prediction.align_image_embeddings.layer_choice import (
+from brain_activity_prediction.align_image_embeddings.inputs.streams import Stream
+from brain_activity_prediction.align_image_embeddings.outputs.layer_choice import (
     AVERAGE,
     BEST_PER_REGION,
     StreamScores,
     stream_scores,
 )
-from brain_activity_prediction.align_image_embeddings.results import Results
-from brain_activity_prediction.align_image_embeddings.streams import Stream
-from brain_activity_prediction.align_image_embeddings.table_files import read_table
+from brain_activity_prediction.align_image_embeddings.outputs.results import Results
+from brain_activity_prediction.align_image_embeddings.outputs.table_files import read_table
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.folders import alignment_folder
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from brain_activity_prediction.align_image_embeddings.inputs.targets import standardise, varying_features
 from brain_activity_prediction.align_image_embeddings.ridge import ridge_cv
 from brain_activity_prediction.align_image_embeddings.scores import pearson_r
 from brain_activity_prediction.align_image_embeddings.solver.cross_validation import held_out_rows
-from brain_activity_prediction.align_image_embeddings.targets import standardise, varying_features
 
 
 def cross_subject_r(

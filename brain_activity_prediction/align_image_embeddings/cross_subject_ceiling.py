@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from brain_activity_prediction import arguments as shared
-from brain_activity_prediction.align_image_embeddings.protocols import FOLDS
-from brain_activity_prediction.align_image_embeddings.table_files import write_table
+from brain_activity_prediction.align_image_embeddings.inputs.protocols import FOLDS
+from brain_activity_prediction.align_image_embeddings.outputs.table_files import write_table
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.folders import PROTOCOLS, across_subjects_folder, responses_folder
 from brain_activity_prediction.nsd.layout import Layout, find_layout
@@ -79,8 +79,8 @@ def ceilings(layout: Layout, subjects: list[int], arguments: argparse.Namespace)
     """
     import pandas as pd
 
-    from brain_activity_prediction.align_image_embeddings.alpha_edges import warn_of_edges
     from brain_activity_prediction.align_image_embeddings.cross_subject import cross_subject_r
+    from brain_activity_prediction.align_image_embeddings.outputs.alpha_edges import warn_of_edges
     from brain_activity_prediction.nsd.responses import prepare_responses
     from brain_activity_prediction.nsd.rois import read_regions, write_map
 

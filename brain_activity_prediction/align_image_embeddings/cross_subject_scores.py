@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from brain_activity_prediction.align_image_embeddings.table_files import read_table
+from brain_activity_prediction.align_image_embeddings.outputs.table_files import read_table
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from brain_activity_prediction import arguments as shared
-from brain_activity_prediction.align_image_embeddings.layers import Layer, by_stream
-from brain_activity_prediction.align_image_embeddings.protocols import FOLDS
+from brain_activity_prediction.align_image_embeddings.inputs.layers import Layer, by_stream
+from brain_activity_prediction.align_image_embeddings.inputs.protocols import FOLDS
 from brain_activity_prediction.claims import Claims, shared_out
 from brain_activity_prediction.folders import claims_folder
 from brain_activity_prediction.read_ahead import read_ahead
@@ -20,14 +20,14 @@ from brain_activity_prediction.stopping import until_stopped
 if TYPE_CHECKING:
     import torch
 
-    from brain_activity_prediction.align_image_embeddings.region_statistics import Asked, Statistics
-    from brain_activity_prediction.align_image_embeddings.results import Results
-    from brain_activity_prediction.align_image_embeddings.targets import Targets
+    from brain_activity_prediction.align_image_embeddings.inputs.targets import Targets
+    from brain_activity_prediction.align_image_embeddings.outputs.results import Results
+    from brain_activity_prediction.align_image_embeddings.stats.region_statistics import Asked, Statistics
 
 
 def layers_left(layers: list[Layer], results: dict[int | None, Results], asked: Asked) -> list[Layer]:
     """The layers without scores, without the statistics asked for, or that lack predictions, which are then deleted."""
-    from brain_activity_prediction.align_image_embeddings.best_predictions import layers_lacking
+    from brain_activity_prediction.align_image_embeddings.outputs.best_predictions import layers_lacking
 
     left = [layer for layer in layers if not results[layer.prompt].has(layer.stream, layer.number, asked)]
     streams = by_stream(layers)
@@ -49,8 +49,8 @@ def fit_layers(
     import torch
     from tqdm import tqdm
 
-    from brain_activity_prediction.align_image_embeddings.best_predictions import unbeaten_voxels
-    from brain_activity_prediction.align_image_embeddings.targets import scaling, varying_features
+    from brain_activity_prediction.align_image_embeddings.inputs.targets import scaling, varying_features
+    from brain_activity_prediction.align_image_embeddings.outputs.best_predictions import unbeaten_voxels
 
     scale = scaling(arguments.protocol)
 
@@ -125,8 +125,11 @@ def assess_best_layers(results: Results, stream: str, targets: Targets, asked: A
     """The statistics asked for of every voxel at its best layer, from predictions; of these, only the best are kept."""
     import torch
 
-    from brain_activity_prediction.align_image_embeddings.best_predictions import best_predictions, keep_best_only
-    from brain_activity_prediction.align_image_embeddings.layer_choice import stream_scores
+    from brain_activity_prediction.align_image_embeddings.outputs.best_predictions import (
+        best_predictions,
+        keep_best_only,
+    )
+    from brain_activity_prediction.align_image_embeddings.outputs.layer_choice import stream_scores
 
     best_layers = stream_scores(results, stream).best_layers()
     if not asked.met_by(results.read_best_statistics(stream, best_layers)):

@@ -16,12 +16,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from brain_activity_prediction import arguments as shared
-from brain_activity_prediction.align_image_embeddings import feature_spaces
-from brain_activity_prediction.align_image_embeddings.feature_spaces import LETTERS, Space
-from brain_activity_prediction.align_image_embeddings.layers import check_complete
-from brain_activity_prediction.align_image_embeddings.partition_results import WeightingScores
-from brain_activity_prediction.align_image_embeddings.protocols import FOLDS
-from brain_activity_prediction.align_image_embeddings.variance_partitioning import random_weightings, weighting_grid
+from brain_activity_prediction.align_image_embeddings.inputs.layers import check_complete
+from brain_activity_prediction.align_image_embeddings.inputs.protocols import FOLDS
+from brain_activity_prediction.align_image_embeddings.partitioning import feature_spaces
+from brain_activity_prediction.align_image_embeddings.partitioning.feature_spaces import LETTERS, Space
+from brain_activity_prediction.align_image_embeddings.partitioning.results import WeightingScores
+from brain_activity_prediction.align_image_embeddings.stats.variance_partitioning import (
+    random_weightings,
+    weighting_grid,
+)
 from brain_activity_prediction.claims import Claims, shared_out
 from brain_activity_prediction.flag_values import analysis_name, positive_int, seed
 from brain_activity_prediction.folders import partitioning_folder
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
     import torch
 
     from brain_activity_prediction.align_image_embeddings.banded_ridge import FeatureSpaces
-    from brain_activity_prediction.align_image_embeddings.targets import Targets
+    from brain_activity_prediction.align_image_embeddings.inputs.targets import Targets
 
 
 def flags() -> argparse.ArgumentParser:
@@ -65,9 +68,12 @@ def main() -> None:
     shared.check_device(arguments.gpu_id)
     spaces = feature_spaces.parse_spaces(arguments.space, arguments.base_dir)
 
-    from brain_activity_prediction.align_image_embeddings.partition_errors import resampled_shares
-    from brain_activity_prediction.align_image_embeddings.partition_summary import summarise
-    from brain_activity_prediction.align_image_embeddings.targets import ceiling_of_test_images, targets_asked_for
+    from brain_activity_prediction.align_image_embeddings.inputs.targets import (
+        ceiling_of_test_images,
+        targets_asked_for,
+    )
+    from brain_activity_prediction.align_image_embeddings.partitioning.errors import resampled_shares
+    from brain_activity_prediction.align_image_embeddings.partitioning.summary import summarise
     from brain_activity_prediction.nsd.rois import read_regions
 
     regions = read_regions(layout, arguments.subject, arguments.roi)
@@ -172,7 +178,7 @@ def read_space(space: Space, arguments: argparse.Namespace, targets: Targets):
     """The standardised states (n_train, D) and (n_test, D) of a space, on the device."""
     import torch
 
-    from brain_activity_prediction.align_image_embeddings.targets import standardise, varying_features
+    from brain_activity_prediction.align_image_embeddings.inputs.targets import standardise, varying_features
 
     states = space.store(arguments.base_dir).read_layer(space.stream, space.layer, targets.image_ids)
     parts = varying_features(*standardise(*np.split(states, [len(targets.train_ids)])))

@@ -12,15 +12,15 @@ import torch
 from tqdm import tqdm
 
 from brain_activity_prediction.align_image_embeddings.brain_geometry import Brain, zscored
-from brain_activity_prediction.align_image_embeddings.false_discovery import adjusted
-from brain_activity_prediction.align_image_embeddings.layers import Layer, by_stream
-from brain_activity_prediction.align_image_embeddings.representational_similarity import (
+from brain_activity_prediction.align_image_embeddings.inputs.layers import Layer, by_stream
+from brain_activity_prediction.align_image_embeddings.outputs.table_files import write_table
+from brain_activity_prediction.align_image_embeddings.stats.false_discovery import adjusted
+from brain_activity_prediction.align_image_embeddings.stats.representational_similarity import (
     geometries,
     permutation_p,
     similarity,
     similarity_to_mean,
 )
-from brain_activity_prediction.align_image_embeddings.table_files import write_table
 from brain_activity_prediction.read_ahead import read_ahead
 from brain_activity_prediction.running import progress_seconds
 

@@ -8,8 +8,8 @@ many it is, and of how many others are that it stands beside.
 import numpy as np
 import pandas as pd
 
-from brain_activity_prediction.align_image_embeddings.layer_choice import BEST_PER_REGION, EACH
-from brain_activity_prediction.align_image_embeddings.protocols import SETS
+from brain_activity_prediction.align_image_embeddings.inputs.protocols import SETS
+from brain_activity_prediction.align_image_embeddings.outputs.layer_choice import BEST_PER_REGION, EACH
 
 KEY = ["model_id", "prompt", "stream", "subject", "roi"]
 ALL_VOXELS = "nsdgeneral"

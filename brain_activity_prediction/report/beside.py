@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from brain_activity_prediction.align_image_embeddings.protocols import PAPER, STANDARD
+from brain_activity_prediction.align_image_embeddings.inputs.protocols import PAPER, STANDARD
 from brain_activity_prediction.report.averages import KEY, best_by_training, chosen_layers
 from brain_activity_prediction.report.collecting import Scored
 from brain_activity_prediction.report.comparable import made_otherwise

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from brain_activity_prediction.align_image_embeddings.figures import COLOURS, STYLES
+from brain_activity_prediction.align_image_embeddings.outputs.figures import COLOURS, STYLES
 from brain_activity_prediction.files import written_whole
 
 # Points, which the page shows as pixels: a panel is as wide as a phone.

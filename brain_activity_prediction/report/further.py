@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from brain_activity_prediction.align_image_embeddings.protocols import STANDARD
-from brain_activity_prediction.align_image_embeddings.table_files import read_table
+from brain_activity_prediction.align_image_embeddings.inputs.protocols import STANDARD
+from brain_activity_prediction.align_image_embeddings.outputs.table_files import read_table
 from brain_activity_prediction.folders import scores_folder
 from brain_activity_prediction.report.averages import layer_choice
 from brain_activity_prediction.report.selection import Selection

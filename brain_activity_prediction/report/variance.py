@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from brain_activity_prediction.align_image_embeddings.figures import COLOURS
-from brain_activity_prediction.align_image_embeddings.table_files import read_table
+from brain_activity_prediction.align_image_embeddings.outputs.figures import COLOURS
+from brain_activity_prediction.align_image_embeddings.outputs.table_files import read_table
 from brain_activity_prediction.report.drawing import INK, Drawn, draw
 from brain_activity_prediction.report.figures import slug
 from brain_activity_prediction.report.selection import Selection

@@ -10,7 +10,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 
-from brain_activity_prediction.align_image_embeddings.layer_choice import AVERAGE, BEST_PER_REGION
+from brain_activity_prediction.align_image_embeddings.outputs.layer_choice import AVERAGE, BEST_PER_REGION
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.files import reading
 from brain_activity_prediction.nsd.layout import find_layout

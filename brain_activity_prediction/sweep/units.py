@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from brain_activity_prediction.align_image_embeddings import align_model
-from brain_activity_prediction.align_image_embeddings.region_statistics import Asked
-from brain_activity_prediction.align_image_embeddings.results import Results
+from brain_activity_prediction.align_image_embeddings.outputs.results import Results
+from brain_activity_prediction.align_image_embeddings.stats.region_statistics import Asked
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings import extraction

@@ -12,8 +12,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from brain_activity_prediction.align_image_embeddings.intervals import ROUNDING, share_reaching
 from brain_activity_prediction.align_image_embeddings.scores import standard_columns
+from brain_activity_prediction.align_image_embeddings.stats.intervals import ROUNDING, share_reaching
 
 # Voxels that go through the transforms together: on a CPU as many as a cache holds with 1000 images.
 VOXELS_PER_CHUNK = {"cpu": 256, "cuda": 4096}

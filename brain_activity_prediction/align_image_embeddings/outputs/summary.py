@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from brain_activity_prediction.align_image_embeddings.alpha_edges import warn_of_edges
-from brain_activity_prediction.align_image_embeddings.false_discovery import adjusted
-from brain_activity_prediction.align_image_embeddings.figures import layer_curves
-from brain_activity_prediction.align_image_embeddings.layer_choice import StreamScores, stream_scores
-from brain_activity_prediction.align_image_embeddings.region_statistics import usable_ceiling
-from brain_activity_prediction.align_image_embeddings.results import Results
-from brain_activity_prediction.align_image_embeddings.score_files import alpha_range
-from brain_activity_prediction.align_image_embeddings.table_files import write_table
-from brain_activity_prediction.align_image_embeddings.tables import MEANS, region_table
-from brain_activity_prediction.align_image_embeddings.targets import Targets
+from brain_activity_prediction.align_image_embeddings.inputs.targets import Targets
+from brain_activity_prediction.align_image_embeddings.outputs.alpha_edges import warn_of_edges
+from brain_activity_prediction.align_image_embeddings.outputs.figures import layer_curves
+from brain_activity_prediction.align_image_embeddings.outputs.layer_choice import StreamScores, stream_scores
+from brain_activity_prediction.align_image_embeddings.outputs.results import Results
+from brain_activity_prediction.align_image_embeddings.outputs.score_files import alpha_range
+from brain_activity_prediction.align_image_embeddings.outputs.table_files import write_table
+from brain_activity_prediction.align_image_embeddings.outputs.tables import MEANS, region_table
+from brain_activity_prediction.align_image_embeddings.stats.false_discovery import adjusted
+from brain_activity_prediction.align_image_embeddings.stats.region_statistics import usable_ceiling
 from brain_activity_prediction.nsd.rois import write_map
 
 # Maps that a run without permutations, or of some layers only, does not write.

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from brain_activity_prediction.align_image_embeddings import score_files
-from brain_activity_prediction.align_image_embeddings.region_statistics import Asked, Statistics
+from brain_activity_prediction.align_image_embeddings.outputs import score_files
+from brain_activity_prediction.align_image_embeddings.stats.region_statistics import Asked, Statistics
 from brain_activity_prediction.files import reading, remove_left_behind
 from brain_activity_prediction.sealed_hdf5 import read_array, read_seal
 from brain_activity_prediction.settings_file import fingerprint, recorded_settings

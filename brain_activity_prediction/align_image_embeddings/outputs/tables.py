@@ -7,9 +7,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import pandas as pd
 
-from brain_activity_prediction.align_image_embeddings.false_discovery import adjusted
-from brain_activity_prediction.align_image_embeddings.intervals import interval, standard_error
-from brain_activity_prediction.align_image_embeddings.layer_choice import (
+from brain_activity_prediction.align_image_embeddings.inputs.protocols import STANDARD
+from brain_activity_prediction.align_image_embeddings.outputs.layer_choice import (
     AVERAGE,
     BEST_PER_REGION,
     BEST_PER_VOXEL,
@@ -17,13 +16,14 @@ from brain_activity_prediction.align_image_embeddings.layer_choice import (
     StreamScores,
     stream_scores,
 )
-from brain_activity_prediction.align_image_embeddings.protocols import STANDARD
-from brain_activity_prediction.align_image_embeddings.region_statistics import (
+from brain_activity_prediction.align_image_embeddings.outputs.results import Results
+from brain_activity_prediction.align_image_embeddings.stats.false_discovery import adjusted
+from brain_activity_prediction.align_image_embeddings.stats.intervals import interval, standard_error
+from brain_activity_prediction.align_image_embeddings.stats.region_statistics import (
     digest_of_ceiling,
     digests,
     usable_ceiling,
 )
-from brain_activity_prediction.align_image_embeddings.results import Results
 
 COLUMNS = (
     *("protocol", "model_id", "prompt", "stream", "layer_choice", "layer", "layer_position", "subject", "roi"),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from brain_activity_prediction.align_image_embeddings import score_files
+from brain_activity_prediction.align_image_embeddings.outputs import score_files
 from brain_activity_prediction.files import reading
 from brain_activity_prediction.sealed_hdf5 import read_array
 

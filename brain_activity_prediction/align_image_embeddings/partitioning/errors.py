@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from brain_activity_prediction.align_image_embeddings import score_files
-from brain_activity_prediction.align_image_embeddings.feature_spaces import LETTERS
-from brain_activity_prediction.align_image_embeddings.partition_results import WeightingScores
-from brain_activity_prediction.align_image_embeddings.region_statistics import digests
-from brain_activity_prediction.align_image_embeddings.variance_partitioning import Combination, best_weightings
+from brain_activity_prediction.align_image_embeddings.outputs import score_files
+from brain_activity_prediction.align_image_embeddings.partitioning.feature_spaces import LETTERS
+from brain_activity_prediction.align_image_embeddings.partitioning.results import WeightingScores
+from brain_activity_prediction.align_image_embeddings.stats.region_statistics import digests
+from brain_activity_prediction.align_image_embeddings.stats.variance_partitioning import Combination, best_weightings
 from brain_activity_prediction.files import reading
 from brain_activity_prediction.sealed_hdf5 import read_array, read_seal
 
@@ -57,7 +57,7 @@ def resampled_shares(
 def _resampled(best, responses, members, n_resamples, refit) -> dict[Combination, np.ndarray]:
     import torch
 
-    from brain_activity_prediction.align_image_embeddings.bootstrap import resampled_r2, resamples
+    from brain_activity_prediction.align_image_embeddings.stats.bootstrap import resampled_r2, resamples
 
     shares = torch.from_numpy(resamples(len(responses), n_resamples)) / len(responses)
     sums = {chosen: np.zeros((n_resamples, len(members))) for chosen in best}

@@ -8,19 +8,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from brain_activity_prediction.align_image_embeddings.alpha_edges import warn_of_edges
-from brain_activity_prediction.align_image_embeddings.feature_spaces import LETTERS, Space
-from brain_activity_prediction.align_image_embeddings.partition_results import WeightingScores
-from brain_activity_prediction.align_image_embeddings.score_files import alpha_range
-from brain_activity_prediction.align_image_embeddings.table_files import write_table
-from brain_activity_prediction.align_image_embeddings.tables import (
+from brain_activity_prediction.align_image_embeddings.inputs.targets import Targets
+from brain_activity_prediction.align_image_embeddings.outputs.alpha_edges import warn_of_edges
+from brain_activity_prediction.align_image_embeddings.outputs.score_files import alpha_range
+from brain_activity_prediction.align_image_embeddings.outputs.table_files import write_table
+from brain_activity_prediction.align_image_embeddings.outputs.tables import (
     errors,
     normalised_means,
     region_means,
     region_medians,
 )
-from brain_activity_prediction.align_image_embeddings.targets import Targets
-from brain_activity_prediction.align_image_embeddings.variance_partitioning import (
+from brain_activity_prediction.align_image_embeddings.partitioning.feature_spaces import LETTERS, Space
+from brain_activity_prediction.align_image_embeddings.partitioning.results import WeightingScores
+from brain_activity_prediction.align_image_embeddings.stats.variance_partitioning import (
     Combination,
     best_weightings,
     parts,

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from brain_activity_prediction.align_image_embeddings.noise_ceiling import noise_ceiling, noise_ceiling_snr
-from brain_activity_prediction.align_image_embeddings.protocols import FOLDS, STANDARD
+from brain_activity_prediction.align_image_embeddings.inputs.protocols import FOLDS, STANDARD
+from brain_activity_prediction.align_image_embeddings.stats.noise_ceiling import noise_ceiling, noise_ceiling_snr
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.folders import responses_folder
 from brain_activity_prediction.nsd.design import read_design, train_test_rows

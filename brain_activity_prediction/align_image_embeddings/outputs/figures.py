@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from brain_activity_prediction.align_image_embeddings.layer_choice import EACH
+from brain_activity_prediction.align_image_embeddings.outputs.layer_choice import EACH
 from brain_activity_prediction.files import written_whole
 
 # Okabe and Ito's colours, told apart by readers with any kind of colour vision; line styles repeat them. A brown stands

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from brain_activity_prediction.align_image_embeddings.intervals import share_reaching
+from brain_activity_prediction.align_image_embeddings.stats.intervals import share_reaching
 
 if TYPE_CHECKING:
     import torch
@@ -98,8 +98,8 @@ class Asked:
 
     def of(self, observed: torch.Tensor, predicted: torch.Tensor) -> Statistics | None:
         """The statistics of predictions (n, V), computed where `observed` (n, V) is; None where none are asked for."""
-        from brain_activity_prediction.align_image_embeddings.bootstrap import bootstrap_region_r
-        from brain_activity_prediction.align_image_embeddings.significance import permuted
+        from brain_activity_prediction.align_image_embeddings.stats.bootstrap import bootstrap_region_r
+        from brain_activity_prediction.align_image_embeddings.stats.significance import permuted
 
         if self.nothing:
             return None

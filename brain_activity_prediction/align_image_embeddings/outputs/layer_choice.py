@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from brain_activity_prediction.align_image_embeddings.intervals import share_reaching
-from brain_activity_prediction.align_image_embeddings.region_statistics import Statistics
-from brain_activity_prediction.align_image_embeddings.results import QUANTITIES, Results
+from brain_activity_prediction.align_image_embeddings.outputs.results import QUANTITIES, Results
+from brain_activity_prediction.align_image_embeddings.stats.intervals import share_reaching
+from brain_activity_prediction.align_image_embeddings.stats.region_statistics import Statistics
 from brain_activity_prediction.arguments import LAYERS
 
 EACH = "each"

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from brain_activity_prediction.align_image_embeddings.layer_choice import stream_scores
-from brain_activity_prediction.align_image_embeddings.results import Results
+from brain_activity_prediction.align_image_embeddings.outputs.layer_choice import stream_scores
+from brain_activity_prediction.align_image_embeddings.outputs.results import Results
 from brain_activity_prediction.errors import Damaged
 
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from brain_activity_prediction.align_image_embeddings.results import Results
-from brain_activity_prediction.align_image_embeddings.score_files import RESTORE
-from brain_activity_prediction.align_image_embeddings.streams import Stream
+from brain_activity_prediction.align_image_embeddings.inputs.streams import Stream
+from brain_activity_prediction.align_image_embeddings.outputs.results import Results
+from brain_activity_prediction.align_image_embeddings.outputs.score_files import RESTORE
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.flag_values import WHOLE_NUMBER
@@ -20,7 +20,7 @@ from brain_activity_prediction.folders import alignment_folder, embeddings_folde
 from brain_activity_prediction.settings_file import recorded_settings
 
 if TYPE_CHECKING:
-    from brain_activity_prediction.align_image_embeddings.targets import Targets
+    from brain_activity_prediction.align_image_embeddings.inputs.targets import Targets
 
 BEST = "best"
 NO_PROMPT = "none"

@@ -1,0 +1,1 @@
+"""What an alignment reads: which hidden states, which responses, and how both are prepared."""
