@@ -34,6 +34,16 @@ def test_an_image_is_left_until_it_has_all_prompts_and_the_plan_knows_how_many_e
     assert model.lacking == {None: 0, 1: 8, 2: 68}
 
 
+def test_images_that_lack_one_prompt_are_told_from_those_that_lack_another(own_nsd):
+    ids = image_ids(own_nsd)
+    store(own_nsd, LLAVA_ID, None, ids)
+    store(own_nsd, LLAVA_ID, 1, ids[8:], language=True)
+    store(own_nsd, LLAVA_ID, 2, ids[:63], language=True)
+    (model,) = planned(own_nsd, "--models", LLAVA).models
+    assert [unit.n_left for unit in model.extract] == [8 + 5]
+    assert model.lacking == {None: 0, 1: 8, 2: 5}
+
+
 def test_alignments_are_one_a_subject_and_prompt_and_one_for_what_no_prompt_changes(own_nsd):
     ids = image_ids(own_nsd)
     store(own_nsd, LLAVA_ID, None, ids, n_layers=5)
