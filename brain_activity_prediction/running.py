@@ -1,6 +1,7 @@
 """How a script runs and ends: with one line on stderr, and a status, where it did not reach its end."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -28,12 +29,17 @@ def run_script(main: Callable[[], None]) -> NoReturn:
     try:
         with stopped_at_once():
             main()
+            sys.stdout.flush()
     except InputError as error:
         print(one_line(f"{script}: {error}"), file=sys.stderr)
         sys.exit(2)
     except Stopped as signal_name:
         print(f"{script}: stopped by {signal_name}; all that was finished is kept, {CONTINUE}", file=sys.stderr)
         sys.exit(STOPPED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still to be written at the end
+        print(f"{script}: what it prints is read no further, by head for example", file=sys.stderr)
+        sys.exit(128 + signal.SIGPIPE)
     except OSError as error:  # of the disk: what a library raises of a file's content is an InputError by now
         if error.filename is None:
             raise

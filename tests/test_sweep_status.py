@@ -1,9 +1,13 @@
 """What is known of a sweep's jobs and units while they run, where SLURM answers and where it does not."""
 
+import os
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
-from sweeping import VIT, parsed
+from sweeping import SWEEP_FOLDER, VIT, parsed
 
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.sweep import cluster, commands
@@ -94,3 +98,14 @@ def test_cancel_ends_jobs_of_a_sweep_that_was_never_remembered(tmp_path, stand_i
     commands.cancel(parsed("cancel", tmp_path))
     assert "ended: 1 jobs" in capsys.readouterr().out
     assert calls()[-1] == "scancel 12"
+
+
+def test_a_reader_that_has_read_enough_ends_status_with_one_line(own_nsd):
+    remember(parsed("local", own_nsd, "--models", VIT, "-s", 1, "-g", "cpu"))
+    reading, writing = os.pipe()
+    os.close(reading)
+    script = [sys.executable, SWEEP_FOLDER / "sweep.py", "status", "-d", own_nsd]
+    done = subprocess.run(script, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert done.returncode == 128 + signal.SIGPIPE
+    assert done.stderr == "sweep.py: what it prints is read no further, by head for example\n"
