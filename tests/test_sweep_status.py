@@ -12,8 +12,8 @@ from sweeping import SWEEP_FOLDER, VIT, parsed
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.sweep import cluster, commands
 from brain_activity_prediction.sweep.items import write_items
-from brain_activity_prediction.sweep.records import Record, alone, folder_of, remember, write_record
-from brain_activity_prediction.sweep.status import states_of
+from brain_activity_prediction.sweep.records import Record, alone, folder_of, log_of, remember, write_record
+from brain_activity_prediction.sweep.status import State, states_of, text_of
 from brain_activity_prediction.sweep.units import Plan, Unit
 
 UNIT = Unit("extract_my-model_1_of_1", "extract", "my-model", 5, 5, ("python", "x.py"))
@@ -109,3 +109,14 @@ def test_a_reader_that_has_read_enough_ends_status_with_one_line(own_nsd):
     os.close(writing)
     assert done.returncode == 128 + signal.SIGPIPE
     assert done.stderr == "sweep.py: what it prints is read no further, by head for example\n"
+
+
+def test_of_units_that_failed_alike_one_is_shown_in_full(tmp_path):
+    units = [replace(UNIT, name=name) for name in "abc"]
+    for one, end in zip(units, ("no GPU", "no GPU", "full"), strict=True):
+        log_of(tmp_path, one.name).parent.mkdir(parents=True, exist_ok=True)
+        log_of(tmp_path, one.name).write_text(f"a line before\n{end}\n")
+    text = text_of(tmp_path, [State(one, "failed", "ended with status 2") for one in units])
+    assert [line.strip() for line in text.splitlines() if line.startswith("    ") and "done" not in line] == [
+        *("a line before", "no GPU", "no GPU", "a line before", "full")
+    ]

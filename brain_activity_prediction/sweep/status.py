@@ -53,18 +53,26 @@ def _state_of(base_dir: Path, unit: Unit, queue: Mapping[str, Task] | None, else
 
 
 def text_of(base_dir: Path, states: list[State]) -> str:
-    """A table of how many units of each stage are in which state, what runs, and what failed with its last lines."""
+    """A table of how many units of each stage are in which state, what runs, and what failed with its last lines.
+
+    Of units whose last line is the same only the first is shown with the lines before it.
+    """
     lines = ["".join([f"{'':8}", *(f"{state:>9}" for state in STATES)])]
     for stage in STAGES:
         counts = [sum(s.unit.stage == stage and s.state == state for s in states) for state in STATES]
         lines.append("".join([f"{stage:8}", *(f"{count:9}" for count in counts)]))
+    ends: set[str] = set()
     for state in states:
         log = log_of(base_dir, state.unit.name)
         if state.state == "running":
             lines.append(f"running {state.unit.name} ({state.why}): {''.join(last_lines(log, 1))}")
         elif state.state == "failed":
             lines.append(f"FAILED  {state.unit.name} ({state.why}), its log {log} ends with")
-            lines += [f"    {line}" for line in last_lines(log, N_LINES)]
+            said = last_lines(log, N_LINES)
+            if ends.issuperset(said[-1:]):  # all shards of a model fail alike: one of them is shown in full
+                said = said[-1:]
+            ends.update(said[-1:])
+            lines += [f"    {line}" for line in said]
     return "\n".join([*lines, *_of_jobs(base_dir, states)])
 
 
