@@ -69,6 +69,7 @@ def collected(base_dir):
 def test_every_row_of_every_table_is_in_the_collected_one_as_it_was(collected, parts):
     table, _ = collected
     assert len(table) == len(parts)
+    assert table[["prompt", "layer", "subject"]].dtypes.eq("Int64").all()
     ordered, expected = (part.sort_values(KEY).reset_index(drop=True) for part in (table, parts))
     pd.testing.assert_frame_equal(ordered.drop(columns="q"), expected.drop(columns="q"), check_dtype=False)
 

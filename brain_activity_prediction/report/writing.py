@@ -18,6 +18,8 @@ from brain_activity_prediction.report.selection import Selection
 # Atlases (HCP_MMP1:V1) have hundreds of regions: they are in the files, and shown only where they are asked for.
 OF_AN_ATLAS = ":"
 LONGEST = 200  # rows printed
+# Prompts and layers are whole numbers to pandas, too, where some rows have none.
+KINDS = {pa.int64(): pd.Int64Dtype()}.get
 
 
 def write_tables(tables: Tables, selection: Selection, folder: Path) -> dict[str, pd.DataFrame]:
@@ -34,14 +36,19 @@ def write_tables(tables: Tables, selection: Selection, folder: Path) -> dict[str
         written_whole(folder / "scores.csv") as csv_path,
         written_whole(folder / "scores.parquet") as parquet_path,
         csv.CSVWriter(csv_path, tables.schema) as csv_file,
-        pq.ParquetWriter(parquet_path, tables.schema, write_page_checksum=True) as parquet_file,
+        pq.ParquetWriter(parquet_path, _for_pandas(tables.schema), write_page_checksum=True) as parquet_file,
     ):
         for one, rows in chain([first], parts):
             csv_file.write_table(rows)
             parquet_file.write_table(rows)
             shown.setdefault(one.protocol, []).append(shown_regions(rows, selection))
-    kinds = {pa.int64(): pd.Int64Dtype()}.get
-    return {name: pa.concat_tables(of).combine_chunks().to_pandas(types_mapper=kinds) for name, of in shown.items()}
+    return {name: pa.concat_tables(of).combine_chunks().to_pandas(types_mapper=KINDS) for name, of in shown.items()}
+
+
+def _for_pandas(schema: pa.Schema) -> pa.Schema:
+    """The schema with a note of what pandas is to make of each column."""
+    empty = schema.empty_table().to_pandas(types_mapper=KINDS)
+    return schema.with_metadata(pa.Schema.from_pandas(empty, preserve_index=False).metadata)
 
 
 def shown_regions(rows: pa.Table, selection: Selection) -> pa.Table:
