@@ -129,6 +129,7 @@ def a_map(path, mask):
 def labels(path, mask):
     layout = SimpleNamespace(roi=lambda subject, name: [path], label_table=lambda subject, name: None)
     layout.roi_names = lambda subject: ["prf-visualrois"]
+    layout.expected = lambda kind, subject, name: [path.with_name("label table")]
     regions = region_masks(layout, 1, mask, ["prf-visualrois"])
     assert all(region.shape == (mask.sum(),) for region in regions.values())
 

@@ -110,6 +110,11 @@ def test_no_page_is_wider_than_its_screen(opened):
     opened.run("document.querySelectorAll('details').forEach((one) => { one.open = true })")
     wide, screen = opened.run("return [document.documentElement.scrollWidth, window.innerWidth]")
     assert wide <= screen
+    ends = opened.run(
+        "return [...document.querySelectorAll('caption span')].map((one) => one.getBoundingClientRect().right)"
+    )
+    assert ends
+    assert max(ends) <= screen
 
 
 def frame_of(chromium):
