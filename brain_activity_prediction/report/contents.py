@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,7 +26,6 @@ from brain_activity_prediction.report.drawing import Drawn
 from brain_activity_prediction.report.figures import families, layer_curves, prompt_map, region_bars
 from brain_activity_prediction.report.further import Further, further_tables
 from brain_activity_prediction.report.selection import Selection
-from brain_activity_prediction.report.side_by_side import drawing
 from brain_activity_prediction.report.slices import Slices, slices, static_slices
 from brain_activity_prediction.report.variance import (
     errors_of,
@@ -111,35 +110,18 @@ def gather(
         gaps=missing.gaps(base_dir, selected, whole, selection) + missing.left_out(otherwise),
         absent=missing.absent_analyses(table) + of_other_ceilings,
     )
+    for name, of in families([roi for roi in contents.regions if roi in set(scores["roi"])]).items():
+        contents.bars.append(region_bars(name, of, scores, contents.models, figures))
+    contents.curves = _curves(curves, contents, figures)
+    contents.prompt_maps = _prompt_maps(contents, figures)
+    for one in voxel_maps(base_dir, scored, folder / "maps"):
+        viewer, contents.libraries = slices(one)
+        contents.slices.append(viewer)
+        static_slices(one, figures)
     contents.shares = shares_over_subjects(read_shares(base_dir, selection))
-    panels = _panels(curves, contents)
-    with drawing(sum(map(len, panels.values()))) as draw:
-        bars = [
-            draw(region_bars, name, of, scores, contents.models, figures)
-            for name, of in families([roi for roi in contents.regions if roi in set(scores["roi"])]).items()
-        ]
-        of_stream = {stream: curves[curves["stream"] == stream] for stream in panels}
-        lines = {
-            stream: [draw(layer_curves, stream, roi, of_stream[stream], contents.models, figures) for roi in regions]
-            for stream, regions in panels.items()
-        }
-        prompt_maps = _prompt_maps(draw, contents, figures)
-        analyses = contents.shares["analysis"].unique()
-        variance = [draw(variance_bars, name, contents.shares, contents.regions, figures) for name in analyses]
-        static = []
-        for one in voxel_maps(base_dir, scored, folder / "maps"):
-            static.append(draw(static_slices, one, figures))
-            viewer, contents.libraries = slices(one)
-            contents.slices.append(viewer)
-        contents.bars = [drawn() for drawn in bars]
-        contents.curves = {stream: [drawn() for drawn in of] for stream, of in lines.items()}
-        contents.prompt_maps = [drawn() for drawn in prompt_maps]
-        contents.variance = [
-            (drawn(), spaces_of(name, contents.shares), errors_of(name, contents.shares))
-            for name, drawn in zip(analyses, variance, strict=True)
-        ]
-        for drawn in static:
-            drawn()
+    for analysis in contents.shares["analysis"].unique():
+        drawn = variance_bars(analysis, contents.shares, contents.regions, figures)
+        contents.variance.append((drawn, spaces_of(analysis, contents.shares), errors_of(analysis, contents.shares)))
     contents.beside = beside(of_any, shown)
     contents.held_out = missing.held_out(base_dir, scored)
     contents.further = further_tables(base_dir, selection, protocol)
@@ -156,24 +138,26 @@ def rows_of(scored: Sequence[Scored], table: pd.DataFrame) -> pd.DataFrame:
     return table.astype({"subject": pd.Int64Dtype()}).merge(kept, on=key)
 
 
-def _panels(scores: pd.DataFrame, contents: Contents) -> dict[str, list[str]]:
-    """The regions that have a curve, by stream; streams of a single layer have none."""
+def _curves(scores: pd.DataFrame, contents: Contents, folder: Path) -> dict[str, list[Drawn]]:
+    """A panel a region, by stream; streams of a single layer have no curve."""
     with_layers = [stream for stream, rows in scores.groupby("stream") if rows["layer"].nunique() > 1]
     streams = sorted(with_layers, key=lambda name: (STREAMS.index(name) if name in STREAMS else len(STREAMS), name))
-    scored = set(scores.loc[scores["r"].notna(), ["stream", "roi"]].itertuples(index=False, name=None))
-    return {stream: [roi for roi in contents.regions if (stream, roi) in scored] for stream in streams}
+    return {
+        stream: [
+            layer_curves(stream, roi, scores, contents.models, folder)
+            for roi in contents.regions
+            if scores.loc[(scores["stream"] == stream) & (scores["roi"] == roi), "r"].notna().any()
+        ]
+        for stream in streams
+    }
 
 
-def _prompt_maps(draw: Callable, contents: Contents, folder: Path) -> list[Callable]:
+def _prompt_maps(contents: Contents, folder: Path) -> list[Drawn]:
     """A panel a model that was given prompts, all with the same colours."""
     rows = contents.by_prompt
     prompted = set(rows.loc[rows["prompt"].notna(), "model_id"])
     limits = (min(rows["r"].min(), 0), rows["r"].max())
-    return [
-        draw(prompt_map, model, rows, contents.regions, limits, folder)
-        for model in contents.models
-        if model in prompted
-    ]
+    return [prompt_map(model, rows, contents.regions, limits, folder) for model in contents.models if model in prompted]
 
 
 def wordings(scored: Sequence[Scored]) -> dict[int, str]:
