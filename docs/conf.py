@@ -14,9 +14,7 @@ from ridge_figure import ALPHAS  # noqa: E402
 
 import brain_activity_prediction  # noqa: E402
 from brain_activity_prediction import sealed_hdf5  # noqa: E402
-from brain_activity_prediction.align_image_embeddings import (  # noqa: E402
-    ridge,
-)
+from brain_activity_prediction.align_image_embeddings import ridge  # noqa: E402
 from brain_activity_prediction.align_image_embeddings.inputs import protocols  # noqa: E402
 from brain_activity_prediction.align_image_embeddings.solver.alpha_interpolation import alpha_nodes  # noqa: E402
 from brain_activity_prediction.align_image_embeddings.solver.cross_validation import TOLERANCE, WIDEST_FLOAT32_GRID  # noqa: E402

@@ -159,6 +159,7 @@ def test_an_alignment_gives_the_scores_and_statistics_of_the_cpu(ready, monkeypa
     for device in ("cpu", "0"):
         run(monkeypatch, align_model, ready, "-m", MODEL, "-g", device, "--permutations", 49, "--redo")
         results.append((Results(ready / FOLDER).read("vision", 1), pd.read_parquet(ready / FOLDER / "scores.parquet")))
+    assert gpu.peak > 0
     (here, table_here), (there, table_there) = results
     for name in QUANTITIES:
         np.testing.assert_allclose(there[name], here[name], rtol=1e-4, atol=1e-5)
@@ -187,4 +188,5 @@ def test_the_other_scripts_give_the_tables_of_the_cpu(script, flags, written, re
         (ready / written).unlink()
         for path in (ready / written).parent.glob("*/*.h5"):
             path.unlink()
+    assert gpu.peak > 0
     pd.testing.assert_frame_equal(*tables, rtol=1e-4, atol=1e-5)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -11,9 +10,8 @@ import pandas as pd
 from brain_activity_prediction.align_image_embeddings.inputs.protocols import PAPER, STANDARD
 from brain_activity_prediction.report.averages import KEY, best_by_training, chosen_layers
 from brain_activity_prediction.report.collecting import Scored
-from brain_activity_prediction.report.comparable import made_otherwise
+from brain_activity_prediction.report.comparable import made_otherwise, rows_of
 
-OF_A_TABLE = ("model_id", "prompt", "subject")
 COLUMNS = ("roi", "model_id", "n_subjects", "standard", "paper", "difference", "se")
 
 
@@ -45,9 +43,5 @@ def _chosen(scored: Sequence[Scored], table: pd.DataFrame) -> pd.DataFrame:
     """r and cv_score of a protocol's chosen layers, columns KEY and `sessions`; without tables made otherwise."""
     otherwise = made_otherwise(scored)
     alike = [one for one in scored if one not in otherwise]
-    sessions = pd.DataFrame(
-        [(one.model_id, one.prompt, one.subject, json.dumps(one.settings.get("sessions"))) for one in alike],
-        columns=[*OF_A_TABLE, "sessions"],
-    ).astype(dict.fromkeys(("prompt", "subject"), "Int64"))
-    rows = chosen_layers(table)[[*KEY, "r", "cv_score"]].dropna(subset=["r", "cv_score"])
-    return rows.astype(dict.fromkeys(("prompt", "subject"), "Int64")).merge(sessions, on=list(OF_A_TABLE))
+    rows = rows_of(alike, chosen_layers(table), "sessions")
+    return rows[[*KEY, "r", "cv_score", "sessions"]].dropna(subset=["r", "cv_score"])

@@ -21,6 +21,7 @@ from brain_activity_prediction.report.selection import Selection
 from brain_activity_prediction.settings_file import fingerprint, recorded_settings
 
 TABLE = "scores.parquet"
+OF_A_TABLE = ["model_id", "prompt", "subject"]  # columns that are the same throughout a table
 KINDS = {"model_id": str, "subject": int}
 REMEDY = "delete its folder and align again"
 
@@ -46,7 +47,7 @@ def find_scored(base_dir: Path) -> list[Scored]:
                 file = pq.ParquetFile(path, page_checksum_verification=True)
                 if file.metadata.num_rows == 0:
                     continue
-                first = next(file.iter_batches(1, columns=["model_id", "prompt", "subject"])).to_pylist()[0]
+                first = next(file.iter_batches(1, columns=OF_A_TABLE)).to_pylist()[0]
                 kinds = {name: type(value) for name, value in first.items()}
                 if kinds not in ({**KINDS, "prompt": int}, {**KINDS, "prompt": type(None)}):
                     raise ValueError("it does not say of which model, prompt and subject it is")

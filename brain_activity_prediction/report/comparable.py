@@ -7,7 +7,7 @@ from itertools import product
 
 import pandas as pd
 
-from brain_activity_prediction.report.collecting import Scored
+from brain_activity_prediction.report.collecting import OF_A_TABLE, Scored
 
 ALIKE = ("criterion", "zscore_sessions")  # in all tables
 # Models differ in the alphas that their features need.
@@ -33,6 +33,18 @@ def made_otherwise(scored: Sequence[Scored]) -> dict[Scored, str]:
     return found
 
 
+def rows_of(scored: Sequence[Scored], table: pd.DataFrame, *settings: str) -> pd.DataFrame:
+    """The rows of these alignments in a table of one protocol; and, as columns of JSON, these settings of theirs."""
+    kept = pd.DataFrame(
+        [
+            (one.model_id, one.prompt, one.subject, *(json.dumps(one.settings.get(name)) for name in settings))
+            for one in scored
+        ],
+        columns=[*OF_A_TABLE, *settings],
+    ).astype(dict.fromkeys(("prompt", "subject"), pd.Int64Dtype()))
+    return table.astype({"subject": pd.Int64Dtype()}).merge(kept, on=OF_A_TABLE)
+
+
 def with_one_ceiling(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """The rows, of which those with a ceiling made otherwise than most lack what depends on it; and sentences on that.
 
@@ -43,7 +55,7 @@ def with_one_ceiling(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
         if name in table and table[name].nunique() > 1:
             usual = table[name].mode()[0]
             other = table[name].notna() & (table[name] != usual)
-            n, of = (len(rows.drop_duplicates(["model_id", "prompt", "subject"])) for rows in (table[other], table))
+            n, of = (len(rows.drop_duplicates(OF_A_TABLE)) for rows in (table[other], table))
             values = " or ".join(map(str, sorted(table.loc[other, name].unique())))
             said.append(
                 f"No scores divided by the noise ceiling where --{name.replace('_', '-')} was {values} "

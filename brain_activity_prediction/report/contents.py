@@ -21,7 +21,7 @@ from brain_activity_prediction.report.averages import (
 )
 from brain_activity_prediction.report.beside import beside
 from brain_activity_prediction.report.collecting import Scored, Tables
-from brain_activity_prediction.report.comparable import made_otherwise, with_one_ceiling
+from brain_activity_prediction.report.comparable import made_otherwise, rows_of, with_one_ceiling
 from brain_activity_prediction.report.drawing import Drawn
 from brain_activity_prediction.report.figures import families, layer_curves, prompt_map, region_bars
 from brain_activity_prediction.report.further import Further, further_tables
@@ -128,14 +128,6 @@ def gather(
     contents.lowest_ceiling = table["min_noise_ceiling"].max() if "min_noise_ceiling" in table else 0.0
     contents.answers = sample_answers(base_dir, missing.stored_states(base_dir, selection))
     return contents
-
-
-def rows_of(scored: Sequence[Scored], table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of these alignments in a table of one protocol."""
-    key = ["model_id", "prompt", "subject"]
-    kept = pd.DataFrame([(one.model_id, one.prompt, one.subject) for one in scored], columns=key)
-    kept = kept.astype(dict.fromkeys(("prompt", "subject"), pd.Int64Dtype()))
-    return table.astype({"subject": pd.Int64Dtype()}).merge(kept, on=key)
 
 
 def _curves(scores: pd.DataFrame, contents: Contents, folder: Path) -> dict[str, list[Drawn]]:
