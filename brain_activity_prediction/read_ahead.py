@@ -12,16 +12,16 @@ def read_ahead(
     items: Iterable[Item], prepare: Callable[[Item], Prepared], threads: int = 1
 ) -> Iterator[tuple[Item, Prepared]]:
     """Each item with what `prepare` makes of it; as many items as there are threads are prepared ahead."""
-    with ThreadPoolExecutor(threads) as pool:
-        waiting = deque()
-        try:
-            for item in items:
-                waiting.append((item, pool.submit(prepare, item)))
-                if len(waiting) > threads:
-                    item, prepared = waiting.popleft()
-                    yield item, prepared.result()
-            while waiting:
+    pool = ThreadPoolExecutor(threads)
+    waiting = deque()
+    try:
+        for item in items:
+            waiting.append((item, pool.submit(prepare, item)))
+            if len(waiting) > threads:
                 item, prepared = waiting.popleft()
                 yield item, prepared.result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+        while waiting:
+            item, prepared = waiting.popleft()
+            yield item, prepared.result()
+    finally:  # waiting for no thread: garbage collection may come here while one starts, and both would wait for ever
+        pool.shutdown(wait=False, cancel_futures=True)
