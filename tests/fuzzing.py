@@ -115,14 +115,13 @@ def _elements(data):
         start = end
 
 
-def wrong_with(read, path, data):
-    """What goes wrong where `read(path)` finds `data` there, or an empty string; the file is restored.
+def wrong_with(read, path, *contents):
+    """What goes wrong where `read(path)` finds each of `contents` in turn, or an empty string; the file is restored.
 
     An InputError of one line and a result are right. All else is wrong: another exception, a crash, more than
-    MOST_SECONDS, more than MOST_MEMORY_KB. A child process reads, so that nothing of that harms this one.
+    MOST_SECONDS, more than MOST_MEMORY_KB. One child process reads them all, so that nothing of that harms this one.
     """
     original = path.read_bytes()
-    path.write_bytes(data)
     ours, theirs = os.pipe()
     child = os.fork()
     if child:
@@ -135,15 +134,19 @@ def wrong_with(read, path, data):
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
-    os.write(theirs, _outcome(read, path).encode(errors="replace"))
-    os._exit(0)
-
-
-def _outcome(read, path):
     at_most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss + MOST_MEMORY_KB
     resource.setrlimit(resource.RLIMIT_AS, (WALL_BYTES, WALL_BYTES))
     faulthandler.disable()
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    for content in contents:
+        path.write_bytes(content)
+        if outcome := _outcome(read, path, at_most):
+            os.write(theirs, outcome.encode(errors="replace"))
+            break
+    os._exit(0)
+
+
+def _outcome(read, path, at_most):
     signal.alarm(MOST_SECONDS)
     outcome = ""
     try:

@@ -1,7 +1,7 @@
 """Whatever is in a file, its reader gives an answer or an error of one line.
 
-hypothesis chooses the mutations and reduces those that go wrong to the fewest. FUZZ_INPUTS says how many mutants of
-each file are read, and then they are other ones in each run; `make fuzz` reads many.
+hypothesis chooses the mutations, TOGETHER at a time, and reduces those that go wrong to the fewest. FUZZ_INPUTS says
+how many mutants of each file are read, and then they are other ones in each run; `make fuzz` reads many.
 """
 
 import os
@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 from fuzzing import mutants, wrong_with
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from scipy.io import loadmat, savemat
 
 from brain_activity_prediction.align_image_embeddings.outputs.results import QUANTITIES, Results
@@ -31,6 +32,7 @@ from brain_activity_prediction.report.collecting import Tables, find_scored
 from brain_activity_prediction.report.selection import Selection
 
 INPUTS = int(os.environ.get("FUZZ_INPUTS", 150))
+TOGETHER = 10  # in one process: to start it takes longer than to read a file
 N_TRIALS = 30
 
 
@@ -209,17 +211,18 @@ def test_a_mutated_file_gives_an_answer_or_one_line_and_never_a_crash_a_hang_or_
     READERS[kind](files[kind], fitted)
 
     @settings(
-        max_examples=INPUTS,
+        max_examples=INPUTS // TOGETHER,
         derandomize="FUZZ_INPUTS" not in os.environ,
         database=None,
         deadline=None,
         suppress_health_check=HealthCheck,
     )
-    @given(mutants(files[kind].read_bytes()))
-    def is_read_or_refused(mutant):
-        assert not wrong_with(lambda path: READERS[kind](path, fitted), files[kind], mutant.data)
+    @given(st.lists(mutants(files[kind].read_bytes()), min_size=TOGETHER, max_size=TOGETHER))
+    def are_read_or_refused(together):
+        contents = [mutant.data for mutant in together]
+        assert not wrong_with(lambda path: READERS[kind](path, fitted), files[kind], *contents)
 
-    is_read_or_refused()
+    are_read_or_refused()
 
 
 def crash():
@@ -249,6 +252,6 @@ def test_what_goes_wrong_in_a_reader_is_seen(act, seen, tmp_path, monkeypatch):
         if path.read_bytes() == b"bad":
             act()
 
-    assert wrong_with(read, tmp_path / "file", b"bad").startswith(seen)
-    assert wrong_with(read, tmp_path / "file", b"good") == ""
+    assert wrong_with(read, tmp_path / "file", b"good", b"bad", b"good").startswith(seen)
+    assert wrong_with(read, tmp_path / "file", b"good", b"good") == ""
     assert (tmp_path / "file").read_bytes() == b"good"

@@ -128,12 +128,17 @@ def test_nothing_scored_is_one_line(tmp_path):
     assert "run align_model.py first" in done.stderr
 
 
-def test_a_broken_table_is_named(own):
+@pytest.mark.parametrize(("column", "said"), [(None, ""), ("layer_choice", "no column layer_choice")])
+def test_a_broken_table_is_named(own, column, said):
     broken = next(own.glob("alignment/*/*/*/scores.parquet"))
-    broken.write_bytes(broken.read_bytes()[:100])
+    if column:
+        pd.read_parquet(broken).drop(columns=column).to_parquet(broken)
+    else:
+        broken.write_bytes(broken.read_bytes()[:100])
     done = report(own, "--table-only")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert str(broken) in done.stderr
+    assert said in done.stderr
 
 
 def test_tables_of_an_older_version_are_joined_with_what_they_lack_missing(own):

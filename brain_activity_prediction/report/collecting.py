@@ -138,10 +138,12 @@ class Tables:
 
 
 def _read(one: Scored, columns: Sequence[str] | None = None) -> pa.Table:
-    """The table of an alignment; of `columns` those that it has."""
+    """The table of an alignment, or these columns of it."""
     with reading(one.folder / TABLE, REMEDY):
         file = pq.ParquetFile(one.folder / TABLE, page_checksum_verification=True)
         table = file.read(columns=columns, use_threads=False)
+        if missing := set(columns or ()) - set(table.column_names):
+            raise ValueError(f"it has no column {min(missing)}")
         table.validate(full=True)  # text that is no text is found when it is looked at otherwise
         return table
 
