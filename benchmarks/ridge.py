@@ -4,7 +4,7 @@ All candidates get the same float32 arrays, 60 alphas in 10..10^4 and 5 contiguo
 images. They run in one process, taking turns, and their medians are compared. On one thread the seconds are
 those of the processor, which a busy machine does not stretch; on more threads, or on a GPU, they are those of
 the clock. Peak memory is that of a process of its own per candidate. The oracle is a float64 singular value
-decomposition a fold with every alpha evaluated.
+decomposition a fold, on a GPU the eigenvectors of a fold's X'X, with every alpha evaluated.
 
 On a GPU (`--device cuda`) the size is the full problem, the last line gives the share of the card's measured rate, and
 `--layers 41` then fits so many layers, each copied to the card in its turn, to targets that stay there.
@@ -114,15 +114,22 @@ def oracle(X, Y, X_test):
     for rows in torch.arange(len(X)).tensor_split(FOLDS):
         training = torch.ones(len(X), dtype=torch.bool)
         training[rows] = False
-        left, singular, right = torch.linalg.svd(X[training], full_matrices=False)
-        features, targets = (X[rows] @ right.T) * singular, left.T @ Y[training]
-        spectrum = (singular**2)[:, None]
+        right, spectrum, targets = _rotated(X[training], Y[training])
+        features = X[rows] @ right
         errors = (((features @ (targets / (spectrum + a)) - Y[rows]) ** 2).mean(dim=0) for a in ALPHAS)
         scores = scores - torch.stack(list(errors)) / FOLDS
     best = torch.from_numpy(ALPHAS).to(X.device)[len(ALPHAS) - 1 - scores.flip(0).argmax(dim=0)]
-    left, singular, right = torch.linalg.svd(X, full_matrices=False)
-    shrunken = left.T @ Y * singular[:, None] / (singular[:, None] ** 2 + best)
-    return scores.cpu(), (X_test @ right.T @ shrunken).cpu()
+    right, spectrum, targets = _rotated(X, Y)
+    return scores.cpu(), (X_test @ right @ (targets / (spectrum + best))).cpu()
+
+
+def _rotated(X, Y):
+    """Q (D, R), s (R, 1) and Q'X'Y (R, V) of X = U diag(s)^(1/2) Q'."""
+    if X.device.type == "cpu":
+        left, singular, right = torch.linalg.svd(X, full_matrices=False)
+        return right.T, (singular**2)[:, None], left.T @ Y * singular[:, None]
+    spectrum, right = torch.linalg.eigh(X.T @ X)
+    return right, spectrum.clamp(min=0)[:, None], right.T @ (X.T @ Y)
 
 
 def exactness(alpha, predictions, scores, oracle_predictions, Y_test):
@@ -172,9 +179,11 @@ def _resident_mb(device):
 
 
 def gemm_gflops(device, threads):
-    """This machine's rate for float32 products of 2048 x 2048 matrices, now."""
-    matrix = torch.randn(2048, 2048, device=device)
-    return 2 * 2048**3 / seconds(lambda: matrix @ matrix, device, threads)[0] / 1e9
+    """This machine's rate for float32 products of square matrices, now."""
+    n = 2048 if device == "cpu" else 8192
+    matrix, product = torch.randn(2, n, n, device=device)
+    torch.mm(matrix, matrix, out=product)
+    return 2 * n**3 / seconds(lambda: torch.mm(matrix, matrix, out=product), device, threads)[0] / 1e9
 
 
 def compare(size, arguments):

@@ -140,6 +140,26 @@ def pretend_gpu(n_bytes=2**30):
         torch._C._set_only_lift_cpu_tensors(False)
 
 
+class RealMemory:
+    """What of the machine's own card is taken."""
+
+    @property
+    def peak(self):
+        return torch.cuda.max_memory_allocated()
+
+
+@contextlib.contextmanager
+def any_gpu():
+    """The machine's own card where it has one, else one that is pretended."""
+    if not torch.cuda.is_available():
+        with pretend_gpu() as memory:
+            yield memory
+        return
+    torch.cuda.reset_peak_memory_stats()
+    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # as the extraction has it
+        yield RealMemory()
+
+
 def _no_grad(mode=True):
     """In place of the inference mode, which takes no tensors of another kind."""
     return torch.no_grad()

@@ -1,6 +1,7 @@
 """With `-g 0`: no operation mixes tensors of the GPU and the CPU, and what comes is what the CPU gives.
 
-Of a card that is not there (pretend_gpu.py): it shows where tensors lie, not what a real one's arithmetic gives.
+Of the machine's own card, or, without one, of a card that is not there (pretend_gpu.py): that shows where tensors lie,
+not what a real one's arithmetic gives.
 """
 
 import numpy as np
@@ -10,7 +11,7 @@ import tiny_mplug_owl
 import tiny_openflamingo
 import torch
 from mean_colours import expected
-from pretend_gpu import OnGpu, can_pretend, pretend_gpu
+from pretend_gpu import any_gpu, can_pretend, pretend_gpu
 from scripts import load_script
 from tiny_models import MODELS
 from two_layers import FOLDER, MODEL
@@ -30,7 +31,10 @@ from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkp
 from brain_activity_prediction.extract_image_embeddings.pooling import POOLINGS
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
 
-pytestmark = pytest.mark.skipif(not can_pretend(), reason="this torch cannot pretend to have a GPU, or has one")
+pytestmark = pytest.mark.skipif(
+    not (can_pretend() or torch.cuda.is_available()), reason="no GPU, and this torch cannot pretend to have one"
+)
+pretended = pytest.mark.skipif(not can_pretend(), reason="this torch has a GPU, or cannot pretend to have one")
 ALPHAS = np.logspace(0, 4, 12)
 SPACES = [word for layer in (0, 1) for word in ("--space", MODEL, "none", "vision", layer)]
 
@@ -38,8 +42,12 @@ SPACES = [word for layer in (0, 1) for word in ("--space", MODEL, "none", "visio
 @pytest.fixture
 def gpu(monkeypatch):
     monkeypatch.setattr(arguments, "check_device", lambda name: None)
-    with pretend_gpu() as memory:
+    with any_gpu() as memory:
         yield memory
+
+
+def on_gpu(tensor):
+    return tensor.device.type == "cuda"
 
 
 def run(monkeypatch, script, base_dir, *more):
@@ -47,6 +55,7 @@ def run(monkeypatch, script, base_dir, *more):
     script.main()
 
 
+@pretended
 def test_the_gpu_refuses_what_a_real_one_refuses(gpu):
     here, there = torch.ones(3), torch.ones(3, device="cuda:0")
     with pytest.raises(AssertionError, match=r"aten.add.Tensor of a tensor on the GPU and one of shape \(3,\)"):
@@ -57,7 +66,7 @@ def test_the_gpu_refuses_what_a_real_one_refuses(gpu):
         here[torch.tensor([0, 2]).to(there.device)]
     with pytest.raises(AssertionError, match=r"aten\.index_put_"):
         there[torch.tensor([0, 2])] = here[:2]
-    assert isinstance(there[torch.tensor([0, 2])] * torch.tensor(2.0), OnGpu)
+    assert on_gpu(there[torch.tensor([0, 2])] * torch.tensor(2.0))
     assert (there + here.to(there)).cpu().tolist() == [2, 2, 2]
 
 
@@ -80,13 +89,14 @@ def test_the_ridge_chooses_the_same_alphas_and_keeps_all_it_gives_on_the_gpu(set
     here = ridge_cv(X, Y, ALPHAS, **settings)
     there = ridge_cv(X.to("cuda:0"), Y.to(responses_on), ALPHAS, **settings)
     for name in ("alpha", "alpha_index", "cv_score", "loadings", "shrunken_targets"):
-        assert isinstance(getattr(there, name), OnGpu), name
+        assert on_gpu(getattr(there, name)), name
     assert torch.equal(there.alpha.cpu(), here.alpha)
     torch.testing.assert_close(there.predict(X.to("cuda:0")).cpu(), here.predict(X))
     torch.testing.assert_close(there.coefficients().cpu(), here.coefficients())
     torch.testing.assert_close(there.intercepts().cpu(), here.intercepts())
 
 
+@pretended
 def test_a_fit_takes_what_memory_the_card_has_and_no_more():
     rng = np.random.default_rng(0)
     X, Y = (torch.from_numpy(rng.standard_normal((200, n)).astype(np.float32)) for n in (150, 3000))
@@ -132,9 +142,9 @@ def test_every_model_reads_and_answers_on_the_gpu(name, tmp_path, photographs):
     script = write_checkpoint(name, tmp_path / "checkpoint")
     with torch.no_grad():
         here, said_here = everything(script, tmp_path / "checkpoint", "cpu", photographs)
-        with pretend_gpu():
+        with any_gpu():
             there, said_there = everything(script, tmp_path / "checkpoint", "cuda:0", photographs)
-            assert all(isinstance(states, OnGpu) for states in there.values())
+            assert all(on_gpu(states) for states in there.values())
             there = {stream: states.cpu() for stream, states in there.items()}
     assert said_here == said_there
     assert here.keys() == there.keys()

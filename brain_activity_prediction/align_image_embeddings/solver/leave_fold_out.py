@@ -18,6 +18,7 @@ import torch
 
 from brain_activity_prediction.align_image_embeddings.scores import HeldOut, centred
 from brain_activity_prediction.align_image_embeddings.solver.filtered_rows import FilteredRows
+from brain_activity_prediction.align_image_embeddings.solver.inverses import invert
 from brain_activity_prediction.align_image_embeddings.solver.threads import spread
 
 # 1 - leverage below which errors, magnified by its inverse, would be seen in a score.
@@ -25,7 +26,7 @@ SMALLEST_PIVOT = {torch.float32: 1e-2, torch.float64: 1e-7}
 # How often, and on how many vectors, the power iteration for the largest leverage of a fold multiplies.
 POWER_STEPS, POWER_VECTORS = 8, 8
 # How many images' leverages are computed together.
-IMAGES_PER_PANEL = 64
+IMAGES_PER_PANEL = {"cpu": 64, "cuda": 512}
 
 
 class IllConditionedError(ArithmeticError):
@@ -103,16 +104,13 @@ def leave_fold_out(decomposition, blocks, nodes, rows, dtype):
     solves = left.new_empty(len(nodes), len(left), len(left))
     identity = torch.eye(len(left), dtype=dtype, device=left.device)
 
+    width = IMAGES_PER_PANEL[left.device.type]
+
     def fill(first):
-        panel = slice(first, first + IMAGES_PER_PANEL)
+        panel = slice(first, first + width)
         solves[:, panel] = in_sample.residuals(identity[panel], left[panel].T)
 
-    def invert(node):  # one node after the other: less memory
-        factor, failure = torch.linalg.cholesky_ex(solves[node])
-        if failure or not factor.diagonal().amin() ** 2 > SMALLEST_PIVOT[dtype]:
-            raise IllConditionedError
-        solves[node] = torch.cholesky_inverse(factor)
-
-    spread(fill, range(0, len(left), IMAGES_PER_PANEL), left.device)
-    spread(invert, range(len(nodes)), left.device)
+    spread(fill, range(0, len(left), width), left.device)
+    if not invert(solves) > SMALLEST_PIVOT[dtype]:
+        raise IllConditionedError
     return LeaveFoldOut(in_sample, left, solves)
