@@ -35,9 +35,9 @@ GPU_SHARE, CPU_SHARE, CPU_BYTES = 0.4, 0.4, (5 * 2**20, 12 * 2**20)
 IMAGES_PER_PANEL = 256
 # a_max / a_min up to which float32 predictions at the largest alpha have the digits that a correlation needs.
 WIDEST_FLOAT32_GRID = 2000
-# Time of a float64 eigendecomposition (R, R) and its products, in float32 operations of a product, over R^3: measured on
-# a CPU; on an H200 80 to 370 for R of 5120 to 1280, on a card with few float64 units an estimate.
-DECOMPOSITION = {"cpu": 30, "cuda": 1000}
+# Time of a float64 eigendecomposition (R, R) and its products, in float32 operations of a product, over R^3: measured,
+# on an H200 at R = 1280, where it matters; 80 at R = 5120, more on a card with few float64 units.
+DECOMPOSITION = {"cpu": 30, "cuda": 370}
 
 
 def group_folds(labels):
