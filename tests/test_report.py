@@ -3,8 +3,6 @@
 import re
 import runpy
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,7 +12,7 @@ import pandas as pd
 import pytest
 from scipy.io import loadmat, savemat
 from scipy.stats import false_discovery_control
-from scripts import PACKAGE
+from scripts import PACKAGE, run_here
 
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.report.averages import best_by_training, layer_scores, region_scores
@@ -34,8 +32,13 @@ KEY = ["model_id", "prompt", "stream", "layer_choice", "layer", "subject", "roi"
 
 def report(base_dir, *flags):
     """Runs the script and returns what it said."""
-    command = [sys.executable, PACKAGE / "report" / "report.py", "-d", base_dir, *map(str, flags)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return run_here(PACKAGE / "report" / "report.py", "-d", base_dir, *flags)
+
+
+@pytest.fixture(autouse=True)
+def coarse(monkeypatch):
+    """Pictures of few pixels, which nobody looks at."""
+    monkeypatch.setattr("brain_activity_prediction.report.drawing.PNG_DPI", 10)
 
 
 @pytest.fixture(scope="module")
