@@ -6,7 +6,7 @@ import nibabel
 import numpy as np
 import pandas as pd
 import pytest
-from scripts import ALIGN
+from scripts import ALIGN, run_here
 from two_layers import FOLDER, MODEL, align, read_scores, write_states
 
 from brain_activity_prediction.align_image_embeddings import fitting
@@ -177,12 +177,7 @@ def test_states_of_another_wording_are_not_taken_for_those_of_this_prompt(own_ns
     ],
 )
 def test_bad_input_is_one_line_and_status_2(flags, said, ready):
-    done = subprocess.run(
-        [sys.executable, ALIGN, "-d", ready, "-g", "cpu", "-m", MODEL, *flags],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_here(ALIGN, "-d", ready, "-g", "cpu", "-m", MODEL, *flags)
     assert done.returncode == 2
     assert said in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr

@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from scripts import load_script, run
+from scripts import load_script, run_here
 from tokenizers.pre_tokenizers import ByteLevel
 
 from brain_activity_prediction.demo import models
@@ -173,9 +173,9 @@ def test_a_broken_table_of_captions_is_named_with_its_line(content, said, tmp_pa
 
 def test_a_users_command_extracts_and_a_missing_file_is_one_line(own_nsd, clip, captions):
     command = ["-d", own_nsd, "-g", "cpu", "--checkpoint", clip, "--captions"]
-    done = run("clip_text.py", *command, captions)
+    done = run_here("clip_text.py", *command, captions)
     assert done.returncode == 0, done.stderr
     assert stored(own_nsd, "text")[1].shape == (40, 4, 16)
-    done = run("clip_text.py", *command, "nowhere.csv")
+    done = run_here("clip_text.py", *command, "nowhere.csv")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "nowhere.csv" in done.stderr

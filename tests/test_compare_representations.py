@@ -1,12 +1,10 @@
 """The command line of RSA and CKA, on a small simulated NSD."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scripts import run_here
 from two_layers import FOLDER, MODEL
 
 from brain_activity_prediction.align_image_embeddings import compare_representations, similarity_table
@@ -128,8 +126,7 @@ def test_a_mistake_is_one_line_before_any_work(ready, more, message, monkeypatch
 
 
 def test_the_script_runs_as_a_command(ready):
-    command = [sys.executable, compare_representations.__file__, "-d", ready, "-g", "cpu", "-m", "another/model"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run_here(compare_representations.__file__, "-d", ready, "-g", "cpu", "-m", "another/model")
     assert done.returncode == 2
     assert done.stderr.startswith("compare_representations.py: no hidden states of another/model")
     assert done.stderr.count("\n") == 1

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import tutorial
 from PIL import Image
-from scripts import ALIGN, EXTRACT, PACKAGE, run
+from scripts import ALIGN, EXTRACT, PACKAGE, run_here
 
 from brain_activity_prediction import __version__
 from brain_activity_prediction.align_image_embeddings.outputs.figures import COLOURS
@@ -171,7 +171,7 @@ def test_the_tutorial_prints_what_it_shows_and_draws_its_pictures(demo, tmp_path
 def test_what_a_region_was_not_planted_with_predicts_nothing_of_it_alone(demo, planted):
     folder, _ = demo
     spaces = [word for layer in LAYERS.values() for word in ("--space", LLAVA, 1, "language", layer)]
-    done = run(ALIGN.with_name("partition_variance.py"), "-d", folder, "-g", "cpu", "-n", "early_late", *spaces)
+    done = run_here(ALIGN.with_name("partition_variance.py"), "-d", folder, "-g", "cpu", "-n", "early_late", *spaces)
     assert done.returncode == 0, done.stderr
     table = pd.read_parquet(folder / "alignment/subj01/variance_partitioning/early_late/shares.parquet")
     parts = table[table["kind"] == "part"].pivot(index="roi", columns="spaces", values="r2")
@@ -187,7 +187,7 @@ def test_what_a_region_was_not_planted_with_predicts_nothing_of_it_alone(demo, p
 def test_the_planted_layer_or_its_neighbour_is_the_most_similar_one_without_any_fit(demo, planted):
     folder, _ = demo
     flags = ("-d", folder, "-g", "cpu", "-m", LLAVA, "--stream", "language")
-    done = run(ALIGN.with_name("compare_representations.py"), *flags)
+    done = run_here(ALIGN.with_name("compare_representations.py"), *flags)
     assert done.returncode == 0, done.stderr
     table = pd.read_csv(folder / "alignment/subj01/prompt_1" / LLAVA.replace("/", "_") / "similarity.csv")
     for measure in ("rsa", "cka"):

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import reference_states
-from scripts import run
+from scripts import run_here
 
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
@@ -25,7 +25,7 @@ ASKED = ["--response", "--max-new-tokens", "5", "--pooling", "mean", "last", "-b
 def extracted(official_nsd, tiny_model, tmp_path_factory):
     """A BASE_DIR with prompts 1 to 3 of subject 1; read only."""
     base_dir = shutil.copytree(official_nsd, tmp_path_factory.mktemp("extracted") / "nsd")
-    finished = run(SCRIPT, "-d", base_dir, "-p", "1-3", "--checkpoint", tiny_model(NAME).folder, *ASKED)
+    finished = run_here(SCRIPT, "-d", base_dir, "-p", "1-3", "--checkpoint", tiny_model(NAME).folder, *ASKED)
     assert finished.returncode == 0, finished.stderr
     return base_dir
 
@@ -135,7 +135,7 @@ def test_another_wording_is_refused_even_where_nothing_is_left_to_do(extract, tm
 def test_a_broken_file_of_prompts_is_one_line_and_status_2(official_nsd, tmp_path, text):
     path = tmp_path / "study.yaml"
     path.write_text(text)
-    finished = run(SCRIPT, "-d", official_nsd, "-g", "cpu", "--prompts-file", path)
+    finished = run_here(SCRIPT, "-d", official_nsd, "-g", "cpu", "--prompts-file", path)
     assert finished.returncode == 2
     assert finished.stdout == ""
     assert finished.stderr.count("\n") == 1

@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 from mean_colours import colours, extract
-from scripts import SCRIPTS, command, load_script, run
+from scripts import SCRIPTS, command, load_script, run_here
 
 from brain_activity_prediction.demo import models
 from brain_activity_prediction.embedding_store import EmbeddingStore
@@ -41,7 +41,7 @@ def all_states(base_dir):
 def test_a_killed_extraction_continues_to_the_same_results(official_nsd, tmp_path, vit):
     whole, killed = (shutil.copytree(official_nsd, tmp_path / name) for name in ("whole", "killed"))
     flags = ["-g", "cpu", "-b", "1", "--checkpoint", vit]
-    assert run(VIT, "-d", whole, *flags).returncode == 0
+    assert run_here(VIT, "-d", whole, *flags).returncode == 0
     process = subprocess.Popen(command(VIT, "-d", killed, *flags), stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
     while len(list((killed / VIT_FOLDER).glob("batch_*"))) < 3:
@@ -52,7 +52,7 @@ def test_a_killed_extraction_continues_to_the_same_results(official_nsd, tmp_pat
     n_done = len(list((killed / VIT_FOLDER).glob("batch_*")))
     assert n_done < 40
 
-    again = run(VIT, "-d", killed, *flags)
+    again = run_here(VIT, "-d", killed, *flags)
     assert f"{n_done} images were done before, {40 - n_done} are left" in again.stderr
     ids, layers = all_states(whole)
     ids_again, layers_again = all_states(killed)

@@ -1,12 +1,11 @@
 """openflamingo_9b.py: its prompt, its streams and its answers, against the package's own forward and generate."""
 
 import importlib.util
-import subprocess
-import sys
 
 import pytest
 import torch
 from PIL import Image
+from scripts import run_here
 
 from brain_activity_prediction.demo.dataset import write_dataset
 from brain_activity_prediction.demo.simulation import Recipe
@@ -234,8 +233,7 @@ def test_the_image_part_and_the_image_token_are_computed_once_for_nine_prompts(l
 
 
 def run_script(*flags):
-    command = [sys.executable, script.__file__, "-g", "cpu", *map(str, flags)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return run_here(script.__file__, "-g", "cpu", *flags)
 
 
 def test_the_command_line_extracts_from_a_folder_of_the_three_parts(folder, tmp_path):

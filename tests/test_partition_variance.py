@@ -9,6 +9,7 @@ import nibabel
 import numpy as np
 import pandas as pd
 import pytest
+from scripts import run_here
 from two_layers import MODEL, align
 
 from brain_activity_prediction.align_image_embeddings import partition_variance
@@ -178,11 +179,6 @@ def test_a_mistake_is_one_line_and_status_2_before_any_work(ready, spaces, more,
 
 
 def test_the_script_runs_as_a_command(ready):
-    done = subprocess.run(
-        [sys.executable, partition_variance.__file__, *flags(ready, spaces=(EARLY,))],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_here(partition_variance.__file__, *flags(ready, spaces=(EARLY,)))
     assert done.returncode == 2
     assert done.stderr == "partition_variance.py: 1 feature space: give --space two to 4 times\n"

@@ -1,14 +1,12 @@
 """The report as a reader opens it: from disk, in a browser, on a desk and on a phone, by day and by night."""
 
 import runpy
-import subprocess
-import sys
 import time
 from types import SimpleNamespace
 
 import browser
 import pytest
-from scripts import PACKAGE
+from scripts import PACKAGE, run_here
 
 from brain_activity_prediction.embedding_store import EmbeddingStore
 
@@ -32,8 +30,7 @@ def page(tmp_path_factory):
     scored = folder / "alignment/subj01/prompt_2/llava-hf_llava-1.5-13b-hf"
     settings = {"embeddings_prompt": HOSTILE, "note": HOSTILE}
     synthetic.record_settings(scored, settings | {"model": "llava"})
-    command = [sys.executable, PACKAGE / "report" / "report.py", "-d", folder]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = run_here(PACKAGE / "report" / "report.py", "-d", folder)
     assert done.returncode == 0, done.stderr
     return folder / "report" / "report.html"
 
