@@ -3,13 +3,16 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from io import StringIO
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
 from brain_activity_prediction.align_image_embeddings.outputs.figures import COLOURS, STYLES
 from brain_activity_prediction.files import written_whole
@@ -18,7 +21,8 @@ from brain_activity_prediction.files import written_whole
 WIDTH, FONT, RIGHT, TOP = 360, 10.5, 10, 24
 POINTS_PER_INCH = 72
 PNG_DPI = 200
-COMPRESSION = {"compress_level": 1}  # of 9: files a sixth larger than at 6, encoded in two thirds of the time
+SVG_DPI = 100  # of pictures within
+COMPRESSION = 1  # of 9: files a sixth larger than at 6, encoded in two thirds of the time
 # Colours that the page replaces with its own, which are others in the dark.
 INK, LINE = "#1b1b1f", "#d5d6db"
 PAGE_COLOURS = {INK: "currentColor", LINE: "var(--line)"}
@@ -59,29 +63,49 @@ def draw(
     folder: Path,
     left: float = 46,
     bottom: float = 40,
+    like: str = "",
 ) -> Drawn:
     """Paints a panel of WIDTH x height points and keeps it as `folder`/`name`.png and .svg.
 
-    `left` and `bottom` are the points that labels take; fixed, so that panels beside each other line up.
+    `left` and `bottom` are the points that labels take; fixed, so that panels beside each other line up. Figures with
+    the same `like` have the same axes, and only what lies on them differs: they are drawn in one panel after another.
     """
     with matplotlib.rc_context(STYLE | {"svg.hashsalt": name}):
-        size = (WIDTH / POINTS_PER_INCH, height / POINTS_PER_INCH)
-        figure = Figure(figsize=size, facecolor="white")
-        FigureCanvasAgg(figure)
-        inner = (left / WIDTH, bottom / height, 1 - (left + RIGHT) / WIDTH, 1 - (bottom + TOP) / height)
-        panel = figure.add_axes(inner)
+        place = (height, left, bottom)
+        panel = _panel_like(like, *place) if like else _panel(*place)
         paint(panel)
         panel.set_title(title)
+        figure = panel.figure
+        figure.patch.set_visible(True)
+        panel.patch.set_visible(True)
+        figure.canvas.draw()
+        pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3]  # on white, so that nothing shines through
         with written_whole(folder / f"{name}.png") as path:
-            figure.savefig(path, dpi=PNG_DPI, pil_kwargs=COMPRESSION)
+            Image.fromarray(pixels).save(path, compress_level=COMPRESSION, dpi=(PNG_DPI, PNG_DPI))
         figure.patch.set_visible(False)
         panel.patch.set_visible(False)
         drawn = StringIO()
-        figure.savefig(drawn, format="svg", metadata={"Date": None, "Title": title})
+        figure.savefig(drawn, format="svg", dpi=SVG_DPI, metadata={"Date": None, "Title": title})
+        for artist in (*panel.lines, *panel.collections, *panel.texts) if like else ():
+            artist.remove()
     svg = drawn.getvalue()
     with written_whole(folder / f"{name}.svg") as path:
         path.write_text(svg, encoding="utf-8")
     return Drawn(name, title, text, for_page(svg, name))
+
+
+def _panel(height: float, left: float, bottom: float) -> Axes:
+    """The axes of a figure of WIDTH x height points."""
+    figure = Figure(figsize=(WIDTH / POINTS_PER_INCH, height / POINTS_PER_INCH), dpi=PNG_DPI, facecolor="white")
+    FigureCanvasAgg(figure)
+    inner = (left / WIDTH, bottom / height, 1 - (left + RIGHT) / WIDTH, 1 - (bottom + TOP) / height)
+    return figure.add_axes(inner)
+
+
+@lru_cache(maxsize=1)
+def _panel_like(like: str, *place: float) -> Axes:
+    """The last panel, where it is of the same `like`: ticks and their labels take a third of a figure's time."""
+    return _panel(*place)
 
 
 def for_page(svg: str, name: str) -> str:

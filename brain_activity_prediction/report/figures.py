@@ -121,19 +121,19 @@ def layer_curves(stream: str, roi: str, scores: pd.DataFrame, models: Sequence[s
             line, (colour, style) = rows[rows["model_id"] == model], look(number)
             if line.empty:
                 continue
-            whole, part = line["r"].where(line["complete"]), line[~line["complete"]]
-            panel.plot(line["layer_position"], whole, style, color=colour, linewidth=1.6)
-            panel.plot(part["layer_position"], part["r"], "o", color=colour, markerfacecolor="none", markersize=4)
-            low, high = whole - line["r_se"], whole + line["r_se"]
-            panel.fill_between(line["layer_position"], low, high, color=colour, alpha=0.18, linewidth=0)
-            chosen = line[line["chosen"]]
-            panel.plot(chosen["layer_position"], chosen["r"], "o", color=colour, markersize=5)
+            of_line = ("layer_position", "r", "r_se", "complete", "chosen")
+            depth, r, error, complete, chosen = (line[name].to_numpy() for name in of_line)
+            whole = np.where(complete, r, np.nan)
+            panel.plot(depth, whole, style, color=colour, linewidth=1.6)
+            panel.plot(depth[~complete], r[~complete], "o", color=colour, markerfacecolor="none", markersize=4)
+            panel.fill_between(depth, whole - error, whole + error, color=colour, alpha=0.18, linewidth=0)
+            panel.plot(depth[chosen], r[chosen], "o", color=colour, markersize=5)
             if line["n_subjects"].max() < line["n_possible"].max():
-                last, above = line.iloc[-1], {"xytext": (0, 4), "textcoords": "offset points", "ha": "right"}
-                at = (last["layer_position"], last["r"])
-                panel.annotate(f"n = {line['n_subjects'].max()}", at, **above, color=colour, fontsize=8.5)
+                above = {"xytext": (0, 4), "textcoords": "offset points", "ha": "right"}
+                n = f"n = {line['n_subjects'].max()}"
+                panel.annotate(n, (depth[-1], r[-1]), **above, color=colour, fontsize=8.5)
         panel.axhline(0, color=INK, linewidth=0.8)
-        panel.grid(axis="y")
+        panel.grid(True, axis="y")
         panel.set_xlim(-0.02, 1.02)
         panel.set_ylim(bottom - margin, top + margin)
         panel.set_xlabel("depth: 0 enters the first layer, 1 leaves the last")
@@ -141,7 +141,7 @@ def layer_curves(stream: str, roi: str, scores: pd.DataFrame, models: Sequence[s
 
     text = f"Mean correlation on held-out images in {roi} against the depth of the {stream} stream. "
     text += highest(rows, "{model_id} at layer {layer}")
-    return draw(f"layers_{slug(stream)}_{slug(roi)}", roi, text, 220, paint, folder)
+    return draw(f"layers_{slug(stream)}_{slug(roi)}", roi, text, 220, paint, folder, like=f"layers of {stream}")
 
 
 def prompt_map(model: str, scores: pd.DataFrame, regions: Sequence[str], limits: tuple, folder: Path) -> Drawn:

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from nibabel import Nifti1Image
 from nilearn.plotting import view_img
-from scipy.ndimage import gaussian_filter
 
 from brain_activity_prediction.report.drawing import WIDTH, Drawn, draw
 from brain_activity_prediction.report.voxel_maps import VoxelMap
@@ -29,7 +31,7 @@ input { width: 100%; accent-color: #56b4e9; min-height: 24px; } canvas { display
 </style></head>"""
 COLOUR_MAPS = {"layer": "viridis", "prompt": "viridis", "r": "cividis", "R²": "cividis"}
 N_SLICES = 6
-MARGIN = 2  # voxels around the part of the brain that is shown
+LIGHTEST = 4  # the grey that would be black: shaded cortex stays light
 ALMOST_0 = 1e-3  # what stands for 0, which nilearn takes for "outside"
 
 
@@ -47,7 +49,7 @@ class Slices:
 
 def slices(shown: VoxelMap) -> tuple[Slices, list[str]]:
     """The viewer of a map, and the libraries that all viewers share, as text of scripts."""
-    values, behind, affine = cropped(shown)
+    values, affine = shown.values, shown.affine
     low, high = limits(shown)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Non-finite values detected")
@@ -55,7 +57,7 @@ def slices(shown: VoxelMap) -> tuple[Slices, list[str]]:
         warnings.filterwarnings("ignore", "Warning: 'partition' will ignore the 'mask'")
         html = view_img(
             Nifti1Image(np.where(np.abs(values) < ALMOST_0, np.float32(ALMOST_0), values), affine),
-            bg_img=Nifti1Image(behind, affine),
+            bg_img=Nifti1Image(shown.behind, affine),
             cmap=COLOUR_MAPS[shown.unit],
             vmin=low,
             vmax=high,
@@ -69,18 +71,6 @@ def slices(shown: VoxelMap) -> tuple[Slices, list[str]]:
     *libraries, script = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
     body = html[html.index("<body>") + len("<body>") : html.index("<script>")].strip()
     return Slices(shown.name, shown.title, shown.unit, shown.whole_numbers, body, script), libraries
-
-
-def cropped(shown: VoxelMap) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Values, cortex and affine of the box that holds both."""
-    behind = np.isfinite(shown.values) if shown.behind is None else shown.behind > 0
-    behind = behind * (0.3 + gaussian_filter(behind.astype(np.float32), 1.5))  # shaded, so that folds can be told
-    where = np.argwhere(np.isfinite(shown.values) | (behind > 0))
-    first = np.maximum(where.min(axis=0) - MARGIN, 0)
-    box = tuple(slice(a, b + MARGIN + 1) for a, b in zip(first, where.max(axis=0), strict=True))
-    affine = shown.affine.copy()
-    affine[:3, 3] = (shown.affine @ [*first, 1])[:3]
-    return shown.values[box], behind[box], affine
 
 
 def limits(shown: VoxelMap) -> tuple[float, float]:
@@ -101,23 +91,26 @@ def centre(values: np.ndarray, affine: np.ndarray) -> tuple[float, float, float]
 
 def static_slices(shown: VoxelMap, folder: Path) -> Drawn:
     """Six horizontal slices from below to above, left is left, kept as PNG and SVG."""
-    values, behind, _ = cropped(shown)
-    heights = np.flatnonzero(np.isfinite(values).any(axis=(0, 1)))
+    heights = np.flatnonzero(np.isfinite(shown.values).any(axis=(0, 1)))
     chosen = heights[np.linspace(0, len(heights) - 1, N_SLICES + 2).round().astype(int)[1:-1]]
     rows = np.array_split(np.arange(N_SLICES), 2)
-    over, under = (
+    values, behind = (
         np.vstack([np.hstack([volume[:, ::-1, chosen[slice_]].T for slice_ in row]) for row in rows])
-        for volume in (values, np.where(behind > 0, behind, np.nan))
+        for volume in (shown.values, shown.behind)
     )
     low, high = limits(shown)
+    scale = ScalarMappable(Normalize(low, high), COLOUR_MAPS[shown.unit])
+    fitted = np.isfinite(values)
+    picture = colormaps["Greys"](behind / LIGHTEST, bytes=True)
+    picture[..., 3] = np.where(fitted | (behind > 0), 255, 0)
+    picture[fitted] = scale.to_rgba(values[fitted], bytes=True)
 
     def paint(panel: Axes) -> None:
-        panel.imshow(under, cmap="Greys", vmin=0, vmax=4, interpolation="nearest")
-        image = panel.imshow(over, cmap=COLOUR_MAPS[shown.unit], vmin=low, vmax=high, interpolation="nearest")
+        panel.imshow(picture, interpolation="nearest")
         panel.set_axis_off()
-        bar = panel.figure.colorbar(image, ax=panel, orientation="horizontal", shrink=0.6, pad=0.03, label=shown.unit)
+        bar = panel.figure.colorbar(scale, ax=panel, orientation="horizontal", shrink=0.6, pad=0.03, label=shown.unit)
         bar.outline.set_visible(False)
 
-    height = WIDTH * over.shape[0] / over.shape[1] + 90
+    height = WIDTH * len(picture) / len(picture[0]) + 90
     text = f"Six horizontal slices of {shown.title}, from {low:g} to {high:.3g}."
     return draw(shown.name, shown.title, text, height, paint, folder, left=10, bottom=6)

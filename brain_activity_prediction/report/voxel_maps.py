@@ -4,11 +4,12 @@ Of a protocol whose scores are averages of layers they are the average r and the
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import nibabel
 import numpy as np
+from scipy.ndimage import gaussian_filter
 
 from brain_activity_prediction.align_image_embeddings.outputs.layer_choice import AVERAGE, BEST_PER_REGION
 from brain_activity_prediction.errors import InputError
@@ -21,6 +22,7 @@ from brain_activity_prediction.report.figures import slug
 
 REMEDY = "delete it and run align_model.py again, which writes it anew"
 PREFERRED = ("language", "response", "vision")  # the stream that is shown of a model, the first it has
+MARGIN = 2  # voxels around the part of the brain that is shown
 # By layer_choice: what names of files begin with, and name, unit and title of what is shown.
 SHOWN = {
     BEST_PER_REGION: ("best_layer", (("best_layer", "layer", "Best layer"), ("best_layer_r", "r", "Held-out r of it"))),
@@ -30,7 +32,7 @@ SHOWN = {
 
 @dataclass(frozen=True)
 class VoxelMap:
-    """A value a voxel, (X, Y, Z) with NaN outside, and what is behind it: the cortex, or None."""
+    """A value a voxel, (X, Y, Z) with NaN outside, and what is behind it: `shaded` cortex, or None."""
 
     name: str
     title: str
@@ -43,14 +45,28 @@ class VoxelMap:
     def whole_numbers(self) -> bool:
         return self.unit in ("layer", "prompt")
 
+    def cropped(self) -> "VoxelMap":
+        """The box that holds values and cortex; where no cortex is known, the voxels with values stand for it."""
+        fitted = np.isfinite(self.values)
+        behind = shaded(fitted) if self.behind is None else self.behind
+        shown = fitted | (behind > 0)
+        box, first = [], []
+        for axis in range(3):
+            planes = np.flatnonzero(shown.any(axis=tuple({0, 1, 2} - {axis})))
+            first.append(max(planes[0] - MARGIN, 0))
+            box.append(slice(first[-1], planes[-1] + MARGIN + 1))
+        affine = self.affine.copy()
+        affine[:3, 3] = (self.affine @ [*first, 1])[:3]
+        return replace(self, values=self.values[tuple(box)], behind=behind[tuple(box)], affine=affine)
+
 
 def voxel_maps(base_dir: Path, scored: Sequence[Scored], folder: Path) -> Iterator[VoxelMap]:
-    """The maps of every model and subject; the map of best prompts is also written to `folder` as NIfTI.
+    """The maps of every model and subject, cropped; the map of best prompts is also written to `folder` as NIfTI.
 
     Shown are those of one stream under the prompt that the training images score highest over all voxels. Maps without
     a value, such as the ceilings of sessions in which no image is repeated, are left out.
     """
-    return (shown for shown in _maps(base_dir, scored, folder) if np.isfinite(shown.values).any())
+    return (shown.cropped() for shown in _maps(base_dir, scored, folder) if np.isfinite(shown.values).any())
 
 
 def _maps(base_dir: Path, scored: Sequence[Scored], folder: Path) -> Iterator[VoxelMap]:
@@ -98,19 +114,25 @@ def shown_stream(scored: Sequence[Scored], start: str) -> tuple[str | None, list
 
 def best_prompt(prompts: Sequence[int], cv_scores: Sequence[np.ndarray]) -> np.ndarray:
     """The prompt under which each voxel has the highest of these cross-validated scores; NaN where none has one."""
-    stacked = np.stack(cv_scores)
-    none = ~np.isfinite(stacked).any(axis=0)
-    best = np.asarray(prompts, dtype=np.float32)[np.where(np.isfinite(stacked), stacked, -np.inf).argmax(axis=0)]
-    return np.where(none, np.nan, best).astype(np.float32)
+    known = np.isfinite(cv_scores).any(axis=0)
+    of_known = np.stack([scores[known] for scores in cv_scores])
+    best = np.full(known.shape, np.nan, dtype=np.float32)
+    best[known] = np.asarray(prompts)[np.where(np.isfinite(of_known), of_known, -np.inf).argmax(axis=0)]
+    return best
 
 
 def cortex(base_dir: Path, subject: int) -> np.ndarray | None:
-    """Where the subject's cortex is, (X, Y, Z) of 0 and 1, from nsdgeneral; None where NSD is not in BASE_DIR."""
+    """The subject's cortex, (X, Y, Z), `shaded`, from nsdgeneral; None where NSD is not in BASE_DIR."""
     try:
         path = find_layout(base_dir).nsdgeneral(subject)
     except InputError:
         return None
-    return (read(path)[0] >= 0).astype(np.float32)
+    return shaded(read(path)[0] >= 0)
+
+
+def shaded(inside: np.ndarray) -> np.ndarray:
+    """A mask in greys, by which folds can be told: 0 outside, up to 1.3 where all around is inside."""
+    return inside * (np.float32(0.3) + gaussian_filter(inside.astype(np.float32), 1.5))
 
 
 def read(path: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -1,5 +1,6 @@
 """The collected table on disk, and the part of it that people read."""
 
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
 
@@ -25,23 +26,32 @@ KINDS = {pa.int64(): pd.Int64Dtype()}.get
 def write_tables(tables: Tables, selection: Selection, folder: Path) -> dict[str, pd.DataFrame]:
     """Writes the selected rows as `scores.csv` and `scores.parquet`, and returns those that are shown by protocol.
 
-    They go to disk table by table. `standard` comes first where there is any; regions of atlases are left out, unless
-    they were asked for.
+    They go to disk table by table, both files at once while the next table is read. `standard` comes first where there
+    is any; regions of atlases are left out, unless they were asked for.
     """
     parts = tables.selected(selection)
     first, shown = next(parts, None), {}
     if first is None:
         raise InputError("each of the things asked for has scores, but none has all of them: ask for less at once")
+    text = [column.name for column in tables.schema if pa.types.is_string(column.type)]
     with (
         written_whole(folder / "scores.csv") as csv_path,
         written_whole(folder / "scores.parquet") as parquet_path,
         csv.CSVWriter(csv_path, tables.schema) as csv_file,
-        pq.ParquetWriter(parquet_path, _for_pandas(tables.schema), write_page_checksum=True) as parquet_file,
+        # A dictionary of numbers that hardly repeat takes time and room.
+        pq.ParquetWriter(
+            parquet_path, _for_pandas(tables.schema), use_dictionary=text, write_page_checksum=True
+        ) as parquet_file,
+        ThreadPoolExecutor(2) as pool,
     ):
+        under_way = []
         for one, rows in chain([first], parts):
-            csv_file.write_table(rows)
-            parquet_file.write_table(rows)
             shown.setdefault(one.protocol, []).append(shown_regions(rows, selection))
+            for written in under_way:
+                written.result()
+            under_way = [pool.submit(file.write_table, rows) for file in (csv_file, parquet_file)]
+        for written in under_way:
+            written.result()
     return {name: pa.concat_tables(of).combine_chunks().to_pandas(types_mapper=KINDS) for name, of in shown.items()}
 
 
