@@ -22,7 +22,7 @@ import transformers
 from paired import alternate, processor_ratio, ratio
 from study import Study
 from torch.utils.flop_counter import FlopCounterMode
-from untrained import Untrained, llava, script, vit
+from untrained import Untrained, llava, published, script, vit, widths
 from usual import peak_gigabytes, usual_way
 
 from brain_activity_prediction.extract_image_embeddings.decoding import split_template
@@ -43,24 +43,15 @@ class Size:
     llava: Callable[[], Untrained]
 
 
-def _widths(width, mlp, layers, heads):
-    return {
-        "hidden_size": width,
-        "intermediate_size": mlp,
-        "num_hidden_layers": layers,
-        "num_attention_heads": heads,
-    }
-
-
 SIZES = {
-    "cpu": Size("cpu", "float32", 8, 4, vit, partial(llava, _widths(64, 256, 4, 2), _widths(512, 1376, 8, 8))),
+    "cpu": Size("cpu", "float32", 8, 4, vit, partial(llava, widths(64, 256, 4, 2), widths(512, 1376, 8, 8))),
     "cuda": Size(
         "cuda",
         "bfloat16",
         16,
         30,
-        partial(vit, patch_size=14, **_widths(1280, 5120, 32, 16)),
-        partial(llava, _widths(1024, 4096, 24, 16), _widths(5120, 13824, 40, 40), vocabulary=32064),
+        partial(published, VIT),
+        partial(published, LLAVA),
     ),
 }
 

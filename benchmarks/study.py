@@ -1,6 +1,7 @@
 """One model over one file of stimuli, as the extraction scripts run it, for as often as a benchmark needs."""
 
 import tempfile
+import time
 from pathlib import Path
 
 import h5py
@@ -26,7 +27,9 @@ class Study:
         self.stimuli = Stimuli(self._written_stimuli())
         work = plan(script, self.arguments, self.image_ids)
         self.batches = [batch.image_ids for batch in work.batches()]
+        start = time.perf_counter()
         self.runner = Runner(script, self.arguments, untrained, work.prompts)
+        self.loading_seconds = time.perf_counter() - start
 
     def pixels(self, image_ids):
         """A batch as the model takes it."""
@@ -36,8 +39,14 @@ class Study:
     def extract(self):
         """The whole extraction, from the plan to the last file, into a folder that is removed again."""
         with tempfile.TemporaryDirectory(dir=self.folder) as folder:
-            self.arguments.base_dir = Path(folder)
-            extraction.run(self.runner, self.stimuli, plan(self.script, self.arguments, self.image_ids))
+            self.extract_into(Path(folder))
+
+    def extract_into(self, folder):
+        """What of it is left in `folder`, which it stays in; returns the plan that it followed."""
+        self.arguments.base_dir = folder
+        work = plan(self.script, self.arguments, self.image_ids)
+        extraction.run(self.runner, self.stimuli, work)
+        return work
 
     def _written_stimuli(self):
         self.folder.mkdir(exist_ok=True)

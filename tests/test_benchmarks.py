@@ -143,3 +143,65 @@ def test_the_plain_way_to_permute_finds_the_same_p_within_what_two_draws_differ_
     error = np.sqrt(2 * plain * (1 - plain) / 199)
     assert np.mean(np.abs(ours - plain) < 2 * error) > 0.9
     assert abs(np.mean(ours - plain)) < 0.01
+
+
+@pytest.fixture
+def sizes(benchmarks, monkeypatch):
+    """The benchmark of the published sizes, asking less, in this process."""
+    import published_sizes
+
+    def once(ways, rounds):
+        for way in ways.values():
+            way()
+        return {name: np.ones((rounds, 2)) for name in ways}
+
+    smaller = {"PROMPTS": range(1, 3), "ANSWER_TOKENS": 2, "alternate": once, "matmul_peak": lambda size: 1.0}
+    for name, less in smaller.items():
+        monkeypatch.setattr(published_sizes, name, less)
+    monkeypatch.setattr(
+        published_sizes, "peak_of", lambda call: (call() or 1.0, 0)
+    )  # forgets the peak of the tests' process
+    monkeypatch.setattr(published_sizes, "in_own_process", lambda *arguments: published_sizes.row(*arguments))
+    monkeypatch.setattr(published_sizes.signal, "alarm", lambda seconds: None)
+    return published_sizes
+
+
+def run_sizes(sizes, monkeypatch, *models):
+    flags = "--scale tiny --images 1 --batch 1 --largest 1"
+    monkeypatch.setattr(sys, "argv", ["published_sizes.py", *models, *flags.split()])
+    with pytest.raises(SystemExit) as ended:
+        sizes.main()
+    return ended.value.code
+
+
+FURTHER = ["idefics_9b_instruct", "instruct_blip_13b", "mplug_owl_llama_7b", "openflamingo_9b"]
+
+
+@pytest.mark.parametrize("model", FURTHER)
+def test_a_model_of_published_depth_gives_states_of_the_published_shapes(model, sizes, capsys, monkeypatch):
+    if model.startswith("openflamingo"):
+        pytest.importorskip("open_flamingo")
+    assert run_sizes(sizes, monkeypatch, model) == 0
+    row = capsys.readouterr().out.splitlines()[-1]
+    assert row.startswith(f"| {model} |")
+    assert "language" in row
+    assert "NOT" not in row
+
+
+def test_states_of_another_shape_than_the_published_are_named(sizes, capsys, monkeypatch):
+    monkeypatch.setattr(sizes, "shape", lambda model, stream: (32, 1280))
+    run_sizes(sizes, monkeypatch, "vit_huge_patch14_224_in21k")
+    assert "vision 33 x 40, NOT 32 x 40" in capsys.readouterr().out
+
+
+def test_a_model_that_fails_leaves_the_others_their_rows(sizes, capsys, monkeypatch):
+    def measured(model, *_):
+        if model.startswith("llava"):
+            raise RuntimeError("no memory")
+        return (model, "measured")
+
+    monkeypatch.setattr(sizes, "measure", measured)
+    assert run_sizes(sizes, monkeypatch) == 1
+    rows = capsys.readouterr().out.splitlines()[4:]
+    assert len(rows) == 6
+    assert [row for row in rows if "measured" not in row] == ["| llava_1.5_13b | failed: RuntimeError: no memory |"]
