@@ -26,7 +26,7 @@ SLOW := across_subjects add_a_model align_model alignment_faults alignment_outpu
 	docs extraction extraction_at_once extraction_faults extraction_prompts extraction_scripts fault_injection \
 	fuzzed_files hostile_checkpoint hub model_templates models mplug_owl mplug_owl_checkpoint mplug_owl_llama_7b \
 	mplug_owl_processing openflamingo openflamingo_9b partition_variance pretend_gpu protocols random_weights \
-	real_neurons report report_page ridge_exactness run_experiments sweep_estimate sweep_jobs sweep_local \
+	real_neurons report_comparable report_contents report_further report_missing report_page report_protocols report_tables ridge_exactness run_experiments sweep_estimate sweep_jobs sweep_local \
 	sweep_slurm vision_model voxelwise_ridge
 quick: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --dist loadfile $(SLOW:%=--ignore=tests/test_%.py)

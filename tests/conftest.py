@@ -1,11 +1,14 @@
-"""A tiny simulated NSD, in both layouts and both formats of betas, whose signals need no model; and tiny models."""
+"""A tiny simulated NSD, in both layouts and both formats of betas, whose signals need no model; tiny models; scores."""
 
 import os
+import runpy
 import shutil
 import subprocess
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -99,6 +102,33 @@ def tiny_model(tmp_path_factory):
 def photographs():
     """Eight crops of photographs, PIL images."""
     return [Image.fromarray(picture) for picture in crops(8, 40, np.random.default_rng(0))]
+
+
+@pytest.fixture(scope="session")
+def synthetic():
+    """The module that makes up scores, `benchmarks/synthetic_scores.py`."""
+    path = Path(__file__).resolve().parents[1] / "benchmarks" / "synthetic_scores.py"
+    return SimpleNamespace(**runpy.run_path(str(path)))
+
+
+@pytest.fixture(scope="session")
+def scored(synthetic, tmp_path_factory):
+    """BASE_DIR with made-up scores of two models, two prompts, two subjects; read only but for its report."""
+    folder = tmp_path_factory.mktemp("scored")
+    synthetic.write_base_dir(folder, synthetic.SMALL)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def scored_rows(scored):
+    """All tables of `scored`, one below the other."""
+    return pd.concat(map(pd.read_parquet, sorted(scored.glob("alignment/*/*/*/scores.parquet"))))
+
+
+@pytest.fixture
+def own_scored(scored, tmp_path):
+    """A copy of `scored` for tests that change it."""
+    return shutil.copytree(scored, tmp_path / "base", ignore=shutil.ignore_patterns("report"))
 
 
 @pytest.fixture

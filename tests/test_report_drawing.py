@@ -3,7 +3,6 @@
 import pandas as pd
 import pytest
 
-from brain_activity_prediction.report import drawing
 from brain_activity_prediction.report.figures import layer_curves
 
 MODELS = ["llava", "vit"]
@@ -26,11 +25,9 @@ def scores():
 
 
 def test_curves_that_are_drawn_one_after_another_are_those_that_are_drawn_alone(scores, tmp_path):
-    for roi in (*REGIONS, "V1v"):
-        layer_curves("language", roi, scores, MODELS, tmp_path / "in turn")
+    layer_curves("language", [*REGIONS, "V1v"], scores, MODELS, tmp_path / "in turn")
     for roi in REGIONS:
-        drawing._panel_like.cache_clear()
-        layer_curves("language", roi, scores, MODELS, tmp_path / "alone")
+        layer_curves("language", [roi], scores, MODELS, tmp_path / "alone")
     names = sorted(path.name for path in (tmp_path / "alone").iterdir())
     assert names == [f"layers_language_{roi}.{kind}" for roi in sorted(REGIONS) for kind in ("png", "svg")]
     for name in names:

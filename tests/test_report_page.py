@@ -1,8 +1,6 @@
 """The report as a reader opens it: from disk, in a browser, on a desk and on a phone, by day and by night."""
 
-import runpy
 import time
-from types import SimpleNamespace
 
 import browser
 import pytest
@@ -18,9 +16,8 @@ pytestmark = browser.needed
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory):
+def page(synthetic, tmp_path_factory):
     """report.html of two models and subjects, one of whose answers, prompts and settings are hostile."""
-    synthetic = SimpleNamespace(**runpy.run_path(str(PACKAGE.parent / "benchmarks" / "synthetic_scores.py")))
     folder = tmp_path_factory.mktemp("report page")
     synthetic.write_base_dir(folder, synthetic.SMALL)
     synthetic.write_shares(folder, "early_late", SHARES, ("V1v", "hV4"), (1, 2))

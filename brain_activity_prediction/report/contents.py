@@ -134,12 +134,11 @@ def _curves(scores: pd.DataFrame, contents: Contents, folder: Path) -> dict[str,
     """A panel a region, by stream; streams of a single layer have no curve."""
     with_layers = [stream for stream, rows in scores.groupby("stream") if rows["layer"].nunique() > 1]
     streams = sorted(with_layers, key=lambda name: (STREAMS.index(name) if name in STREAMS else len(STREAMS), name))
+    scored = scores.dropna(subset="r").groupby("stream")["roi"].unique()
     return {
-        stream: [
-            layer_curves(stream, roi, scores, contents.models, folder)
-            for roi in contents.regions
-            if scores.loc[(scores["stream"] == stream) & (scores["roi"] == roi), "r"].notna().any()
-        ]
+        stream: layer_curves(
+            stream, [roi for roi in contents.regions if roi in scored.get(stream, ())], scores, contents.models, folder
+        )
         for stream in streams
     }
 

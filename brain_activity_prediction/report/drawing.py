@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from io import StringIO
 from pathlib import Path
 
@@ -54,58 +53,48 @@ class Drawn:
     svg: str
 
 
-def draw(
-    name: str,
-    title: str,
-    text: str,
-    height: float,
-    paint: Callable[[Axes], None],
-    folder: Path,
-    left: float = 46,
-    bottom: float = 40,
-    like: str = "",
-) -> Drawn:
-    """Paints a panel of WIDTH x height points and keeps it as `folder`/`name`.png and .svg.
+def blank(height: float, left: float = 46, bottom: float = 40) -> Axes:
+    """A panel on a figure of WIDTH x height points.
 
-    `left` and `bottom` are the points that labels take; fixed, so that panels beside each other line up. Figures with
-    the same `like` have the same axes, and only what lies on them differs: they are drawn in one panel after another.
+    `left` and `bottom` are the points that labels take; fixed, so that panels beside each other line up.
     """
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH / POINTS_PER_INCH, height / POINTS_PER_INCH), dpi=PNG_DPI, facecolor="white")
+        FigureCanvasAgg(figure)
+        inner = (left / WIDTH, bottom / height, 1 - (left + RIGHT) / WIDTH, 1 - (bottom + TOP) / height)
+        return figure.add_axes(inner)
+
+
+def draw(name: str, title: str, text: str, panel: Axes, paint: Callable[[Axes], None], folder: Path) -> Drawn:
+    """Paints a panel and keeps its figure as `folder`/`name`.png and .svg.
+
+    Lines, areas and texts are then taken off it: where nothing else differs, the next figure can be drawn on the same
+    panel, whose axes take a third of a figure's time.
+    """
+    figure = panel.figure
     with matplotlib.rc_context(STYLE | {"svg.hashsalt": name}):
-        place = (height, left, bottom)
-        panel = _panel_like(like, *place) if like else _panel(*place)
         paint(panel)
         panel.set_title(title)
-        figure = panel.figure
-        figure.patch.set_visible(True)
-        panel.patch.set_visible(True)
+        _fill(panel, True)
         figure.canvas.draw()
         pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3]  # on white, so that nothing shines through
         with written_whole(folder / f"{name}.png") as path:
             Image.fromarray(pixels).save(path, compress_level=COMPRESSION, dpi=(PNG_DPI, PNG_DPI))
-        figure.patch.set_visible(False)
-        panel.patch.set_visible(False)
+        _fill(panel, False)
         drawn = StringIO()
         figure.savefig(drawn, format="svg", dpi=SVG_DPI, metadata={"Date": None, "Title": title})
-        for artist in (*panel.lines, *panel.collections, *panel.texts) if like else ():
-            artist.remove()
+    for artist in (*panel.lines, *panel.collections, *panel.texts):
+        artist.remove()
     svg = drawn.getvalue()
     with written_whole(folder / f"{name}.svg") as path:
         path.write_text(svg, encoding="utf-8")
     return Drawn(name, title, text, for_page(svg, name))
 
 
-def _panel(height: float, left: float, bottom: float) -> Axes:
-    """The axes of a figure of WIDTH x height points."""
-    figure = Figure(figsize=(WIDTH / POINTS_PER_INCH, height / POINTS_PER_INCH), dpi=PNG_DPI, facecolor="white")
-    FigureCanvasAgg(figure)
-    inner = (left / WIDTH, bottom / height, 1 - (left + RIGHT) / WIDTH, 1 - (bottom + TOP) / height)
-    return figure.add_axes(inner)
-
-
-@lru_cache(maxsize=1)
-def _panel_like(like: str, *place: float) -> Axes:
-    """The last panel, where it is of the same `like`: ticks and their labels take a third of a figure's time."""
-    return _panel(*place)
+def _fill(panel: Axes, filled: bool) -> None:
+    """Makes a figure's ground white or transparent."""
+    for patch in (panel.patch, panel.figure.patch):
+        patch.set_visible(filled)
 
 
 def for_page(svg: str, name: str) -> str:

@@ -1,6 +1,7 @@
 """The figures of scores: bars of regions, curves over layers, prompts against regions."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from matplotlib.transforms import ScaledTranslation
 
 from brain_activity_prediction.nsd.rois import LABELS
 from brain_activity_prediction.report.averages import ALL_VOXELS
-from brain_activity_prediction.report.drawing import INK, POINTS_PER_INCH, Drawn, draw, look
+from brain_activity_prediction.report.drawing import INK, POINTS_PER_INCH, Drawn, blank, draw, look
 
 FAMILIES = {
     "prf-visualrois": "Retinotopic areas",
@@ -87,7 +88,7 @@ def region_bars(title: str, regions: Sequence[str], scores: pd.DataFrame, models
     text = f"Bars of the mean correlation on held-out images of {len(models)} models in {', '.join(labels)}. "
     text += highest(scores[scores["roi"].isin(regions)], "{model_id} in {roi}")
     left = 14 + 6.2 * max(map(len, labels))
-    return draw(f"regions_{slug(title)}", title, text, 66 + len(regions) * step, paint, folder, left=left)
+    return draw(f"regions_{slug(title)}", title, text, blank(66 + len(regions) * step, left), paint, folder)
 
 
 def region_labels(regions: Sequence[str], scores: pd.DataFrame) -> list[str]:
@@ -105,18 +106,20 @@ def highest(scores: pd.DataFrame, of: str) -> str:
     return f"The highest is {best['r']:.2f}, {of.format(**best)}."
 
 
-def layer_curves(stream: str, roi: str, scores: pd.DataFrame, models: Sequence[str], folder: Path) -> Drawn:
-    """A line a model over the depth of one stream in one region; `scores` as `averages.layer_scores` gives them.
+def layer_curves(
+    stream: str, regions: Sequence[str], scores: pd.DataFrame, models: Sequence[str], folder: Path
+) -> list[Drawn]:
+    """A panel a region, a line a model over the depth of one stream; `scores` as `averages.layer_scores` gives them.
 
-    All regions of the stream have one scale. Layers that lack subjects or prompts are hollow and in no line; a line of
-    fewer subjects than others says how many.
+    All have one scale. Layers that lack subjects or prompts are hollow and in no line; a line of fewer subjects than
+    others says how many.
     """
-    of_stream = scores[scores["stream"] == stream]
-    rows, errors = of_stream[of_stream["roi"] == roi], of_stream["r_se"].fillna(0)
-    bottom, top = min(0, (of_stream["r"] - errors).min()), (of_stream["r"] + errors).max()
+    scores = scores[scores["stream"] == stream]
+    errors = scores["r_se"].fillna(0)
+    bottom, top = min(0, (scores["r"] - errors).min()), (scores["r"] + errors).max()
     margin = 0.05 * (top - bottom)
 
-    def paint(panel: Axes) -> None:
+    def paint(rows: pd.DataFrame, panel: Axes) -> None:
         for number, model in enumerate(models):
             line, (colour, style) = rows[rows["model_id"] == model], look(number)
             if line.empty:
@@ -139,9 +142,13 @@ def layer_curves(stream: str, roi: str, scores: pd.DataFrame, models: Sequence[s
         panel.set_xlabel("depth: 0 enters the first layer, 1 leaves the last")
         panel.set_ylabel("mean r on held-out images")
 
-    text = f"Mean correlation on held-out images in {roi} against the depth of the {stream} stream. "
-    text += highest(rows, "{model_id} at layer {layer}")
-    return draw(f"layers_{slug(stream)}_{slug(roi)}", roi, text, 220, paint, folder, like=f"layers of {stream}")
+    drawn, panel = [], blank(220)
+    for roi in regions:
+        rows = scores[scores["roi"] == roi]
+        text = f"Mean correlation on held-out images in {roi} against the depth of the {stream} stream. "
+        text += highest(rows, "{model_id} at layer {layer}")
+        drawn.append(draw(f"layers_{slug(stream)}_{slug(roi)}", roi, text, panel, partial(paint, rows), folder))
+    return drawn
 
 
 def prompt_map(model: str, scores: pd.DataFrame, regions: Sequence[str], limits: tuple, folder: Path) -> Drawn:
@@ -187,7 +194,7 @@ def prompt_map(model: str, scores: pd.DataFrame, regions: Sequence[str], limits:
         f"from {np.nanmin(values):.2f} to {np.nanmax(values):.2f}."
     )
     left = 14 + 6.2 * max(map(len, labels))
-    return draw(f"prompts_{slug(model)}", model, text, 66 + cell * len(regions), paint, folder, left=left)
+    return draw(f"prompts_{slug(model)}", model, text, blank(66 + cell * len(regions), left), paint, folder)
 
 
 def slug(text: str) -> str:

@@ -17,7 +17,7 @@ from matplotlib.colors import Normalize
 from nibabel import Nifti1Image
 from nilearn.plotting import view_img
 
-from brain_activity_prediction.report.drawing import WIDTH, Drawn, draw
+from brain_activity_prediction.report.drawing import WIDTH, Drawn, blank, draw
 from brain_activity_prediction.report.voxel_maps import VoxelMap
 
 # What stands before a map's own body in its frame.
@@ -113,4 +113,4 @@ def static_slices(shown: VoxelMap, folder: Path) -> Drawn:
 
     height = WIDTH * len(picture) / len(picture[0]) + 90
     text = f"Six horizontal slices of {shown.title}, from {low:g} to {high:.3g}."
-    return draw(shown.name, shown.title, text, height, paint, folder, left=10, bottom=6)
+    return draw(shown.name, shown.title, text, blank(height, 10, 6), paint, folder)

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from brain_activity_prediction.align_image_embeddings.outputs.figures import COLOURS
 from brain_activity_prediction.align_image_embeddings.outputs.table_files import read_table
-from brain_activity_prediction.report.drawing import INK, Drawn, draw
+from brain_activity_prediction.report.drawing import INK, Drawn, blank, draw
 from brain_activity_prediction.report.figures import slug
 from brain_activity_prediction.report.selection import Selection
 
@@ -128,5 +128,5 @@ def variance_bars(analysis: str, means: pd.DataFrame, regions: Sequence[str], fo
         f"Bars of the variance that the feature spaces of {analysis} predict alone and share in {len(regions)} regions."
     )
     left, legend = 14 + 6.2 * max(map(len, labels)), 22 * (1 + len(parts) // 2)
-    height = 66 + ROW * len(regions) + legend
-    return draw(f"variance_{slug(analysis)}", analysis, text, height, paint, folder, left=left, bottom=40 + legend)
+    panel = blank(66 + ROW * len(regions) + legend, left, 40 + legend)
+    return draw(f"variance_{slug(analysis)}", analysis, text, panel, paint, folder)

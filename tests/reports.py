@@ -1,0 +1,35 @@
+"""The report's script, what its page says, and rows of scores for what it makes of them."""
+
+import re
+from pathlib import Path
+from unittest.mock import patch
+
+import pandas as pd
+from scripts import PACKAGE, run_here
+
+LLAVA, VIT = "llava-hf/llava-1.5-13b-hf", "google/vit-huge-patch14-224-in21k"
+
+
+def report(base_dir, *flags):
+    """Runs the script, which draws pictures of few pixels, since nobody looks at them, and returns what it said."""
+    with patch("brain_activity_prediction.report.drawing.PNG_DPI", 10):
+        return run_here(PACKAGE / "report" / "report.py", "-d", base_dir, *flags)
+
+
+def page_text(done):
+    """What a page says, in one line, without its figures."""
+    assert done.returncode == 0, done.stderr
+    html = Path(done.stdout.strip()).read_text()
+    return " ".join(re.sub(r"<svg.*?</svg>|<[^>]*>", " ", html, flags=re.DOTALL).split())
+
+
+def chosen_rows(**columns):
+    """Rows of chosen layers, with what the columns leave out."""
+    rest = {"prompt": 3, "cv_score": 0.1, "r_normalised": 0.2, "n_voxels": 40, "q": 0.01, "stream": "language"}
+    return pd.DataFrame(rest | {"protocol": "standard", "layer_choice": "best_per_region"} | columns)
+
+
+def of_one_and_of_four(name, values):
+    """The first condition in subjects 1, 2, 5 and 7, the second in subject 1 alone, with a higher mean."""
+    rows = {name: [*[values[0]] * 4, values[1]], "subject": [1, 2, 5, 7, 1], "r": [0.5, 0.3, 0.3, 0.3, 0.45]}
+    return {"model_id": LLAVA, "roi": "nsdgeneral", "r_se": 0.07, "r_ceiling": 0.8} | rows

@@ -1,0 +1,64 @@
+"""Tables that were made otherwise than most are in no choice and no mean, and are named."""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from reports import LLAVA, page_text, report
+
+from brain_activity_prediction.report.collecting import Scored
+from brain_activity_prediction.report.comparable import made_otherwise
+from brain_activity_prediction.settings_file import record_settings, recorded_settings
+
+
+def test_chosen_between_are_tables_whose_training_scores_are_alike():
+    common = {"criterion": "neg_mean_squared_error", "zscore_sessions": True, "sessions": [1, 2], "responses": "aa"}
+    common |= {"num_alphas": 60}
+
+    def scored(prompt, subject=1, model=LLAVA, **settings):
+        return Scored(Path(f"{subject}/{prompt}"), "standard", model, prompt, subject, common | settings)
+
+    same = [scored(1), scored(2), scored(3), scored(1, subject=2, sessions=[1], responses="bb")]
+    same.append(scored(9, model="vit", num_alphas=30))  # a model's features may need alphas of their own
+    assert made_otherwise(same) == {}
+    others = [
+        *(scored(4, criterion="r2"), scored(5, sessions=[1], responses="cc"), scored(6, responses="dd")),
+        *(scored(7, num_alphas=30), scored(2, subject=2, zscore_sessions=False), scored(3, subject=2, criterion="r2")),
+    ]
+    assert {one.folder.as_posix(): what.split(",")[0] for one, what in made_otherwise(same + others).items()} == {
+        **{"1/4": 'criterion is "r2"', "1/5": "sessions is [1]", "1/6": 'responses is "dd"'},
+        **{"1/7": "num_alphas is 30", "2/2": "zscore_sessions is false", "2/3": 'criterion is "r2"'},
+    }
+    assert made_otherwise([*same, Scored(Path("old"), "standard", LLAVA, 9, 1, {})]) == {}
+
+
+def test_what_was_aligned_with_another_criterion_is_named_and_in_no_figure(own_scored):
+    """Its training scores, of another kind, would be the highest everywhere."""
+    folder = own_scored / "alignment/subj01/prompt_2/llava-hf_llava-1.5-13b-hf"
+    for path in own_scored.glob("alignment/*/*/*/settings.json"):
+        known = recorded_settings(path.parent, "") | {"criterion": "neg_mean_squared_error"}
+        record_settings(path.parent, known | ({"criterion": "r2"} if path.parent == folder else {}))
+    table = pd.read_parquet(folder / "scores.parquet")
+    table.assign(cv_score=table["cv_score"] + 2, r=0.987).to_parquet(folder / "scores.parquet")
+    done = report(own_scored, "--roi", "V1v", "-s", 1)
+    assert done.returncode == 0, done.stderr
+    html = Path(done.stdout.strip()).read_text()
+    missing = html.split('id="missing"')[1]
+    assert "subject 1, prompt 2: <strong>left out, criterion is &#34;r2&#34;" in missing
+    assert "0.98" not in html
+    assert (pd.read_parquet(own_scored / "report/subject-1_roi-V1v/scores.parquet")["r"] == 0.987).any()
+    assert "best_prompt_llava-hf_llava-1_5-13b-hf_subj01" not in html
+
+
+@pytest.mark.parametrize(("setting", "value"), [("ncsnr", "nsd"), ("min_noise_ceiling", 0.3)])
+def test_scores_divided_by_other_ceilings_are_in_no_mean_and_said_to_be_left_out(own_scored, setting, value):
+    """In subject 2 made otherwise than in subject 1, for both models."""
+    for path in own_scored.glob("alignment/subj02/*/*/scores.parquet"):
+        pd.read_parquet(path).assign(**{setting: value}, r_normalised=9.0).to_parquet(path)
+    text = page_text(report(own_scored, "--roi", "V1v"))
+    assert f"where --{setting.replace('_', '-')} was {value} (4 of 8 tables): most have" in text
+    assert "9.000" not in text
+    of_one = re.findall(rf"V1v {LLAVA} [\d.]+ [\d.]+ ([\d.]+ \(n = 1\))? ?[\d.]+( \(n = 1\))? ", text)
+    assert [bool(part) for part in of_one[0]] == [True, setting == "ncsnr"]  # the ceiling of r is of all voxels
+    assert "voxels with a ceiling above 0: below" in text

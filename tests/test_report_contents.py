@@ -1,0 +1,68 @@
+"""What a page says of a small BASE_DIR of made-up scores."""
+
+import re
+import shutil
+from pathlib import Path
+
+import nibabel
+import numpy as np
+from reports import LLAVA, VIT, page_text, report
+from scipy.io import loadmat, savemat
+
+from brain_activity_prediction.report.collecting import Tables, find_scored
+from brain_activity_prediction.report.voxel_maps import best_prompt
+from brain_activity_prediction.settings_file import record_settings
+
+
+def test_at_a_glance_the_r_of_a_model_that_lacks_subjects_is_not_bold(own_scored):
+    shutil.rmtree(own_scored / "alignment/subj02/no_prompt/google_vit-huge-patch14-224-in21k")
+    done = report(own_scored, "--roi", "nsdgeneral")
+    assert done.returncode == 0, done.stderr
+    glance = Path(done.stdout.strip()).read_text().split('id="glance"')[1].split("</section>")[0]
+    first, last = glance.split("<tbody>")[1].split("</tr>")[:2]
+    assert (LLAVA in first, "<strong>" in first) == (True, True)
+    assert (VIT in last, "1 of 2" in last, "<strong>" in last) == (True, True, False)
+
+
+def test_the_page_of_a_region_has_only_that_region_and_needs_no_nsd(own_scored):
+    for folder in own_scored.glob("nsd*"):
+        shutil.rmtree(folder)
+    done = report(own_scored, "--roi", "V1v", "--model-id", LLAVA, "-p", "1")
+    assert done.returncode == 0, done.stderr
+    page = Path(done.stdout.strip())
+    assert page == own_scored / "report" / "model-llava-hf_llava-1.5-13b-hf_prompt-1_roi-V1v" / "report.html"
+    html = page.read_text()
+    assert "1 model, 2 subjects" in html
+    sizes = Tables(find_scored(own_scored)).family_sizes
+    assert f"over the\n  {sizes['standard', 'best_per_region']:,} rows of this" in html
+    for (_, choice), n in sizes.items():
+        assert f"{n:,} of <code>standard</code>, <code>{choice}</code>" in html
+    assert VIT not in re.sub(r"<svg.*?</svg>|data:[^\"]*", "", html, flags=re.DOTALL)
+    assert "NSD image 1" in html
+
+
+def test_the_best_prompt_of_a_voxel_has_the_highest_training_score():
+    first, second = np.array([0.1, 0.5, np.nan, np.nan]), np.array([0.2, 0.4, 0.1, np.nan])
+    np.testing.assert_array_equal(best_prompt([3, 8], [first, second]), [8, 3, 8, np.nan])
+
+
+def test_maps_of_best_prompts_are_written_where_the_subject_s_voxels_are(scored):
+    assert report(scored, "--roi", "V1v").returncode == 0
+    (written,) = (scored / "report/roi-V1v/maps").glob("language_best_prompt_llava*_subj02.nii.gz")
+    there = nibabel.load(scored / "alignment/subj02/prompt_1/llava-hf_llava-1.5-13b-hf/maps/language_best_layer.nii.gz")
+    best = nibabel.load(written)
+    np.testing.assert_array_equal(best.affine, there.affine)
+    np.testing.assert_array_equal(np.isnan(best.get_fdata()), np.isnan(there.get_fdata()))
+    assert set(np.unique(best.get_fdata()[~np.isnan(best.get_fdata())])) == {1, 2}
+
+
+def test_the_page_says_how_many_photographs_were_held_out_in_the_sessions_that_were_scored(own_scored):
+    path = own_scored / "nsddata/experiments/nsd/nsd_expdesign.mat"
+    design = {name: values for name, values in loadmat(path).items() if not name.startswith("__")}
+    design["masterordering"][0, :12] = np.arange(12) // 2 + 1  # the first session shows half of the images, twice
+    savemat(path, design)
+    for subject, sessions in ((1, [1]), (2, [1, 3])):
+        for path in own_scored.glob(f"alignment/subj0{subject}/*/*/settings.json"):
+            record_settings(path.parent, {"sessions": sessions})
+    assert "held-out photographs (subject 1: 6, subject 2: 12) 6 to 12" in page_text(report(own_scored, "--roi", "V1v"))
+    assert "held-out photographs 6" in page_text(report(own_scored, "--roi", "V1v", "-s", 1))

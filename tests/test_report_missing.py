@@ -1,0 +1,70 @@
+"""What a BASE_DIR lacks is said in the words of the next command."""
+
+import shutil
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pandas as pd
+from reports import LLAVA, VIT, report
+
+from brain_activity_prediction.embedding_store import EmbeddingStore
+from brain_activity_prediction.report.collecting import find_scored
+from brain_activity_prediction.report.missing import gaps
+from brain_activity_prediction.report.selection import Selection
+
+
+def missing_in(folder):
+    table = pd.concat(map(pd.read_parquet, folder.glob("alignment/*/*/*/scores.parquet")))
+    return {f"{gap.model_id}, {gap.where}: {gap.what}" for gap in gaps(folder, find_scored(folder), table, Selection())}
+
+
+def test_nothing_is_missing_from_what_is_whole(scored):
+    assert missing_in(scored) == set()
+
+
+def test_what_was_not_extracted_not_aligned_or_half_aligned_is_told_apart(own_scored):
+    folder = "llava-hf_llava-1.5-13b-hf"
+    for subject in (1, 2):
+        shutil.rmtree(own_scored / f"alignment/subj0{subject}/prompt_2" / folder)
+    assert missing_in(own_scored) == {f"{LLAVA}, subject {n}, prompt 2: extracted, not aligned" for n in (1, 2)}
+    batch = next((own_scored / "image_embeddings/prompt_2" / folder).glob("batch_00001*"))
+    n_images = len(EmbeddingStore(batch.parent).read_answers(range(1, 13)))
+    batch.unlink()
+    lost = n_images - len(EmbeddingStore(batch.parent).read_answers())
+    some = {f"{LLAVA}, subject {n}, prompt 2: {lost} of {n_images} images not extracted" for n in (1, 2)}
+    assert missing_in(own_scored) == some
+    shutil.rmtree(batch.parent)
+    shutil.copytree(
+        own_scored / "alignment/subj01/prompt_1" / folder, own_scored / "alignment/subj01/prompt_3" / folder
+    )
+    scores = own_scored / "alignment/subj01/prompt_3" / folder / "scores.parquet"
+    table = pd.read_parquet(scores)
+    table.assign(prompt=3)[table["layer"] < 2].to_parquet(scores)
+    for layer in (2, 3):
+        (scores.parent / "voxels" / f"language_layer_0{layer}.h5").unlink()
+    assert f"{LLAVA}, subject 1, prompt 3: language: 2 of 4 layers aligned" in missing_in(own_scored)
+    assert f"{LLAVA}, subject 2, prompt 3: not extracted" in missing_in(own_scored)
+
+
+def test_layers_that_a_table_does_not_know_are_said_to_be_newer_than_it(own_scored):
+    scores = own_scored / "alignment/subj01/no_prompt/google_vit-huge-patch14-224-in21k/scores.parquet"
+    table = pd.read_parquet(scores)
+    table[table["layer"] != 3].to_parquet(scores)
+    (gap,) = missing_in(own_scored)
+    assert gap == f"{VIT}, subject 1, no prompt: vision: 4 layers are scored, the table has 3: align again"
+
+
+def test_without_a_noise_ceiling_the_page_is_made_and_says_so(own_scored):
+    """As of sessions in which no image is repeated."""
+    for path in own_scored.glob("alignment/*/*/*/maps/noise_ceiling.nii.gz"):
+        image = nibabel.load(path)
+        nibabel.save(nibabel.Nifti1Image(np.full(image.shape, np.nan, np.float32), image.affine), path)
+    lacking = ["noise_ceiling", "r_normalised", "r2_normalised"]
+    for path in own_scored.glob("alignment/*/*/*/scores.parquet"):
+        pd.read_parquet(path).assign(**dict.fromkeys(lacking, np.nan)).to_parquet(path)
+    done = report(own_scored, "-m", VIT)
+    assert done.returncode == 0, done.stderr
+    html = Path(done.stdout.strip()).read_text()
+    assert "no image was seen twice" in html
+    assert "Noise ceiling, subject 1" not in html

@@ -1,0 +1,66 @@
+"""Shared variance of several subjects, as the page shows it."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from brain_activity_prediction.report.selection import Selection
+from brain_activity_prediction.report.variance import errors_of, read_shares, shares_over_subjects, spaces_of
+
+
+def test_shares_are_averaged_over_subjects_whose_best_layers_differ():
+    rows = {"analysis": "prompts", "roi": "V1v", "spaces": ["A", "A+B", "A", "A+B"], "subject": [1, 1, 2, 2]}
+    names = ["llava layer 3", "llava layer 3 + vit layer 1", "llava layer 5", "llava layer 5 + vit layer 1"]
+    means = shares_over_subjects(pd.DataFrame(rows | {"names": names, "r2": [0.1, 0.3, 0.3, 0.3], "cv_r2": 0.2}))
+    assert means["spaces"].tolist() == ["A", "A+B"]
+    assert means["r2"].tolist() == pytest.approx([0.2, 0.3])
+    assert means["r2_se"].tolist() == pytest.approx([0.1, 0])
+    assert means["n_subjects"].tolist() == [2, 2]
+    assert spaces_of("prompts", means) == [("A", "llava layer 3; or llava layer 5")]
+
+
+@pytest.mark.parametrize(
+    "second", [("llava prompt 3 language layer 3", "llava prompt 4 language layer 1"), ("{1}", "{0}")], ids=str
+)
+def test_partitionings_of_one_name_but_of_other_prompts_are_not_averaged(second):
+    """Other prompts in the third subject, or the same with their letters swapped."""
+    first = ("llava prompt 1 language layer 3", "llava prompt 2 language layer 5")
+    second = tuple(name.format(*first) for name in second)
+    parts = [
+        {"subject": subject, "spaces": letter, "names": name.replace("layer 3", f"layer {subject}"), "r2": r2}
+        for subject, names, r2 in ((1, first, 0.1), (2, first, 0.3), (5, second, 0.9))
+        for letter, name in zip("AB", names, strict=True)
+    ]
+    shares = pd.DataFrame(parts).assign(analysis="prompts", roi="V1v", cv_r2=0.2, r2_se=0.07)
+    means = shares_over_subjects(shares).set_index(["analysis", "spaces"])
+    assert list(means.index.unique(0)) == ["prompts (subjects 1, 2)", "prompts (subject 5)"]
+    assert means["r2"].tolist() == pytest.approx([0.2, 0.2, 0.9, 0.9])
+    assert means["r2_se"].tolist() == pytest.approx([0.1, 0.1, 0.07, 0.07])
+    kinds = [errors_of(analysis, means.reset_index()) for analysis in means.index.unique(0)]
+    assert kinds == [
+        "Mean of 2 subjects; lines are one standard error over subjects.",
+        "One subject; lines are one standard error over photographs.",
+    ]
+
+
+def test_a_region_of_one_subject_has_no_error_among_those_of_several():
+    rows = {"analysis": "prompts", "roi": ["V1v", "V1v", "OFA"], "spaces": "A", "names": "llava", "r2_se": 0.07}
+    means = shares_over_subjects(pd.DataFrame(rows | {"subject": [1, 2, 1], "r2": 0.1, "cv_r2": 0.1}))
+    assert means["r2_se"].tolist() == pytest.approx([0, np.nan], nan_ok=True)
+    assert means[["n_subjects", "n_possible"]].to_numpy().tolist() == [[2, 2], [1, 2]]
+
+
+def test_shares_are_the_parts_not_the_joint_fits_of_the_subjects_and_regions_asked_for(tmp_path):
+    for subject in (1, 2):
+        folder = tmp_path / f"alignment/subj{subject:02d}/variance_partitioning/prompts"
+        folder.mkdir(parents=True)
+        rows = {"kind": ["model", "part", "part"], "roi": ["V1v", "V1v", "HCP_MMP1:V1"], "r2": [0.5, 0.1, 0.2]}
+        pd.DataFrame(rows | {"subject": subject}).to_parquet(folder / "shares.parquet")
+    assert read_shares(tmp_path, Selection())[["subject", "r2"]].to_numpy().tolist() == [[1, 0.1], [2, 0.1]]
+    asked = read_shares(tmp_path, Selection(subject=(2,), roi=("HCP_MMP1:V1",)))
+    assert asked[["subject", "r2"]].to_numpy().tolist() == [[2, 0.2]]
+
+
+def test_of_one_subject_shares_keep_their_own_error():
+    rows = {"analysis": "prompts", "roi": "V1v", "spaces": ["A"], "names": "llava", "subject": [1], "r2_se": 0.07}
+    assert shares_over_subjects(pd.DataFrame(rows | {"r2": 0.1, "cv_r2": 0.1}))["r2_se"].tolist() == [0.07]

@@ -1,0 +1,108 @@
+"""The tables of every alignment as one, by the command line."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from reports import LLAVA, report
+from scipy.stats import false_discovery_control
+
+from brain_activity_prediction.report.collecting import Tables, find_scored
+from brain_activity_prediction.report.selection import Selection
+from brain_activity_prediction.report.writing import write_tables
+from brain_activity_prediction.settings_file import fingerprint
+
+KEY = ["model_id", "prompt", "stream", "layer_choice", "layer", "subject", "roi"]
+
+
+@pytest.fixture(scope="module")
+def collected(scored):
+    done = report(scored, "--table-only")
+    assert done.returncode == 0, done.stderr
+    return pd.read_parquet(scored / "report" / "scores.parquet"), done.stdout
+
+
+def test_every_row_of_every_table_is_in_the_collected_one_as_it_was(collected, scored_rows):
+    table, _ = collected
+    assert len(table) == len(scored_rows)
+    assert table[["prompt", "layer", "subject"]].dtypes.eq("Int64").all()
+    ordered, expected = (part.sort_values(KEY).reset_index(drop=True) for part in (table, scored_rows))
+    pd.testing.assert_frame_equal(ordered.drop(columns="q"), expected.drop(columns="q"), check_dtype=False)
+
+
+def test_regions_of_atlases_are_in_the_files_and_shown_only_where_they_are_asked_for(scored, tmp_path):
+    tables = Tables(find_scored(scored))
+    shown = write_tables(tables, Selection(), tmp_path)["standard"]
+    assert not shown["roi"].str.contains(":").any()
+    atlas = pd.read_parquet(tmp_path / "scores.parquet")["roi"].loc[lambda roi: roi.str.contains(":")]
+    assert len(atlas) > 0
+    asked = write_tables(tables, Selection(roi=(atlas.iloc[0],)), tmp_path)["standard"]
+    assert set(asked["roi"]) == {atlas.iloc[0]}
+
+
+def test_csv_and_parquet_hold_the_same(scored, collected):
+    from_csv = pd.read_csv(scored / "report" / "scores.csv")
+    pd.testing.assert_frame_equal(from_csv, collected[0], check_dtype=False)
+
+
+def test_q_is_adjusted_over_the_whole_base_dir_a_kind_of_row_at_a_time(scored, collected, scored_rows):
+    table, _ = collected
+    for choice, rows in table.groupby("layer_choice"):
+        tested = rows.dropna(subset="p")
+        assert Tables(find_scored(scored)).family_sizes.get(("standard", choice), 0) == len(tested)
+        np.testing.assert_allclose(tested["q"], false_discovery_control(tested["p"]), err_msg=choice)
+    assert not np.allclose(table["q"].dropna(), scored_rows["q"].dropna())  # what each run adjusted by itself
+
+
+def test_a_region_keeps_its_q_when_it_is_asked_for_alone(scored, collected):
+    done = report(scored, "--table-only", "--roi", "V1v", "-s", "2", "-m", LLAVA, "-p", "2", "--stream", "language")
+    assert done.returncode == 0, done.stderr
+    folder = scored / "report" / "subject-2_model-llava-hf_llava-1.5-13b-hf_prompt-2_stream-language_roi-V1v"
+    alone, table = pd.read_parquet(folder / "scores.parquet"), collected[0]
+    of = (table["roi"] == "V1v") & (table["subject"] == 2) & (table["model_id"] == LLAVA)
+    expected = table[of & (table["prompt"] == 2) & (table["stream"] == "language")].reset_index(drop=True)
+    pd.testing.assert_frame_equal(alone, expected, check_dtype=False)
+    assert len(re.findall(rf"^V1v +{LLAVA} +language +2 +2 ", done.stdout, re.MULTILINE)) == 1
+
+
+def test_what_is_in_no_table_is_named_with_what_there_is(scored):
+    for flag, value, said in (
+        *(
+            ("--roi", "V9", "no scores of roi V9: there are"),
+            ("--model-id", "gpt", "no scores of model gpt: there are"),
+        ),
+        *(("-s", "7", "no scores of subject 7: there are 1, 2"), ("-p", "3", "no scores of prompt 3: there are 1, 2")),
+    ):
+        done = report(scored, flag, value)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert said in done.stderr
+
+
+def test_nothing_scored_is_one_line(tmp_path):
+    done = report(tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "run align_model.py first" in done.stderr
+
+
+@pytest.mark.parametrize(("column", "said"), [(None, ""), ("layer_choice", "no column layer_choice")])
+def test_a_broken_table_is_named(own_scored, column, said):
+    broken = next(own_scored.glob("alignment/*/*/*/scores.parquet"))
+    if column:
+        pd.read_parquet(broken).drop(columns=column).to_parquet(broken)
+    else:
+        broken.write_bytes(broken.read_bytes()[:100])
+    done = report(own_scored, "--table-only")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert str(broken) in done.stderr
+    assert said in done.stderr
+
+
+def test_tables_of_an_older_version_are_joined_with_what_they_lack_missing(own_scored):
+    older = next(own_scored.glob("alignment/subj01/prompt_1/*/scores.parquet"))
+    table = pd.read_parquet(older).drop(columns=["r_se", "settings"])
+    table.to_parquet(older)
+    tables = Tables(find_scored(own_scored))
+    ((_, rows),) = list(tables.selected(Selection(subject=(1,), prompt=(1,), stream=("language",))))
+    assert rows["r_se"].null_count == rows.num_rows
+    assert set(rows["settings"].to_pylist()) == {fingerprint(tables.scored[1].settings)}
