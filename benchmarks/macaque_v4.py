@@ -93,14 +93,17 @@ def write_nsd(base_dir, photographs, responses, seed=0):
 
 
 def shuffled(responses, rng):
-    """Each neuron's images in an order of its own; repeats stay together, among images with the same ones."""
-    mixed = np.empty_like(responses)
+    """Each neuron's images in an order of its own; repeats stay together, among images with as many."""
     recorded = np.isfinite(responses).all(axis=1)
-    for pattern in np.unique(recorded, axis=0):
-        rows = np.flatnonzero((recorded == pattern).all(axis=1))
+    places = np.argsort(~recorded, axis=1, kind="stable")[:, None]  # of an image's repeats, those recorded first
+    first = np.take_along_axis(responses, places, axis=2)
+    mixed = np.empty_like(responses)
+    for n in np.unique(recorded.sum(axis=1)):
+        rows = np.flatnonzero(recorded.sum(axis=1) == n)
         order = rng.permuted(np.tile(rows[:, None], responses.shape[1]), axis=0)
-        mixed[rows] = responses[order, np.arange(responses.shape[1])]
-    return mixed
+        mixed[rows] = first[order, np.arange(responses.shape[1])]
+    np.put_along_axis(first, places, mixed, axis=2)
+    return first
 
 
 def new(layout, kind, **fields):

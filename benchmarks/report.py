@@ -1,9 +1,10 @@
 """How long the report of a whole study takes, and how much memory: six models, nine prompts, four subjects, full size.
 
-    python benchmarks/report.py -d FOLDER [--small]
+    python benchmarks/report.py -d FOLDER [--both] [--small]
 
-Writes made-up scores of that size to FOLDER, unless they are there, then runs the script's command lines. Tables, maps,
-masks, stimuli and answers are as an alignment leaves them; files of voxels, which the report only counts, are empty.
+Writes made-up scores of that size to FOLDER, unless they are there, with --both under both protocols, then runs the
+script's command lines. Tables, maps, masks, stimuli and answers are as an alignment leaves them; files of voxels, which
+the report only counts, are empty.
 """
 
 import argparse
@@ -19,7 +20,7 @@ import synthetic_scores as synthetic
 from tqdm import tqdm
 
 from brain_activity_prediction.align_image_embeddings.outputs.tables import COLUMNS
-from brain_activity_prediction.folders import alignment_folder
+from brain_activity_prediction.folders import PROTOCOLS, alignment_folder, scores_folder
 from brain_activity_prediction.nsd.layout import Layout
 from brain_activity_prediction.nsd.rois import read_mask, region_masks, write_map
 from brain_activity_prediction.settings_file import record_settings
@@ -29,21 +30,29 @@ REGION_TABLE = ("--table-only", "--roi", "V1v")
 
 
 def write_study(base_dir, study):
-    """What the report reads of a study: a table and maps a model, prompt and subject, and the rest of BASE_DIR."""
-    layout = Layout("official", base_dir)
-    shared = synthetic.write_nsd(layout, study)
-    runs = [(model, prompt) for model in study.models for prompt in (None, *study.prompts)]
-    runs = [(model, prompt) for model, prompt in runs if streams_of(study, model, prompt)]
-    for model, prompt in tqdm(runs, desc="answers"):
+    """What a study has beside scores: NSD, and the models' answers."""
+    shared = synthetic.write_nsd(Layout("official", base_dir), study)
+    for model, prompt in tqdm(runs_of(study), desc="answers"):
         synthetic.write_states(base_dir, model, prompt, shared, study)
+
+
+def write_alignments(base_dir, study, protocol):
+    """What the report reads of a protocol's scores: a table a model, prompt and subject, and the maps that it shows."""
+    layout = Layout("official", base_dir)
     for subject in study.subjects:
         mask, affine = read_mask(layout, subject)
         regions = list(region_masks(layout, subject, mask))
-        for model, prompt in tqdm(runs, desc=f"subject {subject}"):
-            write_run(alignment_folder(base_dir, subject, model, prompt), study, (model, prompt, subject), regions)
-            write_maps(
-                alignment_folder(base_dir, subject, model, prompt), study, (model, prompt, subject), mask, affine
-            )
+        for model, prompt in tqdm(runs_of(study), desc=f"{protocol}, subject {subject}"):
+            folder = alignment_folder(base_dir, subject, model, prompt, protocol)
+            write_run(folder, study, (model, prompt, subject), regions, protocol)
+            if protocol == PROTOCOLS[0]:
+                write_maps(folder, study, (model, prompt, subject), mask, affine)
+
+
+def runs_of(study):
+    """(model, prompt) of every alignment, prompt None for the streams that no prompt changes."""
+    runs = [(model, prompt) for model in study.models for prompt in (None, *study.prompts)]
+    return [(model, prompt) for model, prompt in runs if streams_of(study, model, prompt)]
 
 
 def streams_of(study, model, prompt):
@@ -51,7 +60,7 @@ def streams_of(study, model, prompt):
     return {name: n for name, (n, prompted) in study.models[model].items() if prompted == (prompt is not None)}
 
 
-def write_run(folder, study, of, regions):
+def write_run(folder, study, of, regions, protocol):
     """scores.parquet with every row that a region table has, settings.json, and a file a layer."""
     model, prompt, subject = of
     rng = np.random.default_rng([subject, prompt or 0, len(model)])
@@ -75,7 +84,7 @@ def write_run(folder, study, of, regions):
     columns |= {"p": np.where(r > 0.1, 0.001, rng.random(len(table))), "q": np.nan, "r_normalised_se": 0.015}
     columns |= {"n_resamples": 1000, "n_permutations": 1000, "permutation_block": 1}
     columns |= {"noise_ceiling": 0.36, "r_ceiling": 0.6, "ncsnr": "computed", "min_noise_ceiling": 0.1}
-    columns |= {"n_voxels": 400, "n_voxels_normalised": 390, "settings": "0123abcd", "protocol": "standard"}
+    columns |= {"n_voxels": 400, "n_voxels_normalised": 390, "settings": "0123abcd", "protocol": protocol}
     columns |= {"model_id": model, "prompt": prompt, "subject": subject}
     table = table.assign(**columns)[list(COLUMNS)].astype({"prompt": "Int64", "layer": "Int64"})
     table.to_parquet(folder / "scores.parquet", index=False)
@@ -106,10 +115,15 @@ def measured(*command):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-d", "--base-dir", type=Path, required=True, help="folder to write to")
+    parser.add_argument("--both", action="store_true", help="scores under both protocols")
     parser.add_argument("--small", action="store_true", help="a toy study, to try the benchmark itself")
     arguments = parser.parse_args()
-    if not (arguments.base_dir / "alignment").exists():
-        write_study(arguments.base_dir, synthetic.SMALL if arguments.small else synthetic.Study())
+    study = synthetic.SMALL if arguments.small else synthetic.Study()
+    if not scores_folder(arguments.base_dir).exists():
+        write_study(arguments.base_dir, study)
+    for protocol in PROTOCOLS if arguments.both else PROTOCOLS[:1]:
+        if not scores_folder(arguments.base_dir, protocol).exists():
+            write_alignments(arguments.base_dir, study, protocol)
     for what, flags in (("region table", REGION_TABLE), ("report", ())):
         took, processor, peak = measured(SCRIPT, "-d", arguments.base_dir, *flags)
         print(f"{what}: {took:.1f} s, {processor:.1f} s of processor time, peak {peak:.2f} GB")

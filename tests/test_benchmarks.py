@@ -54,9 +54,13 @@ def test_a_ratio_is_the_median_over_the_rounds(benchmarks):
 def test_the_report_benchmark_runs(benchmarks, capsys, monkeypatch, tmp_path):
     import report
 
-    monkeypatch.setattr(sys, "argv", ["report.py", "--small", "-d", str(tmp_path)])
-    report.main()
-    assert re.search(r"^report: .* peak .* GB\n[\d,]+ rows, report.html", capsys.readouterr().out, re.MULTILINE)
+    rows = []
+    for flags in ([], ["--both"]):
+        monkeypatch.setattr(sys, "argv", ["report.py", "--small", *flags, "-d", str(tmp_path)])
+        report.main()
+        said = re.search(r"^report: .* peak .* GB\n([\d,]+) rows, report.html", capsys.readouterr().out, re.MULTILINE)
+        rows.append(int(said[1].replace(",", "")))
+    assert rows[1] == 2 * rows[0]
 
 
 def test_the_store_benchmark_runs(benchmarks, capsys, monkeypatch, tmp_path):
@@ -205,3 +209,17 @@ def test_a_model_that_fails_leaves_the_others_their_rows(sizes, capsys, monkeypa
     rows = capsys.readouterr().out.splitlines()[4:]
     assert len(rows) == 6
     assert [row for row in rows if "measured" not in row] == ["| llava_1.5_13b | failed: RuntimeError: no memory |"]
+
+
+def test_images_that_lack_other_repeats_each_are_shuffled_too(benchmarks):
+    from macaque_v4 import shuffled
+
+    rng = np.random.default_rng(0)
+    responses = np.arange(60.0 * 2 * 6).reshape(60, 2, 6)
+    responses[np.broadcast_to(rng.random((60, 1, 6)) < 0.5, responses.shape)] = np.nan
+    mixed = shuffled(responses, rng)
+    np.testing.assert_array_equal(np.isfinite(mixed), np.isfinite(responses))
+    for neuron in (0, 1):
+        before, after = (np.sort(values[:, neuron].ravel()) for values in (responses, mixed))
+        np.testing.assert_array_equal(before, after)
+    assert (mixed == responses).sum() < 0.2 * np.isfinite(responses).sum()

@@ -5,6 +5,7 @@ import pandas as pd
 from PIL import Image
 
 from brain_activity_prediction.align_image_embeddings.outputs.figures import layer_curves
+from brain_activity_prediction.nsd.rois import MOST_SHOWN
 
 
 def rows(stream, roi, cv_score):
@@ -17,7 +18,8 @@ def rows(stream, roi, cv_score):
 def test_a_region_without_scores_in_a_stream_and_the_regions_of_an_atlas_leave_no_line(tmp_path):
     scored, unscored = rows("vision", "V1v", [1.0, 3.0, 2.0]), rows("vision", "V2v", np.nan)
     layer_curves(scored, tmp_path / "alone.png")
-    layer_curves(pd.concat([scored, unscored, rows("vision", "HCP:V1", 1.0)]), tmp_path / "beside.png")
+    atlas = [rows("vision", f"HCP:{number}", 1.0) for number in range(MOST_SHOWN + 1)]
+    layer_curves(pd.concat([scored, unscored, *atlas]), tmp_path / "beside.png")
     layer_curves(pd.concat([scored, rows("vision", "V2v", 1.0)]), tmp_path / "two.png")
     alone, beside, two = (np.asarray(Image.open(tmp_path / f"{name}.png")) for name in ("alone", "beside", "two"))
     np.testing.assert_array_equal(alone, beside)

@@ -6,7 +6,15 @@ import pytest
 
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.nsd.layout import find_layout
-from brain_activity_prediction.nsd.rois import LABELS, read_map, read_mask, read_regions, region_masks, write_map
+from brain_activity_prediction.nsd.rois import (
+    LABELS,
+    of_atlases,
+    read_map,
+    read_mask,
+    read_regions,
+    region_masks,
+    write_map,
+)
 
 
 def save_labels(path, labels):
@@ -191,6 +199,11 @@ def test_viewers_find_a_map_where_the_subject_is_whichever_transform_they_take(l
     np.testing.assert_array_equal(second.get_fdata()[mask], values[:, 1])
     fitted = nibabel.Nifti1Image(mask.astype(np.int8), affine)
     np.testing.assert_array_equal(nilearn.masking.apply_mask(second, fitted), values[:, 1])
+
+
+def test_a_file_of_a_few_regions_is_no_atlas():
+    own, atlas = ["macaque:V4", "macaque:V1"], [f"HCP_MMP1:{number}" for number in range(180)]
+    assert of_atlases(["V1v", *own, *atlas, *atlas]) == set(atlas)
 
 
 def test_a_map_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):

@@ -81,4 +81,5 @@ def test_repeats_of_real_neurons_give_their_ceiling_and_scores_stay_below_it(tmp
     assert parts["A+B"] > parts["B"] > parts["A"] > 0  # V4 is more like the late block
     assert parts.sum() < np.mean(ceiling)
     assert shares["macaque:shuffled"].sum() < 0.01
-    assert "macaque:V4" in (tmp_path / "report" / "scores.csv").read_text()
+    for name in ("scores.csv", "report.html", "figures/layers_vision_grid4_macaque_V4.svg"):
+        assert "macaque:V4" in (tmp_path / "report" / name).read_text()

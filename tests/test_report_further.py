@@ -39,8 +39,9 @@ def test_two_comparisons_of_one_pair_say_which_analysis_and_choice_of_layers_the
 def test_analyses_beyond_scores_are_shown_the_surest_first_or_named_as_missing(own_scored):
     comparisons = own_scored / "alignment/subj01/comparisons"
     comparisons.mkdir()
-    rows = {"subject": 1, "roi": ["V1v", "hV4", "HCP_MMP1:V1"], "difference": [0.1, 0.2, 0.3], "q": [0.5, 0.01, 0.001]}
-    pd.DataFrame(rows).to_parquet(comparisons / "models.parquet")
+    rows = {"subject": 1, "roi": ["V1v", "hV4"], "difference": [0.1, 0.2], "q": [0.5, 0.01]}
+    atlas = {"subject": 1, "roi": [f"HCP_MMP1:{n}" for n in range(180)], "difference": 0.3, "q": 0.001}
+    pd.concat([pd.DataFrame(rows), pd.DataFrame(atlas)]).to_parquet(comparisons / "models.parquet")
     shown = {table.kind.title: table for table in further_tables(own_scored, Selection())}
     headings = [("analysis", False), ("subject", True), ("region", False), ("difference", True), ("q", True)]
     assert shown["Differences within subjects"].columns == headings

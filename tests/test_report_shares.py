@@ -54,8 +54,10 @@ def test_shares_are_the_parts_not_the_joint_fits_of_the_subjects_and_regions_ask
     for subject in (1, 2):
         folder = tmp_path / f"alignment/subj{subject:02d}/variance_partitioning/prompts"
         folder.mkdir(parents=True)
-        rows = {"kind": ["model", "part", "part"], "roi": ["V1v", "V1v", "HCP_MMP1:V1"], "r2": [0.5, 0.1, 0.2]}
-        pd.DataFrame(rows | {"subject": subject}).to_parquet(folder / "shares.parquet")
+        rows = {"kind": ["model", "part"], "roi": "V1v", "r2": [0.5, 0.1]}
+        atlas = {"kind": "part", "roi": [f"HCP_MMP1:V{n}" for n in range(180)], "r2": 0.2}
+        table = pd.concat([pd.DataFrame(rows), pd.DataFrame(atlas)]).assign(subject=subject)
+        table.to_parquet(folder / "shares.parquet")
     assert read_shares(tmp_path, Selection())[["subject", "r2"]].to_numpy().tolist() == [[1, 0.1], [2, 0.1]]
     asked = read_shares(tmp_path, Selection(subject=(2,), roi=("HCP_MMP1:V1",)))
     assert asked[["subject", "r2"]].to_numpy().tolist() == [[2, 0.2]]

@@ -3,6 +3,9 @@
 Voxels are ordered as `volume[mask]` of an (X, Y, Z) volume everywhere.
 """
 
+from collections import Counter
+from collections.abc import Iterable
+
 import nibabel
 import numpy as np
 
@@ -24,6 +27,7 @@ LABELS = {
         *("LO2", "LO1", "V3b", "V3a", "IPS0", "IPS1", "IPS2", "IPS3", "IPS4", "IPS5", "SPL1", "FEF"),
     ),
 }
+MOST_SHOWN = 12  # regions of a file that names of regions carry: more are an atlas, too many to look at
 LARGEST_LABEL = 10**6
 LARGEST_TABLE_BYTES = 2**20
 SCANNER = 1  # NIfTI's code for scanner-based coordinates
@@ -78,6 +82,13 @@ def region_masks(layout, subject, fitted_mask, names=None):
 def read_regions(layout, subject, names=None):
     """The regions of a subject's fitted voxels, as `region_masks` gives them; no betas are read."""
     return region_masks(layout, subject, read_mask(layout, subject)[0], names)
+
+
+def of_atlases(regions: Iterable[str]) -> set[str]:
+    """Those of the regions that are of an ROI file with more than MOST_SHOWN of them: "HCP_MMP1:V1"."""
+    file_of = {name: name.partition(":")[0] for name in regions if ":" in name}
+    sizes = Counter(file_of.values())
+    return {name for name, file in file_of.items() if sizes[file] > MOST_SHOWN}
 
 
 def write_map(path, values, mask, affine):

@@ -8,6 +8,7 @@ import pandas as pd
 from brain_activity_prediction.align_image_embeddings.inputs.protocols import STANDARD
 from brain_activity_prediction.align_image_embeddings.outputs.table_files import read_table
 from brain_activity_prediction.folders import scores_folder
+from brain_activity_prediction.nsd.rois import of_atlases
 from brain_activity_prediction.report.averages import layer_choice
 from brain_activity_prediction.report.selection import Selection
 
@@ -127,4 +128,4 @@ def _selected(table: pd.DataFrame, selection: Selection) -> pd.DataFrame:
     ):
         if wanted and name in table:
             table = table[table[name].isin(wanted)]
-    return table if selection.roi else table[~table["roi"].str.contains(":")]  # atlases have too many regions
+    return table if selection.roi else table[~table["roi"].isin(of_atlases(table["roi"]))]

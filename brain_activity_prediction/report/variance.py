@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 
 from brain_activity_prediction.align_image_embeddings.outputs.figures import COLOURS
 from brain_activity_prediction.align_image_embeddings.outputs.table_files import read_table
+from brain_activity_prediction.nsd.rois import of_atlases
 from brain_activity_prediction.report.drawing import INK, Drawn, blank, draw
 from brain_activity_prediction.report.figures import slug
 from brain_activity_prediction.report.selection import Selection
@@ -31,7 +32,7 @@ def read_shares(base_dir: Path, selection: Selection) -> pd.DataFrame:
     table = table[table["kind"] == PARTS]
     if selection.subject:
         table = table[table["subject"].isin(selection.subject)]
-    return table[table["roi"].isin(selection.roi)] if selection.roi else table[~table["roi"].str.contains(":")]
+    return table[table["roi"].isin(selection.roi) if selection.roi else ~table["roi"].isin(of_atlases(table["roi"]))]
 
 
 def shares_over_subjects(shares: pd.DataFrame) -> pd.DataFrame:

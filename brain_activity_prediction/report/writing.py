@@ -12,12 +12,11 @@ from pyarrow import csv
 
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.files import written_whole
+from brain_activity_prediction.nsd.rois import of_atlases
 from brain_activity_prediction.report.averages import chosen_layers
 from brain_activity_prediction.report.collecting import Tables
 from brain_activity_prediction.report.selection import Selection
 
-# Atlases (HCP_MMP1:V1) have hundreds of regions: they are in the files, and shown only where they are asked for.
-OF_AN_ATLAS = ":"
 LONGEST = 200  # rows printed
 # Prompts and layers are whole numbers to pandas, too, where some rows have none.
 KINDS = {pa.int64(): pd.Int64Dtype()}.get
@@ -62,8 +61,11 @@ def _for_pandas(schema: pa.Schema) -> pa.Schema:
 
 
 def shown_regions(rows: pa.Table, selection: Selection) -> pa.Table:
-    """The rows of regions that a page shows: those asked for, or all but those of atlases."""
-    return rows if selection.roi else rows.filter(pc.invert(pc.match_substring(rows["roi"], OF_AN_ATLAS)))
+    """The rows of regions that a page shows: those asked for, or all but the hundreds of an atlas."""
+    if selection.roi:
+        return rows
+    hidden = pa.array(of_atlases(pc.unique(rows["roi"]).to_pylist()), pa.string())
+    return rows.filter(pc.invert(pc.is_in(rows["roi"], hidden)))
 
 
 def as_text(table: pd.DataFrame) -> str:

@@ -6,6 +6,7 @@ import pandas as pd
 
 from brain_activity_prediction.align_image_embeddings.outputs.layer_choice import EACH
 from brain_activity_prediction.files import written_whole
+from brain_activity_prediction.nsd.rois import of_atlases
 
 # Okabe and Ito's colours, told apart by readers with any kind of colour vision; line styles repeat them. A brown stands
 # for their black, which a dark page would swallow.
@@ -23,7 +24,8 @@ def layer_curves(table: pd.DataFrame, path: Path) -> None:
 
     table = table[table["layer_choice"] == EACH]
     streams = list(dict.fromkeys(table["stream"]))
-    regions = [roi for roi in dict.fromkeys(table["roi"]) if ":" not in roi]  # an atlas has too many to tell apart
+    hidden = of_atlases(table["roi"])
+    regions = [roi for roi in dict.fromkeys(table["roi"]) if roi not in hidden]
     figure = Figure(figsize=(1.8 + 4.2 * len(streams), 3.8), layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, len(streams), sharey=True, squeeze=False)[0]
