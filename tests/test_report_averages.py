@@ -69,6 +69,12 @@ def test_models_stand_best_first_with_the_region_that_they_fit_best_in_training(
     ]
 
 
+def test_a_region_that_never_responds_is_not_called_the_best_though_nothing_is_left_to_predict_in_it():
+    rows = {"model_id": "a", "roi": ["nsdgeneral", "V1v", "dead"], "subject": 1}
+    table = chosen_rows(**rows, r=[0.2, 0.5, 0.0], cv_score=[-0.8, -0.7, 0.0])
+    assert at_a_glance(table, region_scores(table))["roi"].tolist() == ["V1v"]
+
+
 def test_errors_in_a_panel_are_over_subjects_or_over_photographs_and_not_both():
     table = chosen_rows(**of_one_and_of_four("model_id", "ab"))
     scores = region_scores(table)

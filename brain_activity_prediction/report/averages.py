@@ -120,12 +120,12 @@ def at_a_glance(table: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
 
     Columns model_id, r, r_se, r_normalised, n_subjects, n_normalised, n_possible, stream, prompt, roi, roi_r. Best
     first, models that lack subjects after those that do not. The region is the one with the highest cv_score among
-    those with the most subjects. `scores` as `region_scores` gives them. Empty where all voxels together are not among
-    the regions.
+    those with the most subjects, and with responses that vary: those that never do are predicted without an error.
+    `scores` as `region_scores` gives them. Empty where all voxels together are not among the regions.
     """
     of_all = scores[scores["roi"] == ALL_VOXELS].set_index("model_id")
     chosen = best_by_training(chosen_layers(table[table["roi"] == ALL_VOXELS]), ["model_id", "subject"])
-    regions = scores[(scores["roi"] != ALL_VOXELS) & scores["r"].notna()]
+    regions = scores[(scores["roi"] != ALL_VOXELS) & scores["r"].notna() & (scores["r"] != 0)]
     copied = ["r", "r_se", "r_normalised", "n_subjects", "n_normalised", "n_possible"]
     rows = []
     for model, score in of_all.sort_values(["complete", "r"], ascending=False).iterrows():
