@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from reports import LLAVA, report
+from reports import LLAVA, VIT, report
 from scipy.stats import false_discovery_control
 
 from brain_activity_prediction.report.collecting import Tables, find_scored
@@ -83,6 +83,25 @@ def test_nothing_scored_is_one_line(tmp_path):
     done = report(tmp_path)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "run align_model.py first" in done.stderr
+
+
+def test_tables_that_find_no_room_are_one_line_though_the_page_is_drawn_meanwhile(own_scored, monkeypatch):
+    def fill_the_disk(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pyarrow.parquet.ParquetWriter.write_table", fill_the_disk)
+    done = report(own_scored, "--roi", "V1v")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "scores.parquet (No space left on device): free some space" in done.stderr
+    assert [path.name for path in (own_scored / "report/roi-V1v").glob("*scores*")] == []
+
+
+def test_what_no_table_has_all_of_is_one_line_and_writes_nothing(own_scored):
+    for flags in ([], ["--table-only"]):
+        done = report(own_scored, *flags, "-m", VIT, "--stream", "language")
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert "none has all of them: ask for less at once" in done.stderr
+        assert not (own_scored / "report").exists()
 
 
 @pytest.mark.parametrize(("column", "said"), [(None, ""), ("layer_choice", "no column layer_choice")])

@@ -18,7 +18,7 @@ COLUMNS = ("roi", "model_id", "n_subjects", "standard", "paper", "difference", "
 def beside(scored: Sequence[Scored], shown: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """A row a region and model, columns COLUMNS: mean r over subjects as each protocol means it, and paper - standard.
 
-    `shown` as `writing.write_tables` gives it, of the tables `scored`. Of the streams, prompts and subjects that both
+    `shown` as `writing.shown_tables` gives it, of the tables `scored`. Of the streams, prompts and subjects that both
     protocols have of the same sessions; each protocol chooses stream and prompt by its own cv_score. `se` is the
     standard error of the difference over subjects, missing for one. Empty where there are not both.
     """

@@ -91,7 +91,7 @@ class Tables:
                     yield one, rows
 
     def check(self, selection: Selection) -> None:
-        """Raises InputError where something asked for is in no table, and lists what is there."""
+        """Raises InputError where something asked for is in no table, with what there is, or no table has all of it."""
         known = {
             "subject": {one.subject for one in self.scored},
             "model": {one.model_id for one in self.scored},
@@ -103,6 +103,8 @@ class Tables:
         for name, there in known.items():
             if missing := [value for value in getattr(selection, name) if value not in there]:
                 raise InputError(f"no scores of {name} {missing[0]}: there are {', '.join(map(str, sorted(there)))}")
+        if next(self.selected(selection), None) is None:
+            raise InputError("each of the things asked for has scores, but none has all of them: ask for less at once")
 
     def _rows(self, one: Scored) -> pa.Table:
         table = _read(one)

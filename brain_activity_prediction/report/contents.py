@@ -80,7 +80,7 @@ def gather(
 ) -> Contents:
     """Draws and reads what the page shows, of the first protocol in `shown`; figures and maps go to `folder`.
 
-    `shown` as `writing.write_tables` gives it.
+    `shown` as `writing.shown_tables` gives it.
     """
     protocol, table = next(iter(shown.items()))
     of_any = [one for one in tables.scored if selection.takes(one.subject, one.model_id, one.prompt)]

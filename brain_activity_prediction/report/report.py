@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 from brain_activity_prediction import arguments as shared
 from brain_activity_prediction.report.selection import Selection
@@ -36,19 +37,23 @@ def main() -> None:
         roi=tuple(arguments.roi or ()),
     )
     from brain_activity_prediction.report.collecting import Tables, find_scored
-    from brain_activity_prediction.report.writing import as_text, write_tables
+    from brain_activity_prediction.report.writing import as_text, shown_tables, write_tables
 
     folder = arguments.base_dir / "report" / selection.name
     tables = Tables(find_scored(arguments.base_dir))
     tables.check(selection)
-    shown = write_tables(tables, selection, folder)
     if arguments.table_only:
-        print(as_text(next(iter(shown.values()))))
+        print(as_text(next(iter(write_tables(tables, selection, folder).values()))))
     else:
         from brain_activity_prediction.report.contents import gather
         from brain_activity_prediction.report.page import write_page
 
-        print(write_page(gather(arguments.base_dir, tables, shown, selection, folder), folder))
+        with ThreadPoolExecutor(1) as beside:  # Arrow holds no lock of Python's: millions of rows cost no time
+            written = beside.submit(write_tables, tables, selection, folder)
+            shown = shown_tables(tables.selected(selection), selection)
+            page = write_page(gather(arguments.base_dir, tables, shown, selection, folder), folder)
+            written.result()
+        print(page)
     print(f"{folder / 'scores.csv'} and .parquet hold every layer", file=sys.stderr)
 
 

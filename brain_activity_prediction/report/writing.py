@@ -1,7 +1,6 @@
 """The collected table on disk, and the part of it that people read."""
 
-from concurrent.futures import ThreadPoolExecutor
-from itertools import chain
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -10,11 +9,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import csv
 
-from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.files import written_whole
 from brain_activity_prediction.nsd.rois import of_atlases
 from brain_activity_prediction.report.averages import chosen_layers
-from brain_activity_prediction.report.collecting import Tables
+from brain_activity_prediction.report.collecting import Scored, Tables
 from brain_activity_prediction.report.selection import Selection
 
 LONGEST = 200  # rows printed
@@ -23,35 +21,36 @@ KINDS = {pa.int64(): pd.Int64Dtype()}.get
 
 
 def write_tables(tables: Tables, selection: Selection, folder: Path) -> dict[str, pd.DataFrame]:
-    """Writes the selected rows as `scores.csv` and `scores.parquet`, and returns those that are shown by protocol.
-
-    They go to disk table by table, both files at once while the next table is read. `standard` comes first where there
-    is any; regions of atlases are left out, unless they were asked for.
-    """
-    parts = tables.selected(selection)
-    first, shown = next(parts, None), {}
-    if first is None:
-        raise InputError("each of the things asked for has scores, but none has all of them: ask for less at once")
+    """Writes the selected rows, table by table, as `scores.csv` and `scores.parquet`; returns their `shown_tables`."""
     text = [column.name for column in tables.schema if pa.types.is_string(column.type)]
+    of_parquet = {"use_dictionary": text, "write_page_checksum": True}  # few numbers repeat, so that theirs is no gain
     with (
         written_whole(folder / "scores.csv") as csv_path,
         written_whole(folder / "scores.parquet") as parquet_path,
         csv.CSVWriter(csv_path, tables.schema) as csv_file,
-        # A dictionary of numbers that hardly repeat takes time and room.
-        pq.ParquetWriter(
-            parquet_path, _for_pandas(tables.schema), use_dictionary=text, write_page_checksum=True
-        ) as parquet_file,
-        ThreadPoolExecutor(2) as pool,
+        pq.ParquetWriter(parquet_path, _for_pandas(tables.schema), **of_parquet) as parquet_file,
     ):
-        under_way = []
-        for one, rows in chain([first], parts):
-            shown.setdefault(one.protocol, []).append(shown_regions(rows, selection))
-            for written in under_way:
-                written.result()
-            under_way = [pool.submit(file.write_table, rows) for file in (csv_file, parquet_file)]
-        for written in under_way:
-            written.result()
+        return shown_tables(_written(tables.selected(selection), csv_file, parquet_file), selection)
+
+
+def shown_tables(parts: Iterable[tuple[Scored, pa.Table]], selection: Selection) -> dict[str, pd.DataFrame]:
+    """The rows that are shown of `Tables.selected`, by protocol: `standard` comes first where there is any.
+
+    Regions of atlases are left out, unless they were asked for.
+    """
+    shown = {}
+    for one, rows in parts:
+        shown.setdefault(one.protocol, []).append(shown_regions(rows, selection))
     return {name: pa.concat_tables(of).combine_chunks().to_pandas(types_mapper=KINDS) for name, of in shown.items()}
+
+
+def _written(
+    parts: Iterable[tuple[Scored, pa.Table]], *files: csv.CSVWriter | pq.ParquetWriter
+) -> Iterator[tuple[Scored, pa.Table]]:
+    for one, rows in parts:
+        for file in files:
+            file.write_table(rows)
+        yield one, rows
 
 
 def _for_pandas(schema: pa.Schema) -> pa.Schema:
