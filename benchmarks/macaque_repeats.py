@@ -44,10 +44,11 @@ def commands(base_dir, checkpoint):
 def split_half_reliability(responses, n_splits=200, seed=0):
     """Reliability of each neuron's average over its repeats, (neurons,): Spearman-Brown of halves drawn at random.
 
-    `responses` (n, neurons, repeats), NaN where there was no repeat. A neuron's two halves are correlated over images;
-    the correlation is averaged over the splits. NaN for a neuron that never varied.
+    `responses` (n, neurons, repeats), NaN where there was no repeat. A neuron's two halves are correlated over the
+    images with two repeats or more, and the correlation is averaged over the splits; NaN for one that never varied.
     """
     rng = np.random.default_rng(seed)
+    responses = responses[np.isfinite(responses).all(axis=1).sum(axis=1) > 1]
     found = []
     for _ in range(n_splits):
         drawn = np.where(np.isfinite(responses).all(axis=1), rng.random((len(responses), responses.shape[2])), np.nan)

@@ -223,3 +223,13 @@ def test_images_that_lack_other_repeats_each_are_shuffled_too(benchmarks):
         before, after = (np.sort(values[:, neuron].ravel()) for values in (responses, mixed))
         np.testing.assert_array_equal(before, after)
     assert (mixed == responses).sum() < 0.2 * np.isfinite(responses).sum()
+
+
+def test_images_of_one_repeat_have_no_halves_and_harm_no_reliability(benchmarks):
+    """The signal is as strong as the noise of one repeat, so that the mean of four has a reliability of 4 / 5."""
+    from macaque_repeats import split_half_reliability
+
+    rng = np.random.default_rng(0)
+    responses = rng.standard_normal((2000, 3, 1)) + rng.standard_normal((2000, 3, 4))
+    responses[:300, :, 1:] = np.nan
+    assert split_half_reliability(responses, n_splits=20) == pytest.approx([0.8] * 3, abs=0.03)
