@@ -1,12 +1,14 @@
 import os
 import re
 import signal
+import threading
 from itertools import islice
 
 import numpy as np
 import pytest
-from mean_colours import colours, expected, extract, store
+from mean_colours import assert_all_there, colours, expected, extract, store
 
+from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings import extraction
 from brain_activity_prediction.extract_image_embeddings.plan import plan
@@ -39,6 +41,29 @@ def test_several_prompts_run_the_image_part_once(own_nsd):
     for number in PROMPTS:
         found = store(own_nsd, f"prompt_{number}").read_layer("language", 0, ids)
         np.testing.assert_allclose(found, mean_colours * 10 * number, rtol=1e-6)
+
+
+def test_a_prompt_is_computed_while_the_one_before_is_written(own_nsd, monkeypatch):
+    script, second_again = colours(), threading.Event()
+    encode_prompt, write = script.encode_prompt, EmbeddingStore.write
+    computed, in_time = [], []
+
+    def encode(model, processor, context, text, *more):
+        computed.append(text)
+        if computed.count(PROMPTS[2]) == 2:  # the first batch is computed before any of it is written
+            second_again.set()
+        return encode_prompt(model, processor, context, text, *more)
+
+    def write_later(self, image_ids, *more):
+        if self.folder.parent.name == "prompt_1" and computed.count(PROMPTS[1]) == 2:
+            in_time.append(second_again.wait(timeout=5))
+        write(self, image_ids, *more)
+
+    script.encode_prompt = encode
+    monkeypatch.setattr(EmbeddingStore, "write", write_later)
+    extract(script, own_nsd, "-b", 20, "-p", "1-2")
+    assert in_time == [True]
+    assert_all_there(own_nsd, [1, 2])
 
 
 def test_a_second_run_computes_nothing_and_a_new_prompt_only_itself(own_nsd):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from brain_activity_prediction.errors import DiskFull, InputError, is_out_of_memory
@@ -11,6 +12,7 @@ from brain_activity_prediction.extract_image_embeddings.runner import Runner
 from brain_activity_prediction.files import check_room, readable
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
     from brain_activity_prediction.nsd.stimuli import Stimuli
@@ -59,12 +61,25 @@ class Computing:
         self.compute(Batch(batch.image_ids, lacking), None)
 
     def _written(self, batch: Batch, pixels: Tensor) -> tuple[int | None, ...]:
-        """Computes and writes a batch; the prompts that are still lacking when memory runs out."""
+        """Computes and writes a batch; the prompts that are still lacking when memory runs out.
+
+        A prompt is written while the next one is computed, and all are written in the end.
+        """
         lacking = list(batch.prompts)
+
+        def write(prompt: int | None, states: dict[str, np.ndarray], answers: list[str] | None) -> None:
+            self.work.stores[prompt].write(batch.image_ids, states, answers)
+            lacking.remove(prompt)
+
         try:
-            for prompt, states, answers in self._room_for(batch, self._states(batch, pixels)):
-                self.work.stores[prompt].write(batch.image_ids, states, answers)
-                lacking.remove(prompt)
+            with ThreadPoolExecutor(1) as writer:
+                pending = None
+                for result in self._room_for(batch, self._states(batch, pixels)):
+                    if pending:
+                        pending.result()
+                    pending = writer.submit(write, *result)
+                if pending:
+                    pending.result()
         except DiskFull as error:
             needed = readable(self.n_left * self.bytes_an_image)
             raise DiskFull(f"{error}; the {self.n_left} images that are left take {needed}") from error
