@@ -2,7 +2,7 @@
 
     python benchmarks/cost.py [--loads-a-second 1e9] [--rate 1e14] [--ridge-rate 1e13]
 
-Prints the tables of docs/cost.md. Nothing is run: no GPU was at hand when the page was written.
+Prints the tables of docs/cost.md that are on paper. Nothing is run; published_sizes.py measures.
 """
 
 import argparse
