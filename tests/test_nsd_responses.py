@@ -167,6 +167,32 @@ def test_what_another_process_made_meanwhile_is_read_and_not_made_again(tmp_path
     np.testing.assert_array_equal(found["betas"], arrays["betas"])
 
 
+def test_what_another_process_broke_or_removed_meanwhile_is_made(tmp_path, monkeypatch):
+    path, arrays = tmp_path / "cache.h5", {"betas": np.arange(6.0).reshape(2, 3)}
+    store(path, arrays, {})
+    with monkeypatch.context() as removed:
+        read_seal = response_cache.read_seal
+        removed.setattr(response_cache, "read_seal", lambda path: path.unlink() or read_seal(path))
+        assert response_cache.load(path, {}) is None
+    monkeypatch.setattr(response_cache, "check_room", lambda *_: path.write_bytes(b"broken"))
+    assert load_or_make(path, {}, 48, lambda: arrays) is arrays
+    np.testing.assert_array_equal(response_cache.load(path, {})["betas"], arrays["betas"])
+
+
+def test_betas_are_kept_in_pieces_of_some_images(tmp_path, monkeypatch):
+    monkeypatch.setattr(response_cache, "ROWS_A_PIECE", 2)
+    store(tmp_path / "cache.h5", {"betas": np.ones((5, 3))}, {})
+    with h5py.File(tmp_path / "cache.h5") as file:
+        assert file["betas"].chunks == (2, 3)
+
+
+def test_a_cache_of_an_older_version_is_made_again(official_nsd, tmp_path, monkeypatch, capsys):
+    prepare(official_nsd, tmp_path)
+    monkeypatch.setattr(response_cache, "FORMAT", response_cache.FORMAT + 1)
+    prepare(official_nsd, tmp_path)
+    assert "again: format changed since" in capsys.readouterr().err
+
+
 def test_the_cache_lies_beside_the_data_unless_said_otherwise_and_progress_is_shown(own_nsd, capsys):
     prepare_responses(find_layout(own_nsd), 1)
     assert [path.name for path in (own_nsd / "responses").iterdir()] == ["responses_subj01_zscored_sessions1-4.h5"]

@@ -57,7 +57,7 @@ def test_a_file_cut_short_is_named_with_the_remedy(path, kept):
     ("at", "layout", "values", "said"),
     [
         (42, "<3h", (32767, 32767, 32767), "larger than any of NSD's"),
-        (108, "<f", (3e9,), r"\(its header is longer than any of NSD's\)"),
+        (108, "<f", (3e9,), r"\(its numbers begin at byte 3000000000\)"),
         (108, "<f", (-1e6,), "too low"),
         (70, "<h", (128,), "its numbers are"),
         (280, "<f", (np.nan,), "affine is not finite"),
@@ -72,6 +72,20 @@ def test_a_header_that_promises_nonsense_is_refused(path, monkeypatch, at, layou
     path.write_bytes(gzip.compress(bytes(content), 1))
     with pytest.raises(InputError, match=said):
         read_volume(path)
+
+
+@pytest.mark.parametrize("offset", [0, 332, 348])
+def test_numbers_within_the_header_are_refused_and_just_after_it_read(path, offset):
+    """In a header of NIfTI's other kind, whose numbers are in a file of their own, nibabel takes any place."""
+    content = bytearray(gzip.decompress(path.read_bytes()))
+    struct.pack_into("<f", content, 108, offset)
+    content[344:348] = b"ni1\0"
+    path.write_bytes(gzip.compress(bytes(content), 1))
+    if offset == 348:
+        assert read_volume(path)[0].shape == (6, 50, 4)
+    else:
+        with pytest.raises(InputError, match=rf"begin at byte {offset}\)"):
+            read_volume(path)
 
 
 def test_a_flaw_that_is_mended_is_not_spoken_of_and_the_longest_header_is_read(path, monkeypatch, caplog):

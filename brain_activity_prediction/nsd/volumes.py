@@ -77,7 +77,7 @@ def _header(file):
             header.check_fix(QUIET)
             if header.get_data_dtype().kind not in "iuf" or header.get_data_dtype().itemsize > 8:
                 raise ValueError(f"its numbers are {header.get_data_dtype()}")
-            if not 0 <= header.get_data_offset() <= LARGEST_OVERHANG:
-                raise ValueError("its header is longer than any of NSD's")
+            if not kind.template_dtype.itemsize <= header.get_data_offset() <= LARGEST_OVERHANG:
+                raise ValueError(f"its numbers begin at byte {header.get_data_offset()}")
             return header
     raise ValueError("no NIfTI header")
