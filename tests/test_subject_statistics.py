@@ -39,6 +39,12 @@ def test_one_subject_has_a_mean_and_no_error():
     assert np.isnan(t_test_p(scores, two_sided=False)).all()
 
 
+def test_a_subject_without_a_score_counts_neither_in_the_mean_nor_in_its_error():
+    mean, error = mean_and_error(np.array([[0.3, np.nan, np.nan], [0.5, 0.2, np.nan], [0.7, 0.4, np.nan]]))
+    np.testing.assert_allclose(mean, [0.5, 0.3, np.nan])
+    np.testing.assert_allclose(error, [0.2 / np.sqrt(3), 0.1, np.nan])
+
+
 @pytest.mark.parametrize("two_sided", [False, True])
 def test_two_subjects_have_one_degree_of_freedom_and_equal_scores_no_p(two_sided):
     scores = np.array([[0.3, 0.5, -0.4], [0.4, 0.5, -0.1]])
