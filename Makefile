@@ -17,10 +17,8 @@ INSTALLED := $(VENV)/.installed
 demo: $(INSTALLED)
 	$(VENV)/bin/python -m brain_activity_prediction.demo
 
-# In one process more than there are cores, since some tests wait, for SLURM, a browser or another process.
 test: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $$(($$(getconf _NPROCESSORS_ONLN) + 1)) \
-		--dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 # What runs models, whole studies or many processes; tests/test_tests.py finds what is missing here.
 SLOW := across_subjects add_a_model align_model alignment_faults alignment_outputs alignment_statistics bad_input \

@@ -74,12 +74,23 @@ def llava_images(base_dir):
     return {int(re.match(r"batch_(\d+)-", path.name)[1]) for path in folder.glob("batch_*")}
 
 
-def held_in_the_middle(base_dir, unit, image_ids):
-    """Stops a unit, which is a process of this machine, once one of its images is written; returns its process."""
-    until(lambda: image_ids & llava_images(base_dir))
-    pid = read_record(base_dir, unit).pid
-    os.kill(pid, signal.SIGSTOP)
-    return pid
+def held_in_the_middle(base_dir, *units):
+    """Stops units, processes of this machine, each once one of its images is written; returns their processes.
+
+    A unit is its name and its images.
+    """
+    pids = {}
+
+    def all_held():
+        written = llava_images(base_dir)
+        for name, image_ids in units:
+            if name not in pids and image_ids & written:
+                pids[name] = read_record(base_dir, name).pid
+                os.kill(pids[name], signal.SIGSTOP)
+        return len(pids) == len(units)
+
+    until(all_held)
+    return [pids[name] for name, _ in units]
 
 
 def has_signal(pid, number):
@@ -145,8 +156,7 @@ def test_a_sweep_survives_a_failing_unit_a_time_limit_and_a_dead_node(slurm, tmp
     names = [f"extract_{LLAVA}_{number}_of_3" for number in (1, 2, 3)]
     killed, told, _ = names
     ids = sorted_ids(base_dir)
-    held_in_the_middle(base_dir, killed, set(ids[0::3]))
-    pid = held_in_the_middle(base_dir, told, set(ids[1::3]))
+    _, pid = held_in_the_middle(base_dir, (killed, set(ids[0::3])), (told, set(ids[1::3])))
     jobs_of = {name: read_record(base_dir, name).job for name in names[:2]}
     assert jobs_of[told] == jobs_of[killed].replace("_0", "_1")
     slurm.run("scancel", "--batch", "--signal=USR1", jobs_of[told])
@@ -214,7 +224,7 @@ def test_a_job_that_is_preempted_or_at_its_limit_is_queued_again_and_computes_no
     jobs = ["--shards", 1, "--cpus-per-task", 2, "--partition", "gpu" if cause == "limit" else cause, "--models", LLAVA]
     limit = ["--sbatch=--time=1 --signal=B:USR1@30"] if cause == "limit" else []
     sweeping(slurm, base_dir)("slurm", *study_flags(base_dir), *jobs, *limit)
-    pid = held_in_the_middle(base_dir, name, set(sorted_ids(base_dir)))
+    (pid,) = held_in_the_middle(base_dir, (name, set(sorted_ids(base_dir))))
     if limit:  # SLURM itself sends the signal
         until(lambda: has_signal(pid, signal.SIGUSR1))
         os.kill(pid, signal.SIGCONT)
