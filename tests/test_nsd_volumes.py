@@ -63,6 +63,7 @@ def test_a_file_cut_short_is_named_with_the_remedy(path, kept):
         (280, "<f", (np.nan,), "affine is not finite"),
         (42, "<h", (5,), "goes on after its last volume"),
         (0, "<i", (0,), r"\(no NIfTI header\)"),
+        (40, "<h", (768,), r"has shape \(6, 50, 4, 1"),  # not to be taken for 3 in the other byte order
     ],
 )
 def test_a_header_that_promises_nonsense_is_refused(path, monkeypatch, at, layout, values, said):
