@@ -8,6 +8,7 @@ from scripts import load_script, run_here
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings import extraction
+from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkpoint
 from brain_activity_prediction.extract_image_embeddings.torchvision_import import import_torchvision
 from brain_activity_prediction.nsd.design import read_design
 from brain_activity_prediction.nsd.layout import find_layout
@@ -137,6 +138,7 @@ def test_convolutional_maps_are_averaged_over_the_grid_channel_by_channel(name, 
 def test_a_timm_network_gives_what_enters_and_leaves_each_of_its_blocks(own_nsd, checkpoint):
     folder, model = checkpoint(lambda: timm_network("tf_efficientnet_lite0"))
     extract(own_nsd, folder, "-b", 20, grid=2)
+    load_script("vision_model.py").channels_last(model)  # random blocks magnify what another order of sums leaves
     network, states = model.eval().timm_model, []
     with torch.inference_mode():
         states.append(network.bn1(network.conv_stem(pixels_of(own_nsd, folder))))
@@ -148,6 +150,15 @@ def test_a_timm_network_gives_what_enters_and_leaves_each_of_its_blocks(own_nsd,
     for layer, maps in enumerate(states):
         cells = torch.nn.functional.adaptive_avg_pool2d(maps, 2).flatten(1)
         assert_close(found[:, layer, : cells.shape[1]], cells.numpy())
+
+
+def test_convolutions_have_their_channels_last(checkpoint):
+    folder, _ = checkpoint(lambda: timm_network("tf_efficientnet_lite0"))
+    script = load_script("vision_model.py").script(MODEL, 2, ["mean"])
+    model, _ = script.load(Checkpoint(MODEL, None, folder), "cpu", torch.float32)
+    kernels = [weights for weights in model.parameters() if weights.ndim == 4]
+    assert len(kernels) > 40
+    assert all(weights.is_contiguous(memory_format=torch.channels_last) for weights in kernels)
 
 
 def test_a_timm_transformer_gives_its_tokens_up_to_the_final_norm(own_nsd, checkpoint):

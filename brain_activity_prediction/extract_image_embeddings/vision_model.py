@@ -60,8 +60,18 @@ def load(checkpoint, device, dtype, *, grid, poolings):
     if hasattr(model.config, "mask_ratio"):  # a masked autoencoder hides most of each image unless told not to
         model.config.mask_ratio = 0.0
     processor = checkpoint.processor(AutoImageProcessor)
+    channels_last(model)
     check(model, processor, grid, poolings)
     return model, processor
+
+
+def channels_last(model: nn.Module) -> None:
+    """Lays the weights of convolutions out with the channels last: they take two thirds of the time, on a CPU too."""
+    import torch
+
+    for weights in model.parameters():
+        if weights.ndim == 4:
+            weights.data = weights.data.contiguous(memory_format=torch.channels_last)
 
 
 def preprocess(processor, images):
