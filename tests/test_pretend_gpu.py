@@ -149,7 +149,8 @@ def test_every_model_reads_and_answers_on_the_gpu(name, tmp_path, photographs):
     assert said_here == said_there
     assert here.keys() == there.keys()
     for stream, states in here.items():
-        torch.testing.assert_close(there[stream], states, rtol=0, atol=1e-5 * float(states.abs().max()))
+        # Weights that are drawn wide multiply the rounding of another order of sums from layer to layer.
+        torch.testing.assert_close(there[stream], states, rtol=0, atol=1e-4 * float(states.abs().max()))
 
 
 def test_an_extraction_on_a_gpu_is_in_half_precision(own_nsd, tmp_path, gpu):
