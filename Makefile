@@ -21,13 +21,14 @@ test: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 # What runs models, whole studies or many processes; tests/test_tests.py finds what is missing here.
-SLOW := across_subjects add_a_model align_model alignment_faults alignment_outputs alignment_statistics bad_input \
-	bad_numbers banded_ridge benchmarks checkpoint clip_text compare compare_representations demo determinism \
-	docs extraction extraction_at_once extraction_faults extraction_prompts extraction_scripts fault_injection \
-	fuzzed_files hostile_checkpoint hub model_templates models mplug_owl mplug_owl_checkpoint mplug_owl_llama_7b \
-	mplug_owl_processing openflamingo openflamingo_9b partition_variance pretend_gpu protocols random_weights \
-	real_neurons report_comparable report_contents report_further report_missing report_page report_protocols report_tables ridge_exactness run_experiments sweep_estimate sweep_jobs sweep_local \
-	sweep_slurm vision_model voxelwise_ridge
+SLOW := across_subjects add_a_model align_model alignment_faults alignment_outputs alignment_statistics \
+	bad_input bad_numbers banded_ridge benchmarks checkpoint clip_text compare compare_representations demo \
+	determinism docs extraction extraction_at_once extraction_faults extraction_prompts extraction_scripts \
+	fault_injection fuzzed_files hostile_checkpoint hub model_templates models mplug_owl \
+	mplug_owl_checkpoint mplug_owl_llama_7b mplug_owl_processing openflamingo openflamingo_9b \
+	partition_variance pretend_gpu protocols random_weights real_neurons report_comparable report_contents \
+	report_further report_missing report_page report_protocols report_tables ridge_exactness run_experiments \
+	sweep_estimate sweep_jobs sweep_local sweep_slurm vision_model voxelwise_ridge
 quick: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --dist loadfile $(SLOW:%=--ignore=tests/test_%.py)
 

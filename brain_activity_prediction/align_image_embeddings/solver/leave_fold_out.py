@@ -103,7 +103,6 @@ def leave_fold_out(decomposition, blocks, nodes, rows, dtype):
     left = left.to(dtype)
     solves = left.new_empty(len(nodes), len(left), len(left))
     identity = torch.eye(len(left), dtype=dtype, device=left.device)
-
     width = IMAGES_PER_PANEL[left.device.type]
 
     def fill(first):
