@@ -151,6 +151,13 @@ def test_statistics_of_layers_are_given_as_they_are_and_of_the_average_as_averag
     assert np.isnan(stream.region_p("best_per_voxel", asked)).tolist() == [True, True]
 
 
+def test_a_number_says_how_many_permutations_and_resamples_it_is_from_and_0_where_there_were_none(two_layers):
+    stream = two_layers[0]
+    for which in (1, "average"):
+        assert stream.how_many(which) == {"n_permutations": 19, "permutation_block": 1, "n_resamples": 4}
+    assert stream.how_many("best_per_voxel") == {"n_permutations": 0, "permutation_block": 0, "n_resamples": 0}
+
+
 @pytest.mark.parametrize("others", [None, some_statistics(1, n_resamples=5), some_statistics(1, normalised_by="other")])
 def test_layers_that_were_not_resampled_alike_have_no_average(tmp_path, others):
     results = results_of(tmp_path, random_layers(n_layers=2), statistics=[some_statistics(0), others])

@@ -35,7 +35,7 @@ def test_tensors_give_a_float64_tensor_with_the_same_scores(score):
     np.testing.assert_array_equal(result, score(Y, Y_HAT))
 
 
-@pytest.mark.parametrize("value", [0.0, 0.1, 1e6 / 3, 1e-4 / 7])
+@pytest.mark.parametrize("value", [0.0, 0.1, -0.1, 1e6 / 3, 1e-4 / 7])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_constant_voxel_scores_zero(value, dtype):
     constant = np.full((50, 1), value, dtype=dtype)
