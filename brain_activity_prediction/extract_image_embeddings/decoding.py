@@ -62,8 +62,8 @@ def read_question(
     import torch
 
     decoder, cache = prefix.decoder, prefix.cache
-    before = cache.get_seq_length()
-    question = torch.tensor([ids], device=_device(prefix)).expand(_rows(prefix), -1)
+    before, keys = cache.get_seq_length(), cache.layers[0].keys  # (B, ...)
+    question = torch.tensor([ids], device=keys.device).expand(len(keys), -1)
     states, answers = _read(decoder, cache, decoder.embed(question), tokens, max_new_tokens)
     cache.crop(before - cache.get_seq_length())
     return prefix.states + states, answers
@@ -112,14 +112,6 @@ def _answer(
 
 def _until(ids: list[int], end_ids: frozenset[int]) -> list[int]:
     return next((ids[:position] for position, token in enumerate(ids) if token in end_ids), ids)
-
-
-def _device(prefix: Prefix):
-    return prefix.cache.layers[0].keys.device
-
-
-def _rows(prefix: Prefix) -> int:
-    return prefix.cache.layers[0].keys.shape[0]
 
 
 def split_template(

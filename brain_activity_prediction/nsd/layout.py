@@ -121,5 +121,13 @@ def find_layout(base_dir):
     return found[0]
 
 
+def layout_if_any(base_dir):
+    """The layout under `base_dir`, or None where it holds results alone."""
+    try:
+        return find_layout(base_dir)
+    except InputError:
+        return None
+
+
 def _either(paths):
     return " or ".join(map(str, paths))

@@ -10,10 +10,9 @@ import numpy as np
 from PIL import Image
 
 from brain_activity_prediction.embedding_store import EmbeddingStore
-from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.folders import embeddings_folder
 from brain_activity_prediction.nsd.design import read_design
-from brain_activity_prediction.nsd.layout import find_layout
+from brain_activity_prediction.nsd.layout import layout_if_any
 from brain_activity_prediction.nsd.stimuli import Stimuli
 
 N_IMAGES = 6
@@ -32,7 +31,7 @@ class Answered:
 
 def sample_answers(base_dir: Path, stores: Sequence[tuple[str, int | None]]) -> list[Answered]:
     """The answers to the first test images that have any; `stores` are (model, prompt) of what was extracted."""
-    layout = _layout(base_dir)
+    layout = layout_if_any(base_dir)
     candidates = None if layout is None else np.sort(read_design(layout.design()).shared_ids)[:CANDIDATES]
     found: dict[int, list[tuple[str, int, str]]] = {}
     for model, prompt in stores:
@@ -54,10 +53,3 @@ def data_uri(image: Image.Image) -> str:
     file = BytesIO()
     image.save(file, "JPEG", quality=85)
     return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
-
-
-def _layout(base_dir: Path):
-    try:
-        return find_layout(base_dir)
-    except InputError:  # a BASE_DIR of results alone
-        return None

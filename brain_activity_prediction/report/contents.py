@@ -34,9 +34,7 @@ from brain_activity_prediction.report.variance import (
     spaces_of,
     variance_bars,
 )
-from brain_activity_prediction.report.voxel_maps import voxel_maps
-
-STREAMS = ("language", "response", "vision")  # the first ones on the page, before all others by name
+from brain_activity_prediction.report.voxel_maps import stream_order, voxel_maps
 
 
 @dataclass
@@ -133,13 +131,12 @@ def gather(
 def _curves(scores: pd.DataFrame, contents: Contents, folder: Path) -> dict[str, list[Drawn]]:
     """A panel a region, by stream; streams of a single layer have no curve."""
     with_layers = [stream for stream, rows in scores.groupby("stream") if rows["layer"].nunique() > 1]
-    streams = sorted(with_layers, key=lambda name: (STREAMS.index(name) if name in STREAMS else len(STREAMS), name))
     scored = scores.dropna(subset="r").groupby("stream")["roi"].unique()
     return {
         stream: layer_curves(
             stream, [roi for roi in contents.regions if roi in scored.get(stream, ())], scores, contents.models, folder
         )
-        for stream in streams
+        for stream in sorted(with_layers, key=stream_order)
     }
 
 

@@ -1,7 +1,7 @@
 """How every figure of a report is drawn: one style, kept as PNG and SVG, and as SVG for the page."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -63,6 +63,11 @@ def blank(height: float, left: float = 46, bottom: float = 40) -> Axes:
         FigureCanvasAgg(figure)
         inner = (left / WIDTH, bottom / height, 1 - (left + RIGHT) / WIDTH, 1 - (bottom + TOP) / height)
         return figure.add_axes(inner)
+
+
+def label_width(labels: Sequence[str]) -> float:
+    """The points that the labels of a vertical axis take."""
+    return 14 + 6.2 * max(map(len, labels))
 
 
 def draw(name: str, title: str, text: str, panel: Axes, paint: Callable[[Axes], None], folder: Path) -> Drawn:

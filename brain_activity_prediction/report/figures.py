@@ -11,7 +11,7 @@ from matplotlib.transforms import ScaledTranslation
 
 from brain_activity_prediction.nsd.rois import LABELS
 from brain_activity_prediction.report.averages import ALL_VOXELS
-from brain_activity_prediction.report.drawing import INK, POINTS_PER_INCH, Drawn, blank, draw, look
+from brain_activity_prediction.report.drawing import INK, POINTS_PER_INCH, Drawn, blank, draw, label_width, look
 
 FAMILIES = {
     "prf-visualrois": "Retinotopic areas",
@@ -87,8 +87,8 @@ def region_bars(title: str, regions: Sequence[str], scores: pd.DataFrame, models
 
     text = f"Bars of the mean correlation on held-out images of {len(models)} models in {', '.join(labels)}. "
     text += highest(scores[scores["roi"].isin(regions)], "{model_id} in {roi}")
-    left = 14 + 6.2 * max(map(len, labels))
-    return draw(f"regions_{slug(title)}", title, text, blank(66 + len(regions) * step, left), paint, folder)
+    panel = blank(66 + len(regions) * step, label_width(labels))
+    return draw(f"regions_{slug(title)}", title, text, panel, paint, folder)
 
 
 def region_labels(regions: Sequence[str], scores: pd.DataFrame) -> list[str]:
@@ -193,8 +193,8 @@ def prompt_map(model: str, scores: pd.DataFrame, regions: Sequence[str], limits:
         f"Mean correlation on held-out images of {model}: {len(columns)} prompts against {len(regions)} regions, "
         f"from {np.nanmin(values):.2f} to {np.nanmax(values):.2f}."
     )
-    left = 14 + 6.2 * max(map(len, labels))
-    return draw(f"prompts_{slug(model)}", model, text, blank(66 + cell * len(regions), left), paint, folder)
+    panel = blank(66 + cell * len(regions), label_width(labels))
+    return draw(f"prompts_{slug(model)}", model, text, panel, paint, folder)
 
 
 def slug(text: str) -> str:

@@ -111,7 +111,7 @@ def _of_kind(kind: Kind, base_dir: Path, selection: Selection, protocol: str) ->
     if not parts:
         return Further(kind, [], [], 0)
     table = pd.concat(parts, ignore_index=True)
-    table = _selected(table, selection)
+    table = selected(table, selection)
     if kind.one_layer_choice:
         table = table[table["layer_choice"] == layer_choice(protocol)]
     columns = [name for name in kind.columns if name in table and table[name].notna().any()]
@@ -121,7 +121,8 @@ def _of_kind(kind: Kind, base_dir: Path, selection: Selection, protocol: str) ->
     return Further(kind, headings, list(table[columns].head(LONGEST).itertuples(index=False, name=None)), len(table))
 
 
-def _selected(table: pd.DataFrame, selection: Selection) -> pd.DataFrame:
+def selected(table: pd.DataFrame, selection: Selection) -> pd.DataFrame:
+    """The rows of what is asked for, by the columns that there are; regions of atlases only where they are named."""
     for name, wanted in (
         *(("subject", selection.subject), ("roi", selection.roi)),
         *(("model_id", selection.model), ("stream", selection.stream)),

@@ -14,7 +14,7 @@ from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.folders import embeddings_folder, prompt_folder
 from brain_activity_prediction.nsd.design import read_design, train_test_rows
-from brain_activity_prediction.nsd.layout import Layout, find_layout
+from brain_activity_prediction.nsd.layout import Layout, layout_if_any
 from brain_activity_prediction.report.averages import each_layer
 from brain_activity_prediction.report.collecting import Scored
 from brain_activity_prediction.report.selection import Selection
@@ -35,7 +35,7 @@ def gaps(base_dir: Path, scored: Sequence[Scored], table: pd.DataFrame, selectio
     Expected are the prompts that any model has, for each model that takes prompts, and the subjects that have scores
     or betas.
     """
-    layout = _layout(base_dir)
+    layout = layout_if_any(base_dir)
     there = {(one.model_id, one.prompt, one.subject) for one in scored}
     of_model: dict[str, set[int | None]] = {}
     for model, prompt in (*stored_states(base_dir, selection), *((one.model_id, one.prompt) for one in scored)):
@@ -125,7 +125,7 @@ def absent_analyses(table: pd.DataFrame) -> list[str]:
 
 def held_out(base_dir: Path, scored: Sequence[Scored]) -> dict[int, int]:
     """How many photographs each subject was tested on; without subjects whose sessions were not recorded."""
-    layout = _layout(base_dir)
+    layout = layout_if_any(base_dir)
     if layout is None:
         return {}
     design, found = read_design(layout.design()), {}
@@ -146,13 +146,6 @@ def stored_states(base_dir: Path, selection: Selection) -> list[tuple[str, int |
             found.add((settings["model_id"], int(number) if number else None))
     taken = [(model, prompt) for model, prompt in found if selection.takes_states(model, prompt)]
     return sorted(taken, key=lambda state: (state[0], state[1] or 0))
-
-
-def _layout(base_dir: Path) -> Layout | None:
-    try:
-        return find_layout(base_dir)
-    except InputError:  # a BASE_DIR of results alone
-        return None
 
 
 def _with_betas(layout: Layout | None) -> Iterator[int]:

@@ -9,13 +9,13 @@ from matplotlib.axes import Axes
 
 from brain_activity_prediction.align_image_embeddings.outputs.figures import COLOURS
 from brain_activity_prediction.align_image_embeddings.outputs.table_files import read_table
-from brain_activity_prediction.nsd.rois import of_atlases
-from brain_activity_prediction.report.drawing import INK, Drawn, blank, draw
+from brain_activity_prediction.align_image_embeddings.partitioning.summary import PART
+from brain_activity_prediction.report.drawing import INK, Drawn, blank, draw, label_width
 from brain_activity_prediction.report.figures import slug
+from brain_activity_prediction.report.further import selected
 from brain_activity_prediction.report.selection import Selection
 
 TABLE = "alignment/subj*/variance_partitioning/*/shares.parquet"
-PARTS = "part"  # of the table's two kinds of rows: variance that exactly these spaces predict
 HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\", "++")
 OF_A_LAYER = r" layer \w+$"  # the end of a space's name
 ROW = 20  # points a region
@@ -29,10 +29,7 @@ def read_shares(base_dir: Path, selection: Selection) -> pd.DataFrame:
     if not tables:
         return pd.DataFrame(columns=["analysis", "subject", "roi", "kind", "spaces", "names", "r2", "cv_r2"])
     table = pd.concat(tables, ignore_index=True)
-    table = table[table["kind"] == PARTS]
-    if selection.subject:
-        table = table[table["subject"].isin(selection.subject)]
-    return table[table["roi"].isin(selection.roi) if selection.roi else ~table["roi"].isin(of_atlases(table["roi"]))]
+    return selected(table[table["kind"] == PART], selection)
 
 
 def shares_over_subjects(shares: pd.DataFrame) -> pd.DataFrame:
@@ -128,6 +125,6 @@ def variance_bars(analysis: str, means: pd.DataFrame, regions: Sequence[str], fo
     text = (
         f"Bars of the variance that the feature spaces of {analysis} predict alone and share in {len(regions)} regions."
     )
-    left, legend = 14 + 6.2 * max(map(len, labels)), 22 * (1 + len(parts) // 2)
-    panel = blank(66 + ROW * len(regions) + legend, left, 40 + legend)
+    legend = 22 * (1 + len(parts) // 2)
+    panel = blank(66 + ROW * len(regions) + legend, label_width(labels), 40 + legend)
     return draw(f"variance_{slug(analysis)}", analysis, text, panel, paint, folder)

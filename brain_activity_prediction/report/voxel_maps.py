@@ -21,7 +21,7 @@ from brain_activity_prediction.report.collecting import Scored
 from brain_activity_prediction.report.figures import slug
 
 REMEDY = "delete it and run align_model.py again, which writes it anew"
-PREFERRED = ("language", "response", "vision")  # the stream that is shown of a model, the first it has
+PREFERRED = ("language", "response", "vision")  # streams, before all others by name
 MARGIN = 2  # voxels around the part of the brain that is shown
 # By layer_choice: what names of files begin with, and name, unit and title of what is shown.
 SHOWN = {
@@ -106,10 +106,15 @@ def shown_stream(scored: Sequence[Scored], start: str) -> tuple[str | None, list
     """The stream of a model that is shown, and the tables of those prompts that have its maps that begin so."""
     end = f"_{start}_cv_score.nii.gz"
     there = {one: {path.name.removesuffix(end) for path in one.folder.glob(f"maps/*{end}")} for one in scored}
-    streams = sorted(set().union(*there.values()), key=lambda name: (*(name != first for first in PREFERRED), name))
+    streams = sorted(set().union(*there.values()), key=stream_order)
     if not streams:
         return None, []
     return streams[0], [one for one in scored if streams[0] in there[one]]
+
+
+def stream_order(name: str) -> tuple:
+    """A key by which streams are sorted: those of PREFERRED come first."""
+    return (*(name != first for first in PREFERRED), name)
 
 
 def best_prompt(prompts: Sequence[int], cv_scores: Sequence[np.ndarray]) -> np.ndarray:

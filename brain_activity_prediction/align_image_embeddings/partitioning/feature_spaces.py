@@ -12,12 +12,10 @@ import numpy as np
 
 from brain_activity_prediction.align_image_embeddings.inputs.streams import Stream
 from brain_activity_prediction.align_image_embeddings.outputs.results import Results
-from brain_activity_prediction.align_image_embeddings.outputs.score_files import RESTORE
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.flag_values import WHOLE_NUMBER
 from brain_activity_prediction.folders import alignment_folder, embeddings_folder, model_folder
-from brain_activity_prediction.settings_file import recorded_settings
 
 if TYPE_CHECKING:
     from brain_activity_prediction.align_image_embeddings.inputs.targets import Targets
@@ -101,7 +99,7 @@ def with_layer(space: Space, base_dir: Path, subject: int, targets: Targets) -> 
             f"the best {space.stream} layer of {space.model_id} is not known, {len(found)} of {n_layers} layers are "
             f"scored in {results.folder}: run align_model.py first, or name a layer"
         )
-    if (recorded_settings(results.folder, RESTORE) or {}).get("responses") != targets.digest:
+    if results.settings().get("responses") != targets.digest:
         raise InputError(
             f"{results.folder} holds scores for other responses: give the --sessions and --zscore-sessions that "
             "align_model.py was given, or name a layer"
