@@ -1,13 +1,13 @@
 """Real photographs, real weights and real neurons, through the commands that a study on NSD uses."""
 
 import runpy
-import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+from scripts import run_here
 
 ROOT = Path(__file__).resolve().parents[1]
 REAL_DATA = ROOT.parent / "shared" / "real_data"
@@ -23,8 +23,8 @@ def macaque(tmp_path_factory):
     names = SimpleNamespace(**runpy.run_path(str(ROOT / "benchmarks" / "macaque_v4.py")))
     names.base_dir, names.said = tmp_path_factory.mktemp("macaque"), []
     names.write_nsd(names.base_dir, *names.read_session(REAL_DATA / "macaque_v4"))
-    for command in names.commands(names.base_dir, REAL_DATA / "efficientnet_lite0"):
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    for _, *command in names.commands(names.base_dir, REAL_DATA / "efficientnet_lite0"):
+        done = run_here(*command)
         assert done.returncode == 0, done.stderr
         names.said.append(done.stdout)
     return names
@@ -59,8 +59,8 @@ def test_repeats_of_real_neurons_give_their_ceiling_and_scores_stay_below_it(tmp
     repeats = SimpleNamespace(**runpy.run_path(str(ROOT / "benchmarks" / "macaque_repeats.py")))
     photographs, responses = repeats.read_session(REAL_DATA / "macaque_v4", "210325")
     repeats.write_nsd(tmp_path, photographs, responses)
-    for command in repeats.commands(tmp_path, REAL_DATA / "efficientnet_lite0"):
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    for _, *command in repeats.commands(tmp_path, REAL_DATA / "efficientnet_lite0"):
+        done = run_here(*command)
         assert done.returncode == 0, done.stderr
 
     ceiling, reliability = repeats.ceilings(tmp_path), repeats.split_half_reliability(responses)
