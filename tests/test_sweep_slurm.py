@@ -25,7 +25,7 @@ from brain_activity_prediction.sweep.records import HEADER, log_of, read_record
 
 SWEEP = PACKAGE / "sweep" / "sweep.py"
 VIT, LLAVA = "vit_huge_patch14_224_in21k", "llava_1.5_13b"
-IMAGES = 12 + 148  # shared and the subject's own: enough that a shard is caught in the middle
+IMAGES = 12 + 84  # shared and the subject's own: enough that a shard is caught in the middle
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +165,9 @@ def test_a_sweep_survives_a_failing_unit_a_time_limit_and_a_dead_node(slurm, tmp
     node = slurm.run("squeue", "--noheader", f"--jobs={jobs_of[killed]}", "--format=%N").strip()
     slurm.kill_node(int(node[1:]))
     local = subprocess.Popen(  # meanwhile, in the time that SLURM takes to notice
-        command("local", alone, *study_flags(alone), "--workers", 2), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        command("local", alone, *study_flags(alone), "--workers", 2, "--shards", 1),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
     until(lambda: "stopped by SIGUSR1" in log_of(base_dir, told).read_text())
     assert len(llava_images(base_dir)) < IMAGES
