@@ -74,6 +74,12 @@ PROMPTS = [
         for what, content, said in (
             ("a syntax error", "1: [unclosed\n2: b\n", ["line 1", "write a number and its text"]),
             ("a list", "- Describe it.\n", ["a number and its text"]),
+            ("a text alone", "Describe it.", ["a number and its text"]),
+            ("a word for a number", "one: Describe it.", ["a number of its own"]),
+            ("no text", "1:\n", ["line 1", "quotes"]),
+            ("an empty text", "1: ''", ["its text"]),
+            ("a list for a text", "1: [a]", ["line 1"]),
+            ("JSON cut off", '{"1": "Describe it."', ["line 1"]),
             ("the same number twice", "1: a\n1: b\n", ["a number of its own"]),
             ("a number for a text", "1: 7\n", ["line 1", "quotes"]),
             ("nothing", "", ["a number and its text"]),

@@ -129,7 +129,10 @@ WHOLE = [
         ["scores.parquet", "align again"],
         spoilt(SCORES),
     ),
-    Case("a sweep of a script that there is not", SWEEP, ["--models", "llava"], ["llava"]),
+    Case("a sweep of a script that there is not", SWEEP, ["--models", "llava"], ["llava is no model script"]),
+    Case(
+        "a sweep of a script of no one model", SWEEP, ["--models", "vision_model"], ["vision_model is no model script"]
+    ),
     Case("a sweep of nothing", SWEEP, ["-d", "{here}/no"], ["{here}/no"]),
     Case("a sweep of a prompt that there is not", SWEEP, ["-p", "12"], ["no prompt 12"]),
     Case("a sweep on a GPU by its name", SWEEP, ["-g", "A100"], ["A100", "cpu"]),

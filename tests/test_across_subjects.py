@@ -91,11 +91,6 @@ def test_subjects_whose_scores_are_divided_by_other_ceilings_are_refused(aligned
         run(monkeypatch, across_subjects, aligned)
 
 
-def test_without_scores_one_line_says_so(own_nsd, monkeypatch):
-    with pytest.raises(InputError, match="no scores"):
-        run(monkeypatch, across_subjects, own_nsd)
-
-
 def test_a_model_and_a_stream_that_were_not_scored_together_are_refused():
     scores = pd.DataFrame({"subject": 1, "model_id": ["a/a", "b/b"], "prompt": pd.NA, "stream": ["vision", "text"]})
     asked = SimpleNamespace(model_id=["a/a"], prompt_number=None, stream=["text"])
@@ -242,8 +237,3 @@ def test_brains_one_at_a_time_predict_less_than_together_and_the_table_says_whic
     assert found["each"]["predicted_from"].tolist() == ["each of 2 5", "each of 1 5", "each of 1 2"]
     assert (found["each"]["cross_subject_r"] > 0.2).all()
     assert found["together"]["cross_subject_r"].mean() > found["each"]["cross_subject_r"].mean() + 0.02
-
-
-def test_one_brain_is_not_predicted_from_itself(two_brains, monkeypatch):
-    with pytest.raises(InputError, match="no other to be predicted from"):
-        run(monkeypatch, cross_subject_ceiling, two_brains, "-g", "cpu", "-s", 1)

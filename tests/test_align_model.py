@@ -1,13 +1,8 @@
-import re
-import subprocess
-import sys
-
 import nibabel
 import numpy as np
 import pandas as pd
 import pytest
-from scripts import ALIGN, run_here
-from two_layers import FOLDER, MODEL, align, read_scores, write_states
+from two_layers import FOLDER, align, read_scores, write_states
 
 from brain_activity_prediction.align_image_embeddings import fitting
 from brain_activity_prediction.align_image_embeddings.outputs.results import QUANTITIES, Results
@@ -160,33 +155,3 @@ def test_states_of_another_wording_are_not_taken_for_those_of_this_prompt(own_ns
         align(monkeypatch, own_nsd, "-p", "3")
     (tmp_path / "own.yml").write_text("3: Que voit-on ?")
     align(monkeypatch, own_nsd, "-p", "3", "--prompts-file", tmp_path / "own.yml")
-
-
-@pytest.mark.parametrize(
-    ("flags", "said"),
-    [
-        (["-m", "org/other"], "no hidden states of org/other"),
-        (["-m", "../../x"], "not a model id"),
-        (["--sessions", "9"], "session"),
-        (["-s", "7"], "subject 7 has no betas"),
-        (["-g", "640"], "GPU 640"),
-        (["--min-log-10-alpha", "5"], "--min-log-10-alpha"),
-        (["--roi", "no-such-roi"], "no-such-roi"),
-        (["--num-alphas", "0"], "--num-alphas"),
-        (["--min-noise-ceiling", "nan"], "--min-noise-ceiling"),
-    ],
-)
-def test_bad_input_is_one_line_and_status_2(flags, said, ready):
-    done = run_here(ALIGN, "-d", ready, "-g", "cpu", "-m", MODEL, *flags)
-    assert done.returncode == 2
-    assert said in done.stderr.splitlines()[-1]
-    assert "Traceback" not in done.stderr
-
-
-def test_help_lists_every_flag_without_importing_torch_or_pandas():
-    done = subprocess.run(
-        [sys.executable, "-X", "importtime", ALIGN, "--help"], capture_output=True, text=True, check=True
-    )
-    for flag in ("--model-id", "--prompt-number", "--max-log-10-alpha", "--num-alphas", "--layer-number", "--gpu-id"):
-        assert flag in done.stdout
-    assert not re.search(r"\| +(torch|pandas|scipy|sklearn|matplotlib|nibabel)$", done.stderr, re.MULTILINE)

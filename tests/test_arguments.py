@@ -34,29 +34,6 @@ def test_a_prompts_file_replaces_the_nine_prompts(tmp_path):
         assert own == {12: "Où est le chat ?"}
 
 
-@pytest.mark.parametrize(
-    "text", ["{1: [unclosed", "- a\n- b\n", "one: What?", "1: 7", "1: ''", "", "1: [a]", "1: What is <image>?"]
-)
-def test_a_prompts_file_that_is_none_is_refused_in_one_line(text, tmp_path):
-    (tmp_path / "own.yml").write_text(text)
-    with pytest.raises(InputError, match=r"own\.yml") as refused:
-        prompts.read_prompts(tmp_path / "own.yml")
-    assert "\n" not in str(refused.value)
-
-
-def test_an_error_in_the_flags_is_one_line_and_status_2(capsys):
-    with pytest.raises(SystemExit) as stopped:
-        arguments.parser("what it does").parse_args(["-d", ".", "-s", "3"])
-    assert stopped.value.code == 2
-    assert capsys.readouterr().err.count("\n") == 1
-
-
-def test_a_gpu_that_does_not_exist_is_refused_and_the_cpu_never_stands_in():
-    arguments.check_device("cpu")
-    with pytest.raises(InputError, match=r"no GPU 640|GPU 640 does not exist"):
-        arguments.check_device("cuda:640")
-
-
 def test_folders_are_named_by_model_prompt_and_subject(tmp_path):
     model = "org/model-1.5"
     assert embeddings_folder(tmp_path, model, 3) == tmp_path / "image_embeddings/prompt_3/org_model-1.5"

@@ -106,7 +106,7 @@ def losing(script, layer):
 
 def test_a_layer_whose_states_were_lost_on_the_way_is_not_taken_for_zeros(own_nsd, tiny_model, monkeypatch, capsys):
     script = losing(load_script(LLAVA), layer=1)
-    for more in ([], ["--test-run"]):
+    for more in (["--no-test-run"], ["--test-run"]):
         ended = extract(monkeypatch, capsys, script, own_nsd, "--checkpoint", tiny_model("llava").folder, *more)
         assert ended[0] == 2
         said = f"language is zero throughout for image {first_image(own_nsd)} at layer 2, the first of 112 such vectors"

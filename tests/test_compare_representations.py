@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from scripts import run_here
 from two_layers import FOLDER, MODEL
 
 from brain_activity_prediction.align_image_embeddings import compare_representations, similarity_table
@@ -123,10 +122,3 @@ def test_a_mistake_is_one_line_before_any_work(ready, more, message, monkeypatch
     with pytest.raises(InputError, match=message) as raised:
         compare(monkeypatch, ready, *more)
     assert "\n" not in str(raised.value)
-
-
-def test_the_script_runs_as_a_command(ready):
-    done = run_here(compare_representations.__file__, "-d", ready, "-g", "cpu", "-m", "another/model")
-    assert done.returncode == 2
-    assert done.stderr.startswith("compare_representations.py: no hidden states of another/model")
-    assert done.stderr.count("\n") == 1

@@ -131,17 +131,6 @@ def test_another_wording_is_refused_even_where_nothing_is_left_to_do(extract, tm
         extract("-p", "1", "--prompts-file", str(path))
 
 
-@pytest.mark.parametrize("text", ['{"1": "Describe it."', "1: [\n", "Describe it.", "1:\n", "one: Describe it."])
-def test_a_broken_file_of_prompts_is_one_line_and_status_2(official_nsd, tmp_path, text):
-    path = tmp_path / "study.yaml"
-    path.write_text(text)
-    finished = run_here(SCRIPT, "-d", official_nsd, "-g", "cpu", "--prompts-file", path)
-    assert finished.returncode == 2
-    assert finished.stdout == ""
-    assert finished.stderr.count("\n") == 1
-    assert str(path) in finished.stderr
-
-
 def test_a_model_that_does_not_load_leaves_no_trace(official_nsd, tmp_path, tiny_model):
     base_dir = shutil.copytree(official_nsd, tmp_path / "nsd")
     folder = shutil.copytree(tiny_model(NAME).folder, tmp_path / "checkpoint")

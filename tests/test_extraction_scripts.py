@@ -1,7 +1,6 @@
 """Extraction through the command line of its scripts."""
 
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -15,7 +14,6 @@ from scripts import SCRIPTS, command, load_script, run_here
 from brain_activity_prediction.demo import models
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.extract_image_embeddings import extraction
 from brain_activity_prediction.extract_image_embeddings.torchvision_import import import_torchvision
 from brain_activity_prediction.nsd.layout import find_layout
 
@@ -60,53 +58,6 @@ def test_a_killed_extraction_continues_to_the_same_results(official_nsd, tmp_pat
     for layer, layer_again in zip(layers, layers_again, strict=True):
         np.testing.assert_array_equal(layer_again, layer)
     assert not [path for path in killed.rglob(".*") if "~" in path.name]
-
-
-@pytest.mark.parametrize("script", SCRIPTS)
-def test_help_lists_every_flag_without_importing_torch(script):
-    done = subprocess.run(
-        [*command(script)[:1], "-X", "importtime", *command(script)[1:], "--help"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    for flag in (
-        "--batch-size",
-        "--base-dir",
-        "--subject",
-        "--test-run",
-        "--no-test-run",
-        "--prompt-number",
-        "--gpu-id",
-    ):
-        assert flag in done.stdout
-    assert not re.search(r"\| +(torch|transformers|scipy|sklearn)$", done.stderr, re.MULTILINE)
-
-
-BAD_INPUT = {
-    "a base directory that is not there": (["-d", "{nsd}/nowhere"], "nowhere"),
-    "prompt 99": (["-p", "99"], "no prompt 99"),
-    "a batch size of 0": (["-b", "0"], "--batch-size"),
-    "a subject that is not in the study": (["-s", "4"], "--subject"),
-    "a GPU that does not exist": (["-g", "640"], "GPU 640"),
-    "a checkpoint folder that is none": (["--checkpoint", "{nsd}"], "config.json"),
-    "an unknown flag": (["--bogus"], "--bogus"),
-}
-
-
-@pytest.mark.parametrize("case", BAD_INPUT)
-def test_bad_input_is_one_line_and_status_2_and_writes_nothing(case, own_nsd, capsys, monkeypatch, vit):
-    flags, said = BAD_INPUT[case]
-    before = sorted(own_nsd.rglob("*"))
-    given = ["-d", str(own_nsd), "-g", "cpu", "--checkpoint", str(vit)]
-    monkeypatch.setattr("sys.argv", [VIT, *given, *(flag.format(nsd=own_nsd) for flag in flags)])
-    with pytest.raises(SystemExit) as stopped:
-        extraction.main(load_script(VIT))
-    error = capsys.readouterr().err.strip().splitlines()
-    assert stopped.value.code == 2
-    assert said in error[-1]
-    assert len([line for line in error if "images were done before" not in line]) == 1
-    assert sorted(own_nsd.rglob("*")) == before
 
 
 def test_a_missing_and_a_truncated_stimulus_file_are_named(own_nsd):

@@ -41,20 +41,6 @@ def even(values=(0.1, 0.1, 0.2)):
     return [np.full(N_VOXELS, value) for value in values]
 
 
-def test_resampled_r2_is_that_of_the_images_drawn():
-    responses, predictions = simulate()
-    counts = resamples(N_IMAGES, 3)
-    found = resampled_r2(torch.from_numpy(responses), predictions[2], torch.from_numpy(counts) / N_IMAGES)
-    for drawn, row in zip(counts.astype(int), found.numpy(), strict=True):
-        rows = np.repeat(np.arange(N_IMAGES), drawn)
-        np.testing.assert_allclose(row, r2_score(responses[rows], predictions[2].numpy()[rows]), atol=1e-5)
-
-
-def test_a_constant_response_has_r2_0_in_every_resample():
-    constant = torch.ones(20, 1)
-    assert (resampled_r2(constant, constant + 1, torch.from_numpy(resamples(20, 5)) / 20) == 0).all()
-
-
 def test_each_voxel_counts_at_its_own_weighting_and_is_fitted_once_at_each(tmp_path):
     responses, predictions = simulate()
     cv_scores, fitted = even(), []

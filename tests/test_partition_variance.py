@@ -9,7 +9,6 @@ import nibabel
 import numpy as np
 import pandas as pd
 import pytest
-from scripts import run_here
 from two_layers import MODEL, align
 
 from brain_activity_prediction.align_image_embeddings import partition_variance
@@ -176,9 +175,3 @@ def test_a_mistake_is_one_line_and_status_2_before_any_work(ready, spaces, more,
     said = str(raised.value) if isinstance(raised.value, InputError) else capsys.readouterr().err
     assert re.search(message, said)
     assert "\n" not in said.strip()
-
-
-def test_the_script_runs_as_a_command(ready):
-    done = run_here(partition_variance.__file__, *flags(ready, spaces=(EARLY,)))
-    assert done.returncode == 2
-    assert done.stderr == "partition_variance.py: 1 feature space: give --space two to 4 times\n"

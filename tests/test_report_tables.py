@@ -79,12 +79,6 @@ def test_what_is_in_no_table_is_named_with_what_there_is(scored):
         assert said in done.stderr
 
 
-def test_nothing_scored_is_one_line(tmp_path):
-    done = report(tmp_path)
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "run align_model.py first" in done.stderr
-
-
 def test_tables_that_find_no_room_are_one_line_though_the_page_is_drawn_meanwhile(own_scored, monkeypatch):
     def fill_the_disk(*_):
         raise OSError(28, "No space left on device")

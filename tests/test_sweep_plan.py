@@ -8,7 +8,6 @@ import pytest
 from sweeping import LLAVA, LLAVA_ID, VIT, VIT_ID, image_ids, planned, store
 
 from brain_activity_prediction.align_image_embeddings.outputs.results import QUANTITIES, Results
-from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.folders import alignment_folder
 
 
@@ -87,19 +86,6 @@ def test_a_report_is_old_where_scores_of_any_protocol_are_newer(folder, own_nsd)
     for newer, n_left in ((-60, 0), (60, 1)):
         os.utime(scores, (report.stat().st_mtime + newer,) * 2)
         assert planned(own_nsd, "--models", VIT, "--align=-l 9").report.n_left == n_left  # without that layer
-
-
-@pytest.mark.parametrize(
-    ("flags", "said"),
-    [
-        (["--models", "vision_model"], "vision_model is no model script"),
-        (["--models", "nothing"], "nothing is no model script"),
-        (["-p", "99"], "no prompt 99"),
-    ],
-)
-def test_a_sweep_that_cannot_run_is_refused_in_one_line(flags, said, official_nsd):
-    with pytest.raises(InputError, match=said):
-        planned(official_nsd, *flags)
 
 
 def test_a_subject_and_a_model_that_are_named_twice_are_planned_once(own_nsd):

@@ -226,11 +226,3 @@ def test_a_users_command_extracts_and_grids_live_side_by_side(own_nsd, checkpoin
         assert done.returncode == 0, done.stderr
     assert stored(own_nsd).shape == (40, 4, 32)
     assert stored(own_nsd, "vision_grid2").shape == (40, 4, 128)
-
-
-def test_a_model_id_is_needed_and_an_impossible_one_is_refused(own_nsd):
-    for more, said in (([], "--model-id"), (["--model-id", "../x"], "not a model id"), (["--grid", "0"], "--grid")):
-        done = run_here("vision_model.py", "-d", own_nsd, "-g", "cpu", *more)
-        assert done.returncode == 2
-        assert said in done.stderr
-        assert done.stderr.count("\n") == 1
