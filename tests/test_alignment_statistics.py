@@ -20,7 +20,7 @@ STATISTICS = ["r", "r_se", "r_ci_low", "r_ci_high", "r_normalised_se", "p", "q"]
 
 
 def observed(base_dir):
-    return read_targets(find_layout(base_dir), 1, None, True, base_dir / "alignment/responses", n_folds=5).test
+    return read_targets(find_layout(base_dir), 1, None, True, base_dir / "alignment/responses").test
 
 
 def tables(base_dir):

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from brain_activity_prediction.align_image_embeddings.inputs import targets
 from brain_activity_prediction.align_image_embeddings.inputs.targets import read_targets, standardise
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.nsd.design import read_design
@@ -9,20 +10,21 @@ from brain_activity_prediction.nsd.layout import find_layout
 
 def test_training_images_are_those_only_this_subject_saw(official_nsd, tmp_path):
     layout = find_layout(official_nsd)
-    targets = read_targets(layout, 1, None, True, tmp_path, n_folds=5)
+    found = read_targets(layout, 1, None, True, tmp_path)
     shared = read_design(layout.design()).shared_ids
-    assert set(targets.test_ids) == set(shared)
-    assert not set(targets.train_ids) & set(shared)
-    np.testing.assert_allclose(targets.train.mean(axis=0), 0, atol=1e-6)
-    np.testing.assert_allclose(targets.train.std(axis=0), 1, rtol=1e-5)
+    assert set(found.test_ids) == set(shared)
+    assert not set(found.train_ids) & set(shared)
+    np.testing.assert_allclose(found.train.mean(axis=0), 0, atol=1e-6)
+    np.testing.assert_allclose(found.train.std(axis=0), 1, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
     ("folds", "said"), [(12, "only 12 .* seen by all subjects"), (28, "only 28 .* by this subject")]
 )
-def test_too_few_images_for_the_folds_are_said(official_nsd, tmp_path, folds, said):
+def test_too_few_images_for_the_folds_are_said(official_nsd, tmp_path, monkeypatch, folds, said):
+    monkeypatch.setattr(targets, "FOLDS", folds)
     with pytest.raises(InputError, match=said):
-        read_targets(find_layout(official_nsd), 1, None, True, tmp_path, n_folds=folds)
+        read_targets(find_layout(official_nsd), 1, None, True, tmp_path)
 
 
 def test_standardising_uses_training_statistics_and_makes_constants_zero():

@@ -21,16 +21,12 @@ class Design:
     path: Path
     masterordering: np.ndarray  # (n_trials,): which of a subject's images, 1..n_images, each trial shows
     subjectim: np.ndarray  # (8, n_images): NSD image ids of each subject, the shared images first
-    sharedix: np.ndarray  # (n_shared,): NSD ids of the images that all subjects see
+    shared_ids: np.ndarray  # (n_shared,), NSD's sharedix: ids of the images that all subjects see
     n_sessions: int
 
     @property
     def trials_per_session(self):
         return self.masterordering.size // self.n_sessions
-
-    @property
-    def shared_ids(self):
-        return self.sharedix
 
     def image_ids(self, subject):
         """NSD ids of all images planned for a subject, (n_images,), the shared ones first."""
@@ -72,9 +68,9 @@ def read_design(path):
     variables = _read_mat(path, ("masterordering", "subjectim", "sharedix", "basiccnt"))
     masterordering = _whole_numbers(path, variables, "masterordering").ravel()
     subjectim = _whole_numbers(path, variables, "subjectim")
-    sharedix = _whole_numbers(path, variables, "sharedix").ravel()
+    shared_ids = _whole_numbers(path, variables, "sharedix").ravel()
     n_sessions = np.atleast_2d(variables["basiccnt"]).shape[-1]
-    design = Design(path, masterordering, subjectim, sharedix, n_sessions)
+    design = Design(path, masterordering, subjectim, shared_ids, n_sessions)
     problem = _contradiction(design)
     if problem:
         raise InputError(f"{path} is not NSD's design file: {problem}")
@@ -106,12 +102,12 @@ def _whole_numbers(path, variables, name):
 def _contradiction(design):
     """What is wrong with the design in a few words, or None."""
     n_subjects, n_images = design.subjectim.shape
-    n_shared, n_trials = design.sharedix.size, design.masterordering.size
+    n_shared, n_trials = design.shared_ids.size, design.masterordering.size
     if not n_trials or not design.n_sessions:
         return f"it has {n_trials} trials in {design.n_sessions} sessions"
     if n_subjects != N_SUBJECTS:
         return f"subjectim has {n_subjects} rows instead of {N_SUBJECTS}"
-    if n_shared > n_images or (design.subjectim[:, :n_shared] != design.sharedix).any():
+    if n_shared > n_images or (design.subjectim[:, :n_shared] != design.shared_ids).any():
         return f"the first {n_shared} columns of subjectim differ from sharedix"
     if any(np.unique(row).size != n_images for row in design.subjectim):
         return "subjectim names an image twice for one subject"

@@ -58,20 +58,19 @@ def read_targets(
     sessions: Sequence[int] | None,
     zscore: bool,
     cache_dir: Path,
-    n_folds: int,
     scale: Scaling | None = None,
 ) -> Targets:
     """Training images are those only this subject saw, test images those that all subjects saw.
 
     `scale` is `standardise` unless said otherwise.
 
-    Raises InputError where the sessions hold too few of either for `n_folds` folds.
+    Raises InputError where the sessions hold too few of either for FOLDS folds.
     """
     design = read_design(layout.design())
     seen = np.unique(design.trial_ids(subject, sessions or layout.sessions(subject)))
     train, test = train_test_rows(seen, design.shared_ids)
     for rows, viewers in ((train, "this subject alone"), (test, "all subjects")):
-        if len(rows) <= n_folds:
+        if len(rows) <= FOLDS:
             raise InputError(f"only {len(rows)} of the images in these sessions were seen by {viewers}: add sessions")
     responses = prepare_responses(layout, subject, sessions, zscore, cache_dir)
     scaled_train, scaled_test = (scale or standardise)(responses.betas[train], responses.betas[test])
@@ -93,7 +92,7 @@ def targets_asked_for(
 ) -> Targets:
     """`read_targets` of the responses that the flags of `add_responses` name."""
     cache = responses_folder(arguments.base_dir)
-    return read_targets(layout, subject, arguments.sessions, arguments.zscore_sessions, cache, FOLDS, scale)
+    return read_targets(layout, subject, arguments.sessions, arguments.zscore_sessions, cache, scale)
 
 
 def ceiling_of_test_images(targets: Targets, layout: Layout, subject: int, ncsnr_from: str) -> np.ndarray:

@@ -10,9 +10,9 @@ def standard_error(replicates: np.ndarray) -> np.ndarray:
     return replicates.std(axis=0, ddof=1, dtype=np.float64)
 
 
-def interval(replicates: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-    """The ends of the percentile interval of a score, from its resamples (B, ...)."""
-    low, high = np.quantile(replicates, [(1 - level) / 2, (1 + level) / 2], axis=0, method="weibull")
+def interval(replicates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The ends of the percentile interval of 95 % of a score, from its resamples (B, ...)."""
+    low, high = np.quantile(replicates, [0.025, 0.975], axis=0, method="weibull")
     return low, high
 
 

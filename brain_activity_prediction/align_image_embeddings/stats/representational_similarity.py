@@ -98,15 +98,11 @@ def permutation_p(layers, regions, n_permutations, seed=0):
         moved = (regions[:, order[rows, None], order[rows.start :]].flatten(1) for rows in bands)
         return sum(band @ part.T for band, part in zip(upper, moved, strict=True))
 
-    orders = np.stack([np.arange(n_images), *_permutations(n_images, n_permutations, seed)])
+    rng = np.random.default_rng(seed)
+    orders = np.stack([np.arange(n_images), *(rng.permutation(n_images) for _ in range(n_permutations))])
     observed, *others = (permuted(torch.from_numpy(order).to(layers.device)) for order in orders)
     as_high = sum(((other >= observed).to(torch.float64) for other in others), torch.ones_like(observed.double()))
     return (as_high / (n_permutations + 1)).masked_fill(observed.isnan(), torch.nan)
-
-
-def _permutations(n_images, n_permutations, seed):
-    rng = np.random.default_rng(seed)
-    return (rng.permutation(n_images) for _ in range(n_permutations))
 
 
 def _upper_band(layers, rows):
