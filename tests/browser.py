@@ -1,8 +1,8 @@
 """Chromium for tests, without a window: at a width, in light or dark, with what it said and asked for on record."""
 
 import json
-import shutil
 from pathlib import Path
+from shutil import which
 
 import pytest
 
@@ -21,9 +21,9 @@ class Browser:
         options = webdriver.ChromeOptions()
         for flag in (*FLAGS, f"--user-data-dir={profile}"):
             options.add_argument(flag)
-        options.binary_location = found("chromium")
+        options.binary_location = which("chromium")
         options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-        service = webdriver.ChromeService(executable_path=found("chromedriver"))
+        service = webdriver.ChromeService(executable_path=which("chromedriver"))
         self.driver = webdriver.Chrome(options=options, service=service)
 
     def open(self, page: Path, width: int, scheme: str = "light") -> None:
@@ -46,10 +46,6 @@ class Browser:
         return said, asked
 
 
-def found(program: str) -> str | None:
-    return shutil.which(program)
-
-
 needed = pytest.mark.skipif(
-    not (found("chromium") and found("chromedriver")), reason="no chromium and chromedriver on this machine"
+    not (which("chromium") and which("chromedriver")), reason="no chromium and chromedriver on this machine"
 )

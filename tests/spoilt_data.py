@@ -13,12 +13,17 @@ from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.nsd.layout import find_layout
 
 
-def over(kind, content, *fields, **names):
+def file_of(base, kind, *fields):
+    """One of NSD's files, of an ROI the first."""
+    path = getattr(find_layout(base), kind)(*fields)
+    return path[0] if isinstance(path, list) else path
+
+
+def over(kind, content, *fields):
     """A change that overwrites one of NSD's files; a number keeps so many bytes of it, None deletes it."""
 
     def change(base):
-        path = getattr(find_layout(base), kind)(*fields, **names)
-        path = path[0] if isinstance(path, list) else path
+        path = file_of(base, kind, *fields)
         if content is None:
             path.unlink()
         else:
@@ -47,12 +52,11 @@ def design(**variables):
     return change
 
 
-def volume(kind, make, *fields, **names):
+def volume(kind, make, *fields):
     """A change that replaces a NIfTI file by `make(its numbers)`."""
 
     def change(base):
-        path = getattr(find_layout(base), kind)(*fields, **names)
-        path = path[0] if isinstance(path, list) else path
+        path = file_of(base, kind, *fields)
         image = nibabel.load(path)
         nibabel.save(nibabel.Nifti1Image(make(np.asarray(image.dataobj)), image.affine), path)
 
@@ -64,9 +68,10 @@ def beside(name, content):
 
     def change(base):
         path = base.parent / name
-        path.write_bytes(
-            content.encode() if isinstance(content, str) else content
-        ) if content is not None else path.mkdir()
+        if content is None:
+            path.mkdir()
+        else:
+            path.write_bytes(content.encode() if isinstance(content, str) else content)
 
     return change
 

@@ -41,7 +41,8 @@ def image_ids(base_dir):
     return read_design(find_layout(base_dir).design()).image_ids_of_any([1, 2]).tolist()
 
 
-def until(ready, seconds=120):
+def until(ready, seconds=600):
+    """Waits for something that takes seconds on an idle machine; the limit is for one that is not."""
     deadline = time.monotonic() + seconds
     while not ready():
         assert time.monotonic() < deadline, "waited in vain"

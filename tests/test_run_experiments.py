@@ -5,11 +5,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from scripts import EXTRACT
+from sweeping import until
 
 LOOP = EXTRACT / "run_experiments.sh"
 STAND_IN = """#!/bin/bash
@@ -97,10 +97,7 @@ def test_a_step_that_was_stopped_ends_the_loop_and_all_others_are_left(loop):
 def test_a_signal_to_all_lets_the_step_in_hand_end_and_shows_the_table(loop, number):
     _, start, calls = loop
     process = start(WAITS="llava*-s?1*")
-    waiting, deadline = Path(f"{calls}.waiting"), time.monotonic() + 30
-    while not waiting.exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(Path(f"{calls}.waiting").exists)
     os.killpg(process.pid, number)  # as a terminal sends Ctrl-C, and a machine that goes down SIGTERM
     said, _ = process.communicate(timeout=30)
     assert process.returncode == 75

@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,7 @@ import pandas as pd
 import pytest
 import slurm_on_loopback
 from conftest import TINY, simple_signals
-from scripts import PACKAGE
+from sweeping import LLAVA, SWEEP_FOLDER, VIT, until
 
 from brain_activity_prediction.demo import models
 from brain_activity_prediction.demo.dataset import write_dataset
@@ -23,8 +22,6 @@ from brain_activity_prediction.nsd.design import read_design
 from brain_activity_prediction.nsd.layout import find_layout
 from brain_activity_prediction.sweep.records import HEADER, log_of, read_record
 
-SWEEP = PACKAGE / "sweep" / "sweep.py"
-VIT, LLAVA = "vit_huge_patch14_224_in21k", "llava_1.5_13b"
 IMAGES = 12 + 84  # shared and the subject's own: enough that a shard is caught in the middle
 
 
@@ -53,20 +50,11 @@ def find_vit(folder):
 
 
 def command(name, base_dir, *flags):
-    return [sys.executable, str(SWEEP), name, "-d", str(base_dir), *map(str, flags)]
+    return [sys.executable, str(SWEEP_FOLDER / "sweep.py"), name, "-d", str(base_dir), *map(str, flags)]
 
 
 def study_flags(base_dir):
     return ["--models", VIT, LLAVA, "-s", 1, "-p", 1, "-b", 1, "--checkpoints", base_dir / "checkpoints", "-g", "cpu"]
-
-
-def until(ready, seconds=600):
-    """Waits for something that takes seconds on an idle machine; the limit is for one that is not."""
-    deadline = time.monotonic() + seconds
-    while not (found := ready()):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
-    return found
 
 
 def llava_images(base_dir):
