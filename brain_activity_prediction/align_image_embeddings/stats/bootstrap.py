@@ -61,7 +61,8 @@ def resampled_r2(observed: torch.Tensor, predicted: torch.Tensor, shares: torch.
     voxels_per_chunk = VOXELS_PER_CHUNK[observed.device.type]
     for start in range(0, observed.shape[1], voxels_per_chunk):
         y, y_hat = (part[:, start : start + voxels_per_chunk] for part in (observed, predicted))
-        variance = shares @ y**2 - (shares @ y) ** 2
+        centred = y - y.mean(dim=0)  # far from 0 a variance of 0 would be lost in rounding
+        variance = shares @ centred**2 - (shares @ centred) ** 2
         lost = shares @ (y - y_hat) ** 2 / variance.clamp(min=CONSTANT)
         pieces.append(torch.where(variance > CONSTANT, 1 - lost, 0))
     return torch.cat(pieces, dim=1)
