@@ -48,16 +48,18 @@ def split_half_reliability(responses, n_splits=200, seed=0):
     images with two repeats or more, and the correlation is averaged over the splits; NaN for one that never varied.
     """
     rng = np.random.default_rng(seed)
-    responses = responses[np.isfinite(responses).all(axis=1).sum(axis=1) > 1]
+    recorded = np.isfinite(responses).all(axis=1)  # (n, repeats)
+    enough = recorded.sum(axis=1) > 1
+    recorded, counts = recorded[enough], np.nan_to_num(responses[enough])
     found = []
     for _ in range(n_splits):
-        drawn = np.where(np.isfinite(responses).all(axis=1), rng.random((len(responses), responses.shape[2])), np.nan)
-        place = np.argsort(np.argsort(drawn, axis=1), axis=1)  # NaN comes last
-        n = np.isfinite(drawn).sum(axis=1, keepdims=True)
-        first, second = place < n // 2, (place >= n // 2) & (place < n)
-        halves = [np.nanmean(np.where(half[:, None], responses, np.nan), axis=2) for half in (first, second)]
+        place = np.argsort(np.argsort(np.where(recorded, rng.random(recorded.shape), np.inf), axis=1), axis=1)
+        n = recorded.sum(axis=1, keepdims=True)
+        parts = place < n // 2, (place >= n // 2) & (place < n)
+        halves = [np.einsum("nvr,nr->nv", counts, part) / part.sum(axis=1, keepdims=True) for part in parts]
         with np.errstate(invalid="ignore"):
-            found.append([np.corrcoef(one, other)[0, 1] for one, other in zip(halves[0].T, halves[1].T, strict=True)])
+            one, other = ((half - half.mean(axis=0)) / half.std(axis=0) for half in halves)
+        found.append((one * other).mean(axis=0))
     r = np.mean(found, axis=0)
     return 2 * r / (1 + r)
 
