@@ -60,8 +60,9 @@ def unbiased_hsic(K, L):
     return (np.trace(K @ L) + middle - 2 / (n - 2) * (one @ K @ L @ one)) / (n * (n - 3))
 
 
-def test_cka_is_the_ratio_of_unbiased_estimates_of_hsic():
-    X, Y = patterns(7, 30)
+@pytest.mark.parametrize("n_images", [5, N_IMAGES])
+def test_cka_is_the_ratio_of_unbiased_estimates_of_hsic(n_images):
+    X, Y = patterns(7, 30, n_images=n_images)
     Y[:, :7] += X
     K, L = (x.numpy().astype(np.float64) @ x.numpy().astype(np.float64).T for x in (X, Y))
     reference = unbiased_hsic(K, L) / np.sqrt(unbiased_hsic(K, K) * unbiased_hsic(L, L))
@@ -77,6 +78,15 @@ def test_rsa_is_that_of_rsatoolbox():
     Y[:, :7] += X
     rdms = [calc_rdm(Dataset(x.numpy().astype(np.float64)), method="correlation") for x in (X, Y)]
     assert compared(distance_ranks, X, Y) == pytest.approx(compare(*rdms, "spearman").item(), abs=1e-6)
+
+
+@pytest.mark.parametrize("geometry", [distance_ranks, centred_kernel])
+def test_what_is_stored_in_float32_is_compared_in_float64_and_kept_in_float32(geometry):
+    (X,) = patterns(20, n_images=300)
+    found = geometry(X)
+    assert found.dtype == torch.float32
+    assert torch.equal(found, geometry(X.double()))
+    assert similarity(found[None], found[None]).dtype == torch.float64
 
 
 def test_equal_distances_share_a_rank():
@@ -125,11 +135,13 @@ def test_what_has_no_geometry_has_no_similarity_and_no_p():
 
 def test_the_ceiling_is_the_similarity_to_the_mean_of_the_brains_that_have_the_region():
     truth = patterns(30, seed=3)[0]
-    brains = [geometries([truth + noise, noise[:, :1]])["rsa"] for noise in patterns(30, 30, 30, seed=4)]
+    brains = [geometries([truth + noise, noise[:, :1], noise])["rsa"] for noise in patterns(30, 30, 30, seed=4)]
     own, *others = brains
     found = similarity_to_mean(own, others)
-    mean = torch.stack(others)[:, 0].mean(dim=0)
-    assert found[0] == pytest.approx(float((own[0] * mean).sum() / mean.norm()), abs=1e-6)
+    assert found.dtype == torch.float64
+    for region in (0, 2):
+        mean = torch.stack(others)[:, region].mean(dim=0)
+        assert found[region] == pytest.approx(float((own[region] * mean).sum() / mean.norm()), abs=1e-6)
     assert found[0] > similarity(own[:1], others[0][:1])[0, 0]
     assert found[1].isnan()  # of one voxel there are no distances
     others[0][0] = torch.nan

@@ -153,6 +153,14 @@ def test_weightings_lie_on_the_simplex_and_every_combination_has_its_own(n_space
         assert supports == set(combinations(n_spaces))
 
 
+def test_random_weightings_are_as_many_as_asked_for_begin_with_equal_ones_and_follow_from_their_seed():
+    weightings = random_weightings(2, n_draws=5, seed=1)
+    assert weightings[:3].tolist() == [[1, 0], [0, 1], [0.5, 0.5]]
+    assert len(weightings) == 2 + 5
+    np.testing.assert_array_equal(random_weightings(2, n_draws=5, seed=1), weightings)
+    assert not np.isin(random_weightings(2, n_draws=5, seed=2)[3:], weightings).any()
+
+
 def test_the_grid_treats_all_spaces_alike_and_reaches_a_hundredth():
     grid = {tuple(weighting.round(12)) for weighting in weighting_grid(3)}
     assert {order for weighting in grid for order in itertools.permutations(weighting)} == grid

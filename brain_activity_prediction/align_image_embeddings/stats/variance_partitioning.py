@@ -40,7 +40,7 @@ def weighting_grid(n_spaces: int) -> np.ndarray:
     weightings = []
     for chosen in combinations(n_spaces):
         for relative in itertools.product(GRID, repeat=len(chosen)):
-            if max(relative) == GRID[0] and (len(chosen) > 1 or relative[0] == GRID[0]):
+            if max(relative) == GRID[0]:
                 weightings.append(np.zeros(n_spaces))
                 weightings[-1][list(chosen)] = np.divide(relative, sum(relative))
     return np.stack(weightings)
