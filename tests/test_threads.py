@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from brain_activity_prediction.align_image_embeddings.ridge import ridge_cv
 from brain_activity_prediction.align_image_embeddings.solver import cross_validation
 from brain_activity_prediction.align_image_embeddings.solver.threads import one_thread, spread
+from brain_activity_prediction.align_image_embeddings.solver.workspace import Workspace
 
 CPU = torch.device("cpu")
 
@@ -124,3 +125,25 @@ def test_a_fit_may_be_made_in_inference_mode(threads, n_threads):
     with torch.inference_mode():
         X, Y = torch.randn(60, 10), torch.randn(60, 200)
         assert ridge_cv(X, Y, [1.0, 10.0], voxels_per_chunk=64).alpha.shape == (200,)
+
+
+def test_a_workspace_takes_memory_once_in_each_thread_and_more_where_more_is_needed(threads):
+    threads(2)
+    workspace, like, together = Workspace(), torch.zeros(1), threading.Barrier(2)
+
+    def place_of(name, *shape):
+        array = workspace.array(name, like, *shape)
+        assert array.shape == shape
+        return array.untyped_storage().data_ptr()
+
+    place, places = place_of("nodes", 4, 5), set()
+    assert place_of("nodes", 2, 3) == place_of("nodes", 20) == place
+    assert place_of("panels", 2, 3) != place
+    assert workspace.array("nodes", like, 3, 7).untyped_storage().nbytes() == 4 * 21
+
+    def work(piece):
+        places.add(place_of("nodes", 2, 3))
+        together.wait(timeout=600)
+
+    spread(work, range(2), CPU)
+    assert len(places) == 2

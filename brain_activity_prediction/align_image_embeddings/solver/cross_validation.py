@@ -23,6 +23,7 @@ from brain_activity_prediction.align_image_embeddings.solver.refit_without_fold 
     whitened_targets,
 )
 from brain_activity_prediction.align_image_embeddings.solver.threads import one_thread, spread
+from brain_activity_prediction.align_image_embeddings.solver.workspace import Workspace
 from brain_activity_prediction.errors import InputError
 
 # Bounds on the errors of the interpolations in alpha, relative to a prediction at the smallest alpha. The one
@@ -212,17 +213,19 @@ class CrossValidation:
         """Mean scores (A, V) over folds from (rows, operator, weights, targets) of each."""
         device = responses.means.device
         scores = torch.zeros(len(self.alphas), len(responses.means), dtype=torch.float64, device=device)
+        workspace = Workspace()
         for fold in operators:
-            self._add_scores(scores, *fold, responses)
+            self._add_scores(scores, *fold, responses, workspace)
             del fold  # before the next one is made
         return scores.div_(len(self.folds))
 
-    def _add_scores(self, scores, rows, operator, weights, targets, responses):
+    def _add_scores(self, scores, rows, operator, weights, targets, responses, workspace):
         weights = torch.from_numpy(weights).to(targets.device)
         held_out = operator.predictions if self.criterion == "correlation" else operator.residuals
 
         def add(voxels):
             block = responses.block(rows, voxels, targets.dtype)
-            scores[:, voxels] += fold_scores(held_out(block, targets[:, voxels]), block, weights, self.criterion)
+            out_of_fold = held_out(block, targets[:, voxels], workspace)
+            scores[:, voxels] += fold_scores(out_of_fold, block, weights, self.criterion)
 
         spread(add, responses.chunks(operator.bytes_per_voxel), targets.device)

@@ -39,9 +39,9 @@ class FilteredRows:
         mixing = np.pad(mixing, ((0, 0), (0, 1)), constant_values=1.0)
         return cls(len(rows), panels, torch.from_numpy(mixing).to(rows.device, dtype))
 
-    def residuals(self, responses, targets):
-        """responses (v, m) - rows g(p) targets (R, v) for every node p, (P, v, m)."""
-        outputs = responses.new_empty(self.mixing.shape[1], *responses.shape)
+    def residuals(self, responses, targets, workspace):
+        """responses (v, m) - rows g(p) targets (R, v) for every node p, (P, v, m), "nodes" of the workspace."""
+        outputs = workspace.array("panels", responses, self.mixing.shape[1], *responses.shape)
         start = 0
         for columns, panel in self.panels:
             block = outputs[start : start + len(panel)]
@@ -49,7 +49,9 @@ class FilteredRows:
             block[:, :, panel.shape[2] :] = 0.0
             start += len(panel)
         outputs[-1] = responses
-        return (self.mixing @ outputs.view(len(outputs), -1)).view(-1, *responses.shape)
+        nodes = workspace.array("nodes", responses, len(self.mixing), *responses.shape)
+        torch.mm(self.mixing, outputs.view(len(outputs), -1), out=nodes.view(len(nodes), -1))
+        return nodes
 
     @property
     def values_per_voxel(self):

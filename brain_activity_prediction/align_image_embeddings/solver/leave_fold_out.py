@@ -20,6 +20,7 @@ from brain_activity_prediction.align_image_embeddings.scores import HeldOut, cen
 from brain_activity_prediction.align_image_embeddings.solver.filtered_rows import FilteredRows
 from brain_activity_prediction.align_image_embeddings.solver.inverses import invert
 from brain_activity_prediction.align_image_embeddings.solver.threads import spread
+from brain_activity_prediction.align_image_embeddings.solver.workspace import Workspace
 
 # 1 - leverage below which errors, magnified by its inverse, would be seen in a score.
 SMALLEST_PIVOT = {torch.float32: 1e-2, torch.float64: 1e-7}
@@ -47,17 +48,20 @@ class LeaveFoldOut:
     left: torch.Tensor
     solves: torch.Tensor
 
-    def residuals(self, responses, targets):
-        """Held-out residuals of v voxels from responses (n, v) and rotated targets (R, v)."""
+    def residuals(self, responses, targets, workspace):
+        """Held-out residuals of v voxels from responses (n, v) and rotated targets (R, v), in the workspace."""
         by_voxel = responses.T
-        return HeldOut(torch.bmm(self.in_sample.residuals(by_voxel, targets), self.solves), by_voxel)
+        in_sample = self.in_sample.residuals(by_voxel, targets, workspace)
+        held_out = workspace.array("panels", in_sample, *in_sample.shape)
+        return HeldOut(torch.bmm(in_sample, self.solves, out=held_out), by_voxel)
 
-    def predictions(self, responses, targets):
+    def predictions(self, responses, targets, workspace):
         """Held-out predictions, centred, free of the cancellation in responses - residuals.
 
         z_k(p) = (I - U_k h(p) U_k')^-1 U_k h(p) (U'y - U_k'y_k): residuals of a response of zero, negated.
         """
-        residuals = self.residuals(torch.zeros_like(responses), targets - self.left.T @ responses).values
+        others = targets - self.left.T @ responses
+        residuals = self.residuals(torch.zeros_like(responses), others, workspace).values
         return HeldOut(residuals.mean(dim=2, keepdim=True) - residuals, centred(responses).T)
 
     @property
@@ -102,12 +106,12 @@ def leave_fold_out(decomposition, blocks, nodes, rows, dtype):
     in_sample = FilteredRows.of(left * at_smallest_alpha, blocks, dtype)
     left = left.to(dtype)
     solves = left.new_empty(len(nodes), len(left), len(left))
-    identity = torch.eye(len(left), dtype=dtype, device=left.device)
+    identity, workspace = torch.eye(len(left), dtype=dtype, device=left.device), Workspace()
     width = IMAGES_PER_PANEL[left.device.type]
 
     def fill(first):
         panel = slice(first, first + width)
-        solves[:, panel] = in_sample.residuals(identity[panel], left[panel].T)
+        solves[:, panel] = in_sample.residuals(identity[panel], left[panel].T, workspace)
 
     spread(fill, range(0, len(left), width), left.device)
     if not invert(solves) > SMALLEST_PIVOT[dtype]:

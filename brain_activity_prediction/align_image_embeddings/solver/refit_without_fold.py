@@ -58,18 +58,18 @@ class RefitWithoutFold:
     filtered: FilteredRows
     basis: torch.Tensor
 
-    def residuals(self, responses, targets):
-        """Residuals of v voxels from responses (n, v) and whitened targets (S, v)."""
+    def residuals(self, responses, targets, workspace):
+        """Residuals of v voxels from responses (n, v) and whitened targets (S, v), in the workspace."""
         reached = responses.T @ self.basis
         outside = 0.0
         if len(responses) > self.basis.shape[1]:
             outside = (_squared_norm(responses, 0) - _squared_norm(reached, 1)).clamp_(min=0)
-        return HeldOut(self.filtered.residuals(reached, targets), reached, outside)
+        return HeldOut(self.filtered.residuals(reached, targets, workspace), reached, outside)
 
-    def predictions(self, responses, targets):
+    def predictions(self, responses, targets, workspace):
         """Predictions less their mean, which is the first coordinate."""
         reached = responses.T @ self.basis
-        predictions = self.filtered.residuals(torch.zeros_like(reached), targets).neg_()
+        predictions = self.filtered.residuals(torch.zeros_like(reached), targets, workspace).neg_()
         return HeldOut(predictions[:, :, 1:], reached[:, 1:])
 
     @property
