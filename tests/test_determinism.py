@@ -13,8 +13,6 @@ from brain_activity_prediction.embedding_store import EmbeddingStore
 
 LLAVA = "llava_1.5_13b.py"
 MODEL_ID = "llava-hf/llava-1.5-13b-hf"
-# What is about the run and not about its results.
-OF_A_RUN = ("claims",)
 
 
 def alone(script, flags, folder):
@@ -40,7 +38,7 @@ def digests(folder):
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for part in ("image_embeddings", "alignment")
         for path in sorted((folder / part).rglob("*"))
-        if path.is_file() and not any(name in str(path) for name in OF_A_RUN)
+        if path.is_file()
     }
 
 

@@ -4,7 +4,7 @@ import time
 
 import browser
 import pytest
-from scripts import PACKAGE, run_here
+from reports import report
 
 from brain_activity_prediction.embedding_store import EmbeddingStore
 
@@ -27,7 +27,7 @@ def page(synthetic, tmp_path_factory):
     scored = folder / "alignment/subj01/prompt_2/llava-hf_llava-1.5-13b-hf"
     settings = {"embeddings_prompt": HOSTILE, "note": HOSTILE}
     synthetic.record_settings(scored, settings | {"model": "llava"})
-    done = run_here(PACKAGE / "report" / "report.py", "-d", folder)
+    done = report(folder)
     assert done.returncode == 0, done.stderr
     return folder / "report" / "report.html"
 
