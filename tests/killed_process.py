@@ -91,7 +91,9 @@ class Process:
     def _run(self, program, base_dir, last_step):
         code = 1
         try:
-            sys.stdout = sys.stderr = self._said.open("w", buffering=1)
+            with self._said.open("w") as file:
+                os.dup2(file.fileno(), 1)
+                os.dup2(file.fileno(), 2)
             tqdm.set_lock(threading.RLock())  # the forks share its own, which a killed one keeps
             signal.alarm(HANGS_S)
             instrument(self._tally, last_step)
