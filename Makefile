@@ -39,7 +39,7 @@ check: $(INSTALLED)
 	$(MAKE) test
 
 coverage: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m coverage run -m pytest
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m coverage run -m pytest -n auto --dist loadfile --no-loadscope-reorder
 	$(VENV)/bin/python -m coverage combine --quiet
 	$(VENV)/bin/python -m coverage report --show-missing --skip-covered
 
