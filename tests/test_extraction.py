@@ -199,8 +199,6 @@ def test_repair_computes_the_images_of_damaged_files_and_no_others(own_nsd, caps
     assert {other: other.stat().st_mtime_ns for other in at} == at
     assert path.exists()
     np.testing.assert_allclose(store(own_nsd, "prompt_2").read_layer("language", 0, ids), mean_colours * 20, rtol=1e-6)
-    with pytest.raises(InputError, match="leave one out"):
-        extract(colours(), own_nsd, "--repair", "--test-run")
 
 
 def test_images_that_lack_the_same_prompts_share_batches(own_nsd):
@@ -215,12 +213,3 @@ def test_images_that_lack_the_same_prompts_share_batches(own_nsd):
         (ids[8:16], (1, 2)),
         *((ids[start : start + 8], (2,)) for start in range(16, 40, 8)),
     ]
-
-
-def test_a_pooling_that_no_stream_has_and_answers_of_a_model_that_gives_none_are_refused(own_nsd):
-    with pytest.raises(InputError, match="no cls pooling; it has mean"):
-        extract(colours(), own_nsd, "--pooling", "cls")
-    silent = colours()
-    silent.PROMPT_STREAMS = {}
-    with pytest.raises(InputError, match="leave out --response"):
-        extract(silent, own_nsd, "--response")
