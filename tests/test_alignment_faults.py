@@ -73,7 +73,8 @@ def test_a_signal_lets_the_session_in_hand_be_read_and_leaves_nothing_half_made(
 
 AT_ONCE = """
 import json, os, sys
-from brain_activity_prediction.align_image_embeddings import align_model, fitting
+import matplotlib.figure, scipy.stats  # here, since each child would for itself
+from brain_activity_prediction.align_image_embeddings import align_model, fitting, ridge
 from brain_activity_prediction.align_image_embeddings.outputs import summary
 from brain_activity_prediction.align_image_embeddings.inputs import targets
 from brain_activity_prediction.nsd import responses

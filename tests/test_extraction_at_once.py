@@ -14,6 +14,8 @@ from brain_activity_prediction.sealed_hdf5 import read_array, read_seal
 AT_ONCE = """
 import json, os, sys
 from mean_colours import colours, extract
+from brain_activity_prediction.extract_image_embeddings.torchvision_import import import_torchvision
+import_torchvision()  # here, since each child would for itself
 base_dir, flags_of_each = sys.argv[1], json.loads(sys.argv[2])
 children = []
 for flags in flags_of_each:
