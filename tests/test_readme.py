@@ -113,6 +113,16 @@ def test_the_commands_that_fetch_nsd_name_every_folder_that_is_read():
         assert path.rpartition("/")[0].format(subject="subj01") in commands
 
 
+def test_the_weights_to_be_fetched_are_those_of_the_scripts_and_go_where_the_sweep_looks():
+    commands = re.findall(r"^    hf download (\S+) --local-dir DIR/(\w[\w.]*)(/\S+)?$", "\n".join(PAGES), re.MULTILINE)
+    assert len(commands) >= 4
+    for model_id, script, part in commands:
+        assert (EXTRACT / f"{script}.py").exists()
+        source = EXTRACT / ("openflamingo_checkpoint.py" if part else f"{script}.py")
+        assert model_id in source.read_text()
+        assert f"DIR{part}/ " in source.read_text() or not part
+
+
 def test_every_file_that_is_named_exists():
     for path in re.findall(r"\]\(((?!http)[^)#]+)[^)]*\)", README):
         assert (ROOT / path).exists(), path
@@ -165,7 +175,9 @@ def test_conda_and_pip_install_the_versions_that_were_tested():
     setup.read(ROOT / "setup.cfg")
     python = next(name.removeprefix("python=") for name in others if name.startswith("python="))
     assert SpecifierSet(setup["options"]["python_requires"]).contains(python)
-    wanted = [setup["options"]["install_requires"], *setup["options.extras_require"].values()]
+    required = setup["options"]["install_requires"]
+    assert f"There are {len(required.split())}, which bring" in README
+    wanted = [required, *setup["options.extras_require"].values()]
     for requirement in map(Requirement, "\n".join(wanted).split()):
         assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), requirement
     of_torch = re.findall(r"(torch\w*)==([\d.]+)", "\n".join(PAGES))
