@@ -63,11 +63,11 @@ def _repeat_an_image(v):
     [
         (_swap_shared, "first 12 columns of subjectim differ from sharedix"),
         (_repeat_an_image, "names an image twice"),
-        (lambda v: v.pop("masterordering"), "holds no masterordering"),
+        (lambda v: [v.pop(name) for name in ("masterordering", "sharedix")], "holds no masterordering, sharedix"),
         (lambda v: v.update(masterordering=v["masterordering"] + 1), "reaches 41 but subjectim has 40"),
         (lambda v: v.update(masterordering=v["masterordering"] - 1), "whole numbers from 1"),
         (lambda v: v.update(subjectim=v["subjectim"] + 0.5), "whole numbers from 1"),
-        (lambda v: v.update(subjectim=v["subjectim"] * np.inf), "whole numbers from 1"),
+        (lambda v: v.update(sharedix=v["sharedix"] * np.inf), "whole numbers from 1"),
         (lambda v: v.update(subjectim=v["subjectim"][:4]), "4 rows instead of 8"),
         (lambda v: v.update(masterordering=np.empty((1, 0))), "it has 0 trials in 4 sessions"),
         (lambda v: v.update(masterordering=v["masterordering"][:, 1:]), "119 trials do not divide into 4"),
@@ -93,7 +93,7 @@ def test_a_broken_design_file_gives_one_line(design_path, tmp_path, content):
 
 def test_sessions_and_subjects_that_nsd_does_not_have_are_refused(design_path):
     design = read_design(design_path)
-    with pytest.raises(InputError, match="session 0 is not among the 4"):
+    with pytest.raises(InputError, match=f"session 0 is not among the 4 sessions of {design_path}"):
         design.trial_ids(1, [1, 0])
     with pytest.raises(InputError, match="session 5 is not among the 4"):
         design.trial_ids(1, [5])
