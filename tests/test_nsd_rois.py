@@ -124,7 +124,8 @@ def test_a_label_without_a_name_is_refused_but_a_file_without_any_names_is_only_
     roi = layout.roi(1, "floc-faces")[0]
     save_labels(roi.with_name("thalamus.nii.gz"), np.ones(mask.shape))
     assert not any("thalamus" in name for name in region_masks(layout, 1, mask))
-    with pytest.raises(InputError, match=r"label 1 of ROI thalamus, subject 1, has no name: .*thalamus\.mgz\.ctab$"):
+    said = r"label 1 of ROI thalamus, subject 1, has no name: .*subj01\S+thalamus\.mgz\.ctab$"
+    with pytest.raises(InputError, match=said):
         region_masks(layout, 1, mask, ["thalamus"])
     save_labels(roi, np.full(mask.shape, 6))
     with pytest.raises(InputError, match="label 6 of ROI floc-faces"):
