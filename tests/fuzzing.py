@@ -18,6 +18,7 @@ from brain_activity_prediction.errors import InputError
 MOST_MEMORY_KB = 2**20  # beyond what the process had before: 1 GB
 MOST_SECONDS = 10
 WALL_BYTES = 2**34  # address space, so that nothing harms the machine
+MOST_SPLICES = st.sampled_from([1, 1, 2, 4, 16])
 NUMBERS = [
     *(struct.pack("<q", number) for number in (0, -1, 2**31, 2**40, 2**62)),
     *(struct.pack(order + "i", number) for order in "<>" for number in (-1, 0, 2**30)),
@@ -53,17 +54,22 @@ class Mutant:
         return f"{self.of} after {self.splices}"
 
 
-@st.composite
-def mutants(draw, data):
+def mutants(data):
     """Mutants of a file; where it is compressed or sealed mostly of what is within, so that no checksum tells."""
     whole = "the file", data, lambda inner: inner
-    name, inner, wrap = draw(st.sampled_from([*_layers(data) * 2, whole]))
-    most = draw(st.sampled_from([1, 1, 2, 4, 16]))
-    splices = draw(st.lists(_splices(inner), min_size=1, max_size=most))
-    changed = bytearray(inner)
-    for at, n_removed, put_in in splices:
-        changed[at : at + n_removed] = put_in
-    return Mutant(wrap(bytes(changed)), name, splices)
+    # Made once: to make a strategy takes far longer than to draw from it.
+    layers = st.sampled_from([(*layer, _splices(layer[1])) for layer in [*_layers(data) * 2, whole]])
+
+    @st.composite
+    def mutant(draw):
+        name, inner, wrap, splice = draw(layers)
+        splices = draw(st.lists(splice, min_size=1, max_size=draw(MOST_SPLICES)))
+        changed = bytearray(inner)
+        for at, n_removed, put_in in splices:
+            changed[at : at + n_removed] = put_in
+        return Mutant(wrap(bytes(changed)), name, splices)
+
+    return mutant()
 
 
 def _splices(data):
