@@ -43,6 +43,14 @@ def test_one_alpha_for_all_voxels_has_the_best_mean_score():
     np.testing.assert_allclose(fit.cv_score, scores[fit.alpha_index[0]], atol=1e-7)
 
 
+def test_the_choice_does_not_depend_on_the_unit_of_the_responses():
+    X, Y = simulate()
+    unit = 2.0**-30
+    fit, scaled = ridge_cv(X, Y, GRID), ridge_cv(X, unit * Y, GRID)
+    assert torch.equal(scaled.alpha, fit.alpha)
+    torch.testing.assert_close(scaled.cv_score, unit**2 * fit.cv_score, rtol=1e-6, atol=0)
+
+
 def test_the_order_of_the_grid_only_orders_the_scores():
     X, Y = simulate()
     order = np.random.default_rng(0).permutation(len(GRID))
