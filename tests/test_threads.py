@@ -34,8 +34,8 @@ def test_pieces_go_to_as_many_threads_as_torch_has_each_of_them_on_one(threads):
         together.wait(timeout=600)  # returns where three pieces are at work at the same time
         seen.append((piece, threading.get_ident(), torch.get_num_threads()))
 
-    spread(work, range(3), CPU)
-    assert sorted(piece for piece, *_ in seen) == [0, 1, 2]
+    spread(work, range(6), CPU)
+    assert sorted(piece for piece, *_ in seen) == [0, 1, 2, 3, 4, 5]
     assert len({thread for _, thread, _ in seen}) == 3
     assert {n_threads for *_, n_threads in seen} == {1}
     assert torch.get_num_threads() == 3
