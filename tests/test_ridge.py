@@ -95,6 +95,14 @@ def test_float32_features_of_double_targets_are_computed_in_float64():
     assert {fit.predict(X).dtype, fit.feature_means.dtype, fit.response_means.dtype} == {torch.float64}
 
 
+@pytest.mark.parametrize(("largest", "dtype"), [(1900, torch.float32), (2100, torch.float64)])
+def test_a_correlation_over_a_wide_grid_is_computed_in_float64(largest, dtype):
+    X, Y = (values.astype(np.float32) for values in simulate())
+    fit = ridge_cv(X, Y, [1.0, 30.0, largest], criterion="correlation")
+    assert fit.shrunken_targets.dtype == dtype
+    assert ridge_cv(X, Y, [1.0, 30.0, largest]).shrunken_targets.dtype == torch.float32
+
+
 def test_with_a_decomposition_of_ones_own_predictions_come_from_what_stands_to_its_loadings_as_features_do():
     X, Y = simulate()
     expected = ridge_cv(X, Y, GRID)
