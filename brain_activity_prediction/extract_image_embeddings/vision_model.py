@@ -66,10 +66,10 @@ def load(checkpoint, device, dtype, *, grid, poolings):
 
 
 def channels_last(model: nn.Module) -> None:
-    """Lays the weights of convolutions out with the channels last: they take two thirds of the time, on a CPU too."""
+    """Lays the weights of convolutions out with the channels last: on a CPU they take two thirds of the time."""
     import torch
 
-    for weights in model.parameters():
+    for weights in model.parameters():  # Module.to(memory_format=...) refuses networks with a Conv3d
         if weights.ndim == 4:
             weights.data = weights.data.contiguous(memory_format=torch.channels_last)
 
