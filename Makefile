@@ -1,6 +1,7 @@
 # make demo   the whole pipeline on a small simulated dataset, in under two minutes
-# make test   the tests          make check   formatting, lint, the tests and the site, as CI runs them
-# make quick  the tests but those that run models or whole studies, in under a minute
+# make test   the tests, in two parts: all but the very slow, then the very slow
+# make check  formatting, lint, the tests and the site, as CI runs them
+# make quick  the tests that are not marked as slow, in under a minute
 # make coverage   which lines and branches of the package does no test reach?
 # make docs   the site, into build/docs           make pictures   the pictures that its pages show, drawn anew
 # make wheel-check   the wheel installed in an empty environment, and the demo run from it; takes minutes, needs the network
@@ -12,25 +13,18 @@ PYTHON ?= python3
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
+PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test quick check coverage docs pictures wheel-check mutants fuzz faults format clean
 demo: $(INSTALLED)
 	$(VENV)/bin/python -m brain_activity_prediction.demo
 
 test: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+	$(PYTEST) -m "not very_slow"
+	$(PYTEST) -m very_slow
 
-# What runs models, whole studies or many processes; tests/test_tests.py finds what is missing here.
-SLOW := across_subjects add_a_model align_model alignment_faults alignment_outputs alignment_statistics \
-	bad_input bad_numbers banded_ridge benchmarks checkpoint clip_text compare compare_representations demo \
-	determinism docs extraction extraction_at_once extraction_faults extraction_prompts extraction_scripts \
-	fault_injection fuzzed_files hostile_checkpoint hub model_templates models mplug_owl \
-	mplug_owl_checkpoint mplug_owl_llama_7b mplug_owl_processing openflamingo openflamingo_9b \
-	partition_variance pretend_gpu protocols random_weights real_neurons report_comparable report_contents \
-	report_further report_missing report_page report_protocols report_tables ridge_exactness run_experiments \
-	sweep_estimate sweep_jobs sweep_local sweep_slurm vision_model voxelwise_ridge
 quick: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --dist loadfile $(SLOW:%=--ignore=tests/test_%.py)
+	$(PYTEST) -m "not slow and not very_slow"
 
 check: $(INSTALLED)
 	$(VENV)/bin/ruff format --check .

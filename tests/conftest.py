@@ -16,14 +16,12 @@ from brain_activity_prediction.demo.dataset import write_dataset
 from brain_activity_prediction.demo.pictures import crops
 from brain_activity_prediction.demo.simulation import Recipe
 
-LONGEST = ("sweep_slurm", "real_neurons", "demo", "fault_injection", "fuzzed_files")  # a minute or more each
 TINY = Recipe(subjects=(1, 2), n_shared=12, n_unique=28, n_sessions=4, image_size=24)
 
 
 def pytest_collection_modifyitems(items):
-    """The longest files come first, so that in the end no process is left alone with one of them."""
-    place = {f"test_{name}": number for number, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: place.get(item.path.stem, len(place)))
+    """Run slow files first, so that in the end no process is left alone with one of them."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
 
 
 def simple_signals(pictures):

@@ -18,6 +18,8 @@ from brain_activity_prediction.demo.dataset import write_dataset
 from brain_activity_prediction.demo.simulation import Recipe, Region
 from brain_activity_prediction.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 SUBJECTS = (1, 2)
 TOGETHER = "alignment/across_subjects"
 RNG = np.random.default_rng(0)

@@ -19,6 +19,8 @@ from brain_activity_prediction.extract_image_embeddings.torchvision_import impor
 from brain_activity_prediction.nsd.layout import find_layout
 from brain_activity_prediction.nsd.stimuli import Stimuli
 
+pytestmark = pytest.mark.slow
+
 README = (Path(__file__).resolve().parents[1] / "README.md").read_text()
 MODEL_ID = "facebook/dinov2-small"
 CHANGES = {"org/model": MODEL_ID, "ViTModel": "Dinov2Model", "model.layers": "model.encoder.layer"}

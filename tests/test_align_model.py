@@ -11,6 +11,8 @@ from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.nsd.design import read_design
 from brain_activity_prediction.nsd.layout import find_layout
 
+pytestmark = pytest.mark.slow
+
 
 def test_each_region_is_best_predicted_by_the_layer_that_drives_it(ready, monkeypatch):
     align(monkeypatch, ready)

@@ -19,6 +19,8 @@ from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.nsd import responses
 from brain_activity_prediction.running import run_script
 
+pytestmark = pytest.mark.slow
+
 
 def stopped(monkeypatch, base_dir):
     """Aligns until a signal ends it."""

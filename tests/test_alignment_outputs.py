@@ -11,6 +11,8 @@ from brain_activity_prediction.align_image_embeddings.outputs.tables import COLU
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.nsd.layout import find_layout
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_table_is_tidy_and_the_same_in_both_formats(ready, monkeypatch):
     align(monkeypatch, ready)

@@ -16,6 +16,8 @@ from brain_activity_prediction.align_image_embeddings.stats.bootstrap import res
 from brain_activity_prediction.nsd.layout import find_layout
 from brain_activity_prediction.nsd.rois import read_mask, region_masks
 
+pytestmark = pytest.mark.slow
+
 STATISTICS = ["r", "r_se", "r_ci_low", "r_ci_high", "r_normalised_se", "p", "q"]
 
 

@@ -17,6 +17,8 @@ from two_layers import write_states
 
 from brain_activity_prediction.demo import models
 
+pytestmark = pytest.mark.slow
+
 CASES = [*bad_flags.CASES, *bad_nsd.CASES, *bad_models.CASES, *bad_results.CASES]
 
 

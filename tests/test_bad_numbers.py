@@ -17,6 +17,8 @@ from brain_activity_prediction.extract_image_embeddings import extraction
 from brain_activity_prediction.nsd.design import read_design
 from brain_activity_prediction.nsd.layout import find_layout
 
+pytestmark = pytest.mark.slow
+
 FLOAT16_LARGEST = 65504
 VIT, LLAVA = "vit_huge_patch14_224_in21k.py", "llava_1.5_13b.py"
 

@@ -12,6 +12,8 @@ from brain_activity_prediction.align_image_embeddings.ridge import ridge_cv
 from brain_activity_prediction.align_image_embeddings.stats.variance_partitioning import random_weightings
 from brain_activity_prediction.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 ALPHAS = np.logspace(0, 4, 20)
 # More images than features, and fewer; the third with one space wider than the images are many.
 WIDTHS = [(20, 30), (90, 60, 40), (200, 10)]

@@ -13,6 +13,8 @@ from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkpoint
 from brain_activity_prediction.extract_image_embeddings.torchvision_import import import_torchvision
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = "llava_1.5_13b.py"
 MODEL_ID = "llava-hf/llava-1.5-13b-hf"
 POOLINGS = ("mean", "last", "image", "prompt", "cls")

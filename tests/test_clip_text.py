@@ -18,6 +18,8 @@ from brain_activity_prediction.extract_image_embeddings.torchvision_import impor
 from brain_activity_prediction.nsd.design import read_design
 from brain_activity_prediction.nsd.layout import find_layout
 
+pytestmark = pytest.mark.slow
+
 MODEL = "openai/clip-vit-large-patch14"
 FOLDER = "image_embeddings/no_prompt/openai_clip-vit-large-patch14"
 LIMIT = 24  # tokens

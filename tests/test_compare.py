@@ -14,6 +14,8 @@ from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.folders import alignment_folder
 
+pytestmark = pytest.mark.slow
+
 PLANTED = ["V1v", "V1d", "V2v", "hV4", "FFA-1", "PPA"]
 
 

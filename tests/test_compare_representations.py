@@ -19,6 +19,8 @@ from brain_activity_prediction.nsd.layout import find_layout
 from brain_activity_prediction.nsd.responses import prepare_responses
 from brain_activity_prediction.nsd.rois import region_masks
 
+pytestmark = pytest.mark.slow
+
 STORE = "image_embeddings/no_prompt/test_two-layers"
 
 

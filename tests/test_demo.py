@@ -25,6 +25,8 @@ from brain_activity_prediction.demo.planted import LAYERS
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 ROOT = PACKAGE.parent
 N_TRAIN, N_TEST, WIDTH, REPEATS = 500, 100, 96, 3
 

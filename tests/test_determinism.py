@@ -11,6 +11,8 @@ from scripts import ALIGN, run
 
 from brain_activity_prediction.embedding_store import EmbeddingStore
 
+pytestmark = pytest.mark.slow
+
 LLAVA = "llava_1.5_13b.py"
 MODEL_ID = "llava-hf/llava-1.5-13b-hf"
 

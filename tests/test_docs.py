@@ -13,6 +13,8 @@ from scripts import PACKAGE
 
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
 
+pytestmark = pytest.mark.slow
+
 HEAVY = {"torch", "transformers", "pandas", "sklearn", "scipy", "nibabel", "matplotlib", "pyarrow", "timm", "open_clip"}
 SCRIPTS = script_pages.scripts()
 

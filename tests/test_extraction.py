@@ -14,6 +14,8 @@ from brain_activity_prediction.extract_image_embeddings import extraction
 from brain_activity_prediction.extract_image_embeddings.plan import plan
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
 
+pytestmark = pytest.mark.slow
+
 
 def test_every_image_of_the_subject_is_stored_under_its_own_id(own_nsd):
     extract(colours(), own_nsd, "-b", 16, "-p", "2")

@@ -7,9 +7,12 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 from mean_colours import assert_all_there, colours, expected, extract, store
 
 from brain_activity_prediction.sealed_hdf5 import read_array, read_seal
+
+pytestmark = pytest.mark.slow
 
 AT_ONCE = """
 import json, os, sys

@@ -15,6 +15,8 @@ from brain_activity_prediction.errors import DiskFull, InputError
 from brain_activity_prediction.extract_image_embeddings import extraction
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
 
+pytestmark = pytest.mark.slow
+
 # -- memory -----------------------------------------------------------------------------------------------------------
 
 

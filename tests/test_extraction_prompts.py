@@ -17,6 +17,8 @@ from brain_activity_prediction.nsd.design import read_design
 from brain_activity_prediction.nsd.layout import find_layout
 from brain_activity_prediction.nsd.stimuli import Stimuli
 
+pytestmark = pytest.mark.slow
+
 NAME, SCRIPT, MODEL_ID = "idefics", "idefics_9b_instruct.py", "HuggingFaceM4/idefics-9b-instruct"
 ASKED = ["--response", "--max-new-tokens", "5", "--pooling", "mean", "last", "-b", "16", "-g", "cpu"]
 

@@ -17,6 +17,8 @@ from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings.torchvision_import import import_torchvision
 from brain_activity_prediction.nsd.layout import find_layout
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def vit(tmp_path_factory):

@@ -3,6 +3,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.very_slow
+
 
 def test_killed_anywhere_nothing_is_lost_and_at_most_one_batch_is_computed_twice(tmp_path):
     """A few of the trials of `make faults`."""

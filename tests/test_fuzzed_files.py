@@ -31,6 +31,8 @@ from brain_activity_prediction.nsd.stimuli import Stimuli
 from brain_activity_prediction.report.collecting import Tables, find_scored
 from brain_activity_prediction.report.selection import Selection
 
+pytestmark = pytest.mark.very_slow
+
 INPUTS = int(os.environ.get("FUZZ_INPUTS", 150))
 TOGETHER = 10  # in one process: to start it takes longer than to read a file
 N_TRIALS = 30

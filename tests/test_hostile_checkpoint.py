@@ -17,6 +17,8 @@ from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkpoint
 from brain_activity_prediction.extract_image_embeddings.openflamingo_checkpoint import read_trained
 
+pytestmark = pytest.mark.slow
+
 AUTO_MAP = {
     f"Auto{kind}": f"evil.Evil{kind}"
     for kind in ("Config", "Model", "Processor", "ImageProcessor", "Tokenizer", "ModelForCausalLM")

@@ -12,6 +12,8 @@ from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.extract_image_embeddings import hub
 from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkpoint
 
+pytestmark = pytest.mark.slow
+
 SCRIPT, MODEL_ID = "vit_huge_patch14_224_in21k.py", "google/vit-huge-patch14-224-in21k"
 OLD, NEW = "0" * 40, "1" * 40
 

@@ -6,6 +6,8 @@ from tiny_models import bert_tokenizer, llama_tokenizer
 from brain_activity_prediction.extract_image_embeddings import decoding
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
 
+pytestmark = pytest.mark.slow
+
 QUESTION = "What is it?"
 
 

@@ -8,6 +8,8 @@ from tiny_models import MODELS
 from brain_activity_prediction.extract_image_embeddings.pooling import POOLINGS
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
 
+pytestmark = pytest.mark.slow
+
 SPEAKING = [name for name in MODELS if name != "vit"]
 LONGEST = 12
 

@@ -12,6 +12,8 @@ from transformers import CLIPVisionModel
 
 from brain_activity_prediction.extract_image_embeddings.mplug_owl import MplugOwl, MplugOwlConfig
 
+pytestmark = pytest.mark.slow
+
 REFERENCE = Path(__file__).resolve().parents[2] / "shared" / "reference" / "mplug_owl"
 needs_reference = pytest.mark.skipif(not REFERENCE.is_dir(), reason="no ../shared/reference/mplug_owl")
 IMAGE_CASES = ("single", "rightpad", "leftpad_multi")

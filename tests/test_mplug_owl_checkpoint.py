@@ -12,6 +12,8 @@ from tiny_mplug_owl import load, write_checkpoint
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings import mplug_owl_checkpoint
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):

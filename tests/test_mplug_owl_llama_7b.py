@@ -14,6 +14,8 @@ from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkpoint
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
 
+pytestmark = pytest.mark.slow
+
 POOLINGS = ("mean", "last", "image", "prompt", "cls")
 PLACES = 6  # five queries and the end mark
 CLOSE = {"rtol": 1e-5, "atol": 3e-5}  # what float32 leaves of a deep network

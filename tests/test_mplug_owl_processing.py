@@ -13,6 +13,8 @@ from transformers import LlamaTokenizer
 from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkpoint
 from brain_activity_prediction.extract_image_embeddings.mplug_owl_processing import MplugOwlProcessor
 
+pytestmark = pytest.mark.slow
+
 REFERENCE = Path(__file__).resolve().parents[2] / "shared" / "reference" / "mplug_owl"
 needs_reference = pytest.mark.skipif(not REFERENCE.is_dir(), reason="no ../shared/reference/mplug_owl")
 TEMPLATE = "Be brief.\nHuman: <image>\nHuman: {prompt}\nAI: "

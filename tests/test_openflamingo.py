@@ -16,6 +16,8 @@ from brain_activity_prediction.extract_image_embeddings import openflamingo, ope
 from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkpoint
 from brain_activity_prediction.extract_image_embeddings.torchvision_import import import_torchvision
 
+pytestmark = pytest.mark.slow
+
 if importlib.util.find_spec("open_flamingo") is None:
     pytest.skip(f"open_flamingo is not installed: {openflamingo.INSTALL}", allow_module_level=True)
 import_torchvision()

@@ -17,6 +17,8 @@ from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
 from brain_activity_prediction.extract_image_embeddings.torchvision_import import import_torchvision
 from brain_activity_prediction.folders import embeddings_folder
 
+pytestmark = pytest.mark.slow
+
 if importlib.util.find_spec("open_flamingo") is None:
     pytest.skip(f"open_flamingo is not installed: {openflamingo.INSTALL}", allow_module_level=True)
 import_torchvision()

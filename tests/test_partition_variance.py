@@ -19,6 +19,8 @@ from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.nsd.layout import find_layout
 from brain_activity_prediction.sealed_hdf5 import read_array
 
+pytestmark = pytest.mark.slow
+
 EARLY, LATE = (MODEL, "none", "vision", 0), (MODEL, "none", "vision", 1)
 NAME = "early_late"
 FOLDER = f"alignment/subj01/variance_partitioning/{NAME}"

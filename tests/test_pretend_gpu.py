@@ -31,9 +31,12 @@ from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkp
 from brain_activity_prediction.extract_image_embeddings.pooling import POOLINGS
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
 
-pytestmark = pytest.mark.skipif(
-    not (can_pretend() or torch.cuda.is_available()), reason="no GPU, and this torch cannot pretend to have one"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not (can_pretend() or torch.cuda.is_available()), reason="no GPU, and this torch cannot pretend to have one"
+    ),
+]
 pretended = pytest.mark.skipif(not can_pretend(), reason="this torch has a GPU, or cannot pretend to have one")
 ALPHAS = np.logspace(0, 4, 12)
 SPACES = [word for layer in (0, 1) for word in ("--space", MODEL, "none", "vision", layer)]

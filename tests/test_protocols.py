@@ -17,6 +17,8 @@ from brain_activity_prediction.nsd.design import read_design
 from brain_activity_prediction.nsd.layout import find_layout
 from brain_activity_prediction.nsd.responses import prepare_responses
 
+pytestmark = pytest.mark.slow
+
 PAPER = FOLDER.replace("alignment/", "alignment_paper/")
 
 

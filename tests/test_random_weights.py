@@ -16,6 +16,8 @@ from brain_activity_prediction.folders import embeddings_folder
 from brain_activity_prediction.nsd.design import read_design
 from brain_activity_prediction.nsd.layout import find_layout
 
+pytestmark = pytest.mark.slow
+
 
 def untrained(tiny, seed, dtype=torch.float32, folder=None):
     checkpoint = Checkpoint(tiny.script.MODEL_ID, None, folder or tiny.folder, seed)

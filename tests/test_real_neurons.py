@@ -14,7 +14,10 @@ REAL_DATA = ROOT.parent / "shared" / "real_data"
 SAMPLING_ERROR = 0.022  # SD of a median over random splits into training and test images, benchmarks/RESULTS.md
 
 
-pytestmark = pytest.mark.skipif(not REAL_DATA.is_dir(), reason=f"no recordings of macaque V4 at {REAL_DATA}")
+pytestmark = [
+    pytest.mark.very_slow,
+    pytest.mark.skipif(not REAL_DATA.is_dir(), reason=f"no recordings of macaque V4 at {REAL_DATA}"),
+]
 
 
 @pytest.fixture(scope="module")

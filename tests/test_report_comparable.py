@@ -11,6 +11,8 @@ from brain_activity_prediction.report.collecting import Scored
 from brain_activity_prediction.report.comparable import made_otherwise
 from brain_activity_prediction.settings_file import record_settings, recorded_settings
 
+pytestmark = pytest.mark.slow
+
 
 def test_chosen_between_are_tables_whose_training_scores_are_alike():
     common = {"criterion": "neg_mean_squared_error", "zscore_sessions": True, "sessions": [1, 2], "responses": "aa"}

@@ -6,12 +6,15 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
+import pytest
 from reports import LLAVA, VIT, page_text, report
 from scipy.io import loadmat, savemat
 
 from brain_activity_prediction.report.collecting import Tables, find_scored
 from brain_activity_prediction.report.voxel_maps import best_prompt
 from brain_activity_prediction.settings_file import record_settings
+
+pytestmark = pytest.mark.slow
 
 
 def test_at_a_glance_the_r_of_a_model_that_lacks_subjects_is_not_bold(own_scored):

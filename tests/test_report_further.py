@@ -3,11 +3,14 @@
 from pathlib import Path
 
 import pandas as pd
+import pytest
 from reports import VIT, report
 
 from brain_activity_prediction.report.further import further_tables
 from brain_activity_prediction.report.page import cell
 from brain_activity_prediction.report.selection import Selection
+
+pytestmark = pytest.mark.slow
 
 
 def test_across_subjects_the_page_shows_the_chosen_layers_with_what_other_brains_predict(tmp_path):

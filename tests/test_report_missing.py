@@ -6,12 +6,15 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pandas as pd
+import pytest
 from reports import LLAVA, VIT, report
 
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.report.collecting import find_scored
 from brain_activity_prediction.report.missing import gaps
 from brain_activity_prediction.report.selection import Selection
+
+pytestmark = pytest.mark.slow
 
 
 def missing_in(folder):

@@ -16,6 +16,8 @@ from brain_activity_prediction.report.selection import Selection
 from brain_activity_prediction.report.writing import write_tables
 from brain_activity_prediction.settings_file import record_settings
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_studys_own_protocol_is_in_the_table_beside_ours_and_not_mixed_into_the_page(own_scored):
     before = report(own_scored, "--table-only", "--roi", "V1v").stdout

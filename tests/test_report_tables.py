@@ -13,6 +13,8 @@ from brain_activity_prediction.report.selection import Selection
 from brain_activity_prediction.report.writing import write_tables
 from brain_activity_prediction.settings_file import fingerprint
 
+pytestmark = pytest.mark.slow
+
 KEY = ["model_id", "prompt", "stream", "layer_choice", "layer", "subject", "roi"]
 
 

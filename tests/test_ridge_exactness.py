@@ -14,6 +14,8 @@ from brain_activity_prediction.align_image_embeddings.scores import pearson_r
 from brain_activity_prediction.align_image_embeddings.solver import cross_validation
 from brain_activity_prediction.align_image_embeddings.solver.cross_validation import group_folds
 
+pytestmark = pytest.mark.slow
+
 WIDE_GRID = np.logspace(-5, 10, 46)
 
 

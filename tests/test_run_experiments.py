@@ -11,6 +11,8 @@ import pytest
 from scripts import EXTRACT
 from sweeping import until
 
+pytestmark = pytest.mark.slow
+
 LOOP = EXTRACT / "run_experiments.sh"
 STAND_IN = """#!/bin/bash
 echo "$(basename "$1") ${*:2}" >>"$CALLS"

@@ -16,6 +16,8 @@ from brain_activity_prediction.sweep.records import (
     write_record,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_operations_of_a_transformer_are_those_that_torch_counts():
     import_torchvision()

@@ -21,6 +21,8 @@ from brain_activity_prediction.sweep import cluster, commands
 from brain_activity_prediction.sweep.items import item_of_this_task, read_items, write_items
 from brain_activity_prediction.sweep.units import Unit
 
+pytestmark = pytest.mark.slow
+
 
 def test_an_item_file_gives_each_task_of_a_job_its_unit(tmp_path, monkeypatch):
     units = [Unit(f"u{number}", "extract", "m", 9, number, ("python", "a b.py", "-x")) for number in range(5)]

@@ -36,6 +36,8 @@ from brain_activity_prediction.sweep.records import (
 from brain_activity_prediction.sweep.status import states_of, text_of
 from brain_activity_prediction.sweep.units import Unit
 
+pytestmark = pytest.mark.slow
+
 
 def run(base_dir, plan, n_workers=2):
     with alone(base_dir) as lock:

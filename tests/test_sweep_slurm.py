@@ -22,6 +22,8 @@ from brain_activity_prediction.nsd.design import read_design
 from brain_activity_prediction.nsd.layout import find_layout
 from brain_activity_prediction.sweep.records import HEADER, log_of, read_record
 
+pytestmark = pytest.mark.very_slow
+
 IMAGES = 12 + 84  # shared and the subject's own: enough that a shard is caught in the middle
 
 

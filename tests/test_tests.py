@@ -2,13 +2,14 @@
 
 import ast
 import re
+import shlex
 from pathlib import Path
 
 import pytest
-from conftest import LONGEST
 
 FILES = sorted(Path(__file__).parent.glob("test_*.py"))
 RUNS_MODELS = re.compile(r"\btiny_(model|mplug|openflamingo)|^from forked import|\bwrite_(vit|llava)\(", re.MULTILINE)
+MARKED_SLOW = re.compile(r"^pytestmark = \[?\s*pytest\.mark\.(very_)?slow\b", re.MULTILINE)
 CHECKING = ("raises", "warns", "fail", "check_estimator")  # calls that fail a test by themselves
 
 
@@ -41,10 +42,19 @@ def test_a_test_without_an_assertion_is_found():
     assert can_fail(empty, {"helper": nested})
 
 
-def test_make_quick_leaves_out_files_that_are_there_and_all_that_run_models():
-    makefile = (Path(__file__).resolve().parents[1] / "Makefile").read_text().replace("\\\n", " ")
-    slow = {f"test_{name}.py" for name in re.search(r"^SLOW := (.*)$", makefile, re.MULTILINE)[1].split()}
-    assert {*slow, *(f"test_{name}.py" for name in LONGEST)} <= {path.name for path in FILES}
+def test_make_quick_leaves_out_all_files_that_run_models():
     running_models = {path.name for path in FILES if RUNS_MODELS.search(path.read_text())} - {Path(__file__).name}
     assert "test_models.py" in running_models
-    assert running_models <= slow
+    assert running_models <= {path.name for path in FILES if MARKED_SLOW.search(path.read_text())}
+    assert pytest_selections("quick") == ["not slow and not very_slow"]
+
+
+def test_the_two_parts_of_make_test_are_all_tests():
+    assert pytest_selections("test") == ["not very_slow", "very_slow"]
+
+
+def pytest_selections(target):
+    """The -m of each pytest that a target of the Makefile runs."""
+    makefile = (Path(__file__).resolve().parents[1] / "Makefile").read_text()
+    recipe = re.search(rf"^{target}:.*\n((?:\t.*\n)*)", makefile, re.MULTILINE)[1]
+    return [words[words.index("-m") + 1] for words in map(shlex.split, recipe.splitlines())]

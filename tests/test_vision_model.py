@@ -18,6 +18,8 @@ import_torchvision()  # before what needs it
 import timm  # noqa: E402
 import transformers as hf  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 MODEL = "test/network"
 TOKENS = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "image_size": 32, "patch_size": 8}
 MLP = {"intermediate_size": 32}

@@ -11,6 +11,8 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from brain_activity_prediction.align_image_embeddings.voxelwise_ridge import VoxelwiseRidgeCV
 
+pytestmark = pytest.mark.slow
+
 ALPHAS = np.logspace(1, 4, 20)
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((120, 30)) + 2
