@@ -1,13 +1,15 @@
 """HDF5 files that may be damaged or made to harm, opened so that what is read lies in the file and fits into memory.
 
 HDF5 believes what a file states: a dataset may take its numbers from any other file of this machine, a chunk may claim
-any size, and one smaller than its own checksum ends the process with a segmentation fault.
+any size or inflate to a thousand times its own, and one smaller than its checksum ends the process with a segmentation
+fault.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +24,10 @@ SIGNATURE = b"\x89HDF\r\n\x1a\n"
 USER_BLOCKS = (0, 512)  # where HDF5 may begin; MATLAB's own header takes the first 512 bytes
 LARGEST_CHUNK_BYTES = 2**28
 CHECKSUM_BYTES = 4
+# The filters that are read, and how many times the size of a stored chunk their output can have: deflate's format makes
+# up to 1032 bytes of one, LZF's 264 of three.
+DEFLATE, SHUFFLE, FLETCHER32, LZF = 1, 2, 3, 32000
+GROWTH = {DEFLATE: 1032, SHUFFLE: 1, FLETCHER32: 1, LZF: 88}
 
 
 def is_hdf5(path: Path) -> bool:
@@ -54,8 +60,28 @@ def dataset(file: h5py.File, name: str) -> h5py.Dataset:
     if found.external or found.is_virtual:
         raise ValueError(f"the numbers of {name} lie in other files")
     if found.chunks:
+        _filters(found)
         _check_chunks(found, file)
     return found
+
+
+def read_part(found: h5py.Dataset, *part: slice | int) -> np.ndarray:
+    """Read `found[part]` of a `dataset`; ValueError where a chunk of it inflates to more than the chunk's own size.
+
+    part  a slice with step 1 or an index for each of the leading axes; all of the others are read
+    """
+    if found.chunks and {DEFLATE, LZF} & set(_filters(found)):
+        spans = [
+            range(n)[one] if isinstance(one, slice) else range(one, one + 1)
+            for n, one in zip(found.shape, part, strict=False)
+        ]
+        spans += map(range, found.shape[len(part) :])
+        if all(spans):
+            for chunk in found.iter_chunks(tuple(slice(span.start, span.stop) for span in spans)):
+                _check_inflated(
+                    found, [edge.start // step * step for edge, step in zip(chunk, found.chunks, strict=True)]
+                )
+    return found[part]
 
 
 def small_array(file: h5py.File, name: str, largest_bytes: int) -> np.ndarray:
@@ -63,7 +89,33 @@ def small_array(file: h5py.File, name: str, largest_bytes: int) -> np.ndarray:
     found = dataset(file, name)
     if math.prod(found.shape) * found.dtype.itemsize > largest_bytes:
         raise ValueError(f"{name} has the shape {found.shape}, more than {largest_bytes} bytes")
-    return found[()]
+    return read_part(found)
+
+
+def _filters(found: h5py.Dataset) -> list[int]:
+    """The filters that a dataset's chunks went through; ValueError for one that is not read here, or used twice."""
+    properties = found.id.get_create_plist()
+    filters = [properties.get_filter(number)[0] for number in range(properties.get_nfilters())]
+    if not GROWTH.keys() >= set(filters) or len(set(filters)) < len(filters):
+        raise ValueError(
+            f"{found.name} is stored with the HDF5 filters {filters}: only gzip, lzf, shuffle and fletcher32 are read, "
+            "each of them once; write it anew, for instance with h5repack -f GZIP=4"
+        )
+    return filters
+
+
+def _check_inflated(found: h5py.Dataset, corner: Sequence[int]) -> None:
+    """Inflate the chunk that begins at `corner`, no further than its own size, where it may need far more memory."""
+    filters, stored = _filters(found), found.id.get_chunk_info_by_coord(tuple(corner)).size
+    if stored * max(GROWTH[one] for one in filters) <= LARGEST_CHUNK_BYTES:
+        return
+    if LZF in filters:
+        raise ValueError(f"a chunk of {found.name} takes {stored} bytes, which LZF may inflate to gigabytes")
+    largest = math.prod(found.chunks) * found.dtype.itemsize + CHECKSUM_BYTES
+    left_out, content = found.id.read_direct_chunk(tuple(corner))
+    deflated = not left_out >> filters.index(DEFLATE) & 1
+    if deflated and len(zlib.decompressobj().decompress(content, largest + 1)) > largest:
+        raise ValueError(f"a chunk of {found.name} inflates to more than its {largest} bytes")
 
 
 def _check_chunks(found: h5py.Dataset, file: h5py.File) -> None:

@@ -1,4 +1,6 @@
 import os
+import resource
+import zlib
 
 import h5py
 import numpy as np
@@ -6,7 +8,7 @@ import pytest
 
 from brain_activity_prediction import hdf5_file
 from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.hdf5_file import dataset, is_hdf5, open_hdf5, small_array
+from brain_activity_prediction.hdf5_file import dataset, is_hdf5, open_hdf5, read_part, small_array
 
 
 @pytest.fixture
@@ -69,6 +71,47 @@ def test_chunks_that_need_gigabytes_are_refused_before_they_are_read(path, monke
         dataset(file, "numbers")
     monkeypatch.setattr(hdf5_file, "LARGEST_CHUNK_BYTES", 10**6)
     refused(path, "more than 1000000 bytes each")
+
+
+@pytest.mark.parametrize("left_out", [0, 1], ids=["shuffled", "not shuffled"])
+def test_a_chunk_that_inflates_to_gigabytes_is_refused_within_its_own_memory(path, left_out):
+    """A gigabyte of zeros deflates to a megabyte; HDF5's own filter would inflate all of it into memory."""
+    deflate = zlib.compressobj(9)
+    bomb = b"".join(deflate.compress(bytes(2**20)) for _ in range(2**10)) + deflate.flush()
+    with h5py.File(path, "w") as file:
+        made = file.create_dataset("numbers", (4, 1000), "i2", chunks=(2, 1000), compression="gzip", shuffle=True)
+        made[:2] = 7
+        made.id.write_direct_chunk((2, 0), bomb, filter_mask=left_out)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with open_hdf5(path) as file:
+        assert (read_part(dataset(file, "numbers"), slice(0, 2)) == 7).all()
+        assert read_part(dataset(file, "numbers"), 1, slice(3, 5)).tolist() == [7, 7]
+    for part in ((3,), (slice(0, 4),), ()):
+        with pytest.raises(InputError, match="a chunk of /numbers inflates to more than"), open_hdf5(path) as file:
+            read_part(dataset(file, "numbers"), *part)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # kB
+
+
+def test_a_large_chunk_that_inflates_to_its_own_size_is_read(path):
+    numbers = np.random.default_rng(0).integers(0, 2**15, (600, 1000), dtype="i2")
+    with h5py.File(path, "w") as file:
+        made = file.create_dataset("numbers", data=numbers, chunks=(300, 1000), compression="gzip", fletcher32=True)
+        assert made.id.get_chunk_info(0).size * 1032 > hdf5_file.LARGEST_CHUNK_BYTES
+    with open_hdf5(path) as file:
+        np.testing.assert_array_equal(read_part(dataset(file, "numbers"), slice(250, 350)), numbers[250:350])
+
+
+def test_a_large_lzf_chunk_and_a_filter_that_is_not_known_are_refused(path, monkeypatch):
+    numbers = np.random.default_rng(0).integers(0, 9, (100, 100))
+    with h5py.File(path, "w") as file:
+        file.create_dataset("lzf", data=numbers, chunks=(100, 100), compression="lzf")
+        file.create_dataset("scaled", data=numbers, chunks=(100, 100), scaleoffset=True)
+    refused(path, "HDF5 filters .6.: only gzip, lzf, shuffle and fletcher32", "scaled")
+    with open_hdf5(path) as file:
+        np.testing.assert_array_equal(read_part(dataset(file, "lzf")), numbers)
+    monkeypatch.setattr(hdf5_file, "LARGEST_CHUNK_BYTES", 10**5)
+    with pytest.raises(InputError, match="LZF may inflate to gigabytes"), open_hdf5(path) as file:
+        read_part(dataset(file, "lzf"))
 
 
 def test_a_chunk_smaller_than_its_checksum_is_refused_and_does_not_end_the_process(path):

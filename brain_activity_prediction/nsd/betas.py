@@ -3,7 +3,7 @@
 import numpy as np
 
 from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.hdf5_file import dataset, open_hdf5
+from brain_activity_prediction.hdf5_file import dataset, open_hdf5, read_part
 from brain_activity_prediction.nsd.volumes import open_volumes
 
 INTEGERS_PER_PERCENT = 300  # NSD stores percent signal change x 300 as int16
@@ -46,7 +46,7 @@ def _fill_from_hdf5(betas, path, mask):
         x, y, z = np.nonzero(mask)
         for trials, planes in _slabs(volumes):
             inside = (z >= planes.start) & (z < planes.stop)
-            slab = volumes[trials, planes]
+            slab = read_part(volumes, trials, planes)
             betas[trials, inside] = slab[:, z[inside] - planes.start, y[inside], x[inside]]
         return volumes.dtype.kind in "iu"
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.files import reading
-from brain_activity_prediction.hdf5_file import dataset, open_hdf5
+from brain_activity_prediction.hdf5_file import dataset, open_hdf5, read_part
 from brain_activity_prediction.nsd.design import stimulus_rows
 
 LARGEST_SIZE = 4096  # pixels; NSD's images have 425
@@ -69,7 +69,7 @@ class Stimuli:
         self.check(ids)
         with reading(self.path):
             # Row by row: h5py's selection by list takes time quadratic in its length.
-            return [Image.fromarray(self._brick[row]) for row in stimulus_rows(ids)]
+            return [Image.fromarray(read_part(self._brick, row)) for row in stimulus_rows(ids)]
 
 
 def _problem(brick):
