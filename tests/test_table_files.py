@@ -1,5 +1,7 @@
+import os
 import struct
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -37,3 +39,18 @@ def test_no_byte_changed_in_a_table_changes_a_value_unnoticed(tmp_path):
         except Damaged:
             noticed.add(at)
     assert {original.index(value) for value in (b"V1", b"V2", struct.pack("<d", 0.25))} <= noticed
+
+
+def test_a_table_of_more_rows_than_any_study_has_is_refused_before_it_is_read(tmp_path):
+    """Ten million equal values take a few kB on disk, and gigabytes in memory."""
+    path = tmp_path / "scores.parquet"
+    pd.DataFrame({"r": np.zeros(10**7)}).to_parquet(path)
+    assert path.stat().st_size < 10**5
+    with pytest.raises(Damaged, match="more than 2097152 rows"):
+        read_table(path, "align again")
+
+
+def test_a_pipe_in_place_of_a_table_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "scores.parquet")
+    with pytest.raises(Damaged, match="not a file"):
+        read_table(tmp_path / "scores.parquet", "align again")

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from brain_activity_prediction.align_image_embeddings.outputs.table_files import open_table
 from brain_activity_prediction.align_image_embeddings.stats.false_discovery import adjusted
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.files import reading
@@ -44,7 +44,7 @@ def find_scored(base_dir: Path) -> list[Scored]:
     for protocol in PROTOCOLS:
         for path in scores_folder(base_dir, protocol).glob(f"subj*/*prompt*/*/{TABLE}"):
             with reading(path, REMEDY):
-                file = pq.ParquetFile(path, page_checksum_verification=True)
+                file = open_table(path)
                 if file.metadata.num_rows == 0:
                     continue
                 first = next(file.iter_batches(1, columns=OF_A_TABLE)).to_pylist()[0]
@@ -72,7 +72,7 @@ class Tables:
         schemas = []
         for one in scored:
             with reading(one.folder / TABLE, REMEDY):
-                schemas.append(pq.read_schema(one.folder / TABLE).remove_metadata())
+                schemas.append(open_table(one.folder / TABLE).schema_arrow.remove_metadata())
         merged = pa.unify_schemas([_plain(schema) for schema in schemas], promote_options="permissive")
         own = {"q": pa.float64(), "settings": pa.string()}
         own |= {} if "protocol" in merged.names else {"protocol": pa.string()}
@@ -142,7 +142,7 @@ class Tables:
 def _read(one: Scored, columns: Sequence[str] | None = None) -> pa.Table:
     """The table of an alignment, or these columns of it."""
     with reading(one.folder / TABLE, REMEDY):
-        file = pq.ParquetFile(one.folder / TABLE, page_checksum_verification=True)
+        file = open_table(one.folder / TABLE)
         table = file.read(columns=columns, use_threads=False)
         if missing := set(columns or ()) - set(table.column_names):
             raise ValueError(f"it has no column {min(missing)}")

@@ -13,6 +13,9 @@ from brain_activity_prediction.files import reading, written_whole
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow.parquet
+
+LARGEST_ROWS, LARGEST_BYTES = 2**21, 2**30  # a table of 100 layers, 8 streams and 600 regions has half a million rows
 
 
 def write_table(table: pd.DataFrame, folder: Path, name: str) -> None:
@@ -28,4 +31,21 @@ def read_table(path: Path, remedy: str, columns: Sequence[str] | None = None) ->
     import pandas as pd
 
     with reading(path, remedy):
+        open_table(path).close()
         return pd.read_parquet(path, columns=columns, page_checksum_verification=True)
+
+
+def open_table(path: Path) -> pyarrow.parquet.ParquetFile:
+    """Open a Parquet file of a size that a table of scores can have; ValueError otherwise.
+
+    Encoded values are small on disk however many they are, so that a damaged or crafted file may need any memory.
+    """
+    import pyarrow.parquet as pq
+
+    if not path.is_file():  # a pipe would be waited for, for ever
+        raise ValueError("not a file")
+    file = pq.ParquetFile(path, page_checksum_verification=True)
+    groups = (file.metadata.row_group(number) for number in range(file.metadata.num_row_groups))
+    if file.metadata.num_rows > LARGEST_ROWS or sum(group.total_byte_size for group in groups) > LARGEST_BYTES:
+        raise ValueError(f"it has more than {LARGEST_ROWS} rows or {LARGEST_BYTES} bytes")
+    return file
