@@ -30,7 +30,7 @@ def simulate(n_repeats, offset=0.0, scale=1.0, zscore=True):
     noise = rng.standard_normal((image_of_trial.size, len(snr_of_voxel)))
     sessions = np.array_split(offset + scale * (signal[image_of_trial] + noise), 6)
     averaged = average_repeats(map(zscore_session, sessions) if zscore else sessions, image_of_trial)
-    return (averaged["betas"], averaged["n_repeats"], averaged["within_image_ss"]), signal
+    return (averaged["betas"], averaged["n_repeats"], averaged["within_image_ss"].sum(axis=0)), signal
 
 
 def by_snr(values):

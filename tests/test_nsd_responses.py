@@ -50,15 +50,17 @@ def test_responses_equal_zscoring_and_averaging_the_raw_files(official_nsd, tmp_
     assert np.array_equal(responses.affine, fitted.affine)
     means = [trials.mean(axis=0) for trials in expected.values()]
     np.testing.assert_allclose(responses.betas, means, atol=2e-6)
-    within = sum(np.square(trials - trials.mean(axis=0)).sum(axis=0) for trials in expected.values())
-    np.testing.assert_allclose(responses.within_image_ss, within, rtol=1e-5)
+    within = np.array([np.square(trials - trials.mean(axis=0)).sum(axis=0) for trials in expected.values()])
+    assert len(np.unique(responses.image_groups)) == len(within)  # so few images are resampled one by one
+    np.testing.assert_allclose(responses.within_image_ss[responses.image_groups], within, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(responses.within_image_ss.sum(axis=0), within.sum(axis=0), rtol=1e-5)
 
 
 @pytest.mark.parametrize("subject", [1, 2])
 def test_both_layouts_and_formats_give_identical_responses(official_nsd, flat_nsd, tmp_path, subject):
     official = prepare(official_nsd, tmp_path / "a", subject)
     flat = prepare(flat_nsd, tmp_path / "b", subject)
-    for name in ("image_ids", "n_repeats", "betas", "within_image_ss", "mask", "affine"):
+    for name in ("image_ids", "n_repeats", "betas", "within_image_ss", "image_groups", "mask", "affine"):
         assert np.array_equal(getattr(official, name), getattr(flat, name)), name
 
 
@@ -81,8 +83,23 @@ def test_within_image_sum_of_squares_estimates_the_noise_of_single_trials():
     signal = rng.normal(0, 3, (2001, 2))
     trials = signal[trial_ids] + rng.normal(0, [0.5, 2], (6000, 2))
     averaged = average_repeats([trials[:3000], trials[3000:]], trial_ids)
-    noise_sd = np.sqrt(averaged["within_image_ss"] / (6000 - 2000))
+    noise_sd = np.sqrt(averaged["within_image_ss"].sum(axis=0) / (6000 - 2000))
     np.testing.assert_allclose(noise_sd, [0.5, 2], rtol=0.04)
+
+
+def test_test_images_are_resampled_one_by_one_and_others_in_a_hundred_groups():
+    trial_ids = np.repeat(np.arange(1, 1001), 2)
+    trials = np.random.default_rng(0).normal(0, 1, (2000, 3))
+    averaged = average_repeats([trials], trial_ids, test_ids=[5, 900])
+    groups = averaged["image_groups"]
+    assert sorted(groups[[4, 899]]) == [0, 1]
+    others = np.bincount(np.delete(groups, [4, 899]))
+    assert others[:2].tolist() == [0, 0]
+    assert len(others) == 2 + 100
+    assert set(others[2:]) == {9, 10}
+    within = np.square(trials[0::2] - trials[1::2]) / 2
+    summed = [within[groups == group].sum(axis=0) for group in range(102)]
+    np.testing.assert_allclose(averaged["within_image_ss"], summed, rtol=1e-4)
 
 
 @pytest.fixture
@@ -202,18 +219,19 @@ def test_the_cache_lies_beside_the_data_unless_said_otherwise_and_progress_is_sh
     assert "session" in shown
 
 
-def test_the_room_that_is_asked_for_is_that_of_the_averaged_betas(official_nsd, tmp_path, monkeypatch):
+def test_the_room_that_is_asked_for_is_that_of_the_averaged_responses(official_nsd, tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(response_cache, "check_room", lambda *arguments: asked.append(arguments))
     responses = prepare(official_nsd, tmp_path)
-    assert asked == [(tmp_path, responses.betas.nbytes, "responses_subj01_zscored_sessions1-4.h5")]
+    n_bytes = responses.betas.nbytes + responses.within_image_ss.nbytes
+    assert asked == [(tmp_path, n_bytes, "responses_subj01_zscored_sessions1-4.h5")]
 
 
 def test_trials_that_repeat_exactly_leave_nothing_within_an_image_and_too_many_trials_are_refused():
     session = np.array([[1.0, 2.0], [3.0, 4.0], [1.0, 2.0]])
     averaged = average_repeats([session], [7, 2, 7])
     assert averaged["image_ids"].tolist() == [2, 7]
-    assert averaged["within_image_ss"].tolist() == [0, 0]
+    assert averaged["within_image_ss"].tolist() == [[0, 0], [0, 0]]
     with pytest.raises(ValueError, match="longer"):
         average_repeats([session], [7, 2])
 

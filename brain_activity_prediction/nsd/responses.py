@@ -13,6 +13,8 @@ from brain_activity_prediction.nsd.response_cache import inputs_of, load_or_make
 from brain_activity_prediction.nsd.rois import read_mask
 from brain_activity_prediction.stopping import until_stopped
 
+RESAMPLED_GROUPS = 100  # of the images that only this subject saw
+
 
 @dataclass(frozen=True)
 class Responses:
@@ -25,7 +27,8 @@ class Responses:
     image_ids: np.ndarray  # (n_images,) NSD ids, ascending
     n_repeats: np.ndarray  # (n_images,) trials averaged
     betas: np.ndarray  # (n_images, n_voxels) float32; NaN throughout a voxel that is not finite for some image
-    within_image_ss: np.ndarray  # (n_voxels,) float64: sum of squared deviations from the image's mean
+    within_image_ss: np.ndarray  # (n_groups, n_voxels) float32: squared deviations of trials from their image's mean
+    image_groups: np.ndarray  # (n_images,) the group, a row of within_image_ss, that each image is resampled with
     mask: np.ndarray  # (X, Y, Z) bool
     affine: np.ndarray  # (4, 4), voxel indices to millimetres
     sessions: tuple  # the sessions averaged over
@@ -58,9 +61,11 @@ def prepare_responses(layout, subject, sessions=None, zscore=True, cache_dir=Non
         bar = tqdm(files, f"betas of subject {subject}", len(session_files), unit="session")
         with bar as shown:  # so that it ends before a line says what was wrong
             trials = (read_session(path, mask, design.trials_per_session) for path in shown)
-            return average_repeats(map(zscore_session, trials) if zscore else trials, trial_ids)
+            return average_repeats(map(zscore_session, trials) if zscore else trials, trial_ids, design.shared_ids)
 
-    n_bytes = np.unique(trial_ids).size * np.count_nonzero(mask) * np.float32().nbytes
+    image_ids = np.unique(trial_ids)
+    n_rows = image_ids.size + np.unique(resampling_groups(image_ids, design.shared_ids)).size
+    n_bytes = n_rows * np.count_nonzero(mask) * np.float32().nbytes
     averaged = load_or_make(cache, inputs, n_bytes, read_and_average)
     _leave_out_bad_voxels(averaged["betas"], averaged["image_ids"], mask, subject)
     return Responses(**averaged, mask=mask, affine=affine, sessions=tuple(sessions))
@@ -81,29 +86,49 @@ def zscore_session(betas):
     return betas
 
 
-def average_repeats(sessions, trial_ids):
+def average_repeats(sessions, trial_ids, test_ids=()):
     """Average trials of the same image over sessions that come one at a time.
 
     sessions   iterable of (trials_per_session, n_voxels) arrays
     trial_ids  NSD ids of all their trials in order, (n_trials,)
+    test_ids   images that are resampled one by one, see `resampling_groups`
 
-    Returns a dict with the first four fields of `Responses`.
+    Returns a dict with the first five fields of `Responses`.
     """
     image_ids, image_of_trial, n_repeats = np.unique(trial_ids, return_inverse=True, return_counts=True)
-    sums, squares, first = None, 0, 0
+    groups = resampling_groups(image_ids, test_ids)
+    sums, squares, first = None, None, 0
     for session in sessions:
         if sums is None:
             sums = np.zeros((image_ids.size, session.shape[1]), dtype=np.float32)
+            squares = np.zeros((groups.max() + 1, session.shape[1]), dtype=np.float32)
         for row, trial in zip(image_of_trial[first : first + len(session)], session, strict=True):
             sums[row] += trial
-        squares = squares + np.einsum("tv,tv->v", session, session, dtype=np.float64)
+            squares[groups[row]] += np.square(trial)
         first += len(session)
     means = np.divide(sums, n_repeats[:, None], out=sums)
     # sum over trials of (x - image mean)^2 = sum of x^2 - sum over images of n mean^2
-    explained = np.einsum("i,iv,iv->v", n_repeats, means, means, dtype=np.float64)
     with np.errstate(invalid="ignore"):  # of infinite betas
-        within_image_ss = np.maximum(squares - explained, 0)
-    return {"image_ids": image_ids, "n_repeats": n_repeats, "betas": means, "within_image_ss": within_image_ss}
+        for group, n, mean in zip(groups, n_repeats, means, strict=True):
+            squares[group] -= n * np.square(mean)
+        within_image_ss = np.maximum(squares, 0, out=squares)
+    return {
+        **{"image_ids": image_ids, "n_repeats": n_repeats, "betas": means},
+        **{"within_image_ss": within_image_ss, "image_groups": groups},
+    }
+
+
+def resampling_groups(image_ids, test_ids):
+    """The group (n_images,) that each image is resampled with: test images one by one, others in RESAMPLED_GROUPS.
+
+    Groups of images keep what the resampling needs of every trial at a tenth of the betas' size.
+    """
+    alone = np.isin(image_ids, test_ids)
+    n_alone = np.count_nonzero(alone)
+    groups = np.empty(len(image_ids), dtype=int)
+    groups[alone] = np.arange(n_alone)
+    groups[~alone] = n_alone + np.arange(len(image_ids) - n_alone) % RESAMPLED_GROUPS
+    return groups
 
 
 def _leave_out_bad_voxels(betas, image_ids, mask, subject):

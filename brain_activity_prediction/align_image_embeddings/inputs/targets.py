@@ -73,6 +73,7 @@ def read_targets(
         if len(rows) <= FOLDS:
             raise InputError(f"only {len(rows)} of the images in these sessions were seen by {viewers}: add sessions")
     responses = prepare_responses(layout, subject, sessions, zscore, cache_dir)
+    within_image_ss = responses.within_image_ss.sum(axis=0, dtype=np.float64)
     scaled_train, scaled_test = (scale or standardise)(responses.betas[train], responses.betas[test])
     return Targets(
         train_ids=responses.image_ids[train],
@@ -80,7 +81,7 @@ def read_targets(
         train=scaled_train,
         test=scaled_test,
         test_repeats=responses.n_repeats[test],
-        ncsnr=noise_ceiling_snr(responses.betas, responses.n_repeats, responses.within_image_ss),
+        ncsnr=noise_ceiling_snr(responses.betas, responses.n_repeats, within_image_ss),
         mask=responses.mask,
         affine=responses.affine,
         sessions=responses.sessions,
