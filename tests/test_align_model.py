@@ -1,3 +1,6 @@
+import os
+import shutil
+
 import nibabel
 import numpy as np
 import pandas as pd
@@ -7,7 +10,7 @@ from two_layers import FOLDER, align, read_scores, write_states
 from brain_activity_prediction.align_image_embeddings import fitting
 from brain_activity_prediction.align_image_embeddings.outputs.results import QUANTITIES, Results
 from brain_activity_prediction.embedding_store import EmbeddingStore
-from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.errors import Damaged, InputError
 from brain_activity_prediction.nsd.design import read_design
 from brain_activity_prediction.nsd.layout import find_layout
 
@@ -52,6 +55,38 @@ def test_a_damaged_layer_is_named_and_fitted_again_and_no_other(ready, monkeypat
     for layer in (0, 1):
         for name, values in Results(ready / FOLDER).read("vision", layer).items():
             np.testing.assert_array_equal(values, before[layer][name])
+
+
+@pytest.mark.parametrize("n_bytes", [0, 100, 5000])
+def test_a_layer_that_is_cut_anywhere_is_fitted_again_by_the_same_command(ready, monkeypatch, capsys, n_bytes):
+    align(monkeypatch, ready, "--bootstrap", 20)
+    before = read_scores(ready)
+    for path in (ready / FOLDER).glob("*/vision*.h5"):
+        os.truncate(path, n_bytes)
+    capsys.readouterr()
+    align(monkeypatch, ready, "--bootstrap", 20)
+    said = capsys.readouterr().err
+    assert all(name in said for name in ("vision_layer_00.h5", "vision_layer_01.h5", "vision.h5"))
+    pd.testing.assert_frame_equal(read_scores(ready), before)
+
+
+def test_scores_of_another_subject_are_never_read_as_this_ones(ready, monkeypatch, capsys):
+    """Files of subject 2 are put over those of subject 1, whose voxels are as many."""
+    for subject in (1, 2):
+        align(monkeypatch, ready, "-s", subject, "--bootstrap", 20)
+    other = ready / FOLDER.replace("subj01", "subj02")
+    before, names = read_scores(ready), ["voxels/vision_layer_00.h5", "best_layers/vision.h5", "noise_ceiling.h5"]
+    for name in names:
+        shutil.copy(other / name, ready / FOLDER / name)
+    results = Results(ready / FOLDER)
+    for read in (lambda: results.read("vision", 0), results.layers, results.read_noise_ceiling):
+        with pytest.raises(Damaged, match="it was made with responses"):
+            read()
+    capsys.readouterr()
+    align(monkeypatch, ready, "--bootstrap", 20)
+    said = capsys.readouterr().err
+    assert all(name.split("/")[1] in said for name in names[:2])
+    pd.testing.assert_frame_equal(read_scores(ready), before)
 
 
 def test_layers_can_be_chosen(ready, monkeypatch):

@@ -27,6 +27,7 @@ def simulate():
 
 def shares_of(folder, responses, predictions, cv_scores, settings="1", n_resamples=N_RESAMPLES, fitted=None):
     scores = WeightingScores(folder, WEIGHTINGS)
+    scores.claim({"spaces": settings}, redo=True)
     for number, cv_score in enumerate(cv_scores):
         scores.write(number, {"alpha": cv_score, "cv_score": cv_score, "r2": cv_score})
 
@@ -34,7 +35,7 @@ def shares_of(folder, responses, predictions, cv_scores, settings="1", n_resampl
         (fitted if fitted is not None else []).append((number, len(voxels)))
         return predictions[number][:, voxels]
 
-    return resampled_shares(scores, responses, REGIONS, n_resamples, settings, refit)
+    return resampled_shares(scores, responses, REGIONS, n_resamples, refit)
 
 
 def even(values=(0.1, 0.1, 0.2)):

@@ -30,7 +30,6 @@ from brain_activity_prediction.flag_values import analysis_name, positive_int, s
 from brain_activity_prediction.folders import partitioning_folder
 from brain_activity_prediction.nsd.layout import find_layout
 from brain_activity_prediction.running import progress_seconds, run_script
-from brain_activity_prediction.settings_file import fingerprint
 from brain_activity_prediction.stopping import until_stopped
 
 if TYPE_CHECKING:
@@ -93,8 +92,7 @@ def main() -> None:
     fits = Fits(scores.weightings, spaces, targets, arguments)
     fit_weightings(scores, targets, fits)
     if arguments.bootstrap:
-        of = (scores, targets.test, regions, arguments.bootstrap, fingerprint(settings))
-        resampled = resampled_shares(*of, fits.predictions)
+        resampled = resampled_shares(scores, targets.test, regions, arguments.bootstrap, fits.predictions)
     else:
         resampled = None
     ceilings = (ceiling, arguments.ncsnr, arguments.min_noise_ceiling)

@@ -167,7 +167,7 @@ def _alignment(
     folder = alignment_folder(arguments.base_dir, subject, work.model_id, prompt, parsed.protocol)
     results = Results(folder)
     asked = Asked({}, parsed.permutations, parsed.permutation_block, parsed.bootstrap)
-    n_left = sum(not results.has(*layer, asked) for layer in layers)
+    n_left = len(results.missing(layers, asked))
     if _table_is_old(folder):
         n_left = max(n_left, 1)
     name = f"align_{model}_{prompt_folder(prompt)}_subj{subject:02d}"

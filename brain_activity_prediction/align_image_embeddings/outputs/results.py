@@ -4,18 +4,19 @@ A folder (one model, prompt and subject) holds `settings.json`, what changes the
 `STREAM_layer_NN.h5` a layer, with a dataset (V,) for each name in QUANTITIES, in the order of `volume[mask]`, and the
 arrays of its `Statistics` where any were asked for, with the held-out predictions of some voxels (`best_predictions`).
 `best_layers/STREAM.h5` holds the statistics of every voxel at its best layer. `noise_ceiling.h5` holds what all layers
-share; no score depends on it, so that a run may write it anew. All are sealed (`sealed_hdf5`): a damaged layer is
-noticed and fitted again.
+share; no score depends on it, so that a run may write it anew. All are sealed (`sealed_hdf5`) and hold their settings:
+a layer that is damaged, or another folder's, is noticed and fitted again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from brain_activity_prediction.align_image_embeddings.outputs import score_files
 from brain_activity_prediction.align_image_embeddings.stats.region_statistics import Asked, Statistics
-from brain_activity_prediction.files import reading, remove_left_behind
+from brain_activity_prediction.files import reading
 from brain_activity_prediction.sealed_hdf5 import read_array, read_seal
 from brain_activity_prediction.settings_file import fingerprint, recorded_settings
 
@@ -32,20 +33,19 @@ class Results:
 
     def claim(self, settings: Mapping, redo: bool = False) -> None:
         """Records what the scores are made with; layers scored otherwise are refused, or with `redo` deleted."""
-        score_files.claim(self.folder, "voxels", settings, redo)
-        remove_left_behind(self.folder / "best_layers")
-        if redo:
-            for kept in self.folder.glob("best_layers/*.h5"):
-                kept.unlink()
+        for subfolder in ("voxels", "best_layers"):
+            score_files.claim(self.folder, subfolder, settings, redo)
 
     def has(self, stream: str, layer: int, asked: Asked | None = None) -> bool:
-        """Whether a layer is finished, with the statistics asked for.
-
-        A layer whose file is damaged is not, and a line on stderr says so.
-        """
-        if not score_files.is_finished(self._path(stream, layer)):
+        """Whether a layer is finished, with the statistics asked for."""
+        if not self._path(stream, layer).exists():
             return False
         return asked is None or asked.met_by(self.read_statistics(stream, layer))
+
+    def missing(self, layers: Sequence[tuple[str, int]], asked: Asked) -> list[tuple[str, int]]:
+        """Those of the layers (stream, number) that an alignment would fit: every byte of the others is verified."""
+        unfit = {path for path, _ in score_files.unfit(self.folder, "voxels", self.settings())}
+        return [layer for layer in layers if self._path(*layer) in unfit or not self.has(*layer, asked)]
 
     def write(
         self,
@@ -62,7 +62,7 @@ class Results:
         """
         about = {"stream": stream, "layer": layer, "n_layers": n_layers}
         arrays = {name: scores[name] for name in QUANTITIES} | _prediction_arrays(predictions)
-        _write(self._path(stream, layer), arrays, about, statistics)
+        self._write(self._path(stream, layer), arrays, about, statistics)
 
     def forget(self, stream: str, layer: int) -> None:
         """Deletes a layer, so that it is fitted again."""
@@ -71,24 +71,24 @@ class Results:
     def read(self, stream: str, layer: int) -> dict[str, np.ndarray]:
         """`{quantity: (V,) float32}` of a finished layer."""
         path = self._path(stream, layer)
-        with reading(path, REMEDY):
+        with self._reading(path):
             return {name: read_array(path, name) for name in QUANTITIES}
 
     def read_statistics(self, stream: str, layer: int) -> Statistics | None:
         """The statistics of a finished layer, None where none were asked for."""
-        return _read_statistics(self._path(stream, layer))
+        return self._read_statistics(self._path(stream, layer))
 
     def predicted_voxels(self, stream: str, layer: int) -> np.ndarray:
         """The voxels (k,) whose held-out predictions a layer's file holds."""
         path = self._path(stream, layer)
-        with reading(path, REMEDY):
+        with self._reading(path):
             held = VOXELS in read_seal(path).datasets
             return read_array(path, VOXELS).astype(int) if held else np.empty(0, dtype=int)
 
     def read_predictions(self, stream: str, layer: int) -> tuple[np.ndarray, np.ndarray]:
         """These voxels (k,) and their predictions (n_test, k)."""
         voxels, path = self.predicted_voxels(stream, layer), self._path(stream, layer)
-        with reading(path, REMEDY):
+        with self._reading(path):
             return voxels, read_array(path, PREDICTED) if len(voxels) else np.empty((0, 0), dtype=np.float32)
 
     def keep_predictions(self, stream: str, layer: int, voxels: np.ndarray) -> None:
@@ -101,35 +101,38 @@ class Results:
 
     def write_best_statistics(self, stream: str, best_layers: np.ndarray, statistics: Statistics) -> None:
         """Keeps the statistics of every voxel at its best layer (V,)."""
-        _write(self._best_statistics_path(stream), {"layer": best_layers}, {"stream": stream}, statistics)
+        self._write(self._best_statistics_path(stream), {"layer": best_layers}, {"stream": stream}, statistics)
 
     def read_best_statistics(self, stream: str, best_layers: np.ndarray) -> Statistics | None:
         """The statistics of every voxel at its best layer (V,), None where there are none of just these layers."""
         path = self._best_statistics_path(stream)
-        if not score_files.is_finished(path) or not np.array_equal(read_array(path, "layer"), best_layers):
+        if not path.exists():
             return None
-        return _read_statistics(path)
+        with self._reading(path):
+            of_these = np.array_equal(read_array(path, "layer"), best_layers)
+        return self._read_statistics(path) if of_these else None
 
     def write_noise_ceiling(self, ceiling: np.ndarray, ncsnr_from: str) -> None:
         """Keeps the ceiling (V,) of the test images, in R2 units, and where its ncsnr came from."""
-        score_files.write_voxels(self._ceiling_path, {"noise_ceiling": ceiling}, {"ncsnr": ncsnr_from})
+        about, arrays = {"ncsnr": ncsnr_from}, {"noise_ceiling": ceiling}
+        score_files.write_voxels(self._ceiling_path, arrays, about, self.settings())
 
     def read_noise_ceiling(self) -> np.ndarray:
         """The ceiling (V,) float32 of the test images, in R2 units."""
-        with reading(self._ceiling_path, "align again, which writes it anew"):
+        with self._reading(self._ceiling_path, "align again, which writes it anew"):
             return read_array(self._ceiling_path, "noise_ceiling")
 
     def ncsnr_from(self) -> str:
         """Where the ncsnr of that ceiling came from, one of `arguments.NCSNR`."""
-        with reading(self._ceiling_path, "align again, which writes it anew"):
+        with self._reading(self._ceiling_path, "align again, which writes it anew"):
             return read_seal(self._ceiling_path).about["ncsnr"]
 
     def layers(self) -> list[tuple[str, int, int]]:
         """(stream, layer, number of layers of the stream) of every finished layer, in order."""
-        found = []
+        found, settings = [], self.settings()
         for path in self.folder.glob("voxels/[!.]*.h5"):
             with reading(path, REMEDY):
-                about = read_seal(path).about
+                about = score_files.read_about(path, settings)
                 stream, layer, n_layers = about["stream"], int(about["layer"]), int(about["n_layers"])
                 if self._path(stream, layer) != path:  # what a file says of itself becomes names of others
                     raise ValueError(f"it is of layer {layer} of {stream!r}")
@@ -148,6 +151,26 @@ class Results:
         """Eight hexadecimal digits that tell the recorded settings from any others."""
         return fingerprint(self.settings())
 
+    @contextmanager
+    def _reading(self, path: Path, remedy: str = REMEDY) -> Iterator[None]:
+        """Raises `Damaged`, with the remedy, where a file is damaged or not of the folder's settings."""
+        with reading(path, remedy):
+            score_files.read_about(path, self.settings())
+            yield
+
+    def _write(self, path: Path, arrays: Mapping[str, np.ndarray], about: Mapping, statistics: Statistics | None):
+        if statistics is not None:
+            arrays, about = {**arrays, **statistics.arrays()}, {**about, "statistics": statistics.about()}
+        score_files.write_voxels(path, arrays, about, self.settings())
+
+    def _read_statistics(self, path: Path) -> Statistics | None:
+        with self._reading(path):
+            seal = read_seal(path)
+            if "statistics" not in seal.about:
+                return None
+            arrays = {name: read_array(path, name) if name in seal.datasets else None for name in Statistics.ARRAYS}
+            return Statistics(**seal.about["statistics"], **arrays)
+
     @property
     def _ceiling_path(self) -> Path:
         return self.folder / "noise_ceiling.h5"
@@ -163,18 +186,3 @@ def _prediction_arrays(predictions: tuple[np.ndarray, np.ndarray] | None) -> dic
     if predictions is None or not len(predictions[0]):
         return {}
     return dict(zip((VOXELS, PREDICTED), predictions, strict=True))
-
-
-def _write(path: Path, arrays: Mapping[str, np.ndarray], about: Mapping, statistics: Statistics | None) -> None:
-    if statistics is not None:
-        arrays, about = {**arrays, **statistics.arrays()}, {**about, "statistics": statistics.about()}
-    score_files.write_voxels(path, arrays, about)
-
-
-def _read_statistics(path: Path) -> Statistics | None:
-    with reading(path, REMEDY):
-        seal = read_seal(path)
-        if "statistics" not in seal.about:
-            return None
-        arrays = {name: read_array(path, name) if name in seal.datasets else None for name in Statistics.ARRAYS}
-        return Statistics(**seal.about["statistics"], **arrays)

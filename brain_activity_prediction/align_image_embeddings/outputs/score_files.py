@@ -1,21 +1,24 @@
 """A folder of finished scores: sealed files of one subfolder, and the settings that all of them were made with."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from brain_activity_prediction.errors import Damaged, InputError
 from brain_activity_prediction.files import reading, remove_left_behind
-from brain_activity_prediction.sealed_hdf5 import verify, write_sealed
+from brain_activity_prediction.sealed_hdf5 import read_seal, verify, write_sealed
 from brain_activity_prediction.settings_file import first_difference, record_settings, recorded_settings
 
-RESTORE = "restore it, or use --redo"
+RESTORE, SETTINGS = "restore it, or use --redo", "settings"
 
 
 def claim(folder: Path, subfolder: str, settings: Mapping, redo: bool) -> None:
-    """Records what the scores are made with; scores made otherwise are refused, or with `redo` deleted."""
+    """Records what the scores are made with; scores made otherwise are refused, or with `redo` deleted.
+
+    Files that are damaged, or that were made with other settings than the folder's, are deleted and named on stderr.
+    """
     remove_left_behind(folder)
     if redo:
         for finished in folder.glob(f"{subfolder}/*.h5"):
@@ -23,6 +26,32 @@ def claim(folder: Path, subfolder: str, settings: Mapping, redo: bool) -> None:
     elif difference := first_difference(recorded_settings(folder, RESTORE) or {}, settings):
         raise InputError(f"{folder} holds scores made with {difference}: use the same, or --redo to replace them")
     record_settings(folder, settings)
+    for path, damaged in unfit(folder, subfolder, settings):
+        print(damaged, file=sys.stderr)
+        path.unlink(missing_ok=True)
+
+
+def unfit(folder: Path, subfolder: str, settings: Mapping) -> Iterator[tuple[Path, Damaged]]:
+    """Yield the files of scores that are damaged or were made with other settings, and what is wrong with each."""
+    for path in sorted(folder.glob(f"{subfolder}/[!.]*.h5")):
+        try:
+            with reading(path, "it is made again"):
+                verify(path)
+                read_about(path, settings)
+        except Damaged as error:
+            yield path, error
+
+
+def read_about(path: Path, settings: Mapping) -> dict:
+    """What a file of scores says of itself; ValueError where it was made with other settings than these.
+
+    A file of another model, prompt or subject that was put in its place is noticed by this. Files of version 1.0.0 do
+    not hold their settings.
+    """
+    about = read_seal(path).about
+    if difference := first_difference(about.get(SETTINGS, {}), settings):
+        raise ValueError(f"it was made with {difference}")
+    return about
 
 
 def alpha_range(folder: Path) -> tuple[float, float]:
@@ -31,19 +60,7 @@ def alpha_range(folder: Path) -> tuple[float, float]:
     return 10 ** settings["min_log_10_alpha"], 10 ** settings["max_log_10_alpha"]
 
 
-def is_finished(path: Path) -> bool:
-    """Whether a file of scores is there and as it was written; where it is damaged, a line on stderr says so."""
-    if not path.exists():
-        return False
-    try:
-        with reading(path, "it is fitted again"):
-            verify(path)
-    except Damaged as error:
-        print(error, file=sys.stderr)
-        return False
-    return True
-
-
-def write_voxels(path: Path, arrays: Mapping[str, np.ndarray], about: Mapping) -> None:
-    """Writes values (V,) by name, float32, and what they are about."""
-    write_sealed(path, {name: np.asarray(values, dtype=np.float32) for name, values in arrays.items()}, about)
+def write_voxels(path: Path, arrays: Mapping[str, np.ndarray], about: Mapping, settings: Mapping) -> None:
+    """Writes values (V,) by name, float32, what they are about, and the settings that they were made with."""
+    arrays = {name: np.asarray(values, dtype=np.float32) for name, values in arrays.items()}
+    write_sealed(path, arrays, {**about, SETTINGS: dict(settings)})

@@ -7,6 +7,7 @@ in `resampled.h5` beside the weightings. n test images, V voxels, R regions, B r
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from brain_activity_prediction.align_image_embeddings.partitioning.feature_space
 from brain_activity_prediction.align_image_embeddings.partitioning.results import WeightingScores
 from brain_activity_prediction.align_image_embeddings.stats.region_statistics import digests
 from brain_activity_prediction.align_image_embeddings.stats.variance_partitioning import Combination, best_weightings
+from brain_activity_prediction.errors import Damaged
 from brain_activity_prediction.files import reading
 from brain_activity_prediction.sealed_hdf5 import read_array, read_seal
 
@@ -31,26 +33,28 @@ def resampled_shares(
     responses: np.ndarray,
     regions: Mapping[str, np.ndarray],
     n_resamples: int,
-    settings: str,
     refit: Refit,
 ) -> dict[Combination, np.ndarray]:
     """`{spaces: (B, R)}`, the mean R2 over each region's voxels of their joint fit in each resample of the images.
 
     Voxels without a score count in no region. Nothing is fitted where a file holds the same already, that is, of these
-    regions, resamples and `settings`, the fingerprint of what changes the scores.
+    regions, resamples and settings.
 
     responses  (n, V) of the test images
     """
     best = best_weightings(scores.weightings, scores.read_all("cv_score"))
     path = scores.folder / "resampled.h5"
-    about = {"regions": digests(regions), "n_resamples": n_resamples, "settings": settings}
+    about = {"regions": digests(regions), "n_resamples": n_resamples}
     names = {chosen: "".join(LETTERS[space] for space in chosen) for chosen in best}
-    if score_files.is_finished(path):
-        with reading(path, "delete it and run the partitioning again"):
-            if read_seal(path).about == about:
+    try:
+        with reading(path, "it is made again"):
+            if read_seal(path).about == {**about, score_files.SETTINGS: scores.settings()}:
                 return {chosen: read_array(path, name) for chosen, name in names.items()}
+    except Damaged as error:
+        if path.exists():
+            print(error, file=sys.stderr)
     found = _resampled(best, responses, np.stack(list(regions.values())), n_resamples, refit)
-    score_files.write_voxels(path, {name: found[chosen] for chosen, name in names.items()}, about)
+    score_files.write_voxels(path, {name: found[chosen] for chosen, name in names.items()}, about, scores.settings())
     return found
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from brain_activity_prediction.align_image_embeddings.outputs import score_files
 from brain_activity_prediction.files import reading
 from brain_activity_prediction.sealed_hdf5 import read_array
+from brain_activity_prediction.settings_file import recorded_settings
 
 QUANTITIES = ("alpha", "cv_score", "r2")
 
@@ -28,14 +29,19 @@ class WeightingScores:
         """Records what the scores are made with; scores made otherwise are refused, or with `redo` deleted."""
         score_files.claim(self.folder, "weightings", settings, redo)
 
+    def settings(self) -> dict:
+        """What the scores are made with."""
+        return recorded_settings(self.folder, score_files.RESTORE) or {}
+
     def left(self) -> list[int]:
         """The rows of `weightings` that are not finished."""
-        return [number for number in range(len(self.weightings)) if not score_files.is_finished(self._path(number))]
+        return [number for number in range(len(self.weightings)) if not self._path(number).exists()]
 
     def write(self, number: int, scores: Mapping[str, np.ndarray]) -> None:
         """Adds a weighting: an array (V,) for each of QUANTITIES."""
         arrays = {name: scores[name] for name in QUANTITIES}
-        score_files.write_voxels(self._path(number), arrays, {"weighting": self.weightings[number].tolist()})
+        about = {"weighting": self.weightings[number].tolist()}
+        score_files.write_voxels(self._path(number), arrays, about, self.settings())
 
     def read_all(self, name: str) -> np.ndarray:
         """One quantity of every weighting, (G, V) float32."""
@@ -44,6 +50,7 @@ class WeightingScores:
     def _read(self, number: int, name: str) -> np.ndarray:
         path = self._path(number)
         with reading(path, "run the partitioning again, which fits this weighting again"):
+            score_files.read_about(path, self.settings())
             return read_array(path, name)
 
     @staticmethod
