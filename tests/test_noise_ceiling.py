@@ -5,7 +5,14 @@ import pytest
 
 from brain_activity_prediction.align_image_embeddings.inputs.targets import read_targets
 from brain_activity_prediction.align_image_embeddings.scores import pearson_r
-from brain_activity_prediction.align_image_embeddings.stats.noise_ceiling import noise_ceiling, noise_ceiling_snr
+from brain_activity_prediction.align_image_embeddings.stats.noise_ceiling import (
+    TrialSums,
+    noise_ceiling,
+    noise_ceiling_snr,
+    noise_of_averages,
+    snr,
+    unclipped_ceiling,
+)
 from brain_activity_prediction.demo.simulation import REGIONS
 from brain_activity_prediction.nsd.layout import find_layout
 from brain_activity_prediction.nsd.responses import average_repeats, zscore_session
@@ -136,3 +143,50 @@ def test_the_planted_ceiling_of_each_region_comes_back(official_nsd, tmp_path, s
     for region in REGIONS:
         planted = region.snr**2 / (region.snr**2 + noise)
         assert np.median(ceiling[masks[region.label]]) == pytest.approx(planted, abs=0.1), region
+
+
+def sums_of(trials, image_of_trial, n_groups=20):
+    """The `TrialSums` of trials (n_trials, V), NaN where a voxel has no valid one; and its valid repeats (n, V)."""
+    valid = np.isfinite(trials)
+    images = range(image_of_trial.max() + 1)
+    repeats = np.stack([valid[image_of_trial == image].sum(axis=0) for image in images])
+    filled = np.where(valid, trials, 0)
+    sums = np.stack([filled[image_of_trial == image].sum(axis=0) for image in images])
+    means = np.where(repeats, sums / np.maximum(repeats, 1), np.nan)
+    groups = np.arange(len(means)) % n_groups
+    deviations = np.where(valid, np.square(trials - means[image_of_trial]), 0)
+    within = np.stack([deviations[groups[image_of_trial] == group].sum(axis=0) for group in range(n_groups)])
+    return TrialSums.of(means, repeats, within, groups), repeats
+
+
+def test_the_mean_ceiling_of_voxels_without_signal_is_zero_unless_it_is_clipped():
+    """Clipped at 0, each voxel's ceiling would be too high by half of its sampling error."""
+    rng, images = np.random.default_rng(0), np.repeat(np.arange(500), 3)
+    variances = sums_of(rng.standard_normal((1500, 300)), images)[0].variances()
+    assert abs(unclipped_ceiling(*variances, 1 / 3).mean()) < 0.01
+    assert noise_ceiling(snr(*variances), np.array([3])).mean() > 0.02
+
+
+def test_missing_trials_leave_each_voxel_the_ceiling_of_the_trials_that_it_has():
+    rng, images = np.random.default_rng(2), np.repeat(np.arange(40), 3)
+    trials = rng.standard_normal((40, 5))[images] + rng.standard_normal((120, 5))
+    trials[:9, 1] = np.nan  # images 0 to 2 are missing for voxel 1
+    trials[[10, 20, 30], 2] = np.nan
+    sums, repeats = sums_of(trials, images)
+    for voxel in range(5):
+        valid = np.isfinite(trials[:, voxel])
+        _, images_of_valid = np.unique(images[valid], return_inverse=True)
+        alone, own_repeats = sums_of(trials[valid][:, [voxel]], images_of_valid)
+        np.testing.assert_allclose(snr(*sums.variances())[voxel], snr(*alone.variances()), rtol=1e-12)
+        assert noise_of_averages(repeats)[voxel] == pytest.approx(noise_of_averages(own_repeats[:, 0]))
+
+
+def test_groups_of_images_left_out_give_the_variances_of_the_others():
+    rng, images = np.random.default_rng(3), np.repeat(np.arange(40), 3)
+    trials = rng.standard_normal((40, 5))[images] + rng.standard_normal((120, 5))
+    sums, _ = sums_of(trials, images, n_groups=4)
+    others = images % 4 != 2
+    _, images_of_others = np.unique(images[others], return_inverse=True)
+    alone, _ = sums_of(trials[others], images_of_others)
+    without = unclipped_ceiling(*sums.variances(np.array([[1, 1, 0, 1]])), 1 / 3)
+    np.testing.assert_allclose(without[0], unclipped_ceiling(*alone.variances(), 1 / 3), rtol=1e-10)

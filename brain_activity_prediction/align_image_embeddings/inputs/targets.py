@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from brain_activity_prediction.align_image_embeddings.inputs.protocols import FOLDS, STANDARD
-from brain_activity_prediction.align_image_embeddings.stats.noise_ceiling import noise_ceiling, noise_ceiling_snr
+from brain_activity_prediction.align_image_embeddings.stats.noise_ceiling import TrialSums, noise_ceiling, snr
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.folders import responses_folder
 from brain_activity_prediction.nsd.design import read_design, train_test_rows
@@ -33,10 +33,15 @@ class Targets:
     train: np.ndarray  # (n_train, V)
     test: np.ndarray  # (n_test, V)
     test_repeats: np.ndarray  # (n_test,) trials averaged
-    ncsnr: np.ndarray  # (V,) from the repeats of all images, see `noise_ceiling_snr`
+    trial_sums: TrialSums  # of all images, which noise ceilings are computed from
     mask: np.ndarray  # (X, Y, Z)
     affine: np.ndarray  # (4, 4)
     sessions: tuple[int, ...]
+
+    @property
+    def ncsnr(self) -> np.ndarray:
+        """Signal SD / noise SD of a single trial (V,), from the repeats of all images."""
+        return snr(*self.trial_sums.variances())
 
     @cached_property
     def digest(self) -> str:
@@ -73,7 +78,6 @@ def read_targets(
         if len(rows) <= FOLDS:
             raise InputError(f"only {len(rows)} of the images in these sessions were seen by {viewers}: add sessions")
     responses = prepare_responses(layout, subject, sessions, zscore, cache_dir)
-    within_image_ss = responses.within_image_ss.sum(axis=0, dtype=np.float64)
     scaled_train, scaled_test = (scale or standardise)(responses.betas[train], responses.betas[test])
     return Targets(
         train_ids=responses.image_ids[train],
@@ -81,7 +85,9 @@ def read_targets(
         train=scaled_train,
         test=scaled_test,
         test_repeats=responses.n_repeats[test],
-        ncsnr=noise_ceiling_snr(responses.betas, responses.n_repeats, within_image_ss),
+        trial_sums=TrialSums.of(
+            responses.betas, responses.n_repeats, responses.within_image_ss, responses.image_groups
+        ),
         mask=responses.mask,
         affine=responses.affine,
         sessions=responses.sessions,

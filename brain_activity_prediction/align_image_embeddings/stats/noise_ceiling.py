@@ -1,39 +1,119 @@
 """How well the noise of repeated trials lets any model predict a voxel: ncsnr and noise ceiling, as NSD defines them.
 
 Allen et al. 2022, "A massive 7T fMRI dataset to bridge cognitive neuroscience and artificial intelligence", Methods,
-"Noise ceiling estimation". n images, V voxels.
+"Noise ceiling estimation". n images, V voxels, G groups of images, B reweightings of the groups.
+
+A voxel may lack valid trials. Repeats are therefore (n,), the same for all voxels, or (n, V), those of each voxel.
+An image with 0 of them is missing for that voxel, and its mean response is NaN.
 """
 
+from __future__ import annotations
+
+from dataclasses import dataclass
+
 import numpy as np
+
+
+@dataclass(frozen=True)
+class TrialSums:
+    """Sums over the trials of each group of images, from which signal and noise variance follow.
+
+    The sums add up over groups. Groups can be left out or drawn anew, which gives the sampling error of a ceiling.
+
+    Attributes
+    ----------
+    n_trials, n_images : (G, V) valid trials, and images with one; (G, 1) where no voxel lacks any.
+    trials : (G, V) sum of the trials.
+    means : (G, V) sum over images of the number of trials times the squared mean of the trials.
+    within : (G, V) sum of squared deviations of the trials from their image's mean.
+    """
+
+    n_trials: np.ndarray
+    n_images: np.ndarray
+    trials: np.ndarray
+    means: np.ndarray
+    within: np.ndarray
+
+    @classmethod
+    def of(cls, betas: np.ndarray, n_repeats: np.ndarray, within: np.ndarray, group_of_image: np.ndarray) -> TrialSums:
+        """The sums of responses averaged over repeats.
+
+        betas           (n, V) means over the trials of each image
+        n_repeats       (n,), or (n, V)
+        within          (G, V) as the attribute; its precision is that of all sums
+        group_of_image  (n,) from 0 to G - 1
+        """
+        alike = n_repeats.ndim == 1
+        n_trials, n_images = np.zeros((2, len(within), 1 if alike else n_repeats.shape[1]), dtype=within.dtype)
+        trials, means = np.zeros((2, *within.shape), dtype=within.dtype)
+        for group in range(len(within)):
+            rows = group_of_image == group
+            repeats, own = n_repeats[rows], betas[rows]
+            n_trials[group], n_images[group] = repeats.sum(axis=0), (repeats > 0).sum(axis=0)
+            own = own if alike else np.where(repeats, own, 0)
+            each = "i" if alike else "iv"
+            trials[group] = np.einsum(f"{each},iv->v", repeats, own, dtype=np.float64)
+            means[group] = np.einsum(f"{each},iv,iv->v", repeats, own, own, dtype=np.float64)
+        return cls(n_trials, n_images, trials, means, within)
+
+    def variances(self, weights: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Signal and noise variance of single trials, (V,) or with weights (B, G) of the groups (B, V).
+
+        The noise variance is that of trials about their image's mean, the signal variance what it leaves of the
+        variance of all trials. It is not clipped: noise makes it negative in half of the voxels without signal, and
+        means over voxels stay unbiased. Both are NaN where no image has two trials.
+        """
+        sums = (self.n_trials, self.n_images, self.trials, self.means, self.within)
+        if weights is None:
+            n_trials, n_images, trials, means, within = (values.sum(axis=0, dtype=np.float64) for values in sums)
+        else:
+            n_trials, n_images, trials, means, within = (weights.astype(np.float64) @ values for values in sums)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            noise = np.where(n_trials > n_images, within / (n_trials - n_images), np.nan)
+            return (within + means - trials**2 / n_trials) / (n_trials - 1) - noise, noise
+
+
+def unclipped_ceiling(signal: np.ndarray, noise: np.ndarray, test_noise: np.ndarray | float) -> np.ndarray:
+    """The noise ceiling of `noise_ceiling` from unclipped variances (..., V), which may lie below 0."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return signal / (signal + noise * test_noise)
 
 
 def noise_ceiling_snr(betas: np.ndarray, n_repeats: np.ndarray, within_image_ss: np.ndarray) -> np.ndarray:
     """Signal SD / noise SD of a single trial (V,), NSD's ncsnr.
 
-    The noise variance is that of trials about their image's mean, the signal variance what it leaves of the variance of
-    all trials, at least 0. NaN for every voxel where no image has two trials, since one trial does not tell noise from
-    signal, and for a voxel that never varies or holds NaN.
+    NaN for every voxel where no image has two trials, since one trial does not tell noise from signal, and for a voxel
+    that never varies or holds NaN.
 
     betas            (n, V) means over the trials of each image
-    n_repeats        (n,) trials of each image
+    n_repeats        (n,) trials of each image, or (n, V)
     within_image_ss  (V,) sum over trials of squared deviations from the image's mean
     """
-    n_trials = n_repeats.sum()
-    noise_dof = n_trials - n_repeats.size
-    if noise_dof == 0:
-        return np.full(within_image_ss.shape, np.nan)
-    grand_mean = np.einsum("i,iv->v", n_repeats, betas, dtype=np.float64) / n_trials
-    between_image_ss = np.einsum("i,iv,iv->v", n_repeats, betas, betas, dtype=np.float64) - n_trials * grand_mean**2
-    noise = within_image_ss / noise_dof
-    signal = np.maximum((within_image_ss + between_image_ss) / (n_trials - 1) - noise, 0)
+    one_group = np.zeros(len(betas), dtype=int)
+    return snr(*TrialSums.of(betas, n_repeats, within_image_ss[None], one_group).variances())
+
+
+def snr(signal: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """Signal SD / noise SD from variances (V,); 0 where the signal variance is estimated below 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.sqrt(signal / noise)
+        return np.sqrt(np.maximum(signal, 0) / noise)
+
+
+def noise_of_averages(n_repeats: np.ndarray) -> np.ndarray:
+    """Noise variance of averaged responses over that of single trials: the mean of 1 / repeats over images.
+
+    NSD's (A/3 + B/2 + C) / (A + B + C) for A, B and C images of 3, 2 and 1 trials. A number for repeats (n,), and (V,)
+    for (n, V), over the images that the voxel has; NaN where it has none.
+    """
+    there = n_repeats > 0
+    with np.errstate(invalid="ignore"):
+        return (there / np.maximum(n_repeats, 1)).sum(axis=0) / there.sum(axis=0)
 
 
 def noise_ceiling(ncsnr: np.ndarray, n_repeats: np.ndarray) -> np.ndarray:
-    """The R2 that the noiseless response reaches on images averaged over `n_repeats` (n,) trials; (V,), 0 to 1.
+    """The R2 that the noiseless response reaches on images averaged over `n_repeats`, (n,) or (n, V); (V,), 0 to 1.
 
     Its square root is the ceiling of r. NaN where ncsnr (V,) is.
     """
-    noise = np.mean(1 / n_repeats)  # in single trials' noise variance: NSD's (A/3 + B/2 + C) / (A + B + C)
+    noise = noise_of_averages(n_repeats)
     return 1 - noise / (np.square(ncsnr, dtype=np.float64) + noise)
