@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import ctypes
-import difflib
 import os
 import sys
 from pathlib import Path
@@ -16,11 +15,13 @@ from brain_activity_prediction.flag_values import (
     log_10_alpha,
     non_negative_int,
     num_alphas,
-    number_range,
-    positive_int,
+    number_list,
+    one_number,
+    positive_number_list,
     share,
 )
 from brain_activity_prediction.folders import PROTOCOLS
+from brain_activity_prediction.wording import did_you_mean, near_names
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,15 +39,36 @@ class OneLineParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.exit(2, one_line(f"{self.prog}: {message} (--help lists the flags)") + "\n")
 
+    def parse_known_args(self, args=None, namespace=None):
+        """As argparse, after a look for misspelt flags: argparse would first miss the flags that were meant."""
+        words = list(sys.argv[1:] if args is None else args)
+        for word in self._read_args_from_files(words) if self.fromfile_prefix_chars else words:
+            flag = word.partition("=")[0]
+            if flag == "--":
+                break
+            if flag not in self._option_string_actions and (near := self._near_flags(flag)):
+                self.error(f"there is no flag {flag}: did you mean {' or '.join(near)}?")
+        return super().parse_known_args(args, namespace)
+
+    def _near_flags(self, flag: str) -> list[str]:
+        known = [name for name in self._option_string_actions if name.startswith("--")]
+        if flag.startswith("--"):
+            return near_names(flag, known)
+        return [f"-{flag}"] if f"-{flag}" in known else []  # -subject
+
     def parse_args(self, args=None, namespace=None) -> argparse.Namespace:
         parsed, unknown = self.parse_known_args(args, namespace)
-        for word in unknown:
-            flag = word.partition("=")[0]
-            if like := difflib.get_close_matches(flag, self._option_string_actions, n=1, cutoff=0.7):
-                self.error(f"there is no flag {flag}: did you mean {like[0]}?")
         if unknown:
             self.error(f"unrecognised: {' '.join(unknown)}")
         return parsed
+
+    def _check_value(self, action: argparse.Action, value) -> None:
+        """As argparse, of each number of a list, and with a suggestion."""
+        for one in value if isinstance(value, list) else [value]:
+            if action.choices is not None and one not in action.choices:
+                choices = ", ".join(map(str, action.choices))
+                like = did_you_mean(one, action.choices)
+                raise argparse.ArgumentError(action, f"invalid choice: {one!r}{like}; choose from {choices}")
 
 
 class Help(argparse.ArgumentDefaultsHelpFormatter):
@@ -68,9 +90,10 @@ def parser(description: str, several_subjects: bool = False) -> argparse.Argumen
     """
     flags = OneLineParser(description=description, formatter_class=Help, allow_abbrev=False)
     flags.add_argument("-d", "--base-dir", type=Path, required=True, help="folder that holds NSD and the results")
-    number = {"nargs": "+", "default": [1], "help": "NSD subjects, one or more"} if several_subjects else {}
-    single = {"default": 1, "help": "NSD subject"}
-    flags.add_argument("-s", "--subject", type=int, choices=SUBJECTS, **single | number)
+    if several_subjects:
+        add_numbers(flags, "-s", "--subject", choices=SUBJECTS, default=[1], help="NSD subjects, one or more")
+    else:
+        flags.add_argument("-s", "--subject", type=one_number, choices=SUBJECTS, default=1, help="NSD subject")
     return flags
 
 
@@ -80,19 +103,24 @@ def add_device(flags: argparse.ArgumentParser) -> None:
 
 
 class Numbers(argparse.Action):
-    """Several ranges, such as 1 2 5-7, as one list."""
+    """Several numbers, lists and ranges, such as 1 2,3 5-7, as one list, each number once."""
 
     def __call__(self, parser, namespace, values, option_string=None):
-        setattr(namespace, self.dest, [number for numbers in values for number in numbers])
+        setattr(namespace, self.dest, list(dict.fromkeys(number for numbers in values for number in numbers)))
 
 
-def add_prompt_numbers(flags: argparse.ArgumentParser, meaning: str) -> None:
-    flags.add_argument("-p", "--prompt-number", nargs="+", type=number_range, action=Numbers, metavar="N", help=meaning)
+def add_numbers(flags: argparse.ArgumentParser, *names: str, read=number_list, **settings) -> None:
+    """A flag that takes one or more numbers, written in any way that `Numbers` reads."""
+    flags.add_argument(*names, nargs="+", type=read, action=Numbers, **settings)
+
+
+def add_prompt_numbers(flags: argparse.ArgumentParser, meaning: str, **settings) -> None:
+    add_numbers(flags, "-p", "--prompt-number", metavar="N", help=meaning, **settings)
 
 
 def add_prompts(flags: argparse.ArgumentParser) -> None:
     """Which prompts, and their texts; what they come to says `chosen_prompts`."""
-    add_prompt_numbers(flags, "one or more prompts: 3, or 1 2 3, or 1-9 (default: 1)")
+    add_prompt_numbers(flags, "one or more prompts: 3, or 1,2,3, or 1-9 (default: 1)")
     add_prompts_file(flags)
 
 
@@ -128,13 +156,15 @@ def alphas(arguments: argparse.Namespace) -> np.ndarray:
 def add_layers(flags: argparse.ArgumentParser) -> None:
     """Which layers of which model."""
     flags.add_argument("-m", "--model-id", required=True, help="for example llava-hf/llava-1.5-13b-hf")
-    flags.add_argument("-l", "--layer-number", type=int, nargs="+", metavar="N", help="these layers only, from 0")
+    add_numbers(flags, "-l", "--layer-number", metavar="N", help="these layers only, from 0: 3, or 1,2,3, or 1-9")
     flags.add_argument("--stream", nargs="+", metavar="NAME", help="these streams only")
 
 
 def add_responses(flags: argparse.ArgumentParser) -> None:
     """Which responses of which voxels."""
-    flags.add_argument("--sessions", nargs="+", type=positive_int, metavar="N", help="these sessions only")
+    add_numbers(
+        flags, "--sessions", read=positive_number_list, metavar="N", help="these sessions only: 3, or 1,2,3, or 1-37"
+    )
     flags.add_argument("--roi", nargs="+", metavar="FILE", help="these ROI files only, such as prf-visualrois")
     flags.add_argument(
         "--zscore-sessions",

@@ -18,13 +18,35 @@ def analysis_name(text: str) -> str:
     return text
 
 
-def number_range(text: str) -> list[int]:
-    """`"3"` to [3], `"1-9"` to [1, ..., 9]."""
-    match = re.fullmatch(r"([0-9]{1,4})(?:-([0-9]{1,4}))?", text)
-    numbers = list(range(int(match[1]), int(match[2] or match[1]) + 1)) if match else []
-    if not numbers:
-        raise argparse.ArgumentTypeError(f"{text} is neither a number nor a range like 1-9")
+def number_list(text: str) -> list[int]:
+    """`"3"` to [3], `"1,2,5-7"` to [1, 2, 5, 6, 7]; a comma may end it, as in `1, 2, 3`."""
+    numbers = []
+    for part in text.removesuffix(",").split(","):
+        match = re.fullmatch(r"([0-9]{1,4})(?:-([0-9]{1,4}))?", part)
+        within = range(int(match[1]), int(match[2] or match[1]) + 1) if match else ()
+        if not within:
+            raise argparse.ArgumentTypeError(
+                f"{text[:40]!r} is neither a number, a list like 1,2,3 nor a range like 1-9"
+            )
+        numbers += within
     return numbers
+
+
+def positive_number_list(text: str) -> list[int]:
+    """As `number_list`, of numbers from 1."""
+    numbers = number_list(text)
+    if 0 in numbers:
+        raise argparse.ArgumentTypeError(f"{text[:40]}: numbers are counted from 1")
+    return numbers
+
+
+def one_number(text: str) -> int:
+    """0 to 9999; lists and ranges are refused as such."""
+    if re.fullmatch("[0-9]{1,4}", text):
+        return int(text)
+    if re.fullmatch("[0-9]+[-,][0-9,-]*", text):
+        raise argparse.ArgumentTypeError(f"{text[:40]} is more than one number: run this script once for each")
+    raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a number")
 
 
 def positive_int(text: str) -> int:

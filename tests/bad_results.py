@@ -48,7 +48,7 @@ STORED = [
     Case("a misspelt stream", ALIGN, ["--stream", "vison"], ["vison", "vision"]),
     Case("one of two streams misspelt", ALIGN, ["--stream", "vision", "language"], ["language", "vision"]),
     Case("a layer that there is not", ALIGN, ["-l", "2"], ["layer 2", "0 to 1"]),
-    Case("a layer below the first", ALIGN, ["-l", "0", "-1"], ["layer -1", "0 to 1"]),
+    Case("a layer below the first", ALIGN, ["-l", "0", "-1"], ["--layer-number", "'-1'"]),
     Case(
         "prompts of another wording",
         ALIGN,

@@ -1,10 +1,30 @@
 import pytest
 
 from brain_activity_prediction import arguments
+from brain_activity_prediction.align_image_embeddings import (
+    across_subjects,
+    align_model,
+    compare,
+    compare_representations,
+    cross_subject_ceiling,
+    partition_variance,
+)
 from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.extract_image_embeddings import prompts
+from brain_activity_prediction.extract_image_embeddings import extraction, prompts
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
 from brain_activity_prediction.folders import alignment_folder, embeddings_folder, model_folder
+from brain_activity_prediction.report import report
+from brain_activity_prediction.sweep import sweep
+
+SCRIPTS = (
+    across_subjects,
+    align_model,
+    compare,
+    compare_representations,
+    cross_subject_ceiling,
+    partition_variance,
+    report,
+)
 
 
 def chosen(*tokens):
@@ -18,6 +38,36 @@ def test_prompts_are_given_as_numbers_and_ranges_and_each_is_taken_once():
     assert list(chosen("-p", "5", "1-3", "2")) == [1, 2, 3, 5]
     assert list(chosen()) == [1]
     assert chosen("-p", f"{min(PROMPTS)}-{max(PROMPTS)}") == PROMPTS
+
+
+LISTS = [
+    (script.flags, flag)
+    for script in SCRIPTS
+    for flag in ("--subject", "--prompt-number", "--sessions", "--layer-number", "--ceiling-subjects")
+    for action in [script.flags()._option_string_actions.get(flag)]
+    if action is not None and action.nargs == "+"
+]
+
+
+@pytest.mark.parametrize(
+    ("parser", "flag"), [*LISTS, *((lambda: extraction.flags(""), flag) for flag in ("--subject", "--prompt-number"))]
+)
+@pytest.mark.parametrize("written", [["1,2", "5"], ["1,", "2,", "5"], ["1-2", "5", "1"]])
+def test_every_flag_that_takes_numbers_reads_lists_and_ranges(parser, flag, written):
+    flags = parser()
+    action = flags._option_string_actions[flag]
+    for other in flags._actions:
+        other.required = False
+    assert getattr(flags.parse_args([flag, *written]), action.dest) == [1, 2, 5]
+
+
+def test_no_flag_takes_several_numbers_in_another_way():
+    parsers = [*(script.flags() for script in SCRIPTS), extraction.flags(""), sweep.flags()]
+    several = [action for parser in parsers for action in parser._actions if action.nargs == "+"]
+    assert len(several) > 20
+    for action in several:
+        takes_numbers = action.metavar == "N" or isinstance(next(iter(action.choices or ()), None), int)
+        assert takes_numbers == isinstance(action, arguments.Numbers), action.option_strings
 
 
 @pytest.mark.parametrize("number", ["0", "99", "8-99"])

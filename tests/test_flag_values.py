@@ -5,10 +5,30 @@ import pytest
 from brain_activity_prediction import flag_values
 
 
-@pytest.mark.parametrize("text", ["", "x", "3-1", "-1", "1.5", "1-", "99999999999"])
-def test_what_is_no_number_or_range_is_refused(text):
-    with pytest.raises(argparse.ArgumentTypeError):
-        flag_values.number_range(text)
+@pytest.mark.parametrize("text", ["", ",", "x", "3-1", "-1", "1.5", "1-", "1,,2", ",1", "1,x", "1;2", "99999999999"])
+def test_what_is_no_number_list_or_range_is_refused(text):
+    with pytest.raises(argparse.ArgumentTypeError, match="neither a number, a list like 1,2,3 nor a range like 1-9"):
+        flag_values.number_list(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"), [("3", [3]), ("1,2,3", [1, 2, 3]), ("1-37", list(range(1, 38))), ("2,5-7", [2, 5, 6, 7])]
+)
+def test_numbers_are_read_as_lists_and_ranges_with_commas(text, numbers):
+    assert flag_values.number_list(text) == numbers
+    assert flag_values.number_list(text + ",") == numbers
+
+
+def test_sessions_are_counted_from_1():
+    assert flag_values.positive_number_list("1-3") == [1, 2, 3]
+    with pytest.raises(argparse.ArgumentTypeError, match="from 1"):
+        flag_values.positive_number_list("0-3")
+
+
+@pytest.mark.parametrize("text", ["1,2", "1-2", "1,"])
+def test_a_list_where_one_number_is_taken_is_refused_as_such(text):
+    with pytest.raises(argparse.ArgumentTypeError, match="run this script once for each"):
+        flag_values.one_number(text)
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "x", "1.5", ""])

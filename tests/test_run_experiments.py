@@ -1,6 +1,7 @@
 """The shell loop, with a stand-in for Python that notes what it was asked for; the demo's tests run it for real."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -71,6 +72,49 @@ def test_the_loop_extracts_all_prompts_in_one_pass_then_aligns_then_reports(loop
     assert kinds == [*models, *["align_model.py"] * 4, "report.py"]
     assert " -s 2 -p 1-4 9 -b 8 -g 3" in calls[1]
     assert " -s 2 -p 1-4 9 -m llava-hf/llava-1.5-13b-hf -g 3" in calls[7]
+
+
+def alone(*words, **settings):
+    """The loop where a start would be noticed: every step fails at once, and BASE_DIRECTORY is not set."""
+    environment = {name: value for name, value in os.environ.items() if name not in ("BASE_DIRECTORY", "BASE_DIR")}
+    command = ["bash", LOOP, *words]
+    return subprocess.run(
+        command, env=environment | {"PYTHON": "false"} | settings, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_help_lists_every_setting_with_its_default_and_starts_nothing(flag, tmp_path):
+    done = alone(flag, BASE_DIR=str(tmp_path))
+    assert done.returncode == 0
+    assert done.stdout.startswith("Usage: BASE_DIRECTORY=DIR ")
+    for name, default in re.findall(r"^(\w+)=\$\{\1:-(.*)\}", LOOP.read_text(), re.MULTILINE):
+        assert re.search(rf"^  {name}: .+ \(default: {re.escape(default)}\)$", done.stdout, re.MULTILINE), name
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "settings", "said"),
+    [
+        (["--hlep"], {}, "it takes no --hlep"),
+        (["llava_1.5_13b"], {}, "it takes no llava_1.5_13b"),
+        ([], {"BASE_DIRECTORY": "elsewhere"}, "BASE_DIRECTORY is elsewhere and BASE_DIR is"),
+        ([], {"MODELS": "llava"}, "no model script llava.py"),
+        ([], {"SUBJECTS": "1-2"}, "SUBJECTS is 1-2"),
+    ],
+)
+def test_what_the_loop_does_not_understand_is_refused_before_it_starts(words, settings, said, tmp_path):
+    done = alone(*words, **{"BASE_DIR": str(tmp_path)} | settings)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_base_dir_is_read_as_well_as_base_directory_and_lists_may_have_commas(tmp_path):
+    done = alone(BASE_DIR=str(tmp_path), SUBJECTS="1,2", MODELS="llava_1.5_13b,vit_huge_patch14_224_in21k")
+    assert {path.name for path in tmp_path.iterdir()} == {"logs"}
+    assert "0 succeeded, 3 failed, 6 left" in done.stdout
 
 
 def test_after_a_failure_the_next_model_comes_and_the_table_shows_the_last_line_and_what_is_left(loop):

@@ -20,6 +20,7 @@ GROUND = {
     "sealed_hdf5",
     "settings_file",
     "stopping",
+    "wording",
 }
 SCRIPTS = {"arguments", "flag_values", "running"}  # what a script is made with
 EXTRACT, ALIGN = "extract_image_embeddings", "align_image_embeddings"
@@ -34,6 +35,7 @@ MAY_IMPORT = {
     "errors": set(),
     "read_ahead": set(),
     "stopping": set(),
+    "wording": set(),
     "processes": set(),
     "batch_contents": set(),
     "claims": {"processes"},
@@ -46,7 +48,7 @@ MAY_IMPORT = {
     "folders": {"errors"},
     "flag_values": set(),
     "running": {"errors", "stopping"},
-    "arguments": {"errors", "flag_values", "folders"},
+    "arguments": {"errors", "flag_values", "folders", "wording"},
     EXTRACT: GROUND | SCRIPTS | {"folders", "embedding_store", "nsd"},
     ALIGN: GROUND | SCRIPTS | {"folders", "embedding_store", "nsd", f"{EXTRACT}.prompts"},
     "sweep": GROUND | SCRIPTS | {"folders", "embedding_store", "nsd", EXTRACT, ALIGN},

@@ -53,7 +53,7 @@ def flags() -> argparse.ArgumentParser:
     flags = shared.parser(__doc__, several_subjects=True)
     flags.set_defaults(subject=list(shared.SUBJECTS))
     flags.add_argument("-m", "--model-id", nargs="+", metavar="ID", help="these models only")
-    shared.add_prompt_numbers(flags, "these only")
+    shared.add_prompt_numbers(flags, "these prompts only: 3, or 1,2,3, or 1-9")
     flags.add_argument("--stream", nargs="+", metavar="NAME", help="these streams only")
     shared.add_protocol(flags)
     shared.add_layer_choice(flags)

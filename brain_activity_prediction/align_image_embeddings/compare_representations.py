@@ -32,10 +32,9 @@ def flags() -> argparse.ArgumentParser:
     shared.add_layers(flags)
     shared.add_responses(flags)
     shared.add_permutations(flags)
-    flags.add_argument(
+    shared.add_numbers(
+        flags,
         "--ceiling-subjects",
-        type=int,
-        nargs="+",
         choices=shared.SUBJECTS,
         default=[],
         metavar="N",

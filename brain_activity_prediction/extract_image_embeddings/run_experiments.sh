@@ -2,17 +2,38 @@
 # The whole study on one GPU: every extraction, then every alignment, then the report. A failure is noted and the next
 # model comes; Ctrl-C ends after the batch in hand. A second start does only what is left. Set these here or in the
 # environment:
-BASE_DIRECTORY=${BASE_DIRECTORY:-.} # folder that holds NSD and the results
-GPU_ID=${GPU_ID:-0} # or cpu
-PROMPTS=${PROMPTS:-1-9} # 3, or 1 2 3, or 1-9
-SUBJECTS=${SUBJECTS:-1 2 5 7}
+: "${BASE_DIRECTORY:=${BASE_DIR-}}"
+BASE_DIRECTORY=${BASE_DIRECTORY:-.} # folder that holds NSD and the results; BASE_DIR is read, too
+GPU_ID=${GPU_ID:-0} # a GPU's number, or cpu
+PROMPTS=${PROMPTS:-1-9} # 3, or 1,2,3, or 1-9
+SUBJECTS=${SUBJECTS:-1 2 5 7} # NSD subjects
 BATCH_SIZE=${BATCH_SIZE:-8} # images a batch
 MODELS=${MODELS:-vit_huge_patch14_224_in21k llava_1.5_13b idefics_9b_instruct instruct_blip_13b mplug_owl_llama_7b openflamingo_9b} # scripts, without .py
 CHECKPOINTS=${CHECKPOINTS:-} # a folder with the weights of each model in a folder named after its script; empty: the hub
-PYTHON=${PYTHON:-python}
+PYTHON=${PYTHON:-python} # the interpreter that runs the scripts
 
 set -uo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+
+usage() { # prints the comments and settings at the top of this file
+  echo "Usage: BASE_DIRECTORY=DIR [NAME=VALUE ...] $0"
+  sed -n '2,/^$/ { /^:/d; s/^# //; s/^\([A-Z_]*\)=${[A-Z_]*:-\(.*\)} # \(.*\)/  \1: \3 (default: \2)/; p; }' "${BASH_SOURCE[0]}"
+}
+refuse() {
+  echo "run_experiments.sh: $1 (--help lists the settings)" >&2
+  exit 2
+}
+case ${1-} in
+  -h | --help) usage && exit ;;
+  ?*) refuse "it takes no $1: set variables before the command, as in BASE_DIRECTORY=DIR GPU_ID=0 $0" ;;
+esac
+[[ $BASE_DIRECTORY == "${BASE_DIR:-$BASE_DIRECTORY}" ]] ||
+  refuse "BASE_DIRECTORY is $BASE_DIRECTORY and BASE_DIR is $BASE_DIR: set one of them"
+SUBJECTS=${SUBJECTS//,/ } MODELS=${MODELS//,/ }
+[[ $SUBJECTS =~ ^[0-9\ ]+$ ]] || refuse "SUBJECTS is $SUBJECTS: write numbers, such as 1 2 5 7"
+for model in $MODELS; do
+  [[ -f $here/$model.py ]] || refuse "there is no model script $model.py in $here"
+done
 logs=$BASE_DIRECTORY/logs
 mkdir -p "$logs" || exit 2
 read -ra prompts <<<"$PROMPTS"

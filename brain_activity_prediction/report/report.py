@@ -20,7 +20,7 @@ def flags() -> argparse.ArgumentParser:
     flags = shared.parser(__doc__, several_subjects=True)
     flags.set_defaults(subject=None)  # all that were scored
     flags.add_argument("-m", "--model-id", nargs="+", metavar="ID", help="these models only")
-    shared.add_prompt_numbers(flags, "these prompts only: 3, or 1-9")
+    shared.add_prompt_numbers(flags, "these prompts only: 3, or 1,2,3, or 1-9")
     flags.add_argument("--stream", nargs="+", metavar="NAME", help="these streams only")
     flags.add_argument("--roi", nargs="+", metavar="NAME", help="these regions only, such as V1v or HCP_MMP1:V1")
     flags.add_argument("--table-only", action="store_true", help="print and write the table, draw nothing")

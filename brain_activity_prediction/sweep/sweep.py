@@ -49,16 +49,10 @@ def _add_study(flags) -> None:
     flags.add_argument(
         "--models", nargs="+", default=list(ARCHITECTURES), metavar="SCRIPT", help="scripts, without .py"
     )
-    flags.add_argument(
-        "-s",
-        "--subject",
-        nargs="+",
-        type=int,
-        choices=shared.SUBJECTS,
-        default=list(shared.SUBJECTS),
-        help="NSD subjects",
+    shared.add_numbers(
+        flags, "-s", "--subject", choices=shared.SUBJECTS, default=list(shared.SUBJECTS), help="NSD subjects"
     )
-    flags.add_argument("-p", "--prompt-number", nargs="+", default=["1-9"], metavar="N", help="3, or 1 2 3, or 1-9")
+    shared.add_prompt_numbers(flags, "prompts: 3, or 1,2,3, or 1-9 (default: 1-9)", default=list(range(1, 10)))
     shared.add_prompts_file(flags)
     flags.add_argument("-b", "--batch-size", type=positive_int, default=8, help="images a batch")
     flags.add_argument(

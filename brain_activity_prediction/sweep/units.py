@@ -97,7 +97,14 @@ def _units_of_model(arguments: argparse.Namespace, model: str, image_ids: Sequen
         more += ["--checkpoint", str(arguments.checkpoints / model)]
     if arguments.device_map:
         more += ["--device-map", arguments.device_map]
-    given = ["-d", str(arguments.base_dir), "-s", *map(str, arguments.subject), "-p", *arguments.prompt_number]
+    given = [
+        "-d",
+        str(arguments.base_dir),
+        "-s",
+        *map(str, arguments.subject),
+        "-p",
+        *map(str, arguments.prompt_number),
+    ]
     flags = [*given, *_prompts_file(arguments), "-b", str(arguments.batch_size), *more]
     parser = extraction.flags("")
     parser.prog = "in the flags of a unit"

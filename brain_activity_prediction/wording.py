@@ -1,0 +1,51 @@
+"""Wording that messages share: counts that agree with their noun, and suggestions for near misses."""
+
+import difflib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+LEAST_ALIKE = 0.7  # of difflib's ratio, 1 for the same text
+MOST_SUGGESTED = 3
+
+
+def count(n: int, one: str, many: str | None = None) -> str:
+    """`1 layer`, `1,200 layers`; `many` where the plural does not end in s."""
+    return f"{n:,} {one if n == 1 else many or one + 's'}"
+
+
+def are(n: int) -> str:
+    """The verb after a count: `1 layer is left`, `2 layers are left`."""
+    return "is" if n == 1 else "are"
+
+
+def did_you_mean(word: str, known: Iterable) -> str:
+    """` (did you mean V1v or V1d?)`, or nothing where no known name is near."""
+    return _suggested(near_names(word, known))
+
+
+def near_names(word: str, known: Iterable) -> list[str]:
+    """Known names that begin with the word, else the one most like it; case and _ for - do not matter."""
+    names, plain = {str(name): _plain(name) for name in known}, _plain(word)
+    begun = [name for name, one in names.items() if len(plain) > 1 and one.startswith(plain)]
+    best = difflib.get_close_matches(plain, names.values(), n=1, cutoff=LEAST_ALIKE)
+    return begun[:MOST_SUGGESTED] or [name for name, one in names.items() if one in best][:1]
+
+
+def no_such_path(path: Path) -> str:
+    """`DIR/nam does not exist (did you mean DIR/name?)`, from the names beside the first part that is missing."""
+    missing = next((part for part in (*reversed(path.parents), path) if not part.exists()), path)
+    try:
+        near = near_names(missing.name, os.listdir(missing.parent))
+    except OSError:
+        near = []
+    return f"{path} does not exist{_suggested(str(missing.with_name(name)) for name in near)}"
+
+
+def _suggested(names: Iterable[str]) -> str:
+    listed = " or ".join(names)
+    return f" (did you mean {listed}?)" if listed else ""
+
+
+def _plain(name) -> str:
+    return str(name).lower().replace("_", "-")
