@@ -64,25 +64,26 @@ class EmbeddingStore:
     def read_layer(self, stream: str, layer: int, image_ids: Sequence[int]) -> np.ndarray:
         """The hidden states of one layer, a row an image in the order asked for: (len(image_ids), W) float32.
 
-        Raises InputError where an image has none, or one that is not finite, saying how many and the first.
+        Raises InputError where the stream or the layer does not exist, listing those that do, and where an image has no
+        states, or some that are not finite, saying how many and the first.
         """
-        self._look()
-        wanted = np.asarray(image_ids)
+        width = self._width(stream, layer)
+        wanted = np.asarray(image_ids, dtype=np.int64)
+        if len(np.unique(wanted)) < len(wanted):
+            distinct, row_of = np.unique(wanted, return_inverse=True)
+            return self.read_layer(stream, layer, distinct)[row_of]
         found = np.zeros(len(wanted), dtype=bool)
         order = np.argsort(wanted)
-        states = None
+        states = np.empty((len(wanted), width), dtype=np.float32)
         for name, ids, streams in self._held:
-            if stream not in streams:
+            if stream not in streams or not len(wanted):
                 continue
             at = np.searchsorted(wanted, ids, sorter=order)
             rows = order[np.minimum(at, len(wanted) - 1)]
             here = (wanted[rows] == ids) & ~found[rows]
             if here.any():
                 with reading(self.folder / name, REMEDY):
-                    block = read_piece(self.folder / name, stream, layer)[:, 0]
-                    if states is None:
-                        states = np.empty((len(wanted), block.shape[1]), dtype=np.float32)
-                    states[rows[here]] = block[here]
+                    states[rows[here]] = read_piece(self.folder / name, stream, layer)[:, 0][here]
                 found[rows[here]] = True
         if not found.all():
             raise InputError(
@@ -184,6 +185,24 @@ class EmbeddingStore:
                 record_settings(self.folder, settings)
                 damaged.append("settings.json")
         return damaged
+
+    def _width(self, stream: str, layer: int) -> int:
+        """The width W of a layer; raises InputError where there is none, listing those that there are."""
+        streams = self.streams()
+        if not streams:
+            raise InputError(f"{self.folder} holds no hidden states{self._folders_beside()}")
+        if stream not in streams:
+            there = ", ".join(f"{name} (layers 0 to {n_layers - 1})" for name, (n_layers, _) in streams.items())
+            raise InputError(f"no stream {stream} in {self.folder}: there are {there}")
+        n_layers, width = streams[stream]
+        if layer not in range(n_layers):
+            raise InputError(f"no layer {layer} of {stream} in {self.folder}: there are layers 0 to {n_layers - 1}")
+        return width
+
+    def _folders_beside(self) -> str:
+        """`: PARENT has A, B` of the folders beside this one that hold hidden states, or what to do where none does."""
+        beside = sorted({path.parent.name for path in self.folder.parent.glob("*/batch_*.h5")})
+        return f": {self.folder.parent} has {', '.join(beside)}" if beside else ": run an extraction script first"
 
     # -- files ----------------------------------------------------------------------------------------------------
 

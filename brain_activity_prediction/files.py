@@ -38,6 +38,8 @@ def reading(path: Path, remedy: str = "fetch it again") -> Iterator[None]:
             raise InputError(
                 f"cannot read {path} ({error.strerror}): check its disk or mount, and who may read it"
             ) from error
+        if isinstance(error, FileNotFoundError) and not Path(path).exists():
+            raise Damaged(f"cannot read {path}: it is not there, {remedy}") from error
         raise Damaged(f"cannot read {path} ({reason}): truncated or not what its name says, {remedy}") from error
 
 

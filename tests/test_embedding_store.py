@@ -4,7 +4,7 @@ import pytest
 
 from brain_activity_prediction import embedding_store
 from brain_activity_prediction.embedding_store import EmbeddingStore
-from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.errors import Damaged, InputError
 from brain_activity_prediction.sealed_hdf5 import write_sealed
 
 L, W = 3, 5
@@ -101,6 +101,33 @@ def test_images_whose_states_are_not_finite_are_counted_and_the_first_is_named(s
 def test_missing_images_are_counted_and_the_first_is_named(store):
     with pytest.raises(InputError, match=r"2 of 5 images .* first 3:"):
         store.read_layer("vision", 0, [9, 8, 3, 1, 2])
+
+
+@pytest.mark.parametrize(
+    ("stream", "layer", "said"),
+    [
+        ("language", 0, r"no stream language in \S+states: there are vision \(layers 0 to 2\)"),
+        ("vision", 3, r"no layer 3 of vision in \S+states: there are layers 0 to 2"),
+        ("vision", -1, r"no layer -1 of vision in \S+states: there are layers 0 to 2"),
+    ],
+)
+def test_a_stream_or_layer_that_does_not_exist_is_answered_with_those_that_do(store, stream, layer, said):
+    with pytest.raises(InputError, match=said) as refused:
+        store.read_layer(stream, layer, [9, 4])
+    assert not isinstance(refused.value, Damaged)
+
+
+@pytest.mark.parametrize("name", ["vison", "states/batch_00001-00004.h5"])
+def test_a_wrong_folder_is_answered_with_those_that_hold_states(store, name):
+    with pytest.raises(InputError, match="holds no hidden states") as refused:
+        EmbeddingStore(store.folder.parent / name).read_layer("vision", 0, [9])
+    assert not isinstance(refused.value, Damaged)
+    assert (f"{store.folder.parent} has states" in str(refused.value)) == (name == "vison")
+
+
+def test_an_image_asked_for_twice_is_given_twice_and_no_images_are_no_rows(store):
+    np.testing.assert_array_equal(store.read_layer("vision", 1, [9, 2, 9]), states([9, 2, 9])[:, 1])
+    assert store.read_layer("vision", 1, []).shape == (0, W)
 
 
 def test_an_image_written_twice_counts_once(store):

@@ -27,7 +27,7 @@ from brain_activity_prediction.align_image_embeddings.stats.false_discovery impo
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.folders import across_subjects_folder, subject_folder
 from brain_activity_prediction.running import run_script
-from brain_activity_prediction.settings_file import first_difference, recorded_settings
+from brain_activity_prediction.settings_file import OF_RESPONSES, first_difference, recorded_settings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,7 +123,10 @@ def chosen(scores: pd.DataFrame, arguments: argparse.Namespace) -> pd.DataFrame:
 def check_comparable(scores: pd.DataFrame) -> None:
     """Raises InputError where two conditions of a subject were scored on different responses."""
     for _, rows in scores.drop_duplicates(["subject", *CONDITION]).groupby("subject"):
-        check_responses((_condition(row), row.responses) for row in rows.itertuples())
+        settings = (
+            row[[name for name in OF_RESPONSES if name in row]].dropna().to_dict() for _, row in rows.iterrows()
+        )
+        check_responses(zip(map(_condition, rows.itertuples()), settings, strict=True))
 
 
 def means(scores: pd.DataFrame) -> pd.DataFrame:

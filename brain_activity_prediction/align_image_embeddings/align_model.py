@@ -23,6 +23,7 @@ from brain_activity_prediction.flag_values import positive_int
 from brain_activity_prediction.folders import alignment_folder
 from brain_activity_prediction.nsd.layout import Layout, find_layout
 from brain_activity_prediction.running import run_script
+from brain_activity_prediction.settings_file import ORIGIN, RESPONSES, comparable
 
 if TYPE_CHECKING:
     from brain_activity_prediction.align_image_embeddings.inputs.targets import Targets
@@ -124,8 +125,9 @@ def settings_of(arguments: argparse.Namespace, targets: Targets, store: Embeddin
         "sessions": targets.sessions,
         "zscore_sessions": arguments.zscore_sessions,
         "standardised_by": protocols.STANDARDISED_BY[arguments.protocol],
-        "responses": targets.digest,
-        **{f"embeddings_{name}": value for name, value in (store.settings() or {}).items()},
+        RESPONSES: targets.digest,
+        ORIGIN: targets.made_from,
+        **{f"embeddings_{name}": value for name, value in comparable(store.settings() or {}).items()},
     }
 
 

@@ -19,7 +19,7 @@ from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.folders import alignment_folder
 from brain_activity_prediction.nsd.layout import find_layout
 from brain_activity_prediction.running import run_script
-from brain_activity_prediction.settings_file import fingerprint
+from brain_activity_prediction.settings_file import comparable, fingerprint
 
 if TYPE_CHECKING:
     from brain_activity_prediction.align_image_embeddings.brain_geometry import Brain
@@ -84,7 +84,7 @@ def settings_of(arguments: argparse.Namespace, brain: Brain, store: EmbeddingSto
         "permutations": arguments.permutations,
         "ceiling_subjects": arguments.ceiling_subjects,
         "responses": brain.digest,
-        "embeddings": store.settings() or {},
+        "embeddings": comparable(store.settings() or {}),
     }
 
 

@@ -6,7 +6,7 @@ R regions, B resamples of the test images.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from brain_activity_prediction.align_image_embeddings.outputs.results import Res
 from brain_activity_prediction.align_image_embeddings.outputs.table_files import read_table
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.folders import alignment_folder
+from brain_activity_prediction.settings_file import other_responses
 
 SCORES = "scores.parquet"
 
@@ -35,7 +36,7 @@ class Condition(Stream):
     n_voxels: np.ndarray  # (R,)
     r: np.ndarray  # (R,)
     resampled: np.ndarray  # (B, R)
-    responses: str  # digest of what was predicted
+    settings: Mapping  # what the scores were made with
 
 
 def read_conditions(
@@ -53,18 +54,18 @@ def read_conditions(
             found += _conditions(alignment_folder(*of), model_id, prompt, streams, arguments.layers)
         if len(found) == before:
             raise InputError(f"no scores of {model_id} under these prompts and streams: run align_model.py first")
-    check_responses((condition, condition.responses) for condition in found)
+    check_responses((condition, condition.settings) for condition in found)
     return found
 
 
-def check_responses(scored: Iterable[tuple[Stream, str]]) -> None:
-    """Raises InputError where one of a subject's streams was scored on responses of another digest than the first."""
+def check_responses(scored: Iterable[tuple[Stream, Mapping]]) -> None:
+    """Raises InputError where, by the settings, a subject's streams were not all scored on the same responses."""
     (first, wanted), *others = scored
-    for other, responses in others:
-        if responses != wanted:
+    for other, settings in others:
+        if difference := other_responses(settings, wanted):
+            said = difference.replace("this run has", "the latter")
             raise InputError(
-                f"{other} was scored on other responses than {first}, of other sessions or scaled otherwise: "
-                "align both with the same flags"
+                f"{other} was scored on other responses than {first} ({said}): align both with the same flags"
             )
 
 
@@ -89,7 +90,7 @@ def _conditions(
         rows = rows.loc[list(regions)]
         yield Condition(
             *(model_id, prompt, stream, regions, rows["n_voxels"].to_numpy(), rows["r"].to_numpy(), resampled),
-            responses=results.settings()["responses"],
+            settings=results.settings(),
         )
 
 

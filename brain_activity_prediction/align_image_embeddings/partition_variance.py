@@ -30,6 +30,7 @@ from brain_activity_prediction.flag_values import analysis_name, positive_int, s
 from brain_activity_prediction.folders import partitioning_folder
 from brain_activity_prediction.nsd.layout import find_layout
 from brain_activity_prediction.running import progress_seconds, run_script
+from brain_activity_prediction.settings_file import ORIGIN, RESPONSES, comparable
 from brain_activity_prediction.stopping import until_stopped
 
 if TYPE_CHECKING:
@@ -112,10 +113,11 @@ def settings_of(arguments: argparse.Namespace, spaces: list[Space], targets: Tar
         "sessions": targets.sessions,
         "zscore_sessions": arguments.zscore_sessions,
         "standardised_by": "training images",
-        "responses": targets.digest,
+        RESPONSES: targets.digest,
+        ORIGIN: targets.made_from,
     }
     for letter, space in zip(LETTERS, spaces, strict=False):
-        embeddings = space.store(arguments.base_dir).settings() or {}
+        embeddings = comparable(space.store(arguments.base_dir).settings() or {})
         settings |= {f"{letter}_embeddings_{name}": value for name, value in embeddings.items()}
     return settings
 

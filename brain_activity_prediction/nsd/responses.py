@@ -32,6 +32,7 @@ class Responses:
     mask: np.ndarray  # (X, Y, Z) bool
     affine: np.ndarray  # (4, 4), voxel indices to millimetres
     sessions: tuple  # the sessions averaged over
+    inputs: dict  # what they were made from: settings, and size and time of change of each file
 
 
 def prepare_responses(layout, subject, sessions=None, zscore=True, cache_dir=None):
@@ -68,7 +69,7 @@ def prepare_responses(layout, subject, sessions=None, zscore=True, cache_dir=Non
     n_bytes = n_rows * np.count_nonzero(mask) * np.float32().nbytes
     averaged = load_or_make(cache, inputs, n_bytes, read_and_average)
     _leave_out_bad_voxels(averaged["betas"], averaged["image_ids"], mask, subject)
-    return Responses(**averaged, mask=mask, affine=affine, sessions=tuple(sessions))
+    return Responses(**averaged, mask=mask, affine=affine, sessions=tuple(sessions), inputs=inputs)
 
 
 def zscore_session(betas):

@@ -37,6 +37,7 @@ class Targets:
     mask: np.ndarray  # (X, Y, Z)
     affine: np.ndarray  # (4, 4)
     sessions: tuple[int, ...]
+    made_from: dict  # the input files, see `Responses.inputs`
 
     @property
     def ncsnr(self) -> np.ndarray:
@@ -91,6 +92,7 @@ def read_targets(
         mask=responses.mask,
         affine=responses.affine,
         sessions=responses.sessions,
+        made_from=responses.inputs,
     )
 
 

@@ -16,6 +16,7 @@ from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.flag_values import WHOLE_NUMBER
 from brain_activity_prediction.folders import alignment_folder, embeddings_folder, model_folder
+from brain_activity_prediction.settings_file import ORIGIN, RESPONSES, other_responses
 
 if TYPE_CHECKING:
     from brain_activity_prediction.align_image_embeddings.inputs.targets import Targets
@@ -99,10 +100,11 @@ def with_layer(space: Space, base_dir: Path, subject: int, targets: Targets) -> 
             f"the best {space.stream} layer of {space.model_id} is not known, {len(found)} of {n_layers} layers are "
             f"scored in {results.folder}: run align_model.py first, or name a layer"
         )
-    if results.settings().get("responses") != targets.digest:
+    these = {"sessions": targets.sessions, RESPONSES: targets.digest, ORIGIN: targets.made_from}
+    if difference := other_responses(results.settings(), these):
         raise InputError(
-            f"{results.folder} holds scores for other responses: give the --sessions and --zscore-sessions that "
-            "align_model.py was given, or name a layer"
+            f"{results.folder} holds scores for other responses ({difference}): give the same flags as align_model.py, "
+            "or name a layer"
         )
     means = [np.nanmean(results.read(space.stream, layer)["cv_score"], dtype=np.float64) for layer, _ in found]
     return replace(space, layer=found[int(np.argmax(means))][0])
