@@ -29,9 +29,8 @@ MODEL_ID = "openai/clip-vit-large-patch14"
 
 
 def flags() -> argparse.ArgumentParser:
-    flags = extraction.flags(__doc__)
+    flags = extraction.flags(__doc__, default=MODEL_ID, help="a CLIP of transformers")
     flags.add_argument("--captions", type=Path, required=True, metavar="FILE", help="CSV: nsd_id,caption")
-    flags.add_argument("-m", "--model-id", default=MODEL_ID, help="a CLIP of transformers")
     return flags
 
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -44,9 +45,11 @@ from brain_activity_prediction.stopping import until_stopped
 THREADS_AHEAD = 2  # each prepares one batch while the model is at work on another
 
 
-def flags(description: str) -> argparse.ArgumentParser:
-    """The flags that all extraction scripts share."""
+def flags(description: str, **model_id) -> argparse.ArgumentParser:
+    """The flags that all extraction scripts share; `model_id` are a script's own settings of `--model-id`."""
     flags = shared.parser(description, several_subjects=True)
+    other = "another size of the same model, such as ORG/MODEL-7B, stored under its own id (default: the script's)"
+    flags.add_argument("-m", "--model-id", **{"metavar": "ID", "help": other} | model_id)
     shared.add_prompts(flags)
     shared.add_device(flags)
     flags.add_argument("-b", "--batch-size", type=positive_int, default=8, help="images a batch")
@@ -113,9 +116,19 @@ def check_flags(arguments: argparse.Namespace) -> None:
         raise InputError("--random-weights are drawn, not loaded, so that --quantize does not apply: leave one out")
 
 
+def under_id(script, model_id: str | None):
+    """The script for another model of its class: the weights come from that id, and the states go under it."""
+    if model_id is None or model_id == script.MODEL_ID:
+        return script
+    if template := getattr(script, "TEMPLATE", None):
+        print(f"{model_id} is given the template of {script.MODEL_ID}: {template!r}", file=sys.stderr, flush=True)
+    return SimpleNamespace(**vars(script) | {"MODEL_ID": model_id, "REVISION": "main"})
+
+
 def extract(script, arguments: argparse.Namespace) -> None:
     """Everything from the flags to the last batch; what is wrong is said before the model is loaded."""
     check_flags(arguments)
+    script = under_id(script, arguments.model_id)
     layout = find_layout(arguments.base_dir)
     open_stimuli = getattr(script, "open_stimuli", lambda layout: Stimuli(layout.stimuli()))
     with open_stimuli(layout) as stimuli:

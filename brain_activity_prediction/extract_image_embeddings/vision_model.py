@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 
 
 def flags() -> argparse.ArgumentParser:
-    flags = extraction.flags(__doc__)
-    flags.add_argument("-m", "--model-id", required=True, help="for example facebook/dinov2-large")
+    flags = extraction.flags(__doc__, required=True, help="for example facebook/dinov2-large")
     flags.add_argument(
         "--grid", type=positive_int, default=1, metavar="G", help="average convolutional maps over G x G cells"
     )
