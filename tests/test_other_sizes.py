@@ -12,6 +12,8 @@ from brain_activity_prediction.extract_image_embeddings.extraction import under_
 from brain_activity_prediction.extract_image_embeddings.torchvision_import import import_torchvision
 from brain_activity_prediction.folders import embeddings_folder
 
+pytestmark = pytest.mark.slow
+
 LLAVA, VIT = "llava_1.5_13b.py", "vit_huge_patch14_224_in21k.py"
 
 
