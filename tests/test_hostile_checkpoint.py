@@ -2,9 +2,11 @@
 
 import json
 import os
+import resource
 import shutil
 from contextlib import nullcontext, suppress
 from types import SimpleNamespace
+from unittest.mock import patch
 
 import pytest
 import tiny_mplug_owl
@@ -117,6 +119,31 @@ def test_modules_of_the_checkpoint_are_never_imported(tiny_model, tmp_path, mark
     if model_type == "evil":
         for script in (vision, text):
             assert "code of its own, which is never run here" in refused(script, folder)
+
+
+def test_a_default_configuration_of_a_huge_model_is_refused_within_seconds_and_little_memory(tiny_model, tmp_path):
+    """Seven billion parameters are described by two words; their weights here are a few."""
+    (tmp_path / "config.json").write_text('{"model_type": "llava"}')
+    shutil.copy(tiny_model("llava").folder / "model.safetensors", tmp_path)
+    for path in tiny_model("llava").folder.glob("*token*"):
+        shutil.copy(path, tmp_path)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert "describes a model of 7" in refused(tiny_model("llava").script, tmp_path)
+    script = tiny_model("llava").script
+    with (
+        patch("psutil.virtual_memory", lambda: SimpleNamespace(available=10**9)),
+        pytest.raises(InputError, match=r"take 28.* GB, where 1 GB of memory are free"),
+    ):
+        script.load(Checkpoint(script.MODEL_ID, None, tmp_path, seed=0), "cpu", torch.float32)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # kB
+
+
+def test_no_one_is_advised_to_unpickle_what_weights_hold(tiny_model, tmp_path, marker):
+    folder = shutil.copytree(tiny_model("llava").folder, tmp_path / "checkpoint")
+    poison(folder / "model.safetensors", marker)
+    said = refused(tiny_model("llava").script, folder)
+    assert "a pickle that holds more than tensors, which is never loaded" in said
+    assert "weights_only" not in said
 
 
 def test_a_bare_pickle_is_refused(marker, tmp_path):

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
+
 from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.extract_image_embeddings.checkpoint_folder import check_folder
 from brain_activity_prediction.extract_image_embeddings.hub import COMMIT, commit_on_hub
+from brain_activity_prediction.files import readable
 
 if TYPE_CHECKING:
     import torch
@@ -21,6 +25,7 @@ WEIGHT_FILES = ("*.safetensors", "*.bin", "*.pt", "*.pth")
 TEXT_FILES = ("*.json", "*.txt", "*.model")  # configurations, vocabularies, tokenizers
 UNUSED_HEADS = ("pooler.", "vision_model.head.")  # computed after the last hidden state, and published without
 SAMPLE_BYTES, SAMPLES = 4096, 64
+SMALL_BYTES = 2**30
 
 
 @dataclass(frozen=True)
@@ -43,13 +48,18 @@ class Checkpoint:
     device_map: str | None = None
 
     def check(self, files: Sequence[str] = ("config.json",)) -> None:
-        """Raises InputError where the folder lacks one of the files (glob patterns) or weights; reads none of them."""
+        """Raises InputError where the folder lacks one of the files (glob patterns) or weights, or is not safe to load.
+
+        Reads no weights.
+        """
         for name in files if self.folder else []:
             if not any(self.folder.glob(name)):
                 raise InputError(f"--checkpoint {self.folder} holds no {name}: give the folder of a saved model")
         if self.folder and self.seed is None and not any(self._files(WEIGHT_FILES)):
             kinds = ", ".join(WEIGHT_FILES)
             raise InputError(f"--checkpoint {self.folder} holds no weights ({kinds}): copy them there")
+        if self.folder:
+            check_folder(self.folder, WEIGHT_FILES + TEXT_FILES)
         if self.quantize and importlib.util.find_spec("bitsandbytes") is None:
             raise InputError("--quantize needs bitsandbytes: pip install bitsandbytes")
 
@@ -60,6 +70,7 @@ class Checkpoint:
         """
         if self.seed is not None:
             return self._untrained(model_class, dtype).to(device).eval()
+        self._check_size(model_class)
         placement = self._placement(device, dtype)
         model, loaded = self._load(model_class, dtype=dtype, output_loading_info=True, **placement)
         missing = sorted(name for name in loaded["missing_keys"] if not name.startswith(UNUSED_HEADS))
@@ -96,12 +107,32 @@ class Checkpoint:
         return self._load(processor_class, backend="pil")
 
     def _untrained(self, model_class, dtype: torch.dtype):
+        build = self._builder(model_class)
+        n_bytes, free = _parameters(build) * dtype.itemsize, psutil.virtual_memory().available
+        if n_bytes > free:
+            raise InputError(
+                f"the untrained weights of {self.folder or self.model_id} take {readable(n_bytes)}, where "
+                f"{readable(free)} of memory are free: choose a smaller model, a smaller --dtype or another machine"
+            )
+        with self.random_numbers():
+            return build(dtype=dtype)
+
+    def _builder(self, model_class) -> Callable:
+        """What makes an untrained model of the class from the configuration."""
         from transformers import AutoConfig
 
         config = self._load(getattr(model_class, "config_class", AutoConfig))
-        with self.random_numbers():
-            build = getattr(model_class, "_from_config", None) or model_class.from_config  # Auto classes: the latter
-            return build(config, dtype=dtype)
+        # Auto classes have the latter alone.
+        return partial(getattr(model_class, "_from_config", None) or model_class.from_config, config)
+
+    def _check_size(self, model_class) -> None:
+        """Raises InputError where a few weights come with the configuration of a model that would fill the memory."""
+        n_bytes = sum(path.stat().st_size for path in self._files(WEIGHT_FILES)) if self.folder else SMALL_BYTES
+        if n_bytes < SMALL_BYTES and (n_parameters := _parameters(self._builder(model_class))) > 2 * n_bytes:
+            raise InputError(
+                f"{self.folder} describes a model of {n_parameters} parameters, but its weights take {n_bytes} bytes: "
+                "it is the checkpoint of another model, or incomplete"
+            )
 
     @cached_property
     def of_hub(self) -> dict:
@@ -118,6 +149,8 @@ class Checkpoint:
             raise
         except Exception as error:  # every library below raises its own kinds
             reason = " ".join(str(error).split())[:300]
+            if "weights_only" in str(error):  # the library's advice is to unpickle anything
+                reason = "its weights are a pickle that holds more than tensors, which is never loaded"
             if "trust_remote_code" in str(error):
                 reason = "it is a model with code of its own, which is never run here: choose one of transformers' own"
             raise InputError(
@@ -154,3 +187,11 @@ class Checkpoint:
 
     def _files(self, patterns: Sequence[str]) -> list[Path]:
         return sorted({path for pattern in patterns for path in self.folder.rglob(pattern)})
+
+
+def _parameters(build: Callable) -> int:
+    """How many parameters a model has, which takes no memory to find out."""
+    import torch
+
+    with torch.device("meta"):
+        return sum(weights.numel() for weights in build().parameters())
