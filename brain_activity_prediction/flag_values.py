@@ -6,6 +6,7 @@ import re
 
 WHOLE_NUMBER = re.compile("[0-9]{1,9}")
 MOST_ALPHAS = 1000
+MOST_WORKERS = 1024
 LARGEST_LOG_10_ALPHA = 30  # of features of SD 1: all beyond is all the same
 NOTICE_S = 120  # that a job of a sweep is given before its time limit, by sweep/job.sh
 SHORTEST_LIMIT_S = 300
@@ -60,6 +61,13 @@ def non_negative_int(text: str) -> int:
     """0 to 999999999."""
     if not WHOLE_NUMBER.fullmatch(text):
         raise argparse.ArgumentTypeError(f"{text[:40]} is not a whole number from 0 to 999999999")
+    return int(text)
+
+
+def worker_count(text: str) -> int:
+    """How many processes a machine runs at once, 1 to MOST_WORKERS."""
+    if not WHOLE_NUMBER.fullmatch(text) or not 1 <= int(text) <= MOST_WORKERS:
+        raise argparse.ArgumentTypeError(f"{text[:40]} is not a whole number from 1 to {MOST_WORKERS}")
     return int(text)
 
 

@@ -34,7 +34,7 @@ def planned(base_dir, *flags):
 
 
 def parsed(command, base_dir, *flags):
-    return sweep.flags().parse_args([command, "-d", str(base_dir), *map(str, flags)])
+    return sweep.read_flags([command, "-d", str(base_dir), *map(str, flags)])
 
 
 def image_ids(base_dir):

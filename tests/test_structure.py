@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "brain_activity_prediction"
 GROUND = {
     "batch_contents",
+    "checked_json",
     "claims",
     "errors",
     "files",
@@ -40,9 +41,10 @@ MAY_IMPORT = {
     "batch_contents": set(),
     "claims": {"processes"},
     "files": {"errors", "processes"},
+    "checked_json": {"files"},
     "hdf5_file": {"files"},
     "sealed_hdf5": {"files"},
-    "settings_file": {"files"},
+    "settings_file": {"checked_json", "files"},
     "embedding_store": GROUND,
     "nsd": GROUND,
     "folders": {"errors"},

@@ -1,6 +1,7 @@
 """Flags of a sweep: which it passes on to its scripts, and those that are not right any more or of another folder."""
 
 import json
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -14,7 +15,8 @@ from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings import extraction
 from brain_activity_prediction.sweep import sweep
 from brain_activity_prediction.sweep.passed_on import SET_BY, passed_on
-from brain_activity_prediction.sweep.records import SETTINGS, folder_of, remember, remembered
+from brain_activity_prediction.sweep.records import folder_of
+from brain_activity_prediction.sweep.study import SETTINGS, remember, remembered
 
 
 @pytest.fixture
@@ -153,12 +155,54 @@ def test_what_an_earlier_version_remembered_has_not_every_flag_and_is_no_hindran
     call(command, "-d", own_nsd, *([] if command in ("status", "cancel") else study))
 
 
-@pytest.mark.parametrize("text", ["", "[]", "3", '{"checkpoints": 3}'])
+def refused(base_dir, call, text):
+    """The one line that `status` ends with where this was remembered."""
+    folder_of(base_dir).mkdir(exist_ok=True)
+    (folder_of(base_dir) / SETTINGS).write_bytes(text)
+    with pytest.raises(InputError, match=f"cannot read .*{SETTINGS} .*start the sweep again") as raised:
+        call("status", "-d", base_dir)
+    return str(raised.value)
+
+
+@pytest.mark.parametrize("text", [b"", b"[]", b"3", b'{"checkpoints": 3}', b"\xff\xfe", b"[" * 9999, b"{}"])
 def test_what_was_remembered_and_is_damaged_is_said_in_one_line(text, own_nsd, call):
-    folder_of(own_nsd).mkdir()
-    (folder_of(own_nsd) / SETTINGS).write_text(text)
-    with pytest.raises(InputError, match=f"cannot read .*{SETTINGS} .*start the sweep again"):
-        call("status", "-d", own_nsd)
+    assert "\n" not in refused(own_nsd, call, text)
+
+
+WRONG = {
+    "models": [["a", "--units"], {"a": 1}],
+    "subject": [9, [1, "x"], [True], [None]],
+    "prompt_number": [[["1"]], ["x"]],
+    "shards": [0, -1, 1.5, 10**30],
+    "workers": [10**8, "two"],
+    "gpu_id": [["x"], [["0"]]],
+    "units": [1, "yes"],
+    "time": ["1", [[]]],
+    "sbatch": [[{}], {}],
+    "of_another_version": [1],
+    "command": ["rm", None],
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG.items() for value in values])
+def test_what_was_remembered_and_no_flag_would_take_is_refused_by_name(name, value, own_nsd, call):
+    remember(parsed("local", own_nsd, "--models", VIT, "-s", 1, "-p", 1))
+    kept = json.loads((folder_of(own_nsd) / SETTINGS).read_text())
+    said = refused(own_nsd, call, json.dumps(kept | {name: value}).encode())
+    assert name in said or f"--{name.replace('_', '-')}" in said
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b"\xff\xfe\x00", "can't decode"), (b"--partition 'gpu", "closing quotation"), (None, "not a file")],
+)
+def test_a_file_of_flags_that_is_none_is_said_in_one_line(content, said, tmp_path):
+    lab = tmp_path / "lab"
+    os.mkfifo(lab) if content is None else lab.write_bytes(content)
+    with pytest.raises(InputError, match=f"cannot read flags from {lab} .*{said}.*write them as on the command line"):
+        parsed("slurm", tmp_path, f"@{lab}")
+    with pytest.raises(InputError, match=f"cannot read flags from {tmp_path}/no .*no such file"):
+        parsed("slurm", tmp_path, f"@{tmp_path}/no")
 
 
 @pytest.mark.parametrize(

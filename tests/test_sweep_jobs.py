@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from scripts import PACKAGE
+from scripts import EXTRACT, PACKAGE
 from sweeping import (
     LLAVA,
     SUBMITTING,
@@ -25,9 +25,9 @@ pytestmark = pytest.mark.slow
 
 
 def test_an_item_file_gives_each_task_of_a_job_its_unit(tmp_path, monkeypatch):
-    units = [Unit(f"u{number}", "extract", "m", 9, number, ("python", "a b.py", "-x")) for number in range(5)]
-    assert write_items(tmp_path / "items.tsv", units, 2, "0") == 3
-    assert [item[:3] for item in read_items(tmp_path / "items.tsv")] == [
+    units = [Unit(f"u{number}", "extract", "m", 9, number, ("python", f"{VIT}.py", "-x")) for number in range(5)]
+    assert write_items(tmp_path / "items.json", units, 2, "0") == 3
+    assert [(item.task, item.name, item.amount) for item in read_items(tmp_path / "items.json")] == [
         (place // 2, f"u{place}", place) for place in range(5)
     ]
     got = []
@@ -35,8 +35,17 @@ def test_an_item_file_gives_each_task_of_a_job_its_unit(tmp_path, monkeypatch):
         for process in range(2):
             monkeypatch.setenv("SLURM_ARRAY_TASK_ID", str(task))
             monkeypatch.setenv("SLURM_PROCID", str(process))
-            got.append(item_of_this_task(tmp_path / "items.tsv"))
-    assert got[3] == ("u3", 3, ["python", "a b.py", "-x", "-g", "0"])
+            got.append(item_of_this_task(tmp_path / "items.json"))
+    assert got[3].name == "u3"
+    assert got[3].command(tmp_path) == [
+        sys.executable,
+        str(EXTRACT / f"{VIT}.py"),
+        "-x",
+        "-d",
+        str(tmp_path),
+        "-g",
+        "0",
+    ]
     assert got[5] is None
 
 
@@ -157,8 +166,8 @@ def test_a_model_that_is_spread_over_cards_has_a_job_and_all_its_gpus_for_itself
     first = next(call for call in calls() if call.startswith("sbatch"))
     assert "--ntasks=1" in first
     assert "--gpus-per-task=4" in first
-    (items,) = own_nsd.glob(f"sweep/*/extract_{VIT}.tsv")
-    assert read_items(items)[0][3][-6:] == ["--device-map", "auto", "--shard", "0/1", "-g", "0"]
+    (items,) = own_nsd.glob(f"sweep/*/extract_{VIT}.json")
+    assert read_items(items)[0].flags[-4:] == ["--device-map", "auto", "--shard", "0/1"]
 
 
 @pytest.mark.parametrize(("flags", "n_gpus"), [(["-g", "cpu"], 0), ([], 1), (["-g", "cpu", "--gpus-per-job", "2"], 2)])
@@ -168,8 +177,8 @@ def test_units_on_the_cpu_reserve_no_gpu_unless_one_is_asked_for(flags, n_gpus, 
     first = next(call for call in calls() if call.startswith("sbatch"))
     assert first.count("--gpus-per-task=1") == min(n_gpus, 1)
     assert f"--ntasks={max(n_gpus, 1)}" in first
-    (items,) = own_nsd.glob(f"sweep/*/extract_{VIT}.tsv")
-    assert read_items(items)[0][3][-1] == ("cpu" if "cpu" in flags else "0")
+    (items,) = own_nsd.glob(f"sweep/*/extract_{VIT}.json")
+    assert read_items(items)[0].device == ("cpu" if "cpu" in flags else "0")
 
 
 def test_where_sbatch_refuses_an_array_those_before_it_are_taken_back(own_nsd, stand_ins, monkeypatch):

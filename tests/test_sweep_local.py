@@ -30,10 +30,10 @@ from brain_activity_prediction.sweep.records import (
     lock_holder,
     log_of,
     read_record,
-    remember,
     write_record,
 )
 from brain_activity_prediction.sweep.status import states_of, text_of
+from brain_activity_prediction.sweep.study import remember
 from brain_activity_prediction.sweep.units import Unit
 
 pytestmark = pytest.mark.slow

@@ -176,7 +176,7 @@ def test_a_sweep_survives_a_failing_unit_a_time_limit_and_a_dead_node(slurm, tmp
     find_vit(base_dir)
     said = sweep("slurm", *study_flags(base_dir), "--shards", 2, "--gpus-per-job", 2, "--cpus-per-task", 1)
     (submission,) = {path for path in (base_dir / "sweep").iterdir() if path.name[0].isdigit()} - set(submitted)
-    assert {path.stem for path in submission.glob("*.tsv")} == {f"extract_{VIT}", f"align_{VIT}", "report"}
+    assert {path.stem for path in submission.glob("*.json")} == {f"extract_{VIT}", f"align_{VIT}", "report"}
     _, said = local.communicate(timeout=600)
     assert local.returncode == 0, said
     until(queue_is_empty)

@@ -12,11 +12,12 @@ from sweeping import SWEEP_FOLDER, VIT, parsed
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.sweep import cluster, commands
 from brain_activity_prediction.sweep.items import write_items
-from brain_activity_prediction.sweep.records import Record, alone, folder_of, log_of, remember, write_record
+from brain_activity_prediction.sweep.records import Record, alone, folder_of, log_of, write_record
 from brain_activity_prediction.sweep.status import State, states_of, text_of
+from brain_activity_prediction.sweep.study import remember
 from brain_activity_prediction.sweep.units import Plan, Unit
 
-UNIT = Unit("extract_my-model_1_of_1", "extract", "my-model", 5, 5, ("python", "x.py"))
+UNIT = Unit("extract_my-model_1_of_1", "extract", "my-model", 5, 5, ("python", "report.py"))
 
 
 @pytest.mark.parametrize("command", [commands.local, commands.cancel])
@@ -24,7 +25,7 @@ def test_a_slurm_that_does_not_answer_may_have_jobs_where_some_were_submitted(co
     stand_ins(squeue="echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1")
     commands.cancel(parsed("cancel", tmp_path))
     assert capsys.readouterr().out == "nothing runs here and nothing is queued\n"
-    write_items(folder_of(tmp_path) / "20260101-000000-1" / "report.tsv", [UNIT], 1, "0")
+    write_items(folder_of(tmp_path) / "20260101-000000-1" / "report.json", [UNIT], 1, "0")
     with pytest.raises(InputError, match="SLURM does not answer, and may have jobs"):
         command(parsed(command.__name__, tmp_path, "-g", "cpu"))
     assert not capsys.readouterr().out
@@ -36,7 +37,7 @@ def test_where_no_slurm_is_cancel_says_where_to_and_status_goes_by_the_files(own
     remember(parsed("slurm", own_nsd, *flags))
     commands.status(parsed("status", own_nsd))
     assert "no SLURM" not in capsys.readouterr().out
-    write_items(folder_of(own_nsd) / "20260101-000000-1" / "report.tsv", [UNIT], 1, "0")
+    write_items(folder_of(own_nsd) / "20260101-000000-1" / "report.json", [UNIT], 1, "0")
     commands.status(parsed("status", own_nsd))
     _, extract, *_, last = capsys.readouterr().out.splitlines()
     assert extract.split() == ["extract", "0", "0", "0", "0", "8"]
@@ -62,7 +63,7 @@ def record(base_dir, **of_it):
 def test_the_units_of_the_queue_are_found_by_the_lists_that_were_submitted(tmp_path, stand_ins):
     key = cluster.key_of(tmp_path)
     units = [replace(UNIT, name=name) for name in ("ended", "queued")]
-    write_items(folder_of(tmp_path) / "20260101-000000-1" / "extract_my-model.tsv", units, 1, "0")
+    write_items(folder_of(tmp_path) / "20260101-000000-1" / "extract_my-model.json", units, 1, "0")
     stand_ins(squeue=f"echo '7|1|PENDING|{key}-20260101-000000-1-extract_my-model|Priority'")
     assert {name: task.job for name, task in cluster.queued_units(tmp_path).items()} == {"queued": "7_1"}
 

@@ -17,13 +17,14 @@ from pathlib import Path
 
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.sweep.items import read_items, write_items
-from brain_activity_prediction.sweep.records import STAMP_WORDS, folder_of, stamp
+from brain_activity_prediction.sweep.records import folder_of, stamp, submissions
 from brain_activity_prediction.sweep.units import Plan, Unit
 
 HERE = Path(__file__).resolve().parent
 JOB_FILE = HERE / "job.sh"
 USUAL_LARGEST_ARRAY = 1001
 NAME_HEAD = "sweep"
+LIST = re.compile(r"(\d{8}-\d{6}-\d+)-(\w[\w.+-]*)")  # a job's name after the sweep's key: its submission and its list
 MAY_HAVE_JOBS = "may have jobs of this sweep"
 
 
@@ -46,13 +47,14 @@ class Task:
 def submit(arguments: argparse.Namespace, plan: Plan) -> list[tuple[str, str, int]]:
     """Queues all units that are left; (number, what, units) of each array. Where one is refused, none stays queued."""
     folder = folder_of(arguments.base_dir) / stamp()
+    folder.mkdir(mode=0o755, parents=True)  # new, so that nobody has put a link there for SLURM to write through
     arrays: list[tuple[str, str, int]] = []
 
     def queue(what: str, units: Sequence[Unit], dependency: str) -> list[str]:
         numbers = []
         for part, few in enumerate(_parts(units, arguments), 1):
             name = what if part == 1 else f"{what}.{part}"
-            numbers.append(_sbatch(arguments, folder / f"{name}.tsv", few, dependency))
+            numbers.append(_sbatch(arguments, folder / f"{name}.json", few, dependency))
             arrays.append((numbers[-1], name, len(few)))
         return numbers
 
@@ -98,7 +100,7 @@ def _sbatch(arguments: argparse.Namespace, items: Path, units: Sequence[Unit], d
         "job-name": f"{key_of(arguments.base_dir)}-{items.parent.name}-{items.stem}",
         "array": f"0-{n_tasks - 1}{at_once}",
         "ntasks": together,
-        "output": items.parent / f"{items.stem}_%a.out",
+        "output": str(items.parent).replace("%", "%%") + f"/{items.stem}_%a.out",
         "dependency": dependency,
         "kill-on-invalid-dep": "yes" if dependency else "",
         "gpus-per-task": n_gpus or "",
@@ -124,8 +126,8 @@ def largest_array() -> int:
 def queued(base_dir: Path) -> list[Task]:
     """The sweep's tasks in the queue, whoever submitted them."""
     listed = ask("squeue", "--noheader", "--array", "--format", "%F|%K|%T|%j|%r")
-    tasks = [Task(*line.split("|", 4)) for line in listed.splitlines()]
-    return [task for task in tasks if task.name.startswith(f"{key_of(base_dir)}-")]
+    found = [Task(*words) for line in listed.splitlines() if len(words := line.split("|", 4)) == 5]
+    return [task for task in found if task.name.startswith(f"{key_of(base_dir)}-")]
 
 
 def take_back(base_dir: Path) -> list[Task]:
@@ -158,19 +160,18 @@ def may_have_jobs(base_dir: Path) -> bool:
 
 def was_submitted(base_dir: Path) -> bool:
     """Whether jobs of this sweep were ever queued."""
-    return any(folder_of(base_dir).glob("*/*.tsv"))
+    return bool(submissions(base_dir))
 
 
 def queued_units(base_dir: Path) -> dict[str, Task]:
     """The task of each unit that is in the queue, by the lists that were submitted."""
     found, lists = {}, {}
     for task in queued(base_dir):
-        where = task.name.removeprefix(f"{key_of(base_dir)}-")
-        if where not in lists:
-            *submission, what = where.split("-", STAMP_WORDS)  # a model's name may hold a - too
-            path = folder_of(base_dir) / "-".join(submission) / f"{what}.tsv"
-            lists[where] = read_items(path) if path.exists() else []
-        found |= {name: task for number, name, _, _ in lists[where] if str(number) == task.number}
+        where = LIST.fullmatch(task.name.removeprefix(f"{key_of(base_dir)}-"))  # anybody may name a job
+        path = folder_of(base_dir) / where[1] / f"{where[2]}.json" if where else None
+        if path not in lists:
+            lists[path] = read_items(path) if path and path.exists() else []
+        found |= {item.name: task for item in lists[path] if str(item.task) == task.number}
     return found
 
 

@@ -19,10 +19,9 @@ from brain_activity_prediction.sweep.records import (
     lock_holder,
     log_of,
     records,
-    remember,
-    remembered,
 )
 from brain_activity_prediction.sweep.status import states_of, text_of
+from brain_activity_prediction.sweep.study import remember, remembered
 from brain_activity_prediction.sweep.units import Plan, make_plan
 
 SHARDS_ON_SLURM = 8

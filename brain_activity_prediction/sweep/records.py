@@ -3,7 +3,6 @@
 Nothing in there decides what is done; it tells why something is not, and how fast the rest will go.
 """
 
-import argparse
 import fcntl
 import json
 import os
@@ -15,14 +14,13 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from brain_activity_prediction.checked_json import read_json
 from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.files import reading, written_whole
+from brain_activity_prediction.files import written_whole
 from brain_activity_prediction.processes import is_dead, own_name
 
 HEADER = "== "  # begins the line that a run of a unit writes first
 TAIL_BYTES = 16_384
-SETTINGS, PATHS = "sweep.json", ("prompts_file", "checkpoints", "job_file")
-STAMP_WORDS = 3  # that a stamp has between its -
 
 
 def folder_of(base_dir: Path) -> Path:
@@ -68,8 +66,7 @@ def read_record(base_dir: Path, unit: str) -> Record | None:
     path = _record_path(base_dir, unit)
     if not path.exists():
         return None
-    with reading(path, "delete it"):
-        return Record(**json.loads(path.read_text()))
+    return read_json(path, Record, "delete it")
 
 
 def _record_path(base_dir: Path, unit: str) -> Path:
@@ -165,29 +162,11 @@ def lock_holder(base_dir: Path) -> Holder | None:
     return Holder(name) if name else None
 
 
-def remember(arguments: argparse.Namespace) -> None:
-    """Keeps what a sweep that was started is of, for `status`."""
-    settings = {name: str(value) if isinstance(value, Path) else value for name, value in vars(arguments).items()}
-    path = folder_of(arguments.base_dir) / SETTINGS
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(path) as aside:
-        aside.write_text(json.dumps(settings, indent=2) + "\n")
-
-
-def remembered(arguments: argparse.Namespace) -> argparse.Namespace:
-    """The arguments with the flags of the last `local` or `slurm` in their place; InputError where there was none.
-
-    What an earlier version did not write down, having no such flag, stays as it is.
-    """
-    path = folder_of(arguments.base_dir) / SETTINGS
-    if not path.exists():
-        raise InputError(f"no sweep was started in {arguments.base_dir}: plan shows what one would do")
-    with reading(path, "start the sweep again"):
-        settings = json.loads(path.read_text())
-        paths = {name: Path(settings[name]) for name in PATHS if settings.get(name) is not None}
-        return argparse.Namespace(**vars(arguments) | settings | paths | {"base_dir": arguments.base_dir})
-
-
 def stamp() -> str:
     """A name that no other submission has: the time, to the second, and this process's id."""
     return f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+
+
+def submissions(base_dir: Path) -> list[Path]:
+    """The folders of what was submitted to a cluster, the oldest first."""
+    return sorted({path.parent for path in folder_of(base_dir).glob("[0-9]*-[0-9]*-[0-9]*/*.json")})

@@ -10,6 +10,7 @@ gets a signal once, whether a shell, srun or scancel sends it.
 
 import os
 import runpy
+import shlex
 import signal
 import socket
 import sys
@@ -17,7 +18,7 @@ import time
 import traceback
 from pathlib import Path
 
-from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.errors import InputError, one_line
 from brain_activity_prediction.processes import own_name
 from brain_activity_prediction.running import STOPPED
 from brain_activity_prediction.sweep.items import item_of_this_task
@@ -30,10 +31,14 @@ def main() -> int:
         return 2
     base_dir = Path(sys.argv[1])
     if sys.argv[2] == "--item":
-        item = item_of_this_task(Path(sys.argv[3]))
+        try:
+            item = item_of_this_task(Path(sys.argv[3]))
+        except InputError as error:
+            print(one_line(f"run_unit.py: {error}"), file=sys.stderr)
+            return 2
         if item is None:  # the last job of an array may have fewer units than tasks
             return 0
-        name, amount, command = item
+        name, amount, command = item.name, item.amount, item.command(base_dir)
     else:
         name, amount, command = sys.argv[2], int(sys.argv[3]), sys.argv[4:]
     for number in (signal.SIGTERM, signal.SIGUSR1):
@@ -42,7 +47,9 @@ def main() -> int:
     record = _begun(base_dir, name, amount, command)
     _keep(base_dir, name, record)
     # A run that was killed may have left half a line.
-    print(f"\n{HEADER}{time.strftime('%Y-%m-%d %H:%M:%S')} on {record.host}: {' '.join(command)}", flush=True)
+    print(
+        f"\n{HEADER}{time.strftime('%Y-%m-%d %H:%M:%S')} on {record.host}: {one_line(shlex.join(command))}", flush=True
+    )
     record.status = run(command)
     record.seconds += time.time() - record.started
     _keep(base_dir, name, record)

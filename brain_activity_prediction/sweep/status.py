@@ -6,7 +6,7 @@ from pathlib import Path
 
 from brain_activity_prediction.sweep.cluster import Task
 from brain_activity_prediction.sweep.local_run import ENDS_EARLY
-from brain_activity_prediction.sweep.records import folder_of, last_lines, lock_holder, log_of, read_record
+from brain_activity_prediction.sweep.records import last_lines, lock_holder, log_of, read_record, submissions
 from brain_activity_prediction.sweep.units import Plan, Unit
 
 STATES = ("done", "running", "queued", "failed", "left")
@@ -80,10 +80,10 @@ def _of_jobs(base_dir: Path, states: list[State]) -> list[str]:
     """What the jobs of the last submission said themselves, where something failed or never began."""
     if not any(state.state in ("failed", "left") for state in states):
         return []
-    submissions = sorted({path.parent for path in folder_of(base_dir).glob("*/*.tsv")})
+    submitted = submissions(base_dir)
     said = [
         f"{path}: {lines[-1]}"
-        for path in sorted(submissions[-1].glob("*.out") if submissions else [])
+        for path in sorted(submitted[-1].glob("*.out") if submitted else [])
         if (lines := last_lines(path, 1))
     ]
     return ["what the jobs of the last submission said last:", *(f"    {line}" for line in said[:20])] if said else []

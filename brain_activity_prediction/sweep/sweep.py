@@ -6,98 +6,29 @@ is done is decided by the files in BASE_DIR, so that each of these can follow an
 """
 
 import argparse
-import shlex
-from pathlib import Path
+import sys
+from collections.abc import Sequence
 
-from brain_activity_prediction import arguments as shared
 from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.flag_values import gpu_ids, non_negative_int, positive_int, time_limit
 from brain_activity_prediction.running import run_script
 from brain_activity_prediction.sweep import commands
-from brain_activity_prediction.sweep.architectures import ARCHITECTURES
-from brain_activity_prediction.sweep.records import PATHS
+from brain_activity_prediction.sweep import flags as of_sweep
+from brain_activity_prediction.sweep.study import PATHS
 
-COMMANDS = {
-    call.__name__: call for call in (commands.plan, commands.local, commands.slurm, commands.status, commands.cancel)
-}
-
-
-class Flags(shared.OneLineParser):
-    """Flags that may also stand in a file, named as @FILE: as on the command line, # begins a comment."""
-
-    def convert_arg_line_to_args(self, line: str) -> list[str]:
-        return shlex.split(line, comments=True)
+COMMANDS = {name: getattr(commands, name) for name in of_sweep.COMMANDS}
 
 
 def flags() -> argparse.ArgumentParser:
-    parser = Flags(
-        prog="sweep.py",
-        description=__doc__,
-        formatter_class=shared.Help,
-        allow_abbrev=False,
-        fromfile_prefix_chars="@",
-        epilog="@FILE among the flags stands for those in a file, such as a lab's own for its cluster.",
-    )
-    parser.add_argument("command", choices=COMMANDS, help="status and cancel need no more than -d")
-    parser.add_argument("-d", "--base-dir", type=Path, required=True, help="folder that holds NSD and the results")
-    _add_study(parser.add_argument_group("the study"))
-    _add_cluster(parser.add_argument_group("a cluster"))
-    return parser
+    return of_sweep.flags(__doc__)
 
 
-def _add_study(flags) -> None:
-    flags.add_argument(
-        "--models", nargs="+", default=list(ARCHITECTURES), metavar="SCRIPT", help="scripts, without .py"
-    )
-    shared.add_numbers(
-        flags, "-s", "--subject", choices=shared.SUBJECTS, default=list(shared.SUBJECTS), help="NSD subjects"
-    )
-    shared.add_prompt_numbers(flags, "prompts: 3, or 1,2,3, or 1-9 (default: 1-9)", default=list(range(1, 10)))
-    shared.add_prompts_file(flags)
-    flags.add_argument("-b", "--batch-size", type=positive_int, default=8, help="images a batch")
-    flags.add_argument(
-        "-g",
-        "--gpu-id",
-        type=gpu_ids,
-        metavar="IDS",
-        help="GPUs, a worker each, such as 0,1,2, or cpu (default: 0, and on a cluster those of the job)",
-    )
-    flags.add_argument("--workers", type=positive_int, default=1, metavar="N", help="how many at once, on the CPU")
-    flags.add_argument(
-        "--shards", type=positive_int, help="parts of the images, a unit each (default: workers, 8 on a cluster)"
-    )
-    flags.add_argument(
-        "--checkpoints", type=Path, metavar="DIR", help="holds each model's weights in a folder named as its script"
-    )
-    flags.add_argument(
-        "--device-map", choices=("auto",), help="spread a model over all GPUs of its job, or of this machine"
-    )
-    flags.add_argument("--units", action="store_true", help="with plan: list every unit and its command, too")
-    flags.add_argument("--extract", default="", metavar="FLAGS", help="more for extractions: --extract='--response'")
-    flags.add_argument("--align", default="", metavar="FLAGS", help="more for alignments: --align='--permutations 99'")
-
-
-def _add_cluster(flags) -> None:
-    flags.add_argument("--partition", metavar="NAME", help="that jobs run in")
-    flags.add_argument("--account", metavar="NAME", help="that jobs are charged to")
-    flags.add_argument(
-        "--time", type=time_limit, metavar="LIMIT", help="of a job, such as 24:00:00; what is left then is queued again"
-    )
-    flags.add_argument("--memory", metavar="SIZE", help="of a job, such as 64G")
-    flags.add_argument(
-        "--gpus-per-job", type=non_negative_int, metavar="N", help="a unit on each (default: 1, with -g cpu 0)"
-    )
-    flags.add_argument("--cpus-per-task", type=positive_int, default=4, metavar="N", help="cores of a unit")
-    flags.add_argument("--at-once", type=positive_int, metavar="N", help="jobs of an array that run at once")
-    flags.add_argument("--max-restarts", type=non_negative_int, default=20, metavar="N", help="of a job")
-    flags.add_argument(
-        "--sbatch", action="append", default=[], metavar="OPTION", help="any other option: --sbatch=--qos=long"
-    )
-    flags.add_argument("--job-file", type=Path, metavar="FILE", help="your copy of job.sh")
+def read_flags(words: Sequence[str]) -> argparse.Namespace:
+    """The flags of the words, and of the files that they name as @FILE."""
+    return flags().parse_args(list(of_sweep.in_files_too(words)))
 
 
 def main() -> None:
-    arguments = flags().parse_args()
+    arguments = read_flags(sys.argv[1:])
     for name in ("base_dir", *PATHS):  # status may be asked for from another folder
         if (path := getattr(arguments, name)) is not None:
             setattr(arguments, name, path.resolve())

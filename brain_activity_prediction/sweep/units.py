@@ -28,11 +28,8 @@ from brain_activity_prediction.nsd.design import read_design
 from brain_activity_prediction.nsd.layout import find_layout
 from brain_activity_prediction.sweep import architectures
 from brain_activity_prediction.sweep.passed_on import naming, passed_on
+from brain_activity_prediction.sweep.scripts import ALIGN, EXTRACT, REPORT, model_scripts
 
-PACKAGE = Path(__file__).resolve().parents[1]
-SCRIPTS = PACKAGE / "extract_image_embeddings"
-ALIGN = PACKAGE / "align_image_embeddings" / "align_model.py"
-REPORT = PACKAGE / "report" / "report.py"
 NEEDED = ("MODEL_ID", "IMAGE_STREAMS", "load", "encode_images")  # what makes a module a model script
 
 
@@ -120,7 +117,7 @@ def _units_of_model(arguments: argparse.Namespace, model: str, image_ids: Sequen
     extract = []
     for shard in range(min(n_shards, len(ordered))):
         left = is_left[shard::n_shards]
-        command = (sys.executable, str(SCRIPTS / f"{model}.py"), *flags, "--shard", f"{shard}/{n_shards}")
+        command = (sys.executable, str(EXTRACT / f"{model}.py"), *flags, "--shard", f"{shard}/{n_shards}")
         name = shard_name(model, shard + 1, n_shards)
         extract.append(Unit(name, "extract", model, len(left), int(left.sum()), command))
     lacking = {prompt: sum(len(ids) for lacked, ids in kinds.items() if prompt in lacked) for prompt in work.streams}
@@ -200,12 +197,11 @@ def _report_is_old(base_dir: Path) -> bool:
 
 
 def load_script(model: str):
-    """A model script as a module; its name may hold a dot, which no import statement takes."""
-    path = SCRIPTS / f"{model}.py"
-    if path.is_file():
+    """A model script of this package as a module; its name may hold a dot, which no import statement takes."""
+    if path := model_scripts().get(model):
         spec = importlib.util.spec_from_file_location(model.replace(".", "_"), path)
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         if all(hasattr(module, name) for name in NEEDED):
             return module
-    raise InputError(f"{model} is no model script in {SCRIPTS}: name one without its .py, such as llava_1.5_13b")
+    raise InputError(f"{model} is no model script in {EXTRACT}: name one without its .py, such as llava_1.5_13b")
