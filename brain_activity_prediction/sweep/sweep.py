@@ -22,13 +22,13 @@ def flags() -> argparse.ArgumentParser:
     return of_sweep.flags(__doc__)
 
 
-def read_flags(words: Sequence[str]) -> argparse.Namespace:
-    """The flags of the words, and of the files that they name as @FILE."""
-    return flags().parse_args(list(of_sweep.in_files_too(words)))
+def read_flags(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """The flags of the words, None for the command line's, and of the files that they name as @FILE."""
+    return flags().parse_args(list(of_sweep.in_files_too(sys.argv[1:] if words is None else words)))
 
 
 def main() -> None:
-    arguments = read_flags(sys.argv[1:])
+    arguments = read_flags()
     for name in ("base_dir", *PATHS):  # status may be asked for from another folder
         if (path := getattr(arguments, name)) is not None:
             setattr(arguments, name, path.resolve())
