@@ -1,6 +1,7 @@
 """Opening what may be broken, and writing what must appear whole or not at all."""
 
 import errno
+import hashlib
 import os
 import shutil
 import time
@@ -13,6 +14,7 @@ from brain_activity_prediction.errors import Damaged, DiskFull, InputError
 from brain_activity_prediction.processes import is_dead, own_name
 
 HOUR_S = 3600
+SAMPLE_BYTES, SAMPLES = 4096, 64
 FULL = {errno.ENOSPC, errno.EDQUOT}
 # What the system says of a file that is not what its name says: an offset in it may lead anywhere. All else it says of
 # the disk, the network or the rights, and what is there may be whole.
@@ -52,6 +54,16 @@ def read_bytes(path: Path, largest_bytes: int) -> bytes:
     if len(data) > largest_bytes:
         raise ValueError(f"larger than {largest_bytes} bytes")
     return data
+
+
+def sampled_digest(path: Path) -> str:
+    """A digest of 64 samples of 4 kB spread evenly over a file, which tells most files of one size apart."""
+    digest, size = hashlib.sha256(), path.stat().st_size
+    with path.open("rb") as file:
+        for sample in range(SAMPLES):
+            file.seek(sample * max(size - SAMPLE_BYTES, 0) // (SAMPLES - 1))
+            digest.update(file.read(SAMPLE_BYTES))
+    return digest.hexdigest()[:16]
 
 
 @contextmanager

@@ -81,7 +81,7 @@ def _changed_inputs(known: Mapping | None, wanted: Mapping | None) -> str:
         return "responses that another version prepared from the same files"
     named = ", ".join(_input_name(name) for name in changed[:MOST_NAMED])
     more = f" and {len(changed) - MOST_NAMED} more" if changed[MOST_NAMED:] else ""
-    return f"other {named}{more} (size or time of change)"
+    return f"other {named}{more} (size, time of change or content)"
 
 
 def _but_files(inputs: Mapping) -> dict:

@@ -142,6 +142,18 @@ def test_a_changed_session_file_makes_the_cache_stale_and_a_line_says_so(own_nsd
     assert "nsdgeneral.nii.gz changed" in capsys.readouterr().err
 
 
+def test_betas_of_the_same_size_and_time_but_other_content_make_the_cache_stale(own_nsd, tmp_path, capsys):
+    prepare(own_nsd, tmp_path)
+    path = find_layout(own_nsd).betas(1, 2)
+    stat, content = path.stat(), bytearray(path.read_bytes())
+    content[4] ^= 1  # the time that gzip notes, which changes no beta
+    path.write_bytes(content)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    capsys.readouterr()
+    prepare(own_nsd, tmp_path)
+    assert "betas_session02.nii.gz changed since" in capsys.readouterr().err
+
+
 def test_other_settings_do_not_share_a_cache(official_nsd, tmp_path, sessions_read):
     choices = [{}, {"zscore": False}, {"sessions": [1, 2]}, {"sessions": [1, 3]}, {"sessions": [1, 2, 4]}]
     for choice in choices:

@@ -22,6 +22,20 @@ def test_images_come_in_the_order_asked_for(path):
     assert np.array_equal(np.stack([np.asarray(picture) for picture in pictures]), brick[[6, 0, 6, -1]])
 
 
+def test_other_images_of_the_same_size_are_another_setting_and_another_file_of_the_same_is_not(path, tmp_path):
+    with h5py.File(path) as file:
+        brick = file["imgBrick"][()]
+    settings = []
+    for number, (pictures, chunks) in enumerate(((brick, None), (brick, (1, 24, 24, 3)), (brick[::-1], None))):
+        with h5py.File(tmp_path / f"{number}.hdf5", "w") as file:
+            file.create_dataset("imgBrick", data=pictures, chunks=chunks, compression="gzip" if chunks else None)
+        with Stimuli(tmp_path / f"{number}.hdf5") as stimuli:
+            settings.append(stimuli.settings)
+    assert settings[0] == settings[1]
+    assert settings[0]["stimulus_pixels"] == settings[2]["stimulus_pixels"] == 24
+    assert settings[0]["stimulus_images"] != settings[2]["stimulus_images"]
+
+
 def test_an_image_that_is_not_in_the_file_is_refused(path):
     with Stimuli(path) as stimuli:
         with pytest.raises(InputError, match="1 of 2 image ids, first 0, are not in"):

@@ -43,7 +43,7 @@ def test_a_fingerprint_follows_the_settings_and_not_the_files_they_were_made_fro
         (
             {"made_from": made_from()},
             {"made_from": made_from(session_2=8)},
-            "other betas of session 2 (size or time of change)",
+            "other betas of session 2 (size, time of change or content)",
         ),
         ({"made_from": made_from()}, {}, "have changed"),
         ({"made_from": made_from()}, {"made_from": made_from() | {"format": 3}}, "format = 2, this run has 3"),
@@ -76,6 +76,6 @@ def test_a_refused_alignment_names_sessions_or_the_file_of_betas_that_changed(re
     second.write_bytes(first.read_bytes())
     refused = align(ready)
     assert refused.returncode == 2
-    assert "scores made with other betas of session 2 (size or time of change)" in refused.stderr
+    assert "scores made with other betas of session 2 (size, time of change or content)" in refused.stderr
     assert settings["responses"] not in refused.stderr
     assert json.loads(json.dumps(settings)) == Results(alignment_folder(ready, 1, MODEL, None)).settings()

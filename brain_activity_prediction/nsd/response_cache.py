@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from brain_activity_prediction.claims import Claims, remove_left_claims, shared_out
 from brain_activity_prediction.errors import Damaged
-from brain_activity_prediction.files import check_room, reading, remove_left_behind
+from brain_activity_prediction.files import check_room, reading, remove_left_behind, sampled_digest
 from brain_activity_prediction.sealed_hdf5 import read_array, read_seal, write_sealed
 
 FORMAT = 3  # raise it when the numbers or their names change
@@ -14,15 +14,20 @@ ROWS_A_PIECE = 256  # images
 
 
 def inputs_of(base_dir, files, **settings):
-    """What a cache file depends on: the settings, and size and modification time of each file."""
-    stats = {path: path.stat() for path in files}
+    """What a cache file depends on: the settings, and size, time of change and a sample of each file."""
     inputs = {
         "format": FORMAT,
         **settings,
         # Relative, so that a dataset may be mounted elsewhere.
-        **{path.relative_to(base_dir).as_posix(): [stat.st_size, stat.st_mtime_ns] for path, stat in stats.items()},
+        **{path.relative_to(base_dir).as_posix(): _content(path) for path in files},
     }
     return json.loads(json.dumps(inputs))
+
+
+def _content(path):
+    with reading(path):
+        stat = path.stat()
+        return [stat.st_size, stat.st_mtime_ns, sampled_digest(path)]
 
 
 def load_or_make(path, inputs, n_bytes, make):

@@ -40,8 +40,8 @@ def prepare_responses(layout, subject, sessions=None, zscore=True, cache_dir=Non
 
     sessions   session numbers from 1; all that are there when none are given
     zscore     bring each voxel to mean 0 and SD 1 over each session's trials (see `zscore_session`)
-    cache_dir  by default BASE_DIR/responses. A cache file made from other inputs (any file's size or
-               modification time, or any setting) is built again, and a line on stderr says why
+    cache_dir  by default BASE_DIR/responses. A cache file made from other inputs (any file's size, time
+               of change or sampled content, or any setting) is built again, and a line on stderr says why
 
     Sessions done and time left are shown on stderr.
 

@@ -1,5 +1,6 @@
 """The images themselves, read one by one from NSD's HDF5 file."""
 
+import hashlib
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from brain_activity_prediction.hdf5_file import dataset, open_hdf5, read_part
 from brain_activity_prediction.nsd.design import stimulus_rows
 
 LARGEST_SIZE = 4096  # pixels; NSD's images have 425
+SAMPLES = 64
 
 
 class Stimuli:
@@ -51,8 +53,15 @@ class Stimuli:
 
     @property
     def settings(self):
-        """What of the images changes a model's hidden states."""
-        return {"stimulus_pixels": self.image_size}
+        """What of the images changes a model's hidden states: their size, and a digest of SAMPLES of them.
+
+        The sample lies evenly over the file: another set of images is noticed, another single image hardly.
+        """
+        digest = hashlib.sha256(str(self._brick.shape).encode())
+        with reading(self.path):
+            for row in np.unique(np.linspace(0, self.n_images - 1, SAMPLES, dtype=int)):
+                digest.update(read_part(self._brick, int(row)))
+        return {"stimulus_pixels": self.image_size, "stimulus_images": digest.hexdigest()[:16]}
 
     def check(self, ids):
         """Raises InputError where NSD ids are not in the file."""
