@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -119,6 +120,24 @@ def test_alignments_at_once_read_the_betas_once_and_fit_each_layer_once_and_no_t
     assert sum(count["layers"] for count in counts) == 2
     pd.testing.assert_frame_equal(pd.read_parquet(ready / FOLDER / "scores.parquet"), alone)
     assert not [path for path in ready.rglob("*") if "claims" in path.name or "~" in path.name]
+
+
+def test_scores_that_are_removed_while_a_run_goes_on_end_it_with_a_line_and_the_next_run_restores_them(
+    ready, monkeypatch
+):
+    score_layer, calls = fitting.score_layer, []
+
+    def removing(*arguments):
+        calls.append(1)
+        if len(calls) == 2:
+            shutil.rmtree(ready / FOLDER / "voxels")
+        return score_layer(*arguments)
+
+    monkeypatch.setattr(fitting, "score_layer", removing)
+    with pytest.raises(InputError, match=r"scores of 1 of 2 layers were removed from .*subj01"):
+        align(monkeypatch, ready)
+    align(monkeypatch, ready)
+    assert set(read_scores(ready)["layer"]) == {0, 1}
 
 
 def test_layers_that_another_process_finishes_meanwhile_are_in_the_table(ready, monkeypatch):

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 from collections import namedtuple
@@ -83,6 +84,28 @@ def test_memory_that_does_not_hold_one_image_is_one_line(own_nsd):
 def test_another_error_of_the_model_is_not_taken_for_a_lack_of_memory(own_nsd):
     with pytest.raises(RuntimeError, match="device-side assert"):
         extract(with_memory_for(0, [], RuntimeError("CUDA error: device-side assert triggered")), own_nsd)
+
+
+# -- someone tidies up -------------------------------------------------------------------------------------------------
+
+
+def test_states_that_are_removed_while_a_run_goes_on_end_it_with_a_line_and_the_next_run_restores_them(own_nsd):
+    script, calls = colours(), []
+    encode_images = script.encode_images
+
+    def images(*arguments):
+        calls.append(1)
+        if len(calls) == 3:
+            shutil.rmtree(own_nsd / "image_embeddings")
+        return encode_images(*arguments)
+
+    script.encode_images = images
+    with pytest.raises(
+        InputError, match=r"\d+ of 40 images lack states in .*image_embeddings, which were removed while"
+    ):
+        extract(script, own_nsd, "-b", 8)
+    extract(colours(), own_nsd, "-b", 8)
+    assert_all_there(own_nsd, [1])
 
 
 # -- space ------------------------------------------------------------------------------------------------------------

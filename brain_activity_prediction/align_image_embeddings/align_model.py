@@ -12,7 +12,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from brain_activity_prediction import arguments as shared
-from brain_activity_prediction.align_image_embeddings.fitting import assess_best_layers, fit_layers, layers_left
+from brain_activity_prediction.align_image_embeddings.fitting import (
+    assess_best_layers,
+    check_finished,
+    fit_layers,
+    layers_left,
+)
 from brain_activity_prediction.align_image_embeddings.inputs import protocols
 from brain_activity_prediction.align_image_embeddings.inputs.layers import Layer, by_stream, check_complete, open_layers
 from brain_activity_prediction.align_image_embeddings.outputs.results import Results
@@ -102,6 +107,7 @@ def align(layout: Layout, layers: list[Layer], arguments: argparse.Namespace) ->
     if len(left) < len(layers):
         print(f"{len(layers) - len(left)} layers were scored before, {len(left)} are left", file=sys.stderr)
     fit_layers(left, targets, asked, results, arguments)
+    check_finished(layers, results, asked)
     warn_of_low_ceilings(ceiling, arguments.min_noise_ceiling)
     for prompt, finished in results.items():
         remove_left_behind(finished.folder)

@@ -12,6 +12,7 @@ from brain_activity_prediction import arguments as shared
 from brain_activity_prediction.align_image_embeddings.inputs.layers import Layer, by_stream
 from brain_activity_prediction.align_image_embeddings.inputs.protocols import FOLDS
 from brain_activity_prediction.claims import Claims, shared_out
+from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.folders import claims_folder
 from brain_activity_prediction.read_ahead import read_ahead
 from brain_activity_prediction.running import progress_seconds
@@ -36,6 +37,15 @@ def layers_left(layers: list[Layer], results: dict[int | None, Results], asked: 
         for number in lacking & {layer.number for layer in streams[prompt, stream]}:
             results[prompt].forget(stream, number)
     return [layer for layer in layers if not results[layer.prompt].has(layer.stream, layer.number, asked)]
+
+
+def check_finished(layers: list[Layer], results: dict[int | None, Results], asked: Asked) -> None:
+    """Raises InputError where scores that were there before or that this run wrote are not there any more."""
+    if missing := [layer for layer in layers if not results[layer.prompt].has(layer.stream, layer.number, asked)]:
+        raise InputError(
+            f"scores of {len(missing)} of {len(layers)} layers were removed from {results[missing[0].prompt].folder} "
+            "while this ran: start the same command again"
+        )
 
 
 def fit_layers(

@@ -181,4 +181,5 @@ def run(runner: Runner, stimuli: Stimuli, work: Work) -> None:
                 computing.compute(batch, pixels)
                 work.finished(claims, batch)
             progress.update(len(batch.image_ids))
+    work.check_complete()
     work.tidy()

@@ -88,6 +88,14 @@ class Work:
     def finished(self, claims: Claims, batch: Batch) -> None:
         claims.finished([f"{image_id:05d}" for image_id in batch.image_ids])
 
+    def check_complete(self) -> None:
+        """Raises InputError where states that were stored before or by this run are not there any more."""
+        if n_left := self.n_left():
+            raise InputError(
+                f"{n_left} of {len(self.image_ids)} images lack states in {self.folder}, which were removed while this "
+                "ran: start the same command again"
+            )
+
     def tidy(self) -> None:
         """Removes what runs left that were killed: after their last batch, or since this one began."""
         remove_left_claims(self.claims_folder)
