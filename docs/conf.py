@@ -16,8 +16,13 @@ import brain_activity_prediction  # noqa: E402
 from brain_activity_prediction import sealed_hdf5  # noqa: E402
 from brain_activity_prediction.align_image_embeddings import ridge  # noqa: E402
 from brain_activity_prediction.align_image_embeddings.inputs import protocols  # noqa: E402
+from brain_activity_prediction.align_image_embeddings.scores import DOUBT  # noqa: E402
 from brain_activity_prediction.align_image_embeddings.solver.alpha_interpolation import alpha_nodes  # noqa: E402
-from brain_activity_prediction.align_image_embeddings.solver.cross_validation import TOLERANCE, WIDEST_FLOAT32_GRID  # noqa: E402
+from brain_activity_prediction.align_image_embeddings.solver.cross_validation import (  # noqa: E402
+    CHOICE_MARGIN,
+    TOLERANCE,
+    WIDEST_FLOAT32_GRID,
+)
 from brain_activity_prediction.align_image_embeddings.solver.decomposition import SMALLEST_PENALTY  # noqa: E402
 from brain_activity_prediction.align_image_embeddings.solver.leave_fold_out import SMALLEST_PIVOT  # noqa: E402
 from brain_activity_prediction.align_image_embeddings.solver.refit_without_fold import LARGEST_MAGNIFICATION  # noqa: E402
@@ -40,6 +45,9 @@ myst_substitutions = {
     "tolerance_float64": f"{TOLERANCE[torch.float64]:g}",
     "rounding": f"{ridge.ROUNDING:g}",
     "widest_float32_grid": WIDEST_FLOAT32_GRID,
+    "doubt_float32": f"{DOUBT[torch.float32]:g}",
+    "doubt_float64": f"{DOUBT[torch.float64]:g}",
+    "choice_margin_float32": f"{CHOICE_MARGIN[torch.float32]:g}",
     "smallest_penalty": f"{SMALLEST_PENALTY:g}",
     "smallest_pivot_float32": f"{SMALLEST_PIVOT[torch.float32]:g}",
     "largest_magnification_float32": f"{LARGEST_MAGNIFICATION[torch.float32]:g}",

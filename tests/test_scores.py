@@ -10,6 +10,8 @@ from brain_activity_prediction.align_image_embeddings.scores import (
     CRITERIA,
     HeldOut,
     centred,
+    correlation,
+    fold_correlations,
     fold_scores,
     pearson_r,
     r2_score,
@@ -95,12 +97,37 @@ def test_the_correlations_of_a_fold_are_those_of_the_predictions_that_are_never_
     nodes -= nodes.mean(dim=2, keepdim=True)
     weights = torch.from_numpy(RNG.standard_normal((4, 7)))
     held_out = HeldOut(nodes.to(dtype), centred(responses).T.to(dtype))
-    found = fold_scores(held_out, responses.to(dtype), weights, "correlation")
+    found, doubtful = fold_correlations(held_out, responses.to(dtype), weights, torch.zeros(7, 5))
     formed = torch.einsum("pa,pvn->anv", weights, nodes)
     assert found.dtype == torch.float64
     expected = torch.stack([pearson_r(responses, predicted) for predicted in formed])
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5 if dtype == torch.float32 else 1e-12)
     assert (found[:, :2] == 0).all()
+    assert not doubtful.any()
+
+
+def test_a_correlation_is_in_doubt_where_rounding_may_be_much_of_its_prediction():
+    responses = torch.from_numpy(RNG.standard_normal((12, 4)))
+    predicted = torch.from_numpy(RNG.standard_normal((1, 4, 12)))
+    predicted -= predicted.mean(dim=2, keepdim=True)
+    predicted[:, 2], predicted[:, 3] = 1e-150 * predicted[:, 2], 0
+    size = torch.linalg.vector_norm(predicted[0], dim=1)
+    of_nodes = HeldOut(predicted, centred(responses).T)
+    largest = size * torch.tensor([1e7, 1e9, 1, 1])
+    largest[3] = 1e-300
+    _, doubtful = fold_correlations(of_nodes, responses, torch.ones(1, 1, dtype=torch.float64), largest)
+    assert doubtful.tolist() == [False, True, True, True]
+    cancelling = torch.tensor([[1.0], [1e-9 - 1]], dtype=torch.float64)
+    twice = HeldOut(predicted.expand(2, -1, -1), of_nodes.responses)
+    assert fold_correlations(twice, responses, cancelling, 0 * largest)[1][:3].all()
+
+
+def test_a_prediction_within_rounding_of_its_mean_correlates_by_zero():
+    responses, predicted = torch.from_numpy(Y), torch.from_numpy(Y_HAT)
+    size = torch.linalg.vector_norm(predicted - predicted.mean(dim=0), dim=0)
+    found = correlation(responses, predicted, size * torch.tensor([0, 0.9, 1.1, 0, 0, 0, 0]))
+    expected = np.where(np.arange(7) == 2, 0, pearson_r(Y, Y_HAT))
+    np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
 def test_responses_far_from_zero_are_centred_in_float64_and_come_back_as_they_were_stored():

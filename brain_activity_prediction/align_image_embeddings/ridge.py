@@ -21,10 +21,10 @@ import torch
 from brain_activity_prediction.align_image_embeddings.scores import CRITERIA
 from brain_activity_prediction.align_image_embeddings.solver.cross_validation import (
     CrossValidation,
-    Responses,
     held_out_rows,
 )
 from brain_activity_prediction.align_image_embeddings.solver.decomposition import column_means, decompose
+from brain_activity_prediction.align_image_embeddings.solver.responses import Responses
 from brain_activity_prediction.errors import InputError
 
 # Eigenvalues that are divided by together.

@@ -11,6 +11,8 @@ import torch
 CRITERIA = ("neg_mean_squared_error", "r2", "correlation")
 # A sum of squares about the mean below this share of the raw sum of squares is rounding, not variance.
 CONSTANT = 1e-28
+# The share of a prediction's deviations from its mean that rounding may be before its correlation is in doubt.
+DOUBT = {torch.float32: 1e-3, torch.float64: 1e-8}
 
 
 def pearson_r(Y, Y_hat):
@@ -62,25 +64,57 @@ def fold_scores(held_out, responses, weights, criterion):
     """Score of every alpha on one fold, (A, v) in float64, from the moments of its residuals at the nodes.
 
     responses : (n, v). weights : (P, A), so that the residuals of an alpha are e_a = sum_p weights[p, a] e_p.
+    criterion : "neg_mean_squared_error" or "r2".
 
     The residuals of the A alphas are never formed: with M = e e' (P, P) of a voxel, SSE(a) = w_a' M w_a.
     """
-    if criterion == "correlation":
-        spread = _centre(responses.to(torch.float64))[1]
-        covariance = torch.einsum("pvm,vm->pv", held_out.values, held_out.responses).to(torch.float64)
-        variance = _quadratic(held_out.values, weights).clamp(min=0)
-        r = (weights.T @ covariance) / (variance * spread).sqrt()
-        return r.masked_fill((variance == 0) | (spread == 0), 0.0)
-    sse = _quadratic(held_out.values, weights) + held_out.outside
+    sse = _quadratic(_moments(held_out.values), weights) + held_out.outside
     if criterion == "r2":
         return _r2(sse, _centre(responses.to(torch.float64))[1])
     return -sse / len(responses)
 
 
-def _quadratic(panel, weights):
-    """w_a' (panel panel') w_a of every alpha and voxel, (A, v), from a panel (P, v, m)."""
+def fold_correlations(held_out, responses, weights, largest):
+    """Correlation of every alpha on one fold, (A, v) in float64, and the voxels whose correlations are doubtful, (v,).
+
+    responses, weights : those of `fold_scores`, of predictions instead of residuals.
+    largest : (A, v), the norm of a fold's predictions if no two terms of them cancelled: what rounding is relative to.
+
+    A correlation is in doubt where rounding may be more than DOUBT of the prediction's deviations from its mean.
+    """
+    spread = _centre(responses.to(torch.float64))[1]
+    covariance = torch.einsum("pvm,vm->pv", held_out.values, held_out.responses).to(torch.float64)
+    moments = _moments(held_out.values)
+    variance = _quadratic(moments, weights).clamp(min=0)
+    r = (weights.T @ covariance) / (variance * spread).sqrt()
+    number, doubt = torch.finfo(held_out.values.dtype), DOUBT[held_out.values.dtype]
+    terms = weights.abs().T @ moments.diagonal(dim1=1, dim2=2).T.sqrt()  # (A, v) cancel in the sum over nodes
+    doubtful = (variance.sqrt() * doubt < number.eps * largest) | (variance * doubt < number.eps * terms**2)
+    doubtful |= variance * number.eps < number.tiny * largest.sign()
+    constant = (variance == 0) | (spread == 0)
+    return r.masked_fill(constant, 0.0), (doubtful & (spread > 0)).any(dim=0)
+
+
+def correlation(Y, Y_hat, rounding):
+    """r (v,) of columns Y (n, v) and Y_hat, float64; 0 where Y_hat leaves its mean by no more than `rounding` (v,).
+
+    Both norms are over the n images.
+    """
+    centred, spread = _centre(Y)
+    centred_hat = Y_hat - Y_hat.mean(dim=0)
+    size = torch.linalg.vector_norm(centred_hat, dim=0)
+    r = (centred * centred_hat).sum(dim=0) / (spread.sqrt() * size)
+    return r.masked_fill((spread == 0) | (size <= rounding), 0.0)
+
+
+def _moments(panel):
+    """panel panel' (v, P, P) of every voxel, in float64, from a panel (P, v, m)."""
     by_voxel = panel.transpose(0, 1)
-    moments = torch.bmm(by_voxel, by_voxel.transpose(1, 2)).to(torch.float64)  # (v, P, P)
+    return torch.bmm(by_voxel, by_voxel.transpose(1, 2)).to(torch.float64)
+
+
+def _quadratic(moments, weights):
+    """w_a' M w_a of every alpha and voxel, (A, v), from moments M (v, P, P)."""
     products = weights[:, None, :] * weights  # (P, P, A)
     return products.flatten(0, 1).T @ moments.flatten(1).T
 

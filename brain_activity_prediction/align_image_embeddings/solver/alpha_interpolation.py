@@ -83,10 +83,11 @@ class SpectralBlock:
 def shrinkage(s, nodes, smallest):
     """g_p(s) = (s + a_min) / (s + p), (P, R): a node's ridge filter relative to that of the smallest alpha.
 
-    In [0, 1]; written so that an infinite eigenvalue, the unpenalised intercept, gives one.
+    In [0, 1]; one for an infinite eigenvalue, the unpenalised intercept.
     """
-    nodes = np.asarray(nodes)[:, None]
-    return 1.0 - (nodes - smallest) / (np.asarray(s)[None, :] + nodes)
+    s, nodes = np.asarray(s, dtype=np.float64)[None, :], np.asarray(nodes, dtype=np.float64)[:, None]
+    finite = np.where(np.isinf(s), 0.0, s)
+    return np.where(np.isinf(s), 1.0, (finite + smallest) / (finite + nodes))
 
 
 def spectral_blocks(s, nodes, tolerance):

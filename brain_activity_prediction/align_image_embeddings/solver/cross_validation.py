@@ -3,14 +3,14 @@
 N images, D features, V voxels, A alphas, R = min(N, D), P nodes; n images of a fold, v voxels of a chunk.
 """
 
-import contextlib
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from brain_activity_prediction.align_image_embeddings.scores import fold_scores
+from brain_activity_prediction.align_image_embeddings.scores import fold_correlations, fold_scores
 from brain_activity_prediction.align_image_embeddings.solver.alpha_interpolation import alpha_nodes, spectral_blocks
+from brain_activity_prediction.align_image_embeddings.solver.exact_correlation import exact_correlations
 from brain_activity_prediction.align_image_embeddings.solver.leave_fold_out import (
     IllConditionedError,
     leave_fold_out,
@@ -30,12 +30,10 @@ from brain_activity_prediction.errors import InputError
 # over blocks of the spectrum is magnified where 1 - leverage is small.
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-8}
 BLOCK_TOLERANCE = {torch.float32: 3e-6, torch.float64: 1e-13}
-# What one chunk of voxels may take: a share of a GPU's free memory; on a CPU a share of the responses, within bounds.
-GPU_SHARE, CPU_SHARE, CPU_BYTES = 0.4, 0.4, (5 * 2**20, 12 * 2**20)
-# How many images go together into the products of all voxels.
-IMAGES_PER_PANEL = 256
 # a_max / a_min up to which float32 predictions at the largest alpha have the digits that a correlation needs.
 WIDEST_FLOAT32_GRID = 2000
+# Mean correlations that differ by less, but are not equal, are compared again in a better precision.
+CHOICE_MARGIN = {torch.float32: 3e-6, torch.float64: 1e-11}
 # Time of a float64 eigendecomposition (R, R) and its products, in float32 operations of a product, over R^3: measured,
 # on an H200 at R = 1280, where it matters; 80 at R = 5120, more on a card with few float64 units.
 DECOMPOSITION = {"cpu": 30, "cuda": 370}
@@ -74,50 +72,6 @@ def _slice_if_contiguous(rows):
 
 
 @dataclass(frozen=True)
-class Responses:
-    """Responses Y (N, V) wherever they lie; chunks of them, less their means, on the computing device.
-
-    Attributes
-    ----------
-    Y : (N, V). means : (V,) on the device. centred : whether these are other than zero.
-    voxels_per_chunk : a number, or None for what memory allows.
-    """
-
-    Y: torch.Tensor
-    means: torch.Tensor
-    centred: bool
-    voxels_per_chunk: int | None
-
-    def chunks(self, bytes_per_voxel):
-        """Slices over the voxels, in multiples of 64: products then add up in the same order at any width."""
-        width = self.voxels_per_chunk or int(self._bytes_for_a_chunk() // bytes_per_voxel)
-        width = max(64, width // 64 * 64)
-        return [slice(start, start + width) for start in range(0, self.Y.shape[1], width)]
-
-    def block(self, rows, voxels, dtype):
-        """Responses (rows, v) on the device, in `dtype`; a view of Y where that will do."""
-        rows = rows.to(self.Y.device) if torch.is_tensor(rows) else rows
-        block = self.Y[rows, voxels].to(self.means.device, dtype)
-        return block - self.means[voxels].to(dtype) if self.centred else block
-
-    def rotated(self, left, dtype, rows=None):
-        """U'Y (R, V) in `dtype` from U (rows, R), a panel of images after the other; all images by default."""
-        rotated = left.new_zeros(left.shape[1], self.Y.shape[1], dtype=dtype)
-        for start in range(0, len(left), IMAGES_PER_PANEL):
-            panel = slice(start, start + IMAGES_PER_PANEL)
-            images = panel if rows is None else rows[panel]
-            rotated.addmm_(left[panel].to(dtype).T, self.block(images, slice(None), dtype))
-        return rotated
-
-    def _bytes_for_a_chunk(self):
-        device = self.means.device
-        if device.type != "cuda":
-            return min(max(CPU_SHARE * self.Y.nbytes, CPU_BYTES[0]), CPU_BYTES[1]) / torch.get_num_threads()
-        kept_for_reuse = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return GPU_SHARE * (torch.cuda.mem_get_info(device)[0] + kept_for_reuse)
-
-
-@dataclass(frozen=True)
 class CrossValidation:
     """What the score of an alpha is: the rows held out in turn, the ascending grid (A,), criterion, intercept."""
 
@@ -130,20 +84,32 @@ class CrossValidation:
         """Mean scores (A, V) of all alphas, and U'Y (R, V), in the first precision that the data allow.
 
         By the leave-one-out formula or by a fit a fold, whichever takes fewer operations; where both are too
-        ill-conditioned, by a fit a fold from X itself.
+        ill-conditioned, by a fit a fold from X itself. Voxels whose scores rounding leaves in doubt are scored again in
+        the next precision, and in the end exactly.
         """
         whole = decomposition.with_intercept() if self.fit_intercept else decomposition
+        scores, targets, voxels = None, None, torch.arange(len(responses.means), device=responses.means.device)
         for dtype in self._precisions(X.dtype):
-            targets = responses.rotated(whole.left, dtype)
-            nodes, blocks = self._interpolation(whole, dtype)
-            if self._refits_cost_less(decomposition, targets.shape[1], nodes, blocks):
-                operators = self._refits(decomposition, targets, responses)
+            part = responses if scores is None else responses.of(voxels)
+            rotated = part.rotated(whole.left, dtype)
+            try:
+                part_scores, doubtful = self._mean(self._operators(whole, decomposition, rotated, part), part)
+            except IllConditionedError:
+                continue
+            if scores is None:
+                scores, targets = part_scores, rotated
             else:
-                operators = self._left_out(whole, targets, nodes, blocks)
-            with contextlib.suppress(IllConditionedError):
-                return self._mean(operators, responses), targets
-        targets = responses.rotated(decomposition.left, torch.float64)
-        return self._mean(self._safe_refits(X, responses), responses), targets
+                scores[:, voxels] = part_scores
+            voxels = voxels[doubtful]
+            if not len(voxels):
+                return scores, targets
+        if scores is None:
+            targets = responses.rotated(decomposition.left, torch.float64)
+            if self.criterion != "correlation":
+                return self._mean(self._safe_refits(X, responses), responses)[0], targets
+            scores = X.new_empty(len(self.alphas), len(voxels), dtype=torch.float64)
+        scores[:, voxels] = self._exact(X, responses.of(voxels))
+        return scores, targets
 
     def _precisions(self, dtype):
         """Fastest first: a correlation also sees predictions a_max / a_min times smaller."""
@@ -163,8 +129,14 @@ class CrossValidation:
         nodes = self._nodes(dtype, smallest)
         return nodes, self._blocks(whole.spectrum, nodes, dtype)
 
-    def _left_out(self, whole, targets, nodes, blocks):
+    def _operators(self, whole, decomposition, targets, responses):
         """(rows, operator, weights (P, A), targets of the operator) of every fold."""
+        nodes, blocks = self._interpolation(whole, targets.dtype)
+        if self._refits_cost_less(decomposition, targets.shape[1], nodes, blocks):
+            return self._refits(decomposition, targets, responses)
+        return self._left_out(whole, targets, nodes, blocks)
+
+    def _left_out(self, whole, targets, nodes, blocks):
         for rows in self.folds:
             yield rows, leave_fold_out(whole, blocks, nodes.nodes, rows, targets.dtype), nodes.weights, targets
 
@@ -175,6 +147,11 @@ class CrossValidation:
         fit, whitening = fit_without_fold(decomposition, rows, self.alphas[0], self.fit_intercept)
         whitened = whitened_targets(fit, whitening, targets, responses, rows)
         return rows, *self._refit(fit, targets.dtype), whitened
+
+    def _exact(self, X, responses):
+        """Mean correlations (A, V), without a formula that saves operations."""
+        folds = (exact_correlations(X, rows, self.alphas, self.fit_intercept, responses) for rows in self.folds)
+        return sum(folds) / len(self.folds)
 
     def _safe_refits(self, X, responses):
         for rows in self.folds:
@@ -210,22 +187,44 @@ class CrossValidation:
         return 2 * n_voxels * saved > extra
 
     def _mean(self, operators, responses):
-        """Mean scores (A, V) over folds from (rows, operator, weights, targets) of each."""
-        device = responses.means.device
-        scores = torch.zeros(len(self.alphas), len(responses.means), dtype=torch.float64, device=device)
+        """Mean scores (A, V) over folds from (rows, operator, weights, targets) of each; a mask (V,) of doubt."""
+        device, n_voxels = responses.means.device, len(responses.means)
+        scores = torch.zeros(len(self.alphas), n_voxels, dtype=torch.float64, device=device)
+        doubtful = torch.zeros(n_voxels, dtype=torch.bool, device=device)
+        add = self._add_correlations if self.criterion == "correlation" else self._add_scores
         workspace = Workspace()
         for fold in operators:
-            self._add_scores(scores, *fold, responses, workspace)
+            add(scores, doubtful, fold, responses, workspace)
+            dtype = fold[-1].dtype
             del fold  # before the next one is made
-        return scores.div_(len(self.folds))
+        scores.div_(len(self.folds))
+        if self.criterion == "correlation":
+            best = scores.amax(dim=0)
+            doubtful |= ((scores < best) & (scores >= best - CHOICE_MARGIN[dtype])).any(dim=0)
+        return scores, doubtful
 
-    def _add_scores(self, scores, rows, operator, weights, targets, responses, workspace):
+    def _add_scores(self, scores, _, fold, responses, workspace):
+        rows, operator, weights, targets = fold
         weights = torch.from_numpy(weights).to(targets.device)
-        held_out = operator.predictions if self.criterion == "correlation" else operator.residuals
 
         def add(voxels):
             block = responses.block(rows, voxels, targets.dtype)
-            out_of_fold = held_out(block, targets[:, voxels], workspace)
-            scores[:, voxels] += fold_scores(out_of_fold, block, weights, self.criterion)
+            residuals = operator.residuals(block, targets[:, voxels], workspace)
+            scores[:, voxels] += fold_scores(residuals, block, weights, self.criterion)
+
+        spread(add, responses.chunks(operator.bytes_per_voxel), targets.device)
+
+    def _add_correlations(self, scores, doubtful, fold, responses, workspace):
+        rows, operator, weights, targets = fold
+        weights = torch.from_numpy(weights).to(targets.device)
+        magnification = weights.abs().T @ operator.magnification  # (A,)
+
+        def add(voxels):
+            block = responses.block(rows, voxels, targets.dtype)
+            predictions = operator.predictions(block, targets[:, voxels], workspace)
+            largest = magnification[:, None] * responses.sizes[voxels]
+            r, in_doubt = fold_correlations(predictions, block, weights, largest)
+            scores[:, voxels] += r
+            doubtful[voxels] |= in_doubt
 
         spread(add, responses.chunks(operator.bytes_per_voxel), targets.device)

@@ -41,12 +41,14 @@ class LeaveFoldOut:
     Attributes
     ----------
     in_sample : the rows U_k under the filters of the nodes.
-    left, solves : U_k (n, R) and the inverses of I - U_k h(p) U_k' (P, n, n).
+    left, solves : U_k (n, R) and the inverses S of I - U_k h(p) U_k' (P, n, n).
+    largest_filter : (P,) the largest value of h(p).
     """
 
     in_sample: FilteredRows
     left: torch.Tensor
     solves: torch.Tensor
+    largest_filter: torch.Tensor
 
     def residuals(self, responses, targets, workspace):
         """Held-out residuals of v voxels from responses (n, v) and rotated targets (R, v), in the workspace."""
@@ -63,6 +65,16 @@ class LeaveFoldOut:
         others = targets - self.left.T @ responses
         residuals = self.residuals(torch.zeros_like(responses), others, workspace).values
         return HeldOut(residuals.mean(dim=2, keepdim=True) - residuals, centred(responses).T)
+
+    @property
+    def magnification(self):
+        """Bound (P,) on the norm of S U_k h(p), by which rounding errors of targets reach predictions.
+
+        Its square is the trace of S U_k h^2 U_k' S, at most the largest h times that of S (U_k h U_k') S = S^2 - S.
+        """
+        solves = self.solves.to(torch.float64)
+        trace = solves.square().sum(dim=(1, 2)) - solves.diagonal(dim1=1, dim2=2).sum(dim=1)
+        return (self.largest_filter * trace.clamp(min=0)).sqrt()
 
     @property
     def bytes_per_voxel(self):
@@ -100,9 +112,9 @@ def leave_fold_out(decomposition, blocks, nodes, rows, dtype):
     Raises IllConditionedError where one minus the leverage of an image, given the images before it, is below
     SMALLEST_PIVOT.
     """
-    left = decomposition.left[rows]
-    smallest_alpha = float(nodes[0])
-    at_smallest_alpha = 1.0 - smallest_alpha / (decomposition.spectrum + smallest_alpha)
+    left, spectrum = decomposition.left[rows], decomposition.spectrum
+    # An infinite eigenvalue has the filter one. 1 - a / (s + a) would lose the digits of small eigenvalues.
+    at_smallest_alpha = (spectrum / (spectrum + float(nodes[0]))).where(spectrum.isfinite(), 1.0)
     in_sample = FilteredRows.of(left * at_smallest_alpha, blocks, dtype)
     left = left.to(dtype)
     solves = left.new_empty(len(nodes), len(left), len(left))
@@ -116,4 +128,6 @@ def leave_fold_out(decomposition, blocks, nodes, rows, dtype):
     spread(fill, range(0, len(left), width), left.device)
     if not invert(solves) > SMALLEST_PIVOT[dtype]:
         raise IllConditionedError
-    return LeaveFoldOut(in_sample, left, solves)
+    nodes = torch.from_numpy(nodes).to(spectrum)
+    largest_filter = 1.0 / (1.0 + nodes / spectrum.amax())
+    return LeaveFoldOut(in_sample, left, solves, largest_filter)

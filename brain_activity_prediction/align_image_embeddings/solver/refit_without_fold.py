@@ -16,6 +16,7 @@ subdiagonal, |y_k - z_k|^2 is |O'y_k - T g c|^2 plus what O does not reach, |y_k
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from brain_activity_prediction.align_image_embeddings.scores import HeldOut
@@ -40,10 +41,12 @@ class TrainingFit:
     ----------
     spectrum : (S,) the eigenvalues t, descending, led by an infinite one with an intercept.
     rows : (n, S) F.
+    target_errors : (S,) the norms of the columns of W, by which rounding errors of U'y reach c.
     """
 
     spectrum: torch.Tensor
     rows: torch.Tensor
+    target_errors: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -53,10 +56,12 @@ class RefitWithoutFold:
     Attributes
     ----------
     filtered : T (m, S) under the filters of the nodes. basis : O (n, m).
+    magnification : (P,) the norm of F g(p) diag(target_errors), by which rounding errors of targets reach predictions.
     """
 
     filtered: FilteredRows
     basis: torch.Tensor
+    magnification: torch.Tensor
 
     def residuals(self, responses, targets, workspace):
         """Residuals of v voxels from responses (n, v) and whitened targets (S, v), in the workspace."""
@@ -108,7 +113,7 @@ def fit_without_fold(decomposition, rows, smallest_alpha, fit_intercept):
         last = torch.cat([whitening.new_tensor([[(n_images / n_others) ** 0.5]]), -(n_images**0.5) * of_mean], 1)
         whitening = torch.cat([torch.nn.functional.pad(whitening, (1, 0)), last])
         spectrum, fold = _with_constant(spectrum, fold - of_mean, n_others)
-    return TrainingFit(spectrum, fold), whitening
+    return TrainingFit(spectrum, fold, torch.linalg.vector_norm(whitening, dim=0)), whitening
 
 
 def safe_fit_without_fold(X, rows, smallest_alpha, fit_intercept):
@@ -129,7 +134,7 @@ def safe_fit_without_fold(X, rows, smallest_alpha, fit_intercept):
     if fit_intercept:
         left = torch.cat([left.new_full((len(left), 1), len(left) ** -0.5), left], dim=1)
         spectrum, fold = _with_constant(spectrum, fold, len(left))
-    return TrainingFit(spectrum, fold), left, training.nonzero()[:, 0]
+    return TrainingFit(spectrum, fold, torch.ones_like(spectrum)), left, training.nonzero()[:, 0]
 
 
 def whitened_targets(fit, whitening, targets, responses, rows):
@@ -150,7 +155,10 @@ def refit_without_fold(fit, blocks, dtype):
     """The operator of a training fit, whose spectrum is cut into `blocks`, in a precision."""
     with_mean = torch.nn.functional.pad(fit.rows, (1, 0), value=1.0)
     basis, triangle = torch.linalg.qr(with_mean)
-    return RefitWithoutFold(FilteredRows.of(triangle[:, 1:], blocks, dtype, below=1), basis.to(dtype))
+    errors = torch.linalg.vector_norm(fit.rows, dim=0) * fit.target_errors
+    filters = np.concatenate([block.mixing @ block.shapes for block in blocks], axis=1)
+    magnification = torch.linalg.vector_norm(torch.from_numpy(filters).to(errors) * errors, dim=1)
+    return RefitWithoutFold(FilteredRows.of(triangle[:, 1:], blocks, dtype, below=1), basis.to(dtype), magnification)
 
 
 def _with_constant(spectrum, rows, n_others):
