@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import re
 import shutil
 import time
 import uuid
@@ -11,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from brain_activity_prediction.errors import Damaged, DiskFull, InputError
-from brain_activity_prediction.processes import is_dead, own_name
+from brain_activity_prediction.processes import NAME, is_dead, own_name
 
 HOUR_S = 3600
 SAMPLE_BYTES, SAMPLES = 4096, 64
@@ -20,7 +21,7 @@ FULL = {errno.ENOSPC, errno.EDQUOT}
 # the disk, the network or the rights, and what is there may be whole.
 OF_THE_CONTENT = {errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.EINVAL, errno.EFBIG, errno.EOVERFLOW}
 NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK}
-TEMPORARY = ".*~*~*~*~*~*"  # what `written_whole` writes to
+TEMPORARY = re.compile(rf"\.({NAME.pattern})~[0-9a-f]{{8}}~.+")  # what `written_whole` writes to
 
 
 @contextmanager
@@ -128,13 +129,12 @@ def readable(n_bytes: float) -> str:
 
 def remove_left_behind(folder: Path) -> None:
     """Deletes what killed writers left in a folder and those in it; of other machines' writers after an hour."""
-    for aside in Path(folder).rglob(TEMPORARY):
-        try:
-            dead = is_dead("~".join(aside.name[1:].split("~")[:4]))
-            if dead or (dead is None and time.time() - aside.stat().st_mtime > HOUR_S):
-                aside.unlink()
-        except (ValueError, FileNotFoundError):  # not ours, or its writer was quicker
-            continue
+    for aside in Path(folder).rglob(".*~*"):
+        if writer := TEMPORARY.fullmatch(aside.name):
+            dead = is_dead(writer[1])
+            with suppress(OSError):  # its writer was quicker, or it is no file
+                if dead or (dead is None and time.time() - aside.lstat().st_mtime > HOUR_S):
+                    aside.unlink()
 
 
 def _sync(path: Path, mode: int) -> None:

@@ -1,10 +1,13 @@
 """Telling processes apart, across the machines that share a folder, and the living from the dead."""
 
 import os
+import re
 import socket
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+
+NAME = re.compile(r"([\w.-]{1,255}~[\w-]{1,40})~([1-9][0-9]{0,8})~([0-9]{1,20})", re.ASCII)
 
 
 @cache
@@ -14,7 +17,7 @@ def _place() -> str:
     with suppress(OSError):  # not Linux
         numbers = os.readlink("/proc/self/ns/pid").strip("pid:[]")
         boot = Path("/proc/sys/kernel/random/boot_id").read_text()[:8]  # two machines may have the same name
-    return f"{socket.gethostname().replace('~', '_')}~{boot}-{numbers}"
+    return f"{re.sub('[^a-zA-Z0-9_.-]', '_', socket.gethostname())[:255]}~{boot}-{numbers}"
 
 
 def _started(pid: int) -> str:
@@ -31,18 +34,54 @@ def own_name() -> str:
     return f"{_place()}~{os.getpid()}~{_started(os.getpid())}"
 
 
+def is_name(text: str) -> bool:
+    """Whether a text, which a file may hold, is the name of a process."""
+    return NAME.fullmatch(text) is not None
+
+
+def number_of(name: str) -> int:
+    """The number of a named process on its machine."""
+    return int(NAME.fullmatch(name)[2])
+
+
 def is_dead(name: str) -> bool | None:
-    """Whether the process of an `own_name` has ended; None where this machine cannot know."""
-    place, pid, started = name.rsplit("~", 2)
-    if place != _place():
+    """Whether the process of an `own_name` has ended; None where this machine cannot know, and of any other text."""
+    words = NAME.fullmatch(name)
+    if not words or words[1] != _place():
         return None
+    pid = int(words[2])
     try:
-        os.kill(int(pid), 0)
+        os.kill(pid, 0)
     except ProcessLookupError:
         return True
     except PermissionError:
         pass
-    return _started(int(pid)) != started or _is_zombie(int(pid))
+    return _started(pid) != words[3] or _is_zombie(pid)
+
+
+def end(name: str, script: str, argument: str = "") -> bool:
+    """Asks a process to end, if it is known to be this user's run of a script; False where it is not, or is over.
+
+    A file that names a process proves nothing: its number, start, user and command are looked at first. PermissionError
+    where such a run is another user's. `argument` is a word that must be on its command line.
+    """
+    import psutil
+
+    if is_dead(name) is not False:
+        return False
+    try:
+        process = psutil.Process(number_of(name))  # remembers the start, so that no later process is signalled
+        words = process.cmdline()
+        if is_dead(name) is not False or script not in map(os.path.basename, words) or argument not in (*words, ""):
+            return False
+        if process.uids().real != os.getuid():
+            raise PermissionError(name)
+        process.terminate()
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
+        raise PermissionError(name) from None
+    return True
 
 
 def _is_zombie(pid: int) -> bool:

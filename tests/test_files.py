@@ -49,7 +49,7 @@ def test_whatever_a_library_raises_becomes_one_line_with_the_file_and_the_remedy
 
 
 def aside(name):
-    return f".{name}~abcd~batch.h5"
+    return f".{name}~0123abcd~batch.h5"
 
 
 def test_what_a_killed_writer_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path):
@@ -144,10 +144,15 @@ def test_a_full_disk_says_to_free_some_space(tmp_path, number):
 
 
 def test_a_file_that_no_writer_of_ours_named_stays(tmp_path):
-    other = tmp_path / f".{own_name().rsplit('~', 2)[0]}~no~number~12345678~scores.csv"
-    other.write_text("somebody's")
+    place, number, _ = own_name().rsplit("~", 2)
+    names = (f"{place}~no~number~12345678", f"{place}~{number}~1~other", "a~b~c~d~e~f")
+    others = [tmp_path / f".{name}~scores.csv" for name in names]
+    folder = tmp_path / f".{place}~{number}~1~12345678~folder"
+    folder.mkdir()
+    for other in others:
+        other.write_text("somebody's")
     remove_left_behind(tmp_path)
-    assert other.read_text() == "somebody's"
+    assert set(tmp_path.iterdir()) == {*others, folder}
 
 
 def test_another_users_process_is_alive(monkeypatch):

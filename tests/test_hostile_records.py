@@ -1,17 +1,21 @@
 """Whoever can write to BASE_DIR/sweep runs no code and ends no process of those who sweep there."""
 
+import fcntl
 import json
 import os
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 
 import pytest
 from sweeping import SWEEP_FOLDER, VIT, parsed
 
+from brain_activity_prediction import processes
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.sweep import commands
 from brain_activity_prediction.sweep.items import write_items
-from brain_activity_prediction.sweep.records import folder_of, log_of
+from brain_activity_prediction.sweep.records import alone, folder_of, lock_holder, log_of
 from brain_activity_prediction.sweep.study import SETTINGS, remember
 from brain_activity_prediction.sweep.units import Unit, load_script
 
@@ -85,3 +89,115 @@ def test_a_unit_that_is_named_like_a_path_writes_no_log(tmp_path, name):
     assert done.returncode == 2
     assert "name" in done.stderr
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.fixture
+def signals(monkeypatch):
+    """All signals but 0 that this process would send, as (process, number)."""
+    sent = []
+
+    def kill(pid, number, kill=os.kill):
+        sent.append((pid, number)) if number else kill(pid, number)
+
+    monkeypatch.setattr(os, "kill", kill)
+    monkeypatch.setattr(os, "killpg", lambda *of: sent.append(of))
+    monkeypatch.setenv("PATH", "/nowhere")
+    return sent
+
+
+@pytest.fixture
+def stranger():
+    """Another process of this user, which is no unit of a sweep."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        yield process.pid
+        process.kill()
+
+
+def named(pid):
+    """The name of a process as it would have it itself."""
+    return f"{processes.own_name().rsplit('~', 2)[0]}~{pid}~{processes._started(pid)}"
+
+
+def begun(base_dir, **changes):
+    """A record of a unit that runs."""
+    path = log_of(base_dir, "unit").with_suffix(".log.json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fields = {"host": "h", "pid": 1, "job": None, "kind": "cpu", "gpu": None, "amount": 1, "started": 0}
+    path.write_text(json.dumps({**fields, "process": None, **changes}))
+    return path
+
+
+@pytest.mark.parametrize("pid", [-1, 0, 1, -4711])
+def test_cancel_signals_no_group_and_no_process_that_only_a_number_names(pid, tmp_path, stranger, signals, capsys):
+    begun(tmp_path, pid=pid, process=named(stranger))
+    with suppress(InputError):
+        commands.cancel(parsed("cancel", tmp_path))
+    assert not signals
+    assert "ended" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("number", ["-1", "0", "-4711", "+1", "1e3", "99999999999", "self", ""])
+def test_a_name_of_a_process_that_is_none_is_refused_and_nothing_signalled(number, tmp_path, signals):
+    path = begun(tmp_path, process=f"{processes.own_name().rsplit('~', 2)[0]}~{number}~0")
+    with pytest.raises(InputError, match=f"cannot read {path} .*'process'.*delete it"):
+        commands.cancel(parsed("cancel", tmp_path))
+    assert not signals
+
+
+@pytest.mark.parametrize("what", ["record", "lock"])
+def test_cancel_ends_no_process_of_this_user_that_is_not_the_sweeps(what, tmp_path, stranger, signals, capsys):
+    begun(tmp_path, pid=stranger, process=named(stranger) if what == "record" else None)
+    lock = folder_of(tmp_path) / "lock"
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        lock.write_text(named(stranger) if what == "lock" else "")
+        commands.cancel(parsed("cancel", tmp_path))
+    assert not signals
+    assert "nothing runs here" in capsys.readouterr().out
+
+
+def test_cancel_ends_no_process_of_another_user(tmp_path, signals, monkeypatch):
+    words = [sys.executable, "-c", "input()", "run_unit.py", str(tmp_path)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE) as process:
+        begun(tmp_path, pid=process.pid, process=named(process.pid))
+        monkeypatch.setattr(os, "getuid", lambda: 4711)
+        with pytest.raises(InputError, match=f"process {process.pid}.* another user's"):
+            commands.cancel(parsed("cancel", tmp_path))
+        assert not signals
+        monkeypatch.undo()
+        commands.cancel(parsed("cancel", tmp_path))
+        assert process.wait(60) == -signal.SIGTERM
+
+
+WRONG = {
+    **{"pid": ["1", None, -3, 1.5, True], "job": [7, "x; y", "7_2 8"], "kind": ["tpu", 1], "gpu": [0, []]},
+    **{"amount": ["5", -1], "started": ["now", float("nan")], "seconds": [float("inf"), None], "status": ["0", 0.5]},
+    **{"host": [None, 3], "process": [7, "me"], "more": [1]},
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in WRONG.items() for value in values])
+@pytest.mark.parametrize("command", ["status", "cancel"])
+def test_a_record_of_a_unit_that_does_not_fit_is_one_line(command, name, value, own_nsd, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    change(own_nsd)
+    unit = f"extract_{VIT}_1_of_1"
+    path = begun(own_nsd, **{name: value}).rename(log_of(own_nsd, unit).with_suffix(".log.json"))
+    with pytest.raises(InputError, match=f"cannot read {path} .*{name}.*delete it") as said:
+        getattr(commands, command)(parsed(command, own_nsd))
+    assert "\n" not in str(said.value)
+
+
+@pytest.mark.parametrize("content", [b"\xff\x00", b"me", b"a~b~-1~0", b"~" * 10**6, b"h~0-0~1~1\n\x1b[31m"])
+def test_a_lock_that_names_no_process_is_held_by_another_process(content, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", "/nowhere")
+    folder_of(tmp_path).mkdir()
+    path = folder_of(tmp_path) / "lock"
+    path.write_bytes(content)
+    assert lock_holder(tmp_path) is None
+    with path.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(InputError, match="is being run by another process: wait"), alone(tmp_path):
+            pass
+        commands.cancel(parsed("cancel", tmp_path))
+        assert path.read_bytes() == content

@@ -27,9 +27,10 @@ from brain_activity_prediction.sweep.records import (
 
 
 @pytest.fixture
-def another():
+def another(tmp_path):
     """A process that has nothing to do with a sweep but the words of its command line."""
-    with subprocess.Popen([sys.executable, "-c", "input()", "run_unit.py"], stdin=subprocess.PIPE) as process:
+    words = [sys.executable, "-c", "input()", "run_unit.py", str(tmp_path)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE) as process:
         yield process
         process.kill()
 
@@ -108,7 +109,7 @@ def test_without_locks_a_sweep_runs_and_says_so_once_and_a_second_one_is_refused
             refused = pytest.raises(InputError, match=f"is being run by process {os.getpid()} on .* delete .*lock")
             with refused, alone(tmp_path):
                 pass
-            assert lock_holder(tmp_path).pid == os.getpid()
+            assert lock_holder(tmp_path).name == processes.own_name()
             capsys.readouterr()
         assert lock_holder(tmp_path) is None
 

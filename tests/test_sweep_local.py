@@ -11,6 +11,7 @@ import termios
 from contextlib import nullcontext
 from dataclasses import replace
 
+import psutil
 import pytest
 from sweeping import (
     SWEEP_FOLDER,
@@ -150,7 +151,8 @@ def test_cancel_ends_a_sweep_on_this_machine(own_nsd, monkeypatch, capsys):
         "    print('running', flush=True)\n"
         "    signal.sigwait([signal.SIGUSR2])\n"
     )
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as running:
+    words = [sys.executable, "-c", code, "sweep.py"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as running:
         try:
             assert running.stdout.readline() == "running\n"
             commands.cancel(parsed("cancel", own_nsd))
@@ -268,6 +270,7 @@ def test_cancel_says_whose_a_sweep_is_and_does_not_stumble_over_one_that_has_jus
 
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setattr(os, "kill", kill)
+    monkeypatch.setattr(psutil.Process, "cmdline", lambda _: ["python", "/a/sweep.py"])
     refused = pytest.raises(InputError, match=f"process {os.getpid()}.*{said}") if said else nullcontext()
     with alone(tmp_path), refused:
         commands.cancel(parsed("cancel", tmp_path))

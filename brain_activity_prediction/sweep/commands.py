@@ -1,18 +1,17 @@
 """The five commands of `sweep.py`."""
 
 import argparse
-import os
 import shlex
 import shutil
-import signal
 import sys
 
 from brain_activity_prediction import arguments as shared
-from brain_activity_prediction.errors import InputError
+from brain_activity_prediction import processes
+from brain_activity_prediction.errors import InputError, one_line
 from brain_activity_prediction.flag_values import gpu_id
 from brain_activity_prediction.running import STOPPED
 from brain_activity_prediction.sweep import cluster, estimate
-from brain_activity_prediction.sweep.local_run import LocalRun, Worker
+from brain_activity_prediction.sweep.local_run import RUN_UNIT, LocalRun, Worker
 from brain_activity_prediction.sweep.records import (
     alone,
     last_lines,
@@ -111,15 +110,14 @@ def status(arguments: argparse.Namespace) -> None:
 def cancel(arguments: argparse.Namespace) -> None:
     """Ends what runs and takes back what is queued; all that was finished is kept."""
     n_ended, holder = 0, lock_holder(arguments.base_dir)
-    if holder is not None and holder.is_dead is False:  # first of all: it may be submitting
-        _end(holder.pid)
-        print(f"ended: process {holder.pid} and the units it runs, once their batches and layers in hand are written")
+    if holder is not None and _end(holder.name, "sweep.py"):  # first of all: it may be submitting
+        print(f"ended: {holder} and the units it runs, once their batches and layers in hand are written")
         n_ended += 1
     else:
         for name, record in records(arguments.base_dir).items():
-            if record.job is None and record.runs_here():  # the process that started it was killed
-                _end(record.pid)
-                print(f"ended: {name}")
+            runs = record.job is None and record.runs_here()  # the process that started it was killed
+            if runs and _end(record.process, RUN_UNIT.name, str(arguments.base_dir)):
+                print(one_line(f"ended: {name}"))
                 n_ended += 1
     if cluster.may_have_jobs(arguments.base_dir) and (tasks := cluster.take_back(arguments.base_dir)):
         print(f"ended: {len(tasks)} jobs")
@@ -130,13 +128,12 @@ def cancel(arguments: argparse.Namespace) -> None:
         raise InputError(f"the sweep is being run by {holder}: cancel it there, too")
 
 
-def _end(pid: int) -> None:
-    """Asks a process of this machine to end; InputError where it is another user's."""
+def _end(name: str, script: str, argument: str = "") -> bool:
+    """Asks the run of a script on this machine to end, as `processes.end`; InputError where it is another user's."""
     try:
-        os.kill(pid, signal.SIGTERM)
-    except ProcessLookupError:  # it has just ended by itself
-        pass
+        return processes.end(name, script, argument)
     except PermissionError:
+        pid = processes.number_of(name)
         raise InputError(f"process {pid}, which runs the sweep, is another user's: let them cancel it") from None
 
 

@@ -17,10 +17,11 @@ from pathlib import Path
 from brain_activity_prediction.checked_json import read_json
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.files import written_whole
-from brain_activity_prediction.processes import is_dead, own_name
+from brain_activity_prediction.processes import is_dead, is_name, number_of, own_name
 
 HEADER = "== "  # begins the line that a run of a unit writes first
 TAIL_BYTES = 16_384
+LONGEST_NAME = 1000  # bytes of a process's
 
 
 def folder_of(base_dir: Path) -> Path:
@@ -45,6 +46,18 @@ class Record:
     seconds: float = 0  # of this run and of those of the same plan that were stopped before it
     status: int | None = None
     process: str | None = None  # its name, as `processes.own_name` has it; records once were without one
+
+    def __post_init__(self):
+        fitting = {
+            "pid": self.pid > 0,
+            "job": self.job is None or re.fullmatch("[0-9]+_[0-9]+", self.job),
+            "kind": self.kind in ("gpu", "cpu"),
+            "amount": self.amount >= 0,
+            "process": self.process is None or is_name(self.process),
+        }
+        for name, fits in fitting.items():
+            if not fits:
+                raise ValueError(f"field {name!r} is {getattr(self, name)!r}")
 
     def runs_here(self) -> bool:
         """Whether its process is alive on this machine."""
@@ -132,16 +145,12 @@ class Holder:
         return self.name.split("~")[0]
 
     @property
-    def pid(self) -> int:
-        return int(self.name.split("~")[2])
-
-    @property
     def is_dead(self) -> bool | None:
         """None where this machine cannot know."""
         return is_dead(self.name)
 
     def __str__(self) -> str:
-        return f"process {self.pid} on {self.host}"
+        return f"process {number_of(self.name)} on {self.host}"
 
 
 def lock_holder(base_dir: Path) -> Holder | None:
@@ -149,17 +158,16 @@ def lock_holder(base_dir: Path) -> Holder | None:
     path = folder_of(base_dir) / "lock"
     if not path.exists():
         return None
-    with path.open() as file:
+    with path.open("rb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             return None
         except BlockingIOError:
-            name = file.read()
+            is_held = True
         except OSError:  # no locks here: whom the file names, unless that one is known to have ended
-            name = file.read()
-            if name and is_dead(name):
-                return None
-    return Holder(name) if name else None
+            is_held = False
+        name = file.read(LONGEST_NAME).decode(errors="replace")
+    return Holder(name) if is_name(name) and (is_held or not is_dead(name)) else None
 
 
 def stamp() -> str:
