@@ -165,7 +165,9 @@ def add_responses(flags: argparse.ArgumentParser) -> None:
     add_numbers(
         flags, "--sessions", read=positive_number_list, metavar="N", help="these sessions only: 3, or 1,2,3, or 1-37"
     )
-    flags.add_argument("--roi", nargs="+", metavar="FILE", help="these ROI files only, such as prf-visualrois")
+    flags.add_argument(
+        "--roi", nargs="+", metavar="FILE", help="these ROI files only, such as prf-visualrois or lh.prf-visualrois"
+    )
     flags.add_argument(
         "--zscore-sessions",
         action=argparse.BooleanOptionalAction,

@@ -2,7 +2,7 @@
 
 import numpy as np
 from bad_input import ALIGN, HTML, VIT, Case
-from spoilt_data import beside, bomb, design, file_for, loop, over, read_only, stimuli, volume
+from spoilt_data import beside, bomb, design, file_for, loop, moved, over, read_only, stimuli, volume
 
 from brain_activity_prediction.nsd.layout import find_layout
 
@@ -127,7 +127,7 @@ RESPONSES = [
         "betas of another subject",
         ALIGN,
         [],
-        ["betas_session03.nii.gz", "(11, 12, 9)", "the mask has"],
+        ["betas_session03.nii.gz", "(11, 12, 9)", "betas_session01.nii.gz has (10, 12, 9)"],
         volume("betas", lambda v: np.pad(v, ((0, 1), (0, 0), (0, 0), (0, 0))), 1, 3),
     ),
     Case(
@@ -156,7 +156,7 @@ RESPONSES = [
         "a mask of another subject",
         ALIGN,
         [],
-        ["prf-visualrois.nii.gz", "(10, 13, 9)"],
+        ["nsdgeneral.nii.gz has (10, 13, 9)", "betas_session01.nii.gz has (10, 12, 9)"],
         volume("nsdgeneral", lambda v: np.pad(v, ((0, 0), (0, 1), (0, 0))), 1),
     ),
     Case(
@@ -181,11 +181,18 @@ RESPONSES = [
         volume("roi", lambda v: np.pad(v, ((0, 0), (0, 0), (0, 1))), 1, "floc-faces"),
     ),
     Case(
+        "a region moved by a voxel",
+        ALIGN,
+        [],
+        ["floc-faces.nii.gz has (10, 12, 9)", "betas_session01.nii.gz has (10, 12, 9)", "origin -4.5", "origin -6.3"],
+        moved("roi", (1.8, 0, 0), 1, "floc-faces"),
+    ),
+    Case(
         "a region of no whole numbers",
         ALIGN,
         [],
         ["floc-faces.nii.gz", "whole numbers"],
-        volume("roi", lambda v: v * np.float32(np.nan), 1, "floc-faces"),
+        volume("roi", lambda v: v * np.float32(0.7), 1, "floc-faces"),
     ),
     Case(
         "a label without a name",

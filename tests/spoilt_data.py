@@ -63,6 +63,19 @@ def volume(kind, make, *fields):
     return change
 
 
+def moved(kind, mm, *fields):
+    """A change that moves the voxels of a NIfTI file by so many mm along X, Y and Z."""
+
+    def change(base):
+        path = file_of(base, kind, *fields)
+        image = nibabel.load(path)
+        nibabel.save(
+            image.__class__(np.asarray(image.dataobj), nibabel.affines.from_matvec(np.eye(3), mm) @ image.affine), path
+        )
+
+    return change
+
+
 def beside(name, content):
     """A change that writes a file, or for None a folder, beside the base directory."""
 

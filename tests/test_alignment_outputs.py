@@ -8,6 +8,7 @@ from two_layers import FOLDER, align, read_scores
 
 from brain_activity_prediction.align_image_embeddings.outputs.results import QUANTITIES, Results
 from brain_activity_prediction.align_image_embeddings.outputs.tables import COLUMNS
+from brain_activity_prediction.demo.dataset import AFFINE
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.nsd.layout import find_layout
 
@@ -109,7 +110,7 @@ def test_regions_that_are_predicted_are_significant_and_the_region_of_noise_is_n
 
 def test_where_no_ceiling_is_known_scores_stand_and_a_line_says_so(ready, monkeypatch, capsys):
     nothing = np.full(nibabel.load(find_layout(ready).ncsnr(1)).shape, np.nan, np.float32)
-    nibabel.save(nibabel.Nifti1Image(nothing, np.eye(4)), find_layout(ready).ncsnr(1))
+    nibabel.save(nibabel.Nifti1Image(nothing, AFFINE), find_layout(ready).ncsnr(1))
     align(monkeypatch, ready, "--ncsnr", "nsd")
     assert "no noise ceiling and no normalised scores: NSD's ncsnr is NaN" in capsys.readouterr().err
     table = read_scores(ready)

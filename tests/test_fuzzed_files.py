@@ -25,9 +25,11 @@ from brain_activity_prediction.extract_image_embeddings.captions import Captions
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS, read_prompts
 from brain_activity_prediction.nsd.betas import read_session
 from brain_activity_prediction.nsd.design import read_design
+from brain_activity_prediction.nsd.label_tables import label_names
 from brain_activity_prediction.nsd.layout import find_layout
-from brain_activity_prediction.nsd.rois import _label_names, read_map, read_mask, region_masks
+from brain_activity_prediction.nsd.rois import read_map, read_mask, region_masks
 from brain_activity_prediction.nsd.stimuli import Stimuli
+from brain_activity_prediction.nsd.volumes import read_grid
 from brain_activity_prediction.report.collecting import Tables, find_scored
 from brain_activity_prediction.report.selection import Selection
 
@@ -121,25 +123,27 @@ def betas(path, mask):
 
 
 def mask(path, mask):
-    read, affine = read_mask(SimpleNamespace(nsdgeneral=lambda subject: path), 1)
+    read, affine = read_mask(SimpleNamespace(nsdgeneral=lambda subject: path, betas_files=lambda subject: []), 1)
     assert read.ndim == 3
     assert np.isfinite(affine).all()
 
 
 def a_map(path, mask):
-    assert read_map(path, mask).shape == (mask.sum(),)
+    assert read_map(path, mask, read_grid(path)).shape == (mask.sum(),)
 
 
 def labels(path, mask):
     layout = SimpleNamespace(roi=lambda subject, name: [path], label_table=lambda subject, name: None)
+    layout.nsdgeneral, layout.betas_files = (lambda subject: path), (lambda subject: [])
     layout.roi_names = lambda subject: ["prf-visualrois"]
+    layout.roi_files, layout.lone_half = (lambda subject: {"prf-visualrois"}), (lambda subject, name: None)
     layout.expected = lambda kind, subject, name: [path.with_name("label table")]
     regions = region_masks(layout, 1, mask, ["prf-visualrois"])
     assert all(region.shape == (mask.sum(),) for region in regions.values())
 
 
 def label_table(path, mask):
-    names = _label_names(SimpleNamespace(label_table=lambda subject, name: path), 1, "floc-faces")
+    names = label_names(SimpleNamespace(label_table=lambda subject, name: path), 1, "floc-faces")
     assert all(isinstance(number, int) for number in names)
 
 

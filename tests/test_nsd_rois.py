@@ -4,6 +4,7 @@ import nilearn.masking
 import numpy as np
 import pytest
 
+from brain_activity_prediction.demo.dataset import AFFINE
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.nsd.layout import find_layout
 from brain_activity_prediction.nsd.rois import (
@@ -13,12 +14,13 @@ from brain_activity_prediction.nsd.rois import (
     read_mask,
     read_regions,
     region_masks,
+    subject_grid,
     write_map,
 )
 
 
 def save_labels(path, labels):
-    nibabel.save(nibabel.Nifti1Image(labels.astype(np.int16), np.eye(4)), path)
+    nibabel.save(nibabel.Nifti1Image(labels.astype(np.int16), AFFINE), path)
 
 
 @pytest.fixture
@@ -124,7 +126,7 @@ def test_a_label_without_a_name_is_refused_but_a_file_without_any_names_is_only_
     roi = layout.roi(1, "floc-faces")[0]
     save_labels(roi.with_name("thalamus.nii.gz"), np.ones(mask.shape))
     assert not any("thalamus" in name for name in region_masks(layout, 1, mask))
-    said = r"label 1 of ROI thalamus, subject 1, has no name: .*subj01\S+thalamus\.mgz\.ctab$"
+    said = r"subject 1: no label of ROI thalamus has a name: .*subj01\S+thalamus\.mgz\.ctab$"
     with pytest.raises(InputError, match=said):
         region_masks(layout, 1, mask, ["thalamus"])
     save_labels(roi, np.full(mask.shape, 6))
@@ -143,10 +145,10 @@ def test_an_roi_file_that_is_not_there_is_said_with_those_that_are(layout, mask)
         region_masks(layout, 1, mask, ["prf-visualrois"])
 
 
-@pytest.mark.parametrize("label", [1.5, 1e9, np.nan])
+@pytest.mark.parametrize("label", [1.5, 1e9, np.inf])
 def test_labels_that_are_no_whole_numbers_are_refused(layout, mask, label):
     path = layout.roi(1, "floc-faces")[0]
-    nibabel.save(nibabel.Nifti1Image(np.full(mask.shape, label, dtype=np.float32), np.eye(4)), path)
+    nibabel.save(nibabel.Nifti1Image(np.full(mask.shape, label, dtype=np.float32), AFFINE), path)
     with pytest.raises(InputError, match=f"{path} holds other things than whole numbers"):
         region_masks(layout, 1, mask, ["floc-faces"])
 
@@ -154,7 +156,7 @@ def test_labels_that_are_no_whole_numbers_are_refused(layout, mask, label):
 def test_broken_and_misshapen_masks_are_named(layout, mask):
     roi = layout.roi(1, "floc-faces")[0]
     save_labels(roi, np.ones((3, 3, 3)))
-    with pytest.raises(InputError, match=rf"{roi} has shape \(3, 3, 3\), but .* \(10, 12, 9\)"):
+    with pytest.raises(InputError, match=rf"{roi} has \(3, 3, 3\) voxels .*, but .* \(10, 12, 9\) voxels"):
         region_masks(layout, 1, mask)
     roi.write_bytes(b"<html>\n</html>")
     with pytest.raises(InputError, match=str(roi)):
@@ -180,7 +182,7 @@ def test_a_map_lies_in_the_subjects_space_with_nan_outside_the_mask(layout, tmp_
     volume = image.get_fdata()
     np.testing.assert_allclose(volume[mask], values, atol=1e-7)
     assert np.isnan(volume[~mask]).all()
-    assert np.array_equal(read_map(tmp_path / "maps" / "r.nii.gz", mask), volume[mask])
+    assert np.array_equal(read_map(tmp_path / "maps" / "r.nii.gz", mask, subject_grid(layout, 1)), volume[mask])
 
 
 def test_viewers_find_a_map_where_the_subject_is_whichever_transform_they_take(layout, tmp_path):

@@ -4,36 +4,43 @@ import numpy as np
 
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.hdf5_file import dataset, open_hdf5, read_part
+from brain_activity_prediction.nsd.grid import on_grid
 from brain_activity_prediction.nsd.volumes import open_volumes
 
 INTEGERS_PER_PERCENT = 300  # NSD stores percent signal change x 300 as int16
 SLAB_BYTES = 64 * 2**20  # how much of a session is held beside the result
 
 
-def read_session(path, mask, n_trials):
+def read_session(path, mask, n_trials, grid=None):
     """Betas of one session in the mask's voxels, (n_trials, n_voxels) float32, percent signal change.
 
     Reads .nii.gz, volumes (X, Y, Z, n_trials), and .hdf5, dataset `betas` (n_trials, Z, Y, X). Integers are
     divided by 300; floats, and integers that the NIfTI header scales, are percent signal change already.
-    Columns are ordered as `volume[mask]`. Holds the result and a slab of SLAB_BYTES, never the whole session.
+    Columns are ordered as `volume[mask]`, the mask being on `grid`: NIfTI volumes in another orientation are
+    brought to it; without a grid, and of HDF5, which states no affine, the shapes alone are compared.
+    Holds the result and a slab of SLAB_BYTES, never the whole session.
 
-    InputError for a broken file, another volume shape than the mask's (X, Y, Z), another number of trials.
+    InputError for a broken file, another grid than the mask's, another number of trials.
     """
     betas = np.empty((n_trials, np.count_nonzero(mask)), dtype=np.float32)
-    fill = _fill_from_hdf5 if path.suffix == ".hdf5" else _fill_from_nifti
-    stored_as_integers = fill(betas, path, mask)
+    if path.suffix == ".hdf5":
+        stored_as_integers = _fill_from_hdf5(betas, path, mask)
+    else:
+        stored_as_integers = _fill_from_nifti(betas, path, mask, grid)
     if stored_as_integers:
         betas /= INTEGERS_PER_PERCENT
     return betas
 
 
-def _fill_from_nifti(betas, path, mask):
+def _fill_from_nifti(betas, path, mask, grid):
     with open_volumes(path) as volumes:
-        _check_shape(path, volumes.shape, mask, len(betas))
+        grid = grid or volumes.grid
+        shape = on_grid(np.broadcast_to(np.int8(0), volumes.shape), volumes.grid, grid).shape
+        _check_shape(path, shape, mask, len(betas))
         step = max(1, SLAB_BYTES // (mask.size * volumes.numbers.dtype.itemsize))
         for start in range(0, len(betas), step):
             trials = slice(start, start + step)
-            betas[trials] = np.asarray(volumes.numbers[..., trials])[mask].T
+            betas[trials] = on_grid(np.asarray(volumes.numbers[..., trials]), volumes.grid, grid)[mask].T
         return volumes.stored_as_integers
 
 

@@ -5,6 +5,13 @@ from pathlib import Path
 
 from brain_activity_prediction.errors import InputError
 
+NIFTI = (".nii.gz", ".nii")
+
+
+def _compressed_or_not(path):
+    return tuple(path + ending for ending in NIFTI)
+
+
 # Candidates in order of preference, relative to the base directory. HDF5 betas are read faster than NIfTI.
 PATHS = {
     "official": {
@@ -13,10 +20,11 @@ PATHS = {
         "betas": (
             "nsddata_betas/ppdata/{subject}/func1pt8mm/betas_fithrf_GLMdenoise_RR/betas_session{session:02d}.hdf5",
             "nsddata_betas/ppdata/{subject}/func1pt8mm/betas_fithrf_GLMdenoise_RR/betas_session{session:02d}.nii.gz",
+            "nsddata_betas/ppdata/{subject}/func1pt8mm/betas_fithrf_GLMdenoise_RR/betas_session{session:02d}.nii",
         ),
-        "ncsnr": ("nsddata_betas/ppdata/{subject}/func1pt8mm/betas_fithrf_GLMdenoise_RR/ncsnr.nii.gz",),
-        "nsdgeneral": ("nsddata/ppdata/{subject}/func1pt8mm/roi/nsdgeneral.nii.gz",),
-        "roi": ("nsddata/ppdata/{subject}/func1pt8mm/roi/{name}.nii.gz",),
+        "ncsnr": _compressed_or_not("nsddata_betas/ppdata/{subject}/func1pt8mm/betas_fithrf_GLMdenoise_RR/ncsnr"),
+        "nsdgeneral": _compressed_or_not("nsddata/ppdata/{subject}/func1pt8mm/roi/nsdgeneral"),
+        "roi": _compressed_or_not("nsddata/ppdata/{subject}/func1pt8mm/roi/{name}"),
         "label table": ("nsddata/freesurfer/{subject}/label/{name}.mgz.ctab",),
     },
     "flat": {
@@ -25,10 +33,11 @@ PATHS = {
         "betas": (
             "nsddata_sessions/{subject}/betas_session{session:02d}.hdf5",
             "nsddata_sessions/{subject}/betas_session{session:02d}.nii.gz",
+            "nsddata_sessions/{subject}/betas_session{session:02d}.nii",
         ),
-        "ncsnr": ("nsddata_sessions/{subject}/ncsnr.nii.gz",),
-        "nsdgeneral": ("nsddata_voxels/{subject}/nsdgeneral.nii.gz",),
-        "roi": ("nsddata_roi/{subject}/{name}.nii.gz",),
+        "ncsnr": _compressed_or_not("nsddata_sessions/{subject}/ncsnr"),
+        "nsdgeneral": _compressed_or_not("nsddata_voxels/{subject}/nsdgeneral"),
+        "roi": _compressed_or_not("nsddata_roi/{subject}/{name}"),
         "label table": ("nsddata_roi/{subject}/{name}.mgz.ctab",),
     },
 }
@@ -65,10 +74,17 @@ class Layout:
 
     def sessions(self, subject):
         """The numbers of the sessions whose betas are there, ascending; InputError when there are none."""
-        found = [n for n in SESSION_NUMBERS if any(p.is_file() for p in self.expected("betas", subject, n))]
+        found = self._sessions_if_any(subject)
         if not found:
             raise InputError(f"subject {subject} has no betas: expected {_either(self.expected('betas', subject, 1))}")
         return found
+
+    def betas_files(self, subject):
+        """The betas of each session that is there, in order, one after the other; none where there are none."""
+        return (self.betas(subject, session) for session in self._sessions_if_any(subject))
+
+    def _sessions_if_any(self, subject):
+        return [n for n in SESSION_NUMBERS if any(p.is_file() for p in self.expected("betas", subject, n))]
 
     def nsdgeneral(self, subject):
         return self._existing("nsdgeneral", subject=subject)
@@ -78,22 +94,34 @@ class Layout:
 
     def roi_names(self, subject):
         """The ROI files that are there but nsdgeneral, sorted, by name without hemisphere and ending."""
+        return sorted({without_hemisphere(name) for name in self.roi_files(subject)} - {"nsdgeneral"})
+
+    def roi_files(self, subject):
+        """The names without ending of all ROI files that are there, such as floc-faces and lh.floc-faces."""
         folder = self.expected("roi", subject, name="any")[0].parent
-        names = {path.name.removesuffix(".nii.gz") for path in folder.glob("[!.]*.nii.gz")}
-        return sorted({name.removeprefix("lh.").removeprefix("rh.") for name in names} - {"nsdgeneral"})
+        return {path.name.removesuffix(ending) for ending in NIFTI for path in folder.glob(f"[!.]*{ending}")}
+
+    def lone_half(self, subject, name):
+        """The hemisphere's file ("lh.floc-faces") of an ROI that is alone there, without the other; None otherwise."""
+        there = self.roi_files(subject)
+        halves = [side + name for side in HEMISPHERES if side + name in there]
+        return halves[0] if name not in there and len(halves) == 1 else None
 
     def roi(self, subject, name):
         """The files that make up one ROI volume: one, or the two hemispheres where only those are there."""
-        whole = self.expected("roi", subject, name=name)
-        halves = [self.expected("roi", subject, name=side + name)[0] for side in HEMISPHERES]
-        if not whole[0].is_file() and all(half.is_file() for half in halves):
-            return halves
-        return [self._existing("roi", subject=subject, name=name)]
+        there = self.roi_files(subject)
+        halves = [side + name for side in HEMISPHERES]
+        wanted = halves if name not in there and there.issuperset(halves) else [name]
+        return [self._existing("roi", subject=subject, name=part) for part in wanted]
 
     def label_table(self, subject, name):
-        """FreeSurfer's table of an ROI file's labels, or None: NSD has tables for some ROI files only."""
-        path = self.expected("label table", subject, name=name)[0]
-        return path if path.is_file() else None
+        """FreeSurfer's table of an ROI file's labels, or None: NSD has tables for some ROI files only.
+
+        That of the whole file where a hemisphere's has none of its own.
+        """
+        names = dict.fromkeys((name, without_hemisphere(name)))
+        tables = [self.expected("label table", subject, name=name)[0] for name in names]
+        return next((path for path in tables if path.is_file()), None)
 
     def _existing(self, kind, **fields):
         expected = self.expected(kind, **fields)
@@ -129,5 +157,17 @@ def layout_if_any(base_dir):
         return None
 
 
+def without_hemisphere(name):
+    """`"floc-faces"` of `"lh.floc-faces"`; a name without hemisphere as it is."""
+    for side in HEMISPHERES:
+        name = name.removeprefix(side)
+    return name
+
+
 def _either(paths):
-    return " or ".join(map(str, paths))
+    """The paths in words, those that differ in their ending alone as one: "a.nii.gz or .nii"."""
+    endings: dict[str, list[str]] = {}
+    for path in map(str, paths):
+        ending = next((known for known in (*NIFTI, ".hdf5") if path.endswith(known)), "")
+        endings.setdefault(path.removesuffix(ending), []).append(ending)
+    return " or ".join(stem + " or ".join(own) for stem, own in endings.items())

@@ -10,7 +10,7 @@ from tqdm import tqdm
 from brain_activity_prediction.nsd.betas import read_session
 from brain_activity_prediction.nsd.design import read_design
 from brain_activity_prediction.nsd.response_cache import inputs_of, load_or_make
-from brain_activity_prediction.nsd.rois import read_mask
+from brain_activity_prediction.nsd.rois import read_mask, subject_grid
 from brain_activity_prediction.stopping import until_stopped
 
 RESAMPLED_GROUPS = 100  # of the images that only this subject saw
@@ -52,16 +52,18 @@ def prepare_responses(layout, subject, sessions=None, zscore=True, cache_dir=Non
     design = read_design(layout.design())
     trial_ids = design.trial_ids(subject, sessions)
     mask, affine = read_mask(layout, subject)
+    grid = subject_grid(layout, subject)
 
     input_files = [layout.design(), layout.nsdgeneral(subject), *session_files]
-    inputs = inputs_of(layout.base_dir, input_files, subject=subject, sessions=sessions, zscore=zscore)
+    settings = {"subject": subject, "sessions": sessions, "zscore": zscore, "axes": grid.axes}
+    inputs = inputs_of(layout.base_dir, input_files, **settings)
     cache = Path(cache_dir or layout.base_dir / "responses") / _cache_name(subject, sessions, zscore)
 
     def read_and_average():
         files = until_stopped(session_files)
         bar = tqdm(files, f"betas of subject {subject}", len(session_files), unit="session")
         with bar as shown:  # so that it ends before a line says what was wrong
-            trials = (read_session(path, mask, design.trials_per_session) for path in shown)
+            trials = (read_session(path, mask, design.trials_per_session, grid) for path in shown)
             return average_repeats(map(zscore_session, trials) if zscore else trials, trial_ids, design.shared_ids)
 
     image_ids = np.unique(trial_ids)

@@ -3,80 +3,149 @@
 Voxels are ordered as `volume[mask]` of an (X, Y, Z) volume everywhere.
 """
 
+import sys
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 
 import nibabel
 import numpy as np
 
 from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.files import read_bytes, reading, written_whole
-from brain_activity_prediction.nsd.volumes import read_volume
+from brain_activity_prediction.files import written_whole
+from brain_activity_prediction.nsd.grid import PUBLISHED_AXES
+from brain_activity_prediction.nsd.label_tables import LABELS, label_names
+from brain_activity_prediction.nsd.layout import HEMISPHERES, without_hemisphere
+from brain_activity_prediction.nsd.volumes import read_grid, read_volume_on
 
-# Names of the labels 1, 2, ... of NSD's ROI files, for folders without the label tables (NSD data manual).
-LABELS = {
-    "prf-visualrois": ("V1v", "V1d", "V2v", "V2d", "V3v", "V3d", "hV4"),
-    "prf-eccrois": ("ecc0.5", "ecc1", "ecc2", "ecc4", "ecc4+"),
-    "floc-faces": ("OFA", "FFA-1", "FFA-2", "mTL-faces", "aTL-faces"),
-    "floc-bodies": ("EBA", "FBA-1", "FBA-2", "mTL-bodies"),
-    "floc-places": ("OPA", "PPA", "RSC"),
-    "floc-words": ("OWFA", "VWFA-1", "VWFA-2", "mfs-words", "mTL-words"),
-    "streams": ("early", "midventral", "midlateral", "midparietal", "ventral", "lateral", "parietal"),
-    "Kastner2015": (
-        *("V1v", "V1d", "V2v", "V2d", "V3v", "V3d", "hV4", "VO1", "VO2", "PHC1", "PHC2", "MST", "hMT"),
-        *("LO2", "LO1", "V3b", "V3a", "IPS0", "IPS1", "IPS2", "IPS3", "IPS4", "IPS5", "SPL1", "FEF"),
-    ),
-}
+ALL_FITTED = "nsdgeneral"  # the name of all fitted voxels together
 MOST_SHOWN = 12  # regions of a file that names of regions carry: more are an atlas, too many to look at
 LARGEST_LABEL = 10**6
-LARGEST_TABLE_BYTES = 2**20
+ROUNDING = 1e-3  # that a label may be off a whole number
 SCANNER = 1  # NIfTI's code for scanner-based coordinates
 # Atlases share names with the regions mapped in each subject (V1v, MST): theirs carry the file's name.
 MAPPED_IN_EACH_SUBJECT = frozenset(LABELS) - {"Kastner2015"}
 
 
+def subject_grid(layout, subject):
+    """The grid that all volumes of a subject are brought to: that of the first betas stored as NIfTI, by the header.
+
+    HDF5 betas state no affine. They are taken to be as NSD publishes them, along RAS, on the grid of nsdgeneral.
+    """
+    fitted = read_grid(layout.nsdgeneral(subject))
+    for path in layout.betas_files(subject):
+        if path.suffix == ".hdf5":
+            return fitted.along(PUBLISHED_AXES)
+        with suppress(InputError):  # a damaged file is named by the run that asks for its session
+            grid = read_grid(path)
+            return grid if grid.has_affine else fitted
+    return fitted
+
+
 def read_mask(layout, subject):
-    """The fitted voxels, nsdgeneral == 1, (X, Y, Z) bool, and the affine (4, 4), indices to millimetres."""
-    path = layout.nsdgeneral(subject)
-    volume, affine = read_volume(path)
-    mask = volume == 1
+    """The fitted voxels, nsdgeneral == 1, (X, Y, Z) bool, and the affine (4, 4), indices to millimetres.
+
+    Both are on the `subject_grid`.
+    """
+    path, grid = layout.nsdgeneral(subject), subject_grid(layout, subject)
+    mask = _whole_numbers(path, read_volume_on(path, grid)) == 1
     if not mask.any():
         raise InputError(f"{path} marks no voxel with 1")
-    return mask, affine
+    return mask, grid.affine
 
 
 def region_masks(layout, subject, fitted_mask, names=None):
     """Which fitted voxels belong to which region: {region: (n_fitted_voxels,) bool}.
 
-    `names` are ROI files ("prf-visualrois"); by default all that are there and whose labels have names, in
-    the subject's label table or in LABELS. The first region is "nsdgeneral", all fitted voxels. Labels of
-    atlases are called "Kastner2015:V1v". Labels without a fitted voxel are left out.
+    `names` are ROI files ("prf-visualrois", "lh.prf-visualrois"); by default all that are there whole, or in both
+    halves, and whose labels have names, in the subject's label table or in LABELS. The first region is ALL_FITTED.
+    Labels of one name are one region. Labels of atlases and halves carry the file's name ("Kastner2015:V1v"), as do
+    all labels whose name another file has, too. Labels without a fitted voxel are left out; a line on stderr says
+    which of `names` have no region at all, and which files are left out.
 
-    InputError for a missing file, a label number without a name, and a volume of another shape than
-    `fitted_mask` (X, Y, Z).
+    InputError for a missing file, a label number without a name, a volume on another grid than `fitted_mask`
+    (X, Y, Z), which is on the `subject_grid`, and where none of `names` has a region.
     """
-    known = layout.roi_names(subject)
-    for name in names or ():
-        if name not in known:
-            raise InputError(f"subject {subject} has no ROI file {name}.nii.gz: there are {', '.join(known) or 'none'}")
-    if names is None:
-        names = [name for name in known if _label_names(layout, subject, name)]
-        names.sort(key=lambda name: list(LABELS).index(name) if name in LABELS else len(LABELS))
-    regions = {"nsdgeneral": np.ones(np.count_nonzero(fitted_mask), dtype=bool)}
-    for name in names:
+    grid = subject_grid(layout, subject)
+    regions = {ALL_FITTED: np.ones(np.count_nonzero(fitted_mask), dtype=bool)}
+    files = _default_files(layout, subject) if names is None else _chosen_files(layout, subject, names)
+    repeated, file_of, empty = _repeated_names(layout, subject), {}, []
+    for name in files:
+        label_names_of_file = label_names(layout, subject, name)
+        paths = layout.roi(subject, name)
+        if not label_names_of_file:
+            table = layout.expected("label table", subject, name=name)[0]
+            empty.append(f"no label of ROI {name} has a name: write its label table, {table}")
+            continue
         # -1 outside the cortex, 0 unlabelled, regions from 1: the larger label joins two hemispheres' files.
-        halves = [_read_labels(path, fitted_mask) for path in layout.roi(subject, name)]
-        labels = np.max(halves, axis=0)
-        label_names = _label_names(layout, subject, name)
-        prefix = "" if name in MAPPED_IN_EACH_SUBJECT else f"{name}:"
-        for number in np.unique(labels[labels > 0]):
-            if number not in label_names:
-                table = layout.expected("label table", subject, name=name)[0]
-                raise InputError(
-                    f"label {number} of ROI {name}, subject {subject}, has no name: add one to its label table, {table}"
-                )
-            regions[prefix + label_names[number]] = labels == number
+        labels = np.max([_read_labels(path, fitted_mask, grid) for path in paths], axis=0)
+        own = _by_name(layout, subject, name, labels, label_names_of_file)
+        if not own:
+            empty.append(f"no label of ROI {name} lies in the fitted voxels of nsdgeneral")
+        for label, members in own.items():
+            plain = name in MAPPED_IN_EACH_SUBJECT and label not in repeated and ":" not in label
+            region = label if plain else f"{name}:{label}"
+            if region in file_of:
+                raise InputError(f"{paths[0]} and {file_of[region]} both have a region {region!r}: rename one of them")
+            regions[region], file_of[region] = members, paths[0]
+    if empty and not file_of and ALL_FITTED not in names:
+        raise InputError(f"subject {subject}: {'; '.join(empty)}")
+    for reason in empty if names is not None else ():
+        print(f"subject {subject}: {reason}", file=sys.stderr)
     return regions
+
+
+def _by_name(layout, subject, name, labels, names_of_labels):
+    """`{label name: (n_voxels,) bool}` of the labels (n_voxels,) that are there."""
+    found = {}
+    for number in np.unique(labels[labels > 0]):
+        if number not in names_of_labels:
+            table = layout.expected("label table", subject, name=name)[0]
+            raise InputError(
+                f"label {number} of ROI {name}, subject {subject}, has no name: add one to its label table, {table}"
+            )
+        label = names_of_labels[number]
+        found[label] = found.get(label, False) | (labels == number)
+    return found
+
+
+def _default_files(layout, subject):
+    """The ROI files whose labels have names, in NSD's order; a line says which are left out as lone halves."""
+    names = [name for name in layout.roi_names(subject) if label_names(layout, subject, name)]
+    for name in names:
+        if half := layout.lone_half(subject, name):
+            print(f"subject {subject}: {name} is left out: {_missing_half(layout, subject, half)}", file=sys.stderr)
+    whole = [name for name in names if not layout.lone_half(subject, name)]
+    return sorted(whole, key=lambda name: list(LABELS).index(name) if name in LABELS else len(LABELS))
+
+
+def _chosen_files(layout, subject, names):
+    """The ROI files that are meant by these names; a lone half stands for its whole, and a line says so."""
+    known, files = layout.roi_names(subject), []
+    for name in dict.fromkeys(names):
+        if name not in known and name not in {*layout.roi_files(subject), ALL_FITTED}:
+            raise InputError(f"subject {subject} has no ROI file {name}.nii.gz: there are {', '.join(known) or 'none'}")
+        half = layout.lone_half(subject, name)
+        if half:
+            why = _missing_half(layout, subject, half)
+            print(f"subject {subject}: of {name} only {half} is read: {why}", file=sys.stderr)
+        files.append(half or name)
+    return [name for name in dict.fromkeys(files) if name != ALL_FITTED]
+
+
+def _missing_half(layout, subject, half):
+    """What is missing beside the file of one hemisphere, in words."""
+    (other,) = {side + without_hemisphere(half) for side in HEMISPHERES} - {half}
+    return f"{layout.roi(subject, half)[0].name} is there without {layout.expected('roi', subject, name=other)[0].name}"
+
+
+def _repeated_names(layout, subject):
+    """The names that labels of several files mapped in each subject have, whichever files are asked for."""
+    count = Counter({ALL_FITTED: 2})
+    for name in MAPPED_IN_EACH_SUBJECT.intersection(layout.roi_names(subject)):
+        with suppress(InputError):  # a damaged table is named by the run that asks for its file
+            count.update({label for number, label in label_names(layout, subject, name).items() if number > 0})
+    return {label for label, n_files in count.items() if n_files > 1}
 
 
 def read_regions(layout, subject, names=None):
@@ -107,37 +176,21 @@ def write_map(path, values, mask, affine):
         nibabel.save(image, aside)
 
 
-def read_map(path, mask):
-    """The values (n_voxels,) of an (X, Y, Z) NIfTI volume in the mask's voxels, as `write_map` takes them."""
-    volume, _ = read_volume(path)
-    if volume.shape != mask.shape:
-        raise InputError(
-            f"{path} has shape {volume.shape}, but the mask of fitted voxels has {mask.shape}: one of them is another "
-            "subject's, or not of 1.8 mm; fetch it again"
-        )
-    return volume[mask]
+def read_map(path, mask, grid):
+    """The values (n_voxels,) of a NIfTI volume in the voxels of a mask on `grid`, as `write_map` takes them."""
+    if mask.shape != grid.shape:
+        raise InputError(f"the mask has shape {mask.shape}, but {grid.path} has {grid}: give the mask of its subject")
+    return read_volume_on(path, grid)[mask]
 
 
-def _read_labels(path, mask):
+def _read_labels(path, mask, grid):
     """The label numbers (n_voxels,) of an ROI file in the mask's voxels, int."""
-    labels = read_map(path, mask)
-    if not (np.abs(labels) < LARGEST_LABEL).all() or (labels % 1).any():  # NaN is not smaller either
+    return _whole_numbers(path, read_map(path, mask, grid))
+
+
+def _whole_numbers(path, labels):
+    """The labels as int, those that are off by a rounding error too; NaN, some programs' background, becomes 0."""
+    labels = np.where(np.isnan(labels), 0, labels)
+    if not (np.abs(labels) < LARGEST_LABEL).all() or (np.abs(labels - np.rint(labels)) > ROUNDING).any():
         raise InputError(f"{path} holds other things than whole numbers, so that it is no ROI file: fetch it again")
-    return labels.astype(int)
-
-
-def _label_names(layout, subject, name):
-    """{label number: region name} from the label table, else from LABELS; empty when in neither."""
-    table = layout.label_table(subject, name)
-    if table is None:
-        return dict(enumerate(LABELS.get(name, ()), start=1))
-    with reading(table):
-        text = read_bytes(table, LARGEST_TABLE_BYTES).decode()
-    try:
-        # FreeSurfer's colour table: "number name R G B A" a line; NSD's own tables leave the colours out.
-        rows = [line.split() for line in text.splitlines() if line.strip() and line[0] != "#"]
-        return {int(row[0]): row[1] for row in rows}
-    except (ValueError, IndexError) as error:
-        raise InputError(
-            f"{table} is not a label table: a line is not 'number name'; fetch it again, or delete it"
-        ) from error
+    return np.rint(labels).astype(int)

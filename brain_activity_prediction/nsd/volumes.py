@@ -14,6 +14,7 @@ from nibabel.nifti2 import Nifti2Header
 
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.files import reading
+from brain_activity_prediction.nsd.grid import Grid, on_grid
 
 HEADERS = {348: Nifti1Header, 540: Nifti2Header}  # by their length in bytes, which they begin with
 # nibabel says each flaw of a header that it mends or refuses on stderr, too.
@@ -24,10 +25,10 @@ LARGEST_OVERHANG = 2**20  # bytes that a header may put before the numbers, and 
 
 @dataclass(frozen=True)
 class Volumes:
-    """A NIfTI file open for reading: its numbers, (X, Y, Z) or (X, Y, Z, n), and affine (4, 4), indices to mm."""
+    """A NIfTI file open for reading: its numbers, (X, Y, Z) or (X, Y, Z, n), and the grid of its voxels."""
 
     numbers: ArrayProxy  # indexed like an array; reads only what is asked for, fastest in order
-    affine: np.ndarray
+    grid: Grid
 
     @property
     def shape(self):
@@ -46,13 +47,9 @@ def open_volumes(path):
     InputError for what is no such file, and, at the end of the block, where the file is damaged anywhere: gzip knows
     that only once all of it is read.
     """
-    with reading(path), gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+    with reading(path), _opened(path) as file:
         header = _header(file)
-        volumes = Volumes(ArrayProxy(file, header, mmap=False), header.get_best_affine())
-        if not np.isfinite(volumes.affine).all():
-            raise ValueError("its affine is not finite")
-        if math.prod(volumes.shape[:3]) > LARGEST_VOLUME:
-            raise ValueError(f"volumes of shape {volumes.shape[:3]} are larger than any of NSD's")
+        volumes = Volumes(ArrayProxy(file, header, mmap=False), _grid(path, header))
         yield volumes
         file.seek(header.get_data_offset() + math.prod(volumes.shape) * volumes.numbers.dtype.itemsize)
         file.read(LARGEST_OVERHANG)
@@ -61,11 +58,39 @@ def open_volumes(path):
 
 
 def read_volume(path):
-    """The one volume (X, Y, Z) of a file and its affine (4, 4)."""
+    """The one volume (X, Y, Z) of a file and its grid; further axes of length 1 are left out."""
     with open_volumes(path) as volumes:
-        if len(volumes.shape) != 3:
+        if len(volumes.shape) < 3 or math.prod(volumes.shape[3:]) != 1:
             raise InputError(f"{path} has shape {volumes.shape} instead of one volume (X, Y, Z)")
-        return np.asarray(volumes.numbers), volumes.affine
+        return np.asarray(volumes.numbers).reshape(volumes.shape[:3]), volumes.grid
+
+
+def read_volume_on(path, reference):
+    """The one volume (X, Y, Z) of a file in the voxel order of the `reference` grid.
+
+    InputError where the file has other voxels: another shape, size, place or angle.
+    """
+    numbers, grid = read_volume(path)
+    return on_grid(numbers, grid, reference)
+
+
+def read_grid(path):
+    """The grid that a file's header states; the numbers are neither read nor checked."""
+    with reading(path), _opened(path) as file:
+        return _grid(path, _header(file))
+
+
+def _opened(path):
+    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
+
+
+def _grid(path, header):
+    shape, affine = header.get_data_shape()[:3], header.get_best_affine()
+    if not np.isfinite(affine).all():
+        raise ValueError("its affine is not finite")
+    if math.prod(shape) > LARGEST_VOLUME:
+        raise ValueError(f"volumes of shape {shape} are larger than any of NSD's")
+    return Grid(path, shape, affine, bool(header["sform_code"] or header["qform_code"]))
 
 
 def _header(file):
@@ -74,6 +99,8 @@ def _header(file):
     for order in "<>":
         if len(length) == 4 and (kind := HEADERS.get(struct.unpack(f"{order}i", length)[0])):
             header = kind(length + file.read(kind.template_dtype.itemsize - 4), order, check=False)
+            if not 1 <= header["dim"][0] <= 7:
+                raise ValueError(f"its header has {header['dim'][0]} axes")
             header.check_fix(QUIET)
             if header.get_data_dtype().kind not in "iuf" or header.get_data_dtype().itemsize > 8:
                 raise ValueError(f"its numbers are {header.get_data_dtype()}")

@@ -14,8 +14,10 @@ from scipy.ndimage import gaussian_filter
 from brain_activity_prediction.align_image_embeddings.outputs.layer_choice import AVERAGE, BEST_PER_REGION
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.files import reading
+from brain_activity_prediction.nsd.grid import Grid, on_grid
 from brain_activity_prediction.nsd.layout import find_layout
 from brain_activity_prediction.nsd.rois import write_map
+from brain_activity_prediction.nsd.volumes import read_grid
 from brain_activity_prediction.report.averages import layer_choice
 from brain_activity_prediction.report.collecting import Scored
 from brain_activity_prediction.report.figures import slug
@@ -28,6 +30,7 @@ SHOWN = {
     BEST_PER_REGION: ("best_layer", (("best_layer", "layer", "Best layer"), ("best_layer_r", "r", "Held-out r of it"))),
     AVERAGE: ("average", (("average_r", "r", "Held-out r, mean over layers"),)),
 }
+Cortex = tuple[np.ndarray, Grid]  # `shaded`, (X, Y, Z)
 
 
 @dataclass(frozen=True)
@@ -77,10 +80,10 @@ def _maps(base_dir: Path, scored: Sequence[Scored], folder: Path) -> Iterator[Vo
         ceiling = of_subject[0].folder / "maps" / "noise_ceiling.nii.gz"
         if ceiling.exists():
             title = f"Noise ceiling, subject {subject}"
-            yield VoxelMap(f"noise_ceiling_subj{subject:02d}", title, "R²", *read(ceiling), behind)
+            yield VoxelMap(f"noise_ceiling_subj{subject:02d}", title, "R²", *shown_on(behind, *read(ceiling)))
 
 
-def _of_model(model: str, scored: Sequence[Scored], behind: np.ndarray | None, folder: Path) -> Iterator[VoxelMap]:
+def _of_model(model: str, scored: Sequence[Scored], behind: Cortex | None, folder: Path) -> Iterator[VoxelMap]:
     start, kinds = SHOWN[layer_choice(scored[0].protocol)]
     stream, having = shown_stream(scored, start)
     if stream is None:
@@ -92,14 +95,15 @@ def _of_model(model: str, scored: Sequence[Scored], behind: np.ndarray | None, f
     for kind, unit, what in kinds:
         path = best.folder / "maps" / f"{stream}_{kind}.nii.gz"
         if path.exists():
-            yield VoxelMap(f"{kind}_{ending}", f"{what}: {of} ({under})", unit, *read(path), behind)
+            yield VoxelMap(f"{kind}_{ending}", f"{what}: {of} ({under})", unit, *shown_on(behind, *read(path)))
     prompts = [one for one in having if one.prompt is not None]
     if len(prompts) > 1:
-        affine = cv_scores[best][1]
-        values = best_prompt([one.prompt for one in prompts], [cv_scores[one][0] for one in prompts])
+        grid = cv_scores[best][1]
+        values = best_prompt([one.prompt for one in prompts], [on_grid(*cv_scores[one], grid) for one in prompts])
         inside = np.isfinite(values)
-        write_map(folder / f"{stream}_best_prompt_{ending}.nii.gz", values[inside], inside, affine)
-        yield VoxelMap(f"best_prompt_{ending}", f"Best prompt: {of} ({stream})", "prompt", values, affine, behind)
+        write_map(folder / f"{stream}_best_prompt_{ending}.nii.gz", values[inside], inside, grid.affine)
+        title = f"Best prompt: {of} ({stream})"
+        yield VoxelMap(f"best_prompt_{ending}", title, "prompt", *shown_on(behind, values, grid))
 
 
 def shown_stream(scored: Sequence[Scored], start: str) -> tuple[str | None, list[Scored]]:
@@ -126,13 +130,19 @@ def best_prompt(prompts: Sequence[int], cv_scores: Sequence[np.ndarray]) -> np.n
     return best
 
 
-def cortex(base_dir: Path, subject: int) -> np.ndarray | None:
-    """The subject's cortex, (X, Y, Z), `shaded`, from nsdgeneral; None where NSD is not in BASE_DIR."""
+def cortex(base_dir: Path, subject: int) -> Cortex | None:
+    """The subject's cortex, `shaded`, from nsdgeneral, and its grid; None where NSD is not in BASE_DIR."""
     try:
         path = find_layout(base_dir).nsdgeneral(subject)
     except InputError:
         return None
-    return shaded(read(path)[0] >= 0)
+    values, grid = read(path)
+    return shaded(values >= 0), grid
+
+
+def shown_on(behind: Cortex | None, values: np.ndarray, grid: Grid) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """A map (X, Y, Z), its affine and the cortex in the map's order of voxels; InputError where it is elsewhere."""
+    return values, grid.affine, None if behind is None else on_grid(*behind, grid)
 
 
 def shaded(inside: np.ndarray) -> np.ndarray:
@@ -140,8 +150,8 @@ def shaded(inside: np.ndarray) -> np.ndarray:
     return inside * (np.float32(0.3) + gaussian_filter(inside.astype(np.float32), 1.5))
 
 
-def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """A volume (X, Y, Z) and its affine."""
+def read(path: Path) -> tuple[np.ndarray, Grid]:
+    """A volume (X, Y, Z) and its grid."""
     with reading(path, REMEDY):
         image = nibabel.load(path)
-        return np.asarray(image.dataobj, dtype=np.float32), image.affine
+        return np.asarray(image.dataobj, dtype=np.float32).reshape(image.shape[:3]), read_grid(path)

@@ -19,7 +19,7 @@ from brain_activity_prediction.folders import responses_folder
 from brain_activity_prediction.nsd.design import read_design, train_test_rows
 from brain_activity_prediction.nsd.layout import Layout
 from brain_activity_prediction.nsd.responses import prepare_responses
-from brain_activity_prediction.nsd.rois import read_map
+from brain_activity_prediction.nsd.rois import read_map, subject_grid
 
 Scaling = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]  # of train (n, k) and test (m, k)
 
@@ -110,7 +110,7 @@ def ceiling_of_test_images(targets: Targets, layout: Layout, subject: int, ncsnr
     Its ncsnr is `computed` from the repeats in the targets' sessions, or read from the file of `nsd`.
     """
     computed = ncsnr_from == "computed"
-    ncsnr = targets.ncsnr if computed else read_map(layout.ncsnr(subject), targets.mask)
+    ncsnr = targets.ncsnr if computed else read_map(layout.ncsnr(subject), targets.mask, subject_grid(layout, subject))
     if not np.isfinite(ncsnr).any():
         why = "no image has two trials in these sessions" if computed else "NSD's ncsnr is NaN in every fitted voxel"
         print(f"no noise ceiling and no normalised scores: {why}", file=sys.stderr)
