@@ -4,6 +4,8 @@ The names in `__all__` are for use as a library: `from brain_activity_prediction
 """
 
 import importlib
+import sys
+from pathlib import Path
 
 __version__ = "1.0.0"
 
@@ -16,6 +18,19 @@ _DEFINED_IN = {
     "ridge_cv": "align_image_embeddings.ridge",
 }
 __all__ = list(_DEFINED_IN)
+
+
+def _is_run_as_script():
+    """Whether Python was started with one of the files of this package, or with -m and a module of it."""
+    if sys.argv[:1] == ["-m"]:  # while the package of that module is being imported
+        return any(word.partition(".")[0] == __name__ for word in sys.orig_argv)
+    return bool(sys.argv) and Path(__file__).resolve().parent in Path(sys.argv[0]).resolve().parents
+
+
+if _is_run_as_script():
+    from brain_activity_prediction.stopping import stop_while_importing
+
+    stop_while_importing()
 
 
 def __getattr__(name):

@@ -8,10 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from brain_activity_prediction.errors import InputError, is_out_of_memory, one_line
-from brain_activity_prediction.stopping import Stopped, stopped_at_once
-
-STOPPED = 75  # EX_TEMPFAIL of sysexits.h: try again
-CONTINUE = "the same command continues"
+from brain_activity_prediction.stopping import CONTINUE, STOPPED, Stopped, stopped_at_once, stopped_line
 
 
 def progress_seconds() -> float:
@@ -34,7 +31,7 @@ def run_script(main: Callable[[], None]) -> NoReturn:
         print(one_line(f"{script}: {error}"), file=sys.stderr)
         sys.exit(2)
     except Stopped as signal_name:
-        print(f"{script}: stopped by {signal_name}; all that was finished is kept, {CONTINUE}", file=sys.stderr)
+        print(stopped_line(str(signal_name)), file=sys.stderr)
         sys.exit(STOPPED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still to be written at the end

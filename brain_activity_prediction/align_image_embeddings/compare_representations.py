@@ -10,6 +10,9 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+import brain_activity_prediction  # noqa: F401, handles signals from here on
+
+# isort: split
 import numpy as np
 
 from brain_activity_prediction import arguments as shared
