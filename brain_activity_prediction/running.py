@@ -16,6 +16,11 @@ def progress_seconds() -> float:
     return 0.2 if sys.stderr.isatty() else float(os.environ.get("PROGRESS_SECONDS", 30))
 
 
+def fill(progress) -> None:
+    """Brings a tqdm bar to its end once all is done: other processes have done what it has not counted."""
+    progress.update(progress.total - progress.n)
+
+
 def run_script(main: Callable[[], None]) -> NoReturn:
     """Calls a script's main and ends the process, with one line on stderr where it did not reach its end.
 

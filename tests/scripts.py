@@ -1,6 +1,7 @@
 """The scripts for tests: loaded by path, since a name with a dot cannot be imported, or run as a user runs them."""
 
 import importlib.util
+import re
 import runpy
 import subprocess
 import sys
@@ -50,3 +51,8 @@ def run_here(script, *flags):
         except SystemExit as ended:
             status = ended.code or 0
     return subprocess.CompletedProcess(argv, status, out.getvalue(), err.getvalue())
+
+
+def ends_with_a_full_bar(said):
+    """Whether the last state of a progress bar on stderr, if there is any, is its end."""
+    return all(done == total for done, total in re.findall(r"(\d+)/(\d+) \[", said)[-1:])

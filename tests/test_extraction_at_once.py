@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 from mean_colours import assert_all_there, colours, expected, extract, store
+from scripts import ends_with_a_full_bar
 
 from brain_activity_prediction.sealed_hdf5 import read_array, read_seal
 
@@ -25,6 +26,7 @@ for flags in flags_of_each:
     out, given = os.pipe()
     if not os.fork():
         calls = []
+        sys.stderr = open(f"{base_dir}/stderr_{len(children)}", "w")
         extract(colours(calls), base_dir, *flags)
         os.write(given, str(sum(calls)).encode())
         os._exit(0)
@@ -55,6 +57,10 @@ def test_the_same_command_at_once_computes_each_image_once(own_nsd):
     computed = at_once(own_nsd, *[["-b", "2"]] * 3)
     ids, _ = expected(own_nsd)
     assert sum(computed) == 40
+    for number in range(3):
+        said = (own_nsd / f"stderr_{number}").read_text()
+        assert "image/s" in said
+        assert ends_with_a_full_bar(said)
     assert stored_ids(own_nsd, "prompt_1", "language") == ids.tolist()
     assert_all_there(own_nsd, [1])
     assert not list(own_nsd.glob("image_embeddings/claims*"))

@@ -9,6 +9,7 @@ import nibabel
 import numpy as np
 import pandas as pd
 import pytest
+from scripts import ends_with_a_full_bar
 from two_layers import MODEL, align
 
 from brain_activity_prediction.align_image_embeddings import partition_variance
@@ -139,6 +140,7 @@ def test_processes_at_once_share_the_weightings_and_leave_the_same_table(ready, 
     both = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     said = [process.communicate()[1] for process in both]
     assert [process.returncode for process in both] == [0, 0], said
+    assert all(map(ends_with_a_full_bar, said))
     pd.testing.assert_frame_equal(alone, pd.read_csv(ready / FOLDER / "shares.csv"))
     assert not (ready / FOLDER / "claims").exists()
 

@@ -15,7 +15,7 @@ from brain_activity_prediction.claims import Claims, shared_out
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.folders import claims_folder
 from brain_activity_prediction.read_ahead import read_ahead
-from brain_activity_prediction.running import progress_seconds
+from brain_activity_prediction.running import fill, progress_seconds
 from brain_activity_prediction.stopping import until_stopped
 
 if TYPE_CHECKING:
@@ -98,6 +98,8 @@ def fit_layers(
                 finish(layer, *score_layer(*features, *responses, asked, arguments))
                 claims.finished([layer.name()])
                 progress.update()
+        if layers:
+            fill(progress)
 
 
 def score_layer(

@@ -32,7 +32,7 @@ from brain_activity_prediction.claims import Claims, shared_out
 from brain_activity_prediction.flag_values import analysis_name, positive_int, seed
 from brain_activity_prediction.folders import partitioning_folder
 from brain_activity_prediction.nsd.layout import find_layout
-from brain_activity_prediction.running import progress_seconds, run_script
+from brain_activity_prediction.running import fill, progress_seconds, run_script
 from brain_activity_prediction.settings_file import ORIGIN, RESPONSES, comparable
 from brain_activity_prediction.stopping import until_stopped
 
@@ -175,6 +175,7 @@ def fit_weightings(scores: WeightingScores, targets: Targets, fits: Fits) -> Non
                 scores.write(number, found)
                 claims.finished([WeightingScores.name(number)])
                 progress.update()
+        fill(progress)
 
 
 def read_space(space: Space, arguments: argparse.Namespace, targets: Targets):

@@ -39,7 +39,7 @@ from brain_activity_prediction.nsd.design import read_design
 from brain_activity_prediction.nsd.layout import find_layout
 from brain_activity_prediction.nsd.stimuli import Stimuli
 from brain_activity_prediction.read_ahead import read_ahead
-from brain_activity_prediction.running import progress_seconds, run_script
+from brain_activity_prediction.running import fill, progress_seconds, run_script
 from brain_activity_prediction.stopping import until_stopped
 
 THREADS_AHEAD = 2  # each prepares one batch while the model is at work on another
@@ -174,12 +174,15 @@ def run(runner: Runner, stimuli: Stimuli, work: Work) -> None:
 
     computing = Computing(runner, stimuli, work)
     bar = tqdm(total=computing.n_left, unit="image", dynamic_ncols=True, mininterval=progress_seconds())
+    counted: set[int] = set()  # an image comes twice where another process had some of its prompts in hand
     with Claims(work.claims_folder) as claims, bar as progress:
         ready = read_ahead(work.claimed(claims), computing.prepare, THREADS_AHEAD)
         for batch, pixels in until_stopped(ready):
             if batch.image_ids:
                 computing.compute(batch, pixels)
                 work.finished(claims, batch)
-            progress.update(len(batch.image_ids))
-    work.check_complete()
+            progress.update(len(set(batch.image_ids) - counted))
+            counted.update(batch.image_ids)
+        work.check_complete()
+        fill(progress)
     work.tidy()
