@@ -30,6 +30,7 @@ from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings import pooling
 from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkpoint
 from brain_activity_prediction.extract_image_embeddings.computing import Computing
+from brain_activity_prediction.extract_image_embeddings.next_step import next_step
 from brain_activity_prediction.extract_image_embeddings.plan import Work, plan, settings_of
 from brain_activity_prediction.extract_image_embeddings.runner import Runner
 from brain_activity_prediction.extract_image_embeddings.trial import try_out
@@ -158,6 +159,7 @@ def extract(script, arguments: argparse.Namespace) -> None:
             work.stores[prompt].check(settings[prompt])
         if not left:
             work.tidy()
+            print(next_step(work, arguments))
             return
         runner = Runner(script, arguments, checkpoint, work.prompts)
         if arguments.test_run:
@@ -166,6 +168,7 @@ def extract(script, arguments: argparse.Namespace) -> None:
         for prompt in settings:  # only now: a model that did not load leaves no trace
             work.stores[prompt].claim(settings[prompt])
         run(runner, stimuli, work)
+        print(next_step(work, arguments))
 
 
 def run(runner: Runner, stimuli: Stimuli, work: Work) -> None:
