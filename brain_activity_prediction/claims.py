@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from brain_activity_prediction.processes import is_dead, own_name
+from brain_activity_prediction.wording import are
 
 HEARTBEAT_S, STALE_S = 30.0, 300.0
 POLL_S = 0.5  # between two looks at what others are at work on
@@ -211,7 +212,8 @@ def shared_out(
                 yield keys, parts
         if not n_given:
             if not said:
-                print(f"{sum(map(len, todo.values()))} are in the hands of other processes: waiting", file=sys.stderr)
+                n = sum(map(len, todo.values()))
+                print(f"{n} {are(n)} in the hands of other processes: waiting", file=sys.stderr)
             said = True
             time.sleep(POLL_S)
             yield [], ()

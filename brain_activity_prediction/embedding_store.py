@@ -21,6 +21,7 @@ from brain_activity_prediction.errors import Damaged, InputError
 from brain_activity_prediction.files import reading, remove_left_behind
 from brain_activity_prediction.sealed_hdf5 import read_array, read_piece, read_seal, verify, write_sealed
 from brain_activity_prediction.settings_file import first_difference, record_settings, recorded_settings
+from brain_activity_prediction.wording import count
 
 IDS, ANSWERS = "image_ids", "answers"
 REMEDY = "run its extraction again with --repair, which computes these images anew"
@@ -87,15 +88,15 @@ class EmbeddingStore:
                 found[rows[here]] = True
         if not found.all():
             raise InputError(
-                f"{(~found).sum()} of {len(wanted)} images have no {stream} states in {self.folder}, "
-                f"first {wanted[~found].min()}: run the extraction again, it continues where it was"
+                f"no {stream} states for {(~found).sum():,} of {count(len(wanted), 'image')} in {self.folder} "
+                f"(first: image {wanted[~found].min()}): run the extraction again, it continues where it was"
             )
         with np.errstate(invalid="ignore"):
             finite = np.isfinite(states.sum(axis=1, dtype=np.float64))
         if not finite.all():
             raise InputError(
-                f"{stream} is not finite for {(~finite).sum()} of {len(wanted)} images at layer {layer} in "
-                f"{self.folder}, first {wanted[~finite].min()}: delete that folder and run the extraction again"
+                f"{stream} is not finite for {(~finite).sum():,} of {count(len(wanted), 'image')} at layer {layer} in "
+                f"{self.folder} (first: image {wanted[~finite].min()}): delete that folder and run the extraction again"
             )
         return states
 

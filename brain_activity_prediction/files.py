@@ -116,7 +116,7 @@ def check_room(folder: Path, n_bytes: float, what: str) -> None:
     free = shutil.disk_usage(there).free
     if n_bytes > free:
         raise InputError(
-            f"{what} take {readable(n_bytes)} in {folder}, where {readable(free)} are free: free at least "
+            f"no room for {what} in {folder}: {readable(n_bytes)} are needed, {readable(free)} are free; free at least "
             f"{readable(n_bytes - free)}, then run this again"
         )
 

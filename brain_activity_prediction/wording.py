@@ -19,6 +19,11 @@ def are(n: int) -> str:
     return "is" if n == 1 else "are"
 
 
+def were(n: int) -> str:
+    """The past of `are`."""
+    return "was" if n == 1 else "were"
+
+
 def did_you_mean(word: str, known: Iterable) -> str:
     """` (did you mean V1v or V1d?)`, or nothing where no known name is near."""
     return _suggested(near_names(word, known))

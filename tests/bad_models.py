@@ -108,7 +108,7 @@ CAPTIONS = [
             ("a web page", HTML, ["nsd_id,caption"]),
             ("an id of 5000 digits", "nsd_id,caption\n" + "9" * 5000 + ",A dog.\n", ["line 2"]),
             ("bytes", b"\xff\xfe\0\x01", ["UTF-8"]),
-            ("too few", "nsd_id,caption\n1,A dog.\n", ["of 40 images have no caption", "add them"]),
+            ("too few", "nsd_id,caption\n1,A dog.\n", ["no caption for", "of 40 images", "add them"]),
         )
     ),
 ]

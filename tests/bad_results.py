@@ -30,7 +30,7 @@ STORED = [
         "states of too few images",
         ALIGN,
         [],
-        ["of 40 images have no vision states", "run the extraction again"],
+        ["no vision states for", "of 40 images", "run the extraction again"],
         states(keep=slice(3, None)),
     ),
     Case(

@@ -32,7 +32,7 @@ def test_a_second_run_fits_only_the_layers_that_are_missing(ready, monkeypatch, 
     lost.unlink()
     capsys.readouterr()
     align(monkeypatch, ready)
-    assert "1 layers were scored before, 1 are left" in capsys.readouterr().err
+    assert "1 layer was scored before, 1 is left" in capsys.readouterr().err
     assert kept.stat().st_mtime_ns == kept_at
     pd.testing.assert_frame_equal(read_scores(ready), first)
 
@@ -50,7 +50,7 @@ def test_a_damaged_layer_is_named_and_fitted_again_and_no_other(ready, monkeypat
     align(monkeypatch, ready)
     said = capsys.readouterr().err
     assert f"{damaged.name} (its content does not match its checksum)" in said
-    assert "1 layers were scored before, 1 are left" in said
+    assert "1 layer was scored before, 1 is left" in said
     assert kept.stat().st_mtime_ns == kept_at
     for layer in (0, 1):
         for name, values in Results(ready / FOLDER).read("vision", layer).items():
@@ -171,9 +171,7 @@ def test_states_that_lack_images_are_counted_before_any_fit(own_nsd, monkeypatch
     store.write(ids[3:], {"vision": states[3:]})
     subject = read_design(find_layout(own_nsd).design()).image_ids(1)
     n_missing = np.isin(ids[:3], subject).sum()
-    with pytest.raises(
-        InputError, match=f"^{n_missing} of 40 images have no vision states .* run the extraction again"
-    ):
+    with pytest.raises(InputError, match=f"^no vision states for {n_missing} of 40 images .* run the extraction again"):
         align(monkeypatch, own_nsd)
 
 

@@ -56,7 +56,7 @@ def test_a_signal_lets_the_layer_in_hand_be_finished_and_the_next_run_continues(
     assert f"stopped by {name}; all that was finished is kept, the same command continues" in said
     assert [layer for _, layer, _ in Results(ready / FOLDER).layers()] == [0]
     align(monkeypatch, ready, "--num-alphas", 5)
-    assert "1 layers were scored before, 1 are left" in capsys.readouterr().err
+    assert "1 layer was scored before, 1 is left" in capsys.readouterr().err
     assert read_scores(ready)["layer"].nunique() == 2
     assert not list(ready.glob("alignment/**/claims*"))
 

@@ -161,7 +161,7 @@ def test_lost_predictions_are_made_again_and_change_nothing(aligned, monkeypatch
     Results(aligned / FOLDER).keep_predictions("vision", 1, np.arange(10))
     capsys.readouterr()
     align(monkeypatch, aligned, "--permutations", 99, "--bootstrap", 199)
-    assert "1 layers were scored before, 1 are left" in capsys.readouterr().err
+    assert "1 layer was scored before, 1 is left" in capsys.readouterr().err
     pd.testing.assert_frame_equal(tables(aligned), before)
     align(monkeypatch, aligned, "--permutations", 99, "--bootstrap", 199)
     assert "2 layers were scored before, 0 are left" in capsys.readouterr().err

@@ -166,7 +166,7 @@ def test_what_another_is_at_is_waited_for_without_holding_up_what_was_given_befo
         assert [next(steps)[0] for _ in range(4)] == [[0], [2], [], []]
         left.clear()  # written by whoever had it
         assert list(steps) == []
-    assert "1 are in the hands of other processes: waiting" in capsys.readouterr().err
+    assert "1 is in the hands of other processes: waiting" in capsys.readouterr().err
 
 
 def test_what_a_process_finished_before_it_ended_is_not_given_again(folder):

@@ -141,7 +141,7 @@ def test_other_captions_are_refused_and_the_stimulus_file_is_not_needed(own_nsd,
 def test_images_without_a_caption_are_counted_before_the_model_is_loaded(own_nsd, captions, tmp_path):
     ids = sorted(Captions(captions).of_image)
     rows = [(image_id, "a dog") for image_id in ids if image_id not in (ids[3], ids[9])]
-    with pytest.raises(InputError, match=rf"2 of 40 images have no caption in .*, first {ids[3]}: add them"):
+    with pytest.raises(InputError, match=rf"no caption for 2 of 40 images in .* \(first: image {ids[3]}\): add them"):
         extract(own_nsd, tmp_path / "no model", write_captions(captions, rows))
 
 

@@ -78,7 +78,7 @@ def test_only_states_of_shared_images_are_needed(ready, monkeypatch):
     for path in (ready / STORE).glob("batch_*.h5"):
         path.unlink()
     states.write(shared_ids(ready)[1:], {"vision": layers[1:]})
-    with pytest.raises(InputError, match="1 of 12 images have no vision states"):
+    with pytest.raises(InputError, match="no vision states for 1 of 12 images"):
         compare(monkeypatch, ready)
     states.write(shared_ids(ready)[:1], {"vision": layers[:1]})
     pd.testing.assert_frame_equal(before, compare(monkeypatch, ready))

@@ -92,14 +92,14 @@ def test_images_whose_states_are_not_finite_are_counted_and_the_first_is_named(s
     spoilt[:2, 1, :2] = np.inf, -np.inf
     spoilt[2] = 3e38  # their sum is beyond float32, they are not
     store.write([30, 20, 40], {"vision": spoilt})
-    said = rf"vision is not finite for 2 of 5 images at layer 1 in {store.folder}, first 20: delete"
+    said = rf"vision is not finite for 2 of 5 images at layer 1 in {store.folder} \(first: image 20\): delete"
     with pytest.raises(InputError, match=said):
         store.read_layer("vision", 1, [40, 30, 20, 7, 9])
     assert np.isfinite(store.read_layer("vision", 1, [40, 7])).all()
 
 
 def test_missing_images_are_counted_and_the_first_is_named(store):
-    with pytest.raises(InputError, match=r"2 of 5 images .* first 3:"):
+    with pytest.raises(InputError, match=r"2 of 5 images .* \(first: image 3\):"):
         store.read_layer("vision", 0, [9, 8, 3, 1, 2])
 
 

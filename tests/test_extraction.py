@@ -1,13 +1,17 @@
 import os
 import re
+import shlex
 import signal
+import sys
 import threading
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
 from mean_colours import assert_all_there, colours, expected, extract, store
 
+from brain_activity_prediction.align_image_embeddings import align_model
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings import extraction
@@ -152,6 +156,39 @@ def test_a_run_with_other_settings_is_refused_by_name_and_changes_nothing(own_ns
     assert {path: path.stat().st_mtime_ns for path in own_nsd.rglob("*")} == before
 
 
+def test_a_dtype_that_differs_for_want_of_a_gpu_says_so(own_nsd):
+    extract(colours(), own_nsd, "--dtype", "float16")
+    with pytest.raises(
+        InputError,
+        match=r"dtype = float16, this run has float32 because -g cpu was asked for: add --dtype float16",
+    ):
+        extract(colours(), own_nsd)
+    extract(colours(), own_nsd, "--dtype", "float16")
+
+
+def test_an_extraction_ends_with_where_its_states_are_and_the_commands_that_align_them(own_nsd, capsys, monkeypatch):
+    monkeypatch.chdir(own_nsd.parent)
+    script = Path(align_model.__file__)
+    given = ["-s", 1, 2, "-p", "2,4", "--random-weights", 3]
+    for argv, shown in ((["/abs/script.py"], str(script)), (["script.py"], os.path.relpath(script))):
+        monkeypatch.setattr(sys, "argv", argv)
+        extract(colours(), own_nsd, *given)
+        *_, no_prompt, second, fourth, following, first_command, other_command = capsys.readouterr().out.splitlines()
+        for line, prompt in ((no_prompt, "no_prompt"), (second, "prompt_2"), (fourth, "prompt_4")):
+            assert line == f"states: {own_nsd}/image_embeddings/{prompt}/test_mean-colours-random-3"
+        assert following == "next:"
+        python, *words = shlex.split(first_command)
+        assert python == sys.orig_argv[0]
+        assert words == f"{shown} -d {own_nsd} -s 1 -m test/mean-colours-random-3 -p 2 4 -g cpu".split()
+        assert other_command == first_command.replace("-s 1", "-s 2")
+        assert align_model.flags().parse_args(words[1:]).prompt_number == [2, 4]
+
+
+def test_a_shard_ends_with_the_next_command_for_when_all_are_done(own_nsd, capsys):
+    extract(colours(), own_nsd, "--shard", "0/2")
+    assert "next, once all 2 shards are done:\n" in capsys.readouterr().out
+
+
 def test_a_test_run_says_what_the_whole_would_take_and_writes_nothing(own_nsd, capsys):
     before = sorted(own_nsd.rglob("*"))
     extract(colours(), own_nsd, "--test-run", "-b", 8, "-p", "1", "2", "--response")
@@ -197,7 +234,7 @@ def test_repair_computes_the_images_of_damaged_files_and_no_others(own_nsd, caps
     calls, at = [], {other: other.stat().st_mtime_ns for other in own_nsd.rglob("batch_*") if other != path}
     extract(colours(calls), own_nsd, "-b", 5, "-p", "1", "2", "--repair")
     assert calls == [5]
-    assert f"prompt_2/test_mean-colours: 1 damaged files: {path.name}" in capsys.readouterr().err
+    assert f"prompt_2/test_mean-colours: 1 damaged file: {path.name}" in capsys.readouterr().err
     assert {other: other.stat().st_mtime_ns for other in at} == at
     assert path.exists()
     np.testing.assert_allclose(store(own_nsd, "prompt_2").read_layer("language", 0, ids), mean_colours * 20, rtol=1e-6)

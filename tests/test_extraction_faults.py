@@ -123,7 +123,8 @@ def test_without_room_for_all_images_nothing_is_written_and_a_line_says_how_much
     bytes_an_image = 3 * 3 * 4 * 2  # layers x width x float32, under no prompt and under one
     disk(40 * bytes_an_image - 1)
     with pytest.raises(
-        InputError, match=r"the 40 images that are left take [\d.]+ [GMk]B .* free at least [\d.]+ [GMk]B"
+        InputError,
+        match=r"room for the 40 images that are left in .*: [\d.]+ [GMk]B are needed, .* free at least",
     ):
         extract(colours(), own_nsd, "-b", 8)
     assert not list(own_nsd.rglob("batch_*"))
@@ -138,7 +139,7 @@ def test_what_the_rest_takes_is_known_before_the_model_is_loaded(own_nsd, disk):
     disk(10)
     script = colours()
     script.load = None
-    with pytest.raises(InputError, match="the 8 images that are left take"):
+    with pytest.raises(InputError, match="the 8 images that are left in"):
         extract(script, own_nsd)
 
 
@@ -160,7 +161,9 @@ def test_a_full_disk_stops_the_run_with_what_is_left_and_more_room_lets_it_conti
     in_the_way = small_disk / "other"
     in_the_way.write_bytes(bytes(850_000))
     monkeypatch.setattr(files.shutil, "disk_usage", lambda path: Usage(10**12, 0, 10**12))  # as with a quota
-    with pytest.raises(DiskFull, match=r"No space left on device.*the \d+ images that are left take [\d.]+ [GMk]B"):
+    with pytest.raises(
+        DiskFull, match=r"No space left on device.*; [\d.]+ [GMk]B are needed for the \d+ images that are left"
+    ):
         extract(colours(), on(small_disk, own_nsd), "-b", 4)
     assert not [path for path in small_disk.rglob(".*") if "~" in path.name]
     n_done = len(store(own_nsd, "no_prompt").image_ids(["vision"]))

@@ -38,11 +38,11 @@ def test_other_images_of_the_same_size_are_another_setting_and_another_file_of_t
 
 def test_an_image_that_is_not_in_the_file_is_refused(path):
     with Stimuli(path) as stimuli:
-        with pytest.raises(InputError, match="1 of 2 image ids, first 0, are not in"):
+        with pytest.raises(InputError, match=r"lacks 1 of 2 images \(first: image 0\)"):
             stimuli.images([0, 1])
-        with pytest.raises(InputError, match=f"first {stimuli.n_images + 1}, "):
+        with pytest.raises(InputError, match=rf"\(first: image {stimuli.n_images + 1}\)"):
             stimuli.images([stimuli.n_images, stimuli.n_images + 1])
-        with pytest.raises(InputError, match=f"first 73001, are not in .* images 1 to {stimuli.n_images}"):
+        with pytest.raises(InputError, match=rf"\(first: image 73001\): it holds images 1 to {stimuli.n_images}"):
             stimuli.images([73001])
 
 

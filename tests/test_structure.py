@@ -39,7 +39,7 @@ MAY_IMPORT = {
     "wording": set(),
     "processes": set(),
     "batch_contents": set(),
-    "claims": {"processes"},
+    "claims": {"processes", "wording"},
     "files": {"errors", "processes"},
     "checked_json": {"files"},
     "hdf5_file": {"files"},

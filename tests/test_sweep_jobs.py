@@ -214,7 +214,7 @@ def test_a_sweep_in_the_queue_is_not_submitted_again_and_another_folders_jobs_do
     stand_ins(**SUBMITTING | {"squeue": "echo '12|0|PENDING|sweep_01234567-1-x|None'"})
     submit(own_nsd, "--shards", "1")
     stand_ins(**SUBMITTING | {"squeue": f"echo '12|0|PENDING|{name}|Priority'"})
-    with pytest.raises(InputError, match=r"1 jobs of this sweep are in the queue, the first of them 12_0"):
+    with pytest.raises(InputError, match=r"1 job of this sweep is in the queue \(first: 12_0\)"):
         submit(own_nsd, "--shards", "1")
 
 

@@ -29,6 +29,7 @@ from brain_activity_prediction.folders import alignment_folder
 from brain_activity_prediction.nsd.layout import Layout, find_layout
 from brain_activity_prediction.running import run_script
 from brain_activity_prediction.settings_file import ORIGIN, RESPONSES, comparable
+from brain_activity_prediction.wording import are, count, were
 
 if TYPE_CHECKING:
     from brain_activity_prediction.align_image_embeddings.inputs.targets import Targets
@@ -75,7 +76,9 @@ def main() -> None:
     layout.sessions(arguments.subject)
     shared.check_device(arguments.gpu_id)
     layers = open_layers(arguments)
-    print(f"{arguments.model_id}, {layout.name} layout of NSD: {len(layers)} layers", file=sys.stderr, flush=True)
+    print(
+        f"{arguments.model_id}, {layout.name} layout of NSD: {count(len(layers), 'layer')}", file=sys.stderr, flush=True
+    )
     align(layout, layers, arguments)
 
 
@@ -105,7 +108,9 @@ def align(layout: Layout, layers: list[Layer], arguments: argparse.Namespace) ->
 
     left = layers_left(layers, results, asked)
     if len(left) < len(layers):
-        print(f"{len(layers) - len(left)} layers were scored before, {len(left)} are left", file=sys.stderr)
+        n_done = len(layers) - len(left)
+        done = f"{count(n_done, 'layer')} {were(n_done)} scored before"
+        print(f"{done}, {len(left)} {are(len(left))} left", file=sys.stderr)
     fit_layers(left, targets, asked, results, arguments)
     check_finished(layers, results, asked)
     warn_of_low_ceilings(ceiling, arguments.min_noise_ceiling)

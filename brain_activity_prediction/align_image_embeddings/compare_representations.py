@@ -23,6 +23,7 @@ from brain_activity_prediction.folders import alignment_folder
 from brain_activity_prediction.nsd.layout import find_layout
 from brain_activity_prediction.running import run_script
 from brain_activity_prediction.settings_file import comparable, fingerprint
+from brain_activity_prediction.wording import count
 
 if TYPE_CHECKING:
     from brain_activity_prediction.align_image_embeddings.brain_geometry import Brain
@@ -71,7 +72,11 @@ def main() -> None:
             raise InputError(
                 f"subject {subject} saw other shared images than subject {arguments.subject}: give --sessions"
             )
-    print(f"{arguments.model_id}: {len(layers)} layers, {len(brain.n_voxels)} regions", file=sys.stderr, flush=True)
+    print(
+        f"{arguments.model_id}: {count(len(layers), 'layer')}, {count(len(brain.n_voxels), 'region')}",
+        file=sys.stderr,
+        flush=True,
+    )
     table = similarity_table(layers, brain, others, arguments)
     for prompt, store in {layer.prompt: layer.store for layer in layers}.items():
         settings = fingerprint(settings_of(arguments, brain, store))

@@ -25,6 +25,7 @@ from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.folders import PROTOCOLS, across_subjects_folder, responses_folder
 from brain_activity_prediction.nsd.layout import Layout, find_layout
 from brain_activity_prediction.running import run_script
+from brain_activity_prediction.wording import count, were
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -95,7 +96,9 @@ def ceilings(layout: Layout, subjects: list[int], arguments: argparse.Namespace)
     }
     ids = images_of_all(list(responses.values()))
     betas = {subject: r.betas[np.searchsorted(r.image_ids, ids)] for subject, r in responses.items()}
-    print(f"{len(ids)} images were seen by subjects {' '.join(map(str, subjects))}", file=sys.stderr)
+    print(
+        f"{count(len(ids), 'image')} {were(len(ids))} seen by subjects {' '.join(map(str, subjects))}", file=sys.stderr
+    )
     alphas = shared.alphas(arguments)
     rows = []
     for subject in subjects:
@@ -131,7 +134,10 @@ def images_of_all(responses: list[Responses]) -> np.ndarray:
     for other in responses[1:]:
         ids = np.intersect1d(ids, other.image_ids)
     if len(ids) < FOLDS**2:
-        raise InputError(f"only {len(ids)} images were seen by all of these subjects in these sessions: add sessions")
+        raise InputError(
+            f"only {count(len(ids), 'image')} {were(len(ids))} seen by all of these subjects in these sessions: "
+            "add sessions"
+        )
     return ids
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from brain_activity_prediction.align_image_embeddings.outputs.table_files import read_table
+from brain_activity_prediction.wording import count
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,8 +41,9 @@ def with_cross_subject_ceiling(scores: pd.DataFrame, folder: Path) -> pd.DataFra
 
 def _say_unlike(scores: pd.DataFrame, name: str) -> None:
     first, subjects = scores.iloc[0], " ".join(map(str, sorted(scores["subject"].unique())))
+    of_ceiling = first[f"{name}_of_ceiling"]
     print(
-        f"no cross_subject_r for {len(scores)} rows of subjects {subjects}: cross_subject_ceiling.py was run with "
-        f"{name} = {first[f'{name}_of_ceiling']}, these were aligned with {first[name]}; run it again as they were",
+        f"no cross_subject_r for {count(len(scores), 'row')} of subjects {subjects}: cross_subject_ceiling.py was run "
+        f"with {name} = {of_ceiling}, these were aligned with {first[name]}; run it again as they were",
         file=sys.stderr,
     )

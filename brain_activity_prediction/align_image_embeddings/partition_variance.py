@@ -35,6 +35,7 @@ from brain_activity_prediction.nsd.layout import find_layout
 from brain_activity_prediction.running import fill, progress_seconds, run_script
 from brain_activity_prediction.settings_file import ORIGIN, RESPONSES, comparable
 from brain_activity_prediction.stopping import until_stopped
+from brain_activity_prediction.wording import are, count
 
 if TYPE_CHECKING:
     import torch
@@ -157,7 +158,10 @@ def fit_weightings(scores: WeightingScores, targets: Targets, fits: Fits) -> Non
     left = scores.left()
     if not left:
         return
-    print(f"{len(scores.weightings)} weightings of {len(fits.spaces)} spaces, {len(left)} are left", file=sys.stderr)
+    print(
+        f"{count(len(scores.weightings), 'weighting')} of {len(fits.spaces)} spaces, {len(left)} {are(len(left))} left",
+        file=sys.stderr,
+    )
 
     import torch
     from tqdm import tqdm

@@ -13,6 +13,7 @@ import numpy as np
 
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.files import read_bytes
+from brain_activity_prediction.wording import count
 
 COLUMNS = ("nsd_id", "caption")
 NSD_ID = re.compile("0*[1-9][0-9]{0,5}")
@@ -40,7 +41,8 @@ class Captions:
         missing = np.setdiff1d(ids, list(self.of_image))
         if missing.size:
             raise InputError(
-                f"{missing.size} of {len(ids)} images have no caption in {self.path}, first {missing[0]}: add them"
+                f"no caption for {missing.size:,} of {count(len(ids), 'image')} in {self.path} "
+                f"(first: image {missing[0]}): add them"
             )
 
     def images(self, ids: Sequence[int]) -> list[list[str]]:

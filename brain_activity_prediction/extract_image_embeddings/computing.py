@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from brain_activity_prediction.errors import DiskFull, InputError, is_out_of_memory
-from brain_activity_prediction.extract_image_embeddings.plan import Batch, Work
+from brain_activity_prediction.extract_image_embeddings.plan import Batch, Work, images_left
 from brain_activity_prediction.extract_image_embeddings.runner import Runner
 from brain_activity_prediction.files import check_room, readable
 
@@ -82,7 +82,7 @@ class Computing:
                     pending.result()
         except DiskFull as error:
             needed = readable(self.n_left * self.bytes_an_image)
-            raise DiskFull(f"{error}; the {self.n_left} images that are left take {needed}") from error
+            raise DiskFull(f"{error}; {needed} are needed for {images_left(self.n_left)}") from error
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -100,5 +100,5 @@ class Computing:
             results = list(results)
             n_bytes = sum(array.nbytes for _, states, _ in results for array in states.values())
             self.bytes_an_image = n_bytes / len(batch.image_ids)
-            check_room(self.work.folder, self.n_left * self.bytes_an_image, f"the {self.n_left} images that are left")
+            check_room(self.work.folder, self.n_left * self.bytes_an_image, images_left(self.n_left))
         return results

@@ -31,7 +31,7 @@ from brain_activity_prediction.extract_image_embeddings import pooling
 from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkpoint
 from brain_activity_prediction.extract_image_embeddings.computing import Computing
 from brain_activity_prediction.extract_image_embeddings.next_step import next_step
-from brain_activity_prediction.extract_image_embeddings.plan import Work, plan, settings_of
+from brain_activity_prediction.extract_image_embeddings.plan import Work, check_dtype, images_left, plan, settings_of
 from brain_activity_prediction.extract_image_embeddings.runner import Runner
 from brain_activity_prediction.extract_image_embeddings.trial import try_out
 from brain_activity_prediction.files import check_room
@@ -141,7 +141,7 @@ def extract(script, arguments: argparse.Namespace) -> None:
             shared.check_device(arguments.gpu_id)
         if left and not arguments.test_run:
             stored_bytes = 2 if shared.dtype_name(arguments) == "float16" else 4
-            check_room(work.folder, work.known_bytes(left, stored_bytes), f"the {work.n_left()} images that are left")
+            check_room(work.folder, work.known_bytes(left, stored_bytes), images_left(work.n_left()))
         checkpoint = Checkpoint(
             script.MODEL_ID,
             arguments.revision or script.REVISION,
@@ -156,6 +156,7 @@ def extract(script, arguments: argparse.Namespace) -> None:
             for prompt in ([] if arguments.test_run else work.stores)
         }
         for prompt in settings:
+            check_dtype(work.stores[prompt], arguments)
             work.stores[prompt].check(settings[prompt])
         if not left:
             work.tidy()

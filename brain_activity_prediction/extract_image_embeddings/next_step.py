@@ -18,10 +18,11 @@ def next_step(work: Work, arguments: argparse.Namespace) -> str:
     _, n_shards = arguments.shard
     folders = [f"states: {store.folder}" for store in work.stores.values()]
     when = "next" if n_shards == 1 else f"next, once all {n_shards} shards are done"
-    return "\n".join([*folders, f"{when}:", *(f"  {shlex.join(_align(work, arguments, s))}" for s in arguments.subject)])
+    commands = [f"  {shlex.join(_alignment(work, arguments, subject))}" for subject in arguments.subject]
+    return "\n".join([*folders, f"{when}:", *commands])
 
 
-def _align(work: Work, arguments: argparse.Namespace, subject: int) -> list[str]:
+def _alignment(work: Work, arguments: argparse.Namespace, subject: int) -> list[str]:
     script = ALIGN if os.path.isabs(sys.argv[0]) else os.path.relpath(ALIGN)
     command = [sys.orig_argv[0], str(script), "-d", str(arguments.base_dir), "-s", str(subject), "-m", work.model_id]
     prompts = [str(prompt) for prompt in work.stores if prompt is not None]

@@ -21,6 +21,7 @@ from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkp
 from brain_activity_prediction.extract_image_embeddings.prompts import chosen_prompts
 from brain_activity_prediction.files import remove_left_behind
 from brain_activity_prediction.folders import claims_folder, embeddings_folder, stored_id
+from brain_activity_prediction.wording import are, count, were
 
 
 @dataclass(frozen=True)
@@ -106,9 +107,9 @@ class Work:
         numbers = ", ".join(map(str, self.prompts))
         several = "s" if len(self.prompts) > 1 else ""
         under = f"prompt{several} {numbers}" if any(self.streams.keys() - {None}) else "no prompt"
-        left = self.n_left()
-        done = len(self.image_ids) - left
-        return f"{len(self.image_ids)} images, {under}: {done} images were done before, {left} are left"
+        n, left = len(self.image_ids), self.n_left()
+        done = f"{count(n - left, 'image')} {were(n - left)} done before"
+        return f"{count(n, 'image')}, {under}: {done}, {left:,} {are(left)} left"
 
 
 def plan(script, arguments: argparse.Namespace, image_ids: Sequence[int]) -> Work:
@@ -133,11 +134,16 @@ def plan(script, arguments: argparse.Namespace, image_ids: Sequence[int]) -> Wor
     )
 
 
+def images_left(n: int) -> str:
+    """`the 40 images that are left`."""
+    return f"the {count(n, 'image')} that {are(n)} left"
+
+
 def repair(store: EmbeddingStore) -> None:
     """Deletes what is damaged, so that it is computed anew, and says on stderr what it was."""
     damaged = store.repair()
     named = f": {', '.join(damaged[:3])}{', ...' if damaged[3:] else ''}" if damaged else ""
-    print(f"{store.folder}: {len(damaged)} damaged files{named}", file=sys.stderr, flush=True)
+    print(f"{store.folder}: {count(len(damaged), 'damaged file')}{named}", file=sys.stderr, flush=True)
 
 
 def wanted_streams(
@@ -164,6 +170,17 @@ def wanted_streams(
             raise InputError(f"{script.MODEL_ID} has no {name} pooling; it has {', '.join(sorted(possible))}")
     wanted = {None: names(script.IMAGE_STREAMS)} | dict.fromkeys(prompts, names(of_prompts))
     return {prompt: streams for prompt, streams in wanted.items() if streams}
+
+
+def check_dtype(store: EmbeddingStore, arguments: argparse.Namespace) -> None:
+    """Raises InputError where stored states have another dtype than the device gives, and no --dtype was given."""
+    known, own = (store.settings() or {}).get("dtype"), shared.dtype_name(arguments)
+    if arguments.dtype == "auto" and known not in (None, own):
+        asked, other = ("-g cpu", "a GPU") if arguments.gpu_id == "cpu" else ("a GPU", "-g cpu")
+        raise InputError(
+            f"{store.folder} holds states made with dtype = {known}, this run has {own} because {asked} was asked for: "
+            f"add --dtype {known}, or ask for {other}"
+        )
 
 
 def settings_of(script, arguments, checkpoint: Checkpoint, stimuli: dict, prompt: str | None) -> dict:

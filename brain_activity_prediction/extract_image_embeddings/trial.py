@@ -6,6 +6,8 @@ import resource
 import time
 from typing import TYPE_CHECKING
 
+from brain_activity_prediction.extract_image_embeddings.plan import images_left
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -37,8 +39,7 @@ def try_out(runner: Runner, stimuli: Stimuli, work: Work) -> None:
             print(f"prompt {prompt:<3} answer to image {batch.image_ids[0]}: {answer!r}")
     print(f"{1 / seconds:.2f} images/s in batches of {len(batch.image_ids)}, {_memory(runner.device)}")
     print(
-        f"the {n_left} images that are left: {n_left * seconds / 3600:.2f} h, "
-        f"{n_left * n_bytes / 1e9:.2f} GB; nothing was written"
+        f"{images_left(n_left)}: {n_left * seconds / 3600:.2f} h, {n_left * n_bytes / 1e9:.2f} GB; nothing was written"
     )
 
 

@@ -11,6 +11,7 @@ from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.files import reading
 from brain_activity_prediction.hdf5_file import dataset, open_hdf5, read_part
 from brain_activity_prediction.nsd.design import stimulus_rows
+from brain_activity_prediction.wording import count
 
 LARGEST_SIZE = 4096  # pixels; NSD's images have 425
 SAMPLES = 64
@@ -69,7 +70,7 @@ class Stimuli:
         outside = ids[(ids < 1) | (ids > self.n_images)]
         if outside.size:
             raise InputError(
-                f"{outside.size} of {ids.size} image ids, first {outside[0]}, are not in {self.path}: "
+                f"{self.path} lacks {outside.size:,} of {count(ids.size, 'image')} (first: image {outside[0]}): "
                 f"it holds images 1 to {self.n_images}"
             )
 

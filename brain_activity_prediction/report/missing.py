@@ -18,6 +18,7 @@ from brain_activity_prediction.nsd.layout import Layout, layout_if_any
 from brain_activity_prediction.report.averages import each_layer
 from brain_activity_prediction.report.collecting import Scored
 from brain_activity_prediction.report.selection import Selection
+from brain_activity_prediction.wording import are, count
 
 
 @dataclass(frozen=True)
@@ -93,8 +94,9 @@ def _unfinished(scored: Sequence[Scored], table: pd.DataFrame, selection: Select
         names = [path.name.rpartition("_layer_")[0] for path in one.folder.glob("voxels/*.h5")]
         for stream in sorted(set(names)):
             done, of = shapes.get((one.model_id, one.prompt, one.subject, stream), (0, 0))
-            if names.count(stream) > done and not selection.stream:
-                what = f"{stream}: {names.count(stream)} layers are scored, the table has {done}: align again"
+            n_scored = names.count(stream)
+            if n_scored > done and not selection.stream:
+                what = f"{stream}: {count(n_scored, 'layer')} {are(n_scored)} scored, the table has {done}: align again"
                 yield Gap(one.model_id, where, what)
             elif done < of:
                 yield Gap(one.model_id, where, f"{stream}: {done} of {of} layers aligned")

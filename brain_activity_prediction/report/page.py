@@ -16,6 +16,7 @@ from brain_activity_prediction.files import written_whole
 from brain_activity_prediction.report.contents import Contents
 from brain_activity_prediction.report.drawing import look
 from brain_activity_prediction.report.slices import FRAME
+from brain_activity_prediction.wording import count
 
 FILES = Path(__file__).parent / "page_files"
 DASHES = {"-": "", "--": "6 3", ":": "1.5 2.5", "-.": "6 2 1.5 2"}
@@ -67,11 +68,6 @@ def swatch(turn: int) -> tuple[str, str]:
 def number(value: float, digits: int = 3) -> str:
     """A figure for a table, with a true minus; a dash where there is none."""
     return "–" if value is None or pd.isna(value) else f"{value:.{digits}f}".replace("-", "−")
-
-
-def count(n: int, one: str, many: str | None = None) -> str:
-    """`1 model`, `1,200 models`."""
-    return f"{n:,} {one if n == 1 else many or one + 's'}"
 
 
 def cell(value) -> str:

@@ -19,6 +19,7 @@ from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.sweep.items import read_items, write_items
 from brain_activity_prediction.sweep.records import folder_of, stamp, submissions
 from brain_activity_prediction.sweep.units import Plan, Unit
+from brain_activity_prediction.wording import are, count
 
 HERE = Path(__file__).resolve().parent
 JOB_FILE = HERE / "job.sh"
@@ -180,7 +181,7 @@ def refuse_if_queued(base_dir: Path) -> None:
     tasks = queued(base_dir)
     if tasks:
         raise InputError(
-            f"{len(tasks)} jobs of this sweep are in the queue, the first of them {tasks[0].job}: "
+            f"{count(len(tasks), 'job')} of this sweep {are(len(tasks))} in the queue (first: {tasks[0].job}): "
             "wait for them (status), or end them with cancel"
         )
 

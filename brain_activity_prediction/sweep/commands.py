@@ -22,6 +22,7 @@ from brain_activity_prediction.sweep.records import (
 from brain_activity_prediction.sweep.status import states_of, text_of
 from brain_activity_prediction.sweep.study import remember, remembered
 from brain_activity_prediction.sweep.units import Plan, make_plan
+from brain_activity_prediction.wording import count
 
 SHARDS_ON_SLURM = 8
 
@@ -94,7 +95,7 @@ def slurm(arguments: argparse.Namespace) -> None:
         remember(arguments)
         arrays = cluster.submit(arguments, planned)
     for number, what, n_units in arrays:
-        print(f"job {number:10} {what:50} {n_units:5} units")
+        print(f"job {number:10} {what:50} {count(n_units, 'unit'):>9}")
     print("status shows how they get on, cancel ends them; the same command again does what is left by then")
 
 
@@ -120,7 +121,7 @@ def cancel(arguments: argparse.Namespace) -> None:
                 print(one_line(f"ended: {name}"))
                 n_ended += 1
     if cluster.may_have_jobs(arguments.base_dir) and (tasks := cluster.take_back(arguments.base_dir)):
-        print(f"ended: {len(tasks)} jobs")
+        print(f"ended: {count(len(tasks), 'job')}")
         n_ended += 1
     if not n_ended:
         print("nothing runs here and nothing is queued")

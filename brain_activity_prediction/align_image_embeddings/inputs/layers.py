@@ -14,6 +14,7 @@ from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings.prompts import chosen_prompts
 from brain_activity_prediction.folders import embeddings_folder, prompt_folder
+from brain_activity_prediction.wording import count
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,6 @@ def check_complete(store: EmbeddingStore, stream: str, needed: np.ndarray) -> No
     missing = np.setdiff1d(needed, store.image_ids([stream]))
     if missing.size:
         raise InputError(
-            f"{missing.size} of {needed.size} images have no {stream} states in {store.folder}, first {missing[0]}: "
-            "run the extraction again, it continues where it was"
+            f"no {stream} states for {missing.size:,} of {count(needed.size, 'image')} in {store.folder} "
+            f"(first: image {missing[0]}): run the extraction again, it continues where it was"
         )

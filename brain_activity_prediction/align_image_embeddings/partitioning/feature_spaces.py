@@ -17,6 +17,7 @@ from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.flag_values import WHOLE_NUMBER
 from brain_activity_prediction.folders import alignment_folder, embeddings_folder, model_folder
 from brain_activity_prediction.settings_file import ORIGIN, RESPONSES, other_responses
+from brain_activity_prediction.wording import count
 
 if TYPE_CHECKING:
     from brain_activity_prediction.align_image_embeddings.inputs.targets import Targets
@@ -56,7 +57,7 @@ def parse_spaces(given: Sequence[Sequence[str]], base_dir: Path) -> list[Space]:
     """The spaces of --space; an InputError for what is no space, is given twice, or has no hidden states."""
     spaces = [_parsed(*words) for words in given]
     if not 2 <= len(spaces) <= len(LETTERS):
-        raise InputError(f"{len(spaces)} feature space: give --space two to {len(LETTERS)} times")
+        raise InputError(f"{count(len(spaces), 'feature space')}: give --space two to {len(LETTERS)} times")
     for number, space in enumerate(spaces):
         if space in spaces[:number]:
             raise InputError(f"--space {space} is given twice: all of its variance would be shared")
