@@ -4,7 +4,8 @@ import shlex
 import signal
 import sys
 import threading
-from itertools import islice
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings import extraction
 from brain_activity_prediction.extract_image_embeddings.plan import plan
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
+from brain_activity_prediction.stopping import Stopped
 
 pytestmark = pytest.mark.slow
 
@@ -101,6 +103,13 @@ def test_several_subjects_are_one_run_over_the_images_that_any_of_them_saw(own_n
     assert sum(calls) == 68
 
 
+def stopped_after(n, steps):
+    for number, step in enumerate(steps):
+        if number == n:
+            raise Stopped("SIGTERM")
+        yield step
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_any_number_of_shards_changed_between_runs_that_stop_early_never_repeats_an_image(seed, own_nsd, monkeypatch):
     """Each run is ended after some of its batches, as by a time limit, and the next splits the images otherwise."""
@@ -108,8 +117,9 @@ def test_any_number_of_shards_changed_between_runs_that_stop_early_never_repeats
     for _ in range(6):
         n_shards = int(rng.integers(1, 9))
         shard, n_batches = f"{rng.integers(n_shards)}/{n_shards}", int(rng.integers(3))
-        monkeypatch.setattr(extraction, "until_stopped", lambda steps, n=n_batches: islice(steps, n))
-        extract(colours(calls), own_nsd, "--shard", shard, "-b", int(rng.integers(1, 6)))
+        monkeypatch.setattr(extraction, "until_stopped", partial(stopped_after, n_batches))
+        with suppress(Stopped):
+            extract(colours(calls), own_nsd, "--shard", shard, "-b", int(rng.integers(1, 6)))
     monkeypatch.setattr(extraction, "until_stopped", iter)
     n_shards = int(rng.integers(1, 9))
     for shard in range(n_shards):
