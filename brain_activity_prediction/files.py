@@ -5,6 +5,7 @@ import hashlib
 import os
 import re
 import shutil
+import stat
 import time
 import uuid
 from collections.abc import Iterator
@@ -21,7 +22,9 @@ FULL = {errno.ENOSPC, errno.EDQUOT}
 # the disk, the network or the rights, and what is there may be whole.
 OF_THE_CONTENT = {errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.EINVAL, errno.EFBIG, errno.EOVERFLOW}
 NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK}
+CANNOT_SYNC = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
 TEMPORARY = re.compile(rf"\.({NAME.pattern})~[0-9a-f]{{8}}~.+")  # what `written_whole` writes to
+_seen: dict[Path, tuple[tuple[int, int], float]] = {}  # size and time of change of others' files, and since when
 
 
 @contextmanager
@@ -75,8 +78,8 @@ def written_whole(path: Path, first: bool = False) -> Iterator[Path]:
     raises FileExistsError where there is one by then, where the disk has hard links.
     """
     path = Path(path)
-    # The suffix stays, because nibabel and pandas choose format and compression by it.
-    aside = path.with_name(f".{own_name()}~{uuid.uuid4().hex[:8]}~{path.name}")
+    # The end stays, because nibabel and pandas choose format and compression by it; a whole name may leave no room.
+    aside = path.with_name(f".{own_name()}~{uuid.uuid4().hex[:8]}~{path.name[-24:]}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield aside
@@ -128,18 +131,49 @@ def readable(n_bytes: float) -> str:
 
 
 def remove_left_behind(folder: Path) -> None:
-    """Deletes what killed writers left in a folder and those in it; of other machines' writers after an hour."""
+    """Deletes what killed writers left in a folder and those in it.
+
+    A file of another machine's writer goes when this process has seen it unchanged for an hour: clocks may differ.
+    """
     for aside in Path(folder).rglob(".*~*"):
         if writer := TEMPORARY.fullmatch(aside.name):
             dead = is_dead(writer[1])
             with suppress(OSError):  # its writer was quicker, or it is no file
-                if dead or (dead is None and time.time() - aside.lstat().st_mtime > HOUR_S):
+                if dead or (dead is None and _seen_unchanged_s(aside) > HOUR_S):
                     aside.unlink()
 
 
+def _seen_unchanged_s(path: Path) -> float:
+    """For how many seconds, by this process's own clock, a file has had the size and time of change that it has now."""
+    found = path.lstat()
+    state, now = (found.st_size, found.st_mtime_ns), time.monotonic()
+    if path not in _seen or _seen[path][0] != state:
+        _seen[path] = (state, now)
+    return now - _seen[path][1]
+
+
+def open_for_writing(path: Path, flags: int) -> int:
+    """A descriptor of a file; InputError where it is a link, which could lead anywhere, or no file, such as a pipe."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        handle = os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR, errno.EMLINK):
+            raise InputError(f"{path} is a link, a pipe or a folder, and is not written to: remove it") from error
+        raise
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise InputError(f"{path} is a link, a pipe or a folder, and is not written to: remove it")
+    return handle
+
+
 def _sync(path: Path, mode: int) -> None:
+    """Flushes a file or folder to the disk, where the file system can do that."""
     handle = os.open(path, mode)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in CANNOT_SYNC:
+            raise
     finally:
         os.close(handle)

@@ -7,7 +7,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-NAME = re.compile(r"([\w.-]{1,255}~[\w-]{1,40})~([1-9][0-9]{0,8})~([0-9]{1,20})", re.ASCII)
+NAME = re.compile(r"([\w.-]{1,64}~[\w-]{1,40})~([1-9][0-9]{0,8})~([0-9]{1,20})", re.ASCII)
 
 
 @cache
@@ -17,7 +17,7 @@ def _place() -> str:
     with suppress(OSError):  # not Linux
         numbers = os.readlink("/proc/self/ns/pid").strip("pid:[]")
         boot = Path("/proc/sys/kernel/random/boot_id").read_text()[:8]  # two machines may have the same name
-    return f"{re.sub('[^a-zA-Z0-9_.-]', '_', socket.gethostname())[:255]}~{boot}-{numbers}"
+    return f"{re.sub('[^a-zA-Z0-9_.-]', '_', socket.gethostname())[:64]}~{boot}-{numbers}"
 
 
 def _started(pid: int) -> str:

@@ -3,13 +3,21 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from brain_activity_prediction.errors import Damaged, DiskFull, InputError
-from brain_activity_prediction.files import check_room, read_bytes, reading, remove_left_behind, written_whole
+from brain_activity_prediction.files import (
+    check_room,
+    open_for_writing,
+    read_bytes,
+    reading,
+    remove_left_behind,
+    written_whole,
+)
 from brain_activity_prediction.processes import is_dead, own_name
 
 
@@ -65,9 +73,57 @@ def test_what_a_killed_writer_left_is_removed_and_what_a_living_one_writes_is_no
     others = tmp_path / ".a~b~c~d~e~f"
     for path in (dead, number_used_again, alive, elsewhere, other_container, old_elsewhere, others):
         path.write_text("")
-    os.utime(old_elsewhere, (0, 0))
     remove_left_behind(tmp_path)
-    assert set(tmp_path.iterdir()) == {alive, elsewhere, other_container, others}
+    assert set(tmp_path.iterdir()) == {alive, elsewhere, other_container, others, old_elsewhere}
+
+
+def test_a_file_of_another_machines_writer_goes_once_it_was_seen_to_rest_whatever_the_clocks_say(tmp_path, monkeypatch):
+    at_work, left = tmp_path / aside("another-host~1~2~3"), tmp_path / aside("another-host~1~2~4")
+    now = [1e6]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    for path, clock in ((at_work, 0), (left, time.time() + 1e6)):  # hours behind and days ahead
+        path.write_text("")
+        os.utime(path, (clock, clock))
+    for waited in (0, 3000, 3000):
+        now[0] += waited
+        at_work.write_text(f"{at_work.read_text()}more")
+        os.utime(at_work, (0, 0))
+        remove_left_behind(tmp_path)
+    assert list(tmp_path.iterdir()) == [at_work]
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EOPNOTSUPP])
+def test_a_file_system_that_cannot_flush_is_written_to_all_the_same(tmp_path, monkeypatch, number):
+    def refuse(handle):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with written_whole(tmp_path / "scores.csv") as path:
+        path.write_text("whole")
+    assert (tmp_path / "scores.csv").read_text() == "whole"
+
+
+@pytest.mark.parametrize("name", ["x" * 240 + ".nii.gz", "é" * 120 + ".csv"])
+def test_the_longest_name_that_a_disk_takes_is_written(tmp_path, name):
+    with written_whole(tmp_path / name) as path:
+        assert path.suffixes == Path(name).suffixes
+        path.write_text("whole")
+    assert os.listdir(tmp_path) == [name]
+
+
+def test_what_is_opened_for_writing_is_no_link_no_pipe_and_no_folder(tmp_path):
+    (tmp_path / "private").write_text("mine")
+    (tmp_path / "link").symlink_to(tmp_path / "private")
+    (tmp_path / "dangling").symlink_to(tmp_path / "new")
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("link", "dangling", "folder", "pipe"):
+        with pytest.raises(InputError, match=f"{name} is a link, a pipe or a folder, and is not written to: remove it"):
+            os.close(open_for_writing(tmp_path / name, os.O_WRONLY | os.O_APPEND))
+    assert (tmp_path / "private").read_text() == "mine"
+    assert not (tmp_path / "new").exists()
+    os.close(open_for_writing(tmp_path / "new folder" / "log", os.O_WRONLY))
+    assert (tmp_path / "new folder" / "log").read_text() == ""
 
 
 def test_a_killed_process_that_nobody_has_waited_for_is_dead(tmp_path):

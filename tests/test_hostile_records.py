@@ -201,3 +201,36 @@ def test_a_lock_that_names_no_process_is_held_by_another_process(content, tmp_pa
             pass
         commands.cancel(parsed("cancel", tmp_path))
         assert path.read_bytes() == content
+
+
+@pytest.fixture
+def private(tmp_path):
+    """A file outside BASE_DIR that nothing may write to."""
+    path = tmp_path / "private"
+    path.write_text("mine\n")
+    path.chmod(0o600)
+    yield path
+    assert path.read_text() == "mine\n"
+
+
+def test_a_lock_that_is_a_link_is_not_followed(tmp_path, private):
+    folder_of(tmp_path).mkdir()
+    (folder_of(tmp_path) / "lock").symlink_to(private)
+    with pytest.raises(InputError, match=r"lock is a link.*remove it"), alone(tmp_path):
+        pass
+
+
+def test_a_log_of_a_unit_that_is_a_link_is_not_followed(tmp_path, private):
+    log_of(tmp_path, "report").parent.mkdir(parents=True)
+    log_of(tmp_path, "report").symlink_to(private)
+    done = run_item(tmp_path, queued(tmp_path))
+    assert done.returncode == 2
+    assert "report.log is a link" in done.stderr
+
+
+def test_the_folders_of_a_sweep_may_be_links_to_scratch(tmp_path):
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "base").mkdir()
+    folder_of(tmp_path / "base").symlink_to(tmp_path / "scratch")
+    with alone(tmp_path / "base"):
+        assert (tmp_path / "scratch/lock").exists()

@@ -159,3 +159,18 @@ def test_the_shell_scripts_are_clean_by_shellcheck():
     scripts = [*root.glob("brain_activity_prediction/*/*.sh"), root / ".ci/run"]
     checked = subprocess.run([shellcheck, *scripts], capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stdout
+
+
+def test_logs_of_the_loop_are_not_written_through_links_and_send_nothing_to_the_terminal(tmp_path):
+    (tmp_path / "private").write_text("mine")
+    (tmp_path / "logs").mkdir()
+    log = tmp_path / "logs" / "extract_llava_1.5_13b_subj01.log"
+    log.symlink_to(tmp_path / "private")
+    failing = tmp_path / "failing"
+    failing.write_text("#!/bin/bash\nprintf 'fails \\e[31mred\\a'\nexit 1\n")
+    failing.chmod(0o755)
+    done = alone(BASE_DIR=str(tmp_path), SUBJECTS="1", MODELS="llava_1.5_13b", PYTHON=str(failing))
+    assert (tmp_path / "private").read_text() == "mine"
+    assert log.read_text() == "fails \x1b[31mred\a"
+    assert not log.is_symlink()
+    assert "FAILED  extract_llava_1.5_13b_subj01: fails [31mred\n" in done.stdout

@@ -45,11 +45,12 @@ step() { # step NAME COMMAND...: runs it with a log of its own; true where it re
   local name=$1 log=$logs/$1.log status=0
   shift
   echo "== $name (log: $log)"
-  "$@" 2>&1 | (trap '' INT TERM && exec tee "$log") || status=$? # a signal to all leaves the log its last line
+  rm -f -- "$log" # and made anew (-C), so that nothing is written through a link
+  "$@" 2>&1 | (trap '' INT TERM && set -C && exec 3>"$log" && exec tee /dev/fd/3) || status=$? # INT leaves the log its last line
   case $status in
     0) succeeded+=("$name") && return ;;
     75 | 130) stopped=yes left+=("$name") ;; # stopped by a signal, between two batches or at once
-    *) failed+=("$name: $(tail -n 1 "$log" | tr '\r' '\n' | tail -n 1)") ;;
+    *) failed+=("$name: $(tail -n 1 "$log" | tr '\r' '\n' | tail -n 1 | tr -d '[:cntrl:]')") ;;
   esac
   return 1
 }

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from brain_activity_prediction.checked_json import read_json
 from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.files import written_whole
+from brain_activity_prediction.files import open_for_writing, written_whole
 from brain_activity_prediction.processes import is_dead, is_name, number_of, own_name
 
 HEADER = "== "  # begins the line that a run of a unit writes first
@@ -88,7 +88,7 @@ def _record_path(base_dir: Path, unit: str) -> Path:
 
 def last_lines(log: Path, n: int) -> list[str]:
     """The last n lines of a unit's last run; of a line that was written over and over, such as progress, its end."""
-    if not log.exists():
+    if not log.is_file():
         return []
     with log.open("rb") as file:
         file.seek(max(log.stat().st_size - TAIL_BYTES, 0))
@@ -106,8 +106,7 @@ def alone(base_dir: Path) -> Iterator[int]:
     the name in the file stands for the lock, and the records for the children.
     """
     path = folder_of(base_dir) / "lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab+", buffering=0) as file:
+    with os.fdopen(open_for_writing(path, os.O_RDWR | os.O_APPEND), "rb+", buffering=0) as file:
         holder, more = None, ""
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -156,7 +155,7 @@ class Holder:
 def lock_holder(base_dir: Path) -> Holder | None:
     """Who took the lock that is held; None where nobody holds it, or has only just begun."""
     path = folder_of(base_dir) / "lock"
-    if not path.exists():
+    if not path.is_file():
         return None
     with path.open("rb") as file:
         try:

@@ -19,6 +19,7 @@ import traceback
 from pathlib import Path
 
 from brain_activity_prediction.errors import InputError, one_line
+from brain_activity_prediction.files import open_for_writing
 from brain_activity_prediction.processes import own_name
 from brain_activity_prediction.running import STOPPED
 from brain_activity_prediction.sweep.items import item_of_this_task
@@ -31,11 +32,7 @@ def main() -> int:
         return 2
     base_dir = Path(sys.argv[1])
     if sys.argv[2] == "--item":
-        try:
-            item = item_of_this_task(Path(sys.argv[3]))
-        except InputError as error:
-            print(one_line(f"run_unit.py: {error}"), file=sys.stderr)
-            return 2
+        item = item_of_this_task(Path(sys.argv[3]))
         if item is None:  # the last job of an array may have fewer units than tasks
             return 0
         name, amount, command = item.name, item.amount, item.command(base_dir)
@@ -104,12 +101,15 @@ def _begun(base_dir: Path, name: str, amount: int, command: list[str]) -> Record
 
 def _write_output_to(log: Path) -> None:
     """Lets all that this process and its children print be added to a file."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    handle = open_for_writing(log, os.O_WRONLY | os.O_APPEND)
     os.dup2(handle, 1)
     os.dup2(handle, 2)
     os.close(handle)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except InputError as error:
+        print(one_line(f"run_unit.py: {error}"), file=sys.stderr)
+        sys.exit(2)
