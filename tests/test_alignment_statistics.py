@@ -1,5 +1,7 @@
 """What an alignment says about its scores: errors, intervals and p of every choice of layers, by the command line."""
 
+from types import SimpleNamespace
+
 import nibabel
 import numpy as np
 import pandas as pd
@@ -7,12 +9,14 @@ import pytest
 from scipy.stats import false_discovery_control
 from two_layers import FOLDER, align, read_scores
 
+from brain_activity_prediction.align_image_embeddings import align_model
 from brain_activity_prediction.align_image_embeddings.inputs.targets import read_targets
 from brain_activity_prediction.align_image_embeddings.outputs.best_predictions import best_predictions
 from brain_activity_prediction.align_image_embeddings.outputs.layer_choice import stream_scores
 from brain_activity_prediction.align_image_embeddings.outputs.results import Results
 from brain_activity_prediction.align_image_embeddings.scores import pearson_r
 from brain_activity_prediction.align_image_embeddings.stats.bootstrap import resamples
+from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.nsd.layout import find_layout
 from brain_activity_prediction.nsd.rois import read_mask, region_masks
 
@@ -57,6 +61,29 @@ def test_the_table_tells_how_many_permutations_and_resamples_its_numbers_are_fro
     assert (told() == [49, 2, 19]).all(axis=None)
     align(monkeypatch, aligned, "--permutations", 0, "--bootstrap", 0, "--redo")
     assert told().isna().all(axis=None)
+
+
+def test_blocks_too_few_for_a_test_are_refused_and_all_orders_of_four_are_made(ready, monkeypatch, capsys):
+    with pytest.raises(InputError, match=r"--permutation-block 4: 12 test images make 3 whole blocks, too few"):
+        align(monkeypatch, ready, "--permutations", 999, "--permutation-block", 4)
+    assert not (ready / FOLDER).exists()
+    flags = ("--permutations", 999, "--permutation-block", 3, "--bootstrap", 0)
+    align(monkeypatch, ready, *flags)
+    assert "permutation test: only 4 blocks of 3 test images to permute" in capsys.readouterr().err
+    table = read_scores(ready, "each")
+    assert table[["n_permutations", "n_images_not_permuted"]].drop_duplicates().to_numpy().tolist() == [[23, 0]]
+    align(monkeypatch, ready, *flags)
+    assert "2 layers were scored before, 0 are left" in capsys.readouterr().err
+
+
+def test_images_that_fill_no_block_are_said_to_be_left_out(monkeypatch, capsys):
+    shared = np.arange(1000)
+    design = SimpleNamespace(shared_ids=shared, trial_ids=lambda subject, sessions: np.tile(shared[:982], 3))
+    monkeypatch.setattr(align_model, "read_design", lambda path: design)
+    layout = SimpleNamespace(design=lambda: None, sessions=lambda subject: [1])
+    asked = SimpleNamespace(permutations=999, permutation_block=40, sessions=None, subject=1)
+    assert align_model.planned_permutations(layout, asked) == 999
+    assert capsys.readouterr().err == "permutation test: 22 of 982 test images fill no block and are left out\n"
 
 
 def test_an_average_of_layers_is_tested_by_the_average_of_each_permutation_and_resample(aligned):
@@ -216,6 +243,8 @@ def test_layers_tested_with_other_permutations_have_no_average_of_them(aligned, 
     each = table.loc["each"].set_index("layer")
     assert each["p"].notna().all()
     assert each["n_permutations"].groupby(level=0).unique().map(list).to_dict() == {0: [99], 1: [49]}
+    for _, rows in each.groupby(level=0):  # each test is a family of its own
+        np.testing.assert_allclose(rows["q"], false_discovery_control(rows["p"]))
 
 
 def test_layers_scored_in_two_runs_are_assessed_as_in_one(aligned, monkeypatch):

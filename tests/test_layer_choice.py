@@ -154,8 +154,9 @@ def test_statistics_of_layers_are_given_as_they_are_and_of_the_average_as_averag
 def test_a_number_says_how_many_permutations_and_resamples_it_is_from_and_0_where_there_were_none(two_layers):
     stream = two_layers[0]
     for which in (1, "average"):
-        assert stream.how_many(which) == {"n_permutations": 19, "permutation_block": 1, "n_resamples": 4}
-    assert stream.how_many("best_per_voxel") == {"n_permutations": 0, "permutation_block": 0, "n_resamples": 0}
+        found = stream.how_many(which)
+        assert (found["n_permutations"], found["permutation_block"], found["n_resamples"]) == (19, 1, 4)
+    assert set(stream.how_many("best_per_voxel").values()) == {0}
 
 
 @pytest.mark.parametrize("others", [None, some_statistics(1, n_resamples=5), some_statistics(1, normalised_by="other")])

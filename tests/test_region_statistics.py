@@ -41,6 +41,22 @@ def test_what_is_asked_for_comes_from_the_permutation_test_and_the_bootstrap(fou
     assert found.regions == digests(REGIONS)
 
 
+def test_images_left_over_by_blocks_are_counted_and_older_tests_of_blocks_are_made_again():
+    asked = Asked(REGIONS, 99, 7, 0)
+    found = asked.of(OBSERVED, PREDICTED)
+    assert found.n_images_not_permuted == N_IMAGES % 7 == 5
+    assert asked.met_by(found)
+    older = {name: value for name, value in found.about().items() if name != "n_images_not_permuted"}
+    assert not asked.met_by(
+        Statistics(
+            **older,
+            **dict.fromkeys(Statistics.ARRAYS),
+        )
+    )
+    single = {**older, "permutation_block": 1}
+    assert Asked(REGIONS, 99, 1, 0).met_by(Statistics(**single, **dict.fromkeys(Statistics.ARRAYS)))
+
+
 def test_what_is_not_asked_for_is_not_computed(found):
     permuted, resampled = (Asked(REGIONS, *numbers).of(OBSERVED, PREDICTED) for numbers in ((99, 4, 0), (0, 1, 50)))
     np.testing.assert_array_equal(permuted.region_p, found.region_p)

@@ -57,6 +57,17 @@ def test_q_is_adjusted_over_the_whole_base_dir_a_kind_of_row_at_a_time(scored, c
     assert not np.allclose(table["q"].dropna(), scored_rows["q"].dropna())  # what each run adjusted by itself
 
 
+def test_p_of_another_permutation_test_is_adjusted_apart(own_scored):
+    one, *_ = find_scored(own_scored)
+    table = pd.read_parquet(one.folder / "scores.parquet")
+    other = table["layer_choice"] == "each"
+    table.assign(n_permutations=np.where(other, 49, 999), permutation_block=1).to_parquet(one.folder / "scores.parquet")
+    tables = Tables(find_scored(own_scored))
+    rows = next(rows for found, rows in tables.selected(Selection()) if found.folder == one.folder).to_pandas()
+    tested = rows[rows["layer_choice"] == "each"].dropna(subset="p")
+    np.testing.assert_allclose(tested["q"], false_discovery_control(tested["p"]))
+
+
 def test_a_region_keeps_its_q_when_it_is_asked_for_alone(scored, collected):
     done = report(scored, "--table-only", "--roi", "V1v", "-s", "2", "-m", LLAVA, "-p", "2", "--stream", "language")
     assert done.returncode == 0, done.stderr

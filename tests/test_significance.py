@@ -1,5 +1,7 @@
 """Permutation tests are calibrated: noise is significant as often as it says, signal as often as theory says."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -30,18 +32,18 @@ def within_binomial_error(positives, rate):
 
 
 def permutations(n_images, n_permutations, block, seed):
-    """The permutations of predictions against responses, one row each, the identity first; -1 where padding is."""
+    """The permutations of predictions against responses, one row each, the identity first."""
     orders, counted = shifted_orders(n_images, n_permutations, block, seed)
     rows = []
     for order, shifts in zip(orders, counted, strict=True):
         for shift in np.flatnonzero(shifts):
             row = np.empty_like(order)
             row[orders[0]] = np.roll(order, -shift * block)
-            rows.append(np.where(row < n_images, row, -1)[:n_images])
+            rows.append(row)
     return np.stack(rows)
 
 
-@pytest.fixture(scope="module", params=[1, 4], ids=["single images", "blocks of four"])
+@pytest.fixture(scope="module", params=[1, 4, 7, 11], ids="{} images a block".format)
 def noise(request):
     return permutation_p(*simulate(rho=0), REGIONS, N_PERMUTATIONS, request.param)
 
@@ -67,15 +69,23 @@ def test_where_neighbouring_images_depend_on_each_other_blocks_keep_the_nominal_
     assert rates[8].mean() < 0.075
 
 
+@pytest.mark.parametrize(("block", "rate"), [(11, 6 / 120), (14, 1 / 24)], ids=["5 blocks", "4 blocks"])
+def test_blocks_that_do_not_divide_the_images_keep_the_rate_of_false_positives(block, rate):
+    """With so few blocks p has few values: the rate is that of the largest one up to 0.05."""
+    pair = torch.randn(2, N_IMAGES, 8000, generator=torch.Generator().manual_seed(4))
+    p, _ = permutation_p(*pair, np.zeros((0, 8000), dtype=bool), N_PERMUTATIONS, block, seed=1)
+    assert within_binomial_error(p <= 0.05, rate)
+
+
 @pytest.mark.parametrize("block", [1, 7])
 def test_p_counts_the_permutations_that_reach_r(block):
-    """Seven does not divide the images: the last block is filled up with mean responses."""
+    """Seven does not divide the images: those after the last whole block are in no r."""
     observed, predicted = simulate(rho=0.2)
     p, region_p = permutation_p(observed, predicted, np.ones((1, N_VOXELS), dtype=bool), 75, block, seed=3)
-    x, y = ((part - part.mean(0)) / part.std(0, correction=0) for part in (observed.double(), predicted.double()))
-    rows = permutations(N_IMAGES, 75, block, seed=3)
-    r = np.stack([(x * torch.where(torch.from_numpy(row >= 0)[:, None], y[row], 0)).mean(0) for row in rows])
-    np.testing.assert_allclose(p, (r >= r[0]).mean(axis=0), atol=1e-6)
+    whole = observed[: N_IMAGES // block * block].double(), predicted[: N_IMAGES // block * block].double()
+    x, y = ((part - part.mean(0)) / part.std(0, correction=0) for part in whole)
+    r = np.stack([(x * y[row]).mean(0) for row in permutations(len(x), 75, block, seed=3)])
+    np.testing.assert_allclose(p, (r >= r[0] - 1e-6).mean(axis=0), rtol=1e-12)
     assert region_p[0] == pytest.approx((r.mean(axis=1) >= r[0].mean()).mean())
 
 
@@ -91,15 +101,31 @@ def test_unless_said_otherwise_single_images_are_permuted_and_always_in_the_same
 @pytest.mark.parametrize(("n_images", "block"), [(60, 1), (60, 7), (6, 1), (130, 1)])
 def test_there_are_as_many_permutations_as_asked_for_and_the_first_is_the_identity(n_images, block):
     rows = permutations(n_images, 130, block, seed=1)
-    assert rows.shape == (131, n_images)
-    assert rows[0].tolist() == list(range(n_images))
-    for row in rows:
-        kept = np.sort(row[row >= 0])
-        assert kept.size == np.unique(kept).size
-    if n_images % block == 0:
-        assert (np.sort(rows, axis=1) == np.arange(n_images)).all()
-    n_shifts = -(-n_images // block)
+    n_used = n_images // block * block
+    assert rows.shape == (131, n_used)
+    assert rows[0].tolist() == list(range(n_used))
+    assert (np.sort(rows, axis=1) == np.arange(n_used)).all()
+    n_shifts = n_images // block
     assert len(permutations(n_images, n_shifts - 1, block, seed=1)) == n_shifts  # all shifts of one order
+
+
+@pytest.mark.parametrize(("n_images", "block"), [(4, 1), (13, 3), (5, 1), (46, 7), (7, 1)])
+@pytest.mark.parametrize("n_permutations", [9, 20, 500, 6000])
+def test_no_permutation_comes_twice_and_where_there_are_few_all_do(n_images, block, n_permutations):
+    rows = permutations(n_images, n_permutations, block, seed=1)
+    n_there_are = math.factorial(n_images // block)
+    assert len(np.unique(rows, axis=0)) == len(rows) == min(n_permutations + 1, n_there_are)
+
+
+def test_with_four_blocks_the_test_is_exact_and_of_all_24_orders():
+    """p is a multiple of 1/24: on noise, 1/24 of the voxels have the lowest, whatever was asked for."""
+    observed, predicted = simulate(rho=0)
+    p, _ = permutation_p(observed, predicted, NO_REGION, 9999, block=13)  # 8 of 60 images are left over
+    counts = np.bincount(np.round(p * 24).astype(int), minlength=25)[1:]
+    np.testing.assert_allclose(p * 24, np.round(p * 24), atol=1e-9)
+    assert (np.abs(counts - N_VOXELS / 24) < 4.5 * np.sqrt(N_VOXELS / 24)).all()
+    observed[52:], predicted[52:] = 99, -99  # rows of no whole block change nothing
+    np.testing.assert_array_equal(permutation_p(observed, predicted, NO_REGION, 9999, block=13)[0], p)
 
 
 def test_p_varies_over_seeds_no_more_than_with_independent_permutations():

@@ -11,6 +11,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from brain_activity_prediction import arguments as shared
 from brain_activity_prediction.align_image_embeddings.fitting import (
     assess_best_layers,
@@ -21,11 +23,14 @@ from brain_activity_prediction.align_image_embeddings.fitting import (
 from brain_activity_prediction.align_image_embeddings.inputs import protocols
 from brain_activity_prediction.align_image_embeddings.inputs.layers import Layer, by_stream, check_complete, open_layers
 from brain_activity_prediction.align_image_embeddings.outputs.results import Results
+from brain_activity_prediction.align_image_embeddings.stats.permutations import FEW_BLOCKS, FEWEST_BLOCKS, n_different
 from brain_activity_prediction.align_image_embeddings.stats.region_statistics import Asked, usable_ceiling
 from brain_activity_prediction.embedding_store import EmbeddingStore
+from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.files import remove_left_behind
 from brain_activity_prediction.flag_values import positive_int
 from brain_activity_prediction.folders import alignment_folder
+from brain_activity_prediction.nsd.design import read_design
 from brain_activity_prediction.nsd.layout import Layout, find_layout
 from brain_activity_prediction.running import run_script
 from brain_activity_prediction.settings_file import ORIGIN, RESPONSES, comparable
@@ -54,8 +59,8 @@ def flags() -> argparse.ArgumentParser:
         type=positive_int,
         default=1,
         metavar="N",
-        help="permute blocks of N test images that follow each other by id, not in time: no guard against the "
-        "autocorrelation of fMRI",
+        help="permute whole blocks of N test images that follow each other by id, not in time: no guard against the "
+        "autocorrelation of fMRI; images left over are not in the test",
     )
     shared.add_bootstrap(flags)
     flags.add_argument("--redo", action="store_true", help="replace scores that are there")
@@ -92,13 +97,14 @@ def align(layout: Layout, layers: list[Layer], arguments: argparse.Namespace) ->
     from brain_activity_prediction.align_image_embeddings.outputs.summary import summarise, warn_of_low_ceilings
     from brain_activity_prediction.nsd.rois import read_regions
 
+    n_permutations = planned_permutations(layout, arguments)
     regions = read_regions(layout, arguments.subject, arguments.roi)
     targets = targets_asked_for(arguments, layout, arguments.subject, scaling(arguments.protocol))
     ceiling = ceiling_of_test_images(targets, layout, arguments.subject, arguments.ncsnr)
     for (_, stream), own in by_stream(layers).items():
         check_complete(own[0].store, stream, targets.image_ids)
     usable = usable_ceiling(ceiling, arguments.min_noise_ceiling)
-    asked = Asked(regions, arguments.permutations, arguments.permutation_block, arguments.bootstrap, usable)
+    asked = Asked(regions, n_permutations, arguments.permutation_block, arguments.bootstrap, usable)
     results = {}
     for prompt, store in {layer.prompt: layer.store for layer in layers}.items():
         of = (arguments.base_dir, arguments.subject, arguments.model_id, prompt, arguments.protocol)
@@ -122,6 +128,34 @@ def align(layout: Layout, layers: list[Layer], arguments: argparse.Namespace) ->
             for stream in finished.streams():
                 assess_best_layers(finished, stream, targets, asked, arguments.gpu_id)
             summarise(finished, regions, targets, of, arguments.min_noise_ceiling, arguments.layers)
+
+
+def planned_permutations(layout: Layout, arguments: argparse.Namespace) -> int:
+    """The number of permutations to make: as many as asked for, or all that the blocks of test images have.
+
+    Raises InputError where there are too few blocks; a line on stderr says how many images are left over and warns of
+    few blocks.
+    """
+    n_permutations, block = arguments.permutations, arguments.permutation_block
+    if not n_permutations:
+        return 0
+    design = read_design(layout.design())
+    sessions = arguments.sessions or layout.sessions(arguments.subject)
+    n_images = np.isin(design.shared_ids, design.trial_ids(arguments.subject, sessions)).sum()
+    n_blocks = int(n_images) // block
+    if n_blocks < FEWEST_BLOCKS and block > 1:
+        raise InputError(
+            f"--permutation-block {block}: {n_images} test images make {n_blocks} whole blocks, too few for a "
+            f"permutation test: give {max(n_images // FEW_BLOCKS, 1)} or less"
+        )
+    if left_over := n_images % block:
+        print(
+            f"permutation test: {left_over} of {n_images} test images fill no block and are left out", file=sys.stderr
+        )
+    if n_blocks < FEW_BLOCKS:
+        blocks = "test images" if block == 1 else f"blocks of {block} test images"
+        print(f"permutation test: only {n_blocks} {blocks} to permute, p is coarse and finds little", file=sys.stderr)
+    return n_different(n_blocks, n_permutations)
 
 
 def settings_of(arguments: argparse.Namespace, targets: Targets, store: EmbeddingStore) -> dict:

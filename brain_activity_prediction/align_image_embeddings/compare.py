@@ -63,7 +63,7 @@ def differences(conditions: list[Condition], arguments: argparse.Namespace) -> p
     """One row a pair of conditions and region that both have, columns COLUMNS; `difference` is r_a - r_b.
 
     Its standard error and 95 % interval come from the resamples that both conditions have, p is two-sided, and q is p
-    adjusted over the table (Benjamini and Hochberg).
+    adjusted over the rows of as many resamples (Benjamini and Hochberg).
     """
     import pandas as pd
 
@@ -88,7 +88,7 @@ def differences(conditions: list[Condition], arguments: argparse.Namespace) -> p
             ).astype({"prompt_a": "Int64", "prompt_b": "Int64"})
         )
     table = pd.concat(parts, ignore_index=True)
-    return table.assign(q=adjusted(table["p"])).reindex(columns=COLUMNS)
+    return table.assign(q=table.groupby("n_resamples")["p"].transform(adjusted)).reindex(columns=COLUMNS)
 
 
 def _columns(condition: Condition, regions: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -15,6 +15,7 @@ from brain_activity_prediction.align_image_embeddings.brain_geometry import Brai
 from brain_activity_prediction.align_image_embeddings.inputs.layers import Layer, by_stream
 from brain_activity_prediction.align_image_embeddings.outputs.table_files import write_table
 from brain_activity_prediction.align_image_embeddings.stats.false_discovery import adjusted
+from brain_activity_prediction.align_image_embeddings.stats.permutations import n_different
 from brain_activity_prediction.align_image_embeddings.stats.representational_similarity import (
     geometries,
     permutation_p,
@@ -58,7 +59,7 @@ def similarity_table(
             progress.update(len(own))
     table = pd.concat(tables, ignore_index=True)
     of = {"model_id": arguments.model_id, "subject": arguments.subject, "n_images": len(brain.test_ids)}
-    of["n_permutations"] = arguments.permutations or pd.NA
+    of["n_permutations"] = n_different(len(brain.test_ids), arguments.permutations) or pd.NA
     return table.assign(**of).astype({"prompt": "Int64", "n_permutations": "Int64"})
 
 

@@ -21,6 +21,7 @@ from brain_activity_prediction.report.selection import Selection
 from brain_activity_prediction.settings_file import fingerprint, recorded_settings
 
 TABLE = "scores.parquet"
+TEST = ("n_permutations", "permutation_block")  # columns that say which permutation test p is of
 OF_A_TABLE = ["model_id", "prompt", "subject"]  # columns that are the same throughout a table
 KINDS = {"model_id": str, "subject": int}
 REMEDY = "delete its folder and align again"
@@ -62,9 +63,9 @@ class Tables:
     """The tables of a BASE_DIR, read one at a time.
 
     `q` is p adjusted (Benjamini and Hochberg) over the rows of a family, which are those of every table in the BASE_DIR
-    that have a p and agree in protocol and layer_choice, whatever is then selected: a row of a layer and a row of the
-    layer chosen are the same test twice. `family_sizes` is how many they are, by (protocol, layer_choice). The q of a
-    run's own table, over that table alone, is not carried over.
+    that have a p and agree in protocol, layer_choice and permutation test, whatever is then selected: a row of a layer
+    and a row of the layer chosen are the same test twice. `family_sizes` is how many rows were tested, of every test,
+    by (protocol, layer_choice). The q of a run's own table, over that table alone, is not carried over.
     """
 
     def __init__(self, scored: Sequence[Scored]):
@@ -73,11 +74,12 @@ class Tables:
         for one in scored:
             with reading(one.folder / TABLE, REMEDY):
                 schemas.append(open_table(one.folder / TABLE).schema_arrow.remove_metadata())
+        tests = [[name for name in TEST if name in schema.names] for schema in schemas]
         merged = pa.unify_schemas([_plain(schema) for schema in schemas], promote_options="permissive")
         own = {"q": pa.float64(), "settings": pa.string()}
         own |= {} if "protocol" in merged.names else {"protocol": pa.string()}
         self.schema = pa.schema([*(column for column in merged if column.name not in own), *own.items()])
-        self._q, self.family_sizes = self._adjusted()
+        self._q, self.family_sizes = self._adjusted(tests)
 
     def selected(self, selection: Selection) -> Iterator[tuple[Scored, pa.Table]]:
         """The rows asked for of each table that has any, with the columns of `schema`."""
@@ -115,25 +117,31 @@ class Tables:
         columns |= {name: pa.nulls(table.num_rows) for name in self.schema.names if name not in columns}
         return pa.table([columns[column.name].cast(column.type) for column in self.schema], schema=self.schema)
 
-    def _adjusted(self) -> tuple[dict[Path, np.ndarray], dict[tuple[str, str], int]]:
-        """q of every row by folder, NaN where there was no test, and how many rows of each family were adjusted."""
+    def _adjusted(self, tests: Sequence[Sequence[str]]) -> tuple[dict[Path, np.ndarray], dict[tuple[str, str], int]]:
+        """q of every row by folder, NaN where there was no test, and how many rows of each layer_choice were tested.
+
+        `tests` are the columns of TEST that each table has.
+        """
         p, of_row, numbers = [], [], {}
-        for one in self.scored:
-            read = _read(one, ["p", "layer_choice"])
+        for one, test in zip(self.scored, tests, strict=True):
+            read = _read(one, ["p", "layer_choice", *test])
             p.append(read["p"].to_numpy().astype(np.float64))
             if ((p[-1] < 0) | (p[-1] > 1)).any():
                 raise InputError(f"{one.folder / TABLE} holds a p that is not from 0 to 1: {REMEDY}")
-            choices = pc.fill_null(read["layer_choice"].cast(pa.string()), "")
-            for choice in pc.unique(choices).to_pylist():
-                numbers.setdefault((one.protocol, choice), len(numbers))
-            own = pa.array([choice if protocol == one.protocol else None for protocol, choice in numbers])
-            of_row.append(pc.index_in(choices, own).to_numpy())
+            families = _lines(pa.scalar(one.protocol), *(read[name] for name in ("layer_choice", *test)))
+            for family in pc.unique(families).to_pylist():
+                numbers.setdefault(family, len(numbers))
+            of_row.append(pc.index_in(families, pa.array(list(numbers))).to_numpy())
         together, number_of_row = np.concatenate(p), np.concatenate(of_row)
         q = np.full_like(together, np.nan)
         for number in numbers.values():
             rows = number_of_row == number
             q[rows] = adjusted(together[rows])
-        sizes = {family: int(np.isfinite(q[number_of_row == number]).sum()) for family, number in numbers.items()}
+        sizes: dict[tuple[str, str], int] = {}
+        for family, number in numbers.items():
+            protocol, choice, *_ = family.split("\n")
+            n = int(np.isfinite(q[number_of_row == number]).sum())
+            sizes[protocol, choice] = sizes.get((protocol, choice), 0) + n
         ends = np.cumsum([len(values) for values in p])[:-1]
         by_folder = {one.folder: part for one, part in zip(self.scored, np.split(q, ends), strict=True)}
         return by_folder, {family: n for family, n in sizes.items() if n}
@@ -148,6 +156,11 @@ def _read(one: Scored, columns: Sequence[str] | None = None) -> pa.Table:
             raise ValueError(f"it has no column {min(missing)}")
         table.validate(full=True)  # text that is no text is found when it is looked at otherwise
         return table
+
+
+def _lines(*columns: pa.ChunkedArray | pa.Scalar) -> pa.ChunkedArray:
+    """A text a row, its values in these columns on lines of their own."""
+    return pc.binary_join_element_wise(*(pc.fill_null(column.cast(pa.string()), "") for column in columns), "\n")
 
 
 def _plain(schema: pa.Schema) -> pa.Schema:

@@ -17,6 +17,7 @@ from brain_activity_prediction.arguments import LAYERS
 
 EACH = "each"
 BEST_PER_REGION, BEST_PER_VOXEL, AVERAGE = LAYERS
+TEST = ("n_permutations", "permutation_block", "n_images_not_permuted")  # what makes two permutation tests one
 Regions = Mapping[str, str]  # as `region_statistics.digests` gives them
 
 
@@ -79,7 +80,7 @@ class StreamScores:
         permutations of the images for all layers, of which the mean is taken.
         """
         if which == AVERAGE:
-            rows = self._averaged("region_r_permuted", which, regions, ("n_permutations", "permutation_block"))
+            rows = self._averaged("region_r_permuted", which, regions, TEST)
             return np.full(len(regions), np.nan) if rows is None else share_reaching(rows)
         found = self.best_statistics if which == BEST_PER_VOXEL else self.statistics[which]
         return np.full(len(regions), np.nan) if found is None else found.p_of(regions)
@@ -97,9 +98,9 @@ class StreamScores:
         return rows if same else None
 
     def how_many(self, which: int | str) -> dict[str, int]:
-        """n_permutations, permutation_block and n_resamples of the statistics of `which`, as above; 0 without any."""
-        names, found = ("n_permutations", "permutation_block", "n_resamples"), self._of(which)[0]
-        return {name: getattr(found, name, 0) for name in names}
+        """How each number of TEST, and n_resamples, is in the statistics of `which`, as above; 0 without any."""
+        found = self._of(which)[0]
+        return {name: getattr(found, name, 0) for name in (*TEST, "n_resamples")}
 
     def _of(self, which: int | str) -> list[Statistics | None]:
         if which == AVERAGE:

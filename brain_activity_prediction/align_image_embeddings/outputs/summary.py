@@ -72,17 +72,17 @@ def voxel_maps(stream: StreamScores, ceiling: np.ndarray) -> dict[str, np.ndarra
 def best_layer_maps(stream: StreamScores, ceiling: np.ndarray) -> dict[str, np.ndarray]:
     """Per voxel (V,) the layer with the best cross-validated score, and its scores; NaN where responses are NaN.
 
-    With a permutation test also p, and q, which is p adjusted over the voxels (Benjamini and Hochberg). r_normalised is
-    r / sqrt(ceiling) and r2_normalised r2 / ceiling, NaN where the ceiling (V,) is.
+    With one permutation test of all voxels also p, and q, p adjusted over the voxels (Benjamini and Hochberg).
+    r_normalised is r / sqrt(ceiling) and r2_normalised r2 / ceiling, NaN where the ceiling (V,) is.
     """
     best = stream.at(stream.best_of_voxels())
     maps = {f"best_layer_{name}" if name != "layer" else "best_layer": values for name, values in best.items()}
     maps["best_layer_r_normalised"] = best["r"] / np.sqrt(ceiling)
     maps["best_layer_r2_normalised"] = best["r2"] / ceiling
-    if np.isfinite(best["p"]).any():
-        maps["best_layer_q"] = adjusted(best["p"])
-    else:
-        del maps["best_layer_p"]
+    del maps["best_layer_p"]  # layers may have been tested differently, and q is of one test
+    tested = stream.best_statistics
+    if tested is not None and tested.p is not None:
+        maps |= {"best_layer_p": tested.p, "best_layer_q": adjusted(tested.p)}
     return maps
 
 

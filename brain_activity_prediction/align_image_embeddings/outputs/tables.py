@@ -13,6 +13,7 @@ from brain_activity_prediction.align_image_embeddings.outputs.layer_choice impor
     BEST_PER_REGION,
     BEST_PER_VOXEL,
     EACH,
+    TEST,
     StreamScores,
     stream_scores,
 )
@@ -30,10 +31,10 @@ COLUMNS = (
     *("n_voxels", "r", "r_se", "r_ci_low", "r_ci_high", "n_resamples", "r2", "cv_score", "alpha_median"),
     *("noise_ceiling", "r_ceiling", "ncsnr", "min_noise_ceiling"),
     *("r_normalised", "r_normalised_se", "r2_normalised", "n_voxels_normalised"),
-    *("p", "q", "n_permutations", "permutation_block", "settings"),
+    *("p", "q", "n_permutations", "permutation_block", "n_images_not_permuted", "settings"),
 )
 MEANS = ("r", "r2", "cv_score")
-HOW_MANY = {"n_resamples": "r_ci_low", "n_permutations": "p", "permutation_block": "p"}  # missing where that is
+HOW_MANY = {"n_resamples": "r_ci_low", **dict.fromkeys(TEST, "p")}  # missing where that is
 INTEGERS = ("prompt", "layer", *HOW_MANY)  # missing where there is none
 NUMBERS = (
     *("layer_position", "r", "r_se", "r_ci_low", "r_ci_high", "r2", "cv_score", "alpha_median"),
@@ -65,8 +66,9 @@ def region_table(
     r_se and the interval of 95 % from r_ci_low to r_ci_high say how far r moves in n_resamples draws of the test images
     (`bootstrap`), and so does r_normalised_se, which takes the ceiling as known; it is missing where the layers were
     scored with another ceiling or min_noise_ceiling. p is that of the mean r among n_permutations of the test images in
-    blocks of permutation_block, missing where they were not permuted; q is p adjusted over the rows of the same
-    layer_choice (Benjamini and Hochberg). All are missing for regions that were not among those of the run.
+    blocks of permutation_block, missing where they were not permuted; n_images_not_permuted of them, left over by whole
+    blocks, are in no r that p compares. q is p adjusted over the rows of the same layer_choice and test (Benjamini and
+    Hochberg). All are missing for regions that were not among those of the run.
     `settings` is the fingerprint of what changes the numbers.
     """
     ceiling = results.read_noise_ceiling()
@@ -85,7 +87,7 @@ def region_table(
     for name, told in HOW_MANY.items():
         table[name] = table[name].where(table[told].notna())
     table = table.astype(dict.fromkeys(INTEGERS, "Int64") | dict.fromkeys(NUMBERS, float)).reset_index(drop=True)
-    return table.assign(q=table.groupby("layer_choice")["p"].transform(adjusted))
+    return table.assign(q=table.groupby(["layer_choice", *TEST], dropna=False)["p"].transform(adjusted))
 
 
 def _blocks(

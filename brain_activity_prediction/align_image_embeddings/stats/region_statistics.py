@@ -32,6 +32,7 @@ class Statistics:
     region_r_permuted: np.ndarray | None = None  # (P + 1, R) mean r, and in each permutation of the images
     region_r_normalised: np.ndarray | None = None  # (B, R) mean r / sqrt(ceiling) in each resample
     normalised_by: str = ""  # digest of the ceiling
+    n_images_not_permuted: int | None = None  # left over by whole blocks; None where an older version filled a block up
 
     ARRAYS = ("p", "region_p", "region_r", "region_r_permuted", "region_r_normalised")
 
@@ -44,7 +45,7 @@ class Statistics:
 
     def about(self) -> dict:
         """What is kept beside the arrays; `Statistics(**about, **arrays)` is the same again."""
-        names = ("regions", "n_permutations", "permutation_block", "normalised_by")
+        names = ("regions", "n_permutations", "permutation_block", "normalised_by", "n_images_not_permuted")
         return {name: getattr(self, name) for name in names}
 
     def p_of(self, regions: Mapping[str, str]) -> np.ndarray:
@@ -68,7 +69,10 @@ class Statistics:
 
 @dataclass(frozen=True)
 class Asked:
-    """What a run asks for; 0 permutations or resamples are none."""
+    """What a run asks for; 0 permutations or resamples are none.
+
+    n_permutations is at most what `permutations.n_different` gives for the blocks of the test images.
+    """
 
     regions: Mapping[str, np.ndarray]  # masks (V,) by name
     n_permutations: int
@@ -89,6 +93,7 @@ class Asked:
         if self.nothing or found is None:
             return self.nothing
         tested = (found.n_permutations, found.permutation_block) == (self.n_permutations, self.permutation_block)
+        tested &= self.permutation_block == 1 or found.n_images_not_permuted is not None
         resampled = found.n_resamples == self.n_resamples
         return (
             (tested or not self.n_permutations)
@@ -109,6 +114,7 @@ class Asked:
             of = (observed, predicted, members, self.n_permutations, self.permutation_block)
             found["p"], found["region_r_permuted"] = permuted(*of)
             found["region_p"] = share_reaching(found["region_r_permuted"])
+            found["n_images_not_permuted"] = len(observed) % self.permutation_block
         if self.n_resamples:
             found["region_r"] = bootstrap_region_r(observed, predicted, members, self.n_resamples)
         if self.n_resamples and self.ceiling is not None:

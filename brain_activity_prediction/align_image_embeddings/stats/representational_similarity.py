@@ -13,9 +13,11 @@ columns:
 n images, k features or voxels, L layers, R regions.
 """
 
-import numpy as np
 import torch
 from scipy.stats import rankdata
+
+from brain_activity_prediction.align_image_embeddings.stats.intervals import ROUNDING
+from brain_activity_prediction.align_image_embeddings.stats.permutations import different_orders
 
 # Rows of a permuted geometry that are made and compared together.
 ROWS = 50
@@ -86,7 +88,8 @@ def similarity_to_mean(own, others):
 def permutation_p(layers, regions, n_permutations, seed=0):
     """The share of permutations of the images that make a layer and region as similar or more so, (L, R) float64.
 
-    The identity is one of them, so that no p is below 1 / (n_permutations + 1). All pairs share the permutations,
+    No permutation comes twice, and with few images all there are are taken (`permutations.different_orders`). The
+    identity is one of them, so that no p is below 1 / (n_permutations + 1). All pairs share the permutations,
     which move the rows and columns of the regions' geometries. NaN where the similarity is.
     """
     n_images = layers.shape[1]
@@ -98,11 +101,12 @@ def permutation_p(layers, regions, n_permutations, seed=0):
         moved = (regions[:, order[rows, None], order[rows.start :]].flatten(1) for rows in bands)
         return sum(band @ part.T for band, part in zip(upper, moved, strict=True))
 
-    rng = np.random.default_rng(seed)
-    orders = np.stack([np.arange(n_images), *(rng.permutation(n_images) for _ in range(n_permutations))])
+    orders = different_orders(n_images, n_permutations, seed)
     observed, *others = (permuted(torch.from_numpy(order).to(layers.device)) for order in orders)
-    as_high = sum(((other >= observed).to(torch.float64) for other in others), torch.ones_like(observed.double()))
-    return (as_high / (n_permutations + 1)).masked_fill(observed.isnan(), torch.nan)
+    as_high = sum(
+        ((other >= observed - ROUNDING).to(torch.float64) for other in others), torch.ones_like(observed.double())
+    )
+    return (as_high / len(orders)).masked_fill(observed.isnan(), torch.nan)
 
 
 def _upper_band(layers, rows):
