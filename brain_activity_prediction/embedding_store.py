@@ -20,7 +20,13 @@ from brain_activity_prediction.batch_contents import Contents, Streams
 from brain_activity_prediction.errors import Damaged, InputError
 from brain_activity_prediction.files import reading, remove_left_behind
 from brain_activity_prediction.sealed_hdf5 import read_array, read_piece, read_seal, verify, write_sealed
-from brain_activity_prediction.settings_file import first_difference, record_settings, recorded_settings
+from brain_activity_prediction.settings_file import (
+    NAME,
+    comparable,
+    first_difference,
+    record_settings,
+    recorded_settings,
+)
 from brain_activity_prediction.wording import count
 
 IDS, ANSWERS = "image_ids", "answers"
@@ -35,12 +41,24 @@ class EmbeddingStore:
         self.folder = Path(folder)
         self._held = Contents()
         self._settings: dict = {}
+        self._recorded = False  # the settings of this process, since its first batch
 
     # -- what is there --------------------------------------------------------------------------------------------
 
     def settings(self) -> dict | None:
-        """What the states were made with; None where nothing has been written yet."""
-        return recorded_settings(self.folder, RESTORE)
+        """What the states were made with; None where there are none yet.
+
+        Before the first batch a folder belongs to no settings, whatever a run recorded that then failed. Where
+        `settings.json` was deleted, the first batch file tells.
+        """
+        names = self._names()
+        if not names:
+            return None
+        recorded = recorded_settings(self.folder, RESTORE)
+        if recorded is None:
+            with reading(self.folder / names[0], REMEDY):
+                recorded = read_seal(self.folder / names[0]).about.get("settings")
+        return recorded or None
 
     def image_ids(self, streams: Sequence[str]) -> np.ndarray:
         """Ids (1-based, ascending, each once) of the images that have all of these streams."""
@@ -126,23 +144,20 @@ class EmbeddingStore:
 
         Settings that only one of the two runs has do not clash.
         """
-        if difference := first_difference(self.settings() or {}, settings):
-            raise InputError(
-                f"{self.folder} holds states made with {difference}: use the same, or another --base-dir, or delete "
-                "that folder"
-            )
+        self._refuse_others(self.settings() or {}, settings)
 
     def claim(self, settings: Mapping) -> None:
-        """Records what the states are made with, beside what is recorded already; raises InputError as `check` does."""
+        """Tells what the coming batches are made with; raises InputError as `check` does.
+
+        It is recorded with the first batch, and beside that of earlier batches at once.
+        """
         remove_left_behind(self.folder)
-        if self.settings() is None:
-            with suppress(FileExistsError):  # another process was first, and is asked below
-                record_settings(self.folder, settings, first=True)
         self.check(settings)
-        known = self.settings() or {}
-        if not settings.keys() <= known.keys():
-            record_settings(self.folder, known | settings)
-        self._settings = dict(settings)
+        self._settings, self._recorded = dict(settings), False
+        if self._names():
+            self._record()
+        else:
+            (self.folder / NAME).unlink(missing_ok=True)  # of a run that failed before its first batch
 
     def write(
         self,
@@ -150,19 +165,33 @@ class EmbeddingStore:
         streams: Mapping[str, np.ndarray],
         answers: Sequence[str] | None = None,
     ) -> None:
-        """Adds a batch: each stream (n, L, W), a row an image id (1-based); whole or not at all."""
+        """Adds a batch: each stream (n, L, W), a row an image id (1-based); whole or not at all.
+
+        Raises InputError where another process has meanwhile begun with other settings.
+        """
+        is_first = not self._recorded
+        if is_first:
+            self._record()
         ids = np.asarray(image_ids, dtype=np.int64)
         digest = hashlib.sha256(ids.tobytes() + repr(sorted(streams)).encode()).hexdigest()[:12]
         arrays = {IDS: ids, **streams}
         if answers is not None:
             assert len(answers) == len(ids), "an answer an image"
             arrays[ANSWERS] = np.array([answer.encode() for answer in answers])
+        path = self.folder / f"batch_{ids.min():05d}-{ids.max():05d}_{digest}.h5"
         write_sealed(
-            self.folder / f"batch_{ids.min():05d}-{ids.max():05d}_{digest}.h5",
+            path,
             arrays,
-            about={"image_ids": ids.tolist(), "settings": self._settings},
+            about={"image_ids": ids.tolist(), "settings": comparable(self._settings)},
             cuts=dict.fromkeys(streams, (1, 1)),
         )
+        if is_first:  # once more: a process that began meanwhile may have taken the record for one of a failed run
+            try:
+                self._record()
+            except InputError:
+                path.unlink(missing_ok=True)
+                raise
+            self._recorded = True
 
     def repair(self) -> list[str]:
         """Deletes batch files in which any byte is not what was written, and restores a damaged `settings.json`.
@@ -186,6 +215,24 @@ class EmbeddingStore:
                 record_settings(self.folder, settings)
                 damaged.append("settings.json")
         return damaged
+
+    def _record(self) -> None:
+        """Records the settings unless they are; raises InputError where others are recorded, maybe just now."""
+        if not self._settings:
+            return
+        with suppress(FileExistsError):  # the first process wins, and all others are held to its settings
+            record_settings(self.folder, self._settings, first=True)
+        known = recorded_settings(self.folder, RESTORE) or {}
+        self._refuse_others(known, self._settings)
+        if not self._settings.keys() <= known.keys():
+            record_settings(self.folder, known | self._settings)
+
+    def _refuse_others(self, known: Mapping, settings: Mapping) -> None:
+        if difference := first_difference(known, settings):
+            raise InputError(
+                f"{self.folder} holds states made with {difference}: use the same, or another --base-dir, or delete "
+                "that folder"
+            )
 
     def _width(self, stream: str, layer: int) -> int:
         """The width W of a layer; raises InputError where there is none, listing those that there are."""

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from brain_activity_prediction.files import read_bytes, reading, written_whole
@@ -11,7 +11,7 @@ from brain_activity_prediction.files import read_bytes, reading, written_whole
 NAME, CHECKSUM = "settings.json", "checksum"
 LARGEST_BYTES = 2**20
 ORIGIN = "made_from"  # the input files: they explain why a digest differs, and are no setting themselves
-RESPONSES = "responses"  # digest of all responses
+RESPONSES, WEIGHTS = "responses", "weights"  # digests of all responses, and of a model's files
 OF_RESPONSES = ("sessions", "zscore_sessions", "standardised_by", RESPONSES, ORIGIN)
 MOST_NAMED = 3
 
@@ -52,16 +52,18 @@ def comparable(settings: Mapping) -> dict:
 def first_difference(known: Mapping, wanted: Mapping) -> str | None:
     """`name = value, this run has value` of the first setting that differs; those only one side has do not clash.
 
-    The digest of the responses comes last, since sessions or scaling explain it; where it differs alone, the files
-    that have changed are named.
+    Digests come last, since other settings may explain them; where one differs alone, the files that have changed are
+    named.
     """
     wanted = json.loads(json.dumps(wanted))  # tuples become lists, as they do in the file
     differing = [name for name in known.keys() & wanted.keys() - {ORIGIN} if known[name] != wanted[name]]
     if not differing:
         return None
-    name = min(differing, key=lambda name: (name == RESPONSES, name))
+    name = min(differing, key=lambda name: (name in (WEIGHTS, RESPONSES), name))
     if name == RESPONSES:
         return _changed_inputs(known.get(ORIGIN), wanted.get(ORIGIN))
+    if name == WEIGHTS and (changed := _changed_weights(known.get(ORIGIN), wanted.get(ORIGIN))):
+        return changed
     return f"{name} = {known[name]}, this run has {wanted[name]}"
 
 
@@ -79,9 +81,21 @@ def _changed_inputs(known: Mapping | None, wanted: Mapping | None) -> str:
     changed = [name for name in sorted(known.keys() | wanted.keys()) if known.get(name) != wanted.get(name)]
     if not changed:
         return "responses that another version prepared from the same files"
-    named = ", ".join(_input_name(name) for name in changed[:MOST_NAMED])
-    more = f" and {len(changed) - MOST_NAMED} more" if changed[MOST_NAMED:] else ""
-    return f"other {named}{more} (size, time of change or content)"
+    return f"other {_some(map(_input_name, changed))} (size, time of change or content)"
+
+
+def _changed_weights(known: Mapping | None, wanted: Mapping | None) -> str | None:
+    """Names the files of two models, `{name: digest}`, that differ; None where either's are not known."""
+    files = [(side or {}).get("files") for side in (known, wanted)]
+    if not all(files):
+        return None
+    changed = [name for name in sorted(files[0].keys() | files[1].keys()) if files[0].get(name) != files[1].get(name)]
+    return f"other weights, which differ in {_some(changed)}" if changed else None
+
+
+def _some(names: Iterable[str]) -> str:
+    names = list(names)
+    return ", ".join(names[:MOST_NAMED]) + (f" and {len(names) - MOST_NAMED} more" if names[MOST_NAMED:] else "")
 
 
 def _but_files(inputs: Mapping) -> dict:

@@ -6,6 +6,7 @@ from brain_activity_prediction import embedding_store
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import Damaged, InputError
 from brain_activity_prediction.sealed_hdf5 import write_sealed
+from brain_activity_prediction.settings_file import record_settings
 
 L, W = 3, 5
 
@@ -176,6 +177,47 @@ def test_of_two_runs_with_other_settings_that_begin_together_one_is_refused(stor
     with pytest.raises(InputError, match="dtype = float16, this run has float32"):
         store.claim({"dtype": "float32"})
     assert store.settings() == {"dtype": "float16"}
+
+
+def test_a_folder_belongs_to_no_setting_before_its_first_batch(tmp_path):
+    failed, later = EmbeddingStore(tmp_path / "states"), EmbeddingStore(tmp_path / "states")
+    failed.claim({"dtype": "float16"})
+    record_settings(failed.folder, {"dtype": "float16"})  # as version 1.0.0 did at once
+    assert later.settings() is None
+    later.claim({"dtype": "bfloat16"})
+    later.write([1], {"vision": states([1])})
+    assert later.settings() == {"dtype": "bfloat16"}
+    with pytest.raises(InputError, match="made with dtype = bfloat16, this run has float16"):
+        failed.write([2], {"vision": states([2])})
+    assert later.image_ids(["vision"]).tolist() == [1]
+
+
+def test_a_process_that_begins_between_record_and_first_batch_of_another_mixes_nothing(tmp_path, monkeypatch):
+    first, second = EmbeddingStore(tmp_path / "states"), EmbeddingStore(tmp_path / "states")
+    first.claim({"dtype": "float16"})
+    written = embedding_store.write_sealed
+
+    def as_another_begins(*arguments, **more):
+        monkeypatch.setattr(embedding_store, "write_sealed", written)
+        second.claim({"dtype": "float32"})
+        written(*arguments, **more)
+
+    monkeypatch.setattr(embedding_store, "write_sealed", as_another_begins)
+    first.write([1], {"vision": states([1])})
+    with pytest.raises(InputError, match="made with dtype = float16, this run has float32"):
+        second.write([2], {"vision": states([2])})
+    assert first.settings() == {"dtype": "float16"}
+    assert first.image_ids(["vision"]).tolist() == [1]
+
+
+def test_settings_that_were_deleted_are_those_of_the_batches(store):
+    store.claim({"dtype": "float32"})
+    store.write([60], {"vision": states([60])})
+    for path in store.folder.glob("batch_0000*"):
+        path.unlink()
+    (store.folder / "settings.json").unlink()
+    with pytest.raises(InputError, match="made with dtype = float32, this run has float16"):
+        store.claim({"dtype": "float16"})
 
 
 def test_a_setting_that_comes_later_is_added_and_held_to(store):

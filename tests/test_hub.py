@@ -11,6 +11,7 @@ from scripts import command
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.extract_image_embeddings import hub
 from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkpoint
+from brain_activity_prediction.settings_file import first_difference
 
 pytestmark = pytest.mark.slow
 
@@ -50,19 +51,89 @@ def test_without_network_and_files_one_line_says_at_once_how_to_fetch_them(extra
     assert not (own_nsd / "image_embeddings").exists()
 
 
+@pytest.fixture
+def states(own_nsd):
+    return EmbeddingStore(own_nsd / "image_embeddings" / "no_prompt" / MODEL_ID.replace("/", "_"))
+
+
+@pytest.fixture
+def changed(tiny_model, tmp_path):
+    """The model's folder with one of its numbers changed."""
+    folder = shutil.copytree(tiny_model("vit").folder, tmp_path / "changed")
+    content = bytearray((folder / "model.safetensors").read_bytes())
+    content[-1] ^= 1
+    (folder / "model.safetensors").write_bytes(content)
+    return folder
+
+
 def test_files_fetched_before_are_taken_without_network_and_recorded_by_their_commit(
-    extract, own_nsd, tmp_path, tiny_model
+    extract, states, tmp_path, tiny_model, changed
 ):
-    store = EmbeddingStore(own_nsd / "image_embeddings" / "no_prompt" / MODEL_ID.replace("/", "_"))
     fetch(tmp_path / "hub", tiny_model("vit").folder, OLD)
     assert extract("--shard", "0/2").returncode == 0
-    assert store.settings()["weights"] == f"revision {OLD}"
-    fetch(tmp_path / "hub", tiny_model("vit").folder, NEW)
+    assert states.settings()["made_from"]["names"] == [f"revision {OLD}"]
+    before = states.settings()
+    fetch(tmp_path / "hub", changed, NEW)
     refused = extract()
     assert refused.returncode == 2
-    assert f"made with weights = revision {OLD}, this run has revision {NEW}" in refused.stderr
+    assert "made with other weights, which differ in model.safetensors" in refused.stderr
     assert extract("--revision", OLD).returncode == 0
-    assert store.settings()["weights"] == f"revision {OLD}"
+    assert states.settings() == before
+
+
+@pytest.fixture
+def recorded_weights(tmp_path, monkeypatch):
+    """What a checkpoint of the hub, out of reach, with files fetched to `tmp_path / "hub"`, or of a folder records."""
+
+    def unreachable(*_, **__):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(HfApi, "model_info", unreachable)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+
+    def recorded_weights(source, recorded):
+        """`source` is a folder, or a revision."""
+        of = {"revision": source} if isinstance(source, str) else {"folder": source}
+        return Checkpoint(MODEL_ID, **of).recorded_weights(recorded)
+
+    return recorded_weights
+
+
+def test_a_later_commit_with_the_same_files_is_the_same_model(recorded_weights, tmp_path, tiny_model):
+    for commit in (OLD, NEW):
+        fetch(tmp_path / "hub", tiny_model("vit").folder, commit)
+    first = recorded_weights(OLD, {})
+    assert recorded_weights("main", first)["weights"] == first["weights"]
+
+
+def test_the_hubs_cache_and_a_folder_of_the_same_files_are_one_model(recorded_weights, tmp_path, tiny_model, changed):
+    fetch(tmp_path / "hub", tiny_model("vit").folder, OLD)
+    folder = shutil.copytree(tiny_model("vit").folder, tmp_path / "folder")
+    for name in ("README.md", "notes.txt", "tokenizer.json", ".cache/huggingface/download/config.json.metadata"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("{}")
+    for first, second in ((OLD, folder), (folder, OLD)):
+        recorded = recorded_weights(first, {})
+        assert recorded_weights(second, recorded)["weights"] == recorded["weights"]
+        assert recorded_weights(changed, recorded)["weights"] != recorded["weights"]
+
+
+def test_files_yet_to_be_fetched_are_not_held_against_states_of_a_folder(recorded_weights, tmp_path, tiny_model):
+    recorded = recorded_weights(tiny_model("vit").folder, {})
+    assert recorded_weights(OLD, recorded) == {}
+    fetch(tmp_path / "hub", tiny_model("vit").folder, OLD)
+    assert recorded_weights(OLD, recorded)["weights"] == recorded["weights"]
+
+
+def test_states_that_version_1_0_0_recorded_by_a_commit_go_on_with_that_commit_alone(
+    recorded_weights, tmp_path, tiny_model
+):
+    for commit in (OLD, NEW):
+        fetch(tmp_path / "hub", tiny_model("vit").folder, commit)
+    of_1_0 = {"weights": f"revision {OLD}"}
+    assert recorded_weights(OLD, of_1_0)["weights"] == f"revision {OLD}"
+    said = first_difference(of_1_0, recorded_weights("main", of_1_0))
+    assert said == f"weights = revision {OLD}, this run has revision {NEW}"
 
 
 def test_a_branch_is_recorded_as_the_commit_that_the_hub_names_and_a_commit_without_asking(monkeypatch):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -14,17 +13,16 @@ from typing import TYPE_CHECKING
 import psutil
 
 from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.extract_image_embeddings import weights_identity
 from brain_activity_prediction.extract_image_embeddings.checkpoint_folder import check_folder
-from brain_activity_prediction.extract_image_embeddings.hub import COMMIT, commit_on_hub
+from brain_activity_prediction.extract_image_embeddings.hub import COMMIT, commit_on_hub, fetched_folder
 from brain_activity_prediction.files import readable
+from brain_activity_prediction.settings_file import ORIGIN
 
 if TYPE_CHECKING:
     import torch
 
-WEIGHT_FILES = ("*.safetensors", "*.bin", "*.pt", "*.pth")
-TEXT_FILES = ("*.json", "*.txt", "*.model")  # configurations, vocabularies, tokenizers
 UNUSED_HEADS = ("pooler.", "vision_model.head.")  # computed after the last hidden state, and published without
-SAMPLE_BYTES, SAMPLES = 4096, 64
 SMALL_BYTES = 2**30
 
 
@@ -55,11 +53,11 @@ class Checkpoint:
         for name in files if self.folder else []:
             if not any(self.folder.glob(name)):
                 raise InputError(f"--checkpoint {self.folder} holds no {name}: give the folder of a saved model")
-        if self.folder and self.seed is None and not any(self._files(WEIGHT_FILES)):
-            kinds = ", ".join(WEIGHT_FILES)
+        if self.folder and self.seed is None and not any(self._files(weights_identity.WEIGHT_FILES)):
+            kinds = ", ".join(weights_identity.WEIGHT_FILES)
             raise InputError(f"--checkpoint {self.folder} holds no weights ({kinds}): copy them there")
         if self.folder:
-            check_folder(self.folder, WEIGHT_FILES + TEXT_FILES)
+            check_folder(self.folder, weights_identity.WEIGHT_FILES + weights_identity.TEXT_FILES)
         if self.quantize and importlib.util.find_spec("bitsandbytes") is None:
             raise InputError("--quantize needs bitsandbytes: pip install bitsandbytes")
 
@@ -127,7 +125,11 @@ class Checkpoint:
 
     def _check_size(self, model_class) -> None:
         """Raises InputError where a few weights come with the configuration of a model that would fill the memory."""
-        n_bytes = sum(path.stat().st_size for path in self._files(WEIGHT_FILES)) if self.folder else SMALL_BYTES
+        n_bytes = (
+            sum(path.stat().st_size for path in self._files(weights_identity.WEIGHT_FILES))
+            if self.folder
+            else SMALL_BYTES
+        )
         if n_bytes < SMALL_BYTES and (n_parameters := _parameters(self._builder(model_class))) > 2 * n_bytes:
             raise InputError(
                 f"{self.folder} describes a model of {n_parameters} parameters, but its weights take {n_bytes} bytes: "
@@ -159,31 +161,56 @@ class Checkpoint:
             ) from error
 
     def identity(self) -> str:
-        """What tells these weights from others: its commit on the hub, or a fingerprint of the folder; the seed.
+        """What tells these weights from others: their content, or the commit of files yet to be fetched; the seed.
 
-        The fingerprint reads configurations and tokenizers whole and, of each weight file, its size and 64 samples of
-        4 kB; where the weights are drawn, the former alone.
+        Where the weights are drawn, it is the content of the configuration alone.
         """
-        source = f"revision {self._commit()}" if self.folder is None else f"files {self._fingerprint()}"
-        return source if self.seed is None else f"random with seed {self.seed}, configuration of {source}"
+        return self.recorded_weights({})["weights"]
+
+    def recorded_weights(self, recorded: Mapping) -> dict:
+        """The settings that tell these weights from others, to be compared with recorded settings and put beside them.
+
+        Weights are the same where their content, the hub's commit, or the name that version 1.0.0 gave them is. None
+        are given where that cannot be told before the hub's files are fetched.
+        """
+        theirs = recorded.get(ORIGIN, {})
+        names = [self._of_seed(f"revision {self._commit()}")] if self.folder is None else []
+        if self.folder and "files " in str(recorded.get("weights")):
+            names.append(self._of_seed(weights_identity.first_version_name(self.folder, self.seed is None)))
+        made_from = {"names": names, "files": self._content or {}}
+        if {recorded.get("weights"), *theirs.get("names", ())}.intersection(names):
+            return {"weights": recorded["weights"], ORIGIN: made_from}
+        if known := theirs.get("files"):
+            if self._content is None:
+                return {}
+            if weights_identity.is_same(known, self._content):
+                return {"weights": recorded["weights"], ORIGIN: made_from}
+        if self.folder is None and (self._content is None or "revision " in str(recorded.get("weights"))):
+            return {"weights": names[0], ORIGIN: made_from}
+        return {"weights": self._of_seed(weights_identity.content_name(self._content)), ORIGIN: made_from}
+
+    def _of_seed(self, name: str) -> str:
+        return name if self.seed is None else f"random with seed {self.seed}, configuration of {name}"
 
     def _commit(self) -> str | None:
         """Of no revision, that of a script whose model is in no hub, there is none."""
         known = self.revision is None or COMMIT.fullmatch(self.revision)
         return self.revision if known else self.of_hub["revision"]
 
-    def _fingerprint(self) -> str:
-        digest = hashlib.sha256()
-        for path in self._files(TEXT_FILES):
-            digest.update(path.name.encode() + b"\0" + path.read_bytes())
-        for path in self._files(WEIGHT_FILES if self.seed is None else ()):
-            size = path.stat().st_size
-            digest.update(f"{path.name}\0{size}\0".encode())
-            with path.open("rb") as file:
-                for sample in range(SAMPLES):
-                    file.seek(sample * max(size - SAMPLE_BYTES, 0) // (SAMPLES - 1))
-                    digest.update(file.read(SAMPLE_BYTES))
-        return digest.hexdigest()[:16]
+    @property
+    def _content(self) -> dict[str, str] | None:
+        """The digests of the files, by name; None while they are not all on this disk."""
+        if "content" not in self._known:
+            folder = self.folder or (self.revision and fetched_folder(self.model_id, self._commit()))
+            content = weights_identity.content_of(folder, self.seed is None) if folder else None
+            if content is None:
+                return None
+            self._known["content"] = content
+        return self._known["content"]
+
+    @cached_property
+    def _known(self) -> dict:
+        return {}
 
     def _files(self, patterns: Sequence[str]) -> list[Path]:
         return sorted({path for pattern in patterns for path in self.folder.rglob(pattern)})

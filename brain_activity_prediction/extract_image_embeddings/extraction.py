@@ -151,13 +151,15 @@ def extract(script, arguments: argparse.Namespace) -> None:
             arguments.device_map,
         )
         checkpoint.check(getattr(script, "CHECKPOINT_FILES", ("config.json",)))
-        settings = {
-            prompt: settings_of(script, arguments, checkpoint, stimuli.settings, work.prompts.get(prompt))
-            for prompt in ([] if arguments.test_run else work.stores)
-        }
-        for prompt in settings:
-            check_dtype(work.stores[prompt], arguments)
-            work.stores[prompt].check(settings[prompt])
+        stores = {} if arguments.test_run else work.stores
+
+        def settings(prompt: int | None) -> dict:
+            weights = checkpoint.recorded_weights(stores[prompt].settings() or {})
+            return settings_of(script, arguments, weights, stimuli.settings, work.prompts.get(prompt))
+
+        for prompt, store in stores.items():
+            check_dtype(store, arguments)
+            store.check(settings(prompt))
         if not left:
             work.tidy()
             print(next_step(work, arguments))
@@ -166,8 +168,8 @@ def extract(script, arguments: argparse.Namespace) -> None:
         if arguments.test_run:
             try_out(runner, stimuli, work)
             return
-        for prompt in settings:  # only now: a model that did not load leaves no trace
-            work.stores[prompt].claim(settings[prompt])
+        for prompt, store in stores.items():  # anew, since the hub's files may have been fetched only now
+            store.claim(settings(prompt))
         run(runner, stimuli, work)
         print(next_step(work, arguments))
 

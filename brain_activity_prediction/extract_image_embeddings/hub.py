@@ -1,6 +1,7 @@
 """Which commit of a model to load from the hub; asked once, so that a hub out of reach is known within seconds."""
 
 import re
+from pathlib import Path
 
 from brain_activity_prediction.errors import InputError
 
@@ -26,6 +27,17 @@ def commit_on_hub(model_id: str, revision: str) -> tuple[str, bool]:
             f"{model_id} is not on this disk, and the hub does not give it ({reason}): where there is network, "
             f"hf download {model_id} --revision {revision} --local-dir DIR, then give --checkpoint DIR here"
         ) from error
+
+
+def fetched_folder(model_id: str, commit: str) -> Path | None:
+    """Where the hub's files of a commit lie on this disk, as far as they were fetched; None where none was."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(model_id, revision=commit, local_files_only=True))
+    except (LocalEntryNotFoundError, ValueError):
+        return None
 
 
 def _commit_on_disk(model_id: str, revision: str) -> str | None:

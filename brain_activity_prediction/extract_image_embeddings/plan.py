@@ -17,7 +17,6 @@ from brain_activity_prediction.claims import Claims, remove_left_claims, shared_
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings import pooling
-from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkpoint
 from brain_activity_prediction.extract_image_embeddings.prompts import chosen_prompts
 from brain_activity_prediction.files import remove_left_behind
 from brain_activity_prediction.folders import claims_folder, embeddings_folder, stored_id
@@ -183,11 +182,14 @@ def check_dtype(store: EmbeddingStore, arguments: argparse.Namespace) -> None:
         )
 
 
-def settings_of(script, arguments, checkpoint: Checkpoint, stimuli: dict, prompt: str | None) -> dict:
-    """What changes the numbers, recorded beside them; batch size, device and thread count never do."""
+def settings_of(script, arguments, weights: Mapping, stimuli: Mapping, prompt: str | None) -> dict:
+    """What changes the numbers, recorded beside them; batch size, device and thread count never do.
+
+    `weights` are those of `Checkpoint.recorded_weights`, `stimuli` those of what the model is given.
+    """
     settings = {
         "model_id": stored_id(script.MODEL_ID, arguments.random_weights),
-        "weights": checkpoint.identity(),
+        **weights,
         "dtype": shared.dtype_name(arguments),
         "quantize": arguments.quantize,
         **stimuli,
