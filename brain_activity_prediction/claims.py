@@ -2,17 +2,21 @@
 
 No locks: a claim is a symbolic link, which the file system, NFS's server too, creates for one process and refuses to
 all others. Its name is the piece of work, its target says whose it is and which parts. A process has a file in
-`owners/` whose modification time it renews; when it ends, the file is renamed to NAME.left, and its claims are void. On
-one machine a dead owner is known at once, by its number and start; one on another machine counts as dead when its file
-has not been renewed for STALE_S. A void claim is not removed, which could hit its successor, but followed by a link
-WORK.1, WORK.2, ... that again only one process can create. The last process to leave removes everything.
+`owners/` whose modification time it renews as a heartbeat; when it ends, the file is renamed to NAME.left, and its
+claims are void. On one machine a dead owner is known at once, by its number and start. Any other owner lives as long as
+its heartbeat is seen to change: each process watches by its own clock, and takes an owner for dead after STALE_S of
+silence, be it on another machine or stopped by Ctrl-Z. Times in files are compared for equality only: clocks differ. A
+void claim is not removed, which could hit its successor, but followed by a link WORK.1, WORK.2, ... that again only one
+process can create. The last process to leave removes what processes left here; foreign files are ignored and stay.
 
 Claims save work; results never depend on them, since what is written twice is written the same. On NFS a listing may
 lag by up to a minute, so that what was finished in the minute in which another process began may be computed again.
 """
 
+import errno
 import math
 import os
+import re
 import sys
 import threading
 import time
@@ -22,13 +26,14 @@ from itertools import count
 from pathlib import Path
 from typing import TypeVar
 
-from brain_activity_prediction.processes import is_dead, own_name
+from brain_activity_prediction.processes import NAME, is_dead, own_name
 from brain_activity_prediction.wording import are
 
-HEARTBEAT_S, STALE_S = 30.0, 300.0
+HEARTBEAT_S, STALE_S = 20.0, 150.0  # NFS may show an old time of change for a minute
 POLL_S = 0.5  # between two looks at what others are at work on
 FRESH_S = 1.0  # how long a look at who is alive is good enough to leave a claim to its owner
 LEFT = ".left"
+OWNER = re.compile(rf"({NAME.pattern})~[0-9a-f]{{8}}")
 _here: set[str] = set()  # owners of this process that have not ended
 Key = TypeVar("Key", bound=Hashable)
 Part = TypeVar("Part", bound=Hashable)
@@ -43,6 +48,7 @@ class Claims:
         self._mine: dict[str, tuple[str, ...]] = {}  # names of the links of each piece of work
         self._gone: set[str] = set()
         self._living: set[str] = set()
+        self._beats: dict[str, tuple[int, float]] = {}  # of each owner the last heartbeat, and when it was first seen
         self._looked_at = -math.inf
         self._off = False
         self._end = threading.Event()
@@ -115,18 +121,29 @@ class Claims:
     def _register(self) -> None:
         while True:
             with suppress(FileNotFoundError):  # the last process to leave has removed the folder just now
+                if self.folder.is_symlink() or self.owners.is_symlink():  # what is cleaned up would be another's
+                    raise OSError(errno.ELOOP, "it is a symbolic link")
                 self.owners.mkdir(parents=True, exist_ok=True)
-                (self.owners / self.name).touch()
+                self._beat()
                 return
+
+    def _beat(self) -> None:
+        """Renews this process's heartbeat, whose file another may have removed while this process was stopped."""
+        path = self.owners / self.name
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        try:
+            os.utime(handle)
+        finally:
+            os.close(handle)
 
     def _look(self) -> tuple[set[str], set[str]]:
         """Names of the living owners, and of those that have ended."""
         living, gone = set(), set()
         with suppress(FileNotFoundError), os.scandir(self.owners) as entries:
             for entry in entries:
-                (gone if entry.name.endswith(LEFT) or self._is_over(entry) else living).add(
-                    entry.name.removesuffix(LEFT)
-                )
+                name = entry.name.removesuffix(LEFT)
+                if OWNER.fullmatch(name):
+                    (gone if entry.name.endswith(LEFT) or self._is_over(entry) else living).add(name)
         self._living, self._looked_at = living, time.monotonic()
         return living, gone
 
@@ -135,15 +152,19 @@ class Claims:
         return (recent and owner in self._living) or owner in self._look()[0]
 
     def _is_over(self, owner: os.DirEntry) -> bool:
-        process = owner.name.rpartition("~")[0]
+        process = OWNER.fullmatch(owner.name)[1]
         if process == own_name():  # one that could not be renamed, on a disk that became read-only
             return owner.name not in _here
-        dead = is_dead(process)
-        if dead is not None:
-            return dead
-        with suppress(FileNotFoundError):  # times by one clock, the file server's
-            return (self.owners / self.name).stat().st_mtime - owner.stat().st_mtime > STALE_S
-        return True
+        if is_dead(process):
+            return True
+        try:
+            beat, now = owner.stat(follow_symlinks=False).st_mtime_ns, time.monotonic()
+        except FileNotFoundError:
+            return True
+        last, since = self._beats.get(owner.name, (None, now))
+        if beat != last:
+            self._beats[owner.name] = (beat, since := now)
+        return now - since > STALE_S
 
     def _remove_void(self) -> None:
         """Where no other process is about, removes what those before left, and at the end the folder itself."""
@@ -154,11 +175,12 @@ class Claims:
             links = [Path(entry.path) for entry in entries if entry.is_symlink()]
         for path in links:
             with suppress(OSError):
-                if _claim(path)[0] not in living:
+                if (owner := _claim(path)[0]) and owner not in living:
                     path.unlink()
         for name in gone:
             for ending in ("", LEFT):
-                (self.owners / (name + ending)).unlink(missing_ok=True)
+                with suppress(OSError):
+                    (self.owners / (name + ending)).unlink()
         with suppress(OSError):  # somebody is there
             self.owners.rmdir()
             self.folder.rmdir()
@@ -166,7 +188,7 @@ class Claims:
     def _renew(self) -> None:
         while not self._end.wait(HEARTBEAT_S):
             with suppress(OSError):
-                os.utime(self.owners / self.name)
+                self._beat()
 
     def _switch_off(self, error: OSError) -> None:
         self._off = True
@@ -237,9 +259,9 @@ def _claimed(claims, todo, size, name) -> Iterator[tuple[list, tuple]]:
 
 
 def _claim(path: Path) -> tuple[str, set[str]]:
-    """Whose a claim is and for which parts; nobody's where it has just gone."""
+    """Whose a claim is and for which parts; nobody's where it has just gone, or is no claim."""
     try:
         owner, *parts = os.readlink(path).split(" ")
     except OSError:
         return "", set()
-    return owner, set(parts)
+    return (owner, set(parts)) if OWNER.fullmatch(owner) else ("", set())

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from brain_activity_prediction import claims as module
-from brain_activity_prediction.claims import Claims, shared_out
+from brain_activity_prediction.claims import Claims, remove_left_claims, shared_out
 
 
 @pytest.fixture
@@ -102,16 +102,86 @@ def test_what_killed_processes_left_is_removed_by_the_next_that_is_alone(folder)
         assert [path.name for path in (folder / "owners").iterdir()] == [claims.name]
 
 
-def test_a_process_elsewhere_is_believed_dead_when_it_has_long_been_silent(folder, monkeypatch):
+@pytest.fixture
+def clock(monkeypatch):
+    """The clock of this process, which a test may put forward; a look at who is alive is always a new one."""
+    now = [time.monotonic()]
     monkeypatch.setattr(module, "FRESH_S", 0)
-    elsewhere = "another-host~1~77~88~abcd"
+    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
+    return now
+
+
+ELSEWHERE = "another-host~1~77~88~0123abcd"
+DAY_S = 86400
+
+
+@pytest.mark.parametrize("dated", [0, -DAY_S, DAY_S, None])
+def test_a_process_elsewhere_lives_as_long_as_its_heartbeat_is_seen_to_change(folder, clock, dated):
     with Claims(folder) as claims:
-        (folder / "owners" / elsewhere).touch()
-        (folder / "00001").symlink_to(f"{elsewhere} scores")
-        assert claims.take("00001", ["scores"]) == ()
-        silent_since = time.time() - module.STALE_S - 5
-        os.utime(folder / "owners" / elsewhere, (silent_since, silent_since))
+        owner = folder / "owners" / ELSEWHERE
+        owner.touch()
+        (folder / "00001").symlink_to(f"{ELSEWHERE} scores")
+        for beat in range(10):  # by whatever clock
+            os.utime(owner, (0, beat if dated is None else time.time() + dated + beat))
+            assert claims.take("00001", ["scores"]) == ()
+            clock[0] += module.STALE_S * 0.9
+        clock[0] += module.STALE_S * 0.2
         assert claims.take("00001", ["scores"]) == ("scores",)
+
+
+def test_the_work_of_a_process_that_was_stopped_is_done_by_another(folder, clock):
+    process = holder(folder, "00001")
+    try:
+        with Claims(folder) as claims:
+            assert claims.take("00001", ["scores"]) == ()
+            process.send_signal(signal.SIGSTOP)
+            clock[0] += module.STALE_S + 1
+            assert claims.take("00001", ["scores"]) == ("scores",)
+            process.send_signal(signal.SIGCONT)
+            (stopped,) = claims._look()[1]
+            os.utime(folder / "owners" / stopped)  # its next heartbeat
+            assert stopped in claims._look()[0]
+    finally:
+        end(process)
+
+
+def test_foreign_files_in_the_folder_are_no_hindrance_and_stay(folder, tmp_path):
+    (folder / "owners").mkdir(parents=True)
+    foreign = [
+        folder / "owners" / name for name in (".DS_Store", ".nfs0000001", "notes.left", "a~b", "~", "a~b~-1~0~00")
+    ]
+    foreign += [folder / name for name in (".DS_Store", "00002", "00003")]
+    for path in foreign[:-1]:
+        path.touch()
+    foreign[-1].symlink_to(tmp_path / "elsewhere")
+    (folder / "owners/a-folder").mkdir()
+    with Claims(folder) as one, Claims(folder) as other:
+        for number in range(1, 4):
+            assert one.take(f"0000{number}", ["scores"]) == ("scores",)
+            assert other.take(f"0000{number}", ["scores"]) == ()
+        assert not one.others_left()
+    assert {*folder.iterdir(), *(folder / "owners").iterdir()} == {
+        *foreign,
+        folder / "owners",
+        folder / "owners/a-folder",
+    }
+
+
+@pytest.mark.parametrize("linked", ["claims", "claims/owners"])
+def test_a_folder_of_claims_that_is_a_link_is_not_used_and_nothing_behind_it_changes(tmp_path, linked, capsys):
+    others = tmp_path / "others"
+    others.mkdir()
+    (others / ELSEWHERE).touch()
+    (others / f"{ELSEWHERE}.left").touch()
+    (others / "link").symlink_to("somewhere")
+    (tmp_path / linked).parent.mkdir(exist_ok=True)
+    (tmp_path / linked).symlink_to(others)
+    before = sorted(others.rglob("*"))
+    with Claims(tmp_path / "claims") as claims:
+        assert claims.take("00001", ["scores"]) == ("scores",)
+    remove_left_claims(tmp_path / "claims")
+    assert sorted(others.rglob("*")) == before
+    assert "no claims in" in capsys.readouterr().err
 
 
 def test_a_living_process_renews_its_sign_of_life(folder, monkeypatch):
