@@ -1,9 +1,13 @@
-"""Names that files state of themselves never become paths out of BASE_DIR."""
+"""Names from files never become paths, formulas, terminal commands or mathematics."""
 
+import csv
 import os
+import re
 
 import numpy as np
+import pandas as pd
 import pytest
+from reports import report
 from two_layers import align
 
 from brain_activity_prediction.align_image_embeddings.outputs.results import QUANTITIES, Results
@@ -44,3 +48,64 @@ def test_a_pipe_among_the_files_is_not_waited_for(tmp_path, name):
     os.mkfifo(tmp_path / name)
     with pytest.raises(InputError, match=name):
         recorded_settings(tmp_path, "delete it") if name == "settings.json" else EmbeddingStore(tmp_path).streams()
+
+
+NAMES = {
+    "V1v": '=HYPERLINK("http://example.org")',
+    "V1d": "$\\frac$",
+    "V2v": "\x1b[31mred\x07\u202e",
+    "V2d": "R" * 240,
+    "hV4": "+a/b\tc",
+    "V3v": "@../../x",
+    "V3d": "-V3d",
+}
+UNWANTED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]")
+
+
+@pytest.fixture(scope="module")
+def hostile(synthetic, tmp_path_factory):
+    """BASE_DIR whose regions have hostile names, as the label tables of ROI files may."""
+    folder = tmp_path_factory.mktemp("hostile")
+    synthetic.write_base_dir(folder, synthetic.SMALL)
+    for path in folder.glob("alignment/*/*/*/scores.parquet"):
+        table = pd.read_parquet(path)
+        assert "V1v" in set(table["roi"])
+        table.assign(roi=table["roi"].replace(NAMES)).to_parquet(path, index=False)
+    return folder
+
+
+@pytest.mark.slow
+def test_a_report_on_hostile_names_is_drawn_and_holds_no_control_characters(hostile):
+    done = report(hostile)
+    assert done.returncode == 0, done.stderr
+    drawn = [hostile / "report/report.html", *(hostile / "report/figures").glob("*.svg")]
+    assert len(drawn) > 10
+    for path in drawn:
+        assert not UNWANTED.search(path.read_text()), path.name
+    assert "$\\frac$" in drawn[0].read_text()
+    assert "\\x1b[31mred" in drawn[0].read_text()
+
+
+def test_the_csv_of_a_report_holds_no_formulas_and_the_parquet_the_names_as_they_are(hostile):
+    done = report(hostile, "--table-only", "--stream", "language")
+    assert done.returncode == 0, done.stderr
+    assert not UNWANTED.search(done.stdout)
+    assert "$\\frac$" in done.stdout
+    folder = hostile / "report/stream-language"
+    with (folder / "scores.csv").open() as file:
+        regions = {row["roi"] for row in csv.DictReader(file)}
+    present = set(pd.read_parquet(folder / "scores.parquet")["roi"])
+    named = present & set(NAMES.values())
+    assert {name for name in named if name[0] in "=+-@"}
+    assert regions == {f"'{name}" if name[0] in "=+-@" else name for name in present}
+    numbers = pd.read_csv(folder / "scores.csv")["r"]
+    np.testing.assert_allclose(numbers, pd.read_parquet(folder / "scores.parquet")["r"])
+
+
+def test_a_report_on_a_region_with_a_long_name_goes_to_a_folder_that_the_disk_takes(hostile):
+    names = ["R" * 240, "+a/b\tc", "$\\frac$", "\x1b[31mred\x07\u202e"]
+    done = report(hostile, "--table-only", "--roi", *names)
+    assert done.returncode == 0, done.stderr
+    (folder,) = [path for path in (hostile / "report").iterdir() if path.name.startswith("roi-")]
+    assert folder.name.isprintable()
+    assert (folder / "scores.csv").exists()

@@ -234,3 +234,15 @@ def test_the_folders_of_a_sweep_may_be_links_to_scratch(tmp_path):
     folder_of(tmp_path / "base").symlink_to(tmp_path / "scratch")
     with alone(tmp_path / "base"):
         assert (tmp_path / "scratch/lock").exists()
+
+
+def test_what_a_log_or_a_record_holds_sends_nothing_to_the_terminal(own_nsd, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", "/nowhere")
+    change(own_nsd)
+    unit = f"extract_{VIT}_1_of_1"
+    begun(own_nsd, host="\x1b]0;title\x07", status=2).rename(log_of(own_nsd, unit).with_suffix(".log.json"))
+    log_of(own_nsd, unit).write_text("\x1b[2J\x1b[31mit fails\u202e\n")
+    commands.status(parsed("status", own_nsd))
+    said = capsys.readouterr().out
+    assert "\\x1b[31mit fails\\u202e" in said
+    assert all(line.isprintable() for line in said.splitlines())

@@ -27,7 +27,7 @@ from brain_activity_prediction.align_image_embeddings.cross_subject_scores impor
 from brain_activity_prediction.align_image_embeddings.inputs.streams import Stream
 from brain_activity_prediction.align_image_embeddings.outputs.table_files import read_table, write_table
 from brain_activity_prediction.align_image_embeddings.stats.false_discovery import adjusted
-from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.errors import InputError, one_line
 from brain_activity_prediction.folders import across_subjects_folder, subject_folder
 from brain_activity_prediction.running import run_script
 from brain_activity_prediction.settings_file import OF_RESPONSES, first_difference, recorded_settings
@@ -218,7 +218,7 @@ def as_text(table: pd.DataFrame) -> str:
         scores = f"{row.r:>7.3f} {row.r_se:>7.3f} {row.r_normalised:>10.3f} {row.p_t:>7.4f} {row.p_sign_flip:>9.4f}"
         scores = scores.replace("nan", "  -")
         lines.append(f"{of!s:<56} {row.roi:<16} {row.n_subjects:>8} {scores}")
-    return "\n".join(lines)
+    return "\n".join(map(one_line, lines))
 
 
 def _condition(row) -> Stream:

@@ -20,7 +20,7 @@ from brain_activity_prediction.align_image_embeddings.inputs.streams import Stre
 from brain_activity_prediction.align_image_embeddings.outputs.table_files import write_table
 from brain_activity_prediction.align_image_embeddings.stats.false_discovery import adjusted
 from brain_activity_prediction.align_image_embeddings.stats.intervals import interval, standard_error, two_sided_p
-from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.errors import InputError, one_line
 from brain_activity_prediction.extract_image_embeddings.prompts import chosen_prompts
 from brain_activity_prediction.flag_values import analysis_name
 from brain_activity_prediction.folders import subject_folder
@@ -106,7 +106,7 @@ def as_text(table: pd.DataFrame) -> str:
             ends = f"{row.ci_low:+.3f} to {row.ci_high:+.3f}"
             scores = f"{row.r_a:>7.3f} {row.r_b:>7.3f} {row.difference:>+10.3f} {ends:>17} {row.p:>6.3f} {row.q:>6.3f}"
             lines.append(f"  {row.roi:<16} {scores}")
-    return "\n".join(lines)
+    return "\n".join(map(one_line, lines))
 
 
 def _label(rows: pd.DataFrame, side: str) -> str:

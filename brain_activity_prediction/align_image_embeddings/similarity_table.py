@@ -22,6 +22,7 @@ from brain_activity_prediction.align_image_embeddings.stats.representational_sim
     similarity,
     similarity_to_mean,
 )
+from brain_activity_prediction.errors import one_line
 from brain_activity_prediction.read_ahead import read_ahead
 from brain_activity_prediction.running import progress_seconds
 
@@ -105,4 +106,4 @@ def as_text(table: pd.DataFrame) -> str:
         rsa, cka = (rows.loc[rows[measure].idxmax()] for measure in ("rsa", "cka"))
         pair = f"{rsa['rsa']:>7.3f} {rsa['layer']:>5} {cka['cka']:>7.3f} {cka['layer']:>5}"
         lines.append(f"{stream:<16} {roi:<16} {rsa['n_voxels']:>6} {pair}")
-    return "\n".join(lines)
+    return "\n".join(map(one_line, lines))

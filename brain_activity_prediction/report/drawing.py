@@ -1,6 +1,7 @@
 """How every figure of a report is drawn: one style, kept as PNG and SVG, and as SVG for the page."""
 
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import StringIO
@@ -13,7 +14,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from brain_activity_prediction.align_image_embeddings.outputs.figures import COLOURS, STYLES
+from brain_activity_prediction.align_image_embeddings.outputs.figures import COLOURS, PLAIN_TEXT, STYLES
+from brain_activity_prediction.errors import one_line
 from brain_activity_prediction.files import written_whole
 
 # Points, which the page shows as pixels: a panel is as wide as a phone.
@@ -38,6 +40,7 @@ STYLE = {
     "axes.axisbelow": True,
     "legend.frameon": False,
     "hatch.linewidth": 0.6,
+    **PLAIN_TEXT,
     **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
     **{"grid.color": LINE, "grid.linewidth": 0.8},
 }
@@ -76,8 +79,9 @@ def draw(name: str, title: str, text: str, panel: Axes, paint: Callable[[Axes], 
     Lines, areas and texts are then taken off it: where nothing else differs, the next figure can be drawn on the same
     panel, whose axes take a third of a figure's time.
     """
-    figure = panel.figure
-    with matplotlib.rc_context(STYLE | {"svg.hashsalt": name}):
+    figure, title, text = panel.figure, one_line(title), one_line(text)
+    with matplotlib.rc_context(STYLE | {"svg.hashsalt": name}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # a name in a script that the font lacks
         paint(panel)
         panel.set_title(title)
         _fill(panel, True)

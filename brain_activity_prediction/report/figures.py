@@ -1,5 +1,7 @@
 """The figures of scores: bars of regions, curves over layers, prompts against regions."""
 
+import hashlib
+import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -9,6 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.transforms import ScaledTranslation
 
+from brain_activity_prediction.align_image_embeddings.outputs.figures import shown_name
 from brain_activity_prediction.nsd.rois import LABELS
 from brain_activity_prediction.report.averages import ALL_VOXELS
 from brain_activity_prediction.report.drawing import INK, POINTS_PER_INCH, Drawn, blank, draw, label_width, look
@@ -22,6 +25,7 @@ FAMILIES = {
     "streams": "Streams of visual cortex",
     "prf-eccrois": "Eccentricity",
 }
+LONGEST_SLUG_BYTES = 60
 BAR, GAP, STAR = 10, 9, 6  # points; STAR is how far from the end of an error its star stands
 
 
@@ -94,7 +98,8 @@ def region_bars(title: str, regions: Sequence[str], scores: pd.DataFrame, models
 def region_labels(regions: Sequence[str], scores: pd.DataFrame) -> list[str]:
     """Names of regions; one that fewer subjects have than others says how many."""
     n = scores.groupby("roi")["n_possible"].max()
-    return [f"{roi} (n = {n[roi]})" if roi in n and n[roi] < n.max() else roi for roi in regions]
+    names = {roi: shown_name(roi) for roi in regions}
+    return [f"{names[roi]} (n = {n[roi]})" if roi in n and n[roi] < n.max() else names[roi] for roi in regions]
 
 
 def highest(scores: pd.DataFrame, of: str) -> str:
@@ -198,5 +203,10 @@ def prompt_map(model: str, scores: pd.DataFrame, regions: Sequence[str], limits:
 
 
 def slug(text: str) -> str:
-    """A file's name: letters, digits, - and _."""
-    return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in text)
+    """A file's name: letters, digits, - and _; where that leaves out much, a digest tells texts apart."""
+    name = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in text)
+    if len(name.encode()) <= LONGEST_SLUG_BYTES and not re.search(r"[^\w /.:-]", text):
+        return name
+    return (
+        f"{name.encode()[:LONGEST_SLUG_BYTES].decode(errors='ignore')}_{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    )

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import jinja2
 import pandas as pd
+from markupsafe import Markup
 
+from brain_activity_prediction.errors import one_line
 from brain_activity_prediction.files import written_whole
 from brain_activity_prediction.report.contents import Contents
 from brain_activity_prediction.report.drawing import look
@@ -28,7 +30,11 @@ def write_page(contents: Contents, folder: Path) -> Path:
     libraries = contents.libraries
     scripts = [page_script, viewer_script, *libraries, *(shown.script for shown in contents.slices)]
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(FILES), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+        loader=jinja2.FileSystemLoader(FILES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        finalize=printable,
     )
     environment.filters |= {"number": number, "count": count, "cell": cell}
     html = environment.get_template("report.html.jinja").render(
@@ -77,3 +83,10 @@ def cell(value) -> str:
     if not isinstance(value, float) or value.is_integer():
         return str(value).removesuffix(".0")
     return "< 0.001" if 0 < value < 0.0005 else number(value)
+
+
+def printable(value):
+    """What a template prints, control characters as escapes; line ends and tabs stay."""
+    if not isinstance(value, str) or isinstance(value, Markup) or value.isprintable():
+        return value
+    return "".join(letter if letter in "\n\t" else one_line(letter) for letter in value)

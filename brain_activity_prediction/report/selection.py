@@ -1,6 +1,11 @@
 """Which of a BASE_DIR's scores a report is about."""
 
+import hashlib
+import json
+import re
 from dataclasses import dataclass, fields
+
+LONGEST_BYTES = 120
 
 
 @dataclass(frozen=True)
@@ -25,8 +30,14 @@ class Selection:
     @property
     def name(self) -> str:
         """A folder's name, the same for the same selection; empty where everything is taken."""
-        parts = []
+        parts, exact = [], []
         for one in fields(self):
             values = [str(value).replace("/", "_").replace(":", "_") for value in getattr(self, one.name)]
+            exact += sorted(map(str, getattr(self, one.name)))
             parts += [f"{one.name}-{'-'.join(sorted(values))}"] if values else []
-        return "_".join(parts)
+        name = "_".join(parts)
+        if len(name.encode()) <= LONGEST_BYTES and re.fullmatch(r"[\w.+-]*", name):
+            return name
+        digest = hashlib.sha256(json.dumps(exact).encode()).hexdigest()[:8]
+        plain = re.sub(r"[^\w.+-]", "_", name).encode()[:LONGEST_BYTES].decode(errors="ignore")
+        return f"{plain}_{digest}"

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from brain_activity_prediction.align_image_embeddings.outputs.figures import COLOURS
+from brain_activity_prediction.align_image_embeddings.outputs.figures import COLOURS, shown_name
 from brain_activity_prediction.align_image_embeddings.outputs.table_files import read_table
 from brain_activity_prediction.align_image_embeddings.partitioning.summary import PART
 from brain_activity_prediction.report.drawing import INK, Drawn, blank, draw, label_width
@@ -97,7 +97,8 @@ def variance_bars(analysis: str, means: pd.DataFrame, regions: Sequence[str], fo
         for name in ("r2", "r2_se")
     )
     n, of_all = rows.groupby("roi")["n_subjects"].max(), rows["n_possible"].iloc[0]
-    labels = [roi if n[roi] == of_all else f"{roi} (n = {n[roi]})" for roi in regions]
+    names = {roi: shown_name(roi) for roi in regions}
+    labels = [names[roi] if n[roi] == of_all else f"{names[roi]} (n = {n[roi]})" for roi in regions]
 
     def paint(panel: Axes) -> None:
         ends = {True: np.zeros(len(regions)), False: np.zeros(len(regions))}

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import csv
 
+from brain_activity_prediction.errors import one_line
 from brain_activity_prediction.files import written_whole
 from brain_activity_prediction.nsd.rois import of_atlases
 from brain_activity_prediction.report.averages import chosen_layers
@@ -16,6 +17,7 @@ from brain_activity_prediction.report.collecting import Scored, Tables
 from brain_activity_prediction.report.selection import Selection
 
 LONGEST = 200  # rows printed
+FORMULA = r"^([=+@\t\r-])"
 # Prompts and layers are whole numbers to pandas, too, where some rows have none.
 KINDS = {pa.int64(): pd.Int64Dtype()}.get
 
@@ -41,7 +43,16 @@ def shown_tables(parts: Iterable[tuple[Scored, pa.Table]], selection: Selection)
     shown = {}
     for one, rows in parts:
         shown.setdefault(one.protocol, []).append(shown_regions(rows, selection))
-    return {name: pa.concat_tables(of).combine_chunks().to_pandas(types_mapper=KINDS) for name, of in shown.items()}
+    tables = (pa.concat_tables(of).combine_chunks().to_pandas(types_mapper=KINDS) for of in shown.values())
+    return {name: _printable(table) for name, table in zip(shown, tables, strict=True)}
+
+
+def _printable(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with the names of regions and streams, which come from files, without control characters."""
+    for name in ("roi", "stream"):
+        odd = {text: one_line(text) for text in table[name].unique() if not text.isprintable()}
+        table = table.assign(**{name: table[name].replace(odd)}) if odd else table
+    return table
 
 
 def _written(
@@ -49,8 +60,19 @@ def _written(
 ) -> Iterator[tuple[Scored, pa.Table]]:
     for one, rows in parts:
         for file in files:
-            file.write_table(rows)
+            file.write_table(without_formulas(rows) if isinstance(file, csv.CSVWriter) else rows)
         yield one, rows
+
+
+def without_formulas(rows: pa.Table) -> pa.Table:
+    """The rows, with an apostrophe before texts that a spreadsheet would take for a formula."""
+    for place, column in enumerate(rows.schema):
+        if pa.types.is_string(column.type):
+            begins = pc.match_substring_regex(pc.unique(rows[column.name]), FORMULA)
+            if pc.any(begins).as_py():
+                harmless = pc.replace_substring_regex(rows[column.name], FORMULA, r"'\1")
+                rows = rows.set_column(place, column, harmless)
+    return rows
 
 
 def _for_pandas(schema: pa.Schema) -> pa.Schema:
@@ -84,7 +106,7 @@ def as_text(table: pd.DataFrame) -> str:
         )
     if len(chosen) > LONGEST:
         lines.append(f"and {len(chosen) - LONGEST} more: choose with --roi, --model-id, --stream, -s, -p")
-    return "\n".join(lines)
+    return "\n".join(map(one_line, lines))
 
 
 def number(value: float, width: int = 6, digits: int = 3) -> str:

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from brain_activity_prediction.checked_json import read_json
-from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.errors import InputError, one_line
 from brain_activity_prediction.files import open_for_writing, written_whole
 from brain_activity_prediction.processes import is_dead, is_name, number_of, own_name
 
@@ -95,7 +95,7 @@ def last_lines(log: Path, n: int) -> list[str]:
         text = file.read().decode(errors="replace")
     lines = [line.rstrip("\r").rpartition("\r")[2] for line in text.rstrip("\n").split("\n")]
     started = max((at for at, line in enumerate(lines) if line.startswith(HEADER)), default=-1)
-    return [line for line in lines[started + 1 :] if line.strip()][-n:]
+    return [one_line(line.expandtabs()) for line in lines[started + 1 :] if line.strip()][-n:]
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from brain_activity_prediction.errors import one_line
 from brain_activity_prediction.sweep.cluster import Task
 from brain_activity_prediction.sweep.local_run import ENDS_EARLY
 from brain_activity_prediction.sweep.records import last_lines, lock_holder, log_of, read_record, submissions
@@ -73,7 +74,7 @@ def text_of(base_dir: Path, states: list[State]) -> str:
                 said = said[-1:]
             ends.update(said[-1:])
             lines += [f"    {line}" for line in said]
-    return "\n".join([*lines, *_of_jobs(base_dir, states)])
+    return "\n".join(map(one_line, [*lines, *_of_jobs(base_dir, states)]))
 
 
 def _of_jobs(base_dir: Path, states: list[State]) -> list[str]:

@@ -1,10 +1,12 @@
 """Pictures of scores."""
 
+import warnings
 from pathlib import Path
 
 import pandas as pd
 
 from brain_activity_prediction.align_image_embeddings.outputs.layer_choice import EACH
+from brain_activity_prediction.errors import one_line
 from brain_activity_prediction.files import written_whole
 from brain_activity_prediction.nsd.rois import of_atlases
 
@@ -12,6 +14,14 @@ from brain_activity_prediction.nsd.rois import of_atlases
 # for their black, which a dark page would swallow.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6030")
 STYLES = ("-", "--", ":", "-.")
+PLAIN_TEXT = {"text.parse_math": False}  # a name may hold a $
+LONGEST_NAME = 34  # characters of a label
+
+
+def shown_name(name: str) -> str:
+    """A name as a figure shows it: without control characters, its middle left out where it is long."""
+    name, half = one_line(name), LONGEST_NAME // 2
+    return name if len(name) <= LONGEST_NAME else f"{name[:half]}…{name[1 - half :]}"
 
 
 def layer_curves(table: pd.DataFrame, path: Path) -> None:
@@ -19,6 +29,14 @@ def layer_curves(table: pd.DataFrame, path: Path) -> None:
 
     `table` has the columns of `tables.region_table`, for one model, prompt and subject.
     """
+    import matplotlib
+
+    with matplotlib.rc_context(PLAIN_TEXT), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # a name in a script that the font lacks
+        _layer_curves(table, path)
+
+
+def _layer_curves(table: pd.DataFrame, path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -35,12 +53,12 @@ def layer_curves(table: pd.DataFrame, path: Path) -> None:
             if rows.empty:
                 continue
             colour, style = COLOURS[number % len(COLOURS)], STYLES[number // len(COLOURS) % len(STYLES)]
-            label = f"{region} ({rows['n_voxels'].iloc[0]})"
+            label = f"{shown_name(region)} ({rows['n_voxels'].iloc[0]})"
             panel.plot(rows["layer"], rows["r"], style, color=colour, label=label, linewidth=1.5)
             chosen = rows.loc[rows["cv_score"].idxmax()]
             panel.plot(chosen["layer"], chosen["r"], "o", color=colour, markersize=5)
         panel.axhline(0, color="0.6", linewidth=0.8)
-        panel.set(title=stream, xlabel="layer")
+        panel.set(title=shown_name(stream), xlabel="layer")
         panel.xaxis.get_major_locator().set_params(integer=True)
     panels[0].set_ylabel("mean r on held-out images")
     first = table.iloc[0]

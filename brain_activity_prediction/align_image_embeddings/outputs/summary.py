@@ -19,6 +19,7 @@ from brain_activity_prediction.align_image_embeddings.outputs.table_files import
 from brain_activity_prediction.align_image_embeddings.outputs.tables import MEANS, region_table
 from brain_activity_prediction.align_image_embeddings.stats.false_discovery import adjusted
 from brain_activity_prediction.align_image_embeddings.stats.region_statistics import usable_ceiling
+from brain_activity_prediction.errors import one_line
 from brain_activity_prediction.nsd.rois import write_map
 
 # Maps that a run without permutations, or of some layers only, does not write.
@@ -121,4 +122,4 @@ def as_text(rows: pd.DataFrame) -> str:
         cells = ("-" if np.isnan(row[name]) else f"{row[name]:.3f}" for name in numbers)
         scores = " ".join(f"{cell:>{width}}" for cell, width in zip(cells, widths.values(), strict=True))
         lines.append(f"{row['stream']:<16} {row['roi']:<16} {row['n_voxels']:>6} {layer:>5} {scores}")
-    return "\n".join(lines)
+    return "\n".join(map(one_line, lines))

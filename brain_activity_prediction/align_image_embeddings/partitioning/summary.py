@@ -25,6 +25,7 @@ from brain_activity_prediction.align_image_embeddings.stats.variance_partitionin
     best_weightings,
     parts,
 )
+from brain_activity_prediction.errors import one_line
 from brain_activity_prediction.nsd.rois import write_map
 
 COLUMNS = (
@@ -152,7 +153,7 @@ def as_text(table: pd.DataFrame) -> str:
     lines = [f"{'R2 predicted only by':<21}" + "".join(f"{name:>9}" for name in shares.columns) + f"{'in all':>9}"]
     for roi, row in shares.iterrows():
         lines.append(f"{roi:<21}" + "".join(f"{value:>9.3f}" for value in [*row, row.sum()]))
-    return "\n".join(lines)
+    return "\n".join(map(one_line, lines))
 
 
 def _at(values: np.ndarray, row: np.ndarray) -> np.ndarray:
