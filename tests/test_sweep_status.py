@@ -97,7 +97,7 @@ def test_a_sweep_on_another_machine_runs_as_long_as_it_holds_the_lock_and_is_can
 def test_cancel_ends_jobs_of_a_sweep_that_was_never_remembered(tmp_path, stand_ins, capsys):
     calls = stand_ins(squeue=f"echo '12|0|PENDING|{cluster.key_of(tmp_path)}-1-1-1-report|None'", scancel="")
     commands.cancel(parsed("cancel", tmp_path))
-    assert "ended: 1 jobs" in capsys.readouterr().out
+    assert "ended: 1 job" in capsys.readouterr().out
     assert calls()[-1] == "scancel 12"
 
 
