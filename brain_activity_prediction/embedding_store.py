@@ -8,8 +8,10 @@ says what it holds: the same batch written twice is one file. Letters: n images 
 """
 
 import hashlib
+import json
 import os
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -19,7 +21,7 @@ import numpy as np
 from brain_activity_prediction.batch_contents import Contents, Streams
 from brain_activity_prediction.errors import Damaged, InputError
 from brain_activity_prediction.files import reading, remove_left_behind
-from brain_activity_prediction.sealed_hdf5 import read_array, read_piece, read_seal, verify, write_sealed
+from brain_activity_prediction.sealed_hdf5 import Seal, read_array, read_piece, read_seal, verify, write_sealed
 from brain_activity_prediction.settings_file import (
     NAME,
     comparable,
@@ -42,6 +44,8 @@ class EmbeddingStore:
         self._held = Contents()
         self._settings: dict = {}
         self._recorded = False  # the settings of this process, since its first batch
+        self._known: dict | None = None  # the folder's settings, at the last look
+        self._fitting: dict = {}  # the last settings of a batch that agree with these
 
     # -- what is there --------------------------------------------------------------------------------------------
 
@@ -130,7 +134,7 @@ class EmbeddingStore:
             if wanted is not None and not ((wanted >= low) & (wanted <= high)).any():
                 continue
             with reading(self.folder / name, REMEDY):
-                seal = read_seal(self.folder / name)
+                seal = self._seal(name)
                 if ANSWERS in seal.datasets:
                     ids, texts = seal.about["image_ids"], read_array(self.folder / name, ANSWERS)
                     here = {image: text.decode() for image, text in zip(ids, texts, strict=True)}
@@ -194,27 +198,33 @@ class EmbeddingStore:
             self._recorded = True
 
     def repair(self) -> list[str]:
-        """Deletes batch files in which any byte is not what was written, and restores a damaged `settings.json`.
+        """Deletes batch files that are damaged or of other settings, and restores a `settings.json` that is wrong.
 
-        Returns the names of what was damaged. Reads every byte of every file.
+        Returns the names of what was wrong. Reads every byte of every file. What most files were made with is right.
         """
-        damaged = []
-        with suppress(FileNotFoundError):
-            settings = {}
-            for name in self._names():
-                try:
-                    with reading(self.folder / name, REMEDY):
-                        verify(self.folder / name)
-                        settings |= read_seal(self.folder / name).about["settings"]
-                except Damaged:
-                    (self.folder / name).unlink(missing_ok=True)
-                    damaged.append(name)
+        wrong, made_with = [], {}
+        for name in self._names():
             try:
-                self.settings()
+                with reading(self.folder / name, REMEDY):
+                    verify(self.folder / name)
+                    made_with[name] = read_seal(self.folder / name).about["settings"]
             except Damaged:
-                record_settings(self.folder, settings)
-                damaged.append("settings.json")
-        return damaged
+                wrong.append(name)
+        try:
+            recorded = recorded_settings(self.folder, RESTORE)
+        except Damaged:
+            recorded = None
+        if made_with:
+            right = _most_agreed(recorded, list(made_with.values()))
+            wrong += [name for name, of in made_with.items() if first_difference(right, of)]
+            if right != recorded and (right or (self.folder / NAME).exists()):
+                record_settings(self.folder, right)
+                wrong.append(NAME)
+        for name in wrong:
+            if name != NAME:
+                (self.folder / name).unlink(missing_ok=True)
+        self._held, self._known = Contents(), None
+        return wrong
 
     def _record(self) -> None:
         """Records the settings unless they are; raises InputError where others are recorded, maybe just now."""
@@ -263,17 +273,49 @@ class EmbeddingStore:
 
     def _look(self) -> None:
         """Notices batch files that have come since the last look; what a file holds never changes."""
+        self._known = None
         self._held = self._held.of(self._names(), self._contents)
+
+    def _seal(self, name: str) -> Seal:
+        """The header of a batch file; ValueError where it was made with other settings than the folder's."""
+        seal = read_seal(self.folder / name)
+        if self._known is None:
+            self._known, self._fitting = self.settings() or {}, {}
+        made_with = seal.about["settings"]
+        if made_with != self._fitting:
+            if difference := first_difference(made_with, self._known):
+                raise ValueError(f"it was made with {difference.replace('this run', 'its folder')}")
+            self._fitting = made_with
+        return seal
 
     def _contents(self, name: str) -> tuple[np.ndarray, Streams]:
         with reading(self.folder / name, REMEDY):
-            seal = read_seal(self.folder / name)
+            seal = self._seal(name)
             streams = frozenset(seal.datasets.keys() - {IDS, ANSWERS})
             if not all(re.fullmatch(r"\w+", stream) for stream in streams):  # they become names of files
                 raise ValueError(f"{min(streams)!r} is no stream's name")
             if any(len(seal.datasets[stream].shape) != 3 for stream in streams):
                 raise ValueError("not all of its streams are images x layers x width")
             return np.array(seal.about["image_ids"], dtype=np.int32), streams
+
+
+def _most_agreed(recorded: Mapping | None, made_with: Sequence[Mapping]) -> Mapping:
+    """The settings that most batches agree with, those that are recorded where they are among these.
+
+    Restored settings are those of all the batches that agree.
+    """
+    texts = Counter(json.dumps(one, sort_keys=True) for one in made_with)
+    kinds = [(json.loads(text), count) for text, count in texts.items()]
+
+    def batches_that_agree(settings: Mapping) -> int:
+        return sum(count for kind, count in kinds if not first_difference(settings, kind))
+
+    right, _ = max(kinds, key=lambda kind: (batches_that_agree(kind[0]), len(kind[0])))
+    if recorded is not None and batches_that_agree(recorded) >= batches_that_agree(right):
+        return recorded
+    for kind, _ in kinds:
+        right = right if first_difference(right, kind) else {**kind, **right}
+    return right
 
 
 def _span(name: str) -> tuple[int, int]:

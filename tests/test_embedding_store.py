@@ -1,3 +1,5 @@
+import shutil
+
 import h5py
 import numpy as np
 import pytest
@@ -83,7 +85,7 @@ def test_other_files_in_the_folder_are_let_alone(store):
 )
 def test_a_batch_file_of_what_are_no_states_is_refused(store, name, values, said):
     arrays = {"image_ids": np.array([5]), name: values}
-    write_sealed(store.folder / "batch_00005-00005_0.h5", arrays, about={"image_ids": [5]})
+    write_sealed(store.folder / "batch_00005-00005_0.h5", arrays, about={"image_ids": [5], "settings": {}})
     with pytest.raises(InputError, match=rf"batch_00005-00005_0\.h5 \({said}\).*--repair"):
         store.image_ids(["vision"])
 
@@ -279,6 +281,42 @@ def test_damaged_settings_are_noticed_and_restored_from_the_batches(store, damag
         store.claim({"dtype": "float16"})
     assert store.repair() == ["settings.json"]
     assert store.settings() == settings | {"max_new_tokens": 64}
+
+
+@pytest.fixture
+def two_prompts(tmp_path):
+    """Stores of the same images under two prompts, three batches each."""
+    stores = []
+    for prompt in ("first", "second"):
+        store = EmbeddingStore(tmp_path / prompt)
+        store.claim({"prompt": prompt, "dtype": "float32"})
+        for ids in ([1, 2], [3, 4], [5, 6]):
+            store.write(ids, {"vision": states(ids)}, ["answer"] * 2)
+        stores.append(EmbeddingStore(store.folder))
+    return stores
+
+
+def test_a_batch_of_another_prompt_is_never_read_and_repair_deletes_it_alone(two_prompts):
+    """Its name is the same, for it holds the same images and streams."""
+    first, second = two_prompts
+    foreign = min(second.folder.glob("batch_*"))
+    shutil.copy(foreign, first.folder / foreign.name)
+    for read in (lambda: first.read_layer("vision", 0, [5]), lambda: first.image_ids(["vision"]), first.read_answers):
+        with pytest.raises(Damaged, match=rf"{foreign.name} \(it was made with prompt = second, its folder has first"):
+            read()
+    assert first.repair() == [foreign.name]
+    assert first.image_ids(["vision"]).tolist() == [3, 4, 5, 6]
+    assert second.repair() == []
+
+
+def test_settings_of_another_prompt_are_noticed_and_restored_without_losing_a_batch(two_prompts):
+    first, second = two_prompts
+    shutil.copy(second.folder / "settings.json", first.folder)
+    with pytest.raises(Damaged, match=r"it was made with prompt = first, its folder has second.*--repair"):
+        first.image_ids(["vision"])
+    assert first.repair() == ["settings.json"]
+    assert first.settings()["prompt"] == "first"
+    assert len(first.image_ids(["vision"])) == 6
 
 
 def test_no_flipped_byte_of_the_settings_passes(store):

@@ -50,7 +50,7 @@ def read_about(path: Path, settings: Mapping) -> dict:
     """
     about = read_seal(path).about
     if difference := first_difference(about.get(SETTINGS, {}), settings):
-        raise ValueError(f"it was made with {difference}")
+        raise ValueError(f"it was made with {difference.replace('this run', 'its folder')}")
     return about
 
 
