@@ -1,13 +1,16 @@
 """Every kind of network that vision_model.py takes, as a tiny random model of the real class saved as a checkpoint."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scripts import load_script, run_here
 
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.extract_image_embeddings import extraction
+from brain_activity_prediction.extract_image_embeddings import extraction, map_layout
 from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkpoint
 from brain_activity_prediction.extract_image_embeddings.torchvision_import import import_torchvision
 from brain_activity_prediction.nsd.design import read_design
@@ -135,6 +138,134 @@ def test_convolutional_maps_are_averaged_over_the_grid_channel_by_channel(name, 
         width = channels * grid * grid
         assert_close(found[:, layer, :width], cells.reshape(images, width))
         assert not found[:, layer, width:].any()
+
+
+def sam2(size=64):
+    hiera = hf.Sam2HieraDetConfig(
+        hidden_size=16,
+        num_attention_heads=1,
+        image_size=[size, size],
+        blocks_per_stage=[1, 2, 2, 1],
+        embed_dim_per_stage=[16, 32, 64, 128],
+        num_attention_heads_per_stage=[1, 1, 1, 1],
+        window_size_per_stage=[8, 4, 4, 2],
+        global_attention_blocks=[4],
+    )
+    sides = [[size // step, size // step] for step in (4, 8, 16)]
+    pyramid = {"backbone_channel_list": [128, 64, 32, 16], "backbone_feature_sizes": sides, "fpn_hidden_size": 16}
+    return hf.Sam2VisionConfig(backbone_config=hiera, **pyramid)
+
+
+OF_SAM = {"mlp_dim": 32, "output_channels": 8, "window_size": 2, "global_attn_indexes": [1], "num_pos_feats": 4}
+
+
+def whole_sam():
+    prompts = {"image_size": 32, "image_embedding_size": 4, "patch_size": 8, "hidden_size": 8}
+    decoder = {"hidden_size": 8, "num_attention_heads": 2, "iou_head_hidden_dim": 8, "mlp_dim": 8}
+    return hf.SamModel(
+        hf.SamConfig(vision_config=TOKENS | OF_SAM, prompt_encoder_config=prompts, mask_decoder_config=decoder)
+    )
+
+
+CHANNELS_LAST = {  # how transformers documents their hidden states: (batch, height, width, channels)
+    "SAM": lambda: hf.SamVisionModel(hf.SamVisionConfig(**TOKENS, **OF_SAM)),
+    "SAM with its decoder": whole_sam,
+    "SAM-HQ": lambda: hf.SamHQVisionModel(hf.SamHQVisionConfig(**TOKENS, **OF_SAM)),
+    "SAM whose maps are as wide as high": lambda: hf.SamVisionModel(
+        hf.SamVisionConfig(**TOKENS | {"hidden_size": 8, "patch_size": 4}, **OF_SAM)
+    ),
+    "SAM 2": lambda: hf.Sam2VisionModel(sam2(size=32)),
+    "Hiera of SAM 2": lambda: hf.Sam2HieraDetModel(sam2(size=32).backbone_config),
+}
+
+
+@pytest.mark.parametrize("name", CHANNELS_LAST)
+@pytest.mark.parametrize("grid", [1, 2])
+def test_maps_with_the_channels_last_are_averaged_over_places(name, grid, checkpoint):
+    folder, model = checkpoint(CHANNELS_LAST[name])
+    streams, pixels = first_streams(folder, grid)
+    tower = getattr(model, "vision_encoder", model)
+    with torch.inference_mode():
+        maps = tower(pixels, output_hidden_states=True).hidden_states
+    (found,) = streams.values()
+    for layer, values in enumerate(maps):
+        images, side, _, channels = values.shape
+        if side < grid:  # the last map of SAM 2 is one place
+            continue
+        cells = values.reshape(images, grid, side // grid, grid, side // grid, channels).mean(dim=(2, 4))
+        wanted = cells.permute(0, 3, 1, 2).reshape(images, -1)
+        assert_close(found[:, layer, : wanted.shape[1]].numpy(), wanted.numpy())
+        assert not found[:, layer, wanted.shape[1] :].any()
+
+
+CHANNELS_FIRST = {
+    **CONVOLUTIONAL,
+    "a square of channels and places": lambda: hf.ResNetModel(
+        hf.ResNetConfig(embedding_size=8, hidden_sizes=[8, 8], depths=[1, 1], layer_type="basic")
+    ),
+    "RegNet": lambda: hf.RegNetModel(
+        hf.RegNetConfig(embedding_size=8, hidden_sizes=[8, 16, 32], depths=[1, 2, 1], groups_width=4)
+    ),
+    "MobileNetV1, whose widths no setting names": lambda: hf.MobileNetV1Model(
+        hf.MobileNetV1Config(depth_multiplier=0.25)
+    ),
+    "MobileNetV2": lambda: hf.MobileNetV2Model(hf.MobileNetV2Config(depth_multiplier=0.35)),
+    "PVT v2": lambda: hf.PvtV2Model(
+        hf.PvtV2Config(image_size=32, depths=[1, 1, 1, 1], hidden_sizes=[8, 16, 24, 32], num_attention_heads=[1] * 4)
+    ),
+    "SegFormer": lambda: hf.SegformerModel(
+        hf.SegformerConfig(depths=[1, 1, 1, 1], hidden_sizes=[8, 16, 24, 32], num_attention_heads=[1, 1, 1, 1])
+    ),
+    "a stage of timm": lambda: timm_network("test_convnext"),
+}
+
+
+@pytest.mark.parametrize("name", CHANNELS_FIRST)
+def test_maps_with_the_channels_first_are_averaged_over_places(name, checkpoint):
+    folder, model = checkpoint(CHANNELS_FIRST[name])
+    streams, pixels = first_streams(folder)
+    with torch.inference_mode():
+        maps = model(pixels, output_hidden_states=True).hidden_states
+    for layer, values in enumerate(maps):
+        found = streams["vision"][:, layer, : values.shape[1]].numpy()
+        np.testing.assert_allclose(found, values.mean(dim=(2, 3)).numpy(), rtol=1e-3, atol=1e-4 * values.abs().max())
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        swin,
+        lambda: hf.PvtModel(
+            hf.PvtConfig(image_size=32, depths=[1] * 4, hidden_sizes=[8, 16, 24, 32], num_attention_heads=[1] * 4)
+        ),
+    ],
+)
+def test_stages_of_tokens_are_averaged_over_tokens(build, checkpoint):
+    folder, model = checkpoint(build)
+    streams, pixels = first_streams(folder)
+    with torch.inference_mode():
+        for layer, tokens in enumerate(model(pixels, output_hidden_states=True).hidden_states):
+            assert_close(streams["vision"][:, layer, : tokens.shape[2]].numpy(), tokens.mean(dim=1).numpy())
+
+
+def test_maps_whose_layout_nothing_tells_are_refused(checkpoint, monkeypatch):
+    folder, _ = checkpoint(lambda: hf.VitDetModel(hf.VitDetConfig(pretrain_image_size=32, **TOKENS)))
+    monkeypatch.setattr(map_layout, "OF_WIDTHS", re.compile("no such setting"))
+    monkeypatch.setattr(map_layout, "_by_another_shape", lambda *_: None)
+    with pytest.raises(
+        InputError, match=r"VitDetModel gives maps of \(16, 4, 4\), and neither .* choose another network"
+    ):
+        first_streams(folder)
+
+
+def first_streams(folder, grid=1):
+    """The streams of two pictures, and their pixels, as the script makes both."""
+    script = load_script("vision_model.py").script(MODEL, grid, ["mean"])
+    model, processor = script.load(Checkpoint(MODEL, None, folder), "cpu", torch.float32)
+    noise = np.random.default_rng(0).integers(0, 256, (2, 40, 40, 3), dtype=np.uint8)
+    pixels = script.preprocess(processor, [Image.fromarray(picture) for picture in noise])
+    with torch.inference_mode():
+        return script.encode_images(model, processor, pixels, ("mean",))[0], pixels
 
 
 def test_a_timm_network_gives_what_enters_and_leaves_each_of_its_blocks(own_nsd, checkpoint):

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings.pooling import Point, PooledStates, pooled
 
 if TYPE_CHECKING:
@@ -31,6 +32,20 @@ class Decoder:
     head: Callable[[Tensor], Tensor]
     points: list[Point]
     end_ids: frozenset[int]
+    positions: int | None = None  # the longest text that it was made for, in tokens
+
+    def check_room(self, n_tokens: int, max_new_tokens: int) -> None:
+        """Raise InputError where a prompt and its answer have more tokens than the model has positions.
+
+        Models with rotary positions compute on without a word, and what they give means nothing.
+        """
+        longest = n_tokens + max(max_new_tokens - 1, 0)  # the last token of an answer is not read
+        if self.positions and longest > self.positions:
+            answer = f", {max_new_tokens} of them for the answer" if max_new_tokens else ""
+            raise InputError(
+                f"a prompt takes {n_tokens + max_new_tokens} tokens with its image{answer}, and the language model has "
+                f"{self.positions} positions: give a shorter prompt{' or fewer --max-new-tokens' if answer else ''}"
+            )
 
 
 @dataclass(frozen=True)
@@ -85,6 +100,7 @@ def read_prompt(
 def _read(
     decoder: Decoder, cache: Cache, inputs: Tensor, tokens: Mapping[str, slice], max_new_tokens: int
 ) -> tuple[PooledStates, list[list[int]]]:
+    decoder.check_room(cache.get_seq_length() + inputs.shape[1], max_new_tokens)
     if max_new_tokens:
         tokens = {**tokens, "response": slice(-1, None)}
     with pooled(decoder.points, tokens) as states:
@@ -152,6 +168,12 @@ def end_ids(model) -> frozenset[int]:
     """The token ids that end an answer, as the model's generation settings list them."""
     ids = model.generation_config.eos_token_id
     return frozenset([ids] if isinstance(ids, int) else ids or [])
+
+
+def positions(config) -> int | None:
+    """How many tokens a language model was made for, by its configuration."""
+    names = ("max_position_embeddings", "max_sequence_length", "max_seq_len")
+    return next((value for name in names if (value := getattr(config, name, None))), None)
 
 
 def texts(tokenizer, answers: Sequence[Sequence[int]]) -> list[str]:

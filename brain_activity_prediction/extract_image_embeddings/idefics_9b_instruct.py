@@ -66,6 +66,7 @@ def encode_images(model, processor, pixels, poolings):
         head=lambda hidden: model.lm_head(hidden).index_fill(-1, barred, -torch.inf),
         points=layer_points(network.layers, network.norm),
         end_ids=decoding.end_ids(model) | {tokenizer.convert_tokens_to_ids(END_OF_TURN)},
+        positions=decoding.positions(network.config),
     )
     ids = torch.tensor([[*before, processor.image_token_id]] * len(pixels), device=pixels.device)
     tokens = choose(poolings, mean=slice(None), image=slice(len(before), None))

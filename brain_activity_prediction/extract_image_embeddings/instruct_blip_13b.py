@@ -62,6 +62,7 @@ def encode_prompt(model, processor, patches, prompt, poolings, max_new_tokens):
         head=language.lm_head,
         points=layer_points(language.model.layers, language.model.norm),
         end_ids=decoding.end_ids(language),
+        positions=decoding.positions(language.config),
     )
     ids, own = rows(processor.tokenizer)
     tokens = choose(poolings, mean=slice(None), last=slice(-1, None), image=slice(n_queries), prompt=own)

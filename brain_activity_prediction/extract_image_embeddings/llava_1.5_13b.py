@@ -39,6 +39,7 @@ def encode_images(model, processor, pixels, poolings):
         head=model.lm_head,
         points=layer_points(language.layers, language.norm),
         end_ids=decoding.end_ids(model),
+        positions=decoding.positions(language.config),
     )
     before, _, _ = decoding.split_template(processor.tokenizer, TEMPLATE, "", model.config.image_token_id)
     text = language.embed_tokens(torch.tensor([before] * len(image), device=image.device))

@@ -56,6 +56,7 @@ def encode_images(model, processor, pixels, poolings):
         head=model.language_model.lm_head,
         points=layer_points(language.layers, language.norm),
         end_ids=decoding.end_ids(model.language_model),
+        positions=decoding.positions(language.config),
     )
     before, _, _ = processor.split_template(TEMPLATE, "")
     inputs = model.embed(torch.tensor([before] * len(image), device=image.device), image)

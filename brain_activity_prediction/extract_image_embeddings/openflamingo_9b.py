@@ -55,6 +55,7 @@ def encode_images(model, processor, pixels, poolings):
         head=language.lm_head,
         points=layer_points(language.transformer.blocks, language.transformer.norm_f),
         end_ids=decoding.end_ids(language),
+        positions=decoding.positions(language.config),
     )
     before, _, _ = decoding.split_template(processor.tokenizer, TEMPLATE, "", model.media_token_id)
     ids = torch.tensor([[*before, model.media_token_id]] * len(pixels), device=pixels.device)

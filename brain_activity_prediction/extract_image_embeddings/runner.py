@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from brain_activity_prediction import arguments as shared
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkpoint
+from brain_activity_prediction.extract_image_embeddings.guarded import guarded
 from brain_activity_prediction.extract_image_embeddings.torchvision_import import import_torchvision
 
 if TYPE_CHECKING:
@@ -32,10 +33,12 @@ class Runner:
         self.untrained = checkpoint.seed is not None
         self.poolings = tuple(arguments.pooling)
         self.max_new_tokens = arguments.max_new_tokens if arguments.response else 0
-        self.model, self.processor = script.load(checkpoint, self.device, self.dtype)
+        with guarded(f"{checkpoint.folder or checkpoint.model_id} could not be made ready"):
+            self.model, self.processor = script.load(checkpoint, self.device, self.dtype)
 
     def preprocess(self, images: list) -> Tensor:
-        return self.script.preprocess(self.processor, images)
+        with guarded(f"{type(self.processor).__name__} could not prepare the images"):
+            return self.script.preprocess(self.processor, images)
 
     def free_memory(self) -> None:
         """Gives back what torch keeps of a GPU's memory for later."""
@@ -50,17 +53,18 @@ class Runner:
         """Prompt, streams and answers, first of the images themselves (prompt None), then of each prompt."""
         import torch
 
+        name, of_model = type(self.model).__name__, (self.model, self.processor)
         with torch.inference_mode():
-            pixels = pixels.to(self.device, self.dtype)
-            streams, context = self.script.encode_images(self.model, self.processor, pixels, self.poolings)
+            with guarded(f"{name} could not compute the images"):
+                pixels = pixels.to(self.device, self.dtype)
+                streams, context = self.script.encode_images(*of_model, pixels, self.poolings)
             yield None, streams, []
             for prompt in prompts:
                 if prompt is not None:
-                    text, limit = self.prompts[prompt], self.max_new_tokens
-                    yield (
-                        prompt,
-                        *self.script.encode_prompt(self.model, self.processor, context, text, self.poolings, limit),
-                    )
+                    with guarded(f"{name} could not compute prompt {prompt}"):
+                        asked = context, self.prompts[prompt], self.poolings, self.max_new_tokens
+                        states = self.script.encode_prompt(*of_model, *asked)
+                    yield prompt, *states
 
     def checked(
         self, streams: dict[str, Tensor], names: Sequence[str], image_ids: Sequence[int]

@@ -17,12 +17,16 @@ from typing import TYPE_CHECKING
 
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings import extraction
+from brain_activity_prediction.extract_image_embeddings.guarded import guarded
+from brain_activity_prediction.extract_image_embeddings.map_layout import channels_axis, channels_first
 from brain_activity_prediction.extract_image_embeddings.pooling import layer_points, stream_name
 from brain_activity_prediction.flag_values import positive_int
 from brain_activity_prediction.running import run_script
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+CHANNELS_AXIS = "channels_axis"  # the attribute of a model that `check` sets
 
 
 def flags() -> argparse.ArgumentParser:
@@ -55,7 +59,8 @@ def load(checkpoint, device, dtype, *, grid, poolings):
     from transformers import AutoImageProcessor, AutoModel
 
     model = checkpoint.model(AutoModel, device, dtype)
-    model = getattr(model, "vision_model", model)  # of CLIP and its kin, whose other tower reads text
+    for tower in ("vision_model", "vision_encoder"):  # of CLIP and of SAM, whose other parts read text and points
+        model = getattr(model, tower, model)
     if hasattr(model.config, "mask_ratio"):  # a masked autoencoder hides most of each image unless told not to
         model.config.mask_ratio = 0.0
     processor = checkpoint.processor(AutoImageProcessor)
@@ -111,7 +116,7 @@ def visit(model: nn.Module, pixels: Tensor, see: Callable[[Tensor], None]) -> No
     blocks = timm_blocks(model)
     if not blocks:
         for hidden in model(pixels, output_hidden_states=True).hidden_states:
-            see(hidden)
+            see(channels_first(hidden, getattr(model, CHANNELS_AXIS, None)))
         return
     with ExitStack() as hooks:
         for point in layer_points(blocks):
@@ -140,7 +145,10 @@ def flattened(blocks):
 
 
 def check(model: nn.Module, processor, grid: int, poolings: list[str]) -> None:
-    """Raises InputError where a grid is asked of a network without maps, or `cls` of one without a class token.
+    """Notes on the model which axis of its maps holds the channels, and compares the network with what is asked of it.
+
+    Raises InputError where it cannot be told, where a grid is asked of a network without maps, or `cls` of one without
+    a class token, and where the network does not compute an image.
 
     The class token is the one that enters the first layer the same, whether the image is black or white.
     """
@@ -148,10 +156,13 @@ def check(model: nn.Module, processor, grid: int, poolings: list[str]) -> None:
     from PIL import Image
 
     images = [Image.new("RGB", (425, 425), colour) for colour in ("black", "white")]
-    states = []
-    with torch.inference_mode():
-        visit(model, preprocess(processor, images).to(model.device, model.dtype), states.append)
-    first, kind = states[0], type(model).__name__
+    states, kind = [], type(model).__name__
+    with guarded(f"{kind} could not compute an image"), torch.inference_mode():
+        pixels = preprocess(processor, images).to(model.device, model.dtype)
+        if not timm_blocks(model):
+            setattr(model, CHANNELS_AXIS, channels_axis(model, pixels, partial(visit, model)))
+        visit(model, pixels, states.append)
+    first = states[0]
     if grid > 1 and first.ndim == 3:
         raise InputError(f"{kind} has tokens, not convolutional maps: leave out --grid")
     if "cls" in poolings and (first.ndim == 4 or not torch.allclose(*first[:, 0])):
