@@ -219,7 +219,7 @@ def contents(path: Path) -> str:
         columns = pd.read_parquet(path).dtypes.items()
         return table(("column", "type"), [(f"`{name}`", str(kind)) for name, kind in columns])
     if path.name.endswith(".nii.gz"):
-        return f"(X, Y, Z) {nibabel.load(path).get_data_dtype()}, with the affine of the subject's nsdgeneral."
+        return f"(X, Y, Z) {nibabel.load(path).get_data_dtype()}, with the affine of the subject's betas."
     return ""
 
 

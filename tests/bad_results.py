@@ -95,6 +95,9 @@ SCORED = [
     Case("a web page for scores to compare", PAIRS, [], ["scores.parquet", "align again"], spoilt(SCORES)),
     Case("no subject's scores", ACROSS, ["-d", "{here}"], ["no scores under {here}", "align_model.py"]),
     Case("scores of other subjects", ACROSS, ["-s", "5", "7"], ["no scores under {base} of these subjects"]),
+    Case(
+        "a subject without scores", ACROSS, ["-s", "1", "2"], ["no scores of subject 2", "-s 2", "leave it out of -s"]
+    ),
     Case("a misspelt model across subjects", ACROSS, ["-m", "test/two-layer"], ["two-layer:", "test/two-layers"]),
     Case("a misspelt stream across subjects", ACROSS, ["--stream", "vison"], ["stream vison", "there are vision"]),
     Case("a prompt that was not scored", ACROSS, ["-p", "1-3"], ["prompt 1", "there are none"]),
@@ -147,6 +150,11 @@ WHOLE = [
     Case(
         "a sweep that fits all anew", SWEEP, ["--align=--redo"], ["--align cannot pass on --redo", "align_model.py by"]
     ),
+    Case("a sweep of a region that is not there", SWEEP, ["-s", "1", "--align=--roi V9"], ["--align", "V9.nii.gz"]),
+    Case(
+        "a sweep of sessions that are not there", SWEEP, ["-s", "1", "--align=--sessions 9"], ["--align", "session09"]
+    ),
+    Case("a sweep of a misspelt stream", SWEEP, ["-s", "1", "--align=--stream vison"], ["--align", "vison", "vision"]),
     Case("a sweep of weights that are not there", SWEEP, ["--checkpoints", "{here}/no"], ["{here}/no is no folder"]),
     Case("a step of a sweep that there is not", SWEEP, ["paln"], ["paln"]),
 ]

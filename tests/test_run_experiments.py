@@ -111,6 +111,15 @@ def test_what_the_loop_does_not_understand_is_refused_before_it_starts(words, se
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("layout", ["official_nsd", "flat_nsd"])
+def test_subjects_without_betas_are_named_before_anything_is_computed(layout, request, tmp_path):
+    base = shutil.copytree(request.getfixturevalue(layout), tmp_path / "nsd")
+    done = alone(BASE_DIR=str(base), SUBJECTS="1 2 5", MODELS="llava_1.5_13b")
+    assert done.stderr.splitlines() == [
+        f"run_experiments.sh: subject 5 has no betas in {base}: its alignments will fail"
+    ]
+
+
 def test_base_dir_is_read_as_well_as_base_directory_and_lists_may_have_commas(tmp_path):
     done = alone(BASE_DIR=str(tmp_path), SUBJECTS="1,2", MODELS="llava_1.5_13b,vit_huge_patch14_224_in21k")
     assert {path.name for path in tmp_path.iterdir()} == {"logs"}

@@ -225,7 +225,7 @@ def test_flags_that_the_scripts_refuse_together_are_refused_before_anything_is_q
 
 
 def test_the_protocol_that_is_passed_on_is_planned_without_a_word_on_each_unit(own_nsd, call, capsys):
-    call("plan", "-d", own_nsd, "--models", VIT, "--align=--protocol paper")
+    call("plan", "-d", own_nsd, "-s", 1, 2, "--models", VIT, "--align=--protocol paper")
     assert capsys.readouterr().err == ""
 
 

@@ -26,6 +26,7 @@ from brain_activity_prediction.align_image_embeddings.cross_subject_scores impor
 )
 from brain_activity_prediction.align_image_embeddings.inputs.streams import Stream
 from brain_activity_prediction.align_image_embeddings.outputs.table_files import read_table, write_table
+from brain_activity_prediction.align_image_embeddings.outputs.unscored import unscored
 from brain_activity_prediction.align_image_embeddings.stats.false_discovery import adjusted
 from brain_activity_prediction.errors import InputError, one_line
 from brain_activity_prediction.folders import across_subjects_folder, subject_folder
@@ -54,7 +55,7 @@ MOST_PAIRS = 300
 
 def flags() -> argparse.ArgumentParser:
     flags = shared.parser(__doc__, several_subjects=True)
-    flags.set_defaults(subject=list(shared.SUBJECTS))
+    flags.set_defaults(subject=None)  # all that have scores
     flags.add_argument("-m", "--model-id", nargs="+", metavar="ID", help="these models only")
     shared.add_prompt_numbers(flags, "these prompts only: 3, or 1,2,3, or 1-9")
     flags.add_argument("--stream", nargs="+", metavar="NAME", help="these streams only")
@@ -90,7 +91,8 @@ def read_scores(arguments: argparse.Namespace) -> Iterator[pd.DataFrame]:
     With the settings in RESPONSES, and the sessions as text.
     """
     first: dict[str, tuple[Path, dict]] = {}
-    for subject in sorted(set(arguments.subject)):
+    there: set[int] = set()
+    for subject in sorted(set(arguments.subject or shared.SUBJECTS)):
         folder = subject_folder(arguments.base_dir, subject, arguments.protocol)
         for path in sorted(folder.glob("*/*/scores.parquet")):
             table = read_table(path, "align again")
@@ -101,9 +103,15 @@ def read_scores(arguments: argparse.Namespace) -> Iterator[pd.DataFrame]:
             if difference := first_difference(wanted, settings):
                 raise InputError(f"{other} and {path.parent} were made with {difference}: align one of them again")
             sessions = " ".join(map(str, known.get("sessions", ())))
+            there.add(subject)
             yield table.assign(**{name: known.get(name) for name in RESPONSES} | {"sessions": sessions})
     if not first:
         raise InputError(f"no scores under {arguments.base_dir} of these subjects: run align_model.py first")
+    if lacking := sorted(set(arguments.subject or ()) - there):
+        raise InputError(
+            f"no scores of subject {lacking[0]} under {arguments.base_dir}: run align_model.py with -s {lacking[0]} "
+            "first, or leave it out of -s"
+        )
 
 
 def chosen(scores: pd.DataFrame, arguments: argparse.Namespace) -> pd.DataFrame:
@@ -120,7 +128,23 @@ def chosen(scores: pd.DataFrame, arguments: argparse.Namespace) -> pd.DataFrame:
             rows &= scores[name].isin(wanted) | scores[name].isna()
     if not rows.any():
         raise InputError("no scores of these models have these streams: leave out -m or --stream")
+    _say_what_is_missing(scores[rows], arguments)
     return scores[rows]
+
+
+def _say_what_is_missing(rows: pd.DataFrame, arguments: argparse.Namespace) -> None:
+    """Says on stderr which models, prompts and streams some subjects lack; InputError for a subject without any."""
+    for subject in sorted(set(arguments.subject or ()) - set(rows["subject"])):
+        raise InputError(f"no scores of subject {subject} of these models, prompts and streams: leave it out of -s")
+    keys = rows[["model_id", "prompt", "subject"]].drop_duplicates().astype(object)
+    keys = keys.where(keys.notna(), None)
+    scored = set(keys.itertuples(index=False, name=None))
+    lacking = unscored(scored, arguments.model_id, arguments.prompt_number, arguments.subject)
+    for stream in arguments.stream or ():
+        without = sorted({key[0] for key in scored} - set(rows.loc[rows["stream"] == stream, "model_id"]))
+        lacking += [f"{model}, stream {stream}" for model in without]
+    if lacking:
+        print(f"no scores of: {'; '.join(lacking)}", file=sys.stderr)
 
 
 def check_comparable(scores: pd.DataFrame) -> None:

@@ -74,6 +74,16 @@ def read_flags(words: Sequence[str] | None = None) -> argparse.Namespace:
     return arguments
 
 
+def check_files(layout: Layout, arguments: argparse.Namespace) -> None:
+    """Raises InputError where a file that the flags name is missing: betas of a session, an ROI, NSD's ncsnr."""
+    for session in arguments.sessions or ():
+        layout.betas(arguments.subject, session)
+    for name in arguments.roi or ():
+        layout.check_roi(arguments.subject, name)
+    if arguments.ncsnr == "nsd":
+        layout.ncsnr(arguments.subject)
+
+
 def main() -> None:
     arguments = read_flags()
     protocols.announce(arguments.protocol)

@@ -6,6 +6,7 @@ Every pair is compared on the same resamples of the test images (paired bootstra
 from __future__ import annotations
 
 import argparse
+import sys
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -52,11 +53,27 @@ def main() -> None:
     conditions = read_conditions(arguments, list(chosen_prompts(arguments)), arguments.stream)
     if len(conditions) < 2:
         raise InputError(f"only {conditions[0]} is there to compare: name two or more models, prompts or streams")
+    say_what_is_not_shared(conditions)
     table = differences(conditions, arguments)
     folder = subject_folder(arguments.base_dir, arguments.subject, arguments.protocol) / "comparisons"
     write_table(table, folder, arguments.name)
     print(as_text(table))
     print(f"\ntables: {folder}/ {arguments.name}.csv, {arguments.name}.parquet")
+
+
+def say_what_is_not_shared(conditions: list[Condition]) -> None:
+    """Says on stderr which regions not all pairs have, of the same voxels; InputError for a pair without any."""
+    left_out: dict[str, None] = {}
+    for a, b in combinations(conditions, 2):
+        common = dict(a.regions.items() & b.regions.items())
+        if not common:
+            raise InputError(f"{a} and {b} have no region of the same voxels: align both with the same --roi")
+        left_out |= dict.fromkeys(name for name in (*a.regions, *b.regions) if name not in common)
+    if left_out:
+        print(
+            f"compared only where both of a pair have these regions, of the same voxels: {', '.join(left_out)}",
+            file=sys.stderr,
+        )
 
 
 def differences(conditions: list[Condition], arguments: argparse.Namespace) -> pd.DataFrame:

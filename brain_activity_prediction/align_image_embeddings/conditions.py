@@ -6,6 +6,7 @@ R regions, B resamples of the test images.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,14 +49,47 @@ def read_conditions(
     """
     found: list[Condition] = []
     for model_id in arguments.model_id:
-        before = len(found)
+        of_model = {}
         for prompt in (None, *prompts):
             of = (arguments.base_dir, arguments.subject, model_id, prompt, arguments.protocol)
-            found += _conditions(alignment_folder(*of), model_id, prompt, streams, arguments.layers)
-        if len(found) == before:
+            folder = alignment_folder(*of)
+            of_model[prompt] = list(_conditions(folder, model_id, prompt, streams, arguments.layers))
+        if not any(of_model.values()):
             raise InputError(f"no scores of {model_id} under these prompts and streams: run align_model.py first")
+        if arguments.prompt_number:
+            _check_prompts(model_id, of_model, streams)
+        found += [condition for conditions in of_model.values() for condition in conditions]
+    if arguments.prompt_number and all(condition.prompt is None for condition in found):
+        print("none of these streams depends on a prompt: -p changes nothing", file=sys.stderr)
+    _check_streams(found, streams)
     check_responses((condition, condition.settings) for condition in found)
     return found
+
+
+def _check_prompts(model_id: str, of_model: dict[int | None, list[Condition]], streams: Sequence[str] | None) -> None:
+    """Raises InputError where a model lacks a prompt, or under it a stream, that was asked for by name."""
+    by_prompt = {prompt: {one.stream for one in conditions} for prompt, conditions in of_model.items()}
+    fixed = by_prompt.pop(None)
+    takes_prompts = any(by_prompt.values()) or any(one.settings.get("embeddings_template") for one in of_model[None])
+    depending = set().union(*by_prompt.values()).intersection(streams or ())
+    for prompt, there in by_prompt.items():
+        what = min(depending - there, default=None)
+        if what or (takes_prompts and not there and not (streams and fixed.issuperset(streams))):
+            raise InputError(
+                f"no {f'{what} ' if what else ''}scores of {model_id} under prompt {prompt}: run align_model.py with "
+                f"-p {prompt} first, or leave it out of -p"
+            )
+
+
+def _check_streams(found: Sequence[Condition], streams: Sequence[str] | None) -> None:
+    """Says on stderr which model lacks a stream that was asked for; InputError where none has it."""
+    for stream in streams or ():
+        having = {one.model_id for one in found if one.stream == stream}
+        lacking = [model for model in dict.fromkeys(one.model_id for one in found) if model not in having]
+        if not having:
+            raise InputError(f"no scores of stream {stream}: there are {', '.join(sorted({s.stream for s in found}))}")
+        if lacking:
+            print(f"no scores of stream {stream} of {', '.join(lacking)}", file=sys.stderr)
 
 
 def check_responses(scored: Iterable[tuple[Stream, Mapping]]) -> None:

@@ -36,6 +36,11 @@ for model in $MODELS; do
 done
 logs=$BASE_DIRECTORY/logs
 mkdir -p "$logs" || exit 2
+for subject in $SUBJECTS; do # in either layout
+  (cd "$BASE_DIRECTORY" && { compgen -G "nsddata_betas/ppdata/subj0$subject/func1pt8mm/*/betas_session*" ||
+    compgen -G "nsddata_sessions/subj0$subject/betas_session*"; } >/dev/null) ||
+    echo "run_experiments.sh: subject $subject has no betas in $BASE_DIRECTORY: its alignments will fail" >&2
+done
 read -ra prompts <<<"$PROMPTS"
 succeeded=() failed=() left=() stopped=
 complete= # the names of the extractions that reached their end, each between two spaces

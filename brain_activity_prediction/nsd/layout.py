@@ -79,6 +79,10 @@ class Layout:
             raise InputError(f"subject {subject} has no betas: expected {_either(self.expected('betas', subject, 1))}")
         return found
 
+    def has_betas(self, subject):
+        """Whether the betas of any session are there."""
+        return bool(self._sessions_if_any(subject))
+
     def betas_files(self, subject):
         """The betas of each session that is there, in order, one after the other; none where there are none."""
         return (self.betas(subject, session) for session in self._sessions_if_any(subject))
@@ -100,6 +104,12 @@ class Layout:
         """The names without ending of all ROI files that are there, such as floc-faces and lh.floc-faces."""
         folder = self.expected("roi", subject, name="any")[0].parent
         return {path.name.removesuffix(ending) for ending in NIFTI for path in folder.glob(f"[!.]*{ending}")}
+
+    def check_roi(self, subject, name):
+        """Raises InputError where no ROI file, whole or of a hemisphere, has this name, nor is it nsdgeneral."""
+        known = self.roi_names(subject)
+        if name not in {*known, *self.roi_files(subject), "nsdgeneral"}:
+            raise InputError(f"subject {subject} has no ROI file {name}.nii.gz: there are {', '.join(known) or 'none'}")
 
     def lone_half(self, subject, name):
         """The hemisphere's file ("lh.floc-faces") of an ROI that is alone there, without the other; None otherwise."""

@@ -121,10 +121,9 @@ def _default_files(layout, subject):
 
 def _chosen_files(layout, subject, names):
     """The ROI files that are meant by these names; a lone half stands for its whole, and a line says so."""
-    known, files = layout.roi_names(subject), []
+    files = []
     for name in dict.fromkeys(names):
-        if name not in known and name not in {*layout.roi_files(subject), ALL_FITTED}:
-            raise InputError(f"subject {subject} has no ROI file {name}.nii.gz: there are {', '.join(known) or 'none'}")
+        layout.check_roi(subject, name)
         half = layout.lone_half(subject, name)
         if half:
             why = _missing_half(layout, subject, half)

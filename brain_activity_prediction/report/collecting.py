@@ -4,6 +4,7 @@ An alignment leaves a table a model, prompt and subject. Here they are read one 
 millions of rows takes the memory of its largest table.
 """
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from brain_activity_prediction.align_image_embeddings.outputs.table_files import open_table
+from brain_activity_prediction.align_image_embeddings.outputs.unscored import unscored
 from brain_activity_prediction.align_image_embeddings.stats.false_discovery import adjusted
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.files import reading
@@ -108,6 +110,23 @@ class Tables:
                 raise InputError(f"no scores of {name} {missing[0]}: there are {', '.join(map(str, sorted(there)))}")
         if next(self.selected(selection), None) is None:
             raise InputError("each of the things asked for has scores, but none has all of them: ask for less at once")
+        if lacking := self._lacking(selection):
+            print(f"no scores of: {'; '.join(lacking)}", file=sys.stderr)
+
+    def _lacking(self, selection: Selection) -> list[str]:
+        """What of a selection no table has together, in words; empty where nothing was selected."""
+        if selection == Selection():
+            return []
+        scored = {(one.model_id, one.prompt, one.subject) for one in self.scored}
+        lacking = unscored(scored, selection.model, selection.prompt, selection.subject)
+        taken = [one for one in self.scored if selection.takes(one.subject, one.model_id, one.prompt)]
+        wanted = [(name, value) for name in ("stream", "roi") for value in getattr(selection, name)]
+        names = {name for name, _ in wanted}
+        held = {one: {n: set(pc.unique(_read(one, [n])[n]).to_pylist()) for n in names} for one in taken}
+        for name, value in wanted:
+            without = {one.model_id for one in taken} - {one.model_id for one in taken if value in held[one][name]}
+            lacking += [f"{model}, {name} {value}" for model in sorted(without)]
+        return lacking
 
     def _rows(self, one: Scored) -> pa.Table:
         table = _read(one)

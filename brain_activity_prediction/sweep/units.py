@@ -25,7 +25,7 @@ from brain_activity_prediction.extract_image_embeddings.plan import Work
 from brain_activity_prediction.extract_image_embeddings.plan import plan as work_of
 from brain_activity_prediction.folders import PROTOCOLS, alignment_folder, prompt_folder, scores_folder
 from brain_activity_prediction.nsd.design import read_design
-from brain_activity_prediction.nsd.layout import find_layout
+from brain_activity_prediction.nsd.layout import Layout, find_layout
 from brain_activity_prediction.sweep import architectures
 from brain_activity_prediction.sweep.passed_on import naming, passed_on
 from brain_activity_prediction.sweep.scripts import ALIGN, EXTRACT, REPORT, model_scripts
@@ -59,6 +59,7 @@ class ModelUnits:
     align: list[Unit]
     lacking: Mapping[int | None, int]  # images without states under each prompt, and under none
     values: Mapping[int | None, int]  # numbers that an image has under each
+    streams: Sequence[str] = ()  # that the model's states have
 
 
 @dataclass(frozen=True)
@@ -79,15 +80,50 @@ class Plan:
 
 def make_plan(arguments: argparse.Namespace) -> Plan:
     """All units of the sweep that the flags describe; raises InputError where a flag or the dataset is wrong."""
-    image_ids = read_design(find_layout(arguments.base_dir).design()).image_ids_of_any(arguments.subject)
-    models = [_units_of_model(arguments, model, image_ids) for model in dict.fromkeys(arguments.models)]
+    layout = find_layout(arguments.base_dir)
+    image_ids = read_design(layout.design()).image_ids_of_any(arguments.subject)
+    aligned = _subjects_to_align(arguments, layout)
+    models = [_units_of_model(arguments, model, image_ids, aligned) for model in dict.fromkeys(arguments.models)]
+    if aligned:
+        _check_alignments(arguments, layout, aligned, models)
     n_left = sum(unit.n_left > 0 for model in models for unit in (*model.extract, *model.align))
     command = (sys.executable, str(REPORT), "-d", str(arguments.base_dir))
     report = Unit("report", "report", "", 1, int(n_left > 0 or _report_is_old(arguments.base_dir)), command)
     return Plan(models, report)
 
 
-def _units_of_model(arguments: argparse.Namespace, model: str, image_ids: Sequence[int]) -> ModelUnits:
+def _subjects_to_align(arguments: argparse.Namespace, layout: Layout) -> list[int]:
+    """The subjects with betas; a line on stderr names the others, whose images are extracted nevertheless."""
+    subjects = list(dict.fromkeys(arguments.subject))
+    if lacking := [str(subject) for subject in subjects if not layout.has_betas(subject)]:
+        of = f"subject {lacking[0]} has" if len(lacking) == 1 else f"subjects {' and '.join(lacking)} have"
+        print(f"{of} no betas: no alignment of theirs is planned until there are some", file=sys.stderr)
+    return [subject for subject in subjects if str(subject) not in lacking]
+
+
+def _check_alignments(
+    arguments: argparse.Namespace, layout: Layout, subjects: Sequence[int], models: Sequence[ModelUnits]
+) -> None:
+    """Raises InputError where --align names a file or stream that is not there; says which models are not aligned."""
+    more = passed_on(arguments.align, "--align", align_model.flags(), ALIGN.name)
+    streams = sorted({stream for model in models for stream in model.streams})
+    with naming("--align"):
+        for subject in subjects:
+            given = ["-d", str(arguments.base_dir), "-s", str(subject), "-m", "any/model"]
+            parsed = align_model.read_flags([*given, *more])
+            align_model.check_files(layout, parsed)
+        for stream in parsed.stream or ():
+            if stream not in streams:
+                raise InputError(f"no model of this sweep has a stream {stream}: there are {', '.join(streams)}")
+    for model in models:
+        if not model.align:
+            there = ", ".join(model.streams)
+            print(f"--align leaves nothing to align of {model.model}, which has {there}", file=sys.stderr)
+
+
+def _units_of_model(
+    arguments: argparse.Namespace, model: str, image_ids: Sequence[int], aligned: Sequence[int]
+) -> ModelUnits:
     script = load_script(model)
     more = passed_on(arguments.extract, "--extract", extraction.flags(""), f"{model}.py")
     if arguments.checkpoints:
@@ -124,7 +160,7 @@ def _units_of_model(arguments: argparse.Namespace, model: str, image_ids: Sequen
     more = passed_on(arguments.align, "--align", align_model.flags(), ALIGN.name)
     align = [
         unit
-        for subject in dict.fromkeys(arguments.subject)
+        for subject in aligned
         for prompt in work.streams
         if (unit := _alignment(arguments, more, model, work, subject, prompt))
     ]
@@ -132,7 +168,8 @@ def _units_of_model(arguments: argparse.Namespace, model: str, image_ids: Sequen
         prompt: sum(math.prod(shape) for shape in _shapes(model, work.stores[prompt], streams).values())
         for prompt, streams in work.streams.items()
     }
-    return ModelUnits(model, extract, align, lacking, values)
+    streams = tuple(dict.fromkeys(stream for names in work.streams.values() for stream in names))
+    return ModelUnits(model, extract, align, lacking, values, streams)
 
 
 def shard_name(model: str, number: int | str, n_shards: int | str) -> str:

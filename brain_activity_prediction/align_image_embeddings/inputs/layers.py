@@ -89,7 +89,24 @@ def _open_stores(arguments: argparse.Namespace) -> dict[int | None, EmbeddingSto
             f"no hidden states of {arguments.model_id} under prompt {missing[0]}: run its extraction script with "
             f"-p {missing[0]} first, or choose streams that no prompt changes with --stream"
         )
+    if takes_prompts:
+        _check_every_prompt({prompt: stores[prompt] for prompt in prompts}, found, arguments)
     return found
+
+
+def _check_every_prompt(
+    of_prompts: dict[int, EmbeddingStore], found: dict[int | None, EmbeddingStore], arguments: argparse.Namespace
+) -> None:
+    """Raises InputError where a prompt lacks a stream of --stream that another prompt has."""
+    depending = set().union(*(store.streams() for store in of_prompts.values()))
+    if None in found:
+        depending -= set(found[None].streams())
+    for prompt, store in of_prompts.items():
+        if lacking := depending.intersection(arguments.stream or ()) - set(store.streams()):
+            raise InputError(
+                f"no {min(lacking)} states of {arguments.model_id} under prompt {prompt}: run its extraction script "
+                f"with -p {prompt} first, or leave it out of -p"
+            )
 
 
 def _check_choices(stores: dict[int | None, EmbeddingStore], arguments: argparse.Namespace) -> None:
