@@ -115,7 +115,7 @@ def test_other_brains_predict_what_is_shared_and_nothing_of_what_is_a_subjects_o
     others = shared[:, :200] + RNG.standard_normal((n_images, 200))
     own = shared[:, 200:] + RNG.standard_normal((n_images, 60))
     own[:, 30:] = RNG.standard_normal((n_images, 30))
-    own[:, 59], others[3, 0] = np.nan, np.nan
+    own[:, 59], others[3, 0], others[:, 1], own[[7, 90, 301], 2] = np.nan, np.nan, np.nan, np.nan
     r, alphas = cross_subject_r(others, own, np.logspace(0, 4, 20), folds=5, device="cpu")
     assert alphas.shape == (5, 60)
     ceiling = np.sqrt(1 / 2)

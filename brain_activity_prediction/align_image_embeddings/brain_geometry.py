@@ -6,6 +6,7 @@ n images, R regions, V voxels.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,27 +15,59 @@ import torch
 from brain_activity_prediction.align_image_embeddings.inputs.targets import standardise, targets_asked_for
 from brain_activity_prediction.align_image_embeddings.stats.representational_similarity import geometries
 from brain_activity_prediction.nsd.layout import Layout
+from brain_activity_prediction.nsd.valid_trials import too_many
+
+
+@dataclass(frozen=True)
+class Patterns:
+    """One subject's responses to the images that all subjects saw."""
+
+    test_ids: np.ndarray  # (n,)
+    sessions: tuple[int, ...]
+    digest: str  # of the responses
+    responses: np.ndarray  # (n, V), NaN where an image is missing for a voxel, and throughout a voxel that is left out
+    regions: dict[str, np.ndarray]  # masks (V,) by name, without voxels that are left out
+
+    @classmethod
+    def read(cls, subject: int, layout: Layout, regions: dict[str, np.ndarray], arguments: argparse.Namespace):
+        """The responses that the flags ask for; `regions` are masks (V,) by name."""
+        targets = targets_asked_for(arguments, layout, subject)
+        there = np.isfinite(targets.test).any(axis=0)
+        members = {roi: mask & there for roi, mask in regions.items()}
+        return cls(targets.test_ids, targets.sessions, targets.digest, targets.test, members)
+
+    def common_ids(self, others: Sequence[Patterns]) -> np.ndarray:
+        """The images (m,) that no region of these subjects lacks in too many of its voxels, see `valid_trials`."""
+        return self.test_ids[np.all([one._has_images() for one in (self, *others)], axis=0)]
+
+    def _has_images(self) -> np.ndarray:
+        missing = np.isnan(self.responses)
+        return ~np.any([too_many(missing[:, mask].sum(axis=1), mask.sum()) for mask in self.regions.values()], axis=0)
+
+    def brain(self, test_ids: np.ndarray, device: str) -> Brain:
+        """The geometries of all regions on some of the images; a response that a voxel lacks is the voxel's mean."""
+        rows = np.isin(self.test_ids, test_ids)
+        found = geometries(zscored(_filled(self.responses[rows][:, mask]), device) for mask in self.regions.values())
+        n_voxels = {roi: int(mask.sum()) for roi, mask in self.regions.items()}
+        return Brain(test_ids, self.sessions, self.digest, n_voxels, found)
+
+
+def _filled(patterns: np.ndarray) -> np.ndarray:
+    """Patterns (n, k) with each NaN replaced by the mean of its column, in place."""
+    some = np.flatnonzero(np.isnan(patterns.sum(axis=0)))
+    patterns[:, some] = np.where(np.isnan(patterns[:, some]), np.nanmean(patterns[:, some], axis=0), patterns[:, some])
+    return patterns
 
 
 @dataclass(frozen=True)
 class Brain:
-    """The geometries of one subject's regions, on the images that all subjects saw."""
+    """The geometries of one subject's regions, on images that all subjects saw."""
 
     test_ids: np.ndarray
     sessions: tuple[int, ...]
     digest: str  # of the responses
-    n_voxels: dict[str, int]  # by region, without voxels that hold NaN
+    n_voxels: dict[str, int]  # by region, without voxels that are left out
     geometries: dict[str, torch.Tensor]  # {measure: (R, n, n)}
-
-    @classmethod
-    def of(cls, subject: int, layout: Layout, regions: dict[str, np.ndarray], arguments: argparse.Namespace) -> Brain:
-        """That of the responses that the flags ask for; `regions` are masks (V,) by name."""
-        targets = targets_asked_for(arguments, layout, subject)
-        valid = np.isfinite(targets.test).all(axis=0)
-        members = {roi: mask & valid for roi, mask in regions.items()}
-        found = geometries(zscored(targets.test[:, mask], arguments.gpu_id) for mask in members.values())
-        n_voxels = {roi: int(mask.sum()) for roi, mask in members.items()}
-        return cls(targets.test_ids, targets.sessions, targets.digest, n_voxels, found)
 
     def like(self, other: Brain) -> dict[str, torch.Tensor]:
         """The geometries of another brain's regions in this one, NaN where it has no such region."""

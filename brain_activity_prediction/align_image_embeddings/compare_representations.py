@@ -58,20 +58,24 @@ def main() -> None:
     shared.check_device(arguments.gpu_id)
     layers = open_layers(arguments)
 
-    from brain_activity_prediction.align_image_embeddings.brain_geometry import Brain
+    from brain_activity_prediction.align_image_embeddings.brain_geometry import Patterns
     from brain_activity_prediction.align_image_embeddings.similarity_table import similarity_table, write
     from brain_activity_prediction.nsd.rois import read_regions
 
     regions = {subject: read_regions(layout, subject, arguments.roi) for subject in subjects}
-    brain = Brain.of(arguments.subject, layout, regions[arguments.subject], arguments)
-    for (_, stream), own in by_stream(layers).items():
-        check_complete(own[0].store, stream, brain.test_ids)
-    others = [Brain.of(subject, layout, regions[subject], arguments) for subject in arguments.ceiling_subjects]
+    own, *others = (Patterns.read(subject, layout, regions[subject], arguments) for subject in subjects)
+    for (_, stream), of_stream in by_stream(layers).items():
+        check_complete(of_stream[0].store, stream, own.test_ids)
     for other, subject in zip(others, arguments.ceiling_subjects, strict=True):
-        if not np.array_equal(other.test_ids, brain.test_ids):
+        if not np.array_equal(other.test_ids, own.test_ids):
             raise InputError(
                 f"subject {subject} saw other shared images than subject {arguments.subject}: give --sessions"
             )
+    images = own.common_ids(others)
+    if len(images) < len(own.test_ids):
+        left_out = f"{len(own.test_ids) - len(images)} of {len(own.test_ids)}"
+        print(f"images left out: {left_out}, because too many voxels of a region lack valid trials", file=sys.stderr)
+    brain, *others = (patterns.brain(images, arguments.gpu_id) for patterns in (own, *others))
     print(
         f"{arguments.model_id}: {count(len(layers), 'layer')}, {count(len(brain.n_voxels), 'region')}",
         file=sys.stderr,

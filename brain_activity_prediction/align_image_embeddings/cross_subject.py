@@ -9,10 +9,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from brain_activity_prediction.align_image_embeddings.inputs.targets import standardise, varying_features
+from brain_activity_prediction.align_image_embeddings.inputs.targets import scale_with_gaps, varying_features
 from brain_activity_prediction.align_image_embeddings.ridge import ridge_cv
 from brain_activity_prediction.align_image_embeddings.scores import pearson_r
 from brain_activity_prediction.align_image_embeddings.solver.cross_validation import held_out_rows
+from brain_activity_prediction.align_image_embeddings.stats.missing_images import score_present
 
 
 def cross_subject_r(
@@ -24,17 +25,27 @@ def cross_subject_r(
 
     Each of `folds` contiguous folds of the images is predicted by ridge on the rest, alpha chosen for each voxel by
     cross-validation within it, everything scaled by its statistics; r is the mean over the folds. Pooled over folds it
-    would lie below 0 for noise, since a fold that lies high is predicted from a rest that lies low. Voxels of others
-    with NaN are left out, own ones get NaN.
+    would lie below 0 for noise, since a fold that lies high is predicted from a rest that lies low.
+
+    A response to a missing image is NaN. Own voxels are scored on the images that they have; those of others are at
+    their mean in the images that they lack. Voxels without any response are left out of `others` and get NaN in `own`.
     """
-    others = others[:, np.isfinite(others).all(axis=0)]
+    others = others[:, np.isfinite(others).any(axis=0)]
+    of_others, of_own = (_with_gaps(part) for part in (others, own))
     by_fold, chosen = [], []
     for held_out in held_out_rows(folds, len(own)):
         fitted = np.delete(np.arange(len(own)), held_out)
-        features = varying_features(*standardise(others[fitted], others[held_out].copy()))
-        responses, observed = standardise(own[fitted], own[held_out].copy())
+        known, unseen = scale_with_gaps(others[fitted], others[held_out].copy(), of_others)
+        features = varying_features(known, np.nan_to_num(unseen, copy=False))
+        responses, observed = scale_with_gaps(own[fitted], own[held_out].copy(), of_own)
         train, test = (torch.from_numpy(np.ascontiguousarray(part)).to(device) for part in features)
         fit = ridge_cv(train, torch.from_numpy(responses), alphas, folds=folds)
-        by_fold.append(pearson_r(observed, fit.predict(test).cpu().numpy()))
+        by_fold.append(score_present(pearson_r, torch.from_numpy(observed), fit.predict(test).cpu()).numpy())
         chosen.append(fit.alpha.cpu().numpy())
     return np.mean(by_fold, axis=0), np.stack(chosen)
+
+
+def _with_gaps(responses: np.ndarray) -> np.ndarray:
+    """Voxels (k,) that lack a response to some images but not to all."""
+    there = np.isfinite(responses)
+    return np.flatnonzero(there.any(axis=0) & ~there.all(axis=0))

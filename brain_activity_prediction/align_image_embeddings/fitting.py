@@ -119,6 +119,7 @@ def score_layer(
 
     from brain_activity_prediction.align_image_embeddings.ridge import ridge_cv
     from brain_activity_prediction.align_image_embeddings.scores import pearson_r, r2_score
+    from brain_activity_prediction.align_image_embeddings.stats.missing_images import score_present
 
     train, test = (torch.from_numpy(part).to(arguments.gpu_id) for part in (train, test))
     fit = ridge_cv(train, responses, shared.alphas(arguments), folds=FOLDS, criterion=arguments.criterion)
@@ -126,8 +127,8 @@ def score_layer(
     scores = {
         "alpha": fit.alpha,
         "cv_score": fit.cv_score,
-        "r": pearson_r(observed, predicted),
-        "r2": r2_score(observed, predicted),
+        "r": score_present(pearson_r, observed, predicted),
+        "r2": score_present(r2_score, observed, predicted),
     }
     statistics = asked.of(observed, predicted)
     return {name: values.cpu().numpy() for name, values in scores.items()}, statistics, predicted.cpu().numpy()

@@ -167,6 +167,7 @@ def fit_weightings(scores: WeightingScores, targets: Targets, fits: Fits) -> Non
     from tqdm import tqdm
 
     from brain_activity_prediction.align_image_embeddings.scores import r2_score
+    from brain_activity_prediction.align_image_embeddings.stats.missing_images import score_present
 
     observed = torch.from_numpy(targets.test)
     bar = tqdm(total=len(left), unit="weighting", mininterval=progress_seconds())
@@ -175,7 +176,11 @@ def fit_weightings(scores: WeightingScores, targets: Targets, fits: Fits) -> Non
         for numbers, _ in until_stopped(claimed):
             for number in numbers:
                 alpha, cv_score, predicted = fits.fit(number)
-                found = {"alpha": alpha.cpu(), "cv_score": cv_score.cpu(), "r2": r2_score(observed, predicted.cpu())}
+                found = {
+                    "alpha": alpha.cpu(),
+                    "cv_score": cv_score.cpu(),
+                    "r2": score_present(r2_score, observed, predicted.cpu()),
+                }
                 scores.write(number, found)
                 claims.finished([WeightingScores.name(number)])
                 progress.update()

@@ -23,6 +23,7 @@ PATHS = {
             "nsddata_betas/ppdata/{subject}/func1pt8mm/betas_fithrf_GLMdenoise_RR/betas_session{session:02d}.nii",
         ),
         "ncsnr": _compressed_or_not("nsddata_betas/ppdata/{subject}/func1pt8mm/betas_fithrf_GLMdenoise_RR/ncsnr"),
+        "valid voxels": _compressed_or_not("nsddata/ppdata/{subject}/func1pt8mm/valid_session{session:02d}"),
         "nsdgeneral": _compressed_or_not("nsddata/ppdata/{subject}/func1pt8mm/roi/nsdgeneral"),
         "roi": _compressed_or_not("nsddata/ppdata/{subject}/func1pt8mm/roi/{name}"),
         "label table": ("nsddata/freesurfer/{subject}/label/{name}.mgz.ctab",),
@@ -36,6 +37,7 @@ PATHS = {
             "nsddata_sessions/{subject}/betas_session{session:02d}.nii",
         ),
         "ncsnr": _compressed_or_not("nsddata_sessions/{subject}/ncsnr"),
+        "valid voxels": _compressed_or_not("nsddata_sessions/{subject}/valid_session{session:02d}"),
         "nsdgeneral": _compressed_or_not("nsddata_voxels/{subject}/nsdgeneral"),
         "roi": _compressed_or_not("nsddata_roi/{subject}/{name}"),
         "label table": ("nsddata_roi/{subject}/{name}.mgz.ctab",),
@@ -89,6 +91,10 @@ class Layout:
 
     def _sessions_if_any(self, subject):
         return [n for n in SESSION_NUMBERS if any(p.is_file() for p in self.expected("betas", subject, n))]
+
+    def valid_voxels(self, subject, session):
+        """The file of the voxels with valid data in a session, or None: not every copy of NSD has it."""
+        return next((path for path in self.expected("valid voxels", subject, session) if path.is_file()), None)
 
     def nsdgeneral(self, subject):
         return self._existing("nsdgeneral", subject=subject)

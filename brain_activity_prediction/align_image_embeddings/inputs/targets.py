@@ -18,7 +18,7 @@ from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.folders import responses_folder
 from brain_activity_prediction.nsd.design import read_design, train_test_rows
 from brain_activity_prediction.nsd.layout import Layout
-from brain_activity_prediction.nsd.responses import prepare_responses
+from brain_activity_prediction.nsd.responses import Responses, prepare_responses
 from brain_activity_prediction.nsd.rois import read_map, subject_grid
 
 Scaling = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]  # of train (n, k) and test (m, k)
@@ -26,13 +26,17 @@ Scaling = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]  # o
 
 @dataclass(frozen=True)
 class Targets:
-    """A subject's responses as ridge takes them, z-scored by the training images' mean and SD; n images, V voxels."""
+    """A subject's responses as ridge takes them, z-scored by the training images' mean and SD; n images, V voxels.
+
+    A voxel that is left out is NaN throughout. An image without a valid trial of a voxel is missing for it: its
+    response is 0, the mean, in `train`, and NaN in `test`.
+    """
 
     train_ids: np.ndarray
     test_ids: np.ndarray
     train: np.ndarray  # (n_train, V)
     test: np.ndarray  # (n_test, V)
-    test_repeats: np.ndarray  # (n_test,) trials averaged
+    test_repeats: np.ndarray  # (n_test,) trials averaged, or (n_test, V) where a voxel lacks some
     trial_sums: TrialSums  # of all images, which noise ceilings are computed from
     mask: np.ndarray  # (X, Y, Z)
     affine: np.ndarray  # (4, 4)
@@ -79,20 +83,40 @@ def read_targets(
         if len(rows) <= FOLDS:
             raise InputError(f"only {len(rows)} of the images in these sessions were seen by {viewers}: add sessions")
     responses = prepare_responses(layout, subject, sessions, zscore, cache_dir)
-    scaled_train, scaled_test = (scale or standardise)(responses.betas[train], responses.betas[test])
+    parts = (responses.betas[rows] for rows in (train, test))
+    scaled_train, scaled_test = scale_with_gaps(*parts, responses.incomplete, scale or standardise)
     return Targets(
         train_ids=responses.image_ids[train],
         test_ids=responses.image_ids[test],
         train=scaled_train,
         test=scaled_test,
-        test_repeats=responses.n_repeats[test],
-        trial_sums=TrialSums.of(
-            responses.betas, responses.n_repeats, responses.within_image_ss, responses.image_groups
-        ),
+        test_repeats=_repeats(responses, test),
+        trial_sums=_trial_sums(responses),
         mask=responses.mask,
         affine=responses.affine,
         sessions=responses.sessions,
         made_from=responses.inputs,
+    )
+
+
+def _repeats(responses: Responses, rows: np.ndarray) -> np.ndarray:
+    """Trials averaged for the images in `rows` (n,), or (n, V) where a voxel lacks some."""
+    repeats = responses.n_repeats[rows]
+    if not responses.incomplete.size:
+        return repeats
+    of_voxels = np.repeat(repeats[:, None].astype(responses.valid_repeats.dtype), responses.betas.shape[1], axis=1)
+    of_voxels[:, responses.incomplete] = responses.valid_repeats[rows]
+    return of_voxels
+
+
+def _trial_sums(responses: Responses) -> TrialSums:
+    """The sums over all images; those of voxels that lack trials are made apart, because that takes longer."""
+    within, groups, some = responses.within_image_ss, responses.image_groups, responses.incomplete
+    sums = TrialSums.of(responses.betas, responses.n_repeats, within, groups)
+    if not some.size:
+        return sums
+    return sums.with_voxels(
+        some, TrialSums.of(responses.betas[:, some], responses.valid_repeats, within[:, some], groups)
     )
 
 
@@ -130,6 +154,24 @@ def standardise(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.nda
     for part in (train, test):
         part /= np.where(constant, 1, sd).astype(np.float32)
         part[:, constant] = 0
+    return train, test
+
+
+def scale_with_gaps(
+    train: np.ndarray, test: np.ndarray, incomplete: np.ndarray, scale: Scaling = standardise
+) -> tuple[np.ndarray, np.ndarray]:
+    """Scale responses (n, V) and (m, V) of which the `incomplete` voxels (k,) hold NaN for missing images, in place.
+
+    A missing response has no part in mean and SD. It is 0, the mean, in the training images and NaN in the test images.
+    """
+    gaps = [np.isnan(part[:, incomplete]) for part in (train, test)]
+    for part, missing in zip((train, test), gaps, strict=True):
+        known = np.where(missing, 0, part[:, incomplete])
+        mean = known.sum(axis=0, dtype=np.float64) / np.maximum((~missing).sum(axis=0), 1)
+        part[:, incomplete] = np.where(missing, mean, known)
+    train, test = scale(train, test)
+    train[:, incomplete] = np.where(gaps[0], 0, train[:, incomplete])
+    test[:, incomplete] = np.where(gaps[1], np.nan, test[:, incomplete])
     return train, test
 
 

@@ -6,10 +6,13 @@ n images, V voxels, B resamples, R regions.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 
 from brain_activity_prediction.align_image_embeddings.scores import standard_columns
+from brain_activity_prediction.align_image_embeddings.stats.missing_images import present_images
 
 VOXELS_PER_CHUNK = {"cpu": 512, "cuda": 8192}
 CONSTANT = 1e-9  # a product of variances below this is rounding: columns have variance 1 before they are resampled
@@ -31,19 +34,18 @@ def bootstrap_region_r(
 ) -> np.ndarray:
     """Mean r over each region's voxels in every resample of the images, (B, R) float32; on the device of `observed`.
 
-    observed, predicted  (n, V); a voxel with NaN counts in no region, a constant one has r 0
+    observed, predicted  (n, V); a voxel is scored on the images that it has a response to and counts in no region where
+                         it has none or is not predicted, a constant one has r 0
     members              (R, V) bool, or what the r of each voxel is multiplied by, 0 for those outside the region, as
                          1 / sqrt(ceiling) for normalised scores; a region without a voxel that counts gets NaN
     """
-    valid = (torch.isfinite(observed) & torch.isfinite(predicted)).all(dim=0)
-    members = torch.from_numpy(members).to(valid.device, torch.float32) * valid
-    counts = torch.from_numpy(resamples(len(observed), n_resamples, seed)).to(valid.device) / len(observed)
+    counts = torch.from_numpy(resamples(len(observed), n_resamples, seed)).to(observed.device)
+    members = torch.from_numpy(members).to(observed.device, torch.float32)
+    members = members * torch.isfinite(observed).any(dim=0) * torch.isfinite(predicted).all(dim=0)
     sums = counts.new_zeros(n_resamples, len(members))
-    voxels_per_chunk = VOXELS_PER_CHUNK[valid.device.type]
-    for start in range(0, len(valid), voxels_per_chunk):
-        chunk = slice(start, start + voxels_per_chunk)
-        pair = (torch.where(valid[chunk], part[:, chunk], 0) for part in (observed, predicted))
-        sums += _resampled_r(*map(standard_columns, pair), counts) @ members[:, chunk].T
+    for images, voxels in _chunks(observed, (members != 0).any(dim=0).nonzero().flatten()):
+        pair = (standard_columns(part[images][:, voxels]) for part in (observed, predicted))
+        sums += _resampled_r(*pair, _shares(counts, images)) @ members[:, voxels].T
     return (sums / (members > 0).sum(dim=1)).cpu().numpy()
 
 
@@ -56,13 +58,29 @@ def _resampled_r(x: torch.Tensor, y: torch.Tensor, shares: torch.Tensor) -> torc
 
 
 def resampled_r2(observed: torch.Tensor, predicted: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
-    """R2 (B, V) of predictions (n, V) when image i has the weight shares[b, i]; 0 where the response is constant."""
-    pieces = []
-    voxels_per_chunk = VOXELS_PER_CHUNK[observed.device.type]
-    for start in range(0, observed.shape[1], voxels_per_chunk):
-        y, y_hat = (part[:, start : start + voxels_per_chunk] for part in (observed, predicted))
+    """R2 (B, V) of predictions (n, V) when image i has the weight shares[b, i]; 0 where the response is constant.
+
+    A voxel is scored on the images that it has a response to, and is NaN where it has none.
+    """
+    found = shares.new_full((len(shares), observed.shape[1]), torch.nan)
+    for images, voxels in _chunks(observed, torch.arange(observed.shape[1], device=observed.device)):
+        y, y_hat, of_images = observed[images][:, voxels], predicted[images][:, voxels], _shares(shares, images)
         centred = y - y.mean(dim=0)  # far from 0 a variance of 0 would be lost in rounding
-        variance = shares @ centred**2 - (shares @ centred) ** 2
-        lost = shares @ (y - y_hat) ** 2 / variance.clamp(min=CONSTANT)
-        pieces.append(torch.where(variance > CONSTANT, 1 - lost, 0))
-    return torch.cat(pieces, dim=1)
+        variance = of_images @ centred**2 - (of_images @ centred) ** 2
+        lost = of_images @ (y - y_hat) ** 2 / variance.clamp(min=CONSTANT)
+        found[:, voxels] = torch.where(variance > CONSTANT, 1 - lost, 0)
+    return found
+
+
+def _chunks(observed: torch.Tensor, voxels: torch.Tensor) -> Iterator[tuple[torch.Tensor | slice, torch.Tensor]]:
+    """Images, and some of the voxels that have responses (n, V) to all of these and to no other."""
+    size, whole = VOXELS_PER_CHUNK[observed.device.type], torch.isfinite(observed[:, voxels]).all(dim=0)
+    yield from ((slice(None), part) for part in voxels[whole].split(size) if len(part))
+    for images, alike in present_images(observed, voxels[~whole]):
+        yield from ((images, part) for part in alike.split(size))
+
+
+def _shares(weights: torch.Tensor, images: torch.Tensor | slice) -> torch.Tensor:
+    """The weights (B, n) of these images (m,), scaled to sum to 1 in each resample, (B, m)."""
+    of_images = weights[:, images]
+    return of_images / of_images.sum(dim=1, keepdim=True)

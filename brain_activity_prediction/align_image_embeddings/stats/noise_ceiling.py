@@ -56,6 +56,15 @@ class TrialSums:
             means[group] = np.einsum(f"{each},iv,iv->v", repeats, own, own, dtype=np.float64)
         return cls(n_trials, n_images, trials, means, within)
 
+    def with_voxels(self, voxels: np.ndarray, sums: TrialSums) -> TrialSums:
+        """These sums with those of some voxels (k,) replaced by `sums`, (G, k) each."""
+        replaced = {}
+        for name in ("n_trials", "n_images", "trials", "means", "within"):
+            values = np.broadcast_to(getattr(self, name), self.within.shape).copy()
+            values[:, voxels] = getattr(sums, name)
+            replaced[name] = values
+        return TrialSums(**replaced)
+
     def variances(self, weights: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Signal and noise variance of single trials, (V,) or with weights (B, G) of the groups (B, V).
 

@@ -102,8 +102,13 @@ class Asked:
         )
 
     def of(self, observed: torch.Tensor, predicted: torch.Tensor) -> Statistics | None:
-        """The statistics of predictions (n, V), computed where `observed` (n, V) is; None where none are asked for."""
+        """The statistics of predictions (n, V), computed where `observed` (n, V) is; None where none are asked for.
+
+        Resamples score a voxel on the images that it has a response to. In the permutations a missing response is the
+        voxel's mean, so that all voxels share the permutations; the test stays exact.
+        """
         from brain_activity_prediction.align_image_embeddings.stats.bootstrap import bootstrap_region_r
+        from brain_activity_prediction.align_image_embeddings.stats.missing_images import filled_with_mean
         from brain_activity_prediction.align_image_embeddings.stats.significance import permuted
 
         if self.nothing:
@@ -111,7 +116,7 @@ class Asked:
         members = np.stack(list(self.regions.values()))
         found = dict.fromkeys(Statistics.ARRAYS)
         if self.n_permutations:
-            of = (observed, predicted, members, self.n_permutations, self.permutation_block)
+            of = (filled_with_mean(observed), predicted, members, self.n_permutations, self.permutation_block)
             found["p"], found["region_r_permuted"] = permuted(*of)
             found["region_p"] = share_reaching(found["region_r_permuted"])
             found["n_images_not_permuted"] = len(observed) % self.permutation_block

@@ -1,0 +1,74 @@
+"""A region without valid data in a session, through the command lines: its scores are of the images that it has."""
+
+import shutil
+
+import nibabel
+import numpy as np
+import pandas as pd
+import pytest
+from test_compare_representations import compare
+from two_layers import FOLDER, align, read_scores
+
+from brain_activity_prediction.align_image_embeddings.inputs.targets import read_targets
+from brain_activity_prediction.align_image_embeddings.outputs.best_predictions import best_predictions
+from brain_activity_prediction.align_image_embeddings.outputs.layer_choice import stream_scores
+from brain_activity_prediction.align_image_embeddings.outputs.results import Results
+from brain_activity_prediction.nsd import valid_trials
+from brain_activity_prediction.nsd.layout import find_layout
+from brain_activity_prediction.nsd.rois import read_regions
+
+pytestmark = pytest.mark.slow
+SCORES = ["r", "r2", "noise_ceiling", "cv_score"]
+SESSION = 1  # the only one that shows one of the twelve test images
+
+
+@pytest.fixture
+def gappy(ready, monkeypatch):
+    """A dataset whose V1v is 0 throughout a session; no voxel of so small a one is left out."""
+    monkeypatch.setattr(valid_trials, "MOST_MISSING", 0.5)
+    layout = find_layout(ready)
+    labels = np.asarray(nibabel.load(layout.roi(1, "prf-visualrois")[0]).dataobj)
+    path = layout.betas(1, SESSION)
+    image = nibabel.load(path)
+    betas = np.asarray(image.dataobj).copy()
+    betas[labels == 1] = 0
+    nibabel.save(nibabel.Nifti1Image(betas, image.affine), path)
+    return ready
+
+
+def test_a_region_without_data_in_a_session_is_scored_on_the_images_that_it_has(gappy, monkeypatch):
+    align(monkeypatch, gappy, "--permutations", 49, "--bootstrap", 49)
+    targets = read_targets(find_layout(gappy), 1, None, True, gappy / "alignment/responses")
+    v1v = np.flatnonzero(read_regions(find_layout(gappy), 1)["V1v"])
+    (missing,) = np.flatnonzero(np.isnan(targets.test[:, v1v]).all(axis=1))
+    there = np.delete(np.arange(12), missing)
+    results = Results(gappy / FOLDER)
+    stream = stream_scores(results, "vision")
+    best = stream.best_layers()
+    predicted, r = best_predictions(results, "vision", best), stream.at(stream.best_of_voxels())["r"]
+    for voxel in v1v:
+        expected = np.corrcoef(targets.test[there, voxel], predicted[there, voxel])[0, 1]
+        assert r[voxel] == pytest.approx(expected, abs=1e-5)
+    table = pd.read_parquet(gappy / FOLDER / "scores.parquet")
+    rows = table[table["roi"] == "V1v"]
+    assert (rows["n_voxels"] == len(v1v)).all()
+    assert rows[["r", "r2", "r_se", "p", "noise_ceiling", "r_normalised", "cv_score"]].notna().all(axis=None)
+    assert rows["r"].max() > 0.5
+
+
+def test_other_voxels_are_scored_as_if_all_were_valid(gappy, official_nsd, monkeypatch):
+    align(monkeypatch, gappy)
+    found = read_scores(gappy).set_index(["layer", "roi"])
+    clean = shutil.copytree(official_nsd, gappy.parent / "clean")
+    shutil.copytree(gappy / "image_embeddings", clean / "image_embeddings")
+    align(monkeypatch, clean)
+    expected = read_scores(clean).set_index(["layer", "roi"])
+    for roi in ("V1d", "FFA-1", "PPA"):
+        pd.testing.assert_frame_equal(*(table.xs(roi, level="roi")[SCORES] for table in (found, expected)))
+
+
+def test_an_image_that_a_region_lacks_is_in_no_geometry(gappy, monkeypatch, capsys):
+    table = compare(monkeypatch, gappy, "--ceiling-subjects", 2).set_index(["roi", "layer"])
+    assert (table["n_images"] == 11).all()
+    assert table[["rsa", "cka", "rsa_ceiling", "cka_ceiling"]].notna().all(axis=None)
+    assert "images left out: 1 of 12, because too many voxels of a region lack valid trials" in capsys.readouterr().err
