@@ -82,23 +82,23 @@ def make_plan(arguments: argparse.Namespace) -> Plan:
     """All units of the sweep that the flags describe; raises InputError where a flag or the dataset is wrong."""
     layout = find_layout(arguments.base_dir)
     image_ids = read_design(layout.design()).image_ids_of_any(arguments.subject)
-    aligned = _subjects_to_align(arguments, layout)
+    subjects = list(dict.fromkeys(arguments.subject))
+    aligned = [subject for subject in subjects if layout.has_betas(subject)]
     models = [_units_of_model(arguments, model, image_ids, aligned) for model in dict.fromkeys(arguments.models)]
     if aligned:
         _check_alignments(arguments, layout, aligned, models)
+    _say_who_is_not_aligned([subject for subject in subjects if subject not in aligned])
     n_left = sum(unit.n_left > 0 for model in models for unit in (*model.extract, *model.align))
     command = (sys.executable, str(REPORT), "-d", str(arguments.base_dir))
     report = Unit("report", "report", "", 1, int(n_left > 0 or _report_is_old(arguments.base_dir)), command)
     return Plan(models, report)
 
 
-def _subjects_to_align(arguments: argparse.Namespace, layout: Layout) -> list[int]:
-    """The subjects with betas; a line on stderr names the others, whose images are extracted nevertheless."""
-    subjects = list(dict.fromkeys(arguments.subject))
-    if lacking := [str(subject) for subject in subjects if not layout.has_betas(subject)]:
-        of = f"subject {lacking[0]} has" if len(lacking) == 1 else f"subjects {' and '.join(lacking)} have"
+def _say_who_is_not_aligned(subjects: Sequence[int]) -> None:
+    """Names on stderr the subjects without betas, whose images are extracted nevertheless."""
+    if subjects:
+        of = f"subject {subjects[0]} has" if len(subjects) == 1 else f"subjects {' and '.join(map(str, subjects))} have"
         print(f"{of} no betas: no alignment of theirs is planned until there are some", file=sys.stderr)
-    return [subject for subject in subjects if str(subject) not in lacking]
 
 
 def _check_alignments(
