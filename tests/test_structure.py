@@ -23,7 +23,7 @@ GROUND = {
     "stopping",
     "wording",
 }
-SCRIPTS = {"arguments", "flag_values", "running"}  # what a script is made with
+SCRIPTS = {"arguments", "flag_values", "model_names", "running"}  # what a script is made with
 EXTRACT, ALIGN = "extract_image_embeddings", "align_image_embeddings"
 # Written so that they do not find themselves.
 FORBIDDEN = re.compile(
@@ -51,6 +51,7 @@ MAY_IMPORT = {
     "flag_values": set(),
     "running": {"errors", "stopping"},
     "arguments": {"errors", "flag_values", "folders", "wording"},
+    "model_names": {"errors", "folders", "settings_file"},
     EXTRACT: GROUND | SCRIPTS | {"folders", "embedding_store", "nsd"},
     ALIGN: GROUND | SCRIPTS | {"folders", "embedding_store", "nsd", f"{EXTRACT}.prompts"},
     "sweep": GROUND | SCRIPTS | {"folders", "embedding_store", "nsd", EXTRACT, ALIGN},

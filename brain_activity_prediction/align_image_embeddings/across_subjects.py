@@ -30,6 +30,7 @@ from brain_activity_prediction.align_image_embeddings.outputs.unscored import un
 from brain_activity_prediction.align_image_embeddings.stats.false_discovery import adjusted
 from brain_activity_prediction.errors import InputError, one_line
 from brain_activity_prediction.folders import across_subjects_folder, subject_folder
+from brain_activity_prediction.model_names import resolved_model_id
 from brain_activity_prediction.running import run_script
 from brain_activity_prediction.settings_file import OF_RESPONSES, first_difference, recorded_settings
 
@@ -66,6 +67,7 @@ def flags() -> argparse.ArgumentParser:
 
 def main() -> None:
     arguments = flags().parse_args()
+    arguments.model_id = [resolved_model_id(arguments.base_dir, name) for name in arguments.model_id or ()]
     import pandas as pd
 
     scores = chosen(pd.concat(list(read_scores(arguments)), ignore_index=True), arguments)

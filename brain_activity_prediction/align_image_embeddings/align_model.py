@@ -30,6 +30,7 @@ from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.files import remove_left_behind
 from brain_activity_prediction.flag_values import positive_int
 from brain_activity_prediction.folders import alignment_folder
+from brain_activity_prediction.model_names import resolved_model_id
 from brain_activity_prediction.nsd.design import read_design
 from brain_activity_prediction.nsd.layout import Layout, find_layout
 from brain_activity_prediction.running import run_script
@@ -86,6 +87,7 @@ def check_files(layout: Layout, arguments: argparse.Namespace) -> None:
 
 def main() -> None:
     arguments = read_flags()
+    arguments.model_id = resolved_model_id(arguments.base_dir, arguments.model_id)
     protocols.announce(arguments.protocol)
     layout = find_layout(arguments.base_dir)
     layout.sessions(arguments.subject)

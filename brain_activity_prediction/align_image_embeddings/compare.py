@@ -25,6 +25,7 @@ from brain_activity_prediction.errors import InputError, one_line
 from brain_activity_prediction.extract_image_embeddings.prompts import chosen_prompts
 from brain_activity_prediction.flag_values import analysis_name
 from brain_activity_prediction.folders import subject_folder
+from brain_activity_prediction.model_names import resolved_model_id
 from brain_activity_prediction.running import run_script
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def flags() -> argparse.ArgumentParser:
 
 def main() -> None:
     arguments = flags().parse_args()
+    arguments.model_id = [resolved_model_id(arguments.base_dir, name) for name in arguments.model_id or ()]
     conditions = read_conditions(arguments, list(chosen_prompts(arguments)), arguments.stream)
     if len(conditions) < 2:
         raise InputError(f"only {conditions[0]} is there to compare: name two or more models, prompts or streams")

@@ -20,6 +20,7 @@ from brain_activity_prediction.align_image_embeddings.inputs.layers import by_st
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.folders import alignment_folder
+from brain_activity_prediction.model_names import resolved_model_id
 from brain_activity_prediction.nsd.layout import find_layout
 from brain_activity_prediction.running import run_script
 from brain_activity_prediction.settings_file import comparable, fingerprint
@@ -49,6 +50,7 @@ def flags() -> argparse.ArgumentParser:
 
 def main() -> None:
     arguments = flags().parse_args()
+    arguments.model_id = resolved_model_id(arguments.base_dir, arguments.model_id)
     layout = find_layout(arguments.base_dir)
     subjects = (arguments.subject, *arguments.ceiling_subjects)
     for subject in subjects:

@@ -20,6 +20,7 @@ from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings import extraction
 from brain_activity_prediction.extract_image_embeddings.captions import Captions
 from brain_activity_prediction.extract_image_embeddings.pooling import choose, layer_points, pooled
+from brain_activity_prediction.model_names import resolved_model_id
 from brain_activity_prediction.running import run_script
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def flags() -> argparse.ArgumentParser:
 
 def main() -> None:
     arguments = flags().parse_args()
+    arguments.model_id = resolved_model_id(arguments.base_dir, arguments.model_id)
     captions = Captions(arguments.captions)
     extraction.extract(script(arguments.model_id, captions), arguments)
 

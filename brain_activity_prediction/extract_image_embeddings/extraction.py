@@ -36,6 +36,7 @@ from brain_activity_prediction.extract_image_embeddings.runner import Runner
 from brain_activity_prediction.extract_image_embeddings.trial import try_out
 from brain_activity_prediction.files import check_room
 from brain_activity_prediction.flag_values import positive_int, seed, shard
+from brain_activity_prediction.model_names import resolved_model_id
 from brain_activity_prediction.nsd.design import read_design
 from brain_activity_prediction.nsd.layout import find_layout
 from brain_activity_prediction.nsd.stimuli import Stimuli
@@ -129,7 +130,7 @@ def under_id(script, model_id: str | None):
 def extract(script, arguments: argparse.Namespace) -> None:
     """Everything from the flags to the last batch; what is wrong is said before the model is loaded."""
     check_flags(arguments)
-    script = under_id(script, arguments.model_id)
+    script = under_id(script, arguments.model_id and resolved_model_id(arguments.base_dir, arguments.model_id))
     layout = find_layout(arguments.base_dir)
     open_stimuli = getattr(script, "open_stimuli", lambda layout: Stimuli(layout.stimuli()))
     with open_stimuli(layout) as stimuli:

@@ -21,6 +21,7 @@ from brain_activity_prediction.extract_image_embeddings.guarded import guarded
 from brain_activity_prediction.extract_image_embeddings.map_layout import channels_axis, channels_first
 from brain_activity_prediction.extract_image_embeddings.pooling import layer_points, stream_name
 from brain_activity_prediction.flag_values import positive_int
+from brain_activity_prediction.model_names import resolved_model_id
 from brain_activity_prediction.running import run_script
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def flags() -> argparse.ArgumentParser:
 
 def main() -> None:
     arguments = flags().parse_args()
+    arguments.model_id = resolved_model_id(arguments.base_dir, arguments.model_id)
     extraction.extract(script(arguments.model_id, arguments.grid, arguments.pooling), arguments)
 
 

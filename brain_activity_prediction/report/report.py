@@ -12,6 +12,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 from brain_activity_prediction import arguments as shared
+from brain_activity_prediction.model_names import resolved_model_id
 from brain_activity_prediction.report.selection import Selection
 from brain_activity_prediction.running import run_script
 
@@ -29,6 +30,7 @@ def flags() -> argparse.ArgumentParser:
 
 def main() -> None:
     arguments = flags().parse_args()
+    arguments.model_id = [resolved_model_id(arguments.base_dir, name) for name in arguments.model_id or ()]
     selection = Selection(
         subject=tuple(arguments.subject or ()),
         model=tuple(arguments.model_id or ()),

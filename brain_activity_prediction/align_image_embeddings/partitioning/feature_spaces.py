@@ -16,6 +16,7 @@ from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.flag_values import WHOLE_NUMBER
 from brain_activity_prediction.folders import alignment_folder, embeddings_folder, model_folder
+from brain_activity_prediction.model_names import resolved_model_id
 from brain_activity_prediction.settings_file import ORIGIN, RESPONSES, other_responses
 from brain_activity_prediction.wording import count
 
@@ -55,7 +56,7 @@ def add_spaces(flags: argparse.ArgumentParser) -> None:
 
 def parse_spaces(given: Sequence[Sequence[str]], base_dir: Path) -> list[Space]:
     """The spaces of --space; an InputError for what is no space, is given twice, or has no hidden states."""
-    spaces = [_parsed(*words) for words in given]
+    spaces = [_parsed(resolved_model_id(base_dir, model), *words) for model, *words in given]
     if not 2 <= len(spaces) <= len(LETTERS):
         raise InputError(f"{count(len(spaces), 'feature space')}: give --space two to {len(LETTERS)} times")
     for number, space in enumerate(spaces):

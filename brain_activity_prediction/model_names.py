@@ -1,0 +1,49 @@
+"""One spelling for a model: its id, whichever of its names a user types."""
+
+import ast
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.folders import model_folder
+from brain_activity_prediction.settings_file import recorded_settings
+
+SCRIPTS = Path(__file__).parent / "extract_image_embeddings"
+MODEL_ID = "model_id"
+RECORDED_AS = (MODEL_ID, f"embeddings_{MODEL_ID}")  # in the settings of hidden states, and of scores
+
+
+def resolved_model_id(base_dir: Path, given: str) -> str:
+    """Resolve the name of a model to its id.
+
+    given  an id such as org/model, the name of its folder (org_model), or of its script (llava_1.5_13b, or with .py)
+
+    Raises InputError for what is no model's name.
+    """
+    if "/" in given and not given.endswith(".py"):
+        return given
+    name = Path(given).name.removesuffix(".py")
+    if model_id := _id_of_script(SCRIPTS / f"{name}.py"):
+        return model_id
+    return next(_recorded_ids(base_dir, model_folder(given)), given)
+
+
+def _id_of_script(path: Path) -> str | None:
+    """The MODEL_ID that a model script assigns, read without running it; None where there is no such script."""
+    if not path.is_file():
+        return None
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.Assign) and [getattr(name, "id", None) for name in node.targets] == ["MODEL_ID"]:
+            return ast.literal_eval(node.value)
+    return None
+
+
+def _recorded_ids(base_dir: Path, folder: str) -> Iterator[str]:
+    """The ids recorded in folders of hidden states and of scores with this name."""
+    for pattern in (f"image_embeddings/*prompt*/{folder}", f"alignment*/subj*/*prompt*/{folder}"):
+        for path in sorted(base_dir.glob(pattern)):
+            settings = {}
+            with suppress(InputError):  # damage is told where the folder is read
+                settings = recorded_settings(path, "") or {}
+            yield from (settings[name] for name in RECORDED_AS if isinstance(settings.get(name), str))
