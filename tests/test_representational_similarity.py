@@ -135,14 +135,36 @@ def test_what_has_no_geometry_has_no_similarity_and_no_p():
 
 def test_the_ceiling_is_the_similarity_to_the_mean_of_the_brains_that_have_the_region():
     truth = patterns(30, seed=3)[0]
-    brains = [geometries([truth + noise, noise[:, :1], noise])["rsa"] for noise in patterns(30, 30, 30, seed=4)]
-    own, *others = brains
-    found = similarity_to_mean(own, others)
-    assert found.dtype == torch.float64
-    for region in (0, 2):
-        mean = torch.stack(others)[:, region].mean(dim=0)
-        assert found[region] == pytest.approx(float((own[region] * mean).sum() / mean.norm()), abs=1e-6)
-    assert found[0] > similarity(own[:1], others[0][:1])[0, 0]
-    assert found[1].isnan()  # of one voxel there are no distances
-    others[0][0] = torch.nan
-    assert similarity_to_mean(own, others)[0] == pytest.approx(float(similarity(own[:1], others[1][:1])), abs=1e-6)
+    brains = [geometries([truth + noise, noise[:, :1], noise]) for noise in patterns(30, 30, 30, seed=4)]
+    for measure, lacking in (("rsa", 1), ("cka", None)):
+        own, *others = (brain[measure] for brain in brains)
+        found = similarity_to_mean(own, others, measure)
+        assert found.dtype == torch.float64
+        assert found[0] > similarity(own[:1], others[0][:1])[0, 0]
+        assert found.isnan().nonzero().flatten().tolist() == ([] if lacking is None else [lacking])
+        others[0][0] = torch.nan
+        expected = pytest.approx(float(similarity(own[:1], others[1][:1])), abs=1e-6)
+        assert similarity_to_mean(own, others, measure)[0] == expected
+
+
+@pytest.mark.parametrize("n_others", [1, 2, 3, 7])
+def test_the_ceiling_of_rsa_is_the_lower_bound_of_rsatoolbox(n_others):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from rsatoolbox.data import Dataset
+        from rsatoolbox.rdm import calc_rdm, compare, concat
+        from rsatoolbox.util.inference_util import pool_rdm
+    truth = patterns(10, seed=3)[0]
+    brains = [truth + 2 * noise for noise in patterns(*[10] * (1 + n_others), seed=4)]
+    own, *others = (calc_rdm(Dataset(x.numpy().astype(np.float64)), method="correlation") for x in brains)
+    expected = compare(pool_rdm(concat(others), method="spearman"), own, "spearman").item()
+    own, *others = (distance_ranks(x)[None] for x in brains)
+    assert similarity_to_mean(own, others, "rsa").item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_ceiling_of_cka_is_the_similarity_to_the_mean_kernel():
+    own, *others = (centred_kernel(x)[None] for x in patterns(30, 30, 30))
+    mean = (others[0] + others[1]) / 2
+    assert similarity_to_mean(own, others, "cka").item() == pytest.approx(
+        float((own * mean).sum() / mean.norm()), abs=1e-6
+    )

@@ -48,7 +48,9 @@ def similarity_table(
     of_regions = pd.DataFrame({"roi": list(brain.n_voxels), "n_voxels": list(brain.n_voxels.values())})
     alike = [other.like(brain) for other in others]
     for measure, own in brain.geometries.items():
-        ceiling = similarity_to_mean(own, [found[measure] for found in alike]).cpu().numpy() if alike else np.nan
+        ceiling = (
+            similarity_to_mean(own, [found[measure] for found in alike], measure).cpu().numpy() if alike else np.nan
+        )
         of_regions[f"{measure}_ceiling"] = ceiling
     tables = []
     with tqdm(total=len(layers), unit="layer", mininterval=progress_seconds()) as progress:

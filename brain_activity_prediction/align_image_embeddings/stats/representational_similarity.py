@@ -35,10 +35,7 @@ def distance_ranks(patterns):
     rows, columns = torch.triu_indices(n_images, n_images, offset=1, device=patterns.device)
     # Equal distances, as an image and its copy have to any other, differ by rounding errors.
     distances = (1 - centred @ centred.T)[rows, columns].cpu().numpy().round(12)
-    ranks = torch.from_numpy(rankdata(distances)).to(patterns.device)
-    matrix = ranks.new_zeros(n_images, n_images)
-    matrix[rows, columns] = matrix[columns, rows] = ranks - ranks.mean()
-    return _unit(matrix)
+    return _centred_ranks(distances, n_images, patterns.device)
 
 
 def centred_kernel(patterns):
@@ -72,15 +69,20 @@ def similarity(layers, regions):
     return (layers.flatten(1) @ regions.flatten(1).T).to(torch.float64)
 
 
-def similarity_to_mean(own, others):
-    """Cosine (R,), float64, of own geometries (R, n, n) with the mean of those of others, a list of (R, n, n).
+def similarity_to_mean(own, others, measure):
+    """Similarity (R,), float64, of own geometries (R, n, n) to the mean of those of others, a list of (R, n, n).
 
     Of one region in several brains this is the lower bound of the noise ceiling of Nili et al. 2014: what a model
-    reaches that knows the other brains. Others' NaN, of a region that they lack, are left out; NaN where all do.
+    reaches that knows the other brains. For "rsa" their ranks are averaged, and the averages ranked once more, as in
+    rsatoolbox; for "cka", which rsatoolbox does not have, their kernels are averaged. Others' NaN, of a region that
+    they lack, are left out; NaN where all do.
     """
     others = torch.stack(others)
     there = ~others.isnan().flatten(2).any(dim=2)
-    total = torch.where(there[..., None, None], others, 0).sum(dim=0).flatten(1)
+    total = torch.where(there[..., None, None], others, 0).sum(dim=0)
+    if measure == "rsa":
+        total = torch.stack([_ranked_again(ranks) for ranks in total])
+    total = total.flatten(1)
     cosine = torch.einsum("rp,rp->r", own.flatten(1), total).to(torch.float64) / total.norm(dim=1)
     return cosine.masked_fill(~there.any(dim=0), torch.nan)
 
@@ -117,6 +119,25 @@ def _upper_band(layers, rows):
     band = layers[:, rows, rows.start :].clone()
     band[:, :, band.shape[1] :] *= 2
     return band
+
+
+def _ranked_again(summed):
+    """Centred ranks (n, n), of length 1, of sums of such ranks; sums that rounding alone tells apart are equal."""
+    n_images = len(summed)
+    rows, columns = torch.triu_indices(n_images, n_images, offset=1, device=summed.device)
+    n_pairs = len(rows)
+    one_rank = (n_pairs * (n_pairs**2 - 1) / 12) ** -0.5
+    sums = (summed[rows, columns].to(torch.float64) / one_rank).cpu().numpy().round(1)
+    return _centred_ranks(sums, n_images, summed.device)
+
+
+def _centred_ranks(values, n_images, device):
+    """Centred ranks, of length 1, of a value a pair of images, as a symmetric matrix (n, n) in float32."""
+    rows, columns = torch.triu_indices(n_images, n_images, offset=1, device=device)
+    ranks = torch.from_numpy(rankdata(values)).to(device)
+    matrix = ranks.new_zeros(n_images, n_images)
+    matrix[rows, columns] = matrix[columns, rows] = ranks - ranks.mean()
+    return _unit(matrix)
 
 
 def _unit(matrix):
