@@ -6,11 +6,13 @@ from scipy.stats import false_discovery_control
 
 from brain_activity_prediction.align_image_embeddings.outputs.layer_choice import stream_scores
 from brain_activity_prediction.align_image_embeddings.outputs.results import Results
+from brain_activity_prediction.align_image_embeddings.outputs.score_files import write_voxels
 from brain_activity_prediction.align_image_embeddings.outputs.tables import COLUMNS, region_table
 from brain_activity_prediction.align_image_embeddings.ridge import ridge_cv
 from brain_activity_prediction.align_image_embeddings.scores import pearson_r, r2_score
 from brain_activity_prediction.align_image_embeddings.stats.intervals import share_reaching
 from brain_activity_prediction.align_image_embeddings.stats.region_statistics import Asked, Statistics, digests
+from brain_activity_prediction.sealed_hdf5 import read_array
 
 N_LAYERS, N_VOXELS = 12, 200
 REGIONS = {"all": np.ones(N_VOXELS, dtype=bool), "half": np.arange(N_VOXELS) < N_VOXELS // 2}
@@ -133,7 +135,7 @@ def test_the_best_layers_and_what_stands_at_them(two_layers):
     expected = {"layer": best, "p": np.choose(best % 2, [own.p for own in statistics])}
     for name, values in expected.items():
         np.testing.assert_allclose(there[name], np.where(scored, values, np.nan), rtol=1e-6)
-        assert there[name].dtype == np.float32
+        assert there[name].dtype == (np.float64 if name == "p" else np.float32)
 
 
 def test_statistics_of_layers_are_given_as_they_are_and_of_the_average_as_averages(two_layers):
@@ -226,3 +228,11 @@ def test_the_ceiling_of_the_mean_r_is_that_of_a_perfect_model_though_most_voxels
     results.write_noise_ceiling(ceiling, "nsd")
     of_all = table_of(results).loc[("best_per_region", "all"), "r_ceiling"]
     assert of_all == pytest.approx(78 * np.sqrt(0.6) / 195, rel=1e-5)
+
+
+def test_a_stored_p_equals_its_share_of_permutations(tmp_path):
+    path, p = tmp_path / "layer.h5", np.arange(1, 1002) / 1001
+    write_voxels(path, {"p": p, "region_p": p[::-1], "r": p}, {}, {})
+    np.testing.assert_array_equal(read_array(path, "p"), p)
+    np.testing.assert_array_equal(read_array(path, "region_p"), p[::-1])
+    assert read_array(path, "r").dtype == np.float32

@@ -61,9 +61,10 @@ class StreamScores:
         layers = np.broadcast_to(self.layers[:, None], self.scores["r"].shape)
         everything = {"layer": layers, "p": self.p(), **self.scores}
         picked = {
-            name: np.take_along_axis(values, np.maximum(chosen, 0)[None], axis=0)[0].astype(np.float32)
+            name: np.take_along_axis(values, np.maximum(chosen, 0)[None], axis=0)[0]
             for name, values in everything.items()
         }
+        picked = {name: values.astype(np.float64 if name == "p" else np.float32) for name, values in picked.items()}
         for values in picked.values():
             values[chosen < 0] = np.nan
         return picked

@@ -11,6 +11,7 @@ from brain_activity_prediction.files import reading, remove_left_behind
 from brain_activity_prediction.sealed_hdf5 import read_seal, verify, write_sealed
 from brain_activity_prediction.settings_file import first_difference, record_settings, recorded_settings
 
+P_VALUES = ("p", "region_p")
 RESTORE, SETTINGS = "restore it, or use --redo", "settings"
 
 
@@ -61,6 +62,9 @@ def alpha_range(folder: Path) -> tuple[float, float]:
 
 
 def write_voxels(path: Path, arrays: Mapping[str, np.ndarray], about: Mapping, settings: Mapping) -> None:
-    """Writes values (V,) by name, float32, what they are about, and the settings that they were made with."""
-    arrays = {name: np.asarray(values, dtype=np.float32) for name, values in arrays.items()}
+    """Writes values (V,) by name, what they are about, and the settings that they were made with.
+
+    p is kept in float64, so that it equals its share of permutations; all else in float32.
+    """
+    arrays = {name: np.asarray(x, np.float64 if name in P_VALUES else np.float32) for name, x in arrays.items()}
     write_sealed(path, arrays, {**about, SETTINGS: dict(settings)})
