@@ -1,8 +1,11 @@
 """What a user's mistake or a broken file raises, shown as one line and exit status 2."""
 
 
-class InputError(Exception):
-    """Something outside this code is wrong: a flag, a file, a dataset.
+class InputError(ValueError):
+    """Something outside this code is wrong: a flag, a file, a dataset, an argument.
+
+    A ValueError for those who use the package as a library. The scripts catch InputError alone: any other ValueError is
+    a mistake of this code.
 
     The message is one line that says what is wrong, how much of it, and what to do next.
     """

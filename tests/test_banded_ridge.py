@@ -98,5 +98,5 @@ def test_spaces_of_other_images_are_refused():
     X, X_new, _ = simulate((20, 30))
     with pytest.raises(InputError, match="not of the same images"):
         FeatureSpaces.of([X[0], X[1][:-1]], X_new)
-    with pytest.raises(InputError, match="not of the same images"):
+    with pytest.raises(InputError, match="must have the same columns"):
         FeatureSpaces.of(X, X_new[:1])

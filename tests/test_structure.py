@@ -29,7 +29,7 @@ EXTRACT, ALIGN = "extract_image_embeddings", "align_image_embeddings"
 FORBIDDEN = re.compile(
     r"\b(import|from)\s+pickle\b|\b(allow_pickle|trust_remote_code)\s*=\s*True|\bweights_only\s*=\s*False"
 )
-RIDGE = {"ridge", "voxelwise_ridge", "banded_ridge", "scores", "solver"}
+RIDGE = {"arrays", "ridge", "voxelwise_ridge", "banded_ridge", "scores", "solver"}
 
 # What a module or folder may import from this package, besides modules of its own folder.
 MAY_IMPORT = {

@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from brain_activity_prediction.align_image_embeddings.ridge import ridge_cv
 from brain_activity_prediction.align_image_embeddings.solver import cross_validation
-from brain_activity_prediction.align_image_embeddings.solver.threads import one_thread, spread
+from brain_activity_prediction.align_image_embeddings.solver.threads import full_float32_precision, one_thread, spread
 from brain_activity_prediction.align_image_embeddings.solver.workspace import Workspace
 
 CPU = torch.device("cpu")
@@ -87,6 +87,27 @@ def test_blocks_that_overlap_restore_what_was_before_the_first(threads):
         second.close()
         assert torch.get_num_threads() == 2
         assert _blas_threads() == {2}
+
+
+def test_the_precision_of_products_is_as_before_when_fits_in_several_threads_have_ended():
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        with ExitStack() as first, ExitStack() as second:
+            first.enter_context(full_float32_precision)
+            second.enter_context(full_float32_precision)
+            first.close()
+            assert torch.get_float32_matmul_precision() == "highest"
+        assert torch.get_float32_matmul_precision() == "high"
+        X, Y = torch.randn(60, 10), torch.randn(60, 20)
+        fits = [threading.Thread(target=ridge_cv, args=(X, Y, [1.0, 10.0])) for _ in range(8)]
+        for fit in fits:
+            fit.start()
+        for fit in fits:
+            fit.join()
+        assert torch.get_float32_matmul_precision() == "high"
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def _blas_threads():

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 
 import torch
 
-from brain_activity_prediction.align_image_embeddings.ridge import as_tensor, ridge_cv
+from brain_activity_prediction.align_image_embeddings.arrays import as_tensor, sorted_grid
+from brain_activity_prediction.align_image_embeddings.ridge import ridge_cv
 from brain_activity_prediction.align_image_embeddings.solver.decomposition import Decomposition
 from brain_activity_prediction.align_image_embeddings.solver.leave_fold_out import SMALLEST_PIVOT
 from brain_activity_prediction.errors import InputError
@@ -49,9 +50,14 @@ class FeatureSpaces:
     @classmethod
     def of(cls, features, new_features):
         """Takes B arrays or tensors (N, D_b) and (m, D_b). Memory: 8 B R (R + m) bytes, and 16 N R where R < N."""
-        features, new_features = ([as_tensor(space) for space in part] for part in (features, new_features))
-        shapes = [tuple(space.shape) for space in features]
-        if len({n_images for n_images, _ in shapes}) != 1 or len(new_features) != len(features):
+        features, new_features = ([as_tensor(x, "a feature space") for x in part] for part in (features, new_features))
+        shapes, new_shapes = ([tuple(space.shape) for space in part] for part in (features, new_features))
+        widths = [[shape[1:] for shape in part] for part in (shapes, new_shapes)]
+        if {len(shape) for shape in shapes + new_shapes} != {2} or widths[0] != widths[1]:
+            raise InputError(
+                f"feature spaces {shapes} and those of new images, {new_shapes}, must have the same columns"
+            )
+        if len({n_images for n_images, _ in shapes}) != 1:
             raise InputError(f"feature spaces {shapes} are not of the same images")
         n_images, widths = shapes[0][0], [width for _, width in shapes]
         if sum(widths) >= n_images:
@@ -72,10 +78,10 @@ class FeatureSpaces:
         Y, alphas, folds and voxels_per_chunk are those of `ridge_cv`; so are the choice of alpha, the score, the mean
         over folds of the negative mean squared error, and what NaN and constant voxels get.
         """
-        weighting = torch.as_tensor(weighting, dtype=torch.float64, device=self.kernels.device)
+        weighting = self._checked(weighting)
         spectrum, vectors = torch.linalg.eigh(torch.tensordot(weighting, self.kernels, dims=1))
         settings = {"folds": folds, "voxels_per_chunk": voxels_per_chunk}
-        if float(min(alphas)) < SMALLEST_PENALTY * float(spectrum[-1]):
+        if sorted_grid(alphas)[0][0] < SMALLEST_PENALTY * float(spectrum[-1]):
             fit = ridge_cv(_scaled(self.features, weighting), Y, alphas, **settings)
             return fit.alpha, fit.cv_score, fit.predict(_scaled(self.new_features, weighting))
         kept = spectrum > len(spectrum) * torch.finfo(torch.float64).eps * spectrum[-1]
@@ -86,6 +92,16 @@ class FeatureSpaces:
         fit = ridge_cv(square_root, Y, alphas, decomposition=Decomposition(left, spectrum, vectors), **settings)
         new_kernel = torch.tensordot(weighting, self.new_kernels, dims=1)
         return fit.alpha, fit.cv_score, fit.predict(new_kernel)
+
+    def _checked(self, weighting):
+        weighting = as_tensor(weighting, "weighting").to(self.kernels)
+        if weighting.shape != (len(self.kernels),):
+            raise InputError(
+                f"weighting {tuple(weighting.shape)} is not a weight for each of {len(self.kernels)} spaces"
+            )
+        if not ((weighting >= 0).all() and abs(float(weighting.sum()) - 1) < 1e-6):
+            raise InputError(f"weighting {weighting.tolist()} must be weights of 0 or more whose sum is 1")
+        return weighting
 
 
 def _scaled(features, weighting):

@@ -12,19 +12,26 @@ choice is that of evaluating every alpha on every fold, with far fewer operation
 N images, D features, V voxels, A alphas, R = min(N, D), P nodes; n images of a fold, v voxels of a chunk.
 """
 
-import contextlib
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 
+from brain_activity_prediction.align_image_embeddings.arrays import (
+    as_tensor,
+    check_batch,
+    check_choice,
+    matrices,
+    sorted_grid,
+)
 from brain_activity_prediction.align_image_embeddings.scores import CRITERIA
 from brain_activity_prediction.align_image_embeddings.solver.cross_validation import (
     CrossValidation,
+    check_fold_sizes,
     held_out_rows,
 )
 from brain_activity_prediction.align_image_embeddings.solver.decomposition import column_means, decompose
 from brain_activity_prediction.align_image_embeddings.solver.responses import Responses
+from brain_activity_prediction.align_image_embeddings.solver.threads import full_float32_precision
 from brain_activity_prediction.errors import InputError
 
 # Eigenvalues that are divided by together.
@@ -62,7 +69,9 @@ class RidgeFit:
 
         X X_train'U, the rotated kernel between the images of X and those fitted, is taken in float64.
         """
-        X = as_tensor(X).to(self.loadings)
+        X = as_tensor(X, "X").to(self.loadings)
+        if X.ndim != 2:
+            raise InputError(f"X {tuple(X.shape)} is not (images, features): give a row for each image")
         if X.shape[1] != len(self.loadings):
             raise InputError(f"X has {X.shape[1]} features, the ridge was fitted on {len(self.loadings)}")
         rotated = (X - self.feature_means) @ self.loadings
@@ -78,7 +87,7 @@ class RidgeFit:
 
     def _from_rotated(self, rotated):
         """rotated (n, R) times the shrunken targets, (n, V), in the precision of the responses."""
-        with full_float32_precision():
+        with full_float32_precision:
             product = rotated.to(self.shrunken_targets) @ self.shrunken_targets
         return product.to(self.response_means.dtype)
 
@@ -100,7 +109,8 @@ def ridge_cv(
 
     Parameters
     ----------
-    X : (N, D) features, standardised by the caller. Its device is that of the computation and of the results.
+    X : (N, D) features, standardised by the caller. Its device is that of the computation and of the results; no
+        gradients are computed.
     Y : (N, V) responses; may stay on the CPU while X is on a GPU. A voxel with a value that is not finite
         gets NaN results, a constant one the largest alpha.
     alphas : (A,) positive penalties.
@@ -124,17 +134,20 @@ def ridge_cv(
     + 40) for a voxel of the chunk. In float32 at N 9000, D 5120, V 15724: 1.4 GB, of which 0.6 GB stay, then
     0.3 GB, 0.01 GB, 0.4 GB, and 0.5 MB. A fold that is fitted anew takes 40 R^2 + 8 n R + b R V instead.
 
-    Raises InputError for shapes that do not fit, features that are not finite, and a grid or folds of no use.
+    Raises InputError, which is a ValueError, for shapes that do not fit, features that are not finite, a grid or folds
+    of no use, and folds of one image with any criterion but "neg_mean_squared_error".
     """
-    X, Y = _matrices(X, Y)
-    if criterion not in CRITERIA:
-        raise InputError(f"criterion {criterion!r} is unknown: take one of {', '.join(CRITERIA)}")
-    ascending, order = _sorted_grid(alphas)
-    cross_validation = CrossValidation(held_out_rows(folds, len(X)), ascending, criterion, fit_intercept)
+    X, Y = matrices(X, Y)
+    check_choice(criterion, CRITERIA, "criterion")
+    check_batch(voxels_per_chunk, "voxels_per_chunk")
+    ascending, order = sorted_grid(alphas)
+    held_out = held_out_rows(folds, len(X))
+    check_fold_sizes(held_out, len(X), criterion, "criterion")
+    cross_validation = CrossValidation(held_out, ascending, criterion, fit_intercept)
     feature_means = column_means(X) if fit_intercept else X.new_zeros(X.shape[1], dtype=torch.float64)
     response_means = column_means(Y).to(X) if fit_intercept else X.new_zeros(Y.shape[1])
     responses = Responses(Y, response_means, fit_intercept, voxels_per_chunk)
-    with full_float32_precision():
+    with full_float32_precision:
         if decomposition is None:
             centred = X.to(torch.float64, copy=True).sub_(feature_means)
             decomposition = decompose(centred, float(ascending[0]))
@@ -172,44 +185,3 @@ def _best(scores, constant, per_voxel):
     equals = compared >= best - ROUNDING * best.abs()
     index = last - equals.flip(0).to(torch.uint8).argmax(dim=0)
     return index.masked_fill(constant & per_voxel, last).masked_fill(~valid, -1)
-
-
-def _matrices(X, Y):
-    """X, in float32 or float64, and Y as tensors; an InputError about their shapes or the values of X."""
-    X, Y = as_tensor(X), as_tensor(Y)
-    if X.ndim != 2 or Y.ndim != 2 or len(X) != len(Y) or 0 in X.shape or 0 in Y.shape:
-        raise InputError(f"X {tuple(X.shape)} and Y {tuple(Y.shape)} are not (images, features), (images, voxels)")
-    dtype = torch.float64 if torch.float64 in (X.dtype, Y.dtype) else torch.float32
-    X, Y = X.to(dtype), Y if Y.is_floating_point() else Y.to(dtype)
-    finite = X.amin(dim=0).isfinite() & X.amax(dim=0).isfinite()
-    if not finite.all():
-        raise InputError(
-            f"{int((~finite).sum())} of {X.shape[1]} features have values that are not finite, first feature "
-            f"{int((~finite).nonzero()[0])}: extract this layer again, or in a wider number format"
-        )
-    return X, Y
-
-
-def as_tensor(values):
-    """A tensor as it is, anything else by way of NumPy; shares memory where it may."""
-    return values if torch.is_tensor(values) else torch.from_numpy(np.require(values, requirements=["C", "W"]))
-
-
-def _sorted_grid(alphas):
-    """The grid ascending, (A,) float64, and the position of each of its values in the grid as given."""
-    alphas = np.atleast_1d(np.asarray(alphas, dtype=np.float64))
-    if alphas.ndim != 1 or not len(alphas) or not (np.isfinite(alphas) & (alphas > 0)).all():
-        raise InputError("alphas must be a list of positive numbers")
-    order = np.argsort(alphas, kind="stable")
-    return alphas[order], order
-
-
-@contextlib.contextmanager
-def full_float32_precision():
-    """Keep float32 products in float32 on a GPU: TF32 would change the alpha of some voxels."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)

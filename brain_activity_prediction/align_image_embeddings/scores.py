@@ -5,8 +5,10 @@ Shapes: n images, v voxels, P nodes of alpha, A alphas.
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
+
+from brain_activity_prediction.align_image_embeddings.arrays import as_tensor
+from brain_activity_prediction.errors import InputError
 
 CRITERIA = ("neg_mean_squared_error", "r2", "correlation")
 # A sum of squares about the mean below this share of the raw sum of squares is rounding, not variance.
@@ -20,8 +22,9 @@ def pearson_r(Y, Y_hat):
 
     Computed in float64. NumPy arrays give a NumPy array (v,), torch tensors a tensor on their device.
     """
-    centred, spread = _centre(_float64(Y))
-    centred_hat, spread_hat = _centre(_float64(Y_hat))
+    responses, predictions = _float64_pair(Y, Y_hat)
+    centred, spread = _centre(responses)
+    centred_hat, spread_hat = _centre(predictions)
     r = (centred * centred_hat).sum(dim=0) / (spread * spread_hat).sqrt()
     r = r.masked_fill((spread == 0) | (spread_hat == 0), 0.0)
     return r if torch.is_tensor(Y) else r.numpy()
@@ -32,8 +35,8 @@ def r2_score(Y, Y_hat):
 
     Computed in float64. NumPy arrays give a NumPy array (v,), torch tensors a tensor on their device.
     """
-    error = _float64(Y) - _float64(Y_hat)
-    r2 = _r2((error**2).sum(dim=0), _centre(_float64(Y))[1])
+    responses, predictions = _float64_pair(Y, Y_hat)
+    r2 = _r2(((responses - predictions) ** 2).sum(dim=0), _centre(responses)[1])
     return r2 if torch.is_tensor(Y) else r2.numpy()
 
 
@@ -135,5 +138,16 @@ def _centre(values, dim=0):
     return centred, spread.masked_fill(spread <= CONSTANT * (values**2).sum(dim=dim), 0.0)
 
 
-def _float64(values):
-    return torch.as_tensor(values if torch.is_tensor(values) else np.array(values)).to(torch.float64)
+def check_same_shape(Y, Y_hat):
+    """Refuse responses and predictions of different shapes, which would broadcast."""
+    if tuple(Y.shape) != tuple(Y_hat.shape):
+        raise InputError(
+            f"responses {tuple(Y.shape)} and predictions {tuple(Y_hat.shape)} have different shapes: give both the same"
+        )
+
+
+def _float64_pair(Y, Y_hat):
+    """Both as float64 tensors of one shape."""
+    Y, Y_hat = (as_tensor(values, name, gradients=True) for values, name in ((Y, "Y"), (Y_hat, "Y_hat")))
+    check_same_shape(Y, Y_hat)
+    return Y.to(torch.float64), Y_hat.to(Y.device, torch.float64)

@@ -67,6 +67,8 @@ def read_captions(path: Path) -> dict[int, list[str]]:
                     "and put captions with commas in quotes"
                 )
             of_image.setdefault(int(row[0]), []).append(row[1].strip())
+    except InputError:
+        raise
     except (OSError, ValueError, csv.Error) as error:
         raise InputError(
             f"{path} cannot be read as a table of captions ({' '.join(str(error).split())}): it must be UTF-8 text "

@@ -48,13 +48,16 @@ def group_folds(labels):
 def held_out_rows(folds, n_images):
     """The rows that each fold holds out, as slices where they are contiguous and index tensors elsewhere.
 
-    folds : a number of contiguous folds, the first N % K of them one image longer, or a list of row arrays.
+    folds : a number of contiguous folds, the first N % K of them one image longer, or a list of row arrays or of
+        boolean masks (N,).
     """
+    if isinstance(folds, bool | str) or not (isinstance(folds, int | np.integer) or np.iterable(folds)):
+        raise InputError(f"folds {folds!r} is neither a number of folds nor a list of the rows that each holds out")
     if isinstance(folds, int | np.integer):
         if not 2 <= folds <= n_images:
             raise InputError(f"{folds} folds of {n_images} images: take 2 to {n_images} folds")
         return [slice(rows[0], rows[-1] + 1) for rows in np.array_split(np.arange(n_images), folds)]
-    folds = [np.asarray(rows) for rows in folds]
+    folds = [_rows_of_mask(np.asarray(rows), n_images) for rows in folds]
     for number, rows in enumerate(folds):
         if rows.ndim != 1 or rows.dtype.kind not in "iu" or len(np.unique(rows)) != len(rows):
             raise InputError(f"fold {number} is not a list of distinct row numbers: give the rows it holds out")
@@ -63,6 +66,22 @@ def held_out_rows(folds, n_images):
     if len(folds) < 2:
         raise InputError(f"{len(folds)} fold: cross-validation needs at least 2")
     return [_slice_if_contiguous(rows) for rows in folds]
+
+
+def check_fold_sizes(folds, n_images, criterion, name):
+    """Refuse folds of one image where the criterion, the parameter `name`, needs responses that vary."""
+    if criterion == "neg_mean_squared_error":
+        return
+    sizes = [len(range(n_images)[rows] if isinstance(rows, slice) else rows) for rows in folds]
+    if 1 in sizes:
+        raise InputError(
+            f"fold {sizes.index(1)} holds out one image, of which {criterion} gives no score: take folds of two images "
+            f"or more, or {name} 'neg_mean_squared_error'"
+        )
+
+
+def _rows_of_mask(rows, n_images):
+    return np.flatnonzero(rows) if rows.dtype == bool and rows.shape == (n_images,) else rows
 
 
 def _slice_if_contiguous(rows):

@@ -35,11 +35,10 @@ def spread(function, pieces, device):
             pool.shutdown(cancel_futures=True)
 
 
-class OneThread:
-    """While any block of it runs: torch, NumPy and SciPy on one thread each.
+class Overlapping:
+    """A setting of the process that holds while any block of it runs, in whatever thread.
 
-    A small matrix is done before other threads have woken, and those of one library, which wait by spinning, are in
-    the way of the next. Of blocks that overlap, the last to end restores what was before the first.
+    Of blocks that overlap, the last to end restores what was before the first.
     """
 
     def __init__(self):
@@ -48,20 +47,45 @@ class OneThread:
     def __enter__(self):
         with self._lock:
             if self._n_inside == 0:
-                self._before = torch.get_num_threads()
-                torch.set_num_threads(1)
-                self._limit = _blas().limit(limits=1)
+                self._set()
             self._n_inside += 1
 
     def __exit__(self, *_):
         with self._lock:
             self._n_inside -= 1
             if self._n_inside == 0:
-                self._limit.restore_original_limits()
-                torch.set_num_threads(self._before)
+                self._restore()
 
 
-one_thread = OneThread()
+class OneThread(Overlapping):
+    """While any block of it runs: torch, NumPy and SciPy on one thread each.
+
+    A small matrix is done before other threads have woken, and those of one library, which wait by spinning, are in
+    the way of the next.
+    """
+
+    def _set(self):
+        self._before = torch.get_num_threads()
+        torch.set_num_threads(1)
+        self._limit = _blas().limit(limits=1)
+
+    def _restore(self):
+        self._limit.restore_original_limits()
+        torch.set_num_threads(self._before)
+
+
+class FullFloat32Precision(Overlapping):
+    """Keep float32 products in float32 on a GPU: TF32 would change the alpha of some voxels."""
+
+    def _set(self):
+        self._before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("highest")
+
+    def _restore(self):
+        torch.set_float32_matmul_precision(self._before)
+
+
+one_thread, full_float32_precision = OneThread(), FullFloat32Precision()
 
 
 @functools.cache

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from brain_activity_prediction.align_image_embeddings.scores import standard_columns
+from brain_activity_prediction.align_image_embeddings.scores import check_same_shape, standard_columns
 from brain_activity_prediction.align_image_embeddings.stats.missing_images import present_images
 
 VOXELS_PER_CHUNK = {"cpu": 512, "cuda": 8192}
@@ -39,6 +39,7 @@ def bootstrap_region_r(
     members              (R, V) bool, or what the r of each voxel is multiplied by, 0 for those outside the region, as
                          1 / sqrt(ceiling) for normalised scores; a region without a voxel that counts gets NaN
     """
+    check_same_shape(observed, predicted)
     counts = torch.from_numpy(resamples(len(observed), n_resamples, seed)).to(observed.device)
     members = torch.from_numpy(members).to(observed.device, torch.float32)
     members = members * torch.isfinite(observed).any(dim=0) * torch.isfinite(predicted).all(dim=0)

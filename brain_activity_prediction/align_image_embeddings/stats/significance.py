@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from brain_activity_prediction.align_image_embeddings.scores import standard_columns
+from brain_activity_prediction.align_image_embeddings.scores import check_same_shape, standard_columns
 from brain_activity_prediction.align_image_embeddings.stats.intervals import ROUNDING, share_reaching
 from brain_activity_prediction.align_image_embeddings.stats.permutations import different_cycles, n_different
 
@@ -59,6 +59,7 @@ def permuted(
     block                permute blocks of this many consecutive rows, not single ones: where neighbouring rows depend
                          on each other. Images in the order of their ids are no neighbours in time
     """
+    check_same_shape(observed, predicted)
     n_images = len(observed) - len(observed) % block
     observed, predicted = observed[:n_images], predicted[:n_images]
     valid = (torch.isfinite(observed) & torch.isfinite(predicted)).all(dim=0)
