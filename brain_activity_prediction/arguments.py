@@ -21,7 +21,7 @@ from brain_activity_prediction.flag_values import (
     share,
 )
 from brain_activity_prediction.folders import PROTOCOLS
-from brain_activity_prediction.wording import did_you_mean, near_names
+from brain_activity_prediction.wording import did_you_mean, near_names, no_such_path
 
 if TYPE_CHECKING:
     import numpy as np
@@ -216,6 +216,12 @@ def add_protocol(flags: argparse.ArgumentParser) -> None:
 
 def add_layer_choice(flags: argparse.ArgumentParser) -> None:
     flags.add_argument("--layers", choices=LAYERS, default=LAYERS[0], help="which layers a stream's score is that of")
+
+
+def check_base_dir(base_dir: Path) -> None:
+    """Raises InputError where --base-dir is no folder."""
+    if not base_dir.is_dir():
+        raise InputError(f"--base-dir {no_such_path(base_dir)}")
 
 
 def dtype_name(arguments: argparse.Namespace) -> str:

@@ -29,7 +29,7 @@ from brain_activity_prediction.settings_file import (
     record_settings,
     recorded_settings,
 )
-from brain_activity_prediction.wording import count
+from brain_activity_prediction.wording import count, did_you_mean
 
 IDS, ANSWERS = "image_ids", "answers"
 REMEDY = "run its extraction again with --repair, which computes these images anew"
@@ -251,7 +251,8 @@ class EmbeddingStore:
             raise InputError(f"{self.folder} holds no hidden states{self._folders_beside()}")
         if stream not in streams:
             there = ", ".join(f"{name} (layers 0 to {n_layers - 1})" for name, (n_layers, _) in streams.items())
-            raise InputError(f"no stream {stream} in {self.folder}: there are {there}")
+            meant = did_you_mean(stream, streams)
+            raise InputError(f"no stream {stream} in {self.folder}{meant}: there are {there}")
         n_layers, width = streams[stream]
         if layer not in range(n_layers):
             raise InputError(f"no layer {layer} of {stream} in {self.folder}: there are layers 0 to {n_layers - 1}")

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-LEAST_ALIKE = 0.7  # of difflib's ratio, 1 for the same text
+LEAST_ALIKE = 0.65  # of difflib's ratio, 1 for the same text
 MOST_SUGGESTED = 3
 
 
@@ -38,13 +38,18 @@ def near_names(word: str, known: Iterable) -> list[str]:
 
 
 def no_such_path(path: Path) -> str:
-    """`DIR/nam does not exist (did you mean DIR/name?)`, from the names beside the first part that is missing."""
+    """`DIR/nam does not exist (did you mean DIR/name?)`."""
+    return f"{path} does not exist{near_path(path)}"
+
+
+def near_path(path: Path) -> str:
+    """` (did you mean DIR/name?)`, from the names beside the first part of a path that is missing."""
     missing = next((part for part in (*reversed(path.parents), path) if not part.exists()), path)
     try:
         near = near_names(missing.name, os.listdir(missing.parent))
     except OSError:
         near = []
-    return f"{path} does not exist{_suggested(str(missing.with_name(name)) for name in near)}"
+    return _suggested(str(missing.with_name(name)) for name in near)
 
 
 def _suggested(names: Iterable[str]) -> str:

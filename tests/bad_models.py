@@ -62,7 +62,7 @@ CHECKPOINTS = [
     ),
 ]
 PROMPTS = [
-    Case("no file of prompts", LLAVA, ["--prompts-file", "{here}/no.yml"], ["{here}/no.yml", "no such file"]),
+    Case("no file of prompts", LLAVA, ["--prompts-file", "{here}/no.yml"], ["{here}/no.yml does not exist"]),
     *(
         Case(
             f"prompts: {what}",

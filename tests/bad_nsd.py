@@ -1,13 +1,17 @@
 """What is wrong with the base directory and with NSD's files in it."""
 
 import numpy as np
-from bad_input import ALIGN, HTML, VIT, Case
+from bad_input import ALIGN, HTML, REPORT, VIT, Case
 from spoilt_data import beside, bomb, design, file_for, loop, moved, over, read_only, stimuli, volume
 
 from brain_activity_prediction.nsd.layout import find_layout
 
 FOLDERS = [
     Case("a base directory that is not there", VIT, ["-d", "{base}/nowhere"], ["{base}/nowhere", "does not exist"]),
+    Case(
+        "a misspelt base directory", VIT, ["-d", "{here}/nds"], ["{here}/nds does not exist (did you mean {here}/nsd?)"]
+    ),
+    Case("a misspelt base directory of scores", REPORT, ["-d", "{here}/nds"], ["(did you mean {here}/nsd?)"]),
     Case("a file for a base directory", VIT, ["-d", "{here}/file"], ["{here}/file"], beside("file", "")),
     Case("an empty base directory", VIT, ["-d", "{here}/empty"], ["no NSD under {here}/empty"], beside("empty", None)),
     Case("a link to itself for a base directory", VIT, ["-d", "{base}/me"], ["{base}/me"], loop("me")),
@@ -170,7 +174,7 @@ RESPONSES = [
         "a misspelt region",
         ALIGN,
         ["--roi", "prf-visualroi"],
-        ["prf-visualroi.nii.gz", "floc-faces, floc-places, prf-visualrois"],
+        ["prf-visualroi.nii.gz (did you mean prf-visualrois?)", "floc-faces, floc-places, prf-visualrois"],
     ),
     Case("a region outside the base directory", ALIGN, ["--roi", "../../../x"], ["../../../x", "prf-visualrois"]),
     Case(

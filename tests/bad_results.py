@@ -45,7 +45,7 @@ STORED = [
         ["-m", "test/two-layer"],
         ["no hidden states of test/two-layer", "did you mean test/two-layers"],
     ),
-    Case("a misspelt stream", ALIGN, ["--stream", "vison"], ["vison", "vision"]),
+    Case("a misspelt stream", ALIGN, ["--stream", "vison"], ["vison (did you mean vision?)"]),
     Case("one of two streams misspelt", ALIGN, ["--stream", "vision", "language"], ["language", "vision"]),
     Case("a layer that there is not", ALIGN, ["-l", "2"], ["layer 2", "0 to 1"]),
     Case("a layer below the first", ALIGN, ["-l", "0", "-1"], ["--layer-number", "'-1'"]),
@@ -98,8 +98,19 @@ SCORED = [
     Case(
         "a subject without scores", ACROSS, ["-s", "1", "2"], ["no scores of subject 2", "-s 2", "leave it out of -s"]
     ),
-    Case("a misspelt model across subjects", ACROSS, ["-m", "test/two-layer"], ["two-layer:", "test/two-layers"]),
-    Case("a misspelt stream across subjects", ACROSS, ["--stream", "vison"], ["stream vison", "there are vision"]),
+    Case(
+        "a misspelt model across subjects",
+        ACROSS,
+        ["-m", "test/two-layer"],
+        ["(did you mean test/two-layers?)"],
+    ),
+    Case("a misspelt model of a pair", PAIRS, ["-m", "test/two-layer"], ["(did you mean test/two-layers?)"]),
+    Case(
+        "a misspelt stream across subjects",
+        ACROSS,
+        ["--stream", "vison"],
+        ["vison (did you mean vision?): there are vision"],
+    ),
     Case("a prompt that was not scored", ACROSS, ["-p", "1-3"], ["prompt 1", "there are none"]),
     Case("a protocol that was not scored", ACROSS, ["--protocol", "paper"], ["no scores under {base}"]),
     Case("a web page for scores across subjects", ACROSS, [], ["scores.parquet", "align again"], spoilt(SCORES)),

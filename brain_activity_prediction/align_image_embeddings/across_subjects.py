@@ -33,6 +33,7 @@ from brain_activity_prediction.folders import across_subjects_folder, subject_fo
 from brain_activity_prediction.model_names import resolved_model_id
 from brain_activity_prediction.running import run_script
 from brain_activity_prediction.settings_file import OF_RESPONSES, first_difference, recorded_settings
+from brain_activity_prediction.wording import did_you_mean
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,6 +68,7 @@ def flags() -> argparse.ArgumentParser:
 
 def main() -> None:
     arguments = flags().parse_args()
+    shared.check_base_dir(arguments.base_dir)
     arguments.model_id = [resolved_model_id(arguments.base_dir, name) for name in arguments.model_id or ()]
     import pandas as pd
 
@@ -125,7 +127,8 @@ def chosen(scores: pd.DataFrame, arguments: argparse.Namespace) -> pd.DataFrame:
         for value in wanted or ():
             if value not in there:
                 what = f"{name.removesuffix('_id')} {value}"
-                raise InputError(f"no scores of {what}: there are {', '.join(map(str, sorted(there))) or 'none'}")
+                there = f"{did_you_mean(value, there)}: there are {', '.join(map(str, sorted(there))) or 'none'}"
+                raise InputError(f"no scores of {what}{there}")
         if wanted:
             rows &= scores[name].isin(wanted) | scores[name].isna()
     if not rows.any():

@@ -23,8 +23,9 @@ from brain_activity_prediction.align_image_embeddings.outputs.layer_choice impor
 from brain_activity_prediction.align_image_embeddings.outputs.results import Results
 from brain_activity_prediction.align_image_embeddings.outputs.table_files import read_table
 from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.folders import alignment_folder
+from brain_activity_prediction.folders import alignment_folder, subject_folder
 from brain_activity_prediction.settings_file import other_responses
+from brain_activity_prediction.wording import did_you_mean
 
 SCORES = "scores.parquet"
 
@@ -55,7 +56,10 @@ def read_conditions(
             folder = alignment_folder(*of)
             of_model[prompt] = list(_conditions(folder, model_id, prompt, streams, arguments.layers))
         if not any(of_model.values()):
-            raise InputError(f"no scores of {model_id} under these prompts and streams: run align_model.py first")
+            meant = did_you_mean(model_id, _scored_ids(arguments))
+            raise InputError(
+                f"no scores of {model_id}{meant} under these prompts and streams: run align_model.py first"
+            )
         if arguments.prompt_number:
             _check_prompts(model_id, of_model, streams)
         found += [condition for conditions in of_model.values() for condition in conditions]
@@ -87,9 +91,17 @@ def _check_streams(found: Sequence[Condition], streams: Sequence[str] | None) ->
         having = {one.model_id for one in found if one.stream == stream}
         lacking = [model for model in dict.fromkeys(one.model_id for one in found) if model not in having]
         if not having:
-            raise InputError(f"no scores of stream {stream}: there are {', '.join(sorted({s.stream for s in found}))}")
+            there = sorted({one.stream for one in found})
+            meant = did_you_mean(stream, there)
+            raise InputError(f"no scores of stream {stream}{meant}: there are {', '.join(there)}")
         if lacking:
             print(f"no scores of stream {stream} of {', '.join(lacking)}", file=sys.stderr)
+
+
+def _scored_ids(arguments: argparse.Namespace) -> set[str]:
+    """The ids of the models that have scores, as far as their folders tell: an organisation may have an underscore."""
+    scored = subject_folder(arguments.base_dir, arguments.subject, arguments.protocol).glob(f"*prompt*/*/{SCORES}")
+    return {path.parent.name.replace("_", "/", 1) for path in scored}
 
 
 def check_responses(scored: Iterable[tuple[Stream, Mapping]]) -> None:

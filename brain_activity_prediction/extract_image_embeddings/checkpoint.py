@@ -18,6 +18,7 @@ from brain_activity_prediction.extract_image_embeddings.checkpoint_folder import
 from brain_activity_prediction.extract_image_embeddings.hub import COMMIT, commit_on_hub, fetched_folder
 from brain_activity_prediction.files import readable
 from brain_activity_prediction.settings_file import ORIGIN
+from brain_activity_prediction.wording import no_such_path
 
 if TYPE_CHECKING:
     import torch
@@ -50,6 +51,8 @@ class Checkpoint:
 
         Reads no weights.
         """
+        if self.folder and not self.folder.is_dir():
+            raise InputError(f"--checkpoint {no_such_path(self.folder)}: give the folder of a saved model")
         for name in files if self.folder else []:
             if not any(self.folder.glob(name)):
                 raise InputError(f"--checkpoint {self.folder} holds no {name}: give the folder of a saved model")

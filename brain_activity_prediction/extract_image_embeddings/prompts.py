@@ -10,6 +10,7 @@ from pathlib import Path
 
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.files import read_bytes
+from brain_activity_prediction.wording import no_such_path
 
 LARGEST_BYTES = 2**20
 SPECIAL_TOKEN = re.compile(r"</?\w+>|<\|\w+\|>")  # such as <image>, </s>, <|endofchunk|>
@@ -39,6 +40,8 @@ def chosen_prompts(arguments: argparse.Namespace) -> dict[int, str]:
 
 def read_prompts(path: Path) -> dict[int, str]:
     """`{number: text}` from a JSON or YAML file; every JSON file is YAML."""
+    if not path.exists():
+        raise InputError(f"--prompts-file {no_such_path(path)}")
     try:
         pairs = _pairs(read_bytes(path, LARGEST_BYTES).decode())
     except (OSError, ValueError, RecursionError) as error:

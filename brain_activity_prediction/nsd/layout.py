@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.wording import did_you_mean, no_such_path
 
 NIFTI = (".nii.gz", ".nii")
 
@@ -115,7 +116,8 @@ class Layout:
         """Raises InputError where no ROI file, whole or of a hemisphere, has this name, nor is it nsdgeneral."""
         known = self.roi_names(subject)
         if name not in {*known, *self.roi_files(subject), "nsdgeneral"}:
-            raise InputError(f"subject {subject} has no ROI file {name}.nii.gz: there are {', '.join(known) or 'none'}")
+            meant, there = did_you_mean(name, known), ", ".join(known) or "none"
+            raise InputError(f"subject {subject} has no ROI file {name}.nii.gz{meant}: there are {there}")
 
     def lone_half(self, subject, name):
         """The hemisphere's file ("lh.floc-faces") of an ROI that is alone there, without the other; None otherwise."""
@@ -154,7 +156,7 @@ def find_layout(base_dir):
     """
     base_dir = Path(base_dir)
     if not base_dir.is_dir():
-        raise InputError(f"the base directory {base_dir} does not exist")
+        raise InputError(f"the base directory {no_such_path(base_dir)}")
     layouts = [Layout(name, base_dir) for name in PATHS]
     places = " or ".join(f"{layout.expected('design')[0]} ({layout.name} layout)" for layout in layouts)
     found = [layout for layout in layouts if layout.expected("design")[0].is_file()]

@@ -21,6 +21,7 @@ from brain_activity_prediction.files import reading
 from brain_activity_prediction.folders import PROTOCOLS, model_folder, scores_folder
 from brain_activity_prediction.report.selection import Selection
 from brain_activity_prediction.settings_file import fingerprint, recorded_settings
+from brain_activity_prediction.wording import did_you_mean
 
 TABLE = "scores.parquet"
 TEST = ("n_permutations", "permutation_block")  # columns that say which permutation test p is of
@@ -107,7 +108,10 @@ class Tables:
                 known[name] = set().union(*(pc.unique(_read(one, [name])[name]).to_pylist() for one in self.scored))
         for name, there in known.items():
             if missing := [value for value in getattr(selection, name) if value not in there]:
-                raise InputError(f"no scores of {name} {missing[0]}: there are {', '.join(map(str, sorted(there)))}")
+                meant = did_you_mean(missing[0], there)
+                raise InputError(
+                    f"no scores of {name} {missing[0]}{meant}: there are {', '.join(map(str, sorted(there)))}"
+                )
         if next(self.selected(selection), None) is None:
             raise InputError("each of the things asked for has scores, but none has all of them: ask for less at once")
         if lacking := self._lacking(selection):

@@ -30,6 +30,7 @@ def flags() -> argparse.ArgumentParser:
 
 def main() -> None:
     arguments = flags().parse_args()
+    shared.check_base_dir(arguments.base_dir)
     arguments.model_id = [resolved_model_id(arguments.base_dir, name) for name in arguments.model_id or ()]
     selection = Selection(
         subject=tuple(arguments.subject or ()),

@@ -14,6 +14,7 @@ from brain_activity_prediction.running import run_script
 from brain_activity_prediction.sweep import commands
 from brain_activity_prediction.sweep import flags as of_sweep
 from brain_activity_prediction.sweep.study import PATHS
+from brain_activity_prediction.wording import near_path
 
 COMMANDS = {name: getattr(commands, name) for name in of_sweep.COMMANDS}
 
@@ -32,11 +33,13 @@ def main() -> None:
     for name in ("base_dir", *PATHS):  # status may be asked for from another folder
         if (path := getattr(arguments, name)) is not None:
             setattr(arguments, name, path.resolve())
-    if not arguments.base_dir.is_dir():
-        raise InputError(f"{arguments.base_dir} is no folder: -d names the one that holds NSD and the results")
+    if not (base_dir := arguments.base_dir).is_dir():
+        raise InputError(
+            f"{base_dir} is no folder{near_path(base_dir)}: -d names the one that holds NSD and the results"
+        )
     folder = arguments.checkpoints if arguments.command in ("plan", "local", "slurm") else None
     if folder is not None and not folder.is_dir():
-        raise InputError(f"--checkpoints {folder} is no folder")
+        raise InputError(f"--checkpoints {folder} is no folder{near_path(folder)}")
     COMMANDS[arguments.command](arguments)
 
 

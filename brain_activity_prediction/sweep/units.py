@@ -29,6 +29,7 @@ from brain_activity_prediction.nsd.layout import Layout, find_layout
 from brain_activity_prediction.sweep import architectures
 from brain_activity_prediction.sweep.passed_on import naming, passed_on
 from brain_activity_prediction.sweep.scripts import ALIGN, EXTRACT, REPORT, model_scripts
+from brain_activity_prediction.wording import did_you_mean
 
 NEEDED = ("MODEL_ID", "IMAGE_STREAMS", "load", "encode_images")  # what makes a module a model script
 
@@ -241,4 +242,5 @@ def load_script(model: str):
         spec.loader.exec_module(module)
         if all(hasattr(module, name) for name in NEEDED):
             return module
-    raise InputError(f"{model} is no model script in {EXTRACT}: name one without its .py, such as llava_1.5_13b")
+    meant = did_you_mean(model.removesuffix(".py"), model_scripts())
+    raise InputError(f"{model} is no model script in {EXTRACT}{meant}: name one without its .py, such as llava_1.5_13b")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings.prompts import chosen_prompts
 from brain_activity_prediction.folders import embeddings_folder, prompt_folder
-from brain_activity_prediction.wording import count
+from brain_activity_prediction.wording import count, did_you_mean, near_names
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,10 @@ def _check_choices(stores: dict[int | None, EmbeddingStore], arguments: argparse
         n_layers |= {stream: layers for stream, (layers, _) in store.streams().items()}
     for stream in arguments.stream or ():
         if stream not in n_layers:
-            raise InputError(f"{arguments.model_id} has no stream {stream}: there are {', '.join(sorted(n_layers))}")
+            meant = did_you_mean(stream, n_layers)
+            raise InputError(
+                f"{arguments.model_id} has no stream {stream}{meant}: there are {', '.join(sorted(n_layers))}"
+            )
     chosen = {stream: n for stream, n in sorted(n_layers.items()) if stream in (arguments.stream or n_layers)}
     for number in arguments.layer_number or ():
         if not any(0 <= number < n for n in chosen.values()):
@@ -128,8 +130,8 @@ def _what_to_do_about(model_id: str, base_dir: Path) -> str:
     """What a model without states is answered with: the id that was probably meant, or to extract it."""
     folders = {folder.name for folder in base_dir.glob("image_embeddings/*prompt*/*") if folder.is_dir()}
     ids = sorted(name.replace("_", "/", 1) for name in folders)  # few organisations have an underscore in their names
-    meant = difflib.get_close_matches(model_id, ids, n=1, cutoff=0.7)
-    return f"did you mean {meant[0]}?" if meant else "run its extraction script first"
+    meant = near_names(model_id, ids)
+    return f"did you mean {' or '.join(meant)}?" if meant else "run its extraction script first"
 
 
 def check_complete(store: EmbeddingStore, stream: str, needed: np.ndarray) -> None:

@@ -18,7 +18,7 @@ from brain_activity_prediction.flag_values import WHOLE_NUMBER
 from brain_activity_prediction.folders import alignment_folder, embeddings_folder, model_folder
 from brain_activity_prediction.model_names import resolved_model_id
 from brain_activity_prediction.settings_file import ORIGIN, RESPONSES, other_responses
-from brain_activity_prediction.wording import count
+from brain_activity_prediction.wording import count, did_you_mean
 
 if TYPE_CHECKING:
     from brain_activity_prediction.align_image_embeddings.inputs.targets import Targets
@@ -64,7 +64,7 @@ def parse_spaces(given: Sequence[Sequence[str]], base_dir: Path) -> list[Space]:
             raise InputError(f"--space {space} is given twice: all of its variance would be shared")
         streams = space.store(base_dir).streams()
         if space.stream not in streams:
-            there = f"only {', '.join(streams)}" if streams else "nothing"
+            there = f"only {', '.join(streams)}{did_you_mean(space.stream, streams)}" if streams else "nothing"
             raise InputError(
                 f"no {space.stream} states in {space.store(base_dir).folder}, {there}: run the extraction of "
                 f"{space.model_id}, or choose another stream or prompt"
