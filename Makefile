@@ -44,7 +44,7 @@ pictures: demo
 	$(VENV)/bin/python docs/tutorial.py
 	mv tutorial_*.png docs/pictures
 	$(VENV)/bin/python docs/ridge_figure.py
-	cp demo_data/alignment/subj01/prompt_1/llava-hf_llava-1.5-13b-hf/layers.png docs/demo_layers.png
+	cp demo_data/alignment/subj01/prompt_1/simulated_llava-1.5-13b-hf/layers.png docs/demo_layers.png
 
 wheel-check:
 	rm -rf build/wheel build/lib  # setuptools would put what lies there into the wheel

@@ -7,6 +7,7 @@ from brain_activity_prediction.errors import InputError
 
 LONGEST_ID = 96  # on the hub; a folder's name may have 255 bytes
 PROTOCOLS = ("standard", "paper")
+PLANTED = "planted.json"  # in a BASE_DIR of simulated data: what was planted in it
 
 
 def stored_id(model_id: str, random_weights: int | None) -> str:
@@ -67,3 +68,10 @@ def partitioning_folder(base_dir: Path, subject: int, name: str) -> Path:
 def prompt_folder(prompt: int | None) -> str:
     """A prompt as a folder's name; None is that of the streams that no prompt changes."""
     return "no_prompt" if prompt is None else f"prompt_{prompt}"
+
+
+def is_simulated(results: Path) -> bool:
+    """Whether a file or folder of scores, or of a report on them, belongs to a BASE_DIR of simulated data."""
+    names = {"report", *(scores_folder(Path(), protocol).name for protocol in PROTOCOLS)}
+    inmost = next((folder for folder in (results, *results.parents) if folder.name in names), None)
+    return inmost is not None and (inmost.parent / PLANTED).is_file()

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from brain_activity_prediction import arguments
@@ -12,7 +14,7 @@ from brain_activity_prediction.align_image_embeddings import (
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings import extraction, prompts
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
-from brain_activity_prediction.folders import alignment_folder, embeddings_folder, model_folder
+from brain_activity_prediction.folders import PLANTED, alignment_folder, embeddings_folder, is_simulated, model_folder
 from brain_activity_prediction.report import report
 from brain_activity_prediction.sweep import sweep
 
@@ -89,6 +91,17 @@ def test_folders_are_named_by_model_prompt_and_subject(tmp_path):
     assert embeddings_folder(tmp_path, model, 3) == tmp_path / "image_embeddings/prompt_3/org_model-1.5"
     assert embeddings_folder(tmp_path, model, None) == tmp_path / "image_embeddings/no_prompt/org_model-1.5"
     assert alignment_folder(tmp_path, 5, model, 9) == tmp_path / "alignment/subj05/prompt_9/org_model-1.5"
+
+
+def test_results_are_simulated_where_the_planted_truth_is_in_their_base_dir_and_nowhere_else(tmp_path, monkeypatch):
+    (tmp_path / PLANTED).touch()
+    for protocol in ("standard", "paper"):
+        assert is_simulated(alignment_folder(tmp_path, 5, "org/model", 9, protocol) / "layers.png")
+    assert is_simulated(tmp_path / "report" / "subject-1")
+    assert not is_simulated(tmp_path / "real" / "report")
+    assert not is_simulated(tmp_path / "elsewhere")
+    monkeypatch.chdir(tmp_path)
+    assert is_simulated(Path("report/figures"))
 
 
 @pytest.mark.parametrize("model_id", ["../../x", "a/b/c", "/etc", "org/..", "", "a b", "org/"])

@@ -142,6 +142,20 @@ def test_the_demo_ends_with_a_report_of_both_models_in_which_nothing_was_left_ou
     assert dict(zip(best["roi"], best["layer"], strict=True)) == table["layer"].to_dict()
 
 
+def test_the_demo_says_that_it_is_simulated_in_page_head_figures_and_model_ids(demo, table):
+    page = (demo[0] / "report" / "report.html").read_text()
+    head = page[: page.index("<h1>")]
+    assert "<title>Simulated data: " in head
+    assert "<strong>Simulated data.</strong>" in head
+    figures = list((demo[0] / "report" / "figures").glob("*.svg"))
+    assert len(figures) > 5
+    for path in figures:
+        assert "<dc:title>Simulated data: " in path.read_text(), path
+    assert table["model_id"].str.startswith("simulated/").all()
+    assert "llava-hf/" not in page
+    assert "google/" not in page
+
+
 def test_a_model_that_was_not_asked_to_answer_has_no_answers_stored(demo):
     states = EmbeddingStore(demo[0] / "image_embeddings/prompt_1" / LLAVA.replace("/", "_"))
     assert len(states.image_ids(["language"])) == N_TRAIN + N_TEST

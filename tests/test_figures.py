@@ -2,9 +2,12 @@
 
 import numpy as np
 import pandas as pd
+import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from brain_activity_prediction.align_image_embeddings.outputs.figures import layer_curves
+from brain_activity_prediction.folders import PLANTED, alignment_folder
 from brain_activity_prediction.nsd.rois import MOST_SHOWN
 
 
@@ -25,3 +28,13 @@ def test_a_region_without_scores_in_a_stream_and_the_regions_of_an_atlas_leave_n
     np.testing.assert_array_equal(alone, beside)
     assert alone.shape == two.shape
     assert (alone != two).any()
+
+
+@pytest.mark.parametrize("simulated", [True, False])
+def test_the_title_says_where_data_are_simulated(simulated, tmp_path, monkeypatch):
+    titles = []
+    monkeypatch.setattr(Figure, "suptitle", lambda self, title, **style: titles.append(title))
+    if simulated:
+        (tmp_path / PLANTED).touch()
+    layer_curves(rows("vision", "V1v", 1.0), alignment_folder(tmp_path, 1, "a/b", None) / "layers.png")
+    assert titles == ["Simulated data: a/b, subject 1" if simulated else "a/b, subject 1"]

@@ -15,12 +15,12 @@ from pathlib import Path
 from brain_activity_prediction import arguments as shared
 from brain_activity_prediction.demo.planted import LAYERS, layer_features
 from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.folders import PLANTED
 from brain_activity_prediction.running import run_script
 
 PACKAGE = Path(__file__).resolve().parents[1]
-LLAVA, VIT = "llava-hf/llava-1.5-13b-hf", "google/vit-huge-patch14-224-in21k"
+LLAVA, VIT = "simulated/llava-1.5-13b-hf", "simulated/vit-huge-patch14-224-in21k"
 CHECKPOINTS = "checkpoints"  # in the demo's folder, a model's in a folder named after its script
-MARKER = "planted.json"
 
 
 def flags() -> argparse.ArgumentParser:
@@ -54,7 +54,7 @@ def write(base_dir: Path, layout: str) -> None:
     from brain_activity_prediction.demo.models import write_llava, write_vit
     from brain_activity_prediction.extract_image_embeddings.torchvision_import import import_torchvision
 
-    if base_dir.exists() and not (base_dir / MARKER).exists() and any(base_dir.iterdir()):
+    if base_dir.exists() and not (base_dir / PLANTED).exists() and any(base_dir.iterdir()):
         raise InputError(f"{base_dir} holds something that is not a demo: choose another --base-dir")
     shutil.rmtree(base_dir, ignore_errors=True)
     print(f"Writing two small models and a simulated NSD to {base_dir}", flush=True)
@@ -72,9 +72,10 @@ def run_scripts(base_dir: Path) -> None:
     On one thread unless OMP_NUM_THREADS says otherwise: arrays as small as these lose more to threads than they gain.
     """
     common = ["-d", str(base_dir), "-s", "1", "-g", "cpu"]
-    for name, *more in (("vit_huge_patch14_224_in21k", "-b", "64"), ("llava_1.5_13b", "-b", "32", "-p", "1")):
+    extractions = (("vit_huge_patch14_224_in21k", VIT, "-b", "64"), ("llava_1.5_13b", LLAVA, "-b", "32", "-p", "1"))
+    for name, model_id, *more in extractions:
         checkpoint = ["--checkpoint", str(base_dir / CHECKPOINTS / name)]
-        run(PACKAGE / "extract_image_embeddings" / f"{name}.py", *common, *more, *checkpoint)
+        run(PACKAGE / "extract_image_embeddings" / f"{name}.py", *common, "-m", model_id, *more, *checkpoint)
     for model_id, *more in ((VIT,), (LLAVA, "-p", "1")):
         of = ("-m", model_id, *more, "--permutations", "200")
         run(PACKAGE / "align_image_embeddings" / "align_model.py", *common, *of)

@@ -17,6 +17,7 @@ from brain_activity_prediction.demo.simulation import (
     simulate_session,
     simulate_signals,
 )
+from brain_activity_prediction.folders import PLANTED
 from brain_activity_prediction.nsd.betas import INTEGERS_PER_PERCENT
 from brain_activity_prediction.nsd.design import read_design, stimulus_rows
 from brain_activity_prediction.nsd.layout import Layout
@@ -60,7 +61,7 @@ def write_dataset(base_dir, signals, recipe=DEFAULT_RECIPE, layout="official", b
         }
         for region in recipe.regions
     }
-    (layout.base_dir / "planted.json").write_text(json.dumps(planted, indent=2) + "\n")
+    (layout.base_dir / PLANTED).write_text(json.dumps(planted, indent=2) + "\n")
     return planted
 
 

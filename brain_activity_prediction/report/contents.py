@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from brain_activity_prediction.folders import is_simulated
 from brain_activity_prediction.report import missing
 from brain_activity_prediction.report.answers import Answered, sample_answers
 from brain_activity_prediction.report.averages import (
@@ -71,6 +72,7 @@ class Contents:
     beside: pd.DataFrame = field(default_factory=pd.DataFrame)  # beside.beside
     held_out: dict[int, int] = field(default_factory=dict)  # missing.held_out
     lowest_ceiling: float = 0.0  # min_noise_ceiling of normalised scores
+    simulated: bool = False
 
 
 def gather(
@@ -107,6 +109,7 @@ def gather(
         settings=values_of_settings(selected),
         gaps=missing.gaps(base_dir, selected, whole, selection) + missing.left_out(otherwise),
         absent=missing.absent_analyses(table) + of_other_ceilings,
+        simulated=is_simulated(folder),
     )
     for name, of in families([roi for roi in contents.regions if roi in set(scores["roi"])]).items():
         contents.bars.append(region_bars(name, of, scores, contents.models, figures))

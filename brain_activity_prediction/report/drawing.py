@@ -17,6 +17,7 @@ from PIL import Image
 from brain_activity_prediction.align_image_embeddings.outputs.figures import COLOURS, PLAIN_TEXT, STYLES
 from brain_activity_prediction.errors import one_line
 from brain_activity_prediction.files import written_whole
+from brain_activity_prediction.folders import is_simulated
 
 # Points, which the page shows as pixels: a panel is as wide as a phone.
 WIDTH, FONT, RIGHT, TOP = 360, 10.5, 10, 24
@@ -79,6 +80,7 @@ def draw(name: str, title: str, text: str, panel: Axes, paint: Callable[[Axes], 
     Lines, areas and texts are then taken off it: where nothing else differs, the next figure can be drawn on the same
     panel, whose axes take a third of a figure's time.
     """
+    title = f"Simulated data: {title}" if is_simulated(folder) else title
     figure, title, text = panel.figure, one_line(title), one_line(text)
     with matplotlib.rc_context(STYLE | {"svg.hashsalt": name}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # a name in a script that the font lacks

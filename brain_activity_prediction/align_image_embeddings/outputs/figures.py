@@ -8,6 +8,7 @@ import pandas as pd
 from brain_activity_prediction.align_image_embeddings.outputs.layer_choice import EACH
 from brain_activity_prediction.errors import one_line
 from brain_activity_prediction.files import written_whole
+from brain_activity_prediction.folders import is_simulated
 from brain_activity_prediction.nsd.rois import of_atlases
 
 # Okabe and Ito's colours, told apart by readers with any kind of colour vision; line styles repeat them. A brown stands
@@ -63,7 +64,8 @@ def _layer_curves(table: pd.DataFrame, path: Path) -> None:
     panels[0].set_ylabel("mean r on held-out images")
     first = table.iloc[0]
     prompt = "" if pd.isna(first["prompt"]) else f", prompt {first['prompt']}"
-    figure.suptitle(f"{first['model_id']}{prompt}, subject {first['subject']}", fontsize="medium")
+    of = f"{first['model_id']}{prompt}, subject {first['subject']}"
+    figure.suptitle(f"Simulated data: {of}" if is_simulated(path) else of, fontsize="medium")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right center", fontsize="small", title="region (voxels)", frameon=False)
     with written_whole(path) as aside:
