@@ -8,9 +8,12 @@ import pytest
 import torch
 from mean_colours import assert_all_there, colours, extract, store
 from scripts import load_script
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings.decoding import Decoder
+from brain_activity_prediction.extract_image_embeddings.prompts import check_prompts
 
 ERRORS = [
     AttributeError("'T5ForConditionalGeneration' object has no attribute 'model'"),
@@ -106,3 +109,35 @@ def test_a_processor_of_another_image_size_is_one_line(llava, own_nsd):
     with pytest.raises(InputError, match=r"LlavaForConditionalGeneration could not compute the images \(ValueError: "):
         extract(llava.script, own_nsd, "--checkpoint", folder, "-b", 2)
     assert not list(own_nsd.glob("image_embeddings/*prompt*"))
+
+
+def word_tokenizer():
+    """A tokenizer of a Q-Former's kind: [SEP] is special, and control characters are nothing."""
+    backend = Tokenizer(models.WordLevel({"[UNK]": 0, "[SEP]": 1, "what": 2, "is": 3, "it": 4}, unk_token="[UNK]"))
+    backend.normalizer = normalizers.BertNormalizer()
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    return PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="[UNK]", sep_token="[SEP]")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("what is [SEP] it", r"prompt 7 holds \[SEP\], which this model's tokenizer reads as a token of its own"),
+        ("\u200b\u0007", "prompt 7 has no tokens for this model's tokenizer"),
+    ],
+)
+@pytest.mark.parametrize("part", ["tokenizer", "qformer_tokenizer"])
+def test_a_prompt_with_a_special_token_or_without_any_is_refused_before_the_first_forward(
+    part, text, said, own_nsd, tmp_path
+):
+    script = colours()
+    script.load = lambda *_: (TinyNetwork(), SimpleNamespace(**{part: word_tokenizer()}))
+    script.encode_images = lambda *_: pytest.fail("computed")
+    path = tmp_path / "prompts.json"
+    path.write_text(json.dumps({"7": text}))
+    with pytest.raises(InputError, match=said):
+        extract(script, own_nsd, "-p", 7, "--prompts-file", path)
+
+
+def test_a_prompt_of_words_alone_is_welcome():
+    check_prompts({1: "what is it", 2: "SEP ] and [ sep"}, [word_tokenizer()])

@@ -6,6 +6,7 @@
 
 import argparse
 import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from brain_activity_prediction.errors import InputError
@@ -60,6 +61,24 @@ def read_prompts(path: Path) -> dict[int, str]:
                 f"prompt {number} of {path} holds {token[0]}, which models read as a token of their own: leave it out"
             )
     return prompts
+
+
+def check_prompts(prompts: Mapping[int, str], tokenizers: Iterable) -> None:
+    """Raise InputError for a prompt that holds a tokenizer's special token, or has no tokens at all.
+
+    tokenizers  of transformers; a special token, such as [SEP], is read as itself wherever it stands in a text
+    """
+    for tokenizer in tokenizers:
+        added = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
+        special = {token for token in added | set(tokenizer.all_special_tokens) if token.strip()}
+        for number, text in prompts.items():
+            if held := [token for token in special if token in text]:
+                raise InputError(
+                    f"prompt {number} holds {min(held, key=text.index)}, which this model's tokenizer reads as a token "
+                    "of its own: leave it out"
+                )
+            if not tokenizer(text, add_special_tokens=False).input_ids:
+                raise InputError(f"prompt {number} has no tokens for this model's tokenizer: write words")
 
 
 def _pairs(text: str) -> list[tuple[str, str]]:

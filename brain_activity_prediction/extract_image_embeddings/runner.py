@@ -10,12 +10,16 @@ from brain_activity_prediction import arguments as shared
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkpoint
 from brain_activity_prediction.extract_image_embeddings.guarded import guarded
+from brain_activity_prediction.extract_image_embeddings.prompts import check_prompts
 from brain_activity_prediction.extract_image_embeddings.torchvision_import import import_torchvision
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
     from torch import Tensor
+
+
+TOKENIZERS = ("tokenizer", "qformer_tokenizer", "reader")  # the attributes of a processor that read prompts
 
 
 class Runner:
@@ -35,6 +39,9 @@ class Runner:
         self.max_new_tokens = arguments.max_new_tokens if arguments.response else 0
         with guarded(f"{checkpoint.folder or checkpoint.model_id} could not be made ready"):
             self.model, self.processor = script.load(checkpoint, self.device, self.dtype)
+
+        parts = (getattr(self.processor, name, None) for name in TOKENIZERS)
+        check_prompts(prompts, [tokenizer for tokenizer in parts if tokenizer is not None])
 
     def preprocess(self, images: list) -> Tensor:
         with guarded(f"{type(self.processor).__name__} could not prepare the images"):
