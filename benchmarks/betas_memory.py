@@ -42,22 +42,25 @@ def write_design_and_mask(layout, rng):
             "basiccnt": np.zeros((3, N_SESSIONS)),
         },
     )
+    axes = (np.linspace(-1, 1, length) for length in SHAPE)
+    x, y, z = np.meshgrid(*axes, indexing="ij", sparse=True)
+    depth = np.abs(np.sqrt((x / 0.8) ** 2 + ((y + 0.35) / 0.55) ** 2 + (z / 0.7) ** 2) - 0.85)  # a shell at the back
     volume = np.full(SHAPE, -1, dtype=np.int16)
-    volume.flat[rng.choice(volume.size, N_FITTED, replace=False)] = 1
+    volume.flat[np.argsort(depth, axis=None)[:N_FITTED]] = 1
     mask.parent.mkdir(parents=True)
     nibabel.save(nibabel.Nifti1Image(volume, np.diag([1.8, 1.8, 1.8, 1])), mask)
 
 
 def write_session(path, rng):
-    """Volume by volume, so that the writer is not what needs the memory."""
+    """Voxel by voxel or volume by volume, so that the writer is not what needs the memory."""
     path.parent.mkdir(parents=True, exist_ok=True)
     n_trials = N_TRIALS // N_SESSIONS
-    volumes = (rng.integers(-1500, 1500, SHAPE, dtype=np.int16) for _ in range(n_trials))
     if path.suffix == ".hdf5":
+        chunk = (n_trials, 1, 1, 1)  # all trials of a voxel, as NSD publishes its betas
         with h5py.File(path, "w") as file:
-            betas = file.create_dataset("betas", (n_trials, *SHAPE[::-1]), dtype=np.int16)
-            for trial, volume in enumerate(volumes):
-                betas[trial] = volume.T
+            betas = file.create_dataset("betas", (n_trials, *SHAPE[::-1]), dtype=np.int16, chunks=chunk)
+            for place in np.ndindex(SHAPE[::-1]):
+                betas.id.write_direct_chunk((0, *place), rng.integers(-1500, 1500, n_trials, dtype=np.int16).tobytes())
     else:
         header = nibabel.Nifti1Header()
         header.set_data_dtype(np.int16)
@@ -66,8 +69,8 @@ def write_session(path, rng):
         header["magic"] = b"n+1"
         with gzip.open(path, "wb", compresslevel=1) as file:
             file.write(header.binaryblock + bytes(4))
-            for volume in volumes:
-                file.write(volume.tobytes(order="F"))
+            for _ in range(n_trials):
+                file.write(rng.integers(-1500, 1500, SHAPE, dtype=np.int16).tobytes(order="F"))
 
 
 def read(folder):

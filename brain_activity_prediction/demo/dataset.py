@@ -115,7 +115,7 @@ def _write_betas(layout, subject, session, betas, betas_format):
     path.parent.mkdir(parents=True, exist_ok=True)
     if betas_format == "hdf5":
         with h5py.File(path, "w") as file:
-            file["betas"] = betas.T
+            file.create_dataset("betas", data=betas.T, chunks=(betas.shape[-1], 1, 1, 1))  # as NSD publishes them
     else:
         nibabel.save(nibabel.Nifti1Image(betas, AFFINE), path)
 

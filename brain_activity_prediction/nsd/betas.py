@@ -3,7 +3,7 @@
 import numpy as np
 
 from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.hdf5_file import dataset, open_hdf5, read_part
+from brain_activity_prediction.hdf5_file import dataset, open_hdf5, read_chunks, read_part
 from brain_activity_prediction.nsd.grid import on_grid
 from brain_activity_prediction.nsd.volumes import open_volumes
 
@@ -48,14 +48,35 @@ def _fill_from_hdf5(betas, path, mask):
     with open_hdf5(path) as file:
         if "betas" not in file:
             raise InputError(f"{path} holds no dataset 'betas'")
-        volumes = dataset(file, "betas")
+        volumes = dataset(file, "betas", check_chunks=False)
         _check_shape(path, volumes.shape[::-1], mask, len(betas))
+        if _has_a_chunk_a_voxel(volumes):
+            _fill_from_chunks(betas, volumes, mask)
+            return volumes.dtype.kind in "iu"
+        volumes = dataset(file, "betas")
         x, y, z = np.nonzero(mask)
         for trials, planes in _slabs(volumes):
             inside = (z >= planes.start) & (z < planes.stop)
             slab = read_part(volumes, trials, planes)
             betas[trials, inside] = slab[:, z[inside] - planes.start, y[inside], x[inside]]
         return volumes.dtype.kind in "iu"
+
+
+def _has_a_chunk_a_voxel(volumes):
+    """Whether each chunk holds all trials of one voxel, as they are: the way NSD publishes its betas."""
+    return volumes.chunks == (len(volumes), 1, 1, 1) and not volumes.id.get_create_plist().get_nfilters()
+
+
+def _fill_from_chunks(betas, volumes, mask):
+    """Read the chunks of the mask's voxels alone, in the order (Z, Y, X) in which they were written."""
+    column = np.empty(mask.shape, dtype=int)
+    column[mask] = np.arange(betas.shape[1])
+    corners = np.pad(np.argwhere(mask.T), ((0, 0), (1, 0)))  # trials from 0
+    columns = column.T[mask.T]
+    step = max(1, SLAB_BYTES // 8 // (len(betas) * volumes.dtype.itemsize))
+    for start in range(0, len(corners), step):
+        some = slice(start, start + step)
+        betas[:, columns[some]] = read_chunks(volumes, corners[some].tolist())[:, :, 0, 0, 0].T
 
 
 def _slabs(volumes):
