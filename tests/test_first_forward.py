@@ -15,6 +15,8 @@ from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings.decoding import Decoder
 from brain_activity_prediction.extract_image_embeddings.prompts import check_prompts
 
+pytestmark = pytest.mark.slow
+
 ERRORS = [
     AttributeError("'T5ForConditionalGeneration' object has no attribute 'model'"),
     RuntimeError("mat1 and mat2 shapes cannot be multiplied (8x1024 and 768x512)"),
