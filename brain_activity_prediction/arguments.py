@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, NoReturn
 
 from brain_activity_prediction.errors import InputError, one_line
 from brain_activity_prediction.flag_values import (
+    bootstrap_count,
     gpu_id,
     log_10_alpha,
-    non_negative_int,
     num_alphas,
     number_list,
     one_number,
+    permutation_count,
     positive_number_list,
     share,
 )
@@ -191,7 +192,7 @@ def add_ceilings(flags: argparse.ArgumentParser) -> None:
 def add_bootstrap(flags: argparse.ArgumentParser) -> None:
     flags.add_argument(
         "--bootstrap",
-        type=non_negative_int,
+        type=bootstrap_count,
         default=999,
         metavar="N",
         help="errors and intervals of regions from N resamples of the test images",
@@ -201,7 +202,7 @@ def add_bootstrap(flags: argparse.ArgumentParser) -> None:
 def add_permutations(flags: argparse.ArgumentParser) -> None:
     flags.add_argument(
         "--permutations",
-        type=non_negative_int,
+        type=permutation_count,
         default=0,
         metavar="N",
         help="test scores by N permutations of the test images",

@@ -7,6 +7,7 @@ import re
 WHOLE_NUMBER = re.compile("[0-9]{1,9}")
 MOST_ALPHAS = 1000
 MOST_WORKERS = 1024
+MOST_RESAMPLES, MOST_PERMUTATIONS = 100_000, 1_000_000
 LARGEST_LOG_10_ALPHA = 30  # of features of SD 1: all beyond is all the same
 NOTICE_S = 120  # that a job of a sweep is given before its time limit, by sweep/job.sh
 SHORTEST_LIMIT_S = 300
@@ -61,6 +62,25 @@ def non_negative_int(text: str) -> int:
     """0 to 999999999."""
     if not WHOLE_NUMBER.fullmatch(text):
         raise argparse.ArgumentTypeError(f"{text[:40]} is not a whole number from 0 to 999999999")
+    return int(text)
+
+
+def bootstrap_count(text: str) -> int:
+    """Resamples, 0 to MOST_RESAMPLES: each takes 28 bytes of memory a test image."""
+    if not WHOLE_NUMBER.fullmatch(text) or int(text) > MOST_RESAMPLES:
+        raise argparse.ArgumentTypeError(
+            f"{text[:40]} is not a whole number from 0 to {MOST_RESAMPLES}, for 3 GB of memory with 1000 test images"
+        )
+    return int(text)
+
+
+def permutation_count(text: str) -> int:
+    """Permutations, 0 to MOST_PERMUTATIONS."""
+    if not WHOLE_NUMBER.fullmatch(text) or int(text) > MOST_PERMUTATIONS:
+        raise argparse.ArgumentTypeError(
+            f"{text[:40]} is not a whole number from 0 to {MOST_PERMUTATIONS}; time and memory grow with it, and the "
+            f"smallest p of {MOST_PERMUTATIONS} is {1 / MOST_PERMUTATIONS:g}"
+        )
     return int(text)
 
 

@@ -51,6 +51,7 @@ def run_script(main: Callable[[], None]) -> NoReturn:
         if not is_out_of_memory(error):
             raise
         reason = (str(error).splitlines() or ["no more to be had"])[0]
-        print(f"{script}: out of memory ({reason}); all that was finished is kept, {CONTINUE}", file=sys.stderr)
+        remedy = f"all that was finished is kept; free memory or ask for less, then {CONTINUE}"
+        print(one_line(f"{script}: out of memory ({reason}); {remedy}"), file=sys.stderr)
         sys.exit(2)
     sys.exit(0)

@@ -5,7 +5,9 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
+from brain_activity_prediction.checked_json import checked
 from brain_activity_prediction.files import read_bytes, reading, written_whole
 
 NAME, CHECKSUM = "settings.json", "checksum"
@@ -14,6 +16,16 @@ ORIGIN = "made_from"  # the input files: they explain why a digest differs, and 
 RESPONSES, WEIGHTS = "responses", "weights"  # digests of all responses, and of a model's files
 OF_RESPONSES = ("sessions", "zscore_sessions", "standardised_by", RESPONSES, ORIGIN)
 MOST_NAMED = 3
+KINDS = {  # of settings that code reads back; whatever else is recorded is only compared
+    **dict.fromkeys(("model_id", "prompt", "protocol", "criterion", "standardised_by", "dtype", RESPONSES), str),
+    **dict.fromkeys(("template", "quantize"), str | None),
+    **dict.fromkeys(("num_alphas", "folds", "max_new_tokens"), int),
+    **dict.fromkeys(("min_log_10_alpha", "max_log_10_alpha"), float),
+    "zscore_sessions": bool,
+    "sessions": list[int],
+    ORIGIN: dict[str, Any],
+}
+OF_STATES = re.compile("([A-Z]_)?embeddings_")  # begins the names of the states' own settings beside scores
 
 
 def recorded_settings(folder: Path, remedy: str) -> dict | None:
@@ -25,6 +37,8 @@ def recorded_settings(folder: Path, remedy: str) -> dict | None:
         settings = dict(json.loads(read_bytes(path, LARGEST_BYTES)))
         if settings.pop(CHECKSUM, None) != _checksum(settings):
             raise ValueError("it is not what was recorded")
+        for name, value in settings.items():
+            checked(value, KINDS.get(OF_STATES.sub("", name, count=1), Any), f"field {name!r}")
         return settings
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from brain_activity_prediction.checked_json import checked, read_json
 from brain_activity_prediction.errors import Damaged
+from brain_activity_prediction.settings_file import record_settings, recorded_settings
 
 
 @dataclass
@@ -59,3 +60,22 @@ def test_a_record_that_does_not_fit_is_said_with_its_field(tmp_path, changes, sa
     path.write_text(json.dumps({} if changes is None else GOOD | changes))
     with pytest.raises(Damaged, match=f"^cannot read {path} .*{said}.*delete it$"):
         read_json(path, Outer, "delete it")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("model_id", 7), ("embeddings_model_id", None), ("A_embeddings_prompt", ["a"]), ("sessions", "1-3")),
+        *(
+            ("sessions", [1, "2"]),
+            ("min_log_10_alpha", "1"),
+            ("num_alphas", True),
+            ("responses", {}),
+            ("made_from", []),
+        ),
+    ],
+)
+def test_settings_of_a_wrong_type_are_said_by_name_even_where_their_checksum_fits(tmp_path, name, value):
+    record_settings(tmp_path, {"model_id": "org/model", "note": [1], name: value})
+    with pytest.raises(Damaged, match=f"^cannot read {tmp_path}/settings.json .field '{name}.*delete it$"):
+        recorded_settings(tmp_path, "delete it")

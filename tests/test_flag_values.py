@@ -84,3 +84,18 @@ def test_gpus_are_numbers_each_once_or_the_cpu():
     for text in ("", "0,", "cpu,0", "first", "٣", "1" * 10):  # the last are decimal digits, but no GPU's number
         with pytest.raises(argparse.ArgumentTypeError):
             flag_values.gpu_ids(text)
+
+
+@pytest.mark.parametrize(
+    ("read", "most", "said"),
+    [
+        (flag_values.bootstrap_count, 100_000, "3 GB of memory with 1000 test images"),
+        (flag_values.permutation_count, 1_000_000, "time and memory grow with it, and the smallest p"),
+        (flag_values.worker_count, 1024, "from 1 to 1024"),
+    ],
+)
+def test_a_number_that_no_machine_has_the_memory_for_is_refused_with_its_cost(read, most, said):
+    assert read(str(most)) == most
+    for text in (str(most + 1), "999999999", "-1", "1e3"):
+        with pytest.raises(argparse.ArgumentTypeError, match=said):
+            read(text)

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from scripts import EXTRACT, PACKAGE
@@ -222,3 +223,17 @@ def test_without_slurm_it_is_said_so(own_nsd, monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(InputError, match=r"no squeue on this machine"):
         submit(own_nsd)
+
+
+def test_a_base_directory_may_have_any_name(own_nsd, stand_ins):
+    odd = own_nsd.rename(own_nsd.with_name("line\nend\ttab %a $HOME 'quote"))
+    stand_ins(**SUBMITTING | {"sbatch": 'for word in "$@"; do printf "%s\\0" "$word"; done >>"$CALLS.words"; echo 1'})
+    submit(odd, "--shards", "1")
+    words = Path(f"{os.environ['CALLS']}.words").read_text().split("\0")
+    assert words.count(str(odd)) == len(list(odd.glob("sweep/*/*.json")))
+    output = next(word for word in words if word.startswith("--output="))
+    assert output.replace("%%", "%").startswith(f"--output={odd}/sweep/")
+    assert re.findall("%+[a-z]", output) == ["%%a", "%a"]
+    for path in odd.glob("sweep/*/*.json"):
+        (item, *_) = read_items(path)
+        assert str(odd) in item.command(odd)
