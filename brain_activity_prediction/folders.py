@@ -50,6 +50,19 @@ def scores_folder(base_dir: Path, protocol: str = PROTOCOLS[0]) -> Path:
     return base_dir / ("alignment" if protocol == PROTOCOLS[0] else f"alignment_{protocol}")
 
 
+def reported_files(base_dir: Path) -> list[Path]:
+    """The tables and settings that a report is on, of all protocols."""
+    patterns = ("scores.parquet", "similarity.parquet", "settings.json")
+    below = [f"subj*/*prompt*/*/{name}" for name in patterns]
+    below += [
+        "subj*/comparisons/*.parquet",
+        "subj*/variance_partitioning/*/shares.parquet",
+        "across_subjects/*.parquet",
+    ]
+    folders = [scores_folder(base_dir, protocol) for protocol in PROTOCOLS]
+    return [path for folder in folders for pattern in below for path in folder.glob(pattern)]
+
+
 def responses_folder(base_dir: Path) -> Path:
     """Where prepared responses are kept; they are the same under every protocol."""
     return scores_folder(base_dir) / "responses"

@@ -8,7 +8,8 @@ import pytest
 from sweeping import LLAVA, LLAVA_ID, VIT, VIT_ID, image_ids, planned, store
 
 from brain_activity_prediction.align_image_embeddings.outputs.results import QUANTITIES, Results
-from brain_activity_prediction.folders import alignment_folder
+from brain_activity_prediction.folders import alignment_folder, reported_files
+from brain_activity_prediction.made_from import NAME, state_of, write_note
 
 
 def test_the_plan_counts_the_images_of_all_subjects_that_have_no_states_shard_by_shard(own_nsd):
@@ -76,16 +77,48 @@ def test_an_alignment_is_done_with_all_its_layers_and_its_table(own_nsd):
     assert [(unit.n, unit.n_left) for unit in some] == [(2, 2), (2, 0)]
 
 
-@pytest.mark.parametrize("folder", ["alignment", "alignment_paper"])
-def test_a_report_is_old_where_scores_of_any_protocol_are_newer(folder, own_nsd):
+def report_left(base_dir):
+    return planned(base_dir, "--models", VIT, "--align=-l 9").report.n_left  # without that layer nothing else is left
+
+
+@pytest.mark.parametrize(
+    "table", ["alignment/subj01/no_prompt/a/scores.parquet", "alignment_paper/across_subjects/a.parquet"]
+)
+def test_a_report_is_done_with_its_last_file_and_of_just_these_tables(table, own_nsd):
     store(own_nsd, VIT_ID, None, image_ids(own_nsd), n_layers=1)
-    scores, report = own_nsd / folder / "subj01/no_prompt/a_model/scores.csv", own_nsd / "report/scores.csv"
-    for path in (scores, report):
+    scores, report = own_nsd / table, own_nsd / "report"
+    for path in (scores, report / "scores.csv"):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    for newer, n_left in ((-60, 0), (60, 1)):
-        os.utime(scores, (report.stat().st_mtime + newer,) * 2)
-        assert planned(own_nsd, "--models", VIT, "--align=-l 9").report.n_left == n_left  # without that layer
+    assert report_left(own_nsd) == 1  # killed after its tables
+    (report / "report.html").touch()
+    assert report_left(own_nsd) == 1
+    for dated in (0, 10**10):  # whatever the clock said
+        os.utime(scores, (dated, dated))
+        assert report_left(own_nsd) == 1
+        write_note(report, state_of(own_nsd, reported_files(own_nsd)))
+        assert report_left(own_nsd) == 0
+    (report / NAME).write_text("damaged")
+    assert report_left(own_nsd) == 1
+
+
+def test_layers_dated_in_the_future_do_not_repeat_an_alignment_for_ever(own_nsd):
+    store(own_nsd, VIT_ID, None, image_ids(own_nsd), n_layers=1)
+    results = Results(alignment_folder(own_nsd, 2, VIT_ID, None))
+    results.write("vision", 0, 1, dict.fromkeys(QUANTITIES, np.zeros(4)))
+    (path,) = results.folder.glob("voxels/*.h5")
+    os.utime(path, (10**10, 10**10))
+    (results.folder / "scores.csv").touch()
+
+    def left():
+        units = planned(own_nsd, "--models", VIT, "--align", "--permutations 0 --bootstrap 0").models[0].align
+        return units[1].n_left
+
+    assert left() == 1
+    write_note(results.folder, results.state())
+    assert left() == 0
+    os.utime(path, (0, 0))  # fitted again
+    assert left() == 1
 
 
 def test_a_subject_and_a_model_that_are_named_twice_are_planned_once(own_nsd):

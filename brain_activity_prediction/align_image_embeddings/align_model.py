@@ -30,6 +30,7 @@ from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.files import remove_left_behind
 from brain_activity_prediction.flag_values import positive_int
 from brain_activity_prediction.folders import alignment_folder
+from brain_activity_prediction.made_from import write_note
 from brain_activity_prediction.model_names import resolved_model_id
 from brain_activity_prediction.nsd.design import read_design
 from brain_activity_prediction.nsd.layout import Layout, find_layout
@@ -139,7 +140,9 @@ def align(layout: Layout, layers: list[Layer], arguments: argparse.Namespace) ->
             scored = finished.layers()
             for stream in finished.streams():
                 assess_best_layers(finished, stream, targets, asked, arguments.gpu_id)
+            made_from = finished.state()
             summarise(finished, regions, targets, of, arguments.min_noise_ceiling, arguments.layers)
+        write_note(finished.folder, made_from)
 
 
 def planned_permutations(layout: Layout, arguments: argparse.Namespace) -> int:

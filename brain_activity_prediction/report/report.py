@@ -12,6 +12,9 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 from brain_activity_prediction import arguments as shared
+from brain_activity_prediction.files import remove_left_behind
+from brain_activity_prediction.folders import reported_files
+from brain_activity_prediction.made_from import state_of, write_note
 from brain_activity_prediction.model_names import resolved_model_id
 from brain_activity_prediction.report.selection import Selection
 from brain_activity_prediction.running import run_script
@@ -43,6 +46,8 @@ def main() -> None:
     from brain_activity_prediction.report.writing import as_text, shown_tables, write_tables
 
     folder = arguments.base_dir / "report" / selection.name
+    remove_left_behind(folder)
+    made_from = state_of(arguments.base_dir, reported_files(arguments.base_dir))
     tables = Tables(find_scored(arguments.base_dir))
     tables.check(selection)
     if arguments.table_only:
@@ -56,6 +61,7 @@ def main() -> None:
             shown = shown_tables(tables.selected(selection), selection)
             page = write_page(gather(arguments.base_dir, tables, shown, selection, folder), folder)
             written.result()
+        write_note(folder, made_from)  # last of all
         print(page)
     print(f"{folder / 'scores.csv'} and .parquet hold every layer", file=sys.stderr)
 

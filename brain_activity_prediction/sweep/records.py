@@ -16,7 +16,7 @@ from pathlib import Path
 
 from brain_activity_prediction.checked_json import read_json
 from brain_activity_prediction.errors import InputError, one_line
-from brain_activity_prediction.files import open_for_writing, written_whole
+from brain_activity_prediction.files import open_for_writing, remove_left_behind, written_whole
 from brain_activity_prediction.processes import is_dead, is_name, number_of, own_name
 
 HEADER = "== "  # begins the line that a run of a unit writes first
@@ -127,6 +127,7 @@ def alone(base_dir: Path) -> Iterator[int]:
             file.write(own_name().encode())
         except OSError as error:
             raise InputError(f"cannot write {path} ({error.strerror}): free some space, then run this again") from error
+        remove_left_behind(folder_of(base_dir))
         try:
             yield file.fileno()
         finally:

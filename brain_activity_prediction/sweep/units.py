@@ -23,7 +23,8 @@ from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings import extraction
 from brain_activity_prediction.extract_image_embeddings.plan import Work
 from brain_activity_prediction.extract_image_embeddings.plan import plan as work_of
-from brain_activity_prediction.folders import PROTOCOLS, alignment_folder, prompt_folder, scores_folder
+from brain_activity_prediction.folders import alignment_folder, prompt_folder, reported_files
+from brain_activity_prediction.made_from import noted, state_of
 from brain_activity_prediction.nsd.design import read_design
 from brain_activity_prediction.nsd.layout import Layout, find_layout
 from brain_activity_prediction.sweep import architectures
@@ -210,7 +211,7 @@ def _alignment(
     results = Results(folder)
     asked = Asked({}, parsed.permutations, parsed.permutation_block, parsed.bootstrap)
     n_left = len(results.missing(layers, asked))
-    if _table_is_old(folder):
+    if _table_is_old(results):
         n_left = max(n_left, 1)
     name = f"align_{model}_{prompt_folder(prompt)}_subj{subject:02d}"
     command = (sys.executable, str(ALIGN), *flags, "--stream", *streams)
@@ -221,17 +222,24 @@ def _prompts_file(arguments: argparse.Namespace) -> list[str]:
     return ["--prompts-file", str(arguments.prompts_file)] if arguments.prompts_file else []
 
 
-def _table_is_old(folder: Path) -> bool:
-    """Whether scores have no table, which an alignment writes last, or one that is older than some of them."""
-    table, layers = folder / "scores.csv", folder.glob("voxels/*.h5")
-    return not table.exists() or table.stat().st_mtime < max((path.stat().st_mtime for path in layers), default=0)
+def _table_is_old(results: Results) -> bool:
+    """Whether scores have no table, or one that was not made from just these layers.
+
+    Tables of version 1.0.0 do not say what they were made from: they must not be older than a layer.
+    """
+    table, known = results.folder / "scores.csv", noted(results.folder)
+    if not table.exists():
+        return True
+    if known is not None:
+        return known != results.state()
+    layers = results.folder.glob("voxels/*.h5")
+    return table.stat().st_mtime < max((path.stat().st_mtime for path in layers), default=0)
 
 
 def _report_is_old(base_dir: Path) -> bool:
-    """Whether there is no report, or one that is older than some of the scores."""
-    report = base_dir / "report" / "scores.csv"
-    tables = [t for protocol in PROTOCOLS for t in scores_folder(base_dir, protocol).glob("subj*/*/*/scores.csv")]
-    return not report.exists() or report.stat().st_mtime < max((t.stat().st_mtime for t in tables), default=0)
+    """Whether there is no report that reached its end, or one that was not made from just these tables."""
+    page = base_dir / "report" / "report.html"
+    return not page.exists() or noted(page.parent) != state_of(base_dir, reported_files(base_dir))
 
 
 def load_script(model: str):

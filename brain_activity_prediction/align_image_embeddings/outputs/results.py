@@ -17,6 +17,7 @@ import numpy as np
 from brain_activity_prediction.align_image_embeddings.outputs import score_files
 from brain_activity_prediction.align_image_embeddings.stats.region_statistics import Asked, Statistics
 from brain_activity_prediction.files import reading
+from brain_activity_prediction.made_from import state_of
 from brain_activity_prediction.sealed_hdf5 import read_array, read_seal
 from brain_activity_prediction.settings_file import fingerprint, recorded_settings
 
@@ -146,6 +147,10 @@ class Results:
     def settings(self) -> dict:
         """What the scores were made with."""
         return recorded_settings(self.folder, score_files.RESTORE) or {}
+
+    def state(self) -> str:
+        """Names, sizes and times of change of the layers' files, as `made_from.state_of`."""
+        return state_of(self.folder, self.folder.glob("voxels/*.h5"))
 
     def fingerprint(self) -> str:
         """Eight hexadecimal digits that tell the recorded settings from any others."""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from brain_activity_prediction.files import reading, written_whole
+from brain_activity_prediction.files import reading, remove_left_behind, written_whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,6 +20,7 @@ LARGEST_ROWS, LARGEST_BYTES = 2**21, 2**30  # a table of 100 layers, 8 streams a
 
 def write_table(table: pd.DataFrame, folder: Path, name: str) -> None:
     """Writes `NAME.parquet` and then `NAME.csv`, without the table's index: where the latter is, the former is."""
+    remove_left_behind(folder)
     with written_whole(folder / f"{name}.parquet") as path:
         table.to_parquet(path, index=False, write_page_checksum=True)
     with written_whole(folder / f"{name}.csv") as path:
