@@ -57,7 +57,7 @@ RUNS = (  # script, model folder or model id, more flags
 # What varies in a path, and how it is written here.
 PLACES = (
     (r"report/.*figures/.*", "report/figures/NAME.png, NAME.svg"),
-    (r"report/.*(?=report\.html|scores\.)", "report/"),
+    (r"report/.*(?=report\.html|scores\.|made_from\.)", "report/"),
     (r"subj\d\d", "subjNN"),
     (r"prompt_\d+", "prompt_N"),
     (r"batch_\d+-\d+_\w+", "batch_FIRST-LAST_DIGEST"),
@@ -81,6 +81,8 @@ MEANING = {  # of a kind of file, in words or in those of the docstring of what 
     f"{ONE_RUN}/settings.json": "What changes the scores; a run with others is refused.",
     f"{ONE_RUN}/scores.parquet": tables.region_table,
     f"{ONE_RUN}/scores.csv": "The same rows and columns as text.",
+    f"{ONE_RUN}/made_from.json": "Written last: a digest of the layers that tables and maps were made from, by "
+    "which a sweep knows that they are finished.",
     f"{ONE_RUN}/layers.png": "Mean r of each region against layer, a panel a stream; a dot marks the chosen layer.",
     f"{ONE_RUN}/noise_ceiling.h5": "The noise ceiling of the averaged test responses, in R² units.",
     f"{ONE_RUN}/voxels/STREAM_layer_LL.h5": results,
@@ -129,8 +131,10 @@ MEANING = {  # of a kind of file, in words or in those of the docstring of what 
     f"{PARTITIONING}/maps/noise_ceiling.nii.gz": "the noise ceiling of R²",
     "report/scores.parquet": "The tables of all alignments in one, with q over all of them: what the columns of a "
     "table of one alignment say, here of every model, prompt and subject.",
-    "report/scores.csv": "The same rows and columns as text.",
+    "report/scores.csv": "The same rows and columns as text, with an apostrophe before texts that a spreadsheet would "
+    "take for a formula.",
     "report/report.html": "All of it on one page, which opens from disk, without network.",
+    "report/made_from.json": "Written last: a digest of the tables that the report was made from.",
     "report/figures/NAME.png, NAME.svg": "The figures of that page, one by one.",
 }
 

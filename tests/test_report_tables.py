@@ -8,6 +8,9 @@ import pytest
 from reports import LLAVA, VIT, report
 from scipy.stats import false_discovery_control
 
+from brain_activity_prediction.folders import reported_files
+from brain_activity_prediction.made_from import noted, state_of
+from brain_activity_prediction.processes import own_name
 from brain_activity_prediction.report.collecting import Tables, find_scored
 from brain_activity_prediction.report.selection import Selection
 from brain_activity_prediction.report.writing import write_tables
@@ -132,3 +135,16 @@ def test_tables_of_an_older_version_are_joined_with_what_they_lack_missing(own_s
     ((_, rows),) = list(tables.selected(Selection(subject=(1,), prompt=(1,), stream=("language",))))
     assert rows["r_se"].null_count == rows.num_rows
     assert set(rows["settings"].to_pylist()) == {fingerprint(tables.scored[1].settings)}
+
+
+def test_a_report_ends_with_a_note_of_its_tables_and_removes_what_a_killed_one_left(own_scored):
+    place, number, _ = own_name().rsplit("~", 2)
+    left = own_scored / "report/figures" / f".{place}~{number}~1~01234567~bars.png"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    assert report(own_scored, "--table-only").returncode == 0
+    assert not left.exists()
+    assert noted(own_scored / "report") is None
+    assert report(own_scored).returncode == 0
+    assert noted(own_scored / "report") == state_of(own_scored, reported_files(own_scored))
+    assert not [path for path in own_scored.rglob(".*") if "~" in path.name]
