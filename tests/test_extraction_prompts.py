@@ -136,7 +136,7 @@ def test_another_wording_is_refused_even_where_nothing_is_left_to_do(extract, tm
 def test_a_model_that_does_not_load_leaves_no_trace(official_nsd, tmp_path, tiny_model):
     base_dir = shutil.copytree(official_nsd, tmp_path / "nsd")
     folder = shutil.copytree(tiny_model(NAME).folder, tmp_path / "checkpoint")
-    (folder / "model.safetensors").write_bytes(b"not tensors")
+    (folder / "model.safetensors").write_bytes(b"not tensors" * 10**4)
     flags = extraction.flags("").parse_args(["-d", str(base_dir), "--checkpoint", str(folder), *ASKED])
     with pytest.raises(InputError, match="could not be loaded as IdeficsForVisionText2Text"):
         extraction.extract(tiny_model(NAME).script, flags)
