@@ -115,7 +115,9 @@ def main():
         highest = np.nanmax(normalised(arguments.base_dir)[alive & (ceilings(arguments.base_dir) >= LOWEST_CEILING)])
         print(f"highest normalised r of a neuron at layer {MIDDLE}: {highest:.3f}")
     best, shares = read_tables(arguments.base_dir)
-    print(best.loc[[f"macaque:{name}" for name in REGIONS], ["layer", "r", "r_se", "r_normalised", "p", "q"]])
+    print(
+        best.loc[[f"macaque:{name}" for name in REGIONS], ["layer", "r", "r_se", "r_normalised_all_voxels", "p", "q"]]
+    )
     print("neurons with p < 0.05:", dict(zip(REGIONS, significant_neurons(arguments.base_dir).tolist(), strict=True)))
     print(shares.unstack())
 

@@ -79,7 +79,14 @@ def write_run(folder, study, of, regions, protocol):
     preferred = np.linspace(0.2, 0.8, len(regions))[pd.Categorical(table["roi"], regions).codes]
     r = 0.3 * np.exp(-np.square(table["layer_position"].fillna(0.5) - preferred) / 0.15)
     r += 0.01 * rng.standard_normal(len(table))
-    columns = {"r": r, "r2": r**2, "cv_score": r**2 - 1, "r_normalised": r / 0.6, "r2_normalised": r**2 / 0.36}
+    columns = {
+        "r": r,
+        "r2": r**2,
+        "cv_score": r**2 - 1,
+        "r_normalised": r / 0.6,
+        "r_normalised_all_voxels": r / 0.6,
+        "r2_normalised": r**2 / 0.36,
+    }
     columns |= {"r_se": 0.01, "r_ci_low": r - 0.02, "r_ci_high": r + 0.02, "alpha_median": rng.random(len(table))}
     columns |= {"p": np.where(r > 0.1, 0.001, rng.random(len(table))), "q": np.nan, "r_normalised_se": 0.015}
     columns |= {"n_resamples": 1000, "n_permutations": 1000, "permutation_block": 1}

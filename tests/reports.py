@@ -25,7 +25,14 @@ def page_text(done):
 
 def chosen_rows(**columns):
     """Rows of chosen layers, with what the columns leave out."""
-    rest = {"prompt": 3, "cv_score": 0.1, "r_normalised": 0.2, "n_voxels": 40, "q": 0.01, "stream": "language"}
+    rest = {
+        "prompt": 3,
+        "cv_score": 0.1,
+        "r_normalised_all_voxels": 0.2,
+        "n_voxels": 40,
+        "q": 0.01,
+        "stream": "language",
+    }
     return pd.DataFrame(rest | {"protocol": "standard", "layer_choice": "best_per_region"} | columns)
 
 

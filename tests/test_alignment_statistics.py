@@ -1,5 +1,6 @@
 """What an alignment says about its scores: errors, intervals and p of every choice of layers, by the command line."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import nibabel
@@ -122,6 +123,40 @@ def test_resamples_of_normalised_scores_divide_each_voxel_by_its_ceiling(aligned
         rows = np.repeat(np.arange(len(responses)), drawn)
         r = pearson_r(responses[rows][:, usable], predicted[rows][:, usable])
         assert mean == pytest.approx((r / np.sqrt(ceiling[usable])).mean(), abs=1e-4)
+
+
+def test_scores_over_all_voxels_have_an_error_and_an_interval_in_driven_regions_and_none_in_noise(aligned):
+    table = read_scores(aligned, "best_per_region").set_index("roi")
+    driven = table.loc[["V1v", "V1d", "hV4", "FFA-1", "PPA"]]
+    low, high = (driven[f"r_normalised_all_voxels_ci_{end}"] for end in ("low", "high"))
+    assert (low < driven["r_normalised_all_voxels"]).all()
+    assert (driven["r_normalised_all_voxels"] < high).all()
+    assert ((low < 1) & (driven["r_normalised_all_voxels"] > 0.7)).all()
+    assert (driven["r_normalised_all_voxels_se"] > 0).all()
+    assert np.isnan(table.loc["RSC", "r_normalised_all_voxels"])
+    assert table.loc["V1v", "r_ceiling"] > table.loc["V1v", "r_ceiling_se"] > 0
+
+
+def test_the_ncsnr_of_nsd_leaves_scores_over_all_voxels_as_they_are(aligned, monkeypatch):
+    before = read_scores(aligned, "best_per_region")
+    align(monkeypatch, aligned, "--permutations", 99, "--bootstrap", 199, "--ncsnr", "nsd")
+    after = read_scores(aligned, "best_per_region")
+    names = [name for name in after if "all_voxels" in name or name.startswith("r_ceiling")]
+    pd.testing.assert_frame_equal(before[names], after[names])
+
+
+def test_layers_of_an_older_version_lack_the_error_alone_and_a_line_says_so(aligned, monkeypatch, capsys):
+    results = Results(aligned / FOLDER)
+    for layer in (0, 1):
+        statistics = replace(results.read_statistics("vision", layer), region_explained=None)
+        kept = results.read_predictions("vision", layer)
+        results.write("vision", layer, 2, results.read("vision", layer), statistics, kept)
+    align(monkeypatch, aligned, "--permutations", 99, "--bootstrap", 199)
+    said = capsys.readouterr().err
+    assert "no error of r_normalised_all_voxels for vision, scored by an earlier version: --redo" in said
+    table = read_scores(aligned, "each").set_index("roi")
+    assert table.loc["V1v", "r_normalised_all_voxels"].notna().all()
+    assert table["r_normalised_all_voxels_se"].isna().all()
 
 
 def test_another_ceiling_leaves_normalised_scores_without_an_error_and_fits_nothing(aligned, monkeypatch, capsys):

@@ -11,6 +11,7 @@ from brain_activity_prediction.align_image_embeddings.outputs.tables import COLU
 from brain_activity_prediction.align_image_embeddings.ridge import ridge_cv
 from brain_activity_prediction.align_image_embeddings.scores import pearson_r, r2_score
 from brain_activity_prediction.align_image_embeddings.stats.intervals import share_reaching
+from brain_activity_prediction.align_image_embeddings.stats.region_ceilings import RegionCeilings
 from brain_activity_prediction.align_image_embeddings.stats.region_statistics import Asked, Statistics, digests
 from brain_activity_prediction.sealed_hdf5 import read_array
 
@@ -216,23 +217,35 @@ def test_a_voxel_without_a_score_is_in_no_choice(tmp_path):
     assert np.isnan(stream.at(stream.best_of_voxels())["layer"][7])
 
 
-def test_the_ceiling_of_the_mean_r_is_that_of_a_perfect_model_though_most_voxels_have_none(tmp_path):
-    """A median would be 0 where 60 % of the voxels follow nothing."""
-    results = results_of(tmp_path, random_layers())
-    ceiling = np.where(np.arange(N_VOXELS) % 5 < 3, 0, 0.6)
-    results.write_noise_ceiling(ceiling, "computed")
-    rows = table_of(results)
-    assert (rows["noise_ceiling"] == 0).all()
-    assert rows["r_ceiling"].to_numpy() == pytest.approx(0.4 * np.sqrt(0.6), rel=1e-5)
-    ceiling[:5] = np.nan
-    results.write_noise_ceiling(ceiling, "nsd")
-    of_all = table_of(results).loc[("best_per_region", "all"), "r_ceiling"]
-    assert of_all == pytest.approx(78 * np.sqrt(0.6) / 195, rel=1e-5)
-
-
 def test_a_stored_p_equals_its_share_of_permutations(tmp_path):
     path, p = tmp_path / "layer.h5", np.arange(1, 1002) / 1001
     write_voxels(path, {"p": p, "region_p": p[::-1], "r": p}, {}, {})
     np.testing.assert_array_equal(read_array(path, "p"), p)
     np.testing.assert_array_equal(read_array(path, "region_p"), p[::-1])
     assert read_array(path, "r").dtype == np.float32
+
+
+def test_regions_are_normalised_over_all_their_voxels_by_the_mean_ceiling_and_its_root_is_the_ceiling_of_r(tmp_path):
+    layers, names = random_layers(), digests(REGIONS)
+    results = results_of(tmp_path, layers)
+    voxels, n_images = np.full(N_VOXELS, 0.25), np.full(N_VOXELS, 50)
+    voxels[3] = np.nan
+    of_regions = RegionCeilings(names, voxels, n_images, np.full(len(names), 0.25), np.zeros((60, len(names))), 50)
+    results.write_noise_ceiling(np.full(N_VOXELS, 0.25), "computed", of_regions)
+    table = table_of(results)
+    assert table["r_ceiling"].to_numpy() == pytest.approx(0.5)
+    r = np.stack([scores["r"] for scores in layers]).astype(np.float32)
+    explained = np.delete(r**2 - (1 - r**2) / 48, 3, axis=1)
+    means = explained[:, :99].mean(axis=1)
+    expected = np.sign(means) * np.sqrt(np.abs(means) / 0.25)
+    found = table.loc[("each", "half"), "r_normalised_all_voxels"]
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    average = table.loc[("average", "half"), "r_normalised_all_voxels"]
+    assert average == pytest.approx(np.sign(means.mean()) * np.sqrt(abs(means.mean()) / 0.25), rel=1e-4)
+    assert table["r_normalised_all_voxels_se"].isna().all()
+
+
+def test_a_ceiling_of_regions_that_an_older_version_did_not_keep_is_missing(tmp_path):
+    table = table_of(results_of(tmp_path, random_layers()))
+    assert table[["r_ceiling", "r_normalised_all_voxels"]].isna().all(axis=None)
+    assert table["r_normalised"].notna().all()

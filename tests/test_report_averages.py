@@ -47,7 +47,12 @@ def test_curves_average_prompts_before_subjects_and_mark_one_layer(scored_rows):
 
 def test_significance_over_subjects_is_the_number_of_subjects_below_the_level_and_the_largest_q():
     rows = {"model_id": LLAVA, "roi": ["V1v"] * 3 + ["RSC"] * 3, "subject": [1, 2, 5] * 2, "r": 0.1}
-    rows |= {"r_normalised": 0.2, "noise_ceiling": 0.3, "n_voxels": 40, "q": [0.01, 0.2, 0.049, np.nan, 0.05, 0.6]}
+    rows |= {
+        "r_normalised_all_voxels": 0.2,
+        "noise_ceiling": 0.3,
+        "n_voxels": 40,
+        "q": [0.01, 0.2, 0.049, np.nan, 0.05, 0.6],
+    }
     table = over_subjects(pd.DataFrame(rows), ["model_id", "roi"], ["roi"]).set_index("roi")
     assert table.loc["V1v", ["n_subjects", "n_tested", "n_significant", "q"]].tolist() == [3, 3, 2, 0.2]
     assert table.loc["RSC", ["n_subjects", "n_tested", "n_significant", "q"]].tolist() == [3, 2, 0, 0.6]

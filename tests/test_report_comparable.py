@@ -54,13 +54,15 @@ def test_what_was_aligned_with_another_criterion_is_named_and_in_no_figure(own_s
 
 
 @pytest.mark.parametrize(("setting", "value"), [("ncsnr", "nsd"), ("min_noise_ceiling", 0.3)])
-def test_scores_divided_by_other_ceilings_are_in_no_mean_and_said_to_be_left_out(own_scored, setting, value):
-    """In subject 2 made otherwise than in subject 1, for both models."""
+def test_scores_of_voxels_divided_by_other_ceilings_are_left_out_and_those_of_regions_are_not(
+    own_scored, setting, value
+):
+    """In subject 2 made otherwise than in subject 1, for both models: scores of all voxels depend on neither."""
     for path in own_scored.glob("alignment/subj02/*/*/scores.parquet"):
         pd.read_parquet(path).assign(**{setting: value}, r_normalised=9.0).to_parquet(path)
     text = page_text(report(own_scored, "--roi", "V1v"))
     assert f"where --{setting.replace('_', '-')} was {value} (4 of 8 tables): most have" in text
     assert "9.000" not in text
     of_one = re.findall(rf"V1v {LLAVA} [\d.]+ [\d.]+ ([\d.]+ \(n = 1\))? ?[\d.]+( \(n = 1\))? ", text)
-    assert [bool(part) for part in of_one[0]] == [True, setting == "ncsnr"]  # the ceiling of r is of all voxels
-    assert "voxels with a ceiling above 0: below" in text
+    assert not any(of_one[0])
+    assert "both over all voxels of the region" in text

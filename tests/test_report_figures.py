@@ -29,7 +29,7 @@ def test_a_model_of_fewer_subjects_stands_last_says_so_and_is_in_no_sentence_the
 
 
 def test_a_mean_of_normalised_scores_or_ceilings_knows_in_how_many_subjects_they_are(panels, tmp_path):
-    rows = chosen_rows(model_id=LLAVA, roi="V1v", subject=[1, 2], r=0.3, r_normalised=[0.5, np.nan])
+    rows = chosen_rows(model_id=LLAVA, roi="V1v", subject=[1, 2], r=0.3, r_normalised_all_voxels=[0.5, np.nan])
     scores = region_scores(rows.assign(r_ceiling=[0.6, np.nan]))
     assert scores[["n_subjects", "n_normalised", "n_ceiling"]].to_numpy().tolist() == [[2, 1, 1]]
     figures.region_bars("All", ["V1v"], scores, [LLAVA], tmp_path)

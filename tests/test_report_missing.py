@@ -63,7 +63,7 @@ def test_without_a_noise_ceiling_the_page_is_made_and_says_so(own_scored):
     for path in own_scored.glob("alignment/*/*/*/maps/noise_ceiling.nii.gz"):
         image = nibabel.load(path)
         nibabel.save(nibabel.Nifti1Image(np.full(image.shape, np.nan, np.float32), image.affine), path)
-    lacking = ["noise_ceiling", "r_ceiling", "r_normalised", "r2_normalised"]
+    lacking = ["noise_ceiling", "r_ceiling", "r_normalised", "r2_normalised", "r_normalised_all_voxels"]
     for path in own_scored.glob("alignment/*/*/*/scores.parquet"):
         pd.read_parquet(path).assign(**dict.fromkeys(lacking, np.nan)).to_parquet(path)
     done = report(own_scored, "-m", VIT)

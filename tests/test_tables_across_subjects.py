@@ -29,7 +29,7 @@ def rows(condition, layer_choice, layer=None, less=0.0, r=R):
     of = dict(zip(("model_id", "prompt", "stream"), condition, strict=True))
     return [
         {"protocol": "standard", **of, "layer_choice": layer_choice, "layer": subject if layer is None else layer}
-        | {"subject": subject, "roi": roi, **dict.fromkeys(MEANS[1:5], 0.1), "r": value - less * subject}
+        | {"subject": subject, "roi": roi, **dict.fromkeys(MEANS[1:7], 0.1), "r": value - less * subject}
         for (roi, subject), value in r.items()
     ]
 
@@ -91,24 +91,25 @@ def test_differences_are_of_the_first_less_the_second_within_subjects_and_two_si
 
 
 def test_each_quantity_is_averaged_over_the_subjects_that_have_it_as_the_report_does(scores):
-    """A subject without a voxel above the ceiling has an r and no normalised one."""
-    scores.loc[scores["subject"] == 2, ["noise_ceiling", "r_normalised", "r2_normalised"]] = np.nan
-    scores["r_normalised"] += scores["subject"] / 10
-    scores.loc[scores["roi"] == "RSC", "r_normalised"] = np.nan
+    """A subject with too low a ceiling has an r and no normalised one."""
+    scores.loc[scores["subject"] == 2, ["noise_ceiling", "r_normalised_all_voxels", "r2_normalised"]] = np.nan
+    scores["r_normalised_all_voxels"] += scores["subject"] / 10
+    scores.loc[scores["roi"] == "RSC", "r_normalised_all_voxels"] = np.nan
     table = means(scores[scores["layer_choice"] == "best_per_region"]).set_index(["model_id", "roi"])
     row, normalised = table.loc[(VIT[0], "V1v")], np.array([0.1 + 0.1, 0.1 + 0.5])  # of subjects 1 and 5
-    assert (row["n_subjects"], row["r_normalised_n"], row["r2_normalised_n"], row["noise_ceiling_n"]) == (3, 2, 2, 2)
-    assert row["r_normalised"] == pytest.approx(normalised.mean())
-    assert row["r_normalised_se"] == pytest.approx(normalised.std(ddof=1) / np.sqrt(2))
+    assert (row["n_subjects"], row["r_normalised_all_voxels_n"], row["noise_ceiling_n"]) == (3, 2, 2)
+    assert row["r2_normalised_n"] == 2
+    assert row["r_normalised_all_voxels"] == pytest.approx(normalised.mean())
+    assert row["r_normalised_all_voxels_se"] == pytest.approx(normalised.std(ddof=1) / np.sqrt(2))
     assert row["r"] == pytest.approx(np.mean(values("V1v")))
     one = table.loc[(VIT[0], "OWFA")]  # subjects 1 and 2
-    assert (one["n_subjects"], one["r_normalised_n"]) == (2, 1)
-    assert one["r_normalised"] == pytest.approx(0.2)
-    assert np.isnan(one["r_normalised_se"])
-    assert table.loc[(VIT[0], "RSC"), "r_normalised_n"] == 0
-    assert np.isnan(table.loc[(VIT[0], "RSC"), "r_normalised"])
+    assert (one["n_subjects"], one["r_normalised_all_voxels_n"]) == (2, 1)
+    assert one["r_normalised_all_voxels"] == pytest.approx(0.2)
+    assert np.isnan(one["r_normalised_all_voxels_se"])
+    assert table.loc[(VIT[0], "RSC"), "r_normalised_all_voxels_n"] == 0
+    assert np.isnan(table.loc[(VIT[0], "RSC"), "r_normalised_all_voxels"])
     reported = region_scores(scores.assign(cv_score=0.0, q=np.nan, n_voxels=9)).set_index(["model_id", "roi"])
-    for name in ("r", "r_se", "r_normalised", "noise_ceiling", "n_subjects"):
+    for name in ("r", "r_se", "r_normalised_all_voxels", "noise_ceiling", "n_subjects"):
         pd.testing.assert_series_equal(reported[name].sort_index(), table[name].sort_index(), check_dtype=False)
 
 

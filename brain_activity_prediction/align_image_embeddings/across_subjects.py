@@ -19,7 +19,7 @@ import brain_activity_prediction  # noqa: F401, handles signals from here on
 import numpy as np
 
 from brain_activity_prediction import arguments as shared
-from brain_activity_prediction.align_image_embeddings.conditions import check_responses
+from brain_activity_prediction.align_image_embeddings.conditions import NORMALISED, check_responses
 from brain_activity_prediction.align_image_embeddings.cross_subject_scores import (
     MADE_WITH,
     with_cross_subject_ceiling,
@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 
 CONDITION = ("model_id", "prompt", "stream")
 KEY = ("protocol", *CONDITION, "layer_choice", "layer", "roi")
-MEANS = ("r", "r2", "noise_ceiling", "r_normalised", "r2_normalised", "cross_subject_r", "r_over_cross_subject_r")
+MEANS = ("r", "r2", "noise_ceiling", "r_ceiling", "r_normalised", "r2_normalised", "r_normalised_all_voxels")
+MEANS += ("cross_subject_r", "r_over_cross_subject_r")
 FEWER = MEANS[2:]  # quantities that a subject with an r may lack
 COLUMNS = (*KEY, "n_subjects", "subjects", "r", "r_se", "r2", "r2_se")
 COLUMNS += tuple(f"{name}{end}" for name in FEWER for end in ("", "_se", "_n"))
@@ -108,6 +109,9 @@ def read_scores(arguments: argparse.Namespace) -> Iterator[pd.DataFrame]:
                 raise InputError(f"{other} and {path.parent} were made with {difference}: align one of them again")
             sessions = " ".join(map(str, known.get("sessions", ())))
             there.add(subject)
+            if NORMALISED not in table:
+                print(f"{path} was written by an earlier version and has no {NORMALISED}: align again", file=sys.stderr)
+                table = table.assign(**{NORMALISED: np.nan, "r_ceiling": np.nan})
             yield table.assign(**{name: known.get(name) for name in RESPONSES} | {"sessions": sessions})
     if not first:
         raise InputError(f"no scores under {arguments.base_dir} of these subjects: run align_model.py first")
@@ -244,7 +248,8 @@ def as_text(table: pd.DataFrame) -> str:
     ]
     for row in table.itertuples():
         of = _condition(row)
-        scores = f"{row.r:>7.3f} {row.r_se:>7.3f} {row.r_normalised:>10.3f} {row.p_t:>7.4f} {row.p_sign_flip:>9.4f}"
+        scores = f"{row.r:>7.3f} {row.r_se:>7.3f} {row.r_normalised_all_voxels:>10.3f}"
+        scores += f" {row.p_t:>7.4f} {row.p_sign_flip:>9.4f}"
         scores = scores.replace("nan", "  -")
         lines.append(f"{of!s:<56} {row.roi:<16} {row.n_subjects:>8} {scores}")
     return "\n".join(map(one_line, lines))

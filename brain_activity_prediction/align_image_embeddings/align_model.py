@@ -104,6 +104,7 @@ def align(layout: Layout, layers: list[Layer], arguments: argparse.Namespace) ->
     """Fits the layers that have no scores yet and writes what people look at; says what is missing before any fit."""
     from brain_activity_prediction.align_image_embeddings.inputs.targets import (
         ceiling_of_test_images,
+        ceilings_of_regions,
         scaling,
         targets_asked_for,
     )
@@ -117,13 +118,15 @@ def align(layout: Layout, layers: list[Layer], arguments: argparse.Namespace) ->
     for (_, stream), own in by_stream(layers).items():
         check_complete(own[0].store, stream, targets.image_ids)
     usable = usable_ceiling(ceiling, arguments.min_noise_ceiling)
-    asked = Asked(regions, n_permutations, arguments.permutation_block, arguments.bootstrap, usable)
+    of_regions = ceilings_of_regions(targets, regions)
+    counted = np.isfinite(of_regions.voxels)
+    asked = Asked(regions, n_permutations, arguments.permutation_block, arguments.bootstrap, usable, counted)
     results = {}
     for prompt, store in {layer.prompt: layer.store for layer in layers}.items():
         of = (arguments.base_dir, arguments.subject, arguments.model_id, prompt, arguments.protocol)
         results[prompt] = Results(alignment_folder(*of))
         results[prompt].claim(settings_of(arguments, targets, store), arguments.redo)
-        results[prompt].write_noise_ceiling(ceiling, arguments.ncsnr)
+        results[prompt].write_noise_ceiling(ceiling, arguments.ncsnr, of_regions)
 
     left = layers_left(layers, results, asked)
     if len(left) < len(layers):

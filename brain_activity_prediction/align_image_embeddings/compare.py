@@ -35,6 +35,8 @@ OF = ("model_id", "prompt", "stream")
 COLUMNS = (
     *("protocol", "subject", "layer_choice", "roi", "n_voxels", *(f"{name}_{side}" for side in "ab" for name in OF)),
     *("r_a", "r_b", "difference", "se", "ci_low", "ci_high", "p", "q", "n_resamples"),
+    *(f"r_normalised_all_voxels_{side}" for side in "ab"),
+    *(f"difference_normalised{end}" for end in ("", "_se", "_ci_low", "_ci_high")),
 )
 
 
@@ -83,7 +85,8 @@ def differences(conditions: list[Condition], arguments: argparse.Namespace) -> p
     """One row a pair of conditions and region that both have, columns COLUMNS; `difference` is r_a - r_b.
 
     Its standard error and 95 % interval come from the resamples that both conditions have, p is two-sided, and q is p
-    adjusted over the rows of as many resamples (Benjamini and Hochberg).
+    adjusted over the rows of as many resamples (Benjamini and Hochberg). difference_normalised is that of
+    r_normalised_all_voxels, by which regions can be compared.
     """
     import pandas as pd
 
@@ -93,9 +96,12 @@ def differences(conditions: list[Condition], arguments: argparse.Namespace) -> p
         shared_regions = dict(a.regions.items() & b.regions.items())
         regions = [name for name in a.regions if name in shared_regions]
         (r_a, of_a, n_voxels), (r_b, of_b, _) = (_columns(condition, regions) for condition in (a, b))
+        (normal_a, moved_a), (normal_b, moved_b) = (_normalised(condition, regions) for condition in (a, b))
         n_resamples = min(len(of_a), len(of_b))
         resampled = of_a[:n_resamples] - of_b[:n_resamples]
         low, high = interval(resampled)
+        moved = moved_a[:n_resamples] - moved_b[:n_resamples]
+        moved_low, moved_high = interval(moved)
         parts.append(
             pd.DataFrame(
                 {
@@ -104,6 +110,9 @@ def differences(conditions: list[Condition], arguments: argparse.Namespace) -> p
                     **{"roi": regions, "n_voxels": n_voxels, "r_a": r_a, "r_b": r_b, "difference": r_a - r_b},
                     **{"se": standard_error(resampled), "ci_low": low, "ci_high": high, "p": two_sided_p(resampled)},
                     "n_resamples": n_resamples,
+                    **{"r_normalised_all_voxels_a": normal_a, "r_normalised_all_voxels_b": normal_b},
+                    **{"difference_normalised": normal_a - normal_b, "difference_normalised_se": standard_error(moved)},
+                    **{"difference_normalised_ci_low": moved_low, "difference_normalised_ci_high": moved_high},
                 }
             ).astype({"prompt_a": "Int64", "prompt_b": "Int64"})
         )
@@ -114,6 +123,11 @@ def differences(conditions: list[Condition], arguments: argparse.Namespace) -> p
 def _columns(condition: Condition, regions: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     places = [list(condition.regions).index(name) for name in regions]
     return condition.r[places], condition.resampled[:, places], condition.n_voxels[places]
+
+
+def _normalised(condition: Condition, regions: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    places = [list(condition.regions).index(name) for name in regions]
+    return condition.r_normalised[places], condition.normalised_resampled[:, places]
 
 
 def as_text(table: pd.DataFrame) -> str:

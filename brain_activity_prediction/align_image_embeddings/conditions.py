@@ -22,12 +22,14 @@ from brain_activity_prediction.align_image_embeddings.outputs.layer_choice impor
 )
 from brain_activity_prediction.align_image_embeddings.outputs.results import Results
 from brain_activity_prediction.align_image_embeddings.outputs.table_files import read_table
+from brain_activity_prediction.align_image_embeddings.stats.region_ceilings import resampled_score
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.folders import alignment_folder, subject_folder
 from brain_activity_prediction.settings_file import other_responses
 from brain_activity_prediction.wording import did_you_mean
 
 SCORES = "scores.parquet"
+NORMALISED = "r_normalised_all_voxels"
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class Condition(Stream):
     n_voxels: np.ndarray  # (R,)
     r: np.ndarray  # (R,)
     resampled: np.ndarray  # (B, R)
+    r_normalised: np.ndarray  # (R,) r_normalised_all_voxels of the table, NaN where it is unknown
+    normalised_resampled: np.ndarray  # (B, R)
     settings: Mapping  # what the scores were made with
 
 
@@ -128,7 +132,8 @@ def _conditions(
         rows = table[(table["stream"] == stream) & (table["layer_choice"] == layers)].set_index("roi")
         if rows.empty:
             raise InputError(f"{folder} has no {layers} of {stream}: align all of its layers")
-        regions, resampled = _resampled(stream_scores(results, stream), rows, layers)
+        scores = stream_scores(results, stream)
+        regions, resampled = _resampled(scores.resampled_r, scores, rows, layers)
         if resampled is None:
             raise InputError(
                 f"{folder} has no resamples of {stream}, or not as many for all layers: align again with --bootstrap"
@@ -136,20 +141,32 @@ def _conditions(
         rows = rows.loc[list(regions)]
         yield Condition(
             *(model_id, prompt, stream, regions, rows["n_voxels"].to_numpy(), rows["r"].to_numpy(), resampled),
+            *_normalised(results, scores, rows, layers, resampled),
             settings=results.settings(),
         )
 
 
-def _resampled(stream: StreamScores, rows, layers: str) -> tuple[dict[str, str], np.ndarray | None]:
-    """Regions of a stream by name and digest, those of `rows`, and their resampled mean r (B, R)."""
+def _normalised(results: Results, stream: StreamScores, rows, layers: str, resampled: np.ndarray):
+    """r_normalised_all_voxels (R,) of the rows, and in each resample (B, R); NaN where an older version scored them."""
+    unknown = np.full(resampled.shape[1], np.nan), np.full_like(resampled, np.nan)
+    regions, explained = _resampled(stream.resampled_explained, stream, rows, layers)
+    ceilings = results.read_region_ceilings()
+    if explained is None or ceilings is None or NORMALISED not in rows:
+        return unknown
+    score = rows[NORMALISED].to_numpy(float)
+    return score, resampled_score(score, explained, ceilings.of(regions))
+
+
+def _resampled(resampled_of, stream: StreamScores, rows, layers: str) -> tuple[dict[str, str], np.ndarray | None]:
+    """Regions of a stream by name and digest, those of `rows`, and what a method of the stream resampled of them."""
     known = stream.best_statistics if layers not in (AVERAGE, BEST_PER_REGION) else stream.statistics[0]
     if known is None:
         return {}, None
     regions = {name: digest for name, digest in known.regions.items() if name in rows.index}
     if layers != BEST_PER_REGION:
-        return regions, stream.resampled_r(layers, regions)
+        return regions, resampled_of(layers, regions)
     places = [np.flatnonzero(stream.layers == rows.loc[name, "layer"])[0] for name in regions]
-    by_layer = {place: stream.resampled_r(place, regions) for place in set(places)}
+    by_layer = {place: resampled_of(place, regions) for place in set(places)}
     if any(resampled is None for resampled in by_layer.values()):
         return regions, None
     return regions, np.stack([by_layer[place][:, column] for column, place in enumerate(places)], axis=1)

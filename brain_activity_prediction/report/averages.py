@@ -14,7 +14,8 @@ from brain_activity_prediction.align_image_embeddings.outputs.layer_choice impor
 KEY = ["model_id", "prompt", "stream", "subject", "roi"]
 ALL_VOXELS = "nsdgeneral"
 SIGNIFICANT = 0.05  # q below it, the expected share of false ones among what is marked
-MEANS = ("r", "cv_score", "r_normalised", "noise_ceiling", "r_ceiling", "n_voxels")
+NORMALISED = "r_normalised_all_voxels"
+MEANS = ("r", "cv_score", NORMALISED, "noise_ceiling", "r_ceiling", "n_voxels")
 
 
 def each_layer(table: pd.DataFrame) -> pd.DataFrame:
@@ -42,7 +43,7 @@ def over_subjects(rows: pd.DataFrame, key: list[str], compared: list[str]) -> pd
     """Means over subjects of one row a subject within each group of `key`; columns key, MEANS and those below.
 
     n_subjects               subjects averaged
-    n_normalised, n_ceiling  those of them that r_normalised and r_ceiling are of
+    n_normalised, n_ceiling  those of them that r_normalised_all_voxels and r_ceiling are of
     n_possible               subjects in whom the region has any score
     complete                 whether it has all subjects that rows with the same `compared` have: only such are ranked
     r_se                     standard error over subjects, missing for one; where no mean is of several, over images
@@ -60,7 +61,7 @@ def over_subjects(rows: pd.DataFrame, key: list[str], compared: list[str]) -> pd
     means, n = groups[list(MEANS)].mean(), groups["subject"].nunique()
     means["r_se"] = groups["r"].std() / np.sqrt(n) if (n > 1).any() else groups["r_se"].first()
     means["q"], means["n_subjects"] = groups["q"].max(), n
-    means["n_normalised"], means["n_ceiling"] = groups["r_normalised"].count(), groups["r_ceiling"].count()
+    means["n_normalised"], means["n_ceiling"] = groups[NORMALISED].count(), groups["r_ceiling"].count()
     means["n_possible"], means["complete"] = groups["n_possible"].first(), n == groups["n_compared"].first()
     means["n_tested"], means["n_significant"] = groups["tested"].sum(), groups["significant"].sum()
     return means.reset_index()
@@ -118,15 +119,16 @@ def layer_scores(table: pd.DataFrame) -> pd.DataFrame:
 def at_a_glance(table: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
     """A row a model: r over all fitted voxels, what most subjects chose for it, and the region that it fits best.
 
-    Columns model_id, r, r_se, r_normalised, n_subjects, n_normalised, n_possible, stream, prompt, roi, roi_r. Best
-    first, models that lack subjects after those that do not. The region is the one with the highest cv_score among
-    those with the most subjects, and with responses that vary: those that never do are predicted without an error.
+    Columns model_id, r, r_se, r_normalised_all_voxels, n_subjects, n_normalised, n_possible, stream, prompt, roi,
+    roi_r. Best first, models that lack subjects after those that do not. The region is the one with the highest
+    cv_score among those with the most subjects, and with responses that vary: those that never do are predicted without
+    an error.
     `scores` as `region_scores` gives them. Empty where all voxels together are not among the regions.
     """
     of_all = scores[scores["roi"] == ALL_VOXELS].set_index("model_id")
     chosen = best_by_training(chosen_layers(table[table["roi"] == ALL_VOXELS]), ["model_id", "subject"])
     regions = scores[(scores["roi"] != ALL_VOXELS) & scores["r"].notna() & (scores["r"] != 0)]
-    copied = ["r", "r_se", "r_normalised", "n_subjects", "n_normalised", "n_possible"]
+    copied = ["r", "r_se", NORMALISED, "n_subjects", "n_normalised", "n_possible"]
     rows = []
     for model, score in of_all.sort_values(["complete", "r"], ascending=False).iterrows():
         own = chosen[chosen["model_id"] == model]

@@ -15,7 +15,7 @@ ALIKE_IN_A_MODEL = ("min_log_10_alpha", "max_log_10_alpha", "num_alphas")
 ALIKE_IN_A_SUBJECT = ("sessions", "responses")
 NORMALISED = ("r_normalised", "r_normalised_se", "r2_normalised")
 # Columns that say how a ceiling was made or used, and those that depend on it.
-OF_CEILINGS = {"ncsnr": ("noise_ceiling", "r_ceiling", *NORMALISED), "min_noise_ceiling": NORMALISED}
+OF_CEILINGS = {"ncsnr": ("noise_ceiling", *NORMALISED), "min_noise_ceiling": NORMALISED}
 
 
 def made_otherwise(scored: Sequence[Scored]) -> dict[Scored, str]:

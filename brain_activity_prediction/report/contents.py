@@ -71,7 +71,6 @@ class Contents:
     further: list[Further] = field(default_factory=list)
     beside: pd.DataFrame = field(default_factory=pd.DataFrame)  # beside.beside
     held_out: dict[int, int] = field(default_factory=dict)  # missing.held_out
-    lowest_ceiling: float = 0.0  # min_noise_ceiling of normalised scores
     simulated: bool = False
 
 
@@ -126,7 +125,6 @@ def gather(
     contents.beside = beside(of_any, shown)
     contents.held_out = missing.held_out(base_dir, scored)
     contents.further = further_tables(base_dir, selection, protocol)
-    contents.lowest_ceiling = table["min_noise_ceiling"].max() if "min_noise_ceiling" in table else 0.0
     contents.answers = sample_answers(base_dir, missing.stored_states(base_dir, selection))
     return contents
 

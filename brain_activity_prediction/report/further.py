@@ -16,8 +16,14 @@ LONGEST = 300  # rows of a table that the page shows
 HEADINGS = {
     **{"roi": "region", "model_id": "model", "n_subjects": "subjects", "r_se": "SE", "se": "SE"},
     **{"layer_choice": "layers"},
-    **{"p_t": "p (t)", "p_sign_flip": "p (signs)", "r_normalised": "r / ceiling", "cross_subject_r": "other brains r"},
+    **{
+        "p_t": "p (t)",
+        "p_sign_flip": "p (signs)",
+        "r_normalised_all_voxels": "r / ceiling",
+        "cross_subject_r": "other brains r",
+    },
     **{"r_over_cross_subject_r": "r / other brains", "ci_low": "from", "ci_high": "to"},
+    **{"difference_normalised": "r / ceiling, difference", "difference_normalised_se": "its SE"},
     **{"rsa": "RSA", "rsa_q": "RSA q", "rsa_ceiling": "RSA ceiling"},
     **{"cka": "CKA", "cka_q": "CKA q", "cka_ceiling": "CKA ceiling"},
     **{f"{name}_{side}": title for side in "ab" for name, title in (("stream", "stream"), ("prompt", "prompt"))},
@@ -47,7 +53,17 @@ KINDS = (
         "of this choice of layers, those of atlases too. Other brains are what the other subjects' responses predict "
         "of a subject's: a ceiling that needs no repeats.",
         (
-            *("layer_choice", "roi", "model_id", "stream", "prompt", "n_subjects", "r", "r_se", "r_normalised"),
+            *(
+                "layer_choice",
+                "roi",
+                "model_id",
+                "stream",
+                "prompt",
+                "n_subjects",
+                "r",
+                "r_se",
+                "r_normalised_all_voxels",
+            ),
             *("cross_subject_r", "r_over_cross_subject_r", "p_t", "p_sign_flip", "q"),
         ),
         "q",
@@ -71,7 +87,7 @@ KINDS = (
         (
             *("analysis", "layer_choice", "subject", "roi"),
             *(f"{name}_{side}" for side in "ab" for name in ("model_id", "stream", "prompt")),
-            *("difference", "ci_low", "ci_high", "q"),
+            *("difference", "ci_low", "ci_high", "q", "difference_normalised", "difference_normalised_se"),
         ),
         "q",
     ),

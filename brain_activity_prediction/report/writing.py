@@ -101,7 +101,7 @@ def as_text(table: pd.DataFrame) -> str:
         prompt, layer = ("-" if pd.isna(value) else value for value in (row.prompt, row.layer))
         lines.append(
             f"{row.roi:<16} {row.model_id:<{width}} {row.stream:<14} {prompt:>6} {row.subject:>7} {layer:>5} "
-            f"{row.n_voxels:>6} {number(row.r)} {number(row.r_ceiling, 7)} {number(row.r_normalised, 7)} "
+            f"{row.n_voxels:>6} {number(row.r)} {number(row.r_ceiling, 7)} {number(row.r_normalised_all_voxels, 7)} "
             f"{number(row.p, 7, 4)} {number(row.q, 7, 4)}"
         )
     if len(chosen) > LONGEST:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +14,8 @@ import numpy as np
 
 from brain_activity_prediction.align_image_embeddings.inputs.protocols import FOLDS, STANDARD
 from brain_activity_prediction.align_image_embeddings.stats.noise_ceiling import TrialSums, noise_ceiling, snr
+from brain_activity_prediction.align_image_embeddings.stats.region_ceilings import RegionCeilings, region_ceilings
+from brain_activity_prediction.align_image_embeddings.stats.region_statistics import digests
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.folders import responses_folder
 from brain_activity_prediction.nsd.design import read_design, train_test_rows
@@ -139,6 +141,12 @@ def ceiling_of_test_images(targets: Targets, layout: Layout, subject: int, ncsnr
         why = "no image has two trials in these sessions" if computed else "NSD's ncsnr is NaN in every fitted voxel"
         print(f"no noise ceiling and no normalised scores: {why}", file=sys.stderr)
     return noise_ceiling(ncsnr, targets.test_repeats)
+
+
+def ceilings_of_regions(targets: Targets, regions: Mapping[str, np.ndarray]) -> RegionCeilings:
+    """Mean noise ceilings of regions, masks (V,) by name, over all their voxels, from the repeats of the betas."""
+    there = np.isfinite(targets.test) & np.isfinite(targets.train[0])
+    return region_ceilings(targets.trial_sums, targets.test_repeats, regions, digests(regions), there)
 
 
 def standardise(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -98,6 +98,10 @@ class StreamScores:
         same = rows is not None and self._of(which)[0].normalised_by == normalised_by
         return rows if same else None
 
+    def resampled_explained(self, which: int | str, regions: Regions) -> np.ndarray | None:
+        """Mean explained variance (B, R) in the same resamples; None where an older version scored a layer."""
+        return self._averaged("region_explained", which, regions, ("n_resamples",))
+
     def how_many(self, which: int | str) -> dict[str, int]:
         """How each number of TEST, and n_resamples, is in the statistics of `which`, as above; 0 without any."""
         found = self._of(which)[0]

@@ -15,12 +15,14 @@ from pathlib import Path
 import numpy as np
 
 from brain_activity_prediction.align_image_embeddings.outputs import score_files
+from brain_activity_prediction.align_image_embeddings.stats.region_ceilings import RegionCeilings
 from brain_activity_prediction.align_image_embeddings.stats.region_statistics import Asked, Statistics
 from brain_activity_prediction.files import reading
 from brain_activity_prediction.made_from import state_of
 from brain_activity_prediction.sealed_hdf5 import read_array, read_seal
 from brain_activity_prediction.settings_file import fingerprint, recorded_settings
 
+CEILINGS = RegionCeilings.ARRAYS
 QUANTITIES = ("alpha", "cv_score", "r", "r2")
 VOXELS, PREDICTED = "predicted_voxels", "predicted"
 REMEDY = "align again, which fits this layer again"
@@ -113,15 +115,30 @@ class Results:
             of_these = np.array_equal(read_array(path, "layer"), best_layers)
         return self._read_statistics(path) if of_these else None
 
-    def write_noise_ceiling(self, ceiling: np.ndarray, ncsnr_from: str) -> None:
-        """Keeps the ceiling (V,) of the test images, in R2 units, and where its ncsnr came from."""
+    def write_noise_ceiling(
+        self, ceiling: np.ndarray, ncsnr_from: str, of_regions: RegionCeilings | None = None
+    ) -> None:
+        """Keeps the ceiling (V,) of the test images, in R2 units, where its ncsnr came from, and those of regions."""
         about, arrays = {"ncsnr": ncsnr_from}, {"noise_ceiling": ceiling}
+        if of_regions is not None:
+            about |= {"regions": of_regions.regions, "n_test_images": of_regions.n_test_images}
+            arrays |= {f"region_{name}": getattr(of_regions, name) for name in CEILINGS}
         score_files.write_voxels(self._ceiling_path, arrays, about, self.settings())
 
     def read_noise_ceiling(self) -> np.ndarray:
         """The ceiling (V,) float32 of the test images, in R2 units."""
         with self._reading(self._ceiling_path, "align again, which writes it anew"):
             return read_array(self._ceiling_path, "noise_ceiling")
+
+    def read_region_ceilings(self) -> RegionCeilings | None:
+        """The mean ceilings of regions over all their voxels, None where an older version wrote the ceiling."""
+        path = self._ceiling_path
+        with self._reading(path, "align again, which writes it anew"):
+            about = read_seal(path).about
+            if "n_test_images" not in about:
+                return None
+            arrays = {name: read_array(path, f"region_{name}") for name in CEILINGS}
+            return RegionCeilings(about["regions"], **arrays, n_test_images=about["n_test_images"])
 
     def ncsnr_from(self) -> str:
         """Where the ncsnr of that ceiling came from, one of `arguments.NCSNR`."""

@@ -51,6 +51,7 @@ def summarise(
         for name in NOT_ALWAYS - maps.keys():
             _map(results, stream, name).unlink(missing_ok=True)  # of an earlier run
         warn_of_edges(stream, "voxels x layers", scores.scores["alpha"], alpha_range(results.folder))
+    say_what_older_scores_lack(table)
     write_table(table, results.folder, "scores")
     shown = table[table["layer_choice"] == layers]
     if shown.empty:
@@ -99,6 +100,18 @@ def layer_maps(stream: StreamScores) -> dict[str, np.ndarray]:
     return maps | ({"layers_p": p.T} if np.isfinite(p).any(axis=1).all() else {})
 
 
+def say_what_older_scores_lack(table: pd.DataFrame) -> None:
+    """Says on stderr where layers were resampled by a version that kept no explained variance of regions."""
+    lacking = table["r_se"].notna() & table["r_normalised_all_voxels"].notna()
+    lacking &= table["r_normalised_all_voxels_se"].isna()
+    if lacking.any():
+        streams = ", ".join(table.loc[lacking, "stream"].unique())
+        print(
+            f"no error of r_normalised_all_voxels for {streams}, scored by an earlier version: --redo fits them again",
+            file=sys.stderr,
+        )
+
+
 def warn_of_low_ceilings(ceiling: np.ndarray, lowest: float) -> None:
     """Says on stderr how many voxels (V,) have too low a ceiling for their scores to be normalised."""
     known = int(np.isfinite(ceiling).sum())
@@ -112,7 +125,7 @@ def warn_of_low_ceilings(ceiling: np.ndarray, lowest: float) -> None:
 
 def as_text(rows: pd.DataFrame) -> str:
     """A table for the terminal: a line a stream and region, raw scores beside those divided by the noise ceiling."""
-    numbers = {"r": "r", "r_se": "SE", "r_normalised": "r/sqrt(NC)", "r2": "R2", "r2_normalised": "R2/NC"}
+    numbers = {"r": "r", "r_se": "SE", "r_normalised_all_voxels": "r/sqrt(NC)", "r2": "R2", "r2_normalised": "R2/NC"}
     numbers |= {"cv_score": "CV score"} | ({"q": "q"} if rows["q"].notna().any() else {})
     widths = {name: max(7, len(title)) for name, title in numbers.items()}
     titles = " ".join(f"{title:>{widths[name]}}" for name, title in numbers.items())

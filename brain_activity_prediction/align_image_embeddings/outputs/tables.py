@@ -20,17 +20,20 @@ from brain_activity_prediction.align_image_embeddings.outputs.layer_choice impor
 from brain_activity_prediction.align_image_embeddings.outputs.results import Results
 from brain_activity_prediction.align_image_embeddings.stats.false_discovery import adjusted
 from brain_activity_prediction.align_image_embeddings.stats.intervals import interval, standard_error
+from brain_activity_prediction.align_image_embeddings.stats.region_ceilings import RegionCeilings, score_columns
 from brain_activity_prediction.align_image_embeddings.stats.region_statistics import (
     digest_of_ceiling,
     digests,
     usable_ceiling,
 )
+from brain_activity_prediction.align_image_embeddings.stats.resampling import explained_variance
 
+OVER_ALL_VOXELS = tuple(f"r_normalised_all_voxels{end}" for end in ("", "_se", "_ci_low", "_ci_high"))
 COLUMNS = (
     *("protocol", "model_id", "prompt", "stream", "layer_choice", "layer", "layer_position", "subject", "roi"),
     *("n_voxels", "r", "r_se", "r_ci_low", "r_ci_high", "n_resamples", "r2", "cv_score", "alpha_median"),
-    *("noise_ceiling", "r_ceiling", "ncsnr", "min_noise_ceiling"),
-    *("r_normalised", "r_normalised_se", "r2_normalised", "n_voxels_normalised"),
+    *("noise_ceiling", "r_ceiling", "r_ceiling_se", "ncsnr", "min_noise_ceiling"),
+    *("r_normalised", "r_normalised_se", "r2_normalised", "n_voxels_normalised", *OVER_ALL_VOXELS),
     *("p", "q", "n_permutations", "permutation_block", "n_images_not_permuted", "settings"),
 )
 MEANS = ("r", "r2", "cv_score")
@@ -38,8 +41,8 @@ HOW_MANY = {"n_resamples": "r_ci_low", **dict.fromkeys(TEST, "p")}  # missing wh
 INTEGERS = ("prompt", "layer", *HOW_MANY)  # missing where there is none
 NUMBERS = (
     *("layer_position", "r", "r_se", "r_ci_low", "r_ci_high", "r2", "cv_score", "alpha_median"),
-    *("noise_ceiling", "r_ceiling", "min_noise_ceiling"),
-    *("r_normalised", "r_normalised_se", "r2_normalised", "p", "q"),
+    *("noise_ceiling", "r_ceiling", "r_ceiling_se", "min_noise_ceiling"),
+    *("r_normalised", "r_normalised_se", "r2_normalised", *OVER_ALL_VOXELS, "p", "q"),
 )
 
 
@@ -60,9 +63,11 @@ def region_table(
 
     `regions` are masks (V,) by name. r, r2 and cv_score are means over a region's voxels, without those whose
     responses are NaN, which n_voxels does not count either. `prompt` is missing for streams that no prompt changes.
-    noise_ceiling is the median of the region's voxels, ncsnr where it comes from, `computed` or `nsd`. r_ceiling is
-    the r that a perfect model would reach: the mean of sqrt(ceiling) over the voxels that r is the mean of, less those
-    whose ceiling is NaN. Normalised scores are means over the voxels whose ceiling is min_noise_ceiling or more.
+    noise_ceiling is the median of the region's voxels, ncsnr where it comes from, `computed` or `nsd`. r_normalised and
+    r2_normalised are means over the voxels whose ceiling is min_noise_ceiling or more. r_normalised_all_voxels, which
+    compares regions, is the variance explained over the ceiling, both means over all voxels of the region
+    (`region_ceilings`); its standard error and interval hold the ceiling's own. r_ceiling is the root of that mean
+    ceiling, from the betas whatever ncsnr is. They are missing where it is below two of its standard errors.
     r_se and the interval of 95 % from r_ci_low to r_ci_high say how far r moves in n_resamples draws of the test images
     (`bootstrap`), and so does r_normalised_se, which takes the ceiling as known; it is missing where the layers were
     scored with another ceiling or min_noise_ceiling. p is that of the mean r among n_permutations of the test images in
@@ -71,10 +76,10 @@ def region_table(
     Hochberg). All are missing for regions that were not among those of the run.
     `settings` is the fingerprint of what changes the numbers.
     """
-    ceiling = results.read_noise_ceiling()
+    ceiling, ceilings = results.read_noise_ceiling(), results.read_region_ceilings()
     parts = []
     for stream in results.streams():
-        part = pd.concat(_blocks(stream_scores(results, stream), regions, ceiling, min_noise_ceiling))
+        part = pd.concat(_blocks(stream_scores(results, stream), regions, ceiling, ceilings, min_noise_ceiling))
         parts.append(pd.concat([part, _best_of_regions(part)]))
     of = {
         "protocol": results.settings().get("protocol", STANDARD),
@@ -94,12 +99,20 @@ def _blocks(
     stream: StreamScores,
     regions: Mapping[str, np.ndarray],
     ceiling: np.ndarray,
+    ceilings: RegionCeilings | None,
     min_noise_ceiling: float,
 ) -> Iterator[pd.DataFrame]:
     """R rows for each layer of a stream, for every voxel at its best one and for their average."""
     known, by = digests(regions), digest_of_ceiling(usable_ceiling(ceiling, min_noise_ceiling))
     members = np.stack(list(regions.values())) & np.isfinite(stream.scores["cv_score"]).all(axis=0)
-    r_ceiling = region_means({"r_ceiling": np.sqrt(ceiling)}, members & np.isfinite(ceiling))
+    of_regions = ceilings.of(known) if ceilings is not None else None
+
+    def over_all_voxels(explained: np.ndarray, which: int | str) -> dict[str, np.ndarray]:
+        if of_regions is None:
+            return {}
+        counted = members & np.isfinite(of_regions.voxels)
+        mean = region_means({"explained": explained}, counted)["explained"]
+        return score_columns(mean, stream.resampled_explained(which, known), of_regions)
 
     def rows(scores: Mapping[str, np.ndarray], which: int | str, **of) -> pd.DataFrame:
         normalised = stream.resampled_r(which, known, by)
@@ -110,7 +123,7 @@ def _blocks(
                 **normalised_means(scores, ceiling, members, min_noise_ceiling),
                 "alpha_median": region_medians(scores["alpha"], members),
                 "noise_ceiling": region_medians(ceiling, members),
-                **r_ceiling,
+                **over_all_voxels(scores["explained"], which),
                 "min_noise_ceiling": min_noise_ceiling,
                 **errors(stream.resampled_r(which, known)),
                 "r_normalised_se": np.nan if normalised is None else standard_error(normalised),
@@ -120,14 +133,17 @@ def _blocks(
             }
         )
 
+    n_images = np.inf if ceilings is None else ceilings.n_images
+    explained = explained_variance(stream.scores["r"].astype(np.float64), n_images)
     for k, layer in enumerate(stream.layers):
-        scores = {name: values[k] for name, values in stream.scores.items()}
+        scores = {name: values[k] for name, values in stream.scores.items()} | {"explained": explained[k]}
         yield rows(scores, k, layer_choice=EACH, layer=layer, layer_position=stream.position(layer))
     best = stream.at(stream.best_of_voxels())
+    best["explained"] = explained_variance(best["r"], n_images)
     position = stream.position(region_means({"layer": best["layer"]}, members)["layer"])
     yield rows(best, BEST_PER_VOXEL, layer_choice=BEST_PER_VOXEL, layer_position=position)
     if stream.complete:
-        yield rows(stream.mean(), AVERAGE, layer_choice=AVERAGE)
+        yield rows(stream.mean() | {"explained": explained.mean(axis=0)}, AVERAGE, layer_choice=AVERAGE)
 
 
 def _best_of_regions(table: pd.DataFrame) -> pd.DataFrame:

@@ -13,41 +13,51 @@ import torch
 
 from brain_activity_prediction.align_image_embeddings.scores import check_same_shape, standard_columns
 from brain_activity_prediction.align_image_embeddings.stats.missing_images import present_images
+from brain_activity_prediction.align_image_embeddings.stats.resampling import explained_variance, resamples
 
 VOXELS_PER_CHUNK = {"cpu": 512, "cuda": 8192}
 CONSTANT = 1e-9  # a product of variances below this is rounding: columns have variance 1 before they are resampled
 
 
-def resamples(n_images: int, n_resamples: int, seed: int = 0) -> np.ndarray:
-    """How often each image is drawn in each resample, (B, n) float32.
-
-    The same images always meet the same resamples, the first of many being those of few: what was computed at different
-    times can be compared resample by resample.
-    """
-    drawn = np.random.default_rng(seed).integers(n_images, size=(n_resamples, n_images))
-    cells = drawn + n_images * np.arange(n_resamples)[:, None]
-    return np.bincount(cells.ravel(), minlength=drawn.size).reshape(drawn.shape).astype(np.float32)
-
-
 def bootstrap_region_r(
     observed: torch.Tensor, predicted: torch.Tensor, members: np.ndarray, n_resamples: int, seed: int = 0
 ) -> np.ndarray:
-    """Mean r over each region's voxels in every resample of the images, (B, R) float32; on the device of `observed`.
+    """Mean r (B, R) over each region's voxels in every resample of the images: the first of `bootstrap_regions`."""
+    return bootstrap_regions(observed, predicted, members, n_resamples, seed)[0]
+
+
+def bootstrap_regions(
+    observed: torch.Tensor,
+    predicted: torch.Tensor,
+    members: np.ndarray,
+    n_resamples: int,
+    seed: int = 0,
+    counted: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Means of r and of explained variance over each region's voxels in every resample of the images, (B, R) float32.
+
+    Computed on the device of `observed`.
 
     observed, predicted  (n, V); a voxel is scored on the images that it has a response to and counts in no region where
                          it has none or is not predicted, a constant one has r 0
     members              (R, V) bool, or what the r of each voxel is multiplied by, 0 for those outside the region, as
                          1 / sqrt(ceiling) for normalised scores; a region without a voxel that counts gets NaN
+    counted              (R, V) bool, the voxels of each region that `explained_variance` is the mean over; None without
     """
     check_same_shape(observed, predicted)
     counts = torch.from_numpy(resamples(len(observed), n_resamples, seed)).to(observed.device)
-    members = torch.from_numpy(members).to(observed.device, torch.float32)
-    members = members * torch.isfinite(observed).any(dim=0) * torch.isfinite(predicted).all(dim=0)
-    sums = counts.new_zeros(n_resamples, len(members))
+    there = torch.isfinite(observed).any(dim=0) * torch.isfinite(predicted).all(dim=0)
+    members = torch.from_numpy(members).to(observed.device, torch.float32) * there
+    counted = None if counted is None else torch.from_numpy(counted).to(members) * there
+    sums, explained = counts.new_zeros(2, n_resamples, len(members))
     for images, voxels in _chunks(observed, (members != 0).any(dim=0).nonzero().flatten()):
-        pair = (standard_columns(part[images][:, voxels]) for part in (observed, predicted))
-        sums += _resampled_r(*pair, _shares(counts, images)) @ members[:, voxels].T
-    return (sums / (members > 0).sum(dim=1)).cpu().numpy()
+        pair = [standard_columns(part[images][:, voxels]) for part in (observed, predicted)]
+        r = _resampled_r(*pair, _shares(counts, images))
+        sums += r @ members[:, voxels].T
+        if counted is not None:
+            explained += explained_variance(r, len(pair[0])) @ counted[:, voxels].T
+    means = (sums / (members > 0).sum(dim=1)).cpu().numpy()
+    return means, None if counted is None else (explained / counted.sum(dim=1)).cpu().numpy()
 
 
 def _resampled_r(x: torch.Tensor, y: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:

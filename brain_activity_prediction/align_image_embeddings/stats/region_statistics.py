@@ -32,9 +32,10 @@ class Statistics:
     region_r_permuted: np.ndarray | None = None  # (P + 1, R) mean r, and in each permutation of the images
     region_r_normalised: np.ndarray | None = None  # (B, R) mean r / sqrt(ceiling) in each resample
     normalised_by: str = ""  # digest of the ceiling
+    region_explained: np.ndarray | None = None  # (B, R) mean `explained_variance` in each resample
     n_images_not_permuted: int | None = None  # left over by whole blocks; None where an older version filled a block up
 
-    ARRAYS = ("p", "region_p", "region_r", "region_r_permuted", "region_r_normalised")
+    ARRAYS = ("p", "region_p", "region_r", "region_r_permuted", "region_r_normalised", "region_explained")
 
     @property
     def n_resamples(self) -> int:
@@ -79,6 +80,7 @@ class Asked:
     permutation_block: int
     n_resamples: int
     ceiling: np.ndarray | None = None  # (V,) that scores are normalised by, NaN for voxels that are left out
+    explained_in: np.ndarray | None = None  # (V,) bool, voxels whose explained variance regions are the mean of
 
     @property
     def nothing(self) -> bool:
@@ -107,7 +109,10 @@ class Asked:
         Resamples score a voxel on the images that it has a response to. In the permutations a missing response is the
         voxel's mean, so that all voxels share the permutations; the test stays exact.
         """
-        from brain_activity_prediction.align_image_embeddings.stats.bootstrap import bootstrap_region_r
+        from brain_activity_prediction.align_image_embeddings.stats.bootstrap import (
+            bootstrap_region_r,
+            bootstrap_regions,
+        )
         from brain_activity_prediction.align_image_embeddings.stats.missing_images import filled_with_mean
         from brain_activity_prediction.align_image_embeddings.stats.significance import permuted
 
@@ -121,7 +126,9 @@ class Asked:
             found["region_p"] = share_reaching(found["region_r_permuted"])
             found["n_images_not_permuted"] = len(observed) % self.permutation_block
         if self.n_resamples:
-            found["region_r"] = bootstrap_region_r(observed, predicted, members, self.n_resamples)
+            counted = None if self.explained_in is None else members & self.explained_in
+            of = (observed, predicted, members, self.n_resamples)
+            found["region_r"], found["region_explained"] = bootstrap_regions(*of, counted=counted)
         if self.n_resamples and self.ceiling is not None:
             weights = np.where(np.isfinite(self.ceiling), members / np.sqrt(self.ceiling), 0)
             found["region_r_normalised"] = bootstrap_region_r(observed, predicted, weights, self.n_resamples)
