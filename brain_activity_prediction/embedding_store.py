@@ -143,12 +143,13 @@ class EmbeddingStore:
 
     # -- writing --------------------------------------------------------------------------------------------------
 
-    def check(self, settings: Mapping) -> None:
+    def check(self, settings: Mapping, implied: Mapping | None = None) -> None:
         """Raises InputError where the folder holds states made with other settings.
 
-        Settings that only one of the two runs has do not clash.
+        Settings that only one of the two runs has do not clash. `implied` are those that an older version did not
+        record.
         """
-        self._refuse_others(self.settings() or {}, settings)
+        self._refuse_others((implied or {}) | (self.settings() or {}), settings)
 
     def claim(self, settings: Mapping) -> None:
         """Tells what the coming batches are made with; raises InputError as `check` does.

@@ -4,6 +4,7 @@ import os
 import runpy
 import shutil
 import subprocess
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -74,7 +75,8 @@ def ready(own_nsd):
 def tiny_model(tmp_path_factory):
     """A tiny model by its name in `tiny_models.MODELS`, loaded by its script from a saved checkpoint.
 
-    It comes as `script, model, processor, folder` and `reference`, how transformers itself runs it.
+    It comes as `script, model, processor, folder`, transformers' own processor as `whole`, and `reference`, how
+    transformers itself runs it.
     """
     import reference_states
     import tiny_models
@@ -96,7 +98,8 @@ def tiny_model(tmp_path_factory):
                 model=model.requires_grad_(False),
                 processor=processor,
                 folder=folder,
-                reference=getattr(reference_states, name),
+                whole=(whole := reference_states.processor(folder)),
+                reference=partial(getattr(reference_states, name), model, whole),
             )
         return loaded[name]
 

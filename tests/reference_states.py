@@ -34,6 +34,18 @@ class Reference:
         return means, scales
 
 
+def processor(folder):
+    """transformers' own processor of a saved model, but with `tokenizer.json` itself for IDEFICS."""
+    from transformers import AutoImageProcessor, AutoProcessor, IdeficsProcessor, PreTrainedTokenizerFast
+
+    images = AutoImageProcessor.from_pretrained(folder, backend="pil")
+    if type(images).__name__.startswith("ViT"):
+        return images
+    if type(images).__name__.startswith("Idefics"):
+        return IdeficsProcessor(images, PreTrainedTokenizerFast.from_pretrained(folder))
+    return AutoProcessor.from_pretrained(folder, backend="pil")
+
+
 ALL, FIRST, LAST = slice(None), [0], [-1]
 TOWER = {"mean": ALL, "cls": FIRST}
 

@@ -81,9 +81,9 @@ def test_what_is_stored_is_what_transformers_gives(extracted, tiny_model):
     tiny = tiny_model(NAME)
     ids = sorted(image_ids(extracted))[5:12]
     with Stimuli(find_layout(extracted).stimuli()) as stimuli:
-        reference = tiny.reference(tiny.model, tiny.processor, stimuli.images(ids), PROMPTS[2])
+        reference = tiny.reference(stimuli.images(ids), PROMPTS[2])
     answers, response = reference_states.generated(tiny.model, reference, 5)
-    texts = tiny.processor.batch_decode(answers, skip_special_tokens=True)
+    texts = tiny.processor.tokenizer.batch_decode(answers, skip_special_tokens=True)
     kept = store(extracted, 2)
     assert [kept.read_answers()[image_id] for image_id in ids] == texts
     expected = reference.pooled()[0] | {"response": response}

@@ -29,7 +29,7 @@ def test_idefics_is_given_a_users_turn_that_ends(tiny_model):
 def test_llava_reads_the_tokens_of_its_processor(tiny_model, photographs, prompt):
     tiny = tiny_model("llava")
     image_id = tiny.model.config.image_token_id
-    inputs = tiny.reference(tiny.model, tiny.processor, photographs[:1], prompt).inputs
+    inputs = tiny.reference(photographs[:1], prompt).inputs
     before, after, own = decoding.split_template(tiny.processor.tokenizer, tiny.script.TEMPLATE, prompt, image_id)
     assert [*before, *[image_id] * 16, *after] == inputs.input_ids[0].tolist()
     assert tiny.processor.tokenizer.decode(after[own]).strip() == prompt
@@ -38,11 +38,12 @@ def test_llava_reads_the_tokens_of_its_processor(tiny_model, photographs, prompt
 @pytest.mark.parametrize("prompt", PROMPTS.values(), ids=PROMPTS)
 def test_idefics_reads_the_tokens_of_its_processor(tiny_model, photographs, prompt):
     tiny = tiny_model("idefics")
-    tokenizer, image_id = tiny.processor.tokenizer, tiny.processor.image_token_id
-    inputs = tiny.reference(tiny.model, tiny.processor, photographs[:1], prompt).inputs
+    tokenizer = tiny.processor.tokenizer
+    image_id = tokenizer.convert_tokens_to_ids("<image>")
+    inputs = tiny.reference(photographs[:1], prompt).inputs
     before, after, own = tiny.script.split(tiny.processor, prompt)
     assert [*before, image_id, *after] == inputs.input_ids[0].tolist()
-    assert tokenizer.decode(after[own]) == prompt
+    assert tokenizer.decode(after[own]).strip() == prompt
     tokens = tokenizer.convert_ids_to_tokens([*before, image_id, *after])
     assert tokens[0] == "<s>"
     assert [tokens.count(name) for name in ("<s>", "<image>", "<fake_token_around_image>")] == [1, 1, 2]
@@ -52,11 +53,11 @@ def test_idefics_reads_the_tokens_of_its_processor(tiny_model, photographs, prom
 @pytest.mark.parametrize("prompt", PROMPTS.values(), ids=PROMPTS)
 def test_instruct_blip_reads_the_tokens_of_its_processor_twice(tiny_model, photographs, prompt):
     tiny = tiny_model("instruct_blip")
-    inputs = tiny.reference(tiny.model, tiny.processor, photographs[:1], prompt).inputs
+    inputs = tiny.reference(photographs[:1], prompt).inputs
     ids, own = decoding.tokenise(tiny.processor.tokenizer, tiny.script.TEMPLATE, prompt)
     assert [*[tiny.model.config.image_token_id] * 6, *ids] == inputs.input_ids[0].tolist()
     assert tiny.processor.tokenizer.decode(ids[own]) == prompt
-    ids, own = decoding.tokenise(tiny.processor.qformer_tokenizer, tiny.script.TEMPLATE, prompt)
+    ids, own = decoding.tokenise(tiny.processor.reader, tiny.script.TEMPLATE, prompt)
     assert ids == inputs.qformer_input_ids[0].tolist()
     assert own == slice(1, len(ids) - 1)  # all but [CLS] and [SEP]
 
@@ -74,18 +75,19 @@ def test_what_precedes_the_question_is_the_same_whatever_the_question(tiny_model
     assert len(prefixes) == 1
 
 
-def test_idefics_would_be_tokenised_otherwise_without_its_own_first_token(tiny_model):
-    """Where only a text's first word is given a space, the <s> in the text decides whether "User" is that word."""
+def test_text_after_a_special_token_begins_with_a_blank_as_llamas_own_tokenizer_has_it(tiny_model):
     tiny = tiny_model("idefics")
-    tokenizer, template = tiny.processor.tokenizer, tiny.script.TEMPLATE.removeprefix("<s>")
-    assert tokenizer(template).input_ids != tokenizer(f"<s>{template}", add_special_tokens=False).input_ids
+    before, after, own = tiny.script.split(tiny.processor, QUESTION)
+    tokens = tiny.processor.tokenizer.convert_ids_to_tokens
+    assert tokens(before)[1].startswith("▁")  # <s>, then "User:"
+    assert tokens(after[own])[0].startswith("▁")
 
 
 def test_the_end_of_an_idefics_turn_is_not_left_to_the_processor(tiny_model, photographs):
     """transformers 5 adds none of its own accord, though the checkpoint's tokenizer has the token."""
     tiny = tiny_model("idefics")
     end = tiny.processor.tokenizer.convert_tokens_to_ids("<end_of_utterance>")
-    inputs = tiny.processor(text=[["User:", photographs[0], QUESTION, "\nAssistant:"]], return_tensors="pt")
+    inputs = tiny.whole(text=[["User:", photographs[0], QUESTION, "\nAssistant:"]], return_tensors="pt")
     _, after, _ = tiny.script.split(tiny.processor, QUESTION)
     assert (inputs.input_ids == end).sum() == 0
     assert after.count(end) == 1

@@ -5,6 +5,7 @@ import reference_states
 import torch
 from tiny_models import MODELS
 
+from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkpoint
 from brain_activity_prediction.extract_image_embeddings.pooling import POOLINGS
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
 
@@ -40,7 +41,7 @@ def scales_of(streams):
 def test_hidden_states_are_those_that_transformers_gives(tiny_model, photographs, name, prompt):
     tiny = tiny_model(name)
     once, [(streams, _)] = encode(tiny, photographs, [PROMPTS[prompt]])
-    expected, scales = tiny.reference(tiny.model, tiny.processor, photographs, PROMPTS[prompt]).pooled()
+    expected, scales = tiny.reference(photographs, PROMPTS[prompt]).pooled()
     assert_close(once | streams, expected, scales, 1e-6)
 
 
@@ -49,37 +50,39 @@ def test_answers_are_those_of_generate_and_response_is_the_mean_of_their_states(
     tiny_model, photographs, name, monkeypatch
 ):
     tiny = tiny_model(name)
-    reference = tiny.reference(tiny.model, tiny.processor, photographs, PROMPTS[4])
+    reference = tiny.reference(photographs, PROMPTS[4])
     ends = end_within_the_answers(tiny, reference, monkeypatch)
     ids, expected = reference_states.generated(tiny.model, reference, LONGEST)
     assert len({len(row) for row in ids}) > 2, f"rows were to end at different steps: {ends}, {ids}"
     assert max(map(len, ids)) == LONGEST
     _, [(streams, answers)] = encode(tiny, photographs, [PROMPTS[4]], (), LONGEST)
-    assert answers == tiny.processor.batch_decode(ids, skip_special_tokens=True)
+    assert answers == tiny.processor.tokenizer.batch_decode(ids, skip_special_tokens=True)
     assert_close(streams, {"response": expected}, scales_of({"response": expected}), 1e-6)
 
 
 def end_within_the_answers(tiny, reference, monkeypatch):
     """Makes a token the end of an answer that most of the rows say, at different steps, and some do not."""
     settings = reference_states.speaker(tiny.model).generation_config
-    others = [token for token in reference.settings.pop("eos_token_id", []) if token != settings.eos_token_id]
+    reference.settings.pop("eos_token_id", None)
     monkeypatch.setattr(settings, "eos_token_id", [-1])
     free, _ = reference_states.generated(tiny.model, reference, LONGEST)
     firsts = {token: {row.index(token) for row in free if token in row} for row in free for token in row}
     candidates = [token for token in firsts if any(token not in row for row in free)]
     ends = [max(candidates, key=lambda token: len(firsts[token]))]
     monkeypatch.setattr(settings, "eos_token_id", ends)
-    if others:
-        reference.settings["eos_token_id"] = ends + others
     return ends
 
 
 def test_an_idefics_answer_ends_with_its_turn(tiny_model, photographs, monkeypatch):
+    """Its settings name </s> alone; <end_of_utterance> is what it was trained to end with."""
     tiny = tiny_model("idefics")
     _, [(_, free)] = encode(tiny, photographs, [PROMPTS[4]], (), LONGEST)
     ids = [tiny.processor.tokenizer(answer, add_special_tokens=False).input_ids for answer in free]
     said = tiny.processor.tokenizer.convert_ids_to_tokens(ids[0][1])
     monkeypatch.setattr(tiny.script, "END_OF_TURN", said)
+    ends = tiny.script.end_ids(Checkpoint(tiny.script.MODEL_ID, None, tiny.folder))
+    assert ends == {2, ids[0][1]}
+    monkeypatch.setattr(tiny.model.generation_config, "eos_token_id", sorted(ends))
     _, [(_, answers)] = encode(tiny, photographs, [PROMPTS[4]], (), LONGEST)
     assert all(said not in tiny.processor.tokenizer.tokenize(answer) for answer in answers)
     assert free[0].startswith(answers[0])
@@ -122,10 +125,7 @@ def test_nine_prompts_run_the_image_part_once(tiny_model, photographs, name):
     encode(tiny, photographs[:2], PROMPTS.values())
     for hook in hooks:
         hook.remove()
-    whole = [
-        tiny.reference(tiny.model, tiny.processor, photographs[:1], text).states["language"].shape[2]
-        for text in PROMPTS.values()
-    ]
+    whole = [tiny.reference(photographs[:1], text).states["language"].shape[2] for text in PROMPTS.values()]
     shared = 0 if name == "instruct_blip" else read[0]  # its Q-Former reads the question, so the image tokens change
     assert len(passes) == 1
     assert sum(read) == shared + sum(tokens - shared for tokens in whole)

@@ -234,7 +234,7 @@ def test_a_part_that_is_missing_is_named_before_anything_is_loaded(spoilt, part)
 @pytest.mark.parametrize("part", ["mpt-7b/pytorch_model.bin", "clip/open_clip_model.safetensors"])
 def test_a_damaged_tower_is_one_line_that_names_its_folder(spoilt, part):
     (spoilt / part).write_bytes((spoilt / part).read_bytes()[:1000])
-    with pytest.raises(InputError, match=rf"{Path(part).parent.name} could not be loaded: ") as error:
+    with pytest.raises(InputError, match=rf"{Path(part).parent.name} could not be loaded") as error:
         load(spoilt)
     assert "\n" not in str(error.value)
 
@@ -244,7 +244,8 @@ def test_mpt_weights_under_other_names_are_refused(spoilt):
     weights["transformer.blocks.0.other"] = weights.pop("transformer.blocks.0.attn.Wqkv.weight")
     torch.save(weights, spoilt / "mpt-7b" / "pytorch_model.bin")
     with pytest.raises(
-        InputError, match=r"mpt-7b lacks 1 of MPT's tensors, first transformer.blocks.0.attn.Wqkv.weight"
+        InputError,
+        match=r"mpt-7b lacks 1 of the parameters of MptForCausalLM, first transformer.blocks.0.attn.Wqkv.weight",
     ):
         load(spoilt)
 

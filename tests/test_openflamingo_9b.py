@@ -178,9 +178,10 @@ def test_answers_and_their_states_are_those_of_generate_with_each_row_ending_on_
     assert len(lengths) > 1
 
 
-def test_an_answer_ends_at_the_end_of_chunk(loaded):
+def test_an_answer_ends_at_the_end_of_chunk_and_of_text(loaded):
     language = loaded[0].lang_encoder
-    assert script.decoding.end_ids(language) == {loaded[1].tokenizer.convert_tokens_to_ids("<|endofchunk|>")}
+    ends = loaded[1].tokenizer.convert_tokens_to_ids(["<|endofchunk|>", "<|endoftext|>"])
+    assert script.decoding.end_ids(language) == set(ends)
 
 
 def test_a_read_leaves_no_image_in_the_network_even_where_it_fails(loaded, pixels):

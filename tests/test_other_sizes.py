@@ -7,7 +7,7 @@ from scripts import load_script, run_here
 
 from brain_activity_prediction.demo.models import write_llava, write_vit
 from brain_activity_prediction.embedding_store import EmbeddingStore
-from brain_activity_prediction.extract_image_embeddings import checkpoint
+from brain_activity_prediction.extract_image_embeddings import checkpoint_files
 from brain_activity_prediction.extract_image_embeddings.extraction import under_id
 from brain_activity_prediction.extract_image_embeddings.torchvision_import import import_torchvision
 from brain_activity_prediction.folders import embeddings_folder
@@ -53,7 +53,7 @@ def test_another_size_comes_from_the_hubs_main_branch(own_nsd, monkeypatch):
         asked.append((model_id, revision))
         return "0" * 40, True
 
-    monkeypatch.setattr(checkpoint, "commit_on_hub", commit_on_hub)
+    monkeypatch.setattr(checkpoint_files, "commit_on_hub", commit_on_hub)
     run_here(LLAVA, "-d", own_nsd, "-g", "cpu", "-m", "llava-hf/llava-1.5-7b-hf")
     assert set(asked) == {("llava-hf/llava-1.5-7b-hf", "main")}
 

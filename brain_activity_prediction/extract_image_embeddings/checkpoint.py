@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -14,8 +14,9 @@ import psutil
 
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings import weights_identity
+from brain_activity_prediction.extract_image_embeddings.checkpoint_files import CheckpointFiles
 from brain_activity_prediction.extract_image_embeddings.checkpoint_folder import check_folder
-from brain_activity_prediction.extract_image_embeddings.hub import COMMIT, commit_on_hub, fetched_folder
+from brain_activity_prediction.extract_image_embeddings.hub import COMMIT, fetched_folder
 from brain_activity_prediction.files import readable
 from brain_activity_prediction.settings_file import ORIGIN
 from brain_activity_prediction.wording import no_such_path
@@ -25,10 +26,12 @@ if TYPE_CHECKING:
 
 UNUSED_HEADS = ("pooler.", "vision_model.head.")  # computed after the last hidden state, and published without
 SMALL_BYTES = 2**30
+ADAPTER = "adapter_config.json"
+IS_ADAPTER = f"holds an adapter ({ADAPTER}): merge it into its base model and give the merged model"
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class Checkpoint(CheckpointFiles):
     """The published weights of `model_id` at `revision`, or those in `folder` where one is given.
 
     With a `seed` only the configuration is taken from there, and the weights are those that the model class starts
@@ -39,9 +42,6 @@ class Checkpoint:
     accelerate spread the layers over all GPUs, and over the CPU's memory where those are full.
     """
 
-    model_id: str
-    revision: str | None = None
-    folder: Path | None = None
     seed: int | None = None
     quantize: str | None = None
     device_map: str | None = None
@@ -53,6 +53,8 @@ class Checkpoint:
         """
         if self.folder and not self.folder.is_dir():
             raise InputError(f"--checkpoint {no_such_path(self.folder)}: give the folder of a saved model")
+        if self.folder and (self.folder / ADAPTER).exists():
+            raise InputError(f"--checkpoint {self.folder} {IS_ADAPTER}")
         for name in files if self.folder else []:
             if not any(self.folder.glob(name)):
                 raise InputError(f"--checkpoint {self.folder} holds no {name}: give the folder of a saved model")
@@ -67,20 +69,39 @@ class Checkpoint:
     def model(self, model_class, device: str, dtype: torch.dtype):
         """An instance of a transformers model class, on the device, in the dtype, ready for inference.
 
-        Raises InputError where parameters are missing: transformers would draw them at random.
+        Raises InputError where the checkpoint is of another kind, and where parameters are missing, which transformers
+        would draw at random, or are there that the class has no place for.
         """
+        self.check_kind(model_class)
         if self.seed is not None:
             return self._untrained(model_class, dtype).to(device).eval()
         self._check_size(model_class)
         placement = self._placement(device, dtype)
-        model, loaded = self._load(model_class, dtype=dtype, output_loading_info=True, **placement)
+        model, loaded = self.load(model_class, dtype=dtype, output_loading_info=True, **placement)
         missing = sorted(name for name in loaded["missing_keys"] if not name.startswith(UNUSED_HEADS))
         if missing:
             raise InputError(
-                f"{self.folder or self.model_id} lacks {len(missing)} of the parameters of {model_class.__name__}, "
-                f"first {missing[0]}: it is the checkpoint of another model, or incomplete"
+                f"{self.source} lacks {len(missing)} of the parameters of {model_class.__name__}, first {missing[0]}: "
+                "it is the checkpoint of another model, or incomplete"
+            )
+        if extra := unexpected(model, loaded.get("unexpected_keys", ())):
+            raise InputError(
+                f"{self.source} holds {len(extra)} parameters that {model_class.__name__} does not have, first "
+                f"{extra[0]}: it is the checkpoint of another model, or config.json is that of another"
             )
         return (model if placement else model.to(device)).eval()
+
+    def check_kind(self, model_class) -> None:
+        """Raises InputError for an adapter, and where config.json names another kind of model than the class reads."""
+        if self.file(ADAPTER):
+            raise InputError(f"{self.source} {IS_ADAPTER}")
+        wanted = getattr(getattr(model_class, "config_class", None), "model_type", None)
+        found = self.settings("config.json").get("model_type")
+        if wanted and found and found != wanted:
+            raise InputError(
+                f"{self.source} is a {found} model, and {model_class.__name__} reads {wanted}: "
+                "give the checkpoint that the script is for, or take the script of this model"
+            )
 
     def _placement(self, device: str, dtype: torch.dtype) -> dict:
         """What `from_pretrained` is told of where the weights go; nothing where they go to `device` as they are."""
@@ -103,16 +124,19 @@ class Checkpoint:
                 torch.manual_seed(self.seed)
             yield
 
-    def processor(self, processor_class):
-        """The processor or tokenizer saved with the model; images go through PIL, the same on every machine."""
-        return self._load(processor_class, backend="pil")
+    def config(self, model_class):
+        """The configuration of a model class, as config.json has it; raises InputError for another kind's."""
+        from transformers import AutoConfig
+
+        self.check_kind(model_class)
+        return self.load(getattr(model_class, "config_class", AutoConfig))
 
     def _untrained(self, model_class, dtype: torch.dtype):
         build = self._builder(model_class)
         n_bytes, free = _parameters(build) * dtype.itemsize, psutil.virtual_memory().available
         if n_bytes > free:
             raise InputError(
-                f"the untrained weights of {self.folder or self.model_id} take {readable(n_bytes)}, where "
+                f"the untrained weights of {self.source} take {readable(n_bytes)}, where "
                 f"{readable(free)} of memory are free: choose a smaller model, a smaller --dtype or another machine"
             )
         with self.random_numbers():
@@ -120,9 +144,7 @@ class Checkpoint:
 
     def _builder(self, model_class) -> Callable:
         """What makes an untrained model of the class from the configuration."""
-        from transformers import AutoConfig
-
-        config = self._load(getattr(model_class, "config_class", AutoConfig))
+        config = self.config(model_class)
         # Auto classes have the latter alone.
         return partial(getattr(model_class, "_from_config", None) or model_class.from_config, config)
 
@@ -138,30 +160,6 @@ class Checkpoint:
                 f"{self.folder} describes a model of {n_parameters} parameters, but its weights take {n_bytes} bytes: "
                 "it is the checkpoint of another model, or incomplete"
             )
-
-    @cached_property
-    def of_hub(self) -> dict:
-        """What tells a `from_pretrained` which files of the hub to take; raises InputError where it has none."""
-        commit, on_disk = commit_on_hub(self.model_id, self.revision)
-        return {"revision": commit, "local_files_only": on_disk}
-
-    def _load(self, loadable, **settings):
-        source = self.of_hub if self.folder is None else {"local_files_only": True}
-        try:
-            # Said to be False, because transformers asks at the terminal where nothing is said.
-            return loadable.from_pretrained(self.folder or self.model_id, trust_remote_code=False, **source, **settings)
-        except InputError:
-            raise
-        except Exception as error:  # every library below raises its own kinds
-            reason = " ".join(str(error).split())[:300]
-            if "weights_only" in str(error):  # the library's advice is to unpickle anything
-                reason = "its weights are a pickle that holds more than tensors, which is never loaded"
-            if "trust_remote_code" in str(error):
-                reason = "it is a model with code of its own, which is never run here: choose one of transformers' own"
-            raise InputError(
-                f"{self.folder or self.model_id} could not be loaded as {loadable.__name__}: {reason} "
-                "(weights that lie on disk are given with --checkpoint DIR)"
-            ) from error
 
     def identity(self) -> str:
         """What tells these weights from others: their content, or the commit of files yet to be fetched; the seed.
@@ -225,3 +223,13 @@ def _parameters(build: Callable) -> int:
 
     with torch.device("meta"):
         return sum(weights.numel() for weights in build().parameters())
+
+
+def unexpected(model, names: Iterable[str]) -> list[str]:
+    """Names of a checkpoint's parameters that the model has no place for, ascending.
+
+    A network without a head, such as ViTModel, leaves out those of heads and decoders that its checkpoint also holds:
+    parts that it does not have at all. A class with a head must take them all.
+    """
+    whole = "For" in type(model).__name__
+    return sorted(name for name in names if whole or hasattr(model, name.split(".")[0]))

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings.pooling import Point, PooledStates, pooled
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from transformers import Cache
+    from transformers import Cache, PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,14 @@ class Decoder:
                 f"a prompt takes {n_tokens + max_new_tokens} tokens with its image{answer}, and the language model has "
                 f"{self.positions} positions: give a shorter prompt{' or fewer --max-new-tokens' if answer else ''}"
             )
+
+
+class Processor(NamedTuple):
+    """What images and prompts go through; `reader` is the tokenizer of a second text model, such as a Q-Former."""
+
+    image_processor: Any
+    tokenizer: PreTrainedTokenizerBase
+    reader: PreTrainedTokenizerBase | None = None
 
 
 @dataclass(frozen=True)
@@ -165,7 +173,7 @@ def shifted(tokens: slice, places: int) -> slice:
 
 
 def end_ids(model) -> frozenset[int]:
-    """The token ids that end an answer, as the model's generation settings list them."""
+    """The token ids that end an answer, as `end_with` set them."""
     ids = model.generation_config.eos_token_id
     return frozenset([ids] if isinstance(ids, int) else ids or [])
 
@@ -174,6 +182,11 @@ def positions(config) -> int | None:
     """How many tokens a language model was made for, by its configuration."""
     names = ("max_position_embeddings", "max_sequence_length", "max_seq_len")
     return next((value for name in names if (value := getattr(config, name, None))), None)
+
+
+def end_with(model, ids: frozenset[int]) -> None:
+    """Let these token ids end the model's answers, here and in transformers' own `generate`."""
+    model.generation_config.eos_token_id = sorted(ids)
 
 
 def texts(tokenizer, answers: Sequence[Sequence[int]]) -> list[str]:

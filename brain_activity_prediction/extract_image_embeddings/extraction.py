@@ -12,6 +12,8 @@ than one with a config.json, `CHECKPOINT_FILES`, the patterns of what it holds; 
 A model that is given something else than NSD's pictures has `open_stimuli(layout)`, too: a context manager with the
 `check`, `images` and `settings` of `nsd.stimuli.Stimuli`; what its `images` gives is what `preprocess` takes.
 
+A script that reads prompts also has `prompt_ids(checkpoint, prompt)` and `end_ids(checkpoint)`: see `prompt_settings`.
+
 `streams` is `{name: (B, L, W)}`, `context` whatever `encode_prompt` builds on, `answers` B texts or an empty list.
 """
 
@@ -32,6 +34,7 @@ from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkp
 from brain_activity_prediction.extract_image_embeddings.computing import Computing
 from brain_activity_prediction.extract_image_embeddings.next_step import next_step
 from brain_activity_prediction.extract_image_embeddings.plan import Work, check_dtype, images_left, plan, settings_of
+from brain_activity_prediction.extract_image_embeddings.prompt_settings import of_1_0_0, prompt_settings
 from brain_activity_prediction.extract_image_embeddings.runner import Runner
 from brain_activity_prediction.extract_image_embeddings.trial import try_out
 from brain_activity_prediction.files import check_room
@@ -153,14 +156,15 @@ def extract(script, arguments: argparse.Namespace) -> None:
         )
         checkpoint.check(getattr(script, "CHECKPOINT_FILES", ("config.json",)))
         stores = {} if arguments.test_run else work.stores
+        read = prompt_settings(script, checkpoint, {p: work.prompts.get(p) for p in work.stores}, arguments.response)
 
         def settings(prompt: int | None) -> dict:
             weights = checkpoint.recorded_weights(stores[prompt].settings() or {})
-            return settings_of(script, arguments, weights, stimuli.settings, work.prompts.get(prompt))
+            return settings_of(script, arguments, weights, stimuli.settings, work.prompts.get(prompt)) | read[prompt]
 
         for prompt, store in stores.items():
             check_dtype(store, arguments)
-            store.check(settings(prompt))
+            store.check(settings(prompt), of_1_0_0(script, checkpoint, work.prompts.get(prompt), store.settings()))
         if not left:
             work.tidy()
             print(next_step(work, arguments))

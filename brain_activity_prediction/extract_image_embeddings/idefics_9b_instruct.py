@@ -14,15 +14,26 @@ MODEL_ID = "HuggingFaceM4/idefics-9b-instruct"
 REVISION = "main"
 END_OF_TURN = "<end_of_utterance>"
 NEVER_ANSWERED = ("<image>", "<fake_token_around_image>")  # barred from answers, as the model card does
+TOKENS = ("<s>", END_OF_TURN, *NEVER_ANSWERED)
 TEMPLATE = f"<s>User:<fake_token_around_image><image><fake_token_around_image>{{prompt}}{END_OF_TURN}\nAssistant:"
 IMAGE_STREAMS = {"vision": ("mean", "cls"), "perceiver": ("mean",), "language": ("image",)}
 PROMPT_STREAMS = {"language": ("mean", "last", "prompt"), "response": ("mean",)}
 
 
 def load(checkpoint, device, dtype):
-    from transformers import AutoProcessor, IdeficsForVisionText2Text
+    from transformers import AutoImageProcessor, IdeficsForVisionText2Text
 
-    return checkpoint.model(IdeficsForVisionText2Text, device, dtype), checkpoint.processor(AutoProcessor)
+    model = checkpoint.model(IdeficsForVisionText2Text, device, dtype)
+    decoding.end_with(model, end_ids(checkpoint))
+    return model, decoding.Processor(checkpoint.processor(AutoImageProcessor), checkpoint.tokenizer(needs=TOKENS))
+
+
+def prompt_ids(checkpoint, prompt):
+    return checkpoint.tokenizer(needs=TOKENS)(TEMPLATE.format(prompt=prompt), add_special_tokens=False).input_ids
+
+
+def end_ids(checkpoint):
+    return checkpoint.end_ids(END_OF_TURN)
 
 
 def preprocess(processor, images):
@@ -65,10 +76,10 @@ def encode_images(model, processor, pixels, poolings):
         embed=network.embed_tokens,
         head=lambda hidden: model.lm_head(hidden).index_fill(-1, barred, -torch.inf),
         points=layer_points(network.layers, network.norm),
-        end_ids=decoding.end_ids(model) | {tokenizer.convert_tokens_to_ids(END_OF_TURN)},
+        end_ids=decoding.end_ids(model),
         positions=decoding.positions(network.config),
     )
-    ids = torch.tensor([[*before, processor.image_token_id]] * len(pixels), device=pixels.device)
+    ids = torch.tensor([[*before, image_token_id(processor)]] * len(pixels), device=pixels.device)
     tokens = choose(poolings, mean=slice(None), image=slice(len(before), None))
     prefix = decoding.read_prefix(decoder, network.embed_tokens(ids), tokens)
     streams = vision.streams("vision") | latents.streams("perceiver") | prefix.states.streams("language", ["image"])
@@ -85,7 +96,11 @@ def encode_prompt(model, processor, prefix, prompt, poolings, max_new_tokens):
 
 def split(processor, prompt):
     """As `decoding.split_template`; the template writes its <s> itself, because IDEFICS' processor does."""
-    return decoding.split_template(processor.tokenizer, TEMPLATE, prompt, processor.image_token_id, False)
+    return decoding.split_template(processor.tokenizer, TEMPLATE, prompt, image_token_id(processor), False)
+
+
+def image_token_id(processor):
+    return processor.tokenizer.convert_tokens_to_ids("<image>")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from brain_activity_prediction.extract_image_embeddings.pooling import choose, l
 MODEL_ID = "Salesforce/instructblip-vicuna-13b"
 REVISION = "main"
 TEMPLATE = "{prompt}"  # in the Q-Former and, after the 32 image tokens and <s>, in Vicuna
+QFORMER = "qformer_tokenizer"  # the folder of its tokenizer
 IMAGE_STREAMS = {"vision": ("mean", "cls")}
 PROMPT_STREAMS = {
     "qformer": ("mean", "image", "prompt"),
@@ -23,9 +24,21 @@ PROMPT_STREAMS = {
 
 
 def load(checkpoint, device, dtype):
-    from transformers import AutoProcessor, InstructBlipForConditionalGeneration
+    from transformers import BlipImageProcessorPil, InstructBlipForConditionalGeneration
 
-    return checkpoint.model(InstructBlipForConditionalGeneration, device, dtype), checkpoint.processor(AutoProcessor)
+    model = checkpoint.model(InstructBlipForConditionalGeneration, device, dtype)
+    decoding.end_with(model.language_model, end_ids(checkpoint))
+    images = checkpoint.processor(BlipImageProcessorPil)  # the 7B model's settings name its twin for videos
+    return model, decoding.Processor(images, checkpoint.tokenizer(), checkpoint.tokenizer(QFORMER))
+
+
+def prompt_ids(checkpoint, prompt):
+    text = TEMPLATE.format(prompt=prompt)
+    return [*checkpoint.tokenizer(QFORMER)(text).input_ids, *checkpoint.tokenizer()(text).input_ids]
+
+
+def end_ids(checkpoint):
+    return checkpoint.end_ids()
 
 
 def preprocess(processor, images):
@@ -50,7 +63,7 @@ def encode_prompt(model, processor, patches, prompt, poolings, max_new_tokens):
         ids, own = decoding.tokenise(tokenizer, TEMPLATE, prompt)
         return torch.tensor([ids] * len(patches), device=patches.device), decoding.shifted(own, n_queries)
 
-    ids, own = rows(processor.qformer_tokenizer)
+    ids, own = rows(processor.reader)
     tokens = choose(poolings, mean=slice(None), image=slice(n_queries), prompt=own)
     with pooled(layer_points(model.qformer.encoder.layer), tokens) as qformer:
         read = model.qformer(input_ids=ids, query_embeds=queries, encoder_hidden_states=patches).last_hidden_state

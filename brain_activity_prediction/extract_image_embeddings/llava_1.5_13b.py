@@ -11,15 +11,26 @@ from brain_activity_prediction.extract_image_embeddings.pooling import choose, l
 
 MODEL_ID = "llava-hf/llava-1.5-13b-hf"
 REVISION = "5dda2880bda009266dda7c4baff660b95ca64540"
+IMAGE = "<image>"
 TEMPLATE = "USER: <image>\n{prompt} ASSISTANT:"
 IMAGE_STREAMS = {"vision": ("mean", "cls"), "language": ("image",)}
 PROMPT_STREAMS = {"language": ("mean", "last", "prompt"), "response": ("mean",)}
 
 
 def load(checkpoint, device, dtype):
-    from transformers import AutoProcessor, LlavaForConditionalGeneration
+    from transformers import AutoImageProcessor, LlavaForConditionalGeneration
 
-    return checkpoint.model(LlavaForConditionalGeneration, device, dtype), checkpoint.processor(AutoProcessor)
+    model = checkpoint.model(LlavaForConditionalGeneration, device, dtype)
+    decoding.end_with(model, end_ids(checkpoint))
+    return model, decoding.Processor(checkpoint.processor(AutoImageProcessor), checkpoint.tokenizer(needs=[IMAGE]))
+
+
+def prompt_ids(checkpoint, prompt):
+    return checkpoint.tokenizer(needs=[IMAGE])(TEMPLATE.format(prompt=prompt)).input_ids
+
+
+def end_ids(checkpoint):
+    return checkpoint.end_ids()
 
 
 def preprocess(processor, images):
@@ -41,7 +52,7 @@ def encode_images(model, processor, pixels, poolings):
         end_ids=decoding.end_ids(model),
         positions=decoding.positions(language.config),
     )
-    before, _, _ = decoding.split_template(processor.tokenizer, TEMPLATE, "", model.config.image_token_id)
+    before, _, _ = split(processor, "")
     text = language.embed_tokens(torch.tensor([before] * len(image), device=image.device))
     tokens = choose(poolings, mean=slice(None), image=slice(len(before), None))
     prefix = decoding.read_prefix(decoder, torch.cat([text, image], dim=1), tokens)
@@ -49,12 +60,18 @@ def encode_images(model, processor, pixels, poolings):
 
 
 def encode_prompt(model, processor, prefix, prompt, poolings, max_new_tokens):
-    _, ids, own = decoding.split_template(processor.tokenizer, TEMPLATE, prompt, model.config.image_token_id)
+    _, ids, own = split(processor, prompt)
     tokens = choose(poolings, mean=slice(None), last=slice(-1, None), prompt=own)
     states, answers = decoding.read_question(prefix, ids, tokens, max_new_tokens)
     return states.streams("language", [*PROMPT_STREAMS["language"], "response"]), decoding.texts(
         processor.tokenizer, answers
     )
+
+
+def split(processor, prompt):
+    """Token ids before the image, ids after it, and which of the latter are the prompt's."""
+    tokenizer = processor.tokenizer
+    return decoding.split_template(tokenizer, TEMPLATE, prompt, tokenizer.convert_tokens_to_ids(IMAGE))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import sys
 
 from brain_activity_prediction.extract_image_embeddings import decoding, extraction
 from brain_activity_prediction.extract_image_embeddings.pooling import Point, choose, layer_points, pooled
+from brain_activity_prediction.extract_image_embeddings.torchvision_import import import_torchvision
 
 MODEL_ID = "MAGAer13/mplug-owl-llama-7b"
 REVISION = "057b523159d015b6c32c3b1f0340821d97930e1b"
@@ -23,14 +24,25 @@ PROMPT_STREAMS = {"language": ("mean", "last", "prompt"), "response": ("mean",)}
 
 
 def load(checkpoint, device, dtype):
-    from transformers import LlamaTokenizer
-
     from brain_activity_prediction.extract_image_embeddings.mplug_owl import MplugOwl
     from brain_activity_prediction.extract_image_embeddings.mplug_owl_processing import MplugOwlProcessor
 
-    tokenizer, model = checkpoint.processor(LlamaTokenizer), checkpoint.model(MplugOwl, device, dtype)
+    model = checkpoint.model(MplugOwl, device, dtype)
+    decoding.end_with(model.language_model, end_ids(checkpoint))
     size, queries = model.config.vision_config.image_size, model.config.num_query_tokens
-    return model, MplugOwlProcessor(tokenizer, image_size=size, image_tokens=queries + 1)
+    return model, MplugOwlProcessor(checkpoint.tokenizer(), image_size=size, image_tokens=queries + 1)
+
+
+def prompt_ids(checkpoint, prompt):
+    import_torchvision()
+    from brain_activity_prediction.extract_image_embeddings.mplug_owl_processing import MplugOwlProcessor
+
+    processor = MplugOwlProcessor(checkpoint.tokenizer(), image_size=0, image_tokens=1)
+    return processor.ids(TEMPLATE.format(prompt=prompt))
+
+
+def end_ids(checkpoint):
+    return checkpoint.end_ids()
 
 
 def preprocess(processor, images):

@@ -9,6 +9,7 @@ Source: Awadalla et al. 2023, arXiv 2308.01390.
 
 import sys
 
+from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings import (
     decoding,
     extraction,
@@ -28,8 +29,21 @@ PROMPT_STREAMS = {"language": ("mean", "last", "prompt"), "response": ("mean",)}
 
 
 def load(checkpoint, device, dtype):
+    if checkpoint.folder is None and checkpoint.model_id != MODEL_ID:
+        parts = ", ".join(CHECKPOINT_FILES)
+        raise InputError(
+            f"{checkpoint.model_id} does not say which MPT and CLIP it was made of: give --checkpoint DIR with {parts}"
+        )
     model, processor = openflamingo_checkpoint.load(checkpoint, dtype)
     return model.to(device), processor
+
+
+def prompt_ids(checkpoint, prompt):
+    return openflamingo_checkpoint.load_tokenizer(checkpoint)(TEMPLATE.format(prompt=prompt)).input_ids
+
+
+def end_ids(checkpoint):
+    return openflamingo_checkpoint.end_ids(checkpoint)
 
 
 def preprocess(processor, images):

@@ -24,12 +24,14 @@ from brain_activity_prediction.files import reading
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
+    from transformers import PreTrainedTokenizerFast
 
 MPT_ID, MPT_REVISION = "anas-awadalla/mpt-7b", "b772e556c8e8a17d087db6935e7cd019e5eefb0f"
 CLIP_NAME, CLIP_WEIGHTS = "ViT-L-14", "openai"
 TRAINED_FILE, MPT_FILE, CLIP_FILE = "checkpoint.[ps]*", "mpt-7b/config.json", "clip/open_clip_*model.*"
 FILES = (TRAINED_FILE, MPT_FILE, CLIP_FILE)
-SPECIAL_TOKENS = ("<|endofchunk|>", "<image>")  # in this order: the checkpoint's last embeddings are theirs
+SPECIAL_TOKENS = ("<|endofchunk|>", "<image>")  # in this order: the checkpoint's last embeddings are theirs,
+PADDING = "<PAD>"  # and this one's, whatever token MPT's own tokenizer pads with
 # The network lists every cross-attention and MPT block twice, under the left name and under the right one.
 ALIASES = {
     r"^module\.": "",  # put before every name by parallel training
@@ -60,7 +62,8 @@ def load(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[nn.Module, Process
     trained, untrained = read_trained(_trained_file(checkpoint)), checkpoint.seed is not None
     with checkpoint.random_numbers():
         with _loading(folder / "mpt-7b" if folder else MPT_ID):
-            tokenizer, language_model = load_language_model(folder and folder / "mpt-7b", dtype, untrained)
+            tokenizer = load_tokenizer(checkpoint)
+            language_model = load_language_model(mpt(checkpoint), len(tokenizer), dtype)
         with _loading(folder / "clip" if folder else f"{CLIP_NAME} ({CLIP_WEIGHTS})"):
             visual, transform = load_vision_tower(folder and folder / "clip", untrained)
         endofchunk_id, image_id = tokenizer.convert_tokens_to_ids(SPECIAL_TOKENS)
@@ -69,7 +72,7 @@ def load(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[nn.Module, Process
     if not untrained:
         load_trained(model, trained)
     generation = language_model.generation_config
-    generation.eos_token_id, generation.pad_token_id = endofchunk_id, tokenizer.pad_token_id
+    generation.eos_token_id, generation.pad_token_id = sorted(end_ids(checkpoint)), tokenizer.pad_token_id
     generation.use_cache = True  # MPT's own configuration turns it off
     return model.to(dtype).eval(), Processor(tokenizer, transform)
 
@@ -127,30 +130,38 @@ def load_trained(model: nn.Module, tensors: dict[str, Tensor]) -> None:
     model.requires_grad_(False)
 
 
-def load_language_model(folder: Path | None, dtype: torch.dtype, untrained: bool = False):
-    """MPT's tokenizer with OpenFlamingo's three tokens appended, and transformers' own MPT with as many embeddings.
+def mpt(checkpoint: Checkpoint) -> Checkpoint:
+    """MPT's own part of the checkpoint."""
+    return checkpoint.part("mpt-7b", MPT_ID, MPT_REVISION)
 
-    `folder` is None for the hub's. Raises InputError if a parameter of MPT has no weights under its name.
-    """
-    from transformers import AutoTokenizer, MptConfig, MptForCausalLM
 
-    files = Checkpoint(MPT_ID, MPT_REVISION).of_hub if folder is None else {"local_files_only": True}
-    # The hub's MPT holds code.
-    source = {"pretrained_model_name_or_path": folder or MPT_ID, "trust_remote_code": False, **files}
-    tokenizer = AutoTokenizer.from_pretrained(**source)
+def load_tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerFast:
+    """MPT's tokenizer with OpenFlamingo's three tokens appended."""
+    tokenizer = mpt(checkpoint).tokenizer()
     tokenizer.add_special_tokens({"additional_special_tokens": list(SPECIAL_TOKENS)})
-    if tokenizer.pad_token is None:
-        tokenizer.add_special_tokens({"pad_token": "<PAD>"})
-    if untrained:
-        model = MptForCausalLM._from_config(MptConfig.from_pretrained(**source), dtype=dtype)
+    tokenizer.add_special_tokens({"pad_token": PADDING})
+    return tokenizer
+
+
+def end_ids(checkpoint: Checkpoint) -> frozenset[int]:
+    """What ends an answer: the end of a chunk, and what MPT's own files say."""
+    endofchunk, _ = load_tokenizer(checkpoint).convert_tokens_to_ids(SPECIAL_TOKENS)
+    return mpt(checkpoint).end_ids() | {endofchunk}
+
+
+def load_language_model(part: Checkpoint, n_tokens: int, dtype: torch.dtype) -> nn.Module:
+    """transformers' own MPT with `n_tokens` embeddings.
+
+    Raises InputError if a parameter of MPT has no weights under its name.
+    """
+    from transformers import MptForCausalLM
+
+    if part.seed is None:
+        model = part.model(MptForCausalLM, "cpu", dtype)
     else:
-        model, report = MptForCausalLM.from_pretrained(**source, dtype=dtype, output_loading_info=True)
-        if missing := report["missing_keys"]:
-            raise InputError(
-                f"{folder or MPT_ID} lacks {len(missing)} of MPT's tensors, first {min(missing)}: fetch it again"
-            )
-    model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-    return tokenizer, model
+        model = MptForCausalLM._from_config(part.config(MptForCausalLM), dtype=dtype)
+    model.resize_token_embeddings(n_tokens, mean_resizing=False)
+    return model
 
 
 def load_vision_tower(folder: Path | None, untrained: bool = False):
