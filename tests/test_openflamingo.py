@@ -234,7 +234,9 @@ def test_a_part_that_is_missing_is_named_before_anything_is_loaded(spoilt, part)
 @pytest.mark.parametrize("part", ["mpt-7b/pytorch_model.bin", "clip/open_clip_model.safetensors"])
 def test_a_damaged_tower_is_one_line_that_names_its_folder(spoilt, part):
     (spoilt / part).write_bytes((spoilt / part).read_bytes()[:1000])
-    with pytest.raises(InputError, match=rf"{Path(part).parent.name} (could not be loaded|.* take 1000 bytes)") as error:
+    with pytest.raises(
+        InputError, match=rf"{Path(part).parent.name} (could not be loaded|.* take 1000 bytes)"
+    ) as error:
         load(spoilt)
     assert "\n" not in str(error.value)
 

@@ -1,0 +1,174 @@
+"""The right checkpoint or none: another kind of model, surplus parameters and adapters are refused by name."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from published_models import BLIP, WRITE, needs_published, read, write_json
+from safetensors.torch import load_file, save_file
+from scripts import load_script, run_here
+
+from brain_activity_prediction.demo.models import write_llava, write_vit
+from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkpoint
+from brain_activity_prediction.extract_image_embeddings.torchvision_import import import_torchvision
+from brain_activity_prediction.folders import embeddings_folder
+from brain_activity_prediction.settings_file import record_settings, recorded_settings
+
+pytestmark = pytest.mark.slow
+LLAVA, BLIP_SCRIPT, IDEFICS, *_ = WRITE
+VIT = "vit_huge_patch14_224_in21k.py"
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    import_torchvision()
+    folder = tmp_path_factory.mktemp("saved")
+    write_llava(folder / "llava", num_hidden_layers=2)
+    write_vit(folder / "vit", num_hidden_layers=2)
+    return folder
+
+
+@pytest.fixture
+def llava(saved, tmp_path):
+    return shutil.copytree(saved / "llava", tmp_path / "llava")
+
+
+@pytest.fixture
+def vit(saved, tmp_path):
+    return shutil.copytree(saved / "vit", tmp_path / "vit")
+
+
+def change(path, **values):
+    write_json(path, read(path) | values)
+
+
+def refused(script, folder, base_dir, *more):
+    done = run_here(script, "-d", base_dir, "-g", "cpu", "--checkpoint", folder, *more)
+    assert done.returncode == 2, done.stderr
+    assert not (base_dir / "image_embeddings").exists()
+    return done.stderr.splitlines()[-1]
+
+
+def load(script, folder):
+    script = load_script(script)
+    return script.load(Checkpoint(script.MODEL_ID, None, folder), "cpu", torch.float32)
+
+
+@pytest.mark.parametrize("other", ["vipllava", "llava_next"])
+def test_a_relative_of_llava_is_refused_by_its_kind(other, llava, own_nsd):
+    change(llava / "config.json", model_type=other)
+    said = refused(LLAVA, llava, own_nsd)
+    assert f"{llava} is a {other} model, and LlavaForConditionalGeneration reads llava" in said
+
+
+def test_an_adapter_is_refused_before_anything_else(llava, own_nsd):
+    write_json(llava / "adapter_config.json", {"base_model_name_or_path": "llava-hf/llava-1.5-13b-hf"})
+    (llava / "config.json").unlink()
+    assert "holds an adapter (adapter_config.json): merge it into its base model" in refused(LLAVA, llava, own_nsd)
+
+
+def test_parameters_that_the_class_does_not_have_are_refused_by_name(llava, own_nsd):
+    tensors = load_file(llava / "model.safetensors")
+    name = "language_model.model.layers.2.mlp.up_proj.weight"
+    own = next(key for key in tensors if key.endswith("layers.1.mlp.up_proj.weight") and "language_model" in key)
+    save_file(tensors | {name: tensors[own].clone()}, llava / "model.safetensors", metadata={"format": "pt"})
+    assert "holds 1 parameters that LlavaForConditionalGeneration does not have" in refused(LLAVA, llava, own_nsd)
+
+
+def test_more_layers_than_the_configuration_says_are_refused(vit, own_nsd):
+    tensors = load_file(vit / "model.safetensors")
+    surplus = {
+        key.replace("layer.1.", "layer.2."): tensor.clone() for key, tensor in tensors.items() if "layer.1." in key
+    }
+    assert surplus
+    save_file(tensors | surplus, vit / "model.safetensors", metadata={"format": "pt"})
+    assert f"holds {len(surplus)} parameters that ViTModel does not have" in refused(VIT, vit, own_nsd)
+
+
+def test_the_head_of_a_classifier_is_left_out_of_a_backbone(vit):
+    from transformers import ViTConfig, ViTForImageClassification
+
+    expected = load(VIT, vit)[0].state_dict()
+    classifier = ViTForImageClassification(ViTConfig.from_pretrained(vit)).eval()
+    backbone = {name: tensor for name, tensor in expected.items() if not name.startswith("pooler")}
+    classifier.vit.load_state_dict(backbone)
+    classifier.save_pretrained(vit)
+    model, _ = load(VIT, vit)
+    for name, tensor in backbone.items():
+        assert torch.equal(model.state_dict()[name], tensor)
+
+
+def test_llava_without_its_image_token_is_refused_before_a_model_is_loaded(llava, own_nsd):
+    text = (llava / "tokenizer.json").read_text().replace("<image>", "<picture>")
+    (llava / "tokenizer.json").write_text(text)
+    for path in llava.glob("*token*config.json"):
+        path.unlink()
+    assert "has no special token <image>" in refused(LLAVA, llava, own_nsd)
+
+
+@needs_published
+def test_instruct_blip_7bs_settings_for_videos_give_the_same_pixels(tmp_path):
+    from transformers import BlipImageProcessorPil
+
+    folders = [shutil.copytree(BLIP, tmp_path / name) for name in ("13b", "7b")]
+    video = {"image_processor_type": "InstructBlipVideoImageProcessor", "processor_class": "InstructBlipVideoProcessor"}
+    change(folders[1] / "preprocessor_config.json", **video)
+    first, second = (Checkpoint("org/model", None, folder).processor(BlipImageProcessorPil) for folder in folders)
+    assert first.to_dict().keys() == second.to_dict().keys()
+    assert first.size == second.size
+    assert first.image_mean == second.image_mean
+
+
+def former(base_dir, script, prompt, **settings):
+    """Makes of a store one as 1.0.0 left it, with these settings changed."""
+    folder = embeddings_folder(base_dir, load_script(script).MODEL_ID, prompt)
+    recorded = recorded_settings(folder, "")
+    for name in ("prompt_token_ids", "answer_ends"):
+        recorded.pop(name, None)
+    record_settings(folder, recorded | settings)
+
+
+def test_a_store_of_1_0_0_continues_where_it_read_the_same_ids(llava, own_nsd):
+    flags = ["-d", own_nsd, "-g", "cpu", "--checkpoint", llava, "--response", "--max-new-tokens", 1]
+    assert run_here(LLAVA, *flags, "--shard", "0/2").returncode == 0
+    for prompt in (None, 1):
+        former(own_nsd, LLAVA, prompt)
+    done = run_here(LLAVA, *flags)
+    assert done.returncode == 0, done.stderr
+    folder = embeddings_folder(own_nsd, load_script(LLAVA).MODEL_ID, 1)
+    assert json.loads((folder / "settings.json").read_text())["answer_ends"] == [2]
+
+
+@needs_published
+def test_idefics_states_of_1_0_0_are_not_mixed_with_those_of_other_ids(tmp_path, own_nsd):
+    WRITE[IDEFICS](tmp_path / "model")
+    (tmp_path / "model" / "special_tokens_map.json").unlink()  # with tokens as dictionaries 1.0.0 loaded nothing
+    flags = ["-d", own_nsd, "-g", "cpu", "--checkpoint", tmp_path / "model"]
+    assert run_here(IDEFICS, *flags, "--shard", "0/20").returncode == 0
+    former(own_nsd, IDEFICS, 1)
+    done = run_here(IDEFICS, *flags)
+    assert done.returncode == 2
+    assert "holds states made with prompt_token_ids = " in done.stderr
+
+
+@needs_published
+def test_instruct_blips_answers_of_1_0_0_are_not_mixed_with_those_that_end(tmp_path, own_nsd):
+    WRITE[BLIP_SCRIPT](tmp_path / "model")
+    flags = ["-d", own_nsd, "-g", "cpu", "--checkpoint", tmp_path / "model"]
+    answers = ["--response", "--max-new-tokens", 1]
+    assert run_here(BLIP_SCRIPT, *flags, *answers, "--shard", "0/20").returncode == 0
+    former(own_nsd, BLIP_SCRIPT, 1)
+    done = run_here(BLIP_SCRIPT, *flags, *answers, "--shard", "1/20")
+    assert done.returncode == 2
+    assert "made with answer_ends = [1], this run has [1, 2]" in done.stderr
+    assert run_here(BLIP_SCRIPT, *flags, "--shard", "1/20").returncode == 0  # without answers nothing has changed
+
+
+def test_a_model_without_any_special_kind_is_told_apart_by_its_parameters(llava):
+    change(llava / "config.json", architectures=["LlavaLlamaForCausalLM"])
+    tensors = {f"model.{name}": tensor for name, tensor in load_file(llava / "model.safetensors").items()}
+    save_file({f"other.{name}": tensor for name, tensor in tensors.items()}, llava / "model.safetensors")
+    with pytest.raises(InputError, match="of the parameters of LlavaForConditionalGeneration"):
+        load(LLAVA, llava)
