@@ -5,7 +5,8 @@ import shutil
 
 import pytest
 import torch
-from published_models import BLIP, WRITE, needs_published, read, write_json
+from PIL import Image
+from published_models import BLIP, PUBLISHED, WRITE, needs_published, read, write_json
 from safetensors.torch import load_file, save_file
 from scripts import load_script, run_here
 
@@ -119,6 +120,16 @@ def test_instruct_blip_7bs_settings_for_videos_give_the_same_pixels(tmp_path):
     assert first.to_dict().keys() == second.to_dict().keys()
     assert first.size == second.size
     assert first.image_mean == second.image_mean
+
+
+@needs_published
+def test_a_processor_with_a_part_for_videos_loads_with_its_images_through_pillow():
+    from transformers import AutoProcessor
+
+    processor = Checkpoint("org/model", None, PUBLISHED / "Qwen__Qwen2.5-VL-7B-Instruct").processor(AutoProcessor)
+    assert type(processor.image_processor).__name__ == "Qwen2VLImageProcessorPil"
+    inputs = processor.image_processor([Image.new("RGB", (425, 425))], return_tensors="pt")
+    assert inputs["image_grid_thw"].tolist() == [[1, 30, 30]]  # 225 tokens of 2 x 2 patches
 
 
 def former(base_dir, script, prompt, **settings):

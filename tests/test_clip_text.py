@@ -1,11 +1,13 @@
 """CLIP's text tower on captions, by a tiny random CLIP and a tokenizer of single letters."""
 
 import csv
+import shutil
 from functools import cache
 
 import numpy as np
 import pytest
 import torch
+from published_models import PUBLISHED, needs_published
 from scripts import load_script, run_here
 from tokenizers.pre_tokenizers import ByteLevel
 
@@ -14,6 +16,7 @@ from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings import extraction
 from brain_activity_prediction.extract_image_embeddings.captions import Captions
+from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkpoint
 from brain_activity_prediction.extract_image_embeddings.torchvision_import import import_torchvision
 from brain_activity_prediction.nsd.design import read_design
 from brain_activity_prediction.nsd.layout import find_layout
@@ -181,3 +184,21 @@ def test_a_users_command_extracts_and_a_missing_file_is_one_line(own_nsd, clip, 
     done = run_here("clip_text.py", *command, "nowhere.csv")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "nowhere.csv" in done.stderr
+
+
+@needs_published
+def test_a_folder_with_vocab_json_and_merges_reads_captions_as_clip_does(own_nsd, captions, tmp_path):
+    import_torchvision()
+    import open_clip
+    import transformers as hf
+
+    folder = shutil.copytree(PUBLISHED / "openai__clip-vit-large-patch14", tmp_path / "clip")
+    size = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    towers = {"text_config": hf.CLIPTextConfig(**size), "vision_config": hf.CLIPVisionConfig(**size, image_size=32)}
+    hf.CLIPModel(hf.CLIPConfig(**towers)).save_pretrained(folder)
+    assert not (folder / "tokenizer.json").exists()
+    extract(own_nsd, folder, captions)
+    texts = ["Two red buses,  parked.", "naïve café's", "A MAN on a horse"]
+    reference = open_clip.get_tokenizer("ViT-L-14")(texts)  # OpenAI's own code, in a copy
+    ids = Checkpoint(MODEL, None, folder).tokenizer()(texts).input_ids
+    assert ids == [row[: row.argmax() + 1].tolist() for row in reference]

@@ -47,7 +47,7 @@ class Checkpoint(CheckpointFiles):
     device_map: str | None = None
 
     def check(self, files: Sequence[str] = ("config.json",)) -> None:
-        """Raises InputError where the folder lacks one of the files (glob patterns) or weights, or is not safe to load.
+        """Raises InputError where the folder lacks a file (patterns; "A or B") or weights, or is not safe to load.
 
         Reads no weights.
         """
@@ -56,7 +56,7 @@ class Checkpoint(CheckpointFiles):
         if self.folder and (self.folder / ADAPTER).exists():
             raise InputError(f"--checkpoint {self.folder} {IS_ADAPTER}")
         for name in files if self.folder else []:
-            if not any(self.folder.glob(name)):
+            if not any(any(self.folder.glob(one)) for one in name.split(" or ")):
                 raise InputError(f"--checkpoint {self.folder} holds no {name}: give the folder of a saved model")
         if self.folder and self.seed is None and not any(self._files(weights_identity.WEIGHT_FILES)):
             kinds = ", ".join(weights_identity.WEIGHT_FILES)

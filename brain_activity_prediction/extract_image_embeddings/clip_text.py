@@ -47,7 +47,7 @@ def script(model_id: str, captions: Captions) -> SimpleNamespace:
     return SimpleNamespace(
         MODEL_ID=model_id,
         REVISION="main",
-        CHECKPOINT_FILES=("config.json", "tokenizer.json"),
+        CHECKPOINT_FILES=("config.json", "tokenizer.json or vocab.json"),
         IMAGE_STREAMS={"text": ("mean", "last")},
         open_stimuli=lambda layout: nullcontext(captions),
         load=partial(load, captions=captions),
@@ -57,13 +57,13 @@ def script(model_id: str, captions: Captions) -> SimpleNamespace:
 
 
 def load(checkpoint, device, dtype, *, captions):
-    from transformers import AutoModel, AutoTokenizer
+    from transformers import AutoModel
 
     model = checkpoint.model(AutoModel, device, dtype)
     model = getattr(model, "text_model", model)
     if model.config.model_type != "clip_text_model":
         raise InputError(f"{checkpoint.model_id} is no CLIP, but a {model.config.model_type}: give another --model-id")
-    tokenizer = checkpoint.processor(AutoTokenizer)
+    tokenizer = checkpoint.tokenizer()
     tokenizer.model_max_length = model.config.max_position_embeddings
     texts = [text for texts in captions.of_image.values() for text in texts]
     n_cut = sum(len(ids) > tokenizer.model_max_length for ids in tokenizer(texts, verbose=False).input_ids)
