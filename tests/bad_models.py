@@ -15,12 +15,18 @@ CHECKPOINTS = [
         ["{here}/w.bin", "folder"],
         beside("w.bin", ""),
     ),
-    Case("another model's checkpoint", VIT, ["--checkpoint", "{llava}"], ["{llava}", "ViTModel"], may_load=True),
+    Case(
+        "another model's checkpoint",
+        VIT,
+        ["--checkpoint", "{llava}"],
+        ["{llava} is a llava model", "reads vit"],
+        may_load=True,
+    ),
     *(
         Case(f"{script}: {what}", script, flags, said, may_load=may_load)
         for script, *said, may_load in (
-            (IDEFICS, "{llava}", "IdeficsForVisionText2Text", True),
-            (BLIP, "{llava}", "lacks", "InstructBlipForConditionalGeneration", True),
+            (IDEFICS, "{llava} is a llava model", "reads idefics", True),
+            (BLIP, "{llava} is a llava model", "reads instructblip", True),
             (OWL, "{llava}", "no tokenizer.model", False),
             (FLAMINGO, "{llava}", "no checkpoint.[ps]*", False),
         )
@@ -41,13 +47,18 @@ CHECKPOINTS = [
             may_load=True,
         )
         for script, name, said, files in (
-            (IDEFICS, "config.json", ["IdeficsForVisionText2Text"], ["config.json", "model.safetensors"]),
-            (BLIP, "config.json", ["InstructBlipForConditionalGeneration"], ["config.json", "model.safetensors"]),
-            (OWL, "tokenizer.model", ["LlamaTokenizer"], ["config.json", "tokenizer.model", "model.safetensors"]),
+            (IDEFICS, "config.json", ["config.json"], ["config.json", "model.safetensors"]),
+            (BLIP, "config.json", ["config.json"], ["config.json", "model.safetensors"]),
+            (
+                OWL,
+                "tokenizer.model",
+                ["tokenizer.model", "copy the checkpoint again"],
+                ["config.json", "tokenizer.model", "model.safetensors"],
+            ),
             (
                 FLAMINGO,
-                "checkpoint.pt",
-                ["checkpoint.pt", "fetch it again"],
+                "mpt-7b/config.json",
+                ["mpt-7b/config.json"],
                 ["checkpoint.pt", "mpt-7b/config.json", "clip/open_clip_model.safetensors"],
             ),
         )

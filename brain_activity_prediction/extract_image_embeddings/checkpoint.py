@@ -46,10 +46,10 @@ class Checkpoint(CheckpointFiles):
     quantize: str | None = None
     device_map: str | None = None
 
-    def check(self, files: Sequence[str] = ("config.json",)) -> None:
+    def check(self, files: Sequence[str] = ("config.json",), model_type: str | None = None) -> None:
         """Raises InputError where the folder lacks a file (patterns; "A or B") or weights, or is not safe to load.
 
-        Reads no weights.
+        `model_type` is the kind of model that config.json must name. Reads no weights.
         """
         if self.folder and not self.folder.is_dir():
             raise InputError(f"--checkpoint {no_such_path(self.folder)}: give the folder of a saved model")
@@ -63,6 +63,8 @@ class Checkpoint(CheckpointFiles):
             raise InputError(f"--checkpoint {self.folder} holds no weights ({kinds}): copy them there")
         if self.folder:
             check_folder(self.folder, weights_identity.WEIGHT_FILES + weights_identity.TEXT_FILES)
+        if self.folder:
+            self.check_type(model_type, "this script")
         if self.quantize and importlib.util.find_spec("bitsandbytes") is None:
             raise InputError("--quantize needs bitsandbytes: pip install bitsandbytes")
 
@@ -96,11 +98,15 @@ class Checkpoint(CheckpointFiles):
         if self.file(ADAPTER):
             raise InputError(f"{self.source} {IS_ADAPTER}")
         wanted = getattr(getattr(model_class, "config_class", None), "model_type", None)
+        self.check_type(wanted, model_class.__name__)
+
+    def check_type(self, wanted: str | None, reader: str) -> None:
+        """Raises InputError where config.json names another kind of model than its reader wants."""
         found = self.settings("config.json").get("model_type")
         if wanted and found and found != wanted:
             raise InputError(
-                f"{self.source} is a {found} model, and {model_class.__name__} reads {wanted}: "
-                "give the checkpoint that the script is for, or take the script of this model"
+                f"{self.source} is a {found} model, and {reader} reads {wanted}: give the checkpoint that the "
+                "script is for, or take the script of this model"
             )
 
     def _placement(self, device: str, dtype: torch.dtype) -> dict:

@@ -12,6 +12,7 @@ than one with a config.json, `CHECKPOINT_FILES`, the patterns of what it holds; 
 A model that is given something else than NSD's pictures has `open_stimuli(layout)`, too: a context manager with the
 `check`, `images` and `settings` of `nsd.stimuli.Stimuli`; what its `images` gives is what `preprocess` takes.
 
+`MODEL_TYPE` is the kind of model that a folder's config.json must name, where a script says it.
 A script that reads prompts also has `prompt_ids(checkpoint, prompt)` and `end_ids(checkpoint)`: see `prompt_settings`.
 
 `streams` is `{name: (B, L, W)}`, `context` whatever `encode_prompt` builds on, `answers` B texts or an empty list.
@@ -154,7 +155,8 @@ def extract(script, arguments: argparse.Namespace) -> None:
             arguments.quantize,
             arguments.device_map,
         )
-        checkpoint.check(getattr(script, "CHECKPOINT_FILES", ("config.json",)))
+        files, kind = getattr(script, "CHECKPOINT_FILES", ("config.json",)), getattr(script, "MODEL_TYPE", None)
+        checkpoint.check(files, kind)
         stores = {} if arguments.test_run else work.stores
         read = prompt_settings(script, checkpoint, {p: work.prompts.get(p) for p in work.stores}, arguments.response)
 

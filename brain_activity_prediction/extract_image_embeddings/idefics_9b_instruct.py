@@ -12,6 +12,7 @@ from brain_activity_prediction.extract_image_embeddings.pooling import Point, ch
 
 MODEL_ID = "HuggingFaceM4/idefics-9b-instruct"
 REVISION = "main"
+MODEL_TYPE = "idefics"
 END_OF_TURN = "<end_of_utterance>"
 NEVER_ANSWERED = ("<image>", "<fake_token_around_image>")  # barred from answers, as the model card does
 TOKENS = ("<s>", END_OF_TURN, *NEVER_ANSWERED)

@@ -13,6 +13,7 @@ from brain_activity_prediction.extract_image_embeddings.pooling import choose, l
 
 MODEL_ID = "Salesforce/instructblip-vicuna-13b"
 REVISION = "main"
+MODEL_TYPE = "instructblip"
 TEMPLATE = "{prompt}"  # in the Q-Former and, after the 32 image tokens and <s>, in Vicuna
 QFORMER = "qformer_tokenizer"  # the folder of its tokenizer
 IMAGE_STREAMS = {"vision": ("mean", "cls")}

@@ -11,6 +11,7 @@ from brain_activity_prediction.extract_image_embeddings.pooling import choose, l
 
 MODEL_ID = "llava-hf/llava-1.5-13b-hf"
 REVISION = "5dda2880bda009266dda7c4baff660b95ca64540"
+MODEL_TYPE = "llava"
 IMAGE = "<image>"
 TEMPLATE = "USER: <image>\n{prompt} ASSISTANT:"
 IMAGE_STREAMS = {"vision": ("mean", "cls"), "language": ("image",)}

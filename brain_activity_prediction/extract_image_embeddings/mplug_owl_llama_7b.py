@@ -13,6 +13,7 @@ from brain_activity_prediction.extract_image_embeddings.torchvision_import impor
 
 MODEL_ID = "MAGAer13/mplug-owl-llama-7b"
 REVISION = "057b523159d015b6c32c3b1f0340821d97930e1b"
+MODEL_TYPE = "mplug-owl"
 CHECKPOINT_FILES = ("config.json", "tokenizer.model")  # without the latter transformers makes a tokenizer of 3 words
 TEMPLATE = (
     "The following is a conversation between a curious human and AI assistant. "

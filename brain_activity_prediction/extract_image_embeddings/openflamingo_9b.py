@@ -39,6 +39,7 @@ def load(checkpoint, device, dtype):
 
 
 def prompt_ids(checkpoint, prompt):
+    openflamingo_checkpoint.check(checkpoint)
     return openflamingo_checkpoint.load_tokenizer(checkpoint)(TEMPLATE.format(prompt=prompt)).input_ids
 
 

@@ -54,10 +54,8 @@ def load(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[nn.Module, Process
     With a seed the weights are drawn anew, and the trained ones only say where the cross-attention lies.
     Raises InputError for a missing package and for a part that is missing, damaged, or another model's.
     """
-    openflamingo.require_packages()
+    check(checkpoint)
     import_torchvision()
-    if checkpoint.quantize or checkpoint.device_map:
-        raise InputError("OpenFlamingo's own package builds it whole: leave out --quantize and --device-map")
     folder = checkpoint.folder
     trained, untrained = read_trained(_trained_file(checkpoint)), checkpoint.seed is not None
     with checkpoint.random_numbers():
@@ -75,6 +73,13 @@ def load(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[nn.Module, Process
     generation.eos_token_id, generation.pad_token_id = sorted(end_ids(checkpoint)), tokenizer.pad_token_id
     generation.use_cache = True  # MPT's own configuration turns it off
     return model.to(dtype).eval(), Processor(tokenizer, transform)
+
+
+def check(checkpoint: Checkpoint) -> None:
+    """Raises InputError for a missing package, and for flags that OpenFlamingo's own package knows nothing of."""
+    openflamingo.require_packages()
+    if checkpoint.quantize or checkpoint.device_map:
+        raise InputError("OpenFlamingo's own package builds it whole: leave out --quantize and --device-map")
 
 
 def read_trained(path: Path) -> dict[str, Tensor]:

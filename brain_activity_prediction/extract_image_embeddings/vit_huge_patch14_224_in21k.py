@@ -11,6 +11,7 @@ from brain_activity_prediction.extract_image_embeddings.pooling import choose, l
 
 MODEL_ID = "google/vit-huge-patch14-224-in21k"
 REVISION = "main"
+MODEL_TYPE = "vit"
 IMAGE_STREAMS = {"vision": ("mean", "cls")}
 
 
