@@ -13,6 +13,8 @@ from two_layers import align
 from brain_activity_prediction.align_image_embeddings.outputs.results import QUANTITIES, Results
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.nsd.label_tables import label_names
+from brain_activity_prediction.nsd.layout import find_layout
 from brain_activity_prediction.sealed_hdf5 import write_sealed
 from brain_activity_prediction.settings_file import recorded_settings
 
@@ -109,3 +111,11 @@ def test_a_report_on_a_region_with_a_long_name_goes_to_a_folder_that_the_disk_ta
     (folder,) = [path for path in (hostile / "report").iterdir() if path.name.startswith("roi-")]
     assert folder.name.isprintable()
     assert (folder / "scores.csv").exists()
+
+
+def test_a_label_table_gives_regions_no_control_characters(own_nsd):
+    layout = find_layout(own_nsd)
+    table = layout.label_table(1, "prf-visualrois")
+    table.write_bytes(b"1 V1v\x1b[31m\x07\n2 \xe2\x80\xaeV1d\n")
+    names = label_names(layout, 1, "prf-visualrois")
+    assert names == {1: "V1v\\x1b[31m\\x07", 2: "\\u202eV1d"}

@@ -162,7 +162,7 @@ def test_a_sweep_survives_a_failing_unit_a_time_limit_and_a_dead_node(slurm, tmp
     until(lambda: "stopped by SIGUSR1" in log_of(base_dir, told).read_text())
     assert len(llava_images(base_dir)) < IMAGES
     status = sweep("status")
-    assert re.search(rf"FAILED  extract_{VIT}_1_of_3 \(ended with status 2\)(.*\n)+.*holds no config.json", status)
+    assert re.search(rf"FAILED  extract_{VIT}_1_of_3 \(ended with status 2\)(.*\n)+.*does not exist", status)
 
     until(queue_is_empty)
     status = sweep("status")

@@ -2,7 +2,7 @@
 
 import re
 
-from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.errors import InputError, one_line
 from brain_activity_prediction.files import read_bytes, reading
 from brain_activity_prediction.nsd.layout import without_hemisphere
 
@@ -54,4 +54,4 @@ def _parsed(table, line):
     name, colour = row[2], row["colour"] or ""
     if any(int(value) > LARGEST_COLOUR for value in colour.split()):
         name += colour
-    return int(row[1]), name
+    return int(row[1]), one_line(name)  # terminals obey control characters

@@ -11,7 +11,7 @@ from contextlib import suppress
 import nibabel
 import numpy as np
 
-from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.errors import InputError, one_line
 from brain_activity_prediction.files import written_whole
 from brain_activity_prediction.nsd.grid import PUBLISHED_AXES
 from brain_activity_prediction.nsd.label_tables import LABELS, label_names
@@ -91,7 +91,7 @@ def region_masks(layout, subject, fitted_mask, names=None):
     if empty and not file_of and ALL_FITTED not in names:
         raise InputError(f"subject {subject}: {'; '.join(empty)}")
     for reason in empty if names is not None else ():
-        print(f"subject {subject}: {reason}", file=sys.stderr)
+        print(one_line(f"subject {subject}: {reason}"), file=sys.stderr)
     return regions
 
 
@@ -114,7 +114,10 @@ def _default_files(layout, subject):
     names = [name for name in layout.roi_names(subject) if label_names(layout, subject, name)]
     for name in names:
         if half := layout.lone_half(subject, name):
-            print(f"subject {subject}: {name} is left out: {_missing_half(layout, subject, half)}", file=sys.stderr)
+            print(
+                one_line(f"subject {subject}: {name} is left out: {_missing_half(layout, subject, half)}"),
+                file=sys.stderr,
+            )
     whole = [name for name in names if not layout.lone_half(subject, name)]
     return sorted(whole, key=lambda name: list(LABELS).index(name) if name in LABELS else len(LABELS))
 
@@ -127,7 +130,7 @@ def _chosen_files(layout, subject, names):
         half = layout.lone_half(subject, name)
         if half:
             why = _missing_half(layout, subject, half)
-            print(f"subject {subject}: of {name} only {half} is read: {why}", file=sys.stderr)
+            print(one_line(f"subject {subject}: of {name} only {half} is read: {why}"), file=sys.stderr)
         files.append(half or name)
     return [name for name in dict.fromkeys(files) if name != ALL_FITTED]
 

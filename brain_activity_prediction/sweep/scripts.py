@@ -1,5 +1,6 @@
 """The package's own scripts by name, the only code that a sweep runs: no name leads out of these folders."""
 
+import re
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -9,14 +10,23 @@ REPORT = PACKAGE / "report" / "report.py"
 IS_RUN = 'if __name__ == "__main__":'
 
 
-def model_scripts() -> dict[str, Path]:
-    """`{name: path}` of the scripts beside those of the six models; a user's own may be among them."""
-    return {path.stem: path for path in sorted(EXTRACT.glob("*.py")) if IS_RUN in path.read_text()}
+NAME = re.compile(r"\w[\w.+-]{0,99}")
+
+
+def model_script(name: str) -> Path | None:
+    """The script of this name beside those of the six models, a user's own too; None where there is none."""
+    path = EXTRACT / f"{name}.py"
+    return path if NAME.fullmatch(name) and path.is_file() and IS_RUN in path.read_text() else None
+
+
+def model_scripts() -> list[str]:
+    """Names of all scripts of models."""
+    return [path.stem for path in sorted(EXTRACT.glob("*.py")) if model_script(path.stem)]
 
 
 def own_script(name: str) -> Path:
     """The script of a unit; ValueError where the package has none of this name."""
-    known = model_scripts() | {path.stem: path for path in (ALIGN, REPORT)}
-    if name not in known:
+    path = {ALIGN.stem: ALIGN, REPORT.stem: REPORT}.get(name) or model_script(name)
+    if path is None:
         raise ValueError(f"script {name!r} is none of this package's")
-    return known[name]
+    return path

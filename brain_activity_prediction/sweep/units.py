@@ -29,7 +29,7 @@ from brain_activity_prediction.nsd.design import read_design
 from brain_activity_prediction.nsd.layout import Layout, find_layout
 from brain_activity_prediction.sweep import architectures
 from brain_activity_prediction.sweep.passed_on import naming, passed_on
-from brain_activity_prediction.sweep.scripts import ALIGN, EXTRACT, REPORT, model_scripts
+from brain_activity_prediction.sweep.scripts import ALIGN, EXTRACT, REPORT, model_script, model_scripts
 from brain_activity_prediction.wording import did_you_mean
 
 NEEDED = ("MODEL_ID", "IMAGE_STREAMS", "load", "encode_images")  # what makes a module a model script
@@ -244,7 +244,7 @@ def _report_is_old(base_dir: Path) -> bool:
 
 def load_script(model: str):
     """A model script of this package as a module; its name may hold a dot, which no import statement takes."""
-    if path := model_scripts().get(model):
+    if path := model_script(model):
         spec = importlib.util.spec_from_file_location(model.replace(".", "_"), path)
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
