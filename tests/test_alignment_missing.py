@@ -72,3 +72,15 @@ def test_an_image_that_a_region_lacks_is_in_no_geometry(gappy, monkeypatch, caps
     assert (table["n_images"] == 11).all()
     assert table[["rsa", "cka", "rsa_ceiling", "cka_ceiling"]].notna().all(axis=None)
     assert "images left out: 1 of 12, because too many voxels of a region lack valid trials" in capsys.readouterr().err
+
+
+def test_the_data_that_scores_are_from_are_said_and_stand_in_the_table(ready, monkeypatch, capsys):
+    find_layout(ready).betas(1, 3).unlink()
+    align(monkeypatch, ready)
+    targets = read_targets(find_layout(ready), 1, None, True, ready / "alignment/responses")
+    n_train, n_test, trials = len(targets.train_ids), len(targets.test_ids), targets.test_repeats.mean()
+    said = f"subject 1: 3 of 4 sessions (without 3), {n_train} training images, {n_test} test images of {trials:.2f}"
+    assert said in capsys.readouterr().err
+    table = pd.read_parquet(ready / FOLDER / "scores.parquet")
+    used = table[["n_train", "n_test", "n_sessions", "test_repeats_mean"]].drop_duplicates()
+    assert used.to_numpy(float).tolist() == [[n_train, n_test, 3, pytest.approx(trials)]]

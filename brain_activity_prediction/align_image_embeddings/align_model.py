@@ -126,7 +126,7 @@ def align(layout: Layout, layers: list[Layer], arguments: argparse.Namespace) ->
         of = (arguments.base_dir, arguments.subject, arguments.model_id, prompt, arguments.protocol)
         results[prompt] = Results(alignment_folder(*of))
         results[prompt].claim(settings_of(arguments, targets, store), arguments.redo)
-        results[prompt].write_noise_ceiling(ceiling, arguments.ncsnr, of_regions)
+        results[prompt].write_noise_ceiling(ceiling, arguments.ncsnr, of_regions, targets.data_used())
 
     left = layers_left(layers, results, asked)
     if len(left) < len(layers):

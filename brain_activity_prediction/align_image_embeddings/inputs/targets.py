@@ -43,6 +43,7 @@ class Targets:
     mask: np.ndarray  # (X, Y, Z)
     affine: np.ndarray  # (4, 4)
     sessions: tuple[int, ...]
+    n_sessions_planned: int  # by the design
     made_from: dict  # the input files, see `Responses.inputs`
 
     @property
@@ -57,6 +58,15 @@ class Targets:
         for values in (self.train_ids, self.test_ids, self.train, self.test):
             content.update(np.ascontiguousarray(values))
         return content.hexdigest()
+
+    def data_used(self) -> dict[str, float]:
+        """How many images and sessions scores are from, by the name of their column in tables."""
+        return {
+            "n_train": len(self.train_ids),
+            "n_test": len(self.test_ids),
+            "n_sessions": len(self.sessions),
+            "test_repeats_mean": float(np.mean(self.test_repeats)),
+        }
 
     @property
     def image_ids(self) -> np.ndarray:
@@ -97,6 +107,7 @@ def read_targets(
         mask=responses.mask,
         affine=responses.affine,
         sessions=responses.sessions,
+        n_sessions_planned=design.n_sessions,
         made_from=responses.inputs,
     )
 
@@ -127,7 +138,21 @@ def targets_asked_for(
 ) -> Targets:
     """`read_targets` of the responses that the flags of `add_responses` name."""
     cache = responses_folder(arguments.base_dir)
-    return read_targets(layout, subject, arguments.sessions, arguments.zscore_sessions, cache, scale)
+    targets = read_targets(layout, subject, arguments.sessions, arguments.zscore_sessions, cache, scale)
+    tell_data_used(targets, subject)
+    return targets
+
+
+def tell_data_used(targets: Targets, subject: int) -> None:
+    """Say on stderr which sessions, and how many images and repeats, the scores will be of."""
+    absent = sorted(set(range(1, targets.n_sessions_planned + 1)) - set(targets.sessions))
+    without = f" (without {' '.join(map(str, absent))})" if absent else ""
+    print(
+        f"subject {subject}: {len(targets.sessions)} of {targets.n_sessions_planned} sessions{without}, "
+        f"{len(targets.train_ids)} training images, {len(targets.test_ids)} test images of "
+        f"{targets.data_used()['test_repeats_mean']:.2f} trials on average",
+        file=sys.stderr,
+    )
 
 
 def ceiling_of_test_images(targets: Targets, layout: Layout, subject: int, ncsnr_from: str) -> np.ndarray:

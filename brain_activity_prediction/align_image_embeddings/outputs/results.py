@@ -116,10 +116,17 @@ class Results:
         return self._read_statistics(path) if of_these else None
 
     def write_noise_ceiling(
-        self, ceiling: np.ndarray, ncsnr_from: str, of_regions: RegionCeilings | None = None
+        self,
+        ceiling: np.ndarray,
+        ncsnr_from: str,
+        of_regions: RegionCeilings | None = None,
+        data_used: Mapping | None = None,
     ) -> None:
-        """Keeps the ceiling (V,) of the test images, in R2 units, where its ncsnr came from, and those of regions."""
-        about, arrays = {"ncsnr": ncsnr_from}, {"noise_ceiling": ceiling}
+        """Keeps the ceiling (V,) of the test images, in R2 units, where its ncsnr came from, and those of regions.
+
+        And what the scores are from, `Targets.data_used`.
+        """
+        about, arrays = {"ncsnr": ncsnr_from, "data_used": dict(data_used or {})}, {"noise_ceiling": ceiling}
         if of_regions is not None:
             about |= {"regions": of_regions.regions, "n_test_images": of_regions.n_test_images}
             arrays |= {f"region_{name}": getattr(of_regions, name) for name in CEILINGS}
@@ -139,6 +146,11 @@ class Results:
                 return None
             arrays = {name: read_array(path, f"region_{name}") for name in CEILINGS}
             return RegionCeilings(about["regions"], **arrays, n_test_images=about["n_test_images"])
+
+    def data_used(self) -> dict[str, float]:
+        """How many images and sessions the scores are from, see `Targets.data_used`; empty where it was not kept."""
+        with self._reading(self._ceiling_path, "align again, which writes it anew"):
+            return read_seal(self._ceiling_path).about.get("data_used", {})
 
     def ncsnr_from(self) -> str:
         """Where the ncsnr of that ceiling came from, one of `arguments.NCSNR`."""

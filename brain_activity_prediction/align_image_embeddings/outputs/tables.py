@@ -34,15 +34,16 @@ COLUMNS = (
     *("n_voxels", "r", "r_se", "r_ci_low", "r_ci_high", "n_resamples", "r2", "cv_score", "alpha_median"),
     *("noise_ceiling", "r_ceiling", "r_ceiling_se", "ncsnr", "min_noise_ceiling"),
     *("r_normalised", "r_normalised_se", "r2_normalised", "n_voxels_normalised", *OVER_ALL_VOXELS),
-    *("p", "q", "n_permutations", "permutation_block", "n_images_not_permuted", "settings"),
+    *("p", "q", "n_permutations", "permutation_block", "n_images_not_permuted"),
+    *("n_train", "n_test", "n_sessions", "test_repeats_mean", "settings"),
 )
 MEANS = ("r", "r2", "cv_score")
 HOW_MANY = {"n_resamples": "r_ci_low", **dict.fromkeys(TEST, "p")}  # missing where that is
-INTEGERS = ("prompt", "layer", *HOW_MANY)  # missing where there is none
+INTEGERS = ("prompt", "layer", "n_train", "n_test", "n_sessions", *HOW_MANY)  # missing where there is none
 NUMBERS = (
     *("layer_position", "r", "r_se", "r_ci_low", "r_ci_high", "r2", "cv_score", "alpha_median"),
     *("noise_ceiling", "r_ceiling", "r_ceiling_se", "min_noise_ceiling"),
-    *("r_normalised", "r_normalised_se", "r2_normalised", *OVER_ALL_VOXELS, "p", "q"),
+    *("r_normalised", "r_normalised_se", "r2_normalised", *OVER_ALL_VOXELS, "p", "q", "test_repeats_mean"),
 )
 
 
@@ -74,6 +75,8 @@ def region_table(
     blocks of permutation_block, missing where they were not permuted; n_images_not_permuted of them, left over by whole
     blocks, are in no r that p compares. q is p adjusted over the rows of the same layer_choice and test (Benjamini and
     Hochberg). All are missing for regions that were not among those of the run.
+    n_train, n_test and n_sessions count the training images, test images and sessions that the scores are from,
+    test_repeats_mean is the mean number of trials of a test image.
     `settings` is the fingerprint of what changes the numbers.
     """
     ceiling, ceilings = results.read_noise_ceiling(), results.read_region_ceilings()
@@ -87,7 +90,7 @@ def region_table(
         "prompt": prompt,
         "subject": subject,
     }
-    of |= {"ncsnr": results.ncsnr_from(), "settings": results.fingerprint()}
+    of |= {"ncsnr": results.ncsnr_from(), "settings": results.fingerprint()} | results.data_used()
     table = pd.concat(parts).assign(**of).reindex(columns=COLUMNS)
     for name, told in HOW_MANY.items():
         table[name] = table[name].where(table[told].notna())
