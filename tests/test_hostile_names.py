@@ -88,6 +88,7 @@ def test_a_report_on_hostile_names_is_drawn_and_holds_no_control_characters(host
     assert "\\x1b[31mred" in drawn[0].read_text()
 
 
+@pytest.mark.slow
 def test_the_csv_of_a_report_holds_no_formulas_and_the_parquet_the_names_as_they_are(hostile):
     done = report(hostile, "--table-only", "--stream", "language")
     assert done.returncode == 0, done.stderr
@@ -104,6 +105,7 @@ def test_the_csv_of_a_report_holds_no_formulas_and_the_parquet_the_names_as_they
     np.testing.assert_allclose(numbers, pd.read_parquet(folder / "scores.parquet")["r"])
 
 
+@pytest.mark.slow
 def test_a_report_on_a_region_with_a_long_name_goes_to_a_folder_that_the_disk_takes(hostile):
     names = ["R" * 240, "+a/b\tc", "$\\frac$", "\x1b[31mred\x07\u202e"]
     done = report(hostile, "--table-only", "--roi", *names)
