@@ -14,6 +14,8 @@ from brain_activity_prediction.extract_image_embeddings import tokenizer_files
 from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkpoint
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
 
+pytestmark = pytest.mark.slow
+
 BLANKS = (
     "How many  dogs",
     "  two first",
