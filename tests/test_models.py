@@ -5,6 +5,7 @@ import reference_states
 import torch
 from tiny_models import MODELS
 
+from brain_activity_prediction.extract_image_embeddings import decoding
 from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkpoint
 from brain_activity_prediction.extract_image_embeddings.pooling import POOLINGS
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
@@ -79,10 +80,10 @@ def test_an_idefics_answer_ends_with_its_turn(tiny_model, photographs, monkeypat
     _, [(_, free)] = encode(tiny, photographs, [PROMPTS[4]], (), LONGEST)
     ids = [tiny.processor.tokenizer(answer, add_special_tokens=False).input_ids for answer in free]
     said = tiny.processor.tokenizer.convert_ids_to_tokens(ids[0][1])
-    monkeypatch.setattr(tiny.script, "END_OF_TURN", said)
     ends = tiny.script.end_ids(Checkpoint(tiny.script.MODEL_ID, None, tiny.folder))
-    assert ends == {2, ids[0][1]}
-    monkeypatch.setattr(tiny.model.generation_config, "eos_token_id", sorted(ends))
+    end_of_turn = tiny.processor.tokenizer.convert_tokens_to_ids("<end_of_utterance>")
+    assert ends == decoding.end_ids(tiny.model) == {2, end_of_turn}
+    monkeypatch.setattr(tiny.model.generation_config, "eos_token_id", [2, ids[0][1]])  # a token that it says
     _, [(_, answers)] = encode(tiny, photographs, [PROMPTS[4]], (), LONGEST)
     assert all(said not in tiny.processor.tokenizer.tokenize(answer) for answer in answers)
     assert free[0].startswith(answers[0])
