@@ -48,7 +48,7 @@ TIE = 1e-6
 
 
 def fit_ridge_cv(X, Y, X_test):
-    fit = ridge_cv(X, Y, ALPHAS, folds=FOLDS)
+    fit = ridge_cv(X, Y, ALPHAS, folds=FOLDS, fit_intercept=False)
     return fit.alpha.cpu(), fit.predict(X_test).cpu()
 
 

@@ -40,7 +40,7 @@ def errors(axes, nodes):
 
 def scores(axes):
     X, Y = problem()
-    ours = ridge_cv(X, Y, ALPHAS, folds=FOLDS, return_all_scores=True)
+    ours = ridge_cv(X, Y, ALPHAS, folds=FOLDS, return_all_scores=True, fit_intercept=False)
     theirs = [[refitted(X, Y, voxel, alpha) for voxel in range(Y.shape[1])] for alpha in ALPHAS[::4]]
     axes.semilogx(ALPHAS, ours.scores.numpy(), color=BLUE)
     axes.semilogx(ALPHAS[::4], theirs, "o", color=ORANGE, markersize=4, fillstyle="none")

@@ -34,18 +34,24 @@ masked = np.ma.masked_greater
     ids=["big-endian", "long double", "nothing masked", "lists", "strides"],
 )
 def test_arrays_of_any_layout_give_the_same_fit(convert):
-    expected = ridge_cv(X, Y, GRID)
-    fit = ridge_cv(convert(X), convert(Y), GRID)
+    expected = ridge_cv(X, Y, GRID, fit_intercept=False)
+    fit = ridge_cv(convert(X), convert(Y), GRID, fit_intercept=False)
     assert torch.equal(fit.cv_score, expected.cv_score)
     assert torch.equal(fit.predict(convert(X)), expected.predict(X))
 
 
 def test_whole_numbers_that_float32_does_not_hold_are_computed_in_float64():
     counts = np.rint(1e9 * X).astype(np.int64)
-    expected = ridge_cv(counts.astype(float), Y, 1e18 * GRID)
-    assert torch.equal(ridge_cv(counts, Y, 1e18 * GRID).cv_score, expected.cv_score)
-    assert ridge_cv(torch.from_numpy(counts), Y.astype(np.float32), GRID).loadings.dtype == torch.float64
-    assert ridge_cv(X.astype(np.float32), (10 * Y).astype(np.int16), GRID).response_means.dtype == torch.float32
+    expected = ridge_cv(counts.astype(float), Y, 1e18 * GRID, fit_intercept=False)
+    assert torch.equal(ridge_cv(counts, Y, 1e18 * GRID, fit_intercept=False).cv_score, expected.cv_score)
+    assert (
+        ridge_cv(torch.from_numpy(counts), Y.astype(np.float32), GRID, fit_intercept=False).loadings.dtype
+        == torch.float64
+    )
+    assert (
+        ridge_cv(X.astype(np.float32), (10 * Y).astype(np.int16), GRID, fit_intercept=False).response_means.dtype
+        == torch.float32
+    )
 
 
 @pytest.mark.parametrize(
@@ -74,7 +80,7 @@ def test_what_the_ridge_cannot_take_is_named(changed, message):
 
 
 def test_new_features_are_held_to_the_same_rules():
-    fit = ridge_cv(X, Y, GRID)
+    fit = ridge_cv(X, Y, GRID, fit_intercept=False)
     with pytest.raises(InputError, match=r"X \(12,\) is not \(images, features\)"):
         fit.predict(X[0])
     with pytest.raises(InputError, match=r"X has .* masked values"):
@@ -86,8 +92,8 @@ def test_folds_of_one_image_are_refused_where_they_give_no_score(criterion):
     message = f"fold 1 holds out one image, of which {criterion} gives no score: .* criterion 'neg_mean_squared_error'"
     for folds in ([[0, 1], [2]], [[0, 3], slice_of_one()]):
         with pytest.raises(InputError, match=message):
-            ridge_cv(X, Y, GRID, folds=folds, criterion=criterion)
-    ridge_cv(X, Y, GRID, folds=[[0, 1], [2]])
+            ridge_cv(X, Y, GRID, folds=folds, criterion=criterion, fit_intercept=False)
+    ridge_cv(X, Y, GRID, folds=[[0, 1], [2]], fit_intercept=False)
 
 
 def slice_of_one():
@@ -96,11 +102,11 @@ def slice_of_one():
 
 def test_folds_may_be_boolean_masks():
     rows = [np.arange(0, 60, 2), np.arange(1, 60, 2)]
-    expected = ridge_cv(X, Y, GRID, folds=rows)
-    found = ridge_cv(X, Y, GRID, folds=[np.isin(np.arange(60), fold) for fold in rows])
+    expected = ridge_cv(X, Y, GRID, folds=rows, fit_intercept=False)
+    found = ridge_cv(X, Y, GRID, folds=[np.isin(np.arange(60), fold) for fold in rows], fit_intercept=False)
     assert torch.equal(found.cv_score, expected.cv_score)
     with pytest.raises(InputError, match="fold 0 is not a list of distinct row numbers"):
-        ridge_cv(X, Y, GRID, folds=[np.ones(59, dtype=bool), rows[0]])
+        ridge_cv(X, Y, GRID, folds=[np.ones(59, dtype=bool), rows[0]], fit_intercept=False)
 
 
 @pytest.mark.parametrize("score", [pearson_r, r2_score])

@@ -171,7 +171,7 @@ def test_voxels_in_doubt_are_scored_again_and_no_others(monkeypatch):
     X, Y = noise(60, 10), noise(60, 5, seed=1)
     Y[:, 2] = np.where(np.arange(60) < 12, Y[:, 2], 0)  # the others of fold 0 predict zeros
     Y[3, 4] = np.nan
-    fit = ridge_cv(X, Y, ALPHAS, criterion="correlation")
+    fit = ridge_cv(X, Y, ALPHAS, criterion="correlation", fit_intercept=False)
     assert scored == 5 * [[Y[0, 2]]]
     assert fit.alpha.isnan().tolist() == [False] * 4 + [True]
     expected = correlations(X, Y[:, :4], ALPHAS, FIVE, False)

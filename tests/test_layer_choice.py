@@ -50,7 +50,7 @@ def noise_layers():
     train, test = rng.standard_normal((120, N_VOXELS)), rng.standard_normal((60, N_VOXELS))
     layers = []
     for _ in range(N_LAYERS):
-        fit = ridge_cv(rng.standard_normal((120, 20)), train, np.logspace(1, 4, 10))
+        fit = ridge_cv(rng.standard_normal((120, 20)), train, np.logspace(1, 4, 10), fit_intercept=False)
         predicted = fit.predict(rng.standard_normal((60, 20))).numpy()
         scores = {"r": pearson_r(test, predicted), "r2": r2_score(test, predicted)}
         layers.append({"alpha": fit.alpha.numpy(), "cv_score": fit.cv_score.numpy(), **scores})

@@ -78,11 +78,11 @@ def test_the_gpu_refuses_what_a_real_one_refuses(gpu):
 @pytest.mark.parametrize(
     "settings",
     [
-        {},
+        {"fit_intercept": False},
         {"fit_intercept": True},
-        {"criterion": "correlation"},
-        {"criterion": "r2", "return_all_scores": True, "per_voxel": False},
-        {"folds": [np.arange(0, 60, 3), np.arange(1, 60, 3)]},
+        {"criterion": "correlation", "fit_intercept": False},
+        {"criterion": "r2", "return_all_scores": True, "per_voxel": False, "fit_intercept": False},
+        {"folds": [np.arange(0, 60, 3), np.arange(1, 60, 3)], "fit_intercept": False},
     ],
     ids=["as it is", "intercept", "correlation", "r2, one alpha", "given folds"],
 )
@@ -103,11 +103,11 @@ def test_the_ridge_chooses_the_same_alphas_and_keeps_all_it_gives_on_the_gpu(set
 def test_a_fit_takes_what_memory_the_card_has_and_no_more():
     rng = np.random.default_rng(0)
     X, Y = (torch.from_numpy(rng.standard_normal((200, n)).astype(np.float32)) for n in (150, 3000))
-    here = ridge_cv(X, Y, ALPHAS)
+    here = ridge_cv(X, Y, ALPHAS, fit_intercept=False)
     peaks = []
     for n_bytes in (10 * 2**20, 2**30):
         with pretend_gpu(n_bytes) as memory:
-            there = ridge_cv(X.to("cuda:0"), Y, ALPHAS)
+            there = ridge_cv(X.to("cuda:0"), Y, ALPHAS, fit_intercept=False)
             assert torch.equal(there.alpha.cpu(), here.alpha)
         peaks.append(memory.peak)
     assert peaks[0] < 10 * 2**20 < peaks[1]

@@ -37,7 +37,7 @@ def plain(base_dir, layer):
     store = EmbeddingStore(base_dir / "image_embeddings/no_prompt/test_two-layers")
     states = store.read_layer("vision", layer, responses.image_ids)
     (x, y), (x_test, y_test) = ([zscore(part[rows]) for part in (states, responses.betas)] for rows in (~test, test))
-    predicted = ridge_cv(x, y, np.logspace(1, 4, 60)).predict(x_test).numpy()
+    predicted = ridge_cv(x, y, np.logspace(1, 4, 60), fit_intercept=False).predict(x_test).numpy()
     return pearson_r(y_test, predicted), r2_score(y_test, predicted)
 
 

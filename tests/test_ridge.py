@@ -23,7 +23,7 @@ from brain_activity_prediction.errors import InputError
 def test_test_images_are_predicted_as_by_a_refit_at_the_chosen_alpha(shape, dtype):
     X, Y = simulate(*shape)
     train, test = slice(0, -20), slice(-20, None)
-    fit = ridge_cv(X[train].astype(dtype), Y[train].astype(dtype), GRID)
+    fit = ridge_cv(X[train].astype(dtype), Y[train].astype(dtype), GRID, fit_intercept=False)
     exact = [
         Ridge(alpha=a, fit_intercept=False, solver="svd").fit(X[train], y).predict(X[test])
         for a, y in zip(fit.alpha.numpy(), Y[train].T, strict=True)
@@ -37,7 +37,7 @@ def test_test_images_are_predicted_as_by_a_refit_at_the_chosen_alpha(shape, dtyp
 
 def test_one_alpha_for_all_voxels_has_the_best_mean_score():
     X, Y = simulate()
-    fit = ridge_cv(X, Y, GRID, per_voxel=False)
+    fit = ridge_cv(X, Y, GRID, per_voxel=False, fit_intercept=False)
     scores = brute_force(X, Y, GRID, splits_of(X))
     assert set(fit.alpha.tolist()) == {GRID[scores.mean(axis=1).argmax()]}
     np.testing.assert_allclose(fit.cv_score, scores[fit.alpha_index[0]], atol=1e-7)
@@ -46,7 +46,7 @@ def test_one_alpha_for_all_voxels_has_the_best_mean_score():
 def test_the_choice_does_not_depend_on_the_unit_of_the_responses():
     X, Y = simulate()
     unit = 2.0**-30
-    fit, scaled = ridge_cv(X, Y, GRID), ridge_cv(X, unit * Y, GRID)
+    fit, scaled = ridge_cv(X, Y, GRID, fit_intercept=False), ridge_cv(X, unit * Y, GRID, fit_intercept=False)
     assert torch.equal(scaled.alpha, fit.alpha)
     torch.testing.assert_close(scaled.cv_score, unit**2 * fit.cv_score, rtol=1e-6, atol=0)
 
@@ -54,8 +54,8 @@ def test_the_choice_does_not_depend_on_the_unit_of_the_responses():
 def test_the_order_of_the_grid_only_orders_the_scores():
     X, Y = simulate()
     order = np.random.default_rng(0).permutation(len(GRID))
-    fit = ridge_cv(X, Y, GRID, return_all_scores=True)
-    shuffled = ridge_cv(X, Y, GRID[order], return_all_scores=True)
+    fit = ridge_cv(X, Y, GRID, return_all_scores=True, fit_intercept=False)
+    shuffled = ridge_cv(X, Y, GRID[order], return_all_scores=True, fit_intercept=False)
     assert torch.equal(shuffled.alpha, fit.alpha)
     np.testing.assert_array_equal(GRID[order][shuffled.alpha_index], fit.alpha)
     assert torch.equal(shuffled.scores, fit.scores[order])
@@ -63,7 +63,7 @@ def test_the_order_of_the_grid_only_orders_the_scores():
 
 def test_ties_go_to_the_larger_alpha():
     X, Y = simulate()
-    assert set(ridge_cv(np.zeros_like(X), Y, GRID).alpha.tolist()) == {GRID[-1]}
+    assert set(ridge_cv(np.zeros_like(X), Y, GRID, fit_intercept=False).alpha.tolist()) == {GRID[-1]}
 
 
 @pytest.mark.parametrize("fit_intercept", [False, True])
@@ -84,13 +84,13 @@ def test_the_mean_of_a_constant_column_is_that_constant_to_the_last_digit():
 def test_targets_may_be_float32_on_double_features_and_inputs_stay_untouched():
     X, Y = simulate()
     X.flags.writeable = Y.flags.writeable = False
-    fit = ridge_cv(X, Y.astype(np.float32), GRID)
+    fit = ridge_cv(X, Y.astype(np.float32), GRID, fit_intercept=False)
     assert_same_choice(fit, brute_force(X, Y, GRID, splits_of(X)))
 
 
 def test_float32_features_of_double_targets_are_computed_in_float64():
     X, Y = simulate()
-    fit = ridge_cv(X.astype(np.float32), Y, GRID, return_all_scores=True)
+    fit = ridge_cv(X.astype(np.float32), Y, GRID, return_all_scores=True, fit_intercept=False)
     np.testing.assert_allclose(fit.scores, brute_force(X.astype(np.float32), Y, GRID, splits_of(X)), atol=1e-7)
     assert {fit.predict(X).dtype, fit.feature_means.dtype, fit.response_means.dtype} == {torch.float64}
 
@@ -98,18 +98,18 @@ def test_float32_features_of_double_targets_are_computed_in_float64():
 @pytest.mark.parametrize(("largest", "dtype"), [(1900, torch.float32), (2100, torch.float64)])
 def test_a_correlation_over_a_wide_grid_is_computed_in_float64(largest, dtype):
     X, Y = (values.astype(np.float32) for values in simulate())
-    fit = ridge_cv(X, Y, [1.0, 30.0, largest], criterion="correlation")
+    fit = ridge_cv(X, Y, [1.0, 30.0, largest], criterion="correlation", fit_intercept=False)
     assert fit.shrunken_targets.dtype == dtype
-    assert ridge_cv(X, Y, [1.0, 30.0, largest]).shrunken_targets.dtype == torch.float32
+    assert ridge_cv(X, Y, [1.0, 30.0, largest], fit_intercept=False).shrunken_targets.dtype == torch.float32
 
 
 def test_with_a_decomposition_of_ones_own_predictions_come_from_what_stands_to_its_loadings_as_features_do():
     X, Y = simulate()
-    expected = ridge_cv(X, Y, GRID)
+    expected = ridge_cv(X, Y, GRID, fit_intercept=False)
     of_X = decompose(torch.from_numpy(X.copy()), GRID[0])
     rotation = np.linalg.qr(np.random.default_rng(0).standard_normal((90, 40)))[0]
     rotated = Decomposition(of_X.left, of_X.spectrum, torch.from_numpy(rotation) @ of_X.loadings)
-    fit = ridge_cv(X, Y, GRID, decomposition=rotated)
+    fit = ridge_cv(X, Y, GRID, decomposition=rotated, fit_intercept=False)
     assert torch.equal(fit.alpha, expected.alpha)
     np.testing.assert_allclose(fit.predict(X @ rotation.T), expected.predict(X), atol=1e-9)
 
@@ -129,7 +129,7 @@ def test_the_slow_way_gives_the_same_scores(fit_intercept, monkeypatch):
 
 def test_every_image_may_be_a_fold():
     X, Y = simulate(n_images=20, n_features=5)
-    fit = ridge_cv(X, Y, GRID, folds=20, return_all_scores=True)
+    fit = ridge_cv(X, Y, GRID, folds=20, return_all_scores=True, fit_intercept=False)
     np.testing.assert_allclose(fit.scores, brute_force(X, Y, GRID, splits_of(X, 20)), atol=1e-7)
 
 
@@ -154,7 +154,7 @@ def test_a_wrong_argument_is_named(change, message):
     with pytest.raises(InputError, match=message.replace("(", r"\(").replace(")", r"\)")):
         ridge_cv(**arguments)
     with pytest.raises(InputError, match="3 features"):
-        ridge_cv(X, Y, GRID).predict(X[:, :3])
+        ridge_cv(X, Y, GRID, fit_intercept=False).predict(X[:, :3])
 
 
 @pytest.mark.parametrize(
@@ -176,5 +176,14 @@ def test_the_formula_with_fewer_operations_is_taken(n_images, n_features, n_voxe
             return original(*arguments)
 
         monkeypatch.setattr(cross_validation, function, recorded)
-    ridge_cv(*simulate(n_images, n_features, n_voxels), GRID)
+    ridge_cv(*simulate(n_images, n_features, n_voxels), GRID, fit_intercept=False)
     assert taken == {formula}
+
+
+def test_by_default_means_are_fitted_and_alphas_are_those_of_the_scripts():
+    """Features and responses far from zero are predicted as well as centred ones."""
+    X, Y = simulate()
+    far = ridge_cv(X + 100, Y - 50)
+    centred = ridge_cv(X, Y, np.logspace(1, 4, 60), fit_intercept=True)
+    np.testing.assert_allclose(far.predict(X + 100), centred.predict(X) - 50, atol=1e-4)
+    assert torch.equal(far.alpha, centred.alpha)

@@ -36,7 +36,7 @@ def never_the_slow_way(monkeypatch):
 @pytest.mark.parametrize("shape", [(150, 40), (80, 130), (60, 60)])
 def test_every_voxel_gets_the_alpha_of_the_brute_force(shape, dtype, criterion):
     X, Y = (array.astype(dtype) for array in simulate(*shape))
-    fit = ridge_cv(X, Y, GRID, criterion=criterion, return_all_scores=True)
+    fit = ridge_cv(X, Y, GRID, criterion=criterion, return_all_scores=True, fit_intercept=False)
     scores = brute_force(X, Y, GRID, splits_of(X), criterion)
     assert_same_choice(fit, scores)
     np.testing.assert_allclose(fit.scores, scores, atol=1e-5 if dtype == "float32" else 1e-7)
@@ -108,7 +108,7 @@ def test_unkind_spectra_change_no_choice(case, fit_intercept, dtype):
 def test_a_correlation_keeps_its_digits_where_the_largest_alpha_leaves_little_of_a_prediction():
     rng, alphas = np.random.default_rng(0), np.logspace(1, 7, 40)
     X, Y = (rng.standard_normal((120, n)).astype("float32") for n in (40, 60))
-    fit = ridge_cv(X, Y, alphas, criterion="correlation")
+    fit = ridge_cv(X, Y, alphas, criterion="correlation", fit_intercept=False)
     assert_same_choice(fit, brute_force(X, Y, alphas, splits_of(X), "correlation"))
 
 
@@ -125,7 +125,7 @@ def test_himalaya_chooses_the_same_alphas_on_the_same_folds(criterion):
     }[criterion]
     X, Y = simulate(n_voxels=40)
     theirs = RidgeCV(alphas=GRID, cv=5, solver_params={"score_func": score_func}).fit(X, Y)
-    ours = ridge_cv(X, Y, GRID, criterion=criterion)
+    ours = ridge_cv(X, Y, GRID, criterion=criterion, fit_intercept=False)
     np.testing.assert_allclose(ours.alpha, theirs.best_alphas_, rtol=1e-12)
     np.testing.assert_allclose(ours.cv_score, theirs.cv_scores_, atol=1e-6)
     np.testing.assert_allclose(ours.coefficients(), theirs.coef_, atol=1e-10)
@@ -135,7 +135,7 @@ def test_himalaya_chooses_the_same_alphas_on_the_same_folds(criterion):
 def test_folds_may_be_the_rows_of_groups():
     X, Y = simulate()
     groups = np.random.default_rng(0).permutation(np.arange(len(X)) % 4)
-    fit = ridge_cv(X, Y, GRID, folds=group_folds(groups))
+    fit = ridge_cv(X, Y, GRID, folds=group_folds(groups), fit_intercept=False)
     assert_same_choice(fit, brute_force(X, Y, GRID, list(LeaveOneGroupOut().split(X, groups=groups))))
 
 
@@ -144,8 +144,8 @@ def test_folds_may_be_the_rows_of_groups():
 @pytest.mark.parametrize("voxels_per_chunk", [1, 64, 100, 192, 10_000])
 def test_the_size_of_chunks_changes_no_alpha(voxels_per_chunk, dtype):
     X, Y = (array.astype(dtype) for array in simulate(n_voxels=300))
-    whole = ridge_cv(X, Y, GRID, voxels_per_chunk=300)
-    chunked = ridge_cv(X, Y, GRID, voxels_per_chunk=voxels_per_chunk)
+    whole = ridge_cv(X, Y, GRID, voxels_per_chunk=300, fit_intercept=False)
+    chunked = ridge_cv(X, Y, GRID, voxels_per_chunk=voxels_per_chunk, fit_intercept=False)
     assert torch.equal(chunked.alpha, whole.alpha)
     torch.testing.assert_close(chunked.cv_score, whole.cv_score, rtol=0, atol=1e-9)
 
@@ -154,9 +154,9 @@ def test_the_size_of_chunks_changes_no_alpha(voxels_per_chunk, dtype):
 @pytest.mark.parametrize("criterion", SCORES)
 def test_a_voxel_that_is_not_finite_stays_alone(criterion):
     X, Y = simulate()
-    expected = ridge_cv(X, Y, GRID, criterion=criterion)
+    expected = ridge_cv(X, Y, GRID, criterion=criterion, fit_intercept=False)
     Y[3, 4], Y[7, 6] = np.nan, np.inf
-    fit = ridge_cv(X, Y, GRID, criterion=criterion)
+    fit = ridge_cv(X, Y, GRID, criterion=criterion, fit_intercept=False)
     others = np.delete(np.arange(Y.shape[1]), [4, 6])
     assert torch.equal(fit.alpha[others], expected.alpha[others])
     assert torch.equal(fit.predict(X)[:, others], expected.predict(X)[:, others])
@@ -193,7 +193,9 @@ def test_both_formulas_give_every_alpha_the_same_score(criterion, n_features, mo
     scores = []
     for cost in COST.values():
         monkeypatch.setitem(cross_validation.DECOMPOSITION, "cpu", cost)
-        scores.append(ridge_cv(X, Y, GRID, criterion=criterion, folds=3, return_all_scores=True).scores)
+        scores.append(
+            ridge_cv(X, Y, GRID, criterion=criterion, folds=3, return_all_scores=True, fit_intercept=False).scores
+        )
     torch.testing.assert_close(*scores, rtol=0, atol=1e-8)
 
 
@@ -207,7 +209,7 @@ def test_a_refit_that_would_magnify_rounding_is_done_again_in_float64(monkeypatc
 
     monkeypatch.setattr(cross_validation, "whitened_targets", recorded)
     X, Y = simulate()
-    ridge_cv(with_a_feature_of_one_fold(X).astype("float32"), Y.astype("float32"), GRID)
+    ridge_cv(with_a_feature_of_one_fold(X).astype("float32"), Y.astype("float32"), GRID, fit_intercept=False)
     assert tried == [torch.float32] + 5 * [torch.float64]
 
 

@@ -80,7 +80,7 @@ class FeatureSpaces:
         """
         weighting = self._checked(weighting)
         spectrum, vectors = torch.linalg.eigh(torch.tensordot(weighting, self.kernels, dims=1))
-        settings = {"folds": folds, "voxels_per_chunk": voxels_per_chunk}
+        settings = {"folds": folds, "voxels_per_chunk": voxels_per_chunk, "fit_intercept": False}
         if sorted_grid(alphas)[0][0] < SMALLEST_PENALTY * float(spectrum[-1]):
             fit = ridge_cv(_scaled(self.features, weighting), Y, alphas, **settings)
             return fit.alpha, fit.cv_score, fit.predict(_scaled(self.new_features, weighting))

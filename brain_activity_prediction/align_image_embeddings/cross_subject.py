@@ -39,7 +39,7 @@ def cross_subject_r(
         features = varying_features(known, np.nan_to_num(unseen, copy=False))
         responses, observed = scale_with_gaps(own[fitted], own[held_out].copy(), of_own)
         train, test = (torch.from_numpy(np.ascontiguousarray(part)).to(device) for part in features)
-        fit = ridge_cv(train, torch.from_numpy(responses), alphas, folds=folds)
+        fit = ridge_cv(train, torch.from_numpy(responses), alphas, folds=folds, fit_intercept=False)
         by_fold.append(score_present(pearson_r, torch.from_numpy(observed), fit.predict(test).cpu()).numpy())
         chosen.append(fit.alpha.cpu().numpy())
     return np.mean(by_fold, axis=0), np.stack(chosen)

@@ -122,7 +122,9 @@ def score_layer(
     from brain_activity_prediction.align_image_embeddings.stats.missing_images import score_present
 
     train, test = (torch.from_numpy(part).to(arguments.gpu_id) for part in (train, test))
-    fit = ridge_cv(train, responses, shared.alphas(arguments), folds=FOLDS, criterion=arguments.criterion)
+    fit = ridge_cv(
+        train, responses, shared.alphas(arguments), folds=FOLDS, criterion=arguments.criterion, fit_intercept=False
+    )
     predicted = fit.predict(test)
     scores = {
         "alpha": fit.alpha,

@@ -14,6 +14,7 @@ N images, D features, V voxels, A alphas, R = min(N, D), P nodes; n images of a 
 
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 
 from brain_activity_prediction.align_image_embeddings.arrays import (
@@ -34,6 +35,7 @@ from brain_activity_prediction.align_image_embeddings.solver.responses import Re
 from brain_activity_prediction.align_image_embeddings.solver.threads import full_float32_precision
 from brain_activity_prediction.errors import InputError
 
+DEFAULT_ALPHAS = np.logspace(1, 4, 60)
 # Eigenvalues that are divided by together.
 PANEL = 64
 # Scores that differ by less than this share of themselves are equal.
@@ -95,12 +97,12 @@ class RidgeFit:
 def ridge_cv(
     X,
     Y,
-    alphas,
+    alphas=None,
     *,
     folds=5,
     criterion="neg_mean_squared_error",
     per_voxel=True,
-    fit_intercept=False,
+    fit_intercept=True,
     voxels_per_chunk=None,
     return_all_scores=False,
     decomposition=None,
@@ -113,12 +115,13 @@ def ridge_cv(
         gradients are computed.
     Y : (N, V) responses; may stay on the CPU while X is on a GPU. A voxel with a value that is not finite
         gets NaN results, a constant one the largest alpha.
-    alphas : (A,) positive penalties.
+    alphas : (A,) positive penalties; by default DEFAULT_ALPHAS, the scripts' grid of 60 from 10 to 10^4.
     folds : a number of contiguous, unshuffled folds (scikit-learn's KFold), or a list of arrays with the rows
         to hold out, such as `solver.cross_validation.group_folds` gives.
     criterion : "neg_mean_squared_error", "r2" or "correlation", computed on each fold, averaged over folds.
     per_voxel : False takes one alpha for all voxels, the one with the best score averaged over voxels.
-    fit_intercept : an unpenalised constant, as if features and responses were centred on each training set.
+    fit_intercept : an unpenalised constant, as if features and responses were centred on each training set. The
+        scripts, whose features and responses are centred already, leave it out.
     voxels_per_chunk : how many voxels go through a fold together, taken in multiples of 64; by default what
         fits into 0.4 of a GPU's free memory, and on a CPU into 0.4 of the size of Y, from 5 to 12 MB, shared by
         torch's threads, which each take a chunk at a time. It does not change the choice.
@@ -140,7 +143,7 @@ def ridge_cv(
     X, Y = matrices(X, Y)
     check_choice(criterion, CRITERIA, "criterion")
     check_batch(voxels_per_chunk, "voxels_per_chunk")
-    ascending, order = sorted_grid(alphas)
+    ascending, order = sorted_grid(DEFAULT_ALPHAS if alphas is None else alphas)
     held_out = held_out_rows(folds, len(X))
     check_fold_sizes(held_out, len(X), criterion, "criterion")
     cross_validation = CrossValidation(held_out, ascending, criterion, fit_intercept)

@@ -10,12 +10,11 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from brain_activity_prediction.align_image_embeddings import scores
 from brain_activity_prediction.align_image_embeddings.arrays import as_tensor, check_batch, check_choice, sorted_grid
-from brain_activity_prediction.align_image_embeddings.ridge import ridge_cv
+from brain_activity_prediction.align_image_embeddings.ridge import DEFAULT_ALPHAS, ridge_cv
 from brain_activity_prediction.align_image_embeddings.solver.cross_validation import check_fold_sizes
 from brain_activity_prediction.errors import InputError
 
 # The grid of the alignment scripts.
-DEFAULT_ALPHAS = np.logspace(1, 4, 60)
 
 
 class VoxelwiseRidgeCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
