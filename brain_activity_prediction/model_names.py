@@ -10,8 +10,8 @@ from brain_activity_prediction.folders import model_folder
 from brain_activity_prediction.settings_file import recorded_settings
 
 SCRIPTS = Path(__file__).parent / "extract_image_embeddings"
-MODEL_ID = "model_id"
-RECORDED_AS = (MODEL_ID, f"embeddings_{MODEL_ID}")  # in the settings of hidden states, and of scores
+SETTING = "model_id"
+RECORDED_AS = (SETTING, f"embeddings_{SETTING}")  # in the settings of hidden states, and of scores
 
 
 def resolved_model_id(base_dir: Path, given: str) -> str:
