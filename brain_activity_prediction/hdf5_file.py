@@ -94,7 +94,7 @@ def read_part(found: h5py.Dataset, *part: slice | int) -> np.ndarray:
 
     part  a slice with step 1 or an index for each of the leading axes; all of the others are read
     """
-    if found.chunks and {DEFLATE, LZF} & set(_filters(found)):
+    if found.chunks and _may_inflate(found):
         spans = [
             range(n)[one] if isinstance(one, slice) else range(one, one + 1)
             for n, one in zip(found.shape, part, strict=False)
@@ -128,6 +128,17 @@ def _filters(found: h5py.Dataset) -> list[int]:
     return filters
 
 
+def _largest_stored(found: h5py.Dataset) -> int:
+    """The most bytes that a chunk of a dataset can take: filters that make it larger are left out by HDF5."""
+    return math.prod(found.chunks) * found.dtype.itemsize + CHECKSUM_BYTES
+
+
+def _may_inflate(found: h5py.Dataset) -> bool:
+    """Whether a chunk of the size that it may be stored in can inflate to more than is read here."""
+    growth = max((GROWTH[one] for one in _filters(found)), default=1)
+    return growth > 1 and _largest_stored(found) * growth > LARGEST_CHUNK_BYTES
+
+
 def _check_inflated(found: h5py.Dataset, corner: Sequence[int]) -> None:
     """Inflate the chunk that begins at `corner`, no further than its own size, where it may need far more memory."""
     filters, stored = _filters(found), found.id.get_chunk_info_by_coord(tuple(corner)).size
@@ -135,7 +146,7 @@ def _check_inflated(found: h5py.Dataset, corner: Sequence[int]) -> None:
         return
     if LZF in filters:
         raise ValueError(f"a chunk of {found.name} takes {stored} bytes, which LZF may inflate to gigabytes")
-    largest = math.prod(found.chunks) * found.dtype.itemsize + CHECKSUM_BYTES
+    largest = _largest_stored(found)
     left_out, content = found.id.read_direct_chunk(tuple(corner))
     deflated = not left_out >> filters.index(DEFLATE) & 1
     if deflated and len(zlib.decompressobj().decompress(content, largest + 1)) > largest:
@@ -145,13 +156,15 @@ def _check_inflated(found: h5py.Dataset, corner: Sequence[int]) -> None:
 def _check_chunks(found: h5py.Dataset, file: h5py.File) -> None:
     if math.prod(found.chunks) * found.dtype.itemsize > LARGEST_CHUNK_BYTES:
         raise ValueError(f"{found.name} is in chunks of {found.chunks}, more than {LARGEST_CHUNK_BYTES} bytes each")
-    n_bytes, wrong = file.id.get_filesize(), []
+    n_bytes, largest, wrong = file.id.get_filesize(), _largest_stored(found), []
     smallest = CHECKSUM_BYTES if found.fletcher32 else 0
 
     def check(chunk) -> None:
-        if chunk.size < smallest or chunk.byte_offset + chunk.size > n_bytes:
+        if not smallest <= chunk.size <= largest or chunk.byte_offset + chunk.size > n_bytes:
             wrong.append(chunk)
 
     found.id.chunk_iter(check)
     if wrong:
-        raise ValueError(f"{len(wrong)} chunks of {found.name} do not lie within the file")
+        raise ValueError(
+            f"{len(wrong)} chunks of {found.name} do not lie within the file, or have a size they cannot have"
+        )

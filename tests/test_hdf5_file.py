@@ -73,13 +73,24 @@ def test_chunks_that_need_gigabytes_are_refused_before_they_are_read(path, monke
     refused(path, "more than 1000000 bytes each")
 
 
+def a_gigabyte_of_zeros():
+    """A megabyte, which HDF5's own filter would inflate to a gigabyte in memory."""
+    deflate = zlib.compressobj(9)
+    return b"".join(deflate.compress(bytes(2**20)) for _ in range(2**10)) + deflate.flush()
+
+
+def test_a_chunk_stored_in_more_bytes_than_it_holds_is_refused_before_it_is_read(path):
+    with h5py.File(path, "w") as file:
+        made = file.create_dataset("numbers", (4, 1000), "i2", chunks=(2, 1000), compression="gzip")
+        made.id.write_direct_chunk((2, 0), a_gigabyte_of_zeros())
+    refused(path, "1 chunks of /numbers .* a size they cannot have")
+
+
 @pytest.mark.parametrize("left_out", [0, 1], ids=["shuffled", "not shuffled"])
 def test_a_chunk_that_inflates_to_gigabytes_is_refused_within_its_own_memory(path, left_out):
-    """A gigabyte of zeros deflates to a megabyte; HDF5's own filter would inflate all of it into memory."""
-    deflate = zlib.compressobj(9)
-    bomb = b"".join(deflate.compress(bytes(2**20)) for _ in range(2**10)) + deflate.flush()
+    bomb = a_gigabyte_of_zeros()
     with h5py.File(path, "w") as file:
-        made = file.create_dataset("numbers", (4, 1000), "i2", chunks=(2, 1000), compression="gzip", shuffle=True)
+        made = file.create_dataset("numbers", (4, 10**6), "i2", chunks=(2, 10**6), compression="gzip", shuffle=True)
         made[:2] = 7
         made.id.write_direct_chunk((2, 0), bomb, filter_mask=left_out)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
