@@ -141,5 +141,13 @@ def test_a_prompt_with_a_special_token_or_without_any_is_refused_before_the_firs
         extract(script, own_nsd, "-p", 7, "--prompts-file", path)
 
 
+def test_a_prompt_with_a_special_token_is_refused_before_the_model_is_loaded(tiny_model, own_nsd, tmp_path):
+    tiny, path = tiny_model("llava"), tmp_path / "prompts.json"
+    script = SimpleNamespace(**vars(tiny.script) | {"load": lambda *_: pytest.fail("loaded")})
+    path.write_text(json.dumps({"7": "What ends with </s>?"}))
+    with pytest.raises(InputError, match=r"prompt 7 .*holds </s>"):
+        extract(script, own_nsd, "-p", 7, "--prompts-file", path, "--checkpoint", tiny.folder)
+
+
 def test_a_prompt_of_words_alone_is_welcome():
     check_prompts({1: "what is it", 2: "SEP ] and [ sep"}, [word_tokenizer()])

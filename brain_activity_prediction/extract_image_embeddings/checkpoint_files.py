@@ -144,6 +144,11 @@ class CheckpointFiles:
         for checkpoint in self._parts.values():
             checkpoint.check_tokenizers(texts)
 
+    def loaded_tokenizers(self) -> list[PreTrainedTokenizerBase]:
+        """The tokenizers that were loaded so far, those of other parts of the model included."""
+        parts = [tokenizer for checkpoint in self._parts.values() for tokenizer in checkpoint.loaded_tokenizers()]
+        return [*self._tokenizers.values(), *parts]
+
     def file_of(self, part: str, name: str) -> Path | None:
         """As `file`, of the subfolder `part`."""
         return self.file(f"{part}/{name}" if part else name)

@@ -16,6 +16,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkpoint
+from brain_activity_prediction.extract_image_embeddings.prompts import check_prompts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -29,7 +30,8 @@ def prompt_settings(
 ) -> dict[int | None, dict]:
     """The settings of each prompt; those of None, the streams that no prompt changes, are the template's alone.
 
-    Raises InputError where a tokenizer gives the template or a prompt other ids than its own file.
+    Raises InputError for a prompt with a special token or without any, and where a tokenizer gives the template or a
+    prompt other ids than its own file.
     """
     settings: dict[int | None, dict] = {number: {} for number in prompts}
     if not hasattr(script, "prompt_ids"):
@@ -38,6 +40,7 @@ def prompt_settings(
         settings[number][IDS] = described(script.prompt_ids(checkpoint, prompt or ""))
         if response and prompt is not None:
             settings[number][ENDS] = sorted(script.end_ids(checkpoint))
+    check_prompts({number: text for number, text in prompts.items() if text}, checkpoint.loaded_tokenizers())
     texts = [prompt or "" for prompt in prompts.values()]
     whole = [script.TEMPLATE.format(prompt=text) for text in texts]
     checkpoint.check_tokenizers([*texts, *whole, *(part for text in whole for part in text.split("<image>"))])
