@@ -172,7 +172,8 @@ def write_scores(results, streams, regions, study, model, rng):
     strength = np.float32(0.75 - 0.06 * model + 0.05 * rng.random())
     settings = {"model": results.folder.name, "min_log_10_alpha": 1, "max_log_10_alpha": 4, "num_alphas": 60}
     record_settings(results.folder, settings | {"folds": 5, "zscore_sessions": True})
-    results.write_noise_ceiling(ceiling, "computed")
+    used = {"n_train": study.n_unique, "n_test": study.n_shared, "n_sessions": 3, "test_repeats_mean": 3.0}
+    results.write_noise_ceiling(ceiling, "computed", data_used=used)
     members, own = list(regions.values()), digests(regions)
     signal = np.sqrt(ceiling) * (np.arange(n_voxels) % 10 != 0)  # every tenth voxel follows nothing
     for stream, n_layers in streams.items():

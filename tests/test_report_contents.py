@@ -27,6 +27,11 @@ def test_at_a_glance_the_r_of_a_model_that_lacks_subjects_is_not_bold(own_scored
     assert (VIT in last, "1 of 2" in last, "<strong>" in last) == (True, True, False)
 
 
+def test_the_page_says_from_which_sessions_images_and_repeats_the_scores_are(own_scored):
+    page = page_text(report(own_scored))
+    assert re.search(r"Data behind the scores.*Voxels scored 1 3 0 12 3\.00 400 2 3 0 12 3\.00 360 Settings", page)
+
+
 def test_the_page_of_a_region_has_only_that_region_and_needs_no_nsd(own_scored):
     for folder in own_scored.glob("nsd*"):
         shutil.rmtree(folder)

@@ -37,6 +37,8 @@ from brain_activity_prediction.report.variance import (
 )
 from brain_activity_prediction.report.voxel_maps import stream_order, voxel_maps
 
+DATA_USED = ("subject", "n_sessions", "n_train", "n_test", "test_repeats_mean")
+
 
 @dataclass
 class Contents:
@@ -71,6 +73,7 @@ class Contents:
     further: list[Further] = field(default_factory=list)
     beside: pd.DataFrame = field(default_factory=pd.DataFrame)  # beside.beside
     held_out: dict[int, int] = field(default_factory=dict)  # missing.held_out
+    data_used: pd.DataFrame = field(default_factory=pd.DataFrame)  # data_used
     simulated: bool = False
 
 
@@ -124,6 +127,7 @@ def gather(
         contents.variance.append((drawn, spaces_of(analysis, contents.shares), errors_of(analysis, contents.shares)))
     contents.beside = beside(of_any, shown)
     contents.held_out = missing.held_out(base_dir, scored)
+    contents.data_used = data_used(table)
     contents.further = further_tables(base_dir, selection, protocol)
     contents.answers = sample_answers(base_dir, missing.stored_states(base_dir, selection))
     return contents
@@ -153,6 +157,14 @@ def wordings(scored: Sequence[Scored]) -> dict[int, str]:
     """What each prompt asks, as the hidden states were made with it."""
     found = {one.prompt: one.settings.get("embeddings_prompt", "") for one in scored if one.prompt is not None}
     return dict(sorted(found.items()))
+
+
+def data_used(table: pd.DataFrame) -> pd.DataFrame:
+    """The sessions, images, repeats and voxels that each subject's scores are from; empty of 1.0.0's tables."""
+    if not set(DATA_USED) <= set(table):
+        return pd.DataFrame()
+    voxels = table.groupby([*DATA_USED], as_index=False)["n_voxels"].max()
+    return voxels.sort_values("subject")
 
 
 def values_of_settings(scored: Sequence[Scored]) -> list[tuple[str, list[tuple[str, int]]]]:
