@@ -66,6 +66,7 @@ PLACES = (
     (rf"({LLAVA.replace('/', '_')}|{VIT.replace('/', '_')})", "ORG_MODEL"),
     (r"comparisons/\w+", "comparisons/NAME"),
     (r"variance_partitioning/\w+", "variance_partitioning/NAME"),
+    (r"(?<=variance_partitioning/NAME/)layers(_\d+)+/", ""),  # the same files, of other layers
     (r"weightings/\d+", "weightings/NNN"),
     (r"(?<=/)(model|part)_[A-D+]+_", r"\1_SPACES_"),
     (r"(?<=/weight_)[A-D]", "SPACE"),

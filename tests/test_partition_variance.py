@@ -16,13 +16,15 @@ from brain_activity_prediction.align_image_embeddings import partition_variance
 from brain_activity_prediction.align_image_embeddings.inputs import targets
 from brain_activity_prediction.align_image_embeddings.partitioning.summary import COLUMNS
 from brain_activity_prediction.arguments import LOWEST_CEILING
+from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.nsd.layout import find_layout
 from brain_activity_prediction.sealed_hdf5 import read_array
 
 pytestmark = pytest.mark.slow
 
-EARLY, LATE = (MODEL, "none", "vision", 0), (MODEL, "none", "vision", 1)
+EARLY, LATE, BEST = ((MODEL, "none", "vision", layer) for layer in (0, 1, "best"))
+NOISE = "test/noise"
 NAME = "early_late"
 FOLDER = f"alignment/subj01/variance_partitioning/{NAME}"
 
@@ -32,10 +34,10 @@ def flags(base_dir, *more, spaces=(EARLY, LATE)):
     return list(map(str, ["-d", base_dir, "-g", "cpu", "-n", NAME, *given, *more]))
 
 
-def partition(monkeypatch, base_dir, *more, spaces=(EARLY, LATE)):
-    monkeypatch.setattr("sys.argv", ["partition_variance.py", *flags(base_dir, *more, spaces=spaces)])
+def partition(monkeypatch, base_dir, *more, spaces=(EARLY, LATE), name=NAME):
+    monkeypatch.setattr("sys.argv", ["partition_variance.py", *flags(base_dir, *more, "-n", name, spaces=spaces)])
     partition_variance.main()
-    return pd.read_csv(base_dir / FOLDER / "shares.csv")
+    return pd.read_csv(base_dir / FOLDER.replace(NAME, name) / "shares.csv")
 
 
 def r2_of(table, kind):
@@ -104,18 +106,75 @@ def test_the_order_of_the_spaces_does_not_matter(ready, monkeypatch):
     np.testing.assert_allclose(first[["A", "B", "A+B"]], second[["B", "A", "A+B"]], atol=1e-6)
 
 
-def test_the_best_layer_is_the_one_scored_best_on_training_images(ready, monkeypatch):
-    noise = (MODEL, "none", "vision", "best")
-    with pytest.raises(InputError, match=r"0 of 2 layers are scored.*run align_model.py first"):
-        partition(monkeypatch, ready, spaces=(noise, LATE))
+@pytest.fixture
+def scored(ready, monkeypatch):
+    """The tiny NSD with the model of two layers and a model of noise, both scored by align_model.py."""
+    image_ids = EmbeddingStore(ready / "image_embeddings/no_prompt/test_two-layers").image_ids(["vision"])
+    store = EmbeddingStore(ready / "image_embeddings/no_prompt/test_noise")
+    store.claim({"template": None})
+    noise = np.random.default_rng(5).standard_normal((len(image_ids), 2, 4))
+    store.write(image_ids, {"vision": noise.astype(np.float32)})
     align(monkeypatch, ready)
-    scores = pd.read_csv(ready / "alignment/subj01/no_prompt/test_two-layers/scores.csv")
-    scores = scores[(scores["roi"] == "nsdgeneral") & (scores["layer_choice"] == "each")]
-    best = scores.loc[scores["cv_score"].idxmax(), "layer"]
-    table = partition(monkeypatch, ready, spaces=(noise, LATE))
-    assert table.loc[table["spaces"] == "A", "names"].unique() == [f"{MODEL} vision layer {best:.0f}"]
+    align(monkeypatch, ready, "-m", NOISE)
+    return ready
+
+
+def best_layers(base_dir, model):
+    """{region: layer} of the rows best_per_region of a model's table."""
+    scores = pd.read_csv(base_dir / f"alignment/subj01/no_prompt/{model.replace('/', '_')}/scores.csv")
+    return scores[scores["layer_choice"] == "best_per_region"].set_index("roi")["layer"].astype(int)
+
+
+def test_each_region_has_the_best_layers_and_the_shares_of_its_own(scored, monkeypatch, capsys):
+    quick = ("--random-weightings", 2, "--bootstrap", 99)
+    table = partition(monkeypatch, scored, *quick, spaces=(BEST, (NOISE, "none", "vision", "best")))
+    said, chosen = capsys.readouterr(), pd.DataFrame({m: best_layers(scored, m) for m in (MODEL, NOISE)})
+    parts = r2_of(table, "part")
+    for region, layer in (("V1v", 0), ("V1d", 0), ("FFA-1", 1), ("PPA", 1)):
+        assert chosen.loc[region, MODEL] == layer  # the one that drives it
+        assert parts.loc[region, "A"] > 0.3
+        assert abs(parts.loc[region, "B"]) < 0.1
+    names = table[table["n_spaces"] == 1].groupby(["spaces", "roi"])["names"].unique()
+    assert all(names["A", roi] == [f"{MODEL} vision layer {own[MODEL]}"] for roi, own in chosen.iterrows())
+    assert all(names["B", roi] == [f"{NOISE} vision layer {own[NOISE]}"] for roi, own in chosen.iterrows())
+    combinations = chosen.groupby([MODEL, NOISE]).groups
+    assert f"{len(chosen)} regions, {len(combinations)} combinations of layers to fit" in said.err
+    assert f"A = {MODEL} vision layers 0, 1, the best of each region on training images" in said.out
+    assert len(list((scored / FOLDER).glob("layers_*"))) == len(combinations) - 1  # nsdgeneral's lies in the folder
+    for layers, regions in combinations.items():
+        spaces = [(model, "none", "vision", layer) for model, layer in zip((MODEL, NOISE), layers, strict=True)]
+        alone = partition(monkeypatch, scored, *quick, "--redo", spaces=spaces, name="named")
+        own, other = (rows[rows["roi"].isin(regions)].reset_index(drop=True) for rows in (table, alone))
+        pd.testing.assert_frame_equal(own, other.assign(analysis=NAME), rtol=1e-4, atol=1e-6)
+
+
+def test_a_run_with_best_layers_that_died_fits_only_what_is_missing(scored, monkeypatch, capsys):
+    spaces = (BEST, (NOISE, "none", "vision", 0))
+    quick = ("--random-weightings", 3, "--bootstrap", 99)
+    before = partition(monkeypatch, scored, *quick, spaces=spaces)
+    finished = sorted((scored / FOLDER).glob("layers_*/weightings/*.h5"))
+    finished[3].unlink()
+    capsys.readouterr()
+    pd.testing.assert_frame_equal(before, partition(monkeypatch, scored, *quick, spaces=spaces))
+    said = capsys.readouterr().err
+    assert said.count("left (layers") == 1
+    assert "5 weightings of 2 spaces, 1 is left" in said
+
+
+def test_spaces_whose_best_layer_is_the_same_are_said(scored, monkeypatch, capsys):
+    partition(monkeypatch, scored, "--bootstrap", 0, spaces=(BEST, LATE))
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if "the same layer" in line)
+    regions = line.removeprefix("A and B are the same layer in ").split(":")[0].split(", ")
+    chosen = best_layers(scored, MODEL)
+    assert regions == list(chosen.index[chosen == 1])
+
+
+def test_a_best_layer_needs_scores_of_every_layer_on_the_same_responses(ready, monkeypatch):
+    with pytest.raises(InputError, match=r"0 of 2 layers are scored.*run align_model.py first"):
+        partition(monkeypatch, ready, spaces=(BEST, LATE))
+    align(monkeypatch, ready)
     with pytest.raises(InputError, match="scores for other responses"):
-        partition(monkeypatch, ready, "--no-zscore-sessions", "--redo", spaces=(noise, LATE))
+        partition(monkeypatch, ready, "--no-zscore-sessions", "--redo", spaces=(BEST, LATE))
 
 
 def test_a_run_that_died_fits_only_the_weightings_that_are_missing_or_damaged(ready, monkeypatch, capsys):

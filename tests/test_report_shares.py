@@ -19,6 +19,16 @@ def test_shares_are_averaged_over_subjects_whose_best_layers_differ():
     assert spaces_of("prompts", means) == [("A", "llava layer 3; or llava layer 5")]
 
 
+def test_a_space_lists_all_its_layers_where_regions_differ_in_the_best_one():
+    names = ["llava layer 11", "vit layer 2", "llava layer 3", "vit layer 2"] * 2
+    names[4] = "llava layer 7"  # of the second subject
+    rows = {"analysis": "both", "roi": ["V1v", "V1v", "FFA", "FFA"] * 2, "spaces": ["A", "B"] * 4, "names": names}
+    means = shares_over_subjects(pd.DataFrame(rows | {"subject": [1] * 4 + [2] * 4, "r2": 0.1, "cv_r2": 0.1}))
+    assert means["analysis"].unique().tolist() == ["both"]
+    llava = "llava layers 3, 7, 11, the best of each region"
+    assert spaces_of("both", means) == [("A", llava), ("B", "vit layer 2")]
+
+
 @pytest.mark.parametrize(
     "second", [("llava prompt 3 language layer 3", "llava prompt 4 language layer 1"), ("{1}", "{0}")], ids=str
 )

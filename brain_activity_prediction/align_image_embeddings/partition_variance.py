@@ -1,14 +1,16 @@
 """Partitions the variance that two to four feature spaces predict into what each predicts alone and what they share.
 
 All spaces are fitted jointly, each with an alpha of its own (banded ridge): alpha and the weights of the spaces are
-chosen for each voxel by K-fold cross-validation on the training images. Weightings are written one by one: a run that
-dies continues at its weighting, and processes with the same command share them out.
+chosen for each voxel by K-fold cross-validation on the training images. The layer `best` is each region's best one on
+the training images; regions with the same layers share their fits. Weightings are written one by one: a run that dies
+continues at its weighting, and processes with the same command share them out.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 
     from brain_activity_prediction.align_image_embeddings.banded_ridge import FeatureSpaces
     from brain_activity_prediction.align_image_embeddings.inputs.targets import Targets
+    from brain_activity_prediction.align_image_embeddings.partitioning.region_layers import LayerChoice
 
 
 def flags() -> argparse.ArgumentParser:
@@ -76,7 +79,7 @@ def main() -> None:
         ceiling_of_test_images,
         targets_asked_for,
     )
-    from brain_activity_prediction.align_image_embeddings.partitioning.errors import resampled_shares
+    from brain_activity_prediction.align_image_embeddings.partitioning.region_layers import layer_choices
     from brain_activity_prediction.align_image_embeddings.partitioning.summary import summarise
     from brain_activity_prediction.nsd.rois import read_regions
 
@@ -85,26 +88,37 @@ def main() -> None:
     ceiling = ceiling_of_test_images(targets, layout, arguments.subject, arguments.ncsnr)
     for space in spaces:
         check_complete(space.store(arguments.base_dir), space.stream, targets.image_ids)
-    spaces = [feature_spaces.with_layer(space, arguments.base_dir, arguments.subject, targets) for space in spaces]
-    scores = WeightingScores(
-        partitioning_folder(arguments.base_dir, arguments.subject, arguments.name),
-        random_weightings(len(spaces), arguments.random_weightings, arguments.seed)
-        if arguments.random_weightings
-        else weighting_grid(len(spaces)),
-    )
-    settings = settings_of(arguments, spaces, targets)
-    scores.claim(settings, arguments.redo)
-    fits = Fits(scores.weightings, spaces, targets, arguments)
-    fit_weightings(scores, targets, fits)
-    if arguments.bootstrap:
-        resampled = resampled_shares(scores, targets.test, regions, arguments.bootstrap, fits.predictions)
-    else:
-        resampled = None
+    choices = layer_choices(spaces, arguments.base_dir, arguments.subject, targets, regions)
+    analyses = [(choice, scores_of(choice, choice is choices[0], arguments)) for choice in choices]
+    for choice, scores in analyses:
+        scores.claim(settings_of(arguments, choice.spaces, targets), arguments.redo)
+    resampled = [fit_choice(choice, scores, targets, arguments) for choice, scores in analyses]
     ceilings = (ceiling, arguments.ncsnr, arguments.min_noise_ceiling)
-    summarise(scores, spaces, targets, regions, ceilings, resampled, arguments.subject)
+    summarise(analyses, targets, regions, ceilings, resampled, arguments.subject)
 
 
-def settings_of(arguments: argparse.Namespace, spaces: list[Space], targets: Targets) -> dict:
+def scores_of(choice: LayerChoice, first: bool, arguments: argparse.Namespace) -> WeightingScores:
+    """Where the joint fits of a choice of layers are kept: the first in the analysis' folder, others in subfolders."""
+    folder, n_spaces = partitioning_folder(arguments.base_dir, arguments.subject, arguments.name), len(choice.spaces)
+    if arguments.random_weightings:
+        weightings = random_weightings(n_spaces, arguments.random_weightings, arguments.seed)
+    else:
+        weightings = weighting_grid(n_spaces)
+    return WeightingScores(folder if first else folder / choice.folder_name, weightings)
+
+
+def fit_choice(choice: LayerChoice, scores: WeightingScores, targets: Targets, arguments: argparse.Namespace):
+    """Fits what is left of a choice of layers, and returns what `resampled_shares` does, None without --bootstrap."""
+    from brain_activity_prediction.align_image_embeddings.partitioning.errors import resampled_shares
+
+    fits = Fits(scores.weightings, choice.spaces, targets, arguments)
+    fit_weightings(scores, targets, fits)
+    if not arguments.bootstrap:
+        return None
+    return resampled_shares(scores, targets.test, choice.regions, arguments.bootstrap, fits.predictions)
+
+
+def settings_of(arguments: argparse.Namespace, spaces: Sequence[Space], targets: Targets) -> dict:
     """What changes the scores, recorded beside them."""
     drawn = arguments.random_weightings
     settings = {
@@ -131,7 +145,7 @@ class Fits:
     """The joint fits of an analysis; the spaces' states are read when the first is asked for."""
 
     weightings: np.ndarray
-    spaces: list[Space]
+    spaces: Sequence[Space]
     targets: Targets
     arguments: argparse.Namespace
 
@@ -159,7 +173,8 @@ def fit_weightings(scores: WeightingScores, targets: Targets, fits: Fits) -> Non
     if not left:
         return
     print(
-        f"{count(len(scores.weightings), 'weighting')} of {len(fits.spaces)} spaces, {len(left)} {are(len(left))} left",
+        f"{count(len(scores.weightings), 'weighting')} of {len(fits.spaces)} spaces, {len(left)} {are(len(left))} left "
+        f"(layers {', '.join(str(space.layer) for space in fits.spaces)})",
         file=sys.stderr,
     )
 

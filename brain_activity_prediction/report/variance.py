@@ -1,5 +1,6 @@
 """The figure of shared variance: what feature spaces predict alone and what they share, by region."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from brain_activity_prediction.report.further import selected
 from brain_activity_prediction.report.selection import Selection
 
 TABLE = "alignment/subj*/variance_partitioning/*/shares.parquet"
+SUBJECTS_DIFFER = "; or "  # between the names of a space whose layer is another one in other subjects
 HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\", "++")
 OF_A_LAYER = r" layer \w+$"  # the end of a space's name
 ROW = 20  # points a region
@@ -39,7 +41,7 @@ def shares_over_subjects(shares: pd.DataFrame) -> pd.DataFrame:
     r2_se        standard error of r2 over subjects, missing for one; of an analysis of one subject that over images
     n_subjects   how many
     n_possible   how many the analysis has
-    names        what the spaces are; subjects may differ in the best layer of a model, and then each is named
+    names        what the spaces are; subjects may differ in a region's best layer, and then each is named
 
     Subjects in whom analyses of one name took other models, prompts or streams are kept apart.
     """
@@ -50,7 +52,10 @@ def shares_over_subjects(shares: pd.DataFrame) -> pd.DataFrame:
     means = means.astype({"n_possible": int})
     over_images = groups["r2_se"].first().where(means["n_possible"] == 1)
     means["r2_se"] = (groups["r2"].std() / np.sqrt(n)).where(n > 1, over_images)
-    means["n_subjects"], means["names"] = n, groups["names"].agg(lambda names: "; or ".join(dict.fromkeys(names)))
+    means["n_subjects"], means["names"] = (
+        n,
+        groups["names"].agg(lambda names: SUBJECTS_DIFFER.join(dict.fromkeys(names))),
+    )
     return means.reset_index()
 
 
@@ -82,9 +87,18 @@ def errors_of(analysis: str, means: pd.DataFrame) -> str:
 
 
 def spaces_of(analysis: str, means: pd.DataFrame) -> list[tuple[str, str]]:
-    """(letter, what it is) of the feature spaces of an analysis."""
+    """(letter, what it is) of the feature spaces of an analysis, with all layers where regions differ in them."""
     rows = means[(means["analysis"] == analysis) & ~means["spaces"].str.contains("+", regex=False)]
-    return list(dict(zip(rows["spaces"], rows["names"], strict=True)).items())
+    spaces = []
+    for letter, names in rows.groupby("spaces", sort=False)["names"]:
+        if names.nunique() == 1:
+            spaces.append((letter, names.iloc[0]))
+            continue
+        each = dict.fromkeys(name for of_region in names for name in of_region.split(SUBJECTS_DIFFER))
+        layers = sorted({int(name.rsplit(maxsplit=1)[1]) for name in each})
+        stream = re.sub(OF_A_LAYER, "", next(iter(each)))
+        spaces.append((letter, f"{stream} layers {', '.join(map(str, layers))}, the best of each region"))
+    return spaces
 
 
 def variance_bars(analysis: str, means: pd.DataFrame, regions: Sequence[str], folder: Path) -> Drawn:

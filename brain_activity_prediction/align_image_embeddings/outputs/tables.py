@@ -83,7 +83,7 @@ def region_table(
     parts = []
     for stream in results.streams():
         part = pd.concat(_blocks(stream_scores(results, stream), regions, ceiling, ceilings, min_noise_ceiling))
-        parts.append(pd.concat([part, _best_of_regions(part)]))
+        parts.append(pd.concat([part, best_of_regions(part)]))
     of = {
         "protocol": results.settings().get("protocol", STANDARD),
         "model_id": model_id,
@@ -149,8 +149,11 @@ def _blocks(
         yield rows(stream.mean() | {"explained": explained.mean(axis=0)}, AVERAGE, layer_choice=AVERAGE)
 
 
-def _best_of_regions(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of each region's best layer, once more."""
+def best_of_regions(table: pd.DataFrame) -> pd.DataFrame:
+    """The row of each region's layer with the best cv_score, the first of equals, as BEST_PER_REGION.
+
+    `table` has columns layer_choice, roi and cv_score; a region without a score has no row.
+    """
     layers = table.reset_index(drop=True)
     layers = layers[layers["layer_choice"] == EACH].dropna(subset="cv_score")
     best = layers.loc[layers.groupby("roi", sort=False)["cv_score"].idxmax()]

@@ -66,8 +66,8 @@ def _resampled(best, responses, members, n_resamples, refit) -> dict[Combination
     shares = torch.from_numpy(resamples(len(responses), n_resamples)) / len(responses)
     sums = {chosen: np.zeros((n_resamples, len(members))) for chosen in best}
     for number in np.unique(np.concatenate(list(best.values()))):
-        voxels = np.flatnonzero((np.stack(list(best.values())) == number).any(axis=0))
-        if number < 0:  # voxels without a score
+        voxels = np.flatnonzero((np.stack(list(best.values())) == number).any(axis=0) & members.any(axis=0))
+        if number < 0 or not len(voxels):  # voxels without a score, or a weighting of none of the regions' voxels
             continue
         r2 = resampled_r2(torch.from_numpy(responses[:, voxels]), refit(int(number), voxels).cpu(), shares).numpy()
         for chosen, row in best.items():

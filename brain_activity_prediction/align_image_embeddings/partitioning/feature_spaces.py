@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import numpy as np
 
 from brain_activity_prediction.align_image_embeddings.inputs.streams import Stream
-from brain_activity_prediction.align_image_embeddings.outputs.results import Results
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.flag_values import WHOLE_NUMBER
-from brain_activity_prediction.folders import alignment_folder, embeddings_folder, model_folder
+from brain_activity_prediction.folders import embeddings_folder, model_folder
 from brain_activity_prediction.model_names import resolved_model_id
-from brain_activity_prediction.settings_file import ORIGIN, RESPONSES, other_responses
 from brain_activity_prediction.wording import count, did_you_mean
-
-if TYPE_CHECKING:
-    from brain_activity_prediction.align_image_embeddings.inputs.targets import Targets
 
 BEST = "best"
 NO_PROMPT = "none"
@@ -30,12 +22,17 @@ LETTERS = "ABCD"
 
 @dataclass(frozen=True)
 class Space(Stream):
-    """A layer of a stream: a number from 0, or BEST."""
+    """A layer of a stream: a number from 0, or BEST, which `region_layers` resolves."""
 
     layer: int | str
 
     def __str__(self) -> str:
-        return f"{super().__str__()} layer {self.layer}"
+        return f"{self.of_stream} layer {self.layer}"
+
+    @property
+    def of_stream(self) -> str:
+        """The name without the layer."""
+        return super().__str__()
 
     def store(self, base_dir: Path) -> EmbeddingStore:
         """Where the stream's states lie."""
@@ -50,7 +47,7 @@ def add_spaces(flags: argparse.ArgumentParser) -> None:
         required=True,
         metavar=("MODEL", "PROMPT", "STREAM", "LAYER"),
         help="two to four of these: a model id; a prompt's number, or none; a stream; a layer from 0, or best, the one "
-        "that align_model.py scored best on training images",
+        "that align_model.py scored best on training images, in each region",
     )
 
 
@@ -85,28 +82,3 @@ def _parsed(model_id: str, prompt: str, stream: str, layer: str) -> Space:
         raise InputError(f"--space {model_id} ... {layer}: the last word is a layer's number, or {BEST}")
     number = None if prompt == NO_PROMPT else int(prompt)
     return Space(model_id, number, stream, layer if layer == BEST else int(layer))
-
-
-def with_layer(space: Space, base_dir: Path, subject: int, targets: Targets) -> Space:
-    """The space with BEST replaced by the layer whose cv_score, averaged over all voxels, is highest.
-
-    Raises InputError where align_model.py has not scored every layer of the stream on these very responses.
-    """
-    if space.layer != BEST:
-        return space
-    results = Results(alignment_folder(base_dir, subject, space.model_id, space.prompt))
-    found = [(layer, n_layers) for stream, layer, n_layers in results.layers() if stream == space.stream]
-    n_layers, _ = space.store(base_dir).streams()[space.stream]
-    if len(found) < n_layers:
-        raise InputError(
-            f"the best {space.stream} layer of {space.model_id} is not known, {len(found)} of {n_layers} layers are "
-            f"scored in {results.folder}: run align_model.py first, or name a layer"
-        )
-    these = {"sessions": targets.sessions, RESPONSES: targets.digest, ORIGIN: targets.made_from}
-    if difference := other_responses(results.settings(), these):
-        raise InputError(
-            f"{results.folder} holds scores for other responses ({difference}): give the same flags as align_model.py, "
-            "or name a layer"
-        )
-    means = [np.nanmean(results.read(space.stream, layer)["cv_score"], dtype=np.float64) for layer, _ in found]
-    return replace(space, layer=found[int(np.argmax(means))][0])

@@ -2,7 +2,8 @@
 
 A folder (one set of spaces and subject) holds `settings.json`, what changes the numbers, and `weightings/NNN.h5`, each
 with a dataset (V,) for every name in QUANTITIES, in the order of `volume[mask]`, and its weighting in its header.
-They are sealed (`sealed_hdf5`): a damaged one is noticed and fitted again.
+They are sealed (`sealed_hdf5`): a damaged one is noticed and fitted again. Where regions chose other layers than
+nsdgeneral, each further combination has the same files in a subfolder `layers_A_B`, named by the spaces' layers.
 """
 
 from collections.abc import Mapping

@@ -19,6 +19,7 @@ from brain_activity_prediction.align_image_embeddings.outputs.tables import (
     region_medians,
 )
 from brain_activity_prediction.align_image_embeddings.partitioning.feature_spaces import LETTERS, Space
+from brain_activity_prediction.align_image_embeddings.partitioning.region_layers import LayerChoice
 from brain_activity_prediction.align_image_embeddings.partitioning.results import WeightingScores
 from brain_activity_prediction.align_image_embeddings.stats.variance_partitioning import (
     Combination,
@@ -65,9 +66,10 @@ def share_table(
     """One row a region and variance, columns COLUMNS but `analysis` and `subject`.
 
     `kind` is `model`, the R2 of a joint fit of the spaces, or `part`, the variance that exactly these spaces predict.
-    `spaces` are their letters, as in A+B, `names` what they are. r2 is of the test images, cv_r2 of the training images
-    by cross-validation, both means over the region's voxels without those that hold NaN. cv_r2 is also what the fits
-    were chosen by, so that the part of one space cannot be negative, even of noise: inference is for r2.
+    `spaces` are their letters, as in A+B, `names` what they are, with the layers that the region chose. r2 is of the
+    test images, cv_r2 of the training images by cross-validation, both means over the region's voxels without those
+    that hold NaN. cv_r2 is also what the fits were chosen by, so that the part of one space cannot be negative, even of
+    noise: inference is for r2.
     r2_normalised is the mean of r2 / noise ceiling over the voxels whose ceiling is above 0 and not below
     min_noise_ceiling, never clipped, and noise_ceiling the median over the region; ncsnr is where it comes from,
     `computed` or `nsd`. r2_se and the 95 % interval from r2_ci_low to r2_ci_high say how far r2 moves with other test
@@ -103,56 +105,95 @@ def letters(chosen: Combination) -> str:
 
 
 def summarise(
-    scores: WeightingScores,
-    spaces: Sequence[Space],
+    analyses: Sequence[tuple[LayerChoice, WeightingScores]],
     targets: Targets,
     regions: Mapping[str, np.ndarray],
     ceilings: tuple[np.ndarray, str, float],
-    resampled: Mapping[Combination, np.ndarray] | None,
+    resampled: Sequence[Mapping[Combination, np.ndarray] | None],
     subject: int,
 ) -> None:
-    """Writes the maps and then shares.csv and shares.parquet beside the scores, and prints each region's parts.
+    """Writes the maps and then shares.csv and shares.parquet beside the first scores, and prints each region's parts.
 
+    Each region has the shares of the layers that it chose; maps are of the first choice, that of all fitted voxels.
     `ceilings` are the noise ceiling (V,), where it comes from and the lowest that scores are normalised by;
-    `resampled` is what `resampled_shares` gives.
+    `resampled` is what `resampled_shares` gives for each of `analyses`.
     """
-    folder = scores.folder
-    warn_of_alphas(scores)
-    found, chosen = variances(scores, targets.train)
-    table = share_table(found, spaces, regions, ceilings, resampled)
+    folder = analyses[0][1].folder
+    warn_of_alphas(analyses)
+    blocks = []
+    for (choice, scores), drawn in zip(analyses, resampled, strict=True):
+        found, weighting = variances(scores, targets.train)
+        blocks.append(share_table(found, choice.spaces, choice.regions, ceilings, drawn))
+        if not blocks[1:]:
+            write_maps(folder, found, scores.weightings, weighting, ceilings[0], targets)
+    table = in_order(pd.concat(blocks), regions)
     table = table.assign(analysis=folder.name, subject=subject).reindex(columns=COLUMNS)
-    maps = {f"{kind}_{letters(of)}_{name}": share[name] for (kind, of), share in found.items() for name in share}
-    maps |= {
-        f"weight_{LETTERS[number]}": np.where(chosen < 0, np.nan, weights[chosen])
-        for number, weights in enumerate(scores.weightings.T)
-    }
-    maps["noise_ceiling"] = ceilings[0]
-    for name, values in maps.items():
-        write_map(Path(folder) / "maps" / f"{name}.nii.gz", values, targets.mask, targets.affine)
     write_table(table, folder, "shares")
-    print("\n".join(f"{LETTERS[number]} = {space}" for number, space in enumerate(spaces)))
-    print(as_text(table))
+    choices = [choice for choice, _ in analyses]
+    print("\n".join(names_of_spaces(choices)))
+    print(as_text(table, choices))
     print(f"\ntables and maps: {folder}/ shares.csv, shares.parquet, maps/")
 
 
-def warn_of_alphas(scores: WeightingScores) -> None:
-    """Says on stderr, for each joint fit, how many voxels chose an alpha at an end of the grid.
+def in_order(table: pd.DataFrame, regions: Mapping[str, np.ndarray]) -> pd.DataFrame:
+    """Rows by kind and spaces, in the order that these first appear in, and then by region."""
+    variance = pd.factorize(table["kind"] + table["spaces"])[0]
+    return table.iloc[np.lexsort([pd.Index(regions).get_indexer(table["roi"]), variance])].reset_index(drop=True)
+
+
+def write_maps(folder, found: Variances, weightings, weighting, ceiling, targets: Targets) -> None:
+    """Writes each variance, each space's weight in the joint fit of all, and the noise ceiling, voxel by voxel.
+
+    weightings  (G, B)
+    weighting   (V,) the row of the joint fit of all spaces, -1 without a score
+    ceiling     (V,)
+    """
+    maps = {f"{kind}_{letters(of)}_{name}": share[name] for (kind, of), share in found.items() for name in share}
+    maps |= {
+        f"weight_{LETTERS[number]}": np.where(weighting < 0, np.nan, weights[weighting])
+        for number, weights in enumerate(weightings.T)
+    }
+    maps["noise_ceiling"] = ceiling
+    for name, values in maps.items():
+        write_map(Path(folder) / "maps" / f"{name}.nii.gz", values, targets.mask, targets.affine)
+
+
+def warn_of_alphas(analyses: Sequence[tuple[LayerChoice, WeightingScores]]) -> None:
+    """Says on stderr, for each joint fit, how many voxels of its regions chose an alpha at an end of the grid.
 
     That is the alpha of the weighting that the voxel chose, which is what the grid is of: a space's own is alpha over
-    its weight and may lie beyond.
+    its weight and may lie beyond. A voxel counts once for each choice of layers among its regions.
     """
-    alphas = scores.read_all("alpha")
-    for chosen, row in best_weightings(scores.weightings, scores.read_all("cv_score")).items():
-        warn_of_edges(letters(chosen), "voxels", _at(alphas, row), alpha_range(scores.folder))
+    chosen_alphas: dict[Combination, list[np.ndarray]] = {}
+    for choice, scores in analyses:
+        inside, alphas = np.any(list(choice.regions.values()), axis=0), scores.read_all("alpha")
+        for chosen, row in best_weightings(scores.weightings, scores.read_all("cv_score")).items():
+            chosen_alphas.setdefault(chosen, []).append(_at(alphas, row)[inside])
+    for chosen, alphas in chosen_alphas.items():
+        warn_of_edges(letters(chosen), "voxels", np.concatenate(alphas), alpha_range(analyses[0][1].folder))
 
 
-def as_text(table: pd.DataFrame) -> str:
-    """Mean test R2 of each part, a line a region."""
+def names_of_spaces(choices: Sequence[LayerChoice]) -> list[str]:
+    """`A = MODEL STREAM layer 3` for each space, with all of its layers where regions differ in them."""
+    lines = []
+    for letter, *spaces in zip(LETTERS, *(choice.spaces for choice in choices), strict=False):
+        layers, name = sorted({space.layer for space in spaces}), str(spaces[0])
+        if len(layers) > 1:
+            numbers = ", ".join(map(str, layers))
+            name = f"{spaces[0].of_stream} layers {numbers}, the best of each region on training images"
+        lines.append(f"{letter} = {name}")
+    return lines
+
+
+def as_text(table: pd.DataFrame, choices: Sequence[LayerChoice] = ()) -> str:
+    """Mean test R2 of each part, a line a region, with its layers where regions differ in them."""
     shares = table[table["kind"] == PART].pivot(index="roi", columns="spaces", values="r2")
     shares = shares.loc[table["roi"].unique(), table["spaces"].unique()]
-    lines = [f"{'R2 predicted only by':<21}" + "".join(f"{name:>9}" for name in shares.columns) + f"{'in all':>9}"]
+    layers = {roi: f"  {choice.layers}" for choice in choices for roi in choice.regions} if len(choices) > 1 else {}
+    head = [f"{name:>9}" for name in (*shares.columns, "in all")]
+    lines = [f"{'R2 predicted only by':<21}" + "".join(head) + ("  layers" if layers else "")]
     for roi, row in shares.iterrows():
-        lines.append(f"{roi:<21}" + "".join(f"{value:>9.3f}" for value in [*row, row.sum()]))
+        lines.append(f"{roi:<21}" + "".join(f"{value:>9.3f}" for value in [*row, row.sum()]) + layers.get(roi, ""))
     return "\n".join(map(one_line, lines))
 
 
