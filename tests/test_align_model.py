@@ -80,7 +80,7 @@ def test_scores_of_another_subject_are_never_read_as_this_ones(ready, monkeypatc
         shutil.copy(other / name, ready / FOLDER / name)
     results = Results(ready / FOLDER)
     for read in (lambda: results.read("vision", 0), results.layers, results.read_noise_ceiling):
-        with pytest.raises(Damaged, match="it was made with responses"):
+        with pytest.raises(Damaged, match="it was made with subject = 2, its folder has 1"):
             read()
     capsys.readouterr()
     align(monkeypatch, ready, "--bootstrap", 20)
@@ -159,7 +159,7 @@ def test_scores_of_other_betas_are_never_kept_as_those_of_these(ready, monkeypat
     path = find_layout(ready).betas(1, 2)
     image = nibabel.load(path)
     nibabel.save(nibabel.Nifti1Image(np.asarray(image.dataobj)[..., ::-1], image.affine), path)
-    with pytest.raises(InputError, match="responses = "):
+    with pytest.raises(InputError, match="other betas of session 2"):
         align(monkeypatch, ready)
 
 
@@ -183,9 +183,10 @@ def test_a_prompt_that_was_not_extracted_is_not_passed_over(own_nsd, monkeypatch
 
 
 def test_states_of_another_wording_are_not_taken_for_those_of_this_prompt(own_nsd, monkeypatch, tmp_path):
-    write_states(own_nsd)
+    ids = write_states(own_nsd).image_ids(["vision"])
     store = EmbeddingStore(own_nsd / "image_embeddings/prompt_3/test_two-layers")
     store.claim({"template": "{prompt}", "prompt": "Que voit-on ?"})
+    store.write(ids, {"language": np.random.default_rng(0).standard_normal((len(ids), 1, 3))})
     with pytest.raises(InputError, match=r"under prompt 3 were made with 'Que voit-on \?'"):
         align(monkeypatch, own_nsd, "-p", "3")
     (tmp_path / "own.yml").write_text("3: Que voit-on ?")

@@ -172,7 +172,7 @@ def test_betas_that_have_no_room_are_refused_before_they_are_read(ready, small_d
     (small_disk / "other").write_bytes(bytes(1_048_576 - 20_000))
     (ready / "alignment").symlink_to(small_disk, target_is_directory=True)
     monkeypatch.setattr(responses, "read_session", None)
-    with pytest.raises(InputError, match=r"responses_subj01.* take [\d.]+ [GMk]B .*free at least"):
+    with pytest.raises(InputError, match=r"responses_subj01.* [\d.]+ [GMk]B are needed, .*free at least"):
         align(monkeypatch, ready)
 
 

@@ -133,7 +133,9 @@ def test_states_that_are_no_numbers_on_disk_are_named_before_they_are_fitted(own
     states[bad, 1, 2] = np.nan
     next(written.folder.glob("batch_*")).unlink()
     written.write(ids, {"vision": states})
-    with pytest.raises(InputError, match=f"vision is not finite for 1 of 40 images at layer 1 .* first {ids[bad]}: "):
+    with pytest.raises(
+        InputError, match=f"vision is not finite for 1 of 40 images at layer 1 .*first: image {ids[bad]}"
+    ):
         align(monkeypatch, own_nsd)
 
 

@@ -228,7 +228,7 @@ def test_every_score_of_every_layer_is_a_volume_where_the_subject_s_brain_is(dem
         for layer in range(volumes.shape[3]):
             np.testing.assert_array_equal(volumes[fitted, layer], results.read("language", layer)[name])
     tested = nibabel.load(results.folder / "maps" / "language_layers_p.nii.gz").get_fdata()[fitted]
-    np.testing.assert_array_equal(tested[:, 7], results.read_statistics("language", 7).p)
+    np.testing.assert_array_equal(tested[:, 7], results.read_statistics("language", 7).p.astype(np.float32))
 
 
 def test_the_demo_replaces_itself_and_nothing_else(tmp_path):

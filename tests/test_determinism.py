@@ -35,12 +35,12 @@ def extract(base_dir, checkpoint, batch_size, run_script=forked):
 
 
 def digests(folder):
-    """The SHA-256 of every file of results, by its path."""
+    """The SHA-256 of every file of results, by its path; made_from.json holds when their inputs were changed."""
     return {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for part in ("image_embeddings", "alignment")
         for path in sorted((folder / part).rglob("*"))
-        if path.is_file()
+        if path.is_file() and path.name != "made_from.json"
     }
 
 

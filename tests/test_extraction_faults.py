@@ -82,7 +82,7 @@ def test_memory_that_does_not_hold_one_image_is_one_line(own_nsd):
 
 
 def test_another_error_of_the_model_is_not_taken_for_a_lack_of_memory(own_nsd):
-    with pytest.raises(RuntimeError, match="device-side assert"):
+    with pytest.raises(InputError, match=r"could not compute the images .*device-side assert"):
         extract(with_memory_for(0, [], RuntimeError("CUDA error: device-side assert triggered")), own_nsd)
 
 

@@ -11,6 +11,9 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import brain_activity_prediction  # noqa: F401, handles signals from here on
+
+# isort: split
 import numpy as np
 
 from brain_activity_prediction import arguments as shared
