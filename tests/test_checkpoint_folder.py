@@ -60,6 +60,9 @@ def test_links_to_files_as_in_the_cache_of_the_hub_are_followed(tmp_path):
     write(tmp_path, "blob", num_hidden_layers=12)
     (tmp_path / "snapshot/config.json").symlink_to(tmp_path / "blob")
     check_folder(tmp_path / "snapshot", PATTERNS)
+    write(tmp_path, "blob", num_hidden_layers=10**7)
+    with pytest.raises(InputError, match=r"snapshot/config\.json asks for num_hidden_layers"):
+        check_folder(tmp_path / "snapshot", PATTERNS)
 
 
 @pytest.mark.skipif(not PUBLISHED.is_dir(), reason=f"no small files of published models in {PUBLISHED}")

@@ -150,4 +150,4 @@ def test_a_prompt_with_a_special_token_is_refused_before_the_model_is_loaded(tin
 
 
 def test_a_prompt_of_words_alone_is_welcome():
-    check_prompts({1: "what is it", 2: "SEP ] and [ sep"}, [word_tokenizer()])
+    assert check_prompts({1: "what is it", 2: "SEP ] and [ sep"}, [word_tokenizer()]) is None
