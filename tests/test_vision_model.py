@@ -16,6 +16,7 @@ from brain_activity_prediction.extract_image_embeddings.torchvision_import impor
 from brain_activity_prediction.nsd.design import read_design
 from brain_activity_prediction.nsd.layout import find_layout
 from brain_activity_prediction.nsd.stimuli import Stimuli
+from brain_activity_prediction.settings_file import record_settings
 
 import_torchvision()  # before what needs it
 import timm  # noqa: E402
@@ -256,6 +257,17 @@ def test_maps_whose_layout_nothing_tells_are_refused(checkpoint, monkeypatch):
         InputError, match=r"VitDetModel gives maps of \(16, 4, 4\), and neither .* choose another network"
     ):
         first_streams(folder)
+
+
+def test_states_of_sam_by_1_0_0_which_averaged_its_channels_away_are_not_continued(own_nsd, checkpoint):
+    folder, _ = checkpoint(CHANNELS_LAST["SAM"])
+    extract(own_nsd, folder)
+    store = next(own_nsd.glob("image_embeddings/no_prompt/*"))
+    settings = EmbeddingStore(store).settings()
+    assert settings.pop("map_channels") == "last"
+    record_settings(store, settings)
+    with pytest.raises(InputError, match="map_channels = first, this run has last"):
+        extract(own_nsd, folder)
 
 
 def first_streams(folder, grid=1):

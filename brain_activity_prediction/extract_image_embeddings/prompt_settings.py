@@ -5,6 +5,8 @@ A model script that reads prompts has two more functions, which need no weights:
     prompt_ids(checkpoint, prompt) -> token ids of the whole prompt, template included
     end_ids(checkpoint) -> token ids that end an answer
 
+Any script may have `own_settings(checkpoint)`, further settings of its model, and IMPLIED, what these were in 1.0.0.
+
 1.0.0 recorded neither. `of_1_0_0` gives what it fed to the model, so that its stores continue where that is the same.
 """
 
@@ -33,7 +35,8 @@ def prompt_settings(
     Raises InputError for a prompt with a special token or without any, and where a tokenizer gives the template or a
     prompt other ids than its own file.
     """
-    settings: dict[int | None, dict] = {number: {} for number in prompts}
+    own = script.own_settings(checkpoint) if hasattr(script, "own_settings") else {}
+    settings: dict[int | None, dict] = {number: dict(own) for number in prompts}
     if not hasattr(script, "prompt_ids"):
         return settings
     for number, prompt in prompts.items():
@@ -54,8 +57,10 @@ def described(ids: Sequence[int]) -> str:
 
 def of_1_0_0(script, checkpoint: Checkpoint, prompt: str | None, recorded: Mapping | None) -> dict:
     """The settings of a prompt that 1.0.0 implied and did not record; empty where `recorded` has them all."""
-    if not recorded or not hasattr(script, "prompt_ids"):
+    if not recorded:
         return {}
+    if not hasattr(script, "prompt_ids"):
+        return {name: value for name, value in getattr(script, "IMPLIED", {}).items() if name not in recorded}
     former = FormerCheckpoint(**{field.name: getattr(checkpoint, field.name) for field in fields(checkpoint)})
     implied = {}
     if IDS not in recorded:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 CHANNELS_AXIS = "channels_axis"  # the attribute of a model that `check` sets
+CHANNELS = "map_channels"  # a setting
 
 
 def flags() -> argparse.ArgumentParser:
@@ -51,10 +52,18 @@ def script(model_id: str, grid: int, poolings: list[str]) -> SimpleNamespace:
         MODEL_ID=model_id,
         REVISION="main",
         IMAGE_STREAMS={stream: possible},
+        IMPLIED={CHANNELS: "first"},
+        own_settings=own_settings,
         load=partial(load, grid=grid, poolings=poolings),
         preprocess=preprocess,
         encode_images=partial(encode_images, stream=stream, grid=grid),
     )
+
+
+def own_settings(checkpoint) -> dict:
+    """Where the maps of SAM and its kin have their channels, which 1.0.0 took for their places."""
+    model_type = checkpoint.settings("config.json").get("model_type", "")
+    return {CHANNELS: "last"} if model_type.startswith("sam") else {}
 
 
 def load(checkpoint, device, dtype, *, grid, poolings):
