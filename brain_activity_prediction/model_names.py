@@ -24,15 +24,15 @@ def resolved_model_id(base_dir: Path, given: str) -> str:
     if "/" in given and not given.endswith(".py"):
         return given
     name = Path(given).name.removesuffix(".py")
-    if model_id := _id_of_script(SCRIPTS / f"{name}.py"):
+    # Looked up in a listing: a word that a user typed may be longer than any file's name can be.
+    scripts = {path.stem: path for path in SCRIPTS.glob("*.py")}
+    if name in scripts and (model_id := _id_of_script(scripts[name])):
         return model_id
     return next(_recorded_ids(base_dir, model_folder(given)), given)
 
 
 def _id_of_script(path: Path) -> str | None:
-    """The MODEL_ID that a model script assigns, read without running it; None where there is no such script."""
-    if not path.is_file():
-        return None
+    """The MODEL_ID that a model script assigns, read without running it; None of other modules."""
     for node in ast.parse(path.read_text()).body:
         if isinstance(node, ast.Assign) and [getattr(name, "id", None) for name in node.targets] == ["MODEL_ID"]:
             return ast.literal_eval(node.value)

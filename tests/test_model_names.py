@@ -31,9 +31,10 @@ def test_an_id_is_itself(given, tmp_path):
     assert resolved_model_id(tmp_path, given) == given
 
 
-def test_what_is_no_name_of_a_model_is_refused(tmp_path):
+@pytest.mark.parametrize("given", ["../elsewhere.py", "o" * 300, "o" * 300 + ".py", "o\0"])
+def test_what_is_no_name_of_a_model_is_refused(given, tmp_path):
     with pytest.raises(InputError, match="is not a model id"):
-        resolved_model_id(tmp_path, "../elsewhere.py")
+        resolved_model_id(tmp_path, given)
 
 
 def test_an_untrained_model_is_found_by_the_name_of_its_folder(tmp_path):
