@@ -110,6 +110,7 @@ def align(layout: Layout, layers: list[Layer], arguments: argparse.Namespace) ->
         ceilings_of_regions,
         scaling,
         targets_asked_for,
+        tell_data_used,
     )
     from brain_activity_prediction.align_image_embeddings.outputs.summary import summarise, warn_of_low_ceilings
     from brain_activity_prediction.nsd.rois import read_regions
@@ -131,6 +132,7 @@ def align(layout: Layout, layers: list[Layer], arguments: argparse.Namespace) ->
         results[prompt].claim(settings_of(arguments, targets, store), arguments.redo)
         results[prompt].write_noise_ceiling(ceiling, arguments.ncsnr, of_regions, targets.data_used())
 
+    tell_data_used(targets, arguments.subject)
     left = layers_left(layers, results, asked)
     if len(left) < len(layers):
         n_done = len(layers) - len(left)

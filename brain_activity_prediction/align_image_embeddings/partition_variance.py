@@ -78,6 +78,7 @@ def main() -> None:
     from brain_activity_prediction.align_image_embeddings.inputs.targets import (
         ceiling_of_test_images,
         targets_asked_for,
+        tell_data_used,
     )
     from brain_activity_prediction.align_image_embeddings.partitioning.region_layers import layer_choices
     from brain_activity_prediction.align_image_embeddings.partitioning.summary import summarise
@@ -92,6 +93,7 @@ def main() -> None:
     analyses = [(choice, scores_of(choice, choice is choices[0], arguments)) for choice in choices]
     for choice, scores in analyses:
         scores.claim(settings_of(arguments, choice.spaces, targets), arguments.redo)
+    tell_data_used(targets, arguments.subject)
     resampled = [fit_choice(choice, scores, targets, arguments) for choice, scores in analyses]
     ceilings = (ceiling, arguments.ncsnr, arguments.min_noise_ceiling)
     summarise(analyses, targets, regions, ceilings, resampled, arguments.subject)

@@ -138,13 +138,14 @@ def targets_asked_for(
 ) -> Targets:
     """`read_targets` of the responses that the flags of `add_responses` name."""
     cache = responses_folder(arguments.base_dir)
-    targets = read_targets(layout, subject, arguments.sessions, arguments.zscore_sessions, cache, scale)
-    tell_data_used(targets, subject)
-    return targets
+    return read_targets(layout, subject, arguments.sessions, arguments.zscore_sessions, cache, scale)
 
 
 def tell_data_used(targets: Targets, subject: int) -> None:
-    """Say on stderr which sessions, and how many images and repeats, the scores will be of."""
+    """Say on stderr which sessions, and how many images and repeats, the scores will be of.
+
+    Called once nothing is left to refuse: a refusal is one line.
+    """
     absent = sorted(set(range(1, targets.n_sessions_planned + 1)) - set(targets.sessions))
     without = f" (without {' '.join(map(str, absent))})" if absent else ""
     print(
