@@ -85,7 +85,7 @@ DESIGN = [
         "images that are not in the file",
         VIT,
         [],
-        ["not in", "nsd_stimuli.hdf5"],
+        ["nsd_stimuli.hdf5 lacks 40 of 40 images (first: image 401): it holds images 1 to 246"],
         design(subjectim=lambda v: v + 400, sharedix=lambda v: v + 400),
     ),
     Case("no sessions", ALIGN, [], ["0 sessions"], design(basiccnt=lambda values: values[:, :0])),

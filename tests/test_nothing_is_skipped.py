@@ -59,7 +59,10 @@ def test_a_stream_that_one_of_the_prompts_lacks_is_refused(talking):
     ("flags", "said"),
     [
         (["-m", MODEL, TALKS, "-p", 1, 2], "no scores of test/talks under prompt 2: run align_model.py with -p 2"),
-        (["-m", MODEL, TALKS, "-p", 1, "--stream", "vision", "vison", "language"], "no scores of stream vison: there"),
+        (
+            ["-m", MODEL, TALKS, "-p", 1, "--stream", "vision", "vison", "language"],
+            r"no scores of stream vison \(did you mean vision\?\): there are language, vision$",
+        ),
     ],
 )
 def test_a_comparison_without_a_prompt_or_stream_that_was_asked_for_is_refused(scored, monkeypatch, flags, said):
@@ -122,7 +125,11 @@ def test_a_sweep_says_which_subjects_have_no_betas_and_leaves_their_alignments_o
     ("flags", "said"),
     [
         ("--sessions 1 9", r"--align: no betas file .*betas_session09"),
-        ("--roi prf-visualroi", r"--align: subject 1 has no ROI file prf-visualroi\.nii\.gz: there are floc-faces"),
+        (
+            "--roi prf-visualroi",
+            r"--align: subject 1 has no ROI file prf-visualroi\.nii\.gz \(did you mean prf-visualrois\?\): "
+            "there are floc-faces, floc-places, prf-visualrois$",
+        ),
         ("--stream vision langage", r"--align: no model of this sweep has a stream langage: there are .*language"),
     ],
 )

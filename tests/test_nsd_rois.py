@@ -135,8 +135,11 @@ def test_a_label_without_a_name_is_refused_but_a_file_without_any_names_is_only_
 
 
 def test_an_roi_file_that_is_not_there_is_said_with_those_that_are(layout, mask):
-    there = "floc-faces, floc-places, prf-visualrois"
-    with pytest.raises(InputError, match=rf"^subject 1 has no ROI file prf-visualroi\.nii\.gz: there are {there}$"):
+    said = (
+        r"^subject 1 has no ROI file prf-visualroi\.nii\.gz \(did you mean prf-visualrois\?\): "
+        r"there are floc-faces, floc-places, prf-visualrois$"
+    )
+    with pytest.raises(InputError, match=said):
         region_masks(layout, 1, mask, ["prf-visualroi"])
     for path in layout.nsdgeneral(1).parent.glob("*.nii.gz"):
         if path != layout.nsdgeneral(1):
