@@ -18,8 +18,9 @@ REFERENCE = Path(__file__).resolve().parents[2] / "shared" / "reference" / "mplu
 needs_reference = pytest.mark.skipif(not REFERENCE.is_dir(), reason="no ../shared/reference/mplug_owl")
 IMAGE_CASES = ("single", "rightpad", "leftpad_multi")
 CASES = (*IMAGE_CASES, "textonly")
-# Tolerances of the reference's note, absolute, float32.
-IMAGE, STATES, LOGITS = ({"rtol": 0, "atol": atol} for atol in (5e-6, 2e-5, 5e-5))
+# Absolute, float32. QUERIES: both implementations are 6e-6 to 9e-6 from this network in float64, so up to 6e-6 apart by
+# the processor's rounding; norm2 with an epsilon of 1e-6 instead of 1e-5 is 1.1e-5 or more off.
+IMAGE, QUERIES, STATES, LOGITS = ({"rtol": 0, "atol": atol} for atol in (5e-6, 8e-6, 2e-5, 5e-5))
 CLIP_NAMES = {
     "dense": "out_proj",
     "input_layernorm": "layer_norm1",
@@ -106,8 +107,8 @@ def test_the_vision_tower_and_the_abstractor_give_the_authors_numbers(case):
         image = model.encode_images(expected["pixel_values"])
     torch.testing.assert_close(torch.stack(embedded + layers), expected["vision_hidden_states"], **IMAGE)
     torch.testing.assert_close(vision[0], expected["vision_last_hidden_state"], **IMAGE)
-    torch.testing.assert_close(torch.stack(queries), expected["abstractor_layer_outputs"], **IMAGE)
-    torch.testing.assert_close(image, expected["abstractor_last_hidden_state"], **IMAGE)
+    torch.testing.assert_close(torch.stack(queries), expected["abstractor_layer_outputs"], **QUERIES)
+    torch.testing.assert_close(image, expected["abstractor_last_hidden_state"], **QUERIES)
 
 
 @needs_reference

@@ -161,7 +161,10 @@ class Checkpoint(CheckpointFiles):
             if self.folder
             else SMALL_BYTES
         )
-        if n_bytes < SMALL_BYTES and (n_parameters := _parameters(self._builder(model_class))) > 2 * n_bytes:
+        if n_bytes >= SMALL_BYTES:
+            return
+        n_parameters = _parameters(self._builder(model_class))
+        if n_parameters > max(2 * n_bytes, SMALL_BYTES // 4):  # of a model that fits, loading says better what is wrong
             raise InputError(
                 f"{self.folder} describes a model of {n_parameters} parameters, but its weights take {n_bytes} bytes: "
                 "it is the checkpoint of another model, or incomplete"
