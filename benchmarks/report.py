@@ -91,11 +91,15 @@ def write_run(folder, study, of, regions, protocol):
     columns |= {"p": np.where(r > 0.1, 0.001, rng.random(len(table))), "q": np.nan, "r_normalised_se": 0.015}
     columns |= {"n_resamples": 1000, "n_permutations": 1000, "permutation_block": 1}
     columns |= {"noise_ceiling": 0.36, "r_ceiling": 0.6, "ncsnr": "computed", "min_noise_ceiling": 0.1}
+    columns |= {"r_ceiling_se": 0.01, "n_images_not_permuted": 0, "r_normalised_all_voxels_se": 0.015}
+    columns |= {f"r_normalised_all_voxels_ci_{end}": r / 0.6 + by for end, by in (("low", -0.03), ("high", 0.03))}
+    columns |= {"n_train": 9000, "n_test": 1000, "n_sessions": 40, "test_repeats_mean": 3.0}
     columns |= {"n_voxels": 400, "n_voxels_normalised": 390, "settings": "0123abcd", "protocol": protocol}
     columns |= {"model_id": model, "prompt": prompt, "subject": subject}
     table = table.assign(**columns)[list(COLUMNS)].astype({"prompt": "Int64", "layer": "Int64"})
     table.to_parquet(folder / "scores.parquet", index=False)
-    record_settings(folder, {"folds": 5, "model": model, "prompt": prompt, "responses": f"subject {subject}"})
+    of_states = {} if prompt is None else {"embeddings_prompt": f"prompt {prompt}"}
+    record_settings(folder, {"folds": 5, "model": model, "responses": f"subject {subject}"} | of_states)
 
 
 def write_maps(folder, study, of, mask, affine):

@@ -2,7 +2,7 @@
 
     python benchmarks/scale.py write --folder DIR    the states of one model, by 8 processes at once, or --writers N
     python benchmarks/scale.py plan --folder DIR     on them: planning, resuming, one layer, with time and memory
-    python benchmarks/scale.py study --folder DIR    an empty folder: planning all six models at their full size
+    python benchmarks/scale.py study --folder DIR    a folder without states: planning all six models at their full size
     python benchmarks/scale.py memory                50,000 and 500,000 images: what planning and reading need
 
 The stand-in goes under LLaVA's id, with 25 and 41 layers of width 4 and nine prompts, through the extraction loop as it
@@ -187,8 +187,12 @@ def planning(arguments):
 
 def study(arguments):
     write_dataset(arguments.folder, *arguments.design)
+    for subject in SUBJECTS:  # alignments are planned of subjects with betas, which planning does not open
+        path, *_ = find_layout(arguments.folder).expected("betas", subject, 1)
+        path.parent.mkdir(parents=True)
+        path.touch()
     n_images = sum(arguments.design) + 3 * arguments.design[1]
-    print(f"study: {n_images} images, six models, 9 prompts, four subjects; nothing is there yet")
+    print(f"study: {n_images} images, six models, 9 prompts, four subjects; no states or scores are there yet")
     timed("make_plan", arguments.folder, plan_sweep, tuple(ARCHITECTURES))
     start = time.perf_counter()
     commands.plan(sweep.flags().parse_args(["plan", "-d", str(arguments.folder)]))

@@ -19,7 +19,7 @@ class Study:
     """A model script with a model to run, `n_batches` batches of images, and the prompts as `-p` takes them."""
 
     def __init__(self, folder, script, untrained, size, prompts="1"):
-        self.folder, self.script = Path(folder), script
+        self.folder, self.script, self.checkpoint = Path(folder), script, untrained
         device = ["-g", "cpu" if size.device == "cpu" else "0", "--dtype", size.dtype]
         flags = ["-d", str(folder), "-p", prompts, "-b", str(size.batch), *device]
         self.arguments = extraction.flags("").parse_args(flags)

@@ -16,25 +16,32 @@ from brain_activity_prediction.extract_image_embeddings.torchvision_import impor
 EXTRACT = Path(extraction.__file__).parent
 
 
-@dataclass(frozen=True)
-class Untrained:
-    """Stands in for a `Checkpoint`: weights drawn as transformers initialises them, and a processor made here."""
+@dataclass(frozen=True, kw_only=True)
+class Untrained(Checkpoint):
+    """A `Checkpoint` without files: weights drawn as transformers initialises them, and a processor made here."""
 
-    config: Any
-    made_processor: Any
+    model_id: str = "untrained"
     seed: int = 0
+    made_config: Any
+    made_processor: Any
 
     def model(self, model_class, device, dtype):
         torch.manual_seed(self.seed)
         torch.set_default_dtype(dtype)  # so that 13 billion weights are never held in float32
         try:
             with torch.device(device):
-                return model_class(self.config).eval()
+                return model_class(self.made_config).eval()
         finally:
             torch.set_default_dtype(torch.float32)
 
+    def file(self, name):
+        return None
+
     def processor(self, processor_class):
-        return self.made_processor
+        return getattr(self.made_processor, "image_processor", self.made_processor)
+
+    def read_tokenizer(self, part):
+        return getattr(self.made_processor, part or "tokenizer", self.made_processor)
 
 
 def script(name):
@@ -61,7 +68,10 @@ def vit(**config):
     from transformers import ViTConfig, ViTImageProcessorPil
 
     config = ViTConfig(**config)
-    return Untrained(config, ViTImageProcessorPil(size={"height": config.image_size, "width": config.image_size}))
+    return Untrained(
+        made_config=config,
+        made_processor=ViTImageProcessorPil(size={"height": config.image_size, "width": config.image_size}),
+    )
 
 
 def llava(vision, text, vocabulary=None):
@@ -81,7 +91,7 @@ def llava(vision, text, vocabulary=None):
     )
     images = CLIPImageProcessorPil(size={"shortest_edge": 336}, crop_size={"height": 336, "width": 336})
     details = {"patch_size": 14, "vision_feature_select_strategy": "default", "num_additional_image_tokens": 1}
-    return Untrained(config, LlavaProcessor(images, tokenizer, **details))
+    return Untrained(made_config=config, made_processor=LlavaProcessor(images, tokenizer, **details))
 
 
 def idefics(vision, text, latents):
@@ -103,7 +113,9 @@ def idefics(vision, text, latents):
         vision_config=vision | {"embed_dim": vision["hidden_size"], "patch_size": 14},
         perceiver_config={"use_resampler": True, "resampler_head_dim": head_dim, "resampler_n_heads": n_heads},
     )
-    return Untrained(config, IdeficsProcessor(IdeficsImageProcessorPil(image_size=224), tokenizer))
+    return Untrained(
+        made_config=config, made_processor=IdeficsProcessor(IdeficsImageProcessorPil(image_size=224), tokenizer)
+    )
 
 
 def instruct_blip(vision, reader, text):
@@ -119,7 +131,10 @@ def instruct_blip(vision, reader, text):
         image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
     )
     images = BlipImageProcessorPil(size={"height": 224, "width": 224})
-    return Untrained(config, InstructBlipProcessor(images, tokenizer, prompt_tokenizer(), num_query_tokens=32))
+    return Untrained(
+        made_config=config,
+        made_processor=InstructBlipProcessor(images, tokenizer, prompt_tokenizer(), num_query_tokens=32),
+    )
 
 
 def mplug_owl(vision, abstractor, text):
@@ -127,7 +142,7 @@ def mplug_owl(vision, abstractor, text):
     import_torchvision()
     from brain_activity_prediction.extract_image_embeddings.mplug_owl import MplugOwlConfig
 
-    return Untrained(MplugOwlConfig(vision, abstractor, text), prompt_tokenizer())
+    return Untrained(made_config=MplugOwlConfig(vision, abstractor, text), made_processor=prompt_tokenizer())
 
 
 def open_flamingo(folder, vision, heads, text, vocabulary=50280):

@@ -12,7 +12,7 @@ BATCHES_A_PICKLE = 100
 
 def usual_way(study):
     """A pass a prompt and batch with `output_hidden_states`, all of it moved to the CPU, averaged there, pickled."""
-    model, processor = study.runner.model, study.runner.processor
+    model, processor = study.runner.model, study.checkpoint.made_processor  # the library's own, text and images at once
     for number, prompt in study.runner.prompts.items():
         text = study.script.TEMPLATE.format(prompt=prompt)
         kept = {}
