@@ -71,7 +71,9 @@ def test_an_image_that_a_region_lacks_is_in_no_geometry(gappy, monkeypatch, caps
     table = compare(monkeypatch, gappy, "--ceiling-subjects", 2).set_index(["roi", "layer"])
     assert (table["n_images"] == 11).all()
     assert table[["rsa", "cka", "rsa_ceiling", "cka_ceiling"]].notna().all(axis=None)
-    assert "images left out: 1 of 12, because too many voxels of a region lack valid trials" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "images left out: 1 of 12, because too many voxels of a region lack valid trials" in said
+    assert all(f"subject {subject}: 4 of 4 sessions, " in said for subject in (1, 2))
 
 
 def test_the_data_that_scores_are_from_are_said_and_stand_in_the_table(ready, monkeypatch, capsys):

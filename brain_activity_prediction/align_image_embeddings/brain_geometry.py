@@ -12,7 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from brain_activity_prediction.align_image_embeddings.inputs.targets import standardise, targets_asked_for
+from brain_activity_prediction.align_image_embeddings.inputs.targets import (
+    standardise,
+    targets_asked_for,
+    tell_data_used,
+)
 from brain_activity_prediction.align_image_embeddings.stats.representational_similarity import geometries
 from brain_activity_prediction.nsd.layout import Layout
 from brain_activity_prediction.nsd.valid_trials import too_many
@@ -32,6 +36,7 @@ class Patterns:
     def read(cls, subject: int, layout: Layout, regions: dict[str, np.ndarray], arguments: argparse.Namespace):
         """The responses that the flags ask for; `regions` are masks (V,) by name."""
         targets = targets_asked_for(arguments, layout, subject)
+        tell_data_used(targets, subject)  # here, since subjects of other sessions may be refused for it
         there = np.isfinite(targets.test).any(axis=0)
         members = {roi: mask & there for roi, mask in regions.items()}
         return cls(targets.test_ids, targets.sessions, targets.digest, targets.test, members)

@@ -144,7 +144,7 @@ def targets_asked_for(
 def tell_data_used(targets: Targets, subject: int) -> None:
     """Say on stderr which sessions, and how many images and repeats, the scores will be of.
 
-    Called once nothing is left to refuse: a refusal is one line.
+    Ridge and variance partitioning say it once nothing is left to refuse: a refusal is one line.
     """
     absent = sorted(set(range(1, targets.n_sessions_planned + 1)) - set(targets.sessions))
     without = f" (without {' '.join(map(str, absent))})" if absent else ""
