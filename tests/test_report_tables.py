@@ -1,12 +1,15 @@
 """The tables of every alignment as one, by the command line."""
 
 import re
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
+from bad_input import ACROSS, PAIRS, REPORT
 from reports import LLAVA, VIT, report
 from scipy.stats import false_discovery_control
+from scripts import run_here
 
 from brain_activity_prediction.folders import reported_files
 from brain_activity_prediction.made_from import noted, state_of
@@ -148,3 +151,14 @@ def test_a_report_ends_with_a_note_of_its_tables_and_removes_what_a_killed_one_l
     assert report(own_scored).returncode == 0
     assert noted(own_scored / "report") == state_of(own_scored, reported_files(own_scored))
     assert not [path for path in own_scored.rglob(".*") if "~" in path.name]
+
+
+@pytest.mark.parametrize("script", [REPORT, PAIRS, ACROSS], ids=lambda path: path.name)
+def test_a_table_of_another_prompt_in_the_place_of_one_is_never_read(own_scored, script):
+    """Its numbers would be shown as those of the prompt that the folder is named after."""
+    first, second = (own_scored / f"alignment/subj01/prompt_{n}/llava-hf_llava-1.5-13b-hf" for n in (1, 2))
+    shutil.copy(second / "scores.parquet", first)
+    more = ["-m", LLAVA, "-p", "1", "2"] if script == PAIRS else []
+    done = run_here(script, "-d", own_scored, *more)
+    assert done.returncode == 2, done.stderr
+    assert "prompt_1/llava-hf_llava-1.5-13b-hf/scores.parquet (it is the table of subj01/prompt_2/" in done.stderr

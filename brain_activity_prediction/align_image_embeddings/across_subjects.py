@@ -25,7 +25,7 @@ from brain_activity_prediction.align_image_embeddings.cross_subject_scores impor
     with_cross_subject_ceiling,
 )
 from brain_activity_prediction.align_image_embeddings.inputs.streams import Stream
-from brain_activity_prediction.align_image_embeddings.outputs.table_files import read_table, write_table
+from brain_activity_prediction.align_image_embeddings.outputs.table_files import read_score_table, write_table
 from brain_activity_prediction.align_image_embeddings.outputs.unscored import unscored
 from brain_activity_prediction.align_image_embeddings.stats.false_discovery import adjusted
 from brain_activity_prediction.errors import InputError, one_line
@@ -100,7 +100,7 @@ def read_scores(arguments: argparse.Namespace) -> Iterator[pd.DataFrame]:
     for subject in sorted(set(arguments.subject or shared.SUBJECTS)):
         folder = subject_folder(arguments.base_dir, subject, arguments.protocol)
         for path in sorted(folder.glob("*/*/scores.parquet")):
-            table = read_table(path, "align again")
+            table = read_score_table(path, "align again")
             of, known = path.parent.relative_to(folder).as_posix(), recorded_settings(path.parent, "align again") or {}
             settings = {name: value for name, value in known.items() if name not in OF_A_SUBJECT}
             settings |= {name: table[name].iloc[0] for name in OF_A_CEILING if name in table}

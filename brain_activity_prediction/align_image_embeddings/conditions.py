@@ -21,7 +21,7 @@ from brain_activity_prediction.align_image_embeddings.outputs.layer_choice impor
     stream_scores,
 )
 from brain_activity_prediction.align_image_embeddings.outputs.results import Results
-from brain_activity_prediction.align_image_embeddings.outputs.table_files import read_table
+from brain_activity_prediction.align_image_embeddings.outputs.table_files import read_score_table
 from brain_activity_prediction.align_image_embeddings.stats.region_ceilings import resampled_score
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.folders import alignment_folder, subject_folder
@@ -125,7 +125,7 @@ def _conditions(
     if not (folder / SCORES).exists():
         return
     results = Results(folder)
-    table = read_table(folder / SCORES, "align again")
+    table = read_score_table(folder / SCORES, "align again")
     for stream in results.streams():
         if streams is not None and stream not in streams:
             continue

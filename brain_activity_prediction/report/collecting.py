@@ -13,12 +13,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from brain_activity_prediction.align_image_embeddings.outputs.table_files import open_table
+from brain_activity_prediction.align_image_embeddings.outputs.table_files import check_place, open_table
 from brain_activity_prediction.align_image_embeddings.outputs.unscored import unscored
 from brain_activity_prediction.align_image_embeddings.stats.false_discovery import adjusted
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.files import reading
-from brain_activity_prediction.folders import PROTOCOLS, model_folder, scores_folder
+from brain_activity_prediction.folders import PROTOCOLS, scores_folder
 from brain_activity_prediction.report.selection import Selection
 from brain_activity_prediction.settings_file import fingerprint, recorded_settings
 from brain_activity_prediction.wording import did_you_mean
@@ -55,7 +55,7 @@ def find_scored(base_dir: Path) -> list[Scored]:
                 kinds = {name: type(value) for name, value in first.items()}
                 if kinds not in ({**KINDS, "prompt": int}, {**KINDS, "prompt": type(None)}):
                     raise ValueError("it does not say of which model, prompt and subject it is")
-                model_folder(first["model_id"])  # a plain name
+                check_place(path.parent, **first)
             settings = recorded_settings(path.parent, REMEDY) or {}
             found.append(Scored(path.parent, protocol, **first, settings=settings))
     if not found:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from brain_activity_prediction.files import reading, remove_left_behind, written_whole
+from brain_activity_prediction.folders import model_folder, prompt_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +35,24 @@ def read_table(path: Path, remedy: str, columns: Sequence[str] | None = None) ->
     with reading(path, remedy):
         open_table(path).close()
         return pd.read_parquet(path, columns=columns, page_checksum_verification=True)
+
+
+def read_score_table(path: Path, remedy: str) -> pd.DataFrame:
+    """An alignment's table of scores; `Damaged`, with the remedy, also where it is of another folder than its own."""
+    import pandas as pd
+
+    table = read_table(path, remedy)
+    with reading(path, remedy):
+        for row in table[["subject", "model_id", "prompt"]].drop_duplicates().itertuples():
+            check_place(path.parent, int(row.subject), row.model_id, None if pd.isna(row.prompt) else int(row.prompt))
+    return table
+
+
+def check_place(folder: Path, subject: int, model_id: str, prompt: int | None) -> None:
+    """Raise ValueError where scores are not of the subject, prompt and model that their folder is named after."""
+    of = (f"subj{subject:02d}", prompt_folder(prompt), model_folder(model_id))
+    if of != folder.parts[-3:]:
+        raise ValueError(f"it is the table of {'/'.join(of)}")
 
 
 def open_table(path: Path) -> pyarrow.parquet.ParquetFile:
