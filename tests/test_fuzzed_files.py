@@ -135,7 +135,7 @@ def a_map(path, mask):
 def labels(path, mask):
     layout = SimpleNamespace(roi=lambda subject, name: [path], label_table=lambda subject, name: None)
     layout.nsdgeneral, layout.betas_files = (lambda subject: path), (lambda subject: [])
-    layout.roi_names = lambda subject: ["prf-visualrois"]
+    layout.roi_names, layout.check_roi = (lambda subject: ["prf-visualrois"]), (lambda subject, name: None)
     layout.roi_files, layout.lone_half = (lambda subject: {"prf-visualrois"}), (lambda subject, name: None)
     layout.expected = lambda kind, subject, name: [path.with_name("label table")]
     regions = region_masks(layout, 1, mask, ["prf-visualrois"])
