@@ -1,4 +1,4 @@
-"""Which layers of a model's hidden states are asked for; what is not there is answered with what there is."""
+"""Select the layers of hidden states to align; errors list the available ones."""
 
 from __future__ import annotations
 
