@@ -120,7 +120,7 @@ def add_prompt_numbers(flags: argparse.ArgumentParser, meaning: str, **settings)
 
 
 def add_prompts(flags: argparse.ArgumentParser) -> None:
-    """Which prompts, and their texts; what they come to says `chosen_prompts`."""
+    """Add the flags that select prompts and their texts; `chosen_prompts` resolves them."""
     add_prompt_numbers(flags, "one or more prompts: 3, or 1,2,3, or 1-9 (default: 1)")
     add_prompts_file(flags)
 

@@ -18,8 +18,8 @@ from brain_activity_prediction.processes import NAME, is_dead, own_name
 HOUR_S = 3600
 SAMPLE_BYTES, SAMPLES = 4096, 64
 FULL = {errno.ENOSPC, errno.EDQUOT}
-# What the system says of a file that is not what its name says: an offset in it may lead anywhere. All else it says of
-# the disk, the network or the rights, and what is there may be whole.
+# Errors that a damaged file causes: an offset in it may lead anywhere. All other errors come from the disk, the network
+# or the rights, and the file may be whole.
 OF_THE_CONTENT = {errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.EINVAL, errno.EFBIG, errno.EOVERFLOW}
 NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK}
 CANNOT_SYNC = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
@@ -62,12 +62,19 @@ def read_bytes(path: Path, largest_bytes: int) -> bytes:
 
 def sampled_digest(path: Path) -> str:
     """A digest of 64 samples of 4 kB spread evenly over a file, which tells most files of one size apart."""
-    digest, size = hashlib.sha256(), path.stat().st_size
+    digest = hashlib.sha256()
+    for sample in samples(path):
+        digest.update(sample)
+    return digest.hexdigest()[:16]
+
+
+def samples(path: Path) -> Iterator[bytes]:
+    """Yield 64 samples of 4 kB spread evenly over a file."""
+    size = path.stat().st_size
     with path.open("rb") as file:
         for sample in range(SAMPLES):
             file.seek(sample * max(size - SAMPLE_BYTES, 0) // (SAMPLES - 1))
-            digest.update(file.read(SAMPLE_BYTES))
-    return digest.hexdigest()[:16]
+            yield file.read(SAMPLE_BYTES)
 
 
 @contextmanager

@@ -9,6 +9,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from brain_activity_prediction.files import samples
+
 PARTS = ("", "qformer_tokenizer", "mpt-7b", "clip")  # the folders of a checkpoint that scripts read
 CONFIGURATIONS = (
     *("config.json", "generation_config.json", "open_clip_config.json"),
@@ -24,7 +26,6 @@ WEIGHTS = (
 WEIGHT_FILES = ("*.safetensors", "*.bin", "*.pt", "*.pth")
 TEXT_FILES = ("*.json", "*.txt", "*.model")  # those that version 1.0.0 took for configurations and tokenizers
 OF_TRAINING = ("training_args", "optimizer", "scheduler", "rng_state", "random_states", "scaler")
-SAMPLE_BYTES, SAMPLES = 4096, 64
 
 
 def content_of(folder: Path, with_weights: bool) -> dict[str, str] | None:
@@ -93,10 +94,8 @@ def _sampled(path: Path, digest=None):
     """A digest of samples spread over a file, of its size, too, where it is a new one."""
     size = path.stat().st_size
     digest = hashlib.sha256(str(size).encode()) if digest is None else digest
-    with path.open("rb") as file:
-        for sample in range(SAMPLES):
-            file.seek(sample * max(size - SAMPLE_BYTES, 0) // (SAMPLES - 1))
-            digest.update(file.read(SAMPLE_BYTES))
+    for sample in samples(path):
+        digest.update(sample)
     return digest
 
 

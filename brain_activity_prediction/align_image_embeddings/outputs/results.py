@@ -164,7 +164,7 @@ class Results:
             with reading(path, REMEDY):
                 about = score_files.read_about(path, settings)
                 stream, layer, n_layers = about["stream"], int(about["layer"]), int(about["n_layers"])
-                if self._path(stream, layer) != path:  # what a file says of itself becomes names of others
+                if self._path(stream, layer) != path:  # other paths are made from these names
                     raise ValueError(f"it is of layer {layer} of {stream!r}")
                 found.append((stream, layer, n_layers))
         return sorted(found)
