@@ -4,7 +4,8 @@
 
 For each format, writes one session of random int16 betas (81 x 104 x 83 voxels, 15724 of them fitted, 750
 trials; about 1 GB), links it as all the others, reads them through `prepare_responses` in a process of its
-own, and removes them. Random betas are the worst case for gzip.
+own, and removes them. Random betas are the worst case for gzip. HDF5 is written in chunks of one voxel, as NSD
+publishes it, and in one piece, for comparison.
 """
 
 import argparse
@@ -27,6 +28,7 @@ from brain_activity_prediction.nsd.responses import prepare_responses
 SHAPE = (81, 104, 83)
 N_FITTED = 15724
 N_TRIALS, N_SESSIONS, N_IMAGES, N_SHARED = 30000, 40, 10000, 1000
+FORMATS = {"HDF5 in chunks of a voxel": ".hdf5", "HDF5 in one piece": ".hdf5", "NIfTI": ".nii.gz"}
 
 
 def write_design_and_mask(layout, rng):
@@ -51,11 +53,16 @@ def write_design_and_mask(layout, rng):
     nibabel.save(nibabel.Nifti1Image(volume, np.diag([1.8, 1.8, 1.8, 1])), mask)
 
 
-def write_session(path, rng):
+def write_session(path, name, rng):
     """Voxel by voxel or volume by volume, so that the writer is not what needs the memory."""
     path.parent.mkdir(parents=True, exist_ok=True)
     n_trials = N_TRIALS // N_SESSIONS
-    if path.suffix == ".hdf5":
+    if name == "HDF5 in one piece":
+        with h5py.File(path, "w") as file:
+            betas = file.create_dataset("betas", (n_trials, *SHAPE[::-1]), dtype=np.int16)
+            for trial in range(n_trials):
+                betas[trial] = rng.integers(-1500, 1500, SHAPE[::-1], dtype=np.int16)
+    elif path.suffix == ".hdf5":
         chunk = (n_trials, 1, 1, 1)  # all trials of a voxel, as NSD publishes its betas
         with h5py.File(path, "w") as file:
             betas = file.create_dataset("betas", (n_trials, *SHAPE[::-1]), dtype=np.int16, chunks=chunk)
@@ -83,7 +90,7 @@ def read(folder):
     n_images, n_voxels = responses.betas.shape
     print(
         f"{len(responses.sessions)} sessions, {n_images} images x {n_voxels} voxels: "
-        f"peak {peak_gb:.2f} GB, {seconds:.1f} s a session"
+        f"peak {peak_gb:.2f} GB, {seconds:.2f} s a session"
     )
 
 
@@ -95,7 +102,7 @@ def main():
     arguments = parser.parse_args()
     if arguments.read:
         return read(arguments.read)
-    for ending in (".nii.gz", ".hdf5"):
+    for name, ending in FORMATS.items():
         with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
             layout, rng = Layout("flat", Path(folder)), np.random.default_rng(0)
             write_design_and_mask(layout, rng)
@@ -103,10 +110,10 @@ def main():
                 next(p for p in layout.expected("betas", 1, session) if p.name.endswith(ending))
                 for session in range(1, arguments.sessions + 1)
             )
-            write_session(first, rng)
+            write_session(first, name, rng)
             for other in others:
                 other.symlink_to(first)
-            print(f"{ending[1:]}: ", end="", flush=True)
+            print(f"{name}: ", end="", flush=True)
             subprocess.run([sys.executable, __file__, "--read", folder], check=True)
 
 
