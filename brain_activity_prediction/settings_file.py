@@ -15,6 +15,7 @@ LARGEST_BYTES = 2**20
 ORIGIN = "made_from"  # the input files: they explain why a digest differs, and are no setting themselves
 RESPONSES, WEIGHTS = "responses", "weights"  # digests of all responses, and of a model's files
 OF_RESPONSES = ("sessions", "zscore_sessions", "standardised_by", RESPONSES, ORIGIN)
+CONTENT = "content "  # before the digest in the name of weights that have no revision
 MOST_NAMED = 3
 KINDS = {  # of settings that code reads back; whatever else is recorded is only compared
     **dict.fromkeys(("model_id", "prompt", "protocol", "criterion", "standardised_by", "dtype", RESPONSES), str),
@@ -66,8 +67,8 @@ def comparable(settings: Mapping) -> dict:
 def first_difference(known: Mapping, wanted: Mapping) -> str | None:
     """`name = value, this run has value` of the first setting that differs; those only one side has do not clash.
 
-    Digests come last, since other settings may explain them; where one differs alone, the files that have changed are
-    named.
+    Digests come last, since other settings may explain them, and are never shown: where one differs alone, the files
+    that have changed are named.
     """
     wanted = json.loads(json.dumps(wanted))  # tuples become lists, as they do in the file
     differing = [name for name in known.keys() & wanted.keys() - {ORIGIN} if known[name] != wanted[name]]
@@ -78,6 +79,8 @@ def first_difference(known: Mapping, wanted: Mapping) -> str | None:
         return _changed_inputs(known.get(ORIGIN), wanted.get(ORIGIN))
     if name == WEIGHTS and (changed := _changed_weights(known.get(ORIGIN), wanted.get(ORIGIN))):
         return changed
+    if name.endswith(WEIGHTS) and any(CONTENT in str(side[name]) for side in (known, wanted)):
+        return "other weights" if name == WEIGHTS else f"states of other weights ({name})"
     return f"{name} = {known[name]}, this run has {wanted[name]}"
 
 
@@ -90,6 +93,8 @@ def _changed_inputs(known: Mapping | None, wanted: Mapping | None) -> str:
     """Names the inputs, `{name: what tells its content}`, that differ between two runs whose responses differ."""
     if not known or not wanted:
         return "other responses (same sessions and scaling: the files of betas, design or mask have changed)"
+    if known.get("format") != wanted.get("format"):
+        return "responses that another version prepared"
     if difference := first_difference(*(_but_files(inputs) for inputs in (known, wanted))):
         return difference
     changed = [name for name in sorted(known.keys() | wanted.keys()) if known.get(name) != wanted.get(name)]
@@ -118,9 +123,11 @@ def _but_files(inputs: Mapping) -> dict:
 
 
 def _input_name(path: str) -> str:
-    """`betas of session 3` for a file of betas, and a path for any other."""
-    session = re.search(r"betas_session(\d+)\.", path)
-    return f"betas of session {int(session[1])}" if session else path
+    """`betas of session 3` and `valid voxels of session 3` for files of sessions, and a path for any other."""
+    session = re.search(r"(betas_session|valid_session)(\d+)\.", path)
+    if not session:
+        return path
+    return f"{'betas' if session[1] == 'betas_session' else 'valid voxels'} of session {int(session[2])}"
 
 
 def _checksum(settings: Mapping) -> str:

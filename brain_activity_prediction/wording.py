@@ -24,6 +24,17 @@ def were(n: int) -> str:
     return "was" if n == 1 else "were"
 
 
+def ranges(numbers: Iterable[int]) -> str:
+    """`1-19 21-40`, as flags of numbers read them."""
+    runs: list[list[int]] = []
+    for number in sorted(numbers):
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return " ".join(str(first) if first == last else f"{first}-{last}" for first, last in runs)
+
+
 def did_you_mean(word: str, known: Iterable) -> str:
     """` (did you mean V1v or V1d?)`, or nothing where no known name is near."""
     return _suggested(near_names(word, known))

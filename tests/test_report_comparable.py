@@ -29,10 +29,34 @@ def test_chosen_between_are_tables_whose_training_scores_are_alike():
         *(scored(7, num_alphas=30), scored(2, subject=2, zscore_sessions=False), scored(3, subject=2, criterion="r2")),
     ]
     assert {one.folder.as_posix(): what.split(",")[0] for one, what in made_otherwise(same + others).items()} == {
-        **{"1/4": 'criterion is "r2"', "1/5": "sessions is [1]", "1/6": 'responses is "dd"'},
+        **{"1/4": 'criterion is "r2"', "1/5": "sessions are 1"},
+        "1/6": "made with other responses (same sessions and scaling: the files of betas",
         **{"1/7": "num_alphas is 30", "2/2": "zscore_sessions is false", "2/3": 'criterion is "r2"'},
     }
     assert made_otherwise([*same, Scored(Path("old"), "standard", LLAVA, 9, 1, {})]) == {}
+
+
+def test_the_report_names_what_of_the_responses_differs_and_never_a_digest():
+    def scored(prompt, digest, sessions=range(1, 41), **files):
+        made_from = {"format": 4, "axes": [1, 2, 3], "nsddata/betas_session07.hdf5": [10, 5]} | files
+        settings = {"sessions": list(sessions), "responses": digest, "made_from": made_from}
+        return Scored(Path(str(prompt)), "standard", LLAVA, prompt, 1, settings)
+
+    lacking_session_20 = scored(2, "ab12", [*range(1, 20), *range(21, 41)])
+    others = [
+        *(scored(1, "cd34", **{"nsddata/betas_session07.hdf5": [10, 6]}), lacking_session_20),
+        *(scored(3, "ef56", axes=[3, 2, 1]), scored(4, "0a1b", format=3), scored(5, "2c3d")),
+        scored(6, "4e5f", **{"nsddata/valid_session03.nii.gz": [1, 1]}),
+    ]
+    said = made_otherwise([*(scored(prompt, "9f8e") for prompt in range(7, 15)), *others])
+    assert [said[one].removeprefix("made with ") for one in others] == [
+        "other betas of session 7 (size, time of change or content)",
+        "sessions are 1-19 21-40, 1-40 in most others",
+        "axes = [3, 2, 1], most others have [1, 2, 3]",
+        "responses that another version prepared",
+        "responses that another version prepared from the same files",
+        "other valid voxels of session 3 (size, time of change or content)",
+    ]
 
 
 def test_what_was_aligned_with_another_criterion_is_named_and_in_no_figure(own_scored):

@@ -46,7 +46,7 @@ def test_a_fingerprint_follows_the_settings_and_not_the_files_they_were_made_fro
             "other betas of session 2 (size, time of change or content)",
         ),
         ({"made_from": made_from()}, {}, "have changed"),
-        ({"made_from": made_from()}, {"made_from": made_from() | {"format": 3}}, "format = 2, this run has 3"),
+        ({"made_from": made_from()}, {"made_from": made_from() | {"format": 3}}, "another version prepared"),
         ({"made_from": made_from()}, {"made_from": made_from()}, "another version"),
     ],
 )
@@ -55,6 +55,12 @@ def test_where_responses_differ_the_reason_is_named_and_never_a_digest(known, wa
     assert said in difference
     assert "ab" not in difference.replace("changed", "")
     assert "cd" not in difference
+
+
+def test_where_a_models_states_are_of_other_weights_no_digest_is_named():
+    known, wanted = ({"embeddings_weights": f"content {digest}", "criterion": "r2"} for digest in ("0a1b", "2c3d"))
+    assert first_difference(known, wanted) == "states of other weights (embeddings_weights)"
+    assert "criterion = mse" in first_difference(known | {"criterion": "mse"}, wanted)
 
 
 def test_files_that_were_written_again_with_the_same_content_do_not_clash():

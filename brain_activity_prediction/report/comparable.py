@@ -2,17 +2,19 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 
 import pandas as pd
 
 from brain_activity_prediction.report.collecting import OF_A_TABLE, Scored
+from brain_activity_prediction.settings_file import RESPONSES, other_responses
+from brain_activity_prediction.wording import ranges
 
 ALIKE = ("criterion", "zscore_sessions")  # in all tables
 # Models differ in the alphas that their features need.
 ALIKE_IN_A_MODEL = ("min_log_10_alpha", "max_log_10_alpha", "num_alphas")
-ALIKE_IN_A_SUBJECT = ("sessions", "responses")
+ALIKE_IN_A_SUBJECT = ("sessions", RESPONSES)
 NORMALISED = ("r_normalised", "r_normalised_se", "r2_normalised")
 # Columns that say how a ceiling was made or used, and those that depend on it.
 OF_CEILINGS = {"ncsnr": ("noise_ceiling", *NORMALISED), "min_noise_ceiling": NORMALISED}
@@ -71,12 +73,14 @@ def _differing(name: str, scored: Sequence[Scored]) -> dict[Scored, str]:
     if len(set(values.values())) < 2:
         return {}
     ((usual, _),) = Counter(values.values()).most_common(1)
-    return {
-        one: f"{name} is {_short(value)}, {_short(usual)} in most others"
-        for one, value in values.items()
-        if value != usual
-    }
+    of_most = next(one for one, value in values.items() if value == usual)
+    return {one: _difference(name, one.settings, of_most.settings) for one, value in values.items() if value != usual}
 
 
-def _short(value: str) -> str:
-    return value if len(value) < 40 else f"{value[:18]} ... {value[-18:]}"
+def _difference(name: str, settings: Mapping, of_most: Mapping) -> str:
+    """The setting that differs from that of most tables, in words: a digest would say nothing to a reader."""
+    if name == RESPONSES:
+        return f"made with {other_responses(settings, of_most)}".replace("this run has", "most others have")
+    if name == "sessions":
+        return f"sessions are {ranges(settings[name])}, {ranges(of_most[name])} in most others"
+    return f"{name} is {json.dumps(settings[name])}, {json.dumps(of_most[name])} in most others"
