@@ -1,5 +1,7 @@
 """Every kind of network that vision_model.py takes, as a tiny random model of the real class saved as a checkpoint."""
 
+import importlib
+import json
 import re
 
 import numpy as np
@@ -73,7 +75,7 @@ def checkpoint(tmp_path):
         torch.manual_seed(0)
         model = build().eval()
         with torch.no_grad():
-            for name, values in [*model.named_parameters(), *model.named_buffers()]:
+            for name, values in model.state_dict().items():  # not the buffers that are computed, such as positions
                 if values.is_floating_point():
                     around = 1.0 if "norm" in name or "bn" in name or "var" in name else 0.0
                     values.copy_(around + torch.randn_like(values) * (0.1 if around else 0.3))
@@ -168,6 +170,17 @@ def whole_sam():
     )
 
 
+def sam3(**sizes):
+    return hf.Sam3ViTConfig(**TOKENS | sizes, **MLP, pretrain_image_size=32, window_size=2, global_attn_indexes=[1])
+
+
+def sam3_with_its_pyramid():
+    sides = [[16, 16], [8, 8], [4, 4]]
+    return hf.Sam3VisionModel(
+        hf.Sam3VisionConfig(backbone_config=sam3(), fpn_hidden_size=24, backbone_feature_sizes=sides)
+    )
+
+
 CHANNELS_LAST = {  # how transformers documents their hidden states: (batch, height, width, channels)
     "SAM": lambda: hf.SamVisionModel(hf.SamVisionConfig(**TOKENS, **OF_SAM)),
     "SAM with its decoder": whole_sam,
@@ -176,6 +189,9 @@ CHANNELS_LAST = {  # how transformers documents their hidden states: (batch, hei
         hf.SamVisionConfig(**TOKENS | {"hidden_size": 8, "patch_size": 4}, **OF_SAM)
     ),
     "SAM 2": lambda: hf.Sam2VisionModel(sam2(size=32)),
+    "SAM 3": sam3_with_its_pyramid,
+    "the ViT of SAM 3": lambda: hf.Sam3ViTModel(sam3()),
+    "SAM 3 whose maps are as wide as high": lambda: hf.Sam3ViTModel(sam3(hidden_size=8, patch_size=4)),
     "Hiera of SAM 2": lambda: hf.Sam2HieraDetModel(sam2(size=32).backbone_config),
 }
 
@@ -211,6 +227,10 @@ CHANNELS_FIRST = {
         hf.MobileNetV1Config(depth_multiplier=0.25)
     ),
     "MobileNetV2": lambda: hf.MobileNetV2Model(hf.MobileNetV2Config(depth_multiplier=0.35)),
+    "EfficientNet": lambda: hf.EfficientNetModel(
+        hf.EfficientNetConfig(image_size=32, width_coefficient=0.25, depth_coefficient=0.2, hidden_dim=320)
+    ),
+    "CvT": lambda: hf.CvtModel(hf.CvtConfig(embed_dim=[8, 16, 24], num_heads=[1, 2, 3], depth=[1, 2, 3])),
     "PVT v2": lambda: hf.PvtV2Model(
         hf.PvtV2Config(image_size=32, depths=[1, 1, 1, 1], hidden_sizes=[8, 16, 24, 32], num_attention_heads=[1] * 4)
     ),
@@ -257,6 +277,167 @@ def test_maps_whose_layout_nothing_tells_are_refused(checkpoint, monkeypatch):
         InputError, match=r"VitDetModel gives maps of \(16, 4, 4\), and neither .* choose another network"
     ):
         first_streams(folder)
+
+
+def without_natten(monkeypatch):
+    """Let DiNAT run without its library: each place attends to itself alone, which leaves all shapes as they are."""
+    module = importlib.import_module("transformers.models.dinat.modeling_dinat")
+    monkeypatch.setattr(module, "requires_backends", lambda *_: None)
+    monkeypatch.setattr(
+        module, "natten2dqkrpb", lambda query, key, bias, size, dilation: query.new_zeros(*query.shape[:-1], size**2)
+    )
+    # The network gives (B, W, H, heads, D), and takes (B, heads, H, W, D) back.
+    monkeypatch.setattr(module, "natten2dav", lambda attention, value, size, dilation: value.permute(0, 3, 2, 1, 4))
+
+
+def test_maps_of_dinat_which_have_the_channels_last_are_averaged_over_places(checkpoint, monkeypatch):
+    without_natten(monkeypatch)
+    config = hf.DinatConfig(embed_dim=8, depths=[1, 1], num_heads=[2, 2], kernel_size=3, dilations=[[1], [1]])
+    folder, model = checkpoint(lambda: hf.DinatModel(config))
+    streams, pixels = first_streams(folder)
+    with torch.inference_mode():
+        maps = model(pixels, output_hidden_states=True).hidden_states
+    assert [tuple(values.shape) for values in maps] == [(2, 8, 8, 8), (2, 4, 4, 16), (2, 4, 4, 16)]
+    for layer, values in enumerate(maps):
+        assert_close(streams["vision"][:, layer, : values.shape[3]].numpy(), values.mean(dim=(1, 2)).numpy())
+
+
+def groupvit():
+    parts = {"num_group_tokens": [4, 2, 0], "num_output_groups": [4, 2, 0], "depths": [1, 1, 1]}
+    vision = hf.GroupViTVisionConfig(**TOKENS, **MLP, **parts)
+    text = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 9}
+    return hf.GroupViTModel(hf.GroupViTConfig(vision_config=vision.to_dict(), text_config=text))
+
+
+def test_groupvit_gives_its_tokens_and_then_its_groups(checkpoint):
+    folder, model = checkpoint(groupvit)
+    streams, pixels = first_streams(folder)
+    with torch.inference_mode():
+        states = model.vision_model(pixels, output_hidden_states=True).hidden_states
+    for layer, tokens in enumerate(states):
+        assert_close(streams["vision"][:, layer].numpy(), tokens.mean(dim=1).numpy())
+
+
+def qwen_tower():
+    part = importlib.import_module("transformers.models.qwen2_5_vl.modeling_qwen2_5_vl")
+    sizes = {"depth": 2, "hidden_size": 16, "num_heads": 2, "intermediate_size": 24, "out_hidden_size": 16}
+    text = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 2}
+    return part.Qwen2_5_VLModel(
+        hf.Qwen2_5_VLConfig(vision_config=sizes, text_config={**text, **MLP, "vocab_size": 9, "layer_types": None})
+    )
+
+
+def siglip2_tower():
+    """SigLIP 2's vision tower as published, but for its sizes: patches of 16 pixels, positions for 16 x 16 of them."""
+    return hf.Siglip2VisionConfig(
+        hidden_size=16, intermediate_size=24, num_hidden_layers=3, num_attention_heads=2, patch_size=16, num_patches=256
+    )
+
+
+def siglip2():
+    text = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 9, "projection_size": 16}
+    return hf.Siglip2Model(
+        hf.Siglip2Config(vision_config=siglip2_tower().to_dict(), text_config={**text, **MLP, "bos_token_id": 1})
+    )
+
+
+SIGLIP2 = {"its tower": lambda: hf.Siglip2VisionModel(siglip2_tower()), "both towers": siglip2}
+SIDES = [(425, 425), (300, 100), (64, 640), (33, 47), (425, 425)]  # (height, width)
+
+
+@pytest.fixture
+def naflex(checkpoint):
+    """Saves SigLIP 2 with the pixel settings that are published, but for at most 30 patches an image."""
+
+    def save(name):
+        folder, model = checkpoint(SIGLIP2[name])
+        settings = {"patch_size": 16, "max_num_patches": 30, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+        kind = {"image_processor_type": "Siglip2ImageProcessorFast", "do_convert_rgb": None, "resample": 2}
+        (folder / "preprocessor_config.json").write_text(json.dumps(settings | kind))
+        noise = np.random.default_rng(0)
+        pictures = [Image.fromarray(noise.integers(0, 256, (*side, 3), dtype=np.uint8)) for side in SIDES]
+        return folder, getattr(model, "vision_model", model), pictures
+
+    return save
+
+
+def streams_of(folder, pictures):
+    script = load_script("vision_model.py").script(MODEL, 1, ["mean"])
+    model, processor = script.load(Checkpoint(MODEL, None, folder), "cpu", torch.float32)
+    with torch.inference_mode():
+        pixels = script.preprocess(processor, pictures).to("cpu", torch.float32)
+        return script.encode_images(model, processor, pixels, ("mean",))[0]["vision"].numpy()
+
+
+def patches_of(picture):
+    """An image's patches (1, N, 768), N of 30 at most, row by row, with their rows and columns; by Pillow and NumPy."""
+    width, height = picture.size
+    scale = max(x for x in np.linspace(1e-3, 1, 10**5) * 10 if np.ceil(height * x / 16) * np.ceil(width * x / 16) <= 30)
+    rows, columns = (max(1, int(np.ceil(side * scale / 16))) for side in (height, width))
+    pixels = np.asarray(picture.resize((columns * 16, rows * 16), Image.Resampling.BILINEAR)) / 127.5 - 1
+    patches = pixels.reshape(rows, 16, columns, 16, 3).transpose(0, 2, 1, 3, 4).reshape(1, rows * columns, 768)
+    return torch.tensor(patches, dtype=torch.float32), torch.tensor([[rows, columns]])
+
+
+@pytest.mark.parametrize("name", SIGLIP2)
+def test_siglip_2_naflex_averages_each_image_over_its_own_patches(name, naflex):
+    folder, tower, pictures = naflex(name)
+    found = streams_of(folder, pictures)
+    assert found.shape == (5, 4, 16)
+    counts = set()
+    for picture, layers in zip(pictures, found, strict=True):
+        patches, shape = patches_of(picture)
+        counts.add(patches.shape[1])
+        with torch.inference_mode():
+            states = tower(patches, torch.ones(patches.shape[:2]), shape, output_hidden_states=True).hidden_states
+        np.testing.assert_allclose(layers, torch.cat(states).mean(dim=1).numpy(), atol=1e-3)
+    assert len(counts) > 2  # the images have padding of several lengths
+
+
+def test_siglip_2_naflex_gives_the_same_alone_and_in_a_batch(naflex):
+    folder, _, pictures = naflex("its tower")
+    alone = np.concatenate([streams_of(folder, [picture]) for picture in pictures])
+    assert_close(streams_of(folder, pictures), alone)
+
+
+def test_siglip_2_naflex_extracts_by_a_users_command(naflex, own_nsd):
+    folder, _, _ = naflex("both towers")
+    done = run_here("vision_model.py", "-d", own_nsd, "-g", "cpu", "--model-id", MODEL, "--checkpoint", folder)
+    assert done.returncode == 0, done.stderr
+    assert stored(own_nsd).shape == (40, 4, 16)
+    done = run_here(
+        "vision_model.py", "-d", own_nsd, "-g", "cpu", "-m", MODEL, "--checkpoint", folder, "--pooling", "cls"
+    )
+    assert done.returncode == 2
+    assert "no class token: leave out --pooling cls" in done.stderr
+
+
+FRAMES = {"num_frames": 4}
+NOT_IMAGES = {
+    "VideoMAE": (lambda: hf.VideoMAEModel(hf.VideoMAEConfig(**TOKENS, **MLP, **FRAMES)), "reads videos, not images"),
+    "ViViT": (
+        lambda: hf.VivitModel(hf.VivitConfig(**TOKENS, **MLP, **FRAMES, tubelet_size=[2, 8, 8])),
+        "reads videos, not images",
+    ),
+    "TimeSformer": (
+        lambda: hf.TimesformerModel(hf.TimesformerConfig(**TOKENS, **MLP, **FRAMES)),
+        "reads videos, not images",
+    ),
+    "Pixtral, which puts all images in one row": (
+        lambda: hf.PixtralVisionModel(hf.PixtralVisionConfig(**TOKENS, **MLP)),
+        r"does not keep images apart: its states of 2 images are \(1, 32, 16\)",
+    ),
+    "Qwen2.5-VL": (qwen_tower, "reads hidden_states and grid_thw, not an image's pixels alone"),
+}
+
+
+@pytest.mark.parametrize("name", NOT_IMAGES)
+def test_a_network_that_does_not_read_single_images_is_refused_by_one_line(name, checkpoint):
+    build, said = NOT_IMAGES[name]
+    folder, _ = checkpoint(build)
+    with pytest.raises(InputError, match=said) as refused:
+        first_streams(folder)
+    assert "\n" not in str(refused.value)
 
 
 def test_states_of_sam_by_1_0_0_which_averaged_its_channels_away_are_not_continued(own_nsd, checkpoint):

@@ -18,7 +18,8 @@ FIRST, LAST = 1, 3
 OF_WIDTHS = re.compile("hidden_size|embed_dim|embedding_size|channels|widths?$")  # keys of a configuration
 # Model types whose maps have one layout whatever their sizes, where the configuration of one does not tell.
 OF_CLASSES = dict.fromkeys(("sam_vision_model", "sam_hq_vision_model"), LAST)
-OF_CLASSES |= dict.fromkeys(("sam2_vision_model", "sam2_hiera_det_model"), LAST) | {"timm_wrapper": FIRST}
+OF_CLASSES |= dict.fromkeys(("sam2_vision_model", "sam2_hiera_det_model", "sam3_vision_model"), LAST)
+OF_CLASSES |= {"sam3_vit_model": LAST, "dinat": LAST, "timm_wrapper": FIRST}
 LARGER = 32  # pixels that a probe is higher, and twice that it is wider
 
 Visit = Callable[["Tensor", Callable[["Tensor"], None]], None]

@@ -3,13 +3,15 @@
 Stream: `vision`. A transformer's hidden states are those of `output_hidden_states`, pooled over tokens. A convolutional
 network's maps are averaged, with --grid G over G x G cells: `vision_gridG`, channel by channel, each cell by cell in
 reading order; narrower layers are filled up with zeros to the widest. A timm network's are those that enter the first
-of its blocks and leave each, or, where its blocks are of another kind, timm's own intermediates.
+of its blocks and leave each, or, where its blocks are of another kind, timm's own intermediates. SigLIP 2 NaFlex reads
+each image in its own shape; its states are averaged over the image's patches, not over what fills up the row.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import partial
 from types import SimpleNamespace
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
 CHANNELS_AXIS = "channels_axis"  # the attribute of a model that `check` sets
 CHANNELS = "map_channels"  # a setting
+VALID, SHAPES = "pixel_attention_mask", "spatial_shapes"  # what NaFlex reads beside the patches: (B, N) and (B, 2)
+FRAMES = ("num_frames", "frames_per_clip")  # settings of networks that read videos
 
 
 def flags() -> argparse.ArgumentParser:
@@ -70,8 +74,9 @@ def load(checkpoint, device, dtype, *, grid, poolings):
     from transformers import AutoImageProcessor, AutoModel
 
     model = checkpoint.model(AutoModel, device, dtype)
-    for tower in ("vision_model", "vision_encoder"):  # of CLIP and of SAM, whose other parts read text and points
+    for tower in ("vision_model", "vision_encoder", "visual"):  # of CLIP, SAM and Qwen-VL, which also read other things
         model = getattr(model, tower, model)
+    check_inputs(model)
     if hasattr(model.config, "mask_ratio"):  # a masked autoencoder hides most of each image unless told not to
         model.config.mask_ratio = 0.0
     processor = checkpoint.processor(AutoImageProcessor)
@@ -90,18 +95,25 @@ def channels_last(model: nn.Module) -> None:
 
 
 def preprocess(processor, images):
-    return processor(images, return_tensors="pt").pixel_values
+    """Pixels (B, 3, H, W); for NaFlex patches (B, N, 3 P P) with the number of rows and columns of each image."""
+    inputs = processor(images, return_tensors="pt")
+    return inputs if SHAPES in inputs else inputs.pixel_values
+
+
+def keywords(pixels: Tensor | Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """What `preprocess` gives as the arguments of a network."""
+    return pixels if isinstance(pixels, Mapping) else {"pixel_values": pixels}
 
 
 def encode_images(model, processor, pixels, poolings, *, stream, grid):
     import torch
     from torch.nn.functional import pad
 
-    layers = {pooling: [] for pooling in poolings}
+    layers, valid = {pooling: [] for pooling in poolings}, keywords(pixels).get(VALID)
 
     def see(hidden: Tensor) -> None:
         for pooling, pooled in layers.items():
-            pooled.append(summary(hidden, pooling, grid))
+            pooled.append(summary(hidden, pooling, grid, valid))
 
     visit(model, pixels, see)
     streams = {}
@@ -112,21 +124,29 @@ def encode_images(model, processor, pixels, poolings, *, stream, grid):
     return streams, None
 
 
-def summary(hidden: Tensor, pooling: str, grid: int) -> Tensor:
-    """Tokens (B, T, W) or maps (B, C, H, W) of one layer as one vector an image: (B, W) or (B, C grid grid) float32."""
+def summary(hidden: Tensor, pooling: str, grid: int, valid: Tensor | None = None) -> Tensor:
+    """Tokens (B, T, W) or maps (B, C, H, W) of one layer as one vector an image: (B, W) or (B, C grid grid) float32.
+
+    valid  (B, T), 1 for tokens of the image and 0 for padding; None where all are the image's
+    """
     import torch
     from torch.nn.functional import adaptive_avg_pool2d
 
     if hidden.ndim == 4:
         return adaptive_avg_pool2d(hidden.float(), grid).flatten(1)
-    return hidden[:, 0].float() if pooling == "cls" else hidden.mean(dim=1, dtype=torch.float32)
+    if pooling == "cls":
+        return hidden[:, 0].float()
+    if valid is None:
+        return hidden.mean(dim=1, dtype=torch.float32)
+    hidden = hidden.float().masked_fill(valid[:, :, None] == 0, 0)
+    return hidden.sum(dim=1) / valid.sum(dim=1, keepdim=True)
 
 
-def visit(model: nn.Module, pixels: Tensor, see: Callable[[Tensor], None]) -> None:
+def visit(model: nn.Module, pixels: Tensor | Mapping[str, Tensor], see: Callable[[Tensor], None]) -> None:
     """Calls `see` with the hidden states of each layer, from the first to the last."""
     blocks = timm_blocks(model)
     if not blocks:
-        for hidden in model(pixels, output_hidden_states=True).hidden_states:
+        for hidden in model(**keywords(pixels), output_hidden_states=True).hidden_states:
             see(channels_first(hidden, getattr(model, CHANNELS_AXIS, None)))
         return
     with ExitStack() as hooks:
@@ -155,6 +175,16 @@ def flattened(blocks):
         yield from flattened(block) if isinstance(block, nn.Sequential) else [block]
 
 
+def check_inputs(model: nn.Module) -> None:
+    """Raise InputError for a network of videos, and for one that reads more than an image's pixels."""
+    kind, taken = type(model).__name__, inspect.signature(model.forward).parameters
+    if any(hasattr(model.config, name) for name in FRAMES):
+        raise InputError(f"{kind} reads videos, not images: choose another network")
+    required = [p.name for p in taken.values() if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
+    if further := [name for name in required if name not in ("pixel_values", VALID, SHAPES)]:
+        raise InputError(f"{kind} reads {' and '.join(further)}, not an image's pixels alone: choose another network")
+
+
 def check(model: nn.Module, processor, grid: int, poolings: list[str]) -> None:
     """Notes on the model which axis of its maps holds the channels, and compares the network with what is asked of it.
 
@@ -167,13 +197,18 @@ def check(model: nn.Module, processor, grid: int, poolings: list[str]) -> None:
     from PIL import Image
 
     images = [Image.new("RGB", (425, 425), colour) for colour in ("black", "white")]
-    states, kind = [], type(model).__name__
+    states, kind, weights = [], type(model).__name__, next(model.parameters())
     with guarded(f"{kind} could not compute an image"), torch.inference_mode():
-        pixels = preprocess(processor, images).to(model.device, model.dtype)
+        pixels = preprocess(processor, images).to(weights.device, weights.dtype)
         if not timm_blocks(model):
             setattr(model, CHANNELS_AXIS, channels_axis(model, pixels, partial(visit, model)))
         visit(model, pixels, states.append)
     first = states[0]
+    if any(len(state) != len(images) for state in states):
+        raise InputError(
+            f"{kind} does not keep images apart: its states of {len(images)} images are {tuple(first.shape)}, "
+            "without one row an image: choose another network"
+        )
     if grid > 1 and first.ndim == 3:
         raise InputError(f"{kind} has tokens, not convolutional maps: leave out --grid")
     if "cls" in poolings and (first.ndim == 4 or not torch.allclose(*first[:, 0])):
