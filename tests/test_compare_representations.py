@@ -44,6 +44,10 @@ def test_the_table_is_tidy_and_the_same_in_both_formats(ready, monkeypatch):
     assert csv["n_images"].unique().tolist() == [12]
     assert csv["layer_position"].unique().tolist() == [0, 1]
     assert csv["n_permutations"].unique().tolist() == [99]
+    assert csv["n_sessions"].unique().tolist() == [4]
+    responses = prepare_responses(find_layout(ready), 1)
+    repeats = responses.n_repeats[np.isin(responses.image_ids, shared_ids(ready))].mean()
+    assert csv["test_repeats_mean"].unique() == pytest.approx([repeats])
     for measure in ("rsa", "cka"):
         assert (csv[f"{measure}_q"] >= csv[f"{measure}_p"]).all()
 

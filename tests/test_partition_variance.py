@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scripts import ends_with_a_full_bar
-from two_layers import MODEL, align
+from two_layers import MODEL, align, read_scores
 
 from brain_activity_prediction.align_image_embeddings import partition_variance
 from brain_activity_prediction.align_image_embeddings.inputs import targets
@@ -65,6 +65,15 @@ def test_the_table_is_tidy_and_the_same_in_both_formats(ready, monkeypatch):
     assert csv["n_resamples"].isna().all()
     assert csv["ncsnr"].unique().tolist() == ["nsd"]
     assert csv.loc[csv["spaces"] == "A", "names"].unique().tolist() == [f"{MODEL} vision layer 0"]
+
+
+def test_the_table_counts_the_images_sessions_and_repeats_that_shares_are_from(ready, monkeypatch):
+    counts = ["n_train", "n_test", "n_sessions", "test_repeats_mean"]
+    align(monkeypatch, ready, "--bootstrap", 0)
+    aligned = read_scores(ready)[counts].drop_duplicates()
+    shares = partition(monkeypatch, ready, "--bootstrap", 0)[counts].drop_duplicates()
+    assert shares.to_numpy().tolist() == aligned.to_numpy().tolist()
+    assert shares["n_test"].tolist() == [12]
 
 
 def test_the_maps_hold_what_the_table_averages(ready, monkeypatch):

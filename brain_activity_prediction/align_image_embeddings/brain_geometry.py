@@ -27,6 +27,7 @@ class Patterns:
     """One subject's responses to the images that all subjects saw."""
 
     test_ids: np.ndarray  # (n,)
+    test_repeats: np.ndarray  # (n,) trials averaged, or (n, V) where a voxel lacks some
     sessions: tuple[int, ...]
     digest: str  # of the responses
     responses: np.ndarray  # (n, V), NaN where an image is missing for a voxel, and throughout a voxel that is left out
@@ -39,7 +40,8 @@ class Patterns:
         tell_data_used(targets, subject)  # here, since subjects of other sessions may be refused for it
         there = np.isfinite(targets.test).any(axis=0)
         members = {roi: mask & there for roi, mask in regions.items()}
-        return cls(targets.test_ids, targets.sessions, targets.digest, targets.test, members)
+        images = targets.test_ids, targets.test_repeats
+        return cls(*images, targets.sessions, targets.digest, targets.test, members)
 
     def common_ids(self, others: Sequence[Patterns]) -> np.ndarray:
         """The images (m,) that no region of these subjects lacks in too many of its voxels, see `valid_trials`."""
@@ -54,7 +56,7 @@ class Patterns:
         rows = np.isin(self.test_ids, test_ids)
         found = geometries(zscored(_filled(self.responses[rows][:, mask]), device) for mask in self.regions.values())
         n_voxels = {roi: int(mask.sum()) for roi, mask in self.regions.items()}
-        return Brain(test_ids, self.sessions, self.digest, n_voxels, found)
+        return Brain(test_ids, float(self.test_repeats[rows].mean()), self.sessions, self.digest, n_voxels, found)
 
 
 def _filled(patterns: np.ndarray) -> np.ndarray:
@@ -69,6 +71,7 @@ class Brain:
     """The geometries of one subject's regions, on images that all subjects saw."""
 
     test_ids: np.ndarray
+    repeats_mean: float  # trials of an image
     sessions: tuple[int, ...]
     digest: str  # of the responses
     n_voxels: dict[str, int]  # by region, without voxels that are left out

@@ -27,7 +27,8 @@ from brain_activity_prediction.read_ahead import read_ahead
 from brain_activity_prediction.running import progress_seconds
 
 COLUMNS = (
-    *("model_id", "prompt", "stream", "layer", "layer_position", "subject", "roi", "n_voxels", "n_images"),
+    *("model_id", "prompt", "stream", "layer", "layer_position", "subject", "roi", "n_voxels"),
+    *("n_images", "n_sessions", "test_repeats_mean"),
     *("rsa", "rsa_ceiling", "rsa_p", "rsa_q", "cka", "cka_ceiling", "cka_p", "cka_q", "n_permutations", "settings"),
 )
 
@@ -40,6 +41,8 @@ def similarity_table(
     Voxels with NaN are left out. A region without any, and of one voxel for rsa, has NaN. The ceilings of rsa and cka
     are a region's similarity to the mean of the same region in other subjects, missing where none were named. p and
     n_permutations, how many it is from, are missing where images were not permuted.
+    n_images, n_sessions and test_repeats_mean count the images compared, which all subjects saw, the subject's sessions
+    and the mean number of trials of these images. Nothing is trained, so that there is no n_train.
     """
 
     def states(layer: Layer) -> np.ndarray:
@@ -62,6 +65,7 @@ def similarity_table(
             progress.update(len(own))
     table = pd.concat(tables, ignore_index=True)
     of = {"model_id": arguments.model_id, "subject": arguments.subject, "n_images": len(brain.test_ids)}
+    of |= {"n_sessions": len(brain.sessions), "test_repeats_mean": brain.repeats_mean}
     of["n_permutations"] = n_different(len(brain.test_ids), arguments.permutations) or pd.NA
     return table.assign(**of).astype({"prompt": "Int64", "n_permutations": "Int64"})
 

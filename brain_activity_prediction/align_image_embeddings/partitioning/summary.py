@@ -33,6 +33,7 @@ COLUMNS = (
     *("analysis", "subject", "roi", "n_voxels", "kind", "spaces", "n_spaces", "names"),
     *("r2", "r2_se", "r2_ci_low", "r2_ci_high", "n_resamples", "cv_r2"),
     *("noise_ceiling", "ncsnr", "min_noise_ceiling", "r2_normalised", "n_voxels_normalised"),
+    *("n_train", "n_test", "n_sessions", "test_repeats_mean"),
 )
 MODEL, PART = "model", "part"
 Variances = dict[tuple[str, Combination], dict[str, np.ndarray]]  # {(kind, spaces): {"r2", "cv_r2": (V,)}}
@@ -63,7 +64,7 @@ def share_table(
     ceilings: tuple[np.ndarray, str, float],
     resampled: Mapping[Combination, np.ndarray] | None,
 ) -> pd.DataFrame:
-    """One row a region and variance, columns COLUMNS but `analysis` and `subject`.
+    """One row a region and variance, columns COLUMNS but `analysis`, `subject` and those of `Targets.data_used`.
 
     `kind` is `model`, the R2 of a joint fit of the spaces, or `part`, the variance that exactly these spaces predict.
     `spaces` are their letters, as in A+B, `names` what they are, with the layers that the region chose. r2 is of the
@@ -74,6 +75,8 @@ def share_table(
     min_noise_ceiling, never clipped, and noise_ceiling the median over the region; ncsnr is where it comes from,
     `computed` or `nsd`. r2_se and the 95 % interval from r2_ci_low to r2_ci_high say how far r2 moves with other test
     images, from the R2 (B, R) of each joint fit in the same n_resamples, missing without any.
+    n_train, n_test and n_sessions count the training images, test images and sessions, test_repeats_mean is the mean
+    number of trials of a test image.
     """
     ceiling, ncsnr, min_noise_ceiling = ceilings
     by_kind = {} if resampled is None else {MODEL: resampled, PART: parts(resampled)}
@@ -127,7 +130,8 @@ def summarise(
         if not blocks[1:]:
             write_maps(folder, found, scores.weightings, weighting, ceilings[0], targets)
     table = in_order(pd.concat(blocks), regions)
-    table = table.assign(analysis=folder.name, subject=subject).reindex(columns=COLUMNS)
+    of = {"analysis": folder.name, "subject": subject} | targets.data_used()
+    table = table.assign(**of).reindex(columns=COLUMNS)
     write_table(table, folder, "shares")
     choices = [choice for choice, _ in analyses]
     print("\n".join(names_of_spaces(choices)))
