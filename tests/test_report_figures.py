@@ -14,11 +14,12 @@ from brain_activity_prediction.report.averages import (
     region_scores,
 )
 
-OF_TWO = {"n_subjects": 2, "n_ceiling": 2, "n_possible": 2, "complete": True}
+OF_TWO = {"n_subjects": 2, "n_normalised": 2, "n_ceiling": 2, "n_possible": 2, "complete": True}
+OLD = {"r_normalised_all_voxels": np.nan}  # tables of 1.0.0 have no such column
 
 
 def test_a_model_of_fewer_subjects_stands_last_says_so_and_is_in_no_sentence_the_highest(panels, tmp_path):
-    table = chosen_rows(**of_one_and_of_four("model_id", "ab"))
+    table = chosen_rows(**of_one_and_of_four("model_id", "ab"), **OLD)
     scores = region_scores(table)
     glance = at_a_glance(table, scores)
     assert glance["model_id"].tolist() == ["a", "b"]
@@ -32,10 +33,32 @@ def test_a_mean_of_normalised_scores_or_ceilings_knows_in_how_many_subjects_they
     rows = chosen_rows(model_id=LLAVA, roi="V1v", subject=[1, 2], r=0.3, r_normalised_all_voxels=[0.5, np.nan])
     scores = region_scores(rows.assign(r_ceiling=[0.6, np.nan]))
     assert scores[["n_subjects", "n_normalised", "n_ceiling"]].to_numpy().tolist() == [[2, 1, 1]]
-    figures.region_bars("All", ["V1v"], scores, [LLAVA], tmp_path)
-    figures.region_bars("All", ["V1v"], scores.assign(n_ceiling=2), [LLAVA], tmp_path)
+    figures.region_bars("All", ["V1v"], scores.assign(**OLD), [LLAVA], tmp_path)
+    figures.region_bars("All", ["V1v"], scores.assign(n_ceiling=2, **OLD), [LLAVA], tmp_path)
     drawn = [[np.isfinite(line.get_xdata().astype(float)).all() for line in ceilings(panel)] for panel in panels]
     assert drawn == [[False], [True]]  # a ceiling of one subject is not held against a mean over two
+
+
+def test_regions_are_compared_by_r_over_the_ceiling_of_all_their_voxels(panels, tmp_path):
+    """V1v has the higher r, FFA the higher ratio; RSC has no signal to be held against."""
+    ratio = [0.5, 0.7, 0.8, 0.8, np.nan, np.nan]
+    rows = {"roi": ["V1v", "V1v", "FFA", "FFA", "RSC", "RSC"], "subject": [1, 2] * 3, "r": [0.4, 0.4, 0.2, 0.2, 0, 0]}
+    table = chosen_rows(model_id=LLAVA, **rows, r_normalised_all_voxels=ratio, r_ceiling=0.6)
+    figures.region_bars("All", ["V1v", "FFA", "RSC"], region_scores(table), [LLAVA], tmp_path)
+    (panel,) = panels
+    assert [bar.get_width() for bar in panel.patches[:2]] == pytest.approx([0.6, 0.8])
+    (error,) = panel.collections[0].get_segments()[:1]
+    assert np.ptp(error[:, 0]) == pytest.approx(2 * 0.1)  # of 0.5 and 0.7
+    assert [text.get_text() for text in panel.texts] == ["no r / ceiling"]
+    assert "r / ceiling" in panel.get_xlabel()
+    assert panel.get_xlim()[1] > 1
+
+
+def test_of_one_subject_a_ratio_has_its_own_error_over_images(panels, tmp_path):
+    table = chosen_rows(model_id=LLAVA, roi="V1v", subject=1, r=0.3, r_se=0.05, r_normalised_all_voxels_se=[0.125])
+    figures.region_bars("All", ["V1v"], region_scores(table), [LLAVA], tmp_path)
+    (error,) = panels[0].collections[0].get_segments()
+    assert error[:, 0].tolist() == pytest.approx([0.075, 0.325])
 
 
 def ceilings(panel):
@@ -43,7 +66,7 @@ def ceilings(panel):
 
 
 def test_bars_are_held_against_the_mean_r_of_a_perfect_model_in_their_own_subjects(panels, tmp_path):
-    table = chosen_rows(**of_one_and_of_four("model_id", "ab") | {"r_ceiling": [0.8, 0.6, 0.6, 0.6, 0.8]})
+    table = chosen_rows(**of_one_and_of_four("model_id", "ab") | {"r_ceiling": [0.8, 0.6, 0.6, 0.6, 0.8]}, **OLD)
     figures.region_bars("All", ["nsdgeneral"], region_scores(table.assign(noise_ceiling=0)), ["a", "b"], tmp_path)
     (line,) = ceilings(panels[0])
     assert line.get_xdata() == pytest.approx([0.65, 0.65, 0.8, 0.8])
@@ -117,7 +140,7 @@ def panels(monkeypatch):
 def test_panels_of_a_kind_have_one_scale(panels, tmp_path):
     """RSC is of noise: on a scale of its own it would look like signal."""
     scores = pd.DataFrame({"roi": ["V1v", "RSC"], "model_id": LLAVA, "r": [0.6, 0.01], "r_se": [0.05, 0.02]})
-    scores = scores.assign(r_ceiling=[0.9, 0.1], n_significant=[2, 0], **OF_TWO)
+    scores = scores.assign(r_ceiling=[0.9, 0.1], n_significant=[2, 0], **OF_TWO, **OLD)
     for roi in ("V1v", "RSC"):
         figures.region_bars(roi, [roi], scores, [LLAVA], tmp_path)
     assert panels[0].get_xlim() == panels[1].get_xlim()
@@ -131,7 +154,7 @@ def test_panels_of_a_kind_have_one_scale(panels, tmp_path):
 
 def test_a_star_stands_beside_the_end_of_its_error_hollow_where_not_every_subject_has_it(panels, tmp_path):
     scores = pd.DataFrame({"roi": ["V1v", "V2v"], "model_id": LLAVA, "r": [0.6, 0.3], "r_se": [0.05, 0.05]})
-    scores = scores.assign(r_ceiling=0.9, n_significant=[2, 1], **OF_TWO)
+    scores = scores.assign(r_ceiling=0.9, n_significant=[2, 1], **OF_TWO, **OLD)
     figures.region_bars("Retinotopic areas", ["V1v", "V2v"], scores, [LLAVA], tmp_path)
     stars = [line for line in panels[0].lines if line.get_marker() == "*"]
     assert [line.get_markerfacecolor() == "none" for line in stars] == [False, True]

@@ -11,7 +11,8 @@ from reports import LLAVA, VIT, report
 
 from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.report.collecting import find_scored
-from brain_activity_prediction.report.missing import gaps
+from brain_activity_prediction.report.contents import DATA_USED
+from brain_activity_prediction.report.missing import absent_analyses, gaps
 from brain_activity_prediction.report.selection import Selection
 
 pytestmark = pytest.mark.slow
@@ -74,3 +75,17 @@ def test_without_a_noise_ceiling_the_page_is_made_and_says_so(own_scored):
     assert "dotted line" not in html
     assert "n = 0" not in html
     assert "Noise ceiling, subject 1" not in html
+
+
+@pytest.mark.parametrize("n_old", [1, 8])
+def test_tables_of_version_1_0_0_are_shown_and_a_line_says_what_they_lack(scored, n_old):
+    """Their columns are absent where all are of 1.0.0, and empty beside newer ones."""
+    tables = [pd.read_parquet(path) for path in sorted(scored.glob("alignment/*/*/*/scores.parquet"))]
+    new = [column for column in tables[0] if "all_voxels" in column or column in ("r_ceiling", *DATA_USED[1:])]
+    old = [table.drop(columns=new) for table in tables[:n_old]]
+    (line,) = (one for one in absent_analyses(pd.concat(old + tables[n_old:])) if "1.0.0" in one)
+    assert line.startswith(f"{n_old} of {len(tables)} tables ")
+    assert "r / ceiling" in line
+    assert "sessions, images and repeats" in line
+    assert "align again" in line
+    assert not any("1.0.0" in one for one in absent_analyses(pd.concat(tables)))

@@ -113,6 +113,20 @@ def test_each_quantity_is_averaged_over_the_subjects_that_have_it_as_the_report_
         pd.testing.assert_series_equal(reported[name].sort_index(), table[name].sort_index(), check_dtype=False)
 
 
+def test_differences_between_conditions_are_also_given_over_the_ceiling_which_regions_compare_by(scores):
+    scores = scores[scores["layer_choice"] == "best_per_region"]
+    first, v1v = scores["model_id"] == VIT[0], scores["roi"] == "V1v"
+    ratio = np.where(first, 0.2 * scores["subject"], 0.1)
+    ratio[v1v & (scores["subject"] == 2)] = np.nan  # no signal in that subject
+    table = differences(scores.assign(r_normalised_all_voxels=ratio)).set_index("roi")
+    of_rsc = 0.2 * np.array(SUBJECTS) - 0.1
+    assert table.loc["RSC", "difference_normalised"] == pytest.approx(of_rsc.mean())
+    assert table.loc["RSC", "difference_normalised_se"] == pytest.approx(of_rsc.std(ddof=1) / np.sqrt(3))
+    assert table.loc["V1v", "difference_normalised"] == pytest.approx((0.1 + 0.9) / 2)
+    assert table["difference_normalised_n"].to_dict() == {"V1v": 2, "RSC": 3, "OWFA": 2}
+    assert table["n_subjects"].to_dict() == {"V1v": 3, "RSC": 3, "OWFA": 2}
+
+
 def test_conditions_of_one_subject_must_be_scored_on_the_same_responses_and_those_of_two_need_not(scores):
     alike = scores.assign(responses=scores["subject"].map({1: "a", 2: "b", 5: "c"}))
     check_comparable(alike)

@@ -49,6 +49,7 @@ COLUMNS += ("predicted_from", "p_t", "p_sign_flip", "q")
 DIFFERENCES = (
     *("protocol", "layer_choice", "roi", *(f"{name}_{side}" for side in "ab" for name in CONDITION)),
     *("n_subjects", "subjects", "difference", "se", "p_t", "p_sign_flip", "q"),
+    *("difference_normalised", "difference_normalised_se", "difference_normalised_n"),
 )
 RESPONSES = (*MADE_WITH, "responses")  # settings that say what was predicted
 OF_A_SUBJECT = ("sessions", "responses")  # those that may differ between subjects
@@ -199,6 +200,8 @@ def differences(scores: pd.DataFrame) -> pd.DataFrame:
     """One row a pair of conditions and region, columns DIFFERENCES: r of a minus r of b within each subject.
 
     Its mean and standard error over subjects, and two-sided p, paired: p_t and p_sign_flip as in `means`.
+    difference_normalised is the same of r_normalised_all_voxels, by which regions compare, over the
+    difference_normalised_n subjects that have it.
     """
     from brain_activity_prediction.align_image_embeddings.stats.subject_statistics import (
         mean_and_error,
@@ -211,14 +214,21 @@ def differences(scores: pd.DataFrame) -> pd.DataFrame:
     tables = []
     for a, b in combinations(groups, 2):
         pair = a.merge(b, on=of, suffixes=("_a", "_b"))
-        pair = pair.assign(difference=pair["r_a"] - pair["r_b"])
-        key = [name for name in DIFFERENCES if name in pair and name not in ("subject", "difference")]
-        for values, subjects in by_subjects(pair, key, ["difference"]):
+        pair = pair.assign(
+            difference=pair["r_a"] - pair["r_b"],
+            difference_normalised=pair[f"{NORMALISED}_a"] - pair[f"{NORMALISED}_b"],
+        )
+        key = [name for name in DIFFERENCES if name in pair and not name.startswith("difference")]
+        for values, subjects in by_subjects(pair, key, ["difference", "difference_normalised"]):
             difference = values["difference"].to_numpy().T
+            normalised = values["difference_normalised"].to_numpy(float).T
             mean, error = mean_and_error(difference)
             columns = {"n_subjects": len(subjects), "subjects": " ".join(map(str, subjects)), "difference": mean}
             columns |= {"se": error, "p_t": t_test_p(difference, two_sided=True)}
             columns["p_sign_flip"] = sign_flip_p(difference, two_sided=True)
+            mean, error = mean_and_error(normalised)
+            columns |= {"difference_normalised": mean, "difference_normalised_se": error}
+            columns["difference_normalised_n"] = np.isfinite(normalised).sum(axis=0)
             tables.append(values.index.to_frame(index=False).assign(**columns))
     return _with_q(tables, DIFFERENCES)
 

@@ -15,6 +15,7 @@ KEY = ["model_id", "prompt", "stream", "subject", "roi"]
 ALL_VOXELS = "nsdgeneral"
 SIGNIFICANT = 0.05  # q below it, the expected share of false ones among what is marked
 NORMALISED = "r_normalised_all_voxels"
+ERRORS = {"r": "r_se", NORMALISED: f"{NORMALISED}_se"}  # columns of standard errors over images
 MEANS = ("r", "cv_score", NORMALISED, "noise_ceiling", "r_ceiling", "n_voxels")
 
 
@@ -46,11 +47,12 @@ def over_subjects(rows: pd.DataFrame, key: list[str], compared: list[str]) -> pd
     n_normalised, n_ceiling  those of them that r_normalised_all_voxels and r_ceiling are of
     n_possible               subjects in whom the region has any score
     complete                 whether it has all subjects that rows with the same `compared` have: only such are ranked
-    r_se                     standard error over subjects, missing for one; where no mean is of several, over images
+    r_se, r_normalised_all_voxels_se
+                             standard errors over subjects, missing for one; where no mean is of several, over images
     n_tested                 subjects with a q
     n_significant            subjects whose q is below SIGNIFICANT
     """
-    rows = rows.assign(**{name: rows.get(name, np.nan) for name in (*MEANS, "r_se")}).dropna(subset="r")
+    rows = rows.assign(**{name: rows.get(name, np.nan) for name in (*MEANS, *ERRORS.values())}).dropna(subset="r")
     rows = rows.assign(
         tested=rows["q"].notna(),
         significant=rows["q"] < SIGNIFICANT,
@@ -59,7 +61,9 @@ def over_subjects(rows: pd.DataFrame, key: list[str], compared: list[str]) -> pd
     )
     groups = rows.groupby(key, sort=False, dropna=False, observed=True)
     means, n = groups[list(MEANS)].mean(), groups["subject"].nunique()
-    means["r_se"] = groups["r"].std() / np.sqrt(n) if (n > 1).any() else groups["r_se"].first()
+    for name, over_images in ERRORS.items():
+        of = groups[name]
+        means[over_images] = of.std() / np.sqrt(of.count()) if (n > 1).any() else groups[over_images].first()
     means["q"], means["n_subjects"] = groups["q"].max(), n
     means["n_normalised"], means["n_ceiling"] = groups[NORMALISED].count(), groups["r_ceiling"].count()
     means["n_possible"], means["complete"] = groups["n_possible"].first(), n == groups["n_compared"].first()

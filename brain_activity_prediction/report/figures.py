@@ -13,7 +13,7 @@ from matplotlib.transforms import ScaledTranslation
 
 from brain_activity_prediction.align_image_embeddings.outputs.figures import shown_name
 from brain_activity_prediction.nsd.rois import LABELS
-from brain_activity_prediction.report.averages import ALL_VOXELS
+from brain_activity_prediction.report.averages import ALL_VOXELS, NORMALISED
 from brain_activity_prediction.report.drawing import INK, POINTS_PER_INCH, Drawn, blank, draw, label_width, look
 
 FAMILIES = {
@@ -39,16 +39,17 @@ def families(regions: Sequence[str]) -> dict[str, list[str]]:
 
 
 def region_bars(title: str, regions: Sequence[str], scores: pd.DataFrame, models: Sequence[str], folder: Path) -> Drawn:
-    """A bar a model in each region, with its error, its significance, and the noise ceiling of its mean r.
+    """A bar a model in each region, with its error, its significance, and the noise ceiling.
 
     `scores` as `averages.region_scores` gives them, of all regions: they decide the scale, so that panels compare. A
-    mean that lacks subjects says of how many it is, and a ceiling is drawn where it is of the bar's subjects.
+    mean that lacks subjects says of how many it is. What bars show, see `bar_scores`.
     """
-    errors, ceilings = scores["r_se"].fillna(0), scores["r_ceiling"].where(scores["n_ceiling"] == scores["n_subjects"])
-    low = min(0, (scores["r"] - errors).min())
-    high = max((scores["r"] + errors).max(), np.nan_to_num(ceilings.max(), nan=0.0))
+    scores, meaning = bar_scores(scores)
+    errors = scores["bar_se"].fillna(0)
+    low = min(0, (scores["bar"] - errors).min())
+    high = max((scores["bar"] + errors).max(), np.nan_to_num(scores["bar_ceiling"].max(), nan=0.0))
     room = 0.06 if scores["complete"].all() else 0.16
-    at = scores.assign(r_ceiling=ceilings).set_index(["roi", "model_id"])
+    at = scores.set_index(["roi", "model_id"])
     step = len(models) * BAR + GAP
     labels = region_labels(regions, scores)
 
@@ -60,15 +61,15 @@ def region_bars(title: str, regions: Sequence[str], scores: pd.DataFrame, models
                     continue
                 score, y = at.loc[(roi, model)], row * step + turn * BAR
                 colour, _ = look(turn)
-                error = None if np.isnan(score["r_se"]) else score["r_se"]
+                error = None if np.isnan(score["bar_se"]) else score["bar_se"]
                 style = {"ecolor": INK, "capsize": 2, "error_kw": {"elinewidth": 0.9}}
                 hatch = "////" if turn >= 7 else None
-                panel.barh(y, score["r"], BAR * 0.86, color=colour, hatch=hatch, xerr=error, **style)
-                end = max(score["r"], 0) + (error or 0)
-                line += [(score["r_ceiling"], y + side * BAR / 2) for side in (-1, 1)]
-                if not score["complete"]:
+                panel.barh(y, score["bar"], BAR * 0.86, color=colour, hatch=hatch, xerr=error, **style)
+                end = max(np.nan_to_num(score["bar"]), 0) + (error or 0)
+                line += [(score["bar_ceiling"], y + side * BAR / 2) for side in (-1, 1)]
+                if note := _bar_note(score):
                     at_end = {"xytext": (STAR + 5, 0), "textcoords": "offset points", "va": "center_baseline"}
-                    panel.annotate(f"n = {score['n_subjects']}", (end, y), **at_end, fontsize=8.5)
+                    panel.annotate(note, (end, y), **at_end, fontsize=8.5)
                 if score["n_significant"]:
                     all_of_them = score["n_significant"] == score["n_subjects"]
                     beside = panel.transData + ScaledTranslation(
@@ -87,12 +88,35 @@ def region_bars(title: str, regions: Sequence[str], scores: pd.DataFrame, models
         panel.axvline(0, color=INK, linewidth=0.8)
         panel.spines["left"].set_visible(False)
         panel.grid(axis="x")
-        panel.set_xlabel("mean r on held-out images")
+        panel.set_xlabel(meaning)
 
-    text = f"Bars of the mean correlation on held-out images of {len(models)} models in {', '.join(labels)}. "
-    text += highest(scores[scores["roi"].isin(regions)], "{model_id} in {roi}")
+    text = f"Bars of {meaning} of {len(models)} models in {', '.join(labels)}. "
+    shown = scores.assign(r=scores["bar"], n_subjects=scores["n_bar"])
+    text += highest(shown[shown["roi"].isin(regions)], "{model_id} in {roi}")
     panel = blank(66 + len(regions) * step, label_width(labels))
     return draw(f"regions_{slug(title)}", title, text, panel, paint, folder)
+
+
+def bar_scores(scores: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """The scores with columns bar, bar_se, n_bar and bar_ceiling, and what a bar is.
+
+    Regions are compared by r over their ceiling, with all of their voxels, and the ceiling is 1. Tables of 1.0.0 do not
+    have that ratio: r is shown then, with the ceiling of r where it is of the bar's subjects.
+    """
+    if scores[NORMALISED].isna().all():
+        ceiling = scores["r_ceiling"].where(scores["n_ceiling"] == scores["n_subjects"])
+        bars = {"bar": scores["r"], "bar_se": scores["r_se"], "n_bar": scores["n_subjects"], "bar_ceiling": ceiling}
+        return scores.assign(**bars), "mean r on held-out images"
+    bars = {"bar": scores[NORMALISED], "bar_se": scores[f"{NORMALISED}_se"], "n_bar": scores["n_normalised"]}
+    bars["complete"] = scores["complete"] & (scores["n_normalised"] == scores["n_subjects"])
+    return scores.assign(**bars, bar_ceiling=1.0), "r / ceiling on held-out images"
+
+
+def _bar_note(score: pd.Series) -> str:
+    """What stands at the end of a bar that is not there, or not of all subjects."""
+    if not score["n_bar"]:
+        return "no r / ceiling"
+    return "" if score["complete"] else f"n = {score['n_bar']}"
 
 
 def region_labels(regions: Sequence[str], scores: pd.DataFrame) -> list[str]:

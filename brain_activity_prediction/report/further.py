@@ -75,7 +75,7 @@ KINDS = (
         "regions that were compared at once.",
         (
             *("layer_choice", "roi", "model_id_a", "stream_a", "prompt_a", "model_id_b", "stream_b", "prompt_b"),
-            *("difference", "se", "q"),
+            *("difference", "se", "q", "difference_normalised", "difference_normalised_se"),
         ),
         "q",
     ),

@@ -16,9 +16,9 @@ from brain_activity_prediction.folders import embeddings_folder, prompt_folder
 from brain_activity_prediction.nsd.design import read_design, train_test_rows
 from brain_activity_prediction.nsd.layout import Layout, layout_if_any
 from brain_activity_prediction.report.averages import each_layer
-from brain_activity_prediction.report.collecting import Scored
+from brain_activity_prediction.report.collecting import OF_A_TABLE, Scored
 from brain_activity_prediction.report.selection import Selection
-from brain_activity_prediction.wording import are, count
+from brain_activity_prediction.wording import are, count, were
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def _where(one: Scored) -> str:
 
 def absent_analyses(table: pd.DataFrame) -> list[str]:
     """What could be known of the scores that are there, and is not."""
-    found = []
+    found = _of_an_earlier_version(table)
     if table["p"].isna().all():
         found.append("No test of significance: align_model.py --permutations N makes one.")
     elif untested := int(each_layer(table)["p"].isna().sum()):
@@ -123,6 +123,18 @@ def absent_analyses(table: pd.DataFrame) -> list[str]:
     if table["subject"].nunique() == 1 and ("r_se" not in table or table["r_se"].isna().all()):
         found.append("No error bars: there is one subject, and no bootstrap over images.")
     return found
+
+
+def _of_an_earlier_version(table: pd.DataFrame) -> list[str]:
+    """A sentence on tables without the counts of sessions and images, which are of version 1.0.0."""
+    by_table = table.assign(n_train=table.get("n_train", np.nan)).groupby(OF_A_TABLE, dropna=False, observed=True)
+    counted = by_table["n_train"].count()
+    if not (n_old := int((counted == 0).sum())):
+        return []
+    return [
+        f"{n_old:,} of {count(len(counted), 'table')} {were(n_old)} written by version 1.0.0, which did not record "
+        "r / ceiling over all voxels, nor sessions, images and repeats: align again with the same flags."
+    ]
 
 
 def held_out(base_dir: Path, scored: Sequence[Scored]) -> dict[int, int]:
