@@ -103,6 +103,20 @@ def test_a_prompt_longer_than_llavas_context_is_refused_and_not_computed_in_sile
     assert not list(own_nsd.glob("image_embeddings/*prompt*"))
 
 
+def test_a_context_too_small_for_the_image_alone_is_refused_where_no_prompt_is_read(llava, own_nsd):
+    folder = llava.change("config.json", text_config={"max_position_embeddings": 5})
+    with pytest.raises(InputError, match=r"language model has 5 positions"):
+        extract(llava.script, own_nsd, "--checkpoint", folder, "-b", 2, "--pooling", "image")
+    assert not list(own_nsd.glob("image_embeddings/*prompt*"))
+
+
+def test_a_configuration_that_tells_no_context_is_one_line(llava, own_nsd):
+    folder = llava.change("config.json", vision_config={"patch_size": 0})
+    with pytest.raises(InputError, match="does not tell the length of prompt 1") as refused:
+        extract(llava.script, own_nsd, "--checkpoint", folder, "-b", 2)
+    assert "\n" not in str(refused.value)
+
+
 def test_a_processor_of_another_image_size_is_one_line(llava, own_nsd):
     size = {"shortest_edge": 80}
     folder = llava.change(

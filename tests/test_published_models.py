@@ -6,11 +6,13 @@ the libraries tokenizers and sentencepiece for text, Pillow and NumPy for pixels
 
 import importlib.util
 import json
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from mean_colours import extract
 from PIL import Image
 from published_models import BERT, LLAVA, MEAN, SD, WRITE, needs_published
 from scripts import load_script, run_here
@@ -19,6 +21,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from brain_activity_prediction.demo.dataset import write_dataset
 from brain_activity_prediction.demo.simulation import Recipe
 from brain_activity_prediction.embedding_store import EmbeddingStore
+from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
 from brain_activity_prediction.extract_image_embeddings.torchvision_import import import_torchvision
 from brain_activity_prediction.folders import embeddings_folder
@@ -175,6 +178,58 @@ def test_an_image_takes_the_published_number_of_places(script, image_tokens, pub
 def test_instruct_blips_image_takes_32_places(published):
     run = published(BLIP_SCRIPT)
     assert run.lengths == [32 + len(run.ids[1]), 32 + len(run.ids[3])]
+
+
+PARTS = {  # the settings of the language model's context
+    LLAVA_SCRIPT: ("config.json", "text_config", "max_position_embeddings"),
+    BLIP_SCRIPT: ("config.json", "text_config", "max_position_embeddings"),
+    IDEFICS_SCRIPT: ("config.json", None, "max_position_embeddings"),
+    OWL_SCRIPT: ("config.json", "text_config", "max_position_embeddings"),
+    FLAMINGO_SCRIPT: ("mpt-7b/config.json", None, "max_seq_len"),
+}
+
+
+def with_context(folder, script, n_tokens, copy, part=None):
+    """A copy of a checkpoint whose configuration has a context of that many tokens."""
+    name, inner, key = PARTS[script]
+    path = shutil.copytree(folder, copy) / name
+    config = json.loads(path.read_text())
+    inside = config if inner is None else config[part or inner]
+    inside[key] = n_tokens
+    path.write_text(json.dumps(config))
+    return copy
+
+
+@pytest.mark.parametrize("script", SPEAKING)
+def test_a_context_too_small_for_prompt_and_image_is_refused_before_the_weights_load(
+    script, published, own_nsd, tmp_path
+):
+    run = published(script)
+    before = 0 if script == BLIP_SCRIPT else run.lengths[0]
+    longest = before + max(run.lengths[0 if script == BLIP_SCRIPT else 1 :])  # as the network's first layer saw it
+
+    def fail(*_):
+        raise InputError("the weights were loaded")
+
+    planned = SimpleNamespace(**vars(load_script(script)) | {"load": fail})
+    asked = ("-p", *ASKED, "--checkpoint")
+    small = with_context(run.folder, script, longest - 1, tmp_path / "small")
+    with pytest.raises(InputError, match=f"prompt . takes {longest} tokens .* has {longest - 1} positions"):
+        extract(planned, own_nsd, *asked, small)
+    fits = with_context(run.folder, script, longest, tmp_path / "fits")
+    with pytest.raises(InputError, match="weights were loaded"):
+        extract(planned, own_nsd, *asked, fits)
+    with pytest.raises(InputError, match=f"takes {longest + 2} tokens .* 2 of them for the answer"):
+        extract(planned, own_nsd, *asked, fits, "--response", "--max-new-tokens", 2)
+
+
+def test_a_prompt_longer_than_the_q_former_reads_is_refused_before_the_weights_load(published, own_nsd, tmp_path):
+    run = published(BLIP_SCRIPT)
+    longest = max(map(len, run.ids[::2]))
+    planned = SimpleNamespace(**vars(load_script(BLIP_SCRIPT)) | {"load": lambda *_: pytest.fail("loaded")})
+    small = with_context(run.folder, BLIP_SCRIPT, longest - 1, tmp_path / "small", part="qformer_config")
+    with pytest.raises(InputError, match=f"the Q-Former has {longest - 1} positions"):
+        extract(planned, own_nsd, "-p", *ASKED, "--checkpoint", small)
 
 
 @pytest.mark.parametrize(

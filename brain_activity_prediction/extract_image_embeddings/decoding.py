@@ -20,6 +20,29 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Context:
+    """How many tokens a text model reads of a prompt, image included, and how many positions it was made for."""
+
+    tokens: int
+    positions: int | None
+    reader: str = "language model"
+    answers: bool = True  # whether the answer takes positions, too
+
+    def check(self, prompt: str = "a prompt", max_new_tokens: int = 0) -> None:
+        """Raise InputError where a prompt and its answer have more tokens than the model has positions.
+
+        Models with rotary positions compute on without a word, and what they give means nothing.
+        """
+        longest = self.tokens + max(max_new_tokens - 1, 0)  # the last token of an answer is not read
+        if self.positions and longest > self.positions:
+            answer = f", {max_new_tokens} of them for the answer" if max_new_tokens else ""
+            raise InputError(
+                f"{prompt} takes {self.tokens + max_new_tokens} tokens with its image{answer}, and the {self.reader} "
+                f"has {self.positions} positions: give a shorter prompt{' or fewer --max-new-tokens' if answer else ''}"
+            )
+
+
+@dataclass(frozen=True)
 class Decoder:
     """A causal language model as it is read here, bound to the images of one batch where it attends to them.
 
@@ -35,17 +58,8 @@ class Decoder:
     positions: int | None = None  # the longest text that it was made for, in tokens
 
     def check_room(self, n_tokens: int, max_new_tokens: int) -> None:
-        """Raise InputError where a prompt and its answer have more tokens than the model has positions.
-
-        Models with rotary positions compute on without a word, and what they give means nothing.
-        """
-        longest = n_tokens + max(max_new_tokens - 1, 0)  # the last token of an answer is not read
-        if self.positions and longest > self.positions:
-            answer = f", {max_new_tokens} of them for the answer" if max_new_tokens else ""
-            raise InputError(
-                f"a prompt takes {n_tokens + max_new_tokens} tokens with its image{answer}, and the language model has "
-                f"{self.positions} positions: give a shorter prompt{' or fewer --max-new-tokens' if answer else ''}"
-            )
+        """Raise InputError where a prompt and its answer have more tokens than the model has positions."""
+        Context(n_tokens, self.positions).check(max_new_tokens=max_new_tokens)
 
 
 class Processor(NamedTuple):
@@ -69,6 +83,7 @@ def read_prefix(decoder: Decoder, inputs: Tensor, tokens: Mapping[str, slice]) -
     """Reads the part of the prompt that precedes the question; `tokens` as for `pooled`, positions in the prefix."""
     from transformers import DynamicCache
 
+    decoder.check_room(inputs.shape[1], 0)
     cache = DynamicCache()
     with pooled(decoder.points, tokens) as states:
         decoder.run(inputs, cache)

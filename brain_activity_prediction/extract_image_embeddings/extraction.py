@@ -13,7 +13,8 @@ A model that is given something else than NSD's pictures has `open_stimuli(layou
 `check`, `images` and `settings` of `nsd.stimuli.Stimuli`; what its `images` gives is what `preprocess` takes.
 
 `MODEL_TYPE` is the kind of model that a folder's config.json must name, where a script says it.
-A script that reads prompts also has `prompt_ids(checkpoint, prompt)` and `end_ids(checkpoint)`: see `prompt_settings`.
+A script that reads prompts also has `prompt_ids(checkpoint, prompt)`, `end_ids(checkpoint)` and
+`contexts(checkpoint, prompt)`: see `prompt_settings`.
 
 `streams` is `{name: (B, L, W)}`, `context` whatever `encode_prompt` builds on, `answers` B texts or an empty list.
 """
@@ -158,7 +159,8 @@ def extract(script, arguments: argparse.Namespace) -> None:
         files, kind = getattr(script, "CHECKPOINT_FILES", ("config.json",)), getattr(script, "MODEL_TYPE", None)
         checkpoint.check(files, kind)
         stores = {} if arguments.test_run else work.stores
-        read = prompt_settings(script, checkpoint, {p: work.prompts.get(p) for p in work.stores}, arguments.response)
+        longest_answer = arguments.max_new_tokens if arguments.response else 0
+        read = prompt_settings(script, checkpoint, {p: work.prompts.get(p) for p in work.stores}, longest_answer)
 
         def settings(prompt: int | None) -> dict:
             weights = checkpoint.recorded_weights(stores[prompt].settings() or {})

@@ -33,6 +33,13 @@ def prompt_ids(checkpoint, prompt):
     return checkpoint.tokenizer(needs=TOKENS)(TEMPLATE.format(prompt=prompt), add_special_tokens=False).input_ids
 
 
+def contexts(checkpoint, prompt):
+    from transformers import IdeficsConfig
+
+    positions = decoding.positions(checkpoint.load(IdeficsConfig))
+    return [decoding.Context(len(prompt_ids(checkpoint, prompt)), positions)]
+
+
 def end_ids(checkpoint):
     return checkpoint.end_ids(END_OF_TURN)
 

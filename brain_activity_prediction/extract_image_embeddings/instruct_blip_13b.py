@@ -38,6 +38,18 @@ def prompt_ids(checkpoint, prompt):
     return [*checkpoint.tokenizer(QFORMER)(text).input_ids, *checkpoint.tokenizer()(text).input_ids]
 
 
+def contexts(checkpoint, prompt):
+    """The queries have no positions in the Q-Former, and one each in Vicuna."""
+    from transformers import InstructBlipConfig
+
+    config, text = checkpoint.load(InstructBlipConfig), TEMPLATE.format(prompt=prompt)
+    read, asked = (len(checkpoint.tokenizer(part)(text).input_ids) for part in (QFORMER, ""))
+    return [
+        decoding.Context(read, decoding.positions(config.qformer_config), "Q-Former", answers=False),
+        decoding.Context(config.num_query_tokens + asked, decoding.positions(config.get_text_config())),
+    ]
+
+
 def end_ids(checkpoint):
     return checkpoint.end_ids()
 

@@ -30,6 +30,19 @@ def prompt_ids(checkpoint, prompt):
     return checkpoint.tokenizer(needs=[IMAGE])(TEMPLATE.format(prompt=prompt)).input_ids
 
 
+def contexts(checkpoint, prompt):
+    """The image's token stands for what the tower gives of it; "default" drops the first of these places."""
+    from transformers import LlavaConfig
+
+    config = checkpoint.load(LlavaConfig)
+    vision = config.vision_config
+    has_class_token = vision.model_type == "clip_vision_model"
+    places = (vision.image_size // vision.patch_size) ** 2 + has_class_token
+    places -= config.vision_feature_select_strategy == "default"
+    n_tokens = len(prompt_ids(checkpoint, prompt)) - 1 + places
+    return [decoding.Context(n_tokens, decoding.positions(config.get_text_config()))]
+
+
 def end_ids(checkpoint):
     return checkpoint.end_ids()
 

@@ -42,6 +42,15 @@ def prompt_ids(checkpoint, prompt):
     return processor.ids(TEMPLATE.format(prompt=prompt))
 
 
+def contexts(checkpoint, prompt):
+    import_torchvision()
+    from brain_activity_prediction.extract_image_embeddings.mplug_owl import MplugOwlConfig
+
+    config = checkpoint.load(MplugOwlConfig)
+    n_tokens = len(prompt_ids(checkpoint, prompt)) + config.num_query_tokens  # the image has one place more
+    return [decoding.Context(n_tokens, decoding.positions(config.text_config))]
+
+
 def end_ids(checkpoint):
     return checkpoint.end_ids()
 

@@ -43,6 +43,13 @@ def prompt_ids(checkpoint, prompt):
     return openflamingo_checkpoint.load_tokenizer(checkpoint)(TEMPLATE.format(prompt=prompt)).input_ids
 
 
+def contexts(checkpoint, prompt):
+    from transformers import MptConfig
+
+    positions = decoding.positions(openflamingo_checkpoint.mpt(checkpoint).load(MptConfig))
+    return [decoding.Context(len(prompt_ids(checkpoint, prompt)), positions)]
+
+
 def end_ids(checkpoint):
     return openflamingo_checkpoint.end_ids(checkpoint)
 

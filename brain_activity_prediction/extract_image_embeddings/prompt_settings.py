@@ -1,9 +1,10 @@
 """What of a prompt changes the numbers, recorded beside the states: its token ids, and what ends an answer.
 
-A model script that reads prompts has two more functions, which need no weights:
+A model script that reads prompts has three more functions, which need no weights:
 
     prompt_ids(checkpoint, prompt) -> token ids of the whole prompt, template included
     end_ids(checkpoint) -> token ids that end an answer
+    contexts(checkpoint, prompt) -> a `decoding.Context` for each text model that reads the prompt
 
 Any script may have `own_settings(checkpoint)`, further settings of its model, and IMPLIED, what these were in 1.0.0.
 
@@ -18,6 +19,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkpoint
+from brain_activity_prediction.extract_image_embeddings.guarded import guarded
 from brain_activity_prediction.extract_image_embeddings.prompts import check_prompts
 
 if TYPE_CHECKING:
@@ -28,12 +30,13 @@ LLAMA_END = 2
 
 
 def prompt_settings(
-    script, checkpoint: Checkpoint, prompts: Mapping[int | None, str | None], response: bool
+    script, checkpoint: Checkpoint, prompts: Mapping[int | None, str | None], max_new_tokens: int
 ) -> dict[int | None, dict]:
     """The settings of each prompt; those of None, the streams that no prompt changes, are the template's alone.
 
-    Raises InputError for a prompt with a special token or without any, and where a tokenizer gives the template or a
-    prompt other ids than its own file.
+    Answers are `max_new_tokens` long at most, 0 where none are wanted. Raises InputError for a prompt with a special
+    token, without any, or longer than a model's context, and where a tokenizer gives the template or a prompt other
+    ids than its own file.
     """
     own = script.own_settings(checkpoint) if hasattr(script, "own_settings") else {}
     settings: dict[int | None, dict] = {number: dict(own) for number in prompts}
@@ -41,7 +44,12 @@ def prompt_settings(
         return settings
     for number, prompt in prompts.items():
         settings[number][IDS] = described(script.prompt_ids(checkpoint, prompt or ""))
-        if response and prompt is not None:
+        if prompt is not None and hasattr(script, "contexts"):
+            with guarded(f"the configuration of {checkpoint.source} does not tell the length of prompt {number}"):
+                contexts = script.contexts(checkpoint, prompt)
+            for context in contexts:
+                context.check(f"prompt {number}", max_new_tokens if context.answers else 0)
+        if max_new_tokens and prompt is not None:
             settings[number][ENDS] = sorted(script.end_ids(checkpoint))
     check_prompts({number: text for number, text in prompts.items() if text}, checkpoint.loaded_tokenizers())
     texts = [prompt or "" for prompt in prompts.values()]
