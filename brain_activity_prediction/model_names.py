@@ -1,13 +1,14 @@
 """One spelling for a model: its id, whichever of its names a user types."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.folders import model_folder
 from brain_activity_prediction.settings_file import recorded_settings
+from brain_activity_prediction.wording import near_names
 
 SCRIPTS = Path(__file__).parent / "extract_image_embeddings"
 SETTING = "model_id"
@@ -29,6 +30,15 @@ def resolved_model_id(base_dir: Path, given: str) -> str:
     if name in scripts and (model_id := _id_of_script(scripts[name])):
         return model_id
     return next(_recorded_ids(base_dir, model_folder(given)), given)
+
+
+def near_models(given: str, ids: Iterable[str]) -> list[str]:
+    """The ids like an id, the name of a folder (org_model), a path, or a name without organisation."""
+    ids = sorted(ids)
+    if near := near_names(given, ids) or near_names(given.replace("_", "/", 1), ids):
+        return near
+    by_name = {model_id.rpartition("/")[2]: model_id for model_id in ids}
+    return [by_name[name] for name in near_names(given.rstrip("/").rpartition("/")[2], by_name)]
 
 
 def _id_of_script(path: Path) -> str | None:

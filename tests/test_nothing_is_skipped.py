@@ -130,7 +130,10 @@ def test_a_sweep_says_which_subjects_have_no_betas_and_leaves_their_alignments_o
             r"--align: subject 1 has no ROI file prf-visualroi\.nii\.gz \(did you mean prf-visualrois\?\): "
             "there are floc-faces, floc-places, prf-visualrois$",
         ),
-        ("--stream vision langage", r"--align: no model of this sweep has a stream langage: there are .*language"),
+        (
+            "--stream vision langage",
+            r"--align: no model of this sweep has a stream langage \(did you mean language\?\): there are .*language",
+        ),
     ],
 )
 def test_files_and_streams_that_a_sweeps_alignments_lack_are_refused_first(own_nsd, flags, said):

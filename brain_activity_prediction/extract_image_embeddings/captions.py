@@ -13,7 +13,7 @@ import numpy as np
 
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.files import read_bytes
-from brain_activity_prediction.wording import count
+from brain_activity_prediction.wording import count, no_such_path
 
 COLUMNS = ("nsd_id", "caption")
 NSD_ID = re.compile("0*[1-9][0-9]{0,5}")
@@ -53,6 +53,8 @@ class Captions:
 def read_captions(path: Path) -> dict[int, list[str]]:
     """`{NSD id: captions}` in the order of the file."""
     of_image: dict[int, list[str]] = {}
+    if not path.exists():
+        raise InputError(f"--captions {no_such_path(path)}")
     try:
         text = read_bytes(path, LARGEST_BYTES).decode("utf-8-sig")
         rows = csv.reader(io.StringIO(text, newline=""), strict=True)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.wording import did_you_mean, no_such_path
+from brain_activity_prediction.wording import did_you_mean, near_path, no_such_path
 
 NIFTI = (".nii.gz", ".nii")
 
@@ -79,7 +79,11 @@ class Layout:
         """The numbers of the sessions whose betas are there, ascending; InputError when there are none."""
         found = self._sessions_if_any(subject)
         if not found:
-            raise InputError(f"subject {subject} has no betas: expected {_either(self.expected('betas', subject, 1))}")
+            expected = self.expected("betas", subject, 1)
+            folder = expected[0].parent
+            # Beside a missing folder of the subject there are those of other subjects only, which nobody meant.
+            meant = near_path(folder) if folder.parent.is_dir() and not folder.exists() else ""
+            raise InputError(f"subject {subject} has no betas: expected {_either(expected)}{meant}")
         return found
 
     def has_betas(self, subject):

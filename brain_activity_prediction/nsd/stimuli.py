@@ -15,6 +15,7 @@ from brain_activity_prediction.wording import count
 
 LARGEST_SIZE = 4096  # pixels; NSD's images have 425
 SAMPLES = 64
+N_IMAGES = 73_000  # of NSD
 
 
 class Stimuli:
@@ -71,7 +72,7 @@ class Stimuli:
         if outside.size:
             raise InputError(
                 f"{self.path} lacks {outside.size:,} of {count(ids.size, 'image')} (first: image {outside[0]}): "
-                f"it holds images 1 to {self.n_images}"
+                f"it holds images 1 to {self.n_images}, NSD's own nsd_stimuli.hdf5 all {N_IMAGES:,}"
             )
 
     def images(self, ids):

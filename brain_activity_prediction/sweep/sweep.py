@@ -40,6 +40,9 @@ def main() -> None:
     folder = arguments.checkpoints if arguments.command in ("plan", "local", "slurm") else None
     if folder is not None and not folder.is_dir():
         raise InputError(f"--checkpoints {folder} is no folder{near_path(folder)}")
+    job_file = arguments.job_file if arguments.command in ("plan", "slurm") else None
+    if job_file is not None and not job_file.is_file():
+        raise InputError(f"--job-file {job_file} is no file{near_path(job_file)}")
     COMMANDS[arguments.command](arguments)
 
 

@@ -116,7 +116,8 @@ def _check_alignments(
             align_model.check_files(layout, parsed)
         for stream in parsed.stream or ():
             if stream not in streams:
-                raise InputError(f"no model of this sweep has a stream {stream}: there are {', '.join(streams)}")
+                meant = did_you_mean(stream, streams)
+                raise InputError(f"no model of this sweep has a stream {stream}{meant}: there are {', '.join(streams)}")
     for model in models:
         if not model.align:
             there = ", ".join(model.streams)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,8 @@ from brain_activity_prediction.embedding_store import EmbeddingStore
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings.prompts import chosen_prompts
 from brain_activity_prediction.folders import embeddings_folder, prompt_folder
-from brain_activity_prediction.wording import count, did_you_mean, near_names
+from brain_activity_prediction.model_names import near_models
+from brain_activity_prediction.wording import count, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,8 @@ def _open_stores(arguments: argparse.Namespace) -> dict[int | None, EmbeddingSto
             f"no hidden states of {arguments.model_id} under prompt {missing[0]}: run its extraction script with "
             f"-p {missing[0]} first, or choose streams that no prompt changes with --stream"
         )
+    if arguments.prompt_number and set(found) == {None} and not takes_prompts:
+        print(f"{arguments.model_id} has no prompt: -p is ignored", file=sys.stderr)
     if takes_prompts:
         _check_every_prompt({prompt: stores[prompt] for prompt in prompts}, found, arguments)
     return found
@@ -130,7 +134,7 @@ def _what_to_do_about(model_id: str, base_dir: Path) -> str:
     """What a model without states is answered with: the id that was probably meant, or to extract it."""
     folders = {folder.name for folder in base_dir.glob("image_embeddings/*prompt*/*") if folder.is_dir()}
     ids = sorted(name.replace("_", "/", 1) for name in folders)  # few organisations have an underscore in their names
-    meant = near_names(model_id, ids)
+    meant = near_models(model_id, ids)
     return f"did you mean {' or '.join(meant)}?" if meant else "run its extraction script first"
 
 
