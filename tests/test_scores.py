@@ -46,6 +46,22 @@ def test_a_constant_voxel_scores_zero(value, dtype):
     assert r2_score(constant, Y_HAT[:, :1]) == 0
 
 
+@pytest.mark.parametrize("mean", [0.1, -3e4, 1e-6])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_prediction_that_is_constant_up_to_rounding_scores_zero(mean, dtype):
+    """Repeats of one image are predicted alike but for the last digits, which would correlate with noise by chance."""
+    last_digits = np.random.default_rng(1).integers(-4, 5, (50, 7)) * np.finfo(dtype).eps
+    predicted = (mean * (1 + last_digits)).astype(dtype)
+    assert np.ptp(predicted, axis=0).all()
+    noise = (Y - 1000).astype(dtype)
+    assert not pearson_r(noise, predicted).any()
+    assert not pearson_r(torch.from_numpy(noise), torch.from_numpy(predicted)).any()
+    assert not standard_columns(torch.from_numpy(predicted)).any()  # of which resamples and permutations take r
+    assert standard_columns(torch.from_numpy(noise + mean)).any(dim=0).all()
+    varying = (mean * (1 + 1e-4 * noise)).astype(dtype)
+    np.testing.assert_allclose(pearson_r(noise, varying), np.sign(mean), atol=1e-5)
+
+
 def test_a_voxel_in_small_units_is_not_taken_for_constant_beside_one_in_large_units():
     small, large = Y - 1000, Y_HAT - 1000
     units = np.array([1e-12, 1, 1, 1, 1, 1, 1e12])

@@ -53,7 +53,7 @@ MAY_IMPORT = {
     "flag_values": set(),
     "running": {"errors", "stopping"},
     "arguments": {"errors", "flag_values", "folders", "wording"},
-    "model_names": {"errors", "folders", "settings_file"},
+    "model_names": {"errors", "folders", "settings_file", "wording"},
     EXTRACT: GROUND | SCRIPTS | {"folders", "embedding_store", "nsd"},
     ALIGN: GROUND | SCRIPTS | {"folders", "embedding_store", "nsd", f"{EXTRACT}.prompts"},
     "sweep": GROUND | SCRIPTS | {"folders", "embedding_store", "nsd", EXTRACT, ALIGN},

@@ -11,8 +11,9 @@ from brain_activity_prediction.align_image_embeddings.arrays import as_tensor
 from brain_activity_prediction.errors import InputError
 
 CRITERIA = ("neg_mean_squared_error", "r2", "correlation")
-# A sum of squares about the mean below this share of the raw sum of squares is rounding, not variance.
-CONSTANT = 1e-28
+# A root mean square about the mean below this many eps of the raw one is rounding, not variance.
+ROUNDING = 45
+FLOAT64_EPS = torch.finfo(torch.float64).eps
 # The share of a prediction's deviations from its mean that rounding may be before its correlation is in doubt.
 DOUBT = {torch.float32: 1e-3, torch.float64: 1e-8}
 
@@ -20,11 +21,12 @@ DOUBT = {torch.float32: 1e-3, torch.float64: 1e-8}
 def pearson_r(Y, Y_hat):
     """Pearson correlation of each column of Y (n, v) with that of Y_hat (n, v); 0 where either is constant.
 
-    Computed in float64. NumPy arrays give a NumPy array (v,), torch tensors a tensor on their device.
+    Constant is what varies by no more than rounding in its own dtype. Computed in float64.
+    NumPy arrays give a NumPy array (v,), torch tensors a tensor on their device.
     """
-    responses, predictions = _float64_pair(Y, Y_hat)
-    centred, spread = _centre(responses)
-    centred_hat, spread_hat = _centre(predictions)
+    (responses, precision), (predictions, precision_hat) = _float64_pair(Y, Y_hat)
+    centred, spread = _centre(responses, precision)
+    centred_hat, spread_hat = _centre(predictions, precision_hat)
     r = (centred * centred_hat).sum(dim=0) / (spread * spread_hat).sqrt()
     r = r.masked_fill((spread == 0) | (spread_hat == 0), 0.0)
     return r if torch.is_tensor(Y) else r.numpy()
@@ -35,16 +37,21 @@ def r2_score(Y, Y_hat):
 
     Computed in float64. NumPy arrays give a NumPy array (v,), torch tensors a tensor on their device.
     """
-    responses, predictions = _float64_pair(Y, Y_hat)
-    r2 = _r2(((responses - predictions) ** 2).sum(dim=0), _centre(responses)[1])
+    (responses, precision), (predictions, _) = _float64_pair(Y, Y_hat)
+    r2 = _r2(((responses - predictions) ** 2).sum(dim=0), _centre(responses, precision)[1])
     return r2 if torch.is_tensor(Y) else r2.numpy()
 
 
 def standard_columns(values):
-    """Columns of a tensor (n, v) at mean 0 and SD 1, float32, so that r is a mean of products; constant ones are 0."""
-    constant = (values == values[0]).all(dim=0)
-    centred = values.to(torch.float64) - values.mean(dim=0, dtype=torch.float64)
-    return (centred / centred.std(dim=0, correction=0)).masked_fill(constant, 0).to(torch.float32)
+    """Columns of a tensor (n, v) at mean 0 and SD 1, float32, so that r is a mean of products; constant ones are 0.
+
+    Constant is what varies by no more than rounding in the dtype of `values`, as in `pearson_r`.
+    """
+    mean = values.mean(dim=0, dtype=torch.float64)
+    centred = values.to(torch.float64) - mean
+    sd = centred.std(dim=0, correction=0)
+    constant = sd <= ROUNDING * _eps(values) * (sd**2 + mean**2).sqrt()
+    return (centred / sd).masked_fill(constant, 0).to(torch.float32)
 
 
 @dataclass(frozen=True)
@@ -131,11 +138,16 @@ def _r2(sse, sst):
     return (1.0 - sse / sst).masked_fill(sst == 0, 0.0)
 
 
-def _centre(values, dim=0):
-    """Deviations from the mean along `dim` and their sum of squares, exactly zero for constants."""
-    centred = values - values.mean(dim=dim, keepdim=True)
-    spread = (centred**2).sum(dim=dim)
-    return centred, spread.masked_fill(spread <= CONSTANT * (values**2).sum(dim=dim), 0.0)
+def _centre(values, eps=FLOAT64_EPS):
+    """Deviations of columns from their mean and their sum of squares, exactly zero for constants; `eps` of the data."""
+    centred = values - values.mean(dim=0, keepdim=True)
+    spread = (centred**2).sum(dim=0)
+    return centred, spread.masked_fill(spread <= (ROUNDING * eps) ** 2 * (values**2).sum(dim=0), 0.0)
+
+
+def _eps(values):
+    """The spacing of numbers at 1 in the dtype of `values`; whole numbers are as exact as float64."""
+    return torch.finfo(values.dtype).eps if values.is_floating_point() else FLOAT64_EPS
 
 
 def check_same_shape(Y, Y_hat):
@@ -147,7 +159,7 @@ def check_same_shape(Y, Y_hat):
 
 
 def _float64_pair(Y, Y_hat):
-    """Both as float64 tensors of one shape."""
+    """Both as float64 tensors of one shape, each with the eps of its own dtype."""
     Y, Y_hat = (as_tensor(values, name, gradients=True) for values, name in ((Y, "Y"), (Y_hat, "Y_hat")))
     check_same_shape(Y, Y_hat)
-    return Y.to(torch.float64), Y_hat.to(Y.device, torch.float64)
+    return (Y.to(torch.float64), _eps(Y)), (Y_hat.to(Y.device, torch.float64), _eps(Y_hat))
