@@ -7,7 +7,8 @@ import json
 import math
 import types
 from collections.abc import Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -24,27 +25,33 @@ def read_json(path: Path, kind: type[Record], remedy: str) -> Record:
 
 
 def checked(value: Any, kind: Any, name: str = "the whole") -> Any:
-    """The value as `kind`: a plain type, `A | B`, `list[A]`, `dict[str, A]`, or a dataclass; ValueError otherwise.
+    """The value as `kind`; ValueError otherwise.
+
+    A kind is a plain type, `A | B`, `list[A]`, `tuple[A, ...]`, `dict[str, A]`, or a dataclass.
 
     A dataclass is read from its fields by name, and may check more in `__post_init__`.
     """
-    origin = get_origin(kind)
+    if kind is Any or (type(value) is kind and kind is not float):
+        return value
+    origin, of = _parts(kind)
     if is_dataclass(kind):
-        return _dataclass(checked(value, dict[str, Any], name), kind)
+        return _dataclass(checked(value, dict, name), kind)
     if origin in (Union, types.UnionType):
-        fitting = [one for one in get_args(kind) if _fits(value, get_origin(one) or one)]
+        fitting = [one for one in of if _fits(value, get_origin(one) or one)]
         return checked(value, fitting[0], name) if fitting else _refuse(value, kind, name)
-    if not _fits(value, origin or kind):
+    if not _fits(value, list if origin is tuple else origin or kind):
         _refuse(value, kind, name)
+    if origin is tuple:
+        return tuple(checked(one, of[0], f"{name}[{place}]") for place, one in enumerate(value))
     if origin is list:
-        return [checked(one, get_args(kind)[0], f"{name}[{place}]") for place, one in enumerate(value)]
+        return [checked(one, of[0], f"{name}[{place}]") for place, one in enumerate(value)]
     if origin is dict:
-        return {key: checked(one, get_args(kind)[1], f"{name}.{key}") for key, one in value.items()}
+        return {key: checked(one, of[1], f"{name}.{key}") for key, one in value.items()}
     return value
 
 
 def _dataclass(value: Mapping, kind: type[Record]) -> Record:
-    types_of, known = get_type_hints(kind), {field.name: field for field in fields(kind)}
+    known, types_of = _schema(kind)
     if unknown := value.keys() - known.keys():
         raise ValueError(f"field {min(unknown)!r} is unknown")
     for name, field in known.items():
@@ -53,9 +60,23 @@ def _dataclass(value: Mapping, kind: type[Record]) -> Record:
     return kind(**{name: checked(one, types_of[name], f"field {name!r}") for name, one in value.items()})
 
 
+@cache
+def _parts(kind: Any) -> tuple[Any, tuple]:
+    """`list, (int,)` of `list[int]`."""
+    return get_origin(kind), get_args(kind)
+
+
+@cache
+def _schema(kind: type) -> tuple[dict[str, Field], dict[str, Any]]:
+    """The fields of a dataclass and their types, by name."""
+    return {field.name: field for field in fields(kind)}, get_type_hints(kind)
+
+
 def _fits(value: Any, kind: Any) -> bool:
     if kind is Any:
         return True
+    if is_dataclass(kind):
+        return type(value) is dict
     if kind is None or kind is types.NoneType:
         return value is None
     if kind is float:

@@ -10,7 +10,6 @@ says what it holds: the same batch written twice is one file. Letters: n images 
 import hashlib
 import json
 import os
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -19,9 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from brain_activity_prediction.batch_contents import Contents, Streams
+from brain_activity_prediction.batch_header import A_LAYER, ANSWERS, IDS, BatchFile, read_batch_file, span
 from brain_activity_prediction.errors import Damaged, InputError
 from brain_activity_prediction.files import reading, remove_left_behind
-from brain_activity_prediction.sealed_hdf5 import Seal, read_array, read_piece, read_seal, verify, write_sealed
+from brain_activity_prediction.sealed_hdf5 import read_array, read_piece, verify, write_sealed
 from brain_activity_prediction.settings_file import (
     NAME,
     comparable,
@@ -31,7 +31,6 @@ from brain_activity_prediction.settings_file import (
 )
 from brain_activity_prediction.wording import count, did_you_mean
 
-IDS, ANSWERS = "image_ids", "answers"
 REMEDY = "run its extraction again with --repair, which computes these images anew"
 RESTORE = "run its extraction again with --repair, which restores it from the batch files"
 
@@ -61,7 +60,7 @@ class EmbeddingStore:
         recorded = recorded_settings(self.folder, RESTORE)
         if recorded is None:
             with reading(self.folder / names[0], REMEDY):
-                recorded = read_seal(self.folder / names[0]).about.get("settings")
+                recorded = read_batch_file(self.folder / names[0]).header.settings
         return recorded or None
 
     def image_ids(self, streams: Sequence[str]) -> np.ndarray:
@@ -80,8 +79,8 @@ class EmbeddingStore:
         for name, _, streams in self._held:
             if not streams <= shapes.keys():
                 with reading(self.folder / name, REMEDY):
-                    datasets = read_seal(self.folder / name).datasets
-                shapes |= {stream: tuple(datasets[stream].shape[1:]) for stream in streams}
+                    held = read_batch_file(self.folder / name).streams
+                shapes |= {stream: held[stream].shape[1:] for stream in streams}
         return dict(sorted(shapes.items()))
 
     def read_layer(self, stream: str, layer: int, image_ids: Sequence[int]) -> np.ndarray:
@@ -130,13 +129,13 @@ class EmbeddingStore:
         wanted = None if image_ids is None else np.asarray(image_ids)
         answers = {}
         for name in self._names():
-            low, high = _span(name)
-            if wanted is not None and not ((wanted >= low) & (wanted <= high)).any():
-                continue
             with reading(self.folder / name, REMEDY):
-                seal = self._seal(name)
-                if ANSWERS in seal.datasets:
-                    ids, texts = seal.about["image_ids"], read_array(self.folder / name, ANSWERS)
+                low, high = span(name)
+                if wanted is not None and not ((wanted >= low) & (wanted <= high)).any():
+                    continue
+                file = self._read_file(name)
+                if file.has_answers:
+                    ids, texts = file.header.image_ids, read_array(self.folder / name, ANSWERS)
                     here = {image: text.decode() for image, text in zip(ids, texts, strict=True)}
                     answers |= {image: here[image] for image in here if wanted is None or image in wanted}
         return answers
@@ -188,7 +187,7 @@ class EmbeddingStore:
             path,
             arrays,
             about={"image_ids": ids.tolist(), "settings": comparable(self._settings)},
-            cuts=dict.fromkeys(streams, (1, 1)),
+            cuts=dict.fromkeys(streams, A_LAYER),
         )
         if is_first:  # once more: a process that began meanwhile may have taken the record for one of a failed run
             try:
@@ -208,7 +207,7 @@ class EmbeddingStore:
             try:
                 with reading(self.folder / name, REMEDY):
                     verify(self.folder / name)
-                    made_with[name] = read_seal(self.folder / name).about["settings"]
+                    made_with[name] = read_batch_file(self.folder / name).header.settings
             except Damaged:
                 wrong.append(name)
         try:
@@ -278,27 +277,22 @@ class EmbeddingStore:
         self._known = None
         self._held = self._held.of(self._names(), self._contents)
 
-    def _seal(self, name: str) -> Seal:
+    def _read_file(self, name: str) -> BatchFile:
         """The header of a batch file; ValueError where it was made with other settings than the folder's."""
-        seal = read_seal(self.folder / name)
+        file = read_batch_file(self.folder / name)
         if self._known is None:
             self._known, self._fitting = self.settings() or {}, {}
-        made_with = seal.about["settings"]
+        made_with = file.header.settings
         if made_with != self._fitting:
             if difference := first_difference(made_with, self._known):
                 raise ValueError(f"it was made with {difference.replace('this run', 'its folder')}")
             self._fitting = made_with
-        return seal
+        return file
 
     def _contents(self, name: str) -> tuple[np.ndarray, Streams]:
         with reading(self.folder / name, REMEDY):
-            seal = self._seal(name)
-            streams = frozenset(seal.datasets.keys() - {IDS, ANSWERS})
-            if not all(re.fullmatch(r"\w+", stream) for stream in streams):  # they become names of files
-                raise ValueError(f"{min(streams)!r} is no stream's name")
-            if any(len(seal.datasets[stream].shape) != 3 for stream in streams):
-                raise ValueError("not all of its streams are images x layers x width")
-            return np.array(seal.about["image_ids"], dtype=np.int32), streams
+            file = self._read_file(name)
+            return np.array(file.header.image_ids, dtype=np.int32), frozenset(file.streams)
 
 
 def _most_agreed(recorded: Mapping | None, made_with: Sequence[Mapping]) -> Mapping:
@@ -318,9 +312,3 @@ def _most_agreed(recorded: Mapping | None, made_with: Sequence[Mapping]) -> Mapp
     for kind, _ in kinds:
         right = right if first_difference(right, kind) else {**kind, **right}
     return right
-
-
-def _span(name: str) -> tuple[int, int]:
-    """The lowest and the highest id that a batch file holds, by its name."""
-    low, _, high = name.split("_")[1].partition("-")
-    return int(low), int(high)

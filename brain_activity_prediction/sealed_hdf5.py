@@ -18,16 +18,18 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import h5py
 import numpy as np
 
+from brain_activity_prediction.checked_json import checked
 from brain_activity_prediction.files import written_whole
 
 DIGITS = 16
 SMALLEST_BLOCK, LARGEST_BLOCK = 4096, 2**24
 READ_BYTES = 16 * 2**20
+DTYPE = re.compile(r"[<>][iuf][248]|\|[iu]1|\|S[1-9]\d{0,8}")  # numpy's `dtype.str`
 Cuts = Mapping[str, tuple[int, int]]
 
 
@@ -37,12 +39,20 @@ class Stored:
 
     dtype: str
     shape: tuple[int, ...]
-    cut: tuple[int, int]
-    pieces: list[tuple[int, str]]
+    cut: tuple[int, ...]  # (axis, step)
+    pieces: list  # of [offset, digest], each of which is checked when it is read: there may be hundreds
 
     @property
     def n_bytes(self) -> int:
         return math.prod(self.shape) * np.dtype(self.dtype).itemsize
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether there is such a dataset, of numbers or bytes, and each of its pieces has a place."""
+        if not DTYPE.fullmatch(self.dtype) or not self.shape or min(self.shape) < 1 or len(self.cut) != 2:
+            return False
+        axis, step = self.cut
+        return 0 <= axis < len(self.shape) and step > 0 and len(self.pieces) == -(-self.shape[axis] // step)
 
     def where(self, number: int) -> tuple[slice, ...]:
         """The part of the array that a piece is."""
@@ -58,8 +68,21 @@ class Seal:
     block: int
     size: int
     rest: str
-    about: dict
+    about: dict[str, Any]
     datasets: dict[str, Stored]
+
+    def check_axes(self, axes: Mapping[str, str], sizes: Mapping[str, int] | None = None) -> None:
+        """Raise ValueError unless all datasets are known arrays of numbers, and a letter stands for one size in all.
+
+        axes   `{dataset: a letter an axis}`, such as `{"image_ids": "n", "betas": "nV"}`
+        sizes  `{letter: size}` of those that are known
+        """
+        known = dict(sizes or {})
+        for name, stored in self.datasets.items():
+            letters = axes.get(name)
+            fits = letters is not None and len(letters) == len(stored.shape) and "S" not in stored.dtype
+            if not fits or any(known.setdefault(*axis) != axis[1] for axis in zip(letters, stored.shape, strict=True)):
+                raise ValueError(f"it holds {name} {stored.shape} of {stored.dtype}, which does not fit")
 
 
 def write_sealed(path: Path, arrays: Mapping[str, np.ndarray], about: Mapping, cuts: Cuts | None = None) -> None:
@@ -144,7 +167,7 @@ def _write_hdf5(
             for number in range(-(-array.shape[axis] // step)):
                 where = stored.where(number)
                 info = dataset.id.get_chunk_info_by_coord(tuple(part.start or 0 for part in where))
-                stored.pieces.append((info.byte_offset, _digest(np.ascontiguousarray(array[where]))))
+                stored.pieces.append([info.byte_offset, _digest(np.ascontiguousarray(array[where]))])
             datasets[name] = stored
     return datasets
 
@@ -170,19 +193,20 @@ def _read_seal(file: BinaryIO) -> Seal:
         text += file.read(int(block[1]) - len(content))
     if _digest(text).encode() != content[:DIGITS]:
         raise ValueError("its header does not match its checksum")
-    header = json.loads(text.rstrip(b"\0"))
-    header["datasets"] = {name: Stored(**stored) for name, stored in header["datasets"].items()}
-    seal, n_bytes = Seal(**header), os.fstat(file.fileno()).st_size
+    seal, n_bytes = checked(json.loads(text.rstrip(b"\0")), Seal, "its header"), os.fstat(file.fileno()).st_size
     if seal.size != n_bytes:
         raise ValueError(f"it has {n_bytes} bytes, not the {seal.size} it was written with")
-    for stored in seal.datasets.values():
-        if np.dtype(stored.dtype).kind not in "iufS" or stored.n_bytes > n_bytes:
-            raise ValueError(f"its header promises {stored.shape} of {stored.dtype}")
+    for name, stored in seal.datasets.items():
+        if not stored.is_possible or stored.n_bytes > n_bytes:
+            raise ValueError(f"its header promises {stored.shape} of {stored.dtype} in pieces {stored.cut} as {name}")
     return seal
 
 
 def _read_piece(file: BinaryIO, name: str, stored: Stored, number: int) -> np.ndarray:
-    offset, digest = stored.pieces[number]
+    place = stored.pieces[number]
+    if type(place) is not list or list(map(type, place)) != [int, str] or place[0] < 0:
+        raise ValueError(f"its header says that piece {number} of {name} is at {place}")
+    offset, digest = place
     shape = tuple(part.stop - (part.start or 0) for part in stored.where(number))
     piece = np.empty(shape, stored.dtype)
     file.seek(offset)

@@ -90,6 +90,46 @@ def test_a_batch_file_of_what_are_no_states_is_refused(store, name, values, said
         store.image_ids(["vision"])
 
 
+@pytest.mark.parametrize(
+    ("about", "arrays", "said"),
+    [
+        ({"image_ids": [5.5]}, {}, r"'image_ids'\[0\] is 5.5, not int"),
+        ({"image_ids": ["5"]}, {}, r"'image_ids'\[0\] is \"5\", not int"),
+        ({"image_ids": [5, 6]}, {}, "not all that it holds is of 2 images"),
+        ({"image_ids": [6]}, {}, "its name says other images"),
+        ({"settings": []}, {}, r"'settings' is \[\], not dict"),
+        ({"settings": None}, {}, "'settings' is null, not dict"),
+        ({"more": 1}, {}, "'more' is unknown"),
+        ({}, {"answers": np.array([b"a", b"b"])}, "not all that it holds is of 1 image"),
+        ({}, {"vision": np.full((1, L, W), b"x")}, "not all of its streams are numbers"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("first", [True, False])
+def test_a_batch_file_that_does_not_fit_its_schema_is_damaged_and_repaired(tmp_path, about, arrays, said, first):
+    store = EmbeddingStore(tmp_path / "states")
+    if not first:
+        store.write([4, 1], {"vision": states([4, 1])})
+    arrays = {"image_ids": np.array([5]), "vision": states([5])} | arrays
+    cuts = {"vision": (1, 1)}
+    path = store.folder / "batch_00005-00005_0.h5"
+    write_sealed(path, arrays, {"image_ids": [5], "settings": {}} | about, cuts)
+    for read in (store.streams, lambda: store.image_ids(["vision"]), lambda: store.read_layer("vision", 0, [5])):
+        with pytest.raises(Damaged, match=rf"{path} .*{said}.*--repair"):
+            read()
+    assert store.repair() == [path.name]
+    assert 5 not in store.image_ids(["vision"])
+
+
+@pytest.mark.parametrize("name", ["batch_.h5", "batch_1-x_0.h5"])
+def test_a_batch_file_whose_name_says_no_images_is_damaged(store, name):
+    (store.folder / "batch_00001-00004_0.h5").write_bytes(b"")
+    next(store.folder.glob("batch_00001-00004_*")).rename(store.folder / name)
+    for read in (store.read_answers, store.streams):
+        with pytest.raises(Damaged, match="--repair"):
+            read()
+
+
 def test_images_whose_states_are_not_finite_are_counted_and_the_first_is_named(store):
     spoilt = states([30, 20, 40])
     spoilt[:2, 1, :2] = np.inf, -np.inf

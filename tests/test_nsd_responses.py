@@ -14,6 +14,11 @@ from brain_activity_prediction.nsd.layout import find_layout
 from brain_activity_prediction.nsd.response_cache import load_or_make, store
 from brain_activity_prediction.nsd.responses import average_repeats, prepare_responses
 
+ARRAYS = {  # of a cache file: two images of three voxels, in one group
+    **{"image_ids": np.array([4, 9]), "n_repeats": np.array([3, 3]), "betas": np.zeros((2, 3))},
+    **{"within_image_ss": np.ones((1, 3)), "image_groups": np.array([0, 0]), "voxels_by_session": np.array([0])},
+}
+
 
 def prepare(base_dir, cache_dir, subject=1, **options):
     return prepare_responses(find_layout(base_dir), subject, cache_dir=cache_dir, **options)
@@ -171,7 +176,7 @@ def test_a_cache_file_of_other_settings_under_the_name_is_not_believed(official_
 
 
 def test_what_another_process_made_meanwhile_is_read_and_not_made_again(tmp_path, monkeypatch):
-    path, arrays = tmp_path / "cache.h5", {"betas": np.arange(6.0).reshape(2, 3)}
+    path, arrays = tmp_path / "cache.h5", {**ARRAYS, "betas": np.arange(6.0).reshape(2, 3)}
 
     def made_meanwhile(path, inputs):
         store(path, arrays, inputs)
@@ -183,7 +188,7 @@ def test_what_another_process_made_meanwhile_is_read_and_not_made_again(tmp_path
 
 
 def test_what_another_process_broke_or_removed_meanwhile_is_made(tmp_path, monkeypatch):
-    path, arrays = tmp_path / "cache.h5", {"betas": np.arange(6.0).reshape(2, 3)}
+    path, arrays = tmp_path / "cache.h5", {**ARRAYS, "betas": np.arange(6.0).reshape(2, 3)}
     store(path, arrays, {})
     with monkeypatch.context() as removed:
         read_seal = response_cache.read_seal
@@ -192,6 +197,25 @@ def test_what_another_process_broke_or_removed_meanwhile_is_made(tmp_path, monke
     monkeypatch.setattr(response_cache, "check_room", lambda *_: path.write_bytes(b"broken"))
     assert load_or_make(path, {}, 48, lambda: arrays) is arrays
     np.testing.assert_array_equal(response_cache.load(path, {})["betas"], arrays["betas"])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"betas": np.zeros((3, 3))},
+        {"within_image_ss": np.zeros((1, 2))},
+        {"image_groups": np.empty(0)},
+        {"image_ids": np.array([b"4", b"9"])},
+        {"module": np.ones(2)},
+    ],
+    ids=lambda wrong: min(wrong),
+)
+def test_a_cache_of_other_arrays_is_made_again(tmp_path, capsys, wrong):
+    path = tmp_path / "cache.h5"
+    store(path, ARRAYS | wrong, {"format": 1})
+    np.testing.assert_array_equal(load_or_make(path, {"format": 1}, 48, lambda: ARRAYS)["betas"], ARRAYS["betas"])
+    assert f"building {path} again: it is broken" in capsys.readouterr().err
+    np.testing.assert_array_equal(response_cache.load(path, {"format": 1})["betas"], ARRAYS["betas"])
 
 
 def test_betas_are_kept_in_pieces_of_some_images(tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """No damage to a stored file passes: every byte of small files is flipped, and they are cut everywhere."""
 
 import hashlib
+import json
 import os
 
 import h5py
@@ -122,16 +123,50 @@ def test_a_pipe_is_not_waited_for(tmp_path):
         read_seal(tmp_path / "pipe")
 
 
-@pytest.mark.parametrize(("promised", "instead"), [(b'"dtype":"<f4"', b'"dtype":"|O8"'), (b"[6,", b"[6000,")])
-def test_a_header_that_promises_more_than_there_is_room_for_is_not_believed(tmp_path, promised, instead):
-    write_sealed(tmp_path / "batch.h5", {"x": np.zeros((6, 5), np.float32)}, {})
-    content = (tmp_path / "batch.h5").read_bytes()
-    block = read_seal(tmp_path / "batch.h5").block
-    text = content[DIGITS:block].rstrip(b"\0").replace(promised, instead, 1).ljust(block - DIGITS, b"\0")
-    digest = hashlib.sha256(text).hexdigest()[:DIGITS].encode()
-    (tmp_path / "batch.h5").write_bytes(digest + text + content[block:])
-    with pytest.raises(ValueError, match="its header promises"):
-        read_array(tmp_path / "batch.h5", "x")
+def sealed_anew(path, change):
+    """Changes a file's header, `change(header)`, and gives it the checksum of what it is then."""
+    content, block = path.read_bytes(), read_seal(path).block
+    header = json.loads(content[DIGITS:block].rstrip(b"\0"))
+    text = json.dumps(change(header), separators=(",", ":")).encode().ljust(block - DIGITS, b"\0")
+    path.write_bytes(hashlib.sha256(text).hexdigest()[:DIGITS].encode() + text + content[block:])
+
+
+def with_dataset(**changes):
+    return lambda header: header | {"datasets": {"x": header["datasets"]["x"] | changes}}
+
+
+HOSTILE_HEADERS = {
+    "objects": (with_dataset(dtype="|O8"), "its header promises"),
+    "a structure": (with_dataset(dtype="i4,f4"), "its header promises"),
+    "more rows than there is room for": (with_dataset(shape=[6000, 5]), "its header promises"),
+    "negative sizes": (with_dataset(shape=[-6, -5]), "its header promises"),
+    "no size": (with_dataset(shape=[]), "its header promises"),
+    "sizes as text": (with_dataset(shape=["6", 5]), "'shape'.* is \"6\", not int"),
+    "a size of true": (with_dataset(shape=[6, True]), "'shape'.* is true, not int"),
+    "a number as the type": (with_dataset(dtype=7), "'dtype' is 7, not str"),
+    "no pieces, so that nothing would be read": (with_dataset(pieces=[]), "its header promises"),
+    "a piece too few": (with_dataset(cut=[0, 3]), "its header promises"),
+    "pieces of nothing": (with_dataset(cut=[0, 0]), "its header promises"),
+    "pieces along an axis that is not there": (with_dataset(cut=[2, 5]), "its header promises"),
+    "half a cut": (with_dataset(cut=[0]), "its header promises"),
+    "a piece that is a number": (with_dataset(pieces=[3]), "piece 0 of x"),
+    "a piece before the file": (with_dataset(pieces=[[-1, "0" * 16]]), "piece 0 of x"),
+    "a piece at no number": (with_dataset(pieces=[["0", "0" * 16]]), "piece 0 of x"),
+    "a field that is not known": (with_dataset(module="os"), "'module' is unknown"),
+    "a field that is missing": (lambda header: {"block": 4096, "size": header["size"]}, "'rest' is missing"),
+    "datasets in a list": (lambda header: header | {"datasets": []}, "'datasets' is \\[\\], not dict"),
+    "what it is about as text": (lambda header: header | {"about": "x"}, "'about' is \"x\", not dict"),
+    "a list": (lambda header: [header], "its header is .*, not dict"),
+}
+
+
+@pytest.mark.parametrize(("change", "said"), HOSTILE_HEADERS.values(), ids=HOSTILE_HEADERS)
+def test_a_header_of_other_types_or_sizes_is_damaged_though_its_checksum_fits(tmp_path, change, said):
+    path = tmp_path / "batch.h5"
+    write_sealed(path, {"x": np.zeros((6, 5), np.float32)}, {})
+    sealed_anew(path, change)
+    with pytest.raises(ValueError, match=said):
+        read_array(path, "x")
 
 
 def test_a_disk_that_fills_up_is_said_and_nothing_is_left(small_disk):

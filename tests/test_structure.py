@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "brain_activity_prediction"
 GROUND = {
     "batch_contents",
+    "batch_header",
     "checked_json",
     "claims",
     "errors",
@@ -40,12 +41,13 @@ MAY_IMPORT = {
     "wording": set(),
     "processes": set(),
     "batch_contents": set(),
+    "batch_header": {"checked_json", "sealed_hdf5", "wording"},
     "claims": {"processes", "wording"},
     "files": {"errors", "processes"},
     "checked_json": {"files"},
     "hdf5_file": {"files"},
     "made_from": {"checked_json", "errors", "files"},
-    "sealed_hdf5": {"files"},
+    "sealed_hdf5": {"checked_json", "files"},
     "settings_file": {"checked_json", "files"},
     "embedding_store": GROUND,
     "nsd": GROUND,

@@ -11,6 +11,11 @@ from brain_activity_prediction.sealed_hdf5 import read_array, read_seal, write_s
 
 FORMAT = 4  # raise it when the numbers or their names change
 ROWS_A_PIECE = 256  # images
+AXES = {  # of the arrays: n images, V voxels, G groups of images, k incomplete voxels, s sessions
+    **{"image_ids": "n", "n_repeats": "n", "betas": "nV", "within_image_ss": "GV", "image_groups": "n"},
+    **{"incomplete": "k", "valid_repeats": "nk", "voxels_by_session": "s"},
+}
+OFTEN_EMPTY = {"incomplete", "valid_repeats"}  # where no voxel lacks a trial
 
 
 def inputs_of(base_dir, files, **settings):
@@ -62,6 +67,9 @@ def load(path, inputs):
             seal = read_seal(path)
             changed = [key for key in {**seal.about, **inputs} if seal.about.get(key) != inputs.get(key)]
             if not changed:
+                seal.check_axes(AXES)
+                if missing := AXES.keys() - OFTEN_EMPTY - seal.datasets.keys():
+                    raise ValueError(f"it holds no {min(missing)}")
                 return {name: read_array(path, name) for name in seal.datasets}
             reason = f"{', '.join(changed[:3])} changed since"
     except Damaged as error:

@@ -9,12 +9,21 @@ a layer that is damaged, or another folder's, is noticed and fitted again.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from brain_activity_prediction.align_image_embeddings.outputs import score_files
+from brain_activity_prediction.align_image_embeddings.outputs.score_headers import (
+    BestLayersHeader,
+    CeilingHeader,
+    LayerHeader,
+    OfStream,
+    ScoreHeader,
+    read_header,
+)
 from brain_activity_prediction.align_image_embeddings.stats.region_ceilings import RegionCeilings
 from brain_activity_prediction.align_image_embeddings.stats.region_statistics import Asked, Statistics
 from brain_activity_prediction.files import reading
@@ -74,24 +83,24 @@ class Results:
     def read(self, stream: str, layer: int) -> dict[str, np.ndarray]:
         """`{quantity: (V,) float32}` of a finished layer."""
         path = self._path(stream, layer)
-        with self._reading(path):
+        with self._reading(path, LayerHeader):
             return {name: read_array(path, name) for name in QUANTITIES}
 
     def read_statistics(self, stream: str, layer: int) -> Statistics | None:
         """The statistics of a finished layer, None where none were asked for."""
-        return self._read_statistics(self._path(stream, layer))
+        return self._read_statistics(self._path(stream, layer), LayerHeader)
 
     def predicted_voxels(self, stream: str, layer: int) -> np.ndarray:
         """The voxels (k,) whose held-out predictions a layer's file holds."""
         path = self._path(stream, layer)
-        with self._reading(path):
+        with self._reading(path, LayerHeader):
             held = VOXELS in read_seal(path).datasets
             return read_array(path, VOXELS).astype(int) if held else np.empty(0, dtype=int)
 
     def read_predictions(self, stream: str, layer: int) -> tuple[np.ndarray, np.ndarray]:
         """These voxels (k,) and their predictions (n_test, k)."""
         voxels, path = self.predicted_voxels(stream, layer), self._path(stream, layer)
-        with self._reading(path):
+        with self._reading(path, LayerHeader):
             return voxels, read_array(path, PREDICTED) if len(voxels) else np.empty((0, 0), dtype=np.float32)
 
     def keep_predictions(self, stream: str, layer: int, voxels: np.ndarray) -> None:
@@ -111,9 +120,9 @@ class Results:
         path = self._best_statistics_path(stream)
         if not path.exists():
             return None
-        with self._reading(path):
+        with self._reading(path, BestLayersHeader):
             of_these = np.array_equal(read_array(path, "layer"), best_layers)
-        return self._read_statistics(path) if of_these else None
+        return self._read_statistics(path, BestLayersHeader) if of_these else None
 
     def write_noise_ceiling(
         self,
@@ -134,39 +143,36 @@ class Results:
 
     def read_noise_ceiling(self) -> np.ndarray:
         """The ceiling (V,) float32 of the test images, in R2 units."""
-        with self._reading(self._ceiling_path, "align again, which writes it anew"):
+        with self._reading_ceiling():
             return read_array(self._ceiling_path, "noise_ceiling")
 
     def read_region_ceilings(self) -> RegionCeilings | None:
         """The mean ceilings of regions over all their voxels, None where an older version wrote the ceiling."""
-        path = self._ceiling_path
-        with self._reading(path, "align again, which writes it anew"):
-            about = read_seal(path).about
-            if "n_test_images" not in about:
+        with self._reading_ceiling() as header:
+            if header.n_test_images is None:
                 return None
-            arrays = {name: read_array(path, f"region_{name}") for name in CEILINGS}
-            return RegionCeilings(about["regions"], **arrays, n_test_images=about["n_test_images"])
+            arrays = {name: read_array(self._ceiling_path, f"region_{name}") for name in CEILINGS}
+            return RegionCeilings(header.regions, **arrays, n_test_images=header.n_test_images)
 
     def data_used(self) -> dict[str, float]:
         """How many images and sessions the scores are from, see `Targets.data_used`; empty where it was not kept."""
-        with self._reading(self._ceiling_path, "align again, which writes it anew"):
-            return read_seal(self._ceiling_path).about.get("data_used", {})
+        with self._reading_ceiling() as header:
+            return header.data_used
 
     def ncsnr_from(self) -> str:
         """Where the ncsnr of that ceiling came from, one of `arguments.NCSNR`."""
-        with self._reading(self._ceiling_path, "align again, which writes it anew"):
-            return read_seal(self._ceiling_path).about["ncsnr"]
+        with self._reading_ceiling() as header:
+            return header.ncsnr
 
     def layers(self) -> list[tuple[str, int, int]]:
         """(stream, layer, number of layers of the stream) of every finished layer, in order."""
         found, settings = [], self.settings()
         for path in self.folder.glob("voxels/[!.]*.h5"):
             with reading(path, REMEDY):
-                about = score_files.read_about(path, settings)
-                stream, layer, n_layers = about["stream"], int(about["layer"]), int(about["n_layers"])
-                if self._path(stream, layer) != path:  # other paths are made from these names
-                    raise ValueError(f"it is of layer {layer} of {stream!r}")
-                found.append((stream, layer, n_layers))
+                header = read_header(path, LayerHeader, settings)
+                if self._path(header.stream, header.layer) != path:  # other paths are made from these names
+                    raise ValueError(f"it is of layer {header.layer} of {header.stream!r}")
+                found.append((header.stream, header.layer, header.n_layers))
         return sorted(found)
 
     def streams(self) -> list[str]:
@@ -186,24 +192,26 @@ class Results:
         return fingerprint(self.settings())
 
     @contextmanager
-    def _reading(self, path: Path, remedy: str = REMEDY) -> Iterator[None]:
-        """Raises `Damaged`, with the remedy, where a file is damaged or not of the folder's settings."""
+    def _reading(self, path: Path, kind: type[ScoreHeader], remedy: str = REMEDY) -> Iterator[ScoreHeader]:
+        """Yield a file's header; `Damaged`, with the remedy, where it is damaged or not of the folder's settings."""
         with reading(path, remedy):
-            score_files.read_about(path, self.settings())
-            yield
+            yield read_header(path, kind, self.settings())
+
+    def _reading_ceiling(self) -> AbstractContextManager[CeilingHeader]:
+        return self._reading(self._ceiling_path, CeilingHeader, "align again, which writes it anew")
 
     def _write(self, path: Path, arrays: Mapping[str, np.ndarray], about: Mapping, statistics: Statistics | None):
         if statistics is not None:
             arrays, about = {**arrays, **statistics.arrays()}, {**about, "statistics": statistics.about()}
         score_files.write_voxels(path, arrays, about, self.settings())
 
-    def _read_statistics(self, path: Path) -> Statistics | None:
-        with self._reading(path):
-            seal = read_seal(path)
-            if "statistics" not in seal.about:
+    def _read_statistics(self, path: Path, kind: type[OfStream]) -> Statistics | None:
+        with self._reading(path, kind) as header:
+            if header.statistics is None:
                 return None
-            arrays = {name: read_array(path, name) if name in seal.datasets else None for name in Statistics.ARRAYS}
-            return Statistics(**seal.about["statistics"], **arrays)
+            held = read_seal(path).datasets
+            arrays = {name: read_array(path, name) if name in held else None for name in Statistics.ARRAYS}
+            return Statistics(**asdict(header.statistics), **arrays)
 
     @property
     def _ceiling_path(self) -> Path:

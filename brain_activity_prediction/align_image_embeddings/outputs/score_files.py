@@ -6,13 +6,20 @@ from pathlib import Path
 
 import numpy as np
 
+from brain_activity_prediction.align_image_embeddings.outputs.score_headers import (
+    BestLayersHeader,
+    LayerHeader,
+    WeightingHeader,
+    read_header,
+)
 from brain_activity_prediction.errors import Damaged, InputError
 from brain_activity_prediction.files import reading, remove_left_behind
-from brain_activity_prediction.sealed_hdf5 import read_seal, verify, write_sealed
+from brain_activity_prediction.sealed_hdf5 import verify, write_sealed
 from brain_activity_prediction.settings_file import first_difference, record_settings, recorded_settings
 
 P_VALUES = ("p", "region_p")
 RESTORE, SETTINGS = "restore it, or use --redo", "settings"
+HEADERS = {"voxels": LayerHeader, "best_layers": BestLayersHeader, "weightings": WeightingHeader}  # by subfolder
 
 
 def claim(folder: Path, subfolder: str, settings: Mapping, redo: bool) -> None:
@@ -38,21 +45,9 @@ def unfit(folder: Path, subfolder: str, settings: Mapping) -> Iterator[tuple[Pat
         try:
             with reading(path, "it is made again"):
                 verify(path)
-                read_about(path, settings)
+                read_header(path, HEADERS[subfolder], settings)
         except Damaged as error:
             yield path, error
-
-
-def read_about(path: Path, settings: Mapping) -> dict:
-    """What a file of scores says of itself; ValueError where it was made with other settings than these.
-
-    A file of another model, prompt or subject that was put in its place is noticed by this. Files of version 1.0.0 do
-    not hold their settings.
-    """
-    about = read_seal(path).about
-    if difference := first_difference(about.get(SETTINGS, {}), settings):
-        raise ValueError(f"it was made with {difference.replace('this run', 'its folder')}")
-    return about
 
 
 def alpha_range(folder: Path) -> tuple[float, float]:

@@ -49,6 +49,7 @@ def resampled_shares(
     try:
         with reading(path, "it is made again"):
             if read_seal(path).about == {**about, score_files.SETTINGS: scores.settings()}:
+                read_seal(path).check_axes(dict.fromkeys(names.values(), "BR"), {"B": n_resamples, "R": len(regions)})
                 return {chosen: read_array(path, name) for chosen, name in names.items()}
     except Damaged as error:
         if path.exists():

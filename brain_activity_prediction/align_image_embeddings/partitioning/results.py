@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from brain_activity_prediction.align_image_embeddings.outputs import score_files
+from brain_activity_prediction.align_image_embeddings.outputs.score_headers import WeightingHeader, read_header
 from brain_activity_prediction.files import reading
 from brain_activity_prediction.sealed_hdf5 import read_array
 from brain_activity_prediction.settings_file import recorded_settings
@@ -51,7 +52,7 @@ class WeightingScores:
     def _read(self, number: int, name: str) -> np.ndarray:
         path = self._path(number)
         with reading(path, "run the partitioning again, which fits this weighting again"):
-            score_files.read_about(path, self.settings())
+            read_header(path, WeightingHeader, self.settings())
             return read_array(path, name)
 
     @staticmethod
