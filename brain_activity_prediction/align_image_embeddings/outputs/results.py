@@ -42,11 +42,13 @@ class Results:
 
     def __init__(self, folder: Path):
         self.folder = Path(folder)
+        self._claimed: Mapping | None = None
 
     def claim(self, settings: Mapping, redo: bool = False) -> None:
         """Records what the scores are made with; layers scored otherwise are refused, or with `redo` deleted."""
         for subfolder in ("voxels", "best_layers"):
             score_files.claim(self.folder, subfolder, settings, redo)
+        self._claimed = dict(settings)
 
     def has(self, stream: str, layer: int, asked: Asked | None = None) -> bool:
         """Whether a layer is finished, with the statistics asked for."""
@@ -139,7 +141,8 @@ class Results:
         if of_regions is not None:
             about |= {"regions": of_regions.regions, "n_test_images": of_regions.n_test_images}
             arrays |= {f"region_{name}": getattr(of_regions, name) for name in CEILINGS}
-        score_files.write_voxels(self._ceiling_path, arrays, about, self.settings())
+        settings = score_files.claimed(self.folder, self._claimed)
+        score_files.write_voxels(self._ceiling_path, arrays, about, settings)
 
     def read_noise_ceiling(self) -> np.ndarray:
         """The ceiling (V,) float32 of the test images, in R2 units."""
@@ -203,7 +206,7 @@ class Results:
     def _write(self, path: Path, arrays: Mapping[str, np.ndarray], about: Mapping, statistics: Statistics | None):
         if statistics is not None:
             arrays, about = {**arrays, **statistics.arrays()}, {**about, "statistics": statistics.about()}
-        score_files.write_voxels(path, arrays, about, self.settings())
+        score_files.write_voxels(path, arrays, about, score_files.claimed(self.folder, self._claimed))
 
     def _read_statistics(self, path: Path, kind: type[OfStream]) -> Statistics | None:
         with self._reading(path, kind) as header:

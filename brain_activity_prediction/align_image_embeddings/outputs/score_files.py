@@ -25,18 +25,35 @@ HEADERS = {"voxels": LayerHeader, "best_layers": BestLayersHeader, "weightings":
 def claim(folder: Path, subfolder: str, settings: Mapping, redo: bool) -> None:
     """Records what the scores are made with; scores made otherwise are refused, or with `redo` deleted.
 
+    A folder without scores belongs to no settings yet: a run that failed before its first leaves it free.
     Files that are damaged, or that were made with other settings than the folder's, are deleted and named on stderr.
     """
     remove_left_behind(folder)
     if redo:
         for finished in folder.glob(f"{subfolder}/*.h5"):
             finished.unlink()
-    elif difference := first_difference(recorded_settings(folder, RESTORE) or {}, settings):
+    difference = first_difference(recorded_settings(folder, RESTORE) or {}, settings) if not redo else None
+    if difference and any(folder.glob(f"{subfolder}/[!.]*.h5")):
         raise InputError(f"{folder} holds scores made with {difference}: use the same, or --redo to replace them")
     record_settings(folder, settings)
     for path, damaged in unfit(folder, subfolder, settings):
         print(damaged, file=sys.stderr)
         path.unlink(missing_ok=True)
+
+
+def claimed(folder: Path, settings: Mapping | None) -> Mapping:
+    """The settings that scores are written with: those of this process's `claim`, or, for None, the recorded ones.
+
+    Raises InputError where another process has claimed the folder with other settings since.
+    """
+    recorded = recorded_settings(folder, RESTORE) or {}
+    if settings is None:
+        return recorded
+    if difference := first_difference(recorded, settings):
+        raise InputError(
+            f"another process has begun scores in {folder} with {difference}: use the same, or wait for it"
+        )
+    return settings
 
 
 def unfit(folder: Path, subfolder: str, settings: Mapping) -> Iterator[tuple[Path, Damaged]]:

@@ -26,10 +26,12 @@ class WeightingScores:
     def __init__(self, folder: Path, weightings: np.ndarray):
         self.folder = Path(folder)
         self.weightings = weightings
+        self._claimed: Mapping | None = None
 
     def claim(self, settings: Mapping, redo: bool) -> None:
         """Records what the scores are made with; scores made otherwise are refused, or with `redo` deleted."""
         score_files.claim(self.folder, "weightings", settings, redo)
+        self._claimed = dict(settings)
 
     def settings(self) -> dict:
         """What the scores are made with."""
@@ -43,7 +45,8 @@ class WeightingScores:
         """Adds a weighting: an array (V,) for each of QUANTITIES."""
         arrays = {name: scores[name] for name in QUANTITIES}
         about = {"weighting": self.weightings[number].tolist()}
-        score_files.write_voxels(self._path(number), arrays, about, self.settings())
+        settings = score_files.claimed(self.folder, self._claimed)
+        score_files.write_voxels(self._path(number), arrays, about, settings)
 
     def read_all(self, name: str) -> np.ndarray:
         """One quantity of every weighting, (G, V) float32."""
