@@ -111,7 +111,7 @@ PROMPTS = [
     ),
 ]
 CAPTIONS = [
-    Case("no captions", TEXT, [], ["{here}/captions.csv", "cannot be read"]),
+    Case("no captions", TEXT, [], ["{here}/captions.csv", "does not exist"]),
     *(
         Case(f"captions: {what}", TEXT, [], ["{here}/captions.csv", *said], beside("captions.csv", content))
         for what, content, said in (
