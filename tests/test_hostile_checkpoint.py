@@ -138,6 +138,95 @@ def test_a_default_configuration_of_a_huge_model_is_refused_within_seconds_and_l
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # kB
 
 
+HOSTILE_PARTS = {  # of OpenFlamingo and mPLUG-Owl: the file, what is changed in it, what is said
+    "owl, weights elsewhere": ("model.safetensors.index.json", {"weight_map": {"a": "../x"}}, "outside of its folder"),
+    "owl, ten million layers": ("config.json", {"text_config": {"num_hidden_layers": 10**7}}, "more than any model"),
+    "owl, code of the hub": ("config.json", {"attn_implementation": "kernels/evil"}, "code of the hub"),
+    "mpt, weights elsewhere": ("mpt-7b/model.safetensors.index.json", {"weight_map": {"a": "/x"}}, "outside of its"),
+    "mpt, ten million layers": ("mpt-7b/config.json", {"n_layers": 10**7}, "more than any model"),
+    "mpt, code of the hub": ("mpt-7b/config.json", {"attn_implementation": "kernels/evil"}, "code of the hub"),
+    "clip, ten million layers": ("clip/open_clip_config.json", {"vision_cfg": {"layers": 10**7}}, "more than any"),
+}
+
+
+@pytest.fixture(scope="module")
+def own_networks(tmp_path_factory):
+    """The folders of checkpoints of the scripts whose networks are not transformers' own, by script."""
+    folder, geometry = tmp_path_factory.mktemp("own"), tiny_openflamingo.GEOMETRY
+    tensors = tiny_openflamingo.random_tensors(geometry)
+    return {
+        "mplug_owl_llama_7b.py": tiny_mplug_owl.write_checkpoint(folder / "owl"),
+        "openflamingo_9b.py": tiny_openflamingo.write_checkpoint(folder / "flamingo", geometry, tensors),
+    }
+
+
+@pytest.mark.parametrize(("name", "changes", "said"), HOSTILE_PARTS.values(), ids=HOSTILE_PARTS)
+def test_parts_of_openflamingo_and_mplug_owl_are_looked_at_before_they_are_loaded(
+    own_networks, tmp_path, marker, name, changes, said
+):
+    script = load_script("openflamingo_9b.py" if "/" in name else "mplug_owl_llama_7b.py")
+    folder = shutil.copytree(own_networks[f"{script.__name__}.py"], tmp_path / "checkpoint")
+    content = json.loads((folder / name).read_text()) if (folder / name).exists() else {}
+    (folder / name).write_text(json.dumps(content | changes))
+    with pytest.raises(InputError, match=said) as error:
+        Checkpoint(script.MODEL_ID, None, folder).check(script.CHECKPOINT_FILES)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["checkpoint.pt", "mpt-7b/config.json", "clip/open_clip_model.safetensors"])
+def test_a_pipe_among_the_parts_of_openflamingo_is_not_waited_for(own_networks, tmp_path, name):
+    script = load_script("openflamingo_9b.py")
+    folder = shutil.copytree(own_networks["openflamingo_9b.py"], tmp_path / "checkpoint")
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    with pytest.raises(InputError, match="is no file"):
+        Checkpoint(script.MODEL_ID, None, folder).check(script.CHECKPOINT_FILES)
+
+
+@pytest.mark.parametrize(
+    "tower",
+    [
+        {"vision_cfg": {"timm_model_name": "hf-hub:evil/net", "image_size": 28}},
+        {"text_cfg": {"hf_model_name": "evil/net"}},
+        {"text_cfg": {"hf_tokenizer_name": "evil/net"}},
+    ],
+    ids=str,
+)
+def test_a_clip_of_openflamingo_that_is_another_model_of_the_hub_is_refused(own_networks, tmp_path, tower):
+    folder = shutil.copytree(own_networks["openflamingo_9b.py"], tmp_path / "checkpoint")
+    path = folder / "clip/open_clip_config.json"
+    path.write_text(json.dumps({"model_cfg": json.loads(path.read_text())["model_cfg"] | tower}))
+    assert "asks for another model of the hub" in refused(load_script("openflamingo_9b.py"), folder)
+
+
+@pytest.mark.parametrize(
+    ("script", "name", "part", "sizes", "seed"),
+    [
+        ("mplug_owl_llama_7b.py", "config.json", "text_config", {"hidden_size": 2**16, "intermediate_size": 2**20}, 1),
+        ("openflamingo_9b.py", "mpt-7b/config.json", None, {"d_model": 2**16, "n_layers": 32}, 1),
+        ("openflamingo_9b.py", "clip/open_clip_config.json", "model_cfg", {"vision_cfg": {"width": 2**16}}, 1),
+        ("openflamingo_9b.py", "clip/open_clip_config.json", "model_cfg", {"vision_cfg": {"width": 2**16}}, None),
+    ],
+)
+def test_huge_sizes_of_own_networks_are_refused_in_little_memory(
+    own_networks, tmp_path, script, name, part, sizes, seed
+):
+    folder = shutil.copytree(own_networks[script], tmp_path / "checkpoint")
+    content = json.loads((folder / name).read_text())
+    inner = content[part] if part else content
+    for key, value in sizes.items():
+        inner[key] = inner[key] | value if isinstance(value, dict) else value
+    (folder / name).write_text(json.dumps(content))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    script = load_script(script)
+    with (
+        patch("psutil.virtual_memory", lambda: SimpleNamespace(available=10**9)),
+        pytest.raises(InputError, match=r"take .* GB, where 1 GB of memory are free"),
+    ):
+        script.load(Checkpoint(script.MODEL_ID, None, folder, seed=seed), "cpu", torch.float32)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # kB
+
+
 def test_no_one_is_advised_to_unpickle_what_weights_hold(tiny_model, tmp_path, marker):
     folder = shutil.copytree(tiny_model("llava").folder, tmp_path / "checkpoint")
     poison(folder / "model.safetensors", marker)

@@ -138,15 +138,13 @@ class Checkpoint(CheckpointFiles):
         return self.load(getattr(model_class, "config_class", AutoConfig))
 
     def _untrained(self, model_class, dtype: torch.dtype):
-        build = self._builder(model_class)
-        n_bytes, free = _parameters(build) * dtype.itemsize, psutil.virtual_memory().available
-        if n_bytes > free:
-            raise InputError(
-                f"the untrained weights of {self.source} take {readable(n_bytes)}, where "
-                f"{readable(free)} of memory are free: choose a smaller model, a smaller --dtype or another machine"
-            )
+        self.check_memory(model_class, dtype)
         with self.random_numbers():
-            return build(dtype=dtype)
+            return self._builder(model_class)(dtype=dtype)
+
+    def check_memory(self, model_class, dtype: torch.dtype) -> None:
+        """Raise InputError where the untrained weights of a model class do not fit into the memory."""
+        check_memory(self._builder(model_class), dtype, self.source)
 
     def _builder(self, model_class) -> Callable:
         """What makes an untrained model of the class from the configuration."""
@@ -224,6 +222,16 @@ class Checkpoint(CheckpointFiles):
 
     def _files(self, patterns: Sequence[str]) -> list[Path]:
         return sorted({path for pattern in patterns for path in self.folder.rglob(pattern)})
+
+
+def check_memory(build: Callable, dtype: torch.dtype, source: Path | str) -> None:
+    """Raise InputError where the weights of the model that `build()` gives do not fit into the memory."""
+    n_bytes, free = _parameters(build) * dtype.itemsize, psutil.virtual_memory().available
+    if n_bytes > free:
+        raise InputError(
+            f"the untrained weights of {source} take {readable(n_bytes)}, where {readable(free)} of memory are free: "
+            "choose a smaller model, a smaller --dtype or another machine"
+        )
 
 
 def _parameters(build: Callable) -> int:

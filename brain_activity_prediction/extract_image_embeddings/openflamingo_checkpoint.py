@@ -9,6 +9,7 @@ DIR/clip/           from timm/vit_large_patch14_clip_224.openai: open_clip_model
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -17,9 +18,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings import openflamingo
-from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkpoint
+from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkpoint, check_memory
 from brain_activity_prediction.extract_image_embeddings.torchvision_import import import_torchvision
-from brain_activity_prediction.files import reading
+from brain_activity_prediction.files import read_bytes, reading
 
 if TYPE_CHECKING:
     import torch
@@ -31,6 +32,8 @@ CLIP_NAME, CLIP_WEIGHTS = "ViT-L-14", "openai"
 TRAINED_FILE, MPT_FILE, CLIP_FILE = "checkpoint.[ps]*", "mpt-7b/config.json", "clip/open_clip_*model.*"
 FILES = (TRAINED_FILE, MPT_FILE, CLIP_FILE)
 SPECIAL_TOKENS = ("<|endofchunk|>", "<image>")  # in this order: the checkpoint's last embeddings are theirs,
+TOWERS, FOREIGN = ("vision_cfg", "text_cfg"), ("hf_", "timm_")  # a configuration's parts, and keys that leave open_clip
+LARGEST_CLIP_BYTES = 2**20
 PADDING = "<PAD>"  # and this one's, whatever token MPT's own tokenizer pads with
 # The network lists every cross-attention and MPT block twice, under the left name and under the right one.
 ALIASES = {
@@ -164,6 +167,7 @@ def load_language_model(part: Checkpoint, n_tokens: int, dtype: torch.dtype) -> 
     if part.seed is None:
         model = part.model(MptForCausalLM, "cpu", dtype)
     else:
+        part.check_memory(MptForCausalLM, dtype)
         model = MptForCausalLM._from_config(part.config(MptForCausalLM), dtype=dtype)
     model.resize_token_embeddings(n_tokens, mean_resizing=False)
     return model
@@ -177,12 +181,30 @@ def load_vision_tower(folder: Path | None, untrained: bool = False):
     if folder is not None:
         weights = str(min(folder.parent.glob(CLIP_FILE)))
         if (folder / "open_clip_config.json").exists():
+            _check_clip(folder / "open_clip_config.json")
             name, weights = f"local-dir:{folder}", None
     # OpenAI trained with this approximation of GELU; open_clip's ViT-L-14 has had the exact one since 2.29.
     clip, _, transform = open_clip.create_model_and_transforms(
         name, None if untrained else weights, load_weights=not untrained, force_quick_gelu=True
     )
     return clip.visual, transform
+
+
+def _check_clip(path: Path) -> None:
+    """Raise InputError where a CLIP's configuration asks for parts of other libraries, or fills the memory."""
+    import open_clip
+    import torch
+
+    with reading(path):
+        content = json.loads(read_bytes(path, LARGEST_CLIP_BYTES))
+        sizes = {name: dict(value) for name, value in content.get("model_cfg", content).items() if name in TOWERS}
+        embed_dim = int(content.get("model_cfg", content)["embed_dim"])
+    foreign = [key for tower in sizes.values() for key in tower if key.startswith(FOREIGN)]
+    if foreign:
+        raise InputError(
+            f"{path} asks for another model of the hub, {min(foreign)}: copy OpenFlamingo's own CLIP there"
+        )
+    check_memory(lambda: open_clip.CLIP(embed_dim, **sizes), torch.float32, path.parent)
 
 
 def _trained_file(checkpoint: Checkpoint) -> Path:
