@@ -8,6 +8,7 @@
 # make mutants   mistakes made on purpose in some modules: which ones does no test notice? Hours; some of them with
 #                MUTANTS='*.nsd.*'
 # make faults   hundreds of runs killed everywhere: is nothing lost?
+# make attack   kills, swapped files and hostile input on a small study, some flags with ATTACK='--seed 2': an hour or more
 # make fuzz   every reader of files on FUZZ_INPUTS damaged ones, 20,000 of each kind unless said otherwise
 PYTHON ?= python3
 VENV := .venv
@@ -15,7 +16,7 @@ PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
 PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test quick check coverage docs pictures wheel-check mutants fuzz faults format clean
+.PHONY: demo test quick check coverage docs pictures wheel-check mutants fuzz faults attack format clean
 demo: $(INSTALLED)
 	$(VENV)/bin/python -m brain_activity_prediction.demo
 
@@ -63,6 +64,9 @@ fuzz: $(INSTALLED)
 
 faults: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(VENV)/bin/python tests/fault_injection.py
+
+attack: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(VENV)/bin/python tests/robustness/attack.py $(ATTACK)
 
 format: $(INSTALLED)
 	$(VENV)/bin/ruff format .

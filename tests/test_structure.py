@@ -145,7 +145,7 @@ def _is_of_the_ridge(name):
 
 
 def test_nothing_is_pickled_and_no_code_of_others_is_trusted():
-    others = (path for folder in ("benchmarks", "docs", "tests") for path in (ROOT / folder).glob("*.py"))
+    others = (path for folder in ("benchmarks", "docs", "tests") for path in (ROOT / folder).rglob("*.py"))
     for path in (*PACKAGE.rglob("*.py"), *others):
         found = FORBIDDEN.search(path.read_text())
         assert not found, f"{path} holds {found.group()}"
