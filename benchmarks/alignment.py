@@ -20,10 +20,10 @@ import numpy as np
 from betas_memory import N_IMAGES, N_SESSIONS, N_SHARED, write_design_and_mask, write_session
 
 from brain_activity_prediction.align_image_embeddings import align_model
-from brain_activity_prediction.embedding_store import EmbeddingStore
-from brain_activity_prediction.folders import embeddings_folder
-from brain_activity_prediction.nsd.design import read_design
-from brain_activity_prediction.nsd.layout import Layout
+from brain_activity_prediction.datasets.nsd.design import read_design
+from brain_activity_prediction.datasets.nsd.layout import Layout
+from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
+from brain_activity_prediction.storage.folders import embeddings_folder
 
 MODEL_ID, WIDTH, IMAGES_PER_FILE = "benchmark/wide", 5120, 500
 

@@ -22,8 +22,8 @@ import nibabel
 import numpy as np
 from scipy.io import savemat
 
-from brain_activity_prediction.nsd.layout import Layout, find_layout
-from brain_activity_prediction.nsd.responses import prepare_responses
+from brain_activity_prediction.datasets.nsd.layout import Layout, find_layout
+from brain_activity_prediction.datasets.nsd.responses import prepare_responses
 
 SHAPE = (81, 104, 83)
 N_FITTED = 15724

@@ -25,7 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from untrained import Untrained, llava, published, script, vit, widths
 from usual import peak_gigabytes, usual_way
 
-from brain_activity_prediction.extract_image_embeddings.decoding import split_template
+from brain_activity_prediction.models.decoding import split_template
 
 VIT, LLAVA = "vit_huge_patch14_224_in21k", "llava_1.5_13b"
 ANSWER_TOKENS = 32

@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 from macaque_v4 import ALPHAS, MODEL_ID, PACKAGE, REGIONS, STREAM, read_session, write_nsd
 
-from brain_activity_prediction.align_image_embeddings.outputs.results import Results
-from brain_activity_prediction.arguments import LOWEST_CEILING
-from brain_activity_prediction.folders import alignment_folder, partitioning_folder
+from brain_activity_prediction.cli.shared_flags import LOWEST_CEILING
+from brain_activity_prediction.encoding.scores.score_store import Results
+from brain_activity_prediction.storage.folders import alignment_folder, partitioning_folder
 
 EARLY, MIDDLE, LATE = 3, 11, 16  # layers: what leaves blocks 2, 10 and 15
 ANALYSIS = "early_late"

@@ -24,11 +24,11 @@ import pandas as pd
 from PIL import Image
 from scipy.io import savemat
 
-from brain_activity_prediction.align_image_embeddings.outputs.results import Results
-from brain_activity_prediction.folders import alignment_folder, partitioning_folder
-from brain_activity_prediction.nsd.betas import INTEGERS_PER_PERCENT
-from brain_activity_prediction.nsd.design import N_SUBJECTS
-from brain_activity_prediction.nsd.layout import Layout
+from brain_activity_prediction.datasets.nsd.betas import INTEGERS_PER_PERCENT
+from brain_activity_prediction.datasets.nsd.design import N_SUBJECTS
+from brain_activity_prediction.datasets.nsd.layout import Layout
+from brain_activity_prediction.encoding.scores.score_store import Results
+from brain_activity_prediction.storage.folders import alignment_folder, partitioning_folder
 
 PACKAGE = Path(__file__).resolve().parents[1] / "brain_activity_prediction"
 MODEL_ID = "timm/tf_efficientnet_lite0.in1k"

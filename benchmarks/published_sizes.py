@@ -29,8 +29,8 @@ from study import Study
 from untrained import published, script
 from usual import peak_of
 
-from brain_activity_prediction.errors import is_out_of_memory
-from brain_activity_prediction.flag_values import positive_int
+from brain_activity_prediction.cli.flag_values import positive_int
+from brain_activity_prediction.runtime.errors import is_out_of_memory
 from brain_activity_prediction.sweep.architectures import ARCHITECTURES, shape
 
 NARROW = {"published": 1, "tiny": 32}

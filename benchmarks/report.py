@@ -19,11 +19,11 @@ import pandas as pd
 import synthetic_scores as synthetic
 from tqdm import tqdm
 
-from brain_activity_prediction.align_image_embeddings.outputs.tables import COLUMNS
-from brain_activity_prediction.folders import PROTOCOLS, alignment_folder, scores_folder
-from brain_activity_prediction.nsd.layout import Layout
-from brain_activity_prediction.nsd.rois import read_mask, region_masks, write_map
-from brain_activity_prediction.settings_file import record_settings
+from brain_activity_prediction.datasets.nsd.layout import Layout
+from brain_activity_prediction.datasets.nsd.regions import read_mask, region_masks, write_map
+from brain_activity_prediction.encoding.tables.region_table import COLUMNS
+from brain_activity_prediction.storage.folders import PROTOCOLS, alignment_folder, scores_folder
+from brain_activity_prediction.storage.settings_file import record_settings
 
 SCRIPT = Path(synthetic.__file__).resolve().parents[1] / "brain_activity_prediction" / "report" / "report.py"
 REGION_TABLE = ("--table-only", "--roi", "V1v")

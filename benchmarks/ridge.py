@@ -34,8 +34,8 @@ from sklearn.linear_model import RidgeCV as LeaveOneOutRidge
 from threadpoolctl import threadpool_limits
 from torch.utils.flop_counter import FlopCounterMode
 
-from brain_activity_prediction.align_image_embeddings.ridge import ridge_cv
-from brain_activity_prediction.align_image_embeddings.scores import pearson_r
+from brain_activity_prediction.ridge.ridge_cv import ridge_cv
+from brain_activity_prediction.ridge.scores import pearson_r
 
 ALPHAS = np.logspace(1, 4, 60)
 FOLDS, N_TEST = 5, 500

@@ -28,20 +28,20 @@ from scipy.io import savemat
 from store import forget
 from usual import peak_gigabytes
 
-from brain_activity_prediction.claims import Claims
-from brain_activity_prediction.embedding_store import EmbeddingStore
-from brain_activity_prediction.extract_image_embeddings import extraction
-from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkpoint
-from brain_activity_prediction.extract_image_embeddings.plan import plan
-from brain_activity_prediction.extract_image_embeddings.runner import Runner
-from brain_activity_prediction.extract_image_embeddings.torchvision_import import import_torchvision
-from brain_activity_prediction.folders import embeddings_folder
-from brain_activity_prediction.nsd.design import read_design
-from brain_activity_prediction.nsd.layout import find_layout
-from brain_activity_prediction.nsd.stimuli import Stimuli
+from brain_activity_prediction.datasets.nsd.design import read_design
+from brain_activity_prediction.datasets.nsd.layout import find_layout
+from brain_activity_prediction.datasets.nsd.stimuli import Stimuli
+from brain_activity_prediction.extraction import loop
+from brain_activity_prediction.extraction.plan import plan
+from brain_activity_prediction.extraction.runner import Runner
+from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
+from brain_activity_prediction.models.torchvision_import import import_torchvision
+from brain_activity_prediction.runtime.claims import Claims
+from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
+from brain_activity_prediction.storage.folders import embeddings_folder
 from brain_activity_prediction.sweep import commands, sweep
 from brain_activity_prediction.sweep.architectures import ARCHITECTURES
-from brain_activity_prediction.sweep.units import make_plan
+from brain_activity_prediction.sweep.planning.units import make_plan
 
 MODEL, MODEL_ID = "llava_1.5_13b", "llava-hf/llava-1.5-13b-hf"
 LAYERS, WIDTH = {"vision": 25, "language": 41}, 4
@@ -95,7 +95,7 @@ def write_dataset(folder, n_shared, n_unique):
 def work_of(folder, shard="0/1"):
     """The flags of an extraction of a shard of the images with nine prompts, and what it has to do."""
     flags = ["-d", str(folder), "-p", "1-9", "-g", "cpu", "--dtype", "bfloat16", "--shard", shard]
-    arguments = extraction.flags("").parse_args([*flags, "-s", *map(str, SUBJECTS)])
+    arguments = loop.flags("").parse_args([*flags, "-s", *map(str, SUBJECTS)])
     return arguments, plan(stand_in(), arguments, read_design(find_layout(folder).design()).image_ids_of_any(SUBJECTS))
 
 
@@ -107,7 +107,7 @@ def extract(folder, shard):
     with Stimuli(find_layout(folder).stimuli()) as stimuli, contextlib.redirect_stderr(io.StringIO()):
         for store in work.stores.values():
             store.claim({"model_id": MODEL_ID})
-        extraction.run(runner, stimuli, work)
+        loop.run(runner, stimuli, work)
     return n_left
 
 

@@ -12,9 +12,9 @@ import time
 import numpy as np
 import torch
 
-from brain_activity_prediction.align_image_embeddings.scores import standard_columns
-from brain_activity_prediction.align_image_embeddings.stats.bootstrap import bootstrap_region_r
-from brain_activity_prediction.align_image_embeddings.stats.significance import permutation_p
+from brain_activity_prediction.inference.bootstrap import bootstrap_region_r
+from brain_activity_prediction.inference.significance import permutation_p
+from brain_activity_prediction.ridge.scores import standard_columns
 
 N_VOXELS, N_REGIONS, REGION_SIZE = 15724, 80, 400
 VOXELS_PER_CHUNK = 512  # of the plain way: 1000 images of them fit into a cache

@@ -13,11 +13,7 @@ import warnings
 
 import torch
 
-from brain_activity_prediction.align_image_embeddings.stats.representational_similarity import (
-    MEASURES,
-    permutation_p,
-    similarity,
-)
+from brain_activity_prediction.rsa.similarity import MEASURES, permutation_p, similarity
 
 
 def seconds(function):

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas
 
-from brain_activity_prediction.embedding_store import EmbeddingStore
+from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 
 STREAM = "language"
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from brain_activity_prediction.extract_image_embeddings import extraction
-from brain_activity_prediction.extract_image_embeddings.plan import plan
-from brain_activity_prediction.extract_image_embeddings.runner import Runner
-from brain_activity_prediction.nsd.stimuli import Stimuli
+from brain_activity_prediction.datasets.nsd.stimuli import Stimuli
+from brain_activity_prediction.extraction import loop
+from brain_activity_prediction.extraction.plan import plan
+from brain_activity_prediction.extraction.runner import Runner
 
 STIMULUS_PIXELS = 425  # as in NSD
 
@@ -22,7 +22,7 @@ class Study:
         self.folder, self.script, self.checkpoint = Path(folder), script, untrained
         device = ["-g", "cpu" if size.device == "cpu" else "0", "--dtype", size.dtype]
         flags = ["-d", str(folder), "-p", prompts, "-b", str(size.batch), *device]
-        self.arguments = extraction.flags("").parse_args(flags)
+        self.arguments = loop.flags("").parse_args(flags)
         self.image_ids = range(1, size.batch * size.n_batches + 1)
         self.stimuli = Stimuli(self._written_stimuli())
         work = plan(script, self.arguments, self.image_ids)
@@ -45,7 +45,7 @@ class Study:
         """What of it is left in `folder`, which it stays in; returns the plan that it followed."""
         self.arguments.base_dir = folder
         work = plan(self.script, self.arguments, self.image_ids)
-        extraction.run(self.runner, self.stimuli, work)
+        loop.run(self.runner, self.stimuli, work)
         return work
 
     def _written_stimuli(self):

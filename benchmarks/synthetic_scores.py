@@ -13,19 +13,19 @@ import numpy as np
 import pandas as pd
 from scipy.io import savemat
 
-from brain_activity_prediction.align_image_embeddings.outputs.layer_choice import stream_scores
-from brain_activity_prediction.align_image_embeddings.outputs.results import Results
-from brain_activity_prediction.align_image_embeddings.outputs.summary import average_maps, best_layer_maps
-from brain_activity_prediction.align_image_embeddings.outputs.table_files import write_table
-from brain_activity_prediction.align_image_embeddings.outputs.tables import region_table
-from brain_activity_prediction.align_image_embeddings.stats.region_statistics import Statistics, digests
+from brain_activity_prediction.datasets.nsd.layout import Layout
+from brain_activity_prediction.datasets.nsd.regions import LABELS, read_mask, region_masks, write_map
 from brain_activity_prediction.demo.pictures import crops
-from brain_activity_prediction.embedding_store import EmbeddingStore
+from brain_activity_prediction.encoding.scores.layer_choice import stream_scores
+from brain_activity_prediction.encoding.scores.score_store import Results
+from brain_activity_prediction.encoding.tables.region_table import region_table
+from brain_activity_prediction.encoding.tables.summary import average_maps, best_layer_maps
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
-from brain_activity_prediction.folders import alignment_folder, embeddings_folder
-from brain_activity_prediction.nsd.layout import Layout
-from brain_activity_prediction.nsd.rois import LABELS, read_mask, region_masks, write_map
-from brain_activity_prediction.settings_file import record_settings
+from brain_activity_prediction.inference.region_statistics import Statistics, digests
+from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
+from brain_activity_prediction.storage.folders import alignment_folder, embeddings_folder
+from brain_activity_prediction.storage.settings_file import record_settings
+from brain_activity_prediction.storage.table_files import write_table
 
 AFFINE = np.array([[1.8, 0, 0, -72.9], [0, 1.8, 0, -93.6], [0, 0, 1.8, -74.7], [0, 0, 0, 1]])
 N_HCP = 180

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 
 from brain_activity_prediction.demo.models import prompt_tokenizer
-from brain_activity_prediction.extract_image_embeddings import extraction
-from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkpoint
-from brain_activity_prediction.extract_image_embeddings.torchvision_import import import_torchvision
+from brain_activity_prediction.extraction import loop
+from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
+from brain_activity_prediction.models.torchvision_import import import_torchvision
 
-EXTRACT = Path(extraction.__file__).parent
+EXTRACT = Path(loop.__file__).parent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,7 +140,7 @@ def instruct_blip(vision, reader, text):
 def mplug_owl(vision, abstractor, text):
     """An mPLUG-Owl, all else as `MplugOwlConfig` has it."""
     import_torchvision()
-    from brain_activity_prediction.extract_image_embeddings.mplug_owl import MplugOwlConfig
+    from brain_activity_prediction.models.mplug_owl.network import MplugOwlConfig
 
     return Untrained(made_config=MplugOwlConfig(vision, abstractor, text), made_processor=prompt_tokenizer())
 
@@ -151,7 +151,7 @@ def open_flamingo(folder, vision, heads, text, vocabulary=50280):
     Its loader takes three parts of a folder rather than a class, so this writes them, without weights, to `folder`.
     `vision` is the tower's configuration as open_clip names it, `heads` how many MPT has.
     """
-    from brain_activity_prediction.extract_image_embeddings.openflamingo_checkpoint import SPECIAL_TOKENS
+    from brain_activity_prediction.models.openflamingo.weights import SPECIAL_TOKENS
 
     for part in ("mpt-7b", "clip"):
         (folder / part).mkdir(parents=True)

@@ -10,12 +10,12 @@ from pathlib import Path
 __version__ = "1.0.0"
 
 _DEFINED_IN = {
-    "EmbeddingStore": "embedding_store",
-    "VoxelwiseRidgeCV": "align_image_embeddings.voxelwise_ridge",
-    "noise_ceiling": "align_image_embeddings.stats.noise_ceiling",
-    "noise_ceiling_snr": "align_image_embeddings.stats.noise_ceiling",
-    "pearson_r": "align_image_embeddings.scores",
-    "ridge_cv": "align_image_embeddings.ridge",
+    "EmbeddingStore": "storage.embeddings.embedding_store",
+    "VoxelwiseRidgeCV": "ridge.estimator",
+    "noise_ceiling": "inference.noise_ceiling",
+    "noise_ceiling_snr": "inference.noise_ceiling",
+    "pearson_r": "ridge.scores",
+    "ridge_cv": "ridge.ridge_cv",
 }
 __all__ = list(_DEFINED_IN)
 
@@ -28,7 +28,7 @@ def _is_run_as_script():
 
 
 if _is_run_as_script():
-    from brain_activity_prediction.stopping import stop_while_importing
+    from brain_activity_prediction.runtime.stopping import stop_while_importing
 
     stop_while_importing()
 

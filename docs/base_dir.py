@@ -20,22 +20,19 @@ import numpy as np
 import pandas as pd
 from script_pages import scripts, table
 
-from brain_activity_prediction import embedding_store
-from brain_activity_prediction.align_image_embeddings import (
-    across_subjects,
-    compare,
-    cross_subject_ceiling,
-    similarity_table,
-)
-from brain_activity_prediction.align_image_embeddings.outputs import results, tables
-from brain_activity_prediction.align_image_embeddings.partitioning import errors as partition_errors
-from brain_activity_prediction.align_image_embeddings.partitioning import results as partition_results
-from brain_activity_prediction.align_image_embeddings.partitioning import summary as partition_summary
+from brain_activity_prediction.align_image_embeddings import across_subjects, compare, cross_subject_ceiling
+from brain_activity_prediction.datasets.nsd.layout import PATHS
 from brain_activity_prediction.demo.dataset import write_dataset
 from brain_activity_prediction.demo.models import write_llava, write_vit
 from brain_activity_prediction.demo.simulation import REGIONS, UNLABELLED_VOXELS, Recipe
-from brain_activity_prediction.extract_image_embeddings.torchvision_import import import_torchvision
-from brain_activity_prediction.nsd.layout import PATHS
+from brain_activity_prediction.encoding.scores import score_store
+from brain_activity_prediction.encoding.tables import region_table
+from brain_activity_prediction.models.torchvision_import import import_torchvision
+from brain_activity_prediction.rsa import similarity_table
+from brain_activity_prediction.storage.embeddings import embedding_store
+from brain_activity_prediction.variance_partitioning import resampled_shares as partition_errors
+from brain_activity_prediction.variance_partitioning import share_store as partition_results
+from brain_activity_prediction.variance_partitioning import share_table as partition_summary
 
 RECIPE = Recipe(subjects=(1, 2), regions=REGIONS[:2], n_shared=28, n_unique=28, n_sessions=4, image_size=16)
 LLAVA, VIT = "llava-hf/llava-1.5-13b-hf", "google/vit-huge-patch14-224-in21k"
@@ -80,13 +77,13 @@ MEANING = {  # of a kind of file, in words or in those of the docstring of what 
     "alignment/responses/responses_subjNN_zscored_sessionsA-B.h5": "What ridge predicts, before it is scaled: betas, "
     "z-scored within sessions (or `percent`), averaged over repeats. Made anew where an input changes.",
     f"{ONE_RUN}/settings.json": "What changes the scores; a run with others is refused.",
-    f"{ONE_RUN}/scores.parquet": tables.region_table,
+    f"{ONE_RUN}/scores.parquet": region_table.region_table,
     f"{ONE_RUN}/scores.csv": "The same rows and columns as text.",
     f"{ONE_RUN}/made_from.json": "Written last: a digest of the layers that tables and maps were made from, by "
     "which a sweep knows that they are finished.",
     f"{ONE_RUN}/layers.png": "Mean r of each region against layer, a panel a stream; a dot marks the chosen layer.",
     f"{ONE_RUN}/noise_ceiling.h5": "The noise ceiling of the averaged test responses, in R² units.",
-    f"{ONE_RUN}/voxels/STREAM_layer_LL.h5": results,
+    f"{ONE_RUN}/voxels/STREAM_layer_LL.h5": score_store,
     f"{ONE_RUN}/best_layers/STREAM.h5": "Each voxel's best layer by `cv_score`, and the statistics of all voxels at "
     "their best layers.",
     f"{ONE_RUN}/maps/noise_ceiling.nii.gz": "the noise ceiling of R²",

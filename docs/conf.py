@@ -13,19 +13,19 @@ import torch  # noqa: E402
 from ridge_figure import ALPHAS  # noqa: E402
 
 import brain_activity_prediction  # noqa: E402
-from brain_activity_prediction import sealed_hdf5  # noqa: E402
-from brain_activity_prediction.align_image_embeddings import ridge  # noqa: E402
-from brain_activity_prediction.align_image_embeddings.inputs import protocols  # noqa: E402
-from brain_activity_prediction.align_image_embeddings.scores import DOUBT  # noqa: E402
-from brain_activity_prediction.align_image_embeddings.solver.alpha_interpolation import alpha_nodes  # noqa: E402
-from brain_activity_prediction.align_image_embeddings.solver.cross_validation import (  # noqa: E402
+from brain_activity_prediction.encoding import protocols  # noqa: E402
+from brain_activity_prediction.ridge import ridge_cv  # noqa: E402
+from brain_activity_prediction.ridge.scores import DOUBT  # noqa: E402
+from brain_activity_prediction.ridge.solver.alpha_interpolation import alpha_nodes  # noqa: E402
+from brain_activity_prediction.ridge.solver.cross_validation import (  # noqa: E402
     CHOICE_MARGIN,
     TOLERANCE,
     WIDEST_FLOAT32_GRID,
 )
-from brain_activity_prediction.align_image_embeddings.solver.decomposition import SMALLEST_PENALTY  # noqa: E402
-from brain_activity_prediction.align_image_embeddings.solver.leave_fold_out import SMALLEST_PIVOT  # noqa: E402
-from brain_activity_prediction.align_image_embeddings.solver.refit_without_fold import LARGEST_MAGNIFICATION  # noqa: E402
+from brain_activity_prediction.ridge.solver.decomposition import SMALLEST_PENALTY  # noqa: E402
+from brain_activity_prediction.ridge.solver.leave_fold_out import SMALLEST_PIVOT  # noqa: E402
+from brain_activity_prediction.ridge.solver.refit_without_fold import LARGEST_MAGNIFICATION  # noqa: E402
+from brain_activity_prediction.storage import sealed_hdf5  # noqa: E402
 
 project = brain_activity_prediction.__name__
 release = version = brain_activity_prediction.__version__
@@ -43,7 +43,7 @@ myst_substitutions = {
     "n_nodes": len(alpha_nodes(ALPHAS, TOLERANCE[torch.float32]).nodes),
     "tolerance_float32": f"{TOLERANCE[torch.float32]:g}",
     "tolerance_float64": f"{TOLERANCE[torch.float64]:g}",
-    "rounding": f"{ridge.ROUNDING:g}",
+    "rounding": f"{ridge_cv.ROUNDING:g}",
     "widest_float32_grid": WIDEST_FLOAT32_GRID,
     "doubt_float32": f"{DOUBT[torch.float32]:g}",
     "doubt_float64": f"{DOUBT[torch.float64]:g}",

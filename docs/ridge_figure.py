@@ -9,8 +9,8 @@ from sklearn.linear_model import Ridge
 from sklearn.model_selection import KFold
 
 from brain_activity_prediction import ridge_cv
-from brain_activity_prediction.align_image_embeddings.solver.alpha_interpolation import alpha_nodes
-from brain_activity_prediction.align_image_embeddings.solver.cross_validation import TOLERANCE
+from brain_activity_prediction.ridge.solver.alpha_interpolation import alpha_nodes
+from brain_activity_prediction.ridge.solver.cross_validation import TOLERANCE
 
 ALPHAS = np.logspace(1, 4, 60)
 FOLDS = 5

@@ -4,7 +4,7 @@ import numpy as np
 from bad_input import ALIGN, HTML, REPORT, VIT, Case
 from spoilt_data import beside, bomb, design, file_for, loop, moved, over, read_only, stimuli, volume
 
-from brain_activity_prediction.nsd.layout import find_layout
+from brain_activity_prediction.datasets.nsd.layout import find_layout
 
 FOLDERS = [
     Case("a base directory that is not there", VIT, ["-d", "{base}/nowhere"], ["{base}/nowhere", "does not exist"]),

@@ -83,7 +83,7 @@ def tiny_model(tmp_path_factory):
     import torch
     from scripts import load_script
 
-    from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkpoint
+    from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
 
     loaded = {}
 

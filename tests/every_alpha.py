@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import KFold
 
-from brain_activity_prediction.align_image_embeddings.scores import pearson_r, r2_score
+from brain_activity_prediction.ridge.scores import pearson_r, r2_score
 
 GRID = np.logspace(1, 4, 60)
 REGRET = 1e-6

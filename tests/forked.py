@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from scripts import EXTRACT
 
-from brain_activity_prediction.extract_image_embeddings.runner import Runner
+from brain_activity_prediction.extraction.runner import Runner
 
 MODEL_LOADED = 99
 # What may stand on stderr before the one line: what there is to do, progress bars, that a cache is out of date.
@@ -33,7 +33,7 @@ class Ended(NamedTuple):
 
 def warm():
     """Imports what the scripts import, once."""
-    from brain_activity_prediction.extract_image_embeddings.torchvision_import import import_torchvision
+    from brain_activity_prediction.models.torchvision_import import import_torchvision
 
     import_torchvision()
     import nibabel  # noqa: F401
@@ -50,8 +50,8 @@ def warm():
         cross_subject_ceiling,
         partition_variance,
     )
-    from brain_activity_prediction.align_image_embeddings.inputs import targets  # noqa: F401
-    from brain_activity_prediction.align_image_embeddings.outputs import summary  # noqa: F401
+    from brain_activity_prediction.encoding import subject_data  # noqa: F401
+    from brain_activity_prediction.encoding.tables import summary  # noqa: F401
 
 
 def run_forked(script, flags, folder, may_load=False, as_root=True):

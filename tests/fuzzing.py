@@ -13,7 +13,7 @@ import zlib
 import numpy as np
 from hypothesis import strategies as st
 
-from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.runtime.errors import InputError
 
 MOST_MEMORY_KB = 2**20  # beyond what the process had before: 1 GB
 MOST_SECONDS = 10

@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from brain_activity_prediction import sealed_hdf5
-from brain_activity_prediction.extract_image_embeddings.runner import Runner
+from brain_activity_prediction.extraction.runner import Runner
+from brain_activity_prediction.storage import sealed_hdf5
 
 CHANGES = ("fsync", "replace", "rename", "symlink", "unlink", "mkdir", "rmdir", "open")
 HANGS_S = 300  # a run that takes longer is ended

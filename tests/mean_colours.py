@@ -6,11 +6,11 @@ import h5py
 import numpy as np
 import torch
 
-from brain_activity_prediction.embedding_store import EmbeddingStore
-from brain_activity_prediction.extract_image_embeddings import extraction
+from brain_activity_prediction.datasets.nsd.design import read_design
+from brain_activity_prediction.datasets.nsd.layout import find_layout
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
-from brain_activity_prediction.nsd.design import read_design
-from brain_activity_prediction.nsd.layout import find_layout
+from brain_activity_prediction.extraction import loop
+from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 
 MODEL = "test/mean-colours"
 
@@ -47,8 +47,8 @@ def colours(calls=None):
 
 
 def extract(script, base_dir, *more):
-    arguments = extraction.flags("").parse_args(["-d", str(base_dir), "-g", "cpu", *map(str, more)])
-    extraction.extract(script, arguments)
+    arguments = loop.flags("").parse_args(["-d", str(base_dir), "-g", "cpu", *map(str, more)])
+    loop.extract(script, arguments)
 
 
 def store(base_dir, prompt):

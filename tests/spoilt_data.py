@@ -9,8 +9,8 @@ import nibabel
 import numpy as np
 from scipy.io import loadmat, savemat
 
-from brain_activity_prediction.embedding_store import EmbeddingStore
-from brain_activity_prediction.nsd.layout import find_layout
+from brain_activity_prediction.datasets.nsd.layout import find_layout
+from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 
 
 def file_of(base, kind, *fields):

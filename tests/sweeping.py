@@ -6,12 +6,12 @@ import time
 import numpy as np
 from scripts import PACKAGE
 
-from brain_activity_prediction.embedding_store import EmbeddingStore
-from brain_activity_prediction.folders import embeddings_folder
-from brain_activity_prediction.nsd.design import read_design
-from brain_activity_prediction.nsd.layout import find_layout
+from brain_activity_prediction.datasets.nsd.design import read_design
+from brain_activity_prediction.datasets.nsd.layout import find_layout
+from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
+from brain_activity_prediction.storage.folders import embeddings_folder
 from brain_activity_prediction.sweep import commands, sweep
-from brain_activity_prediction.sweep.units import ModelUnits, Plan, Unit
+from brain_activity_prediction.sweep.planning.units import ModelUnits, Plan, Unit
 
 VIT, LLAVA = "vit_huge_patch14_224_in21k", "llava_1.5_13b"
 VIT_ID, LLAVA_ID = "google/vit-huge-patch14-224-in21k", "llava-hf/llava-1.5-13b-hf"

@@ -11,12 +11,12 @@ from scipy.stats import ttest_1samp
 from two_layers import FOLDER, MODEL, align, write_states
 
 from brain_activity_prediction.align_image_embeddings import across_subjects, cross_subject_ceiling
-from brain_activity_prediction.align_image_embeddings.cross_subject import cross_subject_r
-from brain_activity_prediction.align_image_embeddings.outputs.results import Results
-from brain_activity_prediction.arguments import alphas
+from brain_activity_prediction.cli.shared_flags import alphas
+from brain_activity_prediction.cross_subject.brain_to_brain import cross_subject_r
 from brain_activity_prediction.demo.dataset import write_dataset
 from brain_activity_prediction.demo.simulation import Recipe, Region
-from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.encoding.scores.score_store import Results
+from brain_activity_prediction.runtime.errors import InputError
 
 pytestmark = pytest.mark.slow
 

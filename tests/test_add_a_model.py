@@ -13,11 +13,11 @@ import torch
 from base_dir import run
 from scripts import ALIGN, EXTRACT
 
+from brain_activity_prediction.datasets.nsd.layout import find_layout
+from brain_activity_prediction.datasets.nsd.stimuli import Stimuli
 from brain_activity_prediction.demo.models import save_random
-from brain_activity_prediction.embedding_store import EmbeddingStore
-from brain_activity_prediction.extract_image_embeddings.torchvision_import import import_torchvision
-from brain_activity_prediction.nsd.layout import find_layout
-from brain_activity_prediction.nsd.stimuli import Stimuli
+from brain_activity_prediction.models.torchvision_import import import_torchvision
+from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 
 pytestmark = pytest.mark.slow
 

@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 from two_layers import FOLDER, align, read_scores, write_states
 
-from brain_activity_prediction.align_image_embeddings import fitting
-from brain_activity_prediction.align_image_embeddings.outputs.results import QUANTITIES, Results
-from brain_activity_prediction.embedding_store import EmbeddingStore
-from brain_activity_prediction.errors import Damaged, InputError
-from brain_activity_prediction.nsd.design import read_design
-from brain_activity_prediction.nsd.layout import find_layout
+from brain_activity_prediction.datasets.nsd.design import read_design
+from brain_activity_prediction.datasets.nsd.layout import find_layout
+from brain_activity_prediction.encoding import encode
+from brain_activity_prediction.encoding.scores.score_store import QUANTITIES, Results
+from brain_activity_prediction.runtime.errors import Damaged, InputError
+from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 
 pytestmark = pytest.mark.slow
 
@@ -136,9 +136,9 @@ def test_test_images_never_touch_what_is_fitted(ready, monkeypatch):
 
 def test_features_that_never_vary_change_no_score_and_are_not_fitted(own_nsd, monkeypatch):
     fitted_on = []
-    score_layer = fitting.score_layer
+    score_layer = encode.score_layer
     monkeypatch.setattr(
-        fitting, "score_layer", lambda train, *rest: fitted_on.append(train.shape[1]) or score_layer(train, *rest)
+        encode, "score_layer", lambda train, *rest: fitted_on.append(train.shape[1]) or score_layer(train, *rest)
     )
     store = write_states(own_nsd)
     align(monkeypatch, own_nsd)

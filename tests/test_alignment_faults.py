@@ -14,11 +14,12 @@ import pytest
 import torch
 from two_layers import FOLDER, MODEL, align, read_scores
 
-from brain_activity_prediction.align_image_embeddings import align_model, fitting
-from brain_activity_prediction.align_image_embeddings.outputs.results import Results
-from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.nsd import responses
-from brain_activity_prediction.running import run_script
+from brain_activity_prediction.align_image_embeddings import align_model
+from brain_activity_prediction.datasets.nsd import responses
+from brain_activity_prediction.encoding import encode
+from brain_activity_prediction.encoding.scores.score_store import Results
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.running import run_script
 
 pytestmark = pytest.mark.slow
 
@@ -48,8 +49,8 @@ def sending(name, function, at_call=1):
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGUSR1"])
 def test_a_signal_lets_the_layer_in_hand_be_finished_and_the_next_run_continues(name, ready, monkeypatch, capsys):
     with monkeypatch.context() as during:
-        score_layer, calls = sending(name, fitting.score_layer)
-        during.setattr(fitting, "score_layer", score_layer)
+        score_layer, calls = sending(name, encode.score_layer)
+        during.setattr(encode, "score_layer", score_layer)
         stopped(during, ready)
         assert len(calls) == 1
     said = capsys.readouterr().err
@@ -125,7 +126,7 @@ def test_alignments_at_once_read_the_betas_once_and_fit_each_layer_once_and_no_t
 def test_scores_that_are_removed_while_a_run_goes_on_end_it_with_a_line_and_the_next_run_restores_them(
     ready, monkeypatch
 ):
-    score_layer, calls = fitting.score_layer, []
+    score_layer, calls = encode.score_layer, []
 
     def removing(*arguments):
         calls.append(1)
@@ -133,7 +134,7 @@ def test_scores_that_are_removed_while_a_run_goes_on_end_it_with_a_line_and_the_
             shutil.rmtree(ready / FOLDER / "voxels")
         return score_layer(*arguments)
 
-    monkeypatch.setattr(fitting, "score_layer", removing)
+    monkeypatch.setattr(encode, "score_layer", removing)
     with pytest.raises(InputError, match=r"scores of 1 of 2 layers were removed from .*subj01"):
         align(monkeypatch, ready)
     align(monkeypatch, ready)
@@ -142,7 +143,7 @@ def test_scores_that_are_removed_while_a_run_goes_on_end_it_with_a_line_and_the_
 
 def test_layers_that_another_process_finishes_meanwhile_are_in_the_table(ready, monkeypatch):
     """An array of jobs, a layer each: the last table to be written holds them all."""
-    from brain_activity_prediction.align_image_embeddings.outputs import summary
+    from brain_activity_prediction.encoding.tables import summary
 
     write_table = summary.write_table
     results = Results(ready / FOLDER)
@@ -187,7 +188,7 @@ def test_scores_of_an_interrupted_run_are_those_of_an_uninterrupted_one(ready, m
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory."), MemoryError()])
 def test_a_lack_of_memory_is_one_line_and_keeps_the_layers_that_were_finished(ready, monkeypatch, capsys, error):
-    score_layer, calls = fitting.score_layer, []
+    score_layer, calls = encode.score_layer, []
 
     def no_memory(*arguments):
         calls.append(arguments)
@@ -195,7 +196,7 @@ def test_a_lack_of_memory_is_one_line_and_keeps_the_layers_that_were_finished(re
             raise error
         return score_layer(*arguments)
 
-    monkeypatch.setattr(fitting, "score_layer", no_memory)
+    monkeypatch.setattr(encode, "score_layer", no_memory)
     flags = ["-d", str(ready), "-g", "cpu", "-m", MODEL, "--num-alphas", "5"]
     monkeypatch.setattr("sys.argv", ["align_model.py", *flags])
     with pytest.raises(SystemExit) as ended:
@@ -208,7 +209,7 @@ def test_a_lack_of_memory_is_one_line_and_keeps_the_layers_that_were_finished(re
 @pytest.mark.parametrize("step", ["layer_curves", "write_map", "to_parquet"])
 def test_where_the_table_is_all_that_an_alignment_writes_is(ready, monkeypatch, step):
     """A sweep takes scores.csv for the end of an alignment: one killed before its end must not leave it."""
-    from brain_activity_prediction.align_image_embeddings.outputs import summary
+    from brain_activity_prediction.encoding.tables import summary
 
     def killed(*_, **__):
         raise KeyboardInterrupt

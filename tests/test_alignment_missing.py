@@ -9,13 +9,13 @@ import pytest
 from test_compare_representations import compare
 from two_layers import FOLDER, align, read_scores
 
-from brain_activity_prediction.align_image_embeddings.inputs.targets import read_targets
-from brain_activity_prediction.align_image_embeddings.outputs.best_predictions import best_predictions
-from brain_activity_prediction.align_image_embeddings.outputs.layer_choice import stream_scores
-from brain_activity_prediction.align_image_embeddings.outputs.results import Results
-from brain_activity_prediction.nsd import valid_trials
-from brain_activity_prediction.nsd.layout import find_layout
-from brain_activity_prediction.nsd.rois import read_regions
+from brain_activity_prediction.datasets.nsd import valid_trials
+from brain_activity_prediction.datasets.nsd.layout import find_layout
+from brain_activity_prediction.datasets.nsd.regions import read_regions
+from brain_activity_prediction.encoding.scores.best_predictions import best_predictions
+from brain_activity_prediction.encoding.scores.layer_choice import stream_scores
+from brain_activity_prediction.encoding.scores.score_store import Results
+from brain_activity_prediction.encoding.subject_data import read_targets
 
 pytestmark = pytest.mark.slow
 SCORES = ["r", "r2", "noise_ceiling", "cv_score"]

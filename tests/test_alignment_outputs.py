@@ -6,11 +6,11 @@ import pandas as pd
 import pytest
 from two_layers import FOLDER, align, read_scores
 
-from brain_activity_prediction.align_image_embeddings.outputs.results import QUANTITIES, Results
-from brain_activity_prediction.align_image_embeddings.outputs.tables import COLUMNS
+from brain_activity_prediction.datasets.nsd.layout import find_layout
 from brain_activity_prediction.demo.dataset import AFFINE
-from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.nsd.layout import find_layout
+from brain_activity_prediction.encoding.scores.score_store import QUANTITIES, Results
+from brain_activity_prediction.encoding.tables.region_table import COLUMNS
+from brain_activity_prediction.runtime.errors import InputError
 
 pytestmark = pytest.mark.slow
 

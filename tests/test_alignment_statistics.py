@@ -11,15 +11,15 @@ from scipy.stats import false_discovery_control
 from two_layers import FOLDER, align, read_scores
 
 from brain_activity_prediction.align_image_embeddings import align_model
-from brain_activity_prediction.align_image_embeddings.inputs.targets import read_targets
-from brain_activity_prediction.align_image_embeddings.outputs.best_predictions import best_predictions
-from brain_activity_prediction.align_image_embeddings.outputs.layer_choice import stream_scores
-from brain_activity_prediction.align_image_embeddings.outputs.results import Results
-from brain_activity_prediction.align_image_embeddings.scores import pearson_r
-from brain_activity_prediction.align_image_embeddings.stats.bootstrap import resamples
-from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.nsd.layout import find_layout
-from brain_activity_prediction.nsd.rois import read_mask, region_masks
+from brain_activity_prediction.datasets.nsd.layout import find_layout
+from brain_activity_prediction.datasets.nsd.regions import read_mask, region_masks
+from brain_activity_prediction.encoding.scores.best_predictions import best_predictions
+from brain_activity_prediction.encoding.scores.layer_choice import stream_scores
+from brain_activity_prediction.encoding.scores.score_store import Results
+from brain_activity_prediction.encoding.subject_data import read_targets
+from brain_activity_prediction.inference.bootstrap import resamples
+from brain_activity_prediction.ridge.scores import pearson_r
+from brain_activity_prediction.runtime.errors import InputError
 
 pytestmark = pytest.mark.slow
 

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from brain_activity_prediction.align_image_embeddings.solver.alpha_interpolation import (
+from brain_activity_prediction.ridge.solver.alpha_interpolation import (
     PANEL_OVERHEAD,
     alpha_nodes,
     shrinkage,

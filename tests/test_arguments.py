@@ -2,7 +2,6 @@ from pathlib import Path
 
 import pytest
 
-from brain_activity_prediction import arguments
 from brain_activity_prediction.align_image_embeddings import (
     across_subjects,
     align_model,
@@ -11,11 +10,19 @@ from brain_activity_prediction.align_image_embeddings import (
     cross_subject_ceiling,
     partition_variance,
 )
-from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.extract_image_embeddings import extraction, prompts
+from brain_activity_prediction.cli import shared_flags
+from brain_activity_prediction.extract_image_embeddings import prompts
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
-from brain_activity_prediction.folders import PLANTED, alignment_folder, embeddings_folder, is_simulated, model_folder
+from brain_activity_prediction.extraction import loop
 from brain_activity_prediction.report import report
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.storage.folders import (
+    PLANTED,
+    alignment_folder,
+    embeddings_folder,
+    is_simulated,
+    model_folder,
+)
 from brain_activity_prediction.sweep import sweep
 
 SCRIPTS = (
@@ -30,8 +37,8 @@ SCRIPTS = (
 
 
 def chosen(*tokens):
-    flags = arguments.OneLineParser()
-    arguments.add_prompts(flags)
+    flags = shared_flags.OneLineParser()
+    shared_flags.add_prompts(flags)
     return prompts.chosen_prompts(flags.parse_args(tokens))
 
 
@@ -52,7 +59,7 @@ LISTS = [
 
 
 @pytest.mark.parametrize(
-    ("parser", "flag"), [*LISTS, *((lambda: extraction.flags(""), flag) for flag in ("--subject", "--prompt-number"))]
+    ("parser", "flag"), [*LISTS, *((lambda: loop.flags(""), flag) for flag in ("--subject", "--prompt-number"))]
 )
 @pytest.mark.parametrize("written", [["1,2", "5"], ["1,", "2,", "5"], ["1-2", "5", "1"]])
 def test_every_flag_that_takes_numbers_reads_lists_and_ranges(parser, flag, written):
@@ -64,12 +71,12 @@ def test_every_flag_that_takes_numbers_reads_lists_and_ranges(parser, flag, writ
 
 
 def test_no_flag_takes_several_numbers_in_another_way():
-    parsers = [*(script.flags() for script in SCRIPTS), extraction.flags(""), sweep.flags()]
+    parsers = [*(script.flags() for script in SCRIPTS), loop.flags(""), sweep.flags()]
     several = [action for parser in parsers for action in parser._actions if action.nargs == "+"]
     assert len(several) > 20
     for action in several:
         takes_numbers = action.metavar == "N" or isinstance(next(iter(action.choices or ()), None), int)
-        assert takes_numbers == isinstance(action, arguments.Numbers), action.option_strings
+        assert takes_numbers == isinstance(action, shared_flags.Numbers), action.option_strings
 
 
 @pytest.mark.parametrize("number", ["0", "99", "8-99"])
@@ -139,9 +146,9 @@ def test_a_gpu_that_is_not_there_is_said_by_the_driver(driver, said, monkeypatch
             raise OSError(name)
         return driver
 
-    monkeypatch.setattr(arguments.os.path, "exists", lambda path: False)  # no AMD card
-    monkeypatch.setattr(arguments.ctypes, "CDLL", load)
+    monkeypatch.setattr(shared_flags.os.path, "exists", lambda path: False)  # no AMD card
+    monkeypatch.setattr(shared_flags.ctypes, "CDLL", load)
     with pytest.raises(InputError, match=f"^{said}$"):
-        arguments.check_device("cuda:2")
+        shared_flags.check_device("cuda:2")
     if driver is not None and driver.n_gpus and not driver.status:
-        arguments.check_device("cuda:1")
+        shared_flags.check_device("cuda:1")

@@ -11,12 +11,12 @@ import torch
 from every_alpha import GRID, simulate
 
 import brain_activity_prediction
-from brain_activity_prediction.align_image_embeddings.banded_ridge import FeatureSpaces
-from brain_activity_prediction.align_image_embeddings.ridge import ridge_cv
-from brain_activity_prediction.align_image_embeddings.scores import pearson_r, r2_score
-from brain_activity_prediction.align_image_embeddings.stats.bootstrap import bootstrap_region_r
-from brain_activity_prediction.align_image_embeddings.stats.significance import permuted
-from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.inference.bootstrap import bootstrap_region_r
+from brain_activity_prediction.inference.significance import permuted
+from brain_activity_prediction.ridge.banded import FeatureSpaces
+from brain_activity_prediction.ridge.ridge_cv import ridge_cv
+from brain_activity_prediction.ridge.scores import pearson_r, r2_score
+from brain_activity_prediction.runtime.errors import InputError
 
 X, Y = simulate(60, 12, 4)
 masked = np.ma.masked_greater

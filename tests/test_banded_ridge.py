@@ -7,10 +7,10 @@ from himalaya.backend import set_backend
 from himalaya.kernel_ridge import solve_multiple_kernel_ridge_random_search
 from himalaya.ridge import solve_group_ridge_random_search
 
-from brain_activity_prediction.align_image_embeddings.banded_ridge import FeatureSpaces
-from brain_activity_prediction.align_image_embeddings.ridge import ridge_cv
-from brain_activity_prediction.align_image_embeddings.stats.variance_partitioning import random_weightings
-from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.ridge.banded import FeatureSpaces
+from brain_activity_prediction.ridge.ridge_cv import ridge_cv
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.variance_partitioning.parts import random_weightings
 
 pytestmark = pytest.mark.slow
 

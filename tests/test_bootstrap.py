@@ -5,14 +5,9 @@ import pytest
 import torch
 from scipy.stats import norm
 
-from brain_activity_prediction.align_image_embeddings.scores import r2_score
-from brain_activity_prediction.align_image_embeddings.stats.bootstrap import bootstrap_region_r, resampled_r2, resamples
-from brain_activity_prediction.align_image_embeddings.stats.intervals import (
-    interval,
-    share_reaching,
-    standard_error,
-    two_sided_p,
-)
+from brain_activity_prediction.inference.bootstrap import bootstrap_region_r, resampled_r2, resamples
+from brain_activity_prediction.inference.intervals import interval, share_reaching, standard_error, two_sided_p
+from brain_activity_prediction.ridge.scores import r2_score
 
 N_IMAGES, N_RESAMPLES = 150, 399
 N_REGIONS, REGION_SIZE = 1000, 2

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from brain_activity_prediction.checked_json import checked, read_json
-from brain_activity_prediction.errors import Damaged
-from brain_activity_prediction.settings_file import record_settings, recorded_settings
+from brain_activity_prediction.runtime.errors import Damaged
+from brain_activity_prediction.storage.checked_json import checked, read_json
+from brain_activity_prediction.storage.settings_file import record_settings, recorded_settings
 
 
 @dataclass

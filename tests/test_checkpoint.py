@@ -9,9 +9,9 @@ from safetensors.torch import load_file, save_file
 from scripts import load_script
 
 from brain_activity_prediction.demo import models
-from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkpoint
-from brain_activity_prediction.extract_image_embeddings.torchvision_import import import_torchvision
+from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
+from brain_activity_prediction.models.torchvision_import import import_torchvision
+from brain_activity_prediction.runtime.errors import InputError
 
 pytestmark = pytest.mark.slow
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.extract_image_embeddings.checkpoint_folder import check_folder
+from brain_activity_prediction.models.checkpoints.checkpoint_folder import check_folder
+from brain_activity_prediction.runtime.errors import InputError
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "shared" / "published"
 PATTERNS = ("*.json", "*.safetensors")

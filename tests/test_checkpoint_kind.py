@@ -11,11 +11,11 @@ from safetensors.torch import load_file, save_file
 from scripts import load_script, run_here
 
 from brain_activity_prediction.demo.models import write_llava, write_vit
-from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkpoint
-from brain_activity_prediction.extract_image_embeddings.torchvision_import import import_torchvision
-from brain_activity_prediction.folders import embeddings_folder
-from brain_activity_prediction.settings_file import record_settings, recorded_settings
+from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
+from brain_activity_prediction.models.torchvision_import import import_torchvision
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.storage.folders import embeddings_folder
+from brain_activity_prediction.storage.settings_file import record_settings, recorded_settings
 
 pytestmark = pytest.mark.slow
 LLAVA, BLIP_SCRIPT, IDEFICS, *_ = WRITE

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from brain_activity_prediction import claims as module
-from brain_activity_prediction.claims import Claims, remove_left_claims, shared_out
+from brain_activity_prediction.runtime import claims as module
+from brain_activity_prediction.runtime.claims import Claims, remove_left_claims, shared_out
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_a_process_that_ended_is_noticed_once_however_briefly_it_was_there(folde
 
 HOLD = """
 import sys, time
-from brain_activity_prediction.claims import Claims
+from brain_activity_prediction.runtime.claims import Claims
 with Claims(sys.argv[1]) as claims:
     for work in sys.argv[2:]:
         claims.take(work, ["scores"])

@@ -11,15 +11,15 @@ from published_models import PUBLISHED, needs_published
 from scripts import load_script, run_here
 from tokenizers.pre_tokenizers import ByteLevel
 
+from brain_activity_prediction.datasets.captions import Captions
+from brain_activity_prediction.datasets.nsd.design import read_design
+from brain_activity_prediction.datasets.nsd.layout import find_layout
 from brain_activity_prediction.demo import models
-from brain_activity_prediction.embedding_store import EmbeddingStore
-from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.extract_image_embeddings import extraction
-from brain_activity_prediction.extract_image_embeddings.captions import Captions
-from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkpoint
-from brain_activity_prediction.extract_image_embeddings.torchvision_import import import_torchvision
-from brain_activity_prediction.nsd.design import read_design
-from brain_activity_prediction.nsd.layout import find_layout
+from brain_activity_prediction.extraction import loop
+from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
+from brain_activity_prediction.models.torchvision_import import import_torchvision
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 
 pytestmark = pytest.mark.slow
 
@@ -72,9 +72,9 @@ def captions(own_nsd):
 
 def extract(base_dir, checkpoint, captions, *more):
     flags = ["-d", base_dir, "-g", "cpu", "--checkpoint", checkpoint, "--pooling", "mean", "last", *more]
-    arguments = extraction.flags("").parse_args([str(flag) for flag in flags])
+    arguments = loop.flags("").parse_args([str(flag) for flag in flags])
     script = load_script("clip_text.py").script(MODEL, Captions(captions))
-    extraction.extract(script, arguments)
+    loop.extract(script, arguments)
 
 
 def stored(base_dir, stream):

@@ -7,12 +7,12 @@ from scipy.stats import false_discovery_control
 from two_layers import MODEL, align
 
 from brain_activity_prediction.align_image_embeddings import compare
-from brain_activity_prediction.align_image_embeddings.outputs.layer_choice import stream_scores
-from brain_activity_prediction.align_image_embeddings.outputs.results import Results
-from brain_activity_prediction.align_image_embeddings.stats.intervals import interval
-from brain_activity_prediction.embedding_store import EmbeddingStore
-from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.folders import alignment_folder
+from brain_activity_prediction.encoding.scores.layer_choice import stream_scores
+from brain_activity_prediction.encoding.scores.score_store import Results
+from brain_activity_prediction.inference.intervals import interval
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
+from brain_activity_prediction.storage.folders import alignment_folder
 
 pytestmark = pytest.mark.slow
 

@@ -6,18 +6,16 @@ import pytest
 import torch
 from two_layers import FOLDER, MODEL
 
-from brain_activity_prediction.align_image_embeddings import compare_representations, similarity_table
-from brain_activity_prediction.align_image_embeddings.inputs import targets
-from brain_activity_prediction.align_image_embeddings.stats.representational_similarity import (
-    centred_kernel,
-    similarity,
-)
-from brain_activity_prediction.embedding_store import EmbeddingStore
-from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.nsd.design import read_design
-from brain_activity_prediction.nsd.layout import find_layout
-from brain_activity_prediction.nsd.responses import prepare_responses
-from brain_activity_prediction.nsd.rois import region_masks
+from brain_activity_prediction.align_image_embeddings import compare_representations
+from brain_activity_prediction.datasets.nsd.design import read_design
+from brain_activity_prediction.datasets.nsd.layout import find_layout
+from brain_activity_prediction.datasets.nsd.regions import region_masks
+from brain_activity_prediction.datasets.nsd.responses import prepare_responses
+from brain_activity_prediction.encoding import subject_data
+from brain_activity_prediction.rsa import similarity_table
+from brain_activity_prediction.rsa.similarity import centred_kernel, similarity
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 
 pytestmark = pytest.mark.slow
 
@@ -124,7 +122,7 @@ def test_layers_and_regions_can_be_chosen(ready, monkeypatch):
     ],
 )
 def test_a_mistake_is_one_line_before_any_work(ready, more, message, monkeypatch):
-    monkeypatch.setattr(targets, "read_targets", lambda *_: pytest.fail("responses were read"))
+    monkeypatch.setattr(subject_data, "read_targets", lambda *_: pytest.fail("responses were read"))
     with pytest.raises(InputError, match=message) as raised:
         compare(monkeypatch, ready, *more)
     assert "\n" not in str(raised.value)

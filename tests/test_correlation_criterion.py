@@ -8,8 +8,8 @@ import pytest
 import torch
 from every_alpha import COST, GRID, assert_same_choice
 
-from brain_activity_prediction.align_image_embeddings.ridge import ridge_cv
-from brain_activity_prediction.align_image_embeddings.solver import cross_validation, exact_correlation
+from brain_activity_prediction.ridge.ridge_cv import ridge_cv
+from brain_activity_prediction.ridge.solver import cross_validation, exact_correlation
 
 ALPHAS = GRID[::5]
 FIVE = np.array_split(np.arange(60), 5)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from brain_activity_prediction.align_image_embeddings.solver.alpha_interpolation import alpha_nodes, spectral_blocks
-from brain_activity_prediction.align_image_embeddings.solver.cross_validation import (
+from brain_activity_prediction.ridge.solver.alpha_interpolation import alpha_nodes, spectral_blocks
+from brain_activity_prediction.ridge.solver.cross_validation import (
     BLOCK_TOLERANCE,
     DECOMPOSITION,
     TOLERANCE,
@@ -13,8 +13,8 @@ from brain_activity_prediction.align_image_embeddings.solver.cross_validation im
     group_folds,
     held_out_rows,
 )
-from brain_activity_prediction.align_image_embeddings.solver.decomposition import decompose
-from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.ridge.solver.decomposition import decompose
+from brain_activity_prediction.runtime.errors import InputError
 
 
 def test_a_number_of_folds_cuts_the_rows_where_they_stand_and_the_first_folds_are_longer():

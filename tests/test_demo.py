@@ -17,13 +17,13 @@ from PIL import Image
 from scripts import ALIGN, EXTRACT, PACKAGE, run_here
 
 from brain_activity_prediction import __version__
-from brain_activity_prediction.align_image_embeddings.outputs.figures import COLOURS
-from brain_activity_prediction.align_image_embeddings.outputs.results import QUANTITIES, Results
 from brain_activity_prediction.demo import __main__ as demo_script
 from brain_activity_prediction.demo.__main__ import LLAVA, VIT, write
 from brain_activity_prediction.demo.planted import LAYERS
-from brain_activity_prediction.embedding_store import EmbeddingStore
-from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.encoding.scores.score_store import QUANTITIES, Results
+from brain_activity_prediction.encoding.tables.layer_figure import COLOURS
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 
 pytestmark = pytest.mark.slow
 

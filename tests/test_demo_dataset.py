@@ -6,6 +6,10 @@ import numpy as np
 import pytest
 from scipy.io import loadmat
 
+from brain_activity_prediction.datasets.nsd.design import read_design, stimulus_rows
+from brain_activity_prediction.datasets.nsd.layout import find_layout
+from brain_activity_prediction.datasets.nsd.regions import region_masks
+from brain_activity_prediction.datasets.nsd.responses import prepare_responses
 from brain_activity_prediction.demo.simulation import (
     REGIONS,
     noise_ceiling_r,
@@ -13,10 +17,6 @@ from brain_activity_prediction.demo.simulation import (
     simulate_session,
     simulate_signals,
 )
-from brain_activity_prediction.nsd.design import read_design, stimulus_rows
-from brain_activity_prediction.nsd.layout import find_layout
-from brain_activity_prediction.nsd.responses import prepare_responses
-from brain_activity_prediction.nsd.rois import region_masks
 
 
 def test_the_identities_of_nsds_design_hold(official_nsd):

@@ -9,7 +9,7 @@ import tiny_models  # noqa: F401  imports torchvision where it is
 from forked import run_forked, warm
 from scripts import ALIGN, run
 
-from brain_activity_prediction.embedding_store import EmbeddingStore
+from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 
 pytestmark = pytest.mark.slow
 

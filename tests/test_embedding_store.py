@@ -4,11 +4,11 @@ import h5py
 import numpy as np
 import pytest
 
-from brain_activity_prediction import embedding_store
-from brain_activity_prediction.embedding_store import EmbeddingStore
-from brain_activity_prediction.errors import Damaged, InputError
-from brain_activity_prediction.sealed_hdf5 import write_sealed
-from brain_activity_prediction.settings_file import record_settings
+from brain_activity_prediction.runtime.errors import Damaged, InputError
+from brain_activity_prediction.storage.embeddings import embedding_store
+from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
+from brain_activity_prediction.storage.sealed_hdf5 import write_sealed
+from brain_activity_prediction.storage.settings_file import record_settings
 
 L, W = 3, 5
 

@@ -13,12 +13,12 @@ import pytest
 from mean_colours import assert_all_there, colours, expected, extract, store
 
 from brain_activity_prediction.align_image_embeddings import align_model
-from brain_activity_prediction.embedding_store import EmbeddingStore
-from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.extract_image_embeddings import extraction
-from brain_activity_prediction.extract_image_embeddings.plan import plan
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
-from brain_activity_prediction.stopping import Stopped
+from brain_activity_prediction.extraction import loop
+from brain_activity_prediction.extraction.plan import plan
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.stopping import Stopped
+from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 
 pytestmark = pytest.mark.slow
 
@@ -117,10 +117,10 @@ def test_any_number_of_shards_changed_between_runs_that_stop_early_never_repeats
     for _ in range(6):
         n_shards = int(rng.integers(1, 9))
         shard, n_batches = f"{rng.integers(n_shards)}/{n_shards}", int(rng.integers(3))
-        monkeypatch.setattr(extraction, "until_stopped", partial(stopped_after, n_batches))
+        monkeypatch.setattr(loop, "until_stopped", partial(stopped_after, n_batches))
         with suppress(Stopped):
             extract(colours(calls), own_nsd, "--shard", shard, "-b", int(rng.integers(1, 6)))
-    monkeypatch.setattr(extraction, "until_stopped", iter)
+    monkeypatch.setattr(loop, "until_stopped", iter)
     n_shards = int(rng.integers(1, 9))
     for shard in range(n_shards):
         extract(colours(calls), own_nsd, "--shard", f"{shard}/{n_shards}")
@@ -226,7 +226,7 @@ def test_a_signal_lets_the_batch_in_hand_be_finished_and_the_next_run_continues(
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)]
     monkeypatch.setattr("sys.argv", ["mean_colours.py", "-d", str(own_nsd), "-g", "cpu", "-b", "5"])
     with pytest.raises(SystemExit) as stopped:
-        extraction.main(script)
+        loop.main(script)
     assert stopped.value.code == 75
     assert f"stopped by {name}; all that was finished is kept" in capsys.readouterr().err
     assert len(store(own_nsd, "prompt_1").image_ids(["language"])) == 15
@@ -255,7 +255,7 @@ def test_images_that_lack_the_same_prompts_share_batches(own_nsd):
     ids = [int(i) for i in expected(own_nsd)[0]]
     for path in sorted((own_nsd / "image_embeddings/prompt_1").rglob("batch_*"))[:2]:
         path.unlink()
-    arguments = extraction.flags("").parse_args(["-d", str(own_nsd), "-p", "1", "2", "-b", "8"])
+    arguments = loop.flags("").parse_args(["-d", str(own_nsd), "-p", "1", "2", "-b", "8"])
     batches = plan(colours(), arguments, ids).batches()
     assert [(batch.image_ids, batch.prompts) for batch in batches] == [
         (ids[:8], (1, 2)),

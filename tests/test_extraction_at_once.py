@@ -11,14 +11,14 @@ import pytest
 from mean_colours import assert_all_there, colours, expected, extract, store
 from scripts import ends_with_a_full_bar
 
-from brain_activity_prediction.sealed_hdf5 import read_array, read_seal
+from brain_activity_prediction.storage.sealed_hdf5 import read_array, read_seal
 
 pytestmark = pytest.mark.slow
 
 AT_ONCE = """
 import json, os, sys
 from mean_colours import colours, extract
-from brain_activity_prediction.extract_image_embeddings.torchvision_import import import_torchvision
+from brain_activity_prediction.models.torchvision_import import import_torchvision
 import_torchvision()  # here, since each child would for itself
 base_dir, flags_of_each = sys.argv[1], json.loads(sys.argv[2])
 children = []

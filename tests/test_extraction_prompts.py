@@ -8,14 +8,14 @@ import pytest
 import reference_states
 from scripts import run_here
 
-from brain_activity_prediction.embedding_store import EmbeddingStore
-from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.extract_image_embeddings import extraction
+from brain_activity_prediction.datasets.nsd.design import read_design
+from brain_activity_prediction.datasets.nsd.layout import find_layout
+from brain_activity_prediction.datasets.nsd.stimuli import Stimuli
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
-from brain_activity_prediction.folders import embeddings_folder
-from brain_activity_prediction.nsd.design import read_design
-from brain_activity_prediction.nsd.layout import find_layout
-from brain_activity_prediction.nsd.stimuli import Stimuli
+from brain_activity_prediction.extraction import loop
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
+from brain_activity_prediction.storage.folders import embeddings_folder
 
 pytestmark = pytest.mark.slow
 
@@ -43,7 +43,7 @@ def extract(base_dir, tiny_model, capsys):
 
     def extract(*flags):
         common = ["-d", str(base_dir), "--checkpoint", str(tiny_model(NAME).folder), *ASKED]
-        extraction.extract(tiny_model(NAME).script, extraction.flags("").parse_args([*common, *flags]))
+        loop.extract(tiny_model(NAME).script, loop.flags("").parse_args([*common, *flags]))
         return capsys.readouterr().err
 
     return extract
@@ -137,7 +137,7 @@ def test_a_model_that_does_not_load_leaves_no_trace(official_nsd, tmp_path, tiny
     base_dir = shutil.copytree(official_nsd, tmp_path / "nsd")
     folder = shutil.copytree(tiny_model(NAME).folder, tmp_path / "checkpoint")
     (folder / "model.safetensors").write_bytes(b"not tensors" * 10**4)
-    flags = extraction.flags("").parse_args(["-d", str(base_dir), "--checkpoint", str(folder), *ASKED])
+    flags = loop.flags("").parse_args(["-d", str(base_dir), "--checkpoint", str(folder), *ASKED])
     with pytest.raises(InputError, match=r"could not be loaded as|take 11 bytes"):
-        extraction.extract(tiny_model(NAME).script, flags)
+        loop.extract(tiny_model(NAME).script, flags)
     assert not (base_dir / "image_embeddings").exists()

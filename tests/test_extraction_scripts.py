@@ -11,11 +11,11 @@ import pytest
 from mean_colours import colours, extract
 from scripts import SCRIPTS, command, load_script, run_here
 
+from brain_activity_prediction.datasets.nsd.layout import find_layout
 from brain_activity_prediction.demo import models
-from brain_activity_prediction.embedding_store import EmbeddingStore
-from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.extract_image_embeddings.torchvision_import import import_torchvision
-from brain_activity_prediction.nsd.layout import find_layout
+from brain_activity_prediction.models.torchvision_import import import_torchvision
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 
 pytestmark = pytest.mark.slow
 

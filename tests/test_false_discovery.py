@@ -1,6 +1,6 @@
 import numpy as np
 
-from brain_activity_prediction.align_image_embeddings.stats.false_discovery import adjusted
+from brain_activity_prediction.inference.false_discovery import adjusted
 
 
 def test_q_is_the_smallest_rate_at_which_a_p_and_all_below_it_pass():

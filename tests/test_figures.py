@@ -6,9 +6,9 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from brain_activity_prediction.align_image_embeddings.outputs.figures import layer_curves
-from brain_activity_prediction.folders import PLANTED, alignment_folder
-from brain_activity_prediction.nsd.rois import MOST_SHOWN
+from brain_activity_prediction.datasets.nsd.regions import MOST_SHOWN
+from brain_activity_prediction.encoding.tables.layer_figure import layer_curves
+from brain_activity_prediction.storage.folders import PLANTED, alignment_folder
 
 
 def rows(stream, roi, cv_score):

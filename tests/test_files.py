@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from brain_activity_prediction.errors import Damaged, DiskFull, InputError
-from brain_activity_prediction.files import (
+from brain_activity_prediction.runtime.errors import Damaged, DiskFull, InputError
+from brain_activity_prediction.runtime.processes import is_dead, own_name
+from brain_activity_prediction.storage.files import (
     check_room,
     open_for_writing,
     read_bytes,
@@ -18,7 +19,6 @@ from brain_activity_prediction.files import (
     remove_left_behind,
     written_whole,
 )
-from brain_activity_prediction.processes import is_dead, own_name
 
 
 def test_a_file_appears_whole_at_the_end_of_the_block(tmp_path):
@@ -61,7 +61,7 @@ def aside(name):
 
 
 def test_what_a_killed_writer_left_is_removed_and_what_a_living_one_writes_is_not(tmp_path):
-    code = "from brain_activity_prediction.processes import own_name; print(own_name())"
+    code = "from brain_activity_prediction.runtime.processes import own_name; print(own_name())"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
     place, pid, started = own_name().rsplit("~", 2)
     dead = tmp_path / aside(ended)

@@ -11,9 +11,9 @@ from scripts import load_script
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.extract_image_embeddings.decoding import Decoder
 from brain_activity_prediction.extract_image_embeddings.prompts import check_prompts
+from brain_activity_prediction.models.decoding import Decoder
+from brain_activity_prediction.runtime.errors import InputError
 
 pytestmark = pytest.mark.slow
 

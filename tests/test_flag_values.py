@@ -2,7 +2,7 @@ import argparse
 
 import pytest
 
-from brain_activity_prediction import flag_values
+from brain_activity_prediction.cli import flag_values
 
 
 @pytest.mark.parametrize("text", ["", ",", "x", "3-1", "-1", "1.5", "1-", "1,,2", ",1", "1,x", "1;2", "99999999999"])

@@ -18,20 +18,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.io import loadmat, savemat
 
-from brain_activity_prediction.align_image_embeddings.outputs.results import QUANTITIES, Results
-from brain_activity_prediction.embedding_store import EmbeddingStore
-from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.extract_image_embeddings.captions import Captions
+from brain_activity_prediction.datasets.captions import Captions
+from brain_activity_prediction.datasets.nsd.betas import read_session
+from brain_activity_prediction.datasets.nsd.design import read_design
+from brain_activity_prediction.datasets.nsd.label_tables import label_names
+from brain_activity_prediction.datasets.nsd.layout import find_layout
+from brain_activity_prediction.datasets.nsd.regions import read_map, read_mask, region_masks
+from brain_activity_prediction.datasets.nsd.stimuli import Stimuli
+from brain_activity_prediction.encoding.scores.score_store import QUANTITIES, Results
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS, read_prompts
-from brain_activity_prediction.nsd.betas import read_session
-from brain_activity_prediction.nsd.design import read_design
-from brain_activity_prediction.nsd.label_tables import label_names
-from brain_activity_prediction.nsd.layout import find_layout
-from brain_activity_prediction.nsd.rois import read_map, read_mask, region_masks
-from brain_activity_prediction.nsd.stimuli import Stimuli
-from brain_activity_prediction.nsd.volumes import read_grid
-from brain_activity_prediction.report.collecting import Tables, find_scored
-from brain_activity_prediction.report.selection import Selection
+from brain_activity_prediction.report.tables.collecting import Tables, find_scored
+from brain_activity_prediction.report.tables.selection import Selection
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
+from brain_activity_prediction.storage.nifti import read_grid
 
 pytestmark = pytest.mark.very_slow
 

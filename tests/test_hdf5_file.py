@@ -6,9 +6,9 @@ import h5py
 import numpy as np
 import pytest
 
-from brain_activity_prediction import hdf5_file
-from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.hdf5_file import dataset, is_hdf5, open_hdf5, read_part, small_array
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.storage import hdf5_file
+from brain_activity_prediction.storage.hdf5_file import dataset, is_hdf5, open_hdf5, read_part, small_array
 
 
 @pytest.fixture

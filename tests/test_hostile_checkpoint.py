@@ -15,9 +15,9 @@ import torch
 from safetensors.torch import load_file
 from scripts import load_script
 
-from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkpoint
-from brain_activity_prediction.extract_image_embeddings.openflamingo_checkpoint import read_trained
+from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
+from brain_activity_prediction.models.openflamingo.weights import read_trained
+from brain_activity_prediction.runtime.errors import InputError
 
 pytestmark = pytest.mark.slow
 

@@ -10,13 +10,13 @@ import pytest
 from reports import report
 from two_layers import align
 
-from brain_activity_prediction.align_image_embeddings.outputs.results import QUANTITIES, Results
-from brain_activity_prediction.embedding_store import EmbeddingStore
-from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.nsd.label_tables import label_names
-from brain_activity_prediction.nsd.layout import find_layout
-from brain_activity_prediction.sealed_hdf5 import write_sealed
-from brain_activity_prediction.settings_file import recorded_settings
+from brain_activity_prediction.datasets.nsd.label_tables import label_names
+from brain_activity_prediction.datasets.nsd.layout import find_layout
+from brain_activity_prediction.encoding.scores.score_store import QUANTITIES, Results
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
+from brain_activity_prediction.storage.sealed_hdf5 import write_sealed
+from brain_activity_prediction.storage.settings_file import recorded_settings
 
 OUTSIDE = "../../../../../../outside"
 

@@ -11,13 +11,13 @@ from contextlib import suppress
 import pytest
 from sweeping import SWEEP_FOLDER, VIT, parsed
 
-from brain_activity_prediction import processes
-from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.runtime import processes
+from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.sweep import commands
-from brain_activity_prediction.sweep.items import write_items
+from brain_activity_prediction.sweep.planning.items import write_items
+from brain_activity_prediction.sweep.planning.study import SETTINGS, remember
+from brain_activity_prediction.sweep.planning.units import Unit, load_script
 from brain_activity_prediction.sweep.records import alone, folder_of, lock_holder, log_of
-from brain_activity_prediction.sweep.study import SETTINGS, remember
-from brain_activity_prediction.sweep.units import Unit, load_script
 
 EVIL = "import pathlib\npathlib.Path(__file__).with_name('ran').touch()\n"
 
@@ -59,7 +59,7 @@ def queued(base_dir, **changes):
 
 
 def run_item(base_dir, path):
-    words = [sys.executable, SWEEP_FOLDER / "run_unit.py", base_dir, "--item", path]
+    words = [sys.executable, SWEEP_FOLDER / "workers" / "run_unit.py", base_dir, "--item", path]
     of_slurm = {"SLURM_ARRAY_TASK_ID": "0", "SLURM_PROCID": "0", "SLURM_ARRAY_JOB_ID": "7"}
     return subprocess.run(list(map(str, words)), env=os.environ | of_slurm, capture_output=True, text=True, check=False)
 

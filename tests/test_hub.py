@@ -8,10 +8,10 @@ import pytest
 from huggingface_hub import HfApi
 from scripts import command
 
-from brain_activity_prediction.embedding_store import EmbeddingStore
-from brain_activity_prediction.extract_image_embeddings import hub
-from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkpoint
-from brain_activity_prediction.settings_file import first_difference
+from brain_activity_prediction.models.checkpoints import hub
+from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
+from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
+from brain_activity_prediction.storage.settings_file import first_difference
 
 pytestmark = pytest.mark.slow
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from brain_activity_prediction.align_image_embeddings.solver import inverses
+from brain_activity_prediction.ridge.solver import inverses
 
 
 @pytest.fixture(params=["by Cholesky", "by halves"])

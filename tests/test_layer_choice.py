@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 from scipy.stats import false_discovery_control
 
-from brain_activity_prediction.align_image_embeddings.outputs.layer_choice import stream_scores
-from brain_activity_prediction.align_image_embeddings.outputs.results import Results
-from brain_activity_prediction.align_image_embeddings.outputs.score_files import write_voxels
-from brain_activity_prediction.align_image_embeddings.outputs.tables import COLUMNS, region_table
-from brain_activity_prediction.align_image_embeddings.ridge import ridge_cv
-from brain_activity_prediction.align_image_embeddings.scores import pearson_r, r2_score
-from brain_activity_prediction.align_image_embeddings.stats.intervals import share_reaching
-from brain_activity_prediction.align_image_embeddings.stats.region_ceilings import RegionCeilings
-from brain_activity_prediction.align_image_embeddings.stats.region_statistics import Asked, Statistics, digests
-from brain_activity_prediction.sealed_hdf5 import read_array
+from brain_activity_prediction.encoding.scores.layer_choice import stream_scores
+from brain_activity_prediction.encoding.scores.score_files import write_voxels
+from brain_activity_prediction.encoding.scores.score_store import Results
+from brain_activity_prediction.encoding.tables.region_table import COLUMNS, region_table
+from brain_activity_prediction.inference.intervals import share_reaching
+from brain_activity_prediction.inference.region_ceilings import RegionCeilings
+from brain_activity_prediction.inference.region_statistics import Asked, Statistics, digests
+from brain_activity_prediction.ridge.ridge_cv import ridge_cv
+from brain_activity_prediction.ridge.scores import pearson_r, r2_score
+from brain_activity_prediction.storage.sealed_hdf5 import read_array
 
 N_LAYERS, N_VOXELS = 12, 200
 REGIONS = {"all": np.ones(N_VOXELS, dtype=bool), "half": np.arange(N_VOXELS) < N_VOXELS // 2}

@@ -4,15 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from brain_activity_prediction.align_image_embeddings.scores import pearson_r, r2_score
-from brain_activity_prediction.align_image_embeddings.stats.bootstrap import (
-    bootstrap_region_r,
-    resampled_r2,
-    resamples,
-)
-from brain_activity_prediction.align_image_embeddings.stats.intervals import share_reaching
-from brain_activity_prediction.align_image_embeddings.stats.missing_images import score_present
-from brain_activity_prediction.align_image_embeddings.stats.region_statistics import Asked
+from brain_activity_prediction.inference.bootstrap import bootstrap_region_r, resampled_r2, resamples
+from brain_activity_prediction.inference.intervals import share_reaching
+from brain_activity_prediction.inference.missing_images import score_present
+from brain_activity_prediction.inference.region_statistics import Asked
+from brain_activity_prediction.ridge.scores import pearson_r, r2_score
 
 N_IMAGES, N_VOXELS, N_RESAMPLES = 60, 12, 50
 MISSING = {1: [3], 2: [3], 5: [0, 8, 59], 7: list(range(N_IMAGES)), 9: [3, 20]}  # images by voxel

@@ -5,11 +5,11 @@ import pytest
 from scripts import SCRIPTS, load_script
 from two_layers import MODEL, align, write_states
 
-from brain_activity_prediction.embedding_store import EmbeddingStore
-from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.folders import embeddings_folder
-from brain_activity_prediction.model_names import resolved_model_id
-from brain_activity_prediction.settings_file import record_settings
+from brain_activity_prediction.cli.model_names import resolved_model_id
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
+from brain_activity_prediction.storage.folders import embeddings_folder
+from brain_activity_prediction.storage.settings_file import record_settings
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

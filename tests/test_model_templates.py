@@ -3,8 +3,8 @@
 import pytest
 from tiny_models import bert_tokenizer, llama_tokenizer
 
-from brain_activity_prediction.extract_image_embeddings import decoding
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
+from brain_activity_prediction.models import decoding
 
 pytestmark = pytest.mark.slow
 

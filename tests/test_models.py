@@ -5,10 +5,10 @@ import reference_states
 import torch
 from tiny_models import MODELS
 
-from brain_activity_prediction.extract_image_embeddings import decoding
-from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkpoint
-from brain_activity_prediction.extract_image_embeddings.pooling import POOLINGS
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
+from brain_activity_prediction.models import decoding
+from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
+from brain_activity_prediction.models.pooling import POOLINGS
 
 pytestmark = pytest.mark.slow
 

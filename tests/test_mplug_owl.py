@@ -10,7 +10,7 @@ from tiny_mplug_owl import load, random_model, tiny_config, write_checkpoint
 from torch import nn
 from transformers import CLIPVisionModel
 
-from brain_activity_prediction.extract_image_embeddings.mplug_owl import MplugOwl, MplugOwlConfig
+from brain_activity_prediction.models.mplug_owl.network import MplugOwl, MplugOwlConfig
 
 pytestmark = pytest.mark.slow
 

@@ -9,8 +9,8 @@ from huggingface_hub.utils import filter_repo_objects
 from safetensors.torch import load_file, save_file
 from tiny_mplug_owl import load, write_checkpoint
 
-from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.extract_image_embeddings import mplug_owl_checkpoint
+from brain_activity_prediction.models.mplug_owl import weights
+from brain_activity_prediction.runtime.errors import InputError
 
 pytestmark = pytest.mark.slow
 
@@ -149,8 +149,8 @@ def test_from_the_hub_only_weights_and_settings_of_the_revision_are_fetched(tiny
         fetched.append((model_id, settings))
         return str(tiny)
 
-    monkeypatch.setattr(mplug_owl_checkpoint, "snapshot_download", fetch)
-    assert mplug_owl_checkpoint.local_folder("org/owl", "abc", local_files_only=True) == Path(tiny)
+    monkeypatch.setattr(weights, "snapshot_download", fetch)
+    assert weights.local_folder("org/owl", "abc", local_files_only=True) == Path(tiny)
     ((model_id, settings),) = fetched
     assert (model_id, settings["revision"], settings["local_files_only"]) == ("org/owl", "abc", True)
     wanted = filter_repo_objects(

@@ -10,9 +10,9 @@ from PIL import Image
 from tiny_mplug_owl import write_checkpoint
 
 from brain_activity_prediction import extract_image_embeddings
-from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkpoint
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
+from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
+from brain_activity_prediction.runtime.errors import InputError
 
 pytestmark = pytest.mark.slow
 

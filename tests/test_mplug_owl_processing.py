@@ -10,8 +10,8 @@ from PIL import Image
 from tiny_mplug_owl import write_tokenizer
 from transformers import LlamaTokenizer
 
-from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkpoint
-from brain_activity_prediction.extract_image_embeddings.mplug_owl_processing import MplugOwlProcessor
+from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
+from brain_activity_prediction.models.mplug_owl.processing import MplugOwlProcessor
 
 pytestmark = pytest.mark.slow
 

@@ -6,12 +6,12 @@ import pytest
 from two_layers import MODEL
 
 from brain_activity_prediction.align_image_embeddings import align_model
-from brain_activity_prediction.align_image_embeddings.inputs.layers import open_layers
-from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.extract_image_embeddings.captions import Captions
-from brain_activity_prediction.model_names import near_models
-from brain_activity_prediction.nsd.layout import find_layout
-from brain_activity_prediction.nsd.stimuli import Stimuli
+from brain_activity_prediction.cli.model_names import near_models
+from brain_activity_prediction.datasets.captions import Captions
+from brain_activity_prediction.datasets.nsd.layout import find_layout
+from brain_activity_prediction.datasets.nsd.stimuli import Stimuli
+from brain_activity_prediction.encoding.layers import open_layers
+from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.sweep import sweep
 
 

@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 
-from brain_activity_prediction.align_image_embeddings.inputs.targets import read_targets
-from brain_activity_prediction.align_image_embeddings.scores import pearson_r
-from brain_activity_prediction.align_image_embeddings.stats.noise_ceiling import (
+from brain_activity_prediction.datasets.nsd.layout import find_layout
+from brain_activity_prediction.datasets.nsd.regions import region_masks
+from brain_activity_prediction.datasets.nsd.responses import average_repeats, zscore_session
+from brain_activity_prediction.demo.simulation import REGIONS
+from brain_activity_prediction.encoding.subject_data import read_targets
+from brain_activity_prediction.inference.noise_ceiling import (
     TrialSums,
     noise_ceiling,
     noise_ceiling_snr,
@@ -13,10 +16,7 @@ from brain_activity_prediction.align_image_embeddings.stats.noise_ceiling import
     snr,
     unclipped_ceiling,
 )
-from brain_activity_prediction.demo.simulation import REGIONS
-from brain_activity_prediction.nsd.layout import find_layout
-from brain_activity_prediction.nsd.responses import average_repeats, zscore_session
-from brain_activity_prediction.nsd.rois import region_masks
+from brain_activity_prediction.ridge.scores import pearson_r
 
 SNRS = np.array([0.0, 0.3, 0.6, 1.0, 2.0])
 VOXELS_PER_SNR = 40

@@ -7,11 +7,11 @@ from test_compare import write_stream
 from two_layers import MODEL, align
 
 from brain_activity_prediction.align_image_embeddings import across_subjects, align_model, compare
-from brain_activity_prediction.align_image_embeddings.inputs.layers import open_layers
-from brain_activity_prediction.align_image_embeddings.outputs.unscored import unscored
-from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.report.collecting import Tables, find_scored
-from brain_activity_prediction.report.selection import Selection
+from brain_activity_prediction.encoding.layers import open_layers
+from brain_activity_prediction.encoding.scores.unscored import unscored
+from brain_activity_prediction.report.tables.collecting import Tables, find_scored
+from brain_activity_prediction.report.tables.selection import Selection
+from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.sweep import commands
 
 pytestmark = pytest.mark.slow

@@ -5,9 +5,9 @@ import nibabel
 import numpy as np
 import pytest
 
-from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.nsd import betas
-from brain_activity_prediction.nsd.betas import read_session
+from brain_activity_prediction.datasets.nsd import betas
+from brain_activity_prediction.datasets.nsd.betas import read_session
+from brain_activity_prediction.runtime.errors import InputError
 
 SHAPE, N_TRIALS = (7, 5, 6), 40
 HDF5_STORAGE = {

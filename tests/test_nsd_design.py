@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 from scipy.io import loadmat, savemat
 
-from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.nsd.design import read_design, stimulus_rows, train_test_rows
-from brain_activity_prediction.nsd.layout import find_layout
+from brain_activity_prediction.datasets.nsd.design import read_design, stimulus_rows, train_test_rows
+from brain_activity_prediction.datasets.nsd.layout import find_layout
+from brain_activity_prediction.runtime.errors import InputError
 
 
 @pytest.fixture

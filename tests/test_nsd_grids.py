@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from two_layers import FOLDER, align, read_scores
 
-from brain_activity_prediction.align_image_embeddings.inputs.targets import ceiling_of_test_images, read_targets
-from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.nsd.layout import find_layout
-from brain_activity_prediction.nsd.responses import prepare_responses
-from brain_activity_prediction.nsd.rois import read_mask, read_regions, region_masks
-from brain_activity_prediction.report.voxel_maps import cortex, shown_on
+from brain_activity_prediction.datasets.nsd.layout import find_layout
+from brain_activity_prediction.datasets.nsd.regions import read_mask, read_regions, region_masks
+from brain_activity_prediction.datasets.nsd.responses import prepare_responses
+from brain_activity_prediction.encoding.subject_data import ceiling_of_test_images, read_targets
+from brain_activity_prediction.report.plots.voxel_maps import cortex, shown_on
+from brain_activity_prediction.runtime.errors import InputError
 
 ORIENTATIONS = {"LAS": ((0, 1, 2), (0,)), "PIR": ((1, 2, 0), (0, 1)), "LPI": ((0, 1, 2), (0, 1, 2))}  # order, flipped
 

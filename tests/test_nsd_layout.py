@@ -2,8 +2,8 @@ import shutil
 
 import pytest
 
-from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.nsd.layout import find_layout
+from brain_activity_prediction.datasets.nsd.layout import find_layout
+from brain_activity_prediction.runtime.errors import InputError
 
 
 def test_both_layouts_are_recognised_and_named(official_nsd, flat_nsd):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.io import loadmat, savemat
 
-from brain_activity_prediction.nsd import matlab
-from brain_activity_prediction.nsd.matlab import read_arrays
+from brain_activity_prediction.datasets.nsd import matlab
+from brain_activity_prediction.datasets.nsd.matlab import read_arrays
 
 DTYPES = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")
 

@@ -6,10 +6,10 @@ import nibabel
 import numpy as np
 import pytest
 
+from brain_activity_prediction.datasets.nsd.layout import find_layout
+from brain_activity_prediction.datasets.nsd.regions import read_mask, read_regions
 from brain_activity_prediction.demo.dataset import AFFINE
-from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.nsd.layout import find_layout
-from brain_activity_prediction.nsd.rois import read_mask, read_regions
+from brain_activity_prediction.runtime.errors import InputError
 
 VISUAL = ("prf-visualrois", (1, 2, 3, 7))  # the labels that the tiny NSD has
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from scipy.io import loadmat
 
-from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.nsd import response_cache
-from brain_activity_prediction.nsd import responses as module
-from brain_activity_prediction.nsd.layout import find_layout
-from brain_activity_prediction.nsd.response_cache import load_or_make, store
-from brain_activity_prediction.nsd.responses import average_repeats, prepare_responses
+from brain_activity_prediction.datasets.nsd import response_cache
+from brain_activity_prediction.datasets.nsd import responses as module
+from brain_activity_prediction.datasets.nsd.layout import find_layout
+from brain_activity_prediction.datasets.nsd.response_cache import load_or_make, store
+from brain_activity_prediction.datasets.nsd.responses import average_repeats, prepare_responses
+from brain_activity_prediction.runtime.errors import InputError
 
 ARRAYS = {  # of a cache file: two images of three voxels, in one group
     **{"image_ids": np.array([4, 9]), "n_repeats": np.array([3, 3]), "betas": np.zeros((2, 3))},

@@ -4,10 +4,8 @@ import nilearn.masking
 import numpy as np
 import pytest
 
-from brain_activity_prediction.demo.dataset import AFFINE
-from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.nsd.layout import find_layout
-from brain_activity_prediction.nsd.rois import (
+from brain_activity_prediction.datasets.nsd.layout import find_layout
+from brain_activity_prediction.datasets.nsd.regions import (
     LABELS,
     of_atlases,
     read_map,
@@ -17,6 +15,8 @@ from brain_activity_prediction.nsd.rois import (
     subject_grid,
     write_map,
 )
+from brain_activity_prediction.demo.dataset import AFFINE
+from brain_activity_prediction.runtime.errors import InputError
 
 
 def save_labels(path, labels):

@@ -2,9 +2,9 @@ import h5py
 import numpy as np
 import pytest
 
-from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.nsd.layout import find_layout
-from brain_activity_prediction.nsd.stimuli import Stimuli
+from brain_activity_prediction.datasets.nsd.layout import find_layout
+from brain_activity_prediction.datasets.nsd.stimuli import Stimuli
+from brain_activity_prediction.runtime.errors import InputError
 
 
 @pytest.fixture

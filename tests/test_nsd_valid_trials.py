@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 from scipy.io import loadmat
 
-from brain_activity_prediction.align_image_embeddings.inputs.targets import ceiling_of_test_images, read_targets
-from brain_activity_prediction.align_image_embeddings.stats.noise_ceiling import noise_ceiling
-from brain_activity_prediction.nsd import valid_trials
-from brain_activity_prediction.nsd.layout import find_layout
-from brain_activity_prediction.nsd.responses import prepare_responses, zscore_session
+from brain_activity_prediction.datasets.nsd import valid_trials
+from brain_activity_prediction.datasets.nsd.layout import find_layout
+from brain_activity_prediction.datasets.nsd.responses import prepare_responses, zscore_session
+from brain_activity_prediction.encoding.subject_data import ceiling_of_test_images, read_targets
+from brain_activity_prediction.inference.noise_ceiling import noise_ceiling
 
 BETAS = "nsddata_betas/ppdata/subj01/func1pt8mm/betas_fithrf_GLMdenoise_RR"
 FUNC = "nsddata/ppdata/subj01/func1pt8mm"

@@ -5,9 +5,9 @@ import nibabel
 import numpy as np
 import pytest
 
-from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.nsd import volumes
-from brain_activity_prediction.nsd.volumes import open_volumes, read_volume
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.storage import nifti
+from brain_activity_prediction.storage.nifti import open_volumes, read_volume
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_a_file_cut_short_is_named_with_the_remedy(path, kept):
     ],
 )
 def test_a_header_that_promises_nonsense_is_refused(path, monkeypatch, at, layout, values, said):
-    monkeypatch.setattr(volumes, "LARGEST_OVERHANG", 360)
+    monkeypatch.setattr(nifti, "LARGEST_OVERHANG", 360)
     content = bytearray(gzip.decompress(path.read_bytes()))
     struct.pack_into(layout, content, at, *values)
     path.write_bytes(gzip.compress(bytes(content), 1))
@@ -94,7 +94,7 @@ def test_a_flaw_that_is_mended_is_not_spoken_of_and_the_longest_header_is_read(p
     content = bytearray(gzip.decompress(path.read_bytes()))
     struct.pack_into("<f", content, 80, -1.8)  # the size of a voxel
     path.write_bytes(gzip.compress(bytes(content), 1))
-    monkeypatch.setattr(volumes, "LARGEST_OVERHANG", 352)
+    monkeypatch.setattr(nifti, "LARGEST_OVERHANG", 352)
     np.testing.assert_array_equal(read_volume(path)[0], before)
     assert caplog.records == []
 

@@ -11,15 +11,16 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.extract_image_embeddings import openflamingo, openflamingo_checkpoint
-from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkpoint
-from brain_activity_prediction.extract_image_embeddings.torchvision_import import import_torchvision
+from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
+from brain_activity_prediction.models.openflamingo import network
+from brain_activity_prediction.models.openflamingo import weights as openflamingo_checkpoint
+from brain_activity_prediction.models.torchvision_import import import_torchvision
+from brain_activity_prediction.runtime.errors import InputError
 
 pytestmark = pytest.mark.slow
 
 if importlib.util.find_spec("open_flamingo") is None:
-    pytest.skip(f"open_flamingo is not installed: {openflamingo.INSTALL}", allow_module_level=True)
+    pytest.skip(f"open_flamingo is not installed: {network.INSTALL}", allow_module_level=True)
 import_torchvision()
 
 from tiny_openflamingo import GEOMETRY, random_tensors, write_checkpoint  # noqa: E402
@@ -135,7 +136,7 @@ def test_the_9b_network_has_the_published_names_and_shapes():
     with torch.device("meta"):
         visual = open_clip.create_model(openflamingo_checkpoint.CLIP_NAME, device="meta").visual
         mpt = MptForCausalLM(MptConfig(d_model=4096, n_heads=32, n_layers=32, vocab_size=50280))
-    model = openflamingo.build(visual, mpt, image_id=1, endofchunk_id=0, interval=4)
+    model = network.build(visual, mpt, image_id=1, endofchunk_id=0, interval=4)
     published = json.loads((REFERENCE / "real_names_shapes.json").read_text())
     shapes = {openflamingo_checkpoint.own_name(name): list(tensor.shape) for name, tensor in model.state_dict().items()}
     del shapes["lang_encoder.lm_head.weight"]  # the token embeddings' own
@@ -174,7 +175,7 @@ def test_safetensors_and_the_names_of_a_run_in_training_load_the_same(spoilt):
 
 
 def test_a_missing_package_is_one_line_with_the_command_that_installs_it(monkeypatch):
-    monkeypatch.setattr(openflamingo, "PACKAGES", ("torch", "a_package_that_is_not_here"))
+    monkeypatch.setattr(network, "PACKAGES", ("torch", "a_package_that_is_not_here"))
     with pytest.raises(InputError, match=r"needs a_package_that_is_not_here: in the clone, run pip install") as error:
         load(None)
     assert str(error.value).endswith("pip install --no-deps open_flamingo==2.0.1")

@@ -9,18 +9,18 @@ from scripts import run_here
 
 from brain_activity_prediction.demo.dataset import write_dataset
 from brain_activity_prediction.demo.simulation import Recipe
-from brain_activity_prediction.embedding_store import EmbeddingStore
-from brain_activity_prediction.extract_image_embeddings import openflamingo
 from brain_activity_prediction.extract_image_embeddings import openflamingo_9b as script
-from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkpoint
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
-from brain_activity_prediction.extract_image_embeddings.torchvision_import import import_torchvision
-from brain_activity_prediction.folders import embeddings_folder
+from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
+from brain_activity_prediction.models.openflamingo import network
+from brain_activity_prediction.models.torchvision_import import import_torchvision
+from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
+from brain_activity_prediction.storage.folders import embeddings_folder
 
 pytestmark = pytest.mark.slow
 
 if importlib.util.find_spec("open_flamingo") is None:
-    pytest.skip(f"open_flamingo is not installed: {openflamingo.INSTALL}", allow_module_level=True)
+    pytest.skip(f"open_flamingo is not installed: {network.INSTALL}", allow_module_level=True)
 import_torchvision()
 
 from tiny_openflamingo import GEOMETRY, random_tensors, write_checkpoint  # noqa: E402

@@ -6,11 +6,11 @@ import pytest
 from scripts import load_script, run_here
 
 from brain_activity_prediction.demo.models import write_llava, write_vit
-from brain_activity_prediction.embedding_store import EmbeddingStore
-from brain_activity_prediction.extract_image_embeddings import checkpoint_files
-from brain_activity_prediction.extract_image_embeddings.extraction import under_id
-from brain_activity_prediction.extract_image_embeddings.torchvision_import import import_torchvision
-from brain_activity_prediction.folders import embeddings_folder
+from brain_activity_prediction.extraction.loop import under_id
+from brain_activity_prediction.models.checkpoints import checkpoint_files
+from brain_activity_prediction.models.torchvision_import import import_torchvision
+from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
+from brain_activity_prediction.storage.folders import embeddings_folder
 
 pytestmark = pytest.mark.slow
 

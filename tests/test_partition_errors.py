@@ -6,11 +6,11 @@ import torch
 from test_partition_variance import FOLDER, partition
 
 from brain_activity_prediction.align_image_embeddings import partition_variance
-from brain_activity_prediction.align_image_embeddings.partitioning.errors import resampled_shares
-from brain_activity_prediction.align_image_embeddings.partitioning.results import WeightingScores
-from brain_activity_prediction.align_image_embeddings.scores import r2_score
-from brain_activity_prediction.align_image_embeddings.stats.bootstrap import resampled_r2, resamples
-from brain_activity_prediction.align_image_embeddings.stats.variance_partitioning import parts
+from brain_activity_prediction.inference.bootstrap import resampled_r2, resamples
+from brain_activity_prediction.ridge.scores import r2_score
+from brain_activity_prediction.variance_partitioning.parts import parts
+from brain_activity_prediction.variance_partitioning.resampled_shares import resampled_shares
+from brain_activity_prediction.variance_partitioning.share_store import WeightingScores
 
 N_IMAGES, N_VOXELS, N_RESAMPLES = 200, 30, 300
 WEIGHTINGS = np.array([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]])

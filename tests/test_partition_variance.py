@@ -13,13 +13,13 @@ from scripts import ends_with_a_full_bar
 from two_layers import MODEL, align, read_scores
 
 from brain_activity_prediction.align_image_embeddings import partition_variance
-from brain_activity_prediction.align_image_embeddings.inputs import targets
-from brain_activity_prediction.align_image_embeddings.partitioning.summary import COLUMNS
-from brain_activity_prediction.arguments import LOWEST_CEILING
-from brain_activity_prediction.embedding_store import EmbeddingStore
-from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.nsd.layout import find_layout
-from brain_activity_prediction.sealed_hdf5 import read_array
+from brain_activity_prediction.cli.shared_flags import LOWEST_CEILING
+from brain_activity_prediction.datasets.nsd.layout import find_layout
+from brain_activity_prediction.encoding import subject_data
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
+from brain_activity_prediction.storage.sealed_hdf5 import read_array
+from brain_activity_prediction.variance_partitioning.share_table import COLUMNS
 
 pytestmark = pytest.mark.slow
 
@@ -241,7 +241,7 @@ def test_random_weightings_are_those_of_their_seed(ready, monkeypatch):
 )
 def test_a_mistake_is_one_line_and_status_2_before_any_work(ready, spaces, more, message, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["partition_variance.py", *flags(ready, *more, spaces=spaces)])
-    monkeypatch.setattr(targets, "read_targets", lambda *_: pytest.fail("responses were read"))
+    monkeypatch.setattr(subject_data, "read_targets", lambda *_: pytest.fail("responses were read"))
     with pytest.raises((InputError, SystemExit)) as raised:
         partition_variance.main()
     said = str(raised.value) if isinstance(raised.value, InputError) else capsys.readouterr().err

@@ -2,13 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from brain_activity_prediction.extract_image_embeddings.pooling import (
-    PooledStates,
-    choose,
-    layer_points,
-    pooled,
-    stream_name,
-)
+from brain_activity_prediction.models.pooling import PooledStates, choose, layer_points, pooled, stream_name
 
 B, T, W, L = 3, 5, 4, 2
 

@@ -16,20 +16,20 @@ from scripts import load_script
 from tiny_models import MODELS
 from two_layers import FOLDER, MODEL
 
-from brain_activity_prediction import arguments
 from brain_activity_prediction.align_image_embeddings import (
     align_model,
     compare_representations,
     cross_subject_ceiling,
     partition_variance,
 )
-from brain_activity_prediction.align_image_embeddings.outputs.results import QUANTITIES, Results
-from brain_activity_prediction.align_image_embeddings.ridge import ridge_cv
-from brain_activity_prediction.embedding_store import EmbeddingStore
-from brain_activity_prediction.extract_image_embeddings import extraction
-from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkpoint
-from brain_activity_prediction.extract_image_embeddings.pooling import POOLINGS
+from brain_activity_prediction.cli import shared_flags
+from brain_activity_prediction.encoding.scores.score_store import QUANTITIES, Results
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
+from brain_activity_prediction.extraction import loop
+from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
+from brain_activity_prediction.models.pooling import POOLINGS
+from brain_activity_prediction.ridge.ridge_cv import ridge_cv
+from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 
 pytestmark = [
     pytest.mark.slow,
@@ -44,7 +44,7 @@ SPACES = [word for layer in (0, 1) for word in ("--space", MODEL, "none", "visio
 
 @pytest.fixture
 def gpu(monkeypatch):
-    monkeypatch.setattr(arguments, "check_device", lambda name: None)
+    monkeypatch.setattr(shared_flags, "check_device", lambda name: None)
     with any_gpu() as memory:
         yield memory
 
@@ -160,7 +160,7 @@ def test_an_extraction_on_a_gpu_is_in_half_precision(own_nsd, tmp_path, gpu):
     script = write_checkpoint("vit", tmp_path / "checkpoint")
     words = ["-d", str(own_nsd), "-g", "0", "--checkpoint", str(tmp_path / "checkpoint")]
     for more in (["--test-run"], []):
-        extraction.extract(script, extraction.flags("").parse_args([*words, *more]))
+        loop.extract(script, loop.flags("").parse_args([*words, *more]))
     store = EmbeddingStore(own_nsd / "image_embeddings/no_prompt/google_vit-huge-patch14-224-in21k")
     ids, _ = expected(own_nsd)
     assert store.image_ids(["vision"]).tolist() == ids.tolist()

@@ -8,14 +8,14 @@ import pytest
 from scipy.stats import zscore
 from two_layers import FOLDER, align
 
-from brain_activity_prediction.align_image_embeddings.outputs.results import Results
-from brain_activity_prediction.align_image_embeddings.ridge import ridge_cv
-from brain_activity_prediction.align_image_embeddings.scores import pearson_r, r2_score
-from brain_activity_prediction.embedding_store import EmbeddingStore
-from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.nsd.design import read_design
-from brain_activity_prediction.nsd.layout import find_layout
-from brain_activity_prediction.nsd.responses import prepare_responses
+from brain_activity_prediction.datasets.nsd.design import read_design
+from brain_activity_prediction.datasets.nsd.layout import find_layout
+from brain_activity_prediction.datasets.nsd.responses import prepare_responses
+from brain_activity_prediction.encoding.scores.score_store import Results
+from brain_activity_prediction.ridge.ridge_cv import ridge_cv
+from brain_activity_prediction.ridge.scores import pearson_r, r2_score
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 
 pytestmark = pytest.mark.slow
 

@@ -18,15 +18,15 @@ from published_models import BERT, LLAVA, MEAN, SD, WRITE, needs_published
 from scripts import load_script, run_here
 from torch.nn.modules.module import register_module_forward_pre_hook
 
+from brain_activity_prediction.datasets.nsd.layout import find_layout
+from brain_activity_prediction.datasets.nsd.stimuli import Stimuli
 from brain_activity_prediction.demo.dataset import write_dataset
 from brain_activity_prediction.demo.simulation import Recipe
-from brain_activity_prediction.embedding_store import EmbeddingStore
-from brain_activity_prediction.errors import InputError
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
-from brain_activity_prediction.extract_image_embeddings.torchvision_import import import_torchvision
-from brain_activity_prediction.folders import embeddings_folder
-from brain_activity_prediction.nsd.layout import find_layout
-from brain_activity_prediction.nsd.stimuli import Stimuli
+from brain_activity_prediction.models.torchvision_import import import_torchvision
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
+from brain_activity_prediction.storage.folders import embeddings_folder
 
 pytestmark = [pytest.mark.slow, needs_published]
 PICTURES = Recipe(subjects=(), n_shared=2, n_unique=1, n_sessions=1, image_size=60)

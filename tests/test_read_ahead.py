@@ -1,6 +1,6 @@
 import threading
 
-from brain_activity_prediction.read_ahead import read_ahead
+from brain_activity_prediction.runtime.read_ahead import read_ahead
 
 
 def test_to_give_up_reading_ahead_waits_for_no_thread():

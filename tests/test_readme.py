@@ -18,7 +18,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
-from scripts import EXTRACT, load_script
+from scripts import EXTRACT, PACKAGE, load_script
 
 from brain_activity_prediction.align_image_embeddings import (
     across_subjects,
@@ -28,8 +28,9 @@ from brain_activity_prediction.align_image_embeddings import (
     cross_subject_ceiling,
     partition_variance,
 )
-from brain_activity_prediction.extract_image_embeddings import extraction, openflamingo
-from brain_activity_prediction.nsd.layout import PATHS
+from brain_activity_prediction.datasets.nsd.layout import PATHS
+from brain_activity_prediction.extraction import loop
+from brain_activity_prediction.models.openflamingo import network
 from brain_activity_prediction.report import report
 from brain_activity_prediction.sweep import sweep
 
@@ -59,7 +60,7 @@ MODEL_ROWS = re.findall(r"^\| `([\w.]+\.py)` \| `([\w./-]+)` \| ([\w, ]+) \|$", 
 
 
 def parser_of(script):
-    return OTHERS[script].flags() if script in OTHERS else extraction.flags("")
+    return OTHERS[script].flags() if script in OTHERS else loop.flags("")
 
 
 def test_every_flag_that_is_named_exists():
@@ -118,7 +119,7 @@ def test_the_weights_to_be_fetched_are_those_of_the_scripts_and_go_where_the_swe
     assert len(commands) >= 4
     for model_id, script, part in commands:
         assert (EXTRACT / f"{script}.py").exists()
-        source = EXTRACT / ("openflamingo_checkpoint.py" if part else f"{script}.py")
+        source = PACKAGE / "models/openflamingo/weights.py" if part else EXTRACT / f"{script}.py"
         assert model_id in source.read_text()
         assert f"DIR{part}/ " in source.read_text() or not part
 
@@ -183,7 +184,7 @@ def test_conda_and_pip_install_the_versions_that_were_tested():
     of_torch = re.findall(r"(torch\w*)==([\d.]+)", "\n".join(PAGES))
     assert {name for name, _ in of_torch} == {"torch", "torchvision"}
     assert all(pins[name] == version for name, version in of_torch)
-    commands = re.findall(r"pip install (?!--no-deps)[^`\n]*-e [^`\n]*", "\n".join([*PAGES, openflamingo.INSTALL]))
+    commands = re.findall(r"pip install (?!--no-deps)[^`\n]*-e [^`\n]*", "\n".join([*PAGES, network.INSTALL]))
     assert len(commands) >= 4
     for command in commands:
         assert command.startswith("pip install -c constraints.txt -e ")

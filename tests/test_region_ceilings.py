@@ -4,15 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from brain_activity_prediction.align_image_embeddings.scores import pearson_r
-from brain_activity_prediction.align_image_embeddings.stats.bootstrap import bootstrap_regions
-from brain_activity_prediction.align_image_embeddings.stats.noise_ceiling import TrialSums, noise_of_averages
-from brain_activity_prediction.align_image_embeddings.stats.region_ceilings import (
-    region_ceilings,
-    score_columns,
-)
-from brain_activity_prediction.align_image_embeddings.stats.resampling import explained_variance
-from brain_activity_prediction.nsd.responses import average_repeats
+from brain_activity_prediction.datasets.nsd.responses import average_repeats
+from brain_activity_prediction.inference.bootstrap import bootstrap_regions
+from brain_activity_prediction.inference.noise_ceiling import TrialSums, noise_of_averages
+from brain_activity_prediction.inference.region_ceilings import region_ceilings, score_columns
+from brain_activity_prediction.inference.resampling import explained_variance
+from brain_activity_prediction.ridge.scores import pearson_r
 
 N_IMAGES, N_TEST, N_VOXELS = 600, 100, 400
 TEST = np.arange(N_TEST)

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from brain_activity_prediction.align_image_embeddings.scores import pearson_r
-from brain_activity_prediction.align_image_embeddings.stats.bootstrap import bootstrap_region_r
-from brain_activity_prediction.align_image_embeddings.stats.region_statistics import (
+from brain_activity_prediction.inference.bootstrap import bootstrap_region_r
+from brain_activity_prediction.inference.region_statistics import (
     Asked,
     Statistics,
     digest_of_ceiling,
     digests,
     usable_ceiling,
 )
-from brain_activity_prediction.align_image_embeddings.stats.significance import permutation_p, permuted
+from brain_activity_prediction.inference.significance import permutation_p, permuted
+from brain_activity_prediction.ridge.scores import pearson_r
 
 N_IMAGES, N_VOXELS = 40, 12
 V1, PPA = np.arange(N_VOXELS) < 5, np.arange(N_VOXELS) >= 8

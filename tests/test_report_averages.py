@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from reports import LLAVA, VIT, chosen_rows, of_one_and_of_four
 
-from brain_activity_prediction.report.averages import (
+from brain_activity_prediction.report.tables.averages import (
     at_a_glance,
     best_by_training,
     errors_over,

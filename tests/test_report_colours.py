@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from brain_activity_prediction.align_image_embeddings.outputs.figures import COLOURS
+from brain_activity_prediction.encoding.tables.layer_figure import COLOURS
 
 SEEN_BY = {
     "all cones": np.eye(3),

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from reports import LLAVA, page_text, report
 
-from brain_activity_prediction.report.collecting import Scored
-from brain_activity_prediction.report.comparable import made_otherwise
-from brain_activity_prediction.settings_file import record_settings, recorded_settings
+from brain_activity_prediction.report.tables.collecting import Scored
+from brain_activity_prediction.report.tables.comparable import made_otherwise
+from brain_activity_prediction.storage.settings_file import record_settings, recorded_settings
 
 pytestmark = pytest.mark.slow
 

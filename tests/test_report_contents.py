@@ -10,9 +10,9 @@ import pytest
 from reports import LLAVA, VIT, page_text, report
 from scipy.io import loadmat, savemat
 
-from brain_activity_prediction.report.collecting import Tables, find_scored
-from brain_activity_prediction.report.voxel_maps import best_prompt
-from brain_activity_prediction.settings_file import record_settings
+from brain_activity_prediction.report.plots.voxel_maps import best_prompt
+from brain_activity_prediction.report.tables.collecting import Tables, find_scored
+from brain_activity_prediction.storage.settings_file import record_settings
 
 pytestmark = pytest.mark.slow
 

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from brain_activity_prediction.report.figures import layer_curves
+from brain_activity_prediction.report.plots.score_figures import layer_curves
 
 MODELS = ["llava", "vit"]
 REGIONS = {"V1v": 0.4, "hV4": 0.2}

@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 from reports import VIT, report
 
-from brain_activity_prediction.report.further import further_tables
 from brain_activity_prediction.report.page import cell
-from brain_activity_prediction.report.selection import Selection
+from brain_activity_prediction.report.tables.further import further_tables
+from brain_activity_prediction.report.tables.selection import Selection
 
 pytestmark = pytest.mark.slow
 

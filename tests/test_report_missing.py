@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 from reports import LLAVA, VIT, report
 
-from brain_activity_prediction.embedding_store import EmbeddingStore
-from brain_activity_prediction.report.collecting import find_scored
 from brain_activity_prediction.report.contents import DATA_USED
-from brain_activity_prediction.report.missing import absent_analyses, gaps
-from brain_activity_prediction.report.selection import Selection
+from brain_activity_prediction.report.tables.collecting import find_scored
+from brain_activity_prediction.report.tables.missing import absent_analyses, gaps
+from brain_activity_prediction.report.tables.selection import Selection
+from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 
 pytestmark = pytest.mark.slow
 

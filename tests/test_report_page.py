@@ -6,7 +6,7 @@ import browser
 import pytest
 from reports import report
 
-from brain_activity_prediction.embedding_store import EmbeddingStore
+from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 
 DESK, PHONE = 1280, 390
 HOSTILE = '</td><script>window.stolen = 1</script><img src="https://example.org/x.png" onerror="window.stolen = 2">'

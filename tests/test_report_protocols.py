@@ -7,14 +7,12 @@ import pandas as pd
 import pytest
 from reports import LLAVA, page_text, report
 
-from brain_activity_prediction.report.averages import (
-    best_by_training,
-)
-from brain_activity_prediction.report.beside import beside
-from brain_activity_prediction.report.collecting import Tables, find_scored
-from brain_activity_prediction.report.selection import Selection
-from brain_activity_prediction.report.writing import write_tables
-from brain_activity_prediction.settings_file import record_settings
+from brain_activity_prediction.report.tables.averages import best_by_training
+from brain_activity_prediction.report.tables.beside import beside
+from brain_activity_prediction.report.tables.collecting import Tables, find_scored
+from brain_activity_prediction.report.tables.selection import Selection
+from brain_activity_prediction.report.tables.writing import write_tables
+from brain_activity_prediction.storage.settings_file import record_settings
 
 pytestmark = pytest.mark.slow
 

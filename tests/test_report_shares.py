@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from brain_activity_prediction.report.selection import Selection
-from brain_activity_prediction.report.variance import errors_of, read_shares, shares_over_subjects, spaces_of
+from brain_activity_prediction.report.plots.variance import errors_of, read_shares, shares_over_subjects, spaces_of
+from brain_activity_prediction.report.tables.selection import Selection
 
 
 def test_shares_are_averaged_over_subjects_whose_best_layers_differ():

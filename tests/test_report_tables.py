@@ -11,13 +11,13 @@ from reports import LLAVA, VIT, report
 from scipy.stats import false_discovery_control
 from scripts import run_here
 
-from brain_activity_prediction.folders import reported_files
-from brain_activity_prediction.made_from import noted, state_of
-from brain_activity_prediction.processes import own_name
-from brain_activity_prediction.report.collecting import Tables, find_scored
-from brain_activity_prediction.report.selection import Selection
-from brain_activity_prediction.report.writing import write_tables
-from brain_activity_prediction.settings_file import fingerprint
+from brain_activity_prediction.report.tables.collecting import Tables, find_scored
+from brain_activity_prediction.report.tables.selection import Selection
+from brain_activity_prediction.report.tables.writing import write_tables
+from brain_activity_prediction.runtime.processes import own_name
+from brain_activity_prediction.storage.folders import reported_files
+from brain_activity_prediction.storage.made_from import noted, state_of
+from brain_activity_prediction.storage.settings_file import fingerprint
 
 pytestmark = pytest.mark.slow
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.stats import ortho_group
 
-from brain_activity_prediction.align_image_embeddings.stats.representational_similarity import (
+from brain_activity_prediction.rsa.similarity import (
     ROWS,
     centred_kernel,
     distance_ranks,

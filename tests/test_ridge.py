@@ -6,16 +6,12 @@ import torch
 from every_alpha import GRID, assert_same_choice, brute_force, simulate, splits_of
 from sklearn.linear_model import Ridge
 
-from brain_activity_prediction.align_image_embeddings.ridge import ridge_cv
-from brain_activity_prediction.align_image_embeddings.scores import pearson_r
-from brain_activity_prediction.align_image_embeddings.solver import cross_validation
-from brain_activity_prediction.align_image_embeddings.solver.decomposition import (
-    Decomposition,
-    column_means,
-    decompose,
-)
-from brain_activity_prediction.align_image_embeddings.solver.leave_fold_out import IllConditionedError
-from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.ridge.ridge_cv import ridge_cv
+from brain_activity_prediction.ridge.scores import pearson_r
+from brain_activity_prediction.ridge.solver import cross_validation
+from brain_activity_prediction.ridge.solver.decomposition import Decomposition, column_means, decompose
+from brain_activity_prediction.ridge.solver.leave_fold_out import IllConditionedError
+from brain_activity_prediction.runtime.errors import InputError
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

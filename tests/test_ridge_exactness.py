@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import LeaveOneGroupOut
 
-from brain_activity_prediction.align_image_embeddings.ridge import ridge_cv
-from brain_activity_prediction.align_image_embeddings.scores import pearson_r
-from brain_activity_prediction.align_image_embeddings.solver import cross_validation
-from brain_activity_prediction.align_image_embeddings.solver.cross_validation import group_folds
+from brain_activity_prediction.ridge.ridge_cv import ridge_cv
+from brain_activity_prediction.ridge.scores import pearson_r
+from brain_activity_prediction.ridge.solver import cross_validation
+from brain_activity_prediction.ridge.solver.cross_validation import group_folds
 
 pytestmark = pytest.mark.slow
 

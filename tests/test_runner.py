@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.extract_image_embeddings.runner import stored
+from brain_activity_prediction.extraction.runner import stored
+from brain_activity_prediction.runtime.errors import InputError
 
 STATES = torch.ones(2, 3, 4)
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from two_layers import FOLDER, align, read_scores
 
-from brain_activity_prediction.align_image_embeddings import fitting
-from brain_activity_prediction.align_image_embeddings.outputs.results import QUANTITIES, Results
-from brain_activity_prediction.align_image_embeddings.partitioning.results import QUANTITIES as OF_WEIGHTINGS
-from brain_activity_prediction.align_image_embeddings.partitioning.results import WeightingScores
-from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.encoding import encode
+from brain_activity_prediction.encoding.scores.score_store import QUANTITIES, Results
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.variance_partitioning.share_store import QUANTITIES as OF_WEIGHTINGS
+from brain_activity_prediction.variance_partitioning.share_store import WeightingScores
 
 SCORES = {name: np.ones(3) for name in QUANTITIES}
 FEW, MANY = {"num_alphas": 5}, {"num_alphas": 20}
@@ -21,7 +21,7 @@ def test_a_fit_that_fails_at_its_first_layer_leaves_the_folder_to_any_setting(re
         raise InputError("memory does not hold a layer")
 
     with monkeypatch.context() as during:
-        during.setattr(fitting, "score_layer", fail)
+        during.setattr(encode, "score_layer", fail)
         with pytest.raises(InputError, match="does not hold"):
             align(during, ready, "--num-alphas", 5)
     align(monkeypatch, ready, "--num-alphas", 4)

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from brain_activity_prediction.align_image_embeddings.outputs import score_files
-from brain_activity_prediction.align_image_embeddings.outputs.results import QUANTITIES, Results
-from brain_activity_prediction.align_image_embeddings.partitioning.results import WeightingScores
-from brain_activity_prediction.errors import Damaged
-from brain_activity_prediction.sealed_hdf5 import write_sealed
+from brain_activity_prediction.encoding.scores import score_files
+from brain_activity_prediction.encoding.scores.score_store import QUANTITIES, Results
+from brain_activity_prediction.runtime.errors import Damaged
+from brain_activity_prediction.storage.sealed_hdf5 import write_sealed
+from brain_activity_prediction.variance_partitioning.share_store import WeightingScores
 
 V, R, B = 6, 2, 3
 SETTINGS = {"model_id": "org/model"}

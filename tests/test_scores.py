@@ -6,7 +6,7 @@ import scipy.stats
 import sklearn.metrics
 import torch
 
-from brain_activity_prediction.align_image_embeddings.scores import (
+from brain_activity_prediction.ridge.scores import (
     CRITERIA,
     HeldOut,
     centred,

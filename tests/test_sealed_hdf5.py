@@ -8,9 +8,16 @@ import h5py
 import numpy as np
 import pytest
 
-from brain_activity_prediction.errors import DiskFull, InputError
-from brain_activity_prediction.files import reading
-from brain_activity_prediction.sealed_hdf5 import DIGITS, read_array, read_piece, read_seal, verify, write_sealed
+from brain_activity_prediction.runtime.errors import DiskFull, InputError
+from brain_activity_prediction.storage.files import reading
+from brain_activity_prediction.storage.sealed_hdf5 import (
+    DIGITS,
+    read_array,
+    read_piece,
+    read_seal,
+    verify,
+    write_sealed,
+)
 
 STATES = np.random.default_rng(0).standard_normal((3, 4, 5)).astype(np.float16)
 ARRAYS = {"image_ids": np.array([4, 1, 9]), "language": STATES, "answers": np.array([b"a cat", b"", "東京".encode()])}

@@ -5,9 +5,9 @@ import pytest
 from scripts import ALIGN, run_here
 from two_layers import MODEL
 
-from brain_activity_prediction.align_image_embeddings.outputs.results import Results
-from brain_activity_prediction.folders import alignment_folder
-from brain_activity_prediction.settings_file import fingerprint, first_difference
+from brain_activity_prediction.encoding.scores.score_store import Results
+from brain_activity_prediction.storage.folders import alignment_folder
+from brain_activity_prediction.storage.settings_file import fingerprint, first_difference
 
 FILE = "nsddata_betas/ppdata/subj01/func1pt8mm/betas_fithrf_GLMdenoise_RR/betas_session{:02d}.hdf5"
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.stats import norm
 
-from brain_activity_prediction.align_image_embeddings.stats.significance import permutation_p, permuted, shifted_orders
+from brain_activity_prediction.inference.significance import permutation_p, permuted, shifted_orders
 
 N_IMAGES, N_VOXELS, N_PERMUTATIONS = 60, 2000, 199
 REGION_SIZE = 10

@@ -9,7 +9,7 @@ import threading
 import pytest
 from scripts import ALIGN, EXTRACT, PACKAGE
 
-from brain_activity_prediction.stopping import SIGNALS, Stopped, stopped_at_once, until_stopped
+from brain_activity_prediction.runtime.stopping import SIGNALS, Stopped, stopped_at_once, until_stopped
 
 
 @pytest.fixture

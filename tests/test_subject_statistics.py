@@ -4,11 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_1samp, ttest_rel
 
-from brain_activity_prediction.align_image_embeddings.stats.subject_statistics import (
-    mean_and_error,
-    sign_flip_p,
-    t_test_p,
-)
+from brain_activity_prediction.inference.subject_statistics import mean_and_error, sign_flip_p, t_test_p
 
 RNG = np.random.default_rng(0)
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from sweeping import parsed, until
 
-from brain_activity_prediction import processes
-from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.runtime import processes
+from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.sweep import commands
 from brain_activity_prediction.sweep.records import (
     Record,

@@ -8,7 +8,7 @@ from scripts import EXTRACT, load_script
 from sweeping import LLAVA, LLAVA_ID, VIT, VIT_ID, image_ids, parsed, planned, store
 from torch.utils.flop_counter import FlopCounterMode
 
-from brain_activity_prediction.extract_image_embeddings.torchvision_import import import_torchvision
+from brain_activity_prediction.models.torchvision_import import import_torchvision
 from brain_activity_prediction.sweep import commands, estimate
 from brain_activity_prediction.sweep.architectures import ARCHITECTURES, Transformer
 from brain_activity_prediction.sweep.records import (

@@ -10,13 +10,13 @@ import pytest
 from sweeping import LLAVA, LLAVA_ID, SUBMITTING, VIT, parsed, planned, store
 
 from brain_activity_prediction.align_image_embeddings import align_model
-from brain_activity_prediction.align_image_embeddings.inputs.layers import open_layers
-from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.extract_image_embeddings import extraction
+from brain_activity_prediction.encoding.layers import open_layers
+from brain_activity_prediction.extraction import loop
+from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.sweep import sweep
-from brain_activity_prediction.sweep.passed_on import SET_BY, passed_on
+from brain_activity_prediction.sweep.planning.passed_on import SET_BY, passed_on
+from brain_activity_prediction.sweep.planning.study import SETTINGS, remember, remembered
 from brain_activity_prediction.sweep.records import folder_of
-from brain_activity_prediction.sweep.study import SETTINGS, remember, remembered
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_a_misspelt_base_directory_is_refused_and_not_made(command, tmp_path, ca
     assert not list(tmp_path.iterdir())
 
 
-PARSERS = {"--extract": lambda: extraction.flags(""), "--align": align_model.flags}
+PARSERS = {"--extract": lambda: loop.flags(""), "--align": align_model.flags}
 A_VALUE = {
     "subject": "2",
     "prompt_number": "3",

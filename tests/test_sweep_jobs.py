@@ -16,11 +16,12 @@ from sweeping import (
     parsed,
 )
 
-from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.flag_values import NOTICE_S
-from brain_activity_prediction.sweep import cluster, commands
-from brain_activity_prediction.sweep.items import item_of_this_task, read_items, write_items
-from brain_activity_prediction.sweep.units import Unit
+from brain_activity_prediction.cli.flag_values import NOTICE_S
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.sweep import commands
+from brain_activity_prediction.sweep.planning.items import item_of_this_task, read_items, write_items
+from brain_activity_prediction.sweep.planning.units import Unit
+from brain_activity_prediction.sweep.workers import cluster
 
 pytestmark = pytest.mark.slow
 

@@ -22,9 +22,10 @@ from sweeping import (
     until,
 )
 
-from brain_activity_prediction.errors import InputError
+from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.sweep import commands
-from brain_activity_prediction.sweep.local_run import LocalRun, Worker
+from brain_activity_prediction.sweep.planning.study import remember
+from brain_activity_prediction.sweep.planning.units import Unit
 from brain_activity_prediction.sweep.records import (
     alone,
     last_lines,
@@ -34,8 +35,7 @@ from brain_activity_prediction.sweep.records import (
     write_record,
 )
 from brain_activity_prediction.sweep.status import states_of, text_of
-from brain_activity_prediction.sweep.study import remember
-from brain_activity_prediction.sweep.units import Unit
+from brain_activity_prediction.sweep.workers.local_run import LocalRun, Worker
 
 pytestmark = pytest.mark.slow
 
@@ -95,7 +95,7 @@ def test_workers_run_side_by_side_each_on_its_own_device(tmp_path):
 def test_a_signal_lets_the_units_in_hand_end_and_begins_no_other(tmp_path):
     code = (
         "import os, signal, sys, time\n"
-        "from brain_activity_prediction.stopping import until_stopped, Stopped\n"
+        "from brain_activity_prediction.runtime.stopping import until_stopped, Stopped\n"
         "try:\n"
         "    for step in until_stopped(range(1000)):\n"
         f"        os.kill({os.getpid()}, signal.SIGUSR1) if step == 0 else None\n"
@@ -166,7 +166,8 @@ def test_cancel_ends_the_units_of_a_sweep_that_was_killed(tmp_path, monkeypatch,
     monkeypatch.setenv("PATH", "/nowhere")
     script = tmp_path / "slow.py"
     script.write_text("import time\nprint('begun', flush=True)\ntime.sleep(600)\n")
-    unit = [sys.executable, str(SWEEP_FOLDER / "run_unit.py"), str(tmp_path), "slow", "5", sys.executable, str(script)]
+    run = SWEEP_FOLDER / "workers" / "run_unit.py"
+    unit = [sys.executable, str(run), str(tmp_path), "slow", "5", sys.executable, str(script)]
     code = (
         "import pathlib, signal, subprocess\n"
         "from brain_activity_prediction.sweep.records import alone\n"
@@ -188,7 +189,7 @@ def test_cancel_ends_the_units_of_a_sweep_that_was_killed(tmp_path, monkeypatch,
 
 
 def run_unit(base_dir, name, *command, amount=5, **options):
-    words = [sys.executable, SWEEP_FOLDER / "run_unit.py", base_dir, name, amount, *command]
+    words = [sys.executable, SWEEP_FOLDER / "workers" / "run_unit.py", base_dir, name, amount, *command]
     return subprocess.Popen([str(word) for word in words], **options)
 
 
@@ -235,7 +236,7 @@ def test_a_killed_unit_counts_as_failed_and_its_last_lines_are_those_of_its_last
 
 def test_on_a_terminal_every_worker_has_a_line_and_what_ended_stays(tmp_path):
     code = (
-        "from brain_activity_prediction.sweep.screen import Screen\n"
+        "from brain_activity_prediction.sweep.workers.screen import Screen\n"
         "with Screen(2, ['GPU 0', 'GPU 1']) as screen:\n"
         "    screen.show(['llava 10%', ''])\n"
         "    screen.ended('done    vit')\n"

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from sweeping import LLAVA, LLAVA_ID, VIT, VIT_ID, image_ids, planned, store
 
-from brain_activity_prediction.align_image_embeddings.outputs.results import QUANTITIES, Results
-from brain_activity_prediction.folders import alignment_folder, reported_files
-from brain_activity_prediction.made_from import NAME, state_of, write_note
+from brain_activity_prediction.encoding.scores.score_store import QUANTITIES, Results
+from brain_activity_prediction.storage.folders import alignment_folder, reported_files
+from brain_activity_prediction.storage.made_from import NAME, state_of, write_note
 
 
 def test_the_plan_counts_the_images_of_all_subjects_that_have_no_states_shard_by_shard(own_nsd):

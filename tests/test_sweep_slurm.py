@@ -14,12 +14,12 @@ import slurm_on_loopback
 from conftest import TINY, simple_signals
 from sweeping import LLAVA, SWEEP_FOLDER, VIT, until
 
+from brain_activity_prediction.datasets.nsd.design import read_design
+from brain_activity_prediction.datasets.nsd.layout import find_layout
 from brain_activity_prediction.demo import models
 from brain_activity_prediction.demo.dataset import write_dataset
-from brain_activity_prediction.embedding_store import EmbeddingStore
-from brain_activity_prediction.extract_image_embeddings.torchvision_import import import_torchvision
-from brain_activity_prediction.nsd.design import read_design
-from brain_activity_prediction.nsd.layout import find_layout
+from brain_activity_prediction.models.torchvision_import import import_torchvision
+from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 from brain_activity_prediction.sweep.records import HEADER, log_of, read_record
 
 pytestmark = pytest.mark.very_slow

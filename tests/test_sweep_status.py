@@ -9,13 +9,14 @@ from dataclasses import replace
 import pytest
 from sweeping import SWEEP_FOLDER, VIT, parsed
 
-from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.sweep import cluster, commands
-from brain_activity_prediction.sweep.items import write_items
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.sweep import commands
+from brain_activity_prediction.sweep.planning.items import write_items
+from brain_activity_prediction.sweep.planning.study import remember
+from brain_activity_prediction.sweep.planning.units import Plan, Unit
 from brain_activity_prediction.sweep.records import Record, alone, folder_of, log_of, write_record
 from brain_activity_prediction.sweep.status import State, states_of, text_of
-from brain_activity_prediction.sweep.study import remember
-from brain_activity_prediction.sweep.units import Plan, Unit
+from brain_activity_prediction.sweep.workers import cluster
 
 UNIT = Unit("extract_my-model_1_of_1", "extract", "my-model", 5, 5, ("python", "report.py"))
 

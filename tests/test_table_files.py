@@ -5,8 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from brain_activity_prediction.align_image_embeddings.outputs.table_files import read_table, write_table
-from brain_activity_prediction.errors import Damaged
+from brain_activity_prediction.runtime.errors import Damaged
+from brain_activity_prediction.storage.table_files import read_table, write_table
 
 
 def test_a_table_is_the_same_as_csv_and_as_parquet_which_keeps_types(tmp_path):

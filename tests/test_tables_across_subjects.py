@@ -13,9 +13,9 @@ from brain_activity_prediction.align_image_embeddings.across_subjects import (
     differences,
     means,
 )
-from brain_activity_prediction.align_image_embeddings.cross_subject_scores import with_cross_subject_ceiling
-from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.report.averages import region_scores
+from brain_activity_prediction.cross_subject.ceiling_columns import with_cross_subject_ceiling
+from brain_activity_prediction.report.tables.averages import region_scores
+from brain_activity_prediction.runtime.errors import InputError
 
 SUBJECTS = (1, 2, 5)
 VIT = ("google/vit-huge-patch14-224-in21k", pd.NA, "vision")

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from brain_activity_prediction.align_image_embeddings.inputs import targets
-from brain_activity_prediction.align_image_embeddings.inputs.targets import read_targets, standardise
-from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.nsd.design import read_design
-from brain_activity_prediction.nsd.layout import find_layout
+from brain_activity_prediction.datasets.nsd.design import read_design
+from brain_activity_prediction.datasets.nsd.layout import find_layout
+from brain_activity_prediction.encoding import subject_data
+from brain_activity_prediction.encoding.subject_data import read_targets, standardise
+from brain_activity_prediction.runtime.errors import InputError
 
 
 def test_training_images_are_those_only_this_subject_saw(official_nsd, tmp_path):
@@ -22,7 +22,7 @@ def test_training_images_are_those_only_this_subject_saw(official_nsd, tmp_path)
     ("folds", "said"), [(12, "only 12 .* seen by all subjects"), (28, "only 28 .* by this subject")]
 )
 def test_too_few_images_for_the_folds_are_said(official_nsd, tmp_path, monkeypatch, folds, said):
-    monkeypatch.setattr(targets, "FOLDS", folds)
+    monkeypatch.setattr(subject_data, "FOLDS", folds)
     with pytest.raises(InputError, match=said):
         read_targets(find_layout(official_nsd), 1, None, True, tmp_path)
 

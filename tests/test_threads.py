@@ -11,10 +11,10 @@ import pytest
 import torch
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from brain_activity_prediction.align_image_embeddings.ridge import ridge_cv
-from brain_activity_prediction.align_image_embeddings.solver import cross_validation
-from brain_activity_prediction.align_image_embeddings.solver.threads import full_float32_precision, one_thread, spread
-from brain_activity_prediction.align_image_embeddings.solver.workspace import Workspace
+from brain_activity_prediction.ridge.ridge_cv import ridge_cv
+from brain_activity_prediction.ridge.solver import cross_validation
+from brain_activity_prediction.ridge.solver.threads import full_float32_precision, one_thread, spread
+from brain_activity_prediction.ridge.solver.workspace import Workspace
 
 CPU = torch.device("cpu")
 
@@ -43,7 +43,7 @@ def test_pieces_go_to_as_many_threads_as_torch_has_each_of_them_on_one(threads):
 
 PRODUCTS = """
 import os, threading, torch
-from brain_activity_prediction.align_image_embeddings.solver.threads import spread
+from brain_activity_prediction.ridge.solver.threads import spread
 
 torch.set_num_threads(2)
 together, before, more = threading.Barrier(2), len(os.listdir("/proc/self/task")), []

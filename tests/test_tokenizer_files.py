@@ -9,10 +9,10 @@ from published_models import LLAVA, needs_published, read, write_json
 from tiny_models import llama_tokenizer
 from tiny_mplug_owl import write_tokenizer
 
-from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.extract_image_embeddings import tokenizer_files
-from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkpoint
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
+from brain_activity_prediction.models.checkpoints import tokenizer_files
+from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
+from brain_activity_prediction.runtime.errors import InputError
 
 pytestmark = pytest.mark.slow
 

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from brain_activity_prediction.extract_image_embeddings.torchvision_import import import_torchvision
+from brain_activity_prediction.models.torchvision_import import import_torchvision
 
 
 @pytest.fixture

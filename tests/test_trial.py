@@ -2,7 +2,7 @@
 
 import pytest
 
-from brain_activity_prediction.extract_image_embeddings import trial
+from brain_activity_prediction.extraction import trial
 
 
 @pytest.mark.parametrize(

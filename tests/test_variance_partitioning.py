@@ -5,9 +5,9 @@ import itertools
 import numpy as np
 import pytest
 
-from brain_activity_prediction.align_image_embeddings.banded_ridge import FeatureSpaces
-from brain_activity_prediction.align_image_embeddings.scores import r2_score
-from brain_activity_prediction.align_image_embeddings.stats.variance_partitioning import (
+from brain_activity_prediction.ridge.banded import FeatureSpaces
+from brain_activity_prediction.ridge.scores import r2_score
+from brain_activity_prediction.variance_partitioning.parts import (
     best_weightings,
     combinations,
     parts,

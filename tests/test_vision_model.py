@@ -10,15 +10,16 @@ import torch
 from PIL import Image
 from scripts import load_script, run_here
 
-from brain_activity_prediction.embedding_store import EmbeddingStore
-from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.extract_image_embeddings import extraction, map_layout
-from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkpoint
-from brain_activity_prediction.extract_image_embeddings.torchvision_import import import_torchvision
-from brain_activity_prediction.nsd.design import read_design
-from brain_activity_prediction.nsd.layout import find_layout
-from brain_activity_prediction.nsd.stimuli import Stimuli
-from brain_activity_prediction.settings_file import record_settings
+from brain_activity_prediction.datasets.nsd.design import read_design
+from brain_activity_prediction.datasets.nsd.layout import find_layout
+from brain_activity_prediction.datasets.nsd.stimuli import Stimuli
+from brain_activity_prediction.extraction import loop
+from brain_activity_prediction.models import map_layout
+from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
+from brain_activity_prediction.models.torchvision_import import import_torchvision
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
+from brain_activity_prediction.storage.settings_file import record_settings
 
 import_torchvision()  # before what needs it
 import timm  # noqa: E402
@@ -89,8 +90,8 @@ def checkpoint(tmp_path):
 
 def extract(base_dir, folder, *more, grid=1, poolings=("mean",)):
     flags = ["-d", base_dir, "-g", "cpu", "--checkpoint", folder, "--pooling", *poolings, *more]
-    arguments = extraction.flags("").parse_args([str(flag) for flag in flags])
-    extraction.extract(load_script("vision_model.py").script(MODEL, grid, list(poolings)), arguments)
+    arguments = loop.flags("").parse_args([str(flag) for flag in flags])
+    loop.extract(load_script("vision_model.py").script(MODEL, grid, list(poolings)), arguments)
 
 
 def stored(base_dir, stream="vision"):

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkpoint
-from brain_activity_prediction.settings_file import first_difference
+from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
+from brain_activity_prediction.storage.settings_file import first_difference
 
 MODEL_ID = "org/model"
 OF_1_0 = "files 53e9f88a58312285"  # what version 1.0.0 recorded for the folder below

@@ -2,7 +2,7 @@
 
 import pytest
 
-from brain_activity_prediction.wording import are, count, did_you_mean, no_such_path
+from brain_activity_prediction.runtime.wording import are, count, did_you_mean, no_such_path
 
 
 def test_a_count_agrees_with_its_noun_and_its_verb():

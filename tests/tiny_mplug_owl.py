@@ -7,12 +7,12 @@ import sentencepiece
 import torch
 
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
-from brain_activity_prediction.extract_image_embeddings.torchvision_import import import_torchvision
+from brain_activity_prediction.models.torchvision_import import import_torchvision
 
 import_torchvision()
 
-from brain_activity_prediction.extract_image_embeddings.checkpoint import Checkpoint  # noqa: E402
-from brain_activity_prediction.extract_image_embeddings.mplug_owl import MplugOwl, MplugOwlConfig  # noqa: E402
+from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint  # noqa: E402
+from brain_activity_prediction.models.mplug_owl.network import MplugOwl, MplugOwlConfig  # noqa: E402
 
 SYSTEM = "The assistant gives helpful, detailed, and polite answers to the user's questions."
 

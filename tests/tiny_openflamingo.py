@@ -6,7 +6,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from brain_activity_prediction.extract_image_embeddings import openflamingo, openflamingo_checkpoint
+from brain_activity_prediction.models.openflamingo import network
+from brain_activity_prediction.models.openflamingo import weights as openflamingo_checkpoint
 
 GEOMETRY = {
     "vision": {
@@ -44,7 +45,7 @@ def random_tensors(geometry: dict, seed: int = 0) -> dict:
     with torch.device("meta"):
         visual = open_clip.CLIP(**_clip_config(geometry), quick_gelu=True).visual
         mpt = MptForCausalLM(MptConfig(**geometry["lang"], vocab_size=geometry["vocab_size_total"]))
-        model = openflamingo.build(visual, mpt, 0, 0, geometry["cross_attn_every_n_layers"])
+        model = network.build(visual, mpt, 0, 0, geometry["cross_attn_every_n_layers"])
     shapes = {openflamingo_checkpoint.own_name(name): tensor.shape for name, tensor in model.state_dict().items()}
     del shapes["lang_encoder.lm_head.weight"]  # the token embeddings' own
     generator = torch.Generator().manual_seed(seed)

@@ -5,10 +5,10 @@ import pandas as pd
 from conftest import simple_signals
 
 from brain_activity_prediction.align_image_embeddings import align_model
-from brain_activity_prediction.embedding_store import EmbeddingStore
-from brain_activity_prediction.nsd.design import read_design
-from brain_activity_prediction.nsd.layout import find_layout
-from brain_activity_prediction.nsd.stimuli import Stimuli
+from brain_activity_prediction.datasets.nsd.design import read_design
+from brain_activity_prediction.datasets.nsd.layout import find_layout
+from brain_activity_prediction.datasets.nsd.stimuli import Stimuli
+from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 
 MODEL = "test/two-layers"
 FOLDER = "alignment/subj01/no_prompt/test_two-layers"

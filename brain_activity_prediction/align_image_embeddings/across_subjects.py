@@ -18,22 +18,19 @@ import brain_activity_prediction  # noqa: F401, handles signals from here on
 # isort: split
 import numpy as np
 
-from brain_activity_prediction import arguments as shared
-from brain_activity_prediction.align_image_embeddings.conditions import NORMALISED, check_responses
-from brain_activity_prediction.align_image_embeddings.cross_subject_scores import (
-    MADE_WITH,
-    with_cross_subject_ceiling,
-)
-from brain_activity_prediction.align_image_embeddings.inputs.streams import Stream
-from brain_activity_prediction.align_image_embeddings.outputs.table_files import read_score_table, write_table
-from brain_activity_prediction.align_image_embeddings.outputs.unscored import unscored
-from brain_activity_prediction.align_image_embeddings.stats.false_discovery import adjusted
-from brain_activity_prediction.errors import InputError, one_line
-from brain_activity_prediction.folders import across_subjects_folder, subject_folder
-from brain_activity_prediction.model_names import resolved_model_id
-from brain_activity_prediction.running import run_script
-from brain_activity_prediction.settings_file import OF_RESPONSES, first_difference, recorded_settings
-from brain_activity_prediction.wording import did_you_mean
+from brain_activity_prediction.cli import shared_flags as shared
+from brain_activity_prediction.cli.model_names import resolved_model_id
+from brain_activity_prediction.cross_subject.ceiling_columns import MADE_WITH, with_cross_subject_ceiling
+from brain_activity_prediction.encoding.scores.conditions import NORMALISED, check_responses
+from brain_activity_prediction.encoding.scores.unscored import unscored
+from brain_activity_prediction.encoding.streams import Stream
+from brain_activity_prediction.inference.false_discovery import adjusted
+from brain_activity_prediction.runtime.errors import InputError, one_line
+from brain_activity_prediction.runtime.running import run_script
+from brain_activity_prediction.runtime.wording import did_you_mean
+from brain_activity_prediction.storage.folders import across_subjects_folder, subject_folder
+from brain_activity_prediction.storage.settings_file import OF_RESPONSES, first_difference, recorded_settings
+from brain_activity_prediction.storage.table_files import read_score_table, write_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -175,11 +172,7 @@ def means(scores: pd.DataFrame) -> pd.DataFrame:
     the same choice of layers (Benjamini and Hochberg). `layer` is missing where each subject has its own.
     cross_subject_r is that of cross_subject_ceiling.py; predicted_from says, subject after subject, from which others.
     """
-    from brain_activity_prediction.align_image_embeddings.stats.subject_statistics import (
-        mean_and_error,
-        sign_flip_p,
-        t_test_p,
-    )
+    from brain_activity_prediction.inference.subject_statistics import mean_and_error, sign_flip_p, t_test_p
 
     scores = scores.assign(layer=scores["layer"].where(scores["layer_choice"] == "each"))
     tables = []
@@ -203,11 +196,7 @@ def differences(scores: pd.DataFrame) -> pd.DataFrame:
     difference_normalised is the same of r_normalised_all_voxels, by which regions compare, over the
     difference_normalised_n subjects that have it.
     """
-    from brain_activity_prediction.align_image_embeddings.stats.subject_statistics import (
-        mean_and_error,
-        sign_flip_p,
-        t_test_p,
-    )
+    from brain_activity_prediction.inference.subject_statistics import mean_and_error, sign_flip_p, t_test_p
 
     of = ["protocol", "layer_choice", "roi", "subject"]
     groups = [group for _, group in scores.groupby(list(CONDITION), dropna=False, sort=False)]

@@ -16,33 +16,28 @@ import brain_activity_prediction  # noqa: F401, handles signals from here on
 # isort: split
 import numpy as np
 
-from brain_activity_prediction import arguments as shared
-from brain_activity_prediction.align_image_embeddings.fitting import (
-    assess_best_layers,
-    check_finished,
-    fit_layers,
-    layers_left,
-)
-from brain_activity_prediction.align_image_embeddings.inputs import protocols
-from brain_activity_prediction.align_image_embeddings.inputs.layers import Layer, by_stream, check_complete, open_layers
-from brain_activity_prediction.align_image_embeddings.outputs.results import Results
-from brain_activity_prediction.align_image_embeddings.stats.permutations import FEW_BLOCKS, FEWEST_BLOCKS, n_different
-from brain_activity_prediction.align_image_embeddings.stats.region_statistics import Asked, usable_ceiling
-from brain_activity_prediction.embedding_store import EmbeddingStore
-from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.files import remove_left_behind
-from brain_activity_prediction.flag_values import positive_int
-from brain_activity_prediction.folders import alignment_folder
-from brain_activity_prediction.made_from import write_note
-from brain_activity_prediction.model_names import resolved_model_id
-from brain_activity_prediction.nsd.design import read_design
-from brain_activity_prediction.nsd.layout import Layout, find_layout
-from brain_activity_prediction.running import run_script
-from brain_activity_prediction.settings_file import ORIGIN, RESPONSES, comparable
-from brain_activity_prediction.wording import are, count, were
+from brain_activity_prediction.cli import shared_flags as shared
+from brain_activity_prediction.cli.flag_values import positive_int
+from brain_activity_prediction.cli.model_names import resolved_model_id
+from brain_activity_prediction.datasets.nsd.design import read_design
+from brain_activity_prediction.datasets.nsd.layout import Layout, find_layout
+from brain_activity_prediction.encoding import protocols
+from brain_activity_prediction.encoding.encode import assess_best_layers, check_finished, fit_layers, layers_left
+from brain_activity_prediction.encoding.layers import Layer, by_stream, check_complete, open_layers
+from brain_activity_prediction.encoding.scores.score_store import Results
+from brain_activity_prediction.inference.permutations import FEW_BLOCKS, FEWEST_BLOCKS, n_different
+from brain_activity_prediction.inference.region_statistics import Asked, usable_ceiling
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.running import run_script
+from brain_activity_prediction.runtime.wording import are, count, were
+from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
+from brain_activity_prediction.storage.files import remove_left_behind
+from brain_activity_prediction.storage.folders import alignment_folder
+from brain_activity_prediction.storage.made_from import write_note
+from brain_activity_prediction.storage.settings_file import ORIGIN, RESPONSES, comparable
 
 if TYPE_CHECKING:
-    from brain_activity_prediction.align_image_embeddings.inputs.targets import Targets
+    from brain_activity_prediction.encoding.subject_data import Targets
 
 CRITERIA = ("neg_mean_squared_error", "r2", "correlation")
 
@@ -105,15 +100,15 @@ def main() -> None:
 
 def align(layout: Layout, layers: list[Layer], arguments: argparse.Namespace) -> None:
     """Fits the layers that have no scores yet and writes what people look at; says what is missing before any fit."""
-    from brain_activity_prediction.align_image_embeddings.inputs.targets import (
+    from brain_activity_prediction.datasets.nsd.regions import read_regions
+    from brain_activity_prediction.encoding.subject_data import (
         ceiling_of_test_images,
         ceilings_of_regions,
         scaling,
         targets_asked_for,
         tell_data_used,
     )
-    from brain_activity_prediction.align_image_embeddings.outputs.summary import summarise, warn_of_low_ceilings
-    from brain_activity_prediction.nsd.rois import read_regions
+    from brain_activity_prediction.encoding.tables.summary import summarise, warn_of_low_ceilings
 
     n_permutations = planned_permutations(layout, arguments)
     regions = read_regions(layout, arguments.subject, arguments.roi)

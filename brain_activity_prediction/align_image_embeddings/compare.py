@@ -15,18 +15,18 @@ import brain_activity_prediction  # noqa: F401, handles signals from here on
 # isort: split
 import numpy as np
 
-from brain_activity_prediction import arguments as shared
-from brain_activity_prediction.align_image_embeddings.conditions import Condition, read_conditions
-from brain_activity_prediction.align_image_embeddings.inputs.streams import Stream
-from brain_activity_prediction.align_image_embeddings.outputs.table_files import write_table
-from brain_activity_prediction.align_image_embeddings.stats.false_discovery import adjusted
-from brain_activity_prediction.align_image_embeddings.stats.intervals import interval, standard_error, two_sided_p
-from brain_activity_prediction.errors import InputError, one_line
+from brain_activity_prediction.cli import shared_flags as shared
+from brain_activity_prediction.cli.flag_values import analysis_name
+from brain_activity_prediction.cli.model_names import resolved_model_id
+from brain_activity_prediction.encoding.scores.conditions import Condition, read_conditions
+from brain_activity_prediction.encoding.streams import Stream
 from brain_activity_prediction.extract_image_embeddings.prompts import chosen_prompts
-from brain_activity_prediction.flag_values import analysis_name
-from brain_activity_prediction.folders import subject_folder
-from brain_activity_prediction.model_names import resolved_model_id
-from brain_activity_prediction.running import run_script
+from brain_activity_prediction.inference.false_discovery import adjusted
+from brain_activity_prediction.inference.intervals import interval, standard_error, two_sided_p
+from brain_activity_prediction.runtime.errors import InputError, one_line
+from brain_activity_prediction.runtime.running import run_script
+from brain_activity_prediction.storage.folders import subject_folder
+from brain_activity_prediction.storage.table_files import write_table
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,19 +15,19 @@ import brain_activity_prediction  # noqa: F401, handles signals from here on
 # isort: split
 import numpy as np
 
-from brain_activity_prediction import arguments as shared
-from brain_activity_prediction.align_image_embeddings.inputs.layers import by_stream, check_complete, open_layers
-from brain_activity_prediction.embedding_store import EmbeddingStore
-from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.folders import alignment_folder
-from brain_activity_prediction.model_names import resolved_model_id
-from brain_activity_prediction.nsd.layout import find_layout
-from brain_activity_prediction.running import run_script
-from brain_activity_prediction.settings_file import comparable, fingerprint
-from brain_activity_prediction.wording import count
+from brain_activity_prediction.cli import shared_flags as shared
+from brain_activity_prediction.cli.model_names import resolved_model_id
+from brain_activity_prediction.datasets.nsd.layout import find_layout
+from brain_activity_prediction.encoding.layers import by_stream, check_complete, open_layers
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.running import run_script
+from brain_activity_prediction.runtime.wording import count
+from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
+from brain_activity_prediction.storage.folders import alignment_folder
+from brain_activity_prediction.storage.settings_file import comparable, fingerprint
 
 if TYPE_CHECKING:
-    from brain_activity_prediction.align_image_embeddings.brain_geometry import Brain
+    from brain_activity_prediction.rsa.brain_geometry import Brain
 
 
 def flags() -> argparse.ArgumentParser:
@@ -60,9 +60,9 @@ def main() -> None:
     shared.check_device(arguments.gpu_id)
     layers = open_layers(arguments)
 
-    from brain_activity_prediction.align_image_embeddings.brain_geometry import Patterns
-    from brain_activity_prediction.align_image_embeddings.similarity_table import similarity_table, write
-    from brain_activity_prediction.nsd.rois import read_regions
+    from brain_activity_prediction.datasets.nsd.regions import read_regions
+    from brain_activity_prediction.rsa.brain_geometry import Patterns
+    from brain_activity_prediction.rsa.similarity_table import similarity_table, write
 
     regions = {subject: read_regions(layout, subject, arguments.roi) for subject in subjects}
     own, *others = (Patterns.read(subject, layout, regions[subject], arguments) for subject in subjects)

@@ -18,19 +18,19 @@ import brain_activity_prediction  # noqa: F401, handles signals from here on
 # isort: split
 import numpy as np
 
-from brain_activity_prediction import arguments as shared
-from brain_activity_prediction.align_image_embeddings.inputs.protocols import FOLDS
-from brain_activity_prediction.align_image_embeddings.outputs.table_files import write_table
-from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.folders import PROTOCOLS, across_subjects_folder, responses_folder
-from brain_activity_prediction.nsd.layout import Layout, find_layout
-from brain_activity_prediction.running import run_script
-from brain_activity_prediction.wording import count, were
+from brain_activity_prediction.cli import shared_flags as shared
+from brain_activity_prediction.datasets.nsd.layout import Layout, find_layout
+from brain_activity_prediction.encoding.protocols import FOLDS
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.running import run_script
+from brain_activity_prediction.runtime.wording import count, were
+from brain_activity_prediction.storage.folders import PROTOCOLS, across_subjects_folder, responses_folder
+from brain_activity_prediction.storage.table_files import write_table
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from brain_activity_prediction.nsd.responses import Responses
+    from brain_activity_prediction.datasets.nsd.responses import Responses
 
 SOURCES = ("together", "each")
 MADE_WITH = ("sessions", "zscore_sessions", "min_log_10_alpha", "max_log_10_alpha", "num_alphas")
@@ -83,10 +83,10 @@ def ceilings(layout: Layout, subjects: list[int], arguments: argparse.Namespace)
     """
     import pandas as pd
 
-    from brain_activity_prediction.align_image_embeddings.cross_subject import cross_subject_r
-    from brain_activity_prediction.align_image_embeddings.outputs.alpha_edges import warn_of_edges
-    from brain_activity_prediction.nsd.responses import prepare_responses
-    from brain_activity_prediction.nsd.rois import read_regions, write_map
+    from brain_activity_prediction.cross_subject.brain_to_brain import cross_subject_r
+    from brain_activity_prediction.datasets.nsd.regions import read_regions, write_map
+    from brain_activity_prediction.datasets.nsd.responses import prepare_responses
+    from brain_activity_prediction.encoding.scores.alpha_edges import warn_of_edges
 
     regions = {subject: read_regions(layout, subject, arguments.roi) for subject in subjects}
     cache = responses_folder(arguments.base_dir)

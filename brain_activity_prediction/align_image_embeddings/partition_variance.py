@@ -20,31 +20,28 @@ import brain_activity_prediction  # noqa: F401, handles signals from here on
 # isort: split
 import numpy as np
 
-from brain_activity_prediction import arguments as shared
-from brain_activity_prediction.align_image_embeddings.inputs.layers import check_complete
-from brain_activity_prediction.align_image_embeddings.inputs.protocols import FOLDS
-from brain_activity_prediction.align_image_embeddings.partitioning import feature_spaces
-from brain_activity_prediction.align_image_embeddings.partitioning.feature_spaces import LETTERS, Space
-from brain_activity_prediction.align_image_embeddings.partitioning.results import WeightingScores
-from brain_activity_prediction.align_image_embeddings.stats.variance_partitioning import (
-    random_weightings,
-    weighting_grid,
-)
-from brain_activity_prediction.claims import Claims, shared_out
-from brain_activity_prediction.flag_values import analysis_name, positive_int, seed
-from brain_activity_prediction.folders import partitioning_folder
-from brain_activity_prediction.nsd.layout import find_layout
-from brain_activity_prediction.running import fill, progress_seconds, run_script
-from brain_activity_prediction.settings_file import ORIGIN, RESPONSES, comparable
-from brain_activity_prediction.stopping import until_stopped
-from brain_activity_prediction.wording import are, count
+from brain_activity_prediction.cli import shared_flags as shared
+from brain_activity_prediction.cli.flag_values import analysis_name, positive_int, seed
+from brain_activity_prediction.datasets.nsd.layout import find_layout
+from brain_activity_prediction.encoding.layers import check_complete
+from brain_activity_prediction.encoding.protocols import FOLDS
+from brain_activity_prediction.runtime.claims import Claims, shared_out
+from brain_activity_prediction.runtime.running import fill, progress_seconds, run_script
+from brain_activity_prediction.runtime.stopping import until_stopped
+from brain_activity_prediction.runtime.wording import are, count
+from brain_activity_prediction.storage.folders import partitioning_folder
+from brain_activity_prediction.storage.settings_file import ORIGIN, RESPONSES, comparable
+from brain_activity_prediction.variance_partitioning import feature_spaces
+from brain_activity_prediction.variance_partitioning.feature_spaces import LETTERS, Space
+from brain_activity_prediction.variance_partitioning.parts import random_weightings, weighting_grid
+from brain_activity_prediction.variance_partitioning.share_store import WeightingScores
 
 if TYPE_CHECKING:
     import torch
 
-    from brain_activity_prediction.align_image_embeddings.banded_ridge import FeatureSpaces
-    from brain_activity_prediction.align_image_embeddings.inputs.targets import Targets
-    from brain_activity_prediction.align_image_embeddings.partitioning.region_layers import LayerChoice
+    from brain_activity_prediction.encoding.subject_data import Targets
+    from brain_activity_prediction.ridge.banded import FeatureSpaces
+    from brain_activity_prediction.variance_partitioning.region_layers import LayerChoice
 
 
 def flags() -> argparse.ArgumentParser:
@@ -75,14 +72,14 @@ def main() -> None:
     shared.check_device(arguments.gpu_id)
     spaces = feature_spaces.parse_spaces(arguments.space, arguments.base_dir)
 
-    from brain_activity_prediction.align_image_embeddings.inputs.targets import (
+    from brain_activity_prediction.datasets.nsd.regions import read_regions
+    from brain_activity_prediction.encoding.subject_data import (
         ceiling_of_test_images,
         targets_asked_for,
         tell_data_used,
     )
-    from brain_activity_prediction.align_image_embeddings.partitioning.region_layers import layer_choices
-    from brain_activity_prediction.align_image_embeddings.partitioning.summary import summarise
-    from brain_activity_prediction.nsd.rois import read_regions
+    from brain_activity_prediction.variance_partitioning.region_layers import layer_choices
+    from brain_activity_prediction.variance_partitioning.share_table import summarise
 
     regions = read_regions(layout, arguments.subject, arguments.roi)
     targets = targets_asked_for(arguments, layout, arguments.subject)
@@ -111,7 +108,7 @@ def scores_of(choice: LayerChoice, first: bool, arguments: argparse.Namespace) -
 
 def fit_choice(choice: LayerChoice, scores: WeightingScores, targets: Targets, arguments: argparse.Namespace):
     """Fits what is left of a choice of layers, and returns what `resampled_shares` does, None without --bootstrap."""
-    from brain_activity_prediction.align_image_embeddings.partitioning.errors import resampled_shares
+    from brain_activity_prediction.variance_partitioning.resampled_shares import resampled_shares
 
     fits = Fits(scores.weightings, choice.spaces, targets, arguments)
     fit_weightings(scores, targets, fits)
@@ -153,7 +150,7 @@ class Fits:
 
     @cached_property
     def features(self) -> FeatureSpaces:
-        from brain_activity_prediction.align_image_embeddings.banded_ridge import FeatureSpaces
+        from brain_activity_prediction.ridge.banded import FeatureSpaces
 
         parts = (read_space(space, self.arguments, self.targets) for space in self.spaces)
         return FeatureSpaces.of(*zip(*parts, strict=True))
@@ -183,8 +180,8 @@ def fit_weightings(scores: WeightingScores, targets: Targets, fits: Fits) -> Non
     import torch
     from tqdm import tqdm
 
-    from brain_activity_prediction.align_image_embeddings.scores import r2_score
-    from brain_activity_prediction.align_image_embeddings.stats.missing_images import score_present
+    from brain_activity_prediction.inference.missing_images import score_present
+    from brain_activity_prediction.ridge.scores import r2_score
 
     observed = torch.from_numpy(targets.test)
     bar = tqdm(total=len(left), unit="weighting", mininterval=progress_seconds())
@@ -208,7 +205,7 @@ def read_space(space: Space, arguments: argparse.Namespace, targets: Targets):
     """The standardised states (n_train, D) and (n_test, D) of a space, on the device."""
     import torch
 
-    from brain_activity_prediction.align_image_embeddings.inputs.targets import standardise, varying_features
+    from brain_activity_prediction.encoding.subject_data import standardise, varying_features
 
     states = space.store(arguments.base_dir).read_layer(space.stream, space.layer, targets.image_ids)
     parts = varying_features(*standardise(*np.split(states, [len(targets.train_ids)])))

@@ -12,11 +12,11 @@ import sys
 import time
 from pathlib import Path
 
-from brain_activity_prediction import arguments as shared
+from brain_activity_prediction.cli import shared_flags as shared
 from brain_activity_prediction.demo.planted import LAYERS, layer_features
-from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.folders import PLANTED
-from brain_activity_prediction.running import run_script
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.running import run_script
+from brain_activity_prediction.storage.folders import PLANTED
 
 PACKAGE = Path(__file__).resolve().parents[1]
 LLAVA, VIT = "simulated/llava-1.5-13b-hf", "simulated/vit-huge-patch14-224-in21k"
@@ -52,7 +52,7 @@ def write(base_dir: Path, layout: str) -> None:
 
     from brain_activity_prediction.demo.dataset import DEFAULT_RECIPE, write_dataset
     from brain_activity_prediction.demo.models import write_llava, write_vit
-    from brain_activity_prediction.extract_image_embeddings.torchvision_import import import_torchvision
+    from brain_activity_prediction.models.torchvision_import import import_torchvision
 
     if base_dir.exists() and not (base_dir / PLANTED).exists() and any(base_dir.iterdir()):
         raise InputError(f"{base_dir} holds something that is not a demo: choose another --base-dir")

@@ -8,6 +8,10 @@ import nibabel
 import numpy as np
 from scipy.io import savemat
 
+from brain_activity_prediction.datasets.nsd.betas import INTEGERS_PER_PERCENT
+from brain_activity_prediction.datasets.nsd.design import read_design, stimulus_rows
+from brain_activity_prediction.datasets.nsd.layout import Layout
+from brain_activity_prediction.datasets.nsd.regions import LABELS
 from brain_activity_prediction.demo.pictures import crops
 from brain_activity_prediction.demo.simulation import (
     Recipe,
@@ -17,11 +21,7 @@ from brain_activity_prediction.demo.simulation import (
     simulate_session,
     simulate_signals,
 )
-from brain_activity_prediction.folders import PLANTED
-from brain_activity_prediction.nsd.betas import INTEGERS_PER_PERCENT
-from brain_activity_prediction.nsd.design import read_design, stimulus_rows
-from brain_activity_prediction.nsd.layout import Layout
-from brain_activity_prediction.nsd.rois import LABELS
+from brain_activity_prediction.storage.folders import PLANTED
 
 VOXEL_MM = 1.8
 AFFINE = np.array([[VOXEL_MM, 0, 0, -6.3], [0, VOXEL_MM, 0, -52.2], [0, 0, VOXEL_MM, -11.7], [0, 0, 0, 1]])

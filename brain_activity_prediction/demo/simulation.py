@@ -5,7 +5,7 @@ from itertools import count
 
 import numpy as np
 
-from brain_activity_prediction.nsd.design import N_SUBJECTS
+from brain_activity_prediction.datasets.nsd.design import N_SUBJECTS
 
 REPEATS = 3  # trials of each image, as in NSD
 RUNS_PER_SESSION = 12

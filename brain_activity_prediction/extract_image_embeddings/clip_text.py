@@ -16,12 +16,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.extract_image_embeddings import extraction
-from brain_activity_prediction.extract_image_embeddings.captions import Captions
-from brain_activity_prediction.extract_image_embeddings.pooling import choose, layer_points, pooled
-from brain_activity_prediction.model_names import resolved_model_id
-from brain_activity_prediction.running import run_script
+from brain_activity_prediction.cli.model_names import resolved_model_id
+from brain_activity_prediction.datasets.captions import Captions
+from brain_activity_prediction.extraction import loop
+from brain_activity_prediction.models.pooling import choose, layer_points, pooled
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.running import run_script
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,7 +30,7 @@ MODEL_ID = "openai/clip-vit-large-patch14"
 
 
 def flags() -> argparse.ArgumentParser:
-    flags = extraction.flags(__doc__, default=MODEL_ID, help="a CLIP of transformers")
+    flags = loop.flags(__doc__, default=MODEL_ID, help="a CLIP of transformers")
     flags.add_argument("--captions", type=Path, required=True, metavar="FILE", help="CSV: nsd_id,caption")
     return flags
 
@@ -39,7 +39,7 @@ def main() -> None:
     arguments = flags().parse_args()
     arguments.model_id = resolved_model_id(arguments.base_dir, arguments.model_id)
     captions = Captions(arguments.captions)
-    extraction.extract(script(arguments.model_id, captions), arguments)
+    loop.extract(script(arguments.model_id, captions), arguments)
 
 
 def script(model_id: str, captions: Captions) -> SimpleNamespace:

@@ -7,8 +7,9 @@ the first cross-attention; `response`, LLaMA's while it answers. Source: Laurenc
 
 import sys
 
-from brain_activity_prediction.extract_image_embeddings import decoding, extraction
-from brain_activity_prediction.extract_image_embeddings.pooling import Point, choose, layer_points, pooled
+from brain_activity_prediction.extraction import loop
+from brain_activity_prediction.models import decoding
+from brain_activity_prediction.models.pooling import Point, choose, layer_points, pooled
 
 MODEL_ID = "HuggingFaceM4/idefics-9b-instruct"
 REVISION = "main"
@@ -112,4 +113,4 @@ def image_token_id(processor):
 
 
 if __name__ == "__main__":
-    extraction.main(sys.modules[__name__])
+    loop.main(sys.modules[__name__])

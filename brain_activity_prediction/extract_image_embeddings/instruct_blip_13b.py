@@ -8,8 +8,9 @@ queries in the Q-Former and over what Vicuna is given for them. Source: Dai et a
 
 import sys
 
-from brain_activity_prediction.extract_image_embeddings import decoding, extraction
-from brain_activity_prediction.extract_image_embeddings.pooling import choose, layer_points, pooled
+from brain_activity_prediction.extraction import loop
+from brain_activity_prediction.models import decoding
+from brain_activity_prediction.models.pooling import choose, layer_points, pooled
 
 MODEL_ID = "Salesforce/instructblip-vicuna-13b"
 REVISION = "main"
@@ -99,4 +100,4 @@ def encode_prompt(model, processor, patches, prompt, poolings, max_new_tokens):
 
 
 if __name__ == "__main__":
-    extraction.main(sys.modules[__name__])
+    loop.main(sys.modules[__name__])

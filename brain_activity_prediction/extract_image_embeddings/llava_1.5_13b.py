@@ -6,8 +6,9 @@ the text; `response`, Vicuna's while it answers. Source: Liu et al. 2023, arXiv 
 
 import sys
 
-from brain_activity_prediction.extract_image_embeddings import decoding, extraction
-from brain_activity_prediction.extract_image_embeddings.pooling import choose, layer_points, pooled
+from brain_activity_prediction.extraction import loop
+from brain_activity_prediction.models import decoding
+from brain_activity_prediction.models.pooling import choose, layer_points, pooled
 
 MODEL_ID = "llava-hf/llava-1.5-13b-hf"
 REVISION = "5dda2880bda009266dda7c4baff660b95ca64540"
@@ -89,4 +90,4 @@ def split(processor, prompt):
 
 
 if __name__ == "__main__":
-    extraction.main(sys.modules[__name__])
+    loop.main(sys.modules[__name__])

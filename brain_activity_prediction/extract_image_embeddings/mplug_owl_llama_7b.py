@@ -7,9 +7,10 @@ Source: Ye et al. 2023, arXiv 2304.14178. The network is in mplug_owl.py.
 
 import sys
 
-from brain_activity_prediction.extract_image_embeddings import decoding, extraction
-from brain_activity_prediction.extract_image_embeddings.pooling import Point, choose, layer_points, pooled
-from brain_activity_prediction.extract_image_embeddings.torchvision_import import import_torchvision
+from brain_activity_prediction.extraction import loop
+from brain_activity_prediction.models import decoding
+from brain_activity_prediction.models.pooling import Point, choose, layer_points, pooled
+from brain_activity_prediction.models.torchvision_import import import_torchvision
 
 MODEL_ID = "MAGAer13/mplug-owl-llama-7b"
 REVISION = "057b523159d015b6c32c3b1f0340821d97930e1b"
@@ -25,8 +26,8 @@ PROMPT_STREAMS = {"language": ("mean", "last", "prompt"), "response": ("mean",)}
 
 
 def load(checkpoint, device, dtype):
-    from brain_activity_prediction.extract_image_embeddings.mplug_owl import MplugOwl
-    from brain_activity_prediction.extract_image_embeddings.mplug_owl_processing import MplugOwlProcessor
+    from brain_activity_prediction.models.mplug_owl.network import MplugOwl
+    from brain_activity_prediction.models.mplug_owl.processing import MplugOwlProcessor
 
     model = checkpoint.model(MplugOwl, device, dtype)
     decoding.end_with(model.language_model, end_ids(checkpoint))
@@ -36,7 +37,7 @@ def load(checkpoint, device, dtype):
 
 def prompt_ids(checkpoint, prompt):
     import_torchvision()
-    from brain_activity_prediction.extract_image_embeddings.mplug_owl_processing import MplugOwlProcessor
+    from brain_activity_prediction.models.mplug_owl.processing import MplugOwlProcessor
 
     processor = MplugOwlProcessor(checkpoint.tokenizer(), image_size=0, image_tokens=1)
     return processor.ids(TEMPLATE.format(prompt=prompt))
@@ -44,7 +45,7 @@ def prompt_ids(checkpoint, prompt):
 
 def contexts(checkpoint, prompt):
     import_torchvision()
-    from brain_activity_prediction.extract_image_embeddings.mplug_owl import MplugOwlConfig
+    from brain_activity_prediction.models.mplug_owl.network import MplugOwlConfig
 
     config = checkpoint.load(MplugOwlConfig)
     n_tokens = len(prompt_ids(checkpoint, prompt)) + config.num_query_tokens  # the image has one place more
@@ -97,4 +98,4 @@ def encode_prompt(model, processor, prefix, prompt, poolings, max_new_tokens):
 
 
 if __name__ == "__main__":
-    extraction.main(sys.modules[__name__])
+    loop.main(sys.modules[__name__])

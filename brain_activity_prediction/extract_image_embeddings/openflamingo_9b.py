@@ -9,18 +9,15 @@ Source: Awadalla et al. 2023, arXiv 2308.01390.
 
 import sys
 
-from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.extract_image_embeddings import (
-    decoding,
-    extraction,
-    openflamingo,
-    openflamingo_checkpoint,
-)
-from brain_activity_prediction.extract_image_embeddings.pooling import choose, layer_points, pooled
+from brain_activity_prediction.extraction import loop
+from brain_activity_prediction.models import decoding
+from brain_activity_prediction.models.openflamingo import network, weights
+from brain_activity_prediction.models.pooling import choose, layer_points, pooled
+from brain_activity_prediction.runtime.errors import InputError
 
 MODEL_ID = "openflamingo/OpenFlamingo-9B-vitl-mpt7b"
 REVISION = "7e36809c73d038829ad5fba9d0cc949b4e180562"
-CHECKPOINT_FILES = openflamingo_checkpoint.FILES
+CHECKPOINT_FILES = weights.FILES
 # Trained on "<image>text<|endofchunk|>". The authors ask "<image>Question:... Short answer:"; "Short" is left out here,
 # because some of the prompts ask for detail.
 TEMPLATE = "<image>Question:{prompt} Answer:"
@@ -34,24 +31,24 @@ def load(checkpoint, device, dtype):
         raise InputError(
             f"{checkpoint.model_id} does not say which MPT and CLIP it was made of: give --checkpoint DIR with {parts}"
         )
-    model, processor = openflamingo_checkpoint.load(checkpoint, dtype)
+    model, processor = weights.load(checkpoint, dtype)
     return model.to(device), processor
 
 
 def prompt_ids(checkpoint, prompt):
-    openflamingo_checkpoint.check(checkpoint)
-    return openflamingo_checkpoint.load_tokenizer(checkpoint)(TEMPLATE.format(prompt=prompt)).input_ids
+    weights.check(checkpoint)
+    return weights.load_tokenizer(checkpoint)(TEMPLATE.format(prompt=prompt)).input_ids
 
 
 def contexts(checkpoint, prompt):
     from transformers import MptConfig
 
-    positions = decoding.positions(openflamingo_checkpoint.mpt(checkpoint).load(MptConfig))
+    positions = decoding.positions(weights.mpt(checkpoint).load(MptConfig))
     return [decoding.Context(len(prompt_ids(checkpoint, prompt)), positions)]
 
 
 def end_ids(checkpoint):
-    return openflamingo_checkpoint.end_ids(checkpoint)
+    return weights.end_ids(checkpoint)
 
 
 def preprocess(processor, images):
@@ -66,13 +63,13 @@ def encode_images(model, processor, pixels, poolings):
     blocks, language = model.vision_encoder.transformer.resblocks, model.lang_encoder
     with (
         pooled(layer_points(blocks), choose(poolings, mean=slice(None), cls=slice(0, 1))) as vision,
-        pooled(openflamingo.latent_points(model.perceiver), choose(poolings, mean=slice(None))) as perceiver,
+        pooled(network.latent_points(model.perceiver), choose(poolings, mean=slice(None))) as perceiver,
     ):
         _, patches = model.vision_encoder(pixels)
         latents = model.perceiver(patches[:, None, None])  # (B, 1 image, 64, W) of (B, 1 image, 1 frame, 256, W)
 
     decoder = decoding.Decoder(
-        run=openflamingo.reader(model, latents),
+        run=network.reader(model, latents),
         embed=lambda ids: ids,  # MPT is given ids, because its cross-attention looks for the image's
         head=language.lm_head,
         points=layer_points(language.transformer.blocks, language.transformer.norm_f),
@@ -96,4 +93,4 @@ def encode_prompt(model, processor, prefix, prompt, poolings, max_new_tokens):
 
 
 if __name__ == "__main__":
-    extraction.main(sys.modules[__name__])
+    loop.main(sys.modules[__name__])

@@ -9,9 +9,9 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.files import read_bytes
-from brain_activity_prediction.wording import no_such_path
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.wording import no_such_path
+from brain_activity_prediction.storage.files import read_bytes
 
 LARGEST_BYTES = 2**20
 SPECIAL_TOKEN = re.compile(r"</?\w+>|<\|\w+\|>")  # such as <image>, </s>, <|endofchunk|>

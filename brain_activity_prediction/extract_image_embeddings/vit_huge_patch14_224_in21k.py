@@ -6,8 +6,8 @@ Source: Dosovitskiy et al. 2021, arXiv 2010.11929.
 
 import sys
 
-from brain_activity_prediction.extract_image_embeddings import extraction
-from brain_activity_prediction.extract_image_embeddings.pooling import choose, layer_points, pooled
+from brain_activity_prediction.extraction import loop
+from brain_activity_prediction.models.pooling import choose, layer_points, pooled
 
 MODEL_ID = "google/vit-huge-patch14-224-in21k"
 REVISION = "main"
@@ -32,4 +32,4 @@ def encode_images(model, processor, pixels, poolings):
 
 
 if __name__ == "__main__":
-    extraction.main(sys.modules[__name__])
+    loop.main(sys.modules[__name__])

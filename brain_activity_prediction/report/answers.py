@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from brain_activity_prediction.embedding_store import EmbeddingStore
-from brain_activity_prediction.folders import embeddings_folder
-from brain_activity_prediction.nsd.design import read_design
-from brain_activity_prediction.nsd.layout import layout_if_any
-from brain_activity_prediction.nsd.stimuli import Stimuli
+from brain_activity_prediction.datasets.nsd.design import read_design
+from brain_activity_prediction.datasets.nsd.layout import layout_if_any
+from brain_activity_prediction.datasets.nsd.stimuli import Stimuli
+from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
+from brain_activity_prediction.storage.folders import embeddings_folder
 
 N_IMAGES = 6
 CANDIDATES = 50  # of the test images, that answers are looked for of

@@ -9,10 +9,20 @@ from pathlib import Path
 
 import pandas as pd
 
-from brain_activity_prediction.folders import is_simulated
-from brain_activity_prediction.report import missing
 from brain_activity_prediction.report.answers import Answered, sample_answers
-from brain_activity_prediction.report.averages import (
+from brain_activity_prediction.report.plots.drawing import Drawn
+from brain_activity_prediction.report.plots.score_figures import families, layer_curves, prompt_map, region_bars
+from brain_activity_prediction.report.plots.slices import Slices, slices, static_slices
+from brain_activity_prediction.report.plots.variance import (
+    errors_of,
+    read_shares,
+    shares_over_subjects,
+    spaces_of,
+    variance_bars,
+)
+from brain_activity_prediction.report.plots.voxel_maps import stream_order, voxel_maps
+from brain_activity_prediction.report.tables import missing
+from brain_activity_prediction.report.tables.averages import (
     at_a_glance,
     errors_over,
     layer_choice,
@@ -20,22 +30,12 @@ from brain_activity_prediction.report.averages import (
     prompt_scores,
     region_scores,
 )
-from brain_activity_prediction.report.beside import beside
-from brain_activity_prediction.report.collecting import Scored, Tables
-from brain_activity_prediction.report.comparable import made_otherwise, rows_of, with_one_ceiling
-from brain_activity_prediction.report.drawing import Drawn
-from brain_activity_prediction.report.figures import families, layer_curves, prompt_map, region_bars
-from brain_activity_prediction.report.further import Further, further_tables
-from brain_activity_prediction.report.selection import Selection
-from brain_activity_prediction.report.slices import Slices, slices, static_slices
-from brain_activity_prediction.report.variance import (
-    errors_of,
-    read_shares,
-    shares_over_subjects,
-    spaces_of,
-    variance_bars,
-)
-from brain_activity_prediction.report.voxel_maps import stream_order, voxel_maps
+from brain_activity_prediction.report.tables.beside import beside
+from brain_activity_prediction.report.tables.collecting import Scored, Tables
+from brain_activity_prediction.report.tables.comparable import made_otherwise, rows_of, with_one_ceiling
+from brain_activity_prediction.report.tables.further import Further, further_tables
+from brain_activity_prediction.report.tables.selection import Selection
+from brain_activity_prediction.storage.folders import is_simulated
 
 DATA_USED = ("subject", "n_sessions", "n_train", "n_test", "test_repeats_mean")
 

@@ -13,12 +13,12 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from brain_activity_prediction.errors import one_line
-from brain_activity_prediction.files import written_whole
 from brain_activity_prediction.report.contents import Contents
-from brain_activity_prediction.report.drawing import look
-from brain_activity_prediction.report.slices import FRAME
-from brain_activity_prediction.wording import count
+from brain_activity_prediction.report.plots.drawing import look
+from brain_activity_prediction.report.plots.slices import FRAME
+from brain_activity_prediction.runtime.errors import one_line
+from brain_activity_prediction.runtime.wording import count
+from brain_activity_prediction.storage.files import written_whole
 
 FILES = Path(__file__).parent / "page_files"
 DASHES = {"-": "", "--": "6 3", ":": "1.5 2.5", "-.": "6 2 1.5 2"}

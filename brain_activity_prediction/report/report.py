@@ -11,13 +11,13 @@ import argparse
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
-from brain_activity_prediction import arguments as shared
-from brain_activity_prediction.files import remove_left_behind
-from brain_activity_prediction.folders import reported_files
-from brain_activity_prediction.made_from import state_of, write_note
-from brain_activity_prediction.model_names import resolved_model_id
-from brain_activity_prediction.report.selection import Selection
-from brain_activity_prediction.running import run_script
+from brain_activity_prediction.cli import shared_flags as shared
+from brain_activity_prediction.cli.model_names import resolved_model_id
+from brain_activity_prediction.report.tables.selection import Selection
+from brain_activity_prediction.runtime.running import run_script
+from brain_activity_prediction.storage.files import remove_left_behind
+from brain_activity_prediction.storage.folders import reported_files
+from brain_activity_prediction.storage.made_from import state_of, write_note
 
 
 def flags() -> argparse.ArgumentParser:
@@ -42,8 +42,8 @@ def main() -> None:
         stream=tuple(arguments.stream or ()),
         roi=tuple(arguments.roi or ()),
     )
-    from brain_activity_prediction.report.collecting import Tables, find_scored
-    from brain_activity_prediction.report.writing import as_text, shown_tables, write_tables
+    from brain_activity_prediction.report.tables.collecting import Tables, find_scored
+    from brain_activity_prediction.report.tables.writing import as_text, shown_tables, write_tables
 
     folder = arguments.base_dir / "report" / selection.name
     remove_left_behind(folder)

@@ -5,13 +5,15 @@ import shlex
 import shutil
 import sys
 
-from brain_activity_prediction import arguments as shared
-from brain_activity_prediction import processes
-from brain_activity_prediction.errors import InputError, one_line
-from brain_activity_prediction.flag_values import gpu_id
-from brain_activity_prediction.running import STOPPED
-from brain_activity_prediction.sweep import cluster, estimate
-from brain_activity_prediction.sweep.local_run import RUN_UNIT, LocalRun, Worker
+from brain_activity_prediction.cli import shared_flags as shared
+from brain_activity_prediction.cli.flag_values import gpu_id
+from brain_activity_prediction.runtime import processes
+from brain_activity_prediction.runtime.errors import InputError, one_line
+from brain_activity_prediction.runtime.running import STOPPED
+from brain_activity_prediction.runtime.wording import count
+from brain_activity_prediction.sweep import estimate
+from brain_activity_prediction.sweep.planning.study import remember, remembered
+from brain_activity_prediction.sweep.planning.units import Plan, make_plan
 from brain_activity_prediction.sweep.records import (
     alone,
     last_lines,
@@ -20,9 +22,8 @@ from brain_activity_prediction.sweep.records import (
     records,
 )
 from brain_activity_prediction.sweep.status import states_of, text_of
-from brain_activity_prediction.sweep.study import remember, remembered
-from brain_activity_prediction.sweep.units import Plan, make_plan
-from brain_activity_prediction.wording import count
+from brain_activity_prediction.sweep.workers import cluster
+from brain_activity_prediction.sweep.workers.local_run import RUN_UNIT, LocalRun, Worker
 
 SHARDS_ON_SLURM = 8
 

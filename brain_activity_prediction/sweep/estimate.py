@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from brain_activity_prediction.sweep.architectures import ARCHITECTURES, BYTES_A_VALUE
+from brain_activity_prediction.sweep.planning.units import ModelUnits, shard_name
 from brain_activity_prediction.sweep.records import Record, read_record, records
-from brain_activity_prediction.sweep.units import ModelUnits, shard_name
 
 # What is assumed of a worker where nothing was measured: a data-centre GPU at a third of its float16 peak for the
 # models and at half of its float32 peak for the ridge; one core. Weights are read at 1 GB a second.

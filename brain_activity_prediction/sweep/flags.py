@@ -5,10 +5,10 @@ import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from brain_activity_prediction import arguments as shared
-from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.files import read_bytes
-from brain_activity_prediction.flag_values import gpu_ids, non_negative_int, positive_int, time_limit, worker_count
+from brain_activity_prediction.cli import shared_flags as shared
+from brain_activity_prediction.cli.flag_values import gpu_ids, non_negative_int, positive_int, time_limit, worker_count
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.storage.files import read_bytes
 from brain_activity_prediction.sweep.architectures import ARCHITECTURES
 
 COMMANDS = ("plan", "local", "slurm", "status", "cancel")

@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from brain_activity_prediction.checked_json import read_json
-from brain_activity_prediction.errors import InputError, one_line
-from brain_activity_prediction.files import open_for_writing, remove_left_behind, written_whole
-from brain_activity_prediction.processes import is_dead, is_name, number_of, own_name
+from brain_activity_prediction.runtime.errors import InputError, one_line
+from brain_activity_prediction.runtime.processes import is_dead, is_name, number_of, own_name
+from brain_activity_prediction.storage.checked_json import read_json
+from brain_activity_prediction.storage.files import open_for_writing, remove_left_behind, written_whole
 
 HEADER = "== "  # begins the line that a run of a unit writes first
 TAIL_BYTES = 16_384

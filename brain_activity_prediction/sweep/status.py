@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from brain_activity_prediction.errors import one_line
-from brain_activity_prediction.sweep.cluster import Task
-from brain_activity_prediction.sweep.local_run import ENDS_EARLY
+from brain_activity_prediction.runtime.errors import one_line
+from brain_activity_prediction.sweep.planning.units import Plan, Unit
 from brain_activity_prediction.sweep.records import last_lines, lock_holder, log_of, read_record, submissions
-from brain_activity_prediction.sweep.units import Plan, Unit
+from brain_activity_prediction.sweep.workers.cluster import Task
+from brain_activity_prediction.sweep.workers.local_run import ENDS_EARLY
 
 STATES = ("done", "running", "queued", "failed", "left")
 STAGES = ("extract", "align", "report")

@@ -9,12 +9,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from brain_activity_prediction.errors import InputError
-from brain_activity_prediction.running import run_script
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.running import run_script
+from brain_activity_prediction.runtime.wording import near_path
 from brain_activity_prediction.sweep import commands
 from brain_activity_prediction.sweep import flags as of_sweep
-from brain_activity_prediction.sweep.study import PATHS
-from brain_activity_prediction.wording import near_path
+from brain_activity_prediction.sweep.planning.study import PATHS
 
 COMMANDS = {name: getattr(commands, name) for name in of_sweep.COMMANDS}
 

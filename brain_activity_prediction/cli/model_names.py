@@ -1,0 +1,59 @@
+"""One spelling for a model: its id, whichever of its names a user types."""
+
+import ast
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.wording import near_names
+from brain_activity_prediction.storage.folders import model_folder
+from brain_activity_prediction.storage.settings_file import recorded_settings
+
+SCRIPTS = Path(__file__).resolve().parents[1] / "extract_image_embeddings"
+SETTING = "model_id"
+RECORDED_AS = (SETTING, f"embeddings_{SETTING}")  # in the settings of hidden states, and of scores
+
+
+def resolved_model_id(base_dir: Path, given: str) -> str:
+    """Resolve the name of a model to its id.
+
+    given  an id such as org/model, the name of its folder (org_model), or of its script (llava_1.5_13b, or with .py)
+
+    Raises InputError for what is no model's name.
+    """
+    if "/" in given and not given.endswith(".py"):
+        return given
+    name = Path(given).name.removesuffix(".py")
+    # Looked up in a listing: a word that a user typed may be longer than any file's name can be.
+    scripts = {path.stem: path for path in SCRIPTS.glob("*.py")}
+    if name in scripts and (model_id := _id_of_script(scripts[name])):
+        return model_id
+    return next(_recorded_ids(base_dir, model_folder(given)), given)
+
+
+def near_models(given: str, ids: Iterable[str]) -> list[str]:
+    """The ids like an id, the name of a folder (org_model), a path, or a name without organisation."""
+    ids = sorted(ids)
+    if near := near_names(given, ids) or near_names(given.replace("_", "/", 1), ids):
+        return near
+    by_name = {model_id.rpartition("/")[2]: model_id for model_id in ids}
+    return [by_name[name] for name in near_names(given.rstrip("/").rpartition("/")[2], by_name)]
+
+
+def _id_of_script(path: Path) -> str | None:
+    """The MODEL_ID that a model script assigns, read without running it; None of other modules."""
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.Assign) and [getattr(name, "id", None) for name in node.targets] == ["MODEL_ID"]:
+            return ast.literal_eval(node.value)
+    return None
+
+
+def _recorded_ids(base_dir: Path, folder: str) -> Iterator[str]:
+    """The ids recorded in folders of hidden states and of scores with this name."""
+    for pattern in (f"image_embeddings/*prompt*/{folder}", f"alignment*/subj*/*prompt*/{folder}"):
+        for path in sorted(base_dir.glob(pattern)):
+            settings = {}
+            with suppress(InputError):  # damage is told where the folder is read
+                settings = recorded_settings(path, "") or {}
+            yield from (settings[name] for name in RECORDED_AS if isinstance(settings.get(name), str))

@@ -1,0 +1,247 @@
+"""The flags that scripts share and what they stand for, each declared once."""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from brain_activity_prediction.cli.flag_values import (
+    bootstrap_count,
+    gpu_id,
+    log_10_alpha,
+    num_alphas,
+    number_list,
+    one_number,
+    permutation_count,
+    positive_number_list,
+    share,
+)
+from brain_activity_prediction.runtime.errors import InputError, one_line
+from brain_activity_prediction.runtime.wording import did_you_mean, near_names, no_such_path
+from brain_activity_prediction.storage.folders import PROTOCOLS
+
+if TYPE_CHECKING:
+    import numpy as np
+
+SUBJECTS = (1, 2, 5, 7)
+NCSNR = ("computed", "nsd")  # from the repeats in these sessions, or read from NSD's own file
+LOWEST_CEILING = 0.1  # R2 units; with three repeats an ncsnr of 0.19
+LAYERS = ("best_per_region", "best_per_voxel", "average")  # the first two by cross-validated score
+DTYPES = ("auto", "float32", "float16", "bfloat16")
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """An ArgumentParser whose errors are one line; the flags are a `--help` away."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, one_line(f"{self.prog}: {message} (--help lists the flags)") + "\n")
+
+    def parse_known_args(self, args=None, namespace=None):
+        """As argparse, after a look for misspelt flags: argparse would first miss the flags that were meant."""
+        words = list(sys.argv[1:] if args is None else args)
+        for word in self._read_args_from_files(words) if self.fromfile_prefix_chars else words:
+            flag = word.partition("=")[0]
+            if flag == "--":
+                break
+            if flag not in self._option_string_actions and (near := self._near_flags(flag)):
+                self.error(f"there is no flag {flag}: did you mean {' or '.join(near)}?")
+        return super().parse_known_args(args, namespace)
+
+    def _near_flags(self, flag: str) -> list[str]:
+        known = [name for name in self._option_string_actions if name.startswith("--")]
+        if flag.startswith("--"):
+            return near_names(flag, known)
+        return [f"-{flag}"] if f"-{flag}" in known else []  # -subject
+
+    def parse_args(self, args=None, namespace=None) -> argparse.Namespace:
+        parsed, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognised: {' '.join(unknown)}")
+        return parsed
+
+    def _check_value(self, action: argparse.Action, value) -> None:
+        """As argparse, of each number of a list, and with a suggestion."""
+        for one in value if isinstance(value, list) else [value]:
+            if action.choices is not None and one not in action.choices:
+                choices = ", ".join(map(str, action.choices))
+                like = did_you_mean(one, action.choices)
+                raise argparse.ArgumentError(action, f"invalid choice: {one!r}{like}; choose from {choices}")
+
+
+class Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Help that states a default where there is one to state, as it would be typed."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        default = action.default
+        if default is None or default is False or default in ("", []) or "(default:" in action.help:
+            return action.help
+        if isinstance(default, list):
+            return f"{action.help} (default: {' '.join(map(str, default))})"
+        return super()._get_help_string(action)
+
+
+def parser(description: str, several_subjects: bool = False) -> argparse.ArgumentParser:
+    """A parser with the two flags that every script has: where the data lie and whose brain it is.
+
+    With `several_subjects` the subject is a list of one or more.
+    """
+    flags = OneLineParser(description=description, formatter_class=Help, allow_abbrev=False)
+    flags.add_argument("-d", "--base-dir", type=Path, required=True, help="folder that holds NSD and the results")
+    if several_subjects:
+        add_numbers(flags, "-s", "--subject", choices=SUBJECTS, default=[1], help="NSD subjects, one or more")
+    else:
+        flags.add_argument("-s", "--subject", type=one_number, choices=SUBJECTS, default=1, help="NSD subject")
+    return flags
+
+
+def add_device(flags: argparse.ArgumentParser) -> None:
+    """Where the work is done, as a torch device name; `check_device` says whether it is there."""
+    flags.add_argument("-g", "--gpu-id", type=gpu_id, default="0", metavar="ID", help="GPU number, or cpu")
+
+
+class Numbers(argparse.Action):
+    """Several numbers, lists and ranges, such as 1 2,3 5-7, as one list, each number once."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        setattr(namespace, self.dest, list(dict.fromkeys(number for numbers in values for number in numbers)))
+
+
+def add_numbers(flags: argparse.ArgumentParser, *names: str, read=number_list, **settings) -> None:
+    """A flag that takes one or more numbers, written in any way that `Numbers` reads."""
+    flags.add_argument(*names, nargs="+", type=read, action=Numbers, **settings)
+
+
+def add_prompt_numbers(flags: argparse.ArgumentParser, meaning: str, **settings) -> None:
+    add_numbers(flags, "-p", "--prompt-number", metavar="N", help=meaning, **settings)
+
+
+def add_prompts(flags: argparse.ArgumentParser) -> None:
+    """Add the flags that select prompts and their texts; `chosen_prompts` resolves them."""
+    add_prompt_numbers(flags, "one or more prompts: 3, or 1,2,3, or 1-9 (default: 1)")
+    add_prompts_file(flags)
+
+
+def add_prompts_file(flags: argparse.ArgumentParser) -> None:
+    flags.add_argument(
+        "--prompts-file",
+        type=Path,
+        metavar="FILE",
+        help="JSON or YAML, number: text, instead of the nine prompts",
+    )
+
+
+def add_alphas(flags: argparse.ArgumentParser) -> None:
+    """The grid that `alphas` gives."""
+    flags.add_argument("--min-log-10-alpha", type=log_10_alpha, default=1, metavar="X", help="smallest alpha is 10^X")
+    flags.add_argument("--max-log-10-alpha", type=log_10_alpha, default=4, metavar="X", help="largest alpha is 10^X")
+    flags.add_argument("--num-alphas", type=num_alphas, default=60, metavar="N", help="alphas between the two")
+
+
+def check_alphas(arguments: argparse.Namespace) -> None:
+    """Raises InputError where the ends of the grid are the wrong way round."""
+    if arguments.min_log_10_alpha > arguments.max_log_10_alpha:
+        raise InputError("--min-log-10-alpha is larger than --max-log-10-alpha")
+
+
+def alphas(arguments: argparse.Namespace) -> np.ndarray:
+    """The grid (A,) that the flags of `add_alphas` name, evenly spaced by logarithm."""
+    import numpy as np
+
+    return np.logspace(arguments.min_log_10_alpha, arguments.max_log_10_alpha, arguments.num_alphas)
+
+
+def add_layers(flags: argparse.ArgumentParser) -> None:
+    """Which layers of which model."""
+    flags.add_argument("-m", "--model-id", required=True, help="for example llava-hf/llava-1.5-13b-hf")
+    add_numbers(flags, "-l", "--layer-number", metavar="N", help="these layers only, from 0: 3, or 1,2,3, or 1-9")
+    flags.add_argument("--stream", nargs="+", metavar="NAME", help="these streams only")
+
+
+def add_responses(flags: argparse.ArgumentParser) -> None:
+    """Which responses of which voxels."""
+    add_numbers(
+        flags, "--sessions", read=positive_number_list, metavar="N", help="these sessions only: 3, or 1,2,3, or 1-37"
+    )
+    flags.add_argument(
+        "--roi", nargs="+", metavar="FILE", help="these ROI files only, such as prf-visualrois or lh.prf-visualrois"
+    )
+    flags.add_argument(
+        "--zscore-sessions",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="z-score betas within each session before averaging repeats",
+    )
+
+
+def add_ceilings(flags: argparse.ArgumentParser) -> None:
+    """What scores are normalised by."""
+    flags.add_argument("--ncsnr", choices=NCSNR, default=NCSNR[0], help="where noise ceilings come from")
+    flags.add_argument(
+        "--min-noise-ceiling",
+        type=share,
+        default=LOWEST_CEILING,
+        metavar="NC",
+        help="leave voxels with a lower one (R2 units) out of normalised scores",
+    )
+
+
+def add_bootstrap(flags: argparse.ArgumentParser) -> None:
+    flags.add_argument(
+        "--bootstrap",
+        type=bootstrap_count,
+        default=999,
+        metavar="N",
+        help="errors and intervals of regions from N resamples of the test images",
+    )
+
+
+def add_permutations(flags: argparse.ArgumentParser) -> None:
+    flags.add_argument(
+        "--permutations",
+        type=permutation_count,
+        default=0,
+        metavar="N",
+        help="test scores by N permutations of the test images",
+    )
+
+
+def add_protocol(flags: argparse.ArgumentParser) -> None:
+    flags.add_argument(
+        "--protocol", choices=PROTOCOLS, default=PROTOCOLS[0], help="score as this project does, or as the study did"
+    )
+
+
+def add_layer_choice(flags: argparse.ArgumentParser) -> None:
+    flags.add_argument("--layers", choices=LAYERS, default=LAYERS[0], help="which layers a stream's score is that of")
+
+
+def check_base_dir(base_dir: Path) -> None:
+    """Raises InputError where --base-dir is no folder."""
+    if not base_dir.is_dir():
+        raise InputError(f"--base-dir {no_such_path(base_dir)}")
+
+
+def dtype_name(arguments: argparse.Namespace) -> str:
+    """The torch dtype that --dtype means on the device asked for."""
+    if arguments.dtype != "auto":
+        return arguments.dtype
+    return "float32" if arguments.gpu_id == "cpu" else "float16"
+
+
+def check_device(name: str) -> None:
+    """Raises InputError if the device is not on this machine; asks the driver, since importing torch takes seconds."""
+    if name == "cpu" or os.path.exists("/dev/kfd"):  # an AMD card: torch itself will say
+        return
+    try:
+        driver = ctypes.CDLL("libcuda.so.1" if sys.platform == "linux" else "nvcuda")
+    except OSError:
+        raise InputError(f"no NVIDIA driver on this machine, so no GPU {name[5:]}: use -g cpu") from None
+    count = ctypes.c_int(0)
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0 or count.value == 0:
+        raise InputError(f"no usable GPU on this machine, so no GPU {name[5:]}: use -g cpu")
+    if int(name[5:]) >= count.value:
+        raise InputError(f"GPU {name[5:]} does not exist: this process sees {count.value}, numbered from 0")

@@ -1,0 +1,51 @@
+"""How well one subject's responses are predicted from other subjects' responses to the same images.
+
+A model that knew what all brains share would do about as well: a ceiling that, unlike that of a voxel's own noise,
+leaves out what is the subject's alone. n images, D voxels of the others, V of the subject.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from brain_activity_prediction.encoding.subject_data import scale_with_gaps, varying_features
+from brain_activity_prediction.inference.missing_images import score_present
+from brain_activity_prediction.ridge.ridge_cv import ridge_cv
+from brain_activity_prediction.ridge.scores import pearson_r
+from brain_activity_prediction.ridge.solver.cross_validation import held_out_rows
+
+
+def cross_subject_r(
+    others: np.ndarray, own: np.ndarray, alphas: np.ndarray, folds: int, device: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pearson r (V,) of responses `own` (n, V) with their predictions from `others` (n, D), on held-out images.
+
+    And the alphas chosen, (folds, V).
+
+    Each of `folds` contiguous folds of the images is predicted by ridge on the rest, alpha chosen for each voxel by
+    cross-validation within it, everything scaled by its statistics; r is the mean over the folds. Pooled over folds it
+    would lie below 0 for noise, since a fold that lies high is predicted from a rest that lies low.
+
+    A response to a missing image is NaN. Own voxels are scored on the images that they have; those of others are at
+    their mean in the images that they lack. Voxels without any response are left out of `others` and get NaN in `own`.
+    """
+    others = others[:, np.isfinite(others).any(axis=0)]
+    of_others, of_own = (_with_gaps(part) for part in (others, own))
+    by_fold, chosen = [], []
+    for held_out in held_out_rows(folds, len(own)):
+        fitted = np.delete(np.arange(len(own)), held_out)
+        known, unseen = scale_with_gaps(others[fitted], others[held_out].copy(), of_others)
+        features = varying_features(known, np.nan_to_num(unseen, copy=False))
+        responses, observed = scale_with_gaps(own[fitted], own[held_out].copy(), of_own)
+        train, test = (torch.from_numpy(np.ascontiguousarray(part)).to(device) for part in features)
+        fit = ridge_cv(train, torch.from_numpy(responses), alphas, folds=folds, fit_intercept=False)
+        by_fold.append(score_present(pearson_r, torch.from_numpy(observed), fit.predict(test).cpu()).numpy())
+        chosen.append(fit.alpha.cpu().numpy())
+    return np.mean(by_fold, axis=0), np.stack(chosen)
+
+
+def _with_gaps(responses: np.ndarray) -> np.ndarray:
+    """Voxels (k,) that lack a response to some images but not to all."""
+    there = np.isfinite(responses)
+    return np.flatnonzero(there.any(axis=0) & ~there.all(axis=0))

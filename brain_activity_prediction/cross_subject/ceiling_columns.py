@@ -1,0 +1,49 @@
+"""Puts beside the scores of models what other brains predict of a region, as cross_subject_ceiling.py wrote it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from brain_activity_prediction.runtime.wording import count
+from brain_activity_prediction.storage.table_files import read_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CEILING = ("cross_subject_r", "predicted_from")
+MADE_WITH = ("sessions", "zscore_sessions")  # settings that scores and their ceiling must share
+
+
+def with_cross_subject_ceiling(scores: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """Scores with each subject's region as other brains predict it, where cross_subject_ceiling.py has been run.
+
+    That of responses of other sessions, or z-scored otherwise, than the scores' is left out, as a line on stderr says.
+    """
+    path = folder / "cross_subject_ceiling.parquet"
+    if path.exists():
+        columns = ["subject", "roi", *CEILING, *MADE_WITH]
+        ceiling = read_table(path, "run cross_subject_ceiling.py again", columns)
+        scores = scores.merge(ceiling, on=["subject", "roi"], how="left", suffixes=("", "_of_ceiling"))
+        for name in MADE_WITH:
+            unlike = scores["predicted_from"].notna() & (scores[name] != scores[f"{name}_of_ceiling"])
+            if unlike.any():
+                _say_unlike(scores[unlike], name)
+                scores.loc[unlike, list(CEILING)] = np.nan
+    else:
+        scores = scores.assign(cross_subject_r=np.nan, predicted_from=None)
+    known = scores["cross_subject_r"].where(scores["cross_subject_r"] > 0)
+    return scores.assign(r_over_cross_subject_r=scores["r"] / known)
+
+
+def _say_unlike(scores: pd.DataFrame, name: str) -> None:
+    first, subjects = scores.iloc[0], " ".join(map(str, sorted(scores["subject"].unique())))
+    of_ceiling = first[f"{name}_of_ceiling"]
+    print(
+        f"no cross_subject_r for {count(len(scores), 'row')} of subjects {subjects}: cross_subject_ceiling.py was run "
+        f"with {name} = {of_ceiling}, these were aligned with {first[name]}; run it again as they were",
+        file=sys.stderr,
+    )

@@ -1,0 +1,195 @@
+"""Where the files of the Natural Scenes Dataset lie under a base directory."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.wording import did_you_mean, near_path, no_such_path
+
+NIFTI = (".nii.gz", ".nii")
+
+
+def _compressed_or_not(path):
+    return tuple(path + ending for ending in NIFTI)
+
+
+# Candidates in order of preference, relative to the base directory. HDF5 betas are read faster than NIfTI.
+PATHS = {
+    "official": {
+        "design": ("nsddata/experiments/nsd/nsd_expdesign.mat",),
+        "stimuli": ("nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5",),
+        "betas": (
+            "nsddata_betas/ppdata/{subject}/func1pt8mm/betas_fithrf_GLMdenoise_RR/betas_session{session:02d}.hdf5",
+            "nsddata_betas/ppdata/{subject}/func1pt8mm/betas_fithrf_GLMdenoise_RR/betas_session{session:02d}.nii.gz",
+            "nsddata_betas/ppdata/{subject}/func1pt8mm/betas_fithrf_GLMdenoise_RR/betas_session{session:02d}.nii",
+        ),
+        "ncsnr": _compressed_or_not("nsddata_betas/ppdata/{subject}/func1pt8mm/betas_fithrf_GLMdenoise_RR/ncsnr"),
+        "valid voxels": _compressed_or_not("nsddata/ppdata/{subject}/func1pt8mm/valid_session{session:02d}"),
+        "nsdgeneral": _compressed_or_not("nsddata/ppdata/{subject}/func1pt8mm/roi/nsdgeneral"),
+        "roi": _compressed_or_not("nsddata/ppdata/{subject}/func1pt8mm/roi/{name}"),
+        "label table": ("nsddata/freesurfer/{subject}/label/{name}.mgz.ctab",),
+    },
+    "flat": {
+        "design": ("nsd_expdesign.mat",),
+        "stimuli": ("nsddata_stimuli/nsd_stimuli.hdf5", "nsddata_stimuli/nsd_stimuli_227.hdf5"),
+        "betas": (
+            "nsddata_sessions/{subject}/betas_session{session:02d}.hdf5",
+            "nsddata_sessions/{subject}/betas_session{session:02d}.nii.gz",
+            "nsddata_sessions/{subject}/betas_session{session:02d}.nii",
+        ),
+        "ncsnr": _compressed_or_not("nsddata_sessions/{subject}/ncsnr"),
+        "valid voxels": _compressed_or_not("nsddata_sessions/{subject}/valid_session{session:02d}"),
+        "nsdgeneral": _compressed_or_not("nsddata_voxels/{subject}/nsdgeneral"),
+        "roi": _compressed_or_not("nsddata_roi/{subject}/{name}"),
+        "label table": ("nsddata_roi/{subject}/{name}.mgz.ctab",),
+    },
+}
+SESSION_NUMBERS = range(1, 100)  # two digits in the file name; NSD itself has at most 40
+HEMISPHERES = ("lh.", "rh.")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The arrangement of NSD's files under `base_dir`; `name` is "official" (the bucket's own) or "flat".
+
+    Subjects are numbered 1 to 8 and sessions from 1, as in NSD. Every method that returns a path raises
+    InputError with the path it expected when the file is missing.
+    """
+
+    name: str
+    base_dir: Path
+
+    def expected(self, kind, subject=None, session=None, name=None):
+        """The paths at which a file of this kind may lie, the preferred one first; none need exist."""
+        fields = {"subject": f"subj{subject:02d}" if subject else None, "session": session, "name": name}
+        return [self.base_dir / path.format(**fields) for path in PATHS[self.name][kind]]
+
+    def stimuli(self):
+        """The HDF5 file of all images; the full-size one where both are there."""
+        return self._existing("stimuli")
+
+    def design(self):
+        return self._existing("design")
+
+    def betas(self, subject, session):
+        """The single-trial betas of one session, .hdf5 where both formats are there."""
+        return self._existing("betas", subject=subject, session=session)
+
+    def sessions(self, subject):
+        """The numbers of the sessions whose betas are there, ascending; InputError when there are none."""
+        found = self._sessions_if_any(subject)
+        if not found:
+            expected = self.expected("betas", subject, 1)
+            folder = expected[0].parent
+            # Beside a missing folder of the subject there are those of other subjects only, which nobody meant.
+            meant = near_path(folder) if folder.parent.is_dir() and not folder.exists() else ""
+            raise InputError(f"subject {subject} has no betas: expected {_either(expected)}{meant}")
+        return found
+
+    def has_betas(self, subject):
+        """Whether the betas of any session are there."""
+        return bool(self._sessions_if_any(subject))
+
+    def betas_files(self, subject):
+        """The betas of each session that is there, in order, one after the other; none where there are none."""
+        return (self.betas(subject, session) for session in self._sessions_if_any(subject))
+
+    def _sessions_if_any(self, subject):
+        return [n for n in SESSION_NUMBERS if any(p.is_file() for p in self.expected("betas", subject, n))]
+
+    def valid_voxels(self, subject, session):
+        """The file of the voxels with valid data in a session, or None: not every copy of NSD has it."""
+        return next((path for path in self.expected("valid voxels", subject, session) if path.is_file()), None)
+
+    def nsdgeneral(self, subject):
+        return self._existing("nsdgeneral", subject=subject)
+
+    def ncsnr(self, subject):
+        return self._existing("ncsnr", subject=subject)
+
+    def roi_names(self, subject):
+        """The ROI files that are there but nsdgeneral, sorted, by name without hemisphere and ending."""
+        return sorted({without_hemisphere(name) for name in self.roi_files(subject)} - {"nsdgeneral"})
+
+    def roi_files(self, subject):
+        """The names without ending of all ROI files that are there, such as floc-faces and lh.floc-faces."""
+        folder = self.expected("roi", subject, name="any")[0].parent
+        return {path.name.removesuffix(ending) for ending in NIFTI for path in folder.glob(f"[!.]*{ending}")}
+
+    def check_roi(self, subject, name):
+        """Raises InputError where no ROI file, whole or of a hemisphere, has this name, nor is it nsdgeneral."""
+        known = self.roi_names(subject)
+        if name not in {*known, *self.roi_files(subject), "nsdgeneral"}:
+            meant, there = did_you_mean(name, known), ", ".join(known) or "none"
+            raise InputError(f"subject {subject} has no ROI file {name}.nii.gz{meant}: there are {there}")
+
+    def lone_half(self, subject, name):
+        """The hemisphere's file ("lh.floc-faces") of an ROI that is alone there, without the other; None otherwise."""
+        there = self.roi_files(subject)
+        halves = [side + name for side in HEMISPHERES if side + name in there]
+        return halves[0] if name not in there and len(halves) == 1 else None
+
+    def roi(self, subject, name):
+        """The files that make up one ROI volume: one, or the two hemispheres where only those are there."""
+        there = self.roi_files(subject)
+        halves = [side + name for side in HEMISPHERES]
+        wanted = halves if name not in there and there.issuperset(halves) else [name]
+        return [self._existing("roi", subject=subject, name=part) for part in wanted]
+
+    def label_table(self, subject, name):
+        """FreeSurfer's table of an ROI file's labels, or None: NSD has tables for some ROI files only.
+
+        That of the whole file where a hemisphere's has none of its own.
+        """
+        names = dict.fromkeys((name, without_hemisphere(name)))
+        tables = [self.expected("label table", subject, name=name)[0] for name in names]
+        return next((path for path in tables if path.is_file()), None)
+
+    def _existing(self, kind, **fields):
+        expected = self.expected(kind, **fields)
+        for path in expected:
+            if path.is_file():
+                return path
+        raise InputError(f"no {kind} file in the {self.name} layout: expected {_either(expected)}")
+
+
+def find_layout(base_dir):
+    """The layout under `base_dir`, recognised by where the design file lies.
+
+    InputError when there is no design file at either place, or one at both.
+    """
+    base_dir = Path(base_dir)
+    if not base_dir.is_dir():
+        raise InputError(f"the base directory {no_such_path(base_dir)}")
+    layouts = [Layout(name, base_dir) for name in PATHS]
+    places = " or ".join(f"{layout.expected('design')[0]} ({layout.name} layout)" for layout in layouts)
+    found = [layout for layout in layouts if layout.expected("design")[0].is_file()]
+    if not found:
+        raise InputError(f"no NSD under {base_dir}: expected the design file at {places}")
+    if len(found) > 1:
+        raise InputError(f"two layouts of NSD under {base_dir}: keep only one of {places}")
+    return found[0]
+
+
+def layout_if_any(base_dir):
+    """The layout under `base_dir`, or None where it holds results alone."""
+    try:
+        return find_layout(base_dir)
+    except InputError:
+        return None
+
+
+def without_hemisphere(name):
+    """`"floc-faces"` of `"lh.floc-faces"`; a name without hemisphere as it is."""
+    for side in HEMISPHERES:
+        name = name.removeprefix(side)
+    return name
+
+
+def _either(paths):
+    """The paths in words, those that differ in their ending alone as one: "a.nii.gz or .nii"."""
+    endings: dict[str, list[str]] = {}
+    for path in map(str, paths):
+        ending = next((known for known in (*NIFTI, ".hdf5") if path.endswith(known)), "")
+        endings.setdefault(path.removesuffix(ending), []).append(ending)
+    return " or ".join(stem + " or ".join(own) for stem, own in endings.items())

@@ -1,0 +1,198 @@
+"""Regions of interest: masks and label volumes in, named sets of fitted voxels out; and maps back to NIfTI.
+
+Voxels are ordered as `volume[mask]` of an (X, Y, Z) volume everywhere.
+"""
+
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import suppress
+
+import nibabel
+import numpy as np
+
+from brain_activity_prediction.datasets.nsd.label_tables import LABELS, label_names
+from brain_activity_prediction.datasets.nsd.layout import HEMISPHERES, without_hemisphere
+from brain_activity_prediction.runtime.errors import InputError, one_line
+from brain_activity_prediction.storage.files import written_whole
+from brain_activity_prediction.storage.grid import PUBLISHED_AXES
+from brain_activity_prediction.storage.nifti import read_grid, read_volume_on
+
+ALL_FITTED = "nsdgeneral"  # the name of all fitted voxels together
+MOST_SHOWN = 12  # regions of a file that names of regions carry: more are an atlas, too many to look at
+LARGEST_LABEL = 10**6
+ROUNDING = 1e-3  # that a label may be off a whole number
+SCANNER = 1  # NIfTI's code for scanner-based coordinates
+# Atlases share names with the regions mapped in each subject (V1v, MST): theirs carry the file's name.
+MAPPED_IN_EACH_SUBJECT = frozenset(LABELS) - {"Kastner2015"}
+
+
+def subject_grid(layout, subject):
+    """The grid that all volumes of a subject are brought to: that of the first betas stored as NIfTI, by the header.
+
+    HDF5 betas state no affine. They are taken to be as NSD publishes them, along RAS, on the grid of nsdgeneral.
+    """
+    fitted = read_grid(layout.nsdgeneral(subject))
+    for path in layout.betas_files(subject):
+        if path.suffix == ".hdf5":
+            return fitted.along(PUBLISHED_AXES)
+        with suppress(InputError):  # a damaged file is named by the run that asks for its session
+            grid = read_grid(path)
+            return grid if grid.has_affine else fitted
+    return fitted
+
+
+def read_mask(layout, subject):
+    """The fitted voxels, nsdgeneral == 1, (X, Y, Z) bool, and the affine (4, 4), indices to millimetres.
+
+    Both are on the `subject_grid`.
+    """
+    path, grid = layout.nsdgeneral(subject), subject_grid(layout, subject)
+    mask = _whole_numbers(path, read_volume_on(path, grid)) == 1
+    if not mask.any():
+        raise InputError(f"{path} marks no voxel with 1")
+    return mask, grid.affine
+
+
+def region_masks(layout, subject, fitted_mask, names=None):
+    """Which fitted voxels belong to which region: {region: (n_fitted_voxels,) bool}.
+
+    `names` are ROI files ("prf-visualrois", "lh.prf-visualrois"); by default all that are there whole, or in both
+    halves, and whose labels have names, in the subject's label table or in LABELS. The first region is ALL_FITTED.
+    Labels of one name are one region. Labels of atlases and halves carry the file's name ("Kastner2015:V1v"), as do
+    all labels whose name another file has, too. Labels without a fitted voxel are left out; a line on stderr says
+    which of `names` have no region at all, and which files are left out.
+
+    InputError for a missing file, a label number without a name, a volume on another grid than `fitted_mask`
+    (X, Y, Z), which is on the `subject_grid`, and where none of `names` has a region.
+    """
+    grid = subject_grid(layout, subject)
+    regions = {ALL_FITTED: np.ones(np.count_nonzero(fitted_mask), dtype=bool)}
+    files = _default_files(layout, subject) if names is None else _chosen_files(layout, subject, names)
+    repeated, file_of, empty = _repeated_names(layout, subject), {}, []
+    for name in files:
+        label_names_of_file = label_names(layout, subject, name)
+        paths = layout.roi(subject, name)
+        if not label_names_of_file:
+            table = layout.expected("label table", subject, name=name)[0]
+            empty.append(f"no label of ROI {name} has a name: write its label table, {table}")
+            continue
+        # -1 outside the cortex, 0 unlabelled, regions from 1: the larger label joins two hemispheres' files.
+        labels = np.max([_read_labels(path, fitted_mask, grid) for path in paths], axis=0)
+        own = _by_name(layout, subject, name, labels, label_names_of_file)
+        if not own:
+            empty.append(f"no label of ROI {name} lies in the fitted voxels of nsdgeneral")
+        for label, members in own.items():
+            plain = name in MAPPED_IN_EACH_SUBJECT and label not in repeated and ":" not in label
+            region = label if plain else f"{name}:{label}"
+            if region in file_of:
+                raise InputError(f"{paths[0]} and {file_of[region]} both have a region {region!r}: rename one of them")
+            regions[region], file_of[region] = members, paths[0]
+    if empty and not file_of and ALL_FITTED not in names:
+        raise InputError(f"subject {subject}: {'; '.join(empty)}")
+    for reason in empty if names is not None else ():
+        print(one_line(f"subject {subject}: {reason}"), file=sys.stderr)
+    return regions
+
+
+def _by_name(layout, subject, name, labels, names_of_labels):
+    """`{label name: (n_voxels,) bool}` of the labels (n_voxels,) that are there."""
+    found = {}
+    for number in np.unique(labels[labels > 0]):
+        if number not in names_of_labels:
+            table = layout.expected("label table", subject, name=name)[0]
+            raise InputError(
+                f"label {number} of ROI {name}, subject {subject}, has no name: add one to its label table, {table}"
+            )
+        label = names_of_labels[number]
+        found[label] = found.get(label, False) | (labels == number)
+    return found
+
+
+def _default_files(layout, subject):
+    """The ROI files whose labels have names, in NSD's order; a line says which are left out as lone halves."""
+    names = [name for name in layout.roi_names(subject) if label_names(layout, subject, name)]
+    for name in names:
+        if half := layout.lone_half(subject, name):
+            print(
+                one_line(f"subject {subject}: {name} is left out: {_missing_half(layout, subject, half)}"),
+                file=sys.stderr,
+            )
+    whole = [name for name in names if not layout.lone_half(subject, name)]
+    return sorted(whole, key=lambda name: list(LABELS).index(name) if name in LABELS else len(LABELS))
+
+
+def _chosen_files(layout, subject, names):
+    """The ROI files that are meant by these names; a lone half stands for its whole, and a line says so."""
+    files = []
+    for name in dict.fromkeys(names):
+        layout.check_roi(subject, name)
+        half = layout.lone_half(subject, name)
+        if half:
+            why = _missing_half(layout, subject, half)
+            print(one_line(f"subject {subject}: of {name} only {half} is read: {why}"), file=sys.stderr)
+        files.append(half or name)
+    return [name for name in dict.fromkeys(files) if name != ALL_FITTED]
+
+
+def _missing_half(layout, subject, half):
+    """What is missing beside the file of one hemisphere, in words."""
+    (other,) = {side + without_hemisphere(half) for side in HEMISPHERES} - {half}
+    return f"{layout.roi(subject, half)[0].name} is there without {layout.expected('roi', subject, name=other)[0].name}"
+
+
+def _repeated_names(layout, subject):
+    """The names that labels of several files mapped in each subject have, whichever files are asked for."""
+    count = Counter({ALL_FITTED: 2})
+    for name in MAPPED_IN_EACH_SUBJECT.intersection(layout.roi_names(subject)):
+        with suppress(InputError):  # a damaged table is named by the run that asks for its file
+            count.update({label for number, label in label_names(layout, subject, name).items() if number > 0})
+    return {label for label, n_files in count.items() if n_files > 1}
+
+
+def read_regions(layout, subject, names=None):
+    """The regions of a subject's fitted voxels, as `region_masks` gives them; no betas are read."""
+    return region_masks(layout, subject, read_mask(layout, subject)[0], names)
+
+
+def of_atlases(regions: Iterable[str]) -> set[str]:
+    """Those of the regions that are of an ROI file with more than MOST_SHOWN of them: "HCP_MMP1:V1"."""
+    file_of = {name: name.partition(":")[0] for name in regions if ":" in name}
+    sizes = Counter(file_of.values())
+    return {name for name, file in file_of.items() if sizes[file] > MOST_SHOWN}
+
+
+def write_map(path, values, mask, affine):
+    """Write a value per fitted voxel (n_voxels,) as a float32 NIfTI volume, NaN outside the mask.
+
+    Values (n_voxels, n) become n volumes. Both transforms of the header are the affine, in millimetres and marked as
+    the scanner's space, the one that the subject's own files are in: viewers differ in which of the two they take.
+    """
+    volume = np.full((*mask.shape, *np.shape(values)[1:]), np.nan, dtype=np.float32)
+    volume[mask] = values
+    image = nibabel.Nifti1Image(volume, affine)
+    image.set_sform(affine, SCANNER)
+    image.set_qform(affine, SCANNER)
+    image.header.set_xyzt_units("mm")
+    with written_whole(path) as aside:
+        nibabel.save(image, aside)
+
+
+def read_map(path, mask, grid):
+    """The values (n_voxels,) of a NIfTI volume in the voxels of a mask on `grid`, as `write_map` takes them."""
+    if mask.shape != grid.shape:
+        raise InputError(f"the mask has shape {mask.shape}, but {grid.path} has {grid}: give the mask of its subject")
+    return read_volume_on(path, grid)[mask]
+
+
+def _read_labels(path, mask, grid):
+    """The label numbers (n_voxels,) of an ROI file in the mask's voxels, int."""
+    return _whole_numbers(path, read_map(path, mask, grid))
+
+
+def _whole_numbers(path, labels):
+    """The labels as int, those that are off by a rounding error too; NaN, some programs' background, becomes 0."""
+    labels = np.where(np.isnan(labels), 0, labels)
+    if not (np.abs(labels) < LARGEST_LABEL).all() or (np.abs(labels - np.rint(labels)) > ROUNDING).any():
+        raise InputError(f"{path} holds other things than whole numbers, so that it is no ROI file: fetch it again")
+    return np.rint(labels).astype(int)

@@ -1,0 +1,198 @@
+"""A subject's response to each image: sessions z-scored, repeats averaged, kept in a cache file."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from brain_activity_prediction.datasets.nsd.betas import read_session
+from brain_activity_prediction.datasets.nsd.design import read_design, train_test_rows
+from brain_activity_prediction.datasets.nsd.regions import read_mask, subject_grid
+from brain_activity_prediction.datasets.nsd.response_cache import inputs_of, load_or_make
+from brain_activity_prediction.datasets.nsd.valid_trials import (
+    MissingTrials,
+    lacking_too_many,
+    mark_invalid,
+    read_valid,
+    tell_left_out,
+    tell_missing,
+)
+from brain_activity_prediction.runtime.stopping import until_stopped
+
+RESAMPLED_GROUPS = 100  # of the images that only this subject saw
+
+
+@dataclass(frozen=True)
+class Responses:
+    """Responses of one subject's nsdgeneral voxels, one row an image, averaged over the image's repeats.
+
+    Units: standard deviations of the voxel's session, or percent signal change without z-scoring.
+    Voxels are ordered as `volume[mask]`.
+    """
+
+    image_ids: np.ndarray  # (n_images,) NSD ids, ascending
+    n_repeats: np.ndarray  # (n_images,) trials averaged, those of `incomplete` voxels apart
+    betas: np.ndarray  # (n_images, n_voxels) float32; NaN for an image without a valid trial, and in voxels left out
+    within_image_ss: np.ndarray  # (n_groups, n_voxels) float32: squared deviations of trials from their image's mean
+    image_groups: np.ndarray  # (n_images,) the group, a row of within_image_ss, that each image is resampled with
+    mask: np.ndarray  # (X, Y, Z) bool
+    affine: np.ndarray  # (4, 4), voxel indices to millimetres
+    sessions: tuple  # the sessions averaged over
+    inputs: dict  # what they were made from: settings, and size and time of change of each file
+    incomplete: np.ndarray  # (k,) voxels that lack valid trials, ascending, without those left out
+    valid_repeats: np.ndarray  # (n_images, k) trials averaged for these
+
+
+def prepare_responses(layout, subject, sessions=None, zscore=True, cache_dir=None):
+    """Read a subject's betas, one session at a time, or the cache file of an earlier call.
+
+    sessions   session numbers from 1; all that are there when none are given
+    zscore     bring each voxel to mean 0 and SD 1 over each session's trials (see `zscore_session`)
+    cache_dir  by default BASE_DIR/responses. A cache file made from other inputs (any file's size, time
+               of change or sampled content, or any setting) is built again, and a line on stderr says why
+
+    Sessions done and time left are shown on stderr.
+
+    Only valid trials count, see `valid_trials`. A voxel that lacks over MOST_MISSING of its training or test
+    images is left out: it is NaN throughout. Lines on stderr count both.
+
+    InputError for missing or broken files and for files that contradict the design or the mask.
+    """
+    sessions = sorted(set(sessions)) if sessions else layout.sessions(subject)
+    session_files = [layout.betas(subject, session) for session in sessions]
+    design = read_design(layout.design())
+    trial_ids = design.trial_ids(subject, sessions)
+    mask, affine = read_mask(layout, subject)
+    grid = subject_grid(layout, subject)
+
+    valid_files = [layout.valid_voxels(subject, session) for session in sessions]
+    input_files = [layout.design(), layout.nsdgeneral(subject), *session_files, *filter(None, valid_files)]
+    settings = {"subject": subject, "sessions": sessions, "zscore": zscore, "axes": grid.axes}
+    inputs = inputs_of(layout.base_dir, input_files, **settings)
+    cache = Path(cache_dir or layout.base_dir / "responses") / _cache_name(subject, sessions, zscore)
+
+    def read_and_average():
+        files = until_stopped(zip(session_files, valid_files, strict=True))
+        bar = tqdm(files, f"betas of subject {subject}", len(session_files), unit="session")
+        with bar as shown:  # so that it ends before a line says what was wrong
+            trials = (
+                mark_invalid(read_session(path, mask, design.trials_per_session, grid), read_valid(valid, mask, grid))
+                for path, valid in shown
+            )
+            return average_repeats(map(zscore_session, trials) if zscore else trials, trial_ids, design.shared_ids)
+
+    image_ids = np.unique(trial_ids)
+    n_rows = image_ids.size + np.unique(resampling_groups(image_ids, design.shared_ids)).size
+    n_bytes = n_rows * np.count_nonzero(mask) * np.float32().nbytes
+    all_valid = {"incomplete": np.empty(0, dtype=int), "valid_repeats": np.empty((image_ids.size, 0), dtype=int)}
+    averaged = all_valid | load_or_make(cache, inputs, n_bytes, read_and_average)
+    _leave_out_voxels(averaged, train_test_rows(image_ids, design.shared_ids), mask, (subject, sessions))
+    return Responses(**averaged, mask=mask, affine=affine, sessions=tuple(sessions), inputs=inputs)
+
+
+def zscore_session(betas):
+    """Bring each voxel (column) of one session to mean 0 and SD 1 over its trials, in place; returns `betas`.
+
+    The SD is the population's (divided by n), as in scipy.stats.zscore. A voxel that never changes becomes 0.
+    Trials that are not finite become NaN and count in neither mean nor SD; a voxel with one other trial is all NaN.
+    """
+    low, high = betas.min(axis=0), betas.max(axis=0)
+    with_gaps = np.flatnonzero(~(np.isfinite(low) & np.isfinite(high)))
+    gaps = betas[:, with_gaps]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        betas -= betas.mean(axis=0, dtype=np.float64)
+        sd = np.sqrt(np.square(betas).mean(axis=0, dtype=np.float64))
+        betas /= sd
+    betas[:, low == high] = 0  # exact, where a computed SD of 0 is not
+    for voxel, trials in zip(with_gaps, gaps.T, strict=True):
+        valid = np.isfinite(trials)
+        betas[:, voxel] = np.nan
+        if np.count_nonzero(valid) > 1:
+            betas[valid, voxel] = zscore_session(trials[valid, None])[:, 0]
+    return betas
+
+
+def average_repeats(sessions, trial_ids, test_ids=()):
+    """Average trials of the same image over sessions that come one at a time.
+
+    sessions   iterable of (trials_per_session, n_voxels) arrays
+    trial_ids  NSD ids of all their trials in order, (n_trials,)
+    test_ids   images that are resampled one by one, see `resampling_groups`
+
+    Trials that are not finite do not count. They are set to 0 in place.
+
+    Returns a dict with the fields of `Responses` that are arrays of images or voxels, and `voxels_by_session`, how many
+    voxels lack trials in each session.
+    """
+    image_ids, image_of_trial, n_repeats = np.unique(trial_ids, return_inverse=True, return_counts=True)
+    groups = resampling_groups(image_ids, test_ids)
+    sums, squares, first, missing = None, None, 0, MissingTrials(image_ids.size)
+    for session in sessions:
+        images = image_of_trial[first : first + len(session)]
+        missing.set_aside(session, images)
+        if sums is None:
+            sums = np.zeros((image_ids.size, session.shape[1]), dtype=np.float32)
+            squares = np.zeros((groups.max() + 1, session.shape[1]), dtype=np.float32)
+        for row, trial in zip(images, session, strict=True):
+            sums[row] += trial
+            squares[groups[row]] += np.square(trial)
+        first += len(session)
+    incomplete, valid_repeats = missing.valid_repeats(n_repeats)
+    # sum over trials of (x - image mean)^2 = sum of x^2 - sum over images of (sum of x)^2 / n
+    repeats = np.ones(sums.shape[1], dtype=sums.dtype)
+    for row, (group, n) in enumerate(zip(groups, n_repeats, strict=True)):
+        repeats[:] = n
+        repeats[incomplete] = np.maximum(valid_repeats[row], 1)
+        squares[group] -= np.square(sums[row]) / repeats
+        sums[row] /= repeats
+    sums[:, incomplete] = np.where(valid_repeats, sums[:, incomplete], np.nan)
+    return {
+        **{"image_ids": image_ids, "n_repeats": n_repeats, "betas": sums},
+        **{"within_image_ss": np.maximum(squares, 0, out=squares), "image_groups": groups},
+        **{"incomplete": incomplete, "valid_repeats": valid_repeats},
+        "voxels_by_session": np.array(missing.voxels_by_session),
+    }
+
+
+def resampling_groups(image_ids, test_ids):
+    """The group (n_images,) that each image is resampled with: test images one by one, others in RESAMPLED_GROUPS.
+
+    Groups of images keep what the resampling needs of every trial at a tenth of the betas' size.
+    """
+    alone = np.isin(image_ids, test_ids)
+    n_alone = np.count_nonzero(alone)
+    groups = np.empty(len(image_ids), dtype=int)
+    groups[alone] = np.arange(n_alone)
+    groups[~alone] = n_alone + np.arange(len(image_ids) - n_alone) % RESAMPLED_GROUPS
+    return groups
+
+
+def _leave_out_voxels(averaged, parts, mask, of):
+    """Make a voxel that lacks too many images NaN throughout, in place, and say on stderr what voxels lack.
+
+    parts  rows of the training and of the test images
+    of     the subject and its sessions
+    """
+    betas, (subject, sessions), n_voxels = averaged["betas"], of, np.count_nonzero(mask)
+    by_session = dict(zip(sessions, averaged.pop("voxels_by_session"), strict=True))
+    incomplete, valid_repeats = averaged["incomplete"], averaged["valid_repeats"]
+    if incomplete.size:
+        tell_missing(subject, n_voxels, incomplete.size, by_session)
+    lacking = lacking_too_many(valid_repeats, parts)
+    if lacking.any():
+        tell_left_out(subject, mask, incomplete[lacking])
+        betas[:, incomplete[lacking]] = np.nan
+        averaged |= {"incomplete": incomplete[~lacking], "valid_repeats": valid_repeats[:, ~lacking]}
+    n_constant = np.count_nonzero(betas.min(axis=0) == betas.max(axis=0))
+    if n_constant:
+        print(f"subject {subject}: {n_constant} of {n_voxels} voxels never change and score 0", file=sys.stderr)
+
+
+def _cache_name(subject, sessions, zscore):
+    """A name for each choice of sessions and scaling: processes that choose otherwise do not collide."""
+    first, last = sessions[0], sessions[-1]
+    gapless = sessions == list(range(first, last + 1))
+    chosen = f"{first}-{last}" if gapless else "_".join(map(str, sessions))
+    return f"responses_subj{subject:02d}_{'zscored' if zscore else 'percent'}_sessions{chosen}.h5"

@@ -1,0 +1,96 @@
+"""The images themselves, read one by one from NSD's HDF5 file."""
+
+import hashlib
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from brain_activity_prediction.datasets.nsd.design import stimulus_rows
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.wording import count
+from brain_activity_prediction.storage.files import reading
+from brain_activity_prediction.storage.hdf5_file import dataset, open_hdf5, read_part
+
+LARGEST_SIZE = 4096  # pixels; NSD's images have 425
+SAMPLES = 64
+N_IMAGES = 73_000  # of NSD
+
+
+class Stimuli:
+    """NSD's images, by 1-based NSD id; opened read-only, and only the images asked for are read.
+
+    Use it in a `with` block, or call `close`. InputError when the file is broken or holds no `imgBrick` of
+    uint8 images (n_images, size, size, 3).
+    """
+
+    def __init__(self, path):
+        self.path = Path(path)
+        with ExitStack() as opened:
+            file = opened.enter_context(open_hdf5(self.path))
+            self._brick = dataset(file, "imgBrick") if "imgBrick" in file else None
+            problem = _problem(self._brick)
+            if problem:
+                raise InputError(f"{self.path} is not NSD's stimulus file: {problem}")
+            self._opened = opened.pop_all()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        self._opened.close()
+
+    @property
+    def n_images(self):
+        return self._brick.shape[0]
+
+    @property
+    def image_size(self):
+        """Height, and width, of an image in pixels."""
+        return self._brick.shape[1]
+
+    @property
+    def settings(self):
+        """What of the images changes a model's hidden states: their size, and a digest of SAMPLES of them.
+
+        The sample lies evenly over the file: another set of images is noticed, another single image hardly.
+        """
+        digest = hashlib.sha256(str(self._brick.shape).encode())
+        with reading(self.path):
+            for row in np.unique(np.linspace(0, self.n_images - 1, SAMPLES, dtype=int)):
+                digest.update(read_part(self._brick, int(row)))
+        return {"stimulus_pixels": self.image_size, "stimulus_images": digest.hexdigest()[:16]}
+
+    def check(self, ids):
+        """Raises InputError where NSD ids are not in the file."""
+        ids = np.asarray(ids, dtype=int)
+        outside = ids[(ids < 1) | (ids > self.n_images)]
+        if outside.size:
+            raise InputError(
+                f"{self.path} lacks {outside.size:,} of {count(ids.size, 'image')} (first: image {outside[0]}): "
+                f"it holds images 1 to {self.n_images}, NSD's own nsd_stimuli.hdf5 all {N_IMAGES:,}"
+            )
+
+    def images(self, ids):
+        """RGB images of these NSD ids, a list of PIL.Image in the order asked for."""
+        self.check(ids)
+        with reading(self.path):
+            # Row by row: h5py's selection by list takes time quadratic in its length.
+            return [Image.fromarray(read_part(self._brick, row)) for row in stimulus_rows(ids)]
+
+
+def _problem(brick):
+    """What is wrong with the dataset in a few words, or None."""
+    if brick is None:
+        return "it holds no dataset 'imgBrick'"
+    if brick.dtype != np.uint8:
+        return f"imgBrick is {brick.dtype} instead of uint8"
+    if brick.ndim != 4 or brick.shape[1] != brick.shape[2] or brick.shape[3] != 3:
+        return f"imgBrick has shape {brick.shape} instead of (images, size, size, 3)"
+    if not len(brick) or not 0 < brick.shape[1] <= LARGEST_SIZE:
+        return f"imgBrick has shape {brick.shape}, no images of up to {LARGEST_SIZE} pixels"
+    return None

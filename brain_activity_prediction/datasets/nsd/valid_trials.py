@@ -1,0 +1,99 @@
+"""Which trials of a voxel hold data. NSD stores 0 throughout a session for a voxel without valid data in it.
+
+NSD also publishes which voxels those are, as valid_sessionNN.nii.gz. An invalid trial is NaN from here on.
+"""
+
+import sys
+
+import numpy as np
+
+from brain_activity_prediction.datasets.nsd.regions import read_map
+
+MOST_MISSING = 0.05  # of a voxel's training images, and of its test images; with more missing it is left out
+
+
+def read_valid(path, mask, grid):
+    """Which voxels of a mask on `grid` valid_sessionNN.nii.gz marks as valid, (n_voxels,) bool; None without a file."""
+    return None if path is None else read_map(path, mask, grid) > 0
+
+
+def mark_invalid(betas, valid=None):
+    """Set the voxels of a session without valid data to NaN, in place; returns `betas` (n_trials, n_voxels).
+
+    Those are the voxels that are exactly 0 in all trials, and those that are not among `valid` (n_voxels,) bool.
+    """
+    invalid = ~betas.any(axis=0)
+    if valid is not None:
+        invalid |= ~valid
+    betas[:, invalid] = np.nan
+    return betas
+
+
+class MissingTrials:
+    """Counts the trials that voxels lack, session after session."""
+
+    def __init__(self, n_images):
+        self.voxels = np.empty(0, dtype=int)
+        self.counts = np.empty((n_images, 0), dtype=int)
+        self.voxels_by_session = []
+
+    def set_aside(self, betas, images):
+        """Set the trials of a session that are not finite to 0, in place, and count them.
+
+        betas   (n_trials, n_voxels)
+        images  (n_trials,) the image that each trial shows, from 0
+        """
+        with np.errstate(invalid="ignore"):
+            voxels = np.flatnonzero(~np.isfinite(betas.sum(axis=0, dtype=np.float64)))
+        self.voxels_by_session.append(voxels.size)
+        if voxels.size:
+            missing = ~np.isfinite(betas[:, voxels])
+            betas[:, voxels] = np.where(missing, 0, betas[:, voxels])
+            new = np.setdiff1d(voxels, self.voxels)
+            self.voxels = np.append(self.voxels, new)
+            self.counts = np.pad(self.counts, ((0, 0), (0, new.size)))
+            order = np.argsort(self.voxels)
+            columns = order[np.searchsorted(self.voxels, voxels, sorter=order)]
+            np.add.at(self.counts, (images[:, None], columns), missing)
+
+    def valid_repeats(self, n_repeats):
+        """The voxels (k,) that lack trials, ascending, and how many valid ones (n_images, k) each image has."""
+        order = np.argsort(self.voxels)
+        valid = n_repeats[:, None] - self.counts[:, order]
+        return self.voxels[order], valid.astype(np.min_scalar_type(n_repeats.max()))
+
+
+def lacking_too_many(valid_repeats, parts):
+    """Which of k voxels lack over MOST_MISSING of the images of a part, (k,) bool.
+
+    valid_repeats  (n_images, k)
+    parts          rows of the training and of the test images
+    """
+    missing = valid_repeats == 0
+    return np.any([too_many(missing[rows].sum(axis=0), len(rows)) for rows in parts], axis=0)
+
+
+def too_many(n_missing, n):
+    """Whether n_missing of n are over MOST_MISSING."""
+    return n_missing > MOST_MISSING * n
+
+
+def tell_missing(subject, n_voxels, n_incomplete, voxels_by_session):
+    """Say on stderr how many voxels lack data; `voxels_by_session` is {session: number of voxels}."""
+    sessions = [session for session, number in voxels_by_session.items() if number]
+    where = f"session {sessions[0]}" if len(sessions) == 1 else f"{len(sessions)} sessions, first {sessions[0]}"
+    print(
+        f"subject {subject}: {n_incomplete} of {n_voxels} voxels lack valid data in {where}: only their valid trials "
+        "count, and an image without any is missing for the voxel",
+        file=sys.stderr,
+    )
+
+
+def tell_left_out(subject, mask, voxels):
+    """Say on stderr that these voxels (k,) of the mask, one or more, lack too many images."""
+    n, first = np.count_nonzero(mask), tuple(map(int, np.argwhere(mask)[voxels[0]]))
+    print(
+        f"subject {subject}: {voxels.size} of {n} voxels lack over {MOST_MISSING * 100:g} % of their training or "
+        f"test images and are left out, first voxel {first}",
+        file=sys.stderr,
+    )

@@ -1,0 +1,137 @@
+"""Which layer speaks for a voxel or a region: chosen by the cross-validated score of the training images alone.
+
+K finished layers of one stream, V voxels, R regions, B resamples and P permutations of the images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from brain_activity_prediction.cli.shared_flags import LAYERS
+from brain_activity_prediction.encoding.scores.score_store import QUANTITIES, Results
+from brain_activity_prediction.inference.intervals import share_reaching
+from brain_activity_prediction.inference.region_statistics import Statistics
+
+EACH = "each"
+BEST_PER_REGION, BEST_PER_VOXEL, AVERAGE = LAYERS
+TEST = ("n_permutations", "permutation_block", "n_images_not_permuted")  # what makes two permutation tests one
+Regions = Mapping[str, str]  # as `region_statistics.digests` gives them
+
+
+@dataclass(frozen=True)
+class StreamScores:
+    """The scores of every finished layer of a stream, in the order of the layers."""
+
+    stream: str
+    layers: np.ndarray  # (K,) numbers from 0
+    n_layers: int  # of the stream, finished or not
+    scores: dict[str, np.ndarray]  # {quantity: (K, V)} for each of QUANTITIES
+    statistics: list[Statistics | None]  # of each
+    best_statistics: Statistics | None  # of every voxel at its best layer
+
+    @property
+    def complete(self) -> bool:
+        """Whether every layer of the stream is finished."""
+        return len(self.layers) == self.n_layers
+
+    def position(self, layer):
+        """Depth of a layer, from 0, what enters the first layer, to 1, the last one."""
+        return layer / max(self.n_layers - 1, 1)
+
+    def best_of_voxels(self) -> np.ndarray:
+        """Position (V,) among the finished layers of each voxel's best one, the first of equals; -1 without a score."""
+        cv_score = np.where(np.isfinite(self.scores["cv_score"]), self.scores["cv_score"], -np.inf)
+        return np.where(np.isfinite(cv_score).any(axis=0), cv_score.argmax(axis=0), -1)
+
+    def best_layers(self) -> np.ndarray:
+        """The number (V,) of each voxel's best layer, -1 without a score."""
+        best = self.best_of_voxels()
+        return np.where(best < 0, -1, self.layers[best]).astype(np.int32)
+
+    def p(self) -> np.ndarray:
+        """p (K, V) of each layer's r, NaN where images were not permuted."""
+        shape = self.scores["r"].shape[1:]
+        return np.stack([np.full(shape, np.nan) if s is None or s.p is None else s.p for s in self.statistics])
+
+    def at(self, chosen: np.ndarray) -> dict[str, np.ndarray]:
+        """`{quantity: (V,)}`, and `layer` and `p`, of each voxel at its `chosen` layer (V,); NaN where that is -1."""
+        layers = np.broadcast_to(self.layers[:, None], self.scores["r"].shape)
+        everything = {"layer": layers, "p": self.p(), **self.scores}
+        picked = {
+            name: np.take_along_axis(values, np.maximum(chosen, 0)[None], axis=0)[0]
+            for name, values in everything.items()
+        }
+        picked = {name: values.astype(np.float64 if name == "p" else np.float32) for name, values in picked.items()}
+        for values in picked.values():
+            values[chosen < 0] = np.nan
+        return picked
+
+    def mean(self) -> dict[str, np.ndarray]:
+        """`{quantity: (V,)}`, the means over layers; a mean of alphas says nothing and is NaN."""
+        means = {name: values.mean(axis=0, dtype=np.float64) for name, values in self.scores.items()}
+        return means | {"alpha": np.full_like(means["r"], np.nan)}
+
+    def region_p(self, which: int | str, regions: Regions) -> np.ndarray:
+        """p (R,) of the mean r of these regions, NaN where not tested.
+
+        `which` is the position of a finished layer, BEST_PER_VOXEL or AVERAGE. An average is tested as such: the same
+        permutations of the images for all layers, of which the mean is taken.
+        """
+        if which == AVERAGE:
+            rows = self._averaged("region_r_permuted", which, regions, TEST)
+            return np.full(len(regions), np.nan) if rows is None else share_reaching(rows)
+        found = self.best_statistics if which == BEST_PER_VOXEL else self.statistics[which]
+        return np.full(len(regions), np.nan) if found is None else found.p_of(regions)
+
+    def resampled_r(self, which: int | str, regions: Regions, normalised_by: str | None = None) -> np.ndarray | None:
+        """Mean r (B, R) of these regions in each resample of the images; None where there were not as many for all.
+
+        `which` is the position of a finished layer, BEST_PER_VOXEL or AVERAGE, whose resamples are averaged, too.
+        With the digest of a ceiling, r / sqrt(ceiling); None where another one was used.
+        """
+        if normalised_by is None:
+            return self._averaged("region_r", which, regions, ("n_resamples",))
+        rows = self._averaged("region_r_normalised", which, regions, ("n_resamples", "normalised_by"))
+        same = rows is not None and self._of(which)[0].normalised_by == normalised_by
+        return rows if same else None
+
+    def resampled_explained(self, which: int | str, regions: Regions) -> np.ndarray | None:
+        """Mean explained variance (B, R) in the same resamples; None where an older version scored a layer."""
+        return self._averaged("region_explained", which, regions, ("n_resamples",))
+
+    def how_many(self, which: int | str) -> dict[str, int]:
+        """How each number of TEST, and n_resamples, is in the statistics of `which`, as above; 0 without any."""
+        found = self._of(which)[0]
+        return {name: getattr(found, name, 0) for name in (*TEST, "n_resamples")}
+
+    def _of(self, which: int | str) -> list[Statistics | None]:
+        if which == AVERAGE:
+            return self.statistics if self.complete else [None]
+        return [self.best_statistics if which == BEST_PER_VOXEL else self.statistics[which]]
+
+    def _averaged(self, name: str, which: int | str, regions: Regions, alike: tuple[str, ...]) -> np.ndarray | None:
+        """The mean over layers of one array of their statistics; None where one lacks it or they are not `alike`."""
+        found = self._of(which)
+        if any(statistics is None or getattr(statistics, name) is None for statistics in found):
+            return None
+        if len({tuple(getattr(statistics, key) for key in alike) for statistics in found}) > 1:
+            return None
+        return sum(statistics.rows_of(name, regions) for statistics in found) / len(found)
+
+
+def stream_scores(results: Results, stream: str) -> StreamScores:
+    """Reads every finished layer of a stream."""
+    found = [(layer, n_layers) for name, layer, n_layers in results.layers() if name == stream]
+    by_layer = [results.read(stream, layer) for layer, _ in found]
+    scores = StreamScores(
+        stream=stream,
+        layers=np.array([layer for layer, _ in found]),
+        n_layers=found[0][1],
+        scores={name: np.stack([scores[name] for scores in by_layer]) for name in QUANTITIES},
+        statistics=[results.read_statistics(stream, layer) for layer, _ in found],
+        best_statistics=None,
+    )
+    return replace(scores, best_statistics=results.read_best_statistics(stream, scores.best_layers()))

@@ -1,0 +1,82 @@
+"""A folder of finished scores: sealed files of one subfolder, and the settings that all of them were made with."""
+
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from brain_activity_prediction.encoding.scores.score_headers import (
+    BestLayersHeader,
+    LayerHeader,
+    WeightingHeader,
+    read_header,
+)
+from brain_activity_prediction.runtime.errors import Damaged, InputError
+from brain_activity_prediction.storage.files import reading, remove_left_behind
+from brain_activity_prediction.storage.sealed_hdf5 import verify, write_sealed
+from brain_activity_prediction.storage.settings_file import first_difference, record_settings, recorded_settings
+
+P_VALUES = ("p", "region_p")
+RESTORE, SETTINGS = "restore it, or use --redo", "settings"
+HEADERS = {"voxels": LayerHeader, "best_layers": BestLayersHeader, "weightings": WeightingHeader}  # by subfolder
+
+
+def claim(folder: Path, subfolder: str, settings: Mapping, redo: bool) -> None:
+    """Records what the scores are made with; scores made otherwise are refused, or with `redo` deleted.
+
+    A folder without scores belongs to no settings yet: a run that failed before its first leaves it free.
+    Files that are damaged, or that were made with other settings than the folder's, are deleted and named on stderr.
+    """
+    remove_left_behind(folder)
+    if redo:
+        for finished in folder.glob(f"{subfolder}/*.h5"):
+            finished.unlink()
+    difference = first_difference(recorded_settings(folder, RESTORE) or {}, settings) if not redo else None
+    if difference and any(folder.glob(f"{subfolder}/[!.]*.h5")):
+        raise InputError(f"{folder} holds scores made with {difference}: use the same, or --redo to replace them")
+    record_settings(folder, settings)
+    for path, damaged in unfit(folder, subfolder, settings):
+        print(damaged, file=sys.stderr)
+        path.unlink(missing_ok=True)
+
+
+def claimed(folder: Path, settings: Mapping | None) -> Mapping:
+    """The settings that scores are written with: those of this process's `claim`, or, for None, the recorded ones.
+
+    Raises InputError where another process has claimed the folder with other settings since.
+    """
+    recorded = recorded_settings(folder, RESTORE) or {}
+    if settings is None:
+        return recorded
+    if difference := first_difference(recorded, settings):
+        raise InputError(
+            f"another process has begun scores in {folder} with {difference}: use the same, or wait for it"
+        )
+    return settings
+
+
+def unfit(folder: Path, subfolder: str, settings: Mapping) -> Iterator[tuple[Path, Damaged]]:
+    """Yield the files of scores that are damaged or were made with other settings, and what is wrong with each."""
+    for path in sorted(folder.glob(f"{subfolder}/[!.]*.h5")):
+        try:
+            with reading(path, "it is made again"):
+                verify(path)
+                read_header(path, HEADERS[subfolder], settings)
+        except Damaged as error:
+            yield path, error
+
+
+def alpha_range(folder: Path) -> tuple[float, float]:
+    """The ends of the grid that the alphas in a folder were chosen from."""
+    settings = recorded_settings(folder, RESTORE)
+    return 10 ** settings["min_log_10_alpha"], 10 ** settings["max_log_10_alpha"]
+
+
+def write_voxels(path: Path, arrays: Mapping[str, np.ndarray], about: Mapping, settings: Mapping) -> None:
+    """Writes values (V,) by name, what they are about, and the settings that they were made with.
+
+    p is kept in float64, so that it equals its share of permutations; all else in float32.
+    """
+    arrays = {name: np.asarray(x, np.float64 if name in P_VALUES else np.float32) for name, x in arrays.items()}
+    write_sealed(path, arrays, {**about, SETTINGS: dict(settings)})

@@ -1,0 +1,126 @@
+"""Schemas of the files of finished scores: what each kind says of itself, and the axes of its arrays.
+
+V voxels, R regions, B resamples and P + 1 permutations of the n test images, G groups of images, k voxels with kept
+predictions.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from brain_activity_prediction.storage.checked_json import checked
+from brain_activity_prediction.storage.sealed_hdf5 import read_seal
+from brain_activity_prediction.storage.settings_file import first_difference
+
+STATISTICS = {
+    **{"p": "V", "region_p": "R", "region_r": "BR", "region_r_permuted": "PR"},
+    **{"region_r_normalised": "BR", "region_explained": "BR"},
+}
+DATA_USED = {"n_train", "n_test", "n_sessions", "test_repeats_mean"}
+Header = TypeVar("Header", bound="ScoreHeader")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreHeader:
+    """What all files of scores say; files of version 1.0.0 do not hold their settings."""
+
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    AXES: ClassVar[Mapping[str, str]]
+
+    def n_regions(self) -> int | None:
+        """The size of the axis R, None where no array has one."""
+        return None
+
+
+@dataclass(frozen=True)
+class StatisticsHeader:
+    regions: dict[str, str]
+    n_permutations: int
+    permutation_block: int
+    normalised_by: str = ""
+    n_images_not_permuted: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfStream(ScoreHeader):
+    """Scores or statistics of one stream."""
+
+    stream: str
+    statistics: StatisticsHeader | None = None
+
+    def __post_init__(self):
+        if not re.fullmatch(r"\w+", self.stream):
+            raise ValueError(f"{self.stream!r} is no stream's name")
+
+    def n_regions(self) -> int | None:
+        return len(self.statistics.regions) if self.statistics else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerHeader(OfStream):
+    layer: int
+    n_layers: int
+
+    AXES: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(("alpha", "cv_score", "r", "r2"), "V"),
+        **{"predicted_voxels": "k", "predicted": "nk"},
+        **STATISTICS,
+    }
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not 0 <= self.layer < self.n_layers:
+            raise ValueError(f"it is of layer {self.layer} of {self.n_layers}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BestLayersHeader(OfStream):
+    AXES: ClassVar[Mapping[str, str]] = {"layer": "V", **STATISTICS}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CeilingHeader(ScoreHeader):
+    """The noise ceiling; an older version kept no ceilings of regions."""
+
+    ncsnr: str
+    data_used: dict[str, float] = field(default_factory=dict)
+    regions: dict[str, str] = field(default_factory=dict)
+    n_test_images: int | None = None
+
+    AXES: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(("noise_ceiling", "region_voxels", "region_n_images"), "V"),
+        **{"region_mean": "R", "region_influence": "GR"},
+    }
+
+    def __post_init__(self):
+        if unknown := self.data_used.keys() - DATA_USED:
+            raise ValueError(f"field 'data_used' names {min(unknown)!r}")
+
+    def n_regions(self) -> int | None:
+        return len(self.regions) or None
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightingHeader(ScoreHeader):
+    weighting: list[float]
+
+    AXES: ClassVar[Mapping[str, str]] = dict.fromkeys(("alpha", "cv_score", "r2"), "V")
+
+
+def read_header(path: Path, kind: type[Header], settings: Mapping) -> Header:
+    """What a file of scores says of itself; ValueError where it is damaged, of another kind or of other settings.
+
+    A file of another model, prompt or subject that was put in its place is noticed by this.
+    """
+    seal = read_seal(path)
+    header = checked(seal.about, kind, "its header")
+    if difference := first_difference(header.settings, settings):
+        raise ValueError(f"it was made with {difference.replace('this run', 'its folder')}")
+    n_regions = header.n_regions()
+    seal.check_axes(kind.AXES, {} if n_regions is None else {"R": n_regions})
+    return header

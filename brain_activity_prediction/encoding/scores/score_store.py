@@ -1,0 +1,233 @@
+"""Scores of every voxel on disk: one file a layer, so that a killed run continues with the layer it was at.
+
+A folder (one model, prompt and subject) holds `settings.json`, what changes the numbers, and under `voxels/` a file
+`STREAM_layer_NN.h5` a layer, with a dataset (V,) for each name in QUANTITIES, in the order of `volume[mask]`, and the
+arrays of its `Statistics` where any were asked for, with the held-out predictions of some voxels (`best_predictions`).
+`best_layers/STREAM.h5` holds the statistics of every voxel at its best layer. `noise_ceiling.h5` holds what all layers
+share; no score depends on it, so that a run may write it anew. All are sealed (`sealed_hdf5`) and hold their settings:
+a layer that is damaged, or another folder's, is noticed and fitted again.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from brain_activity_prediction.encoding.scores import score_files
+from brain_activity_prediction.encoding.scores.score_headers import (
+    BestLayersHeader,
+    CeilingHeader,
+    LayerHeader,
+    OfStream,
+    ScoreHeader,
+    read_header,
+)
+from brain_activity_prediction.inference.region_ceilings import RegionCeilings
+from brain_activity_prediction.inference.region_statistics import Asked, Statistics
+from brain_activity_prediction.storage.files import reading
+from brain_activity_prediction.storage.made_from import state_of
+from brain_activity_prediction.storage.sealed_hdf5 import read_array, read_seal
+from brain_activity_prediction.storage.settings_file import fingerprint, recorded_settings
+
+CEILINGS = RegionCeilings.ARRAYS
+QUANTITIES = ("alpha", "cv_score", "r", "r2")
+VOXELS, PREDICTED = "predicted_voxels", "predicted"
+REMEDY = "align again, which fits this layer again"
+
+
+class Results:
+    """The finished layers of one alignment."""
+
+    def __init__(self, folder: Path):
+        self.folder = Path(folder)
+        self._claimed: Mapping | None = None
+
+    def claim(self, settings: Mapping, redo: bool = False) -> None:
+        """Records what the scores are made with; layers scored otherwise are refused, or with `redo` deleted."""
+        for subfolder in ("voxels", "best_layers"):
+            score_files.claim(self.folder, subfolder, settings, redo)
+        self._claimed = dict(settings)
+
+    def has(self, stream: str, layer: int, asked: Asked | None = None) -> bool:
+        """Whether a layer is finished, with the statistics asked for."""
+        if not self._path(stream, layer).exists():
+            return False
+        return asked is None or asked.met_by(self.read_statistics(stream, layer))
+
+    def missing(self, layers: Sequence[tuple[str, int]], asked: Asked) -> list[tuple[str, int]]:
+        """Those of the layers (stream, number) that an alignment would fit: every byte of the others is verified."""
+        unfit = {path for path, _ in score_files.unfit(self.folder, "voxels", self.settings())}
+        return [layer for layer in layers if self._path(*layer) in unfit or not self.has(*layer, asked)]
+
+    def write(
+        self,
+        stream: str,
+        layer: int,
+        n_layers: int,
+        scores: Mapping[str, np.ndarray],
+        statistics: Statistics | None = None,
+        predictions: tuple[np.ndarray, np.ndarray] | None = None,
+    ) -> None:
+        """Adds a layer: an array (V,) for each of QUANTITIES, its statistics if there are any, and predictions.
+
+        These are voxels (k,) and their predictions (n_test, k).
+        """
+        about = {"stream": stream, "layer": layer, "n_layers": n_layers}
+        arrays = {name: scores[name] for name in QUANTITIES} | _prediction_arrays(predictions)
+        self._write(self._path(stream, layer), arrays, about, statistics)
+
+    def forget(self, stream: str, layer: int) -> None:
+        """Deletes a layer, so that it is fitted again."""
+        self._path(stream, layer).unlink(missing_ok=True)
+
+    def read(self, stream: str, layer: int) -> dict[str, np.ndarray]:
+        """`{quantity: (V,) float32}` of a finished layer."""
+        path = self._path(stream, layer)
+        with self._reading(path, LayerHeader):
+            return {name: read_array(path, name) for name in QUANTITIES}
+
+    def read_statistics(self, stream: str, layer: int) -> Statistics | None:
+        """The statistics of a finished layer, None where none were asked for."""
+        return self._read_statistics(self._path(stream, layer), LayerHeader)
+
+    def predicted_voxels(self, stream: str, layer: int) -> np.ndarray:
+        """The voxels (k,) whose held-out predictions a layer's file holds."""
+        path = self._path(stream, layer)
+        with self._reading(path, LayerHeader):
+            held = VOXELS in read_seal(path).datasets
+            return read_array(path, VOXELS).astype(int) if held else np.empty(0, dtype=int)
+
+    def read_predictions(self, stream: str, layer: int) -> tuple[np.ndarray, np.ndarray]:
+        """These voxels (k,) and their predictions (n_test, k)."""
+        voxels, path = self.predicted_voxels(stream, layer), self._path(stream, layer)
+        with self._reading(path, LayerHeader):
+            return voxels, read_array(path, PREDICTED) if len(voxels) else np.empty((0, 0), dtype=np.float32)
+
+    def keep_predictions(self, stream: str, layer: int, voxels: np.ndarray) -> None:
+        """Leaves in a layer's file the predictions of these voxels only."""
+        held, predicted = self.read_predictions(stream, layer)
+        wanted = np.isin(held, voxels)
+        _, _, n_layers = next(found for found in self.layers() if found[:2] == (stream, layer))
+        left = (held[wanted], predicted[:, wanted])
+        self.write(stream, layer, n_layers, self.read(stream, layer), self.read_statistics(stream, layer), left)
+
+    def write_best_statistics(self, stream: str, best_layers: np.ndarray, statistics: Statistics) -> None:
+        """Keeps the statistics of every voxel at its best layer (V,)."""
+        self._write(self._best_statistics_path(stream), {"layer": best_layers}, {"stream": stream}, statistics)
+
+    def read_best_statistics(self, stream: str, best_layers: np.ndarray) -> Statistics | None:
+        """The statistics of every voxel at its best layer (V,), None where there are none of just these layers."""
+        path = self._best_statistics_path(stream)
+        if not path.exists():
+            return None
+        with self._reading(path, BestLayersHeader):
+            of_these = np.array_equal(read_array(path, "layer"), best_layers)
+        return self._read_statistics(path, BestLayersHeader) if of_these else None
+
+    def write_noise_ceiling(
+        self,
+        ceiling: np.ndarray,
+        ncsnr_from: str,
+        of_regions: RegionCeilings | None = None,
+        data_used: Mapping | None = None,
+    ) -> None:
+        """Keeps the ceiling (V,) of the test images, in R2 units, where its ncsnr came from, and those of regions.
+
+        And what the scores are from, `Targets.data_used`.
+        """
+        about, arrays = {"ncsnr": ncsnr_from, "data_used": dict(data_used or {})}, {"noise_ceiling": ceiling}
+        if of_regions is not None:
+            about |= {"regions": of_regions.regions, "n_test_images": of_regions.n_test_images}
+            arrays |= {f"region_{name}": getattr(of_regions, name) for name in CEILINGS}
+        settings = score_files.claimed(self.folder, self._claimed)
+        score_files.write_voxels(self._ceiling_path, arrays, about, settings)
+
+    def read_noise_ceiling(self) -> np.ndarray:
+        """The ceiling (V,) float32 of the test images, in R2 units."""
+        with self._reading_ceiling():
+            return read_array(self._ceiling_path, "noise_ceiling")
+
+    def read_region_ceilings(self) -> RegionCeilings | None:
+        """The mean ceilings of regions over all their voxels, None where an older version wrote the ceiling."""
+        with self._reading_ceiling() as header:
+            if header.n_test_images is None:
+                return None
+            arrays = {name: read_array(self._ceiling_path, f"region_{name}") for name in CEILINGS}
+            return RegionCeilings(header.regions, **arrays, n_test_images=header.n_test_images)
+
+    def data_used(self) -> dict[str, float]:
+        """How many images and sessions the scores are from, see `Targets.data_used`; empty where it was not kept."""
+        with self._reading_ceiling() as header:
+            return header.data_used
+
+    def ncsnr_from(self) -> str:
+        """Where the ncsnr of that ceiling came from, one of `arguments.NCSNR`."""
+        with self._reading_ceiling() as header:
+            return header.ncsnr
+
+    def layers(self) -> list[tuple[str, int, int]]:
+        """(stream, layer, number of layers of the stream) of every finished layer, in order."""
+        found, settings = [], self.settings()
+        for path in self.folder.glob("voxels/[!.]*.h5"):
+            with reading(path, REMEDY):
+                header = read_header(path, LayerHeader, settings)
+                if self._path(header.stream, header.layer) != path:  # other paths are made from these names
+                    raise ValueError(f"it is of layer {header.layer} of {header.stream!r}")
+                found.append((header.stream, header.layer, header.n_layers))
+        return sorted(found)
+
+    def streams(self) -> list[str]:
+        """The streams that have a finished layer."""
+        return list(dict.fromkeys(stream for stream, _, _ in self.layers()))
+
+    def settings(self) -> dict:
+        """What the scores were made with."""
+        return recorded_settings(self.folder, score_files.RESTORE) or {}
+
+    def state(self) -> str:
+        """Names, sizes and times of change of the layers' files, as `made_from.state_of`."""
+        return state_of(self.folder, self.folder.glob("voxels/*.h5"))
+
+    def fingerprint(self) -> str:
+        """Eight hexadecimal digits that tell the recorded settings from any others."""
+        return fingerprint(self.settings())
+
+    @contextmanager
+    def _reading(self, path: Path, kind: type[ScoreHeader], remedy: str = REMEDY) -> Iterator[ScoreHeader]:
+        """Yield a file's header; `Damaged`, with the remedy, where it is damaged or not of the folder's settings."""
+        with reading(path, remedy):
+            yield read_header(path, kind, self.settings())
+
+    def _reading_ceiling(self) -> AbstractContextManager[CeilingHeader]:
+        return self._reading(self._ceiling_path, CeilingHeader, "align again, which writes it anew")
+
+    def _write(self, path: Path, arrays: Mapping[str, np.ndarray], about: Mapping, statistics: Statistics | None):
+        if statistics is not None:
+            arrays, about = {**arrays, **statistics.arrays()}, {**about, "statistics": statistics.about()}
+        score_files.write_voxels(path, arrays, about, score_files.claimed(self.folder, self._claimed))
+
+    def _read_statistics(self, path: Path, kind: type[OfStream]) -> Statistics | None:
+        with self._reading(path, kind) as header:
+            if header.statistics is None:
+                return None
+            held = read_seal(path).datasets
+            arrays = {name: read_array(path, name) if name in held else None for name in Statistics.ARRAYS}
+            return Statistics(**asdict(header.statistics), **arrays)
+
+    @property
+    def _ceiling_path(self) -> Path:
+        return self.folder / "noise_ceiling.h5"
+
+    def _best_statistics_path(self, stream: str) -> Path:
+        return self.folder / "best_layers" / f"{stream}.h5"
+
+    def _path(self, stream: str, layer: int) -> Path:
+        return self.folder / "voxels" / f"{stream}_layer_{layer:02d}.h5"
+
+
+def _prediction_arrays(predictions: tuple[np.ndarray, np.ndarray] | None) -> dict[str, np.ndarray]:
+    if predictions is None or not len(predictions[0]):
+        return {}
+    return dict(zip((VOXELS, PREDICTED), predictions, strict=True))

@@ -1,0 +1,72 @@
+"""Pictures of scores."""
+
+import warnings
+from pathlib import Path
+
+import pandas as pd
+
+from brain_activity_prediction.datasets.nsd.regions import of_atlases
+from brain_activity_prediction.encoding.scores.layer_choice import EACH
+from brain_activity_prediction.runtime.errors import one_line
+from brain_activity_prediction.storage.files import written_whole
+from brain_activity_prediction.storage.folders import is_simulated
+
+# Okabe and Ito's colours, told apart by readers with any kind of colour vision; line styles repeat them. A brown stands
+# for their black, which a dark page would swallow.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6030")
+STYLES = ("-", "--", ":", "-.")
+PLAIN_TEXT = {"text.parse_math": False}  # a name may hold a $
+LONGEST_NAME = 34  # characters of a label
+
+
+def shown_name(name: str) -> str:
+    """A name as a figure shows it: without control characters, its middle left out where it is long."""
+    name, half = one_line(name), LONGEST_NAME // 2
+    return name if len(name) <= LONGEST_NAME else f"{name[:half]}…{name[1 - half :]}"
+
+
+def layer_curves(table: pd.DataFrame, path: Path) -> None:
+    """Mean test r of each region against depth, a panel a stream, a line a region; a dot marks the chosen layer.
+
+    `table` has the columns of `tables.region_table`, for one model, prompt and subject.
+    """
+    import matplotlib
+
+    with matplotlib.rc_context(PLAIN_TEXT), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # a name in a script that the font lacks
+        _layer_curves(table, path)
+
+
+def _layer_curves(table: pd.DataFrame, path: Path) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    table = table[table["layer_choice"] == EACH]
+    streams = list(dict.fromkeys(table["stream"]))
+    hidden = of_atlases(table["roi"])
+    regions = [roi for roi in dict.fromkeys(table["roi"]) if roi not in hidden]
+    figure = Figure(figsize=(1.8 + 4.2 * len(streams), 3.8), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(1, len(streams), sharey=True, squeeze=False)[0]
+    for panel, stream in zip(panels, streams, strict=True):
+        for number, region in enumerate(regions):
+            rows = table[(table["stream"] == stream) & (table["roi"] == region)].dropna(subset="cv_score")
+            if rows.empty:
+                continue
+            colour, style = COLOURS[number % len(COLOURS)], STYLES[number // len(COLOURS) % len(STYLES)]
+            label = f"{shown_name(region)} ({rows['n_voxels'].iloc[0]})"
+            panel.plot(rows["layer"], rows["r"], style, color=colour, label=label, linewidth=1.5)
+            chosen = rows.loc[rows["cv_score"].idxmax()]
+            panel.plot(chosen["layer"], chosen["r"], "o", color=colour, markersize=5)
+        panel.axhline(0, color="0.6", linewidth=0.8)
+        panel.set(title=shown_name(stream), xlabel="layer")
+        panel.xaxis.get_major_locator().set_params(integer=True)
+    panels[0].set_ylabel("mean r on held-out images")
+    first = table.iloc[0]
+    prompt = "" if pd.isna(first["prompt"]) else f", prompt {first['prompt']}"
+    of = f"{first['model_id']}{prompt}, subject {first['subject']}"
+    figure.suptitle(f"Simulated data: {of}" if is_simulated(path) else of, fontsize="medium")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right center", fontsize="small", title="region (voxels)", frameon=False)
+    with written_whole(path) as aside:
+        figure.savefig(aside, dpi=150)

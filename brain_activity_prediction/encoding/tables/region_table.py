@@ -1,0 +1,195 @@
+"""From scores of voxels to a tidy table: one row a stream, choice of layer and region. R regions, V voxels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import pandas as pd
+
+from brain_activity_prediction.encoding.protocols import STANDARD
+from brain_activity_prediction.encoding.scores.layer_choice import (
+    AVERAGE,
+    BEST_PER_REGION,
+    BEST_PER_VOXEL,
+    EACH,
+    TEST,
+    StreamScores,
+    stream_scores,
+)
+from brain_activity_prediction.encoding.scores.score_store import Results
+from brain_activity_prediction.inference.false_discovery import adjusted
+from brain_activity_prediction.inference.intervals import interval, standard_error
+from brain_activity_prediction.inference.region_ceilings import RegionCeilings, score_columns
+from brain_activity_prediction.inference.region_statistics import digest_of_ceiling, digests, usable_ceiling
+from brain_activity_prediction.inference.resampling import explained_variance
+
+OVER_ALL_VOXELS = tuple(f"r_normalised_all_voxels{end}" for end in ("", "_se", "_ci_low", "_ci_high"))
+COLUMNS = (
+    *("protocol", "model_id", "prompt", "stream", "layer_choice", "layer", "layer_position", "subject", "roi"),
+    *("n_voxels", "r", "r_se", "r_ci_low", "r_ci_high", "n_resamples", "r2", "cv_score", "alpha_median"),
+    *("noise_ceiling", "r_ceiling", "r_ceiling_se", "ncsnr", "min_noise_ceiling"),
+    *("r_normalised", "r_normalised_se", "r2_normalised", "n_voxels_normalised", *OVER_ALL_VOXELS),
+    *("p", "q", "n_permutations", "permutation_block", "n_images_not_permuted"),
+    *("n_train", "n_test", "n_sessions", "test_repeats_mean", "settings"),
+)
+MEANS = ("r", "r2", "cv_score")
+HOW_MANY = {"n_resamples": "r_ci_low", **dict.fromkeys(TEST, "p")}  # missing where that is
+INTEGERS = ("prompt", "layer", "n_train", "n_test", "n_sessions", *HOW_MANY)  # missing where there is none
+NUMBERS = (
+    *("layer_position", "r", "r_se", "r_ci_low", "r_ci_high", "r2", "cv_score", "alpha_median"),
+    *("noise_ceiling", "r_ceiling", "r_ceiling_se", "min_noise_ceiling"),
+    *("r_normalised", "r_normalised_se", "r2_normalised", *OVER_ALL_VOXELS, "p", "q", "test_repeats_mean"),
+)
+
+
+def region_table(
+    results: Results,
+    regions: Mapping[str, np.ndarray],
+    model_id: str,
+    prompt: int | None,
+    subject: int,
+    min_noise_ceiling: float,
+) -> pd.DataFrame:
+    """Scores of every finished layer, and of the layers chosen, in every region; columns COLUMNS.
+
+    `layer_choice` says what a row is of: `each`, one layer; `best_per_region`, once more the layer with the region's
+    best cv_score; `best_per_voxel`, every voxel at the layer of its own best cv_score; `average`, the mean over all
+    layers of each score, where all are finished. `layer` is missing where voxels differ in it or several are
+    averaged; layer_position is from 0, what enters the first layer, to 1, the last layer, or the mean over voxels.
+
+    `regions` are masks (V,) by name. r, r2 and cv_score are means over a region's voxels, without those whose
+    responses are NaN, which n_voxels does not count either. `prompt` is missing for streams that no prompt changes.
+    noise_ceiling is the median of the region's voxels, ncsnr where it comes from, `computed` or `nsd`. r_normalised and
+    r2_normalised are means over the voxels whose ceiling is min_noise_ceiling or more. r_normalised_all_voxels, which
+    compares regions, is the variance explained over the ceiling, both means over all voxels of the region
+    (`region_ceilings`); its standard error and interval hold the ceiling's own. r_ceiling is the root of that mean
+    ceiling, from the betas whatever ncsnr is. They are missing where it is below two of its standard errors.
+    r_se and the interval of 95 % from r_ci_low to r_ci_high say how far r moves in n_resamples draws of the test images
+    (`bootstrap`), and so does r_normalised_se, which takes the ceiling as known; it is missing where the layers were
+    scored with another ceiling or min_noise_ceiling. p is that of the mean r among n_permutations of the test images in
+    blocks of permutation_block, missing where they were not permuted; n_images_not_permuted of them, left over by whole
+    blocks, are in no r that p compares. q is p adjusted over the rows of the same layer_choice and test (Benjamini and
+    Hochberg). All are missing for regions that were not among those of the run.
+    n_train, n_test and n_sessions count the training images, test images and sessions that the scores are from,
+    test_repeats_mean is the mean number of trials of a test image.
+    `settings` is the fingerprint of what changes the numbers.
+    """
+    ceiling, ceilings = results.read_noise_ceiling(), results.read_region_ceilings()
+    parts = []
+    for stream in results.streams():
+        part = pd.concat(_blocks(stream_scores(results, stream), regions, ceiling, ceilings, min_noise_ceiling))
+        parts.append(pd.concat([part, best_of_regions(part)]))
+    of = {
+        "protocol": results.settings().get("protocol", STANDARD),
+        "model_id": model_id,
+        "prompt": prompt,
+        "subject": subject,
+    }
+    of |= {"ncsnr": results.ncsnr_from(), "settings": results.fingerprint()} | results.data_used()
+    table = pd.concat(parts).assign(**of).reindex(columns=COLUMNS)
+    for name, told in HOW_MANY.items():
+        table[name] = table[name].where(table[told].notna())
+    table = table.astype(dict.fromkeys(INTEGERS, "Int64") | dict.fromkeys(NUMBERS, float)).reset_index(drop=True)
+    return table.assign(q=table.groupby(["layer_choice", *TEST], dropna=False)["p"].transform(adjusted))
+
+
+def _blocks(
+    stream: StreamScores,
+    regions: Mapping[str, np.ndarray],
+    ceiling: np.ndarray,
+    ceilings: RegionCeilings | None,
+    min_noise_ceiling: float,
+) -> Iterator[pd.DataFrame]:
+    """R rows for each layer of a stream, for every voxel at its best one and for their average."""
+    known, by = digests(regions), digest_of_ceiling(usable_ceiling(ceiling, min_noise_ceiling))
+    members = np.stack(list(regions.values())) & np.isfinite(stream.scores["cv_score"]).all(axis=0)
+    of_regions = ceilings.of(known) if ceilings is not None else None
+
+    def over_all_voxels(explained: np.ndarray, which: int | str) -> dict[str, np.ndarray]:
+        if of_regions is None:
+            return {}
+        counted = members & np.isfinite(of_regions.voxels)
+        mean = region_means({"explained": explained}, counted)["explained"]
+        return score_columns(mean, stream.resampled_explained(which, known), of_regions)
+
+    def rows(scores: Mapping[str, np.ndarray], which: int | str, **of) -> pd.DataFrame:
+        normalised = stream.resampled_r(which, known, by)
+        return pd.DataFrame(
+            {
+                **{"stream": stream.stream, "roi": list(regions), "n_voxels": members.sum(axis=1)},
+                **region_means({name: scores[name] for name in MEANS}, members),
+                **normalised_means(scores, ceiling, members, min_noise_ceiling),
+                "alpha_median": region_medians(scores["alpha"], members),
+                "noise_ceiling": region_medians(ceiling, members),
+                **over_all_voxels(scores["explained"], which),
+                "min_noise_ceiling": min_noise_ceiling,
+                **errors(stream.resampled_r(which, known)),
+                "r_normalised_se": np.nan if normalised is None else standard_error(normalised),
+                "p": stream.region_p(which, known),
+                **stream.how_many(which),
+                **of,
+            }
+        )
+
+    n_images = np.inf if ceilings is None else ceilings.n_images
+    explained = explained_variance(stream.scores["r"].astype(np.float64), n_images)
+    for k, layer in enumerate(stream.layers):
+        scores = {name: values[k] for name, values in stream.scores.items()} | {"explained": explained[k]}
+        yield rows(scores, k, layer_choice=EACH, layer=layer, layer_position=stream.position(layer))
+    best = stream.at(stream.best_of_voxels())
+    best["explained"] = explained_variance(best["r"], n_images)
+    position = stream.position(region_means({"layer": best["layer"]}, members)["layer"])
+    yield rows(best, BEST_PER_VOXEL, layer_choice=BEST_PER_VOXEL, layer_position=position)
+    if stream.complete:
+        yield rows(stream.mean() | {"explained": explained.mean(axis=0)}, AVERAGE, layer_choice=AVERAGE)
+
+
+def best_of_regions(table: pd.DataFrame) -> pd.DataFrame:
+    """The row of each region's layer with the best cv_score, the first of equals, as BEST_PER_REGION.
+
+    `table` has columns layer_choice, roi and cv_score; a region without a score has no row.
+    """
+    layers = table.reset_index(drop=True)
+    layers = layers[layers["layer_choice"] == EACH].dropna(subset="cv_score")
+    best = layers.loc[layers.groupby("roi", sort=False)["cv_score"].idxmax()]
+    return best.assign(layer_choice=BEST_PER_REGION)
+
+
+def region_means(values: Mapping[str, np.ndarray], members: np.ndarray) -> dict[str, np.ndarray]:
+    """Mean (R,) of values (V,) over the members (R, V) of each region, NaN where there is none, for each name."""
+    counted = members.any(axis=0)
+    columns = np.stack([np.where(counted, column, 0) for column in values.values()], axis=1).astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        means = (members.astype(np.float64) @ columns) / members.sum(axis=1, keepdims=True)
+    return dict(zip(values, means.T, strict=True))
+
+
+def errors(resampled: np.ndarray | None) -> dict[str, np.ndarray]:
+    """Standard error and 95 % interval (R,) of each region's r from its resamples (B, R), if there are any."""
+    if resampled is None:
+        return {}
+    low, high = interval(resampled)
+    return {"r_se": standard_error(resampled), "r_ci_low": low, "r_ci_high": high}
+
+
+def region_medians(values: np.ndarray, members: np.ndarray) -> np.ndarray:
+    """Median (R,) of the finite values (V,) of each region's members (R, V), NaN where there is none."""
+    members = members & np.isfinite(values)
+    return np.array([np.median(values[own]) if own.any() else np.nan for own in members], dtype=np.float64)
+
+
+def normalised_means(
+    scores: Mapping[str, np.ndarray], ceiling: np.ndarray, members: np.ndarray, min_noise_ceiling: float
+) -> dict[str, np.ndarray]:
+    """Means (R,) over the members (R, V) of r / sqrt(ceiling) and r2 / ceiling, never clipped, and how many entered.
+
+    Of r and r2, those that are among the scores (V,).
+    Voxels whose ceiling is NaN, 0 or below `min_noise_ceiling` are left out: of those no score can be normalised.
+    """
+    ceiling = usable_ceiling(ceiling, min_noise_ceiling)
+    members = members & np.isfinite(ceiling)
+    highest_r2 = np.where(members.any(axis=0), ceiling, 1).astype(np.float64)
+    highest = {"r": np.sqrt(highest_r2), "r2": highest_r2}
+    normalised = {f"{name}_normalised": scores[name] / highest[name] for name in highest if name in scores}
+    return region_means(normalised, members) | {"n_voxels_normalised": members.sum(axis=1)}

@@ -1,0 +1,138 @@
+"""What people look at after an alignment: the region table, its picture, and the maps."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from brain_activity_prediction.datasets.nsd.regions import write_map
+from brain_activity_prediction.encoding.scores.alpha_edges import warn_of_edges
+from brain_activity_prediction.encoding.scores.layer_choice import StreamScores, stream_scores
+from brain_activity_prediction.encoding.scores.score_files import alpha_range
+from brain_activity_prediction.encoding.scores.score_store import Results
+from brain_activity_prediction.encoding.subject_data import Targets
+from brain_activity_prediction.encoding.tables.layer_figure import layer_curves
+from brain_activity_prediction.encoding.tables.region_table import MEANS, region_table
+from brain_activity_prediction.inference.false_discovery import adjusted
+from brain_activity_prediction.inference.region_statistics import usable_ceiling
+from brain_activity_prediction.runtime.errors import one_line
+from brain_activity_prediction.storage.table_files import write_table
+
+# Maps that a run without permutations, or of some layers only, does not write.
+NOT_ALWAYS = {"best_layer_p", "best_layer_q", "layers_p", "average_r", "average_r2", "average_cv_score"}
+
+
+def summarise(
+    results: Results,
+    regions: Mapping[str, np.ndarray],
+    targets: Targets,
+    of: tuple[str, int | None, int],
+    min_noise_ceiling: float,
+    layers: str,
+) -> None:
+    """Writes picture, maps and, last, tables beside the scores and prints the scores of one choice of layers.
+
+    `regions` are masks (V,) by name, `of` the model id, prompt and subject, `layers` one of `arguments.LAYERS`.
+    """
+    table = region_table(results, regions, *of, min_noise_ceiling)
+    layer_curves(table, results.folder / "layers.png")
+    ceiling = results.read_noise_ceiling()
+    write_map(results.folder / "maps" / "noise_ceiling.nii.gz", ceiling, targets.mask, targets.affine)
+    for stream in dict.fromkeys(table["stream"]):
+        scores = stream_scores(results, stream)
+        normalised_by = usable_ceiling(ceiling, min_noise_ceiling)
+        maps = voxel_maps(scores, normalised_by)
+        for name, values in maps.items():
+            write_map(_map(results, stream, name), values, targets.mask, targets.affine)
+        for name in NOT_ALWAYS - maps.keys():
+            _map(results, stream, name).unlink(missing_ok=True)  # of an earlier run
+        warn_of_edges(stream, "voxels x layers", scores.scores["alpha"], alpha_range(results.folder))
+    say_what_older_scores_lack(table)
+    write_table(table, results.folder, "scores")
+    shown = table[table["layer_choice"] == layers]
+    if shown.empty:
+        print("no average before all layers of a stream are scored", file=sys.stderr)
+    model_id, prompt, subject = of
+    under = "no prompt" if prompt is None else f"prompt {prompt}"
+    print(f"\n{model_id}, {under}, subject {subject}, layers: {layers}\n{as_text(shown)}")
+    print(f"\ntables, picture and maps: {results.folder}/ scores.csv, scores.parquet, layers.png, maps/")
+
+
+def _map(results: Results, stream: str, name: str) -> Path:
+    return results.folder / "maps" / f"{stream}_{name}.nii.gz"
+
+
+def voxel_maps(stream: StreamScores, ceiling: np.ndarray) -> dict[str, np.ndarray]:
+    """Every map of a stream by name."""
+    return best_layer_maps(stream, ceiling) | average_maps(stream) | layer_maps(stream)
+
+
+def best_layer_maps(stream: StreamScores, ceiling: np.ndarray) -> dict[str, np.ndarray]:
+    """Per voxel (V,) the layer with the best cross-validated score, and its scores; NaN where responses are NaN.
+
+    With one permutation test of all voxels also p, and q, p adjusted over the voxels (Benjamini and Hochberg).
+    r_normalised is r / sqrt(ceiling) and r2_normalised r2 / ceiling, NaN where the ceiling (V,) is.
+    """
+    best = stream.at(stream.best_of_voxels())
+    maps = {f"best_layer_{name}" if name != "layer" else "best_layer": values for name, values in best.items()}
+    maps["best_layer_r_normalised"] = best["r"] / np.sqrt(ceiling)
+    maps["best_layer_r2_normalised"] = best["r2"] / ceiling
+    del maps["best_layer_p"]  # layers may have been tested differently, and q is of one test
+    tested = stream.best_statistics
+    if tested is not None and tested.p is not None:
+        maps |= {"best_layer_p": tested.p, "best_layer_q": adjusted(tested.p)}
+    return maps
+
+
+def average_maps(stream: StreamScores) -> dict[str, np.ndarray]:
+    """Per voxel (V,) the mean r, r2 and cv_score over the layers, where all of the stream are finished."""
+    means = stream.mean() if stream.complete else {}
+    return {f"average_{name}": means[name] for name in MEANS if name in means}
+
+
+def layer_maps(stream: StreamScores) -> dict[str, np.ndarray]:
+    """Per voxel and finished layer (V, K) every score, and p where each layer was tested."""
+    maps, p = {f"layers_{name}": values.T for name, values in stream.scores.items()}, stream.p()
+    return maps | ({"layers_p": p.T} if np.isfinite(p).any(axis=1).all() else {})
+
+
+def say_what_older_scores_lack(table: pd.DataFrame) -> None:
+    """Says on stderr where layers were resampled by a version that kept no explained variance of regions."""
+    lacking = table["r_se"].notna() & table["r_normalised_all_voxels"].notna()
+    lacking &= table["r_normalised_all_voxels_se"].isna()
+    if lacking.any():
+        streams = ", ".join(table.loc[lacking, "stream"].unique())
+        print(
+            f"no error of r_normalised_all_voxels for {streams}, scored by an earlier version: --redo fits them again",
+            file=sys.stderr,
+        )
+
+
+def warn_of_low_ceilings(ceiling: np.ndarray, lowest: float) -> None:
+    """Says on stderr how many voxels (V,) have too low a ceiling for their scores to be normalised."""
+    known = int(np.isfinite(ceiling).sum())
+    if low := known - int(np.isfinite(usable_ceiling(ceiling, lowest)).sum()):
+        print(
+            f"{low} of {known} voxels have a noise ceiling below {lowest:g} and count in no normalised score: divided "
+            "by next to nothing, noise would look like signal (--min-noise-ceiling)",
+            file=sys.stderr,
+        )
+
+
+def as_text(rows: pd.DataFrame) -> str:
+    """A table for the terminal: a line a stream and region, raw scores beside those divided by the noise ceiling."""
+    numbers = {"r": "r", "r_se": "SE", "r_normalised_all_voxels": "r/sqrt(NC)", "r2": "R2", "r2_normalised": "R2/NC"}
+    numbers |= {"cv_score": "CV score"} | ({"q": "q"} if rows["q"].notna().any() else {})
+    widths = {name: max(7, len(title)) for name, title in numbers.items()}
+    titles = " ".join(f"{title:>{widths[name]}}" for name, title in numbers.items())
+    lines = [f"{'stream':<16} {'region':<16} {'voxels':>6} {'layer':>5} {titles}"]
+    for row in rows.to_dict("records"):
+        layer = "-" if pd.isna(row["layer"]) else row["layer"]
+        cells = ("-" if np.isnan(row[name]) else f"{row[name]:.3f}" for name in numbers)
+        scores = " ".join(f"{cell:>{width}}" for cell, width in zip(cells, widths.values(), strict=True))
+        lines.append(f"{row['stream']:<16} {row['roi']:<16} {row['n_voxels']:>6} {layer:>5} {scores}")
+    return "\n".join(map(one_line, lines))

@@ -1,0 +1,104 @@
+"""One batch through the model and into the stores, in parts where memory does not hold it, while the disk has room."""
+
+from __future__ import annotations
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from brain_activity_prediction.extraction.plan import Batch, Work, images_left
+from brain_activity_prediction.extraction.runner import Runner
+from brain_activity_prediction.runtime.errors import DiskFull, InputError, is_out_of_memory
+from brain_activity_prediction.storage.files import check_room, readable
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from brain_activity_prediction.datasets.nsd.stimuli import Stimuli
+
+
+class Computing:
+    """Computes and writes batches; knows how many images memory holds and how many bytes one of them takes."""
+
+    def __init__(self, runner: Runner, stimuli: Stimuli, work: Work):
+        self.runner, self.stimuli, self.work = runner, stimuli, work
+        self.largest = work.batch_size
+        self.n_left = work.n_left()
+        self.bytes_an_image: float | None = None
+
+    def prepare(self, batch: Batch) -> Tensor | None:
+        """What the model takes; None of an empty batch, or one that will be computed in parts."""
+        if 0 < len(batch.image_ids) <= self.largest:
+            return self.runner.preprocess(self.stimuli.images(batch.image_ids))
+        return None
+
+    def compute(self, batch: Batch, pixels: Tensor | None) -> None:
+        """Writes the batch's states, each prompt's as soon as they are there.
+
+        Where memory runs out, half as many images at once are tried, and no more than that from then on. Raises
+        InputError where it does not hold one image, or where the disk is full.
+        """
+        n_images, size = len(batch.image_ids), self.largest
+        if n_images > size:
+            for start in range(0, n_images, size):
+                part = Batch(batch.image_ids[start : start + size], batch.prompts)
+                self.compute(part, self.prepare(part))
+            return
+        lacking = self._written(batch, self.prepare(batch) if pixels is None else pixels)
+        if not lacking:
+            self.n_left -= n_images
+            return
+        del pixels
+        self.runner.free_memory()
+        if n_images == 1:
+            raise InputError(
+                f"memory does not hold one image at a time (image {batch.image_ids[0]}): try --dtype float16, "
+                "--quantize 8bit or --device-map auto, or a larger GPU"
+            )
+        self.largest = (n_images + 1) // 2
+        print(f"memory does not hold {n_images} images at a time: from here on {self.largest}", file=sys.stderr)
+        self.compute(Batch(batch.image_ids, lacking), None)
+
+    def _written(self, batch: Batch, pixels: Tensor) -> tuple[int | None, ...]:
+        """Computes and writes a batch; the prompts that are still lacking when memory runs out.
+
+        A prompt is written while the next one is computed, and all are written in the end.
+        """
+        lacking = list(batch.prompts)
+
+        def write(prompt: int | None, states: dict[str, np.ndarray], answers: list[str] | None) -> None:
+            self.work.stores[prompt].write(batch.image_ids, states, answers)
+            lacking.remove(prompt)
+
+        try:
+            with ThreadPoolExecutor(1) as writer:
+                pending = None
+                for result in self._room_for(batch, self._states(batch, pixels)):
+                    if pending:
+                        pending.result()
+                    pending = writer.submit(write, *result)
+                if pending:
+                    pending.result()
+        except DiskFull as error:
+            needed = readable(self.n_left * self.bytes_an_image)
+            raise DiskFull(f"{error}; {needed} are needed for {images_left(self.n_left)}") from error
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+        return tuple(lacking)
+
+    def _states(self, batch: Batch, pixels: Tensor):
+        for prompt, streams, answers in self.runner.encode(pixels, batch.prompts):
+            if prompt in batch.prompts:
+                states = self.runner.checked(streams, self.work.streams[prompt], batch.image_ids)
+                yield prompt, states, answers or None
+
+    def _room_for(self, batch: Batch, results):
+        """The results; the first batch is computed whole before any of it is written, to see that the rest has room."""
+        if self.bytes_an_image is None:
+            results = list(results)
+            n_bytes = sum(array.nbytes for _, states, _ in results for array in states.values())
+            self.bytes_an_image = n_bytes / len(batch.image_ids)
+            check_room(self.work.folder, self.n_left * self.bytes_an_image, images_left(self.n_left))
+        return results

@@ -1,0 +1,98 @@
+"""What of a prompt changes the numbers, recorded beside the states: its token ids, and what ends an answer.
+
+A model script that reads prompts has three more functions, which need no weights:
+
+    prompt_ids(checkpoint, prompt) -> token ids of the whole prompt, template included
+    end_ids(checkpoint) -> token ids that end an answer
+    contexts(checkpoint, prompt) -> a `decoding.Context` for each text model that reads the prompt
+
+Any script may have `own_settings(checkpoint)`, further settings of its model, and IMPLIED, what these were in 1.0.0.
+
+1.0.0 recorded neither. `of_1_0_0` gives what it fed to the model, so that its stores continue where that is the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+from brain_activity_prediction.extract_image_embeddings.prompts import check_prompts
+from brain_activity_prediction.extraction.guarded import guarded
+from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+IDS, ENDS, LONGEST = "prompt_token_ids", "answer_ends", "max_new_tokens"
+LLAMA_END = 2
+
+
+def prompt_settings(
+    script, checkpoint: Checkpoint, prompts: Mapping[int | None, str | None], max_new_tokens: int
+) -> dict[int | None, dict]:
+    """The settings of each prompt; those of None, the streams that no prompt changes, are the template's alone.
+
+    Answers are `max_new_tokens` long at most, 0 where none are wanted. Raises InputError for a prompt with a special
+    token, without any, or longer than a model's context, and where a tokenizer gives the template or a prompt other
+    ids than its own file.
+    """
+    own = script.own_settings(checkpoint) if hasattr(script, "own_settings") else {}
+    settings: dict[int | None, dict] = {number: dict(own) for number in prompts}
+    if not hasattr(script, "prompt_ids"):
+        return settings
+    for number, prompt in prompts.items():
+        settings[number][IDS] = described(script.prompt_ids(checkpoint, prompt or ""))
+        if prompt is not None and hasattr(script, "contexts"):
+            with guarded(f"the configuration of {checkpoint.source} does not tell the length of prompt {number}"):
+                contexts = script.contexts(checkpoint, prompt)
+            for context in contexts:
+                context.check(f"prompt {number}", max_new_tokens if context.answers else 0)
+        if max_new_tokens and prompt is not None:
+            settings[number][ENDS] = sorted(script.end_ids(checkpoint))
+    check_prompts({number: text for number, text in prompts.items() if text}, checkpoint.loaded_tokenizers())
+    texts = [prompt or "" for prompt in prompts.values()]
+    whole = [script.TEMPLATE.format(prompt=text) for text in texts]
+    checkpoint.check_tokenizers([*texts, *whole, *(part for text in whole for part in text.split("<image>"))])
+    return settings
+
+
+def described(ids: Sequence[int]) -> str:
+    """How many tokens, and a digest of their ids."""
+    return f"{len(ids)} tokens, {hashlib.sha256(repr(list(ids)).encode()).hexdigest()[:12]}"
+
+
+def of_1_0_0(script, checkpoint: Checkpoint, prompt: str | None, recorded: Mapping | None) -> dict:
+    """The settings of a prompt that 1.0.0 implied and did not record; empty where `recorded` has them all."""
+    if not recorded:
+        return {}
+    if not hasattr(script, "prompt_ids"):
+        return {name: value for name, value in getattr(script, "IMPLIED", {}).items() if name not in recorded}
+    former = FormerCheckpoint(**{field.name: getattr(checkpoint, field.name) for field in fields(checkpoint)})
+    implied = {}
+    if IDS not in recorded:
+        implied[IDS] = described(script.prompt_ids(former, prompt or ""))
+    if LONGEST in recorded and ENDS not in recorded:
+        implied[ENDS] = sorted(script.end_ids(former))
+    return implied
+
+
+class FormerCheckpoint(Checkpoint):
+    """A checkpoint as 1.0.0 read it: with the tokenizer that transformers makes of it, and ends from one file."""
+
+    def read_tokenizer(self, part: str) -> PreTrainedTokenizerBase:
+        from transformers import AutoTokenizer, LlamaTokenizer
+
+        kind = AutoTokenizer if self.file_of(part, "tokenizer.json") or part else LlamaTokenizer
+        return self.load(kind, subfolder=part)
+
+    def end_ids(self, *more: str) -> frozenset[int]:
+        config = self.settings("config.json")
+        for settings in (config.get("text_config") or {}, self.settings("generation_config.json"), config):
+            if (ids := settings.get("eos_token_id")) is not None:
+                break
+        else:
+            ids = LLAMA_END
+        ends = ids if isinstance(ids, list) else [ids]
+        return frozenset([*ends, *map(self.tokenizer().convert_tokens_to_ids, more)])

@@ -1,0 +1,97 @@
+"""How far a region's score would move with other test images: correlations on images drawn anew with replacement.
+
+The correlations of all resamples are five matrix products with the counts of how often each image was drawn.
+n images, V voxels, B resamples, R regions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from brain_activity_prediction.inference.missing_images import present_images
+from brain_activity_prediction.inference.resampling import explained_variance, resamples
+from brain_activity_prediction.ridge.scores import check_same_shape, standard_columns
+
+VOXELS_PER_CHUNK = {"cpu": 512, "cuda": 8192}
+CONSTANT = 1e-9  # a product of variances below this is rounding: columns have variance 1 before they are resampled
+
+
+def bootstrap_region_r(
+    observed: torch.Tensor, predicted: torch.Tensor, members: np.ndarray, n_resamples: int, seed: int = 0
+) -> np.ndarray:
+    """Mean r (B, R) over each region's voxels in every resample of the images: the first of `bootstrap_regions`."""
+    return bootstrap_regions(observed, predicted, members, n_resamples, seed)[0]
+
+
+def bootstrap_regions(
+    observed: torch.Tensor,
+    predicted: torch.Tensor,
+    members: np.ndarray,
+    n_resamples: int,
+    seed: int = 0,
+    counted: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Means of r and of explained variance over each region's voxels in every resample of the images, (B, R) float32.
+
+    Computed on the device of `observed`.
+
+    observed, predicted  (n, V); a voxel is scored on the images that it has a response to and counts in no region where
+                         it has none or is not predicted, a constant one has r 0
+    members              (R, V) bool, or what the r of each voxel is multiplied by, 0 for those outside the region, as
+                         1 / sqrt(ceiling) for normalised scores; a region without a voxel that counts gets NaN
+    counted              (R, V) bool, the voxels of each region that `explained_variance` is the mean over; None without
+    """
+    check_same_shape(observed, predicted)
+    counts = torch.from_numpy(resamples(len(observed), n_resamples, seed)).to(observed.device)
+    there = torch.isfinite(observed).any(dim=0) * torch.isfinite(predicted).all(dim=0)
+    members = torch.from_numpy(members).to(observed.device, torch.float32) * there
+    counted = None if counted is None else torch.from_numpy(counted).to(members) * there
+    sums, explained = counts.new_zeros(2, n_resamples, len(members))
+    for images, voxels in _chunks(observed, (members != 0).any(dim=0).nonzero().flatten()):
+        pair = [standard_columns(part[images][:, voxels]) for part in (observed, predicted)]
+        r = _resampled_r(*pair, _shares(counts, images))
+        sums += r @ members[:, voxels].T
+        if counted is not None:
+            explained += explained_variance(r, len(pair[0])) @ counted[:, voxels].T
+    means = (sums / (members > 0).sum(dim=1)).cpu().numpy()
+    return means, None if counted is None else (explained / counted.sum(dim=1)).cpu().numpy()
+
+
+def _resampled_r(x: torch.Tensor, y: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
+    """r (B, V) of x with y (n, V) when image i has the weight shares[b, i]; 0 where either is constant."""
+    mean_x, mean_y = shares @ x, shares @ y
+    covariance = shares @ (x * y) - mean_x * mean_y
+    variances = (shares @ x**2 - mean_x**2) * (shares @ y**2 - mean_y**2)
+    return torch.where(variances > CONSTANT, covariance / variances.clamp(min=CONSTANT).sqrt(), 0)
+
+
+def resampled_r2(observed: torch.Tensor, predicted: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
+    """R2 (B, V) of predictions (n, V) when image i has the weight shares[b, i]; 0 where the response is constant.
+
+    A voxel is scored on the images that it has a response to, and is NaN where it has none.
+    """
+    found = shares.new_full((len(shares), observed.shape[1]), torch.nan)
+    for images, voxels in _chunks(observed, torch.arange(observed.shape[1], device=observed.device)):
+        y, y_hat, of_images = observed[images][:, voxels], predicted[images][:, voxels], _shares(shares, images)
+        centred = y - y.mean(dim=0)  # far from 0 a variance of 0 would be lost in rounding
+        variance = of_images @ centred**2 - (of_images @ centred) ** 2
+        lost = of_images @ (y - y_hat) ** 2 / variance.clamp(min=CONSTANT)
+        found[:, voxels] = torch.where(variance > CONSTANT, 1 - lost, 0)
+    return found
+
+
+def _chunks(observed: torch.Tensor, voxels: torch.Tensor) -> Iterator[tuple[torch.Tensor | slice, torch.Tensor]]:
+    """Images, and some of the voxels that have responses (n, V) to all of these and to no other."""
+    size, whole = VOXELS_PER_CHUNK[observed.device.type], torch.isfinite(observed[:, voxels]).all(dim=0)
+    yield from ((slice(None), part) for part in voxels[whole].split(size) if len(part))
+    for images, alike in present_images(observed, voxels[~whole]):
+        yield from ((images, part) for part in alike.split(size))
+
+
+def _shares(weights: torch.Tensor, images: torch.Tensor | slice) -> torch.Tensor:
+    """The weights (B, n) of these images (m,), scaled to sum to 1 in each resample, (B, m)."""
+    of_images = weights[:, images]
+    return of_images / of_images.sum(dim=1, keepdim=True)

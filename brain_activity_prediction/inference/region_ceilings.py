@@ -1,0 +1,169 @@
+"""What a model predicts of a region's explainable variance, over all of its voxels.
+
+Voxels that are chosen by the noisy ceiling that also divides their scores bias the mean: where the true ceiling is low,
+those stay in whose ceiling is overestimated. A ratio of two means over all voxels chooses none:
+
+    explained = mean of r^2 - (1 - r^2) / (n - 2)
+    ceiling   = mean of the noise ceiling, whose signal variance is not clipped at 0
+    score     = sign(explained) sqrt(|explained| / ceiling)
+
+The adjustment takes off what chance adds to r^2. Both means are right on average, also in voxels without signal. How
+far the ceiling moves with other images follows from how much each group of them weighs in it, to first order
+(infinitesimal jackknife; Efron 1982).
+
+n test images, V voxels, R regions, G groups of images, of which the first n are the test images, B resamples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from brain_activity_prediction.inference.intervals import interval
+from brain_activity_prediction.inference.noise_ceiling import TrialSums, noise_of_averages, unclipped_ceiling
+from brain_activity_prediction.inference.resampling import resamples
+
+FEWEST_ERRORS = 2  # a mean ceiling below this many of its standard errors divides nothing
+VOXELS_PER_CHUNK = 2048
+SEED_OF_TRAINING_IMAGES = 1  # test images are drawn as `resamples` does for scores
+
+
+@dataclass(frozen=True)
+class RegionCeilings:
+    """Mean noise ceilings of regions over all their voxels, in R2 units.
+
+    Attributes
+    ----------
+    regions : what `region_statistics.digests` gives, in the order of R.
+    voxels : (V,) noise ceiling with its signal variance unclipped; NaN for voxels that count in no region.
+    n_images : (V,) test images of each voxel.
+    mean : (R,)
+    influence : (G, R) by how much the mean would rise if a group of images counted once more.
+    """
+
+    regions: Mapping[str, str]
+    voxels: np.ndarray
+    n_images: np.ndarray
+    mean: np.ndarray
+    influence: np.ndarray
+    n_test_images: int
+
+    ARRAYS = ("voxels", "n_images", "mean", "influence")
+
+    def of(self, regions: Mapping[str, str]) -> RegionCeilings:
+        """The ceilings of these regions, NaN for those that are not there or have other voxels."""
+        places = {region: place for place, region in enumerate(self.regions.items())}
+        columns = [places.get(region, len(places)) for region in regions.items()]
+        mean = np.append(self.mean, np.nan)[columns]
+        influence = np.pad(self.influence, ((0, 0), (0, 1)), constant_values=np.nan)[:, columns]
+        return RegionCeilings(regions, self.voxels, self.n_images, mean, influence, self.n_test_images)
+
+    def standard_error(self) -> np.ndarray:
+        """Of each mean (R,), over test images and over groups of training images."""
+        parts = np.split(self.influence, [self.n_test_images])
+        return np.sqrt(sum(np.square(part - part.mean(axis=0)).sum(axis=0) for part in parts if len(part)))
+
+    def known(self) -> np.ndarray:
+        """The means (R,), NaN where one is below FEWEST_ERRORS of its standard errors."""
+        with np.errstate(invalid="ignore"):
+            return np.where(self.mean > FEWEST_ERRORS * self.standard_error(), self.mean, np.nan)
+
+    def resampled(self, n_resamples: int) -> np.ndarray:
+        """Each mean (B, R) in the resamples of the test images that scores have, and as many of the others."""
+        n_others = len(self.influence) - self.n_test_images
+        counts = [resamples(self.n_test_images, n_resamples)]
+        if n_others:
+            counts.append(resamples(n_others, n_resamples, SEED_OF_TRAINING_IMAGES))
+        return self.mean + (np.concatenate(counts, axis=1) - 1) @ self.influence
+
+
+def region_ceilings(
+    sums: TrialSums, test_repeats: np.ndarray, masks: Mapping[str, np.ndarray], digests: Mapping[str, str], counts
+) -> RegionCeilings:
+    """The mean ceilings of regions, masks (V,) by name.
+
+    sums          of groups, the first of which are the test images
+    test_repeats  (n,) or (n, V)
+    counts        (n, V) bool, the test images that each voxel has responses to; a voxel without any counts in no region
+    """
+    test_noise = np.broadcast_to(noise_of_averages(test_repeats), counts.shape[1:])
+    voxels = unclipped_ceiling(*sums.variances(), test_noise)
+    voxels = np.where(counts.any(axis=0), voxels, np.nan)
+    members = np.stack(list(masks.values())) & np.isfinite(voxels)
+    with np.errstate(invalid="ignore"):
+        shares = members / members.sum(axis=1, keepdims=True)
+    influence = np.zeros((len(sums.within), len(members)))
+    for start in range(0, len(voxels), VOXELS_PER_CHUNK):
+        chunk = slice(start, start + VOXELS_PER_CHUNK)
+        of_voxels = _influence(_columns(sums, chunk), test_noise[chunk], _columns_of(test_repeats, chunk))
+        influence += np.where(np.isfinite(of_voxels), of_voxels, 0) @ shares[:, chunk].T
+    mean = shares @ np.where(np.isfinite(voxels), voxels, 0)
+    n_images = counts.sum(axis=0)
+    return RegionCeilings(digests, voxels, n_images, mean, influence, len(test_repeats))
+
+
+def _influence(sums: TrialSums, test_noise: np.ndarray, test_repeats: np.ndarray) -> np.ndarray:
+    """By how much each voxel's ceiling (G, V) rises with the weight of each group, the derivative at weights of 1."""
+    n, k = (part.sum(axis=0, dtype=np.float64) for part in (sums.n_trials, sums.n_images))
+    trials = sums.trials.sum(axis=0, dtype=np.float64)
+    signal, noise = sums.variances()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        total, reached = signal + noise, signal + noise * test_noise
+        d_noise = (sums.within - noise * (sums.n_trials - sums.n_images)) / (n - k)
+        d_squares = sums.within + sums.means - 2 * trials / n * sums.trials + np.square(trials / n) * sums.n_trials
+        d_total = (d_squares - total * sums.n_trials) / (n - 1)
+        influence = test_noise * (noise * d_total - total * d_noise) / reached**2
+        inverse = np.where(test_repeats > 0, 1 / np.maximum(test_repeats, 1), np.nan)
+        inverse = inverse[:, None] if inverse.ndim == 1 else inverse
+        d_test_noise = (inverse - test_noise) / np.isfinite(inverse).sum(axis=0)
+        influence[: len(inverse)] -= np.nan_to_num(d_test_noise) * signal * noise / reached**2
+    return influence
+
+
+def _columns(sums: TrialSums, chunk: slice) -> TrialSums:
+    fields = (sums.n_trials, sums.n_images, sums.trials, sums.means, sums.within)
+    return TrialSums(*(values if values.shape[1] == 1 else values[:, chunk] for values in fields))
+
+
+def _columns_of(repeats: np.ndarray, chunk: slice) -> np.ndarray:
+    return repeats if repeats.ndim == 1 else repeats[:, chunk]
+
+
+def region_score(explained: np.ndarray, ceiling: np.ndarray) -> np.ndarray:
+    """sign(explained) sqrt(|explained| / ceiling), the correlation of a region over that of a perfect model."""
+    return np.sign(explained) * np.sqrt(np.abs(explained) / ceiling)
+
+
+def resampled_score(score: np.ndarray, explained: np.ndarray, ceilings: RegionCeilings) -> np.ndarray:
+    """A region score (R,) in each resample (B, R) of the images, for the explained variance and the ceiling at once.
+
+    explained  (B, R) in the resamples; its own mean over them, which chance raises, takes the place of its zero
+
+    Their ratio is taken to first order, so that no resample divides by a ceiling near 0.
+    """
+    mean = ceilings.known()
+    ratio = np.sign(score) * score**2
+    moved = explained - explained.mean(axis=0, dtype=np.float64) - ratio * (ceilings.resampled(len(explained)) - mean)
+    return region_score(ratio + moved / mean, 1.0)
+
+
+def score_columns(explained: np.ndarray, resampled: np.ndarray | None, ceilings: RegionCeilings) -> dict:
+    """Columns of a table of regions: the score, its standard error and 95 % interval, and the ceiling of r.
+
+    explained  (R,), and, if known, (B, R) in each resample
+    """
+    mean = ceilings.known()
+    score = region_score(explained, mean)
+    columns = {
+        "r_ceiling": np.sqrt(mean),
+        "r_ceiling_se": ceilings.standard_error() / (2 * np.sqrt(mean)),
+        "r_normalised_all_voxels": score,
+    }
+    if resampled is not None:
+        moved = resampled_score(score, resampled, ceilings)
+        low, high = interval(moved)
+        columns["r_normalised_all_voxels_se"] = moved.std(axis=0, ddof=1, dtype=np.float64)
+        columns |= {"r_normalised_all_voxels_ci_low": low, "r_normalised_all_voxels_ci_high": high}
+    return columns

@@ -1,0 +1,151 @@
+"""What is asked of held-out predictions beyond their scores, and what came of it: permutation test and bootstrap.
+
+n images, V voxels, R regions, B resamples.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from brain_activity_prediction.inference.intervals import share_reaching
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """The statistics of one set of predictions; arrays are None where they were not asked for."""
+
+    regions: dict[str, str]  # name: digest of its voxels, in the order of R
+    n_permutations: int
+    permutation_block: int
+    p: np.ndarray | None  # (V,)
+    region_p: np.ndarray | None  # (R,) of the mean r
+    region_r: np.ndarray | None  # (B, R) mean r in each resample of the images
+    region_r_permuted: np.ndarray | None = None  # (P + 1, R) mean r, and in each permutation of the images
+    region_r_normalised: np.ndarray | None = None  # (B, R) mean r / sqrt(ceiling) in each resample
+    normalised_by: str = ""  # digest of the ceiling
+    region_explained: np.ndarray | None = None  # (B, R) mean `explained_variance` in each resample
+    n_images_not_permuted: int | None = None  # left over by whole blocks; None where an older version filled a block up
+
+    ARRAYS = ("p", "region_p", "region_r", "region_r_permuted", "region_r_normalised", "region_explained")
+
+    @property
+    def n_resamples(self) -> int:
+        return 0 if self.region_r is None else len(self.region_r)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        return {name: values for name in self.ARRAYS if (values := getattr(self, name)) is not None}
+
+    def about(self) -> dict:
+        """What is kept beside the arrays; `Statistics(**about, **arrays)` is the same again."""
+        names = ("regions", "n_permutations", "permutation_block", "normalised_by", "n_images_not_permuted")
+        return {name: getattr(self, name) for name in names}
+
+    def p_of(self, regions: Mapping[str, str]) -> np.ndarray:
+        """p (R,) of these regions, given as `digests` gives them, NaN for those that were not tested."""
+        if self.region_p is None:
+            return np.full(len(regions), np.nan)
+        return np.append(self.region_p, np.nan)[self._columns(regions)]
+
+    def rows_of(self, name: str, regions: Mapping[str, str]) -> np.ndarray | None:
+        """One of the arrays (B or P + 1, R), of these regions: NaN for those it lacks; None where there is none."""
+        rows = getattr(self, name)
+        if rows is None:
+            return None
+        return np.pad(rows, ((0, 0), (0, 1)), constant_values=np.nan)[:, self._columns(regions)]
+
+    def _columns(self, regions: Mapping[str, str]) -> list[int]:
+        """Where each region stands; one beyond the last for those that are not there or have other voxels now."""
+        places = {region: place for place, region in enumerate(self.regions.items())}
+        return [places.get(region, len(places)) for region in regions.items()]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a run asks for; 0 permutations or resamples are none.
+
+    n_permutations is at most what `permutations.n_different` gives for the blocks of the test images.
+    """
+
+    regions: Mapping[str, np.ndarray]  # masks (V,) by name
+    n_permutations: int
+    permutation_block: int
+    n_resamples: int
+    ceiling: np.ndarray | None = None  # (V,) that scores are normalised by, NaN for voxels that are left out
+    explained_in: np.ndarray | None = None  # (V,) bool, voxels whose explained variance regions are the mean of
+
+    @property
+    def nothing(self) -> bool:
+        return not self.n_permutations and not self.n_resamples
+
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        return digests(self.regions)
+
+    def met_by(self, found: Statistics | None) -> bool:
+        """Whether statistics hold what is asked for, of all regions; they may hold more."""
+        if self.nothing or found is None:
+            return self.nothing
+        tested = (found.n_permutations, found.permutation_block) == (self.n_permutations, self.permutation_block)
+        tested &= self.permutation_block == 1 or found.n_images_not_permuted is not None
+        resampled = found.n_resamples == self.n_resamples
+        return (
+            (tested or not self.n_permutations)
+            and (resampled or not self.n_resamples)
+            and self.digests.items() <= found.regions.items()
+        )
+
+    def of(self, observed: torch.Tensor, predicted: torch.Tensor) -> Statistics | None:
+        """The statistics of predictions (n, V), computed where `observed` (n, V) is; None where none are asked for.
+
+        Resamples score a voxel on the images that it has a response to. In the permutations a missing response is the
+        voxel's mean, so that all voxels share the permutations; the test stays exact.
+        """
+        from brain_activity_prediction.inference.bootstrap import bootstrap_region_r, bootstrap_regions
+        from brain_activity_prediction.inference.missing_images import filled_with_mean
+        from brain_activity_prediction.inference.significance import permuted
+
+        if self.nothing:
+            return None
+        members = np.stack(list(self.regions.values()))
+        found = dict.fromkeys(Statistics.ARRAYS)
+        if self.n_permutations:
+            of = (filled_with_mean(observed), predicted, members, self.n_permutations, self.permutation_block)
+            found["p"], found["region_r_permuted"] = permuted(*of)
+            found["region_p"] = share_reaching(found["region_r_permuted"])
+            found["n_images_not_permuted"] = len(observed) % self.permutation_block
+        if self.n_resamples:
+            counted = None if self.explained_in is None else members & self.explained_in
+            of = (observed, predicted, members, self.n_resamples)
+            found["region_r"], found["region_explained"] = bootstrap_regions(*of, counted=counted)
+        if self.n_resamples and self.ceiling is not None:
+            weights = np.where(np.isfinite(self.ceiling), members / np.sqrt(self.ceiling), 0)
+            found["region_r_normalised"] = bootstrap_region_r(observed, predicted, weights, self.n_resamples)
+            found["normalised_by"] = digest_of_ceiling(self.ceiling)
+        return Statistics(self.digests, self.n_permutations, self.permutation_block, **found)
+
+
+def usable_ceiling(ceiling: np.ndarray, lowest: float) -> np.ndarray:
+    """The ceiling (V,) float32 that scores are normalised by: NaN where it is 0, unknown or below the lowest."""
+    ceiling = ceiling.astype(np.float32)
+    return np.where((ceiling > 0) & (ceiling >= np.float32(lowest)), ceiling, np.float32(np.nan))
+
+
+def digest_of_ceiling(ceiling: np.ndarray) -> str:
+    """What tells a ceiling (V,) from any other."""
+    return hashlib.blake2b(ceiling.tobytes(), digest_size=4).hexdigest()
+
+
+def digests(regions: Mapping[str, np.ndarray]) -> dict[str, str]:
+    """What tells each region's voxels, a mask (V,), from any others, by name."""
+    return {
+        name: hashlib.blake2b(np.packbits(mask).tobytes(), digest_size=4).hexdigest() for name, mask in regions.items()
+    }

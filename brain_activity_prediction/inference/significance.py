@@ -1,0 +1,110 @@
+"""How often chance predicts as well: held-out predictions against responses whose images were permuted.
+
+Thousands of permutations cost a few Fourier transforms. One random order of the images gives as many permutations as
+there are images when it is also shifted round in a circle, and the correlations of all shifts are one
+cross-correlation, n log n operations a voxel in place of n^2.
+
+n images, k whole blocks of them, V voxels, P permutations, R regions, v voxels of a chunk.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from brain_activity_prediction.inference.intervals import ROUNDING, share_reaching
+from brain_activity_prediction.inference.permutations import different_cycles, n_different
+from brain_activity_prediction.ridge.scores import check_same_shape, standard_columns
+
+# Voxels that go through the transforms together: on a CPU as many as a cache holds with 1000 images.
+VOXELS_PER_CHUNK = {"cpu": 256, "cuda": 4096}
+
+
+def permutation_p(
+    observed: torch.Tensor,
+    predicted: torch.Tensor,
+    members: np.ndarray,
+    n_permutations: int,
+    block: int = 1,
+    seed: int = 0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """p (V,) of each voxel's r, and p (R,) of the mean r of each region's voxels: those of `permuted`."""
+    p, region_r = permuted(observed, predicted, members, n_permutations, block, seed)
+    return p, share_reaching(region_r)
+
+
+def permuted(
+    observed: torch.Tensor,
+    predicted: torch.Tensor,
+    members: np.ndarray,
+    n_permutations: int,
+    block: int = 1,
+    seed: int = 0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """p (V,) of each voxel's r, and the mean r of each region's voxels as it is and permuted, (P + 1, R) float32.
+
+    Both r are of the images of whole blocks: the n % block images after them are left out. P is n_permutations, or all
+    k! - 1 different permutations where there are no more; then the test is exact. Computed where `observed` is. The
+    same images always meet the same permutations, so that the rows of several predictions may be averaged, and the
+    average is permuted.
+
+    p is one-sided: the share of permutations of the images whose r is as high or higher, the identity counted as one of
+    them, so that no p is below 1 / (P + 1) (Phipson & Smyth 2010). All voxels share the permutations,
+    which keeps the correlation of a region's voxels in the distribution of its mean. The permutations are those of
+    `shifted_orders`; seen from any of them the others are distributed alike, so that p is as exact as with
+    independent ones (Hemerik & Goeman 2018; Ramdas et al. 2023).
+
+    observed, predicted  (n, V). A voxel with NaN gets NaN and counts in no region, a constant one r 0 and p 1
+    members              (R, V) bool, the voxels of each region; one without a voxel that counts gets NaN
+    block                permute blocks of this many consecutive rows, not single ones: where neighbouring rows depend
+                         on each other. Images in the order of their ids are no neighbours in time
+    """
+    check_same_shape(observed, predicted)
+    n_images = len(observed) - len(observed) % block
+    observed, predicted = observed[:n_images], predicted[:n_images]
+    valid = (torch.isfinite(observed) & torch.isfinite(predicted)).all(dim=0)
+    members = torch.from_numpy(members).to(valid.device) & valid
+    orders, counted = shifted_orders(n_images, n_permutations, block, seed)
+    orders, counted = torch.from_numpy(orders).to(valid.device), torch.from_numpy(counted).to(valid.device)
+
+    n_reaching = torch.zeros(len(valid), dtype=torch.int64, device=valid.device)
+    region_r = observed.new_zeros((*counted.shape[:1], len(members), counted.shape[1]), dtype=torch.float32)
+    voxels_per_chunk = VOXELS_PER_CHUNK[valid.device.type]
+    for start in range(0, len(valid), voxels_per_chunk):
+        chunk = slice(start, start + voxels_per_chunk)
+        pair = (torch.where(valid[chunk], part[:, chunk], 0) for part in (observed, predicted))
+        responses, predictions = (standard_columns(part).T.contiguous() for part in pair)  # (v, n)
+        shares = members[:, chunk].to(torch.float32)
+        for number, r in enumerate(_correlations(responses, predictions, orders, block)):
+            if number == 0:
+                reached = r[:, :1] - ROUNDING
+            n_reaching[chunk] += ((r >= reached) & counted[number]).sum(dim=1)
+            region_r[number] += shares @ r
+    p = (n_reaching.to(torch.float64) / counted.sum()).masked_fill(~valid, torch.nan)
+    region_r = region_r.movedim(1, 0) / members.sum(dim=1)[:, None, None]  # (R, orders, k)
+    return p.cpu().numpy(), region_r[:, counted].T.cpu().numpy()
+
+
+def shifted_orders(n_images: int, n_permutations: int, block: int = 1, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Random orders of the k whole blocks of images, and which of their circular shifts are the permutations.
+
+    Orders (m, k block) hold rows of images; no shift of one is a shift of another. `counted` (m, k) is True for shift 0
+    of the first order, the identity, since responses are brought into that order, and for P = min(n_permutations,
+    k! - 1) others, drawn from all shifts of all orders without replacement.
+    """
+    rng = np.random.default_rng(seed)
+    n_blocks = n_images // block
+    n_permutations = n_different(n_blocks, n_permutations)
+    blocks = different_cycles(n_blocks, -(-(n_permutations + 1) // n_blocks), rng)
+    orders = (blocks[:, :, None] * block + np.arange(block)).reshape(len(blocks), -1)
+    counted = np.zeros(blocks.size, dtype=bool)
+    counted[np.append(0, 1 + rng.permutation(counted.size - 1)[:n_permutations])] = True
+    return orders, counted.reshape(blocks.shape)
+
+
+def _correlations(responses, predictions, orders, block):
+    """Correlations (v, k) at all shifts by whole blocks of each order; responses keep the first order throughout."""
+    n_images = orders.shape[1]
+    spectrum = torch.fft.rfft(responses[:, orders[0]] / n_images).conj_physical_()
+    for order in orders:
+        yield torch.fft.irfft(torch.fft.rfft(predictions[:, order]).mul_(spectrum), n=n_images)[:, ::block]

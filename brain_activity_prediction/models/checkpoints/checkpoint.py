@@ -1,0 +1,252 @@
+"""Where a model's weights come from: the hub at a revision, or a folder on disk."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+
+from brain_activity_prediction.models.checkpoints import weights_identity
+from brain_activity_prediction.models.checkpoints.checkpoint_files import CheckpointFiles
+from brain_activity_prediction.models.checkpoints.checkpoint_folder import check_folder
+from brain_activity_prediction.models.checkpoints.hub import COMMIT, fetched_folder
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.wording import no_such_path
+from brain_activity_prediction.storage.files import readable
+from brain_activity_prediction.storage.settings_file import ORIGIN
+
+if TYPE_CHECKING:
+    import torch
+
+UNUSED_HEADS = ("pooler.", "vision_model.head.")  # computed after the last hidden state, and published without
+SMALL_BYTES = 2**30
+ADAPTER = "adapter_config.json"
+IS_ADAPTER = f"holds an adapter ({ADAPTER}): merge it into its base model and give the merged model"
+
+
+@dataclass(frozen=True)
+class Checkpoint(CheckpointFiles):
+    """The published weights of `model_id` at `revision`, or those in `folder` where one is given.
+
+    With a `seed` only the configuration is taken from there, and the weights are those that the model class starts
+    from before any training, drawn on the CPU. Weights load as safetensors or with `weights_only`, in evaluation mode,
+    and never with code from the checkpoint.
+
+    `quantize` ("8bit" or "4bit") lets bitsandbytes shrink the weights as they load; `device_map` ("auto") lets
+    accelerate spread the layers over all GPUs, and over the CPU's memory where those are full.
+    """
+
+    seed: int | None = None
+    quantize: str | None = None
+    device_map: str | None = None
+
+    def check(self, files: Sequence[str] = ("config.json",), model_type: str | None = None) -> None:
+        """Raises InputError where the folder lacks a file (patterns; "A or B") or weights, or is not safe to load.
+
+        `model_type` is the kind of model that config.json must name. Reads no weights.
+        """
+        if self.folder and not self.folder.is_dir():
+            raise InputError(f"--checkpoint {no_such_path(self.folder)}: give the folder of a saved model")
+        if self.folder and (self.folder / ADAPTER).exists():
+            raise InputError(f"--checkpoint {self.folder} {IS_ADAPTER}")
+        for name in files if self.folder else []:
+            if not any(any(self.folder.glob(one)) for one in name.split(" or ")):
+                raise InputError(f"--checkpoint {self.folder} holds no {name}: give the folder of a saved model")
+        if self.folder and self.seed is None and not any(self._files(weights_identity.WEIGHT_FILES)):
+            kinds = ", ".join(weights_identity.WEIGHT_FILES)
+            raise InputError(f"--checkpoint {self.folder} holds no weights ({kinds}): copy them there")
+        if self.folder:
+            check_folder(self.folder, weights_identity.WEIGHT_FILES + weights_identity.TEXT_FILES)
+        if self.folder:
+            self.check_type(model_type, "this script")
+        if self.quantize and importlib.util.find_spec("bitsandbytes") is None:
+            raise InputError("--quantize needs bitsandbytes: pip install bitsandbytes")
+
+    def model(self, model_class, device: str, dtype: torch.dtype):
+        """An instance of a transformers model class, on the device, in the dtype, ready for inference.
+
+        Raises InputError where the checkpoint is of another kind, and where parameters are missing, which transformers
+        would draw at random, or are there that the class has no place for.
+        """
+        self.check_kind(model_class)
+        if self.seed is not None:
+            return self._untrained(model_class, dtype).to(device).eval()
+        self._check_size(model_class)
+        placement = self._placement(device, dtype)
+        model, loaded = self.load(model_class, dtype=dtype, output_loading_info=True, **placement)
+        missing = sorted(name for name in loaded["missing_keys"] if not name.startswith(UNUSED_HEADS))
+        if missing:
+            raise InputError(
+                f"{self.source} lacks {len(missing)} of the parameters of {model_class.__name__}, first {missing[0]}: "
+                "it is the checkpoint of another model, or incomplete"
+            )
+        if extra := unexpected(model, loaded.get("unexpected_keys", ())):
+            raise InputError(
+                f"{self.source} holds {len(extra)} parameters that {model_class.__name__} does not have, first "
+                f"{extra[0]}: it is the checkpoint of another model, or config.json is that of another"
+            )
+        return (model if placement else model.to(device)).eval()
+
+    def check_kind(self, model_class) -> None:
+        """Raises InputError for an adapter, and where config.json names another kind of model than the class reads."""
+        if self.file(ADAPTER):
+            raise InputError(f"{self.source} {IS_ADAPTER}")
+        wanted = getattr(getattr(model_class, "config_class", None), "model_type", None)
+        self.check_type(wanted, model_class.__name__)
+
+    def check_type(self, wanted: str | None, reader: str) -> None:
+        """Raises InputError where config.json names another kind of model than its reader wants."""
+        found = self.settings("config.json").get("model_type")
+        if wanted and found and found != wanted:
+            raise InputError(
+                f"{self.source} is a {found} model, and {reader} reads {wanted}: give the checkpoint that the "
+                "script is for, or take the script of this model"
+            )
+
+    def _placement(self, device: str, dtype: torch.dtype) -> dict:
+        """What `from_pretrained` is told of where the weights go; nothing where they go to `device` as they are."""
+        placement = {"device_map": self.device_map} if self.device_map else {}
+        if self.quantize:
+            from transformers import BitsAndBytesConfig
+
+            fewer_bits = {"load_in_8bit": True} if self.quantize == "8bit" else {"load_in_4bit": True}
+            config = BitsAndBytesConfig(**fewer_bits, bnb_4bit_compute_dtype=dtype)
+            placement = {"device_map": {"": device}} | placement | {"quantization_config": config}
+        return placement
+
+    @contextmanager
+    def random_numbers(self) -> Iterator[None]:
+        """While the block runs, torch's random numbers on the CPU follow from the seed, if there is one."""
+        import torch
+
+        with torch.random.fork_rng(devices=[]):
+            if self.seed is not None:
+                torch.manual_seed(self.seed)
+            yield
+
+    def config(self, model_class):
+        """The configuration of a model class, as config.json has it; raises InputError for another kind's."""
+        from transformers import AutoConfig
+
+        self.check_kind(model_class)
+        return self.load(getattr(model_class, "config_class", AutoConfig))
+
+    def _untrained(self, model_class, dtype: torch.dtype):
+        self.check_memory(model_class, dtype)
+        with self.random_numbers():
+            return self._builder(model_class)(dtype=dtype)
+
+    def check_memory(self, model_class, dtype: torch.dtype) -> None:
+        """Raise InputError where the untrained weights of a model class do not fit into the memory."""
+        check_memory(self._builder(model_class), dtype, self.source)
+
+    def _builder(self, model_class) -> Callable:
+        """What makes an untrained model of the class from the configuration."""
+        config = self.config(model_class)
+        # Auto classes have the latter alone.
+        return partial(getattr(model_class, "_from_config", None) or model_class.from_config, config)
+
+    def _check_size(self, model_class) -> None:
+        """Raises InputError where a few weights come with the configuration of a model that would fill the memory."""
+        n_bytes = (
+            sum(path.stat().st_size for path in self._files(weights_identity.WEIGHT_FILES))
+            if self.folder
+            else SMALL_BYTES
+        )
+        if n_bytes >= SMALL_BYTES:
+            return
+        n_parameters = _parameters(self._builder(model_class))
+        if n_parameters > max(2 * n_bytes, SMALL_BYTES // 4):  # of a model that fits, loading says better what is wrong
+            raise InputError(
+                f"{self.folder} describes a model of {n_parameters} parameters, but its weights take {n_bytes} bytes: "
+                "it is the checkpoint of another model, or incomplete"
+            )
+
+    def identity(self) -> str:
+        """What tells these weights from others: their content, or the commit of files yet to be fetched; the seed.
+
+        Where the weights are drawn, it is the content of the configuration alone.
+        """
+        return self.recorded_weights({})["weights"]
+
+    def recorded_weights(self, recorded: Mapping) -> dict:
+        """The settings that tell these weights from others, to be compared with recorded settings and put beside them.
+
+        Weights are the same where their content, the hub's commit, or the name that version 1.0.0 gave them is. None
+        are given where that cannot be told before the hub's files are fetched.
+        """
+        theirs = recorded.get(ORIGIN, {})
+        names = [self._of_seed(f"revision {self._commit()}")] if self.folder is None else []
+        if self.folder and "files " in str(recorded.get("weights")):
+            names.append(self._of_seed(weights_identity.first_version_name(self.folder, self.seed is None)))
+        made_from = {"names": names, "files": self._content or {}}
+        if {recorded.get("weights"), *theirs.get("names", ())}.intersection(names):
+            return {"weights": recorded["weights"], ORIGIN: made_from}
+        if known := theirs.get("files"):
+            if self._content is None:
+                return {}
+            if weights_identity.is_same(known, self._content):
+                return {"weights": recorded["weights"], ORIGIN: made_from}
+        if self.folder is None and (self._content is None or "revision " in str(recorded.get("weights"))):
+            return {"weights": names[0], ORIGIN: made_from}
+        return {"weights": self._of_seed(weights_identity.content_name(self._content)), ORIGIN: made_from}
+
+    def _of_seed(self, name: str) -> str:
+        return name if self.seed is None else f"random with seed {self.seed}, configuration of {name}"
+
+    def _commit(self) -> str | None:
+        """Of no revision, that of a script whose model is in no hub, there is none."""
+        known = self.revision is None or COMMIT.fullmatch(self.revision)
+        return self.revision if known else self.of_hub["revision"]
+
+    @property
+    def _content(self) -> dict[str, str] | None:
+        """The digests of the files, by name; None while they are not all on this disk."""
+        if "content" not in self._known:
+            folder = self.folder or (self.revision and fetched_folder(self.model_id, self._commit()))
+            content = weights_identity.content_of(folder, self.seed is None) if folder else None
+            if content is None:
+                return None
+            self._known["content"] = content
+        return self._known["content"]
+
+    @cached_property
+    def _known(self) -> dict:
+        return {}
+
+    def _files(self, patterns: Sequence[str]) -> list[Path]:
+        return sorted({path for pattern in patterns for path in self.folder.rglob(pattern)})
+
+
+def check_memory(build: Callable, dtype: torch.dtype, source: Path | str) -> None:
+    """Raise InputError where the weights of the model that `build()` gives do not fit into the memory."""
+    n_bytes, free = _parameters(build) * dtype.itemsize, psutil.virtual_memory().available
+    if n_bytes > free:
+        raise InputError(
+            f"the untrained weights of {source} take {readable(n_bytes)}, where {readable(free)} of memory are free: "
+            "choose a smaller model, a smaller --dtype or another machine"
+        )
+
+
+def _parameters(build: Callable) -> int:
+    """How many parameters a model has, which takes no memory to find out."""
+    import torch
+
+    with torch.device("meta"):
+        return sum(weights.numel() for weights in build().parameters())
+
+
+def unexpected(model, names: Iterable[str]) -> list[str]:
+    """Names of a checkpoint's parameters that the model has no place for, ascending.
+
+    A network without a head, such as ViTModel, leaves out those of heads and decoders that its checkpoint also holds:
+    parts that it does not have at all. A class with a head must take them all.
+    """
+    whole = "For" in type(model).__name__
+    return sorted(name for name in names if whole or hasattr(model, name.split(".")[0]))

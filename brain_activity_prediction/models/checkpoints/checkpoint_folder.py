@@ -1,0 +1,98 @@
+"""What a folder of a model says of itself, looked at before any library believes it.
+
+A configuration is data from elsewhere: it may name files outside the folder, code on the hub, or layers by the million,
+and transformers and timm follow it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.storage.files import read_bytes, reading
+
+LARGEST_JSON_BYTES = 2**27  # the largest published tokenizers take 33 MB
+# The largest value of a key like these. All of transformers' default configurations stay below.
+LARGEST = (
+    (re.compile(r"(layers?|depths?|blocks?|stages?)$"), 4096),
+    (re.compile(r"experts?$"), 2**16),
+    (re.compile(r"(^|_)(size|height|width)$"), 2**24),
+    (re.compile(r"^(num|n|d)_"), 2**24),
+)
+LARGEST_EDGE = 8192  # pixels of an image, once its processor has resized it
+EDGES = ("height", "width", "shortest_edge", "longest_edge", "image_size", "size", "crop_size")
+NAMES_CODE = re.compile(r"(attn|attention|experts)_implementation$")  # whose value may be a repository of the hub
+REMEDY = "copy it there again, whole and unaltered"
+
+
+def check_folder(folder: Path, patterns: Sequence[str]) -> None:
+    """Raise InputError where loading a folder could wait for ever, leave the folder, run code or fill the memory.
+
+    patterns  globs of the files that are loaded
+    """
+    for path in sorted({path for pattern in patterns for path in folder.rglob(pattern)}):
+        if not path.is_file() and not path.is_dir():
+            raise InputError(f"{path} is no file: give a folder of a saved model, {REMEDY}")
+    for path in sorted(folder.rglob("*.index.json")):
+        _check_index(path)
+    for path in sorted(folder.rglob("*config.json")):
+        content = _read(path)
+        for key, value in _values(content):
+            if problem := _problem(key, value, "merge_size" in content):
+                raise InputError(f"{path} {problem}: {REMEDY}")
+
+
+def _check_index(path: Path) -> None:
+    """Raise InputError where an index names weights outside of its own folder."""
+    names = _read(path).get("weight_map")
+    for name in sorted(set(map(str, names.values()))) if isinstance(names, dict) else ():
+        pure = PurePosixPath(name)
+        if pure.is_absolute() or ".." in pure.parts:
+            raise InputError(f"{path} names weights outside of its folder, {name!r}: {REMEDY}")
+
+
+def _read(path: Path) -> dict:
+    with reading(path, REMEDY):
+        found = json.loads(read_bytes(path, LARGEST_JSON_BYTES))
+        if not isinstance(found, dict):
+            raise ValueError("it is no JSON object")
+        return found
+
+
+def _values(found: object, key: str = "") -> Iterator[tuple[str, object]]:
+    """Yield (key, value) of every value at any depth; values of a list come with its key, and once as their sum."""
+    if isinstance(found, dict):
+        for name, value in found.items():
+            yield from _values(value, key if NAMES_CODE.search(key) else name)
+    elif isinstance(found, list):
+        numbers = [value for value in found if isinstance(value, int)]
+        if numbers and not key.endswith("layers"):  # those are places, such as "cross_attention_layers": [3, 8]
+            yield key, sum(numbers)
+        for value in found:
+            yield from _values(value, key)
+    else:
+        yield key, found
+
+
+def _problem(key: str, value: object, edges_are_areas: bool) -> str | None:
+    """What is wrong with a value of a configuration, in a few words, or None.
+
+    edges_are_areas  whether the edges of images are counts of pixels, as in Qwen's processors
+    """
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        limits = [largest for pattern, largest in LARGEST if pattern.search(key)]
+        if key in EDGES and not edges_are_areas:
+            limits.append(LARGEST_EDGE)
+        if limits and value > min(limits):
+            return f"asks for {key} = {value}, more than any model has"
+    if isinstance(value, str):
+        if NAMES_CODE.search(key) and "/" in value:
+            return f"asks for code of the hub, {key} = {value!r}, which is never run here"
+        if key == "architecture" and ":" in value:
+            return f"asks for another model of the hub, {key} = {value!r}"
+        if key == "checkpoint_path":
+            return f"asks for weights of another place, {key} = {value!r}"
+    return None

@@ -1,0 +1,57 @@
+"""Which commit of a model to load from the hub; asked once, so that a hub out of reach is known within seconds."""
+
+import re
+from pathlib import Path
+
+from brain_activity_prediction.runtime.errors import InputError
+
+COMMIT = re.compile("[0-9a-f]{40}")
+PATIENCE_SECONDS = 10
+
+
+def commit_on_hub(model_id: str, revision: str) -> tuple[str, bool]:
+    """The commit that `revision` (a commit, tag or branch) stands for, and whether its files come from this disk alone.
+
+    They do where the hub does not answer, or HF_HUB_OFFLINE is set: then it is the commit that was fetched last.
+    Raises InputError where there is none.
+    """
+    from huggingface_hub import HfApi
+
+    try:
+        return HfApi().model_info(model_id, revision=revision, timeout=PATIENCE_SECONDS).sha, False
+    except Exception as error:  # of the network, of the hub and of what stands between, each has its own kinds
+        if commit := _commit_on_disk(model_id, revision):
+            return commit, True
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"{model_id} is not on this disk, and the hub does not give it ({reason}): where there is network, "
+            f"hf download {model_id} --revision {revision} --local-dir DIR, then give --checkpoint DIR here"
+        ) from error
+
+
+def fetched_folder(model_id: str, commit: str) -> Path | None:
+    """Where the hub's files of a commit lie on this disk, as far as they were fetched; None where none was."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(model_id, revision=commit, local_files_only=True))
+    except (LocalEntryNotFoundError, ValueError):
+        return None
+
+
+def _commit_on_disk(model_id: str, revision: str) -> str | None:
+    from huggingface_hub import CacheNotFound, scan_cache_dir
+
+    try:
+        repositories = scan_cache_dir().repos
+    except CacheNotFound:
+        return None
+    kept = {
+        name: revision.commit_hash
+        for repository in repositories
+        if (repository.repo_type, repository.repo_id) == ("model", model_id)
+        for revision in repository.revisions
+        for name in (revision.commit_hash, *revision.refs)
+    }
+    return kept.get(revision)

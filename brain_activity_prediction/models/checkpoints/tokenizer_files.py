@@ -1,0 +1,189 @@
+"""Tokenizers exactly as a checkpoint's files define them.
+
+transformers rebuilds some tokenizers by rules of its own, LLaMA's among them: it ignores the normaliser of
+`tokenizer.json`, and orders the merges of `tokenizer.model` by id instead of by score. Both give other token ids than
+the model was trained on. Here `tokenizer.json` is read as it is, and `tokenizer.model` is converted so that each
+stretch of text between two special tokens gets the ids that sentencepiece gives it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from brain_activity_prediction.runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from sentencepiece import SentencePieceProcessor
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
+
+ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+WORD_START = "▁"  # sentencepiece's mark for a blank
+
+FindFile = Callable[[str], Path | None]  # a file of the checkpoint by its name, None where there is none
+
+
+def read_tokenizer(find_file: FindFile) -> PreTrainedTokenizerFast | None:
+    """Read `tokenizer.json`, or else `tokenizer.model`; None where the checkpoint has neither."""
+    from transformers import PreTrainedTokenizerFast
+
+    roles, added = special_tokens(find_file)
+    if path := find_file("tokenizer.json"):
+        backend = _backend(path)
+    elif path := find_file("tokenizer.model"):
+        pieces = sentencepiece_model(path)
+        roles = _own_roles(pieces) | roles
+        backend = from_sentencepiece(pieces, roles.get("bos_token"))
+    else:
+        return None
+    _add(backend, added, path)
+    # Roles whose token the vocabulary lacks would be added to it under new ids.
+    known = {role: token for role, token in roles.items() if backend.token_to_id(token) is not None}
+    return PreTrainedTokenizerFast(tokenizer_object=backend, clean_up_tokenization_spaces=False, **known)
+
+
+def special_tokens(find_file: FindFile) -> tuple[dict[str, str], dict[int, dict]]:
+    """`{role: token}` and `{id: added token}` of a checkpoint's tokenizer settings, oldest format first."""
+    added: dict[int, dict] = {}
+    roles: dict[str, str] = {}
+    for token, number in _json(find_file("added_tokens.json")).items():
+        added[number] = {"content": token}
+    for name in ("special_tokens_map.json", "tokenizer_config.json"):
+        settings = _json(find_file(name))
+        roles |= {role: _text(settings[role]) for role in ROLES if settings.get(role)}
+        added |= {int(number): token for number, token in settings.get("added_tokens_decoder", {}).items()}
+    return roles, added
+
+
+def sentencepiece_model(path: Path) -> SentencePieceProcessor:
+    """Raises InputError where the file is no model of sentencepiece."""
+    from sentencepiece import SentencePieceProcessor
+
+    try:
+        return SentencePieceProcessor(model_file=str(path))
+    except (OSError, RuntimeError) as error:
+        raise InputError(f"{path} is no sentencepiece model: copy the checkpoint again") from error
+
+
+def from_sentencepiece(pieces: SentencePieceProcessor, first: str | None) -> Tokenizer:
+    """Convert to a byte-pair tokenizer with the same ids, which tells each token's place in the text.
+
+    `first` is the special token before each text, if any.
+    """
+    from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, processors
+
+    vocabulary = {pieces.id_to_piece(number): number for number in range(pieces.vocab_size())}
+    unknown = pieces.id_to_piece(pieces.unk_id())
+    backend = Tokenizer(
+        models.BPE(vocabulary, _merges(pieces, vocabulary), unk_token=unknown, fuse_unk=True, byte_fallback=True)
+    )
+    backend.normalizer = normalizers.Sequence([normalizers.Prepend(WORD_START), normalizers.Replace(" ", WORD_START)])
+    backend.decoder = decoders.Sequence(
+        [decoders.Replace(WORD_START, " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    control = [piece for piece, number in vocabulary.items() if pieces.is_control(number) or pieces.is_unknown(number)]
+    backend.add_special_tokens([AddedToken(piece, normalized=False) for piece in control])
+    if first is not None:
+        backend.post_processor = processors.TemplateProcessing(
+            single=f"{first} $A", special_tokens=[(first, backend.token_to_id(first))]
+        )
+    return backend
+
+
+def _own_roles(pieces: SentencePieceProcessor) -> dict[str, str]:
+    ids = {"bos_token": pieces.bos_id(), "eos_token": pieces.eos_id(), "unk_token": pieces.unk_id()}
+    return {role: pieces.id_to_piece(number) for role, number in ids.items() if number >= 0}
+
+
+def _add(backend: Tokenizer, added: dict[int, dict], path: Path) -> None:
+    """Add the tokens that the settings list and the file lacks; each must get the id that the settings give it."""
+    from tokenizers import AddedToken
+
+    for number, token in sorted(added.items()):
+        if backend.token_to_id(token["content"]) is None:
+            flags = {name: token.get(name, False) for name in ("lstrip", "rstrip", "single_word", "normalized")}
+            backend.add_special_tokens([AddedToken(token["content"], **flags)])
+        if backend.token_to_id(token["content"]) != number:
+            raise InputError(
+                f"{token['content']} has the id {backend.token_to_id(token['content'])} in {path}, and {number} in "
+                "the tokenizer's settings beside it: they belong to different models; fetch the checkpoint again"
+            )
+
+
+def _backend(path: Path) -> Tokenizer:
+    """`tokenizer.json` by the library that defines its format."""
+    from tokenizers import Tokenizer
+
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises no kind of its own
+        raise InputError(f"{path} is no tokenizer ({' '.join(str(error).split())[:200]}): fetch it again") from error
+
+
+def _merges(pieces: SentencePieceProcessor, vocabulary: dict[str, int]) -> list[tuple[str, str]]:
+    """Pairs of pieces that make a piece, those of the best score first, as sentencepiece joins them."""
+    by_score = sorted(vocabulary, key=lambda piece: -pieces.get_score(vocabulary[piece]))
+    return [
+        (piece[:cut], piece[cut:])
+        for piece in by_score
+        for cut in range(1, len(piece))
+        if piece[:cut] in vocabulary and piece[cut:] in vocabulary
+    ]
+
+
+def check_tokenizer(tokenizer: PreTrainedTokenizerFast, find_file: FindFile, texts: Iterable[str]) -> None:
+    """Raise InputError where the tokenizer in use gives a text other ids than the checkpoint's own file."""
+    if path := find_file("tokenizer.json"):
+        own = _own_ids(path, tokenizer)
+    elif path := find_file("tokenizer.model"):
+        own = _stretches(path, tokenizer)
+    else:
+        return
+    for text in texts:
+        if tokenizer(text, add_special_tokens=False).input_ids != own(text):
+            raise InputError(
+                f"the tokenizer that was loaded gives {text[:80]!r} other token ids than {path}, so that the model "
+                "would read another text: fetch the checkpoint's tokenizer.json again, or install constraints.txt"
+            )
+
+
+def _own_ids(path: Path, tokenizer: PreTrainedTokenizerFast) -> Callable[[str], list[int]]:
+    """A text's ids by `tokenizer.json`, together with the tokens that only the tokenizer in use has."""
+    own = _backend(path)
+    own.no_truncation()
+    own.no_padding()
+    new = [token for token in tokenizer.get_added_vocab() if own.token_to_id(token) is None]
+    own.add_special_tokens(sorted(new, key=tokenizer.convert_tokens_to_ids))
+    return lambda text: own.encode(text, add_special_tokens=False).ids
+
+
+def _stretches(path: Path, tokenizer: PreTrainedTokenizerFast) -> Callable[[str], list[int]]:
+    """A text's ids by sentencepiece, each stretch between two special tokens by itself."""
+    pieces, special = sentencepiece_model(path), tokenizer.get_added_vocab()
+    cut = re.compile(f"({'|'.join(map(re.escape, sorted(special, key=len, reverse=True)))})")
+
+    def ids(text: str) -> list[int]:
+        stretches = filter(None, cut.split(text))
+        return [
+            number for part in stretches for number in ([special[part]] if part in special else pieces.encode(part))
+        ]
+
+    return ids
+
+
+def _json(path: Path | None) -> dict:
+    if path is None:
+        return {}
+    try:
+        return dict(json.loads(path.read_bytes()))
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON: copy the checkpoint again") from error
+
+
+def _text(token: str | dict) -> str:
+    """A token that is written as its text alone, or with its flags."""
+    return token["content"] if isinstance(token, dict) else token

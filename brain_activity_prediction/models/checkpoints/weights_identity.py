@@ -1,0 +1,103 @@
+"""Tell one set of weights from any other, by content: the hub's cache and a folder with the same files are the same.
+
+Only the files that a model is loaded from count. Notes, other formats of the same weights, what training leaves behind
+and the hub's own records change nothing.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from brain_activity_prediction.storage.files import samples
+
+PARTS = ("", "qformer_tokenizer", "mpt-7b", "clip")  # the folders of a checkpoint that scripts read
+CONFIGURATIONS = (
+    *("config.json", "generation_config.json", "open_clip_config.json"),
+    *("preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json"),
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+    *("vocab.json", "vocab.txt", "merges.txt", "tokenizer.model", "spiece.model", "sentencepiece.bpe.model"),
+    *("chat_template.json", "chat_template.jinja"),
+)
+WEIGHTS = (
+    *("model.safetensors", "model.safetensors.index.json"),
+    *("pytorch_model.bin", "pytorch_model.bin.index.json"),
+)
+WEIGHT_FILES = ("*.safetensors", "*.bin", "*.pt", "*.pth")
+TEXT_FILES = ("*.json", "*.txt", "*.model")  # those that version 1.0.0 took for configurations and tokenizers
+OF_TRAINING = ("training_args", "optimizer", "scheduler", "rng_state", "random_states", "scaler")
+
+
+def content_of(folder: Path, with_weights: bool) -> dict[str, str] | None:
+    """`{path within the folder: digest}` of the files that a model is loaded from; None where weights are missing.
+
+    Configurations and tokenizers are read whole, of each weight file its size and 64 samples of 4 kB.
+    """
+    found = {}
+    for part in PARTS:
+        for name in CONFIGURATIONS:
+            if (path := folder / part / name).is_file():
+                found[f"{part}/{name}".lstrip("/")] = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    if not with_weights:
+        return found
+    weights = [path for part in PARTS for path in weight_files(folder / part)]
+    if not weights or not all(path.is_file() for path in weights):
+        return None
+    return found | {path.relative_to(folder).as_posix(): _sampled(path).hexdigest()[:16] for path in weights}
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The weight files of a folder that are loaded: of several formats the one that transformers prefers."""
+    for name in WEIGHTS:
+        if (folder / name).is_file():
+            return _shards(folder / name) if name.endswith(".index.json") else [folder / name]
+    every = sorted({path for pattern in WEIGHT_FILES for path in folder.glob(pattern)})
+    return [path for path in every if not path.name.startswith(OF_TRAINING)]
+
+
+def content_name(content: Mapping[str, str]) -> str:
+    """One name for `content_of` a folder."""
+    return f"content {hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]}"
+
+
+def first_version_name(folder: Path, with_weights: bool) -> str:
+    """The name that version 1.0.0 gave a folder, whose stores go on: every file that looks like text or weights."""
+    digest = hashlib.sha256()
+    for path in _below(folder, TEXT_FILES):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    for path in _below(folder, WEIGHT_FILES if with_weights else ()):
+        digest.update(f"{path.name}\0{path.stat().st_size}\0".encode())
+        _sampled(path, digest)
+    return f"files {digest.hexdigest()[:16]}"
+
+
+def is_same(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
+    """Whether two of `content_of` have the same weight files, and what else both hold is the same.
+
+    The hub's cache lacks the configurations that no script has asked for.
+    """
+    weights = [{name for name in content if f"*{Path(name).suffix}" in WEIGHT_FILES} for content in (one, other)]
+    shared = one.keys() & other.keys()
+    return weights[0] == weights[1] and bool(shared) and all(one[name] == other[name] for name in shared)
+
+
+def _shards(index: Path) -> list[Path]:
+    try:
+        names = set(json.loads(index.read_bytes())["weight_map"].values())
+        paths = sorted(index.parent / name for name in names)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return [index]  # broken: loading it says so
+    return paths if all(path.parent == index.parent for path in paths) else [index]
+
+
+def _sampled(path: Path, digest=None):
+    """A digest of samples spread over a file, of its size, too, where it is a new one."""
+    size = path.stat().st_size
+    digest = hashlib.sha256(str(size).encode()) if digest is None else digest
+    for sample in samples(path):
+        digest.update(sample)
+    return digest
+
+
+def _below(folder: Path, patterns: tuple[str, ...]) -> list[Path]:
+    return sorted({path for pattern in patterns for path in folder.rglob(pattern)})

@@ -1,0 +1,209 @@
+"""Reading a causal language model: what precedes the question once an image, each question on top of it.
+
+The keys and values of the prefix stay in the cache; a question (and its answer) is read on top of them and then
+cropped off again, so nine questions cost one prefix. Every row of a batch has the same tokens but for its image, so
+there is no padding. Letters: B images, L layers, T tokens, W width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from brain_activity_prediction.models.pooling import Point, PooledStates, pooled
+from brain_activity_prediction.runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import Cache, PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True)
+class Context:
+    """How many tokens a text model reads of a prompt, image included, and how many positions it was made for."""
+
+    tokens: int
+    positions: int | None
+    reader: str = "language model"
+    answers: bool = True  # whether the answer takes positions, too
+
+    def check(self, prompt: str = "a prompt", max_new_tokens: int = 0) -> None:
+        """Raise InputError where a prompt and its answer have more tokens than the model has positions.
+
+        Models with rotary positions compute on without a word, and what they give means nothing.
+        """
+        longest = self.tokens + max(max_new_tokens - 1, 0)  # the last token of an answer is not read
+        if self.positions and longest > self.positions:
+            answer = f", {max_new_tokens} of them for the answer" if max_new_tokens else ""
+            raise InputError(
+                f"{prompt} takes {self.tokens + max_new_tokens} tokens with its image{answer}, and the {self.reader} "
+                f"has {self.positions} positions: give a shorter prompt{' or fewer --max-new-tokens' if answer else ''}"
+            )
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """A causal language model as it is read here, bound to the images of one batch where it attends to them.
+
+    `run(inputs, cache)` reads T more tokens and gives their hidden states after the final norm, (B, T, W); `inputs` is
+    what `embed` makes of token ids (B, T). `head` turns (B, W) into logits (B, vocabulary). `end_ids` end an answer.
+    """
+
+    run: Callable[[Tensor, Cache], Tensor]
+    embed: Callable[[Tensor], Tensor]
+    head: Callable[[Tensor], Tensor]
+    points: list[Point]
+    end_ids: frozenset[int]
+    positions: int | None = None  # the longest text that it was made for, in tokens
+
+    def check_room(self, n_tokens: int, max_new_tokens: int) -> None:
+        """Raise InputError where a prompt and its answer have more tokens than the model has positions."""
+        Context(n_tokens, self.positions).check(max_new_tokens=max_new_tokens)
+
+
+class Processor(NamedTuple):
+    """What images and prompts go through; `reader` is the tokenizer of a second text model, such as a Q-Former."""
+
+    image_processor: Any
+    tokenizer: PreTrainedTokenizerBase
+    reader: PreTrainedTokenizerBase | None = None
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """What was read once an image: the cache that holds it and the states pooled over its tokens."""
+
+    decoder: Decoder
+    cache: Cache
+    states: PooledStates
+
+
+def read_prefix(decoder: Decoder, inputs: Tensor, tokens: Mapping[str, slice]) -> Prefix:
+    """Reads the part of the prompt that precedes the question; `tokens` as for `pooled`, positions in the prefix."""
+    from transformers import DynamicCache
+
+    decoder.check_room(inputs.shape[1], 0)
+    cache = DynamicCache()
+    with pooled(decoder.points, tokens) as states:
+        decoder.run(inputs, cache)
+    return Prefix(decoder, cache, states)
+
+
+def read_question(
+    prefix: Prefix, ids: list[int], tokens: Mapping[str, slice], max_new_tokens: int = 0
+) -> tuple[PooledStates, list[list[int]]]:
+    """As `read_prompt`, for a prompt whose beginning was read before; the states are those of prefix and question.
+
+    `ids` are the question's tokens, and `tokens` gives positions among them.
+    """
+    import torch
+
+    decoder, cache = prefix.decoder, prefix.cache
+    before, keys = cache.get_seq_length(), cache.layers[0].keys  # (B, ...)
+    question = torch.tensor([ids], device=keys.device).expand(len(keys), -1)
+    states, answers = _read(decoder, cache, decoder.embed(question), tokens, max_new_tokens)
+    cache.crop(before - cache.get_seq_length())
+    return prefix.states + states, answers
+
+
+def read_prompt(
+    decoder: Decoder, inputs: Tensor, tokens: Mapping[str, slice], max_new_tokens: int = 0
+) -> tuple[PooledStates, list[list[int]]]:
+    """The states pooled over a whole prompt, and the token ids of each row's greedy answer (up to its end).
+
+    With `max_new_tokens` the pooling `response` is added: every position that predicts a token of the row's answer,
+    from the prompt's last one to the one that predicts the end.
+    """
+    from transformers import DynamicCache
+
+    return _read(decoder, DynamicCache(), inputs, tokens, max_new_tokens)
+
+
+def _read(
+    decoder: Decoder, cache: Cache, inputs: Tensor, tokens: Mapping[str, slice], max_new_tokens: int
+) -> tuple[PooledStates, list[list[int]]]:
+    decoder.check_room(cache.get_seq_length() + inputs.shape[1], max_new_tokens)
+    if max_new_tokens:
+        tokens = {**tokens, "response": slice(-1, None)}
+    with pooled(decoder.points, tokens) as states:
+        hidden = decoder.run(inputs, cache)
+    return _answer(decoder, cache, states, hidden[:, -1], max_new_tokens) if max_new_tokens else (states, [])
+
+
+def _answer(
+    decoder: Decoder, cache: Cache, states: PooledStates, last: Tensor, max_new_tokens: int
+) -> tuple[PooledStates, list[list[int]]]:
+    """Greedy decoding from the hidden state (B, W) that predicts the first token."""
+    import torch
+
+    new = decoder.head(last).argmax(dim=-1)
+    ends = torch.tensor(sorted(decoder.end_ids), device=new.device)
+    answers, alive = [new], ~torch.isin(new, ends)
+    while alive.any() and len(answers) < max_new_tokens:
+        with pooled(decoder.points, {"response": alive[:, None]}) as step:
+            hidden = decoder.run(decoder.embed(answers[-1][:, None]), cache)
+        states = states + step
+        answers.append(decoder.head(hidden[:, -1]).argmax(dim=-1))
+        alive = alive & ~torch.isin(answers[-1], ends)
+    return states, [_until(row, decoder.end_ids) for row in torch.stack(answers, dim=1).tolist()]
+
+
+def _until(ids: list[int], end_ids: frozenset[int]) -> list[int]:
+    return next((ids[:position] for position, token in enumerate(ids) if token in end_ids), ids)
+
+
+def split_template(
+    tokenizer, template: str, prompt: str, image_token_id: int, add_special_tokens: bool = True
+) -> tuple[list[int], list[int], slice]:
+    """Token ids before the template's image token, ids after it, and which of the latter are the prompt's own text.
+
+    The whole text is tokenised at once, so both parts are what the model was trained to see.
+    """
+    ids, own = tokenise(tokenizer, template, prompt, add_special_tokens)
+    after = ids.index(image_token_id) + 1
+    return ids[: after - 1], ids[after:], shifted(own, -after)
+
+
+def tokenise(tokenizer, template: str, prompt: str, add_special_tokens: bool = True) -> tuple[list[int], slice]:
+    """Token ids of a template with its prompt, and which of them are the prompt's own text.
+
+    A token made of both the prompt and the template beside it counts as the prompt's.
+    """
+    start = template.index("{prompt}")
+    text = template.format(prompt=prompt)
+    encoded = tokenizer(text, return_offsets_mapping=True, add_special_tokens=add_special_tokens)
+    return encoded["input_ids"], tokens_within(encoded["offset_mapping"], start, start + len(prompt))
+
+
+def tokens_within(spans: Sequence[tuple[int, int]], start: int, stop: int) -> slice:
+    """The tokens with a character in text[start:stop], given each token's span of characters."""
+    inside = [token for token, (first, end) in enumerate(spans) if max(first, start) < min(end, stop)]
+    return slice(inside[0], inside[-1] + 1) if inside else slice(0, 0)
+
+
+def shifted(tokens: slice, places: int) -> slice:
+    """The same tokens where `places` others precede them."""
+    return slice(tokens.start + places, tokens.stop + places)
+
+
+def end_ids(model) -> frozenset[int]:
+    """The token ids that end an answer, as `end_with` set them."""
+    ids = model.generation_config.eos_token_id
+    return frozenset([ids] if isinstance(ids, int) else ids or [])
+
+
+def positions(config) -> int | None:
+    """How many tokens a language model was made for, by its configuration."""
+    names = ("max_position_embeddings", "max_sequence_length", "max_seq_len")
+    return next((value for name in names if (value := getattr(config, name, None))), None)
+
+
+def end_with(model, ids: frozenset[int]) -> None:
+    """Let these token ids end the model's answers, here and in transformers' own `generate`."""
+    model.generation_config.eos_token_id = sorted(ids)
+
+
+def texts(tokenizer, answers: Sequence[Sequence[int]]) -> list[str]:
+    """Each row's answer as text; no rows give no texts, where `batch_decode` gives an empty one."""
+    return [tokenizer.decode(ids, skip_special_tokens=True) for ids in answers]

@@ -1,0 +1,105 @@
+"""Which axis of a network's maps (B, C, H, W) or (B, H, W, C) holds the channels: known, never assumed.
+
+A mean over the wrong axis has the right number of axes and means nothing. Letters: B images, C channels, H x W places.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from brain_activity_prediction.runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FIRST, LAST = 1, 3
+OF_WIDTHS = re.compile("hidden_size|embed_dim|embedding_size|channels|widths?$")  # keys of a configuration
+# Model types whose maps have one layout whatever their sizes, where the configuration of one does not tell.
+OF_CLASSES = dict.fromkeys(("sam_vision_model", "sam_hq_vision_model"), LAST)
+OF_CLASSES |= dict.fromkeys(("sam2_vision_model", "sam2_hiera_det_model", "sam3_vision_model"), LAST)
+OF_CLASSES |= {"sam3_vit_model": LAST, "dinat": LAST, "timm_wrapper": FIRST}
+LARGER = 32  # pixels that a probe is higher, and twice that it is wider
+
+Visit = Callable[["Tensor", Callable[["Tensor"], None]], None]
+
+
+def channels_axis(model, pixels: Tensor, visit: Visit) -> int | None:
+    """The axis of the channels in a network's maps; None where its states are not maps.
+
+    The configuration tells where one axis alone has a width that it names. Otherwise what is known of the class does;
+    then a picture of another shape, where the network takes one, since it changes the other two axes.
+
+    visit  calls a function with each of the network's states, given pixels (B, 3, H, W)
+
+    Raises InputError where nothing tells.
+    """
+    shapes = shapes_of(pixels, visit)
+    if not any(len(shape) == 4 for shape in shapes):
+        return None
+    axis = _by_widths(shapes, set(widths(model.config)))
+    axis = axis or OF_CLASSES.get(model.config.model_type) or _by_another_shape(shapes, pixels, visit)
+    if axis is None:
+        maps = next(shape[1:] for shape in shapes if len(shape) == 4)
+        raise InputError(
+            f"{type(model).__name__} gives maps of {maps}, and neither "
+            "its configuration nor another image size tells which axis holds the channels: choose another network"
+        )
+    return axis
+
+
+def channels_first(hidden: Tensor, axis: int | None) -> Tensor:
+    """Maps with the channels on `axis` as (B, C, H, W); all else as it is."""
+    return hidden.movedim(LAST, FIRST) if hidden.ndim == 4 and axis == LAST else hidden
+
+
+def shapes_of(pixels: Tensor, visit: Visit) -> list[tuple[int, ...]]:
+    """The shapes of all states of a network."""
+    shapes = []
+    visit(pixels, lambda hidden: shapes.append(tuple(hidden.shape)))
+    return shapes
+
+
+def widths(config) -> Iterator[int]:
+    """All numbers that a configuration, and those within it, give as widths or numbers of channels."""
+    for key, value in config.to_dict().items():
+        yield from _numbers(value, OF_WIDTHS.search(key) is not None)
+
+
+def _numbers(value, named: bool) -> Iterator[int]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _numbers(inner, OF_WIDTHS.search(str(key)) is not None)
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from _numbers(inner, named)
+    elif named and isinstance(value, int):
+        yield value
+
+
+def _by_widths(shapes: Sequence[tuple[int, ...]], known: set[int]) -> int | None:
+    """The axis that alone has a known width, where all maps of which one has agree."""
+    axes = {
+        FIRST if shape[FIRST] in known else LAST
+        for shape in shapes
+        if len(shape) == 4 and (shape[FIRST] in known) != (shape[LAST] in known)
+    }
+    return axes.pop() if len(axes) == 1 else None
+
+
+def _by_another_shape(shapes: Sequence[tuple[int, ...]], pixels: Tensor, visit: Visit) -> int | None:
+    """The axis that keeps its size when the picture grows in height and width, where the network takes such a one."""
+    from torch.nn.functional import pad
+
+    try:
+        others = shapes_of(pad(pixels[:1], (0, 2 * LARGER, 0, LARGER)), visit)
+    except Exception:  # libraries refuse another size in their own ways
+        return None
+    kept = {
+        tuple(axis for axis in (FIRST, LAST) if shape[axis] == other[axis])
+        for shape, other in zip(shapes, others, strict=True)
+        if len(shape) == len(other) == 4 and shape[1:] != other[1:]
+    }
+    told = {axes[0] for axes in kept if len(axes) == 1}
+    return told.pop() if len(told) == 1 else None

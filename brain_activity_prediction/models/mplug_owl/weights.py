@@ -1,0 +1,71 @@
+"""Reads an mPLUG-Owl checkpoint from disk and holds it against the network it is for, parameter by parameter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from zipfile import is_zipfile
+
+import torch
+from huggingface_hub import snapshot_download
+from safetensors.torch import load_file
+from torch import Tensor
+
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.storage.files import reading
+
+FILES = ("*.json", "*.safetensors", "pytorch_model*.bin")
+ROTARY_BUFFER = ".rotary_emb.inv_freq"  # saved by older versions of transformers, computed by today's
+
+
+def local_folder(source: str | Path, revision: str | None, local_files_only: bool) -> Path:
+    """The folder `source`, or where the hub's files of the model id `source` lie on this disk."""
+    if Path(source).is_dir():
+        return Path(source)
+    kept = snapshot_download(str(source), revision=revision, local_files_only=local_files_only, allow_patterns=FILES)
+    return Path(kept)
+
+
+def read_state(folder: Path) -> dict[str, Tensor]:
+    """`{parameter: tensor}` of all the weight files, on the CPU, in the files' dtype and mapped, not read.
+
+    Safetensors are preferred where both formats are there. Only tensors are read from a `.bin` file.
+    """
+    files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
+    if not files:
+        raise InputError(
+            f"{folder} holds neither *.safetensors nor pytorch_model*.bin: give the folder of a saved model"
+        )
+    state = {}
+    for file in files:
+        state |= _read(file)
+    return {name: tensor for name, tensor in state.items() if not name.endswith(ROTARY_BUFFER)}
+
+
+def _read(file: Path) -> dict[str, Tensor]:
+    with reading(file, "copy the checkpoint again"):
+        if file.suffix == ".safetensors":
+            return load_file(file)
+        tensors = torch.load(file, map_location="cpu", weights_only=True, mmap=is_zipfile(file))
+        if not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
+            raise TypeError("not all that is in it are named tensors")
+        return tensors
+
+
+def match(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], folder: Path) -> None:
+    """Raises InputError unless both have the same names and, name by name, the same shapes."""
+    problems = {
+        "missing": [name for name in wanted if name not in found],
+        "unexpected": [name for name in found if name not in wanted],
+        "of another shape": [
+            f"{name} {tuple(found[name].shape)} instead of {tuple(tensor.shape)}"
+            for name, tensor in wanted.items()
+            if name in found and found[name].shape != tensor.shape
+        ],
+    }
+    told = [f"{len(names)} {what} (first: {names[0]})" for what, names in problems.items() if names]
+    if told:
+        raise InputError(
+            f"{folder} does not hold this mPLUG-Owl: of {len(wanted)} parameters {', '.join(told)}; "
+            "check that config.json and all the weight files come from one model"
+        )

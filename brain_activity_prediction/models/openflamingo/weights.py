@@ -1,0 +1,230 @@
+"""OpenFlamingo's weights, which lie in three repositories on the hub, or in the three parts of a folder.
+
+DIR/checkpoint.pt   from openflamingo/OpenFlamingo-9B-vitl-mpt7b (or checkpoint.safetensors, the same names):
+                    perceiver, gated cross-attention, token embeddings
+DIR/mpt-7b/         from anas-awadalla/mpt-7b: config.json, tokenizer files, weights
+DIR/clip/           from timm/vit_large_patch14_clip_224.openai: open_clip_model.safetensors (or
+                    open_clip_pytorch_model.bin); an open_clip_config.json there gives the geometry
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint, check_memory
+from brain_activity_prediction.models.openflamingo import network
+from brain_activity_prediction.models.torchvision_import import import_torchvision
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.storage.files import read_bytes, reading
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+    from transformers import PreTrainedTokenizerFast
+
+MPT_ID, MPT_REVISION = "anas-awadalla/mpt-7b", "b772e556c8e8a17d087db6935e7cd019e5eefb0f"
+CLIP_NAME, CLIP_WEIGHTS = "ViT-L-14", "openai"
+TRAINED_FILE, MPT_FILE, CLIP_FILE = "checkpoint.[ps]*", "mpt-7b/config.json", "clip/open_clip_*model.*"
+FILES = (TRAINED_FILE, MPT_FILE, CLIP_FILE)
+SPECIAL_TOKENS = ("<|endofchunk|>", "<image>")  # in this order: the checkpoint's last embeddings are theirs,
+TOWERS, FOREIGN = ("vision_cfg", "text_cfg"), ("hf_", "timm_")  # a configuration's parts, and keys that leave open_clip
+LARGEST_CLIP_BYTES = 2**20
+PADDING = "<PAD>"  # and this one's, whatever token MPT's own tokenizer pads with
+# The network lists every cross-attention and MPT block twice, under the left name and under the right one.
+ALIASES = {
+    r"^module\.": "",  # put before every name by parallel training
+    r"\.gated_cross_attn_layers\.(\d+)": r".transformer.blocks.\1.gated_cross_attn_layer",
+    r"\.old_decoder_blocks\.(\d+)": r".transformer.blocks.\1.decoder_layer",
+}
+TRAINED = re.compile(r"perceiver\.|lang_encoder\.transformer\.(wte\.|blocks\.\d+\.gated_cross_attn_layer\.)")
+
+
+class Processor(NamedTuple):
+    """MPT's tokenizer with OpenFlamingo's tokens, and CLIP's transform of a picture to (3, S, S)."""
+
+    tokenizer: Any
+    transform: Callable
+
+
+def load(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[nn.Module, Processor]:
+    """The network in evaluation mode on the CPU, all of it in one dtype, and its processor.
+
+    With a seed the weights are drawn anew, and the trained ones only say where the cross-attention lies.
+    Raises InputError for a missing package and for a part that is missing, damaged, or another model's.
+    """
+    check(checkpoint)
+    import_torchvision()
+    folder = checkpoint.folder
+    trained, untrained = read_trained(_trained_file(checkpoint)), checkpoint.seed is not None
+    with checkpoint.random_numbers():
+        with _loading(folder / "mpt-7b" if folder else MPT_ID):
+            tokenizer = load_tokenizer(checkpoint)
+            language_model = load_language_model(mpt(checkpoint), len(tokenizer), dtype)
+        with _loading(folder / "clip" if folder else f"{CLIP_NAME} ({CLIP_WEIGHTS})"):
+            visual, transform = load_vision_tower(folder and folder / "clip", untrained)
+        endofchunk_id, image_id = tokenizer.convert_tokens_to_ids(SPECIAL_TOKENS)
+        place = image_id, endofchunk_id, cross_attention_interval(trained)
+        model = network.build(visual, language_model, *place, device="cpu" if untrained else "meta")
+    if not untrained:
+        load_trained(model, trained)
+    generation = language_model.generation_config
+    generation.eos_token_id, generation.pad_token_id = sorted(end_ids(checkpoint)), tokenizer.pad_token_id
+    generation.use_cache = True  # MPT's own configuration turns it off
+    return model.to(dtype).eval(), Processor(tokenizer, transform)
+
+
+def check(checkpoint: Checkpoint) -> None:
+    """Raises InputError for a missing package, and for flags that OpenFlamingo's own package knows nothing of."""
+    network.require_packages()
+    if checkpoint.quantize or checkpoint.device_map:
+        raise InputError("OpenFlamingo's own package builds it whole: leave out --quantize and --device-map")
+
+
+def read_trained(path: Path) -> dict[str, Tensor]:
+    """The tensors of an OpenFlamingo checkpoint, each under the one name that `own_name` gives it."""
+    import torch
+    from safetensors.torch import load_file
+
+    with reading(path):
+        if path.suffix == ".safetensors":
+            tensors = load_file(path)
+        else:
+            tensors = torch.load(path, map_location="cpu", weights_only=True)
+    tensors = tensors.get("model_state_dict", tensors)  # a checkpoint in the middle of training
+    return {own_name(name): tensor for name, tensor in tensors.items()}
+
+
+def own_name(name: str) -> str:
+    """A tensor's name in the network, of the several that it can have in a checkpoint."""
+    for alias, own in ALIASES.items():
+        name = re.sub(alias, own, name)
+    return name
+
+
+def cross_attention_interval(names: Iterable[str]) -> int:
+    """How many MPT blocks lie from one gated cross-attention to the next, by a checkpoint's names."""
+    blocks = [int(found[1]) for name in names if (found := re.search(r"blocks\.(\d+)\.gated_cross_attn_layer", name))]
+    if not blocks:
+        raise InputError("the checkpoint holds no gated cross-attention: it is not OpenFlamingo's")
+    return min(blocks) + 1
+
+
+def load_trained(model: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Gives the network a checkpoint's tensors, each of its own name and shape.
+
+    Raises InputError unless all of the perceiver, the cross-attention and the token embeddings are there; the
+    two frozen towers may be, too.
+    """
+    shapes = {own_name(name): tensor.shape for name, tensor in model.state_dict().items()}
+    trained = {name for name in shapes if TRAINED.match(name)}
+    wrong = {
+        "missing": trained - tensors.keys(),
+        "unknown": tensors.keys() - shapes.keys(),
+        "of another shape": {name for name in tensors.keys() & shapes.keys() if tensors[name].shape != shapes[name]},
+    }
+    for what, names in wrong.items():
+        if names:
+            raise InputError(
+                f"{len(names)} of the {len(trained)} tensors of the OpenFlamingo checkpoint are {what}, "
+                f"first {min(names)}: the checkpoint and its mpt-7b and clip belong to different models"
+            )
+    model.load_state_dict(tensors, strict=False, assign=True)
+    model.lang_encoder.tie_weights()
+    model.requires_grad_(False)
+
+
+def mpt(checkpoint: Checkpoint) -> Checkpoint:
+    """MPT's own part of the checkpoint."""
+    return checkpoint.part("mpt-7b", MPT_ID, MPT_REVISION)
+
+
+def load_tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerFast:
+    """MPT's tokenizer with OpenFlamingo's three tokens appended."""
+    tokenizer = mpt(checkpoint).tokenizer()
+    tokenizer.add_special_tokens({"additional_special_tokens": list(SPECIAL_TOKENS)})
+    tokenizer.add_special_tokens({"pad_token": PADDING})
+    return tokenizer
+
+
+def end_ids(checkpoint: Checkpoint) -> frozenset[int]:
+    """What ends an answer: the end of a chunk, and what MPT's own files say."""
+    endofchunk, _ = load_tokenizer(checkpoint).convert_tokens_to_ids(SPECIAL_TOKENS)
+    return mpt(checkpoint).end_ids() | {endofchunk}
+
+
+def load_language_model(part: Checkpoint, n_tokens: int, dtype: torch.dtype) -> nn.Module:
+    """transformers' own MPT with `n_tokens` embeddings.
+
+    Raises InputError if a parameter of MPT has no weights under its name.
+    """
+    from transformers import MptForCausalLM
+
+    if part.seed is None:
+        model = part.model(MptForCausalLM, "cpu", dtype)
+    else:
+        part.check_memory(MptForCausalLM, dtype)
+        model = MptForCausalLM._from_config(part.config(MptForCausalLM), dtype=dtype)
+    model.resize_token_embeddings(n_tokens, mean_resizing=False)
+    return model
+
+
+def load_vision_tower(folder: Path | None, untrained: bool = False):
+    """CLIP's vision tower and its transform of pictures; `folder` is None for OpenAI's weights on the hub."""
+    import open_clip
+
+    name, weights = CLIP_NAME, CLIP_WEIGHTS
+    if folder is not None:
+        weights = str(min(folder.parent.glob(CLIP_FILE)))
+        if (folder / "open_clip_config.json").exists():
+            _check_clip(folder / "open_clip_config.json")
+            name, weights = f"local-dir:{folder}", None
+    # OpenAI trained with this approximation of GELU; open_clip's ViT-L-14 has had the exact one since 2.29.
+    clip, _, transform = open_clip.create_model_and_transforms(
+        name, None if untrained else weights, load_weights=not untrained, force_quick_gelu=True
+    )
+    return clip.visual, transform
+
+
+def _check_clip(path: Path) -> None:
+    """Raise InputError where a CLIP's configuration asks for parts of other libraries, or fills the memory."""
+    import open_clip
+    import torch
+
+    with reading(path):
+        content = json.loads(read_bytes(path, LARGEST_CLIP_BYTES))
+        sizes = {name: dict(value) for name, value in content.get("model_cfg", content).items() if name in TOWERS}
+        embed_dim = int(content.get("model_cfg", content)["embed_dim"])
+    foreign = [key for tower in sizes.values() for key in tower if key.startswith(FOREIGN)]
+    if foreign:
+        raise InputError(
+            f"{path} asks for another model of the hub, {min(foreign)}: copy OpenFlamingo's own CLIP there"
+        )
+    check_memory(lambda: open_clip.CLIP(embed_dim, **sizes), torch.float32, path.parent)
+
+
+def _trained_file(checkpoint: Checkpoint) -> Path:
+    if checkpoint.folder:
+        return min(checkpoint.folder.glob(TRAINED_FILE))
+    from huggingface_hub import hf_hub_download
+
+    with _loading(checkpoint.model_id):
+        return Path(hf_hub_download(checkpoint.model_id, "checkpoint.pt", **checkpoint.of_hub))
+
+
+@contextmanager
+def _loading(source: Path | str) -> Iterator[None]:
+    """Turns whatever three libraries raise for weights that are damaged or out of reach into one line."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(
+            f"{source} could not be loaded: {reason} (weights that lie on disk are given with --checkpoint DIR)"
+        ) from error

@@ -1,0 +1,126 @@
+"""How every figure of a report is drawn: one style, kept as PNG and SVG, and as SVG for the page."""
+
+import re
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+from brain_activity_prediction.encoding.tables.layer_figure import COLOURS, PLAIN_TEXT, STYLES
+from brain_activity_prediction.runtime.errors import one_line
+from brain_activity_prediction.storage.files import written_whole
+from brain_activity_prediction.storage.folders import is_simulated
+
+# Points, which the page shows as pixels: a panel is as wide as a phone.
+WIDTH, FONT, RIGHT, TOP = 360, 10.5, 10, 24
+POINTS_PER_INCH = 72
+PNG_DPI = 200
+SVG_DPI = 100  # of pictures within
+COMPRESSION = 1  # of 9: files a sixth larger than at 6, encoded in two thirds of the time
+# Colours that the page replaces with its own, which are others in the dark.
+INK, LINE = "#1b1b1f", "#d5d6db"
+PAGE_COLOURS = {INK: "currentColor", LINE: "var(--line)"}
+STYLE = {
+    "svg.fonttype": "none",  # text stays text: it can be selected, searched and read aloud
+    "font.size": FONT,
+    "axes.labelsize": FONT,
+    "axes.titlesize": FONT + 1,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titley": 1,  # where it would be put once every label had been measured
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "hatch.linewidth": 0.6,
+    **PLAIN_TEXT,
+    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
+    **{"grid.color": LINE, "grid.linewidth": 0.8},
+}
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure as the page shows it. `name` is that of its files, `text` says what it shows to who cannot see it."""
+
+    name: str
+    title: str
+    text: str
+    svg: str
+
+
+def blank(height: float, left: float = 46, bottom: float = 40) -> Axes:
+    """A panel on a figure of WIDTH x height points.
+
+    `left` and `bottom` are the points that labels take; fixed, so that panels beside each other line up.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH / POINTS_PER_INCH, height / POINTS_PER_INCH), dpi=PNG_DPI, facecolor="white")
+        FigureCanvasAgg(figure)
+        inner = (left / WIDTH, bottom / height, 1 - (left + RIGHT) / WIDTH, 1 - (bottom + TOP) / height)
+        return figure.add_axes(inner)
+
+
+def label_width(labels: Sequence[str]) -> float:
+    """The points that the labels of a vertical axis take."""
+    return 14 + 6.2 * max(map(len, labels))
+
+
+def draw(name: str, title: str, text: str, panel: Axes, paint: Callable[[Axes], None], folder: Path) -> Drawn:
+    """Paints a panel and keeps its figure as `folder`/`name`.png and .svg.
+
+    Lines, areas and texts are then taken off it: where nothing else differs, the next figure can be drawn on the same
+    panel, whose axes take a third of a figure's time.
+    """
+    title = f"Simulated data: {title}" if is_simulated(folder) else title
+    figure, title, text = panel.figure, one_line(title), one_line(text)
+    with matplotlib.rc_context(STYLE | {"svg.hashsalt": name}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # a name in a script that the font lacks
+        paint(panel)
+        panel.set_title(title)
+        _fill(panel, True)
+        figure.canvas.draw()
+        pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3]  # on white, so that nothing shines through
+        with written_whole(folder / f"{name}.png") as path:
+            Image.fromarray(pixels).save(path, compress_level=COMPRESSION, dpi=(PNG_DPI, PNG_DPI))
+        _fill(panel, False)
+        drawn = StringIO()
+        figure.savefig(drawn, format="svg", dpi=SVG_DPI, metadata={"Date": None, "Title": title})
+    for artist in (*panel.lines, *panel.collections, *panel.texts):
+        artist.remove()
+    svg = drawn.getvalue()
+    with written_whole(folder / f"{name}.svg") as path:
+        path.write_text(svg, encoding="utf-8")
+    return Drawn(name, title, text, for_page(svg, name))
+
+
+def _fill(panel: Axes, filled: bool) -> None:
+    """Makes a figure's ground white or transparent."""
+    for patch in (panel.patch, panel.figure.patch):
+        patch.set_visible(filled)
+
+
+def for_page(svg: str, name: str) -> str:
+    """The SVG element alone, in the page's font and colours; its ids, unique in the page, begin with the name."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>|<title>.*?</title>|<style.*?</style>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r' (height|width)="[\d.]+pt"', "", svg, count=2).replace("<svg", '<svg aria-hidden="true"', 1)
+    svg = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', svg)
+    svg = re.sub(r'(href="|url\()#', rf"\1#{name}-", svg)
+    svg = re.sub(r" ?font-family: [^;\"]+;", "", svg)
+    for colour, of_page in PAGE_COLOURS.items():
+        svg = svg.replace(colour, of_page)
+    return svg
+
+
+def look(number: int) -> tuple[str, str]:
+    """Colour and line style of the nth model: both differ until there are more than seven."""
+    return COLOURS[number % len(COLOURS)], STYLES[number // len(COLOURS) % len(STYLES)]

@@ -1,0 +1,145 @@
+"""The figure of shared variance: what feature spaces predict alone and what they share, by region."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from brain_activity_prediction.encoding.tables.layer_figure import COLOURS, shown_name
+from brain_activity_prediction.report.plots.drawing import INK, Drawn, blank, draw, label_width
+from brain_activity_prediction.report.plots.score_figures import slug
+from brain_activity_prediction.report.tables.further import selected
+from brain_activity_prediction.report.tables.selection import Selection
+from brain_activity_prediction.storage.table_files import read_table
+from brain_activity_prediction.variance_partitioning.share_table import PART
+
+TABLE = "alignment/subj*/variance_partitioning/*/shares.parquet"
+SUBJECTS_DIFFER = "; or "  # between the names of a space whose layer is another one in other subjects
+HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\", "++")
+OF_A_LAYER = r" layer \w+$"  # the end of a space's name
+ROW = 20  # points a region
+
+
+def read_shares(base_dir: Path, selection: Selection) -> pd.DataFrame:
+    """The parts of every analysis, subject and region; empty where none was made."""
+    tables = []
+    for path in sorted(base_dir.glob(TABLE)):
+        tables.append(read_table(path, "delete it and run partition_variance.py again"))
+    if not tables:
+        return pd.DataFrame(columns=["analysis", "subject", "roi", "kind", "spaces", "names", "r2", "cv_r2"])
+    table = pd.concat(tables, ignore_index=True)
+    return selected(table[table["kind"] == PART], selection)
+
+
+def shares_over_subjects(shares: pd.DataFrame) -> pd.DataFrame:
+    """Means over subjects, a row an analysis, region and part; columns analysis, roi, spaces and these:
+
+    r2, cv_r2    their means
+    r2_se        standard error of r2 over subjects, missing for one; of an analysis of one subject that over images
+    n_subjects   how many
+    n_possible   how many the analysis has
+    names        what the spaces are; subjects may differ in a region's best layer, and then each is named
+
+    Subjects in whom analyses of one name took other models, prompts or streams are kept apart.
+    """
+    shares = _kept_apart(shares.assign(r2_se=shares.get("r2_se", np.nan)))
+    shares["n_possible"] = shares.groupby("analysis")["subject"].transform("nunique")
+    groups = shares.groupby(["analysis", "roi", "spaces"], sort=False)
+    means, n = groups[["r2", "cv_r2", "n_possible"]].mean(), groups["subject"].nunique()
+    means = means.astype({"n_possible": int})
+    over_images = groups["r2_se"].first().where(means["n_possible"] == 1)
+    means["r2_se"] = (groups["r2"].std() / np.sqrt(n)).where(n > 1, over_images)
+    means["n_subjects"], means["names"] = (
+        n,
+        groups["names"].agg(lambda names: SUBJECTS_DIFFER.join(dict.fromkeys(names))),
+    )
+    return means.reset_index()
+
+
+def _kept_apart(shares: pd.DataFrame) -> pd.DataFrame:
+    """Names of analyses with their subjects in brackets, where a letter is not of the same stream in all of them."""
+    alone = shares[~shares["spaces"].str.contains("+", regex=False)]
+    names = alone["names"].str.replace(OF_A_LAYER, "", regex=True)
+    letters = (alone["spaces"] + " " + names).groupby([alone["analysis"], alone["subject"]])
+    taken = letters.agg(lambda parts: "; ".join(sorted(set(parts))))
+    renamed = {}
+    for analysis, of_subjects in taken.groupby(level=0):
+        if of_subjects.nunique() > 1:
+            for same in of_subjects.groupby(of_subjects).groups.values():
+                subjects = [subject for _, subject in same]
+                title = f"{analysis} (subject{'s' if len(subjects) > 1 else ''} {', '.join(map(str, subjects))})"
+                renamed |= dict.fromkeys(same, title)
+    pairs = zip(shares["analysis"], shares["subject"], strict=True)
+    return shares.assign(analysis=[renamed.get((name, subject), name) for name, subject in pairs])
+
+
+def errors_of(analysis: str, means: pd.DataFrame) -> str:
+    """What the lines at the ends of an analysis' parts are, and of how many subjects its means."""
+    rows = means[means["analysis"] == analysis]
+    n = rows["n_possible"].iloc[0]
+    of = f"Mean of {n} subjects" if n > 1 else "One subject"
+    if rows["r2_se"].isna().all():
+        return f"{of}, no errors."
+    return f"{of}; lines are one standard error over {'subjects' if n > 1 else 'photographs'}."
+
+
+def spaces_of(analysis: str, means: pd.DataFrame) -> list[tuple[str, str]]:
+    """(letter, what it is) of the feature spaces of an analysis, with all layers where regions differ in them."""
+    rows = means[(means["analysis"] == analysis) & ~means["spaces"].str.contains("+", regex=False)]
+    spaces = []
+    for letter, names in rows.groupby("spaces", sort=False)["names"]:
+        if names.nunique() == 1:
+            spaces.append((letter, names.iloc[0]))
+            continue
+        each = dict.fromkeys(name for of_region in names for name in of_region.split(SUBJECTS_DIFFER))
+        layers = sorted({int(name.rsplit(maxsplit=1)[1]) for name in each})
+        stream = re.sub(OF_A_LAYER, "", next(iter(each)))
+        spaces.append((letter, f"{stream} layers {', '.join(map(str, layers))}, the best of each region"))
+    return spaces
+
+
+def variance_bars(analysis: str, means: pd.DataFrame, regions: Sequence[str], folder: Path) -> Drawn:
+    """A bar a region, stacked from its parts; parts below 0, which noise makes, go to the left of 0."""
+    rows = means[means["analysis"] == analysis]
+    parts = list(dict.fromkeys(rows["spaces"]))
+    regions = [roi for roi in regions if roi in set(rows["roi"])]
+    r2, errors = (
+        rows.pivot(index="roi", columns="spaces", values=name).reindex(index=regions, columns=parts).to_numpy()
+        for name in ("r2", "r2_se")
+    )
+    n, of_all = rows.groupby("roi")["n_subjects"].max(), rows["n_possible"].iloc[0]
+    names = {roi: shown_name(roi) for roi in regions}
+    labels = [names[roi] if n[roi] == of_all else f"{names[roi]} (n = {n[roi]})" for roi in regions]
+
+    def paint(panel: Axes) -> None:
+        ends = {True: np.zeros(len(regions)), False: np.zeros(len(regions))}
+        for number, part in enumerate(parts):
+            widths = np.nan_to_num(r2[:, number])
+            starts = np.where(widths < 0, ends[True], ends[False])
+            look = {"color": COLOURS[number % len(COLOURS)], "hatch": HATCHES[number % len(HATCHES)]}
+            label = f"{part} alone" if "+" not in part else f"shared by {part}"
+            panel.barh(range(len(regions)), widths, 0.72, starts, label=label, edgecolor="white", linewidth=0, **look)
+            places = np.arange(len(regions)) + 0.5 * ((number + 0.5) / len(parts) - 0.5)  # one below the other
+            known = np.isfinite(errors[:, number])
+            of_ends = ((starts + widths)[known], places[known], None, errors[known, number])
+            panel.errorbar(*of_ends, fmt="none", ecolor=INK, elinewidth=0.8, capsize=0)
+            ends[True] += np.minimum(widths, 0)
+            ends[False] += np.maximum(widths, 0)
+        panel.set_yticks(range(len(regions)), labels)
+        panel.set_ylim(len(regions) - 0.4, -0.6)
+        panel.tick_params(axis="y", length=0)
+        panel.axvline(0, color=INK, linewidth=0.8)
+        panel.spines["left"].set_visible(False)
+        panel.grid(axis="x")
+        panel.set_xlabel("R² on held-out images")
+        panel.legend(loc="upper center", bbox_to_anchor=(0.45, -46 / (ROW * len(regions))), ncols=2, fontsize=9.5)
+
+    text = (
+        f"Bars of the variance that the feature spaces of {analysis} predict alone and share in {len(regions)} regions."
+    )
+    legend = 22 * (1 + len(parts) // 2)
+    panel = blank(66 + ROW * len(regions) + legend, label_width(labels), 40 + legend)
+    return draw(f"variance_{slug(analysis)}", analysis, text, panel, paint, folder)

@@ -1,0 +1,157 @@
+"""The maps of voxels that a report shows: of each model and subject the best layer, its r, and the best prompt.
+
+Of a protocol whose scores are averages of layers they are the average r and the best prompt.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import nibabel
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+from brain_activity_prediction.datasets.nsd.layout import find_layout
+from brain_activity_prediction.datasets.nsd.regions import write_map
+from brain_activity_prediction.encoding.scores.layer_choice import AVERAGE, BEST_PER_REGION
+from brain_activity_prediction.report.plots.score_figures import slug
+from brain_activity_prediction.report.tables.averages import layer_choice
+from brain_activity_prediction.report.tables.collecting import Scored
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.storage.files import reading
+from brain_activity_prediction.storage.grid import Grid, on_grid
+from brain_activity_prediction.storage.nifti import read_grid
+
+REMEDY = "delete it and run align_model.py again, which writes it anew"
+PREFERRED = ("language", "response", "vision")  # streams, before all others by name
+MARGIN = 2  # voxels around the part of the brain that is shown
+# By layer_choice: what names of files begin with, and name, unit and title of what is shown.
+SHOWN = {
+    BEST_PER_REGION: ("best_layer", (("best_layer", "layer", "Best layer"), ("best_layer_r", "r", "Held-out r of it"))),
+    AVERAGE: ("average", (("average_r", "r", "Held-out r, mean over layers"),)),
+}
+Cortex = tuple[np.ndarray, Grid]  # `shaded`, (X, Y, Z)
+
+
+@dataclass(frozen=True)
+class VoxelMap:
+    """A value a voxel, (X, Y, Z) with NaN outside, and what is behind it: `shaded` cortex, or None."""
+
+    name: str
+    title: str
+    unit: str  # layer, prompt, r or R²
+    values: np.ndarray
+    affine: np.ndarray
+    behind: np.ndarray | None
+
+    @property
+    def whole_numbers(self) -> bool:
+        return self.unit in ("layer", "prompt")
+
+    def cropped(self) -> "VoxelMap":
+        """The box that holds values and cortex; where no cortex is known, the voxels with values stand for it."""
+        fitted = np.isfinite(self.values)
+        behind = shaded(fitted) if self.behind is None else self.behind
+        shown = fitted | (behind > 0)
+        box, first = [], []
+        for axis in range(3):
+            planes = np.flatnonzero(shown.any(axis=tuple({0, 1, 2} - {axis})))
+            first.append(max(planes[0] - MARGIN, 0))
+            box.append(slice(first[-1], planes[-1] + MARGIN + 1))
+        affine = self.affine.copy()
+        affine[:3, 3] = (self.affine @ [*first, 1])[:3]
+        return replace(self, values=self.values[tuple(box)], behind=behind[tuple(box)], affine=affine)
+
+
+def voxel_maps(base_dir: Path, scored: Sequence[Scored], folder: Path) -> Iterator[VoxelMap]:
+    """The maps of every model and subject, cropped; the map of best prompts is also written to `folder` as NIfTI.
+
+    Shown are those of one stream under the prompt that the training images score highest over all voxels. Maps without
+    a value, such as the ceilings of sessions in which no image is repeated, are left out.
+    """
+    return (shown.cropped() for shown in _maps(base_dir, scored, folder) if np.isfinite(shown.values).any())
+
+
+def _maps(base_dir: Path, scored: Sequence[Scored], folder: Path) -> Iterator[VoxelMap]:
+    for subject in sorted({one.subject for one in scored}):
+        behind, of_subject = cortex(base_dir, subject), [one for one in scored if one.subject == subject]
+        for model in dict.fromkeys(one.model_id for one in of_subject):
+            yield from _of_model(model, [one for one in of_subject if one.model_id == model], behind, folder)
+        ceiling = of_subject[0].folder / "maps" / "noise_ceiling.nii.gz"
+        if ceiling.exists():
+            title = f"Noise ceiling, subject {subject}"
+            yield VoxelMap(f"noise_ceiling_subj{subject:02d}", title, "R²", *shown_on(behind, *read(ceiling)))
+
+
+def _of_model(model: str, scored: Sequence[Scored], behind: Cortex | None, folder: Path) -> Iterator[VoxelMap]:
+    start, kinds = SHOWN[layer_choice(scored[0].protocol)]
+    stream, having = shown_stream(scored, start)
+    if stream is None:
+        return
+    cv_scores = {one: read(one.folder / "maps" / f"{stream}_{start}_cv_score.nii.gz") for one in having}
+    best = max(having, key=lambda one: np.nan_to_num(np.nanmean(cv_scores[one][0]), nan=-np.inf))
+    under = stream if best.prompt is None else f"{stream}, prompt {best.prompt}"
+    of, ending = f"{model}, subject {best.subject}", f"{slug(model)}_subj{best.subject:02d}"
+    for kind, unit, what in kinds:
+        path = best.folder / "maps" / f"{stream}_{kind}.nii.gz"
+        if path.exists():
+            yield VoxelMap(f"{kind}_{ending}", f"{what}: {of} ({under})", unit, *shown_on(behind, *read(path)))
+    prompts = [one for one in having if one.prompt is not None]
+    if len(prompts) > 1:
+        grid = cv_scores[best][1]
+        values = best_prompt([one.prompt for one in prompts], [on_grid(*cv_scores[one], grid) for one in prompts])
+        inside = np.isfinite(values)
+        write_map(folder / f"{stream}_best_prompt_{ending}.nii.gz", values[inside], inside, grid.affine)
+        title = f"Best prompt: {of} ({stream})"
+        yield VoxelMap(f"best_prompt_{ending}", title, "prompt", *shown_on(behind, values, grid))
+
+
+def shown_stream(scored: Sequence[Scored], start: str) -> tuple[str | None, list[Scored]]:
+    """The stream of a model that is shown, and the tables of those prompts that have its maps that begin so."""
+    end = f"_{start}_cv_score.nii.gz"
+    there = {one: {path.name.removesuffix(end) for path in one.folder.glob(f"maps/*{end}")} for one in scored}
+    streams = sorted(set().union(*there.values()), key=stream_order)
+    if not streams:
+        return None, []
+    return streams[0], [one for one in scored if streams[0] in there[one]]
+
+
+def stream_order(name: str) -> tuple:
+    """A key by which streams are sorted: those of PREFERRED come first."""
+    return (*(name != first for first in PREFERRED), name)
+
+
+def best_prompt(prompts: Sequence[int], cv_scores: Sequence[np.ndarray]) -> np.ndarray:
+    """The prompt under which each voxel has the highest of these cross-validated scores; NaN where none has one."""
+    known = np.isfinite(cv_scores).any(axis=0)
+    of_known = np.stack([scores[known] for scores in cv_scores])
+    best = np.full(known.shape, np.nan, dtype=np.float32)
+    best[known] = np.asarray(prompts)[np.where(np.isfinite(of_known), of_known, -np.inf).argmax(axis=0)]
+    return best
+
+
+def cortex(base_dir: Path, subject: int) -> Cortex | None:
+    """The subject's cortex, `shaded`, from nsdgeneral, and its grid; None where NSD is not in BASE_DIR."""
+    try:
+        path = find_layout(base_dir).nsdgeneral(subject)
+    except InputError:
+        return None
+    values, grid = read(path)
+    return shaded(values >= 0), grid
+
+
+def shown_on(behind: Cortex | None, values: np.ndarray, grid: Grid) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """A map (X, Y, Z), its affine and the cortex in the map's order of voxels; InputError where it is elsewhere."""
+    return values, grid.affine, None if behind is None else on_grid(*behind, grid)
+
+
+def shaded(inside: np.ndarray) -> np.ndarray:
+    """A mask in greys, by which folds can be told: 0 outside, up to 1.3 where all around is inside."""
+    return inside * (np.float32(0.3) + gaussian_filter(inside.astype(np.float32), 1.5))
+
+
+def read(path: Path) -> tuple[np.ndarray, Grid]:
+    """A volume (X, Y, Z) and its grid."""
+    with reading(path, REMEDY):
+        image = nibabel.load(path)
+        return np.asarray(image.dataobj, dtype=np.float32).reshape(image.shape[:3]), read_grid(path)

@@ -1,0 +1,148 @@
+"""Tables of the analyses beyond scores, as the page shows them: across subjects, compared, and without a fit."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from brain_activity_prediction.datasets.nsd.regions import of_atlases
+from brain_activity_prediction.encoding.protocols import STANDARD
+from brain_activity_prediction.report.tables.averages import layer_choice
+from brain_activity_prediction.report.tables.selection import Selection
+from brain_activity_prediction.storage.folders import scores_folder
+from brain_activity_prediction.storage.table_files import read_table
+
+LONGEST = 300  # rows of a table that the page shows
+HEADINGS = {
+    **{"roi": "region", "model_id": "model", "n_subjects": "subjects", "r_se": "SE", "se": "SE"},
+    **{"layer_choice": "layers"},
+    **{
+        "p_t": "p (t)",
+        "p_sign_flip": "p (signs)",
+        "r_normalised_all_voxels": "r / ceiling",
+        "cross_subject_r": "other brains r",
+    },
+    **{"r_over_cross_subject_r": "r / other brains", "ci_low": "from", "ci_high": "to"},
+    **{"difference_normalised": "r / ceiling, difference", "difference_normalised_se": "its SE"},
+    **{"rsa": "RSA", "rsa_q": "RSA q", "rsa_ceiling": "RSA ceiling"},
+    **{"cka": "CKA", "cka_q": "CKA q", "cka_ceiling": "CKA ceiling"},
+    **{f"{name}_{side}": title for side in "ab" for name, title in (("stream", "stream"), ("prompt", "prompt"))},
+    **{"model_id_a": "first: model", "model_id_b": "second: model"},
+}
+WORDS = ("roi", "model_id", "stream", "layer_choice", "analysis")  # columns of text; all others are of numbers
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of table: where its files lie, the script that writes them, and which columns the page shows."""
+
+    title: str
+    places: str  # below BASE_DIR; {scores} is the folder of a protocol's scores
+    script: str
+    note: str
+    columns: tuple[str, ...]
+    last_first: str  # the column by whose size rows are ordered, its lowest first
+    one_layer_choice: bool = False  # rows of the protocol's choice of layers only
+
+
+KINDS = (
+    Kind(
+        *("Across subjects", "{scores}/across_subjects/scores.parquet", "across_subjects.py"),
+        "Means over subjects with their standard error. Few subjects leave a sign-flip test few values of p; the t "
+        "test, which assumes more, is beside it, and q is its p adjusted over all models, prompts, streams and regions "
+        "of this choice of layers, those of atlases too. Other brains are what the other subjects' responses predict "
+        "of a subject's: a ceiling that needs no repeats.",
+        (
+            *(
+                "layer_choice",
+                "roi",
+                "model_id",
+                "stream",
+                "prompt",
+                "n_subjects",
+                "r",
+                "r_se",
+                "r_normalised_all_voxels",
+            ),
+            *("cross_subject_r", "r_over_cross_subject_r", "p_t", "p_sign_flip", "q"),
+        ),
+        "q",
+        one_layer_choice=True,
+    ),
+    Kind(
+        *("Differences across subjects", "{scores}/across_subjects/differences.parquet", "across_subjects.py"),
+        "r of the first less r of the second, paired over subjects; q is p of the t test, adjusted over all pairs and "
+        "regions that were compared at once.",
+        (
+            *("layer_choice", "roi", "model_id_a", "stream_a", "prompt_a", "model_id_b", "stream_b", "prompt_b"),
+            *("difference", "se", "q", "difference_normalised", "difference_normalised_se"),
+        ),
+        "q",
+    ),
+    Kind(
+        *("Differences within subjects", "{scores}/subj*/comparisons/*.parquet", "compare.py"),
+        "r of the first less r of the second, both on the same resamples of the test photographs, with the 95 % "
+        "interval of these. q is p adjusted over all pairs and regions of one analysis in one subject, those of "
+        "atlases too.",
+        (
+            *("analysis", "layer_choice", "subject", "roi"),
+            *(f"{name}_{side}" for side in "ab" for name in ("model_id", "stream", "prompt")),
+            *("difference", "ci_low", "ci_high", "q", "difference_normalised", "difference_normalised_se"),
+        ),
+        "q",
+    ),
+    Kind(
+        *("Similarity without a fit", "alignment/subj*/*prompt*/*/similarity.parquet", "compare_representations.py"),
+        "Representational similarity (RSA) and centred kernel alignment (CKA) of layers with regions: 1 for the same "
+        "geometry, near 0 for unrelated ones. Ceilings are the same region's similarity to other subjects. q is "
+        "p adjusted over all layers and regions of one model, prompt and subject.",
+        (
+            *("subject", "roi", "model_id", "stream", "prompt", "layer"),
+            *(f"{measure}{end}" for measure in ("rsa", "cka") for end in ("", "_ceiling", "_q")),
+        ),
+        "rsa_q",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Further:
+    """The rows of a kind that the page shows; `n_rows` is how many there are. No rows: its script was not run."""
+
+    kind: Kind
+    columns: list[tuple[str, bool]]  # heading, whether it is of numbers
+    rows: list[tuple]
+    n_rows: int
+
+
+def further_tables(base_dir: Path, selection: Selection, protocol: str = STANDARD) -> list[Further]:
+    """Each kind with its rows of what was selected, the surest first; `analysis` is the name of a row's file."""
+    return [_of_kind(kind, base_dir, selection, protocol) for kind in KINDS]
+
+
+def _of_kind(kind: Kind, base_dir: Path, selection: Selection, protocol: str) -> Further:
+    parts = []
+    for path in sorted(base_dir.glob(kind.places.format(scores=scores_folder(base_dir, protocol).name))):
+        parts.append(read_table(path, f"delete it and run {kind.script} again").assign(analysis=path.stem))
+    if not parts:
+        return Further(kind, [], [], 0)
+    table = pd.concat(parts, ignore_index=True)
+    table = selected(table, selection)
+    if kind.one_layer_choice:
+        table = table[table["layer_choice"] == layer_choice(protocol)]
+    columns = [name for name in kind.columns if name in table and table[name].notna().any()]
+    if kind.last_first in table:
+        table = table.sort_values(kind.last_first, kind="stable")
+    headings = [(HEADINGS.get(name, name), not name.startswith(WORDS)) for name in columns]
+    return Further(kind, headings, list(table[columns].head(LONGEST).itertuples(index=False, name=None)), len(table))
+
+
+def selected(table: pd.DataFrame, selection: Selection) -> pd.DataFrame:
+    """The rows of what is asked for, by the columns that there are; regions of atlases only where they are named."""
+    for name, wanted in (
+        *(("subject", selection.subject), ("roi", selection.roi)),
+        *(("model_id", selection.model), ("stream", selection.stream)),
+    ):
+        if wanted and name in table:
+            table = table[table[name].isin(wanted)]
+    return table if selection.roi else table[~table["roi"].isin(of_atlases(table["roi"]))]

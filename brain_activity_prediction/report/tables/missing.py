@@ -1,0 +1,184 @@
+"""What a BASE_DIR does not hold yet, said so that the next command is plain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from brain_activity_prediction.cli import shared_flags as shared
+from brain_activity_prediction.datasets.nsd.design import read_design, train_test_rows
+from brain_activity_prediction.datasets.nsd.layout import Layout, layout_if_any
+from brain_activity_prediction.report.tables.averages import each_layer
+from brain_activity_prediction.report.tables.collecting import OF_A_TABLE, Scored
+from brain_activity_prediction.report.tables.selection import Selection
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.wording import are, count, were
+from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
+from brain_activity_prediction.storage.folders import embeddings_folder, prompt_folder
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Something that is not there: of whom, and what is the matter."""
+
+    model_id: str
+    where: str  # "subject 5, prompt 4"
+    what: str  # "not extracted"
+
+
+def gaps(base_dir: Path, scored: Sequence[Scored], table: pd.DataFrame, selection: Selection) -> list[Gap]:
+    """What is not extracted, not aligned or aligned in part, of all models, prompts and subjects that were begun.
+
+    Expected are the prompts that any model has, for each model that takes prompts, and the subjects that have scores
+    or betas.
+    """
+    layout = layout_if_any(base_dir)
+    there = {(one.model_id, one.prompt, one.subject) for one in scored}
+    of_model: dict[str, set[int | None]] = {}
+    for model, prompt in (*stored_states(base_dir, selection), *((one.model_id, one.prompt) for one in scored)):
+        of_model.setdefault(model, set()).add(prompt)
+    prompts = set().union(*of_model.values()) - {None}
+    subjects = sorted({one.subject for one in scored} | set(_with_betas(layout)))
+    found = []
+    for model in sorted(of_model):
+        wanted = of_model[model] | (prompts if of_model[model] - {None} else set())
+        for prompt in sorted(wanted, key=lambda prompt: prompt or 0):
+            absent = [
+                subject
+                for subject in subjects
+                if (model, prompt, subject) not in there and selection.takes(subject, model, prompt)
+            ]
+            if absent:
+                found += _why(base_dir, layout, model, prompt, absent)
+    return found + list(_unfinished(scored, table, selection))
+
+
+def _why(base_dir: Path, layout: Layout | None, model: str, prompt: int | None, subjects: list[int]) -> Iterator[Gap]:
+    """What is the matter with each subject for which a model and prompt have no scores."""
+    store = EmbeddingStore(embeddings_folder(base_dir, model, prompt))
+    streams = list(store.streams())
+    under = "the streams that no prompt changes" if prompt is None else f"prompt {prompt}"
+    held = store.image_ids(streams) if streams else np.empty(0)
+    for subject in subjects:
+        needed = np.empty(0) if layout is None else _images(layout, subject)
+        lacking = np.setdiff1d(needed, held).size
+        if not streams or (needed.size and lacking == needed.size):
+            what = "not extracted"
+        elif lacking:
+            what = f"{lacking:,} of {needed.size:,} images not extracted"
+        else:
+            what = "extracted, not aligned"
+        yield Gap(model, f"subject {subject}, {under}", what)
+
+
+def _unfinished(scored: Sequence[Scored], table: pd.DataFrame, selection: Selection) -> Iterator[Gap]:
+    """Streams of which some layers have no scores, and tables older than the scores of voxels beside them."""
+    each = each_layer(table)
+    key = ["model_id", "prompt", "subject", "stream"]
+    layers = each.groupby(key, dropna=False, observed=True)[["layer", "layer_position"]].agg(["nunique", "max"])
+    shapes = {
+        (model, None if pd.isna(prompt) else int(prompt), int(subject), stream): (
+            row[("layer", "nunique")],
+            _number_of_layers(row[("layer", "max")], row[("layer_position", "max")]),
+        )
+        for (model, prompt, subject, stream), row in layers.iterrows()
+    }
+    for one in scored:
+        if not selection.takes(one.subject, one.model_id, one.prompt):
+            continue
+        where = _where(one)
+        names = [path.name.rpartition("_layer_")[0] for path in one.folder.glob("voxels/*.h5")]
+        for stream in sorted(set(names)):
+            done, of = shapes.get((one.model_id, one.prompt, one.subject, stream), (0, 0))
+            n_scored = names.count(stream)
+            if n_scored > done and not selection.stream:
+                what = f"{stream}: {count(n_scored, 'layer')} {are(n_scored)} scored, the table has {done}: align again"
+                yield Gap(one.model_id, where, what)
+            elif done < of:
+                yield Gap(one.model_id, where, f"{stream}: {done} of {of} layers aligned")
+
+
+def left_out(otherwise: Mapping[Scored, str]) -> list[Gap]:
+    """What `comparable.made_otherwise` found, which no figure shows."""
+    return [Gap(one.model_id, _where(one), f"left out, {what}: align again alike") for one, what in otherwise.items()]
+
+
+def _where(one: Scored) -> str:
+    return f"subject {one.subject}, " + ("no prompt" if one.prompt is None else f"prompt {one.prompt}")
+
+
+def absent_analyses(table: pd.DataFrame) -> list[str]:
+    """What could be known of the scores that are there, and is not."""
+    found = _of_an_earlier_version(table)
+    if table["p"].isna().all():
+        found.append("No test of significance: align_model.py --permutations N makes one.")
+    elif untested := int(each_layer(table)["p"].isna().sum()):
+        found.append(f"{untested:,} of {len(each_layer(table)):,} rows have no test of significance.")
+    if table["noise_ceiling"].isna().all():
+        found.append("No noise ceiling: in these sessions no image was seen twice.")
+    if table["subject"].nunique() == 1 and ("r_se" not in table or table["r_se"].isna().all()):
+        found.append("No error bars: there is one subject, and no bootstrap over images.")
+    return found
+
+
+def _of_an_earlier_version(table: pd.DataFrame) -> list[str]:
+    """A sentence on tables without the counts of sessions and images, which are of version 1.0.0."""
+    by_table = table.assign(n_train=table.get("n_train", np.nan)).groupby(OF_A_TABLE, dropna=False, observed=True)
+    counted = by_table["n_train"].count()
+    if not (n_old := int((counted == 0).sum())):
+        return []
+    return [
+        f"{n_old:,} of {count(len(counted), 'table')} {were(n_old)} written by version 1.0.0, which did not record "
+        "r / ceiling over all voxels, nor sessions, images and repeats: align again with the same flags."
+    ]
+
+
+def held_out(base_dir: Path, scored: Sequence[Scored]) -> dict[int, int]:
+    """How many photographs each subject was tested on; without subjects whose sessions were not recorded."""
+    layout = layout_if_any(base_dir)
+    if layout is None:
+        return {}
+    design, found = read_design(layout.design()), {}
+    for one in scored:
+        if one.subject not in found and one.settings.get("sessions"):
+            seen = np.unique(design.trial_ids(one.subject, one.settings["sessions"]))
+            found[one.subject] = len(train_test_rows(seen, design.shared_ids)[1])
+    return dict(sorted(found.items()))
+
+
+def stored_states(base_dir: Path, selection: Selection) -> list[tuple[str, int | None]]:
+    """Model and prompt of each folder of hidden states, sorted; None where the states depend on no prompt."""
+    found = set()
+    for folder in base_dir.glob("image_embeddings/*prompt*/*"):
+        settings = EmbeddingStore(folder).settings() or {}
+        _, _, number = folder.parent.name.partition("prompt_")
+        if "model_id" in settings and (number.isdecimal() or folder.parent.name == prompt_folder(None)):
+            found.add((settings["model_id"], int(number) if number else None))
+    taken = [(model, prompt) for model, prompt in found if selection.takes_states(model, prompt)]
+    return sorted(taken, key=lambda state: (state[0], state[1] or 0))
+
+
+def _with_betas(layout: Layout | None) -> Iterator[int]:
+    for subject in shared.SUBJECTS if layout else ():
+        try:
+            layout.sessions(subject)
+        except InputError:
+            continue
+        yield subject
+
+
+def _images(layout: Layout, subject: int) -> np.ndarray:
+    """The images that a subject saw in the sessions that are there, or, with no sessions, all that it was to see."""
+    design = read_design(layout.design())
+    if subject in _with_betas(layout):
+        return np.unique(design.trial_ids(subject, layout.sessions(subject)))
+    return design.image_ids(subject)
+
+
+def _number_of_layers(last: int, position: float) -> int:
+    """How many layers a stream has, of which one is number `last` (from 0) and lies at `position` of 0 to 1."""
+    return round(last / position) + 1 if position > 0 else 1

@@ -1,0 +1,113 @@
+"""The collected table on disk, and the part of it that people read."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyarrow import csv
+
+from brain_activity_prediction.datasets.nsd.regions import of_atlases
+from brain_activity_prediction.report.tables.averages import chosen_layers
+from brain_activity_prediction.report.tables.collecting import Scored, Tables
+from brain_activity_prediction.report.tables.selection import Selection
+from brain_activity_prediction.runtime.errors import one_line
+from brain_activity_prediction.storage.files import written_whole
+
+LONGEST = 200  # rows printed
+FORMULA = r"^([=+@\t\r-])"
+# Prompts and layers are whole numbers to pandas, too, where some rows have none.
+KINDS = {pa.int64(): pd.Int64Dtype()}.get
+
+
+def write_tables(tables: Tables, selection: Selection, folder: Path) -> dict[str, pd.DataFrame]:
+    """Writes the selected rows, table by table, as `scores.csv` and `scores.parquet`; returns their `shown_tables`."""
+    text = [column.name for column in tables.schema if pa.types.is_string(column.type)]
+    of_parquet = {"use_dictionary": text, "write_page_checksum": True}  # few numbers repeat, so that theirs is no gain
+    with (
+        written_whole(folder / "scores.csv") as csv_path,
+        written_whole(folder / "scores.parquet") as parquet_path,
+        csv.CSVWriter(csv_path, tables.schema) as csv_file,
+        pq.ParquetWriter(parquet_path, _for_pandas(tables.schema), **of_parquet) as parquet_file,
+    ):
+        return shown_tables(_written(tables.selected(selection), csv_file, parquet_file), selection)
+
+
+def shown_tables(parts: Iterable[tuple[Scored, pa.Table]], selection: Selection) -> dict[str, pd.DataFrame]:
+    """The rows that are shown of `Tables.selected`, by protocol: `standard` comes first where there is any.
+
+    Regions of atlases are left out, unless they were asked for.
+    """
+    shown = {}
+    for one, rows in parts:
+        shown.setdefault(one.protocol, []).append(shown_regions(rows, selection))
+    tables = (pa.concat_tables(of).combine_chunks().to_pandas(types_mapper=KINDS) for of in shown.values())
+    return {name: _printable(table) for name, table in zip(shown, tables, strict=True)}
+
+
+def _printable(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with the names of regions and streams, which come from files, without control characters."""
+    for name in ("roi", "stream"):
+        odd = {text: one_line(text) for text in table[name].unique() if not text.isprintable()}
+        table = table.assign(**{name: table[name].replace(odd)}) if odd else table
+    return table
+
+
+def _written(
+    parts: Iterable[tuple[Scored, pa.Table]], *files: csv.CSVWriter | pq.ParquetWriter
+) -> Iterator[tuple[Scored, pa.Table]]:
+    for one, rows in parts:
+        for file in files:
+            file.write_table(without_formulas(rows) if isinstance(file, csv.CSVWriter) else rows)
+        yield one, rows
+
+
+def without_formulas(rows: pa.Table) -> pa.Table:
+    """The rows, with an apostrophe before texts that a spreadsheet would take for a formula."""
+    for place, column in enumerate(rows.schema):
+        if pa.types.is_string(column.type):
+            begins = pc.match_substring_regex(pc.unique(rows[column.name]), FORMULA)
+            if pc.any(begins).as_py():
+                harmless = pc.replace_substring_regex(rows[column.name], FORMULA, r"'\1")
+                rows = rows.set_column(place, column, harmless)
+    return rows
+
+
+def _for_pandas(schema: pa.Schema) -> pa.Schema:
+    """The schema with a note of what pandas is to make of each column."""
+    empty = schema.empty_table().to_pandas(types_mapper=KINDS)
+    return schema.with_metadata(pa.Schema.from_pandas(empty, preserve_index=False).metadata)
+
+
+def shown_regions(rows: pa.Table, selection: Selection) -> pa.Table:
+    """The rows of regions that a page shows: those asked for, or all but the hundreds of an atlas."""
+    if selection.roi:
+        return rows
+    hidden = pa.array(of_atlases(pc.unique(rows["roi"]).to_pylist()), pa.string())
+    return rows.filter(pc.invert(pc.is_in(rows["roi"], hidden)))
+
+
+def as_text(table: pd.DataFrame) -> str:
+    """A table for the terminal of the layers that the training images choose."""
+    chosen = chosen_layers(table).sort_values(["roi", "model_id", "stream", "subject", "prompt"])
+    width = max(map(len, chosen["model_id"]))
+    lines = [
+        f"{'region':<16} {'model':<{width}} {'stream':<14} {'prompt':>6} {'subject':>7} {'layer':>5} {'voxels':>6} "
+        f"{'r':>6} {'ceiling':>7} {'r/ceil.':>7} {'p':>7} {'q':>7}"
+    ]
+    for row in chosen.head(LONGEST).itertuples():
+        prompt, layer = ("-" if pd.isna(value) else value for value in (row.prompt, row.layer))
+        lines.append(
+            f"{row.roi:<16} {row.model_id:<{width}} {row.stream:<14} {prompt:>6} {row.subject:>7} {layer:>5} "
+            f"{row.n_voxels:>6} {number(row.r)} {number(row.r_ceiling, 7)} {number(row.r_normalised_all_voxels, 7)} "
+            f"{number(row.p, 7, 4)} {number(row.q, 7, 4)}"
+        )
+    if len(chosen) > LONGEST:
+        lines.append(f"and {len(chosen) - LONGEST} more: choose with --roi, --model-id, --stream, -s, -p")
+    return "\n".join(map(one_line, lines))
+
+
+def number(value: float, width: int = 6, digits: int = 3) -> str:
+    return f"{'-' if pd.isna(value) else f'{value:.{digits}f}':>{width}}"

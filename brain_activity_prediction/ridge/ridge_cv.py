@@ -1,0 +1,180 @@
+"""Ridge regression of many voxels on one set of features, each voxel with its own cross-validated alpha.
+
+For every voxel v and alpha a of a grid, ridge minimises ||y_v - X w||^2 + a ||w||^2 on the images outside a
+fold and is scored on the fold; the alpha with the best mean score over folds is refitted on all images. The
+choice is that of evaluating every alpha on every fold, with far fewer operations:
+
+1. One decomposition X = U diag(s)^(1/2) Q' in float64 serves all folds and alphas (solver/leave_fold_out.py); where
+   that takes fewer operations, a decomposition a fold does (solver/refit_without_fold.py).
+2. Residuals are computed at a few nodes of alpha, and those from fewer panels still (solver/alpha_interpolation.py).
+3. The scores of all alphas follow from the moments of these residuals (scores.py).
+
+N images, D features, V voxels, A alphas, R = min(N, D), P nodes; n images of a fold, v voxels of a chunk.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from brain_activity_prediction.ridge.arrays import as_tensor, check_batch, check_choice, matrices, sorted_grid
+from brain_activity_prediction.ridge.scores import CRITERIA
+from brain_activity_prediction.ridge.solver.cross_validation import CrossValidation, check_fold_sizes, held_out_rows
+from brain_activity_prediction.ridge.solver.decomposition import column_means, decompose
+from brain_activity_prediction.ridge.solver.responses import Responses
+from brain_activity_prediction.ridge.solver.threads import full_float32_precision
+from brain_activity_prediction.runtime.errors import InputError
+
+DEFAULT_ALPHAS = np.logspace(1, 4, 60)
+# Eigenvalues that are divided by together.
+PANEL = 64
+# Scores that differ by less than this share of themselves are equal.
+ROUNDING = 1e-13
+
+
+@dataclass(frozen=True)
+class RidgeFit:
+    """A ridge model a voxel, fitted on all images at the cross-validated alpha; tensors on the device of X.
+
+    Attributes
+    ----------
+    alpha : (V,) chosen alpha, float64; NaN for a voxel with a response that is not finite.
+    alpha_index : (V,) its position in the grid as given, int64; -1 for such a voxel.
+    cv_score : (V,) mean score over folds at that alpha, float64; NaN for such a voxel.
+    scores : (A, V) mean score over folds of every alpha, in the grid's order; None if not asked for.
+    feature_means, response_means : (D,) float64 and (V,), of the images; zeros without an intercept.
+    loadings, shrunken_targets : (D, R), X'U, and (R, V), U'y_v / (s + alpha_v). Their product is the
+        coefficients.
+    """
+
+    alpha: torch.Tensor
+    alpha_index: torch.Tensor
+    cv_score: torch.Tensor
+    scores: torch.Tensor | None
+    feature_means: torch.Tensor = field(repr=False)
+    response_means: torch.Tensor = field(repr=False)
+    loadings: torch.Tensor = field(repr=False)
+    shrunken_targets: torch.Tensor = field(repr=False)
+
+    def predict(self, X):
+        """Predictions (n, V) for X (n, D), without forming the coefficients.
+
+        X X_train'U, the rotated kernel between the images of X and those fitted, is taken in float64.
+        """
+        X = as_tensor(X, "X").to(self.loadings)
+        if X.ndim != 2:
+            raise InputError(f"X {tuple(X.shape)} is not (images, features): give a row for each image")
+        if X.shape[1] != len(self.loadings):
+            raise InputError(f"X has {X.shape[1]} features, the ridge was fitted on {len(self.loadings)}")
+        rotated = (X - self.feature_means) @ self.loadings
+        return self._from_rotated(rotated).add_(self.response_means)
+
+    def coefficients(self):
+        """Coefficients (D, V) of the features."""
+        return self._from_rotated(self.loadings)
+
+    def intercepts(self):
+        """Intercepts (V,): the mean response minus its prediction from the mean features."""
+        return self.response_means - self._from_rotated(self.feature_means[None] @ self.loadings)[0]
+
+    def _from_rotated(self, rotated):
+        """rotated (n, R) times the shrunken targets, (n, V), in the precision of the responses."""
+        with full_float32_precision:
+            product = rotated.to(self.shrunken_targets) @ self.shrunken_targets
+        return product.to(self.response_means.dtype)
+
+
+def ridge_cv(
+    X,
+    Y,
+    alphas=None,
+    *,
+    folds=5,
+    criterion="neg_mean_squared_error",
+    per_voxel=True,
+    fit_intercept=True,
+    voxels_per_chunk=None,
+    return_all_scores=False,
+    decomposition=None,
+):
+    """Fit ridge to every voxel with the alpha of its best cross-validated score; ties go to the larger alpha.
+
+    Parameters
+    ----------
+    X : (N, D) features, standardised by the caller. Its device is that of the computation and of the results; no
+        gradients are computed.
+    Y : (N, V) responses; may stay on the CPU while X is on a GPU. A voxel with a value that is not finite
+        gets NaN results, a constant one the largest alpha.
+    alphas : (A,) positive penalties; by default DEFAULT_ALPHAS, the scripts' grid of 60 from 10 to 10^4.
+    folds : a number of contiguous, unshuffled folds (scikit-learn's KFold), or a list of arrays with the rows
+        to hold out, such as `solver.cross_validation.group_folds` gives.
+    criterion : "neg_mean_squared_error", "r2" or "correlation", computed on each fold, averaged over folds.
+    per_voxel : False takes one alpha for all voxels, the one with the best score averaged over voxels.
+    fit_intercept : an unpenalised constant, as if features and responses were centred on each training set. The
+        scripts, whose features and responses are centred already, leave it out.
+    voxels_per_chunk : how many voxels go through a fold together, taken in multiples of 64; by default what
+        fits into 0.4 of a GPU's free memory, and on a CPU into 0.4 of the size of Y, from 5 to 12 MB, shared by
+        torch's threads, which each take a chunk at a time. It does not change the choice.
+    return_all_scores : keep the scores of all alphas, 8 A V bytes.
+    decomposition : of X, where it is there already; without an intercept only. `predict` then takes what stands
+        to its loadings as features do to theirs.
+
+    Inputs in float32 are computed in float32 after a decomposition in float64, and in float64 where they are
+    too ill-conditioned for that; inputs in float64 in float64 throughout.
+
+    Memory in bytes beyond X and Y, with b = 4 or 8 for the precision: 8 (N R + 5 R^2) to decompose, of which
+    8 (N R + D R) stay; b R V for the rotated targets; 11 A V for scores; b n (6 R + P n) for a fold; and b n (2 P
+    + 40) for a voxel of the chunk. In float32 at N 9000, D 5120, V 15724: 1.4 GB, of which 0.6 GB stay, then
+    0.3 GB, 0.01 GB, 0.4 GB, and 0.5 MB. A fold that is fitted anew takes 40 R^2 + 8 n R + b R V instead.
+
+    Raises InputError, which is a ValueError, for shapes that do not fit, features that are not finite, a grid or folds
+    of no use, and folds of one image with any criterion but "neg_mean_squared_error".
+    """
+    X, Y = matrices(X, Y)
+    check_choice(criterion, CRITERIA, "criterion")
+    check_batch(voxels_per_chunk, "voxels_per_chunk")
+    ascending, order = sorted_grid(DEFAULT_ALPHAS if alphas is None else alphas)
+    held_out = held_out_rows(folds, len(X))
+    check_fold_sizes(held_out, len(X), criterion, "criterion")
+    cross_validation = CrossValidation(held_out, ascending, criterion, fit_intercept)
+    feature_means = column_means(X) if fit_intercept else X.new_zeros(X.shape[1], dtype=torch.float64)
+    response_means = column_means(Y).to(X) if fit_intercept else X.new_zeros(Y.shape[1])
+    responses = Responses(Y, response_means, fit_intercept, voxels_per_chunk)
+    with full_float32_precision:
+        if decomposition is None:
+            centred = X.to(torch.float64, copy=True).sub_(feature_means)
+            decomposition = decompose(centred, float(ascending[0]))
+            del centred
+        elif not fit_intercept:
+            feature_means = feature_means.new_zeros(len(decomposition.loadings))
+        scores, targets = cross_validation.scores_and_targets(X, decomposition, responses)
+    constant = (Y.amin(dim=0) == Y.amax(dim=0)).to(X.device)
+    index = _best(scores, constant, per_voxel)
+    valid = index >= 0
+    cv_score = scores.gather(0, index.clamp(min=0)[None])[0].masked_fill(~valid, torch.nan)
+    alpha = torch.from_numpy(ascending).to(X.device)[index].masked_fill(~valid, torch.nan)
+    targets = targets[: decomposition.loadings.shape[1]]
+    for rotated, eigenvalues in zip(targets.split(PANEL), decomposition.spectrum.split(PANEL), strict=True):
+        rotated /= eigenvalues[:, None] + alpha
+    order = torch.from_numpy(order).to(X.device)
+    return RidgeFit(
+        alpha=alpha,
+        alpha_index=order[index].masked_fill(~valid, -1),
+        cv_score=cv_score,
+        scores=scores[order.argsort()] if return_all_scores else None,
+        feature_means=feature_means,
+        response_means=response_means,
+        loadings=decomposition.loadings,
+        shrunken_targets=targets,
+    )
+
+
+def _best(scores, constant, per_voxel):
+    """Row (V,) of the best score of a column; of equals, and of constants, the last; -1 where not finite."""
+    valid = scores.isfinite().all(dim=0)
+    compared = scores if per_voxel else scores[:, valid].mean(dim=1, keepdim=True).expand_as(scores)
+    last = len(scores) - 1
+    best = compared.amax(dim=0)
+    equals = compared >= best - ROUNDING * best.abs()
+    index = last - equals.flip(0).to(torch.uint8).argmax(dim=0)
+    return index.masked_fill(constant & per_voxel, last).masked_fill(~valid, -1)

@@ -1,0 +1,165 @@
+"""How well predictions match responses, voxel by voxel. Sums over voxel pairs of numbers end in float64.
+
+Shapes: n images, v voxels, P nodes of alpha, A alphas.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from brain_activity_prediction.ridge.arrays import as_tensor
+from brain_activity_prediction.runtime.errors import InputError
+
+CRITERIA = ("neg_mean_squared_error", "r2", "correlation")
+# A root mean square about the mean below this many eps of the raw one is rounding, not variance.
+ROUNDING = 45
+FLOAT64_EPS = torch.finfo(torch.float64).eps
+# The share of a prediction's deviations from its mean that rounding may be before its correlation is in doubt.
+DOUBT = {torch.float32: 1e-3, torch.float64: 1e-8}
+
+
+def pearson_r(Y, Y_hat):
+    """Pearson correlation of each column of Y (n, v) with that of Y_hat (n, v); 0 where either is constant.
+
+    Constant is what varies by no more than rounding in its own dtype. Computed in float64.
+    NumPy arrays give a NumPy array (v,), torch tensors a tensor on their device.
+    """
+    (responses, precision), (predictions, precision_hat) = _float64_pair(Y, Y_hat)
+    centred, spread = _centre(responses, precision)
+    centred_hat, spread_hat = _centre(predictions, precision_hat)
+    r = (centred * centred_hat).sum(dim=0) / (spread * spread_hat).sqrt()
+    r = r.masked_fill((spread == 0) | (spread_hat == 0), 0.0)
+    return r if torch.is_tensor(Y) else r.numpy()
+
+
+def r2_score(Y, Y_hat):
+    """Coefficient of determination 1 - SSE / SST of each column; 0 where the response is constant.
+
+    Computed in float64. NumPy arrays give a NumPy array (v,), torch tensors a tensor on their device.
+    """
+    (responses, precision), (predictions, _) = _float64_pair(Y, Y_hat)
+    r2 = _r2(((responses - predictions) ** 2).sum(dim=0), _centre(responses, precision)[1])
+    return r2 if torch.is_tensor(Y) else r2.numpy()
+
+
+def standard_columns(values):
+    """Columns of a tensor (n, v) at mean 0 and SD 1, float32, so that r is a mean of products; constant ones are 0.
+
+    Constant is what varies by no more than rounding in the dtype of `values`, as in `pearson_r`.
+    """
+    mean = values.mean(dim=0, dtype=torch.float64)
+    centred = values.to(torch.float64) - mean
+    sd = centred.std(dim=0, correction=0)
+    constant = sd <= ROUNDING * _eps(values) * (sd**2 + mean**2).sqrt()
+    return (centred / sd).masked_fill(constant, 0).to(torch.float32)
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """A fold's voxels in m coordinates that keep the inner products of its n images.
+
+    Attributes
+    ----------
+    values : (P, v, m) held-out residuals at the nodes; for "correlation" the predictions, centred over images.
+    responses : (v, m), centred over images for "correlation".
+    outside : (v,) sum of squares of the residuals that these coordinates do not reach, the same at all nodes.
+    """
+
+    values: torch.Tensor
+    responses: torch.Tensor
+    outside: torch.Tensor | float = 0.0
+
+
+def fold_scores(held_out, responses, weights, criterion):
+    """Score of every alpha on one fold, (A, v) in float64, from the moments of its residuals at the nodes.
+
+    responses : (n, v). weights : (P, A), so that the residuals of an alpha are e_a = sum_p weights[p, a] e_p.
+    criterion : "neg_mean_squared_error" or "r2".
+
+    The residuals of the A alphas are never formed: with M = e e' (P, P) of a voxel, SSE(a) = w_a' M w_a.
+    """
+    sse = _quadratic(_moments(held_out.values), weights) + held_out.outside
+    if criterion == "r2":
+        return _r2(sse, _centre(responses.to(torch.float64))[1])
+    return -sse / len(responses)
+
+
+def fold_correlations(held_out, responses, weights, largest):
+    """Correlation of every alpha on one fold, (A, v) in float64, and the voxels whose correlations are doubtful, (v,).
+
+    responses, weights : those of `fold_scores`, of predictions instead of residuals.
+    largest : (A, v), the norm of a fold's predictions if no two terms of them cancelled: what rounding is relative to.
+
+    A correlation is in doubt where rounding may be more than DOUBT of the prediction's deviations from its mean.
+    """
+    spread = _centre(responses.to(torch.float64))[1]
+    covariance = torch.einsum("pvm,vm->pv", held_out.values, held_out.responses).to(torch.float64)
+    moments = _moments(held_out.values)
+    variance = _quadratic(moments, weights).clamp(min=0)
+    r = (weights.T @ covariance) / (variance * spread).sqrt()
+    number, doubt = torch.finfo(held_out.values.dtype), DOUBT[held_out.values.dtype]
+    terms = weights.abs().T @ moments.diagonal(dim1=1, dim2=2).T.sqrt()  # (A, v) cancel in the sum over nodes
+    doubtful = (variance.sqrt() * doubt < number.eps * largest) | (variance * doubt < number.eps * terms**2)
+    doubtful |= variance * number.eps < number.tiny * largest.sign()
+    constant = (variance == 0) | (spread == 0)
+    return r.masked_fill(constant, 0.0), (doubtful & (spread > 0)).any(dim=0)
+
+
+def correlation(Y, Y_hat, rounding):
+    """r (v,) of columns Y (n, v) and Y_hat, float64; 0 where Y_hat leaves its mean by no more than `rounding` (v,).
+
+    Both norms are over the n images.
+    """
+    centred, spread = _centre(Y)
+    centred_hat = Y_hat - Y_hat.mean(dim=0)
+    size = torch.linalg.vector_norm(centred_hat, dim=0)
+    r = (centred * centred_hat).sum(dim=0) / (spread.sqrt() * size)
+    return r.masked_fill((spread == 0) | (size <= rounding), 0.0)
+
+
+def _moments(panel):
+    """panel panel' (v, P, P) of every voxel, in float64, from a panel (P, v, m)."""
+    by_voxel = panel.transpose(0, 1)
+    return torch.bmm(by_voxel, by_voxel.transpose(1, 2)).to(torch.float64)
+
+
+def _quadratic(moments, weights):
+    """w_a' M w_a of every alpha and voxel, (A, v), from moments M (v, P, P)."""
+    products = weights[:, None, :] * weights  # (P, P, A)
+    return products.flatten(0, 1).T @ moments.flatten(1).T
+
+
+def centred(responses):
+    """Deviations (n, v) of responses from their mean, taken in float64, in the precision of the responses."""
+    return _centre(responses.to(torch.float64))[0].to(responses)
+
+
+def _r2(sse, sst):
+    return (1.0 - sse / sst).masked_fill(sst == 0, 0.0)
+
+
+def _centre(values, eps=FLOAT64_EPS):
+    """Deviations of columns from their mean and their sum of squares, exactly zero for constants; `eps` of the data."""
+    centred = values - values.mean(dim=0, keepdim=True)
+    spread = (centred**2).sum(dim=0)
+    return centred, spread.masked_fill(spread <= (ROUNDING * eps) ** 2 * (values**2).sum(dim=0), 0.0)
+
+
+def _eps(values):
+    """The spacing of numbers at 1 in the dtype of `values`; whole numbers are as exact as float64."""
+    return torch.finfo(values.dtype).eps if values.is_floating_point() else FLOAT64_EPS
+
+
+def check_same_shape(Y, Y_hat):
+    """Refuse responses and predictions of different shapes, which would broadcast."""
+    if tuple(Y.shape) != tuple(Y_hat.shape):
+        raise InputError(
+            f"responses {tuple(Y.shape)} and predictions {tuple(Y_hat.shape)} have different shapes: give both the same"
+        )
+
+
+def _float64_pair(Y, Y_hat):
+    """Both as float64 tensors of one shape, each with the eps of its own dtype."""
+    Y, Y_hat = (as_tensor(values, name, gradients=True) for values, name in ((Y, "Y"), (Y_hat, "Y_hat")))
+    check_same_shape(Y, Y_hat)
+    return (Y.to(torch.float64), _eps(Y)), (Y_hat.to(Y.device, torch.float64), _eps(Y_hat))

@@ -1,0 +1,249 @@
+"""The mean held-out score of every alpha and voxel: folds, precision and memory around the fold operators.
+
+N images, D features, V voxels, A alphas, R = min(N, D), P nodes; n images of a fold, v voxels of a chunk.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from brain_activity_prediction.ridge.scores import fold_correlations, fold_scores
+from brain_activity_prediction.ridge.solver.alpha_interpolation import alpha_nodes, spectral_blocks
+from brain_activity_prediction.ridge.solver.exact_correlation import exact_correlations
+from brain_activity_prediction.ridge.solver.leave_fold_out import (
+    IllConditionedError,
+    leave_fold_out,
+    smallest_training_eigenvalue,
+)
+from brain_activity_prediction.ridge.solver.refit_without_fold import (
+    fit_without_fold,
+    refit_without_fold,
+    safe_fit_without_fold,
+    whitened_targets,
+)
+from brain_activity_prediction.ridge.solver.threads import one_thread, spread
+from brain_activity_prediction.ridge.solver.workspace import Workspace
+from brain_activity_prediction.runtime.errors import InputError
+
+# Bounds on the errors of the interpolations in alpha, relative to a prediction at the smallest alpha. The one
+# over blocks of the spectrum is magnified where 1 - leverage is small.
+TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-8}
+BLOCK_TOLERANCE = {torch.float32: 3e-6, torch.float64: 1e-13}
+# a_max / a_min up to which float32 predictions at the largest alpha have the digits that a correlation needs.
+WIDEST_FLOAT32_GRID = 2000
+# Mean correlations that differ by less, but are not equal, are compared again in a better precision.
+CHOICE_MARGIN = {torch.float32: 3e-6, torch.float64: 1e-11}
+# Time of a float64 eigendecomposition (R, R) and its products, in float32 operations of a product, over R^3: measured,
+# on an H200 at R = 1280, where it matters; 80 at R = 5120, more on a card with few float64 units.
+DECOMPOSITION = {"cpu": 30, "cuda": 370}
+
+
+def group_folds(labels):
+    """One fold a label: the rows of each distinct value of labels (N,), in the order of the sorted values."""
+    labels = np.asarray(labels)
+    return [np.flatnonzero(labels == label) for label in np.unique(labels)]
+
+
+def held_out_rows(folds, n_images):
+    """The rows that each fold holds out, as slices where they are contiguous and index tensors elsewhere.
+
+    folds : a number of contiguous folds, the first N % K of them one image longer, or a list of row arrays or of
+        boolean masks (N,).
+    """
+    if isinstance(folds, bool | str) or not (isinstance(folds, int | np.integer) or np.iterable(folds)):
+        raise InputError(f"folds {folds!r} is neither a number of folds nor a list of the rows that each holds out")
+    if isinstance(folds, int | np.integer):
+        if not 2 <= folds <= n_images:
+            raise InputError(f"{folds} folds of {n_images} images: take 2 to {n_images} folds")
+        return [slice(rows[0], rows[-1] + 1) for rows in np.array_split(np.arange(n_images), folds)]
+    folds = [_rows_of_mask(np.asarray(rows), n_images) for rows in folds]
+    for number, rows in enumerate(folds):
+        if rows.ndim != 1 or rows.dtype.kind not in "iu" or len(np.unique(rows)) != len(rows):
+            raise InputError(f"fold {number} is not a list of distinct row numbers: give the rows it holds out")
+        if not 0 < len(rows) < n_images or rows.min() < 0 or rows.max() >= n_images:
+            raise InputError(f"fold {number} holds out {len(rows)} rows: take some, not all, of 0..{n_images - 1}")
+    if len(folds) < 2:
+        raise InputError(f"{len(folds)} fold: cross-validation needs at least 2")
+    return [_slice_if_contiguous(rows) for rows in folds]
+
+
+def check_fold_sizes(folds, n_images, criterion, name):
+    """Refuse folds of one image where the criterion, the parameter `name`, needs responses that vary."""
+    if criterion == "neg_mean_squared_error":
+        return
+    sizes = [len(range(n_images)[rows] if isinstance(rows, slice) else rows) for rows in folds]
+    if 1 in sizes:
+        raise InputError(
+            f"fold {sizes.index(1)} holds out one image, of which {criterion} gives no score: take folds of two images "
+            f"or more, or {name} 'neg_mean_squared_error'"
+        )
+
+
+def _rows_of_mask(rows, n_images):
+    return np.flatnonzero(rows) if rows.dtype == bool and rows.shape == (n_images,) else rows
+
+
+def _slice_if_contiguous(rows):
+    if np.array_equal(rows, np.arange(rows[0], rows[0] + len(rows))):
+        return slice(int(rows[0]), int(rows[-1]) + 1)
+    return torch.from_numpy(rows.astype(np.int64))
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """What the score of an alpha is: the rows held out in turn, the ascending grid (A,), criterion, intercept."""
+
+    folds: list
+    alphas: np.ndarray
+    criterion: str
+    fit_intercept: bool
+
+    def scores_and_targets(self, X, decomposition, responses):
+        """Mean scores (A, V) of all alphas, and U'Y (R, V), in the first precision that the data allow.
+
+        By the leave-one-out formula or by a fit a fold, whichever takes fewer operations; where both are too
+        ill-conditioned, by a fit a fold from X itself. Voxels whose scores rounding leaves in doubt are scored again in
+        the next precision, and in the end exactly.
+        """
+        whole = decomposition.with_intercept() if self.fit_intercept else decomposition
+        scores, targets, voxels = None, None, torch.arange(len(responses.means), device=responses.means.device)
+        for dtype in self._precisions(X.dtype):
+            part = responses if scores is None else responses.of(voxels)
+            rotated = part.rotated(whole.left, dtype)
+            try:
+                part_scores, doubtful = self._mean(self._operators(whole, decomposition, rotated, part), part)
+            except IllConditionedError:
+                continue
+            if scores is None:
+                scores, targets = part_scores, rotated
+            else:
+                scores[:, voxels] = part_scores
+            voxels = voxels[doubtful]
+            if not len(voxels):
+                return scores, targets
+        if scores is None:
+            targets = responses.rotated(decomposition.left, torch.float64)
+            if self.criterion != "correlation":
+                return self._mean(self._safe_refits(X, responses), responses)[0], targets
+            scores = X.new_empty(len(self.alphas), len(voxels), dtype=torch.float64)
+        scores[:, voxels] = self._exact(X, responses.of(voxels))
+        return scores, targets
+
+    def _precisions(self, dtype):
+        """Fastest first: a correlation also sees predictions a_max / a_min times smaller."""
+        wide = self.criterion == "correlation" and self.alphas[-1] / self.alphas[0] > WIDEST_FLOAT32_GRID
+        return (torch.float64,) if wide or dtype == torch.float64 else (torch.float32, torch.float64)
+
+    def _nodes(self, dtype, smallest_eigenvalue):
+        """The interpolation in alpha for this grid, criterion and precision."""
+        relative = self.criterion == "correlation"
+        with one_thread:
+            return alpha_nodes(self.alphas, TOLERANCE[dtype], smallest_eigenvalue, relative)
+
+    def _interpolation(self, whole, dtype):
+        """The nodes, and the blocks of the spectrum, of the leave-one-out formula in a precision."""
+        with one_thread:
+            smallest = smallest_training_eigenvalue(whole, self.folds)
+        nodes = self._nodes(dtype, smallest)
+        return nodes, self._blocks(whole.spectrum, nodes, dtype)
+
+    def _operators(self, whole, decomposition, targets, responses):
+        """(rows, operator, weights (P, A), targets of the operator) of every fold."""
+        nodes, blocks = self._interpolation(whole, targets.dtype)
+        if self._refits_cost_less(decomposition, targets.shape[1], nodes, blocks):
+            return self._refits(decomposition, targets, responses)
+        return self._left_out(whole, targets, nodes, blocks)
+
+    def _left_out(self, whole, targets, nodes, blocks):
+        for rows in self.folds:
+            yield rows, leave_fold_out(whole, blocks, nodes.nodes, rows, targets.dtype), nodes.weights, targets
+
+    def _refits(self, decomposition, targets, responses):
+        return (self._refit_without(rows, decomposition, targets, responses) for rows in self.folds)
+
+    def _refit_without(self, rows, decomposition, targets, responses):
+        fit, whitening = fit_without_fold(decomposition, rows, self.alphas[0], self.fit_intercept)
+        whitened = whitened_targets(fit, whitening, targets, responses, rows)
+        return rows, *self._refit(fit, targets.dtype), whitened
+
+    def _exact(self, X, responses):
+        """Mean correlations (A, V), without a formula that saves operations."""
+        folds = (exact_correlations(X, rows, self.alphas, self.fit_intercept, responses) for rows in self.folds)
+        return sum(folds) / len(self.folds)
+
+    def _safe_refits(self, X, responses):
+        for rows in self.folds:
+            fit, left, others = safe_fit_without_fold(X, rows, self.alphas[0], self.fit_intercept)
+            yield rows, *self._refit(fit, torch.float64), responses.rotated(left, torch.float64, others)
+
+    def _refit(self, fit, dtype):
+        nodes = self._nodes(dtype, float(fit.spectrum[-1]))
+        blocks = self._blocks(fit.spectrum, nodes, dtype)
+        return refit_without_fold(fit, blocks, dtype), nodes.weights
+
+    def _blocks(self, spectrum, nodes, dtype):
+        with one_thread:
+            return spectral_blocks(spectrum.cpu().numpy(), nodes.nodes, BLOCK_TOLERANCE[dtype])
+
+    def _refits_cost_less(self, decomposition, n_voxels, nodes, blocks):
+        """Whether a decomposition a fold takes fewer operations than the leave-one-out formula.
+
+        In multiply-adds per voxel and fold of n images, P nodes and r ranks a block:
+
+            leave-one-out    r n R  in-sample residuals,  P n^2  their solves
+            refit            n R + R^2  whitened targets,  n m + r (m R - m^2 / 2)  residuals, m = min(n, R)
+
+        and in operations per fold 2 r n^2 R + P n^3 for the operator, or DECOMPOSITION R^3 for the eigenvectors.
+        """
+        left = decomposition.left
+        n, R = len(left) // len(self.folds), left.shape[1]
+        if len(left) - max(len(left[rows]) for rows in self.folds) < R:
+            return False
+        m, P, r = min(n, R), len(nodes.nodes), sum(block.shapes.size for block in blocks) / R
+        saved = r * n * R + P * n**2 - (n * R + R**2 + n * m + r * (m * R - m**2 / 2))
+        extra = DECOMPOSITION[left.device.type] * R**3 - 2 * r * n**2 * R - P * n**3
+        return 2 * n_voxels * saved > extra
+
+    def _mean(self, operators, responses):
+        """Mean scores (A, V) over folds from (rows, operator, weights, targets) of each; a mask (V,) of doubt."""
+        device, n_voxels = responses.means.device, len(responses.means)
+        scores = torch.zeros(len(self.alphas), n_voxels, dtype=torch.float64, device=device)
+        doubtful = torch.zeros(n_voxels, dtype=torch.bool, device=device)
+        add = self._add_correlations if self.criterion == "correlation" else self._add_scores
+        workspace = Workspace()
+        for fold in operators:
+            add(scores, doubtful, fold, responses, workspace)
+            dtype = fold[-1].dtype
+            del fold  # before the next one is made
+        scores.div_(len(self.folds))
+        if self.criterion == "correlation":
+            best = scores.amax(dim=0)
+            doubtful |= ((scores < best) & (scores >= best - CHOICE_MARGIN[dtype])).any(dim=0)
+        return scores, doubtful
+
+    def _add_scores(self, scores, _, fold, responses, workspace):
+        rows, operator, weights, targets = fold
+        weights = torch.from_numpy(weights).to(targets.device)
+
+        def add(voxels):
+            block = responses.block(rows, voxels, targets.dtype)
+            residuals = operator.residuals(block, targets[:, voxels], workspace)
+            scores[:, voxels] += fold_scores(residuals, block, weights, self.criterion)
+
+        spread(add, responses.chunks(operator.bytes_per_voxel), targets.device)
+
+    def _add_correlations(self, scores, doubtful, fold, responses, workspace):
+        rows, operator, weights, targets = fold
+        weights = torch.from_numpy(weights).to(targets.device)
+        magnification = weights.abs().T @ operator.magnification  # (A,)
+
+        def add(voxels):
+            block = responses.block(rows, voxels, targets.dtype)
+            predictions = operator.predictions(block, targets[:, voxels], workspace)
+            largest = magnification[:, None] * responses.sizes[voxels]
+            r, in_doubt = fold_correlations(predictions, block, weights, largest)
+            scores[:, voxels] += r
+            doubtful[voxels] |= in_doubt
+
+        spread(add, responses.chunks(operator.bytes_per_voxel), targets.device)

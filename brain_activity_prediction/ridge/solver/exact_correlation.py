@@ -1,0 +1,46 @@
+"""Correlations of every alpha where rounding would decide them: each fold fitted anew, each alpha predicted.
+
+Slow, for the voxels that the faster formulas leave in doubt. Test features are centred before they are multiplied, so
+that a fold whose images are all alike is predicted by a constant to the last digit, whatever the weights.
+
+Shapes: N images, D features, n images of a fold, S singular values of the others, V voxels, A alphas.
+"""
+
+import torch
+
+from brain_activity_prediction.ridge.scores import correlation
+from brain_activity_prediction.ridge.solver.decomposition import column_means, singular_values
+
+# Rounding errors of a whole fit, relative to its largest terms.
+ROUNDING = 32 * torch.finfo(torch.float64).eps
+
+
+def exact_correlations(X, rows, alphas, fit_intercept, responses):
+    """r (A, V) in float64 of the fold `rows` of X (N, D) at every alpha; exactly 0 for a constant prediction."""
+    training = torch.ones(len(X), dtype=torch.bool, device=X.device)
+    training[rows] = False
+    others, fold = X[training].to(torch.float64), X[rows].to(torch.float64)
+    fold = fold - column_means(fold)
+    if fit_intercept:
+        others = others - column_means(others)
+    varying = others.any(dim=0)  # the others have a weight of zero
+    n_voxels = len(responses.means)
+    scores = others.new_zeros(len(alphas), n_voxels)
+    if not varying.any() or not fold[:, varying].any():
+        return scores
+    left, singular, right = singular_values(others[:, varying])
+    left, singular, right = (values[..., singular > 0] for values in (left, singular, right))
+    fold = fold[:, varying] @ right
+    for voxels in responses.chunks(8 * (len(others) + 4 * len(fold) + 2 * len(singular))):
+        targets = responses.block(training.nonzero()[:, 0], voxels, torch.float64)
+        observed = responses.block(rows, voxels, torch.float64)
+        if fit_intercept:
+            targets = targets - column_means(targets)
+        size = torch.linalg.vector_norm(targets, dim=0)
+        rotated = left.T @ targets
+        for score, alpha in zip(scores, alphas, strict=True):
+            # The coefficients' errors, those of the largest features, reach a prediction by the smallest ones too.
+            largest = torch.linalg.matrix_norm(fold * (singular[0] / (singular**2 + alpha)))
+            predicted = fold @ (rotated * (singular / (singular**2 + alpha))[:, None])
+            score[voxels] = correlation(observed, predicted, ROUNDING * largest * size)
+    return scores

@@ -1,0 +1,133 @@
+"""Held-out residuals of a fold from the fit of all images: the leave-one-out formula for a block of images.
+
+Shapes: N images, V voxels, n images of one fold, R = min(N, D) eigenvalues, P nodes of alpha.
+
+With the thin singular value decomposition X = U diag(s)^(1/2) Q', ridge at penalty p fits all images with
+y_hat(p) = U h(p) U'y, where h(p) = s / (s + p). A fold that is held out needs no second fit: for every linear
+smoother of this kind, the residual that the fold's rows U_k would have had without them is
+
+    e_k(p) = (I - U_k h(p) U_k')^-1 (y_k - U_k h(p) U'y)
+
+residual over one minus leverage. One decomposition serves all folds and penalties. An unpenalised intercept is
+one more column 1/sqrt(N) of U, its eigenvalue infinite.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from brain_activity_prediction.ridge.scores import HeldOut, centred
+from brain_activity_prediction.ridge.solver.filtered_rows import FilteredRows
+from brain_activity_prediction.ridge.solver.inverses import invert
+from brain_activity_prediction.ridge.solver.threads import spread
+from brain_activity_prediction.ridge.solver.workspace import Workspace
+
+# 1 - leverage below which errors, magnified by its inverse, would be seen in a score.
+SMALLEST_PIVOT = {torch.float32: 1e-2, torch.float64: 1e-7}
+# How often, and on how many vectors, the power iteration for the largest leverage of a fold multiplies.
+POWER_STEPS, POWER_VECTORS = 8, 8
+# How many images' leverages are computed together.
+IMAGES_PER_PANEL = {"cpu": 64, "cuda": 512}
+
+
+class IllConditionedError(ArithmeticError):
+    """The fold's images are fitted almost exactly: this precision or formula cannot tell their residuals."""
+
+
+@dataclass(frozen=True)
+class LeaveFoldOut:
+    """The module's formula for one fold, at every node; its targets are U'Y of all images.
+
+    Attributes
+    ----------
+    in_sample : the rows U_k under the filters of the nodes.
+    left, solves : U_k (n, R) and the inverses S of I - U_k h(p) U_k' (P, n, n).
+    largest_filter : (P,) the largest value of h(p).
+    """
+
+    in_sample: FilteredRows
+    left: torch.Tensor
+    solves: torch.Tensor
+    largest_filter: torch.Tensor
+
+    def residuals(self, responses, targets, workspace):
+        """Held-out residuals of v voxels from responses (n, v) and rotated targets (R, v), in the workspace."""
+        by_voxel = responses.T
+        in_sample = self.in_sample.residuals(by_voxel, targets, workspace)
+        held_out = workspace.array("panels", in_sample, *in_sample.shape)
+        return HeldOut(torch.bmm(in_sample, self.solves, out=held_out), by_voxel)
+
+    def predictions(self, responses, targets, workspace):
+        """Held-out predictions, centred, free of the cancellation in responses - residuals.
+
+        z_k(p) = (I - U_k h(p) U_k')^-1 U_k h(p) (U'y - U_k'y_k): residuals of a response of zero, negated.
+        """
+        others = targets - self.left.T @ responses
+        residuals = self.residuals(torch.zeros_like(responses), others, workspace).values
+        return HeldOut(residuals.mean(dim=2, keepdim=True) - residuals, centred(responses).T)
+
+    @property
+    def magnification(self):
+        """Bound (P,) on the norm of S U_k h(p), by which rounding errors of targets reach predictions.
+
+        Its square is the trace of S U_k h^2 U_k' S, at most the largest h times that of S (U_k h U_k') S = S^2 - S.
+        """
+        solves = self.solves.to(torch.float64)
+        trace = solves.square().sum(dim=(1, 2)) - solves.diagonal(dim1=1, dim2=2).sum(dim=1)
+        return (self.largest_filter * trace.clamp(min=0)).sqrt()
+
+    @property
+    def bytes_per_voxel(self):
+        """Working memory for one voxel: all panels and nodes of a product, at least two arrays of the nodes."""
+        n_nodes, n_rows, _ = self.solves.shape
+        values = max(self.in_sample.values_per_voxel, 2 * n_nodes * n_rows)
+        return (values + 2 * sum(self.left.shape)) * self.left.element_size()
+
+
+def smallest_training_eigenvalue(decomposition, folds):
+    """A low estimate of the smallest non-zero eigenvalue that the Gram matrix of any training set has.
+
+    Of the kernel of fewer images than features, a training set has a principal submatrix, whose eigenvalues
+    interlace: s_min. Otherwise X_train'X_train = S^(1/2) (I - U_k'U_k) S^(1/2) in the basis Q, which is at
+    least s_min (1 - |U_k|^2). The norm comes from a power iteration, from below; the half allows for that.
+    """
+    left, spectrum = decomposition.left, decomposition.spectrum
+    smallest = spectrum.amin()
+    if left.shape[1] >= len(left):
+        return float(smallest) / 2
+    start = torch.linspace(0, POWER_VECTORS, left.shape[1] * POWER_VECTORS, device=left.device).square().cos()
+    largest_leverage = 0.0
+    for rows in folds:
+        fold = left[rows].to(torch.float32)
+        vectors = start.view(-1, POWER_VECTORS)
+        for _ in range(POWER_STEPS):
+            vectors = fold.T @ (fold @ torch.linalg.qr(vectors)[0])
+        largest_leverage = max(largest_leverage, float(torch.linalg.matrix_norm(vectors, ord=2)))
+    return float(smallest) * max(0.0, 1.0 - largest_leverage) / 2
+
+
+def leave_fold_out(decomposition, blocks, nodes, rows, dtype):
+    """The operator for a fold's images `rows`, at these nodes and with these blocks of the spectrum.
+
+    Raises IllConditionedError where one minus the leverage of an image, given the images before it, is below
+    SMALLEST_PIVOT.
+    """
+    left, spectrum = decomposition.left[rows], decomposition.spectrum
+    # An infinite eigenvalue has the filter one. 1 - a / (s + a) would lose the digits of small eigenvalues.
+    at_smallest_alpha = (spectrum / (spectrum + float(nodes[0]))).where(spectrum.isfinite(), 1.0)
+    in_sample = FilteredRows.of(left * at_smallest_alpha, blocks, dtype)
+    left = left.to(dtype)
+    solves = left.new_empty(len(nodes), len(left), len(left))
+    identity, workspace = torch.eye(len(left), dtype=dtype, device=left.device), Workspace()
+    width = IMAGES_PER_PANEL[left.device.type]
+
+    def fill(first):
+        panel = slice(first, first + width)
+        solves[:, panel] = in_sample.residuals(identity[panel], left[panel].T, workspace)
+
+    spread(fill, range(0, len(left), width), left.device)
+    if not invert(solves) > SMALLEST_PIVOT[dtype]:
+        raise IllConditionedError
+    nodes = torch.from_numpy(nodes).to(spectrum)
+    largest_filter = 1.0 / (1.0 + nodes / spectrum.amax())
+    return LeaveFoldOut(in_sample, left, solves, largest_filter)

@@ -1,0 +1,166 @@
+"""Held-out residuals of a fold from a fit of the other images, whose eigenvectors a decomposition a fold gives.
+
+Shapes: N images, n of the fold, R eigenvalues of all images, S of the others; m coordinates, V voxels, P nodes.
+
+Write X = U diag(s)^(1/2) Q' and Z = U diag(s)^(1/2), the features in the basis Q, Z_k those of the fold. The Gram
+matrix of the other images is diag(s) - Z_k'Z_k = E diag(t) E'. With W = diag(s)^(1/2) E diag(t + a_min)^(-1/2),
+ridge at penalty p predicts in the fold
+
+    z_k(p) = F g(p) c,   F = U_k W,   c = W'(U'y - U_k'y_k) = W'U'y - F'y_k,   g(p) = (t + a_min) / (t + p)
+
+c being the whitened targets of the other images. Unlike the leave-one-out formula this takes no solve a node. And
+the n images enter a score by inner products alone: with [1 F] = O [. T], O orthonormal (n, m) and T zero below its
+subdiagonal, |y_k - z_k|^2 is |O'y_k - T g c|^2 plus what O does not reach, |y_k|^2 -
+|O'y_k|^2. For folds of more images than features that is less to compute with; and half of T is zero.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from brain_activity_prediction.ridge.scores import HeldOut
+from brain_activity_prediction.ridge.solver.decomposition import column_means, lower_gram, resolves, singular_values
+from brain_activity_prediction.ridge.solver.filtered_rows import FilteredRows
+from brain_activity_prediction.ridge.solver.leave_fold_out import IllConditionedError
+
+# Square of how much the whitened targets may magnify rounding errors of U'y: 1 / (1 - leverage) at a_min.
+LARGEST_MAGNIFICATION = {torch.float32: 1e2, torch.float64: 1e7}
+
+
+@dataclass(frozen=True)
+class TrainingFit:
+    """Ridge on the images outside a fold, in float64.
+
+    Attributes
+    ----------
+    spectrum : (S,) the eigenvalues t, descending, led by an infinite one with an intercept.
+    rows : (n, S) F.
+    target_errors : (S,) the norms of the columns of W, by which rounding errors of U'y reach c.
+    """
+
+    spectrum: torch.Tensor
+    rows: torch.Tensor
+    target_errors: torch.Tensor
+
+
+@dataclass(frozen=True)
+class RefitWithoutFold:
+    """Held-out residuals or predictions of a fold at every node, in m coordinates; its targets are c.
+
+    Attributes
+    ----------
+    filtered : T (m, S) under the filters of the nodes. basis : O (n, m).
+    magnification : (P,) the norm of F g(p) diag(target_errors), by which rounding errors of targets reach predictions.
+    """
+
+    filtered: FilteredRows
+    basis: torch.Tensor
+    magnification: torch.Tensor
+
+    def residuals(self, responses, targets, workspace):
+        """Residuals of v voxels from responses (n, v) and whitened targets (S, v), in the workspace."""
+        reached = responses.T @ self.basis
+        outside = 0.0
+        if len(responses) > self.basis.shape[1]:
+            outside = (_squared_norm(responses, 0) - _squared_norm(reached, 1)).clamp_(min=0)
+        return HeldOut(self.filtered.residuals(reached, targets, workspace), reached, outside)
+
+    def predictions(self, responses, targets, workspace):
+        """Predictions less their mean, which is the first coordinate."""
+        reached = responses.T @ self.basis
+        predictions = self.filtered.residuals(torch.zeros_like(reached), targets, workspace).neg_()
+        return HeldOut(predictions[:, :, 1:], reached[:, 1:])
+
+    @property
+    def bytes_per_voxel(self):
+        """Working memory for one voxel."""
+        return (self.filtered.values_per_voxel + sum(self.basis.shape)) * self.basis.element_size()
+
+
+def fit_without_fold(decomposition, rows, smallest_alpha, fit_intercept):
+    """F and t, and W (R, S), by the eigenvectors of the downdated Gram matrix, from at least R other images.
+
+    With an intercept the features Z, whose columns have no mean, are centred on the other images: on mu, minus
+    the sum of Z_k over N - n. That adds (N - n) mu'mu to what the Gram matrix loses, and a last row and a first
+    column to W, for the columns of the mean in U and among the whitened targets.
+
+    Raises IllConditionedError where the penalty is too small for the Gram matrix.
+    """
+    n_images, scale = len(decomposition.left), decomposition.spectrum.sqrt()
+    left = decomposition.left[rows]
+    n_others = n_images - len(left)
+    lost = left * scale
+    if fit_intercept:
+        mean = -lost.sum(dim=0, keepdim=True) / n_others
+        lost = torch.cat([lost, n_others**0.5 * mean])
+    gram = lower_gram(lost).neg_()
+    gram.diagonal().add_(decomposition.spectrum)
+    eigenvalues, vectors = torch.linalg.eigh(gram)
+    if not resolves(smallest_alpha, eigenvalues):
+        raise IllConditionedError
+    spectrum, whitening = eigenvalues.flip(0).clamp_(min=0), vectors.flip(1)
+    whitening /= (spectrum + smallest_alpha).sqrt()
+    of_mean = mean @ whitening if fit_intercept else None
+    whitening *= scale[:, None]
+    fold = left @ whitening
+    if fit_intercept:
+        last = torch.cat([whitening.new_tensor([[(n_images / n_others) ** 0.5]]), -(n_images**0.5) * of_mean], 1)
+        whitening = torch.cat([torch.nn.functional.pad(whitening, (1, 0)), last])
+        spectrum, fold = _with_constant(spectrum, fold - of_mean, n_others)
+    return TrainingFit(spectrum, fold, torch.linalg.vector_norm(whitening, dim=0)), whitening
+
+
+def safe_fit_without_fold(X, rows, smallest_alpha, fit_intercept):
+    """F and t by a singular value decomposition of the other images, their left singular vectors and rows.
+
+    The slow, safe way: no Gram matrix and no targets of all images; c are the left singular vectors (N - n, S)
+    times the responses of the other images, which leaves a factor (t / (t + a_min))^(1/2) to F.
+    """
+    training = torch.ones(len(X), dtype=torch.bool, device=X.device)
+    training[rows] = False
+    others, fold = X[training].to(torch.float64), X[rows].to(torch.float64)
+    if fit_intercept:
+        mean = column_means(others)
+        others, fold = others - mean, fold - mean
+    left, singular, right = singular_values(others)
+    spectrum = singular**2
+    fold = (fold @ right) * (singular / (spectrum + smallest_alpha))
+    if fit_intercept:
+        left = torch.cat([left.new_full((len(left), 1), len(left) ** -0.5), left], dim=1)
+        spectrum, fold = _with_constant(spectrum, fold, len(left))
+    return TrainingFit(spectrum, fold, torch.ones_like(spectrum)), left, training.nonzero()[:, 0]
+
+
+def whitened_targets(fit, whitening, targets, responses, rows):
+    """c (S, V) = W'U'Y - F'Y_k from U'Y (R, V), in its precision.
+
+    Raises IllConditionedError where W would magnify rounding errors of U'Y too much.
+    """
+    if not _squared_norm(whitening, 0).amax() < LARGEST_MAGNIFICATION[targets.dtype]:
+        raise IllConditionedError
+    whitened = whitening.to(targets.dtype).T @ targets
+    fold = fit.rows.to(targets.dtype)
+    for voxels in responses.chunks(2 * sum(fold.shape) * fold.element_size()):
+        whitened[:, voxels].addmm_(fold.T, responses.block(rows, voxels, targets.dtype), alpha=-1)
+    return whitened
+
+
+def refit_without_fold(fit, blocks, dtype):
+    """The operator of a training fit, whose spectrum is cut into `blocks`, in a precision."""
+    with_mean = torch.nn.functional.pad(fit.rows, (1, 0), value=1.0)
+    basis, triangle = torch.linalg.qr(with_mean)
+    errors = torch.linalg.vector_norm(fit.rows, dim=0) * fit.target_errors
+    filters = np.concatenate([block.mixing @ block.shapes for block in blocks], axis=1)
+    magnification = torch.linalg.vector_norm(torch.from_numpy(filters).to(errors) * errors, dim=1)
+    return RefitWithoutFold(FilteredRows.of(triangle[:, 1:], blocks, dtype, below=1), basis.to(dtype), magnification)
+
+
+def _with_constant(spectrum, rows, n_others):
+    """With the unpenalised column of the other images' mean in front."""
+    constant = rows.new_full((len(rows), 1), n_others**-0.5)
+    return torch.cat([spectrum.new_full((1,), torch.inf), spectrum]), torch.cat([constant, rows], dim=1)
+
+
+def _squared_norm(values, dim):
+    return torch.linalg.vector_norm(values, dim=dim, dtype=torch.float64) ** 2

@@ -1,0 +1,267 @@
+"""Sharing work out between processes that see one folder: nothing is computed twice, and nobody waits for the dead.
+
+No locks: a claim is a symbolic link, which the file system, NFS's server too, creates for one process and refuses to
+all others. Its name is the piece of work, its target says whose it is and which parts. A process has a file in
+`owners/` whose modification time it renews as a heartbeat; when it ends, the file is renamed to NAME.left, and its
+claims are void. On one machine a dead owner is known at once, by its number and start. Any other owner lives as long as
+its heartbeat is seen to change: each process watches by its own clock, and takes an owner for dead after STALE_S of
+silence, be it on another machine or stopped by Ctrl-Z. Times in files are compared for equality only: clocks differ. A
+void claim is not removed, which could hit its successor, but followed by a link WORK.1, WORK.2, ... that again only one
+process can create. The last process to leave removes what processes left here; foreign files are ignored and stay.
+
+Claims save work; results never depend on them, since what is written twice is written the same. On NFS a listing may
+lag by up to a minute, so that what was finished in the minute in which another process began may be computed again.
+"""
+
+import errno
+import math
+import os
+import re
+import sys
+import threading
+import time
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
+from itertools import count
+from pathlib import Path
+from typing import TypeVar
+
+from brain_activity_prediction.runtime.processes import NAME, is_dead, own_name
+from brain_activity_prediction.runtime.wording import are
+
+HEARTBEAT_S, STALE_S = 20.0, 150.0  # NFS may show an old time of change for a minute
+POLL_S = 0.5  # between two looks at what others are at work on
+FRESH_S = 1.0  # how long a look at who is alive is good enough to leave a claim to its owner
+LEFT = ".left"
+OWNER = re.compile(rf"({NAME.pattern})~[0-9a-f]{{8}}")
+_here: set[str] = set()  # owners of this process that have not ended
+Key = TypeVar("Key", bound=Hashable)
+Part = TypeVar("Part", bound=Hashable)
+
+
+class Claims:
+    """The claims of one process in a folder; use it in a `with` block."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.owners = Path(folder), Path(folder) / "owners"
+        self.name = own_name() + f"~{os.urandom(4).hex()}"
+        self._mine: dict[str, tuple[str, ...]] = {}  # names of the links of each piece of work
+        self._gone: set[str] = set()
+        self._living: set[str] = set()
+        self._beats: dict[str, tuple[int, float]] = {}  # of each owner the last heartbeat, and when it was first seen
+        self._looked_at = -math.inf
+        self._off = False
+        self._end = threading.Event()
+
+    def __enter__(self) -> "Claims":
+        _here.add(self.name)
+        try:
+            self._register()
+        except OSError as error:
+            self._switch_off(error)
+            return self
+        self._gone = self._look()[1]
+        self._remove_void()
+        threading.Thread(target=self._renew, daemon=True).start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._end.set()
+        _here.discard(self.name)
+        if self._off:
+            return
+        with suppress(OSError):
+            os.rename(self.owners / self.name, self.owners / (self.name + LEFT))
+            for work in list(self._mine):
+                self.give_back(work)
+            self._remove_void()
+
+    def take(self, work: str, parts: Sequence[Part]) -> tuple[Part, ...]:
+        """Claims parts of a piece of work: those that no living process has, in the same order, maybe none."""
+        if self._off:
+            return tuple(parts)
+        wanted = list(parts)
+        for generation in count():
+            link = f"{work}.{generation}" if generation else work
+            path = self.folder / link
+            try:
+                os.symlink(f"{self.name} {' '.join(map(str, wanted))}", path)
+            except FileExistsError:
+                owner, held = _claim(path)
+                if self._is_alive(owner):
+                    wanted = [part for part in wanted if str(part) not in held]
+                if not wanted:
+                    return ()
+            except OSError as error:
+                self._switch_off(error)
+                return tuple(parts)
+            else:
+                self._mine[work] = (*self._mine.get(work, ()), link)
+                return tuple(wanted)
+
+    def give_back(self, work: str) -> None:
+        for link in self._mine.pop(work, ()):
+            (self.folder / link).unlink(missing_ok=True)
+
+    def finished(self, works: Sequence[str]) -> None:
+        """Says that pieces of work are written. Without others about, their claims are of no use any more."""
+        if not self._off and self._look()[0] == {self.name}:
+            for work in works:
+                self.give_back(work)
+
+    def others_left(self) -> bool:
+        """Whether, since the last call, another process has ended: what it finished has then to be looked for."""
+        if self._off:
+            return False
+        before, self._gone = self._gone, self._look()[1]
+        return bool(self._gone - before)
+
+    # -- the folder -----------------------------------------------------------------------------------------------
+
+    def _register(self) -> None:
+        while True:
+            with suppress(FileNotFoundError):  # the last process to leave has removed the folder just now
+                if self.folder.is_symlink() or self.owners.is_symlink():  # what is cleaned up would be another's
+                    raise OSError(errno.ELOOP, "it is a symbolic link")
+                self.owners.mkdir(parents=True, exist_ok=True)
+                self._beat()
+                return
+
+    def _beat(self) -> None:
+        """Renews this process's heartbeat, whose file another may have removed while this process was stopped."""
+        path = self.owners / self.name
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        try:
+            os.utime(handle)
+        finally:
+            os.close(handle)
+
+    def _look(self) -> tuple[set[str], set[str]]:
+        """Names of the living owners, and of those that have ended."""
+        living, gone = set(), set()
+        with suppress(FileNotFoundError), os.scandir(self.owners) as entries:
+            for entry in entries:
+                name = entry.name.removesuffix(LEFT)
+                if OWNER.fullmatch(name):
+                    (gone if entry.name.endswith(LEFT) or self._is_over(entry) else living).add(name)
+        self._living, self._looked_at = living, time.monotonic()
+        return living, gone
+
+    def _is_alive(self, owner: str) -> bool:
+        recent = time.monotonic() - self._looked_at < FRESH_S
+        return (recent and owner in self._living) or owner in self._look()[0]
+
+    def _is_over(self, owner: os.DirEntry) -> bool:
+        process = OWNER.fullmatch(owner.name)[1]
+        if process == own_name():  # one that could not be renamed, on a disk that became read-only
+            return owner.name not in _here
+        if is_dead(process):
+            return True
+        try:
+            beat, now = owner.stat(follow_symlinks=False).st_mtime_ns, time.monotonic()
+        except FileNotFoundError:
+            return True
+        last, since = self._beats.get(owner.name, (None, now))
+        if beat != last:
+            self._beats[owner.name] = (beat, since := now)
+        return now - since > STALE_S
+
+    def _remove_void(self) -> None:
+        """Where no other process is about, removes what those before left, and at the end the folder itself."""
+        living, gone = self._look()
+        if living - {self.name}:
+            return
+        with os.scandir(self.folder) as entries:
+            links = [Path(entry.path) for entry in entries if entry.is_symlink()]
+        for path in links:
+            with suppress(OSError):
+                if (owner := _claim(path)[0]) and owner not in living:
+                    path.unlink()
+        for name in gone:
+            for ending in ("", LEFT):
+                with suppress(OSError):
+                    (self.owners / (name + ending)).unlink()
+        with suppress(OSError):  # somebody is there
+            self.owners.rmdir()
+            self.folder.rmdir()
+
+    def _renew(self) -> None:
+        while not self._end.wait(HEARTBEAT_S):
+            with suppress(OSError):
+                self._beat()
+
+    def _switch_off(self, error: OSError) -> None:
+        self._off = True
+        print(
+            f"no claims in {self.folder} ({error.strerror}): another process in this folder may compute the same",
+            file=sys.stderr,
+        )
+
+
+def remove_left_claims(folder: Path) -> None:
+    """Removes a folder of claims that a killed process left, unless others are about."""
+    if folder.exists():
+        with Claims(folder):
+            pass
+
+
+def shared_out(
+    claims: Claims, left: Callable[[], Mapping[tuple[Part, ...], Sequence[Key]]], size: int, name: Callable[[Key], str]
+) -> Iterator[tuple[list[Key], tuple[Part, ...]]]:
+    """Work that no other process is at, up to `size` keys that lack the same parts at a time; ends when none is left.
+
+    `left` looks afresh at what is not yet written: `{parts: keys}`. While other processes are at work on all that is
+    left, it gives ([], ()) every POLL_S, so that whoever asks may finish what was given before, and stop.
+    """
+    given: dict[Key, frozenset[Part]] = {}
+    said, none = False, frozenset()
+    while True:
+        todo = {
+            parts: [key for key in keys if not given.get(key, none).issuperset(parts)] for parts, keys in left().items()
+        }
+        if not any(todo.values()):
+            return
+        n_given = 0
+        with closing(_claimed(claims, todo, size, name)) as batches:
+            for keys, parts in batches:
+                n_given += 1
+                if claims.others_left():
+                    for key in keys:
+                        claims.give_back(name(key))
+                    break
+                now = frozenset(parts)  # one for all of them
+                given |= {key: now | given[key] if key in given else now for key in keys}
+                yield keys, parts
+        if not n_given:
+            if not said:
+                n = sum(map(len, todo.values()))
+                print(f"{n} {are(n)} in the hands of other processes: waiting", file=sys.stderr)
+            said = True
+            time.sleep(POLL_S)
+            yield [], ()
+
+
+def _claimed(claims, todo, size, name) -> Iterator[tuple[list, tuple]]:
+    ready: dict[tuple, list] = {}
+    try:
+        for parts, keys in todo.items():
+            for key in keys:
+                if taken := claims.take(name(key), parts):
+                    ready.setdefault(taken, []).append(key)
+                    if len(ready[taken]) == size:
+                        yield ready.pop(taken), taken
+            for taken in list(ready):
+                yield ready.pop(taken), taken
+    finally:
+        for keys in ready.values():
+            for key in keys:
+                claims.give_back(name(key))
+
+
+def _claim(path: Path) -> tuple[str, set[str]]:
+    """Whose a claim is and for which parts; nobody's where it has just gone, or is no claim."""
+    try:
+        owner, *parts = os.readlink(path).split(" ")
+    except OSError:
+        return "", set()
+    return (owner, set(parts)) if OWNER.fullmatch(owner) else ("", set())

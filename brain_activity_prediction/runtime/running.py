@@ -1,0 +1,57 @@
+"""How a script runs and ends: with one line on stderr, and a status, where it did not reach its end."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+from brain_activity_prediction.runtime.errors import InputError, is_out_of_memory, one_line
+from brain_activity_prediction.runtime.stopping import CONTINUE, STOPPED, Stopped, stopped_at_once, stopped_line
+
+
+def progress_seconds() -> float:
+    """Seconds between two lines of a progress bar: often on a screen, seldom in a log file that nobody watches."""
+    return 0.2 if sys.stderr.isatty() else float(os.environ.get("PROGRESS_SECONDS", 30))
+
+
+def fill(progress) -> None:
+    """Brings a tqdm bar to its end once all is done: other processes have done what it has not counted."""
+    progress.update(progress.total - progress.n)
+
+
+def run_script(main: Callable[[], None]) -> NoReturn:
+    """Calls a script's main and ends the process, with one line on stderr where it did not reach its end.
+
+    Status 2: a mistake of the user's, a broken file, a full disk or memory. STOPPED: stopped by a signal, between two
+    steps where it was at work on steps; all finished ones are kept.
+    """
+    script = Path(sys.argv[0]).name
+    try:
+        with stopped_at_once():
+            main()
+            sys.stdout.flush()
+    except InputError as error:
+        print(one_line(f"{script}: {error}"), file=sys.stderr)
+        sys.exit(2)
+    except Stopped as signal_name:
+        print(stopped_line(str(signal_name)), file=sys.stderr)
+        sys.exit(STOPPED)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still to be written at the end
+        print(f"{script}: what it prints is read no further, by head for example", file=sys.stderr)
+        sys.exit(128 + signal.SIGPIPE)
+    except OSError as error:  # of the disk: what a library raises of a file's content is an InputError by now
+        if error.filename is None:
+            raise
+        print(one_line(f"{script}: {error.filename}: {error.strerror}; check the path and its rights"), file=sys.stderr)
+        sys.exit(2)
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        reason = (str(error).splitlines() or ["no more to be had"])[0]
+        remedy = f"all that was finished is kept; free memory or ask for less, then {CONTINUE}"
+        print(one_line(f"{script}: out of memory ({reason}); {remedy}"), file=sys.stderr)
+        sys.exit(2)
+    sys.exit(0)

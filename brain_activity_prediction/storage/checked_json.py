@@ -1,0 +1,91 @@
+"""JSON records of this package, read back as input: a dataclass is the schema of a file, its annotations the types.
+
+Only plain data come out. A record says what was asked for or what happened; it never names code to run.
+"""
+
+import json
+import math
+import types
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, fields, is_dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from brain_activity_prediction.storage.files import read_bytes, reading
+
+LARGEST_BYTES = 2**24
+Record = TypeVar("Record")
+
+
+def read_json(path: Path, kind: type[Record], remedy: str) -> Record:
+    """The record in a JSON file; `Damaged`, naming the field and the remedy, where it does not fit the schema."""
+    with reading(path, remedy):
+        return checked(json.loads(read_bytes(path, LARGEST_BYTES)), kind)
+
+
+def checked(value: Any, kind: Any, name: str = "the whole") -> Any:
+    """The value as `kind`; ValueError otherwise.
+
+    A kind is a plain type, `A | B`, `list[A]`, `tuple[A, ...]`, `dict[str, A]`, or a dataclass.
+
+    A dataclass is read from its fields by name, and may check more in `__post_init__`.
+    """
+    if kind is Any or (type(value) is kind and kind is not float):
+        return value
+    origin, of = _parts(kind)
+    if is_dataclass(kind):
+        return _dataclass(checked(value, dict, name), kind)
+    if origin in (Union, types.UnionType):
+        fitting = [one for one in of if _fits(value, get_origin(one) or one)]
+        return checked(value, fitting[0], name) if fitting else _refuse(value, kind, name)
+    if not _fits(value, list if origin is tuple else origin or kind):
+        _refuse(value, kind, name)
+    if origin is tuple:
+        return tuple(checked(one, of[0], f"{name}[{place}]") for place, one in enumerate(value))
+    if origin is list:
+        return [checked(one, of[0], f"{name}[{place}]") for place, one in enumerate(value)]
+    if origin is dict:
+        return {key: checked(one, of[1], f"{name}.{key}") for key, one in value.items()}
+    return value
+
+
+def _dataclass(value: Mapping, kind: type[Record]) -> Record:
+    known, types_of = _schema(kind)
+    if unknown := value.keys() - known.keys():
+        raise ValueError(f"field {min(unknown)!r} is unknown")
+    for name, field in known.items():
+        if name not in value and field.default is MISSING and field.default_factory is MISSING:
+            raise ValueError(f"field {name!r} is missing")
+    return kind(**{name: checked(one, types_of[name], f"field {name!r}") for name, one in value.items()})
+
+
+@cache
+def _parts(kind: Any) -> tuple[Any, tuple]:
+    """`list, (int,)` of `list[int]`."""
+    return get_origin(kind), get_args(kind)
+
+
+@cache
+def _schema(kind: type) -> tuple[dict[str, Field], dict[str, Any]]:
+    """The fields of a dataclass and their types, by name."""
+    return {field.name: field for field in fields(kind)}, get_type_hints(kind)
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    if kind is Any:
+        return True
+    if is_dataclass(kind):
+        return type(value) is dict
+    if kind is None or kind is types.NoneType:
+        return value is None
+    if kind is float:
+        return type(value) in (int, float) and math.isfinite(value)
+    return type(value) is kind  # True is no int
+
+
+def _refuse(value: Any, kind: Any, name: str) -> None:
+    shown = json.dumps(value)
+    raise ValueError(
+        f"{name} is {shown if len(shown) < 60 else shown[:56] + ' ...'}, not {getattr(kind, '__name__', kind)}"
+    )

@@ -1,0 +1,62 @@
+"""The schema of a batch file of hidden states: what its header says, and the shapes of what it holds."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from brain_activity_prediction.runtime.wording import count
+from brain_activity_prediction.storage.checked_json import checked
+from brain_activity_prediction.storage.sealed_hdf5 import Seal, Stored, read_seal
+
+IDS, ANSWERS = "image_ids", "answers"
+A_LAYER = (1, 1)  # the cut of a stream: pieces of one layer
+
+
+@dataclass(frozen=True)
+class BatchHeader:
+    """What a batch file says of itself."""
+
+    image_ids: list[int]  # of its rows
+    settings: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class BatchFile:
+    """The header of a batch file, and its streams (n, L, W) by name."""
+
+    header: BatchHeader
+    streams: dict[str, Stored]
+    has_answers: bool
+
+
+def read_batch_file(path: Path) -> BatchFile:
+    """The header of a batch file; ValueError where it is damaged or does not fit the schema."""
+    seal = read_seal(path)
+    header = checked(seal.about, BatchHeader, "its header")
+    streams = {name: stored for name, stored in seal.datasets.items() if name not in (IDS, ANSWERS)}
+    if problem := _problem(path.name, header, seal, streams):
+        raise ValueError(problem)
+    return BatchFile(header, streams, ANSWERS in seal.datasets)
+
+
+def span(name: str) -> tuple[int, int]:
+    """The lowest and the highest id that a batch file holds, by its name; ValueError where it says none."""
+    low, _, high = name.split("_")[1].partition("-")
+    return int(low), int(high)
+
+
+def _problem(name: str, header: BatchHeader, seal: Seal, streams: dict[str, Stored]) -> str | None:
+    if bad := [stream for stream in streams if not re.fullmatch(r"\w+", stream)]:  # they become names of files
+        return f"{min(bad)!r} is no stream's name"
+    if any(len(stored.shape) != 3 for stored in streams.values()):
+        return "not all of its streams are images x layers x width"
+    if any(stored.cut != A_LAYER or "S" in stored.dtype for stored in streams.values()):
+        return "not all of its streams are numbers in pieces of one layer"
+    if any(stored.shape[0] != len(header.image_ids) for stored in seal.datasets.values()):
+        return f"not all that it holds is of {count(len(header.image_ids), 'image')}"
+    if ANSWERS in seal.datasets and "S" not in seal.datasets[ANSWERS].dtype:
+        return "its answers are no text"
+    if not header.image_ids or (min(header.image_ids), max(header.image_ids)) != span(name):
+        return "its name says other images"
+    return None

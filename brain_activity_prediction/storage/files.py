@@ -1,0 +1,186 @@
+"""Opening what may be broken, and writing what must appear whole or not at all."""
+
+import errno
+import hashlib
+import os
+import re
+import shutil
+import stat
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from brain_activity_prediction.runtime.errors import Damaged, DiskFull, InputError
+from brain_activity_prediction.runtime.processes import NAME, is_dead, own_name
+
+HOUR_S = 3600
+SAMPLE_BYTES, SAMPLES = 4096, 64
+FULL = {errno.ENOSPC, errno.EDQUOT}
+# Errors that a damaged file causes: an offset in it may lead anywhere. All other errors come from the disk, the network
+# or the rights, and the file may be whole.
+OF_THE_CONTENT = {errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.EINVAL, errno.EFBIG, errno.EOVERFLOW}
+NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK}
+CANNOT_SYNC = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
+TEMPORARY = re.compile(rf"\.({NAME.pattern})~[0-9a-f]{{8}}~.+")  # what `written_whole` writes to
+_seen: dict[Path, tuple[tuple[int, int], float]] = {}  # size and time of change of others' files, and since when
+
+
+@contextmanager
+def reading(path: Path, remedy: str = "fetch it again") -> Iterator[None]:
+    """Turns whatever a library raises on a broken file into one line that names the file and the remedy.
+
+    h5py, nibabel, json and zlib each raise their own kinds, so every kind is caught: keep the block down to the
+    library's calls. `Damaged` where the content is at fault, another InputError where the disk or the rights are.
+    """
+    try:
+        yield
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        if isinstance(error, OSError) and error.errno and error.errno not in OF_THE_CONTENT:
+            raise InputError(
+                f"cannot read {path} ({error.strerror}): check its disk or mount, and who may read it"
+            ) from error
+        if isinstance(error, FileNotFoundError) and not Path(path).exists():
+            raise Damaged(f"cannot read {path}: it is not there, {remedy}") from error
+        raise Damaged(f"cannot read {path} ({reason}): truncated or not what its name says, {remedy}") from error
+
+
+def read_bytes(path: Path, largest_bytes: int) -> bytes:
+    """All bytes of a file that is small when it is what its name says; ValueError where it is larger, or no file."""
+    if not path.is_file():  # a pipe would be waited for, for ever
+        raise ValueError("not a file" if path.exists() else "no such file")
+    with path.open("rb") as file:
+        data = file.read(largest_bytes + 1)
+    if len(data) > largest_bytes:
+        raise ValueError(f"larger than {largest_bytes} bytes")
+    return data
+
+
+def sampled_digest(path: Path) -> str:
+    """A digest of 64 samples of 4 kB spread evenly over a file, which tells most files of one size apart."""
+    digest = hashlib.sha256()
+    for sample in samples(path):
+        digest.update(sample)
+    return digest.hexdigest()[:16]
+
+
+def samples(path: Path) -> Iterator[bytes]:
+    """Yield 64 samples of 4 kB spread evenly over a file."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        for sample in range(SAMPLES):
+            file.seek(sample * max(size - SAMPLE_BYTES, 0) // (SAMPLES - 1))
+            yield file.read(SAMPLE_BYTES)
+
+
+@contextmanager
+def written_whole(path: Path, first: bool = False) -> Iterator[Path]:
+    """A path beside `path` to write to, flushed and renamed to `path` at the end of the block.
+
+    A reader never sees half a file, and a block that fails or is killed leaves the old file as it was. With `first` it
+    raises FileExistsError where there is one by then, where the disk has hard links.
+    """
+    path = Path(path)
+    # The end stays, because nibabel and pandas choose format and compression by it; a whole name may leave no room.
+    aside = path.with_name(f".{own_name()}~{uuid.uuid4().hex[:8]}~{path.name[-24:]}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield aside
+        _sync(aside, os.O_RDWR)
+        if not (first and _linked(aside, path)):
+            os.replace(aside, path)
+        _sync(path.parent, os.O_RDONLY)
+    except OSError as error:
+        if first and isinstance(error, FileExistsError) and path.exists():
+            raise
+        if error.errno in FULL:
+            raise DiskFull(f"cannot write {path} ({error.strerror}): free some space, then run this again") from error
+        raise InputError(
+            f"cannot write {path} ({error.strerror or error}): check its folder and its disk or mount"
+        ) from error
+    finally:
+        with suppress(OSError):  # renamed, or never begun
+            aside.unlink()
+
+
+def _linked(aside: Path, path: Path) -> bool:
+    """Gives a file its name, which none may have; False where the disk has no hard links."""
+    try:
+        os.link(aside, path)
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        return False
+    return True
+
+
+def check_room(folder: Path, n_bytes: float, what: str) -> None:
+    """Raises InputError where a folder, there or yet to be made, cannot be written to, or its disk lacks the room."""
+    there = next(path for path in (folder, *Path(folder).absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(f"cannot write to {folder}: {there} is read-only, or no folder")
+    free = shutil.disk_usage(there).free
+    if n_bytes > free:
+        raise InputError(
+            f"no room for {what} in {folder}: {readable(n_bytes)} are needed, {readable(free)} are free; free at least "
+            f"{readable(n_bytes - free)}, then run this again"
+        )
+
+
+def readable(n_bytes: float) -> str:
+    """`"3.2 GB"`, of 10^9 bytes; MB and kB of less than a tenth of the next."""
+    unit, name = next((unit for unit in ((1e9, "GB"), (1e6, "MB")) if n_bytes >= unit[0] / 10), (1e3, "kB"))
+    return f"{n_bytes / unit:.3g} {name}"
+
+
+def remove_left_behind(folder: Path) -> None:
+    """Deletes what killed writers left in a folder and those in it.
+
+    A file of another machine's writer goes when this process has seen it unchanged for an hour: clocks may differ.
+    """
+    for aside in Path(folder).rglob(".*~*"):
+        if writer := TEMPORARY.fullmatch(aside.name):
+            dead = is_dead(writer[1])
+            with suppress(OSError):  # its writer was quicker, or it is no file
+                if dead or (dead is None and _seen_unchanged_s(aside) > HOUR_S):
+                    aside.unlink()
+
+
+def _seen_unchanged_s(path: Path) -> float:
+    """For how many seconds, by this process's own clock, a file has had the size and time of change that it has now."""
+    found = path.lstat()
+    state, now = (found.st_size, found.st_mtime_ns), time.monotonic()
+    if path not in _seen or _seen[path][0] != state:
+        _seen[path] = (state, now)
+    return now - _seen[path][1]
+
+
+def open_for_writing(path: Path, flags: int) -> int:
+    """A descriptor of a file; InputError where it is a link, which could lead anywhere, or no file, such as a pipe."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        handle = os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR, errno.EMLINK):
+            raise InputError(f"{path} is a link, a pipe or a folder, and is not written to: remove it") from error
+        raise
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise InputError(f"{path} is a link, a pipe or a folder, and is not written to: remove it")
+    return handle
+
+
+def _sync(path: Path, mode: int) -> None:
+    """Flushes a file or folder to the disk, where the file system can do that."""
+    handle = os.open(path, mode)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in CANNOT_SYNC:
+            raise
+    finally:
+        os.close(handle)

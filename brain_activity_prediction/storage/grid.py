@@ -1,0 +1,92 @@
+"""Grids of voxels: all volumes of a subject must share one, by shape and affine, before they are matched by index."""
+
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from nibabel import aff2axcodes
+from nibabel.affines import voxel_sizes
+from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
+
+from brain_activity_prediction.runtime.errors import InputError
+
+_folders_spoken_of: set[Path] = set()  # whose files without an affine a line on stderr was about
+TOLERANCE_MM = 1e-3  # between the entries of two affines
+PUBLISHED_AXES = "RAS"  # of NSD's volumes: to the right, anterior, superior
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """The voxels of a file: shape (X, Y, Z) and affine (4, 4), from voxel indices to millimetres."""
+
+    path: Path
+    shape: tuple[int, ...]
+    affine: np.ndarray
+    has_affine: bool = True  # False where the header states none: `affine` is then a guess of nibabel's
+
+    @property
+    def axes(self) -> str:
+        """The direction of each axis, such as RAS: to the right, anterior, superior."""
+        return "".join(code or "?" for code in aff2axcodes(self.affine))
+
+    def reoriented(self, orientation: np.ndarray) -> "Grid":
+        """The grid with its axes in another order and direction, given as nibabel's orientation (3, 2)."""
+        shape = tuple(self.shape[axis] for axis in np.argsort(orientation[:, 0]))
+        return replace(self, shape=shape, affine=self.affine @ inv_ornt_aff(orientation, self.shape))
+
+    def along(self, axes: str) -> "Grid":
+        """The same voxels with axes such as RAS; the grid itself where it states no affine."""
+        change = _change(self.affine, axcodes2ornt(axes))
+        return self.reoriented(change) if self.has_affine and np.isfinite(change).all() else self
+
+    def __str__(self) -> str:
+        if not self.has_affine:
+            return f"{self.shape} voxels without an affine"
+        sizes, origin = (" x ".join(f"{mm:.5g}" for mm in voxel_sizes(self.affine)), self.affine[:3, 3])
+        return f"{self.shape} voxels of {sizes} mm, axes {self.axes}, origin {' '.join(f'{mm:.5g}' for mm in origin)}"
+
+
+def on_grid(numbers: np.ndarray, own: Grid, reference: Grid) -> np.ndarray:
+    """An array (X, Y, Z, ...) of the `own` grid in the voxel order of the `reference`, a view.
+
+    A file without an affine is matched by index where the shapes are equal; a line on stderr says so, once a folder.
+    InputError where the two are not the same voxels in another order.
+    """
+    if own.has_affine and reference.has_affine:
+        if _same(own, reference):
+            return numbers
+        change = _change(own.affine, io_orientation(reference.affine))
+        if np.isfinite(change).all() and _same(own.reoriented(change), reference):
+            return apply_orientation(numbers, change)
+    elif own.shape == reference.shape:
+        if own.path != reference.path:
+            _say_matched_by_index(*((own, reference) if not own.has_affine else (reference, own)))
+        return numbers
+    raise InputError(
+        f"{own.path} has {own}, but {reference.path} has {reference}: fetch the one that is another subject's, "
+        "or not of 1.8 mm, again"
+    )
+
+
+def _same(one: Grid, other: Grid) -> bool:
+    return one.shape == other.shape and np.allclose(one.affine, other.affine, rtol=0, atol=TOLERANCE_MM)
+
+
+def _change(affine: np.ndarray, orientation: np.ndarray) -> np.ndarray:
+    """What brings axes (4, 4) to an orientation (3, 2); NaN where an axis has no direction."""
+    own = io_orientation(affine)
+    if not (np.isfinite(own).all() and np.isfinite(orientation).all()):
+        return np.full((3, 2), np.nan)
+    return ornt_transform(own, orientation)
+
+
+def _say_matched_by_index(lacking: Grid, other: Grid) -> None:
+    if (folder := lacking.path.parent) in _folders_spoken_of:
+        return
+    _folders_spoken_of.add(folder)
+    print(
+        f"{lacking.path} states no affine (its sform and qform codes are 0): its voxels, and those of such files "
+        f"beside it, are taken in the order of {other.path}",
+        file=sys.stderr,
+    )

@@ -1,0 +1,171 @@
+"""HDF5 files that may be damaged or made to harm, opened so that what is read lies in the file and fits into memory.
+
+HDF5 believes what a file states: a dataset may take its numbers from any other file of this machine, a chunk may claim
+any size or inflate to a thousand times its own, and one smaller than its checksum ends the process with a segmentation
+fault.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from brain_activity_prediction.storage.files import reading
+
+if TYPE_CHECKING:
+    import h5py
+    import numpy as np
+
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
+USER_BLOCKS = (0, 512)  # where HDF5 may begin; MATLAB's own header takes the first 512 bytes
+LARGEST_CHUNK_BYTES = 2**28
+CHECKSUM_BYTES = 4
+# The filters that are read, and how many times the size of a stored chunk their output can have: deflate's format makes
+# up to 1032 bytes of one, LZF's 264 of three.
+DEFLATE, SHUFFLE, FLETCHER32, LZF = 1, 2, 3, 32000
+GROWTH = {DEFLATE: 1032, SHUFFLE: 1, FLETCHER32: 1, LZF: 88}
+
+
+def is_hdf5(path: Path) -> bool:
+    """Whether a file begins as HDF5 does, whatever follows."""
+    with path.open("rb") as file:
+        return any(file.seek(start) == start and file.read(len(SIGNATURE)) == SIGNATURE for start in USER_BLOCKS)
+
+
+@contextmanager
+def open_hdf5(path: Path) -> Iterator[h5py.File]:
+    """The file, read-only; whatever goes wrong in the block is an InputError that names it and the remedy."""
+    import h5py
+
+    with reading(path):
+        if not path.is_file():  # a pipe would be waited for, for ever
+            raise ValueError("not a file")
+        with h5py.File(path, "r", locking=False) as file:
+            yield file
+
+
+def dataset(file: h5py.File, name: str, check_chunks: bool = True) -> h5py.Dataset:
+    """A dataset of numbers, or of texts of fixed length, that lies in the file itself; ValueError otherwise.
+
+    The check of where its chunks lie takes seconds with as many as NSD's betas have: `read_chunks` needs none.
+    """
+    import h5py
+
+    if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+        raise ValueError(f"{name} is a link to another place")
+    found = file[name]
+    if not isinstance(found, h5py.Dataset) or found.dtype.kind not in "iufS":
+        raise ValueError(f"{name} is no array of numbers")
+    if found.external or found.is_virtual:
+        raise ValueError(f"the numbers of {name} lie in other files")
+    if found.chunks:
+        _filters(found)
+    if found.chunks and check_chunks:
+        _check_chunks(found, file)
+    return found
+
+
+def read_chunks(found: h5py.Dataset, corners: Sequence[Sequence[int]]) -> np.ndarray:
+    """The chunks (k, *chunks) of a dataset without filters that begin at `corners`; other chunks are not read.
+
+    ValueError for a chunk of another size than a chunk's own, OSError for one beyond the file.
+    """
+    import numpy as np
+
+    chunks = np.empty((len(corners), *found.chunks), dtype=found.dtype)
+    for chunk, corner in zip(chunks.reshape(len(corners), -1).view(np.uint8), corners, strict=True):
+        try:
+            _, content = found.id.read_direct_chunk(corner, out=chunk)
+        except RuntimeError:  # a chunk that was never written holds the dataset's fill value
+            part = tuple(slice(edge, edge + step) for edge, step in zip(corner, found.chunks, strict=True))
+            chunk[:] = found[part].reshape(-1).view(np.uint8)
+            continue
+        if len(content) != len(chunk):
+            raise ValueError(f"the chunk of {found.name} at {tuple(corner)} has {len(content)} of {len(chunk)} bytes")
+    return chunks
+
+
+def read_part(found: h5py.Dataset, *part: slice | int) -> np.ndarray:
+    """Read `found[part]` of a `dataset`; ValueError where a chunk of it inflates to more than the chunk's own size.
+
+    part  a slice with step 1 or an index for each of the leading axes; all of the others are read
+    """
+    if found.chunks and _may_inflate(found):
+        spans = [
+            range(n)[one] if isinstance(one, slice) else range(one, one + 1)
+            for n, one in zip(found.shape, part, strict=False)
+        ]
+        spans += map(range, found.shape[len(part) :])
+        if all(spans):
+            for chunk in found.iter_chunks(tuple(slice(span.start, span.stop) for span in spans)):
+                _check_inflated(
+                    found, [edge.start // step * step for edge, step in zip(chunk, found.chunks, strict=True)]
+                )
+    return found[part]
+
+
+def small_array(file: h5py.File, name: str, largest_bytes: int) -> np.ndarray:
+    """All of a dataset that is small when it is what its name says."""
+    found = dataset(file, name)
+    if math.prod(found.shape) * found.dtype.itemsize > largest_bytes:
+        raise ValueError(f"{name} has the shape {found.shape}, more than {largest_bytes} bytes")
+    return read_part(found)
+
+
+def _filters(found: h5py.Dataset) -> list[int]:
+    """The filters that a dataset's chunks went through; ValueError for one that is not read here, or used twice."""
+    properties = found.id.get_create_plist()
+    filters = [properties.get_filter(number)[0] for number in range(properties.get_nfilters())]
+    if not GROWTH.keys() >= set(filters) or len(set(filters)) < len(filters):
+        raise ValueError(
+            f"{found.name} is stored with the HDF5 filters {filters}: only gzip, lzf, shuffle and fletcher32 are read, "
+            "each of them once; write it anew, for instance with h5repack -f GZIP=4"
+        )
+    return filters
+
+
+def _largest_stored(found: h5py.Dataset) -> int:
+    """The most bytes that a chunk of a dataset takes: zlib makes what does not compress a thousandth larger."""
+    n_bytes = math.prod(found.chunks) * found.dtype.itemsize
+    return n_bytes + n_bytes // 1000 + 64
+
+
+def _may_inflate(found: h5py.Dataset) -> bool:
+    """Whether a chunk of the size that it may be stored in can inflate to more than is read here."""
+    growth = max((GROWTH[one] for one in _filters(found)), default=1)
+    return growth > 1 and _largest_stored(found) * growth > LARGEST_CHUNK_BYTES
+
+
+def _check_inflated(found: h5py.Dataset, corner: Sequence[int]) -> None:
+    """Inflate the chunk that begins at `corner`, no further than its own size, where it may need far more memory."""
+    filters, stored = _filters(found), found.id.get_chunk_info_by_coord(tuple(corner)).size
+    if stored * max(GROWTH[one] for one in filters) <= LARGEST_CHUNK_BYTES:
+        return
+    if LZF in filters:
+        raise ValueError(f"a chunk of {found.name} takes {stored} bytes, which LZF may inflate to gigabytes")
+    largest = _largest_stored(found)
+    left_out, content = found.id.read_direct_chunk(tuple(corner))
+    deflated = not left_out >> filters.index(DEFLATE) & 1
+    if deflated and len(zlib.decompressobj().decompress(content, largest + 1)) > largest:
+        raise ValueError(f"a chunk of {found.name} inflates to more than its {largest} bytes")
+
+
+def _check_chunks(found: h5py.Dataset, file: h5py.File) -> None:
+    if math.prod(found.chunks) * found.dtype.itemsize > LARGEST_CHUNK_BYTES:
+        raise ValueError(f"{found.name} is in chunks of {found.chunks}, more than {LARGEST_CHUNK_BYTES} bytes each")
+    n_bytes, largest, wrong = file.id.get_filesize(), _largest_stored(found), []
+    smallest = CHECKSUM_BYTES if found.fletcher32 else 0
+
+    def check(chunk) -> None:
+        if not smallest <= chunk.size <= largest or chunk.byte_offset + chunk.size > n_bytes:
+            wrong.append(chunk)
+
+    found.id.chunk_iter(check)
+    if wrong:
+        raise ValueError(
+            f"{len(wrong)} chunks of {found.name} do not lie within the file, or have a size they cannot have"
+        )

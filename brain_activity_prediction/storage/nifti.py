@@ -1,0 +1,110 @@
+"""NIfTI volumes, read to the last byte, so that the checksum at the end of a .nii.gz is verified."""
+
+import gzip
+import logging
+import math
+import struct
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+from nibabel.arrayproxy import ArrayProxy
+from nibabel.nifti1 import Nifti1Header
+from nibabel.nifti2 import Nifti2Header
+
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.storage.files import reading
+from brain_activity_prediction.storage.grid import Grid, on_grid
+
+HEADERS = {348: Nifti1Header, 540: Nifti2Header}  # by their length in bytes, which they begin with
+# nibabel says each flaw of a header that it mends or refuses on stderr, too.
+QUIET = logging.Logger("nifti headers", logging.CRITICAL)
+LARGEST_VOLUME = 2**24  # voxels; NSD's 1.8 mm volumes have under 10**6
+LARGEST_OVERHANG = 2**20  # bytes that a header may put before the numbers, and a file have after them
+
+
+@dataclass(frozen=True)
+class Volumes:
+    """A NIfTI file open for reading: its numbers, (X, Y, Z) or (X, Y, Z, n), and the grid of its voxels."""
+
+    numbers: ArrayProxy  # indexed like an array; reads only what is asked for, fastest in order
+    grid: Grid
+
+    @property
+    def shape(self):
+        return self.numbers.shape
+
+    @property
+    def stored_as_integers(self):
+        """Whether the values are the integers of the file as they are, not scaled by its header."""
+        return self.numbers.dtype.kind in "iu" and (self.numbers.slope, self.numbers.inter) == (1, 0)
+
+
+@contextmanager
+def open_volumes(path):
+    """The `Volumes` of a .nii or .nii.gz file.
+
+    InputError for what is no such file, and, at the end of the block, where the file is damaged anywhere: gzip knows
+    that only once all of it is read.
+    """
+    with reading(path), _opened(path) as file:
+        header = _header(file)
+        volumes = Volumes(ArrayProxy(file, header, mmap=False), _grid(path, header))
+        yield volumes
+        file.seek(header.get_data_offset() + math.prod(volumes.shape) * volumes.numbers.dtype.itemsize)
+        file.read(LARGEST_OVERHANG)
+        if file.read(1):
+            raise ValueError("it goes on after its last volume")
+
+
+def read_volume(path):
+    """The one volume (X, Y, Z) of a file and its grid; further axes of length 1 are left out."""
+    with open_volumes(path) as volumes:
+        if len(volumes.shape) < 3 or math.prod(volumes.shape[3:]) != 1:
+            raise InputError(f"{path} has shape {volumes.shape} instead of one volume (X, Y, Z)")
+        return np.asarray(volumes.numbers).reshape(volumes.shape[:3]), volumes.grid
+
+
+def read_volume_on(path, reference):
+    """The one volume (X, Y, Z) of a file in the voxel order of the `reference` grid.
+
+    InputError where the file has other voxels: another shape, size, place or angle.
+    """
+    numbers, grid = read_volume(path)
+    return on_grid(numbers, grid, reference)
+
+
+def read_grid(path):
+    """The grid that a file's header states; the numbers are neither read nor checked."""
+    with reading(path), _opened(path) as file:
+        return _grid(path, _header(file))
+
+
+def _opened(path):
+    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
+
+
+def _grid(path, header):
+    shape, affine = header.get_data_shape()[:3], header.get_best_affine()
+    if not np.isfinite(affine).all():
+        raise ValueError("its affine is not finite")
+    if math.prod(shape) > LARGEST_VOLUME:
+        raise ValueError(f"volumes of shape {shape} are larger than any of NSD's")
+    return Grid(path, shape, affine, bool(header["sform_code"] or header["qform_code"]))
+
+
+def _header(file):
+    """The NIfTI header, without the extensions that may follow it, whose lengths are anyone's guess."""
+    length = file.read(4)
+    for order in "<>":
+        if len(length) == 4 and (kind := HEADERS.get(struct.unpack(f"{order}i", length)[0])):
+            header = kind(length + file.read(kind.template_dtype.itemsize - 4), order, check=False)
+            if not 1 <= header["dim"][0] <= 7:
+                raise ValueError(f"its header has {header['dim'][0]} axes")
+            header.check_fix(QUIET)
+            if header.get_data_dtype().kind not in "iuf" or header.get_data_dtype().itemsize > 8:
+                raise ValueError(f"its numbers are {header.get_data_dtype()}")
+            if not kind.template_dtype.itemsize <= header.get_data_offset() <= LARGEST_OVERHANG:
+                raise ValueError(f"its numbers begin at byte {header.get_data_offset()}")
+            return header
+    raise ValueError("no NIfTI header")

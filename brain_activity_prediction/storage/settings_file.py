@@ -1,0 +1,134 @@
+"""What changes the numbers in a folder, recorded there as `settings.json`, so that nothing else is ever mixed in."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from brain_activity_prediction.storage.checked_json import checked
+from brain_activity_prediction.storage.files import read_bytes, reading, written_whole
+
+NAME, CHECKSUM = "settings.json", "checksum"
+LARGEST_BYTES = 2**20
+ORIGIN = "made_from"  # the input files: they explain why a digest differs, and are no setting themselves
+RESPONSES, WEIGHTS = "responses", "weights"  # digests of all responses, and of a model's files
+OF_RESPONSES = ("sessions", "zscore_sessions", "standardised_by", RESPONSES, ORIGIN)
+CONTENT = "content "  # before the digest in the name of weights that have no revision
+MOST_NAMED = 3
+KINDS = {  # of settings that code reads back; whatever else is recorded is only compared
+    **dict.fromkeys(("model_id", "prompt", "protocol", "criterion", "standardised_by", "dtype", RESPONSES), str),
+    **dict.fromkeys(("template", "quantize"), str | None),
+    **dict.fromkeys(("num_alphas", "folds", "max_new_tokens"), int),
+    **dict.fromkeys(("min_log_10_alpha", "max_log_10_alpha"), float),
+    "zscore_sessions": bool,
+    "sessions": list[int],
+    ORIGIN: dict[str, Any],
+}
+OF_STATES = re.compile("([A-Z]_)?embeddings_")  # begins the names of the states' own settings beside scores
+
+
+def recorded_settings(folder: Path, remedy: str) -> dict | None:
+    """The settings recorded in a folder; None where there are none yet. `Damaged` if altered since."""
+    path = folder / NAME
+    if not path.exists():
+        return None
+    with reading(path, remedy):
+        settings = dict(json.loads(read_bytes(path, LARGEST_BYTES)))
+        if settings.pop(CHECKSUM, None) != _checksum(settings):
+            raise ValueError("it is not what was recorded")
+        for name, value in settings.items():
+            checked(value, KINDS.get(OF_STATES.sub("", name, count=1), Any), f"field {name!r}")
+        return settings
+
+
+def record_settings(folder: Path, settings: Mapping, first: bool = False) -> None:
+    """Writes `settings.json` with a checksum, in place of what was there; with `first` FileExistsError where one is."""
+    with written_whole(folder / NAME, first) as path:
+        recorded = {**settings, CHECKSUM: _checksum(settings)}
+        path.write_text(json.dumps(recorded, indent=2, sort_keys=True) + "\n")
+
+
+def fingerprint(settings: Mapping) -> str:
+    """Return `s` and eight hexadecimal digits that tell these settings from any others.
+
+    The letter is part of no number, so that tools do not read `009e9240` as infinity or `12345678` as a count.
+    """
+    content = json.dumps(comparable(settings), sort_keys=True).encode()
+    return f"s{hashlib.blake2b(content, digest_size=4).hexdigest()}"
+
+
+def comparable(settings: Mapping) -> dict:
+    """The settings without the input files that they were made from."""
+    return {name: value for name, value in settings.items() if name != ORIGIN}
+
+
+def first_difference(known: Mapping, wanted: Mapping) -> str | None:
+    """`name = value, this run has value` of the first setting that differs; those only one side has do not clash.
+
+    Digests come last, since other settings may explain them, and are never shown: where one differs alone, the files
+    that have changed are named.
+    """
+    wanted = json.loads(json.dumps(wanted))  # tuples become lists, as they do in the file
+    differing = [name for name in known.keys() & wanted.keys() - {ORIGIN} if known[name] != wanted[name]]
+    if not differing:
+        return None
+    name = min(differing, key=lambda name: (name in (WEIGHTS, RESPONSES), name))
+    if name == RESPONSES:
+        return _changed_inputs(known.get(ORIGIN), wanted.get(ORIGIN))
+    if name == WEIGHTS and (changed := _changed_weights(known.get(ORIGIN), wanted.get(ORIGIN))):
+        return changed
+    if name.endswith(WEIGHTS) and any(CONTENT in str(side[name]) for side in (known, wanted)):
+        return "other weights" if name == WEIGHTS else f"states of other weights ({name})"
+    return f"{name} = {known[name]}, this run has {wanted[name]}"
+
+
+def other_responses(known: Mapping, wanted: Mapping) -> str | None:
+    """What `first_difference` says of the settings that change the responses alone."""
+    return first_difference(*({name: side[name] for name in OF_RESPONSES if name in side} for side in (known, wanted)))
+
+
+def _changed_inputs(known: Mapping | None, wanted: Mapping | None) -> str:
+    """Names the inputs, `{name: what tells its content}`, that differ between two runs whose responses differ."""
+    if not known or not wanted:
+        return "other responses (same sessions and scaling: the files of betas, design or mask have changed)"
+    if known.get("format") != wanted.get("format"):
+        return "responses that another version prepared"
+    if difference := first_difference(*(_but_files(inputs) for inputs in (known, wanted))):
+        return difference
+    changed = [name for name in sorted(known.keys() | wanted.keys()) if known.get(name) != wanted.get(name)]
+    if not changed:
+        return "responses that another version prepared from the same files"
+    return f"other {_some(map(_input_name, changed))} (size, time of change or content)"
+
+
+def _changed_weights(known: Mapping | None, wanted: Mapping | None) -> str | None:
+    """Names the files of two models, `{name: digest}`, that differ; None where either's are not known."""
+    files = [(side or {}).get("files") for side in (known, wanted)]
+    if not all(files):
+        return None
+    changed = [name for name in sorted(files[0].keys() | files[1].keys()) if files[0].get(name) != files[1].get(name)]
+    return f"other weights, which differ in {_some(changed)}" if changed else None
+
+
+def _some(names: Iterable[str]) -> str:
+    names = list(names)
+    return ", ".join(names[:MOST_NAMED]) + (f" and {len(names) - MOST_NAMED} more" if names[MOST_NAMED:] else "")
+
+
+def _but_files(inputs: Mapping) -> dict:
+    """The inputs that are settings; a file is named with a slash and has [size, time of change]."""
+    return {name: value for name, value in inputs.items() if "/" not in name}
+
+
+def _input_name(path: str) -> str:
+    """`betas of session 3` and `valid voxels of session 3` for files of sessions, and a path for any other."""
+    session = re.search(r"(betas_session|valid_session)(\d+)\.", path)
+    if not session:
+        return path
+    return f"{'betas' if session[1] == 'betas_session' else 'valid voxels'} of session {int(session[2])}"
+
+
+def _checksum(settings: Mapping) -> str:
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,71 @@
+"""A table on disk: CSV for people, and Parquet, which keeps types, for programs; both with the same rows.
+
+The values in Parquet carry checksums, which are verified on reading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from brain_activity_prediction.storage.files import reading, remove_left_behind, written_whole
+from brain_activity_prediction.storage.folders import model_folder, prompt_folder
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow.parquet
+
+LARGEST_ROWS, LARGEST_BYTES = 2**21, 2**30  # a table of 100 layers, 8 streams and 600 regions has half a million rows
+
+
+def write_table(table: pd.DataFrame, folder: Path, name: str) -> None:
+    """Writes `NAME.parquet` and then `NAME.csv`, without the table's index: where the latter is, the former is."""
+    remove_left_behind(folder)
+    with written_whole(folder / f"{name}.parquet") as path:
+        table.to_parquet(path, index=False, write_page_checksum=True)
+    with written_whole(folder / f"{name}.csv") as path:
+        table.to_csv(path, index=False)
+
+
+def read_table(path: Path, remedy: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """These columns, or all, of a Parquet file; raises `Damaged`, with the remedy, where it is none or lacks one."""
+    import pandas as pd
+
+    with reading(path, remedy):
+        open_table(path).close()
+        return pd.read_parquet(path, columns=columns, page_checksum_verification=True)
+
+
+def read_score_table(path: Path, remedy: str) -> pd.DataFrame:
+    """An alignment's table of scores; `Damaged`, with the remedy, also where it is of another folder than its own."""
+    import pandas as pd
+
+    table = read_table(path, remedy)
+    with reading(path, remedy):
+        for row in table[["subject", "model_id", "prompt"]].drop_duplicates().itertuples():
+            check_place(path.parent, int(row.subject), row.model_id, None if pd.isna(row.prompt) else int(row.prompt))
+    return table
+
+
+def check_place(folder: Path, subject: int, model_id: str, prompt: int | None) -> None:
+    """Raise ValueError where scores are not of the subject, prompt and model that their folder is named after."""
+    of = (f"subj{subject:02d}", prompt_folder(prompt), model_folder(model_id))
+    if of != folder.parts[-3:]:
+        raise ValueError(f"it is the table of {'/'.join(of)}")
+
+
+def open_table(path: Path) -> pyarrow.parquet.ParquetFile:
+    """Open a Parquet file of a size that a table of scores can have; ValueError otherwise.
+
+    Encoded values are small on disk however many they are, so that a damaged or crafted file may need any memory.
+    """
+    import pyarrow.parquet as pq
+
+    if not path.is_file():  # a pipe would be waited for, for ever
+        raise ValueError("not a file")
+    file = pq.ParquetFile(path, page_checksum_verification=True)
+    groups = (file.metadata.row_group(number) for number in range(file.metadata.num_row_groups))
+    if file.metadata.num_rows > LARGEST_ROWS or sum(group.total_byte_size for group in groups) > LARGEST_BYTES:
+        raise ValueError(f"it has more than {LARGEST_ROWS} rows or {LARGEST_BYTES} bytes")
+    return file

@@ -1,0 +1,73 @@
+"""The list of units that an array of jobs works through: one JSON file an array.
+
+A unit is stored as data: the name of a script of this package and its flags. The job that runs it looks the script up
+and works in the BASE_DIR that was submitted, whatever the list says. The units of one task run side by side in one job.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from brain_activity_prediction.storage.checked_json import read_json
+from brain_activity_prediction.storage.files import written_whole
+from brain_activity_prediction.sweep.planning.scripts import own_script
+
+if TYPE_CHECKING:
+    from brain_activity_prediction.sweep.planning.units import Unit
+
+UNIT_NAME = re.compile(r"\w[\w.+-]{0,199}")
+
+
+@dataclass(frozen=True)
+class Item:
+    """A unit of an array."""
+
+    task: int  # of the array, from 0
+    name: str
+    amount: int  # images or layers that are left
+    script: str  # name, without .py
+    flags: list[str]
+    device: str | None  # as -g takes it; None for the report, which has no -g
+
+    def __post_init__(self):
+        if self.task < 0 or self.amount < 0:
+            raise ValueError("field 'task' or 'amount' is negative")
+        if not UNIT_NAME.fullmatch(self.name):
+            raise ValueError(f"field 'name' is {self.name!r}, no unit's name")
+        own_script(self.script)
+
+    def command(self, base_dir: Path) -> list[str]:
+        """The command as a list of words; argparse takes the last -d and -g."""
+        device = [] if self.device is None else ["-g", self.device]
+        return [sys.executable, str(own_script(self.script)), *self.flags, "-d", str(base_dir), *device]
+
+
+def write_items(path: Path, units: Sequence[Unit], units_a_job: int, device: str) -> int:
+    """Writes the list, and returns how many array tasks it makes."""
+    items = []
+    for place, unit in enumerate(units):
+        _, script, *flags = unit.command
+        of_unit = device if unit.stage != "report" else None
+        items.append(Item(place // units_a_job, unit.name, unit.n_left, Path(script).stem, flags, of_unit))
+    with written_whole(path) as aside:
+        aside.write_text(json.dumps([asdict(item) for item in items], indent=1) + "\n")
+    return -(-len(units) // units_a_job)
+
+
+def read_items(path: Path) -> list[Item]:
+    """The units of an array, in order."""
+    return read_json(path, list[Item], "cancel these jobs and submit again")
+
+
+def item_of_this_task(path: Path) -> Item | None:
+    """The unit that is this process's by SLURM's environment; None where there is none."""
+    task, place = int(os.environ["SLURM_ARRAY_TASK_ID"]), int(os.environ["SLURM_PROCID"])
+    mine = [item for item in read_items(path) if item.task == task]
+    return mine[place] if place < len(mine) else None

@@ -1,0 +1,52 @@
+"""What --extract and --align pass on to the scripts: flags of those scripts, save those the sweep itself gives them."""
+
+import argparse
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from brain_activity_prediction.runtime.errors import InputError
+
+SET_BY = {  # what a unit is given or planned by, and the sweep's own flag that says it
+    "base_dir": "-d",
+    "subject": "-s",
+    "prompt_number": "-p",
+    "prompts_file": "--prompts-file",
+    "model_id": "--models",
+    "batch_size": "-b",
+    "gpu_id": "-g",
+    "shard": "--shards",
+    "checkpoint": "--checkpoints",
+    "device_map": "--device-map",
+}
+BY_ITSELF = ("repair", "redo", "test_run")  # do in a unit, or while planning, what nobody means
+
+
+@contextmanager
+def naming(where: str) -> Iterator[None]:
+    """Says of what a script refuses which flag of the sweep passed it on."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+
+
+def passed_on(text: str, where: str, parser: argparse.ArgumentParser, script: str) -> list[str]:
+    """The words of a text of flags, `where` it was given; ends with status 2 where `script` is not to have one.
+
+    The parser is the script's, and of no other use afterwards: it is made to tell which flags were given.
+    """
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise InputError(f"{where}={text}: {str(error).lower()}") from None
+    parser.prog = f"in the flags that {where} passes on"
+    for action in parser._actions:
+        action.required, action.default = False, argparse.SUPPRESS
+    for name in vars(parser.parse_args(words)):
+        flag = f"--{name.replace('_', '-')}"
+        if name in SET_BY:
+            raise InputError(f"{where} cannot pass on {flag}: use the sweep's own {SET_BY[name]}")
+        if name in BY_ITSELF:
+            raise InputError(f"{where} cannot pass on {flag}: run {script} by itself with it")
+    return words

@@ -1,0 +1,73 @@
+"""What the sweep that was started last was asked for, kept in BASE_DIR/sweep/sweep.json for `status`."""
+
+import argparse
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.storage.checked_json import read_json
+from brain_activity_prediction.storage.files import reading, written_whole
+from brain_activity_prediction.sweep.flags import flags
+from brain_activity_prediction.sweep.records import folder_of
+
+SETTINGS, PATHS = "sweep.json", ("prompts_file", "checkpoints", "job_file")
+REMEDY = "start the sweep again"
+
+
+def remember(arguments: argparse.Namespace) -> None:
+    """Keeps what a sweep that was started is of, for `status`."""
+    with written_whole(folder_of(arguments.base_dir) / SETTINGS) as aside:
+        aside.write_text(json.dumps(_plain(arguments), indent=2) + "\n")
+
+
+def remembered(arguments: argparse.Namespace) -> argparse.Namespace:
+    """The arguments with the flags of the last `local` or `slurm` in their place; InputError where there was none.
+
+    The file is read as a command line is, so that it holds nothing which the flags themselves would not take. What an
+    earlier version did not write down, having no such flag, stays as it is.
+    """
+    path = folder_of(arguments.base_dir) / SETTINGS
+    if not path.exists():
+        raise InputError(f"no sweep was started in {arguments.base_dir}: plan shows what one would do")
+    kept = read_json(path, dict[str, Any], REMEDY)
+    with reading(path, REMEDY):
+        parser = flags()
+        parser.error = _refuse
+        words = _words(parser, kept)
+        found = vars(parser.parse_args([str(kept.get("command")), "-d", str(arguments.base_dir), *words]))
+        if unknown := kept.keys() - found.keys():
+            raise ValueError(f"field {min(unknown)!r} is unknown")
+    known = {name: value for name, value in found.items() if name in kept}
+    return argparse.Namespace(**vars(arguments) | known | {"base_dir": arguments.base_dir})
+
+
+def _plain(arguments: argparse.Namespace) -> dict[str, Any]:
+    return {name: str(value) if isinstance(value, Path) else value for name, value in vars(arguments).items()}
+
+
+def _words(parser: argparse.ArgumentParser, kept: Mapping[str, Any]) -> Iterator[str]:
+    """The flags as words of a command line; ValueError where a value is none that such a flag may have."""
+    for action in parser._actions:
+        value = kept.get(action.dest)
+        if action.dest == "base_dir" or not action.option_strings or (value is None or value is False):
+            continue
+        flag, is_switch = action.option_strings[-1], action.nargs == 0
+        values = value if isinstance(value, list) and not is_switch else [value]
+        if not all((one is True) if is_switch else type(one) in (int, str) for one in values):
+            raise ValueError(f"field {action.dest!r} is {value!r}")
+        if is_switch:
+            yield flag
+        elif action.nargs == "+":
+            if any(str(one).startswith("-") for one in values):
+                raise ValueError(f"field {action.dest!r} is {value!r}")
+            yield from (flag, *map(str, values))
+        elif isinstance(action.default, list):  # given once for each
+            yield from (f"{flag}={one}" for one in values)
+        else:
+            yield f"{flag}={','.join(map(str, values))}"
+
+
+def _refuse(message: str) -> NoReturn:
+    raise ValueError(message)

@@ -1,0 +1,255 @@
+"""What a sweep consists of and what of it is left: decided by the files that are there, and by nothing else.
+
+A unit is one command: the extraction of one shard of the images by one model with all prompts, the alignment of one
+model's states under one prompt (or none) with one subject, or the report on all of them.
+"""
+
+import argparse
+import importlib.util
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from brain_activity_prediction.align_image_embeddings import align_model
+from brain_activity_prediction.datasets.nsd.design import read_design
+from brain_activity_prediction.datasets.nsd.layout import Layout, find_layout
+from brain_activity_prediction.encoding.scores.score_store import Results
+from brain_activity_prediction.extraction import loop
+from brain_activity_prediction.extraction.plan import Work
+from brain_activity_prediction.extraction.plan import plan as work_of
+from brain_activity_prediction.inference.region_statistics import Asked
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.wording import did_you_mean
+from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
+from brain_activity_prediction.storage.folders import alignment_folder, prompt_folder, reported_files
+from brain_activity_prediction.storage.made_from import noted, state_of
+from brain_activity_prediction.sweep import architectures
+from brain_activity_prediction.sweep.planning.passed_on import naming, passed_on
+from brain_activity_prediction.sweep.planning.scripts import ALIGN, EXTRACT, REPORT, model_script, model_scripts
+
+NEEDED = ("MODEL_ID", "IMAGE_STREAMS", "load", "encode_images")  # what makes a module a model script
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One command, and how many of its images or layers have no results yet."""
+
+    name: str
+    stage: str  # extract, align or report
+    model: str  # the name of its script; empty for the report
+    n: int
+    n_left: int
+    command: tuple[str, ...]  # without the device
+    width: int = 0  # of the widest states that an alignment fits
+
+    def on(self, device: str) -> list[str]:
+        """The command on a device, as -g takes it."""
+        return [*self.command, *([] if self.stage == "report" else ["-g", device])]
+
+
+@dataclass(frozen=True)
+class ModelUnits:
+    """The units of one model."""
+
+    model: str
+    extract: list[Unit]
+    align: list[Unit]
+    lacking: Mapping[int | None, int]  # images without states under each prompt, and under none
+    values: Mapping[int | None, int]  # numbers that an image has under each
+    streams: Sequence[str] = ()  # that the model's states have
+
+
+@dataclass(frozen=True)
+class Plan:
+    models: list[ModelUnits]
+    report: Unit
+
+    @property
+    def units(self) -> list[Unit]:
+        """All of them, extractions first."""
+        extract, align = ([unit for model in self.models for unit in getattr(model, s)] for s in ("extract", "align"))
+        return [*extract, *align, self.report]
+
+    @property
+    def left(self) -> list[Unit]:
+        return [unit for unit in self.units if unit.n_left]
+
+
+def make_plan(arguments: argparse.Namespace) -> Plan:
+    """All units of the sweep that the flags describe; raises InputError where a flag or the dataset is wrong."""
+    layout = find_layout(arguments.base_dir)
+    image_ids = read_design(layout.design()).image_ids_of_any(arguments.subject)
+    subjects = list(dict.fromkeys(arguments.subject))
+    aligned = [subject for subject in subjects if layout.has_betas(subject)]
+    models = [_units_of_model(arguments, model, image_ids, aligned) for model in dict.fromkeys(arguments.models)]
+    if aligned:
+        _check_alignments(arguments, layout, aligned, models)
+    _say_who_is_not_aligned([subject for subject in subjects if subject not in aligned])
+    n_left = sum(unit.n_left > 0 for model in models for unit in (*model.extract, *model.align))
+    command = (sys.executable, str(REPORT), "-d", str(arguments.base_dir))
+    report = Unit("report", "report", "", 1, int(n_left > 0 or _report_is_old(arguments.base_dir)), command)
+    return Plan(models, report)
+
+
+def _say_who_is_not_aligned(subjects: Sequence[int]) -> None:
+    """Names on stderr the subjects without betas, whose images are extracted nevertheless."""
+    if subjects:
+        of = f"subject {subjects[0]} has" if len(subjects) == 1 else f"subjects {' and '.join(map(str, subjects))} have"
+        print(f"{of} no betas: no alignment of theirs is planned until there are some", file=sys.stderr)
+
+
+def _check_alignments(
+    arguments: argparse.Namespace, layout: Layout, subjects: Sequence[int], models: Sequence[ModelUnits]
+) -> None:
+    """Raises InputError where --align names a file or stream that is not there; says which models are not aligned."""
+    more = passed_on(arguments.align, "--align", align_model.flags(), ALIGN.name)
+    streams = sorted({stream for model in models for stream in model.streams})
+    with naming("--align"):
+        for subject in subjects:
+            given = ["-d", str(arguments.base_dir), "-s", str(subject), "-m", "any/model"]
+            parsed = align_model.read_flags([*given, *more])
+            align_model.check_files(layout, parsed)
+        for stream in parsed.stream or ():
+            if stream not in streams:
+                meant = did_you_mean(stream, streams)
+                raise InputError(f"no model of this sweep has a stream {stream}{meant}: there are {', '.join(streams)}")
+    for model in models:
+        if not model.align:
+            there = ", ".join(model.streams)
+            print(f"--align leaves nothing to align of {model.model}, which has {there}", file=sys.stderr)
+
+
+def _units_of_model(
+    arguments: argparse.Namespace, model: str, image_ids: Sequence[int], aligned: Sequence[int]
+) -> ModelUnits:
+    script = load_script(model)
+    more = passed_on(arguments.extract, "--extract", loop.flags(""), f"{model}.py")
+    if arguments.checkpoints:
+        more += ["--checkpoint", str(arguments.checkpoints / model)]
+    if arguments.device_map:
+        more += ["--device-map", arguments.device_map]
+    given = [
+        "-d",
+        str(arguments.base_dir),
+        "-s",
+        *map(str, arguments.subject),
+        "-p",
+        *map(str, arguments.prompt_number),
+    ]
+    flags = [*given, *_prompts_file(arguments), "-b", str(arguments.batch_size), *more]
+    parser = loop.flags("")
+    parser.prog = "in the flags of a unit"
+    parsed = parser.parse_args(flags)
+    with naming("--extract"):
+        loop.check_flags(parsed)
+    work = work_of(script, parsed, image_ids)
+    with ThreadPoolExecutor(len(work.stores)) as pool:  # files that are not in memory come faster side by side
+        list(pool.map(EmbeddingStore.streams, work.stores.values()))
+    kinds = work.lacking()
+    ordered, n_shards = np.sort(image_ids), arguments.shards
+    is_left = np.isin(ordered, np.concatenate([*kinds.values(), np.empty(0, int)]))
+    extract = []
+    for shard in range(min(n_shards, len(ordered))):
+        left = is_left[shard::n_shards]
+        command = (sys.executable, str(EXTRACT / f"{model}.py"), *flags, "--shard", f"{shard}/{n_shards}")
+        name = shard_name(model, shard + 1, n_shards)
+        extract.append(Unit(name, "extract", model, len(left), int(left.sum()), command))
+    lacking = {prompt: sum(len(ids) for lacked, ids in kinds.items() if prompt in lacked) for prompt in work.streams}
+    more = passed_on(arguments.align, "--align", align_model.flags(), ALIGN.name)
+    align = [
+        unit
+        for subject in aligned
+        for prompt in work.streams
+        if (unit := _alignment(arguments, more, model, work, subject, prompt))
+    ]
+    values = {
+        prompt: sum(math.prod(shape) for shape in _shapes(model, work.stores[prompt], streams).values())
+        for prompt, streams in work.streams.items()
+    }
+    streams = tuple(dict.fromkeys(stream for names in work.streams.values() for stream in names))
+    return ModelUnits(model, extract, align, lacking, values, streams)
+
+
+def shard_name(model: str, number: int | str, n_shards: int | str) -> str:
+    """A unit's name; of patterns, the pattern of names."""
+    return f"extract_{model}_{number}_of_{n_shards}"
+
+
+def _shapes(model: str, store: EmbeddingStore, streams: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """`{stream: (L, W)}`: as stored, else as the model's configuration has it, else (1, 0), one thing to do."""
+    stored = store.streams()
+    return {stream: stored.get(stream) or architectures.shape(model, stream) or (1, 0) for stream in streams}
+
+
+def _alignment(
+    arguments: argparse.Namespace, more: Sequence[str], model: str, work: Work, subject: int, prompt: int | None
+) -> Unit | None:
+    """The alignment of a subject with the streams under a prompt; None where `more` flags leave nothing to do.
+
+    Streams are named on the command line, so that those that no prompt changes are fitted by one unit alone.
+    """
+    asked_for = str(min(work.prompts) if prompt is None else prompt)  # without -p it would be 1, which may not be there
+    given = ["-d", str(arguments.base_dir), "-s", str(subject), "-m", work.model_id, "-p", asked_for]
+    flags = [*given, *_prompts_file(arguments), *more]
+    with naming("--align"):
+        parsed = align_model.read_flags(flags)
+    streams = [stream for stream in work.streams[prompt] if parsed.stream is None or stream in parsed.stream]
+    shapes = _shapes(model, work.stores[prompt], streams)
+    layers = [
+        (stream, number)
+        for stream, (n_layers, _) in shapes.items()
+        for number in range(n_layers)
+        if parsed.layer_number is None or number in parsed.layer_number
+    ]
+    if not layers:
+        return None
+    folder = alignment_folder(arguments.base_dir, subject, work.model_id, prompt, parsed.protocol)
+    results = Results(folder)
+    asked = Asked({}, parsed.permutations, parsed.permutation_block, parsed.bootstrap)
+    n_left = len(results.missing(layers, asked))
+    if _table_is_old(results):
+        n_left = max(n_left, 1)
+    name = f"align_{model}_{prompt_folder(prompt)}_subj{subject:02d}"
+    command = (sys.executable, str(ALIGN), *flags, "--stream", *streams)
+    return Unit(name, "align", model, len(layers), n_left, command, max(width for _, width in shapes.values()))
+
+
+def _prompts_file(arguments: argparse.Namespace) -> list[str]:
+    return ["--prompts-file", str(arguments.prompts_file)] if arguments.prompts_file else []
+
+
+def _table_is_old(results: Results) -> bool:
+    """Whether scores have no table, or one that was not made from just these layers.
+
+    Tables of version 1.0.0 do not say what they were made from: they must not be older than a layer.
+    """
+    table, known = results.folder / "scores.csv", noted(results.folder)
+    if not table.exists():
+        return True
+    if known is not None:
+        return known != results.state()
+    layers = results.folder.glob("voxels/*.h5")
+    return table.stat().st_mtime < max((path.stat().st_mtime for path in layers), default=0)
+
+
+def _report_is_old(base_dir: Path) -> bool:
+    """Whether there is no report that reached its end, or one that was not made from just these tables."""
+    page = base_dir / "report" / "report.html"
+    return not page.exists() or noted(page.parent) != state_of(base_dir, reported_files(base_dir))
+
+
+def load_script(model: str):
+    """A model script of this package as a module; its name may hold a dot, which no import statement takes."""
+    if path := model_script(model):
+        spec = importlib.util.spec_from_file_location(model.replace(".", "_"), path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        if all(hasattr(module, name) for name in NEEDED):
+            return module
+    meant = did_you_mean(model.removesuffix(".py"), model_scripts())
+    raise InputError(f"{model} is no model script in {EXTRACT}{meant}: name one without its .py, such as llava_1.5_13b")

@@ -1,0 +1,204 @@
+"""A sweep on SLURM: job arrays that sbatch queues, each behind those it needs. SLURM runs them; nothing stays here.
+
+A model's extraction is one array, its alignments another that waits for all of it, the report waits for everything. A
+job that fails cancels what depends on it (--kill-on-invalid-dep), and nothing else. `job.sh` is the batch file.
+"""
+
+import argparse
+import hashlib
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.wording import are, count
+from brain_activity_prediction.sweep.planning.items import read_items, write_items
+from brain_activity_prediction.sweep.planning.units import Plan, Unit
+from brain_activity_prediction.sweep.records import folder_of, stamp, submissions
+
+HERE = Path(__file__).resolve().parent
+JOB_FILE = HERE.parent / "job.sh"
+USUAL_LARGEST_ARRAY = 1001
+NAME_HEAD = "sweep"
+LIST = re.compile(r"(\d{8}-\d{6}-\d+)-(\w[\w.+-]*)")  # a job's name after the sweep's key: its submission and its list
+MAY_HAVE_JOBS = "may have jobs of this sweep"
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task of one of the sweep's arrays that is in the queue."""
+
+    array: str  # SLURM's number of the array
+    number: str  # in the array, from 0
+    state: str  # PENDING, RUNNING, ...
+    name: str
+    reason: str
+
+    @property
+    def job(self) -> str:
+        """The task as SLURM's commands take it; a number of its own may be the whole array's."""
+        return f"{self.array}_{self.number}"
+
+
+def submit(arguments: argparse.Namespace, plan: Plan) -> list[tuple[str, str, int]]:
+    """Queues all units that are left; (number, what, units) of each array. Where one is refused, none stays queued."""
+    folder = folder_of(arguments.base_dir) / stamp()
+    folder.mkdir(mode=0o755, parents=True)  # new, so that nobody has put a link there for SLURM to write through
+    arrays: list[tuple[str, str, int]] = []
+
+    def queue(what: str, units: Sequence[Unit], dependency: str) -> list[str]:
+        numbers = []
+        for part, few in enumerate(_parts(units, arguments), 1):
+            name = what if part == 1 else f"{what}.{part}"
+            numbers.append(_sbatch(arguments, folder / f"{name}.json", few, dependency))
+            arrays.append((numbers[-1], name, len(few)))
+        return numbers
+
+    try:
+        everything = []
+        for model in plan.models:
+            extract = queue(f"extract_{model.model}", [unit for unit in model.extract if unit.n_left], "")
+            after = f"afterok:{':'.join(extract)}" if extract else ""
+            everything += extract + queue(f"align_{model.model}", [unit for unit in model.align if unit.n_left], after)
+        if plan.report.n_left:
+            queue("report", [plan.report], f"afterany:{':'.join(everything)}" if everything else "")
+    except BaseException:  # a signal, too
+        take_back(arguments.base_dir)
+        raise
+    return arrays
+
+
+def _parts(units: Sequence[Unit], arguments: argparse.Namespace) -> list[Sequence[Unit]]:
+    """The units in as many arrays as the site's largest allows."""
+    most = largest_array() * units_a_job(arguments) if units else 1
+    return [units[first : first + most] for first in range(0, len(units), most)]
+
+
+def units_a_job(arguments: argparse.Namespace) -> int:
+    """One a GPU of the job; one alone where the model is spread over all of them, or there is no GPU."""
+    return 1 if arguments.device_map else max(gpus_per_job(arguments), 1)
+
+
+def gpus_per_job(arguments: argparse.Namespace) -> int:
+    """As asked for, else one where units work on a GPU."""
+    return int(arguments.gpu_id != ["cpu"]) if arguments.gpus_per_job is None else arguments.gpus_per_job
+
+
+def _sbatch(arguments: argparse.Namespace, items: Path, units: Sequence[Unit], dependency: str) -> str:
+    """Submits one array and returns SLURM's number of it."""
+    report = units[0].stage == "report"
+    together = 1 if report else units_a_job(arguments)
+    n_gpus = 0 if report else gpus_per_job(arguments) // together
+    device = "0" if n_gpus and arguments.gpu_id != ["cpu"] else "cpu"
+    n_tasks = write_items(items, units, together, device)
+    at_once = f"%{arguments.at_once}" if arguments.at_once else ""
+    options = {
+        "job-name": f"{key_of(arguments.base_dir)}-{items.parent.name}-{items.stem}",
+        "array": f"0-{n_tasks - 1}{at_once}",
+        "ntasks": together,
+        "output": str(items.parent).replace("%", "%%") + f"/{items.stem}_%a.out",
+        "dependency": dependency,
+        "kill-on-invalid-dep": "yes" if dependency else "",
+        "gpus-per-task": n_gpus or "",
+        "cpus-per-task": arguments.cpus_per_task,
+        "mem": arguments.memory,
+        "time": arguments.time,
+        "partition": arguments.partition,
+        "account": arguments.account,
+    }
+    given = [f"--{name}={value}" for name, value in options.items() if value not in (None, "")]
+    own = [word for option in arguments.sbatch for word in shlex.split(option)]
+    of_job = (arguments.base_dir, items, sys.executable, HERE / "run_unit.py", arguments.max_restarts)
+    said = ask("sbatch", "--parsable", *given, *own, arguments.job_file or JOB_FILE, *of_job)
+    return said.strip().split(";")[0]  # NUMBER or NUMBER;CLUSTER
+
+
+def largest_array() -> int:
+    """How many tasks the site allows in an array."""
+    limits = re.findall(r"^MaxArraySize\s*=\s*(\d+)|max_array_tasks=(\d+)", ask("scontrol", "show", "config"), re.M)
+    return min((int(a or b) for a, b in limits), default=USUAL_LARGEST_ARRAY)
+
+
+def queued(base_dir: Path) -> list[Task]:
+    """The sweep's tasks in the queue, whoever submitted them."""
+    listed = ask("squeue", "--noheader", "--array", "--format", "%F|%K|%T|%j|%r")
+    found = [Task(*words) for line in listed.splitlines() if len(words := line.split("|", 4)) == 5]
+    return [task for task in found if task.name.startswith(f"{key_of(base_dir)}-")]
+
+
+def take_back(base_dir: Path) -> list[Task]:
+    """Cancels all of the sweep's tasks that are in the queue, and returns them."""
+    tasks = queued(base_dir)
+    if tasks:
+        ask("scancel", *sorted({task.array for task in tasks}))
+    return tasks
+
+
+def is_there() -> bool:
+    """Whether a SLURM answers on this machine."""
+    try:
+        ask("squeue", "--noheader", "--me")
+    except InputError:
+        return False
+    return True
+
+
+def may_have_jobs(base_dir: Path) -> bool:
+    """Whether a SLURM answers that can be asked for the sweep's jobs; InputError where the one with some does not."""
+    if is_there():
+        return True
+    if was_submitted(base_dir):
+        if shutil.which("squeue"):
+            raise InputError(f"SLURM does not answer, and {MAY_HAVE_JOBS}: try again when squeue shows its queue")
+        raise InputError(f"no squeue on this machine, and SLURM {MAY_HAVE_JOBS}: run this where SLURM is")
+    return False
+
+
+def was_submitted(base_dir: Path) -> bool:
+    """Whether jobs of this sweep were ever queued."""
+    return bool(submissions(base_dir))
+
+
+def queued_units(base_dir: Path) -> dict[str, Task]:
+    """The task of each unit that is in the queue, by the lists that were submitted."""
+    found, lists = {}, {}
+    for task in queued(base_dir):
+        where = LIST.fullmatch(task.name.removeprefix(f"{key_of(base_dir)}-"))  # anybody may name a job
+        path = folder_of(base_dir) / where[1] / f"{where[2]}.json" if where else None
+        if path not in lists:
+            lists[path] = read_items(path) if path and path.exists() else []
+        found |= {item.name: task for item in lists[path] if str(item.task) == task.number}
+    return found
+
+
+def refuse_if_queued(base_dir: Path) -> None:
+    """Raises InputError where jobs of this sweep are in the queue."""
+    tasks = queued(base_dir)
+    if tasks:
+        raise InputError(
+            f"{count(len(tasks), 'job')} of this sweep {are(len(tasks))} in the queue (first: {tasks[0].job}): "
+            "wait for them (status), or end them with cancel"
+        )
+
+
+def key_of(base_dir: Path) -> str:
+    """What the names of all jobs of a sweep begin with, and of no others."""
+    return f"{NAME_HEAD}_{hashlib.sha256(str(base_dir.resolve()).encode()).hexdigest()[:8]}"
+
+
+def ask(*command) -> str:
+    """What a client of SLURM answers; InputError where there is none, or where it refuses."""
+    command = list(map(str, command))
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise InputError(f"no {command[0]} on this machine: run this where SLURM is, or use local") from None
+    if done.returncode:
+        reason = " ".join((done.stderr or done.stdout).split())
+        raise InputError(f"{command[0]} refused: {reason or f'status {done.returncode}'}")
+    return done.stdout

@@ -1,0 +1,127 @@
+"""A sweep on this machine: a worker a GPU, or several on the CPU; each unit is a process of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from brain_activity_prediction.runtime.running import STOPPED
+from brain_activity_prediction.runtime.stopping import SIGNALS
+from brain_activity_prediction.sweep.planning.units import Plan, Unit
+from brain_activity_prediction.sweep.records import last_lines, log_of
+from brain_activity_prediction.sweep.workers.screen import Screen
+
+RUN_UNIT = Path(__file__).with_name("run_unit.py")
+SECONDS_BETWEEN_LOOKS = 0.2
+ENDS_EARLY = (STOPPED, 128 + signal.SIGINT, -signal.SIGTERM)  # statuses of a unit that is to be continued
+
+
+@dataclass
+class Worker:
+    label: str
+    device: str  # as -g takes it
+    unit: Unit | None = None
+    process: subprocess.Popen | None = None
+
+
+@dataclass
+class Outcome:
+    """Names of the units that were left, by what became of them; those in none of the lists were not begun."""
+
+    done: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    stopped: list[str] = field(default_factory=list)
+
+
+class LocalRun:
+    """All units of a plan that are left, as far as what they need succeeds.
+
+    `lock` is the descriptor of the sweep's lock, which every unit holds with this process.
+    """
+
+    def __init__(self, base_dir: Path, plan: Plan, workers: Sequence[Worker], lock: int):
+        self.base_dir, self.workers, self.lock = base_dir, workers, lock
+        self.waiting = list(plan.left)
+        self.needed = {model.model: [unit.name for unit in model.extract if unit.n_left] for model in plan.models}
+        self.outcome = Outcome()
+
+    def run(self) -> Outcome:
+        """Returns when nothing runs any more and nothing can begin.
+
+        A signal lets the units in hand end after their batch or layer, a second one at once.
+        """
+        signals: list[int] = []
+        before = {number: signal.signal(number, lambda number, _: signals.append(number)) for number in SIGNALS}
+        n_passed_on = 0
+        try:
+            with Screen(len(self.waiting), [worker.label for worker in self.workers]) as screen:
+                while True:
+                    self._note_ends(screen)
+                    if not signals:
+                        self._begin()
+                    if not self._busy:
+                        return self.outcome
+                    if len(signals) > n_passed_on:
+                        n_passed_on = len(signals)
+                        for worker in self._busy:
+                            worker.process.terminate()
+                    screen.show([self._progress(worker) for worker in self.workers])
+                    time.sleep(SECONDS_BETWEEN_LOOKS)
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    @property
+    def _busy(self) -> list[Worker]:
+        return [worker for worker in self.workers if worker.process is not None]
+
+    def _note_ends(self, screen: Screen) -> None:
+        for worker in self._busy:
+            status = worker.process.poll()
+            if status is None:
+                continue
+            name, why = worker.unit.name, ""
+            if status == 0:
+                word, names = "done", self.outcome.done
+            elif status in ENDS_EARLY:
+                word, names = "stopped", self.outcome.stopped
+            else:
+                word, names = "FAILED", self.outcome.failed
+                why = ": " + "".join(last_lines(log_of(self.base_dir, name), 1) or [f"ended with status {status}"])
+            names.append(name)
+            screen.ended(f"{word:8}{name}{why}")
+            worker.unit = worker.process = None
+
+    def _begin(self) -> None:
+        """Gives each idle worker the first unit whose needs are met, if there is one."""
+        for worker in self.workers:
+            unit = next((unit for unit in self.waiting if self._is_ready(unit)), None)
+            if worker.process is None and unit is not None:
+                self.waiting.remove(unit)
+                worker.unit, worker.process = unit, self._start(unit, worker.device)
+
+    def _is_ready(self, unit: Unit) -> bool:
+        if unit.stage == "report":  # the last in the list: nothing else can begin, nor will when nothing runs
+            return not self._busy
+        return unit.stage == "extract" or set(self.needed[unit.model]) <= set(self.outcome.done)
+
+    def _start(self, unit: Unit, device: str) -> subprocess.Popen:
+        command = [sys.executable, RUN_UNIT, self.base_dir, unit.name, unit.n_left, *unit.on(device)]
+        # In a session of its own, so that Ctrl-C reaches it once, through this process.
+        return subprocess.Popen(
+            [str(word) for word in command],
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            pass_fds=[self.lock],
+            env={"PROGRESS_SECONDS": "2"} | os.environ,
+        )
+
+    def _progress(self, worker: Worker) -> str:
+        if worker.unit is None:
+            return ""
+        said = last_lines(log_of(self.base_dir, worker.unit.name), 1)
+        return f"{worker.unit.name}  {''.join(said)}"

@@ -1,0 +1,115 @@
+"""Runs one unit of a sweep in this process: its script with its flags, output in the unit's log, its end in a record.
+
+    run_unit.py BASE_DIR NAME AMOUNT COMMAND...      a unit by itself
+    run_unit.py BASE_DIR --item FILE                 the one that FILE has for this array task and srun task of SLURM
+
+It ends with the script's own status. A signal that comes before the script listens to signals, while its model loads
+for example, ends it at once with the status of a run that is to be continued. Being one process with the script, it
+gets a signal once, whether a shell, srun or scancel sends it.
+"""
+
+import os
+import runpy
+import shlex
+import signal
+import socket
+import sys
+import time
+import traceback
+from pathlib import Path
+
+from brain_activity_prediction.runtime.errors import InputError, one_line
+from brain_activity_prediction.runtime.processes import own_name
+from brain_activity_prediction.runtime.running import STOPPED
+from brain_activity_prediction.storage.files import open_for_writing
+from brain_activity_prediction.sweep.planning.items import item_of_this_task
+from brain_activity_prediction.sweep.records import HEADER, Record, log_of, read_record, write_record
+
+
+def main() -> int:
+    if len(sys.argv) < 4:
+        print("run_unit.py: it is for job.sh and sweep.py, which tell it the unit: start those", file=sys.stderr)
+        return 2
+    base_dir = Path(sys.argv[1])
+    if sys.argv[2] == "--item":
+        item = item_of_this_task(Path(sys.argv[3]))
+        if item is None:  # the last job of an array may have fewer units than tasks
+            return 0
+        name, amount, command = item.name, item.amount, item.command(base_dir)
+    else:
+        name, amount, command = sys.argv[2], int(sys.argv[3]), sys.argv[4:]
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, lambda *_: sys.exit(STOPPED))
+    _write_output_to(log_of(base_dir, name))
+    record = _begun(base_dir, name, amount, command)
+    _keep(base_dir, name, record)
+    # A run that was killed may have left half a line.
+    print(
+        f"\n{HEADER}{time.strftime('%Y-%m-%d %H:%M:%S')} on {record.host}: {one_line(shlex.join(command))}", flush=True
+    )
+    record.status = run(command)
+    record.seconds += time.time() - record.started
+    _keep(base_dir, name, record)
+    return record.status
+
+
+def _keep(base_dir: Path, name: str, record: Record) -> None:
+    """Writes the record, or says why not: on a full disk a unit that is done is still done."""
+    try:
+        write_record(base_dir, name, record)
+    except InputError as error:
+        print(f"run_unit.py: {error}", file=sys.stderr)
+
+
+def run(command: list[str]) -> int:
+    """The status that `python script.py flags` ends with; `command` begins with the interpreter's name."""
+    sys.argv, sys.path[0] = command[1:], str(Path(command[1]).parent)
+    try:
+        runpy.run_path(command[1], run_name="__main__")
+    except SystemExit as end:
+        if isinstance(end.code, int | None):
+            return end.code or 0
+        print(end.code, file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return STOPPED
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    return 0
+
+
+def _begun(base_dir: Path, name: str, amount: int, command: list[str]) -> Record:
+    """A record of the run that begins; it continues the last one if that was stopped at the same amount of work."""
+    last, task = read_record(base_dir, name), os.environ.get("SLURM_ARRAY_TASK_ID")
+    continues = last is not None and last.status == STOPPED and last.amount == amount
+    return Record(
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        job=None if task is None else f"{os.environ['SLURM_ARRAY_JOB_ID']}_{task}",
+        kind="cpu" if command[-2:] == ["-g", "cpu"] else "gpu",
+        gpu=os.environ.get("CUDA_VISIBLE_DEVICES"),
+        amount=amount,
+        started=time.time(),
+        seconds=last.seconds if continues else 0,
+        process=own_name(),
+    )
+
+
+def _write_output_to(log: Path) -> None:
+    """Lets all that this process and its children print be added to a file."""
+    handle = open_for_writing(log, os.O_WRONLY | os.O_APPEND)
+    os.dup2(handle, 1)
+    os.dup2(handle, 2)
+    os.close(handle)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except InputError as error:
+        print(one_line(f"run_unit.py: {error}"), file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,79 @@
+"""How far shares of variance would move with other test images: R2 of every joint fit on images drawn anew.
+
+Predictions are not kept, of which there are as many as weightings: each voxel is fitted once more at the weighting that
+each combination of spaces chose for it, which draws on a tenth to a third of the first fits. What comes of it is kept
+in `resampled.h5` beside the weightings. n test images, V voxels, R regions, B resamples.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from brain_activity_prediction.encoding.scores import score_files
+from brain_activity_prediction.inference.region_statistics import digests
+from brain_activity_prediction.runtime.errors import Damaged
+from brain_activity_prediction.storage.files import reading
+from brain_activity_prediction.storage.sealed_hdf5 import read_array, read_seal
+from brain_activity_prediction.variance_partitioning.feature_spaces import LETTERS
+from brain_activity_prediction.variance_partitioning.parts import Combination, best_weightings
+from brain_activity_prediction.variance_partitioning.share_store import WeightingScores
+
+if TYPE_CHECKING:
+    import torch
+
+Refit = Callable[[int, np.ndarray], "torch.Tensor"]  # a weighting's number and voxels (v,) to predictions (n, v)
+
+
+def resampled_shares(
+    scores: WeightingScores,
+    responses: np.ndarray,
+    regions: Mapping[str, np.ndarray],
+    n_resamples: int,
+    refit: Refit,
+) -> dict[Combination, np.ndarray]:
+    """`{spaces: (B, R)}`, the mean R2 over each region's voxels of their joint fit in each resample of the images.
+
+    Voxels without a score count in no region. Nothing is fitted where a file holds the same already, that is, of these
+    regions, resamples and settings.
+
+    responses  (n, V) of the test images
+    """
+    best = best_weightings(scores.weightings, scores.read_all("cv_score"))
+    path = scores.folder / "resampled.h5"
+    about = {"regions": digests(regions), "n_resamples": n_resamples}
+    names = {chosen: "".join(LETTERS[space] for space in chosen) for chosen in best}
+    try:
+        with reading(path, "it is made again"):
+            if read_seal(path).about == {**about, score_files.SETTINGS: scores.settings()}:
+                read_seal(path).check_axes(dict.fromkeys(names.values(), "BR"), {"B": n_resamples, "R": len(regions)})
+                return {chosen: read_array(path, name) for chosen, name in names.items()}
+    except Damaged as error:
+        if path.exists():
+            print(error, file=sys.stderr)
+    found = _resampled(best, responses, np.stack(list(regions.values())), n_resamples, refit)
+    score_files.write_voxels(path, {name: found[chosen] for chosen, name in names.items()}, about, scores.settings())
+    return found
+
+
+def _resampled(best, responses, members, n_resamples, refit) -> dict[Combination, np.ndarray]:
+    import torch
+
+    from brain_activity_prediction.inference.bootstrap import resampled_r2, resamples
+
+    shares = torch.from_numpy(resamples(len(responses), n_resamples)) / len(responses)
+    sums = {chosen: np.zeros((n_resamples, len(members))) for chosen in best}
+    for number in np.unique(np.concatenate(list(best.values()))):
+        voxels = np.flatnonzero((np.stack(list(best.values())) == number).any(axis=0) & members.any(axis=0))
+        if number < 0 or not len(voxels):  # voxels without a score, or a weighting of none of the regions' voxels
+            continue
+        r2 = resampled_r2(torch.from_numpy(responses[:, voxels]), refit(int(number), voxels).cpu(), shares).numpy()
+        for chosen, row in best.items():
+            own = row[voxels] == number
+            sums[chosen] += r2[:, own] @ members[:, voxels[own]].T
+    counted = (members & (next(iter(best.values())) >= 0)).sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        return {chosen: (total / counted).astype(np.float32) for chosen, total in sums.items()}

@@ -1,0 +1,202 @@
+"""What people look at after a partitioning: the table of shares by region, and the maps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from brain_activity_prediction.datasets.nsd.regions import write_map
+from brain_activity_prediction.encoding.scores.alpha_edges import warn_of_edges
+from brain_activity_prediction.encoding.scores.score_files import alpha_range
+from brain_activity_prediction.encoding.subject_data import Targets
+from brain_activity_prediction.encoding.tables.region_table import (
+    errors,
+    normalised_means,
+    region_means,
+    region_medians,
+)
+from brain_activity_prediction.runtime.errors import one_line
+from brain_activity_prediction.storage.table_files import write_table
+from brain_activity_prediction.variance_partitioning.feature_spaces import LETTERS, Space
+from brain_activity_prediction.variance_partitioning.parts import Combination, best_weightings, parts
+from brain_activity_prediction.variance_partitioning.region_layers import LayerChoice
+from brain_activity_prediction.variance_partitioning.share_store import WeightingScores
+
+COLUMNS = (
+    *("analysis", "subject", "roi", "n_voxels", "kind", "spaces", "n_spaces", "names"),
+    *("r2", "r2_se", "r2_ci_low", "r2_ci_high", "n_resamples", "cv_r2"),
+    *("noise_ceiling", "ncsnr", "min_noise_ceiling", "r2_normalised", "n_voxels_normalised"),
+    *("n_train", "n_test", "n_sessions", "test_repeats_mean"),
+)
+MODEL, PART = "model", "part"
+Variances = dict[tuple[str, Combination], dict[str, np.ndarray]]  # {(kind, spaces): {"r2", "cv_r2": (V,)}}
+
+
+def variances(scores: WeightingScores, responses: np.ndarray) -> tuple[Variances, np.ndarray]:
+    """R2 of every joint fit and every part, per voxel, and the row (V,) of the weighting that all spaces take.
+
+    `responses` (n, V) are those of the training images, which cv_r2 is a share of.
+    """
+    cv_scores, r2 = scores.read_all("cv_score"), scores.read_all("r2")
+    variance = np.einsum("nv,nv->v", responses, responses, dtype=np.float64) / len(responses)
+    cv_r2 = np.divide(cv_scores, variance, out=np.full(r2.shape, -1.0), where=variance != 0) + 1
+    best = best_weightings(scores.weightings, cv_scores)
+    found: Variances = {}
+    for name, values in (("r2", r2), ("cv_r2", cv_r2)):
+        models = {chosen: np.where(row < 0, np.nan, _at(values, row)) for chosen, row in best.items()}
+        for kind, of_kind in ((MODEL, models), (PART, parts(models))):
+            for chosen, share in of_kind.items():
+                found.setdefault((kind, chosen), {})[name] = share
+    return found, max(best.items(), key=lambda item: len(item[0]))[1]
+
+
+def share_table(
+    found: Variances,
+    spaces: Sequence[Space],
+    regions: Mapping[str, np.ndarray],
+    ceilings: tuple[np.ndarray, str, float],
+    resampled: Mapping[Combination, np.ndarray] | None,
+) -> pd.DataFrame:
+    """One row a region and variance, columns COLUMNS but `analysis`, `subject` and those of `Targets.data_used`.
+
+    `kind` is `model`, the R2 of a joint fit of the spaces, or `part`, the variance that exactly these spaces predict.
+    `spaces` are their letters, as in A+B, `names` what they are, with the layers that the region chose. r2 is of the
+    test images, cv_r2 of the training images by cross-validation, both means over the region's voxels without those
+    that hold NaN. cv_r2 is also what the fits were chosen by, so that the part of one space cannot be negative, even of
+    noise: inference is for r2.
+    r2_normalised is the mean of r2 / noise ceiling over the voxels whose ceiling is above 0 and not below
+    min_noise_ceiling, never clipped, and noise_ceiling the median over the region; ncsnr is where it comes from,
+    `computed` or `nsd`. r2_se and the 95 % interval from r2_ci_low to r2_ci_high say how far r2 moves with other test
+    images, from the R2 (B, R) of each joint fit in the same n_resamples, missing without any.
+    n_train, n_test and n_sessions count the training images, test images and sessions, test_repeats_mean is the mean
+    number of trials of a test image.
+    """
+    ceiling, ncsnr, min_noise_ceiling = ceilings
+    by_kind = {} if resampled is None else {MODEL: resampled, PART: parts(resampled)}
+    blocks = []
+    for (kind, chosen), share in found.items():
+        members = np.stack(list(regions.values())) & np.isfinite(share["r2"])
+        block = {
+            "roi": list(regions),
+            "n_voxels": members.sum(axis=1),
+            "kind": kind,
+            "spaces": letters(chosen),
+            "n_spaces": len(chosen),
+            "names": " + ".join(str(spaces[number]) for number in chosen),
+            "noise_ceiling": region_medians(ceiling, members),
+            "ncsnr": ncsnr,
+            "min_noise_ceiling": min_noise_ceiling,
+            "n_resamples": pd.NA if resampled is None else len(resampled[chosen]),
+            **{f"r2{name[1:]}": values for name, values in errors(by_kind.get(kind, {}).get(chosen)).items()},
+            **region_means(share, members),
+            **normalised_means(share, ceiling, members, min_noise_ceiling),
+        }
+        blocks.append(pd.DataFrame(block))
+    return pd.concat(blocks, ignore_index=True).astype({"n_resamples": "Int64"})
+
+
+def letters(chosen: Combination) -> str:
+    """(0, 2) to "A+C"."""
+    return "+".join(LETTERS[number] for number in chosen)
+
+
+def summarise(
+    analyses: Sequence[tuple[LayerChoice, WeightingScores]],
+    targets: Targets,
+    regions: Mapping[str, np.ndarray],
+    ceilings: tuple[np.ndarray, str, float],
+    resampled: Sequence[Mapping[Combination, np.ndarray] | None],
+    subject: int,
+) -> None:
+    """Writes the maps and then shares.csv and shares.parquet beside the first scores, and prints each region's parts.
+
+    Each region has the shares of the layers that it chose; maps are of the first choice, that of all fitted voxels.
+    `ceilings` are the noise ceiling (V,), where it comes from and the lowest that scores are normalised by;
+    `resampled` is what `resampled_shares` gives for each of `analyses`.
+    """
+    folder = analyses[0][1].folder
+    warn_of_alphas(analyses)
+    blocks = []
+    for (choice, scores), drawn in zip(analyses, resampled, strict=True):
+        found, weighting = variances(scores, targets.train)
+        blocks.append(share_table(found, choice.spaces, choice.regions, ceilings, drawn))
+        if not blocks[1:]:
+            write_maps(folder, found, scores.weightings, weighting, ceilings[0], targets)
+    table = in_order(pd.concat(blocks), regions)
+    of = {"analysis": folder.name, "subject": subject} | targets.data_used()
+    table = table.assign(**of).reindex(columns=COLUMNS)
+    write_table(table, folder, "shares")
+    choices = [choice for choice, _ in analyses]
+    print("\n".join(names_of_spaces(choices)))
+    print(as_text(table, choices))
+    print(f"\ntables and maps: {folder}/ shares.csv, shares.parquet, maps/")
+
+
+def in_order(table: pd.DataFrame, regions: Mapping[str, np.ndarray]) -> pd.DataFrame:
+    """Rows by kind and spaces, in the order that these first appear in, and then by region."""
+    variance = pd.factorize(table["kind"] + table["spaces"])[0]
+    return table.iloc[np.lexsort([pd.Index(regions).get_indexer(table["roi"]), variance])].reset_index(drop=True)
+
+
+def write_maps(folder, found: Variances, weightings, weighting, ceiling, targets: Targets) -> None:
+    """Writes each variance, each space's weight in the joint fit of all, and the noise ceiling, voxel by voxel.
+
+    weightings  (G, B)
+    weighting   (V,) the row of the joint fit of all spaces, -1 without a score
+    ceiling     (V,)
+    """
+    maps = {f"{kind}_{letters(of)}_{name}": share[name] for (kind, of), share in found.items() for name in share}
+    maps |= {
+        f"weight_{LETTERS[number]}": np.where(weighting < 0, np.nan, weights[weighting])
+        for number, weights in enumerate(weightings.T)
+    }
+    maps["noise_ceiling"] = ceiling
+    for name, values in maps.items():
+        write_map(Path(folder) / "maps" / f"{name}.nii.gz", values, targets.mask, targets.affine)
+
+
+def warn_of_alphas(analyses: Sequence[tuple[LayerChoice, WeightingScores]]) -> None:
+    """Says on stderr, for each joint fit, how many voxels of its regions chose an alpha at an end of the grid.
+
+    That is the alpha of the weighting that the voxel chose, which is what the grid is of: a space's own is alpha over
+    its weight and may lie beyond. A voxel counts once for each choice of layers among its regions.
+    """
+    chosen_alphas: dict[Combination, list[np.ndarray]] = {}
+    for choice, scores in analyses:
+        inside, alphas = np.any(list(choice.regions.values()), axis=0), scores.read_all("alpha")
+        for chosen, row in best_weightings(scores.weightings, scores.read_all("cv_score")).items():
+            chosen_alphas.setdefault(chosen, []).append(_at(alphas, row)[inside])
+    for chosen, alphas in chosen_alphas.items():
+        warn_of_edges(letters(chosen), "voxels", np.concatenate(alphas), alpha_range(analyses[0][1].folder))
+
+
+def names_of_spaces(choices: Sequence[LayerChoice]) -> list[str]:
+    """`A = MODEL STREAM layer 3` for each space, with all of its layers where regions differ in them."""
+    lines = []
+    for letter, *spaces in zip(LETTERS, *(choice.spaces for choice in choices), strict=False):
+        layers, name = sorted({space.layer for space in spaces}), str(spaces[0])
+        if len(layers) > 1:
+            numbers = ", ".join(map(str, layers))
+            name = f"{spaces[0].of_stream} layers {numbers}, the best of each region on training images"
+        lines.append(f"{letter} = {name}")
+    return lines
+
+
+def as_text(table: pd.DataFrame, choices: Sequence[LayerChoice] = ()) -> str:
+    """Mean test R2 of each part, a line a region, with its layers where regions differ in them."""
+    shares = table[table["kind"] == PART].pivot(index="roi", columns="spaces", values="r2")
+    shares = shares.loc[table["roi"].unique(), table["spaces"].unique()]
+    layers = {roi: f"  {choice.layers}" for choice in choices for roi in choice.regions} if len(choices) > 1 else {}
+    head = [f"{name:>9}" for name in (*shares.columns, "in all")]
+    lines = [f"{'R2 predicted only by':<21}" + "".join(head) + ("  layers" if layers else "")]
+    for roi, row in shares.iterrows():
+        lines.append(f"{roi:<21}" + "".join(f"{value:>9.3f}" for value in [*row, row.sum()]) + layers.get(roi, ""))
+    return "\n".join(map(one_line, lines))
+
+
+def _at(values: np.ndarray, row: np.ndarray) -> np.ndarray:
+    """values (G, V) at a row (V,) of their own for each voxel; anything where the row is -1."""
+    return np.take_along_axis(values, np.maximum(row, 0)[None], axis=0)[0]
