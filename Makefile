@@ -60,10 +60,10 @@ mutants: $(INSTALLED)
 	$(VENV)/bin/mutmut results | sed '/not checked/d'
 
 fuzz: $(INSTALLED)
-	FUZZ_INPUTS=$${FUZZ_INPUTS:-20000} $(VENV)/bin/python -m pytest -n auto tests/test_fuzzed_files.py
+	FUZZ_INPUTS=$${FUZZ_INPUTS:-20000} $(VENV)/bin/python -m pytest -n auto tests/robustness/test_fuzzed_files.py
 
 faults: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(VENV)/bin/python tests/fault_injection.py
+	OMP_NUM_THREADS=1 $(VENV)/bin/python tests/robustness/fault_injection.py
 
 attack: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(VENV)/bin/python tests/robustness/attack.py $(ATTACK)

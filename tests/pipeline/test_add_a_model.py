@@ -21,7 +21,7 @@ from brain_activity_prediction.storage.embeddings.embedding_store import Embeddi
 
 pytestmark = pytest.mark.slow
 
-README = (Path(__file__).resolve().parents[1] / "README.md").read_text()
+README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
 MODEL_ID = "facebook/dinov2-small"
 CHANGES = {"org/model": MODEL_ID, "ViTModel": "Dinov2Model", "model.layers": "model.encoder.layer"}
 COPIED = re.compile(r"^MODEL_ID = .*(?=\nif __name__)", re.MULTILINE | re.DOTALL)  # all but imports and the last lines

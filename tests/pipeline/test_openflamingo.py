@@ -25,7 +25,7 @@ import_torchvision()
 
 from tiny_openflamingo import GEOMETRY, random_tensors, write_checkpoint  # noqa: E402
 
-REFERENCE = Path(__file__).resolve().parents[2] / "shared" / "reference" / "openflamingo"
+REFERENCE = Path(__file__).resolve().parents[3] / "shared" / "reference" / "openflamingo"
 CASES = ("single", "two_images_leftpad", "batch2")
 needs_reference = pytest.mark.skipif(not REFERENCE.is_dir(), reason="no ../shared/reference/openflamingo")
 # The reference's own float32 lies up to 9e-6 (hidden states) and 2e-5 (logits, which reach 25) from float64.

@@ -10,7 +10,7 @@ from io import StringIO
 from pathlib import Path
 from unittest.mock import patch
 
-PACKAGE = Path(__file__).resolve().parents[1] / "brain_activity_prediction"
+PACKAGE = Path(__file__).resolve().parents[2] / "brain_activity_prediction"
 EXTRACT = PACKAGE / "extract_image_embeddings"
 ALIGN = PACKAGE / "align_image_embeddings" / "align_model.py"
 SCRIPTS = (

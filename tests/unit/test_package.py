@@ -9,7 +9,7 @@ import pytest
 
 import brain_activity_prediction
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_importing_the_package_imports_no_library():

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "brain_activity_prediction"
 EXTRACT, ALIGN = "extract_image_embeddings", "align_image_embeddings"
 PROMPTS = f"{EXTRACT}.prompts"  # texts alone, as data: every floor may read them

@@ -15,7 +15,7 @@ import pytest
 
 from brain_activity_prediction.demo.models import save_random
 
-PUBLISHED = Path(__file__).resolve().parents[2] / "shared" / "published"
+PUBLISHED = Path(__file__).resolve().parents[3] / "shared" / "published"
 needs_published = pytest.mark.skipif(not PUBLISHED.is_dir(), reason="no ../shared/published")
 
 LLAVA = PUBLISHED / "llava-hf__llava-1.5-7b-hf"

@@ -14,7 +14,7 @@ from brain_activity_prediction.models.mplug_owl.network import MplugOwl, MplugOw
 
 pytestmark = pytest.mark.slow
 
-REFERENCE = Path(__file__).resolve().parents[2] / "shared" / "reference" / "mplug_owl"
+REFERENCE = Path(__file__).resolve().parents[3] / "shared" / "reference" / "mplug_owl"
 needs_reference = pytest.mark.skipif(not REFERENCE.is_dir(), reason="no ../shared/reference/mplug_owl")
 IMAGE_CASES = ("single", "rightpad", "leftpad_multi")
 CASES = (*IMAGE_CASES, "textonly")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-FILES = sorted(Path(__file__).parent.glob("test_*.py"))
+FILES = sorted(Path(__file__).resolve().parents[1].glob("*/test_*.py"))
 RUNS_MODELS = re.compile(r"\btiny_(model|mplug|openflamingo)|^from forked import|\bwrite_(vit|llava)\(", re.MULTILINE)
 MARKED_SLOW = re.compile(r"^pytestmark = \[?\s*pytest\.mark\.(very_)?slow\b", re.MULTILINE)
 CHECKING = ("raises", "warns", "fail", "check_estimator")  # calls that fail a test by themselves
@@ -55,6 +55,6 @@ def test_the_two_parts_of_make_test_are_all_tests():
 
 def pytest_selections(target):
     """The -m of each pytest that a target of the Makefile runs."""
-    makefile = (Path(__file__).resolve().parents[1] / "Makefile").read_text()
+    makefile = (Path(__file__).resolve().parents[2] / "Makefile").read_text()
     recipe = re.search(rf"^{target}:.*\n((?:\t.*\n)*)", makefile, re.MULTILINE)[1]
     return [words[words.index("-m") + 1] for words in map(shlex.split, recipe.splitlines())]

@@ -1,6 +1,6 @@
 """Kills extractions, preparations of betas and alignments everywhere, and sees that nothing is lost.
 
-    python tests/fault_injection.py --kills 300 --steps 300 --pairs 60
+    python tests/robustness/fault_injection.py --kills 300 --steps 300 --pairs 60
 
 Each trial is a real run in a process of its own, ended by SIGKILL: at a random instant, alone or while another process
 does the same, or before, within or after the Nth call that changes a file. After the run that follows, all has to be as
@@ -15,6 +15,9 @@ import tempfile
 import time
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
+
+# isort: split
 import numpy as np
 from killed_process import Process
 from scripts import load_script

@@ -9,7 +9,7 @@ import pytest
 from brain_activity_prediction.models.checkpoints.checkpoint_folder import check_folder
 from brain_activity_prediction.runtime.errors import InputError
 
-PUBLISHED = Path(__file__).resolve().parents[2] / "shared" / "published"
+PUBLISHED = Path(__file__).resolve().parents[3] / "shared" / "published"
 PATTERNS = ("*.json", "*.safetensors")
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from scripts import run_here
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 REAL_DATA = ROOT.parent / "shared" / "real_data"
 SAMPLING_ERROR = 0.022  # SD of a median over random splits into training and test images, benchmarks/RESULTS.md
 
