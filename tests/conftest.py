@@ -16,7 +16,9 @@ from PIL import Image
 from brain_activity_prediction.demo.dataset import write_dataset
 from brain_activity_prediction.demo.pictures import crops
 from brain_activity_prediction.demo.simulation import Recipe
+from brain_activity_prediction.runtime.messages import show_messages
 
+show_messages()  # as scripts do: tests read what they say on stderr
 TINY = Recipe(subjects=(1, 2), n_shared=12, n_unique=28, n_sessions=4, image_size=24)
 
 

@@ -7,7 +7,6 @@ nothing is fitted.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
@@ -26,6 +25,7 @@ from brain_activity_prediction.encoding.scores.unscored import unscored
 from brain_activity_prediction.encoding.streams import Stream
 from brain_activity_prediction.inference.false_discovery import adjusted
 from brain_activity_prediction.runtime.errors import InputError, one_line
+from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.running import run_script
 from brain_activity_prediction.runtime.wording import did_you_mean
 from brain_activity_prediction.storage.folders import across_subjects_folder, subject_folder
@@ -82,7 +82,7 @@ def main() -> None:
     write_table(table, folder, "scores")
     print(as_text(table[table["layer_choice"] == arguments.layers]))
     if n_pairs > MOST_PAIRS:
-        print(f"no differences: {n_pairs} pairs; name fewer with -m, -p and --stream", file=sys.stderr)
+        log.info(f"no differences: {n_pairs} pairs; name fewer with -m, -p and --stream")
     elif n_pairs:
         write_table(differences(scores[scores["layer_choice"] == arguments.layers]), folder, "differences")
     print(f"\ntables: {folder}/ scores.csv, scores.parquet" + (", differences.*" if 0 < n_pairs <= MOST_PAIRS else ""))
@@ -108,7 +108,7 @@ def read_scores(arguments: argparse.Namespace) -> Iterator[pd.DataFrame]:
             sessions = " ".join(map(str, known.get("sessions", ())))
             there.add(subject)
             if NORMALISED not in table:
-                print(f"{path} was written by an earlier version and has no {NORMALISED}: align again", file=sys.stderr)
+                log.info(f"{path} was written by an earlier version and has no {NORMALISED}: align again")
                 table = table.assign(**{NORMALISED: np.nan, "r_ceiling": np.nan})
             yield table.assign(**{name: known.get(name) for name in RESPONSES} | {"sessions": sessions})
     if not first:
@@ -151,7 +151,7 @@ def _say_what_is_missing(rows: pd.DataFrame, arguments: argparse.Namespace) -> N
         without = sorted({key[0] for key in scored} - set(rows.loc[rows["stream"] == stream, "model_id"]))
         lacking += [f"{model}, stream {stream}" for model in without]
     if lacking:
-        print(f"no scores of: {'; '.join(lacking)}", file=sys.stderr)
+        log.info(f"no scores of: {'; '.join(lacking)}")
 
 
 def check_comparable(scores: pd.DataFrame) -> None:

@@ -7,7 +7,6 @@ K-fold cross-validation on the training images. Layers are written one by one: a
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -28,6 +27,7 @@ from brain_activity_prediction.encoding.scores.score_store import Results
 from brain_activity_prediction.inference.permutations import FEW_BLOCKS, FEWEST_BLOCKS, n_different
 from brain_activity_prediction.inference.region_statistics import Asked, usable_ceiling
 from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.running import run_script
 from brain_activity_prediction.runtime.wording import are, count, were
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
@@ -92,9 +92,7 @@ def main() -> None:
     layout.sessions(arguments.subject)
     shared.check_device(arguments.gpu_id)
     layers = open_layers(arguments)
-    print(
-        f"{arguments.model_id}, {layout.name} layout of NSD: {count(len(layers), 'layer')}", file=sys.stderr, flush=True
-    )
+    log.info(f"{arguments.model_id}, {layout.name} layout of NSD: {count(len(layers), 'layer')}")
     align(layout, layers, arguments)
 
 
@@ -132,7 +130,7 @@ def align(layout: Layout, layers: list[Layer], arguments: argparse.Namespace) ->
     if len(left) < len(layers):
         n_done = len(layers) - len(left)
         done = f"{count(n_done, 'layer')} {were(n_done)} scored before"
-        print(f"{done}, {len(left)} {are(len(left))} left", file=sys.stderr)
+        log.info(f"{done}, {len(left)} {are(len(left))} left")
     fit_layers(left, targets, asked, results, arguments)
     check_finished(layers, results, asked)
     warn_of_low_ceilings(ceiling, arguments.min_noise_ceiling)
@@ -167,12 +165,10 @@ def planned_permutations(layout: Layout, arguments: argparse.Namespace) -> int:
             f"permutation test: give {max(n_images // FEW_BLOCKS, 1)} or less"
         )
     if left_over := n_images % block:
-        print(
-            f"permutation test: {left_over} of {n_images} test images fill no block and are left out", file=sys.stderr
-        )
+        log.info(f"permutation test: {left_over} of {n_images} test images fill no block and are left out")
     if n_blocks < FEW_BLOCKS:
         blocks = "test images" if block == 1 else f"blocks of {block} test images"
-        print(f"permutation test: only {n_blocks} {blocks} to permute, p is coarse and finds little", file=sys.stderr)
+        log.info(f"permutation test: only {n_blocks} {blocks} to permute, p is coarse and finds little")
     return n_different(n_blocks, n_permutations)
 
 

@@ -6,7 +6,6 @@ Every pair is compared on the same resamples of the test images (paired bootstra
 from __future__ import annotations
 
 import argparse
-import sys
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -24,6 +23,7 @@ from brain_activity_prediction.extract_image_embeddings.prompts import chosen_pr
 from brain_activity_prediction.inference.false_discovery import adjusted
 from brain_activity_prediction.inference.intervals import interval, standard_error, two_sided_p
 from brain_activity_prediction.runtime.errors import InputError, one_line
+from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.running import run_script
 from brain_activity_prediction.storage.folders import subject_folder
 from brain_activity_prediction.storage.table_files import write_table
@@ -75,10 +75,7 @@ def say_what_is_not_shared(conditions: list[Condition]) -> None:
             raise InputError(f"{a} and {b} have no region of the same voxels: align both with the same --roi")
         left_out |= dict.fromkeys(name for name in (*a.regions, *b.regions) if name not in common)
     if left_out:
-        print(
-            f"compared only where both of a pair have these regions, of the same voxels: {', '.join(left_out)}",
-            file=sys.stderr,
-        )
+        log.info(f"compared only where both of a pair have these regions, of the same voxels: {', '.join(left_out)}")
 
 
 def differences(conditions: list[Condition], arguments: argparse.Namespace) -> pd.DataFrame:

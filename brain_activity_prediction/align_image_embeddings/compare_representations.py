@@ -7,7 +7,6 @@ responses are z-scored over these images.
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import TYPE_CHECKING
 
 import brain_activity_prediction  # noqa: F401, handles signals from here on
@@ -20,6 +19,7 @@ from brain_activity_prediction.cli.model_names import resolved_model_id
 from brain_activity_prediction.datasets.nsd.layout import find_layout
 from brain_activity_prediction.encoding.layers import by_stream, check_complete, open_layers
 from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.running import run_script
 from brain_activity_prediction.runtime.wording import count
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
@@ -76,13 +76,9 @@ def main() -> None:
     images = own.common_ids(others)
     if len(images) < len(own.test_ids):
         left_out = f"{len(own.test_ids) - len(images)} of {len(own.test_ids)}"
-        print(f"images left out: {left_out}, because too many voxels of a region lack valid trials", file=sys.stderr)
+        log.info(f"images left out: {left_out}, because too many voxels of a region lack valid trials")
     brain, *others = (patterns.brain(images, arguments.gpu_id) for patterns in (own, *others))
-    print(
-        f"{arguments.model_id}: {count(len(layers), 'layer')}, {count(len(brain.n_voxels), 'region')}",
-        file=sys.stderr,
-        flush=True,
-    )
+    log.info(f"{arguments.model_id}: {count(len(layers), 'layer')}, {count(len(brain.n_voxels), 'region')}")
     table = similarity_table(layers, brain, others, arguments)
     for prompt, store in {layer.prompt: layer.store for layer in layers}.items():
         settings = fingerprint(settings_of(arguments, brain, store))

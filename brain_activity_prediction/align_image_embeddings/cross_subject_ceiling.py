@@ -10,7 +10,6 @@ that a model's r may lie above it.
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import TYPE_CHECKING
 
 import brain_activity_prediction  # noqa: F401, handles signals from here on
@@ -22,6 +21,7 @@ from brain_activity_prediction.cli import shared_flags as shared
 from brain_activity_prediction.datasets.nsd.layout import Layout, find_layout
 from brain_activity_prediction.encoding.protocols import FOLDS
 from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.running import run_script
 from brain_activity_prediction.runtime.wording import count, were
 from brain_activity_prediction.storage.folders import PROTOCOLS, across_subjects_folder, responses_folder
@@ -96,9 +96,7 @@ def ceilings(layout: Layout, subjects: list[int], arguments: argparse.Namespace)
     }
     ids = images_of_all(list(responses.values()))
     betas = {subject: r.betas[np.searchsorted(r.image_ids, ids)] for subject, r in responses.items()}
-    print(
-        f"{count(len(ids), 'image')} {were(len(ids))} seen by subjects {' '.join(map(str, subjects))}", file=sys.stderr
-    )
+    log.info(f"{count(len(ids), 'image')} {were(len(ids))} seen by subjects {' '.join(map(str, subjects))}")
     alphas = shared.alphas(arguments)
     rows = []
     for subject in subjects:

@@ -9,7 +9,6 @@ continues at its weighting, and processes with the same command share them out.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,6 +25,7 @@ from brain_activity_prediction.datasets.nsd.layout import find_layout
 from brain_activity_prediction.encoding.layers import check_complete
 from brain_activity_prediction.encoding.protocols import FOLDS
 from brain_activity_prediction.runtime.claims import Claims, shared_out
+from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.running import fill, progress_seconds, run_script
 from brain_activity_prediction.runtime.stopping import until_stopped
 from brain_activity_prediction.runtime.wording import are, count
@@ -171,10 +171,9 @@ def fit_weightings(scores: WeightingScores, targets: Targets, fits: Fits) -> Non
     left = scores.left()
     if not left:
         return
-    print(
+    log.info(
         f"{count(len(scores.weightings), 'weighting')} of {len(fits.spaces)} spaces, {len(left)} {are(len(left))} left "
-        f"(layers {', '.join(str(space.layer) for space in fits.spaces)})",
-        file=sys.stderr,
+        f"(layers {', '.join(str(space.layer) for space in fits.spaces)})"
     )
 
     import torch

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.wording import count
 from brain_activity_prediction.storage.table_files import read_table
 
@@ -42,8 +42,7 @@ def with_cross_subject_ceiling(scores: pd.DataFrame, folder: Path) -> pd.DataFra
 def _say_unlike(scores: pd.DataFrame, name: str) -> None:
     first, subjects = scores.iloc[0], " ".join(map(str, sorted(scores["subject"].unique())))
     of_ceiling = first[f"{name}_of_ceiling"]
-    print(
+    log.info(
         f"no cross_subject_r for {count(len(scores), 'row')} of subjects {subjects}: cross_subject_ceiling.py was run "
-        f"with {name} = {of_ceiling}, these were aligned with {first[name]}; run it again as they were",
-        file=sys.stderr,
+        f"with {name} = {of_ceiling}, these were aligned with {first[name]}; run it again as they were"
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +12,7 @@ from brain_activity_prediction.encoding.layers import Layer, by_stream
 from brain_activity_prediction.encoding.protocols import FOLDS
 from brain_activity_prediction.runtime.claims import Claims, shared_out
 from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.read_ahead import read_ahead
 from brain_activity_prediction.runtime.running import fill, progress_seconds
 from brain_activity_prediction.runtime.stopping import until_stopped
@@ -94,7 +94,7 @@ def fit_layers(
             for layer in layers_in_hand:
                 if not features[0].any():
                     where = f"layer {layer.number} of {layer.stream}"
-                    progress.write(f"{where} is the same for all training images and predicts nothing", file=sys.stderr)
+                    log.info(f"{where} is the same for all training images and predicts nothing")
                 finish(layer, *score_layer(*features, *responses, asked, arguments))
                 claims.finished([layer.name()])
                 progress.update()

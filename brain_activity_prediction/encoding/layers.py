@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from brain_activity_prediction.cli.model_names import near_models
 from brain_activity_prediction.extract_image_embeddings.prompts import chosen_prompts
 from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.wording import count, did_you_mean
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 from brain_activity_prediction.storage.folders import embeddings_folder, prompt_folder
@@ -91,7 +91,7 @@ def _open_stores(arguments: argparse.Namespace) -> dict[int | None, EmbeddingSto
             f"-p {missing[0]} first, or choose streams that no prompt changes with --stream"
         )
     if arguments.prompt_number and set(found) == {None} and not takes_prompts:
-        print(f"{arguments.model_id} has no prompt: -p is ignored", file=sys.stderr)
+        log.info(f"{arguments.model_id} has no prompt: -p is ignored")
     if takes_prompts:
         _check_every_prompt({prompt: stores[prompt] for prompt in prompts}, found, arguments)
     return found

@@ -1,10 +1,10 @@
 """The study's own way of scoring as one flag, so that its numbers and this project's can be put side by side."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 
 from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.storage.folders import PROTOCOLS
 
 STANDARD, PAPER = PROTOCOLS
@@ -43,7 +43,7 @@ def announce(protocol: str) -> None:
     if SETS[protocol]:
         said = " ".join(as_flag(name, value) for name, value in SETS[protocol].items())
         scaled = f"training and test images scaled by {STANDARDISED_BY[protocol]}"
-        print(f"protocol {protocol}: {said}, {scaled}", file=sys.stderr)
+        log.info(f"protocol {protocol}: {said}, {scaled}")
 
 
 def as_flag(name: str, value) -> str:

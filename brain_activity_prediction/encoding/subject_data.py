@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +20,7 @@ from brain_activity_prediction.inference.noise_ceiling import TrialSums, noise_c
 from brain_activity_prediction.inference.region_ceilings import RegionCeilings, region_ceilings
 from brain_activity_prediction.inference.region_statistics import digests
 from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.storage.folders import responses_folder
 
 Scaling = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]  # of train (n, k) and test (m, k)
@@ -148,11 +148,10 @@ def tell_data_used(targets: Targets, subject: int) -> None:
     """
     absent = sorted(set(range(1, targets.n_sessions_planned + 1)) - set(targets.sessions))
     without = f" (without {' '.join(map(str, absent))})" if absent else ""
-    print(
+    log.info(
         f"subject {subject}: {len(targets.sessions)} of {targets.n_sessions_planned} sessions{without}, "
         f"{len(targets.train_ids)} training images, {len(targets.test_ids)} test images of "
-        f"{targets.data_used()['test_repeats_mean']:.2f} trials on average",
-        file=sys.stderr,
+        f"{targets.data_used()['test_repeats_mean']:.2f} trials on average"
     )
 
 
@@ -165,7 +164,7 @@ def ceiling_of_test_images(targets: Targets, layout: Layout, subject: int, ncsnr
     ncsnr = targets.ncsnr if computed else read_map(layout.ncsnr(subject), targets.mask, subject_grid(layout, subject))
     if not np.isfinite(ncsnr).any():
         why = "no image has two trials in these sessions" if computed else "NSD's ncsnr is NaN in every fitted voxel"
-        print(f"no noise ceiling and no normalised scores: {why}", file=sys.stderr)
+        log.info(f"no noise ceiling and no normalised scores: {why}")
     return noise_ceiling(ncsnr, targets.test_repeats)
 
 

@@ -9,7 +9,6 @@ Source: Radford et al. 2021, arXiv 2103.00020.
 from __future__ import annotations
 
 import argparse
-import sys
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -21,6 +20,7 @@ from brain_activity_prediction.datasets.captions import Captions
 from brain_activity_prediction.extraction import loop
 from brain_activity_prediction.models.pooling import choose, layer_points, pooled
 from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.running import run_script
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def load(checkpoint, device, dtype, *, captions):
     texts = [text for texts in captions.of_image.values() for text in texts]
     n_cut = sum(len(ids) > tokenizer.model_max_length for ids in tokenizer(texts, verbose=False).input_ids)
     if n_cut:
-        print(f"{n_cut} of {len(texts)} captions are cut to {tokenizer.model_max_length} tokens", file=sys.stderr)
+        log.info(f"{n_cut} of {len(texts)} captions are cut to {tokenizer.model_max_length} tokens")
     return model, tokenizer
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from brain_activity_prediction.extraction.plan import Batch, Work, images_left
 from brain_activity_prediction.extraction.runner import Runner
 from brain_activity_prediction.runtime.errors import DiskFull, InputError, is_out_of_memory
+from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.storage.files import check_room, readable
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Computing:
                 "--quantize 8bit or --device-map auto, or a larger GPU"
             )
         self.largest = (n_images + 1) // 2
-        print(f"memory does not hold {n_images} images at a time: from here on {self.largest}", file=sys.stderr)
+        log.info(f"memory does not hold {n_images} images at a time: from here on {self.largest}")
         self.compute(Batch(batch.image_ids, lacking), None)
 
     def _written(self, batch: Batch, pixels: Tensor) -> tuple[int | None, ...]:

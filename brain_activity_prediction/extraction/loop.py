@@ -22,7 +22,6 @@ A script that reads prompts also has `prompt_ids(checkpoint, prompt)`, `end_ids(
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -44,6 +43,7 @@ from brain_activity_prediction.models import pooling
 from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
 from brain_activity_prediction.runtime.claims import Claims
 from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.read_ahead import read_ahead
 from brain_activity_prediction.runtime.running import fill, progress_seconds, run_script
 from brain_activity_prediction.runtime.stopping import until_stopped
@@ -128,7 +128,7 @@ def under_id(script, model_id: str | None):
     if model_id is None or model_id == script.MODEL_ID:
         return script
     if template := getattr(script, "TEMPLATE", None):
-        print(f"{model_id} is given the template of {script.MODEL_ID}: {template!r}", file=sys.stderr, flush=True)
+        log.info(f"{model_id} is given the template of {script.MODEL_ID}: {template!r}")
     return SimpleNamespace(**vars(script) | {"MODEL_ID": model_id, "REVISION": "main"})
 
 
@@ -140,7 +140,7 @@ def extract(script, arguments: argparse.Namespace) -> None:
     open_stimuli = getattr(script, "open_stimuli", lambda layout: Stimuli(layout.stimuli()))
     with open_stimuli(layout) as stimuli:
         work = plan(script, arguments, read_design(layout.design()).image_ids_of_any(arguments.subject))
-        print(f"{work.model_id}, {layout.name} layout of NSD: {work.summary()}", file=sys.stderr, flush=True)
+        log.info(f"{work.model_id}, {layout.name} layout of NSD: {work.summary()}")
         left = work.lacking()
         if left:
             stimuli.check(np.concatenate(list(left.values())))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
@@ -17,6 +16,7 @@ from brain_activity_prediction.extract_image_embeddings.prompts import chosen_pr
 from brain_activity_prediction.models import pooling
 from brain_activity_prediction.runtime.claims import Claims, remove_left_claims, shared_out
 from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.wording import are, count, were
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 from brain_activity_prediction.storage.files import remove_left_behind
@@ -142,7 +142,7 @@ def repair(store: EmbeddingStore) -> None:
     """Deletes what is damaged, so that it is computed anew, and says on stderr what it was."""
     damaged = store.repair()
     named = f": {', '.join(damaged[:3])}{', ...' if damaged[3:] else ''}" if damaged else ""
-    print(f"{store.folder}: {count(len(damaged), 'damaged file')}{named}", file=sys.stderr, flush=True)
+    log.info(f"{store.folder}: {count(len(damaged), 'damaged file')}{named}")
 
 
 def wanted_streams(

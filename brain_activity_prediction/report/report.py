@@ -8,12 +8,12 @@ among the scores, a report on those goes to a folder of its own in there.
 from __future__ import annotations
 
 import argparse
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 from brain_activity_prediction.cli import shared_flags as shared
 from brain_activity_prediction.cli.model_names import resolved_model_id
 from brain_activity_prediction.report.tables.selection import Selection
+from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.running import run_script
 from brain_activity_prediction.storage.files import remove_left_behind
 from brain_activity_prediction.storage.folders import reported_files
@@ -63,7 +63,7 @@ def main() -> None:
             written.result()
         write_note(folder, made_from)  # last of all
         print(page)
-    print(f"{folder / 'scores.csv'} and .parquet hold every layer", file=sys.stderr)
+    log.info(f"{folder / 'scores.csv'} and .parquet hold every layer")
 
 
 if __name__ == "__main__":

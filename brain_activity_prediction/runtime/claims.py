@@ -17,7 +17,6 @@ import errno
 import math
 import os
 import re
-import sys
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
@@ -26,6 +25,7 @@ from itertools import count
 from pathlib import Path
 from typing import TypeVar
 
+from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.processes import NAME, is_dead, own_name
 from brain_activity_prediction.runtime.wording import are
 
@@ -192,10 +192,7 @@ class Claims:
 
     def _switch_off(self, error: OSError) -> None:
         self._off = True
-        print(
-            f"no claims in {self.folder} ({error.strerror}): another process in this folder may compute the same",
-            file=sys.stderr,
-        )
+        log.info(f"no claims in {self.folder} ({error.strerror}): another process in this folder may compute the same")
 
 
 def remove_left_claims(folder: Path) -> None:
@@ -235,7 +232,7 @@ def shared_out(
         if not n_given:
             if not said:
                 n = sum(map(len, todo.values()))
-                print(f"{n} {are(n)} in the hands of other processes: waiting", file=sys.stderr)
+                log.info(f"{n} {are(n)} in the hands of other processes: waiting")
             said = True
             time.sleep(POLL_S)
             yield [], ()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from brain_activity_prediction.runtime.errors import InputError, is_out_of_memory, one_line
+from brain_activity_prediction.runtime.messages import show_messages
 from brain_activity_prediction.runtime.stopping import CONTINUE, STOPPED, Stopped, stopped_at_once, stopped_line
 
 
@@ -28,6 +29,7 @@ def run_script(main: Callable[[], None]) -> NoReturn:
     steps where it was at work on steps; all finished ones are kept.
     """
     script = Path(sys.argv[0]).name
+    show_messages()
     try:
         with stopped_at_once():
             main()

@@ -1,6 +1,5 @@
 """Grids of voxels: all volumes of a subject must share one, by shape and affine, before they are matched by index."""
 
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from nibabel.affines import voxel_sizes
 from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
 
 from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.messages import log
 
 _folders_spoken_of: set[Path] = set()  # whose files without an affine a line on stderr was about
 TOLERANCE_MM = 1e-3  # between the entries of two affines
@@ -85,8 +85,7 @@ def _say_matched_by_index(lacking: Grid, other: Grid) -> None:
     if (folder := lacking.path.parent) in _folders_spoken_of:
         return
     _folders_spoken_of.add(folder)
-    print(
+    log.info(
         f"{lacking.path} states no affine (its sform and qform codes are 0): its voxels, and those of such files "
-        f"beside it, are taken in the order of {other.path}",
-        file=sys.stderr,
+        f"beside it, are taken in the order of {other.path}"
     )

@@ -7,7 +7,6 @@ import fcntl
 import json
 import os
 import re
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from brain_activity_prediction.runtime.errors import InputError, one_line
+from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.processes import is_dead, is_name, number_of, own_name
 from brain_activity_prediction.storage.checked_json import read_json
 from brain_activity_prediction.storage.files import open_for_writing, remove_left_behind, written_whole
@@ -113,9 +113,8 @@ def alone(base_dir: Path) -> Iterator[int]:
         except BlockingIOError:
             holder = lock_holder(base_dir) or "another process"
         except OSError as error:
-            print(
-                f"no lock on {path} ({error.strerror}): two sweeps that start at the same moment do not see each other",
-                file=sys.stderr,
+            log.info(
+                f"no lock on {path} ({error.strerror}): two sweeps that start at the same moment do not see each other"
             )
             ran = records(base_dir).items()
             alive = (f"the unit {name}" for name, record in ran if record.job is None and record.runs_here())

@@ -6,7 +6,6 @@ cross-validated score over the region's voxels, on training images alone. R regi
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from brain_activity_prediction.encoding.scores.layer_choice import EACH
 from brain_activity_prediction.encoding.scores.score_store import Results
 from brain_activity_prediction.encoding.tables.region_table import best_of_regions, region_means
 from brain_activity_prediction.runtime.errors import InputError, one_line
+from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.wording import count
 from brain_activity_prediction.storage.folders import alignment_folder
 from brain_activity_prediction.storage.settings_file import ORIGIN, RESPONSES, other_responses
@@ -104,10 +104,9 @@ def layers_of_regions(space: Space, base_dir: Path, subject: int, targets: Targe
 
 def _say(choices: Sequence[LayerChoice], n_regions: int) -> None:
     """Says on stderr that layers were chosen, and where two spaces are the same layer."""
-    print(
+    log.info(
         f"best layers are chosen for each region by its cv_score on training images: {count(n_regions, 'region')}, "
-        f"{count(len(choices), 'combination')} of layers to fit",
-        file=sys.stderr,
+        f"{count(len(choices), 'combination')} of layers to fit"
     )
     for choice in choices:
         for space in dict.fromkeys(choice.spaces):
@@ -115,4 +114,4 @@ def _say(choices: Sequence[LayerChoice], n_regions: int) -> None:
             if len(alike) > 1:
                 where = one_line(", ".join(choice.regions))
                 same = f"{' and '.join(alike)} are the same layer in {where}: they share all of their variance"
-                print(same, file=sys.stderr)
+                log.info(same)

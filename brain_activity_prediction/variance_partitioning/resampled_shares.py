@@ -7,7 +7,6 @@ in `resampled.h5` beside the weightings. n test images, V voxels, R regions, B r
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ import numpy as np
 from brain_activity_prediction.encoding.scores import score_files
 from brain_activity_prediction.inference.region_statistics import digests
 from brain_activity_prediction.runtime.errors import Damaged
+from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.storage.files import reading
 from brain_activity_prediction.storage.sealed_hdf5 import read_array, read_seal
 from brain_activity_prediction.variance_partitioning.feature_spaces import LETTERS
@@ -53,7 +53,7 @@ def resampled_shares(
                 return {chosen: read_array(path, name) for chosen, name in names.items()}
     except Damaged as error:
         if path.exists():
-            print(error, file=sys.stderr)
+            log.info(error)
     found = _resampled(best, responses, np.stack(list(regions.values())), n_resamples, refit)
     score_files.write_voxels(path, {name: found[chosen] for chosen, name in names.items()}, about, scores.settings())
     return found

@@ -3,7 +3,6 @@
 Voxels are ordered as `volume[mask]` of an (X, Y, Z) volume everywhere.
 """
 
-import sys
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
@@ -14,6 +13,7 @@ import numpy as np
 from brain_activity_prediction.datasets.nsd.label_tables import LABELS, label_names
 from brain_activity_prediction.datasets.nsd.layout import HEMISPHERES, without_hemisphere
 from brain_activity_prediction.runtime.errors import InputError, one_line
+from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.storage.files import written_whole
 from brain_activity_prediction.storage.grid import PUBLISHED_AXES
 from brain_activity_prediction.storage.nifti import read_grid, read_volume_on
@@ -91,7 +91,7 @@ def region_masks(layout, subject, fitted_mask, names=None):
     if empty and not file_of and ALL_FITTED not in names:
         raise InputError(f"subject {subject}: {'; '.join(empty)}")
     for reason in empty if names is not None else ():
-        print(one_line(f"subject {subject}: {reason}"), file=sys.stderr)
+        log.info(one_line(f"subject {subject}: {reason}"))
     return regions
 
 
@@ -114,10 +114,7 @@ def _default_files(layout, subject):
     names = [name for name in layout.roi_names(subject) if label_names(layout, subject, name)]
     for name in names:
         if half := layout.lone_half(subject, name):
-            print(
-                one_line(f"subject {subject}: {name} is left out: {_missing_half(layout, subject, half)}"),
-                file=sys.stderr,
-            )
+            log.info(one_line(f"subject {subject}: {name} is left out: {_missing_half(layout, subject, half)}"))
     whole = [name for name in names if not layout.lone_half(subject, name)]
     return sorted(whole, key=lambda name: list(LABELS).index(name) if name in LABELS else len(LABELS))
 
@@ -130,7 +127,7 @@ def _chosen_files(layout, subject, names):
         half = layout.lone_half(subject, name)
         if half:
             why = _missing_half(layout, subject, half)
-            print(one_line(f"subject {subject}: of {name} only {half} is read: {why}"), file=sys.stderr)
+            log.info(one_line(f"subject {subject}: of {name} only {half} is read: {why}"))
         files.append(half or name)
     return [name for name in dict.fromkeys(files) if name != ALL_FITTED]
 

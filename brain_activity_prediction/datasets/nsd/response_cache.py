@@ -1,11 +1,11 @@
 """Averaged responses kept in a sealed HDF5 file, with a record of the files and settings they came from."""
 
 import json
-import sys
 from contextlib import suppress
 
 from brain_activity_prediction.runtime.claims import Claims, remove_left_claims, shared_out
 from brain_activity_prediction.runtime.errors import Damaged
+from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.storage.files import check_room, reading, remove_left_behind, sampled_digest
 from brain_activity_prediction.storage.sealed_hdf5 import read_array, read_seal, write_sealed
 
@@ -75,7 +75,7 @@ def load(path, inputs):
     except Damaged as error:
         path.unlink(missing_ok=True)
         reason = f"it is broken: {error}"
-    print(f"building {path} again: {reason}", file=sys.stderr)
+    log.info(f"building {path} again: {reason}")
     return None
 
 

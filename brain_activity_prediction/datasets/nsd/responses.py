@@ -1,6 +1,5 @@
 """A subject's response to each image: sessions z-scored, repeats averaged, kept in a cache file."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from brain_activity_prediction.datasets.nsd.valid_trials import (
     tell_left_out,
     tell_missing,
 )
+from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.stopping import until_stopped
 
 RESAMPLED_GROUPS = 100  # of the images that only this subject saw
@@ -187,7 +187,7 @@ def _leave_out_voxels(averaged, parts, mask, of):
         averaged |= {"incomplete": incomplete[~lacking], "valid_repeats": valid_repeats[:, ~lacking]}
     n_constant = np.count_nonzero(betas.min(axis=0) == betas.max(axis=0))
     if n_constant:
-        print(f"subject {subject}: {n_constant} of {n_voxels} voxels never change and score 0", file=sys.stderr)
+        log.info(f"subject {subject}: {n_constant} of {n_voxels} voxels never change and score 0")
 
 
 def _cache_name(subject, sessions, zscore):

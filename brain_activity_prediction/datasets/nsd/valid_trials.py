@@ -3,11 +3,10 @@
 NSD also publishes which voxels those are, as valid_sessionNN.nii.gz. An invalid trial is NaN from here on.
 """
 
-import sys
-
 import numpy as np
 
 from brain_activity_prediction.datasets.nsd.regions import read_map
+from brain_activity_prediction.runtime.messages import log
 
 MOST_MISSING = 0.05  # of a voxel's training images, and of its test images; with more missing it is left out
 
@@ -82,18 +81,16 @@ def tell_missing(subject, n_voxels, n_incomplete, voxels_by_session):
     """Say on stderr how many voxels lack data; `voxels_by_session` is {session: number of voxels}."""
     sessions = [session for session, number in voxels_by_session.items() if number]
     where = f"session {sessions[0]}" if len(sessions) == 1 else f"{len(sessions)} sessions, first {sessions[0]}"
-    print(
+    log.info(
         f"subject {subject}: {n_incomplete} of {n_voxels} voxels lack valid data in {where}: only their valid trials "
-        "count, and an image without any is missing for the voxel",
-        file=sys.stderr,
+        "count, and an image without any is missing for the voxel"
     )
 
 
 def tell_left_out(subject, mask, voxels):
     """Say on stderr that these voxels (k,) of the mask, one or more, lack too many images."""
     n, first = np.count_nonzero(mask), tuple(map(int, np.argwhere(mask)[voxels[0]]))
-    print(
+    log.info(
         f"subject {subject}: {voxels.size} of {n} voxels lack over {MOST_MISSING * 100:g} % of their training or "
-        f"test images and are left out, first voxel {first}",
-        file=sys.stderr,
+        f"test images and are left out, first voxel {first}"
     )

@@ -1,8 +1,8 @@
 """Says where alphas were chosen at an end of the grid: with a wider one, scores might be higher."""
 
-import sys
-
 import numpy as np
+
+from brain_activity_prediction.runtime.messages import log
 
 
 def warn_of_edges(of: str, counted: str, alphas: np.ndarray, ends: tuple[float, float]) -> None:
@@ -13,8 +13,7 @@ def warn_of_edges(of: str, counted: str, alphas: np.ndarray, ends: tuple[float, 
     alphas = alphas[np.isfinite(alphas)]
     at_smallest, at_largest = (int(np.isclose(alphas, end, rtol=1e-5).sum()) for end in ends)
     if at_smallest or at_largest:
-        print(
+        log.info(
             f"{of}: of {alphas.size} alphas ({counted}) {at_smallest} are the smallest of the grid "
-            f"and {at_largest} the largest, which voxels that nothing predicts take; if others do, widen the grid",
-            file=sys.stderr,
+            f"and {at_largest} the largest, which voxels that nothing predicts take; if others do, widen the grid"
         )

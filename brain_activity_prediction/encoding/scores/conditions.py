@@ -6,7 +6,6 @@ R regions, B resamples of the test images.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from brain_activity_prediction.encoding.scores.score_store import Results
 from brain_activity_prediction.encoding.streams import Stream
 from brain_activity_prediction.inference.region_ceilings import resampled_score
 from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.wording import did_you_mean
 from brain_activity_prediction.storage.folders import alignment_folder, subject_folder
 from brain_activity_prediction.storage.settings_file import other_responses
@@ -63,7 +63,7 @@ def read_conditions(
             _check_prompts(model_id, of_model, streams)
         found += [condition for conditions in of_model.values() for condition in conditions]
     if arguments.prompt_number and all(condition.prompt is None for condition in found):
-        print("none of these streams depends on a prompt: -p changes nothing", file=sys.stderr)
+        log.info("none of these streams depends on a prompt: -p changes nothing")
     _check_streams(found, streams)
     check_responses((condition, condition.settings) for condition in found)
     return found
@@ -94,7 +94,7 @@ def _check_streams(found: Sequence[Condition], streams: Sequence[str] | None) ->
             meant = did_you_mean(stream, there)
             raise InputError(f"no scores of stream {stream}{meant}: there are {', '.join(there)}")
         if lacking:
-            print(f"no scores of stream {stream} of {', '.join(lacking)}", file=sys.stderr)
+            log.info(f"no scores of stream {stream} of {', '.join(lacking)}")
 
 
 def _scored_ids(arguments: argparse.Namespace) -> set[str]:

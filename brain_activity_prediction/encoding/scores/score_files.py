@@ -1,6 +1,5 @@
 """A folder of finished scores: sealed files of one subfolder, and the settings that all of them were made with."""
 
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from brain_activity_prediction.encoding.scores.score_headers import (
     read_header,
 )
 from brain_activity_prediction.runtime.errors import Damaged, InputError
+from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.storage.files import reading, remove_left_behind
 from brain_activity_prediction.storage.sealed_hdf5 import verify, write_sealed
 from brain_activity_prediction.storage.settings_file import first_difference, record_settings, recorded_settings
@@ -37,7 +37,7 @@ def claim(folder: Path, subfolder: str, settings: Mapping, redo: bool) -> None:
         raise InputError(f"{folder} holds scores made with {difference}: use the same, or --redo to replace them")
     record_settings(folder, settings)
     for path, damaged in unfit(folder, subfolder, settings):
-        print(damaged, file=sys.stderr)
+        log.info(damaged)
         path.unlink(missing_ok=True)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from brain_activity_prediction.encoding.tables.region_table import MEANS, region
 from brain_activity_prediction.inference.false_discovery import adjusted
 from brain_activity_prediction.inference.region_statistics import usable_ceiling
 from brain_activity_prediction.runtime.errors import one_line
+from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.storage.table_files import write_table
 
 # Maps that a run without permutations, or of some layers only, does not write.
@@ -55,7 +55,7 @@ def summarise(
     write_table(table, results.folder, "scores")
     shown = table[table["layer_choice"] == layers]
     if shown.empty:
-        print("no average before all layers of a stream are scored", file=sys.stderr)
+        log.info("no average before all layers of a stream are scored")
     model_id, prompt, subject = of
     under = "no prompt" if prompt is None else f"prompt {prompt}"
     print(f"\n{model_id}, {under}, subject {subject}, layers: {layers}\n{as_text(shown)}")
@@ -106,9 +106,8 @@ def say_what_older_scores_lack(table: pd.DataFrame) -> None:
     lacking &= table["r_normalised_all_voxels_se"].isna()
     if lacking.any():
         streams = ", ".join(table.loc[lacking, "stream"].unique())
-        print(
-            f"no error of r_normalised_all_voxels for {streams}, scored by an earlier version: --redo fits them again",
-            file=sys.stderr,
+        log.info(
+            f"no error of r_normalised_all_voxels for {streams}, scored by an earlier version: --redo fits them again"
         )
 
 
@@ -116,10 +115,9 @@ def warn_of_low_ceilings(ceiling: np.ndarray, lowest: float) -> None:
     """Says on stderr how many voxels (V,) have too low a ceiling for their scores to be normalised."""
     known = int(np.isfinite(ceiling).sum())
     if low := known - int(np.isfinite(usable_ceiling(ceiling, lowest)).sum()):
-        print(
+        log.info(
             f"{low} of {known} voxels have a noise ceiling below {lowest:g} and count in no normalised score: divided "
-            "by next to nothing, noise would look like signal (--min-noise-ceiling)",
-            file=sys.stderr,
+            "by next to nothing, noise would look like signal (--min-noise-ceiling)"
         )
 
 

@@ -4,7 +4,6 @@ An alignment leaves a table a model, prompt and subject. Here they are read one 
 millions of rows takes the memory of its largest table.
 """
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from brain_activity_prediction.encoding.scores.unscored import unscored
 from brain_activity_prediction.inference.false_discovery import adjusted
 from brain_activity_prediction.report.tables.selection import Selection
 from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.wording import did_you_mean
 from brain_activity_prediction.storage.files import reading
 from brain_activity_prediction.storage.folders import PROTOCOLS, scores_folder
@@ -115,7 +115,7 @@ class Tables:
         if next(self.selected(selection), None) is None:
             raise InputError("each of the things asked for has scores, but none has all of them: ask for less at once")
         if lacking := self._lacking(selection):
-            print(f"no scores of: {'; '.join(lacking)}", file=sys.stderr)
+            log.info(f"no scores of: {'; '.join(lacking)}")
 
     def _lacking(self, selection: Selection) -> list[str]:
         """What of a selection no table has together, in words; empty where nothing was selected."""

@@ -24,6 +24,7 @@ from brain_activity_prediction.extraction.plan import Work
 from brain_activity_prediction.extraction.plan import plan as work_of
 from brain_activity_prediction.inference.region_statistics import Asked
 from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.wording import did_you_mean
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 from brain_activity_prediction.storage.folders import alignment_folder, prompt_folder, reported_files
@@ -100,7 +101,7 @@ def _say_who_is_not_aligned(subjects: Sequence[int]) -> None:
     """Names on stderr the subjects without betas, whose images are extracted nevertheless."""
     if subjects:
         of = f"subject {subjects[0]} has" if len(subjects) == 1 else f"subjects {' and '.join(map(str, subjects))} have"
-        print(f"{of} no betas: no alignment of theirs is planned until there are some", file=sys.stderr)
+        log.info(f"{of} no betas: no alignment of theirs is planned until there are some")
 
 
 def _check_alignments(
@@ -121,7 +122,7 @@ def _check_alignments(
     for model in models:
         if not model.align:
             there = ", ".join(model.streams)
-            print(f"--align leaves nothing to align of {model.model}, which has {there}", file=sys.stderr)
+            log.info(f"--align leaves nothing to align of {model.model}, which has {there}")
 
 
 def _units_of_model(

@@ -19,6 +19,7 @@ import traceback
 from pathlib import Path
 
 from brain_activity_prediction.runtime.errors import InputError, one_line
+from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.processes import own_name
 from brain_activity_prediction.runtime.running import STOPPED
 from brain_activity_prediction.storage.files import open_for_writing
@@ -28,7 +29,7 @@ from brain_activity_prediction.sweep.records import HEADER, Record, log_of, read
 
 def main() -> int:
     if len(sys.argv) < 4:
-        print("run_unit.py: it is for job.sh and sweep.py, which tell it the unit: start those", file=sys.stderr)
+        log.info("run_unit.py: it is for job.sh and sweep.py, which tell it the unit: start those")
         return 2
     base_dir = Path(sys.argv[1])
     if sys.argv[2] == "--item":
@@ -58,7 +59,7 @@ def _keep(base_dir: Path, name: str, record: Record) -> None:
     try:
         write_record(base_dir, name, record)
     except InputError as error:
-        print(f"run_unit.py: {error}", file=sys.stderr)
+        log.info(f"run_unit.py: {error}")
 
 
 def run(command: list[str]) -> int:
@@ -69,7 +70,7 @@ def run(command: list[str]) -> int:
     except SystemExit as end:
         if isinstance(end.code, int | None):
             return end.code or 0
-        print(end.code, file=sys.stderr)
+        log.info(end.code)
         return 1
     except KeyboardInterrupt:
         return STOPPED
@@ -111,5 +112,5 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except InputError as error:
-        print(one_line(f"run_unit.py: {error}"), file=sys.stderr)
+        log.info(one_line(f"run_unit.py: {error}"))
         sys.exit(2)

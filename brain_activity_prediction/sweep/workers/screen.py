@@ -5,6 +5,8 @@ import sys
 import time
 from collections.abc import Sequence
 
+from brain_activity_prediction.runtime.messages import log
+
 SECONDS_BETWEEN_LINES = 60  # in a file
 
 
@@ -37,7 +39,7 @@ class Screen:
             self.total.write(text, file=sys.stderr)
             self.total.update()
         else:
-            print(text, file=sys.stderr, flush=True)
+            log.info(text)
 
     def show(self, progress: Sequence[str]) -> None:
         """What each worker is at, an empty text for an idle one."""
@@ -48,4 +50,4 @@ class Screen:
                 line.set_description_str(text[:columns])
         elif time.monotonic() - self.shown_at > SECONDS_BETWEEN_LINES:
             self.shown_at = time.monotonic()
-            print("\n".join(texts), file=sys.stderr, flush=True)
+            log.info("\n".join(texts))
