@@ -253,7 +253,7 @@ def test_what_a_process_finished_before_it_ended_is_not_given_again(folder):
 CONTEND = """
 import sys
 from pathlib import Path
-from brain_activity_prediction import claims
+from brain_activity_prediction.runtime import claims
 claims.POLL_S = 0.01
 done, n = Path(sys.argv[2]), int(sys.argv[3])
 def left():
