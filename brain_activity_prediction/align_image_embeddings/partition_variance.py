@@ -24,7 +24,7 @@ from brain_activity_prediction.cli.flag_values import analysis_name, positive_in
 from brain_activity_prediction.datasets.nsd.layout import find_layout
 from brain_activity_prediction.encoding.layers import check_complete
 from brain_activity_prediction.encoding.protocols import FOLDS
-from brain_activity_prediction.runtime.claims import Claims, shared_out
+from brain_activity_prediction.runtime.claims import Claims, remove_left_claims, shared_out
 from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.running import fill, progress_seconds, run_script
 from brain_activity_prediction.runtime.stopping import until_stopped
@@ -168,8 +168,9 @@ class Fits:
 
 def fit_weightings(scores: WeightingScores, targets: Targets, fits: Fits) -> None:
     """Fits and writes weighting after weighting that no other process is at work on."""
-    left = scores.left()
+    left, claims_folder = scores.left(), scores.folder / "claims"
     if not left:
+        remove_left_claims(claims_folder)
         return
     log.info(
         f"{count(len(scores.weightings), 'weighting')} of {len(fits.spaces)} spaces, {len(left)} {are(len(left))} left "
@@ -184,7 +185,7 @@ def fit_weightings(scores: WeightingScores, targets: Targets, fits: Fits) -> Non
 
     observed = torch.from_numpy(targets.test)
     bar = tqdm(total=len(left), unit="weighting", mininterval=progress_seconds())
-    with Claims(scores.folder / "claims") as claims, bar as progress:
+    with Claims(claims_folder) as claims, bar as progress:
         claimed = shared_out(claims, lambda: {("scores",): scores.left()}, 1, WeightingScores.name)
         for numbers, _ in until_stopped(claimed):
             for number in numbers:

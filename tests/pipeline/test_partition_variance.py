@@ -201,6 +201,18 @@ def test_a_run_that_died_fits_only_the_weightings_that_are_missing_or_damaged(re
     pd.testing.assert_frame_equal(before, after)
 
 
+def test_claims_of_a_run_that_died_after_its_last_weighting_do_not_stay(ready, monkeypatch):
+    partition(monkeypatch, ready)
+    claims = ready / FOLDER / "claims"
+    died = (
+        "import os, sys; from brain_activity_prediction.runtime.claims import Claims; Claims(sys.argv[1]).__enter__()"
+    )
+    subprocess.run([sys.executable, "-c", f"{died}; os._exit(9)", str(claims)], check=False)
+    assert list((claims / "owners").iterdir())
+    partition(monkeypatch, ready)
+    assert not claims.exists()
+
+
 def test_processes_at_once_share_the_weightings_and_leave_the_same_table(ready, monkeypatch):
     alone = partition(monkeypatch, ready)
     shutil.rmtree(ready / FOLDER)
