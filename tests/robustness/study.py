@@ -10,10 +10,12 @@ import sys
 import tempfile
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
@@ -65,7 +67,10 @@ class Run:
             os._exit(status)
 
     def kill(self):
-        os.killpg(self._pid, signal.SIGKILL)
+        """Kill it and what it started, as the end of a job does: units of a sweep are in sessions of their own."""
+        for process in (psutil.Process(self._pid), *psutil.Process(self._pid).children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
 
     def wait(self):
         """Status, negative for a signal, what was said, and the seconds it took."""
