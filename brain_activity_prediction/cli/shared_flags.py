@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ctypes
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -20,6 +18,7 @@ from brain_activity_prediction.cli.flag_values import (
     positive_number_list,
     share,
 )
+from brain_activity_prediction.runtime.devices import check_device as check_device  # also for the scripts
 from brain_activity_prediction.runtime.errors import InputError, one_line
 from brain_activity_prediction.runtime.wording import did_you_mean, near_names, no_such_path
 from brain_activity_prediction.storage.folders import PROTOCOLS
@@ -230,18 +229,3 @@ def dtype_name(arguments: argparse.Namespace) -> str:
     if arguments.dtype != "auto":
         return arguments.dtype
     return "float32" if arguments.gpu_id == "cpu" else "float16"
-
-
-def check_device(name: str) -> None:
-    """Raises InputError if the device is not on this machine; asks the driver, since importing torch takes seconds."""
-    if name == "cpu" or os.path.exists("/dev/kfd"):  # an AMD card: torch itself will say
-        return
-    try:
-        driver = ctypes.CDLL("libcuda.so.1" if sys.platform == "linux" else "nvcuda")
-    except OSError:
-        raise InputError(f"no NVIDIA driver on this machine, so no GPU {name[5:]}: use -g cpu") from None
-    count = ctypes.c_int(0)
-    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0 or count.value == 0:
-        raise InputError(f"no usable GPU on this machine, so no GPU {name[5:]}: use -g cpu")
-    if int(name[5:]) >= count.value:
-        raise InputError(f"GPU {name[5:]} does not exist: this process sees {count.value}, numbered from 0")

@@ -41,6 +41,7 @@ from brain_activity_prediction.extraction.runner import Runner
 from brain_activity_prediction.extraction.trial import try_out
 from brain_activity_prediction.models import pooling
 from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
+from brain_activity_prediction.runtime import devices
 from brain_activity_prediction.runtime.claims import Claims
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.messages import log
@@ -144,7 +145,7 @@ def extract(script, arguments: argparse.Namespace) -> None:
         left = work.lacking()
         if left:
             stimuli.check(np.concatenate(list(left.values())))
-            shared.check_device(arguments.gpu_id)
+            devices.check_device(arguments.gpu_id)
         if left and not arguments.test_run:
             stored_bytes = 2 if shared.dtype_name(arguments) == "float16" else 4
             check_room(work.folder, work.known_bytes(left, stored_bytes), images_left(work.n_left()))

@@ -29,6 +29,7 @@ from brain_activity_prediction.extraction import loop
 from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
 from brain_activity_prediction.models.pooling import POOLINGS
 from brain_activity_prediction.ridge.ridge_cv import ridge_cv
+from brain_activity_prediction.runtime import devices
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 
 pytestmark = [
@@ -44,7 +45,8 @@ SPACES = [word for layer in (0, 1) for word in ("--space", MODEL, "none", "visio
 
 @pytest.fixture
 def gpu(monkeypatch):
-    monkeypatch.setattr(shared_flags, "check_device", lambda name: None)
+    for module in (shared_flags, devices):
+        monkeypatch.setattr(module, "check_device", lambda name: None)
     with any_gpu() as memory:
         yield memory
 

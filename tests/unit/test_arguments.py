@@ -15,6 +15,7 @@ from brain_activity_prediction.extract_image_embeddings import prompts
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
 from brain_activity_prediction.extraction import loop
 from brain_activity_prediction.report import report
+from brain_activity_prediction.runtime import devices
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.folders import (
     PLANTED,
@@ -146,9 +147,9 @@ def test_a_gpu_that_is_not_there_is_said_by_the_driver(driver, said, monkeypatch
             raise OSError(name)
         return driver
 
-    monkeypatch.setattr(shared_flags.os.path, "exists", lambda path: False)  # no AMD card
-    monkeypatch.setattr(shared_flags.ctypes, "CDLL", load)
+    monkeypatch.setattr(devices.os.path, "exists", lambda path: False)  # no AMD card
+    monkeypatch.setattr(devices.ctypes, "CDLL", load)
     with pytest.raises(InputError, match=f"^{said}$"):
-        shared_flags.check_device("cuda:2")
+        devices.check_device("cuda:2")
     if driver is not None and driver.n_gpus and not driver.status:
-        shared_flags.check_device("cuda:1")
+        devices.check_device("cuda:1")
