@@ -45,6 +45,7 @@ pictures: demo
 	$(VENV)/bin/python docs/tutorial.py
 	mv tutorial_*.png docs/pictures
 	$(VENV)/bin/python docs/ridge_figure.py
+	$(VENV)/bin/python docs/macaque_figure.py
 	cp demo_data/alignment/subj01/prompt_1/simulated_llava-1.5-13b-hf/layers.png docs/demo_layers.png
 
 wheel-check:

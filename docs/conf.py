@@ -64,7 +64,6 @@ def write_generated(app):
     folder.mkdir(exist_ok=True)
     pages = {
         "more": more(),
-        "wrong": readme_section("When something goes wrong"),
         "flags": "\n".join(script_pages.flag_pages()),
         "shell": script_pages.shell_settings(),
         "models": script_pages.models(),
@@ -78,12 +77,6 @@ def write_generated(app):
         pages["base_dir"] = "\n".join(base_dir.sections(Path(base)))
     for name, text in pages.items():
         (folder / f"{name}.md").write_text(text)
-
-
-def readme_section(heading):
-    """What stands under a heading of the README, its links as from this folder."""
-    text = (HERE.parent / "README.md").read_text()
-    return text.split(f"\n## {heading}\n")[1].split("\n## ")[0].replace("](docs/", "](")
 
 
 def more():

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import macaque_figure
 import pytest
 import script_pages
 import yaml
@@ -56,7 +57,10 @@ COMMANDS = [
     for page in PAGES
     for command in re.findall(r"^ {4,7}((?:make|python|pip|conda) .*?)(?: +#.*)?$", page, re.MULTILINE)
 ]
-MODEL_ROWS = re.findall(r"^\| `([\w.]+\.py)` \| `([\w./-]+)` \| ([\w, ]+) \|$", README, re.MULTILINE)
+MODEL_PAGE, SOLVER_PAGE, TROUBLESHOOTING, DEPENDENCIES = (
+    (ROOT / "docs" / f"{name}.md").read_text() for name in ("models", "solver", "troubleshooting", "dependencies")
+)
+MODEL_ROWS = re.findall(r"^\| `([\w.]+\.py)` \| `([\w./-]+)` \| ([\w, ]+) \|$", MODEL_PAGE, re.MULTILINE)
 
 
 def parser_of(script):
@@ -109,13 +113,17 @@ def test_make_says_that_python_is_too_old_before_it_makes_an_environment_of_it(t
 
 
 def test_the_commands_that_fetch_nsd_name_every_folder_that_is_read():
-    commands = re.search(r"^    cd BASE_DIR\n(    .*\n)+", (ROOT / "docs" / "study.md").read_text(), re.MULTILINE)[0]
+    commands = re.search(
+        r"^    cd \"\$BASE_DIR\"\n(    .*\n)+", (ROOT / "docs" / "study.md").read_text(), re.MULTILINE
+    )[0]
     for path in itertools.chain(*PATHS["official"].values()):
         assert path.rpartition("/")[0].format(subject="subj01") in commands
 
 
 def test_the_weights_to_be_fetched_are_those_of_the_scripts_and_go_where_the_sweep_looks():
-    commands = re.findall(r"^    hf download (\S+) --local-dir DIR/(\w[\w.]*)(/\S+)?$", "\n".join(PAGES), re.MULTILINE)
+    commands = re.findall(
+        r"^    hf download (\S+) --local-dir \"\$WEIGHTS\"/(\w[\w.]*)(/\S+)?$", "\n".join(PAGES), re.MULTILINE
+    )
     assert len(commands) >= 4
     for model_id, script, part in commands:
         assert (EXTRACT / f"{script}.py").exists()
@@ -125,9 +133,10 @@ def test_the_weights_to_be_fetched_are_those_of_the_scripts_and_go_where_the_swe
 
 
 def test_every_file_that_is_named_exists():
-    for path in re.findall(r"\]\(((?!http)[^)#]+)[^)]*\)", README):
-        assert (ROOT / path).exists(), path
-    for name in re.findall(r"`((?:benchmarks|docs|extract_image_embeddings)/[\w./]+)`", README):
+    for folder, page in ((ROOT, README), *((ROOT / "docs", page) for page in PAGES[1:])):
+        for path in re.findall(r"\]\(((?!http)[^)#]+)[^)]*\)", page):
+            assert (folder / path).exists(), path
+    for name in re.findall(r"`((?:benchmarks|docs|tests|extract_image_embeddings)/[\w./]+)`", "\n".join(PAGES)):
         assert (ROOT / name).exists() or (EXTRACT.parent / name).exists(), name
     for name in ("environment.yml", "constraints.txt"):
         assert name in README
@@ -141,20 +150,56 @@ def test_the_table_of_models_is_that_of_the_scripts(name, model_id, streams):
     assert set(streams.split(", ")) == {*script.IMAGE_STREAMS, *getattr(script, "PROMPT_STREAMS", {})}
 
 
-def test_all_six_models_of_the_study_are_in_the_table():
+def test_all_six_models_are_in_the_tables_of_the_readme_and_of_the_models():
     assert len(MODEL_ROWS) == 6
+    assert {name for name, *_ in MODEL_ROWS} == set(re.findall(r"^\| `([\w.]+\.py)` \|", README, re.MULTILINE))
+
+
+def test_the_readme_fits_on_a_screen_and_a_half():
+    assert len(README.splitlines()) <= 130
+
+
+def test_every_page_is_linked_from_the_readme():
+    linked = set(re.findall(r"\(docs/(\w+\.md)[)#]", README))
+    assert {page.name for page in (ROOT / "docs").glob("*.md")} - {"index.md"} == linked
+
+
+def test_commands_name_the_data_folder_by_a_variable_that_can_be_pasted():
+    for page in PAGES:
+        for command in re.findall(r"^ {4,7}((?:python|aws|srun|cd|BASE_DIRECTORY=) ?.*)", page, re.MULTILINE):
+            assert not re.search(r'(?<!["$_{])\bBASE_DIR\b|\$BASE_DIR(?!")', command), command
+
+
+def test_the_readmes_picture_is_drawn_from_the_measured_figures():
+    table = macaque_figure.measured()
+    assert table["block"] == [2, 4, 7, 10, 13, 15]
+    shown = re.search(r"!\[Median .*?: ([\d.]+) at block 2, ([\d.]+) at block 10, ([\d.]+) at block 15", README)
+    measured = dict(zip(table["block"], table["r"], strict=True))
+    assert shown.groups() == tuple(f"{measured[block]:.2f}" for block in (2, 10, 15))
+    assert len(set(map(len, table.values()))) == 1
+
+
+def test_every_direct_dependency_and_extra_has_a_line():
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    for requirement in map(Requirement, setup["options"]["install_requires"].split()):
+        assert re.search(rf"^\|[^|]*\b{re.escape(requirement.name)}\b[^|]*\| \w", DEPENDENCIES, re.MULTILINE), (
+            requirement
+        )
+    for extra in setup["options.extras_require"]:
+        assert f"| `[{extra}]`" in DEPENDENCIES
 
 
 def test_the_ridge_runs_as_shown(capsys):
-    shown = README.split("## The ridge by itself")[1].split("\n## ")[0]
+    shown = SOLVER_PAGE.split("## The ridge by itself")[1].split("\n## ")[0]
     code = "\n".join(line[4:] for line in shown.splitlines() if line.startswith("    "))
-    exec(compile(code, "README.md", "exec"), {})
+    exec(compile(code, "solver.md", "exec"), {})
     assert capsys.readouterr().out == "(2000,) (500, 2000)\n"
 
 
 def test_what_is_said_when_something_goes_wrong_is_what_the_code_says():
-    table = README.split("## When something goes wrong")[1].split("\n## ")[0]
-    said = [text for row in re.findall(r"^\| (`.*?) \|", table, re.MULTILINE) for text in re.findall(r"`(.*?)`", row)]
+    rows = re.findall(r"^\| (`.*?) \|", TROUBLESHOOTING, re.MULTILINE)
+    said = [text for row in rows for text in re.findall(r"`(.*?)`", row)]
     assert len(said) >= 15
     sources = "".join(path.read_text() for path in (ROOT / EXTRACT.parent.name).rglob("*.py"))
     messages = re.sub(r'"\s*\n\s*f?"', "", sources) + os.strerror(errno.ENOSPC)
@@ -177,7 +222,7 @@ def test_conda_and_pip_install_the_versions_that_were_tested():
     python = next(name.removeprefix("python=") for name in others if name.startswith("python="))
     assert SpecifierSet(setup["options"]["python_requires"]).contains(python)
     required = setup["options"]["install_requires"]
-    assert f"There are {len(required.split())}, which bring" in README
+    assert f"There are {len(required.split())} direct dependencies." in DEPENDENCIES
     wanted = [required, *setup["options.extras_require"].values()]
     for requirement in map(Requirement, "\n".join(wanted).split()):
         assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), requirement
