@@ -1,4 +1,4 @@
-"""How far a region's score would move with other test images: correlations on images drawn anew with replacement.
+"""Bootstrap over test images: how far a region's score would move with other images.
 
 The correlations of all resamples are five matrix products with the counts of how often each image was drawn.
 n images, V voxels, B resamples, R regions.
@@ -22,7 +22,7 @@ CONSTANT = 1e-9  # a product of variances below this is rounding: columns have v
 def bootstrap_region_r(
     observed: torch.Tensor, predicted: torch.Tensor, members: np.ndarray, n_resamples: int, seed: int = 0
 ) -> np.ndarray:
-    """Mean r (B, R) over each region's voxels in every resample of the images: the first of `bootstrap_regions`."""
+    """Compute the mean r (B, R) over each region's voxels in every resample: the first of `bootstrap_regions`."""
     return bootstrap_regions(observed, predicted, members, n_resamples, seed)[0]
 
 
@@ -34,15 +34,15 @@ def bootstrap_regions(
     seed: int = 0,
     counted: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Means of r and of explained variance over each region's voxels in every resample of the images, (B, R) float32.
+    """Compute mean r and mean explained variance of each region's voxels in every resample, (B, R) float32 each.
 
-    Computed on the device of `observed`.
+    The computation runs on the device of `observed`.
 
-    observed, predicted  (n, V); a voxel is scored on the images that it has a response to and counts in no region where
-                         it has none or is not predicted, a constant one has r 0
-    members              (R, V) bool, or what the r of each voxel is multiplied by, 0 for those outside the region, as
-                         1 / sqrt(ceiling) for normalised scores; a region without a voxel that counts gets NaN
-    counted              (R, V) bool, the voxels of each region that `explained_variance` is the mean over; None without
+    observed, predicted  (n, V). A voxel is scored on the images that it has a response to. It counts in no region if it
+                         has no response or no prediction. A constant voxel has r 0
+    members              (R, V) bool, or factors for the r of each voxel, 0 outside the region, such as
+                         1 / sqrt(ceiling) for normalised scores. A region without a voxel that counts gets NaN
+    counted              (R, V) bool, the voxels of each region over which `explained_variance` is averaged, or None
     """
     check_same_shape(observed, predicted)
     counts = torch.from_numpy(resamples(len(observed), n_resamples, seed)).to(observed.device)
@@ -61,7 +61,7 @@ def bootstrap_regions(
 
 
 def _resampled_r(x: torch.Tensor, y: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
-    """r (B, V) of x with y (n, V) when image i has the weight shares[b, i]; 0 where either is constant."""
+    """Compute r (B, V) of x with y (n, V) where image i has weight shares[b, i]; 0 if either is constant."""
     mean_x, mean_y = shares @ x, shares @ y
     covariance = shares @ (x * y) - mean_x * mean_y
     variances = (shares @ x**2 - mean_x**2) * (shares @ y**2 - mean_y**2)
@@ -69,9 +69,9 @@ def _resampled_r(x: torch.Tensor, y: torch.Tensor, shares: torch.Tensor) -> torc
 
 
 def resampled_r2(observed: torch.Tensor, predicted: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
-    """R2 (B, V) of predictions (n, V) when image i has the weight shares[b, i]; 0 where the response is constant.
+    """Compute R2 (B, V) of predictions (n, V) where image i has weight shares[b, i]; 0 if the response is constant.
 
-    A voxel is scored on the images that it has a response to, and is NaN where it has none.
+    A voxel is scored on the images that it has a response to, and is NaN without any.
     """
     found = shares.new_full((len(shares), observed.shape[1]), torch.nan)
     for images, voxels in _chunks(observed, torch.arange(observed.shape[1], device=observed.device)):
@@ -84,7 +84,7 @@ def resampled_r2(observed: torch.Tensor, predicted: torch.Tensor, shares: torch.
 
 
 def _chunks(observed: torch.Tensor, voxels: torch.Tensor) -> Iterator[tuple[torch.Tensor | slice, torch.Tensor]]:
-    """Images, and some of the voxels that have responses (n, V) to all of these and to no other."""
+    """Yield images, and voxels that have responses (n, V) to exactly these images, in chunks."""
     size, whole = VOXELS_PER_CHUNK[observed.device.type], torch.isfinite(observed[:, voxels]).all(dim=0)
     yield from ((slice(None), part) for part in voxels[whole].split(size) if len(part))
     for images, alike in present_images(observed, voxels[~whole]):
@@ -92,6 +92,6 @@ def _chunks(observed: torch.Tensor, voxels: torch.Tensor) -> Iterator[tuple[torc
 
 
 def _shares(weights: torch.Tensor, images: torch.Tensor | slice) -> torch.Tensor:
-    """The weights (B, n) of these images (m,), scaled to sum to 1 in each resample, (B, m)."""
+    """Return the weights (B, n) of these images (m,), scaled to sum to 1 in each resample, (B, m)."""
     of_images = weights[:, images]
     return of_images / of_images.sum(dim=1, keepdim=True)

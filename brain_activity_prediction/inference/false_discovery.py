@@ -1,4 +1,4 @@
-"""p adjusted for the number of tests, so that of those called significant an expected share is false.
+"""Adjust p values for the number of tests by the false discovery rate.
 
 Source: Benjamini & Hochberg 1995, J. R. Stat. Soc. B 57, 289-300.
 """
@@ -7,7 +7,7 @@ import numpy as np
 
 
 def adjusted(p: np.ndarray) -> np.ndarray:
-    """q (n,) of p (n,); NaN where p is, which is no test and does not count."""
+    """Compute q (n,) from p (n,); NaN, which marks no test, stays NaN and does not count."""
     from scipy.stats import false_discovery_control
 
     p = np.asarray(p)

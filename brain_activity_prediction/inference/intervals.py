@@ -1,4 +1,4 @@
-"""What resamples and permutations of a score say of it: its error, an interval, whether it or a difference is 0."""
+"""Standard errors, intervals and p values from the resamples and permutations of a score."""
 
 import numpy as np
 
@@ -6,21 +6,21 @@ ROUNDING = 1e-6  # correlations that differ by less are equal: those of float32 
 
 
 def standard_error(replicates: np.ndarray) -> np.ndarray:
-    """SD over the resamples (B, ...) of a score."""
+    """Compute the SD over the resamples (B, ...) of a score."""
     return replicates.std(axis=0, ddof=1, dtype=np.float64)
 
 
 def interval(replicates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The ends of the percentile interval of 95 % of a score, from its resamples (B, ...)."""
+    """Compute the ends of the 95 % percentile interval of a score, from its resamples (B, ...)."""
     low, high = np.quantile(replicates, [0.025, 0.975], axis=0, method="weibull")
     return low, high
 
 
 def two_sided_p(replicates: np.ndarray) -> np.ndarray:
-    """p that a difference is 0, from its resamples (B, ...): twice the share of them beyond 0, the sample counted once.
+    """Compute p that a difference is 0: twice the share of its resamples (B, ...) beyond 0, plus the sample itself.
 
-    It is at most 0.05 where the percentile interval of 95 % leaves 0 out (with 999 resamples exactly there), and never
-    below 2 / (B + 1).
+    It is at most 0.05 if the 95 % percentile interval excludes 0 (with 999 resamples, exactly then), and never below
+    2 / (B + 1).
     """
     fewer = np.minimum((replicates <= 0).sum(axis=0), (replicates >= 0).sum(axis=0))
     p = np.minimum(2 * (fewer + 1) / (len(replicates) + 1), 1)
@@ -28,8 +28,8 @@ def two_sided_p(replicates: np.ndarray) -> np.ndarray:
 
 
 def share_reaching(permuted: np.ndarray) -> np.ndarray:
-    """One-sided p of a score: the share of its permutations (P + 1, ...), itself the first, that are as high or higher.
+    """Compute the one-sided p of a score: the share of its permutations (P + 1, ...), itself the first, at or above it.
 
-    NaN where the score is.
+    NaN where the score is NaN.
     """
     return np.where(np.isnan(permuted[0]), np.nan, (permuted >= permuted[:1] - ROUNDING).mean(axis=0))

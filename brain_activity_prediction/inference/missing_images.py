@@ -1,6 +1,6 @@
-"""Scores of voxels that lack responses to some images: each voxel is scored on the images that it has.
+"""Score voxels that lack responses to some images: each voxel is scored on the images that it has.
 
-A missing response is NaN. Voxels that lack the same images, as those without valid data in the same session do, are
+A missing response is NaN. Voxels that lack the same images, such as those without valid data in the same session, are
 scored together. n images, V voxels.
 """
 
@@ -13,7 +13,7 @@ import torch
 
 
 def present_images(observed: torch.Tensor, voxels: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Images (m,) and those of the `voxels` (k,) that have responses to just these images.
+    """Yield images (m,), and those of the `voxels` (k,) that have responses to exactly these images.
 
     Voxels without any response are left out; observed is (n, V).
     """
@@ -28,7 +28,7 @@ def present_images(observed: torch.Tensor, voxels: torch.Tensor) -> Iterator[tup
 def score_present(
     score: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], observed: torch.Tensor, predicted: torch.Tensor
 ) -> torch.Tensor:
-    """The score (V,) of predictions (n, V), each voxel's on the images that it has a response (n, V) to."""
+    """Compute the score (V,) of predictions (n, V), for each voxel on the images that it has a response (n, V) to."""
     scores = score(observed, predicted)
     for images, voxels in present_images(observed, scores.isnan().nonzero().flatten()):
         scores[voxels] = score(observed[images][:, voxels], predicted[images][:, voxels])
@@ -36,7 +36,7 @@ def score_present(
 
 
 def filled_with_mean(observed: torch.Tensor) -> torch.Tensor:
-    """The responses (n, V), a missing one replaced by the voxel's mean; NaN throughout where all are missing."""
+    """Return the responses (n, V) with missing ones replaced by the voxel's mean; NaN if all are missing."""
     some = observed.sum(dim=0).isnan().nonzero().flatten()
     if not len(some):
         return observed

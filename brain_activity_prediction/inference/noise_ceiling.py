@@ -1,4 +1,4 @@
-"""How well the noise of repeated trials lets any model predict a voxel: ncsnr and noise ceiling, as NSD defines them.
+"""Noise ceilings from repeated trials: ncsnr and noise ceiling, as NSD defines them.
 
 Allen et al. 2022, "A massive 7T fMRI dataset to bridge cognitive neuroscience and artificial intelligence", Methods,
 "Noise ceiling estimation". n images, V voxels, G groups of images, B reweightings of the groups.
@@ -16,13 +16,13 @@ import numpy as np
 
 @dataclass(frozen=True)
 class TrialSums:
-    """Sums over the trials of each group of images, from which signal and noise variance follow.
+    """Sums over the trials of each group of images, which determine the signal and noise variance.
 
-    The sums add up over groups. Groups can be left out or drawn anew, which gives the sampling error of a ceiling.
+    The sums add up over groups. Leaving out or resampling groups gives the sampling error of a ceiling.
 
     Attributes
     ----------
-    n_trials, n_images : (G, V) valid trials, and images with one; (G, 1) where no voxel lacks any.
+    n_trials, n_images : (G, V) valid trials, and images with at least one; (G, 1) if no voxel lacks any.
     trials : (G, V) sum of the trials.
     means : (G, V) sum over images of the number of trials times the squared mean of the trials.
     within : (G, V) sum of squared deviations of the trials from their image's mean.
@@ -36,7 +36,7 @@ class TrialSums:
 
     @classmethod
     def of(cls, betas: np.ndarray, n_repeats: np.ndarray, within: np.ndarray, group_of_image: np.ndarray) -> TrialSums:
-        """The sums of responses averaged over repeats.
+        """Compute the sums from responses averaged over repeats.
 
         betas           (n, V) means over the trials of each image
         n_repeats       (n,), or (n, V)
@@ -57,7 +57,7 @@ class TrialSums:
         return cls(n_trials, n_images, trials, means, within)
 
     def with_voxels(self, voxels: np.ndarray, sums: TrialSums) -> TrialSums:
-        """These sums with those of some voxels (k,) replaced by `sums`, (G, k) each."""
+        """Return these sums with those of some voxels (k,) replaced by `sums`, (G, k) each."""
         replaced = {}
         for name in ("n_trials", "n_images", "trials", "means", "within"):
             values = np.broadcast_to(getattr(self, name), self.within.shape).copy()
@@ -66,11 +66,11 @@ class TrialSums:
         return TrialSums(**replaced)
 
     def variances(self, weights: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Signal and noise variance of single trials, (V,) or with weights (B, G) of the groups (B, V).
+        """Compute the signal and noise variance of single trials, (V,), or (B, V) with weights (B, G) of the groups.
 
-        The noise variance is that of trials about their image's mean, the signal variance what it leaves of the
-        variance of all trials. It is not clipped: noise makes it negative in half of the voxels without signal, and
-        means over voxels stay unbiased. Both are NaN where no image has two trials.
+        The noise variance is that of trials about their image's mean. The signal variance is the remaining variance of
+        all trials. It is not clipped: noise makes it negative in half of the voxels without signal, so that means over
+        voxels stay unbiased. Both are NaN if no image has two trials.
         """
         sums = (self.n_trials, self.n_images, self.trials, self.means, self.within)
         if weights is None:
@@ -83,16 +83,16 @@ class TrialSums:
 
 
 def unclipped_ceiling(signal: np.ndarray, noise: np.ndarray, test_noise: np.ndarray | float) -> np.ndarray:
-    """The noise ceiling of `noise_ceiling` from unclipped variances (..., V), which may lie below 0."""
+    """Compute the noise ceiling of `noise_ceiling` from unclipped variances (..., V); it may be below 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return signal / (signal + noise * test_noise)
 
 
 def noise_ceiling_snr(betas: np.ndarray, n_repeats: np.ndarray, within_image_ss: np.ndarray) -> np.ndarray:
-    """Signal SD / noise SD of a single trial (V,), NSD's ncsnr.
+    """Compute NSD's ncsnr: signal SD / noise SD of a single trial, (V,).
 
-    NaN for every voxel where no image has two trials, since one trial does not tell noise from signal, and for a voxel
-    that never varies or holds NaN.
+    NaN where no image has two trials, because one trial does not separate noise from signal, and for a voxel that is
+    constant or contains NaN.
 
     betas            (n, V) means over the trials of each image
     n_repeats        (n,) trials of each image, or (n, V)
@@ -103,16 +103,16 @@ def noise_ceiling_snr(betas: np.ndarray, n_repeats: np.ndarray, within_image_ss:
 
 
 def snr(signal: np.ndarray, noise: np.ndarray) -> np.ndarray:
-    """Signal SD / noise SD from variances (V,); 0 where the signal variance is estimated below 0."""
+    """Compute signal SD / noise SD from variances (V,); 0 if the estimated signal variance is negative."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.sqrt(np.maximum(signal, 0) / noise)
 
 
 def noise_of_averages(n_repeats: np.ndarray) -> np.ndarray:
-    """Noise variance of averaged responses over that of single trials: the mean of 1 / repeats over images.
+    """Compute the noise variance of averaged responses relative to single trials: the mean of 1 / repeats over images.
 
-    NSD's (A/3 + B/2 + C) / (A + B + C) for A, B and C images of 3, 2 and 1 trials. A number for repeats (n,), and (V,)
-    for (n, V), over the images that the voxel has; NaN where it has none.
+    This is NSD's (A/3 + B/2 + C) / (A + B + C) for A, B and C images with 3, 2 and 1 trials. It is a number for repeats
+    (n,), and (V,) for (n, V), over the images that the voxel has; NaN if it has none.
     """
     there = n_repeats > 0
     with np.errstate(invalid="ignore"):
@@ -120,9 +120,9 @@ def noise_of_averages(n_repeats: np.ndarray) -> np.ndarray:
 
 
 def noise_ceiling(ncsnr: np.ndarray, n_repeats: np.ndarray) -> np.ndarray:
-    """The R2 that the noiseless response reaches on images averaged over `n_repeats`, (n,) or (n, V); (V,), 0 to 1.
+    """Compute the noise ceiling (V,), 0 to 1: the R2 of the noiseless response on images averaged over `n_repeats`.
 
-    Its square root is the ceiling of r. NaN where ncsnr (V,) is.
+    Repeats are (n,) or (n, V). The square root of the ceiling is the ceiling of r. NaN where ncsnr (V,) is NaN.
     """
     noise = noise_of_averages(n_repeats)
     return 1 - noise / (np.square(ncsnr, dtype=np.float64) + noise)

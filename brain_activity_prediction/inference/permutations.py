@@ -1,4 +1,4 @@
-"""Which permutations of the images, or of blocks of them, a test is made of: all different, and all there are if few.
+"""Draw the permutations of images, or of blocks of images, for a test: all different, and all of them if there are few.
 
 n images, k whole blocks, P permutations besides the identity.
 """
@@ -15,12 +15,12 @@ FEW_BLOCKS = 20
 
 
 def n_different(n_blocks: int, n_permutations: int) -> int:
-    """How many permutations there are, at most as many as asked for; the identity is not counted."""
+    """Return the number of different permutations without the identity, at most the requested number."""
     return min(n_permutations, math.factorial(n_blocks) - 1)
 
 
 def different_cycles(n_blocks: int, n_cycles: int, rng: np.random.Generator) -> np.ndarray:
-    """Random orders (n_cycles, k) of which none is a circular shift of another; at most (k - 1)!, which is all."""
+    """Draw random orders (n_cycles, k), none a circular shift of another; at most (k - 1)!, which is all."""
     n_there_are = math.factorial(n_blocks - 1)
     if n_there_are <= 4 * n_cycles:
         rest = np.array(list(itertools.permutations(range(1, n_blocks))), dtype=int).reshape(n_there_are, -1)
@@ -33,7 +33,7 @@ def different_cycles(n_blocks: int, n_cycles: int, rng: np.random.Generator) -> 
 
 
 def different_orders(n_images: int, n_permutations: int, seed: int = 0) -> np.ndarray:
-    """The identity and random orders of the images, no two alike, (P + 1, n); P is that of `n_different`."""
+    """Draw the identity and different random orders of the images, (P + 1, n), with P from `n_different`."""
     rng, identity = np.random.default_rng(seed), np.arange(n_images)
     n_orders = 1 + n_different(n_images, n_permutations)
     if math.factorial(n_images) <= 4 * n_orders:

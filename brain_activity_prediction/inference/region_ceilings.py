@@ -1,15 +1,15 @@
-"""What a model predicts of a region's explainable variance, over all of its voxels.
+"""Explained share of a region's explainable variance, over all of its voxels.
 
-Voxels that are chosen by the noisy ceiling that also divides their scores bias the mean: where the true ceiling is low,
-those stay in whose ceiling is overestimated. A ratio of two means over all voxels chooses none:
+Selecting voxels by the same noisy ceiling that divides their scores biases the mean: where the true ceiling is low, the
+voxels with an overestimated ceiling remain. A ratio of two means over all voxels selects none:
 
     explained = mean of r^2 - (1 - r^2) / (n - 2)
     ceiling   = mean of the noise ceiling, whose signal variance is not clipped at 0
     score     = sign(explained) sqrt(|explained| / ceiling)
 
-The adjustment takes off what chance adds to r^2. Both means are right on average, also in voxels without signal. How
-far the ceiling moves with other images follows from how much each group of them weighs in it, to first order
-(infinitesimal jackknife; Efron 1982).
+The adjustment subtracts what chance adds to r^2. Both means are unbiased, also in voxels without signal. The sampling
+error of the ceiling follows to first order from the influence of each group of images (infinitesimal jackknife; Efron
+1982).
 
 n test images, V voxels, R regions, G groups of images, of which the first n are the test images, B resamples.
 """
@@ -36,11 +36,11 @@ class RegionCeilings:
 
     Attributes
     ----------
-    regions : what `region_statistics.digests` gives, in the order of R.
+    regions : the result of `region_statistics.digests`, in the order of R.
     voxels : (V,) noise ceiling with its signal variance unclipped; NaN for voxels that count in no region.
     n_images : (V,) test images of each voxel.
     mean : (R,)
-    influence : (G, R) by how much the mean would rise if a group of images counted once more.
+    influence : (G, R) increase of the mean if a group of images counted once more.
     """
 
     regions: Mapping[str, str]
@@ -53,7 +53,7 @@ class RegionCeilings:
     ARRAYS = ("voxels", "n_images", "mean", "influence")
 
     def of(self, regions: Mapping[str, str]) -> RegionCeilings:
-        """The ceilings of these regions, NaN for those that are not there or have other voxels."""
+        """Return the ceilings of these regions; NaN for regions that are missing or have other voxels."""
         places = {region: place for place, region in enumerate(self.regions.items())}
         columns = [places.get(region, len(places)) for region in regions.items()]
         mean = np.append(self.mean, np.nan)[columns]
@@ -61,17 +61,17 @@ class RegionCeilings:
         return RegionCeilings(regions, self.voxels, self.n_images, mean, influence, self.n_test_images)
 
     def standard_error(self) -> np.ndarray:
-        """Of each mean (R,), over test images and over groups of training images."""
+        """Compute the standard error of each mean (R,), over test images and groups of training images."""
         parts = np.split(self.influence, [self.n_test_images])
         return np.sqrt(sum(np.square(part - part.mean(axis=0)).sum(axis=0) for part in parts if len(part)))
 
     def known(self) -> np.ndarray:
-        """The means (R,), NaN where one is below FEWEST_ERRORS of its standard errors."""
+        """Return the means (R,), NaN where one is below FEWEST_ERRORS of its standard errors."""
         with np.errstate(invalid="ignore"):
             return np.where(self.mean > FEWEST_ERRORS * self.standard_error(), self.mean, np.nan)
 
     def resampled(self, n_resamples: int) -> np.ndarray:
-        """Each mean (B, R) in the resamples of the test images that scores have, and as many of the others."""
+        """Compute each mean (B, R) in the resamples of the test images that scores use, and of the other images."""
         n_others = len(self.influence) - self.n_test_images
         counts = [resamples(self.n_test_images, n_resamples)]
         if n_others:
@@ -82,7 +82,7 @@ class RegionCeilings:
 def region_ceilings(
     sums: TrialSums, test_repeats: np.ndarray, masks: Mapping[str, np.ndarray], digests: Mapping[str, str], counts
 ) -> RegionCeilings:
-    """The mean ceilings of regions, masks (V,) by name.
+    """Compute the mean ceilings of regions, given as masks (V,) by name.
 
     sums          of groups, the first of which are the test images
     test_repeats  (n,) or (n, V)
@@ -105,7 +105,7 @@ def region_ceilings(
 
 
 def _influence(sums: TrialSums, test_noise: np.ndarray, test_repeats: np.ndarray) -> np.ndarray:
-    """By how much each voxel's ceiling (G, V) rises with the weight of each group, the derivative at weights of 1."""
+    """Compute the derivative of each voxel's ceiling (G, V) with respect to each group's weight, at weights of 1."""
     n, k = (part.sum(axis=0, dtype=np.float64) for part in (sums.n_trials, sums.n_images))
     trials = sums.trials.sum(axis=0, dtype=np.float64)
     signal, noise = sums.variances()
@@ -132,16 +132,16 @@ def _columns_of(repeats: np.ndarray, chunk: slice) -> np.ndarray:
 
 
 def region_score(explained: np.ndarray, ceiling: np.ndarray) -> np.ndarray:
-    """sign(explained) sqrt(|explained| / ceiling), the correlation of a region over that of a perfect model."""
+    """Compute sign(explained) sqrt(|explained| / ceiling): the correlation relative to that of a perfect model."""
     return np.sign(explained) * np.sqrt(np.abs(explained) / ceiling)
 
 
 def resampled_score(score: np.ndarray, explained: np.ndarray, ceilings: RegionCeilings) -> np.ndarray:
-    """A region score (R,) in each resample (B, R) of the images, for the explained variance and the ceiling at once.
+    """Compute a region score (R,) in each resample (B, R) of the images, for explained variance and ceiling together.
 
-    explained  (B, R) in the resamples; its own mean over them, which chance raises, takes the place of its zero
+    explained  (B, R) in the resamples; resampling raises its mean, which is subtracted
 
-    Their ratio is taken to first order, so that no resample divides by a ceiling near 0.
+    Their ratio is linearised, so that no resample divides by a ceiling near 0.
     """
     mean = ceilings.known()
     ratio = np.sign(score) * score**2
@@ -150,7 +150,7 @@ def resampled_score(score: np.ndarray, explained: np.ndarray, ceilings: RegionCe
 
 
 def score_columns(explained: np.ndarray, resampled: np.ndarray | None, ceilings: RegionCeilings) -> dict:
-    """Columns of a table of regions: the score, its standard error and 95 % interval, and the ceiling of r.
+    """Return table columns for regions: the score, its standard error and 95 % interval, and the ceiling of r.
 
     explained  (R,), and, if known, (B, R) in each resample
     """

@@ -1,4 +1,4 @@
-"""What is asked of held-out predictions beyond their scores, and what came of it: permutation test and bootstrap.
+"""Permutation tests and bootstraps of held-out predictions, for voxels and regions.
 
 n images, V voxels, R regions, B resamples.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Statistics:
-    """The statistics of one set of predictions; arrays are None where they were not asked for."""
+    """The statistics of one set of predictions; arrays are None if they were not requested."""
 
     regions: dict[str, str]  # name: digest of its voxels, in the order of R
     n_permutations: int
@@ -33,7 +33,7 @@ class Statistics:
     region_r_normalised: np.ndarray | None = None  # (B, R) mean r / sqrt(ceiling) in each resample
     normalised_by: str = ""  # digest of the ceiling
     region_explained: np.ndarray | None = None  # (B, R) mean `explained_variance` in each resample
-    n_images_not_permuted: int | None = None  # left over by whole blocks; None where an older version filled a block up
+    n_images_not_permuted: int | None = None  # outside whole blocks; None for older versions, which padded a block
 
     ARRAYS = ("p", "region_p", "region_r", "region_r_permuted", "region_r_normalised", "region_explained")
 
@@ -45,32 +45,32 @@ class Statistics:
         return {name: values for name in self.ARRAYS if (values := getattr(self, name)) is not None}
 
     def about(self) -> dict:
-        """What is kept beside the arrays; `Statistics(**about, **arrays)` is the same again."""
+        """Return the fields stored next to the arrays; `Statistics(**about, **arrays)` restores the statistics."""
         names = ("regions", "n_permutations", "permutation_block", "normalised_by", "n_images_not_permuted")
         return {name: getattr(self, name) for name in names}
 
     def p_of(self, regions: Mapping[str, str]) -> np.ndarray:
-        """p (R,) of these regions, given as `digests` gives them, NaN for those that were not tested."""
+        """Return p (R,) of these regions, given as `digests` returns them; NaN for regions without a test."""
         if self.region_p is None:
             return np.full(len(regions), np.nan)
         return np.append(self.region_p, np.nan)[self._columns(regions)]
 
     def rows_of(self, name: str, regions: Mapping[str, str]) -> np.ndarray | None:
-        """One of the arrays (B or P + 1, R), of these regions: NaN for those it lacks; None where there is none."""
+        """Return one of the arrays (B or P + 1, R) for these regions: NaN for missing ones, None without an array."""
         rows = getattr(self, name)
         if rows is None:
             return None
         return np.pad(rows, ((0, 0), (0, 1)), constant_values=np.nan)[:, self._columns(regions)]
 
     def _columns(self, regions: Mapping[str, str]) -> list[int]:
-        """Where each region stands; one beyond the last for those that are not there or have other voxels now."""
+        """Return the column of each region; one past the last for regions that are missing or have other voxels."""
         places = {region: place for place, region in enumerate(self.regions.items())}
         return [places.get(region, len(places)) for region in regions.items()]
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What a run asks for; 0 permutations or resamples are none.
+    """The statistics that a run requests; 0 permutations or resamples mean none.
 
     n_permutations is at most what `permutations.n_different` gives for the blocks of the test images.
     """
@@ -91,7 +91,7 @@ class Asked:
         return digests(self.regions)
 
     def met_by(self, found: Statistics | None) -> bool:
-        """Whether statistics hold what is asked for, of all regions; they may hold more."""
+        """Return whether statistics contain what is requested, for all regions; they may contain more."""
         if self.nothing or found is None:
             return self.nothing
         tested = (found.n_permutations, found.permutation_block) == (self.n_permutations, self.permutation_block)
@@ -104,9 +104,9 @@ class Asked:
         )
 
     def of(self, observed: torch.Tensor, predicted: torch.Tensor) -> Statistics | None:
-        """The statistics of predictions (n, V), computed where `observed` (n, V) is; None where none are asked for.
+        """Compute the statistics of predictions (n, V) on the device of `observed` (n, V); None if none are requested.
 
-        Resamples score a voxel on the images that it has a response to. In the permutations a missing response is the
+        Resamples score a voxel on the images that it has a response to. In the permutations, a missing response is the
         voxel's mean, so that all voxels share the permutations; the test stays exact.
         """
         from brain_activity_prediction.inference.bootstrap import bootstrap_region_r, bootstrap_regions
@@ -134,18 +134,18 @@ class Asked:
 
 
 def usable_ceiling(ceiling: np.ndarray, lowest: float) -> np.ndarray:
-    """The ceiling (V,) float32 that scores are normalised by: NaN where it is 0, unknown or below the lowest."""
+    """Return the ceiling (V,) float32 for normalised scores: NaN where it is 0, unknown or below the lowest."""
     ceiling = ceiling.astype(np.float32)
     return np.where((ceiling > 0) & (ceiling >= np.float32(lowest)), ceiling, np.float32(np.nan))
 
 
 def digest_of_ceiling(ceiling: np.ndarray) -> str:
-    """What tells a ceiling (V,) from any other."""
+    """Return a digest that distinguishes a ceiling (V,) from any other."""
     return hashlib.blake2b(ceiling.tobytes(), digest_size=4).hexdigest()
 
 
 def digests(regions: Mapping[str, np.ndarray]) -> dict[str, str]:
-    """What tells each region's voxels, a mask (V,), from any others, by name."""
+    """Return a digest of each region's voxels, a mask (V,), by name."""
     return {
         name: hashlib.blake2b(np.packbits(mask).tobytes(), digest_size=4).hexdigest() for name, mask in regions.items()
     }

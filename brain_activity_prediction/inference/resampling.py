@@ -1,4 +1,4 @@
-"""Images drawn anew with replacement, and the variance that a correlation on few images explains.
+"""Resample images with replacement, and adjust explained variance for few images.
 
 n images, V voxels, B resamples.
 """
@@ -7,10 +7,10 @@ import numpy as np
 
 
 def resamples(n_images: int, n_resamples: int, seed: int = 0) -> np.ndarray:
-    """How often each image is drawn in each resample, (B, n) float32.
+    """Draw how often each image occurs in each resample, (B, n) float32.
 
-    The same images always meet the same resamples, the first of many being those of few: what was computed at different
-    times can be compared resample by resample.
+    The same images always get the same resamples, and few resamples are the first of many, so that results computed at
+    different times can be compared resample by resample.
     """
     drawn = np.random.default_rng(seed).integers(n_images, size=(n_resamples, n_images))
     cells = drawn + n_images * np.arange(n_resamples)[:, None]
@@ -18,5 +18,5 @@ def resamples(n_images: int, n_resamples: int, seed: int = 0) -> np.ndarray:
 
 
 def explained_variance(r, n_images):
-    """r^2 (..., V) less what chance adds to it on n_images, a number or (V,): right on average, so below 0 at times."""
+    """Compute r^2 (..., V) minus what chance adds on n_images, a number or (V,): unbiased, so sometimes below 0."""
     return r**2 - (1 - r**2) / (n_images - 2)

@@ -1,8 +1,8 @@
-"""How often chance predicts as well: held-out predictions against responses whose images were permuted.
+"""Permutation test of held-out predictions: how often chance predicts as well.
 
 Thousands of permutations cost a few Fourier transforms. One random order of the images gives as many permutations as
-there are images when it is also shifted round in a circle, and the correlations of all shifts are one
-cross-correlation, n log n operations a voxel in place of n^2.
+there are images when it is also shifted circularly, and the correlations of all shifts are one cross-correlation: n log
+n operations for each voxel instead of n^2.
 
 n images, k whole blocks of them, V voxels, P permutations, R regions, v voxels of a chunk.
 """
@@ -28,7 +28,7 @@ def permutation_p(
     block: int = 1,
     seed: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """p (V,) of each voxel's r, and p (R,) of the mean r of each region's voxels: those of `permuted`."""
+    """Compute p (V,) of each voxel's r, and p (R,) of the mean r of each region's voxels, as in `permuted`."""
     p, region_r = permuted(observed, predicted, members, n_permutations, block, seed)
     return p, share_reaching(region_r)
 
@@ -41,23 +41,23 @@ def permuted(
     block: int = 1,
     seed: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """p (V,) of each voxel's r, and the mean r of each region's voxels as it is and permuted, (P + 1, R) float32.
+    """Compute p (V,) of each voxel's r, and each region's mean r, observed and permuted, (P + 1, R) float32.
 
-    Both r are of the images of whole blocks: the n % block images after them are left out. P is n_permutations, or all
-    k! - 1 different permutations where there are no more; then the test is exact. Computed where `observed` is. The
-    same images always meet the same permutations, so that the rows of several predictions may be averaged, and the
-    average is permuted.
+    Both use the images of whole blocks: the n % block images after them are left out. P is n_permutations, or all k! -
+    1 different permutations if there are no more; then the test is exact. The computation runs on the device of
+    `observed`. The same images always get the same permutations, so that averaging the rows of several predictions
+    permutes their average.
 
-    p is one-sided: the share of permutations of the images whose r is as high or higher, the identity counted as one of
-    them, so that no p is below 1 / (P + 1) (Phipson & Smyth 2010). All voxels share the permutations,
-    which keeps the correlation of a region's voxels in the distribution of its mean. The permutations are those of
-    `shifted_orders`; seen from any of them the others are distributed alike, so that p is as exact as with
-    independent ones (Hemerik & Goeman 2018; Ramdas et al. 2023).
+    p is one-sided: the share of permutations of the images whose r is as high or higher. The identity counts as one of
+    them, so that no p is below 1 / (P + 1) (Phipson & Smyth 2010). All voxels share the permutations, which keeps the
+    correlation of a region's voxels in the distribution of its mean. The permutations are those of `shifted_orders`;
+    seen from any of them the others have the same distribution, so that p is as exact as with independent ones (Hemerik
+    & Goeman 2018; Ramdas et al. 2023).
 
-    observed, predicted  (n, V). A voxel with NaN gets NaN and counts in no region, a constant one r 0 and p 1
-    members              (R, V) bool, the voxels of each region; one without a voxel that counts gets NaN
-    block                permute blocks of this many consecutive rows, not single ones: where neighbouring rows depend
-                         on each other. Images in the order of their ids are no neighbours in time
+    observed, predicted  (n, V). A voxel with NaN gets NaN and counts in no region; a constant one has r 0 and p 1
+    members              (R, V) bool, the voxels of each region; a region without a voxel that counts gets NaN
+    block                permute blocks of this many consecutive rows instead of single ones, for dependent neighbouring
+                         rows. Images in the order of their ids are not neighbours in time
     """
     check_same_shape(observed, predicted)
     n_images = len(observed) - len(observed) % block
@@ -86,11 +86,11 @@ def permuted(
 
 
 def shifted_orders(n_images: int, n_permutations: int, block: int = 1, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Random orders of the k whole blocks of images, and which of their circular shifts are the permutations.
+    """Draw random orders of the k whole blocks of images, and select permutations among their circular shifts.
 
     Orders (m, k block) hold rows of images; no shift of one is a shift of another. `counted` (m, k) is True for shift 0
-    of the first order, the identity, since responses are brought into that order, and for P = min(n_permutations,
-    k! - 1) others, drawn from all shifts of all orders without replacement.
+    of the first order, the identity, because responses are brought into that order, and for P = min(n_permutations, k!
+    - 1) others, drawn from all shifts of all orders without replacement.
     """
     rng = np.random.default_rng(seed)
     n_blocks = n_images // block
@@ -103,7 +103,7 @@ def shifted_orders(n_images: int, n_permutations: int, block: int = 1, seed: int
 
 
 def _correlations(responses, predictions, orders, block):
-    """Correlations (v, k) at all shifts by whole blocks of each order; responses keep the first order throughout."""
+    """Compute correlations (v, k) at all block shifts of each order; responses keep the first order throughout."""
     n_images = orders.shape[1]
     spectrum = torch.fft.rfft(responses[:, orders[0]] / n_images).conj_physical_()
     for order in orders:

@@ -1,7 +1,7 @@
-"""What a few subjects say together: mean, standard error, and the two tests that so few allow.
+"""Statistics over a few subjects: mean, standard error, and two tests.
 
-With S subjects Student's t has S - 1 degrees of freedom and takes their scores to be normally distributed, which four
-cannot show. Flipping signs takes them to be symmetric about 0 only, and is exact, but no p is below 1 / 2^S one-sided
+With S subjects, Student's t has S - 1 degrees of freedom and assumes normally distributed scores, which four subjects
+cannot show. The sign-flip test assumes only symmetry about 0 and is exact, but its p is never below 1 / 2^S one-sided
 and 2 / 2^S two-sided: with four subjects 1/16 and 1/8, so that it never reaches 0.05. S subjects, k scores.
 """
 
@@ -12,7 +12,7 @@ from scipy.stats import t as student
 
 
 def mean_and_error(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean (k,) of scores (S, k) over the subjects where it is finite, and its standard error, NaN with one of them."""
+    """Compute the mean (k,) of finite scores (S, k) over subjects, and its standard error, NaN for one subject."""
     known = np.isfinite(scores)
     n = known.sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -22,9 +22,9 @@ def mean_and_error(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def t_test_p(scores: np.ndarray, two_sided: bool) -> np.ndarray:
-    """p (k,) that scores (S, k) have mean 0 in the population of subjects; one-sided against a larger mean.
+    """Compute p (k,) that scores (S, k) have mean 0 in the population; one-sided against a larger mean.
 
-    NaN with one subject and where all scores are equal.
+    NaN with one subject and if all scores are equal.
     """
     mean, error = mean_and_error(scores)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -34,7 +34,7 @@ def t_test_p(scores: np.ndarray, two_sided: bool) -> np.ndarray:
 
 
 def sign_flip_p(scores: np.ndarray, two_sided: bool) -> np.ndarray:
-    """The share (k,) of all 2^S choices of signs whose mean is as large, or, two-sided, as far from 0."""
+    """Compute the share (k,) of all 2^S sign choices whose mean is as large or, two-sided, as far from 0."""
     signs = np.array(list(product((1, -1), repeat=len(scores))))  # the scores as they are come first
     means = signs @ scores / len(scores)
     means = np.abs(means) if two_sided else means

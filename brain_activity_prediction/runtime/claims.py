@@ -1,16 +1,21 @@
-"""Sharing work out between processes that see one folder: nothing is computed twice, and nobody waits for the dead.
+"""Share work between processes that use one folder: nothing is computed twice, and nobody waits for a dead process.
 
-No locks: a claim is a symbolic link, which the file system, NFS's server too, creates for one process and refuses to
-all others. Its name is the piece of work, its target says whose it is and which parts. A process has a file in
-`owners/` whose modification time it renews as a heartbeat; when it ends, the file is renamed to NAME.left, and its
-claims are void. On one machine a dead owner is known at once, by its number and start. Any other owner lives as long as
-its heartbeat is seen to change: each process watches by its own clock, and takes an owner for dead after STALE_S of
-silence, be it on another machine or stopped by Ctrl-Z. Times in files are compared for equality only: clocks differ. A
-void claim is not removed, which could hit its successor, but followed by a link WORK.1, WORK.2, ... that again only one
-process can create. The last process to leave removes what processes left here; foreign files are ignored and stay.
+There are no locks. A claim is a symbolic link: a file system, also an NFS server, lets only one process create it. The
+name of the link is the piece of work, its target names the owner and the claimed parts.
 
-Claims save work; results never depend on them, since what is written twice is written the same. On NFS a listing may
-lag by up to a minute, so that what was finished in the minute in which another process began may be computed again.
+Every process has a file in `owners/` and renews its modification time as a heartbeat. When the process ends, the file
+is renamed to NAME.left, and its claims are void. On the same machine, a dead owner is recognised at once by its process
+number and start time. Any other owner is alive as long as its heartbeat changes. Each process measures this by its own
+clock and takes an owner for dead after STALE_S of silence (another machine that went down, or a process stopped by
+Ctrl-Z). Times in files are compared for equality only, because clocks differ.
+
+A void claim is not removed, because that could remove the claim of its successor. It is followed by a link WORK.1,
+WORK.2, ..., which again only one process can create. The last process to leave removes the files that processes left
+here. Foreign files are ignored and stay.
+
+Claims save work. Results never depend on them, because whatever is written twice is written identically. On NFS a
+directory listing may lag by up to a minute: work finished within the minute before another process began may be
+computed again.
 """
 
 import errno
@@ -30,8 +35,8 @@ from brain_activity_prediction.runtime.processes import NAME, is_dead, own_name
 from brain_activity_prediction.runtime.wording import are
 
 HEARTBEAT_S, STALE_S = 20.0, 150.0  # NFS may show an old time of change for a minute
-POLL_S = 0.5  # between two looks at what others are at work on
-FRESH_S = 1.0  # how long a look at who is alive is good enough to leave a claim to its owner
+POLL_S = 0.5  # between two checks of the others' progress
+FRESH_S = 1.0  # for how long a check of who is alive is trusted
 LEFT = ".left"
 OWNER = re.compile(rf"({NAME.pattern})~[0-9a-f]{{8}}")
 _here: set[str] = set()  # owners of this process that have not ended
@@ -77,7 +82,7 @@ class Claims:
             self._remove_void()
 
     def take(self, work: str, parts: Sequence[Part]) -> tuple[Part, ...]:
-        """Claims parts of a piece of work: those that no living process has, in the same order, maybe none."""
+        """Claim parts of a piece of work; return those that no living process has claimed, in the same order."""
         if self._off:
             return tuple(parts)
         wanted = list(parts)
@@ -104,13 +109,13 @@ class Claims:
             (self.folder / link).unlink(missing_ok=True)
 
     def finished(self, works: Sequence[str]) -> None:
-        """Says that pieces of work are written. Without others about, their claims are of no use any more."""
+        """Mark pieces of work as written; without other processes, their claims are removed."""
         if not self._off and self._look()[0] == {self.name}:
             for work in works:
                 self.give_back(work)
 
     def others_left(self) -> bool:
-        """Whether, since the last call, another process has ended: what it finished has then to be looked for."""
+        """Return whether another process has ended since the last call, so that its finished work must be looked up."""
         if self._off:
             return False
         before, self._gone = self._gone, self._look()[1]
@@ -128,7 +133,7 @@ class Claims:
                 return
 
     def _beat(self) -> None:
-        """Renews this process's heartbeat, whose file another may have removed while this process was stopped."""
+        """Renew the heartbeat of this process; another one may have removed its file while this process was stopped."""
         path = self.owners / self.name
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         try:
@@ -137,7 +142,7 @@ class Claims:
             os.close(handle)
 
     def _look(self) -> tuple[set[str], set[str]]:
-        """Names of the living owners, and of those that have ended."""
+        """Return the names of the living owners and of the owners that have ended."""
         living, gone = set(), set()
         with suppress(FileNotFoundError), os.scandir(self.owners) as entries:
             for entry in entries:
@@ -167,7 +172,7 @@ class Claims:
         return now - since > STALE_S
 
     def _remove_void(self) -> None:
-        """Where no other process is about, removes what those before left, and at the end the folder itself."""
+        """If no other process uses the folder, remove the files of ended processes, and finally the folder itself."""
         living, gone = self._look()
         if living - {self.name}:
             return
@@ -181,7 +186,7 @@ class Claims:
             for ending in ("", LEFT):
                 with suppress(OSError):
                     (self.owners / (name + ending)).unlink()
-        with suppress(OSError):  # somebody is there
+        with suppress(OSError):  # not empty: another process uses it
             self.owners.rmdir()
             self.folder.rmdir()
 
@@ -196,7 +201,7 @@ class Claims:
 
 
 def remove_left_claims(folder: Path) -> None:
-    """Removes a folder of claims that a killed process left, unless others are about."""
+    """Remove a folder of claims that a killed process left, unless other processes use it."""
     if folder.exists():
         with Claims(folder):
             pass
@@ -205,10 +210,10 @@ def remove_left_claims(folder: Path) -> None:
 def shared_out(
     claims: Claims, left: Callable[[], Mapping[tuple[Part, ...], Sequence[Key]]], size: int, name: Callable[[Key], str]
 ) -> Iterator[tuple[list[Key], tuple[Part, ...]]]:
-    """Work that no other process is at, up to `size` keys that lack the same parts at a time; ends when none is left.
+    """Yield unclaimed work, up to `size` keys that lack the same parts at a time, until none is left.
 
-    `left` looks afresh at what is not yet written: `{parts: keys}`. While other processes are at work on all that is
-    left, it gives ([], ()) every POLL_S, so that whoever asks may finish what was given before, and stop.
+    `left` lists afresh what is not yet written: `{parts: keys}`. While other processes work on everything that is left,
+    the iterator yields ([], ()) every POLL_S, so that the caller can finish earlier work and stop.
     """
     given: dict[Key, frozenset[Part]] = {}
     said, none = False, frozenset()
@@ -256,7 +261,7 @@ def _claimed(claims, todo, size, name) -> Iterator[tuple[list, tuple]]:
 
 
 def _claim(path: Path) -> tuple[str, set[str]]:
-    """Whose a claim is and for which parts; nobody's where it has just gone, or is no claim."""
+    """Return the owner and the parts of a claim; no owner if the claim is gone or is not a claim."""
     try:
         owner, *parts = os.readlink(path).split(" ")
     except OSError:

@@ -1,26 +1,26 @@
-"""What a user's mistake or a broken file raises, shown as one line and exit status 2."""
+"""Errors for a user's mistake or a broken file: scripts show them as one line and end with status 2."""
 
 
 class InputError(ValueError):
-    """Something outside this code is wrong: a flag, a file, a dataset, an argument.
+    """An error outside this code: a wrong flag, file, dataset or argument.
 
-    A ValueError for those who use the package as a library. The scripts catch InputError alone: any other ValueError is
-    a mistake of this code.
+    It is a ValueError for those who use the package as a library. Scripts catch InputError alone: any other ValueError
+    is a mistake in this code.
 
-    The message is one line that says what is wrong, how much of it, and what to do next.
+    The message is one line: what is wrong, how much of it, and what to do next.
     """
 
 
 class Damaged(InputError):
-    """A file does not hold what was written to it: cut off, flipped, overwritten, or of another kind."""
+    """The content of a file is not what was written: it is cut off, altered, overwritten or of another kind."""
 
 
 class DiskFull(InputError):
-    """A file could not be written for want of space, or of quota."""
+    """A file could not be written because the disk or the quota is full."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out, the machine's or a GPU's; torch has several kinds and is not imported to ask."""
+    """Return whether memory ran out, of the machine or a GPU; torch is not imported for the check."""
     said = str(error).lower()
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError)
@@ -29,5 +29,5 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def one_line(text: str) -> str:
-    """The text with line ends and control characters, which a file's name may hold, written as escapes."""
+    """Return the text with line ends and control characters written as escapes; a file's name may contain them."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)

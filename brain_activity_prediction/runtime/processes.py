@@ -1,4 +1,4 @@
-"""Telling processes apart, across the machines that share a folder, and the living from the dead."""
+"""Identify processes across the machines that share a folder, and find out which are still alive."""
 
 import os
 import re
@@ -12,7 +12,7 @@ NAME = re.compile(r"([\w.-]{1,64}~[\w-]{1,40})~([1-9][0-9]{0,8})~([0-9]{1,20})",
 
 @cache
 def _place() -> str:
-    """The machine since it was started, and where there are containers the one whose process numbers are those here."""
+    """Return an identifier of the machine's boot and, in containers, of the process namespace."""
     numbers = boot = "0"
     with suppress(OSError):  # not Linux
         numbers = os.readlink("/proc/self/ns/pid").strip("pid:[]")
@@ -21,7 +21,7 @@ def _place() -> str:
 
 
 def _started(pid: int) -> str:
-    """When a process began, in ticks since the machine did: a number used again is not taken for the old process."""
+    """Return the start time of a process in clock ticks since boot, which distinguishes reused process numbers."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
@@ -30,22 +30,22 @@ def _started(pid: int) -> str:
 
 
 def own_name() -> str:
-    """A name no other process has, four words joined by ~: machine, its process numbering, process, its start."""
+    """Return a unique name of this process: machine, process namespace, number and start time, joined by ~."""
     return f"{_place()}~{os.getpid()}~{_started(os.getpid())}"
 
 
 def is_name(text: str) -> bool:
-    """Whether a text, which a file may hold, is the name of a process."""
+    """Return whether a text, such as the content of a file, is the name of a process."""
     return NAME.fullmatch(text) is not None
 
 
 def number_of(name: str) -> int:
-    """The number of a named process on its machine."""
+    """Return the process number in a name."""
     return int(NAME.fullmatch(name)[2])
 
 
 def is_dead(name: str) -> bool | None:
-    """Whether the process of an `own_name` has ended; None where this machine cannot know, and of any other text."""
+    """Return whether the process of an `own_name` has ended; None for any other text or if unknown on this machine."""
     words = NAME.fullmatch(name)
     if not words or words[1] != _place():
         return None
@@ -60,10 +60,10 @@ def is_dead(name: str) -> bool | None:
 
 
 def end(name: str, script: str, argument: str = "") -> bool:
-    """Asks a process to end, if it is known to be this user's run of a script; False where it is not, or is over.
+    """Ask a process to end if it is this user's run of a script; return False if it is not, or has ended.
 
-    A file that names a process proves nothing: its number, start, user and command are looked at first. PermissionError
-    where such a run is another user's. `argument` is a word that must be on its command line.
+    A file that names a process proves nothing: number, start, user and command are checked first. `argument` is a word
+    that must be on its command line. Raises PermissionError if such a run belongs to another user.
     """
     import psutil
 
@@ -85,7 +85,7 @@ def end(name: str, script: str, argument: str = "") -> bool:
 
 
 def _is_zombie(pid: int) -> bool:
-    """Killed, but its parent has not looked yet."""
+    """Return whether the process has ended and waits for its parent to collect it."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except OSError:

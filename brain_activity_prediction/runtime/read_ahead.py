@@ -1,4 +1,4 @@
-"""Preparing the next items in threads while the current one is in use."""
+"""Prepare the next items in threads while the current one is in use."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -11,7 +11,7 @@ Item, Prepared = TypeVar("Item"), TypeVar("Prepared")
 def read_ahead(
     items: Iterable[Item], prepare: Callable[[Item], Prepared], threads: int = 1
 ) -> Iterator[tuple[Item, Prepared]]:
-    """Each item with what `prepare` makes of it; as many items as there are threads are prepared ahead."""
+    """Yield each item with the result of `prepare`; as many items as there are threads are prepared ahead."""
     pool = ThreadPoolExecutor(threads)
     waiting = deque()
     try:

@@ -1,4 +1,4 @@
-"""How a script runs and ends: with one line on stderr, and a status, where it did not reach its end."""
+"""Run a script's main function and end with one line on stderr and a status if it does not complete."""
 
 import os
 import signal
@@ -13,20 +13,20 @@ from brain_activity_prediction.runtime.stopping import CONTINUE, STOPPED, Stoppe
 
 
 def progress_seconds() -> float:
-    """Seconds between two lines of a progress bar: often on a screen, seldom in a log file that nobody watches."""
+    """Return the seconds between updates of a progress bar: short on a screen, long in a log file."""
     return 0.2 if sys.stderr.isatty() else float(os.environ.get("PROGRESS_SECONDS", 30))
 
 
 def fill(progress) -> None:
-    """Brings a tqdm bar to its end once all is done: other processes have done what it has not counted."""
+    """Complete a tqdm bar at the end, because it did not count the work of other processes."""
     progress.update(progress.total - progress.n)
 
 
 def run_script(main: Callable[[], None]) -> NoReturn:
-    """Calls a script's main and ends the process, with one line on stderr where it did not reach its end.
+    """Call a script's main and end the process, with one line on stderr if main did not complete.
 
-    Status 2: a mistake of the user's, a broken file, a full disk or memory. STOPPED: stopped by a signal, between two
-    steps where it was at work on steps; all finished ones are kept.
+    Status 2: a mistake of the user, a broken file, a full disk, or too little memory. STOPPED: stopped by a signal
+    between two steps, or outside of steps; all finished steps are kept.
     """
     script = Path(sys.argv[0]).name
     show_messages()

@@ -1,4 +1,4 @@
-"""Stopping between two steps when asked to: Ctrl-C, the end of a job's time on a cluster, a polite kill."""
+"""Stop between two steps on a signal: Ctrl-C, SIGTERM, or the notice before a job's time limit."""
 
 import os
 import signal
@@ -17,18 +17,18 @@ Step = TypeVar("Step")
 
 
 class Stopped(BaseException):
-    """A signal asked for an end; the message is the signal's name. Not an Exception, which libraries would catch."""
+    """Raised on a signal, whose name is the message. Not an Exception, because libraries would catch it."""
 
 
 def stopped_line(signal_name: str) -> str:
-    """What a script that a signal stopped says on stderr."""
+    """Return the line that a script prints on stderr when a signal has stopped it."""
     return f"{Path(sys.argv[0]).name}: stopped by {signal_name}; all that was finished is kept, {CONTINUE}"
 
 
 def stop_while_importing() -> None:
-    """From here on, a signal ends the process with `stopped_line` and STOPPED.
+    """From this call on, end the process with `stopped_line` and STOPPED on a signal.
 
-    For scripts until `run_script` takes over: modules are being imported, which takes seconds, and nothing is written.
+    Scripts use it until `run_script` takes over: imports take seconds, and nothing is written yet.
     """
 
     def stop(number: int, frame) -> None:
@@ -41,9 +41,9 @@ def stop_while_importing() -> None:
 
 
 def until_stopped(steps: Iterable[Step]) -> Iterator[Step]:
-    """The steps, until a signal comes: the step in hand is finished first, then `Stopped` is raised.
+    """Yield the steps; on a signal, finish the current step and then raise `Stopped`.
 
-    A second signal has the effect it had before, at once.
+    A second signal has its usual effect, at once.
     """
     received = []
 
@@ -61,7 +61,7 @@ def until_stopped(steps: Iterable[Step]) -> Iterator[Step]:
 
 @contextmanager
 def stopped_at_once() -> Iterator[None]:
-    """While the block runs, a signal raises `Stopped` wherever the main thread is, except in `until_stopped`."""
+    """Within the block, let a signal raise `Stopped` anywhere in the main thread, except in `until_stopped`."""
 
     def stop(number: int, frame) -> None:
         raise Stopped(signal.Signals(number).name)
@@ -72,7 +72,7 @@ def stopped_at_once() -> Iterator[None]:
 
 @contextmanager
 def _handled_by(handler) -> Iterator[dict]:
-    """Sets the handler of all SIGNALS; gives those before, which come back at the end."""
+    """Install a handler for all SIGNALS within the block; yield the previous handlers, restored at the end."""
     before = {}
     if threading.current_thread() is threading.main_thread():  # elsewhere Python lets nobody handle signals
         before |= {number: signal.signal(number, handler) for number in SIGNALS}

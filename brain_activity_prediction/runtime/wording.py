@@ -1,4 +1,4 @@
-"""Wording that messages share: counts that agree with their noun, and suggestions for near misses."""
+"""Wording shared by messages: counts that agree with their noun, and suggestions for misspelt names."""
 
 import difflib
 import os
@@ -10,22 +10,22 @@ MOST_SUGGESTED = 3
 
 
 def count(n: int, one: str, many: str | None = None) -> str:
-    """`1 layer`, `1,200 layers`; `many` where the plural does not end in s."""
+    """Return `1 layer` or `1,200 layers`; `many` is the plural if it does not end in s."""
     return f"{n:,} {one if n == 1 else many or one + 's'}"
 
 
 def are(n: int) -> str:
-    """The verb after a count: `1 layer is left`, `2 layers are left`."""
+    """Return the verb after a count: `1 layer is left`, `2 layers are left`."""
     return "is" if n == 1 else "are"
 
 
 def were(n: int) -> str:
-    """The past of `are`."""
+    """Return the past tense of `are`."""
     return "was" if n == 1 else "were"
 
 
 def ranges(numbers: Iterable[int]) -> str:
-    """`1-19 21-40`, as flags of numbers read them."""
+    """Return numbers as ranges, `1-19 21-40`, in the form that flags accept."""
     runs: list[list[int]] = []
     for number in sorted(numbers):
         if runs and number == runs[-1][1] + 1:
@@ -36,12 +36,12 @@ def ranges(numbers: Iterable[int]) -> str:
 
 
 def did_you_mean(word: str, known: Iterable) -> str:
-    """` (did you mean V1v or V1d?)`, or nothing where no known name is near."""
+    """Return ` (did you mean V1v or V1d?)`, or an empty text if no known name is similar."""
     return _suggested(near_names(word, known))
 
 
 def near_names(word: str, known: Iterable) -> list[str]:
-    """Known names that begin with the word, else the one most like it; case and _ for - do not matter."""
+    """Return the known names that begin with the word, else the most similar one; ignores case, and _ equals -."""
     names, plain = {str(name): _plain(name) for name in known}, _plain(word)
     begun = [name for name, one in names.items() if len(plain) > 1 and one.startswith(plain)]
     best = difflib.get_close_matches(plain, names.values(), n=1, cutoff=LEAST_ALIKE)
@@ -49,12 +49,12 @@ def near_names(word: str, known: Iterable) -> list[str]:
 
 
 def no_such_path(path: Path) -> str:
-    """`DIR/nam does not exist (did you mean DIR/name?)`."""
+    """Return `DIR/nam does not exist (did you mean DIR/name?)`."""
     return f"{path} does not exist{near_path(path)}"
 
 
 def near_path(path: Path) -> str:
-    """` (did you mean DIR/name?)`, from the names beside the first part of a path that is missing."""
+    """Return ` (did you mean DIR/name?)`, from existing names next to the first missing part of a path."""
     missing = next((part for part in (*reversed(path.parents), path) if not part.exists()), path)
     try:
         near = near_names(missing.name, os.listdir(missing.parent))

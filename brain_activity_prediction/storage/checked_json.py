@@ -1,6 +1,6 @@
-"""JSON records of this package, read back as input: a dataclass is the schema of a file, its annotations the types.
+"""Read JSON records of this package as untrusted input: a dataclass is the schema, its annotations are the types.
 
-Only plain data come out. A record says what was asked for or what happened; it never names code to run.
+Only plain data are returned. A record describes a request or an event and never names code to run.
 """
 
 import json
@@ -19,17 +19,16 @@ Record = TypeVar("Record")
 
 
 def read_json(path: Path, kind: type[Record], remedy: str) -> Record:
-    """The record in a JSON file; `Damaged`, naming the field and the remedy, where it does not fit the schema."""
+    """Read the record in a JSON file; raise `Damaged`, with field and remedy, if it does not fit the schema."""
     with reading(path, remedy):
         return checked(json.loads(read_bytes(path, LARGEST_BYTES)), kind)
 
 
 def checked(value: Any, kind: Any, name: str = "the whole") -> Any:
-    """The value as `kind`; ValueError otherwise.
+    """Return the value as `kind`, or raise ValueError.
 
-    A kind is a plain type, `A | B`, `list[A]`, `tuple[A, ...]`, `dict[str, A]`, or a dataclass.
-
-    A dataclass is read from its fields by name, and may check more in `__post_init__`.
+    A kind is a plain type, `A | B`, `list[A]`, `tuple[A, ...]`, `dict[str, A]`, or a dataclass. A dataclass is read
+    from its fields by name, and can check more in `__post_init__`.
     """
     if kind is Any or (type(value) is kind and kind is not float):
         return value
@@ -62,13 +61,13 @@ def _dataclass(value: Mapping, kind: type[Record]) -> Record:
 
 @cache
 def _parts(kind: Any) -> tuple[Any, tuple]:
-    """`list, (int,)` of `list[int]`."""
+    """Split a generic type: `list[int]` into `list, (int,)`."""
     return get_origin(kind), get_args(kind)
 
 
 @cache
 def _schema(kind: type) -> tuple[dict[str, Field], dict[str, Any]]:
-    """The fields of a dataclass and their types, by name."""
+    """Return the fields of a dataclass with their types, by name."""
     return {field.name: field for field in fields(kind)}, get_type_hints(kind)
 
 

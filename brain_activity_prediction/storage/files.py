@@ -1,4 +1,4 @@
-"""Opening what may be broken, and writing what must appear whole or not at all."""
+"""Open files that may be broken, and write files atomically."""
 
 import errno
 import hashlib
@@ -29,10 +29,11 @@ _seen: dict[Path, tuple[tuple[int, int], float]] = {}  # size and time of change
 
 @contextmanager
 def reading(path: Path, remedy: str = "fetch it again") -> Iterator[None]:
-    """Turns whatever a library raises on a broken file into one line that names the file and the remedy.
+    """Turn any error of a library on a broken file into one line that names the file and the remedy.
 
     h5py, nibabel, json and zlib each raise their own kinds, so every kind is caught: keep the block down to the
-    library's calls. `Damaged` where the content is at fault, another InputError where the disk or the rights are.
+    library's calls. Raises `Damaged` for broken content, another InputError for a problem of the disk or of
+    permissions.
     """
     try:
         yield
@@ -50,7 +51,7 @@ def reading(path: Path, remedy: str = "fetch it again") -> Iterator[None]:
 
 
 def read_bytes(path: Path, largest_bytes: int) -> bytes:
-    """All bytes of a file that is small when it is what its name says; ValueError where it is larger, or no file."""
+    """Read all bytes of a file; raise ValueError if it is larger than expected, or not a regular file."""
     if not path.is_file():  # a pipe would be waited for, for ever
         raise ValueError("not a file" if path.exists() else "no such file")
     with path.open("rb") as file:
@@ -61,7 +62,7 @@ def read_bytes(path: Path, largest_bytes: int) -> bytes:
 
 
 def sampled_digest(path: Path) -> str:
-    """A digest of 64 samples of 4 kB spread evenly over a file, which tells most files of one size apart."""
+    """Return a digest of 64 samples of 4 kB, spread evenly over a file."""
     digest = hashlib.sha256()
     for sample in samples(path):
         digest.update(sample)
@@ -79,10 +80,10 @@ def samples(path: Path) -> Iterator[bytes]:
 
 @contextmanager
 def written_whole(path: Path, first: bool = False) -> Iterator[Path]:
-    """A path beside `path` to write to, flushed and renamed to `path` at the end of the block.
+    """Yield a path next to `path` to write to; flush it and rename it to `path` at the end of the block.
 
-    A reader never sees half a file, and a block that fails or is killed leaves the old file as it was. With `first` it
-    raises FileExistsError where there is one by then, where the disk has hard links.
+    Readers never see half a file, and a block that fails or is killed leaves the old file unchanged. With `first`, it
+    raises FileExistsError if the file exists by then, on disks that have hard links.
     """
     path = Path(path)
     # The end stays, because nibabel and pandas choose format and compression by it; a whole name may leave no room.
@@ -108,7 +109,7 @@ def written_whole(path: Path, first: bool = False) -> Iterator[Path]:
 
 
 def _linked(aside: Path, path: Path) -> bool:
-    """Gives a file its name, which none may have; False where the disk has no hard links."""
+    """Give a file a name that no other file has; return False if the disk has no hard links."""
     try:
         os.link(aside, path)
     except OSError as error:
@@ -119,7 +120,7 @@ def _linked(aside: Path, path: Path) -> bool:
 
 
 def check_room(folder: Path, n_bytes: float, what: str) -> None:
-    """Raises InputError where a folder, there or yet to be made, cannot be written to, or its disk lacks the room."""
+    """Raise InputError if a folder, existing or not, cannot be written to, or its disk lacks the room."""
     there = next(path for path in (folder, *Path(folder).absolute().parents) if path.exists())
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         raise InputError(f"cannot write to {folder}: {there} is read-only, or no folder")
@@ -132,15 +133,16 @@ def check_room(folder: Path, n_bytes: float, what: str) -> None:
 
 
 def readable(n_bytes: float) -> str:
-    """`"3.2 GB"`, of 10^9 bytes; MB and kB of less than a tenth of the next."""
+    """Format a number of bytes in decimal units, such as `3.2 GB`."""
     unit, name = next((unit for unit in ((1e9, "GB"), (1e6, "MB")) if n_bytes >= unit[0] / 10), (1e3, "kB"))
     return f"{n_bytes / unit:.3g} {name}"
 
 
 def remove_left_behind(folder: Path) -> None:
-    """Deletes what killed writers left in a folder and those in it.
+    """Delete the temporary files that killed writers left in a folder and its subfolders.
 
-    A file of another machine's writer goes when this process has seen it unchanged for an hour: clocks may differ.
+    A file of a writer on another machine is deleted once this process has seen it unchanged for an hour, because clocks
+    may differ.
     """
     for aside in Path(folder).rglob(".*~*"):
         if writer := TEMPORARY.fullmatch(aside.name):
@@ -151,7 +153,7 @@ def remove_left_behind(folder: Path) -> None:
 
 
 def _seen_unchanged_s(path: Path) -> float:
-    """For how many seconds, by this process's own clock, a file has had the size and time of change that it has now."""
+    """Return for how many seconds, by this process's clock, a file has kept its size and time of change."""
     found = path.lstat()
     state, now = (found.st_size, found.st_mtime_ns), time.monotonic()
     if path not in _seen or _seen[path][0] != state:
@@ -160,7 +162,7 @@ def _seen_unchanged_s(path: Path) -> float:
 
 
 def open_for_writing(path: Path, flags: int) -> int:
-    """A descriptor of a file; InputError where it is a link, which could lead anywhere, or no file, such as a pipe."""
+    """Return a file descriptor; raise InputError for links, which could lead anywhere, and for pipes and folders."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         handle = os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
@@ -175,7 +177,7 @@ def open_for_writing(path: Path, flags: int) -> int:
 
 
 def _sync(path: Path, mode: int) -> None:
-    """Flushes a file or folder to the disk, where the file system can do that."""
+    """Flush a file or folder to the disk, if the file system supports it."""
     handle = os.open(path, mode)
     try:
         os.fsync(handle)

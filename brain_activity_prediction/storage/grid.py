@@ -1,4 +1,4 @@
-"""Grids of voxels: all volumes of a subject must share one, by shape and affine, before they are matched by index."""
+"""Voxel grids: all volumes of a subject must have the same shape and affine before they are matched by index."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +18,7 @@ PUBLISHED_AXES = "RAS"  # of NSD's volumes: to the right, anterior, superior
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """The voxels of a file: shape (X, Y, Z) and affine (4, 4), from voxel indices to millimetres."""
+    """The voxel grid of a file: shape (X, Y, Z) and affine (4, 4) from voxel indices to millimetres."""
 
     path: Path
     shape: tuple[int, ...]
@@ -27,16 +27,16 @@ class Grid:
 
     @property
     def axes(self) -> str:
-        """The direction of each axis, such as RAS: to the right, anterior, superior."""
+        """Return the direction of each axis, such as RAS: right, anterior, superior."""
         return "".join(code or "?" for code in aff2axcodes(self.affine))
 
     def reoriented(self, orientation: np.ndarray) -> "Grid":
-        """The grid with its axes in another order and direction, given as nibabel's orientation (3, 2)."""
+        """Return the grid with its axes in another order and direction, given as nibabel's orientation (3, 2)."""
         shape = tuple(self.shape[axis] for axis in np.argsort(orientation[:, 0]))
         return replace(self, shape=shape, affine=self.affine @ inv_ornt_aff(orientation, self.shape))
 
     def along(self, axes: str) -> "Grid":
-        """The same voxels with axes such as RAS; the grid itself where it states no affine."""
+        """Return the same voxels with axes such as RAS; the grid itself if it states no affine."""
         change = _change(self.affine, axcodes2ornt(axes))
         return self.reoriented(change) if self.has_affine and np.isfinite(change).all() else self
 
@@ -48,10 +48,10 @@ class Grid:
 
 
 def on_grid(numbers: np.ndarray, own: Grid, reference: Grid) -> np.ndarray:
-    """An array (X, Y, Z, ...) of the `own` grid in the voxel order of the `reference`, a view.
+    """Return an array (X, Y, Z, ...) of the `own` grid in the voxel order of the `reference` grid, as a view.
 
-    A file without an affine is matched by index where the shapes are equal; a line on stderr says so, once a folder.
-    InputError where the two are not the same voxels in another order.
+    A file without an affine is matched by index if the shapes are equal, with one message for each folder. Raises
+    InputError if the two grids have different voxels.
     """
     if own.has_affine and reference.has_affine:
         if _same(own, reference):
@@ -74,7 +74,7 @@ def _same(one: Grid, other: Grid) -> bool:
 
 
 def _change(affine: np.ndarray, orientation: np.ndarray) -> np.ndarray:
-    """What brings axes (4, 4) to an orientation (3, 2); NaN where an axis has no direction."""
+    """Return the transform from axes (4, 4) to an orientation (3, 2); NaN for an axis without direction."""
     own = io_orientation(affine)
     if not (np.isfinite(own).all() and np.isfinite(orientation).all()):
         return np.full((3, 2), np.nan)

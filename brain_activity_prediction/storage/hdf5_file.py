@@ -1,8 +1,7 @@
-"""HDF5 files that may be damaged or made to harm, opened so that what is read lies in the file and fits into memory.
+"""Open HDF5 files that may be damaged or malicious: all data come from the file itself and fit into memory.
 
-HDF5 believes what a file states: a dataset may take its numbers from any other file of this machine, a chunk may claim
-any size or inflate to a thousand times its own, and one smaller than its checksum ends the process with a segmentation
-fault.
+HDF5 trusts the file: a dataset may read its numbers from any other file of this machine, a chunk may claim any size or
+inflate to a thousand times its own, and a chunk smaller than its checksum ends the process with a segmentation fault.
 """
 
 from __future__ import annotations
@@ -31,14 +30,14 @@ GROWTH = {DEFLATE: 1032, SHUFFLE: 1, FLETCHER32: 1, LZF: 88}
 
 
 def is_hdf5(path: Path) -> bool:
-    """Whether a file begins as HDF5 does, whatever follows."""
+    """Return whether a file begins with the signature of HDF5."""
     with path.open("rb") as file:
         return any(file.seek(start) == start and file.read(len(SIGNATURE)) == SIGNATURE for start in USER_BLOCKS)
 
 
 @contextmanager
 def open_hdf5(path: Path) -> Iterator[h5py.File]:
-    """The file, read-only; whatever goes wrong in the block is an InputError that names it and the remedy."""
+    """Open a file read-only; any error in the block becomes an InputError that names the file and the remedy."""
     import h5py
 
     with reading(path):
@@ -49,9 +48,9 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
 
 
 def dataset(file: h5py.File, name: str, check_chunks: bool = True) -> h5py.Dataset:
-    """A dataset of numbers, or of texts of fixed length, that lies in the file itself; ValueError otherwise.
+    """Return a dataset of numbers or fixed-length text that is stored in the file itself; else raise ValueError.
 
-    The check of where its chunks lie takes seconds with as many as NSD's betas have: `read_chunks` needs none.
+    Checking the place of its chunks takes seconds for as many as NSD's betas have: `read_chunks` does not need it.
     """
     import h5py
 
@@ -70,9 +69,9 @@ def dataset(file: h5py.File, name: str, check_chunks: bool = True) -> h5py.Datas
 
 
 def read_chunks(found: h5py.Dataset, corners: Sequence[Sequence[int]]) -> np.ndarray:
-    """The chunks (k, *chunks) of a dataset without filters that begin at `corners`; other chunks are not read.
+    """Read the chunks (k, *chunks) at `corners` from a dataset without filters, and no others.
 
-    ValueError for a chunk of another size than a chunk's own, OSError for one beyond the file.
+    Raises ValueError for a chunk of the wrong size, OSError for one beyond the end of the file.
     """
     import numpy as np
 
@@ -90,9 +89,9 @@ def read_chunks(found: h5py.Dataset, corners: Sequence[Sequence[int]]) -> np.nda
 
 
 def read_part(found: h5py.Dataset, *part: slice | int) -> np.ndarray:
-    """Read `found[part]` of a `dataset`; ValueError where a chunk of it inflates to more than the chunk's own size.
+    """Read `found[part]` of a `dataset`; raise ValueError if a chunk inflates to more than its own size.
 
-    part  a slice with step 1 or an index for each of the leading axes; all of the others are read
+    part  a slice with step 1 or an index for each of the leading axes; all other axes are read whole
     """
     if found.chunks and _may_inflate(found):
         spans = [
@@ -109,7 +108,7 @@ def read_part(found: h5py.Dataset, *part: slice | int) -> np.ndarray:
 
 
 def small_array(file: h5py.File, name: str, largest_bytes: int) -> np.ndarray:
-    """All of a dataset that is small when it is what its name says."""
+    """Read a whole dataset that is expected to be small."""
     found = dataset(file, name)
     if math.prod(found.shape) * found.dtype.itemsize > largest_bytes:
         raise ValueError(f"{name} has the shape {found.shape}, more than {largest_bytes} bytes")
@@ -117,7 +116,7 @@ def small_array(file: h5py.File, name: str, largest_bytes: int) -> np.ndarray:
 
 
 def _filters(found: h5py.Dataset) -> list[int]:
-    """The filters that a dataset's chunks went through; ValueError for one that is not read here, or used twice."""
+    """Return the filters of a dataset's chunks; raise ValueError for an unsupported or repeated one."""
     properties = found.id.get_create_plist()
     filters = [properties.get_filter(number)[0] for number in range(properties.get_nfilters())]
     if not GROWTH.keys() >= set(filters) or len(set(filters)) < len(filters):
@@ -129,19 +128,19 @@ def _filters(found: h5py.Dataset) -> list[int]:
 
 
 def _largest_stored(found: h5py.Dataset) -> int:
-    """The most bytes that a chunk of a dataset takes: zlib makes what does not compress a thousandth larger."""
+    """Return the largest possible stored size of a chunk: zlib enlarges incompressible data by a thousandth."""
     n_bytes = math.prod(found.chunks) * found.dtype.itemsize
     return n_bytes + n_bytes // 1000 + 64
 
 
 def _may_inflate(found: h5py.Dataset) -> bool:
-    """Whether a chunk of the size that it may be stored in can inflate to more than is read here."""
+    """Return whether a stored chunk of this dataset can inflate to more than its own size."""
     growth = max((GROWTH[one] for one in _filters(found)), default=1)
     return growth > 1 and _largest_stored(found) * growth > LARGEST_CHUNK_BYTES
 
 
 def _check_inflated(found: h5py.Dataset, corner: Sequence[int]) -> None:
-    """Inflate the chunk that begins at `corner`, no further than its own size, where it may need far more memory."""
+    """Inflate the chunk at `corner` no further than its own size, if it could need far more memory."""
     filters, stored = _filters(found), found.id.get_chunk_info_by_coord(tuple(corner)).size
     if stored * max(GROWTH[one] for one in filters) <= LARGEST_CHUNK_BYTES:
         return

@@ -1,6 +1,7 @@
-"""Which files a result was made from, noted beside it as the last thing: it is finished where they are still the same.
+"""Record which files a result was made from; the result is finished if these files are still the same.
 
-Times of change are compared for equality only, so that neither a killed run nor a clock that is wrong passes for more.
+The note is written last. Times of change are compared for equality only, so that neither a killed run nor a wrong clock
+looks finished.
 """
 
 import hashlib
@@ -24,7 +25,7 @@ class Note:
 
 
 def state_of(folder: Path, paths: Iterable[Path]) -> str:
-    """A digest of names, sizes and times of change of files in a folder."""
+    """Return a digest of the names, sizes and times of change of files in a folder."""
     states = []
     for path in sorted(paths):
         found = path.stat()
@@ -33,13 +34,13 @@ def state_of(folder: Path, paths: Iterable[Path]) -> str:
 
 
 def write_note(folder: Path, state: str) -> None:
-    """Notes what the results in a folder were made from."""
+    """Record what the results in a folder were made from."""
     with written_whole(folder / NAME) as path:
         path.write_text(json.dumps(asdict(Note(state))) + "\n")
 
 
 def noted(folder: Path) -> str | None:
-    """What the results in a folder were made from; None where they are not finished, or nothing is known."""
+    """Return what the results in a folder were made from; None if they are unfinished or have no note."""
     if not (folder / NAME).is_file():
         return None
     try:

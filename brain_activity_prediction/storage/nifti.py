@@ -1,4 +1,4 @@
-"""NIfTI volumes, read to the last byte, so that the checksum at the end of a .nii.gz is verified."""
+"""Read NIfTI volumes to the last byte, so that the checksum at the end of a .nii.gz is verified."""
 
 import gzip
 import logging
@@ -36,16 +36,16 @@ class Volumes:
 
     @property
     def stored_as_integers(self):
-        """Whether the values are the integers of the file as they are, not scaled by its header."""
+        """Return whether the values are the integers in the file, without scaling by the header."""
         return self.numbers.dtype.kind in "iu" and (self.numbers.slope, self.numbers.inter) == (1, 0)
 
 
 @contextmanager
 def open_volumes(path):
-    """The `Volumes` of a .nii or .nii.gz file.
+    """Open a .nii or .nii.gz file as `Volumes`.
 
-    InputError for what is no such file, and, at the end of the block, where the file is damaged anywhere: gzip knows
-    that only once all of it is read.
+    Raises InputError for other files and, at the end of the block, for damage anywhere in the file: gzip detects it
+    only after reading all of it.
     """
     with reading(path), _opened(path) as file:
         header = _header(file)
@@ -58,7 +58,7 @@ def open_volumes(path):
 
 
 def read_volume(path):
-    """The one volume (X, Y, Z) of a file and its grid; further axes of length 1 are left out."""
+    """Read the single volume (X, Y, Z) of a file, and its grid; further axes of length 1 are dropped."""
     with open_volumes(path) as volumes:
         if len(volumes.shape) < 3 or math.prod(volumes.shape[3:]) != 1:
             raise InputError(f"{path} has shape {volumes.shape} instead of one volume (X, Y, Z)")
@@ -66,16 +66,16 @@ def read_volume(path):
 
 
 def read_volume_on(path, reference):
-    """The one volume (X, Y, Z) of a file in the voxel order of the `reference` grid.
+    """Read the single volume (X, Y, Z) of a file in the voxel order of the `reference` grid.
 
-    InputError where the file has other voxels: another shape, size, place or angle.
+    Raises InputError if the file has other voxels: another shape, size, position or angle.
     """
     numbers, grid = read_volume(path)
     return on_grid(numbers, grid, reference)
 
 
 def read_grid(path):
-    """The grid that a file's header states; the numbers are neither read nor checked."""
+    """Read the grid from a file's header; the numbers are neither read nor checked."""
     with reading(path), _opened(path) as file:
         return _grid(path, _header(file))
 
@@ -94,7 +94,7 @@ def _grid(path, header):
 
 
 def _header(file):
-    """The NIfTI header, without the extensions that may follow it, whose lengths are anyone's guess."""
+    """Read the NIfTI header without its extensions, whose stated lengths cannot be trusted."""
     length = file.read(4)
     for order in "<>":
         if len(length) == 4 and (kind := HEADERS.get(struct.unpack(f"{order}i", length)[0])):

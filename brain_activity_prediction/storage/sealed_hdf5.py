@@ -1,12 +1,13 @@
-"""HDF5 files that know what was written to them: a header with checksums stands before the data.
+"""HDF5 files with a checksum for every byte: a header with checksums precedes the data.
 
 HDF5's own checksums let damage pass: a block of zeros satisfies Fletcher-32, and names, shapes and addresses have no
 checksum unless the newest format is chosen. A sealed file therefore begins with a user block, which HDF5 tools skip: 16
-hex digits of the SHA-256 of the rest of the block, then JSON, filled up with zeros. The JSON holds the size of the
-block and of the file, the SHA-256 of all that follows the block, what the file is about, and where each piece of each
-dataset lies, with its own SHA-256. Data are read by these alone, without HDF5: one open and one read a piece.
+hex digits of the SHA-256 of the rest of the block, then JSON, filled up with zeros. The JSON holds the sizes of the
+block and of the file, the SHA-256 of everything after the block, a description of the file, and the position and
+SHA-256 of each piece of each dataset. Data are read from these positions without HDF5: one open and one read for each
+piece.
 
-A dataset is one piece, or cut along one axis: `{name: (axis, step)}`. Pieces are HDF5's chunks, stored as they are.
+A dataset is one piece, or is cut along one axis: `{name: (axis, step)}`. Pieces are HDF5's chunks, uncompressed.
 """
 
 import hashlib
@@ -35,7 +36,7 @@ Cuts = Mapping[str, tuple[int, int]]
 
 @dataclass(frozen=True)
 class Stored:
-    """A dataset in a sealed file: what it is, and the offset and digest of each of its pieces."""
+    """A dataset in a sealed file: its type and shape, and the offset and digest of each of its pieces."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -48,14 +49,14 @@ class Stored:
 
     @property
     def is_possible(self) -> bool:
-        """Whether there is such a dataset, of numbers or bytes, and each of its pieces has a place."""
+        """Return whether such a dataset of numbers or bytes can exist, with a position for each of its pieces."""
         if not DTYPE.fullmatch(self.dtype) or not self.shape or min(self.shape) < 1 or len(self.cut) != 2:
             return False
         axis, step = self.cut
         return 0 <= axis < len(self.shape) and step > 0 and len(self.pieces) == -(-self.shape[axis] // step)
 
     def where(self, number: int) -> tuple[slice, ...]:
-        """The part of the array that a piece is."""
+        """Return the part of the array that a piece holds."""
         axis, step = self.cut
         stop = min((number + 1) * step, self.shape[axis])
         return (*map(slice, self.shape[:axis]), slice(number * step, stop), *map(slice, self.shape[axis + 1 :]))
@@ -72,10 +73,10 @@ class Seal:
     datasets: dict[str, Stored]
 
     def check_axes(self, axes: Mapping[str, str], sizes: Mapping[str, int] | None = None) -> None:
-        """Raise ValueError unless all datasets are known arrays of numbers, and a letter stands for one size in all.
+        """Raise ValueError unless all datasets are known arrays of numbers with consistent sizes of their axes.
 
-        axes   `{dataset: a letter an axis}`, such as `{"image_ids": "n", "betas": "nV"}`
-        sizes  `{letter: size}` of those that are known
+        axes   `{dataset: one letter for each axis}`, such as `{"image_ids": "n", "betas": "nV"}`
+        sizes  `{letter: size}` of the known sizes
         """
         known = dict(sizes or {})
         for name, stored in self.datasets.items():
@@ -86,7 +87,7 @@ class Seal:
 
 
 def write_sealed(path: Path, arrays: Mapping[str, np.ndarray], about: Mapping, cuts: Cuts | None = None) -> None:
-    """Writes arrays by name, none of them empty, and what they are about; whole or not at all."""
+    """Write non-empty arrays by name and their description, atomically."""
     cuts = {name: (cuts or {}).get(name, (0, len(array))) for name, array in arrays.items()}
     with written_whole(path) as aside, _Writable(aside, "w+") as file:
         block = _block_size(arrays, about, cuts)
@@ -103,13 +104,13 @@ def write_sealed(path: Path, arrays: Mapping[str, np.ndarray], about: Mapping, c
 
 
 def read_seal(path: Path) -> Seal:
-    """The header of a file. ValueError where it is damaged or the file has not the size it had."""
+    """Read the header of a file; raise ValueError if it is damaged or the file has another size."""
     with _opened(path) as file:
         return _read_seal(file)
 
 
 def read_array(path: Path, name: str) -> np.ndarray:
-    """A whole dataset. ValueError where it is damaged, KeyError where there is none of this name."""
+    """Read a whole dataset; raise ValueError if it is damaged, KeyError if the name is unknown."""
     with _opened(path) as file:
         stored = _read_seal(file).datasets[name]
         array = np.empty(stored.shape, stored.dtype)
@@ -119,13 +120,13 @@ def read_array(path: Path, name: str) -> np.ndarray:
 
 
 def read_piece(path: Path, name: str, number: int) -> np.ndarray:
-    """A piece of a dataset, with the axis it is cut along. Errors as `read_array`."""
+    """Read a piece of a dataset, with the axis along which it is cut; errors as in `read_array`."""
     with _opened(path) as file:
         return _read_piece(file, name, _read_seal(file).datasets[name], number)
 
 
 def verify(path: Path) -> None:
-    """Reads every byte of a file. ValueError where any is not what was written."""
+    """Read every byte of a file; raise ValueError if any differs from what was written."""
     with _opened(path) as file:
         seal = _read_seal(file)
         if _digest_of_rest(file, seal.block) != seal.rest:
@@ -133,7 +134,7 @@ def verify(path: Path) -> None:
 
 
 class _Writable(io.FileIO):
-    """A file for HDF5 to write to. HDF5 ends the whole process when a write fails, so it is told that all went well."""
+    """A file object for HDF5 that hides write errors, because HDF5 ends the whole process when a write fails."""
 
     error: OSError | None = None
 
@@ -155,7 +156,7 @@ class _Writable(io.FileIO):
 def _write_hdf5(
     file: BinaryIO, block: int, arrays: Mapping[str, np.ndarray], about: Mapping, cuts: Cuts
 ) -> dict[str, Stored]:
-    """Writes all that follows the block, and says where it went."""
+    """Write everything after the block, and return the position of each piece."""
     datasets = {}
     with h5py.File(file, "w", userblock_size=block, libver="latest") as hdf5:
         hdf5.attrs["about"] = json.dumps(about)
@@ -173,7 +174,7 @@ def _write_hdf5(
 
 
 def _block_size(arrays: Mapping[str, np.ndarray], about: Mapping, cuts: Cuts) -> int:
-    """A power of two, as HDF5 asks, that the header fits in."""
+    """Return the size of the block: a power of two, as HDF5 requires, that holds the header."""
     pieces = sum(array.shape[cuts[name][0]] // cuts[name][1] + 1 for name, array in arrays.items())
     needed = 512 + len(json.dumps(about)) + 40 * pieces + sum(200 + len(name) for name in arrays)
     return max(SMALLEST_BLOCK, 1 << needed.bit_length())

@@ -1,4 +1,4 @@
-"""What changes the numbers in a folder, recorded there as `settings.json`, so that nothing else is ever mixed in."""
+"""Record the settings that change the numbers of a folder in `settings.json`, so that results are never mixed."""
 
 import hashlib
 import json
@@ -30,7 +30,7 @@ OF_STATES = re.compile("([A-Z]_)?embeddings_")  # begins the names of the states
 
 
 def recorded_settings(folder: Path, remedy: str) -> dict | None:
-    """The settings recorded in a folder; None where there are none yet. `Damaged` if altered since."""
+    """Read the settings of a folder; None if none are recorded, `Damaged` if they were altered."""
     path = folder / NAME
     if not path.exists():
         return None
@@ -44,7 +44,7 @@ def recorded_settings(folder: Path, remedy: str) -> dict | None:
 
 
 def record_settings(folder: Path, settings: Mapping, first: bool = False) -> None:
-    """Writes `settings.json` with a checksum, in place of what was there; with `first` FileExistsError where one is."""
+    """Write `settings.json` with a checksum, replacing the old one; with `first`, raise FileExistsError instead."""
     with written_whole(folder / NAME, first) as path:
         recorded = {**settings, CHECKSUM: _checksum(settings)}
         path.write_text(json.dumps(recorded, indent=2, sort_keys=True) + "\n")
@@ -60,15 +60,15 @@ def fingerprint(settings: Mapping) -> str:
 
 
 def comparable(settings: Mapping) -> dict:
-    """The settings without the input files that they were made from."""
+    """Return the settings without the input files that they were made from."""
     return {name: value for name, value in settings.items() if name != ORIGIN}
 
 
 def first_difference(known: Mapping, wanted: Mapping) -> str | None:
-    """`name = value, this run has value` of the first setting that differs; those only one side has do not clash.
+    """Return `name = value, this run has value` for the first setting of both that differs.
 
-    Digests come last, since other settings may explain them, and are never shown: where one differs alone, the files
-    that have changed are named.
+    Digests come last, because other settings may explain them, and are never shown: if only a digest differs, the
+    changed files are named.
     """
     wanted = json.loads(json.dumps(wanted))  # tuples become lists, as they do in the file
     differing = [name for name in known.keys() & wanted.keys() - {ORIGIN} if known[name] != wanted[name]]
@@ -85,12 +85,12 @@ def first_difference(known: Mapping, wanted: Mapping) -> str | None:
 
 
 def other_responses(known: Mapping, wanted: Mapping) -> str | None:
-    """What `first_difference` says of the settings that change the responses alone."""
+    """Return `first_difference` for the settings that change the responses alone."""
     return first_difference(*({name: side[name] for name in OF_RESPONSES if name in side} for side in (known, wanted)))
 
 
 def _changed_inputs(known: Mapping | None, wanted: Mapping | None) -> str:
-    """Names the inputs, `{name: what tells its content}`, that differ between two runs whose responses differ."""
+    """Name the inputs, `{name: content identifier}`, that differ between two runs with different responses."""
     if not known or not wanted:
         return "other responses (same sessions and scaling: the files of betas, design or mask have changed)"
     if known.get("format") != wanted.get("format"):
@@ -104,7 +104,7 @@ def _changed_inputs(known: Mapping | None, wanted: Mapping | None) -> str:
 
 
 def _changed_weights(known: Mapping | None, wanted: Mapping | None) -> str | None:
-    """Names the files of two models, `{name: digest}`, that differ; None where either's are not known."""
+    """Name the files of two models, `{name: digest}`, that differ; None if the files of either are unknown."""
     files = [(side or {}).get("files") for side in (known, wanted)]
     if not all(files):
         return None
@@ -118,12 +118,12 @@ def _some(names: Iterable[str]) -> str:
 
 
 def _but_files(inputs: Mapping) -> dict:
-    """The inputs that are settings; a file is named with a slash and has [size, time of change]."""
+    """Return the inputs that are settings; a file has a slash in its name and the value [size, time of change]."""
     return {name: value for name, value in inputs.items() if "/" not in name}
 
 
 def _input_name(path: str) -> str:
-    """`betas of session 3` and `valid voxels of session 3` for files of sessions, and a path for any other."""
+    """Return `betas of session 3` or `valid voxels of session 3` for files of sessions, else the path."""
     session = re.search(r"(betas_session|valid_session)(\d+)\.", path)
     if not session:
         return path

@@ -1,4 +1,4 @@
-"""A table on disk: CSV for people, and Parquet, which keeps types, for programs; both with the same rows.
+"""Store a table as CSV for people and as Parquet, which keeps types, for programs; both have the same rows.
 
 The values in Parquet carry checksums, which are verified on reading.
 """
@@ -20,7 +20,7 @@ LARGEST_ROWS, LARGEST_BYTES = 2**21, 2**30  # a table of 100 layers, 8 streams a
 
 
 def write_table(table: pd.DataFrame, folder: Path, name: str) -> None:
-    """Writes `NAME.parquet` and then `NAME.csv`, without the table's index: where the latter is, the former is."""
+    """Write `NAME.parquet` and then `NAME.csv`, without the index; if the CSV exists, so does the Parquet file."""
     remove_left_behind(folder)
     with written_whole(folder / f"{name}.parquet") as path:
         table.to_parquet(path, index=False, write_page_checksum=True)
@@ -29,7 +29,7 @@ def write_table(table: pd.DataFrame, folder: Path, name: str) -> None:
 
 
 def read_table(path: Path, remedy: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """These columns, or all, of a Parquet file; raises `Damaged`, with the remedy, where it is none or lacks one."""
+    """Read a Parquet file, or some of its columns; raise `Damaged`, with the remedy, if it is broken or lacks one."""
     import pandas as pd
 
     with reading(path, remedy):
@@ -38,7 +38,7 @@ def read_table(path: Path, remedy: str, columns: Sequence[str] | None = None) ->
 
 
 def read_score_table(path: Path, remedy: str) -> pd.DataFrame:
-    """An alignment's table of scores; `Damaged`, with the remedy, also where it is of another folder than its own."""
+    """Read an alignment's score table; raise `Damaged` also if it belongs to another folder."""
     import pandas as pd
 
     table = read_table(path, remedy)
@@ -49,7 +49,7 @@ def read_score_table(path: Path, remedy: str) -> pd.DataFrame:
 
 
 def check_place(folder: Path, subject: int, model_id: str, prompt: int | None) -> None:
-    """Raise ValueError where scores are not of the subject, prompt and model that their folder is named after."""
+    """Raise ValueError if scores do not belong to the subject, prompt and model of their folder."""
     of = (f"subj{subject:02d}", prompt_folder(prompt), model_folder(model_id))
     if of != folder.parts[-3:]:
         raise ValueError(f"it is the table of {'/'.join(of)}")

@@ -1,4 +1,4 @@
-"""What the batch files of a folder hold, kept in a few bytes an image. F files, n images in all of them together."""
+"""An index of the batch files in a folder, a few bytes for each image. F files, n images in all files together."""
 
 import os
 from array import array
@@ -18,17 +18,17 @@ class Contents:
     ids: np.ndarray = field(default_factory=lambda: np.empty(0, np.int32))  # (n,) of the images, file by file
 
     def __iter__(self) -> Iterator[tuple[str, np.ndarray, Streams]]:
-        """Name, ids and streams of each file."""
+        """Yield name, ids and streams of each file."""
         for name, streams, start, end in zip(self.names, self.streams, self._starts(), self.ends, strict=True):
             yield os.fsdecode(name), self.ids[start:end], streams
 
     def ids_with(self, stream: str) -> np.ndarray:
-        """Ids, as often as they are there, of the images in files that have a stream."""
+        """Return the ids of the images in files that have a stream, repeated if several files have them."""
         has = np.array([stream in streams for streams in self.streams], dtype=bool)
         return self.ids[np.repeat(has, self.ends - self._starts())]
 
     def of(self, names: Sequence[str], read: Callable[[str], tuple[Sequence[int], Streams]]) -> "Contents":
-        """The contents of these files, of which only those are read that are not known yet."""
+        """Return the contents of these files; read only files that are not in this index."""
         now = np.sort(np.array(list(map(os.fsencode, names)), dtype=bytes))
         if np.array_equal(now, self.names):
             return self

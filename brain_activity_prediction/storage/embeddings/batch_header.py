@@ -1,4 +1,4 @@
-"""The schema of a batch file of hidden states: what its header says, and the shapes of what it holds."""
+"""The schema of a batch file of hidden states: its header, and the shapes of its datasets."""
 
 import re
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ A_LAYER = (1, 1)  # the cut of a stream: pieces of one layer
 
 @dataclass(frozen=True)
 class BatchHeader:
-    """What a batch file says of itself."""
+    """The header of a batch file."""
 
     image_ids: list[int]  # of its rows
     settings: dict[str, Any]
@@ -31,7 +31,7 @@ class BatchFile:
 
 
 def read_batch_file(path: Path) -> BatchFile:
-    """The header of a batch file; ValueError where it is damaged or does not fit the schema."""
+    """Read the header of a batch file; raise ValueError if it is damaged or does not fit the schema."""
     seal = read_seal(path)
     header = checked(seal.about, BatchHeader, "its header")
     streams = {name: stored for name, stored in seal.datasets.items() if name not in (IDS, ANSWERS)}
@@ -41,7 +41,7 @@ def read_batch_file(path: Path) -> BatchFile:
 
 
 def span(name: str) -> tuple[int, int]:
-    """The lowest and the highest id that a batch file holds, by its name; ValueError where it says none."""
+    """Return the lowest and highest image id in a batch file, from its name; raise ValueError for other names."""
     low, _, high = name.split("_")[1].partition("-")
     return int(low), int(high)
 
