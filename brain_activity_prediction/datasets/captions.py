@@ -1,4 +1,4 @@
-"""Captions of NSD's images: what a text model is given in place of the pictures."""
+"""Read captions of NSD's images, the input of a text model instead of the pictures."""
 
 from __future__ import annotations
 
@@ -21,10 +21,9 @@ LARGEST_BYTES = 2**27  # COCO's five captions of each of NSD's images take under
 
 
 class Captions:
-    """One or more captions an image, from a CSV file with the columns nsd_id (from 1) and caption, a row a caption.
+    """Captions of images from a CSV file with the columns nsd_id (from 1) and caption, one caption in each row.
 
-    Raises InputError, with the line, where the file cannot be read so. Takes the place of
-    `datasets.nsd.stimuli.Stimuli`.
+    Replaces `datasets.nsd.stimuli.Stimuli`. Raises InputError, with the line, if the file cannot be read.
     """
 
     def __init__(self, path: Path):
@@ -33,12 +32,12 @@ class Captions:
 
     @property
     def settings(self) -> dict:
-        """What of the captions changes the numbers: any of them."""
+        """Return the settings that change the numbers: a digest of all captions."""
         digest = hashlib.sha256(repr(sorted(self.of_image.items())).encode()).hexdigest()
         return {"captions": f"table {digest[:16]}"}
 
     def check(self, ids: Sequence[int]) -> None:
-        """Raises InputError where images have no caption."""
+        """Raise InputError if images have no caption."""
         missing = np.setdiff1d(ids, list(self.of_image))
         if missing.size:
             raise InputError(
@@ -47,12 +46,12 @@ class Captions:
             )
 
     def images(self, ids: Sequence[int]) -> list[list[str]]:
-        """The captions of each image, in the order asked for."""
+        """Return the captions of each image, in the order of the ids."""
         return [self.of_image[image_id] for image_id in ids]
 
 
 def read_captions(path: Path) -> dict[int, list[str]]:
-    """`{NSD id: captions}` in the order of the file."""
+    """Read `{NSD id: captions}` in the order of the file."""
     of_image: dict[int, list[str]] = {}
     if not path.exists():
         raise InputError(f"--captions {no_such_path(path)}")

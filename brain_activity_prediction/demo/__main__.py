@@ -1,7 +1,7 @@
-"""The whole pipeline on a small simulated NSD: `python -m brain_activity_prediction.demo`.
+"""Run the whole pipeline on a small simulated NSD: `python -m brain_activity_prediction.demo`.
 
-Writes two small random models and a dataset whose voxels follow one of them, runs the extraction and alignment scripts
-on it as a user would, and says where the results lie.
+The demo writes two small random models and a dataset whose voxels follow one of them, runs the extraction and alignment
+scripts on it as a user would, and prints the paths of the results.
 """
 
 import argparse
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def write(base_dir: Path, layout: str) -> None:
-    """The models' checkpoints and the dataset; an earlier demo in the folder is replaced, anything else is not."""
+    """Write the models' checkpoints and the dataset; replace an earlier demo in the folder, refuse anything else."""
     import transformers
 
     from brain_activity_prediction.demo.dataset import DEFAULT_RECIPE, write_dataset
@@ -67,9 +67,9 @@ def write(base_dir: Path, layout: str) -> None:
 
 
 def run_scripts(base_dir: Path) -> None:
-    """Extraction and alignment of both models, and the report, through the command line.
+    """Run extraction and alignment of both models, and the report, through the command line.
 
-    On one thread unless OMP_NUM_THREADS says otherwise: arrays as small as these lose more to threads than they gain.
+    OMP_NUM_THREADS defaults to 1: on arrays this small, threads cost more than they gain.
     """
     common = ["-d", str(base_dir), "-s", "1", "-g", "cpu"]
     extractions = (("vit_huge_patch14_224_in21k", VIT, "-b", "64"), ("llava_1.5_13b", LLAVA, "-b", "32", "-p", "1"))

@@ -66,7 +66,7 @@ def write_dataset(base_dir, signals, recipe=DEFAULT_RECIPE, layout="official", b
 
 
 def _write_subject(layout, subject, recipe, features, betas_format):
-    """features are those of the subject's images in the order of subjectim."""
+    """Write one subject; `features` are those of its images in the order of subjectim."""
     design = read_design(layout.design())
     nsdgeneral, region_of_voxel = simulate_anatomy(recipe.regions)
     _write_volume(_new(layout, "nsdgeneral", subject=subject), nsdgeneral)
@@ -110,7 +110,7 @@ def _write_pictures(path, pictures, n_pictures):
 
 
 def _write_betas(layout, subject, session, betas, betas_format):
-    """betas are (X, Y, Z, n_trials) int16."""
+    """Write one session of betas (X, Y, Z, n_trials) int16."""
     path = next(p for p in layout.expected("betas", subject, session) if p.name.endswith(betas_format))
     path.parent.mkdir(parents=True, exist_ok=True)
     if betas_format == "hdf5":
@@ -126,7 +126,7 @@ def _write_volume(path, volume):
 
 
 def _new(layout, kind, **fields):
-    """The path of a file to be written, its folder made."""
+    """Return the path of a file to be written, and create its folder."""
     path = layout.expected(kind, **fields)[0]
     path.parent.mkdir(parents=True, exist_ok=True)
     return path

@@ -1,4 +1,4 @@
-"""Small models of the real classes with random weights, none of them zero, saved as checkpoints for the scripts."""
+"""Small models of the real classes with random non-zero weights, saved as checkpoints for the scripts."""
 
 import re
 from pathlib import Path
@@ -16,7 +16,7 @@ SPECIAL_TOKENS = ("<unk>", "<s>", "</s>", "<pad>", "<image>")
 
 
 def write_vit(folder: Path, seed: int = 0, wide_gain: float = WIDE_GAIN, **config) -> None:
-    """A ViT as google/vit-huge-patch14-224-in21k is one, of 8 layers and width 96 unless said otherwise."""
+    """Write a ViT like google/vit-huge-patch14-224-in21k, by default with 8 layers of width 96."""
     from transformers import ViTConfig, ViTImageProcessor, ViTModel
 
     config = {
@@ -33,7 +33,7 @@ def write_vit(folder: Path, seed: int = 0, wide_gain: float = WIDE_GAIN, **confi
 
 
 def write_llava(folder: Path, seed: int = 0, wide_gain: float = WIDE_GAIN, **config) -> None:
-    """A LLaVA: CLIP tower of 4 layers and width 64, LLaMA of 8 layers and width 96 unless said otherwise."""
+    """Write a LLaVA: a CLIP tower of 4 layers and width 64, and by default a LLaMA of 8 layers and width 96."""
     from transformers import (
         CLIPImageProcessor,
         CLIPVisionConfig,
@@ -77,7 +77,7 @@ def write_llava(folder: Path, seed: int = 0, wide_gain: float = WIDE_GAIN, **con
 
 
 def save_random(model, folder: Path, seed: int, wide_gain: float = WIDE_GAIN) -> None:
-    """Draws every parameter anew, so that it depends on the seed alone, and saves the model."""
+    """Draw every parameter anew, so that it depends only on the seed, and save the model."""
     import torch
 
     generator = torch.Generator().manual_seed(seed)
@@ -95,7 +95,7 @@ def save_random(model, folder: Path, seed: int, wide_gain: float = WIDE_GAIN) ->
 
 
 def prompt_tokenizer():
-    """A byte-pair tokenizer learnt from the nine prompts, with LLaMA's special tokens."""
+    """Return a byte-pair tokenizer learnt from the nine prompts, with LLaMA's special tokens."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 

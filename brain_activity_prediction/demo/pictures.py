@@ -1,4 +1,4 @@
-"""Real photographs, as many as are asked for: crops of the two that scikit-learn ships."""
+"""Real photographs in any number: crops of the two that scikit-learn ships."""
 
 import numpy as np
 from PIL import Image

@@ -15,10 +15,10 @@ BATCH = 32
 
 
 def layer_features(pictures: np.ndarray, checkpoint: Path) -> dict[str, np.ndarray]:
-    """Principal components of each planted layer, `{source: (n, k)}` of SD 1, uncorrelated.
+    """Return principal components of each planted layer, `{source: (n, k)}` of SD 1, uncorrelated.
 
-    The states come from transformers' own `output_hidden_states` on the saved LLaVA, averaged over all tokens: nothing
-    of this package's extraction stands between them and the voxels. `pictures` are (n, size, size, 3) uint8.
+    The states come from transformers' own `output_hidden_states` on the saved LLaVA, averaged over all tokens,
+    independently of this package's extraction. `pictures` are (n, size, size, 3) uint8.
     """
     import torch
     from transformers import AutoProcessor, LlavaForConditionalGeneration
@@ -38,6 +38,6 @@ def layer_features(pictures: np.ndarray, checkpoint: Path) -> dict[str, np.ndarr
 
 
 def principal_components(states: np.ndarray) -> np.ndarray:
-    """Projections (n, k) of states (n, W) on COMPONENTS of their principal directions, each of SD 1."""
+    """Project states (n, W) on COMPONENTS of their principal directions, (n, k), each of SD 1."""
     centred = states - states.mean(axis=0, dtype=np.float64)
     return np.linalg.svd(centred, full_matrices=False)[0][:, COMPONENTS] * np.sqrt(len(states))

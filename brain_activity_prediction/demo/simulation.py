@@ -1,4 +1,4 @@
-"""A small NSD as arrays: who saw which image when, where the regions lie, and what their voxels did."""
+"""Simulate a small NSD as arrays: the design, the anatomy, and the voxels' responses."""
 
 from dataclasses import dataclass
 from itertools import count
@@ -43,9 +43,9 @@ REGIONS = (
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that decides the numbers of a simulated dataset; its layout and file format change none of them.
+    """All parameters that determine the numbers of a simulated dataset; layout and file format are not among them.
 
-    `subjects` are those with betas. n_unique images are seen by each of NSD's eight subjects alone.
+    `subjects` are those with betas. Each of NSD's eight subjects sees n_unique images of its own.
     """
 
     subjects: tuple = (1,)
@@ -57,14 +57,14 @@ class Recipe:
     seed: int = 0
 
     def rng(self, *purpose):
-        """Random numbers of their own for each purpose, so that one does not shift another."""
+        """Return a random number generator for one purpose, so that purposes do not affect each other."""
         return np.random.default_rng([self.seed, *purpose])
 
 
 def simulate_design(recipe):
-    """The variables of nsd_expdesign.mat (1-based), by MATLAB name, and the number of images in the brick.
+    """Return the variables of nsd_expdesign.mat (1-based), by MATLAB name, and the number of images in the brick.
 
-    Each subject sees every one of its images three times, in an order all subjects share.
+    Each subject sees every one of its images three times, in an order that all subjects share.
     """
     rng = recipe.rng(0)
     n_images = recipe.n_shared + recipe.n_unique
@@ -85,13 +85,13 @@ def simulate_design(recipe):
 
 
 def _images_shown_n_times(session):
-    """How many images one session shows once, twice and three times, (3,)."""
+    """Count the images that one session shows once, twice and three times, (3,)."""
     _, shown = np.unique(session, return_counts=True)
     return np.bincount(shown, minlength=REPEATS + 1)[1:]
 
 
 def _stimulus_pattern(n_trials, rng):
-    """Which trials of one session's runs show an image, (runs, trials) of 0 and 1."""
+    """Return which trials of one session's runs show an image, (runs, trials) of 0 and 1."""
     shown_a_run = [len(run) for run in np.array_split(np.arange(n_trials), RUNS_PER_SESSION)]
     pattern = np.zeros((RUNS_PER_SESSION, max(shown_a_run) + BLANKS_PER_RUN), dtype=int)
     for run, n_shown in zip(pattern, shown_a_run, strict=True):
@@ -100,10 +100,10 @@ def _stimulus_pattern(n_trials, rng):
 
 
 def simulate_anatomy(regions):
-    """nsdgeneral (X, Y, Z), -1 outside the brain, 0 inside, 1 fitted; and each voxel's region, (X, Y, Z).
+    """Return nsdgeneral (X, Y, Z), -1 outside the brain, 0 inside, 1 fitted; and each voxel's region, (X, Y, Z).
 
-    The brain is an ellipsoid, just large enough, and the regions fill it from the back (low Y). The second
-    volume holds the index into `regions`, or -1.
+    The brain is an ellipsoid, just large enough, and the regions fill it from the back (low Y). The second volume holds
+    the index into `regions`, or -1.
     """
     n_labelled = sum(region.n_voxels for region in regions)
     n_fitted = n_labelled + UNLABELLED_VOXELS
@@ -125,7 +125,7 @@ def simulate_anatomy(regions):
 
 
 def simulate_signals(regions, region_of_voxel, features, rng):
-    """Each voxel's response to each image without noise, (n_images, n_voxels), SD snr over the images.
+    """Simulate each voxel's noiseless response to each image, (n_images, n_voxels), with SD snr over the images.
 
     region_of_voxel  (n_voxels,) index into `regions`, or -1
     features         {source: (n_images, k)}, columns of SD 1; a voxel weighs them by a random unit vector
@@ -142,10 +142,10 @@ def simulate_signals(regions, region_of_voxel, features, rng):
 
 
 def simulate_session(signals, rng):
-    """One session's betas in percent signal change, (n_trials, n_voxels).
+    """Simulate one session's betas in percent signal change, (n_trials, n_voxels).
 
-    Trials are `signals` plus noise of SD 1, under a gain and an offset that each voxel draws anew for the
-    session: what z-scoring a session takes out.
+    Trials are `signals` plus noise of SD 1, under a gain and an offset that each voxel draws for the session. Z-scoring
+    a session removes both.
     """
     n_voxels = signals.shape[1]
     gain, offset = rng.uniform(0.5, 2, n_voxels), rng.normal(0, 2, n_voxels)
@@ -153,5 +153,5 @@ def simulate_session(signals, rng):
 
 
 def noise_ceiling_r(snr):
-    """The correlation of a perfect prediction with the average of n = REPEATS trials: sqrt(snr^2 / (snr^2 + 1/n))."""
+    """Compute the noise ceiling of r with n = REPEATS averaged trials: sqrt(snr^2 / (snr^2 + 1/n))."""
     return float(np.sqrt(snr**2 / (snr**2 + 1 / REPEATS)))

@@ -1,4 +1,4 @@
-"""One session of single-trial betas, read through a mask in bounded memory."""
+"""Read one session of single-trial betas through a mask, in bounded memory."""
 
 import numpy as np
 
@@ -8,19 +8,19 @@ from brain_activity_prediction.storage.hdf5_file import dataset, open_hdf5, read
 from brain_activity_prediction.storage.nifti import open_volumes
 
 INTEGERS_PER_PERCENT = 300  # NSD stores percent signal change x 300 as int16
-SLAB_BYTES = 64 * 2**20  # how much of a session is held beside the result
+SLAB_BYTES = 64 * 2**20  # of a session in memory, besides the result
 
 
 def read_session(path, mask, n_trials, grid=None):
-    """Betas of one session in the mask's voxels, (n_trials, n_voxels) float32, percent signal change.
+    """Read the betas of one session in the mask's voxels, (n_trials, n_voxels) float32, percent signal change.
 
-    Reads .nii.gz, volumes (X, Y, Z, n_trials), and .hdf5, dataset `betas` (n_trials, Z, Y, X). Integers are
-    divided by 300; floats, and integers that the NIfTI header scales, are percent signal change already.
-    Columns are ordered as `volume[mask]`, the mask being on `grid`: NIfTI volumes in another orientation are
-    brought to it; without a grid, and of HDF5, which states no affine, the shapes alone are compared.
-    Holds the result and a slab of SLAB_BYTES, never the whole session.
+    Accepts .nii.gz, volumes (X, Y, Z, n_trials), and .hdf5, dataset `betas` (n_trials, Z, Y, X). Integers are divided
+    by 300; floats, and integers that the NIfTI header scales, are already percent signal change. Columns are ordered as
+    `volume[mask]`; the mask is on `grid`. NIfTI volumes in another orientation are brought to the grid. Without a grid,
+    and for HDF5, which states no affine, only the shapes are compared. Memory holds the result and a slab of
+    SLAB_BYTES, never the whole session.
 
-    InputError for a broken file, another grid than the mask's, another number of trials.
+    Raises InputError for a broken file, another grid than the mask's, or another number of trials.
     """
     betas = np.empty((n_trials, np.count_nonzero(mask)), dtype=np.float32)
     if path.suffix == ".hdf5":
@@ -63,12 +63,12 @@ def _fill_from_hdf5(betas, path, mask):
 
 
 def _has_a_chunk_a_voxel(volumes):
-    """Whether each chunk holds all trials of one voxel, as they are: the way NSD publishes its betas."""
+    """Return whether each chunk holds all trials of one voxel without filters, as NSD publishes its betas."""
     return volumes.chunks == (len(volumes), 1, 1, 1) and not volumes.id.get_create_plist().get_nfilters()
 
 
 def _fill_from_chunks(betas, volumes, mask):
-    """Read the chunks of the mask's voxels alone, in the order (Z, Y, X) in which they were written."""
+    """Read only the chunks of the mask's voxels, in the file's order (Z, Y, X)."""
     column = np.empty(mask.shape, dtype=int)
     column[mask] = np.arange(betas.shape[1])
     corners = np.pad(np.argwhere(mask.T), ((0, 0), (1, 0)))  # trials from 0
@@ -80,7 +80,7 @@ def _fill_from_chunks(betas, volumes, mask):
 
 
 def _slabs(volumes):
-    """Slices of trials and of Z planes that tile the dataset, along the axis its chunks are thinner in."""
+    """Yield slices of trials and of Z planes that tile the dataset, along the axis in which its chunks are thinner."""
     n_trials, n_planes = volumes.shape[:2]
     bytes_per_plane = volumes.dtype.itemsize * volumes.shape[2] * volumes.shape[3]
     trials = SLAB_BYTES // (n_planes * bytes_per_plane)
@@ -95,7 +95,7 @@ def _slabs(volumes):
 
 
 def _check_shape(path, shape, mask, n_trials):
-    """`shape` is (X, Y, Z, trials)."""
+    """Raise InputError unless `shape`, (X, Y, Z, trials), fits the mask and the design."""
     if shape[:-1] != mask.shape:
         raise InputError(
             f"{path} has volumes of shape {shape[:-1]}, but the mask has {mask.shape}: one of them is another "

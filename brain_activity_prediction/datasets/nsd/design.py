@@ -1,4 +1,4 @@
-"""Which image was shown on which trial. The only module that turns 1-based NSD numbers into 0-based rows."""
+"""Which image was shown on which trial; the only module that converts 1-based NSD numbers into 0-based rows."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,17 +29,17 @@ class Design:
         return self.masterordering.size // self.n_sessions
 
     def image_ids(self, subject):
-        """NSD ids of all images planned for a subject, (n_images,), the shared ones first."""
+        """Return the NSD ids of all images planned for a subject, (n_images,), the shared ones first."""
         if not 1 <= subject <= N_SUBJECTS:
             raise InputError(f"subject {subject} is not in NSD: its subjects are 1 to {N_SUBJECTS}")
         return self.subjectim[subject - 1]
 
     def image_ids_of_any(self, subjects):
-        """NSD ids, ascending, of the images planned for at least one of the subjects."""
+        """Return the NSD ids, ascending, of the images planned for at least one of the subjects."""
         return np.unique(np.concatenate([self.image_ids(subject) for subject in subjects]))
 
     def trial_ids(self, subject, sessions):
-        """NSD ids of every trial of the sessions, in the order given, (n_trials,)."""
+        """Return the NSD ids of every trial of the sessions, in the order given, (n_trials,)."""
         unplanned = [session for session in sessions if not 1 <= session <= self.n_sessions]
         if unplanned:
             raise InputError(f"session {unplanned[0]} is not among the {self.n_sessions} sessions of {self.path}")
@@ -49,12 +49,12 @@ class Design:
 
 
 def stimulus_rows(ids):
-    """Rows of the stimulus file (from 0) that hold the images with these NSD ids (from 1)."""
+    """Return the rows of the stimulus file (from 0) of the images with these NSD ids (from 1)."""
     return np.asarray(ids, dtype=int) - 1
 
 
 def train_test_rows(image_ids, shared_ids):
-    """Rows of `image_ids` to train on (images only this subject saw) and to test on (the shared images)."""
+    """Return the rows of `image_ids` to train on (seen only by this subject) and to test on (shared images)."""
     shared = np.isin(image_ids, shared_ids)
     return np.flatnonzero(~shared), np.flatnonzero(shared)
 
@@ -62,7 +62,7 @@ def train_test_rows(image_ids, shared_ids):
 def read_design(path):
     """Read and check nsd_expdesign.mat, in MATLAB's v5 or v7.3 (HDF5) format.
 
-    InputError when a variable is missing or the variables contradict each other.
+    Raises InputError if a variable is missing or the variables contradict each other.
     """
     path = Path(path)
     variables = _read_mat(path, ("masterordering", "subjectim", "sharedix", "basiccnt"))
@@ -100,7 +100,7 @@ def _whole_numbers(path, variables, name):
 
 
 def _contradiction(design):
-    """What is wrong with the design in a few words, or None."""
+    """Describe what is wrong with the design in a few words, or return None."""
     n_subjects, n_images = design.subjectim.shape
     n_shared, n_trials = design.shared_ids.size, design.masterordering.size
     if not n_trials or not design.n_sessions:

@@ -1,4 +1,4 @@
-"""Names of the labels in ROI files: from a subject's own label tables, else as NSD calls them."""
+"""Names of the labels in ROI files: from a subject's own label tables, otherwise NSD's names."""
 
 import re
 
@@ -27,9 +27,9 @@ LARGEST_COLOUR = 255
 
 
 def label_names(layout, subject, name):
-    """`{label number: region name}` of an ROI file, empty where neither a table nor LABELS has its labels.
+    """Return `{label number: region name}` of an ROI file; empty if neither a table nor LABELS has its labels.
 
-    The left or right half of a file has the table of the whole one, unless it has its own.
+    The file of one hemisphere uses the table of the whole ROI, unless it has its own.
     """
     table = layout.label_table(subject, name)
     if table is None:
@@ -47,7 +47,7 @@ def label_names(layout, subject, name):
 
 
 def _parsed(table, line):
-    """The number and the name of a row; a name may hold spaces."""
+    """Return the number and the name in a row; a name may contain spaces."""
     row = ROW.fullmatch(line)
     if row is None:
         raise InputError(f"{table} is not a label table: a line is not 'number name'; fetch it again, or delete it")

@@ -1,4 +1,4 @@
-"""Where the files of the Natural Scenes Dataset lie under a base directory."""
+"""Paths of the Natural Scenes Dataset's files under a base directory."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,55 +50,55 @@ HEMISPHERES = ("lh.", "rh.")
 
 @dataclass(frozen=True)
 class Layout:
-    """The arrangement of NSD's files under `base_dir`; `name` is "official" (the bucket's own) or "flat".
+    """The arrangement of NSD's files under `base_dir`; `name` is "official" (as in the bucket) or "flat".
 
-    Subjects are numbered 1 to 8 and sessions from 1, as in NSD. Every method that returns a path raises
-    InputError with the path it expected when the file is missing.
+    Subjects are numbered 1 to 8 and sessions from 1, as in NSD. Every method that returns a path raises InputError with
+    the expected path if the file is missing.
     """
 
     name: str
     base_dir: Path
 
     def expected(self, kind, subject=None, session=None, name=None):
-        """The paths at which a file of this kind may lie, the preferred one first; none need exist."""
+        """Return the possible paths of a file of this kind, the preferred one first; none needs to exist."""
         fields = {"subject": f"subj{subject:02d}" if subject else None, "session": session, "name": name}
         return [self.base_dir / path.format(**fields) for path in PATHS[self.name][kind]]
 
     def stimuli(self):
-        """The HDF5 file of all images; the full-size one where both are there."""
+        """Return the HDF5 file of all images; the full-size one if both exist."""
         return self._existing("stimuli")
 
     def design(self):
         return self._existing("design")
 
     def betas(self, subject, session):
-        """The single-trial betas of one session, .hdf5 where both formats are there."""
+        """Return the single-trial betas of one session; .hdf5 if both formats exist."""
         return self._existing("betas", subject=subject, session=session)
 
     def sessions(self, subject):
-        """The numbers of the sessions whose betas are there, ascending; InputError when there are none."""
+        """Return the numbers of the sessions that have betas, ascending; raise InputError if there are none."""
         found = self._sessions_if_any(subject)
         if not found:
             expected = self.expected("betas", subject, 1)
             folder = expected[0].parent
-            # Beside a missing folder of the subject there are those of other subjects only, which nobody meant.
+            # If the subject's folder is missing, its neighbours belong to other subjects and are no suggestions.
             meant = near_path(folder) if folder.parent.is_dir() and not folder.exists() else ""
             raise InputError(f"subject {subject} has no betas: expected {_either(expected)}{meant}")
         return found
 
     def has_betas(self, subject):
-        """Whether the betas of any session are there."""
+        """Return whether any session has betas."""
         return bool(self._sessions_if_any(subject))
 
     def betas_files(self, subject):
-        """The betas of each session that is there, in order, one after the other; none where there are none."""
+        """Yield the betas of each existing session, in order."""
         return (self.betas(subject, session) for session in self._sessions_if_any(subject))
 
     def _sessions_if_any(self, subject):
         return [n for n in SESSION_NUMBERS if any(p.is_file() for p in self.expected("betas", subject, n))]
 
     def valid_voxels(self, subject, session):
-        """The file of the voxels with valid data in a session, or None: not every copy of NSD has it."""
+        """Return the file of the voxels with valid data in a session, or None; not every copy of NSD has it."""
         return next((path for path in self.expected("valid voxels", subject, session) if path.is_file()), None)
 
     def nsdgeneral(self, subject):
@@ -108,38 +108,38 @@ class Layout:
         return self._existing("ncsnr", subject=subject)
 
     def roi_names(self, subject):
-        """The ROI files that are there but nsdgeneral, sorted, by name without hemisphere and ending."""
+        """Return the existing ROI files except nsdgeneral, sorted, by name without hemisphere and ending."""
         return sorted({without_hemisphere(name) for name in self.roi_files(subject)} - {"nsdgeneral"})
 
     def roi_files(self, subject):
-        """The names without ending of all ROI files that are there, such as floc-faces and lh.floc-faces."""
+        """Return the names without ending of all existing ROI files, such as floc-faces and lh.floc-faces."""
         folder = self.expected("roi", subject, name="any")[0].parent
         return {path.name.removesuffix(ending) for ending in NIFTI for path in folder.glob(f"[!.]*{ending}")}
 
     def check_roi(self, subject, name):
-        """Raises InputError where no ROI file, whole or of a hemisphere, has this name, nor is it nsdgeneral."""
+        """Raise InputError if no ROI file, whole or of a hemisphere, has this name, except nsdgeneral."""
         known = self.roi_names(subject)
         if name not in {*known, *self.roi_files(subject), "nsdgeneral"}:
             meant, there = did_you_mean(name, known), ", ".join(known) or "none"
             raise InputError(f"subject {subject} has no ROI file {name}.nii.gz{meant}: there are {there}")
 
     def lone_half(self, subject, name):
-        """The hemisphere's file ("lh.floc-faces") of an ROI that is alone there, without the other; None otherwise."""
+        """Return the file ("lh.floc-faces") of an ROI that exists for one hemisphere only; otherwise None."""
         there = self.roi_files(subject)
         halves = [side + name for side in HEMISPHERES if side + name in there]
         return halves[0] if name not in there and len(halves) == 1 else None
 
     def roi(self, subject, name):
-        """The files that make up one ROI volume: one, or the two hemispheres where only those are there."""
+        """Return the files of one ROI volume: one file, or those of the two hemispheres if only they exist."""
         there = self.roi_files(subject)
         halves = [side + name for side in HEMISPHERES]
         wanted = halves if name not in there and there.issuperset(halves) else [name]
         return [self._existing("roi", subject=subject, name=part) for part in wanted]
 
     def label_table(self, subject, name):
-        """FreeSurfer's table of an ROI file's labels, or None: NSD has tables for some ROI files only.
+        """Return FreeSurfer's table of an ROI file's labels, or None: NSD has tables for some ROI files only.
 
-        That of the whole file where a hemisphere's has none of its own.
+        A hemisphere without its own table uses that of the whole ROI.
         """
         names = dict.fromkeys((name, without_hemisphere(name)))
         tables = [self.expected("label table", subject, name=name)[0] for name in names]
@@ -154,9 +154,9 @@ class Layout:
 
 
 def find_layout(base_dir):
-    """The layout under `base_dir`, recognised by where the design file lies.
+    """Find the layout under `base_dir` from the place of the design file.
 
-    InputError when there is no design file at either place, or one at both.
+    Raises InputError if there is no design file at either place, or one at both.
     """
     base_dir = Path(base_dir)
     if not base_dir.is_dir():
@@ -172,7 +172,7 @@ def find_layout(base_dir):
 
 
 def layout_if_any(base_dir):
-    """The layout under `base_dir`, or None where it holds results alone."""
+    """Return the layout under `base_dir`, or None if it contains only results."""
     try:
         return find_layout(base_dir)
     except InputError:
@@ -180,14 +180,14 @@ def layout_if_any(base_dir):
 
 
 def without_hemisphere(name):
-    """`"floc-faces"` of `"lh.floc-faces"`; a name without hemisphere as it is."""
+    """Return `"floc-faces"` for `"lh.floc-faces"`; other names stay unchanged."""
     for side in HEMISPHERES:
         name = name.removeprefix(side)
     return name
 
 
 def _either(paths):
-    """The paths in words, those that differ in their ending alone as one: "a.nii.gz or .nii"."""
+    """List paths in words; paths that differ only in their ending are joined: "a.nii.gz or .nii"."""
     endings: dict[str, list[str]] = {}
     for path in map(str, paths):
         ending = next((known for known in (*NIFTI, ".hdf5") if path.endswith(known)), "")

@@ -1,8 +1,8 @@
-"""Numeric arrays of a MATLAB v5 file, every size held against what is there before it is believed.
+"""Read numeric arrays of a MATLAB v5 file, and check every stated size against the file before using it.
 
-`scipy.io.loadmat` believes the sizes that a file states: a damaged file can end the process with a segmentation fault,
-which no `except` sees. Only what NSD's design file holds is read here: real numeric arrays, compressed or not.
-Source: MathWorks, "MAT-File Level 5 File Format".
+`scipy.io.loadmat` trusts the sizes that a file states: a damaged file can end the process with a segmentation fault,
+which no `except` catches. This reader accepts only what NSD's design file contains: real numeric arrays, compressed or
+not. Source: MathWorks, "MAT-File Level 5 File Format".
 """
 
 import math
@@ -22,9 +22,9 @@ COMPLEX = 0x0800
 
 
 def read_arrays(path, names):
-    """`{name: array}` of those of the names that the file holds, in MATLAB's shape and in the dtype on disk.
+    """Read `{name: array}` of those names that the file contains, in MATLAB's shape and in the dtype on disk.
 
-    ValueError, in a few words, for what is no whole MATLAB v5 file, and for a name whose array is not numeric.
+    Raises ValueError, in a few words, for other or truncated files, and for a name whose array is not numeric.
     """
     data = read_bytes(path, LARGEST_BYTES)
     order = {b"IM": "<", b"MI": ">"}.get(data[HEADER_BYTES - 2 : HEADER_BYTES])
@@ -45,7 +45,7 @@ def read_arrays(path, names):
 
 
 def _element(data, position, order):
-    """Kind and bytes of the element at `position`, and where the next one begins."""
+    """Return kind and bytes of the element at `position`, and the position of the next one."""
     if position + 8 > len(data):
         raise ValueError("it ends within an element")
     kind, n_bytes = struct.unpack_from(f"{order}II", data, position)
@@ -72,7 +72,7 @@ def _inflated(content, limit):
 
 
 def _array_header(content, order):
-    """Name, flags and shape of an array, and where in its content the numbers begin."""
+    """Return name, flags and shape of an array, and the position of its numbers within the content."""
     kind, flags, position = _element(content, 0, order)
     if kind != 6 or len(flags) != 8:
         raise ValueError("an array has no flags")

@@ -1,4 +1,4 @@
-"""Regions of interest: masks and label volumes in, named sets of fitted voxels out; and maps back to NIfTI.
+"""Read regions of interest as named sets of fitted voxels, and write maps back to NIfTI.
 
 Voxels are ordered as `volume[mask]` of an (X, Y, Z) volume everywhere.
 """
@@ -28,9 +28,9 @@ MAPPED_IN_EACH_SUBJECT = frozenset(LABELS) - {"Kastner2015"}
 
 
 def subject_grid(layout, subject):
-    """The grid that all volumes of a subject are brought to: that of the first betas stored as NIfTI, by the header.
+    """Return the grid of all volumes of a subject, from the header of the first betas stored as NIfTI.
 
-    HDF5 betas state no affine. They are taken to be as NSD publishes them, along RAS, on the grid of nsdgeneral.
+    HDF5 betas state no affine. They are taken to be as NSD publishes them: axes along RAS, on the grid of nsdgeneral.
     """
     fitted = read_grid(layout.nsdgeneral(subject))
     for path in layout.betas_files(subject):
@@ -43,7 +43,7 @@ def subject_grid(layout, subject):
 
 
 def read_mask(layout, subject):
-    """The fitted voxels, nsdgeneral == 1, (X, Y, Z) bool, and the affine (4, 4), indices to millimetres.
+    """Return the fitted voxels, nsdgeneral == 1, (X, Y, Z) bool, and the affine (4, 4), indices to millimetres.
 
     Both are on the `subject_grid`.
     """
@@ -55,16 +55,16 @@ def read_mask(layout, subject):
 
 
 def region_masks(layout, subject, fitted_mask, names=None):
-    """Which fitted voxels belong to which region: {region: (n_fitted_voxels,) bool}.
+    """Return the fitted voxels of each region: {region: (n_fitted_voxels,) bool}.
 
-    `names` are ROI files ("prf-visualrois", "lh.prf-visualrois"); by default all that are there whole, or in both
-    halves, and whose labels have names, in the subject's label table or in LABELS. The first region is ALL_FITTED.
-    Labels of one name are one region. Labels of atlases and halves carry the file's name ("Kastner2015:V1v"), as do
-    all labels whose name another file has, too. Labels without a fitted voxel are left out; a line on stderr says
-    which of `names` have no region at all, and which files are left out.
+    `names` are ROI files ("prf-visualrois", "lh.prf-visualrois"). The default is all files that exist whole, or for
+    both hemispheres, and whose labels have names in the subject's label table or in LABELS. The first region is
+    ALL_FITTED. Labels with the same name form one region. Labels of atlases and hemispheres carry the file's name
+    ("Kastner2015:V1v"), as do labels whose name another file shares. Labels without a fitted voxel are left out. A
+    message reports which of `names` have no region at all, and which files are left out.
 
-    InputError for a missing file, a label number without a name, a volume on another grid than `fitted_mask`
-    (X, Y, Z), which is on the `subject_grid`, and where none of `names` has a region.
+    Raises InputError for a missing file, a label number without a name, a volume on another grid than `fitted_mask` (X,
+    Y, Z), which is on the `subject_grid`, and if none of `names` has a region.
     """
     grid = subject_grid(layout, subject)
     regions = {ALL_FITTED: np.ones(np.count_nonzero(fitted_mask), dtype=bool)}
@@ -96,7 +96,7 @@ def region_masks(layout, subject, fitted_mask, names=None):
 
 
 def _by_name(layout, subject, name, labels, names_of_labels):
-    """`{label name: (n_voxels,) bool}` of the labels (n_voxels,) that are there."""
+    """Return `{label name: (n_voxels,) bool}` of the labels (n_voxels,) that occur."""
     found = {}
     for number in np.unique(labels[labels > 0]):
         if number not in names_of_labels:
@@ -110,7 +110,7 @@ def _by_name(layout, subject, name, labels, names_of_labels):
 
 
 def _default_files(layout, subject):
-    """The ROI files whose labels have names, in NSD's order; a line says which are left out as lone halves."""
+    """Return the ROI files whose labels have names, in NSD's order; report files of one hemisphere alone."""
     names = [name for name in layout.roi_names(subject) if label_names(layout, subject, name)]
     for name in names:
         if half := layout.lone_half(subject, name):
@@ -120,7 +120,7 @@ def _default_files(layout, subject):
 
 
 def _chosen_files(layout, subject, names):
-    """The ROI files that are meant by these names; a lone half stands for its whole, and a line says so."""
+    """Return the ROI files with these names; a file of one hemisphere alone replaces the whole, with a message."""
     files = []
     for name in dict.fromkeys(names):
         layout.check_roi(subject, name)
@@ -133,13 +133,13 @@ def _chosen_files(layout, subject, names):
 
 
 def _missing_half(layout, subject, half):
-    """What is missing beside the file of one hemisphere, in words."""
+    """Describe what is missing next to the file of one hemisphere."""
     (other,) = {side + without_hemisphere(half) for side in HEMISPHERES} - {half}
     return f"{layout.roi(subject, half)[0].name} is there without {layout.expected('roi', subject, name=other)[0].name}"
 
 
 def _repeated_names(layout, subject):
-    """The names that labels of several files mapped in each subject have, whichever files are asked for."""
+    """Return the label names that several individually mapped ROI files share, whichever files are requested."""
     count = Counter({ALL_FITTED: 2})
     for name in MAPPED_IN_EACH_SUBJECT.intersection(layout.roi_names(subject)):
         with suppress(InputError):  # a damaged table is named by the run that asks for its file
@@ -148,22 +148,22 @@ def _repeated_names(layout, subject):
 
 
 def read_regions(layout, subject, names=None):
-    """The regions of a subject's fitted voxels, as `region_masks` gives them; no betas are read."""
+    """Return the regions of a subject's fitted voxels as `region_masks` does; betas are not read."""
     return region_masks(layout, subject, read_mask(layout, subject)[0], names)
 
 
 def of_atlases(regions: Iterable[str]) -> set[str]:
-    """Those of the regions that are of an ROI file with more than MOST_SHOWN of them: "HCP_MMP1:V1"."""
+    """Return the regions that belong to an ROI file with more than MOST_SHOWN of them: "HCP_MMP1:V1"."""
     file_of = {name: name.partition(":")[0] for name in regions if ":" in name}
     sizes = Counter(file_of.values())
     return {name for name, file in file_of.items() if sizes[file] > MOST_SHOWN}
 
 
 def write_map(path, values, mask, affine):
-    """Write a value per fitted voxel (n_voxels,) as a float32 NIfTI volume, NaN outside the mask.
+    """Write one value for each fitted voxel (n_voxels,) as a float32 NIfTI volume, NaN outside the mask.
 
     Values (n_voxels, n) become n volumes. Both transforms of the header are the affine, in millimetres and marked as
-    the scanner's space, the one that the subject's own files are in: viewers differ in which of the two they take.
+    scanner space, like the subject's own files: viewers differ in which of the two they use.
     """
     volume = np.full((*mask.shape, *np.shape(values)[1:]), np.nan, dtype=np.float32)
     volume[mask] = values
@@ -176,19 +176,19 @@ def write_map(path, values, mask, affine):
 
 
 def read_map(path, mask, grid):
-    """The values (n_voxels,) of a NIfTI volume in the voxels of a mask on `grid`, as `write_map` takes them."""
+    """Read the values (n_voxels,) of a NIfTI volume in the voxels of a mask on `grid`: the inverse of `write_map`."""
     if mask.shape != grid.shape:
         raise InputError(f"the mask has shape {mask.shape}, but {grid.path} has {grid}: give the mask of its subject")
     return read_volume_on(path, grid)[mask]
 
 
 def _read_labels(path, mask, grid):
-    """The label numbers (n_voxels,) of an ROI file in the mask's voxels, int."""
+    """Read the label numbers (n_voxels,) of an ROI file in the mask's voxels, int."""
     return _whole_numbers(path, read_map(path, mask, grid))
 
 
 def _whole_numbers(path, labels):
-    """The labels as int, those that are off by a rounding error too; NaN, some programs' background, becomes 0."""
+    """Round labels to int within ROUNDING; NaN, the background of some programs, becomes 0."""
     labels = np.where(np.isnan(labels), 0, labels)
     if not (np.abs(labels) < LARGEST_LABEL).all() or (np.abs(labels - np.rint(labels)) > ROUNDING).any():
         raise InputError(f"{path} holds other things than whole numbers, so that it is no ROI file: fetch it again")

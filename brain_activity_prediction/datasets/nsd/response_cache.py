@@ -1,4 +1,4 @@
-"""Averaged responses kept in a sealed HDF5 file, with a record of the files and settings they came from."""
+"""Keep averaged responses in a sealed HDF5 file, with a record of the files and settings that they came from."""
 
 import json
 from contextlib import suppress
@@ -19,7 +19,7 @@ OFTEN_EMPTY = {"incomplete", "valid_repeats"}  # where no voxel lacks a trial
 
 
 def inputs_of(base_dir, files, **settings):
-    """What a cache file depends on: the settings, and size, time of change and a sample of each file."""
+    """Return what a cache file depends on: the settings, and size, time of change and a sample of each file."""
     inputs = {
         "format": FORMAT,
         **settings,
@@ -36,9 +36,9 @@ def _content(path):
 
 
 def load_or_make(path, inputs, n_bytes, make):
-    """The arrays of a cache file, else those that `make()` gives, which are kept there.
+    """Load the arrays of a cache file, or compute them with `make()` and store them there.
 
-    Processes that need the same file at once wait for the first. InputError where `n_bytes` have no room.
+    Processes that need the same file wait for the first. Raises InputError if `n_bytes` do not fit on the disk.
     """
     claimed_in = path.with_suffix(".claims")
     arrays = load(path, inputs)
@@ -56,9 +56,9 @@ def load_or_make(path, inputs, n_bytes, make):
 
 
 def load(path, inputs):
-    """The arrays of a cache file made from just these inputs, else None.
+    """Load the arrays of a cache file made from exactly these inputs, else return None.
 
-    When there is a file but it is stale or broken, a line on stderr says why.
+    A message says why an existing file is stale or broken.
     """
     if not path.exists():
         return None
@@ -80,13 +80,13 @@ def load(path, inputs):
 
 
 def store(path, arrays, inputs):
-    """Write the arrays but the empty ones, and what they were made from; whole or not at all."""
+    """Write the non-empty arrays and their inputs, atomically."""
     arrays = {name: array for name, array in arrays.items() if array.size}
     write_sealed(path, arrays, inputs, cuts={"betas": (0, min(ROWS_A_PIECE, len(arrays["betas"])))})
 
 
 def _is_made(path, inputs):
-    """Whether there is a cache file made from just these inputs; its numbers are not read."""
+    """Return whether a cache file made from exactly these inputs exists; its numbers are not read."""
     with suppress(OSError, ValueError):
         return read_seal(path).about == inputs
     return False

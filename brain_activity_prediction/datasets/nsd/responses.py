@@ -1,4 +1,4 @@
-"""A subject's response to each image: sessions z-scored, repeats averaged, kept in a cache file."""
+"""A subject's response to each image: sessions z-scored, repeats averaged, stored in a cache file."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,10 +26,10 @@ RESAMPLED_GROUPS = 100  # of the images that only this subject saw
 
 @dataclass(frozen=True)
 class Responses:
-    """Responses of one subject's nsdgeneral voxels, one row an image, averaged over the image's repeats.
+    """Responses of one subject's nsdgeneral voxels, one row for each image, averaged over its repeats.
 
-    Units: standard deviations of the voxel's session, or percent signal change without z-scoring.
-    Voxels are ordered as `volume[mask]`.
+    Units: standard deviations of the voxel's session, or percent signal change without z-scoring. Voxels are ordered as
+    `volume[mask]`.
     """
 
     image_ids: np.ndarray  # (n_images,) NSD ids, ascending
@@ -48,17 +48,15 @@ class Responses:
 def prepare_responses(layout, subject, sessions=None, zscore=True, cache_dir=None):
     """Read a subject's betas, one session at a time, or the cache file of an earlier call.
 
-    sessions   session numbers from 1; all that are there when none are given
+    sessions   session numbers from 1; by default all that exist
     zscore     bring each voxel to mean 0 and SD 1 over each session's trials (see `zscore_session`)
-    cache_dir  by default BASE_DIR/responses. A cache file made from other inputs (any file's size, time
-               of change or sampled content, or any setting) is built again, and a line on stderr says why
+    cache_dir  by default BASE_DIR/responses. A cache file made from other inputs (any file's size, time of
+               change or sampled content, or any setting) is built again, with a message
 
-    Sessions done and time left are shown on stderr.
+    A progress bar shows the sessions. Only valid trials count (see `valid_trials`). A voxel that lacks over
+    MOST_MISSING of its training or test images is left out: it is NaN throughout. Messages count both.
 
-    Only valid trials count, see `valid_trials`. A voxel that lacks over MOST_MISSING of its training or test
-    images is left out: it is NaN throughout. Lines on stderr count both.
-
-    InputError for missing or broken files and for files that contradict the design or the mask.
+    Raises InputError for missing or broken files and for files that contradict the design or the mask.
     """
     sessions = sorted(set(sessions)) if sessions else layout.sessions(subject)
     session_files = [layout.betas(subject, session) for session in sessions]
@@ -76,7 +74,7 @@ def prepare_responses(layout, subject, sessions=None, zscore=True, cache_dir=Non
     def read_and_average():
         files = until_stopped(zip(session_files, valid_files, strict=True))
         bar = tqdm(files, f"betas of subject {subject}", len(session_files), unit="session")
-        with bar as shown:  # so that it ends before a line says what was wrong
+        with bar as shown:  # close the bar before an error message
             trials = (
                 mark_invalid(read_session(path, mask, design.trials_per_session, grid), read_valid(valid, mask, grid))
                 for path, valid in shown
@@ -93,10 +91,10 @@ def prepare_responses(layout, subject, sessions=None, zscore=True, cache_dir=Non
 
 
 def zscore_session(betas):
-    """Bring each voxel (column) of one session to mean 0 and SD 1 over its trials, in place; returns `betas`.
+    """Bring each voxel (column) of one session to mean 0 and SD 1 over its trials, in place; return `betas`.
 
-    The SD is the population's (divided by n), as in scipy.stats.zscore. A voxel that never changes becomes 0.
-    Trials that are not finite become NaN and count in neither mean nor SD; a voxel with one other trial is all NaN.
+    The SD is the population's (divided by n), as in scipy.stats.zscore. A voxel that never changes becomes 0. Trials
+    that are not finite become NaN and count in neither mean nor SD; a voxel with one other trial is all NaN.
     """
     low, high = betas.min(axis=0), betas.max(axis=0)
     with_gaps = np.flatnonzero(~(np.isfinite(low) & np.isfinite(high)))
@@ -115,7 +113,7 @@ def zscore_session(betas):
 
 
 def average_repeats(sessions, trial_ids, test_ids=()):
-    """Average trials of the same image over sessions that come one at a time.
+    """Average the trials of each image over sessions that arrive one at a time.
 
     sessions   iterable of (trials_per_session, n_voxels) arrays
     trial_ids  NSD ids of all their trials in order, (n_trials,)
@@ -123,8 +121,8 @@ def average_repeats(sessions, trial_ids, test_ids=()):
 
     Trials that are not finite do not count. They are set to 0 in place.
 
-    Returns a dict with the fields of `Responses` that are arrays of images or voxels, and `voxels_by_session`, how many
-    voxels lack trials in each session.
+    Returns a dict with the fields of `Responses` that are arrays of images or voxels, and `voxels_by_session`, the
+    number of voxels that lack trials in each session.
     """
     image_ids, image_of_trial, n_repeats = np.unique(trial_ids, return_inverse=True, return_counts=True)
     groups = resampling_groups(image_ids, test_ids)
@@ -157,9 +155,9 @@ def average_repeats(sessions, trial_ids, test_ids=()):
 
 
 def resampling_groups(image_ids, test_ids):
-    """The group (n_images,) that each image is resampled with: test images one by one, others in RESAMPLED_GROUPS.
+    """Return the resampling group (n_images,) of each image: one for each test image, RESAMPLED_GROUPS for the others.
 
-    Groups of images keep what the resampling needs of every trial at a tenth of the betas' size.
+    Groups of images keep the sums that resampling needs, in a tenth of the size of the betas.
     """
     alone = np.isin(image_ids, test_ids)
     n_alone = np.count_nonzero(alone)
@@ -170,7 +168,7 @@ def resampling_groups(image_ids, test_ids):
 
 
 def _leave_out_voxels(averaged, parts, mask, of):
-    """Make a voxel that lacks too many images NaN throughout, in place, and say on stderr what voxels lack.
+    """Set voxels that lack too many images to NaN throughout, in place, and report missing data.
 
     parts  rows of the training and of the test images
     of     the subject and its sessions
@@ -191,7 +189,7 @@ def _leave_out_voxels(averaged, parts, mask, of):
 
 
 def _cache_name(subject, sessions, zscore):
-    """A name for each choice of sessions and scaling: processes that choose otherwise do not collide."""
+    """Return a file name for each choice of sessions and scaling, so that different choices do not collide."""
     first, last = sessions[0], sessions[-1]
     gapless = sessions == list(range(first, last + 1))
     chosen = f"{first}-{last}" if gapless else "_".join(map(str, sessions))

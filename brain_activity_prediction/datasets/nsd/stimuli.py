@@ -1,4 +1,4 @@
-"""The images themselves, read one by one from NSD's HDF5 file."""
+"""Read single images from NSD's HDF5 file."""
 
 import hashlib
 from contextlib import ExitStack
@@ -19,10 +19,10 @@ N_IMAGES = 73_000  # of NSD
 
 
 class Stimuli:
-    """NSD's images, by 1-based NSD id; opened read-only, and only the images asked for are read.
+    """NSD's images by 1-based NSD id; the file is opened read-only, and only requested images are read.
 
-    Use it in a `with` block, or call `close`. InputError when the file is broken or holds no `imgBrick` of
-    uint8 images (n_images, size, size, 3).
+    Use it in a `with` block, or call `close`. Raises InputError if the file is broken or holds no `imgBrick` of uint8
+    images (n_images, size, size, 3).
     """
 
     def __init__(self, path):
@@ -50,14 +50,14 @@ class Stimuli:
 
     @property
     def image_size(self):
-        """Height, and width, of an image in pixels."""
+        """Return the height, equal to the width, of an image in pixels."""
         return self._brick.shape[1]
 
     @property
     def settings(self):
-        """What of the images changes a model's hidden states: their size, and a digest of SAMPLES of them.
+        """Return the settings that change a model's hidden states: the image size, and a digest of SAMPLES images.
 
-        The sample lies evenly over the file: another set of images is noticed, another single image hardly.
+        The sample is spread evenly over the file. It detects another set of images, but rarely a single changed image.
         """
         digest = hashlib.sha256(str(self._brick.shape).encode())
         with reading(self.path):
@@ -66,7 +66,7 @@ class Stimuli:
         return {"stimulus_pixels": self.image_size, "stimulus_images": digest.hexdigest()[:16]}
 
     def check(self, ids):
-        """Raises InputError where NSD ids are not in the file."""
+        """Raise InputError if NSD ids are not in the file."""
         ids = np.asarray(ids, dtype=int)
         outside = ids[(ids < 1) | (ids > self.n_images)]
         if outside.size:
@@ -76,7 +76,7 @@ class Stimuli:
             )
 
     def images(self, ids):
-        """RGB images of these NSD ids, a list of PIL.Image in the order asked for."""
+        """Return the RGB images of these NSD ids, a list of PIL.Image in the given order."""
         self.check(ids)
         with reading(self.path):
             # Row by row: h5py's selection by list takes time quadratic in its length.
@@ -84,7 +84,7 @@ class Stimuli:
 
 
 def _problem(brick):
-    """What is wrong with the dataset in a few words, or None."""
+    """Describe what is wrong with the dataset in a few words, or return None."""
     if brick is None:
         return "it holds no dataset 'imgBrick'"
     if brick.dtype != np.uint8:

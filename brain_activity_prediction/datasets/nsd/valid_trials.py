@@ -1,6 +1,6 @@
-"""Which trials of a voxel hold data. NSD stores 0 throughout a session for a voxel without valid data in it.
+"""Mark trials without valid data. NSD stores 0 throughout a session for a voxel without valid data in it.
 
-NSD also publishes which voxels those are, as valid_sessionNN.nii.gz. An invalid trial is NaN from here on.
+NSD also lists these voxels in valid_sessionNN.nii.gz. Invalid trials are set to NaN.
 """
 
 import numpy as np
@@ -12,14 +12,14 @@ MOST_MISSING = 0.05  # of a voxel's training images, and of its test images; wit
 
 
 def read_valid(path, mask, grid):
-    """Which voxels of a mask on `grid` valid_sessionNN.nii.gz marks as valid, (n_voxels,) bool; None without a file."""
+    """Read valid_sessionNN.nii.gz in the voxels of a mask on `grid`, (n_voxels,) bool; None without a file."""
     return None if path is None else read_map(path, mask, grid) > 0
 
 
 def mark_invalid(betas, valid=None):
-    """Set the voxels of a session without valid data to NaN, in place; returns `betas` (n_trials, n_voxels).
+    """Set the voxels of a session without valid data to NaN, in place; return `betas` (n_trials, n_voxels).
 
-    Those are the voxels that are exactly 0 in all trials, and those that are not among `valid` (n_voxels,) bool.
+    Invalid are voxels that are exactly 0 in all trials, and those not marked in `valid` (n_voxels,) bool.
     """
     invalid = ~betas.any(axis=0)
     if valid is not None:
@@ -29,7 +29,7 @@ def mark_invalid(betas, valid=None):
 
 
 class MissingTrials:
-    """Counts the trials that voxels lack, session after session."""
+    """A count of the missing trials of each voxel, session after session."""
 
     def __init__(self, n_images):
         self.voxels = np.empty(0, dtype=int)
@@ -56,14 +56,14 @@ class MissingTrials:
             np.add.at(self.counts, (images[:, None], columns), missing)
 
     def valid_repeats(self, n_repeats):
-        """The voxels (k,) that lack trials, ascending, and how many valid ones (n_images, k) each image has."""
+        """Return the voxels (k,) that lack trials, ascending, and the valid trials (n_images, k) of each image."""
         order = np.argsort(self.voxels)
         valid = n_repeats[:, None] - self.counts[:, order]
         return self.voxels[order], valid.astype(np.min_scalar_type(n_repeats.max()))
 
 
 def lacking_too_many(valid_repeats, parts):
-    """Which of k voxels lack over MOST_MISSING of the images of a part, (k,) bool.
+    """Return which of k voxels lack over MOST_MISSING of the images of a part, (k,) bool.
 
     valid_repeats  (n_images, k)
     parts          rows of the training and of the test images
@@ -73,12 +73,12 @@ def lacking_too_many(valid_repeats, parts):
 
 
 def too_many(n_missing, n):
-    """Whether n_missing of n are over MOST_MISSING."""
+    """Return whether n_missing of n exceeds MOST_MISSING."""
     return n_missing > MOST_MISSING * n
 
 
 def tell_missing(subject, n_voxels, n_incomplete, voxels_by_session):
-    """Say on stderr how many voxels lack data; `voxels_by_session` is {session: number of voxels}."""
+    """Report how many voxels lack data; `voxels_by_session` is {session: number of voxels}."""
     sessions = [session for session, number in voxels_by_session.items() if number]
     where = f"session {sessions[0]}" if len(sessions) == 1 else f"{len(sessions)} sessions, first {sessions[0]}"
     log.info(
@@ -88,7 +88,7 @@ def tell_missing(subject, n_voxels, n_incomplete, voxels_by_session):
 
 
 def tell_left_out(subject, mask, voxels):
-    """Say on stderr that these voxels (k,) of the mask, one or more, lack too many images."""
+    """Report that these voxels (k,) of the mask, one or more, lack too many images."""
     n, first = np.count_nonzero(mask), tuple(map(int, np.argwhere(mask)[voxels[0]]))
     log.info(
         f"subject {subject}: {voxels.size} of {n} voxels lack over {MOST_MISSING * 100:g} % of their training or "
