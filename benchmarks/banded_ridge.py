@@ -24,7 +24,7 @@ from ridge import ALPHAS, EXAMPLE_BATCHES, FOLDS, N_TEST, simulate
 from torch.utils.flop_counter import FlopCounterMode
 
 from brain_activity_prediction.ridge.banded import FeatureSpaces
-from brain_activity_prediction.variance_partitioning.parts import random_weightings
+from brain_activity_prediction.ridge.weightings import random_weightings
 
 SIZES = ("900,256,2000", "900,1024,2000", "1800,512,4000", "1800,2048,4000")  # N, D of each space, V
 N_WEIGHTINGS = 8

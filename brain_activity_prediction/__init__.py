@@ -10,6 +10,7 @@ from pathlib import Path
 __version__ = "1.0.0"
 
 _DEFINED_IN = {
+    "BandedRidgeCV": "ridge.banded_estimator",
     "EmbeddingStore": "storage.embeddings.embedding_store",
     "VoxelwiseRidgeCV": "ridge.estimator",
     "noise_ceiling": "inference.noise_ceiling",

@@ -24,6 +24,7 @@ from brain_activity_prediction.cli.flag_values import analysis_name, positive_in
 from brain_activity_prediction.datasets.nsd.layout import find_layout
 from brain_activity_prediction.encoding.layers import check_complete
 from brain_activity_prediction.encoding.protocols import FOLDS
+from brain_activity_prediction.ridge.weightings import random_weightings, weighting_grid
 from brain_activity_prediction.runtime.claims import Claims, remove_left_claims, shared_out
 from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.running import fill, progress_seconds, run_script
@@ -33,7 +34,6 @@ from brain_activity_prediction.storage.folders import partitioning_folder
 from brain_activity_prediction.storage.settings_file import ORIGIN, RESPONSES, comparable
 from brain_activity_prediction.variance_partitioning import feature_spaces
 from brain_activity_prediction.variance_partitioning.feature_spaces import LETTERS, Space
-from brain_activity_prediction.variance_partitioning.parts import random_weightings, weighting_grid
 from brain_activity_prediction.variance_partitioning.share_store import WeightingScores
 
 if TYPE_CHECKING:

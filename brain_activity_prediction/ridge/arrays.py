@@ -1,74 +1,82 @@
 """Arrays and settings as users of the solver pass them: checked, and refused in one line that names the parameter."""
 
+from typing import TypeAlias
+
 import numpy as np
+import numpy.typing as npt
 import torch
 
-from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.ridge.errors import RidgeInputError
+
+Array: TypeAlias = np.ndarray | torch.Tensor
+Values: TypeAlias = npt.ArrayLike | torch.Tensor  # what a user may pass as an array
 
 
-def as_tensor(values, name="the array", gradients=False):
-    """A real tensor as it is, anything else by way of NumPy; shares memory where it may.
+def as_tensor(values: Values, name: str = "the array", gradients: bool = False) -> torch.Tensor:
+    """Return a real tensor as it is, and anything else as a tensor that shares its memory where it can.
 
-    gradients : take tensors that require gradients, which the ridge does not compute.
+    gradients : accept tensors that require gradients, which the ridge does not compute.
     """
-    if torch.is_tensor(values):
+    if isinstance(values, torch.Tensor):
         if values.is_complex() or values.layout != torch.strided:
-            raise InputError(f"{name} is a tensor of {values.dtype}, {values.layout}: give real numbers, dense")
+            raise RidgeInputError(f"{name} is a tensor of {values.dtype}, {values.layout}: give real numbers, dense")
         if values.requires_grad and not gradients:
-            raise InputError(f"{name} requires gradients, which the ridge does not compute: give {name}.detach()")
+            raise RidgeInputError(f"{name} requires gradients, which the ridge does not compute: give {name}.detach()")
         return values
     if np.ma.is_masked(values):
-        raise InputError(f"{name} has {np.ma.count_masked(values)} masked values: drop or fill them")
+        raise RidgeInputError(f"{name} has {np.ma.count_masked(values)} masked values: drop or fill them")
     array = np.asarray(values)
     if array.dtype.kind not in "biuf":
-        raise InputError(f"{name} is {type(values).__name__} of {array.dtype}: give an array of real numbers")
+        raise RidgeInputError(f"{name} is {type(values).__name__} of {array.dtype}: give an array of real numbers")
     if array.dtype.kind in "iu":
         array = array.astype(np.result_type(array, np.float32))
-    native = np.float64 if array.dtype.itemsize > 8 else array.dtype.newbyteorder("=")
+    native = np.dtype(np.float64) if array.dtype.itemsize > 8 else array.dtype.newbyteorder("=")
     return torch.from_numpy(np.require(array, native, ["C", "W"]))
 
 
-def matrices(X, Y):
-    """X, in float32 or float64, and Y as tensors; an InputError about their shapes or the values of X."""
+def matrices(X: Values, Y: Values) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return X, in float32 or float64, and Y as tensors; raise RidgeInputError for their shapes or the values of X."""
     X, Y = as_tensor(X, "X"), as_tensor(Y, "Y")
     if X.ndim != 2 or Y.ndim != 2 or len(X) != len(Y) or 0 in X.shape or 0 in Y.shape:
-        raise InputError(f"X {tuple(X.shape)} and Y {tuple(Y.shape)} are not (images, features), (images, voxels)")
+        raise RidgeInputError(f"X {tuple(X.shape)} and Y {tuple(Y.shape)} are not (images, features), (images, voxels)")
     dtype = torch.float64 if _needs_float64(X) or _needs_float64(Y) else torch.float32
     X, Y = X.to(dtype), Y if Y.is_floating_point() else Y.to(dtype)
     finite = X.amin(dim=0).isfinite() & X.amax(dim=0).isfinite()
     if not finite.all():
-        raise InputError(
+        raise RidgeInputError(
             f"{int((~finite).sum())} of {X.shape[1]} features have values that are not finite, first feature "
             f"{int((~finite).nonzero()[0])}: extract this layer again, or in a wider number format"
         )
     return X, Y
 
 
-def _needs_float64(values):
-    """Whether float32 does not hold the numbers of this type."""
+def _needs_float64(values: torch.Tensor) -> bool:
+    """Tell whether float32 is too narrow for the numbers of this type."""
     return values.dtype == torch.float64 or (not values.is_floating_point() and values.element_size() > 2)
 
 
-def sorted_grid(alphas):
-    """The grid ascending, (A,) float64, and the position of each of its values in the grid as given."""
+def sorted_grid(alphas: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Return the grid ascending, (A,) float64, and the position of each of its values in the grid as given."""
     try:
-        alphas = np.atleast_1d(np.asarray(alphas, dtype=np.float64))
+        grid = np.atleast_1d(np.asarray(alphas, dtype=np.float64))
     except (TypeError, ValueError):
-        alphas = np.empty(0)
-    if alphas.ndim != 1 or not len(alphas) or not (np.isfinite(alphas) & (alphas > 0)).all():
-        raise InputError("alphas must be a list of positive numbers")
-    order = np.argsort(alphas, kind="stable")
-    return alphas[order], order
+        grid = np.empty(0)
+    if grid.ndim != 1 or not len(grid) or not (np.isfinite(grid) & (grid > 0)).all():
+        raise RidgeInputError("alphas must be a list of positive numbers")
+    order = np.argsort(grid, kind="stable")
+    return grid[order], order
 
 
-def check_choice(value, choices, name):
-    """Refuse a value that is none of the choices."""
+def check_choice(value: object, choices: tuple[str, ...], name: str) -> None:
+    """Raise RidgeInputError for a value that is none of the choices."""
     if not isinstance(value, str) or value not in choices:
-        raise InputError(f"{name} {value!r} is unknown: take one of {', '.join(choices)}")
+        raise RidgeInputError(f"{name} {value!r} is unknown: take one of {', '.join(choices)}")
 
 
-def check_batch(size, name):
-    """Refuse a batch that is neither None nor a positive whole number."""
+def check_batch(size: object, name: str) -> None:
+    """Raise RidgeInputError for a batch size that is neither None nor a positive whole number."""
     whole = isinstance(size, int | np.integer) and not isinstance(size, bool)
-    if size is not None and not (whole and size > 0):
-        raise InputError(f"{name} {size!r} is not a positive whole number: give one, or None for what memory allows")
+    if size is not None and not (whole and size > 0):  # type: ignore[operator]
+        raise RidgeInputError(
+            f"{name} {size!r} is not a positive whole number: give one, or None for what memory allows"
+        )

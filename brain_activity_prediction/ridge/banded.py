@@ -14,14 +14,16 @@ N images, D_b features of space b, R = min(N, sum of D_b), V voxels, A alphas, G
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Self
 
+import numpy.typing as npt
 import torch
 
-from brain_activity_prediction.ridge.arrays import as_tensor, sorted_grid
-from brain_activity_prediction.ridge.ridge_cv import ridge_cv
+from brain_activity_prediction.ridge.arrays import Values, as_tensor, sorted_grid
+from brain_activity_prediction.ridge.errors import RidgeInputError
+from brain_activity_prediction.ridge.ridge_cv import RidgeFit, ridge_cv
 from brain_activity_prediction.ridge.solver.decomposition import Decomposition
 from brain_activity_prediction.ridge.solver.leave_fold_out import SMALLEST_PIVOT
-from brain_activity_prediction.runtime.errors import InputError
 
 # Smallest alpha over largest eigenvalue below which a Gram matrix does not do: one minus leverage may reach the pivot
 # at which the shared decomposition is not trusted, and the features themselves are decomposed instead.
@@ -30,7 +32,7 @@ SMALLEST_PENALTY = 2 * SMALLEST_PIVOT[torch.float64]
 
 @dataclass(frozen=True)
 class FeatureSpaces:
-    """Feature spaces of the same images, with all that the weightings share; tensors on one device.
+    """Feature spaces of the same images, prepared for banded ridge with many weightings; tensors on one device.
 
     Attributes
     ----------
@@ -48,63 +50,99 @@ class FeatureSpaces:
     new_kernels: torch.Tensor
 
     @classmethod
-    def of(cls, features, new_features):
-        """Takes B arrays or tensors (N, D_b) and (m, D_b). Memory: 8 B R (R + m) bytes, and 16 N R where R < N."""
-        features, new_features = ([as_tensor(x, "a feature space") for x in part] for part in (features, new_features))
-        shapes, new_shapes = ([tuple(space.shape) for space in part] for part in (features, new_features))
-        widths = [[shape[1:] for shape in part] for part in (shapes, new_shapes)]
-        if {len(shape) for shape in shapes + new_shapes} != {2} or widths[0] != widths[1]:
-            raise InputError(
+    def of(cls, features: Sequence[Values], new_features: Sequence[Values]) -> Self:
+        """Prepare B arrays or tensors (N, D_b), and (m, D_b) for new images.
+
+        Memory: 8 B R (R + m) bytes, and 16 N R where R < N.
+        """
+        old, new = ([as_tensor(x, "a feature space") for x in part] for part in (features, new_features))
+        shapes, new_shapes = ([tuple(space.shape) for space in part] for part in (old, new))
+        columns = [[shape[1:] for shape in part] for part in (shapes, new_shapes)]
+        if {len(shape) for shape in shapes + new_shapes} != {2} or columns[0] != columns[1]:
+            raise RidgeInputError(
                 f"feature spaces {shapes} and those of new images, {new_shapes}, must have the same columns"
             )
         if len({n_images for n_images, _ in shapes}) != 1:
-            raise InputError(f"feature spaces {shapes} are not of the same images")
+            raise RidgeInputError(f"feature spaces {shapes} are not of the same images")
         n_images, widths = shapes[0][0], [width for _, width in shapes]
         if sum(widths) >= n_images:
-            doubles = (space.to(torch.float64) for space in features)
+            doubles = (space.to(torch.float64) for space in old)
             kernels = torch.stack([space @ space.T for space in doubles])
-            pairs = zip(new_features, features, strict=True)
-            crossed = [new.to(torch.float64) @ old.to(torch.float64).T for new, old in pairs]
-            return cls(features, new_features, None, kernels, torch.stack(crossed))
-        basis, triangle = torch.linalg.qr(torch.cat([space.to(torch.float64) for space in features], dim=1))
+            pairs = zip(new, old, strict=True)
+            crossed = [space_new.to(torch.float64) @ space.to(torch.float64).T for space_new, space in pairs]
+            return cls(old, new, None, kernels, torch.stack(crossed))
+        basis, triangle = torch.linalg.qr(torch.cat([space.to(torch.float64) for space in old], dim=1))
         coordinates = triangle.split(widths, dim=1)  # (R, D_b): X_b = basis @ coordinates
         kernels = torch.stack([part @ part.T for part in coordinates])
-        crossed = [new.to(torch.float64) @ part.T for new, part in zip(new_features, coordinates, strict=True)]
-        return cls(features, new_features, basis, kernels, torch.stack(crossed))
+        crossed = [space.to(torch.float64) @ part.T for space, part in zip(new, coordinates, strict=True)]
+        return cls(old, new, basis, kernels, torch.stack(crossed))
 
-    def fit(self, weighting, Y, alphas, *, folds=5, voxels_per_chunk=None):
-        """The ridge of one weighting (B,): alpha (V,), cv_score (V,) and predictions (m, V) for the new images.
+    def fit(
+        self, weighting: Values, Y: Values, alphas: npt.ArrayLike, **settings: Any
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Fit the ridge of one weighting (B,): alpha (V,), cv_score (V,) and predictions (m, V) for the new images.
 
-        Y, alphas, folds and voxels_per_chunk are those of `ridge_cv`; so are the choice of alpha, the score, the mean
-        over folds of the negative mean squared error, and what NaN and constant voxels get.
+        settings : `folds`, `criterion`, `fit_intercept` and `voxels_per_chunk` of `ridge_cv`, which chooses alpha;
+            without an intercept by default. With one, the columns of the features must have mean 0.
         """
-        weighting = self._checked(weighting)
-        spectrum, vectors = torch.linalg.eigh(torch.tensordot(weighting, self.kernels, dims=1))
-        settings = {"folds": folds, "voxels_per_chunk": voxels_per_chunk, "fit_intercept": False}
+        weights = self._checked(weighting)
+        ridge, left = self._ridge(weights, Y, alphas, settings)
+        if left is None:
+            return ridge.alpha, ridge.cv_score, ridge.predict(_scaled(self.new_features, weights))
+        new_kernel = torch.tensordot(weights, self.new_kernels, dims=1)
+        return ridge.alpha, ridge.cv_score, ridge.predict(new_kernel)
+
+    def coefficients(
+        self, weighting: Values, Y: Values, alphas: npt.ArrayLike, **settings: Any
+    ) -> tuple[RidgeFit, torch.Tensor]:
+        """Fit the ridge of one weighting as `fit` does: its alphas and scores, and coefficients (sum of D_b, V)."""
+        weights = self._checked(weighting)
+        ridge, left = self._ridge(weights, Y, alphas, settings)
+        parts = []
+        if left is None:
+            of_scaled = iter(
+                ridge.coefficients().split([x.shape[1] for x, g in zip(self.features, weights, strict=True) if g > 0])
+            )
+            for space, weight in zip(self.features, weights, strict=True):
+                zeros = space.new_zeros(space.shape[1], len(ridge.alpha))
+                parts.append(next(of_scaled) * weight.sqrt() if weight > 0 else zeros)
+        else:
+            duals = left @ ridge.shrunken_targets.to(left)  # (N, V): w_b = gamma_b X_b' dual
+            parts = [g * (x.to(left).T @ duals) for x, g in zip(self.features, weights, strict=True)]
+        return ridge, torch.cat(parts).to(ridge.response_means.dtype)
+
+    def _ridge(
+        self, weights: torch.Tensor, Y: Values, alphas: npt.ArrayLike, settings: dict[str, Any]
+    ) -> tuple[RidgeFit, torch.Tensor | None]:
+        """The ridge on the square root of the weighted kernel, and the kernel's eigenvectors (N, R).
+
+        The eigenvectors are None where the smallest alpha is too small for a kernel: the ridge is then one on the
+        scaled features.
+        """
+        settings = {"fit_intercept": False} | settings
+        spectrum, vectors = torch.linalg.eigh(torch.tensordot(weights, self.kernels, dims=1))
         if sorted_grid(alphas)[0][0] < SMALLEST_PENALTY * float(spectrum[-1]):
-            fit = ridge_cv(_scaled(self.features, weighting), Y, alphas, **settings)
-            return fit.alpha, fit.cv_score, fit.predict(_scaled(self.new_features, weighting))
+            return ridge_cv(_scaled(self.features, weights), Y, alphas, **settings), None
         kept = spectrum > len(spectrum) * torch.finfo(torch.float64).eps * spectrum[-1]
         kept[-1] = True
         spectrum, vectors = spectrum[kept].clamp(min=0), vectors[:, kept]
         left = vectors if self.basis is None else self.basis @ vectors
         square_root = (left * spectrum.sqrt()).to(self.features[0].dtype)
-        fit = ridge_cv(square_root, Y, alphas, decomposition=Decomposition(left, spectrum, vectors), **settings)
-        new_kernel = torch.tensordot(weighting, self.new_kernels, dims=1)
-        return fit.alpha, fit.cv_score, fit.predict(new_kernel)
+        decomposition = Decomposition(left, spectrum, vectors)
+        return ridge_cv(square_root, Y, alphas, decomposition=decomposition, **settings), left
 
-    def _checked(self, weighting):
-        weighting = as_tensor(weighting, "weighting").to(self.kernels)
-        if weighting.shape != (len(self.kernels),):
-            raise InputError(
-                f"weighting {tuple(weighting.shape)} is not a weight for each of {len(self.kernels)} spaces"
+    def _checked(self, weighting: Values) -> torch.Tensor:
+        weights = as_tensor(weighting, "weighting").to(self.kernels)
+        if weights.shape != (len(self.kernels),):
+            raise RidgeInputError(
+                f"weighting {tuple(weights.shape)} is not a weight for each of {len(self.kernels)} spaces"
             )
-        if not ((weighting >= 0).all() and abs(float(weighting.sum()) - 1) < 1e-6):
-            raise InputError(f"weighting {weighting.tolist()} must be weights of 0 or more whose sum is 1")
-        return weighting
+        if not ((weights >= 0).all() and abs(float(weights.sum()) - 1) < 1e-6):
+            raise RidgeInputError(f"weighting {weights.tolist()} must be weights of 0 or more whose sum is 1")
+        return weights
 
 
-def _scaled(features, weighting):
+def _scaled(features: Sequence[torch.Tensor], weighting: torch.Tensor) -> torch.Tensor:
     """[sqrt(gamma_b) X_b] side by side, without the spaces of weight 0."""
     pairs = zip(features, weighting, strict=True)
     return torch.cat([space * weight.sqrt().to(space.dtype) for space, weight in pairs if weight > 0], dim=1)

@@ -18,12 +18,12 @@ import numpy as np
 import torch
 
 from brain_activity_prediction.ridge.arrays import as_tensor, check_batch, check_choice, matrices, sorted_grid
+from brain_activity_prediction.ridge.errors import RidgeInputError
 from brain_activity_prediction.ridge.scores import CRITERIA
 from brain_activity_prediction.ridge.solver.cross_validation import CrossValidation, check_fold_sizes, held_out_rows
 from brain_activity_prediction.ridge.solver.decomposition import column_means, decompose
 from brain_activity_prediction.ridge.solver.responses import Responses
 from brain_activity_prediction.ridge.solver.threads import full_float32_precision
-from brain_activity_prediction.runtime.errors import InputError
 
 DEFAULT_ALPHAS = np.logspace(1, 4, 60)
 # Eigenvalues that are divided by together.
@@ -63,9 +63,9 @@ class RidgeFit:
         """
         X = as_tensor(X, "X").to(self.loadings)
         if X.ndim != 2:
-            raise InputError(f"X {tuple(X.shape)} is not (images, features): give a row for each image")
+            raise RidgeInputError(f"X {tuple(X.shape)} is not (images, features): give a row for each image")
         if X.shape[1] != len(self.loadings):
-            raise InputError(f"X has {X.shape[1]} features, the ridge was fitted on {len(self.loadings)}")
+            raise RidgeInputError(f"X has {X.shape[1]} features, the ridge was fitted on {len(self.loadings)}")
         rotated = (X - self.feature_means) @ self.loadings
         return self._from_rotated(rotated).add_(self.response_means)
 
@@ -116,8 +116,8 @@ def ridge_cv(
         fits into 0.4 of a GPU's free memory, and on a CPU into 0.4 of the size of Y, from 5 to 12 MB, shared by
         torch's threads, which each take a chunk at a time. It does not change the choice.
     return_all_scores : keep the scores of all alphas, 8 A V bytes.
-    decomposition : of X, where it is there already; without an intercept only. `predict` then takes what stands
-        to its loadings as features do to theirs.
+    decomposition : of X, where it is computed already; with an intercept, the columns of X must have mean 0.
+        `predict` then takes rows in the coordinates of its loadings.
 
     Inputs in float32 are computed in float32 after a decomposition in float64, and in float64 where they are
     too ill-conditioned for that; inputs in float64 in float64 throughout.
@@ -127,7 +127,7 @@ def ridge_cv(
     + 40) for a voxel of the chunk. In float32 at N 9000, D 5120, V 15724: 1.4 GB, of which 0.6 GB stay, then
     0.3 GB, 0.01 GB, 0.4 GB, and 0.5 MB. A fold that is fitted anew takes 40 R^2 + 8 n R + b R V instead.
 
-    Raises InputError, which is a ValueError, for shapes that do not fit, features that are not finite, a grid or folds
+    Raises RidgeInputError for shapes that do not fit, features that are not finite, a grid or folds
     of no use, and folds of one image with any criterion but "neg_mean_squared_error".
     """
     X, Y = matrices(X, Y)
@@ -145,7 +145,7 @@ def ridge_cv(
             centred = X.to(torch.float64, copy=True).sub_(feature_means)
             decomposition = decompose(centred, float(ascending[0]))
             del centred
-        elif not fit_intercept:
+        else:
             feature_means = feature_means.new_zeros(len(decomposition.loadings))
         scores, targets = cross_validation.scores_and_targets(X, decomposition, responses)
     constant = (Y.amin(dim=0) == Y.amax(dim=0)).to(X.device)

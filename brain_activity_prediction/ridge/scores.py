@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from brain_activity_prediction.ridge.arrays import as_tensor
-from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.ridge.errors import RidgeInputError
 
 CRITERIA = ("neg_mean_squared_error", "r2", "correlation")
 # A root mean square about the mean below this many eps of the raw one is rounding, not variance.
@@ -153,7 +153,7 @@ def _eps(values):
 def check_same_shape(Y, Y_hat):
     """Refuse responses and predictions of different shapes, which would broadcast."""
     if tuple(Y.shape) != tuple(Y_hat.shape):
-        raise InputError(
+        raise RidgeInputError(
             f"responses {tuple(Y.shape)} and predictions {tuple(Y_hat.shape)} have different shapes: give both the same"
         )
 

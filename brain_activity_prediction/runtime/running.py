@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
+from brain_activity_prediction.ridge.errors import RidgeInputError
 from brain_activity_prediction.runtime.errors import InputError, is_out_of_memory, one_line
 from brain_activity_prediction.runtime.messages import show_messages
 from brain_activity_prediction.runtime.stopping import CONTINUE, STOPPED, Stopped, stopped_at_once, stopped_line
@@ -34,7 +35,7 @@ def run_script(main: Callable[[], None]) -> NoReturn:
         with stopped_at_once():
             main()
             sys.stdout.flush()
-    except InputError as error:
+    except (InputError, RidgeInputError) as error:
         print(one_line(f"{script}: {error}"), file=sys.stderr)
         sys.exit(2)
     except Stopped as signal_name:

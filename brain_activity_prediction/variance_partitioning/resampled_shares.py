@@ -14,12 +14,13 @@ import numpy as np
 
 from brain_activity_prediction.encoding.scores import score_files
 from brain_activity_prediction.inference.region_statistics import digests
+from brain_activity_prediction.ridge.weightings import Combination
 from brain_activity_prediction.runtime.errors import Damaged
 from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.storage.files import reading
 from brain_activity_prediction.storage.sealed_hdf5 import read_array, read_seal
 from brain_activity_prediction.variance_partitioning.feature_spaces import LETTERS
-from brain_activity_prediction.variance_partitioning.parts import Combination, best_weightings
+from brain_activity_prediction.variance_partitioning.parts import best_weightings
 from brain_activity_prediction.variance_partitioning.share_store import WeightingScores
 
 if TYPE_CHECKING:

@@ -18,10 +18,11 @@ from brain_activity_prediction.encoding.tables.region_table import (
     region_means,
     region_medians,
 )
+from brain_activity_prediction.ridge.weightings import Combination
 from brain_activity_prediction.runtime.errors import one_line
 from brain_activity_prediction.storage.table_files import write_table
 from brain_activity_prediction.variance_partitioning.feature_spaces import LETTERS, Space
-from brain_activity_prediction.variance_partitioning.parts import Combination, best_weightings, parts
+from brain_activity_prediction.variance_partitioning.parts import best_weightings, parts
 from brain_activity_prediction.variance_partitioning.region_layers import LayerChoice
 from brain_activity_prediction.variance_partitioning.share_store import WeightingScores
 

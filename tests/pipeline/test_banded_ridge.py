@@ -8,9 +8,9 @@ from himalaya.kernel_ridge import solve_multiple_kernel_ridge_random_search
 from himalaya.ridge import solve_group_ridge_random_search
 
 from brain_activity_prediction.ridge.banded import FeatureSpaces
+from brain_activity_prediction.ridge.errors import RidgeInputError
 from brain_activity_prediction.ridge.ridge_cv import ridge_cv
-from brain_activity_prediction.runtime.errors import InputError
-from brain_activity_prediction.variance_partitioning.parts import random_weightings
+from brain_activity_prediction.ridge.weightings import random_weightings
 
 pytestmark = pytest.mark.slow
 
@@ -96,7 +96,7 @@ def test_nan_and_constant_voxels_harm_no_other():
 
 def test_spaces_of_other_images_are_refused():
     X, X_new, _ = simulate((20, 30))
-    with pytest.raises(InputError, match="not of the same images"):
+    with pytest.raises(RidgeInputError, match="not of the same images"):
         FeatureSpaces.of([X[0], X[1][:-1]], X_new)
-    with pytest.raises(InputError, match="must have the same columns"):
+    with pytest.raises(RidgeInputError, match="must have the same columns"):
         FeatureSpaces.of(X, X_new[:1])

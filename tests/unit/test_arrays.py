@@ -1,7 +1,11 @@
 """What users pass to the solver is taken as it was meant, or refused in one line that names it."""
 
 import ast
+import os
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +18,10 @@ import brain_activity_prediction
 from brain_activity_prediction.inference.bootstrap import bootstrap_region_r
 from brain_activity_prediction.inference.significance import permuted
 from brain_activity_prediction.ridge.banded import FeatureSpaces
+from brain_activity_prediction.ridge.errors import RidgeInputError
 from brain_activity_prediction.ridge.ridge_cv import ridge_cv
 from brain_activity_prediction.ridge.scores import pearson_r, r2_score
-from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.running import run_script
 
 X, Y = simulate(60, 12, 4)
 masked = np.ma.masked_greater
@@ -76,14 +81,14 @@ def test_whole_numbers_that_float32_does_not_hold_are_computed_in_float64():
 def test_what_the_ridge_cannot_take_is_named(changed, message):
     with pytest.raises(ValueError, match=f"^{message}") as raised:
         ridge_cv(**{"X": X, "Y": Y, "alphas": GRID} | changed)
-    assert isinstance(raised.value, InputError)
+    assert isinstance(raised.value, RidgeInputError)
 
 
 def test_new_features_are_held_to_the_same_rules():
     fit = ridge_cv(X, Y, GRID, fit_intercept=False)
-    with pytest.raises(InputError, match=r"X \(12,\) is not \(images, features\)"):
+    with pytest.raises(RidgeInputError, match=r"X \(12,\) is not \(images, features\)"):
         fit.predict(X[0])
-    with pytest.raises(InputError, match=r"X has .* masked values"):
+    with pytest.raises(RidgeInputError, match=r"X has .* masked values"):
         fit.predict(masked(X, 1))
 
 
@@ -91,7 +96,7 @@ def test_new_features_are_held_to_the_same_rules():
 def test_folds_of_one_image_are_refused_where_they_give_no_score(criterion):
     message = f"fold 1 holds out one image, of which {criterion} gives no score: .* criterion 'neg_mean_squared_error'"
     for folds in ([[0, 1], [2]], [[0, 3], slice_of_one()]):
-        with pytest.raises(InputError, match=message):
+        with pytest.raises(RidgeInputError, match=message):
             ridge_cv(X, Y, GRID, folds=folds, criterion=criterion, fit_intercept=False)
     ridge_cv(X, Y, GRID, folds=[[0, 1], [2]], fit_intercept=False)
 
@@ -105,7 +110,7 @@ def test_folds_may_be_boolean_masks():
     expected = ridge_cv(X, Y, GRID, folds=rows, fit_intercept=False)
     found = ridge_cv(X, Y, GRID, folds=[np.isin(np.arange(60), fold) for fold in rows], fit_intercept=False)
     assert torch.equal(found.cv_score, expected.cv_score)
-    with pytest.raises(InputError, match="fold 0 is not a list of distinct row numbers"):
+    with pytest.raises(RidgeInputError, match="fold 0 is not a list of distinct row numbers"):
         ridge_cv(X, Y, GRID, folds=[np.ones(59, dtype=bool), rows[0]], fit_intercept=False)
 
 
@@ -138,23 +143,52 @@ def test_statistics_of_responses_and_predictions_of_different_shapes_are_refused
 )
 def test_a_weighting_that_is_none_is_refused(weighting, message):
     spaces = FeatureSpaces.of([X[:, :5], X[:, 5:]], [X[:, :5], X[:, 5:]])
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(RidgeInputError, match=message):
         spaces.fit(weighting, Y, GRID)
 
 
 def test_feature_spaces_of_other_columns_than_those_of_the_new_images_are_refused():
     for new in ([X[:, :4], X[:, 5:]], [X[:, :5]], [X[:, 0], X[:, 5:]]):
-        with pytest.raises(InputError, match="must have the same columns"):
+        with pytest.raises(RidgeInputError, match="must have the same columns"):
             FeatureSpaces.of([X[:, :5], X[:, 5:]], new)
 
 
 def test_no_message_to_the_user_is_caught_as_another_value_error():
-    """An InputError is a ValueError: where one is raised and ValueErrors are caught, it must be let through."""
+    """Both InputErrors are ValueErrors: where one is raised and ValueErrors are caught, it must be let through."""
     for path in Path(brain_activity_prediction.__file__).parent.rglob("*.py"):
         for block in (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Try)):
             caught = [ast.unparse(handler.type or ast.Name("all")) for handler in block.handlers]
             raised = {
                 ast.unparse(node) for part in block.body for node in ast.walk(part) if isinstance(node, ast.Raise)
             }
-            if any("raise InputError" in statement for statement in raised) and any("ValueError" in c for c in caught):
+            if any(re.match(r"raise (Ridge)?InputError", statement) for statement in raised) and any(
+                "ValueError" in c for c in caught
+            ):
                 assert "InputError" in caught[0], f"{path}, line {block.lineno}"
+
+
+def test_a_script_says_in_one_line_what_the_solver_refuses(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        run_script(lambda: ridge_cv(X, Y, folds=61))
+    assert capsys.readouterr().err.endswith(": 61 folds of 60 images: take 2 to 60 folds\n")
+
+
+def test_the_solver_works_without_the_rest_of_the_package(tmp_path):
+    alone = tmp_path / "brain_activity_prediction"
+    shutil.copytree(Path(brain_activity_prediction.__file__).parent / "ridge", alone / "ridge")
+    (alone / "__init__.py").touch()
+    program = """import numpy as np
+from brain_activity_prediction.ridge.banded_estimator import BandedRidgeCV
+from brain_activity_prediction.ridge.estimator import VoxelwiseRidgeCV
+X = np.random.default_rng(0).standard_normal((50, 8))
+print(BandedRidgeCV([0] * 4 + [1] * 4).fit(X, X).coef_.shape, VoxelwiseRidgeCV().fit(X, X).coef_.shape)
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program],
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "(8, 8) (8, 8)\n", done.stderr

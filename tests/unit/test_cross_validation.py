@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from brain_activity_prediction.ridge.errors import RidgeInputError
 from brain_activity_prediction.ridge.solver.alpha_interpolation import alpha_nodes, spectral_blocks
 from brain_activity_prediction.ridge.solver.cross_validation import (
     BLOCK_TOLERANCE,
@@ -14,7 +15,6 @@ from brain_activity_prediction.ridge.solver.cross_validation import (
     held_out_rows,
 )
 from brain_activity_prediction.ridge.solver.decomposition import decompose
-from brain_activity_prediction.runtime.errors import InputError
 
 
 def test_a_number_of_folds_cuts_the_rows_where_they_stand_and_the_first_folds_are_longer():
@@ -48,7 +48,7 @@ def test_groups_are_folds_in_the_order_of_their_names():
     ],
 )
 def test_folds_of_no_use_are_refused(folds, said):
-    with pytest.raises(InputError, match=f"^{said}$"):
+    with pytest.raises(RidgeInputError, match=f"^{said}$"):
         held_out_rows(folds, 10)
 
 

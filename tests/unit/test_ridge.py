@@ -6,12 +6,12 @@ import torch
 from every_alpha import GRID, assert_same_choice, brute_force, simulate, splits_of
 from sklearn.linear_model import Ridge
 
+from brain_activity_prediction.ridge.errors import RidgeInputError
 from brain_activity_prediction.ridge.ridge_cv import ridge_cv
 from brain_activity_prediction.ridge.scores import pearson_r
 from brain_activity_prediction.ridge.solver import cross_validation
 from brain_activity_prediction.ridge.solver.decomposition import Decomposition, column_means, decompose
 from brain_activity_prediction.ridge.solver.leave_fold_out import IllConditionedError
-from brain_activity_prediction.runtime.errors import InputError
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -147,9 +147,9 @@ def test_every_image_may_be_a_fold():
 def test_a_wrong_argument_is_named(change, message):
     X, Y = simulate()
     arguments = {"X": X, "Y": Y, "alphas": GRID, **change}
-    with pytest.raises(InputError, match=message.replace("(", r"\(").replace(")", r"\)")):
+    with pytest.raises(RidgeInputError, match=message.replace("(", r"\(").replace(")", r"\)")):
         ridge_cv(**arguments)
-    with pytest.raises(InputError, match="3 features"):
+    with pytest.raises(RidgeInputError, match="3 features"):
         ridge_cv(X, Y, GRID, fit_intercept=False).predict(X[:, :3])
 
 

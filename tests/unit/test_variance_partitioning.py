@@ -7,13 +7,8 @@ import pytest
 
 from brain_activity_prediction.ridge.banded import FeatureSpaces
 from brain_activity_prediction.ridge.scores import r2_score
-from brain_activity_prediction.variance_partitioning.parts import (
-    best_weightings,
-    combinations,
-    parts,
-    random_weightings,
-    weighting_grid,
-)
+from brain_activity_prediction.ridge.weightings import combinations, random_weightings, weighting_grid
+from brain_activity_prediction.variance_partitioning.parts import best_weightings, parts
 
 N_TRAIN, N_TEST, N_VOXELS, WIDTH = 800, 4000, 60, 8
 ALPHAS = np.logspace(-1, 4, 30)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from brain_activity_prediction.ridge.errors import RidgeInputError
 from brain_activity_prediction.ridge.scores import fold_correlations, fold_scores
 from brain_activity_prediction.ridge.solver.alpha_interpolation import alpha_nodes, spectral_blocks
 from brain_activity_prediction.ridge.solver.exact_correlation import exact_correlations
@@ -24,7 +25,6 @@ from brain_activity_prediction.ridge.solver.refit_without_fold import (
 )
 from brain_activity_prediction.ridge.solver.threads import one_thread, spread
 from brain_activity_prediction.ridge.solver.workspace import Workspace
-from brain_activity_prediction.runtime.errors import InputError
 
 # Bounds on the errors of the interpolations in alpha, relative to a prediction at the smallest alpha. The one
 # over blocks of the spectrum is magnified where 1 - leverage is small.
@@ -52,19 +52,21 @@ def held_out_rows(folds, n_images):
         boolean masks (N,).
     """
     if isinstance(folds, bool | str) or not (isinstance(folds, int | np.integer) or np.iterable(folds)):
-        raise InputError(f"folds {folds!r} is neither a number of folds nor a list of the rows that each holds out")
+        raise RidgeInputError(
+            f"folds {folds!r} is neither a number of folds nor a list of the rows that each holds out"
+        )
     if isinstance(folds, int | np.integer):
         if not 2 <= folds <= n_images:
-            raise InputError(f"{folds} folds of {n_images} images: take 2 to {n_images} folds")
+            raise RidgeInputError(f"{folds} folds of {n_images} images: take 2 to {n_images} folds")
         return [slice(rows[0], rows[-1] + 1) for rows in np.array_split(np.arange(n_images), folds)]
     folds = [_rows_of_mask(np.asarray(rows), n_images) for rows in folds]
     for number, rows in enumerate(folds):
         if rows.ndim != 1 or rows.dtype.kind not in "iu" or len(np.unique(rows)) != len(rows):
-            raise InputError(f"fold {number} is not a list of distinct row numbers: give the rows it holds out")
+            raise RidgeInputError(f"fold {number} is not a list of distinct row numbers: give the rows it holds out")
         if not 0 < len(rows) < n_images or rows.min() < 0 or rows.max() >= n_images:
-            raise InputError(f"fold {number} holds out {len(rows)} rows: take some, not all, of 0..{n_images - 1}")
+            raise RidgeInputError(f"fold {number} holds out {len(rows)} rows: take some, not all, of 0..{n_images - 1}")
     if len(folds) < 2:
-        raise InputError(f"{len(folds)} fold: cross-validation needs at least 2")
+        raise RidgeInputError(f"{len(folds)} fold: cross-validation needs at least 2")
     return [_slice_if_contiguous(rows) for rows in folds]
 
 
@@ -74,7 +76,7 @@ def check_fold_sizes(folds, n_images, criterion, name):
         return
     sizes = [len(range(n_images)[rows] if isinstance(rows, slice) else rows) for rows in folds]
     if 1 in sizes:
-        raise InputError(
+        raise RidgeInputError(
             f"fold {sizes.index(1)} holds out one image, of which {criterion} gives no score: take folds of two images "
             f"or more, or {name} 'neg_mean_squared_error'"
         )

@@ -1,0 +1,118 @@
+"""What the scikit-learn estimators of this package share: conversion of X and y, prediction, scores."""
+
+import warnings
+from typing import Any, Self
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
+from sklearn.model_selection import check_cv
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from brain_activity_prediction.ridge import scores
+from brain_activity_prediction.ridge.arrays import Array, Values, as_tensor
+from brain_activity_prediction.ridge.errors import RidgeInputError
+
+
+class VoxelwiseRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
+    """A linear regressor of many targets that takes NumPy arrays or torch tensors.
+
+    NumPy arrays give NumPy attributes and predictions, torch tensors give tensors on the device of X.
+
+    Attributes
+    ----------
+    coef_ : (n_targets, n_features), or (n_features,) for y of one dimension.
+    intercept_ : (n_targets,), or a number for y of one dimension.
+    """
+
+    coef_: Array
+    intercept_: Any
+
+    def predict(self, X: Values) -> Array:
+        """Predict X (n, n_features): x coef_' + intercept_, (n, n_targets), or (n,) where y had one dimension."""
+        check_is_fitted(self)
+        checked = validate_data(self, _stand_in(X, "X"), dtype=[np.float64, np.float32], reset=False)
+        predictions = self._predicted(as_tensor(X if torch.is_tensor(X) else checked, "X"))
+        predictions = predictions[:, 0] if self.coef_.ndim == 1 else predictions
+        return predictions if torch.is_tensor(X) else predictions.cpu().numpy()
+
+    def score(self, X: Values, y: Values) -> float:
+        """Average R² over targets: the one number that scikit-learn's model selection compares."""
+        return float(self.r2_per_target(X, y).mean())
+
+    def r2_per_target(self, X: Values, y: Values) -> Array:
+        """Return R² = 1 - SSE / SST of every target, (n_targets,); 0 for a constant target.
+
+        himalaya's `score` gives this.
+        """
+        predictions, y = self.predict(X), y if isinstance(y, torch.Tensor) else np.asarray(y)
+        if 1 in (y.ndim, predictions.ndim):  # to scikit-learn, (n,) and (n, 1) are one target
+            y, predictions = (part[:, None] if part.ndim == 1 else part for part in (y, predictions))
+        return scores.r2_score(y, predictions)
+
+    def _predicted(self, X: torch.Tensor) -> torch.Tensor:
+        """Predictions (n, n_targets) for checked X."""
+        raise NotImplementedError
+
+    def _set_coefficients(self, coefficients: torch.Tensor, intercepts: torch.Tensor, of_one: bool) -> Self:
+        """Set `coef_` from (n_targets, n_features) and `intercept_` from (n_targets,); `of_one` drops the targets."""
+        self.coef_ = coefficients[0] if of_one else coefficients
+        self.intercept_ = intercepts[0] if of_one else intercepts
+        return self
+
+    def _validated(self, X: Values, y: Values) -> tuple[Any, Any]:
+        """Return X and y: arrays as scikit-learn converts them, tensors unchanged, both held to the same rules."""
+        shown = _stand_in(X, "X"), _stand_in(y, "y")
+        if isinstance(y, torch.Tensor) and not (as_finite := y.isfinite()).all():
+            columns = as_finite.all(dim=0).reshape(-1)
+            raise RidgeInputError(
+                f"{int((~columns).sum())} of {len(columns)} targets in y have values that are not finite: leave them "
+                "out, or use ridge_cv, which gives NaN for them alone"
+            )
+        checked_X, checked_y = validate_data(
+            self,
+            *shown,
+            dtype=[np.float64, np.float32],
+            multi_output=True,
+            y_numeric=True,
+            ensure_min_samples=2,
+        )
+        return X if torch.is_tensor(X) else checked_X, y if torch.is_tensor(y) else checked_y
+
+
+def as_given(X: Values, values: torch.Tensor) -> Any:
+    """Return a result as the user works: a tensor for X that is one, else a NumPy array."""
+    return values if torch.is_tensor(X) else values.numpy()
+
+
+def warn_of_edges(alpha: torch.Tensor, grid: np.ndarray) -> None:
+    """Warn of targets that chose the smallest or largest of several alphas: a wider grid may score higher."""
+    at_smallest, at_largest = int((alpha == grid[0]).sum()), int((alpha == grid[-1]).sum())
+    if len(grid) > 1 and at_smallest + at_largest:
+        warnings.warn(
+            f"of {len(alpha)} targets {at_smallest} chose the smallest alpha, {grid[0]:g}, and {at_largest} the "
+            f"largest, {grid[-1]:g}, which targets that nothing predicts take: if others do, widen alphas",
+            stacklevel=3,
+        )
+
+
+def held_out_by(cv: Any, n_rows: int, groups: Any) -> list[np.ndarray]:
+    """List the test rows of every split; raise RidgeInputError where a split does not train on all other rows."""
+    splits = check_cv(cv).split(np.empty((n_rows, 1)), groups=groups)
+    held_out = []
+    for number, split in enumerate(splits):
+        train, test = (np.flatnonzero(rows) if np.asarray(rows).dtype == bool else rows for rows in split)
+        if not np.array_equal(np.sort(np.concatenate([train, test])), np.arange(n_rows)):
+            raise RidgeInputError(
+                f"split {number} of cv trains on {len(train)}, tests on {len(test)} of {n_rows} rows: take a "
+                "splitter that trains on all rows that it does not test on, such as KFold or LeaveOneGroupOut"
+            )
+        held_out.append(test)
+    return held_out
+
+
+def _stand_in(values: Any, name: str) -> Any:
+    """Zeros of a tensor's shape that take no memory, for scikit-learn to check; anything else unchanged."""
+    if not torch.is_tensor(values):
+        return values
+    return np.broadcast_to(np.zeros((), np.float32), tuple(as_tensor(values, name).shape))
