@@ -144,7 +144,7 @@ def test_a_target_of_one_dimension_gives_results_of_one_dimension_less():
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 def test_tensors_give_tensors_with_the_same_numbers(dtype):
     x, y = (torch.from_numpy(part).to(dtype) for part in (X, Y))
-    model = BandedRidgeCV(SPACES, ALPHAS, weightings=WEIGHTINGS)
+    model = BandedRidgeCV(SPACES, ALPHAS, weightings=WEIGHTINGS[2:4])
     names = ("best_alphas_", "best_weightings_", "cv_scores_", "coef_", "intercept_")
     expected = {name: getattr(model.fit(x.numpy(), y.numpy()), name) for name in names}
     predicted = model.predict(x.numpy())
