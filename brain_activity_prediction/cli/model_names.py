@@ -11,6 +11,7 @@ from brain_activity_prediction.storage.folders import model_folder
 from brain_activity_prediction.storage.settings_file import recorded_settings
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "extract_image_embeddings"
+NO_SCRIPTS = ("__init__", "prompts")  # modules beside the scripts
 SETTING = "model_id"
 RECORDED_AS = (SETTING, f"embeddings_{SETTING}")  # in the settings of hidden states, and of scores
 
@@ -26,14 +27,19 @@ def resolved_model_id(base_dir: Path, given: str) -> str:
         return given
     name = Path(given).name.removesuffix(".py")
     # Looked up in a listing: a word that a user typed may be longer than any file's name can be.
-    scripts = {path.stem: path for path in SCRIPTS.glob("*.py")}
-    if name in scripts and (model_id := _id_of_script(scripts[name])):
+    scripts = extraction_scripts()
+    if name in scripts and (model_id := id_of_script(scripts[name])):
         return model_id
     return next(_recorded_ids(base_dir, model_folder(given)), given)
 
 
+def extraction_scripts() -> dict[str, Path]:
+    """List the scripts that extract hidden states: `{name without .py: path}`."""
+    return {path.stem: path for path in sorted(SCRIPTS.glob("*.py")) if path.stem not in NO_SCRIPTS}
+
+
 def near_models(given: str, ids: Iterable[str]) -> list[str]:
-    """The ids like an id, the name of a folder (org_model), a path, or a name without organisation."""
+    """List the ids similar to an id, the name of a folder (org_model), a path, or a name without organisation."""
     ids = sorted(ids)
     if near := near_names(given, ids) or near_names(given.replace("_", "/", 1), ids):
         return near
@@ -41,8 +47,8 @@ def near_models(given: str, ids: Iterable[str]) -> list[str]:
     return [by_name[name] for name in near_names(given.rstrip("/").rpartition("/")[2], by_name)]
 
 
-def _id_of_script(path: Path) -> str | None:
-    """The MODEL_ID that a model script assigns, read without running it; None of other modules."""
+def id_of_script(path: Path) -> str | None:
+    """Return the MODEL_ID that a model script assigns, read without running it; None for a script of many models."""
     for node in ast.parse(path.read_text()).body:
         if isinstance(node, ast.Assign) and [getattr(name, "id", None) for name in node.targets] == ["MODEL_ID"]:
             return ast.literal_eval(node.value)
@@ -50,7 +56,7 @@ def _id_of_script(path: Path) -> str | None:
 
 
 def _recorded_ids(base_dir: Path, folder: str) -> Iterator[str]:
-    """The ids recorded in folders of hidden states and of scores with this name."""
+    """Read the ids recorded in folders of hidden states and of scores with this name."""
     for pattern in (f"image_embeddings/*prompt*/{folder}", f"alignment*/subj*/*prompt*/{folder}"):
         for path in sorted(base_dir.glob(pattern)):
             settings = {}

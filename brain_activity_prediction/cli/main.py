@@ -1,0 +1,94 @@
+"""The installed command `bap`: one name for all scripts, from any folder.
+
+    bap extract MODEL [flags]    bap align [flags]    bap report [flags]    ...
+
+`bap COMMAND` becomes the script of that command, with the flags unchanged. Flags, messages and exit status are the
+script's own.
+"""
+
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NoReturn
+
+import brain_activity_prediction
+from brain_activity_prediction.cli.model_names import extraction_scripts, id_of_script
+from brain_activity_prediction.runtime.errors import one_line
+from brain_activity_prediction.runtime.wording import near_names
+
+PACKAGE = Path(__file__).resolve().parents[1]
+ALIGN = PACKAGE / "align_image_embeddings"
+EXTRACT = "extract"
+SCRIPTS = {
+    "align": (ALIGN / "align_model.py", "predict voxels from hidden states and score the predictions, by region"),
+    "compare": (ALIGN / "compare.py", "test the difference between two models, prompts or streams"),
+    "partition": (ALIGN / "partition_variance.py", "split explained variance into unique and shared parts"),
+    "across-subjects": (ALIGN / "across_subjects.py", "average scores over subjects, with tests"),
+    "cross-subject-ceiling": (ALIGN / "cross_subject_ceiling.py", "predict a brain from other subjects' brains"),
+    "similarity": (ALIGN / "compare_representations.py", "compare geometries of models and brains (RSA, CKA)"),
+    "report": (PACKAGE / "report" / "report.py", "write tables, figures and a page over all scores"),
+    "sweep": (PACKAGE / "sweep" / "sweep.py", "run the whole study, here or on a cluster"),
+    "demo": (PACKAGE / "demo", "run the whole pipeline on a small simulated dataset"),
+}
+
+
+def main() -> NoReturn:
+    """Run the command that the command line names."""
+    words = sys.argv[1:]
+    if not words or words[0] in ("-h", "--help"):
+        print(usage())
+        sys.exit(0 if words else 2)
+    command, *flags = words
+    if command == "--version":
+        print(f"bap {brain_activity_prediction.__version__}")
+        sys.exit(0)
+    if command == EXTRACT:
+        _become(_script_of_model(flags), flags[1:])
+    if command not in SCRIPTS:
+        known = (EXTRACT, *SCRIPTS)
+        _refuse(f"there is no command {command}", near_names(command, known), known)
+    _become(SCRIPTS[command][0], flags)
+
+
+def usage() -> str:
+    """Return the help: every command with what it does, and the models that can be extracted."""
+    about = {EXTRACT + " MODEL": "write the hidden states of a model for all images of a subject"}
+    about |= {name: does for name, (_, does) in SCRIPTS.items()}
+    width = max(map(len, about))
+    lines = ["usage: bap COMMAND [flags]", "", "commands (bap COMMAND --help lists the flags):"]
+    lines += [f"  {name:{width}}  {does}" for name, does in about.items()]
+    lines += ["", "models:", *(f"  {name}" for name in extraction_scripts())]
+    return "\n".join([*lines, "", "bap --version prints the version."])
+
+
+def _script_of_model(flags: list[str]) -> Path:
+    """Return the script of the model that the first word names: the script's name or the model's id."""
+    scripts = extraction_scripts()
+    if not flags or flags[0] in ("-h", "--help"):
+        print("usage: bap extract MODEL [flags]; bap extract MODEL --help lists the flags\n\nmodels:")
+        print("\n".join(f"  {name}" for name in scripts))
+        sys.exit(0 if flags else 2)
+    name = flags[0].removesuffix(".py")
+    by_id = {model_id: script for script in scripts.values() if (model_id := id_of_script(script))}
+    if name not in scripts | by_id:
+        _refuse(f"there is no model {name}", near_names(name, scripts) or near_names(name, by_id), scripts)
+    return (scripts | by_id)[name]
+
+
+def _refuse(what: str, near: list[str], known: Iterable[str]) -> NoReturn:
+    """End with status 2 and one line that suggests near names, or else lists the known ones."""
+    hint = f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(known)}"
+    print(one_line(f"bap: {what}: {hint}"), file=sys.stderr)
+    sys.exit(2)
+
+
+def _become(script: Path, flags: list[str]) -> NoReturn:
+    """Replace this process by Python running a script, so that signals and process names are the script's."""
+    run = ["-m", f"{PACKAGE.name}.{script.name}"] if script.is_dir() else [str(script)]
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, *run, *flags])
+
+
+if __name__ == "__main__":
+    main()
