@@ -101,7 +101,8 @@ def extract(study, prompts, answer_tokens=0):
 
 def ask(study, prompts, answer_tokens=0):
     """What `-p`, `--response` and `--max-new-tokens` set, for a model that is there already."""
-    study.arguments.prompt_number, study.arguments.response = list(prompts), answer_tokens > 0
+    selected = {number: study.runner.prompts[number] for number in prompts}
+    study.settings = replace(study.settings, prompts=selected, max_new_tokens=answer_tokens)
     study.runner.max_new_tokens = answer_tokens
 
 

@@ -28,13 +28,13 @@ from scipy.io import savemat
 from store import forget
 from usual import peak_gigabytes
 
+from brain_activity_prediction.cli import extraction_command
 from brain_activity_prediction.datasets.nsd.design import read_design
 from brain_activity_prediction.datasets.nsd.layout import find_layout
 from brain_activity_prediction.datasets.nsd.stimuli import Stimuli
 from brain_activity_prediction.extraction import loop
 from brain_activity_prediction.extraction.plan import plan
 from brain_activity_prediction.extraction.runner import Runner
-from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
 from brain_activity_prediction.models.torchvision_import import import_torchvision
 from brain_activity_prediction.runtime.claims import Claims
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
@@ -93,17 +93,18 @@ def write_dataset(folder, n_shared, n_unique):
 
 
 def work_of(folder, shard="0/1"):
-    """The flags of an extraction of a shard of the images with nine prompts, and what it has to do."""
+    """The work of an extraction of a shard of the images with nine prompts."""
     flags = ["-d", str(folder), "-p", "1-9", "-g", "cpu", "--dtype", "bfloat16", "--shard", shard]
-    arguments = loop.flags("").parse_args([*flags, "-s", *map(str, SUBJECTS)])
-    return arguments, plan(stand_in(), arguments, read_design(find_layout(folder).design()).image_ids_of_any(SUBJECTS))
+    arguments = extraction_command.flags("").parse_args([*flags, "-s", *map(str, SUBJECTS)])
+    settings = extraction_command.settings(stand_in(), arguments)
+    return plan(stand_in(), settings, read_design(find_layout(folder).design()).image_ids_of_any(SUBJECTS))
 
 
 def extract(folder, shard):
     """The extraction loop over a shard of the images; returns how many it computed."""
-    arguments, work = work_of(folder, shard)
+    work = work_of(folder, shard)
     n_left = work.n_left()
-    runner = Runner(stand_in(), arguments, Checkpoint(MODEL_ID), work.prompts)
+    runner = Runner(stand_in(), work.settings)
     with Stimuli(find_layout(folder).stimuli()) as stimuli, contextlib.redirect_stderr(io.StringIO()):
         for store in work.stores.values():
             store.claim({"model_id": MODEL_ID})
@@ -230,7 +231,7 @@ def write_states(folder, prompt):
 
 def hand_out(folder):
     """What one process remembers of all images when it has gone through them."""
-    _, work = work_of(folder)
+    work = work_of(folder)
     with Claims(work.claims_folder) as claims:
         for batch in work.claimed(claims):
             work.finished(claims, batch)

@@ -2,11 +2,13 @@
 
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
 import numpy as np
 
+from brain_activity_prediction.cli import extraction_command
 from brain_activity_prediction.datasets.nsd.stimuli import Stimuli
 from brain_activity_prediction.extraction import loop
 from brain_activity_prediction.extraction.plan import plan
@@ -22,13 +24,14 @@ class Study:
         self.folder, self.script, self.checkpoint = Path(folder), script, untrained
         device = ["-g", "cpu" if size.device == "cpu" else "0", "--dtype", size.dtype]
         flags = ["-d", str(folder), "-p", prompts, "-b", str(size.batch), *device]
-        self.arguments = loop.flags("").parse_args(flags)
+        settings = extraction_command.settings(script, extraction_command.flags("").parse_args(flags))
+        self.settings = replace(settings, checkpoint=untrained)
         self.image_ids = range(1, size.batch * size.n_batches + 1)
         self.stimuli = Stimuli(self._written_stimuli())
-        work = plan(script, self.arguments, self.image_ids)
+        work = plan(script, self.settings, self.image_ids)
         self.batches = [batch.image_ids for batch in work.batches()]
         start = time.perf_counter()
-        self.runner = Runner(script, self.arguments, untrained, work.prompts)
+        self.runner = Runner(script, self.settings)
         self.loading_seconds = time.perf_counter() - start
 
     def pixels(self, image_ids):
@@ -43,8 +46,7 @@ class Study:
 
     def extract_into(self, folder):
         """What of it is left in `folder`, which it stays in; returns the plan that it followed."""
-        self.arguments.base_dir = folder
-        work = plan(self.script, self.arguments, self.image_ids)
+        work = plan(self.script, replace(self.settings, base_dir=folder), self.image_ids)
         loop.run(self.runner, self.stimuli, work)
         return work
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 
+from brain_activity_prediction import models
 from brain_activity_prediction.demo.models import prompt_tokenizer
-from brain_activity_prediction.extraction import loop
 from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
 from brain_activity_prediction.models.torchvision_import import import_torchvision
 
-EXTRACT = Path(loop.__file__).parent
+EXTRACT = Path(models.__file__).parents[1] / "extract_image_embeddings"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
+from brain_activity_prediction.cli import extraction_command
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
-from brain_activity_prediction.extraction import loop
 from brain_activity_prediction.models import pooling
 
-PACKAGE = Path(loop.__file__).resolve().parents[1]
+PACKAGE = Path(extraction_command.__file__).resolve().parents[1]
 SETTING = re.compile(r"^(\w+)=\$\{\1:-([^}]*)\}(?: # (.*))?$", re.MULTILINE)  # NAME=${NAME:-default} # meaning
 
 
@@ -34,7 +34,7 @@ class Script:
     def actions(self) -> list[argparse.Action]:
         """Its flags; a model script that declares none of its own has those of every extraction."""
         module = self.module
-        parser = module.flags() if hasattr(module, "flags") else loop.flags(module.__doc__)
+        parser = module.flags() if hasattr(module, "flags") else extraction_command.flags(module.__doc__)
         return [action for action in parser._actions if "--help" not in action.option_strings]
 
 

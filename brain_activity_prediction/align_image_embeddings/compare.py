@@ -19,7 +19,7 @@ from brain_activity_prediction.cli.flag_values import analysis_name
 from brain_activity_prediction.cli.model_names import resolved_model_id
 from brain_activity_prediction.encoding.scores.conditions import Condition, read_conditions
 from brain_activity_prediction.encoding.streams import Stream
-from brain_activity_prediction.extract_image_embeddings.prompts import chosen_prompts
+from brain_activity_prediction.extraction.prompt_selection import select_prompts
 from brain_activity_prediction.inference.false_discovery import adjusted
 from brain_activity_prediction.inference.intervals import interval, standard_error, two_sided_p
 from brain_activity_prediction.runtime.errors import InputError, one_line
@@ -55,7 +55,8 @@ def main() -> None:
     arguments = flags().parse_args()
     shared.check_base_dir(arguments.base_dir)
     arguments.model_id = [resolved_model_id(arguments.base_dir, name) for name in arguments.model_id or ()]
-    conditions = read_conditions(arguments, list(chosen_prompts(arguments)), arguments.stream)
+    prompts = select_prompts(arguments.prompt_number, arguments.prompts_file)
+    conditions = read_conditions(arguments, list(prompts), arguments.stream)
     if len(conditions) < 2:
         raise InputError(f"only {conditions[0]} is there to compare: name two or more models, prompts or streams")
     say_what_is_not_shared(conditions)

@@ -119,7 +119,7 @@ def add_prompt_numbers(flags: argparse.ArgumentParser, meaning: str, **settings)
 
 
 def add_prompts(flags: argparse.ArgumentParser) -> None:
-    """Add the flags that select prompts and their texts; `chosen_prompts` resolves them."""
+    """Add the flags that select prompts and their texts; `select_prompts` resolves them."""
     add_prompt_numbers(flags, "one or more prompts: 3, or 1,2,3, or 1-9 (default: 1)")
     add_prompts_file(flags)
 
@@ -222,10 +222,3 @@ def check_base_dir(base_dir: Path) -> None:
     """Raises InputError where --base-dir is no folder."""
     if not base_dir.is_dir():
         raise InputError(f"--base-dir {no_such_path(base_dir)}")
-
-
-def dtype_name(arguments: argparse.Namespace) -> str:
-    """The torch dtype that --dtype means on the device asked for."""
-    if arguments.dtype != "auto":
-        return arguments.dtype
-    return "float32" if arguments.gpu_id == "cpu" else "float16"

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from brain_activity_prediction.cli.model_names import near_models
-from brain_activity_prediction.extract_image_embeddings.prompts import chosen_prompts
+from brain_activity_prediction.extraction.prompt_selection import select_prompts
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.wording import count, did_you_mean
@@ -65,7 +65,7 @@ def by_stream(layers: Sequence[Layer]) -> dict[tuple[int | None, str], list[Laye
 
 def _open_stores(arguments: argparse.Namespace) -> dict[int | None, EmbeddingStore]:
     """The stores that hold states of the model: under no prompt, None, and under each prompt asked for."""
-    prompts = chosen_prompts(arguments)
+    prompts = select_prompts(arguments.prompt_number, arguments.prompts_file)
     stores = {
         prompt: EmbeddingStore(embeddings_folder(arguments.base_dir, arguments.model_id, prompt))
         for prompt in (None, *prompts)

@@ -15,9 +15,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
+from brain_activity_prediction.cli import extraction_command
 from brain_activity_prediction.cli.model_names import resolved_model_id
 from brain_activity_prediction.datasets.captions import Captions
-from brain_activity_prediction.extraction import loop
+from brain_activity_prediction.extraction.loop import extract
 from brain_activity_prediction.models.pooling import choose, layer_points, pooled
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.messages import log
@@ -30,7 +31,7 @@ MODEL_ID = "openai/clip-vit-large-patch14"
 
 
 def flags() -> argparse.ArgumentParser:
-    flags = loop.flags(__doc__, default=MODEL_ID, help="a CLIP of transformers")
+    flags = extraction_command.flags(__doc__, default=MODEL_ID, help="a CLIP of transformers")
     flags.add_argument("--captions", type=Path, required=True, metavar="FILE", help="CSV: nsd_id,caption")
     return flags
 
@@ -39,7 +40,8 @@ def main() -> None:
     arguments = flags().parse_args()
     arguments.model_id = resolved_model_id(arguments.base_dir, arguments.model_id)
     captions = Captions(arguments.captions)
-    loop.extract(script(arguments.model_id, captions), arguments)
+    model_script = script(arguments.model_id, captions)
+    extract(model_script, extraction_command.settings(model_script, arguments))
 
 
 def script(model_id: str, captions: Captions) -> SimpleNamespace:

@@ -7,7 +7,7 @@ the first cross-attention; `response`, LLaMA's while it answers. Source: Laurenc
 
 import sys
 
-from brain_activity_prediction.extraction import loop
+from brain_activity_prediction.cli import extraction_command
 from brain_activity_prediction.models import decoding
 from brain_activity_prediction.models.pooling import Point, choose, layer_points, pooled
 
@@ -113,4 +113,4 @@ def image_token_id(processor):
 
 
 if __name__ == "__main__":
-    loop.main(sys.modules[__name__])
+    extraction_command.main(sys.modules[__name__])

@@ -8,7 +8,7 @@ queries in the Q-Former and over what Vicuna is given for them. Source: Dai et a
 
 import sys
 
-from brain_activity_prediction.extraction import loop
+from brain_activity_prediction.cli import extraction_command
 from brain_activity_prediction.models import decoding
 from brain_activity_prediction.models.pooling import choose, layer_points, pooled
 
@@ -100,4 +100,4 @@ def encode_prompt(model, processor, patches, prompt, poolings, max_new_tokens):
 
 
 if __name__ == "__main__":
-    loop.main(sys.modules[__name__])
+    extraction_command.main(sys.modules[__name__])

@@ -6,7 +6,7 @@ the text; `response`, Vicuna's while it answers. Source: Liu et al. 2023, arXiv 
 
 import sys
 
-from brain_activity_prediction.extraction import loop
+from brain_activity_prediction.cli import extraction_command
 from brain_activity_prediction.models import decoding
 from brain_activity_prediction.models.pooling import choose, layer_points, pooled
 
@@ -90,4 +90,4 @@ def split(processor, prompt):
 
 
 if __name__ == "__main__":
-    loop.main(sys.modules[__name__])
+    extraction_command.main(sys.modules[__name__])

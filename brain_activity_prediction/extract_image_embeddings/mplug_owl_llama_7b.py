@@ -7,7 +7,7 @@ Source: Ye et al. 2023, arXiv 2304.14178. The network is in mplug_owl.py.
 
 import sys
 
-from brain_activity_prediction.extraction import loop
+from brain_activity_prediction.cli import extraction_command
 from brain_activity_prediction.models import decoding
 from brain_activity_prediction.models.pooling import Point, choose, layer_points, pooled
 from brain_activity_prediction.models.torchvision_import import import_torchvision
@@ -98,4 +98,4 @@ def encode_prompt(model, processor, prefix, prompt, poolings, max_new_tokens):
 
 
 if __name__ == "__main__":
-    loop.main(sys.modules[__name__])
+    extraction_command.main(sys.modules[__name__])

@@ -9,7 +9,7 @@ Source: Awadalla et al. 2023, arXiv 2308.01390.
 
 import sys
 
-from brain_activity_prediction.extraction import loop
+from brain_activity_prediction.cli import extraction_command
 from brain_activity_prediction.models import decoding
 from brain_activity_prediction.models.openflamingo import network, weights
 from brain_activity_prediction.models.pooling import choose, layer_points, pooled
@@ -93,4 +93,4 @@ def encode_prompt(model, processor, prefix, prompt, poolings, max_new_tokens):
 
 
 if __name__ == "__main__":
-    loop.main(sys.modules[__name__])
+    extraction_command.main(sys.modules[__name__])

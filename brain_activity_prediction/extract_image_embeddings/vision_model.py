@@ -17,10 +17,11 @@ from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
+from brain_activity_prediction.cli import extraction_command
 from brain_activity_prediction.cli.flag_values import positive_int
 from brain_activity_prediction.cli.model_names import resolved_model_id
-from brain_activity_prediction.extraction import loop
 from brain_activity_prediction.extraction.guarded import guarded
+from brain_activity_prediction.extraction.loop import extract
 from brain_activity_prediction.models.map_layout import channels_axis, channels_first
 from brain_activity_prediction.models.pooling import layer_points, stream_name
 from brain_activity_prediction.runtime.errors import InputError
@@ -36,7 +37,7 @@ FRAMES = ("num_frames", "frames_per_clip")  # settings of networks that read vid
 
 
 def flags() -> argparse.ArgumentParser:
-    flags = loop.flags(__doc__, required=True, help="for example facebook/dinov2-large")
+    flags = extraction_command.flags(__doc__, required=True, help="for example facebook/dinov2-large")
     flags.add_argument(
         "--grid", type=positive_int, default=1, metavar="G", help="average convolutional maps over G x G cells"
     )
@@ -46,7 +47,8 @@ def flags() -> argparse.ArgumentParser:
 def main() -> None:
     arguments = flags().parse_args()
     arguments.model_id = resolved_model_id(arguments.base_dir, arguments.model_id)
-    loop.extract(script(arguments.model_id, arguments.grid, arguments.pooling), arguments)
+    model_script = script(arguments.model_id, arguments.grid, arguments.pooling)
+    extract(model_script, extraction_command.settings(model_script, arguments))
 
 
 def script(model_id: str, grid: int, poolings: list[str]) -> SimpleNamespace:

@@ -6,7 +6,7 @@ Source: Dosovitskiy et al. 2021, arXiv 2010.11929.
 
 import sys
 
-from brain_activity_prediction.extraction import loop
+from brain_activity_prediction.cli import extraction_command
 from brain_activity_prediction.models.pooling import choose, layer_points, pooled
 
 MODEL_ID = "google/vit-huge-patch14-224-in21k"
@@ -32,4 +32,4 @@ def encode_images(model, processor, pixels, poolings):
 
 
 if __name__ == "__main__":
-    loop.main(sys.modules[__name__])
+    extraction_command.main(sys.modules[__name__])

@@ -1,7 +1,8 @@
-"""One batch through the model and into the stores, in parts where memory does not hold it, while the disk has room."""
+"""Compute a batch and store its states; a batch that exceeds the memory is computed in parts."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -17,27 +18,29 @@ if TYPE_CHECKING:
 
     from brain_activity_prediction.datasets.nsd.stimuli import Stimuli
 
+    Result = tuple[int | None, dict[str, np.ndarray], list[str] | None]  # prompt, its streams, its answers
+
 
 class Computing:
-    """Computes and writes batches; knows how many images memory holds and how many bytes one of them takes."""
+    """The batches of a run: the largest size that fits into memory, and the bytes that an image takes on disk."""
 
     def __init__(self, runner: Runner, stimuli: Stimuli, work: Work):
         self.runner, self.stimuli, self.work = runner, stimuli, work
-        self.largest = work.batch_size
+        self.largest = work.settings.batch_size
         self.n_left = work.n_left()
         self.bytes_an_image: float | None = None
 
     def prepare(self, batch: Batch) -> Tensor | None:
-        """What the model takes; None of an empty batch, or one that will be computed in parts."""
+        """Preprocess a batch; return None for an empty one, or one that will be computed in parts."""
         if 0 < len(batch.image_ids) <= self.largest:
             return self.runner.preprocess(self.stimuli.images(batch.image_ids))
         return None
 
     def compute(self, batch: Batch, pixels: Tensor | None) -> None:
-        """Writes the batch's states, each prompt's as soon as they are there.
+        """Compute a batch and write the states of each prompt as soon as they are computed.
 
-        Where memory runs out, half as many images at once are tried, and no more than that from then on. Raises
-        InputError where it does not hold one image, or where the disk is full.
+        If memory runs out, the batch size is halved for the rest of the run. Raise InputError if memory does not hold
+        one image, or if the disk is full.
         """
         n_images, size = len(batch.image_ids), self.largest
         if n_images > size:
@@ -61,9 +64,9 @@ class Computing:
         self.compute(Batch(batch.image_ids, lacking), None)
 
     def _written(self, batch: Batch, pixels: Tensor) -> tuple[int | None, ...]:
-        """Computes and writes a batch; the prompts that are still lacking when memory runs out.
+        """Compute and write a batch; return the prompts that are still lacking if memory ran out.
 
-        A prompt is written while the next one is computed, and all are written in the end.
+        Each prompt is written while the next one is computed.
         """
         lacking = list(batch.prompts)
 
@@ -88,14 +91,18 @@ class Computing:
                 raise
         return tuple(lacking)
 
-    def _states(self, batch: Batch, pixels: Tensor):
+    def _states(self, batch: Batch, pixels: Tensor) -> Iterator[Result]:
+        """Yield the states of each prompt that the batch lacks, checked."""
         for prompt, streams, answers in self.runner.encode(pixels, batch.prompts):
             if prompt in batch.prompts:
                 states = self.runner.checked(streams, self.work.streams[prompt], batch.image_ids)
                 yield prompt, states, answers or None
 
-    def _room_for(self, batch: Batch, results):
-        """The results; the first batch is computed whole before any of it is written, to see that the rest has room."""
+    def _room_for(self, batch: Batch, results: Iterable[Result]) -> Iterable[Result]:
+        """Pass on the results of a batch; raise DiskFull if the disk has no room for all that is left.
+
+        The first batch is computed whole before any of it is written, since its size tells that of the others.
+        """
         if self.bytes_an_image is None:
             results = list(results)
             n_bytes = sum(array.nbytes for _, states, _ in results for array in states.values())

@@ -1,4 +1,4 @@
-"""One line for whatever goes wrong between a loaded model and its hidden states."""
+"""Errors of model libraries as one line."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ LONGEST_REASON = 300
 
 @contextmanager
 def guarded(what: str) -> Iterator[None]:
-    """Turn whatever a model or a processor raises into an InputError that says what failed and why.
+    """Turn any exception of a model or processor into an InputError that says what failed and why.
 
-    A checkpoint of another size or architecture fails in its first forward in as many ways as there are libraries, so
-    every kind is caught: keep the block down to the model's own calls. Running out of memory is left to the caller.
+    Every kind of exception is caught, since each library raises its own for a wrong checkpoint. Keep the block down to
+    the model's own calls. Running out of memory is left to the caller.
 
-    what  such as "LlavaForConditionalGeneration could not compute image 71"
+    what  what failed, such as "LlavaForConditionalGeneration could not compute image 71"
     """
     try:
         yield

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,21 +10,18 @@ from pathlib import Path
 
 import numpy as np
 
-from brain_activity_prediction.cli import shared_flags as shared
-from brain_activity_prediction.extract_image_embeddings.prompts import chosen_prompts
-from brain_activity_prediction.models import pooling
-from brain_activity_prediction.runtime.claims import Claims, remove_left_claims, shared_out
+from brain_activity_prediction.extraction.settings import ExtractionSettings
+from brain_activity_prediction.models.pooling import stream_name
+from brain_activity_prediction.runtime.claims import Claims, shared_out
 from brain_activity_prediction.runtime.errors import InputError
-from brain_activity_prediction.runtime.messages import log
-from brain_activity_prediction.runtime.wording import are, count, were
+from brain_activity_prediction.runtime.wording import are, count, prompt_name, were
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
-from brain_activity_prediction.storage.files import remove_left_behind
-from brain_activity_prediction.storage.folders import claims_folder, embeddings_folder, stored_id
+from brain_activity_prediction.storage.folders import claims_folder, embeddings_folder
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Images to compute together, and the prompts (None: the image's own streams) that they lack."""
+    """Images to compute together, and the prompts that they lack."""
 
     image_ids: list[int]
     prompts: tuple[int | None, ...]
@@ -33,19 +29,32 @@ class Batch:
 
 @dataclass(frozen=True)
 class Work:
-    """What is asked for, and what of it is left."""
+    """The streams of a run and what is left to compute; nothing here changes a file.
 
-    model_id: str  # that the states go under
-    prompts: dict[int, str]
-    streams: dict[int | None, list[str]]  # what is stored under each prompt, and under none
+    streams  names of the streams under each prompt; under None, those that no prompt changes
+    stores  the store of each prompt, in the same order
+    image_ids  (n,) NSD ids from 1, ascending
+    """
+
+    settings: ExtractionSettings
+    streams: dict[int | None, list[str]]
     stores: dict[int | None, EmbeddingStore]
-    image_ids: np.ndarray  # (n,) ascending
-    batch_size: int
-    folder: Path  # that all states lie in
-    claims_folder: Path
+    image_ids: np.ndarray
+
+    @property
+    def folder(self) -> Path:
+        """The folder of all hidden states."""
+        return self.settings.base_dir / "image_embeddings"
+
+    @property
+    def claims_folder(self) -> Path:
+        return claims_folder(self.settings.base_dir, self.settings.model_id)
 
     def lacking(self) -> dict[tuple[int | None, ...], np.ndarray]:
-        """Looks at the stores: the images that are left, by the prompts that they lack."""
+        """Return the ids of the images that are left, grouped by the prompts that they lack.
+
+        The stores are read anew at each call.
+        """
         done = [np.isin(self.image_ids, store.image_ids(self.streams[p])) for p, store in self.stores.items()]
         lacks, kind_of, first = ~np.array(done), np.zeros(len(self.image_ids), int), []
         for lack in lacks:  # prompt by prompt, since comparing whole columns takes far longer
@@ -58,22 +67,23 @@ class Work:
         return dict(sorted(by_prompts.items(), key=lambda kind: kind[1][0]))
 
     def n_left(self) -> int:
+        """Return how many images lack any stream."""
         return sum(map(len, self.lacking().values()))
 
-    def known_bytes(self, left: Mapping[tuple, Sequence[int]], bytes_a_number: int) -> int:
-        """What the images left take on the disk; 0 for streams of which nothing is stored that tells their shapes."""
+    def known_bytes(self, left: Mapping[tuple, Sequence[int]], bytes_per_number: int) -> int:
+        """Return the size on disk of the images that are left; streams of yet unknown shape count 0."""
         known = {prompt: store.streams() for prompt, store in self.stores.items()}
         numbers = {
             prompt: sum(math.prod(known[prompt].get(stream, (0,))) for stream in streams)
             for prompt, streams in self.streams.items()
         }
-        return bytes_a_number * sum(
+        return bytes_per_number * sum(
             len(image_ids) * sum(numbers[prompt] for prompt in prompts) for prompts, image_ids in left.items()
         )
 
     def batches(self) -> list[Batch]:
-        """All that is left, as one process alone goes through it; images that lack the same share their batches."""
-        size = self.batch_size
+        """Return all batches that are left, as one process alone computes them; images that lack the same share one."""
+        size = self.settings.batch_size
         return [
             Batch(ids[start : start + size].tolist(), prompts)
             for prompts, ids in self.lacking().items()
@@ -81,122 +91,63 @@ class Work:
         ]
 
     def claimed(self, claims: Claims) -> Iterator[Batch]:
-        """Batches of what is left and no other process is at work on; empty ones while all is in others' hands."""
-        for image_ids, prompts in shared_out(claims, self.lacking, self.batch_size, "{:05d}".format):
+        """Yield batches of images that no other process works on; empty ones while others hold all that is left."""
+        for image_ids, prompts in shared_out(claims, self.lacking, self.settings.batch_size, "{:05d}".format):
             yield Batch(list(map(int, image_ids)), prompts)
 
-    def finished(self, claims: Claims, batch: Batch) -> None:
-        claims.finished([f"{image_id:05d}" for image_id in batch.image_ids])
-
     def check_complete(self) -> None:
-        """Raises InputError where states that were stored before or by this run are not there any more."""
+        """Raise InputError if states that were stored before or by this run are missing."""
         if n_left := self.n_left():
             raise InputError(
                 f"{n_left} of {len(self.image_ids)} images lack states in {self.folder}, which were removed while this "
                 "ran: start the same command again"
             )
 
-    def tidy(self) -> None:
-        """Removes what runs left that were killed: after their last batch, or since this one began."""
-        remove_left_claims(self.claims_folder)
-        for store in self.stores.values():
-            remove_left_behind(store.folder)
-
     def summary(self) -> str:
-        numbers = ", ".join(map(str, self.prompts))
-        several = "s" if len(self.prompts) > 1 else ""
-        under = f"prompt{several} {numbers}" if any(self.streams.keys() - {None}) else "no prompt"
+        """Return `40 images, prompts 1, 2: 12 images were done before, 28 are left`."""
+        prompts = self.settings.prompts
+        under = prompt_name(None)
+        if self.streams.keys() - {None}:
+            under = f"prompt{'s' if len(prompts) > 1 else ''} {', '.join(map(str, prompts))}"
         n, left = len(self.image_ids), self.n_left()
         done = f"{count(n - left, 'image')} {were(n - left)} done before"
         return f"{count(n, 'image')}, {under}: {done}, {left:,} {are(left)} left"
 
 
-def plan(script, arguments: argparse.Namespace, image_ids: Sequence[int]) -> Work:
-    """Compares what is asked for with what the stores hold; a shard is every Nth of the images by id."""
-    first, step = arguments.shard
-    prompts = chosen_prompts(arguments)
-    streams = wanted_streams(script, prompts, arguments.pooling, arguments.response)
-    model_id = stored_id(script.MODEL_ID, arguments.random_weights)
-    stores = {prompt: EmbeddingStore(embeddings_folder(arguments.base_dir, model_id, prompt)) for prompt in streams}
-    if arguments.repair:
-        for store in stores.values():
-            repair(store)
-    return Work(
-        model_id,
-        prompts,
-        streams,
-        stores,
-        np.unique(image_ids)[first::step],
-        arguments.batch_size,
-        arguments.base_dir / "image_embeddings",
-        claims_folder(arguments.base_dir, model_id),
-    )
+def plan(script, settings: ExtractionSettings, image_ids: Sequence[int]) -> Work:
+    """Return the work of a run on these images; a shard is every Nth of them by id."""
+    first, step = settings.shard
+    streams = wanted_streams(script, settings)
+    folders = {prompt: embeddings_folder(settings.base_dir, settings.model_id, prompt) for prompt in streams}
+    stores = {prompt: EmbeddingStore(folder) for prompt, folder in folders.items()}
+    return Work(settings, streams, stores, np.unique(image_ids)[first::step])
 
 
 def images_left(n: int) -> str:
-    """`the 40 images that are left`."""
+    """Return `the 40 images that are left`."""
     return f"the {count(n, 'image')} that {are(n)} left"
 
 
-def repair(store: EmbeddingStore) -> None:
-    """Deletes what is damaged, so that it is computed anew, and says on stderr what it was."""
-    damaged = store.repair()
-    named = f": {', '.join(damaged[:3])}{', ...' if damaged[3:] else ''}" if damaged else ""
-    log.info(f"{store.folder}: {count(len(damaged), 'damaged file')}{named}")
+def wanted_streams(script, settings: ExtractionSettings) -> dict[int | None, list[str]]:
+    """Return the names of the streams to store under each prompt; under None, of those that no prompt changes."""
+    model_id, answers = settings.checkpoint.model_id, settings.max_new_tokens > 0
 
-
-def wanted_streams(
-    script, prompts: Iterable[int], poolings: Sequence[str], response: bool
-) -> dict[int | None, list[str]]:
-    """Names of the streams to be stored under each prompt and, under None, of those that no prompt changes."""
-
-    def names(available: dict[str, tuple[str, ...]]) -> list[str]:
+    def names(available: Mapping[str, Iterable[str]]) -> list[str]:
         return [
-            pooling.stream_name(stream, name)
+            stream_name(stream, pooling)
             for stream, possible in available.items()
-            for name in possible
-            if (response if stream == "response" else name in poolings)
+            for pooling in possible
+            if (answers if stream == "response" else pooling in settings.poolings)
         ]
 
     of_prompts = getattr(script, "PROMPT_STREAMS", {})
-    if response and "response" not in of_prompts:
-        raise InputError(f"{script.MODEL_ID} gives no answers: leave out --response")
+    if answers and "response" not in of_prompts:
+        raise InputError(f"{model_id} gives no answers: leave out --response")
     possible = {
-        name for available in (script.IMAGE_STREAMS, of_prompts) for names in available.values() for name in names
+        pooling for available in (script.IMAGE_STREAMS, of_prompts) for kept in available.values() for pooling in kept
     }
-    for name in poolings:
-        if name not in possible:
-            raise InputError(f"{script.MODEL_ID} has no {name} pooling; it has {', '.join(sorted(possible))}")
-    wanted = {None: names(script.IMAGE_STREAMS)} | dict.fromkeys(prompts, names(of_prompts))
+    for pooling in settings.poolings:
+        if pooling not in possible:
+            raise InputError(f"{model_id} has no {pooling} pooling; it has {', '.join(sorted(possible))}")
+    wanted = {None: names(script.IMAGE_STREAMS)} | dict.fromkeys(settings.prompts, names(of_prompts))
     return {prompt: streams for prompt, streams in wanted.items() if streams}
-
-
-def check_dtype(store: EmbeddingStore, arguments: argparse.Namespace) -> None:
-    """Raises InputError where stored states have another dtype than the device gives, and no --dtype was given."""
-    known, own = (store.settings() or {}).get("dtype"), shared.dtype_name(arguments)
-    if arguments.dtype == "auto" and known not in (None, own):
-        asked, other = ("-g cpu", "a GPU") if arguments.gpu_id == "cpu" else ("a GPU", "-g cpu")
-        raise InputError(
-            f"{store.folder} holds states made with dtype = {known}, this run has {own} because {asked} was asked for: "
-            f"add --dtype {known}, or ask for {other}"
-        )
-
-
-def settings_of(script, arguments, weights: Mapping, stimuli: Mapping, prompt: str | None) -> dict:
-    """What changes the numbers, recorded beside them; batch size, device and thread count never do.
-
-    `weights` are those of `Checkpoint.recorded_weights`, `stimuli` those of what the model is given.
-    """
-    settings = {
-        "model_id": stored_id(script.MODEL_ID, arguments.random_weights),
-        **weights,
-        "dtype": shared.dtype_name(arguments),
-        "quantize": arguments.quantize,
-        **stimuli,
-        "template": getattr(script, "TEMPLATE", None),
-    }
-    if prompt is not None:
-        settings["prompt"] = prompt
-        if arguments.response:
-            settings["max_new_tokens"] = arguments.max_new_tokens
-    return settings

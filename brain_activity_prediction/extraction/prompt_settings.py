@@ -1,14 +1,7 @@
-"""What of a prompt changes the numbers, recorded beside the states: its token ids, and what ends an answer.
+"""The settings of a prompt that change the numbers: its token ids, and the tokens that end an answer.
 
-A model script that reads prompts has three more functions, which need no weights:
-
-    prompt_ids(checkpoint, prompt) -> token ids of the whole prompt, template included
-    end_ids(checkpoint) -> token ids that end an answer
-    contexts(checkpoint, prompt) -> a `decoding.Context` for each text model that reads the prompt
-
-Any script may have `own_settings(checkpoint)`, further settings of its model, and IMPLIED, what these were in 1.0.0.
-
-1.0.0 recorded neither. `of_1_0_0` gives what it fed to the model, so that its stores continue where that is the same.
+Version 1.0.0 recorded neither. `settings_of_1_0_0` computes what it fed to the model, so that its stores continue where
+that is the same.
 """
 
 from __future__ import annotations
@@ -18,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING
 
-from brain_activity_prediction.extract_image_embeddings.prompts import check_prompts
 from brain_activity_prediction.extraction.guarded import guarded
+from brain_activity_prediction.extraction.prompt_selection import check_prompts
 from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
@@ -32,11 +25,13 @@ LLAMA_END = 2
 def prompt_settings(
     script, checkpoint: Checkpoint, prompts: Mapping[int | None, str | None], max_new_tokens: int
 ) -> dict[int | None, dict]:
-    """The settings of each prompt; those of None, the streams that no prompt changes, are the template's alone.
+    """Return the settings of each prompt; None, the streams that no prompt changes, has those of the template alone.
 
-    Answers are `max_new_tokens` long at most, 0 where none are wanted. Raises InputError for a prompt with a special
-    token, without any, or longer than a model's context, and where a tokenizer gives the template or a prompt other
-    ids than its own file.
+    Raise InputError for a prompt that contains a special token, has no tokens, or exceeds a model's context, and for a
+    tokenizer that gives other ids than its own file.
+
+    prompts  {number: text}
+    max_new_tokens  the longest answer; 0 for no answers
     """
     own = script.own_settings(checkpoint) if hasattr(script, "own_settings") else {}
     settings: dict[int | None, dict] = {number: dict(own) for number in prompts}
@@ -59,12 +54,12 @@ def prompt_settings(
 
 
 def described(ids: Sequence[int]) -> str:
-    """How many tokens, and a digest of their ids."""
+    """Return the number of tokens and a digest of their ids."""
     return f"{len(ids)} tokens, {hashlib.sha256(repr(list(ids)).encode()).hexdigest()[:12]}"
 
 
-def of_1_0_0(script, checkpoint: Checkpoint, prompt: str | None, recorded: Mapping | None) -> dict:
-    """The settings of a prompt that 1.0.0 implied and did not record; empty where `recorded` has them all."""
+def settings_of_1_0_0(script, checkpoint: Checkpoint, prompt: str | None, recorded: Mapping | None) -> dict:
+    """Return the settings that version 1.0.0 used and did not record; empty if `recorded` has them all."""
     if not recorded:
         return {}
     if not hasattr(script, "prompt_ids"):
@@ -79,7 +74,7 @@ def of_1_0_0(script, checkpoint: Checkpoint, prompt: str | None, recorded: Mappi
 
 
 class FormerCheckpoint(Checkpoint):
-    """A checkpoint as 1.0.0 read it: with the tokenizer that transformers makes of it, and ends from one file."""
+    """A checkpoint as version 1.0.0 read it: the tokenizer by transformers, the end of answers from one file."""
 
     def read_tokenizer(self, part: str) -> PreTrainedTokenizerBase:
         from transformers import AutoTokenizer, LlamaTokenizer

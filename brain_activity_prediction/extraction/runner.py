@@ -1,15 +1,13 @@
-"""A loaded model with the functions of its script, and the check that what they give is what was promised."""
+"""A loaded model with the functions of its script, and checks of the hidden states that they return."""
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from brain_activity_prediction.cli import shared_flags as shared
-from brain_activity_prediction.extract_image_embeddings.prompts import check_prompts
 from brain_activity_prediction.extraction.guarded import guarded
-from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
+from brain_activity_prediction.extraction.prompt_selection import check_prompts
+from brain_activity_prediction.extraction.settings import ExtractionSettings
 from brain_activity_prediction.models.torchvision_import import import_torchvision
 from brain_activity_prediction.runtime.errors import InputError
 
@@ -19,36 +17,37 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-TOKENIZERS = ("tokenizer", "qformer_tokenizer", "reader")  # the attributes of a processor that read prompts
+TOKENIZERS = ("tokenizer", "qformer_tokenizer", "reader")  # attributes of processors
 
 
 class Runner:
-    """The model on its device, and what the flags ask of it."""
+    """The model on its device, with the prompts and poolings of a run."""
 
-    def __init__(self, script, arguments: argparse.Namespace, checkpoint: Checkpoint, prompts: dict[int, str]):
+    def __init__(self, script, settings: ExtractionSettings):
+        """Load the model; raise InputError if it does not load, or its tokenizers cannot read a prompt."""
         import torch
 
         import_torchvision()
-        torch.backends.cudnn.allow_tf32 = False  # convolutions alone have it on by default: float32 is to be float32
-        self.script, self.prompts = script, prompts
-        self.device, self.dtype = arguments.gpu_id, getattr(torch, shared.dtype_name(arguments))
-        # float16 for what was computed in float16 alone: the states of the other two may lie beyond its range.
+        torch.backends.cudnn.allow_tf32 = False  # on by default for convolutions, which would round float32
+        self.script, self.prompts = script, settings.prompts
+        self.device, self.dtype = settings.device, getattr(torch, settings.dtype)
+        # bfloat16 and float32 states may exceed the range of float16.
         self.stored_as = torch.float16 if self.dtype == torch.float16 else torch.float32
-        self.untrained = checkpoint.seed is not None
-        self.poolings = tuple(arguments.pooling)
-        self.max_new_tokens = arguments.max_new_tokens if arguments.response else 0
-        with guarded(f"{checkpoint.folder or checkpoint.model_id} could not be made ready"):
-            self.model, self.processor = script.load(checkpoint, self.device, self.dtype)
-
+        self.untrained = settings.checkpoint.seed is not None
+        self.poolings = tuple(settings.poolings)
+        self.max_new_tokens = settings.max_new_tokens
+        with guarded(f"{settings.checkpoint.source} could not be made ready"):
+            self.model, self.processor = script.load(settings.checkpoint, self.device, self.dtype)
         parts = (getattr(self.processor, name, None) for name in TOKENIZERS)
-        check_prompts(prompts, [tokenizer for tokenizer in parts if tokenizer is not None])
+        check_prompts(self.prompts, [tokenizer for tokenizer in parts if tokenizer is not None])
 
     def preprocess(self, images: list) -> Tensor:
+        """Return what the model takes of B images."""
         with guarded(f"{type(self.processor).__name__} could not prepare the images"):
             return self.script.preprocess(self.processor, images)
 
     def free_memory(self) -> None:
-        """Gives back what torch keeps of a GPU's memory for later."""
+        """Release the GPU memory that torch caches."""
         import torch
 
         if self.device != "cpu":
@@ -57,28 +56,34 @@ class Runner:
     def encode(
         self, pixels: Tensor, prompts: Iterable[int | None]
     ) -> Iterator[tuple[int | None, dict[str, Tensor], list[str]]]:
-        """Prompt, streams and answers, first of the images themselves (prompt None), then of each prompt."""
+        """Yield (prompt, streams, answers): first for the images themselves (prompt None), then for each prompt."""
         import torch
 
-        name, of_model = type(self.model).__name__, (self.model, self.processor)
+        name = type(self.model).__name__
         with torch.inference_mode():
             with guarded(f"{name} could not compute the images"):
                 pixels = pixels.to(self.device, self.dtype)
-                streams, context = self.script.encode_images(*of_model, pixels, self.poolings)
+                streams, context = self.script.encode_images(self.model, self.processor, pixels, self.poolings)
             yield None, streams, []
             for prompt in prompts:
                 if prompt is not None:
                     with guarded(f"{name} could not compute prompt {prompt}"):
-                        asked = context, self.prompts[prompt], self.poolings, self.max_new_tokens
-                        states = self.script.encode_prompt(*of_model, *asked)
-                    yield prompt, *states
+                        streams, answers = self.script.encode_prompt(
+                            self.model,
+                            self.processor,
+                            context,
+                            self.prompts[prompt],
+                            self.poolings,
+                            self.max_new_tokens,
+                        )
+                    yield prompt, streams, answers
 
     def checked(
         self, streams: dict[str, Tensor], names: Sequence[str], image_ids: Sequence[int]
     ) -> dict[str, np.ndarray]:
-        """The streams (B, L, W) as they are stored; raises InputError as `stored` does.
+        """Return the streams (B, L, W) as they are stored; raise InputError as `stored` does.
 
-        An untrained model may start from zeros, a trained one has lost what it shows zeros for.
+        Layers of zeros are allowed in untrained models alone.
         """
         return stored(streams, names, image_ids, self.stored_as, zeros_allowed=self.untrained)
 
@@ -90,10 +95,10 @@ def stored(
     stored_as: torch.dtype,
     zeros_allowed: bool = False,
 ) -> dict[str, np.ndarray]:
-    """The streams (B, L, W) in the dtype they are stored in.
+    """Convert the streams (B, L, W) to the dtype in which they are stored.
 
-    Raises InputError where one is missing or misshapen, and, naming image and layer, where a value is not finite or a
-    layer is zero throughout once stored.
+    Raise InputError if a stream is missing or misshapen. Raise it, naming image and layer, if a value is not finite or
+    all values of a layer are zero after the conversion.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""A test run: one batch through the model, and what the whole run would take."""
+"""A test run: one batch through the model, and an estimate of the whole run."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from brain_activity_prediction.extraction.plan import images_left
+from brain_activity_prediction.runtime.wording import prompt_name
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,10 +18,10 @@ if TYPE_CHECKING:
 
 
 def try_out(runner: Runner, stimuli: Stimuli, work: Work) -> None:
-    """Prints streams, shapes, statistics, an answer, speed, memory, and the hours and gigabytes of the whole run."""
+    """Print streams, shapes, statistics, an answer, speed, memory, and the hours and gigabytes of the whole run."""
     batch, n_left = work.batches()[0], work.n_left()
     pixels = runner.preprocess(stimuli.images(batch.image_ids))
-    list(runner.encode(pixels, batch.prompts))  # what happens only once, such as choosing kernels, is not timed
+    list(runner.encode(pixels, batch.prompts))  # warm-up: choosing kernels is not timed
     start = time.perf_counter()
     results = list(runner.encode(runner.preprocess(stimuli.images(batch.image_ids)), batch.prompts))
     streams = [(prompt, name, states.cpu()) for prompt, named, _ in results for name, states in named.items()]
@@ -31,12 +32,11 @@ def try_out(runner: Runner, stimuli: Stimuli, work: Work) -> None:
             runner.checked(named, work.streams[prompt], batch.image_ids)
     n_bytes = 0
     for prompt, name, states in streams:
-        where = "no prompt" if prompt is None else f"prompt {prompt}"
-        print(f"{where:10} {name:16} {_description(states)}")
+        print(f"{prompt_name(prompt):10} {name:16} {_description(states)}")
         n_bytes += states[0].numel() * runner.stored_as.itemsize if prompt in batch.prompts else 0
     for prompt, _, answers in results:
         for answer in answers[:1]:
-            print(f"prompt {prompt:<3} answer to image {batch.image_ids[0]}: {answer!r}")
+            print(f"{prompt_name(prompt):10} answer to image {batch.image_ids[0]}: {answer!r}")
     print(f"{1 / seconds:.2f} images/s in batches of {len(batch.image_ids)}, {_memory(runner.device)}")
     print(
         f"{images_left(n_left)}: {n_left * seconds / 3600:.2f} h, {n_left * n_bytes / 1e9:.2f} GB; nothing was written"

@@ -24,6 +24,11 @@ def were(n: int) -> str:
     return "was" if n == 1 else "were"
 
 
+def prompt_name(prompt: int | None) -> str:
+    """Name a prompt: `prompt 3`; `no prompt` for None, which stands for the streams that no prompt changes."""
+    return "no prompt" if prompt is None else f"prompt {prompt}"
+
+
 def ranges(numbers: Iterable[int]) -> str:
     """Return numbers as ranges, `1-19 21-40`, in the form that flags accept."""
     runs: list[list[int]] = []

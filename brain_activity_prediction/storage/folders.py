@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.wording import prompt_name
 
 LONGEST_ID = 96  # on the hub; a folder's name may have 255 bytes
 PROTOCOLS = ("standard", "paper")
@@ -79,8 +80,8 @@ def partitioning_folder(base_dir: Path, subject: int, name: str) -> Path:
 
 
 def prompt_folder(prompt: int | None) -> str:
-    """Return the folder name of a prompt; None is that of streams without a prompt."""
-    return "no_prompt" if prompt is None else f"prompt_{prompt}"
+    """Return the folder name of a prompt, such as `prompt_3`; `no_prompt` for None."""
+    return prompt_name(prompt).replace(" ", "_")
 
 
 def is_simulated(results: Path) -> bool:

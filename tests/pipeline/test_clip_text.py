@@ -11,6 +11,7 @@ from published_models import PUBLISHED, needs_published
 from scripts import load_script, run_here
 from tokenizers.pre_tokenizers import ByteLevel
 
+from brain_activity_prediction.cli import extraction_command
 from brain_activity_prediction.datasets.captions import Captions
 from brain_activity_prediction.datasets.nsd.design import read_design
 from brain_activity_prediction.datasets.nsd.layout import find_layout
@@ -72,9 +73,9 @@ def captions(own_nsd):
 
 def extract(base_dir, checkpoint, captions, *more):
     flags = ["-d", base_dir, "-g", "cpu", "--checkpoint", checkpoint, "--pooling", "mean", "last", *more]
-    arguments = loop.flags("").parse_args([str(flag) for flag in flags])
+    arguments = extraction_command.flags("").parse_args([str(flag) for flag in flags])
     script = load_script("clip_text.py").script(MODEL, Captions(captions))
-    loop.extract(script, arguments)
+    loop.extract(script, extraction_command.settings(script, arguments))
 
 
 def stored(base_dir, stream):

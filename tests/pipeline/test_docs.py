@@ -34,7 +34,7 @@ def test_no_script_is_overlooked():
         for path in PACKAGE.rglob("*.py")
         if re.search(r"^MODEL_ID\b.* = |(parse_args|read_flags)\(\)", path.read_text(), re.M)
     }
-    assert with_flags - {PACKAGE / "extraction" / "loop.py"} == {script.path for script in SCRIPTS}
+    assert with_flags - {PACKAGE / "cli" / "extraction_command.py"} == {script.path for script in SCRIPTS}
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)

@@ -13,6 +13,7 @@ import pytest
 from mean_colours import assert_all_there, colours, expected, extract, store
 
 from brain_activity_prediction.align_image_embeddings import align_model
+from brain_activity_prediction.cli import extraction_command
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
 from brain_activity_prediction.extraction import loop
 from brain_activity_prediction.extraction.plan import plan
@@ -226,7 +227,7 @@ def test_a_signal_lets_the_batch_in_hand_be_finished_and_the_next_run_continues(
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)]
     monkeypatch.setattr("sys.argv", ["mean_colours.py", "-d", str(own_nsd), "-g", "cpu", "-b", "5"])
     with pytest.raises(SystemExit) as stopped:
-        loop.main(script)
+        extraction_command.main(script)
     assert stopped.value.code == 75
     assert f"stopped by {name}; all that was finished is kept" in capsys.readouterr().err
     assert len(store(own_nsd, "prompt_1").image_ids(["language"])) == 15
@@ -255,8 +256,8 @@ def test_images_that_lack_the_same_prompts_share_batches(own_nsd):
     ids = [int(i) for i in expected(own_nsd)[0]]
     for path in sorted((own_nsd / "image_embeddings/prompt_1").rglob("batch_*"))[:2]:
         path.unlink()
-    arguments = loop.flags("").parse_args(["-d", str(own_nsd), "-p", "1", "2", "-b", "8"])
-    batches = plan(colours(), arguments, ids).batches()
+    arguments = extraction_command.flags("").parse_args(["-d", str(own_nsd), "-p", "1", "2", "-b", "8"])
+    batches = plan(colours(), extraction_command.settings(colours(), arguments), ids).batches()
     assert [(batch.image_ids, batch.prompts) for batch in batches] == [
         (ids[:8], (1, 2)),
         (ids[8:16], (1, 2)),

@@ -8,6 +8,7 @@ import pytest
 import reference_states
 from scripts import run_here
 
+from brain_activity_prediction.cli import extraction_command
 from brain_activity_prediction.datasets.nsd.design import read_design
 from brain_activity_prediction.datasets.nsd.layout import find_layout
 from brain_activity_prediction.datasets.nsd.stimuli import Stimuli
@@ -43,7 +44,9 @@ def extract(base_dir, tiny_model, capsys):
 
     def extract(*flags):
         common = ["-d", str(base_dir), "--checkpoint", str(tiny_model(NAME).folder), *ASKED]
-        loop.extract(tiny_model(NAME).script, loop.flags("").parse_args([*common, *flags]))
+        script = tiny_model(NAME).script
+        arguments = extraction_command.flags("").parse_args([*common, *flags])
+        loop.extract(script, extraction_command.settings(script, arguments))
         return capsys.readouterr().err
 
     return extract
@@ -137,7 +140,8 @@ def test_a_model_that_does_not_load_leaves_no_trace(official_nsd, tmp_path, tiny
     base_dir = shutil.copytree(official_nsd, tmp_path / "nsd")
     folder = shutil.copytree(tiny_model(NAME).folder, tmp_path / "checkpoint")
     (folder / "model.safetensors").write_bytes(b"not tensors" * 10**4)
-    flags = loop.flags("").parse_args(["-d", str(base_dir), "--checkpoint", str(folder), *ASKED])
+    flags = extraction_command.flags("").parse_args(["-d", str(base_dir), "--checkpoint", str(folder), *ASKED])
     with pytest.raises(InputError, match=r"could not be loaded as|take 11 bytes"):
-        loop.extract(tiny_model(NAME).script, flags)
+        script = tiny_model(NAME).script
+        loop.extract(script, extraction_command.settings(script, flags))
     assert not (base_dir / "image_embeddings").exists()

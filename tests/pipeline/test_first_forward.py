@@ -11,7 +11,7 @@ from scripts import load_script
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from brain_activity_prediction.extract_image_embeddings.prompts import check_prompts
+from brain_activity_prediction.extraction.prompt_selection import check_prompts
 from brain_activity_prediction.models.decoding import Decoder
 from brain_activity_prediction.runtime.errors import InputError
 
@@ -138,7 +138,7 @@ def word_tokenizer():
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("what is [SEP] it", r"prompt 7 holds \[SEP\], which this model's tokenizer reads as a token of its own"),
+        ("what is [SEP] it", r"prompt 7 contains \[SEP\], which this model's tokenizer reads as a special token"),
         ("\u200b\u0007", "prompt 7 has no tokens for this model's tokenizer"),
     ],
 )
@@ -159,7 +159,7 @@ def test_a_prompt_with_a_special_token_is_refused_before_the_model_is_loaded(tin
     tiny, path = tiny_model("llava"), tmp_path / "prompts.json"
     script = SimpleNamespace(**vars(tiny.script) | {"load": lambda *_: pytest.fail("loaded")})
     path.write_text(json.dumps({"7": "What ends with </s>?"}))
-    with pytest.raises(InputError, match=r"prompt 7 .*holds </s>"):
+    with pytest.raises(InputError, match=r"prompt 7 .*contains </s>"):
         extract(script, own_nsd, "-p", 7, "--prompts-file", path, "--checkpoint", tiny.folder)
 
 

@@ -5,8 +5,8 @@ import json
 import pytest
 from scripts import load_script, run_here
 
+from brain_activity_prediction.cli import extraction_command
 from brain_activity_prediction.demo.models import write_llava, write_vit
-from brain_activity_prediction.extraction.loop import under_id
 from brain_activity_prediction.models.checkpoints import checkpoint_files
 from brain_activity_prediction.models.torchvision_import import import_torchvision
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
@@ -60,5 +60,6 @@ def test_another_size_comes_from_the_hubs_main_branch(own_nsd, monkeypatch):
 
 def test_the_scripts_own_id_keeps_its_pinned_revision():
     script = load_script(LLAVA)
-    assert under_id(script, script.MODEL_ID) is script
-    assert under_id(script, None) is script
+    for flags in ([], ["-m", script.MODEL_ID]):
+        settings = extraction_command.settings(script, extraction_command.flags("").parse_args(["-d", ".", *flags]))
+        assert settings.checkpoint.revision == script.REVISION

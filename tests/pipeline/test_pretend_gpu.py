@@ -22,7 +22,7 @@ from brain_activity_prediction.align_image_embeddings import (
     cross_subject_ceiling,
     partition_variance,
 )
-from brain_activity_prediction.cli import shared_flags
+from brain_activity_prediction.cli import extraction_command, shared_flags
 from brain_activity_prediction.encoding.scores.score_store import QUANTITIES, Results
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
 from brain_activity_prediction.extraction import loop
@@ -162,7 +162,8 @@ def test_an_extraction_on_a_gpu_is_in_half_precision(own_nsd, tmp_path, gpu):
     script = write_checkpoint("vit", tmp_path / "checkpoint")
     words = ["-d", str(own_nsd), "-g", "0", "--checkpoint", str(tmp_path / "checkpoint")]
     for more in (["--test-run"], []):
-        loop.extract(script, loop.flags("").parse_args([*words, *more]))
+        arguments = extraction_command.flags("").parse_args([*words, *more])
+        loop.extract(script, extraction_command.settings(script, arguments))
     store = EmbeddingStore(own_nsd / "image_embeddings/no_prompt/google_vit-huge-patch14-224-in21k")
     ids, _ = expected(own_nsd)
     assert store.image_ids(["vision"]).tolist() == ids.tolist()

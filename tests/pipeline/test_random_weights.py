@@ -9,6 +9,7 @@ from scripts import load_script
 from tiny_models import MODELS
 from tiny_mplug_owl import write_checkpoint
 
+from brain_activity_prediction.cli import extraction_command
 from brain_activity_prediction.datasets.nsd.design import read_design
 from brain_activity_prediction.datasets.nsd.layout import find_layout
 from brain_activity_prediction.extraction import loop
@@ -77,7 +78,8 @@ def test_untrained_states_have_a_folder_of_their_own(own_nsd, tiny_model):
     tiny = tiny_model("vit")
     common = ["-d", str(own_nsd), "-g", "cpu", "-b", "20", "--checkpoint", str(tiny.folder)]
     for flags in ([], ["--random-weights", "0"], ["--random-weights", "1"]):
-        loop.extract(tiny.script, loop.flags("").parse_args([*common, *flags]))
+        arguments = extraction_command.flags("").parse_args([*common, *flags])
+        loop.extract(tiny.script, extraction_command.settings(tiny.script, arguments))
     ids = read_design(find_layout(own_nsd).design()).image_ids(1)
     states = {}
     for model_id in ("", "-random-0", "-random-1"):
@@ -94,5 +96,5 @@ def test_untrained_states_have_a_folder_of_their_own(own_nsd, tiny_model):
 @pytest.mark.parametrize("seed", ["-1", "1.5", "one", str(2**32)])
 def test_a_seed_that_is_none_is_refused(seed, capsys):
     with pytest.raises(SystemExit):
-        loop.flags("").parse_args(["-d", ".", f"--random-weights={seed}"])
+        extraction_command.flags("").parse_args(["-d", ".", f"--random-weights={seed}"])
     assert "--random-weights" in capsys.readouterr().err

@@ -10,8 +10,8 @@ import pytest
 from sweeping import LLAVA, LLAVA_ID, SUBMITTING, VIT, parsed, planned, store
 
 from brain_activity_prediction.align_image_embeddings import align_model
+from brain_activity_prediction.cli import extraction_command
 from brain_activity_prediction.encoding.layers import open_layers
-from brain_activity_prediction.extraction import loop
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.sweep import sweep
 from brain_activity_prediction.sweep.planning.passed_on import SET_BY, passed_on
@@ -57,7 +57,7 @@ def test_a_misspelt_base_directory_is_refused_and_not_made(command, tmp_path, ca
     assert not list(tmp_path.iterdir())
 
 
-PARSERS = {"--extract": lambda: loop.flags(""), "--align": align_model.flags}
+PARSERS = {"--extract": lambda: extraction_command.flags(""), "--align": align_model.flags}
 A_VALUE = {
     "subject": "2",
     "prompt_number": "3",

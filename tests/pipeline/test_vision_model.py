@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from scripts import load_script, run_here
 
+from brain_activity_prediction.cli import extraction_command
 from brain_activity_prediction.datasets.nsd.design import read_design
 from brain_activity_prediction.datasets.nsd.layout import find_layout
 from brain_activity_prediction.datasets.nsd.stimuli import Stimuli
@@ -90,8 +91,9 @@ def checkpoint(tmp_path):
 
 def extract(base_dir, folder, *more, grid=1, poolings=("mean",)):
     flags = ["-d", base_dir, "-g", "cpu", "--checkpoint", folder, "--pooling", *poolings, *more]
-    arguments = loop.flags("").parse_args([str(flag) for flag in flags])
-    loop.extract(load_script("vision_model.py").script(MODEL, grid, list(poolings)), arguments)
+    arguments = extraction_command.flags("").parse_args([str(flag) for flag in flags])
+    script = load_script("vision_model.py").script(MODEL, grid, list(poolings))
+    loop.extract(script, extraction_command.settings(script, arguments))
 
 
 def stored(base_dir, stream="vision"):

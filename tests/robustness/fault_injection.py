@@ -23,6 +23,7 @@ from killed_process import Process
 from scripts import load_script
 
 from brain_activity_prediction.align_image_embeddings import align_model
+from brain_activity_prediction.cli import extraction_command
 from brain_activity_prediction.datasets.nsd.design import read_design
 from brain_activity_prediction.datasets.nsd.layout import find_layout
 from brain_activity_prediction.datasets.nsd.responses import prepare_responses
@@ -30,7 +31,6 @@ from brain_activity_prediction.demo import models
 from brain_activity_prediction.encoding import subject_data  # noqa: F401, imported ahead
 from brain_activity_prediction.encoding.scores.score_store import QUANTITIES, Results
 from brain_activity_prediction.encoding.tables import summary  # noqa: F401, imported ahead
-from brain_activity_prediction.extraction import loop
 from brain_activity_prediction.models.torchvision_import import import_torchvision
 from brain_activity_prediction.storage import sealed_hdf5
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
@@ -45,7 +45,7 @@ LLAVA = "llava_1.5_13b.py"
 def extract(base_dir):
     flags = ["-d", str(base_dir), "-g", "cpu", "-b", str(BATCH), "-p", "1", "2"]
     sys.argv = [LLAVA, *flags, "--checkpoint", str(base_dir.parent / "llava")]
-    loop.main(load_script(LLAVA))
+    extraction_command.main(load_script(LLAVA))
 
 
 def prepare_betas(base_dir):

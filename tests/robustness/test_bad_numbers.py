@@ -10,10 +10,10 @@ from safetensors.torch import load_file, save_file
 from scripts import load_script
 from two_layers import FOLDER, align, write_states
 
+from brain_activity_prediction.cli import extraction_command
 from brain_activity_prediction.datasets.nsd.design import read_design
 from brain_activity_prediction.datasets.nsd.layout import find_layout
 from brain_activity_prediction.encoding.scores.score_store import Results
-from brain_activity_prediction.extraction import loop
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 
@@ -43,7 +43,7 @@ def extract(monkeypatch, capsys, script, base_dir, *more):
     flags = ["-d", base_dir, "-g", "cpu", "-b", 16, "--max-new-tokens", 3, *more]
     monkeypatch.setattr("sys.argv", ["script.py", *map(str, flags)])
     with pytest.raises(SystemExit) as ended:
-        loop.main(script)
+        extraction_command.main(script)
     return ended.value.code, capsys.readouterr().err.splitlines()[-1]
 
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 from mean_colours import assert_all_there, colours, extract, store
 
+from brain_activity_prediction.cli import extraction_command
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
-from brain_activity_prediction.extraction import loop
 from brain_activity_prediction.runtime.errors import DiskFull, InputError
 from brain_activity_prediction.storage import files
 
@@ -227,7 +227,7 @@ def test_a_signal_while_the_model_is_loaded_ends_the_run_with_the_same_status(na
     script.load = lambda *_: os.kill(os.getpid(), getattr(signal, name))
     monkeypatch.setattr("sys.argv", ["mean_colours.py", "-d", str(own_nsd), "-g", "cpu"])
     with pytest.raises(SystemExit) as stopped:
-        loop.main(script)
+        extraction_command.main(script)
     assert stopped.value.code == 75
     assert f"stopped by {name}; all that was finished is kept, the same command continues" in capsys.readouterr().err
     assert not (own_nsd / "image_embeddings").exists()
@@ -247,7 +247,7 @@ def test_a_second_signal_stops_in_the_midst_of_a_batch(own_nsd, monkeypatch, cap
     script.encode_images = interrupted
     monkeypatch.setattr("sys.argv", ["mean_colours.py", "-d", str(own_nsd), "-g", "cpu", "-b", "5"])
     with pytest.raises(SystemExit) as stopped:
-        loop.main(script)
+        extraction_command.main(script)
     assert stopped.value.code == 75
     assert len(store(own_nsd, "no_prompt").image_ids(["vision"])) == 10
     assert not list(own_nsd.glob("image_embeddings/claims*"))

@@ -26,7 +26,8 @@ from brain_activity_prediction.datasets.nsd.layout import find_layout
 from brain_activity_prediction.datasets.nsd.regions import read_map, read_mask, region_masks
 from brain_activity_prediction.datasets.nsd.stimuli import Stimuli
 from brain_activity_prediction.encoding.scores.score_store import QUANTITIES, Results
-from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS, read_prompts
+from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
+from brain_activity_prediction.extraction.prompt_selection import read_prompts
 from brain_activity_prediction.report.tables.collecting import Tables, find_scored
 from brain_activity_prediction.report.tables.selection import Selection
 from brain_activity_prediction.runtime.errors import InputError

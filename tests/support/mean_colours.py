@@ -6,6 +6,7 @@ import h5py
 import numpy as np
 import torch
 
+from brain_activity_prediction.cli import extraction_command
 from brain_activity_prediction.datasets.nsd.design import read_design
 from brain_activity_prediction.datasets.nsd.layout import find_layout
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
@@ -47,8 +48,8 @@ def colours(calls=None):
 
 
 def extract(script, base_dir, *more):
-    arguments = loop.flags("").parse_args(["-d", str(base_dir), "-g", "cpu", *map(str, more)])
-    loop.extract(script, arguments)
+    arguments = extraction_command.flags("").parse_args(["-d", str(base_dir), "-g", "cpu", *map(str, more)])
+    loop.extract(script, extraction_command.settings(script, arguments))
 
 
 def store(base_dir, prompt):

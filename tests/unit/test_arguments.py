@@ -10,10 +10,9 @@ from brain_activity_prediction.align_image_embeddings import (
     cross_subject_ceiling,
     partition_variance,
 )
-from brain_activity_prediction.cli import shared_flags
-from brain_activity_prediction.extract_image_embeddings import prompts
+from brain_activity_prediction.cli import extraction_command, shared_flags
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
-from brain_activity_prediction.extraction import loop
+from brain_activity_prediction.extraction.prompt_selection import select_prompts
 from brain_activity_prediction.report import report
 from brain_activity_prediction.runtime import devices
 from brain_activity_prediction.runtime.errors import InputError
@@ -40,7 +39,8 @@ SCRIPTS = (
 def chosen(*tokens):
     flags = shared_flags.OneLineParser()
     shared_flags.add_prompts(flags)
-    return prompts.chosen_prompts(flags.parse_args(tokens))
+    arguments = flags.parse_args(tokens)
+    return select_prompts(arguments.prompt_number, arguments.prompts_file)
 
 
 def test_prompts_are_given_as_numbers_and_ranges_and_each_is_taken_once():
@@ -60,7 +60,8 @@ LISTS = [
 
 
 @pytest.mark.parametrize(
-    ("parser", "flag"), [*LISTS, *((lambda: loop.flags(""), flag) for flag in ("--subject", "--prompt-number"))]
+    ("parser", "flag"),
+    [*LISTS, *((lambda: extraction_command.flags(""), flag) for flag in ("--subject", "--prompt-number"))],
 )
 @pytest.mark.parametrize("written", [["1,2", "5"], ["1,", "2,", "5"], ["1-2", "5", "1"]])
 def test_every_flag_that_takes_numbers_reads_lists_and_ranges(parser, flag, written):
@@ -72,7 +73,7 @@ def test_every_flag_that_takes_numbers_reads_lists_and_ranges(parser, flag, writ
 
 
 def test_no_flag_takes_several_numbers_in_another_way():
-    parsers = [*(script.flags() for script in SCRIPTS), loop.flags(""), sweep.flags()]
+    parsers = [*(script.flags() for script in SCRIPTS), extraction_command.flags(""), sweep.flags()]
     several = [action for parser in parsers for action in parser._actions if action.nargs == "+"]
     assert len(several) > 20
     for action in several:

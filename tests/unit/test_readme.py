@@ -29,8 +29,8 @@ from brain_activity_prediction.align_image_embeddings import (
     cross_subject_ceiling,
     partition_variance,
 )
+from brain_activity_prediction.cli import extraction_command
 from brain_activity_prediction.datasets.nsd.layout import PATHS
-from brain_activity_prediction.extraction import loop
 from brain_activity_prediction.models.openflamingo import network
 from brain_activity_prediction.report import report
 from brain_activity_prediction.sweep import sweep
@@ -64,7 +64,7 @@ MODEL_ROWS = re.findall(r"^\| `([\w.]+\.py)` \| `([\w./-]+)` \| ([\w, ]+) \|$", 
 
 
 def parser_of(script):
-    return OTHERS[script].flags() if script in OTHERS else loop.flags("")
+    return OTHERS[script].flags() if script in OTHERS else extraction_command.flags("")
 
 
 def test_every_flag_that_is_named_exists():

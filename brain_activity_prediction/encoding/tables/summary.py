@@ -20,6 +20,7 @@ from brain_activity_prediction.inference.false_discovery import adjusted
 from brain_activity_prediction.inference.region_statistics import usable_ceiling
 from brain_activity_prediction.runtime.errors import one_line
 from brain_activity_prediction.runtime.messages import log
+from brain_activity_prediction.runtime.wording import prompt_name
 from brain_activity_prediction.storage.table_files import write_table
 
 # Maps that a run without permutations, or of some layers only, does not write.
@@ -57,8 +58,7 @@ def summarise(
     if shown.empty:
         log.info("no average before all layers of a stream are scored")
     model_id, prompt, subject = of
-    under = "no prompt" if prompt is None else f"prompt {prompt}"
-    print(f"\n{model_id}, {under}, subject {subject}, layers: {layers}\n{as_text(shown)}")
+    print(f"\n{model_id}, {prompt_name(prompt)}, subject {subject}, layers: {layers}\n{as_text(shown)}")
     print(f"\ntables, picture and maps: {results.folder}/ scores.csv, scores.parquet, layers.png, maps/")
 
 

@@ -16,7 +16,7 @@ from brain_activity_prediction.report.tables.averages import each_layer
 from brain_activity_prediction.report.tables.collecting import OF_A_TABLE, Scored
 from brain_activity_prediction.report.tables.selection import Selection
 from brain_activity_prediction.runtime.errors import InputError
-from brain_activity_prediction.runtime.wording import are, count, were
+from brain_activity_prediction.runtime.wording import are, count, prompt_name, were
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 from brain_activity_prediction.storage.folders import embeddings_folder, prompt_folder
 
@@ -108,7 +108,7 @@ def left_out(otherwise: Mapping[Scored, str]) -> list[Gap]:
 
 
 def _where(one: Scored) -> str:
-    return f"subject {one.subject}, " + ("no prompt" if one.prompt is None else f"prompt {one.prompt}")
+    return f"subject {one.subject}, {prompt_name(one.prompt)}"
 
 
 def absent_analyses(table: pd.DataFrame) -> list[str]:

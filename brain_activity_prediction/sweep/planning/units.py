@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from brain_activity_prediction.align_image_embeddings import align_model
+from brain_activity_prediction.cli import extraction_command
 from brain_activity_prediction.datasets.nsd.design import read_design
 from brain_activity_prediction.datasets.nsd.layout import Layout, find_layout
 from brain_activity_prediction.encoding.scores.score_store import Results
-from brain_activity_prediction.extraction import loop
 from brain_activity_prediction.extraction.plan import Work
 from brain_activity_prediction.extraction.plan import plan as work_of
 from brain_activity_prediction.inference.region_statistics import Asked
@@ -129,7 +129,7 @@ def _units_of_model(
     arguments: argparse.Namespace, model: str, image_ids: Sequence[int], aligned: Sequence[int]
 ) -> ModelUnits:
     script = load_script(model)
-    more = passed_on(arguments.extract, "--extract", loop.flags(""), f"{model}.py")
+    more = passed_on(arguments.extract, "--extract", extraction_command.flags(""), f"{model}.py")
     if arguments.checkpoints:
         more += ["--checkpoint", str(arguments.checkpoints / model)]
     if arguments.device_map:
@@ -143,12 +143,12 @@ def _units_of_model(
         *map(str, arguments.prompt_number),
     ]
     flags = [*given, *_prompts_file(arguments), "-b", str(arguments.batch_size), *more]
-    parser = loop.flags("")
+    parser = extraction_command.flags("")
     parser.prog = "in the flags of a unit"
     parsed = parser.parse_args(flags)
     with naming("--extract"):
-        loop.check_flags(parsed)
-    work = work_of(script, parsed, image_ids)
+        extraction_command.check_flags(parsed)
+    work = work_of(script, extraction_command.settings(script, parsed), image_ids)
     with ThreadPoolExecutor(len(work.stores)) as pool:  # files that are not in memory come faster side by side
         list(pool.map(EmbeddingStore.streams, work.stores.values()))
     kinds = work.lacking()
@@ -194,8 +194,8 @@ def _alignment(
 
     Streams are named on the command line, so that those that no prompt changes are fitted by one unit alone.
     """
-    asked_for = str(min(work.prompts) if prompt is None else prompt)  # without -p it would be 1, which may not be there
-    given = ["-d", str(arguments.base_dir), "-s", str(subject), "-m", work.model_id, "-p", asked_for]
+    asked_for = min(work.settings.prompts) if prompt is None else prompt  # the default, 1, may not exist
+    given = ["-d", str(arguments.base_dir), "-s", str(subject), "-m", work.settings.model_id, "-p", str(asked_for)]
     flags = [*given, *_prompts_file(arguments), *more]
     with naming("--align"):
         parsed = align_model.read_flags(flags)
@@ -209,7 +209,7 @@ def _alignment(
     ]
     if not layers:
         return None
-    folder = alignment_folder(arguments.base_dir, subject, work.model_id, prompt, parsed.protocol)
+    folder = alignment_folder(arguments.base_dir, subject, work.settings.model_id, prompt, parsed.protocol)
     results = Results(folder)
     asked = Asked({}, parsed.permutations, parsed.permutation_block, parsed.bootstrap)
     n_left = len(results.missing(layers, asked))

@@ -1,0 +1,130 @@
+"""The command line of the extraction scripts: their flags, and the settings that the flags stand for."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from brain_activity_prediction.cli import shared_flags as shared
+from brain_activity_prediction.cli.flag_values import positive_int, seed, shard
+from brain_activity_prediction.cli.model_names import resolved_model_id
+from brain_activity_prediction.extraction.loop import extract
+from brain_activity_prediction.extraction.prompt_selection import select_prompts
+from brain_activity_prediction.extraction.settings import ExtractionSettings
+from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
+from brain_activity_prediction.models.pooling import POOLINGS
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.running import run_script
+
+
+def main(script) -> None:
+    """Run a model script from the command line."""
+    run_script(lambda: extract(script, settings(script, flags(script.__doc__).parse_args())))
+
+
+def flags(description: str, **model_id) -> argparse.ArgumentParser:
+    """Return the parser that all extraction scripts share.
+
+    model_id  arguments of argparse that differ for `--model-id`, such as `required` or `help`
+    """
+    flags = shared.parser(description, several_subjects=True)
+    other = "another size of the same model, such as ORG/MODEL-7B, stored under its own id (default: the script's)"
+    flags.add_argument("-m", "--model-id", **{"metavar": "ID", "help": other} | model_id)
+    shared.add_prompts(flags)
+    shared.add_device(flags)
+    flags.add_argument("-b", "--batch-size", type=positive_int, default=8, help="images a batch")
+    flags.add_argument(
+        "-t",
+        "--test-run",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="the first batch only: prints what it gives and what the whole run would take, writes nothing",
+    )
+    flags.add_argument(
+        "--shard",
+        type=shard,
+        default=(0, 1),
+        metavar="I/N",
+        help="the Ith of N equal parts of the images, from 0/N, for N processes at once (default: 0/1)",
+    )
+    flags.add_argument(
+        "--repair",
+        action="store_true",
+        help="first read every stored file of these prompts, and compute anew what is damaged",
+    )
+    flags.add_argument("--checkpoint", type=Path, metavar="DIR", help="folder with the model's weights on this disk")
+    flags.add_argument(
+        "--revision", metavar="NAME", help="commit, tag or branch of the model on the hub, not the script's own"
+    )
+    flags.add_argument(
+        "--random-weights",
+        type=seed,
+        metavar="SEED",
+        help="the untrained model: the weights its class starts from, stored as ORG/MODEL-random-SEED",
+    )
+    flags.add_argument(
+        "--dtype", choices=shared.DTYPES, default="auto", help="auto is float16 on a GPU, float32 on the CPU"
+    )
+    flags.add_argument("--quantize", choices=("8bit", "4bit"), help="shrink the weights with bitsandbytes")
+    flags.add_argument(
+        "--device-map", choices=("auto",), help="spread a model larger than a card over all GPUs, then the CPU"
+    )
+    flags.add_argument(
+        "--pooling",
+        nargs="+",
+        choices=POOLINGS,
+        default=["mean"],
+        help="which tokens a layer is averaged over",
+    )
+    flags.add_argument("--response", action="store_true", help="also let the model answer, greedily")
+    flags.add_argument("--max-new-tokens", type=positive_int, default=64, help="longest answer, in tokens")
+    return flags
+
+
+def check_flags(arguments: argparse.Namespace) -> None:
+    """Raise InputError if flags contradict each other."""
+    if arguments.repair and arguments.test_run:
+        raise InputError("--repair deletes damaged files, and a --test-run writes nothing: leave one out")
+    if arguments.revision and arguments.checkpoint:
+        raise InputError("--revision is one of the hub's, and --checkpoint a folder: leave one out")
+    if arguments.quantize and arguments.random_weights is not None:
+        raise InputError("--random-weights are drawn, not loaded, so that --quantize does not apply: leave one out")
+
+
+def settings(script, arguments: argparse.Namespace) -> ExtractionSettings:
+    """Turn the parsed flags of a model script into settings; raise InputError if a flag is wrong.
+
+    Another model than the script's own comes from the main branch of its repository.
+    """
+    check_flags(arguments)
+    model_id = script.MODEL_ID
+    if arguments.model_id is not None:
+        model_id = resolved_model_id(arguments.base_dir, arguments.model_id)
+    revision = script.REVISION if model_id == script.MODEL_ID else "main"
+    dtype = arguments.dtype
+    if dtype == "auto":
+        dtype = "float32" if arguments.gpu_id == "cpu" else "float16"
+    return ExtractionSettings(
+        base_dir=arguments.base_dir,
+        subjects=arguments.subject,
+        checkpoint=Checkpoint(
+            model_id,
+            arguments.revision or revision,
+            arguments.checkpoint,
+            arguments.random_weights,
+            arguments.quantize,
+            arguments.device_map,
+        ),
+        template=getattr(script, "TEMPLATE", None),
+        prompts=select_prompts(arguments.prompt_number, arguments.prompts_file),
+        prompts_file=arguments.prompts_file,
+        poolings=arguments.pooling,
+        max_new_tokens=arguments.max_new_tokens if arguments.response else 0,
+        dtype=dtype,
+        dtype_given=arguments.dtype != "auto",
+        device=arguments.gpu_id,
+        batch_size=arguments.batch_size,
+        shard=arguments.shard,
+        repair=arguments.repair,
+        test_run=arguments.test_run,
+    )

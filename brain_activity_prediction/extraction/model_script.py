@@ -1,0 +1,49 @@
+"""What a model script provides.
+
+A model script is a module (or any namespace) with the constants
+
+    MODEL_ID, REVISION   the model on the Hugging Face hub and its pinned commit
+    IMAGE_STREAMS        {stream: poolings it can have} of the streams that no prompt changes
+
+and the functions below, where a batch has B images, L layers and width W:
+
+    load(checkpoint, device, dtype) -> model, processor
+    preprocess(processor, images) -> pixels            B PIL images to one tensor (B, ...); runs ahead, in threads
+    encode_images(model, processor, pixels, poolings) -> streams, context                            once an image
+    encode_prompt(model, processor, context, prompt, poolings, max_new_tokens) -> streams, answers   once a prompt
+
+`streams` is `{name: (B, L, W)}`, `context` whatever `encode_prompt` builds on, `answers` B texts or an empty list.
+
+A script whose model reads prompts also has `encode_prompt`, TEMPLATE, PROMPT_STREAMS and three functions that need no
+weights:
+
+    prompt_ids(checkpoint, prompt) -> token ids of the whole prompt, template included
+    end_ids(checkpoint) -> token ids that end an answer
+    contexts(checkpoint, prompt) -> a `decoding.Context` for each text model that reads the prompt
+
+Optional are
+
+    MODEL_TYPE           the `model_type` that config.json must name
+    CHECKPOINT_FILES     patterns of the files that `--checkpoint` needs (default: config.json)
+    open_stimuli(layout) -> a context manager with the `check`, `images` and `settings` of `Stimuli`, for a model that
+                         reads something else than NSD's pictures; `preprocess` takes what its `images` returns
+    own_settings(checkpoint) -> further settings that change this model's numbers
+    IMPLIED              the values of `own_settings` that version 1.0.0 used and did not record
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from brain_activity_prediction.datasets.nsd.layout import Layout
+from brain_activity_prediction.datasets.nsd.stimuli import Stimuli
+
+
+def open_stimuli(script, layout: Layout):
+    """Open what the model is given: NSD's pictures unless the script says otherwise."""
+    return script.open_stimuli(layout) if hasattr(script, "open_stimuli") else Stimuli(layout.stimuli())
+
+
+def checkpoint_files(script) -> Sequence[str]:
+    """Return the patterns of the files that `--checkpoint` needs."""
+    return getattr(script, "CHECKPOINT_FILES", ("config.json",))

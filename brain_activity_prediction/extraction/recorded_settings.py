@@ -1,0 +1,64 @@
+"""The settings that change the numbers, recorded in `settings.json` of each store and compared before a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from brain_activity_prediction.extraction.plan import Work
+from brain_activity_prediction.extraction.prompt_settings import prompt_settings, settings_of_1_0_0
+from brain_activity_prediction.extraction.settings import ExtractionSettings
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
+
+
+@dataclass(frozen=True)
+class RecordedSettings:
+    """What a run records in its stores: its settings, the weights, the stimuli, and how prompts are tokenised.
+
+    of_stimuli  the settings of what the model is given
+    of_prompts  the settings of each prompt, by `prompt_settings`
+    """
+
+    script: Any
+    settings: ExtractionSettings
+    of_stimuli: Mapping
+    of_prompts: Mapping[int | None, Mapping]
+
+    @classmethod
+    def of(cls, script, work: Work, of_stimuli: Mapping) -> RecordedSettings:
+        """Read what changes the numbers; raise InputError as `prompt_settings` does."""
+        settings = work.settings
+        prompts = {number: settings.prompts.get(number) for number in work.stores}
+        read = prompt_settings(script, settings.checkpoint, prompts, settings.max_new_tokens)
+        return cls(script, settings, of_stimuli, read)
+
+    def of_store(self, prompt: int | None, store: EmbeddingStore) -> dict:
+        """Return the settings of one store; the weights keep the name that the store knows them by."""
+        weights = self.settings.checkpoint.recorded_weights(store.settings() or {})
+        return self.settings.recorded(prompt) | weights | dict(self.of_stimuli) | dict(self.of_prompts[prompt])
+
+    def check(self, stores: Mapping[int | None, EmbeddingStore]) -> None:
+        """Raise InputError if a store holds states made with other settings."""
+        for prompt, store in stores.items():
+            check_dtype(store, self.settings)
+            text = self.settings.prompts.get(prompt)
+            implied = settings_of_1_0_0(self.script, self.settings.checkpoint, text, store.settings())
+            store.check(self.of_store(prompt, store), implied)
+
+    def claim(self, stores: Mapping[int | None, EmbeddingStore]) -> None:
+        """Record the settings; they are read anew, since loading may have fetched files from the hub."""
+        for prompt, store in stores.items():
+            store.claim(self.of_store(prompt, store))
+
+
+def check_dtype(store: EmbeddingStore, settings: ExtractionSettings) -> None:
+    """Raise InputError if stored states have another dtype than this device's default, and no --dtype was given."""
+    known, own = (store.settings() or {}).get("dtype"), settings.dtype
+    if not settings.dtype_given and known not in (None, own):
+        asked, other = ("-g cpu", "a GPU") if settings.device == "cpu" else ("a GPU", "-g cpu")
+        raise InputError(
+            f"{store.folder} holds states made with dtype = {known}, this run has {own} because {asked} was asked for: "
+            f"add --dtype {known}, or ask for {other}"
+        )

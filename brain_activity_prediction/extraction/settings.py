@@ -1,0 +1,65 @@
+"""Settings of one extraction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
+from brain_activity_prediction.storage.folders import stored_id
+
+
+@dataclass(frozen=True)
+class ExtractionSettings:
+    """Which hidden states to compute, from which weights, and where to store them.
+
+    `cli.extraction_command.settings` makes it from the flags. `recorded` returns the settings that change the numbers.
+
+    subjects  NSD subjects, from 1; the images of any of them are extracted
+    template  the text around each prompt; None for a model without prompts
+    prompts  {number: text}, ascending
+    prompts_file  the file that the prompts were read from; None for the study's own
+    max_new_tokens  the longest answer in tokens; 0 for no answers
+    dtype  the torch dtype of weights and computation; `dtype_given` tells whether the user chose it
+    device  a torch device, such as cpu or cuda:0
+    shard  (index from 0, number of shards)
+    """
+
+    base_dir: Path
+    subjects: Sequence[int]
+    checkpoint: Checkpoint
+    template: str | None
+    prompts: Mapping[int, str]
+    prompts_file: Path | None
+    poolings: Sequence[str]
+    max_new_tokens: int
+    dtype: str
+    dtype_given: bool
+    device: str
+    batch_size: int
+    shard: tuple[int, int]
+    repair: bool
+    test_run: bool
+
+    @property
+    def model_id(self) -> str:
+        """The id that the states are stored under; untrained models have one for each seed."""
+        return stored_id(self.checkpoint.model_id, self.checkpoint.seed)
+
+    def recorded(self, prompt: int | None) -> dict:
+        """Return the settings that `settings.json` records for the states of a prompt.
+
+        The weights, the stimuli and the prompt's token ids are recorded beside them.
+        """
+        recorded = {
+            "model_id": self.model_id,
+            "dtype": self.dtype,
+            "quantize": self.checkpoint.quantize,
+            "template": self.template,
+        }
+        if prompt is not None:
+            recorded["prompt"] = self.prompts[prompt]
+            if self.max_new_tokens:
+                recorded["max_new_tokens"] = self.max_new_tokens
+        return recorded
