@@ -1,1 +1,1 @@
-"""Tables, figures and the page over everything that a BASE_DIR holds."""
+"""Tables, figures and one page about all scores in a BASE_DIR."""

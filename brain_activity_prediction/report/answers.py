@@ -1,4 +1,4 @@
-"""What the models answered to a few of the images, and the images."""
+"""The models' answers to a few images, with the images."""
 
 import base64
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ PIXELS = 256  # side of an image on the page
 
 @dataclass(frozen=True)
 class Answered:
-    """An image, as a data URI or None where NSD is not in BASE_DIR, and `(model, prompt, answer)` of it."""
+    """An image, as a data URI or None if BASE_DIR has no NSD, and `(model, prompt, answer)` of it."""
 
     image_id: int
     picture: str | None
@@ -30,7 +30,7 @@ class Answered:
 
 
 def sample_answers(base_dir: Path, stores: Sequence[tuple[str, int | None]]) -> list[Answered]:
-    """The answers to the first test images that have any; `stores` are (model, prompt) of what was extracted."""
+    """Return the answers to the first test images that have any; `stores` are (model, prompt) of extractions."""
     layout = layout_if_any(base_dir)
     candidates = None if layout is None else np.sort(read_design(layout.design()).shared_ids)[:CANDIDATES]
     found: dict[int, list[tuple[str, int, str]]] = {}
@@ -48,7 +48,7 @@ def sample_answers(base_dir: Path, stores: Sequence[tuple[str, int | None]]) -> 
 
 
 def data_uri(image: Image.Image) -> str:
-    """A JPEG of PIXELS at the most, as text that a page can hold."""
+    """Encode a JPEG of at most PIXELS as text that a page can hold."""
     image.thumbnail((PIXELS, PIXELS))
     file = BytesIO()
     image.save(file, "JPEG", quality=85)

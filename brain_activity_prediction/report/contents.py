@@ -1,4 +1,4 @@
-"""Everything that a report shows, gathered before it is laid out."""
+"""Gather everything that a report shows, before the layout."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from brain_activity_prediction.report.tables.averages import (
     prompt_scores,
     region_scores,
 )
-from brain_activity_prediction.report.tables.beside import beside
 from brain_activity_prediction.report.tables.collecting import Scored, Tables
 from brain_activity_prediction.report.tables.comparable import made_otherwise, rows_of, with_one_ceiling
-from brain_activity_prediction.report.tables.further import Further, further_tables
+from brain_activity_prediction.report.tables.other_analyses import OtherAnalysis, other_tables
+from brain_activity_prediction.report.tables.protocol_comparison import compared_protocols
 from brain_activity_prediction.report.tables.selection import Selection
 from brain_activity_prediction.storage.folders import is_simulated
 
@@ -52,9 +52,9 @@ class Contents:
     subjects: list[int]
     regions: list[str]
     n_rows: int
-    n_tested: int  # rows that a star's q is adjusted over
+    n_tested: int  # number of rows over which q is adjusted
     family_sizes: dict[tuple[str, str], int]  # Tables.family_sizes
-    errors_over: str  # what the bars' errors vary over: subjects, photographs, or empty
+    errors_over: str  # source of the bars' errors: subjects, photographs, or empty
     curves_have_errors: bool
     scores: pd.DataFrame  # averages.region_scores
     by_prompt: pd.DataFrame  # averages.prompt_scores
@@ -70,8 +70,8 @@ class Contents:
     variance: list[tuple[Drawn, list[tuple[str, str]], str]] = field(default_factory=list)  # `spaces_of`, `errors_of`
     shares: pd.DataFrame = field(default_factory=pd.DataFrame)
     answers: list[Answered] = field(default_factory=list)
-    further: list[Further] = field(default_factory=list)
-    beside: pd.DataFrame = field(default_factory=pd.DataFrame)  # beside.beside
+    other_analyses: list[OtherAnalysis] = field(default_factory=list)
+    both_protocols: pd.DataFrame = field(default_factory=pd.DataFrame)  # protocol_comparison.compared_protocols
     held_out: dict[int, int] = field(default_factory=dict)  # missing.held_out
     data_used: pd.DataFrame = field(default_factory=pd.DataFrame)  # data_used
     simulated: bool = False
@@ -80,9 +80,9 @@ class Contents:
 def gather(
     base_dir: Path, tables: Tables, shown: dict[str, pd.DataFrame], selection: Selection, folder: Path
 ) -> Contents:
-    """Draws and reads what the page shows, of the first protocol in `shown`; figures and maps go to `folder`.
+    """Draw and read what the page shows, for the first protocol in `shown`; write figures and maps to `folder`.
 
-    `shown` as `writing.shown_tables` gives it.
+    `shown` is the result of `writing.shown_tables`.
     """
     protocol, table = next(iter(shown.items()))
     of_any = [one for one in tables.scored if selection.takes(one.subject, one.model_id, one.prompt)]
@@ -125,16 +125,16 @@ def gather(
     for analysis in contents.shares["analysis"].unique():
         drawn = variance_bars(analysis, contents.shares, contents.regions, figures)
         contents.variance.append((drawn, spaces_of(analysis, contents.shares), errors_of(analysis, contents.shares)))
-    contents.beside = beside(of_any, shown)
+    contents.both_protocols = compared_protocols(of_any, shown)
     contents.held_out = missing.held_out(base_dir, scored)
     contents.data_used = data_used(table)
-    contents.further = further_tables(base_dir, selection, protocol)
+    contents.other_analyses = other_tables(base_dir, selection, protocol)
     contents.answers = sample_answers(base_dir, missing.stored_states(base_dir, selection))
     return contents
 
 
 def _curves(scores: pd.DataFrame, contents: Contents, folder: Path) -> dict[str, list[Drawn]]:
-    """A panel a region, by stream; streams of a single layer have no curve."""
+    """Draw one panel for each region, by stream; streams of a single layer have no curve."""
     with_layers = [stream for stream, rows in scores.groupby("stream") if rows["layer"].nunique() > 1]
     scored = scores.dropna(subset="r").groupby("stream")["roi"].unique()
     return {
@@ -146,7 +146,7 @@ def _curves(scores: pd.DataFrame, contents: Contents, folder: Path) -> dict[str,
 
 
 def _prompt_maps(contents: Contents, folder: Path) -> list[Drawn]:
-    """A panel a model that was given prompts, all with the same colours."""
+    """Draw one panel for each model with prompts, all on the same colour scale."""
     rows = contents.by_prompt
     prompted = set(rows.loc[rows["prompt"].notna(), "model_id"])
     limits = (min(rows["r"].min(), 0), rows["r"].max())
@@ -154,13 +154,13 @@ def _prompt_maps(contents: Contents, folder: Path) -> list[Drawn]:
 
 
 def wordings(scored: Sequence[Scored]) -> dict[int, str]:
-    """What each prompt asks, as the hidden states were made with it."""
+    """Return the text of each prompt, as recorded with the hidden states."""
     found = {one.prompt: one.settings.get("embeddings_prompt", "") for one in scored if one.prompt is not None}
     return dict(sorted(found.items()))
 
 
 def data_used(table: pd.DataFrame) -> pd.DataFrame:
-    """The sessions, images, repeats and voxels that each subject's scores are from; empty of 1.0.0's tables."""
+    """Return the sessions, images, repeats and voxels of each subject's scores; empty for tables of 1.0.0."""
     if not set(DATA_USED) <= set(table):
         return pd.DataFrame()
     voxels = table.groupby([*DATA_USED], as_index=False)["n_voxels"].max()
@@ -168,7 +168,7 @@ def data_used(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def values_of_settings(scored: Sequence[Scored]) -> list[tuple[str, list[tuple[str, int]]]]:
-    """`(setting, [(value, how many tables have it)])`, by name; values as in the settings files."""
+    """Return `(setting, [(value, number of tables with it)])` by name; values as in the settings files."""
     counts: dict[str, dict[str, int]] = {}
     for one in scored:
         for name, value in one.settings.items():

@@ -1,7 +1,7 @@
-"""The page: one HTML file with everything in it, that opens from disk and asks nothing of the network.
+"""Write the page: one HTML file that opens from disk and loads nothing from the network.
 
-Its Content-Security-Policy lets only those scripts run whose hashes it lists, so that no text of a model or a settings
-file can: text is escaped by the template in the first place.
+Its Content-Security-Policy allows only the scripts whose hashes it lists, so that text of a model or a settings file
+cannot run. The template also escapes all text.
 """
 
 import base64
@@ -25,7 +25,7 @@ DASHES = {"-": "", "--": "6 3", ":": "1.5 2.5", "-.": "6 2 1.5 2"}
 
 
 def write_page(contents: Contents, folder: Path) -> Path:
-    """Writes report.html and returns where it lies."""
+    """Write report.html and return its path."""
     page_script, viewer_script = ((FILES / name).read_text() for name in ("page.js", "viewer.js"))
     libraries = contents.libraries
     scripts = [page_script, viewer_script, *libraries, *(shown.script for shown in contents.slices)]
@@ -56,7 +56,7 @@ def write_page(contents: Contents, folder: Path) -> Path:
 
 
 def policy(scripts: Iterable[str]) -> str:
-    """What the page may load: nothing from anywhere, images in itself, and these scripts."""
+    """Return the content security policy: nothing external, embedded images, and these scripts."""
     hashes = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
     allowed = " ".join(f"'sha256-{one}'" for one in dict.fromkeys(hashes))
     return (
@@ -66,18 +66,18 @@ def policy(scripts: Iterable[str]) -> str:
 
 
 def swatch(turn: int) -> tuple[str, str]:
-    """Colour and SVG dashes of the nth model's line."""
+    """Return the colour and the SVG dashes of the nth model's line."""
     colour, style = look(turn)
     return colour, DASHES[style]
 
 
 def number(value: float, digits: int = 3) -> str:
-    """A figure for a table, with a true minus; a dash where there is none."""
+    """Format a number for a table, with a true minus sign; a dash for a missing one."""
     return "–" if value is None or pd.isna(value) else f"{value:.{digits}f}".replace("-", "−")
 
 
 def cell(value) -> str:
-    """Any value of a table: numbers with three digits, a dash where there is none."""
+    """Format any value of a table: numbers with three digits, a dash for a missing one."""
     if pd.isna(value):
         return "–"
     if not isinstance(value, float) or value.is_integer():
@@ -86,7 +86,7 @@ def cell(value) -> str:
 
 
 def printable(value):
-    """What a template prints, control characters as escapes; line ends and tabs stay."""
+    """Return text with control characters as escapes, except line ends and tabs."""
     if not isinstance(value, str) or isinstance(value, Markup) or value.isprintable():
         return value
     return "".join(letter if letter in "\n\t" else one_line(letter) for letter in value)

@@ -1,8 +1,8 @@
-"""Tables, figures and a page over everything that has been scored in a BASE_DIR.
+"""Make tables, figures and a page of everything that has been scored in a BASE_DIR.
 
-Writes to BASE_DIR/report/ scores.csv and scores.parquet, a row a model, prompt, stream, layer, subject and region;
-report.html, one file that any browser opens without network; and its figures as PNG and SVG. With flags that choose
-among the scores, a report on those goes to a folder of its own in there.
+Writes to BASE_DIR/report/: scores.csv and scores.parquet, one row for each model, prompt, stream, layer, subject and
+region; report.html, one file that any browser opens without network; and its figures as PNG and SVG. With flags that
+select scores, the report goes to a subfolder of its own.
 """
 
 from __future__ import annotations
@@ -23,11 +23,16 @@ from brain_activity_prediction.storage.made_from import state_of, write_note
 def flags() -> argparse.ArgumentParser:
     flags = shared.parser(__doc__, several_subjects=True)
     flags.set_defaults(subject=None)  # all that were scored
-    flags.add_argument("-m", "--model-id", nargs="+", metavar="ID", help="these models only")
-    shared.add_prompt_numbers(flags, "these prompts only: 3, or 1,2,3, or 1-9")
-    flags.add_argument("--stream", nargs="+", metavar="NAME", help="these streams only")
-    flags.add_argument("--roi", nargs="+", metavar="NAME", help="these regions only, such as V1v or HCP_MMP1:V1")
-    flags.add_argument("--table-only", action="store_true", help="print and write the table, draw nothing")
+    flags.add_argument("-m", "--model-id", nargs="+", metavar="ID", help="include only these models (default: all)")
+    shared.add_prompt_numbers(flags, "include only these prompts: 3, or 1,2,3, or 1-9 (default: all)")
+    flags.add_argument("--stream", nargs="+", metavar="NAME", help="include only these streams (default: all)")
+    flags.add_argument(
+        "--roi",
+        nargs="+",
+        metavar="NAME",
+        help="include only these regions, such as V1v or HCP_MMP1:V1; required for atlases on the page",
+    )
+    flags.add_argument("--table-only", action="store_true", help="print and write the table without figures or page")
     return flags
 
 
@@ -56,8 +61,8 @@ def main() -> None:
         from brain_activity_prediction.report.contents import gather
         from brain_activity_prediction.report.page import write_page
 
-        with ThreadPoolExecutor(1) as beside:  # Arrow holds no lock of Python's: millions of rows cost no time
-            written = beside.submit(write_tables, tables, selection, folder)
+        with ThreadPoolExecutor(1) as writer:  # Arrow holds no lock of Python's: millions of rows cost no time
+            written = writer.submit(write_tables, tables, selection, folder)
             shown = shown_tables(tables.selected(selection), selection)
             page = write_page(gather(arguments.base_dir, tables, shown, selection, folder), folder)
             written.result()

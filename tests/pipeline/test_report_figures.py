@@ -147,7 +147,7 @@ def test_panels_of_a_kind_have_one_scale(panels, tmp_path):
     assert panels[2].get_ylim()[1] > 0.65
 
 
-def test_a_star_stands_beside_the_end_of_its_error_hollow_where_not_every_subject_has_it(panels, tmp_path):
+def test_a_star_follows_its_error_bar_hollow_where_not_every_subject_has_it(panels, tmp_path):
     scores = pd.DataFrame({"roi": ["V1v", "V2v"], "model_id": LLAVA, "r": [0.6, 0.3], "r_se": [0.05, 0.05]})
     scores = scores.assign(r_ceiling=0.9, n_significant=[2, 1], **OF_TWO, **OLD)
     score_figures.region_bars("Retinotopic areas", ["V1v", "V2v"], scores, [LLAVA], tmp_path)

@@ -8,8 +8,8 @@ import pytest
 from reports import LLAVA, page_text, report
 
 from brain_activity_prediction.report.tables.averages import best_by_training
-from brain_activity_prediction.report.tables.beside import beside
 from brain_activity_prediction.report.tables.collecting import Tables, find_scored
+from brain_activity_prediction.report.tables.protocol_comparison import compared_protocols
 from brain_activity_prediction.report.tables.selection import Selection
 from brain_activity_prediction.report.tables.writing import write_tables
 from brain_activity_prediction.storage.settings_file import record_settings
@@ -52,7 +52,7 @@ def test_a_page_of_the_studys_own_protocol_shows_its_average_of_layers_and_says_
 def beside_in(scored, folder):
     """Both protocols in V1v."""
     tables = Tables(find_scored(scored))
-    return beside(tables.scored, write_tables(tables, Selection(roi=("V1v",)), folder))
+    return compared_protocols(tables.scored, write_tables(tables, Selection(roi=("V1v",)), folder))
 
 
 def test_old_and_new_scores_of_the_same_conditions_stand_side_by_side(own_scored, tmp_path):

@@ -1,4 +1,4 @@
-"""How every figure of a report is drawn: one style, kept as PNG and SVG, and as SVG for the page."""
+"""Draw every figure of a report in one style, and save it as PNG and SVG; the page uses the SVG."""
 
 import re
 import warnings
@@ -49,7 +49,7 @@ STYLE = {
 
 @dataclass(frozen=True)
 class Drawn:
-    """A figure as the page shows it. `name` is that of its files, `text` says what it shows to who cannot see it."""
+    """A figure of the page; `name` is that of its files, `text` is its description for screen readers."""
 
     name: str
     title: str
@@ -58,9 +58,9 @@ class Drawn:
 
 
 def blank(height: float, left: float = 46, bottom: float = 40) -> Axes:
-    """A panel on a figure of WIDTH x height points.
+    """Return an empty panel on a figure of WIDTH x height points.
 
-    `left` and `bottom` are the points that labels take; fixed, so that panels beside each other line up.
+    `left` and `bottom` are the points for labels. They are fixed, so that neighbouring panels line up.
     """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH / POINTS_PER_INCH, height / POINTS_PER_INCH), dpi=PNG_DPI, facecolor="white")
@@ -70,15 +70,15 @@ def blank(height: float, left: float = 46, bottom: float = 40) -> Axes:
 
 
 def label_width(labels: Sequence[str]) -> float:
-    """The points that the labels of a vertical axis take."""
+    """Return the width in points of the labels of a vertical axis."""
     return 14 + 6.2 * max(map(len, labels))
 
 
 def draw(name: str, title: str, text: str, panel: Axes, paint: Callable[[Axes], None], folder: Path) -> Drawn:
-    """Paints a panel and keeps its figure as `folder`/`name`.png and .svg.
+    """Draw on a panel and save its figure as `folder`/`name`.png and .svg.
 
-    Lines, areas and texts are then taken off it: where nothing else differs, the next figure can be drawn on the same
-    panel, whose axes take a third of a figure's time.
+    Afterwards lines, areas and texts are removed from the panel, so that the next figure can reuse its axes, which take
+    a third of a figure's time.
     """
     title = f"Simulated data: {title}" if is_simulated(folder) else title
     figure, title, text = panel.figure, one_line(title), one_line(text)
@@ -103,13 +103,13 @@ def draw(name: str, title: str, text: str, panel: Axes, paint: Callable[[Axes], 
 
 
 def _fill(panel: Axes, filled: bool) -> None:
-    """Makes a figure's ground white or transparent."""
+    """Make a figure's background white or transparent."""
     for patch in (panel.patch, panel.figure.patch):
         patch.set_visible(filled)
 
 
 def for_page(svg: str, name: str) -> str:
-    """The SVG element alone, in the page's font and colours; its ids, unique in the page, begin with the name."""
+    """Return the SVG element alone, in the page's font and colours; its ids begin with the name and are unique."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<title>.*?</title>|<style.*?</style>", "", svg, flags=re.DOTALL)
     svg = re.sub(r' (height|width)="[\d.]+pt"', "", svg, count=2).replace("<svg", '<svg aria-hidden="true"', 1)
@@ -122,5 +122,5 @@ def for_page(svg: str, name: str) -> str:
 
 
 def look(number: int) -> tuple[str, str]:
-    """Colour and line style of the nth model: both differ until there are more than seven."""
+    """Return colour and line style of the nth model; both differ for up to seven models."""
     return COLOURS[number % len(COLOURS)], STYLES[number // len(COLOURS) % len(STYLES)]

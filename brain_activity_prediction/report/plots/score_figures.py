@@ -1,4 +1,4 @@
-"""The figures of scores: bars of regions, curves over layers, prompts against regions."""
+"""Draw the figures of scores: bars of regions, curves over layers, prompts against regions."""
 
 import hashlib
 import re
@@ -30,7 +30,7 @@ BAR, GAP, STAR = 10, 9, 6  # points; STAR is how far from the end of an error it
 
 
 def families(regions: Sequence[str]) -> dict[str, list[str]]:
-    """Regions by the ROI file they are of, in NSD's order; all voxels together and regions of other files last."""
+    """Group regions by their ROI file, in NSD's order; all voxels together and other regions come last."""
     found = {title: [roi for roi in LABELS[name] if roi in regions] for name, title in FAMILIES.items()}
     known = {roi for members in found.values() for roi in members}
     found["All fitted voxels"] = [roi for roi in regions if roi == ALL_VOXELS]
@@ -39,10 +39,10 @@ def families(regions: Sequence[str]) -> dict[str, list[str]]:
 
 
 def region_bars(title: str, regions: Sequence[str], scores: pd.DataFrame, models: Sequence[str], folder: Path) -> Drawn:
-    """A bar a model in each region, with its error, its significance, and the noise ceiling.
+    """Draw a bar for each model and region, with its error, its significance, and the noise ceiling.
 
-    `scores` as `averages.region_scores` gives them, of all regions: they decide the scale, so that panels compare. A
-    mean that lacks subjects says of how many it is. What bars show, see `bar_scores`.
+    `scores` is the result of `averages.region_scores` for all regions, which determine a common scale. A mean that
+    lacks subjects shows its number of subjects. `bar_scores` defines the bars.
     """
     scores, meaning = bar_scores(scores)
     errors = scores["bar_se"].fillna(0)
@@ -72,12 +72,12 @@ def region_bars(title: str, regions: Sequence[str], scores: pd.DataFrame, models
                     panel.annotate(note, (end, y), **at_end, fontsize=8.5)
                 if score["n_significant"]:
                     all_of_them = score["n_significant"] == score["n_subjects"]
-                    beside = panel.transData + ScaledTranslation(
+                    at_the_end = panel.transData + ScaledTranslation(
                         STAR / POINTS_PER_INCH, 0, panel.figure.dpi_scale_trans
                     )
                     face = INK if all_of_them else "none"
                     look_of_star = {"color": INK, "markerfacecolor": face, "markersize": 5, "markeredgewidth": 0.6}
-                    panel.plot(end, y, "*", transform=beside, **look_of_star)
+                    panel.plot(end, y, "*", transform=at_the_end, **look_of_star)
             if line:
                 panel.plot(*zip(*line, strict=True), color=INK, linewidth=1.4, linestyle=(0, (1.5, 1)))
         centre = (len(models) - 1) * BAR / 2
@@ -98,10 +98,10 @@ def region_bars(title: str, regions: Sequence[str], scores: pd.DataFrame, models
 
 
 def bar_scores(scores: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """The scores with columns bar, bar_se, n_bar and bar_ceiling, and what a bar is.
+    """Return the scores with columns bar, bar_se, n_bar and bar_ceiling, and the name of the quantity.
 
-    Regions are compared by r over their ceiling, with all of their voxels, and the ceiling is 1. Tables of 1.0.0 do not
-    have that ratio: r is shown then, with the ceiling of r where it is of the bar's subjects.
+    The bar is r relative to the ceiling, over all voxels of the region, with a ceiling of 1. Tables of 1.0.0 lack that
+    ratio: their bar is r, with the ceiling of r if it is of the same subjects.
     """
     if scores[NORMALISED].isna().all():
         ceiling = scores["r_ceiling"].where(scores["n_ceiling"] == scores["n_subjects"])
@@ -113,21 +113,21 @@ def bar_scores(scores: pd.DataFrame) -> tuple[pd.DataFrame, str]:
 
 
 def _bar_note(score: pd.Series) -> str:
-    """What stands at the end of a bar that is not there, or not of all subjects."""
+    """Return the note for a bar that is missing or lacks subjects."""
     if not score["n_bar"]:
         return "no r / ceiling"
     return "" if score["complete"] else f"n = {score['n_bar']}"
 
 
 def region_labels(regions: Sequence[str], scores: pd.DataFrame) -> list[str]:
-    """Names of regions; one that fewer subjects have than others says how many."""
+    """Return the names of regions; a region with fewer subjects than others shows their number."""
     n = scores.groupby("roi")["n_possible"].max()
     names = {roi: shown_name(roi) for roi in regions}
     return [f"{names[roi]} (n = {n[roi]})" if roi in n and n[roi] < n.max() else names[roi] for roi in regions]
 
 
 def highest(scores: pd.DataFrame, of: str) -> str:
-    """A sentence on the highest r among those of the most subjects that lack none."""
+    """Return a sentence on the highest r, among complete scores of the most subjects."""
     ranked = scores[scores["complete"] & (scores["n_subjects"] == scores["n_subjects"].max())]
     if ranked["r"].isna().all():
         return "They are of different subjects, so that none is called the highest."
@@ -138,10 +138,10 @@ def highest(scores: pd.DataFrame, of: str) -> str:
 def layer_curves(
     stream: str, regions: Sequence[str], scores: pd.DataFrame, models: Sequence[str], folder: Path
 ) -> list[Drawn]:
-    """A panel a region, a line a model over the depth of one stream; `scores` as `averages.layer_scores` gives them.
+    """Draw a panel for each region, with a line for each model over the depth of one stream.
 
-    All have one scale. Layers that lack subjects or prompts are hollow and in no line; a line of fewer subjects than
-    others says how many.
+    `scores` is the result of `averages.layer_scores`. All panels share one scale. Layers that lack subjects or prompts
+    are hollow and not connected. A line with fewer subjects than others shows their number.
     """
     scores = scores[scores["stream"] == stream]
     errors = scores["r_se"].fillna(0)
@@ -181,10 +181,10 @@ def layer_curves(
 
 
 def prompt_map(model: str, scores: pd.DataFrame, regions: Sequence[str], limits: tuple, folder: Path) -> Drawn:
-    """Mean r of one model, a column a prompt, a row a region; `scores` as `averages.prompt_scores` gives them.
+    """Draw the mean r of one model, one column for each prompt and one row for each region.
 
-    The highest of a region's prompts is bold, among those of all subjects that any of them has. A mean that lacks
-    subjects which other scores of the region have is followed by the number of its own, small and raised.
+    `scores` is the result of `averages.prompt_scores`. The best prompt of a region is bold, among prompts with all
+    subjects that any of them has. A mean that lacks subjects shows their number, small and raised.
     """
     rows = scores[scores["model_id"] == model]
     prompts = sorted(rows["prompt"].dropna().unique())
@@ -208,8 +208,8 @@ def prompt_map(model: str, scores: pd.DataFrame, regions: Sequence[str], limits:
             weight = "bold" if best else "normal"
             panel.text(column + 0.5, row + 0.5, text, ha="center", fontsize=8.5, weight=weight, **on_it)
             if score.n_subjects < score.n_possible:
-                beside = {"xytext": (9.5, 2), "textcoords": "offset points", "fontsize": 6.5}
-                panel.annotate(f"{score.n_subjects}", (column + 0.5, row + 0.5), **beside, **on_it)
+                raised = {"xytext": (9.5, 2), "textcoords": "offset points", "fontsize": 6.5}
+                panel.annotate(f"{score.n_subjects}", (column + 0.5, row + 0.5), **raised, **on_it)
         panel.set_xticks(np.arange(len(columns)) + 0.5, ["none" if prompt is None else prompt for prompt in columns])
         panel.set_yticks(np.arange(len(regions)) + 0.5, labels)
         panel.set_ylim(len(regions), 0)
@@ -227,7 +227,7 @@ def prompt_map(model: str, scores: pd.DataFrame, regions: Sequence[str], limits:
 
 
 def slug(text: str) -> str:
-    """A file's name: letters, digits, - and _; where that leaves out much, a digest tells texts apart."""
+    """Return a file name of letters, digits, - and _; a digest distinguishes texts that lose many characters."""
     name = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in text)
     if len(name.encode()) <= LONGEST_SLUG_BYTES and not re.search(r"[^\w /.:-]", text):
         return name

@@ -1,7 +1,7 @@
-"""Slices through a brain to move through in the browser: nilearn's viewer, made to work inside one file.
+"""Interactive slices through a brain: nilearn's viewer, adapted to work inside one file.
 
-nilearn's page of a map brings its libraries along, and an icon from the network. Here the libraries are kept once,
-beside each map only what is its own, and sliders are added, since the viewer itself listens to the mouse alone.
+nilearn's page of a map includes its libraries and an icon from the network. Here the libraries are stored once, each
+map stores only its own data, and sliders are added, because the viewer itself only reacts to the mouse.
 """
 
 import re
@@ -37,7 +37,7 @@ ALMOST_0 = 1e-3  # what stands for 0, which nilearn takes for "outside"
 
 @dataclass(frozen=True)
 class Slices:
-    """A map as the page holds it: what the page's script puts into a frame, the libraries before `scripts`."""
+    """A map as stored in the page: the content of its frame, with the libraries before `scripts`."""
 
     name: str
     title: str
@@ -48,7 +48,7 @@ class Slices:
 
 
 def slices(shown: VoxelMap) -> tuple[Slices, list[str]]:
-    """The viewer of a map, and the libraries that all viewers share, as text of scripts."""
+    """Return the viewer of a map, and the libraries that all viewers share, as text of scripts."""
     values, affine = shown.values, shown.affine
     low, high = limits(shown)
     with warnings.catch_warnings():
@@ -74,7 +74,7 @@ def slices(shown: VoxelMap) -> tuple[Slices, list[str]]:
 
 
 def limits(shown: VoxelMap) -> tuple[float, float]:
-    """The ends of the colours: of layers and prompts the lowest and highest, of scores 0 and nearly the highest."""
+    """Return the ends of the colour scale: those of the values, for scores 0 and nearly the highest."""
     values = shown.values[np.isfinite(shown.values)]
     if shown.whole_numbers:
         low, high = float(values.min()), float(values.max())
@@ -83,14 +83,14 @@ def limits(shown: VoxelMap) -> tuple[float, float]:
 
 
 def centre(values: np.ndarray, affine: np.ndarray) -> tuple[float, float, float]:
-    """Millimetres of a voxel that has a value, the one nearest the middle of those that have."""
+    """Return the position in millimetres of the voxel with a value nearest the centre of all such voxels."""
     having = np.argwhere(np.isfinite(values))
     middle = having[np.square(having - having.mean(axis=0)).sum(axis=1).argmin()]
     return tuple((affine @ [*middle, 1])[:3].tolist())
 
 
 def static_slices(shown: VoxelMap, folder: Path) -> Drawn:
-    """Six horizontal slices from below to above, left is left, kept as PNG and SVG."""
+    """Draw six horizontal slices from bottom to top, left is left, saved as PNG and SVG."""
     heights = np.flatnonzero(np.isfinite(shown.values).any(axis=(0, 1)))
     chosen = heights[np.linspace(0, len(heights) - 1, N_SLICES + 2).round().astype(int)[1:-1]]
     rows = np.array_split(np.arange(N_SLICES), 2)

@@ -1,4 +1,4 @@
-"""The figure of shared variance: what feature spaces predict alone and what they share, by region."""
+"""Draw the shared variance of feature spaces by region: unique and shared parts."""
 
 import re
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from brain_activity_prediction.encoding.tables.layer_figure import COLOURS, shown_name
 from brain_activity_prediction.report.plots.drawing import INK, Drawn, blank, draw, label_width
 from brain_activity_prediction.report.plots.score_figures import slug
-from brain_activity_prediction.report.tables.further import selected
+from brain_activity_prediction.report.tables.other_analyses import selected
 from brain_activity_prediction.report.tables.selection import Selection
 from brain_activity_prediction.storage.table_files import read_table
 from brain_activity_prediction.variance_partitioning.share_table import PART
@@ -24,7 +24,7 @@ ROW = 20  # points a region
 
 
 def read_shares(base_dir: Path, selection: Selection) -> pd.DataFrame:
-    """The parts of every analysis, subject and region; empty where none was made."""
+    """Read the parts of every analysis, subject and region; empty if there is none."""
     tables = []
     for path in sorted(base_dir.glob(TABLE)):
         tables.append(read_table(path, "delete it and run partition_variance.py again"))
@@ -35,15 +35,17 @@ def read_shares(base_dir: Path, selection: Selection) -> pd.DataFrame:
 
 
 def shares_over_subjects(shares: pd.DataFrame) -> pd.DataFrame:
-    """Means over subjects, a row an analysis, region and part; columns analysis, roi, spaces and these:
+    """Average over subjects, one row for each analysis, region and part.
+
+    Columns analysis, roi, spaces and these:
 
     r2, cv_r2    their means
-    r2_se        standard error of r2 over subjects, missing for one; of an analysis of one subject that over images
-    n_subjects   how many
-    n_possible   how many the analysis has
-    names        what the spaces are; subjects may differ in a region's best layer, and then each is named
+    r2_se        standard error of r2 over subjects, missing for one; over images if the analysis has one subject
+    n_subjects   number of subjects
+    n_possible   number of subjects in the analysis
+    names        the spaces; if a region's best layer differs between subjects, each layer is named
 
-    Subjects in whom analyses of one name took other models, prompts or streams are kept apart.
+    Analyses with the same name but different models, prompts or streams in different subjects are kept apart.
     """
     shares = _kept_apart(shares.assign(r2_se=shares.get("r2_se", np.nan)))
     shares["n_possible"] = shares.groupby("analysis")["subject"].transform("nunique")
@@ -60,7 +62,7 @@ def shares_over_subjects(shares: pd.DataFrame) -> pd.DataFrame:
 
 
 def _kept_apart(shares: pd.DataFrame) -> pd.DataFrame:
-    """Names of analyses with their subjects in brackets, where a letter is not of the same stream in all of them."""
+    """Return names of analyses, with subjects in brackets if a letter means different streams in different subjects."""
     alone = shares[~shares["spaces"].str.contains("+", regex=False)]
     names = alone["names"].str.replace(OF_A_LAYER, "", regex=True)
     letters = (alone["spaces"] + " " + names).groupby([alone["analysis"], alone["subject"]])
@@ -77,7 +79,7 @@ def _kept_apart(shares: pd.DataFrame) -> pd.DataFrame:
 
 
 def errors_of(analysis: str, means: pd.DataFrame) -> str:
-    """What the lines at the ends of an analysis' parts are, and of how many subjects its means."""
+    """Describe the error bars of an analysis' parts and the number of subjects of its means."""
     rows = means[means["analysis"] == analysis]
     n = rows["n_possible"].iloc[0]
     of = f"Mean of {n} subjects" if n > 1 else "One subject"
@@ -87,7 +89,7 @@ def errors_of(analysis: str, means: pd.DataFrame) -> str:
 
 
 def spaces_of(analysis: str, means: pd.DataFrame) -> list[tuple[str, str]]:
-    """(letter, what it is) of the feature spaces of an analysis, with all layers where regions differ in them."""
+    """Return (letter, name) of the feature spaces of an analysis, with all layers if regions use different ones."""
     rows = means[(means["analysis"] == analysis) & ~means["spaces"].str.contains("+", regex=False)]
     spaces = []
     for letter, names in rows.groupby("spaces", sort=False)["names"]:
@@ -102,7 +104,7 @@ def spaces_of(analysis: str, means: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def variance_bars(analysis: str, means: pd.DataFrame, regions: Sequence[str], folder: Path) -> Drawn:
-    """A bar a region, stacked from its parts; parts below 0, which noise makes, go to the left of 0."""
+    """Draw a bar for each region, stacked from its parts; negative parts, caused by noise, extend left of 0."""
     rows = means[means["analysis"] == analysis]
     parts = list(dict.fromkeys(rows["spaces"]))
     regions = [roi for roi in regions if roi in set(rows["roi"])]

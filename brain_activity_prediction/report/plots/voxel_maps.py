@@ -1,6 +1,6 @@
-"""The maps of voxels that a report shows: of each model and subject the best layer, its r, and the best prompt.
+"""Select the voxel maps of a report: for each model and subject the best layer, its r, and the best prompt.
 
-Of a protocol whose scores are averages of layers they are the average r and the best prompt.
+For a protocol that averages layers, the maps are the average r and the best prompt.
 """
 
 from collections.abc import Iterator, Sequence
@@ -35,7 +35,7 @@ Cortex = tuple[np.ndarray, Grid]  # `shaded`, (X, Y, Z)
 
 @dataclass(frozen=True)
 class VoxelMap:
-    """A value a voxel, (X, Y, Z) with NaN outside, and what is behind it: `shaded` cortex, or None."""
+    """One value for each voxel, (X, Y, Z) with NaN outside, and its background: `shaded` cortex, or None."""
 
     name: str
     title: str
@@ -49,7 +49,7 @@ class VoxelMap:
         return self.unit in ("layer", "prompt")
 
     def cropped(self) -> "VoxelMap":
-        """The box that holds values and cortex; where no cortex is known, the voxels with values stand for it."""
+        """Return the box that contains values and cortex, or only the values if no cortex is known."""
         fitted = np.isfinite(self.values)
         behind = shaded(fitted) if self.behind is None else self.behind
         shown = fitted | (behind > 0)
@@ -64,10 +64,10 @@ class VoxelMap:
 
 
 def voxel_maps(base_dir: Path, scored: Sequence[Scored], folder: Path) -> Iterator[VoxelMap]:
-    """The maps of every model and subject, cropped; the map of best prompts is also written to `folder` as NIfTI.
+    """Return the cropped maps of every model and subject; the map of best prompts is also written to `folder` as NIfTI.
 
-    Shown are those of one stream under the prompt that the training images score highest over all voxels. Maps without
-    a value, such as the ceilings of sessions in which no image is repeated, are left out.
+    The maps belong to one stream, under the prompt with the highest training score over all voxels. Maps without a
+    value, such as the ceilings of sessions in which no image is repeated, are left out.
     """
     return (shown.cropped() for shown in _maps(base_dir, scored, folder) if np.isfinite(shown.values).any())
 
@@ -107,7 +107,7 @@ def _of_model(model: str, scored: Sequence[Scored], behind: Cortex | None, folde
 
 
 def shown_stream(scored: Sequence[Scored], start: str) -> tuple[str | None, list[Scored]]:
-    """The stream of a model that is shown, and the tables of those prompts that have its maps that begin so."""
+    """Return the stream of a model to show, and the tables of the prompts that have its maps."""
     end = f"_{start}_cv_score.nii.gz"
     there = {one: {path.name.removesuffix(end) for path in one.folder.glob(f"maps/*{end}")} for one in scored}
     streams = sorted(set().union(*there.values()), key=stream_order)
@@ -117,12 +117,12 @@ def shown_stream(scored: Sequence[Scored], start: str) -> tuple[str | None, list
 
 
 def stream_order(name: str) -> tuple:
-    """A key by which streams are sorted: those of PREFERRED come first."""
+    """Return a sorting key for streams: those of PREFERRED come first."""
     return (*(name != first for first in PREFERRED), name)
 
 
 def best_prompt(prompts: Sequence[int], cv_scores: Sequence[np.ndarray]) -> np.ndarray:
-    """The prompt under which each voxel has the highest of these cross-validated scores; NaN where none has one."""
+    """Return the prompt with the highest cross-validated score in each voxel; NaN without a score."""
     known = np.isfinite(cv_scores).any(axis=0)
     of_known = np.stack([scores[known] for scores in cv_scores])
     best = np.full(known.shape, np.nan, dtype=np.float32)
@@ -131,7 +131,7 @@ def best_prompt(prompts: Sequence[int], cv_scores: Sequence[np.ndarray]) -> np.n
 
 
 def cortex(base_dir: Path, subject: int) -> Cortex | None:
-    """The subject's cortex, `shaded`, from nsdgeneral, and its grid; None where NSD is not in BASE_DIR."""
+    """Return the subject's `shaded` cortex from nsdgeneral, and its grid; None if BASE_DIR has no NSD."""
     try:
         path = find_layout(base_dir).nsdgeneral(subject)
     except InputError:
@@ -141,17 +141,17 @@ def cortex(base_dir: Path, subject: int) -> Cortex | None:
 
 
 def shown_on(behind: Cortex | None, values: np.ndarray, grid: Grid) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """A map (X, Y, Z), its affine and the cortex in the map's order of voxels; InputError where it is elsewhere."""
+    """Return a map (X, Y, Z), its affine, and the cortex in the map's voxel order; refuse other grids."""
     return values, grid.affine, None if behind is None else on_grid(*behind, grid)
 
 
 def shaded(inside: np.ndarray) -> np.ndarray:
-    """A mask in greys, by which folds can be told: 0 outside, up to 1.3 where all around is inside."""
+    """Shade a mask in greys that show its folds: 0 outside, up to 1.3 where all neighbours are inside."""
     return inside * (np.float32(0.3) + gaussian_filter(inside.astype(np.float32), 1.5))
 
 
 def read(path: Path) -> tuple[np.ndarray, Grid]:
-    """A volume (X, Y, Z) and its grid."""
+    """Read a volume (X, Y, Z) and its grid."""
     with reading(path, REMEDY):
         image = nibabel.load(path)
         return np.asarray(image.dataobj, dtype=np.float32).reshape(image.shape[:3]), read_grid(path)

@@ -1,8 +1,7 @@
-"""Rows of scores to the numbers that figures show: the layer chosen on training images, then means over subjects.
+"""Reduce rows of scores to the numbers of figures: the layer chosen on training images, then means over subjects.
 
-Whatever is chosen among (layers, streams, prompts) is chosen for each subject and region by `cv_score`, a score of
-training images, and what is then shown of the choice are scores of held-out images. A mean over subjects knows of how
-many it is, and of how many others are that it stands beside.
+Every choice (of layer, stream or prompt) is made for each subject and region by `cv_score`, a score of training images.
+The displayed scores are those of held-out images. Each mean over subjects has its number of subjects.
 """
 
 import numpy as np
@@ -20,37 +19,39 @@ MEANS = ("r", "cv_score", NORMALISED, "noise_ceiling", "r_ceiling", "n_voxels")
 
 
 def each_layer(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of single layers."""
+    """Return the rows of single layers."""
     return table[table["layer_choice"] == EACH]
 
 
 def layer_choice(protocol: str) -> str:
-    """The `layer_choice` of the rows that speak for a model under a protocol."""
+    """Return the `layer_choice` of the rows that represent a model under a protocol."""
     return SETS[protocol].get("layers", BEST_PER_REGION)
 
 
 def chosen_layers(table: pd.DataFrame) -> pd.DataFrame:
-    """The row that speaks for each of KEY, in a table of any protocols."""
+    """Return the representative row of each KEY, in a table of any protocols."""
     return table[table["layer_choice"] == table["protocol"].map(layer_choice)]
 
 
 def best_by_training(rows: pd.DataFrame, key: list[str]) -> pd.DataFrame:
-    """The row with the highest cv_score within each group."""
+    """Return the row with the highest cv_score within each group."""
     rows = rows.dropna(subset="cv_score").reset_index(drop=True)
     return rows.loc[rows.groupby(key, sort=False, dropna=False, observed=True)["cv_score"].idxmax()]
 
 
 def over_subjects(rows: pd.DataFrame, key: list[str], compared: list[str]) -> pd.DataFrame:
-    """Means over subjects of one row a subject within each group of `key`; columns key, MEANS and those below.
+    """Average one row for each subject within each group of `key`.
 
-    n_subjects               subjects averaged
-    n_normalised, n_ceiling  those of them that r_normalised_all_voxels and r_ceiling are of
-    n_possible               subjects in whom the region has any score
-    complete                 whether it has all subjects that rows with the same `compared` have: only such are ranked
+    Columns key, MEANS and these:
+
+    n_subjects               number of subjects averaged
+    n_normalised, n_ceiling  number of them with r_normalised_all_voxels and r_ceiling
+    n_possible               number of subjects in whom the region has any score
+    complete                 whether it has all subjects of the rows with the same `compared`: only these are ranked
     r_se, r_normalised_all_voxels_se
-                             standard errors over subjects, missing for one; where no mean is of several, over images
-    n_tested                 subjects with a q
-    n_significant            subjects whose q is below SIGNIFICANT
+                             standard errors over subjects, missing for one; over images if no mean has several subjects
+    n_tested                 number of subjects with a q
+    n_significant            number of subjects whose q is below SIGNIFICANT
     """
     rows = rows.assign(**{name: rows.get(name, np.nan) for name in (*MEANS, *ERRORS.values())}).dropna(subset="r")
     rows = rows.assign(
@@ -72,22 +73,22 @@ def over_subjects(rows: pd.DataFrame, key: list[str], compared: list[str]) -> pd
 
 
 def errors_over(scores: pd.DataFrame) -> str:
-    """What the errors of `over_subjects` vary over, all alike: subjects or photographs; empty where there are none."""
+    """Return the source of variation of the errors of `over_subjects`: subjects, photographs, or empty."""
     if scores["r_se"].isna().all():
         return ""
     return "subjects" if (scores["n_subjects"] > 1).any() else "photographs"
 
 
 def region_scores(table: pd.DataFrame) -> pd.DataFrame:
-    """A row a model and region: the prompt, stream and layer chosen on training images, averaged over subjects."""
+    """Return a row for each model and region, with the chosen prompt, stream and layer, averaged over subjects."""
     best = best_by_training(chosen_layers(table), ["model_id", "subject", "roi"])
     return over_subjects(best, ["model_id", "roi"], ["roi"])
 
 
 def prompt_scores(table: pd.DataFrame) -> pd.DataFrame:
-    """A row a model, prompt and region: stream and layer chosen on training images, averaged over subjects.
+    """Return a row for each model, prompt and region, with the chosen stream and layer, averaged over subjects.
 
-    `complete` are prompts that have all subjects which any prompt of the model has in the region.
+    `complete` marks prompts with all subjects that any prompt of the model has in the region.
     """
     best = best_by_training(chosen_layers(table), ["model_id", "prompt", "subject", "roi"])
     best = best.assign(prompted=best["prompt"].notna())
@@ -95,11 +96,11 @@ def prompt_scores(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def layer_scores(table: pd.DataFrame) -> pd.DataFrame:
-    """A row a model, stream, layer and region: r averaged over prompts, then over subjects; `chosen` marks one layer.
+    """Return a row for each model, stream, layer and region: r averaged over prompts, then over subjects.
 
     Columns model_id, stream, roi, layer, layer_position, r, r_se (over subjects, missing for one), n_subjects,
-    n_possible, complete, chosen. `complete` are layers with every prompt and subject that the line has, of which one is
-    chosen.
+    n_possible, complete, chosen. `complete` marks layers with every prompt and subject of the line; `chosen` marks one
+    of them.
     """
     line = ["model_id", "stream", "roi"]
     key = [*line, "layer", "layer_position"]
@@ -121,13 +122,12 @@ def layer_scores(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def at_a_glance(table: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
-    """A row a model: r over all fitted voxels, what most subjects chose for it, and the region that it fits best.
+    """Return a row for each model: r over all fitted voxels, the choices of most subjects, and its best region.
 
     Columns model_id, r, r_se, r_normalised_all_voxels, n_subjects, n_normalised, n_possible, stream, prompt, roi,
-    roi_r. Best first, models that lack subjects after those that do not. The region is the one with the highest
-    cv_score among those with the most subjects, and with responses that vary: those that never do are predicted without
-    an error.
-    `scores` as `region_scores` gives them. Empty where all voxels together are not among the regions.
+    roi_r. The best model comes first, models that lack subjects come last. The best region has the highest cv_score
+    among those with the most subjects and with responses that vary: constant responses are predicted without error.
+    `scores` is the result of `region_scores`. The table is empty if the regions do not include all voxels together.
     """
     of_all = scores[scores["roi"] == ALL_VOXELS].set_index("model_id")
     chosen = best_by_training(chosen_layers(table[table["roi"] == ALL_VOXELS]), ["model_id", "subject"])

@@ -1,7 +1,7 @@
-"""All tables of scores in a BASE_DIR as one: what there is, and its rows with q over all of it.
+"""Collect all score tables of a BASE_DIR into one, with q over all of them.
 
-An alignment leaves a table a model, prompt and subject. Here they are read one at a time, so that a BASE_DIR of
-millions of rows takes the memory of its largest table.
+An alignment writes one table for each model, prompt and subject. They are read one at a time, so that a BASE_DIR of
+millions of rows needs the memory of its largest table.
 """
 
 from collections.abc import Iterator, Sequence
@@ -43,7 +43,7 @@ class Scored:
 
 
 def find_scored(base_dir: Path) -> list[Scored]:
-    """Every table of scores, by protocol, subject, model and prompt, that of no prompt first."""
+    """Find every table of scores, by protocol, subject, model and prompt; no prompt comes first."""
     found = []
     for protocol in PROTOCOLS:
         for path in scores_folder(base_dir, protocol).glob(f"subj*/*prompt*/*/{TABLE}"):
@@ -66,10 +66,10 @@ def find_scored(base_dir: Path) -> list[Scored]:
 class Tables:
     """The tables of a BASE_DIR, read one at a time.
 
-    `q` is p adjusted (Benjamini and Hochberg) over the rows of a family, which are those of every table in the BASE_DIR
-    that have a p and agree in protocol, layer_choice and permutation test, whatever is then selected: a row of a layer
-    and a row of the layer chosen are the same test twice. `family_sizes` is how many rows were tested, of every test,
-    by (protocol, layer_choice). The q of a run's own table, over that table alone, is not carried over.
+    `q` is p adjusted (Benjamini and Hochberg) over a family: all rows of all tables in the BASE_DIR that have a p and
+    the same protocol, layer_choice and permutation test, whatever is selected later. A row of a layer and a row of the
+    chosen layer are the same test, so they are in different families. `family_sizes` counts the tested rows of all
+    tests, by (protocol, layer_choice). The q of an alignment's own table, over that table alone, is not used.
     """
 
     def __init__(self, scored: Sequence[Scored]):
@@ -86,7 +86,7 @@ class Tables:
         self._q, self.family_sizes = self._adjusted(tests)
 
     def selected(self, selection: Selection) -> Iterator[tuple[Scored, pa.Table]]:
-        """The rows asked for of each table that has any, with the columns of `schema`."""
+        """Yield the selected rows of each table that has any, with the columns of `schema`."""
         for one in self.scored:
             if selection.takes(one.subject, one.model_id, one.prompt):
                 rows = self._rows(one)
@@ -97,7 +97,7 @@ class Tables:
                     yield one, rows
 
     def check(self, selection: Selection) -> None:
-        """Raises InputError where something asked for is in no table, with what there is, or no table has all of it."""
+        """Raise InputError if a selected name is in no table, or if no table has all of the selection."""
         known = {
             "subject": {one.subject for one in self.scored},
             "model": {one.model_id for one in self.scored},
@@ -118,7 +118,7 @@ class Tables:
             log.info(f"no scores of: {'; '.join(lacking)}")
 
     def _lacking(self, selection: Selection) -> list[str]:
-        """What of a selection no table has together, in words; empty where nothing was selected."""
+        """Describe the parts of a selection that no table has together; empty without a selection."""
         if selection == Selection():
             return []
         scored = {(one.model_id, one.prompt, one.subject) for one in self.scored}
@@ -142,7 +142,7 @@ class Tables:
         return pa.table([columns[column.name].cast(column.type) for column in self.schema], schema=self.schema)
 
     def _adjusted(self, tests: Sequence[Sequence[str]]) -> tuple[dict[Path, np.ndarray], dict[tuple[str, str], int]]:
-        """q of every row by folder, NaN where there was no test, and how many rows of each layer_choice were tested.
+        """Return q of every row by folder, NaN without a test, and the number of tested rows of each layer_choice.
 
         `tests` are the columns of TEST that each table has.
         """
@@ -172,7 +172,7 @@ class Tables:
 
 
 def _read(one: Scored, columns: Sequence[str] | None = None) -> pa.Table:
-    """The table of an alignment, or these columns of it."""
+    """Read the table of an alignment, or some of its columns."""
     with reading(one.folder / TABLE, REMEDY):
         file = open_table(one.folder / TABLE)
         table = file.read(columns=columns, use_threads=False)
@@ -183,12 +183,12 @@ def _read(one: Scored, columns: Sequence[str] | None = None) -> pa.Table:
 
 
 def _lines(*columns: pa.ChunkedArray | pa.Scalar) -> pa.ChunkedArray:
-    """A text a row, its values in these columns on lines of their own."""
+    """Return one text for each row, with its values in these columns on separate lines."""
     return pc.binary_join_element_wise(*(pc.fill_null(column.cast(pa.string()), "") for column in columns), "\n")
 
 
 def _plain(schema: pa.Schema) -> pa.Schema:
-    """Text as text, whichever way pandas wrote it."""
+    """Return a schema with plain text columns, whichever type pandas wrote."""
     return pa.schema(
         column.with_type(pa.string())
         if pa.types.is_large_string(column.type) or pa.types.is_dictionary(column.type)

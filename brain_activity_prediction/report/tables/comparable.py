@@ -1,4 +1,4 @@
-"""Which tables of scores may be chosen between and averaged: cv_score and r compare only where they were made alike."""
+"""Find the score tables that are comparable: cv_score and r compare only if they were computed alike."""
 
 import json
 from collections import Counter
@@ -21,9 +21,9 @@ OF_CEILINGS = {"ncsnr": ("noise_ceiling", *NORMALISED), "min_noise_ceiling": NOR
 
 
 def made_otherwise(scored: Sequence[Scored]) -> dict[Scored, str]:
-    """The tables whose scores are of another kind than those of most, and what differs.
+    """Return the tables whose scores were computed differently from most, and the difference.
 
-    A setting that a table does not record is not held against it.
+    A setting that a table does not record is ignored.
     """
     found: dict[Scored, str] = {}
     for names, of in ((ALIKE, ()), (ALIKE_IN_A_MODEL, ("model_id",)), (ALIKE_IN_A_SUBJECT, ("subject",))):
@@ -36,7 +36,7 @@ def made_otherwise(scored: Sequence[Scored]) -> dict[Scored, str]:
 
 
 def rows_of(scored: Sequence[Scored], table: pd.DataFrame, *settings: str) -> pd.DataFrame:
-    """The rows of these alignments in a table of one protocol; and, as columns of JSON, these settings of theirs."""
+    """Return the rows of these alignments in a table of one protocol, and some of their settings as JSON columns."""
     kept = pd.DataFrame(
         [
             (one.model_id, one.prompt, one.subject, *(json.dumps(one.settings.get(name)) for name in settings))
@@ -48,9 +48,9 @@ def rows_of(scored: Sequence[Scored], table: pd.DataFrame, *settings: str) -> pd
 
 
 def with_one_ceiling(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """The rows, of which those with a ceiling made otherwise than most lack what depends on it; and sentences on that.
+    """Blank the values that depend on a ceiling computed differently from most; return messages about it.
 
-    A score of held-out images does not depend on a ceiling, so that it stays.
+    Scores of held-out images do not depend on a ceiling, so they stay.
     """
     said = []
     for name, depending in OF_CEILINGS.items():
@@ -78,7 +78,7 @@ def _differing(name: str, scored: Sequence[Scored]) -> dict[Scored, str]:
 
 
 def _difference(name: str, settings: Mapping, of_most: Mapping) -> str:
-    """The setting that differs from that of most tables, in words: a digest would say nothing to a reader."""
+    """Describe the setting that differs from that of most tables, without digests."""
     if name == RESPONSES:
         return f"made with {other_responses(settings, of_most)}".replace("this run has", "most others have")
     if name == "sessions":

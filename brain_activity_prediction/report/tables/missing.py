@@ -1,4 +1,4 @@
-"""What a BASE_DIR does not hold yet, said so that the next command is plain."""
+"""List what a BASE_DIR lacks, so that the next command is obvious."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from brain_activity_prediction.storage.folders import embeddings_folder, prompt_
 
 @dataclass(frozen=True)
 class Gap:
-    """Something that is not there: of whom, and what is the matter."""
+    """Something that is missing: where, and what is the matter."""
 
     model_id: str
     where: str  # "subject 5, prompt 4"
@@ -31,10 +31,10 @@ class Gap:
 
 
 def gaps(base_dir: Path, scored: Sequence[Scored], table: pd.DataFrame, selection: Selection) -> list[Gap]:
-    """What is not extracted, not aligned or aligned in part, of all models, prompts and subjects that were begun.
+    """List what is not extracted, not aligned or partly aligned, for all models, prompts and subjects with any results.
 
-    Expected are the prompts that any model has, for each model that takes prompts, and the subjects that have scores
-    or betas.
+    Expected are the prompts of any model, for each model that takes prompts, and the subjects that have scores or
+    betas.
     """
     layout = layout_if_any(base_dir)
     there = {(one.model_id, one.prompt, one.subject) for one in scored}
@@ -58,7 +58,7 @@ def gaps(base_dir: Path, scored: Sequence[Scored], table: pd.DataFrame, selectio
 
 
 def _why(base_dir: Path, layout: Layout | None, model: str, prompt: int | None, subjects: list[int]) -> Iterator[Gap]:
-    """What is the matter with each subject for which a model and prompt have no scores."""
+    """Describe the reason for each subject that has no scores for a model and prompt."""
     store = EmbeddingStore(embeddings_folder(base_dir, model, prompt))
     streams = list(store.streams())
     under = "the streams that no prompt changes" if prompt is None else f"prompt {prompt}"
@@ -76,7 +76,7 @@ def _why(base_dir: Path, layout: Layout | None, model: str, prompt: int | None, 
 
 
 def _unfinished(scored: Sequence[Scored], table: pd.DataFrame, selection: Selection) -> Iterator[Gap]:
-    """Streams of which some layers have no scores, and tables older than the scores of voxels beside them."""
+    """Yield streams with unscored layers, and tables older than the scores of voxels in their folder."""
     each = each_layer(table)
     key = ["model_id", "prompt", "subject", "stream"]
     layers = each.groupby(key, dropna=False, observed=True)[["layer", "layer_position"]].agg(["nunique", "max"])
@@ -103,7 +103,7 @@ def _unfinished(scored: Sequence[Scored], table: pd.DataFrame, selection: Select
 
 
 def left_out(otherwise: Mapping[Scored, str]) -> list[Gap]:
-    """What `comparable.made_otherwise` found, which no figure shows."""
+    """Describe the tables that `comparable.made_otherwise` excludes from figures."""
     return [Gap(one.model_id, _where(one), f"left out, {what}: align again alike") for one, what in otherwise.items()]
 
 
@@ -112,7 +112,7 @@ def _where(one: Scored) -> str:
 
 
 def absent_analyses(table: pd.DataFrame) -> list[str]:
-    """What could be known of the scores that are there, and is not."""
+    """Describe analyses that the existing scores allow and that have not been run."""
     found = _of_an_earlier_version(table)
     if table["p"].isna().all():
         found.append("No test of significance: align_model.py --permutations N makes one.")
@@ -126,7 +126,7 @@ def absent_analyses(table: pd.DataFrame) -> list[str]:
 
 
 def _of_an_earlier_version(table: pd.DataFrame) -> list[str]:
-    """A sentence on tables without the counts of sessions and images, which are of version 1.0.0."""
+    """Return a sentence on tables of version 1.0.0, which lack the counts of sessions and images."""
     by_table = table.assign(n_train=table.get("n_train", np.nan)).groupby(OF_A_TABLE, dropna=False, observed=True)
     counted = by_table["n_train"].count()
     if not (n_old := int((counted == 0).sum())):
@@ -138,7 +138,7 @@ def _of_an_earlier_version(table: pd.DataFrame) -> list[str]:
 
 
 def held_out(base_dir: Path, scored: Sequence[Scored]) -> dict[int, int]:
-    """How many photographs each subject was tested on; without subjects whose sessions were not recorded."""
+    """Return the number of test photographs of each subject, without subjects of unrecorded sessions."""
     layout = layout_if_any(base_dir)
     if layout is None:
         return {}
@@ -151,7 +151,7 @@ def held_out(base_dir: Path, scored: Sequence[Scored]) -> dict[int, int]:
 
 
 def stored_states(base_dir: Path, selection: Selection) -> list[tuple[str, int | None]]:
-    """Model and prompt of each folder of hidden states, sorted; None where the states depend on no prompt."""
+    """Return model and prompt of each folder of hidden states, sorted; None for states without a prompt."""
     found = set()
     for folder in base_dir.glob("image_embeddings/*prompt*/*"):
         settings = EmbeddingStore(folder).settings() or {}
@@ -172,7 +172,7 @@ def _with_betas(layout: Layout | None) -> Iterator[int]:
 
 
 def _images(layout: Layout, subject: int) -> np.ndarray:
-    """The images that a subject saw in the sessions that are there, or, with no sessions, all that it was to see."""
+    """Return the images that a subject saw in the existing sessions or, without sessions, all planned images."""
     design = read_design(layout.design())
     if subject in _with_betas(layout):
         return np.unique(design.trial_ids(subject, layout.sessions(subject)))
@@ -180,5 +180,5 @@ def _images(layout: Layout, subject: int) -> np.ndarray:
 
 
 def _number_of_layers(last: int, position: float) -> int:
-    """How many layers a stream has, of which one is number `last` (from 0) and lies at `position` of 0 to 1."""
+    """Return the number of layers of a stream whose layer number `last` (from 0) lies at `position` of 0 to 1."""
     return round(last / position) + 1 if position > 0 else 1

@@ -1,4 +1,4 @@
-"""Which of a BASE_DIR's scores a report is about."""
+"""The selection of scores that a report is about."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ LONGEST_BYTES = 120
 
 @dataclass(frozen=True)
 class Selection:
-    """What to report on; an empty field takes everything."""
+    """The selection for a report; an empty field selects everything."""
 
     subject: tuple[int, ...] = ()
     model: tuple[str, ...] = ()
@@ -19,7 +19,7 @@ class Selection:
     roi: tuple[str, ...] = ()
 
     def takes(self, subject: int, model_id: str, prompt: int | None) -> bool:
-        """Whether a model, prompt and subject are asked for; what no prompt changes goes with every prompt."""
+        """Return whether a model, prompt and subject are selected; streams without a prompt go with every prompt."""
         return (not self.subject or subject in self.subject) and self.takes_states(model_id, prompt)
 
     def takes_states(self, model_id: str, prompt: int | None) -> bool:
@@ -29,7 +29,7 @@ class Selection:
 
     @property
     def name(self) -> str:
-        """A folder's name, the same for the same selection; empty where everything is taken."""
+        """Return a folder name, equal for equal selections; empty if everything is selected."""
         parts, exact = [], []
         for one in fields(self):
             values = [str(value).replace("/", "_").replace(":", "_") for value in getattr(self, one.name)]

@@ -1,4 +1,4 @@
-"""The collected table on disk, and the part of it that people read."""
+"""Write the collected table, and prepare the part of it that people read."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -23,7 +23,7 @@ KINDS = {pa.int64(): pd.Int64Dtype()}.get
 
 
 def write_tables(tables: Tables, selection: Selection, folder: Path) -> dict[str, pd.DataFrame]:
-    """Writes the selected rows, table by table, as `scores.csv` and `scores.parquet`; returns their `shown_tables`."""
+    """Write the selected rows, table by table, as `scores.csv` and `scores.parquet`; return their `shown_tables`."""
     text = [column.name for column in tables.schema if pa.types.is_string(column.type)]
     of_parquet = {"use_dictionary": text, "write_page_checksum": True}  # few numbers repeat, so that theirs is no gain
     with (
@@ -36,9 +36,9 @@ def write_tables(tables: Tables, selection: Selection, folder: Path) -> dict[str
 
 
 def shown_tables(parts: Iterable[tuple[Scored, pa.Table]], selection: Selection) -> dict[str, pd.DataFrame]:
-    """The rows that are shown of `Tables.selected`, by protocol: `standard` comes first where there is any.
+    """Return the rows to show from `Tables.selected`, by protocol; `standard` comes first if it has any.
 
-    Regions of atlases are left out, unless they were asked for.
+    Regions of atlases are left out unless they are named.
     """
     shown = {}
     for one, rows in parts:
@@ -48,7 +48,7 @@ def shown_tables(parts: Iterable[tuple[Scored, pa.Table]], selection: Selection)
 
 
 def _printable(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with the names of regions and streams, which come from files, without control characters."""
+    """Return the table with control characters removed from names of regions and streams, which come from files."""
     for name in ("roi", "stream"):
         odd = {text: one_line(text) for text in table[name].unique() if not text.isprintable()}
         table = table.assign(**{name: table[name].replace(odd)}) if odd else table
@@ -65,7 +65,7 @@ def _written(
 
 
 def without_formulas(rows: pa.Table) -> pa.Table:
-    """The rows, with an apostrophe before texts that a spreadsheet would take for a formula."""
+    """Return the rows with an apostrophe before texts that a spreadsheet would take for a formula."""
     for place, column in enumerate(rows.schema):
         if pa.types.is_string(column.type):
             begins = pc.match_substring_regex(pc.unique(rows[column.name]), FORMULA)
@@ -76,13 +76,13 @@ def without_formulas(rows: pa.Table) -> pa.Table:
 
 
 def _for_pandas(schema: pa.Schema) -> pa.Schema:
-    """The schema with a note of what pandas is to make of each column."""
+    """Return the schema with pandas' own note of the column types."""
     empty = schema.empty_table().to_pandas(types_mapper=KINDS)
     return schema.with_metadata(pa.Schema.from_pandas(empty, preserve_index=False).metadata)
 
 
 def shown_regions(rows: pa.Table, selection: Selection) -> pa.Table:
-    """The rows of regions that a page shows: those asked for, or all but the hundreds of an atlas."""
+    """Return the rows of regions that a page shows: the named ones, or all but those of an atlas."""
     if selection.roi:
         return rows
     hidden = pa.array(of_atlases(pc.unique(rows["roi"]).to_pylist()), pa.string())
@@ -90,7 +90,7 @@ def shown_regions(rows: pa.Table, selection: Selection) -> pa.Table:
 
 
 def as_text(table: pd.DataFrame) -> str:
-    """A table for the terminal of the layers that the training images choose."""
+    """Format a table of the layers chosen on training images for the terminal."""
     chosen = chosen_layers(table).sort_values(["roi", "model_id", "stream", "subject", "prompt"])
     width = max(map(len, chosen["model_id"]))
     lines = [

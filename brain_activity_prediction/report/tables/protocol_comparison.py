@@ -1,4 +1,4 @@
-"""The study's own way of scoring beside this project's: r of the same conditions under both protocols."""
+"""Compare the two protocols: r of the same conditions under the study's scoring and under this project's."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from brain_activity_prediction.report.tables.comparable import made_otherwise, r
 COLUMNS = ("roi", "model_id", "n_subjects", "standard", "paper", "difference", "se")
 
 
-def beside(scored: Sequence[Scored], shown: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """A row a region and model, columns COLUMNS: mean r over subjects as each protocol means it, and paper - standard.
+def compared_protocols(scored: Sequence[Scored], shown: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return a row for each region and model: mean r over subjects under each protocol, and their difference.
 
-    `shown` as `writing.shown_tables` gives it, of the tables `scored`. Of the streams, prompts and subjects that both
-    protocols have of the same sessions; each protocol chooses stream and prompt by its own cv_score. `se` is the
-    standard error of the difference over subjects, missing for one. Empty where there are not both.
+    `shown` is the result of `writing.shown_tables` for the tables `scored`. The means use streams, prompts and subjects
+    that both protocols have for the same sessions. Each protocol chooses stream and prompt by its own cv_score. `se` is
+    the standard error of the difference over subjects, missing for one. The table is empty unless both protocols have
+    scores.
     """
     if shown.keys() != {STANDARD, PAPER}:
         return pd.DataFrame(columns=COLUMNS)
@@ -40,7 +41,7 @@ def beside(scored: Sequence[Scored], shown: Mapping[str, pd.DataFrame]) -> pd.Da
 
 
 def _chosen(scored: Sequence[Scored], table: pd.DataFrame) -> pd.DataFrame:
-    """r and cv_score of a protocol's chosen layers, columns KEY and `sessions`; without tables made otherwise."""
+    """Return r and cv_score of a protocol's chosen layers, columns KEY and `sessions`, of comparable tables only."""
     otherwise = made_otherwise(scored)
     alike = [one for one in scored if one not in otherwise]
     rows = rows_of(alike, chosen_layers(table), "sessions")

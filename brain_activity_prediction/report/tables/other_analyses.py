@@ -1,4 +1,4 @@
-"""Tables of the analyses beyond scores, as the page shows them: across subjects, compared, and without a fit."""
+"""Tables of the other analyses on the page: across subjects, comparisons, and similarity."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +34,7 @@ WORDS = ("roi", "model_id", "stream", "layer_choice", "analysis")  # columns of 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of table: where its files lie, the script that writes them, and which columns the page shows."""
+    """A kind of table: its files, the script that writes them, and the columns that the page shows."""
 
     title: str
     places: str  # below BASE_DIR; {scores} is the folder of a protocol's scores
@@ -48,10 +48,10 @@ class Kind:
 KINDS = (
     Kind(
         *("Across subjects", "{scores}/across_subjects/scores.parquet", "across_subjects.py"),
-        "Means over subjects with their standard error. Few subjects leave a sign-flip test few values of p; the t "
-        "test, which assumes more, is beside it, and q is its p adjusted over all models, prompts, streams and regions "
-        "of this choice of layers, those of atlases too. Other brains are what the other subjects' responses predict "
-        "of a subject's: a ceiling that needs no repeats.",
+        "Means over subjects with their standard error. With few subjects, p of the sign-flip test has few possible values. "
+        "The t test assumes normal scores. q is its p adjusted over all models, prompts, streams and regions of this "
+        "choice of layers, atlases included. Other brains r is the correlation of predictions from the other subjects' "
+        "responses: a ceiling that needs no repeats.",
         (
             *(
                 "layer_choice",
@@ -71,8 +71,8 @@ KINDS = (
     ),
     Kind(
         *("Differences across subjects", "{scores}/across_subjects/differences.parquet", "across_subjects.py"),
-        "r of the first less r of the second, paired over subjects; q is p of the t test, adjusted over all pairs and "
-        "regions that were compared at once.",
+        "r of the first minus r of the second, paired over subjects; q is p of the t test, adjusted over all pairs and "
+        "regions of one comparison.",
         (
             *("layer_choice", "roi", "model_id_a", "stream_a", "prompt_a", "model_id_b", "stream_b", "prompt_b"),
             *("difference", "se", "q", "difference_normalised", "difference_normalised_se"),
@@ -81,7 +81,7 @@ KINDS = (
     ),
     Kind(
         *("Differences within subjects", "{scores}/subj*/comparisons/*.parquet", "compare.py"),
-        "r of the first less r of the second, both on the same resamples of the test photographs, with the 95 % "
+        "r of the first minus r of the second, both on the same resamples of the test photographs, with the 95 % "
         "interval of these. q is p adjusted over all pairs and regions of one analysis in one subject, those of "
         "atlases too.",
         (
@@ -106,8 +106,8 @@ KINDS = (
 
 
 @dataclass(frozen=True)
-class Further:
-    """The rows of a kind that the page shows; `n_rows` is how many there are. No rows: its script was not run."""
+class OtherAnalysis:
+    """The rows of a kind that the page shows, of `n_rows` in all; none if its script has not run."""
 
     kind: Kind
     columns: list[tuple[str, bool]]  # heading, whether it is of numbers
@@ -115,17 +115,17 @@ class Further:
     n_rows: int
 
 
-def further_tables(base_dir: Path, selection: Selection, protocol: str = STANDARD) -> list[Further]:
-    """Each kind with its rows of what was selected, the surest first; `analysis` is the name of a row's file."""
+def other_tables(base_dir: Path, selection: Selection, protocol: str = STANDARD) -> list[OtherAnalysis]:
+    """Return each kind with its selected rows, the most certain first; `analysis` is the name of a row's file."""
     return [_of_kind(kind, base_dir, selection, protocol) for kind in KINDS]
 
 
-def _of_kind(kind: Kind, base_dir: Path, selection: Selection, protocol: str) -> Further:
+def _of_kind(kind: Kind, base_dir: Path, selection: Selection, protocol: str) -> OtherAnalysis:
     parts = []
     for path in sorted(base_dir.glob(kind.places.format(scores=scores_folder(base_dir, protocol).name))):
         parts.append(read_table(path, f"delete it and run {kind.script} again").assign(analysis=path.stem))
     if not parts:
-        return Further(kind, [], [], 0)
+        return OtherAnalysis(kind, [], [], 0)
     table = pd.concat(parts, ignore_index=True)
     table = selected(table, selection)
     if kind.one_layer_choice:
@@ -134,11 +134,13 @@ def _of_kind(kind: Kind, base_dir: Path, selection: Selection, protocol: str) ->
     if kind.last_first in table:
         table = table.sort_values(kind.last_first, kind="stable")
     headings = [(HEADINGS.get(name, name), not name.startswith(WORDS)) for name in columns]
-    return Further(kind, headings, list(table[columns].head(LONGEST).itertuples(index=False, name=None)), len(table))
+    return OtherAnalysis(
+        kind, headings, list(table[columns].head(LONGEST).itertuples(index=False, name=None)), len(table)
+    )
 
 
 def selected(table: pd.DataFrame, selection: Selection) -> pd.DataFrame:
-    """The rows of what is asked for, by the columns that there are; regions of atlases only where they are named."""
+    """Return the selected rows of a table, by the columns that it has; regions of atlases only if named."""
     for name, wanted in (
         *(("subject", selection.subject), ("roi", selection.roi)),
         *(("model_id", selection.model), ("stream", selection.stream)),
