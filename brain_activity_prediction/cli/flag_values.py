@@ -1,4 +1,4 @@
-"""What a flag's text is read as: argparse's type functions, which raise ArgumentTypeError for any other text."""
+"""Convert the text of flags: argparse's type functions, which raise ArgumentTypeError for invalid text."""
 
 import argparse
 import math
@@ -14,14 +14,14 @@ SHORTEST_LIMIT_S = 300
 
 
 def analysis_name(text: str) -> str:
-    """A folder's name that cannot lead out of its parent, of 1 to 100 characters."""
+    """Check a folder name of 1 to 100 characters that cannot lead out of its parent."""
     if not re.fullmatch(r"\w[\w.+-]{0,99}", text):
         raise argparse.ArgumentTypeError(f"{text} is not a folder's name of letters, digits, . + - and _")
     return text
 
 
 def number_list(text: str) -> list[int]:
-    """`"3"` to [3], `"1,2,5-7"` to [1, 2, 5, 6, 7]; a comma may end it, as in `1, 2, 3`."""
+    """Convert `"3"` to [3] and `"1,2,5-7"` to [1, 2, 5, 6, 7]; a final comma is allowed, as in `1, 2, 3`."""
     numbers = []
     for part in text.removesuffix(",").split(","):
         match = re.fullmatch(r"([0-9]{1,4})(?:-([0-9]{1,4}))?", part)
@@ -35,7 +35,7 @@ def number_list(text: str) -> list[int]:
 
 
 def positive_number_list(text: str) -> list[int]:
-    """As `number_list`, of numbers from 1."""
+    """Convert text as `number_list` does; all numbers must be at least 1."""
     numbers = number_list(text)
     if 0 in numbers:
         raise argparse.ArgumentTypeError(f"{text[:40]}: numbers are counted from 1")
@@ -43,7 +43,7 @@ def positive_number_list(text: str) -> list[int]:
 
 
 def one_number(text: str) -> int:
-    """0 to 9999; lists and ranges are refused as such."""
+    """Convert a number from 0 to 9999; reject lists and ranges with their own message."""
     if re.fullmatch("[0-9]{1,4}", text):
         return int(text)
     if re.fullmatch("[0-9]+[-,][0-9,-]*", text):
@@ -52,21 +52,21 @@ def one_number(text: str) -> int:
 
 
 def positive_int(text: str) -> int:
-    """1 to 999999999."""
+    """Convert a whole number from 1 to 999999999."""
     if not WHOLE_NUMBER.fullmatch(text) or int(text) == 0:
         raise argparse.ArgumentTypeError(f"{text[:40]} is not a whole number from 1 to 999999999")
     return int(text)
 
 
 def non_negative_int(text: str) -> int:
-    """0 to 999999999."""
+    """Convert a whole number from 0 to 999999999."""
     if not WHOLE_NUMBER.fullmatch(text):
         raise argparse.ArgumentTypeError(f"{text[:40]} is not a whole number from 0 to 999999999")
     return int(text)
 
 
 def bootstrap_count(text: str) -> int:
-    """Resamples, 0 to MOST_RESAMPLES: each takes 28 bytes of memory a test image."""
+    """Convert a number of resamples, 0 to MOST_RESAMPLES: each takes 28 bytes of memory for each test image."""
     if not WHOLE_NUMBER.fullmatch(text) or int(text) > MOST_RESAMPLES:
         raise argparse.ArgumentTypeError(
             f"{text[:40]} is not a whole number from 0 to {MOST_RESAMPLES}, for 3 GB of memory with 1000 test images"
@@ -75,7 +75,7 @@ def bootstrap_count(text: str) -> int:
 
 
 def permutation_count(text: str) -> int:
-    """Permutations, 0 to MOST_PERMUTATIONS."""
+    """Convert a number of permutations, 0 to MOST_PERMUTATIONS."""
     if not WHOLE_NUMBER.fullmatch(text) or int(text) > MOST_PERMUTATIONS:
         raise argparse.ArgumentTypeError(
             f"{text[:40]} is not a whole number from 0 to {MOST_PERMUTATIONS}; time and memory grow with it, and the "
@@ -85,21 +85,21 @@ def permutation_count(text: str) -> int:
 
 
 def worker_count(text: str) -> int:
-    """How many processes a machine runs at once, 1 to MOST_WORKERS."""
+    """Convert a number of parallel processes, 1 to MOST_WORKERS."""
     if not WHOLE_NUMBER.fullmatch(text) or not 1 <= int(text) <= MOST_WORKERS:
         raise argparse.ArgumentTypeError(f"{text[:40]} is not a whole number from 1 to {MOST_WORKERS}")
     return int(text)
 
 
 def num_alphas(text: str) -> int:
-    """How many alphas a grid has, 1 to MOST_ALPHAS."""
+    """Convert the number of alphas in a grid, 1 to MOST_ALPHAS."""
     if not WHOLE_NUMBER.fullmatch(text) or not 1 <= int(text) <= MOST_ALPHAS:
         raise argparse.ArgumentTypeError(f"{text[:40]} is not a whole number from 1 to {MOST_ALPHAS}")
     return int(text)
 
 
 def log_10_alpha(text: str) -> float:
-    """An exponent of 10, from -LARGEST_LOG_10_ALPHA to LARGEST_LOG_10_ALPHA."""
+    """Convert an exponent of 10, from -LARGEST_LOG_10_ALPHA to LARGEST_LOG_10_ALPHA."""
     value = _float(text)
     if not abs(value) <= LARGEST_LOG_10_ALPHA:
         raise argparse.ArgumentTypeError(
@@ -109,7 +109,7 @@ def log_10_alpha(text: str) -> float:
 
 
 def share(text: str) -> float:
-    """A number from 0 to below 1."""
+    """Convert a number from 0 to below 1."""
     value = _float(text)
     if not 0 <= value < 1:
         raise argparse.ArgumentTypeError(f"{text[:40]} is not a number from 0 to below 1")
@@ -117,7 +117,7 @@ def share(text: str) -> float:
 
 
 def _float(text: str) -> float:
-    """The number that a text is, NaN for any other text."""
+    """Convert a number; return NaN for any other text."""
     try:
         return float(text)
     except ValueError:
@@ -125,14 +125,14 @@ def _float(text: str) -> float:
 
 
 def seed(text: str) -> int:
-    """0 to 2^32 - 1, what all libraries take."""
+    """Convert a seed from 0 to 2^32 - 1, the range that all libraries accept."""
     if not re.fullmatch("[0-9]{1,10}", text) or int(text) >= 2**32:
         raise argparse.ArgumentTypeError(f"{text[:40]} is not a whole number from 0 to 2^32 - 1")
     return int(text)
 
 
 def shard(text: str) -> tuple[int, int]:
-    """`"0/4"` to (0, 4): the first of four."""
+    """Convert `"0/4"`, the first of four shards, to (0, 4)."""
     match = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text)
     if not match or int(match[1]) >= int(match[2]):
         raise argparse.ArgumentTypeError(f"{text} is not a shard like 0/4, the first of four, or 3/4, the last")
@@ -140,7 +140,7 @@ def shard(text: str) -> tuple[int, int]:
 
 
 def gpu_id(text: str) -> str:
-    """A GPU's number or `cpu`, as a torch device name."""
+    """Convert a GPU number or `cpu` to a torch device name."""
     if text == "cpu":
         return "cpu"
     if not WHOLE_NUMBER.fullmatch(text):
@@ -149,7 +149,7 @@ def gpu_id(text: str) -> str:
 
 
 def gpu_ids(text: str) -> list[str]:
-    """`"0,2"` to ["0", "2"], `"cpu"` to ["cpu"]."""
+    """Convert `"0,2"` to ["0", "2"] and `"cpu"` to ["cpu"]."""
     ids = text.split(",")
     if ids != ["cpu"] and not all(map(WHOLE_NUMBER.fullmatch, ids)):
         raise argparse.ArgumentTypeError(f"{text[:40]} is neither GPU numbers such as 0,1,2 nor cpu")
@@ -157,9 +157,9 @@ def gpu_ids(text: str) -> list[str]:
 
 
 def time_limit(text: str) -> str:
-    """A job's limit as SLURM takes it: M, M:S, H:M:S, D-H, D-H:M, D-H:M:S, or 0 or UNLIMITED for none.
+    """Check a job's time limit in SLURM's forms: M, M:S, H:M:S, D-H, D-H:M, D-H:M:S, or 0 or UNLIMITED for none.
 
-    SLURM may send a notice a minute early: a shorter limit leaves a job no time to load a model and compute a batch.
+    SLURM may send its notice a minute early: a shorter limit leaves a job no time to load a model and compute a batch.
     """
     if text.upper() in ("UNLIMITED", "INFINITE"):
         return text

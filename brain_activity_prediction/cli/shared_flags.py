@@ -1,4 +1,4 @@
-"""The flags that scripts share and what they stand for, each declared once."""
+"""Flags that several scripts share, and the functions that read them, each declared once."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ DTYPES = ("auto", "float32", "float16", "bfloat16")
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """An ArgumentParser whose errors are one line; the flags are a `--help` away."""
+    """An ArgumentParser whose errors are one line that points to `--help`."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, one_line(f"{self.prog}: {message} (--help lists the flags)") + "\n")
 
     def parse_known_args(self, args=None, namespace=None):
-        """As argparse, after a look for misspelt flags: argparse would first miss the flags that were meant."""
+        """Parse as argparse does, after a check for misspelt flags, which argparse would report as missing ones."""
         words = list(sys.argv[1:] if args is None else args)
         for word in self._read_args_from_files(words) if self.fromfile_prefix_chars else words:
             flag = word.partition("=")[0]
@@ -63,7 +63,7 @@ class OneLineParser(argparse.ArgumentParser):
         return parsed
 
     def _check_value(self, action: argparse.Action, value) -> None:
-        """As argparse, of each number of a list, and with a suggestion."""
+        """Check each number of a list, and suggest similar choices."""
         for one in value if isinstance(value, list) else [value]:
             if action.choices is not None and one not in action.choices:
                 choices = ", ".join(map(str, action.choices))
@@ -72,7 +72,7 @@ class OneLineParser(argparse.ArgumentParser):
 
 
 class Help(argparse.ArgumentDefaultsHelpFormatter):
-    """Help that states a default where there is one to state, as it would be typed."""
+    """Help that states each default in the form in which it would be typed."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         default = action.default
@@ -84,33 +84,35 @@ class Help(argparse.ArgumentDefaultsHelpFormatter):
 
 
 def parser(description: str, several_subjects: bool = False) -> argparse.ArgumentParser:
-    """A parser with the two flags that every script has: where the data lie and whose brain it is.
+    """Return a parser with the flags that every script has: the data folder and the subject.
 
     With `several_subjects` the subject is a list of one or more.
     """
     flags = OneLineParser(description=description, formatter_class=Help, allow_abbrev=False)
     flags.add_argument("-d", "--base-dir", type=Path, required=True, help="folder that holds NSD and the results")
     if several_subjects:
-        add_numbers(flags, "-s", "--subject", choices=SUBJECTS, default=[1], help="NSD subjects, one or more")
+        add_numbers(flags, "-s", "--subject", choices=SUBJECTS, default=[1], help="one or more NSD subjects")
     else:
         flags.add_argument("-s", "--subject", type=one_number, choices=SUBJECTS, default=1, help="NSD subject")
     return flags
 
 
 def add_device(flags: argparse.ArgumentParser) -> None:
-    """Where the work is done, as a torch device name; `check_device` says whether it is there."""
-    flags.add_argument("-g", "--gpu-id", type=gpu_id, default="0", metavar="ID", help="GPU number, or cpu")
+    """Add the flag for the device, read as a torch device name; `check_device` verifies it."""
+    flags.add_argument(
+        "-g", "--gpu-id", type=gpu_id, default="0", metavar="ID", help="number of the GPU to use, or cpu"
+    )
 
 
 class Numbers(argparse.Action):
-    """Several numbers, lists and ranges, such as 1 2,3 5-7, as one list, each number once."""
+    """Collect several numbers, lists and ranges, such as 1 2,3 5-7, into one list, each number once."""
 
     def __call__(self, parser, namespace, values, option_string=None):
         setattr(namespace, self.dest, list(dict.fromkeys(number for numbers in values for number in numbers)))
 
 
 def add_numbers(flags: argparse.ArgumentParser, *names: str, read=number_list, **settings) -> None:
-    """A flag that takes one or more numbers, written in any way that `Numbers` reads."""
+    """Add a flag that takes one or more numbers, in any form that `Numbers` reads."""
     flags.add_argument(*names, nargs="+", type=read, action=Numbers, **settings)
 
 
@@ -129,44 +131,61 @@ def add_prompts_file(flags: argparse.ArgumentParser) -> None:
         "--prompts-file",
         type=Path,
         metavar="FILE",
-        help="JSON or YAML, number: text, instead of the nine prompts",
+        help="JSON or YAML file of prompts, number: text, that replaces the nine prompts",
     )
 
 
 def add_alphas(flags: argparse.ArgumentParser) -> None:
-    """The grid that `alphas` gives."""
-    flags.add_argument("--min-log-10-alpha", type=log_10_alpha, default=1, metavar="X", help="smallest alpha is 10^X")
-    flags.add_argument("--max-log-10-alpha", type=log_10_alpha, default=4, metavar="X", help="largest alpha is 10^X")
-    flags.add_argument("--num-alphas", type=num_alphas, default=60, metavar="N", help="alphas between the two")
+    """Add the flags of the grid that `alphas` returns."""
+    flags.add_argument(
+        "--min-log-10-alpha", type=log_10_alpha, default=1, metavar="X", help="exponent of the smallest alpha, 10^X"
+    )
+    flags.add_argument(
+        "--max-log-10-alpha", type=log_10_alpha, default=4, metavar="X", help="exponent of the largest alpha, 10^X"
+    )
+    flags.add_argument("--num-alphas", type=num_alphas, default=60, metavar="N", help="number of alphas in the grid")
 
 
 def check_alphas(arguments: argparse.Namespace) -> None:
-    """Raises InputError where the ends of the grid are the wrong way round."""
+    """Raise InputError if the ends of the grid are in the wrong order."""
     if arguments.min_log_10_alpha > arguments.max_log_10_alpha:
         raise InputError("--min-log-10-alpha is larger than --max-log-10-alpha")
 
 
 def alphas(arguments: argparse.Namespace) -> np.ndarray:
-    """The grid (A,) that the flags of `add_alphas` name, evenly spaced by logarithm."""
+    """Return the grid (A,) given by the flags of `add_alphas`, evenly spaced on a logarithmic scale."""
     import numpy as np
 
     return np.logspace(arguments.min_log_10_alpha, arguments.max_log_10_alpha, arguments.num_alphas)
 
 
 def add_layers(flags: argparse.ArgumentParser) -> None:
-    """Which layers of which model."""
-    flags.add_argument("-m", "--model-id", required=True, help="for example llava-hf/llava-1.5-13b-hf")
-    add_numbers(flags, "-l", "--layer-number", metavar="N", help="these layers only, from 0: 3, or 1,2,3, or 1-9")
-    flags.add_argument("--stream", nargs="+", metavar="NAME", help="these streams only")
+    """Add the flags that select a model and its layers."""
+    flags.add_argument("-m", "--model-id", required=True, help="model id, such as llava-hf/llava-1.5-13b-hf")
+    add_numbers(
+        flags,
+        "-l",
+        "--layer-number",
+        metavar="N",
+        help="fit only these layers, from 0: 3, or 1,2,3, or 1-9 (default: all)",
+    )
+    flags.add_argument("--stream", nargs="+", metavar="NAME", help="use only these streams (default: all)")
 
 
 def add_responses(flags: argparse.ArgumentParser) -> None:
-    """Which responses of which voxels."""
+    """Add the flags that select responses and voxels."""
     add_numbers(
-        flags, "--sessions", read=positive_number_list, metavar="N", help="these sessions only: 3, or 1,2,3, or 1-37"
+        flags,
+        "--sessions",
+        read=positive_number_list,
+        metavar="N",
+        help="use only these sessions: 3, or 1,2,3, or 1-37 (default: all)",
     )
     flags.add_argument(
-        "--roi", nargs="+", metavar="FILE", help="these ROI files only, such as prf-visualrois or lh.prf-visualrois"
+        "--roi",
+        nargs="+",
+        metavar="FILE",
+        help="use only these ROI files, such as prf-visualrois or lh.prf-visualrois (default: all)",
     )
     flags.add_argument(
         "--zscore-sessions",
@@ -177,14 +196,19 @@ def add_responses(flags: argparse.ArgumentParser) -> None:
 
 
 def add_ceilings(flags: argparse.ArgumentParser) -> None:
-    """What scores are normalised by."""
-    flags.add_argument("--ncsnr", choices=NCSNR, default=NCSNR[0], help="where noise ceilings come from")
+    """Add the flags for noise ceilings and normalised scores."""
+    flags.add_argument(
+        "--ncsnr",
+        choices=NCSNR,
+        default=NCSNR[0],
+        help="source of the noise ceilings: computed from repeats, or NSD's own file",
+    )
     flags.add_argument(
         "--min-noise-ceiling",
         type=share,
         default=LOWEST_CEILING,
         metavar="NC",
-        help="leave voxels with a lower one (R2 units) out of normalised scores",
+        help="lowest noise ceiling (R2) of voxels in normalised scores",
     )
 
 
@@ -194,7 +218,7 @@ def add_bootstrap(flags: argparse.ArgumentParser) -> None:
         type=bootstrap_count,
         default=999,
         metavar="N",
-        help="errors and intervals of regions from N resamples of the test images",
+        help="number of resamples of the test images for standard errors and intervals; 0 skips them",
     )
 
 
@@ -204,21 +228,24 @@ def add_permutations(flags: argparse.ArgumentParser) -> None:
         type=permutation_count,
         default=0,
         metavar="N",
-        help="test scores by N permutations of the test images",
+        help="number of permutations of the test images for significance tests; 0 skips them",
     )
 
 
 def add_protocol(flags: argparse.ArgumentParser) -> None:
     flags.add_argument(
-        "--protocol", choices=PROTOCOLS, default=PROTOCOLS[0], help="score as this project does, or as the study did"
+        "--protocol",
+        choices=PROTOCOLS,
+        default=PROTOCOLS[0],
+        help="scoring protocol: this project's (standard) or the study's (paper)",
     )
 
 
 def add_layer_choice(flags: argparse.ArgumentParser) -> None:
-    flags.add_argument("--layers", choices=LAYERS, default=LAYERS[0], help="which layers a stream's score is that of")
+    flags.add_argument("--layers", choices=LAYERS, default=LAYERS[0], help="choice of layers for a stream's score")
 
 
 def check_base_dir(base_dir: Path) -> None:
-    """Raises InputError where --base-dir is no folder."""
+    """Raise InputError if --base-dir is not a folder."""
     if not base_dir.is_dir():
         raise InputError(f"--base-dir {no_such_path(base_dir)}")

@@ -1,4 +1,4 @@
-"""The flags of `sweep.py`, from the command line and from files of flags."""
+"""The flags of `sweep.py`, from the command line and from files."""
 
 import argparse
 import shlex
@@ -16,15 +16,15 @@ LARGEST_FILE_BYTES = 2**20
 
 
 def flags(description: str = "") -> argparse.ArgumentParser:
-    """The parser of `sweep.py`."""
+    """Return the parser of `sweep.py`."""
     parser = shared.OneLineParser(
         prog="sweep.py",
         description=description,
         formatter_class=shared.Help,
         allow_abbrev=False,
-        epilog="@FILE among the flags stands for those in a file, such as a lab's own for its cluster.",
+        epilog="@FILE is replaced by the flags in that file, such as those of a cluster.",
     )
-    parser.add_argument("command", choices=COMMANDS, help="status and cancel need no more than -d")
+    parser.add_argument("command", choices=COMMANDS, help="what to do; status and cancel need only -d")
     parser.add_argument("-d", "--base-dir", type=Path, required=True, help="folder that holds NSD and the results")
     _add_study(parser.add_argument_group("the study"))
     _add_cluster(parser.add_argument_group("a cluster"))
@@ -32,7 +32,7 @@ def flags(description: str = "") -> argparse.ArgumentParser:
 
 
 def in_files_too(words: Sequence[str]) -> Iterator[str]:
-    """The words, where @FILE stands for those in a file: as on the command line, # begins a comment."""
+    """Yield the words, with each @FILE replaced by the words in that file; # begins a comment."""
     for word in words:
         if word.startswith("@"):
             yield from _words_of(Path(word[1:]))
@@ -50,50 +50,77 @@ def _words_of(path: Path) -> list[str]:
 
 def _add_study(flags) -> None:
     flags.add_argument(
-        "--models", nargs="+", default=list(ARCHITECTURES), metavar="SCRIPT", help="scripts, without .py"
+        "--models", nargs="+", default=list(ARCHITECTURES), metavar="SCRIPT", help="model scripts, without .py"
     )
     shared.add_numbers(
         flags, "-s", "--subject", choices=shared.SUBJECTS, default=list(shared.SUBJECTS), help="NSD subjects"
     )
     shared.add_prompt_numbers(flags, "prompts: 3, or 1,2,3, or 1-9 (default: 1-9)", default=list(range(1, 10)))
     shared.add_prompts_file(flags)
-    flags.add_argument("-b", "--batch-size", type=positive_int, default=8, help="images a batch")
+    flags.add_argument("-b", "--batch-size", type=positive_int, default=8, help="number of images in a batch")
     flags.add_argument(
         "-g",
         "--gpu-id",
         type=gpu_ids,
         metavar="IDS",
-        help="GPUs, a worker each, such as 0,1,2, or cpu (default: 0, and on a cluster those of the job)",
-    )
-    flags.add_argument("--workers", type=worker_count, default=1, metavar="N", help="how many at once, on the CPU")
-    flags.add_argument(
-        "--shards", type=positive_int, help="parts of the images, a unit each (default: workers, 8 on a cluster)"
+        help="GPUs with one worker each, such as 0,1,2, or cpu (default: 0, and on a cluster those of the job)",
     )
     flags.add_argument(
-        "--checkpoints", type=Path, metavar="DIR", help="holds each model's weights in a folder named as its script"
+        "--workers", type=worker_count, default=1, metavar="N", help="number of parallel workers with -g cpu"
     )
     flags.add_argument(
-        "--device-map", choices=("auto",), help="spread a model over all GPUs of its job, or of this machine"
+        "--shards",
+        type=positive_int,
+        help="number of parts of the images, one unit each (default: workers, 8 on a cluster)",
     )
-    flags.add_argument("--units", action="store_true", help="with plan: list every unit and its command, too")
-    flags.add_argument("--extract", default="", metavar="FLAGS", help="more for extractions: --extract='--response'")
-    flags.add_argument("--align", default="", metavar="FLAGS", help="more for alignments: --align='--permutations 99'")
+    flags.add_argument(
+        "--checkpoints",
+        type=Path,
+        metavar="DIR",
+        help="folder with the weights of each model, in a subfolder named after its script",
+    )
+    flags.add_argument(
+        "--device-map", choices=("auto",), help="distribute a model over all GPUs of its job, or of this machine"
+    )
+    flags.add_argument("--units", action="store_true", help="let plan also list every unit with its command")
+    flags.add_argument(
+        "--extract", default="", metavar="FLAGS", help="further flags for extractions: --extract='--response'"
+    )
+    flags.add_argument(
+        "--align", default="", metavar="FLAGS", help="further flags for alignments: --align='--permutations 99'"
+    )
 
 
 def _add_cluster(flags) -> None:
-    flags.add_argument("--partition", metavar="NAME", help="that jobs run in")
-    flags.add_argument("--account", metavar="NAME", help="that jobs are charged to")
+    flags.add_argument("--partition", metavar="NAME", help="partition in which jobs run")
+    flags.add_argument("--account", metavar="NAME", help="account to which jobs are charged")
     flags.add_argument(
-        "--time", type=time_limit, metavar="LIMIT", help="of a job, such as 24:00:00; what is left then is queued again"
+        "--time",
+        type=time_limit,
+        metavar="LIMIT",
+        help="time limit of a job, such as 24:00:00; unfinished jobs are requeued",
     )
-    flags.add_argument("--memory", metavar="SIZE", help="of a job, such as 64G")
+    flags.add_argument("--memory", metavar="SIZE", help="memory of a job, such as 64G")
     flags.add_argument(
-        "--gpus-per-job", type=non_negative_int, metavar="N", help="a unit on each (default: 1, with -g cpu 0)"
+        "--gpus-per-job",
+        type=non_negative_int,
+        metavar="N",
+        help="number of GPUs of a job, with one unit on each (default: 1, with -g cpu 0)",
     )
-    flags.add_argument("--cpus-per-task", type=positive_int, default=4, metavar="N", help="cores of a unit")
-    flags.add_argument("--at-once", type=positive_int, metavar="N", help="jobs of an array that run at once")
-    flags.add_argument("--max-restarts", type=non_negative_int, default=20, metavar="N", help="of a job")
     flags.add_argument(
-        "--sbatch", action="append", default=[], metavar="OPTION", help="any other option: --sbatch=--qos=long"
+        "--cpus-per-task", type=positive_int, default=4, metavar="N", help="number of CPU cores of a unit"
     )
-    flags.add_argument("--job-file", type=Path, metavar="FILE", help="your copy of job.sh")
+    flags.add_argument(
+        "--at-once", type=positive_int, metavar="N", help="largest number of jobs of an array that run at once"
+    )
+    flags.add_argument(
+        "--max-restarts", type=non_negative_int, default=20, metavar="N", help="maximum restarts of a job"
+    )
+    flags.add_argument(
+        "--sbatch",
+        action="append",
+        default=[],
+        metavar="OPTION",
+        help="any other option of sbatch: --sbatch=--qos=long",
+    )
+    flags.add_argument("--job-file", type=Path, metavar="FILE", help="batch file to submit instead of job.sh")

@@ -69,6 +69,8 @@ def parser_of(script):
 
 def test_every_flag_that_is_named_exists():
     existing = set(re.findall(r"(?<![\w-])--[a-z][\w-]+", "\n".join(script_pages.flag_pages()))) | {"--help"}
+    attack = (ROOT / "tests" / "robustness" / "attack.py").read_text()  # docs/faults.md gives its commands
+    existing |= set(re.findall(r"\"(--[a-z]+)\"", attack))
     assert len(existing) > 50
     for page in PAGES:
         code = " ".join(re.findall(r"`([^`\n]+)`", page))

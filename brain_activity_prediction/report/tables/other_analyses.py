@@ -48,10 +48,10 @@ class Kind:
 KINDS = (
     Kind(
         *("Across subjects", "{scores}/across_subjects/scores.parquet", "across_subjects.py"),
-        "Means over subjects with their standard error. With few subjects, p of the sign-flip test has few possible values. "
-        "The t test assumes normal scores. q is its p adjusted over all models, prompts, streams and regions of this "
-        "choice of layers, atlases included. Other brains r is the correlation of predictions from the other subjects' "
-        "responses: a ceiling that needs no repeats.",
+        "Means over subjects with their standard error. With few subjects, p of the sign-flip test has few possible "
+        "values. The t test assumes normal scores. q is its p adjusted over all models, prompts, streams and regions "
+        "of this choice of layers, atlases included. Other brains r is the correlation of predictions from the other "
+        "subjects' responses: a ceiling that needs no repeats.",
         (
             *(
                 "layer_choice",
