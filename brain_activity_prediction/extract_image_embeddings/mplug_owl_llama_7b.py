@@ -10,7 +10,6 @@ import sys
 from brain_activity_prediction.cli import extraction_command
 from brain_activity_prediction.models import decoding
 from brain_activity_prediction.models.pooling import Point, choose, layer_points, pooled
-from brain_activity_prediction.models.torchvision_import import import_torchvision
 
 MODEL_ID = "MAGAer13/mplug-owl-llama-7b"
 REVISION = "057b523159d015b6c32c3b1f0340821d97930e1b"
@@ -36,7 +35,6 @@ def load(checkpoint, device, dtype):
 
 
 def prompt_ids(checkpoint, prompt):
-    import_torchvision()
     from brain_activity_prediction.models.mplug_owl.processing import MplugOwlProcessor
 
     processor = MplugOwlProcessor(checkpoint.tokenizer(), image_size=0, image_tokens=1)
@@ -44,7 +42,6 @@ def prompt_ids(checkpoint, prompt):
 
 
 def contexts(checkpoint, prompt):
-    import_torchvision()
     from brain_activity_prediction.models.mplug_owl.network import MplugOwlConfig
 
     config = checkpoint.load(MplugOwlConfig)

@@ -51,6 +51,10 @@ def end_ids(checkpoint):
     return weights.end_ids(checkpoint)
 
 
+def former_end_ids(checkpoint):
+    return weights.end_of_chunk_ids(checkpoint)
+
+
 def preprocess(processor, images):
     import torch
 

@@ -28,6 +28,7 @@ Optional are
     open_stimuli(layout) -> a context manager with the `check`, `images` and `settings` of `Stimuli`, for a model that
                          reads something else than NSD's pictures; `preprocess` takes what its `images` returns
     own_settings(checkpoint) -> further settings that change this model's numbers
+    former_end_ids(checkpoint) -> token ids that ended an answer in version 1.0.0, where `end_ids` gives others now
     IMPLIED              the values of `own_settings` that version 1.0.0 used and did not record
 """
 

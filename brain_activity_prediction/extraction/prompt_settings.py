@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from brain_activity_prediction.extraction.guarded import guarded
 from brain_activity_prediction.extraction.prompt_selection import check_prompts
 from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
+from brain_activity_prediction.models.torchvision_import import import_torchvision
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -37,6 +38,7 @@ def prompt_settings(
     settings: dict[int | None, dict] = {number: dict(own) for number in prompts}
     if not hasattr(script, "prompt_ids"):
         return settings
+    import_torchvision()  # before transformers, which needs it for some configurations and tokenizers
     for number, prompt in prompts.items():
         settings[number][IDS] = described(script.prompt_ids(checkpoint, prompt or ""))
         if prompt is not None and hasattr(script, "contexts"):
@@ -69,7 +71,8 @@ def settings_of_1_0_0(script, checkpoint: Checkpoint, prompt: str | None, record
     if IDS not in recorded:
         implied[IDS] = described(script.prompt_ids(former, prompt or ""))
     if LONGEST in recorded and ENDS not in recorded:
-        implied[ENDS] = sorted(script.end_ids(former))
+        ends = getattr(script, "former_end_ids", script.end_ids)
+        implied[ENDS] = sorted(ends(former))
     return implied
 
 

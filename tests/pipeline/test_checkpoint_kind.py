@@ -1,6 +1,5 @@
 """The right checkpoint or none: another kind of model, surplus parameters and adapters are refused by name."""
 
-import json
 import shutil
 
 import pytest
@@ -14,11 +13,9 @@ from brain_activity_prediction.demo.models import write_llava, write_vit
 from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
 from brain_activity_prediction.models.torchvision_import import import_torchvision
 from brain_activity_prediction.runtime.errors import InputError
-from brain_activity_prediction.storage.folders import embeddings_folder
-from brain_activity_prediction.storage.settings_file import record_settings, recorded_settings
 
 pytestmark = pytest.mark.slow
-LLAVA, BLIP_SCRIPT, IDEFICS, *_ = WRITE
+LLAVA = next(iter(WRITE))
 VIT = "vit_huge_patch14_224_in21k.py"
 
 
@@ -130,51 +127,6 @@ def test_a_processor_with_a_part_for_videos_loads_with_its_images_through_pillow
     assert type(processor.image_processor).__name__ == "Qwen2VLImageProcessorPil"
     inputs = processor.image_processor([Image.new("RGB", (425, 425))], return_tensors="pt")
     assert inputs["image_grid_thw"].tolist() == [[1, 30, 30]]  # 225 tokens of 2 x 2 patches
-
-
-def former(base_dir, script, prompt, **settings):
-    """Makes of a store one as 1.0.0 left it, with these settings changed."""
-    folder = embeddings_folder(base_dir, load_script(script).MODEL_ID, prompt)
-    recorded = recorded_settings(folder, "")
-    for name in ("prompt_token_ids", "answer_ends"):
-        recorded.pop(name, None)
-    record_settings(folder, recorded | settings)
-
-
-def test_a_store_of_1_0_0_continues_where_it_read_the_same_ids(llava, own_nsd):
-    flags = ["-d", own_nsd, "-g", "cpu", "--checkpoint", llava, "--response", "--max-new-tokens", 1]
-    assert run_here(LLAVA, *flags, "--shard", "0/2").returncode == 0
-    for prompt in (None, 1):
-        former(own_nsd, LLAVA, prompt)
-    done = run_here(LLAVA, *flags)
-    assert done.returncode == 0, done.stderr
-    folder = embeddings_folder(own_nsd, load_script(LLAVA).MODEL_ID, 1)
-    assert json.loads((folder / "settings.json").read_text())["answer_ends"] == [2]
-
-
-@needs_published
-def test_idefics_states_of_1_0_0_are_not_mixed_with_those_of_other_ids(tmp_path, own_nsd):
-    WRITE[IDEFICS](tmp_path / "model")
-    (tmp_path / "model" / "special_tokens_map.json").unlink()  # with tokens as dictionaries 1.0.0 loaded nothing
-    flags = ["-d", own_nsd, "-g", "cpu", "--checkpoint", tmp_path / "model"]
-    assert run_here(IDEFICS, *flags, "--shard", "0/20").returncode == 0
-    former(own_nsd, IDEFICS, 1)
-    done = run_here(IDEFICS, *flags)
-    assert done.returncode == 2
-    assert "holds states made with prompt_token_ids = " in done.stderr
-
-
-@needs_published
-def test_instruct_blips_answers_of_1_0_0_are_not_mixed_with_those_that_end(tmp_path, own_nsd):
-    WRITE[BLIP_SCRIPT](tmp_path / "model")
-    flags = ["-d", own_nsd, "-g", "cpu", "--checkpoint", tmp_path / "model"]
-    answers = ["--response", "--max-new-tokens", 1]
-    assert run_here(BLIP_SCRIPT, *flags, *answers, "--shard", "0/20").returncode == 0
-    former(own_nsd, BLIP_SCRIPT, 1)
-    done = run_here(BLIP_SCRIPT, *flags, *answers, "--shard", "1/20")
-    assert done.returncode == 2
-    assert "made with answer_ends = [1], this run has [1, 2]" in done.stderr
-    assert run_here(BLIP_SCRIPT, *flags, "--shard", "1/20").returncode == 0  # without answers nothing has changed
 
 
 def test_a_model_without_any_special_kind_is_told_apart_by_its_parameters(llava):

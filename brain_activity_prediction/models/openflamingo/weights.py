@@ -152,9 +152,14 @@ def load_tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerFast:
 
 
 def end_ids(checkpoint: Checkpoint) -> frozenset[int]:
-    """What ends an answer: the end of a chunk, and what MPT's own files say."""
+    """Return the token ids that end an answer: the end of a chunk, and those that MPT's files name."""
+    return mpt(checkpoint).end_ids() | end_of_chunk_ids(checkpoint)
+
+
+def end_of_chunk_ids(checkpoint: Checkpoint) -> frozenset[int]:
+    """Return the token id of the end of a chunk."""
     endofchunk, _ = load_tokenizer(checkpoint).convert_tokens_to_ids(SPECIAL_TOKENS)
-    return mpt(checkpoint).end_ids() | {endofchunk}
+    return frozenset([endofchunk])
 
 
 def load_language_model(part: Checkpoint, n_tokens: int, dtype: torch.dtype) -> nn.Module:
