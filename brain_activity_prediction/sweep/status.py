@@ -1,4 +1,4 @@
-"""What of a sweep is done, running, queued, failed or left: done by the files, the rest by queue and records."""
+"""The state of each unit of a sweep: done according to the files, otherwise according to queue and records."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from brain_activity_prediction.sweep.workers.local_run import ENDS_EARLY
 
 STATES = ("done", "running", "queued", "failed", "left")
 STAGES = ("extract", "align", "report")
-N_LINES = 12  # of a failing unit's log: what holds most tracebacks
+N_LINES = 12  # of a failed unit's log, enough for most tracebacks
 UNFINISHED = ("RUNNING", "COMPLETING", "SUSPENDED")
 
 
@@ -24,14 +24,14 @@ class State:
 
 
 def states_of(base_dir: Path, plan: Plan, queue: Mapping[str, Task] | None) -> list[State]:
-    """The state of every unit; `queue` holds SLURM's task of those in its queue, None where no SLURM answers."""
+    """Return the state of every unit; `queue` holds SLURM's queued tasks, or None if no SLURM answers."""
     holder = lock_holder(base_dir)
     elsewhere = holder.host if holder is not None and holder.is_dead is None else None
     return [_state_of(base_dir, unit, queue, elsewhere) for unit in plan.units]
 
 
 def _state_of(base_dir: Path, unit: Unit, queue: Mapping[str, Task] | None, elsewhere: str | None) -> State:
-    """`elsewhere` is the other machine that runs a local sweep, where one does."""
+    """Return the state of a unit; `elsewhere` is another machine that runs a local sweep, if any."""
     if not unit.n_left:
         return State(unit, "done")
     record, task = read_record(base_dir, unit.name), (queue or {}).get(unit.name)
@@ -54,9 +54,9 @@ def _state_of(base_dir: Path, unit: Unit, queue: Mapping[str, Task] | None, else
 
 
 def text_of(base_dir: Path, states: list[State]) -> str:
-    """A table of how many units of each stage are in which state, what runs, and what failed with its last lines.
+    """Return a table of units by stage and state, the running units, and the last lines of failed ones.
 
-    Of units whose last line is the same only the first is shown with the lines before it.
+    Among failed units with the same last line, only the first is shown with the lines before it.
     """
     lines = ["".join([f"{'':8}", *(f"{state:>9}" for state in STATES)])]
     for stage in STAGES:
@@ -78,7 +78,7 @@ def text_of(base_dir: Path, states: list[State]) -> str:
 
 
 def _of_jobs(base_dir: Path, states: list[State]) -> list[str]:
-    """What the jobs of the last submission said themselves, where something failed or never began."""
+    """Return the messages of the jobs of the last submission, if a unit failed or never began."""
     if not any(state.state in ("failed", "left") for state in states):
         return []
     submitted = submissions(base_dir)

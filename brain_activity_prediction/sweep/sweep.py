@@ -1,8 +1,8 @@
-"""The whole study as one command: every extraction, then every alignment, then the report, here or on a cluster.
+"""Run the whole study by one command: every extraction, then every alignment, then the report, here or on a cluster.
 
-`plan` prints what is left, in hours and gigabytes; `local` does it on this machine's GPUs or cores; `slurm` queues it
-on a cluster and returns; `status` prints what is done, running, failed and left; `cancel` ends what was started. What
-is done is decided by the files in BASE_DIR, so that each of these can follow any other.
+`plan` prints what is left; `local` computes it on this machine's GPUs or cores; `slurm` submits it to a cluster and
+returns; `status` prints what is done, running, failed and left; `cancel` stops what was started. The files in BASE_DIR
+decide what is done, so that these commands can follow each other in any order.
 """
 
 import argparse
@@ -24,7 +24,7 @@ def flags() -> argparse.ArgumentParser:
 
 
 def read_flags(words: Sequence[str] | None = None) -> argparse.Namespace:
-    """The flags of the words, None for the command line's, and of the files that they name as @FILE."""
+    """Parse the words, or the command line for None, including the files named as @FILE."""
     return flags().parse_args(list(of_sweep.in_files_too(sys.argv[1:] if words is None else words)))
 
 

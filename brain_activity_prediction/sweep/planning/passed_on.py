@@ -1,4 +1,4 @@
-"""What --extract and --align pass on to the scripts: flags of those scripts, save those the sweep itself gives them."""
+"""Check the flags that --extract and --align pass on to the scripts; flags that the sweep itself sets are refused."""
 
 import argparse
 import shlex
@@ -24,7 +24,7 @@ BY_ITSELF = ("repair", "redo", "test_run")  # do in a unit, or while planning, w
 
 @contextmanager
 def naming(where: str) -> Iterator[None]:
-    """Says of what a script refuses which flag of the sweep passed it on."""
+    """Add to a script's error message which flag of the sweep passed the refused flag on."""
     try:
         yield
     except InputError as error:
@@ -32,9 +32,9 @@ def naming(where: str) -> Iterator[None]:
 
 
 def passed_on(text: str, where: str, parser: argparse.ArgumentParser, script: str) -> list[str]:
-    """The words of a text of flags, `where` it was given; ends with status 2 where `script` is not to have one.
+    """Return the words of a text of flags given to `where`; end with status 2 if `script` must not have one of them.
 
-    The parser is the script's, and of no other use afterwards: it is made to tell which flags were given.
+    The parser is the script's. It cannot be used afterwards, because it is modified to record which flags were given.
     """
     try:
         words = shlex.split(text)

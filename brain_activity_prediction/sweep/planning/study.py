@@ -1,4 +1,4 @@
-"""What the sweep that was started last was asked for, kept in BASE_DIR/sweep/sweep.json for `status`."""
+"""Store the flags of the last sweep in BASE_DIR/sweep/sweep.json for `status`."""
 
 import argparse
 import json
@@ -17,16 +17,16 @@ REMEDY = "start the sweep again"
 
 
 def remember(arguments: argparse.Namespace) -> None:
-    """Keeps what a sweep that was started is of, for `status`."""
+    """Store the flags of a sweep for `status`."""
     with written_whole(folder_of(arguments.base_dir) / SETTINGS) as aside:
         aside.write_text(json.dumps(_plain(arguments), indent=2) + "\n")
 
 
 def remembered(arguments: argparse.Namespace) -> argparse.Namespace:
-    """The arguments with the flags of the last `local` or `slurm` in their place; InputError where there was none.
+    """Return the arguments with the flags of the last `local` or `slurm`; raise InputError if there was none.
 
-    The file is read as a command line is, so that it holds nothing which the flags themselves would not take. What an
-    earlier version did not write down, having no such flag, stays as it is.
+    The file is read like a command line, so that it cannot contain anything that the flags would not accept. Flags that
+    an earlier version did not have keep their values.
     """
     path = folder_of(arguments.base_dir) / SETTINGS
     if not path.exists():
@@ -48,7 +48,7 @@ def _plain(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _words(parser: argparse.ArgumentParser, kept: Mapping[str, Any]) -> Iterator[str]:
-    """The flags as words of a command line; ValueError where a value is none that such a flag may have."""
+    """Return the flags as words of a command line; raise ValueError for an invalid value."""
     for action in parser._actions:
         value = kept.get(action.dest)
         if action.dest == "base_dir" or not action.option_strings or (value is None or value is False):

@@ -1,7 +1,8 @@
-"""A sweep on SLURM: job arrays that sbatch queues, each behind those it needs. SLURM runs them; nothing stays here.
+"""Run a sweep on SLURM as job arrays with dependencies; no process stays on the login node.
 
-A model's extraction is one array, its alignments another that waits for all of it, the report waits for everything. A
-job that fails cancels what depends on it (--kill-on-invalid-dep), and nothing else. `job.sh` is the batch file.
+A model's extraction is one array. Its alignments are another array that waits for all of the first, and the report
+waits for everything. A failed job cancels only the jobs that depend on it (--kill-on-invalid-dep). `job.sh` is the
+batch file.
 """
 
 import argparse
@@ -31,7 +32,7 @@ MAY_HAVE_JOBS = "may have jobs of this sweep"
 
 @dataclass(frozen=True)
 class Task:
-    """A task of one of the sweep's arrays that is in the queue."""
+    """A queued task of one of the sweep's arrays."""
 
     array: str  # SLURM's number of the array
     number: str  # in the array, from 0
@@ -41,12 +42,12 @@ class Task:
 
     @property
     def job(self) -> str:
-        """The task as SLURM's commands take it; a number of its own may be the whole array's."""
+        """Return the task in the form of SLURM's commands; a plain number could mean the whole array."""
         return f"{self.array}_{self.number}"
 
 
 def submit(arguments: argparse.Namespace, plan: Plan) -> list[tuple[str, str, int]]:
-    """Queues all units that are left; (number, what, units) of each array. Where one is refused, none stays queued."""
+    """Submit all unfinished units; return (number, name, units) of each array. If one is refused, none stays queued."""
     folder = folder_of(arguments.base_dir) / stamp()
     folder.mkdir(mode=0o755, parents=True)  # new, so that nobody has put a link there for SLURM to write through
     arrays: list[tuple[str, str, int]] = []
@@ -74,23 +75,23 @@ def submit(arguments: argparse.Namespace, plan: Plan) -> list[tuple[str, str, in
 
 
 def _parts(units: Sequence[Unit], arguments: argparse.Namespace) -> list[Sequence[Unit]]:
-    """The units in as many arrays as the site's largest allows."""
+    """Split the units into as many arrays as the site's largest array size requires."""
     most = largest_array() * units_a_job(arguments) if units else 1
     return [units[first : first + most] for first in range(0, len(units), most)]
 
 
 def units_a_job(arguments: argparse.Namespace) -> int:
-    """One a GPU of the job; one alone where the model is spread over all of them, or there is no GPU."""
+    """Return the units of a job: one for each GPU; one if the model uses all GPUs or there is none."""
     return 1 if arguments.device_map else max(gpus_per_job(arguments), 1)
 
 
 def gpus_per_job(arguments: argparse.Namespace) -> int:
-    """As asked for, else one where units work on a GPU."""
+    """Return the requested number of GPUs, by default 1 if units run on a GPU."""
     return int(arguments.gpu_id != ["cpu"]) if arguments.gpus_per_job is None else arguments.gpus_per_job
 
 
 def _sbatch(arguments: argparse.Namespace, items: Path, units: Sequence[Unit], dependency: str) -> str:
-    """Submits one array and returns SLURM's number of it."""
+    """Submit one array and return its SLURM number."""
     report = units[0].stage == "report"
     together = 1 if report else units_a_job(arguments)
     n_gpus = 0 if report else gpus_per_job(arguments) // together
@@ -119,20 +120,20 @@ def _sbatch(arguments: argparse.Namespace, items: Path, units: Sequence[Unit], d
 
 
 def largest_array() -> int:
-    """How many tasks the site allows in an array."""
+    """Return the largest number of tasks in an array that the site allows."""
     limits = re.findall(r"^MaxArraySize\s*=\s*(\d+)|max_array_tasks=(\d+)", ask("scontrol", "show", "config"), re.M)
     return min((int(a or b) for a, b in limits), default=USUAL_LARGEST_ARRAY)
 
 
 def queued(base_dir: Path) -> list[Task]:
-    """The sweep's tasks in the queue, whoever submitted them."""
+    """Return the sweep's queued tasks, whoever submitted them."""
     listed = ask("squeue", "--noheader", "--array", "--format", "%F|%K|%T|%j|%r")
     found = [Task(*words) for line in listed.splitlines() if len(words := line.split("|", 4)) == 5]
     return [task for task in found if task.name.startswith(f"{key_of(base_dir)}-")]
 
 
 def take_back(base_dir: Path) -> list[Task]:
-    """Cancels all of the sweep's tasks that are in the queue, and returns them."""
+    """Cancel all queued tasks of the sweep, and return them."""
     tasks = queued(base_dir)
     if tasks:
         ask("scancel", *sorted({task.array for task in tasks}))
@@ -140,7 +141,7 @@ def take_back(base_dir: Path) -> list[Task]:
 
 
 def is_there() -> bool:
-    """Whether a SLURM answers on this machine."""
+    """Return whether SLURM answers on this machine."""
     try:
         ask("squeue", "--noheader", "--me")
     except InputError:
@@ -149,7 +150,7 @@ def is_there() -> bool:
 
 
 def may_have_jobs(base_dir: Path) -> bool:
-    """Whether a SLURM answers that can be asked for the sweep's jobs; InputError where the one with some does not."""
+    """Return whether SLURM answers; raise InputError if it does not and may have jobs of the sweep."""
     if is_there():
         return True
     if was_submitted(base_dir):
@@ -160,12 +161,12 @@ def may_have_jobs(base_dir: Path) -> bool:
 
 
 def was_submitted(base_dir: Path) -> bool:
-    """Whether jobs of this sweep were ever queued."""
+    """Return whether jobs of this sweep were ever submitted."""
     return bool(submissions(base_dir))
 
 
 def queued_units(base_dir: Path) -> dict[str, Task]:
-    """The task of each unit that is in the queue, by the lists that were submitted."""
+    """Return the task of each queued unit, from the submitted lists."""
     found, lists = {}, {}
     for task in queued(base_dir):
         where = LIST.fullmatch(task.name.removeprefix(f"{key_of(base_dir)}-"))  # anybody may name a job
@@ -177,7 +178,7 @@ def queued_units(base_dir: Path) -> dict[str, Task]:
 
 
 def refuse_if_queued(base_dir: Path) -> None:
-    """Raises InputError where jobs of this sweep are in the queue."""
+    """Raise InputError if jobs of this sweep are queued."""
     tasks = queued(base_dir)
     if tasks:
         raise InputError(
@@ -187,12 +188,12 @@ def refuse_if_queued(base_dir: Path) -> None:
 
 
 def key_of(base_dir: Path) -> str:
-    """What the names of all jobs of a sweep begin with, and of no others."""
+    """Return the common prefix of all job names of a sweep, unique to it."""
     return f"{NAME_HEAD}_{hashlib.sha256(str(base_dir.resolve()).encode()).hexdigest()[:8]}"
 
 
 def ask(*command) -> str:
-    """What a client of SLURM answers; InputError where there is none, or where it refuses."""
+    """Return the output of a SLURM command; raise InputError if it is missing or refuses."""
     command = list(map(str, command))
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)

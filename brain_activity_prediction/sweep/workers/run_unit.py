@@ -1,11 +1,11 @@
-"""Runs one unit of a sweep in this process: its script with its flags, output in the unit's log, its end in a record.
+"""Run one unit of a sweep in this process: its script with its flags, output to the unit's log, result to a record.
 
-    run_unit.py BASE_DIR NAME AMOUNT COMMAND...      a unit by itself
-    run_unit.py BASE_DIR --item FILE                 the one that FILE has for this array task and srun task of SLURM
+    run_unit.py BASE_DIR NAME AMOUNT COMMAND...      a single unit
+    run_unit.py BASE_DIR --item FILE                 the unit in FILE for this SLURM array task and srun task
 
-It ends with the script's own status. A signal that comes before the script listens to signals, while its model loads
-for example, ends it at once with the status of a run that is to be continued. Being one process with the script, it
-gets a signal once, whether a shell, srun or scancel sends it.
+The process ends with the script's own status. A signal before the script handles signals, such as while its model
+loads, ends the process at once with the status of a run to be continued. Unit and script are one process, so that a
+signal from a shell, srun or scancel arrives once.
 """
 
 import os
@@ -55,7 +55,7 @@ def main() -> int:
 
 
 def _keep(base_dir: Path, name: str, record: Record) -> None:
-    """Writes the record, or says why not: on a full disk a unit that is done is still done."""
+    """Write the record, or report the error: on a full disk a finished unit is still finished."""
     try:
         write_record(base_dir, name, record)
     except InputError as error:
@@ -63,7 +63,7 @@ def _keep(base_dir: Path, name: str, record: Record) -> None:
 
 
 def run(command: list[str]) -> int:
-    """The status that `python script.py flags` ends with; `command` begins with the interpreter's name."""
+    """Run `python script.py flags` and return its status; `command` begins with the interpreter's name."""
     sys.argv, sys.path[0] = command[1:], str(Path(command[1]).parent)
     try:
         runpy.run_path(command[1], run_name="__main__")
@@ -84,7 +84,7 @@ def run(command: list[str]) -> int:
 
 
 def _begun(base_dir: Path, name: str, amount: int, command: list[str]) -> Record:
-    """A record of the run that begins; it continues the last one if that was stopped at the same amount of work."""
+    """Return the record of a new run; it continues the last one if that was stopped with the same amount of work."""
     last, task = read_record(base_dir, name), os.environ.get("SLURM_ARRAY_TASK_ID")
     continues = last is not None and last.status == STOPPED and last.amount == amount
     return Record(
@@ -101,7 +101,7 @@ def _begun(base_dir: Path, name: str, amount: int, command: list[str]) -> Record
 
 
 def _write_output_to(log: Path) -> None:
-    """Lets all that this process and its children print be added to a file."""
+    """Append everything that this process and its children print to a file."""
     handle = open_for_writing(log, os.O_WRONLY | os.O_APPEND)
     os.dup2(handle, 1)
     os.dup2(handle, 2)

@@ -1,4 +1,4 @@
-"""What a running sweep shows: on a terminal a line a worker, always fresh; in a file, lines that stay."""
+"""Show the progress of a sweep: one updated line for each worker on a terminal, permanent lines in a file."""
 
 import shutil
 import sys
@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from brain_activity_prediction.runtime.messages import log
 
-SECONDS_BETWEEN_LINES = 60  # in a file
+SECONDS_BETWEEN_LINES = 60  # between lines in a file
 
 
 class Screen:
-    """Progress over `n_units` units and, beneath it, what each worker is at; on stderr, used in a `with` block."""
+    """Progress over `n_units` units and, below it, each worker's unit; on stderr, used in a `with` block."""
 
     def __init__(self, n_units: int, labels: Sequence[str]):
         self.n_units, self.labels = n_units, labels
@@ -34,7 +34,7 @@ class Screen:
                 line.close()
 
     def ended(self, text: str) -> None:
-        """Says for good how a unit ended."""
+        """Report permanently how a unit ended."""
         if self.live:
             self.total.write(text, file=sys.stderr)
             self.total.update()
@@ -42,7 +42,7 @@ class Screen:
             log.info(text)
 
     def show(self, progress: Sequence[str]) -> None:
-        """What each worker is at, an empty text for an idle one."""
+        """Show the unit of each worker, an empty text for an idle one."""
         texts = [f"{label}: {text or 'idle'}" for label, text in zip(self.labels, progress, strict=True)]
         if self.live:
             columns = shutil.get_terminal_size().columns - 1
