@@ -1,4 +1,4 @@
-"""How well do the hidden states of vision-language models predict the human brain?
+"""Prediction of brain responses from the hidden states of vision-language models.
 
 The names in `__all__` are for use as a library: `from brain_activity_prediction import VoxelwiseRidgeCV`.
 """
@@ -22,7 +22,7 @@ __all__ = list(_DEFINED_IN)
 
 
 def _is_run_as_script():
-    """Whether Python was started with one of the files of this package, or with -m and a module of it."""
+    """Return whether Python was started with a file or module of this package."""
     if sys.argv[:1] == ["-m"]:  # while the package of that module is being imported
         return any(word.partition(".")[0] == __name__ for word in sys.orig_argv)
     return bool(sys.argv) and Path(__file__).resolve().parent in Path(sys.argv[0]).resolve().parents
@@ -35,7 +35,7 @@ if _is_run_as_script():
 
 
 def __getattr__(name):
-    """A public name, imported when it is first asked for: torch takes seconds, and not every name needs it."""
+    """Import a public name on first use: torch takes seconds, and not every name needs it."""
     if name not in _DEFINED_IN:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.{_DEFINED_IN[name]}"), name)

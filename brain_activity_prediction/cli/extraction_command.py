@@ -32,52 +32,57 @@ def flags(description: str, **model_id) -> argparse.ArgumentParser:
     flags.add_argument("-m", "--model-id", **{"metavar": "ID", "help": other} | model_id)
     shared.add_prompts(flags)
     shared.add_device(flags)
-    flags.add_argument("-b", "--batch-size", type=positive_int, default=8, help="images a batch")
+    flags.add_argument("-b", "--batch-size", type=positive_int, default=8, help="number of images in a batch")
     flags.add_argument(
         "-t",
         "--test-run",
         action=argparse.BooleanOptionalAction,
         default=False,
-        help="the first batch only: prints what it gives and what the whole run would take, writes nothing",
+        help="compute only the first batch, print its streams and the cost of a whole run, and write nothing",
     )
     flags.add_argument(
         "--shard",
         type=shard,
         default=(0, 1),
         metavar="I/N",
-        help="the Ith of N equal parts of the images, from 0/N, for N processes at once (default: 0/1)",
+        help="process only part I of N equal parts of the images, counted from 0 (default: 0/1)",
     )
     flags.add_argument(
         "--repair",
         action="store_true",
-        help="first read every stored file of these prompts, and compute anew what is damaged",
+        help="first check every stored file of these prompts, and compute the damaged ones again",
     )
-    flags.add_argument("--checkpoint", type=Path, metavar="DIR", help="folder with the model's weights on this disk")
+    flags.add_argument("--checkpoint", type=Path, metavar="DIR", help="local folder with the model's weights")
     flags.add_argument(
-        "--revision", metavar="NAME", help="commit, tag or branch of the model on the hub, not the script's own"
+        "--revision", metavar="NAME", help="commit, tag or branch of the model on the hub, instead of the script's own"
     )
     flags.add_argument(
         "--random-weights",
         type=seed,
         metavar="SEED",
-        help="the untrained model: the weights its class starts from, stored as ORG/MODEL-random-SEED",
+        help="use the untrained model, with its class's initial weights; stored as ORG/MODEL-random-SEED",
     )
     flags.add_argument(
-        "--dtype", choices=shared.DTYPES, default="auto", help="auto is float16 on a GPU, float32 on the CPU"
+        "--dtype",
+        choices=shared.DTYPES,
+        default="auto",
+        help="number format; auto is float16 on a GPU, float32 on the CPU",
     )
-    flags.add_argument("--quantize", choices=("8bit", "4bit"), help="shrink the weights with bitsandbytes")
+    flags.add_argument("--quantize", choices=("8bit", "4bit"), help="quantise the weights with bitsandbytes")
     flags.add_argument(
-        "--device-map", choices=("auto",), help="spread a model larger than a card over all GPUs, then the CPU"
+        "--device-map", choices=("auto",), help="distribute a model larger than one GPU over all GPUs, then the CPU"
     )
     flags.add_argument(
         "--pooling",
         nargs="+",
         choices=POOLINGS,
         default=["mean"],
-        help="which tokens a layer is averaged over",
+        help="tokens over which each layer is averaged",
     )
-    flags.add_argument("--response", action="store_true", help="also let the model answer, greedily")
-    flags.add_argument("--max-new-tokens", type=positive_int, default=64, help="longest answer, in tokens")
+    flags.add_argument(
+        "--response", action="store_true", help="also generate answers (greedily) and average their tokens"
+    )
+    flags.add_argument("--max-new-tokens", type=positive_int, default=64, help="maximum length of an answer in tokens")
     return flags
 
 

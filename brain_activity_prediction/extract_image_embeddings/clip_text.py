@@ -31,8 +31,10 @@ MODEL_ID = "openai/clip-vit-large-patch14"
 
 
 def flags() -> argparse.ArgumentParser:
-    flags = extraction_command.flags(__doc__, default=MODEL_ID, help="a CLIP of transformers")
-    flags.add_argument("--captions", type=Path, required=True, metavar="FILE", help="CSV: nsd_id,caption")
+    flags = extraction_command.flags(__doc__, default=MODEL_ID, help="model id of a CLIP in transformers")
+    flags.add_argument(
+        "--captions", type=Path, required=True, metavar="FILE", help="CSV file of captions: nsd_id,caption"
+    )
     return flags
 
 

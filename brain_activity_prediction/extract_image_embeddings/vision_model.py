@@ -37,7 +37,7 @@ FRAMES = ("num_frames", "frames_per_clip")  # settings of networks that read vid
 
 
 def flags() -> argparse.ArgumentParser:
-    flags = extraction_command.flags(__doc__, required=True, help="for example facebook/dinov2-large")
+    flags = extraction_command.flags(__doc__, required=True, help="model id, such as facebook/dinov2-large")
     flags.add_argument(
         "--grid", type=positive_int, default=1, metavar="G", help="average convolutional maps over G x G cells"
     )

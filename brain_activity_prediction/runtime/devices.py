@@ -10,7 +10,7 @@ from brain_activity_prediction.runtime.errors import InputError
 def check_device(name: str) -> None:
     """Raise InputError if this machine lacks the device, such as `cuda:1`.
 
-    The driver is asked directly, since importing torch takes seconds.
+    The check uses the driver directly, because importing torch takes seconds.
     """
     if name == "cpu" or os.path.exists("/dev/kfd"):  # an AMD card: torch itself reports a missing one
         return

@@ -26,7 +26,7 @@ def stopped_line(signal_name: str) -> str:
 
 
 def stop_while_importing() -> None:
-    """From this call on, end the process with `stopped_line` and STOPPED on a signal.
+    """End the process with `stopped_line` and STOPPED on a signal, from this call on.
 
     Scripts use it until `run_script` takes over: imports take seconds, and nothing is written yet.
     """

@@ -24,7 +24,7 @@ def flags(description: str = "") -> argparse.ArgumentParser:
         allow_abbrev=False,
         epilog="@FILE is replaced by the flags in that file, such as those of a cluster.",
     )
-    parser.add_argument("command", choices=COMMANDS, help="what to do; status and cancel need only -d")
+    parser.add_argument("command", choices=COMMANDS, help="command to run; status and cancel need only -d")
     parser.add_argument("-d", "--base-dir", type=Path, required=True, help="folder that holds NSD and the results")
     _add_study(parser.add_argument_group("the study"))
     _add_cluster(parser.add_argument_group("a cluster"))

@@ -1,4 +1,4 @@
-"""Which image was shown on which trial; the only module that converts 1-based NSD numbers into 0-based rows."""
+"""NSD's design: the image of each trial. Only this module converts 1-based NSD numbers into 0-based rows."""
 
 from dataclasses import dataclass
 from pathlib import Path
