@@ -2,12 +2,12 @@
 
     python benchmarks/published_sizes.py [model ...] [--device cuda] [--images 64] [--batch 16] [--scale tiny]
 
-A table row a model, each in a process of its own, so that one that fails leaves the others theirs. "On paper" is what
-`sweep/architectures.py` says, without embeddings and norms. Images a second are those of the whole loop, warm, from the
-file of stimuli to the stored states; the model alone is given nine prompts, and TFLOP/s and the share of the measured
-matmul peak are its. Weights are drawn on the device, so that "made" holds no reading from a disk. One prompt's states
-and answers are stored, gone through again without a model, which must find nothing left, and read back, which raises
-unless all are finite; their layers and widths are beside the published ones. `--scale tiny` divides widths by 32.
+A table row a model, each in a process of its own, so that one that fails leaves the others theirs. Images a second
+are those of the whole loop, warm, from the file of stimuli to the stored states; the model alone is given nine
+prompts, and TFLOP/s and the share of the measured matmul peak are its. Weights are drawn on the device, so that
+"made" holds no reading from a disk. One prompt's states and answers are stored, gone through again without a model,
+which must find nothing left, and read back, which raises unless all are finite; their layers and widths are beside
+the published ones. `--scale tiny` divides widths by 32.
 """
 
 import argparse
@@ -31,19 +31,29 @@ from usual import peak_of
 
 from brain_activity_prediction.cli.flag_values import positive_int
 from brain_activity_prediction.runtime.errors import is_out_of_memory
-from brain_activity_prediction.sweep.architectures import ARCHITECTURES, shape
+from brain_activity_prediction.sweep.planning.scripts import STUDY
 
 NARROW = {"published": 1, "tiny": 32}
 PROMPTS = range(1, 10)
+# Layers and widths of the streams, by the published configurations; every other stream is the bridge's.
+CLIP, LLAMA = (25, 1024), (33, 4096)
+STATES = {
+    "vit_huge_patch14_224_in21k": {"vision": (33, 1280)},
+    "llava_1.5_13b": {"vision": CLIP, "language": (41, 5120)},
+    "idefics_9b_instruct": {"vision": (33, 1280), "bridge": (6, 1280), "language": LLAMA},
+    "instruct_blip_13b": {"vision": (40, 1408), "bridge": (13, 768), "language": (41, 5120)},
+    "mplug_owl_llama_7b": {"vision": CLIP, "bridge": (6, 1024), "language": LLAMA},
+    "openflamingo_9b": {"vision": CLIP, "bridge": (6, 1024), "language": (33, 4096)},
+}
 COLUMNS = (
     "model",
-    "weights, 10^9 (on paper)",
+    "weights, 10^9",
     "made, s",
     "1 prompt, images/s",
     "9 prompts",
     "1 and its answer",
     "the model alone, 9 prompts",
-    "TFLOP an image (on paper)",
+    "TFLOP an image",
     "TFLOP/s",
     "of the peak",
     "images a batch: images/s, GB at the most",
@@ -57,10 +67,9 @@ def measure(model, size, narrow, largest, folder):
         study = Study(folder, script(model), published(model, narrow, folder), size, "1-9")
     study.runner.model.requires_grad_(False)  # the counter of operations watches the gradients of what has any
     language = hasattr(study.script, "PROMPT_STREAMS")
-    built, n_weights = ARCHITECTURES[model], sum(weight.numel() for weight in study.runner.model.parameters())
+    n_weights = sum(weight.numel() for weight in study.runner.model.parameters())
     pixels = study.pixels(study.batches[0])
     in_batch = flops(lambda: encode(study, pixels)) / size.batch  # also chooses the kernels of what is timed below
-    on_paper = built.image_operations() + (len(PROMPTS) * built.prompt_operations() if language else 0)
 
     ways = {
         "one": partial(extract, study, PROMPTS[:1]),
@@ -76,10 +85,10 @@ def measure(model, size, narrow, largest, folder):
     rate = in_batch * speed["alone"]
     return (
         model,
-        f"{n_weights / 1e9:.3g} ({built.n_weights() / 1e9:.3g})",
+        f"{n_weights / 1e9:.3g}",
         f"{study.loading_seconds:.1f}",
         *(f"{speed[name]:.1f}" if name in speed else "-" for name in ("one", "nine", "answer", "alone")),
-        f"{in_batch / 1e12:.3g} ({on_paper / 1e12:.3g})",
+        f"{in_batch / 1e12:.3g}",
         f"{rate / 1e12:.3g}",
         f"{100 * rate / matmul_peak(size):.0f} %",
         "; ".join(batches(study, pixels, largest)),
@@ -140,7 +149,8 @@ def states(study, model, narrow):
 
 
 def beside_published(model, stream, size, narrow):
-    layers, width = shape(model, stream)
+    name = {"response": "language"}.get(stream.split("_")[0], stream.split("_")[0])
+    layers, width = STATES[model].get(name) or STATES[model]["bridge"]
     told, expected = f"{stream} {size[0]} x {size[1]}", (layers, width // narrow)
     return told if size == expected else f"{told}, NOT {expected[0]} x {expected[1]}"
 
@@ -160,7 +170,7 @@ def in_own_process(*arguments):
 
 def main():
     flags = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    flags.add_argument("models", nargs="*", metavar="model", help=f"of {', '.join(ARCHITECTURES)}; all of them if none")
+    flags.add_argument("models", nargs="*", metavar="model", help=f"of {', '.join(STUDY)}; all of them if none")
     flags.add_argument("--device", choices=SIZES, default="cpu")
     flags.add_argument("--dtype", default=None, help="float16 on a GPU, as the scripts have it, and float32 on the CPU")
     flags.add_argument("--images", type=positive_int, default=64, help="of an extraction; a multiple of --batch")
@@ -169,7 +179,7 @@ def main():
     flags.add_argument("--scale", choices=NARROW, default="published")
     flags.add_argument("--seconds", type=positive_int, default=180, help="after which a model is given up")
     arguments = flags.parse_args()
-    unknown = [name for name in arguments.models if name not in ARCHITECTURES]
+    unknown = [name for name in arguments.models if name not in STUDY]
     if unknown or arguments.images % arguments.batch:
         flags.error(f"unknown: {unknown}" if unknown else "--images is not a multiple of --batch")
     size = replace(
@@ -182,7 +192,7 @@ def main():
     print(f"{card}, {size.dtype}, torch {torch.__version__}, transformers {transformers.__version__}\n")
     print(f"| {' | '.join(COLUMNS)} |\n|{' --- |' * len(COLUMNS)}", flush=True)
     failed = False
-    for model in arguments.models or ARCHITECTURES:
+    for model in arguments.models or STUDY:
         try:
             cells = in_own_process(model, size, NARROW[arguments.scale], arguments.largest, arguments.seconds)
         except Exception as error:

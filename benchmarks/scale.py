@@ -40,7 +40,7 @@ from brain_activity_prediction.runtime.claims import Claims
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 from brain_activity_prediction.storage.folders import embeddings_folder
 from brain_activity_prediction.sweep import commands, sweep
-from brain_activity_prediction.sweep.architectures import ARCHITECTURES
+from brain_activity_prediction.sweep.planning.scripts import STUDY
 from brain_activity_prediction.sweep.planning.units import make_plan
 
 MODEL, MODEL_ID = "llava_1.5_13b", "llava-hf/llava-1.5-13b-hf"
@@ -194,7 +194,7 @@ def study(arguments):
         path.touch()
     n_images = sum(arguments.design) + 3 * arguments.design[1]
     print(f"study: {n_images} images, six models, 9 prompts, four subjects; no states or scores are there yet")
-    timed("make_plan", arguments.folder, plan_sweep, tuple(ARCHITECTURES))
+    timed("make_plan", arguments.folder, plan_sweep, STUDY)
     start = time.perf_counter()
     commands.plan(sweep.flags().parse_args(["plan", "-d", str(arguments.folder)]))
     print(f"  sweep.py plan: {time.perf_counter() - start:.2f} s after its imports")

@@ -11,7 +11,7 @@ from brain_activity_prediction.storage.folders import model_folder
 from brain_activity_prediction.storage.settings_file import recorded_settings
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "extract_image_embeddings"
-NO_SCRIPTS = ("__init__", "prompts")  # modules beside the scripts
+IS_RUN = 'if __name__ == "__main__":'  # in a script, and in no other module of its folder
 SETTING = "model_id"
 RECORDED_AS = (SETTING, f"embeddings_{SETTING}")  # in the settings of hidden states, and of scores
 
@@ -34,8 +34,8 @@ def resolved_model_id(base_dir: Path, given: str) -> str:
 
 
 def extraction_scripts() -> dict[str, Path]:
-    """List the scripts that extract hidden states: `{name without .py: path}`."""
-    return {path.stem: path for path in sorted(SCRIPTS.glob("*.py")) if path.stem not in NO_SCRIPTS}
+    """List the scripts that extract hidden states, a user's own too: `{name without .py: path}`."""
+    return {path.stem: path for path in sorted(SCRIPTS.glob("*.py")) if IS_RUN in path.read_text()}
 
 
 def near_models(given: str, ids: Iterable[str]) -> list[str]:

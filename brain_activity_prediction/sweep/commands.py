@@ -11,7 +11,7 @@ from brain_activity_prediction.runtime import processes
 from brain_activity_prediction.runtime.errors import InputError, one_line
 from brain_activity_prediction.runtime.running import STOPPED
 from brain_activity_prediction.runtime.wording import count
-from brain_activity_prediction.sweep import estimate
+from brain_activity_prediction.sweep import rates
 from brain_activity_prediction.sweep.planning.study import remember, remembered
 from brain_activity_prediction.sweep.planning.units import Plan, make_plan
 from brain_activity_prediction.sweep.records import (
@@ -29,34 +29,42 @@ SHARDS_ON_SLURM = 8
 
 
 def plan(arguments: argparse.Namespace) -> None:
-    """What is left, model by model, with the hours of one worker and the gigabytes of states that it will take.
+    """Print what is left, model by model, with the hours of one worker and the gigabytes of states where known.
 
-    With --units every unit is listed, with the command that it is.
+    With --units every unit is listed with its command.
     """
     workers = workers_of(arguments)
     planned = planned_units(arguments)
-    kind, estimates = estimate.kind_of(workers[0].device), []
+    kind, needs = rates.kind_of(workers[0].device), []
     print(f"{'stage':8}{'model':30}{'units':>7}{'left':>6}{'images, layers':>16}{'left':>8}{'hours':>10}{'GB':>9}")
-    for stage, estimated in (("extract", estimate.extraction), ("align", estimate.alignment)):
+    for stage, remaining in (("extract", rates.extraction), ("align", rates.alignment)):
         for model in planned.models:
-            units, found = getattr(model, stage), estimated(arguments.base_dir, model, kind)
-            estimates.append(found)
+            units, need = getattr(model, stage), remaining(arguments.base_dir, model, kind)
+            needs.append(need)
+            counted = all(unit.is_counted for unit in units)
             print(
                 f"{stage:8}{model.model:30}{len(units):7}{sum(unit.n_left > 0 for unit in units):6}"
-                f"{sum(unit.n for unit in units):16}{sum(unit.n_left for unit in units):8}"
-                f"{found.hours_text:>10}{found.gigabytes:9.1f}"
+                f"{_known(sum(unit.n for unit in units) if counted else None, 16)}"
+                f"{_known(sum(unit.n_left for unit in units) if counted else None, 8)}"
+                f"{_known(need.hours, 10, '.2f')}{_known(need.gigabytes, 9, '.1f')}"
             )
     print(f"{'report':38}{1:7}{planned.report.n_left:6}")
-    hours = sum(found.hours or 0 for found in estimates)
+    hours = sum(need.hours or 0 for need in needs)
+    gigabytes = sum(need.gigabytes or 0 for need in needs)
     free = shutil.disk_usage(arguments.base_dir).free / 1e9
     print(
         f"{hours:.1f} hours of one worker, {hours / len(workers):.1f} with {len(workers)}; "
-        f"{sum(found.gigabytes for found in estimates):.1f} GB to be written, {free:.1f} GB are free"
+        f"{gigabytes:.1f} GB to be written, {free:.1f} GB are free"
     )
-    if any(found.hours and not found.measured for found in estimates):
-        print(estimate.ASSUMPTIONS.format(**estimate.OPERATIONS_A_SECOND[kind]))
+    if any(None in (need.hours, need.gigabytes) for need in needs):
+        print(rates.NOT_MEASURED)
     for unit in planned.units if arguments.units else ():
         print(f"{unit.name}: {unit.n_left} of {unit.n} left: {shlex.join(unit.on(workers[0].device))}")
+
+
+def _known(number: float | None, width: int, spec: str = "d") -> str:
+    """Return a number in a column of that width, or a question mark for one that is not known."""
+    return f"{'?' if number is None else format(number, spec):>{width}}"
 
 
 def local(arguments: argparse.Namespace) -> None:

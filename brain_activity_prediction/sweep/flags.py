@@ -9,7 +9,7 @@ from brain_activity_prediction.cli import shared_flags as shared
 from brain_activity_prediction.cli.flag_values import gpu_ids, non_negative_int, positive_int, time_limit, worker_count
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.files import read_bytes
-from brain_activity_prediction.sweep.architectures import ARCHITECTURES
+from brain_activity_prediction.sweep.planning.scripts import STUDY
 
 COMMANDS = ("plan", "local", "slurm", "status", "cancel")
 LARGEST_FILE_BYTES = 2**20
@@ -49,9 +49,7 @@ def _words_of(path: Path) -> list[str]:
 
 
 def _add_study(flags) -> None:
-    flags.add_argument(
-        "--models", nargs="+", default=list(ARCHITECTURES), metavar="SCRIPT", help="model scripts, without .py"
-    )
+    flags.add_argument("--models", nargs="+", default=list(STUDY), metavar="SCRIPT", help="model scripts, without .py")
     shared.add_numbers(
         flags, "-s", "--subject", choices=shared.SUBJECTS, default=list(shared.SUBJECTS), help="NSD subjects"
     )

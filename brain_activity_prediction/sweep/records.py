@@ -41,7 +41,7 @@ class Record:
     job: str | None  # ARRAY_TASK, as SLURM's commands take it
     kind: str  # of device: gpu or cpu
     gpu: str | None  # the cards that the process could see, as CUDA_VISIBLE_DEVICES says
-    amount: int  # images or layers that were left when the unit was planned
+    amount: int  # images or layers that were left when the unit was planned; 0 if they were not known yet
     started: float  # seconds since 1970
     seconds: float = 0  # of this run and of those of the same plan that were stopped before it
     status: int | None = None

@@ -99,30 +99,6 @@ def test_the_similarity_benchmark_runs(benchmarks, capsys, monkeypatch):
     assert [row.split("|")[1].strip() for row in rows] == ["rsa", "cka", "rsatoolbox, rsa"]
 
 
-def test_the_page_of_costs_has_the_tables_that_the_benchmark_prints(benchmarks, capsys, monkeypatch):
-    import cost
-
-    monkeypatch.setattr(sys, "argv", ["cost.py"])
-    cost.main()
-    page = (BENCHMARKS.parent / "docs" / "cost.md").read_text()
-    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("|")]
-    assert len(rows) == 2 + 7 + 2 + 4
-    for row in rows:
-        assert row in page
-
-
-def test_one_pass_reads_an_image_once_and_the_plain_loop_once_a_prompt_and_subject(benchmarks):
-    import cost
-
-    llava = cost.ARCHITECTURES["llava_1.5_13b"]
-    image, prompt = llava.image_operations(), llava.prompt_operations()
-    ours, loop = cost.model_operations("llava_1.5_13b")
-    assert ours == 37_000 * (image + 9 * prompt)
-    assert loop == 9 * 4 * 10_000 * (image + prompt)
-    assert cost.stored_bytes("vit_huge_patch14_224_in21k") == 37_000 * 33 * 1280 * 2
-    assert cost.ridge_layers("llava_1.5_13b")[0] == 4 * (25 + 9 * 41)
-
-
 def test_each_section_of_the_scale_benchmark_runs(benchmarks, capsys, monkeypatch, tmp_path):
     import scale
 
@@ -135,7 +111,7 @@ def test_each_section_of_the_scale_benchmark_runs(benchmarks, capsys, monkeypatc
     assert "12 images x 9 prompts and none, 2 processes: " in said
     assert "a plan of the sweep, nothing left" in said
     assert "one layer of 1040 of them" in said
-    assert re.search(r"^align +vit_huge.* 132 +132 ", said, re.MULTILINE)  # 33 layers, four subjects
+    assert re.search(r"^align +vit_huge.* [?] +[?] +[?] +0.0$", said, re.MULTILINE)
 
 
 def test_the_plain_way_to_permute_finds_the_same_p_within_what_two_draws_differ_by(benchmarks):
@@ -194,7 +170,7 @@ def test_a_model_of_published_depth_gives_states_of_the_published_shapes(model, 
 
 
 def test_states_of_another_shape_than_the_published_are_named(sizes, capsys, monkeypatch):
-    monkeypatch.setattr(sizes, "shape", lambda model, stream: (32, 1280))
+    monkeypatch.setitem(sizes.STATES, "vit_huge_patch14_224_in21k", {"vision": (32, 1280)})
     run_sizes(sizes, monkeypatch, "vit_huge_patch14_224_in21k")
     assert "vision 33 x 40, NOT 32 x 40" in capsys.readouterr().out
 

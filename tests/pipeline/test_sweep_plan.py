@@ -52,7 +52,7 @@ def test_alignments_are_one_a_subject_and_prompt_and_one_for_what_no_prompt_chan
     assert names == [
         f"{prompt}_subj0{subject}" for subject in (1, 2) for prompt in ("no_prompt", "prompt_1", "prompt_2")
     ]
-    assert [unit.n for unit in units[:3]] == [5, 41, 41]  # as stored, else as LLaVA has them
+    assert [(unit.n, unit.amount) for unit in units[:3]] == [(5, 5), (1, 0), (1, 0)]  # as stored, else unknown
     assert units[0].command[-2:] == ("--stream", "vision")
     assert shlex.join(units[2].command).endswith("-p 2 --stream language")
     assert units[2].on("3")[-2:] == ["-g", "3"]

@@ -31,7 +31,7 @@ class Item:
 
     task: int  # of the array, from 0
     name: str
-    amount: int  # images or layers that are left
+    amount: int  # images or layers that are left; 0 if they are not known yet
     script: str  # name, without .py
     flags: list[str]
     device: str | None  # as -g takes it; None for the report, which has no -g
@@ -55,7 +55,7 @@ def write_items(path: Path, units: Sequence[Unit], units_a_job: int, device: str
     for place, unit in enumerate(units):
         _, script, *flags = unit.command
         of_unit = device if unit.stage != "report" else None
-        items.append(Item(place // units_a_job, unit.name, unit.n_left, Path(script).stem, flags, of_unit))
+        items.append(Item(place // units_a_job, unit.name, unit.amount, Path(script).stem, flags, of_unit))
     with written_whole(path) as aside:
         aside.write_text(json.dumps([asdict(item) for item in items], indent=1) + "\n")
     return -(-len(units) // units_a_job)

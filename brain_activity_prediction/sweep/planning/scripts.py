@@ -1,32 +1,26 @@
 """The package's own scripts by name, the only code that a sweep runs: no name leads out of these folders."""
 
-import re
 from pathlib import Path
+
+from brain_activity_prediction.cli.model_names import extraction_scripts
 
 PACKAGE = Path(__file__).resolve().parents[2]
 EXTRACT = PACKAGE / "extract_image_embeddings"
 ALIGN = PACKAGE / "align_image_embeddings" / "align_model.py"
 REPORT = PACKAGE / "report" / "report.py"
-IS_RUN = 'if __name__ == "__main__":'
-
-
-NAME = re.compile(r"\w[\w.+-]{0,99}")
-
-
-def model_script(name: str) -> Path | None:
-    """The script of this name beside those of the six models, a user's own too; None where there is none."""
-    path = EXTRACT / f"{name}.py"
-    return path if NAME.fullmatch(name) and path.is_file() and IS_RUN in path.read_text() else None
-
-
-def model_scripts() -> list[str]:
-    """Names of all scripts of models."""
-    return [path.stem for path in sorted(EXTRACT.glob("*.py")) if model_script(path.stem)]
+STUDY = (  # the models of the study, in the order in which a sweep runs them
+    "vit_huge_patch14_224_in21k",
+    "llava_1.5_13b",
+    "idefics_9b_instruct",
+    "instruct_blip_13b",
+    "mplug_owl_llama_7b",
+    "openflamingo_9b",
+)
 
 
 def own_script(name: str) -> Path:
     """The script of a unit; ValueError where the package has none of this name."""
-    path = {ALIGN.stem: ALIGN, REPORT.stem: REPORT}.get(name) or model_script(name)
+    path = {ALIGN.stem: ALIGN, REPORT.stem: REPORT}.get(name) or extraction_scripts().get(name)
     if path is None:
         raise ValueError(f"script {name!r} is none of this package's")
     return path

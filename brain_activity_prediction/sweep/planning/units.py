@@ -17,6 +17,7 @@ import numpy as np
 
 from brain_activity_prediction.align_image_embeddings import align_model
 from brain_activity_prediction.cli import extraction_command
+from brain_activity_prediction.cli.model_names import extraction_scripts
 from brain_activity_prediction.datasets.nsd.design import read_design
 from brain_activity_prediction.datasets.nsd.layout import Layout, find_layout
 from brain_activity_prediction.encoding.scores.score_store import Results
@@ -29,9 +30,8 @@ from brain_activity_prediction.runtime.wording import did_you_mean
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 from brain_activity_prediction.storage.folders import alignment_folder, prompt_folder, reported_files
 from brain_activity_prediction.storage.made_from import noted, state_of
-from brain_activity_prediction.sweep import architectures
 from brain_activity_prediction.sweep.planning.passed_on import naming, passed_on
-from brain_activity_prediction.sweep.planning.scripts import ALIGN, EXTRACT, REPORT, model_script, model_scripts
+from brain_activity_prediction.sweep.planning.scripts import ALIGN, EXTRACT, REPORT
 
 NEEDED = ("MODEL_ID", "IMAGE_STREAMS", "load", "encode_images")  # what makes a module a model script
 
@@ -46,7 +46,12 @@ class Unit:
     n: int
     n_left: int
     command: tuple[str, ...]  # without the device
-    width: int = 0  # of the widest states that an alignment fits
+    is_counted: bool = True  # False for an alignment of states that are not extracted: its layers are not known yet
+
+    @property
+    def amount(self) -> int:
+        """Images or layers that a run of the unit has to do; 0 if they are not known yet."""
+        return self.n_left if self.is_counted else 0
 
     def on(self, device: str) -> list[str]:
         """The command on a device, as -g takes it."""
@@ -61,7 +66,7 @@ class ModelUnits:
     extract: list[Unit]
     align: list[Unit]
     lacking: Mapping[int | None, int]  # images without states under each prompt, and under none
-    values: Mapping[int | None, int]  # numbers that an image has under each
+    values: Mapping[int | None, int | None]  # numbers that an image has under each; None before the first is stored
     streams: Sequence[str] = ()  # that the model's states have
 
 
@@ -149,8 +154,10 @@ def _units_of_model(
     with naming("--extract"):
         extraction_command.check_flags(parsed)
     work = work_of(script, extraction_command.settings(script, parsed), image_ids)
+    shapes: dict[str, tuple[int, int]] = {}  # (L, W) of each stream that has states under any prompt
     with ThreadPoolExecutor(len(work.stores)) as pool:  # files that are not in memory come faster side by side
-        list(pool.map(EmbeddingStore.streams, work.stores.values()))
+        for stored in pool.map(EmbeddingStore.streams, work.stores.values()):
+            shapes |= stored
     kinds = work.lacking()
     ordered, n_shards = np.sort(image_ids), arguments.shards
     is_left = np.isin(ordered, np.concatenate([*kinds.values(), np.empty(0, int)]))
@@ -161,15 +168,9 @@ def _units_of_model(
         name = shard_name(model, shard + 1, n_shards)
         extract.append(Unit(name, "extract", model, len(left), int(left.sum()), command))
     lacking = {prompt: sum(len(ids) for lacked, ids in kinds.items() if prompt in lacked) for prompt in work.streams}
-    more = passed_on(arguments.align, "--align", align_model.flags(), ALIGN.name)
-    align = [
-        unit
-        for subject in aligned
-        for prompt in work.streams
-        if (unit := _alignment(arguments, more, model, work, subject, prompt))
-    ]
+    align = _alignments(arguments, model, work, shapes, aligned)
     values = {
-        prompt: sum(math.prod(shape) for shape in _shapes(model, work.stores[prompt], streams).values())
+        prompt: sum(math.prod(shapes[stream]) for stream in streams) if shapes.keys() >= set(streams) else None
         for prompt, streams in work.streams.items()
     }
     streams = tuple(dict.fromkeys(stream for names in work.streams.values() for stream in names))
@@ -181,43 +182,50 @@ def shard_name(model: str, number: int | str, n_shards: int | str) -> str:
     return f"extract_{model}_{number}_of_{n_shards}"
 
 
-def _shapes(model: str, store: EmbeddingStore, streams: Sequence[str]) -> dict[str, tuple[int, int]]:
-    """`{stream: (L, W)}`: as stored, else as the model's configuration has it, else (1, 0), one thing to do."""
-    stored = store.streams()
-    return {stream: stored.get(stream) or architectures.shape(model, stream) or (1, 0) for stream in streams}
+def _alignments(
+    arguments: argparse.Namespace,
+    model: str,
+    work: Work,
+    shapes: Mapping[str, tuple[int, int]],
+    subjects: Sequence[int],
+) -> list[Unit]:
+    """Plan the alignments of all subjects under all prompts, without those for which the flags leave nothing to do."""
+    more = passed_on(arguments.align, "--align", align_model.flags(), ALIGN.name)
+    units = []
+    for subject in subjects:
+        for prompt in work.streams:
+            number = min(work.settings.prompts) if prompt is None else prompt  # the default, 1, may not exist
+            given = ["-d", str(arguments.base_dir), "-s", str(subject), "-m", work.settings.model_id, "-p", str(number)]
+            units.append(_alignment([*given, *_prompts_file(arguments), *more], model, work, shapes, prompt))
+    return [unit for unit in units if unit]
 
 
 def _alignment(
-    arguments: argparse.Namespace, more: Sequence[str], model: str, work: Work, subject: int, prompt: int | None
+    flags: list[str], model: str, work: Work, shapes: Mapping[str, tuple[int, int]], prompt: int | None
 ) -> Unit | None:
-    """The alignment of a subject with the streams under a prompt; None where `more` flags leave nothing to do.
+    """Plan the alignment of the streams under a prompt by the flags; None if they leave nothing to do.
 
     Streams are named on the command line, so that those that no prompt changes are fitted by one unit alone.
     """
-    asked_for = min(work.settings.prompts) if prompt is None else prompt  # the default, 1, may not exist
-    given = ["-d", str(arguments.base_dir), "-s", str(subject), "-m", work.settings.model_id, "-p", str(asked_for)]
-    flags = [*given, *_prompts_file(arguments), *more]
     with naming("--align"):
         parsed = align_model.read_flags(flags)
     streams = [stream for stream in work.streams[prompt] if parsed.stream is None or stream in parsed.stream]
-    shapes = _shapes(model, work.stores[prompt], streams)
-    layers = [
-        (stream, number)
-        for stream, (n_layers, _) in shapes.items()
-        for number in range(n_layers)
-        if parsed.layer_number is None or number in parsed.layer_number
-    ]
+    is_counted = shapes.keys() >= set(streams)
+    layers = []
+    for stream in streams:
+        numbers = range(shapes[stream][0]) if stream in shapes else parsed.layer_number or [0]
+        layers += [(stream, n) for n in numbers if parsed.layer_number is None or n in parsed.layer_number]
     if not layers:
         return None
-    folder = alignment_folder(arguments.base_dir, subject, work.settings.model_id, prompt, parsed.protocol)
+    folder = alignment_folder(parsed.base_dir, parsed.subject, work.settings.model_id, prompt, parsed.protocol)
     results = Results(folder)
     asked = Asked({}, parsed.permutations, parsed.permutation_block, parsed.bootstrap)
     n_left = len(results.missing(layers, asked))
-    if _table_is_old(results):
+    if _table_is_old(results) or not is_counted:
         n_left = max(n_left, 1)
-    name = f"align_{model}_{prompt_folder(prompt)}_subj{subject:02d}"
+    name = f"align_{model}_{prompt_folder(prompt)}_subj{parsed.subject:02d}"
     command = (sys.executable, str(ALIGN), *flags, "--stream", *streams)
-    return Unit(name, "align", model, len(layers), n_left, command, max(width for _, width in shapes.values()))
+    return Unit(name, "align", model, len(layers), n_left, command, is_counted)
 
 
 def _prompts_file(arguments: argparse.Namespace) -> list[str]:
@@ -246,11 +254,11 @@ def _report_is_old(base_dir: Path) -> bool:
 
 def load_script(model: str):
     """A model script of this package as a module; its name may hold a dot, which no import statement takes."""
-    if path := model_script(model):
+    if path := extraction_scripts().get(model):
         spec = importlib.util.spec_from_file_location(model.replace(".", "_"), path)
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         if all(hasattr(module, name) for name in NEEDED):
             return module
-    meant = did_you_mean(model.removesuffix(".py"), model_scripts())
+    meant = did_you_mean(model.removesuffix(".py"), extraction_scripts())
     raise InputError(f"{model} is no model script in {EXTRACT}{meant}: name one without its .py, such as llava_1.5_13b")

@@ -110,7 +110,7 @@ class LocalRun:
         return unit.stage == "extract" or set(self.needed[unit.model]) <= set(self.outcome.done)
 
     def _start(self, unit: Unit, device: str) -> subprocess.Popen:
-        command = [sys.executable, RUN_UNIT, self.base_dir, unit.name, unit.n_left, *unit.on(device)]
+        command = [sys.executable, RUN_UNIT, self.base_dir, unit.name, unit.amount, *unit.on(device)]
         # In a session of its own, so that Ctrl-C reaches it once, through this process.
         return subprocess.Popen(
             [str(word) for word in command],

@@ -19,7 +19,7 @@ import traceback
 from pathlib import Path
 
 from brain_activity_prediction.runtime.errors import InputError, one_line
-from brain_activity_prediction.runtime.messages import log
+from brain_activity_prediction.runtime.messages import log, show_messages
 from brain_activity_prediction.runtime.processes import own_name
 from brain_activity_prediction.runtime.running import STOPPED
 from brain_activity_prediction.storage.files import open_for_writing
@@ -28,6 +28,7 @@ from brain_activity_prediction.sweep.records import HEADER, Record, log_of, read
 
 
 def main() -> int:
+    show_messages()
     if len(sys.argv) < 4:
         log.info("run_unit.py: it is for job.sh and sweep.py, which tell it the unit: start those")
         return 2

@@ -1,0 +1,65 @@
+"""Hours and gigabytes that a sweep still needs, by the rates of finished units; unknown until a unit has finished."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from brain_activity_prediction.sweep.planning.units import ModelUnits, shard_name
+from brain_activity_prediction.sweep.records import Record, read_record, records
+
+BYTES_A_VALUE = {"gpu": 2, "cpu": 4}  # float16 on a GPU, float32 on a CPU
+NOT_MEASURED = (
+    "?: not measured yet, and not in the sums. A run of a model's script with --test-run prints its images per second "
+    "and gigabytes; finished units give the rates of the rest"
+)
+
+
+@dataclass(frozen=True)
+class Remaining:
+    """Hours of one worker and gigabytes that the units of a model and stage still need; None if not measured yet."""
+
+    hours: float | None
+    gigabytes: float | None = 0.0
+
+
+def kind_of(device: str) -> str:
+    """Return the kind of a device by which rates are kept: gpu or cpu."""
+    return "cpu" if device == "cpu" else "gpu"
+
+
+def extraction(base_dir: Path, units: ModelUnits, kind: str) -> Remaining:
+    """Return what the extractions of a model still need; gigabytes are those of the missing states."""
+    ran = records(base_dir, shard_name(re.escape(units.model), r"\d+", r"\d+"))  # in whatever number of shards
+    finished = [(record.seconds, record.amount) for record in _finished(ran.values(), kind)]
+    return Remaining(_hours(sum(unit.n_left for unit in units.extract), finished), _gigabytes(units, kind))
+
+
+def alignment(base_dir: Path, units: ModelUnits, kind: str) -> Remaining:
+    """Return what the alignments of a model still need; scores take few bytes, which are not counted."""
+    finished = []
+    for unit in units.align:
+        for record in _finished(filter(None, [read_record(base_dir, unit.name)]), kind):
+            finished.append((record.seconds, record.amount or unit.n))
+    n_left = None if any(unit.n_left and not unit.is_counted for unit in units.align) else 0
+    return Remaining(None if n_left is None else _hours(sum(unit.n_left for unit in units.align), finished))
+
+
+def _finished(ran: Iterable[Record], kind: str) -> list[Record]:
+    return [record for record in ran if record.status == 0 and record.kind == kind]
+
+
+def _hours(n_left: int, finished: Iterable[tuple[float, int]]) -> float | None:
+    """Return hours for `n_left` images or layers, by seconds and amounts of finished units, loading included."""
+    if not n_left:
+        return 0.0
+    seconds, amounts = (sum(values) for values in zip((0, 0), *finished, strict=True))
+    return n_left * seconds / amounts / 3600 if amounts else None
+
+
+def _gigabytes(units: ModelUnits, kind: str) -> float | None:
+    lacking = {prompt: n for prompt, n in units.lacking.items() if n}
+    values = [units.values.get(prompt) for prompt in lacking]
+    if None in values:
+        return None
+    return sum(n * value for n, value in zip(lacking.values(), values, strict=True)) * BYTES_A_VALUE[kind] / 1e9
