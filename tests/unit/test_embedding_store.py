@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from brain_activity_prediction.runtime.errors import Damaged, InputError
-from brain_activity_prediction.storage.embeddings import embedding_store
+from brain_activity_prediction.storage.embeddings import embedding_store, folder_settings
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 from brain_activity_prediction.storage.sealed_hdf5 import write_sealed
 from brain_activity_prediction.storage.settings_file import record_settings
@@ -208,14 +208,14 @@ def test_states_made_with_other_settings_are_refused_by_the_name_of_the_setting(
 
 
 def test_of_two_runs_with_other_settings_that_begin_together_one_is_refused(store, monkeypatch):
-    record, other = embedding_store.record_settings, EmbeddingStore(store.folder)
+    record, other = folder_settings.record_settings, EmbeddingStore(store.folder)
 
     def as_another_does(folder, settings, **first):
-        monkeypatch.setattr(embedding_store, "record_settings", record)
+        monkeypatch.setattr(folder_settings, "record_settings", record)
         other.claim({"dtype": "float16"})  # it, too, has found none
         record(folder, settings, **first)
 
-    monkeypatch.setattr(embedding_store, "record_settings", as_another_does)
+    monkeypatch.setattr(folder_settings, "record_settings", as_another_does)
     with pytest.raises(InputError, match="dtype = float16, this run has float32"):
         store.claim({"dtype": "float32"})
     assert store.settings() == {"dtype": "float16"}

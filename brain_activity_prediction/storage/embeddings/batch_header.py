@@ -1,6 +1,8 @@
 """The schema of a batch file of hidden states: its header, and the shapes of its datasets."""
 
+import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +40,13 @@ def read_batch_file(path: Path) -> BatchFile:
     if problem := _problem(path.name, header, seal, streams):
         raise ValueError(problem)
     return BatchFile(header, streams, ANSWERS in seal.datasets)
+
+
+def batch_names(folder: Path) -> list[str]:
+    """Return the names of the batch files in a folder, sorted; none if there is no folder."""
+    with suppress(FileNotFoundError), os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if entry.name.startswith("batch_") and entry.name.endswith(".h5"))
+    return []
 
 
 def span(name: str) -> tuple[int, int]:

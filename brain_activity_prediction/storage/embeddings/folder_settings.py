@@ -1,0 +1,117 @@
+"""The settings that a folder of batch files belongs to.
+
+A folder belongs to no settings before its first batch, whatever a run recorded that then failed. From then on batches
+made with other settings are refused.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.storage.embeddings.batch_header import batch_names, read_batch_file
+from brain_activity_prediction.storage.files import reading, remove_left_behind
+from brain_activity_prediction.storage.settings_file import (
+    NAME,
+    comparable,
+    first_difference,
+    record_settings,
+    recorded_settings,
+)
+
+RECOMPUTE = "run its extraction again with --repair, which computes these images anew"
+RESTORE = "run its extraction again with --repair, which restores it from the batch files"
+
+
+class FolderSettings:
+    """The recorded settings of a folder, and those of the batches that this process adds."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self._own: dict = {}  # of the batches to come
+        self._own_recorded = False
+        self._known: dict | None = None  # the folder's, since the last `forget`
+        self._agreeing: dict = {}  # the last settings of a batch that agree with them
+
+    def read(self) -> dict | None:
+        """Return the folder's settings; None before the first batch.
+
+        If `settings.json` was deleted, they are read from the first batch file.
+        """
+        names = batch_names(self.folder)
+        if not names:
+            return None
+        recorded = recorded_settings(self.folder, RESTORE)
+        if recorded is None:
+            with reading(self.folder / names[0], RECOMPUTE):
+                recorded = read_batch_file(self.folder / names[0]).header.settings
+        return recorded or None
+
+    def check(self, settings: Mapping, implied: Mapping | None = None) -> None:
+        """Raise InputError if the folder belongs to other settings; keys that only one side has do not count.
+
+        implied  settings that an older version used and did not record
+        """
+        self._refuse_others((implied or {}) | (self.read() or {}), settings)
+
+    def claim(self, settings: Mapping) -> None:
+        """Set the settings of the batches to come; raise InputError if the folder belongs to others.
+
+        They are recorded at once beside those of earlier batches, else with the first batch.
+        """
+        remove_left_behind(self.folder)
+        self.check(settings)
+        self._own, self._own_recorded = dict(settings), False
+        if batch_names(self.folder):
+            self._record()
+        else:
+            (self.folder / NAME).unlink(missing_ok=True)  # of a run that failed before its first batch
+
+    @contextmanager
+    def recorded_with(self, path: Path) -> Iterator[dict]:
+        """While the block writes a batch file, record the claimed settings; yields those for the file's header.
+
+        Raise InputError if another process has recorded other settings meanwhile, and delete the file.
+        """
+        if self._own_recorded:
+            yield comparable(self._own)
+            return
+        self._record()
+        yield comparable(self._own)
+        try:  # once more: another process may have taken the record for that of a failed run
+            self._record()
+        except InputError:
+            path.unlink(missing_ok=True)
+            raise
+        self._own_recorded = True
+
+    def check_batch(self, made_with: Mapping) -> None:
+        """Raise ValueError if a batch file was made with other settings than the folder's."""
+        if self._known is None:
+            self._known, self._agreeing = self.read() or {}, {}
+        if made_with != self._agreeing:
+            if difference := first_difference(made_with, self._known):
+                raise ValueError(f"it was made with {difference.replace('this run', 'its folder')}")
+            self._agreeing = dict(made_with)
+
+    def forget(self) -> None:
+        """Let `check_batch` read the folder's settings anew."""
+        self._known = None
+
+    def _record(self) -> None:
+        """Record the claimed settings; raise InputError if others are recorded, perhaps just now."""
+        if not self._own:
+            return
+        with suppress(FileExistsError):  # the first process wins, and all others are held to its settings
+            record_settings(self.folder, self._own, first=True)
+        known = recorded_settings(self.folder, RESTORE) or {}
+        self._refuse_others(known, self._own)
+        if not self._own.keys() <= known.keys():
+            record_settings(self.folder, known | self._own)
+
+    def _refuse_others(self, known: Mapping, settings: Mapping) -> None:
+        if difference := first_difference(known, settings):
+            raise InputError(
+                f"{self.folder} holds states made with {difference}: use the same, or another --base-dir, or delete "
+                "that folder"
+            )
