@@ -82,7 +82,7 @@ def main() -> None:
     write_table(table, folder, "scores")
     print(as_text(table[table["layer_choice"] == arguments.layers]))
     if n_pairs > MOST_PAIRS:
-        log.info(f"no differences: {n_pairs} pairs; name fewer with -m, -p and --stream")
+        log.warning(f"no differences: {n_pairs} pairs; name fewer with -m, -p and --stream")
     elif n_pairs:
         write_table(differences(scores[scores["layer_choice"] == arguments.layers]), folder, "differences")
     print(f"\ntables: {folder}/ scores.csv, scores.parquet" + (", differences.*" if 0 < n_pairs <= MOST_PAIRS else ""))
@@ -108,7 +108,7 @@ def read_scores(arguments: argparse.Namespace) -> Iterator[pd.DataFrame]:
             sessions = " ".join(map(str, known.get("sessions", ())))
             there.add(subject)
             if NORMALISED not in table:
-                log.info(f"{path} was written by an earlier version and has no {NORMALISED}: align again")
+                log.warning(f"{path} was written by an earlier version and has no {NORMALISED}: align again")
                 table = table.assign(**{NORMALISED: np.nan, "r_ceiling": np.nan})
             yield table.assign(**{name: known.get(name) for name in RESPONSES} | {"sessions": sessions})
     if not first:
@@ -151,7 +151,7 @@ def _say_what_is_missing(rows: pd.DataFrame, arguments: argparse.Namespace) -> N
         without = sorted({key[0] for key in scored} - set(rows.loc[rows["stream"] == stream, "model_id"]))
         lacking += [f"{model}, stream {stream}" for model in without]
     if lacking:
-        log.info(f"no scores of: {'; '.join(lacking)}")
+        log.warning(f"no scores of: {'; '.join(lacking)}")
 
 
 def check_comparable(scores: pd.DataFrame) -> None:

@@ -165,7 +165,7 @@ def planned_permutations(layout: Layout, arguments: argparse.Namespace) -> int:
             f"permutation test: give {max(n_images // FEW_BLOCKS, 1)} or less"
         )
     if left_over := n_images % block:
-        log.info(f"permutation test: {left_over} of {n_images} test images fill no block and are left out")
+        log.warning(f"permutation test: {left_over} of {n_images} test images fill no block and are left out")
     if n_blocks < FEW_BLOCKS:
         blocks = "test images" if block == 1 else f"blocks of {block} test images"
         log.info(f"permutation test: only {n_blocks} {blocks} to permute, p is coarse and finds little")

@@ -76,7 +76,7 @@ def say_what_is_not_shared(conditions: list[Condition]) -> None:
             raise InputError(f"{a} and {b} have no region of the same voxels: align both with the same --roi")
         left_out |= dict.fromkeys(name for name in (*a.regions, *b.regions) if name not in common)
     if left_out:
-        log.info(f"compared only where both of a pair have these regions, of the same voxels: {', '.join(left_out)}")
+        log.warning(f"compared only where both of a pair have these regions, of the same voxels: {', '.join(left_out)}")
 
 
 def differences(conditions: list[Condition], arguments: argparse.Namespace) -> pd.DataFrame:

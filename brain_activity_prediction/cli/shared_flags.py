@@ -20,6 +20,7 @@ from brain_activity_prediction.cli.flag_values import (
 )
 from brain_activity_prediction.runtime.devices import check_device as check_device  # also for the scripts
 from brain_activity_prediction.runtime.errors import InputError, one_line
+from brain_activity_prediction.runtime.messages import show_messages
 from brain_activity_prediction.runtime.wording import did_you_mean, near_names, no_such_path
 from brain_activity_prediction.storage.folders import PROTOCOLS
 
@@ -94,7 +95,22 @@ def parser(description: str, several_subjects: bool = False) -> argparse.Argumen
         add_numbers(flags, "-s", "--subject", choices=SUBJECTS, default=[1], help="one or more NSD subjects")
     else:
         flags.add_argument("-s", "--subject", type=one_number, choices=SUBJECTS, default=1, help="NSD subject")
+    add_verbosity(flags)
     return flags
+
+
+class Verbosity(argparse.Action):
+    """Choose the messages that are shown, from here on; leaves nothing in the namespace."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        show_messages(verbose="--verbose" in self.option_strings, quiet="--quiet" in self.option_strings)
+
+
+def add_verbosity(flags: argparse.ArgumentParser) -> None:
+    """Add -v and -q; results are printed and errors are shown in any case."""
+    settings = {"action": Verbosity, "nargs": 0, "dest": argparse.SUPPRESS, "default": argparse.SUPPRESS}
+    flags.add_argument("-v", "--verbose", help="show details, such as every file that is written", **settings)
+    flags.add_argument("-q", "--quiet", help="show no messages but warnings and errors", **settings)
 
 
 def add_device(flags: argparse.ArgumentParser) -> None:

@@ -42,7 +42,7 @@ def with_cross_subject_ceiling(scores: pd.DataFrame, folder: Path) -> pd.DataFra
 def _say_unlike(scores: pd.DataFrame, name: str) -> None:
     first, subjects = scores.iloc[0], " ".join(map(str, sorted(scores["subject"].unique())))
     of_ceiling = first[f"{name}_of_ceiling"]
-    log.info(
+    log.warning(
         f"no cross_subject_r for {count(len(scores), 'row')} of subjects {subjects}: cross_subject_ceiling.py was run "
         f"with {name} = {of_ceiling}, these were aligned with {first[name]}; run it again as they were"
     )

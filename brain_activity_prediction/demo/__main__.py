@@ -30,6 +30,7 @@ def flags() -> argparse.ArgumentParser:
     )
     flags.add_argument("--layout", choices=("official", "flat"), default="official", help="NSD's layout on disk")
     flags.add_argument("--data-only", action="store_true", help="write the dataset and the models, run nothing")
+    shared.add_verbosity(flags)
     return flags
 
 

@@ -94,7 +94,7 @@ def fit_layers(
             for layer in layers_in_hand:
                 if not features[0].any():
                     where = f"layer {layer.number} of {layer.stream}"
-                    log.info(f"{where} is the same for all training images and predicts nothing")
+                    log.warning(f"{where} is the same for all training images and predicts nothing")
                 finish(layer, *score_layer(*features, *responses, asked, arguments))
                 claims.finished([layer.name()])
                 progress.update()

@@ -91,7 +91,7 @@ def _open_stores(arguments: argparse.Namespace) -> dict[int | None, EmbeddingSto
             f"-p {missing[0]} first, or choose streams that no prompt changes with --stream"
         )
     if arguments.prompt_number and set(found) == {None} and not takes_prompts:
-        log.info(f"{arguments.model_id} has no prompt: -p is ignored")
+        log.warning(f"{arguments.model_id} has no prompt: -p is ignored")
     if takes_prompts:
         _check_every_prompt({prompt: stores[prompt] for prompt in prompts}, found, arguments)
     return found

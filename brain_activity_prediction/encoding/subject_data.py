@@ -164,7 +164,7 @@ def ceiling_of_test_images(targets: Targets, layout: Layout, subject: int, ncsnr
     ncsnr = targets.ncsnr if computed else read_map(layout.ncsnr(subject), targets.mask, subject_grid(layout, subject))
     if not np.isfinite(ncsnr).any():
         why = "no image has two trials in these sessions" if computed else "NSD's ncsnr is NaN in every fitted voxel"
-        log.info(f"no noise ceiling and no normalised scores: {why}")
+        log.warning(f"no noise ceiling and no normalised scores: {why}")
     return noise_ceiling(ncsnr, targets.test_repeats)
 
 

@@ -72,7 +72,7 @@ def load(checkpoint, device, dtype, *, captions):
     texts = [text for texts in captions.of_image.values() for text in texts]
     n_cut = sum(len(ids) > tokenizer.model_max_length for ids in tokenizer(texts, verbose=False).input_ids)
     if n_cut:
-        log.info(f"{n_cut} of {len(texts)} captions are cut to {tokenizer.model_max_length} tokens")
+        log.warning(f"{n_cut} of {len(texts)} captions are cut to {tokenizer.model_max_length} tokens")
     return model, tokenizer
 
 

@@ -84,7 +84,7 @@ def repair(store: EmbeddingStore) -> None:
     """Delete damaged files, so that their images are computed anew, and report their names."""
     damaged = store.repair()
     named = f": {', '.join(damaged[:3])}{', ...' if damaged[3:] else ''}" if damaged else ""
-    log.info(f"{store.folder}: {count(len(damaged), 'damaged file')}{named}")
+    log.warning(f"{store.folder}: {count(len(damaged), 'damaged file')}{named}")
 
 
 def say_template(script, settings: ExtractionSettings) -> None:

@@ -197,7 +197,9 @@ class Claims:
 
     def _switch_off(self, error: OSError) -> None:
         self._off = True
-        log.info(f"no claims in {self.folder} ({error.strerror}): another process in this folder may compute the same")
+        log.warning(
+            f"no claims in {self.folder} ({error.strerror}): another process in this folder may compute the same"
+        )
 
 
 def remove_left_claims(folder: Path) -> None:

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from brain_activity_prediction.runtime.errors import Damaged, DiskFull, InputError
+from brain_activity_prediction.runtime.errors import Damaged, DiskFull, InputError, one_line
+from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.processes import NAME, is_dead, own_name
 
 HOUR_S = 3600
@@ -95,6 +96,7 @@ def written_whole(path: Path, first: bool = False) -> Iterator[Path]:
         if not (first and _linked(aside, path)):
             os.replace(aside, path)
         _sync(path.parent, os.O_RDONLY)
+        log.debug(f"{one_line(str(path))} is written")
     except OSError as error:
         if first and isinstance(error, FileExistsError) and path.exists():
             raise

@@ -85,7 +85,7 @@ def _say_matched_by_index(lacking: Grid, other: Grid) -> None:
     if (folder := lacking.path.parent) in _folders_spoken_of:
         return
     _folders_spoken_of.add(folder)
-    log.info(
+    log.warning(
         f"{lacking.path} states no affine (its sform and qform codes are 0): its voxels, and those of such files "
         f"beside it, are taken in the order of {other.path}"
     )

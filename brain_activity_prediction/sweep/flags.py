@@ -26,6 +26,7 @@ def flags(description: str = "") -> argparse.ArgumentParser:
     )
     parser.add_argument("command", choices=COMMANDS, help="command to run; status and cancel need only -d")
     parser.add_argument("-d", "--base-dir", type=Path, required=True, help="folder that holds NSD and the results")
+    shared.add_verbosity(parser)
     _add_study(parser.add_argument_group("the study"))
     _add_cluster(parser.add_argument_group("a cluster"))
     return parser

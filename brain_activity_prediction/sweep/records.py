@@ -113,7 +113,7 @@ def alone(base_dir: Path) -> Iterator[int]:
         except BlockingIOError:
             holder = lock_holder(base_dir) or "another process"
         except OSError as error:
-            log.info(
+            log.warning(
                 f"no lock on {path} ({error.strerror}): two sweeps that start at the same moment do not see each other"
             )
             ran = records(base_dir).items()

@@ -54,7 +54,7 @@ def resampled_shares(
                 return {chosen: read_array(path, name) for chosen, name in names.items()}
     except Damaged as error:
         if path.exists():
-            log.info(error)
+            log.warning(error)
     found = _resampled(best, responses, np.stack(list(regions.values())), n_resamples, refit)
     score_files.write_voxels(path, {name: found[chosen] for chosen, name in names.items()}, about, scores.settings())
     return found

@@ -91,7 +91,7 @@ def region_masks(layout, subject, fitted_mask, names=None):
     if empty and not file_of and ALL_FITTED not in names:
         raise InputError(f"subject {subject}: {'; '.join(empty)}")
     for reason in empty if names is not None else ():
-        log.info(one_line(f"subject {subject}: {reason}"))
+        log.warning(one_line(f"subject {subject}: {reason}"))
     return regions
 
 
@@ -114,7 +114,7 @@ def _default_files(layout, subject):
     names = [name for name in layout.roi_names(subject) if label_names(layout, subject, name)]
     for name in names:
         if half := layout.lone_half(subject, name):
-            log.info(one_line(f"subject {subject}: {name} is left out: {_missing_half(layout, subject, half)}"))
+            log.warning(one_line(f"subject {subject}: {name} is left out: {_missing_half(layout, subject, half)}"))
     whole = [name for name in names if not layout.lone_half(subject, name)]
     return sorted(whole, key=lambda name: list(LABELS).index(name) if name in LABELS else len(LABELS))
 
@@ -127,7 +127,7 @@ def _chosen_files(layout, subject, names):
         half = layout.lone_half(subject, name)
         if half:
             why = _missing_half(layout, subject, half)
-            log.info(one_line(f"subject {subject}: of {name} only {half} is read: {why}"))
+            log.warning(one_line(f"subject {subject}: of {name} only {half} is read: {why}"))
         files.append(half or name)
     return [name for name in dict.fromkeys(files) if name != ALL_FITTED]
 

@@ -75,7 +75,7 @@ def load(path, inputs):
     except Damaged as error:
         path.unlink(missing_ok=True)
         reason = f"it is broken: {error}"
-    log.info(f"building {path} again: {reason}")
+    log.warning(f"building {path} again: {reason}")
     return None
 
 

@@ -185,7 +185,7 @@ def _leave_out_voxels(averaged, parts, mask, of):
         averaged |= {"incomplete": incomplete[~lacking], "valid_repeats": valid_repeats[:, ~lacking]}
     n_constant = np.count_nonzero(betas.min(axis=0) == betas.max(axis=0))
     if n_constant:
-        log.info(f"subject {subject}: {n_constant} of {n_voxels} voxels never change and score 0")
+        log.warning(f"subject {subject}: {n_constant} of {n_voxels} voxels never change and score 0")
 
 
 def _cache_name(subject, sessions, zscore):

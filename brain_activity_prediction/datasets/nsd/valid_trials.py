@@ -81,7 +81,7 @@ def tell_missing(subject, n_voxels, n_incomplete, voxels_by_session):
     """Report how many voxels lack data; `voxels_by_session` is {session: number of voxels}."""
     sessions = [session for session, number in voxels_by_session.items() if number]
     where = f"session {sessions[0]}" if len(sessions) == 1 else f"{len(sessions)} sessions, first {sessions[0]}"
-    log.info(
+    log.warning(
         f"subject {subject}: {n_incomplete} of {n_voxels} voxels lack valid data in {where}: only their valid trials "
         "count, and an image without any is missing for the voxel"
     )
@@ -90,7 +90,7 @@ def tell_missing(subject, n_voxels, n_incomplete, voxels_by_session):
 def tell_left_out(subject, mask, voxels):
     """Report that these voxels (k,) of the mask, one or more, lack too many images."""
     n, first = np.count_nonzero(mask), tuple(map(int, np.argwhere(mask)[voxels[0]]))
-    log.info(
+    log.warning(
         f"subject {subject}: {voxels.size} of {n} voxels lack over {MOST_MISSING * 100:g} % of their training or "
         f"test images and are left out, first voxel {first}"
     )

@@ -13,7 +13,7 @@ def warn_of_edges(of: str, counted: str, alphas: np.ndarray, ends: tuple[float, 
     alphas = alphas[np.isfinite(alphas)]
     at_smallest, at_largest = (int(np.isclose(alphas, end, rtol=1e-5).sum()) for end in ends)
     if at_smallest or at_largest:
-        log.info(
+        log.warning(
             f"{of}: of {alphas.size} alphas ({counted}) {at_smallest} are the smallest of the grid "
             f"and {at_largest} the largest, which voxels that nothing predicts take; if others do, widen the grid"
         )

@@ -63,7 +63,7 @@ def read_conditions(
             _check_prompts(model_id, of_model, streams)
         found += [condition for conditions in of_model.values() for condition in conditions]
     if arguments.prompt_number and all(condition.prompt is None for condition in found):
-        log.info("none of these streams depends on a prompt: -p changes nothing")
+        log.warning("none of these streams depends on a prompt: -p changes nothing")
     _check_streams(found, streams)
     check_responses((condition, condition.settings) for condition in found)
     return found
@@ -94,7 +94,7 @@ def _check_streams(found: Sequence[Condition], streams: Sequence[str] | None) ->
             meant = did_you_mean(stream, there)
             raise InputError(f"no scores of stream {stream}{meant}: there are {', '.join(there)}")
         if lacking:
-            log.info(f"no scores of stream {stream} of {', '.join(lacking)}")
+            log.warning(f"no scores of stream {stream} of {', '.join(lacking)}")
 
 
 def _scored_ids(arguments: argparse.Namespace) -> set[str]:

@@ -37,7 +37,7 @@ def claim(folder: Path, subfolder: str, settings: Mapping, redo: bool) -> None:
         raise InputError(f"{folder} holds scores made with {difference}: use the same, or --redo to replace them")
     record_settings(folder, settings)
     for path, damaged in unfit(folder, subfolder, settings):
-        log.info(damaged)
+        log.warning(damaged)
         path.unlink(missing_ok=True)
 
 

@@ -106,7 +106,7 @@ def say_what_older_scores_lack(table: pd.DataFrame) -> None:
     lacking &= table["r_normalised_all_voxels_se"].isna()
     if lacking.any():
         streams = ", ".join(table.loc[lacking, "stream"].unique())
-        log.info(
+        log.warning(
             f"no error of r_normalised_all_voxels for {streams}, scored by an earlier version: --redo fits them again"
         )
 
@@ -115,7 +115,7 @@ def warn_of_low_ceilings(ceiling: np.ndarray, lowest: float) -> None:
     """Says on stderr how many voxels (V,) have too low a ceiling for their scores to be normalised."""
     known = int(np.isfinite(ceiling).sum())
     if low := known - int(np.isfinite(usable_ceiling(ceiling, lowest)).sum()):
-        log.info(
+        log.warning(
             f"{low} of {known} voxels have a noise ceiling below {lowest:g} and count in no normalised score: divided "
             "by next to nothing, noise would look like signal (--min-noise-ceiling)"
         )

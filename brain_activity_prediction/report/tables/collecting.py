@@ -115,7 +115,7 @@ class Tables:
         if next(self.selected(selection), None) is None:
             raise InputError("each of the things asked for has scores, but none has all of them: ask for less at once")
         if lacking := self._lacking(selection):
-            log.info(f"no scores of: {'; '.join(lacking)}")
+            log.warning(f"no scores of: {'; '.join(lacking)}")
 
     def _lacking(self, selection: Selection) -> list[str]:
         """Describe the parts of a selection that no table has together; empty without a selection."""

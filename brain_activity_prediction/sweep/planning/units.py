@@ -106,7 +106,7 @@ def _say_who_is_not_aligned(subjects: Sequence[int]) -> None:
     """Names on stderr the subjects without betas, whose images are extracted nevertheless."""
     if subjects:
         of = f"subject {subjects[0]} has" if len(subjects) == 1 else f"subjects {' and '.join(map(str, subjects))} have"
-        log.info(f"{of} no betas: no alignment of theirs is planned until there are some")
+        log.warning(f"{of} no betas: no alignment of theirs is planned until there are some")
 
 
 def _check_alignments(
@@ -127,7 +127,7 @@ def _check_alignments(
     for model in models:
         if not model.align:
             there = ", ".join(model.streams)
-            log.info(f"--align leaves nothing to align of {model.model}, which has {there}")
+            log.warning(f"--align leaves nothing to align of {model.model}, which has {there}")
 
 
 def _units_of_model(

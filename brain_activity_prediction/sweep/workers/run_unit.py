@@ -30,7 +30,7 @@ from brain_activity_prediction.sweep.records import HEADER, Record, log_of, read
 def main() -> int:
     show_messages()
     if len(sys.argv) < 4:
-        log.info("run_unit.py: it is for job.sh and sweep.py, which tell it the unit: start those")
+        log.warning("run_unit.py: it is for job.sh and sweep.py, which tell it the unit: start those")
         return 2
     base_dir = Path(sys.argv[1])
     if sys.argv[2] == "--item":
@@ -71,7 +71,7 @@ def run(command: list[str]) -> int:
     except SystemExit as end:
         if isinstance(end.code, int | None):
             return end.code or 0
-        log.info(end.code)
+        log.warning(end.code)
         return 1
     except KeyboardInterrupt:
         return STOPPED
