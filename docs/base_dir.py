@@ -1,6 +1,6 @@
-"""Every file that the scripts write, described from the files of a tiny run: what each holds, with shapes and types.
+"""Describe every file that the scripts write, from the files of a tiny run, with shapes and types.
 
-The run is the study's on a simulated NSD with two tiny models, through the scripts themselves.
+The run is that of the study on a simulated NSD with two tiny models, through the scripts themselves.
 """
 
 import contextlib
@@ -73,34 +73,34 @@ ONE_RUN = "alignment/subjNN/prompt_N/ORG_MODEL"  # and .../no_prompt/ORG_MODEL, 
 PARTITIONING = "alignment/subjNN/variance_partitioning/NAME"
 MEANING = {  # of a kind of file, in words or in those of the docstring of what writes it
     "image_embeddings/prompt_N/ORG_MODEL/batch_FIRST-LAST_DIGEST.h5": embedding_store,
-    "image_embeddings/prompt_N/ORG_MODEL/settings.json": "What changes the states; a run with others is refused.",
-    "alignment/responses/responses_subjNN_zscored_sessionsA-B.h5": "What ridge predicts, before it is scaled: betas, "
-    "z-scored within sessions (or `percent`), averaged over repeats. Made anew where an input changes.",
-    f"{ONE_RUN}/settings.json": "What changes the scores; a run with others is refused.",
+    "image_embeddings/prompt_N/ORG_MODEL/settings.json": "Settings that change the states; others are refused.",
+    "alignment/responses/responses_subjNN_zscored_sessionsA-B.h5": "The responses before scaling: betas, "
+    "z-scored within sessions (or `percent`), averaged over repeats. Computed again if an input changes.",
+    f"{ONE_RUN}/settings.json": "Settings that change the scores; other settings are refused.",
     f"{ONE_RUN}/scores.parquet": region_table.region_table,
     f"{ONE_RUN}/scores.csv": "The same rows and columns as text.",
-    f"{ONE_RUN}/made_from.json": "Written last: a digest of the layers that tables and maps were made from, by "
-    "which a sweep knows that they are finished.",
-    f"{ONE_RUN}/layers.png": "Mean r of each region against layer, a panel a stream; a dot marks the chosen layer.",
+    f"{ONE_RUN}/made_from.json": "Written last: a digest of the layers in tables and maps. It tells a sweep that "
+    "they are finished.",
+    f"{ONE_RUN}/layers.png": "Mean r of each region against layer, one panel for each stream; dots mark chosen layers.",
     f"{ONE_RUN}/noise_ceiling.h5": "The noise ceiling of the averaged test responses, in R² units.",
     f"{ONE_RUN}/voxels/STREAM_layer_LL.h5": score_store,
     f"{ONE_RUN}/best_layers/STREAM.h5": "Each voxel's best layer by `cv_score`, and the statistics of all voxels at "
     "their best layers.",
     f"{ONE_RUN}/maps/noise_ceiling.nii.gz": "the noise ceiling of R²",
-    f"{ONE_RUN}/maps/STREAM_best_layer.nii.gz": "each voxel's layer of the best `cv_score`, from 0",
+    f"{ONE_RUN}/maps/STREAM_best_layer.nii.gz": "the layer with the best `cv_score` of each voxel, from 0",
     f"{ONE_RUN}/maps/STREAM_best_layer_alpha.nii.gz": "alpha at that layer",
-    f"{ONE_RUN}/maps/STREAM_best_layer_cv_score.nii.gz": "its cross-validated score, of training images",
+    f"{ONE_RUN}/maps/STREAM_best_layer_cv_score.nii.gz": "its cross-validated score on training images",
     f"{ONE_RUN}/maps/STREAM_best_layer_r.nii.gz": "its r on test images",
     f"{ONE_RUN}/maps/STREAM_best_layer_r2.nii.gz": "its R² on test images",
     f"{ONE_RUN}/maps/STREAM_best_layer_p.nii.gz": "p of its r, with `--permutations`",
     f"{ONE_RUN}/maps/STREAM_best_layer_q.nii.gz": "that p adjusted over the voxels (Benjamini and Hochberg)",
     f"{ONE_RUN}/maps/STREAM_best_layer_r_normalised.nii.gz": "r divided by the square root of the noise ceiling",
     f"{ONE_RUN}/maps/STREAM_best_layer_r2_normalised.nii.gz": "R² divided by the noise ceiling",
-    f"{ONE_RUN}/maps/STREAM_average_r.nii.gz": "r on test images, the mean over all layers; none before all are scored",
-    f"{ONE_RUN}/maps/STREAM_average_r2.nii.gz": "R² on test images, the mean over all layers",
+    f"{ONE_RUN}/maps/STREAM_average_r.nii.gz": "mean r on test images over all layers; written once all are scored",
+    f"{ONE_RUN}/maps/STREAM_average_r2.nii.gz": "mean R² on test images over all layers",
     f"{ONE_RUN}/maps/STREAM_average_cv_score.nii.gz": "the mean cross-validated score over all layers",
-    f"{ONE_RUN}/maps/STREAM_layers_alpha.nii.gz": "a volume a layer, in their order: alpha",
-    f"{ONE_RUN}/maps/STREAM_layers_cv_score.nii.gz": "cross-validated scores, of training images",
+    f"{ONE_RUN}/maps/STREAM_layers_alpha.nii.gz": "alpha, one volume for each layer in order",
+    f"{ONE_RUN}/maps/STREAM_layers_cv_score.nii.gz": "cross-validated scores on training images",
     f"{ONE_RUN}/maps/STREAM_layers_r.nii.gz": "r on test images",
     f"{ONE_RUN}/maps/STREAM_layers_r2.nii.gz": "R² on test images",
     f"{ONE_RUN}/maps/STREAM_layers_p.nii.gz": "p of r, with `--permutations`",
@@ -115,30 +115,30 @@ MEANING = {  # of a kind of file, in words or in those of the docstring of what 
     "alignment/across_subjects/cross_subject_ceiling.parquet": cross_subject_ceiling.ceilings,
     "alignment/across_subjects/cross_subject_ceiling.csv": "The same rows and columns as text.",
     "alignment/across_subjects/maps/subjNN_cross_subject_r.nii.gz": "r of its predictions from the other subjects",
-    f"{PARTITIONING}/settings.json": "What changes the scores; a run with others is refused.",
+    f"{PARTITIONING}/settings.json": "Settings that change the scores; other settings are refused.",
     f"{PARTITIONING}/shares.parquet": partition_summary.share_table,
     f"{PARTITIONING}/shares.csv": "The same rows and columns as text.",
     f"{PARTITIONING}/weightings/NNN.h5": partition_results,
     f"{PARTITIONING}/resampled.h5": partition_errors,
-    f"{PARTITIONING}/maps/model_SPACES_r2.nii.gz": "R² of the joint fit of these spaces, of test images",
-    f"{PARTITIONING}/maps/model_SPACES_cv_r2.nii.gz": "the same, cross-validated, of training images",
-    f"{PARTITIONING}/maps/part_SPACES_r2.nii.gz": "the R² that exactly these spaces predict, of test images",
-    f"{PARTITIONING}/maps/part_SPACES_cv_r2.nii.gz": "the same, cross-validated, of training images, by which the "
-    "fits are chosen: a description, inference is for R² of test images",
+    f"{PARTITIONING}/maps/model_SPACES_r2.nii.gz": "R² of the joint fit of these spaces on test images",
+    f"{PARTITIONING}/maps/model_SPACES_cv_r2.nii.gz": "the same, cross-validated on training images",
+    f"{PARTITIONING}/maps/part_SPACES_r2.nii.gz": "the R² that exactly these spaces predict on test images",
+    f"{PARTITIONING}/maps/part_SPACES_cv_r2.nii.gz": "the same, cross-validated on training images. It was used to "
+    "choose the fits, so that inference should use R² on test images",
     f"{PARTITIONING}/maps/weight_SPACE.nii.gz": "the space's weight in the joint fit of all spaces, 0 to 1",
     f"{PARTITIONING}/maps/noise_ceiling.nii.gz": "the noise ceiling of R²",
-    "report/scores.parquet": "The tables of all alignments in one, with q over all of them: what the columns of a "
-    "table of one alignment say, here of every model, prompt and subject.",
+    "report/scores.parquet": "The tables of all alignments in one, with q over all of them; the columns are those of "
+    "the table of one alignment.",
     "report/scores.csv": "The same rows and columns as text, with an apostrophe before texts that a spreadsheet would "
     "take for a formula.",
-    "report/report.html": "All of it on one page, which opens from disk, without network.",
+    "report/report.html": "One page with all results, which opens from disk without network.",
     "report/made_from.json": "Written last: a digest of the tables that the report was made from.",
-    "report/figures/NAME.png, NAME.svg": "The figures of that page, one by one.",
+    "report/figures/NAME.png, NAME.svg": "The figures of that page as single files.",
 }
 
 
 def write(base: Path) -> None:
-    """A BASE_DIR as the study leaves it, small."""
+    """Write a small BASE_DIR as the study does."""
     import transformers
 
     import_torchvision()
@@ -161,7 +161,7 @@ def _signals(pictures):
 
 
 def run(script: Path, flags: list[str]) -> None:
-    """A script as `python script flags` runs it, within this process: torch is imported once."""
+    """Run a script as `python script flags` does, but in this process, so that torch is imported once."""
     said = io.StringIO()
     with mock.patch.object(sys, "argv", [str(script), *flags]), contextlib.redirect_stdout(said):
         try:
@@ -175,7 +175,7 @@ def run(script: Path, flags: list[str]) -> None:
 
 
 def kinds(base: Path) -> dict[str, Path]:
-    """An example of each kind of file below `base`, by what it is called here; one folder stands for its likes."""
+    """Return an example of each kind of file below `base`, by its name here; one folder represents similar ones."""
     found: dict[str, Path] = {}
     for folder in ("image_embeddings", "alignment", "report"):
         for path in sorted((base / folder).rglob("*")):
@@ -186,7 +186,7 @@ def kinds(base: Path) -> dict[str, Path]:
 
 
 def sections(base: Path) -> Iterator[str]:
-    """A section a kind of file, and one for all maps of a folder, in the order of MEANING; undescribed ones last."""
+    """Yield a section for each kind of file, and one for all maps of a folder, in the order of MEANING."""
     order = [*MEANING]
     found = sorted(kinds(base).items(), key=lambda kind: order.index(kind[0]) if kind[0] in MEANING else len(order))
     maps = {kind: path for kind, path in found if kind.endswith(".nii.gz")}
@@ -234,7 +234,7 @@ def _hdf5(file: h5py.File) -> str:
 
 
 def shape_of(shape: tuple[int, ...]) -> str:
-    """A shape in the page's letters where its numbers are those of the tiny run."""
+    """Return a shape with the page's letters for the numbers of the tiny run."""
     n_voxels = sum(region.n_voxels for region in RECIPE.regions) + UNLABELLED_VOXELS
     letters = dict.fromkeys((BATCH, RECIPE.n_shared, RECIPE.n_shared + RECIPE.n_unique), "n")
     letters |= {n_voxels: "V", LAYERS: "L", WIDTH: "W", len(RECIPE.regions) + 1: "R"}  # and nsdgeneral
@@ -242,7 +242,7 @@ def shape_of(shape: tuple[int, ...]) -> str:
 
 
 def nsd_files() -> str:
-    """Where each of NSD's files is looked for, in either layout."""
+    """Return a table of the paths of NSD's files in either layout."""
     rows = [
         (kind, layout, "<br>".join(f"`{path}`" for path in paths))
         for kind in PATHS["official"]

@@ -1,4 +1,4 @@
-"""The site's settings; pages that restate the code are written from it into generated/ at each build."""
+"""Settings of the site; pages that restate the code are generated at each build into generated/."""
 
 import sys
 import tempfile
@@ -80,7 +80,7 @@ def write_generated(app):
 
 
 def more():
-    """A contents list of the pages that index.md does not name."""
+    """Return a table of contents of the pages that index.md does not name."""
     named = (HERE / "index.md").read_text().splitlines()
     unnamed = sorted(page.stem for page in HERE.glob("*.md") if page.stem not in [*named, "index"])
     return "\n".join(["```{toctree}", ":hidden:", ":caption: More", "", *unnamed, "```", ""]) if unnamed else ""

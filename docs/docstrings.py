@@ -1,4 +1,4 @@
-"""The package's docstrings as reStructuredText: their lists of parameters become lists, the rest stays prose."""
+"""Convert the package's docstrings to reStructuredText: lists of parameters become lists."""
 
 import re
 
@@ -13,7 +13,7 @@ def setup(app):
 
 
 def as_lists(lines: list[str]) -> None:
-    """Rewrites the lines of a docstring in place."""
+    """Rewrite the lines of a docstring in place."""
     written, in_list, under_heading = [], False, False
     for number, line in enumerate(lines):
         following = lines[number + 1] if number + 1 < len(lines) else ""

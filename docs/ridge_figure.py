@@ -1,4 +1,4 @@
-"""Draws the figure of ridge.md with the solver itself: `python docs/ridge_figure.py` writes docs/pictures/ridge.png."""
+"""Draw the figure of ridge.md with the solver itself: `python docs/ridge_figure.py` writes docs/pictures/ridge.png."""
 
 from pathlib import Path
 
@@ -49,7 +49,7 @@ def scores(axes):
 
 
 def problem():
-    """200 images of 100 features, and three voxels of more and less noise; all in standard deviations."""
+    """Simulate 200 images of 100 features, and three voxels of increasing noise, all in standard deviations."""
     rng = np.random.default_rng(0)
     X = rng.standard_normal((200, 100)) * np.geomspace(3, 0.1, 100)
     X = (X - X.mean(axis=0)) / X.std(axis=0)
@@ -58,7 +58,7 @@ def problem():
 
 
 def refitted(X, Y, voxel, alpha):
-    """The mean score of an alpha over the folds, each fitted anew by scikit-learn."""
+    """Return the mean score of an alpha over the folds, each fitted by scikit-learn."""
     found = []
     for train, test in KFold(FOLDS).split(X):
         ridge = Ridge(alpha, fit_intercept=False).fit(X[train], Y[train, voxel])

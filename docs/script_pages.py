@@ -1,4 +1,4 @@
-"""The scripts of the package, found by looking, and what their parsers and modules say, as Markdown."""
+"""Find the scripts of the package, and describe their flags and modules as Markdown."""
 
 import argparse
 import importlib.util
@@ -26,27 +26,27 @@ class Script:
 
     @property
     def name(self) -> str:
-        """How it is called: `python -m PACKAGE` for a package, the path within this one for a file."""
+        """Return the script's name: `python -m PACKAGE` for a package, the path within this one for a file."""
         place = self.path.relative_to(PACKAGE)
         return f"{PACKAGE.name}.{place.parent}" if self.path.name == "__main__.py" else place.as_posix()
 
     @property
     def actions(self) -> list[argparse.Action]:
-        """Its flags; a model script that declares none of its own has those of every extraction."""
+        """Return its flags; a model script without flags of its own has those of every extraction."""
         module = self.module
         parser = module.flags() if hasattr(module, "flags") else extraction_command.flags(module.__doc__)
         return [action for action in parser._actions if "--help" not in action.option_strings]
 
 
 def scripts() -> list[Script]:
-    """Every file of the package that a user runs, by folder and name: those that a sweep runs have no flags."""
+    """Find every file of the package that a user runs, by folder and name; files run by a sweep have no flags."""
     paths = sorted(path for path in PACKAGE.rglob("*.py") if 'if __name__ == "__main__":' in path.read_text())
     modules = {path: _load(path) for path in paths}
     return [Script(path, m) for path, m in modules.items() if hasattr(m, "flags") or hasattr(m, "MODEL_ID")]
 
 
 def _load(path: Path) -> ModuleType:
-    """A script as a module, by its path: a name with a dot cannot be imported."""
+    """Load a script as a module by its path, because a name with a dot cannot be imported."""
     spec = importlib.util.spec_from_file_location(f"script_{path.stem.replace('.', '_')}", path)
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # where dataclasses look
     spec.loader.exec_module(module)
@@ -54,7 +54,7 @@ def _load(path: Path) -> ModuleType:
 
 
 def flag_pages() -> Iterator[str]:
-    """A section a set of flags: the scripts that share it, what the script says of itself, and a table."""
+    """Yield a section for each set of flags: the scripts that share it, their docstring, and a table."""
     sharing: dict[tuple, list[Script]] = {}
     for script in scripts():
         sharing.setdefault(tuple(map(_row, script.actions)), []).append(script)
@@ -108,7 +108,7 @@ def table(head: tuple[str, ...], rows) -> str:
 
 
 def shell_settings() -> str:
-    """What the shell scripts read from the environment, with the default and the meaning of each."""
+    """Return the variables that the shell scripts read, with default and meaning."""
     found = []
     for path in sorted(PACKAGE.rglob("*.sh")):
         settings = SETTING.findall(path.read_text())
@@ -120,7 +120,7 @@ def shell_settings() -> str:
 
 
 def models() -> str:
-    """A section a model script: what it says of itself, and a table of its streams."""
+    """Return a section for each model script: its docstring, and a table of its streams."""
     sections = []
     for script in scripts():
         module = script.module

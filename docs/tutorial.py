@@ -1,6 +1,6 @@
-"""Runs the code blocks of tutorial.md in order, in the current folder, and compares what each prints with the page.
+"""Run the code blocks of tutorial.md in order, in the current folder, and compare their output with the page.
 
-`python docs/tutorial.py`, beside a `demo_data` of `make demo`, draws the page's pictures there.
+`python docs/tutorial.py`, next to a `demo_data` of `make demo`, also draws the page's pictures.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ TOLERANCE = 0.02  # of a printed score, from one processor's sums to another's
 
 
 def run(page: Path = PAGE) -> None:
-    """AssertionError where a block prints something else than the page shows below it."""
+    """Run all blocks; raise AssertionError if the output of a block differs from the page."""
     names: dict = {}
     for code, shown in BLOCK.findall(page.read_text()):
         said = io.StringIO()
@@ -25,7 +25,7 @@ def run(page: Path = PAGE) -> None:
 
 
 def check(said: str, shown: str) -> None:
-    """The same text, and decimal numbers that differ by TOLERANCE at the most."""
+    """Compare texts; decimal numbers may differ by at most TOLERANCE."""
     assert NUMBER.sub("#", said) == NUMBER.sub("#", shown), f"prints\n{said}instead of\n{shown}"
     for ours, theirs in zip(NUMBER.findall(said), NUMBER.findall(shown), strict=True):
         assert abs(float(ours) - float(theirs)) <= TOLERANCE, f"prints\n{said}instead of\n{shown}"

@@ -42,9 +42,8 @@ def main() -> None:
         run_scripts(arguments.base_dir)
         print(f"\nThat took {time.perf_counter() - start:.0f} s. Voxels were simulated to follow the language stream:")
         print(f"V1 and V2 layer {LAYERS['early']}, hV4, FFA-1 and PPA layer {LAYERS['late']}, RSC nothing but noise.")
-        print(
-            f"Open {arguments.base_dir / 'report' / 'report.html'} in a browser; the table and figures lie beside it."
-        )
+        page = arguments.base_dir / "report" / "report.html"
+        print(f"Open {page} in a browser; its folder also has the table and figures.")
 
 
 def write(base_dir: Path, layout: str) -> None:
@@ -78,8 +77,8 @@ def run_scripts(base_dir: Path) -> None:
         checkpoint = ["--checkpoint", str(base_dir / CHECKPOINTS / name)]
         run(PACKAGE / "extract_image_embeddings" / f"{name}.py", *common, "-m", model_id, *more, *checkpoint)
     for model_id, *more in ((VIT,), (LLAVA, "-p", "1")):
-        of = ("-m", model_id, *more, "--permutations", "200")
-        run(PACKAGE / "align_image_embeddings" / "align_model.py", *common, *of)
+        selected = ("-m", model_id, *more, "--permutations", "200")
+        run(PACKAGE / "align_image_embeddings" / "align_model.py", *common, *selected)
     run(PACKAGE / "report" / "report.py", "-d", str(base_dir))
 
 
@@ -88,7 +87,7 @@ def run(script: Path, *flags: str) -> None:
     one_thread = {"OMP_NUM_THREADS": "1"} | os.environ
     finished = subprocess.run([sys.executable, script, *flags], env=one_thread, check=False)
     if finished.returncode:
-        raise InputError(f"{script.name} ended with status {finished.returncode}: its own message stands above")
+        raise InputError(f"{script.name} ended with status {finished.returncode}: see its message above")
 
 
 if __name__ == "__main__":

@@ -90,17 +90,20 @@ class Asked:
     def digests(self) -> dict[str, str]:
         return digests(self.regions)
 
-    def met_by(self, found: Statistics | None) -> bool:
+    def met_by(self, statistics: Statistics | None) -> bool:
         """Return whether statistics contain what is requested, for all regions; they may contain more."""
-        if self.nothing or found is None:
+        if self.nothing or statistics is None:
             return self.nothing
-        tested = (found.n_permutations, found.permutation_block) == (self.n_permutations, self.permutation_block)
-        tested &= self.permutation_block == 1 or found.n_images_not_permuted is not None
-        resampled = found.n_resamples == self.n_resamples
+        tested = (statistics.n_permutations, statistics.permutation_block) == (
+            self.n_permutations,
+            self.permutation_block,
+        )
+        tested &= self.permutation_block == 1 or statistics.n_images_not_permuted is not None
+        resampled = statistics.n_resamples == self.n_resamples
         return (
             (tested or not self.n_permutations)
             and (resampled or not self.n_resamples)
-            and self.digests.items() <= found.regions.items()
+            and self.digests.items() <= statistics.regions.items()
         )
 
     def of(self, observed: torch.Tensor, predicted: torch.Tensor) -> Statistics | None:
@@ -116,21 +119,24 @@ class Asked:
         if self.nothing:
             return None
         members = np.stack(list(self.regions.values()))
-        found = dict.fromkeys(Statistics.ARRAYS)
+        computed = dict.fromkeys(Statistics.ARRAYS)
         if self.n_permutations:
-            of = (filled_with_mean(observed), predicted, members, self.n_permutations, self.permutation_block)
-            found["p"], found["region_r_permuted"] = permuted(*of)
-            found["region_p"] = share_reaching(found["region_r_permuted"])
-            found["n_images_not_permuted"] = len(observed) % self.permutation_block
+            filled = filled_with_mean(observed)
+            computed["p"], computed["region_r_permuted"] = permuted(
+                filled, predicted, members, self.n_permutations, self.permutation_block
+            )
+            computed["region_p"] = share_reaching(computed["region_r_permuted"])
+            computed["n_images_not_permuted"] = len(observed) % self.permutation_block
         if self.n_resamples:
             counted = None if self.explained_in is None else members & self.explained_in
-            of = (observed, predicted, members, self.n_resamples)
-            found["region_r"], found["region_explained"] = bootstrap_regions(*of, counted=counted)
+            computed["region_r"], computed["region_explained"] = bootstrap_regions(
+                observed, predicted, members, self.n_resamples, counted=counted
+            )
         if self.n_resamples and self.ceiling is not None:
             weights = np.where(np.isfinite(self.ceiling), members / np.sqrt(self.ceiling), 0)
-            found["region_r_normalised"] = bootstrap_region_r(observed, predicted, weights, self.n_resamples)
-            found["normalised_by"] = digest_of_ceiling(self.ceiling)
-        return Statistics(self.digests, self.n_permutations, self.permutation_block, **found)
+            computed["region_r_normalised"] = bootstrap_region_r(observed, predicted, weights, self.n_resamples)
+            computed["normalised_by"] = digest_of_ceiling(self.ceiling)
+        return Statistics(self.digests, self.n_permutations, self.permutation_block, **computed)
 
 
 def usable_ceiling(ceiling: np.ndarray, lowest: float) -> np.ndarray:

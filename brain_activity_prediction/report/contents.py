@@ -113,8 +113,8 @@ def gather(
         absent=missing.absent_analyses(table) + of_other_ceilings,
         simulated=is_simulated(folder),
     )
-    for name, of in families([roi for roi in contents.regions if roi in set(scores["roi"])]).items():
-        contents.bars.append(region_bars(name, of, scores, contents.models, figures))
+    for name, regions in families([roi for roi in contents.regions if roi in set(scores["roi"])]).items():
+        contents.bars.append(region_bars(name, regions, scores, contents.models, figures))
     contents.curves = _curves(curves, contents, figures)
     contents.prompt_maps = _prompt_maps(contents, figures)
     for one in voxel_maps(base_dir, scored, folder / "maps"):

@@ -41,7 +41,7 @@ class BandedRidgeCV(VoxelwiseRegressor):
     ----------
     spaces_ : (B,) the labels of the spaces, sorted.
     best_alphas_ : (n_targets,) chosen alpha.
-    best_weightings_ : (n_targets, B) chosen gamma; the penalty of space b is best_alphas_ / best_weightings_[:, b].
+    best_weightings_ : (n_targets, B) chosen gamma; the penalty of space b is `best_alphas_ / best_weightings_[:, b]`.
     cv_scores_ : (n_targets,) mean cross-validated score at that choice.
     coef_ : (n_targets, n_features), or (n_features,) for y of one dimension.
     intercept_ : (n_targets,), or a number for y of one dimension; zero without fit_intercept.

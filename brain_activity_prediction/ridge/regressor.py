@@ -29,7 +29,7 @@ class VoxelwiseRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
     intercept_: Any
 
     def predict(self, X: Values) -> Array:
-        """Predict X (n, n_features): x coef_' + intercept_, (n, n_targets), or (n,) where y had one dimension."""
+        """Predict X (n, n_features): `X @ coef_.T + intercept_`, (n, n_targets), or (n,) where y had one dimension."""
         check_is_fitted(self)
         checked = validate_data(self, _stand_in(X, "X"), dtype=[np.float64, np.float32], reset=False)
         predictions = self._predicted(as_tensor(X if torch.is_tensor(X) else checked, "X"))

@@ -218,7 +218,7 @@ def shared_out(
     the iterator yields ([], ()) every POLL_S, so that the caller can finish earlier work and stop.
     """
     given: dict[Key, frozenset[Part]] = {}
-    said, none = False, frozenset()
+    reported, none = False, frozenset()
     while True:
         todo = {
             parts: [key for key in keys if not given.get(key, none).issuperset(parts)] for parts, keys in left().items()
@@ -237,10 +237,10 @@ def shared_out(
                 given |= {key: now | given[key] if key in given else now for key in keys}
                 yield keys, parts
         if not n_given:
-            if not said:
+            if not reported:
                 n = sum(map(len, todo.values()))
                 log.info(f"{n} {are(n)} in the hands of other processes: waiting")
-            said = True
+            reported = True
             time.sleep(POLL_S)
             yield [], ()
 

@@ -21,10 +21,14 @@ class DiskFull(InputError):
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Return whether memory ran out, of the machine or a GPU; torch is not imported for the check."""
-    said = str(error).lower()
+    message = str(error).lower()
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError)
-        and (type(error).__name__ == "OutOfMemoryError" or "out of memory" in said or "can't allocate memory" in said)
+        and (
+            type(error).__name__ == "OutOfMemoryError"
+            or "out of memory" in message
+            or "can't allocate memory" in message
+        )
     )
 
 

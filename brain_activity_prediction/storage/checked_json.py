@@ -32,20 +32,20 @@ def checked(value: Any, kind: Any, name: str = "the whole") -> Any:
     """
     if kind is Any or (type(value) is kind and kind is not float):
         return value
-    origin, of = _parts(kind)
+    origin, parameters = _parts(kind)
     if is_dataclass(kind):
         return _dataclass(checked(value, dict, name), kind)
     if origin in (Union, types.UnionType):
-        fitting = [one for one in of if _fits(value, get_origin(one) or one)]
+        fitting = [one for one in parameters if _fits(value, get_origin(one) or one)]
         return checked(value, fitting[0], name) if fitting else _refuse(value, kind, name)
     if not _fits(value, list if origin is tuple else origin or kind):
         _refuse(value, kind, name)
     if origin is tuple:
-        return tuple(checked(one, of[0], f"{name}[{place}]") for place, one in enumerate(value))
+        return tuple(checked(one, parameters[0], f"{name}[{place}]") for place, one in enumerate(value))
     if origin is list:
-        return [checked(one, of[0], f"{name}[{place}]") for place, one in enumerate(value)]
+        return [checked(one, parameters[0], f"{name}[{place}]") for place, one in enumerate(value)]
     if origin is dict:
-        return {key: checked(one, of[1], f"{name}.{key}") for key, one in value.items()}
+        return {key: checked(one, parameters[1], f"{name}.{key}") for key, one in value.items()}
     return value
 
 

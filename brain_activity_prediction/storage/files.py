@@ -121,7 +121,7 @@ def _linked(aside: Path, path: Path) -> bool:
     return True
 
 
-def check_room(folder: Path, n_bytes: float, what: str) -> None:
+def check_room(folder: Path, n_bytes: float, content: str) -> None:
     """Raise InputError if a folder, existing or not, cannot be written to, or its disk lacks the room."""
     there = next(path for path in (folder, *Path(folder).absolute().parents) if path.exists())
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
@@ -129,8 +129,8 @@ def check_room(folder: Path, n_bytes: float, what: str) -> None:
     free = shutil.disk_usage(there).free
     if n_bytes > free:
         raise InputError(
-            f"no room for {what} in {folder}: {readable(n_bytes)} are needed, {readable(free)} are free; free at least "
-            f"{readable(n_bytes - free)}, then run this again"
+            f"no room for {content} in {folder}: {readable(n_bytes)} are needed, {readable(free)} are free; free at "
+            f"least {readable(n_bytes - free)}, then run this again"
         )
 
 

@@ -11,7 +11,7 @@ from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, 
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.messages import log
 
-_folders_spoken_of: set[Path] = set()  # whose files without an affine a line on stderr was about
+_folders_reported: set[Path] = set()  # with files without an affine that were reported
 TOLERANCE_MM = 1e-3  # between the entries of two affines
 PUBLISHED_AXES = "RAS"  # of NSD's volumes: to the right, anterior, superior
 
@@ -61,7 +61,7 @@ def on_grid(numbers: np.ndarray, own: Grid, reference: Grid) -> np.ndarray:
             return apply_orientation(numbers, change)
     elif own.shape == reference.shape:
         if own.path != reference.path:
-            _say_matched_by_index(*((own, reference) if not own.has_affine else (reference, own)))
+            _report_matched_by_index(*((own, reference) if not own.has_affine else (reference, own)))
         return numbers
     raise InputError(
         f"{own.path} has {own}, but {reference.path} has {reference}: fetch the one that is another subject's, "
@@ -81,11 +81,11 @@ def _change(affine: np.ndarray, orientation: np.ndarray) -> np.ndarray:
     return ornt_transform(own, orientation)
 
 
-def _say_matched_by_index(lacking: Grid, other: Grid) -> None:
-    if (folder := lacking.path.parent) in _folders_spoken_of:
+def _report_matched_by_index(lacking: Grid, other: Grid) -> None:
+    if (folder := lacking.path.parent) in _folders_reported:
         return
-    _folders_spoken_of.add(folder)
+    _folders_reported.add(folder)
     log.warning(
-        f"{lacking.path} states no affine (its sform and qform codes are 0): its voxels, and those of such files "
-        f"beside it, are taken in the order of {other.path}"
+        f"{lacking.path} states no affine (its sform and qform codes are 0): its voxels, and those of similar "
+        f"files in its folder, are taken in the order of {other.path}"
     )

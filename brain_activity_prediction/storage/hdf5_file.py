@@ -56,115 +56,115 @@ def dataset(file: h5py.File, name: str, check_chunks: bool = True) -> h5py.Datas
 
     if not isinstance(file.get(name, getlink=True), h5py.HardLink):
         raise ValueError(f"{name} is a link to another place")
-    found = file[name]
-    if not isinstance(found, h5py.Dataset) or found.dtype.kind not in "iufS":
+    data = file[name]
+    if not isinstance(data, h5py.Dataset) or data.dtype.kind not in "iufS":
         raise ValueError(f"{name} is no array of numbers")
-    if found.external or found.is_virtual:
+    if data.external or data.is_virtual:
         raise ValueError(f"the numbers of {name} lie in other files")
-    if found.chunks:
-        _filters(found)
-    if found.chunks and check_chunks:
-        _check_chunks(found, file)
-    return found
+    if data.chunks:
+        _filters(data)
+    if data.chunks and check_chunks:
+        _check_chunks(data, file)
+    return data
 
 
-def read_chunks(found: h5py.Dataset, corners: Sequence[Sequence[int]]) -> np.ndarray:
+def read_chunks(data: h5py.Dataset, corners: Sequence[Sequence[int]]) -> np.ndarray:
     """Read the chunks (k, *chunks) at `corners` from a dataset without filters, and no others.
 
     Raises ValueError for a chunk of the wrong size, OSError for one beyond the end of the file.
     """
     import numpy as np
 
-    chunks = np.empty((len(corners), *found.chunks), dtype=found.dtype)
+    chunks = np.empty((len(corners), *data.chunks), dtype=data.dtype)
     for chunk, corner in zip(chunks.reshape(len(corners), -1).view(np.uint8), corners, strict=True):
         try:
-            _, content = found.id.read_direct_chunk(corner, out=chunk)
+            _, content = data.id.read_direct_chunk(corner, out=chunk)
         except RuntimeError:  # a chunk that was never written holds the dataset's fill value
-            part = tuple(slice(edge, edge + step) for edge, step in zip(corner, found.chunks, strict=True))
-            chunk[:] = found[part].reshape(-1).view(np.uint8)
+            part = tuple(slice(edge, edge + step) for edge, step in zip(corner, data.chunks, strict=True))
+            chunk[:] = data[part].reshape(-1).view(np.uint8)
             continue
         if len(content) != len(chunk):
-            raise ValueError(f"the chunk of {found.name} at {tuple(corner)} has {len(content)} of {len(chunk)} bytes")
+            raise ValueError(f"the chunk of {data.name} at {tuple(corner)} has {len(content)} of {len(chunk)} bytes")
     return chunks
 
 
-def read_part(found: h5py.Dataset, *part: slice | int) -> np.ndarray:
-    """Read `found[part]` of a `dataset`; raise ValueError if a chunk inflates to more than its own size.
+def read_part(data: h5py.Dataset, *part: slice | int) -> np.ndarray:
+    """Read `data[part]` of a `dataset`; raise ValueError if a chunk inflates to more than its own size.
 
     part  a slice with step 1 or an index for each of the leading axes; all other axes are read whole
     """
-    if found.chunks and _may_inflate(found):
+    if data.chunks and _may_inflate(data):
         spans = [
             range(n)[one] if isinstance(one, slice) else range(one, one + 1)
-            for n, one in zip(found.shape, part, strict=False)
+            for n, one in zip(data.shape, part, strict=False)
         ]
-        spans += map(range, found.shape[len(part) :])
+        spans += map(range, data.shape[len(part) :])
         if all(spans):
-            for chunk in found.iter_chunks(tuple(slice(span.start, span.stop) for span in spans)):
+            for chunk in data.iter_chunks(tuple(slice(span.start, span.stop) for span in spans)):
                 _check_inflated(
-                    found, [edge.start // step * step for edge, step in zip(chunk, found.chunks, strict=True)]
+                    data, [edge.start // step * step for edge, step in zip(chunk, data.chunks, strict=True)]
                 )
-    return found[part]
+    return data[part]
 
 
 def small_array(file: h5py.File, name: str, largest_bytes: int) -> np.ndarray:
     """Read a whole dataset that is expected to be small."""
-    found = dataset(file, name)
-    if math.prod(found.shape) * found.dtype.itemsize > largest_bytes:
-        raise ValueError(f"{name} has the shape {found.shape}, more than {largest_bytes} bytes")
-    return read_part(found)
+    data = dataset(file, name)
+    if math.prod(data.shape) * data.dtype.itemsize > largest_bytes:
+        raise ValueError(f"{name} has the shape {data.shape}, more than {largest_bytes} bytes")
+    return read_part(data)
 
 
-def _filters(found: h5py.Dataset) -> list[int]:
+def _filters(data: h5py.Dataset) -> list[int]:
     """Return the filters of a dataset's chunks; raise ValueError for an unsupported or repeated one."""
-    properties = found.id.get_create_plist()
+    properties = data.id.get_create_plist()
     filters = [properties.get_filter(number)[0] for number in range(properties.get_nfilters())]
     if not GROWTH.keys() >= set(filters) or len(set(filters)) < len(filters):
         raise ValueError(
-            f"{found.name} is stored with the HDF5 filters {filters}: only gzip, lzf, shuffle and fletcher32 are read, "
+            f"{data.name} is stored with the HDF5 filters {filters}: only gzip, lzf, shuffle and fletcher32 are read, "
             "each of them once; write it anew, for instance with h5repack -f GZIP=4"
         )
     return filters
 
 
-def _largest_stored(found: h5py.Dataset) -> int:
+def _largest_stored(data: h5py.Dataset) -> int:
     """Return the largest possible stored size of a chunk: zlib enlarges incompressible data by a thousandth."""
-    n_bytes = math.prod(found.chunks) * found.dtype.itemsize
+    n_bytes = math.prod(data.chunks) * data.dtype.itemsize
     return n_bytes + n_bytes // 1000 + 64
 
 
-def _may_inflate(found: h5py.Dataset) -> bool:
+def _may_inflate(data: h5py.Dataset) -> bool:
     """Return whether a stored chunk of this dataset can inflate to more than its own size."""
-    growth = max((GROWTH[one] for one in _filters(found)), default=1)
-    return growth > 1 and _largest_stored(found) * growth > LARGEST_CHUNK_BYTES
+    growth = max((GROWTH[one] for one in _filters(data)), default=1)
+    return growth > 1 and _largest_stored(data) * growth > LARGEST_CHUNK_BYTES
 
 
-def _check_inflated(found: h5py.Dataset, corner: Sequence[int]) -> None:
+def _check_inflated(data: h5py.Dataset, corner: Sequence[int]) -> None:
     """Inflate the chunk at `corner` no further than its own size, if it could need far more memory."""
-    filters, stored = _filters(found), found.id.get_chunk_info_by_coord(tuple(corner)).size
+    filters, stored = _filters(data), data.id.get_chunk_info_by_coord(tuple(corner)).size
     if stored * max(GROWTH[one] for one in filters) <= LARGEST_CHUNK_BYTES:
         return
     if LZF in filters:
-        raise ValueError(f"a chunk of {found.name} takes {stored} bytes, which LZF may inflate to gigabytes")
-    largest = _largest_stored(found)
-    left_out, content = found.id.read_direct_chunk(tuple(corner))
+        raise ValueError(f"a chunk of {data.name} takes {stored} bytes, which LZF may inflate to gigabytes")
+    largest = _largest_stored(data)
+    left_out, content = data.id.read_direct_chunk(tuple(corner))
     deflated = not left_out >> filters.index(DEFLATE) & 1
     if deflated and len(zlib.decompressobj().decompress(content, largest + 1)) > largest:
-        raise ValueError(f"a chunk of {found.name} inflates to more than its {largest} bytes")
+        raise ValueError(f"a chunk of {data.name} inflates to more than its {largest} bytes")
 
 
-def _check_chunks(found: h5py.Dataset, file: h5py.File) -> None:
-    if math.prod(found.chunks) * found.dtype.itemsize > LARGEST_CHUNK_BYTES:
-        raise ValueError(f"{found.name} is in chunks of {found.chunks}, more than {LARGEST_CHUNK_BYTES} bytes each")
-    n_bytes, largest, wrong = file.id.get_filesize(), _largest_stored(found), []
-    smallest = CHECKSUM_BYTES if found.fletcher32 else 0
+def _check_chunks(data: h5py.Dataset, file: h5py.File) -> None:
+    if math.prod(data.chunks) * data.dtype.itemsize > LARGEST_CHUNK_BYTES:
+        raise ValueError(f"{data.name} is in chunks of {data.chunks}, more than {LARGEST_CHUNK_BYTES} bytes each")
+    n_bytes, largest, wrong = file.id.get_filesize(), _largest_stored(data), []
+    smallest = CHECKSUM_BYTES if data.fletcher32 else 0
 
     def check(chunk) -> None:
         if not smallest <= chunk.size <= largest or chunk.byte_offset + chunk.size > n_bytes:
             wrong.append(chunk)
 
-    found.id.chunk_iter(check)
+    data.id.chunk_iter(check)
     if wrong:
         raise ValueError(
-            f"{len(wrong)} chunks of {found.name} do not lie within the file, or have a size they cannot have"
+            f"{len(wrong)} chunks of {data.name} do not lie within the file, or have a size they cannot have"
         )

@@ -17,7 +17,7 @@ from brain_activity_prediction.storage.files import reading
 from brain_activity_prediction.storage.grid import Grid, on_grid
 
 HEADERS = {348: Nifti1Header, 540: Nifti2Header}  # by their length in bytes, which they begin with
-# nibabel says each flaw of a header that it mends or refuses on stderr, too.
+# nibabel would also log each flaw of a header that it repairs or refuses.
 QUIET = logging.Logger("nifti headers", logging.CRITICAL)
 LARGEST_VOLUME = 2**24  # voxels; NSD's 1.8 mm volumes have under 10**6
 LARGEST_OVERHANG = 2**20  # bytes that a header may put before the numbers, and a file have after them
@@ -27,7 +27,7 @@ LARGEST_OVERHANG = 2**20  # bytes that a header may put before the numbers, and 
 class Volumes:
     """A NIfTI file open for reading: its numbers, (X, Y, Z) or (X, Y, Z, n), and the grid of its voxels."""
 
-    numbers: ArrayProxy  # indexed like an array; reads only what is asked for, fastest in order
+    numbers: ArrayProxy  # indexed like an array; reads only the requested part, fastest in order
     grid: Grid
 
     @property

@@ -26,7 +26,7 @@ KINDS = {  # of settings that code reads back; whatever else is recorded is only
     "sessions": list[int],
     ORIGIN: dict[str, Any],
 }
-OF_STATES = re.compile("([A-Z]_)?embeddings_")  # begins the names of the states' own settings beside scores
+OF_STATES = re.compile("([A-Z]_)?embeddings_")  # prefix of the states' settings in settings of scores
 
 
 def recorded_settings(folder: Path, remedy: str) -> dict | None:

@@ -50,9 +50,9 @@ def read_score_table(path: Path, remedy: str) -> pd.DataFrame:
 
 def check_place(folder: Path, subject: int, model_id: str, prompt: int | None) -> None:
     """Raise ValueError if scores do not belong to the subject, prompt and model of their folder."""
-    of = (f"subj{subject:02d}", prompt_folder(prompt), model_folder(model_id))
-    if of != folder.parts[-3:]:
-        raise ValueError(f"it is the table of {'/'.join(of)}")
+    names = (f"subj{subject:02d}", prompt_folder(prompt), model_folder(model_id))
+    if names != folder.parts[-3:]:
+        raise ValueError(f"it is the table of {'/'.join(names)}")
 
 
 def open_table(path: Path) -> pyarrow.parquet.ParquetFile:

@@ -20,7 +20,9 @@ pytestmark = pytest.mark.slow
 
 def missing_in(folder):
     table = pd.concat(map(pd.read_parquet, folder.glob("alignment/*/*/*/scores.parquet")))
-    return {f"{gap.model_id}, {gap.where}: {gap.what}" for gap in gaps(folder, find_scored(folder), table, Selection())}
+    return {
+        f"{gap.model_id}, {gap.where}: {gap.problem}" for gap in gaps(folder, find_scored(folder), table, Selection())
+    }
 
 
 def test_nothing_is_missing_from_what_is_whole(scored):

@@ -29,7 +29,7 @@ from brain_activity_prediction.align_image_embeddings import (
     cross_subject_ceiling,
     partition_variance,
 )
-from brain_activity_prediction.cli import extraction_command
+from brain_activity_prediction.cli import extraction_command, main
 from brain_activity_prediction.datasets.nsd.layout import PATHS
 from brain_activity_prediction.models.openflamingo import network
 from brain_activity_prediction.report import report
@@ -155,6 +155,12 @@ def test_the_table_of_models_is_that_of_the_scripts(name, model_id, streams):
 def test_all_six_models_are_in_the_tables_of_the_readme_and_of_the_models():
     assert len(MODEL_ROWS) == 6
     assert {name for name, *_ in MODEL_ROWS} == set(re.findall(r"^\| `([\w.]+\.py)` \|", README, re.MULTILINE))
+
+
+def test_every_bap_command_that_is_named_exists():
+    named = {words for page in PAGES for words in re.findall(r"`bap ([a-z-]+)(?: [\w.]+)?`", page)}
+    assert {"extract", "align", "report"} <= named
+    assert named - {"--help", "--version"} <= {main.EXTRACT, *main.SCRIPTS}
 
 
 def test_the_readme_fits_on_a_screen_and_a_half():

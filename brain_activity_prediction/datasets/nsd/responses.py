@@ -86,7 +86,7 @@ def prepare_responses(layout, subject, sessions=None, zscore=True, cache_dir=Non
     n_bytes = n_rows * np.count_nonzero(mask) * np.float32().nbytes
     all_valid = {"incomplete": np.empty(0, dtype=int), "valid_repeats": np.empty((image_ids.size, 0), dtype=int)}
     averaged = all_valid | load_or_make(cache, inputs, n_bytes, read_and_average)
-    _leave_out_voxels(averaged, train_test_rows(image_ids, design.shared_ids), mask, (subject, sessions))
+    _leave_out_voxels(averaged, train_test_rows(image_ids, design.shared_ids), mask, subject, sessions)
     return Responses(**averaged, mask=mask, affine=affine, sessions=tuple(sessions), inputs=inputs)
 
 
@@ -167,13 +167,12 @@ def resampling_groups(image_ids, test_ids):
     return groups
 
 
-def _leave_out_voxels(averaged, parts, mask, of):
+def _leave_out_voxels(averaged, parts, mask, subject, sessions):
     """Set voxels that lack too many images to NaN throughout, in place, and report missing data.
 
     parts  rows of the training and of the test images
-    of     the subject and its sessions
     """
-    betas, (subject, sessions), n_voxels = averaged["betas"], of, np.count_nonzero(mask)
+    betas, n_voxels = averaged["betas"], np.count_nonzero(mask)
     by_session = dict(zip(sessions, averaged.pop("voxels_by_session"), strict=True))
     incomplete, valid_repeats = averaged["incomplete"], averaged["valid_repeats"]
     if incomplete.size:

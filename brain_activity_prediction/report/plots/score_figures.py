@@ -126,13 +126,13 @@ def region_labels(regions: Sequence[str], scores: pd.DataFrame) -> list[str]:
     return [f"{names[roi]} (n = {n[roi]})" if roi in n and n[roi] < n.max() else names[roi] for roi in regions]
 
 
-def highest(scores: pd.DataFrame, of: str) -> str:
+def highest(scores: pd.DataFrame, description: str) -> str:
     """Return a sentence on the highest r, among complete scores of the most subjects."""
     ranked = scores[scores["complete"] & (scores["n_subjects"] == scores["n_subjects"].max())]
     if ranked["r"].isna().all():
         return "They are of different subjects, so that none is called the highest."
     best = ranked.loc[ranked["r"].idxmax()]
-    return f"The highest is {best['r']:.2f}, {of.format(**best)}."
+    return f"The highest is {best['r']:.2f}, {description.format(**best)}."
 
 
 def layer_curves(
@@ -189,8 +189,8 @@ def prompt_map(model: str, scores: pd.DataFrame, regions: Sequence[str], limits:
     rows = scores[scores["model_id"] == model]
     prompts = sorted(rows["prompt"].dropna().unique())
     columns = [*prompts, *([None] if rows["prompt"].isna().any() else [])]
-    of = {(row.roi, None if pd.isna(row.prompt) else row.prompt): row for row in rows.itertuples()}
-    values = np.array([[getattr(of.get((roi, prompt)), "r", np.nan) for prompt in columns] for roi in regions])
+    row_of = {(row.roi, None if pd.isna(row.prompt) else row.prompt): row for row in rows.itertuples()}
+    values = np.array([[getattr(row_of.get((roi, prompt)), "r", np.nan) for prompt in columns] for roi in regions])
     ranked = rows[rows["complete"] & rows["prompt"].notna()]
     bests = ranked.groupby("roi")["r"].max()
     labels = region_labels(regions, scores)
@@ -201,7 +201,7 @@ def prompt_map(model: str, scores: pd.DataFrame, regions: Sequence[str], limits:
             values, cmap="cividis", vmin=limits[0], vmax=limits[1], edgecolor="white", linewidth=0.6
         )
         for row, column in np.argwhere(np.isfinite(values)):
-            value, score = values[row, column], of[regions[row], columns[column]]
+            value, score = values[row, column], row_of[regions[row], columns[column]]
             best = score.complete and value == bests.get(regions[row]) and len(prompts) > 1 and column < len(prompts)
             on_it = {"va": "center", "color": "white" if mesh.norm(value) < 0.55 else "black"}
             text = f"{round(value, 2) + 0:.2f}".replace("0.", ".", 1)

@@ -20,7 +20,7 @@ from nilearn.plotting import view_img
 from brain_activity_prediction.report.plots.drawing import WIDTH, Drawn, blank, draw
 from brain_activity_prediction.report.plots.voxel_maps import VoxelMap
 
-# What stands before a map's own body in its frame.
+# The head of a frame, before the map's own body.
 FRAME = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Slices</title><style>
 html { overflow-y: hidden; }
 body { margin: 0; padding: 10px; background: #000; color: #fff; font: 14px/1.4 system-ui, sans-serif; }

@@ -82,10 +82,10 @@ def errors_of(analysis: str, means: pd.DataFrame) -> str:
     """Describe the error bars of an analysis' parts and the number of subjects of its means."""
     rows = means[means["analysis"] == analysis]
     n = rows["n_possible"].iloc[0]
-    of = f"Mean of {n} subjects" if n > 1 else "One subject"
+    averaged = f"Mean of {n} subjects" if n > 1 else "One subject"
     if rows["r2_se"].isna().all():
-        return f"{of}, no errors."
-    return f"{of}; lines are one standard error over {'subjects' if n > 1 else 'photographs'}."
+        return f"{averaged}, no errors."
+    return f"{averaged}; lines are one standard error over {'subjects' if n > 1 else 'photographs'}."
 
 
 def spaces_of(analysis: str, means: pd.DataFrame) -> list[tuple[str, str]]:

@@ -91,18 +91,18 @@ def _of_model(model: str, scored: Sequence[Scored], behind: Cortex | None, folde
     cv_scores = {one: read(one.folder / "maps" / f"{stream}_{start}_cv_score.nii.gz") for one in having}
     best = max(having, key=lambda one: np.nan_to_num(np.nanmean(cv_scores[one][0]), nan=-np.inf))
     under = stream if best.prompt is None else f"{stream}, prompt {best.prompt}"
-    of, ending = f"{model}, subject {best.subject}", f"{slug(model)}_subj{best.subject:02d}"
-    for kind, unit, what in kinds:
+    source, ending = f"{model}, subject {best.subject}", f"{slug(model)}_subj{best.subject:02d}"
+    for kind, unit, quantity in kinds:
         path = best.folder / "maps" / f"{stream}_{kind}.nii.gz"
         if path.exists():
-            yield VoxelMap(f"{kind}_{ending}", f"{what}: {of} ({under})", unit, *shown_on(behind, *read(path)))
+            yield VoxelMap(f"{kind}_{ending}", f"{quantity}: {source} ({under})", unit, *shown_on(behind, *read(path)))
     prompts = [one for one in having if one.prompt is not None]
     if len(prompts) > 1:
         grid = cv_scores[best][1]
         values = best_prompt([one.prompt for one in prompts], [on_grid(*cv_scores[one], grid) for one in prompts])
         inside = np.isfinite(values)
         write_map(folder / f"{stream}_best_prompt_{ending}.nii.gz", values[inside], inside, grid.affine)
-        title = f"Best prompt: {of} ({stream})"
+        title = f"Best prompt: {source} ({stream})"
         yield VoxelMap(f"best_prompt_{ending}", title, "prompt", *shown_on(behind, values, grid))
 
 

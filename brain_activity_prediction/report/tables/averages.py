@@ -63,8 +63,8 @@ def over_subjects(rows: pd.DataFrame, key: list[str], compared: list[str]) -> pd
     groups = rows.groupby(key, sort=False, dropna=False, observed=True)
     means, n = groups[list(MEANS)].mean(), groups["subject"].nunique()
     for name, over_images in ERRORS.items():
-        of = groups[name]
-        means[over_images] = of.std() / np.sqrt(of.count()) if (n > 1).any() else groups[over_images].first()
+        values = groups[name]
+        means[over_images] = values.std() / np.sqrt(values.count()) if (n > 1).any() else groups[over_images].first()
     means["q"], means["n_subjects"] = groups["q"].max(), n
     means["n_normalised"], means["n_ceiling"] = groups[NORMALISED].count(), groups["r_ceiling"].count()
     means["n_possible"], means["complete"] = groups["n_possible"].first(), n == groups["n_compared"].first()

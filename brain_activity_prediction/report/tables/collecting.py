@@ -54,7 +54,7 @@ def find_scored(base_dir: Path) -> list[Scored]:
                 first = next(file.iter_batches(1, columns=OF_A_TABLE)).to_pylist()[0]
                 kinds = {name: type(value) for name, value in first.items()}
                 if kinds not in ({**KINDS, "prompt": int}, {**KINDS, "prompt": type(None)}):
-                    raise ValueError("it does not say of which model, prompt and subject it is")
+                    raise ValueError("it does not name its model, prompt and subject")
                 check_place(path.parent, **first)
             settings = recorded_settings(path.parent, REMEDY) or {}
             found.append(Scored(path.parent, protocol, **first, settings=settings))

@@ -26,10 +26,10 @@ def made_otherwise(scored: Sequence[Scored]) -> dict[Scored, str]:
     A setting that a table does not record is ignored.
     """
     found: dict[Scored, str] = {}
-    for names, of in ((ALIKE, ()), (ALIKE_IN_A_MODEL, ("model_id",)), (ALIKE_IN_A_SUBJECT, ("subject",))):
+    for names, within in ((ALIKE, ()), (ALIKE_IN_A_MODEL, ("model_id",)), (ALIKE_IN_A_SUBJECT, ("subject",))):
         groups: dict[tuple, list[Scored]] = {}
         for one in scored:
-            groups.setdefault(tuple(getattr(one, name) for name in of), []).append(one)
+            groups.setdefault(tuple(getattr(one, name) for name in within), []).append(one)
         for name, group in product(names, groups.values()):
             found |= _differing(name, [one for one in group if one not in found])
     return found
@@ -52,20 +52,20 @@ def with_one_ceiling(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
 
     Scores of held-out images do not depend on a ceiling, so they stay.
     """
-    said = []
+    messages = []
     for name, depending in OF_CEILINGS.items():
         if name in table and table[name].nunique() > 1:
             usual = table[name].mode()[0]
             other = table[name].notna() & (table[name] != usual)
-            n, of = (len(rows.drop_duplicates(OF_A_TABLE)) for rows in (table[other], table))
+            n, n_all = (len(rows.drop_duplicates(OF_A_TABLE)) for rows in (table[other], table))
             values = " or ".join(map(str, sorted(table.loc[other, name].unique())))
-            said.append(
+            messages.append(
                 f"No scores divided by the noise ceiling where --{name.replace('_', '-')} was {values} "
-                f"({n:,} of {of:,} tables): most have {usual}. Align again with the same."
+                f"({n:,} of {n_all:,} tables): most have {usual}. Align again with the same."
             )
             lacking = [column for column in (name, *depending) if column in table]
             table = table.assign(**{column: table[column].mask(other) for column in lacking})
-    return table, said
+    return table, messages
 
 
 def _differing(name: str, scored: Sequence[Scored]) -> dict[Scored, str]:

@@ -27,7 +27,7 @@ class Gap:
 
     model_id: str
     where: str  # "subject 5, prompt 4"
-    what: str  # "not extracted"
+    problem: str  # "not extracted"
 
 
 def gaps(base_dir: Path, scored: Sequence[Scored], table: pd.DataFrame, selection: Selection) -> list[Gap]:
@@ -67,12 +67,12 @@ def _why(base_dir: Path, layout: Layout | None, model: str, prompt: int | None, 
         needed = np.empty(0) if layout is None else _images(layout, subject)
         lacking = np.setdiff1d(needed, held).size
         if not streams or (needed.size and lacking == needed.size):
-            what = "not extracted"
+            problem = "not extracted"
         elif lacking:
-            what = f"{lacking:,} of {needed.size:,} images not extracted"
+            problem = f"{lacking:,} of {needed.size:,} images not extracted"
         else:
-            what = "extracted, not aligned"
-        yield Gap(model, f"subject {subject}, {under}", what)
+            problem = "extracted, not aligned"
+        yield Gap(model, f"subject {subject}, {under}", problem)
 
 
 def _unfinished(scored: Sequence[Scored], table: pd.DataFrame, selection: Selection) -> Iterator[Gap]:
@@ -93,18 +93,23 @@ def _unfinished(scored: Sequence[Scored], table: pd.DataFrame, selection: Select
         where = _where(one)
         names = [path.name.rpartition("_layer_")[0] for path in one.folder.glob("voxels/*.h5")]
         for stream in sorted(set(names)):
-            done, of = shapes.get((one.model_id, one.prompt, one.subject, stream), (0, 0))
+            done, n_layers = shapes.get((one.model_id, one.prompt, one.subject, stream), (0, 0))
             n_scored = names.count(stream)
             if n_scored > done and not selection.stream:
-                what = f"{stream}: {count(n_scored, 'layer')} {are(n_scored)} scored, the table has {done}: align again"
-                yield Gap(one.model_id, where, what)
-            elif done < of:
-                yield Gap(one.model_id, where, f"{stream}: {done} of {of} layers aligned")
+                problem = (
+                    f"{stream}: {count(n_scored, 'layer')} {are(n_scored)} scored, the table has {done}: align again"
+                )
+                yield Gap(one.model_id, where, problem)
+            elif done < n_layers:
+                yield Gap(one.model_id, where, f"{stream}: {done} of {n_layers} layers aligned")
 
 
 def left_out(otherwise: Mapping[Scored, str]) -> list[Gap]:
     """Describe the tables that `comparable.made_otherwise` excludes from figures."""
-    return [Gap(one.model_id, _where(one), f"left out, {what}: align again alike") for one, what in otherwise.items()]
+    return [
+        Gap(one.model_id, _where(one), f"left out, {difference}: align again alike")
+        for one, difference in otherwise.items()
+    ]
 
 
 def _where(one: Scored) -> str:

@@ -43,7 +43,7 @@ def shown_tables(parts: Iterable[tuple[Scored, pa.Table]], selection: Selection)
     shown = {}
     for one, rows in parts:
         shown.setdefault(one.protocol, []).append(shown_regions(rows, selection))
-    tables = (pa.concat_tables(of).combine_chunks().to_pandas(types_mapper=KINDS) for of in shown.values())
+    tables = (pa.concat_tables(rows).combine_chunks().to_pandas(types_mapper=KINDS) for rows in shown.values())
     return {name: _printable(table) for name, table in zip(shown, tables, strict=True)}
 
 
