@@ -234,7 +234,7 @@ def hand_out(folder):
     work = work_of(folder)
     with Claims(work.claims_folder) as claims:
         for batch in work.claimed(claims):
-            work.finished(claims, batch)
+            claims.finished([f"{image_id:05d}" for image_id in batch.image_ids])
 
 
 def recognise(folder):

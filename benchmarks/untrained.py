@@ -168,7 +168,7 @@ def open_flamingo(folder, vision, heads, text, vocabulary=50280):
     clip = {"embed_dim": 768, "vision_cfg": vision, "text_cfg": reader}
     (folder / "clip" / "open_clip_config.json").write_text(json.dumps({"model_cfg": clip}))
     (folder / "clip" / "open_clip_model.safetensors").touch()
-    return Checkpoint("", None, folder, seed=0)
+    return Checkpoint("org/untrained", None, folder, seed=0)
 
 
 def published(model, narrow=1, folder=None):
