@@ -18,7 +18,7 @@ import pandas as pd
 from macaque_v4 import ALPHAS, MODEL_ID, PACKAGE, REGIONS, STREAM, read_session, write_nsd
 
 from brain_activity_prediction.cli.shared_flags import LOWEST_CEILING
-from brain_activity_prediction.encoding.scores.score_store import Results
+from brain_activity_prediction.encoding.scores.score_store import ScoreStore
 from brain_activity_prediction.storage.folders import alignment_folder, partitioning_folder
 
 EARLY, MIDDLE, LATE = 3, 11, 16  # layers: what leaves blocks 2, 10 and 15
@@ -67,12 +67,12 @@ def split_half_reliability(responses, n_splits=200, seed=0):
 def ceilings(base_dir):
     """Noise ceilings (neurons,) of the test images' averages, in R2 units, as the alignment gave them."""
     folder = alignment_folder(Path(base_dir), 1, MODEL_ID, None)
-    return Results(folder).read_noise_ceiling().reshape(-1, len(REGIONS))[:, 0]  # voxels are ordered as volume[mask]
+    return ScoreStore(folder).read_noise_ceiling().reshape(-1, len(REGIONS))[:, 0]  # voxels are ordered as volume[mask]
 
 
 def normalised(base_dir, layer=MIDDLE):
     """Held-out r of each neuron at one layer over the root of its ceiling, (neurons,); NaN without a ceiling."""
-    r = Results(alignment_folder(Path(base_dir), 1, MODEL_ID, None)).read(STREAM, layer)["r"]
+    r = ScoreStore(alignment_folder(Path(base_dir), 1, MODEL_ID, None)).read(STREAM, layer)["r"]
     ceiling = ceilings(base_dir)
     return r.reshape(-1, len(REGIONS))[:, 0] / np.sqrt(np.where(ceiling > 0, ceiling, np.nan))
 
@@ -87,7 +87,7 @@ def read_tables(base_dir):
 
 def significant_neurons(base_dir, layer=MIDDLE):
     """Share of the neurons and of the shuffled ones with p below 0.05 at one layer."""
-    statistics = Results(alignment_folder(Path(base_dir), 1, MODEL_ID, None)).read_statistics(STREAM, layer)
+    statistics = ScoreStore(alignment_folder(Path(base_dir), 1, MODEL_ID, None)).read_statistics(STREAM, layer)
     return (statistics.p.reshape(-1, len(REGIONS)) < 0.05).mean(axis=0)
 
 

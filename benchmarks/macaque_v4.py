@@ -27,7 +27,7 @@ from scipy.io import savemat
 from brain_activity_prediction.datasets.nsd.betas import INTEGERS_PER_PERCENT
 from brain_activity_prediction.datasets.nsd.design import N_SUBJECTS
 from brain_activity_prediction.datasets.nsd.layout import Layout
-from brain_activity_prediction.encoding.scores.score_store import Results
+from brain_activity_prediction.encoding.scores.score_store import ScoreStore
 from brain_activity_prediction.storage.folders import alignment_folder, partitioning_folder
 
 PACKAGE = Path(__file__).resolve().parents[1] / "brain_activity_prediction"
@@ -131,7 +131,7 @@ def commands(base_dir, checkpoint):
 
 def medians(base_dir):
     """Median held-out r of the neurons and of the shuffled ones, `{block: (V4, shuffled)}`."""
-    results = Results(alignment_folder(Path(base_dir), 1, MODEL_ID, None))
+    results = ScoreStore(alignment_folder(Path(base_dir), 1, MODEL_ID, None))
     found = {}
     for stream, layer, _ in results.layers():
         if stream == STREAM:

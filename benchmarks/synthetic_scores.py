@@ -17,8 +17,8 @@ from brain_activity_prediction.datasets.nsd.layout import Layout
 from brain_activity_prediction.datasets.nsd.regions import LABELS, read_mask, region_masks, write_map
 from brain_activity_prediction.demo.pictures import crops
 from brain_activity_prediction.encoding.scores.layer_choice import stream_scores
-from brain_activity_prediction.encoding.scores.score_store import Results
-from brain_activity_prediction.encoding.tables.region_table import region_table
+from brain_activity_prediction.encoding.scores.score_store import ScoreStore
+from brain_activity_prediction.encoding.tables.region_table import Alignment, region_table
 from brain_activity_prediction.encoding.tables.summary import average_maps, best_layer_maps
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
 from brain_activity_prediction.inference.region_statistics import Statistics, digests
@@ -103,7 +103,7 @@ def write_base_dir(base_dir, study, progress=lambda done: None):
                 shown = {name: n for name, (n, prompted) in streams.items() if prompted == (prompt is not None)}
                 if shown:
                     rng = np.random.default_rng([subject, number, prompt or 0])
-                    results = Results(alignment_folder(layout.base_dir, subject, model_id, prompt))
+                    results = ScoreStore(alignment_folder(layout.base_dir, subject, model_id, prompt))
                     write_scores(results, shown, regions, study, number, rng)
                     write_summary(results, regions, (model_id, prompt, subject), mask, affine)
                     progress(results.folder)
@@ -190,7 +190,7 @@ def write_scores(results, streams, regions, study, model, rng):
 
 def write_summary(results, regions, of, mask, affine):
     """The tables and maps of an alignment, without its picture."""
-    table = region_table(results, regions, *of, 0.0)
+    table = region_table(results, regions, Alignment(*of), 0.0)
     write_table(table, results.folder, "scores")
     write_map(results.folder / "maps" / "noise_ceiling.nii.gz", results.read_noise_ceiling(), mask, affine)
     for stream in dict.fromkeys(table["stream"]):

@@ -20,11 +20,12 @@ import numpy as np
 import pandas as pd
 from script_pages import scripts, table
 
-from brain_activity_prediction.align_image_embeddings import across_subjects, compare, cross_subject_ceiling
+from brain_activity_prediction.cross_subject import ceiling, group_statistics
 from brain_activity_prediction.datasets.nsd.layout import PATHS
 from brain_activity_prediction.demo.dataset import write_dataset
 from brain_activity_prediction.demo.models import write_llava, write_vit
 from brain_activity_prediction.demo.simulation import REGIONS, UNLABELLED_VOXELS, Recipe
+from brain_activity_prediction.encoding import comparison
 from brain_activity_prediction.encoding.scores import score_store
 from brain_activity_prediction.encoding.tables import region_table
 from brain_activity_prediction.models.torchvision_import import import_torchvision
@@ -106,13 +107,13 @@ MEANING = {  # of a kind of file, in words or in those of the docstring of what 
     f"{ONE_RUN}/maps/STREAM_layers_p.nii.gz": "p of r, with `--permutations`",
     f"{ONE_RUN}/similarity.parquet": similarity_table.similarity_table,
     f"{ONE_RUN}/similarity.csv": "The same rows and columns as text.",
-    "alignment/subjNN/comparisons/NAME.parquet": compare.differences,
+    "alignment/subjNN/comparisons/NAME.parquet": comparison.differences,
     "alignment/subjNN/comparisons/NAME.csv": "The same rows and columns as text.",
-    "alignment/across_subjects/scores.parquet": across_subjects.means,
+    "alignment/across_subjects/scores.parquet": group_statistics.means,
     "alignment/across_subjects/scores.csv": "The same rows and columns as text.",
-    "alignment/across_subjects/differences.parquet": across_subjects.differences,
+    "alignment/across_subjects/differences.parquet": group_statistics.differences,
     "alignment/across_subjects/differences.csv": "The same rows and columns as text.",
-    "alignment/across_subjects/cross_subject_ceiling.parquet": cross_subject_ceiling.ceilings,
+    "alignment/across_subjects/cross_subject_ceiling.parquet": ceiling.ceilings,
     "alignment/across_subjects/cross_subject_ceiling.csv": "The same rows and columns as text.",
     "alignment/across_subjects/maps/subjNN_cross_subject_r.nii.gz": "r of its predictions from the other subjects",
     f"{PARTITIONING}/settings.json": "Settings that change the scores; other settings are refused.",

@@ -1,12 +1,11 @@
 """One spelling for a model: its id, whichever of its names a user types."""
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from brain_activity_prediction.runtime.errors import InputError
-from brain_activity_prediction.runtime.wording import near_names
 from brain_activity_prediction.storage.folders import model_folder
 from brain_activity_prediction.storage.settings_file import recorded_settings
 
@@ -36,15 +35,6 @@ def resolved_model_id(base_dir: Path, given: str) -> str:
 def extraction_scripts() -> dict[str, Path]:
     """List the scripts that extract hidden states, a user's own too: `{name without .py: path}`."""
     return {path.stem: path for path in sorted(SCRIPTS.glob("*.py")) if IS_RUN in path.read_text()}
-
-
-def near_models(given: str, ids: Iterable[str]) -> list[str]:
-    """List the ids similar to an id, the name of a folder (org_model), a path, or a name without organisation."""
-    ids = sorted(ids)
-    if near := near_names(given, ids) or near_names(given.replace("_", "/", 1), ids):
-        return near
-    by_name = {model_id.rpartition("/")[2]: model_id for model_id in ids}
-    return [by_name[name] for name in near_names(given.rstrip("/").rpartition("/")[2], by_name)]
 
 
 def id_of_script(path: Path) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from brain_activity_prediction.cli.flag_values import (
     bootstrap_count,
@@ -18,19 +18,15 @@ from brain_activity_prediction.cli.flag_values import (
     positive_number_list,
     share,
 )
+from brain_activity_prediction.encoding.protocols import LAYER_CHOICES, NCSNR
 from brain_activity_prediction.runtime.devices import check_device as check_device  # also for the scripts
 from brain_activity_prediction.runtime.errors import InputError, one_line
 from brain_activity_prediction.runtime.messages import show_messages
 from brain_activity_prediction.runtime.wording import did_you_mean, near_names, no_such_path
 from brain_activity_prediction.storage.folders import PROTOCOLS
 
-if TYPE_CHECKING:
-    import numpy as np
-
 SUBJECTS = (1, 2, 5, 7)
-NCSNR = ("computed", "nsd")  # from the repeats in these sessions, or read from NSD's own file
 LOWEST_CEILING = 0.1  # R2 units; with three repeats an ncsnr of 0.19
-LAYERS = ("best_per_region", "best_per_voxel", "average")  # the first two by cross-validated score
 DTYPES = ("auto", "float32", "float16", "bfloat16")
 
 
@@ -152,7 +148,7 @@ def add_prompts_file(flags: argparse.ArgumentParser) -> None:
 
 
 def add_alphas(flags: argparse.ArgumentParser) -> None:
-    """Add the flags of the grid that `alphas` returns."""
+    """Add the flags of an `AlphaGrid`."""
     flags.add_argument(
         "--min-log-10-alpha", type=log_10_alpha, default=1, metavar="X", help="exponent of the smallest alpha, 10^X"
     )
@@ -160,19 +156,6 @@ def add_alphas(flags: argparse.ArgumentParser) -> None:
         "--max-log-10-alpha", type=log_10_alpha, default=4, metavar="X", help="exponent of the largest alpha, 10^X"
     )
     flags.add_argument("--num-alphas", type=num_alphas, default=60, metavar="N", help="number of alphas in the grid")
-
-
-def check_alphas(arguments: argparse.Namespace) -> None:
-    """Raise InputError if the ends of the grid are in the wrong order."""
-    if arguments.min_log_10_alpha > arguments.max_log_10_alpha:
-        raise InputError("--min-log-10-alpha is larger than --max-log-10-alpha")
-
-
-def alphas(arguments: argparse.Namespace) -> np.ndarray:
-    """Return the grid (A,) given by the flags of `add_alphas`, evenly spaced on a logarithmic scale."""
-    import numpy as np
-
-    return np.logspace(arguments.min_log_10_alpha, arguments.max_log_10_alpha, arguments.num_alphas)
 
 
 def add_layers(flags: argparse.ArgumentParser) -> None:
@@ -258,7 +241,9 @@ def add_protocol(flags: argparse.ArgumentParser) -> None:
 
 
 def add_layer_choice(flags: argparse.ArgumentParser) -> None:
-    flags.add_argument("--layers", choices=LAYERS, default=LAYERS[0], help="choice of layers for a stream's score")
+    flags.add_argument(
+        "--layers", choices=LAYER_CHOICES, default=LAYER_CHOICES[0], help="choice of layers for a stream's score"
+    )
 
 
 def check_base_dir(base_dir: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from brain_activity_prediction.encoding.subject_data import scale_with_gaps, varying_features
+from brain_activity_prediction.encoding.scaling import scale_with_gaps, varying_features
 from brain_activity_prediction.inference.missing_images import score_present
 from brain_activity_prediction.ridge.ridge_cv import ridge_cv
 from brain_activity_prediction.ridge.scores import pearson_r

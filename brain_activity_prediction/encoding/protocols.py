@@ -1,17 +1,12 @@
-"""The study's own way of scoring as one flag, so that its numbers and this project's can be put side by side."""
+"""Two ways of scoring: this project's own, and the study's, so that their numbers can be compared."""
 
-import argparse
-from collections.abc import Sequence
-
-from brain_activity_prediction.runtime.errors import InputError
-from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.storage.folders import PROTOCOLS
 
 STANDARD, PAPER = PROTOCOLS
-FOLDS = 5  # of the training images, in both
+FOLDS = 5  # of the training images, under both protocols
 # How features and responses of test images are scaled: as the training images are, or on their own.
 STANDARDISED_BY = {STANDARD: "training images", PAPER: "each set's own statistics"}
-SETS = {
+SETS = {  # the values of flags that a protocol fixes
     STANDARD: {},
     PAPER: {
         "min_log_10_alpha": 1,
@@ -22,31 +17,7 @@ SETS = {
         "layers": "average",
     },
 }
-
-
-def applied(flags: argparse.ArgumentParser, words: Sequence[str] | None) -> argparse.Namespace:
-    """The arguments of the words, None for the command line's, with the flags that their protocol sets at its values.
-
-    Raises InputError where one of these was given another value.
-    """
-    protocol = flags.parse_args(words).protocol
-    flags.set_defaults(**SETS[protocol])
-    arguments = flags.parse_args(words)
-    for name, value in SETS[protocol].items():
-        if getattr(arguments, name) != value:
-            raise InputError(f"--protocol {protocol} means {as_flag(name, value)}: leave that flag out")
-    return arguments
-
-
-def announce(protocol: str) -> None:
-    """Lists on stderr what a protocol sets."""
-    if SETS[protocol]:
-        said = " ".join(as_flag(name, value) for name, value in SETS[protocol].items())
-        scaled = f"training and test images scaled by {STANDARDISED_BY[protocol]}"
-        log.info(f"protocol {protocol}: {said}, {scaled}")
-
-
-def as_flag(name: str, value) -> str:
-    """An argument as it is written on the command line: a value that is False as --no-NAME."""
-    flag = f"--{name.replace('_', '-')}"
-    return f"{flag.replace('--', '--no-')}" if value is False else f"{flag} {value}"
+# Which layers a stream's score is that of; the first two are chosen by cross-validated score on training images.
+LAYER_CHOICES = BEST_PER_REGION, BEST_PER_VOXEL, AVERAGE = "best_per_region", "best_per_voxel", "average"
+CRITERIA = ("neg_mean_squared_error", "r2", "correlation")  # that alpha is chosen by
+NCSNR = ("computed", "nsd")  # where noise ceilings come from: the repeats in these sessions, or NSD's own file

@@ -1,10 +1,9 @@
-"""What ridge predicts: a subject's responses, split by who saw the image and scaled by the training images alone."""
+"""A subject's responses, split into training and test images and scaled, with their noise ceilings."""
 
 from __future__ import annotations
 
-import argparse
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,22 +14,21 @@ from brain_activity_prediction.datasets.nsd.design import read_design, train_tes
 from brain_activity_prediction.datasets.nsd.layout import Layout
 from brain_activity_prediction.datasets.nsd.regions import read_map, subject_grid
 from brain_activity_prediction.datasets.nsd.responses import Responses, prepare_responses
-from brain_activity_prediction.encoding.protocols import FOLDS, STANDARD
+from brain_activity_prediction.encoding.protocols import FOLDS
+from brain_activity_prediction.encoding.scaling import Scaling, scale_with_gaps, standardise
 from brain_activity_prediction.inference.noise_ceiling import TrialSums, noise_ceiling, snr
 from brain_activity_prediction.inference.region_ceilings import RegionCeilings, region_ceilings
 from brain_activity_prediction.inference.region_statistics import digests
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.messages import log
-from brain_activity_prediction.storage.folders import responses_folder
-
-Scaling = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]  # of train (n, k) and test (m, k)
+from brain_activity_prediction.storage.settings_file import ORIGIN, RESPONSES
 
 
 @dataclass(frozen=True)
-class Targets:
-    """A subject's responses as ridge takes them, z-scored by the training images' mean and SD; n images, V voxels.
+class SubjectData:
+    """Responses of one subject's V voxels as ridge takes them: training and test images, scaled.
 
-    A voxel that is left out is NaN throughout. An image without a valid trial of a voxel is missing for it: its
+    An excluded voxel is NaN throughout. An image without a valid trial of a voxel is missing for this voxel: its
     response is 0, the mean, in `train`, and NaN in `test`.
     """
 
@@ -39,7 +37,7 @@ class Targets:
     train: np.ndarray  # (n_train, V)
     test: np.ndarray  # (n_test, V)
     test_repeats: np.ndarray  # (n_test,) trials averaged, or (n_test, V) where a voxel lacks some
-    trial_sums: TrialSums  # of all images, which noise ceilings are computed from
+    trial_sums: TrialSums  # of all images, for noise ceilings
     mask: np.ndarray  # (X, Y, Z)
     affine: np.ndarray  # (4, 4)
     sessions: tuple[int, ...]
@@ -48,19 +46,23 @@ class Targets:
 
     @property
     def ncsnr(self) -> np.ndarray:
-        """Signal SD / noise SD of a single trial (V,), from the repeats of all images."""
+        """Ratio of signal SD to noise SD of a single trial (V,), from the repeats of all images."""
         return snr(*self.trial_sums.variances())
 
     @cached_property
     def digest(self) -> str:
-        """Tells these responses from any others: scores are kept only as long as it stays."""
+        """Digest of images and responses; scores of another digest are never reused."""
         content = hashlib.blake2b(digest_size=8)
         for values in (self.train_ids, self.test_ids, self.train, self.test):
             content.update(np.ascontiguousarray(values))
         return content.hexdigest()
 
+    def recorded(self) -> dict:
+        """Return the settings that say which responses were predicted, as `settings.json` records them."""
+        return {"sessions": self.sessions, RESPONSES: self.digest, ORIGIN: self.made_from}
+
     def data_used(self) -> dict[str, float]:
-        """How many images and sessions scores are from, by the name of their column in tables."""
+        """Count the images and sessions behind the scores; keys are columns of tables."""
         return {
             "n_train": len(self.train_ids),
             "n_test": len(self.test_ids),
@@ -74,19 +76,21 @@ class Targets:
         return np.concatenate([self.train_ids, self.test_ids])
 
 
-def read_targets(
+def read_subject_data(
     layout: Layout,
     subject: int,
     sessions: Sequence[int] | None,
     zscore: bool,
     cache_dir: Path,
     scale: Scaling | None = None,
-) -> Targets:
-    """Training images are those only this subject saw, test images those that all subjects saw.
+) -> SubjectData:
+    """Read responses to the images that only this subject saw (training) and that all subjects saw (test).
 
-    `scale` is `standardise` unless said otherwise.
+    sessions  None for all
+    zscore    whether betas are z-scored within each session
+    scale     `standardise` by default
 
-    Raises InputError where the sessions hold too few of either for FOLDS folds.
+    Raises InputError where the sessions hold too few of either kind for FOLDS folds.
     """
     design = read_design(layout.design())
     seen = np.unique(design.trial_ids(subject, sessions or layout.sessions(subject)))
@@ -97,7 +101,7 @@ def read_targets(
     responses = prepare_responses(layout, subject, sessions, zscore, cache_dir)
     parts = (responses.betas[rows] for rows in (train, test))
     scaled_train, scaled_test = scale_with_gaps(*parts, responses.incomplete, scale or standardise)
-    return Targets(
+    return SubjectData(
         train_ids=responses.image_ids[train],
         test_ids=responses.image_ids[test],
         train=scaled_train,
@@ -113,7 +117,7 @@ def read_targets(
 
 
 def _repeats(responses: Responses, rows: np.ndarray) -> np.ndarray:
-    """Trials averaged for the images in `rows` (n,), or (n, V) where a voxel lacks some."""
+    """Count the trials averaged for the images in `rows` (n,), or (n, V) where a voxel lacks some."""
     repeats = responses.n_repeats[rows]
     if not responses.incomplete.size:
         return repeats
@@ -123,7 +127,7 @@ def _repeats(responses: Responses, rows: np.ndarray) -> np.ndarray:
 
 
 def _trial_sums(responses: Responses) -> TrialSums:
-    """The sums over all images; those of voxels that lack trials are made apart, because that takes longer."""
+    """Sum over all images; voxels that lack trials are summed apart, because that takes longer."""
     within, groups, some = responses.within_image_ss, responses.image_groups, responses.incomplete
     sums = TrialSums.of(responses.betas, responses.n_repeats, within, groups)
     if not some.size:
@@ -133,97 +137,38 @@ def _trial_sums(responses: Responses) -> TrialSums:
     )
 
 
-def targets_asked_for(
-    arguments: argparse.Namespace, layout: Layout, subject: int, scale: Scaling | None = None
-) -> Targets:
-    """`read_targets` of the responses that the flags of `add_responses` name."""
-    cache = responses_folder(arguments.base_dir)
-    return read_targets(layout, subject, arguments.sessions, arguments.zscore_sessions, cache, scale)
+def log_data_used(subject_data: SubjectData, subject: int) -> None:
+    """Log the sessions, images and repeats that the scores will be from.
 
-
-def tell_data_used(targets: Targets, subject: int) -> None:
-    """Say on stderr which sessions, and how many images and repeats, the scores will be of.
-
-    Ridge and variance partitioning say it once nothing is left to refuse: a refusal is one line.
+    Call it after all checks: a refusal is one line.
     """
-    absent = sorted(set(range(1, targets.n_sessions_planned + 1)) - set(targets.sessions))
+    absent = sorted(set(range(1, subject_data.n_sessions_planned + 1)) - set(subject_data.sessions))
     without = f" (without {' '.join(map(str, absent))})" if absent else ""
     log.info(
-        f"subject {subject}: {len(targets.sessions)} of {targets.n_sessions_planned} sessions{without}, "
-        f"{len(targets.train_ids)} training images, {len(targets.test_ids)} test images of "
-        f"{targets.data_used()['test_repeats_mean']:.2f} trials on average"
+        f"subject {subject}: {len(subject_data.sessions)} of {subject_data.n_sessions_planned} sessions{without}, "
+        f"{len(subject_data.train_ids)} training images, {len(subject_data.test_ids)} test images of "
+        f"{subject_data.data_used()['test_repeats_mean']:.2f} trials on average"
     )
 
 
-def ceiling_of_test_images(targets: Targets, layout: Layout, subject: int, ncsnr_from: str) -> np.ndarray:
-    """Noise ceiling (V,) in R2 units of the averaged test responses; says on stderr where there is none.
+def ceiling_of_test_images(subject_data: SubjectData, layout: Layout, subject: int, ncsnr_from: str) -> np.ndarray:
+    """Return the noise ceiling (V,) of the averaged test responses, in R2 units; log where there is none.
 
-    Its ncsnr is `computed` from the repeats in the targets' sessions, or read from the file of `nsd`.
+    ncsnr_from  `computed` from the repeats in these sessions, or `nsd`, read from NSD's own file
     """
     computed = ncsnr_from == "computed"
-    ncsnr = targets.ncsnr if computed else read_map(layout.ncsnr(subject), targets.mask, subject_grid(layout, subject))
+    ncsnr = (
+        subject_data.ncsnr
+        if computed
+        else read_map(layout.ncsnr(subject), subject_data.mask, subject_grid(layout, subject))
+    )
     if not np.isfinite(ncsnr).any():
         why = "no image has two trials in these sessions" if computed else "NSD's ncsnr is NaN in every fitted voxel"
         log.warning(f"no noise ceiling and no normalised scores: {why}")
-    return noise_ceiling(ncsnr, targets.test_repeats)
+    return noise_ceiling(ncsnr, subject_data.test_repeats)
 
 
-def ceilings_of_regions(targets: Targets, regions: Mapping[str, np.ndarray]) -> RegionCeilings:
-    """Mean noise ceilings of regions, masks (V,) by name, over all their voxels, from the repeats of the betas."""
-    there = np.isfinite(targets.test) & np.isfinite(targets.train[0])
-    return region_ceilings(targets.trial_sums, targets.test_repeats, regions, digests(regions), there)
-
-
-def standardise(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Brings each column of `train` (n, k) to mean 0 and SD 1 and `test` (m, k) with it, both in place, float32.
-
-    A column that is constant over the training rows becomes 0 in both.
-    """
-    constant = train.min(axis=0) == train.max(axis=0)
-    mean = train.mean(axis=0, dtype=np.float64).astype(np.float32)
-    for part in (train, test):
-        part -= mean
-    sd = np.sqrt(np.einsum("nk,nk->k", train, train, dtype=np.float64) / len(train))
-    for part in (train, test):
-        part /= np.where(constant, 1, sd).astype(np.float32)
-        part[:, constant] = 0
-    return train, test
-
-
-def scale_with_gaps(
-    train: np.ndarray, test: np.ndarray, incomplete: np.ndarray, scale: Scaling = standardise
-) -> tuple[np.ndarray, np.ndarray]:
-    """Scale responses (n, V) and (m, V) of which the `incomplete` voxels (k,) hold NaN for missing images, in place.
-
-    A missing response has no part in mean and SD. It is 0, the mean, in the training images and NaN in the test images.
-    """
-    gaps = [np.isnan(part[:, incomplete]) for part in (train, test)]
-    for part, missing in zip((train, test), gaps, strict=True):
-        known = np.where(missing, 0, part[:, incomplete])
-        mean = known.sum(axis=0, dtype=np.float64) / np.maximum((~missing).sum(axis=0), 1)
-        part[:, incomplete] = np.where(missing, mean, known)
-    train, test = scale(train, test)
-    train[:, incomplete] = np.where(gaps[0], 0, train[:, incomplete])
-    test[:, incomplete] = np.where(gaps[1], np.nan, test[:, incomplete])
-    return train, test
-
-
-def standardise_apart(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Brings each column of `train` (n, k) and of `test` (m, k) to mean 0 and SD 1, in place: each by its own."""
-    return standardise(train, train[:0])[0], standardise(test, test[:0])[0]
-
-
-def scaling(protocol: str) -> Scaling:
-    """How a protocol scales features and responses."""
-    return standardise if protocol == STANDARD else standardise_apart
-
-
-def varying_features(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Leaves out the columns that `standardise` made 0, unless all are: ridge gives them no weight, but takes time.
-
-    They are what fills up the layers of a convolutional network to the width of the widest.
-    """
-    varying = train.any(axis=0)
-    if varying.all() or not varying.any():
-        return train, test
-    return train[:, varying], test[:, varying]
+def ceilings_of_regions(subject_data: SubjectData, regions: Mapping[str, np.ndarray]) -> RegionCeilings:
+    """Return mean noise ceilings of regions, masks (V,) by name, over all their voxels, from repeats."""
+    has_responses = np.isfinite(subject_data.test) & np.isfinite(subject_data.train[0])
+    return region_ceilings(subject_data.trial_sums, subject_data.test_repeats, regions, digests(regions), has_responses)

@@ -1,8 +1,7 @@
-"""How alike a model's layers and a brain's regions find the same images: a tidy table, one row a layer and region."""
+"""A tidy table of similarities between a model's layers and a brain's regions: one row a layer and region."""
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -29,9 +28,11 @@ COLUMNS = (
 
 
 def similarity_table(
-    layers: Sequence[Layer], brain: Brain, others: Sequence[Brain], arguments: argparse.Namespace
+    layers: Sequence[Layer], brain: Brain, others: Sequence[Brain], device: str, n_permutations: int
 ) -> pd.DataFrame:
-    """One row a layer and region, columns COLUMNS but `settings`; a stream's layers are in memory together.
+    """Build one row a layer and region, columns COLUMNS but `model_id`, `subject` and `settings`.
+
+    A stream's layers are in memory together.
 
     Voxels with NaN are left out. A region without any, and of one voxel for rsa, has NaN. The ceilings of rsa and cka
     are a region's similarity to the mean of the same region in other subjects, missing where none were named. p and
@@ -53,16 +54,19 @@ def similarity_table(
     tables = []
     with tqdm(total=len(layers), unit="layer", mininterval=progress_seconds()) as progress:
         for own in by_stream(layers).values():
-            of_layers = geometries(zscored(read, arguments.gpu_id) for _, read in read_ahead(own, states))
-            pairs = pair_table(own, of_layers, brain.geometries, arguments.permutations)
+            of_layers = geometries(zscored(read, device) for _, read in read_ahead(own, states))
+            pairs = pair_table(own, of_layers, brain.geometries, n_permutations)
             repeated = pd.concat([of_regions] * len(own), ignore_index=True)
             tables.append(pd.concat([pairs, repeated], axis=1))
             progress.update(len(own))
     table = pd.concat(tables, ignore_index=True)
-    of = {"model_id": arguments.model_id, "subject": arguments.subject, "n_images": len(brain.test_ids)}
-    of |= {"n_sessions": len(brain.sessions), "test_repeats_mean": brain.repeats_mean}
-    of["n_permutations"] = n_different(len(brain.test_ids), arguments.permutations) or pd.NA
-    return table.assign(**of).astype({"prompt": "Int64", "n_permutations": "Int64"})
+    table = table.assign(
+        n_images=len(brain.test_ids),
+        n_sessions=len(brain.sessions),
+        test_repeats_mean=brain.repeats_mean,
+        n_permutations=n_different(len(brain.test_ids), n_permutations) or pd.NA,
+    )
+    return table.astype({"prompt": "Int64", "n_permutations": "Int64"})
 
 
 def pair_table(
@@ -71,7 +75,7 @@ def pair_table(
     of_regions: Mapping[str, torch.Tensor],
     n_permutations: int,
 ) -> pd.DataFrame:
-    """A row for each pair of a layer and a region, all regions of the first layer first."""
+    """Build a row for each pair of a layer and a region, all regions of the first layer first."""
     n_regions = len(next(iter(of_regions.values())))
     rows = [
         {"prompt": layer.prompt, "stream": layer.stream, "layer": layer.number, "layer_position": layer.position}
@@ -88,7 +92,7 @@ def pair_table(
 
 
 def write(table: pd.DataFrame, settings: str, folder: Path) -> None:
-    """Writes similarity.csv and similarity.parquet of one model and prompt, and prints the most similar layers.
+    """Write similarity.csv and similarity.parquet of one model and prompt, and print the most similar layers.
 
     q is p adjusted over all layers and regions of the table (Benjamini and Hochberg).
     """
@@ -101,7 +105,7 @@ def write(table: pd.DataFrame, settings: str, folder: Path) -> None:
 
 
 def as_text(table: pd.DataFrame) -> str:
-    """Each measure of each stream's most similar layer, a line a stream and region."""
+    """Format each measure of each stream's most similar layer, a line a stream and region."""
     lines = [f"{'stream':<16} {'region':<16} {'voxels':>6} {'RSA':>7} {'layer':>5} {'CKA':>7} {'layer':>5}"]
     for (stream, roi), rows in table.dropna(subset=["rsa", "cka"]).groupby(["stream", "roi"], sort=False):
         rsa, cka = (rows.loc[rows[measure].idxmax()] for measure in ("rsa", "cka"))

@@ -53,6 +53,15 @@ def near_names(word: str, known: Iterable) -> list[str]:
     return begun[:MOST_SUGGESTED] or [name for name, one in names.items() if one in best][:1]
 
 
+def near_models(given: str, ids: Iterable[str]) -> list[str]:
+    """Return the model ids like an id, a folder's name (org_model), a path, or a name without organisation."""
+    ids = sorted(ids)
+    if near := near_names(given, ids) or near_names(given.replace("_", "/", 1), ids):
+        return near
+    by_name = {model_id.rpartition("/")[2]: model_id for model_id in ids}
+    return [by_name[name] for name in near_names(given.rstrip("/").rpartition("/")[2], by_name)]
+
+
 def no_such_path(path: Path) -> str:
     """Return `DIR/nam does not exist (did you mean DIR/name?)`."""
     return f"{path} does not exist{near_path(path)}"

@@ -1,14 +1,12 @@
-"""A feature space: the states of one layer of a stream, named on the command line, as ridge takes them."""
+"""Feature spaces: the hidden states of one layer of a stream each, named on the command line."""
 
 from __future__ import annotations
 
-import argparse
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from brain_activity_prediction.cli.flag_values import WHOLE_NUMBER
-from brain_activity_prediction.cli.model_names import resolved_model_id
 from brain_activity_prediction.encoding.streams import Stream
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.wording import count, did_you_mean
@@ -18,11 +16,12 @@ from brain_activity_prediction.storage.folders import embeddings_folder, model_f
 BEST = "best"
 NO_PROMPT = "none"
 LETTERS = "ABCD"
+WHOLE_NUMBER = re.compile("[0-9]{1,9}")
 
 
 @dataclass(frozen=True)
 class Space(Stream):
-    """A layer of a stream: a number from 0, or BEST, which `region_layers` resolves."""
+    """A layer of a stream: a number from 0, or BEST, the best one of each region (`region_layers`)."""
 
     layer: int | str
 
@@ -31,39 +30,38 @@ class Space(Stream):
 
     @property
     def of_stream(self) -> str:
-        """The name without the layer."""
+        """Name the stream, without the layer."""
         return super().__str__()
 
     def store(self, base_dir: Path) -> EmbeddingStore:
-        """Where the stream's states lie."""
+        """Open the store of the stream's hidden states."""
         return EmbeddingStore(embeddings_folder(base_dir, self.model_id, self.prompt))
 
 
-def add_spaces(flags: argparse.ArgumentParser) -> None:
-    flags.add_argument(
-        "--space",
-        nargs=4,
-        action="append",
-        required=True,
-        metavar=("MODEL", "PROMPT", "STREAM", "LAYER"),
-        help="two to four of these: a model id; a prompt's number, or none; a stream; a layer from 0, or best, the one "
-        "that align_model.py scored best on training images, in each region",
-    )
+def parse_space(model_id: str, prompt: str, stream: str, layer: str) -> Space:
+    """Read the words of --space; InputError for words that name no space."""
+    model_folder(model_id)  # refuses an impossible id
+    if prompt != NO_PROMPT and not WHOLE_NUMBER.fullmatch(prompt):
+        raise InputError(f"--space {model_id} {prompt}: the second word is a prompt's number, or {NO_PROMPT}")
+    if layer != BEST and not WHOLE_NUMBER.fullmatch(layer):
+        raise InputError(f"--space {model_id} ... {layer}: the last word is a layer's number, or {BEST}")
+    number = None if prompt == NO_PROMPT else int(prompt)
+    return Space(model_id, number, stream, layer if layer == BEST else int(layer))
 
 
-def parse_spaces(given: Sequence[Sequence[str]], base_dir: Path) -> list[Space]:
-    """The spaces of --space; an InputError for what is no space, is given twice, or has no hidden states."""
-    spaces = [_parsed(resolved_model_id(base_dir, model), *words) for model, *words in given]
+def check_spaces(spaces: Sequence[Space], base_dir: Path) -> None:
+    """Raise InputError for a wrong number of spaces, or one that is given twice or has no hidden states."""
     if not 2 <= len(spaces) <= len(LETTERS):
         raise InputError(f"{count(len(spaces), 'feature space')}: give --space two to {len(LETTERS)} times")
     for number, space in enumerate(spaces):
         if space in spaces[:number]:
             raise InputError(f"--space {space} is given twice: all of its variance would be shared")
-        streams = space.store(base_dir).streams()
+        store = space.store(base_dir)
+        streams = store.streams()
         if space.stream not in streams:
-            there = f"only {', '.join(streams)}{did_you_mean(space.stream, streams)}" if streams else "nothing"
+            available = f"only {', '.join(streams)}{did_you_mean(space.stream, streams)}" if streams else "nothing"
             raise InputError(
-                f"no {space.stream} states in {space.store(base_dir).folder}, {there}: run the extraction of "
+                f"no {space.stream} states in {store.folder}, {available}: run the extraction of "
                 f"{space.model_id}, or choose another stream or prompt"
             )
         n_layers, _ = streams[space.stream]
@@ -71,14 +69,3 @@ def parse_spaces(given: Sequence[Sequence[str]], base_dir: Path) -> list[Space]:
             raise InputError(
                 f"{space.model_id} has {n_layers} {space.stream} layers, from 0: there is no {space.layer}"
             )
-    return spaces
-
-
-def _parsed(model_id: str, prompt: str, stream: str, layer: str) -> Space:
-    model_folder(model_id)
-    if prompt != NO_PROMPT and not WHOLE_NUMBER.fullmatch(prompt):
-        raise InputError(f"--space {model_id} {prompt}: the second word is a prompt's number, or {NO_PROMPT}")
-    if layer != BEST and not WHOLE_NUMBER.fullmatch(layer):
-        raise InputError(f"--space {model_id} ... {layer}: the last word is a layer's number, or {BEST}")
-    number = None if prompt == NO_PROMPT else int(prompt)
-    return Space(model_id, number, stream, layer if layer == BEST else int(layer))

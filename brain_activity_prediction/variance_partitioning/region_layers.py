@@ -15,17 +15,17 @@ import numpy as np
 import pandas as pd
 
 from brain_activity_prediction.encoding.scores.layer_choice import EACH
-from brain_activity_prediction.encoding.scores.score_store import Results
+from brain_activity_prediction.encoding.scores.score_store import ScoreStore
 from brain_activity_prediction.encoding.tables.region_table import best_of_regions, region_means
 from brain_activity_prediction.runtime.errors import InputError, one_line
 from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.wording import count
 from brain_activity_prediction.storage.folders import alignment_folder
-from brain_activity_prediction.storage.settings_file import ORIGIN, RESPONSES, other_responses
+from brain_activity_prediction.storage.settings_file import other_responses
 from brain_activity_prediction.variance_partitioning.feature_spaces import BEST, LETTERS, Space
 
 if TYPE_CHECKING:
-    from brain_activity_prediction.encoding.subject_data import Targets
+    from brain_activity_prediction.encoding.subject_data import SubjectData
 
 Regions = Mapping[str, np.ndarray]  # masks (V,) by name, that of all voxels first
 
@@ -49,49 +49,50 @@ class LayerChoice:
 
 
 def layer_choices(
-    spaces: Sequence[Space], base_dir: Path, subject: int, targets: Targets, regions: Regions
+    spaces: Sequence[Space], base_dir: Path, subject: int, subject_data: SubjectData, regions: Regions
 ) -> list[LayerChoice]:
-    """The combinations of layers that the regions chose, that of the first region first.
+    """Group the regions by the layers that they chose; the first region's group comes first.
 
     A space with a number has this layer in all regions; one with BEST has the best layer of each.
     """
-    layers = [layers_of_regions(space, base_dir, subject, targets, regions) for space in spaces]
+    layers = [layers_of_regions(space, base_dir, subject, subject_data, regions) for space in spaces]
     grouped: dict[tuple[Space, ...], dict[str, np.ndarray]] = {}
     for (roi, mask), own in zip(regions.items(), zip(*layers, strict=True), strict=True):
         chosen = tuple(replace(space, layer=layer) for space, layer in zip(spaces, own, strict=True))
         grouped.setdefault(chosen, {})[roi] = mask
     choices = [LayerChoice(chosen, members) for chosen, members in grouped.items()]
     if any(space.layer == BEST for space in spaces):
-        _say(choices, len(regions))
+        _log_choices(choices, len(regions))
     return choices
 
 
-def layers_of_regions(space: Space, base_dir: Path, subject: int, targets: Targets, regions: Regions) -> list[int]:
-    """The layer of a space in each region: its number, or for BEST the one with the region's best cv_score.
+def layers_of_regions(
+    space: Space, base_dir: Path, subject: int, subject_data: SubjectData, regions: Regions
+) -> list[int]:
+    """Return the layer of a space in each region: its number, or for BEST the one with the region's best cv_score.
 
     A region without a scored voxel takes the layer of the first region. Raises InputError where align_model.py has not
     scored every layer of the stream on these very responses.
     """
     if space.layer != BEST:
         return [space.layer] * len(regions)
-    results = Results(alignment_folder(base_dir, subject, space.model_id, space.prompt))
-    layers = [layer for stream, layer, _ in results.layers() if stream == space.stream]
+    store = ScoreStore(alignment_folder(base_dir, subject, space.model_id, space.prompt))
+    layers = [layer for stream, layer, _ in store.layers() if stream == space.stream]
     n_layers, _ = space.store(base_dir).streams()[space.stream]
     if len(layers) < n_layers:
         raise InputError(
             f"the best {space.stream} layer of {space.model_id} is not known, {len(layers)} of {n_layers} layers are "
-            f"scored in {results.folder}: run align_model.py first, or name a layer"
+            f"scored in {store.folder}: run align_model.py first, or name a layer"
         )
-    these = {"sessions": targets.sessions, RESPONSES: targets.digest, ORIGIN: targets.made_from}
-    if difference := other_responses(results.settings(), these):
+    if difference := other_responses(store.settings(), subject_data.recorded()):
         raise InputError(
-            f"{results.folder} holds scores for other responses ({difference}): give the same flags as align_model.py, "
+            f"{store.folder} holds scores for other responses ({difference}): give the same flags as align_model.py, "
             "or name a layer"
         )
-    cv_scores = np.stack([results.read(space.stream, layer)["cv_score"] for layer in layers])
+    cv_scores = np.stack([store.read(space.stream, layer)["cv_score"] for layer in layers])
     members = np.stack(list(regions.values())) & np.isfinite(cv_scores).all(axis=0)
     if not members[0].any():
-        raise InputError(f"no voxel has a score of every layer in {results.folder}: name a layer")
+        raise InputError(f"no voxel has a score of every layer in {store.folder}: name a layer")
     table = pd.concat(
         pd.DataFrame(
             {"layer_choice": EACH, "layer": layer, "roi": list(regions)} | region_means({"cv_score": row}, members)
@@ -102,8 +103,8 @@ def layers_of_regions(space: Space, base_dir: Path, subject: int, targets: Targe
     return [int(best.get(roi, best[next(iter(regions))])) for roi in regions]
 
 
-def _say(choices: Sequence[LayerChoice], n_regions: int) -> None:
-    """Says on stderr that layers were chosen, and where two spaces are the same layer."""
+def _log_choices(choices: Sequence[LayerChoice], n_regions: int) -> None:
+    """Log that layers were chosen, and where two spaces are the same layer."""
     log.info(
         f"best layers are chosen for each region by its cv_score on training images: {count(n_regions, 'region')}, "
         f"{count(len(choices), 'combination')} of layers to fit"
@@ -114,4 +115,4 @@ def _say(choices: Sequence[LayerChoice], n_regions: int) -> None:
             if len(alike) > 1:
                 where = one_line(", ".join(choice.regions))
                 same = f"{' and '.join(alike)} are the same layer in {where}: they share all of their variance"
-                log.info(same)
+                log.warning(same)

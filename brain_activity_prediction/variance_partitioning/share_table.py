@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pandas as pd
 from brain_activity_prediction.datasets.nsd.regions import write_map
 from brain_activity_prediction.encoding.scores.alpha_edges import warn_of_edges
 from brain_activity_prediction.encoding.scores.score_files import alpha_range
-from brain_activity_prediction.encoding.subject_data import Targets
+from brain_activity_prediction.encoding.subject_data import SubjectData
 from brain_activity_prediction.encoding.tables.region_table import (
     errors,
     normalised_means,
@@ -36,8 +37,17 @@ MODEL, PART = "model", "part"
 Variances = dict[tuple[str, Combination], dict[str, np.ndarray]]  # {(kind, spaces): {"r2", "cv_r2": (V,)}}
 
 
+@dataclass(frozen=True)
+class Ceilings:
+    """Noise ceilings, and how scores are normalised by them."""
+
+    noise_ceiling: np.ndarray  # (V,) in R2 units
+    ncsnr: str  # where they come from, one of `protocols.NCSNR`
+    lowest: float  # scores of voxels with a lower ceiling are not normalised
+
+
 def variances(scores: WeightingScores, responses: np.ndarray) -> tuple[Variances, np.ndarray]:
-    """R2 of every joint fit and every part, per voxel, and the row (V,) of the weighting that all spaces take.
+    """Return R2 of every joint fit and part, per voxel, and each voxel's best weighting (V,) of all spaces, a row.
 
     `responses` (n, V) are those of the training images, which cv_r2 is a share of.
     """
@@ -58,10 +68,10 @@ def share_table(
     found: Variances,
     spaces: Sequence[Space],
     regions: Mapping[str, np.ndarray],
-    ceilings: tuple[np.ndarray, str, float],
+    ceilings: Ceilings,
     resampled: Mapping[Combination, np.ndarray] | None,
 ) -> pd.DataFrame:
-    """One row a region and variance, columns COLUMNS but `analysis`, `subject` and those of `Targets.data_used`.
+    """Build one row a region and variance; columns COLUMNS but `analysis`, `subject` and counts of the data used.
 
     `kind` is `model`, the R2 of a joint fit of the spaces, or `part`, the variance that exactly these spaces predict.
     `spaces` are their letters, as in A+B, `names` what they are, with the layers that the region chose. r2 is of the
@@ -75,7 +85,6 @@ def share_table(
     n_train, n_test and n_sessions count the training images, test images and sessions, test_repeats_mean is the mean
     number of trials of a test image.
     """
-    ceiling, ncsnr, min_noise_ceiling = ceilings
     by_kind = {} if resampled is None else {MODEL: resampled, PART: parts(resampled)}
     blocks = []
     for (kind, chosen), share in found.items():
@@ -87,47 +96,46 @@ def share_table(
             "spaces": letters(chosen),
             "n_spaces": len(chosen),
             "names": " + ".join(str(spaces[number]) for number in chosen),
-            "noise_ceiling": region_medians(ceiling, members),
-            "ncsnr": ncsnr,
-            "min_noise_ceiling": min_noise_ceiling,
+            "noise_ceiling": region_medians(ceilings.noise_ceiling, members),
+            "ncsnr": ceilings.ncsnr,
+            "min_noise_ceiling": ceilings.lowest,
             "n_resamples": pd.NA if resampled is None else len(resampled[chosen]),
             **{f"r2{name[1:]}": values for name, values in errors(by_kind.get(kind, {}).get(chosen)).items()},
             **region_means(share, members),
-            **normalised_means(share, ceiling, members, min_noise_ceiling),
+            **normalised_means(share, ceilings.noise_ceiling, members, ceilings.lowest),
         }
         blocks.append(pd.DataFrame(block))
     return pd.concat(blocks, ignore_index=True).astype({"n_resamples": "Int64"})
 
 
 def letters(chosen: Combination) -> str:
-    """(0, 2) to "A+C"."""
+    """Turn (0, 2) into "A+C"."""
     return "+".join(LETTERS[number] for number in chosen)
 
 
 def summarise(
     analyses: Sequence[tuple[LayerChoice, WeightingScores]],
-    targets: Targets,
+    subject_data: SubjectData,
     regions: Mapping[str, np.ndarray],
-    ceilings: tuple[np.ndarray, str, float],
+    ceilings: Ceilings,
     resampled: Sequence[Mapping[Combination, np.ndarray] | None],
     subject: int,
 ) -> None:
-    """Writes the maps and then shares.csv and shares.parquet beside the first scores, and prints each region's parts.
+    """Write the maps and then shares.csv and shares.parquet beside the first scores, and print each region's parts.
 
     Each region has the shares of the layers that it chose; maps are of the first choice, that of all fitted voxels.
-    `ceilings` are the noise ceiling (V,), where it comes from and the lowest that scores are normalised by;
     `resampled` is what `resampled_shares` gives for each of `analyses`.
     """
     folder = analyses[0][1].folder
     warn_of_alphas(analyses)
     blocks = []
     for (choice, scores), drawn in zip(analyses, resampled, strict=True):
-        found, weighting = variances(scores, targets.train)
+        found, weighting = variances(scores, subject_data.train)
         blocks.append(share_table(found, choice.spaces, choice.regions, ceilings, drawn))
         if not blocks[1:]:
-            write_maps(folder, found, scores.weightings, weighting, ceilings[0], targets)
+            write_maps(folder, found, scores.weightings, weighting, ceilings.noise_ceiling, subject_data)
     table = in_order(pd.concat(blocks), regions)
-    of = {"analysis": folder.name, "subject": subject} | targets.data_used()
+    of = {"analysis": folder.name, "subject": subject} | subject_data.data_used()
     table = table.assign(**of).reindex(columns=COLUMNS)
     write_table(table, folder, "shares")
     choices = [choice for choice, _ in analyses]
@@ -137,13 +145,13 @@ def summarise(
 
 
 def in_order(table: pd.DataFrame, regions: Mapping[str, np.ndarray]) -> pd.DataFrame:
-    """Rows by kind and spaces, in the order that these first appear in, and then by region."""
+    """Sort rows by kind and spaces, in order of first appearance, and then by region."""
     variance = pd.factorize(table["kind"] + table["spaces"])[0]
     return table.iloc[np.lexsort([pd.Index(regions).get_indexer(table["roi"]), variance])].reset_index(drop=True)
 
 
-def write_maps(folder, found: Variances, weightings, weighting, ceiling, targets: Targets) -> None:
-    """Writes each variance, each space's weight in the joint fit of all, and the noise ceiling, voxel by voxel.
+def write_maps(folder, found: Variances, weightings, weighting, ceiling, subject_data: SubjectData) -> None:
+    """Write each variance, each space's weight in the joint fit of all, and the noise ceiling, voxel by voxel.
 
     weightings  (G, B)
     weighting   (V,) the row of the joint fit of all spaces, -1 without a score
@@ -156,11 +164,11 @@ def write_maps(folder, found: Variances, weightings, weighting, ceiling, targets
     }
     maps["noise_ceiling"] = ceiling
     for name, values in maps.items():
-        write_map(Path(folder) / "maps" / f"{name}.nii.gz", values, targets.mask, targets.affine)
+        write_map(Path(folder) / "maps" / f"{name}.nii.gz", values, subject_data.mask, subject_data.affine)
 
 
 def warn_of_alphas(analyses: Sequence[tuple[LayerChoice, WeightingScores]]) -> None:
-    """Says on stderr, for each joint fit, how many voxels of its regions chose an alpha at an end of the grid.
+    """Log, for each joint fit, how many voxels of its regions chose an alpha at an end of the grid.
 
     That is the alpha of the weighting that the voxel chose, which is what the grid is of: a space's own is alpha over
     its weight and may lie beyond. A voxel counts once for each choice of layers among its regions.
@@ -175,7 +183,7 @@ def warn_of_alphas(analyses: Sequence[tuple[LayerChoice, WeightingScores]]) -> N
 
 
 def names_of_spaces(choices: Sequence[LayerChoice]) -> list[str]:
-    """`A = MODEL STREAM layer 3` for each space, with all of its layers where regions differ in them."""
+    """Format `A = MODEL STREAM layer 3` for each space, with all of its layers where regions differ in them."""
     lines = []
     for letter, *spaces in zip(LETTERS, *(choice.spaces for choice in choices), strict=False):
         layers, name = sorted({space.layer for space in spaces}), str(spaces[0])
@@ -187,7 +195,7 @@ def names_of_spaces(choices: Sequence[LayerChoice]) -> list[str]:
 
 
 def as_text(table: pd.DataFrame, choices: Sequence[LayerChoice] = ()) -> str:
-    """Mean test R2 of each part, a line a region, with its layers where regions differ in them."""
+    """Format the mean test R2 of each part, a line a region, with its layers where regions differ in them."""
     shares = table[table["kind"] == PART].pivot(index="roi", columns="spaces", values="r2")
     shares = shares.loc[table["roi"].unique(), table["spaces"].unique()]
     layers = {roi: f"  {choice.layers}" for choice in choices for roi in choice.regions} if len(choices) > 1 else {}
@@ -199,5 +207,5 @@ def as_text(table: pd.DataFrame, choices: Sequence[LayerChoice] = ()) -> str:
 
 
 def _at(values: np.ndarray, row: np.ndarray) -> np.ndarray:
-    """values (G, V) at a row (V,) of their own for each voxel; anything where the row is -1."""
+    """Pick from values (G, V) each voxel's row (V,); arbitrary where the row is -1."""
     return np.take_along_axis(values, np.maximum(row, 0)[None], axis=0)[0]

@@ -2,7 +2,7 @@
 
 import re
 import shutil
-from types import SimpleNamespace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,11 +11,14 @@ from scipy.stats import ttest_1samp
 from two_layers import FOLDER, MODEL, align, write_states
 
 from brain_activity_prediction.align_image_embeddings import across_subjects, cross_subject_ceiling
-from brain_activity_prediction.cli.shared_flags import alphas
+from brain_activity_prediction.cli.settings_from_flags import alpha_grid
+from brain_activity_prediction.cross_subject import ceiling as ceilings
+from brain_activity_prediction.cross_subject import group_statistics
 from brain_activity_prediction.cross_subject.brain_to_brain import cross_subject_r
+from brain_activity_prediction.cross_subject.selected_scores import GroupSettings, select_scores
 from brain_activity_prediction.demo.dataset import write_dataset
 from brain_activity_prediction.demo.simulation import Recipe, Region
-from brain_activity_prediction.encoding.scores.score_store import Results
+from brain_activity_prediction.encoding.scores.score_store import ScoreStore
 from brain_activity_prediction.runtime.errors import InputError
 
 pytestmark = pytest.mark.slow
@@ -46,7 +49,7 @@ def own_tables(base_dir):
 def test_means_and_errors_are_those_over_the_subjects_tables(aligned, monkeypatch, capsys):
     run(monkeypatch, across_subjects, aligned)
     table = pd.read_parquet(aligned / TOGETHER / "scores.parquet")
-    assert tuple(table.columns) == across_subjects.COLUMNS
+    assert tuple(table.columns) == group_statistics.COLUMNS
     assert set(table["layer_choice"]) == {"each", "best_per_region", "best_per_voxel", "average"}
     table = table.set_index(["layer_choice", "layer", "roi"])
     first, second = (own.loc[("each", 1, "V1v")] for own in own_tables(aligned))
@@ -72,7 +75,7 @@ def test_conditions_are_compared_within_subjects(aligned, monkeypatch):
         align(monkeypatch, aligned, "-s", subject, "--bootstrap", 0, "-p", 1, 2)
     run(monkeypatch, across_subjects, aligned, "--layers", "average")
     table = pd.read_parquet(aligned / TOGETHER / "differences.parquet")
-    assert tuple(table.columns) == across_subjects.DIFFERENCES
+    assert tuple(table.columns) == group_statistics.DIFFERENCES
     assert set(table["layer_choice"]) == {"average"}
     assert len(table.groupby(["prompt_a", "prompt_b"], dropna=False)) == 3
     assert np.allclose(table["difference"], 0)
@@ -95,9 +98,18 @@ def test_subjects_whose_scores_are_divided_by_other_ceilings_are_refused(aligned
 
 def test_a_model_and_a_stream_that_were_not_scored_together_are_refused():
     scores = pd.DataFrame({"subject": 1, "model_id": ["a/a", "b/b"], "prompt": pd.NA, "stream": ["vision", "text"]})
-    asked = SimpleNamespace(model_id=["a/a"], prompt_number=None, stream=["text"])
+    settings = GroupSettings(
+        base_dir=Path(),
+        subjects=[1],
+        with_s=False,
+        model_ids=["a/a"],
+        prompts=[],
+        streams=["text"],
+        protocol="standard",
+        layer_choice="each",
+    )
     with pytest.raises(InputError, match="no scores of these models have these streams"):
-        across_subjects.chosen(scores, asked)
+        select_scores(scores, settings)
 
 
 def test_what_one_subject_does_not_tell_is_a_dash(aligned, monkeypatch, capsys):
@@ -132,7 +144,7 @@ def test_the_grid_of_the_ceiling_reaches_as_far_as_the_voxels_of_several_brains_
     signal = np.repeat(np.float32((0.5, 0.1)), (30_000, 200))
     brains = np.sqrt(signal) * shared + np.sqrt(1 - signal) * rng.standard_normal(shared.shape, np.float32)
     others, own = np.split(brains, [30_000], axis=1)
-    default = alphas(cross_subject_ceiling.flags().parse_args(["-d", "."]))
+    default = alpha_grid(cross_subject_ceiling.flags().parse_args(["-d", "."])).values()
     grids = (default, np.logspace(1, 9, 60), np.logspace(1, 4, 60))  # the last is that of models
     found = [cross_subject_r(others, own, grid, folds=5, device="cpu") for grid in grids]
     r, widest, of_models = (r.mean() for r, _ in found)
@@ -164,8 +176,8 @@ def test_the_ceiling_of_each_region_is_written_and_stands_beside_the_scores(two_
         r"subject 2: of \d+ alphas \(voxels x folds\) \d+ are the smallest of the grid and \d+ the largest", said
     )
     table = pd.read_parquet(two_brains / TOGETHER / "cross_subject_ceiling.parquet")
-    assert tuple(table.columns) == cross_subject_ceiling.COLUMNS
-    made_with = table[list(cross_subject_ceiling.MADE_WITH)].drop_duplicates()
+    assert tuple(table.columns) == ceilings.COLUMNS
+    made_with = table[list(ceilings.MADE_WITH)].drop_duplicates()
     assert made_with.to_numpy().tolist() == [["1 2 3 4 5 6", True, 1, 7, 8]]
     r = table.set_index(["subject", "roi"])["cross_subject_r"]
     for subject in SUBJECTS:
@@ -178,7 +190,7 @@ def test_the_ceiling_of_each_region_is_written_and_stands_beside_the_scores(two_
 
 def test_scores_are_divided_by_what_other_brains_predict(aligned, monkeypatch):
     ceiling = pd.DataFrame({"subject": [1, 2], "roi": ["V1v", "V1v"], "cross_subject_r": [0.5, 0.8]})
-    sessions = " ".join(map(str, Results(aligned / FOLDER).settings()["sessions"]))
+    sessions = " ".join(map(str, ScoreStore(aligned / FOLDER).settings()["sessions"]))
     ceiling = ceiling.assign(predicted_from=["2", "1"], sessions=sessions, zscore_sessions=True)
     (aligned / TOGETHER).mkdir(parents=True)
     ceiling.to_parquet(aligned / TOGETHER / "cross_subject_ceiling.parquet")

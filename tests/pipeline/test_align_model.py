@@ -10,7 +10,8 @@ from two_layers import FOLDER, align, read_scores, write_states
 from brain_activity_prediction.datasets.nsd.design import read_design
 from brain_activity_prediction.datasets.nsd.layout import find_layout
 from brain_activity_prediction.encoding import encode
-from brain_activity_prediction.encoding.scores.score_store import QUANTITIES, Results
+from brain_activity_prediction.encoding.scores.score_store import QUANTITIES, ScoreStore
+from brain_activity_prediction.ridge.ridge_cv import ridge_cv
 from brain_activity_prediction.runtime.errors import Damaged, InputError
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 
@@ -39,7 +40,7 @@ def test_a_second_run_fits_only_the_layers_that_are_missing(ready, monkeypatch, 
 
 def test_a_damaged_layer_is_named_and_fitted_again_and_no_other(ready, monkeypatch, capsys):
     align(monkeypatch, ready)
-    before = [Results(ready / FOLDER).read("vision", layer) for layer in (0, 1)]
+    before = [ScoreStore(ready / FOLDER).read("vision", layer) for layer in (0, 1)]
     kept, damaged = sorted((ready / FOLDER / "voxels").iterdir())
     kept_at = kept.stat().st_mtime_ns
     content = bytearray(damaged.read_bytes())
@@ -53,7 +54,7 @@ def test_a_damaged_layer_is_named_and_fitted_again_and_no_other(ready, monkeypat
     assert "1 layer was scored before, 1 is left" in said
     assert kept.stat().st_mtime_ns == kept_at
     for layer in (0, 1):
-        for name, values in Results(ready / FOLDER).read("vision", layer).items():
+        for name, values in ScoreStore(ready / FOLDER).read("vision", layer).items():
             np.testing.assert_array_equal(values, before[layer][name])
 
 
@@ -78,7 +79,7 @@ def test_scores_of_another_subject_are_never_read_as_this_ones(ready, monkeypatc
     before, names = read_scores(ready), ["voxels/vision_layer_00.h5", "best_layers/vision.h5", "noise_ceiling.h5"]
     for name in names:
         shutil.copy(other / name, ready / FOLDER / name)
-    results = Results(ready / FOLDER)
+    results = ScoreStore(ready / FOLDER)
     for read in (lambda: results.read("vision", 0), results.layers, results.read_noise_ceiling):
         with pytest.raises(Damaged, match="it was made with subject = 2, its folder has 1"):
             read()
@@ -101,7 +102,7 @@ def test_other_settings_are_refused_by_name_and_redo_replaces(ready, monkeypatch
     with pytest.raises(InputError, match="num_alphas = 60, this run has 7"):
         align(monkeypatch, ready, "--num-alphas", 7)
     align(monkeypatch, ready, "--num-alphas", 7, "--redo")
-    assert set(np.unique(Results(ready / FOLDER).read("vision", 0)["alpha"])) <= set(
+    assert set(np.unique(ScoreStore(ready / FOLDER).read("vision", 0)["alpha"])) <= set(
         np.logspace(1, 4, 7, dtype=np.float32)
     )
 
@@ -111,7 +112,7 @@ def test_the_two_layouts_and_formats_give_identical_scores(own_nsd, flat_nsd, mo
         write_states(folder)
         align(monkeypatch, folder)
     for layer in (0, 1):
-        scores = [Results(folder / FOLDER).read("vision", layer) for folder in (own_nsd, flat_nsd)]
+        scores = [ScoreStore(folder / FOLDER).read("vision", layer) for folder in (own_nsd, flat_nsd)]
         for name in QUANTITIES:
             np.testing.assert_array_equal(scores[0][name], scores[1][name])
 
@@ -119,7 +120,7 @@ def test_the_two_layouts_and_formats_give_identical_scores(own_nsd, flat_nsd, mo
 def test_test_images_never_touch_what_is_fitted(ready, monkeypatch):
     """Scaling responses and states of the shared images changes no alpha and no cross-validated score."""
     align(monkeypatch, ready)
-    before = Results(ready / FOLDER).read("vision", 0)
+    before = ScoreStore(ready / FOLDER).read("vision", 0)
     store = EmbeddingStore(ready / "image_embeddings/no_prompt/test_two-layers")
     ids = store.image_ids(["vision"])
     shared = np.isin(ids, read_design(find_layout(ready).design()).shared_ids)
@@ -128,7 +129,7 @@ def test_test_images_never_touch_what_is_fitted(ready, monkeypatch):
     next(store.folder.glob("batch_*")).unlink()
     store.write(ids, {"vision": states})
     align(monkeypatch, ready, "--redo")
-    after = Results(ready / FOLDER).read("vision", 0)
+    after = ScoreStore(ready / FOLDER).read("vision", 0)
     for name in ("alpha", "cv_score"):
         np.testing.assert_array_equal(after[name], before[name])
     assert not np.array_equal(after["r2"], before["r2"])
@@ -136,13 +137,15 @@ def test_test_images_never_touch_what_is_fitted(ready, monkeypatch):
 
 def test_features_that_never_vary_change_no_score_and_are_not_fitted(own_nsd, monkeypatch):
     fitted_on = []
-    score_layer = encode.score_layer
-    monkeypatch.setattr(
-        encode, "score_layer", lambda train, *rest: fitted_on.append(train.shape[1]) or score_layer(train, *rest)
-    )
+
+    def noting(train, *rest, **named):
+        fitted_on.append(train.shape[1])
+        return ridge_cv(train, *rest, **named)
+
+    monkeypatch.setattr(encode, "ridge_cv", noting)
     store = write_states(own_nsd)
     align(monkeypatch, own_nsd)
-    narrow = [Results(own_nsd / FOLDER).read("vision", layer)["r"] for layer in (0, 1)]
+    narrow = [ScoreStore(own_nsd / FOLDER).read("vision", layer)["r"] for layer in (0, 1)]
     ids = store.image_ids(["vision"])
     states = np.stack([store.read_layer("vision", layer, ids) for layer in (0, 1)], axis=1)
     for path in store.folder.glob("batch_*"):
@@ -151,7 +154,7 @@ def test_features_that_never_vary_change_no_score_and_are_not_fitted(own_nsd, mo
     align(monkeypatch, own_nsd, "--redo")
     assert fitted_on == [5, 5, 5, 5]
     for layer in (0, 1):
-        np.testing.assert_allclose(Results(own_nsd / FOLDER).read("vision", layer)["r"], narrow[layer], atol=1e-5)
+        np.testing.assert_allclose(ScoreStore(own_nsd / FOLDER).read("vision", layer)["r"], narrow[layer], atol=1e-5)
 
 
 def test_scores_of_other_betas_are_never_kept_as_those_of_these(ready, monkeypatch):

@@ -14,8 +14,8 @@ from brain_activity_prediction.datasets.nsd.layout import find_layout
 from brain_activity_prediction.datasets.nsd.regions import read_regions
 from brain_activity_prediction.encoding.scores.best_predictions import best_predictions
 from brain_activity_prediction.encoding.scores.layer_choice import stream_scores
-from brain_activity_prediction.encoding.scores.score_store import Results
-from brain_activity_prediction.encoding.subject_data import read_targets
+from brain_activity_prediction.encoding.scores.score_store import ScoreStore
+from brain_activity_prediction.encoding.subject_data import read_subject_data
 
 pytestmark = pytest.mark.slow
 SCORES = ["r", "r2", "noise_ceiling", "cv_score"]
@@ -38,11 +38,11 @@ def gappy(ready, monkeypatch):
 
 def test_a_region_without_data_in_a_session_is_scored_on_the_images_that_it_has(gappy, monkeypatch):
     align(monkeypatch, gappy, "--permutations", 49, "--bootstrap", 49)
-    targets = read_targets(find_layout(gappy), 1, None, True, gappy / "alignment/responses")
+    targets = read_subject_data(find_layout(gappy), 1, None, True, gappy / "alignment/responses")
     v1v = np.flatnonzero(read_regions(find_layout(gappy), 1)["V1v"])
     (missing,) = np.flatnonzero(np.isnan(targets.test[:, v1v]).all(axis=1))
     there = np.delete(np.arange(12), missing)
-    results = Results(gappy / FOLDER)
+    results = ScoreStore(gappy / FOLDER)
     stream = stream_scores(results, "vision")
     best = stream.best_layers()
     predicted, r = best_predictions(results, "vision", best), stream.at(stream.best_of_voxels())["r"]
@@ -79,7 +79,7 @@ def test_an_image_that_a_region_lacks_is_in_no_geometry(gappy, monkeypatch, caps
 def test_the_data_that_scores_are_from_are_said_and_stand_in_the_table(ready, monkeypatch, capsys):
     find_layout(ready).betas(1, 3).unlink()
     align(monkeypatch, ready)
-    targets = read_targets(find_layout(ready), 1, None, True, ready / "alignment/responses")
+    targets = read_subject_data(find_layout(ready), 1, None, True, ready / "alignment/responses")
     n_train, n_test, trials = len(targets.train_ids), len(targets.test_ids), targets.test_repeats.mean()
     said = f"subject 1: 3 of 4 sessions (without 3), {n_train} training images, {n_test} test images of {trials:.2f}"
     assert said in capsys.readouterr().err

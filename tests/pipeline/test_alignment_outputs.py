@@ -8,7 +8,7 @@ from two_layers import FOLDER, align, read_scores
 
 from brain_activity_prediction.datasets.nsd.layout import find_layout
 from brain_activity_prediction.demo.dataset import AFFINE
-from brain_activity_prediction.encoding.scores.score_store import QUANTITIES, Results
+from brain_activity_prediction.encoding.scores.score_store import QUANTITIES, ScoreStore
 from brain_activity_prediction.encoding.tables.region_table import COLUMNS
 from brain_activity_prediction.runtime.errors import InputError
 
@@ -40,7 +40,7 @@ def test_each_table_printed_says_whose_it_is_and_low_ceilings_are_said_once(read
 def test_region_scores_are_means_over_the_regions_voxels(ready, monkeypatch):
     align(monkeypatch, ready)
     table = read_scores(ready).set_index(["layer", "roi"])
-    scores = Results(ready / FOLDER).read("vision", 1)
+    scores = ScoreStore(ready / FOLDER).read("vision", 1)
     assert table.loc[(1, "nsdgeneral"), "n_voxels"] == len(scores["r"])
     for name in ("r", "r2", "cv_score"):
         assert table.loc[(1, "nsdgeneral"), name] == pytest.approx(scores[name].mean(dtype=np.float64), rel=1e-6)
@@ -50,7 +50,7 @@ def test_region_scores_are_means_over_the_regions_voxels(ready, monkeypatch):
 def test_normalised_scores_are_means_over_voxels_above_the_ceiling_asked_for(ready, monkeypatch):
     align(monkeypatch, ready, "--min-noise-ceiling", 0.6)
     table = read_scores(ready).set_index(["layer", "roi"])
-    results = Results(ready / FOLDER)
+    results = ScoreStore(ready / FOLDER)
     scores, ceiling = results.read("vision", 1), results.read_noise_ceiling().astype(float)
     row, above = table.loc[(1, "nsdgeneral")], ceiling >= 0.6
     assert 0 < above.sum() < len(above)
@@ -87,17 +87,17 @@ def test_regions_that_are_predicted_are_significant_and_the_region_of_noise_is_n
     align(monkeypatch, ready)
     assert read_scores(ready)[["p", "q"]].isna().all(axis=None)
     assert not (ready / FOLDER / "maps/vision_best_layer_p.nii.gz").exists()
-    scores = Results(ready / FOLDER).read("vision", 0)
+    scores = ScoreStore(ready / FOLDER).read("vision", 0)
     capsys.readouterr()
     align(monkeypatch, ready, "--permutations", 199)
     assert "were scored before" not in capsys.readouterr().err
-    np.testing.assert_array_equal(Results(ready / FOLDER).read("vision", 0)["r"], scores["r"])
+    np.testing.assert_array_equal(ScoreStore(ready / FOLDER).read("vision", 0)["r"], scores["r"])
     table = read_scores(ready).set_index(["layer", "roi"])
     planted = [(0, "V1v"), (0, "V1d"), (1, "FFA-1"), (1, "PPA")]
     assert (table.loc[planted, "q"] < 0.05).all()
     assert (table.loc[[(0, "RSC"), (1, "RSC")], "p"] > 0.05).all()
     assert (table["q"] >= table["p"]).all()
-    test = Results(ready / FOLDER).read_statistics("vision", 0)
+    test = ScoreStore(ready / FOLDER).read_statistics("vision", 0)
     assert test.p[scores["r"] > 0.8].max() < 0.05
     assert np.isfinite(nibabel.load(ready / FOLDER / "maps/vision_best_layer_p.nii.gz").get_fdata()).sum() == len(
         test.p
@@ -123,7 +123,7 @@ def test_maps_have_the_subjects_affine_the_voxels_scores_and_nan_outside(ready, 
     align(monkeypatch, ready)
     mask = nibabel.load(find_layout(ready).nsdgeneral(1))
     inside = mask.get_fdata() == 1
-    results = Results(ready / FOLDER)
+    results = ScoreStore(ready / FOLDER)
     by_layer = [results.read("vision", layer) for layer in (0, 1)]
     best = np.argmax([scores["cv_score"] for scores in by_layer], axis=0)
     for name in QUANTITIES:
@@ -161,5 +161,5 @@ def test_a_voxel_of_nan_is_left_out_of_its_region_and_harms_no_other(ready, monk
 
 def test_how_many_voxels_chose_an_end_of_the_grid_is_said(ready, monkeypatch, capsys):
     align(monkeypatch, ready, "--num-alphas", 1, "--max-log-10-alpha", 1)
-    n_voxels = len(Results(ready / FOLDER).read("vision", 0)["r"])
+    n_voxels = len(ScoreStore(ready / FOLDER).read("vision", 0)["r"])
     assert f"of {2 * n_voxels} alphas (voxels x layers) {2 * n_voxels} are the smallest" in capsys.readouterr().err

@@ -10,13 +10,13 @@ import pytest
 from scipy.stats import false_discovery_control
 from two_layers import FOLDER, align, read_scores
 
-from brain_activity_prediction.align_image_embeddings import align_model
 from brain_activity_prediction.datasets.nsd.layout import find_layout
 from brain_activity_prediction.datasets.nsd.regions import read_mask, region_masks
+from brain_activity_prediction.encoding import planning
 from brain_activity_prediction.encoding.scores.best_predictions import best_predictions
 from brain_activity_prediction.encoding.scores.layer_choice import stream_scores
-from brain_activity_prediction.encoding.scores.score_store import Results
-from brain_activity_prediction.encoding.subject_data import read_targets
+from brain_activity_prediction.encoding.scores.score_store import ScoreStore
+from brain_activity_prediction.encoding.subject_data import read_subject_data
 from brain_activity_prediction.inference.bootstrap import resamples
 from brain_activity_prediction.ridge.scores import pearson_r
 from brain_activity_prediction.runtime.errors import InputError
@@ -27,7 +27,7 @@ STATISTICS = ["r", "r_se", "r_ci_low", "r_ci_high", "r_normalised_se", "p", "q"]
 
 
 def observed(base_dir):
-    return read_targets(find_layout(base_dir), 1, None, True, base_dir / "alignment/responses").test
+    return read_subject_data(find_layout(base_dir), 1, None, True, base_dir / "alignment/responses").test
 
 
 def tables(base_dir):
@@ -80,16 +80,16 @@ def test_blocks_too_few_for_a_test_are_refused_and_all_orders_of_four_are_made(r
 def test_images_that_fill_no_block_are_said_to_be_left_out(monkeypatch, capsys):
     shared = np.arange(1000)
     design = SimpleNamespace(shared_ids=shared, trial_ids=lambda subject, sessions: np.tile(shared[:982], 3))
-    monkeypatch.setattr(align_model, "read_design", lambda path: design)
+    monkeypatch.setattr(planning, "read_design", lambda path: design)
     layout = SimpleNamespace(design=lambda: None, sessions=lambda subject: [1])
     asked = SimpleNamespace(permutations=999, permutation_block=40, sessions=None, subject=1)
-    assert align_model.planned_permutations(layout, asked) == 999
+    assert planning.planned_permutations(layout, asked) == 999
     assert capsys.readouterr().err == "permutation test: 22 of 982 test images fill no block and are left out\n"
 
 
 def test_an_average_of_layers_is_tested_by_the_average_of_each_permutation_and_resample(aligned):
     """All layers meet the same permutations, so that the rows of their permuted scores can be averaged."""
-    results = Results(aligned / FOLDER)
+    results = ScoreStore(aligned / FOLDER)
     statistics = [results.read_statistics("vision", layer) for layer in (0, 1)]
     permuted = np.mean([one.region_r_permuted for one in statistics], axis=0, dtype=float)
     assert permuted.shape[0] == 99 + 1
@@ -109,7 +109,7 @@ def test_an_average_of_layers_is_tested_by_the_average_of_each_permutation_and_r
 
 
 def test_resamples_of_normalised_scores_divide_each_voxel_by_its_ceiling(aligned):
-    results, responses = Results(aligned / FOLDER), observed(aligned)
+    results, responses = ScoreStore(aligned / FOLDER), observed(aligned)
     best_layers = stream_scores(results, "vision").best_layers()
     predicted = best_predictions(results, "vision", best_layers)
     statistics, ceiling = (
@@ -146,7 +146,7 @@ def test_the_ncsnr_of_nsd_leaves_scores_over_all_voxels_as_they_are(aligned, mon
 
 
 def test_layers_of_an_older_version_lack_the_error_alone_and_a_line_says_so(aligned, monkeypatch, capsys):
-    results = Results(aligned / FOLDER)
+    results = ScoreStore(aligned / FOLDER)
     for layer in (0, 1):
         statistics = replace(results.read_statistics("vision", layer), region_explained=None)
         kept = results.read_predictions("vision", layer)
@@ -168,7 +168,7 @@ def test_another_ceiling_leaves_normalised_scores_without_an_error_and_fits_noth
 
 
 def test_the_predictions_of_each_voxels_best_layer_are_kept_no_others_and_give_its_score(aligned):
-    results = Results(aligned / FOLDER)
+    results = ScoreStore(aligned / FOLDER)
     scores = stream_scores(results, "vision")
     best_layers = scores.best_layers()
     predicted = best_predictions(results, "vision", best_layers)
@@ -220,7 +220,7 @@ def test_the_region_of_noise_is_not_significant_with_a_layer_chosen_per_voxel_an
 
 def test_lost_predictions_are_made_again_and_change_nothing(aligned, monkeypatch, capsys):
     before = tables(aligned)
-    Results(aligned / FOLDER).keep_predictions("vision", 1, np.arange(10))
+    ScoreStore(aligned / FOLDER).keep_predictions("vision", 1, np.arange(10))
     capsys.readouterr()
     align(monkeypatch, aligned, "--permutations", 99, "--bootstrap", 199)
     assert "1 layer was scored before, 1 is left" in capsys.readouterr().err
@@ -266,7 +266,7 @@ def test_a_region_that_was_added_later_gets_its_statistics(ready, monkeypatch):
 def test_without_statistics_nothing_is_kept_for_them(ready, monkeypatch):
     align(monkeypatch, ready, "--bootstrap", 0)
     assert not (ready / FOLDER / "best_layers").exists()
-    assert not Results(ready / FOLDER).predicted_voxels("vision", 0).size
+    assert not ScoreStore(ready / FOLDER).predicted_voxels("vision", 0).size
     assert tables(ready).drop(columns="r").isna().all(axis=None)
 
 

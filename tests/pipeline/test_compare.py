@@ -7,8 +7,9 @@ from scipy.stats import false_discovery_control
 from two_layers import MODEL, align
 
 from brain_activity_prediction.align_image_embeddings import compare
+from brain_activity_prediction.encoding import comparison
 from brain_activity_prediction.encoding.scores.layer_choice import stream_scores
-from brain_activity_prediction.encoding.scores.score_store import Results
+from brain_activity_prediction.encoding.scores.score_store import ScoreStore
 from brain_activity_prediction.inference.intervals import interval
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
@@ -53,7 +54,7 @@ def table_of(base_dir, name="comparison"):
 def test_a_prompt_that_predicts_less_is_found_and_a_region_of_noise_does_not_differ(aligned, monkeypatch, layers):
     run(monkeypatch, aligned, "-m", "test/talks", "-p", "1", "2", "--layers", layers)
     table = table_of(aligned).set_index("roi")
-    assert tuple(table_of(aligned).columns) == compare.COLUMNS
+    assert tuple(table_of(aligned).columns) == comparison.COLUMNS
     assert table["prompt_a"].unique().tolist() == [1]
     assert table["prompt_b"].unique().tolist() == [2]
     assert (table.loc[PLANTED, "ci_low"] > 0).all()
@@ -90,7 +91,7 @@ def test_the_interval_is_that_of_the_difference_of_paired_resamples(aligned, mon
         folder = alignment_folder(aligned, 1, "test/talks", prompt)
         scores = pd.read_parquet(folder / "scores.parquet").set_index(["layer_choice", "roi"])
         layer = scores.loc[("best_per_region", "V2v"), "layer"]
-        statistics = stream_scores(Results(folder), "language").statistics[layer]
+        statistics = stream_scores(ScoreStore(folder), "language").statistics[layer]
         replicates.append(statistics.region_r[:, list(statistics.regions).index("V2v")])
     np.testing.assert_allclose((row["ci_low"], row["ci_high"]), interval(replicates[0] - replicates[1]), rtol=1e-5)
 

@@ -122,7 +122,7 @@ def test_layers_and_regions_can_be_chosen(ready, monkeypatch):
     ],
 )
 def test_a_mistake_is_one_line_before_any_work(ready, more, message, monkeypatch):
-    monkeypatch.setattr(subject_data, "read_targets", lambda *_: pytest.fail("responses were read"))
+    monkeypatch.setattr(subject_data, "prepare_responses", lambda *_: pytest.fail("responses were read"))
     with pytest.raises(InputError, match=message) as raised:
         compare(monkeypatch, ready, *more)
     assert "\n" not in str(raised.value)

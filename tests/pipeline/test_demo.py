@@ -20,7 +20,7 @@ from brain_activity_prediction import __version__
 from brain_activity_prediction.demo import __main__ as demo_script
 from brain_activity_prediction.demo.__main__ import LLAVA, VIT, write
 from brain_activity_prediction.demo.planted import LAYERS
-from brain_activity_prediction.encoding.scores.score_store import QUANTITIES, Results
+from brain_activity_prediction.encoding.scores.score_store import QUANTITIES, ScoreStore
 from brain_activity_prediction.encoding.tables.layer_figure import COLOURS
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
@@ -217,7 +217,7 @@ def test_the_planted_layer_or_its_neighbour_is_the_most_similar_one_without_any_
 
 def test_every_score_of_every_layer_is_a_volume_where_the_subject_s_brain_is(demo):
     folder, _ = demo
-    results = Results(folder / "alignment/subj01/prompt_1" / LLAVA.replace("/", "_"))
+    results = ScoreStore(folder / "alignment/subj01/prompt_1" / LLAVA.replace("/", "_"))
     nsdgeneral = nibabel.load(folder / "nsddata/ppdata/subj01/func1pt8mm/roi/nsdgeneral.nii.gz")
     fitted = nsdgeneral.get_fdata() == 1
     for name in QUANTITIES:

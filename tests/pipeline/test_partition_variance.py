@@ -253,7 +253,7 @@ def test_random_weightings_are_those_of_their_seed(ready, monkeypatch):
 )
 def test_a_mistake_is_one_line_and_status_2_before_any_work(ready, spaces, more, message, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["partition_variance.py", *flags(ready, *more, spaces=spaces)])
-    monkeypatch.setattr(subject_data, "read_targets", lambda *_: pytest.fail("responses were read"))
+    monkeypatch.setattr(subject_data, "prepare_responses", lambda *_: pytest.fail("responses were read"))
     with pytest.raises((InputError, SystemExit)) as raised:
         partition_variance.main()
     said = str(raised.value) if isinstance(raised.value, InputError) else capsys.readouterr().err

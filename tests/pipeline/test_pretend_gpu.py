@@ -23,7 +23,7 @@ from brain_activity_prediction.align_image_embeddings import (
     partition_variance,
 )
 from brain_activity_prediction.cli import extraction_command, shared_flags
-from brain_activity_prediction.encoding.scores.score_store import QUANTITIES, Results
+from brain_activity_prediction.encoding.scores.score_store import QUANTITIES, ScoreStore
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
 from brain_activity_prediction.extraction import loop
 from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
@@ -175,7 +175,9 @@ def test_an_alignment_gives_the_scores_and_statistics_of_the_cpu(ready, monkeypa
     results = []
     for device in ("cpu", "0"):
         run(monkeypatch, align_model, ready, "-m", MODEL, "-g", device, "--permutations", 49, "--redo")
-        results.append((Results(ready / FOLDER).read("vision", 1), pd.read_parquet(ready / FOLDER / "scores.parquet")))
+        results.append(
+            (ScoreStore(ready / FOLDER).read("vision", 1), pd.read_parquet(ready / FOLDER / "scores.parquet"))
+        )
     assert gpu.peak > 0
     (here, table_here), (there, table_there) = results
     for name in QUANTITIES:

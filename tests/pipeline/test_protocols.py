@@ -11,7 +11,7 @@ from two_layers import FOLDER, align
 from brain_activity_prediction.datasets.nsd.design import read_design
 from brain_activity_prediction.datasets.nsd.layout import find_layout
 from brain_activity_prediction.datasets.nsd.responses import prepare_responses
-from brain_activity_prediction.encoding.scores.score_store import Results
+from brain_activity_prediction.encoding.scores.score_store import ScoreStore
 from brain_activity_prediction.ridge.ridge_cv import ridge_cv
 from brain_activity_prediction.ridge.scores import pearson_r, r2_score
 from brain_activity_prediction.runtime.errors import InputError
@@ -44,7 +44,7 @@ def plain(base_dir, layer):
 def test_the_papers_scores_are_those_of_its_own_statistics_and_averages_over_layers(both):
     expected = [plain(both, layer) for layer in (0, 1)]
     for layer, (r, r2) in enumerate(expected):
-        found = Results(both / PAPER).read("vision", layer)
+        found = ScoreStore(both / PAPER).read("vision", layer)
         np.testing.assert_allclose(found["r"], r, atol=1e-4)
         np.testing.assert_allclose(found["r2"], r2, atol=1e-4)
     table = pd.read_csv(both / PAPER / "scores.csv").set_index(["layer_choice", "roi"])

@@ -50,7 +50,7 @@ def test_a_middle_block_predicts_of_v4_what_an_early_one_does_and_more(macaque):
     assert all(abs(shuffled) < 0.01 for _, shuffled in parts.values())
 
     table = pd.read_parquet(macaque.base_dir / "alignment/subj01/variance_partitioning/early_late/shares.parquet")
-    results = macaque.Results(macaque.alignment_folder(macaque.base_dir, 1, macaque.MODEL_ID, None))
+    results = macaque.ScoreStore(macaque.alignment_folder(macaque.base_dir, 1, macaque.MODEL_ID, None))
     for spaces, block in (("A", macaque.EARLY), ("B", macaque.LATE)):
         rows = table[(table["kind"] == "model") & (table["spaces"] == spaces)].set_index("roi")
         aligned = results.read(macaque.STREAM, block + 1)["r2"].mean(dtype=float)

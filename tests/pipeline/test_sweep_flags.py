@@ -113,7 +113,8 @@ def test_own_prompts_go_to_extractions_and_alignments_those_without_a_prompt_too
     (model,) = planned(own_nsd, "--models", LLAVA, "-s", 1, "-p", "4-5", "--prompts-file", own).models
     for unit in (*model.extract, *model.align):
         assert f"--prompts-file {own}" in shlex.join(unit.command)
-    layers = [open_layers(align_model.flags().parse_args(unit.command[2:])) for unit in model.align[:2]]
+    selected = [align_model.read_settings(unit.command[2:]).features for unit in model.align[:2]]
+    layers = [open_layers(own_nsd, selection) for selection in selected]
     assert [{(layer.prompt, layer.stream) for layer in few} for few in layers] == [
         {(None, "vision")},
         {(4, "language")},

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sweeping import LLAVA, LLAVA_ID, VIT, VIT_ID, image_ids, planned, store
 
-from brain_activity_prediction.encoding.scores.score_store import QUANTITIES, Results
+from brain_activity_prediction.encoding.scores.score_store import QUANTITIES, ScoreStore
 from brain_activity_prediction.storage.folders import alignment_folder, reported_files
 from brain_activity_prediction.storage.made_from import NAME, state_of, write_note
 
@@ -63,7 +63,7 @@ def test_an_alignment_is_done_with_all_its_layers_and_its_table(own_nsd):
     folder = alignment_folder(own_nsd, 2, VIT_ID, None)
     left, plain = [], "--permutations 0 --bootstrap 0"
     for layer in range(3):
-        Results(folder).write("vision", layer, 3, dict.fromkeys(QUANTITIES, np.zeros(4)))
+        ScoreStore(folder).write("vision", layer, 3, dict.fromkeys(QUANTITIES, np.zeros(4)))
         left.append([unit.n_left for unit in planned(own_nsd, "--models", VIT, "--align", plain).models[0].align])
     assert left == [[3, 2], [3, 1], [3, 1]]
     (folder / "scores.csv").touch()
@@ -104,7 +104,7 @@ def test_a_report_is_done_with_its_last_file_and_of_just_these_tables(table, own
 
 def test_layers_dated_in_the_future_do_not_repeat_an_alignment_for_ever(own_nsd):
     store(own_nsd, VIT_ID, None, image_ids(own_nsd), n_layers=1)
-    results = Results(alignment_folder(own_nsd, 2, VIT_ID, None))
+    results = ScoreStore(alignment_folder(own_nsd, 2, VIT_ID, None))
     results.write("vision", 0, 1, dict.fromkeys(QUANTITIES, np.zeros(4)))
     (path,) = results.folder.glob("voxels/*.h5")
     os.utime(path, (10**10, 10**10))

@@ -15,7 +15,6 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from brain_activity_prediction.align_image_embeddings import align_model
-from brain_activity_prediction.cli import shared_flags
 from brain_activity_prediction.ridge.estimator import VoxelwiseRidgeCV
 
 pytestmark = pytest.mark.slow
@@ -113,8 +112,8 @@ def test_a_splitter_that_leaves_rows_unused_is_refused():
 
 
 def test_by_default_the_grid_is_that_of_the_scripts_and_an_intercept_is_fitted():
-    flags = align_model.flags().parse_args(["-d", ".", "-m", "model"])
-    model, expected = VoxelwiseRidgeCV().fit(X, Y), VoxelwiseRidgeCV(shared_flags.alphas(flags), fit_intercept=True)
+    alphas = align_model.read_settings(["-d", ".", "-m", "org/model"]).alphas.values()
+    model, expected = VoxelwiseRidgeCV().fit(X, Y), VoxelwiseRidgeCV(alphas, fit_intercept=True)
     np.testing.assert_array_equal(model.coef_, expected.fit(X, Y).coef_)
     assert (model.intercept_ != 0).all()
 

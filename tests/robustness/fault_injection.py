@@ -29,7 +29,7 @@ from brain_activity_prediction.datasets.nsd.layout import find_layout
 from brain_activity_prediction.datasets.nsd.responses import prepare_responses
 from brain_activity_prediction.demo import models
 from brain_activity_prediction.encoding import subject_data  # noqa: F401, imported ahead
-from brain_activity_prediction.encoding.scores.score_store import QUANTITIES, Results
+from brain_activity_prediction.encoding.scores.score_store import QUANTITIES, ScoreStore
 from brain_activity_prediction.encoding.tables import summary  # noqa: F401, imported ahead
 from brain_activity_prediction.models.torchvision_import import import_torchvision
 from brain_activity_prediction.storage import sealed_hdf5
@@ -79,8 +79,8 @@ def responses(base_dir):
 def scores(base_dir):
     folder = base_dir / "alignment" / "subj01" / "no_prompt" / "test_layers"
     found = {path.name: np.frombuffer(path.read_bytes(), np.uint8) for path in [*folder.glob("scores*.csv")]}
-    for _, layer, _ in Results(folder).layers():
-        found |= {(layer, name): Results(folder).read("vision", layer)[name] for name in QUANTITIES}
+    for _, layer, _ in ScoreStore(folder).layers():
+        found |= {(layer, name): ScoreStore(folder).read("vision", layer)[name] for name in QUANTITIES}
     return found
 
 

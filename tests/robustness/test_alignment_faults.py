@@ -17,7 +17,7 @@ from two_layers import FOLDER, MODEL, align, read_scores
 from brain_activity_prediction.align_image_embeddings import align_model
 from brain_activity_prediction.datasets.nsd import responses
 from brain_activity_prediction.encoding import encode
-from brain_activity_prediction.encoding.scores.score_store import Results
+from brain_activity_prediction.encoding.scores.score_store import ScoreStore
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.running import run_script
 
@@ -49,13 +49,13 @@ def sending(name, function, at_call=1):
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGUSR1"])
 def test_a_signal_lets_the_layer_in_hand_be_finished_and_the_next_run_continues(name, ready, monkeypatch, capsys):
     with monkeypatch.context() as during:
-        score_layer, calls = sending(name, encode.score_layer)
-        during.setattr(encode, "score_layer", score_layer)
+        interrupted, calls = sending(name, encode.ridge_cv)
+        during.setattr(encode, "ridge_cv", interrupted)
         stopped(during, ready)
         assert len(calls) == 1
     said = capsys.readouterr().err
     assert f"stopped by {name}; all that was finished is kept, the same command continues" in said
-    assert [layer for _, layer, _ in Results(ready / FOLDER).layers()] == [0]
+    assert [layer for _, layer, _ in ScoreStore(ready / FOLDER).layers()] == [0]
     align(monkeypatch, ready, "--num-alphas", 5)
     assert "1 layer was scored before, 1 is left" in capsys.readouterr().err
     assert read_scores(ready)["layer"].nunique() == 2
@@ -78,10 +78,9 @@ def test_a_signal_lets_the_session_in_hand_be_read_and_leaves_nothing_half_made(
 AT_ONCE = """
 import json, os, sys
 import matplotlib.figure, scipy.stats  # here, since each child would for itself
-from brain_activity_prediction.align_image_embeddings import align_model, fitting, ridge
-from brain_activity_prediction.align_image_embeddings.outputs import summary
-from brain_activity_prediction.align_image_embeddings.inputs import targets
-from brain_activity_prediction.nsd import responses
+from brain_activity_prediction.align_image_embeddings import align_model
+from brain_activity_prediction.datasets.nsd import responses
+from brain_activity_prediction.encoding import encode
 base_dir, n_processes = sys.argv[1], int(sys.argv[2])
 sys.argv = ["align_model.py", "-d", base_dir, "-g", "cpu", "-m", sys.argv[3], "--num-alphas", "5"]
 calls = {"layers": 0, "sessions": 0}
@@ -91,7 +90,7 @@ def counted(module, name, of):
         calls[of] += 1
         return function(*arguments, **named)
     setattr(module, name, call)
-counted(fitting, "score_layer", "layers")
+counted(encode, "ridge_cv", "layers")
 counted(responses, "read_session", "sessions")
 children = []
 for _ in range(n_processes):
@@ -126,15 +125,15 @@ def test_alignments_at_once_read_the_betas_once_and_fit_each_layer_once_and_no_t
 def test_scores_that_are_removed_while_a_run_goes_on_end_it_with_a_line_and_the_next_run_restores_them(
     ready, monkeypatch
 ):
-    score_layer, calls = encode.score_layer, []
+    ridge_cv, calls = encode.ridge_cv, []
 
-    def removing(*arguments):
+    def removing(*arguments, **named):
         calls.append(1)
         if len(calls) == 2:
             shutil.rmtree(ready / FOLDER / "voxels")
-        return score_layer(*arguments)
+        return ridge_cv(*arguments, **named)
 
-    monkeypatch.setattr(encode, "score_layer", removing)
+    monkeypatch.setattr(encode, "ridge_cv", removing)
     with pytest.raises(InputError, match=r"scores of 1 of 2 layers were removed from .*subj01"):
         align(monkeypatch, ready)
     align(monkeypatch, ready)
@@ -146,7 +145,7 @@ def test_layers_that_another_process_finishes_meanwhile_are_in_the_table(ready, 
     from brain_activity_prediction.encoding.tables import summary
 
     write_table = summary.write_table
-    results = Results(ready / FOLDER)
+    results = ScoreStore(ready / FOLDER)
 
     def meanwhile(table, folder, name):
         if [layer for _, layer, _ in results.layers()] == [0]:
@@ -179,31 +178,31 @@ def test_betas_that_have_no_room_are_refused_before_they_are_read(ready, small_d
 
 def test_scores_of_an_interrupted_run_are_those_of_an_uninterrupted_one(ready, monkeypatch):
     align(monkeypatch, ready, "--num-alphas", 5)
-    whole = Results(ready / FOLDER).read("vision", 1)
+    whole = ScoreStore(ready / FOLDER).read("vision", 1)
     align(monkeypatch, ready, "--num-alphas", 5, "--redo", "-l", 0)
     align(monkeypatch, ready, "--num-alphas", 5)
-    for name, values in Results(ready / FOLDER).read("vision", 1).items():
+    for name, values in ScoreStore(ready / FOLDER).read("vision", 1).items():
         np.testing.assert_array_equal(values, whole[name])
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory."), MemoryError()])
 def test_a_lack_of_memory_is_one_line_and_keeps_the_layers_that_were_finished(ready, monkeypatch, capsys, error):
-    score_layer, calls = encode.score_layer, []
+    ridge_cv, calls = encode.ridge_cv, []
 
-    def no_memory(*arguments):
+    def no_memory(*arguments, **named):
         calls.append(arguments)
         if len(calls) == 2:
             raise error
-        return score_layer(*arguments)
+        return ridge_cv(*arguments, **named)
 
-    monkeypatch.setattr(encode, "score_layer", no_memory)
+    monkeypatch.setattr(encode, "ridge_cv", no_memory)
     flags = ["-d", str(ready), "-g", "cpu", "-m", MODEL, "--num-alphas", "5"]
     monkeypatch.setattr("sys.argv", ["align_model.py", *flags])
     with pytest.raises(SystemExit) as ended:
         run_script(align_model.main)
     assert ended.value.code == 2
     assert re.search("^align_model.py: out of memory .*; all that was finished is kept", capsys.readouterr().err, re.M)
-    assert [layer for _, layer, _ in Results(ready / FOLDER).layers()] == [0]
+    assert [layer for _, layer, _ in ScoreStore(ready / FOLDER).layers()] == [0]
 
 
 @pytest.mark.parametrize("step", ["layer_curves", "write_map", "to_parquet"])

@@ -13,7 +13,7 @@ from two_layers import FOLDER, align, write_states
 from brain_activity_prediction.cli import extraction_command
 from brain_activity_prediction.datasets.nsd.design import read_design
 from brain_activity_prediction.datasets.nsd.layout import find_layout
-from brain_activity_prediction.encoding.scores.score_store import Results
+from brain_activity_prediction.encoding.scores.score_store import ScoreStore
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 
@@ -150,5 +150,5 @@ def test_a_layer_that_is_the_same_for_all_images_is_named_and_scores_zero(own_ns
     said = capsys.readouterr().err
     assert "layer 0 of vision is the same for all training images and predicts nothing" in said
     assert "layer 1 of vision is" not in said
-    assert not Results(own_nsd / FOLDER).read("vision", 0)["r"].any()
+    assert not ScoreStore(own_nsd / FOLDER).read("vision", 0)["r"].any()
     assert pd.read_csv(own_nsd / FOLDER / "scores.csv").query("layer == 1")["r"].max() > 0.5

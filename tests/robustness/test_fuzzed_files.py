@@ -25,7 +25,7 @@ from brain_activity_prediction.datasets.nsd.label_tables import label_names
 from brain_activity_prediction.datasets.nsd.layout import find_layout
 from brain_activity_prediction.datasets.nsd.regions import read_map, read_mask, region_masks
 from brain_activity_prediction.datasets.nsd.stimuli import Stimuli
-from brain_activity_prediction.encoding.scores.score_store import QUANTITIES, Results
+from brain_activity_prediction.encoding.scores.score_store import QUANTITIES, ScoreStore
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
 from brain_activity_prediction.extraction.prompt_selection import read_prompts
 from brain_activity_prediction.report.tables.collecting import Tables, find_scored
@@ -78,8 +78,8 @@ def files(official_nsd, flat_nsd, tmp_path_factory):
     stored.claim({"dtype": "float32"})
     stored.write([1, 2, 3, 5], {"vision": np.ones((4, 3, 6), np.float32)}, ["a dog", "two", "", "three"])
     scores = {name: np.ones(9, np.float32) for name in QUANTITIES}
-    Results(folder / "scored").write("vision", 1, 3, scores)
-    Results(folder / "scored").write_noise_ceiling(np.ones(9), "nsd")
+    ScoreStore(folder / "scored").write("vision", 1, 3, scores)
+    ScoreStore(folder / "scored").write_noise_ceiling(np.ones(9), "nsd")
     table = folder / "base/alignment/subj01/no_prompt/org_model/scores.parquet"
     table.parent.mkdir(parents=True)
     columns = {"protocol": "standard", "model_id": "org/model", "prompt": None, "stream": "vision", "layer": [0, 1]}
@@ -173,7 +173,7 @@ def stored_settings(path, mask):
 
 
 def scores(path, mask):
-    read = Results(path.parents[1])
+    read = ScoreStore(path.parents[1])
     for stream, layer, _ in read.layers():
         assert set(read.read(stream, layer)) == set(QUANTITIES)
         read.read_statistics(stream, layer)
@@ -181,7 +181,7 @@ def scores(path, mask):
 
 
 def ceiling(path, mask):
-    Results(path.parent).read_noise_ceiling()
+    ScoreStore(path.parent).read_noise_ceiling()
 
 
 def table(path, mask):

@@ -12,7 +12,7 @@ from two_layers import align
 
 from brain_activity_prediction.datasets.nsd.label_tables import label_names
 from brain_activity_prediction.datasets.nsd.layout import find_layout
-from brain_activity_prediction.encoding.scores.score_store import QUANTITIES, Results
+from brain_activity_prediction.encoding.scores.score_store import QUANTITIES, ScoreStore
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 from brain_activity_prediction.storage.sealed_hdf5 import write_sealed
@@ -36,7 +36,7 @@ def test_a_stream_named_like_a_path_is_refused_and_nothing_is_written_there(own_
 
 
 def test_scores_that_say_they_are_of_another_file_are_refused(tmp_path):
-    results = Results(tmp_path / "scores")
+    results = ScoreStore(tmp_path / "scores")
     scores = {name: np.ones(3, np.float32) for name in QUANTITIES}
     results.write("vision", 0, 1, scores)
     about = {"stream": OUTSIDE, "layer": 0, "n_layers": 1}

@@ -46,7 +46,8 @@ def test_combinations_without_scores_are_listed_and_prompts_only_where_a_model_t
 
 def test_a_stream_that_one_of_the_prompts_lacks_is_refused(talking):
     def layers(*flags):
-        return open_layers(align_model.read_flags(["-d", str(talking), "-m", TALKS, *map(str, flags)]))
+        settings = align_model.read_settings(["-d", str(talking), "-m", TALKS, *map(str, flags)])
+        return open_layers(talking, settings.features)
 
     assert {layer.prompt for layer in layers("-p", 1, 2, "--stream", "language")} == {1, 2}
     with pytest.raises(InputError, match=r"no response states of test/talks under prompt 2: .*-p 2"):

@@ -6,8 +6,8 @@ from scipy.stats import false_discovery_control
 
 from brain_activity_prediction.encoding.scores.layer_choice import stream_scores
 from brain_activity_prediction.encoding.scores.score_files import write_voxels
-from brain_activity_prediction.encoding.scores.score_store import Results
-from brain_activity_prediction.encoding.tables.region_table import COLUMNS, region_table
+from brain_activity_prediction.encoding.scores.score_store import ScoreStore
+from brain_activity_prediction.encoding.tables.region_table import COLUMNS, Alignment, region_table
 from brain_activity_prediction.inference.intervals import share_reaching
 from brain_activity_prediction.inference.region_ceilings import RegionCeilings
 from brain_activity_prediction.inference.region_statistics import Asked, Statistics, digests
@@ -21,7 +21,7 @@ REGIONS = {"all": np.ones(N_VOXELS, dtype=bool), "half": np.arange(N_VOXELS) < N
 
 def results_of(folder, layers, n_layers=None, statistics=None):
     """Results that hold `layers`, `{quantity: (V,)}` each, of the stream `language`."""
-    results = Results(folder)
+    results = ScoreStore(folder)
     results.claim({"min_log_10_alpha": 1, "max_log_10_alpha": 4})
     for layer, scores in enumerate(layers):
         results.write("language", layer, n_layers or len(layers), scores, statistics[layer] if statistics else None)
@@ -30,7 +30,7 @@ def results_of(folder, layers, n_layers=None, statistics=None):
 
 
 def table_of(results):
-    table = region_table(results, REGIONS, "org/model", 3, 1, min_noise_ceiling=0)
+    table = region_table(results, REGIONS, Alignment("org/model", 3, 1), min_noise_ceiling=0)
     assert tuple(table.columns) == COLUMNS
     return table.set_index(["layer_choice", "roi"])
 

@@ -6,12 +6,12 @@ import pytest
 from two_layers import MODEL
 
 from brain_activity_prediction.align_image_embeddings import align_model
-from brain_activity_prediction.cli.model_names import near_models
 from brain_activity_prediction.datasets.captions import Captions
 from brain_activity_prediction.datasets.nsd.layout import find_layout
 from brain_activity_prediction.datasets.nsd.stimuli import Stimuli
 from brain_activity_prediction.encoding.layers import open_layers
 from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.wording import near_models
 from brain_activity_prediction.sweep import sweep
 
 
@@ -61,7 +61,7 @@ def test_too_few_images_are_answered_with_where_all_of_them_come_from(own_nsd):
 
 def test_a_prompt_for_a_model_that_takes_none_is_said_once_to_be_ignored(ready, capsys):
     def said(*flags):
-        open_layers(align_model.read_flags(["-d", str(ready), "-m", MODEL, *flags]))
+        open_layers(ready, align_model.read_settings(["-d", str(ready), "-m", MODEL, *flags]).features)
         return capsys.readouterr().err
 
     assert said("-p", "1-3") == f"{MODEL} has no prompt: -p is ignored\n"

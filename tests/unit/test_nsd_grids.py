@@ -9,7 +9,7 @@ from two_layers import FOLDER, align, read_scores
 from brain_activity_prediction.datasets.nsd.layout import find_layout
 from brain_activity_prediction.datasets.nsd.regions import read_mask, read_regions, region_masks
 from brain_activity_prediction.datasets.nsd.responses import prepare_responses
-from brain_activity_prediction.encoding.subject_data import ceiling_of_test_images, read_targets
+from brain_activity_prediction.encoding.subject_data import ceiling_of_test_images, read_subject_data
 from brain_activity_prediction.report.plots.voxel_maps import cortex, shown_on
 from brain_activity_prediction.runtime.errors import InputError
 
@@ -83,11 +83,11 @@ def test_betas_and_ceilings_in_another_orientation_belong_to_the_same_voxels(lay
     image = nibabel.load(layout.ncsnr(1))
     ncsnr = np.linspace(0.1, 1, np.prod(image.shape), dtype=np.float32).reshape(image.shape)
     nibabel.save(nibabel.Nifti1Image(ncsnr, image.affine), layout.ncsnr(1))
-    targets = read_targets(layout, 1, None, True, layout.base_dir / "responses")
+    targets = read_subject_data(layout, 1, None, True, layout.base_dir / "responses")
     expected = ceiling_of_test_images(targets, layout, 1, "nsd")
     store_as(layout.betas(1, 3), orientation)
     store_as(layout.ncsnr(1), orientation)
-    again = read_targets(layout, 1, None, True, layout.base_dir / "responses")
+    again = read_subject_data(layout, 1, None, True, layout.base_dir / "responses")
     np.testing.assert_array_equal(again.train, targets.train)
     np.testing.assert_array_equal(ceiling_of_test_images(again, layout, 1, "nsd"), expected)
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 from test_partition_variance import FOLDER, partition
 
-from brain_activity_prediction.align_image_embeddings import partition_variance
 from brain_activity_prediction.inference.bootstrap import resampled_r2, resamples
 from brain_activity_prediction.ridge.scores import r2_score
+from brain_activity_prediction.variance_partitioning.joint_fits import JointFits
 from brain_activity_prediction.variance_partitioning.parts import parts
 from brain_activity_prediction.variance_partitioning.resampled_shares import resampled_shares
 from brain_activity_prediction.variance_partitioning.share_store import WeightingScores
@@ -89,7 +89,7 @@ def test_every_share_has_an_error_and_an_interval_about_it(ready, monkeypatch):
     assert (table["r2_ci_low"] < table["r2_ci_high"]).all()
     inside = (table["r2_ci_low"] < table["r2"]) & (table["r2"] < table["r2_ci_high"])
     assert inside.mean() > 0.7  # with 12 images the interval lies low
-    monkeypatch.setattr(partition_variance.Fits, "fit", lambda *_: pytest.fail("fitted again"))
+    monkeypatch.setattr(JointFits, "fit", lambda *_: pytest.fail("fitted again"))
     again = partition(monkeypatch, ready, "--bootstrap", 99)
     assert again.equals(table)
     without = partition(monkeypatch, ready, "--bootstrap", 0)

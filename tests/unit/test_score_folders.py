@@ -7,7 +7,7 @@ import pytest
 from two_layers import FOLDER, align, read_scores
 
 from brain_activity_prediction.encoding import encode
-from brain_activity_prediction.encoding.scores.score_store import QUANTITIES, Results
+from brain_activity_prediction.encoding.scores.score_store import QUANTITIES, ScoreStore
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.variance_partitioning.share_store import QUANTITIES as OF_WEIGHTINGS
 from brain_activity_prediction.variance_partitioning.share_store import WeightingScores
@@ -17,11 +17,11 @@ FEW, MANY = {"num_alphas": 5}, {"num_alphas": 20}
 
 
 def test_a_fit_that_fails_at_its_first_layer_leaves_the_folder_to_any_setting(ready, monkeypatch):
-    def fail(*_):
+    def fail(*_, **__):
         raise InputError("memory does not hold a layer")
 
     with monkeypatch.context() as during:
-        during.setattr(encode, "score_layer", fail)
+        during.setattr(encode, "ridge_cv", fail)
         with pytest.raises(InputError, match="does not hold"):
             align(during, ready, "--num-alphas", 5)
     align(monkeypatch, ready, "--num-alphas", 4)
@@ -32,7 +32,7 @@ def test_a_fit_that_fails_at_its_first_layer_leaves_the_folder_to_any_setting(re
 
 
 def layers(folder):
-    results = Results(folder)
+    results = ScoreStore(folder)
     return results.claim, lambda: results.write("vision", 0, 1, SCORES)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from brain_activity_prediction.encoding.scores import score_files
-from brain_activity_prediction.encoding.scores.score_store import QUANTITIES, Results
+from brain_activity_prediction.encoding.scores.score_store import QUANTITIES, ScoreStore
 from brain_activity_prediction.runtime.errors import Damaged
 from brain_activity_prediction.storage.sealed_hdf5 import write_sealed
 from brain_activity_prediction.variance_partitioning.share_store import WeightingScores
@@ -38,7 +38,7 @@ WRONG_LAYERS = {
 
 @pytest.fixture
 def results(tmp_path):
-    results = Results(tmp_path)
+    results = ScoreStore(tmp_path)
     results.claim(SETTINGS)
     write_sealed(tmp_path / "voxels/vision_layer_01.h5", SCORES, LAYER)
     write_sealed(tmp_path / "noise_ceiling.h5", CEILINGS, CEILING)

@@ -5,7 +5,7 @@ import pytest
 from scripts import ALIGN, run_here
 from two_layers import MODEL
 
-from brain_activity_prediction.encoding.scores.score_store import Results
+from brain_activity_prediction.encoding.scores.score_store import ScoreStore
 from brain_activity_prediction.storage.folders import alignment_folder
 from brain_activity_prediction.storage.settings_file import fingerprint, first_difference
 
@@ -74,7 +74,7 @@ def align(base_dir, *more):
 
 def test_a_refused_alignment_names_sessions_or_the_file_of_betas_that_changed(ready):
     assert align(ready).returncode == 0
-    settings = Results(alignment_folder(ready, 1, MODEL, None)).settings()
+    settings = ScoreStore(alignment_folder(ready, 1, MODEL, None)).settings()
     refused = align(ready, "--sessions", 1, 2)
     assert refused.returncode == 2
     assert "sessions = [1, 2, 3, 4], this run has [1, 2]" in refused.stderr
@@ -84,4 +84,4 @@ def test_a_refused_alignment_names_sessions_or_the_file_of_betas_that_changed(re
     assert refused.returncode == 2
     assert "scores made with other betas of session 2 (size, time of change or content)" in refused.stderr
     assert settings["responses"] not in refused.stderr
-    assert json.loads(json.dumps(settings)) == Results(alignment_folder(ready, 1, MODEL, None)).settings()
+    assert json.loads(json.dumps(settings)) == ScoreStore(alignment_folder(ready, 1, MODEL, None)).settings()

@@ -7,13 +7,9 @@ import pandas as pd
 import pytest
 from scipy.stats import false_discovery_control, ttest_1samp, ttest_rel
 
-from brain_activity_prediction.align_image_embeddings.across_subjects import (
-    MEANS,
-    check_comparable,
-    differences,
-    means,
-)
 from brain_activity_prediction.cross_subject.ceiling_columns import with_cross_subject_ceiling
+from brain_activity_prediction.cross_subject.group_statistics import MEANS, differences, means
+from brain_activity_prediction.cross_subject.selected_scores import check_comparable
 from brain_activity_prediction.report.tables.averages import region_scores
 from brain_activity_prediction.runtime.errors import InputError
 

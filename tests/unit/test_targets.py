@@ -4,13 +4,14 @@ import pytest
 from brain_activity_prediction.datasets.nsd.design import read_design
 from brain_activity_prediction.datasets.nsd.layout import find_layout
 from brain_activity_prediction.encoding import subject_data
-from brain_activity_prediction.encoding.subject_data import read_targets, standardise
+from brain_activity_prediction.encoding.scaling import standardise
+from brain_activity_prediction.encoding.subject_data import read_subject_data
 from brain_activity_prediction.runtime.errors import InputError
 
 
 def test_training_images_are_those_only_this_subject_saw(official_nsd, tmp_path):
     layout = find_layout(official_nsd)
-    found = read_targets(layout, 1, None, True, tmp_path)
+    found = read_subject_data(layout, 1, None, True, tmp_path)
     shared = read_design(layout.design()).shared_ids
     assert set(found.test_ids) == set(shared)
     assert not set(found.train_ids) & set(shared)
@@ -24,7 +25,7 @@ def test_training_images_are_those_only_this_subject_saw(official_nsd, tmp_path)
 def test_too_few_images_for_the_folds_are_said(official_nsd, tmp_path, monkeypatch, folds, said):
     monkeypatch.setattr(subject_data, "FOLDS", folds)
     with pytest.raises(InputError, match=said):
-        read_targets(find_layout(official_nsd), 1, None, True, tmp_path)
+        read_subject_data(find_layout(official_nsd), 1, None, True, tmp_path)
 
 
 def test_standardising_uses_training_statistics_and_makes_constants_zero():

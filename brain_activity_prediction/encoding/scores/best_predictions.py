@@ -1,46 +1,66 @@
-"""The held-out predictions of every voxel at its best layer, kept so that its statistics need no second fit.
+"""Held-out predictions of every voxel at its best layer, kept so that its statistics need no second fit.
 
-A layer's file holds the predictions of those voxels that no layer finished before predicts better, and once the stream
-is finished only those of the voxels it is best for: 4 n V bytes a stream, however many layers it has. So a layer that
-is there is there with its predictions, whichever process wrote it and whenever one was killed. n test images, V voxels.
+A layer's file holds the predictions of the voxels that no layer finished earlier predicts better. Once a stream is
+finished, only those of the voxels that the layer is best for are left: 4 n V bytes a stream, whatever its number of
+layers. Scores and predictions are written together, so that neither can be missing after a crash. n test images, V
+voxels.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from brain_activity_prediction.encoding.scores.layer_choice import stream_scores
-from brain_activity_prediction.encoding.scores.score_store import Results
+from brain_activity_prediction.encoding.scores.score_store import ScoreStore
 from brain_activity_prediction.runtime.errors import Damaged
 
+if TYPE_CHECKING:
+    import torch
 
-def unbeaten_voxels(results: Results, stream: str, layer: int, cv_score: np.ndarray) -> np.ndarray:
-    """Voxels (k,) whose score (V,) by this layer no other finished layer of the stream exceeds."""
+    from brain_activity_prediction.encoding.layers import Layer
+
+
+def predictions_to_keep(
+    store: ScoreStore, layer: Layer, cv_score: np.ndarray, predicted: torch.Tensor
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the voxels (k,) that no other finished layer predicts better, and their predictions (n, k).
+
+    cv_score   (V,) of this layer
+    predicted  (n, V), on any device
+    """
+    voxels = unbeaten_voxels(store, layer.stream, layer.number, cv_score)
+    return voxels, predicted.cpu().numpy()[:, voxels]
+
+
+def unbeaten_voxels(store: ScoreStore, stream: str, layer: int, cv_score: np.ndarray) -> np.ndarray:
+    """Return the voxels (k,) whose score (V,) by this layer no other finished layer of the stream exceeds."""
     unbeaten = np.isfinite(cv_score)
-    for name, other, _ in results.layers():
+    for name, other, _ in store.layers():
         if name == stream and other != layer:
             try:
-                unbeaten &= ~(results.read(stream, other)["cv_score"] > cv_score.astype(np.float32))
+                unbeaten &= ~(store.read(stream, other)["cv_score"] > cv_score.astype(np.float32))
             except Damaged:  # it is fitted again
                 continue
     return np.flatnonzero(unbeaten)
 
 
-def layers_lacking(results: Results, stream: str) -> set[int]:
-    """Finished layers that are the best one of a voxel without holding its predictions."""
+def layers_lacking_predictions(store: ScoreStore, stream: str) -> set[int]:
+    """Return the finished layers that are the best one of a voxel but lack its predictions."""
     try:
-        best = stream_scores(results, stream).best_layers()
+        best = stream_scores(store, stream).best_layers()
     except Damaged:  # a layer that is fitted again, or was not asked for
         return set()
-    held = {layer: results.predicted_voxels(stream, layer) for layer in np.unique(best[best >= 0]).tolist()}
+    held = {layer: store.predicted_voxels(stream, layer) for layer in np.unique(best[best >= 0]).tolist()}
     return {layer for layer, voxels in held.items() if not np.isin(np.flatnonzero(best == layer), voxels).all()}
 
 
-def best_predictions(results: Results, stream: str, best_layers: np.ndarray) -> np.ndarray | None:
-    """Predictions (n, V) of every voxel by its best layer (V,), NaN without one; None where some are not kept."""
+def best_predictions(store: ScoreStore, stream: str, best_layers: np.ndarray) -> np.ndarray | None:
+    """Return predictions (n, V) of every voxel by its best layer (V,), NaN without one; None where some are missing."""
     predicted = None
     for layer in np.unique(best_layers[best_layers >= 0]).tolist():
-        voxels, of_layer = results.read_predictions(stream, layer)
+        voxels, of_layer = store.read_predictions(stream, layer)
         wanted = best_layers[voxels] == layer
         if wanted.sum() < (best_layers == layer).sum():
             return None
@@ -50,10 +70,10 @@ def best_predictions(results: Results, stream: str, best_layers: np.ndarray) -> 
     return predicted
 
 
-def keep_best_only(results: Results, stream: str, best_layers: np.ndarray) -> None:
-    """Leaves in each layer's file the predictions of the voxels it is best for, (V,)."""
-    for name, layer, _ in results.layers():
+def keep_best_only(store: ScoreStore, stream: str, best_layers: np.ndarray) -> None:
+    """Drop from each layer's file the predictions of voxels whose best layer (V,) is another one."""
+    for name, layer, _ in store.layers():
         if name == stream:
-            voxels = results.predicted_voxels(stream, layer)
+            voxels = store.predicted_voxels(stream, layer)
             if not (best_layers[voxels] == layer).all():
-                results.keep_predictions(stream, layer, np.flatnonzero(best_layers == layer))
+                store.keep_predictions(stream, layer, np.flatnonzero(best_layers == layer))

@@ -1,19 +1,19 @@
-"""Scores of models, prompts and streams of one subject, read back to be compared: region by region, with resamples.
+"""Read the scores of models, prompts and streams of one subject, region by region, with resamples.
 
 R regions, B resamples of the test images.
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from brain_activity_prediction.encoding.scores.layer_choice import AVERAGE, BEST_PER_REGION, StreamScores, stream_scores
-from brain_activity_prediction.encoding.scores.score_store import Results
+from brain_activity_prediction.encoding.protocols import AVERAGE, BEST_PER_REGION
+from brain_activity_prediction.encoding.scores.layer_choice import StreamScores, stream_scores
+from brain_activity_prediction.encoding.scores.score_store import ScoreStore
 from brain_activity_prediction.encoding.streams import Stream
 from brain_activity_prediction.inference.region_ceilings import resampled_score
 from brain_activity_prediction.runtime.errors import InputError
@@ -40,128 +40,144 @@ class Condition(Stream):
     settings: Mapping  # what the scores were made with
 
 
-def read_conditions(
-    arguments: argparse.Namespace, prompts: Sequence[int], streams: Sequence[str] | None
-) -> list[Condition]:
-    """All that the models, prompts and streams asked for have scores of, in this order.
+@dataclass(frozen=True, kw_only=True)
+class ComparisonSettings:
+    """Scores of one subject to compare, made once from the flags of compare.py."""
+
+    base_dir: Path
+    subject: int
+    model_ids: Sequence[str]
+    prompts: Sequence[int]
+    with_p: bool  # whether the prompts were named by -p, so that each must have scores
+    streams: Sequence[str]  # empty for all
+    protocol: str
+    layer_choice: str
+    name: str  # of the table that is written
+
+
+def read_conditions(settings: ComparisonSettings) -> list[Condition]:
+    """Read the scores of all selected models, prompts and streams, in this order.
 
     Raises InputError where a model has none, or scores have no resamples or are of other responses than the first.
     """
-    found: list[Condition] = []
-    for model_id in arguments.model_id:
-        of_model = {}
-        for prompt in (None, *prompts):
-            of = (arguments.base_dir, arguments.subject, model_id, prompt, arguments.protocol)
-            folder = alignment_folder(*of)
-            of_model[prompt] = list(_conditions(folder, model_id, prompt, streams, arguments.layers))
-        if not any(of_model.values()):
-            meant = did_you_mean(model_id, _scored_ids(arguments))
-            raise InputError(
-                f"no scores of {model_id}{meant} under these prompts and streams: run align_model.py first"
-            )
-        if arguments.prompt_number:
-            _check_prompts(model_id, of_model, streams)
-        found += [condition for conditions in of_model.values() for condition in conditions]
-    if arguments.prompt_number and all(condition.prompt is None for condition in found):
+    conditions: list[Condition] = []
+    for model_id in settings.model_ids:
+        by_prompt = {prompt: list(_conditions(settings, model_id, prompt)) for prompt in (None, *settings.prompts)}
+        if not any(by_prompt.values()):
+            near = did_you_mean(model_id, _scored_ids(settings))
+            raise InputError(f"no scores of {model_id}{near} under these prompts and streams: run align_model.py first")
+        if settings.with_p:
+            _check_prompts(model_id, by_prompt, settings.streams)
+        conditions += [condition for of_prompt in by_prompt.values() for condition in of_prompt]
+    if settings.with_p and all(condition.prompt is None for condition in conditions):
         log.warning("none of these streams depends on a prompt: -p changes nothing")
-    _check_streams(found, streams)
-    check_responses((condition, condition.settings) for condition in found)
-    return found
+    _check_streams(conditions, settings.streams)
+    check_responses((condition, condition.settings) for condition in conditions)
+    return conditions
 
 
-def _check_prompts(model_id: str, of_model: dict[int | None, list[Condition]], streams: Sequence[str] | None) -> None:
-    """Raises InputError where a model lacks a prompt, or under it a stream, that was asked for by name."""
-    by_prompt = {prompt: {one.stream for one in conditions} for prompt, conditions in of_model.items()}
-    fixed = by_prompt.pop(None)
-    takes_prompts = any(by_prompt.values()) or any(one.settings.get("embeddings_template") for one in of_model[None])
-    depending = set().union(*by_prompt.values()).intersection(streams or ())
-    for prompt, there in by_prompt.items():
-        what = min(depending - there, default=None)
-        if what or (takes_prompts and not there and not (streams and fixed.issuperset(streams))):
+def _check_prompts(model_id: str, by_prompt: dict[int | None, list[Condition]], streams: Sequence[str]) -> None:
+    """Raise InputError where a model lacks a named prompt, or under it a named stream."""
+    streams_of = {prompt: {one.stream for one in conditions} for prompt, conditions in by_prompt.items()}
+    fixed = streams_of.pop(None)
+    takes_prompts = any(streams_of.values()) or any(one.settings.get("embeddings_template") for one in by_prompt[None])
+    depending = set().union(*streams_of.values()).intersection(streams)
+    for prompt, scored in streams_of.items():
+        stream = min(depending - scored, default=None)
+        if stream or (takes_prompts and not scored and not (streams and fixed.issuperset(streams))):
             raise InputError(
-                f"no {f'{what} ' if what else ''}scores of {model_id} under prompt {prompt}: run align_model.py with "
-                f"-p {prompt} first, or leave it out of -p"
+                f"no {f'{stream} ' if stream else ''}scores of {model_id} under prompt {prompt}: run align_model.py "
+                f"with -p {prompt} first, or leave it out of -p"
             )
 
 
-def _check_streams(found: Sequence[Condition], streams: Sequence[str] | None) -> None:
-    """Says on stderr which model lacks a stream that was asked for; InputError where none has it."""
-    for stream in streams or ():
-        having = {one.model_id for one in found if one.stream == stream}
-        lacking = [model for model in dict.fromkeys(one.model_id for one in found) if model not in having]
+def _check_streams(conditions: Sequence[Condition], streams: Sequence[str]) -> None:
+    """Log which model lacks a named stream; InputError where none has it."""
+    model_ids = dict.fromkeys(one.model_id for one in conditions)
+    for stream in streams:
+        having = {one.model_id for one in conditions if one.stream == stream}
         if not having:
-            there = sorted({one.stream for one in found})
-            meant = did_you_mean(stream, there)
-            raise InputError(f"no scores of stream {stream}{meant}: there are {', '.join(there)}")
-        if lacking:
+            available = sorted({one.stream for one in conditions})
+            near = did_you_mean(stream, available)
+            raise InputError(f"no scores of stream {stream}{near}: there are {', '.join(available)}")
+        if lacking := [model_id for model_id in model_ids if model_id not in having]:
             log.warning(f"no scores of stream {stream} of {', '.join(lacking)}")
 
 
-def _scored_ids(arguments: argparse.Namespace) -> set[str]:
-    """The ids of the models that have scores, as far as their folders tell: an organisation may have an underscore."""
-    scored = subject_folder(arguments.base_dir, arguments.subject, arguments.protocol).glob(f"*prompt*/*/{SCORES}")
-    return {path.parent.name.replace("_", "/", 1) for path in scored}
+def _scored_ids(settings: ComparisonSettings) -> set[str]:
+    """Return the ids of models with scores, as far as folders tell: an organisation may have an underscore."""
+    folder = subject_folder(settings.base_dir, settings.subject, settings.protocol)
+    return {path.parent.name.replace("_", "/", 1) for path in folder.glob(f"*prompt*/*/{SCORES}")}
 
 
 def check_responses(scored: Iterable[tuple[Stream, Mapping]]) -> None:
-    """Raises InputError where, by the settings, a subject's streams were not all scored on the same responses."""
+    """Raise InputError where, by the settings, a subject's streams were not all scored on the same responses."""
     (first, wanted), *others = scored
     for other, settings in others:
         if difference := other_responses(settings, wanted):
-            said = difference.replace("this run has", "the latter")
+            reason = difference.replace("this run has", "the latter")
             raise InputError(
-                f"{other} was scored on other responses than {first} ({said}): align both with the same flags"
+                f"{other} was scored on other responses than {first} ({reason}): align both with the same flags"
             )
 
 
-def _conditions(
-    folder: Path, model_id: str, prompt: int | None, streams: Sequence[str] | None, layers: str
-) -> Iterator[Condition]:
+def _conditions(settings: ComparisonSettings, model_id: str, prompt: int | None) -> Iterator[Condition]:
+    """Yield the selected streams that a model has scores of under a prompt."""
+    folder = alignment_folder(settings.base_dir, settings.subject, model_id, prompt, settings.protocol)
+    layer_choice = settings.layer_choice
     if not (folder / SCORES).exists():
         return
-    results = Results(folder)
+    store = ScoreStore(folder)
     table = read_score_table(folder / SCORES, "align again")
-    for stream in results.streams():
-        if streams is not None and stream not in streams:
+    for stream in store.streams():
+        if settings.streams and stream not in settings.streams:
             continue
-        rows = table[(table["stream"] == stream) & (table["layer_choice"] == layers)].set_index("roi")
+        rows = table[(table["stream"] == stream) & (table["layer_choice"] == layer_choice)].set_index("roi")
         if rows.empty:
-            raise InputError(f"{folder} has no {layers} of {stream}: align all of its layers")
-        scores = stream_scores(results, stream)
-        regions, resampled = _resampled(scores.resampled_r, scores, rows, layers)
+            raise InputError(f"{folder} has no {layer_choice} of {stream}: align all of its layers")
+        scores = stream_scores(store, stream)
+        regions, resampled = _resampled(scores.resampled_r, scores, rows, layer_choice)
         if resampled is None:
             raise InputError(
                 f"{folder} has no resamples of {stream}, or not as many for all layers: align again with --bootstrap"
             )
         rows = rows.loc[list(regions)]
+        r_normalised, normalised_resampled = _normalised(store, scores, rows, layer_choice, resampled)
         yield Condition(
-            *(model_id, prompt, stream, regions, rows["n_voxels"].to_numpy(), rows["r"].to_numpy(), resampled),
-            *_normalised(results, scores, rows, layers, resampled),
-            settings=results.settings(),
+            model_id=model_id,
+            prompt=prompt,
+            stream=stream,
+            regions=regions,
+            n_voxels=rows["n_voxels"].to_numpy(),
+            r=rows["r"].to_numpy(),
+            resampled=resampled,
+            r_normalised=r_normalised,
+            normalised_resampled=normalised_resampled,
+            settings=store.settings(),
         )
 
 
-def _normalised(results: Results, stream: StreamScores, rows, layers: str, resampled: np.ndarray):
-    """r_normalised_all_voxels (R,) of the rows, and in each resample (B, R); NaN where an older version scored them."""
+def _normalised(store: ScoreStore, scores: StreamScores, rows, layer_choice: str, resampled: np.ndarray):
+    """Return r_normalised_all_voxels (R,), and in each resample (B, R); NaN where an older version scored them."""
     unknown = np.full(resampled.shape[1], np.nan), np.full_like(resampled, np.nan)
-    regions, explained = _resampled(stream.resampled_explained, stream, rows, layers)
-    ceilings = results.read_region_ceilings()
+    regions, explained = _resampled(scores.resampled_explained, scores, rows, layer_choice)
+    ceilings = store.read_region_ceilings()
     if explained is None or ceilings is None or NORMALISED not in rows:
         return unknown
     score = rows[NORMALISED].to_numpy(float)
     return score, resampled_score(score, explained, ceilings.of(regions))
 
 
-def _resampled(resampled_of, stream: StreamScores, rows, layers: str) -> tuple[dict[str, str], np.ndarray | None]:
-    """Regions of a stream by name and digest, those of `rows`, and what a method of the stream resampled of them."""
-    known = stream.best_statistics if layers not in (AVERAGE, BEST_PER_REGION) else stream.statistics[0]
+def _resampled(resample, scores: StreamScores, rows, layer_choice: str) -> tuple[dict[str, str], np.ndarray | None]:
+    """Return the regions of `rows` by name and digest, and their resamples by `resample`, a method of `scores`."""
+    known = scores.best_statistics if layer_choice not in (AVERAGE, BEST_PER_REGION) else scores.statistics[0]
     if known is None:
         return {}, None
     regions = {name: digest for name, digest in known.regions.items() if name in rows.index}
-    if layers != BEST_PER_REGION:
-        return regions, resampled_of(layers, regions)
-    places = [np.flatnonzero(stream.layers == rows.loc[name, "layer"])[0] for name in regions]
-    by_layer = {place: resampled_of(place, regions) for place in set(places)}
+    if layer_choice != BEST_PER_REGION:
+        return regions, resample(layer_choice, regions)
+    places = [np.flatnonzero(scores.layers == rows.loc[name, "layer"])[0] for name in regions]
+    by_layer = {place: resample(place, regions) for place in set(places)}
     if any(resampled is None for resampled in by_layer.values()):
         return regions, None
     return regions, np.stack([by_layer[place][:, column] for column, place in enumerate(places)], axis=1)

@@ -10,13 +10,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from brain_activity_prediction.cli.shared_flags import LAYERS
-from brain_activity_prediction.encoding.scores.score_store import QUANTITIES, Results
+from brain_activity_prediction.encoding.protocols import AVERAGE, BEST_PER_VOXEL
+from brain_activity_prediction.encoding.scores.score_store import QUANTITIES, ScoreStore
 from brain_activity_prediction.inference.intervals import share_reaching
 from brain_activity_prediction.inference.region_statistics import Statistics
 
 EACH = "each"
-BEST_PER_REGION, BEST_PER_VOXEL, AVERAGE = LAYERS
 TEST = ("n_permutations", "permutation_block", "n_images_not_permuted")  # what makes two permutation tests one
 Regions = Mapping[str, str]  # as `region_statistics.digests` gives them
 
@@ -122,7 +121,7 @@ class StreamScores:
         return sum(statistics.rows_of(name, regions) for statistics in found) / len(found)
 
 
-def stream_scores(results: Results, stream: str) -> StreamScores:
+def stream_scores(results: ScoreStore, stream: str) -> StreamScores:
     """Reads every finished layer of a stream."""
     found = [(layer, n_layers) for name, layer, n_layers in results.layers() if name == stream]
     by_layer = [results.read(stream, layer) for layer, _ in found]

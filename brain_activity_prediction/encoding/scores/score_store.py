@@ -37,7 +37,7 @@ VOXELS, PREDICTED = "predicted_voxels", "predicted"
 REMEDY = "align again, which fits this layer again"
 
 
-class Results:
+class ScoreStore:
     """The finished layers of one alignment."""
 
     def __init__(self, folder: Path):
@@ -78,7 +78,7 @@ class Results:
         arrays = {name: scores[name] for name in QUANTITIES} | _prediction_arrays(predictions)
         self._write(self._path(stream, layer), arrays, about, statistics)
 
-    def forget(self, stream: str, layer: int) -> None:
+    def discard(self, stream: str, layer: int) -> None:
         """Deletes a layer, so that it is fitted again."""
         self._path(stream, layer).unlink(missing_ok=True)
 
@@ -135,7 +135,7 @@ class Results:
     ) -> None:
         """Keeps the ceiling (V,) of the test images, in R2 units, where its ncsnr came from, and those of regions.
 
-        And what the scores are from, `Targets.data_used`.
+        And what the scores are from, `SubjectData.data_used`.
         """
         about, arrays = {"ncsnr": ncsnr_from, "data_used": dict(data_used or {})}, {"noise_ceiling": ceiling}
         if of_regions is not None:
@@ -158,12 +158,12 @@ class Results:
             return RegionCeilings(header.regions, **arrays, n_test_images=header.n_test_images)
 
     def data_used(self) -> dict[str, float]:
-        """How many images and sessions the scores are from, see `Targets.data_used`; empty where it was not kept."""
+        """Return `SubjectData.data_used` of the scores; empty where an older version wrote them."""
         with self._reading_ceiling() as header:
             return header.data_used
 
     def ncsnr_from(self) -> str:
-        """Where the ncsnr of that ceiling came from, one of `arguments.NCSNR`."""
+        """Where the ncsnr of that ceiling came from, one of `protocols.NCSNR`."""
         with self._reading_ceiling() as header:
             return header.ncsnr
 

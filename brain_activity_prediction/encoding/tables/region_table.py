@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import pandas as pd
 
-from brain_activity_prediction.encoding.protocols import STANDARD
-from brain_activity_prediction.encoding.scores.layer_choice import (
-    AVERAGE,
-    BEST_PER_REGION,
-    BEST_PER_VOXEL,
-    EACH,
-    TEST,
-    StreamScores,
-    stream_scores,
-)
-from brain_activity_prediction.encoding.scores.score_store import Results
+from brain_activity_prediction.encoding.protocols import AVERAGE, BEST_PER_REGION, BEST_PER_VOXEL, STANDARD
+from brain_activity_prediction.encoding.scores.layer_choice import EACH, TEST, StreamScores, stream_scores
+from brain_activity_prediction.encoding.scores.score_store import ScoreStore
 from brain_activity_prediction.inference.false_discovery import adjusted
 from brain_activity_prediction.inference.intervals import interval, standard_error
 from brain_activity_prediction.inference.region_ceilings import RegionCeilings, score_columns
@@ -43,13 +36,17 @@ NUMBERS = (
 )
 
 
+@dataclass(frozen=True)
+class Alignment:
+    """A model's states under one prompt, None for none, aligned with one subject."""
+
+    model_id: str
+    prompt: int | None
+    subject: int
+
+
 def region_table(
-    results: Results,
-    regions: Mapping[str, np.ndarray],
-    model_id: str,
-    prompt: int | None,
-    subject: int,
-    min_noise_ceiling: float,
+    store: ScoreStore, regions: Mapping[str, np.ndarray], alignment: Alignment, min_noise_ceiling: float
 ) -> pd.DataFrame:
     """Scores of every finished layer, and of the layers chosen, in every region; columns COLUMNS.
 
@@ -75,19 +72,19 @@ def region_table(
     test_repeats_mean is the mean number of trials of a test image.
     `settings` is the fingerprint of what changes the numbers.
     """
-    ceiling, ceilings = results.read_noise_ceiling(), results.read_region_ceilings()
+    ceiling, ceilings = store.read_noise_ceiling(), store.read_region_ceilings()
     parts = []
-    for stream in results.streams():
-        part = pd.concat(_blocks(stream_scores(results, stream), regions, ceiling, ceilings, min_noise_ceiling))
+    for stream in store.streams():
+        part = pd.concat(_blocks(stream_scores(store, stream), regions, ceiling, ceilings, min_noise_ceiling))
         parts.append(pd.concat([part, best_of_regions(part)]))
-    of = {
-        "protocol": results.settings().get("protocol", STANDARD),
-        "model_id": model_id,
-        "prompt": prompt,
-        "subject": subject,
-    }
-    of |= {"ncsnr": results.ncsnr_from(), "settings": results.fingerprint()} | results.data_used()
-    table = pd.concat(parts).assign(**of).reindex(columns=COLUMNS)
+    table = pd.concat(parts).assign(
+        protocol=store.settings().get("protocol", STANDARD),
+        **asdict(alignment),
+        ncsnr=store.ncsnr_from(),
+        settings=store.fingerprint(),
+        **store.data_used(),
+    )
+    table = table.reindex(columns=COLUMNS)
     for name, told in HOW_MANY.items():
         table[name] = table[name].where(table[told].notna())
     table = table.astype(dict.fromkeys(INTEGERS, "Int64") | dict.fromkeys(NUMBERS, float)).reset_index(drop=True)

@@ -1,4 +1,4 @@
-"""What people look at after an alignment: the region table, its picture, and the maps."""
+"""Write what users read after an alignment: the region table, its figure, and the maps."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from brain_activity_prediction.datasets.nsd.regions import write_map
 from brain_activity_prediction.encoding.scores.alpha_edges import warn_of_edges
 from brain_activity_prediction.encoding.scores.layer_choice import StreamScores, stream_scores
 from brain_activity_prediction.encoding.scores.score_files import alpha_range
-from brain_activity_prediction.encoding.scores.score_store import Results
-from brain_activity_prediction.encoding.subject_data import Targets
+from brain_activity_prediction.encoding.scores.score_store import ScoreStore
+from brain_activity_prediction.encoding.subject_data import SubjectData
 from brain_activity_prediction.encoding.tables.layer_figure import layer_curves
-from brain_activity_prediction.encoding.tables.region_table import MEANS, region_table
+from brain_activity_prediction.encoding.tables.region_table import MEANS, Alignment, region_table
 from brain_activity_prediction.inference.false_discovery import adjusted
 from brain_activity_prediction.inference.region_statistics import usable_ceiling
 from brain_activity_prediction.runtime.errors import one_line
@@ -28,46 +28,47 @@ NOT_ALWAYS = {"best_layer_p", "best_layer_q", "layers_p", "average_r", "average_
 
 
 def summarise(
-    results: Results,
+    store: ScoreStore,
+    alignment: Alignment,
     regions: Mapping[str, np.ndarray],
-    targets: Targets,
-    of: tuple[str, int | None, int],
+    subject_data: SubjectData,
     min_noise_ceiling: float,
-    layers: str,
+    layer_choice: str,
 ) -> None:
-    """Writes picture, maps and, last, tables beside the scores and prints the scores of one choice of layers.
+    """Write figure, maps and, last, tables beside the scores, and print the scores of one choice of layers.
 
-    `regions` are masks (V,) by name, `of` the model id, prompt and subject, `layers` one of `arguments.LAYERS`.
+    regions       masks (V,) by name
+    layer_choice  one of `protocols.LAYER_CHOICES`
     """
-    table = region_table(results, regions, *of, min_noise_ceiling)
-    layer_curves(table, results.folder / "layers.png")
-    ceiling = results.read_noise_ceiling()
-    write_map(results.folder / "maps" / "noise_ceiling.nii.gz", ceiling, targets.mask, targets.affine)
+    table = region_table(store, regions, alignment, min_noise_ceiling)
+    layer_curves(table, store.folder / "layers.png")
+    ceiling = store.read_noise_ceiling()
+    write_map(store.folder / "maps" / "noise_ceiling.nii.gz", ceiling, subject_data.mask, subject_data.affine)
     for stream in dict.fromkeys(table["stream"]):
-        scores = stream_scores(results, stream)
+        scores = stream_scores(store, stream)
         normalised_by = usable_ceiling(ceiling, min_noise_ceiling)
         maps = voxel_maps(scores, normalised_by)
         for name, values in maps.items():
-            write_map(_map(results, stream, name), values, targets.mask, targets.affine)
+            write_map(_map(store, stream, name), values, subject_data.mask, subject_data.affine)
         for name in NOT_ALWAYS - maps.keys():
-            _map(results, stream, name).unlink(missing_ok=True)  # of an earlier run
-        warn_of_edges(stream, "voxels x layers", scores.scores["alpha"], alpha_range(results.folder))
-    say_what_older_scores_lack(table)
-    write_table(table, results.folder, "scores")
-    shown = table[table["layer_choice"] == layers]
+            _map(store, stream, name).unlink(missing_ok=True)  # of an earlier run
+        warn_of_edges(stream, "voxels x layers", scores.scores["alpha"], alpha_range(store.folder))
+    log_older_scores(table)
+    write_table(table, store.folder, "scores")
+    shown = table[table["layer_choice"] == layer_choice]
     if shown.empty:
         log.info("no average before all layers of a stream are scored")
-    model_id, prompt, subject = of
-    print(f"\n{model_id}, {prompt_name(prompt)}, subject {subject}, layers: {layers}\n{as_text(shown)}")
-    print(f"\ntables, picture and maps: {results.folder}/ scores.csv, scores.parquet, layers.png, maps/")
+    of = f"{alignment.model_id}, {prompt_name(alignment.prompt)}, subject {alignment.subject}"
+    print(f"\n{of}, layers: {layer_choice}\n{as_text(shown)}")
+    print(f"\ntables, picture and maps: {store.folder}/ scores.csv, scores.parquet, layers.png, maps/")
 
 
-def _map(results: Results, stream: str, name: str) -> Path:
-    return results.folder / "maps" / f"{stream}_{name}.nii.gz"
+def _map(store: ScoreStore, stream: str, name: str) -> Path:
+    return store.folder / "maps" / f"{stream}_{name}.nii.gz"
 
 
 def voxel_maps(stream: StreamScores, ceiling: np.ndarray) -> dict[str, np.ndarray]:
-    """Every map of a stream by name."""
+    """Return every map of a stream by name."""
     return best_layer_maps(stream, ceiling) | average_maps(stream) | layer_maps(stream)
 
 
@@ -100,8 +101,8 @@ def layer_maps(stream: StreamScores) -> dict[str, np.ndarray]:
     return maps | ({"layers_p": p.T} if np.isfinite(p).any(axis=1).all() else {})
 
 
-def say_what_older_scores_lack(table: pd.DataFrame) -> None:
-    """Says on stderr where layers were resampled by a version that kept no explained variance of regions."""
+def log_older_scores(table: pd.DataFrame) -> None:
+    """Log the streams that an older version resampled, which kept no explained variance of regions."""
     lacking = table["r_se"].notna() & table["r_normalised_all_voxels"].notna()
     lacking &= table["r_normalised_all_voxels_se"].isna()
     if lacking.any():
@@ -111,8 +112,8 @@ def say_what_older_scores_lack(table: pd.DataFrame) -> None:
         )
 
 
-def warn_of_low_ceilings(ceiling: np.ndarray, lowest: float) -> None:
-    """Says on stderr how many voxels (V,) have too low a ceiling for their scores to be normalised."""
+def log_low_ceilings(ceiling: np.ndarray, lowest: float) -> None:
+    """Log how many voxels (V,) have too low a ceiling for normalised scores."""
     known = int(np.isfinite(ceiling).sum())
     if low := known - int(np.isfinite(usable_ceiling(ceiling, lowest)).sum()):
         log.warning(
@@ -122,7 +123,7 @@ def warn_of_low_ceilings(ceiling: np.ndarray, lowest: float) -> None:
 
 
 def as_text(rows: pd.DataFrame) -> str:
-    """A table for the terminal: a line a stream and region, raw scores beside those divided by the noise ceiling."""
+    """Format rows for the terminal: a line a stream and region, raw scores beside normalised ones."""
     numbers = {"r": "r", "r_se": "SE", "r_normalised_all_voxels": "r/sqrt(NC)", "r2": "R2", "r2_normalised": "R2/NC"}
     numbers |= {"cv_score": "CV score"} | ({"q": "q"} if rows["q"].notna().any() else {})
     widths = {name: max(7, len(title)) for name, title in numbers.items()}

@@ -13,7 +13,7 @@ from scipy.ndimage import gaussian_filter
 
 from brain_activity_prediction.datasets.nsd.layout import find_layout
 from brain_activity_prediction.datasets.nsd.regions import write_map
-from brain_activity_prediction.encoding.scores.layer_choice import AVERAGE, BEST_PER_REGION
+from brain_activity_prediction.encoding.protocols import AVERAGE, BEST_PER_REGION
 from brain_activity_prediction.report.plots.score_figures import slug
 from brain_activity_prediction.report.tables.averages import layer_choice
 from brain_activity_prediction.report.tables.collecting import Scored

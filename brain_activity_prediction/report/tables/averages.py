@@ -7,8 +7,8 @@ The displayed scores are those of held-out images. Each mean over subjects has i
 import numpy as np
 import pandas as pd
 
-from brain_activity_prediction.encoding.protocols import SETS
-from brain_activity_prediction.encoding.scores.layer_choice import BEST_PER_REGION, EACH
+from brain_activity_prediction.encoding.protocols import BEST_PER_REGION, SETS
+from brain_activity_prediction.encoding.scores.layer_choice import EACH
 
 KEY = ["model_id", "prompt", "stream", "subject", "roi"]
 ALL_VOXELS = "nsdgeneral"

@@ -20,7 +20,8 @@ from brain_activity_prediction.cli import extraction_command
 from brain_activity_prediction.cli.model_names import extraction_scripts
 from brain_activity_prediction.datasets.nsd.design import read_design
 from brain_activity_prediction.datasets.nsd.layout import Layout, find_layout
-from brain_activity_prediction.encoding.scores.score_store import Results
+from brain_activity_prediction.encoding.planning import check_files
+from brain_activity_prediction.encoding.scores.score_store import ScoreStore
 from brain_activity_prediction.extraction.plan import Work
 from brain_activity_prediction.extraction.plan import plan as work_of
 from brain_activity_prediction.inference.region_statistics import Asked
@@ -118,9 +119,9 @@ def _check_alignments(
     with naming("--align"):
         for subject in subjects:
             given = ["-d", str(arguments.base_dir), "-s", str(subject), "-m", "any/model"]
-            parsed = align_model.read_flags([*given, *more])
-            align_model.check_files(layout, parsed)
-        for stream in parsed.stream or ():
+            settings = align_model.read_settings([*given, *more])
+            check_files(layout, settings)
+        for stream in settings.features.streams or ():
             if stream not in streams:
                 meant = did_you_mean(stream, streams)
                 raise InputError(f"no model of this sweep has a stream {stream}{meant}: there are {', '.join(streams)}")
@@ -208,22 +209,23 @@ def _alignment(
     Streams are named on the command line, so that those that no prompt changes are fitted by one unit alone.
     """
     with naming("--align"):
-        parsed = align_model.read_flags(flags)
-    streams = [stream for stream in work.streams[prompt] if parsed.stream is None or stream in parsed.stream]
+        settings = align_model.read_settings(flags)
+    features = settings.features
+    streams = [stream for stream in work.streams[prompt] if features.streams is None or stream in features.streams]
     is_counted = shapes.keys() >= set(streams)
     layers = []
     for stream in streams:
-        numbers = range(shapes[stream][0]) if stream in shapes else parsed.layer_number or [0]
-        layers += [(stream, n) for n in numbers if parsed.layer_number is None or n in parsed.layer_number]
+        numbers = range(shapes[stream][0]) if stream in shapes else features.numbers or [0]
+        layers += [(stream, n) for n in numbers if features.numbers is None or n in features.numbers]
     if not layers:
         return None
-    folder = alignment_folder(parsed.base_dir, parsed.subject, work.settings.model_id, prompt, parsed.protocol)
-    results = Results(folder)
-    asked = Asked({}, parsed.permutations, parsed.permutation_block, parsed.bootstrap)
+    folder = alignment_folder(settings.base_dir, settings.subject, work.settings.model_id, prompt, settings.protocol)
+    results = ScoreStore(folder)
+    asked = Asked({}, settings.permutations, settings.permutation_block, settings.bootstrap)
     n_left = len(results.missing(layers, asked))
     if _table_is_old(results) or not is_counted:
         n_left = max(n_left, 1)
-    name = f"align_{model}_{prompt_folder(prompt)}_subj{parsed.subject:02d}"
+    name = f"align_{model}_{prompt_folder(prompt)}_subj{settings.subject:02d}"
     command = (sys.executable, str(ALIGN), *flags, "--stream", *streams)
     return Unit(name, "align", model, len(layers), n_left, command, is_counted)
 
@@ -232,7 +234,7 @@ def _prompts_file(arguments: argparse.Namespace) -> list[str]:
     return ["--prompts-file", str(arguments.prompts_file)] if arguments.prompts_file else []
 
 
-def _table_is_old(results: Results) -> bool:
+def _table_is_old(results: ScoreStore) -> bool:
     """Whether scores have no table, or one that was not made from just these layers.
 
     Tables of version 1.0.0 do not say what they were made from: they must not be older than a layer.

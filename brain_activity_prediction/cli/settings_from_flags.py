@@ -1,0 +1,58 @@
+"""Turn parsed flags that several scripts share into settings, and fix those that a protocol sets."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from brain_activity_prediction.cli.model_names import resolved_model_id
+from brain_activity_prediction.encoding.layers import LayerSelection
+from brain_activity_prediction.encoding.protocols import SETS, STANDARDISED_BY
+from brain_activity_prediction.encoding.settings import AlphaGrid
+from brain_activity_prediction.extraction.prompt_selection import select_prompts
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.messages import log
+
+
+def alpha_grid(arguments: argparse.Namespace) -> AlphaGrid:
+    """Return the grid that the flags of `add_alphas` name."""
+    return AlphaGrid(arguments.min_log_10_alpha, arguments.max_log_10_alpha, arguments.num_alphas)
+
+
+def layer_selection(arguments: argparse.Namespace) -> LayerSelection:
+    """Return the layers that the flags of `add_layers` and `add_prompts` name."""
+    return LayerSelection(
+        model_id=resolved_model_id(arguments.base_dir, arguments.model_id),
+        prompts=select_prompts(arguments.prompt_number, arguments.prompts_file),
+        with_p=bool(arguments.prompt_number),
+        streams=arguments.stream,
+        numbers=arguments.layer_number,
+    )
+
+
+def parse_with_protocol(flags: argparse.ArgumentParser, words: Sequence[str] | None) -> argparse.Namespace:
+    """Parse words, None for the command line's, with the flags that their protocol sets at its values.
+
+    Raises InputError where one of these flags has another value.
+    """
+    protocol = flags.parse_args(words).protocol
+    flags.set_defaults(**SETS[protocol])
+    arguments = flags.parse_args(words)
+    for name, value in SETS[protocol].items():
+        if getattr(arguments, name) != value:
+            raise InputError(f"--protocol {protocol} means {_as_flag(name, value)}: leave that flag out")
+    return arguments
+
+
+def log_protocol(protocol: str) -> None:
+    """Log the flags that a protocol sets, if any."""
+    if SETS[protocol]:
+        values = " ".join(_as_flag(name, value) for name, value in SETS[protocol].items())
+        scaled = f"training and test images scaled by {STANDARDISED_BY[protocol]}"
+        log.info(f"protocol {protocol}: {values}, {scaled}")
+
+
+def _as_flag(name: str, value: object) -> str:
+    """Write a value as on the command line: `--name value`, or `--no-name` for False."""
+    flag = name.replace("_", "-")
+    return f"--no-{flag}" if value is False else f"--{flag} {value}"

@@ -1,0 +1,133 @@
+"""Predict each subject's responses from other subjects' responses: a ceiling that needs no repeats and no model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from brain_activity_prediction.cross_subject.brain_to_brain import cross_subject_r
+from brain_activity_prediction.datasets.nsd.layout import Layout
+from brain_activity_prediction.datasets.nsd.regions import read_regions, write_map
+from brain_activity_prediction.datasets.nsd.responses import Responses, prepare_responses
+from brain_activity_prediction.encoding.protocols import FOLDS, STANDARD
+from brain_activity_prediction.encoding.scores.alpha_edges import warn_of_edges
+from brain_activity_prediction.encoding.settings import AlphaGrid
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.messages import log
+from brain_activity_prediction.runtime.wording import count, were
+from brain_activity_prediction.storage.folders import across_subjects_folder, responses_folder
+from brain_activity_prediction.storage.table_files import write_table
+
+MADE_WITH = ("sessions", "zscore_sessions", "min_log_10_alpha", "max_log_10_alpha", "num_alphas")
+COLUMNS = ("protocol", "subject", "predicted_from", "n_images", "roi", "n_voxels", "cross_subject_r", *MADE_WITH)
+NAME = "cross_subject_ceiling"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CeilingSettings:
+    """Which subjects to predict from each other, made once from the flags of cross_subject_ceiling.py."""
+
+    base_dir: Path
+    subjects: Sequence[int]  # two or more, ascending
+    device: str  # a torch device name
+    alphas: AlphaGrid
+    sessions: Sequence[int] | None  # None for all
+    zscore_sessions: bool
+    rois: Sequence[str] | None  # names of ROI files, None for all
+    together: bool  # predict from all other subjects in one fit, instead of from each in a fit of its own
+
+
+def write_ceilings(settings: CeilingSettings, layout: Layout) -> None:
+    """Write the table of ceilings and a map for each subject, and print the table."""
+    folder, cache = across_subjects_folder(settings.base_dir), responses_folder(settings.base_dir)
+    regions = {subject: read_regions(layout, subject, settings.rois) for subject in settings.subjects}
+    responses = {
+        subject: prepare_responses(layout, subject, settings.sessions, settings.zscore_sessions, cache)
+        for subject in settings.subjects
+    }
+    image_ids = images_of_all(list(responses.values()))
+    subjects = " ".join(map(str, settings.subjects))
+    log.info(f"{count(len(image_ids), 'image')} {were(len(image_ids))} seen by subjects {subjects}")
+    r = ceiling_of_voxels(settings, responses, image_ids)
+    for subject, own in responses.items():
+        path = folder / "maps" / f"subj{subject:02d}_cross_subject_r.nii.gz"
+        write_map(path, r[subject], own.mask, own.affine)
+    sessions = {subject: own.sessions for subject, own in responses.items()}
+    table = ceilings(settings, r, regions, sessions, len(image_ids))
+    write_table(table, folder, NAME)
+    shown = table.drop(columns=["protocol", "predicted_from", *MADE_WITH])
+    print(shown.to_string(index=False, float_format="{:.3f}".format))
+    print(f"\ntables and maps: {folder}/ {NAME}.csv, {NAME}.parquet, maps/")
+
+
+def ceiling_of_voxels(
+    settings: CeilingSettings, responses: Mapping[int, Responses], image_ids: np.ndarray
+) -> dict[int, np.ndarray]:
+    """Return r (V,) of each subject's responses with their predictions, the mean over the fits."""
+    betas = {subject: own.betas[np.searchsorted(own.image_ids, image_ids)] for subject, own in responses.items()}
+    alphas = settings.alphas.values()
+    r = {}
+    for subject in settings.subjects:
+        others = [other for other in settings.subjects if other != subject]
+        fits = [
+            cross_subject_r(
+                np.concatenate([betas[other] for other in source], axis=1),
+                betas[subject],
+                alphas,
+                FOLDS,
+                settings.device,
+            )
+            for source in ([others] if settings.together else [[other] for other in others])
+        ]
+        of_fits, chosen = (np.stack(parts) for parts in zip(*fits, strict=True))
+        warn_of_edges(f"subject {subject}", "voxels x folds", chosen, (alphas[0], alphas[-1]))
+        r[subject] = of_fits.mean(axis=0)
+    return r
+
+
+def ceilings(
+    settings: CeilingSettings,
+    r: Mapping[int, np.ndarray],
+    regions: Mapping[int, Mapping[str, np.ndarray]],
+    sessions: Mapping[int, Sequence[int]],
+    n_images: int,
+) -> pd.DataFrame:
+    """Average r (V,) over each region of each subject: one row a subject and region, columns COLUMNS.
+
+    `predicted_from` are the other subjects, together or `each of` them by itself; `sessions` are the subject's own.
+    """
+    rows = []
+    for subject, of_voxels in r.items():
+        others = " ".join(str(other) for other in settings.subjects if other != subject)
+        for roi, members in regions[subject].items():
+            valid = members & np.isfinite(of_voxels)
+            rows.append(
+                {
+                    "subject": subject,
+                    "predicted_from": others if settings.together else f"each of {others}",
+                    "roi": roi,
+                    "n_voxels": int(valid.sum()),
+                    "cross_subject_r": of_voxels[valid].mean() if valid.any() else np.nan,
+                    "sessions": " ".join(map(str, sessions[subject])),
+                }
+            )
+    made_with = {"zscore_sessions": settings.zscore_sessions, **asdict(settings.alphas)}
+    table = pd.DataFrame(rows).assign(protocol=STANDARD, n_images=n_images, **made_with)
+    return table.reindex(columns=COLUMNS)
+
+
+def images_of_all(responses: Sequence[Responses]) -> np.ndarray:
+    """Return the ids, ascending, of the images that all subjects have responses to; InputError if they are too few."""
+    ids = responses[0].image_ids
+    for other in responses[1:]:
+        ids = np.intersect1d(ids, other.image_ids)
+    if len(ids) < FOLDS**2:
+        raise InputError(
+            f"only {count(len(ids), 'image')} {were(len(ids))} seen by all of these subjects in these sessions: "
+            "add sessions"
+        )
+    return ids

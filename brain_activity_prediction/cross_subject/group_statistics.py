@@ -1,0 +1,97 @@
+"""Statistics over subjects of tables of scores: means with standard errors, and paired differences of conditions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+from brain_activity_prediction.encoding.scores.conditions import NORMALISED
+from brain_activity_prediction.inference.false_discovery import adjusted
+from brain_activity_prediction.inference.subject_statistics import mean_and_error, sign_flip_p, t_test_p
+
+CONDITION = ("model_id", "prompt", "stream")
+KEY = ("protocol", *CONDITION, "layer_choice", "layer", "roi")
+MEANS = ("r", "r2", "noise_ceiling", "r_ceiling", "r_normalised", "r2_normalised", "r_normalised_all_voxels")
+MEANS += ("cross_subject_r", "r_over_cross_subject_r")
+OPTIONAL = MEANS[2:]  # quantities that a subject with an r may lack
+COLUMNS = (*KEY, "n_subjects", "subjects", "r", "r_se", "r2", "r2_se")
+COLUMNS += tuple(f"{name}{end}" for name in OPTIONAL for end in ("", "_se", "_n"))
+COLUMNS += ("predicted_from", "p_t", "p_sign_flip", "q")
+DIFFERENCES = (
+    *("protocol", "layer_choice", "roi", *(f"{name}_{side}" for side in "ab" for name in CONDITION)),
+    *("n_subjects", "subjects", "difference", "se", "p_t", "p_sign_flip", "q"),
+    *("difference_normalised", "difference_normalised_se", "difference_normalised_n"),
+)
+
+
+def means(scores: pd.DataFrame) -> pd.DataFrame:
+    """Average over subjects: one row a model, prompt, stream, choice of layers and region; columns COLUMNS.
+
+    Each score is the mean over the subjects that have it, with its standard error: n_subjects of them have r and r2, of
+    the others as many as the column that ends in _n says. p is one-sided, that the mean r over all subjects there might
+    be is above 0: p_t by Student's t, p_sign_flip exactly (`subject_statistics`); q is p_t adjusted over the rows of
+    the same choice of layers (Benjamini and Hochberg). `layer` is missing where each subject has its own.
+    cross_subject_r is that of cross_subject_ceiling.py; predicted_from says, subject after subject, from which others.
+    """
+    scores = scores.assign(layer=scores["layer"].where(scores["layer_choice"] == "each"))
+    tables = []
+    for values, subjects in by_subjects(scores, list(KEY), [*MEANS, "predicted_from"]):
+        columns = {"n_subjects": len(subjects), "subjects": " ".join(map(str, subjects))}
+        for name in MEANS:
+            columns[name], columns[f"{name}_se"] = mean_and_error(values[name].to_numpy(float).T)
+        columns |= {f"{name}_n": np.isfinite(values[name].to_numpy(float)).sum(axis=1) for name in OPTIONAL}
+        sources = values["predicted_from"].to_numpy()
+        columns["predicted_from"] = ["; ".join(one for one in row if isinstance(one, str)) or None for row in sources]
+        r = values["r"].to_numpy(float).T
+        columns |= {"p_t": t_test_p(r, two_sided=False), "p_sign_flip": sign_flip_p(r, two_sided=False)}
+        tables.append(values.index.to_frame(index=False).assign(**columns))
+    return _with_q(tables, COLUMNS)
+
+
+def differences(scores: pd.DataFrame) -> pd.DataFrame:
+    """Compare conditions within subjects: one row a pair and region, columns DIFFERENCES; r of a minus r of b.
+
+    Its mean and standard error over subjects, and two-sided p, paired: p_t and p_sign_flip as in `means`.
+    difference_normalised is the same of r_normalised_all_voxels, by which regions compare, over the
+    difference_normalised_n subjects that have it.
+    """
+    shared = ["protocol", "layer_choice", "roi", "subject"]
+    groups = [group for _, group in scores.groupby(list(CONDITION), dropna=False, sort=False)]
+    tables = []
+    for a, b in combinations(groups, 2):
+        pair = a.merge(b, on=shared, suffixes=("_a", "_b"))
+        pair = pair.assign(
+            difference=pair["r_a"] - pair["r_b"],
+            difference_normalised=pair[f"{NORMALISED}_a"] - pair[f"{NORMALISED}_b"],
+        )
+        key = [name for name in DIFFERENCES if name in pair and not name.startswith("difference")]
+        for values, subjects in by_subjects(pair, key, ["difference", "difference_normalised"]):
+            difference = values["difference"].to_numpy().T
+            normalised = values["difference_normalised"].to_numpy(float).T
+            mean, error = mean_and_error(difference)
+            columns = {"n_subjects": len(subjects), "subjects": " ".join(map(str, subjects)), "difference": mean}
+            columns |= {"se": error, "p_t": t_test_p(difference, two_sided=True)}
+            columns["p_sign_flip"] = sign_flip_p(difference, two_sided=True)
+            mean, error = mean_and_error(normalised)
+            columns |= {"difference_normalised": mean, "difference_normalised_se": error}
+            columns["difference_normalised_n"] = np.isfinite(normalised).sum(axis=0)
+            tables.append(values.index.to_frame(index=False).assign(**columns))
+    return _with_q(tables, DIFFERENCES)
+
+
+def by_subjects(scores: pd.DataFrame, key: list[str], names: list[str]) -> Iterator[tuple[pd.DataFrame, list[int]]]:
+    """Yield scores in columns (name, subject), a row a key, in parts whose rows have scores of the same subjects."""
+    wide = scores.set_index([*key, "subject"])[names].unstack("subject")
+    has_score = wide[names[0]].notna()
+    for held, rows in has_score.groupby(list(has_score.columns), sort=False):
+        subjects = [subject for subject, has in zip(has_score.columns, held, strict=True) if has]
+        if subjects:
+            yield wide.loc[rows.index].loc[:, (slice(None), subjects)], subjects
+
+
+def _with_q(tables: list[pd.DataFrame], columns: tuple[str, ...]) -> pd.DataFrame:
+    table = pd.concat(tables, ignore_index=True)
+    return table.assign(q=table.groupby("layer_choice")["p_t"].transform(adjusted)).reindex(columns=list(columns))

@@ -1,0 +1,70 @@
+"""What the layers of an analysis share: one subject's responses and ceilings, and the score store of each prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from brain_activity_prediction.datasets.nsd.layout import Layout
+from brain_activity_prediction.datasets.nsd.regions import read_regions
+from brain_activity_prediction.encoding.layers import Layer, by_stream, check_complete
+from brain_activity_prediction.encoding.planning import planned_permutations
+from brain_activity_prediction.encoding.scaling import scaling
+from brain_activity_prediction.encoding.scores.score_store import ScoreStore
+from brain_activity_prediction.encoding.settings import EncodingSettings
+from brain_activity_prediction.encoding.subject_data import (
+    SubjectData,
+    ceiling_of_test_images,
+    ceilings_of_regions,
+    log_data_used,
+    read_subject_data,
+)
+from brain_activity_prediction.inference.region_statistics import Asked, usable_ceiling
+from brain_activity_prediction.storage.folders import alignment_folder, responses_folder
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """One subject's data, and where the scores of each prompt are stored."""
+
+    subject_data: SubjectData
+    regions: Mapping[str, np.ndarray]  # masks (V,) by name
+    ceiling: np.ndarray  # (V,) noise ceiling in R2 units
+    statistics: Asked  # beyond the scores
+    stores: Mapping[int | None, ScoreStore]  # by prompt; None for the streams that no prompt changes
+
+
+def prepare_analysis(settings: EncodingSettings, layout: Layout, layers: Sequence[Layer]) -> Analysis:
+    """Read a subject's responses and claim the score stores of all prompts.
+
+    Raises InputError where hidden states of an image are missing, or scores were made with other settings. Scores that
+    are damaged are deleted and named.
+    """
+    n_permutations = planned_permutations(layout, settings)
+    regions = read_regions(layout, settings.subject, settings.rois)
+    cache, scale = responses_folder(settings.base_dir), scaling(settings.protocol)
+    data = read_subject_data(layout, settings.subject, settings.sessions, settings.zscore_sessions, cache, scale)
+    ceiling = ceiling_of_test_images(data, layout, settings.subject, settings.ncsnr)
+    region_ceilings = ceilings_of_regions(data, regions)
+    for (_, stream), of_stream in by_stream(layers).items():
+        check_complete(of_stream[0].store, stream, data.image_ids)
+    stores = {}
+    for prompt, embeddings in {layer.prompt: layer.store for layer in layers}.items():
+        store = ScoreStore(
+            alignment_folder(settings.base_dir, settings.subject, settings.features.model_id, prompt, settings.protocol)
+        )
+        store.claim(settings.recorded(data, embeddings.settings() or {}), settings.redo)
+        store.write_noise_ceiling(ceiling, settings.ncsnr, region_ceilings, data.data_used())
+        stores[prompt] = store
+    log_data_used(data, settings.subject)
+    statistics = Asked(
+        regions,
+        n_permutations,
+        settings.permutation_block,
+        settings.bootstrap,
+        usable_ceiling(ceiling, settings.min_noise_ceiling),
+        np.isfinite(region_ceilings.voxels),
+    )
+    return Analysis(data, regions, ceiling, statistics, stores)

@@ -1,0 +1,101 @@
+"""What an encoding run has to do: checked and planned before anything is fitted. Only `discard` changes files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from brain_activity_prediction.datasets.nsd.design import read_design
+from brain_activity_prediction.datasets.nsd.layout import Layout
+from brain_activity_prediction.encoding.layers import Layer, by_stream
+from brain_activity_prediction.encoding.scores.best_predictions import layers_lacking_predictions
+from brain_activity_prediction.encoding.scores.score_store import ScoreStore
+from brain_activity_prediction.encoding.settings import EncodingSettings
+from brain_activity_prediction.inference.permutations import FEW_BLOCKS, FEWEST_BLOCKS, n_different
+from brain_activity_prediction.inference.region_statistics import Asked
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.messages import log
+from brain_activity_prediction.runtime.wording import are, count, were
+
+ScoreStores = Mapping[int | None, ScoreStore]  # by prompt
+
+
+def check_files(layout: Layout, settings: EncodingSettings) -> None:
+    """Raise InputError where a file that the settings name is missing: betas of a session, an ROI, NSD's ncsnr."""
+    for session in settings.sessions or ():
+        layout.betas(settings.subject, session)
+    for name in settings.rois or ():
+        layout.check_roi(settings.subject, name)
+    if settings.ncsnr == "nsd":
+        layout.ncsnr(settings.subject)
+
+
+def planned_permutations(layout: Layout, settings: EncodingSettings) -> int:
+    """Return the number of permutations to make: the requested number, or all that the blocks of test images have.
+
+    Raises InputError where there are too few blocks. Logs how many images are left over, and warns of few blocks.
+    """
+    block = settings.permutation_block
+    if not settings.permutations:
+        return 0
+    design = read_design(layout.design())
+    sessions = settings.sessions or layout.sessions(settings.subject)
+    n_images = np.isin(design.shared_ids, design.trial_ids(settings.subject, sessions)).sum()
+    n_blocks = int(n_images) // block
+    if n_blocks < FEWEST_BLOCKS and block > 1:
+        raise InputError(
+            f"--permutation-block {block}: {n_images} test images make {n_blocks} whole blocks, too few for a "
+            f"permutation test: give {max(n_images // FEW_BLOCKS, 1)} or less"
+        )
+    if left_over := n_images % block:
+        log.warning(f"permutation test: {left_over} of {n_images} test images fill no block and are left out")
+    if n_blocks < FEW_BLOCKS:
+        blocks = "test images" if block == 1 else f"blocks of {block} test images"
+        log.info(f"permutation test: only {n_blocks} {blocks} to permute, p is coarse and finds little")
+    return n_different(n_blocks, settings.permutations)
+
+
+def missing_layers(layers: Sequence[Layer], stores: ScoreStores, statistics: Asked) -> list[Layer]:
+    """Return the layers without scores, or without the requested statistics."""
+    return [layer for layer in layers if not stores[layer.prompt].has(layer.stream, layer.number, statistics)]
+
+
+def layers_without_predictions(
+    layers: Sequence[Layer], missing: Sequence[Layer], stores: ScoreStores, statistics: Asked
+) -> list[Layer]:
+    """Return the finished layers that are a voxel's best one but lack its predictions, which statistics need.
+
+    Only streams without missing layers are looked at: in others, the best layers are still unknown.
+    """
+    if statistics.nothing:
+        return []
+    incomplete = by_stream(missing)
+    return [
+        layer
+        for (prompt, stream), finished in by_stream(layers).items()
+        if (prompt, stream) not in incomplete and (lacking := layers_lacking_predictions(stores[prompt], stream))
+        for layer in finished
+        if layer.number in lacking
+    ]
+
+
+def discard(layers: Sequence[Layer], stores: ScoreStores) -> None:
+    """Delete the scores of layers, so that they are fitted again."""
+    for layer in layers:
+        stores[layer.prompt].discard(layer.stream, layer.number)
+
+
+def log_left(left: Sequence[Layer], layers: Sequence[Layer]) -> None:
+    """Log how many layers were scored before and how many are left, unless all are left."""
+    if n_done := len(layers) - len(left):
+        log.info(f"{count(n_done, 'layer')} {were(n_done)} scored before, {len(left)} {are(len(left))} left")
+
+
+def check_finished(layers: Sequence[Layer], stores: ScoreStores, statistics: Asked) -> None:
+    """Raise InputError where scores were removed while this run worked."""
+    if missing := missing_layers(layers, stores, statistics):
+        raise InputError(
+            f"scores of {len(missing)} of {len(layers)} layers were removed from {stores[missing[0].prompt].folder} "
+            "while this ran: start the same command again"
+        )

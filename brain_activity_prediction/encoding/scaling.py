@@ -1,0 +1,67 @@
+"""Scale features and responses: by the training images alone, or each set by its own statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from brain_activity_prediction.encoding.protocols import STANDARD
+
+Scaling = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]  # of train (n, k) and test (m, k)
+
+
+def scaling(protocol: str) -> Scaling:
+    """Return the function that scales features and responses under a protocol."""
+    return standardise if protocol == STANDARD else standardise_apart
+
+
+def standardise(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Standardise the columns of `train` (n, k) and `test` (m, k) by mean and SD of `train`, in place, float32.
+
+    A column that is constant over the training rows becomes 0 in both.
+    """
+    constant = train.min(axis=0) == train.max(axis=0)
+    mean = train.mean(axis=0, dtype=np.float64).astype(np.float32)
+    for part in (train, test):
+        part -= mean
+    sd = np.sqrt(np.einsum("nk,nk->k", train, train, dtype=np.float64) / len(train))
+    for part in (train, test):
+        part /= np.where(constant, 1, sd).astype(np.float32)
+        part[:, constant] = 0
+    return train, test
+
+
+def standardise_apart(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Standardise the columns of `train` (n, k) and of `test` (m, k), each by its own mean and SD, in place."""
+    return standardise(train, train[:0])[0], standardise(test, test[:0])[0]
+
+
+def scale_with_gaps(
+    train: np.ndarray, test: np.ndarray, incomplete: np.ndarray, scale: Scaling = standardise
+) -> tuple[np.ndarray, np.ndarray]:
+    """Scale responses (n, V) and (m, V) whose `incomplete` voxels (k,) are NaN for missing images, in place.
+
+    Mean and SD are those of the images that a voxel has. A missing response becomes 0, the mean, in `train` and stays
+    NaN in `test`.
+    """
+    gaps = [np.isnan(part[:, incomplete]) for part in (train, test)]
+    for part, missing in zip((train, test), gaps, strict=True):
+        known = np.where(missing, 0, part[:, incomplete])
+        mean = known.sum(axis=0, dtype=np.float64) / np.maximum((~missing).sum(axis=0), 1)
+        part[:, incomplete] = np.where(missing, mean, known)
+    train, test = scale(train, test)
+    train[:, incomplete] = np.where(gaps[0], 0, train[:, incomplete])
+    test[:, incomplete] = np.where(gaps[1], np.nan, test[:, incomplete])
+    return train, test
+
+
+def varying_features(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Drop the columns that are 0 in all training images, unless all are: ridge gives them no weight.
+
+    Narrow layers of a convolutional network are padded with such columns to the width of the widest layer.
+    """
+    varying = train.any(axis=0)
+    if varying.all() or not varying.any():
+        return train, test
+    return train[:, varying], test[:, varying]

@@ -1,0 +1,79 @@
+"""Settings of an encoding analysis, made once from the flags of align_model.py."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, astuple, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from brain_activity_prediction.encoding.layers import LayerSelection
+from brain_activity_prediction.encoding.protocols import FOLDS, STANDARDISED_BY
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.storage.settings_file import comparable
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from brain_activity_prediction.encoding.subject_data import SubjectData
+
+
+@dataclass(frozen=True)
+class AlphaGrid:
+    """Ridge penalties, evenly spaced by logarithm; InputError where the ends are the wrong way round."""
+
+    min_log_10_alpha: float
+    max_log_10_alpha: float
+    num_alphas: int
+
+    def __post_init__(self):
+        if self.min_log_10_alpha > self.max_log_10_alpha:
+            raise InputError("--min-log-10-alpha is larger than --max-log-10-alpha")
+
+    def values(self) -> np.ndarray:
+        """Return the alphas (A,), ascending."""
+        import numpy as np
+
+        return np.logspace(*astuple(self))
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodingSettings:
+    """What to fit, on which responses, and how to score it."""
+
+    base_dir: Path
+    subject: int
+    device: str  # a torch device name
+    redo: bool
+
+    features: LayerSelection
+    protocol: str
+    alphas: AlphaGrid
+    criterion: str  # alpha is chosen by its cross-validated value
+
+    sessions: Sequence[int] | None  # None for all
+    zscore_sessions: bool
+    rois: Sequence[str] | None  # names of ROI files, None for all
+
+    ncsnr: str  # one of `NCSNR`
+    min_noise_ceiling: float  # R2 units
+    permutations: int
+    permutation_block: int
+    bootstrap: int
+    layer_choice: str  # one of `LAYER_CHOICES`, shown in the terminal
+
+    def recorded(self, subject_data: SubjectData, embeddings: Mapping) -> dict:
+        """Return everything that changes the scores, as `settings.json` records it beside them.
+
+        embeddings  the settings that the hidden states were extracted with
+        """
+        return {
+            "protocol": self.protocol,
+            **asdict(self.alphas),
+            "criterion": self.criterion,
+            "folds": FOLDS,
+            "zscore_sessions": self.zscore_sessions,
+            "standardised_by": STANDARDISED_BY[self.protocol],
+            **subject_data.recorded(),
+            **{f"embeddings_{name}": value for name, value in comparable(embeddings).items()},
+        }

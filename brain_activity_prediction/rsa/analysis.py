@@ -1,0 +1,60 @@
+"""Compare a model's layers with one subject's regions by RSA and centred kernel alignment, without a fit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from brain_activity_prediction.datasets.nsd.layout import Layout
+from brain_activity_prediction.datasets.nsd.regions import read_regions
+from brain_activity_prediction.encoding.layers import Layer, by_stream, check_complete
+from brain_activity_prediction.encoding.subject_data import log_data_used, read_subject_data
+from brain_activity_prediction.rsa.brain_geometry import Patterns
+from brain_activity_prediction.rsa.settings import SimilaritySettings
+from brain_activity_prediction.rsa.similarity_table import similarity_table, write
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.messages import log
+from brain_activity_prediction.runtime.wording import count
+from brain_activity_prediction.storage.folders import alignment_folder, responses_folder
+from brain_activity_prediction.storage.settings_file import fingerprint
+
+
+def compare_representations(settings: SimilaritySettings, layout: Layout, layers: Sequence[Layer]) -> None:
+    """Write a table of similarities for each prompt, and print the most similar layers."""
+    model_id = settings.features.model_id
+    own, *others = (_read_patterns(settings, layout, one) for one in (settings.subject, *settings.ceiling_subjects))
+    for (_, stream), of_stream in by_stream(layers).items():
+        check_complete(of_stream[0].store, stream, own.test_ids)
+    images = _common_images(settings, own, others)
+    brain, *others = (patterns.brain(images, settings.device) for patterns in (own, *others))
+    log.info(f"{model_id}: {count(len(layers), 'layer')}, {count(len(brain.n_voxels), 'region')}")
+    table = similarity_table(layers, brain, others, settings.device, settings.permutations)
+    table = table.assign(model_id=model_id, subject=settings.subject)
+    for prompt, store in {layer.prompt: layer.store for layer in layers}.items():
+        recorded = fingerprint(settings.recorded(brain, store.settings() or {}))
+        folder = alignment_folder(settings.base_dir, settings.subject, model_id, prompt)
+        write(table[table["prompt"].isna() if prompt is None else table["prompt"] == prompt], recorded, folder)
+
+
+def _read_patterns(settings: SimilaritySettings, layout: Layout, subject: int) -> Patterns:
+    """Read a subject's responses to the images that all subjects saw."""
+    cache = responses_folder(settings.base_dir)
+    regions = read_regions(layout, subject, settings.rois)
+    subject_data = read_subject_data(layout, subject, settings.sessions, settings.zscore_sessions, cache)
+    log_data_used(subject_data, subject)  # before any check, since another subject's sessions may be refused
+    return Patterns.of(subject_data, regions)
+
+
+def _common_images(settings: SimilaritySettings, own: Patterns, others: Sequence[Patterns]) -> np.ndarray:
+    """Return the ids of the images to compare; InputError where the subjects saw different shared images."""
+    for other, subject in zip(others, settings.ceiling_subjects, strict=True):
+        if not np.array_equal(other.test_ids, own.test_ids):
+            raise InputError(
+                f"subject {subject} saw other shared images than subject {settings.subject}: give --sessions"
+            )
+    images = own.common_ids(others)
+    if len(images) < len(own.test_ids):
+        left_out = f"{len(own.test_ids) - len(images)} of {len(own.test_ids)}"
+        log.warning(f"images left out: {left_out}, because too many voxels of a region lack valid trials")
+    return images

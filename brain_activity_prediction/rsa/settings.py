@@ -1,0 +1,43 @@
+"""Settings of a representational similarity analysis, made once from the flags of compare_representations.py."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from brain_activity_prediction.encoding.layers import LayerSelection
+from brain_activity_prediction.storage.settings_file import comparable
+
+if TYPE_CHECKING:
+    from brain_activity_prediction.rsa.brain_geometry import Brain
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimilaritySettings:
+    """Which layers to compare with which regions."""
+
+    base_dir: Path
+    subject: int
+    device: str  # a torch device name
+    features: LayerSelection
+    sessions: Sequence[int] | None  # None for all
+    zscore_sessions: bool
+    rois: Sequence[str] | None  # names of ROI files, None for all
+    permutations: int
+    ceiling_subjects: Sequence[int]  # other subjects, for noise ceilings
+
+    def recorded(self, brain: Brain, embeddings: Mapping) -> dict:
+        """Return everything that changes the numbers; tables hold its fingerprint.
+
+        embeddings  the settings that the hidden states were extracted with
+        """
+        return {
+            "sessions": brain.sessions,
+            "zscore_sessions": self.zscore_sessions,
+            "permutations": self.permutations,
+            "ceiling_subjects": self.ceiling_subjects,
+            "responses": brain.digest,
+            "embeddings": comparable(embeddings),
+        }

@@ -1,0 +1,55 @@
+"""Work that several processes share, piece after piece, with progress shown and signals obeyed."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from tqdm import tqdm
+
+from brain_activity_prediction.runtime.claims import Claims, shared_out
+from brain_activity_prediction.runtime.read_ahead import read_ahead
+from brain_activity_prediction.runtime.running import fill, progress_seconds
+from brain_activity_prediction.runtime.stopping import until_stopped
+
+Piece, Prepared = TypeVar("Piece"), TypeVar("Prepared")
+
+
+@contextmanager
+def shared_work(
+    claims_folder: Path,
+    unfinished: Callable[[], Sequence[Piece]],
+    name: Callable[[Piece], str],
+    unit: str,
+    prepare: Callable[[Piece], Prepared] | None = None,
+) -> Iterator[Iterator[tuple[Piece, Prepared]]]:
+    """Give an iterator over the pieces that no other process works on, each with what `prepare` makes of it.
+
+    unfinished  lists the pieces without results, afresh at each call
+    name        of a piece in claims
+    unit        of the progress bar
+    prepare     prepares the next piece in a thread while the current one is in use; None for nothing to prepare
+
+    A piece counts as finished once the loop requests the next one. After a signal, the current piece is finished, then
+    `Stopped` is raised. While other processes work on all unfinished pieces, the iterator waits.
+    """
+
+    def prepared(claimed: tuple[list[Piece], tuple]) -> list[tuple[Piece, Prepared | None]]:
+        pieces, _ = claimed  # none while waiting
+        return [(piece, prepare and prepare(piece)) for piece in pieces]
+
+    def pieces() -> Iterator[tuple[Piece, Prepared]]:
+        shared = shared_out(claims, lambda: {("scores",): unfinished()}, 1, name)
+        steps = (made for _, made in read_ahead(shared, prepared)) if prepare else map(prepared, shared)
+        for ready in until_stopped(steps):
+            for piece, made in ready:
+                yield piece, made
+                claims.finished([name(piece)])
+                progress.update()
+
+    n_unfinished = len(unfinished())
+    bar = tqdm(total=n_unfinished, unit=unit, mininterval=progress_seconds(), disable=not n_unfinished)
+    with Claims(claims_folder) as claims, bar as progress:
+        yield pieces()
+        if n_unfinished:
+            fill(progress)

@@ -1,0 +1,81 @@
+"""Fit two to four feature spaces jointly, and write what each predicts alone and what they share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+
+from brain_activity_prediction.datasets.nsd.layout import Layout
+from brain_activity_prediction.datasets.nsd.regions import read_regions
+from brain_activity_prediction.encoding.layers import check_complete
+from brain_activity_prediction.encoding.subject_data import (
+    SubjectData,
+    ceiling_of_test_images,
+    log_data_used,
+    read_subject_data,
+)
+from brain_activity_prediction.inference.missing_images import score_present
+from brain_activity_prediction.ridge.scores import r2_score
+from brain_activity_prediction.ridge.weightings import Combination, random_weightings, weighting_grid
+from brain_activity_prediction.runtime.messages import log
+from brain_activity_prediction.runtime.shared_work import shared_work
+from brain_activity_prediction.runtime.wording import are, count
+from brain_activity_prediction.storage.folders import partitioning_folder, responses_folder
+from brain_activity_prediction.variance_partitioning.joint_fits import JointFits
+from brain_activity_prediction.variance_partitioning.region_layers import LayerChoice, layer_choices
+from brain_activity_prediction.variance_partitioning.resampled_shares import resampled_shares
+from brain_activity_prediction.variance_partitioning.settings import PartitioningSettings
+from brain_activity_prediction.variance_partitioning.share_store import WeightingScores
+from brain_activity_prediction.variance_partitioning.share_table import Ceilings, summarise
+
+
+def partition(settings: PartitioningSettings, layout: Layout) -> None:
+    """Fit the missing weightings of each choice of layers, then write the table and maps of shares."""
+    regions = read_regions(layout, settings.subject, settings.rois)
+    cache = responses_folder(settings.base_dir)
+    data = read_subject_data(layout, settings.subject, settings.sessions, settings.zscore_sessions, cache)
+    ceiling = ceiling_of_test_images(data, layout, settings.subject, settings.ncsnr)
+    for space in settings.spaces:
+        check_complete(space.store(settings.base_dir), space.stream, data.image_ids)
+    choices = layer_choices(settings.spaces, settings.base_dir, settings.subject, data, regions)
+    analyses = [(choice, score_store(choice, choice is choices[0], settings)) for choice in choices]
+    for choice, scores in analyses:
+        scores.claim(settings.recorded(choice.spaces, data), settings.redo)
+    log_data_used(data, settings.subject)
+    resampled = [fit_choice(choice, scores, data, settings) for choice, scores in analyses]
+    ceilings = Ceilings(ceiling, settings.ncsnr, settings.min_noise_ceiling)
+    summarise(analyses, data, regions, ceilings, resampled, settings.subject)
+
+
+def score_store(choice: LayerChoice, first: bool, settings: PartitioningSettings) -> WeightingScores:
+    """Open the score store of a choice of layers: the analysis' folder for the first, a subfolder for any other."""
+    folder = partitioning_folder(settings.base_dir, settings.subject, settings.name)
+    if settings.random_weightings:
+        weightings = random_weightings(len(choice.spaces), settings.random_weightings, settings.seed)
+    else:
+        weightings = weighting_grid(len(choice.spaces))
+    return WeightingScores(folder if first else folder / choice.folder_name, weightings)
+
+
+def fit_choice(
+    choice: LayerChoice, scores: WeightingScores, data: SubjectData, settings: PartitioningSettings
+) -> Mapping[Combination, np.ndarray] | None:
+    """Fit the missing weightings of a choice of layers; return its `resampled_shares`, None without --bootstrap."""
+    alphas = settings.alphas.values()
+    fits = JointFits(choice.spaces, settings.base_dir, data, scores.weightings, alphas, settings.device)
+    if missing := scores.left():
+        log.info(
+            f"{count(len(scores.weightings), 'weighting')} of {len(choice.spaces)} spaces, {len(missing)} "
+            f"{are(len(missing))} left (layers {choice.layers})"
+        )
+    observed = torch.from_numpy(data.test)
+    with shared_work(scores.folder / "claims", scores.left, WeightingScores.name, "weighting") as work:
+        for number, _ in work:
+            alpha, cv_score, predicted = fits.fit(number)
+            r2 = score_present(r2_score, observed, predicted.cpu())
+            scores.write(number, {"alpha": alpha.cpu(), "cv_score": cv_score.cpu(), "r2": r2})
+    if not settings.bootstrap:
+        return None
+    return resampled_shares(scores, data.test, choice.regions, settings.bootstrap, fits.predictions)

@@ -1,0 +1,60 @@
+"""Settings of a variance partitioning, made once from the flags of partition_variance.py."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from brain_activity_prediction.encoding.protocols import FOLDS, STANDARD, STANDARDISED_BY
+from brain_activity_prediction.encoding.settings import AlphaGrid
+from brain_activity_prediction.storage.settings_file import comparable
+from brain_activity_prediction.variance_partitioning.feature_spaces import LETTERS, Space
+
+if TYPE_CHECKING:
+    from brain_activity_prediction.encoding.subject_data import SubjectData
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartitioningSettings:
+    """Which feature spaces to fit jointly, on which responses, and how to score them."""
+
+    base_dir: Path
+    subject: int
+    name: str  # of the results' folder
+    device: str  # a torch device name
+    redo: bool
+
+    spaces: Sequence[Space]  # two to four
+    alphas: AlphaGrid
+    random_weightings: int | None  # of each combination of spaces, None for a grid of weightings
+    seed: int
+
+    sessions: Sequence[int] | None  # None for all
+    zscore_sessions: bool
+    rois: Sequence[str] | None  # names of ROI files, None for all
+
+    ncsnr: str  # one of `NCSNR`
+    min_noise_ceiling: float  # R2 units
+    bootstrap: int
+
+    def recorded(self, spaces: Sequence[Space], subject_data: SubjectData) -> dict:
+        """Return everything that changes the scores, as `settings.json` records it beside them.
+
+        spaces  with the numbers of their layers
+        """
+        drawn = self.random_weightings
+        settings = {
+            "spaces": [str(space) for space in spaces],
+            **asdict(self.alphas),
+            "weightings": f"{drawn} random, seed {self.seed}" if drawn else "grid",
+            "folds": FOLDS,
+            "zscore_sessions": self.zscore_sessions,
+            "standardised_by": STANDARDISED_BY[STANDARD],
+            **subject_data.recorded(),
+        }
+        for letter, space in zip(LETTERS, spaces, strict=False):
+            embeddings = comparable(space.store(self.base_dir).settings() or {})
+            settings |= {f"{letter}_embeddings_{name}": value for name, value in embeddings.items()}
+        return settings
