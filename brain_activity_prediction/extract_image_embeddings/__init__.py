@@ -1,1 +1,1 @@
-"""Images in, hidden states of every layer out: one script a model."""
+"""Scripts that extract hidden states of every layer for images, one script for each model."""

@@ -1,8 +1,8 @@
 """CLIP's text tower on captions of the images: the text baseline of the study.
 
-Stream: `text`, the hidden states from the embeddings to the last layer, before the final norm; pooled over a caption's
-tokens, its start and end included, or its end-of-text token alone (`last`). The states of an image with several
-captions are their average. Captions longer than the tower reads (77 tokens) are cut, their end-of-text token kept.
+Stream: `text`, the hidden states from the embeddings to the last layer, before the final norm. They are averaged over a
+caption's tokens, start and end included, or taken at its end-of-text token (`last`), and then averaged over an image's
+captions. Captions longer than the tower's context (77 tokens) are cut; their end-of-text token is kept.
 Source: Radford et al. 2021, arXiv 2103.00020.
 """
 
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def script(model_id: str, captions: Captions) -> SimpleNamespace:
-    """What `extraction` takes as a model script."""
+    """Return the model script of a CLIP, as `extraction.model_script` describes it."""
     return SimpleNamespace(
         MODEL_ID=model_id,
         REVISION="main",
@@ -77,7 +77,7 @@ def load(checkpoint, device, dtype, *, captions):
 
 
 def preprocess(tokenizer, captions):
-    """Token ids and mask of all captions (C, T), padded to the longest, and the image (C,) of each within the batch."""
+    """Return token ids and mask of all captions (C, T), padded to the longest, and the row of each one's image (C,)."""
     import torch
     from transformers import BatchFeature
 
@@ -95,7 +95,7 @@ def encode_images(model, tokenizer, inputs, poolings):
 
 
 def mean_by_image(states: Tensor, image: Tensor) -> Tensor:
-    """States of captions (C, L, W), averaged over those of each image: (B, L, W)."""
+    """Average the states of captions (C, L, W) over those of each image: (B, L, W)."""
     counts = image.bincount()
     sums = states.new_zeros(len(counts), *states.shape[1:]).index_add_(0, image, states)
     return sums / counts[:, None, None]

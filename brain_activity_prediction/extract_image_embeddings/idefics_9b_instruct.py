@@ -1,8 +1,8 @@
 """IDEFICS-9B-instruct: CLIP ViT-H/14, a perceiver resampler, LLaMA-7B with gated cross-attention to the image.
 
 Streams: `vision`, the 33 hidden states of the CLIP tower; `perceiver`, its 64 latents after each of 6 layers;
-`language`, the 33 of LLaMA over the image's token and the text, the first of them what enters its first layer, after
-the first cross-attention; `response`, LLaMA's while it answers. Source: Laurencon et al. 2023, arXiv 2306.16527.
+`language`, the 33 hidden states of LLaMA over the image's token and the text, the first after the first
+cross-attention; `response`, those of LLaMA during its answer. Source: Laurencon et al. 2023, arXiv 2306.16527.
 """
 
 import sys
@@ -12,10 +12,10 @@ from brain_activity_prediction.models import decoding
 from brain_activity_prediction.models.pooling import Point, choose, layer_points, pooled
 
 MODEL_ID = "HuggingFaceM4/idefics-9b-instruct"
-REVISION = "main"
+REVISION = "fb6c1039beaf5443dde54202cbd593d9332dd184"
 MODEL_TYPE = "idefics"
 END_OF_TURN = "<end_of_utterance>"
-NEVER_ANSWERED = ("<image>", "<fake_token_around_image>")  # barred from answers, as the model card does
+NEVER_ANSWERED = ("<image>", "<fake_token_around_image>")  # barred from answers, as in the model card
 TOKENS = ("<s>", END_OF_TURN, *NEVER_ANSWERED)
 TEMPLATE = f"<s>User:<fake_token_around_image><image><fake_token_around_image>{{prompt}}{END_OF_TURN}\nAssistant:"
 IMAGE_STREAMS = {"vision": ("mean", "cls"), "perceiver": ("mean",), "language": ("image",)}
@@ -50,7 +50,10 @@ def preprocess(processor, images):
 
 
 def latent_points(perceiver):
-    """The latents after each layer, the last after the norm; those that enter the first are the same for all images."""
+    """Return the points of the latents after each layer, the last after the norm.
+
+    The input of the first layer is left out: it is the same for all images.
+    """
     entering = [Point(attention.latents_layer_norm, "input") for attention, _ in perceiver.blocks]
     return [*entering[1:], Point(perceiver.layer_norm)]
 
@@ -71,7 +74,7 @@ def encode_images(model, processor, pixels, poolings):
 
     def run(inputs, cache):
         seen, (rows, new, _) = cache.get_seq_length(), inputs.shape
-        # What precedes the image's token attends to no image.
+        # Tokens before the image's own attend to no image.
         attends = torch.arange(seen, seen + new, device=inputs.device) >= len(before)
         return network(
             inputs_embeds=inputs,
@@ -104,7 +107,7 @@ def encode_prompt(model, processor, prefix, prompt, poolings, max_new_tokens):
 
 
 def split(processor, prompt):
-    """As `decoding.split_template`; the template writes its <s> itself, because IDEFICS' processor does."""
+    """Split as `decoding.split_template` does; the template contains <s>, as with IDEFICS' processor."""
     return decoding.split_template(processor.tokenizer, TEMPLATE, prompt, image_token_id(processor), False)
 
 

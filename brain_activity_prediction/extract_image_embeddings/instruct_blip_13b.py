@@ -1,9 +1,9 @@
 """InstructBLIP-13B: EVA-CLIP ViT-g/14, a Q-Former that reads the instruction too, Vicuna-13B.
 
 Streams: `vision`, the 40 hidden states of the ViT; `qformer`, the 13 of the Q-Former over its 32 queries and the
-instruction's text, of which the first precedes all attention and is the same for all images; `language`, the 41 of
-Vicuna over the 32 image tokens and the text; `response`, Vicuna's while it answers. The pooling `image` is over the 32
-queries in the Q-Former and over what Vicuna is given for them. Source: Dai et al. 2023, arXiv 2305.06500.
+instruction's text, the first before all attention and the same for all images; `language`, the 41 of Vicuna over the 32
+image tokens and the text; `response`, those of Vicuna during its answer. The pooling `image` is over the 32 queries in
+the Q-Former, and over the 32 image tokens in Vicuna. Source: Dai et al. 2023, arXiv 2305.06500.
 """
 
 import sys
@@ -13,10 +13,10 @@ from brain_activity_prediction.models import decoding
 from brain_activity_prediction.models.pooling import choose, layer_points, pooled
 
 MODEL_ID = "Salesforce/instructblip-vicuna-13b"
-REVISION = "main"
+REVISION = "main"  # not pinned: the full id of its last commit (cc1362c) is in no public record that was found
 MODEL_TYPE = "instructblip"
-TEMPLATE = "{prompt}"  # in the Q-Former and, after the 32 image tokens and <s>, in Vicuna
-QFORMER = "qformer_tokenizer"  # the folder of its tokenizer
+TEMPLATE = "{prompt}"  # read by the Q-Former and, after the 32 image tokens and <s>, by Vicuna
+QFORMER = "qformer_tokenizer"  # the subfolder of its tokenizer
 IMAGE_STREAMS = {"vision": ("mean", "cls")}
 PROMPT_STREAMS = {
     "qformer": ("mean", "image", "prompt"),
@@ -30,7 +30,7 @@ def load(checkpoint, device, dtype):
 
     model = checkpoint.model(InstructBlipForConditionalGeneration, device, dtype)
     decoding.end_with(model.language_model, end_ids(checkpoint))
-    images = checkpoint.processor(BlipImageProcessorPil)  # the 7B model's settings name its twin for videos
+    images = checkpoint.processor(BlipImageProcessorPil)  # the 7B model's settings name a class for videos
     return model, decoding.Processor(images, checkpoint.tokenizer(), checkpoint.tokenizer(QFORMER))
 
 
@@ -40,7 +40,7 @@ def prompt_ids(checkpoint, prompt):
 
 
 def contexts(checkpoint, prompt):
-    """The queries have no positions in the Q-Former, and one each in Vicuna."""
+    """Return the contexts of Q-Former and Vicuna; the queries have positions in Vicuna alone."""
     from transformers import InstructBlipConfig
 
     config, text = checkpoint.load(InstructBlipConfig), TEMPLATE.format(prompt=prompt)
@@ -73,7 +73,7 @@ def encode_prompt(model, processor, patches, prompt, poolings, max_new_tokens):
     n_queries = queries.shape[1]
 
     def rows(tokenizer):
-        """The prompt's ids, a row an image, and which tokens its own text takes after the queries."""
+        """Return the prompt's ids, a row for each image, and the slice of its own text after the queries."""
         ids, own = decoding.tokenise(tokenizer, TEMPLATE, prompt)
         return torch.tensor([ids] * len(patches), device=patches.device), decoding.shifted(own, n_queries)
 

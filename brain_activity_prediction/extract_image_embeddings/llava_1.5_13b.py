@@ -1,7 +1,7 @@
 """LLaVA-1.5-13B: CLIP ViT-L/14 at 336 pixels, a two-layer projector, Vicuna-13B.
 
 Streams: `vision`, the 25 hidden states of the CLIP tower; `language`, the 41 of Vicuna over the 576 image tokens and
-the text; `response`, Vicuna's while it answers. Source: Liu et al. 2023, arXiv 2310.03744.
+the text; `response`, those of Vicuna during its answer. Source: Liu et al. 2023, arXiv 2310.03744.
 """
 
 import sys
@@ -32,7 +32,7 @@ def prompt_ids(checkpoint, prompt):
 
 
 def contexts(checkpoint, prompt):
-    """The image's token stands for what the tower gives of it; "default" drops the first of these places."""
+    """Return Vicuna's context: the image's token is replaced by the tower's patches, and its class token if kept."""
     from transformers import LlavaConfig
 
     config = checkpoint.load(LlavaConfig)
@@ -78,13 +78,12 @@ def encode_prompt(model, processor, prefix, prompt, poolings, max_new_tokens):
     _, ids, own = split(processor, prompt)
     tokens = choose(poolings, mean=slice(None), last=slice(-1, None), prompt=own)
     states, answers = decoding.read_question(prefix, ids, tokens, max_new_tokens)
-    return states.streams("language", [*PROMPT_STREAMS["language"], "response"]), decoding.texts(
-        processor.tokenizer, answers
-    )
+    streams = states.streams("language", [*PROMPT_STREAMS["language"], "response"])
+    return streams, decoding.texts(processor.tokenizer, answers)
 
 
 def split(processor, prompt):
-    """Token ids before the image, ids after it, and which of the latter are the prompt's."""
+    """Return the token ids before the image, those after it, and the prompt's own text among the latter."""
     tokenizer = processor.tokenizer
     return decoding.split_template(tokenizer, TEMPLATE, prompt, tokenizer.convert_tokens_to_ids(IMAGE))
 

@@ -1,8 +1,8 @@
 """mPLUG-Owl (version 1): CLIP ViT-L/14 at 224 pixels, an abstractor of 64 queries, LLaMA-7B.
 
-Streams: `vision`, the 25 hidden states of the CLIP tower; `abstractor`, what each of its 6 layers makes of the queries;
-`language`, the 33 of LLaMA over the image's 65 places and the text; `response`, LLaMA's while it answers.
-Source: Ye et al. 2023, arXiv 2304.14178. The network is in mplug_owl.py.
+Streams: `vision`, the 25 hidden states of the CLIP tower; `abstractor`, its queries after each of 6 layers; `language`,
+the 33 hidden states of LLaMA over the image's 65 places and the text; `response`, those of LLaMA during its answer.
+Source: Ye et al. 2023, arXiv 2304.14178. The network is in models/mplug_owl.
 """
 
 import sys
@@ -45,7 +45,7 @@ def contexts(checkpoint, prompt):
     from brain_activity_prediction.models.mplug_owl.network import MplugOwlConfig
 
     config = checkpoint.load(MplugOwlConfig)
-    n_tokens = len(prompt_ids(checkpoint, prompt)) + config.num_query_tokens  # the image has one place more
+    n_tokens = len(prompt_ids(checkpoint, prompt)) + config.num_query_tokens  # the image has one more place
     return [decoding.Context(n_tokens, decoding.positions(config.text_config))]
 
 
@@ -61,7 +61,7 @@ def encode_images(model, processor, pixels, poolings):
     import torch
 
     vision_layers = layer_points(model.vision_model.encoder.layers)
-    # The queries enter the abstractor the same for every image, so only what leaves its layers is kept.
+    # Only the outputs of the abstractor's layers are kept: the queries that enter it are the same for all images.
     abstractor_layers = [Point(layer) for layer in model.abstractor.encoder.layers]
     with (
         pooled(vision_layers, choose(poolings, mean=slice(None), cls=slice(0, 1))) as vision,

@@ -1,9 +1,9 @@
 """OpenFlamingo-9B: CLIP ViT-L/14, a perceiver resampler, MPT-7B with gated cross-attention to the image.
 
 Streams: `vision`, the 25 hidden states of the CLIP tower; `perceiver`, its 64 latents after each of 6 layers;
-`language`, the 33 of MPT over the image's token and the text, of which the first 4 precede all cross-attention and are
-the same for all images; `response`, MPT's while it answers.
-Needs the extra [flamingo]; `openflamingo_checkpoint.py` says what `--checkpoint` takes.
+`language`, the 33 hidden states of MPT over the image's token and the text, the first 4 before all cross-attention and
+the same for all images; `response`, those of MPT during its answer.
+Needs the extra [flamingo]; `models/openflamingo/weights.py` lists the files that `--checkpoint` needs.
 Source: Awadalla et al. 2023, arXiv 2308.01390.
 """
 
@@ -18,8 +18,8 @@ from brain_activity_prediction.runtime.errors import InputError
 MODEL_ID = "openflamingo/OpenFlamingo-9B-vitl-mpt7b"
 REVISION = "7e36809c73d038829ad5fba9d0cc949b4e180562"
 CHECKPOINT_FILES = weights.FILES
-# Trained on "<image>text<|endofchunk|>". The authors ask "<image>Question:... Short answer:"; "Short" is left out here,
-# because some of the prompts ask for detail.
+# Trained on "<image>text<|endofchunk|>". The authors use "<image>Question:... Short answer:"; "Short" is omitted here,
+# because some prompts ask for details.
 TEMPLATE = "<image>Question:{prompt} Answer:"
 IMAGE_STREAMS = {"vision": ("mean", "cls"), "perceiver": ("mean",), "language": ("image",)}
 PROMPT_STREAMS = {"language": ("mean", "last", "prompt"), "response": ("mean",)}
@@ -52,6 +52,7 @@ def end_ids(checkpoint):
 
 
 def former_end_ids(checkpoint):
+    """Return the ends of answers of version 1.0.0, which ignored those that MPT's files name."""
     return weights.end_of_chunk_ids(checkpoint)
 
 
@@ -74,7 +75,7 @@ def encode_images(model, processor, pixels, poolings):
 
     decoder = decoding.Decoder(
         run=network.reader(model, latents),
-        embed=lambda ids: ids,  # MPT is given ids, because its cross-attention looks for the image's
+        embed=lambda ids: ids,  # MPT reads ids, in which its cross-attention finds the image's
         head=language.lm_head,
         points=layer_points(language.transformer.blocks, language.transformer.norm_f),
         end_ids=decoding.end_ids(language),

@@ -1,10 +1,10 @@
 """Any vision network that transformers can load by its id, convolutional ones included.
 
-Stream: `vision`. A transformer's hidden states are those of `output_hidden_states`, pooled over tokens. A convolutional
-network's maps are averaged, with --grid G over G x G cells: `vision_gridG`, channel by channel, each cell by cell in
-reading order; narrower layers are filled up with zeros to the widest. A timm network's are those that enter the first
-of its blocks and leave each, or, where its blocks are of another kind, timm's own intermediates. SigLIP 2 NaFlex reads
-each image in its own shape; its states are averaged over the image's patches, not over what fills up the row.
+Stream: `vision`. The hidden states of a transformer (`output_hidden_states`) are pooled over tokens. The maps of a
+convolutional network are averaged over space or, with --grid G, over G x G cells (`vision_gridG`, channel by channel,
+cells in reading order); narrower layers are padded with zeros to the widest. The states of a timm network are the input
+of its first block and the outputs of all blocks or, if its blocks are of another kind, timm's own intermediates. SigLIP
+2 NaFlex reads each image in its own shape; its states are averaged over the image's patches, without padding.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from brain_activity_prediction.runtime.running import run_script
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-CHANNELS_AXIS = "channels_axis"  # the attribute of a model that `check` sets
+CHANNELS_AXIS = "channels_axis"  # a model's attribute, set by `check`
 CHANNELS = "map_channels"  # a setting
-VALID, SHAPES = "pixel_attention_mask", "spatial_shapes"  # what NaFlex reads beside the patches: (B, N) and (B, 2)
+VALID, SHAPES = "pixel_attention_mask", "spatial_shapes"  # further inputs of NaFlex: (B, N) and (B, 2)
 FRAMES = ("num_frames", "frames_per_clip")  # settings of networks that read videos
 
 
@@ -52,7 +52,7 @@ def main() -> None:
 
 
 def script(model_id: str, grid: int, poolings: list[str]) -> SimpleNamespace:
-    """What `extraction` takes as a model script."""
+    """Return the model script of a network, as `extraction.model_script` describes it."""
     stream, possible = ("vision", ("mean", "cls")) if grid == 1 else (f"vision_grid{grid}", ("mean",))
     return SimpleNamespace(
         MODEL_ID=model_id,
@@ -67,7 +67,7 @@ def script(model_id: str, grid: int, poolings: list[str]) -> SimpleNamespace:
 
 
 def own_settings(checkpoint) -> dict:
-    """Where the maps of SAM and its kin have their channels, which 1.0.0 took for their places."""
+    """Return the axis of SAM's channels, which version 1.0.0 averaged as if they were places."""
     model_type = checkpoint.settings("config.json").get("model_type", "")
     return {CHANNELS: "last"} if model_type.startswith("sam") else {}
 
@@ -76,10 +76,10 @@ def load(checkpoint, device, dtype, *, grid, poolings):
     from transformers import AutoImageProcessor, AutoModel
 
     model = checkpoint.model(AutoModel, device, dtype)
-    for tower in ("vision_model", "vision_encoder", "visual"):  # of CLIP, SAM and Qwen-VL, which also read other things
+    for tower in ("vision_model", "vision_encoder", "visual"):  # of CLIP, SAM and Qwen-VL, which also have other parts
         model = getattr(model, tower, model)
     check_inputs(model)
-    if hasattr(model.config, "mask_ratio"):  # a masked autoencoder hides most of each image unless told not to
+    if hasattr(model.config, "mask_ratio"):  # a masked autoencoder hides most of each image by default
         model.config.mask_ratio = 0.0
     processor = checkpoint.processor(AutoImageProcessor)
     channels_last(model)
@@ -88,7 +88,7 @@ def load(checkpoint, device, dtype, *, grid, poolings):
 
 
 def channels_last(model: nn.Module) -> None:
-    """Lays the weights of convolutions out with the channels last: on a CPU they take two thirds of the time."""
+    """Store convolution weights with the channels last, which takes two thirds of the time on a CPU."""
     import torch
 
     for weights in model.parameters():  # Module.to(memory_format=...) refuses networks with a Conv3d
@@ -97,13 +97,13 @@ def channels_last(model: nn.Module) -> None:
 
 
 def preprocess(processor, images):
-    """Pixels (B, 3, H, W); for NaFlex patches (B, N, 3 P P) with the number of rows and columns of each image."""
+    """Return pixels (B, 3, H, W); for NaFlex patches (B, N, 3 P P) with each image's rows and columns."""
     inputs = processor(images, return_tensors="pt")
     return inputs if SHAPES in inputs else inputs.pixel_values
 
 
 def keywords(pixels: Tensor | Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """What `preprocess` gives as the arguments of a network."""
+    """Return the result of `preprocess` as keyword arguments of a network."""
     return pixels if isinstance(pixels, Mapping) else {"pixel_values": pixels}
 
 
@@ -127,9 +127,9 @@ def encode_images(model, processor, pixels, poolings, *, stream, grid):
 
 
 def summary(hidden: Tensor, pooling: str, grid: int, valid: Tensor | None = None) -> Tensor:
-    """Tokens (B, T, W) or maps (B, C, H, W) of one layer as one vector an image: (B, W) or (B, C grid grid) float32.
+    """Summarise tokens (B, T, W) or maps (B, C, H, W) by one vector an image: (B, W) or (B, C grid grid) float32.
 
-    valid  (B, T), 1 for tokens of the image and 0 for padding; None where all are the image's
+    valid  (B, T), 1 for tokens of the image and 0 for padding; None without padding
     """
     import torch
     from torch.nn.functional import adaptive_avg_pool2d
@@ -145,7 +145,7 @@ def summary(hidden: Tensor, pooling: str, grid: int, valid: Tensor | None = None
 
 
 def visit(model: nn.Module, pixels: Tensor | Mapping[str, Tensor], see: Callable[[Tensor], None]) -> None:
-    """Calls `see` with the hidden states of each layer, from the first to the last."""
+    """Call `see` with the hidden states of each layer, from the first to the last."""
     blocks = timm_blocks(model)
     if not blocks:
         for hidden in model(**keywords(pixels), output_hidden_states=True).hidden_states:
@@ -158,11 +158,11 @@ def visit(model: nn.Module, pixels: Tensor | Mapping[str, Tensor], see: Callable
 
 
 def timm_blocks(model: nn.Module) -> list[nn.Module]:
-    """The blocks of a timm network, in order, whose intermediates would be whole stages or lack the class token.
+    """Return the blocks of a timm network whose intermediates would be whole stages or lack the class token.
 
-    Those are the networks with a `conv_stem` (EfficientNet, MobileNet and their kin), whose blocks give maps
-    (B, C, H, W), and those with prefix tokens (ViT and its kin), whose blocks give tokens (B, T, W). Blocks of others
-    give other things, such as maps with the channels last.
+    These are networks with a `conv_stem`, such as EfficientNet and MobileNet, whose blocks return maps (B, C, H, W),
+    and networks with prefix tokens, such as ViT, whose blocks return tokens (B, T, W). For other networks the result is
+    empty: their blocks may return maps with the channels last.
     """
     network = getattr(model, "timm_model", None)
     if not (hasattr(network, "conv_stem") or hasattr(network, "num_prefix_tokens")):
@@ -178,7 +178,7 @@ def flattened(blocks):
 
 
 def check_inputs(model: nn.Module) -> None:
-    """Raise InputError for a network of videos, and for one that reads more than an image's pixels."""
+    """Raise InputError for a network of videos, and for one that needs more than an image's pixels."""
     kind, taken = type(model).__name__, inspect.signature(model.forward).parameters
     if any(hasattr(model.config, name) for name in FRAMES):
         raise InputError(f"{kind} reads videos, not images: choose another network")
@@ -188,12 +188,11 @@ def check_inputs(model: nn.Module) -> None:
 
 
 def check(model: nn.Module, processor, grid: int, poolings: list[str]) -> None:
-    """Notes on the model which axis of its maps holds the channels, and compares the network with what is asked of it.
+    """Set the channels' axis of the network's maps, and check that it supports the grid and the poolings.
 
-    Raises InputError where it cannot be told, where a grid is asked of a network without maps, or `cls` of one without
-    a class token, and where the network does not compute an image.
-
-    The class token is the one that enters the first layer the same, whether the image is black or white.
+    Raise InputError if the axis is unknown, if the network has no maps for a grid or no class token for `cls`, and if
+    it does not compute an image. A class token is a first token that enters the first layer the same for a black image
+    and a white one.
     """
     import torch
     from PIL import Image

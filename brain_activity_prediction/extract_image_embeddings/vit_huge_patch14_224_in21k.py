@@ -10,7 +10,7 @@ from brain_activity_prediction.cli import extraction_command
 from brain_activity_prediction.models.pooling import choose, layer_points, pooled
 
 MODEL_ID = "google/vit-huge-patch14-224-in21k"
-REVISION = "main"
+REVISION = "main"  # not pinned: the full id of its last commit (bbff058) is in no public record that was found
 MODEL_TYPE = "vit"
 IMAGE_STREAMS = {"vision": ("mean", "cls")}
 

@@ -1,7 +1,7 @@
-"""Reading a causal language model: what precedes the question once an image, each question on top of it.
+"""Run a causal language model: the shared prefix once an image, then each question on top of it.
 
-The keys and values of the prefix stay in the cache; a question (and its answer) is read on top of them and then
-cropped off again, so nine questions cost one prefix. Every row of a batch has the same tokens but for its image, so
+The keys and values of the prefix stay in the cache. A question and its answer are read on top of them and cropped off
+again, so that nine questions cost one prefix. All rows of a batch have the same tokens except for the image, so that
 there is no padding. Letters: B images, L layers, T tokens, W width.
 """
 
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Context:
-    """How many tokens a text model reads of a prompt, image included, and how many positions it was made for."""
+    """The tokens that a text model reads of a prompt, image included, and the positions that it was made for."""
 
     tokens: int
     positions: int | None
     reader: str = "language model"
-    answers: bool = True  # whether the answer takes positions, too
+    answers: bool = True  # whether the answer takes positions
 
     def check(self, prompt: str = "a prompt", max_new_tokens: int = 0) -> None:
-        """Raise InputError where a prompt and its answer have more tokens than the model has positions.
+        """Raise InputError if a prompt and its answer have more tokens than the model has positions.
 
-        Models with rotary positions compute on without a word, and what they give means nothing.
+        Models with rotary positions would compute meaningless states without an error.
         """
-        longest = self.tokens + max(max_new_tokens - 1, 0)  # the last token of an answer is not read
+        longest = self.tokens + max(max_new_tokens - 1, 0)  # an answer's last token is not read
         if self.positions and longest > self.positions:
             answer = f", {max_new_tokens} of them for the answer" if max_new_tokens else ""
             raise InputError(
@@ -44,10 +44,14 @@ class Context:
 
 @dataclass(frozen=True)
 class Decoder:
-    """A causal language model as it is read here, bound to the images of one batch where it attends to them.
+    """A causal language model, bound to the images of one batch if it attends to them.
 
-    `run(inputs, cache)` reads T more tokens and gives their hidden states after the final norm, (B, T, W); `inputs` is
-    what `embed` makes of token ids (B, T). `head` turns (B, W) into logits (B, vocabulary). `end_ids` end an answer.
+    run  reads T more tokens on top of a cache; returns their hidden states after the final norm, (B, T, W)
+    embed  turns token ids (B, T) into the inputs of `run`
+    head  turns hidden states (B, W) into logits (B, vocabulary)
+    points  the points of all hidden states, as `layer_points` returns them
+    end_ids  the token ids that end an answer
+    positions  the longest text that the model was made for, in tokens
     """
 
     run: Callable[[Tensor, Cache], Tensor]
@@ -55,15 +59,15 @@ class Decoder:
     head: Callable[[Tensor], Tensor]
     points: list[Point]
     end_ids: frozenset[int]
-    positions: int | None = None  # the longest text that it was made for, in tokens
+    positions: int | None = None
 
     def check_room(self, n_tokens: int, max_new_tokens: int) -> None:
-        """Raise InputError where a prompt and its answer have more tokens than the model has positions."""
+        """Raise InputError if a prompt and its answer have more tokens than the model has positions."""
         Context(n_tokens, self.positions).check(max_new_tokens=max_new_tokens)
 
 
 class Processor(NamedTuple):
-    """What images and prompts go through; `reader` is the tokenizer of a second text model, such as a Q-Former."""
+    """An image processor and a tokenizer; `reader` is the tokenizer of a second text model, such as a Q-Former."""
 
     image_processor: Any
     tokenizer: PreTrainedTokenizerBase
@@ -72,7 +76,7 @@ class Processor(NamedTuple):
 
 @dataclass(frozen=True)
 class Prefix:
-    """What was read once an image: the cache that holds it and the states pooled over its tokens."""
+    """The part of a prompt that is read once an image: its cache, and the states pooled over its tokens."""
 
     decoder: Decoder
     cache: Cache
@@ -80,7 +84,7 @@ class Prefix:
 
 
 def read_prefix(decoder: Decoder, inputs: Tensor, tokens: Mapping[str, slice]) -> Prefix:
-    """Reads the part of the prompt that precedes the question; `tokens` as for `pooled`, positions in the prefix."""
+    """Read the part of the prompt before the question; `tokens` as in `pooled`, with positions in the prefix."""
     from transformers import DynamicCache
 
     decoder.check_room(inputs.shape[1], 0)
@@ -93,9 +97,10 @@ def read_prefix(decoder: Decoder, inputs: Tensor, tokens: Mapping[str, slice]) -
 def read_question(
     prefix: Prefix, ids: list[int], tokens: Mapping[str, slice], max_new_tokens: int = 0
 ) -> tuple[PooledStates, list[list[int]]]:
-    """As `read_prompt`, for a prompt whose beginning was read before; the states are those of prefix and question.
+    """Read a question on top of its prefix; return the states over both, and answers as `read_prompt` does.
 
-    `ids` are the question's tokens, and `tokens` gives positions among them.
+    ids  token ids of the question
+    tokens  as in `pooled`, with positions in the question
     """
     import torch
 
@@ -110,10 +115,10 @@ def read_question(
 def read_prompt(
     decoder: Decoder, inputs: Tensor, tokens: Mapping[str, slice], max_new_tokens: int = 0
 ) -> tuple[PooledStates, list[list[int]]]:
-    """The states pooled over a whole prompt, and the token ids of each row's greedy answer (up to its end).
+    """Return the states pooled over a whole prompt, and the token ids of each row's greedy answer without its end.
 
-    With `max_new_tokens` the pooling `response` is added: every position that predicts a token of the row's answer,
-    from the prompt's last one to the one that predicts the end.
+    With `max_new_tokens` the pooling `response` is added. It covers every position that predicts a token of the answer,
+    from the last of the prompt to the one that predicts the end.
     """
     from transformers import DynamicCache
 
@@ -134,7 +139,7 @@ def _read(
 def _answer(
     decoder: Decoder, cache: Cache, states: PooledStates, last: Tensor, max_new_tokens: int
 ) -> tuple[PooledStates, list[list[int]]]:
-    """Greedy decoding from the hidden state (B, W) that predicts the first token."""
+    """Decode greedily from the hidden states (B, W) that predict the first token."""
     import torch
 
     new = decoder.head(last).argmax(dim=-1)
@@ -156,9 +161,9 @@ def _until(ids: list[int], end_ids: frozenset[int]) -> list[int]:
 def split_template(
     tokenizer, template: str, prompt: str, image_token_id: int, add_special_tokens: bool = True
 ) -> tuple[list[int], list[int], slice]:
-    """Token ids before the template's image token, ids after it, and which of the latter are the prompt's own text.
+    """Return the token ids before the image token, those after it, and the prompt's own text among the latter.
 
-    The whole text is tokenised at once, so both parts are what the model was trained to see.
+    The whole text is tokenised at once, as in the model's training.
     """
     ids, own = tokenise(tokenizer, template, prompt, add_special_tokens)
     after = ids.index(image_token_id) + 1
@@ -166,9 +171,9 @@ def split_template(
 
 
 def tokenise(tokenizer, template: str, prompt: str, add_special_tokens: bool = True) -> tuple[list[int], slice]:
-    """Token ids of a template with its prompt, and which of them are the prompt's own text.
+    """Return the token ids of a template with its prompt, and the slice of the prompt's own text.
 
-    A token made of both the prompt and the template beside it counts as the prompt's.
+    A token that spans prompt and template counts as the prompt's.
     """
     start = template.index("{prompt}")
     text = template.format(prompt=prompt)
@@ -177,33 +182,33 @@ def tokenise(tokenizer, template: str, prompt: str, add_special_tokens: bool = T
 
 
 def tokens_within(spans: Sequence[tuple[int, int]], start: int, stop: int) -> slice:
-    """The tokens with a character in text[start:stop], given each token's span of characters."""
+    """Return the slice of tokens with a character in text[start:stop], given each token's span of characters."""
     inside = [token for token, (first, end) in enumerate(spans) if max(first, start) < min(end, stop)]
     return slice(inside[0], inside[-1] + 1) if inside else slice(0, 0)
 
 
 def shifted(tokens: slice, places: int) -> slice:
-    """The same tokens where `places` others precede them."""
+    """Return the slice of the same tokens after `places` others."""
     return slice(tokens.start + places, tokens.stop + places)
 
 
 def end_ids(model) -> frozenset[int]:
-    """The token ids that end an answer, as `end_with` set them."""
+    """Return the token ids that end an answer, as `end_with` set them."""
     ids = model.generation_config.eos_token_id
     return frozenset([ids] if isinstance(ids, int) else ids or [])
 
 
 def positions(config) -> int | None:
-    """How many tokens a language model was made for, by its configuration."""
+    """Return the number of positions of a language model by its configuration; None if it has no limit."""
     names = ("max_position_embeddings", "max_sequence_length", "max_seq_len")
     return next((value for name in names if (value := getattr(config, name, None))), None)
 
 
 def end_with(model, ids: frozenset[int]) -> None:
-    """Let these token ids end the model's answers, here and in transformers' own `generate`."""
+    """Set the token ids that end the model's answers, here and in transformers' own `generate`."""
     model.generation_config.eos_token_id = sorted(ids)
 
 
 def texts(tokenizer, answers: Sequence[Sequence[int]]) -> list[str]:
-    """Each row's answer as text; no rows give no texts, where `batch_decode` gives an empty one."""
+    """Return each row's answer as text; none for no rows, for which `batch_decode` returns an empty text."""
     return [tokenizer.decode(ids, skip_special_tokens=True) for ids in answers]

@@ -1,6 +1,6 @@
-"""Which axis of a network's maps (B, C, H, W) or (B, H, W, C) holds the channels: known, never assumed.
+"""Find the axis of the channels in a network's maps, (B, C, H, W) or (B, H, W, C).
 
-A mean over the wrong axis has the right number of axes and means nothing. Letters: B images, C channels, H x W places.
+A mean over the wrong axes would have a plausible shape and no meaning. Letters: B images, C channels, H x W places.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FIRST, LAST = 1, 3
-OF_WIDTHS = re.compile("hidden_size|embed_dim|embedding_size|channels|widths?$")  # keys of a configuration
-# Model types whose maps have one layout whatever their sizes, where the configuration of one does not tell.
+OF_WIDTHS = re.compile("hidden_size|embed_dim|embedding_size|channels|widths?$")  # configuration keys
+# Model types with a fixed layout, for configurations that do not tell it.
 OF_CLASSES = dict.fromkeys(("sam_vision_model", "sam_hq_vision_model"), LAST)
 OF_CLASSES |= dict.fromkeys(("sam2_vision_model", "sam2_hiera_det_model", "sam3_vision_model"), LAST)
 OF_CLASSES |= {"sam3_vit_model": LAST, "dinat": LAST, "timm_wrapper": FIRST}
-LARGER = 32  # pixels that a probe is higher, and twice that it is wider
+LARGER = 32  # pixels added to a probe's height, and twice that to its width
 
 Visit = Callable[["Tensor", Callable[["Tensor"], None]], None]
 
 
 def channels_axis(model, pixels: Tensor, visit: Visit) -> int | None:
-    """The axis of the channels in a network's maps; None where its states are not maps.
+    """Return the axis of the channels in a network's maps; None if its states are not maps.
 
-    The configuration tells where one axis alone has a width that it names. Otherwise what is known of the class does;
-    then a picture of another shape, where the network takes one, since it changes the other two axes.
+    The axis is the only one whose size the configuration names as a width. If there is none, the model type decides.
+    Last, an image of another shape is computed: it changes the sizes of the other two axes alone.
 
     visit  calls a function with each of the network's states, given pixels (B, 3, H, W)
 
-    Raises InputError where nothing tells.
+    Raise InputError if the axis remains unknown.
     """
     shapes = shapes_of(pixels, visit)
     if not any(len(shape) == 4 for shape in shapes):
@@ -50,19 +50,19 @@ def channels_axis(model, pixels: Tensor, visit: Visit) -> int | None:
 
 
 def channels_first(hidden: Tensor, axis: int | None) -> Tensor:
-    """Maps with the channels on `axis` as (B, C, H, W); all else as it is."""
+    """Return maps with their channels on `axis` as (B, C, H, W); other states are returned unchanged."""
     return hidden.movedim(LAST, FIRST) if hidden.ndim == 4 and axis == LAST else hidden
 
 
 def shapes_of(pixels: Tensor, visit: Visit) -> list[tuple[int, ...]]:
-    """The shapes of all states of a network."""
+    """Return the shapes of all states of a network."""
     shapes = []
     visit(pixels, lambda hidden: shapes.append(tuple(hidden.shape)))
     return shapes
 
 
 def widths(config) -> Iterator[int]:
-    """All numbers that a configuration, and those within it, give as widths or numbers of channels."""
+    """Yield all widths and numbers of channels in a configuration, nested ones included."""
     for key, value in config.to_dict().items():
         yield from _numbers(value, OF_WIDTHS.search(key) is not None)
 
@@ -79,7 +79,7 @@ def _numbers(value, named: bool) -> Iterator[int]:
 
 
 def _by_widths(shapes: Sequence[tuple[int, ...]], known: set[int]) -> int | None:
-    """The axis that alone has a known width, where all maps of which one has agree."""
+    """Return the axis with a known width; None unless all maps that have exactly one such axis agree."""
     axes = {
         FIRST if shape[FIRST] in known else LAST
         for shape in shapes
@@ -89,12 +89,12 @@ def _by_widths(shapes: Sequence[tuple[int, ...]], known: set[int]) -> int | None
 
 
 def _by_another_shape(shapes: Sequence[tuple[int, ...]], pixels: Tensor, visit: Visit) -> int | None:
-    """The axis that keeps its size when the picture grows in height and width, where the network takes such a one."""
+    """Return the axis that keeps its size when the image grows; None if the network refuses other sizes."""
     from torch.nn.functional import pad
 
     try:
         others = shapes_of(pad(pixels[:1], (0, 2 * LARGER, 0, LARGER)), visit)
-    except Exception:  # libraries refuse another size in their own ways
+    except Exception:  # each library raises its own kind
         return None
     kept = {
         tuple(axis for axis in (FIRST, LAST) if shape[axis] == other[axis])

@@ -1,7 +1,7 @@
-"""From the hidden states of every layer to one vector a layer, while the model computes them.
+"""Pool the hidden states of every layer to one vector, while the model computes them.
 
-A forward hook on each layer adds up the hidden states of the chosen tokens in float32 as the layer finishes, so the
-full (B, T, W) tensors never outlive their layer. Letters: B images, L layers, T tokens, W width.
+A forward hook on each layer sums the hidden states of the selected tokens in float32 as the layer finishes, so that the
+full (B, T, W) tensors are freed at once. Letters: B images, L layers, T tokens, W width.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-POOLINGS = {  # which tokens a stream's vector is the mean of
+POOLINGS = {  # the tokens that are averaged
     "mean": "all tokens",
     "last": "the last token that is read",
     "image": "the image's tokens in the language model",
@@ -25,7 +25,7 @@ POOLINGS = {  # which tokens a stream's vector is the mean of
 
 
 def stream_name(stream: str, pooling: str) -> str:
-    """The name a pooled stream is stored under: `language` for the mean, `language_last` and so on for the others.
+    """Return the name of a pooled stream: `language` for the mean, `language_last` and so on for other poolings.
 
     The states over a model's answer are a stream of their own, `response`.
     """
@@ -33,19 +33,19 @@ def stream_name(stream: str, pooling: str) -> str:
 
 
 def choose(poolings: Sequence[str], **tokens: slice) -> dict[str, slice]:
-    """Of the token positions of each pooling, those of the poolings asked for."""
+    """Return the token positions of the selected poolings."""
     return {name: positions for name, positions in tokens.items() if name in poolings}
 
 
 @dataclass(frozen=True)
 class Point:
-    """A place in a network where hidden states pass: what goes into a module, or what comes out of it."""
+    """A place in a network where hidden states pass: the input or the output of a module."""
 
     module: nn.Module
     side: str = "output"
 
     def watch(self, see: Callable[[Tensor], None]):
-        """Calls `see` with each (B, T, W) tensor that passes; returns the hook's handle."""
+        """Call `see` with each (B, T, W) tensor that passes; return the hook's handle."""
         if self.side == "output":
             return self.module.register_forward_hook(lambda module, inputs, output: see(_tensor(output)))
         return self.module.register_forward_pre_hook(
@@ -55,9 +55,9 @@ class Point:
 
 
 def layer_points(layers: Sequence[nn.Module], final_norm: nn.Module | None = None) -> list[Point]:
-    """What enters the first layer, then what leaves each layer: the L + 1 hidden states that transformers counts.
+    """Return the points of the L + 1 hidden states: the first layer's input, then each layer's output.
 
-    With `final_norm` the last of them is taken after that norm, as transformers does for language models.
+    With `final_norm` the last state is taken after that norm, as transformers does for language models.
     """
     points = [Point(layers[0], "input"), *(Point(layer) for layer in layers)]
     return points if final_norm is None else [*points[:-1], Point(final_norm)]
@@ -65,13 +65,13 @@ def layer_points(layers: Sequence[nn.Module], final_norm: nn.Module | None = Non
 
 @dataclass
 class PooledStates:
-    """Sums of hidden states over tokens, by pooling: `sums[name]` is L tensors (B, W), `counts[name]` tokens a row."""
+    """Sums of hidden states over tokens: for each pooling L tensors (B, W), and the number of tokens of each row."""
 
     sums: dict[str, list[Tensor]] = field(default_factory=dict)
     counts: dict[str, Tensor | int] = field(default_factory=dict)
 
     def __add__(self, other: PooledStates) -> PooledStates:
-        """The same sums over the tokens of both."""
+        """Return the sums over the tokens of both."""
         total = PooledStates(dict(self.sums), dict(self.counts))
         for name, sums in other.sums.items():
             known = name in total.sums
@@ -80,7 +80,7 @@ class PooledStates:
         return total
 
     def streams(self, stream: str, poolings: Sequence[str] | None = None) -> dict[str, Tensor]:
-        """`{name: (B, L, W) float32}`: the mean over each pooling's tokens, of `poolings` or of all there are."""
+        """Return the means `{name: (B, L, W) float32}` of these poolings, or of all."""
         return {
             stream_name(stream, name): self._mean(name) for name in self.sums if poolings is None or name in poolings
         }
@@ -96,10 +96,12 @@ class PooledStates:
 
 @contextmanager
 def pooled(points: Sequence[Point], tokens: Mapping[str, slice | Tensor]) -> Iterator[PooledStates]:
-    """While the block runs, sums what passes each point over the tokens of each pooling.
+    """Sum what passes each point while the block runs, over the tokens of each pooling.
 
-    `tokens[pooling]` is a slice of token positions, the same for all rows, or a mask (B, T), non-zero where a token
-    counts. Each point must be passed once.
+    Each point must be passed once.
+
+    tokens  for each pooling a slice of token positions, the same for all rows, or a mask (B, T), non-zero for tokens
+            that count
     """
     states = PooledStates({name: [None] * len(points) for name in tokens})
 
@@ -121,7 +123,7 @@ def pooled(points: Sequence[Point], tokens: Mapping[str, slice | Tensor]) -> Ite
 
 
 def _sum(hidden: Tensor, chosen: slice | Tensor) -> Tensor:
-    """(B, T, W) over its chosen tokens, accumulated in float32: (B, W)."""
+    """Sum hidden states (B, T, W) over the selected tokens in float32: (B, W)."""
     import torch
 
     if isinstance(chosen, slice):

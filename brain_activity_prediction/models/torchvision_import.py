@@ -1,8 +1,8 @@
-"""Makes `import torchvision` work beside a torch that was built without a GPU.
+"""Make `import torchvision` work beside a torch without CUDA.
 
-torchvision publishes no CPU build. Beside a CPU torch its compiled part does not load, so the operators it then
-describes to torch are missing, its import fails, and with it timm, open_clip and transformers' image processors.
-None of those operators is used here: declaring their signatures is enough.
+The compiled part of torchvision does not load beside such a torch. Its operators are then missing, and its import
+fails, and with it timm, open_clip and parts of transformers. None of the operators is used here, so that declaring
+their signatures is enough.
 """
 
 import importlib.util
@@ -15,7 +15,7 @@ SIGNATURES = (
 
 
 def import_torchvision() -> None:
-    """Imports torchvision, where it is installed; after this, so can the libraries that need it."""
+    """Import torchvision if it is installed, so that the libraries that need it can import it, too."""
     if importlib.util.find_spec("torchvision") is None:
         return
     try:

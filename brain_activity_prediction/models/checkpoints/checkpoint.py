@@ -1,4 +1,4 @@
-"""Where a model's weights come from: the hub at a revision, or a folder on disk."""
+"""A model's weights: from the hub at a revision, or from a folder on disk."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from brain_activity_prediction.storage.settings_file import ORIGIN
 if TYPE_CHECKING:
     import torch
 
-UNUSED_HEADS = ("pooler.", "vision_model.head.")  # computed after the last hidden state, and published without
+UNUSED_HEADS = ("pooler.", "vision_model.head.")  # after the last hidden state; some checkpoints lack them
 SMALL_BYTES = 2**30
 ADAPTER = "adapter_config.json"
 IS_ADAPTER = f"holds an adapter ({ADAPTER}): merge it into its base model and give the merged model"
@@ -32,14 +32,13 @@ IS_ADAPTER = f"holds an adapter ({ADAPTER}): merge it into its base model and gi
 
 @dataclass(frozen=True)
 class Checkpoint(CheckpointFiles):
-    """The published weights of `model_id` at `revision`, or those in `folder` where one is given.
+    """The published weights of `model_id` at `revision`, or those in `folder` if one is given.
 
-    With a `seed` only the configuration is taken from there, and the weights are those that the model class starts
-    from before any training, drawn on the CPU. Weights load as safetensors or with `weights_only`, in evaluation mode,
-    and never with code from the checkpoint.
+    Weights load as safetensors or with `weights_only`, in evaluation mode, and never with code from the checkpoint.
 
-    `quantize` ("8bit" or "4bit") lets bitsandbytes shrink the weights as they load; `device_map` ("auto") lets
-    accelerate spread the layers over all GPUs, and over the CPU's memory where those are full.
+    seed  draws untrained weights on the CPU, as the model class initialises them; only the configuration is loaded
+    quantize  "8bit" or "4bit": bitsandbytes shrinks the weights as they load
+    device_map  "auto": accelerate spreads the layers over all GPUs, and over the CPU's memory if those are full
     """
 
     seed: int | None = None
@@ -47,9 +46,10 @@ class Checkpoint(CheckpointFiles):
     device_map: str | None = None
 
     def check(self, files: Sequence[str] = ("config.json",), model_type: str | None = None) -> None:
-        """Raises InputError where the folder lacks a file (patterns; "A or B") or weights, or is not safe to load.
+        """Raise InputError if the folder lacks a file or weights, or is not safe to load; no weights are read.
 
-        `model_type` is the kind of model that config.json must name. Reads no weights.
+        files  patterns; "A or B" requires one of them
+        model_type  the one that config.json must name
         """
         if self.folder and not self.folder.is_dir():
             raise InputError(f"--checkpoint {no_such_path(self.folder)}: give the folder of a saved model")
@@ -69,10 +69,10 @@ class Checkpoint(CheckpointFiles):
             raise InputError("--quantize needs bitsandbytes: pip install bitsandbytes")
 
     def model(self, model_class, device: str, dtype: torch.dtype):
-        """An instance of a transformers model class, on the device, in the dtype, ready for inference.
+        """Load an instance of a transformers model class on the device, in the dtype and in evaluation mode.
 
-        Raises InputError where the checkpoint is of another kind, and where parameters are missing, which transformers
-        would draw at random, or are there that the class has no place for.
+        Raise InputError if the checkpoint is of another kind, or if its parameters are not those of the class:
+        transformers would draw missing ones at random and ignore others.
         """
         self.check_kind(model_class)
         if self.seed is not None:
@@ -94,14 +94,14 @@ class Checkpoint(CheckpointFiles):
         return (model if placement else model.to(device)).eval()
 
     def check_kind(self, model_class) -> None:
-        """Raises InputError for an adapter, and where config.json names another kind of model than the class reads."""
+        """Raise InputError for an adapter, and if config.json names another kind of model than the class reads."""
         if self.file(ADAPTER):
             raise InputError(f"{self.source} {IS_ADAPTER}")
         wanted = getattr(getattr(model_class, "config_class", None), "model_type", None)
         self.check_type(wanted, model_class.__name__)
 
     def check_type(self, wanted: str | None, reader: str) -> None:
-        """Raises InputError where config.json names another kind of model than its reader wants."""
+        """Raise InputError if config.json names another `model_type` than the reader wants."""
         found = self.settings("config.json").get("model_type")
         if wanted and found and found != wanted:
             raise InputError(
@@ -110,7 +110,7 @@ class Checkpoint(CheckpointFiles):
             )
 
     def _placement(self, device: str, dtype: torch.dtype) -> dict:
-        """What `from_pretrained` is told of where the weights go; nothing where they go to `device` as they are."""
+        """Return the arguments of `from_pretrained` that quantize or spread the weights; none for a plain device."""
         placement = {"device_map": self.device_map} if self.device_map else {}
         if self.quantize:
             from transformers import BitsAndBytesConfig
@@ -122,7 +122,7 @@ class Checkpoint(CheckpointFiles):
 
     @contextmanager
     def random_numbers(self) -> Iterator[None]:
-        """While the block runs, torch's random numbers on the CPU follow from the seed, if there is one."""
+        """Seed torch's random numbers on the CPU while the block runs, if there is a seed."""
         import torch
 
         with torch.random.fork_rng(devices=[]):
@@ -131,7 +131,7 @@ class Checkpoint(CheckpointFiles):
             yield
 
     def config(self, model_class):
-        """The configuration of a model class, as config.json has it; raises InputError for another kind's."""
+        """Load the configuration of a model class from config.json; raise InputError as `check_kind` does."""
         from transformers import AutoConfig
 
         self.check_kind(model_class)
@@ -143,17 +143,17 @@ class Checkpoint(CheckpointFiles):
             return self._builder(model_class)(dtype=dtype)
 
     def check_memory(self, model_class, dtype: torch.dtype) -> None:
-        """Raise InputError where the untrained weights of a model class do not fit into the memory."""
+        """Raise InputError if the untrained weights of a model class do not fit into memory."""
         check_memory(self._builder(model_class), dtype, self.source)
 
     def _builder(self, model_class) -> Callable:
-        """What makes an untrained model of the class from the configuration."""
+        """Return a function that makes an untrained model of the class from the configuration."""
         config = self.config(model_class)
-        # Auto classes have the latter alone.
+        # Auto classes have only `from_config`.
         return partial(getattr(model_class, "_from_config", None) or model_class.from_config, config)
 
     def _check_size(self, model_class) -> None:
-        """Raises InputError where a few weights come with the configuration of a model that would fill the memory."""
+        """Raise InputError if a small file of weights comes with the configuration of a much larger model."""
         n_bytes = (
             sum(path.stat().st_size for path in self._files(weights_identity.WEIGHT_FILES))
             if self.folder
@@ -162,24 +162,24 @@ class Checkpoint(CheckpointFiles):
         if n_bytes >= SMALL_BYTES:
             return
         n_parameters = _parameters(self._builder(model_class))
-        if n_parameters > max(2 * n_bytes, SMALL_BYTES // 4):  # of a model that fits, loading says better what is wrong
+        if n_parameters > max(2 * n_bytes, SMALL_BYTES // 4):  # for a model that fits, loading gives a better message
             raise InputError(
                 f"{self.folder} describes a model of {n_parameters} parameters, but its weights take {n_bytes} bytes: "
                 "it is the checkpoint of another model, or incomplete"
             )
 
     def identity(self) -> str:
-        """What tells these weights from others: their content, or the commit of files yet to be fetched; the seed.
+        """Return a name for the weights: of their content, or of the commit if they are not fetched yet.
 
-        Where the weights are drawn, it is the content of the configuration alone.
+        Untrained weights are named by their seed and the content of the configuration.
         """
         return self.recorded_weights({})["weights"]
 
     def recorded_weights(self, recorded: Mapping) -> dict:
-        """The settings that tell these weights from others, to be compared with recorded settings and put beside them.
+        """Return the settings that identify these weights, comparable with recorded settings.
 
-        Weights are the same where their content, the hub's commit, or the name that version 1.0.0 gave them is. None
-        are given where that cannot be told before the hub's files are fetched.
+        Weights are the same if their content, the hub's commit, or the name that version 1.0.0 gave them is the same.
+        Nothing is returned if that is unknown before the hub's files are fetched.
         """
         theirs = recorded.get(ORIGIN, {})
         names = [self._of_seed(f"revision {self._commit()}")] if self.folder is None else []
@@ -201,13 +201,13 @@ class Checkpoint(CheckpointFiles):
         return name if self.seed is None else f"random with seed {self.seed}, configuration of {name}"
 
     def _commit(self) -> str | None:
-        """Of no revision, that of a script whose model is in no hub, there is none."""
+        """Return the commit of the revision; None for a script without one, whose model is on no hub."""
         known = self.revision is None or COMMIT.fullmatch(self.revision)
         return self.revision if known else self.of_hub["revision"]
 
     @property
     def _content(self) -> dict[str, str] | None:
-        """The digests of the files, by name; None while they are not all on this disk."""
+        """Return `{name: digest}` of the files; None unless all are on this disk."""
         if "content" not in self._known:
             folder = self.folder or (self.revision and fetched_folder(self.model_id, self._commit()))
             content = weights_identity.content_of(folder, self.seed is None) if folder else None
@@ -225,7 +225,7 @@ class Checkpoint(CheckpointFiles):
 
 
 def check_memory(build: Callable, dtype: torch.dtype, source: Path | str) -> None:
-    """Raise InputError where the weights of the model that `build()` gives do not fit into the memory."""
+    """Raise InputError if the weights of the model that `build` returns do not fit into memory."""
     n_bytes, free = _parameters(build) * dtype.itemsize, psutil.virtual_memory().available
     if n_bytes > free:
         raise InputError(
@@ -235,7 +235,7 @@ def check_memory(build: Callable, dtype: torch.dtype, source: Path | str) -> Non
 
 
 def _parameters(build: Callable) -> int:
-    """How many parameters a model has, which takes no memory to find out."""
+    """Count the parameters of a model without allocating them."""
     import torch
 
     with torch.device("meta"):
@@ -243,10 +243,10 @@ def _parameters(build: Callable) -> int:
 
 
 def unexpected(model, names: Iterable[str]) -> list[str]:
-    """Names of a checkpoint's parameters that the model has no place for, ascending.
+    """Return the names of a checkpoint's parameters that the model lacks, sorted.
 
-    A network without a head, such as ViTModel, leaves out those of heads and decoders that its checkpoint also holds:
-    parts that it does not have at all. A class with a head must take them all.
+    A network without a head, such as ViTModel, may ignore whole parts that it lacks, such as heads and decoders. A
+    class with a head must load all parameters.
     """
     whole = "For" in type(model).__name__
     return sorted(name for name in names if whole or hasattr(model, name.split(".")[0]))

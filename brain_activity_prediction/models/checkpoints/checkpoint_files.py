@@ -1,4 +1,4 @@
-"""A checkpoint's configurations, processors and tokenizers: from the hub at a revision, or from a folder on disk."""
+"""The configurations, processors and tokenizers of a checkpoint, from the hub at a revision or from a folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CheckpointFiles:
-    """What lies beside the weights of `model_id` at `revision`, or of those in `folder` where one is given."""
+    """The files beside the weights of `model_id` at `revision`, or those in `folder` if one is given."""
 
     model_id: str
     revision: str | None = None
@@ -28,24 +28,24 @@ class CheckpointFiles:
 
     @property
     def source(self) -> Path | str:
-        """Where the weights come from: the folder, or the model's id on the hub."""
+        """The folder of the checkpoint, or the model's id on the hub."""
         return self.folder or self.model_id
 
     @cached_property
     def of_hub(self) -> dict:
-        """What tells a `from_pretrained` which files of the hub to take; raises InputError where it has none."""
+        """The arguments of `from_pretrained` that select the hub's files; raises InputError if there are none."""
         commit, on_disk = commit_on_hub(self.model_id, self.revision)
         return {"revision": commit, "local_files_only": on_disk}
 
     def load(self, loadable, **settings):
-        """What `from_pretrained` of a class of transformers gives; raises InputError in one line."""
+        """Call `from_pretrained` of a class of transformers; raise InputError if it fails."""
         source = self.of_hub if self.folder is None else {"local_files_only": True}
         try:
-            # Said to be False, because transformers asks at the terminal where nothing is said.
+            # Explicitly False, because transformers asks at the terminal by default.
             return loadable.from_pretrained(self.source, trust_remote_code=False, **source, **settings)
         except InputError:
             raise
-        except Exception as error:  # every library below raises its own kinds
+        except Exception as error:  # each library raises its own kinds
             reason = " ".join(str(error).split())[:300]
             if "weights_only" in str(error):  # the library's advice is to unpickle anything
                 reason = "its weights are a pickle that holds more than tensors, which is never loaded"
@@ -57,7 +57,7 @@ class CheckpointFiles:
             ) from error
 
     def file(self, name: str) -> Path | None:
-        """Where a file of the checkpoint lies on this disk, fetched from the hub if need be; None if it has none."""
+        """Return the path of a file of the checkpoint, fetched from the hub if necessary; None if it does not exist."""
         if self.folder is not None:
             return self.folder / name if (self.folder / name).is_file() else None
         from huggingface_hub import hf_hub_download
@@ -69,9 +69,9 @@ class CheckpointFiles:
             return None
 
     def end_ids(self, *more: str) -> frozenset[int]:
-        """The token ids that end an answer: all that the checkpoint's files name, and the tokens `more`.
+        """Return the token ids that end an answer: all that the checkpoint's files name, and the tokens `more`.
 
-        Files disagree: InstructBLIP's settings say 1, while its tokenizer, and the model as it was trained, say 2.
+        Files may disagree: InstructBLIP's settings say 1, while its tokenizer says 2, as in training.
         """
         tokenizer, config = self.tokenizer(needs=more), self.settings("config.json")
         said = [tokenizer.eos_token_id, *map(tokenizer.convert_tokens_to_ids, more)]
@@ -81,14 +81,14 @@ class CheckpointFiles:
         return frozenset(number for number in said if number is not None)
 
     def settings(self, name: str) -> dict:
-        """One of the checkpoint's JSON files; empty where there is none, or none that can be read."""
+        """Read one of the checkpoint's JSON files; return {} if it does not exist or cannot be read."""
         path = self.file(name)
         with suppress(ValueError, TypeError):
             return dict(json.loads(path.read_bytes())) if path else {}
         return {}
 
     def processor(self, processor_class):
-        """The processor or tokenizer saved with the model; images go through PIL, the same on every machine."""
+        """Load the processor saved with the model; images go through PIL, the same on every machine."""
         from transformers import AutoImageProcessor
 
         if processor_class is AutoImageProcessor:
@@ -99,10 +99,9 @@ class CheckpointFiles:
         return processor
 
     def tokenizer(self, part: str = "", needs: Iterable[str] = ()) -> PreTrainedTokenizerBase:
-        """The tokenizer of the checkpoint, or of its subfolder `part`, with the token ids of its own files.
+        """Return the tokenizer of the checkpoint, or of its subfolder `part`, with the token ids of its own files.
 
-        Loaded once, and the same object afterwards. `check_tokenizers` compares it with the files. Raises InputError
-        where it has not all of the special tokens `needs`.
+        It is loaded once. Raise InputError if it lacks one of the special tokens `needs`.
         """
         if part not in self._tokenizers:
             self._tokenizers[part] = self.read_tokenizer(part)
@@ -115,15 +114,16 @@ class CheckpointFiles:
         return self._tokenizers[part]
 
     def read_tokenizer(self, part: str) -> PreTrainedTokenizerBase:
+        """Read the tokenizer of a subfolder; "" is the checkpoint itself."""
         tokenizer = tokenizer_files.read_tokenizer(partial(self.file_of, part))
-        if tokenizer is None:  # of a vocabulary in another format, such as vocab.txt
+        if tokenizer is None:  # another format, such as vocab.txt
             from transformers import AutoTokenizer
 
             tokenizer = self.load(AutoTokenizer, subfolder=part)
         return tokenizer
 
     def part(self, folder: str, model_id: str, revision: str):
-        """A part of the checkpoint in a subfolder, or in a repository of its own; the same object each time."""
+        """Return a part of the checkpoint: a subfolder, or a repository of its own; the same object each time."""
         if folder not in self._parts:
             where = self.folder and self.folder / folder
             self._parts[folder] = replace(self, model_id=model_id, revision=revision, folder=where)
@@ -138,17 +138,17 @@ class CheckpointFiles:
         return {}
 
     def check_tokenizers(self, texts: Iterable[str]) -> None:
-        """Raises InputError where a tokenizer that was loaded gives a text other ids than its own file."""
+        """Raise InputError if a loaded tokenizer gives a text other ids than its own file."""
         for part, tokenizer in self._tokenizers.items():
             tokenizer_files.check_tokenizer(tokenizer, partial(self.file_of, part), texts)
         for checkpoint in self._parts.values():
             checkpoint.check_tokenizers(texts)
 
     def loaded_tokenizers(self) -> list[PreTrainedTokenizerBase]:
-        """The tokenizers that were loaded so far, those of other parts of the model included."""
+        """Return the tokenizers that were loaded so far, those of other parts included."""
         parts = [tokenizer for checkpoint in self._parts.values() for tokenizer in checkpoint.loaded_tokenizers()]
         return [*self._tokenizers.values(), *parts]
 
     def file_of(self, part: str, name: str) -> Path | None:
-        """As `file`, of the subfolder `part`."""
+        """Return the path of a file in the subfolder `part`, as `file` does."""
         return self.file(f"{part}/{name}" if part else name)

@@ -1,7 +1,7 @@
-"""What a folder of a model says of itself, looked at before any library believes it.
+"""Check a model folder before any library loads it.
 
-A configuration is data from elsewhere: it may name files outside the folder, code on the hub, or layers by the million,
-and transformers and timm follow it.
+A configuration is untrusted: it may name files outside the folder, code on the hub, or millions of layers, and
+transformers and timm would follow it.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.files import read_bytes, reading
 
 LARGEST_JSON_BYTES = 2**27  # the largest published tokenizers take 33 MB
-# The largest value of a key like these. All of transformers' default configurations stay below.
+# The largest value allowed for a key. All of transformers' default configurations stay below.
 LARGEST = (
     (re.compile(r"(layers?|depths?|blocks?|stages?)$"), 4096),
     (re.compile(r"experts?$"), 2**16),
     (re.compile(r"(^|_)(size|height|width)$"), 2**24),
     (re.compile(r"^(num|n|d)_"), 2**24),
 )
-LARGEST_EDGE = 8192  # pixels of an image, once its processor has resized it
+LARGEST_EDGE = 8192  # pixels of a resized image
 EDGES = ("height", "width", "shortest_edge", "longest_edge", "image_size", "size", "crop_size")
 NAMES_CODE = re.compile(r"(attn|attention|experts)_implementation$")  # whose value may be a repository of the hub
 REMEDY = "copy it there again, whole and unaltered"
 
 
 def check_folder(folder: Path, patterns: Sequence[str]) -> None:
-    """Raise InputError where loading a folder could wait for ever, leave the folder, run code or fill the memory.
+    """Raise InputError if loading a folder could block, leave the folder, run code or fill the memory.
 
     patterns  globs of the files that are loaded
     """
@@ -46,7 +46,7 @@ def check_folder(folder: Path, patterns: Sequence[str]) -> None:
 
 
 def _check_index(path: Path) -> None:
-    """Raise InputError where an index names weights outside of its own folder."""
+    """Raise InputError if an index names weights outside of its folder."""
     names = _read(path).get("weight_map")
     for name in sorted(set(map(str, names.values()))) if isinstance(names, dict) else ():
         pure = PurePosixPath(name)
@@ -63,7 +63,7 @@ def _read(path: Path) -> dict:
 
 
 def _values(found: object, key: str = "") -> Iterator[tuple[str, object]]:
-    """Yield (key, value) of every value at any depth; values of a list come with its key, and once as their sum."""
+    """Yield (key, value) at any depth; the values of a list have its key, and their sum is yielded, too."""
     if isinstance(found, dict):
         for name, value in found.items():
             yield from _values(value, key if NAMES_CODE.search(key) else name)
@@ -78,7 +78,7 @@ def _values(found: object, key: str = "") -> Iterator[tuple[str, object]]:
 
 
 def _problem(key: str, value: object, edges_are_areas: bool) -> str | None:
-    """What is wrong with a value of a configuration, in a few words, or None.
+    """Describe what is wrong with a value of a configuration; None if it is right.
 
     edges_are_areas  whether the edges of images are counts of pixels, as in Qwen's processors
     """

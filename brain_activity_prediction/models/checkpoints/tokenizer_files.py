@@ -1,9 +1,9 @@
 """Tokenizers exactly as a checkpoint's files define them.
 
-transformers rebuilds some tokenizers by rules of its own, LLaMA's among them: it ignores the normaliser of
+transformers rebuilds some tokenizers, LLaMA's among them, by its own rules. It ignores the normaliser of
 `tokenizer.json`, and orders the merges of `tokenizer.model` by id instead of by score. Both give other token ids than
-the model was trained on. Here `tokenizer.json` is read as it is, and `tokenizer.model` is converted so that each
-stretch of text between two special tokens gets the ids that sentencepiece gives it.
+in training. Here `tokenizer.json` is read unchanged, and `tokenizer.model` is converted so that each stretch of text
+between two special tokens gets the ids of sentencepiece.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 WORD_START = "▁"  # sentencepiece's mark for a blank
 
-FindFile = Callable[[str], Path | None]  # a file of the checkpoint by its name, None where there is none
+FindFile = Callable[[str], Path | None]  # the path of a checkpoint's file; None if it does not exist
 
 
 def read_tokenizer(find_file: FindFile) -> PreTrainedTokenizerFast | None:
-    """Read `tokenizer.json`, or else `tokenizer.model`; None where the checkpoint has neither."""
+    """Read `tokenizer.json` or, without one, `tokenizer.model`; None if the checkpoint has neither."""
     from transformers import PreTrainedTokenizerFast
 
     roles, added = special_tokens(find_file)
@@ -41,13 +41,13 @@ def read_tokenizer(find_file: FindFile) -> PreTrainedTokenizerFast | None:
     else:
         return None
     _add(backend, added, path)
-    # Roles whose token the vocabulary lacks would be added to it under new ids.
+    # transformers would add a role's token that the vocabulary lacks under a new id.
     known = {role: token for role, token in roles.items() if backend.token_to_id(token) is not None}
     return PreTrainedTokenizerFast(tokenizer_object=backend, clean_up_tokenization_spaces=False, **known)
 
 
 def special_tokens(find_file: FindFile) -> tuple[dict[str, str], dict[int, dict]]:
-    """`{role: token}` and `{id: added token}` of a checkpoint's tokenizer settings, oldest format first."""
+    """Return `{role: token}` and `{id: added token}` of a checkpoint's tokenizer settings, oldest format first."""
     added: dict[int, dict] = {}
     roles: dict[str, str] = {}
     for token, number in _json(find_file("added_tokens.json")).items():
@@ -60,7 +60,7 @@ def special_tokens(find_file: FindFile) -> tuple[dict[str, str], dict[int, dict]
 
 
 def sentencepiece_model(path: Path) -> SentencePieceProcessor:
-    """Raises InputError where the file is no model of sentencepiece."""
+    """Load a sentencepiece model; raise InputError if the file is none."""
     from sentencepiece import SentencePieceProcessor
 
     try:
@@ -70,9 +70,9 @@ def sentencepiece_model(path: Path) -> SentencePieceProcessor:
 
 
 def from_sentencepiece(pieces: SentencePieceProcessor, first: str | None) -> Tokenizer:
-    """Convert to a byte-pair tokenizer with the same ids, which tells each token's place in the text.
+    """Convert to a byte-pair tokenizer with the same ids, which also returns each token's place in the text.
 
-    `first` is the special token before each text, if any.
+    first  the special token before each text, if any
     """
     from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, processors
 
@@ -100,7 +100,7 @@ def _own_roles(pieces: SentencePieceProcessor) -> dict[str, str]:
 
 
 def _add(backend: Tokenizer, added: dict[int, dict], path: Path) -> None:
-    """Add the tokens that the settings list and the file lacks; each must get the id that the settings give it."""
+    """Add the tokens that the file lacks; raise InputError if one gets another id than in the settings."""
     from tokenizers import AddedToken
 
     for number, token in sorted(added.items()):
@@ -115,7 +115,7 @@ def _add(backend: Tokenizer, added: dict[int, dict], path: Path) -> None:
 
 
 def _backend(path: Path) -> Tokenizer:
-    """`tokenizer.json` by the library that defines its format."""
+    """Read `tokenizer.json` with the library that defines its format."""
     from tokenizers import Tokenizer
 
     try:
@@ -125,7 +125,7 @@ def _backend(path: Path) -> Tokenizer:
 
 
 def _merges(pieces: SentencePieceProcessor, vocabulary: dict[str, int]) -> list[tuple[str, str]]:
-    """Pairs of pieces that make a piece, those of the best score first, as sentencepiece joins them."""
+    """Return the pairs of pieces that make a piece, best score first, as sentencepiece joins them."""
     by_score = sorted(vocabulary, key=lambda piece: -pieces.get_score(vocabulary[piece]))
     return [
         (piece[:cut], piece[cut:])
@@ -136,7 +136,7 @@ def _merges(pieces: SentencePieceProcessor, vocabulary: dict[str, int]) -> list[
 
 
 def check_tokenizer(tokenizer: PreTrainedTokenizerFast, find_file: FindFile, texts: Iterable[str]) -> None:
-    """Raise InputError where the tokenizer in use gives a text other ids than the checkpoint's own file."""
+    """Raise InputError if the tokenizer gives a text other ids than the checkpoint's own file."""
     if path := find_file("tokenizer.json"):
         own = _own_ids(path, tokenizer)
     elif path := find_file("tokenizer.model"):
@@ -152,7 +152,7 @@ def check_tokenizer(tokenizer: PreTrainedTokenizerFast, find_file: FindFile, tex
 
 
 def _own_ids(path: Path, tokenizer: PreTrainedTokenizerFast) -> Callable[[str], list[int]]:
-    """A text's ids by `tokenizer.json`, together with the tokens that only the tokenizer in use has."""
+    """Return a function that tokenises by `tokenizer.json` and the tokens that only the tokenizer in use has."""
     own = _backend(path)
     own.no_truncation()
     own.no_padding()
@@ -162,7 +162,7 @@ def _own_ids(path: Path, tokenizer: PreTrainedTokenizerFast) -> Callable[[str], 
 
 
 def _stretches(path: Path, tokenizer: PreTrainedTokenizerFast) -> Callable[[str], list[int]]:
-    """A text's ids by sentencepiece, each stretch between two special tokens by itself."""
+    """Return a function that tokenises by sentencepiece, each stretch between two special tokens on its own."""
     pieces, special = sentencepiece_model(path), tokenizer.get_added_vocab()
     cut = re.compile(f"({'|'.join(map(re.escape, sorted(special, key=len, reverse=True)))})")
 
@@ -185,5 +185,5 @@ def _json(path: Path | None) -> dict:
 
 
 def _text(token: str | dict) -> str:
-    """A token that is written as its text alone, or with its flags."""
+    """Return the text of a token, which is written as text or as a dictionary with flags."""
     return token["content"] if isinstance(token, dict) else token

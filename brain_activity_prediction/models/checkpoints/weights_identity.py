@@ -1,7 +1,7 @@
-"""Tell one set of weights from any other, by content: the hub's cache and a folder with the same files are the same.
+"""Identify weights by content: the hub's cache and a folder with the same files are the same.
 
-Only the files that a model is loaded from count. Notes, other formats of the same weights, what training leaves behind
-and the hub's own records change nothing.
+Only the files that a model is loaded from count. Notes, other formats of the same weights, leftovers of training and
+the hub's own records change nothing.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from brain_activity_prediction.storage.files import samples
 
-PARTS = ("", "qformer_tokenizer", "mpt-7b", "clip")  # the folders of a checkpoint that scripts read
+PARTS = ("", "qformer_tokenizer", "mpt-7b", "clip")  # the subfolders that scripts read
 CONFIGURATIONS = (
     *("config.json", "generation_config.json", "open_clip_config.json"),
     *("preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json"),
@@ -24,14 +24,14 @@ WEIGHTS = (
     *("pytorch_model.bin", "pytorch_model.bin.index.json"),
 )
 WEIGHT_FILES = ("*.safetensors", "*.bin", "*.pt", "*.pth")
-TEXT_FILES = ("*.json", "*.txt", "*.model")  # those that version 1.0.0 took for configurations and tokenizers
+TEXT_FILES = ("*.json", "*.txt", "*.model")  # configurations and tokenizers in version 1.0.0
 OF_TRAINING = ("training_args", "optimizer", "scheduler", "rng_state", "random_states", "scaler")
 
 
 def content_of(folder: Path, with_weights: bool) -> dict[str, str] | None:
-    """`{path within the folder: digest}` of the files that a model is loaded from; None where weights are missing.
+    """Return `{path: digest}` of the files that a model is loaded from; None if weights are missing.
 
-    Configurations and tokenizers are read whole, of each weight file its size and 64 samples of 4 kB.
+    Configurations and tokenizers are read whole; of each weight file, its size and 64 samples of 4 kB.
     """
     found = {}
     for part in PARTS:
@@ -47,7 +47,7 @@ def content_of(folder: Path, with_weights: bool) -> dict[str, str] | None:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The weight files of a folder that are loaded: of several formats the one that transformers prefers."""
+    """Return the weight files that are loaded from a folder, in the format that transformers prefers."""
     for name in WEIGHTS:
         if (folder / name).is_file():
             return _shards(folder / name) if name.endswith(".index.json") else [folder / name]
@@ -56,12 +56,12 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def content_name(content: Mapping[str, str]) -> str:
-    """One name for `content_of` a folder."""
+    """Return one name for the result of `content_of`."""
     return f"content {hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]}"
 
 
 def first_version_name(folder: Path, with_weights: bool) -> str:
-    """The name that version 1.0.0 gave a folder, whose stores go on: every file that looks like text or weights."""
+    """Return the name that version 1.0.0 gave a folder, by every text and weight file, so that its stores continue."""
     digest = hashlib.sha256()
     for path in _below(folder, TEXT_FILES):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
@@ -72,9 +72,9 @@ def first_version_name(folder: Path, with_weights: bool) -> str:
 
 
 def is_same(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
-    """Whether two of `content_of` have the same weight files, and what else both hold is the same.
+    """Return whether two folders have the same weight files, and agree in all other files that both have.
 
-    The hub's cache lacks the configurations that no script has asked for.
+    The hub's cache lacks the configurations that no script has requested.
     """
     weights = [{name for name in content if f"*{Path(name).suffix}" in WEIGHT_FILES} for content in (one, other)]
     shared = one.keys() & other.keys()
@@ -86,12 +86,12 @@ def _shards(index: Path) -> list[Path]:
         names = set(json.loads(index.read_bytes())["weight_map"].values())
         paths = sorted(index.parent / name for name in names)
     except (ValueError, KeyError, TypeError, AttributeError):
-        return [index]  # broken: loading it says so
+        return [index]  # broken, which loading reports
     return paths if all(path.parent == index.parent for path in paths) else [index]
 
 
 def _sampled(path: Path, digest=None):
-    """A digest of samples spread over a file, of its size, too, where it is a new one."""
+    """Add samples spread over a file to a digest; a new digest begins with the size."""
     size = path.stat().st_size
     digest = hashlib.sha256(str(size).encode()) if digest is None else digest
     for sample in samples(path):

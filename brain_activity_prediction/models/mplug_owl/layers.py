@@ -1,4 +1,4 @@
-"""The parts of mPLUG-Owl that no library ships: its vision tower's layers and its abstractor.
+"""The layers of mPLUG-Owl that no library ships: those of its vision tower and of its abstractor.
 
 Source: Ye et al. 2023, arXiv 2304.14178. Letters: N images, S pixels a side, V = 1 + patches vision tokens, Q queries,
 D vision width, W language width.
@@ -12,13 +12,13 @@ from torch.nn import functional as F
 from transformers import CLIPVisionConfig, PreTrainedConfig
 from transformers.models.clip.modeling_clip import CLIPMLP
 
-ABSTRACTOR_EPS = 1e-5  # of three of an abstractor layer's four norms; the fourth has the configured one
+ABSTRACTOR_EPS = 1e-5  # for three of an abstractor layer's four norms; the fourth uses the configured value
 
 
 def attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """softmax(q k' / sqrt(d)) v of (N, heads, tokens, d), the heads side by side again: (N, tokens, heads * d).
+    """Compute softmax(q k' / sqrt(d)) v for (N, heads, tokens, d); the result is (N, tokens, heads * d).
 
-    Step by step and in the working dtype, so that it rounds where the authors' code does.
+    Each step is in the working dtype, so that it rounds as the authors' code does.
     """
     scores = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
     return (scores.softmax(dim=-1) @ value).transpose(1, 2).flatten(2)
@@ -68,7 +68,7 @@ class VisionLayer(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Layers one after the other; what else they read is the same for all."""
+    """A sequence of layers that share their further inputs."""
 
     def __init__(self, layers: list[nn.Module]):
         super().__init__()
@@ -157,7 +157,7 @@ class AbstractorLayer(nn.Module):
 
 
 class Abstractor(nn.Module):
-    """Queries (N, Q, D) look at vision tokens (N, V, D) and become language vectors (N, Q + 1, W), an end mark last."""
+    """Cross-attention from queries (N, Q, D) to vision tokens (N, V, D); gives (N, Q + 1, W), the last an end mark."""
 
     def __init__(self, config: PreTrainedConfig, language_width: int):
         super().__init__()

@@ -1,6 +1,7 @@
 """The mPLUG-Owl network (version 1, images), under the parameter names of its published checkpoint.
 
-A CLIP vision tower, an abstractor whose queries sum up its tokens, and LLaMA reading the result between text tokens.
+A CLIP vision tower, an abstractor whose queries summarise its tokens, and LLaMA, which reads the result between text
+tokens.
 Source: Ye et al. 2023, arXiv 2304.14178. Letters: N images, S pixels a side, V = 1 + patches vision tokens,
 Q queries, D vision width, B prompts, T tokens, W language width.
 """
@@ -17,7 +18,7 @@ from transformers import initialization as init
 from brain_activity_prediction.models.mplug_owl.layers import Abstractor, VisionEmbeddings, VisionTower
 from brain_activity_prediction.models.mplug_owl.weights import local_folder, match, read_state
 
-IMAGE_TOKEN_ID = -1  # stands in token ids for one of the Q + 1 vectors of an image
+IMAGE_TOKEN_ID = -1  # the token id in place of each of the Q + 1 vectors of an image
 VISION = {
     "hidden_size": 1024,
     "intermediate_size": 4096,
@@ -38,9 +39,9 @@ ABSTRACTOR_MLP = "abstractor.encoder.layers.0.crossattention.output.mlp.w1.weigh
 
 
 class MplugOwlConfig(PreTrainedConfig):
-    """The sizes of the network; what is not given is as in the published 7B model.
+    """The sizes of the network, by default those of the published 7B model.
 
-    Raises ValueError, as transformers' own configurations do, where the attention heads do not divide the width.
+    Raises ValueError, as transformers' own configurations do, if the attention heads do not divide the width.
     """
 
     model_type = "mplug-owl"
@@ -70,7 +71,7 @@ class MplugOwlConfig(PreTrainedConfig):
 
 
 class MplugOwl(PreTrainedModel):
-    """The whole network; `language_model` is transformers' own LLaMA, read through its `inputs_embeds`."""
+    """The whole network; `language_model` is transformers' own LLaMA, called with `inputs_embeds`."""
 
     config_class = MplugOwlConfig
     _supports_sdpa = True
@@ -86,14 +87,15 @@ class MplugOwl(PreTrainedModel):
 
     @classmethod
     def from_pretrained(cls, source, revision=None, local_files_only=False, **settings) -> MplugOwl:
-        """The network with the weights of a folder or of a model id on the hub.
+        """Load the network with the weights of a folder or of a model id on the hub.
 
-        `settings` are those of transformers' loader, `dtype` and `device_map` among them. Raises InputError where
-        the weights are not exactly the parameters of the network that the folder's config.json describes.
+        Raise InputError if the weights are not exactly the parameters of the network that config.json describes.
+
+        settings  those of transformers' loader, such as `dtype` and `device_map`
         """
         folder = local_folder(source, revision, local_files_only)
         config, state = MplugOwlConfig.from_pretrained(folder), read_state(folder)
-        if ABSTRACTOR_MLP in state:  # the width in the published configuration was not always the one in use
+        if ABSTRACTOR_MLP in state:  # the published configuration has had another width than the weights
             config.visual_abstractor_config.intermediate_size = len(state[ABSTRACTOR_MLP])
         with torch.device("meta"):
             match(cls(config).state_dict(), state, folder)
@@ -107,13 +109,13 @@ class MplugOwl(PreTrainedModel):
                 init.normal_(parameter, std=0.02)
 
     def encode_images(self, pixels: Tensor) -> Tensor:
-        """Pixels (N, 3, S, S) to the vectors (N, Q + 1, W) that stand for each image in a prompt."""
+        """Turn pixels (N, 3, S, S) into the vectors (N, Q + 1, W) that represent each image in a prompt."""
         return self.abstractor(self.query_tokens.expand(len(pixels), -1, -1), self.vision_model(pixels))
 
     def embed(self, ids: Tensor, images: Tensor) -> Tensor:
-        """Token ids (B, T) to `inputs_embeds` (B, T, W) for the language model.
+        """Turn token ids (B, T) into `inputs_embeds` (B, T, W) for the language model.
 
-        The vectors of `images` (N, Q + 1, W) take, in order, the places where an id is IMAGE_TOKEN_ID.
+        The vectors of `images` (N, Q + 1, W) replace the ids IMAGE_TOKEN_ID, in order.
         """
         places = ids == IMAGE_TOKEN_ID
         assert places.sum() == images.shape[:2].numel(), "each image needs Q + 1 places in the prompt"

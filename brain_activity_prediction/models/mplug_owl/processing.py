@@ -1,4 +1,4 @@
-"""Images and prompts as mPLUG-Owl was trained to see them: the pixels and token ids of its authors' processor."""
+"""The pixels and token ids of mPLUG-Owl, as its authors' processor makes them."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ IMAGE_MARKER = "<image>"
 
 @dataclass(frozen=True)
 class MplugOwlProcessor:
-    """Makes pixels of images S x S and gives each image `image_tokens` = Q + 1 places in a prompt."""
+    """A processor of images to S x S pixels and of prompts, in which each image takes `image_tokens` = Q + 1 places."""
 
     tokenizer: PreTrainedTokenizerBase
     image_size: int
     image_tokens: int
 
     def pixels(self, images: Sequence[Image.Image]) -> Tensor:
-        """PIL images of any size to (N, 3, S, S) float32, normalised with CLIP's mean and standard deviation.
+        """Turn PIL images of any size into (N, 3, S, S) float32, normalised with CLIP's mean and standard deviation.
 
-        Each is stretched to the square, not cropped. Palette images are resized before they become RGB.
+        Images are stretched to the square, not cropped. Palette images are resized before they become RGB.
         """
         size = (self.image_size, self.image_size)
         squares = [image.resize(size, Image.Resampling.BICUBIC).convert("RGB") for image in images]
@@ -41,10 +41,10 @@ class MplugOwlProcessor:
         return torch.from_numpy(values).permute(0, 3, 1, 2).contiguous()
 
     def ids(self, text: str) -> list[int]:
-        """The ids of a text in which each IMAGE_MARKER stands for an image: IMAGE_TOKEN_ID at its places.
+        """Return the token ids of a text, with IMAGE_TOKEN_ID at the places of each IMAGE_MARKER.
 
-        One beginning-of-sequence token comes first, none ends the text. The stretches between the markers are
-        tokenised each on its own, so LLaMA's tokenizer puts its word-start mark before each of them.
+        The text begins with the beginning-of-sequence token and has no end token. Each stretch between markers is
+        tokenised on its own, so that LLaMA's tokenizer puts its word-start mark before it.
         """
         ids = [self.tokenizer.bos_token_id]
         for number, stretch in enumerate(text.split(IMAGE_MARKER)):
@@ -53,7 +53,7 @@ class MplugOwlProcessor:
         return ids
 
     def split_template(self, template: str, prompt: str) -> tuple[list[int], list[int], slice]:
-        """Token ids to the end of the template's image, ids after it, which of the latter are the prompt's own text."""
+        """Return the token ids up to the image's end, those after it, and the prompt's own text among the latter."""
         before, after = template.split(IMAGE_MARKER)
         encoded = self.tokenizer(after.format(prompt=prompt), add_special_tokens=False, return_offsets_mapping=True)
         start = after.index("{prompt}")

@@ -1,4 +1,4 @@
-"""Reads an mPLUG-Owl checkpoint from disk and holds it against the network it is for, parameter by parameter."""
+"""Read an mPLUG-Owl checkpoint from disk and compare its parameters with those of the network."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.files import reading
 
 FILES = ("*.json", "*.safetensors", "pytorch_model*.bin")
-ROTARY_BUFFER = ".rotary_emb.inv_freq"  # saved by older versions of transformers, computed by today's
+ROTARY_BUFFER = ".rotary_emb.inv_freq"  # saved by older versions of transformers; newer ones compute it
 
 
 def local_folder(source: str | Path, revision: str | None, local_files_only: bool) -> Path:
-    """The folder `source`, or where the hub's files of the model id `source` lie on this disk."""
+    """Return the folder `source`, or the folder of the hub's files of the model id `source`."""
     if Path(source).is_dir():
         return Path(source)
     kept = snapshot_download(str(source), revision=revision, local_files_only=local_files_only, allow_patterns=FILES)
@@ -27,9 +27,9 @@ def local_folder(source: str | Path, revision: str | None, local_files_only: boo
 
 
 def read_state(folder: Path) -> dict[str, Tensor]:
-    """`{parameter: tensor}` of all the weight files, on the CPU, in the files' dtype and mapped, not read.
+    """Return `{parameter: tensor}` of all weight files, memory-mapped on the CPU in the files' dtype.
 
-    Safetensors are preferred where both formats are there. Only tensors are read from a `.bin` file.
+    Safetensors are preferred to `.bin` files, from which only tensors are read.
     """
     files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("pytorch_model*.bin"))
     if not files:
@@ -53,7 +53,7 @@ def _read(file: Path) -> dict[str, Tensor]:
 
 
 def match(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], folder: Path) -> None:
-    """Raises InputError unless both have the same names and, name by name, the same shapes."""
+    """Raise InputError unless both have the same names and, for each name, the same shape."""
     problems = {
         "missing": [name for name in wanted if name not in found],
         "unexpected": [name for name in found if name not in wanted],

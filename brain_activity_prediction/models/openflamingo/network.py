@@ -1,7 +1,7 @@
 """The OpenFlamingo network: CLIP's vision tower, a perceiver resampler, and MPT with gated cross-attention.
 
-The network is the authors' package open_flamingo 2.0.1, put together here on transformers' own MPT: the package's
-factory would run the code that lies beside MPT's weights on the hub. Letters: B images, T tokens, W width.
+The network is that of the authors' package open_flamingo 2.0.1, built here on transformers' own MPT: the package's
+factory would run the code beside MPT's weights on the hub. Letters: B images, T tokens, W width.
 Source: Awadalla et al. 2023, arXiv 2308.01390.
 """
 
@@ -25,7 +25,7 @@ INSTALL = 'pip install -c constraints.txt -e ".[flamingo]" && pip install --no-d
 
 
 def require_packages() -> None:
-    """Raises InputError with the command that installs what OpenFlamingo needs, if any of it is missing."""
+    """Raise InputError with the install command if a package that OpenFlamingo needs is missing."""
     missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         raise InputError(f"OpenFlamingo needs {', '.join(missing)}: in the clone, run {INSTALL}")
@@ -39,10 +39,9 @@ def build(
     interval: int,
     device: str = "meta",
 ) -> nn.Module:
-    """A `Flamingo` of the two towers, with a gated cross-attention before every `interval`-th MPT block.
+    """Build a `Flamingo` of the two towers, with a gated cross-attention before every `interval`-th MPT block.
 
-    The perceiver and the cross-attention are made on `device`: on "meta" they wait for `load_trained` to give them
-    their weights, on "cpu" they are drawn anew.
+    device  of perceiver and cross-attention: "cpu" draws their weights, "meta" leaves them to `load_trained`
     """
     import torch
     from open_flamingo.src.flamingo import Flamingo
@@ -54,7 +53,7 @@ def build(
             # `generate` leaves out a mask of ones, which the package's own forward requires.
             return super().forward(input_ids, attention_mask, **kwargs)
 
-    # The network was trained on patch tokens before ln_post, which open_clip has applied to them since 2.23.
+    # The network was trained on patch tokens before ln_post; open_clip applies it to them since 2.23.
     visual.output_tokens = visual.final_ln_after_pool = True
     extend_instance(language_model, FlamingoLanguageModel)
     language_model.set_decoder_layers_attr_name("transformer.blocks")
@@ -71,32 +70,34 @@ def build(
 
 @dataclass(frozen=True)
 class LatentPoint(Point):
-    """A place in the perceiver, where the latents (B, 1 image, 64, W) pass."""
+    """A point in the perceiver, where the latents (B, 1 image, 64, W) pass."""
 
     def watch(self, see):
         return super().watch(lambda latents: see(latents[:, 0]))
 
 
 def latent_points(perceiver: nn.Module) -> list[LatentPoint]:
-    """The latents after each of the perceiver's layers, the last of them after its norm.
+    """Return the points of the latents after each layer of the perceiver, the last after its norm.
 
-    What enters the first layer is left out: it is learned, and the same for all images.
+    The input of the first layer is left out: it is learned and the same for all images.
     """
     entering = [LatentPoint(attention.norm_latents, "input") for attention, _ in perceiver.layers]
     return [*entering[1:], LatentPoint(perceiver.norm)]
 
 
 def reader(model: nn.Module, latents: Tensor) -> Callable[[Tensor, Cache], Tensor]:
-    """MPT as it reads token ids (B, T) on top of a cache and attends to these images, their latents (B, 1, 64, W).
+    """Return a function that reads token ids (B, T) on top of a cache, with MPT attending to these images.
 
-    What it returns are hidden states (B, T, W), after the final norm. The first read must hold the image's token.
+    It returns hidden states (B, T, W) after the final norm. The first read must contain the image's token.
+
+    latents  (B, 1, 64, W)
     """
     language = model.lang_encoder
 
     def read(ids: Tensor, cache: Cache) -> Tensor:
         images = ids == model.media_token_id
-        # What follows the first read attends to the image there, even an image token: it can only be an answer's, and
-        # `generate` would let it take the image from all other rows.
+        # Later reads attend to the image of the first one, even if the answer contains an image token: `generate` would
+        # then detach all rows from their image.
         follows = cache.get_seq_length() > 0
         for block in language.transformer.blocks:
             block.condition_vis_x(latents)

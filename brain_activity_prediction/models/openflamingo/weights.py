@@ -1,4 +1,4 @@
-"""OpenFlamingo's weights, which lie in three repositories on the hub, or in the three parts of a folder.
+"""OpenFlamingo's weights: three repositories on the hub, or three parts of a folder.
 
 DIR/checkpoint.pt   from openflamingo/OpenFlamingo-9B-vitl-mpt7b (or checkpoint.safetensors, the same names):
                     perceiver, gated cross-attention, token embeddings
@@ -31,11 +31,11 @@ MPT_ID, MPT_REVISION = "anas-awadalla/mpt-7b", "b772e556c8e8a17d087db6935e7cd019
 CLIP_NAME, CLIP_WEIGHTS = "ViT-L-14", "openai"
 TRAINED_FILE, MPT_FILE, CLIP_FILE = "checkpoint.[ps]*", "mpt-7b/config.json", "clip/open_clip_*model.*"
 FILES = (TRAINED_FILE, MPT_FILE, CLIP_FILE)
-SPECIAL_TOKENS = ("<|endofchunk|>", "<image>")  # in this order: the checkpoint's last embeddings are theirs,
-TOWERS, FOREIGN = ("vision_cfg", "text_cfg"), ("hf_", "timm_")  # a configuration's parts, and keys that leave open_clip
+SPECIAL_TOKENS = ("<|endofchunk|>", "<image>")  # the checkpoint's last embeddings, in this order,
+TOWERS, FOREIGN = ("vision_cfg", "text_cfg"), ("hf_", "timm_")  # parts of a configuration; keys of other libraries
 LARGEST_CLIP_BYTES = 2**20
-PADDING = "<PAD>"  # and this one's, whatever token MPT's own tokenizer pads with
-# The network lists every cross-attention and MPT block twice, under the left name and under the right one.
+PADDING = "<PAD>"  # then this token, whatever MPT's own tokenizer pads with
+# The network lists every cross-attention and MPT block under two names; the right one is used here.
 ALIASES = {
     r"^module\.": "",  # put before every name by parallel training
     r"\.gated_cross_attn_layers\.(\d+)": r".transformer.blocks.\1.gated_cross_attn_layer",
@@ -52,10 +52,10 @@ class Processor(NamedTuple):
 
 
 def load(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[nn.Module, Processor]:
-    """The network in evaluation mode on the CPU, all of it in one dtype, and its processor.
+    """Load the network, in evaluation mode on the CPU and in one dtype, and its processor.
 
-    With a seed the weights are drawn anew, and the trained ones only say where the cross-attention lies.
-    Raises InputError for a missing package and for a part that is missing, damaged, or another model's.
+    With a seed the weights are drawn anew; the trained ones only tell where the cross-attention is. Raise InputError
+    for a missing package and for a part that is missing, damaged, or another model's.
     """
     check(checkpoint)
     import_torchvision()
@@ -68,8 +68,14 @@ def load(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[nn.Module, Process
         with _loading(folder / "clip" if folder else f"{CLIP_NAME} ({CLIP_WEIGHTS})"):
             visual, transform = load_vision_tower(folder and folder / "clip", untrained)
         endofchunk_id, image_id = tokenizer.convert_tokens_to_ids(SPECIAL_TOKENS)
-        place = image_id, endofchunk_id, cross_attention_interval(trained)
-        model = network.build(visual, language_model, *place, device="cpu" if untrained else "meta")
+        model = network.build(
+            visual,
+            language_model,
+            image_id,
+            endofchunk_id,
+            cross_attention_interval(trained),
+            device="cpu" if untrained else "meta",
+        )
     if not untrained:
         load_trained(model, trained)
     generation = language_model.generation_config
@@ -79,14 +85,14 @@ def load(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[nn.Module, Process
 
 
 def check(checkpoint: Checkpoint) -> None:
-    """Raises InputError for a missing package, and for flags that OpenFlamingo's own package knows nothing of."""
+    """Raise InputError for a missing package, and for flags that OpenFlamingo's own package does not support."""
     network.require_packages()
     if checkpoint.quantize or checkpoint.device_map:
         raise InputError("OpenFlamingo's own package builds it whole: leave out --quantize and --device-map")
 
 
 def read_trained(path: Path) -> dict[str, Tensor]:
-    """The tensors of an OpenFlamingo checkpoint, each under the one name that `own_name` gives it."""
+    """Read the tensors of an OpenFlamingo checkpoint, named by `own_name`."""
     import torch
     from safetensors.torch import load_file
 
@@ -95,19 +101,19 @@ def read_trained(path: Path) -> dict[str, Tensor]:
             tensors = load_file(path)
         else:
             tensors = torch.load(path, map_location="cpu", weights_only=True)
-    tensors = tensors.get("model_state_dict", tensors)  # a checkpoint in the middle of training
+    tensors = tensors.get("model_state_dict", tensors)  # a checkpoint saved during training
     return {own_name(name): tensor for name, tensor in tensors.items()}
 
 
 def own_name(name: str) -> str:
-    """A tensor's name in the network, of the several that it can have in a checkpoint."""
+    """Return a tensor's name in the network, given one of its names in a checkpoint."""
     for alias, own in ALIASES.items():
         name = re.sub(alias, own, name)
     return name
 
 
 def cross_attention_interval(names: Iterable[str]) -> int:
-    """How many MPT blocks lie from one gated cross-attention to the next, by a checkpoint's names."""
+    """Return the number of MPT blocks from one gated cross-attention to the next, by a checkpoint's names."""
     blocks = [int(found[1]) for name in names if (found := re.search(r"blocks\.(\d+)\.gated_cross_attn_layer", name))]
     if not blocks:
         raise InputError("the checkpoint holds no gated cross-attention: it is not OpenFlamingo's")
@@ -115,10 +121,10 @@ def cross_attention_interval(names: Iterable[str]) -> int:
 
 
 def load_trained(model: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Gives the network a checkpoint's tensors, each of its own name and shape.
+    """Load a checkpoint's tensors into the network.
 
-    Raises InputError unless all of the perceiver, the cross-attention and the token embeddings are there; the
-    two frozen towers may be, too.
+    Raise InputError unless names and shapes fit, and all of the perceiver, the cross-attention and the token embeddings
+    are there. The two frozen towers are optional.
     """
     shapes = {own_name(name): tensor.shape for name, tensor in model.state_dict().items()}
     trained = {name for name in shapes if TRAINED.match(name)}
@@ -139,12 +145,12 @@ def load_trained(model: nn.Module, tensors: dict[str, Tensor]) -> None:
 
 
 def mpt(checkpoint: Checkpoint) -> Checkpoint:
-    """MPT's own part of the checkpoint."""
+    """Return MPT's part of the checkpoint."""
     return checkpoint.part("mpt-7b", MPT_ID, MPT_REVISION)
 
 
 def load_tokenizer(checkpoint: Checkpoint) -> PreTrainedTokenizerFast:
-    """MPT's tokenizer with OpenFlamingo's three tokens appended."""
+    """Load MPT's tokenizer with OpenFlamingo's three tokens appended."""
     tokenizer = mpt(checkpoint).tokenizer()
     tokenizer.add_special_tokens({"additional_special_tokens": list(SPECIAL_TOKENS)})
     tokenizer.add_special_tokens({"pad_token": PADDING})
@@ -163,9 +169,9 @@ def end_of_chunk_ids(checkpoint: Checkpoint) -> frozenset[int]:
 
 
 def load_language_model(part: Checkpoint, n_tokens: int, dtype: torch.dtype) -> nn.Module:
-    """transformers' own MPT with `n_tokens` embeddings.
+    """Load transformers' own MPT with `n_tokens` embeddings.
 
-    Raises InputError if a parameter of MPT has no weights under its name.
+    Raise InputError if a parameter of MPT has no weights under its name.
     """
     from transformers import MptForCausalLM
 
@@ -179,7 +185,7 @@ def load_language_model(part: Checkpoint, n_tokens: int, dtype: torch.dtype) -> 
 
 
 def load_vision_tower(folder: Path | None, untrained: bool = False):
-    """CLIP's vision tower and its transform of pictures; `folder` is None for OpenAI's weights on the hub."""
+    """Load CLIP's vision tower and its transform of images; `folder` is None for OpenAI's weights on the hub."""
     import open_clip
 
     name, weights = CLIP_NAME, CLIP_WEIGHTS
@@ -188,7 +194,7 @@ def load_vision_tower(folder: Path | None, untrained: bool = False):
         if (folder / "open_clip_config.json").exists():
             _check_clip(folder / "open_clip_config.json")
             name, weights = f"local-dir:{folder}", None
-    # OpenAI trained with this approximation of GELU; open_clip's ViT-L-14 has had the exact one since 2.29.
+    # OpenAI trained with an approximation of GELU; open_clip's ViT-L-14 has the exact one since 2.29.
     clip, _, transform = open_clip.create_model_and_transforms(
         name, None if untrained else weights, load_weights=not untrained, force_quick_gelu=True
     )
@@ -196,7 +202,7 @@ def load_vision_tower(folder: Path | None, untrained: bool = False):
 
 
 def _check_clip(path: Path) -> None:
-    """Raise InputError where a CLIP's configuration asks for parts of other libraries, or fills the memory."""
+    """Raise InputError if a CLIP's configuration names parts of other libraries, or would fill the memory."""
     import open_clip
     import torch
 
@@ -223,7 +229,7 @@ def _trained_file(checkpoint: Checkpoint) -> Path:
 
 @contextmanager
 def _loading(source: Path | str) -> Iterator[None]:
-    """Turns whatever three libraries raise for weights that are damaged or out of reach into one line."""
+    """Turn the exceptions of three libraries for damaged or unreachable weights into an InputError."""
     try:
         yield
     except InputError:
