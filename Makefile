@@ -1,6 +1,7 @@
 # make demo   the whole pipeline on a small simulated dataset, in under two minutes
 # make test   the tests, in two parts: all but the very slow, then the very slow
-# make check  formatting, lint, the tests and the site, as CI runs them
+# make check  formatting, lint, types, the tests and the site, as CI runs them
+# make types  the type hints of the rooms that are hinted in full
 # make quick  the tests that are not marked as slow, in under a minute
 # make coverage   which lines and branches of the package does no test reach?
 # make docs   the site, into build/docs           make pictures   the pictures that its pages show, drawn anew
@@ -16,7 +17,7 @@ PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
 PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test quick check coverage docs pictures wheel-check mutants fuzz faults attack format clean
+.PHONY: demo test quick check types coverage docs pictures wheel-check mutants fuzz faults attack format clean
 demo: $(INSTALLED)
 	$(VENV)/bin/python -m brain_activity_prediction.demo
 
@@ -30,8 +31,12 @@ quick: $(INSTALLED)
 check: $(INSTALLED)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
+	$(MAKE) types
 	$(MAKE) docs
 	$(MAKE) test
+
+types: $(INSTALLED)
+	$(VENV)/bin/python -m mypy
 
 coverage: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m coverage run -m pytest -n auto --dist loadfile --no-loadscope-reorder

@@ -6,6 +6,7 @@ The names in `__all__` are for use as a library: `from brain_activity_prediction
 import importlib
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 __version__ = "1.0.0"
 
@@ -18,10 +19,18 @@ _DEFINED_IN = {
     "pearson_r": "ridge.scores",
     "ridge_cv": "ridge.ridge_cv",
 }
-__all__ = list(_DEFINED_IN)
+__all__ = [
+    "BandedRidgeCV",
+    "EmbeddingStore",
+    "VoxelwiseRidgeCV",
+    "noise_ceiling",
+    "noise_ceiling_snr",
+    "pearson_r",
+    "ridge_cv",
+]
 
 
-def _is_run_as_script():
+def _is_run_as_script() -> bool:
     """Return whether Python was started with a file or module of this package."""
     if sys.argv[:1] == ["-m"]:  # while the package of that module is being imported
         return any(word.partition(".")[0] == __name__ for word in sys.orig_argv)
@@ -34,12 +43,21 @@ if _is_run_as_script():
     stop_while_importing()
 
 
-def __getattr__(name):
-    """Import a public name on first use: torch takes seconds, and not every name needs it."""
-    if name not in _DEFINED_IN:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_DEFINED_IN[name]}"), name)
+if TYPE_CHECKING:  # type checkers and editors see the names where they are defined
+    from brain_activity_prediction.inference.noise_ceiling import noise_ceiling, noise_ceiling_snr
+    from brain_activity_prediction.ridge.banded_estimator import BandedRidgeCV
+    from brain_activity_prediction.ridge.estimator import VoxelwiseRidgeCV
+    from brain_activity_prediction.ridge.ridge_cv import ridge_cv
+    from brain_activity_prediction.ridge.scores import pearson_r
+    from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
+else:
+
+    def __getattr__(name: str) -> Any:
+        """Import a public name on first use: torch takes seconds, and not every name needs it."""
+        if name not in _DEFINED_IN:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(f"{__name__}.{_DEFINED_IN[name]}"), name)
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})

@@ -9,6 +9,7 @@ import torch
 from brain_activity_prediction.ridge.errors import RidgeInputError
 
 Array: TypeAlias = np.ndarray | torch.Tensor
+Rows: TypeAlias = slice | torch.Tensor  # of a fold: a slice, or positions
 Values: TypeAlias = npt.ArrayLike | torch.Tensor  # what a user may pass as an array
 
 

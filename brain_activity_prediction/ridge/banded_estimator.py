@@ -6,7 +6,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from brain_activity_prediction.ridge.arrays import Array, Values, as_tensor, check_batch, check_choice, sorted_grid
+from brain_activity_prediction.ridge.arrays import (
+    Array,
+    Values,
+    as_tensor,
+    check_batch,
+    check_choice,
+    matrices,
+    sorted_grid,
+)
 from brain_activity_prediction.ridge.banded import FeatureSpaces
 from brain_activity_prediction.ridge.errors import RidgeInputError
 from brain_activity_prediction.ridge.regressor import VoxelwiseRegressor, as_given, held_out_by, warn_of_edges
@@ -85,17 +93,12 @@ class BandedRidgeCV(VoxelwiseRegressor):
         check_choice(self.scoring, CRITERIA, "scoring")
         check_batch(self.targets_per_batch, "targets_per_batch")
         grid, _ = sorted_grid(DEFAULT_ALPHAS if self.alphas is None else self.alphas)
-        X, y = self._validated(X, y)
-        held_out = held_out_by(self.cv, len(X), groups)
-        check_fold_sizes(held_out, len(X), self.scoring, "scoring")
-        self.spaces_, columns = self._columns(X.shape[1])
+        X_checked, y_checked = self._validated(X, y)
+        held_out = held_out_by(self.cv, len(X_checked), groups)
+        check_fold_sizes(held_out, len(X_checked), self.scoring, "scoring")
+        self.spaces_, columns = self._columns(X_checked.shape[1])
         weightings = self._candidates(len(columns))
-        features, responses = as_tensor(X, "X"), as_tensor(y[:, None] if y.ndim == 1 else y, "y")
-        features, responses = (
-            part if part.is_floating_point() else part.to(torch.float32) for part in (features, responses)
-        )
-        if torch.float64 in (features.dtype, responses.dtype):
-            features, responses = features.to(torch.float64), responses.to(torch.float64)
+        features, responses = matrices(X_checked, y_checked[:, None] if y_checked.ndim == 1 else y_checked)
         zeros = features.new_zeros(features.shape[1], dtype=torch.float64)
         means = column_means(features).to(torch.float64) if self.fit_intercept else zeros
         centred = (features.to(torch.float64) - means).to(features)
@@ -113,7 +116,7 @@ class BandedRidgeCV(VoxelwiseRegressor):
         self.best_alphas_, self.cv_scores_ = as_given(X, alphas), as_given(X, cv_scores)
         chosen = weightings[choice]
         self.best_weightings_ = torch.from_numpy(chosen).to(features) if torch.is_tensor(X) else chosen
-        self._set_coefficients(as_given(X, coefficients.T), as_given(X, intercepts), of_one=y.ndim == 1)
+        self._set_coefficients(as_given(X, coefficients.T), as_given(X, intercepts), of_one=y_checked.ndim == 1)
         warn_of_edges(alphas, grid)
         return self
 

@@ -69,12 +69,12 @@ class VoxelwiseRidgeCV(VoxelwiseRegressor):
         check_choice(self.scoring, CRITERIA, "scoring")
         check_batch(self.targets_per_batch, "targets_per_batch")
         grid, _ = sorted_grid(DEFAULT_ALPHAS if self.alphas is None else self.alphas)
-        X, y = self._validated(X, y)
-        held_out = held_out_by(self.cv, len(X), groups)
-        check_fold_sizes(held_out, len(X), self.scoring, "scoring")
+        features, targets = self._validated(X, y)
+        held_out = held_out_by(self.cv, len(features), groups)
+        check_fold_sizes(held_out, len(features), self.scoring, "scoring")
         self.ridge_ = ridge_cv(
-            X,
-            y[:, None] if y.ndim == 1 else y,
+            features,
+            targets[:, None] if targets.ndim == 1 else targets,
             grid,
             folds=held_out,
             criterion=self.scoring,
@@ -84,7 +84,7 @@ class VoxelwiseRidgeCV(VoxelwiseRegressor):
         )
         self.best_alphas_, self.cv_scores_ = as_given(X, self.ridge_.alpha), as_given(X, self.ridge_.cv_score)
         coefficients, intercepts = as_given(X, self.ridge_.coefficients().T), as_given(X, self.ridge_.intercepts())
-        self._set_coefficients(coefficients, intercepts, of_one=y.ndim == 1)
+        self._set_coefficients(coefficients, intercepts, of_one=targets.ndim == 1)
         warn_of_edges(self.ridge_.alpha, grid)
         return self
 

@@ -48,7 +48,7 @@ class VoxelwiseRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         predictions, y = self.predict(X), y if isinstance(y, torch.Tensor) else np.asarray(y)
         if 1 in (y.ndim, predictions.ndim):  # to scikit-learn, (n,) and (n, 1) are one target
             y, predictions = (part[:, None] if part.ndim == 1 else part for part in (y, predictions))
-        return scores.r2_score(y, predictions)
+        return scores.r2_score(y, predictions)  # type: ignore[type-var]  # as_tensor takes one of each
 
     def _predicted(self, X: torch.Tensor) -> torch.Tensor:
         """Predictions (n, n_targets) for checked X."""

@@ -12,16 +12,18 @@ choice is that of evaluating every alpha on every fold, with far fewer operation
 N images, D features, V voxels, A alphas, R = min(N, D), P nodes; n images of a fold, v voxels of a chunk.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
-from brain_activity_prediction.ridge.arrays import as_tensor, check_batch, check_choice, matrices, sorted_grid
+from brain_activity_prediction.ridge.arrays import Values, as_tensor, check_batch, check_choice, matrices, sorted_grid
 from brain_activity_prediction.ridge.errors import RidgeInputError
 from brain_activity_prediction.ridge.scores import CRITERIA
 from brain_activity_prediction.ridge.solver.cross_validation import CrossValidation, check_fold_sizes, held_out_rows
-from brain_activity_prediction.ridge.solver.decomposition import column_means, decompose
+from brain_activity_prediction.ridge.solver.decomposition import Decomposition, column_means, decompose
 from brain_activity_prediction.ridge.solver.responses import Responses
 from brain_activity_prediction.ridge.solver.threads import full_float32_precision
 
@@ -56,7 +58,7 @@ class RidgeFit:
     loadings: torch.Tensor = field(repr=False)
     shrunken_targets: torch.Tensor = field(repr=False)
 
-    def predict(self, X):
+    def predict(self, X: Values) -> torch.Tensor:
         """Predictions (n, V) for X (n, D), without forming the coefficients.
 
         X X_train'U, the rotated kernel between the images of X and those fitted, is taken in float64.
@@ -69,15 +71,15 @@ class RidgeFit:
         rotated = (X - self.feature_means) @ self.loadings
         return self._from_rotated(rotated).add_(self.response_means)
 
-    def coefficients(self):
+    def coefficients(self) -> torch.Tensor:
         """Coefficients (D, V) of the features."""
         return self._from_rotated(self.loadings)
 
-    def intercepts(self):
+    def intercepts(self) -> torch.Tensor:
         """Intercepts (V,): the mean response minus its prediction from the mean features."""
         return self.response_means - self._from_rotated(self.feature_means[None] @ self.loadings)[0]
 
-    def _from_rotated(self, rotated):
+    def _from_rotated(self, rotated: torch.Tensor) -> torch.Tensor:
         """rotated (n, R) times the shrunken targets, (n, V), in the precision of the responses."""
         with full_float32_precision:
             product = rotated.to(self.shrunken_targets) @ self.shrunken_targets
@@ -85,18 +87,18 @@ class RidgeFit:
 
 
 def ridge_cv(
-    X,
-    Y,
-    alphas=None,
+    X: Values,
+    Y: Values,
+    alphas: npt.ArrayLike | None = None,
     *,
-    folds=5,
-    criterion="neg_mean_squared_error",
-    per_voxel=True,
-    fit_intercept=True,
-    voxels_per_chunk=None,
-    return_all_scores=False,
-    decomposition=None,
-):
+    folds: int | Iterable[npt.ArrayLike] = 5,
+    criterion: str = "neg_mean_squared_error",
+    per_voxel: bool = True,
+    fit_intercept: bool = True,
+    voxels_per_chunk: int | None = None,
+    return_all_scores: bool = False,
+    decomposition: Decomposition | None = None,
+) -> RidgeFit:
     """Fit ridge to every voxel with the alpha of its best cross-validated score; ties go to the larger alpha.
 
     Parameters
@@ -156,12 +158,12 @@ def ridge_cv(
     targets = targets[: decomposition.loadings.shape[1]]
     for rotated, eigenvalues in zip(targets.split(PANEL), decomposition.spectrum.split(PANEL), strict=True):
         rotated /= eigenvalues[:, None] + alpha
-    order = torch.from_numpy(order).to(X.device)
+    position = torch.from_numpy(order).to(X.device)
     return RidgeFit(
         alpha=alpha,
-        alpha_index=order[index].masked_fill(~valid, -1),
+        alpha_index=position[index].masked_fill(~valid, -1),
         cv_score=cv_score,
-        scores=scores[order.argsort()] if return_all_scores else None,
+        scores=scores[position.argsort()] if return_all_scores else None,
         feature_means=feature_means,
         response_means=response_means,
         loadings=decomposition.loadings,
@@ -169,7 +171,7 @@ def ridge_cv(
     )
 
 
-def _best(scores, constant, per_voxel):
+def _best(scores: torch.Tensor, constant: torch.Tensor, per_voxel: bool) -> torch.Tensor:
     """Row (V,) of the best score of a column; of equals, and of constants, the last; -1 where not finite."""
     valid = scores.isfinite().all(dim=0)
     compared = scores if per_voxel else scores[:, valid].mean(dim=1, keepdim=True).expand_as(scores)

@@ -4,12 +4,15 @@ Shapes: n images, v voxels, P nodes of alpha, A alphas.
 """
 
 from dataclasses import dataclass
+from typing import TypeVar
 
+import numpy as np
 import torch
 
-from brain_activity_prediction.ridge.arrays import as_tensor
+from brain_activity_prediction.ridge.arrays import Array, Values, as_tensor
 from brain_activity_prediction.ridge.errors import RidgeInputError
 
+Kind = TypeVar("Kind", np.ndarray, torch.Tensor)
 CRITERIA = ("neg_mean_squared_error", "r2", "correlation")
 # A root mean square about the mean below this many eps of the raw one is rounding, not variance.
 ROUNDING = 45
@@ -18,7 +21,7 @@ FLOAT64_EPS = torch.finfo(torch.float64).eps
 DOUBT = {torch.float32: 1e-3, torch.float64: 1e-8}
 
 
-def pearson_r(Y, Y_hat):
+def pearson_r(Y: Kind, Y_hat: Kind) -> Kind:
     """Pearson correlation of each column of Y (n, v) with that of Y_hat (n, v); 0 where either is constant.
 
     Constant is what varies by no more than rounding in its own dtype. Computed in float64.
@@ -29,20 +32,24 @@ def pearson_r(Y, Y_hat):
     centred_hat, spread_hat = _centre(predictions, precision_hat)
     r = (centred * centred_hat).sum(dim=0) / (spread * spread_hat).sqrt()
     r = r.masked_fill((spread == 0) | (spread_hat == 0), 0.0)
-    return r if torch.is_tensor(Y) else r.numpy()
+    return _of_kind(Y, r)
 
 
-def r2_score(Y, Y_hat):
+def r2_score(Y: Kind, Y_hat: Kind) -> Kind:
     """Coefficient of determination 1 - SSE / SST of each column; 0 where the response is constant.
 
     Computed in float64. NumPy arrays give a NumPy array (v,), torch tensors a tensor on their device.
     """
     (responses, precision), (predictions, _) = _float64_pair(Y, Y_hat)
     r2 = _r2(((responses - predictions) ** 2).sum(dim=0), _centre(responses, precision)[1])
-    return r2 if torch.is_tensor(Y) else r2.numpy()
+    return _of_kind(Y, r2)
 
 
-def standard_columns(values):
+def _of_kind(given: Kind, result: torch.Tensor) -> Kind:
+    return result if torch.is_tensor(given) else result.numpy()  # type: ignore[return-value]
+
+
+def standard_columns(values: torch.Tensor) -> torch.Tensor:
     """Columns of a tensor (n, v) at mean 0 and SD 1, float32, so that r is a mean of products; constant ones are 0.
 
     Constant is what varies by no more than rounding in the dtype of `values`, as in `pearson_r`.
@@ -70,7 +77,7 @@ class HeldOut:
     outside: torch.Tensor | float = 0.0
 
 
-def fold_scores(held_out, responses, weights, criterion):
+def fold_scores(held_out: HeldOut, responses: torch.Tensor, weights: torch.Tensor, criterion: str) -> torch.Tensor:
     """Score of every alpha on one fold, (A, v) in float64, from the moments of its residuals at the nodes.
 
     responses : (n, v). weights : (P, A), so that the residuals of an alpha are e_a = sum_p weights[p, a] e_p.
@@ -84,7 +91,9 @@ def fold_scores(held_out, responses, weights, criterion):
     return -sse / len(responses)
 
 
-def fold_correlations(held_out, responses, weights, largest):
+def fold_correlations(
+    held_out: HeldOut, responses: torch.Tensor, weights: torch.Tensor, largest: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Correlation of every alpha on one fold, (A, v) in float64, and the voxels whose correlations are doubtful, (v,).
 
     responses, weights : those of `fold_scores`, of predictions instead of residuals.
@@ -105,7 +114,7 @@ def fold_correlations(held_out, responses, weights, largest):
     return r.masked_fill(constant, 0.0), (doubtful & (spread > 0)).any(dim=0)
 
 
-def correlation(Y, Y_hat, rounding):
+def correlation(Y: torch.Tensor, Y_hat: torch.Tensor, rounding: torch.Tensor) -> torch.Tensor:
     """r (v,) of columns Y (n, v) and Y_hat, float64; 0 where Y_hat leaves its mean by no more than `rounding` (v,).
 
     Both norms are over the n images.
@@ -117,40 +126,40 @@ def correlation(Y, Y_hat, rounding):
     return r.masked_fill((spread == 0) | (size <= rounding), 0.0)
 
 
-def _moments(panel):
+def _moments(panel: torch.Tensor) -> torch.Tensor:
     """panel panel' (v, P, P) of every voxel, in float64, from a panel (P, v, m)."""
     by_voxel = panel.transpose(0, 1)
     return torch.bmm(by_voxel, by_voxel.transpose(1, 2)).to(torch.float64)
 
 
-def _quadratic(moments, weights):
+def _quadratic(moments: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     """w_a' M w_a of every alpha and voxel, (A, v), from moments M (v, P, P)."""
     products = weights[:, None, :] * weights  # (P, P, A)
     return products.flatten(0, 1).T @ moments.flatten(1).T
 
 
-def centred(responses):
+def centred(responses: torch.Tensor) -> torch.Tensor:
     """Deviations (n, v) of responses from their mean, taken in float64, in the precision of the responses."""
     return _centre(responses.to(torch.float64))[0].to(responses)
 
 
-def _r2(sse, sst):
+def _r2(sse: torch.Tensor, sst: torch.Tensor) -> torch.Tensor:
     return (1.0 - sse / sst).masked_fill(sst == 0, 0.0)
 
 
-def _centre(values, eps=FLOAT64_EPS):
+def _centre(values: torch.Tensor, eps: float = FLOAT64_EPS) -> tuple[torch.Tensor, torch.Tensor]:
     """Deviations of columns from their mean and their sum of squares, exactly zero for constants; `eps` of the data."""
     centred = values - values.mean(dim=0, keepdim=True)
     spread = (centred**2).sum(dim=0)
     return centred, spread.masked_fill(spread <= (ROUNDING * eps) ** 2 * (values**2).sum(dim=0), 0.0)
 
 
-def _eps(values):
+def _eps(values: torch.Tensor) -> float:
     """The spacing of numbers at 1 in the dtype of `values`; whole numbers are as exact as float64."""
     return torch.finfo(values.dtype).eps if values.is_floating_point() else FLOAT64_EPS
 
 
-def check_same_shape(Y, Y_hat):
+def check_same_shape(Y: Array, Y_hat: Array) -> None:
     """Refuse responses and predictions of different shapes, which would broadcast."""
     if tuple(Y.shape) != tuple(Y_hat.shape):
         raise RidgeInputError(
@@ -158,7 +167,7 @@ def check_same_shape(Y, Y_hat):
         )
 
 
-def _float64_pair(Y, Y_hat):
+def _float64_pair(Y: Values, Y_hat: Values) -> tuple[tuple[torch.Tensor, float], tuple[torch.Tensor, float]]:
     """Both as float64 tensors of one shape, each with the eps of its own dtype."""
     Y, Y_hat = (as_tensor(values, name, gradients=True) for values, name in ((Y, "Y"), (Y_hat, "Y_hat")))
     check_same_shape(Y, Y_hat)

@@ -1,5 +1,6 @@
 """The package as a library: its public names, and what importing it costs."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -27,6 +28,17 @@ def test_the_public_names_are_those_of_their_modules_and_are_listed():
         assert found is getattr(sys.modules[found.__module__], name)
         assert name in dir(brain_activity_prediction)
     assert callable(brain_activity_prediction.noise_ceiling)
+
+
+def test_type_checkers_see_every_public_name_where_it_is_defined():
+    source = Path(brain_activity_prediction.__file__)
+    (block,) = (node for node in ast.parse(source.read_text()).body if isinstance(node, ast.If) and node.orelse)
+    assert ast.unparse(block.test) == "TYPE_CHECKING"
+    seen = {alias.name: statement.module for statement in block.body for alias in statement.names}
+    defined = brain_activity_prediction._DEFINED_IN.items()
+    assert seen == {name: f"brain_activity_prediction.{module}" for name, module in defined}
+    assert sorted(seen) == sorted(brain_activity_prediction.__all__)
+    assert source.with_name("py.typed").is_file()
 
 
 def test_the_site_documents_the_public_names_and_no_others_under_the_package():

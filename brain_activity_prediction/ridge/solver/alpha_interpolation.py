@@ -16,6 +16,7 @@ import itertools
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import scipy.linalg
 
 # Writing a panel of predictions and mixing it into the nodes costs as much as this many more eigenvalues.
@@ -39,7 +40,9 @@ class AlphaNodes:
     weights: np.ndarray
 
 
-def alpha_nodes(alphas, tolerance, smallest_eigenvalue=0.0, relative=False):
+def alpha_nodes(
+    alphas: np.ndarray, tolerance: float, smallest_eigenvalue: float = 0.0, relative: bool = False
+) -> AlphaNodes:
     """Choose the nodes of an ascending grid of positive alphas (A,), and the weights of all its alphas.
 
     The error is bounded for s >= smallest_eigenvalue; the larger that is, the fewer nodes are needed.
@@ -80,7 +83,7 @@ class SpectralBlock:
     shapes: np.ndarray
 
 
-def shrinkage(s, nodes, smallest):
+def shrinkage(s: npt.ArrayLike, nodes: npt.ArrayLike, smallest: float) -> np.ndarray:
     """g_p(s) = (s + a_min) / (s + p), (P, R): a node's ridge filter relative to that of the smallest alpha.
 
     In [0, 1]; one for an infinite eigenvalue, the unpenalised intercept.
@@ -90,7 +93,7 @@ def shrinkage(s, nodes, smallest):
     return np.where(np.isinf(s), 1.0, (finite + smallest) / (finite + nodes))
 
 
-def spectral_blocks(s, nodes, tolerance):
+def spectral_blocks(s: np.ndarray, nodes: np.ndarray, tolerance: float) -> list[SpectralBlock]:
     """Cut a sorted spectrum s (R,) into blocks, each with the smallest rank that keeps g within `tolerance`.
 
     One wide block has the rank of all nodes, many narrow ones have more panels to mix: of equal narrow blocks two
@@ -100,10 +103,10 @@ def spectral_blocks(s, nodes, tolerance):
     filters = shrinkage(s, nodes, nodes[0])
 
     @functools.cache
-    def block(start, stop):
+    def block(start: int, stop: int) -> SpectralBlock:
         return _block(filters, slice(start, stop), tolerance)
 
-    def operations(start, stop):
+    def operations(start: int, stop: int) -> int:
         return len(block(start, stop).shapes) * (stop - start + PANEL_OVERHEAD)
 
     edges = np.linspace(0, len(s), min(FINEST_CUT, len(s)) + 1).round().astype(int).tolist()
@@ -116,13 +119,13 @@ def spectral_blocks(s, nodes, tolerance):
     return [block(start, stop) for start, stop in itertools.pairwise(edges)]
 
 
-def _block(filters, columns, tolerance):
+def _block(filters: np.ndarray, columns: slice, tolerance: float) -> SpectralBlock:
     values = filters[:, columns]
     left, singular, right = np.linalg.svd(values, full_matrices=False)
     left = left * singular
     # Of a rank whose error is too large on average, the largest is not looked at.
     error = np.sqrt(np.cumsum(singular[::-1] ** 2)[::-1] / values.size)
-    rank = max(1, np.count_nonzero(error > tolerance))
+    rank = max(1, int(np.count_nonzero(error > tolerance)))
     while rank < len(singular) and np.abs(left[:, :rank] @ right[:rank] - values).max() > tolerance:
         rank += 1
     return SpectralBlock(columns, left[:, :rank], right[:rank])

@@ -3,26 +3,40 @@
 N images, D features, V voxels, A alphas, R = min(N, D), P nodes; n images of a fold, v voxels of a chunk.
 """
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
+from brain_activity_prediction.ridge.arrays import Rows
 from brain_activity_prediction.ridge.errors import RidgeInputError
 from brain_activity_prediction.ridge.scores import fold_correlations, fold_scores
-from brain_activity_prediction.ridge.solver.alpha_interpolation import alpha_nodes, spectral_blocks
+from brain_activity_prediction.ridge.solver.alpha_interpolation import (
+    AlphaNodes,
+    SpectralBlock,
+    alpha_nodes,
+    spectral_blocks,
+)
+from brain_activity_prediction.ridge.solver.decomposition import Decomposition
 from brain_activity_prediction.ridge.solver.exact_correlation import exact_correlations
 from brain_activity_prediction.ridge.solver.leave_fold_out import (
     IllConditionedError,
+    LeaveFoldOut,
     leave_fold_out,
     smallest_training_eigenvalue,
 )
 from brain_activity_prediction.ridge.solver.refit_without_fold import (
+    RefitWithoutFold,
+    TrainingFit,
     fit_without_fold,
     refit_without_fold,
     safe_fit_without_fold,
     whitened_targets,
 )
+from brain_activity_prediction.ridge.solver.responses import Responses
 from brain_activity_prediction.ridge.solver.threads import one_thread, spread
 from brain_activity_prediction.ridge.solver.workspace import Workspace
 
@@ -38,14 +52,17 @@ CHOICE_MARGIN = {torch.float32: 3e-6, torch.float64: 1e-11}
 # on an H200 at R = 1280, where it matters; 80 at R = 5120, more on a card with few float64 units.
 DECOMPOSITION = {"cpu": 30, "cuda": 370}
 
+# Of a fold: its rows, its operator, the weights (P, A) of its nodes, and the operator's targets.
+Fold: TypeAlias = tuple[Rows, LeaveFoldOut | RefitWithoutFold, np.ndarray, torch.Tensor]
 
-def group_folds(labels):
+
+def group_folds(labels: npt.ArrayLike) -> list[np.ndarray]:
     """One fold a label: the rows of each distinct value of labels (N,), in the order of the sorted values."""
     labels = np.asarray(labels)
     return [np.flatnonzero(labels == label) for label in np.unique(labels)]
 
 
-def held_out_rows(folds, n_images):
+def held_out_rows(folds: int | Iterable[npt.ArrayLike], n_images: int) -> list[Rows]:
     """The rows that each fold holds out, as slices where they are contiguous and index tensors elsewhere.
 
     folds : a number of contiguous folds, the first N % K of them one image longer, or a list of row arrays or of
@@ -59,18 +76,18 @@ def held_out_rows(folds, n_images):
         if not 2 <= folds <= n_images:
             raise RidgeInputError(f"{folds} folds of {n_images} images: take 2 to {n_images} folds")
         return [slice(rows[0], rows[-1] + 1) for rows in np.array_split(np.arange(n_images), folds)]
-    folds = [_rows_of_mask(np.asarray(rows), n_images) for rows in folds]
-    for number, rows in enumerate(folds):
+    listed = [_rows_of_mask(np.asarray(rows), n_images) for rows in folds]
+    for number, rows in enumerate(listed):
         if rows.ndim != 1 or rows.dtype.kind not in "iu" or len(np.unique(rows)) != len(rows):
             raise RidgeInputError(f"fold {number} is not a list of distinct row numbers: give the rows it holds out")
         if not 0 < len(rows) < n_images or rows.min() < 0 or rows.max() >= n_images:
             raise RidgeInputError(f"fold {number} holds out {len(rows)} rows: take some, not all, of 0..{n_images - 1}")
-    if len(folds) < 2:
-        raise RidgeInputError(f"{len(folds)} fold: cross-validation needs at least 2")
-    return [_slice_if_contiguous(rows) for rows in folds]
+    if len(listed) < 2:
+        raise RidgeInputError(f"{len(listed)} fold: cross-validation needs at least 2")
+    return [_slice_if_contiguous(rows) for rows in listed]
 
 
-def check_fold_sizes(folds, n_images, criterion, name):
+def check_fold_sizes(folds: Sequence[Rows | np.ndarray], n_images: int, criterion: str, name: str) -> None:
     """Refuse folds of one image where the criterion, the parameter `name`, needs responses that vary."""
     if criterion == "neg_mean_squared_error":
         return
@@ -82,11 +99,11 @@ def check_fold_sizes(folds, n_images, criterion, name):
         )
 
 
-def _rows_of_mask(rows, n_images):
+def _rows_of_mask(rows: np.ndarray, n_images: int) -> np.ndarray:
     return np.flatnonzero(rows) if rows.dtype == bool and rows.shape == (n_images,) else rows
 
 
-def _slice_if_contiguous(rows):
+def _slice_if_contiguous(rows: np.ndarray) -> Rows:
     if np.array_equal(rows, np.arange(rows[0], rows[0] + len(rows))):
         return slice(int(rows[0]), int(rows[-1]) + 1)
     return torch.from_numpy(rows.astype(np.int64))
@@ -96,12 +113,14 @@ def _slice_if_contiguous(rows):
 class CrossValidation:
     """What the score of an alpha is: the rows held out in turn, the ascending grid (A,), criterion, intercept."""
 
-    folds: list
+    folds: list[Rows]
     alphas: np.ndarray
     criterion: str
     fit_intercept: bool
 
-    def scores_and_targets(self, X, decomposition, responses):
+    def scores_and_targets(
+        self, X: torch.Tensor, decomposition: Decomposition, responses: Responses
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean scores (A, V) of all alphas, and U'Y (R, V), in the first precision that the data allow.
 
         By the leave-one-out formula or by a fit a fold, whichever takes fewer operations; where both are too
@@ -109,7 +128,8 @@ class CrossValidation:
         the next precision, and in the end exactly.
         """
         whole = decomposition.with_intercept() if self.fit_intercept else decomposition
-        scores, targets, voxels = None, None, torch.arange(len(responses.means), device=responses.means.device)
+        scores, targets = None, torch.empty(0)
+        voxels = torch.arange(len(responses.means), device=responses.means.device)
         for dtype in self._precisions(X.dtype):
             part = responses if scores is None else responses.of(voxels)
             rotated = part.rotated(whole.left, dtype)
@@ -132,63 +152,73 @@ class CrossValidation:
         scores[:, voxels] = self._exact(X, responses.of(voxels))
         return scores, targets
 
-    def _precisions(self, dtype):
+    def _precisions(self, dtype: torch.dtype) -> tuple[torch.dtype, ...]:
         """Fastest first: a correlation also sees predictions a_max / a_min times smaller."""
         wide = self.criterion == "correlation" and self.alphas[-1] / self.alphas[0] > WIDEST_FLOAT32_GRID
         return (torch.float64,) if wide or dtype == torch.float64 else (torch.float32, torch.float64)
 
-    def _nodes(self, dtype, smallest_eigenvalue):
+    def _nodes(self, dtype: torch.dtype, smallest_eigenvalue: float) -> AlphaNodes:
         """The interpolation in alpha for this grid, criterion and precision."""
         relative = self.criterion == "correlation"
         with one_thread:
             return alpha_nodes(self.alphas, TOLERANCE[dtype], smallest_eigenvalue, relative)
 
-    def _interpolation(self, whole, dtype):
+    def _interpolation(self, whole: Decomposition, dtype: torch.dtype) -> tuple[AlphaNodes, list[SpectralBlock]]:
         """The nodes, and the blocks of the spectrum, of the leave-one-out formula in a precision."""
         with one_thread:
             smallest = smallest_training_eigenvalue(whole, self.folds)
         nodes = self._nodes(dtype, smallest)
         return nodes, self._blocks(whole.spectrum, nodes, dtype)
 
-    def _operators(self, whole, decomposition, targets, responses):
+    def _operators(
+        self, whole: Decomposition, decomposition: Decomposition, targets: torch.Tensor, responses: Responses
+    ) -> Iterator[Fold]:
         """(rows, operator, weights (P, A), targets of the operator) of every fold."""
         nodes, blocks = self._interpolation(whole, targets.dtype)
         if self._refits_cost_less(decomposition, targets.shape[1], nodes, blocks):
             return self._refits(decomposition, targets, responses)
         return self._left_out(whole, targets, nodes, blocks)
 
-    def _left_out(self, whole, targets, nodes, blocks):
+    def _left_out(
+        self, whole: Decomposition, targets: torch.Tensor, nodes: AlphaNodes, blocks: list[SpectralBlock]
+    ) -> Iterator[Fold]:
         for rows in self.folds:
             yield rows, leave_fold_out(whole, blocks, nodes.nodes, rows, targets.dtype), nodes.weights, targets
 
-    def _refits(self, decomposition, targets, responses):
+    def _refits(self, decomposition: Decomposition, targets: torch.Tensor, responses: Responses) -> Iterator[Fold]:
         return (self._refit_without(rows, decomposition, targets, responses) for rows in self.folds)
 
-    def _refit_without(self, rows, decomposition, targets, responses):
+    def _refit_without(
+        self, rows: Rows, decomposition: Decomposition, targets: torch.Tensor, responses: Responses
+    ) -> Fold:
         fit, whitening = fit_without_fold(decomposition, rows, self.alphas[0], self.fit_intercept)
         whitened = whitened_targets(fit, whitening, targets, responses, rows)
         return rows, *self._refit(fit, targets.dtype), whitened
 
-    def _exact(self, X, responses):
+    def _exact(self, X: torch.Tensor, responses: Responses) -> torch.Tensor:
         """Mean correlations (A, V), without a formula that saves operations."""
-        folds = (exact_correlations(X, rows, self.alphas, self.fit_intercept, responses) for rows in self.folds)
-        return sum(folds) / len(self.folds)
+        total = X.new_zeros(len(self.alphas), len(responses.means), dtype=torch.float64)
+        for rows in self.folds:
+            total += exact_correlations(X, rows, self.alphas, self.fit_intercept, responses)
+        return total / len(self.folds)
 
-    def _safe_refits(self, X, responses):
+    def _safe_refits(self, X: torch.Tensor, responses: Responses) -> Iterator[Fold]:
         for rows in self.folds:
             fit, left, others = safe_fit_without_fold(X, rows, self.alphas[0], self.fit_intercept)
             yield rows, *self._refit(fit, torch.float64), responses.rotated(left, torch.float64, others)
 
-    def _refit(self, fit, dtype):
+    def _refit(self, fit: TrainingFit, dtype: torch.dtype) -> tuple[RefitWithoutFold, np.ndarray]:
         nodes = self._nodes(dtype, float(fit.spectrum[-1]))
         blocks = self._blocks(fit.spectrum, nodes, dtype)
         return refit_without_fold(fit, blocks, dtype), nodes.weights
 
-    def _blocks(self, spectrum, nodes, dtype):
+    def _blocks(self, spectrum: torch.Tensor, nodes: AlphaNodes, dtype: torch.dtype) -> list[SpectralBlock]:
         with one_thread:
             return spectral_blocks(spectrum.cpu().numpy(), nodes.nodes, BLOCK_TOLERANCE[dtype])
 
-    def _refits_cost_less(self, decomposition, n_voxels, nodes, blocks):
+    def _refits_cost_less(
+        self, decomposition: Decomposition, n_voxels: int, nodes: AlphaNodes, blocks: list[SpectralBlock]
+    ) -> bool:
         """Whether a decomposition a fold takes fewer operations than the leave-one-out formula.
 
         In multiply-adds per voxel and fold of n images, P nodes and r ranks a block:
@@ -207,7 +237,7 @@ class CrossValidation:
         extra = DECOMPOSITION[left.device.type] * R**3 - 2 * r * n**2 * R - P * n**3
         return 2 * n_voxels * saved > extra
 
-    def _mean(self, operators, responses):
+    def _mean(self, operators: Iterator[Fold], responses: Responses) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean scores (A, V) over folds from (rows, operator, weights, targets) of each; a mask (V,) of doubt."""
         device, n_voxels = responses.means.device, len(responses.means)
         scores = torch.zeros(len(self.alphas), n_voxels, dtype=torch.float64, device=device)
@@ -224,23 +254,27 @@ class CrossValidation:
             doubtful |= ((scores < best) & (scores >= best - CHOICE_MARGIN[dtype])).any(dim=0)
         return scores, doubtful
 
-    def _add_scores(self, scores, _, fold, responses, workspace):
-        rows, operator, weights, targets = fold
-        weights = torch.from_numpy(weights).to(targets.device)
+    def _add_scores(
+        self, scores: torch.Tensor, _: torch.Tensor, fold: Fold, responses: Responses, workspace: Workspace
+    ) -> None:
+        rows, operator, node_weights, targets = fold
+        weights = torch.from_numpy(node_weights).to(targets.device)
 
-        def add(voxels):
+        def add(voxels: slice) -> None:
             block = responses.block(rows, voxels, targets.dtype)
             residuals = operator.residuals(block, targets[:, voxels], workspace)
             scores[:, voxels] += fold_scores(residuals, block, weights, self.criterion)
 
         spread(add, responses.chunks(operator.bytes_per_voxel), targets.device)
 
-    def _add_correlations(self, scores, doubtful, fold, responses, workspace):
-        rows, operator, weights, targets = fold
-        weights = torch.from_numpy(weights).to(targets.device)
+    def _add_correlations(
+        self, scores: torch.Tensor, doubtful: torch.Tensor, fold: Fold, responses: Responses, workspace: Workspace
+    ) -> None:
+        rows, operator, node_weights, targets = fold
+        weights = torch.from_numpy(node_weights).to(targets.device)
         magnification = weights.abs().T @ operator.magnification  # (A,)
 
-        def add(voxels):
+        def add(voxels: slice) -> None:
             block = responses.block(rows, voxels, targets.dtype)
             predictions = operator.predictions(block, targets[:, voxels], workspace)
             largest = magnification[:, None] * responses.sizes[voxels]

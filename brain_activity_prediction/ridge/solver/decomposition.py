@@ -28,7 +28,7 @@ class Decomposition:
     spectrum: torch.Tensor
     loadings: torch.Tensor
 
-    def with_intercept(self):
+    def with_intercept(self) -> "Decomposition":
         """The same with the unpenalised column of the mean; the columns of X must have been centred."""
         n_images = len(self.left)
         mean = self.left.new_full((n_images, 1), n_images**-0.5)
@@ -36,7 +36,7 @@ class Decomposition:
         return Decomposition(torch.cat([self.left, mean], 1), torch.cat([self.spectrum, infinite]), self.loadings)
 
 
-def decompose(X, smallest_alpha):
+def decompose(X: torch.Tensor, smallest_alpha: float) -> Decomposition:
     """Decompose X (N, D), float64, which is overwritten: by the eigenvectors of X'X or XX', the smaller one.
 
     Singular values from X'X are the norms of the columns of XQ, more exact than the square roots of
@@ -59,7 +59,7 @@ def decompose(X, smallest_alpha):
     return Decomposition(X, singular**2, vectors.mul_(singular))
 
 
-def lower_gram(X):
+def lower_gram(X: torch.Tensor) -> torch.Tensor:
     """X'X (D, D) of X (N, D), lower triangle only: eigh reads no more, and it is half the operations."""
     n_features = X.shape[1]
     gram = X.new_zeros(n_features, n_features)
@@ -69,21 +69,21 @@ def lower_gram(X):
     return gram
 
 
-def resolves(smallest_alpha, eigenvalues):
+def resolves(smallest_alpha: float, eigenvalues: torch.Tensor) -> bool:
     """Whether ascending eigenvalues (R,) of a Gram matrix are exact enough for that penalty."""
     return bool(smallest_alpha >= SMALLEST_PENALTY * eigenvalues[-1])
 
 
-def singular_values(X):
+def singular_values(X: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Thin U, diag(s)^(1/2) and Q of X; singular values, descending, that are rounding alone become zero."""
     left, singular, right_rows = torch.linalg.svd(X, full_matrices=False)
     return left, singular.where(singular > rounding(X) * singular[0], 0.0), right_rows.T
 
 
-def rounding(X):
+def rounding(X: torch.Tensor) -> float:
     return max(X.shape) * torch.finfo(X.dtype).eps
 
 
-def column_means(X):
+def column_means(X: torch.Tensor) -> torch.Tensor:
     """Means (D,) in float64 of the columns of X, exact for constant ones: centring leaves zeros there."""
     return torch.where(X.amin(dim=0) == X.amax(dim=0), X[0], X.mean(dim=0, dtype=torch.float64))

@@ -6,16 +6,21 @@ that a fold whose images are all alike is predicted by a constant to the last di
 Shapes: N images, D features, n images of a fold, S singular values of the others, V voxels, A alphas.
 """
 
+import numpy as np
 import torch
 
+from brain_activity_prediction.ridge.arrays import Rows
 from brain_activity_prediction.ridge.scores import correlation
 from brain_activity_prediction.ridge.solver.decomposition import column_means, singular_values
+from brain_activity_prediction.ridge.solver.responses import Responses
 
 # Rounding errors of a whole fit, relative to its largest terms.
 ROUNDING = 32 * torch.finfo(torch.float64).eps
 
 
-def exact_correlations(X, rows, alphas, fit_intercept, responses):
+def exact_correlations(
+    X: torch.Tensor, rows: Rows, alphas: np.ndarray, fit_intercept: bool, responses: Responses
+) -> torch.Tensor:
     """r (A, V) in float64 of the fold `rows` of X (N, D) at every alpha; exactly 0 for a constant prediction."""
     training = torch.ones(len(X), dtype=torch.bool, device=X.device)
     training[rows] = False

@@ -3,10 +3,15 @@
 Shapes: m rows, R eigenvalues, v voxels, P nodes; B eigenvalues of a block, r its rank, J panels of all blocks.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import torch
+
+from brain_activity_prediction.ridge.solver.alpha_interpolation import SpectralBlock
+from brain_activity_prediction.ridge.solver.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -22,11 +27,13 @@ class FilteredRows:
     """
 
     n_rows: int
-    panels: list
+    panels: list[tuple[slice, torch.Tensor]]
     mixing: torch.Tensor
 
     @classmethod
-    def of(cls, rows, blocks, dtype, below=None):
+    def of(
+        cls, rows: torch.Tensor, blocks: Sequence[SpectralBlock], dtype: torch.dtype, below: int | None = None
+    ) -> Self:
         """From rows (m, R) that stand at the smallest alpha; zero below that many subdiagonals."""
         panels = []
         for block in blocks:
@@ -39,7 +46,7 @@ class FilteredRows:
         mixing = np.pad(mixing, ((0, 0), (0, 1)), constant_values=1.0)
         return cls(len(rows), panels, torch.from_numpy(mixing).to(rows.device, dtype))
 
-    def residuals(self, responses, targets, workspace):
+    def residuals(self, responses: torch.Tensor, targets: torch.Tensor, workspace: Workspace) -> torch.Tensor:
         """responses (v, m) - rows g(p) targets (R, v) for every node p, (P, v, m), "nodes" of the workspace."""
         outputs = workspace.array("panels", responses, self.mixing.shape[1], *responses.shape)
         start = 0
@@ -54,6 +61,6 @@ class FilteredRows:
         return nodes
 
     @property
-    def values_per_voxel(self):
+    def values_per_voxel(self) -> int:
         """How many numbers `residuals` holds at once for one voxel: all panels and all nodes."""
         return sum(self.mixing.shape) * self.n_rows

@@ -11,7 +11,7 @@ from brain_activity_prediction.ridge.solver.threads import spread
 LEAF = 128
 
 
-def invert(matrices):
+def invert(matrices: torch.Tensor) -> float:
     """Replace positive definite matrices (P, n, n), both triangles given, by their inverses; their smallest pivot.
 
     A pivot is the square of what stands on the diagonal of a Cholesky factor: what is left of a row's own square once
@@ -19,7 +19,7 @@ def invert(matrices):
     """
     pivots = matrices.new_zeros(len(matrices))
 
-    def by_cholesky(number):  # one matrix after the other: less memory
+    def by_cholesky(number: int) -> None:  # one matrix after the other: less memory
         pivots[number] = _by_cholesky(matrices[number])
 
     if matrices.device.type == "cpu":
@@ -29,7 +29,7 @@ def invert(matrices):
     return float(pivots.amin())
 
 
-def _by_halves(matrices):
+def _by_halves(matrices: torch.Tensor) -> torch.Tensor:
     """Smallest pivots (P,). A GPU factorises matrix after matrix at a tenth of the rate of its products.
 
     With S = C - B A^-1 B', the pivots of A and S are those of the whole, and the inverse is [[A^-1 + F'S^-1 F, .],
@@ -51,7 +51,7 @@ def _by_halves(matrices):
     return pivots
 
 
-def _by_cholesky(matrices):
+def _by_cholesky(matrices: torch.Tensor) -> torch.Tensor:
     factors, failures = torch.linalg.cholesky_ex(matrices)
     failed, diagonals = failures > 0, factors.diagonal(dim1=-2, dim2=-1)
     pivots = (diagonals.amin(dim=-1) ** 2).masked_fill(failed, 0.0)

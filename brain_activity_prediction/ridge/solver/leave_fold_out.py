@@ -12,11 +12,16 @@ residual over one minus leverage. One decomposition serves all folds and penalti
 one more column 1/sqrt(N) of U, its eigenvalue infinite.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
+from brain_activity_prediction.ridge.arrays import Rows
 from brain_activity_prediction.ridge.scores import HeldOut, centred
+from brain_activity_prediction.ridge.solver.alpha_interpolation import SpectralBlock
+from brain_activity_prediction.ridge.solver.decomposition import Decomposition
 from brain_activity_prediction.ridge.solver.filtered_rows import FilteredRows
 from brain_activity_prediction.ridge.solver.inverses import invert
 from brain_activity_prediction.ridge.solver.threads import spread
@@ -50,14 +55,14 @@ class LeaveFoldOut:
     solves: torch.Tensor
     largest_filter: torch.Tensor
 
-    def residuals(self, responses, targets, workspace):
+    def residuals(self, responses: torch.Tensor, targets: torch.Tensor, workspace: Workspace) -> HeldOut:
         """Held-out residuals of v voxels from responses (n, v) and rotated targets (R, v), in the workspace."""
         by_voxel = responses.T
         in_sample = self.in_sample.residuals(by_voxel, targets, workspace)
         held_out = workspace.array("panels", in_sample, *in_sample.shape)
         return HeldOut(torch.bmm(in_sample, self.solves, out=held_out), by_voxel)
 
-    def predictions(self, responses, targets, workspace):
+    def predictions(self, responses: torch.Tensor, targets: torch.Tensor, workspace: Workspace) -> HeldOut:
         """Held-out predictions, centred, free of the cancellation in responses - residuals.
 
         z_k(p) = (I - U_k h(p) U_k')^-1 U_k h(p) (U'y - U_k'y_k): residuals of a response of zero, negated.
@@ -67,7 +72,7 @@ class LeaveFoldOut:
         return HeldOut(residuals.mean(dim=2, keepdim=True) - residuals, centred(responses).T)
 
     @property
-    def magnification(self):
+    def magnification(self) -> torch.Tensor:
         """Bound (P,) on the norm of S U_k h(p), by which rounding errors of targets reach predictions.
 
         Its square is the trace of S U_k h^2 U_k' S, at most the largest h times that of S (U_k h U_k') S = S^2 - S.
@@ -77,14 +82,14 @@ class LeaveFoldOut:
         return (self.largest_filter * trace.clamp(min=0)).sqrt()
 
     @property
-    def bytes_per_voxel(self):
+    def bytes_per_voxel(self) -> int:
         """Working memory for one voxel: all panels and nodes of a product, at least two arrays of the nodes."""
         n_nodes, n_rows, _ = self.solves.shape
         values = max(self.in_sample.values_per_voxel, 2 * n_nodes * n_rows)
         return (values + 2 * sum(self.left.shape)) * self.left.element_size()
 
 
-def smallest_training_eigenvalue(decomposition, folds):
+def smallest_training_eigenvalue(decomposition: Decomposition, folds: Sequence[Rows]) -> float:
     """A low estimate of the smallest non-zero eigenvalue that the Gram matrix of any training set has.
 
     Of the kernel of fewer images than features, a training set has a principal submatrix, whose eigenvalues
@@ -106,7 +111,9 @@ def smallest_training_eigenvalue(decomposition, folds):
     return float(smallest) * max(0.0, 1.0 - largest_leverage) / 2
 
 
-def leave_fold_out(decomposition, blocks, nodes, rows, dtype):
+def leave_fold_out(
+    decomposition: Decomposition, blocks: Sequence[SpectralBlock], nodes: np.ndarray, rows: Rows, dtype: torch.dtype
+) -> LeaveFoldOut:
     """The operator for a fold's images `rows`, at these nodes and with these blocks of the spectrum.
 
     Raises IllConditionedError where one minus the leverage of an image, given the images before it, is below
@@ -121,13 +128,12 @@ def leave_fold_out(decomposition, blocks, nodes, rows, dtype):
     identity, workspace = torch.eye(len(left), dtype=dtype, device=left.device), Workspace()
     width = IMAGES_PER_PANEL[left.device.type]
 
-    def fill(first):
+    def fill(first: int) -> None:
         panel = slice(first, first + width)
         solves[:, panel] = in_sample.residuals(identity[panel], left[panel].T, workspace)
 
     spread(fill, range(0, len(left), width), left.device)
     if not invert(solves) > SMALLEST_PIVOT[dtype]:
         raise IllConditionedError
-    nodes = torch.from_numpy(nodes).to(spectrum)
-    largest_filter = 1.0 / (1.0 + nodes / spectrum.amax())
+    largest_filter = 1.0 / (1.0 + torch.from_numpy(nodes).to(spectrum) / spectrum.amax())
     return LeaveFoldOut(in_sample, left, solves, largest_filter)

@@ -14,15 +14,26 @@ subdiagonal, |y_k - z_k|^2 is |O'y_k - T g c|^2 plus what O does not reach, |y_k
 |O'y_k|^2. For folds of more images than features that is less to compute with; and half of T is zero.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from brain_activity_prediction.ridge.arrays import Rows
 from brain_activity_prediction.ridge.scores import HeldOut
-from brain_activity_prediction.ridge.solver.decomposition import column_means, lower_gram, resolves, singular_values
+from brain_activity_prediction.ridge.solver.alpha_interpolation import SpectralBlock
+from brain_activity_prediction.ridge.solver.decomposition import (
+    Decomposition,
+    column_means,
+    lower_gram,
+    resolves,
+    singular_values,
+)
 from brain_activity_prediction.ridge.solver.filtered_rows import FilteredRows
 from brain_activity_prediction.ridge.solver.leave_fold_out import IllConditionedError
+from brain_activity_prediction.ridge.solver.responses import Responses
+from brain_activity_prediction.ridge.solver.workspace import Workspace
 
 # Square of how much the whitened targets may magnify rounding errors of U'y: 1 / (1 - leverage) at a_min.
 LARGEST_MAGNIFICATION = {torch.float32: 1e2, torch.float64: 1e7}
@@ -58,27 +69,29 @@ class RefitWithoutFold:
     basis: torch.Tensor
     magnification: torch.Tensor
 
-    def residuals(self, responses, targets, workspace):
+    def residuals(self, responses: torch.Tensor, targets: torch.Tensor, workspace: Workspace) -> HeldOut:
         """Residuals of v voxels from responses (n, v) and whitened targets (S, v), in the workspace."""
         reached = responses.T @ self.basis
-        outside = 0.0
+        outside: torch.Tensor | float = 0.0
         if len(responses) > self.basis.shape[1]:
             outside = (_squared_norm(responses, 0) - _squared_norm(reached, 1)).clamp_(min=0)
         return HeldOut(self.filtered.residuals(reached, targets, workspace), reached, outside)
 
-    def predictions(self, responses, targets, workspace):
+    def predictions(self, responses: torch.Tensor, targets: torch.Tensor, workspace: Workspace) -> HeldOut:
         """Predictions less their mean, which is the first coordinate."""
         reached = responses.T @ self.basis
         predictions = self.filtered.residuals(torch.zeros_like(reached), targets, workspace).neg_()
         return HeldOut(predictions[:, :, 1:], reached[:, 1:])
 
     @property
-    def bytes_per_voxel(self):
+    def bytes_per_voxel(self) -> int:
         """Working memory for one voxel."""
         return (self.filtered.values_per_voxel + sum(self.basis.shape)) * self.basis.element_size()
 
 
-def fit_without_fold(decomposition, rows, smallest_alpha, fit_intercept):
+def fit_without_fold(
+    decomposition: Decomposition, rows: Rows, smallest_alpha: float, fit_intercept: bool
+) -> tuple[TrainingFit, torch.Tensor]:
     """F and t, and W (R, S), by the eigenvectors of the downdated Gram matrix, from at least R other images.
 
     With an intercept the features Z, whose columns have no mean, are centred on the other images: on mu, minus
@@ -111,7 +124,9 @@ def fit_without_fold(decomposition, rows, smallest_alpha, fit_intercept):
     return TrainingFit(spectrum, fold, torch.linalg.vector_norm(whitening, dim=0)), whitening
 
 
-def safe_fit_without_fold(X, rows, smallest_alpha, fit_intercept):
+def safe_fit_without_fold(
+    X: torch.Tensor, rows: Rows, smallest_alpha: float, fit_intercept: bool
+) -> tuple[TrainingFit, torch.Tensor, torch.Tensor]:
     """F and t by a singular value decomposition of the other images, their left singular vectors and rows.
 
     The slow, safe way: no Gram matrix and no targets of all images; c are the left singular vectors (N - n, S)
@@ -132,7 +147,9 @@ def safe_fit_without_fold(X, rows, smallest_alpha, fit_intercept):
     return TrainingFit(spectrum, fold, torch.ones_like(spectrum)), left, training.nonzero()[:, 0]
 
 
-def whitened_targets(fit, whitening, targets, responses, rows):
+def whitened_targets(
+    fit: TrainingFit, whitening: torch.Tensor, targets: torch.Tensor, responses: Responses, rows: Rows
+) -> torch.Tensor:
     """c (S, V) = W'U'Y - F'Y_k from U'Y (R, V), in its precision.
 
     Raises IllConditionedError where W would magnify rounding errors of U'Y too much.
@@ -146,7 +163,7 @@ def whitened_targets(fit, whitening, targets, responses, rows):
     return whitened
 
 
-def refit_without_fold(fit, blocks, dtype):
+def refit_without_fold(fit: TrainingFit, blocks: Sequence[SpectralBlock], dtype: torch.dtype) -> RefitWithoutFold:
     """The operator of a training fit, whose spectrum is cut into `blocks`, in a precision."""
     with_mean = torch.nn.functional.pad(fit.rows, (1, 0), value=1.0)
     basis, triangle = torch.linalg.qr(with_mean)
@@ -156,11 +173,11 @@ def refit_without_fold(fit, blocks, dtype):
     return RefitWithoutFold(FilteredRows.of(triangle[:, 1:], blocks, dtype, below=1), basis.to(dtype), magnification)
 
 
-def _with_constant(spectrum, rows, n_others):
+def _with_constant(spectrum: torch.Tensor, rows: torch.Tensor, n_others: int) -> tuple[torch.Tensor, torch.Tensor]:
     """With the unpenalised column of the other images' mean in front."""
     constant = rows.new_full((len(rows), 1), n_others**-0.5)
     return torch.cat([spectrum.new_full((1,), torch.inf), spectrum]), torch.cat([constant, rows], dim=1)
 
 
-def _squared_norm(values, dim):
+def _squared_norm(values: torch.Tensor, dim: int) -> torch.Tensor:
     return torch.linalg.vector_norm(values, dim=dim, dtype=torch.float64) ** 2

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from brain_activity_prediction.ridge.arrays import Rows
+
 # What one chunk of voxels may take: a share of a GPU's free memory; on a CPU a share of the responses, within bounds.
 GPU_SHARE, CPU_SHARE, CPU_BYTES = 0.4, 0.4, (5 * 2**20, 12 * 2**20)
 # How many images go together into the products of all voxels.
@@ -29,19 +31,19 @@ class Responses:
     centred: bool
     voxels_per_chunk: int | None
 
-    def chunks(self, bytes_per_voxel):
+    def chunks(self, bytes_per_voxel: int) -> list[slice]:
         """Slices over the voxels, in multiples of 64: products then add up in the same order at any width."""
         width = self.voxels_per_chunk or int(self._bytes_for_a_chunk() // bytes_per_voxel)
         width = max(64, width // 64 * 64)
         return [slice(start, start + width) for start in range(0, self.Y.shape[1], width)]
 
-    def block(self, rows, voxels, dtype):
+    def block(self, rows: Rows, voxels: slice, dtype: torch.dtype) -> torch.Tensor:
         """Responses (rows, v) on the device, in `dtype`; a view of Y where that will do."""
         rows = rows.to(self.Y.device) if torch.is_tensor(rows) else rows
         block = self.Y[rows, voxels].to(self.means.device, dtype)
         return block - self.means[voxels].to(dtype) if self.centred else block
 
-    def rotated(self, left, dtype, rows=None):
+    def rotated(self, left: torch.Tensor, dtype: torch.dtype, rows: torch.Tensor | None = None) -> torch.Tensor:
         """U'Y (R, V) in `dtype` from U (rows, R), a panel of images after the other; all images by default."""
         rotated = left.new_zeros(left.shape[1], self.Y.shape[1], dtype=dtype)
         for start in range(0, len(left), IMAGES_PER_PANEL):
@@ -50,18 +52,18 @@ class Responses:
             rotated.addmm_(left[panel].to(dtype).T, self.block(images, slice(None), dtype))
         return rotated
 
-    def of(self, voxels):
+    def of(self, voxels: torch.Tensor) -> "Responses":
         """The responses of the voxels at these positions, an index tensor on the device."""
         return replace(self, Y=self.Y[:, voxels.to(self.Y.device)], means=self.means[voxels])
 
     @functools.cached_property
-    def sizes(self):
+    def sizes(self) -> torch.Tensor:
         """Norms (V,) in float64 of the responses less their means."""
         rows = slice(None)
         chunks = self.chunks(16 * len(self.Y))
         return torch.cat([torch.linalg.vector_norm(self.block(rows, c, torch.float64), dim=0) for c in chunks])
 
-    def _bytes_for_a_chunk(self):
+    def _bytes_for_a_chunk(self) -> float:
         device = self.means.device
         if device.type != "cuda":
             return min(max(CPU_SHARE * self.Y.nbytes, CPU_BYTES[0]), CPU_BYTES[1]) / torch.get_num_threads()

@@ -2,13 +2,17 @@
 
 import functools
 import threading
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import torch
 from threadpoolctl import ThreadpoolController
 
+Piece = TypeVar("Piece")
 
-def spread(function, pieces, device):
+
+def spread(function: Callable[[Piece], None], pieces: Sequence[Piece], device: torch.device) -> None:
     """Call function(piece) of every piece; on a CPU in as many threads as torch has, each computing on one of them.
 
     Several threads gain little within products of a few megabytes and nothing between them. Pieces must write to
@@ -21,7 +25,7 @@ def spread(function, pieces, device):
         return
     inference = torch.is_inference_mode_enabled()
 
-    def in_the_callers_mode(piece):
+    def in_the_callers_mode(piece: Piece) -> None:
         with torch.inference_mode(inference):
             function(piece)
 
@@ -41,16 +45,22 @@ class Overlapping:
     Of blocks that overlap, the last to end restores what was before the first.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._lock, self._n_inside = threading.Lock(), 0
 
-    def __enter__(self):
+    def _set(self) -> None:
+        raise NotImplementedError
+
+    def _restore(self) -> None:
+        raise NotImplementedError
+
+    def __enter__(self) -> None:
         with self._lock:
             if self._n_inside == 0:
                 self._set()
             self._n_inside += 1
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         with self._lock:
             self._n_inside -= 1
             if self._n_inside == 0:
@@ -64,12 +74,12 @@ class OneThread(Overlapping):
     the way of the next.
     """
 
-    def _set(self):
+    def _set(self) -> None:
         self._before = torch.get_num_threads()
         torch.set_num_threads(1)
         self._limit = _blas().limit(limits=1)
 
-    def _restore(self):
+    def _restore(self) -> None:
         self._limit.restore_original_limits()
         torch.set_num_threads(self._before)
 
@@ -77,11 +87,11 @@ class OneThread(Overlapping):
 class FullFloat32Precision(Overlapping):
     """Keep float32 products in float32 on a GPU: TF32 would change the alpha of some voxels."""
 
-    def _set(self):
+    def _set(self) -> None:
         self._before = torch.get_float32_matmul_precision()
         torch.set_float32_matmul_precision("highest")
 
-    def _restore(self):
+    def _restore(self) -> None:
         torch.set_float32_matmul_precision(self._before)
 
 
@@ -89,5 +99,5 @@ one_thread, full_float32_precision = OneThread(), FullFloat32Precision()
 
 
 @functools.cache
-def _blas():
+def _blas() -> ThreadpoolController:
     return ThreadpoolController().select(user_api="blas")

@@ -3,6 +3,8 @@
 import math
 import threading
 
+import torch
+
 
 class Workspace:
     """Arrays by name, a set a thread, written anew for every chunk.
@@ -11,10 +13,10 @@ class Workspace:
     itself.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._of_thread = threading.local()
 
-    def array(self, name, like, *shape):
+    def array(self, name: str, like: torch.Tensor, *shape: int) -> torch.Tensor:
         """An array of that shape, in the type and on the device of `like`; what had this name before is overwritten."""
         if like.device.type == "cuda":
             return like.new_empty(shape)
