@@ -1,4 +1,4 @@
-"""How well one subject's responses are predicted from other subjects' responses to the same images.
+"""Predict one subject's responses from other subjects' responses to the same images.
 
 A model that knew what all brains share would do about as well: a ceiling that, unlike that of a voxel's own noise,
 leaves out what is the subject's alone. n images, D voxels of the others, V of the subject.

@@ -29,7 +29,7 @@ NAME = "cross_subject_ceiling"
 
 @dataclass(frozen=True, kw_only=True)
 class CeilingSettings:
-    """Which subjects to predict from each other, made once from the flags of cross_subject_ceiling.py."""
+    """The subjects to predict from each other, read once from the flags of cross_subject_ceiling.py."""
 
     base_dir: Path
     subjects: Sequence[int]  # two or more, ascending
@@ -96,7 +96,7 @@ def ceilings(
     sessions: Mapping[int, Sequence[int]],
     n_images: int,
 ) -> pd.DataFrame:
-    """Average r (V,) over each region of each subject: one row a subject and region, columns COLUMNS.
+    """Average r (V,) over each region of each subject: one row for each subject and region, columns COLUMNS.
 
     `predicted_from` are the other subjects, together or `each of` them by itself; `sessions` are the subject's own.
     """

@@ -1,4 +1,4 @@
-"""Puts beside the scores of models what other brains predict of a region, as cross_subject_ceiling.py wrote it."""
+"""Add the cross-subject ceiling of each region, written by cross_subject_ceiling.py, to scores of models."""
 
 from __future__ import annotations
 

@@ -28,13 +28,13 @@ DIFFERENCES = (
 
 
 def means(scores: pd.DataFrame) -> pd.DataFrame:
-    """Average over subjects: one row a model, prompt, stream, choice of layers and region; columns COLUMNS.
+    """Average over subjects: one row for each model, prompt, stream, layer choice and region; columns COLUMNS.
 
-    Each score is the mean over the subjects that have it, with its standard error: n_subjects of them have r and r2, of
-    the others as many as the column that ends in _n says. p is one-sided, that the mean r over all subjects there might
-    be is above 0: p_t by Student's t, p_sign_flip exactly (`subject_statistics`); q is p_t adjusted over the rows of
-    the same choice of layers (Benjamini and Hochberg). `layer` is missing where each subject has its own.
-    cross_subject_r is that of cross_subject_ceiling.py; predicted_from says, subject after subject, from which others.
+    Each score is the mean over the subjects that have it, with its standard error. `r` and `r2` have n_subjects of
+    them; the others have a count in a column that ends in _n. p is one-sided, for a mean r above 0 in the population:
+    p_t by Student's t, p_sign_flip exactly (`subject_statistics`). q is p_t adjusted over the rows of the same choice
+    of layers (Benjamini and Hochberg). `layer` is missing if subjects have different ones. cross_subject_r is that of
+    cross_subject_ceiling.py; predicted_from lists the other subjects of each subject.
     """
     scores = scores.assign(layer=scores["layer"].where(scores["layer_choice"] == "each"))
     tables = []
@@ -52,10 +52,10 @@ def means(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def differences(scores: pd.DataFrame) -> pd.DataFrame:
-    """Compare conditions within subjects: one row a pair and region, columns DIFFERENCES; r of a minus r of b.
+    """Compare conditions within subjects: one row for each pair and region, columns DIFFERENCES; r of a minus r of b.
 
-    Its mean and standard error over subjects, and two-sided p, paired: p_t and p_sign_flip as in `means`.
-    difference_normalised is the same of r_normalised_all_voxels, by which regions compare, over the
+    The columns are the mean over subjects, its standard error, and two-sided p of paired tests: p_t and p_sign_flip as
+    in `means`. difference_normalised is the same for r_normalised_all_voxels, the score for comparing regions, over the
     difference_normalised_n subjects that have it.
     """
     shared = ["protocol", "layer_choice", "roi", "subject"]
@@ -83,7 +83,7 @@ def differences(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_subjects(scores: pd.DataFrame, key: list[str], names: list[str]) -> Iterator[tuple[pd.DataFrame, list[int]]]:
-    """Yield scores in columns (name, subject), a row a key, in parts whose rows have scores of the same subjects."""
+    """Yield scores in columns (name, subject), a row for each key, in parts whose rows have scores of the same subjects."""
     wide = scores.set_index([*key, "subject"])[names].unstack("subject")
     has_score = wide[names[0]].notna()
     for held, rows in has_score.groupby(list(has_score.columns), sort=False):

@@ -81,7 +81,7 @@ def run(runner: Runner, stimuli: Stimuli, work: Work) -> None:
 
 
 def repair(store: EmbeddingStore) -> None:
-    """Delete damaged files, so that their images are computed anew, and report their names."""
+    """Delete damaged files, so that their images are computed again, and report their names."""
     damaged = store.repair()
     named = f": {', '.join(damaged[:3])}{', ...' if damaged[3:] else ''}" if damaged else ""
     log.warning(f"{store.folder}: {count(len(damaged), 'damaged file')}{named}")

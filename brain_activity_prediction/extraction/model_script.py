@@ -1,4 +1,4 @@
-"""What a model script provides.
+"""The interface of a model script.
 
 A model script is a module (or any namespace) with the constants
 

@@ -1,4 +1,4 @@
-"""What an extraction run has to do: which images lack which streams, in batches."""
+"""Plan an extraction run: images that lack streams, in batches."""
 
 from __future__ import annotations
 

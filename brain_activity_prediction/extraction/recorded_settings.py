@@ -15,7 +15,7 @@ from brain_activity_prediction.storage.embeddings.embedding_store import Embeddi
 
 @dataclass(frozen=True)
 class RecordedSettings:
-    """What a run records in its stores: its settings, the weights, the stimuli, and how prompts are tokenised.
+    """The records of a run in its stores: settings, weights, stimuli, and tokenised prompts.
 
     of_stimuli  the settings of what the model is given
     of_prompts  the settings of each prompt, by `prompt_settings`

@@ -12,7 +12,7 @@ from brain_activity_prediction.storage.folders import stored_id
 
 @dataclass(frozen=True)
 class ExtractionSettings:
-    """Which hidden states to compute, from which weights, and where to store them.
+    """The hidden states to compute, their weights, and the folder to store them in.
 
     `cli.extraction_command.settings` makes it from the flags. `recorded` returns the settings that change the numbers.
 
@@ -50,7 +50,7 @@ class ExtractionSettings:
     def recorded(self, prompt: int | None) -> dict:
         """Return the settings that `settings.json` records for the states of a prompt.
 
-        The weights, the stimuli and the prompt's token ids are recorded beside them.
+        The weights, the stimuli and the prompt's token ids are recorded with them.
         """
         recorded = {
             "model_id": self.model_id,

@@ -68,12 +68,12 @@ def _known(number: float | None, width: int, spec: str = "d") -> str:
 
 
 def local(arguments: argparse.Namespace) -> None:
-    """Does what is left on this machine; Ctrl-C ends it after the batches and layers in hand."""
+    """Run the unfinished units on this machine; Ctrl-C stops it after the current batches and layers."""
     workers = workers_of(arguments)
     for worker in workers:
         shared.check_device(gpu_id(worker.device))
     with alone(arguments.base_dir) as lock:
-        # A machine without SLURM may help with what was submitted elsewhere: claims share the work out.
+        # A machine without SLURM may help with submitted work: claims share it.
         if shutil.which("squeue") and cluster.may_have_jobs(arguments.base_dir):
             cluster.refuse_if_queued(arguments.base_dir)
         planned = planned_units(arguments)
@@ -94,7 +94,7 @@ def local(arguments: argparse.Namespace) -> None:
 
 
 def slurm(arguments: argparse.Namespace) -> None:
-    """Queues what is left as job arrays, each behind those it needs, and returns."""
+    """Submit the unfinished units as job arrays with dependencies, and return."""
     with alone(arguments.base_dir):
         cluster.refuse_if_queued(arguments.base_dir)
         planned = planned_units(arguments)
@@ -109,7 +109,7 @@ def slurm(arguments: argparse.Namespace) -> None:
 
 
 def status(arguments: argparse.Namespace) -> None:
-    """What of the sweep that was started last is done, running, queued, failed and left."""
+    """Print which units of the last sweep are done, running, queued, failed and left."""
     planned = planned_units(remembered(arguments))
     queue = cluster.queued_units(arguments.base_dir) if cluster.is_there() else None
     print(text_of(arguments.base_dir, states_of(arguments.base_dir, planned, queue)))
@@ -118,7 +118,7 @@ def status(arguments: argparse.Namespace) -> None:
 
 
 def cancel(arguments: argparse.Namespace) -> None:
-    """Ends what runs and takes back what is queued; all that was finished is kept."""
+    """Stop running units and cancel queued jobs; all finished work is kept."""
     n_ended, holder = 0, lock_holder(arguments.base_dir)
     if holder is not None and _end(holder.name, "sweep.py"):  # first of all: it may be submitting
         print(f"ended: {holder} and the units it runs, once their batches and layers in hand are written")
@@ -139,7 +139,7 @@ def cancel(arguments: argparse.Namespace) -> None:
 
 
 def _end(name: str, script: str, argument: str = "") -> bool:
-    """Asks the run of a script on this machine to end, as `processes.end`; InputError where it is another user's."""
+    """Ask the run of a script on this machine to end, as `processes.end`; refuse another user's."""
     try:
         return processes.end(name, script, argument)
     except PermissionError:
@@ -148,14 +148,14 @@ def _end(name: str, script: str, argument: str = "") -> bool:
 
 
 def planned_units(arguments: argparse.Namespace) -> Plan:
-    """The plan, in as many shards as were asked for or as there is use for."""
+    """Return the plan, in the requested number of shards or as many as are useful."""
     default = SHARDS_ON_SLURM if arguments.command == "slurm" else len(workers_of(arguments))
     arguments.shards = arguments.shards or default
     return make_plan(arguments)
 
 
 def workers_of(arguments: argparse.Namespace) -> list[Worker]:
-    """A worker a GPU, one over all of them where each model is spread, or as many as asked for on the CPU."""
+    """Return one worker for each GPU, a single one for models on all GPUs, or the requested number on the CPU."""
     if arguments.gpu_id == ["cpu"]:
         return [Worker(f"CPU {number}", "cpu") for number in range(arguments.workers)]
     ids = arguments.gpu_id or ["0"]

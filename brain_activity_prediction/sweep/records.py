@@ -1,6 +1,6 @@
-"""A sweep's own folder, BASE_DIR/sweep: what was asked for, and of each unit its log and how its last run ended.
+"""The folder of a sweep, BASE_DIR/sweep: its flags, and the log and last result of each unit.
 
-Nothing in there decides what is done; it tells why something is not, and how fast the rest will go.
+These files do not decide what is done. They explain failures and give the rates of finished units.
 """
 
 import fcntl
@@ -34,7 +34,7 @@ def log_of(base_dir: Path, unit: str) -> Path:
 
 @dataclass
 class Record:
-    """The last run of a unit. `status` is None while it runs, and where it was killed before it could say more."""
+    """The last run of a unit. `status` is None while it runs, and if it was killed."""
 
     host: str
     pid: int
@@ -60,12 +60,12 @@ class Record:
                 raise ValueError(f"field {name!r} is {getattr(self, name)!r}")
 
     def runs_here(self) -> bool:
-        """Whether its process is alive on this machine."""
+        """Return whether its process is alive on this machine."""
         return self.status is None and self.process is not None and is_dead(self.process) is False
 
 
 def records(base_dir: Path, names: str = ".*") -> dict[str, Record]:
-    """The last run of each unit that ever ran, by its name; `names` is what they must match."""
+    """Read the last run of each unit whose name matches `names`, by name."""
     ran = sorted(path.name.removesuffix(".log.json") for path in folder_of(base_dir).glob("units/*.log.json"))
     return {name: record for name in ran if re.fullmatch(names, name) and (record := read_record(base_dir, name))}
 
@@ -87,7 +87,7 @@ def _record_path(base_dir: Path, unit: str) -> Path:
 
 
 def last_lines(log: Path, n: int) -> list[str]:
-    """The last n lines of a unit's last run; of a line that was written over and over, such as progress, its end."""
+    """Return the last n lines of a unit's last run; of an overwritten line, such as progress, only its end."""
     if not log.is_file():
         return []
     with log.open("rb") as file:
@@ -100,10 +100,10 @@ def last_lines(log: Path, n: int) -> list[str]:
 
 @contextmanager
 def alone(base_dir: Path) -> Iterator[int]:
-    """Holds the sweep's lock, whose file descriptor it gives; InputError where another process holds it.
+    """Hold the sweep's lock and yield its file descriptor; raise InputError if another process holds it.
 
-    Children that inherit the descriptor hold it too, until the last of them has ended. On a file system without locks,
-    the name in the file stands for the lock, and the records for the children.
+    Children that inherit the descriptor hold the lock until the last of them has ended. On a file system without locks,
+    the name in the file replaces the lock, and the records replace the descriptors of children.
     """
     path = folder_of(base_dir) / "lock"
     with os.fdopen(open_for_writing(path, os.O_RDWR | os.O_APPEND), "rb+", buffering=0) as file:
@@ -135,7 +135,7 @@ def alone(base_dir: Path) -> Iterator[int]:
 
 @dataclass(frozen=True)
 class Holder:
-    """The process that took the lock. It may have been killed while its units, which hold the lock too, live on."""
+    """The process that took the lock. If it was killed, its units may still hold the lock."""
 
     name: str
 
@@ -145,7 +145,7 @@ class Holder:
 
     @property
     def is_dead(self) -> bool | None:
-        """None where this machine cannot know."""
+        """Return whether the process has ended; None if unknown on this machine."""
         return is_dead(self.name)
 
     def __str__(self) -> str:
@@ -153,7 +153,7 @@ class Holder:
 
 
 def lock_holder(base_dir: Path) -> Holder | None:
-    """Who took the lock that is held; None where nobody holds it, or has only just begun."""
+    """Return the process that took the lock; None if the lock is free or was taken just now."""
     path = folder_of(base_dir) / "lock"
     if not path.is_file():
         return None
@@ -170,10 +170,10 @@ def lock_holder(base_dir: Path) -> Holder | None:
 
 
 def stamp() -> str:
-    """A name that no other submission has: the time, to the second, and this process's id."""
+    """Return a unique name for a submission: the time in seconds, and this process's number."""
     return f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
 
 
 def submissions(base_dir: Path) -> list[Path]:
-    """The folders of what was submitted to a cluster, the oldest first."""
+    """Return the folders of submissions to a cluster, the oldest first."""
     return sorted({path.parent for path in folder_of(base_dir).glob("[0-9]*-[0-9]*-[0-9]*/*.json")})

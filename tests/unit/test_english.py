@@ -40,17 +40,12 @@ CLAUSE = re.compile(
 FRAGMENT = re.compile(r"(of|that|these|those|which|whose|as|with|what|how|where|for|in|on|by|more)\b")
 NOT_YET = (
     "align_image_embeddings",
-    "cross_subject",
     "encoding",
     "extract_image_embeddings",
-    "extraction",
     "models",
     "ridge",
     "rsa",
-    "storage/embeddings",
-    "sweep",
     "variance_partitioning",
-    "cli",
 )
 
 

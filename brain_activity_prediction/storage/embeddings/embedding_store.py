@@ -3,7 +3,7 @@
 A folder holds `settings.json` (what changes the numbers) and `batch_*.h5`. A batch file is a sealed HDF5 file
 (`sealed_hdf5`) with `image_ids` (n,) and a dataset (n, L, W) for each stream, in pieces of one layer, so that one layer
 is read without the others. Its header records its images and settings, and everything that is read is checked. Text
-beside the states (`answers`) is stored as UTF-8 bytes. A file is written atomically, and its name identifies its
+with the states (`answers`) is stored as UTF-8 bytes. A file is written atomically, and its name identifies its
 contents: the same batch written twice is one file. Letters: n images of a file, L layers, W width.
 """
 
@@ -168,7 +168,7 @@ class EmbeddingStore:
         """Return the width W of a layer; raise InputError, listing the available ones, if it does not exist."""
         streams = self.streams()
         if not streams:
-            raise InputError(f"{self.folder} holds no hidden states{self._folders_beside()}")
+            raise InputError(f"{self.folder} holds no hidden states{self._other_folders()}")
         if stream not in streams:
             there = ", ".join(f"{name} (layers 0 to {n_layers - 1})" for name, (n_layers, _) in streams.items())
             meant = did_you_mean(stream, streams)
@@ -178,10 +178,10 @@ class EmbeddingStore:
             raise InputError(f"no layer {layer} of {stream} in {self.folder}: there are layers 0 to {n_layers - 1}")
         return width
 
-    def _folders_beside(self) -> str:
+    def _other_folders(self) -> str:
         """Return `: PARENT has A, B`, the sibling folders that hold hidden states, or advice if there are none."""
-        beside = sorted({path.parent.name for path in self.folder.parent.glob("*/batch_*.h5")})
-        return f": {self.folder.parent} has {', '.join(beside)}" if beside else ": run an extraction script first"
+        others = sorted({path.parent.name for path in self.folder.parent.glob("*/batch_*.h5")})
+        return f": {self.folder.parent} has {', '.join(others)}" if others else ": run an extraction script first"
 
     def _look(self) -> None:
         """Read the headers of new batch files; the contents of a file never change."""

@@ -57,7 +57,7 @@ class FolderSettings:
     def claim(self, settings: Mapping) -> None:
         """Set the settings of the batches to come; raise InputError if the folder belongs to others.
 
-        They are recorded at once beside those of earlier batches, else with the first batch.
+        If earlier batches exist, they are recorded at once, otherwise with the first batch.
         """
         remove_left_behind(self.folder)
         self.check(settings)

@@ -1,7 +1,7 @@
-"""The list of units that an array of jobs works through: one JSON file an array.
+"""The list of units in an array of jobs: one JSON file for each array.
 
-A unit is stored as data: the name of a script of this package and its flags. The job that runs it looks the script up
-and works in the BASE_DIR that was submitted, whatever the list says. The units of one task run side by side in one job.
+A unit is stored as data: the name of a script of this package and its flags. The job that runs it finds the script by
+name and works in the submitted BASE_DIR, whatever the list contains. The units of one task run in parallel in one job.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ class Item:
         own_script(self.script)
 
     def command(self, base_dir: Path) -> list[str]:
-        """The command as a list of words; argparse takes the last -d and -g."""
+        """Return the command as a list of words; argparse uses the last -d and -g."""
         device = [] if self.device is None else ["-g", self.device]
         return [sys.executable, str(own_script(self.script)), *self.flags, "-d", str(base_dir), *device]
 
 
 def write_items(path: Path, units: Sequence[Unit], units_a_job: int, device: str) -> int:
-    """Writes the list, and returns how many array tasks it makes."""
+    """Write the list, and return its number of array tasks."""
     items = []
     for place, unit in enumerate(units):
         _, script, *flags = unit.command
@@ -62,12 +62,12 @@ def write_items(path: Path, units: Sequence[Unit], units_a_job: int, device: str
 
 
 def read_items(path: Path) -> list[Item]:
-    """The units of an array, in order."""
+    """Read the units of an array, in order."""
     return read_json(path, list[Item], "cancel these jobs and submit again")
 
 
 def item_of_this_task(path: Path) -> Item | None:
-    """The unit that is this process's by SLURM's environment; None where there is none."""
+    """Return the unit of this process from SLURM's environment; None if there is none."""
     task, place = int(os.environ["SLURM_ARRAY_TASK_ID"]), int(os.environ["SLURM_PROCID"])
     mine = [item for item in read_items(path) if item.task == task]
     return mine[place] if place < len(mine) else None

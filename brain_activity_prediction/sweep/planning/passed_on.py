@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from brain_activity_prediction.runtime.errors import InputError
 
-SET_BY = {  # what a unit is given or planned by, and the sweep's own flag that says it
+SET_BY = {  # flags that the sweep sets, and its own flags for them
     "base_dir": "-d",
     "subject": "-s",
     "prompt_number": "-p",
@@ -19,7 +19,7 @@ SET_BY = {  # what a unit is given or planned by, and the sweep's own flag that 
     "checkpoint": "--checkpoints",
     "device_map": "--device-map",
 }
-BY_ITSELF = ("repair", "redo", "test_run")  # do in a unit, or while planning, what nobody means
+BY_ITSELF = ("repair", "redo", "test_run")  # would act in a unit or while planning
 
 
 @contextmanager

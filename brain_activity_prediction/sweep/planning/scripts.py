@@ -1,4 +1,4 @@
-"""The package's own scripts by name, the only code that a sweep runs: no name leads out of these folders."""
+"""The package's own scripts by name: a sweep runs no other code, and no name leads out of these folders."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ STUDY = (  # the models of the study, in the order in which a sweep runs them
 
 
 def own_script(name: str) -> Path:
-    """The script of a unit; ValueError where the package has none of this name."""
+    """Return the script of a unit; raise ValueError if the package has no script of this name."""
     path = {ALIGN.stem: ALIGN, REPORT.stem: REPORT}.get(name) or extraction_scripts().get(name)
     if path is None:
         raise ValueError(f"script {name!r} is none of this package's")

@@ -1,4 +1,4 @@
-"""What a sweep consists of and what of it is left: decided by the files that are there, and by nothing else.
+"""Plan a sweep: its units, and how much of each is left, decided only by the files in BASE_DIR.
 
 A unit is one command: the extraction of one shard of the images by one model with all prompts, the alignment of one
 model's states under one prompt (or none) with one subject, or the report on all of them.
@@ -34,12 +34,12 @@ from brain_activity_prediction.storage.made_from import noted, state_of
 from brain_activity_prediction.sweep.planning.passed_on import naming, passed_on
 from brain_activity_prediction.sweep.planning.scripts import ALIGN, EXTRACT, REPORT
 
-NEEDED = ("MODEL_ID", "IMAGE_STREAMS", "load", "encode_images")  # what makes a module a model script
+NEEDED = ("MODEL_ID", "IMAGE_STREAMS", "load", "encode_images")  # names that a model script must have
 
 
 @dataclass(frozen=True)
 class Unit:
-    """One command, and how many of its images or layers have no results yet."""
+    """One command, and the number of its images or layers without results."""
 
     name: str
     stage: str  # extract, align or report
@@ -51,11 +51,11 @@ class Unit:
 
     @property
     def amount(self) -> int:
-        """Images or layers that a run of the unit has to do; 0 if they are not known yet."""
+        """Return the number of images or layers that a run of the unit must process; 0 if unknown."""
         return self.n_left if self.is_counted else 0
 
     def on(self, device: str) -> list[str]:
-        """The command on a device, as -g takes it."""
+        """Return the command on a device, given in the form of -g."""
         return [*self.command, *([] if self.stage == "report" else ["-g", device])]
 
 
@@ -88,7 +88,7 @@ class Plan:
 
 
 def make_plan(arguments: argparse.Namespace) -> Plan:
-    """All units of the sweep that the flags describe; raises InputError where a flag or the dataset is wrong."""
+    """Plan all units of the sweep given by the flags; raise InputError for a wrong flag or dataset."""
     layout = find_layout(arguments.base_dir)
     image_ids = read_design(layout.design()).image_ids_of_any(arguments.subject)
     subjects = list(dict.fromkeys(arguments.subject))
@@ -104,7 +104,7 @@ def make_plan(arguments: argparse.Namespace) -> Plan:
 
 
 def _say_who_is_not_aligned(subjects: Sequence[int]) -> None:
-    """Names on stderr the subjects without betas, whose images are extracted nevertheless."""
+    """Report the subjects without betas, whose images are extracted nevertheless."""
     if subjects:
         of = f"subject {subjects[0]} has" if len(subjects) == 1 else f"subjects {' and '.join(map(str, subjects))} have"
         log.warning(f"{of} no betas: no alignment of theirs is planned until there are some")
@@ -113,7 +113,7 @@ def _say_who_is_not_aligned(subjects: Sequence[int]) -> None:
 def _check_alignments(
     arguments: argparse.Namespace, layout: Layout, subjects: Sequence[int], models: Sequence[ModelUnits]
 ) -> None:
-    """Raises InputError where --align names a file or stream that is not there; says which models are not aligned."""
+    """Raise InputError if --align names a missing file or stream; report models that are not aligned."""
     more = passed_on(arguments.align, "--align", align_model.flags(), ALIGN.name)
     streams = sorted({stream for model in models for stream in model.streams})
     with naming("--align"):
@@ -179,7 +179,7 @@ def _units_of_model(
 
 
 def shard_name(model: str, number: int | str, n_shards: int | str) -> str:
-    """A unit's name; of patterns, the pattern of names."""
+    """Return a unit's name, or, from patterns, a pattern of names."""
     return f"extract_{model}_{number}_of_{n_shards}"
 
 
@@ -206,7 +206,7 @@ def _alignment(
 ) -> Unit | None:
     """Plan the alignment of the streams under a prompt by the flags; None if they leave nothing to do.
 
-    Streams are named on the command line, so that those that no prompt changes are fitted by one unit alone.
+    Streams are named on the command line, so that only one unit fits the streams without a prompt.
     """
     with naming("--align"):
         settings = align_model.read_settings(flags)
@@ -235,9 +235,9 @@ def _prompts_file(arguments: argparse.Namespace) -> list[str]:
 
 
 def _table_is_old(results: ScoreStore) -> bool:
-    """Whether scores have no table, or one that was not made from just these layers.
+    """Return whether scores have no table, or one made from other layers.
 
-    Tables of version 1.0.0 do not say what they were made from: they must not be older than a layer.
+    Tables of version 1.0.0 have no record of their layers: they must not be older than any layer.
     """
     table, known = results.folder / "scores.csv", noted(results.folder)
     if not table.exists():
@@ -249,13 +249,13 @@ def _table_is_old(results: ScoreStore) -> bool:
 
 
 def _report_is_old(base_dir: Path) -> bool:
-    """Whether there is no report that reached its end, or one that was not made from just these tables."""
+    """Return whether there is no complete report, or one made from other tables."""
     page = base_dir / "report" / "report.html"
     return not page.exists() or noted(page.parent) != state_of(base_dir, reported_files(base_dir))
 
 
 def load_script(model: str):
-    """A model script of this package as a module; its name may hold a dot, which no import statement takes."""
+    """Load a model script of this package as a module; a name with a dot cannot be imported."""
     if path := extraction_scripts().get(model):
         spec = importlib.util.spec_from_file_location(model.replace(".", "_"), path)
         module = importlib.util.module_from_spec(spec)

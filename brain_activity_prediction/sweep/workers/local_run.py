@@ -1,4 +1,4 @@
-"""A sweep on this machine: a worker a GPU, or several on the CPU; each unit is a process of its own."""
+"""Run a sweep on this machine: one worker for each GPU, or several on the CPU; each unit is a process."""
 
 import os
 import signal
@@ -30,7 +30,7 @@ class Worker:
 
 @dataclass
 class Outcome:
-    """Names of the units that were left, by what became of them; those in none of the lists were not begun."""
+    """Names of units by outcome; units in none of the lists were not started."""
 
     done: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
@@ -38,9 +38,9 @@ class Outcome:
 
 
 class LocalRun:
-    """All units of a plan that are left, as far as what they need succeeds.
+    """A run of all unfinished units of a plan whose requirements succeed.
 
-    `lock` is the descriptor of the sweep's lock, which every unit holds with this process.
+    `lock` is the descriptor of the sweep's lock, which every unit holds together with this process.
     """
 
     def __init__(self, base_dir: Path, plan: Plan, workers: Sequence[Worker], lock: int):
@@ -50,9 +50,9 @@ class LocalRun:
         self.outcome = Outcome()
 
     def run(self) -> Outcome:
-        """Returns when nothing runs any more and nothing can begin.
+        """Run units until none is running and none can start.
 
-        A signal lets the units in hand end after their batch or layer, a second one at once.
+        A signal lets the current units end after their batch or layer; a second one ends them at once.
         """
         signals: list[int] = []
         before = {number: signal.signal(number, lambda number, _: signals.append(number)) for number in SIGNALS}
@@ -97,7 +97,7 @@ class LocalRun:
             worker.unit = worker.process = None
 
     def _begin(self) -> None:
-        """Gives each idle worker the first unit whose needs are met, if there is one."""
+        """Start on each idle worker the first unit whose requirements are met, if there is one."""
         for worker in self.workers:
             unit = next((unit for unit in self.waiting if self._is_ready(unit)), None)
             if worker.process is None and unit is not None:
