@@ -83,7 +83,7 @@ def differences(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_subjects(scores: pd.DataFrame, key: list[str], names: list[str]) -> Iterator[tuple[pd.DataFrame, list[int]]]:
-    """Yield scores in columns (name, subject), a row for each key, in parts whose rows have scores of the same subjects."""
+    """Yield scores in columns (name, subject), one row for each key, in parts with scores of the same subjects."""
     wide = scores.set_index([*key, "subject"])[names].unstack("subject")
     has_score = wide[names[0]].notna()
     for held, rows in has_score.groupby(list(has_score.columns), sort=False):

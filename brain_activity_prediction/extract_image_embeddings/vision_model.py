@@ -127,7 +127,7 @@ def encode_images(model, processor, pixels, poolings, *, stream, grid):
 
 
 def summary(hidden: Tensor, pooling: str, grid: int, valid: Tensor | None = None) -> Tensor:
-    """Summarise tokens (B, T, W) or maps (B, C, H, W) by one vector an image: (B, W) or (B, C grid grid) float32.
+    """Summarise tokens (B, T, W) or maps (B, C, H, W) by one vector for each image: (B, W) or (B, C grid grid) float32.
 
     valid  (B, T), 1 for tokens of the image and 0 for padding; None without padding
     """

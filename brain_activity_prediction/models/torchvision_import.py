@@ -1,6 +1,6 @@
-"""Make `import torchvision` work beside a torch without CUDA.
+"""Make `import torchvision` work with a torch without CUDA.
 
-The compiled part of torchvision does not load beside such a torch. Its operators are then missing, and its import
+The compiled part of torchvision does not load with such a torch. Its operators are then missing, and its import
 fails, and with it timm, open_clip and parts of transformers. None of the operators is used here, so that declaring
 their signatures is enough.
 """

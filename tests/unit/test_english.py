@@ -41,8 +41,6 @@ FRAGMENT = re.compile(r"(of|that|these|those|which|whose|as|with|what|how|where|
 NOT_YET = (
     "align_image_embeddings",
     "encoding",
-    "extract_image_embeddings",
-    "models",
     "ridge",
     "rsa",
     "variance_partitioning",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CheckpointFiles:
-    """The files beside the weights of `model_id` at `revision`, or those in `folder` if one is given."""
+    """The files next to the weights of `model_id` at `revision`, or those in `folder` if one is given."""
 
     model_id: str
     revision: str | None = None

@@ -1,7 +1,7 @@
 """The OpenFlamingo network: CLIP's vision tower, a perceiver resampler, and MPT with gated cross-attention.
 
 The network is that of the authors' package open_flamingo 2.0.1, built here on transformers' own MPT: the package's
-factory would run the code beside MPT's weights on the hub. Letters: B images, T tokens, W width.
+factory would run the code next to MPT's weights on the hub. Letters: B images, T tokens, W width.
 Source: Awadalla et al. 2023, arXiv 2308.01390.
 """
 
