@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import yaml
+
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.wording import no_such_path
@@ -67,8 +69,6 @@ def _pairs(text: str) -> list[tuple[str, str]]:
 
     The file is only parsed: no tag constructs an object, and no alias can grow without bound.
     """
-    import yaml
-
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:

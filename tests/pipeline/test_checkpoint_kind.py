@@ -106,6 +106,22 @@ def test_llava_without_its_image_token_is_refused_before_a_model_is_loaded(llava
     assert "has no special token <image>" in refused(LLAVA, llava, own_nsd)
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("special_tokens_map.json", [1]),
+        ("added_tokens.json", {"<new>": [1]}),
+        ("tokenizer_config.json", {"added_tokens_decoder": [1]}),
+        ("tokenizer_config.json", {"added_tokens_decoder": {"a": 1}}),
+    ],
+)
+def test_malformed_settings_of_a_tokenizer_are_one_line(name, content, llava, own_nsd):
+    write_json(llava / name, content)
+    said = refused(LLAVA, llava, own_nsd)
+    assert f"the tokenizer of {llava} " in said
+    assert "Traceback" not in said
+
+
 @needs_published
 def test_instruct_blip_7bs_settings_for_videos_give_the_same_pixels(tmp_path):
     from transformers import BlipImageProcessorPil

@@ -6,10 +6,12 @@ from types import SimpleNamespace
 
 import pytest
 from huggingface_hub import HfApi
+from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from scripts import command
 
-from brain_activity_prediction.models.checkpoints import hub
+from brain_activity_prediction.models.checkpoints import checkpoint_files, hub
 from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
+from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 from brain_activity_prediction.storage.settings_file import first_difference
 
@@ -160,3 +162,19 @@ def test_files_on_disk_are_loaded_without_asking_a_hub_out_of_reach_again(monkey
     monkeypatch.setattr(HfApi, "model_info", unreachable)
     monkeypatch.setattr(hub, "_commit_on_disk", lambda model_id, revision: OLD)
     assert Checkpoint("org/model", "main").of_hub == {"revision": OLD, "local_files_only": True}
+
+
+@pytest.mark.parametrize("error", [LocalEntryNotFoundError("timed out"), OSError("connection reset"), None])
+@pytest.mark.parametrize("offline", [False, True])
+def test_a_file_that_the_hub_fails_to_give_is_an_error_and_not_an_absent_file(error, offline, monkeypatch):
+    def hf_hub_download(*_, **__):
+        raise error or EntryNotFoundError("404")
+
+    monkeypatch.setattr(checkpoint_files, "commit_on_hub", lambda model_id, revision: (OLD, offline))
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", hf_hub_download)
+    checkpoint = Checkpoint("org/model", "main")
+    if error is None or (offline and isinstance(error, LocalEntryNotFoundError)):
+        assert checkpoint.file("generation_config.json") is None
+    else:
+        with pytest.raises(InputError, match=r"generation_config.json of org/model could not be fetched from the hub"):
+            checkpoint.file("generation_config.json")

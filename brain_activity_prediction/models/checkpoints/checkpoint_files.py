@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from brain_activity_prediction.models.checkpoints import tokenizer_files
 from brain_activity_prediction.models.checkpoints.hub import commit_on_hub
-from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.errors import InputError, one_line
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -61,12 +61,19 @@ class CheckpointFiles:
         if self.folder is not None:
             return self.folder / name if (self.folder / name).is_file() else None
         from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import EntryNotFoundError
+        from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
+        source = self.of_hub
         try:
-            return Path(hf_hub_download(self.model_id, name, **self.of_hub))
-        except EntryNotFoundError:
-            return None
+            return Path(hf_hub_download(self.model_id, name, **source))
+        except Exception as error:  # the hub and the network raise their own kinds
+            not_fetched = isinstance(error, LocalEntryNotFoundError) and not source["local_files_only"]
+            if isinstance(error, EntryNotFoundError) and not not_fetched:
+                return None
+            reason = one_line(" ".join(str(error).split()))[:200]
+            raise InputError(
+                f"{name} of {self.model_id} could not be fetched from the hub ({reason}): start the same command again"
+            ) from error
 
     def end_ids(self, *more: str) -> frozenset[int]:
         """Return the token ids that end an answer: all that the checkpoint's files name, and the tokens `more`.
@@ -104,7 +111,15 @@ class CheckpointFiles:
         It is loaded once. Raise InputError if it lacks one of the special tokens `needs`.
         """
         if part not in self._tokenizers:
-            self._tokenizers[part] = self.read_tokenizer(part)
+            try:
+                self._tokenizers[part] = self.read_tokenizer(part)
+            except InputError:
+                raise
+            except Exception as error:  # malformed settings fail in many ways
+                reason = one_line(" ".join(f"{type(error).__name__}: {error}".split()))
+                raise InputError(
+                    f"the tokenizer of {self.source} could not be read ({reason}): copy its JSON files again"
+                ) from error
         vocabulary = self._tokenizers[part].get_added_vocab()
         if missing := [token for token in needs if token not in vocabulary]:
             raise InputError(
