@@ -47,17 +47,17 @@ def bootstrap_regions(
     check_same_shape(observed, predicted)
     counts = torch.from_numpy(resamples(len(observed), n_resamples, seed)).to(observed.device)
     there = torch.isfinite(observed).any(dim=0) * torch.isfinite(predicted).all(dim=0)
-    members = torch.from_numpy(members).to(observed.device, torch.float32) * there
-    counted = None if counted is None else torch.from_numpy(counted).to(members) * there
-    sums, explained = counts.new_zeros(2, n_resamples, len(members))
-    for images, voxels in _chunks(observed, (members != 0).any(dim=0).nonzero().flatten()):
-        pair = [standard_columns(part[images][:, voxels]) for part in (observed, predicted)]
-        r = _resampled_r(*pair, _shares(counts, images))
-        sums += r @ members[:, voxels].T
-        if counted is not None:
-            explained += explained_variance(r, len(pair[0])) @ counted[:, voxels].T
-    means = (sums / (members > 0).sum(dim=1)).cpu().numpy()
-    return means, None if counted is None else (explained / counted.sum(dim=1)).cpu().numpy()
+    weights = torch.from_numpy(members).to(observed.device, torch.float32) * there
+    averaged = None if counted is None else torch.from_numpy(counted).to(weights) * there
+    sums, explained = counts.new_zeros(2, n_resamples, len(weights))
+    for images, voxels in _chunks(observed, (weights != 0).any(dim=0).nonzero().flatten()):
+        x, y = (standard_columns(part[images][:, voxels]) for part in (observed, predicted))
+        r = _resampled_r(x, y, _shares(counts, images))
+        sums += r @ weights[:, voxels].T
+        if averaged is not None:
+            explained += explained_variance(r, len(x)) @ averaged[:, voxels].T
+    means = (sums / (weights > 0).sum(dim=1)).cpu().numpy()
+    return means, None if averaged is None else (explained / averaged.sum(dim=1)).cpu().numpy()
 
 
 def _resampled_r(x: torch.Tensor, y: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:

@@ -80,7 +80,11 @@ class RegionCeilings:
 
 
 def region_ceilings(
-    sums: TrialSums, test_repeats: np.ndarray, masks: Mapping[str, np.ndarray], digests: Mapping[str, str], counts
+    sums: TrialSums,
+    test_repeats: np.ndarray,
+    masks: Mapping[str, np.ndarray],
+    digests: Mapping[str, str],
+    counts: np.ndarray,
 ) -> RegionCeilings:
     """Compute the mean ceilings of regions, given as masks (V,) by name.
 
@@ -131,7 +135,7 @@ def _columns_of(repeats: np.ndarray, chunk: slice) -> np.ndarray:
     return repeats if repeats.ndim == 1 else repeats[:, chunk]
 
 
-def region_score(explained: np.ndarray, ceiling: np.ndarray) -> np.ndarray:
+def region_score(explained: np.ndarray, ceiling: np.ndarray | float) -> np.ndarray:
     """Compute sign(explained) sqrt(|explained| / ceiling): the correlation relative to that of a perfect model."""
     return np.sign(explained) * np.sqrt(np.abs(explained) / ceiling)
 

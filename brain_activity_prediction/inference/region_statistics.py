@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -119,7 +119,7 @@ class Asked:
         if self.nothing:
             return None
         members = np.stack(list(self.regions.values()))
-        computed = dict.fromkeys(Statistics.ARRAYS)
+        computed: dict[str, Any] = dict.fromkeys(Statistics.ARRAYS)
         if self.n_permutations:
             filled = filled_with_mean(observed)
             computed["p"], computed["region_r_permuted"] = permuted(

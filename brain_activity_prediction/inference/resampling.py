@@ -3,6 +3,8 @@
 n images, V voxels, B resamples.
 """
 
+from typing import Any
+
 import numpy as np
 
 
@@ -17,6 +19,6 @@ def resamples(n_images: int, n_resamples: int, seed: int = 0) -> np.ndarray:
     return np.bincount(cells.ravel(), minlength=drawn.size).reshape(drawn.shape).astype(np.float32)
 
 
-def explained_variance(r, n_images):
+def explained_variance(r: Any, n_images: Any) -> Any:
     """Compute r^2 (..., V) minus what chance adds on n_images, a number or (V,): unbiased, so sometimes below 0."""
     return r**2 - (1 - r**2) / (n_images - 2)

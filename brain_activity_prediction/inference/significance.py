@@ -9,6 +9,8 @@ n images, k whole blocks of them, V voxels, P permutations, R regions, v voxels 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 
@@ -63,25 +65,26 @@ def permuted(
     n_images = len(observed) - len(observed) % block
     observed, predicted = observed[:n_images], predicted[:n_images]
     valid = (torch.isfinite(observed) & torch.isfinite(predicted)).all(dim=0)
-    members = torch.from_numpy(members).to(valid.device) & valid
-    orders, counted = shifted_orders(n_images, n_permutations, block, seed)
-    orders, counted = torch.from_numpy(orders).to(valid.device), torch.from_numpy(counted).to(valid.device)
+    in_region = torch.from_numpy(members).to(valid.device) & valid
+    orders, counted = (
+        torch.from_numpy(drawn).to(valid.device) for drawn in shifted_orders(n_images, n_permutations, block, seed)
+    )
 
     n_reaching = torch.zeros(len(valid), dtype=torch.int64, device=valid.device)
-    region_r = observed.new_zeros((*counted.shape[:1], len(members), counted.shape[1]), dtype=torch.float32)
+    region_r = observed.new_zeros((*counted.shape[:1], len(in_region), counted.shape[1]), dtype=torch.float32)
     voxels_per_chunk = VOXELS_PER_CHUNK[valid.device.type]
     for start in range(0, len(valid), voxels_per_chunk):
         chunk = slice(start, start + voxels_per_chunk)
         pair = (torch.where(valid[chunk], part[:, chunk], 0) for part in (observed, predicted))
         responses, predictions = (standard_columns(part).T.contiguous() for part in pair)  # (v, n)
-        shares = members[:, chunk].to(torch.float32)
+        shares = in_region[:, chunk].to(torch.float32)
         for number, r in enumerate(_correlations(responses, predictions, orders, block)):
             if number == 0:
                 reached = r[:, :1] - ROUNDING
             n_reaching[chunk] += ((r >= reached) & counted[number]).sum(dim=1)
             region_r[number] += shares @ r
     p = (n_reaching.to(torch.float64) / counted.sum()).masked_fill(~valid, torch.nan)
-    region_r = region_r.movedim(1, 0) / members.sum(dim=1)[:, None, None]  # (R, orders, k)
+    region_r = region_r.movedim(1, 0) / in_region.sum(dim=1)[:, None, None]  # (R, orders, k)
     return p.cpu().numpy(), region_r[:, counted].T.cpu().numpy()
 
 
@@ -102,7 +105,9 @@ def shifted_orders(n_images: int, n_permutations: int, block: int = 1, seed: int
     return orders, counted.reshape(blocks.shape)
 
 
-def _correlations(responses, predictions, orders, block):
+def _correlations(
+    responses: torch.Tensor, predictions: torch.Tensor, orders: torch.Tensor, block: int
+) -> Iterator[torch.Tensor]:
     """Compute correlations (v, k) at all block shifts of each order; responses keep the first order throughout."""
     n_images = orders.shape[1]
     spectrum = torch.fft.rfft(responses[:, orders[0]] / n_images).conj_physical_()

@@ -24,7 +24,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from itertools import count
 from pathlib import Path
@@ -70,7 +70,7 @@ class Claims:
         threading.Thread(target=self._renew, daemon=True).start()
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self._end.set()
         _here.discard(self.name)
         if self._off:
@@ -103,6 +103,7 @@ class Claims:
             else:
                 self._mine[work] = (*self._mine.get(work, ()), link)
                 return tuple(wanted)
+        raise AssertionError("count() does not end")
 
     def give_back(self, work: str) -> None:
         for link in self._mine.pop(work, ()):
@@ -143,7 +144,8 @@ class Claims:
 
     def _look(self) -> tuple[set[str], set[str]]:
         """Return the names of the living owners and of the owners that have ended."""
-        living, gone = set(), set()
+        living: set[str] = set()
+        gone: set[str] = set()
         with suppress(FileNotFoundError), os.scandir(self.owners) as entries:
             for entry in entries:
                 name = entry.name.removesuffix(LEFT)
@@ -156,8 +158,8 @@ class Claims:
         recent = time.monotonic() - self._looked_at < FRESH_S
         return (recent and owner in self._living) or owner in self._look()[0]
 
-    def _is_over(self, owner: os.DirEntry) -> bool:
-        process = OWNER.fullmatch(owner.name)[1]
+    def _is_over(self, owner: os.DirEntry[str]) -> bool:
+        process = owner.name.rpartition("~")[0]
         if process == own_name():  # one that could not be renamed, on a disk that became read-only
             return owner.name not in _here
         if is_dead(process):
@@ -218,7 +220,7 @@ def shared_out(
     the iterator yields ([], ()) every POLL_S, so that the caller can finish earlier work and stop.
     """
     given: dict[Key, frozenset[Part]] = {}
-    reported, none = False, frozenset()
+    reported, none = False, frozenset[Part]()
     while True:
         todo = {
             parts: [key for key in keys if not given.get(key, none).issuperset(parts)] for parts, keys in left().items()
@@ -245,8 +247,10 @@ def shared_out(
             yield [], ()
 
 
-def _claimed(claims, todo, size, name) -> Iterator[tuple[list, tuple]]:
-    ready: dict[tuple, list] = {}
+def _claimed(
+    claims: Claims, todo: Mapping[tuple[Part, ...], Sequence[Key]], size: int, name: Callable[[Key], str]
+) -> Generator[tuple[list[Key], tuple[Part, ...]], None, None]:
+    ready: dict[tuple[Part, ...], list[Key]] = {}
     try:
         for parts, keys in todo.items():
             for key in keys:

@@ -41,7 +41,7 @@ def is_name(text: str) -> bool:
 
 def number_of(name: str) -> int:
     """Return the process number in a name."""
-    return int(NAME.fullmatch(name)[2])
+    return int(name.split("~")[2])
 
 
 def is_dead(name: str) -> bool | None:

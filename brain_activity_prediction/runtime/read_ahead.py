@@ -2,10 +2,11 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-Item, Prepared = TypeVar("Item"), TypeVar("Prepared")
+Item = TypeVar("Item")
+Prepared = TypeVar("Prepared")
 
 
 def read_ahead(
@@ -13,13 +14,13 @@ def read_ahead(
 ) -> Iterator[tuple[Item, Prepared]]:
     """Yield each item with the result of `prepare`; as many items as there are threads are prepared ahead."""
     pool = ThreadPoolExecutor(threads)
-    waiting = deque()
+    waiting: deque[tuple[Item, Future[Prepared]]] = deque()
     try:
         for item in items:
             waiting.append((item, pool.submit(prepare, item)))
             if len(waiting) > threads:
-                item, prepared = waiting.popleft()
-                yield item, prepared.result()
+                first, prepared = waiting.popleft()
+                yield first, prepared.result()
         while waiting:
             item, prepared = waiting.popleft()
             yield item, prepared.result()

@@ -5,7 +5,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from brain_activity_prediction.ridge.errors import RidgeInputError
 from brain_activity_prediction.runtime.errors import InputError, is_out_of_memory, one_line
@@ -18,7 +18,7 @@ def progress_seconds() -> float:
     return 0.2 if sys.stderr.isatty() else float(os.environ.get("PROGRESS_SECONDS", 30))
 
 
-def fill(progress) -> None:
+def fill(progress: Any) -> None:
     """Complete a tqdm bar at the end, because it did not count the work of other processes."""
     progress.update(progress.total - progress.n)
 

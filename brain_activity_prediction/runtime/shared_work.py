@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
@@ -12,7 +12,7 @@ from brain_activity_prediction.runtime.read_ahead import read_ahead
 from brain_activity_prediction.runtime.running import fill, progress_seconds
 from brain_activity_prediction.runtime.stopping import until_stopped
 
-Piece, Prepared = TypeVar("Piece"), TypeVar("Prepared")
+Piece = TypeVar("Piece")
 
 
 @contextmanager
@@ -21,8 +21,8 @@ def shared_work(
     unfinished: Callable[[], Sequence[Piece]],
     name: Callable[[Piece], str],
     unit: str,
-    prepare: Callable[[Piece], Prepared] | None = None,
-) -> Iterator[Iterator[tuple[Piece, Prepared]]]:
+    prepare: Callable[[Piece], Any] | None = None,
+) -> Iterator[Iterator[tuple[Piece, Any]]]:
     """Give an iterator over the pieces that no other process works on, each with what `prepare` makes of it.
 
     unfinished  lists the pieces without results, afresh at each call
@@ -34,11 +34,11 @@ def shared_work(
     `Stopped` is raised. While other processes work on all unfinished pieces, the iterator waits.
     """
 
-    def prepared(claimed: tuple[list[Piece], tuple]) -> list[tuple[Piece, Prepared | None]]:
+    def prepared(claimed: tuple[list[Piece], tuple]) -> list[tuple[Piece, Any]]:
         pieces, _ = claimed  # none while waiting
         return [(piece, prepare and prepare(piece)) for piece in pieces]
 
-    def pieces() -> Iterator[tuple[Piece, Prepared]]:
+    def pieces() -> Iterator[tuple[Piece, Any]]:
         shared = shared_out(claims, lambda: {("scores",): unfinished()}, 1, name)
         steps = (made for _, made in read_ahead(shared, prepared)) if prepare else map(prepared, shared)
         for ready in until_stopped(steps):

@@ -4,10 +4,11 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from types import FrameType
+from typing import Any, TypeVar
 
 # SIGUSR1 is what SLURM sends some time before a limit (--signal=USR1@120); Windows has none.
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
@@ -31,7 +32,7 @@ def stop_while_importing() -> None:
     Scripts use it until `run_script` takes over: imports take seconds, and nothing is written yet.
     """
 
-    def stop(number: int, frame) -> None:
+    def stop(number: int, frame: FrameType | None) -> None:
         sys.stderr.write(f"{stopped_line(signal.Signals(number).name)}\n")
         sys.stderr.flush()
         os._exit(STOPPED)
@@ -45,9 +46,9 @@ def until_stopped(steps: Iterable[Step]) -> Iterator[Step]:
 
     A second signal has its usual effect, at once.
     """
-    received = []
+    received: list[str] = []
 
-    def note(number: int, frame) -> None:
+    def note(number: int, frame: FrameType | None) -> None:
         received.append(signal.Signals(number).name)
         for handled, handler in before.items():
             signal.signal(handled, handler)
@@ -63,7 +64,7 @@ def until_stopped(steps: Iterable[Step]) -> Iterator[Step]:
 def stopped_at_once() -> Iterator[None]:
     """Within the block, let a signal raise `Stopped` anywhere in the main thread, except in `until_stopped`."""
 
-    def stop(number: int, frame) -> None:
+    def stop(number: int, frame: FrameType | None) -> None:
         raise Stopped(signal.Signals(number).name)
 
     with _handled_by(stop):
@@ -71,9 +72,9 @@ def stopped_at_once() -> Iterator[None]:
 
 
 @contextmanager
-def _handled_by(handler) -> Iterator[dict]:
+def _handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[dict[int, Any]]:
     """Install a handler for all SIGNALS within the block; yield the previous handlers, restored at the end."""
-    before = {}
+    before: dict[int, Any] = {}
     if threading.current_thread() is threading.main_thread():  # elsewhere Python lets nobody handle signals
         before |= {number: signal.signal(number, handler) for number in SIGNALS}
     try:

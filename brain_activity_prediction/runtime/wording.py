@@ -82,5 +82,5 @@ def _suggested(names: Iterable[str]) -> str:
     return f" (did you mean {listed}?)" if listed else ""
 
 
-def _plain(name) -> str:
+def _plain(name: object) -> str:
     return str(name).lower().replace("_", "-")
