@@ -136,7 +136,7 @@ def test_other_brains_predict_what_is_shared_and_nothing_of_what_is_a_subjects_o
     assert np.isnan(r[59])
 
 
-def test_the_grid_of_the_ceiling_reaches_as_far_as_the_voxels_of_several_brains_need():
+def test_the_grid_of_the_cross_subject_ceiling_suits_voxels_of_several_brains():
     """200 images; 30,000 voxels, half noise, half 50 shared features of falling weight, predict 200 of a tenth."""
     rng, weights = np.random.default_rng(0), 1 / np.sqrt(np.arange(1, 51))
     features = (rng.standard_normal((200, 50)) * weights / np.linalg.norm(weights)).astype(np.float32)

@@ -87,7 +87,7 @@ def test_images_that_fill_no_block_are_said_to_be_left_out(monkeypatch, capsys):
     assert capsys.readouterr().err == "permutation test: 22 of 982 test images fill no block and are left out\n"
 
 
-def test_an_average_of_layers_is_tested_by_the_average_of_each_permutation_and_resample(aligned):
+def test_an_average_of_layers_is_tested_by_its_averaged_permutations(aligned):
     """All layers meet the same permutations, so that the rows of their permuted scores can be averaged."""
     results = ScoreStore(aligned / FOLDER)
     statistics = [results.read_statistics("vision", layer) for layer in (0, 1)]
@@ -125,7 +125,7 @@ def test_resamples_of_normalised_scores_divide_each_voxel_by_its_ceiling(aligned
         assert mean == pytest.approx((r / np.sqrt(ceiling[usable])).mean(), abs=1e-4)
 
 
-def test_scores_over_all_voxels_have_an_error_and_an_interval_in_driven_regions_and_none_in_noise(aligned):
+def test_scores_over_all_voxels_have_an_interval_in_driven_regions_only(aligned):
     table = read_scores(aligned, "best_per_region").set_index("roi")
     driven = table.loc[["V1v", "V1d", "hV4", "FFA-1", "PPA"]]
     low, high = (driven[f"r_normalised_all_voxels_ci_{end}"] for end in ("low", "high"))
@@ -167,7 +167,7 @@ def test_another_ceiling_leaves_normalised_scores_without_an_error_and_fits_noth
     assert tables(aligned)["r_se"].notna().all()
 
 
-def test_the_predictions_of_each_voxels_best_layer_are_kept_no_others_and_give_its_score(aligned):
+def test_only_predictions_of_each_voxels_best_layer_are_kept_and_give_its_score(aligned):
     results = ScoreStore(aligned / FOLDER)
     scores = stream_scores(results, "vision")
     best_layers = scores.best_layers()
@@ -212,7 +212,7 @@ def test_the_mean_over_layers_is_a_map_once_all_layers_are_scored(ready, monkeyp
     assert not list((ready / FOLDER / "maps").glob("vision_average_*"))
 
 
-def test_the_region_of_noise_is_not_significant_with_a_layer_chosen_per_voxel_and_driven_regions_are(aligned):
+def test_noise_is_not_significant_with_a_layer_chosen_per_voxel_but_signal_is(aligned):
     p = read_scores(aligned, "best_per_voxel").set_index("roi")["p"]
     assert p["RSC"] > 0.05
     assert p[["V1v", "V1d", "hV4", "FFA-1", "PPA"]].max() < 0.05

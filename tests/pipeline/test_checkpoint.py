@@ -75,7 +75,7 @@ def test_a_configuration_that_makes_no_sense_is_one_line(own_llava, text):
     assert "\n" not in str(refused.value)
 
 
-def test_the_identity_follows_weights_configuration_and_tokenizer_and_not_the_folder(llava, own_llava):
+def test_the_identity_follows_weights_configuration_and_tokenizer_not_the_folder(llava, own_llava):
     before = Checkpoint(MODEL_ID, folder=llava).identity()
     assert Checkpoint(MODEL_ID, folder=own_llava).identity() == before
     seen = {before}

@@ -96,7 +96,7 @@ def test_the_interval_is_that_of_the_difference_of_paired_resamples(aligned, mon
     np.testing.assert_allclose((row["ci_low"], row["ci_high"]), interval(replicates[0] - replicates[1]), rtol=1e-5)
 
 
-def test_normalised_scores_of_regions_are_compared_with_an_error_of_their_difference(aligned, monkeypatch):
+def test_normalised_scores_of_regions_are_compared_with_an_error(aligned, monkeypatch):
     run(monkeypatch, aligned, "-m", "test/talks", "-p", "1-2")
     table = table_of(aligned).set_index("roi")
     a, b = (table.loc[PLANTED, f"r_normalised_all_voxels_{side}"] for side in "ab")

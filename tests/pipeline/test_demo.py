@@ -120,7 +120,7 @@ def test_no_two_lines_in_a_row_are_blank_on_the_screen(demo):
     assert "\n\n\n" not in demo[1]
 
 
-def test_the_readmes_picture_has_the_size_and_the_colours_of_the_one_that_the_demo_draws(demo):
+def test_the_pages_picture_has_the_size_and_colours_of_the_demos_drawing(demo):
     drawn = demo[0] / "alignment/subj01/prompt_1" / LLAVA.replace("/", "_") / "layers.png"
     ours, shown = (Image.open(path).convert("RGB") for path in (drawn, ROOT / "docs/demo_layers.png"))
     assert ours.size == shown.size

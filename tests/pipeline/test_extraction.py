@@ -112,7 +112,7 @@ def stopped_after(n, steps):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_any_number_of_shards_changed_between_runs_that_stop_early_never_repeats_an_image(seed, own_nsd, monkeypatch):
+def test_changing_the_number_of_shards_between_runs_never_repeats_an_image(seed, own_nsd, monkeypatch):
     """Each run is ended after some of its batches, as by a time limit, and the next splits the images otherwise."""
     rng, calls = np.random.default_rng(seed), []
     for _ in range(6):
@@ -177,7 +177,7 @@ def test_a_dtype_that_differs_for_want_of_a_gpu_says_so(own_nsd):
     extract(colours(), own_nsd, "--dtype", "float16")
 
 
-def test_an_extraction_ends_with_where_its_states_are_and_the_commands_that_align_them(own_nsd, capsys, monkeypatch):
+def test_an_extraction_ends_with_its_folders_and_the_commands_that_align_them(own_nsd, capsys, monkeypatch):
     monkeypatch.chdir(own_nsd.parent)
     script = Path(align_model.__file__)
     given = ["-s", 1, 2, "-p", "2,4", "--random-weights", 3]

@@ -143,9 +143,7 @@ def word_tokenizer():
     ],
 )
 @pytest.mark.parametrize("part", ["tokenizer", "qformer_tokenizer"])
-def test_a_prompt_with_a_special_token_or_without_any_is_refused_before_the_first_forward(
-    part, text, said, own_nsd, tmp_path
-):
+def test_a_prompt_with_a_special_token_or_no_tokens_is_refused_early(part, text, said, own_nsd, tmp_path):
     script = colours()
     script.load = lambda *_: (TinyNetwork(), SimpleNamespace(**{part: word_tokenizer()}))
     script.encode_images = lambda *_: pytest.fail("computed")

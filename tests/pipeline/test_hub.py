@@ -68,9 +68,7 @@ def changed(tiny_model, tmp_path):
     return folder
 
 
-def test_files_fetched_before_are_taken_without_network_and_recorded_by_their_commit(
-    extract, states, tmp_path, tiny_model, changed
-):
+def test_downloaded_files_are_used_offline_and_recorded_by_their_commit(extract, states, tmp_path, tiny_model, changed):
     fetch(tmp_path / "hub", tiny_model("vit").folder, OLD)
     assert extract("--shard", "0/2").returncode == 0
     assert states.settings()["made_from"]["names"] == [f"revision {OLD}"]
@@ -127,9 +125,7 @@ def test_files_yet_to_be_fetched_are_not_held_against_states_of_a_folder(recorde
     assert recorded_weights(OLD, recorded)["weights"] == recorded["weights"]
 
 
-def test_states_that_version_1_0_0_recorded_by_a_commit_go_on_with_that_commit_alone(
-    recorded_weights, tmp_path, tiny_model
-):
+def test_states_that_1_0_0_recorded_by_commit_continue_with_that_commit_only(recorded_weights, tmp_path, tiny_model):
     for commit in (OLD, NEW):
         fetch(tmp_path / "hub", tiny_model("vit").folder, commit)
     of_1_0 = {"weights": f"revision {OLD}"}
@@ -138,7 +134,7 @@ def test_states_that_version_1_0_0_recorded_by_a_commit_go_on_with_that_commit_a
     assert said == f"weights = revision {OLD}, this run has revision {NEW}"
 
 
-def test_a_branch_is_recorded_as_the_commit_that_the_hub_names_and_a_commit_without_asking(monkeypatch):
+def test_a_branch_is_recorded_as_the_hubs_commit_and_a_commit_as_itself(monkeypatch):
     asked = []
 
     def model_info(self, model_id, revision, timeout):

@@ -75,7 +75,7 @@ def test_what_precedes_the_question_is_the_same_whatever_the_question(tiny_model
     assert len(prefixes) == 1
 
 
-def test_text_after_a_special_token_begins_with_a_blank_as_llamas_own_tokenizer_has_it(tiny_model):
+def test_text_after_a_special_token_begins_with_a_blank_as_in_llamas_tokenizer(tiny_model):
     tiny = tiny_model("idefics")
     before, after, own = tiny.script.split(tiny.processor, QUESTION)
     tokens = tiny.processor.tokenizer.convert_ids_to_tokens

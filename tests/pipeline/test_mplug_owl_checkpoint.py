@@ -73,7 +73,7 @@ def test_rotary_tables_saved_by_older_libraries_are_computed_anew(tiny, spoilt):
     assert torch.equal(load(folder).get_submodule(rotary).inv_freq, load(tiny).get_submodule(rotary).inv_freq)
 
 
-def test_the_abstractors_mlp_is_as_wide_as_its_weights_whatever_the_configuration_says(tiny, spoilt):
+def test_the_width_of_the_abstractors_mlp_follows_its_weights(tiny, spoilt):
     folder = spoilt(lambda state, config: config["visual_abstractor_config"].update(intermediate_size=4096))
     expected, loaded = load(tiny).state_dict(), load(folder).state_dict()
     assert all(torch.equal(expected[name], loaded[name]) for name in expected)

@@ -146,7 +146,7 @@ def test_vision_and_abstractor_streams_are_means_over_each_layers_tokens(script,
 
 
 @pytest.mark.parametrize("n_new", [1, 8])
-def test_answers_are_those_of_generate_and_response_is_the_mean_over_what_predicts_them(script, loaded, pixels, n_new):
+def test_answers_equal_generate_and_response_is_the_mean_over_their_tokens(script, loaded, pixels, n_new):
     model, processor = loaded
     embeds, _, _ = plain(script, loaded, pixels, PROMPTS[2])
     free = model.language_model.generate(inputs_embeds=embeds, max_new_tokens=n_new, do_sample=False, pad_token_id=0)

@@ -80,7 +80,7 @@ def test_llamas_tokenizer_marks_a_word_start_before_each_stretch(llama):
 
 
 @pytest.mark.parametrize("prompt", ["How many dogs are there?", "Où est-il ?", "{not a field}", "x"])
-def test_the_template_comes_apart_into_image_part_question_and_the_prompts_own_tokens(llama, prompt):
+def test_the_template_splits_into_image_part_question_and_prompt_tokens(llama, prompt):
     processor, pieces = llama
     before, after, own = processor.split_template(TEMPLATE, prompt)
     assert before + after == processor.ids(TEMPLATE.replace("{prompt}", prompt))

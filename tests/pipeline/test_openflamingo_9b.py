@@ -124,7 +124,7 @@ def test_hidden_states_are_the_networks_own(loaded, pixels):
 
 
 @torch.inference_mode()
-def test_each_perceiver_layer_is_the_one_before_with_its_attention_and_feedforward_added(loaded, pixels):
+def test_each_perceiver_layer_adds_its_attention_and_feedforward_to_the_last(loaded, pixels):
     model = loaded[0]
     patches = model.vision_encoder(pixels)[1][:, None]
     latents = model.perceiver.latents.expand(len(pixels), 1, -1, -1)
@@ -158,7 +158,7 @@ def test_an_image_alone_gives_what_it_gives_in_a_batch_in_any_order(loaded, pixe
 
 
 @torch.inference_mode()
-def test_answers_and_their_states_are_those_of_generate_with_each_row_ending_on_its_own(loaded, pixels, monkeypatch):
+def test_answers_and_states_equal_generate_with_each_row_ending_on_its_own(loaded, pixels, monkeypatch):
     (model, processor), ids = loaded, question(loaded, 4, 4)
     settings = {"max_new_tokens": 8, "do_sample": False, "return_dict_in_generate": True}
     free = model.generate(pixels[:, None, None], ids, eos_token_id=NEVER, **settings).sequences[:, ids.shape[1] :]

@@ -201,9 +201,7 @@ def with_context(folder, script, n_tokens, copy, part=None):
 
 
 @pytest.mark.parametrize("script", SPEAKING)
-def test_a_context_too_small_for_prompt_and_image_is_refused_before_the_weights_load(
-    script, published, own_nsd, tmp_path
-):
+def test_a_context_too_small_is_refused_before_the_weights_load(script, published, own_nsd, tmp_path):
     run = published(script)
     before = 0 if script == BLIP_SCRIPT else run.lengths[0]
     longest = before + max(run.lengths[0 if script == BLIP_SCRIPT else 1 :])  # as the network's first layer saw it

@@ -33,7 +33,7 @@ def macaque(tmp_path_factory):
     return names
 
 
-def test_macaque_v4_is_predicted_as_by_a_plain_reference_best_from_middle_layers_and_not_by_chance(macaque):
+def test_macaque_v4_is_best_predicted_from_middle_blocks_as_by_the_reference(macaque):
     assert "macaque:V4" in macaque.said[1]
     medians = macaque.medians(macaque.base_dir)
     neurons = {block: median for block, (median, _) in medians.items()}

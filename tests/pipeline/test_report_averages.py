@@ -15,7 +15,7 @@ from brain_activity_prediction.report.tables.averages import (
 )
 
 
-def test_the_layer_is_chosen_by_the_training_score_though_another_does_better_on_test_images():
+def test_the_layer_is_chosen_by_the_training_score_not_by_test_images():
     rows = pd.DataFrame({"roi": ["V1v"] * 3, "layer": [0, 1, 2], "cv_score": [0.1, 0.3, 0.2], "r": [0.5, 0.2, 0.9]})
     assert best_by_training(rows, ["roi"])["layer"].tolist() == [1]
 
@@ -45,7 +45,7 @@ def test_curves_average_prompts_before_subjects_and_mark_one_layer(scored_rows):
     assert scores.loc[of & (scores["layer"] == 2), "r"].item() == pytest.approx(expected)
 
 
-def test_significance_over_subjects_is_the_number_of_subjects_below_the_level_and_the_largest_q():
+def test_significance_counts_subjects_below_the_level_and_gives_the_largest_q():
     rows = {"model_id": LLAVA, "roi": ["V1v"] * 3 + ["RSC"] * 3, "subject": [1, 2, 5] * 2, "r": 0.1}
     rows |= {
         "r_normalised_all_voxels": 0.2,
@@ -74,7 +74,7 @@ def test_models_stand_best_first_with_the_region_that_they_fit_best_in_training(
     ]
 
 
-def test_a_region_that_never_responds_is_not_called_the_best_though_nothing_is_left_to_predict_in_it():
+def test_a_region_without_responses_is_never_called_the_best():
     rows = {"model_id": "a", "roi": ["nsdgeneral", "V1v", "dead"], "subject": 1}
     table = chosen_rows(**rows, r=[0.2, 0.5, 0.0], cv_score=[-0.8, -0.7, 0.0])
     assert at_a_glance(table, region_scores(table))["roi"].tolist() == ["V1v"]

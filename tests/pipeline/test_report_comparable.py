@@ -78,9 +78,7 @@ def test_what_was_aligned_with_another_criterion_is_named_and_in_no_figure(own_s
 
 
 @pytest.mark.parametrize(("setting", "value"), [("ncsnr", "nsd"), ("min_noise_ceiling", 0.3)])
-def test_scores_of_voxels_divided_by_other_ceilings_are_left_out_and_those_of_regions_are_not(
-    own_scored, setting, value
-):
+def test_voxel_scores_divided_by_other_ceilings_are_left_out_region_scores_stay(own_scored, setting, value):
     """In subject 2 made otherwise than in subject 1, for both models: scores of all voxels depend on neither."""
     for path in own_scored.glob("alignment/subj*/*/*/scores.parquet"):
         pd.read_parquet(path).assign(r_ceiling=0.6, r_normalised_all_voxels=0.5).to_parquet(path)

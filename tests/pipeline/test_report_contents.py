@@ -64,7 +64,7 @@ def test_maps_of_best_prompts_are_written_where_the_subject_s_voxels_are(scored)
     assert set(np.unique(best.get_fdata()[~np.isnan(best.get_fdata())])) == {1, 2}
 
 
-def test_the_page_says_how_many_photographs_were_held_out_in_the_sessions_that_were_scored(own_scored):
+def test_the_page_counts_the_held_out_photographs_of_the_scored_sessions(own_scored):
     path = own_scored / "nsddata/experiments/nsd/nsd_expdesign.mat"
     design = {name: values for name, values in loadmat(path).items() if not name.startswith("__")}
     design["masterordering"][0, :12] = np.arange(12) // 2 + 1  # the first session shows half of the images, twice

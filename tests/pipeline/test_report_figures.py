@@ -13,7 +13,7 @@ OF_TWO = {"n_subjects": 2, "n_normalised": 2, "n_ceiling": 2, "n_possible": 2, "
 OLD = {"r_normalised_all_voxels": np.nan}  # tables of 1.0.0 have no such column
 
 
-def test_a_model_of_fewer_subjects_stands_last_says_so_and_is_in_no_sentence_the_highest(panels, tmp_path):
+def test_a_model_with_fewer_subjects_comes_last_and_is_never_the_highest(panels, tmp_path):
     table = chosen_rows(**of_one_and_of_four("model_id", "ab"), **OLD)
     scores = region_scores(table)
     glance = at_a_glance(table, scores)
@@ -24,7 +24,7 @@ def test_a_model_of_fewer_subjects_stands_last_says_so_and_is_in_no_sentence_the
     assert [text.get_text() for text in panels[0].texts] == ["n = 1"]
 
 
-def test_a_mean_of_normalised_scores_or_ceilings_knows_in_how_many_subjects_they_are(panels, tmp_path):
+def test_means_of_normalised_scores_and_ceilings_count_their_subjects(panels, tmp_path):
     rows = chosen_rows(model_id=LLAVA, roi="V1v", subject=[1, 2], r=0.3, r_normalised_all_voxels=[0.5, np.nan])
     scores = region_scores(rows.assign(r_ceiling=[0.6, np.nan]))
     assert scores[["n_subjects", "n_normalised", "n_ceiling"]].to_numpy().tolist() == [[2, 1, 1]]
@@ -75,7 +75,7 @@ def test_the_bold_prompt_is_one_of_all_subjects_and_another_says_of_how_many_it_
     assert "The highest" not in score_figures.highest(scores[scores["prompt"] == 2], "prompt")
 
 
-def test_a_model_s_best_prompt_is_bold_though_other_models_and_streams_have_more_subjects(panels, tmp_path):
+def test_a_models_best_prompt_is_bold_even_if_others_have_more_subjects(panels, tmp_path):
     """Model b in subject 1 alone, its stream without a prompt in both subjects."""
     of_b = chosen_rows(
         model_id="b", roi="V1v", prompt=[1, 2, pd.NA, pd.NA], subject=[1, 1, 1, 2], r=[0.3, 0.4, 0.5, 0.5]

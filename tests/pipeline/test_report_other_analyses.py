@@ -13,7 +13,7 @@ from brain_activity_prediction.report.tables.selection import Selection
 pytestmark = pytest.mark.slow
 
 
-def test_across_subjects_the_page_shows_the_chosen_layers_with_what_other_brains_predict(tmp_path):
+def test_the_page_shows_chosen_layers_across_subjects_with_other_brains(tmp_path):
     folder = tmp_path / "alignment/across_subjects"
     folder.mkdir(parents=True)
     rows = {"roi": ["V1v", "hV4", "V1v"], "layer_choice": ["each", "best_per_region", "best_per_region"]}
@@ -25,7 +25,7 @@ def test_across_subjects_the_page_shows_the_chosen_layers_with_what_other_brains
     assert shown.n_rows == 2
 
 
-def test_two_comparisons_of_one_pair_say_which_analysis_and_choice_of_layers_they_are(tmp_path):
+def test_comparisons_of_one_pair_name_their_analysis_and_choice_of_layers(tmp_path):
     for protocol, difference in (("alignment", 0.1), ("alignment_paper", 0.7)):
         folder = tmp_path / protocol / "subj01" / "comparisons"
         folder.mkdir(parents=True)

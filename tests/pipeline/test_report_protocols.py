@@ -17,7 +17,7 @@ from brain_activity_prediction.storage.settings_file import record_settings
 pytestmark = pytest.mark.slow
 
 
-def test_the_studys_own_protocol_is_in_the_table_beside_ours_and_not_mixed_into_the_page(own_scored):
+def test_paper_scores_are_in_the_table_but_not_mixed_into_the_page(own_scored):
     before = report(own_scored, "--table-only", "--roi", "V1v").stdout
     folder = "subj01/no_prompt/google_vit-huge-patch14-224-in21k"
     shutil.copytree(own_scored / "alignment" / folder, own_scored / "alignment_paper" / folder)

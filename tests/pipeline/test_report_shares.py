@@ -60,7 +60,7 @@ def test_a_region_of_one_subject_has_no_error_among_those_of_several():
     assert means[["n_subjects", "n_possible"]].to_numpy().tolist() == [[2, 2], [1, 2]]
 
 
-def test_shares_are_the_parts_not_the_joint_fits_of_the_subjects_and_regions_asked_for(tmp_path):
+def test_shares_are_the_parts_of_the_selected_subjects_and_regions(tmp_path):
     for subject in (1, 2):
         folder = tmp_path / f"alignment/subj{subject:02d}/variance_partitioning/prompts"
         folder.mkdir(parents=True)

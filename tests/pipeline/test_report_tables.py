@@ -39,7 +39,7 @@ def test_every_row_of_every_table_is_in_the_collected_one_as_it_was(collected, s
     pd.testing.assert_frame_equal(ordered.drop(columns="q"), expected.drop(columns="q"), check_dtype=False)
 
 
-def test_regions_of_atlases_are_in_the_files_and_shown_only_where_they_are_asked_for(scored, tmp_path):
+def test_regions_of_atlases_are_in_the_files_and_shown_only_if_named(scored, tmp_path):
     tables = Tables(find_scored(scored))
     shown = write_tables(tables, Selection(), tmp_path)["standard"]
     assert not shown["roi"].str.contains(":").any()

@@ -105,7 +105,7 @@ def test_unkind_spectra_change_no_choice(case, fit_intercept, dtype):
 
 
 @pytest.mark.usefixtures("either_formula")
-def test_a_correlation_keeps_its_digits_where_the_largest_alpha_leaves_little_of_a_prediction():
+def test_a_correlation_keeps_its_digits_at_the_largest_alpha():
     rng, alphas = np.random.default_rng(0), np.logspace(1, 7, 40)
     X, Y = (rng.standard_normal((120, n)).astype("float32") for n in (40, 60))
     fit = ridge_cv(X, Y, alphas, criterion="correlation", fit_intercept=False)

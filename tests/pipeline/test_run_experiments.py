@@ -126,7 +126,7 @@ def test_base_dir_is_read_as_well_as_base_directory_and_lists_may_have_commas(tm
     assert "0 succeeded, 3 failed, 6 left" in done.stdout
 
 
-def test_after_a_failure_the_next_model_comes_and_the_table_shows_the_last_line_and_what_is_left(loop):
+def test_after_a_failure_the_next_model_runs_and_the_table_shows_what_is_left(loop):
     status, (counts, *rows), _ = loop[0](FAILS="vit*.py*-s?2*")
     assert status == 1
     assert counts == "7 succeeded, 1 failed, 1 left"
@@ -170,7 +170,7 @@ def test_the_shell_scripts_are_clean_by_shellcheck():
     assert checked.returncode == 0, checked.stdout
 
 
-def test_logs_of_the_loop_are_not_written_through_links_and_send_nothing_to_the_terminal(tmp_path):
+def test_logs_of_the_loop_follow_no_links_and_send_nothing_to_the_terminal(tmp_path):
     (tmp_path / "private").write_text("mine")
     (tmp_path / "logs").mkdir()
     log = tmp_path / "logs" / "extract_llava_1.5_13b_subj01.log"

@@ -123,7 +123,7 @@ def test_without_locks_a_sweep_that_fails_leaves_nothing_in_the_way(tmp_path, no
 @pytest.mark.parametrize(
     ("machine", "started", "refused"), [(None, None, True), (None, "1", False), ("elsewhere~0-0", "1", True)]
 )
-def test_without_locks_a_sweep_is_refused_unless_the_one_before_is_known_to_have_ended(
+def test_without_locks_a_sweep_is_refused_unless_the_last_one_has_ended(
     machine, started, refused, tmp_path, no_locks, another
 ):
     folder_of(tmp_path).mkdir()

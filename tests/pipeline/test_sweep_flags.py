@@ -99,7 +99,7 @@ def test_a_flag_of_the_sweeps_is_found_among_others_and_an_abbreviated_one_is_no
         call("plan", "-d", official_nsd, "--models", VIT, "--extract='--response")
 
 
-def test_no_flag_that_is_passed_on_is_a_path_which_another_folder_would_read_otherwise():
+def test_no_flag_that_is_passed_on_is_a_path_relative_to_another_folder():
     paths = {action.dest for parser in PARSERS.values() for action in parser()._actions if action.type is Path}
     assert "prompts_file" in paths
     assert paths <= SET_BY.keys()
@@ -216,9 +216,7 @@ def test_a_file_of_flags_that_is_none_is_said_in_one_line(content, said, tmp_pat
         (["--extract=--pooling prompt"], "has no prompt pooling"),
     ],
 )
-def test_flags_that_the_scripts_refuse_together_are_refused_before_anything_is_queued(
-    flags, said, own_nsd, call, stand_ins
-):
+def test_contradicting_flags_of_scripts_are_refused_before_submission(flags, said, own_nsd, call, stand_ins):
     calls = stand_ins(**SUBMITTING | {"squeue": ""})
     with pytest.raises(InputError, match=said):
         call("slurm", "-d", own_nsd, "--models", VIT, *flags)

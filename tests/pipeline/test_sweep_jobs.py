@@ -67,7 +67,7 @@ def test_a_job_ends_with_the_worst_status_of_its_units(stand_ins):
 
 
 @pytest.mark.parametrize(("state", "requeued"), [("RUNNING", True), ("CANCELLED", False)])
-def test_a_signal_reaches_the_units_and_the_job_is_queued_again_unless_it_was_cancelled(state, requeued, stand_ins):
+def test_a_signal_reaches_the_units_and_requeues_the_job_unless_cancelled(state, requeued, stand_ins):
     calls = stand_ins(
         srun="trap 'exit 75' USR1; kill -USR1 $PPID; for _ in {1..100}; do sleep 0.1; done",
         squeue=f"echo {state}",
@@ -89,7 +89,7 @@ def test_a_job_that_is_told_to_end_waits_for_its_units_whose_cores_are_those_it_
     assert calls()[-1] == "scontrol requeue 7_2"
 
 
-def test_the_batch_file_asks_to_be_queued_again_and_told_of_the_limit_as_the_site_says():
+def test_the_batch_file_requests_requeueing_and_a_notice_before_the_limit():
     asked = re.findall(r"^#SBATCH (\S+)", (SWEEP_FOLDER / "job.sh").read_text(), re.MULTILINE)
     assert "--requeue" in asked
     (seconds,) = (option.removeprefix("--signal=B:USR1@") for option in asked if option.startswith("--signal"))
@@ -98,9 +98,7 @@ def test_the_batch_file_asks_to_be_queued_again_and_told_of_the_limit_as_the_sit
 
 
 @pytest.mark.parametrize(("status", "requeued"), [(75, True), (2, False)])
-def test_units_that_were_told_to_stop_without_their_job_are_queued_again_as_at_preemption_with_a_grace_time(
-    status, requeued, stand_ins
-):
+def test_units_stopped_without_their_job_are_requeued_as_at_preemption(status, requeued, stand_ins):
     calls = stand_ins(srun=f"exit {status}", squeue="echo RUNNING", scontrol="")
     assert job().returncode == (0 if requeued else 2)
     assert ("scontrol requeue 7_2" in calls()) == requeued
@@ -130,7 +128,7 @@ def submit(base_dir, *flags):
     commands.slurm(parsed("slurm", base_dir, "--models", VIT, LLAVA, "-s", 1, "-p", "1-3", *flags))
 
 
-def test_arrays_are_split_at_the_sites_limit_and_wait_for_all_parts_of_what_they_need(own_nsd, stand_ins):
+def test_arrays_are_split_at_the_sites_limit_and_wait_for_all_dependencies(own_nsd, stand_ins):
     calls = stand_ins(**SUBMITTING)
     submit(own_nsd, "--shards", "5", "--gpus-per-job", "2", "--time", "1:00:00", "--sbatch=--qos=long --exclusive")
     submissions = [call for call in calls() if call.startswith("sbatch")]
@@ -143,9 +141,7 @@ def test_arrays_are_split_at_the_sites_limit_and_wait_for_all_parts_of_what_they
         assert "--qos=long --exclusive" in call
 
 
-def test_what_is_said_of_jobs_is_said_of_each_and_the_report_waits_for_all_but_needs_no_success(
-    own_nsd, stand_ins, tmp_path
-):
+def test_job_options_apply_to_each_job_and_the_report_waits_for_all(own_nsd, stand_ins, tmp_path):
     calls = stand_ins(**SUBMITTING)
     options = ["--partition", "gpu", "--account", "lab", "--time", "1:00:00", "--memory", "64G", "--cpus-per-task", "3"]
     own = tmp_path / "own.sh"
@@ -211,7 +207,7 @@ def test_the_largest_array_is_the_sites(said, largest, stand_ins):
     assert cluster.largest_array() == largest
 
 
-def test_a_sweep_in_the_queue_is_not_submitted_again_and_another_folders_jobs_do_not_matter(own_nsd, stand_ins):
+def test_a_queued_sweep_is_not_submitted_again_and_other_folders_do_not_matter(own_nsd, stand_ins):
     name = f"{cluster.key_of(own_nsd)}-20260101-000000-1-report"
     stand_ins(**SUBMITTING | {"squeue": "echo '12|0|PENDING|sweep_01234567-1-x|None'"})
     submit(own_nsd, "--shards", "1")

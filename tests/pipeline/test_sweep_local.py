@@ -222,7 +222,7 @@ def test_a_script_is_run_as_python_itself_would(tmp_path):
     assert last_lines(log_of(tmp_path, "script"), 9) == [f"beside {script} -x 1", "no"]
 
 
-def test_a_killed_unit_counts_as_failed_and_its_last_lines_are_those_of_its_last_run(tmp_path):
+def test_a_killed_unit_counts_as_failed_with_the_last_lines_of_its_last_run(tmp_path):
     script = tmp_path / "dies.py"
     script.write_text("import os\nprint('10 %\\r20 %\\rthe end', end='', flush=True)\nos.kill(os.getpid(), 9)\n")
     for _ in range(2):
@@ -261,9 +261,7 @@ def test_a_unit_that_is_done_has_succeeded_where_its_record_cannot_be_written(tm
 
 
 @pytest.mark.parametrize(("error", "said"), [(PermissionError, "another user's"), (ProcessLookupError, "")])
-def test_cancel_says_whose_a_sweep_is_and_does_not_stumble_over_one_that_has_just_ended(
-    error, said, tmp_path, monkeypatch
-):
+def test_cancel_names_the_owner_of_a_sweep_and_accepts_one_that_just_ended(error, said, tmp_path, monkeypatch):
     def kill(pid, number, kill=os.kill):
         if number == signal.SIGTERM:
             raise error

@@ -12,7 +12,7 @@ from brain_activity_prediction.storage.folders import alignment_folder, reported
 from brain_activity_prediction.storage.made_from import NAME, state_of, write_note
 
 
-def test_the_plan_counts_the_images_of_all_subjects_that_have_no_states_shard_by_shard(own_nsd):
+def test_the_plan_counts_images_without_states_of_all_subjects_by_shard(own_nsd):
     ids = image_ids(own_nsd)
     assert len(ids) == 12 + 28 + 28
     store(own_nsd, VIT_ID, None, ids[::2])
@@ -25,7 +25,7 @@ def test_the_plan_counts_the_images_of_all_subjects_that_have_no_states_shard_by
     assert not any(unit.n_left for unit in planned(own_nsd, "--models", VIT).models[0].extract)
 
 
-def test_an_image_is_left_until_it_has_all_prompts_and_the_plan_knows_how_many_each_lacks(own_nsd):
+def test_an_image_is_left_until_it_has_all_prompts_and_the_plan_counts_each(own_nsd):
     ids = image_ids(own_nsd)
     store(own_nsd, LLAVA_ID, None, ids)
     store(own_nsd, LLAVA_ID, 1, ids[:60], language=True)

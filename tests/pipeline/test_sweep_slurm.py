@@ -211,7 +211,7 @@ def test_cancel_takes_back_what_is_queued(slurm, own_nsd):
 
 
 @pytest.mark.parametrize("cause", ["gpu", "graceful", "limit"])
-def test_a_job_that_is_preempted_or_at_its_limit_is_queued_again_and_computes_nothing_twice(slurm, tmp_path, cause):
+def test_a_preempted_job_is_requeued_and_computes_nothing_twice(slurm, tmp_path, cause):
     base_dir, name = write_study(tmp_path), f"extract_{LLAVA}_1_of_1"
     jobs = ["--shards", 1, "--cpus-per-task", 2, "--partition", "gpu" if cause == "limit" else cause, "--models", LLAVA]
     limit = ["--sbatch=--time=1 --signal=B:USR1@30"] if cause == "limit" else []

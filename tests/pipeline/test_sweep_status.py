@@ -69,7 +69,7 @@ def test_the_units_of_the_queue_are_found_by_the_lists_that_were_submitted(tmp_p
     assert {name: task.job for name, task in cluster.queued_units(tmp_path).items()} == {"queued": "7_1"}
 
 
-def test_a_unit_that_failed_in_an_earlier_submission_is_queued_or_running_in_this_one(tmp_path):
+def test_a_unit_that_failed_earlier_is_queued_or_running_in_this_submission(tmp_path):
     record(tmp_path, status=2)
     for job, state, found in (("7", "RUNNING", "failed"), ("8", "PENDING", "queued"), ("8", "RUNNING", "running")):
         task = cluster.Task(job, "2", state, "name", "Priority")
@@ -84,7 +84,7 @@ def test_what_a_job_does_is_not_guessed_where_no_slurm_answers(tmp_path):
     assert (state, "of time?" in why) == ("failed", True)
 
 
-def test_a_sweep_on_another_machine_runs_as_long_as_it_holds_the_lock_and_is_cancelled_there(tmp_path, stand_ins):
+def test_a_sweep_on_another_machine_runs_while_it_holds_the_lock(tmp_path, stand_ins):
     stand_ins(squeue="exit 1")
     record(tmp_path, job=None, host="elsewhere")
     with alone(tmp_path):

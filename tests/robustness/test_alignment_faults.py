@@ -106,7 +106,7 @@ print(json.dumps([json.loads(os.read(out, 100)) for out in children]))
 """
 
 
-def test_alignments_at_once_read_the_betas_once_and_fit_each_layer_once_and_no_table_lacks_a_row(ready, monkeypatch):
+def test_parallel_alignments_read_betas_once_and_fit_each_layer_once(ready, monkeypatch):
     align(monkeypatch, ready, "--num-alphas", 5)
     alone = pd.read_parquet(ready / FOLDER / "scores.parquet")
     for path in [*(ready / FOLDER / "voxels").iterdir(), *(ready / "alignment" / "responses").iterdir()]:
@@ -122,9 +122,7 @@ def test_alignments_at_once_read_the_betas_once_and_fit_each_layer_once_and_no_t
     assert not [path for path in ready.rglob("*") if "claims" in path.name or "~" in path.name]
 
 
-def test_scores_that_are_removed_while_a_run_goes_on_end_it_with_a_line_and_the_next_run_restores_them(
-    ready, monkeypatch
-):
+def test_scores_removed_during_a_run_end_it_and_the_next_run_restores_them(ready, monkeypatch):
     ridge_cv, calls = encode.ridge_cv, []
 
     def removing(*arguments, **named):

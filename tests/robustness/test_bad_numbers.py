@@ -55,7 +55,7 @@ def store(base_dir, script, prompt="no_prompt"):
     return EmbeddingStore(base_dir / "image_embeddings" / prompt / script.MODEL_ID.replace("/", "_"))
 
 
-def test_states_that_overflow_in_half_precision_are_refused_and_are_whole_in_the_others(
+def test_states_that_overflow_in_half_precision_are_refused_others_are_complete(
     own_nsd, own_checkpoint, monkeypatch, capsys
 ):
     """The weights lie within float16's range, what the layer makes of them does not."""

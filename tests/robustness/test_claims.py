@@ -168,7 +168,7 @@ def test_foreign_files_in_the_folder_are_no_hindrance_and_stay(folder, tmp_path)
 
 
 @pytest.mark.parametrize("linked", ["claims", "claims/owners"])
-def test_a_folder_of_claims_that_is_a_link_is_not_used_and_nothing_behind_it_changes(tmp_path, linked, capsys):
+def test_a_folder_of_claims_that_is_a_link_is_not_used(tmp_path, linked, capsys):
     others = tmp_path / "others"
     others.mkdir()
     (others / ELSEWHERE).touch()

@@ -66,7 +66,7 @@ def test_the_same_command_at_once_computes_each_image_once(own_nsd):
     assert not list(own_nsd.glob("image_embeddings/claims*"))
 
 
-def test_other_subjects_prompts_shards_and_batch_sizes_at_once_compute_nothing_twice(own_nsd):
+def test_parallel_runs_with_other_flags_compute_nothing_twice(own_nsd):
     computed = at_once(
         own_nsd,
         ["-b", "3", "-p", "1"],

@@ -89,7 +89,7 @@ def test_another_error_of_the_model_is_not_taken_for_a_lack_of_memory(own_nsd):
 # -- someone tidies up -------------------------------------------------------------------------------------------------
 
 
-def test_states_that_are_removed_while_a_run_goes_on_end_it_with_a_line_and_the_next_run_restores_them(own_nsd):
+def test_states_removed_during_a_run_end_it_and_the_next_run_restores_them(own_nsd):
     script, calls = colours(), []
     encode_images = script.encode_images
 
@@ -119,7 +119,7 @@ def disk(monkeypatch):
     return lambda free: monkeypatch.setattr(files.shutil, "disk_usage", lambda path: Usage(10**12, 0, free))
 
 
-def test_without_room_for_all_images_nothing_is_written_and_a_line_says_how_much_is_needed(own_nsd, disk):
+def test_without_room_for_all_images_nothing_is_written_and_the_size_is_named(own_nsd, disk):
     bytes_an_image = 3 * 3 * 4 * 2  # layers x width x float32, under no prompt and under one
     disk(40 * bytes_an_image - 1)
     with pytest.raises(
@@ -175,7 +175,7 @@ def test_a_full_disk_stops_the_run_with_what_is_left_and_more_room_lets_it_conti
     assert_all_there(own_nsd, [1])
 
 
-def test_a_disk_that_became_read_only_is_said_in_one_line_before_the_model_is_loaded(own_nsd, small_disk):
+def test_a_read_only_disk_is_reported_before_the_model_is_loaded(own_nsd, small_disk):
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     script = colours()
     script.load = None

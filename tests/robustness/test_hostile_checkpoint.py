@@ -121,7 +121,7 @@ def test_modules_of_the_checkpoint_are_never_imported(tiny_model, tmp_path, mark
             assert "code of its own, which is never run here" in refused(script, folder)
 
 
-def test_a_default_configuration_of_a_huge_model_is_refused_within_seconds_and_little_memory(tiny_model, tmp_path):
+def test_a_default_configuration_of_a_huge_model_is_refused_quickly(tiny_model, tmp_path):
     """Seven billion parameters are described by two words; their weights here are a few."""
     (tmp_path / "config.json").write_text('{"model_type": "llava"}')
     shutil.copy(tiny_model("llava").folder / "model.safetensors", tmp_path)

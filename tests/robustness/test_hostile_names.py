@@ -89,7 +89,7 @@ def test_a_report_on_hostile_names_is_drawn_and_holds_no_control_characters(host
 
 
 @pytest.mark.slow
-def test_the_csv_of_a_report_holds_no_formulas_and_the_parquet_the_names_as_they_are(hostile):
+def test_the_csv_of_a_report_has_no_formulas_and_the_parquet_keeps_names(hostile):
     done = report(hostile, "--table-only", "--stream", "language")
     assert done.returncode == 0, done.stderr
     assert not UNWANTED.search(done.stdout)

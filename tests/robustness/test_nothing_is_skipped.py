@@ -36,7 +36,7 @@ def scored(talking, monkeypatch):
     return talking
 
 
-def test_combinations_without_scores_are_listed_and_prompts_only_where_a_model_takes_them():
+def test_combinations_without_scores_are_listed_with_prompts_where_they_apply():
     scored = {("a", None, 1), ("a", None, 2), ("b", None, 1), ("b", 1, 1), ("b", 2, 1), ("b", 1, 2)}
     assert unscored(scored, None, None, None) == []
     assert unscored(scored, ["a", "b"], [1, 2], [1, 2]) == ["b, prompt 2, subject 2"]
@@ -77,7 +77,7 @@ def test_a_prompt_that_lacks_a_stream_to_compare_is_refused(scored, monkeypatch)
         run_script(monkeypatch, compare, scored, "-m", MODEL, TALKS, "-p", 1, 2, "--stream", "vision", "response")
 
 
-def test_a_comparison_says_which_model_lacks_a_stream_and_which_regions_are_not_shared(scored, monkeypatch, capsys):
+def test_a_comparison_names_the_model_without_a_stream_and_unshared_regions(scored, monkeypatch, capsys):
     align(monkeypatch, scored, "--bootstrap", 19, "--roi", "floc-faces", "--redo")
     capsys.readouterr()
     run_script(monkeypatch, compare, scored, "-m", MODEL, TALKS, "--stream", "vision", "language")

@@ -42,7 +42,7 @@ def test_a_second_signal_has_the_effect_it_had_before(noted):
     assert noted == [signal.SIGINT]
 
 
-def test_without_steps_a_signal_ends_the_block_at_once_and_then_does_what_it_did_before(noted):
+def test_without_steps_a_signal_ends_the_block_at_once(noted):
     done = []
     with pytest.raises(Stopped, match="SIGTERM"), stopped_at_once():
         signal.raise_signal(signal.SIGTERM)

@@ -102,7 +102,7 @@ def test_folders_are_named_by_model_prompt_and_subject(tmp_path):
     assert alignment_folder(tmp_path, 5, model, 9) == tmp_path / "alignment/subj05/prompt_9/org_model-1.5"
 
 
-def test_results_are_simulated_where_the_planted_truth_is_in_their_base_dir_and_nowhere_else(tmp_path, monkeypatch):
+def test_results_are_simulated_only_in_a_base_dir_with_planted_truth(tmp_path, monkeypatch):
     (tmp_path / PLANTED).touch()
     for protocol in ("standard", "paper"):
         assert is_simulated(alignment_folder(tmp_path, 5, "org/model", 9, protocol) / "layers.png")

@@ -96,7 +96,7 @@ def test_errors_and_p_of_a_few_resamples_are_what_one_counts_by_hand():
     assert error.dtype == np.float64
 
 
-def test_the_p_of_permutations_is_the_share_of_them_that_reach_the_first_up_to_rounding():
+def test_the_p_of_permutations_is_the_share_at_or_above_the_first():
     permuted = np.array([[0.5, 0.5, np.nan], [0.6, 0.1, 0.1], [0.5 - 1e-8, 0.2, 0.2], [0.1, 0.3, 0.3]])
     np.testing.assert_array_equal(share_reaching(permuted), [3 / 4, 1 / 4, np.nan])
 
@@ -111,7 +111,7 @@ def test_resampled_scores_are_those_of_the_images_drawn():
         assert row[0] == pytest.approx(np.mean(r), abs=1e-5)
 
 
-def test_resampled_r2_is_that_of_the_images_drawn_and_0_where_the_response_is_constant():
+def test_resampled_r2_is_that_of_the_drawn_images_and_0_for_constant_responses():
     responses, predictions = simulate(0.3)
     responses[:, 1] = 1
     counts = resamples(N_IMAGES, 3)
@@ -121,7 +121,7 @@ def test_resampled_r2_is_that_of_the_images_drawn_and_0_where_the_response_is_co
         np.testing.assert_allclose(row, r2_score(responses[rows], predictions[rows]), atol=1e-5)
 
 
-def test_few_resamples_are_the_first_of_many_and_each_draws_as_many_images_as_there_are():
+def test_few_resamples_are_the_first_of_many_and_draw_as_many_images():
     many = resamples(40, 100)
     np.testing.assert_array_equal(resamples(40, 10), many[:10])
     assert (many.sum(axis=1) == 40).all()

@@ -128,7 +128,7 @@ def test_rounding_decides_no_correlation(kind, fit_intercept, dtype):
 
 @pytest.mark.usefixtures("either_formula")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_noise_predicted_from_repeats_of_one_image_a_fold_scores_zero_at_the_largest_alpha(dtype):
+def test_noise_predicted_from_repeats_of_one_image_scores_zero(dtype):
     X, folds = one_image_a_fold()
     Y = noise(60, 50, seed=2).astype(dtype)
     for fit_intercept in (False, True):

@@ -17,12 +17,12 @@ from brain_activity_prediction.ridge.solver.cross_validation import (
 from brain_activity_prediction.ridge.solver.decomposition import decompose
 
 
-def test_a_number_of_folds_cuts_the_rows_where_they_stand_and_the_first_folds_are_longer():
+def test_a_number_of_folds_gives_contiguous_folds_the_first_ones_longer():
     assert held_out_rows(3, 10) == [slice(0, 4), slice(4, 7), slice(7, 10)]
     assert held_out_rows(np.int64(2), 2) == [slice(0, 1), slice(1, 2)]
 
 
-def test_rows_of_ones_own_are_slices_where_they_are_contiguous_and_index_tensors_elsewhere():
+def test_rows_of_a_fold_are_slices_if_contiguous_else_index_tensors():
     contiguous, other = held_out_rows([np.array([3, 4]), [0, 2]], 5)
     assert contiguous == slice(3, 5)
     assert torch.equal(other, torch.tensor([0, 2]))

@@ -234,7 +234,7 @@ def test_a_folder_belongs_to_no_setting_before_its_first_batch(tmp_path):
     assert later.image_ids(["vision"]).tolist() == [1]
 
 
-def test_a_process_that_begins_between_record_and_first_batch_of_another_mixes_nothing(tmp_path, monkeypatch):
+def test_a_process_that_starts_before_anothers_first_batch_mixes_nothing(tmp_path, monkeypatch):
     first, second = EmbeddingStore(tmp_path / "states"), EmbeddingStore(tmp_path / "states")
     first.claim({"dtype": "float16"})
     written = embedding_store.write_sealed

@@ -18,7 +18,7 @@ def rows(stream, roi, cv_score):
     )
 
 
-def test_a_region_without_scores_in_a_stream_and_the_regions_of_an_atlas_leave_no_line(tmp_path):
+def test_a_region_without_scores_and_the_regions_of_an_atlas_have_no_line(tmp_path):
     scored, unscored = rows("vision", "V1v", [1.0, 3.0, 2.0]), rows("vision", "V2v", np.nan)
     layer_curves(scored, tmp_path / "alone.png")
     atlas = [rows("vision", f"HCP:{number}", 1.0) for number in range(MOST_SHOWN + 1)]

@@ -77,7 +77,7 @@ def test_what_a_killed_writer_left_is_removed_and_what_a_living_one_writes_is_no
     assert set(tmp_path.iterdir()) == {alive, elsewhere, other_container, others, old_elsewhere}
 
 
-def test_a_file_of_another_machines_writer_goes_once_it_was_seen_to_rest_whatever_the_clocks_say(tmp_path, monkeypatch):
+def test_a_file_of_another_machine_is_deleted_only_after_it_was_seen_unchanged(tmp_path, monkeypatch):
     at_work, left = tmp_path / aside("another-host~1~2~3"), tmp_path / aside("another-host~1~2~4")
     now = [1e6]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])

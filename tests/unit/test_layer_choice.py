@@ -57,7 +57,7 @@ def noise_layers():
     return layers
 
 
-def test_choosing_layers_on_test_images_would_inflate_a_region_of_noise_and_ours_does_not(noise_layers, tmp_path):
+def test_choosing_layers_on_test_images_would_inflate_noise_and_ours_does_not(noise_layers, tmp_path):
     """Standard error of a mean r of noise: 1 / sqrt(60 images x 200 voxels), voxels being independent."""
     standard_error = 1 / np.sqrt(60 * N_VOXELS)
     by_layer = np.stack([scores["r"] for scores in noise_layers])
@@ -68,7 +68,7 @@ def test_choosing_layers_on_test_images_would_inflate_a_region_of_noise_and_ours
         assert abs(table.loc[(choice, "all"), "r"]) < 3 * standard_error
 
 
-def test_every_voxel_and_every_region_is_scored_at_its_layer_of_the_best_cross_validated_score(tmp_path):
+def test_every_voxel_and_region_is_scored_at_its_best_layer_in_training(tmp_path):
     layers = random_layers()
     table = table_of(results_of(tmp_path, layers))
     stacked = {name: np.stack([scores[name] for scores in layers]) for name in ("r", "r2", "cv_score")}
@@ -154,7 +154,7 @@ def test_statistics_of_layers_are_given_as_they_are_and_of_the_average_as_averag
     assert np.isnan(stream.region_p("best_per_voxel", asked)).tolist() == [True, True]
 
 
-def test_a_number_says_how_many_permutations_and_resamples_it_is_from_and_0_where_there_were_none(two_layers):
+def test_scores_count_their_permutations_and_resamples_and_show_0_for_none(two_layers):
     stream = two_layers[0]
     for which in (1, "average"):
         found = stream.how_many(which)
@@ -225,7 +225,7 @@ def test_a_stored_p_equals_its_share_of_permutations(tmp_path):
     assert read_array(path, "r").dtype == np.float32
 
 
-def test_regions_are_normalised_over_all_their_voxels_by_the_mean_ceiling_and_its_root_is_the_ceiling_of_r(tmp_path):
+def test_regions_are_normalised_over_all_voxels_by_the_mean_ceiling(tmp_path):
     layers, names = random_layers(), digests(REGIONS)
     results = results_of(tmp_path, layers)
     voxels, n_images = np.full(N_VOXELS, 0.25), np.full(N_VOXELS, 50)

@@ -68,7 +68,7 @@ def test_resamples_of_r2_are_those_of_the_images_that_each_voxel_has(pair):
             assert r2 == pytest.approx(expected, abs=1e-4, nan_ok=True)
 
 
-def test_permutations_of_a_voxel_with_gaps_find_its_signal_and_no_other_voxel_changes(pair):
+def test_permutations_of_a_voxel_with_gaps_find_its_signal_only(pair):
     observed, predicted = pair
     asked = Asked({"all": np.ones(N_VOXELS, bool)}, 500, 1, 0)
     complete = torch.from_numpy(np.nan_to_num(observed.numpy()))

@@ -31,7 +31,7 @@ def test_a_job_file_that_is_not_there_is_refused_before_anything_is_planned(comm
         sweep.main()
 
 
-def test_a_stored_model_is_found_without_its_organisation_or_by_the_name_of_a_folder():
+def test_a_stored_model_is_found_without_organisation_or_by_its_folder():
     ids = ["llava-hf/llava-1.5-13b-hf", "openai/clip-vit-large-patch14", "google/vit-huge-patch14-224-in21k"]
     assert near_models("llava-hf/llava-1.5-13b", ids) == ids[:1]
     assert near_models("clip-vit-large-patch14", ids) == ids[1:2]

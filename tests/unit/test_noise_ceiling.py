@@ -46,7 +46,7 @@ def by_snr(values):
 
 
 @pytest.mark.parametrize("n_repeats", REPEATS.values(), ids=REPEATS)
-def test_the_signal_to_noise_ratio_of_simulated_repeats_comes_back_within_sampling_error(n_repeats):
+def test_the_snr_of_simulated_repeats_is_recovered_within_sampling_error(n_repeats):
     """Compared as the correlation of two trials of an image, snr^2 / (snr^2 + 1), whose standard error is known."""
     found = np.square(noise_ceiling_snr(*simulate(n_repeats)[0]))
     planted = np.square(SNRS[1:]) / (np.square(SNRS[1:]) + 1)
@@ -63,7 +63,7 @@ def test_the_ceiling_is_the_squared_correlation_of_a_perfect_prediction(n_repeat
 
 
 @pytest.mark.parametrize("trials", [1, 2, 3])
-def test_test_images_of_one_two_or_three_trials_have_the_ceiling_that_their_own_repeats_and_others_noise_give(trials):
+def test_test_images_of_one_to_three_trials_have_the_ceiling_of_their_repeats(trials):
     """Test images may have one trial each: the noise is then known from the repeats of the training images."""
     n_test = 300
     n_repeats = np.concatenate([np.full(n_test, trials), np.resize([2, 3], N_IMAGES - n_test)])

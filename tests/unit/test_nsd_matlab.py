@@ -45,7 +45,7 @@ def save(path, *elements, order="<"):
 
 
 @pytest.mark.parametrize("order", "<>")
-def test_doubles_that_matlab_packed_into_fewer_bytes_are_read_on_either_kind_of_machine(tmp_path, order):
+def test_doubles_packed_into_fewer_bytes_are_read_in_either_byte_order(tmp_path, order):
     path = save(tmp_path / "x.mat", array(b"x", (2, 2), 4, struct.pack(f"{order}4H", 1, 2, 3, 770), order), order=order)
     read = read_arrays(path, ["x"])["x"]
     np.testing.assert_array_equal(read, [[1, 3], [2, 770]])

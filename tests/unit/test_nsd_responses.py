@@ -249,7 +249,7 @@ def test_the_room_that_is_asked_for_is_that_of_the_averaged_responses(official_n
     assert asked == [(tmp_path, n_bytes, "responses_subj01_zscored_sessions1-4.h5")]
 
 
-def test_trials_that_repeat_exactly_leave_nothing_within_an_image_and_too_many_trials_are_refused():
+def test_exact_repeats_leave_no_variance_and_too_many_trials_are_refused():
     session = np.array([[1.0, 2.0], [3.0, 4.0], [1.0, 2.0]])
     averaged = average_repeats([session], [7, 2, 7])
     assert averaged["image_ids"].tolist() == [2, 7]

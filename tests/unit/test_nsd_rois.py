@@ -122,7 +122,7 @@ def test_atlas_regions_do_not_overwrite_the_mapped_ones_of_the_same_name(layout,
     assert regions["V1v"].sum() == 50
 
 
-def test_a_label_without_a_name_is_refused_but_a_file_without_any_names_is_only_not_a_default(layout, mask):
+def test_a_label_without_a_name_is_refused_a_file_without_names_is_no_default(layout, mask):
     roi = layout.roi(1, "floc-faces")[0]
     save_labels(roi.with_name("thalamus.nii.gz"), np.ones(mask.shape))
     assert not any("thalamus" in name for name in region_masks(layout, 1, mask))

@@ -22,7 +22,7 @@ def test_images_come_in_the_order_asked_for(path):
     assert np.array_equal(np.stack([np.asarray(picture) for picture in pictures]), brick[[6, 0, 6, -1]])
 
 
-def test_other_images_of_the_same_size_are_another_setting_and_another_file_of_the_same_is_not(path, tmp_path):
+def test_other_images_of_the_same_size_are_another_setting(path, tmp_path):
     with h5py.File(path) as file:
         brick = file["imgBrick"][()]
     settings = []

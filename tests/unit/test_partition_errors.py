@@ -71,7 +71,7 @@ def test_errors_of_parts_are_as_large_as_parts_vary_over_sets_of_test_images(tmp
     assert (np.abs(ratio - 1) < 4 / np.sqrt(2 * 40)).all()  # the SD of 40 has a relative error of 1 / sqrt(80)
 
 
-def test_what_was_resampled_is_read_again_and_made_anew_for_other_scores_resamples_or_regions(tmp_path):
+def test_resampled_shares_are_read_again_and_redone_for_other_inputs(tmp_path):
     responses, predictions = simulate()
     first, fitted = shares_of(tmp_path, responses, predictions, even()), []
     again = shares_of(tmp_path, responses, predictions, even(), fitted=fitted)

@@ -122,7 +122,7 @@ def test_the_commands_that_fetch_nsd_name_every_folder_that_is_read():
         assert path.rpartition("/")[0].format(subject="subj01") in commands
 
 
-def test_the_weights_to_be_fetched_are_those_of_the_scripts_and_go_where_the_sweep_looks():
+def test_the_downloaded_weights_belong_to_the_scripts_and_the_sweep_finds_them():
     commands = re.findall(
         r"^    hf download (\S+) --local-dir \"\$WEIGHTS\"/(\w[\w.]*)(/\S+)?$", "\n".join(PAGES), re.MULTILINE
     )

@@ -91,7 +91,7 @@ def test_a_ceiling_moves_with_a_group_of_images_as_its_influence_says():
         assert found.influence[group, 0] == pytest.approx(moved / 1e-4, rel=0.02)
 
 
-def test_the_standard_error_is_as_large_as_scores_vary_over_studies_and_holds_the_ceilings_own():
+def test_the_standard_error_matches_the_spread_over_studies():
     region = {"V1": np.ones(100, dtype=bool)}
     found = [scored(*study(0.13, seed=seed, n_voxels=100), 100, region) for seed in range(40)]
     scores = np.array([one["r_normalised_all_voxels"] for one in found])

@@ -41,7 +41,7 @@ def test_what_is_asked_for_comes_from_the_permutation_test_and_the_bootstrap(fou
     assert found.regions == digests(REGIONS)
 
 
-def test_images_left_over_by_blocks_are_counted_and_older_tests_of_blocks_are_made_again():
+def test_images_outside_blocks_are_counted_and_older_block_tests_are_redone():
     asked = Asked(REGIONS, 99, 7, 0)
     found = asked.of(OBSERVED, PREDICTED)
     assert found.n_images_not_permuted == N_IMAGES % 7 == 5

@@ -133,7 +133,7 @@ def test_what_has_no_geometry_has_no_similarity_and_no_p():
     assert p.isnan().tolist() == [[False, False, True, False]]
 
 
-def test_the_ceiling_is_the_similarity_to_the_mean_of_the_brains_that_have_the_region():
+def test_the_ceiling_is_the_similarity_to_the_mean_of_brains_with_the_region():
     truth = patterns(30, seed=3)[0]
     brains = [geometries([truth + noise, noise[:, :1], noise]) for noise in patterns(30, 30, 30, seed=4)]
     for measure, lacking in (("rsa", 1), ("cka", None)):

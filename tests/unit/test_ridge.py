@@ -99,7 +99,7 @@ def test_a_correlation_over_a_wide_grid_is_computed_in_float64(largest, dtype):
     assert ridge_cv(X, Y, [1.0, 30.0, largest], fit_intercept=False).shrunken_targets.dtype == torch.float32
 
 
-def test_with_a_decomposition_of_ones_own_predictions_come_from_what_stands_to_its_loadings_as_features_do():
+def test_with_a_given_decomposition_predictions_use_its_loadings():
     X, Y = simulate()
     expected = ridge_cv(X, Y, GRID, fit_intercept=False)
     of_X = decompose(torch.from_numpy(X.copy()), GRID[0])

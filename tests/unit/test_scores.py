@@ -104,7 +104,7 @@ def test_the_scores_of_a_fold_are_those_of_the_residuals_that_are_never_formed(d
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_the_correlations_of_a_fold_are_those_of_the_predictions_that_are_never_formed(dtype):
+def test_the_correlations_of_a_fold_equal_those_of_explicit_predictions(dtype):
     """Of the first voxel nothing is predicted, the second one is constant."""
     responses = torch.from_numpy(RNG.standard_normal((12, 5)))
     responses[:, 1] = 0.1
@@ -146,7 +146,7 @@ def test_a_prediction_within_rounding_of_its_mean_correlates_by_zero():
     np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
-def test_responses_far_from_zero_are_centred_in_float64_and_come_back_as_they_were_stored():
+def test_responses_far_from_zero_are_centred_in_float64_and_restored():
     stored = torch.from_numpy(1e6 + Y).to(torch.float32)
     exact = stored.double() - stored.double().mean(dim=0)
     torch.testing.assert_close(centred(stored), exact.float(), rtol=0, atol=0)

@@ -62,7 +62,7 @@ def test_planted_signal_is_found_as_often_as_theory_says():
     assert region_p.max() == pytest.approx(1 / (N_PERMUTATIONS + 1))
 
 
-def test_where_neighbouring_images_depend_on_each_other_blocks_keep_the_nominal_rate_and_single_images_do_not():
+def test_blocks_keep_the_nominal_rate_for_dependent_images_single_images_do_not():
     observed, predicted = (smooth(part, 4) for part in simulate(rho=0))
     rates = {block: permutation_p(observed, predicted, NO_REGION, N_PERMUTATIONS, block)[0] <= 0.05 for block in (1, 8)}
     assert rates[1].mean() > 0.1
@@ -89,7 +89,7 @@ def test_p_counts_the_permutations_that_reach_r(block):
     assert region_p[0] == pytest.approx((r.mean(axis=1) >= r[0].mean()).mean())
 
 
-def test_unless_said_otherwise_single_images_are_permuted_and_always_in_the_same_way():
+def test_single_images_are_permuted_by_default_always_in_the_same_way():
     observed, predicted = (part[:, :50] for part in simulate(rho=0.1))
     expected, _ = permutation_p(observed, predicted, NO_REGION[:, :50], 75, block=1, seed=0)
     for test in (permutation_p, permuted):

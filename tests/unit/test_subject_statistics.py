@@ -9,7 +9,7 @@ from brain_activity_prediction.inference.subject_statistics import mean_and_erro
 RNG = np.random.default_rng(0)
 
 
-def test_four_subjects_have_three_degrees_of_freedom_and_no_sign_flip_below_a_sixteenth():
+def test_four_subjects_have_three_degrees_of_freedom_and_sign_flips_of_1_in_16():
     scores = RNG.normal(1, 1, (4, 500))
     np.testing.assert_allclose(t_test_p(scores, two_sided=True), ttest_1samp(scores, 0).pvalue)
     other = RNG.normal(1, 1, (4, 500))

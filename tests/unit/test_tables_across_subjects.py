@@ -45,7 +45,7 @@ def values(roi):
     return [value for (name, _), value in R.items() if name == roi]
 
 
-def test_every_condition_choice_and_region_is_one_row_whatever_layer_each_subject_chose(scores):
+def test_every_condition_choice_and_region_is_one_row_with_any_layers(scores):
     table = means(scores)
     assert len(table) == 3 * 3
     assert not table.duplicated(["model_id", "layer_choice", "roi"]).any()
@@ -86,7 +86,7 @@ def test_differences_are_of_the_first_less_the_second_within_subjects_and_two_si
     np.testing.assert_allclose(table["q"], false_discovery_control(table["p_t"]))
 
 
-def test_each_quantity_is_averaged_over_the_subjects_that_have_it_as_the_report_does(scores):
+def test_each_quantity_is_averaged_over_the_subjects_that_have_it(scores):
     """A subject with too low a ceiling has an r and no normalised one."""
     scores.loc[scores["subject"] == 2, ["noise_ceiling", "r_normalised_all_voxels", "r2_normalised"]] = np.nan
     scores["r_normalised_all_voxels"] += scores["subject"] / 10
@@ -109,7 +109,7 @@ def test_each_quantity_is_averaged_over_the_subjects_that_have_it_as_the_report_
         pd.testing.assert_series_equal(reported[name].sort_index(), table[name].sort_index(), check_dtype=False)
 
 
-def test_differences_between_conditions_are_also_given_over_the_ceiling_which_regions_compare_by(scores):
+def test_differences_between_conditions_are_also_given_over_the_ceiling(scores):
     scores = scores[scores["layer_choice"] == "best_per_region"]
     first, v1v = scores["model_id"] == VIT[0], scores["roi"] == "V1v"
     ratio = np.where(first, 0.2 * scores["subject"], 0.1)
@@ -123,7 +123,7 @@ def test_differences_between_conditions_are_also_given_over_the_ceiling_which_re
     assert table["n_subjects"].to_dict() == {"V1v": 3, "RSC": 3, "OWFA": 2}
 
 
-def test_conditions_of_one_subject_must_be_scored_on_the_same_responses_and_those_of_two_need_not(scores):
+def test_conditions_are_compared_on_the_same_responses_of_a_subject_only(scores):
     alike = scores.assign(responses=scores["subject"].map({1: "a", 2: "b", 5: "c"}))
     check_comparable(alike)
     unlike = alike.assign(

@@ -10,6 +10,7 @@ import pytest
 FILES = sorted(Path(__file__).resolve().parents[1].glob("*/test_*.py"))
 RUNS_MODELS = re.compile(r"\btiny_(model|mplug|openflamingo)|^from forked import|\bwrite_(vit|llava)\(", re.MULTILINE)
 MARKED_SLOW = re.compile(r"^pytestmark = \[?\s*pytest\.mark\.(very_)?slow\b", re.MULTILINE)
+LONGEST_NAME = 80
 CHECKING = ("raises", "warns", "fail", "check_estimator")  # calls that fail a test by themselves
 
 
@@ -34,6 +35,12 @@ def test_every_test_asserts_something(path):
     assert any(name.startswith("test_") for name in functions)
     for name, function in functions.items():
         assert not name.startswith("test_") or can_fail(function, functions), f"{name} asserts nothing"
+
+
+def test_names_of_tests_are_short_enough_to_read():
+    names = [name for path in FILES for name in re.findall(r"^def (test_\w+)", path.read_text(), re.MULTILINE)]
+    assert len(names) > 1000
+    assert not [name for name in names if len(name) >= LONGEST_NAME]
 
 
 def test_a_test_without_an_assertion_is_found():

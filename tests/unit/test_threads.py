@@ -60,7 +60,7 @@ print(*more)
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="the threads of a process are counted in /proc")
-def test_a_product_in_a_thread_starts_no_threads_of_its_own_whatever_the_environment_says():
+def test_a_product_in_a_thread_starts_no_threads_in_any_environment():
     environment = os.environ | {"OMP_NUM_THREADS": "4"}
     done = subprocess.run([sys.executable, "-c", PRODUCTS], env=environment, capture_output=True, text=True)
     assert done.stdout.split() == ["2", "2"], done.stderr
@@ -89,7 +89,7 @@ def test_blocks_that_overlap_restore_what_was_before_the_first(threads):
         assert _blas_threads() == {2}
 
 
-def test_the_precision_of_products_is_as_before_when_fits_in_several_threads_have_ended():
+def test_the_precision_of_products_is_restored_after_fits_in_several_threads():
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("high")
     try:
@@ -122,7 +122,7 @@ def test_an_error_reaches_the_caller_and_the_number_of_threads_stays(threads):
 
 
 @pytest.mark.parametrize("cost", [float("inf"), -float("inf")])
-def test_a_fit_is_the_same_bytes_every_time_and_the_same_choice_with_any_number_of_threads(threads, cost, monkeypatch):
+def test_a_fit_gives_the_same_bytes_and_the_same_choice_with_any_threads(threads, cost, monkeypatch):
     monkeypatch.setitem(cross_validation.DECOMPOSITION, "cpu", cost)
     generator = torch.Generator().manual_seed(0)
     X, Y = (torch.randn(200, n, generator=generator) for n in (90, 700))

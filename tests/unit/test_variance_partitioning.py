@@ -103,7 +103,7 @@ def test_a_space_of_noise_adds_nothing_and_takes_nothing():
         assert abs(cross_validated[part]) < SAMPLING_ERROR["cross-validated"]
 
 
-def test_of_a_space_of_noise_the_test_images_say_nothing_or_less_and_cross_validation_never_less():
+def test_a_space_of_noise_adds_nothing_on_test_images():
     """The joint fit may leave it out, and is chosen by the score that cv_r2 is: description, no inference."""
     found, cross_validated = (of[(1,)] for of in voxels_parts({(0,): 0.4, (1,): 0.0}, weighting_grid(2)))
     of_test_images, own = (of.std(ddof=1) / np.sqrt(N_VOXELS) for of in (found, cross_validated))
@@ -148,7 +148,7 @@ def test_weightings_lie_on_the_simplex_and_every_combination_has_its_own(n_space
         assert supports == set(combinations(n_spaces))
 
 
-def test_random_weightings_are_as_many_as_asked_for_begin_with_equal_ones_and_follow_from_their_seed():
+def test_random_weightings_have_the_requested_number_and_follow_their_seed():
     weightings = random_weightings(2, n_draws=5, seed=1)
     assert weightings[:3].tolist() == [[1, 0], [0, 1], [0.5, 0.5]]
     assert len(weightings) == 2 + 5

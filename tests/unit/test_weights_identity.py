@@ -72,7 +72,7 @@ def test_shards_count_by_the_index_that_names_them(folder):
     assert identity(folder) != before
 
 
-def test_weights_are_the_same_where_one_side_lacks_configurations_that_nobody_asked_for(folder):
+def test_weights_are_the_same_if_one_side_lacks_unused_configurations(folder):
     recorded = settings(folder)
     (folder / "merges.txt").unlink()
     assert settings(folder, recorded)["weights"] == recorded["weights"]
