@@ -251,6 +251,15 @@ def test_repair_computes_the_images_of_damaged_files_and_no_others(own_nsd, caps
     np.testing.assert_allclose(store(own_nsd, "prompt_2").read_layer("language", 0, ids), mean_colours * 20, rtol=1e-6)
 
 
+def test_planning_a_repair_changes_no_file(own_nsd):
+    extract(colours(), own_nsd)
+    path = min(own_nsd.rglob("batch_*"))
+    path.write_bytes(b"damaged")
+    arguments = extraction_command.flags("").parse_args(["-d", str(own_nsd), "--repair"])
+    plan(colours(), extraction_command.settings(colours(), arguments), range(1, 9))
+    assert path.read_bytes() == b"damaged"
+
+
 def test_images_that_lack_the_same_prompts_share_batches(own_nsd):
     extract(colours(), own_nsd, "-p", "1")
     ids = [int(i) for i in expected(own_nsd)[0]]
