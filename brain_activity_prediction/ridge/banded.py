@@ -114,7 +114,7 @@ class FeatureSpaces:
     def _ridge(
         self, weights: torch.Tensor, Y: Values, alphas: npt.ArrayLike, settings: dict[str, Any]
     ) -> tuple[RidgeFit, torch.Tensor | None]:
-        """The ridge on the square root of the weighted kernel, and the kernel's eigenvectors (N, R).
+        """Return the ridge on the square root of the weighted kernel, and the kernel's eigenvectors (N, R).
 
         The eigenvectors are None where the smallest alpha is too small for a kernel: the ridge is then one on the
         scaled features.

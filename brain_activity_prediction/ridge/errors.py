@@ -2,4 +2,4 @@
 
 
 class RidgeInputError(ValueError):
-    """An array or a setting is of no use to the solver; the message is one line that names it and says what to give."""
+    """An unusable array or setting of the solver; the message is one line that names it and what to pass."""

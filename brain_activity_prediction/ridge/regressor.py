@@ -1,4 +1,4 @@
-"""What the scikit-learn estimators of this package share: conversion of X and y, prediction, scores."""
+"""Base of the scikit-learn estimators of this package: conversion of X and y, prediction, scores."""
 
 import warnings
 from typing import Any, Self
@@ -51,7 +51,7 @@ class VoxelwiseRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         return scores.r2_score(y, predictions)  # type: ignore[type-var]  # as_tensor takes one of each
 
     def _predicted(self, X: torch.Tensor) -> torch.Tensor:
-        """Predictions (n, n_targets) for checked X."""
+        """Return predictions (n, n_targets) for checked X."""
         raise NotImplementedError
 
     def _set_coefficients(self, coefficients: torch.Tensor, intercepts: torch.Tensor, of_one: bool) -> Self:
@@ -81,12 +81,12 @@ class VoxelwiseRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
 
 
 def as_given(X: Values, values: torch.Tensor) -> Any:
-    """Return a result as the user works: a tensor for X that is one, else a NumPy array."""
+    """Return a result in the type of X: a tensor for a tensor, else a NumPy array."""
     return values if torch.is_tensor(X) else values.numpy()
 
 
 def warn_of_edges(alpha: torch.Tensor, grid: np.ndarray) -> None:
-    """Warn of targets that chose the smallest or largest of several alphas: a wider grid may score higher."""
+    """Warn if targets chose the smallest or largest of several alphas: a wider grid may score higher."""
     at_smallest, at_largest = int((alpha == grid[0]).sum()), int((alpha == grid[-1]).sum())
     if len(grid) > 1 and at_smallest + at_largest:
         warnings.warn(
@@ -112,7 +112,7 @@ def held_out_by(cv: Any, n_rows: int, groups: Any) -> list[np.ndarray]:
 
 
 def _stand_in(values: Any, name: str) -> Any:
-    """Zeros of a tensor's shape that take no memory, for scikit-learn to check; anything else unchanged."""
+    """Return zeros of a tensor's shape that take no memory, for scikit-learn to check; anything else unchanged."""
     if not torch.is_tensor(values):
         return values
     return np.broadcast_to(np.zeros((), np.float32), tuple(as_tensor(values, name).shape))

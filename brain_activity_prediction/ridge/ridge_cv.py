@@ -5,7 +5,7 @@ fold and is scored on the fold; the alpha with the best mean score over folds is
 choice is that of evaluating every alpha on every fold, with far fewer operations:
 
 1. One decomposition X = U diag(s)^(1/2) Q' in float64 serves all folds and alphas (solver/leave_fold_out.py); where
-   that takes fewer operations, a decomposition a fold does (solver/refit_without_fold.py).
+   it takes fewer operations, each fold has its own (solver/refit_without_fold.py).
 2. Residuals are computed at a few nodes of alpha, and those from fewer panels still (solver/alpha_interpolation.py).
 3. The scores of all alphas follow from the moments of these residuals (scores.py).
 
@@ -36,7 +36,7 @@ ROUNDING = 1e-13
 
 @dataclass(frozen=True)
 class RidgeFit:
-    """A ridge model a voxel, fitted on all images at the cross-validated alpha; tensors on the device of X.
+    """Ridge models of all voxels, fitted on all images at the cross-validated alpha; tensors on the device of X.
 
     Attributes
     ----------
@@ -59,9 +59,9 @@ class RidgeFit:
     shrunken_targets: torch.Tensor = field(repr=False)
 
     def predict(self, X: Values) -> torch.Tensor:
-        """Predictions (n, V) for X (n, D), without forming the coefficients.
+        """Return predictions (n, V) for X (n, D), without forming the coefficients.
 
-        X X_train'U, the rotated kernel between the images of X and those fitted, is taken in float64.
+        X X_train'U, the rotated kernel between the images of X and the fitted ones, is computed in float64.
         """
         X = as_tensor(X, "X").to(self.loadings)
         if X.ndim != 2:
@@ -72,15 +72,15 @@ class RidgeFit:
         return self._from_rotated(rotated).add_(self.response_means)
 
     def coefficients(self) -> torch.Tensor:
-        """Coefficients (D, V) of the features."""
+        """Return coefficients (D, V) of the features."""
         return self._from_rotated(self.loadings)
 
     def intercepts(self) -> torch.Tensor:
-        """Intercepts (V,): the mean response minus its prediction from the mean features."""
+        """Return intercepts (V,): the mean response minus its prediction from the mean features."""
         return self.response_means - self._from_rotated(self.feature_means[None] @ self.loadings)[0]
 
     def _from_rotated(self, rotated: torch.Tensor) -> torch.Tensor:
-        """rotated (n, R) times the shrunken targets, (n, V), in the precision of the responses."""
+        """Multiply `rotated` (n, R) by the shrunken targets, (n, V), in the precision of the responses."""
         with full_float32_precision:
             product = rotated.to(self.shrunken_targets) @ self.shrunken_targets
         return product.to(self.response_means.dtype)
@@ -172,7 +172,7 @@ def ridge_cv(
 
 
 def _best(scores: torch.Tensor, constant: torch.Tensor, per_voxel: bool) -> torch.Tensor:
-    """Row (V,) of the best score of a column; of equals, and of constants, the last; -1 where not finite."""
+    """Return the row (V,) of the best score of each column, the last of equal ones; -1 if not finite."""
     valid = scores.isfinite().all(dim=0)
     compared = scores if per_voxel else scores[:, valid].mean(dim=1, keepdim=True).expand_as(scores)
     last = len(scores) - 1

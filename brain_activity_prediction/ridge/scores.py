@@ -1,4 +1,4 @@
-"""How well predictions match responses, voxel by voxel. Sums over voxel pairs of numbers end in float64.
+"""Scores of predictions, voxel by voxel. Sums over voxel pairs of numbers end in float64.
 
 Shapes: n images, v voxels, P nodes of alpha, A alphas.
 """
@@ -22,10 +22,10 @@ DOUBT = {torch.float32: 1e-3, torch.float64: 1e-8}
 
 
 def pearson_r(Y: Kind, Y_hat: Kind) -> Kind:
-    """Pearson correlation of each column of Y (n, v) with that of Y_hat (n, v); 0 where either is constant.
+    """Compute Pearson's correlation of each column of Y (n, v) with that of Y_hat (n, v); 0 where either is constant.
 
-    Constant is what varies by no more than rounding in its own dtype. Computed in float64.
-    NumPy arrays give a NumPy array (v,), torch tensors a tensor on their device.
+    A column is constant if it varies by no more than rounding in its own dtype. The computation is in float64. NumPy
+    arrays give a NumPy array (v,), torch tensors a tensor on their device.
     """
     (responses, precision), (predictions, precision_hat) = _float64_pair(Y, Y_hat)
     centred, spread = _centre(responses, precision)
@@ -36,9 +36,9 @@ def pearson_r(Y: Kind, Y_hat: Kind) -> Kind:
 
 
 def r2_score(Y: Kind, Y_hat: Kind) -> Kind:
-    """Coefficient of determination 1 - SSE / SST of each column; 0 where the response is constant.
+    """Compute the coefficient of determination 1 - SSE / SST of each column; 0 where the response is constant.
 
-    Computed in float64. NumPy arrays give a NumPy array (v,), torch tensors a tensor on their device.
+    The computation is in float64. NumPy arrays give a NumPy array (v,), torch tensors a tensor on their device.
     """
     (responses, precision), (predictions, _) = _float64_pair(Y, Y_hat)
     r2 = _r2(((responses - predictions) ** 2).sum(dim=0), _centre(responses, precision)[1])
@@ -50,9 +50,9 @@ def _of_kind(given: Kind, result: torch.Tensor) -> Kind:
 
 
 def standard_columns(values: torch.Tensor) -> torch.Tensor:
-    """Columns of a tensor (n, v) at mean 0 and SD 1, float32, so that r is a mean of products; constant ones are 0.
+    """Scale columns (n, v) to mean 0 and SD 1, float32, so that r is a mean of products; constants become 0.
 
-    Constant is what varies by no more than rounding in the dtype of `values`, as in `pearson_r`.
+    A column is constant if it varies by no more than rounding in the dtype of `values`, as in `pearson_r`.
     """
     mean = values.mean(dim=0, dtype=torch.float64)
     centred = values.to(torch.float64) - mean
@@ -78,7 +78,7 @@ class HeldOut:
 
 
 def fold_scores(held_out: HeldOut, responses: torch.Tensor, weights: torch.Tensor, criterion: str) -> torch.Tensor:
-    """Score of every alpha on one fold, (A, v) in float64, from the moments of its residuals at the nodes.
+    """Compute the score of every alpha on one fold, (A, v) in float64, from the moments of its residuals at the nodes.
 
     responses : (n, v). weights : (P, A), so that the residuals of an alpha are e_a = sum_p weights[p, a] e_p.
     criterion : "neg_mean_squared_error" or "r2".
@@ -94,7 +94,7 @@ def fold_scores(held_out: HeldOut, responses: torch.Tensor, weights: torch.Tenso
 def fold_correlations(
     held_out: HeldOut, responses: torch.Tensor, weights: torch.Tensor, largest: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Correlation of every alpha on one fold, (A, v) in float64, and the voxels whose correlations are doubtful, (v,).
+    """Compute the correlation of every alpha on one fold, (A, v) in float64, and a mask (v,) of doubtful voxels.
 
     responses, weights : those of `fold_scores`, of predictions instead of residuals.
     largest : (A, v), the norm of a fold's predictions if no two terms of them cancelled: what rounding is relative to.
@@ -115,7 +115,7 @@ def fold_correlations(
 
 
 def correlation(Y: torch.Tensor, Y_hat: torch.Tensor, rounding: torch.Tensor) -> torch.Tensor:
-    """r (v,) of columns Y (n, v) and Y_hat, float64; 0 where Y_hat leaves its mean by no more than `rounding` (v,).
+    """Compute r (v,) of columns Y (n, v) and Y_hat, float64; 0 if Y_hat deviates from its mean by at most `rounding`.
 
     Both norms are over the n images.
     """
@@ -127,19 +127,19 @@ def correlation(Y: torch.Tensor, Y_hat: torch.Tensor, rounding: torch.Tensor) ->
 
 
 def _moments(panel: torch.Tensor) -> torch.Tensor:
-    """panel panel' (v, P, P) of every voxel, in float64, from a panel (P, v, m)."""
+    """Compute the products (v, P, P) of a panel (P, v, m) with itself for every voxel, in float64."""
     by_voxel = panel.transpose(0, 1)
     return torch.bmm(by_voxel, by_voxel.transpose(1, 2)).to(torch.float64)
 
 
 def _quadratic(moments: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """w_a' M w_a of every alpha and voxel, (A, v), from moments M (v, P, P)."""
+    """Compute w_a' M w_a of every alpha and voxel, (A, v), from moments M (v, P, P)."""
     products = weights[:, None, :] * weights  # (P, P, A)
     return products.flatten(0, 1).T @ moments.flatten(1).T
 
 
 def centred(responses: torch.Tensor) -> torch.Tensor:
-    """Deviations (n, v) of responses from their mean, taken in float64, in the precision of the responses."""
+    """Compute deviations (n, v) of responses from their float64 mean, in the precision of the responses."""
     return _centre(responses.to(torch.float64))[0].to(responses)
 
 
@@ -148,14 +148,14 @@ def _r2(sse: torch.Tensor, sst: torch.Tensor) -> torch.Tensor:
 
 
 def _centre(values: torch.Tensor, eps: float = FLOAT64_EPS) -> tuple[torch.Tensor, torch.Tensor]:
-    """Deviations of columns from their mean and their sum of squares, exactly zero for constants; `eps` of the data."""
+    """Compute deviations of columns from their mean and their sum of squares, exactly zero for constants."""
     centred = values - values.mean(dim=0, keepdim=True)
     spread = (centred**2).sum(dim=0)
     return centred, spread.masked_fill(spread <= (ROUNDING * eps) ** 2 * (values**2).sum(dim=0), 0.0)
 
 
 def _eps(values: torch.Tensor) -> float:
-    """The spacing of numbers at 1 in the dtype of `values`; whole numbers are as exact as float64."""
+    """Return the spacing of numbers at 1 in the dtype of `values`; whole numbers are as exact as float64."""
     return torch.finfo(values.dtype).eps if values.is_floating_point() else FLOAT64_EPS
 
 
@@ -168,7 +168,7 @@ def check_same_shape(Y: Array, Y_hat: Array) -> None:
 
 
 def _float64_pair(Y: Values, Y_hat: Values) -> tuple[tuple[torch.Tensor, float], tuple[torch.Tensor, float]]:
-    """Both as float64 tensors of one shape, each with the eps of its own dtype."""
+    """Return both as float64 tensors of one shape, each with the eps of its own dtype."""
     Y, Y_hat = (as_tensor(values, name, gradients=True) for values, name in ((Y, "Y"), (Y_hat, "Y_hat")))
     check_same_shape(Y, Y_hat)
     return (Y.to(torch.float64), _eps(Y)), (Y_hat.to(Y.device, torch.float64), _eps(Y_hat))

@@ -41,7 +41,6 @@ FRAGMENT = re.compile(r"(of|that|these|those|which|whose|as|with|what|how|where|
 NOT_YET = (
     "align_image_embeddings",
     "encoding",
-    "ridge",
     "rsa",
     "variance_partitioning",
 )

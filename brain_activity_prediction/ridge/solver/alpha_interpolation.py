@@ -1,9 +1,9 @@
-"""How few values of alpha a ridge path needs: sixty are fourteen, and fourteen are four or five.
+"""Interpolation of a ridge path in alpha: sixty alphas follow from about fourteen nodes.
 
-A ridge fit depends on alpha through 1 / (s + alpha) alone, s >= 0 being the eigenvalues of the Gram matrix.
-As a function of two variables this is smooth, so its numerical rank is small: for alphas in [a, b] the k-th
-singular value is below 4 exp(-k pi^2 / log(16 b / a)) of the first (Beckermann & Townsend 2017, "On the
-singular values of matrices with displacement structure"). That is used twice:
+A ridge fit depends on alpha only through 1 / (s + alpha), where s >= 0 are the eigenvalues of the Gram matrix. As a
+function of two variables this is smooth, so its numerical rank is small: for alphas in [a, b] the k-th singular value
+is below 4 exp(-k pi^2 / log(16 b / a)) of the first (Beckermann & Townsend 2017, "On the singular values of matrices
+with displacement structure"). This is used twice:
 
 - over all s >= 0, the alphas of a grid are combinations of a few *nodes* among them (`alpha_nodes`);
 - over a block of neighbouring eigenvalues, the nodes are combinations of fewer functions (`spectral_blocks`).
@@ -84,7 +84,7 @@ class SpectralBlock:
 
 
 def shrinkage(s: npt.ArrayLike, nodes: npt.ArrayLike, smallest: float) -> np.ndarray:
-    """g_p(s) = (s + a_min) / (s + p), (P, R): a node's ridge filter relative to that of the smallest alpha.
+    """Compute g_p(s) = (s + a_min) / (s + p), (P, R): a node's ridge filter relative to that of the smallest alpha.
 
     In [0, 1]; one for an infinite eigenvalue, the unpenalised intercept.
     """

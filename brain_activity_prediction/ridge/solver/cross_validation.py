@@ -1,4 +1,4 @@
-"""The mean held-out score of every alpha and voxel: folds, precision and memory around the fold operators.
+"""Mean held-out score of every alpha and voxel: folds, precision and memory around the fold operators.
 
 N images, D features, V voxels, A alphas, R = min(N, D), P nodes; n images of a fold, v voxels of a chunk.
 """
@@ -57,13 +57,13 @@ Fold: TypeAlias = tuple[Rows, LeaveFoldOut | RefitWithoutFold, np.ndarray, torch
 
 
 def group_folds(labels: npt.ArrayLike) -> list[np.ndarray]:
-    """One fold a label: the rows of each distinct value of labels (N,), in the order of the sorted values."""
+    """Return one fold for each label: the rows of each distinct value of labels (N,), sorted by value."""
     labels = np.asarray(labels)
     return [np.flatnonzero(labels == label) for label in np.unique(labels)]
 
 
 def held_out_rows(folds: int | Iterable[npt.ArrayLike], n_images: int) -> list[Rows]:
-    """The rows that each fold holds out, as slices where they are contiguous and index tensors elsewhere.
+    """Return the rows that each fold holds out, as slices if they are contiguous and index tensors otherwise.
 
     folds : a number of contiguous folds, the first N % K of them one image longer, or a list of row arrays or of
         boolean masks (N,).
@@ -111,7 +111,7 @@ def _slice_if_contiguous(rows: np.ndarray) -> Rows:
 
 @dataclass(frozen=True)
 class CrossValidation:
-    """What the score of an alpha is: the rows held out in turn, the ascending grid (A,), criterion, intercept."""
+    """The definition of an alpha's score: the held-out rows, the ascending grid (A,), criterion, intercept."""
 
     folds: list[Rows]
     alphas: np.ndarray
@@ -121,11 +121,11 @@ class CrossValidation:
     def scores_and_targets(
         self, X: torch.Tensor, decomposition: Decomposition, responses: Responses
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean scores (A, V) of all alphas, and U'Y (R, V), in the first precision that the data allow.
+        """Compute mean scores (A, V) of all alphas, and U'Y (R, V), in the first precision that the data allow.
 
-        By the leave-one-out formula or by a fit a fold, whichever takes fewer operations; where both are too
-        ill-conditioned, by a fit a fold from X itself. Voxels whose scores rounding leaves in doubt are scored again in
-        the next precision, and in the end exactly.
+        The method is the leave-one-out formula or one fit for each fold, whichever takes fewer operations. If both are
+        too ill-conditioned, each fold is fitted from X itself. Voxels with scores that rounding makes doubtful are
+        scored again in the next precision, and finally exactly.
         """
         whole = decomposition.with_intercept() if self.fit_intercept else decomposition
         scores, targets = None, torch.empty(0)
@@ -153,18 +153,18 @@ class CrossValidation:
         return scores, targets
 
     def _precisions(self, dtype: torch.dtype) -> tuple[torch.dtype, ...]:
-        """Fastest first: a correlation also sees predictions a_max / a_min times smaller."""
+        """List precisions, the fastest first: a correlation also sees predictions a_max / a_min times smaller."""
         wide = self.criterion == "correlation" and self.alphas[-1] / self.alphas[0] > WIDEST_FLOAT32_GRID
         return (torch.float64,) if wide or dtype == torch.float64 else (torch.float32, torch.float64)
 
     def _nodes(self, dtype: torch.dtype, smallest_eigenvalue: float) -> AlphaNodes:
-        """The interpolation in alpha for this grid, criterion and precision."""
+        """Return the interpolation in alpha for this grid, criterion and precision."""
         relative = self.criterion == "correlation"
         with one_thread:
             return alpha_nodes(self.alphas, TOLERANCE[dtype], smallest_eigenvalue, relative)
 
     def _interpolation(self, whole: Decomposition, dtype: torch.dtype) -> tuple[AlphaNodes, list[SpectralBlock]]:
-        """The nodes, and the blocks of the spectrum, of the leave-one-out formula in a precision."""
+        """Return the nodes, and the blocks of the spectrum, of the leave-one-out formula in a precision."""
         with one_thread:
             smallest = smallest_training_eigenvalue(whole, self.folds)
         nodes = self._nodes(dtype, smallest)
@@ -173,7 +173,7 @@ class CrossValidation:
     def _operators(
         self, whole: Decomposition, decomposition: Decomposition, targets: torch.Tensor, responses: Responses
     ) -> Iterator[Fold]:
-        """(rows, operator, weights (P, A), targets of the operator) of every fold."""
+        """Yield (rows, operator, weights (P, A), targets of the operator) of every fold."""
         nodes, blocks = self._interpolation(whole, targets.dtype)
         if self._refits_cost_less(decomposition, targets.shape[1], nodes, blocks):
             return self._refits(decomposition, targets, responses)
@@ -196,7 +196,7 @@ class CrossValidation:
         return rows, *self._refit(fit, targets.dtype), whitened
 
     def _exact(self, X: torch.Tensor, responses: Responses) -> torch.Tensor:
-        """Mean correlations (A, V), without a formula that saves operations."""
+        """Compute mean correlations (A, V) directly, without a formula that saves operations."""
         total = X.new_zeros(len(self.alphas), len(responses.means), dtype=torch.float64)
         for rows in self.folds:
             total += exact_correlations(X, rows, self.alphas, self.fit_intercept, responses)
@@ -219,7 +219,7 @@ class CrossValidation:
     def _refits_cost_less(
         self, decomposition: Decomposition, n_voxels: int, nodes: AlphaNodes, blocks: list[SpectralBlock]
     ) -> bool:
-        """Whether a decomposition a fold takes fewer operations than the leave-one-out formula.
+        """Return whether one decomposition for each fold takes fewer operations than the leave-one-out formula.
 
         In multiply-adds per voxel and fold of n images, P nodes and r ranks a block:
 
@@ -238,7 +238,7 @@ class CrossValidation:
         return 2 * n_voxels * saved > extra
 
     def _mean(self, operators: Iterator[Fold], responses: Responses) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean scores (A, V) over folds from (rows, operator, weights, targets) of each; a mask (V,) of doubt."""
+        """Average scores (A, V) of (rows, operator, weights, targets) over folds; add a mask (V,) of doubt."""
         device, n_voxels = responses.means.device, len(responses.means)
         scores = torch.zeros(len(self.alphas), n_voxels, dtype=torch.float64, device=device)
         doubtful = torch.zeros(n_voxels, dtype=torch.bool, device=device)

@@ -29,7 +29,7 @@ class Decomposition:
     loadings: torch.Tensor
 
     def with_intercept(self) -> "Decomposition":
-        """The same with the unpenalised column of the mean; the columns of X must have been centred."""
+        """Add the unpenalised column of the mean; the columns of X must have been centred."""
         n_images = len(self.left)
         mean = self.left.new_full((n_images, 1), n_images**-0.5)
         infinite = self.spectrum.new_full((1,), torch.inf)
@@ -60,7 +60,7 @@ def decompose(X: torch.Tensor, smallest_alpha: float) -> Decomposition:
 
 
 def lower_gram(X: torch.Tensor) -> torch.Tensor:
-    """X'X (D, D) of X (N, D), lower triangle only: eigh reads no more, and it is half the operations."""
+    """Compute X'X (D, D) of X (N, D), lower triangle only: eigh reads no more, and it is half the operations."""
     n_features = X.shape[1]
     gram = X.new_zeros(n_features, n_features)
     for start in range(0, n_features, PANEL):
@@ -70,12 +70,12 @@ def lower_gram(X: torch.Tensor) -> torch.Tensor:
 
 
 def resolves(smallest_alpha: float, eigenvalues: torch.Tensor) -> bool:
-    """Whether ascending eigenvalues (R,) of a Gram matrix are exact enough for that penalty."""
+    """Return whether ascending eigenvalues (R,) of a Gram matrix are exact enough for that penalty."""
     return bool(smallest_alpha >= SMALLEST_PENALTY * eigenvalues[-1])
 
 
 def singular_values(X: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Thin U, diag(s)^(1/2) and Q of X; singular values, descending, that are rounding alone become zero."""
+    """Return thin U, diag(s)^(1/2) and Q of X; singular values, descending, at the level of rounding become zero."""
     left, singular, right_rows = torch.linalg.svd(X, full_matrices=False)
     return left, singular.where(singular > rounding(X) * singular[0], 0.0), right_rows.T
 
@@ -85,5 +85,5 @@ def rounding(X: torch.Tensor) -> float:
 
 
 def column_means(X: torch.Tensor) -> torch.Tensor:
-    """Means (D,) in float64 of the columns of X, exact for constant ones: centring leaves zeros there."""
+    """Compute means (D,) in float64 of the columns of X, exact for constant ones, so that centring leaves zeros."""
     return torch.where(X.amin(dim=0) == X.amax(dim=0), X[0], X.mean(dim=0, dtype=torch.float64))

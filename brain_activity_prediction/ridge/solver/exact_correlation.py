@@ -21,7 +21,7 @@ ROUNDING = 32 * torch.finfo(torch.float64).eps
 def exact_correlations(
     X: torch.Tensor, rows: Rows, alphas: np.ndarray, fit_intercept: bool, responses: Responses
 ) -> torch.Tensor:
-    """r (A, V) in float64 of the fold `rows` of X (N, D) at every alpha; exactly 0 for a constant prediction."""
+    """Compute r (A, V) in float64 of the fold `rows` of X (N, D) at every alpha; 0 for a constant prediction."""
     training = torch.ones(len(X), dtype=torch.bool, device=X.device)
     training[rows] = False
     others, fold = X[training].to(torch.float64), X[rows].to(torch.float64)

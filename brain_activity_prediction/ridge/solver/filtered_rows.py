@@ -34,7 +34,7 @@ class FilteredRows:
     def of(
         cls, rows: torch.Tensor, blocks: Sequence[SpectralBlock], dtype: torch.dtype, below: int | None = None
     ) -> Self:
-        """From rows (m, R) that stand at the smallest alpha; zero below that many subdiagonals."""
+        """Prepare rows (m, R) that are filtered at the smallest alpha; zero below that many subdiagonals."""
         panels = []
         for block in blocks:
             n_rows = len(rows) if below is None else min(len(rows), block.columns.stop + below)
@@ -47,7 +47,7 @@ class FilteredRows:
         return cls(len(rows), panels, torch.from_numpy(mixing).to(rows.device, dtype))
 
     def residuals(self, responses: torch.Tensor, targets: torch.Tensor, workspace: Workspace) -> torch.Tensor:
-        """responses (v, m) - rows g(p) targets (R, v) for every node p, (P, v, m), "nodes" of the workspace."""
+        """Compute responses (v, m) - rows g(p) targets (R, v) for every node p, (P, v, m), "nodes" of the workspace."""
         outputs = workspace.array("panels", responses, self.mixing.shape[1], *responses.shape)
         start = 0
         for columns, panel in self.panels:
@@ -62,5 +62,5 @@ class FilteredRows:
 
     @property
     def values_per_voxel(self) -> int:
-        """How many numbers `residuals` holds at once for one voxel: all panels and all nodes."""
+        """Return the number of values that `residuals` holds at once for one voxel: all panels and all nodes."""
         return sum(self.mixing.shape) * self.n_rows

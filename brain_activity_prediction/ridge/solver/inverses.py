@@ -12,10 +12,10 @@ LEAF = 128
 
 
 def invert(matrices: torch.Tensor) -> float:
-    """Replace positive definite matrices (P, n, n), both triangles given, by their inverses; their smallest pivot.
+    """Replace positive definite matrices (P, n, n), both triangles given, by their inverses; return the smallest pivot.
 
-    A pivot is the square of what stands on the diagonal of a Cholesky factor: what is left of a row's own square once
-    the rows before it are known. NaN or zero where a matrix is not positive definite, and its inverse is of no use.
+    A pivot is the square of a diagonal entry of the Cholesky factor: the remainder of a row's own square given the rows
+    before it. It is NaN or zero if a matrix is not positive definite, and its inverse is then useless.
     """
     pivots = matrices.new_zeros(len(matrices))
 
@@ -30,7 +30,7 @@ def invert(matrices: torch.Tensor) -> float:
 
 
 def _by_halves(matrices: torch.Tensor) -> torch.Tensor:
-    """Smallest pivots (P,). A GPU factorises matrix after matrix at a tenth of the rate of its products.
+    """Return the smallest pivots (P,). A GPU factorises single matrices at a tenth of the rate of its products.
 
     With S = C - B A^-1 B', the pivots of A and S are those of the whole, and the inverse is [[A^-1 + F'S^-1 F, .],
     [-S^-1 F, S^-1]], F = B A^-1.

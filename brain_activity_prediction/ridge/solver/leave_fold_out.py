@@ -36,7 +36,7 @@ IMAGES_PER_PANEL = {"cpu": 64, "cuda": 512}
 
 
 class IllConditionedError(ArithmeticError):
-    """The fold's images are fitted almost exactly: this precision or formula cannot tell their residuals."""
+    """The fold's images are fitted almost exactly: this precision or formula cannot resolve their residuals."""
 
 
 @dataclass(frozen=True)
@@ -56,14 +56,14 @@ class LeaveFoldOut:
     largest_filter: torch.Tensor
 
     def residuals(self, responses: torch.Tensor, targets: torch.Tensor, workspace: Workspace) -> HeldOut:
-        """Held-out residuals of v voxels from responses (n, v) and rotated targets (R, v), in the workspace."""
+        """Compute held-out residuals of v voxels from responses (n, v) and rotated targets (R, v), in the workspace."""
         by_voxel = responses.T
         in_sample = self.in_sample.residuals(by_voxel, targets, workspace)
         held_out = workspace.array("panels", in_sample, *in_sample.shape)
         return HeldOut(torch.bmm(in_sample, self.solves, out=held_out), by_voxel)
 
     def predictions(self, responses: torch.Tensor, targets: torch.Tensor, workspace: Workspace) -> HeldOut:
-        """Held-out predictions, centred, free of the cancellation in responses - residuals.
+        """Compute held-out predictions, centred, free of the cancellation in responses - residuals.
 
         z_k(p) = (I - U_k h(p) U_k')^-1 U_k h(p) (U'y - U_k'y_k): residuals of a response of zero, negated.
         """
@@ -83,14 +83,14 @@ class LeaveFoldOut:
 
     @property
     def bytes_per_voxel(self) -> int:
-        """Working memory for one voxel: all panels and nodes of a product, at least two arrays of the nodes."""
+        """Return the working memory for one voxel: all panels and nodes of a product, at least two arrays."""
         n_nodes, n_rows, _ = self.solves.shape
         values = max(self.in_sample.values_per_voxel, 2 * n_nodes * n_rows)
         return (values + 2 * sum(self.left.shape)) * self.left.element_size()
 
 
 def smallest_training_eigenvalue(decomposition: Decomposition, folds: Sequence[Rows]) -> float:
-    """A low estimate of the smallest non-zero eigenvalue that the Gram matrix of any training set has.
+    """Estimate from below the smallest non-zero eigenvalue of the Gram matrix of any training set.
 
     Of the kernel of fewer images than features, a training set has a principal submatrix, whose eigenvalues
     interlace: s_min. Otherwise X_train'X_train = S^(1/2) (I - U_k'U_k) S^(1/2) in the basis Q, which is at
@@ -114,7 +114,7 @@ def smallest_training_eigenvalue(decomposition: Decomposition, folds: Sequence[R
 def leave_fold_out(
     decomposition: Decomposition, blocks: Sequence[SpectralBlock], nodes: np.ndarray, rows: Rows, dtype: torch.dtype
 ) -> LeaveFoldOut:
-    """The operator for a fold's images `rows`, at these nodes and with these blocks of the spectrum.
+    """Return the operator for a fold's images `rows`, at these nodes and with these blocks of the spectrum.
 
     Raises IllConditionedError where one minus the leverage of an image, given the images before it, is below
     SMALLEST_PIVOT.

@@ -1,4 +1,4 @@
-"""Held-out residuals of a fold from a fit of the other images, whose eigenvectors a decomposition a fold gives.
+"""Held-out residuals of a fold from a fit of the other images, with one decomposition for each fold.
 
 Shapes: N images, n of the fold, R eigenvalues of all images, S of the others; m coordinates, V voxels, P nodes.
 
@@ -8,10 +8,10 @@ ridge at penalty p predicts in the fold
 
     z_k(p) = F g(p) c,   F = U_k W,   c = W'(U'y - U_k'y_k) = W'U'y - F'y_k,   g(p) = (t + a_min) / (t + p)
 
-c being the whitened targets of the other images. Unlike the leave-one-out formula this takes no solve a node. And
-the n images enter a score by inner products alone: with [1 F] = O [. T], O orthonormal (n, m) and T zero below its
-subdiagonal, |y_k - z_k|^2 is |O'y_k - T g c|^2 plus what O does not reach, |y_k|^2 -
-|O'y_k|^2. For folds of more images than features that is less to compute with; and half of T is zero.
+where c are the whitened targets of the other images. Unlike the leave-one-out formula, this needs no solve at a node.
+The n images enter a score only through inner products: with [1 F] = O [. T], O orthonormal (n, m) and T zero below its
+subdiagonal, |y_k - z_k|^2 is |O'y_k - T g c|^2 plus the part outside O, |y_k|^2 - |O'y_k|^2. For folds with more images
+than features this is less work, and half of T is zero.
 """
 
 from collections.abc import Sequence
@@ -70,7 +70,7 @@ class RefitWithoutFold:
     magnification: torch.Tensor
 
     def residuals(self, responses: torch.Tensor, targets: torch.Tensor, workspace: Workspace) -> HeldOut:
-        """Residuals of v voxels from responses (n, v) and whitened targets (S, v), in the workspace."""
+        """Compute residuals of v voxels from responses (n, v) and whitened targets (S, v), in the workspace."""
         reached = responses.T @ self.basis
         outside: torch.Tensor | float = 0.0
         if len(responses) > self.basis.shape[1]:
@@ -78,21 +78,21 @@ class RefitWithoutFold:
         return HeldOut(self.filtered.residuals(reached, targets, workspace), reached, outside)
 
     def predictions(self, responses: torch.Tensor, targets: torch.Tensor, workspace: Workspace) -> HeldOut:
-        """Predictions less their mean, which is the first coordinate."""
+        """Compute predictions less their mean, which is the first coordinate."""
         reached = responses.T @ self.basis
         predictions = self.filtered.residuals(torch.zeros_like(reached), targets, workspace).neg_()
         return HeldOut(predictions[:, :, 1:], reached[:, 1:])
 
     @property
     def bytes_per_voxel(self) -> int:
-        """Working memory for one voxel."""
+        """Return the working memory for one voxel."""
         return (self.filtered.values_per_voxel + sum(self.basis.shape)) * self.basis.element_size()
 
 
 def fit_without_fold(
     decomposition: Decomposition, rows: Rows, smallest_alpha: float, fit_intercept: bool
 ) -> tuple[TrainingFit, torch.Tensor]:
-    """F and t, and W (R, S), by the eigenvectors of the downdated Gram matrix, from at least R other images.
+    """Compute F and t, and W (R, S), by the eigenvectors of the downdated Gram matrix, from at least R other images.
 
     With an intercept the features Z, whose columns have no mean, are centred on the other images: on mu, minus
     the sum of Z_k over N - n. That adds (N - n) mu'mu to what the Gram matrix loses, and a last row and a first
@@ -127,10 +127,10 @@ def fit_without_fold(
 def safe_fit_without_fold(
     X: torch.Tensor, rows: Rows, smallest_alpha: float, fit_intercept: bool
 ) -> tuple[TrainingFit, torch.Tensor, torch.Tensor]:
-    """F and t by a singular value decomposition of the other images, their left singular vectors and rows.
+    """Compute F and t by a singular value decomposition of the other images; also its left singular vectors and rows.
 
-    The slow, safe way: no Gram matrix and no targets of all images; c are the left singular vectors (N - n, S)
-    times the responses of the other images, which leaves a factor (t / (t + a_min))^(1/2) to F.
+    This is slow but safe: it uses no Gram matrix and no targets of all images. c are the left singular vectors (N - n,
+    S) times the responses of the other images, which leaves a factor (t / (t + a_min))^(1/2) to F.
     """
     training = torch.ones(len(X), dtype=torch.bool, device=X.device)
     training[rows] = False
@@ -150,7 +150,7 @@ def safe_fit_without_fold(
 def whitened_targets(
     fit: TrainingFit, whitening: torch.Tensor, targets: torch.Tensor, responses: Responses, rows: Rows
 ) -> torch.Tensor:
-    """c (S, V) = W'U'Y - F'Y_k from U'Y (R, V), in its precision.
+    """Compute c (S, V) = W'U'Y - F'Y_k from U'Y (R, V), in its precision.
 
     Raises IllConditionedError where W would magnify rounding errors of U'Y too much.
     """
@@ -164,7 +164,7 @@ def whitened_targets(
 
 
 def refit_without_fold(fit: TrainingFit, blocks: Sequence[SpectralBlock], dtype: torch.dtype) -> RefitWithoutFold:
-    """The operator of a training fit, whose spectrum is cut into `blocks`, in a precision."""
+    """Return the operator of a training fit, whose spectrum is cut into `blocks`, in a precision."""
     with_mean = torch.nn.functional.pad(fit.rows, (1, 0), value=1.0)
     basis, triangle = torch.linalg.qr(with_mean)
     errors = torch.linalg.vector_norm(fit.rows, dim=0) * fit.target_errors
@@ -174,7 +174,7 @@ def refit_without_fold(fit: TrainingFit, blocks: Sequence[SpectralBlock], dtype:
 
 
 def _with_constant(spectrum: torch.Tensor, rows: torch.Tensor, n_others: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """With the unpenalised column of the other images' mean in front."""
+    """Prepend the unpenalised column of the other images' mean."""
     constant = rows.new_full((len(rows), 1), n_others**-0.5)
     return torch.cat([spectrum.new_full((1,), torch.inf), spectrum]), torch.cat([constant, rows], dim=1)
 

@@ -1,4 +1,4 @@
-"""Responses of many voxels, wherever they lie, chunk by chunk on the device that computes.
+"""Responses of many voxels on any device, moved chunk by chunk to the device that computes.
 
 N images, V voxels, R eigenvalues; v voxels of a chunk.
 """
@@ -32,19 +32,19 @@ class Responses:
     voxels_per_chunk: int | None
 
     def chunks(self, bytes_per_voxel: int) -> list[slice]:
-        """Slices over the voxels, in multiples of 64: products then add up in the same order at any width."""
+        """Yield slices over the voxels, in multiples of 64: products then add up in the same order at any width."""
         width = self.voxels_per_chunk or int(self._bytes_for_a_chunk() // bytes_per_voxel)
         width = max(64, width // 64 * 64)
         return [slice(start, start + width) for start in range(0, self.Y.shape[1], width)]
 
     def block(self, rows: Rows, voxels: slice, dtype: torch.dtype) -> torch.Tensor:
-        """Responses (rows, v) on the device, in `dtype`; a view of Y where that will do."""
+        """Return responses (rows, v) on the device, in `dtype`; a view of Y if possible."""
         rows = rows.to(self.Y.device) if torch.is_tensor(rows) else rows
         block = self.Y[rows, voxels].to(self.means.device, dtype)
         return block - self.means[voxels].to(dtype) if self.centred else block
 
     def rotated(self, left: torch.Tensor, dtype: torch.dtype, rows: torch.Tensor | None = None) -> torch.Tensor:
-        """U'Y (R, V) in `dtype` from U (rows, R), a panel of images after the other; all images by default."""
+        """Compute U'Y (R, V) in `dtype` from U (rows, R), panel by panel of images; all images by default."""
         rotated = left.new_zeros(left.shape[1], self.Y.shape[1], dtype=dtype)
         for start in range(0, len(left), IMAGES_PER_PANEL):
             panel = slice(start, start + IMAGES_PER_PANEL)
@@ -53,12 +53,12 @@ class Responses:
         return rotated
 
     def of(self, voxels: torch.Tensor) -> "Responses":
-        """The responses of the voxels at these positions, an index tensor on the device."""
+        """Return the responses of the voxels at these positions, an index tensor on the device."""
         return replace(self, Y=self.Y[:, voxels.to(self.Y.device)], means=self.means[voxels])
 
     @functools.cached_property
     def sizes(self) -> torch.Tensor:
-        """Norms (V,) in float64 of the responses less their means."""
+        """Compute norms (V,) in float64 of the responses less their means."""
         rows = slice(None)
         chunks = self.chunks(16 * len(self.Y))
         return torch.cat([torch.linalg.vector_norm(self.block(rows, c, torch.float64), dim=0) for c in chunks])

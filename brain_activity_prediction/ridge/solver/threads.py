@@ -1,4 +1,4 @@
-"""Work of a CPU that does not fill its threads by itself: spread over them in pieces, or kept to one."""
+"""Distribute CPU work over threads in pieces, or keep it on one thread."""
 
 import functools
 import threading
@@ -40,7 +40,7 @@ def spread(function: Callable[[Piece], None], pieces: Sequence[Piece], device: t
 
 
 class Overlapping:
-    """A setting of the process that holds while any block of it runs, in whatever thread.
+    """A process-wide setting that holds while any block of it runs, in any thread.
 
     Of blocks that overlap, the last to end restores what was before the first.
     """

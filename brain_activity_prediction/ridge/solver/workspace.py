@@ -1,4 +1,4 @@
-"""Memory that one chunk of voxels after the other is computed in."""
+"""Memory in which one chunk of voxels after the other is computed."""
 
 import math
 import threading
@@ -7,17 +7,16 @@ import torch
 
 
 class Workspace:
-    """Arrays by name, a set a thread, written anew for every chunk.
+    """Named arrays, one set for each thread, overwritten for every chunk.
 
-    Given back and taken again each time, they would leave a CPU's memory in pieces; a GPU's allocator keeps them by
-    itself.
+    Freeing and allocating them each time would fragment a CPU's memory; a GPU's allocator keeps them by itself.
     """
 
     def __init__(self) -> None:
         self._of_thread = threading.local()
 
     def array(self, name: str, like: torch.Tensor, *shape: int) -> torch.Tensor:
-        """An array of that shape, in the type and on the device of `like`; what had this name before is overwritten."""
+        """Return an array of that shape, in the type and on the device of `like`; earlier content is overwritten."""
         if like.device.type == "cuda":
             return like.new_empty(shape)
         arrays, size = vars(self._of_thread), math.prod(shape)
