@@ -49,7 +49,7 @@ def checked(value: Any, kind: Any, name: str = "the whole") -> Any:
     return value
 
 
-def _dataclass(value: Mapping, kind: type[Record]) -> Record:
+def _dataclass(value: Mapping, kind: Any) -> Any:
     known, types_of = _schema(kind)
     if unknown := value.keys() - known.keys():
         raise ValueError(f"field {min(unknown)!r} is unknown")

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from brain_activity_prediction.storage.files import reading
 
@@ -159,7 +159,7 @@ def _check_chunks(data: h5py.Dataset, file: h5py.File) -> None:
     n_bytes, largest, wrong = file.id.get_filesize(), _largest_stored(data), []
     smallest = CHECKSUM_BYTES if data.fletcher32 else 0
 
-    def check(chunk) -> None:
+    def check(chunk: Any) -> None:
         if not smallest <= chunk.size <= largest or chunk.byte_offset + chunk.size > n_bytes:
             wrong.append(chunk)
 

@@ -4,8 +4,11 @@ import gzip
 import logging
 import math
 import struct
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 from nibabel.arrayproxy import ArrayProxy
@@ -31,17 +34,17 @@ class Volumes:
     grid: Grid
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, ...]:
         return self.numbers.shape
 
     @property
-    def stored_as_integers(self):
+    def stored_as_integers(self) -> bool:
         """Return whether the values are the integers in the file, without scaling by the header."""
         return self.numbers.dtype.kind in "iu" and (self.numbers.slope, self.numbers.inter) == (1, 0)
 
 
 @contextmanager
-def open_volumes(path):
+def open_volumes(path: Path) -> Iterator[Volumes]:
     """Open a .nii or .nii.gz file as `Volumes`.
 
     Raises InputError for other files and, at the end of the block, for damage anywhere in the file: gzip detects it
@@ -57,7 +60,7 @@ def open_volumes(path):
             raise ValueError("it goes on after its last volume")
 
 
-def read_volume(path):
+def read_volume(path: Path) -> tuple[np.ndarray, Grid]:
     """Read the single volume (X, Y, Z) of a file, and its grid; further axes of length 1 are dropped."""
     with open_volumes(path) as volumes:
         if len(volumes.shape) < 3 or math.prod(volumes.shape[3:]) != 1:
@@ -65,7 +68,7 @@ def read_volume(path):
         return np.asarray(volumes.numbers).reshape(volumes.shape[:3]), volumes.grid
 
 
-def read_volume_on(path, reference):
+def read_volume_on(path: Path, reference: Grid) -> np.ndarray:
     """Read the single volume (X, Y, Z) of a file in the voxel order of the `reference` grid.
 
     Raises InputError if the file has other voxels: another shape, size, position or angle.
@@ -74,17 +77,17 @@ def read_volume_on(path, reference):
     return on_grid(numbers, grid, reference)
 
 
-def read_grid(path):
+def read_grid(path: Path) -> Grid:
     """Read the grid from a file's header; the numbers are neither read nor checked."""
     with reading(path), _opened(path) as file:
         return _grid(path, _header(file))
 
 
-def _opened(path):
+def _opened(path: Path) -> Any:
     return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
 
 
-def _grid(path, header):
+def _grid(path: Path, header: Any) -> Grid:
     shape, affine = header.get_data_shape()[:3], header.get_best_affine()
     if not np.isfinite(affine).all():
         raise ValueError("its affine is not finite")
@@ -93,7 +96,7 @@ def _grid(path, header):
     return Grid(path, shape, affine, bool(header["sform_code"] or header["qform_code"]))
 
 
-def _header(file):
+def _header(file: IO[bytes]) -> Any:
     """Read the NIfTI header without its extensions, whose stated lengths cannot be trusted."""
     length = file.read(4)
     for order in "<>":

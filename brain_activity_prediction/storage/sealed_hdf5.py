@@ -19,7 +19,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import h5py
 import numpy as np
@@ -81,8 +81,12 @@ class Seal:
         known = dict(sizes or {})
         for name, stored in self.datasets.items():
             letters = axes.get(name)
-            fits = letters is not None and len(letters) == len(stored.shape) and "S" not in stored.dtype
-            if not fits or any(known.setdefault(*axis) != axis[1] for axis in zip(letters, stored.shape, strict=True)):
+            if (
+                letters is None
+                or len(letters) != len(stored.shape)
+                or "S" in stored.dtype
+                or any(known.setdefault(*axis) != axis[1] for axis in zip(letters, stored.shape, strict=True))
+            ):
                 raise ValueError(f"it holds {name} {stored.shape} of {stored.dtype}, which does not fit")
 
 
@@ -138,7 +142,7 @@ class _Writable(io.FileIO):
 
     error: OSError | None = None
 
-    def write(self, content) -> int:
+    def write(self, content: Any) -> int:
         length = memoryview(content).nbytes
         try:
             written = 0
@@ -211,7 +215,7 @@ def _read_piece(file: BinaryIO, name: str, stored: Stored, number: int) -> np.nd
     shape = tuple(part.stop - (part.start or 0) for part in stored.where(number))
     piece = np.empty(shape, stored.dtype)
     file.seek(offset)
-    n_read = file.readinto(piece.view(np.uint8).reshape(-1)) if piece.nbytes else 0
+    n_read = cast(Any, file).readinto(piece.view(np.uint8).reshape(-1)) if piece.nbytes else 0
     if n_read != piece.nbytes or _digest(piece) != digest:
         raise ValueError(f"piece {number} of {name} does not match its checksum")
     return piece
@@ -225,5 +229,5 @@ def _digest_of_rest(file: BinaryIO, start: int) -> str:
     return digest.hexdigest()[:DIGITS]
 
 
-def _digest(content) -> str:
+def _digest(content: Any) -> str:
     return hashlib.sha256(content).hexdigest()[:DIGITS]

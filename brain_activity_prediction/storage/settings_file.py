@@ -105,10 +105,10 @@ def _changed_inputs(known: Mapping | None, wanted: Mapping | None) -> str:
 
 def _changed_weights(known: Mapping | None, wanted: Mapping | None) -> str | None:
     """Name the files of two models, `{name: digest}`, that differ; None if the files of either are unknown."""
-    files = [(side or {}).get("files") for side in (known, wanted)]
-    if not all(files):
+    before, now = ((side or {}).get("files") for side in (known, wanted))
+    if not before or not now:
         return None
-    changed = [name for name in sorted(files[0].keys() | files[1].keys()) if files[0].get(name) != files[1].get(name)]
+    changed = [name for name in sorted(before.keys() | now.keys()) if before.get(name) != now.get(name)]
     return f"other weights, which differ in {_some(changed)}" if changed else None
 
 

@@ -27,7 +27,7 @@ class Contents:
         has = np.array([stream in streams for streams in self.streams], dtype=bool)
         return self.ids[np.repeat(has, self.ends - self._starts())]
 
-    def of(self, names: Sequence[str], read: Callable[[str], tuple[Sequence[int], Streams]]) -> "Contents":
+    def of(self, names: Sequence[str], read: Callable[[str], tuple[np.ndarray, Streams]]) -> "Contents":
         """Return the contents of these files; read only files that are not in this index."""
         now = np.sort(np.array(list(map(os.fsencode, names)), dtype=bytes))
         if np.array_equal(now, self.names):

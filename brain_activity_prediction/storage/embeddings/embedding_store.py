@@ -10,6 +10,7 @@ contents: the same batch written twice is one file. Letters: n images of a file,
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -62,12 +63,12 @@ class EmbeddingStore:
         for stream in streams:
             have = np.unique(self._held.ids_with(stream))
             ids = have if ids is None else np.intersect1d(ids, have, assume_unique=True)
-        return ids
+        return np.empty(0, np.int32) if ids is None else ids
 
     def streams(self) -> dict[str, tuple[int, int]]:
         """Return `{stream: (L, W)}` of all stored streams, sorted by name."""
         self._look()
-        shapes = {}
+        shapes: dict[str, Any] = {}
         for name, _, streams in self._held:
             if not streams <= shapes.keys():
                 with reading(self.folder / name, RECOMPUTE):
@@ -75,7 +76,7 @@ class EmbeddingStore:
                 shapes |= {stream: held[stream].shape[1:] for stream in streams}
         return dict(sorted(shapes.items()))
 
-    def read_layer(self, stream: str, layer: int, image_ids: Sequence[int]) -> np.ndarray:
+    def read_layer(self, stream: str, layer: int, image_ids: Sequence[int] | np.ndarray) -> np.ndarray:
         """Return the hidden states of one layer, a row for each id in the given order: (len(image_ids), W) float32.
 
         Raise InputError, listing the available ones, if the stream or the layer does not exist. Raise it, with the
@@ -119,7 +120,7 @@ class EmbeddingStore:
         Files whose names exclude all of `image_ids` are not opened.
         """
         wanted = None if image_ids is None else np.asarray(image_ids)
-        answers = {}
+        answers: dict[int, str] = {}
         for name in batch_names(self.folder):
             with reading(self.folder / name, RECOMPUTE):
                 low, high = span(name)

@@ -52,7 +52,7 @@ class FolderSettings:
 
         implied  settings that an older version used and did not record
         """
-        self._refuse_others((implied or {}) | (self.read() or {}), settings)
+        self._refuse_others({**(implied or {}), **(self.read() or {})}, settings)
 
     def claim(self, settings: Mapping) -> None:
         """Set the settings of the batches to come; raise InputError if the folder belongs to others.
