@@ -28,17 +28,17 @@ class Captions:
 
     def __init__(self, path: Path):
         self.path = path
-        self.of_image = read_captions(path)
+        self.by_image = read_captions(path)
 
     @property
     def settings(self) -> dict:
         """Return the settings that change the numbers: a digest of all captions."""
-        digest = hashlib.sha256(repr(sorted(self.of_image.items())).encode()).hexdigest()
+        digest = hashlib.sha256(repr(sorted(self.by_image.items())).encode()).hexdigest()
         return {"captions": f"table {digest[:16]}"}
 
     def check(self, ids: Sequence[int]) -> None:
         """Raise InputError if images have no caption."""
-        missing = np.setdiff1d(ids, list(self.of_image))
+        missing = np.setdiff1d(ids, list(self.by_image))
         if missing.size:
             raise InputError(
                 f"no caption for {missing.size:,} of {count(len(ids), 'image')} in {self.path} "
@@ -47,12 +47,12 @@ class Captions:
 
     def images(self, ids: Sequence[int]) -> list[list[str]]:
         """Return the captions of each image, in the order of the ids."""
-        return [self.of_image[image_id] for image_id in ids]
+        return [self.by_image[image_id] for image_id in ids]
 
 
 def read_captions(path: Path) -> dict[int, list[str]]:
     """Read `{NSD id: captions}` in the order of the file."""
-    of_image: dict[int, list[str]] = {}
+    captions: dict[int, list[str]] = {}
     if not path.exists():
         raise InputError(f"--captions {no_such_path(path)}")
     try:
@@ -68,7 +68,7 @@ def read_captions(path: Path) -> dict[int, list[str]]:
                     f"{path}, line {rows.line_num}, is not an NSD id and a caption: write 71,A dog. "
                     "and put captions with commas in quotes"
                 )
-            of_image.setdefault(int(row[0]), []).append(row[1].strip())
+            captions.setdefault(int(row[0]), []).append(row[1].strip())
     except InputError:
         raise
     except (OSError, ValueError, csv.Error) as error:
@@ -76,4 +76,4 @@ def read_captions(path: Path) -> dict[int, list[str]]:
             f"{path} cannot be read as a table of captions ({' '.join(str(error).split())}): it must be UTF-8 text "
             f"with the columns {','.join(COLUMNS)}"
         ) from None
-    return of_image
+    return captions

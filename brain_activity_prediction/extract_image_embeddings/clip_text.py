@@ -69,7 +69,7 @@ def load(checkpoint, device, dtype, *, captions):
         raise InputError(f"{checkpoint.model_id} is no CLIP, but a {model.config.model_type}: give another --model-id")
     tokenizer = checkpoint.tokenizer()
     tokenizer.model_max_length = model.config.max_position_embeddings
-    texts = [text for texts in captions.of_image.values() for text in texts]
+    texts = [text for texts in captions.by_image.values() for text in texts]
     n_cut = sum(len(ids) > tokenizer.model_max_length for ids in tokenizer(texts, verbose=False).input_ids)
     if n_cut:
         log.warning(f"{n_cut} of {len(texts)} captions are cut to {tokenizer.model_max_length} tokens")
@@ -81,8 +81,8 @@ def preprocess(tokenizer, captions):
     import torch
     from transformers import BatchFeature
 
-    texts = [text for of_image in captions for text in of_image]
-    image = torch.tensor([row for row, of_image in enumerate(captions) for _ in of_image])
+    texts = [text for texts in captions for text in texts]
+    image = torch.tensor([row for row, texts in enumerate(captions) for _ in texts])
     return BatchFeature({**tokenizer(texts, padding=True, truncation=True, return_tensors="pt"), "image": image})
 
 

@@ -47,7 +47,7 @@ def extract(script, settings: ExtractionSettings) -> None:
         if left:
             check_inputs(work, left, stimuli)
         settings.checkpoint.check(checkpoint_files(script), getattr(script, "MODEL_TYPE", None))
-        recorded = RecordedSettings.of(script, work, stimuli.settings)
+        recorded = RecordedSettings.read(script, work, stimuli.settings)
         if settings.test_run and left:
             try_out(Runner(script, settings), stimuli, work)
             return

@@ -140,14 +140,17 @@ def wanted_streams(script, settings: ExtractionSettings) -> dict[int | None, lis
             if (answers if stream == "response" else pooling in settings.poolings)
         ]
 
-    of_prompts = getattr(script, "PROMPT_STREAMS", {})
-    if answers and "response" not in of_prompts:
+    prompt_streams = getattr(script, "PROMPT_STREAMS", {})
+    if answers and "response" not in prompt_streams:
         raise InputError(f"{model_id} gives no answers: leave out --response")
     possible = {
-        pooling for available in (script.IMAGE_STREAMS, of_prompts) for kept in available.values() for pooling in kept
+        pooling
+        for available in (script.IMAGE_STREAMS, prompt_streams)
+        for kept in available.values()
+        for pooling in kept
     }
     for pooling in settings.poolings:
         if pooling not in possible:
             raise InputError(f"{model_id} has no {pooling} pooling; it has {', '.join(sorted(possible))}")
-    wanted = {None: names(script.IMAGE_STREAMS)} | dict.fromkeys(settings.prompts, names(of_prompts))
+    wanted = {None: names(script.IMAGE_STREAMS)} | dict.fromkeys(settings.prompts, names(prompt_streams))
     return {prompt: streams for prompt, streams in wanted.items() if streams}

@@ -82,7 +82,7 @@ class FormerCheckpoint(Checkpoint):
     def read_tokenizer(self, part: str) -> PreTrainedTokenizerBase:
         from transformers import AutoTokenizer, LlamaTokenizer
 
-        kind = AutoTokenizer if self.file_of(part, "tokenizer.json") or part else LlamaTokenizer
+        kind = AutoTokenizer if self.part_file(part, "tokenizer.json") or part else LlamaTokenizer
         return self.load(kind, subfolder=part)
 
     def end_ids(self, *more: str) -> frozenset[int]:

@@ -17,27 +17,27 @@ from brain_activity_prediction.storage.embeddings.embedding_store import Embeddi
 class RecordedSettings:
     """The records of a run in its stores: settings, weights, stimuli, and tokenised prompts.
 
-    of_stimuli  the settings of what the model is given
-    of_prompts  the settings of each prompt, by `prompt_settings`
+    stimuli  the settings of the stimuli
+    prompts  the settings of each prompt, by `prompt_settings`
     """
 
     script: Any
     settings: ExtractionSettings
-    of_stimuli: Mapping
-    of_prompts: Mapping[int | None, Mapping]
+    stimuli: Mapping
+    prompts: Mapping[int | None, Mapping]
 
     @classmethod
-    def of(cls, script, work: Work, of_stimuli: Mapping) -> RecordedSettings:
+    def read(cls, script, work: Work, stimuli: Mapping) -> RecordedSettings:
         """Read what changes the numbers; raise InputError as `prompt_settings` does."""
         settings = work.settings
         prompts = {number: settings.prompts.get(number) for number in work.stores}
-        read = prompt_settings(script, settings.checkpoint, prompts, settings.max_new_tokens)
-        return cls(script, settings, of_stimuli, read)
+        tokenised = prompt_settings(script, settings.checkpoint, prompts, settings.max_new_tokens)
+        return cls(script, settings, stimuli, tokenised)
 
-    def of_store(self, prompt: int | None, store: EmbeddingStore) -> dict:
+    def for_store(self, prompt: int | None, store: EmbeddingStore) -> dict:
         """Return the settings of one store; the weights keep the name that the store knows them by."""
         weights = self.settings.checkpoint.recorded_weights(store.settings() or {})
-        return self.settings.recorded(prompt) | weights | dict(self.of_stimuli) | dict(self.of_prompts[prompt])
+        return self.settings.recorded(prompt) | weights | dict(self.stimuli) | dict(self.prompts[prompt])
 
     def check(self, stores: Mapping[int | None, EmbeddingStore]) -> None:
         """Raise InputError if a store holds states made with other settings."""
@@ -45,12 +45,12 @@ class RecordedSettings:
             check_dtype(store, self.settings)
             text = self.settings.prompts.get(prompt)
             implied = settings_of_1_0_0(self.script, self.settings.checkpoint, text, store.settings())
-            store.check(self.of_store(prompt, store), implied)
+            store.check(self.for_store(prompt, store), implied)
 
     def claim(self, stores: Mapping[int | None, EmbeddingStore]) -> None:
         """Record the settings; they are read anew, since loading may have fetched files from the hub."""
         for prompt, store in stores.items():
-            store.claim(self.of_store(prompt, store))
+            store.claim(self.for_store(prompt, store))
 
 
 def check_dtype(store: EmbeddingStore, settings: ExtractionSettings) -> None:

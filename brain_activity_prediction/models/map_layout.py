@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FIRST, LAST = 1, 3
-OF_WIDTHS = re.compile("hidden_size|embed_dim|embedding_size|channels|widths?$")  # configuration keys
+WIDTH_KEYS = re.compile("hidden_size|embed_dim|embedding_size|channels|widths?$")  # configuration keys
 # Model types with a fixed layout, for configurations that do not tell it.
-OF_CLASSES = dict.fromkeys(("sam_vision_model", "sam_hq_vision_model"), LAST)
-OF_CLASSES |= dict.fromkeys(("sam2_vision_model", "sam2_hiera_det_model", "sam3_vision_model"), LAST)
-OF_CLASSES |= {"sam3_vit_model": LAST, "dinat": LAST, "timm_wrapper": FIRST}
+KNOWN_AXES = dict.fromkeys(("sam_vision_model", "sam_hq_vision_model"), LAST)
+KNOWN_AXES |= dict.fromkeys(("sam2_vision_model", "sam2_hiera_det_model", "sam3_vision_model"), LAST)
+KNOWN_AXES |= {"sam3_vit_model": LAST, "dinat": LAST, "timm_wrapper": FIRST}
 LARGER = 32  # pixels added to a probe's height, and twice that to its width
 
 Visit = Callable[["Tensor", Callable[["Tensor"], None]], None]
@@ -39,7 +39,7 @@ def channels_axis(model, pixels: Tensor, visit: Visit) -> int | None:
     if not any(len(shape) == 4 for shape in shapes):
         return None
     axis = _by_widths(shapes, set(widths(model.config)))
-    axis = axis or OF_CLASSES.get(model.config.model_type) or _by_another_shape(shapes, pixels, visit)
+    axis = axis or KNOWN_AXES.get(model.config.model_type) or _by_another_shape(shapes, pixels, visit)
     if axis is None:
         maps = next(shape[1:] for shape in shapes if len(shape) == 4)
         raise InputError(
@@ -64,13 +64,13 @@ def shapes_of(pixels: Tensor, visit: Visit) -> list[tuple[int, ...]]:
 def widths(config) -> Iterator[int]:
     """Yield all widths and numbers of channels in a configuration, nested ones included."""
     for key, value in config.to_dict().items():
-        yield from _numbers(value, OF_WIDTHS.search(key) is not None)
+        yield from _numbers(value, WIDTH_KEYS.search(key) is not None)
 
 
 def _numbers(value, named: bool) -> Iterator[int]:
     if isinstance(value, dict):
         for key, inner in value.items():
-            yield from _numbers(inner, OF_WIDTHS.search(str(key)) is not None)
+            yield from _numbers(inner, WIDTH_KEYS.search(str(key)) is not None)
     elif isinstance(value, (list, tuple)):
         for inner in value:
             yield from _numbers(inner, named)

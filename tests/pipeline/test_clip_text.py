@@ -102,7 +102,7 @@ def states_of(checkpoint, text):
 
 def test_states_are_those_of_each_caption_alone_averaged_over_an_images_captions(own_nsd, clip, captions):
     extract(own_nsd, clip, captions, "-b", 7)
-    alone = {text: states_of(clip, text) for texts in Captions(captions).of_image.values() for text in texts}
+    alone = {text: states_of(clip, text) for texts in Captions(captions).by_image.values() for text in texts}
     for stream, pooled in (("text", lambda s: s.mean(axis=1)), ("text_last", lambda s: s[:, -1])):
         ids, found = stored(own_nsd, stream)
         assert found.shape == (40, 4, 16)
@@ -124,8 +124,8 @@ def test_the_batch_size_changes_no_number(own_nsd, clip, captions):
 
 def test_a_caption_that_is_too_long_is_cut_keeps_its_end_and_is_counted(own_nsd, clip, captions, capsys):
     longest = "a b " * 20  # a token a letter
-    rows = [(image_id, text) for image_id, texts in Captions(captions).of_image.items() for text in texts]
-    image_id = next(i for i, texts in Captions(captions).of_image.items() if len(texts) == 1)
+    rows = [(image_id, text) for image_id, texts in Captions(captions).by_image.items() for text in texts]
+    image_id = next(i for i, texts in Captions(captions).by_image.items() if len(texts) == 1)
     rows = [(i, longest if i == image_id else text) for i, text in rows]
     extract(own_nsd, clip, write_captions(captions, rows))
     assert f"1 of {len(rows)} captions are cut to {LIMIT} tokens" in capsys.readouterr().err
@@ -143,7 +143,7 @@ def test_other_captions_are_refused_and_the_stimulus_file_is_not_needed(own_nsd,
 
 
 def test_images_without_a_caption_are_counted_before_the_model_is_loaded(own_nsd, captions, tmp_path):
-    ids = sorted(Captions(captions).of_image)
+    ids = sorted(Captions(captions).by_image)
     rows = [(image_id, "a dog") for image_id in ids if image_id not in (ids[3], ids[9])]
     with pytest.raises(InputError, match=rf"no caption for 2 of 40 images in .* \(first: image {ids[3]}\): add them"):
         extract(own_nsd, tmp_path / "no model", write_captions(captions, rows))

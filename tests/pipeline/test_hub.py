@@ -146,7 +146,7 @@ def test_a_branch_is_recorded_as_the_hubs_commit_and_a_commit_as_itself(monkeypa
     assert not asked
     of_branch = Checkpoint("org/model", "main")
     assert of_branch.identity() == f"revision {NEW}"
-    assert of_branch.of_hub == {"revision": NEW, "local_files_only": False}
+    assert of_branch.hub_source == {"revision": NEW, "local_files_only": False}
     assert asked == [("org/model", "main")]
     assert Checkpoint("org/model", "main", seed=3).identity() == f"random with seed 3, configuration of revision {NEW}"
 
@@ -157,7 +157,7 @@ def test_files_on_disk_are_loaded_without_asking_a_hub_out_of_reach_again(monkey
 
     monkeypatch.setattr(HfApi, "model_info", unreachable)
     monkeypatch.setattr(hub, "_commit_on_disk", lambda model_id, revision: OLD)
-    assert Checkpoint("org/model", "main").of_hub == {"revision": OLD, "local_files_only": True}
+    assert Checkpoint("org/model", "main").hub_source == {"revision": OLD, "local_files_only": True}
 
 
 @pytest.mark.parametrize("error", [LocalEntryNotFoundError("timed out"), OSError("connection reset"), None])

@@ -274,7 +274,7 @@ def test_stages_of_tokens_are_averaged_over_tokens(build, checkpoint):
 
 def test_maps_whose_layout_nothing_tells_are_refused(checkpoint, monkeypatch):
     folder, _ = checkpoint(lambda: hf.VitDetModel(hf.VitDetConfig(pretrain_image_size=32, **TOKENS)))
-    monkeypatch.setattr(map_layout, "OF_WIDTHS", re.compile("no such setting"))
+    monkeypatch.setattr(map_layout, "WIDTH_KEYS", re.compile("no such setting"))
     monkeypatch.setattr(map_layout, "_by_another_shape", lambda *_: None)
     with pytest.raises(
         InputError, match=r"VitDetModel gives maps of \(16, 4, 4\), and neither .* choose another network"

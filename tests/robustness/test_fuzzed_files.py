@@ -151,7 +151,7 @@ def label_table(path, mask):
 def captions(path, mask):
     read = Captions(path)
     assert read.settings
-    for image_id in read.of_image:
+    for image_id in read.by_image:
         read.check([image_id])
 
 

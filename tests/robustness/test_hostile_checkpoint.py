@@ -112,7 +112,7 @@ def test_modules_of_the_checkpoint_are_never_imported(tiny_model, tmp_path, mark
             settings |= {"model_type": "evil"}
         path.write_text(json.dumps(settings))
     vision = load_script("vision_model.py").script("org/model", 1, ["mean"])
-    text = load_script("clip_text.py").script("org/model", SimpleNamespace(of_image={1: ["A dog."]}))
+    text = load_script("clip_text.py").script("org/model", SimpleNamespace(by_image={1: ["A dog."]}))
     script = tiny_model(name).script
     with nullcontext() if model_type == "own" else suppress(InputError):
         script.load(Checkpoint(script.MODEL_ID, None, folder), "cpu", torch.float32)

@@ -182,9 +182,9 @@ class Checkpoint(CheckpointFiles):
         Nothing is returned if that is unknown before the hub's files are fetched.
         """
         theirs = recorded.get(ORIGIN, {})
-        names = [self._of_seed(f"revision {self._commit()}")] if self.folder is None else []
+        names = [self._with_seed(f"revision {self._commit()}")] if self.folder is None else []
         if self.folder and "files " in str(recorded.get("weights")):
-            names.append(self._of_seed(weights_identity.first_version_name(self.folder, self.seed is None)))
+            names.append(self._with_seed(weights_identity.first_version_name(self.folder, self.seed is None)))
         made_from = {"names": names, "files": self._content or {}}
         if {recorded.get("weights"), *theirs.get("names", ())}.intersection(names):
             return {"weights": recorded["weights"], ORIGIN: made_from}
@@ -195,15 +195,15 @@ class Checkpoint(CheckpointFiles):
                 return {"weights": recorded["weights"], ORIGIN: made_from}
         if self.folder is None and (self._content is None or "revision " in str(recorded.get("weights"))):
             return {"weights": names[0], ORIGIN: made_from}
-        return {"weights": self._of_seed(weights_identity.content_name(self._content)), ORIGIN: made_from}
+        return {"weights": self._with_seed(weights_identity.content_name(self._content)), ORIGIN: made_from}
 
-    def _of_seed(self, name: str) -> str:
+    def _with_seed(self, name: str) -> str:
         return name if self.seed is None else f"random with seed {self.seed}, configuration of {name}"
 
     def _commit(self) -> str | None:
         """Return the commit of the revision; None for a script without one, whose model is on no hub."""
         known = self.revision is None or COMMIT.fullmatch(self.revision)
-        return self.revision if known else self.of_hub["revision"]
+        return self.revision if known else self.hub_source["revision"]
 
     @property
     def _content(self) -> dict[str, str] | None:

@@ -32,14 +32,14 @@ class CheckpointFiles:
         return self.folder or self.model_id
 
     @cached_property
-    def of_hub(self) -> dict:
+    def hub_source(self) -> dict:
         """The arguments of `from_pretrained` that select the hub's files; raises InputError if there are none."""
         commit, on_disk = commit_on_hub(self.model_id, self.revision)
         return {"revision": commit, "local_files_only": on_disk}
 
     def load(self, loadable, **settings):
         """Call `from_pretrained` of a class of transformers; raise InputError if it fails."""
-        source = self.of_hub if self.folder is None else {"local_files_only": True}
+        source = self.hub_source if self.folder is None else {"local_files_only": True}
         try:
             # Explicitly False, because transformers asks at the terminal by default.
             return loadable.from_pretrained(self.source, trust_remote_code=False, **source, **settings)
@@ -63,7 +63,7 @@ class CheckpointFiles:
         from huggingface_hub import hf_hub_download
         from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
-        source = self.of_hub
+        source = self.hub_source
         try:
             return Path(hf_hub_download(self.model_id, name, **source))
         except Exception as error:  # the hub and the network raise their own kinds
@@ -130,7 +130,7 @@ class CheckpointFiles:
 
     def read_tokenizer(self, part: str) -> PreTrainedTokenizerBase:
         """Read the tokenizer of a subfolder; "" is the checkpoint itself."""
-        tokenizer = tokenizer_files.read_tokenizer(partial(self.file_of, part))
+        tokenizer = tokenizer_files.read_tokenizer(partial(self.part_file, part))
         if tokenizer is None:  # another format, such as vocab.txt
             from transformers import AutoTokenizer
 
@@ -155,7 +155,7 @@ class CheckpointFiles:
     def check_tokenizers(self, texts: Iterable[str]) -> None:
         """Raise InputError if a loaded tokenizer gives a text other ids than its own file."""
         for part, tokenizer in self._tokenizers.items():
-            tokenizer_files.check_tokenizer(tokenizer, partial(self.file_of, part), texts)
+            tokenizer_files.check_tokenizer(tokenizer, partial(self.part_file, part), texts)
         for checkpoint in self._parts.values():
             checkpoint.check_tokenizers(texts)
 
@@ -164,6 +164,6 @@ class CheckpointFiles:
         parts = [tokenizer for checkpoint in self._parts.values() for tokenizer in checkpoint.loaded_tokenizers()]
         return [*self._tokenizers.values(), *parts]
 
-    def file_of(self, part: str, name: str) -> Path | None:
+    def part_file(self, part: str, name: str) -> Path | None:
         """Return the path of a file in the subfolder `part`, as `file` does."""
         return self.file(f"{part}/{name}" if part else name)

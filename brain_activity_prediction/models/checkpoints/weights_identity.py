@@ -25,7 +25,7 @@ WEIGHTS = (
 )
 WEIGHT_FILES = ("*.safetensors", "*.bin", "*.pt", "*.pth")
 TEXT_FILES = ("*.json", "*.txt", "*.model")  # configurations and tokenizers in version 1.0.0
-OF_TRAINING = ("training_args", "optimizer", "scheduler", "rng_state", "random_states", "scaler")
+TRAINING_FILES = ("training_args", "optimizer", "scheduler", "rng_state", "random_states", "scaler")
 
 
 def content_of(folder: Path, with_weights: bool) -> dict[str, str] | None:
@@ -52,7 +52,7 @@ def weight_files(folder: Path) -> list[Path]:
         if (folder / name).is_file():
             return _shards(folder / name) if name.endswith(".index.json") else [folder / name]
     every = sorted({path for pattern in WEIGHT_FILES for path in folder.glob(pattern)})
-    return [path for path in every if not path.name.startswith(OF_TRAINING)]
+    return [path for path in every if not path.name.startswith(TRAINING_FILES)]
 
 
 def content_name(content: Mapping[str, str]) -> str:

@@ -224,7 +224,7 @@ def _trained_file(checkpoint: Checkpoint) -> Path:
     from huggingface_hub import hf_hub_download
 
     with _loading(checkpoint.model_id):
-        return Path(hf_hub_download(checkpoint.model_id, "checkpoint.pt", **checkpoint.of_hub))
+        return Path(hf_hub_download(checkpoint.model_id, "checkpoint.pt", **checkpoint.hub_source))
 
 
 @contextmanager
