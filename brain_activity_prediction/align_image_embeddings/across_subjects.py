@@ -1,7 +1,7 @@
-"""Brings the scores of several subjects together: mean, standard error, and tests over subjects.
+"""Combines the scores of several subjects: mean, standard error, and tests over subjects.
 
-With four subjects, Student's t has 3 degrees of freedom and the exact sign-flip test no p below 1/16. Scores are read,
-nothing is fitted.
+With four subjects, Student's t has 3 degrees of freedom, and the exact sign-flip test reaches no p below 1/16. Scores
+are read; nothing is fitted.
 """
 
 import argparse
@@ -17,9 +17,11 @@ from brain_activity_prediction.runtime.running import run_script
 def flags() -> argparse.ArgumentParser:
     flags = shared.parser(__doc__, several_subjects=True)
     flags.set_defaults(subject=None)  # all that have scores
-    flags.add_argument("-m", "--model-id", nargs="+", metavar="ID", help="these models only")
-    shared.add_prompt_numbers(flags, "these prompts only: 3, or 1,2,3, or 1-9")
-    flags.add_argument("--stream", nargs="+", metavar="NAME", help="these streams only")
+    flags.add_argument(
+        "-m", "--model-id", nargs="+", metavar="ID", help="use only these models (default: all with scores)"
+    )
+    shared.add_prompt_numbers(flags, "use only these prompts: 3, or 1,2,3, or 1-9 (default: all with scores)")
+    flags.add_argument("--stream", nargs="+", metavar="NAME", help="use only these streams (default: all with scores)")
     shared.add_protocol(flags)
     shared.add_layer_choice(flags)
     return flags

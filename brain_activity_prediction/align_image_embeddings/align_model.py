@@ -1,7 +1,8 @@
 """Fits ridge regression from a model's hidden states to every voxel and scores it on held-out images, by region.
 
-Training images are those only this subject saw, test images those all subjects saw. Alpha is chosen for each voxel by
-K-fold cross-validation on the training images. Layers are written one by one: a run that dies continues at its layer.
+Training images are those that only this subject saw, test images those that all subjects saw. Alpha is chosen for each
+voxel by K-fold cross-validation on the training images. Each layer is written when it is finished: the same command
+continues an interrupted run.
 """
 
 import argparse
@@ -36,7 +37,9 @@ def flags() -> argparse.ArgumentParser:
     shared.add_protocol(flags)
     shared.add_layer_choice(flags)
     shared.add_alphas(flags)
-    flags.add_argument("--criterion", choices=CRITERIA, default=CRITERIA[0], help="what alpha is chosen by")
+    flags.add_argument(
+        "--criterion", choices=CRITERIA, default=CRITERIA[0], help="cross-validated score that alpha is chosen by"
+    )
     shared.add_responses(flags)
     shared.add_ceilings(flags)
     shared.add_permutations(flags)
@@ -45,11 +48,11 @@ def flags() -> argparse.ArgumentParser:
         type=positive_int,
         default=1,
         metavar="N",
-        help="permute whole blocks of N test images that follow each other by id, not in time: no guard against the "
-        "autocorrelation of fMRI; images left over are not in the test",
+        help="number of test images in a permuted block; images are in order of id, not of time, so that blocks are no "
+        "guard against the autocorrelation of fMRI; images that fill no block are left out of the test",
     )
     shared.add_bootstrap(flags)
-    flags.add_argument("--redo", action="store_true", help="replace scores that are there")
+    flags.add_argument("--redo", action="store_true", help="replace existing scores")
     return flags
 
 

@@ -1,6 +1,7 @@
 """Compares models, prompts and streams of one subject region by region: is one predicted better than the other?
 
-Every pair is compared on the same resamples of the test images (paired bootstrap). Scores are read, nothing is fitted.
+Every pair is compared on the same resamples of the test images (paired bootstrap). Scores are read;
+nothing is fitted.
 """
 
 import argparse
@@ -17,12 +18,12 @@ from brain_activity_prediction.runtime.running import run_script
 
 def flags() -> argparse.ArgumentParser:
     flags = shared.parser(__doc__)
-    flags.add_argument("-m", "--model-id", nargs="+", required=True, metavar="ID", help="models, one or more")
+    flags.add_argument("-m", "--model-id", nargs="+", required=True, metavar="ID", help="one or more models")
     shared.add_prompts(flags)
-    flags.add_argument("--stream", nargs="+", metavar="NAME", help="these streams only")
+    flags.add_argument("--stream", nargs="+", metavar="NAME", help="use only these streams (default: all)")
     shared.add_protocol(flags)
     shared.add_layer_choice(flags)
-    flags.add_argument("-n", "--name", type=analysis_name, default="comparison", help="of the tables that are written")
+    flags.add_argument("-n", "--name", type=analysis_name, default="comparison", help="name of the table files")
     return flags
 
 

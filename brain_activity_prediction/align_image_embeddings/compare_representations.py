@@ -1,7 +1,7 @@
 """Compares a model's layers with regions of the brain without a fit: RSA and centred kernel alignment.
 
-Both ask whether a layer and a region find the same images alike, on the images that all subjects saw. States and
-responses are z-scored over these images.
+Both measure whether a layer and a region represent the same pairs of images as similar, on the images that all subjects
+saw. Hidden states and responses are z-scored over these images.
 """
 
 import argparse
@@ -32,7 +32,7 @@ def flags() -> argparse.ArgumentParser:
         choices=shared.SUBJECTS,
         default=[],
         metavar="N",
-        help="noise ceilings from these subjects' responses to the same images",
+        help="subjects whose responses to the same images give noise ceilings (default: none)",
     )
     return flags
 

@@ -1,10 +1,9 @@
 """Predicts each subject's responses to the shared images from the other subjects' responses, by the same ridge.
 
-A ceiling that needs no repeats and no model, only the betas of two or more subjects: what other brains predict of a
-brain, all of them together or, with --predict-from each, one at a time, which is lower. A publication that compares
-with this ceiling should say which of the two it is. It is no upper bound: the ridge learns from four fifths of the
-images that all subjects saw, some 800, where a model's learns from some 9,000, and r is the mean over the folds, so
-that a model's r may lie above it.
+This ceiling needs no repeats and no model, only the betas of two or more subjects. The other subjects predict together
+or, with --predict-from each, one at a time, which gives a lower ceiling; a publication should name the choice. The
+ceiling is no upper bound, and a model's r may exceed it: this ridge learns from four fifths of the images that all
+subjects saw, some 800, a model's from some 9,000; and r is the mean over the folds.
 """
 
 import argparse
@@ -34,7 +33,7 @@ def flags() -> argparse.ArgumentParser:
         "--predict-from",
         choices=SOURCES,
         default=TOGETHER,
-        help="all other subjects in one fit, or each in a fit of its own, whose r are averaged",
+        help="predict from all other subjects in one fit (together), or from each in its own fit, averaging r (each)",
     )
     return flags
 

@@ -1,9 +1,9 @@
-"""Partitions the variance that two to four feature spaces predict into what each predicts alone and what they share.
+"""Partitions the variance that two to four feature spaces predict into unique and shared parts.
 
-All spaces are fitted jointly, each with an alpha of its own (banded ridge): alpha and the weights of the spaces are
-chosen for each voxel by K-fold cross-validation on the training images. The layer `best` is each region's best one on
-the training images; regions with the same layers share their fits. Weightings are written one by one: a run that dies
-continues at its weighting, and processes with the same command share them out.
+All spaces are fitted jointly, each with an alpha of its own (banded ridge). Alpha and the weights of the spaces are
+chosen for each voxel by K-fold cross-validation on the training images. The layer `best` is each region's best layer on
+the training images; regions with the same layers share their fits. Each weighting is written when it is finished: the
+same command continues an interrupted run, and several processes with the same command share the work.
 """
 
 import argparse
@@ -30,23 +30,23 @@ def flags() -> argparse.ArgumentParser:
         action="append",
         required=True,
         metavar=("MODEL", "PROMPT", "STREAM", "LAYER"),
-        help="two to four of these: a model id; a prompt's number, or none; a stream; a layer from 0, or best, the one "
-        "that align_model.py scored best on training images, in each region",
+        help="feature space, given two to four times: a model id; a prompt's number, or none; a stream; a layer "
+        "from 0, or best for each region's best layer on training images, as scored by align_model.py",
     )
-    flags.add_argument("-n", "--name", required=True, type=analysis_name, help="of the folder that results go to")
+    flags.add_argument("-n", "--name", required=True, type=analysis_name, help="name of the results' folder")
     shared.add_device(flags)
     shared.add_alphas(flags)
     flags.add_argument(
         "--random-weightings",
         type=positive_int,
         metavar="N",
-        help="N random weightings of each combination of spaces, instead of a grid of 9 a pair, 61 a triple",
+        help="number of random weightings of each combination of spaces (default: a grid: 9 for pairs, 61 for triples)",
     )
-    flags.add_argument("--seed", type=seed, default=0, help="of the random weightings")
+    flags.add_argument("--seed", type=seed, default=0, help="seed of the random weightings")
     shared.add_responses(flags)
     shared.add_ceilings(flags)
     shared.add_bootstrap(flags)
-    flags.add_argument("--redo", action="store_true", help="replace scores that are there")
+    flags.add_argument("--redo", action="store_true", help="replace existing scores")
     return flags
 
 

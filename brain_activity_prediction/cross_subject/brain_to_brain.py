@@ -1,7 +1,7 @@
 """Predict one subject's responses from other subjects' responses to the same images.
 
-A model that knew what all brains share would do about as well: a ceiling that, unlike that of a voxel's own noise,
-leaves out what is the subject's alone. n images, D voxels of the others, V of the subject.
+A model of everything that brains share would predict about as well. Unlike the ceiling from a voxel's own noise, this
+ceiling excludes what is specific to the subject. n images, D voxels of the others, V of the subject.
 """
 
 from __future__ import annotations
@@ -19,13 +19,12 @@ from brain_activity_prediction.ridge.solver.cross_validation import held_out_row
 def cross_subject_r(
     others: np.ndarray, own: np.ndarray, alphas: np.ndarray, folds: int, device: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pearson r (V,) of responses `own` (n, V) with their predictions from `others` (n, D), on held-out images.
+    """Return Pearson r (V,) of responses `own` (n, V) with predictions from `others` (n, D), and alphas (folds, V).
 
-    And the alphas chosen, (folds, V).
-
-    Each of `folds` contiguous folds of the images is predicted by ridge on the rest, alpha chosen for each voxel by
-    cross-validation within it, everything scaled by its statistics; r is the mean over the folds. Pooled over folds it
-    would lie below 0 for noise, since a fold that lies high is predicted from a rest that lies low.
+    Each of `folds` contiguous folds of the images is predicted by ridge on the rest. Alpha is chosen for each voxel by
+    cross-validation within the rest, and everything is scaled by the statistics of the rest. r is the mean over the
+    folds: r over all folds pooled would be below 0 for noise, since a fold with a high mean is predicted from a rest
+    with a low one.
 
     A response to a missing image is NaN. Own voxels are scored on the images that they have; those of others are at
     their mean in the images that they lack. Voxels without any response are left out of `others` and get NaN in `own`.
@@ -46,6 +45,6 @@ def cross_subject_r(
 
 
 def _with_gaps(responses: np.ndarray) -> np.ndarray:
-    """Voxels (k,) that lack a response to some images but not to all."""
+    """Return the voxels (k,) that lack a response to some images but not to all."""
     there = np.isfinite(responses)
     return np.flatnonzero(there.any(axis=0) & ~there.all(axis=0))

@@ -29,7 +29,7 @@ NAME = "cross_subject_ceiling"
 
 @dataclass(frozen=True, kw_only=True)
 class CeilingSettings:
-    """The subjects to predict from each other, read once from the flags of cross_subject_ceiling.py."""
+    """Subjects to predict from each other, made once from the flags of cross_subject_ceiling.py."""
 
     base_dir: Path
     subjects: Sequence[int]  # two or more, ascending
@@ -96,9 +96,11 @@ def ceilings(
     sessions: Mapping[int, Sequence[int]],
     n_images: int,
 ) -> pd.DataFrame:
-    """Average r (V,) over each region of each subject: one row for each subject and region, columns COLUMNS.
+    """Average r (V,) over each region: one row for each subject and region, columns COLUMNS.
 
-    `predicted_from` are the other subjects, together or `each of` them by itself; `sessions` are the subject's own.
+    `predicted_from` lists the other subjects, used together, or `each of` them in a fit of its own. cross_subject_r is
+    the mean over the n_voxels voxels of the region with responses to the n_images common images. `sessions` are the
+    subject's own.
     """
     rows = []
     for subject, of_voxels in r.items():

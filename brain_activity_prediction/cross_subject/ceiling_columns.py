@@ -1,4 +1,4 @@
-"""Add the cross-subject ceiling of each region, written by cross_subject_ceiling.py, to scores of models."""
+"""Add the cross-subject ceiling, written by cross_subject_ceiling.py, to tables of models' scores."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ MADE_WITH = ("sessions", "zscore_sessions")  # settings that scores and their ce
 
 
 def with_cross_subject_ceiling(scores: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    """Scores with each subject's region as other brains predict it, where cross_subject_ceiling.py has been run.
+    """Add each subject's and region's cross-subject ceiling to scores, if cross_subject_ceiling.py has been run.
 
-    That of responses of other sessions, or z-scored otherwise, than the scores' is left out, as a line on stderr says.
+    A ceiling of other sessions, or of responses z-scored differently, is left out with a warning.
     """
     path = folder / "cross_subject_ceiling.parquet"
     if path.exists():

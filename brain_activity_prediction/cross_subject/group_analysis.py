@@ -40,7 +40,7 @@ def write_group_tables(settings: GroupSettings) -> None:
 
 
 def as_text(table: pd.DataFrame) -> str:
-    """Format a line for each model, prompt, stream and region for the terminal."""
+    """Format a line for each model, prompt, stream and region."""
     lines = [
         f"{'model, prompt, stream':<56} {'region':<16} {'subjects':>8} {'r':>7} {'SE':>7} {'r/sqrt(NC)':>10} "
         f"{'p (t)':>7} {'p (signs)':>9}"

@@ -28,13 +28,14 @@ DIFFERENCES = (
 
 
 def means(scores: pd.DataFrame) -> pd.DataFrame:
-    """Average over subjects: one row for each model, prompt, stream, layer choice and region; columns COLUMNS.
+    """Average over subjects: one row for each model, prompt, stream, choice of layers and region; columns COLUMNS.
 
-    Each score is the mean over the subjects that have it, with its standard error. `r` and `r2` have n_subjects of
-    them; the others have a count in a column that ends in _n. p is one-sided, for a mean r above 0 in the population:
-    p_t by Student's t, p_sign_flip exactly (`subject_statistics`). q is p_t adjusted over the rows of the same choice
-    of layers (Benjamini and Hochberg). `layer` is missing if subjects have different ones. cross_subject_r is that of
-    cross_subject_ceiling.py; predicted_from lists the other subjects of each subject.
+    Each score is the mean over the subjects that have it, with its standard error. All n_subjects `subjects` have r and
+    r2; columns that end in _n count the subjects with each other score. p is one-sided, for a mean r above 0 in the
+    population: p_t by Student's t, p_sign_flip exactly (`subject_statistics`). q is p_t adjusted over the rows of the
+    same choice of layers (Benjamini and Hochberg). `layer` is missing where each subject has its own. cross_subject_r
+    comes from cross_subject_ceiling.py; predicted_from lists, for each subject, the subjects that it was predicted
+    from.
     """
     scores = scores.assign(layer=scores["layer"].where(scores["layer_choice"] == "each"))
     tables = []
@@ -52,11 +53,11 @@ def means(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def differences(scores: pd.DataFrame) -> pd.DataFrame:
-    """Compare conditions within subjects: one row for each pair and region, columns DIFFERENCES; r of a minus r of b.
+    """Compare conditions: one row for each pair and region, columns DIFFERENCES; r of a minus r of b.
 
-    The columns are the mean over subjects, its standard error, and two-sided p of paired tests: p_t and p_sign_flip as
-    in `means`. difference_normalised is the same for r_normalised_all_voxels, the score for comparing regions, over the
-    difference_normalised_n subjects that have it.
+    `difference` is the mean over subjects of the difference within each subject, `se` its standard error. p_t and
+    p_sign_flip are paired and two-sided, see `means`. difference_normalised is the same for r_normalised_all_voxels, by
+    which regions compare, over the difference_normalised_n subjects that have it.
     """
     shared = ["protocol", "layer_choice", "roi", "subject"]
     groups = [group for _, group in scores.groupby(list(CONDITION), dropna=False, sort=False)]
@@ -83,7 +84,7 @@ def differences(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_subjects(scores: pd.DataFrame, key: list[str], names: list[str]) -> Iterator[tuple[pd.DataFrame, list[int]]]:
-    """Yield scores in columns (name, subject), one row for each key, in parts with scores of the same subjects."""
+    """Yield scores in columns (name, subject), a row a key, in parts whose rows have scores of the same subjects."""
     wide = scores.set_index([*key, "subject"])[names].unstack("subject")
     has_score = wide[names[0]].notna()
     for held, rows in has_score.groupby(list(has_score.columns), sort=False):

@@ -93,7 +93,7 @@ def select_scores(scores: pd.DataFrame, settings: GroupSettings) -> pd.DataFrame
 
 
 def _log_missing(rows: pd.DataFrame, settings: GroupSettings) -> None:
-    """Log the models, prompts and streams that some subjects lack; InputError for a named subject without any."""
+    """Warn of models, prompts and streams that some subjects lack; InputError for a named subject without any."""
     named = settings.subjects if settings.with_s else ()
     for subject in sorted(set(named) - set(rows["subject"])):
         raise InputError(f"no scores of subject {subject} of these models, prompts and streams: leave it out of -s")
@@ -109,7 +109,7 @@ def _log_missing(rows: pd.DataFrame, settings: GroupSettings) -> None:
 
 
 def check_comparable(scores: pd.DataFrame) -> None:
-    """Raise InputError where two conditions of a subject were scored on different responses."""
+    """Raise InputError if two conditions of a subject were scored on different responses."""
     for _, rows in scores.drop_duplicates(["subject", "model_id", "prompt", "stream"]).groupby("subject"):
         settings = (
             row[[name for name in OF_RESPONSES if name in row]].dropna().to_dict() for _, row in rows.iterrows()

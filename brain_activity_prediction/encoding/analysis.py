@@ -1,4 +1,4 @@
-"""What the layers of an analysis share: one subject's responses and ceilings, and the score store of each prompt."""
+"""Prepare what all layers share: one subject's responses and ceilings, and the score store of each prompt."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from brain_activity_prediction.storage.folders import alignment_folder, response
 
 @dataclass(frozen=True)
 class Analysis:
-    """One subject's data, and where the scores of each prompt are stored."""
+    """One subject's data, the requested statistics, and the score store of each prompt."""
 
     subject_data: SubjectData
     regions: Mapping[str, np.ndarray]  # masks (V,) by name

@@ -53,11 +53,11 @@ def log_regions_left_out(conditions: Sequence[Condition]) -> None:
 
 
 def differences(conditions: Sequence[Condition], settings: ComparisonSettings) -> pd.DataFrame:
-    """Compare conditions: one row a pair and region that both have, columns COLUMNS; `difference` is r_a - r_b.
+    """Compare conditions: one row for each pair and shared region, columns COLUMNS.
 
-    Its standard error and 95 % interval come from the resamples that both conditions have, p is two-sided, and q is p
-    adjusted over the rows of as many resamples (Benjamini and Hochberg). difference_normalised is that of
-    r_normalised_all_voxels, by which regions can be compared.
+    `difference` is r_a - r_b. Its standard error and 95 % interval come from the resamples that both conditions have; p
+    is two-sided. q is p adjusted over the rows with the same number of resamples (Benjamini and Hochberg).
+    difference_normalised is the difference of r_normalised_all_voxels, by which regions can be compared.
     """
     parts = []
     for a, b in combinations(conditions, 2):
@@ -101,7 +101,7 @@ def _normalised(condition: Condition, regions: list[str]) -> tuple[np.ndarray, n
 
 
 def as_text(table: pd.DataFrame) -> str:
-    """Format a line a pair and region for the terminal."""
+    """Format a line for each pair and region."""
     lines = []
     for _, rows in table.groupby([f"{name}_{side}" for side in "ab" for name in CONDITION], sort=False, dropna=False):
         lines.append(f"{_label(rows, 'a')}  -  {_label(rows, 'b')}")

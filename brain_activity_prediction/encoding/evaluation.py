@@ -13,7 +13,7 @@ from brain_activity_prediction.ridge.scores import pearson_r, r2_score
 
 
 def evaluate(fit: RidgeFit, observed: torch.Tensor, predicted: torch.Tensor) -> dict[str, np.ndarray]:
-    """Return `{quantity: (V,)}` of a fit: alpha, cross-validated score, and r and R2 of its predictions (n_test, V)."""
+    """Return `{quantity: (V,)}` of a fit: alpha, cross-validated score, and r and R2 of predictions (n, V)."""
     scores = {
         "alpha": fit.alpha,
         "cv_score": fit.cv_score,

@@ -51,7 +51,7 @@ class Layer:
 def open_layers(base_dir: Path, selection: LayerSelection) -> list[Layer]:
     """Return the selected layers, grouped by stream.
 
-    Raises InputError where hidden states of a selected prompt, stream or layer are missing.
+    Raises InputError if hidden states of a selected prompt, stream or layer are missing.
     """
     stores = _open_stores(base_dir, selection)
     _check_choices(stores, selection)

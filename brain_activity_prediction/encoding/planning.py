@@ -1,4 +1,4 @@
-"""What an encoding run has to do: checked and planned before anything is fitted. Only `discard` changes files."""
+"""Checks and plans made before the first fit. Only `discard` changes files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ScoreStores = Mapping[int | None, ScoreStore]  # by prompt
 
 
 def check_files(layout: Layout, settings: EncodingSettings) -> None:
-    """Raise InputError where a file that the settings name is missing: betas of a session, an ROI, NSD's ncsnr."""
+    """Raise InputError if a file that the settings name is missing: a session's betas, an ROI, NSD's ncsnr."""
     for session in settings.sessions or ():
         layout.betas(settings.subject, session)
     for name in settings.rois or ():
@@ -32,9 +32,9 @@ def check_files(layout: Layout, settings: EncodingSettings) -> None:
 
 
 def planned_permutations(layout: Layout, settings: EncodingSettings) -> int:
-    """Return the number of permutations to make: the requested number, or all that the blocks of test images have.
+    """Return the number of permutations to make, at most as many as the blocks of test images have.
 
-    Raises InputError where there are too few blocks. Logs how many images are left over, and warns of few blocks.
+    Raises InputError if there are too few blocks. Warns of images that fill no block, and of few blocks.
     """
     block = settings.permutation_block
     if not settings.permutations:
@@ -57,16 +57,16 @@ def planned_permutations(layout: Layout, settings: EncodingSettings) -> int:
 
 
 def missing_layers(layers: Sequence[Layer], stores: ScoreStores, statistics: Asked) -> list[Layer]:
-    """Return the layers without scores, or without the requested statistics."""
+    """List the layers without scores, or without the requested statistics."""
     return [layer for layer in layers if not stores[layer.prompt].has(layer.stream, layer.number, statistics)]
 
 
 def layers_without_predictions(
     layers: Sequence[Layer], missing: Sequence[Layer], stores: ScoreStores, statistics: Asked
 ) -> list[Layer]:
-    """Return the finished layers that are a voxel's best one but lack its predictions, which statistics need.
+    """List the finished layers that are a voxel's best layer but lack its predictions, which statistics need.
 
-    Only streams without missing layers are looked at: in others, the best layers are still unknown.
+    Streams with missing layers are skipped: their best layers are still unknown.
     """
     if statistics.nothing:
         return []
@@ -93,7 +93,7 @@ def log_left(left: Sequence[Layer], layers: Sequence[Layer]) -> None:
 
 
 def check_finished(layers: Sequence[Layer], stores: ScoreStores, statistics: Asked) -> None:
-    """Raise InputError where scores were removed while this run worked."""
+    """Raise InputError if scores were removed while this run worked."""
     if missing := missing_layers(layers, stores, statistics):
         raise InputError(
             f"scores of {len(missing)} of {len(layers)} layers were removed from {stores[missing[0].prompt].folder} "

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AlphaGrid:
-    """Ridge penalties, evenly spaced by logarithm; InputError where the ends are the wrong way round."""
+    """Grid of ridge penalties, evenly spaced by logarithm; InputError if its ends are in the wrong order."""
 
     min_log_10_alpha: float
     max_log_10_alpha: float
@@ -39,7 +39,7 @@ class AlphaGrid:
 
 @dataclass(frozen=True, kw_only=True)
 class EncodingSettings:
-    """What to fit, on which responses, and how to score it."""
+    """Layers to fit, responses to predict, and ways to score."""
 
     base_dir: Path
     subject: int
@@ -63,7 +63,7 @@ class EncodingSettings:
     layer_choice: str  # one of `LAYER_CHOICES`, shown in the terminal
 
     def recorded(self, subject_data: SubjectData, embeddings: Mapping) -> dict:
-        """Return everything that changes the scores, as `settings.json` records it beside them.
+        """Return everything that changes the scores, as recorded in `settings.json`.
 
         embeddings  the settings that the hidden states were extracted with
         """

@@ -1,11 +1,11 @@
-"""The name of what is scored, compared and partitioned: a stream of a model under a prompt."""
+"""Names of the conditions that are scored and compared: a stream of a model under a prompt."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Stream:
-    """`prompt` is None for streams that no prompt changes."""
+    """Stream of a model; `prompt` is None for streams that no prompt changes."""
 
     model_id: str
     prompt: int | None

@@ -1,4 +1,4 @@
-"""A subject's responses, split into training and test images and scaled, with their noise ceilings."""
+"""One subject's responses, split into training and test images and scaled, with their noise ceilings."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ class SubjectData:
 
     @property
     def ncsnr(self) -> np.ndarray:
-        """Ratio of signal SD to noise SD of a single trial (V,), from the repeats of all images."""
+        """Return the ratio of signal SD to noise SD of a single trial (V,), from the repeats of all images."""
         return snr(*self.trial_sums.variances())
 
     @cached_property
     def digest(self) -> str:
-        """Digest of images and responses; scores of another digest are never reused."""
+        """Return a digest of images and responses; scores of another digest are never reused."""
         content = hashlib.blake2b(digest_size=8)
         for values in (self.train_ids, self.test_ids, self.train, self.test):
             content.update(np.ascontiguousarray(values))
@@ -72,7 +72,7 @@ class SubjectData:
 
     @property
     def image_ids(self) -> np.ndarray:
-        """Training images, then test images."""
+        """Return the ids of the training images, then of the test images."""
         return np.concatenate([self.train_ids, self.test_ids])
 
 
@@ -140,7 +140,7 @@ def _trial_sums(responses: Responses) -> TrialSums:
 def log_data_used(subject_data: SubjectData, subject: int) -> None:
     """Log the sessions, images and repeats that the scores will be from.
 
-    Call it after all checks: a refusal is one line.
+    It is called after all checks, so that a refusal remains a single line.
     """
     absent = sorted(set(range(1, subject_data.n_sessions_planned + 1)) - set(subject_data.sessions))
     without = f" (without {' '.join(map(str, absent))})" if absent else ""
@@ -152,7 +152,7 @@ def log_data_used(subject_data: SubjectData, subject: int) -> None:
 
 
 def ceiling_of_test_images(subject_data: SubjectData, layout: Layout, subject: int, ncsnr_from: str) -> np.ndarray:
-    """Return the noise ceiling (V,) of the averaged test responses, in R2 units; log where there is none.
+    """Return the noise ceiling (V,) of the averaged test responses, in R2 units; warn if there is none.
 
     ncsnr_from  `computed` from the repeats in these sessions, or `nsd`, read from NSD's own file
     """

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class SimilaritySettings:
-    """Which layers to compare with which regions."""
+    """Layers and regions to compare."""
 
     base_dir: Path
     subject: int

@@ -1,4 +1,4 @@
-"""Do a layer and a region find the same images alike? Two measures that need no fit.
+"""Two similarities between layers and regions that need no fit: RSA and centred kernel alignment (CKA).
 
 Both compare matrices (n, n) of all pairs of images, a representation's *geometry*, by the cosine of their off-diagonal
 entries, so that a pair of representations is a dot product and a permutation of the images a permutation of rows and
@@ -26,8 +26,8 @@ ROWS = 50
 def distance_ranks(patterns):
     """Centred ranks (n, n) of the correlation distances between the rows of patterns (n, k), of length 1.
 
-    Equal distances share their mean rank; the diagonal is 0. float32 on the device of `patterns`. NaN throughout
-    where a distance is not defined: a row that is constant, as every row of one feature is.
+    Equal distances share their mean rank; the diagonal is 0. float32 on the device of `patterns`. All is NaN if a
+    distance is undefined: of a constant row, such as every row of one feature.
     """
     n_images = len(patterns)
     centred = patterns - patterns.mean(dim=1, keepdim=True, dtype=torch.float64)
@@ -39,9 +39,9 @@ def distance_ranks(patterns):
 
 
 def centred_kernel(patterns):
-    """The U-centred linear kernel (n, n) of the rows of patterns (n, k), of length 1, in float32 on their device.
+    """Compute the U-centred linear kernel (n, n) of the rows of patterns (n, k), of length 1, float32.
 
-    The cosine of two of them is the debiased linear CKA. NaN throughout where all rows are alike.
+    The cosine of two kernels is the debiased linear CKA. All is NaN if all rows are alike.
     """
     patterns = patterns.to(torch.float64)
     n_images = len(patterns)
@@ -56,7 +56,7 @@ MEASURES = {"rsa": distance_ranks, "cka": centred_kernel}
 
 
 def geometries(representations):
-    """`{measure: (L, n, n)}` of an iterable of patterns (n, k), k differing between them, taken one at a time."""
+    """Compute `{measure: (L, n, n)}` of patterns (n, k), taken one at a time; k may differ between them."""
     found = {measure: [] for measure in MEASURES}
     for patterns in representations:
         for measure, geometry in MEASURES.items():
@@ -65,17 +65,17 @@ def geometries(representations):
 
 
 def similarity(layers, regions):
-    """Cosines (L, R), float64, of the geometries (L, n, n) of layers and (R, n, n) of regions."""
+    """Return cosines (L, R), float64, of the geometries (L, n, n) of layers and (R, n, n) of regions."""
     return (layers.flatten(1) @ regions.flatten(1).T).to(torch.float64)
 
 
 def similarity_to_mean(own, others, measure):
-    """Similarity (R,), float64, of own geometries (R, n, n) to the mean of those of others, a list of (R, n, n).
+    """Return the similarity (R,), float64, of own geometries (R, n, n) to the mean of others, a list of (R, n, n).
 
-    Of one region in several brains this is the lower bound of the noise ceiling of Nili et al. 2014: what a model
-    reaches that knows the other brains. For "rsa" their ranks are averaged, and the averages ranked once more, as in
-    rsatoolbox; for "cka", which rsatoolbox does not have, their kernels are averaged. Others' NaN, of a region that
-    they lack, are left out; NaN where all do.
+    For one region in several brains this is the lower bound of the noise ceiling of Nili et al. 2014: the similarity
+    that a model of the other brains reaches. For "rsa" their ranks are averaged, and the averages ranked again, as in
+    rsatoolbox. For "cka", which rsatoolbox does not have, their kernels are averaged. NaN of subjects that lack a
+    region are left out; the result is NaN if all subjects lack it.
     """
     others = torch.stack(others)
     there = ~others.isnan().flatten(2).any(dim=2)
@@ -88,11 +88,11 @@ def similarity_to_mean(own, others, measure):
 
 
 def permutation_p(layers, regions, n_permutations, seed=0):
-    """The share of permutations of the images that make a layer and region as similar or more so, (L, R) float64.
+    """Return the share of permutations of the images with at least the observed similarity, (L, R) float64.
 
-    No permutation comes twice, and with few images all there are are taken (`permutations.different_orders`). The
-    identity is one of them, so that no p is below 1 / (n_permutations + 1). All pairs share the permutations,
-    which move the rows and columns of the regions' geometries. NaN where the similarity is.
+    No permutation is used twice; with few images all of them are used (`permutations.different_orders`). The identity
+    counts as one, so that no p is below 1 / (n_permutations + 1). All pairs share the permutations, which reorder the
+    rows and columns of the regions' geometries. NaN where the similarity is NaN.
     """
     n_images = layers.shape[1]
     bands = [slice(start, start + ROWS) for start in range(0, n_images, ROWS)]
@@ -112,9 +112,9 @@ def permutation_p(layers, regions, n_permutations, seed=0):
 
 
 def _upper_band(layers, rows):
-    """Rows of symmetric matrices (L, n, n) from their first diagonal entry on, (L, rows, n - start).
+    """Return rows of symmetric matrices (L, n, n) from their first diagonal entry on, (L, rows, n - start).
 
-    Entries right of the band's own square are doubled: they stand for their mirror images too.
+    Entries right of the band's own square are doubled: they also count for their mirror images.
     """
     band = layers[:, rows, rows.start :].clone()
     band[:, :, band.shape[1] :] *= 2
@@ -122,7 +122,7 @@ def _upper_band(layers, rows):
 
 
 def _ranked_again(summed):
-    """Centred ranks (n, n), of length 1, of sums of such ranks; sums that rounding alone tells apart are equal."""
+    """Rank sums of centred ranks (n, n) once more, to length 1; sums equal up to rounding share a rank."""
     n_images = len(summed)
     rows, columns = torch.triu_indices(n_images, n_images, offset=1, device=summed.device)
     n_pairs = len(rows)
@@ -132,7 +132,7 @@ def _ranked_again(summed):
 
 
 def _centred_ranks(values, n_images, device):
-    """Centred ranks, of length 1, of a value a pair of images, as a symmetric matrix (n, n) in float32."""
+    """Rank one value for each pair of images: centred, of length 1, as a symmetric matrix (n, n) in float32."""
     rows, columns = torch.triu_indices(n_images, n_images, offset=1, device=device)
     ranks = torch.from_numpy(rankdata(values)).to(device)
     matrix = ranks.new_zeros(n_images, n_images)

@@ -1,4 +1,4 @@
-"""A tidy table of similarities between a model's layers and a brain's regions: one row a layer and region."""
+"""Tidy table of similarities between a model's layers and a brain's regions."""
 
 from __future__ import annotations
 
@@ -30,15 +30,16 @@ COLUMNS = (
 def similarity_table(
     layers: Sequence[Layer], brain: Brain, others: Sequence[Brain], device: str, n_permutations: int
 ) -> pd.DataFrame:
-    """Build one row a layer and region, columns COLUMNS but `model_id`, `subject` and `settings`.
+    """Tabulate similarities: one row for each layer and region, columns COLUMNS.
 
-    A stream's layers are in memory together.
+    `model_id`, `subject` and `settings` are added by the caller. All layers of a stream are in memory together.
 
-    Voxels with NaN are left out. A region without any, and of one voxel for rsa, has NaN. The ceilings of rsa and cka
-    are a region's similarity to the mean of the same region in other subjects, missing where none were named. p and
-    n_permutations, how many it is from, are missing where images were not permuted.
-    n_images, n_sessions and test_repeats_mean count the images compared, which all subjects saw, the subject's sessions
-    and the mean number of trials of these images. Nothing is trained, so that there is no n_train.
+    Voxels with NaN are left out of the n_voxels counted. A region without voxels has NaN, and so has rsa of a region
+    with one voxel. layer_position runs from 0 to 1, the last layer. rsa_ceiling and cka_ceiling are a region's
+    similarity to the mean of the same region in other subjects, missing where none were named. rsa_p, cka_p and
+    n_permutations are missing where images were not permuted; rsa_q and cka_q are p adjusted over the table (Benjamini
+    and Hochberg). n_images, n_sessions and test_repeats_mean count the images compared, which all subjects saw, the
+    subject's sessions and the mean number of trials for an image. Nothing is trained: there is no n_train.
     """
 
     def states(layer: Layer) -> np.ndarray:
@@ -105,7 +106,7 @@ def write(table: pd.DataFrame, settings: str, folder: Path) -> None:
 
 
 def as_text(table: pd.DataFrame) -> str:
-    """Format each measure of each stream's most similar layer, a line a stream and region."""
+    """Format the most similar layer of each stream by each measure, a line for each stream and region."""
     lines = [f"{'stream':<16} {'region':<16} {'voxels':>6} {'RSA':>7} {'layer':>5} {'CKA':>7} {'layer':>5}"]
     for (stream, roi), rows in table.dropna(subset=["rsa", "cka"]).groupby(["stream", "roi"], sort=False):
         rsa, cka = (rows.loc[rows[measure].idxmax()] for measure in ("rsa", "cka"))

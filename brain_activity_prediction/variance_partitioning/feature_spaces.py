@@ -1,4 +1,4 @@
-"""Feature spaces: the hidden states of one layer of a stream each, named on the command line."""
+"""Feature spaces: hidden states of a stream's layer, named on the command line."""
 
 from __future__ import annotations
 

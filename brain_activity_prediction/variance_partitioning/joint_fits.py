@@ -1,4 +1,4 @@
-"""Banded ridge of several feature spaces with given weights: one joint fit a weighting. V voxels."""
+"""Joint fits of feature spaces by banded ridge, one for each weighting. V voxels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fit two to four feature spaces jointly, and write what each predicts alone and what they share."""
+"""Fit two to four feature spaces jointly, and separate their unique from their shared variance."""
 
 from __future__ import annotations
 

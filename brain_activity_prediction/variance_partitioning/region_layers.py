@@ -1,7 +1,7 @@
 """Choose each space's layer for every region, and group the regions that chose the same layers.
 
-The layer of a region is the one of its row `best_per_region` in the table of align_model.py: the best mean
-cross-validated score over the region's voxels, on training images alone. R regions, V voxels.
+A region's layer is that of its row `best_per_region` in the table of align_model.py: the best mean cross-validated
+score over the region's voxels, on training images alone. R regions, V voxels.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ Regions = Mapping[str, np.ndarray]  # masks (V,) by name, that of all voxels fir
 
 @dataclass(frozen=True)
 class LayerChoice:
-    """Spaces whose layers are numbers, and the regions that chose them."""
+    """Spaces with the numbers of their layers, and the regions that chose them."""
 
     spaces: tuple[Space, ...]
     regions: Regions
 
     @property
     def folder_name(self) -> str:
-        """`layers_0_12` for layer 0 of the first space and layer 12 of the second."""
+        """Name the folder: `layers_0_12` for layer 0 of the first space and layer 12 of the second."""
         return "_".join(["layers", *(str(space.layer) for space in self.spaces)])
 
     @property
     def layers(self) -> str:
-        """`0, 12` for layer 0 of the first space and layer 12 of the second."""
+        """List the layers: `0, 12` for layer 0 of the first space and layer 12 of the second."""
         return ", ".join(str(space.layer) for space in self.spaces)
 
 
@@ -69,10 +69,10 @@ def layer_choices(
 def layers_of_regions(
     space: Space, base_dir: Path, subject: int, subject_data: SubjectData, regions: Regions
 ) -> list[int]:
-    """Return the layer of a space in each region: its number, or for BEST the one with the region's best cv_score.
+    """Return a space's layer in each region: its number, or for BEST the region's best layer by cv_score.
 
-    A region without a scored voxel takes the layer of the first region. Raises InputError where align_model.py has not
-    scored every layer of the stream on these very responses.
+    A region without a scored voxel takes the layer of the first region. Raises InputError if align_model.py has not
+    scored every layer of the stream on exactly these responses.
     """
     if space.layer != BEST:
         return [space.layer] * len(regions)

@@ -1,8 +1,8 @@
-"""How far shares of variance would move with other test images: R2 of every joint fit on images drawn anew.
+"""Bootstrap errors of shares of variance: R2 of every joint fit on resamples of the test images.
 
-Predictions are not kept, of which there are as many as weightings: each voxel is fitted once more at the weighting that
-each combination of spaces chose for it, which draws on a tenth to a third of the first fits. What comes of it is kept
-in `resampled.h5` beside the weightings. n test images, V voxels, R regions, B resamples.
+Predictions of all weightings would be too large to keep. Instead, each voxel is fitted once more at the weighting that
+each combination of spaces chose for it: a tenth to a third of the first fits. The result is kept as `resampled.h5` in
+the folder of the weightings. n test images, V voxels, R regions, B resamples.
 """
 
 from __future__ import annotations
@@ -36,12 +36,13 @@ def resampled_shares(
     n_resamples: int,
     refit: Refit,
 ) -> dict[Combination, np.ndarray]:
-    """`{spaces: (B, R)}`, the mean R2 over each region's voxels of their joint fit in each resample of the images.
+    """Return `{spaces: (B, R)}`, the mean R2 over each region's voxels of the joint fit in each resample.
 
-    Voxels without a score count in no region. Nothing is fitted where a file holds the same already, that is, of these
-    regions, resamples and settings.
+    Voxels without a score count in no region. Nothing is fitted if a file already holds the result for these regions,
+    resamples and settings.
 
     responses  (n, V) of the test images
+    refit      predicts the test images at a weighting, for some voxels
     """
     best = best_weightings(scores.weightings, scores.read_all("cv_score"))
     path = scores.folder / "resampled.h5"

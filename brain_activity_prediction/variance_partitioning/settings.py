@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class PartitioningSettings:
-    """Which feature spaces to fit jointly, on which responses, and how to score them."""
+    """Feature spaces to fit jointly, responses to predict, and ways to score."""
 
     base_dir: Path
     subject: int
@@ -40,7 +40,7 @@ class PartitioningSettings:
     bootstrap: int
 
     def recorded(self, spaces: Sequence[Space], subject_data: SubjectData) -> dict:
-        """Return everything that changes the scores, as `settings.json` records it beside them.
+        """Return everything that changes the scores, as recorded in `settings.json`.
 
         spaces  with the numbers of their layers
         """

@@ -1,9 +1,9 @@
-"""Scores of every weighting of feature spaces on disk: one file each, so that a killed run continues where it was.
+"""Scores of every weighting of feature spaces on disk, a file each, so that a killed run continues.
 
-A folder (one set of spaces and subject) holds `settings.json`, what changes the numbers, and `weightings/NNN.h5`, each
-with a dataset (V,) for every name in QUANTITIES, in the order of `volume[mask]`, and its weighting in its header.
-They are sealed (`sealed_hdf5`): a damaged one is noticed and fitted again. Where regions chose other layers than
-nsdgeneral, each further combination has the same files in a subfolder `layers_A_B`, named by the spaces' layers.
+A folder holds one set of spaces and one subject: `settings.json`, everything that changes the numbers, and
+`weightings/NNN.h5`, each with a dataset (V,) for every name in QUANTITIES, in the order of `volume[mask]`, and its
+weighting in the header. Files are sealed (`sealed_hdf5`): a damaged one is detected and fitted again. If regions chose
+other layers than the whole of nsdgeneral, subfolders `layers_A_B`, named by the spaces' layers, hold the same files.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ QUANTITIES = ("alpha", "cv_score", "r2")
 
 
 class WeightingScores:
-    """The finished weightings (G, B) of one analysis."""
+    """Finished weightings (G, B) of one analysis."""
 
     def __init__(self, folder: Path, weightings: np.ndarray):
         self.folder = Path(folder)
@@ -29,27 +29,27 @@ class WeightingScores:
         self._claimed: Mapping | None = None
 
     def claim(self, settings: Mapping, redo: bool) -> None:
-        """Records what the scores are made with; scores made otherwise are refused, or with `redo` deleted."""
+        """Record the settings of the scores; refuse scores made with others, or with `redo` delete them."""
         score_files.claim(self.folder, "weightings", settings, redo)
         self._claimed = dict(settings)
 
     def settings(self) -> dict:
-        """What the scores are made with."""
+        """Return the settings that the scores were made with."""
         return recorded_settings(self.folder, score_files.RESTORE) or {}
 
     def left(self) -> list[int]:
-        """The rows of `weightings` that are not finished."""
+        """List the rows of `weightings` that are not finished."""
         return [number for number in range(len(self.weightings)) if not self._path(number).exists()]
 
     def write(self, number: int, scores: Mapping[str, np.ndarray]) -> None:
-        """Adds a weighting: an array (V,) for each of QUANTITIES."""
+        """Add a weighting: an array (V,) for each of QUANTITIES."""
         arrays = {name: scores[name] for name in QUANTITIES}
         about = {"weighting": self.weightings[number].tolist()}
         settings = score_files.claimed(self.folder, self._claimed)
         score_files.write_voxels(self._path(number), arrays, about, settings)
 
     def read_all(self, name: str) -> np.ndarray:
-        """One quantity of every weighting, (G, V) float32."""
+        """Read one quantity of every weighting, (G, V) float32."""
         return np.stack([self._read(number, name) for number in range(len(self.weightings))])
 
     def _read(self, number: int, name: str) -> np.ndarray:
@@ -60,7 +60,7 @@ class WeightingScores:
 
     @staticmethod
     def name(number: int) -> str:
-        """What a weighting's file and claim are called."""
+        """Name the file and the claim of a weighting."""
         return f"{number:03d}"
 
     def _path(self, number: int) -> Path:

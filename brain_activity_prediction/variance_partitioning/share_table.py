@@ -1,4 +1,4 @@
-"""What people look at after a partitioning: the table of shares by region, and the maps."""
+"""Write what users read after a partitioning: the table of shares by region, and the maps."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Variances = dict[tuple[str, Combination], dict[str, np.ndarray]]  # {(kind, spac
 
 @dataclass(frozen=True)
 class Ceilings:
-    """Noise ceilings, and how scores are normalised by them."""
+    """Noise ceilings, and the lowest one that scores are normalised by."""
 
     noise_ceiling: np.ndarray  # (V,) in R2 units
     ncsnr: str  # where they come from, one of `protocols.NCSNR`
@@ -47,9 +47,9 @@ class Ceilings:
 
 
 def variances(scores: WeightingScores, responses: np.ndarray) -> tuple[Variances, np.ndarray]:
-    """Return R2 of every joint fit and part, per voxel, and each voxel's best weighting (V,) of all spaces, a row.
+    """Return R2 of every joint fit and part for each voxel, and the row (V,) of its best weighting of all spaces.
 
-    `responses` (n, V) are those of the training images, which cv_r2 is a share of.
+    responses  (n, V) to the training images; cv_r2 is a share of their variance
     """
     cv_scores, r2 = scores.read_all("cv_score"), scores.read_all("r2")
     variance = np.einsum("nv,nv->v", responses, responses, dtype=np.float64) / len(responses)
@@ -71,19 +71,20 @@ def share_table(
     ceilings: Ceilings,
     resampled: Mapping[Combination, np.ndarray] | None,
 ) -> pd.DataFrame:
-    """Build one row a region and variance; columns COLUMNS but `analysis`, `subject` and counts of the data used.
+    """Tabulate shares: one row for each region and variance, columns COLUMNS without `analysis` and `subject`.
 
     `kind` is `model`, the R2 of a joint fit of the spaces, or `part`, the variance that exactly these spaces predict.
-    `spaces` are their letters, as in A+B, `names` what they are, with the layers that the region chose. r2 is of the
-    test images, cv_r2 of the training images by cross-validation, both means over the region's voxels without those
-    that hold NaN. cv_r2 is also what the fits were chosen by, so that the part of one space cannot be negative, even of
-    noise: inference is for r2.
-    r2_normalised is the mean of r2 / noise ceiling over the voxels whose ceiling is above 0 and not below
-    min_noise_ceiling, never clipped, and noise_ceiling the median over the region; ncsnr is where it comes from,
-    `computed` or `nsd`. r2_se and the 95 % interval from r2_ci_low to r2_ci_high say how far r2 moves with other test
-    images, from the R2 (B, R) of each joint fit in the same n_resamples, missing without any.
-    n_train, n_test and n_sessions count the training images, test images and sessions, test_repeats_mean is the mean
-    number of trials of a test image.
+    `spaces` are their letters, as in A+B, n_spaces their number, `names` their streams with the layers that the region
+    chose. r2 is of the test images, cv_r2 of the training images by cross-validation. Both are means over the n_voxels
+    voxels of the region with responses. The fits were chosen by cv_r2, so that the part of one space cannot be
+    negative, even of noise: inference is for r2.
+
+    noise_ceiling is the median over the region; ncsnr is its source, `computed` or `nsd`. r2_normalised is the mean of
+    r2 / noise ceiling, never clipped, over the n_voxels_normalised voxels whose ceiling is above 0 and not below
+    min_noise_ceiling. r2_se and the 95 % interval from r2_ci_low to r2_ci_high describe how r2 varies with other test
+    images, from the R2 (B, R) of each joint fit in n_resamples resamples; they are missing without any. n_train, n_test
+    and n_sessions count training images, test images and sessions; test_repeats_mean is the mean number of trials for a
+    test image.
     """
     by_kind = {} if resampled is None else {MODEL: resampled, PART: parts(resampled)}
     blocks = []
@@ -121,10 +122,11 @@ def summarise(
     resampled: Sequence[Mapping[Combination, np.ndarray] | None],
     subject: int,
 ) -> None:
-    """Write the maps and then shares.csv and shares.parquet beside the first scores, and print each region's parts.
+    """Write the maps and then shares.csv and shares.parquet into the first folder, and print each region's parts.
 
     Each region has the shares of the layers that it chose; maps are of the first choice, that of all fitted voxels.
-    `resampled` is what `resampled_shares` gives for each of `analyses`.
+
+    resampled  the `resampled_shares` of each of `analyses`
     """
     folder = analyses[0][1].folder
     warn_of_alphas(analyses)
@@ -168,10 +170,10 @@ def write_maps(folder, found: Variances, weightings, weighting, ceiling, subject
 
 
 def warn_of_alphas(analyses: Sequence[tuple[LayerChoice, WeightingScores]]) -> None:
-    """Log, for each joint fit, how many voxels of its regions chose an alpha at an end of the grid.
+    """Warn, for each joint fit, of voxels of its regions whose alpha is at an end of the grid.
 
-    That is the alpha of the weighting that the voxel chose, which is what the grid is of: a space's own is alpha over
-    its weight and may lie beyond. A voxel counts once for each choice of layers among its regions.
+    The grid limits the alpha of the chosen weighting. The alpha of a single space, alpha over its weight, may lie
+    beyond it. A voxel counts once for each choice of layers among its regions.
     """
     chosen_alphas: dict[Combination, list[np.ndarray]] = {}
     for choice, scores in analyses:
@@ -195,7 +197,7 @@ def names_of_spaces(choices: Sequence[LayerChoice]) -> list[str]:
 
 
 def as_text(table: pd.DataFrame, choices: Sequence[LayerChoice] = ()) -> str:
-    """Format the mean test R2 of each part, a line a region, with its layers where regions differ in them."""
+    """Format the mean test R2 of each part, a line for each region, with its layers if they differ."""
     shares = table[table["kind"] == PART].pivot(index="roi", columns="spaces", values="r2")
     shares = shares.loc[table["roi"].unique(), table["spaces"].unique()]
     layers = {roi: f"  {choice.layers}" for choice in choices for roi in choice.regions} if len(choices) > 1 else {}
@@ -207,5 +209,5 @@ def as_text(table: pd.DataFrame, choices: Sequence[LayerChoice] = ()) -> str:
 
 
 def _at(values: np.ndarray, row: np.ndarray) -> np.ndarray:
-    """Pick from values (G, V) each voxel's row (V,); arbitrary where the row is -1."""
+    """Select each voxel's row (V,) of values (G, V); arbitrary where the row is -1."""
     return np.take_along_axis(values, np.maximum(row, 0)[None], axis=0)[0]

@@ -38,12 +38,6 @@ CLAUSE = re.compile(
     r"Nothing|Everything|Whatever|Is|Are)\b"
 )
 FRAGMENT = re.compile(r"(of|that|these|those|which|whose|as|with|what|how|where|for|in|on|by|more)\b")
-NOT_YET = (
-    "align_image_embeddings",
-    "encoding",
-    "rsa",
-    "variance_partitioning",
-)
 
 
 def room(path):
@@ -68,7 +62,7 @@ def riddles(text):
     ]
 
 
-@pytest.mark.parametrize("path", [p for p in MODULES if not room(p).startswith(NOT_YET)], ids=room)
+@pytest.mark.parametrize("path", MODULES, ids=room)
 def test_docstrings_are_read_once(path):
     for name, text in docstrings(path):
         assert not riddles(text), f"{room(path)}, {name}: {riddles(text)}"
@@ -82,7 +76,7 @@ def test_pages_are_read_once(path):
 
 @pytest.mark.parametrize(
     "script",
-    [script for script in script_pages.scripts() if not script.name.startswith("align_image_embeddings")],  # not yet
+    script_pages.scripts(),
     ids=lambda script: script.name,
 )
 def test_help_texts_are_full_phrases(script):

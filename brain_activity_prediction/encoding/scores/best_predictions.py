@@ -1,9 +1,8 @@
 """Held-out predictions of every voxel at its best layer, kept so that its statistics need no second fit.
 
 A layer's file holds the predictions of the voxels that no layer finished earlier predicts better. Once a stream is
-finished, only those of the voxels that the layer is best for are left: 4 n V bytes a stream, whatever its number of
-layers. Scores and predictions are written together, so that neither can be missing after a crash. n test images, V
-voxels.
+finished, it keeps only those of the voxels that the layer is best for: 4 n V bytes per stream, whatever its number of
+layers. Scores and predictions are written together, so that a crash cannot separate them. n test images, V voxels.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ def predictions_to_keep(
 
 
 def unbeaten_voxels(store: ScoreStore, stream: str, layer: int, cv_score: np.ndarray) -> np.ndarray:
-    """Return the voxels (k,) whose score (V,) by this layer no other finished layer of the stream exceeds."""
+    """Return the voxels (k,) whose cross-validated score (V,) is highest, or equal to it, at this layer."""
     unbeaten = np.isfinite(cv_score)
     for name, other, _ in store.layers():
         if name == stream and other != layer:
@@ -47,7 +46,7 @@ def unbeaten_voxels(store: ScoreStore, stream: str, layer: int, cv_score: np.nda
 
 
 def layers_lacking_predictions(store: ScoreStore, stream: str) -> set[int]:
-    """Return the finished layers that are the best one of a voxel but lack its predictions."""
+    """List the finished layers that are a voxel's best layer but lack its predictions."""
     try:
         best = stream_scores(store, stream).best_layers()
     except Damaged:  # a layer that is fitted again, or was not asked for
@@ -57,7 +56,7 @@ def layers_lacking_predictions(store: ScoreStore, stream: str) -> set[int]:
 
 
 def best_predictions(store: ScoreStore, stream: str, best_layers: np.ndarray) -> np.ndarray | None:
-    """Return predictions (n, V) of every voxel by its best layer (V,), NaN without one; None where some are missing."""
+    """Return predictions (n, V) by each voxel's best layer (V,), NaN without one; None if any are missing."""
     predicted = None
     for layer in np.unique(best_layers[best_layers >= 0]).tolist():
         voxels, of_layer = store.read_predictions(stream, layer)
@@ -71,7 +70,7 @@ def best_predictions(store: ScoreStore, stream: str, best_layers: np.ndarray) ->
 
 
 def keep_best_only(store: ScoreStore, stream: str, best_layers: np.ndarray) -> None:
-    """Drop from each layer's file the predictions of voxels whose best layer (V,) is another one."""
+    """Drop the predictions of voxels from the files of all layers but their best layer (V,)."""
     for name, layer, _ in store.layers():
         if name == stream:
             voxels = store.predicted_voxels(stream, layer)

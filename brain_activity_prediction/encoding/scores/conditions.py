@@ -58,7 +58,8 @@ class ComparisonSettings:
 def read_conditions(settings: ComparisonSettings) -> list[Condition]:
     """Read the scores of all selected models, prompts and streams, in this order.
 
-    Raises InputError where a model has none, or scores have no resamples or are of other responses than the first.
+    Raises InputError if a model has no scores, if scores have no resamples, or if they are of other responses than the
+    first.
     """
     conditions: list[Condition] = []
     for model_id in settings.model_ids:
@@ -77,7 +78,7 @@ def read_conditions(settings: ComparisonSettings) -> list[Condition]:
 
 
 def _check_prompts(model_id: str, by_prompt: dict[int | None, list[Condition]], streams: Sequence[str]) -> None:
-    """Raise InputError where a model lacks a named prompt, or under it a named stream."""
+    """Raise InputError if a model has no scores under a named prompt, or of a named stream under it."""
     streams_of = {prompt: {one.stream for one in conditions} for prompt, conditions in by_prompt.items()}
     fixed = streams_of.pop(None)
     takes_prompts = any(streams_of.values()) or any(one.settings.get("embeddings_template") for one in by_prompt[None])
@@ -92,7 +93,7 @@ def _check_prompts(model_id: str, by_prompt: dict[int | None, list[Condition]], 
 
 
 def _check_streams(conditions: Sequence[Condition], streams: Sequence[str]) -> None:
-    """Log which model lacks a named stream; InputError where none has it."""
+    """Warn of models without a named stream; raise InputError if no model has it."""
     model_ids = dict.fromkeys(one.model_id for one in conditions)
     for stream in streams:
         having = {one.model_id for one in conditions if one.stream == stream}
@@ -105,13 +106,13 @@ def _check_streams(conditions: Sequence[Condition], streams: Sequence[str]) -> N
 
 
 def _scored_ids(settings: ComparisonSettings) -> set[str]:
-    """Return the ids of models with scores, as far as folders tell: an organisation may have an underscore."""
+    """Guess the ids of models with scores from folder names; an organisation's name may hold an underscore."""
     folder = subject_folder(settings.base_dir, settings.subject, settings.protocol)
     return {path.parent.name.replace("_", "/", 1) for path in folder.glob(f"*prompt*/*/{SCORES}")}
 
 
 def check_responses(scored: Iterable[tuple[Stream, Mapping]]) -> None:
-    """Raise InputError where, by the settings, a subject's streams were not all scored on the same responses."""
+    """Raise InputError if the settings show that streams of a subject were scored on different responses."""
     (first, wanted), *others = scored
     for other, settings in others:
         if difference := other_responses(settings, wanted):
@@ -122,7 +123,7 @@ def check_responses(scored: Iterable[tuple[Stream, Mapping]]) -> None:
 
 
 def _conditions(settings: ComparisonSettings, model_id: str, prompt: int | None) -> Iterator[Condition]:
-    """Yield the selected streams that a model has scores of under a prompt."""
+    """Yield the conditions of a model under a prompt, one for each selected stream with scores."""
     folder = alignment_folder(settings.base_dir, settings.subject, model_id, prompt, settings.protocol)
     layer_choice = settings.layer_choice
     if not (folder / SCORES).exists():

@@ -1,4 +1,4 @@
-"""Which layer speaks for a voxel or a region: chosen by the cross-validated score of the training images alone.
+"""Choose the layer that represents a voxel or a region, by the cross-validated score of the training images.
 
 K finished layers of one stream, V voxels, R regions, B resamples and P permutations of the images.
 """
@@ -22,7 +22,7 @@ Regions = Mapping[str, str]  # as `region_statistics.digests` gives them
 
 @dataclass(frozen=True)
 class StreamScores:
-    """The scores of every finished layer of a stream, in the order of the layers."""
+    """Scores of every finished layer of a stream, in the order of the layers."""
 
     stream: str
     layers: np.ndarray  # (K,) numbers from 0
@@ -33,30 +33,30 @@ class StreamScores:
 
     @property
     def complete(self) -> bool:
-        """Whether every layer of the stream is finished."""
+        """True if every layer of the stream is finished."""
         return len(self.layers) == self.n_layers
 
     def position(self, layer):
-        """Depth of a layer, from 0, what enters the first layer, to 1, the last one."""
+        """Return the depth of a layer, from 0, the input of the first layer, to 1, the last layer."""
         return layer / max(self.n_layers - 1, 1)
 
     def best_of_voxels(self) -> np.ndarray:
-        """Position (V,) among the finished layers of each voxel's best one, the first of equals; -1 without a score."""
+        """Return the index (V,) of each voxel's best layer, the first of equals; -1 without a score."""
         cv_score = np.where(np.isfinite(self.scores["cv_score"]), self.scores["cv_score"], -np.inf)
         return np.where(np.isfinite(cv_score).any(axis=0), cv_score.argmax(axis=0), -1)
 
     def best_layers(self) -> np.ndarray:
-        """The number (V,) of each voxel's best layer, -1 without a score."""
+        """Return the number (V,) of each voxel's best layer, -1 without a score."""
         best = self.best_of_voxels()
         return np.where(best < 0, -1, self.layers[best]).astype(np.int32)
 
     def p(self) -> np.ndarray:
-        """p (K, V) of each layer's r, NaN where images were not permuted."""
+        """Return p (K, V) of each layer's r, NaN where images were not permuted."""
         shape = self.scores["r"].shape[1:]
         return np.stack([np.full(shape, np.nan) if s is None or s.p is None else s.p for s in self.statistics])
 
     def at(self, chosen: np.ndarray) -> dict[str, np.ndarray]:
-        """`{quantity: (V,)}`, and `layer` and `p`, of each voxel at its `chosen` layer (V,); NaN where that is -1."""
+        """Return `{quantity: (V,)}`, with `layer` and `p`, at each voxel's `chosen` index (V,); NaN at -1."""
         layers = np.broadcast_to(self.layers[:, None], self.scores["r"].shape)
         everything = {"layer": layers, "p": self.p(), **self.scores}
         picked = {
@@ -69,15 +69,15 @@ class StreamScores:
         return picked
 
     def mean(self) -> dict[str, np.ndarray]:
-        """`{quantity: (V,)}`, the means over layers; a mean of alphas says nothing and is NaN."""
+        """Return `{quantity: (V,)}`, means over layers; a mean of alphas has no meaning and is NaN."""
         means = {name: values.mean(axis=0, dtype=np.float64) for name, values in self.scores.items()}
         return means | {"alpha": np.full_like(means["r"], np.nan)}
 
     def region_p(self, which: int | str, regions: Regions) -> np.ndarray:
-        """p (R,) of the mean r of these regions, NaN where not tested.
+        """Return p (R,) of the mean r of these regions, NaN where it was not tested.
 
-        `which` is the position of a finished layer, BEST_PER_VOXEL or AVERAGE. An average is tested as such: the same
-        permutations of the images for all layers, of which the mean is taken.
+        `which` is the index of a finished layer, BEST_PER_VOXEL or AVERAGE. An average is tested by the mean over
+        layers of each permutation, since all layers share the permutations of the images.
         """
         if which == AVERAGE:
             rows = self._averaged("region_r_permuted", which, regions, TEST)
@@ -86,10 +86,10 @@ class StreamScores:
         return np.full(len(regions), np.nan) if found is None else found.p_of(regions)
 
     def resampled_r(self, which: int | str, regions: Regions, normalised_by: str | None = None) -> np.ndarray | None:
-        """Mean r (B, R) of these regions in each resample of the images; None where there were not as many for all.
+        """Return the mean r (B, R) of these regions in each resample; None if numbers of resamples differ.
 
-        `which` is the position of a finished layer, BEST_PER_VOXEL or AVERAGE, whose resamples are averaged, too.
-        With the digest of a ceiling, r / sqrt(ceiling); None where another one was used.
+        `which` is the index of a finished layer, BEST_PER_VOXEL or AVERAGE, whose resamples are averaged. With the
+        digest of a ceiling the mean of r / sqrt(ceiling) is returned; None if another ceiling was used.
         """
         if normalised_by is None:
             return self._averaged("region_r", which, regions, ("n_resamples",))
@@ -98,11 +98,11 @@ class StreamScores:
         return rows if same else None
 
     def resampled_explained(self, which: int | str, regions: Regions) -> np.ndarray | None:
-        """Mean explained variance (B, R) in the same resamples; None where an older version scored a layer."""
+        """Return the mean explained variance (B, R) in each resample; None for older scores."""
         return self._averaged("region_explained", which, regions, ("n_resamples",))
 
     def how_many(self, which: int | str) -> dict[str, int]:
-        """How each number of TEST, and n_resamples, is in the statistics of `which`, as above; 0 without any."""
+        """Return each number of TEST, and n_resamples, for `which` as above; 0 without statistics."""
         found = self._of(which)[0]
         return {name: getattr(found, name, 0) for name in (*TEST, "n_resamples")}
 
@@ -112,7 +112,7 @@ class StreamScores:
         return [self.best_statistics if which == BEST_PER_VOXEL else self.statistics[which]]
 
     def _averaged(self, name: str, which: int | str, regions: Regions, alike: tuple[str, ...]) -> np.ndarray | None:
-        """The mean over layers of one array of their statistics; None where one lacks it or they are not `alike`."""
+        """Average one array of the statistics over layers; None if a layer lacks it or `alike` differ."""
         found = self._of(which)
         if any(statistics is None or getattr(statistics, name) is None for statistics in found):
             return None
@@ -122,7 +122,7 @@ class StreamScores:
 
 
 def stream_scores(results: ScoreStore, stream: str) -> StreamScores:
-    """Reads every finished layer of a stream."""
+    """Read every finished layer of a stream."""
     found = [(layer, n_layers) for name, layer, n_layers in results.layers() if name == stream]
     by_layer = [results.read(stream, layer) for layer, _ in found]
     scores = StreamScores(

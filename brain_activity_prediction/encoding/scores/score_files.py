@@ -1,4 +1,4 @@
-"""A folder of finished scores: sealed files of one subfolder, and the settings that all of them were made with."""
+"""Folders of finished scores: sealed files, and the settings that all of them were made with."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -23,10 +23,10 @@ HEADERS = {"voxels": LayerHeader, "best_layers": BestLayersHeader, "weightings":
 
 
 def claim(folder: Path, subfolder: str, settings: Mapping, redo: bool) -> None:
-    """Records what the scores are made with; scores made otherwise are refused, or with `redo` deleted.
+    """Record the settings of scores; refuse scores made with other settings, or with `redo` delete them.
 
-    A folder without scores belongs to no settings yet: a run that failed before its first leaves it free.
-    Files that are damaged, or that were made with other settings than the folder's, are deleted and named on stderr.
+    A folder without scores belongs to no settings: a run that failed before its first score leaves it free. Files that
+    are damaged or were made with other settings than the folder's are deleted, with a warning that names them.
     """
     remove_left_behind(folder)
     if redo:
@@ -42,9 +42,9 @@ def claim(folder: Path, subfolder: str, settings: Mapping, redo: bool) -> None:
 
 
 def claimed(folder: Path, settings: Mapping | None) -> Mapping:
-    """The settings that scores are written with: those of this process's `claim`, or, for None, the recorded ones.
+    """Return the settings to write scores with: those of this process's `claim`, or for None the recorded ones.
 
-    Raises InputError where another process has claimed the folder with other settings since.
+    Raises InputError if another process has claimed the folder with other settings since.
     """
     recorded = recorded_settings(folder, RESTORE) or {}
     if settings is None:
@@ -57,7 +57,7 @@ def claimed(folder: Path, settings: Mapping | None) -> Mapping:
 
 
 def unfit(folder: Path, subfolder: str, settings: Mapping) -> Iterator[tuple[Path, Damaged]]:
-    """Yield the files of scores that are damaged or were made with other settings, and what is wrong with each."""
+    """Yield the score files that are damaged or were made with other settings, each with its error."""
     for path in sorted(folder.glob(f"{subfolder}/[!.]*.h5")):
         try:
             with reading(path, "it is made again"):
@@ -68,15 +68,15 @@ def unfit(folder: Path, subfolder: str, settings: Mapping) -> Iterator[tuple[Pat
 
 
 def alpha_range(folder: Path) -> tuple[float, float]:
-    """The ends of the grid that the alphas in a folder were chosen from."""
+    """Return the smallest and largest alpha of the grid that a folder's scores were made with."""
     settings = recorded_settings(folder, RESTORE)
     return 10 ** settings["min_log_10_alpha"], 10 ** settings["max_log_10_alpha"]
 
 
 def write_voxels(path: Path, arrays: Mapping[str, np.ndarray], about: Mapping, settings: Mapping) -> None:
-    """Writes values (V,) by name, what they are about, and the settings that they were made with.
+    """Write values (V,) by name, their header `about`, and the settings that they were made with.
 
-    p is kept in float64, so that it equals its share of permutations; all else in float32.
+    p is float64, so that it equals its share of permutations exactly; all else is float32.
     """
     arrays = {name: np.asarray(x, np.float64 if name in P_VALUES else np.float32) for name, x in arrays.items()}
     write_sealed(path, arrays, {**about, SETTINGS: dict(settings)})

@@ -1,4 +1,4 @@
-"""Schemas of the files of finished scores: what each kind says of itself, and the axes of its arrays.
+"""Schemas of score files: the header of each kind of file, and the axes of its arrays.
 
 V voxels, R regions, B resamples and P + 1 permutations of the n test images, G groups of images, k voxels with kept
 predictions.
@@ -26,14 +26,14 @@ Header = TypeVar("Header", bound="ScoreHeader")
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreHeader:
-    """What all files of scores say; files of version 1.0.0 do not hold their settings."""
+    """Header that all score files share; files of version 1.0.0 do not hold their settings."""
 
     settings: dict[str, Any] = field(default_factory=dict)
 
     AXES: ClassVar[Mapping[str, str]]
 
     def n_regions(self) -> int | None:
-        """The size of the axis R, None where no array has one."""
+        """Return the size of the axis R, None if no array has one."""
         return None
 
 
@@ -48,7 +48,7 @@ class StatisticsHeader:
 
 @dataclass(frozen=True, kw_only=True)
 class OfStream(ScoreHeader):
-    """Scores or statistics of one stream."""
+    """Header of scores or statistics of one stream."""
 
     stream: str
     statistics: StatisticsHeader | None = None
@@ -85,7 +85,7 @@ class BestLayersHeader(OfStream):
 
 @dataclass(frozen=True, kw_only=True)
 class CeilingHeader(ScoreHeader):
-    """The noise ceiling; an older version kept no ceilings of regions."""
+    """Header of the noise ceiling; an older version kept no ceilings of regions."""
 
     ncsnr: str
     data_used: dict[str, float] = field(default_factory=dict)
@@ -113,9 +113,9 @@ class WeightingHeader(ScoreHeader):
 
 
 def read_header(path: Path, kind: type[Header], settings: Mapping) -> Header:
-    """What a file of scores says of itself; ValueError where it is damaged, of another kind or of other settings.
+    """Read the header of a score file; ValueError if the file is damaged, of another kind or of other settings.
 
-    A file of another model, prompt or subject that was put in its place is noticed by this.
+    This detects a file that was copied here from another model, prompt or subject.
     """
     seal = read_seal(path)
     header = checked(seal.about, kind, "its header")

@@ -1,11 +1,15 @@
-"""Scores of every voxel on disk: one file a layer, so that a killed run continues with the layer it was at.
+"""Scores of every voxel on disk, one file per layer, so that a killed run continues at its layer.
 
-A folder (one model, prompt and subject) holds `settings.json`, what changes the numbers, and under `voxels/` a file
-`STREAM_layer_NN.h5` a layer, with a dataset (V,) for each name in QUANTITIES, in the order of `volume[mask]`, and the
-arrays of its `Statistics` where any were asked for, with the held-out predictions of some voxels (`best_predictions`).
-`best_layers/STREAM.h5` holds the statistics of every voxel at its best layer. `noise_ceiling.h5` holds what all layers
-share; no score depends on it, so that a run may write it anew. All are sealed (`sealed_hdf5`) and hold their settings:
-a layer that is damaged, or another folder's, is noticed and fitted again.
+A folder holds the scores of one model, prompt and subject:
+
+- `settings.json`: everything that changes the scores.
+- `voxels/STREAM_layer_NN.h5`: a dataset (V,) for each name in QUANTITIES, in the order of `volume[mask]`; the arrays of
+  the layer's `Statistics`, if requested; and the held-out predictions of some voxels (`best_predictions`).
+- `best_layers/STREAM.h5`: the statistics of every voxel at its best layer.
+- `noise_ceiling.h5`: the ceilings that all layers share. No score depends on it; each run may replace it.
+
+All files are sealed (`sealed_hdf5`) and hold their settings. A layer that is damaged or belongs to another folder is
+detected and fitted again.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,26 +42,26 @@ REMEDY = "align again, which fits this layer again"
 
 
 class ScoreStore:
-    """The finished layers of one alignment."""
+    """Finished layers of one alignment."""
 
     def __init__(self, folder: Path):
         self.folder = Path(folder)
         self._claimed: Mapping | None = None
 
     def claim(self, settings: Mapping, redo: bool = False) -> None:
-        """Records what the scores are made with; layers scored otherwise are refused, or with `redo` deleted."""
+        """Record the settings of the scores; refuse layers scored with others, or with `redo` delete them."""
         for subfolder in ("voxels", "best_layers"):
             score_files.claim(self.folder, subfolder, settings, redo)
         self._claimed = dict(settings)
 
     def has(self, stream: str, layer: int, asked: Asked | None = None) -> bool:
-        """Whether a layer is finished, with the statistics asked for."""
+        """Return whether a layer is finished, with the requested statistics."""
         if not self._path(stream, layer).exists():
             return False
         return asked is None or asked.met_by(self.read_statistics(stream, layer))
 
     def missing(self, layers: Sequence[tuple[str, int]], asked: Asked) -> list[tuple[str, int]]:
-        """Those of the layers (stream, number) that an alignment would fit: every byte of the others is verified."""
+        """List the layers (stream, number) that an alignment would fit; every byte of the others is verified."""
         unfit = {path for path, _ in score_files.unfit(self.folder, "voxels", self.settings())}
         return [layer for layer in layers if self._path(*layer) in unfit or not self.has(*layer, asked)]
 
@@ -70,43 +74,43 @@ class ScoreStore:
         statistics: Statistics | None = None,
         predictions: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> None:
-        """Adds a layer: an array (V,) for each of QUANTITIES, its statistics if there are any, and predictions.
+        """Add a layer: an array (V,) for each of QUANTITIES, its statistics and its predictions, if any.
 
-        These are voxels (k,) and their predictions (n_test, k).
+        predictions  voxels (k,) and their predictions (n_test, k)
         """
         about = {"stream": stream, "layer": layer, "n_layers": n_layers}
         arrays = {name: scores[name] for name in QUANTITIES} | _prediction_arrays(predictions)
         self._write(self._path(stream, layer), arrays, about, statistics)
 
     def discard(self, stream: str, layer: int) -> None:
-        """Deletes a layer, so that it is fitted again."""
+        """Delete a layer, so that it is fitted again."""
         self._path(stream, layer).unlink(missing_ok=True)
 
     def read(self, stream: str, layer: int) -> dict[str, np.ndarray]:
-        """`{quantity: (V,) float32}` of a finished layer."""
+        """Read `{quantity: (V,) float32}` of a finished layer."""
         path = self._path(stream, layer)
         with self._reading(path, LayerHeader):
             return {name: read_array(path, name) for name in QUANTITIES}
 
     def read_statistics(self, stream: str, layer: int) -> Statistics | None:
-        """The statistics of a finished layer, None where none were asked for."""
+        """Read the statistics of a finished layer; None if none were requested."""
         return self._read_statistics(self._path(stream, layer), LayerHeader)
 
     def predicted_voxels(self, stream: str, layer: int) -> np.ndarray:
-        """The voxels (k,) whose held-out predictions a layer's file holds."""
+        """Return the voxels (k,) whose held-out predictions a layer's file holds."""
         path = self._path(stream, layer)
         with self._reading(path, LayerHeader):
             held = VOXELS in read_seal(path).datasets
             return read_array(path, VOXELS).astype(int) if held else np.empty(0, dtype=int)
 
     def read_predictions(self, stream: str, layer: int) -> tuple[np.ndarray, np.ndarray]:
-        """These voxels (k,) and their predictions (n_test, k)."""
+        """Read the voxels (k,) with predictions, and their predictions (n_test, k)."""
         voxels, path = self.predicted_voxels(stream, layer), self._path(stream, layer)
         with self._reading(path, LayerHeader):
             return voxels, read_array(path, PREDICTED) if len(voxels) else np.empty((0, 0), dtype=np.float32)
 
     def keep_predictions(self, stream: str, layer: int, voxels: np.ndarray) -> None:
-        """Leaves in a layer's file the predictions of these voxels only."""
+        """Drop all predictions from a layer's file but those of these voxels."""
         held, predicted = self.read_predictions(stream, layer)
         wanted = np.isin(held, voxels)
         _, _, n_layers = next(found for found in self.layers() if found[:2] == (stream, layer))
@@ -114,11 +118,11 @@ class ScoreStore:
         self.write(stream, layer, n_layers, self.read(stream, layer), self.read_statistics(stream, layer), left)
 
     def write_best_statistics(self, stream: str, best_layers: np.ndarray, statistics: Statistics) -> None:
-        """Keeps the statistics of every voxel at its best layer (V,)."""
+        """Write the statistics of every voxel at its best layer (V,)."""
         self._write(self._best_statistics_path(stream), {"layer": best_layers}, {"stream": stream}, statistics)
 
     def read_best_statistics(self, stream: str, best_layers: np.ndarray) -> Statistics | None:
-        """The statistics of every voxel at its best layer (V,), None where there are none of just these layers."""
+        """Read the statistics of every voxel at its best layer; None if they are of other best layers (V,)."""
         path = self._best_statistics_path(stream)
         if not path.exists():
             return None
@@ -133,9 +137,10 @@ class ScoreStore:
         of_regions: RegionCeilings | None = None,
         data_used: Mapping | None = None,
     ) -> None:
-        """Keeps the ceiling (V,) of the test images, in R2 units, where its ncsnr came from, and those of regions.
+        """Write the noise ceiling (V,) of the test images, in R2 units, and the ceilings of regions.
 
-        And what the scores are from, `SubjectData.data_used`.
+        ncsnr_from  source of the ceiling's ncsnr, one of `protocols.NCSNR`
+        data_used   see `SubjectData.data_used`
         """
         about, arrays = {"ncsnr": ncsnr_from, "data_used": dict(data_used or {})}, {"noise_ceiling": ceiling}
         if of_regions is not None:
@@ -145,12 +150,12 @@ class ScoreStore:
         score_files.write_voxels(self._ceiling_path, arrays, about, settings)
 
     def read_noise_ceiling(self) -> np.ndarray:
-        """The ceiling (V,) float32 of the test images, in R2 units."""
+        """Read the noise ceiling (V,) float32 of the test images, in R2 units."""
         with self._reading_ceiling():
             return read_array(self._ceiling_path, "noise_ceiling")
 
     def read_region_ceilings(self) -> RegionCeilings | None:
-        """The mean ceilings of regions over all their voxels, None where an older version wrote the ceiling."""
+        """Read the mean ceilings of regions over all their voxels; None if an older version wrote the ceiling."""
         with self._reading_ceiling() as header:
             if header.n_test_images is None:
                 return None
@@ -158,17 +163,17 @@ class ScoreStore:
             return RegionCeilings(header.regions, **arrays, n_test_images=header.n_test_images)
 
     def data_used(self) -> dict[str, float]:
-        """Return `SubjectData.data_used` of the scores; empty where an older version wrote them."""
+        """Return `SubjectData.data_used` of the scores; empty if an older version wrote them."""
         with self._reading_ceiling() as header:
             return header.data_used
 
     def ncsnr_from(self) -> str:
-        """Where the ncsnr of that ceiling came from, one of `protocols.NCSNR`."""
+        """Return the source of the ceiling's ncsnr, one of `protocols.NCSNR`."""
         with self._reading_ceiling() as header:
             return header.ncsnr
 
     def layers(self) -> list[tuple[str, int, int]]:
-        """(stream, layer, number of layers of the stream) of every finished layer, in order."""
+        """List (stream, layer, number of layers of the stream) of every finished layer, in order."""
         found, settings = [], self.settings()
         for path in self.folder.glob("voxels/[!.]*.h5"):
             with reading(path, REMEDY):
@@ -179,24 +184,24 @@ class ScoreStore:
         return sorted(found)
 
     def streams(self) -> list[str]:
-        """The streams that have a finished layer."""
+        """List the streams with a finished layer."""
         return list(dict.fromkeys(stream for stream, _, _ in self.layers()))
 
     def settings(self) -> dict:
-        """What the scores were made with."""
+        """Return the settings that the scores were made with."""
         return recorded_settings(self.folder, score_files.RESTORE) or {}
 
     def state(self) -> str:
-        """Names, sizes and times of change of the layers' files, as `made_from.state_of`."""
+        """Return a digest of the layers' files by names, sizes and times of change, see `made_from.state_of`."""
         return state_of(self.folder, self.folder.glob("voxels/*.h5"))
 
     def fingerprint(self) -> str:
-        """Eight hexadecimal digits that tell the recorded settings from any others."""
+        """Return eight hexadecimal digits that identify the recorded settings."""
         return fingerprint(self.settings())
 
     @contextmanager
     def _reading(self, path: Path, kind: type[ScoreHeader], remedy: str = REMEDY) -> Iterator[ScoreHeader]:
-        """Yield a file's header; `Damaged`, with the remedy, where it is damaged or not of the folder's settings."""
+        """Yield a file's header; `Damaged`, with the remedy, if it is damaged or of other settings."""
         with reading(path, remedy):
             yield read_header(path, kind, self.settings())
 

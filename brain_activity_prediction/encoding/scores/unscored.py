@@ -1,4 +1,4 @@
-"""Which of the models, prompts and subjects that were asked for have no scores together."""
+"""Find the selected models, prompts and subjects that have no scores together."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ def unscored(
     prompts: Sequence[int] | None,
     subjects: Sequence[int] | None,
 ) -> list[str]:
-    """The combinations without scores, in words; nothing of a kind (None or empty) stands for what is there of it.
+    """Name the combinations without scores; None or an empty selection stands for all that have scores.
 
-    `scored` are (model id, prompt, subject). A model with scores under no prompt at all goes with every prompt.
+    `scored` holds (model id, prompt, subject). A model whose scores belong to no prompt counts under every prompt.
     """
     lacking = []
     for model in models or sorted({model for model, _, _ in scored}):

@@ -1,4 +1,4 @@
-"""Pictures of scores."""
+"""Figures of scores against layers."""
 
 import warnings
 from pathlib import Path
@@ -20,13 +20,13 @@ LONGEST_NAME = 34  # characters of a label
 
 
 def shown_name(name: str) -> str:
-    """A name as a figure shows it: without control characters, its middle left out where it is long."""
+    """Shorten a name for a figure: without control characters, and without its middle if it is long."""
     name, half = one_line(name), LONGEST_NAME // 2
     return name if len(name) <= LONGEST_NAME else f"{name[:half]}…{name[1 - half :]}"
 
 
 def layer_curves(table: pd.DataFrame, path: Path) -> None:
-    """Mean test r of each region against depth, a panel a stream, a line a region; a dot marks the chosen layer.
+    """Plot the mean test r of each region against depth: panels are streams, lines regions, dots chosen layers.
 
     `table` has the columns of `tables.region_table`, for one model, prompt and subject.
     """

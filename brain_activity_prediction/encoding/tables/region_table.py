@@ -1,4 +1,4 @@
-"""From scores of voxels to a tidy table: one row a stream, choice of layer and region. R regions, V voxels."""
+"""Tidy table of scores: one row for each stream, choice of layers and region. R regions, V voxels."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ NUMBERS = (
 
 @dataclass(frozen=True)
 class Alignment:
-    """A model's states under one prompt, None for none, aligned with one subject."""
+    """Hidden states of a model under one prompt, None for none, aligned with one subject."""
 
     model_id: str
     prompt: int | None
@@ -48,29 +48,34 @@ class Alignment:
 def region_table(
     store: ScoreStore, regions: Mapping[str, np.ndarray], alignment: Alignment, min_noise_ceiling: float
 ) -> pd.DataFrame:
-    """Scores of every finished layer, and of the layers chosen, in every region; columns COLUMNS.
+    """Tabulate the scores of every finished layer, and of the chosen layers, in every region; columns COLUMNS.
 
-    `layer_choice` says what a row is of: `each`, one layer; `best_per_region`, once more the layer with the region's
-    best cv_score; `best_per_voxel`, every voxel at the layer of its own best cv_score; `average`, the mean over all
-    layers of each score, where all are finished. `layer` is missing where voxels differ in it or several are
-    averaged; layer_position is from 0, what enters the first layer, to 1, the last layer, or the mean over voxels.
+    regions  masks (V,) by name
 
-    `regions` are masks (V,) by name. r, r2 and cv_score are means over a region's voxels, without those whose
-    responses are NaN, which n_voxels does not count either. `prompt` is missing for streams that no prompt changes.
-    noise_ceiling is the median of the region's voxels, ncsnr where it comes from, `computed` or `nsd`. r_normalised and
-    r2_normalised are means over the voxels whose ceiling is min_noise_ceiling or more. r_normalised_all_voxels, which
-    compares regions, is the variance explained over the ceiling, both means over all voxels of the region
-    (`region_ceilings`); its standard error and interval hold the ceiling's own. r_ceiling is the root of that mean
-    ceiling, from the betas whatever ncsnr is. They are missing where it is below two of its standard errors.
-    r_se and the interval of 95 % from r_ci_low to r_ci_high say how far r moves in n_resamples draws of the test images
-    (`bootstrap`), and so does r_normalised_se, which takes the ceiling as known; it is missing where the layers were
-    scored with another ceiling or min_noise_ceiling. p is that of the mean r among n_permutations of the test images in
-    blocks of permutation_block, missing where they were not permuted; n_images_not_permuted of them, left over by whole
-    blocks, are in no r that p compares. q is p adjusted over the rows of the same layer_choice and test (Benjamini and
-    Hochberg). All are missing for regions that were not among those of the run.
-    n_train, n_test and n_sessions count the training images, test images and sessions that the scores are from,
-    test_repeats_mean is the mean number of trials of a test image.
-    `settings` is the fingerprint of what changes the numbers.
+    `layer_choice` gives the layers of a row. `each` is one layer. `best_per_region` is the layer with the region's best
+    cv_score. `best_per_voxel` takes every voxel at the layer of its own best cv_score. `average` is the mean over all
+    layers of each score, once all are finished. `layer` is missing where voxels differ in it or several are averaged.
+    layer_position runs from 0, the input of the first layer, to 1, the last layer; it is a mean over voxels where they
+    differ. `prompt` is missing for streams that no prompt changes.
+
+    r, r2 and cv_score are means over the n_voxels voxels of the region with responses. noise_ceiling is the median of
+    these voxels, ncsnr its source, `computed` or `nsd`. r_normalised and r2_normalised are means over the
+    n_voxels_normalised voxels whose ceiling is min_noise_ceiling or more.
+
+    r_normalised_all_voxels compares regions. It is the root of the variance explained over the ceiling, both means over
+    all voxels of the region (`region_ceilings`); its standard error and interval include the ceiling's own error.
+    r_ceiling is the root of that mean ceiling, always computed from the betas. Both are missing where the ceiling is
+    below two of its standard errors.
+
+    r_se and the 95 % interval from r_ci_low to r_ci_high describe how r varies in n_resamples draws of the test images
+    (`bootstrap`). r_normalised_se does the same for r_normalised with a known ceiling; it is missing where the layers
+    were scored with another ceiling or min_noise_ceiling. p is the p value of the mean r among n_permutations of the
+    test images in blocks of permutation_block, missing where they were not permuted; the n_images_not_permuted images
+    that fill no block have no part in it. q is p adjusted over the rows of the same layer_choice and test (Benjamini
+    and Hochberg). All of these are missing for regions that were not among those of the run.
+
+    n_train, n_test and n_sessions count training images, test images and sessions; test_repeats_mean is the mean number
+    of trials for a test image. `settings` is the fingerprint of everything that changes the scores.
     """
     ceiling, ceilings = store.read_noise_ceiling(), store.read_region_ceilings()
     parts = []
@@ -98,7 +103,7 @@ def _blocks(
     ceilings: RegionCeilings | None,
     min_noise_ceiling: float,
 ) -> Iterator[pd.DataFrame]:
-    """R rows for each layer of a stream, for every voxel at its best one and for their average."""
+    """Yield R rows for each layer of a stream, for every voxel at its best layer and for the average of layers."""
     known, by = digests(regions), digest_of_ceiling(usable_ceiling(ceiling, min_noise_ceiling))
     members = np.stack(list(regions.values())) & np.isfinite(stream.scores["cv_score"]).all(axis=0)
     of_regions = ceilings.of(known) if ceilings is not None else None
@@ -143,7 +148,7 @@ def _blocks(
 
 
 def best_of_regions(table: pd.DataFrame) -> pd.DataFrame:
-    """The row of each region's layer with the best cv_score, the first of equals, as BEST_PER_REGION.
+    """Select each region's layer with the best cv_score, the first of equals, as BEST_PER_REGION.
 
     `table` has columns layer_choice, roi and cv_score; a region without a score has no row.
     """
@@ -154,7 +159,7 @@ def best_of_regions(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def region_means(values: Mapping[str, np.ndarray], members: np.ndarray) -> dict[str, np.ndarray]:
-    """Mean (R,) of values (V,) over the members (R, V) of each region, NaN where there is none, for each name."""
+    """Average values (V,) over the members (R, V) of each region, (R,) for each name; NaN without members."""
     counted = members.any(axis=0)
     columns = np.stack([np.where(counted, column, 0) for column in values.values()], axis=1).astype(np.float64)
     with np.errstate(invalid="ignore"):
@@ -163,7 +168,7 @@ def region_means(values: Mapping[str, np.ndarray], members: np.ndarray) -> dict[
 
 
 def errors(resampled: np.ndarray | None) -> dict[str, np.ndarray]:
-    """Standard error and 95 % interval (R,) of each region's r from its resamples (B, R), if there are any."""
+    """Return standard error and 95 % interval (R,) of each region's r from its resamples (B, R), if any."""
     if resampled is None:
         return {}
     low, high = interval(resampled)
@@ -171,7 +176,7 @@ def errors(resampled: np.ndarray | None) -> dict[str, np.ndarray]:
 
 
 def region_medians(values: np.ndarray, members: np.ndarray) -> np.ndarray:
-    """Median (R,) of the finite values (V,) of each region's members (R, V), NaN where there is none."""
+    """Return the median (R,) of the finite values (V,) of each region's members (R, V), NaN without any."""
     members = members & np.isfinite(values)
     return np.array([np.median(values[own]) if own.any() else np.nan for own in members], dtype=np.float64)
 
@@ -179,10 +184,10 @@ def region_medians(values: np.ndarray, members: np.ndarray) -> np.ndarray:
 def normalised_means(
     scores: Mapping[str, np.ndarray], ceiling: np.ndarray, members: np.ndarray, min_noise_ceiling: float
 ) -> dict[str, np.ndarray]:
-    """Means (R,) over the members (R, V) of r / sqrt(ceiling) and r2 / ceiling, never clipped, and how many entered.
+    """Average r / sqrt(ceiling) and r2 / ceiling over the members (R, V) of each region, and count them.
 
-    Of r and r2, those that are among the scores (V,).
-    Voxels whose ceiling is NaN, 0 or below `min_noise_ceiling` are left out: of those no score can be normalised.
+    Only those of r and r2 that are among the scores (V,) are averaged; ratios are never clipped. Voxels whose ceiling
+    is NaN, 0 or below `min_noise_ceiling` are left out: none of their scores can be normalised.
     """
     ceiling = usable_ceiling(ceiling, min_noise_ceiling)
     members = members & np.isfinite(ceiling)

@@ -35,7 +35,7 @@ def summarise(
     min_noise_ceiling: float,
     layer_choice: str,
 ) -> None:
-    """Write figure, maps and, last, tables beside the scores, and print the scores of one choice of layers.
+    """Write figure, maps and, last, tables into the folder of the scores, and print one choice of layers.
 
     regions       masks (V,) by name
     layer_choice  one of `protocols.LAYER_CHOICES`
@@ -73,9 +73,9 @@ def voxel_maps(stream: StreamScores, ceiling: np.ndarray) -> dict[str, np.ndarra
 
 
 def best_layer_maps(stream: StreamScores, ceiling: np.ndarray) -> dict[str, np.ndarray]:
-    """Per voxel (V,) the layer with the best cross-validated score, and its scores; NaN where responses are NaN.
+    """Map each voxel's (V,) layer with the best cross-validated score, and its scores; NaN without responses.
 
-    With one permutation test of all voxels also p, and q, p adjusted over the voxels (Benjamini and Hochberg).
+    After one permutation test of all voxels p is included, and q, p adjusted over the voxels (Benjamini and Hochberg).
     r_normalised is r / sqrt(ceiling) and r2_normalised r2 / ceiling, NaN where the ceiling (V,) is.
     """
     best = stream.at(stream.best_of_voxels())
@@ -90,19 +90,19 @@ def best_layer_maps(stream: StreamScores, ceiling: np.ndarray) -> dict[str, np.n
 
 
 def average_maps(stream: StreamScores) -> dict[str, np.ndarray]:
-    """Per voxel (V,) the mean r, r2 and cv_score over the layers, where all of the stream are finished."""
+    """Map each voxel's (V,) mean r, r2 and cv_score over the layers, once all of the stream are finished."""
     means = stream.mean() if stream.complete else {}
     return {f"average_{name}": means[name] for name in MEANS if name in means}
 
 
 def layer_maps(stream: StreamScores) -> dict[str, np.ndarray]:
-    """Per voxel and finished layer (V, K) every score, and p where each layer was tested."""
+    """Map every score of each voxel and finished layer (V, K), and p if each layer was tested."""
     maps, p = {f"layers_{name}": values.T for name, values in stream.scores.items()}, stream.p()
     return maps | ({"layers_p": p.T} if np.isfinite(p).any(axis=1).all() else {})
 
 
 def log_older_scores(table: pd.DataFrame) -> None:
-    """Log the streams that an older version resampled, which kept no explained variance of regions."""
+    """Warn of streams that an older version resampled, without explained variance of regions."""
     lacking = table["r_se"].notna() & table["r_normalised_all_voxels"].notna()
     lacking &= table["r_normalised_all_voxels_se"].isna()
     if lacking.any():
@@ -113,7 +113,7 @@ def log_older_scores(table: pd.DataFrame) -> None:
 
 
 def log_low_ceilings(ceiling: np.ndarray, lowest: float) -> None:
-    """Log how many voxels (V,) have too low a ceiling for normalised scores."""
+    """Warn of voxels (V,) whose ceiling is too low for normalised scores."""
     known = int(np.isfinite(ceiling).sum())
     if low := known - int(np.isfinite(usable_ceiling(ceiling, lowest)).sum()):
         log.warning(
@@ -123,7 +123,7 @@ def log_low_ceilings(ceiling: np.ndarray, lowest: float) -> None:
 
 
 def as_text(rows: pd.DataFrame) -> str:
-    """Format rows for the terminal: a line a stream and region, raw scores beside normalised ones."""
+    """Format rows for the terminal: a line for each stream and region, raw and normalised scores."""
     numbers = {"r": "r", "r_se": "SE", "r_normalised_all_voxels": "r/sqrt(NC)", "r2": "R2", "r2_normalised": "R2/NC"}
     numbers |= {"cv_score": "CV score"} | ({"q": "q"} if rows["q"].notna().any() else {})
     widths = {name: max(7, len(title)) for name, title in numbers.items()}

@@ -1,1 +1,0 @@
-"""What an alignment reads: which hidden states, which responses, and how both are prepared."""

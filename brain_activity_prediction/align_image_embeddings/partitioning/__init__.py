@@ -1,1 +1,0 @@
-"""What partition_variance.py is made of: feature spaces in, shares of variance out."""

@@ -1,1 +1,0 @@
-"""What ridge.py computes with, from the decomposition up to the scores of every alpha."""

@@ -1,1 +1,0 @@
-"""Arrays in, arrays out: what scores are worth, without NSD, files or flags."""
