@@ -23,7 +23,7 @@ def shared_work(
     unit: str,
     prepare: Callable[[Piece], Any] | None = None,
 ) -> Iterator[Iterator[tuple[Piece, Any]]]:
-    """Give an iterator over the pieces that no other process works on, each with what `prepare` makes of it.
+    """Give an iterator over the pieces that no other process works on, each with the result of `prepare`.
 
     unfinished  lists the pieces without results, afresh at each call
     name        of a piece in claims
