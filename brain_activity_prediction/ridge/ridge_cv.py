@@ -72,7 +72,7 @@ class RidgeFit:
         return self._from_rotated(rotated).add_(self.response_means)
 
     def coefficients(self) -> torch.Tensor:
-        """Return coefficients (D, V) of the features."""
+        """Return coefficients (D, V) of the features: X'U times U'y_v / (s + alpha_v)."""
         return self._from_rotated(self.loadings)
 
     def intercepts(self) -> torch.Tensor:
@@ -100,6 +100,8 @@ def ridge_cv(
     decomposition: Decomposition | None = None,
 ) -> RidgeFit:
     """Fit ridge to every voxel with the alpha of its best cross-validated score; ties go to the larger alpha.
+
+    For voxel v it minimises ||y_v - X w||^2 + alpha_v ||w||^2; alpha_v has the best mean score over the held-out folds.
 
     Parameters
     ----------

@@ -24,6 +24,7 @@ DOUBT = {torch.float32: 1e-3, torch.float64: 1e-8}
 def pearson_r(Y: Kind, Y_hat: Kind) -> Kind:
     """Compute Pearson's correlation of each column of Y (n, v) with that of Y_hat (n, v); 0 where either is constant.
 
+    r_v = sum_i (y_iv - mean y_v) (z_iv - mean z_v) / sqrt(sum_i (y_iv - mean y_v)^2 sum_i (z_iv - mean z_v)^2), z = Y_hat.
     A column is constant if it varies by no more than rounding in its own dtype. The computation is in float64. NumPy
     arrays give a NumPy array (v,), torch tensors a tensor on their device.
     """
@@ -38,6 +39,7 @@ def pearson_r(Y: Kind, Y_hat: Kind) -> Kind:
 def r2_score(Y: Kind, Y_hat: Kind) -> Kind:
     """Compute the coefficient of determination 1 - SSE / SST of each column; 0 where the response is constant.
 
+    SSE_v = sum_i (y_iv - z_iv)^2 with z = Y_hat, and SST_v = sum_i (y_iv - mean y_v)^2.
     The computation is in float64. NumPy arrays give a NumPy array (v,), torch tensors a tensor on their device.
     """
     (responses, precision), (predictions, _) = _float64_pair(Y, Y_hat)

@@ -32,7 +32,7 @@ class Responses:
     voxels_per_chunk: int | None
 
     def chunks(self, bytes_per_voxel: int) -> list[slice]:
-        """Yield slices over the voxels, in multiples of 64: products then add up in the same order at any width."""
+        """Return slices over the voxels, in multiples of 64: products then add up in the same order at any width."""
         width = self.voxels_per_chunk or int(self._bytes_for_a_chunk() // bytes_per_voxel)
         width = max(64, width // 64 * 64)
         return [slice(start, start + width) for start in range(0, self.Y.shape[1], width)]
