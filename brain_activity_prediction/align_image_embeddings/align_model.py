@@ -21,8 +21,8 @@ from brain_activity_prediction.cli.settings_from_flags import (
 )
 from brain_activity_prediction.datasets.nsd.layout import find_layout
 from brain_activity_prediction.encoding.layers import open_layers
-from brain_activity_prediction.encoding.protocols import CRITERIA
 from brain_activity_prediction.encoding.settings import EncodingSettings
+from brain_activity_prediction.ridge.criteria import CRITERIA
 from brain_activity_prediction.runtime.devices import check_device
 from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.running import run_script

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from brain_activity_prediction.cross_subject.ceiling_columns import with_cross_subject_ceiling
-from brain_activity_prediction.cross_subject.group_statistics import CONDITION, differences, means
+from brain_activity_prediction.cross_subject.group_statistics import differences, means
 from brain_activity_prediction.cross_subject.selected_scores import (
     GroupSettings,
     check_comparable,
@@ -11,6 +11,7 @@ from brain_activity_prediction.cross_subject.selected_scores import (
     select_scores,
     stream_of,
 )
+from brain_activity_prediction.encoding.scores.conditions import CONDITION
 from brain_activity_prediction.runtime.errors import one_line
 from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.storage.folders import across_subjects_folder

@@ -8,11 +8,10 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from brain_activity_prediction.encoding.scores.conditions import NORMALISED
+from brain_activity_prediction.encoding.scores.conditions import CONDITION, NORMALISED
 from brain_activity_prediction.inference.false_discovery import adjusted
 from brain_activity_prediction.inference.subject_statistics import mean_and_error, sign_flip_p, t_test_p
 
-CONDITION = ("model_id", "prompt", "stream")
 KEY = ("protocol", *CONDITION, "layer_choice", "layer", "roi")
 MEANS = ("r", "r2", "noise_ceiling", "r_ceiling", "r_normalised", "r2_normalised", "r_normalised_all_voxels")
 MEANS += ("cross_subject_r", "r_over_cross_subject_r")

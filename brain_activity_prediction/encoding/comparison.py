@@ -8,7 +8,12 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from brain_activity_prediction.encoding.scores.conditions import ComparisonSettings, Condition, read_conditions
+from brain_activity_prediction.encoding.scores.conditions import (
+    CONDITION,
+    ComparisonSettings,
+    Condition,
+    read_conditions,
+)
 from brain_activity_prediction.encoding.streams import Stream
 from brain_activity_prediction.inference.false_discovery import adjusted
 from brain_activity_prediction.inference.intervals import interval, standard_error, two_sided_p
@@ -17,7 +22,6 @@ from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.storage.folders import subject_folder
 from brain_activity_prediction.storage.table_files import write_table
 
-CONDITION = ("model_id", "prompt", "stream")
 COLUMNS = (
     *("protocol", "subject", "layer_choice", "roi", "n_voxels"),
     *(f"{name}_{side}" for side in "ab" for name in CONDITION),

@@ -19,5 +19,4 @@ SETS = {  # the values of flags that a protocol fixes
 }
 # Which layers a stream's score is that of; the first two are chosen by cross-validated score on training images.
 LAYER_CHOICES = BEST_PER_REGION, BEST_PER_VOXEL, AVERAGE = "best_per_region", "best_per_voxel", "average"
-CRITERIA = ("neg_mean_squared_error", "r2", "correlation")  # that alpha is chosen by
 NCSNR = ("computed", "nsd")  # where noise ceilings come from: the repeats in these sessions, or NSD's own file

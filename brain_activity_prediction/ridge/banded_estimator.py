@@ -16,10 +16,10 @@ from brain_activity_prediction.ridge.arrays import (
     sorted_grid,
 )
 from brain_activity_prediction.ridge.banded import FeatureSpaces
+from brain_activity_prediction.ridge.criteria import CRITERIA
 from brain_activity_prediction.ridge.errors import RidgeInputError
 from brain_activity_prediction.ridge.regressor import VoxelwiseRegressor, as_given, held_out_by, warn_of_edges
 from brain_activity_prediction.ridge.ridge_cv import DEFAULT_ALPHAS
-from brain_activity_prediction.ridge.scores import CRITERIA
 from brain_activity_prediction.ridge.solver.cross_validation import check_fold_sizes
 from brain_activity_prediction.ridge.solver.decomposition import column_means
 from brain_activity_prediction.ridge.weightings import random_weightings, weighting_grid

@@ -6,9 +6,9 @@ import numpy.typing as npt
 import torch
 
 from brain_activity_prediction.ridge.arrays import Array, Values, check_batch, check_choice, sorted_grid
+from brain_activity_prediction.ridge.criteria import CRITERIA
 from brain_activity_prediction.ridge.regressor import VoxelwiseRegressor, as_given, held_out_by, warn_of_edges
 from brain_activity_prediction.ridge.ridge_cv import DEFAULT_ALPHAS, RidgeFit, ridge_cv
-from brain_activity_prediction.ridge.scores import CRITERIA
 from brain_activity_prediction.ridge.solver.cross_validation import check_fold_sizes
 
 

@@ -13,7 +13,6 @@ from brain_activity_prediction.ridge.arrays import Array, Values, as_tensor
 from brain_activity_prediction.ridge.errors import RidgeInputError
 
 Kind = TypeVar("Kind", np.ndarray, torch.Tensor)
-CRITERIA = ("neg_mean_squared_error", "r2", "correlation")
 # A root mean square about the mean below this many eps of the raw one is rounding, not variance.
 ROUNDING = 45
 FLOAT64_EPS = torch.finfo(torch.float64).eps
@@ -24,7 +23,8 @@ DOUBT = {torch.float32: 1e-3, torch.float64: 1e-8}
 def pearson_r(Y: Kind, Y_hat: Kind) -> Kind:
     """Compute Pearson's correlation of each column of Y (n, v) with that of Y_hat (n, v); 0 where either is constant.
 
-    r_v = sum_i (y_iv - mean y_v) (z_iv - mean z_v) / sqrt(sum_i (y_iv - mean y_v)^2 sum_i (z_iv - mean z_v)^2), z = Y_hat.
+    r_v = sum_i (y_iv - mean y_v) (z_iv - mean z_v) / sqrt(sum_i (y_iv - mean y_v)^2 sum_i (z_iv - mean z_v)^2),
+    z being Y_hat.
     A column is constant if it varies by no more than rounding in its own dtype. The computation is in float64. NumPy
     arrays give a NumPy array (v,), torch tensors a tensor on their device.
     """

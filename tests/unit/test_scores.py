@@ -6,8 +6,8 @@ import scipy.stats
 import sklearn.metrics
 import torch
 
+from brain_activity_prediction.ridge.criteria import CRITERIA
 from brain_activity_prediction.ridge.scores import (
-    CRITERIA,
     HeldOut,
     centred,
     correlation,

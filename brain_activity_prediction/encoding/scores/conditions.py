@@ -25,6 +25,7 @@ from brain_activity_prediction.storage.table_files import read_score_table
 
 SCORES = "scores.parquet"
 NORMALISED = "r_normalised_all_voxels"
+CONDITION = ("model_id", "prompt", "stream")  # columns that name a condition
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.transforms import ScaledTranslation
 
 from brain_activity_prediction.datasets.nsd.regions import LABELS
+from brain_activity_prediction.encoding.scores.conditions import NORMALISED
 from brain_activity_prediction.encoding.tables.layer_figure import shown_name
 from brain_activity_prediction.report.plots.drawing import INK, POINTS_PER_INCH, Drawn, blank, draw, label_width, look
-from brain_activity_prediction.report.tables.averages import ALL_VOXELS, NORMALISED
+from brain_activity_prediction.report.tables.averages import ALL_VOXELS
 
 FAMILIES = {
     "prf-visualrois": "Retinotopic areas",

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 
 from brain_activity_prediction.encoding.protocols import BEST_PER_REGION, SETS
+from brain_activity_prediction.encoding.scores.conditions import NORMALISED
 from brain_activity_prediction.encoding.scores.layer_choice import EACH
 
 KEY = ["model_id", "prompt", "stream", "subject", "roi"]
 ALL_VOXELS = "nsdgeneral"
 SIGNIFICANT = 0.05  # q below it, the expected share of false ones among what is marked
-NORMALISED = "r_normalised_all_voxels"
 ERRORS = {"r": "r_se", NORMALISED: f"{NORMALISED}_se"}  # columns of standard errors over images
 MEANS = ("r", "cv_score", NORMALISED, "noise_ceiling", "r_ceiling", "n_voxels")
 
