@@ -119,6 +119,7 @@ def settings(script, arguments: argparse.Namespace) -> ExtractionSettings:
             arguments.random_weights,
             arguments.quantize,
             arguments.device_map,
+            getattr(script, "PARTS_ON_HUB", {}),
         ),
         template=getattr(script, "TEMPLATE", None),
         prompts=select_prompts(arguments.prompt_number, arguments.prompts_file),

@@ -17,7 +17,7 @@ from brain_activity_prediction.runtime.errors import InputError
 
 MODEL_ID = "openflamingo/OpenFlamingo-9B-vitl-mpt7b"
 REVISION = "7e36809c73d038829ad5fba9d0cc949b4e180562"
-CHECKPOINT_FILES = weights.FILES
+CHECKPOINT_FILES, PARTS_ON_HUB = weights.FILES, weights.PARTS_ON_HUB
 # Trained on "<image>text<|endofchunk|>". The authors use "<image>Question:... Short answer:"; "Short" is omitted here,
 # because some prompts ask for details.
 TEMPLATE = "<image>Question:{prompt} Answer:"

@@ -34,9 +34,9 @@ def extract(own_nsd, tmp_path, monkeypatch):
     return run
 
 
-def fetch(hub, folder, commit):
+def fetch(hub, folder, commit, model_id=MODEL_ID):
     """What the hub's library leaves in `hub` when `main` is `commit`."""
-    kept = hub / f"models--{MODEL_ID.replace('/', '--')}"
+    kept = hub / f"models--{model_id.replace('/', '--')}"
     shutil.copytree(folder, kept / "snapshots" / commit)
     (kept / "blobs").mkdir(exist_ok=True)
     (kept / "refs").mkdir(exist_ok=True)
@@ -104,6 +104,36 @@ def test_a_later_commit_with_the_same_files_is_the_same_model(recorded_weights, 
         fetch(tmp_path / "hub", tiny_model("vit").folder, commit)
     first = recorded_weights(OLD, {})
     assert recorded_weights("main", first)["weights"] == first["weights"]
+
+
+def test_parts_in_repositories_of_their_own_and_in_one_folder_are_one_model(recorded_weights, tmp_path):
+    """OpenFlamingo: three repositories on the hub, or one folder with three parts."""
+    whole, other = tmp_path / "whole", tmp_path / "other"
+    names = ("checkpoint.pt", "mpt-7b/config.json", "mpt-7b/model.safetensors", "clip/open_clip_model.safetensors")
+    for folder in (whole, other):
+        for name in (*names, "clip/model.safetensors"):  # the same weights for timm, which nothing here loads
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(name.encode())
+    (other / "mpt-7b" / "model.safetensors").write_bytes(b"others")
+    parts = {"mpt-7b": ("org/mpt", OLD), "clip": ("org/clip", "main")}
+    hub = Checkpoint(MODEL_ID, OLD, parts_on_hub=parts)
+    assert hub.recorded_weights({})["made_from"]["files"] == {}
+    for model_id, folder, files in (
+        (MODEL_ID, whole, names[:1]),
+        ("org/mpt", whole / "mpt-7b", ("config.json", "model.safetensors")),
+        ("org/clip", whole / "clip", ("open_clip_model.safetensors",)),
+    ):
+        fetched = tmp_path / "fetched" / model_id
+        for name in files:
+            (fetched / name).parent.mkdir(parents=True, exist_ok=True)
+            (fetched / name).write_bytes((folder / name).read_bytes())
+        fetch(tmp_path / "hub", fetched, OLD, model_id)
+    first = Checkpoint(MODEL_ID, OLD, parts_on_hub=parts).recorded_weights({})
+    assert sorted(first["made_from"]["files"]) == sorted(names)
+    assert recorded_weights(whole, first)["weights"] == first["weights"]
+    assert recorded_weights(other, first)["weights"] != first["weights"]
+    untrained = Checkpoint(MODEL_ID, OLD, seed=3, parts_on_hub=parts | {"clip": ("org/absent", "main")})
+    assert untrained.recorded_weights({})["made_from"]["files"].keys() == {"mpt-7b/config.json"}
 
 
 def test_the_hubs_cache_and_a_folder_of_the_same_files_are_one_model(recorded_weights, tmp_path, tiny_model, changed):

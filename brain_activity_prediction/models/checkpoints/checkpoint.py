@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,11 +39,13 @@ class Checkpoint(CheckpointFiles):
     seed  draws untrained weights on the CPU, as the model class initialises them; only the configuration is loaded
     quantize  "8bit" or "4bit": bitsandbytes shrinks the weights as they load
     device_map  "auto": accelerate spreads the layers over all GPUs, and over the CPU's memory if those are full
+    parts_on_hub  `{subfolder: (model id, revision)}` of parts that are repositories of their own on the hub
     """
 
     seed: int | None = None
     quantize: str | None = None
     device_map: str | None = None
+    parts_on_hub: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     def check(self, files: Sequence[str] = ("config.json",), model_type: str | None = None) -> None:
         """Raise InputError if the folder lacks a file or weights, or is not safe to load; no weights are read.
@@ -210,7 +212,11 @@ class Checkpoint(CheckpointFiles):
         """Return `{name: digest}` of the files; None unless all are on this disk."""
         if "content" not in self._known:
             folder = self.folder or (self.revision and fetched_folder(self.model_id, self._commit()))
-            content = weights_identity.content_of(folder, self.seed is None) if folder else None
+            others = {} if self.folder else {part: fetched_folder(*where) for part, where in self.parts_on_hub.items()}
+            if not folder or (self.seed is None and not all(others.values())):
+                return None
+            parts = {part: fetched for part, fetched in others.items() if fetched}
+            content = weights_identity.content_of(folder, self.seed is None, parts)
             if content is None:
                 return None
             self._known["content"] = content

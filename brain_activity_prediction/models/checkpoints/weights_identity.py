@@ -6,7 +6,7 @@ the hub's own records change nothing.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from brain_activity_prediction.storage.files import samples
@@ -23,32 +23,40 @@ WEIGHTS = (
     *("model.safetensors", "model.safetensors.index.json"),
     *("pytorch_model.bin", "pytorch_model.bin.index.json"),
 )
+PREFERRED = {"clip": ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")}  # what open_clip loads
 WEIGHT_FILES = ("*.safetensors", "*.bin", "*.pt", "*.pth")
 TEXT_FILES = ("*.json", "*.txt", "*.model")  # configurations and tokenizers in version 1.0.0
 TRAINING_FILES = ("training_args", "optimizer", "scheduler", "rng_state", "random_states", "scaler")
 
 
-def content_of(folder: Path, with_weights: bool) -> dict[str, str] | None:
-    """Return `{path: digest}` of the files that a model is loaded from; None if weights are missing.
+def content_of(folder: Path, with_weights: bool, elsewhere: Mapping[str, Path] | None = None) -> dict[str, str] | None:
+    """Return `{path within the folder: digest}` of the files that a model is loaded from; None if weights are missing.
 
     Configurations and tokenizers are read whole; of each weight file, its size and 64 samples of 4 kB.
+
+    elsewhere  `{part: folder}` of parts that lie in folders of their own, such as other repositories of the hub
     """
-    found = {}
-    for part in PARTS:
+    parts = {part: folder / part for part in PARTS} | dict(elsewhere or {})
+    found, weights = {}, {}
+    for part, own in parts.items():
         for name in CONFIGURATIONS:
-            if (path := folder / part / name).is_file():
-                found[f"{part}/{name}".lstrip("/")] = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+            if (own / name).is_file():
+                found[_within(part, name)] = hashlib.sha256((own / name).read_bytes()).hexdigest()[:16]
+        weights |= {_within(part, path.name): path for path in weight_files(own, PREFERRED.get(part, WEIGHTS))}
     if not with_weights:
         return found
-    weights = [path for part in PARTS for path in weight_files(folder / part)]
-    if not weights or not all(path.is_file() for path in weights):
+    if not weights or not all(path.is_file() for path in weights.values()):
         return None
-    return found | {path.relative_to(folder).as_posix(): _sampled(path).hexdigest()[:16] for path in weights}
+    return found | {name: _sampled(path).hexdigest()[:16] for name, path in weights.items()}
 
 
-def weight_files(folder: Path) -> list[Path]:
-    """Return the weight files that are loaded from a folder, in the format that transformers prefers."""
-    for name in WEIGHTS:
+def _within(part: str, name: str) -> str:
+    return f"{part}/{name}" if part else name
+
+
+def weight_files(folder: Path, preferred: Sequence[str] = WEIGHTS) -> list[Path]:
+    """Return the weight files of a folder that are loaded: of several formats the first of the preferred ones."""
+    for name in preferred:
         if (folder / name).is_file():
             return _shards(folder / name) if name.endswith(".index.json") else [folder / name]
     every = sorted({path for pattern in WEIGHT_FILES for path in folder.glob(pattern)})

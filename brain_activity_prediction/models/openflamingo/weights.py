@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 MPT_ID, MPT_REVISION = "anas-awadalla/mpt-7b", "b772e556c8e8a17d087db6935e7cd019e5eefb0f"
 CLIP_NAME, CLIP_WEIGHTS = "ViT-L-14", "openai"
+CLIP_ID = "timm/vit_large_patch14_clip_224.openai"  # where open_clip fetches these weights, at no fixed revision
+PARTS_ON_HUB = {"mpt-7b": (MPT_ID, MPT_REVISION), "clip": (CLIP_ID, "main")}
 TRAINED_FILE, MPT_FILE, CLIP_FILE = "checkpoint.[ps]*", "mpt-7b/config.json", "clip/open_clip_*model.*"
 FILES = (TRAINED_FILE, MPT_FILE, CLIP_FILE)
 SPECIAL_TOKENS = ("<|endofchunk|>", "<image>")  # the checkpoint's last embeddings, in this order,
