@@ -58,7 +58,7 @@ wheel-check:
 	$(PYTHON) -m venv build/wheel/empty
 	build/wheel/empty/bin/python -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir build/wheel .
 	build/wheel/empty/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt build/wheel/*.whl
-	cd build/wheel && empty/bin/python -m brain_activity_prediction.demo
+	cd build/wheel && empty/bin/bap demo
 
 mutants: $(INSTALLED)
 	$(PIP) install --quiet mutmut==3.8.1
