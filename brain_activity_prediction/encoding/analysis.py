@@ -21,7 +21,7 @@ from brain_activity_prediction.encoding.subject_data import (
     log_data_used,
     read_subject_data,
 )
-from brain_activity_prediction.inference.region_statistics import Asked, usable_ceiling
+from brain_activity_prediction.inference.region_statistics import StatisticsRequest, usable_ceiling
 from brain_activity_prediction.storage.folders import alignment_folder, responses_folder
 
 
@@ -32,7 +32,7 @@ class Analysis:
     subject_data: SubjectData
     regions: Mapping[str, np.ndarray]  # masks (V,) by name
     ceiling: np.ndarray  # (V,) noise ceiling in R2 units
-    statistics: Asked  # beyond the scores
+    statistics: StatisticsRequest  # beyond the scores
     stores: Mapping[int | None, ScoreStore]  # by prompt; None for the streams that no prompt changes
 
 
@@ -59,7 +59,7 @@ def prepare_analysis(settings: EncodingSettings, layout: Layout, layers: Sequenc
         store.write_noise_ceiling(ceiling, settings.ncsnr, region_ceilings, data.data_used())
         stores[prompt] = store
     log_data_used(data, settings.subject)
-    statistics = Asked(
+    statistics = StatisticsRequest(
         regions,
         n_permutations,
         settings.permutation_block,

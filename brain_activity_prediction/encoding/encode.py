@@ -66,7 +66,7 @@ def fit_layers(layers: Sequence[Layer], analysis: Analysis, observed: torch.Tens
         store, scores, kept = stores[layer.prompt], evaluate(model, observed, predicted), None
         if not statistics.nothing:
             kept = predictions_to_keep(store, layer, scores["cv_score"], predicted)
-        store.write(layer.stream, layer.number, layer.n_layers, scores, statistics.of(observed, predicted), kept)
+        store.write(layer.stream, layer.number, layer.n_layers, scores, statistics.compute(observed, predicted), kept)
 
     left = list(layers)
     claims = claims_folder(settings.base_dir, settings.features.model_id, settings.subject, settings.protocol)

@@ -7,7 +7,7 @@ from brain_activity_prediction.encoding.scores.best_predictions import best_pred
 from brain_activity_prediction.encoding.scores.layer_choice import stream_scores
 from brain_activity_prediction.encoding.scores.score_store import ScoreStore
 from brain_activity_prediction.inference.missing_images import score_present
-from brain_activity_prediction.inference.region_statistics import Asked
+from brain_activity_prediction.inference.region_statistics import StatisticsRequest
 from brain_activity_prediction.ridge.ridge_cv import RidgeFit
 from brain_activity_prediction.ridge.scores import pearson_r, r2_score
 
@@ -23,7 +23,7 @@ def evaluate(fit: RidgeFit, observed: torch.Tensor, predicted: torch.Tensor) -> 
     return {name: values.cpu().numpy() for name, values in scores.items()}
 
 
-def score_best_layers(store: ScoreStore, stream: str, observed: torch.Tensor, statistics: Asked) -> None:
+def score_best_layers(store: ScoreStore, stream: str, observed: torch.Tensor, statistics: StatisticsRequest) -> None:
     """Compute the statistics of every voxel at its best layer, then drop the predictions of all other layers.
 
     observed  (n, V) responses to the test images; statistics are computed on their device
@@ -34,5 +34,5 @@ def score_best_layers(store: ScoreStore, stream: str, observed: torch.Tensor, st
         if predicted is None:
             return
         predicted = torch.from_numpy(predicted).to(observed.device)
-        store.write_best_statistics(stream, best_layers, statistics.of(observed, predicted))
+        store.write_best_statistics(stream, best_layers, statistics.compute(observed, predicted))
     keep_best_only(store, stream, best_layers)

@@ -13,7 +13,7 @@ from brain_activity_prediction.encoding.scores.best_predictions import layers_la
 from brain_activity_prediction.encoding.scores.score_store import ScoreStore
 from brain_activity_prediction.encoding.settings import EncodingSettings
 from brain_activity_prediction.inference.permutations import FEW_BLOCKS, FEWEST_BLOCKS, n_different
-from brain_activity_prediction.inference.region_statistics import Asked
+from brain_activity_prediction.inference.region_statistics import StatisticsRequest
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.wording import are, count, were
@@ -56,13 +56,13 @@ def planned_permutations(layout: Layout, settings: EncodingSettings) -> int:
     return n_different(n_blocks, settings.permutations)
 
 
-def missing_layers(layers: Sequence[Layer], stores: ScoreStores, statistics: Asked) -> list[Layer]:
+def missing_layers(layers: Sequence[Layer], stores: ScoreStores, statistics: StatisticsRequest) -> list[Layer]:
     """List the layers without scores, or without the requested statistics."""
     return [layer for layer in layers if not stores[layer.prompt].has(layer.stream, layer.number, statistics)]
 
 
 def layers_without_predictions(
-    layers: Sequence[Layer], missing: Sequence[Layer], stores: ScoreStores, statistics: Asked
+    layers: Sequence[Layer], missing: Sequence[Layer], stores: ScoreStores, statistics: StatisticsRequest
 ) -> list[Layer]:
     """List the finished layers that are a voxel's best layer but lack its predictions, which statistics need.
 
@@ -92,7 +92,7 @@ def log_left(left: Sequence[Layer], layers: Sequence[Layer]) -> None:
         log.info(f"{count(n_done, 'layer')} {were(n_done)} scored before, {len(left)} {are(len(left))} left")
 
 
-def check_finished(layers: Sequence[Layer], stores: ScoreStores, statistics: Asked) -> None:
+def check_finished(layers: Sequence[Layer], stores: ScoreStores, statistics: StatisticsRequest) -> None:
     """Raise InputError if scores were removed while this run worked."""
     if missing := missing_layers(layers, stores, statistics):
         raise InputError(

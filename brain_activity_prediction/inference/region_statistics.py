@@ -69,7 +69,7 @@ class Statistics:
 
 
 @dataclass(frozen=True)
-class Asked:
+class StatisticsRequest:
     """The statistics that a run requests; 0 permutations or resamples mean none.
 
     n_permutations is at most what `permutations.n_different` gives for the blocks of the test images.
@@ -106,7 +106,7 @@ class Asked:
             and self.digests.items() <= statistics.regions.items()
         )
 
-    def of(self, observed: torch.Tensor, predicted: torch.Tensor) -> Statistics | None:
+    def compute(self, observed: torch.Tensor, predicted: torch.Tensor) -> Statistics | None:
         """Compute the statistics of predictions (n, V) on the device of `observed` (n, V); None if none are requested.
 
         Resamples score a voxel on the images that it has a response to. In the permutations, a missing response is the

@@ -10,7 +10,7 @@ from brain_activity_prediction.encoding.scores.score_store import ScoreStore
 from brain_activity_prediction.encoding.tables.region_table import COLUMNS, Alignment, region_table
 from brain_activity_prediction.inference.intervals import share_reaching
 from brain_activity_prediction.inference.region_ceilings import RegionCeilings
-from brain_activity_prediction.inference.region_statistics import Asked, Statistics, digests
+from brain_activity_prediction.inference.region_statistics import Statistics, StatisticsRequest, digests
 from brain_activity_prediction.ridge.ridge_cv import ridge_cv
 from brain_activity_prediction.ridge.scores import pearson_r, r2_score
 from brain_activity_prediction.storage.sealed_hdf5 import read_array
@@ -194,7 +194,7 @@ def test_statistics_of_best_layers_are_those_of_just_these_layers(tmp_path):
 def test_q_is_adjusted_over_the_rows_of_the_same_choice(tmp_path):
     p = np.linspace(0.01, 0.3, 2 * N_LAYERS)
     tested = [
-        Statistics(Asked(REGIONS, 99, 1, 0).digests, 99, 1, np.full(N_VOXELS, 0.5), of_regions, None)
+        Statistics(StatisticsRequest(REGIONS, 99, 1, 0).digests, 99, 1, np.full(N_VOXELS, 0.5), of_regions, None)
         for of_regions in p.reshape(N_LAYERS, 2)
     ]
     table = table_of(results_of(tmp_path, random_layers(), statistics=tested))

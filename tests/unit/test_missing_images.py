@@ -7,7 +7,7 @@ import torch
 from brain_activity_prediction.inference.bootstrap import bootstrap_region_r, resampled_r2, resamples
 from brain_activity_prediction.inference.intervals import share_reaching
 from brain_activity_prediction.inference.missing_images import score_present
-from brain_activity_prediction.inference.region_statistics import Asked
+from brain_activity_prediction.inference.region_statistics import StatisticsRequest
 from brain_activity_prediction.ridge.scores import pearson_r, r2_score
 
 N_IMAGES, N_VOXELS, N_RESAMPLES = 60, 12, 50
@@ -70,9 +70,9 @@ def test_resamples_of_r2_are_those_of_the_images_that_each_voxel_has(pair):
 
 def test_permutations_of_a_voxel_with_gaps_find_its_signal_only(pair):
     observed, predicted = pair
-    asked = Asked({"all": np.ones(N_VOXELS, bool)}, 500, 1, 0)
+    asked = StatisticsRequest({"all": np.ones(N_VOXELS, bool)}, 500, 1, 0)
     complete = torch.from_numpy(np.nan_to_num(observed.numpy()))
-    with_gaps, without = asked.of(observed, predicted), asked.of(complete, predicted)
+    with_gaps, without = asked.compute(observed, predicted), asked.compute(complete, predicted)
     whole = np.setdiff1d(np.arange(N_VOXELS), list(MISSING))
     np.testing.assert_array_equal(with_gaps.p[whole], without.p[whole])
     some = [voxel for voxel, images in MISSING.items() if len(images) < N_IMAGES]
@@ -86,5 +86,9 @@ def test_p_of_voxels_with_gaps_and_no_signal_is_uniform():
     observed, predicted = rng.standard_normal((2, 40, 2000)).astype(np.float32)
     observed[:4, 500:] = np.nan
     observed[10:12, 1500:] = np.nan
-    p = Asked({"all": np.ones(2000, bool)}, 200, 1, 0).of(*map(torch.from_numpy, (observed, predicted))).p
+    p = (
+        StatisticsRequest({"all": np.ones(2000, bool)}, 200, 1, 0)
+        .compute(*map(torch.from_numpy, (observed, predicted)))
+        .p
+    )
     assert abs((p[500:] <= 0.05).mean() - 0.05) < 3 * np.sqrt(0.05 * 0.95 / 1500)

@@ -6,8 +6,8 @@ import torch
 
 from brain_activity_prediction.inference.bootstrap import bootstrap_region_r
 from brain_activity_prediction.inference.region_statistics import (
-    Asked,
     Statistics,
+    StatisticsRequest,
     digest_of_ceiling,
     digests,
     usable_ceiling,
@@ -24,7 +24,7 @@ OBSERVED, PREDICTED = torch.randn(2, N_IMAGES, N_VOXELS, generator=torch.Generat
 
 @pytest.fixture(scope="module")
 def found():
-    return Asked(REGIONS, 99, 4, 50).of(OBSERVED, PREDICTED)
+    return StatisticsRequest(REGIONS, 99, 4, 50).compute(OBSERVED, PREDICTED)
 
 
 def test_what_is_asked_for_comes_from_the_permutation_test_and_the_bootstrap(found):
@@ -42,8 +42,8 @@ def test_what_is_asked_for_comes_from_the_permutation_test_and_the_bootstrap(fou
 
 
 def test_images_outside_blocks_are_counted_and_older_block_tests_are_redone():
-    asked = Asked(REGIONS, 99, 7, 0)
-    found = asked.of(OBSERVED, PREDICTED)
+    asked = StatisticsRequest(REGIONS, 99, 7, 0)
+    found = asked.compute(OBSERVED, PREDICTED)
     assert found.n_images_not_permuted == N_IMAGES % 7 == 5
     assert asked.met_by(found)
     older = {name: value for name, value in found.about().items() if name != "n_images_not_permuted"}
@@ -54,11 +54,13 @@ def test_images_outside_blocks_are_counted_and_older_block_tests_are_redone():
         )
     )
     single = {**older, "permutation_block": 1}
-    assert Asked(REGIONS, 99, 1, 0).met_by(Statistics(**single, **dict.fromkeys(Statistics.ARRAYS)))
+    assert StatisticsRequest(REGIONS, 99, 1, 0).met_by(Statistics(**single, **dict.fromkeys(Statistics.ARRAYS)))
 
 
 def test_what_is_not_asked_for_is_not_computed(found):
-    permuted, resampled = (Asked(REGIONS, *numbers).of(OBSERVED, PREDICTED) for numbers in ((99, 4, 0), (0, 1, 50)))
+    permuted, resampled = (
+        StatisticsRequest(REGIONS, *numbers).compute(OBSERVED, PREDICTED) for numbers in ((99, 4, 0), (0, 1, 50))
+    )
     np.testing.assert_array_equal(permuted.region_p, found.region_p)
     np.testing.assert_array_equal(resampled.region_r, found.region_r)
     assert (permuted.arrays().keys(), resampled.arrays().keys()) == (
@@ -68,18 +70,18 @@ def test_what_is_not_asked_for_is_not_computed(found):
     assert permuted.n_resamples == 0
     assert permuted.rows_of("region_r", digests(REGIONS)) is None
     assert np.isnan(resampled.p_of(digests(REGIONS))).tolist() == [True, True]
-    assert Asked(REGIONS, 0, 1, 0).of(OBSERVED, PREDICTED) is None
+    assert StatisticsRequest(REGIONS, 0, 1, 0).compute(OBSERVED, PREDICTED) is None
 
 
 def test_normalised_scores_are_resampled_without_the_voxels_that_have_no_ceiling():
     ceiling = np.full(N_VOXELS, 0.25, dtype=np.float32)
     ceiling[[0, 9]] = np.nan
-    found = Asked(REGIONS, 0, 1, 50, ceiling).of(OBSERVED, PREDICTED)
+    found = StatisticsRequest(REGIONS, 0, 1, 50, ceiling).compute(OBSERVED, PREDICTED)
     members = np.stack([V1, PPA]) & np.isfinite(ceiling)
     expected = 2 * bootstrap_region_r(OBSERVED, PREDICTED, members, 50)
     np.testing.assert_allclose(found.region_r_normalised, expected, rtol=1e-5)
     assert found.normalised_by == digest_of_ceiling(ceiling) != digest_of_ceiling(ceiling / 2)
-    assert Asked(REGIONS, 99, 1, 0, ceiling).of(OBSERVED, PREDICTED).region_r_normalised is None
+    assert StatisticsRequest(REGIONS, 99, 1, 0, ceiling).compute(OBSERVED, PREDICTED).region_r_normalised is None
 
 
 def test_a_ceiling_is_used_from_the_lowest_that_is_asked_for_and_never_of_zero():
@@ -121,6 +123,6 @@ def test_regions_come_in_the_order_asked_for_and_those_of_other_voxels_have_none
     ],
 )
 def test_statistics_are_made_again_only_where_something_asked_for_is_missing(found, regions, numbers, met):
-    asked = Asked(regions, *numbers)
+    asked = StatisticsRequest(regions, *numbers)
     assert asked.met_by(found) == met
     assert asked.met_by(None) == (numbers == (0, 1, 0))

@@ -29,7 +29,7 @@ from brain_activity_prediction.encoding.scores.score_headers import (
     read_header,
 )
 from brain_activity_prediction.inference.region_ceilings import RegionCeilings
-from brain_activity_prediction.inference.region_statistics import Asked, Statistics
+from brain_activity_prediction.inference.region_statistics import Statistics, StatisticsRequest
 from brain_activity_prediction.storage.files import reading
 from brain_activity_prediction.storage.made_from import state_of
 from brain_activity_prediction.storage.sealed_hdf5 import read_array, read_seal
@@ -54,16 +54,16 @@ class ScoreStore:
             score_files.claim(self.folder, subfolder, settings, redo)
         self._claimed = dict(settings)
 
-    def has(self, stream: str, layer: int, asked: Asked | None = None) -> bool:
+    def has(self, stream: str, layer: int, requested: StatisticsRequest | None = None) -> bool:
         """Return whether a layer is finished, with the requested statistics."""
         if not self._path(stream, layer).exists():
             return False
-        return asked is None or asked.met_by(self.read_statistics(stream, layer))
+        return requested is None or requested.met_by(self.read_statistics(stream, layer))
 
-    def missing(self, layers: Sequence[tuple[str, int]], asked: Asked) -> list[tuple[str, int]]:
+    def missing(self, layers: Sequence[tuple[str, int]], requested: StatisticsRequest) -> list[tuple[str, int]]:
         """List the layers (stream, number) that an alignment would fit; every byte of the others is verified."""
         unfit = {path for path, _ in score_files.unfit(self.folder, "voxels", self.settings())}
-        return [layer for layer in layers if self._path(*layer) in unfit or not self.has(*layer, asked)]
+        return [layer for layer in layers if self._path(*layer) in unfit or not self.has(*layer, requested)]
 
     def write(
         self,

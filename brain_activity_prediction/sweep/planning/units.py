@@ -24,7 +24,7 @@ from brain_activity_prediction.encoding.planning import check_files
 from brain_activity_prediction.encoding.scores.score_store import ScoreStore
 from brain_activity_prediction.extraction.plan import Work
 from brain_activity_prediction.extraction.plan import plan as work_of
-from brain_activity_prediction.inference.region_statistics import Asked
+from brain_activity_prediction.inference.region_statistics import StatisticsRequest
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.wording import did_you_mean
@@ -221,8 +221,8 @@ def _alignment(
         return None
     folder = alignment_folder(settings.base_dir, settings.subject, work.settings.model_id, prompt, settings.protocol)
     results = ScoreStore(folder)
-    asked = Asked({}, settings.permutations, settings.permutation_block, settings.bootstrap)
-    n_left = len(results.missing(layers, asked))
+    requested = StatisticsRequest({}, settings.permutations, settings.permutation_block, settings.bootstrap)
+    n_left = len(results.missing(layers, requested))
     if _table_is_old(results) or not is_counted:
         n_left = max(n_left, 1)
     name = f"align_{model}_{prompt_folder(prompt)}_subj{settings.subject:02d}"
