@@ -23,7 +23,7 @@ from brain_activity_prediction.datasets.nsd.layout import find_layout
 from brain_activity_prediction.encoding.layers import open_layers
 from brain_activity_prediction.encoding.settings import EncodingSettings
 from brain_activity_prediction.ridge.criteria import CRITERIA
-from brain_activity_prediction.runtime.devices import check_device
+from brain_activity_prediction.runtime import devices
 from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.running import run_script
 from brain_activity_prediction.runtime.wording import count
@@ -85,7 +85,7 @@ def main() -> None:
     log_protocol(settings.protocol)
     layout = find_layout(settings.base_dir)
     layout.sessions(settings.subject)
-    check_device(settings.device)
+    devices.check_device(settings.device)
     layers = open_layers(settings.base_dir, settings.features)
     log.info(f"{settings.features.model_id}, {layout.name} layout of NSD: {count(len(layers), 'layer')}")
 

@@ -14,7 +14,7 @@ from brain_activity_prediction.cli.settings_from_flags import layer_selection
 from brain_activity_prediction.datasets.nsd.layout import find_layout
 from brain_activity_prediction.encoding.layers import open_layers
 from brain_activity_prediction.rsa.settings import SimilaritySettings
-from brain_activity_prediction.runtime.devices import check_device
+from brain_activity_prediction.runtime import devices
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.running import run_script
 
@@ -60,7 +60,7 @@ def main() -> None:
         layout.sessions(subject)
     if settings.subject in settings.ceiling_subjects:
         raise InputError(f"--ceiling-subjects {settings.subject}: a ceiling comes from other subjects than --subject")
-    check_device(settings.device)
+    devices.check_device(settings.device)
     layers = open_layers(settings.base_dir, settings.features)
 
     from brain_activity_prediction.rsa.analysis import compare_representations

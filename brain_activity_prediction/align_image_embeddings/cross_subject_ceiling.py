@@ -14,7 +14,7 @@ import brain_activity_prediction  # noqa: F401, handles signals from here on
 from brain_activity_prediction.cli import shared_flags as shared
 from brain_activity_prediction.cli.settings_from_flags import alpha_grid
 from brain_activity_prediction.datasets.nsd.layout import find_layout
-from brain_activity_prediction.runtime.devices import check_device
+from brain_activity_prediction.runtime import devices
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.running import run_script
 
@@ -46,7 +46,7 @@ def main() -> None:
     layout = find_layout(arguments.base_dir)
     for subject in subjects:
         layout.sessions(subject)
-    check_device(arguments.gpu_id)
+    devices.check_device(arguments.gpu_id)
 
     from brain_activity_prediction.cross_subject.ceiling import CeilingSettings, write_ceilings
 

@@ -16,7 +16,7 @@ from brain_activity_prediction.cli.flag_values import analysis_name, positive_in
 from brain_activity_prediction.cli.model_names import resolved_model_id
 from brain_activity_prediction.cli.settings_from_flags import alpha_grid
 from brain_activity_prediction.datasets.nsd.layout import find_layout
-from brain_activity_prediction.runtime.devices import check_device
+from brain_activity_prediction.runtime import devices
 from brain_activity_prediction.runtime.running import run_script
 from brain_activity_prediction.variance_partitioning.feature_spaces import check_spaces, parse_space
 from brain_activity_prediction.variance_partitioning.settings import PartitioningSettings
@@ -76,7 +76,7 @@ def main() -> None:
     settings = read_settings()
     layout = find_layout(settings.base_dir)
     layout.sessions(settings.subject)
-    check_device(settings.device)
+    devices.check_device(settings.device)
     check_spaces(settings.spaces, settings.base_dir)
 
     from brain_activity_prediction.variance_partitioning.partition import partition

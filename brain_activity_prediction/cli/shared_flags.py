@@ -19,7 +19,6 @@ from brain_activity_prediction.cli.flag_values import (
     share,
 )
 from brain_activity_prediction.encoding.protocols import LAYER_CHOICES, NCSNR
-from brain_activity_prediction.runtime.devices import check_device as check_device  # also for the scripts
 from brain_activity_prediction.runtime.errors import InputError, one_line
 from brain_activity_prediction.runtime.messages import show_messages
 from brain_activity_prediction.runtime.wording import did_you_mean, near_names, no_such_path

@@ -5,9 +5,8 @@ import shlex
 import shutil
 import sys
 
-from brain_activity_prediction.cli import shared_flags as shared
 from brain_activity_prediction.cli.flag_values import gpu_id
-from brain_activity_prediction.runtime import processes
+from brain_activity_prediction.runtime import devices, processes
 from brain_activity_prediction.runtime.errors import InputError, one_line
 from brain_activity_prediction.runtime.running import STOPPED
 from brain_activity_prediction.runtime.wording import count
@@ -71,7 +70,7 @@ def local(arguments: argparse.Namespace) -> None:
     """Run the unfinished units on this machine; Ctrl-C stops it after the current batches and layers."""
     workers = workers_of(arguments)
     for worker in workers:
-        shared.check_device(gpu_id(worker.device))
+        devices.check_device(gpu_id(worker.device))
     with alone(arguments.base_dir) as lock:
         # A machine without SLURM may help with submitted work: claims share it.
         if shutil.which("squeue") and cluster.may_have_jobs(arguments.base_dir):

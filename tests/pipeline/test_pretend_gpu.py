@@ -22,7 +22,8 @@ from brain_activity_prediction.align_image_embeddings import (
     cross_subject_ceiling,
     partition_variance,
 )
-from brain_activity_prediction.cli import extraction_command, shared_flags
+from brain_activity_prediction.cli import extraction_command
+from brain_activity_prediction.cross_subject import ceiling
 from brain_activity_prediction.encoding.scores.score_store import QUANTITIES, ScoreStore
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
 from brain_activity_prediction.extraction import loop
@@ -45,8 +46,7 @@ SPACES = [word for layer in (0, 1) for word in ("--space", MODEL, "none", "visio
 
 @pytest.fixture
 def gpu(monkeypatch):
-    for module in (shared_flags, devices):
-        monkeypatch.setattr(module, "check_device", lambda name: None)
+    monkeypatch.setattr(devices, "check_device", lambda name: None)
     with any_gpu() as memory:
         yield memory
 
@@ -199,7 +199,7 @@ def test_an_alignment_gives_the_scores_and_statistics_of_the_cpu(ready, monkeypa
     ids=["partition_variance", "compare_representations", "cross_subject_ceiling"],
 )
 def test_the_other_scripts_give_the_tables_of_the_cpu(script, flags, written, ready, monkeypatch, gpu):
-    monkeypatch.setattr(cross_subject_ceiling, "FOLDS", 3)  # of twelve images that both subjects saw
+    monkeypatch.setattr(ceiling, "FOLDS", 3)  # of twelve images that both subjects saw
     tables = []
     for device in ("cpu", "0"):
         run(monkeypatch, script, ready, "-g", device, *flags)
