@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING
 from brain_activity_prediction.cli import extraction_command
 from brain_activity_prediction.cli.flag_values import positive_int
 from brain_activity_prediction.cli.model_names import resolved_model_id
-from brain_activity_prediction.extraction.guarded import guarded
 from brain_activity_prediction.extraction.loop import extract
+from brain_activity_prediction.models.guarded import guarded
 from brain_activity_prediction.models.map_layout import channels_axis, channels_first
 from brain_activity_prediction.models.pooling import layer_points, stream_name
 from brain_activity_prediction.runtime.errors import InputError

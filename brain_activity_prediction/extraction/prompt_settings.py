@@ -1,26 +1,19 @@
 """The settings of a prompt that change the numbers: its token ids, and the tokens that end an answer.
 
-Version 1.0.0 recorded neither. `settings_of_1_0_0` computes what it fed to the model, so that its stores continue where
-that is the same.
+Version 1.0.0 recorded neither; `former_settings` computes what it used.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
-from typing import TYPE_CHECKING
 
-from brain_activity_prediction.extraction.guarded import guarded
 from brain_activity_prediction.extraction.prompt_selection import check_prompts
 from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
+from brain_activity_prediction.models.guarded import guarded
 from brain_activity_prediction.models.torchvision_import import import_torchvision
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
 IDS, ENDS, LONGEST = "prompt_token_ids", "answer_ends", "max_new_tokens"
-LLAMA_END = 2
 
 
 def prompt_settings(
@@ -58,39 +51,3 @@ def prompt_settings(
 def described(ids: Sequence[int]) -> str:
     """Return the number of tokens and a digest of their ids."""
     return f"{len(ids)} tokens, {hashlib.sha256(repr(list(ids)).encode()).hexdigest()[:12]}"
-
-
-def settings_of_1_0_0(script, checkpoint: Checkpoint, prompt: str | None, recorded: Mapping | None) -> dict:
-    """Return the settings that version 1.0.0 used and did not record; empty if `recorded` has them all."""
-    if not recorded:
-        return {}
-    if not hasattr(script, "prompt_ids"):
-        return {name: value for name, value in getattr(script, "IMPLIED", {}).items() if name not in recorded}
-    former = FormerCheckpoint(**{field.name: getattr(checkpoint, field.name) for field in fields(checkpoint)})
-    implied = {}
-    if IDS not in recorded:
-        implied[IDS] = described(script.prompt_ids(former, prompt or ""))
-    if LONGEST in recorded and ENDS not in recorded:
-        ends = getattr(script, "former_end_ids", script.end_ids)
-        implied[ENDS] = sorted(ends(former))
-    return implied
-
-
-class FormerCheckpoint(Checkpoint):
-    """A checkpoint as version 1.0.0 read it: the tokenizer by transformers, the end of answers from one file."""
-
-    def read_tokenizer(self, part: str) -> PreTrainedTokenizerBase:
-        from transformers import AutoTokenizer, LlamaTokenizer
-
-        kind = AutoTokenizer if self.part_file(part, "tokenizer.json") or part else LlamaTokenizer
-        return self.load(kind, subfolder=part)
-
-    def end_ids(self, *more: str) -> frozenset[int]:
-        config = self.settings("config.json")
-        for settings in (config.get("text_config") or {}, self.settings("generation_config.json"), config):
-            if (ids := settings.get("eos_token_id")) is not None:
-                break
-        else:
-            ids = LLAMA_END
-        ends = ids if isinstance(ids, list) else [ids]
-        return frozenset([*ends, *map(self.tokenizer().convert_tokens_to_ids, more)])

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from brain_activity_prediction.extraction.former_settings import settings_of_1_0_0
 from brain_activity_prediction.extraction.plan import Work
-from brain_activity_prediction.extraction.prompt_settings import prompt_settings, settings_of_1_0_0
+from brain_activity_prediction.extraction.prompt_settings import prompt_settings
 from brain_activity_prediction.extraction.settings import ExtractionSettings
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from brain_activity_prediction.extraction.guarded import guarded
 from brain_activity_prediction.extraction.prompt_selection import check_prompts
 from brain_activity_prediction.extraction.settings import ExtractionSettings
+from brain_activity_prediction.models.guarded import guarded
 from brain_activity_prediction.models.torchvision_import import import_torchvision
 from brain_activity_prediction.runtime.errors import InputError
 
