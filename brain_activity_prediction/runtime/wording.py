@@ -41,8 +41,10 @@ def ranges(numbers: Iterable[int]) -> str:
 
 
 def did_you_mean(word: str, known: Iterable) -> str:
-    """Return ` (did you mean V1v or V1d?)`, or an empty text if no known name is similar."""
-    return _suggested(near_names(word, known))
+    """Return ` (did you mean V1v or V1d?)`, or an empty text if no known name is similar; names may be model ids."""
+    names = [str(name) for name in known]
+    near = near_models if any("/" in name for name in names) else near_names
+    return _suggested(near(str(word), names))
 
 
 def near_names(word: str, known: Iterable) -> list[str]:

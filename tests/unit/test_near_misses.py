@@ -11,7 +11,7 @@ from brain_activity_prediction.datasets.nsd.layout import find_layout
 from brain_activity_prediction.datasets.nsd.stimuli import Stimuli
 from brain_activity_prediction.encoding.layers import open_layers
 from brain_activity_prediction.runtime.errors import InputError
-from brain_activity_prediction.runtime.wording import near_models
+from brain_activity_prediction.runtime.wording import did_you_mean, near_models
 from brain_activity_prediction.sweep import sweep
 
 
@@ -38,6 +38,13 @@ def test_a_stored_model_is_found_without_organisation_or_by_its_folder():
     assert near_models("/data/models/vit-huge-patch14-224", ids) == ids[2:]
     assert near_models("openai_clip-vit-large-patch-14", ids) == ids[1:2]
     assert near_models("meta/opt", ids) == []
+
+
+def test_every_line_that_lists_models_suggests_one_without_its_organisation():
+    ids = ["openai/clip-vit-large-patch14", "llava-hf/llava-1.5-13b-hf"]
+    assert did_you_mean("llava-1.5-13b", ids) == " (did you mean llava-hf/llava-1.5-13b-hf?)"
+    assert did_you_mean("llava-hf_llava-1.5-13b-hf", ids) == " (did you mean llava-hf/llava-1.5-13b-hf?)"
+    assert did_you_mean("unknown", ids) == ""
 
 
 def test_a_folder_of_betas_under_another_name_is_answered_with_the_one_there(own_nsd):
