@@ -1,21 +1,22 @@
 """Share work between processes that use one folder: nothing is computed twice, and nobody waits for a dead process.
 
-There are no locks. A claim is a symbolic link: a file system, also an NFS server, lets only one process create it. The
-name of the link is the piece of work, its target names the owner and the claimed parts.
+A process claims a piece of work, such as a layer to score, before it begins. There are no locks. A claim is a symbolic
+link, because a file system, also an NFS server, lets only one process create it. The name of the link is the piece of
+work. Its target names the owner, which is the claiming process, and the claimed parts of the work.
 
 Every process has a file in `owners/` and renews its modification time as a heartbeat. When the process ends, the file
 is renamed to NAME.left, and its claims are void. On the same machine, a dead owner is recognised at once by its process
-number and start time. Any other owner is alive as long as its heartbeat changes. Each process measures this by its own
-clock and takes an owner for dead after STALE_S of silence (another machine that went down, or a process stopped by
-Ctrl-Z). Times in files are compared for equality only, because clocks differ.
+number and start time. An owner on another machine is alive as long as its heartbeat changes. Each process measures the
+silence by its own clock and considers an owner dead after STALE_S (its machine went down, or Ctrl-Z stopped it). Times
+in files are compared for equality only, because clocks differ.
 
-A void claim is not removed, because that could remove the claim of its successor. It is followed by a link WORK.1,
-WORK.2, ..., which again only one process can create. The last process to leave removes the files that processes left
-here. Foreign files are ignored and stay.
+A void claim is not removed, because that could remove the claim of its successor. The next owner adds a link WORK.1,
+WORK.2, ..., which again only one process can create. The last process to leave removes the files of all processes.
+Other files in the folder are ignored and stay.
 
-Claims save work. Results never depend on them, because whatever is written twice is written identically. On NFS a
-directory listing may lag by up to a minute: work finished within the minute before another process began may be
-computed again.
+Claims save time. Results do not depend on them, because two processes that do the same work write identical files. On
+NFS a directory listing may lag by up to a minute: work that was finished in the minute before another process began may
+be computed again.
 """
 
 import errno
@@ -35,7 +36,7 @@ from brain_activity_prediction.runtime.processes import NAME, is_dead, own_name
 from brain_activity_prediction.runtime.wording import are
 
 HEARTBEAT_S, STALE_S = 20.0, 150.0  # NFS may show an old time of change for a minute
-POLL_S = 0.5  # between two checks of the others' progress
+POLL_S = 0.5  # between two checks of the progress of other processes
 FRESH_S = 1.0  # for how long a check of who is alive is trusted
 LEFT = ".left"
 OWNER = re.compile(rf"({NAME.pattern})~[0-9a-f]{{8}}")
@@ -53,7 +54,8 @@ class Claims:
         self._mine: dict[str, tuple[str, ...]] = {}  # names of the links of each piece of work
         self._gone: set[str] = set()
         self._living: set[str] = set()
-        self._beats: dict[str, tuple[int, float]] = {}  # of each owner the last heartbeat, and when it was first seen
+        # Last heartbeat of each owner, and the time when this process first saw it.
+        self._beats: dict[str, tuple[int, float]] = {}
         self._looked_at = -math.inf
         self._off = False
         self._end = threading.Event()
@@ -82,7 +84,7 @@ class Claims:
             self._remove_void()
 
     def take(self, work: str, parts: Sequence[Part]) -> tuple[Part, ...]:
-        """Claim parts of a piece of work; return those that no living process has claimed, in the same order."""
+        """Claim parts of a piece of work; return, in order, the parts that no other living process has claimed."""
         if self._off:
             return tuple(parts)
         wanted = list(parts)
@@ -110,13 +112,13 @@ class Claims:
             (self.folder / link).unlink(missing_ok=True)
 
     def finished(self, works: Sequence[str]) -> None:
-        """Mark pieces of work as written; without other processes, their claims are removed."""
+        """Mark pieces of work as written. If no other process uses the folder, their claims are removed."""
         if not self._off and self._look()[0] == {self.name}:
             for work in works:
                 self.give_back(work)
 
     def others_left(self) -> bool:
-        """Return whether another process has ended since the last call, so that its finished work must be looked up."""
+        """Return whether another process has ended since the last call: the caller then looks up what it finished."""
         if self._off:
             return False
         before, self._gone = self._gone, self._look()[1]
@@ -127,14 +129,14 @@ class Claims:
     def _register(self) -> None:
         while True:
             with suppress(FileNotFoundError):  # the last process to leave has removed the folder just now
-                if self.folder.is_symlink() or self.owners.is_symlink():  # what is cleaned up would be another's
+                if self.folder.is_symlink() or self.owners.is_symlink():  # cleaning up would delete files elsewhere
                     raise OSError(errno.ELOOP, "it is a symbolic link")
                 self.owners.mkdir(parents=True, exist_ok=True)
                 self._beat()
                 return
 
     def _beat(self) -> None:
-        """Renew the heartbeat of this process; another one may have removed its file while this process was stopped."""
+        """Renew the heartbeat of this process, also if another process has removed its file meanwhile."""
         path = self.owners / self.name
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         try:
@@ -160,7 +162,7 @@ class Claims:
 
     def _is_over(self, owner: os.DirEntry[str]) -> bool:
         process = owner.name.rpartition("~")[0]
-        if process == own_name():  # one that could not be renamed, on a disk that became read-only
+        if process == own_name():  # the file could not be renamed because the disk became read-only
             return owner.name not in _here
         if is_dead(process):
             return True
@@ -214,7 +216,7 @@ def remove_left_claims(folder: Path) -> None:
 def shared_out(
     claims: Claims, left: Callable[[], Mapping[tuple[Part, ...], Sequence[Key]]], size: int, name: Callable[[Key], str]
 ) -> Iterator[tuple[list[Key], tuple[Part, ...]]]:
-    """Yield unclaimed work, up to `size` keys that lack the same parts at a time, until none is left.
+    """Yield unclaimed work until none is left: at a time up to `size` keys, all of which lack the same parts.
 
     `left` lists afresh what is not yet written: `{parts: keys}`. While other processes work on everything that is left,
     the iterator yields ([], ()) every POLL_S, so that the caller can finish earlier work and stop.
@@ -235,7 +237,7 @@ def shared_out(
                     for key in keys:
                         claims.give_back(name(key))
                     break
-                now = frozenset(parts)  # one for all of them
+                now = frozenset(parts)  # one object that all keys share
                 given |= {key: now | given[key] if key in given else now for key in keys}
                 yield keys, parts
         if not n_given:

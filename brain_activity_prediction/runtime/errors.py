@@ -20,7 +20,7 @@ class DiskFull(InputError):
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether memory ran out, of the machine or a GPU; torch is not imported for the check."""
+    """Return whether an error means that the machine or a GPU ran out of memory; the check does not import torch."""
     message = str(error).lower()
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError)

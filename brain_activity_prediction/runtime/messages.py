@@ -16,7 +16,7 @@ class ToStderr(logging.Handler):
                 sys.modules["tqdm"].tqdm.write(line, file=sys.stderr)
             else:
                 print(line, file=sys.stderr, flush=True)
-        except Exception:  # as every handler of logging: a message must not end the work
+        except Exception:  # like every logging handler: a failed message must not end the work
             self.handleError(record)
 
 

@@ -25,7 +25,7 @@ def _started(pid: int) -> str:
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
-        return "0"  # not Linux: the number alone has to do
+        return "0"  # not Linux: only the process number is known
     return stat.rpartition(")")[2].split()[19]
 
 
@@ -40,12 +40,12 @@ def is_name(text: str) -> bool:
 
 
 def number_of(name: str) -> int:
-    """Return the process number in a name."""
+    """Return the process number in a process's name."""
     return int(name.split("~")[2])
 
 
 def is_dead(name: str) -> bool | None:
-    """Return whether the process of an `own_name` has ended; None for any other text or if unknown on this machine."""
+    """Return whether the process with this `own_name` has ended; None if this machine cannot tell."""
     words = NAME.fullmatch(name)
     if not words or words[1] != _place():
         return None
@@ -60,17 +60,18 @@ def is_dead(name: str) -> bool | None:
 
 
 def end(name: str, script: str, argument: str = "") -> bool:
-    """Ask a process to end if it is this user's run of a script; return False if it is not, or has ended.
+    """Ask a process to end if it is this user's run of a script; return False for other and for ended processes.
 
-    A file that names a process proves nothing: number, start, user and command are checked first. `argument` is a word
-    that must be on its command line. Raises PermissionError if such a run belongs to another user.
+    The process is named by a file, which may be wrong. Therefore its number, start time, user and command are checked
+    first. `argument` is a word that its command line must contain. Raises PermissionError if another user runs it.
     """
     import psutil
 
     if is_dead(name) is not False:
         return False
     try:
-        process = psutil.Process(number_of(name))  # remembers the start, so that no later process is signalled
+        # psutil remembers the start time, so that no later process with the same number is signalled.
+        process = psutil.Process(number_of(name))
         words = process.cmdline()
         if is_dead(name) is not False or script not in map(os.path.basename, words) or argument not in (*words, ""):
             return False

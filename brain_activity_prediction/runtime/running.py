@@ -19,7 +19,7 @@ def progress_seconds() -> float:
 
 
 def fill(progress: Any) -> None:
-    """Complete a tqdm bar at the end, because it did not count the work of other processes."""
+    """Complete a tqdm progress bar at the end, because it did not count the work of other processes."""
     progress.update(progress.total - progress.n)
 
 
@@ -42,10 +42,10 @@ def run_script(main: Callable[[], None]) -> NoReturn:
         print(stopped_line(str(signal_name)), file=sys.stderr)
         sys.exit(STOPPED)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still to be written at the end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for output that Python flushes at exit
         print(f"{script}: what it prints is read no further, by head for example", file=sys.stderr)
         sys.exit(128 + signal.SIGPIPE)
-    except OSError as error:  # of the disk: what a library raises of a file's content is an InputError by now
+    except OSError as error:  # of the disk: library errors about the content of a file are InputErrors by now
         if error.filename is None:
             raise
         print(one_line(f"{script}: {error.filename}: {error.strerror}; check the path and its rights"), file=sys.stderr)

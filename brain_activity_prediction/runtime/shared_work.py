@@ -1,4 +1,4 @@
-"""Work that several processes share, piece after piece, with progress shown and signals obeyed."""
+"""Share pieces of work between processes, show the progress, and stop between two pieces on a signal."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,19 +23,19 @@ def shared_work(
     unit: str,
     prepare: Callable[[Piece], Any] | None = None,
 ) -> Iterator[Iterator[tuple[Piece, Any]]]:
-    """Give an iterator over the pieces that no other process works on, each with the result of `prepare`.
+    """Give an iterator over the pieces of work that no other process does, each with the result of `prepare`.
 
-    unfinished  lists the pieces without results, afresh at each call
-    name        of a piece in claims
-    unit        of the progress bar
-    prepare     prepares the next piece in a thread while the current one is in use; None for nothing to prepare
+    unfinished  function that lists the pieces that have no results at the time of the call
+    name        function that names a piece in the claims folder
+    unit        unit of the progress bar
+    prepare     function that prepares the next piece in a thread while the current one is in use; None if not needed
 
     A piece counts as finished once the loop requests the next one. After a signal, the current piece is finished, then
     `Stopped` is raised. While other processes work on all unfinished pieces, the iterator waits.
     """
 
     def prepared(claimed: tuple[list[Piece], tuple]) -> list[tuple[Piece, Any]]:
-        pieces, _ = claimed  # none while waiting
+        pieces, _ = claimed  # empty while waiting for other processes
         return [(piece, prepare and prepare(piece)) for piece in pieces]
 
     def pieces() -> Iterator[tuple[Piece, Any]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
 
-# SIGUSR1 is what SLURM sends some time before a limit (--signal=USR1@120); Windows has none.
+# SLURM sends SIGUSR1 some time before a job's time limit (--signal=USR1@120). Windows lacks this signal.
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
 STOPPED = 75  # EX_TEMPFAIL of sysexits.h: try again
 CONTINUE = "the same command continues"
@@ -18,7 +18,10 @@ Step = TypeVar("Step")
 
 
 class Stopped(BaseException):
-    """Raised on a signal, whose name is the message. Not an Exception, because libraries would catch it."""
+    """Raised when a signal stops the work; the message is the name of the signal.
+
+    It is not an Exception, because libraries would catch it.
+    """
 
 
 def stopped_line(signal_name: str) -> str:
@@ -62,7 +65,7 @@ def until_stopped(steps: Iterable[Step]) -> Iterator[Step]:
 
 @contextmanager
 def stopped_at_once() -> Iterator[None]:
-    """Within the block, let a signal raise `Stopped` anywhere in the main thread, except in `until_stopped`."""
+    """Let a signal raise `Stopped` anywhere in the main thread within the block, except in `until_stopped`."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise Stopped(signal.Signals(number).name)
@@ -75,7 +78,7 @@ def stopped_at_once() -> Iterator[None]:
 def _handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[dict[int, Any]]:
     """Install a handler for all SIGNALS within the block; yield the previous handlers, restored at the end."""
     before: dict[int, Any] = {}
-    if threading.current_thread() is threading.main_thread():  # elsewhere Python lets nobody handle signals
+    if threading.current_thread() is threading.main_thread():  # Python handles signals in the main thread only
         before |= {number: signal.signal(number, handler) for number in SIGNALS}
     try:
         yield before

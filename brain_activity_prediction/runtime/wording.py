@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-LEAST_ALIKE = 0.65  # of difflib's ratio, 1 for the same text
+LEAST_ALIKE = 0.65  # lowest difflib ratio of a suggestion; 1 for the same text
 MOST_SUGGESTED = 3
 
 
@@ -48,7 +48,10 @@ def did_you_mean(word: str, known: Iterable) -> str:
 
 
 def near_names(word: str, known: Iterable) -> list[str]:
-    """Return the known names that begin with the word, else the most similar one; ignores case, and _ equals -."""
+    """Return the known names that begin with the word, else the most similar name.
+
+    Upper and lower case are equal, and so are _ and -.
+    """
     names, plain = {str(name): _plain(name) for name in known}, _plain(word)
     begun = [name for name, one in names.items() if len(plain) > 1 and one.startswith(plain)]
     best = difflib.get_close_matches(plain, names.values(), n=1, cutoff=LEAST_ALIKE)
@@ -56,7 +59,7 @@ def near_names(word: str, known: Iterable) -> list[str]:
 
 
 def near_models(given: str, ids: Iterable[str]) -> list[str]:
-    """Return the model ids like an id, a folder's name (org_model), a path, or a name without organisation."""
+    """Return the model ids similar to a given id, folder name (org_model), path, or name without organisation."""
     ids = sorted(ids)
     if near := near_names(given, ids) or near_names(given.replace("_", "/", 1), ids):
         return near

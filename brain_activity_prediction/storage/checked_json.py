@@ -25,7 +25,7 @@ def read_json(path: Path, kind: type[Record], remedy: str) -> Record:
 
 
 def checked(value: Any, kind: Any, name: str = "the whole") -> Any:
-    """Return the value as `kind`, or raise ValueError.
+    """Return a JSON value as an instance of the type `kind`, or raise ValueError.
 
     A kind is a plain type, `A | B`, `list[A]`, `tuple[A, ...]`, `dict[str, A]`, or a dataclass. A dataclass is read
     from its fields by name, and can check more in `__post_init__`.
@@ -80,7 +80,7 @@ def _fits(value: Any, kind: Any) -> bool:
         return value is None
     if kind is float:
         return type(value) in (int, float) and math.isfinite(value)
-    return type(value) is kind  # True is no int
+    return type(value) is kind  # True is not accepted as an int
 
 
 def _refuse(value: Any, kind: Any, name: str) -> None:

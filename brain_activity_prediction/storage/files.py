@@ -19,18 +19,19 @@ from brain_activity_prediction.runtime.processes import NAME, is_dead, own_name
 HOUR_S = 3600
 SAMPLE_BYTES, SAMPLES = 4096, 64
 FULL = {errno.ENOSPC, errno.EDQUOT}
-# Errors that a damaged file causes: an offset in it may lead anywhere. All other errors come from the disk, the network
-# or the rights, and the file may be whole.
+# System errors that a damaged file causes, because a wrong offset in it may lead anywhere. All other errors come from
+# the disk, the network or permissions: the file itself may be intact.
 OF_THE_CONTENT = {errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.EINVAL, errno.EFBIG, errno.EOVERFLOW}
 NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK}
 CANNOT_SYNC = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}
-TEMPORARY = re.compile(rf"\.({NAME.pattern})~[0-9a-f]{{8}}~.+")  # what `written_whole` writes to
-_seen: dict[Path, tuple[tuple[int, int], float]] = {}  # size and time of change of others' files, and since when
+TEMPORARY = re.compile(rf"\.({NAME.pattern})~[0-9a-f]{{8}}~.+")  # names of the temporary files of `written_whole`
+# Size and time of change of other machines' temporary files, and when this process first saw them.
+_seen: dict[Path, tuple[tuple[int, int], float]] = {}
 
 
 @contextmanager
 def reading(path: Path, remedy: str = "fetch it again") -> Iterator[None]:
-    """Turn any error of a library on a broken file into one line that names the file and the remedy.
+    """Turn any library error about a broken file into an InputError of one line that names the file and the remedy.
 
     h5py, nibabel, json and zlib each raise their own kinds, so every kind is caught: keep the block down to the
     library's calls. Raises `Damaged` for broken content, another InputError for a problem of the disk or of
@@ -53,7 +54,7 @@ def reading(path: Path, remedy: str = "fetch it again") -> Iterator[None]:
 
 def read_bytes(path: Path, largest_bytes: int) -> bytes:
     """Read all bytes of a file; raise ValueError if it is larger than expected, or not a regular file."""
-    if not path.is_file():  # a pipe would be waited for, for ever
+    if not path.is_file():  # reading a pipe would wait forever
         raise ValueError("not a file" if path.exists() else "no such file")
     with path.open("rb") as file:
         data = file.read(largest_bytes + 1)
@@ -87,7 +88,7 @@ def written_whole(path: Path, first: bool = False) -> Iterator[Path]:
     raises FileExistsError if the file exists by then, on disks that have hard links.
     """
     path = Path(path)
-    # The end stays, because nibabel and pandas choose format and compression by it; a whole name may leave no room.
+    # Keep the suffix, because nibabel and pandas choose format and compression by it. The whole name may be too long.
     aside = path.with_name(f".{own_name()}~{uuid.uuid4().hex[:8]}~{path.name[-24:]}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -106,12 +107,12 @@ def written_whole(path: Path, first: bool = False) -> Iterator[Path]:
             f"cannot write {path} ({error.strerror or error}): check its folder and its disk or mount"
         ) from error
     finally:
-        with suppress(OSError):  # renamed, or never begun
+        with suppress(OSError):  # already renamed, or never created
             aside.unlink()
 
 
 def _linked(aside: Path, path: Path) -> bool:
-    """Give a file a name that no other file has; return False if the disk has no hard links."""
+    """Rename a file unless the new name exists already; return False if the disk has no hard links."""
     try:
         os.link(aside, path)
     except OSError as error:
@@ -149,13 +150,13 @@ def remove_left_behind(folder: Path) -> None:
     for aside in Path(folder).rglob(".*~*"):
         if writer := TEMPORARY.fullmatch(aside.name):
             dead = is_dead(writer[1])
-            with suppress(OSError):  # its writer was quicker, or it is no file
+            with suppress(OSError):  # its writer has renamed it just now, or it is a folder
                 if dead or (dead is None and _seen_unchanged_s(aside) > HOUR_S):
                     aside.unlink()
 
 
 def _seen_unchanged_s(path: Path) -> float:
-    """Return for how many seconds, by this process's clock, a file has kept its size and time of change."""
+    """Return the seconds, by this process's clock, since a file last changed its size or time of change."""
     found = path.lstat()
     state, now = (found.st_size, found.st_mtime_ns), time.monotonic()
     if path not in _seen or _seen[path][0] != state:
@@ -164,7 +165,7 @@ def _seen_unchanged_s(path: Path) -> float:
 
 
 def open_for_writing(path: Path, flags: int) -> int:
-    """Return a file descriptor; raise InputError for links, which could lead anywhere, and for pipes and folders."""
+    """Return a descriptor of the file; raise InputError for pipes, folders, and links, which could lead anywhere."""
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         handle = os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)

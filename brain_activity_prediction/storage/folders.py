@@ -6,13 +6,13 @@ from pathlib import Path
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.wording import prompt_name
 
-LONGEST_ID = 96  # on the hub; a folder's name may have 255 bytes
+LONGEST_ID = 96  # longest model id on the Hugging Face hub; a folder's name may have 255 bytes
 PROTOCOLS = ("standard", "paper")
-PLANTED = "planted.json"  # in a BASE_DIR of simulated data: what was planted in it
+PLANTED = "planted.json"  # marks a BASE_DIR of simulated data, and records the simulated truth
 
 
 def stored_id(model_id: str, random_weights: int | None) -> str:
-    """Return the id of a model's states and scores: the model's own, or one for each seed if untrained."""
+    """Return the id under which a model's states and scores are stored; an untrained model has one for each seed."""
     return model_id if random_weights is None else f"{model_id}-random-{random_weights}"
 
 
@@ -52,7 +52,7 @@ def scores_folder(base_dir: Path, protocol: str = PROTOCOLS[0]) -> Path:
 
 
 def reported_files(base_dir: Path) -> list[Path]:
-    """Return the tables and settings that a report is made from, of all protocols."""
+    """Return the score tables and settings, of all protocols, that a report is made from."""
     patterns = ("scores.parquet", "similarity.parquet", "settings.json")
     below = [f"subj*/*prompt*/*/{name}" for name in patterns]
     below += [
@@ -85,7 +85,7 @@ def prompt_folder(prompt: int | None) -> str:
 
 
 def is_simulated(results: Path) -> bool:
-    """Return whether scores, or a report on them, belong to a BASE_DIR of simulated data."""
+    """Return whether a folder of scores or of a report belongs to a BASE_DIR of simulated data."""
     names = {"report", *(scores_folder(Path(), protocol).name for protocol in PROTOCOLS)}
     inmost = next((folder for folder in (results, *results.parents) if folder.name in names), None)
     return inmost is not None and (inmost.parent / PLANTED).is_file()

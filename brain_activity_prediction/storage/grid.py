@@ -11,9 +11,9 @@ from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, 
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.messages import log
 
-_folders_reported: set[Path] = set()  # with files without an affine that were reported
-TOLERANCE_MM = 1e-3  # between the entries of two affines
-PUBLISHED_AXES = "RAS"  # of NSD's volumes: to the right, anterior, superior
+_folders_reported: set[Path] = set()  # folders whose files without an affine were already reported
+TOLERANCE_MM = 1e-3  # largest difference between the entries of two equal affines
+PUBLISHED_AXES = "RAS"  # axes of NSD's volumes: right, anterior, superior
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +23,7 @@ class Grid:
     path: Path
     shape: tuple[int, ...]
     affine: np.ndarray
-    has_affine: bool = True  # False where the header states none: `affine` is then a guess of nibabel's
+    has_affine: bool = True  # False if the header states no affine: `affine` is then nibabel's guess
 
     @property
     def axes(self) -> str:
@@ -31,12 +31,15 @@ class Grid:
         return "".join(code or "?" for code in aff2axcodes(self.affine))
 
     def reoriented(self, orientation: np.ndarray) -> "Grid":
-        """Return the grid with its axes in another order and direction, given as nibabel's orientation (3, 2)."""
+        """Return the grid with its axes in another order and direction.
+
+        orientation  nibabel's array (3, 2)
+        """
         shape = tuple(self.shape[axis] for axis in np.argsort(orientation[:, 0]))
         return replace(self, shape=shape, affine=self.affine @ inv_ornt_aff(orientation, self.shape))
 
     def along(self, axes: str) -> "Grid":
-        """Return the same voxels with axes such as RAS; the grid itself if it states no affine."""
+        """Return the same voxels with the given axes, such as RAS; a grid without an affine stays unchanged."""
         change = _change(self.affine, axcodes2ornt(axes))
         return self.reoriented(change) if self.has_affine and np.isfinite(change).all() else self
 
@@ -48,7 +51,7 @@ class Grid:
 
 
 def on_grid(numbers: np.ndarray, own: Grid, reference: Grid) -> np.ndarray:
-    """Return an array (X, Y, Z, ...) of the `own` grid in the voxel order of the `reference` grid, as a view.
+    """Return a view of an array (X, Y, Z, ...) on the grid `own` in the voxel order of the grid `reference`.
 
     A file without an affine is matched by index if the shapes are equal, with one message for each folder. Raises
     InputError if the two grids have different voxels.

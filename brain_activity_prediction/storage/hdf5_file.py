@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     import numpy as np
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
-USER_BLOCKS = (0, 512)  # where HDF5 may begin; MATLAB's own header takes the first 512 bytes
+USER_BLOCKS = (0, 512)  # bytes before the HDF5 content: MATLAB puts its own header of 512 bytes there
 LARGEST_CHUNK_BYTES = 2**28
 CHECKSUM_BYTES = 4
-# The filters that are read, and how many times the size of a stored chunk their output can have: deflate's format makes
-# up to 1032 bytes of one, LZF's 264 of three.
+# The supported filters, with the largest ratio of their output to the stored chunk: deflate expands a byte to at most
+# 1032 bytes, LZF three bytes to 264.
 DEFLATE, SHUFFLE, FLETCHER32, LZF = 1, 2, 3, 32000
 GROWTH = {DEFLATE: 1032, SHUFFLE: 1, FLETCHER32: 1, LZF: 88}
 
@@ -41,7 +41,7 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
     import h5py
 
     with reading(path):
-        if not path.is_file():  # a pipe would be waited for, for ever
+        if not path.is_file():  # reading a pipe would wait forever
             raise ValueError("not a file")
         with h5py.File(path, "r", locking=False) as file:
             yield file
@@ -50,7 +50,7 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
 def dataset(file: h5py.File, name: str, check_chunks: bool = True) -> h5py.Dataset:
     """Return a dataset of numbers or fixed-length text that is stored in the file itself; else raise ValueError.
 
-    Checking the place of its chunks takes seconds for as many as NSD's betas have: `read_chunks` does not need it.
+    Checking the position of each chunk takes seconds for NSD's betas. `read_chunks` does not need this check.
     """
     import h5py
 
@@ -79,7 +79,7 @@ def read_chunks(data: h5py.Dataset, corners: Sequence[Sequence[int]]) -> np.ndar
     for chunk, corner in zip(chunks.reshape(len(corners), -1).view(np.uint8), corners, strict=True):
         try:
             _, content = data.id.read_direct_chunk(corner, out=chunk)
-        except RuntimeError:  # a chunk that was never written holds the dataset's fill value
+        except RuntimeError:  # the chunk was never written: it has the dataset's fill value
             part = tuple(slice(edge, edge + step) for edge, step in zip(corner, data.chunks, strict=True))
             chunk[:] = data[part].reshape(-1).view(np.uint8)
             continue
@@ -108,7 +108,7 @@ def read_part(data: h5py.Dataset, *part: slice | int) -> np.ndarray:
 
 
 def small_array(file: h5py.File, name: str, largest_bytes: int) -> np.ndarray:
-    """Read a whole dataset that is expected to be small."""
+    """Read a whole dataset; raise ValueError if it is larger than `largest_bytes`."""
     data = dataset(file, name)
     if math.prod(data.shape) * data.dtype.itemsize > largest_bytes:
         raise ValueError(f"{name} has the shape {data.shape}, more than {largest_bytes} bytes")
@@ -122,7 +122,7 @@ def _filters(data: h5py.Dataset) -> list[int]:
     if not GROWTH.keys() >= set(filters) or len(set(filters)) < len(filters):
         raise ValueError(
             f"{data.name} is stored with the HDF5 filters {filters}: only gzip, lzf, shuffle and fletcher32 are read, "
-            "each of them once; write it anew, for instance with h5repack -f GZIP=4"
+            "each of them once; rewrite it, for instance with h5repack -f GZIP=4"
         )
     return filters
 
@@ -140,7 +140,7 @@ def _may_inflate(data: h5py.Dataset) -> bool:
 
 
 def _check_inflated(data: h5py.Dataset, corner: Sequence[int]) -> None:
-    """Inflate the chunk at `corner` no further than its own size, if it could need far more memory."""
+    """Raise ValueError if the chunk at `corner` inflates to more than its own size, without using that memory."""
     filters, stored = _filters(data), data.id.get_chunk_info_by_coord(tuple(corner)).size
     if stored * max(GROWTH[one] for one in filters) <= LARGEST_CHUNK_BYTES:
         return

@@ -1,7 +1,7 @@
-"""Record which files a result was made from; the result is finished if these files are still the same.
+"""Record in a note which files a result was made from; the result is up to date while these files stay the same.
 
-The note is written last. Times of change are compared for equality only, so that neither a killed run nor a wrong clock
-looks finished.
+The note is written last, so that a killed run leaves no note. Times of change are compared for equality only, because
+clocks may be wrong.
 """
 
 import hashlib
@@ -19,9 +19,9 @@ NAME = "made_from.json"
 
 @dataclass(frozen=True)
 class Note:
-    """The content of a note."""
+    """The content of the note that records the input files of a result."""
 
-    files: str  # as `state_of` gives it
+    files: str  # digest from `state_of`
 
 
 def state_of(folder: Path, paths: Iterable[Path]) -> str:

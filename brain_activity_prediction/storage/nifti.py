@@ -19,18 +19,18 @@ from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.files import reading
 from brain_activity_prediction.storage.grid import Grid, on_grid
 
-HEADERS = {348: Nifti1Header, 540: Nifti2Header}  # by their length in bytes, which they begin with
-# nibabel would also log each flaw of a header that it repairs or refuses.
+HEADERS = {348: Nifti1Header, 540: Nifti2Header}  # by header length in bytes, the first number of a file
+# Silence nibabel's log of header flaws, because this module reports them itself.
 QUIET = logging.Logger("nifti headers", logging.CRITICAL)
 LARGEST_VOLUME = 2**24  # voxels; NSD's 1.8 mm volumes have under 10**6
-LARGEST_OVERHANG = 2**20  # bytes that a header may put before the numbers, and a file have after them
+LARGEST_OVERHANG = 2**20  # largest number of bytes before the voxel values, and after them
 
 
 @dataclass(frozen=True)
 class Volumes:
-    """A NIfTI file open for reading: its numbers, (X, Y, Z) or (X, Y, Z, n), and the grid of its voxels."""
+    """An open NIfTI file: its values, shape (X, Y, Z) or (X, Y, Z, n), and its voxel grid."""
 
-    numbers: ArrayProxy  # indexed like an array; reads only the requested part, fastest in order
+    numbers: ArrayProxy  # indexed like an array; reads only the requested part, fastest in file order
     grid: Grid
 
     @property
@@ -39,7 +39,7 @@ class Volumes:
 
     @property
     def stored_as_integers(self) -> bool:
-        """Return whether the values are the integers in the file, without scaling by the header."""
+        """Return whether the file stores integers that its header does not scale."""
         return self.numbers.dtype.kind in "iu" and (self.numbers.slope, self.numbers.inter) == (1, 0)
 
 
@@ -61,7 +61,7 @@ def open_volumes(path: Path) -> Iterator[Volumes]:
 
 
 def read_volume(path: Path) -> tuple[np.ndarray, Grid]:
-    """Read the single volume (X, Y, Z) of a file, and its grid; further axes of length 1 are dropped."""
+    """Read the single volume (X, Y, Z) of a file, and its grid; trailing axes of length 1 are dropped."""
     with open_volumes(path) as volumes:
         if len(volumes.shape) < 3 or math.prod(volumes.shape[3:]) != 1:
             raise InputError(f"{path} has shape {volumes.shape} instead of one volume (X, Y, Z)")
@@ -78,7 +78,7 @@ def read_volume_on(path: Path, reference: Grid) -> np.ndarray:
 
 
 def read_grid(path: Path) -> Grid:
-    """Read the grid from a file's header; the numbers are neither read nor checked."""
+    """Read the voxel grid from a file's header; the voxel values are neither read nor checked."""
     with reading(path), _opened(path) as file:
         return _grid(path, _header(file))
 

@@ -7,7 +7,8 @@ block and of the file, the SHA-256 of everything after the block, a description 
 SHA-256 of each piece of each dataset. Data are read from these positions without HDF5: one open and one read for each
 piece.
 
-A dataset is one piece, or is cut along one axis: `{name: (axis, step)}`. Pieces are HDF5's chunks, uncompressed.
+A dataset is one piece, or is cut into pieces along one axis: `cuts` is `{name: (axis, step)}`. Pieces are uncompressed
+HDF5 chunks.
 """
 
 import hashlib
@@ -40,8 +41,8 @@ class Stored:
 
     dtype: str
     shape: tuple[int, ...]
-    cut: tuple[int, ...]  # (axis, step)
-    pieces: list  # of [offset, digest], each of which is checked when it is read: there may be hundreds
+    cut: tuple[int, ...]  # (axis, step): pieces are `step` long along `axis`
+    pieces: list  # list of [offset, digest]; each entry is checked only when its piece is read
 
     @property
     def n_bytes(self) -> int:
@@ -49,14 +50,14 @@ class Stored:
 
     @property
     def is_possible(self) -> bool:
-        """Return whether such a dataset of numbers or bytes can exist, with a position for each of its pieces."""
+        """Return whether type, shape and number of pieces are valid and consistent."""
         if not DTYPE.fullmatch(self.dtype) or not self.shape or min(self.shape) < 1 or len(self.cut) != 2:
             return False
         axis, step = self.cut
         return 0 <= axis < len(self.shape) and step > 0 and len(self.pieces) == -(-self.shape[axis] // step)
 
     def where(self, number: int) -> tuple[slice, ...]:
-        """Return the part of the array that a piece holds."""
+        """Return the index of the part of the array that a piece holds."""
         axis, step = self.cut
         stop = min((number + 1) * step, self.shape[axis])
         return (*map(slice, self.shape[:axis]), slice(number * step, stop), *map(slice, self.shape[axis + 1 :]))
@@ -73,10 +74,10 @@ class Seal:
     datasets: dict[str, Stored]
 
     def check_axes(self, axes: Mapping[str, str], sizes: Mapping[str, int] | None = None) -> None:
-        """Raise ValueError unless all datasets are known arrays of numbers with consistent sizes of their axes.
+        """Raise ValueError unless all datasets are expected numeric arrays whose axes have consistent sizes.
 
         axes   `{dataset: one letter for each axis}`, such as `{"image_ids": "n", "betas": "nV"}`
-        sizes  `{letter: size}` of the known sizes
+        sizes  `{letter: size}` of the axes whose size is known
         """
         known = dict(sizes or {})
         for name, stored in self.datasets.items():
@@ -87,11 +88,13 @@ class Seal:
                 or "S" in stored.dtype
                 or any(known.setdefault(*axis) != axis[1] for axis in zip(letters, stored.shape, strict=True))
             ):
-                raise ValueError(f"it holds {name} {stored.shape} of {stored.dtype}, which does not fit")
+                raise ValueError(
+                    f"it holds {name} {stored.shape} of {stored.dtype}, which this package does not expect"
+                )
 
 
 def write_sealed(path: Path, arrays: Mapping[str, np.ndarray], about: Mapping, cuts: Cuts | None = None) -> None:
-    """Write non-empty arrays by name and their description, atomically."""
+    """Write a sealed file atomically: non-empty arrays by name, and their description `about`."""
     cuts = {name: (cuts or {}).get(name, (0, len(array))) for name, array in arrays.items()}
     with written_whole(path) as aside, _Writable(aside, "w+") as file:
         block = _block_size(arrays, about, cuts)
@@ -108,13 +111,13 @@ def write_sealed(path: Path, arrays: Mapping[str, np.ndarray], about: Mapping, c
 
 
 def read_seal(path: Path) -> Seal:
-    """Read the header of a file; raise ValueError if it is damaged or the file has another size."""
+    """Read the header of a sealed file; raise ValueError if it is damaged or the file has another size."""
     with _opened(path) as file:
         return _read_seal(file)
 
 
 def read_array(path: Path, name: str) -> np.ndarray:
-    """Read a whole dataset; raise ValueError if it is damaged, KeyError if the name is unknown."""
+    """Read a whole dataset of a sealed file; raise ValueError if it is damaged, KeyError if the name is unknown."""
     with _opened(path) as file:
         stored = _read_seal(file).datasets[name]
         array = np.empty(stored.shape, stored.dtype)
@@ -124,13 +127,13 @@ def read_array(path: Path, name: str) -> np.ndarray:
 
 
 def read_piece(path: Path, name: str, number: int) -> np.ndarray:
-    """Read a piece of a dataset, with the axis along which it is cut; errors as in `read_array`."""
+    """Read one piece of a dataset, without dropping the axis along which it is cut; errors as in `read_array`."""
     with _opened(path) as file:
         return _read_piece(file, name, _read_seal(file).datasets[name], number)
 
 
 def verify(path: Path) -> None:
-    """Read every byte of a file; raise ValueError if any differs from what was written."""
+    """Read every byte of a sealed file; raise ValueError if any byte has changed since the file was written."""
     with _opened(path) as file:
         seal = _read_seal(file)
         if _digest_of_rest(file, seal.block) != seal.rest:
@@ -160,7 +163,7 @@ class _Writable(io.FileIO):
 def _write_hdf5(
     file: BinaryIO, block: int, arrays: Mapping[str, np.ndarray], about: Mapping, cuts: Cuts
 ) -> dict[str, Stored]:
-    """Write everything after the block, and return the position of each piece."""
+    """Write the HDF5 content after the user block, and return the position of each piece."""
     datasets = {}
     with h5py.File(file, "w", userblock_size=block, libver="latest") as hdf5:
         hdf5.attrs["about"] = json.dumps(about)
@@ -178,7 +181,7 @@ def _write_hdf5(
 
 
 def _block_size(arrays: Mapping[str, np.ndarray], about: Mapping, cuts: Cuts) -> int:
-    """Return the size of the block: a power of two, as HDF5 requires, that holds the header."""
+    """Return the size of the user block: a power of two, as HDF5 requires, in which the header fits."""
     pieces = sum(array.shape[cuts[name][0]] // cuts[name][1] + 1 for name, array in arrays.items())
     needed = 512 + len(json.dumps(about)) + 40 * pieces + sum(200 + len(name) for name in arrays)
     return max(SMALLEST_BLOCK, 1 << needed.bit_length())

@@ -1,4 +1,4 @@
-"""Record the settings that change the numbers of a folder in `settings.json`, so that results are never mixed."""
+"""Record in `settings.json` the settings that change a folder's results, so that different results are never mixed."""
 
 import hashlib
 import json
@@ -12,12 +12,12 @@ from brain_activity_prediction.storage.files import read_bytes, reading, written
 
 NAME, CHECKSUM = "settings.json", "checksum"
 LARGEST_BYTES = 2**20
-ORIGIN = "made_from"  # the input files: they explain why a digest differs, and are no setting themselves
-RESPONSES, WEIGHTS = "responses", "weights"  # digests of all responses, and of a model's files
+ORIGIN = "made_from"  # key of the input files: they explain why a digest differs, and are not settings
+RESPONSES, WEIGHTS = "responses", "weights"  # keys of the digests of all responses and of a model's files
 OF_RESPONSES = ("sessions", "zscore_sessions", "standardised_by", RESPONSES, ORIGIN)
-CONTENT = "content "  # before the digest in the name of weights that have no revision
+CONTENT = "content "  # prefix of the digest that names weights without a revision
 MOST_NAMED = 3
-KINDS = {  # of settings that code reads back; whatever else is recorded is only compared
+KINDS = {  # types of the settings that code reads back; all other settings are only compared
     **dict.fromkeys(("model_id", "prompt", "protocol", "criterion", "standardised_by", "dtype", RESPONSES), str),
     **dict.fromkeys(("template", "quantize"), str | None),
     **dict.fromkeys(("num_alphas", "folds", "max_new_tokens"), int),
@@ -26,11 +26,12 @@ KINDS = {  # of settings that code reads back; whatever else is recorded is only
     "sessions": list[int],
     ORIGIN: dict[str, Any],
 }
-OF_STATES = re.compile("([A-Z]_)?embeddings_")  # prefix of the states' settings in settings of scores
+# Prefix that the settings of hidden states have in the settings of scores.
+OF_STATES = re.compile("([A-Z]_)?embeddings_")
 
 
 def recorded_settings(folder: Path, remedy: str) -> dict | None:
-    """Read the settings of a folder; None if none are recorded, `Damaged` if they were altered."""
+    """Read the recorded settings of a folder; None if there are none. Raise `Damaged` if the file was altered."""
     path = folder / NAME
     if not path.exists():
         return None
@@ -44,28 +45,28 @@ def recorded_settings(folder: Path, remedy: str) -> dict | None:
 
 
 def record_settings(folder: Path, settings: Mapping, first: bool = False) -> None:
-    """Write `settings.json` with a checksum, replacing the old one; with `first`, raise FileExistsError instead."""
+    """Write `settings.json` with a checksum, replacing an old file; with `first`, refuse (FileExistsError)."""
     with written_whole(folder / NAME, first) as path:
         recorded = {**settings, CHECKSUM: _checksum(settings)}
         path.write_text(json.dumps(recorded, indent=2, sort_keys=True) + "\n")
 
 
 def fingerprint(settings: Mapping) -> str:
-    """Return `s` and eight hexadecimal digits that tell these settings from any others.
+    """Return a fingerprint of settings: the letter `s` and eight hexadecimal digits.
 
-    The letter is part of no number, so that tools do not read `009e9240` as infinity or `12345678` as a count.
+    The letter keeps other tools from reading `009e9240` as infinity or `12345678` as a count.
     """
     content = json.dumps(comparable(settings), sort_keys=True).encode()
     return f"s{hashlib.blake2b(content, digest_size=4).hexdigest()}"
 
 
 def comparable(settings: Mapping) -> dict:
-    """Return the settings without the input files that they were made from."""
+    """Return the settings that two runs can be compared by: all but the record of the input files."""
     return {name: value for name, value in settings.items() if name != ORIGIN}
 
 
 def first_difference(known: Mapping, wanted: Mapping) -> str | None:
-    """Return `name = value, this run has value` for the first setting of both that differs.
+    """Return `name = value, this run has value` for the first setting that differs; None if all agree.
 
     Digests come last, because other settings may explain them, and are never shown: if only a digest differs, the
     changed files are named.
@@ -85,7 +86,7 @@ def first_difference(known: Mapping, wanted: Mapping) -> str | None:
 
 
 def other_responses(known: Mapping, wanted: Mapping) -> str | None:
-    """Return `first_difference` for the settings that change the responses alone."""
+    """Return `first_difference` of only the settings that change the responses."""
     return first_difference(*({name: side[name] for name in OF_RESPONSES if name in side} for side in (known, wanted)))
 
 

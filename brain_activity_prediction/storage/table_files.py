@@ -20,7 +20,7 @@ LARGEST_ROWS, LARGEST_BYTES = 2**21, 2**30  # a table of 100 layers, 8 streams a
 
 
 def write_table(table: pd.DataFrame, folder: Path, name: str) -> None:
-    """Write `NAME.parquet` and then `NAME.csv`, without the index; if the CSV exists, so does the Parquet file."""
+    """Write `NAME.parquet` and then `NAME.csv`, without the index: a CSV file always has its Parquet file."""
     remove_left_behind(folder)
     with written_whole(folder / f"{name}.parquet") as path:
         table.to_parquet(path, index=False, write_page_checksum=True)
@@ -29,7 +29,7 @@ def write_table(table: pd.DataFrame, folder: Path, name: str) -> None:
 
 
 def read_table(path: Path, remedy: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """Read a Parquet file, or some of its columns; raise `Damaged`, with the remedy, if it is broken or lacks one."""
+    """Read a Parquet file, or some columns; raise `Damaged`, with the remedy, if it is broken or lacks a column."""
     import pandas as pd
 
     with reading(path, remedy):
@@ -56,13 +56,13 @@ def check_place(folder: Path, subject: int, model_id: str, prompt: int | None) -
 
 
 def open_table(path: Path) -> pyarrow.parquet.ParquetFile:
-    """Open a Parquet file of a size that a table of scores can have; ValueError otherwise.
+    """Open a Parquet file; raise ValueError if it is larger than any table of scores can be.
 
-    Encoded values are small on disk however many they are, so that a damaged or crafted file may need any memory.
+    Encoded values may be small on disk, so that a small damaged or crafted file could fill the memory.
     """
     import pyarrow.parquet as pq
 
-    if not path.is_file():  # a pipe would be waited for, for ever
+    if not path.is_file():  # reading a pipe would wait forever
         raise ValueError("not a file")
     file = pq.ParquetFile(path, page_checksum_verification=True)
     groups = (file.metadata.row_group(number) for number in range(file.metadata.num_row_groups))

@@ -1,4 +1,7 @@
-"""An index of the batch files in a folder, a few bytes for each image. F files, n images in all files together."""
+"""Index the batch files in a folder, in a few bytes for each image.
+
+Shapes: F files, n images in all files together.
+"""
 
 import os
 from array import array
@@ -12,29 +15,29 @@ Streams = frozenset[str]
 
 @dataclass(frozen=True)
 class Contents:
-    names: np.ndarray = field(default_factory=lambda: np.empty(0, "S1"))  # (F,) ascending
-    streams: Sequence[Streams] = ()  # of each file
-    ends: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))  # (F,) of each file's part of `ids`
-    ids: np.ndarray = field(default_factory=lambda: np.empty(0, np.int32))  # (n,) of the images, file by file
+    names: np.ndarray = field(default_factory=lambda: np.empty(0, "S1"))  # (F,) file names, ascending
+    streams: Sequence[Streams] = ()  # the streams of each file
+    ends: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))  # (F,) end of each file's part of `ids`
+    ids: np.ndarray = field(default_factory=lambda: np.empty(0, np.int32))  # (n,) image ids, file by file
 
     def __iter__(self) -> Iterator[tuple[str, np.ndarray, Streams]]:
-        """Yield name, ids and streams of each file."""
+        """Yield the name, image ids and streams of each file."""
         for name, streams, start, end in zip(self.names, self.streams, self._starts(), self.ends, strict=True):
             yield os.fsdecode(name), self.ids[start:end], streams
 
     def ids_with(self, stream: str) -> np.ndarray:
-        """Return the ids of the images in files that have a stream, repeated if several files have them."""
+        """Return the image ids in all files that have a stream; an id in several files is repeated."""
         has = np.array([stream in streams for streams in self.streams], dtype=bool)
         return self.ids[np.repeat(has, self.ends - self._starts())]
 
     def of(self, names: Sequence[str], read: Callable[[str], tuple[np.ndarray, Streams]]) -> "Contents":
-        """Return the contents of these files; read only files that are not in this index."""
+        """Return an index of the named files; read only the files that are not yet in this index."""
         now = np.sort(np.array(list(map(os.fsencode, names)), dtype=bytes))
         if np.array_equal(now, self.names):
             return self
         starts, places = self._starts(), np.searchsorted(self.names, now)
         streams, ends, all_ids = [], array("q"), array("i")
-        kinds: dict[Streams, Streams] = {}  # each once, however many files have it
+        kinds: dict[Streams, Streams] = {}  # each set of streams is stored once, however many files have it
         for name, place in zip(now, places, strict=True):
             if place < len(self.names) and self.names[place] == name:
                 ids, held = self.ids[starts[place] : self.ends[place]], self.streams[place]

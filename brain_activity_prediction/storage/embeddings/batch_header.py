@@ -12,20 +12,20 @@ from brain_activity_prediction.storage.checked_json import checked
 from brain_activity_prediction.storage.sealed_hdf5 import Seal, Stored, read_seal
 
 IDS, ANSWERS = "image_ids", "answers"
-A_LAYER = (1, 1)  # the cut of a stream: pieces of one layer
+A_LAYER = (1, 1)  # streams are cut along axis 1, into pieces of one layer
 
 
 @dataclass(frozen=True)
 class BatchHeader:
     """The header of a batch file."""
 
-    image_ids: list[int]  # of its rows
+    image_ids: list[int]  # the image of each row
     settings: dict[str, Any]
 
 
 @dataclass(frozen=True)
 class BatchFile:
-    """The header of a batch file, and its streams (n, L, W) by name."""
+    """The header of a batch file, and its streams by name: arrays (n images, L layers, W width)."""
 
     header: BatchHeader
     streams: dict[str, Stored]
@@ -43,7 +43,7 @@ def read_batch_file(path: Path) -> BatchFile:
 
 
 def batch_names(folder: Path) -> list[str]:
-    """Return the names of the batch files in a folder, sorted; none if there is no folder."""
+    """Return the sorted names of the batch files in a folder; empty if the folder does not exist."""
     with suppress(FileNotFoundError), os.scandir(folder) as entries:
         return sorted(entry.name for entry in entries if entry.name.startswith("batch_") and entry.name.endswith(".h5"))
     return []
@@ -56,16 +56,16 @@ def span(name: str) -> tuple[int, int]:
 
 
 def _problem(name: str, header: BatchHeader, seal: Seal, streams: dict[str, Stored]) -> str | None:
-    if bad := [stream for stream in streams if not re.fullmatch(r"\w+", stream)]:  # they become names of files
+    if bad := [stream for stream in streams if not re.fullmatch(r"\w+", stream)]:  # streams become file names
         return f"{min(bad)!r} is no stream's name"
     if any(len(stored.shape) != 3 for stored in streams.values()):
         return "not all of its streams are images x layers x width"
     if any(stored.cut != A_LAYER or "S" in stored.dtype for stored in streams.values()):
         return "not all of its streams are numbers in pieces of one layer"
     if any(stored.shape[0] != len(header.image_ids) for stored in seal.datasets.values()):
-        return f"not all that it holds is of {count(len(header.image_ids), 'image')}"
+        return f"not all of its datasets have {count(len(header.image_ids), 'row')}, one for each image"
     if ANSWERS in seal.datasets and "S" not in seal.datasets[ANSWERS].dtype:
         return "its answers are no text"
     if not header.image_ids or (min(header.image_ids), max(header.image_ids)) != span(name):
-        return "its name says other images"
+        return "its name and its header disagree about its images"
     return None

@@ -1,10 +1,12 @@
-"""Hidden states on disk: a folder of batch files, keyed by NSD image id, that a kill at any instant leaves whole.
+"""Store hidden states by NSD image id in a folder of batch files, which stays valid if the process is killed.
 
-A folder holds `settings.json` (what changes the numbers) and `batch_*.h5`. A batch file is a sealed HDF5 file
-(`sealed_hdf5`) with `image_ids` (n,) and a dataset (n, L, W) for each stream, in pieces of one layer, so that one layer
-is read without the others. Its header records its images and settings, and everything that is read is checked. Text
-with the states (`answers`) is stored as UTF-8 bytes. A file is written atomically, and its name identifies its
-contents: the same batch written twice is one file. Letters: n images of a file, L layers, W width.
+A folder holds `settings.json` (the settings that change the states) and `batch_*.h5`. A batch file is a sealed HDF5
+file (`sealed_hdf5`). It has `image_ids` (n,) and one dataset (n, L, W) for each stream. The datasets are cut into
+layers, so that one layer is read without the others. The header records the images and settings, and all data are
+checked when read. The model's text (`answers`) is stored as UTF-8 bytes. A file is written atomically, and its name
+identifies its contents: the same batch written twice is one file.
+
+Shapes: n images of a file, L layers, W width.
 """
 
 import hashlib
@@ -43,7 +45,7 @@ class EmbeddingStore:
     # -- settings -------------------------------------------------------------------------------------------------
 
     def settings(self) -> dict | None:
-        """Return the settings that the states were made with; None if there are no states yet."""
+        """Return the settings that produced the stored states; None if there are no states yet."""
         return self._settings.read()
 
     def check(self, settings: Mapping, implied: Mapping | None = None) -> None:
@@ -51,7 +53,7 @@ class EmbeddingStore:
         self._settings.check(settings, implied)
 
     def claim(self, settings: Mapping) -> None:
-        """Set the settings of the batches to come; raise InputError as `check` does."""
+        """Set the settings of the batches that this process will write; raise InputError as `check` does."""
         self._settings.claim(settings)
 
     # -- reading --------------------------------------------------------------------------------------------------
@@ -77,7 +79,9 @@ class EmbeddingStore:
         return dict(sorted(shapes.items()))
 
     def read_layer(self, stream: str, layer: int, image_ids: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Return the hidden states of one layer, a row for each id in the given order: (len(image_ids), W) float32.
+        """Return the hidden states of one layer, one row for each image id in the given order.
+
+        Shape (len(image_ids), W), float32.
 
         Raise InputError, listing the available ones, if the stream or the layer does not exist. Raise it, with the
         number of images and the first, if an image has no states or some that are not finite.
@@ -115,7 +119,7 @@ class EmbeddingStore:
         return states
 
     def read_answers(self, image_ids: Sequence[int] | None = None) -> dict[int, str]:
-        """Return `{image id: the model's answer}` of all images that have one, or of those among `image_ids`.
+        """Return `{image id: the model's answer}` for the images that have an answer, optionally only `image_ids`.
 
         Files whose names exclude all of `image_ids` are not opened.
         """
@@ -141,7 +145,7 @@ class EmbeddingStore:
         streams: Mapping[str, np.ndarray],
         answers: Sequence[str] | None = None,
     ) -> None:
-        """Add a batch atomically: each stream is (n, L, W), with a row for each image id (from 1).
+        """Add a batch of images atomically. Image ids count from 1; each stream is (n, L, W), one row for each id.
 
         Raise InputError if another process has meanwhile begun with other settings.
         """
@@ -157,7 +161,7 @@ class EmbeddingStore:
             write_sealed(path, arrays, about=header, cuts=dict.fromkeys(streams, A_LAYER))
 
     def repair(self) -> list[str]:
-        """Delete damaged files and restore `settings.json`; return their names, as `repair_folder` does."""
+        """Delete damaged files and restore `settings.json` as `repair_folder` does; return the files' names."""
         wrong = repair_folder(self.folder)
         self._held = Contents()
         self._settings.forget()
@@ -180,7 +184,7 @@ class EmbeddingStore:
         return width
 
     def _other_folders(self) -> str:
-        """Return `: PARENT has A, B`, the sibling folders that hold hidden states, or advice if there are none."""
+        """Return `: PARENT has A, B` to name the sibling folders with hidden states, or advice if there are none."""
         others = sorted({path.parent.name for path in self.folder.parent.glob("*/batch_*.h5")})
         return f": {self.folder.parent} has {', '.join(others)}" if others else ": run an extraction script first"
 
@@ -190,7 +194,7 @@ class EmbeddingStore:
         self._held = self._held.of(batch_names(self.folder), self._contents)
 
     def _read_file(self, name: str) -> BatchFile:
-        """Read the header of a batch file; raise ValueError if it was made with other settings than the folder's."""
+        """Read the header of a batch file; raise ValueError if the file's settings differ from the folder's."""
         file = read_batch_file(self.folder / name)
         self._settings.check_batch(file.header.settings)
         return file

@@ -1,7 +1,6 @@
-"""The settings that a folder of batch files belongs to.
+"""Record the settings of a folder of batch files, and refuse batches made with other settings.
 
-A folder belongs to no settings before its first batch, whatever a run recorded that then failed. From then on batches
-made with other settings are refused.
+The first batch fixes the settings. Settings that a failed run recorded before the first batch do not count.
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,14 +23,14 @@ RESTORE = "run its extraction again with --repair, which restores it from the ba
 
 
 class FolderSettings:
-    """The recorded settings of a folder, and those of the batches that this process adds."""
+    """The recorded settings of a folder, and the settings of the batches that this process adds."""
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self._own: dict = {}  # of the batches to come
+        self._own: dict = {}  # settings of the batches that this process will write
         self._own_recorded = False
-        self._known: dict | None = None  # the folder's, since the last `forget`
-        self._agreeing: dict = {}  # the last settings of a batch that agree with them
+        self._known: dict | None = None  # settings of the folder, as read since the last `forget`
+        self._agreeing: dict = {}  # settings of the last batch that agreed with `_known`
 
     def read(self) -> dict | None:
         """Return the folder's settings; None before the first batch.
@@ -48,16 +47,16 @@ class FolderSettings:
         return recorded or None
 
     def check(self, settings: Mapping, implied: Mapping | None = None) -> None:
-        """Raise InputError if the folder belongs to other settings; keys that only one side has do not count.
+        """Raise InputError if the folder was made with other settings; a key that only one side has is ignored.
 
         implied  settings that an older version used and did not record
         """
         self._refuse_others({**(implied or {}), **(self.read() or {})}, settings)
 
     def claim(self, settings: Mapping) -> None:
-        """Set the settings of the batches to come; raise InputError if the folder belongs to others.
+        """Set the settings of the batches to write; raise InputError if the folder has other settings.
 
-        If earlier batches exist, they are recorded at once, otherwise with the first batch.
+        If earlier batches exist, the settings are recorded at once, otherwise with the first batch.
         """
         remove_left_behind(self.folder)
         self.check(settings)
@@ -69,16 +68,16 @@ class FolderSettings:
 
     @contextmanager
     def recorded_with(self, path: Path) -> Iterator[dict]:
-        """While the block writes a batch file, record the claimed settings; yields those for the file's header.
+        """Record the claimed settings while the block writes a batch file; yield the settings for the file's header.
 
-        Raise InputError if another process has recorded other settings meanwhile, and delete the file.
+        If another process has recorded other settings meanwhile, delete the file and raise InputError.
         """
         if self._own_recorded:
             yield comparable(self._own)
             return
         self._record()
         yield comparable(self._own)
-        try:  # once more: another process may have taken the record for that of a failed run
+        try:  # record again: another process may have deleted the record, as if it were from a failed run
             self._record()
         except InputError:
             path.unlink(missing_ok=True)
@@ -95,14 +94,14 @@ class FolderSettings:
             self._agreeing = dict(made_with)
 
     def forget(self) -> None:
-        """Let `check_batch` read the folder's settings anew."""
+        """Let `check_batch` read the folder's settings again."""
         self._known = None
 
     def _record(self) -> None:
-        """Record the claimed settings; raise InputError if others are recorded, perhaps just now."""
+        """Record the claimed settings; raise InputError if another process has recorded other settings."""
         if not self._own:
             return
-        with suppress(FileExistsError):  # the first process wins, and all others are held to its settings
+        with suppress(FileExistsError):  # the first process wins: all others must have its settings
             record_settings(self.folder, self._own, first=True)
         known = recorded_settings(self.folder, RESTORE) or {}
         self._refuse_others(known, self._own)
@@ -112,6 +111,6 @@ class FolderSettings:
     def _refuse_others(self, known: Mapping, settings: Mapping) -> None:
         if difference := first_difference(known, settings):
             raise InputError(
-                f"{self.folder} holds states made with {difference}: use the same, or another --base-dir, or delete "
-                "that folder"
+                f"{self.folder} holds states made with {difference}: use the same settings, or another --base-dir, "
+                "or delete that folder"
             )

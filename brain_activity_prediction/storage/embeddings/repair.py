@@ -1,4 +1,4 @@
-"""Repair of a folder of batch files: delete what is damaged, restore the settings that most batches agree with."""
+"""Repair a folder of batch files: delete damaged files, and restore the settings that most batches agree with."""
 
 import json
 from collections import Counter
@@ -14,9 +14,9 @@ from brain_activity_prediction.storage.settings_file import NAME, first_differen
 
 
 def repair_folder(folder: Path) -> list[str]:
-    """Delete batch files that are damaged or of other settings, and restore a wrong `settings.json`.
+    """Delete batch files that are damaged or have other settings, and restore a wrong `settings.json`.
 
-    Return the names of these files. Every byte of every file is read.
+    Return the names of the deleted and restored files. Every byte of every file is read.
     """
     wrong, made_with = [], {}
     for name in batch_names(folder):
@@ -41,7 +41,7 @@ def repair_folder(folder: Path) -> list[str]:
 
 
 def most_agreed(recorded: Mapping | None, made_with: Sequence[Mapping]) -> Mapping:
-    """Return the settings that most batches agree with; of several, those that are recorded.
+    """Return the settings that most batches agree with; in a tie, prefer the recorded settings.
 
     Settings that are not recorded are completed from all batches that agree with them.
     """
