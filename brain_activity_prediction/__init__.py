@@ -32,7 +32,7 @@ __all__ = [
 
 def _is_run_as_script() -> bool:
     """Return whether Python was started with a file or module of this package."""
-    if sys.argv[:1] == ["-m"]:  # while the package of that module is being imported
+    if sys.argv[:1] == ["-m"]:  # set by `python -m` until the package of the module is imported
         return any(word.partition(".")[0] == __name__ for word in sys.orig_argv)
     return bool(sys.argv) and Path(__file__).resolve().parent in Path(sys.argv[0]).resolve().parents
 
@@ -53,7 +53,7 @@ if TYPE_CHECKING:  # type checkers and editors see the names where they are defi
 else:
 
     def __getattr__(name: str) -> Any:
-        """Import a public name on first use: torch takes seconds, and not every name needs it."""
+        """Import a public name on first use, since importing torch takes seconds and not every name needs it."""
         if name not in _DEFINED_IN:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return getattr(importlib.import_module(f"{__name__}.{_DEFINED_IN[name]}"), name)

@@ -1,1 +1,1 @@
-"""Hidden states and responses in, scores a voxel and a region out."""
+"""Scripts that predict brain responses from hidden states, and score the predictions for each voxel and region."""

@@ -1,7 +1,7 @@
 """Combines the scores of several subjects: mean, standard error, and tests over subjects.
 
-With four subjects, Student's t has 3 degrees of freedom, and the exact sign-flip test reaches no p below 1/16. Scores
-are read; nothing is fitted.
+With four subjects, Student's t has 3 degrees of freedom, and the exact sign-flip test reaches no p below 1/16. The
+script reads finished scores and fits no model.
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """Fits ridge regression from a model's hidden states to every voxel and scores it on held-out images, by region.
 
-Training images are those that only this subject saw, test images those that all subjects saw. Alpha is chosen for each
-voxel by K-fold cross-validation on the training images. Each layer is written when it is finished: the same command
-continues an interrupted run.
+Training images are those that only this subject saw, test images those that all subjects saw. Alpha, the ridge penalty,
+is chosen for each voxel by K-fold cross-validation on the training images. The scores of each layer are written as soon
+as it is fitted: the same command continues an interrupted run.
 """
 
 import argparse
@@ -57,7 +57,10 @@ def flags() -> argparse.ArgumentParser:
 
 
 def read_settings(words: Sequence[str] | None = None) -> EncodingSettings:
-    """Return the settings of the words, None for the command line's; InputError where they contradict each other."""
+    """Return the settings that command-line words describe; raise InputError if flags contradict each other.
+
+    words  None for the command line of this process
+    """
     arguments = parse_with_protocol(flags(), words)
     return EncodingSettings(
         base_dir=arguments.base_dir,

@@ -1,7 +1,7 @@
 """Compares models, prompts and streams of one subject region by region: is one predicted better than the other?
 
-Every pair is compared on the same resamples of the test images (paired bootstrap). Scores are read;
-nothing is fitted.
+Every pair is compared on the same resamples of the test images (paired bootstrap). The script reads finished scores and
+fits no model.
 """
 
 import argparse

@@ -1,7 +1,7 @@
-"""Compares a model's layers with regions of the brain without a fit: RSA and centred kernel alignment.
+"""Compares a model's layers with brain regions, without fitting a model: RSA and centred kernel alignment.
 
-Both measure whether a layer and a region represent the same pairs of images as similar, on the images that all subjects
-saw. Hidden states and responses are z-scored over these images.
+Both measure whether pairs of images that are similar in a layer are also similar in a region. They use the images that
+all subjects saw. Hidden states and responses are z-scored over these images.
 """
 
 import argparse

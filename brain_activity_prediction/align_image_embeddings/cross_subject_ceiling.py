@@ -1,9 +1,10 @@
-"""Predicts each subject's responses to the shared images from the other subjects' responses, by the same ridge.
+"""Predicts each subject's responses to the shared images from the other subjects' responses, by ridge regression.
 
-This ceiling needs no repeats and no model, only the betas of two or more subjects. The other subjects predict together
-or, with --predict-from each, one at a time, which gives a lower ceiling; a publication should name the choice. The
-ceiling is no upper bound, and a model's r may exceed it: this ridge learns from four fifths of the images that all
-subjects saw, some 800, a model's from some 9,000; and r is the mean over the folds.
+This ceiling needs no repeats and no model, only the betas of two or more subjects. By default, all other subjects
+predict together. With --predict-from each, they predict one at a time, which gives a lower ceiling; a publication
+should name the choice. The ceiling is not an upper bound: a model's r may exceed it. The ceiling's ridge learns from
+some 800 images, four fifths of those that all subjects saw; a model's ridge learns from some 9,000. r is the mean over
+the folds.
 """
 
 import argparse
@@ -19,7 +20,8 @@ from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.running import run_script
 
 SOURCES = TOGETHER, EACH = "together", "each"
-LARGEST_LOG_10_ALPHA = 7  # features are voxels of all other subjects, ten times a model's: alpha grows with them
+# The features are the voxels of all other subjects, ten times as many as a model has; the best alpha grows with them.
+LARGEST_LOG_10_ALPHA = 7
 
 
 def flags() -> argparse.ArgumentParser:

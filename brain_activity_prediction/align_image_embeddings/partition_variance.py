@@ -1,9 +1,10 @@
 """Partitions the variance that two to four feature spaces predict into unique and shared parts.
 
-All spaces are fitted jointly, each with an alpha of its own (banded ridge). Alpha and the weights of the spaces are
-chosen for each voxel by K-fold cross-validation on the training images. The layer `best` is each region's best layer on
-the training images; regions with the same layers share their fits. Each weighting is written when it is finished: the
-same command continues an interrupted run, and several processes with the same command share the work.
+A feature space is one layer of a model. All spaces are fitted jointly, each with its own alpha (banded ridge). Alpha
+and the relative weights of the spaces are chosen for each voxel by K-fold cross-validation on the training images. The
+layer `best` is each region's best layer on the training images; regions with the same best layers share their fits. The
+scores of each weighting are written as soon as it is fitted. The same command therefore continues an interrupted run,
+and several processes with the same command share the work.
 """
 
 import argparse

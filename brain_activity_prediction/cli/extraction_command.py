@@ -1,4 +1,4 @@
-"""The command line of the extraction scripts: their flags, and the settings that the flags stand for."""
+"""The command line of the extraction scripts: their flags, and the settings made from these flags."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def main(script) -> None:
 def flags(description: str, **model_id) -> argparse.ArgumentParser:
     """Return the parser that all extraction scripts share.
 
-    model_id  arguments of argparse that differ for `--model-id`, such as `required` or `help`
+    model_id  keyword arguments of `add_argument` for `--model-id` that differ, such as `required` or `help`
     """
     flags = shared.parser(description, several_subjects=True)
     other = "another size of the same model, such as ORG/MODEL-7B, stored under its own id (default: the script's)"
@@ -91,15 +91,15 @@ def check_flags(arguments: argparse.Namespace) -> None:
     if arguments.repair and arguments.test_run:
         raise InputError("--repair deletes damaged files, and a --test-run writes nothing: leave one out")
     if arguments.revision and arguments.checkpoint:
-        raise InputError("--revision is one of the hub's, and --checkpoint a folder: leave one out")
+        raise InputError("--revision selects a version on the hub, --checkpoint a local folder: leave one out")
     if arguments.quantize and arguments.random_weights is not None:
-        raise InputError("--random-weights are drawn, not loaded, so that --quantize does not apply: leave one out")
+        raise InputError("--random-weights are drawn, not loaded, but --quantize needs loaded weights: leave one out")
 
 
 def settings(script, arguments: argparse.Namespace) -> ExtractionSettings:
     """Turn the parsed flags of a model script into settings; raise InputError if a flag is wrong.
 
-    Another model than the script's own comes from the main branch of its repository.
+    A model other than the script's own is loaded from the main branch of its repository on the hub.
     """
     check_flags(arguments)
     model_id = script.MODEL_ID

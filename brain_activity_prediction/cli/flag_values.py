@@ -8,8 +8,8 @@ WHOLE_NUMBER = re.compile("[0-9]{1,9}")
 MOST_ALPHAS = 1000
 MOST_WORKERS = 1024
 MOST_RESAMPLES, MOST_PERMUTATIONS = 100_000, 1_000_000
-LARGEST_LOG_10_ALPHA = 30  # of features of SD 1: all beyond is all the same
-NOTICE_S = 120  # that a job of a sweep is given before its time limit, by sweep/job.sh
+LARGEST_LOG_10_ALPHA = 30  # for features with SD 1; any larger alpha gives the same scores
+NOTICE_S = 120  # seconds before its time limit at which sweep/job.sh tells a job to stop
 SHORTEST_LIMIT_S = 300
 
 
@@ -66,7 +66,7 @@ def non_negative_int(text: str) -> int:
 
 
 def bootstrap_count(text: str) -> int:
-    """Convert a number of resamples, 0 to MOST_RESAMPLES: each takes 28 bytes of memory for each test image."""
+    """Convert a number of resamples, 0 to MOST_RESAMPLES; each needs 28 bytes of memory for each test image."""
     if not WHOLE_NUMBER.fullmatch(text) or int(text) > MOST_RESAMPLES:
         raise argparse.ArgumentTypeError(
             f"{text[:40]} is not a whole number from 0 to {MOST_RESAMPLES}, for 3 GB of memory with 1000 test images"
@@ -159,7 +159,8 @@ def gpu_ids(text: str) -> list[str]:
 def time_limit(text: str) -> str:
     """Check a job's time limit in SLURM's forms: M, M:S, H:M:S, D-H, D-H:M, D-H:M:S, or 0 or UNLIMITED for none.
 
-    SLURM may send its notice a minute early: a shorter limit leaves a job no time to load a model and compute a batch.
+    Limits below SHORTEST_LIMIT_S are refused: SLURM may send its notice a minute early, and a job would have no time to
+    load a model and compute a batch.
     """
     if text.upper() in ("UNLIMITED", "INFINITE"):
         return text
@@ -171,7 +172,7 @@ def time_limit(text: str) -> str:
     seconds = int(days or 0) * 86400 + sum(n * unit for n, unit in zip(numbers, units, strict=False))
     if 0 < seconds < SHORTEST_LIMIT_S:
         raise argparse.ArgumentTypeError(
-            f"{text} leaves a job no time to work, which is told to end {NOTICE_S} s before its limit: "
+            f"{text} is too short, since a job is told to stop {NOTICE_S} s before its limit: "
             f"give {SHORTEST_LIMIT_S // 60} minutes or more"
         )
     return text

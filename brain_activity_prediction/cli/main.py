@@ -52,7 +52,7 @@ def main() -> NoReturn:
 
 
 def usage() -> str:
-    """Return the help: every command with what it does, and the models that can be extracted."""
+    """Return the help text: each command with a description, and the models whose hidden states can be extracted."""
     about = {EXTRACT + " MODEL": "write the hidden states of a model for all images of a subject"}
     about |= {name: does for name, (_, does) in SCRIPTS.items()}
     width = max(map(len, about))
@@ -63,7 +63,7 @@ def usage() -> str:
 
 
 def _script_of_model(flags: list[str]) -> Path:
-    """Return the script of the model that the first word names: the script's name or the model's id."""
+    """Return the extraction script that the first word names, by the script's name or the model's id."""
     scripts = extraction_scripts()
     if not flags or flags[0] in ("-h", "--help"):
         print("usage: bap extract MODEL [flags]; bap extract MODEL --help lists the flags\n\nmodels:")
@@ -77,7 +77,7 @@ def _script_of_model(flags: list[str]) -> Path:
 
 
 def _refuse(what: str, near: list[str], known: Iterable[str]) -> NoReturn:
-    """End with status 2 and one line that suggests near names, or else lists the known ones."""
+    """Exit with status 2 and one line that suggests similar names or, without any, lists the known names."""
     hint = f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(known)}"
     print(one_line(f"bap: {what}: {hint}"), file=sys.stderr)
     sys.exit(2)

@@ -1,4 +1,4 @@
-"""One spelling for a model: its id, whichever of its names a user types."""
+"""Resolve any name that a user types for a model to the model's id."""
 
 import ast
 from collections.abc import Iterator
@@ -10,9 +10,9 @@ from brain_activity_prediction.storage.folders import model_folder
 from brain_activity_prediction.storage.settings_file import recorded_settings
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "extract_image_embeddings"
-IS_RUN = 'if __name__ == "__main__":'  # in a script, and in no other module of its folder
+IS_RUN = 'if __name__ == "__main__":'  # found in the scripts of the folder, not in its other modules
 SETTING = "model_id"
-RECORDED_AS = (SETTING, f"embeddings_{SETTING}")  # in the settings of hidden states, and of scores
+RECORDED_AS = (SETTING, f"embeddings_{SETTING}")  # in settings.json of hidden states, and of scores
 
 
 def resolved_model_id(base_dir: Path, given: str) -> str:
@@ -20,12 +20,12 @@ def resolved_model_id(base_dir: Path, given: str) -> str:
 
     given  an id such as org/model, the name of its folder (org_model), or of its script (llava_1.5_13b, or with .py)
 
-    Raises InputError for what is no model's name.
+    Raises InputError if the text cannot name a model.
     """
     if "/" in given and not given.endswith(".py"):
         return given
     name = Path(given).name.removesuffix(".py")
-    # Looked up in a listing: a word that a user typed may be longer than any file's name can be.
+    # Compared with a listing, because the typed word may be too long for a file name.
     scripts = extraction_scripts()
     if name in scripts and (model_id := id_of_script(scripts[name])):
         return model_id
@@ -33,12 +33,12 @@ def resolved_model_id(base_dir: Path, given: str) -> str:
 
 
 def extraction_scripts() -> dict[str, Path]:
-    """List the scripts that extract hidden states, a user's own too: `{name without .py: path}`."""
+    """Return all extraction scripts, including a user's own: `{name without .py: path}`."""
     return {path.stem: path for path in sorted(SCRIPTS.glob("*.py")) if IS_RUN in path.read_text()}
 
 
 def id_of_script(path: Path) -> str | None:
-    """Return the MODEL_ID that a model script assigns, read without running it; None for a script of many models."""
+    """Read the MODEL_ID that a model script assigns, without running the script; None for a script of many models."""
     for node in ast.parse(path.read_text()).body:
         if isinstance(node, ast.Assign) and [getattr(name, "id", None) for name in node.targets] == ["MODEL_ID"]:
             return ast.literal_eval(node.value)
@@ -46,10 +46,10 @@ def id_of_script(path: Path) -> str | None:
 
 
 def _recorded_ids(base_dir: Path, folder: str) -> Iterator[str]:
-    """Read the ids recorded in folders of hidden states and of scores with this name."""
+    """Read the model ids recorded in all folders of hidden states and scores that have this name."""
     for pattern in (f"image_embeddings/*prompt*/{folder}", f"alignment*/subj*/*prompt*/{folder}"):
         for path in sorted(base_dir.glob(pattern)):
             settings = {}
-            with suppress(InputError):  # damage is told where the folder is read
+            with suppress(InputError):  # The code that reads the hidden states or scores reports damage.
                 settings = recorded_settings(path, "") or {}
             yield from (settings[name] for name in RECORDED_AS if isinstance(settings.get(name), str))

@@ -1,4 +1,4 @@
-"""Turn parsed flags that several scripts share into settings, and fix those that a protocol sets."""
+"""Turn parsed flags that several scripts share into settings, and apply the values that a protocol fixes."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from brain_activity_prediction.runtime.messages import log
 
 
 def alpha_grid(arguments: argparse.Namespace) -> AlphaGrid:
-    """Return the grid that the flags of `add_alphas` name."""
+    """Return the grid of alphas that the flags of `add_alphas` describe."""
     return AlphaGrid(arguments.min_log_10_alpha, arguments.max_log_10_alpha, arguments.num_alphas)
 
 
 def layer_selection(arguments: argparse.Namespace) -> LayerSelection:
-    """Return the layers that the flags of `add_layers` and `add_prompts` name."""
+    """Return the selection of layers that the flags of `add_layers` and `add_prompts` describe."""
     return LayerSelection(
         model_id=resolved_model_id(arguments.base_dir, arguments.model_id),
         prompts=select_prompts(arguments.prompt_number, arguments.prompts_file),
@@ -31,16 +31,18 @@ def layer_selection(arguments: argparse.Namespace) -> LayerSelection:
 
 
 def parse_with_protocol(flags: argparse.ArgumentParser, words: Sequence[str] | None) -> argparse.Namespace:
-    """Parse words, None for the command line's, with the flags that their protocol sets at its values.
+    """Parse command-line words, and give the flags that --protocol fixes their values.
 
-    Raises InputError where one of these flags has another value.
+    Raises InputError if the words give one of these flags another value.
+
+    words  None for the command line of this process
     """
     protocol = flags.parse_args(words).protocol
     flags.set_defaults(**SETS[protocol])
     arguments = flags.parse_args(words)
     for name, value in SETS[protocol].items():
         if getattr(arguments, name) != value:
-            raise InputError(f"--protocol {protocol} means {_as_flag(name, value)}: leave that flag out")
+            raise InputError(f"--protocol {protocol} sets {_as_flag(name, value)}: remove that flag")
     return arguments
 
 

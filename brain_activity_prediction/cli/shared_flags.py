@@ -25,7 +25,7 @@ from brain_activity_prediction.runtime.wording import did_you_mean, near_names, 
 from brain_activity_prediction.storage.folders import PROTOCOLS
 
 SUBJECTS = (1, 2, 5, 7)
-LOWEST_CEILING = 0.1  # R2 units; with three repeats an ncsnr of 0.19
+LOWEST_CEILING = 0.1  # in R2 units; three repeats reach it with an ncsnr of 0.19
 DTYPES = ("auto", "float32", "float16", "bfloat16")
 
 
@@ -36,7 +36,7 @@ class OneLineParser(argparse.ArgumentParser):
         self.exit(2, one_line(f"{self.prog}: {message} (--help lists the flags)") + "\n")
 
     def parse_known_args(self, args=None, namespace=None):
-        """Parse as argparse does, after a check for misspelt flags, which argparse would report as missing ones."""
+        """Parse as argparse does, but report misspelt flags first: argparse would report a required flag as missing."""
         words = list(sys.argv[1:] if args is None else args)
         for word in self._read_args_from_files(words) if self.fromfile_prefix_chars else words:
             flag = word.partition("=")[0]
@@ -50,7 +50,7 @@ class OneLineParser(argparse.ArgumentParser):
         known = [name for name in self._option_string_actions if name.startswith("--")]
         if flag.startswith("--"):
             return near_names(flag, known)
-        return [f"-{flag}"] if f"-{flag}" in known else []  # -subject
+        return [f"-{flag}"] if f"-{flag}" in known else []  # corrects -subject to --subject
 
     def parse_args(self, args=None, namespace=None) -> argparse.Namespace:
         parsed, unknown = self.parse_known_args(args, namespace)
@@ -68,7 +68,7 @@ class OneLineParser(argparse.ArgumentParser):
 
 
 class Help(argparse.ArgumentDefaultsHelpFormatter):
-    """Help that states each default in the form in which it would be typed."""
+    """Help formatter that shows each default as a user would type it."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         default = action.default
@@ -95,14 +95,14 @@ def parser(description: str, several_subjects: bool = False) -> argparse.Argumen
 
 
 class Verbosity(argparse.Action):
-    """Choose the messages that are shown, from here on; leaves nothing in the namespace."""
+    """Argparse action that sets which messages are shown from now on; it stores no value in the namespace."""
 
     def __call__(self, parser, namespace, values, option_string=None):
         show_messages(verbose="--verbose" in self.option_strings, quiet="--quiet" in self.option_strings)
 
 
 def add_verbosity(flags: argparse.ArgumentParser) -> None:
-    """Add -v and -q; results are printed and errors are shown in any case."""
+    """Add the flags -v and -q; results and errors are shown whatever their values."""
     settings = {"action": Verbosity, "nargs": 0, "dest": argparse.SUPPRESS, "default": argparse.SUPPRESS}
     flags.add_argument("-v", "--verbose", help="show details, such as every file that is written", **settings)
     flags.add_argument("-q", "--quiet", help="show no messages but warnings and errors", **settings)
@@ -116,7 +116,7 @@ def add_device(flags: argparse.ArgumentParser) -> None:
 
 
 class Numbers(argparse.Action):
-    """Collect several numbers, lists and ranges, such as 1 2,3 5-7, into one list, each number once."""
+    """Argparse action that collects numbers, lists and ranges, such as 1 2,3 5-7, in one list without duplicates."""
 
     def __call__(self, parser, namespace, values, option_string=None):
         setattr(namespace, self.dest, list(dict.fromkeys(number for numbers in values for number in numbers)))

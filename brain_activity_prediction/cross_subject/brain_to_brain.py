@@ -1,7 +1,9 @@
 """Predict one subject's responses from other subjects' responses to the same images.
 
-A model of everything that brains share would predict about as well. Unlike the ceiling from a voxel's own noise, this
-ceiling excludes what is specific to the subject. n images, D voxels of the others, V of the subject.
+A perfect model of everything that the subjects' brains share would predict about as well: the predictions' r is a
+ceiling for models. Unlike a ceiling from a voxel's own noise, it excludes signals that are specific to the subject.
+
+Letters: n images, D voxels of the other subjects, V voxels of the predicted subject.
 """
 
 from __future__ import annotations
@@ -19,15 +21,19 @@ from brain_activity_prediction.ridge.solver.cross_validation import held_out_row
 def cross_subject_r(
     others: np.ndarray, own: np.ndarray, alphas: np.ndarray, folds: int, device: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return Pearson r (V,) of responses `own` (n, V) with predictions from `others` (n, D), and alphas (folds, V).
+    """Return each voxel's Pearson r of a subject's responses with their predictions, and the alphas.
 
-    Each of `folds` contiguous folds of the images is predicted by ridge on the rest. Alpha is chosen for each voxel by
-    cross-validation within the rest, and everything is scaled by the statistics of the rest. r is the mean over the
-    folds: r over all folds pooled would be below 0 for noise, since a fold with a high mean is predicted from a rest
-    with a low one.
+    own      (n, V) responses of the predicted subject
+    others   (n, D) responses of the other subjects
+    returns  r (V,) and alphas (folds, V)
 
-    A response to a missing image is NaN. Own voxels are scored on the images that they have; those of others are at
-    their mean in the images that they lack. Voxels without any response are left out of `others` and get NaN in `own`.
+    Each of `folds` contiguous folds of the images is predicted by ridge regression fitted on the other folds. The other
+    folds also give the means and SDs for scaling and, by cross-validation, each voxel's alpha. r is the mean over the
+    folds. For noise, r over the pooled folds would be below 0: if the mean of a fold is high, the mean of the other
+    folds, from which it is predicted, is low.
+
+    A missing response is NaN. Voxels of `own` are scored on the images that they have. In `others`, the voxel's mean
+    replaces a missing response. A voxel without any response is dropped from `others`; in `own` its r is NaN.
     """
     others = others[:, np.isfinite(others).any(axis=0)]
     of_others, of_own = (_with_gaps(part) for part in (others, own))
@@ -45,6 +51,6 @@ def cross_subject_r(
 
 
 def _with_gaps(responses: np.ndarray) -> np.ndarray:
-    """Return the voxels (k,) that lack a response to some images but not to all."""
+    """Return the indices (k,) of the voxels that lack a response to some images but not to all."""
     there = np.isfinite(responses)
     return np.flatnonzero(there.any(axis=0) & ~there.all(axis=0))

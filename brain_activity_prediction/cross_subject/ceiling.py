@@ -29,7 +29,7 @@ NAME = "cross_subject_ceiling"
 
 @dataclass(frozen=True, kw_only=True)
 class CeilingSettings:
-    """Subjects to predict from each other, made once from the flags of cross_subject_ceiling.py."""
+    """Settings of the cross-subject ceiling, made once from the flags of cross_subject_ceiling.py."""
 
     base_dir: Path
     subjects: Sequence[int]  # two or more, ascending
@@ -67,7 +67,7 @@ def write_ceilings(settings: CeilingSettings, layout: Layout) -> None:
 def ceiling_of_voxels(
     settings: CeilingSettings, responses: Mapping[int, Responses], image_ids: np.ndarray
 ) -> dict[int, np.ndarray]:
-    """Return r (V,) of each subject's responses with their predictions, the mean over the fits."""
+    """Return, for each subject, the r (V,) of responses with predictions, averaged over the fits."""
     betas = {subject: own.betas[np.searchsorted(own.image_ids, image_ids)] for subject, own in responses.items()}
     alphas = settings.alphas.values()
     r = {}
@@ -96,11 +96,11 @@ def ceilings(
     sessions: Mapping[int, Sequence[int]],
     n_images: int,
 ) -> pd.DataFrame:
-    """Average r (V,) over each region: one row for each subject and region, columns COLUMNS.
+    """Tabulate the mean r of each region: one row for each subject and region, with the columns COLUMNS.
 
-    `predicted_from` lists the other subjects, used together, or `each of` them in a fit of its own. cross_subject_r is
-    the mean over the n_voxels voxels of the region with responses to the n_images common images. `sessions` are the
-    subject's own.
+    `predicted_from` lists the other subjects; it starts with `each of` if each of them predicted in its own fit.
+    cross_subject_r is the mean r over the n_voxels voxels of the region that have responses to the n_images common
+    images. `sessions` are those of the predicted subject.
     """
     rows = []
     for subject, of_voxels in r.items():
@@ -123,7 +123,7 @@ def ceilings(
 
 
 def images_of_all(responses: Sequence[Responses]) -> np.ndarray:
-    """Return the ids, ascending, of the images that all subjects have responses to; InputError if they are too few."""
+    """Return the ascending ids of the images to which all subjects responded; raise InputError if there are too few."""
     ids = responses[0].image_ids
     for other in responses[1:]:
         ids = np.intersect1d(ids, other.image_ids)

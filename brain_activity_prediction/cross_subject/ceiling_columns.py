@@ -21,7 +21,7 @@ MADE_WITH = ("sessions", "zscore_sessions")  # settings that scores and their ce
 def with_cross_subject_ceiling(scores: pd.DataFrame, folder: Path) -> pd.DataFrame:
     """Add each subject's and region's cross-subject ceiling to scores, if cross_subject_ceiling.py has been run.
 
-    A ceiling of other sessions, or of responses z-scored differently, is left out with a warning.
+    A ceiling computed from other sessions, or with another z-scoring of responses, is left out with a warning.
     """
     path = folder / "cross_subject_ceiling.parquet"
     if path.exists():
@@ -44,5 +44,5 @@ def _say_unlike(scores: pd.DataFrame, name: str) -> None:
     of_ceiling = first[f"{name}_of_ceiling"]
     log.warning(
         f"no cross_subject_r for {count(len(scores), 'row')} of subjects {subjects}: cross_subject_ceiling.py was run "
-        f"with {name} = {of_ceiling}, these were aligned with {first[name]}; run it again as they were"
+        f"with {name} = {of_ceiling}, align_model.py with {first[name]}; run both with the same flags"
     )

@@ -1,4 +1,4 @@
-"""Bring the scores of several subjects together: tables of means, and of differences between conditions."""
+"""Write tables of scores over several subjects: means, and differences between conditions."""
 
 import pandas as pd
 
@@ -34,7 +34,7 @@ def write_group_tables(settings: GroupSettings) -> None:
     write_table(table, folder, "scores")
     print(as_text(table[table["layer_choice"] == settings.layer_choice]))
     if n_pairs > MOST_PAIRS:
-        log.warning(f"no differences: {n_pairs} pairs; name fewer with -m, -p and --stream")
+        log.warning(f"no table of differences, since there are {n_pairs} pairs; select fewer with -m, -p and --stream")
     elif compared:
         write_table(differences(scores[scores["layer_choice"] == settings.layer_choice]), folder, "differences")
     print(f"\ntables: {folder}/ scores.csv, scores.parquet" + (", differences.*" if compared else ""))

@@ -1,4 +1,4 @@
-"""Statistics over subjects of tables of scores: means with standard errors, and paired differences of conditions."""
+"""Group statistics of score tables: means over subjects with standard errors, and paired differences of conditions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from brain_activity_prediction.inference.subject_statistics import mean_and_erro
 KEY = ("protocol", *CONDITION, "layer_choice", "layer", "roi")
 MEANS = ("r", "r2", "noise_ceiling", "r_ceiling", "r_normalised", "r2_normalised", "r_normalised_all_voxels")
 MEANS += ("cross_subject_r", "r_over_cross_subject_r")
-OPTIONAL = MEANS[2:]  # quantities that a subject with an r may lack
+OPTIONAL = MEANS[2:]  # scores that a subject may lack although it has r
 COLUMNS = (*KEY, "n_subjects", "subjects", "r", "r_se", "r2", "r2_se")
 COLUMNS += tuple(f"{name}{end}" for name in OPTIONAL for end in ("", "_se", "_n"))
 COLUMNS += ("predicted_from", "p_t", "p_sign_flip", "q")
@@ -27,14 +27,14 @@ DIFFERENCES = (
 
 
 def means(scores: pd.DataFrame) -> pd.DataFrame:
-    """Average over subjects: one row for each model, prompt, stream, choice of layers and region; columns COLUMNS.
+    """Average scores over subjects: one row for each model, prompt, stream, choice of layers and region.
 
-    Each score is the mean over the subjects that have it, with its standard error. All n_subjects `subjects` have r and
-    r2; columns that end in _n count the subjects with each other score. p is one-sided, for a mean r above 0 in the
-    population: p_t by Student's t, p_sign_flip exactly (`subject_statistics`). q is p_t adjusted over the rows of the
-    same choice of layers (Benjamini and Hochberg). `layer` is missing where each subject has its own. cross_subject_r
-    comes from cross_subject_ceiling.py; predicted_from lists, for each subject, the subjects that it was predicted
-    from.
+    The columns are COLUMNS. Each score is the mean over the subjects that have this score, with its standard error.
+    `subjects` lists the n_subjects subjects, which all have r and r2. Subjects may lack other scores; the columns that
+    end in _n count those that have them. p is one-sided, for a mean r above 0 in the population: p_t by Student's t,
+    p_sign_flip exactly (`subject_statistics`). q is p_t adjusted over the rows of the same choice of layers (Benjamini
+    and Hochberg). `layer` is missing if it differs between subjects. cross_subject_r comes from
+    cross_subject_ceiling.py; predicted_from lists, for each subject, the subjects that it was predicted from.
     """
     scores = scores.assign(layer=scores["layer"].where(scores["layer_choice"] == "each"))
     tables = []
@@ -52,11 +52,11 @@ def means(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def differences(scores: pd.DataFrame) -> pd.DataFrame:
-    """Compare conditions: one row for each pair and region, columns DIFFERENCES; r of a minus r of b.
+    """Compare pairs of conditions, a and b: one row for each pair and region, with the columns DIFFERENCES.
 
-    `difference` is the mean over subjects of the difference within each subject, `se` its standard error. p_t and
-    p_sign_flip are paired and two-sided, see `means`. difference_normalised is the same for r_normalised_all_voxels, by
-    which regions compare, over the difference_normalised_n subjects that have it.
+    `difference` is r of a minus r of b, averaged over subjects, and `se` its standard error. p_t and p_sign_flip are
+    paired and two-sided, see `means`. difference_normalised is the same for r_normalised_all_voxels, by which regions
+    compare, over the difference_normalised_n subjects that have it.
     """
     shared = ["protocol", "layer_choice", "roi", "subject"]
     groups = [group for _, group in scores.groupby(list(CONDITION), dropna=False, sort=False)]
@@ -83,7 +83,10 @@ def differences(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_subjects(scores: pd.DataFrame, key: list[str], names: list[str]) -> Iterator[tuple[pd.DataFrame, list[int]]]:
-    """Yield scores in columns (name, subject), a row a key, in parts whose rows have scores of the same subjects."""
+    """Yield tables of scores with their subjects; in one table, all rows have scores of the same subjects.
+
+    A table has one row for each key, and its columns are pairs of name and subject.
+    """
     wide = scores.set_index([*key, "subject"])[names].unstack("subject")
     has_score = wide[names[0]].notna()
     for held, rows in has_score.groupby(list(has_score.columns), sort=False):

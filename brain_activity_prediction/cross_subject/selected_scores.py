@@ -1,4 +1,4 @@
-"""Read the tables of scores of several subjects, made alike, and select models, prompts and streams."""
+"""Read the score tables of several subjects, made with the same settings, and select models, prompts and streams."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ from brain_activity_prediction.storage.folders import subject_folder
 from brain_activity_prediction.storage.settings_file import OF_RESPONSES, first_difference, recorded_settings
 from brain_activity_prediction.storage.table_files import read_score_table
 
-RESPONSES = (*MADE_WITH, "responses")  # settings that say what was predicted
+RESPONSES = (*MADE_WITH, "responses")  # settings that define the predicted responses
 OF_A_SUBJECT = ("sessions", "responses")  # settings that may differ between subjects
-OF_A_CEILING = ("ncsnr", "min_noise_ceiling")  # columns that say how normalised scores were made
+OF_A_CEILING = ("ncsnr", "min_noise_ceiling")  # columns that define normalised scores
 
 
 @dataclass(frozen=True, kw_only=True)
 class GroupSettings:
-    """Scores to bring together, made once from the flags of across_subjects.py; an empty sequence stands for all."""
+    """Selection of scores to combine, made once from the flags of across_subjects.py; an empty sequence selects all."""
 
     base_dir: Path
-    subjects: Sequence[int]  # to look for
-    with_s: bool  # whether the subjects were named by -s, so that each must have scores
+    subjects: Sequence[int]  # whose scores are read
+    with_s: bool  # True if the user named the subjects with -s: each must then have scores
     model_ids: Sequence[str]
     prompts: Sequence[int]
     streams: Sequence[str]
     protocol: str
-    layer_choice: str  # of the differences and of what is printed
+    layer_choice: str  # used for differences and for the printed means
 
 
 def read_scores(settings: GroupSettings) -> pd.DataFrame:
-    """Read the tables of all subjects, with the settings in RESPONSES; the sessions are text.
+    """Read the score tables of all subjects, with the settings in RESPONSES as columns; sessions are text.
 
     Raises InputError where a named subject has no scores, or two tables were made with different settings.
     """
@@ -74,7 +74,7 @@ def read_scores(settings: GroupSettings) -> pd.DataFrame:
 
 
 def select_scores(scores: pd.DataFrame, settings: GroupSettings) -> pd.DataFrame:
-    """Return the rows of the selected models, prompts and streams; rows without a prompt go with every prompt."""
+    """Return the rows of the selected models, prompts and streams; rows without a prompt match every prompt."""
     rows = scores["subject"] > 0
     selected = {"model_id": settings.model_ids, "prompt": settings.prompts, "stream": settings.streams}
     for name, wanted in selected.items():
@@ -93,7 +93,7 @@ def select_scores(scores: pd.DataFrame, settings: GroupSettings) -> pd.DataFrame
 
 
 def _log_missing(rows: pd.DataFrame, settings: GroupSettings) -> None:
-    """Warn of models, prompts and streams that some subjects lack; InputError for a named subject without any."""
+    """Warn of selected scores that some subjects lack; raise InputError if a subject named by -s has none of them."""
     named = settings.subjects if settings.with_s else ()
     for subject in sorted(set(named) - set(rows["subject"])):
         raise InputError(f"no scores of subject {subject} of these models, prompts and streams: leave it out of -s")

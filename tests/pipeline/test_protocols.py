@@ -70,7 +70,7 @@ def test_every_option_that_the_protocol_sets_is_said_and_another_value_refused(r
         "--no-zscore-sessions --layers average, training and test images scaled by each set's own statistics"
     ) in output.err
     assert "layers: average" in output.out
-    with pytest.raises(InputError, match="--protocol paper means --num-alphas 60: leave that flag out"):
+    with pytest.raises(InputError, match="--protocol paper sets --num-alphas 60: remove that flag"):
         align(monkeypatch, ready, "--protocol", "paper", "--num-alphas", 7)
-    with pytest.raises(InputError, match="--protocol paper means --no-zscore-sessions"):
+    with pytest.raises(InputError, match="--protocol paper sets --no-zscore-sessions"):
         align(monkeypatch, ready, "--protocol", "paper", "--zscore-sessions")

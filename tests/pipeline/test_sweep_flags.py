@@ -209,10 +209,10 @@ def test_a_file_of_flags_that_is_none_is_said_in_one_line(content, said, tmp_pat
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["--align=--protocol paper --num-alphas 10"], "^--align: --protocol paper means --num-alphas 60: leave"),
+        (["--align=--protocol paper --num-alphas 10"], "^--align: --protocol paper sets --num-alphas 60: remove"),
         (["--align=--min-log-10-alpha 5"], "^--align: --min-log-10-alpha is larger"),
         (["--extract=--quantize 8bit --random-weights 1"], "^--extract: --random-weights are drawn, not loaded"),
-        (["--extract=--revision main", "--checkpoints", "."], "^--extract: --revision is one of the hub's"),
+        (["--extract=--revision main", "--checkpoints", "."], "^--extract: --revision selects a version on the hub"),
         (["--extract=--pooling prompt"], "has no prompt pooling"),
     ],
 )
@@ -233,5 +233,5 @@ def test_a_limit_that_leaves_a_job_no_time_before_its_notice_is_refused(own_nsd,
         call("slurm", "-d", own_nsd, "--time", "3")
     assert ended.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "--time: 3 leaves a job no time to work" in line
+    assert "--time: 3 is too short" in line
     assert "5 minutes or more" in line
