@@ -23,7 +23,8 @@ LARGEST_BYTES = 2**27  # COCO's five captions of each of NSD's images take under
 class Captions:
     """Captions of images from a CSV file with the columns nsd_id (from 1) and caption, one caption in each row.
 
-    Replaces `datasets.nsd.stimuli.Stimuli`. Raises InputError, with the line, if the file cannot be read.
+    Text models use it in place of `datasets.nsd.stimuli.Stimuli`. Raises InputError, with the line number, if the file
+    cannot be read.
     """
 
     def __init__(self, path: Path):
@@ -32,12 +33,12 @@ class Captions:
 
     @property
     def settings(self) -> dict:
-        """Return the settings that change the numbers: a digest of all captions."""
+        """Return the settings that change the hidden states: a digest of all captions."""
         digest = hashlib.sha256(repr(sorted(self.by_image.items())).encode()).hexdigest()
         return {"captions": f"table {digest[:16]}"}
 
     def check(self, ids: Sequence[int]) -> None:
-        """Raise InputError if images have no caption."""
+        """Raise InputError if any of these images has no caption."""
         missing = np.setdiff1d(ids, list(self.by_image))
         if missing.size:
             raise InputError(

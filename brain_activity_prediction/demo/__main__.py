@@ -20,7 +20,7 @@ from brain_activity_prediction.storage.folders import PLANTED
 
 PACKAGE = Path(__file__).resolve().parents[1]
 LLAVA, VIT = "simulated/llava-1.5-13b-hf", "simulated/vit-huge-patch14-224-in21k"
-CHECKPOINTS = "checkpoints"  # in the demo's folder, a model's in a folder named after its script
+CHECKPOINTS = "checkpoints"  # subfolder of the demo; each model has a folder there, named after its script
 
 
 def flags() -> argparse.ArgumentParser:
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def write(base_dir: Path, layout: str) -> None:
-    """Write the models' checkpoints and the dataset; replace an earlier demo in the folder, refuse anything else."""
+    """Write the models' checkpoints and the dataset; replace an earlier demo, refuse a folder of other content."""
     import transformers
 
     from brain_activity_prediction.demo.dataset import DEFAULT_RECIPE, write_dataset

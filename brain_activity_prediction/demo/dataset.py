@@ -1,4 +1,4 @@
-"""Write a small BASE_DIR in NSD's own file formats, whose voxels follow features that the caller plants."""
+"""Write a small simulated BASE_DIR in NSD's own file formats; its voxels follow features that the caller provides."""
 
 import json
 from pathlib import Path
@@ -29,7 +29,7 @@ DEFAULT_RECIPE = Recipe()
 
 
 def write_dataset(base_dir, signals, recipe=DEFAULT_RECIPE, layout="official", betas_format="nii.gz"):
-    """Write images, design, betas, ROI masks and noise ceilings, and return what was planted.
+    """Write images, design, betas, ROI masks and noise ceilings, and return the simulated truth.
 
     signals       called once with the pictures that the recipe's subjects see, (n, size, size, 3) uint8, in
                   ascending NSD id; returns {source: (n, k)} for the sources of the recipe's regions, columns
@@ -37,8 +37,8 @@ def write_dataset(base_dir, signals, recipe=DEFAULT_RECIPE, layout="official", b
     layout        "official" or "flat"
     betas_format  "nii.gz" or "hdf5"
 
-    The planted truth, also in BASE_DIR/planted.json, lists each region with `source`, `snr`, `n_voxels` and
-    `noise_ceiling_r`, the correlation that a perfect prediction reaches with three averaged repeats.
+    The truth, also in BASE_DIR/planted.json, lists for each region `source`, `snr`, `n_voxels` and
+        `noise_ceiling_r`, the correlation that a perfect prediction reaches with three averaged repeats.
     """
     layout = Layout(layout, Path(base_dir))
     variables, n_stimuli = simulate_design(recipe)
@@ -66,7 +66,7 @@ def write_dataset(base_dir, signals, recipe=DEFAULT_RECIPE, layout="official", b
 
 
 def _write_subject(layout, subject, recipe, features, betas_format):
-    """Write one subject; `features` are those of its images in the order of subjectim."""
+    """Write the files of one subject; `features` are the features of its images, in the order of subjectim."""
     design = read_design(layout.design())
     nsdgeneral, region_of_voxel = simulate_anatomy(recipe.regions)
     _write_volume(_new(layout, "nsdgeneral", subject=subject), nsdgeneral)
@@ -115,7 +115,8 @@ def _write_betas(layout, subject, session, betas, betas_format):
     path.parent.mkdir(parents=True, exist_ok=True)
     if betas_format == "hdf5":
         with h5py.File(path, "w") as file:
-            file.create_dataset("betas", data=betas.T, chunks=(betas.shape[-1], 1, 1, 1))  # as NSD publishes them
+            # NSD's published files have these chunks.
+            file.create_dataset("betas", data=betas.T, chunks=(betas.shape[-1], 1, 1, 1))
     else:
         nibabel.save(nibabel.Nifti1Image(betas, AFFINE), path)
 
@@ -126,7 +127,7 @@ def _write_volume(path, volume):
 
 
 def _new(layout, kind, **fields):
-    """Return the path of a file to be written, and create its folder."""
+    """Return the path of a new file, and create its folder."""
     path = layout.expected(kind, **fields)[0]
     path.parent.mkdir(parents=True, exist_ok=True)
     return path

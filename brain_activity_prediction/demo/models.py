@@ -1,4 +1,4 @@
-"""Small models of the real classes with random non-zero weights, saved as checkpoints for the scripts."""
+"""Create small models of the real model classes with random weights, saved as checkpoints for the scripts."""
 
 import re
 from pathlib import Path
@@ -6,12 +6,12 @@ from pathlib import Path
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
 
 IMAGE_SIZE = 32
-# Standard deviation of a weight times the square root of its inputs. What decides where a layer attends and what it
-# adds to the residual stream is drawn wide, so that each layer's states are far from those of the layer before it.
+# Standard deviation of the weights times the square root of the number of inputs. Weights of attention and of the
+# residual stream's updates are drawn wider, so that the states of successive layers differ clearly.
 GAIN, WIDE_GAIN = 1.5, 4.0
 WIDE = ("q_proj", "k_proj", "o_proj", "out_proj", "down_proj", "fc2")
 NORM = re.compile(r"(?i)(norm\w*|\.ln)\.weight$")
-STUDY_PROMPTS = range(1, 10)  # further prompts leave the numbers of the demo as they are
+STUDY_PROMPTS = range(1, 10)  # fixed, so that later prompts do not change the demo's numbers
 SPECIAL_TOKENS = ("<unk>", "<s>", "</s>", "<pad>", "<image>")
 
 
@@ -77,7 +77,7 @@ def write_llava(folder: Path, seed: int = 0, wide_gain: float = WIDE_GAIN, **con
 
 
 def save_random(model, folder: Path, seed: int, wide_gain: float = WIDE_GAIN) -> None:
-    """Draw every parameter anew, so that it depends only on the seed, and save the model."""
+    """Draw every parameter again, so that it depends only on the seed, and save the model."""
     import torch
 
     generator = torch.Generator().manual_seed(seed)

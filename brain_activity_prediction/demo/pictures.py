@@ -1,4 +1,4 @@
-"""Real photographs in any number: crops of the two that scikit-learn ships."""
+"""Provide any number of real pictures: random crops of the two photographs that scikit-learn ships."""
 
 import numpy as np
 from PIL import Image

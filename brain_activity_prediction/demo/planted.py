@@ -1,4 +1,4 @@
-"""The features that the demo's voxels follow: an early and a late layer of the demo's own language model."""
+"""Compute the features that the demo's voxels follow: an early and a late layer of the demo's own language model."""
 
 from pathlib import Path
 
@@ -9,13 +9,13 @@ from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
 
 PROMPT = 1
 LAYERS = {"early": 1, "late": 7}
-# Not the leading ones, which every layer passes on.
+# Principal components to use. The leading ones are skipped, because they are the same in every layer.
 COMPONENTS = slice(12, 18)
 BATCH = 32
 
 
 def layer_features(pictures: np.ndarray, checkpoint: Path) -> dict[str, np.ndarray]:
-    """Return principal components of each planted layer, `{source: (n, k)}` of SD 1, uncorrelated.
+    """Return the principal components, uncorrelated and of SD 1, of each layer that voxels follow: `{source: (n, k)}`.
 
     The states come from transformers' own `output_hidden_states` on the saved LLaVA, averaged over all tokens,
     independently of this package's extraction. `pictures` are (n, size, size, 3) uint8.
@@ -38,6 +38,6 @@ def layer_features(pictures: np.ndarray, checkpoint: Path) -> dict[str, np.ndarr
 
 
 def principal_components(states: np.ndarray) -> np.ndarray:
-    """Project states (n, W) on COMPONENTS of their principal directions, (n, k), each of SD 1."""
+    """Project states (n, W) on their principal directions COMPONENTS; return (n, k), each column of SD 1."""
     centred = states - states.mean(axis=0, dtype=np.float64)
     return np.linalg.svd(centred, full_matrices=False)[0][:, COMPONENTS] * np.sqrt(len(states))

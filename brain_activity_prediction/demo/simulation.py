@@ -12,7 +12,7 @@ RUNS_PER_SESSION = 12
 BLANKS_PER_RUN = 12
 UNSEEN_IMAGES = 10
 UNLABELLED_VOXELS = 30  # fitted voxels outside every region
-OVERHANG_VOXELS = 5  # labelled voxels beyond the fitted ones, as NSD's regions reach beyond nsdgeneral
+OVERHANG_VOXELS = 5  # labelled voxels that are not fitted, because NSD's regions extend beyond nsdgeneral
 SMALLEST_VOLUME = (9, 11, 8)
 
 
@@ -43,9 +43,9 @@ REGIONS = (
 
 @dataclass(frozen=True)
 class Recipe:
-    """All parameters that determine the numbers of a simulated dataset; layout and file format are not among them.
+    """All parameters that determine the numbers of a simulated dataset, which excludes layout and file format.
 
-    `subjects` are those with betas. Each of NSD's eight subjects sees n_unique images of its own.
+    `subjects` are the subjects with betas. Each of NSD's eight subjects sees n_unique images of its own.
     """
 
     subjects: tuple = (1,)
@@ -62,7 +62,7 @@ class Recipe:
 
 
 def simulate_design(recipe):
-    """Return the variables of nsd_expdesign.mat (1-based), by MATLAB name, and the number of images in the brick.
+    """Return the variables of nsd_expdesign.mat (1-based) by MATLAB name, and the number of images in imgBrick.
 
     Each subject sees every one of its images three times, in an order that all subjects share.
     """
@@ -85,13 +85,13 @@ def simulate_design(recipe):
 
 
 def _images_shown_n_times(session):
-    """Count the images that one session shows once, twice and three times, (3,)."""
+    """Count the images that one session shows once, twice and three times; return (3,)."""
     _, shown = np.unique(session, return_counts=True)
     return np.bincount(shown, minlength=REPEATS + 1)[1:]
 
 
 def _stimulus_pattern(n_trials, rng):
-    """Return which trials of one session's runs show an image, (runs, trials) of 0 and 1."""
+    """Return which trials of one session's runs show an image: (runs, trials), 1 with an image, 0 without."""
     shown_a_run = [len(run) for run in np.array_split(np.arange(n_trials), RUNS_PER_SESSION)]
     pattern = np.zeros((RUNS_PER_SESSION, max(shown_a_run) + BLANKS_PER_RUN), dtype=int)
     for run, n_shown in zip(pattern, shown_a_run, strict=True):
@@ -100,10 +100,10 @@ def _stimulus_pattern(n_trials, rng):
 
 
 def simulate_anatomy(regions):
-    """Return nsdgeneral (X, Y, Z), -1 outside the brain, 0 inside, 1 fitted; and each voxel's region, (X, Y, Z).
+    """Simulate two volumes (X, Y, Z): nsdgeneral, and the region of each voxel.
 
-    The brain is an ellipsoid, just large enough, and the regions fill it from the back (low Y). The second volume holds
-    the index into `regions`, or -1.
+    nsdgeneral is -1 outside the brain, 0 inside, and 1 in fitted voxels. The second volume holds the index into
+    `regions`, or -1. The brain is the smallest sufficient ellipsoid. Regions fill it from the back (low Y).
     """
     n_labelled = sum(region.n_voxels for region in regions)
     n_fitted = n_labelled + UNLABELLED_VOXELS
@@ -125,7 +125,9 @@ def simulate_anatomy(regions):
 
 
 def simulate_signals(regions, region_of_voxel, features, rng):
-    """Simulate each voxel's noiseless response to each image, (n_images, n_voxels), with SD snr over the images.
+    """Simulate each voxel's noiseless response to each image; its SD over the images is the region's snr.
+
+    Returns (n_images, n_voxels).
 
     region_of_voxel  (n_voxels,) index into `regions`, or -1
     features         {source: (n_images, k)}, columns of SD 1; a voxel weighs them by a random unit vector

@@ -190,7 +190,7 @@ def test_a_mask_of_fitted_voxels_that_holds_other_numbers_is_refused(layout, val
     labels = labels_of(layout, "nsdgeneral").astype(np.float32)
     labels[0, 0, 0] = value
     save(layout.nsdgeneral(1), labels)
-    with pytest.raises(InputError, match=r"nsdgeneral\.nii\.gz holds other things than whole numbers"):
+    with pytest.raises(InputError, match=r"nsdgeneral\.nii\.gz holds values that are not whole numbers"):
         read_mask(layout, 1)
 
 

@@ -152,7 +152,7 @@ def test_an_roi_file_that_is_not_there_is_said_with_those_that_are(layout, mask)
 def test_labels_that_are_no_whole_numbers_are_refused(layout, mask, label):
     path = layout.roi(1, "floc-faces")[0]
     nibabel.save(nibabel.Nifti1Image(np.full(mask.shape, label, dtype=np.float32), AFFINE), path)
-    with pytest.raises(InputError, match=f"{path} holds other things than whole numbers"):
+    with pytest.raises(InputError, match=f"{path} holds values that are not whole numbers"):
         region_masks(layout, 1, mask, ["floc-faces"])
 
 

@@ -8,17 +8,17 @@ from brain_activity_prediction.storage.hdf5_file import dataset, open_hdf5, read
 from brain_activity_prediction.storage.nifti import open_volumes
 
 INTEGERS_PER_PERCENT = 300  # NSD stores percent signal change x 300 as int16
-SLAB_BYTES = 64 * 2**20  # of a session in memory, besides the result
+SLAB_BYTES = 64 * 2**20  # memory for reading a session, in addition to the result
 
 
 def read_session(path, mask, n_trials, grid=None):
-    """Read the betas of one session in the mask's voxels, (n_trials, n_voxels) float32, percent signal change.
+    """Read the betas of one session in the mask's voxels, in percent signal change.
 
-    Accepts .nii.gz, volumes (X, Y, Z, n_trials), and .hdf5, dataset `betas` (n_trials, Z, Y, X). Integers are divided
-    by 300; floats, and integers that the NIfTI header scales, are already percent signal change. Columns are ordered as
-    `volume[mask]`; the mask is on `grid`. NIfTI volumes in another orientation are brought to the grid. Without a grid,
-    and for HDF5, which states no affine, only the shapes are compared. Memory holds the result and a slab of
-    SLAB_BYTES, never the whole session.
+    Returns an array (n_trials, n_voxels), float32, with columns ordered as `volume[mask]`. Accepts .nii.gz, volumes
+    (X, Y, Z, n_trials), and .hdf5, dataset `betas` (n_trials, Z, Y, X). Integers are divided by 300; floats, and
+    integers that the NIfTI header scales, are already percent signal change. The mask is on `grid`. NIfTI volumes in
+    another orientation are brought to this grid. Without a grid, and for HDF5, which states no affine, only the shapes
+    are compared. Memory holds the result and a slab of SLAB_BYTES, never the whole session.
 
     Raises InputError for a broken file, another grid than the mask's, or another number of trials.
     """
@@ -63,7 +63,7 @@ def _fill_from_hdf5(betas, path, mask):
 
 
 def _has_a_chunk_a_voxel(volumes):
-    """Return whether each chunk holds all trials of one voxel without filters, as NSD publishes its betas."""
+    """Return whether each chunk holds all trials of one voxel, unfiltered. NSD publishes its betas in this form."""
     return volumes.chunks == (len(volumes), 1, 1, 1) and not volumes.id.get_create_plist().get_nfilters()
 
 
@@ -71,7 +71,7 @@ def _fill_from_chunks(betas, volumes, mask):
     """Read only the chunks of the mask's voxels, in the file's order (Z, Y, X)."""
     column = np.empty(mask.shape, dtype=int)
     column[mask] = np.arange(betas.shape[1])
-    corners = np.pad(np.argwhere(mask.T), ((0, 0), (1, 0)))  # trials from 0
+    corners = np.pad(np.argwhere(mask.T), ((0, 0), (1, 0)))  # the first index of each chunk is trial 0
     columns = column.T[mask.T]
     step = max(1, SLAB_BYTES // 8 // (len(betas) * volumes.dtype.itemsize))
     for start in range(0, len(corners), step):
@@ -80,13 +80,13 @@ def _fill_from_chunks(betas, volumes, mask):
 
 
 def _slabs(volumes):
-    """Yield slices of trials and of Z planes that tile the dataset, along the axis in which its chunks are thinner."""
+    """Yield slices of trials and of Z planes that tile the dataset, cut along the axis where chunks are thinner."""
     n_trials, n_planes = volumes.shape[:2]
     bytes_per_plane = volumes.dtype.itemsize * volumes.shape[2] * volumes.shape[3]
     trials = SLAB_BYTES // (n_planes * bytes_per_plane)
     if volumes.chunks is None or volumes.chunks[0] <= trials:
         step_trials, step_planes = max(1, trials), n_planes
-    else:  # one chunk holds more trials than a slab: slabs of whole volumes would decompress it many times
+    else:  # a chunk holds more trials than a slab: slabs of whole volumes would decompress each chunk many times
         step_trials, step_planes = n_trials, max(1, SLAB_BYTES // (n_trials * bytes_per_plane))
     for first_trial in range(0, n_trials, step_trials):
         for first_plane in range(0, n_planes, step_planes):

@@ -11,7 +11,7 @@ from brain_activity_prediction.storage.files import reading
 from brain_activity_prediction.storage.hdf5_file import is_hdf5, open_hdf5, small_array
 
 N_SUBJECTS = 8
-LARGEST_COUNT = 2**31  # far beyond any of NSD's numbers, and exact in every type they come in
+LARGEST_COUNT = 2**31  # far above any of NSD's numbers, and exact in every type in which they are stored
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def train_test_rows(image_ids, shared_ids):
 def read_design(path):
     """Read and check nsd_expdesign.mat, in MATLAB's v5 or v7.3 (HDF5) format.
 
-    Raises InputError if a variable is missing or the variables contradict each other.
+    Raises InputError if a variable is missing, or if the variables contradict each other.
     """
     path = Path(path)
     variables = _read_mat(path, ("masterordering", "subjectim", "sharedix", "basiccnt"))
@@ -81,7 +81,7 @@ def _read_mat(path, names):
     with reading(path):
         if is_hdf5(path):
             with open_hdf5(path) as file:
-                # MATLAB stores arrays column by column, so HDF5 shows their axes reversed.
+                # MATLAB stores arrays column by column, so that HDF5 readers see the axes in reverse order.
                 variables = {name: small_array(file, name, LARGEST_BYTES).T for name in names if name in file}
         else:
             variables = read_arrays(path, names)
@@ -95,12 +95,12 @@ def _whole_numbers(path, variables, name):
     values = np.atleast_2d(variables[name])
     counts = values.dtype.kind in "iuf" and ((values >= 1) & (values <= LARGEST_COUNT)).all()
     if not counts or (values % 1).any():
-        raise InputError(f"{path} is not NSD's design file: {name} holds other things than whole numbers from 1")
+        raise InputError(f"{path} is not NSD's design file: {name} holds values that are not whole numbers from 1")
     return values.astype(int)
 
 
 def _contradiction(design):
-    """Describe what is wrong with the design in a few words, or return None."""
+    """Describe in a few words how the design contradicts itself; None if it does not."""
     n_subjects, n_images = design.subjectim.shape
     n_shared, n_trials = design.shared_ids.size, design.masterordering.size
     if not n_trials or not design.n_sessions:

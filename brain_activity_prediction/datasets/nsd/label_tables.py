@@ -1,4 +1,4 @@
-"""Names of the labels in ROI files: from a subject's own label tables, otherwise NSD's names."""
+"""Name the labels in ROI files: by a subject's own label tables, or else by NSD's list of names."""
 
 import re
 
@@ -21,13 +21,13 @@ LABELS = {
     ),
 }
 LARGEST_TABLE_BYTES = 2**20
-# "number name", after which FreeSurfer has four colour numbers R G B A, and NSD none.
+# A row is "number name". FreeSurfer adds four colour numbers R G B A, NSD does not.
 ROW = re.compile(r"\s*([+-]?\d+)\s+(\S.*?)(?P<colour>(?:\s+\d{1,3}){4})?\s*", re.ASCII)
 LARGEST_COLOUR = 255
 
 
 def label_names(layout, subject, name):
-    """Return `{label number: region name}` of an ROI file; empty if neither a table nor LABELS has its labels.
+    """Return `{label number: region name}` of an ROI file; empty if neither a label table nor LABELS lists them.
 
     The file of one hemisphere uses the table of the whole ROI, unless it has its own.
     """
@@ -47,11 +47,11 @@ def label_names(layout, subject, name):
 
 
 def _parsed(table, line):
-    """Return the number and the name in a row; a name may contain spaces."""
+    """Return the label number and name in a row of a label table; a name may contain spaces."""
     row = ROW.fullmatch(line)
     if row is None:
         raise InputError(f"{table} is not a label table: a line is not 'number name'; fetch it again, or delete it")
     name, colour = row[2], row["colour"] or ""
     if any(int(value) > LARGEST_COLOUR for value in colour.split()):
         name += colour
-    return int(row[1]), one_line(name)  # terminals obey control characters
+    return int(row[1]), one_line(name)  # names are printed, and terminals obey control characters

@@ -44,7 +44,7 @@ PATHS = {
         "label table": ("nsddata_roi/{subject}/{name}.mgz.ctab",),
     },
 }
-SESSION_NUMBERS = range(1, 100)  # two digits in the file name; NSD itself has at most 40
+SESSION_NUMBERS = range(1, 100)  # file names have two digits; NSD has at most 40 sessions
 HEMISPHERES = ("lh.", "rh.")
 
 
@@ -65,7 +65,7 @@ class Layout:
         return [self.base_dir / path.format(**fields) for path in PATHS[self.name][kind]]
 
     def stimuli(self):
-        """Return the HDF5 file of all images; the full-size one if both exist."""
+        """Return the HDF5 file of all images; the full-size file if a smaller one exists too."""
         return self._existing("stimuli")
 
     def design(self):
@@ -81,7 +81,7 @@ class Layout:
         if not found:
             expected = self.expected("betas", subject, 1)
             folder = expected[0].parent
-            # If the subject's folder is missing, its neighbours belong to other subjects and are no suggestions.
+            # If the subject's folder is missing, suggest no similar folders: they belong to other subjects.
             meant = near_path(folder) if folder.parent.is_dir() and not folder.exists() else ""
             raise InputError(f"subject {subject} has no betas: expected {_either(expected)}{meant}")
         return found
@@ -98,7 +98,7 @@ class Layout:
         return [n for n in SESSION_NUMBERS if any(p.is_file() for p in self.expected("betas", subject, n))]
 
     def valid_voxels(self, subject, session):
-        """Return the file of the voxels with valid data in a session, or None; not every copy of NSD has it."""
+        """Return the file that marks the voxels with valid data in a session; None if this copy of NSD lacks it."""
         return next((path for path in self.expected("valid voxels", subject, session) if path.is_file()), None)
 
     def nsdgeneral(self, subject):
@@ -108,38 +108,38 @@ class Layout:
         return self._existing("ncsnr", subject=subject)
 
     def roi_names(self, subject):
-        """Return the existing ROI files except nsdgeneral, sorted, by name without hemisphere and ending."""
+        """Return the sorted names, without hemisphere and ending, of all existing ROI files except nsdgeneral."""
         return sorted({without_hemisphere(name) for name in self.roi_files(subject)} - {"nsdgeneral"})
 
     def roi_files(self, subject):
-        """Return the names without ending of all existing ROI files, such as floc-faces and lh.floc-faces."""
+        """Return the names of all existing ROI files, without their ending, such as floc-faces and lh.floc-faces."""
         folder = self.expected("roi", subject, name="any")[0].parent
         return {path.name.removesuffix(ending) for ending in NIFTI for path in folder.glob(f"[!.]*{ending}")}
 
     def check_roi(self, subject, name):
-        """Raise InputError if no ROI file, whole or of a hemisphere, has this name, except nsdgeneral."""
+        """Raise InputError if no ROI file, whole or of one hemisphere, has this name; nsdgeneral always passes."""
         known = self.roi_names(subject)
         if name not in {*known, *self.roi_files(subject), "nsdgeneral"}:
             meant, there = did_you_mean(name, known), ", ".join(known) or "none"
             raise InputError(f"subject {subject} has no ROI file {name}.nii.gz{meant}: there are {there}")
 
     def lone_half(self, subject, name):
-        """Return the file ("lh.floc-faces") of an ROI that exists for one hemisphere only; otherwise None."""
+        """Return the only file, such as lh.floc-faces, of an ROI that exists for one hemisphere; otherwise None."""
         there = self.roi_files(subject)
         halves = [side + name for side in HEMISPHERES if side + name in there]
         return halves[0] if name not in there and len(halves) == 1 else None
 
     def roi(self, subject, name):
-        """Return the files of one ROI volume: one file, or those of the two hemispheres if only they exist."""
+        """Return the files of one ROI: the whole-brain file, or the two hemispheres' files if only these exist."""
         there = self.roi_files(subject)
         halves = [side + name for side in HEMISPHERES]
         wanted = halves if name not in there and there.issuperset(halves) else [name]
         return [self._existing("roi", subject=subject, name=part) for part in wanted]
 
     def label_table(self, subject, name):
-        """Return FreeSurfer's table of an ROI file's labels, or None: NSD has tables for some ROI files only.
+        """Return the FreeSurfer label table of an ROI file; None if missing, because NSD has tables for some ROIs only.
 
-        A hemisphere without its own table uses that of the whole ROI.
+        A hemisphere without its own table uses the table of the whole ROI.
         """
         names = dict.fromkeys((name, without_hemisphere(name)))
         tables = [self.expected("label table", subject, name=name)[0] for name in names]
@@ -154,9 +154,9 @@ class Layout:
 
 
 def find_layout(base_dir):
-    """Find the layout under `base_dir` from the place of the design file.
+    """Find the layout of NSD under `base_dir` by the path of the design file.
 
-    Raises InputError if there is no design file at either place, or one at both.
+    Raises InputError unless exactly one of the two layouts has its design file.
     """
     base_dir = Path(base_dir)
     if not base_dir.is_dir():
@@ -187,7 +187,7 @@ def without_hemisphere(name):
 
 
 def _either(paths):
-    """List paths in words; paths that differ only in their ending are joined: "a.nii.gz or .nii"."""
+    """List alternative paths in words; paths that differ only in their ending are joined: "a.nii.gz or .nii"."""
     endings: dict[str, list[str]] = {}
     for path in map(str, paths):
         ending = next((known for known in (*NIFTI, ".hdf5") if path.endswith(known)), "")

@@ -13,7 +13,7 @@ import numpy as np
 
 from brain_activity_prediction.storage.files import read_bytes
 
-LARGEST_BYTES = 2**26  # of the file, and of all that it inflates to: over 50 times NSD's design
+LARGEST_BYTES = 2**26  # largest file, compressed or decompressed: over 50 times NSD's design
 HEADER_BYTES = 128
 NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 MATRIX, COMPRESSED = 14, 15
@@ -22,7 +22,7 @@ COMPLEX = 0x0800
 
 
 def read_arrays(path, names):
-    """Read `{name: array}` of those names that the file contains, in MATLAB's shape and in the dtype on disk.
+    """Read `{name: array}` for the given names that the file contains, in MATLAB's shape and the dtype on disk.
 
     Raises ValueError, in a few words, for other or truncated files, and for a name whose array is not numeric.
     """
@@ -45,11 +45,11 @@ def read_arrays(path, names):
 
 
 def _element(data, position, order):
-    """Return kind and bytes of the element at `position`, and the position of the next one."""
+    """Return the type code and bytes of the data element at `position`, and the position of the next element."""
     if position + 8 > len(data):
         raise ValueError("it ends within an element")
     kind, n_bytes = struct.unpack_from(f"{order}II", data, position)
-    if kind >> 16:  # up to 4 bytes of data lie in the tag itself
+    if kind >> 16:  # small elements store up to 4 bytes of data in the tag itself
         kind, n_bytes, start, after = kind & 0xFFFF, kind >> 16, position + 4, position + 8
         if n_bytes > 4:
             raise ValueError("a small element is larger than 4 bytes")
@@ -57,7 +57,7 @@ def _element(data, position, order):
         start = position + 8
         after = start + n_bytes + (-n_bytes % 8 if kind != COMPRESSED else 0)
     if start + n_bytes > len(data):
-        raise ValueError("an element is longer than what is left of the file")
+        raise ValueError("an element is longer than the rest of the file")
     return kind, data[start : start + n_bytes], after
 
 
@@ -66,13 +66,13 @@ def _inflated(content, limit):
     data = inflate.decompress(content, limit + 1)
     if len(data) > limit:
         raise ValueError(f"it inflates to more than {LARGEST_BYTES} bytes")
-    if not inflate.eof:  # zlib has checked the sum of all bytes only at the end
+    if not inflate.eof:  # zlib verifies its checksum only at the end
         raise ValueError("a compressed element is cut off")
     return data
 
 
 def _array_header(content, order):
-    """Return name, flags and shape of an array, and the position of its numbers within the content."""
+    """Return the name, flags and shape of an array, and the position of its numbers within `content`."""
     kind, flags, position = _element(content, 0, order)
     if kind != 6 or len(flags) != 8:
         raise ValueError("an array has no flags")

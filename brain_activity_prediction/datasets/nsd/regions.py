@@ -19,33 +19,34 @@ from brain_activity_prediction.storage.grid import PUBLISHED_AXES
 from brain_activity_prediction.storage.nifti import read_grid, read_volume_on
 
 ALL_FITTED = "nsdgeneral"  # the name of all fitted voxels together
-MOST_SHOWN = 12  # regions of a file that names of regions carry: more are an atlas, too many to look at
+MOST_SHOWN = 12  # largest number of regions of an ROI file; a file with more is an atlas, which figures omit by default
 LARGEST_LABEL = 10**6
-ROUNDING = 1e-3  # that a label may be off a whole number
+ROUNDING = 1e-3  # largest distance of a label from a whole number
 SCANNER = 1  # NIfTI's code for scanner-based coordinates
-# Atlases share names with the regions mapped in each subject (V1v, MST): theirs carry the file's name.
+# Atlases use the same names (V1v, MST) as the regions mapped in each subject. Atlas regions are therefore prefixed with
+# the file's name.
 MAPPED_IN_EACH_SUBJECT = frozenset(LABELS) - {"Kastner2015"}
 
 
 def subject_grid(layout, subject):
     """Return the grid of all volumes of a subject, from the header of the first betas stored as NIfTI.
 
-    HDF5 betas state no affine. They are taken to be as NSD publishes them: axes along RAS, on the grid of nsdgeneral.
+    HDF5 betas state no affine. They are assumed to be as NSD publishes them: axes along RAS, on nsdgeneral's grid.
     """
     fitted = read_grid(layout.nsdgeneral(subject))
     for path in layout.betas_files(subject):
         if path.suffix == ".hdf5":
             return fitted.along(PUBLISHED_AXES)
-        with suppress(InputError):  # a damaged file is named by the run that asks for its session
+        with suppress(InputError):  # reading this session reports a damaged file
             grid = read_grid(path)
             return grid if grid.has_affine else fitted
     return fitted
 
 
 def read_mask(layout, subject):
-    """Return the fitted voxels, nsdgeneral == 1, (X, Y, Z) bool, and the affine (4, 4), indices to millimetres.
+    """Return the mask of the fitted voxels, where nsdgeneral is 1, and its affine.
 
-    Both are on the `subject_grid`.
+    The mask is (X, Y, Z) bool. The affine (4, 4) maps voxel indices to millimetres. Both are on the `subject_grid`.
     """
     path, grid = layout.nsdgeneral(subject), subject_grid(layout, subject)
     mask = _whole_numbers(path, read_volume_on(path, grid)) == 1
@@ -59,9 +60,9 @@ def region_masks(layout, subject, fitted_mask, names=None):
 
     `names` are ROI files ("prf-visualrois", "lh.prf-visualrois"). The default is all files that exist whole, or for
     both hemispheres, and whose labels have names in the subject's label table or in LABELS. The first region is
-    ALL_FITTED. Labels with the same name form one region. Labels of atlases and hemispheres carry the file's name
-    ("Kastner2015:V1v"), as do labels whose name another file shares. Labels without a fitted voxel are left out. A
-    message reports which of `names` have no region at all, and which files are left out.
+    ALL_FITTED. Labels with the same name form one region. Regions of atlases and of single hemispheres are prefixed
+    with the file's name ("Kastner2015:V1v"), as are regions whose name occurs in another file too. Labels without a
+    fitted voxel are left out. A message reports which of `names` have no region at all, and which files are left out.
 
     Raises InputError for a missing file, a label number without a name, a volume on another grid than `fitted_mask` (X,
     Y, Z), which is on the `subject_grid`, and if none of `names` has a region.
@@ -77,7 +78,7 @@ def region_masks(layout, subject, fitted_mask, names=None):
             table = layout.expected("label table", subject, name=name)[0]
             empty.append(f"no label of ROI {name} has a name: write its label table, {table}")
             continue
-        # -1 outside the cortex, 0 unlabelled, regions from 1: the larger label joins two hemispheres' files.
+        # Labels are -1 outside the cortex, 0 if unlabelled, from 1 in regions: the maximum joins two hemispheres.
         labels = np.max([_read_labels(path, fitted_mask, grid) for path in paths], axis=0)
         own = _by_name(layout, subject, name, labels, label_names_of_file)
         if not own:
@@ -96,7 +97,7 @@ def region_masks(layout, subject, fitted_mask, names=None):
 
 
 def _by_name(layout, subject, name, labels, names_of_labels):
-    """Return `{label name: (n_voxels,) bool}` of the labels (n_voxels,) that occur."""
+    """Return `{label name: (n_voxels,) bool}` for the labels that occur in any voxel; `labels` is (n_voxels,)."""
     found = {}
     for number in np.unique(labels[labels > 0]):
         if number not in names_of_labels:
@@ -110,7 +111,7 @@ def _by_name(layout, subject, name, labels, names_of_labels):
 
 
 def _default_files(layout, subject):
-    """Return the ROI files whose labels have names, in NSD's order; report files of one hemisphere alone."""
+    """Return the ROI files whose labels have names, in NSD's order; report files that lack the other hemisphere."""
     names = [name for name in layout.roi_names(subject) if label_names(layout, subject, name)]
     for name in names:
         if half := layout.lone_half(subject, name):
@@ -120,7 +121,7 @@ def _default_files(layout, subject):
 
 
 def _chosen_files(layout, subject, names):
-    """Return the ROI files with these names; a file of one hemisphere alone replaces the whole, with a message."""
+    """Return the ROI files with these names; if only one hemisphere has a file, use it and report this."""
     files = []
     for name in dict.fromkeys(names):
         layout.check_roi(subject, name)
@@ -133,16 +134,16 @@ def _chosen_files(layout, subject, names):
 
 
 def _missing_half(layout, subject, half):
-    """Describe what is missing next to the file of one hemisphere."""
+    """Name the missing file of the other hemisphere."""
     (other,) = {side + without_hemisphere(half) for side in HEMISPHERES} - {half}
     return f"{layout.roi(subject, half)[0].name} is there without {layout.expected('roi', subject, name=other)[0].name}"
 
 
 def _repeated_names(layout, subject):
-    """Return the label names that several individually mapped ROI files share, whichever files are requested."""
+    """Return the label names that occur in several individually mapped ROI files, whichever files are requested."""
     count = Counter({ALL_FITTED: 2})
     for name in MAPPED_IN_EACH_SUBJECT.intersection(layout.roi_names(subject)):
-        with suppress(InputError):  # a damaged table is named by the run that asks for its file
+        with suppress(InputError):  # reading this ROI reports a damaged table
             count.update({label for number, label in label_names(layout, subject, name).items() if number > 0})
     return {label for label, n_files in count.items() if n_files > 1}
 
@@ -153,17 +154,17 @@ def read_regions(layout, subject, names=None):
 
 
 def of_atlases(regions: Iterable[str]) -> set[str]:
-    """Return the regions that belong to an ROI file with more than MOST_SHOWN of them: "HCP_MMP1:V1"."""
+    """Return the regions of atlases, such as HCP_MMP1:V1: of ROI files with more than MOST_SHOWN regions."""
     file_of = {name: name.partition(":")[0] for name in regions if ":" in name}
     sizes = Counter(file_of.values())
     return {name for name, file in file_of.items() if sizes[file] > MOST_SHOWN}
 
 
 def write_map(path, values, mask, affine):
-    """Write one value for each fitted voxel (n_voxels,) as a float32 NIfTI volume, NaN outside the mask.
+    """Write one value for each fitted voxel as a float32 NIfTI volume, with NaN outside the mask.
 
-    Values (n_voxels, n) become n volumes. Both transforms of the header are the affine, in millimetres and marked as
-    scanner space, like the subject's own files: viewers differ in which of the two they use.
+    Values (n_voxels,) become one volume, values (n_voxels, n) become n. The sform and qform of the header are both set
+    to the affine, in millimetres and marked as scanner space, because viewers differ in which of them they use.
     """
     volume = np.full((*mask.shape, *np.shape(values)[1:]), np.nan, dtype=np.float32)
     volume[mask] = values
@@ -176,14 +177,17 @@ def write_map(path, values, mask, affine):
 
 
 def read_map(path, mask, grid):
-    """Read the values (n_voxels,) of a NIfTI volume in the voxels of a mask on `grid`: the inverse of `write_map`."""
+    """Read the values (n_voxels,) of a NIfTI volume in a mask's voxels: the inverse of `write_map`.
+
+    grid  the grid of the mask
+    """
     if mask.shape != grid.shape:
         raise InputError(f"the mask has shape {mask.shape}, but {grid.path} has {grid}: give the mask of its subject")
     return read_volume_on(path, grid)[mask]
 
 
 def _read_labels(path, mask, grid):
-    """Read the label numbers (n_voxels,) of an ROI file in the mask's voxels, int."""
+    """Read the label numbers, (n_voxels,) int, of an ROI file in the mask's voxels."""
     return _whole_numbers(path, read_map(path, mask, grid))
 
 
@@ -191,5 +195,5 @@ def _whole_numbers(path, labels):
     """Round labels to int within ROUNDING; NaN, the background of some programs, becomes 0."""
     labels = np.where(np.isnan(labels), 0, labels)
     if not (np.abs(labels) < LARGEST_LABEL).all() or (np.abs(labels - np.rint(labels)) > ROUNDING).any():
-        raise InputError(f"{path} holds other things than whole numbers, so that it is no ROI file: fetch it again")
+        raise InputError(f"{path} holds values that are not whole numbers, so it is not an ROI file: fetch it again")
     return np.rint(labels).astype(int)

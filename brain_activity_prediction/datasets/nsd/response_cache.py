@@ -9,21 +9,21 @@ from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.storage.files import check_room, reading, remove_left_behind, sampled_digest
 from brain_activity_prediction.storage.sealed_hdf5 import read_array, read_seal, write_sealed
 
-FORMAT = 4  # raise it when the numbers or their names change
-ROWS_A_PIECE = 256  # images
-AXES = {  # of the arrays: n images, V voxels, G groups of images, k incomplete voxels, s sessions
+FORMAT = 4  # version of the file format: increase it when the arrays or their names change
+ROWS_A_PIECE = 256  # images in one piece of a dataset
+AXES = {  # axes of the arrays: n images, V voxels, G groups of images, k incomplete voxels, s sessions
     **{"image_ids": "n", "n_repeats": "n", "betas": "nV", "within_image_ss": "GV", "image_groups": "n"},
     **{"incomplete": "k", "valid_repeats": "nk", "voxels_by_session": "s"},
 }
-OFTEN_EMPTY = {"incomplete", "valid_repeats"}  # where no voxel lacks a trial
+OFTEN_EMPTY = {"incomplete", "valid_repeats"}  # empty if no voxel lacks a trial
 
 
 def inputs_of(base_dir, files, **settings):
-    """Return what a cache file depends on: the settings, and size, time of change and a sample of each file."""
+    """Return what a cache file depends on: the settings, and each input file's size, time of change and sample."""
     inputs = {
         "format": FORMAT,
         **settings,
-        # Relative, so that a dataset may be mounted elsewhere.
+        # Paths are relative, so that the cache stays valid if the dataset is mounted elsewhere.
         **{path.relative_to(base_dir).as_posix(): _content(path) for path in files},
     }
     return json.loads(json.dumps(inputs))
@@ -80,13 +80,13 @@ def load(path, inputs):
 
 
 def store(path, arrays, inputs):
-    """Write the non-empty arrays and their inputs, atomically."""
+    """Write a cache file atomically: the non-empty arrays, and the inputs that they depend on."""
     arrays = {name: array for name, array in arrays.items() if array.size}
     write_sealed(path, arrays, inputs, cuts={"betas": (0, min(ROWS_A_PIECE, len(arrays["betas"])))})
 
 
 def _is_made(path, inputs):
-    """Return whether a cache file made from exactly these inputs exists; its numbers are not read."""
+    """Return whether a cache file made from exactly these inputs exists, without reading its arrays."""
     with suppress(OSError, ValueError):
         return read_seal(path).about == inputs
     return False

@@ -1,4 +1,4 @@
-"""A subject's response to each image: sessions z-scored, repeats averaged, stored in a cache file."""
+"""Prepare a subject's response to each image: z-score sessions, average repeats, keep the result in a cache file."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,28 +21,28 @@ from brain_activity_prediction.datasets.nsd.valid_trials import (
 from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.stopping import until_stopped
 
-RESAMPLED_GROUPS = 100  # of the images that only this subject saw
+RESAMPLED_GROUPS = 100  # number of groups of the images that only this subject saw
 
 
 @dataclass(frozen=True)
 class Responses:
-    """Responses of one subject's nsdgeneral voxels, one row for each image, averaged over its repeats.
+    """Responses of one subject's nsdgeneral voxels: one row for each image, averaged over the image's trials.
 
-    Units: standard deviations of the voxel's session, or percent signal change without z-scoring. Voxels are ordered as
-    `volume[mask]`.
+    The unit is the voxel's standard deviation within the session or, without z-scoring, percent signal change. Voxels
+    are ordered as `volume[mask]`.
     """
 
     image_ids: np.ndarray  # (n_images,) NSD ids, ascending
-    n_repeats: np.ndarray  # (n_images,) trials averaged, those of `incomplete` voxels apart
-    betas: np.ndarray  # (n_images, n_voxels) float32; NaN for an image without a valid trial, and in voxels left out
+    n_repeats: np.ndarray  # (n_images,) number of averaged trials, except for `incomplete` voxels
+    betas: np.ndarray  # (n_images, n_voxels) float32; NaN without a valid trial, and in voxels left out
     within_image_ss: np.ndarray  # (n_groups, n_voxels) float32: squared deviations of trials from their image's mean
-    image_groups: np.ndarray  # (n_images,) the group, a row of within_image_ss, that each image is resampled with
+    image_groups: np.ndarray  # (n_images,) resampling group of each image: a row of within_image_ss
     mask: np.ndarray  # (X, Y, Z) bool
     affine: np.ndarray  # (4, 4), voxel indices to millimetres
     sessions: tuple  # the sessions averaged over
-    inputs: dict  # what they were made from: settings, and size and time of change of each file
-    incomplete: np.ndarray  # (k,) voxels that lack valid trials, ascending, without those left out
-    valid_repeats: np.ndarray  # (n_images, k) trials averaged for these
+    inputs: dict  # settings, and size and time of change of each input file
+    incomplete: np.ndarray  # (k,) positions of voxels that lack some trials, ascending, without voxels left out
+    valid_repeats: np.ndarray  # (n_images, k) number of averaged trials of `incomplete` voxels
 
 
 def prepare_responses(layout, subject, sessions=None, zscore=True, cache_dir=None):
@@ -103,7 +103,7 @@ def zscore_session(betas):
         betas -= betas.mean(axis=0, dtype=np.float64)
         sd = np.sqrt(np.square(betas).mean(axis=0, dtype=np.float64))
         betas /= sd
-    betas[:, low == high] = 0  # exact, where a computed SD of 0 is not
+    betas[:, low == high] = 0  # exact 0 for constant voxels: rounding may keep their computed SD above 0
     for voxel, trials in zip(with_gaps, gaps.T, strict=True):
         valid = np.isfinite(trials)
         betas[:, voxel] = np.nan
@@ -117,12 +117,12 @@ def average_repeats(sessions, trial_ids, test_ids=()):
 
     sessions   iterable of (trials_per_session, n_voxels) arrays
     trial_ids  NSD ids of all their trials in order, (n_trials,)
-    test_ids   images that are resampled one by one, see `resampling_groups`
+    test_ids   ids of the test images, which are resampled one by one, see `resampling_groups`
 
     Trials that are not finite do not count. They are set to 0 in place.
 
-    Returns a dict with the fields of `Responses` that are arrays of images or voxels, and `voxels_by_session`, the
-    number of voxels that lack trials in each session.
+    Returns a dict with the array fields of `Responses` (except mask and affine), and `voxels_by_session`, the number
+        of voxels that lack trials in each session.
     """
     image_ids, image_of_trial, n_repeats = np.unique(trial_ids, return_inverse=True, return_counts=True)
     groups = resampling_groups(image_ids, test_ids)
@@ -168,7 +168,7 @@ def resampling_groups(image_ids, test_ids):
 
 
 def _leave_out_voxels(averaged, parts, mask, subject, sessions):
-    """Set voxels that lack too many images to NaN throughout, in place, and report missing data.
+    """Set all responses of voxels that lack too many images to NaN, in place, and report missing data.
 
     parts  rows of the training and of the test images
     """

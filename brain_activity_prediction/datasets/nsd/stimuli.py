@@ -15,7 +15,7 @@ from brain_activity_prediction.storage.hdf5_file import dataset, open_hdf5, read
 
 LARGEST_SIZE = 4096  # pixels; NSD's images have 425
 SAMPLES = 64
-N_IMAGES = 73_000  # of NSD
+N_IMAGES = 73_000  # number of images in NSD
 
 
 class Stimuli:
@@ -84,7 +84,7 @@ class Stimuli:
 
 
 def _problem(brick):
-    """Describe what is wrong with the dataset in a few words, or return None."""
+    """Describe in a few words what is wrong with the HDF5 dataset; None if it is as expected."""
     if brick is None:
         return "it holds no dataset 'imgBrick'"
     if brick.dtype != np.uint8:

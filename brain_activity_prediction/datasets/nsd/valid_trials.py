@@ -1,6 +1,6 @@
-"""Mark trials without valid data. NSD stores 0 throughout a session for a voxel without valid data in it.
+"""Set trials without valid data to NaN.
 
-NSD also lists these voxels in valid_sessionNN.nii.gz. Invalid trials are set to NaN.
+If a voxel has no valid data in a session, NSD stores 0 in all of its trials, and marks it in valid_sessionNN.nii.gz.
 """
 
 import numpy as np
@@ -8,18 +8,21 @@ import numpy as np
 from brain_activity_prediction.datasets.nsd.regions import read_map
 from brain_activity_prediction.runtime.messages import log
 
-MOST_MISSING = 0.05  # of a voxel's training images, and of its test images; with more missing it is left out
+MOST_MISSING = 0.05  # a voxel that lacks more than this share of its training or test images is left out
 
 
 def read_valid(path, mask, grid):
-    """Read valid_sessionNN.nii.gz in the voxels of a mask on `grid`, (n_voxels,) bool; None without a file."""
+    """Read which voxels of a mask have valid data, from valid_sessionNN.nii.gz; None if `path` is None.
+
+    Returns (n_voxels,) bool. The mask is on `grid`.
+    """
     return None if path is None else read_map(path, mask, grid) > 0
 
 
 def mark_invalid(betas, valid=None):
-    """Set the voxels of a session without valid data to NaN, in place; return `betas` (n_trials, n_voxels).
+    """Set voxels without valid data in a session to NaN, in place; return `betas` (n_trials, n_voxels).
 
-    Invalid are voxels that are exactly 0 in all trials, and those not marked in `valid` (n_voxels,) bool.
+    A voxel is invalid if it is exactly 0 in all trials, or if `valid` (n_voxels,) is False.
     """
     invalid = ~betas.any(axis=0)
     if valid is not None:
@@ -29,7 +32,7 @@ def mark_invalid(betas, valid=None):
 
 
 class MissingTrials:
-    """A count of the missing trials of each voxel, session after session."""
+    """Count the missing trials of each voxel over sessions."""
 
     def __init__(self, n_images):
         self.voxels = np.empty(0, dtype=int)
@@ -56,17 +59,17 @@ class MissingTrials:
             np.add.at(self.counts, (images[:, None], columns), missing)
 
     def valid_repeats(self, n_repeats):
-        """Return the voxels (k,) that lack trials, ascending, and the valid trials (n_images, k) of each image."""
+        """Return the voxels (k,) that lack trials, ascending, and their number of valid trials (n_images, k)."""
         order = np.argsort(self.voxels)
         valid = n_repeats[:, None] - self.counts[:, order]
         return self.voxels[order], valid.astype(np.min_scalar_type(n_repeats.max()))
 
 
 def lacking_too_many(valid_repeats, parts):
-    """Return which of k voxels lack over MOST_MISSING of the images of a part, (k,) bool.
+    """Return which voxels lack over MOST_MISSING of the training or of the test images, (k,) bool.
 
-    valid_repeats  (n_images, k)
-    parts          rows of the training and of the test images
+    valid_repeats  (n_images, k) number of valid trials
+    parts          rows of the training images, and rows of the test images
     """
     missing = valid_repeats == 0
     return np.any([too_many(missing[rows].sum(axis=0), len(rows)) for rows in parts], axis=0)
