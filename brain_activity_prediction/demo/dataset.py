@@ -38,7 +38,7 @@ def write_dataset(base_dir, signals, recipe=DEFAULT_RECIPE, layout="official", b
     betas_format  "nii.gz" or "hdf5"
 
     The truth, also in BASE_DIR/planted.json, lists for each region `source`, `snr`, `n_voxels` and
-        `noise_ceiling_r`, the correlation that a perfect prediction reaches with three averaged repeats.
+    `noise_ceiling_r`, the correlation that a perfect prediction reaches with three averaged repeats.
     """
     layout = Layout(layout, Path(base_dir))
     variables, n_stimuli = simulate_design(recipe)

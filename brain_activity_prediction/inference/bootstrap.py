@@ -1,7 +1,8 @@
-"""Bootstrap over test images: how far a region's score would move with other images.
+"""Bootstrap over test images: how much a region's score would vary with other test images.
 
-The correlations of all resamples are five matrix products with the counts of how often each image was drawn.
-n images, V voxels, B resamples, R regions.
+The correlations of all resamples follow from five matrix products with the number of draws of each image.
+
+Shapes: n images, V voxels, B resamples, R regions.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ from brain_activity_prediction.inference.resampling import explained_variance, r
 from brain_activity_prediction.ridge.scores import check_same_shape, standard_columns
 
 VOXELS_PER_CHUNK = {"cpu": 512, "cuda": 8192}
-CONSTANT = 1e-9  # a product of variances below this is rounding: columns have variance 1 before they are resampled
+CONSTANT = 1e-9  # a smaller product of variances is rounding, because columns have variance 1 before resampling
 
 
 def bootstrap_region_r(
     observed: torch.Tensor, predicted: torch.Tensor, members: np.ndarray, n_resamples: int, seed: int = 0
 ) -> np.ndarray:
-    """Compute the mean r (B, R) over each region's voxels in every resample: the first of `bootstrap_regions`."""
+    """Compute each region's mean r in every resample, (B, R): the first result of `bootstrap_regions`."""
     return bootstrap_regions(observed, predicted, members, n_resamples, seed)[0]
 
 
@@ -34,7 +35,7 @@ def bootstrap_regions(
     seed: int = 0,
     counted: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Compute mean r and mean explained variance of each region's voxels in every resample, (B, R) float32 each.
+    """Compute each region's mean r and mean explained variance in every resample: two arrays (B, R), float32.
 
     The computation runs on the device of `observed`.
 
@@ -61,7 +62,7 @@ def bootstrap_regions(
 
 
 def _resampled_r(x: torch.Tensor, y: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
-    """Compute r (B, V) of x with y (n, V) where image i has weight shares[b, i]; 0 if either is constant."""
+    """Compute r (B, V) of x and y (n, V each), with weight shares[b, i] for image i; 0 if x or y is constant."""
     mean_x, mean_y = shares @ x, shares @ y
     covariance = shares @ (x * y) - mean_x * mean_y
     variances = (shares @ x**2 - mean_x**2) * (shares @ y**2 - mean_y**2)
@@ -69,14 +70,14 @@ def _resampled_r(x: torch.Tensor, y: torch.Tensor, shares: torch.Tensor) -> torc
 
 
 def resampled_r2(observed: torch.Tensor, predicted: torch.Tensor, shares: torch.Tensor) -> torch.Tensor:
-    """Compute R2 (B, V) of predictions (n, V) where image i has weight shares[b, i]; 0 if the response is constant.
+    """Compute R2 (B, V) of predictions (n, V), with weight shares[b, i] for image i; 0 if the response is constant.
 
-    A voxel is scored on the images that it has a response to, and is NaN without any.
+    A voxel is scored on the images for which it has a response. Without any response, its R2 is NaN.
     """
     found = shares.new_full((len(shares), observed.shape[1]), torch.nan)
     for images, voxels in _chunks(observed, torch.arange(observed.shape[1], device=observed.device)):
         y, y_hat, of_images = observed[images][:, voxels], predicted[images][:, voxels], _shares(shares, images)
-        centred = y - y.mean(dim=0)  # far from 0 a variance of 0 would be lost in rounding
+        centred = y - y.mean(dim=0)  # centre first: if the mean is large, rounding hides that a variance is 0
         variance = of_images @ centred**2 - (of_images @ centred) ** 2
         lost = of_images @ (y - y_hat) ** 2 / variance.clamp(min=CONSTANT)
         found[:, voxels] = torch.where(variance > CONSTANT, 1 - lost, 0)
@@ -84,7 +85,7 @@ def resampled_r2(observed: torch.Tensor, predicted: torch.Tensor, shares: torch.
 
 
 def _chunks(observed: torch.Tensor, voxels: torch.Tensor) -> Iterator[tuple[torch.Tensor | slice, torch.Tensor]]:
-    """Yield images, and voxels that have responses (n, V) to exactly these images, in chunks."""
+    """Yield sets of images with the voxels that have responses to exactly these images, in chunks of voxels."""
     size, whole = VOXELS_PER_CHUNK[observed.device.type], torch.isfinite(observed[:, voxels]).all(dim=0)
     yield from ((slice(None), part) for part in voxels[whole].split(size) if len(part))
     for images, alike in present_images(observed, voxels[~whole]):
@@ -92,6 +93,6 @@ def _chunks(observed: torch.Tensor, voxels: torch.Tensor) -> Iterator[tuple[torc
 
 
 def _shares(weights: torch.Tensor, images: torch.Tensor | slice) -> torch.Tensor:
-    """Return the weights (B, n) of these images (m,), scaled to sum to 1 in each resample, (B, m)."""
+    """Select the weights (B, n) of some images (m,), and scale them to sum to 1 in each resample; return (B, m)."""
     of_images = weights[:, images]
     return of_images / of_images.sum(dim=1, keepdim=True)

@@ -1,4 +1,4 @@
-"""Adjust p values for the number of tests by the false discovery rate.
+"""Adjust p values for multiple tests by controlling the false discovery rate.
 
 Source: Benjamini & Hochberg 1995, J. R. Stat. Soc. B 57, 289-300.
 """
@@ -7,7 +7,7 @@ import numpy as np
 
 
 def adjusted(p: np.ndarray) -> np.ndarray:
-    """Compute q (n,) from p (n,); NaN, which marks no test, stays NaN and does not count."""
+    """Compute adjusted p values q (n,) from p (n,). NaN means no test: it stays NaN and is not counted."""
     from scipy.stats import false_discovery_control
 
     p = np.asarray(p)

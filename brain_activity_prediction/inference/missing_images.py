@@ -1,7 +1,8 @@
-"""Score voxels that lack responses to some images: each voxel is scored on the images that it has.
+"""Score voxels that lack responses to some images: each voxel is scored on the images for which it has a response.
 
-A missing response is NaN. Voxels that lack the same images, such as those without valid data in the same session, are
-scored together. n images, V voxels.
+A missing response is NaN. Voxels that lack the same images are scored together.
+
+Shapes: n images, V voxels.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ import torch
 
 
 def present_images(observed: torch.Tensor, voxels: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Yield images (m,), and those of the `voxels` (k,) that have responses to exactly these images.
+    """Group `voxels` by the images for which they have responses; yield the images (m,) and voxels (k,) of each group.
 
-    Voxels without any response are left out; observed is (n, V).
+    observed  (n, V) responses. Voxels without any response are left out.
     """
     there = torch.isfinite(observed[:, voxels]).cpu().numpy()
     patterns, of_voxel = np.unique(there, axis=1, return_inverse=True)
@@ -28,7 +29,10 @@ def present_images(observed: torch.Tensor, voxels: torch.Tensor) -> Iterator[tup
 def score_present(
     score: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], observed: torch.Tensor, predicted: torch.Tensor
 ) -> torch.Tensor:
-    """Compute the score (V,) of predictions (n, V), for each voxel on the images that it has a response (n, V) to."""
+    """Compute the score (V,) of predictions, for each voxel on the images for which it has a response.
+
+    observed, predicted  (n, V)
+    """
     scores = score(observed, predicted)
     for images, voxels in present_images(observed, scores.isnan().nonzero().flatten()):
         scores[voxels] = score(observed[images][:, voxels], predicted[images][:, voxels])
@@ -36,7 +40,7 @@ def score_present(
 
 
 def filled_with_mean(observed: torch.Tensor) -> torch.Tensor:
-    """Return the responses (n, V) with missing ones replaced by the voxel's mean; NaN if all are missing."""
+    """Return the responses (n, V) with missing ones replaced by the voxel's mean; a voxel without any stays NaN."""
     some = observed.sum(dim=0).isnan().nonzero().flatten()
     if not len(some):
         return observed

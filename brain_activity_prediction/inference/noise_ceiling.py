@@ -1,10 +1,12 @@
 """Noise ceilings from repeated trials: ncsnr and noise ceiling, as NSD defines them.
 
 Allen et al. 2022, "A massive 7T fMRI dataset to bridge cognitive neuroscience and artificial intelligence", Methods,
-"Noise ceiling estimation". n images, V voxels, G groups of images, B reweightings of the groups.
+"Noise ceiling estimation".
 
-A voxel may lack valid trials. Repeats are therefore (n,), the same for all voxels, or (n, V), those of each voxel.
-An image with 0 of them is missing for that voxel, and its mean response is NaN.
+A voxel may lack valid trials. The number of repeats is therefore given for each image (n,), or for each image and voxel
+(n, V). An image with 0 repeats is missing for that voxel, and its mean response is NaN.
+
+Shapes: n images, V voxels, G groups of images, B reweightings of the groups.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ class TrialSums:
 
     Attributes
     ----------
-    n_trials, n_images : (G, V) valid trials, and images with at least one; (G, 1) if no voxel lacks any.
+    n_trials, n_images : (G, V) numbers of valid trials, and of images with at least one valid trial; (G, 1) if all
+        voxels have all trials.
     trials : (G, V) sum of the trials.
     means : (G, V) sum over images of the number of trials times the squared mean of the trials.
     within : (G, V) sum of squared deviations of the trials from their image's mean.
@@ -57,7 +60,7 @@ class TrialSums:
         return cls(n_trials, n_images, trials, means, within)
 
     def with_voxels(self, voxels: np.ndarray, sums: TrialSums) -> TrialSums:
-        """Return these sums with those of some voxels (k,) replaced by `sums`, (G, k) each."""
+        """Return a copy of these sums, in which `sums` (G, k) replace the sums of some voxels (k,)."""
         replaced = {}
         for name in ("n_trials", "n_images", "trials", "means", "within"):
             values = np.broadcast_to(getattr(self, name), self.within.shape).copy()
@@ -66,11 +69,12 @@ class TrialSums:
         return TrialSums(**replaced)
 
     def variances(self, weights: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Compute the signal and noise variance of single trials, (V,), or (B, V) with weights (B, G) of the groups.
+        """Compute the signal and noise variance of single trials.
 
-        The noise variance is that of trials about their image's mean. The signal variance is the remaining variance of
-        all trials. It is not clipped: noise makes it negative in half of the voxels without signal, so that means over
-        voxels stay unbiased. Both are NaN if no image has two trials.
+        Each is (V,), or (B, V) with weights (B, G) of the groups. The noise variance is the variance of trials around
+        their image's mean. The signal variance is the remaining variance of all trials. It is not clipped at 0, so that
+        means over voxels stay unbiased: in half of the voxels without signal it is negative. Both are NaN if no image
+        has two trials.
         """
         sums = (self.n_trials, self.n_images, self.trials, self.means, self.within)
         if weights is None:
@@ -83,7 +87,7 @@ class TrialSums:
 
 
 def unclipped_ceiling(signal: np.ndarray, noise: np.ndarray, test_noise: np.ndarray | float) -> np.ndarray:
-    """Compute the noise ceiling of `noise_ceiling` from unclipped variances (..., V); it may be below 0."""
+    """Compute the noise ceiling as `noise_ceiling` does, but from unclipped variances (..., V); it may be below 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return signal / (signal + noise * test_noise)
 
@@ -111,8 +115,8 @@ def snr(signal: np.ndarray, noise: np.ndarray) -> np.ndarray:
 def noise_of_averages(n_repeats: np.ndarray) -> np.ndarray:
     """Compute the noise variance of averaged responses relative to single trials: the mean of 1 / repeats over images.
 
-    This is NSD's (A/3 + B/2 + C) / (A + B + C) for A, B and C images with 3, 2 and 1 trials. It is a number for repeats
-    (n,), and (V,) for (n, V), over the images that the voxel has; NaN if it has none.
+    This is NSD's (A/3 + B/2 + C) / (A + B + C) for A, B and C images with 3, 2 and 1 trials. The result is one
+    number for repeats (n,). For repeats (n, V) it is (V,), over each voxel's images; NaN for a voxel without images.
     """
     there = n_repeats > 0
     with np.errstate(invalid="ignore"):
@@ -120,7 +124,7 @@ def noise_of_averages(n_repeats: np.ndarray) -> np.ndarray:
 
 
 def noise_ceiling(ncsnr: np.ndarray, n_repeats: np.ndarray) -> np.ndarray:
-    """Compute the noise ceiling (V,), 0 to 1: the R2 of the noiseless response on images averaged over `n_repeats`.
+    """Compute the noise ceiling (V,), 0 to 1: the R2 of the noiseless response with responses averaged over repeats.
 
     Repeats are (n,) or (n, V). The square root of the ceiling is the ceiling of r. NaN where ncsnr (V,) is NaN.
     """

@@ -1,6 +1,6 @@
-"""Draw the permutations of images, or of blocks of images, for a test: all different, and all of them if there are few.
+"""Draw different permutations of images, or of blocks of images, for a test; all permutations if there are few.
 
-n images, k whole blocks, P permutations besides the identity.
+Shapes: n images, k whole blocks, P permutations without the identity.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ import math
 
 import numpy as np
 
-FEWEST_BLOCKS = 4  # 3 have 6 orders: p cannot fall below .17
+FEWEST_BLOCKS = 4  # 3 blocks have only 6 orders: p could not be below .17
 FEW_BLOCKS = 20
 
 
 def n_different(n_blocks: int, n_permutations: int) -> int:
-    """Return the number of different permutations without the identity, at most the requested number."""
+    """Return the number of permutations of blocks without the identity, at most the requested number."""
     return min(n_permutations, math.factorial(n_blocks) - 1)
 
 
 def different_cycles(n_blocks: int, n_cycles: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw random orders (n_cycles, k), none a circular shift of another; at most (k - 1)!, which is all."""
+    """Draw random orders (n_cycles, k), none of which is a circular shift of another; at most all (k - 1)! of them."""
     n_there_are = math.factorial(n_blocks - 1)
     if n_there_are <= 4 * n_cycles:
         rest = np.array(list(itertools.permutations(range(1, n_blocks))), dtype=int).reshape(n_there_are, -1)
@@ -33,7 +33,7 @@ def different_cycles(n_blocks: int, n_cycles: int, rng: np.random.Generator) -> 
 
 
 def different_orders(n_images: int, n_permutations: int, seed: int = 0) -> np.ndarray:
-    """Draw the identity and different random orders of the images, (P + 1, n), with P from `n_different`."""
+    """Return the identity and P different random orders of the images, (P + 1, n), with P from `n_different`."""
     rng, identity = np.random.default_rng(seed), np.arange(n_images)
     n_orders = 1 + n_different(n_images, n_permutations)
     if math.factorial(n_images) <= 4 * n_orders:

@@ -1,17 +1,17 @@
-"""Explained share of a region's explainable variance, over all of its voxels.
+"""Compute the share of a region's explainable variance that is explained, over all of its voxels.
 
-Selecting voxels by the same noisy ceiling that divides their scores biases the mean: where the true ceiling is low, the
-voxels with an overestimated ceiling remain. A ratio of two means over all voxels selects none:
+If voxels are selected by the same noisy ceiling that divides their scores, the mean is biased: where the true ceiling
+is low, the voxels with an overestimated ceiling remain. A ratio of two means over all voxels needs no selection:
 
     explained = mean of r^2 - (1 - r^2) / (n - 2)
     ceiling   = mean of the noise ceiling, whose signal variance is not clipped at 0
     score     = sign(explained) sqrt(|explained| / ceiling)
 
-The adjustment subtracts what chance adds to r^2. Both means are unbiased, also in voxels without signal. The sampling
-error of the ceiling follows to first order from the influence of each group of images (infinitesimal jackknife; Efron
-1982).
+The term (1 - r^2) / (n - 2) is what chance adds to r^2. Both means are unbiased, also in voxels without signal. The
+sampling error of the ceiling follows to first order from the influence of each group of images (infinitesimal
+jackknife; Efron 1982).
 
-n test images, V voxels, R regions, G groups of images, of which the first n are the test images, B resamples.
+Shapes: n test images, V voxels, R regions, G groups of images (the first n are the test images), B resamples.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from brain_activity_prediction.inference.intervals import interval
 from brain_activity_prediction.inference.noise_ceiling import TrialSums, noise_of_averages, unclipped_ceiling
 from brain_activity_prediction.inference.resampling import resamples
 
-FEWEST_ERRORS = 2  # a mean ceiling below this many of its standard errors divides nothing
+FEWEST_ERRORS = 2  # a mean ceiling below this many of its standard errors is not used
 VOXELS_PER_CHUNK = 2048
-SEED_OF_TRAINING_IMAGES = 1  # test images are drawn as `resamples` does for scores
+SEED_OF_TRAINING_IMAGES = 1  # test images are drawn as for scores, by `resamples`
 
 
 @dataclass(frozen=True)
 class RegionCeilings:
-    """Mean noise ceilings of regions over all their voxels, in R2 units.
+    """Mean noise ceilings of regions over all their voxels, in units of R2.
 
     Attributes
     ----------
-    regions : the result of `region_statistics.digests`, in the order of R.
+    regions : the result of `region_statistics.digests`, in the order of the R regions.
     voxels : (V,) noise ceiling with its signal variance unclipped; NaN for voxels that count in no region.
     n_images : (V,) test images of each voxel.
-    mean : (R,)
+    mean : (R,) mean ceiling of each region.
     influence : (G, R) increase of the mean if a group of images counted once more.
     """
 
@@ -53,7 +53,7 @@ class RegionCeilings:
     ARRAYS = ("voxels", "n_images", "mean", "influence")
 
     def of(self, regions: Mapping[str, str]) -> RegionCeilings:
-        """Return the ceilings of these regions; NaN for regions that are missing or have other voxels."""
+        """Return the ceilings of the given regions; NaN for regions that are missing or have other voxels."""
         places = {region: place for place, region in enumerate(self.regions.items())}
         columns = [places.get(region, len(places)) for region in regions.items()]
         mean = np.append(self.mean, np.nan)[columns]
@@ -61,17 +61,20 @@ class RegionCeilings:
         return RegionCeilings(regions, self.voxels, self.n_images, mean, influence, self.n_test_images)
 
     def standard_error(self) -> np.ndarray:
-        """Compute the standard error of each mean (R,), over test images and groups of training images."""
+        """Compute the standard error (R,) of each mean ceiling, over test images and groups of training images."""
         parts = np.split(self.influence, [self.n_test_images])
         return np.sqrt(sum(np.square(part - part.mean(axis=0)).sum(axis=0) for part in parts if len(part)))
 
     def known(self) -> np.ndarray:
-        """Return the means (R,), NaN where one is below FEWEST_ERRORS of its standard errors."""
+        """Return the mean ceilings (R,); NaN for a mean below FEWEST_ERRORS of its standard errors."""
         with np.errstate(invalid="ignore"):
             return np.where(self.mean > FEWEST_ERRORS * self.standard_error(), self.mean, np.nan)
 
     def resampled(self, n_resamples: int) -> np.ndarray:
-        """Compute each mean (B, R) in the resamples of the test images that scores use, and of the other images."""
+        """Compute each mean ceiling in every resample, (B, R).
+
+        The test images are resampled as for scores, and the other images independently.
+        """
         n_others = len(self.influence) - self.n_test_images
         counts = [resamples(self.n_test_images, n_resamples)]
         if n_others:
@@ -86,11 +89,12 @@ def region_ceilings(
     digests: Mapping[str, str],
     counts: np.ndarray,
 ) -> RegionCeilings:
-    """Compute the mean ceilings of regions, given as masks (V,) by name.
+    """Compute the mean ceilings of regions.
 
-    sums          of groups, the first of which are the test images
-    test_repeats  (n,) or (n, V)
-    counts        (n, V) bool, the test images that each voxel has responses to; a voxel without any counts in no region
+    sums          sums of the groups of images; the first groups are the test images
+    test_repeats  trials of each test image, (n,) or (n, V)
+    masks         {region: (V,) bool}
+    counts        (n, V) bool, the test images for which each voxel has a response; a voxel without any is in no region
     """
     test_noise = np.broadcast_to(noise_of_averages(test_repeats), counts.shape[1:])
     voxels = unclipped_ceiling(*sums.variances(), test_noise)
@@ -109,7 +113,7 @@ def region_ceilings(
 
 
 def _influence(sums: TrialSums, test_noise: np.ndarray, test_repeats: np.ndarray) -> np.ndarray:
-    """Compute the derivative of each voxel's ceiling (G, V) with respect to each group's weight, at weights of 1."""
+    """Compute the derivative of each voxel's ceiling with respect to each group's weight, (G, V), at weights of 1."""
     n, k = (part.sum(axis=0, dtype=np.float64) for part in (sums.n_trials, sums.n_images))
     trials = sums.trials.sum(axis=0, dtype=np.float64)
     signal, noise = sums.variances()
@@ -141,11 +145,12 @@ def region_score(explained: np.ndarray, ceiling: np.ndarray | float) -> np.ndarr
 
 
 def resampled_score(score: np.ndarray, explained: np.ndarray, ceilings: RegionCeilings) -> np.ndarray:
-    """Compute a region score (R,) in each resample (B, R) of the images, for explained variance and ceiling together.
+    """Compute a region score in each resample of the images, which affects explained variance and ceiling together.
 
-    explained  (B, R) in the resamples; resampling raises its mean, which is subtracted
+    score      (R,) the score of the original sample
+    explained  (B, R) explained variance in each resample; its rise on average by resampling is subtracted
 
-    Their ratio is linearised, so that no resample divides by a ceiling near 0.
+    Returns (B, R). The ratio is linearised, so that no resample divides by a ceiling near 0.
     """
     mean = ceilings.known()
     ratio = np.sign(score) * score**2
@@ -156,7 +161,8 @@ def resampled_score(score: np.ndarray, explained: np.ndarray, ceilings: RegionCe
 def score_columns(explained: np.ndarray, resampled: np.ndarray | None, ceilings: RegionCeilings) -> dict:
     """Return table columns for regions: the score, its standard error and 95 % interval, and the ceiling of r.
 
-    explained  (R,), and, if known, (B, R) in each resample
+    explained  (R,) explained variance
+    resampled  (B, R) explained variance in each resample, or None
     """
     mean = ceilings.known()
     score = region_score(explained, mean)

@@ -1,6 +1,6 @@
-"""Permutation tests and bootstraps of held-out predictions, for voxels and regions.
+"""Compute permutation tests and bootstraps of held-out predictions, for voxels and regions.
 
-n images, V voxels, R regions, B resamples.
+Shapes: n images, V voxels, R regions, B resamples, P permutations.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 class Statistics:
     """The statistics of one set of predictions; arrays are None if they were not requested."""
 
-    regions: dict[str, str]  # name: digest of its voxels, in the order of R
+    regions: dict[str, str]  # {region: digest of its voxels}, in the order of the R regions
     n_permutations: int
     permutation_block: int
     p: np.ndarray | None  # (V,)
-    region_p: np.ndarray | None  # (R,) of the mean r
+    region_p: np.ndarray | None  # (R,) p of each region's mean r
     region_r: np.ndarray | None  # (B, R) mean r in each resample of the images
-    region_r_permuted: np.ndarray | None = None  # (P + 1, R) mean r, and in each permutation of the images
+    region_r_permuted: np.ndarray | None = None  # (P + 1, R) mean r, first observed, then permuted
     region_r_normalised: np.ndarray | None = None  # (B, R) mean r / sqrt(ceiling) in each resample
-    normalised_by: str = ""  # digest of the ceiling
+    normalised_by: str = ""  # digest of the ceiling of `region_r_normalised`
     region_explained: np.ndarray | None = None  # (B, R) mean `explained_variance` in each resample
-    n_images_not_permuted: int | None = None  # outside whole blocks; None for older versions, which padded a block
+    n_images_not_permuted: int | None = None  # images outside whole blocks; None from versions that padded a block
 
     ARRAYS = ("p", "region_p", "region_r", "region_r_permuted", "region_r_normalised", "region_explained")
 
@@ -50,20 +50,23 @@ class Statistics:
         return {name: getattr(self, name) for name in names}
 
     def p_of(self, regions: Mapping[str, str]) -> np.ndarray:
-        """Return p (R,) of these regions, given as `digests` returns them; NaN for regions without a test."""
+        """Return p (R,) of the given regions, which are a result of `digests`; NaN for regions without a test."""
         if self.region_p is None:
             return np.full(len(regions), np.nan)
         return np.append(self.region_p, np.nan)[self._columns(regions)]
 
     def rows_of(self, name: str, regions: Mapping[str, str]) -> np.ndarray | None:
-        """Return one of the arrays (B or P + 1, R) for these regions: NaN for missing ones, None without an array."""
+        """Return the array with this name, (B or P + 1, R), for the given regions; None if it was not computed.
+
+        A missing region is NaN.
+        """
         rows = getattr(self, name)
         if rows is None:
             return None
         return np.pad(rows, ((0, 0), (0, 1)), constant_values=np.nan)[:, self._columns(regions)]
 
     def _columns(self, regions: Mapping[str, str]) -> list[int]:
-        """Return the column of each region; one past the last for regions that are missing or have other voxels."""
+        """Return the column of each region; regions that are missing or have other voxels get the number of columns."""
         places = {region: place for place, region in enumerate(self.regions.items())}
         return [places.get(region, len(places)) for region in regions.items()]
 
@@ -72,15 +75,15 @@ class Statistics:
 class StatisticsRequest:
     """The statistics that a run requests; 0 permutations or resamples mean none.
 
-    n_permutations is at most what `permutations.n_different` gives for the blocks of the test images.
+    n_permutations is at most `permutations.n_different` of the blocks of test images.
     """
 
     regions: Mapping[str, np.ndarray]  # masks (V,) by name
     n_permutations: int
     permutation_block: int
     n_resamples: int
-    ceiling: np.ndarray | None = None  # (V,) that scores are normalised by, NaN for voxels that are left out
-    explained_in: np.ndarray | None = None  # (V,) bool, voxels whose explained variance regions are the mean of
+    ceiling: np.ndarray | None = None  # (V,) noise ceiling that normalises scores; NaN for voxels left out
+    explained_in: np.ndarray | None = None  # (V,) bool, voxels that count in a region's mean explained variance
 
     @property
     def nothing(self) -> bool:
@@ -91,7 +94,7 @@ class StatisticsRequest:
         return digests(self.regions)
 
     def met_by(self, statistics: Statistics | None) -> bool:
-        """Return whether statistics contain what is requested, for all regions; they may contain more."""
+        """Return whether existing statistics include everything that is requested, for all regions."""
         if self.nothing or statistics is None:
             return self.nothing
         tested = (statistics.n_permutations, statistics.permutation_block) == (
@@ -107,10 +110,12 @@ class StatisticsRequest:
         )
 
     def compute(self, observed: torch.Tensor, predicted: torch.Tensor) -> Statistics | None:
-        """Compute the statistics of predictions (n, V) on the device of `observed` (n, V); None if none are requested.
+        """Compute the requested statistics of predictions on the device of `observed`; None if none are requested.
 
-        Resamples score a voxel on the images that it has a response to. In the permutations, a missing response is the
-        voxel's mean, so that all voxels share the permutations; the test stays exact.
+        observed, predicted  (n, V)
+
+        Resamples score a voxel on the images for which it has a response. Permutations replace a missing response by
+        the voxel's mean, so that all voxels share the permutations; the test stays exact.
         """
         from brain_activity_prediction.inference.bootstrap import bootstrap_region_r, bootstrap_regions
         from brain_activity_prediction.inference.missing_images import filled_with_mean
@@ -140,18 +145,18 @@ class StatisticsRequest:
 
 
 def usable_ceiling(ceiling: np.ndarray, lowest: float) -> np.ndarray:
-    """Return the ceiling (V,) float32 for normalised scores: NaN where it is 0, unknown or below the lowest."""
+    """Return the ceiling for normalised scores, (V,) float32: NaN where it is 0, unknown or below `lowest`."""
     ceiling = ceiling.astype(np.float32)
     return np.where((ceiling > 0) & (ceiling >= np.float32(lowest)), ceiling, np.float32(np.nan))
 
 
 def digest_of_ceiling(ceiling: np.ndarray) -> str:
-    """Return a digest that distinguishes a ceiling (V,) from any other."""
+    """Return a digest that identifies a ceiling (V,)."""
     return hashlib.blake2b(ceiling.tobytes(), digest_size=4).hexdigest()
 
 
 def digests(regions: Mapping[str, np.ndarray]) -> dict[str, str]:
-    """Return a digest of each region's voxels, a mask (V,), by name."""
+    """Return `{region: digest of its voxels}` from `{region: mask (V,)}`."""
     return {
         name: hashlib.blake2b(np.packbits(mask).tobytes(), digest_size=4).hexdigest() for name, mask in regions.items()
     }

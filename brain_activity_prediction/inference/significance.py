@@ -1,10 +1,10 @@
-"""Permutation test of held-out predictions: how often chance predicts as well.
+"""Test held-out predictions by permutation: how often chance predicts as well.
 
-Thousands of permutations cost a few Fourier transforms. One random order of the images gives as many permutations as
-there are images when it is also shifted circularly, and the correlations of all shifts are one cross-correlation: n log
-n operations for each voxel instead of n^2.
+Thousands of permutations cost a few Fourier transforms. The circular shifts of one random order of n images are n
+permutations, and the correlations of all shifts are one cross-correlation: n log n operations for each voxel instead of
+n^2.
 
-n images, k whole blocks of them, V voxels, P permutations, R regions, v voxels of a chunk.
+Shapes: n images, k whole blocks of images, V voxels, P permutations, R regions, v voxels of a chunk.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from brain_activity_prediction.inference.intervals import ROUNDING, share_reachi
 from brain_activity_prediction.inference.permutations import different_cycles, n_different
 from brain_activity_prediction.ridge.scores import check_same_shape, standard_columns
 
-# Voxels that go through the transforms together: on a CPU as many as a cache holds with 1000 images.
+# Number of voxels transformed together: on a CPU, as many as fit into its cache with 1000 images.
 VOXELS_PER_CHUNK = {"cpu": 256, "cuda": 4096}
 
 
@@ -30,7 +30,7 @@ def permutation_p(
     block: int = 1,
     seed: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Compute p (V,) of each voxel's r, and p (R,) of the mean r of each region's voxels, as in `permuted`."""
+    """Compute p (V,) of each voxel's r, and p (R,) of each region's mean r; see `permuted`."""
     p, region_r = permuted(observed, predicted, members, n_permutations, block, seed)
     return p, share_reaching(region_r)
 
@@ -43,18 +43,18 @@ def permuted(
     block: int = 1,
     seed: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Compute p (V,) of each voxel's r, and each region's mean r, observed and permuted, (P + 1, R) float32.
+    """Compute p of each voxel's r, (V,), and each region's mean r, observed and permuted, (P + 1, R) float32.
 
-    Both use the images of whole blocks: the n % block images after them are left out. P is n_permutations, or all k! -
-    1 different permutations if there are no more; then the test is exact. The computation runs on the device of
-    `observed`. The same images always get the same permutations, so that averaging the rows of several predictions
-    permutes their average.
+        Both use only whole blocks of images: the last n % block images are left out. P is n_permutations, or k! - 1 if
+    there are no more different permutations; then the test is exact. The computation runs on the device of `observed`.
+    The permutations depend only on the number of images and the seed, so that results of several predictions can be
+    averaged permutation by permutation.
 
     p is one-sided: the share of permutations of the images whose r is as high or higher. The identity counts as one of
     them, so that no p is below 1 / (P + 1) (Phipson & Smyth 2010). All voxels share the permutations, which keeps the
-    correlation of a region's voxels in the distribution of its mean. The permutations are those of `shifted_orders`;
-    seen from any of them the others have the same distribution, so that p is as exact as with independent ones (Hemerik
-    & Goeman 2018; Ramdas et al. 2023).
+    correlation of a region's voxels in the distribution of its mean. The permutations come from `shifted_orders`. They
+    are not independent, but p is as exact as with independent ones, because seen from any of them the others have the
+    same distribution (Hemerik & Goeman 2018; Ramdas et al. 2023).
 
     observed, predicted  (n, V). A voxel with NaN gets NaN and counts in no region; a constant one has r 0 and p 1
     members              (R, V) bool, the voxels of each region; a region without a voxel that counts gets NaN
@@ -91,9 +91,9 @@ def permuted(
 def shifted_orders(n_images: int, n_permutations: int, block: int = 1, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Draw random orders of the k whole blocks of images, and select permutations among their circular shifts.
 
-    Orders (m, k block) hold rows of images; no shift of one is a shift of another. `counted` (m, k) is True for shift 0
-    of the first order, the identity, because responses are brought into that order, and for P = min(n_permutations, k!
-    - 1) others, drawn from all shifts of all orders without replacement.
+    Returns `orders` (m, k block), rows of images, of which no two are circular shifts of each other, and `counted`
+    (m, k), which marks the selected shifts. The first order at shift 0 is always selected: it is the identity, because
+    responses are brought into that order. P = min(n_permutations, k! - 1) other shifts are drawn without replacement.
     """
     rng = np.random.default_rng(seed)
     n_blocks = n_images // block
@@ -108,7 +108,7 @@ def shifted_orders(n_images: int, n_permutations: int, block: int = 1, seed: int
 def _correlations(
     responses: torch.Tensor, predictions: torch.Tensor, orders: torch.Tensor, block: int
 ) -> Iterator[torch.Tensor]:
-    """Compute correlations (v, k) at all block shifts of each order; responses keep the first order throughout."""
+    """Yield the correlations (v, k) of each order at all its shifts by blocks; responses keep the first order."""
     n_images = orders.shape[1]
     spectrum = torch.fft.rfft(responses[:, orders[0]] / n_images).conj_physical_()
     for order in orders:

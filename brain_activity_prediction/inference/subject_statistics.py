@@ -1,8 +1,10 @@
-"""Statistics over a few subjects: mean, standard error, and two tests.
+"""Compute statistics over a few subjects: mean, standard error, and two tests.
 
 With S subjects, Student's t has S - 1 degrees of freedom and assumes normally distributed scores, which four subjects
 cannot show. The sign-flip test assumes only symmetry about 0 and is exact, but its p is never below 1 / 2^S one-sided
-and 2 / 2^S two-sided: with four subjects 1/16 and 1/8, so that it never reaches 0.05. S subjects, k scores.
+and 2 / 2^S two-sided: with four subjects 1/16 and 1/8, so that  it never reaches 0.05.
+
+Shapes: S subjects, k scores.
 """
 
 from itertools import product
@@ -12,7 +14,7 @@ from scipy.stats import t as student
 
 
 def mean_and_error(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Compute the mean (k,) of finite scores (S, k) over subjects, and its standard error, NaN for one subject."""
+    """Compute the mean over subjects, (k,), of finite scores (S, k), and its standard error; NaN for one subject."""
     known = np.isfinite(scores)
     n = known.sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -22,9 +24,9 @@ def mean_and_error(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def t_test_p(scores: np.ndarray, two_sided: bool) -> np.ndarray:
-    """Compute p (k,) that scores (S, k) have mean 0 in the population; one-sided against a larger mean.
+    """Compute p (k,) of a t test that scores (S, k) have mean 0 in the population; one-sided against a larger mean.
 
-    NaN with one subject and if all scores are equal.
+    p is NaN with one subject, and if all scores are equal.
     """
     mean, error = mean_and_error(scores)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -35,7 +37,7 @@ def t_test_p(scores: np.ndarray, two_sided: bool) -> np.ndarray:
 
 def sign_flip_p(scores: np.ndarray, two_sided: bool) -> np.ndarray:
     """Compute the share (k,) of all 2^S sign choices whose mean is as large or, two-sided, as far from 0."""
-    signs = np.array(list(product((1, -1), repeat=len(scores))))  # the scores as they are come first
+    signs = np.array(list(product((1, -1), repeat=len(scores))))  # the first choice keeps all signs
     means = signs @ scores / len(scores)
     means = np.abs(means) if two_sided else means
     return (means >= means[0] - 1e-12).mean(axis=0)

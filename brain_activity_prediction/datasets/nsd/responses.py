@@ -122,7 +122,7 @@ def average_repeats(sessions, trial_ids, test_ids=()):
     Trials that are not finite do not count. They are set to 0 in place.
 
     Returns a dict with the array fields of `Responses` (except mask and affine), and `voxels_by_session`, the number
-        of voxels that lack trials in each session.
+    of voxels that lack trials in each session.
     """
     image_ids, image_of_trial, n_repeats = np.unique(trial_ids, return_inverse=True, return_counts=True)
     groups = resampling_groups(image_ids, test_ids)
