@@ -1,4 +1,4 @@
-"""Prepare what all layers share: one subject's responses and ceilings, and the score store of each prompt."""
+"""Prepare what all layers need: a subject's responses and noise ceilings, and the score store of each prompt."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ class Analysis:
     subject_data: SubjectData
     regions: Mapping[str, np.ndarray]  # masks (V,) by name
     ceiling: np.ndarray  # (V,) noise ceiling in R2 units
-    statistics: StatisticsRequest  # beyond the scores
+    statistics: StatisticsRequest  # requested in addition to the scores
     stores: Mapping[int | None, ScoreStore]  # by prompt; None for the streams that no prompt changes
 
 
 def prepare_analysis(settings: EncodingSettings, layout: Layout, layers: Sequence[Layer]) -> Analysis:
     """Read a subject's responses and claim the score stores of all prompts.
 
-    Raises InputError where hidden states of an image are missing, or scores were made with other settings. Scores that
-    are damaged are deleted and named.
+    Raises InputError if hidden states of an image are missing, or if existing scores were made with other settings.
+    Damaged score files are deleted, with a warning that names them.
     """
     n_permutations = planned_permutations(layout, settings)
     regions = read_regions(layout, settings.subject, settings.rois)

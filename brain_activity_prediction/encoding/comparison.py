@@ -35,7 +35,7 @@ def compare(settings: ComparisonSettings) -> None:
     """Write the table of differences between all pairs of conditions, and print it."""
     conditions = read_conditions(settings)
     if len(conditions) < 2:
-        raise InputError(f"only {conditions[0]} is there to compare: name two or more models, prompts or streams")
+        raise InputError(f"only {conditions[0]} is selected: name two or more models, prompts or streams")
     log_regions_left_out(conditions)
     table = differences(conditions, settings)
     folder = subject_folder(settings.base_dir, settings.subject, settings.protocol) / "comparisons"
@@ -45,7 +45,7 @@ def compare(settings: ComparisonSettings) -> None:
 
 
 def log_regions_left_out(conditions: Sequence[Condition]) -> None:
-    """Log the regions that some pairs do not share, of the same voxels; InputError for a pair that shares none."""
+    """Log the regions whose voxels differ between conditions of a pair; raise InputError if a pair shares no region."""
     left_out: dict[str, None] = {}
     for a, b in combinations(conditions, 2):
         common = dict(a.regions.items() & b.regions.items())
@@ -53,15 +53,17 @@ def log_regions_left_out(conditions: Sequence[Condition]) -> None:
             raise InputError(f"{a} and {b} have no region of the same voxels: align both with the same --roi")
         left_out |= dict.fromkeys(name for name in (*a.regions, *b.regions) if name not in common)
     if left_out:
-        log.warning(f"compared only where both of a pair have these regions, of the same voxels: {', '.join(left_out)}")
+        log.warning(
+            f"some pairs are not compared in these regions, whose voxels differ or are missing: {', '.join(left_out)}"
+        )
 
 
 def differences(conditions: Sequence[Condition], settings: ComparisonSettings) -> pd.DataFrame:
-    """Compare conditions: one row for each pair and shared region, columns COLUMNS.
+    """Compare conditions, such as two models: one row for each pair and shared region, with the columns COLUMNS.
 
-    `difference` is r_a - r_b. Its standard error and 95 % interval come from the resamples that both conditions have; p
-    is two-sided. q is p adjusted over the rows with the same number of resamples (Benjamini and Hochberg).
-    difference_normalised is the difference of r_normalised_all_voxels, by which regions can be compared.
+    `difference` is r_a - r_b. Its standard error and 95 % interval come from the resamples of the test images that both
+    conditions share; p is two-sided. q is p adjusted over the rows with the same number of resamples (Benjamini and
+    Hochberg). difference_normalised is the difference of r_normalised_all_voxels, by which regions can be compared.
     """
     parts = []
     for a, b in combinations(conditions, 2):

@@ -28,7 +28,7 @@ from brain_activity_prediction.storage.made_from import write_note
 
 
 def encode(settings: EncodingSettings, layout: Layout, layers: Sequence[Layer]) -> None:
-    """Fit and score the missing layers, then write tables, figures and maps of all finished ones."""
+    """Fit and score the layers without scores, then write the tables, figures and maps of all finished layers."""
     analysis = prepare_analysis(settings, layout, layers)
     missing = planning.missing_layers(layers, analysis.stores, analysis.statistics)
     unusable = planning.layers_without_predictions(layers, missing, analysis.stores, analysis.statistics)
@@ -43,7 +43,7 @@ def encode(settings: EncodingSettings, layout: Layout, layers: Sequence[Layer]) 
 
 
 def fit_layers(layers: Sequence[Layer], analysis: Analysis, observed: torch.Tensor, settings: EncodingSettings) -> None:
-    """Read, scale, fit, evaluate and write each layer that no other process works on.
+    """Fit and score each layer that no other process works on, and write its scores.
 
     observed  responses to the test images (n_test, V), on the device
     """
@@ -55,7 +55,7 @@ def fit_layers(layers: Sequence[Layer], analysis: Analysis, observed: torch.Tens
         return planning.missing_layers(layers, stores, statistics)
 
     def read_features(layer: Layer) -> tuple[np.ndarray, np.ndarray]:
-        """Return the scaled hidden states of training and test images, (n_train, D) and (n_test, D)."""
+        """Return a layer's scaled hidden states for training images (n_train, D) and test images (n_test, D)."""
         states = layer.store.read_layer(layer.stream, layer.number, data.image_ids)
         return varying_features(*scale(*np.split(states, [len(data.train_ids)])))
 
@@ -82,13 +82,14 @@ def fit_layers(layers: Sequence[Layer], analysis: Analysis, observed: torch.Tens
 
 
 def write_tables(analysis: Analysis, observed: torch.Tensor, settings: EncodingSettings) -> None:
-    """Write the table, figure and maps of each prompt, from all layers that any process has finished."""
+    """Write the table, figure and maps of each prompt, from all layers that this or another process has finished."""
     lowest = settings.min_noise_ceiling
     log_low_ceilings(analysis.ceiling, lowest)
     for prompt, store in analysis.stores.items():
         remove_left_behind(store.folder)
         tabulated = None
-        while tabulated != store.layers():  # another process may finish layers meanwhile: no table may lack them
+        # Another process may finish layers while this one writes; the tables must include these layers, too.
+        while tabulated != store.layers():
             tabulated = store.layers()
             for stream in store.streams():
                 score_best_layers(store, stream, observed, analysis.statistics)

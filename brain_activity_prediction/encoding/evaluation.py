@@ -1,4 +1,4 @@
-"""Score held-out predictions: each layer's, and those of every voxel at its best layer. n test images, V voxels."""
+"""Score held-out predictions of each layer, and of every voxel's best layer. Letters: n test images, V voxels."""
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from brain_activity_prediction.ridge.scores import pearson_r, r2_score
 
 
 def evaluate(fit: RidgeFit, observed: torch.Tensor, predicted: torch.Tensor) -> dict[str, np.ndarray]:
-    """Return `{quantity: (V,)}` of a fit: alpha, cross-validated score, and r and R2 of predictions (n, V)."""
+    """Return a fit's scores, `{quantity: (V,)}`: alpha, cross-validated score, and r and R2 of predictions (n, V)."""
     scores = {
         "alpha": fit.alpha,
         "cv_score": fit.cv_score,

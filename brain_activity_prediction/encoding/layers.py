@@ -1,4 +1,4 @@
-"""Select the layers of hidden states to align; errors list the available ones."""
+"""Select the layers of hidden states to align; error messages list the available layers."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ Stores = dict[int | None, EmbeddingStore]  # by prompt; None for the streams tha
 
 @dataclass(frozen=True)
 class LayerSelection:
-    """Layers of one model, named by the user."""
+    """The user's selection of layers of one model."""
 
     model_id: str
     prompts: Mapping[int, str]  # {number: text}
-    with_p: bool  # whether the prompts were named by -p; otherwise they are the default
+    with_p: bool  # True if the user named the prompts with -p; otherwise they are the default
     streams: Sequence[str] | None  # None for all
     numbers: Sequence[int] | None  # from 0, None for all
 
@@ -40,11 +40,11 @@ class Layer:
 
     @property
     def position(self) -> float:
-        """Depth, from 0, the input of the first layer, to 1, the last layer."""
+        """Relative depth of the layer: 0 is the input of the first layer, 1 the output of the last."""
         return self.number / max(self.n_layers - 1, 1)
 
     def name(self) -> str:
-        """Name the layer's claim; no other layer of the model has this name."""
+        """Name by which a process claims the layer for itself; it is unique within the model."""
         return f"{prompt_folder(self.prompt)}_{self.stream}_{self.number:02d}"
 
 
@@ -66,7 +66,7 @@ def open_layers(base_dir: Path, selection: LayerSelection) -> list[Layer]:
 
 
 def by_stream(layers: Sequence[Layer]) -> dict[tuple[int | None, str], list[Layer]]:
-    """Group layers: `{(prompt, stream): its layers}`."""
+    """Group layers by stream: `{(prompt, stream): layers}`."""
     streams: dict[tuple[int | None, str], list[Layer]] = {}
     for layer in layers:
         streams.setdefault((layer.prompt, layer.stream), []).append(layer)
@@ -74,7 +74,7 @@ def by_stream(layers: Sequence[Layer]) -> dict[tuple[int | None, str], list[Laye
 
 
 def check_complete(store: EmbeddingStore, stream: str, needed: np.ndarray) -> None:
-    """Raise InputError where an image has no hidden states of a stream."""
+    """Raise InputError if a store lacks the hidden states of a stream for a needed image."""
     missing = np.setdiff1d(needed, store.image_ids([stream]))
     if missing.size:
         raise InputError(
@@ -84,7 +84,7 @@ def check_complete(store: EmbeddingStore, stream: str, needed: np.ndarray) -> No
 
 
 def _open_stores(base_dir: Path, selection: LayerSelection) -> Stores:
-    """Open the stores that hold hidden states of the model, under no prompt and under each selected prompt."""
+    """Open the stores of the model's hidden states: those of no prompt, and those of each selected prompt."""
     model_id, prompts = selection.model_id, selection.prompts
     stores = {prompt: EmbeddingStore(embeddings_folder(base_dir, model_id, prompt)) for prompt in (None, *prompts)}
     found = {prompt: store for prompt, store in stores.items() if store.streams()}
@@ -114,7 +114,7 @@ def _open_stores(base_dir: Path, selection: LayerSelection) -> Stores:
 
 
 def _check_every_prompt(stores: Stores, selection: LayerSelection) -> None:
-    """Raise InputError where a prompt lacks a selected stream that another prompt has."""
+    """Raise InputError if a prompt lacks a selected stream that another prompt has."""
     with_prompt = {prompt: set(stores[prompt].streams()) for prompt in selection.prompts}
     depending = set().union(*with_prompt.values()) - set(stores[None].streams())
     for prompt, streams in with_prompt.items():
@@ -126,7 +126,7 @@ def _check_every_prompt(stores: Stores, selection: LayerSelection) -> None:
 
 
 def _check_choices(stores: Stores, selection: LayerSelection) -> None:
-    """Raise InputError where no store has a selected stream or layer."""
+    """Raise InputError if a selected stream or layer is in none of the stores."""
     n_layers: dict[str, int] = {}
     for store in stores.values():
         n_layers |= {stream: layers for stream, (layers, _) in store.streams().items()}
@@ -142,7 +142,7 @@ def _check_choices(stores: Stores, selection: LayerSelection) -> None:
 
 
 def _remedy(model_id: str, base_dir: Path) -> str:
-    """Suggest the ids of models with hidden states, or the extraction."""
+    """Suggest similar ids of models with hidden states, or else the extraction."""
     folders = {folder.name for folder in base_dir.glob("image_embeddings/*prompt*/*") if folder.is_dir()}
     ids = sorted(name.replace("_", "/", 1) for name in folders)  # few organisations have an underscore in their names
     near = near_models(model_id, ids)

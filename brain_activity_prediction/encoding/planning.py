@@ -1,4 +1,4 @@
-"""Checks and plans made before the first fit. Only `discard` changes files."""
+"""Check files and plan the fits before the first one starts. Only `discard` changes files."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def check_files(layout: Layout, settings: EncodingSettings) -> None:
 
 
 def planned_permutations(layout: Layout, settings: EncodingSettings) -> int:
-    """Return the number of permutations to make, at most as many as the blocks of test images have.
+    """Return the number of permutations to make: as requested, or the number of block orders if that is smaller.
 
     Raises InputError if there are too few blocks. Warns of images that fill no block, and of few blocks.
     """
@@ -52,7 +52,7 @@ def planned_permutations(layout: Layout, settings: EncodingSettings) -> int:
         log.warning(f"permutation test: {left_over} of {n_images} test images fill no block and are left out")
     if n_blocks < FEW_BLOCKS:
         blocks = "test images" if block == 1 else f"blocks of {block} test images"
-        log.info(f"permutation test: only {n_blocks} {blocks} to permute, p is coarse and finds little")
+        log.info(f"permutation test: only {n_blocks} {blocks} to permute, so p is coarse and the test has little power")
     return n_different(n_blocks, settings.permutations)
 
 
@@ -64,7 +64,7 @@ def missing_layers(layers: Sequence[Layer], stores: ScoreStores, statistics: Sta
 def layers_without_predictions(
     layers: Sequence[Layer], missing: Sequence[Layer], stores: ScoreStores, statistics: StatisticsRequest
 ) -> list[Layer]:
-    """List the finished layers that are a voxel's best layer but lack its predictions, which statistics need.
+    """List the finished layers that lack predictions of voxels for which they are best; the statistics need these.
 
     Streams with missing layers are skipped: their best layers are still unknown.
     """
@@ -87,7 +87,7 @@ def discard(layers: Sequence[Layer], stores: ScoreStores) -> None:
 
 
 def log_left(left: Sequence[Layer], layers: Sequence[Layer]) -> None:
-    """Log how many layers were scored before and how many are left, unless all are left."""
+    """Log the numbers of layers that were scored before and that are left, unless all are left."""
     if n_done := len(layers) - len(left):
         log.info(f"{count(n_done, 'layer')} {were(n_done)} scored before, {len(left)} {are(len(left))} left")
 

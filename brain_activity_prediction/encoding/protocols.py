@@ -1,10 +1,10 @@
-"""Two ways of scoring: this project's own, and the study's, so that their numbers can be compared."""
+"""Two scoring protocols: this project's own and the published study's, so that their scores can be compared."""
 
 from brain_activity_prediction.storage.folders import PROTOCOLS
 
 STANDARD, PAPER = PROTOCOLS
-FOLDS = 5  # of the training images, under both protocols
-# How features and responses of test images are scaled: as the training images are, or on their own.
+FOLDS = 5  # for cross-validation on the training images, under both protocols
+# Source of the mean and SD by which features and responses of the test images are scaled.
 STANDARDISED_BY = {STANDARD: "training images", PAPER: "each set's own statistics"}
 SETS = {  # the values of flags that a protocol fixes
     STANDARD: {},
@@ -17,6 +17,6 @@ SETS = {  # the values of flags that a protocol fixes
         "layers": "average",
     },
 }
-# Which layers a stream's score is that of; the first two are chosen by cross-validated score on training images.
+# The layers that give a stream's score; the first two choices use cross-validated scores on the training images.
 LAYER_CHOICES = BEST_PER_REGION, BEST_PER_VOXEL, AVERAGE = "best_per_region", "best_per_voxel", "average"
 NCSNR = ("computed", "nsd")  # where noise ceilings come from: the repeats in these sessions, or NSD's own file

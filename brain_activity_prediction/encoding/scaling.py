@@ -1,4 +1,4 @@
-"""Scale features and responses: by the training images alone, or each set by its own statistics."""
+"""Scale features and responses: all by the training images' mean and SD, or each set of images by its own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def scaling(protocol: str) -> Scaling:
 def standardise(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Standardise the columns of `train` (n, k) and `test` (m, k) by mean and SD of `train`, in place, float32.
 
-    A column that is constant over the training rows becomes 0 in both.
+    A column that is constant in `train` becomes 0 in both arrays.
     """
     constant = train.min(axis=0) == train.max(axis=0)
     mean = train.mean(axis=0, dtype=np.float64).astype(np.float32)
@@ -40,10 +40,14 @@ def standardise_apart(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, 
 def scale_with_gaps(
     train: np.ndarray, test: np.ndarray, incomplete: np.ndarray, scale: Scaling = standardise
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Scale responses (n, V) and (m, V) whose `incomplete` voxels (k,) are NaN for missing images, in place.
+    """Scale responses in place, although some voxels lack responses to some images.
 
-    Mean and SD are those of the images that a voxel has. A missing response becomes 0, the mean, in `train` and stays
-    NaN in `test`.
+    Missing responses are NaN. A voxel's mean and SD are those of the images that it has. A missing response becomes 0,
+    the mean, in `train` and stays NaN in `test`.
+
+    train       (n, V) responses to training images
+    test        (m, V) responses to test images
+    incomplete  (k,) indices of the voxels with missing responses
     """
     gaps = [np.isnan(part[:, incomplete]) for part in (train, test)]
     for part, missing in zip((train, test), gaps, strict=True):
@@ -57,9 +61,9 @@ def scale_with_gaps(
 
 
 def varying_features(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Drop the columns that are 0 in all training images, unless all are: ridge gives them no weight.
+    """Drop features that are 0 in all training images, unless all features are: ridge gives them no weight.
 
-    Narrow layers of a convolutional network are padded with such columns to the width of the widest layer.
+    Such features pad the narrow layers of a convolutional network to the width of its widest layer.
     """
     varying = train.any(axis=0)
     if varying.all() or not varying.any():

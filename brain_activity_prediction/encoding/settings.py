@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AlphaGrid:
-    """Grid of ridge penalties, evenly spaced by logarithm; InputError if its ends are in the wrong order."""
+    """Grid of ridge penalties, evenly spaced by logarithm; InputError if the smallest exceeds the largest."""
 
     min_log_10_alpha: float
     max_log_10_alpha: float
@@ -39,7 +39,7 @@ class AlphaGrid:
 
 @dataclass(frozen=True, kw_only=True)
 class EncodingSettings:
-    """Layers to fit, responses to predict, and ways to score."""
+    """Settings of an encoding analysis: layers to fit, responses to predict, and ways to score."""
 
     base_dir: Path
     subject: int
@@ -49,7 +49,7 @@ class EncodingSettings:
     features: LayerSelection
     protocol: str
     alphas: AlphaGrid
-    criterion: str  # alpha is chosen by its cross-validated value
+    criterion: str  # score whose cross-validated value chooses alpha
 
     sessions: Sequence[int] | None  # None for all
     zscore_sessions: bool
@@ -63,7 +63,7 @@ class EncodingSettings:
     layer_choice: str  # one of `LAYER_CHOICES`, shown in the terminal
 
     def recorded(self, subject_data: SubjectData, embeddings: Mapping) -> dict:
-        """Return everything that changes the scores, as recorded in `settings.json`.
+        """Return the settings that change the scores, as recorded in `settings.json`.
 
         embeddings  the settings that the hidden states were extracted with
         """

@@ -26,10 +26,10 @@ from brain_activity_prediction.storage.settings_file import ORIGIN, RESPONSES
 
 @dataclass(frozen=True)
 class SubjectData:
-    """Responses of one subject's V voxels as ridge takes them: training and test images, scaled.
+    """One subject's scaled responses to the training and test images, in V voxels.
 
-    An excluded voxel is NaN throughout. An image without a valid trial of a voxel is missing for this voxel: its
-    response is 0, the mean, in `train`, and NaN in `test`.
+    An excluded voxel is NaN for all images. If no trial of an image is valid for a voxel, the voxel's response is
+    missing: it is 0, the mean, in `train`, and NaN in `test`.
     """
 
     train_ids: np.ndarray
@@ -37,11 +37,11 @@ class SubjectData:
     train: np.ndarray  # (n_train, V)
     test: np.ndarray  # (n_test, V)
     test_repeats: np.ndarray  # (n_test,) trials averaged, or (n_test, V) where a voxel lacks some
-    trial_sums: TrialSums  # of all images, for noise ceilings
+    trial_sums: TrialSums  # over all images, for noise ceilings
     mask: np.ndarray  # (X, Y, Z)
     affine: np.ndarray  # (4, 4)
     sessions: tuple[int, ...]
-    n_sessions_planned: int  # by the design
+    n_sessions_planned: int  # in the design of NSD
     made_from: dict  # the input files, see `Responses.inputs`
 
     @property
@@ -51,18 +51,18 @@ class SubjectData:
 
     @cached_property
     def digest(self) -> str:
-        """Return a digest of images and responses; scores of another digest are never reused."""
+        """Return a digest of images and responses; scores made from data with another digest are never reused."""
         content = hashlib.blake2b(digest_size=8)
         for values in (self.train_ids, self.test_ids, self.train, self.test):
             content.update(np.ascontiguousarray(values))
         return content.hexdigest()
 
     def recorded(self) -> dict:
-        """Return the settings that say which responses were predicted, as `settings.json` records them."""
+        """Return the settings that define the predicted responses, as recorded in `settings.json`."""
         return {"sessions": self.sessions, RESPONSES: self.digest, ORIGIN: self.made_from}
 
     def data_used(self) -> dict[str, float]:
-        """Count the images and sessions behind the scores; keys are columns of tables."""
+        """Count the images and sessions from which scores are computed; keys are columns of score tables."""
         return {
             "n_train": len(self.train_ids),
             "n_test": len(self.test_ids),
@@ -90,7 +90,7 @@ def read_subject_data(
     zscore    whether betas are z-scored within each session
     scale     `standardise` by default
 
-    Raises InputError where the sessions hold too few of either kind for FOLDS folds.
+    Raises InputError if the sessions hold too few training or test images for FOLDS folds.
     """
     design = read_design(layout.design())
     seen = np.unique(design.trial_ids(subject, sessions or layout.sessions(subject)))
@@ -117,7 +117,7 @@ def read_subject_data(
 
 
 def _repeats(responses: Responses, rows: np.ndarray) -> np.ndarray:
-    """Count the trials averaged for the images in `rows` (n,), or (n, V) where a voxel lacks some."""
+    """Count the trials averaged for the images in `rows`: (n,), or (n, V) if some voxels lack trials."""
     repeats = responses.n_repeats[rows]
     if not responses.incomplete.size:
         return repeats
@@ -127,7 +127,7 @@ def _repeats(responses: Responses, rows: np.ndarray) -> np.ndarray:
 
 
 def _trial_sums(responses: Responses) -> TrialSums:
-    """Sum over all images; voxels that lack trials are summed apart, because that takes longer."""
+    """Sum the trials over all images; voxels that lack trials are summed separately, because they take longer."""
     within, groups, some = responses.within_image_ss, responses.image_groups, responses.incomplete
     sums = TrialSums.of(responses.betas, responses.n_repeats, within, groups)
     if not some.size:
@@ -138,9 +138,9 @@ def _trial_sums(responses: Responses) -> TrialSums:
 
 
 def log_data_used(subject_data: SubjectData, subject: int) -> None:
-    """Log the sessions, images and repeats that the scores will be from.
+    """Log the numbers of sessions, images and repeats from which the scores will be computed.
 
-    It is called after all checks, so that a refusal remains a single line.
+    It is called after all checks, so that an error is the only line shown.
     """
     absent = sorted(set(range(1, subject_data.n_sessions_planned + 1)) - set(subject_data.sessions))
     without = f" (without {' '.join(map(str, absent))})" if absent else ""
@@ -169,6 +169,6 @@ def ceiling_of_test_images(subject_data: SubjectData, layout: Layout, subject: i
 
 
 def ceilings_of_regions(subject_data: SubjectData, regions: Mapping[str, np.ndarray]) -> RegionCeilings:
-    """Return mean noise ceilings of regions, masks (V,) by name, over all their voxels, from repeats."""
+    """Return each region's noise ceiling, computed from repeats and averaged over all voxels of the region."""
     has_responses = np.isfinite(subject_data.test) & np.isfinite(subject_data.train[0])
     return region_ceilings(subject_data.trial_sums, subject_data.test_repeats, regions, digests(regions), has_responses)

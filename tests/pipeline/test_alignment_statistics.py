@@ -153,7 +153,7 @@ def test_layers_of_an_older_version_lack_the_error_alone_and_a_line_says_so(alig
         results.write("vision", layer, 2, results.read("vision", layer), statistics, kept)
     align(monkeypatch, aligned, "--permutations", 99, "--bootstrap", 199)
     said = capsys.readouterr().err
-    assert "no error of r_normalised_all_voxels for vision, scored by an earlier version: --redo" in said
+    assert "no standard error of r_normalised_all_voxels for vision, scored by an earlier version: --redo" in said
     table = read_scores(aligned, "each").set_index("roi")
     assert table.loc["V1v", "r_normalised_all_voxels"].notna().all()
     assert table["r_normalised_all_voxels_se"].isna().all()

@@ -111,7 +111,7 @@ def test_normalised_scores_of_regions_are_compared_with_an_error(aligned, monkey
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["-m", MODEL], "only test/two-layers vision is there to compare"),
+        (["-m", MODEL], "only test/two-layers vision is selected"),
         (["-m", MODEL, "org/other"], "no scores of org/other"),
         (["-m", "test/talks", "-p", "1-2", "--protocol", "paper"], "no scores of test/talks"),
         (["-m", "test/talks", "-p", "1-2", "--stream", "vision"], "no scores of test/talks"),

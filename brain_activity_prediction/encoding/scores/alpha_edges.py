@@ -6,7 +6,7 @@ from brain_activity_prediction.runtime.messages import log
 
 
 def warn_of_edges(fit: str, counted: str, alphas: np.ndarray, ends: tuple[float, float]) -> None:
-    """Warn of alphas, in an array of any shape, at the ends of their grid; NaN are left out.
+    """Warn if alphas, in an array of any shape, are at an end of their grid; NaN are ignored.
 
     fit      name of the fit, for the message
     counted  axes of the array, for the message
@@ -16,5 +16,6 @@ def warn_of_edges(fit: str, counted: str, alphas: np.ndarray, ends: tuple[float,
     if at_smallest or at_largest:
         log.warning(
             f"{fit}: of {alphas.size} alphas ({counted}) {at_smallest} are the smallest of the grid "
-            f"and {at_largest} the largest, which voxels that nothing predicts take; if others do, widen the grid"
+            f"and {at_largest} the largest, as expected for voxels that nothing predicts; "
+            "if other voxels have them, widen the grid"
         )

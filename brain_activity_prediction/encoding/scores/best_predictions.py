@@ -1,8 +1,11 @@
 """Held-out predictions of every voxel at its best layer, kept so that its statistics need no second fit.
 
-A layer's file holds the predictions of the voxels that no layer finished earlier predicts better. Once a stream is
-finished, it keeps only those of the voxels that the layer is best for: 4 n V bytes per stream, whatever its number of
-layers. Scores and predictions are written together, so that a crash cannot separate them. n test images, V voxels.
+When a layer is finished, its file holds the predictions of those voxels that no earlier layer predicts better. When all
+layers of a stream are finished, each file keeps only the predictions of the voxels for which its layer is best. A
+stream then takes 4 n V bytes, whatever its number of layers. Scores and predictions are written together, so that a
+crash cannot separate them.
+
+Letters: n test images, V voxels.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 def predictions_to_keep(
     store: ScoreStore, layer: Layer, cv_score: np.ndarray, predicted: torch.Tensor
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the voxels (k,) that no other finished layer predicts better, and their predictions (n, k).
+    """Return the voxels (k,) that no other finished layer predicts better, and this layer's predictions of them (n, k).
 
     cv_score   (V,) of this layer
     predicted  (n, V), on any device
@@ -34,13 +37,13 @@ def predictions_to_keep(
 
 
 def unbeaten_voxels(store: ScoreStore, stream: str, layer: int, cv_score: np.ndarray) -> np.ndarray:
-    """Return the voxels (k,) whose cross-validated score (V,) is highest, or equal to it, at this layer."""
+    """Return the voxels (k,) that no other finished layer gives a higher cross-validated score."""
     unbeaten = np.isfinite(cv_score)
     for name, other, _ in store.layers():
         if name == stream and other != layer:
             try:
                 unbeaten &= ~(store.read(stream, other)["cv_score"] > cv_score.astype(np.float32))
-            except Damaged:  # it is fitted again
+            except Damaged:  # the other layer will be fitted again
                 continue
     return np.flatnonzero(unbeaten)
 
@@ -49,14 +52,14 @@ def layers_lacking_predictions(store: ScoreStore, stream: str) -> set[int]:
     """List the finished layers that are a voxel's best layer but lack its predictions."""
     try:
         best = stream_scores(store, stream).best_layers()
-    except Damaged:  # a layer that is fitted again, or was not asked for
+    except Damaged:  # the damaged layer will be fitted again, or was not requested
         return set()
     held = {layer: store.predicted_voxels(stream, layer) for layer in np.unique(best[best >= 0]).tolist()}
     return {layer for layer, voxels in held.items() if not np.isin(np.flatnonzero(best == layer), voxels).all()}
 
 
 def best_predictions(store: ScoreStore, stream: str, best_layers: np.ndarray) -> np.ndarray | None:
-    """Return predictions (n, V) by each voxel's best layer (V,), NaN without one; None if any are missing."""
+    """Return the predictions (n, V) of each voxel's best layer; NaN for voxels without one, None if any are missing."""
     predicted = None
     for layer in np.unique(best_layers[best_layers >= 0]).tolist():
         voxels, of_layer = store.read_predictions(stream, layer)
@@ -70,7 +73,7 @@ def best_predictions(store: ScoreStore, stream: str, best_layers: np.ndarray) ->
 
 
 def keep_best_only(store: ScoreStore, stream: str, best_layers: np.ndarray) -> None:
-    """Drop the predictions of voxels from the files of all layers but their best layer (V,)."""
+    """Delete the predictions of each voxel from the files of all layers except its best layer (V,)."""
     for name, layer, _ in store.layers():
         if name == stream:
             voxels = store.predicted_voxels(stream, layer)

@@ -1,6 +1,6 @@
-"""Read the scores of models, prompts and streams of one subject, region by region, with resamples.
+"""Read one subject's scores for models, prompts and streams: the means of each region, with their resamples.
 
-R regions, B resamples of the test images.
+Letters: R regions, B resamples of the test images.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ CONDITION = ("model_id", "prompt", "stream")  # columns that name a condition
 
 @dataclass(frozen=True)
 class Condition(Stream):
-    """A stream with its regions' scores."""
+    """A stream of a model under a prompt, with its scores in each region."""
 
     regions: dict[str, str]  # name: digest of its voxels
     n_voxels: np.ndarray  # (R,)
@@ -38,29 +38,29 @@ class Condition(Stream):
     resampled: np.ndarray  # (B, R)
     r_normalised: np.ndarray  # (R,) r_normalised_all_voxels of the table, NaN where it is unknown
     normalised_resampled: np.ndarray  # (B, R)
-    settings: Mapping  # what the scores were made with
+    settings: Mapping  # with which the scores were made
 
 
 @dataclass(frozen=True, kw_only=True)
 class ComparisonSettings:
-    """Scores of one subject to compare, made once from the flags of compare.py."""
+    """Settings of a comparison of one subject's scores, made once from the flags of compare.py."""
 
     base_dir: Path
     subject: int
     model_ids: Sequence[str]
     prompts: Sequence[int]
-    with_p: bool  # whether the prompts were named by -p, so that each must have scores
+    with_p: bool  # True if the user named the prompts with -p: each must then have scores
     streams: Sequence[str]  # empty for all
     protocol: str
     layer_choice: str
-    name: str  # of the table that is written
+    name: str  # name of the table file that is written
 
 
 def read_conditions(settings: ComparisonSettings) -> list[Condition]:
     """Read the scores of all selected models, prompts and streams, in this order.
 
-    Raises InputError if a model has no scores, if scores have no resamples, or if they are of other responses than the
-    first.
+    Raises InputError if a model has no scores, if scores have no resamples, or if two models were scored on different
+    responses.
     """
     conditions: list[Condition] = []
     for model_id in settings.model_ids:
@@ -79,7 +79,7 @@ def read_conditions(settings: ComparisonSettings) -> list[Condition]:
 
 
 def _check_prompts(model_id: str, by_prompt: dict[int | None, list[Condition]], streams: Sequence[str]) -> None:
-    """Raise InputError if a model has no scores under a named prompt, or of a named stream under it."""
+    """Raise InputError if a model has no scores under a prompt that the user named, or none of a named stream."""
     streams_of = {prompt: {one.stream for one in conditions} for prompt, conditions in by_prompt.items()}
     fixed = streams_of.pop(None)
     takes_prompts = any(streams_of.values()) or any(one.settings.get("embeddings_template") for one in by_prompt[None])
@@ -113,7 +113,7 @@ def _scored_ids(settings: ComparisonSettings) -> set[str]:
 
 
 def check_responses(scored: Iterable[tuple[Stream, Mapping]]) -> None:
-    """Raise InputError if the settings show that streams of a subject were scored on different responses."""
+    """Raise InputError if recorded settings show that two streams of a subject were scored on different responses."""
     (first, wanted), *others = scored
     for other, settings in others:
         if difference := other_responses(settings, wanted):
@@ -136,7 +136,7 @@ def _conditions(settings: ComparisonSettings, model_id: str, prompt: int | None)
             continue
         rows = table[(table["stream"] == stream) & (table["layer_choice"] == layer_choice)].set_index("roi")
         if rows.empty:
-            raise InputError(f"{folder} has no {layer_choice} of {stream}: align all of its layers")
+            raise InputError(f"{folder} has no {layer_choice} scores of {stream}: align all layers of this stream")
         scores = stream_scores(store, stream)
         regions, resampled = _resampled(scores.resampled_r, scores, rows, layer_choice)
         if resampled is None:
@@ -160,7 +160,7 @@ def _conditions(settings: ComparisonSettings, model_id: str, prompt: int | None)
 
 
 def _normalised(store: ScoreStore, scores: StreamScores, rows, layer_choice: str, resampled: np.ndarray):
-    """Return r_normalised_all_voxels (R,), and in each resample (B, R); NaN where an older version scored them."""
+    """Return r_normalised_all_voxels (R,), and its resamples (B, R); NaN if an older version wrote the scores."""
     unknown = np.full(resampled.shape[1], np.nan), np.full_like(resampled, np.nan)
     regions, explained = _resampled(scores.resampled_explained, scores, rows, layer_choice)
     ceilings = store.read_region_ceilings()
@@ -171,7 +171,7 @@ def _normalised(store: ScoreStore, scores: StreamScores, rows, layer_choice: str
 
 
 def _resampled(resample, scores: StreamScores, rows, layer_choice: str) -> tuple[dict[str, str], np.ndarray | None]:
-    """Return the regions of `rows` by name and digest, and their resamples by `resample`, a method of `scores`."""
+    """Return the regions of `rows` as `{name: digest}`, and their resamples from `resample`, a method of `scores`."""
     known = scores.best_statistics if layer_choice not in (AVERAGE, BEST_PER_REGION) else scores.statistics[0]
     if known is None:
         return {}, None

@@ -1,6 +1,6 @@
 """Choose the layer that represents a voxel or a region, by the cross-validated score of the training images.
 
-K finished layers of one stream, V voxels, R regions, B resamples and P permutations of the images.
+Letters: K finished layers of one stream, V voxels, R regions, B resamples and P permutations of the images.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from brain_activity_prediction.inference.intervals import share_reaching
 from brain_activity_prediction.inference.region_statistics import Statistics
 
 EACH = "each"
-TEST = ("n_permutations", "permutation_block", "n_images_not_permuted")  # what makes two permutation tests one
-Regions = Mapping[str, str]  # as `region_statistics.digests` gives them
+TEST = ("n_permutations", "permutation_block", "n_images_not_permuted")  # equal for tests that can be combined
+Regions = Mapping[str, str]  # {name: digest of its voxels}, see `region_statistics.digests`
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,10 @@ class StreamScores:
 
     stream: str
     layers: np.ndarray  # (K,) numbers from 0
-    n_layers: int  # of the stream, finished or not
+    n_layers: int  # all layers of the stream, finished or not
     scores: dict[str, np.ndarray]  # {quantity: (K, V)} for each of QUANTITIES
-    statistics: list[Statistics | None]  # of each
-    best_statistics: Statistics | None  # of every voxel at its best layer
+    statistics: list[Statistics | None]  # of each finished layer
+    best_statistics: Statistics | None  # of all voxels, each at its best layer
 
     @property
     def complete(self) -> bool:
@@ -37,26 +37,26 @@ class StreamScores:
         return len(self.layers) == self.n_layers
 
     def position(self, layer):
-        """Return the depth of a layer, from 0, the input of the first layer, to 1, the last layer."""
+        """Return the relative depth of a layer: 0 is the input of the first layer, 1 the output of the last."""
         return layer / max(self.n_layers - 1, 1)
 
     def best_of_voxels(self) -> np.ndarray:
-        """Return the index (V,) of each voxel's best layer, the first of equals; -1 without a score."""
+        """Return the index (V,) of each voxel's best layer, the first of equals; -1 for voxels without a score."""
         cv_score = np.where(np.isfinite(self.scores["cv_score"]), self.scores["cv_score"], -np.inf)
         return np.where(np.isfinite(cv_score).any(axis=0), cv_score.argmax(axis=0), -1)
 
     def best_layers(self) -> np.ndarray:
-        """Return the number (V,) of each voxel's best layer, -1 without a score."""
+        """Return the number (V,) of each voxel's best layer; -1 for voxels without a score."""
         best = self.best_of_voxels()
         return np.where(best < 0, -1, self.layers[best]).astype(np.int32)
 
     def p(self) -> np.ndarray:
-        """Return p (K, V) of each layer's r, NaN where images were not permuted."""
+        """Return the p value (K, V) of r for each layer and voxel; NaN for layers without a permutation test."""
         shape = self.scores["r"].shape[1:]
         return np.stack([np.full(shape, np.nan) if s is None or s.p is None else s.p for s in self.statistics])
 
     def at(self, chosen: np.ndarray) -> dict[str, np.ndarray]:
-        """Return `{quantity: (V,)}`, with `layer` and `p`, at each voxel's `chosen` index (V,); NaN at -1."""
+        """Return each voxel's scores, layer and p, `{quantity: (V,)}`, at its `chosen` index (V,); NaN for index -1."""
         layers = np.broadcast_to(self.layers[:, None], self.scores["r"].shape)
         everything = {"layer": layers, "p": self.p(), **self.scores}
         picked = {
@@ -69,12 +69,12 @@ class StreamScores:
         return picked
 
     def mean(self) -> dict[str, np.ndarray]:
-        """Return `{quantity: (V,)}`, means over layers; a mean of alphas has no meaning and is NaN."""
+        """Return each voxel's mean scores over layers, `{quantity: (V,)}`; alpha is NaN, as its mean is meaningless."""
         means = {name: values.mean(axis=0, dtype=np.float64) for name, values in self.scores.items()}
         return means | {"alpha": np.full_like(means["r"], np.nan)}
 
     def region_p(self, which: int | str, regions: Regions) -> np.ndarray:
-        """Return p (R,) of the mean r of these regions, NaN where it was not tested.
+        """Return the p value (R,) of each region's mean r; NaN for regions without a permutation test.
 
         `which` is the index of a finished layer, BEST_PER_VOXEL or AVERAGE. An average is tested by the mean over
         layers of each permutation, since all layers share the permutations of the images.
@@ -86,7 +86,7 @@ class StreamScores:
         return np.full(len(regions), np.nan) if found is None else found.p_of(regions)
 
     def resampled_r(self, which: int | str, regions: Regions, normalised_by: str | None = None) -> np.ndarray | None:
-        """Return the mean r (B, R) of these regions in each resample; None if numbers of resamples differ.
+        """Return each region's mean r (B, R) in each resample; None if layers have different numbers of resamples.
 
         `which` is the index of a finished layer, BEST_PER_VOXEL or AVERAGE, whose resamples are averaged. With the
         digest of a ceiling the mean of r / sqrt(ceiling) is returned; None if another ceiling was used.
@@ -98,11 +98,11 @@ class StreamScores:
         return rows if same else None
 
     def resampled_explained(self, which: int | str, regions: Regions) -> np.ndarray | None:
-        """Return the mean explained variance (B, R) in each resample; None for older scores."""
+        """Return each region's mean explained variance (B, R) in each resample; None for scores of older versions."""
         return self._averaged("region_explained", which, regions, ("n_resamples",))
 
     def how_many(self, which: int | str) -> dict[str, int]:
-        """Return each number of TEST, and n_resamples, for `which` as above; 0 without statistics."""
+        """Return the numbers in TEST and n_resamples, for `which` as in `region_p`; they are 0 without statistics."""
         found = self._of(which)[0]
         return {name: getattr(found, name, 0) for name in (*TEST, "n_resamples")}
 
@@ -112,7 +112,7 @@ class StreamScores:
         return [self.best_statistics if which == BEST_PER_VOXEL else self.statistics[which]]
 
     def _averaged(self, name: str, which: int | str, regions: Regions, alike: tuple[str, ...]) -> np.ndarray | None:
-        """Average one array of the statistics over layers; None if a layer lacks it or `alike` differ."""
+        """Average one array of the statistics over layers; None if a layer lacks it, or if layers differ in `alike`."""
         found = self._of(which)
         if any(statistics is None or getattr(statistics, name) is None for statistics in found):
             return None

@@ -1,4 +1,4 @@
-"""Folders of finished scores: sealed files, and the settings that all of them were made with."""
+"""Folders of finished scores: files with checksums, and the settings with which all of them were made."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -25,8 +25,9 @@ HEADERS = {"voxels": LayerHeader, "best_layers": BestLayersHeader, "weightings":
 def claim(folder: Path, subfolder: str, settings: Mapping, redo: bool) -> None:
     """Record the settings of scores; refuse scores made with other settings, or with `redo` delete them.
 
-    A folder without scores belongs to no settings: a run that failed before its first score leaves it free. Files that
-    are damaged or were made with other settings than the folder's are deleted, with a warning that names them.
+    A folder without scores can take any settings, even if a run with other settings failed before its first score.
+    Files that are damaged or were made with settings other than the folder's are deleted, with a warning that names
+    them.
     """
     remove_left_behind(folder)
     if redo:
@@ -34,7 +35,9 @@ def claim(folder: Path, subfolder: str, settings: Mapping, redo: bool) -> None:
             finished.unlink()
     difference = first_difference(recorded_settings(folder, RESTORE) or {}, settings) if not redo else None
     if difference and any(folder.glob(f"{subfolder}/[!.]*.h5")):
-        raise InputError(f"{folder} holds scores made with {difference}: use the same, or --redo to replace them")
+        raise InputError(
+            f"{folder} holds scores made with {difference}: use the same settings, or --redo to replace the scores"
+        )
     record_settings(folder, settings)
     for path, damaged in unfit(folder, subfolder, settings):
         log.warning(damaged)
@@ -42,16 +45,16 @@ def claim(folder: Path, subfolder: str, settings: Mapping, redo: bool) -> None:
 
 
 def claimed(folder: Path, settings: Mapping | None) -> Mapping:
-    """Return the settings to write scores with: those of this process's `claim`, or for None the recorded ones.
+    """Return the settings to record in new score files: `settings`, as this process claimed, or for None the folder's.
 
-    Raises InputError if another process has claimed the folder with other settings since.
+    Raises InputError if another process has claimed the folder with other settings in the meantime.
     """
     recorded = recorded_settings(folder, RESTORE) or {}
     if settings is None:
         return recorded
     if difference := first_difference(recorded, settings):
         raise InputError(
-            f"another process has begun scores in {folder} with {difference}: use the same, or wait for it"
+            f"another process has begun scores in {folder} with {difference}: use the same settings, or wait for it"
         )
     return settings
 
@@ -74,9 +77,12 @@ def alpha_range(folder: Path) -> tuple[float, float]:
 
 
 def write_voxels(path: Path, arrays: Mapping[str, np.ndarray], about: Mapping, settings: Mapping) -> None:
-    """Write values (V,) by name, their header `about`, and the settings that they were made with.
+    """Write arrays of one value for each voxel, with a header and the settings with which they were made.
 
-    p is float64, so that it equals its share of permutations exactly; all else is float32.
+    p is stored as float64, so that it is exactly a share of the permutations; other arrays are stored as float32.
+
+    arrays  {name: (V,)}
+    about   the header
     """
     arrays = {name: np.asarray(x, np.float64 if name in P_VALUES else np.float32) for name, x in arrays.items()}
     write_sealed(path, arrays, {**about, SETTINGS: dict(settings)})

@@ -1,7 +1,7 @@
-"""Schemas of score files: the header of each kind of file, and the axes of its arrays.
+"""Schemas of score files: the header of each kind of file, and the axes of its arrays in HDF5.
 
-V voxels, R regions, B resamples and P + 1 permutations of the n test images, G groups of images, k voxels with kept
-predictions.
+Letters: V voxels, R regions, B resamples and P + 1 permutations of the n test images, G groups of images, k voxels with
+stored predictions.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class LayerHeader(OfStream):
     def __post_init__(self):
         super().__post_init__()
         if not 0 <= self.layer < self.n_layers:
-            raise ValueError(f"it is of layer {self.layer} of {self.n_layers}")
+            raise ValueError(f"its header names layer {self.layer} of {self.n_layers}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,9 +113,9 @@ class WeightingHeader(ScoreHeader):
 
 
 def read_header(path: Path, kind: type[Header], settings: Mapping) -> Header:
-    """Read the header of a score file; ValueError if the file is damaged, of another kind or of other settings.
+    """Read the header of a score file; ValueError if the file is damaged, of another kind or made with other settings.
 
-    This detects a file that was copied here from another model, prompt or subject.
+    The settings reveal a file that was copied from the folder of another model, prompt or subject.
     """
     seal = read_seal(path)
     header = checked(seal.about, kind, "its header")

@@ -1,4 +1,4 @@
-"""Scores of every voxel on disk, one file per layer, so that a killed run continues at its layer.
+"""Scores of every voxel on disk, one file for each layer, so that a killed run continues with the unfinished layers.
 
 A folder holds the scores of one model, prompt and subject:
 
@@ -42,26 +42,26 @@ REMEDY = "align again, which fits this layer again"
 
 
 class ScoreStore:
-    """Finished layers of one alignment."""
+    """The scores of one alignment on disk: of one model, prompt and subject."""
 
     def __init__(self, folder: Path):
         self.folder = Path(folder)
         self._claimed: Mapping | None = None
 
     def claim(self, settings: Mapping, redo: bool = False) -> None:
-        """Record the settings of the scores; refuse layers scored with others, or with `redo` delete them."""
+        """Record the settings of the scores; refuse layers scored with other settings, or with `redo` delete them."""
         for subfolder in ("voxels", "best_layers"):
             score_files.claim(self.folder, subfolder, settings, redo)
         self._claimed = dict(settings)
 
     def has(self, stream: str, layer: int, requested: StatisticsRequest | None = None) -> bool:
-        """Return whether a layer is finished, with the requested statistics."""
+        """Return whether a layer has scores and the requested statistics."""
         if not self._path(stream, layer).exists():
             return False
         return requested is None or requested.met_by(self.read_statistics(stream, layer))
 
     def missing(self, layers: Sequence[tuple[str, int]], requested: StatisticsRequest) -> list[tuple[str, int]]:
-        """List the layers (stream, number) that an alignment would fit; every byte of the others is verified."""
+        """List the layers (stream, number) that an alignment must fit; all other files are verified in full."""
         unfit = {path for path, _ in score_files.unfit(self.folder, "voxels", self.settings())}
         return [layer for layer in layers if self._path(*layer) in unfit or not self.has(*layer, requested)]
 
@@ -104,13 +104,13 @@ class ScoreStore:
             return read_array(path, VOXELS).astype(int) if held else np.empty(0, dtype=int)
 
     def read_predictions(self, stream: str, layer: int) -> tuple[np.ndarray, np.ndarray]:
-        """Read the voxels (k,) with predictions, and their predictions (n_test, k)."""
+        """Read the voxels (k,) whose predictions a layer's file holds, and their predictions (n_test, k)."""
         voxels, path = self.predicted_voxels(stream, layer), self._path(stream, layer)
         with self._reading(path, LayerHeader):
             return voxels, read_array(path, PREDICTED) if len(voxels) else np.empty((0, 0), dtype=np.float32)
 
     def keep_predictions(self, stream: str, layer: int, voxels: np.ndarray) -> None:
-        """Drop all predictions from a layer's file but those of these voxels."""
+        """Delete all predictions from a layer's file except those of these voxels."""
         held, predicted = self.read_predictions(stream, layer)
         wanted = np.isin(held, voxels)
         _, _, n_layers = next(found for found in self.layers() if found[:2] == (stream, layer))
@@ -122,7 +122,7 @@ class ScoreStore:
         self._write(self._best_statistics_path(stream), {"layer": best_layers}, {"stream": stream}, statistics)
 
     def read_best_statistics(self, stream: str, best_layers: np.ndarray) -> Statistics | None:
-        """Read the statistics of every voxel at its best layer; None if they are of other best layers (V,)."""
+        """Read the statistics of every voxel at its best layer; None if they were computed for other best layers."""
         path = self._best_statistics_path(stream)
         if not path.exists():
             return None
@@ -163,7 +163,7 @@ class ScoreStore:
             return RegionCeilings(header.regions, **arrays, n_test_images=header.n_test_images)
 
     def data_used(self) -> dict[str, float]:
-        """Return `SubjectData.data_used` of the scores; empty if an older version wrote them."""
+        """Return the `SubjectData.data_used` with which the scores were made; empty if an older version wrote them."""
         with self._reading_ceiling() as header:
             return header.data_used
 
@@ -178,8 +178,9 @@ class ScoreStore:
         for path in self.folder.glob("voxels/[!.]*.h5"):
             with reading(path, REMEDY):
                 header = read_header(path, LayerHeader, settings)
-                if self._path(header.stream, header.layer) != path:  # other paths are made from these names
-                    raise ValueError(f"it is of layer {header.layer} of {header.stream!r}")
+                # The names in the header give the paths of other files, too, so that they must be right.
+                if self._path(header.stream, header.layer) != path:
+                    raise ValueError(f"its header names layer {header.layer} of {header.stream!r}")
                 found.append((header.stream, header.layer, header.n_layers))
         return sorted(found)
 
@@ -192,7 +193,7 @@ class ScoreStore:
         return recorded_settings(self.folder, score_files.RESTORE) or {}
 
     def state(self) -> str:
-        """Return a digest of the layers' files by names, sizes and times of change, see `made_from.state_of`."""
+        """Return a digest of the names, sizes and modification times of the layers' files, see `made_from.state_of`."""
         return state_of(self.folder, self.folder.glob("voxels/*.h5"))
 
     def fingerprint(self) -> str:
@@ -201,7 +202,7 @@ class ScoreStore:
 
     @contextmanager
     def _reading(self, path: Path, kind: type[ScoreHeader], remedy: str = REMEDY) -> Iterator[ScoreHeader]:
-        """Yield a file's header; `Damaged`, with the remedy, if it is damaged or of other settings."""
+        """Yield a file's header; raise `Damaged`, with the remedy, if the file is damaged or has other settings."""
         with reading(path, remedy):
             yield read_header(path, kind, self.settings())
 

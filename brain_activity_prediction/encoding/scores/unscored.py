@@ -1,4 +1,4 @@
-"""Find the selected models, prompts and subjects that have no scores together."""
+"""Find the combinations of selected models, prompts and subjects that have no scores."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ def unscored(
     prompts: Sequence[int] | None,
     subjects: Sequence[int] | None,
 ) -> list[str]:
-    """Name the combinations without scores; None or an empty selection stands for all that have scores.
+    """Name the selected combinations without scores; None or an empty selection stands for all with scores.
 
-    `scored` holds (model id, prompt, subject). A model whose scores belong to no prompt counts under every prompt.
+    A model without prompts counts as scored under every prompt.
+
+    scored  (model id, prompt, subject) of all scores
     """
     lacking = []
     for model in models or sorted({model for model, _, _ in scored}):

@@ -11,12 +11,12 @@ from brain_activity_prediction.runtime.errors import one_line
 from brain_activity_prediction.storage.files import written_whole
 from brain_activity_prediction.storage.folders import is_simulated
 
-# Okabe and Ito's colours, told apart by readers with any kind of colour vision; line styles repeat them. A brown stands
-# for their black, which a dark page would swallow.
+# The colours of Okabe and Ito, which readers with any kind of colour vision can distinguish; line styles help, too.
+# Brown replaces their black, which is invisible on a dark page.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6030")
 STYLES = ("-", "--", ":", "-.")
-PLAIN_TEXT = {"text.parse_math": False}  # a name may hold a $
-LONGEST_NAME = 34  # characters of a label
+PLAIN_TEXT = {"text.parse_math": False}  # a $ in a name is not the start of a formula
+LONGEST_NAME = 34  # in characters, for labels
 
 
 def shown_name(name: str) -> str:
@@ -26,14 +26,16 @@ def shown_name(name: str) -> str:
 
 
 def layer_curves(table: pd.DataFrame, path: Path) -> None:
-    """Plot the mean test r of each region against depth: panels are streams, lines regions, dots chosen layers.
+    """Plot the mean test r of regions against depth: one panel for each stream, one line for each region.
 
-    `table` has the columns of `tables.region_table`, for one model, prompt and subject.
+    Dots mark the chosen layers.
+
+    table  columns as in `tables.region_table`, for one model, prompt and subject
     """
     import matplotlib
 
     with matplotlib.rc_context(PLAIN_TEXT), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph")  # a name in a script that the font lacks
+        warnings.filterwarnings("ignore", "Glyph")  # the font may lack the characters of a name
         _layer_curves(table, path)
 
 

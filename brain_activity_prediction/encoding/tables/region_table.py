@@ -1,4 +1,7 @@
-"""Tidy table of scores: one row for each stream, choice of layers and region. R regions, V voxels."""
+"""Tidy table of scores: one row for each stream, choice of layers and region.
+
+Letters: R regions, V voxels.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +30,8 @@ COLUMNS = (
     *("n_train", "n_test", "n_sessions", "test_repeats_mean", "settings"),
 )
 MEANS = ("r", "r2", "cv_score")
-HOW_MANY = {"n_resamples": "r_ci_low", **dict.fromkeys(TEST, "p")}  # missing where that is
-INTEGERS = ("prompt", "layer", "n_train", "n_test", "n_sessions", *HOW_MANY)  # missing where there is none
+HOW_MANY = {"n_resamples": "r_ci_low", **dict.fromkeys(TEST, "p")}  # missing if the column at right is missing
+INTEGERS = ("prompt", "layer", "n_train", "n_test", "n_sessions", *HOW_MANY)  # integers or missing
 NUMBERS = (
     *("layer_position", "r", "r_se", "r_ci_low", "r_ci_high", "r2", "cv_score", "alpha_median"),
     *("noise_ceiling", "r_ceiling", "r_ceiling_se", "min_noise_ceiling"),
@@ -38,7 +41,7 @@ NUMBERS = (
 
 @dataclass(frozen=True)
 class Alignment:
-    """Hidden states of a model under one prompt, None for none, aligned with one subject."""
+    """A model, a prompt (None for streams that no prompt changes), and the subject whose responses are predicted."""
 
     model_id: str
     prompt: int | None
@@ -48,34 +51,34 @@ class Alignment:
 def region_table(
     store: ScoreStore, regions: Mapping[str, np.ndarray], alignment: Alignment, min_noise_ceiling: float
 ) -> pd.DataFrame:
-    """Tabulate the scores of every finished layer, and of the chosen layers, in every region; columns COLUMNS.
+    """Tabulate the scores of every finished layer and of the chosen layers in every region, with the columns COLUMNS.
 
     regions  masks (V,) by name
 
     `layer_choice` gives the layers of a row. `each` is one layer. `best_per_region` is the layer with the region's best
-    cv_score. `best_per_voxel` takes every voxel at the layer of its own best cv_score. `average` is the mean over all
-    layers of each score, once all are finished. `layer` is missing where voxels differ in it or several are averaged.
-    layer_position runs from 0, the input of the first layer, to 1, the last layer; it is a mean over voxels where they
-    differ. `prompt` is missing for streams that no prompt changes.
+    cv_score. `best_per_voxel` uses, for every voxel, the layer with its own best cv_score. `average` is the mean over
+    all layers of each score, once all are finished. `layer` is missing if voxels have different layers or layers are
+    averaged. layer_position is the relative depth, from 0 for the input of the first layer to 1 for the last layer; if
+    voxels have different layers, it is their mean. `prompt` is missing for streams that no prompt changes.
 
     r, r2 and cv_score are means over the n_voxels voxels of the region with responses. noise_ceiling is the median of
     these voxels, ncsnr its source, `computed` or `nsd`. r_normalised and r2_normalised are means over the
     n_voxels_normalised voxels whose ceiling is min_noise_ceiling or more.
 
-    r_normalised_all_voxels compares regions. It is the root of the variance explained over the ceiling, both means over
-    all voxels of the region (`region_ceilings`); its standard error and interval include the ceiling's own error.
-    r_ceiling is the root of that mean ceiling, always computed from the betas. Both are missing where the ceiling is
-    below two of its standard errors.
+    r_normalised_all_voxels can be compared between regions. It is the root of the variance explained over the ceiling,
+    both means over all voxels of the region (`region_ceilings`); its standard error and interval include the ceiling's
+    own error. r_ceiling is the root of that mean ceiling, always computed from the betas. Both are missing where the
+    ceiling is below two of its standard errors.
 
     r_se and the 95 % interval from r_ci_low to r_ci_high describe how r varies in n_resamples draws of the test images
     (`bootstrap`). r_normalised_se does the same for r_normalised with a known ceiling; it is missing where the layers
     were scored with another ceiling or min_noise_ceiling. p is the p value of the mean r among n_permutations of the
     test images in blocks of permutation_block, missing where they were not permuted; the n_images_not_permuted images
-    that fill no block have no part in it. q is p adjusted over the rows of the same layer_choice and test (Benjamini
-    and Hochberg). All of these are missing for regions that were not among those of the run.
+    left over after the last full block are not used. q is p adjusted over the rows of the same layer_choice and test
+    (Benjamini and Hochberg). All of these are missing for regions that the run did not test.
 
     n_train, n_test and n_sessions count training images, test images and sessions; test_repeats_mean is the mean number
-    of trials for a test image. `settings` is the fingerprint of everything that changes the scores.
+    of trials for a test image. `settings` is a fingerprint of the settings that change the scores.
     """
     ceiling, ceilings = store.read_noise_ceiling(), store.read_region_ceilings()
     parts = []
@@ -103,7 +106,7 @@ def _blocks(
     ceilings: RegionCeilings | None,
     min_noise_ceiling: float,
 ) -> Iterator[pd.DataFrame]:
-    """Yield R rows for each layer of a stream, for every voxel at its best layer and for the average of layers."""
+    """Yield R rows at a time: for each layer of a stream, for voxels at their best layers, and for averaged layers."""
     known, by = digests(regions), digest_of_ceiling(usable_ceiling(ceiling, min_noise_ceiling))
     members = np.stack(list(regions.values())) & np.isfinite(stream.scores["cv_score"]).all(axis=0)
     of_regions = ceilings.of(known) if ceilings is not None else None
@@ -148,7 +151,7 @@ def _blocks(
 
 
 def best_of_regions(table: pd.DataFrame) -> pd.DataFrame:
-    """Select each region's layer with the best cv_score, the first of equals, as BEST_PER_REGION.
+    """Select the rows of each region's layer with the best cv_score (the first if equal), labelled BEST_PER_REGION.
 
     `table` has columns layer_choice, roi and cv_score; a region without a score has no row.
     """
@@ -159,7 +162,7 @@ def best_of_regions(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def region_means(values: Mapping[str, np.ndarray], members: np.ndarray) -> dict[str, np.ndarray]:
-    """Average values (V,) over the members (R, V) of each region, (R,) for each name; NaN without members."""
+    """Average voxels' values (V,) over the voxels of each region, to (R,); NaN for regions without voxels."""
     counted = members.any(axis=0)
     columns = np.stack([np.where(counted, column, 0) for column in values.values()], axis=1).astype(np.float64)
     with np.errstate(invalid="ignore"):
@@ -168,7 +171,7 @@ def region_means(values: Mapping[str, np.ndarray], members: np.ndarray) -> dict[
 
 
 def errors(resampled: np.ndarray | None) -> dict[str, np.ndarray]:
-    """Return standard error and 95 % interval (R,) of each region's r from its resamples (B, R), if any."""
+    """Return the standard error and 95 % interval (R,) of each region's r, from its resamples (B, R), if any."""
     if resampled is None:
         return {}
     low, high = interval(resampled)
@@ -176,7 +179,7 @@ def errors(resampled: np.ndarray | None) -> dict[str, np.ndarray]:
 
 
 def region_medians(values: np.ndarray, members: np.ndarray) -> np.ndarray:
-    """Return the median (R,) of the finite values (V,) of each region's members (R, V), NaN without any."""
+    """Return the median (R,) of the finite values (V,) over the voxels of each region; NaN if there are none."""
     members = members & np.isfinite(values)
     return np.array([np.median(values[own]) if own.any() else np.nan for own in members], dtype=np.float64)
 
@@ -184,7 +187,7 @@ def region_medians(values: np.ndarray, members: np.ndarray) -> np.ndarray:
 def normalised_means(
     scores: Mapping[str, np.ndarray], ceiling: np.ndarray, members: np.ndarray, min_noise_ceiling: float
 ) -> dict[str, np.ndarray]:
-    """Average r / sqrt(ceiling) and r2 / ceiling over the members (R, V) of each region, and count them.
+    """Average r / sqrt(ceiling) and r2 / ceiling over the voxels of each region, and count these voxels.
 
     Only those of r and r2 that are among the scores (V,) are averaged; ratios are never clipped. Voxels whose ceiling
     is NaN, 0 or below `min_noise_ceiling` are left out: none of their scores can be normalised.

@@ -1,4 +1,4 @@
-"""Write what users read after an alignment: the region table, its figure, and the maps."""
+"""Write the results of an alignment for users: the region table, its figure, and the maps."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.wording import prompt_name
 from brain_activity_prediction.storage.table_files import write_table
 
-# Maps that a run without permutations, or of some layers only, does not write.
+# Maps that are not written without permutations, or before all layers are finished.
 NOT_ALWAYS = {"best_layer_p", "best_layer_q", "layers_p", "average_r", "average_r2", "average_cv_score"}
 
 
@@ -35,7 +35,7 @@ def summarise(
     min_noise_ceiling: float,
     layer_choice: str,
 ) -> None:
-    """Write figure, maps and, last, tables into the folder of the scores, and print one choice of layers.
+    """Write figure, maps and then tables into the scores' folder, and print the rows of one choice of layers.
 
     regions       masks (V,) by name
     layer_choice  one of `protocols.LAYER_CHOICES`
@@ -51,7 +51,7 @@ def summarise(
         for name, values in maps.items():
             write_map(_map(store, stream, name), values, subject_data.mask, subject_data.affine)
         for name in NOT_ALWAYS - maps.keys():
-            _map(store, stream, name).unlink(missing_ok=True)  # of an earlier run
+            _map(store, stream, name).unlink(missing_ok=True)  # left by an earlier run
         warn_of_edges(stream, "voxels x layers", scores.scores["alpha"], alpha_range(store.folder))
     log_older_scores(table)
     write_table(table, store.folder, "scores")
@@ -73,16 +73,17 @@ def voxel_maps(stream: StreamScores, ceiling: np.ndarray) -> dict[str, np.ndarra
 
 
 def best_layer_maps(stream: StreamScores, ceiling: np.ndarray) -> dict[str, np.ndarray]:
-    """Map each voxel's (V,) layer with the best cross-validated score, and its scores; NaN without responses.
+    """Map each voxel's best layer by cross-validated score, and its scores there; NaN for voxels without responses.
 
-    After one permutation test of all voxels p is included, and q, p adjusted over the voxels (Benjamini and Hochberg).
-    r_normalised is r / sqrt(ceiling) and r2_normalised r2 / ceiling, NaN where the ceiling (V,) is.
+    If all voxels had the same permutation test, p is included, and q, which is p adjusted over the voxels (Benjamini
+    and Hochberg). r_normalised is r / sqrt(ceiling), and r2_normalised is r2 / ceiling. Both are NaN where the ceiling
+    is NaN.
     """
     best = stream.at(stream.best_of_voxels())
     maps = {f"best_layer_{name}" if name != "layer" else "best_layer": values for name, values in best.items()}
     maps["best_layer_r_normalised"] = best["r"] / np.sqrt(ceiling)
     maps["best_layer_r2_normalised"] = best["r2"] / ceiling
-    del maps["best_layer_p"]  # layers may have been tested differently, and q is of one test
+    del maps["best_layer_p"]  # layers may have had different tests, but q needs one test for all voxels
     tested = stream.best_statistics
     if tested is not None and tested.p is not None:
         maps |= {"best_layer_p": tested.p, "best_layer_q": adjusted(tested.p)}
@@ -90,25 +91,26 @@ def best_layer_maps(stream: StreamScores, ceiling: np.ndarray) -> dict[str, np.n
 
 
 def average_maps(stream: StreamScores) -> dict[str, np.ndarray]:
-    """Map each voxel's (V,) mean r, r2 and cv_score over the layers, once all of the stream are finished."""
+    """Map each voxel's r, r2 and cv_score averaged over layers; empty before all layers of the stream are finished."""
     means = stream.mean() if stream.complete else {}
     return {f"average_{name}": means[name] for name in MEANS if name in means}
 
 
 def layer_maps(stream: StreamScores) -> dict[str, np.ndarray]:
-    """Map every score of each voxel and finished layer (V, K), and p if each layer was tested."""
+    """Map every score of each voxel and finished layer, as (V, K), and p if each layer had a permutation test."""
     maps, p = {f"layers_{name}": values.T for name, values in stream.scores.items()}, stream.p()
     return maps | ({"layers_p": p.T} if np.isfinite(p).any(axis=1).all() else {})
 
 
 def log_older_scores(table: pd.DataFrame) -> None:
-    """Warn of streams that an older version resampled, without explained variance of regions."""
+    """Warn of streams resampled by an older version, which did not store the regions' explained variance."""
     lacking = table["r_se"].notna() & table["r_normalised_all_voxels"].notna()
     lacking &= table["r_normalised_all_voxels_se"].isna()
     if lacking.any():
         streams = ", ".join(table.loc[lacking, "stream"].unique())
         log.warning(
-            f"no error of r_normalised_all_voxels for {streams}, scored by an earlier version: --redo fits them again"
+            f"no standard error of r_normalised_all_voxels for {streams}, scored by an earlier version: "
+            "--redo fits them again"
         )
 
 
@@ -117,7 +119,7 @@ def log_low_ceilings(ceiling: np.ndarray, lowest: float) -> None:
     known = int(np.isfinite(ceiling).sum())
     if low := known - int(np.isfinite(usable_ceiling(ceiling, lowest)).sum()):
         log.warning(
-            f"{low} of {known} voxels have a noise ceiling below {lowest:g} and count in no normalised score: divided "
+            f"{low} of {known} voxels have a noise ceiling below {lowest:g} and no normalised scores: divided "
             "by next to nothing, noise would look like signal (--min-noise-ceiling)"
         )
 
