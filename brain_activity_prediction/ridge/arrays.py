@@ -1,4 +1,4 @@
-"""Arrays and settings as users of the solver pass them: checked, and refused in one line that names the parameter."""
+"""Check the arrays and settings that users pass to the solver; errors are one line that names the parameter."""
 
 from typing import TypeAlias
 
@@ -9,12 +9,12 @@ import torch
 from brain_activity_prediction.ridge.errors import RidgeInputError
 
 Array: TypeAlias = np.ndarray | torch.Tensor
-Rows: TypeAlias = slice | torch.Tensor  # of a fold: a slice, or positions
+Rows: TypeAlias = slice | torch.Tensor  # the rows of a fold: a slice, or positions
 Values: TypeAlias = npt.ArrayLike | torch.Tensor  # what a user may pass as an array
 
 
 def as_tensor(values: Values, name: str = "the array", gradients: bool = False) -> torch.Tensor:
-    """Return a real tensor as it is, and anything else as a tensor that shares its memory where it can.
+    """Return a real tensor unchanged, and other arrays as a tensor, which shares their memory if possible.
 
     gradients : accept tensors that require gradients, which the ridge does not compute.
     """
@@ -36,7 +36,7 @@ def as_tensor(values: Values, name: str = "the array", gradients: bool = False) 
 
 
 def matrices(X: Values, Y: Values) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return X, in float32 or float64, and Y as tensors; raise RidgeInputError for their shapes or the values of X."""
+    """Return X, in float32 or float64, and Y as tensors; raise RidgeInputError for wrong shapes or values."""
     X, Y = as_tensor(X, "X"), as_tensor(Y, "Y")
     if X.ndim != 2 or Y.ndim != 2 or len(X) != len(Y) or 0 in X.shape or 0 in Y.shape:
         raise RidgeInputError(f"X {tuple(X.shape)} and Y {tuple(Y.shape)} are not (images, features), (images, voxels)")
@@ -52,12 +52,12 @@ def matrices(X: Values, Y: Values) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _needs_float64(values: torch.Tensor) -> bool:
-    """Tell whether float32 is too narrow for the numbers of this type."""
+    """Return whether numbers of this type need float64, because float32 is too narrow."""
     return values.dtype == torch.float64 or (not values.is_floating_point() and values.element_size() > 2)
 
 
 def sorted_grid(alphas: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Return the grid ascending, (A,) float64, and the position of each of its values in the grid as given."""
+    """Return the sorted grid of alphas, (A,) float64, and the position of each alpha in the given grid."""
     try:
         grid = np.atleast_1d(np.asarray(alphas, dtype=np.float64))
     except (TypeError, ValueError):
@@ -69,13 +69,13 @@ def sorted_grid(alphas: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray]:
 
 
 def check_choice(value: object, choices: tuple[str, ...], name: str) -> None:
-    """Raise RidgeInputError for a value that is none of the choices."""
+    """Raise RidgeInputError if a value is not one of the choices."""
     if not isinstance(value, str) or value not in choices:
         raise RidgeInputError(f"{name} {value!r} is unknown: take one of {', '.join(choices)}")
 
 
 def check_batch(size: object, name: str) -> None:
-    """Raise RidgeInputError for a batch size that is neither None nor a positive whole number."""
+    """Raise RidgeInputError if a batch size is neither None nor a positive whole number."""
     whole = isinstance(size, int | np.integer) and not isinstance(size, bool)
     if size is not None and not (whole and size > 0):  # type: ignore[operator]
         raise RidgeInputError(

@@ -1,4 +1,4 @@
-"""Ridge on several feature spaces at once, each with an alpha of its own, chosen for every voxel by cross-validation.
+"""Fit banded ridge: several feature spaces at once, each with its own alpha, cross-validated for every voxel.
 
 Banded ridge (Nunez-Elizalde, Huth & Gallant 2019; Dupre la Tour et al. 2022) minimises for every voxel
 
@@ -6,10 +6,10 @@ Banded ridge (Nunez-Elizalde, Huth & Gallant 2019; Dupre la Tour et al. 2022) mi
 
 which is ridge at penalty alpha on the features [sqrt(gamma_b) X_b]. A space of weight 0 is left out. With an
 orthonormal basis B (N, R) of all the spaces' columns, X_b X_b' = B M_b B', so that features are multiplied once and
-each weighting gamma costs one eigendecomposition of sum_b gamma_b M_b, (R, R), whatever the number of features. From
-there on a weighting is a ridge path like any other (ridge.py): exact for every alpha and fold.
+each weighting gamma costs one eigendecomposition of sum_b gamma_b M_b, (R, R), whatever the number of features. After
+this step a weighting is fitted like any other ridge (ridge_cv.py): exactly, for every alpha and fold.
 
-N images, D_b features of space b, R = min(N, sum of D_b), V voxels, A alphas, G weightings; m new images.
+Shapes: N images, D_b features of space b, R = min(N, sum of D_b), V voxels, A alphas, G weightings; m new images.
 """
 
 from collections.abc import Sequence
@@ -25,14 +25,16 @@ from brain_activity_prediction.ridge.ridge_cv import RidgeFit, ridge_cv
 from brain_activity_prediction.ridge.solver.decomposition import Decomposition
 from brain_activity_prediction.ridge.solver.leave_fold_out import SMALLEST_PIVOT
 
-# Smallest alpha over largest eigenvalue below which a Gram matrix does not do: one minus leverage may reach the pivot
-# at which the shared decomposition is not trusted, and the features themselves are decomposed instead.
+# Lowest ratio of the smallest alpha to the largest eigenvalue for which a Gram matrix is exact enough. Below it, one
+# minus leverage may be too small for the shared decomposition, so that the features themselves are decomposed.
 SMALLEST_PENALTY = 2 * SMALLEST_PIVOT[torch.float64]
 
 
 @dataclass(frozen=True)
 class FeatureSpaces:
-    """Feature spaces of the same images, prepared for banded ridge with many weightings; tensors on one device.
+    """Feature spaces of the same images, prepared for banded ridge with many weightings.
+
+    All tensors are on one device.
 
     Attributes
     ----------
@@ -51,7 +53,7 @@ class FeatureSpaces:
 
     @classmethod
     def of(cls, features: Sequence[Values], new_features: Sequence[Values]) -> Self:
-        """Prepare B arrays or tensors (N, D_b), and (m, D_b) for new images.
+        """Prepare the feature spaces: B arrays or tensors (N, D_b), and B for new images, (m, D_b).
 
         Memory: 8 B R (R + m) bytes, and 16 N R where R < N.
         """
@@ -80,7 +82,7 @@ class FeatureSpaces:
     def fit(
         self, weighting: Values, Y: Values, alphas: npt.ArrayLike, **settings: Any
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Fit the ridge of one weighting (B,): alpha (V,), cv_score (V,) and predictions (m, V) for the new images.
+        """Fit ridge with one weighting (B,); return alpha (V,), cv_score (V,) and predictions (m, V) for new images.
 
         settings : `folds`, `criterion`, `fit_intercept` and `voxels_per_chunk` of `ridge_cv`, which chooses alpha;
             without an intercept by default. With one, the columns of the features must have mean 0.
@@ -95,7 +97,7 @@ class FeatureSpaces:
     def coefficients(
         self, weighting: Values, Y: Values, alphas: npt.ArrayLike, **settings: Any
     ) -> tuple[RidgeFit, torch.Tensor]:
-        """Fit the ridge of one weighting as `fit` does: its alphas and scores, and coefficients (sum of D_b, V)."""
+        """Fit ridge with one weighting as `fit` does; return alphas, scores, and coefficients (sum of D_b, V)."""
         weights = self._checked(weighting)
         ridge, left = self._ridge(weights, Y, alphas, settings)
         parts = []
@@ -114,10 +116,10 @@ class FeatureSpaces:
     def _ridge(
         self, weights: torch.Tensor, Y: Values, alphas: npt.ArrayLike, settings: dict[str, Any]
     ) -> tuple[RidgeFit, torch.Tensor | None]:
-        """Return the ridge on the square root of the weighted kernel, and the kernel's eigenvectors (N, R).
+        """Fit ridge to the square root of the weighted kernel; return the fit and the kernel's eigenvectors (N, R).
 
-        The eigenvectors are None where the smallest alpha is too small for a kernel: the ridge is then one on the
-        scaled features.
+        The eigenvectors are None if the smallest alpha is too small for a kernel: ridge is then fitted to the scaled
+        features.
         """
         settings = {"fit_intercept": False} | settings
         spectrum, vectors = torch.linalg.eigh(torch.tensordot(weights, self.kernels, dims=1))
@@ -143,6 +145,6 @@ class FeatureSpaces:
 
 
 def _scaled(features: Sequence[torch.Tensor], weighting: torch.Tensor) -> torch.Tensor:
-    """[sqrt(gamma_b) X_b] side by side, without the spaces of weight 0."""
+    """Concatenate the scaled features [sqrt(gamma_b) X_b], without the spaces of weight 0."""
     pairs = zip(features, weighting, strict=True)
     return torch.cat([space * weight.sqrt().to(space.dtype) for space, weight in pairs if weight > 0], dim=1)

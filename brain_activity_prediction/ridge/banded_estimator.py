@@ -1,4 +1,4 @@
-"""Banded ridge, an alpha for every feature space and target, as a scikit-learn estimator."""
+"""Banded ridge as a scikit-learn estimator: one alpha for every feature space and target."""
 
 from typing import Any, Self
 
@@ -29,7 +29,7 @@ class BandedRidgeCV(VoxelwiseRegressor):
     """Ridge regression on several feature spaces, each with a cross-validated alpha for every target, or voxel.
 
     For target v it minimises ||y_v - sum_b X_b w_b||^2 + sum_b (alpha_v / gamma_vb) ||w_b||^2 over feature spaces b.
-    gamma_v, weights of 0 or more whose sum is 1, and alpha_v are those of the candidates with the best mean score over
+    The weights gamma_v are 0 or more and sum to 1. gamma_v and alpha_v are the candidates with the best mean score over
     held-out folds. A space of weight 0 is left out. Features are not scaled: standardise them first. NumPy arrays give
     NumPy attributes and predictions, torch tensors give tensors on the device of X. Gradients are not computed.
 
@@ -121,7 +121,7 @@ class BandedRidgeCV(VoxelwiseRegressor):
         return self
 
     def _columns(self, n_features: int) -> tuple[np.ndarray, list[np.ndarray]]:
-        """Return the labels (B,) of the spaces, sorted, and the columns of each."""
+        """Return the sorted labels (B,) of the spaces, and the columns of each space."""
         labels = np.zeros(n_features, dtype=int) if self.spaces is None else np.asarray(self.spaces)
         if labels.shape != (n_features,):
             raise RidgeInputError(
@@ -151,7 +151,7 @@ class BandedRidgeCV(VoxelwiseRegressor):
 def _best_weightings(
     spaces: FeatureSpaces, weightings: np.ndarray, Y: torch.Tensor, alphas: np.ndarray, settings: dict[str, Any]
 ) -> np.ndarray:
-    """Return the row (V,) of each target's best weighting; the first of equals."""
+    """Return the position (V,) of each target's best weighting; the first one in a tie."""
     best, choice = np.full(Y.shape[1], -np.inf), np.zeros(Y.shape[1], dtype=int)
     for number, weighting in enumerate(weightings):
         _, cv_score, _ = spaces.fit(weighting, Y, alphas, **settings)
@@ -163,9 +163,9 @@ def _best_weightings(
 def _refitted(
     spaces: FeatureSpaces, chosen: np.ndarray, Y: torch.Tensor, alphas: np.ndarray, settings: dict[str, Any]
 ) -> tuple[torch.Tensor, ...]:
-    """Fit every target with its weighting (V, B): alpha, cv_score and mean response (V,), coefficients (D, V).
+    """Fit every target with its own weighting, given as `chosen` (V, B).
 
-    The coefficients are in the order of the spaces' columns.
+    Returns alpha, cv_score and mean response, each (V,), and coefficients (D, V) in the order of the spaces' columns.
     """
     n_features, n_targets = sum(space.shape[1] for space in spaces.features), Y.shape[1]
     device = spaces.kernels.device

@@ -1,3 +1,3 @@
-"""The scores by which alpha can be chosen; without torch, so that a command line can list them."""
+"""Scores by which alpha can be chosen. This module does not import torch, so that command lines can list them fast."""
 
 CRITERIA = ("neg_mean_squared_error", "r2", "correlation")

@@ -1,4 +1,4 @@
-"""Ridge with a cross-validated alpha for every target, as a scikit-learn estimator over `ridge_cv`."""
+"""Ridge as a scikit-learn estimator: `ridge_cv` with a cross-validated alpha for every target."""
 
 from typing import Any, Self
 
@@ -26,8 +26,8 @@ class VoxelwiseRidgeCV(VoxelwiseRegressor):
     cv : number of contiguous folds, a scikit-learn splitter, or an iterable of (train, test) rows, where
         every train is all the rows that its test is not.
     scoring : "neg_mean_squared_error", "r2" or "correlation", the score by which alpha is chosen.
-    fit_intercept : whether features and targets are centred on each training set; else both should be
-        already.
+    fit_intercept : whether to centre features and targets on each training set; without it, pass centred
+        features and targets.
     alpha_per_target : False takes the one alpha with the best mean score over targets.
     targets_per_batch : how many targets are computed together; by default what memory allows.
 

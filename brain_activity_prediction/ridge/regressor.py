@@ -1,4 +1,4 @@
-"""Base of the scikit-learn estimators of this package: conversion of X and y, prediction, scores."""
+"""Base class of this package's scikit-learn estimators: conversion of X and y, prediction, scores."""
 
 import warnings
 from typing import Any, Self
@@ -29,7 +29,10 @@ class VoxelwiseRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
     intercept_: Any
 
     def predict(self, X: Values) -> Array:
-        """Predict X (n, n_features): `X @ coef_.T + intercept_`, (n, n_targets), or (n,) where y had one dimension."""
+        """Predict targets from X (n, n_features): `X @ coef_.T + intercept_`.
+
+        Returns (n, n_targets), or (n,) if the fitted y had one dimension.
+        """
         check_is_fitted(self)
         checked = validate_data(self, _stand_in(X, "X"), dtype=[np.float64, np.float32], reset=False)
         predictions = self._predicted(as_tensor(X if torch.is_tensor(X) else checked, "X"))
@@ -37,16 +40,16 @@ class VoxelwiseRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         return predictions if torch.is_tensor(X) else predictions.cpu().numpy()
 
     def score(self, X: Values, y: Values) -> float:
-        """Average R² over targets: the one number that scikit-learn's model selection compares."""
+        """Return the mean R² over targets, which scikit-learn's model selection compares."""
         return float(self.r2_per_target(X, y).mean())
 
     def r2_per_target(self, X: Values, y: Values) -> Array:
         """Return R² = 1 - SSE / SST of every target, (n_targets,); 0 for a constant target.
 
-        himalaya's `score` gives this.
+        himalaya's `score` returns the same values.
         """
         predictions, y = self.predict(X), y if isinstance(y, torch.Tensor) else np.asarray(y)
-        if 1 in (y.ndim, predictions.ndim):  # to scikit-learn, (n,) and (n, 1) are one target
+        if 1 in (y.ndim, predictions.ndim):  # scikit-learn treats (n,) and (n, 1) as one target
             y, predictions = (part[:, None] if part.ndim == 1 else part for part in (y, predictions))
         return scores.r2_score(y, predictions)  # type: ignore[type-var]  # as_tensor takes one of each
 
@@ -55,13 +58,13 @@ class VoxelwiseRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
         raise NotImplementedError
 
     def _set_coefficients(self, coefficients: torch.Tensor, intercepts: torch.Tensor, of_one: bool) -> Self:
-        """Set `coef_` from (n_targets, n_features) and `intercept_` from (n_targets,); `of_one` drops the targets."""
+        """Set `coef_` (n_targets, n_features) and `intercept_` (n_targets,); `of_one` drops the axis of targets."""
         self.coef_ = coefficients[0] if of_one else coefficients
         self.intercept_ = intercepts[0] if of_one else intercepts
         return self
 
     def _validated(self, X: Values, y: Values) -> tuple[Any, Any]:
-        """Return X and y: arrays as scikit-learn converts them, tensors unchanged, both held to the same rules."""
+        """Validate X and y by scikit-learn's rules; return arrays as it converts them, and tensors unchanged."""
         shown = _stand_in(X, "X"), _stand_in(y, "y")
         if isinstance(y, torch.Tensor) and not (as_finite := y.isfinite()).all():
             columns = as_finite.all(dim=0).reshape(-1)
@@ -86,7 +89,7 @@ def as_given(X: Values, values: torch.Tensor) -> Any:
 
 
 def warn_of_edges(alpha: torch.Tensor, grid: np.ndarray) -> None:
-    """Warn if targets chose the smallest or largest of several alphas: a wider grid may score higher."""
+    """Warn if targets chose the smallest or largest of several alphas, because a wider grid may score higher."""
     at_smallest, at_largest = int((alpha == grid[0]).sum()), int((alpha == grid[-1]).sum())
     if len(grid) > 1 and at_smallest + at_largest:
         warnings.warn(
@@ -97,7 +100,7 @@ def warn_of_edges(alpha: torch.Tensor, grid: np.ndarray) -> None:
 
 
 def held_out_by(cv: Any, n_rows: int, groups: Any) -> list[np.ndarray]:
-    """List the test rows of every split; raise RidgeInputError where a split does not train on all other rows."""
+    """List the test rows of every split of `cv`; raise RidgeInputError if a split does not train on all other rows."""
     splits = check_cv(cv).split(np.empty((n_rows, 1)), groups=groups)
     held_out = []
     for number, split in enumerate(splits):
@@ -112,7 +115,10 @@ def held_out_by(cv: Any, n_rows: int, groups: Any) -> list[np.ndarray]:
 
 
 def _stand_in(values: Any, name: str) -> Any:
-    """Return zeros of a tensor's shape that take no memory, for scikit-learn to check; anything else unchanged."""
+    """Return an array that scikit-learn can check in place of a tensor; return other values unchanged.
+
+    The array holds zeros in the tensor's shape and takes no memory.
+    """
     if not torch.is_tensor(values):
         return values
     return np.broadcast_to(np.zeros((), np.float32), tuple(as_tensor(values, name).shape))

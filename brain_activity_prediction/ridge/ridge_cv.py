@@ -2,14 +2,14 @@
 
 For every voxel v and alpha a of a grid, ridge minimises ||y_v - X w||^2 + a ||w||^2 on the images outside a
 fold and is scored on the fold; the alpha with the best mean score over folds is refitted on all images. The
-choice is that of evaluating every alpha on every fold, with far fewer operations:
+result is the same as if every alpha were evaluated on every fold, with far fewer operations:
 
 1. One decomposition X = U diag(s)^(1/2) Q' in float64 serves all folds and alphas (solver/leave_fold_out.py); where
    it takes fewer operations, each fold has its own (solver/refit_without_fold.py).
-2. Residuals are computed at a few nodes of alpha, and those from fewer panels still (solver/alpha_interpolation.py).
+2. Residuals are computed at a few alphas, the nodes, and interpolated at the others (solver/alpha_interpolation.py).
 3. The scores of all alphas follow from the moments of these residuals (scores.py).
 
-N images, D features, V voxels, A alphas, R = min(N, D), P nodes; n images of a fold, v voxels of a chunk.
+Shapes: N images, D features, V voxels, A alphas, R = min(N, D), P nodes; n images of a fold, v voxels of a chunk.
 """
 
 from collections.abc import Iterable
@@ -28,23 +28,25 @@ from brain_activity_prediction.ridge.solver.responses import Responses
 from brain_activity_prediction.ridge.solver.threads import full_float32_precision
 
 DEFAULT_ALPHAS = np.logspace(1, 4, 60)
-# Eigenvalues that are divided by together.
+# Number of eigenvalues by which targets are divided in one step.
 PANEL = 64
-# Scores that differ by less than this share of themselves are equal.
+# Scores count as equal if their relative difference is smaller.
 ROUNDING = 1e-13
 
 
 @dataclass(frozen=True)
 class RidgeFit:
-    """Ridge models of all voxels, fitted on all images at the cross-validated alpha; tensors on the device of X.
+    """Ridge models of all voxels, fitted to all images at the cross-validated alpha of each voxel.
+
+    All tensors are on the device of X.
 
     Attributes
     ----------
     alpha : (V,) chosen alpha, float64; NaN for a voxel with a response that is not finite.
-    alpha_index : (V,) its position in the grid as given, int64; -1 for such a voxel.
+    alpha_index : (V,) position of alpha in the given grid, int64; -1 for such a voxel.
     cv_score : (V,) mean score over folds at that alpha, float64; NaN for such a voxel.
-    scores : (A, V) mean score over folds of every alpha, in the grid's order; None if not asked for.
-    feature_means, response_means : (D,) float64 and (V,), of the images; zeros without an intercept.
+    scores : (A, V) mean score over folds of every alpha, in the grid's order; None if not requested.
+    feature_means, response_means : (D,) float64 and (V,), means over images; zeros without an intercept.
     loadings, shrunken_targets : (D, R), X'U, and (R, V), U'y_v / (s + alpha_v). Their product is the
         coefficients.
     """
@@ -80,7 +82,7 @@ class RidgeFit:
         return self.response_means - self._from_rotated(self.feature_means[None] @ self.loadings)[0]
 
     def _from_rotated(self, rotated: torch.Tensor) -> torch.Tensor:
-        """Multiply `rotated` (n, R) by the shrunken targets, (n, V), in the precision of the responses."""
+        """Multiply `rotated` (n, R) by the shrunken targets in the precision of the responses; return (n, V)."""
         with full_float32_precision:
             product = rotated.to(self.shrunken_targets) @ self.shrunken_targets
         return product.to(self.response_means.dtype)
@@ -99,7 +101,7 @@ def ridge_cv(
     return_all_scores: bool = False,
     decomposition: Decomposition | None = None,
 ) -> RidgeFit:
-    """Fit ridge to every voxel with the alpha of its best cross-validated score; ties go to the larger alpha.
+    """Fit ridge to every voxel with the alpha that has the best cross-validated score; the larger alpha wins ties.
 
     For voxel v it minimises ||y_v - X w||^2 + alpha_v ||w||^2; alpha_v has the best mean score over the held-out folds.
 
@@ -116,23 +118,23 @@ def ridge_cv(
     per_voxel : False takes one alpha for all voxels, the one with the best score averaged over voxels.
     fit_intercept : an unpenalised constant, as if features and responses were centred on each training set. The
         scripts, whose features and responses are centred already, leave it out.
-    voxels_per_chunk : how many voxels go through a fold together, taken in multiples of 64; by default what
-        fits into 0.4 of a GPU's free memory, and on a CPU into 0.4 of the size of Y, from 5 to 12 MB, shared by
-        torch's threads, which each take a chunk at a time. It does not change the choice.
+    voxels_per_chunk : number of voxels to process together, in multiples of 64. By default, chunks use 0.4 of a
+        GPU's free memory. On a CPU they use 0.4 of the size of Y, but 5 to 12 MB, shared by torch's threads, each of
+        which processes a chunk at a time. It does not change the results.
     return_all_scores : keep the scores of all alphas, 8 A V bytes.
-    decomposition : of X, where it is computed already; with an intercept, the columns of X must have mean 0.
-        `predict` then takes rows in the coordinates of its loadings.
+    decomposition : the decomposition of X, if already computed; with an intercept, the columns of X must have mean
+        0. `predict` then expects rows in the coordinates of its loadings.
 
-    Inputs in float32 are computed in float32 after a decomposition in float64, and in float64 where they are
-    too ill-conditioned for that; inputs in float64 in float64 throughout.
+    Float32 inputs are decomposed in float64 and then computed in float32, or in float64 if they are too
+    ill-conditioned. Float64 inputs are computed in float64 throughout.
 
     Memory in bytes beyond X and Y, with b = 4 or 8 for the precision: 8 (N R + 5 R^2) to decompose, of which
     8 (N R + D R) stay; b R V for the rotated targets; 11 A V for scores; b n (6 R + P n) for a fold; and b n (2 P
     + 40) for a voxel of the chunk. In float32 at N 9000, D 5120, V 15724: 1.4 GB, of which 0.6 GB stay, then
     0.3 GB, 0.01 GB, 0.4 GB, and 0.5 MB. A fold that is fitted anew takes 40 R^2 + 8 n R + b R V instead.
 
-    Raises RidgeInputError for shapes that do not fit, features that are not finite, a grid or folds
-    of no use, and folds of one image with any criterion but "neg_mean_squared_error".
+    Raises RidgeInputError for inconsistent shapes, features that are not finite, an invalid grid or invalid folds,
+    and folds of one image with any criterion but "neg_mean_squared_error".
     """
     X, Y = matrices(X, Y)
     check_choice(criterion, CRITERIA, "criterion")
@@ -174,7 +176,7 @@ def ridge_cv(
 
 
 def _best(scores: torch.Tensor, constant: torch.Tensor, per_voxel: bool) -> torch.Tensor:
-    """Return the row (V,) of the best score of each column, the last of equal ones; -1 if not finite."""
+    """Return the row (V,) of the best score in each column; the last row wins ties, -1 if scores are not finite."""
     valid = scores.isfinite().all(dim=0)
     compared = scores if per_voxel else scores[:, valid].mean(dim=1, keepdim=True).expand_as(scores)
     last = len(scores) - 1

@@ -1,4 +1,4 @@
-"""Scores of predictions, voxel by voxel. Sums over voxel pairs of numbers end in float64.
+"""Compute the scores of predictions for each voxel; sums are accumulated in float64.
 
 Shapes: n images, v voxels, P nodes of alpha, A alphas.
 """
@@ -13,15 +13,17 @@ from brain_activity_prediction.ridge.arrays import Array, Values, as_tensor
 from brain_activity_prediction.ridge.errors import RidgeInputError
 
 Kind = TypeVar("Kind", np.ndarray, torch.Tensor)
-# A root mean square about the mean below this many eps of the raw one is rounding, not variance.
+# Responses are constant if their SD is below this many eps of their root mean square: the rest is rounding.
 ROUNDING = 45
 FLOAT64_EPS = torch.finfo(torch.float64).eps
-# The share of a prediction's deviations from its mean that rounding may be before its correlation is in doubt.
+# A correlation is in doubt if rounding may be a larger share than this of the prediction's deviations from its mean.
 DOUBT = {torch.float32: 1e-3, torch.float64: 1e-8}
 
 
 def pearson_r(Y: Kind, Y_hat: Kind) -> Kind:
-    """Compute Pearson's correlation of each column of Y (n, v) with that of Y_hat (n, v); 0 where either is constant.
+    """Compute Pearson's correlation of each column of Y with the same column of Y_hat; 0 if either is constant.
+
+    Y, Y_hat  (n, v)
 
     r_v = sum_i (y_iv - mean y_v) (z_iv - mean z_v) / sqrt(sum_i (y_iv - mean y_v)^2 sum_i (z_iv - mean z_v)^2),
     z being Y_hat.
@@ -52,7 +54,7 @@ def _of_kind(given: Kind, result: torch.Tensor) -> Kind:
 
 
 def standard_columns(values: torch.Tensor) -> torch.Tensor:
-    """Scale columns (n, v) to mean 0 and SD 1, float32, so that r is a mean of products; constants become 0.
+    """Scale columns (n, v) to mean 0 and SD 1, float32, so that r is the mean of their products; constants become 0.
 
     A column is constant if it varies by no more than rounding in the dtype of `values`, as in `pearson_r`.
     """
@@ -65,13 +67,13 @@ def standard_columns(values: torch.Tensor) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """A fold's voxels in m coordinates that keep the inner products of its n images.
+    """Held-out residuals and responses of a fold, in m coordinates with the same inner products as its n images.
 
     Attributes
     ----------
     values : (P, v, m) held-out residuals at the nodes; for "correlation" the predictions, centred over images.
     responses : (v, m), centred over images for "correlation".
-    outside : (v,) sum of squares of the residuals that these coordinates do not reach, the same at all nodes.
+    outside : (v,) sum of squares of the residuals outside these coordinates, which is the same at all nodes.
     """
 
     values: torch.Tensor
@@ -80,7 +82,7 @@ class HeldOut:
 
 
 def fold_scores(held_out: HeldOut, responses: torch.Tensor, weights: torch.Tensor, criterion: str) -> torch.Tensor:
-    """Compute the score of every alpha on one fold, (A, v) in float64, from the moments of its residuals at the nodes.
+    """Compute the score of every alpha on one fold, (A, v) in float64, from moments of the residuals at the nodes.
 
     responses : (n, v). weights : (P, A), so that the residuals of an alpha are e_a = sum_p weights[p, a] e_p.
     criterion : "neg_mean_squared_error" or "r2".
@@ -98,8 +100,8 @@ def fold_correlations(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Compute the correlation of every alpha on one fold, (A, v) in float64, and a mask (v,) of doubtful voxels.
 
-    responses, weights : those of `fold_scores`, of predictions instead of residuals.
-    largest : (A, v), the norm of a fold's predictions if no two terms of them cancelled: what rounding is relative to.
+    responses, weights : as in `fold_scores`, but for predictions instead of residuals.
+    largest : (A, v), the norm of a fold's predictions if none of their terms cancelled. Rounding is relative to it.
 
     A correlation is in doubt where rounding may be more than DOUBT of the prediction's deviations from its mean.
     """
@@ -109,7 +111,8 @@ def fold_correlations(
     variance = _quadratic(moments, weights).clamp(min=0)
     r = (weights.T @ covariance) / (variance * spread).sqrt()
     number, doubt = torch.finfo(held_out.values.dtype), DOUBT[held_out.values.dtype]
-    terms = weights.abs().T @ moments.diagonal(dim1=1, dim2=2).T.sqrt()  # (A, v) cancel in the sum over nodes
+    # Size of the terms (A, v) in the sum over nodes, which may cancel.
+    terms = weights.abs().T @ moments.diagonal(dim1=1, dim2=2).T.sqrt()
     doubtful = (variance.sqrt() * doubt < number.eps * largest) | (variance * doubt < number.eps * terms**2)
     doubtful |= variance * number.eps < number.tiny * largest.sign()
     constant = (variance == 0) | (spread == 0)
@@ -117,9 +120,10 @@ def fold_correlations(
 
 
 def correlation(Y: torch.Tensor, Y_hat: torch.Tensor, rounding: torch.Tensor) -> torch.Tensor:
-    """Compute r (v,) of columns Y (n, v) and Y_hat, float64; 0 if Y_hat deviates from its mean by at most `rounding`.
+    """Compute r (v,) of the columns of Y and Y_hat, float64; 0 if Y_hat is constant up to `rounding`.
 
-    Both norms are over the n images.
+    Y, Y_hat  (n, v)
+    rounding  largest norm, over the n images, of a constant prediction's deviations from its mean
     """
     centred, spread = _centre(Y)
     centred_hat = Y_hat - Y_hat.mean(dim=0)
@@ -129,13 +133,13 @@ def correlation(Y: torch.Tensor, Y_hat: torch.Tensor, rounding: torch.Tensor) ->
 
 
 def _moments(panel: torch.Tensor) -> torch.Tensor:
-    """Compute the products (v, P, P) of a panel (P, v, m) with itself for every voxel, in float64."""
+    """Compute every voxel's matrix of inner products (v, P, P) of a panel (P, v, m), in float64."""
     by_voxel = panel.transpose(0, 1)
     return torch.bmm(by_voxel, by_voxel.transpose(1, 2)).to(torch.float64)
 
 
 def _quadratic(moments: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Compute w_a' M w_a of every alpha and voxel, (A, v), from moments M (v, P, P)."""
+    """Compute w_a' M w_a for every alpha and voxel, (A, v), from moments M (v, P, P)."""
     products = weights[:, None, :] * weights  # (P, P, A)
     return products.flatten(0, 1).T @ moments.flatten(1).T
 
@@ -150,19 +154,19 @@ def _r2(sse: torch.Tensor, sst: torch.Tensor) -> torch.Tensor:
 
 
 def _centre(values: torch.Tensor, eps: float = FLOAT64_EPS) -> tuple[torch.Tensor, torch.Tensor]:
-    """Compute deviations of columns from their mean and their sum of squares, exactly zero for constants."""
+    """Compute the deviations of columns from their means, and their sums of squares; exactly zero for constants."""
     centred = values - values.mean(dim=0, keepdim=True)
     spread = (centred**2).sum(dim=0)
     return centred, spread.masked_fill(spread <= (ROUNDING * eps) ** 2 * (values**2).sum(dim=0), 0.0)
 
 
 def _eps(values: torch.Tensor) -> float:
-    """Return the spacing of numbers at 1 in the dtype of `values`; whole numbers are as exact as float64."""
+    """Return the machine epsilon of the dtype of `values`; that of float64 for whole numbers."""
     return torch.finfo(values.dtype).eps if values.is_floating_point() else FLOAT64_EPS
 
 
 def check_same_shape(Y: Array, Y_hat: Array) -> None:
-    """Refuse responses and predictions of different shapes, which would broadcast."""
+    """Raise an error for responses and predictions of different shapes, which would broadcast."""
     if tuple(Y.shape) != tuple(Y_hat.shape):
         raise RidgeInputError(
             f"responses {tuple(Y.shape)} and predictions {tuple(Y_hat.shape)} have different shapes: give both the same"
@@ -170,7 +174,7 @@ def check_same_shape(Y: Array, Y_hat: Array) -> None:
 
 
 def _float64_pair(Y: Values, Y_hat: Values) -> tuple[tuple[torch.Tensor, float], tuple[torch.Tensor, float]]:
-    """Return both as float64 tensors of one shape, each with the eps of its own dtype."""
+    """Return Y and Y_hat as float64 tensors of the same shape, each with the eps of its original dtype."""
     Y, Y_hat = (as_tensor(values, name, gradients=True) for values, name in ((Y, "Y"), (Y_hat, "Y_hat")))
     check_same_shape(Y, Y_hat)
     return (Y.to(torch.float64), _eps(Y)), (Y_hat.to(Y.device, torch.float64), _eps(Y_hat))

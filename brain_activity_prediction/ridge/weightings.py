@@ -1,6 +1,6 @@
-"""Candidate weights of feature spaces for banded ridge.
+"""Generate candidate weights of feature spaces for banded ridge.
 
-B spaces, numbered from 0; a combination of them is an ascending tuple; G weightings.
+Shapes: B spaces, G weightings. Spaces are numbered from 0. A combination of spaces is an ascending tuple.
 """
 
 import itertools
@@ -8,23 +8,24 @@ from typing import TypeAlias
 
 import numpy as np
 
-# A space's weight relative to the largest one: two decades in steps of half of one.
+# Weight of a space relative to the largest weight: two decades in steps of half a decade.
 GRID = 10.0 ** np.arange(0, -2.5, -0.5)
-# Concentrations of the Dirichlet distributions drawn from by turns, sparse and even, as in himalaya.
+# Concentrations of the Dirichlet distributions from which weights are drawn in turn, sparse and even, as in himalaya.
 CONCENTRATIONS = (0.1, 1.0)
 
 Combination: TypeAlias = tuple[int, ...]
 
 
 def combinations(n_spaces: int) -> list[Combination]:
-    """List all combinations of one or more spaces, the smaller ones first."""
+    """List all combinations of one or more feature spaces, the smaller ones first."""
     return [chosen for size in range(1, n_spaces + 1) for chosen in itertools.combinations(range(n_spaces), size)]
 
 
 def weighting_grid(n_spaces: int) -> np.ndarray:
-    """List weights (G, B) that sum to one: in each combination of spaces, each at every step of GRID below the largest.
+    """List candidate weights (G, B), each row with sum 1, on a grid.
 
-    1 weighting for each space alone, 9 more for each pair, 61 for each triple, 369 for each four.
+    In each combination of spaces, every space takes every value of GRID relative to the largest weight. This gives 1
+    weighting for each space alone, 9 more for each pair, 61 for each triple, and 369 for each set of four.
     """
     weightings = []
     for chosen in combinations(n_spaces):
@@ -36,9 +37,10 @@ def weighting_grid(n_spaces: int) -> np.ndarray:
 
 
 def random_weightings(n_spaces: int, n_draws: int, seed: int | None) -> np.ndarray:
-    """Draw weights (G, B) that sum to one: each space alone, and `n_draws` for each combination of two or more spaces.
+    """Draw candidate weights (G, B), each row with sum 1, at random.
 
-    The first draw of a combination is equal weights, the others come from symmetric Dirichlet distributions.
+    They include each space alone, and `n_draws` rows for each combination of two or more spaces. The first row of a
+    combination has equal weights. The other rows come from symmetric Dirichlet distributions.
     """
     rng = np.random.default_rng(seed)
     weightings = []

@@ -1,4 +1,4 @@
-"""Interpolation of a ridge path in alpha: sixty alphas follow from about fourteen nodes.
+"""Interpolate ridge fits in alpha: fits at about fourteen alphas, the nodes, determine those at sixty.
 
 A ridge fit depends on alpha only through 1 / (s + alpha), where s >= 0 are the eigenvalues of the Gram matrix. As a
 function of two variables this is smooth, so its numerical rank is small: for alphas in [a, b] the k-th singular value
@@ -19,15 +19,15 @@ import numpy as np
 import numpy.typing as npt
 import scipy.linalg
 
-# Writing a panel of predictions and mixing it into the nodes costs as much as this many more eigenvalues.
+# Cost of writing a panel of predictions and mixing it into the nodes, in eigenvalues of a block.
 PANEL_OVERHEAD = 100
-# How many blocks a spectrum is cut into before neighbours are joined.
+# Number of blocks into which a spectrum is cut before neighbours are joined.
 FINEST_CUT = 16
 
 
 @dataclass(frozen=True)
 class AlphaNodes:
-    """The alphas that are computed, and how all the others follow from them.
+    """The alphas at which ridge is computed, and the weights that interpolate all other alphas.
 
     Attributes
     ----------
@@ -43,12 +43,12 @@ class AlphaNodes:
 def alpha_nodes(
     alphas: np.ndarray, tolerance: float, smallest_eigenvalue: float = 0.0, relative: bool = False
 ) -> AlphaNodes:
-    """Choose the nodes of an ascending grid of positive alphas (A,), and the weights of all its alphas.
+    """Choose nodes from an ascending grid of positive alphas (A,), and compute the weights of all its alphas.
 
     The error is bounded for s >= smallest_eigenvalue; the larger that is, the fewer nodes are needed.
 
-    With `relative`, the error at an alpha stays below tolerance / (s + alpha) instead of tolerance / (s +
-    a_min): for a score that does not see the size of a prediction, which shrinks as alpha grows.
+    With `relative`, the error at an alpha stays below tolerance / (s + alpha) instead of tolerance / (s + a_min). A
+    correlation needs this, because it does not depend on the size of a prediction, which shrinks as alpha grows.
 
     With g_a(s) = (s + a_min) / (s + a), its complement 1 - g_a(s) = (a - a_min) / (s + a) is sampled over s.
     A QR with column pivoting picks the nodes, and its triangular factor gives the least-squares weights. The
@@ -76,7 +76,10 @@ def alpha_nodes(
 
 @dataclass(frozen=True)
 class SpectralBlock:
-    """Neighbouring eigenvalues `columns`; g of all nodes on them is `mixing` (P, r) times `shapes` (r, B)."""
+    """A block of neighbouring eigenvalues, and the filters g of all nodes on it in a factorised form.
+
+    columns : positions of the eigenvalues. g (P, B) = `mixing` (P, r) times `shapes` (r, B).
+    """
 
     columns: slice
     mixing: np.ndarray
@@ -84,9 +87,9 @@ class SpectralBlock:
 
 
 def shrinkage(s: npt.ArrayLike, nodes: npt.ArrayLike, smallest: float) -> np.ndarray:
-    """Compute g_p(s) = (s + a_min) / (s + p), (P, R): a node's ridge filter relative to that of the smallest alpha.
+    """Compute g_p(s) = (s + a_min) / (s + p): the ridge filter of a node relative to that of the smallest alpha.
 
-    In [0, 1]; one for an infinite eigenvalue, the unpenalised intercept.
+    Returns (P, R), from 0 to 1. It is 1 for an infinite eigenvalue, which stands for the unpenalised intercept.
     """
     s, nodes = np.asarray(s, dtype=np.float64)[None, :], np.asarray(nodes, dtype=np.float64)[:, None]
     finite = np.where(np.isinf(s), 0.0, s)
@@ -96,9 +99,9 @@ def shrinkage(s: npt.ArrayLike, nodes: npt.ArrayLike, smallest: float) -> np.nda
 def spectral_blocks(s: np.ndarray, nodes: np.ndarray, tolerance: float) -> list[SpectralBlock]:
     """Cut a sorted spectrum s (R,) into blocks, each with the smallest rank that keeps g within `tolerance`.
 
-    One wide block has the rank of all nodes, many narrow ones have more panels to mix: of equal narrow blocks two
-    neighbours are joined, those that save most, as long as that saves operations, the sum over blocks of r * (B +
-    PANEL_OVERHEAD).
+    A wide block has a high rank, but many narrow blocks have more panels to mix. The number of operations is the sum
+    over blocks of r * (B + PANEL_OVERHEAD). The spectrum is first cut into equal narrow blocks. Then the two neighbours
+    whose joining saves most operations are joined, until joining saves none.
     """
     filters = shrinkage(s, nodes, nodes[0])
 
@@ -123,7 +126,7 @@ def _block(filters: np.ndarray, columns: slice, tolerance: float) -> SpectralBlo
     values = filters[:, columns]
     left, singular, right = np.linalg.svd(values, full_matrices=False)
     left = left * singular
-    # Of a rank whose error is too large on average, the largest is not looked at.
+    # If the mean error of a rank is too large already, its largest error is not computed.
     error = np.sqrt(np.cumsum(singular[::-1] ** 2)[::-1] / values.size)
     rank = max(1, int(np.count_nonzero(error > tolerance)))
     while rank < len(singular) and np.abs(left[:, :rank] @ right[:rank] - values).max() > tolerance:

@@ -1,6 +1,9 @@
-"""Mean held-out score of every alpha and voxel: folds, precision and memory around the fold operators.
+"""Compute the mean held-out score of every alpha and voxel.
 
-N images, D features, V voxels, A alphas, R = min(N, D), P nodes; n images of a fold, v voxels of a chunk.
+This module chooses folds, precision and method. The operators of a fold are in `leave_fold_out` and
+`refit_without_fold`.
+
+Shapes: N images, D features, V voxels, A alphas, R = min(N, D), P nodes; n images of a fold, v voxels of a chunk.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -40,19 +43,20 @@ from brain_activity_prediction.ridge.solver.responses import Responses
 from brain_activity_prediction.ridge.solver.threads import one_thread, spread
 from brain_activity_prediction.ridge.solver.workspace import Workspace
 
-# Bounds on the errors of the interpolations in alpha, relative to a prediction at the smallest alpha. The one
-# over blocks of the spectrum is magnified where 1 - leverage is small.
+# Bounds on the errors of the interpolations in alpha, relative to a prediction at the smallest alpha. The error of
+# BLOCK_TOLERANCE, for blocks of the spectrum, is magnified if 1 - leverage is small.
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-8}
 BLOCK_TOLERANCE = {torch.float32: 3e-6, torch.float64: 1e-13}
-# a_max / a_min up to which float32 predictions at the largest alpha have the digits that a correlation needs.
+# Largest a_max / a_min for which float32 predictions at the largest alpha are exact enough for a correlation.
 WIDEST_FLOAT32_GRID = 2000
-# Mean correlations that differ by less, but are not equal, are compared again in a better precision.
+# Mean correlations that differ by less than this, but are not equal, are compared again in a higher precision.
 CHOICE_MARGIN = {torch.float32: 3e-6, torch.float64: 1e-11}
-# Time of a float64 eigendecomposition (R, R) and its products, in float32 operations of a product, over R^3: measured,
-# on an H200 at R = 1280, where it matters; 80 at R = 5120, more on a card with few float64 units.
+# Cost of a float64 eigendecomposition (R, R) and its products, in float32 operations of a matrix product, divided by
+# R^3. Measured for "cuda" on an H200 at R = 1280, where it matters. It is 80 at R = 5120, and higher on a GPU with few
+# float64 units.
 DECOMPOSITION = {"cpu": 30, "cuda": 370}
 
-# Of a fold: its rows, its operator, the weights (P, A) of its nodes, and the operator's targets.
+# A fold: its rows, its operator, the weights (P, A) of its nodes, and the targets of the operator.
 Fold: TypeAlias = tuple[Rows, LeaveFoldOut | RefitWithoutFold, np.ndarray, torch.Tensor]
 
 
@@ -63,7 +67,7 @@ def group_folds(labels: npt.ArrayLike) -> list[np.ndarray]:
 
 
 def held_out_rows(folds: int | Iterable[npt.ArrayLike], n_images: int) -> list[Rows]:
-    """Return the rows that each fold holds out, as slices if they are contiguous and index tensors otherwise.
+    """Return the rows that each fold holds out: slices if they are contiguous, index tensors otherwise.
 
     folds : a number of contiguous folds, the first N % K of them one image longer, or a list of row arrays or of
         boolean masks (N,).
@@ -88,7 +92,10 @@ def held_out_rows(folds: int | Iterable[npt.ArrayLike], n_images: int) -> list[R
 
 
 def check_fold_sizes(folds: Sequence[Rows | np.ndarray], n_images: int, criterion: str, name: str) -> None:
-    """Refuse folds of one image where the criterion, the parameter `name`, needs responses that vary."""
+    """Raise an error for folds of one image if the criterion needs responses that vary.
+
+    name  the caller's parameter for the criterion
+    """
     if criterion == "neg_mean_squared_error":
         return
     sizes = [len(range(n_images)[rows] if isinstance(rows, slice) else rows) for rows in folds]
@@ -111,7 +118,7 @@ def _slice_if_contiguous(rows: np.ndarray) -> Rows:
 
 @dataclass(frozen=True)
 class CrossValidation:
-    """The definition of an alpha's score: the held-out rows, the ascending grid (A,), criterion, intercept."""
+    """The definition of an alpha's score: held-out rows, ascending grid of alphas (A,), criterion and intercept."""
 
     folds: list[Rows]
     alphas: np.ndarray
@@ -121,7 +128,7 @@ class CrossValidation:
     def scores_and_targets(
         self, X: torch.Tensor, decomposition: Decomposition, responses: Responses
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Compute mean scores (A, V) of all alphas, and U'Y (R, V), in the first precision that the data allow.
+        """Compute the mean scores (A, V) of all alphas, and U'Y (R, V), in the fastest precision that the data allow.
 
         The method is the leave-one-out formula or one fit for each fold, whichever takes fewer operations. If both are
         too ill-conditioned, each fold is fitted from X itself. Voxels with scores that rounding makes doubtful are
@@ -153,7 +160,10 @@ class CrossValidation:
         return scores, targets
 
     def _precisions(self, dtype: torch.dtype) -> tuple[torch.dtype, ...]:
-        """List precisions, the fastest first: a correlation also sees predictions a_max / a_min times smaller."""
+        """List the precisions to try, the fastest first.
+
+        With a correlation, predictions that are a_max / a_min times smaller must be exact too.
+        """
         wide = self.criterion == "correlation" and self.alphas[-1] / self.alphas[0] > WIDEST_FLOAT32_GRID
         return (torch.float64,) if wide or dtype == torch.float64 else (torch.float32, torch.float64)
 
@@ -164,7 +174,7 @@ class CrossValidation:
             return alpha_nodes(self.alphas, TOLERANCE[dtype], smallest_eigenvalue, relative)
 
     def _interpolation(self, whole: Decomposition, dtype: torch.dtype) -> tuple[AlphaNodes, list[SpectralBlock]]:
-        """Return the nodes, and the blocks of the spectrum, of the leave-one-out formula in a precision."""
+        """Return the nodes and the blocks of the spectrum for the leave-one-out formula in one precision."""
         with one_thread:
             smallest = smallest_training_eigenvalue(whole, self.folds)
         nodes = self._nodes(dtype, smallest)
@@ -173,7 +183,7 @@ class CrossValidation:
     def _operators(
         self, whole: Decomposition, decomposition: Decomposition, targets: torch.Tensor, responses: Responses
     ) -> Iterator[Fold]:
-        """Yield (rows, operator, weights (P, A), targets of the operator) of every fold."""
+        """Yield every `Fold`: rows, operator, weights (P, A), and the targets of the operator."""
         nodes, blocks = self._interpolation(whole, targets.dtype)
         if self._refits_cost_less(decomposition, targets.shape[1], nodes, blocks):
             return self._refits(decomposition, targets, responses)
@@ -196,7 +206,7 @@ class CrossValidation:
         return rows, *self._refit(fit, targets.dtype), whitened
 
     def _exact(self, X: torch.Tensor, responses: Responses) -> torch.Tensor:
-        """Compute mean correlations (A, V) directly, without a formula that saves operations."""
+        """Compute the mean correlations (A, V) directly, without formulas that save operations."""
         total = X.new_zeros(len(self.alphas), len(responses.means), dtype=torch.float64)
         for rows in self.folds:
             total += exact_correlations(X, rows, self.alphas, self.fit_intercept, responses)
@@ -221,12 +231,13 @@ class CrossValidation:
     ) -> bool:
         """Return whether one decomposition for each fold takes fewer operations than the leave-one-out formula.
 
-        In multiply-adds per voxel and fold of n images, P nodes and r ranks a block:
+        Number of multiply-adds per voxel and fold, with n images, P nodes and r ranks per block:
 
             leave-one-out    r n R  in-sample residuals,  P n^2  their solves
             refit            n R + R^2  whitened targets,  n m + r (m R - m^2 / 2)  residuals, m = min(n, R)
 
-        and in operations per fold 2 r n^2 R + P n^3 for the operator, or DECOMPOSITION R^3 for the eigenvectors.
+        In addition, each fold needs 2 r n^2 R + P n^3 operations for the operator of the leave-one-out formula, or
+        DECOMPOSITION R^3 for the eigenvectors of a refit.
         """
         left = decomposition.left
         n, R = len(left) // len(self.folds), left.shape[1]
@@ -238,7 +249,7 @@ class CrossValidation:
         return 2 * n_voxels * saved > extra
 
     def _mean(self, operators: Iterator[Fold], responses: Responses) -> tuple[torch.Tensor, torch.Tensor]:
-        """Average scores (A, V) of (rows, operator, weights, targets) over folds; add a mask (V,) of doubt."""
+        """Return the scores (A, V), averaged over folds, and a mask (V,) of the voxels whose scores are in doubt."""
         device, n_voxels = responses.means.device, len(responses.means)
         scores = torch.zeros(len(self.alphas), n_voxels, dtype=torch.float64, device=device)
         doubtful = torch.zeros(n_voxels, dtype=torch.bool, device=device)
@@ -247,7 +258,7 @@ class CrossValidation:
         for fold in operators:
             add(scores, doubtful, fold, responses, workspace)
             dtype = fold[-1].dtype
-            del fold  # before the next one is made
+            del fold  # free this operator before the next one is made
         scores.div_(len(self.folds))
         if self.criterion == "correlation":
             best = scores.amax(dim=0)

@@ -1,4 +1,4 @@
-"""X = U diag(s)^(1/2) Q' in float64, from which every ridge fit of all images follows.
+"""Decompose features as X = U diag(s)^(1/2) Q' in float64; every ridge fit to all images follows from this.
 
 Shapes: N images, D features, R = min(N, D) eigenvalues.
 """
@@ -7,20 +7,20 @@ from dataclasses import dataclass
 
 import torch
 
-# a_min / s_max below which the eigenvalues of X'X, exact to 1e-15 s_max, no longer resolve the penalty.
+# Smallest a_min / s_max that the eigenvalues of X'X resolve, which are exact to 1e-15 s_max.
 SMALLEST_PENALTY = 1e-8
-# Columns of a Gram matrix, and rows of features, that go through a product together.
+# Columns of a Gram matrix, and rows of features, that are multiplied in one step.
 PANEL = 256
 
 
 @dataclass(frozen=True)
 class Decomposition:
-    """X = U diag(s)^(1/2) Q', in float64.
+    """The decomposition X = U diag(s)^(1/2) Q' of features, in float64.
 
     Attributes
     ----------
-    left : (N, R) the left singular vectors U; (N, R + 1) with the intercept's column last.
-    spectrum : (R,) squared singular values s, ascending; (R + 1,) with the intercept's infinite one last.
+    left : (N, R) the left singular vectors U; with an intercept (N, R + 1), its column last.
+    spectrum : (R,) squared singular values s, ascending; with an intercept (R + 1,), its infinite value last.
     loadings : (D, R) X'U = Q diag(s)^(1/2); X_test X'U is the kernel of test and training images, rotated.
     """
 
@@ -29,7 +29,7 @@ class Decomposition:
     loadings: torch.Tensor
 
     def with_intercept(self) -> "Decomposition":
-        """Add the unpenalised column of the mean; the columns of X must have been centred."""
+        """Return the decomposition with an unpenalised column for the intercept; the columns of X must be centred."""
         n_images = len(self.left)
         mean = self.left.new_full((n_images, 1), n_images**-0.5)
         infinite = self.spectrum.new_full((1,), torch.inf)
@@ -37,11 +37,11 @@ class Decomposition:
 
 
 def decompose(X: torch.Tensor, smallest_alpha: float) -> Decomposition:
-    """Decompose X (N, D), float64, which is overwritten: by the eigenvectors of X'X or XX', the smaller one.
+    """Decompose X (N, D), float64, by the eigenvectors of X'X or XX', whichever is smaller; overwrites X.
 
-    Singular values from X'X are the norms of the columns of XQ, more exact than the square roots of
-    eigenvalues and never negative. Where the penalty is too small for a Gram matrix, smallest_alpha <
-    SMALLEST_PENALTY * s_max, the singular value decomposition of X itself is taken.
+    Singular values from X'X are computed as the norms of the columns of XQ, which are never negative and more exact
+    than the square roots of eigenvalues. If the penalty is too small for a Gram matrix, smallest_alpha <
+    SMALLEST_PENALTY * s_max, the singular value decomposition of X itself is used.
     """
     n_images, n_features = X.shape
     tall = n_features <= n_images
@@ -60,7 +60,7 @@ def decompose(X: torch.Tensor, smallest_alpha: float) -> Decomposition:
 
 
 def lower_gram(X: torch.Tensor) -> torch.Tensor:
-    """Compute X'X (D, D) of X (N, D), lower triangle only: eigh reads no more, and it is half the operations."""
+    """Compute the lower triangle of X'X (D, D) from X (N, D): eigh reads only this half."""
     n_features = X.shape[1]
     gram = X.new_zeros(n_features, n_features)
     for start in range(0, n_features, PANEL):
@@ -70,12 +70,12 @@ def lower_gram(X: torch.Tensor) -> torch.Tensor:
 
 
 def resolves(smallest_alpha: float, eigenvalues: torch.Tensor) -> bool:
-    """Return whether ascending eigenvalues (R,) of a Gram matrix are exact enough for that penalty."""
+    """Return whether the ascending eigenvalues (R,) of a Gram matrix are exact enough for this penalty."""
     return bool(smallest_alpha >= SMALLEST_PENALTY * eigenvalues[-1])
 
 
 def singular_values(X: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return thin U, diag(s)^(1/2) and Q of X; singular values, descending, at the level of rounding become zero."""
+    """Return thin U, diag(s)^(1/2) and Q of X, by descending singular values; values at rounding level become zero."""
     left, singular, right_rows = torch.linalg.svd(X, full_matrices=False)
     return left, singular.where(singular > rounding(X) * singular[0], 0.0), right_rows.T
 
@@ -85,5 +85,5 @@ def rounding(X: torch.Tensor) -> float:
 
 
 def column_means(X: torch.Tensor) -> torch.Tensor:
-    """Compute means (D,) in float64 of the columns of X, exact for constant ones, so that centring leaves zeros."""
+    """Compute the means (D,) of the columns of X in float64, exact for constant columns, so that centring gives 0."""
     return torch.where(X.amin(dim=0) == X.amax(dim=0), X[0], X.mean(dim=0, dtype=torch.float64))

@@ -1,9 +1,9 @@
-"""Correlations of every alpha where rounding would decide them: each fold fitted anew, each alpha predicted.
+"""Compute the correlations of every alpha directly, for voxels whose scores the faster formulas leave in doubt.
 
-Slow, for the voxels that the faster formulas leave in doubt. Test features are centred before they are multiplied, so
-that a fold whose images are all alike is predicted by a constant to the last digit, whatever the weights.
+This is slow: each fold is fitted again, and each alpha is predicted. Test features are centred before they are
+multiplied. A fold of identical images is therefore predicted by an exact constant, whatever the weights.
 
-Shapes: N images, D features, n images of a fold, S singular values of the others, V voxels, A alphas.
+Shapes: N images, D features, n images of a fold, S singular values of the other images, V voxels, A alphas.
 """
 
 import numpy as np
@@ -14,21 +14,21 @@ from brain_activity_prediction.ridge.scores import correlation
 from brain_activity_prediction.ridge.solver.decomposition import column_means, singular_values
 from brain_activity_prediction.ridge.solver.responses import Responses
 
-# Rounding errors of a whole fit, relative to its largest terms.
+# Bound on the rounding error of a whole fit, relative to its largest terms.
 ROUNDING = 32 * torch.finfo(torch.float64).eps
 
 
 def exact_correlations(
     X: torch.Tensor, rows: Rows, alphas: np.ndarray, fit_intercept: bool, responses: Responses
 ) -> torch.Tensor:
-    """Compute r (A, V) in float64 of the fold `rows` of X (N, D) at every alpha; 0 for a constant prediction."""
+    """Compute r (A, V) at every alpha for the fold `rows` of X (N, D), in float64; 0 for a constant prediction."""
     training = torch.ones(len(X), dtype=torch.bool, device=X.device)
     training[rows] = False
     others, fold = X[training].to(torch.float64), X[rows].to(torch.float64)
     fold = fold - column_means(fold)
     if fit_intercept:
         others = others - column_means(others)
-    varying = others.any(dim=0)  # the others have a weight of zero
+    varying = others.any(dim=0)  # features that are constant outside the fold have weight zero
     n_voxels = len(responses.means)
     scores = others.new_zeros(len(alphas), n_voxels)
     if not varying.any() or not fold[:, varying].any():
@@ -44,7 +44,7 @@ def exact_correlations(
         size = torch.linalg.vector_norm(targets, dim=0)
         rotated = left.T @ targets
         for score, alpha in zip(scores, alphas, strict=True):
-            # The coefficients' errors, those of the largest features, reach a prediction by the smallest ones too.
+            # The largest features set the errors of all coefficients, also of those for the smallest features.
             largest = torch.linalg.matrix_norm(fold * (singular[0] / (singular**2 + alpha)))
             predicted = fold @ (rotated * (singular / (singular**2 + alpha))[:, None])
             score[voxels] = correlation(observed, predicted, ROUNDING * largest * size)

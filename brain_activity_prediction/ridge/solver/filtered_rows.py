@@ -1,4 +1,4 @@
-"""Products `rows g(p) targets` at every node p of alpha, from fewer panels than nodes.
+"""Compute the products `rows g(p) targets` at every node p of alpha, from fewer panels than nodes.
 
 Shapes: m rows, R eigenvalues, v voxels, P nodes; B eigenvalues of a block, r its rank, J panels of all blocks.
 """
@@ -16,14 +16,14 @@ from brain_activity_prediction.ridge.solver.workspace import Workspace
 
 @dataclass(frozen=True)
 class FilteredRows:
-    """Residuals `responses - rows g(p) targets` of all nodes, g(p) being the filter of `shrinkage`.
+    """Operator for the residuals `responses - rows g(p) targets` at all nodes, with the filter g(p) of `shrinkage`.
 
     Attributes
     ----------
     n_rows : m.
-    panels : per block of the spectrum, its columns and (r, B, m), the rows, as columns, under each of its r shapes;
-        fewer than m of them where the others are zero.
-    mixing : (P, J + 1), the nodes as combinations of the panels' products and, last, of the responses.
+    panels : for each block of the spectrum its columns, and an array (r, B, m) of the transposed rows times each of the
+        block's r shapes; zero rows may be left out.
+    mixing : (P, J + 1), weights that combine the panels' products and, last, the responses into the nodes.
     """
 
     n_rows: int
@@ -34,7 +34,10 @@ class FilteredRows:
     def of(
         cls, rows: torch.Tensor, blocks: Sequence[SpectralBlock], dtype: torch.dtype, below: int | None = None
     ) -> Self:
-        """Prepare rows (m, R) that are filtered at the smallest alpha; zero below that many subdiagonals."""
+        """Prepare the operator from rows (m, R) that are already filtered at the smallest alpha.
+
+        below  number of subdiagonals below which `rows` is zero
+        """
         panels = []
         for block in blocks:
             n_rows = len(rows) if below is None else min(len(rows), block.columns.stop + below)
@@ -47,7 +50,10 @@ class FilteredRows:
         return cls(len(rows), panels, torch.from_numpy(mixing).to(rows.device, dtype))
 
     def residuals(self, responses: torch.Tensor, targets: torch.Tensor, workspace: Workspace) -> torch.Tensor:
-        """Compute responses (v, m) - rows g(p) targets (R, v) for every node p, (P, v, m), "nodes" of the workspace."""
+        """Compute responses (v, m) - rows g(p) targets (R, v) for every node p.
+
+        Returns (P, v, m), which is the array "nodes" of the workspace.
+        """
         outputs = workspace.array("panels", responses, self.mixing.shape[1], *responses.shape)
         start = 0
         for columns, panel in self.panels:
@@ -62,5 +68,5 @@ class FilteredRows:
 
     @property
     def values_per_voxel(self) -> int:
-        """Return the number of values that `residuals` holds at once for one voxel: all panels and all nodes."""
+        """Return the number of values that `residuals` holds in memory for one voxel: all panels and all nodes."""
         return sum(self.mixing.shape) * self.n_rows

@@ -1,25 +1,25 @@
-"""Inverses of positive definite matrices, in place.
+"""Invert positive definite matrices in place.
 
-Shapes: P matrices of n rows, their halves A, B and C in [[A, B'], [B, C]].
+Shapes: P matrices of n rows. A, B and C are the blocks of a matrix [[A, B'], [B, C]].
 """
 
 import torch
 
 from brain_activity_prediction.ridge.solver.threads import spread
 
-# Rows up to which a GPU inverts matrices as a batch of their Cholesky factors.
+# Largest number of rows of matrices that a GPU inverts as one batch of Cholesky factors.
 LEAF = 128
 
 
 def invert(matrices: torch.Tensor) -> float:
     """Replace positive definite matrices (P, n, n), both triangles given, by their inverses; return the smallest pivot.
 
-    A pivot is the square of a diagonal entry of the Cholesky factor: the remainder of a row's own square given the rows
-    before it. It is NaN or zero if a matrix is not positive definite, and its inverse is then useless.
+    A pivot is the square of a diagonal entry of the Cholesky factor. The smallest pivot is NaN or zero if a matrix is
+    not positive definite. Its inverse is then invalid.
     """
     pivots = matrices.new_zeros(len(matrices))
 
-    def by_cholesky(number: int) -> None:  # one matrix after the other: less memory
+    def by_cholesky(number: int) -> None:  # one matrix after the other, which needs less memory
         pivots[number] = _by_cholesky(matrices[number])
 
     if matrices.device.type == "cpu":
@@ -30,10 +30,10 @@ def invert(matrices: torch.Tensor) -> float:
 
 
 def _by_halves(matrices: torch.Tensor) -> torch.Tensor:
-    """Return the smallest pivots (P,). A GPU factorises single matrices at a tenth of the rate of its products.
+    """Invert matrices by blocks on a GPU, where products are ten times as fast as factorising single matrices.
 
-    With S = C - B A^-1 B', the pivots of A and S are those of the whole, and the inverse is [[A^-1 + F'S^-1 F, .],
-    [-S^-1 F, S^-1]], F = B A^-1.
+    With S = C - B A^-1 B', the pivots of A and of S are the pivots of the whole matrix. The inverse is
+    [[A^-1 + F'S^-1 F, .], [-S^-1 F, S^-1]] with F = B A^-1. Returns the smallest pivots (P,).
     """
     n_rows = matrices.shape[1]
     if n_rows <= LEAF:
@@ -55,6 +55,6 @@ def _by_cholesky(matrices: torch.Tensor) -> torch.Tensor:
     factors, failures = torch.linalg.cholesky_ex(matrices)
     failed, diagonals = failures > 0, factors.diagonal(dim1=-2, dim2=-1)
     pivots = (diagonals.amin(dim=-1) ** 2).masked_fill(failed, 0.0)
-    diagonals.masked_fill_(failed[..., None], 1.0)  # the inverse of a factor with a zero there is refused
+    diagonals.masked_fill_(failed[..., None], 1.0)  # torch refuses to invert a factor with a zero on its diagonal
     matrices.copy_(torch.cholesky_inverse(factors))
     return pivots

@@ -1,4 +1,4 @@
-"""Held-out residuals of a fold from the fit of all images: the leave-one-out formula for a block of images.
+"""Compute held-out residuals of a fold from the fit to all images: the leave-one-out formula for a block of images.
 
 Shapes: N images, V voxels, n images of one fold, R = min(N, D) eigenvalues, P nodes of alpha.
 
@@ -8,8 +8,8 @@ smoother of this kind, the residual that the fold's rows U_k would have had with
 
     e_k(p) = (I - U_k h(p) U_k')^-1 (y_k - U_k h(p) U'y)
 
-residual over one minus leverage. One decomposition serves all folds and penalties. An unpenalised intercept is
-one more column 1/sqrt(N) of U, its eigenvalue infinite.
+This is the residual over one minus leverage. One decomposition serves all folds and penalties. An unpenalised
+intercept is one more column 1/sqrt(N) of U, with an infinite eigenvalue.
 """
 
 from collections.abc import Sequence
@@ -27,25 +27,27 @@ from brain_activity_prediction.ridge.solver.inverses import invert
 from brain_activity_prediction.ridge.solver.threads import spread
 from brain_activity_prediction.ridge.solver.workspace import Workspace
 
-# 1 - leverage below which errors, magnified by its inverse, would be seen in a score.
+# Smallest 1 - leverage: its inverse magnifies errors, which below this value would change a score.
 SMALLEST_PIVOT = {torch.float32: 1e-2, torch.float64: 1e-7}
-# How often, and on how many vectors, the power iteration for the largest leverage of a fold multiplies.
+# Number of steps and of vectors of the power iteration for the largest leverage of a fold.
 POWER_STEPS, POWER_VECTORS = 8, 8
-# How many images' leverages are computed together.
+# Number of images whose leverages are computed together.
 IMAGES_PER_PANEL = {"cpu": 64, "cuda": 512}
 
 
 class IllConditionedError(ArithmeticError):
-    """The fold's images are fitted almost exactly: this precision or formula cannot resolve their residuals."""
+    """The fold's images are fitted almost exactly: the formula or precision cannot resolve their residuals."""
 
 
 @dataclass(frozen=True)
 class LeaveFoldOut:
-    """The module's formula for one fold, at every node; its targets are U'Y of all images.
+    """Operator for the held-out residuals of one fold at every node, by this module's formula.
+
+    Its targets are U'Y of all images.
 
     Attributes
     ----------
-    in_sample : the rows U_k under the filters of the nodes.
+    in_sample : operator for in-sample residuals: the rows U_k with the filters of the nodes.
     left, solves : U_k (n, R) and the inverses S of I - U_k h(p) U_k' (P, n, n).
     largest_filter : (P,) the largest value of h(p).
     """
@@ -56,16 +58,16 @@ class LeaveFoldOut:
     largest_filter: torch.Tensor
 
     def residuals(self, responses: torch.Tensor, targets: torch.Tensor, workspace: Workspace) -> HeldOut:
-        """Compute held-out residuals of v voxels from responses (n, v) and rotated targets (R, v), in the workspace."""
+        """Compute the held-out residuals of v voxels from responses (n, v) and targets (R, v), in the workspace."""
         by_voxel = responses.T
         in_sample = self.in_sample.residuals(by_voxel, targets, workspace)
         held_out = workspace.array("panels", in_sample, *in_sample.shape)
         return HeldOut(torch.bmm(in_sample, self.solves, out=held_out), by_voxel)
 
     def predictions(self, responses: torch.Tensor, targets: torch.Tensor, workspace: Workspace) -> HeldOut:
-        """Compute held-out predictions, centred, free of the cancellation in responses - residuals.
+        """Compute centred held-out predictions directly, which avoids the cancellation in responses - residuals.
 
-        z_k(p) = (I - U_k h(p) U_k')^-1 U_k h(p) (U'y - U_k'y_k): residuals of a response of zero, negated.
+        z_k(p) = (I - U_k h(p) U_k')^-1 U_k h(p) (U'y - U_k'y_k): the negated residuals of a response of zero.
         """
         others = targets - self.left.T @ responses
         residuals = self.residuals(torch.zeros_like(responses), others, workspace).values
@@ -73,9 +75,10 @@ class LeaveFoldOut:
 
     @property
     def magnification(self) -> torch.Tensor:
-        """Bound (P,) on the norm of S U_k h(p), by which rounding errors of targets reach predictions.
+        """Bound the norm of S U_k h(p), which magnifies rounding errors of targets in predictions; return (P,).
 
-        Its square is the trace of S U_k h^2 U_k' S, at most the largest h times that of S (U_k h U_k') S = S^2 - S.
+        Its square is the trace of S U_k h^2 U_k' S. The bound is the largest h times the trace of S (U_k h U_k') S =
+        S^2 - S.
         """
         solves = self.solves.to(torch.float64)
         trace = solves.square().sum(dim=(1, 2)) - solves.diagonal(dim1=1, dim2=2).sum(dim=1)
@@ -83,7 +86,7 @@ class LeaveFoldOut:
 
     @property
     def bytes_per_voxel(self) -> int:
-        """Return the working memory for one voxel: all panels and nodes of a product, at least two arrays."""
+        """Return the working memory for one voxel in bytes: all panels and nodes of a product, at least two arrays."""
         n_nodes, n_rows, _ = self.solves.shape
         values = max(self.in_sample.values_per_voxel, 2 * n_nodes * n_rows)
         return (values + 2 * sum(self.left.shape)) * self.left.element_size()
@@ -92,9 +95,10 @@ class LeaveFoldOut:
 def smallest_training_eigenvalue(decomposition: Decomposition, folds: Sequence[Rows]) -> float:
     """Estimate from below the smallest non-zero eigenvalue of the Gram matrix of any training set.
 
-    Of the kernel of fewer images than features, a training set has a principal submatrix, whose eigenvalues
-    interlace: s_min. Otherwise X_train'X_train = S^(1/2) (I - U_k'U_k) S^(1/2) in the basis Q, which is at
-    least s_min (1 - |U_k|^2). The norm comes from a power iteration, from below; the half allows for that.
+    With fewer images than features, the kernel of a training set is a principal submatrix of the kernel of all images.
+    Its eigenvalues interlace, so that s_min is a bound. Otherwise X_train'X_train = S^(1/2) (I - U_k'U_k) S^(1/2) in
+    the basis Q, which is at least s_min (1 - |U_k|^2). The power iteration underestimates the norm |U_k|; the factor
+    of a half allows for this.
     """
     left, spectrum = decomposition.left, decomposition.spectrum
     smallest = spectrum.amin()
@@ -114,13 +118,13 @@ def smallest_training_eigenvalue(decomposition: Decomposition, folds: Sequence[R
 def leave_fold_out(
     decomposition: Decomposition, blocks: Sequence[SpectralBlock], nodes: np.ndarray, rows: Rows, dtype: torch.dtype
 ) -> LeaveFoldOut:
-    """Return the operator for a fold's images `rows`, at these nodes and with these blocks of the spectrum.
+    """Return the operator for a fold's images `rows`, with the given nodes and blocks of the spectrum.
 
-    Raises IllConditionedError where one minus the leverage of an image, given the images before it, is below
+    Raises IllConditionedError if one minus the leverage of an image, given the images before it, is below
     SMALLEST_PIVOT.
     """
     left, spectrum = decomposition.left[rows], decomposition.spectrum
-    # An infinite eigenvalue has the filter one. 1 - a / (s + a) would lose the digits of small eigenvalues.
+    # The filter is 1 for an infinite eigenvalue. 1 - a / (s + a) would round away small eigenvalues.
     at_smallest_alpha = (spectrum / (spectrum + float(nodes[0]))).where(spectrum.isfinite(), 1.0)
     in_sample = FilteredRows.of(left * at_smallest_alpha, blocks, dtype)
     left = left.to(dtype)

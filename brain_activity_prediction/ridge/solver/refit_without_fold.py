@@ -1,6 +1,7 @@
-"""Held-out residuals of a fold from a fit of the other images, with one decomposition for each fold.
+"""Compute held-out residuals of a fold from a fit to the other images, with one decomposition for each fold.
 
-Shapes: N images, n of the fold, R eigenvalues of all images, S of the others; m coordinates, V voxels, P nodes.
+Shapes: N images, n images of the fold, R eigenvalues of all images, S eigenvalues of the other images, m coordinates, V
+voxels, P nodes.
 
 Write X = U diag(s)^(1/2) Q' and Z = U diag(s)^(1/2), the features in the basis Q, Z_k those of the fold. The Gram
 matrix of the other images is diag(s) - Z_k'Z_k = E diag(t) E'. With W = diag(s)^(1/2) E diag(t + a_min)^(-1/2),
@@ -8,7 +9,7 @@ ridge at penalty p predicts in the fold
 
     z_k(p) = F g(p) c,   F = U_k W,   c = W'(U'y - U_k'y_k) = W'U'y - F'y_k,   g(p) = (t + a_min) / (t + p)
 
-where c are the whitened targets of the other images. Unlike the leave-one-out formula, this needs no solve at a node.
+where c are the whitened targets of the other images. Unlike the leave-one-out formula, this solves no system per node.
 The n images enter a score only through inner products: with [1 F] = O [. T], O orthonormal (n, m) and T zero below its
 subdiagonal, |y_k - z_k|^2 is |O'y_k - T g c|^2 plus the part outside O, |y_k|^2 - |O'y_k|^2. For folds with more images
 than features this is less work, and half of T is zero.
@@ -35,18 +36,18 @@ from brain_activity_prediction.ridge.solver.leave_fold_out import IllConditioned
 from brain_activity_prediction.ridge.solver.responses import Responses
 from brain_activity_prediction.ridge.solver.workspace import Workspace
 
-# Square of how much the whitened targets may magnify rounding errors of U'y: 1 / (1 - leverage) at a_min.
+# Largest squared factor, 1 / (1 - leverage) at a_min, by which whitened targets may magnify rounding errors of U'y.
 LARGEST_MAGNIFICATION = {torch.float32: 1e2, torch.float64: 1e7}
 
 
 @dataclass(frozen=True)
 class TrainingFit:
-    """Ridge on the images outside a fold, in float64.
+    """A ridge fit to the images outside a fold, in float64.
 
     Attributes
     ----------
-    spectrum : (S,) the eigenvalues t, descending, led by an infinite one with an intercept.
-    rows : (n, S) F.
+    spectrum : (S,) the eigenvalues t, descending; with an intercept, the first one is infinite.
+    rows : (n, S) the matrix F.
     target_errors : (S,) the norms of the columns of W, by which rounding errors of U'y reach c.
     """
 
@@ -57,12 +58,15 @@ class TrainingFit:
 
 @dataclass(frozen=True)
 class RefitWithoutFold:
-    """Held-out residuals or predictions of a fold at every node, in m coordinates; its targets are c.
+    """Operator for the held-out residuals or predictions of a fold at every node, in m coordinates.
+
+    Its targets are c.
 
     Attributes
     ----------
-    filtered : T (m, S) under the filters of the nodes. basis : O (n, m).
-    magnification : (P,) the norm of F g(p) diag(target_errors), by which rounding errors of targets reach predictions.
+    filtered : T (m, S) with the filters of the nodes.
+    basis : O (n, m).
+    magnification : (P,) the norm of F g(p) diag(target_errors), which magnifies rounding errors of the targets.
     """
 
     filtered: FilteredRows
@@ -70,7 +74,7 @@ class RefitWithoutFold:
     magnification: torch.Tensor
 
     def residuals(self, responses: torch.Tensor, targets: torch.Tensor, workspace: Workspace) -> HeldOut:
-        """Compute residuals of v voxels from responses (n, v) and whitened targets (S, v), in the workspace."""
+        """Compute the residuals of v voxels from responses (n, v) and whitened targets (S, v), in the workspace."""
         reached = responses.T @ self.basis
         outside: torch.Tensor | float = 0.0
         if len(responses) > self.basis.shape[1]:
@@ -78,27 +82,28 @@ class RefitWithoutFold:
         return HeldOut(self.filtered.residuals(reached, targets, workspace), reached, outside)
 
     def predictions(self, responses: torch.Tensor, targets: torch.Tensor, workspace: Workspace) -> HeldOut:
-        """Compute predictions less their mean, which is the first coordinate."""
+        """Compute centred predictions: without the first coordinate, which is the mean."""
         reached = responses.T @ self.basis
         predictions = self.filtered.residuals(torch.zeros_like(reached), targets, workspace).neg_()
         return HeldOut(predictions[:, :, 1:], reached[:, 1:])
 
     @property
     def bytes_per_voxel(self) -> int:
-        """Return the working memory for one voxel."""
+        """Return the working memory for one voxel in bytes."""
         return (self.filtered.values_per_voxel + sum(self.basis.shape)) * self.basis.element_size()
 
 
 def fit_without_fold(
     decomposition: Decomposition, rows: Rows, smallest_alpha: float, fit_intercept: bool
 ) -> tuple[TrainingFit, torch.Tensor]:
-    """Compute F and t, and W (R, S), by the eigenvectors of the downdated Gram matrix, from at least R other images.
+    """Fit the other images, at least R, by the eigenvectors of their Gram matrix; return F and t, and W (R, S).
 
-    With an intercept the features Z, whose columns have no mean, are centred on the other images: on mu, minus
-    the sum of Z_k over N - n. That adds (N - n) mu'mu to what the Gram matrix loses, and a last row and a first
-    column to W, for the columns of the mean in U and among the whitened targets.
+    The Gram matrix is that of all images minus the fold's part. With an intercept, the features Z, whose columns have
+    mean 0, are centred on the mean mu of the other images, which is minus the sum of Z_k over N - n. The Gram matrix
+    then loses another (N - n) mu'mu. W gets a last row for the mean's column in U, and a first column for the mean
+    among the whitened targets.
 
-    Raises IllConditionedError where the penalty is too small for the Gram matrix.
+    Raises IllConditionedError if the penalty is too small for the Gram matrix.
     """
     n_images, scale = len(decomposition.left), decomposition.spectrum.sqrt()
     left = decomposition.left[rows]
@@ -127,10 +132,11 @@ def fit_without_fold(
 def safe_fit_without_fold(
     X: torch.Tensor, rows: Rows, smallest_alpha: float, fit_intercept: bool
 ) -> tuple[TrainingFit, torch.Tensor, torch.Tensor]:
-    """Compute F and t by a singular value decomposition of the other images; also its left singular vectors and rows.
+    """Fit the other images by a singular value decomposition of their features, which is slow but safe.
 
-    This is slow but safe: it uses no Gram matrix and no targets of all images. c are the left singular vectors (N - n,
-    S) times the responses of the other images, which leaves a factor (t / (t + a_min))^(1/2) to F.
+    It uses no Gram matrix and no targets of all images. Returns F and t, the left singular vectors (N - n, S), and the
+    rows of the other images. c are the left singular vectors times the responses of these rows. F therefore includes
+    the factor (t / (t + a_min))^(1/2).
     """
     training = torch.ones(len(X), dtype=torch.bool, device=X.device)
     training[rows] = False
@@ -150,9 +156,9 @@ def safe_fit_without_fold(
 def whitened_targets(
     fit: TrainingFit, whitening: torch.Tensor, targets: torch.Tensor, responses: Responses, rows: Rows
 ) -> torch.Tensor:
-    """Compute c (S, V) = W'U'Y - F'Y_k from U'Y (R, V), in its precision.
+    """Compute the whitened targets c (S, V) = W'U'Y - F'Y_k from U'Y (R, V), in the precision of U'Y.
 
-    Raises IllConditionedError where W would magnify rounding errors of U'Y too much.
+    Raises IllConditionedError if W would magnify rounding errors of U'Y too much.
     """
     if not _squared_norm(whitening, 0).amax() < LARGEST_MAGNIFICATION[targets.dtype]:
         raise IllConditionedError
@@ -164,7 +170,7 @@ def whitened_targets(
 
 
 def refit_without_fold(fit: TrainingFit, blocks: Sequence[SpectralBlock], dtype: torch.dtype) -> RefitWithoutFold:
-    """Return the operator of a training fit, whose spectrum is cut into `blocks`, in a precision."""
+    """Return the operator of a training fit in the given precision; `blocks` cut its spectrum."""
     with_mean = torch.nn.functional.pad(fit.rows, (1, 0), value=1.0)
     basis, triangle = torch.linalg.qr(with_mean)
     errors = torch.linalg.vector_norm(fit.rows, dim=0) * fit.target_errors
@@ -174,7 +180,7 @@ def refit_without_fold(fit: TrainingFit, blocks: Sequence[SpectralBlock], dtype:
 
 
 def _with_constant(spectrum: torch.Tensor, rows: torch.Tensor, n_others: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Prepend the unpenalised column of the other images' mean."""
+    """Prepend the unpenalised column for the mean of the other images."""
     constant = rows.new_full((len(rows), 1), n_others**-0.5)
     return torch.cat([spectrum.new_full((1,), torch.inf), spectrum]), torch.cat([constant, rows], dim=1)
 

@@ -1,6 +1,6 @@
-"""Responses of many voxels on any device, moved chunk by chunk to the device that computes.
+"""Move responses of many voxels, from any device, chunk by chunk to the device that computes.
 
-N images, V voxels, R eigenvalues; v voxels of a chunk.
+Shapes: N images, V voxels, R eigenvalues; v voxels of a chunk.
 """
 
 import functools
@@ -10,20 +10,20 @@ import torch
 
 from brain_activity_prediction.ridge.arrays import Rows
 
-# What one chunk of voxels may take: a share of a GPU's free memory; on a CPU a share of the responses, within bounds.
+# Memory of one chunk of voxels: on a GPU a share of the free memory, on a CPU a share of the responses, within bounds.
 GPU_SHARE, CPU_SHARE, CPU_BYTES = 0.4, 0.4, (5 * 2**20, 12 * 2**20)
-# How many images go together into the products of all voxels.
+# Number of images whose responses are multiplied in one step, for all voxels.
 IMAGES_PER_PANEL = 256
 
 
 @dataclass(frozen=True)
 class Responses:
-    """Responses Y (N, V) wherever they lie; chunks of them, less their means, on the computing device.
+    """Responses Y (N, V) on any device, which are provided in centred chunks on the computing device.
 
     Attributes
     ----------
-    Y : (N, V). means : (V,) on the device. centred : whether these are other than zero.
-    voxels_per_chunk : a number, or None for what memory allows.
+    Y : (N, V). means : (V,) on the computing device. centred : whether any mean is not zero.
+    voxels_per_chunk : number of voxels, or None for as many as memory allows.
     """
 
     Y: torch.Tensor
@@ -32,19 +32,19 @@ class Responses:
     voxels_per_chunk: int | None
 
     def chunks(self, bytes_per_voxel: int) -> list[slice]:
-        """Return slices over the voxels, in multiples of 64: products then add up in the same order at any width."""
+        """Return slices over the voxels, in multiples of 64: sums then have the same order for any chunk size."""
         width = self.voxels_per_chunk or int(self._bytes_for_a_chunk() // bytes_per_voxel)
         width = max(64, width // 64 * 64)
         return [slice(start, start + width) for start in range(0, self.Y.shape[1], width)]
 
     def block(self, rows: Rows, voxels: slice, dtype: torch.dtype) -> torch.Tensor:
-        """Return responses (rows, v) on the device, in `dtype`; a view of Y if possible."""
+        """Return the centred responses (rows, v) on the computing device, in `dtype`; a view of Y if possible."""
         rows = rows.to(self.Y.device) if torch.is_tensor(rows) else rows
         block = self.Y[rows, voxels].to(self.means.device, dtype)
         return block - self.means[voxels].to(dtype) if self.centred else block
 
     def rotated(self, left: torch.Tensor, dtype: torch.dtype, rows: torch.Tensor | None = None) -> torch.Tensor:
-        """Compute U'Y (R, V) in `dtype` from U (rows, R), panel by panel of images; all images by default."""
+        """Compute U'Y (R, V) in `dtype` from U (rows, R), one panel of images at a time; all images by default."""
         rotated = left.new_zeros(left.shape[1], self.Y.shape[1], dtype=dtype)
         for start in range(0, len(left), IMAGES_PER_PANEL):
             panel = slice(start, start + IMAGES_PER_PANEL)
@@ -53,12 +53,15 @@ class Responses:
         return rotated
 
     def of(self, voxels: torch.Tensor) -> "Responses":
-        """Return the responses of the voxels at these positions, an index tensor on the device."""
+        """Return the responses of selected voxels.
+
+        voxels  positions of the voxels, an index tensor on the computing device
+        """
         return replace(self, Y=self.Y[:, voxels.to(self.Y.device)], means=self.means[voxels])
 
     @functools.cached_property
     def sizes(self) -> torch.Tensor:
-        """Compute norms (V,) in float64 of the responses less their means."""
+        """Compute the norm of each voxel's centred responses, (V,) in float64."""
         rows = slice(None)
         chunks = self.chunks(16 * len(self.Y))
         return torch.cat([torch.linalg.vector_norm(self.block(rows, c, torch.float64), dim=0) for c in chunks])

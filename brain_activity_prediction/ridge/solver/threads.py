@@ -1,4 +1,4 @@
-"""Distribute CPU work over threads in pieces, or keep it on one thread."""
+"""Distribute pieces of CPU work over threads, or keep the work on one thread."""
 
 import functools
 import threading
@@ -13,10 +13,10 @@ Piece = TypeVar("Piece")
 
 
 def spread(function: Callable[[Piece], None], pieces: Sequence[Piece], device: torch.device) -> None:
-    """Call function(piece) of every piece; on a CPU in as many threads as torch has, each computing on one of them.
+    """Call function(piece) for every piece; on a CPU in as many threads as torch has.
 
-    Several threads gain little within products of a few megabytes and nothing between them. Pieces must write to
-    different places; a single one has all threads.
+    Each thread computes alone, because several threads gain little within matrix products of a few megabytes, and
+    nothing between products. A single piece uses all threads. Pieces must write to different memory.
     """
     n_threads = min(torch.get_num_threads(), len(pieces)) if device.type == "cpu" else 1
     if n_threads == 1:
@@ -29,7 +29,7 @@ def spread(function: Callable[[Piece], None], pieces: Sequence[Piece], device: t
         with torch.inference_mode(inference):
             function(piece)
 
-    # A new thread takes its number from the environment until it is told.
+    # A new thread reads its number of OpenMP threads from the environment, unless it is set explicitly.
     pool = ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=(1,))
     with one_thread:
         try:
@@ -40,9 +40,9 @@ def spread(function: Callable[[Piece], None], pieces: Sequence[Piece], device: t
 
 
 class Overlapping:
-    """A process-wide setting that holds while any block of it runs, in any thread.
+    """Base class of context managers that change a process-wide setting, in any number of threads.
 
-    Of blocks that overlap, the last to end restores what was before the first.
+    If several `with` blocks overlap, the first one changes the setting, and the last one to end restores it.
     """
 
     def __init__(self) -> None:
@@ -68,10 +68,10 @@ class Overlapping:
 
 
 class OneThread(Overlapping):
-    """While any block of it runs: torch, NumPy and SciPy on one thread each.
+    """Context manager that limits torch, NumPy and SciPy to one thread each.
 
-    A small matrix is done before other threads have woken, and those of one library, which wait by spinning, are in
-    the way of the next.
+    Small matrix operations end before other threads have woken. Also, idle threads of one library wait by spinning,
+    which slows down the next library.
     """
 
     def _set(self) -> None:
@@ -85,7 +85,7 @@ class OneThread(Overlapping):
 
 
 class FullFloat32Precision(Overlapping):
-    """Keep float32 products in float32 on a GPU: TF32 would change the alpha of some voxels."""
+    """Context manager that keeps float32 products in float32 on a GPU: TF32 would change the alpha of some voxels."""
 
     def _set(self) -> None:
         self._before = torch.get_float32_matmul_precision()

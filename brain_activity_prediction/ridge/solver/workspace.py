@@ -1,4 +1,4 @@
-"""Memory in which one chunk of voxels after the other is computed."""
+"""Reusable memory for computing one chunk of voxels after the other."""
 
 import math
 import threading
@@ -7,16 +7,16 @@ import torch
 
 
 class Workspace:
-    """Named arrays, one set for each thread, overwritten for every chunk.
+    """Named arrays, one set for each thread, that are overwritten for every chunk.
 
-    Freeing and allocating them each time would fragment a CPU's memory; a GPU's allocator keeps them by itself.
+    Allocating new arrays for each chunk would fragment a CPU's memory. A GPU's allocator reuses memory by itself.
     """
 
     def __init__(self) -> None:
         self._of_thread = threading.local()
 
     def array(self, name: str, like: torch.Tensor, *shape: int) -> torch.Tensor:
-        """Return an array of that shape, in the type and on the device of `like`; earlier content is overwritten."""
+        """Return the named array in the given shape, with the dtype and device of `like`; its content is undefined."""
         if like.device.type == "cuda":
             return like.new_empty(shape)
         arrays, size = vars(self._of_thread), math.prod(shape)
