@@ -1,4 +1,4 @@
-"""Compare a model's layers with one subject's regions by RSA and centred kernel alignment, without a fit."""
+"""Compare a model's layers with a subject's brain regions by RSA and centred kernel alignment, without fitting."""
 
 from __future__ import annotations
 
@@ -42,12 +42,14 @@ def _read_patterns(settings: SimilaritySettings, layout: Layout, subject: int) -
     cache = responses_folder(settings.base_dir)
     regions = read_regions(layout, subject, settings.rois)
     subject_data = read_subject_data(layout, subject, settings.sessions, settings.zscore_sessions, cache)
-    log_data_used(subject_data, subject)  # before any check, since another subject's sessions may be refused
+    log_data_used(
+        subject_data, subject
+    )  # logged before the checks, which may end the run because of another subject's sessions
     return Patterns.of(subject_data, regions)
 
 
 def _common_images(settings: SimilaritySettings, own: Patterns, others: Sequence[Patterns]) -> np.ndarray:
-    """Return the ids of the images to compare; InputError where the subjects saw different shared images."""
+    """Return the ids of the images to compare; InputError if the subjects saw different shared images."""
     for other, subject in zip(others, settings.ceiling_subjects, strict=True):
         if not np.array_equal(other.test_ids, own.test_ids):
             raise InputError(

@@ -1,6 +1,6 @@
-"""Representational geometries of a subject's regions, on the images that all subjects saw.
+"""Representational geometries of a subject's brain regions: matrices over pairs of the images that all subjects saw.
 
-n images, R regions, V voxels.
+Letters: n images, R regions, V voxels.
 """
 
 from __future__ import annotations
@@ -24,13 +24,16 @@ class Patterns:
     test_ids: np.ndarray  # (n,)
     test_repeats: np.ndarray  # (n,) trials averaged, or (n, V) where a voxel lacks some
     sessions: tuple[int, ...]
-    digest: str  # of the responses
+    digest: str  # digest of the responses
     responses: np.ndarray  # (n, V), NaN where an image is missing for a voxel, and throughout a voxel that is left out
     regions: dict[str, np.ndarray]  # masks (V,) by name, without voxels that are left out
 
     @classmethod
     def of(cls, subject_data: SubjectData, regions: Mapping[str, np.ndarray]) -> Patterns:
-        """Take a subject's responses to the test images; `regions` are masks (V,) by name."""
+        """Make patterns of a subject's responses to the test images.
+
+        regions  masks (V,) by name
+        """
         has_responses = np.isfinite(subject_data.test).any(axis=0)
         return cls(
             subject_data.test_ids,
@@ -42,7 +45,7 @@ class Patterns:
         )
 
     def common_ids(self, others: Sequence[Patterns]) -> np.ndarray:
-        """Return the images (m,) that enough voxels of every region of these subjects have, see `valid_trials`."""
+        """Return the images (m,) that enough voxels of each region have responses to, in all of these subjects."""
         return self.test_ids[np.all([one._has_images() for one in (self, *others)], axis=0)]
 
     def _has_images(self) -> np.ndarray:
@@ -50,7 +53,7 @@ class Patterns:
         return ~np.any([too_many(missing[:, mask].sum(axis=1), mask.sum()) for mask in self.regions.values()], axis=0)
 
     def brain(self, test_ids: np.ndarray, device: str) -> Brain:
-        """Compute the geometries of all regions on some of the images; a missing response is the voxel's mean."""
+        """Compute the geometries of all regions on some images; a voxel's mean replaces its missing responses."""
         rows = np.isin(self.test_ids, test_ids)
         found = geometries(zscored(_filled(self.responses[rows][:, mask]), device) for mask in self.regions.values())
         n_voxels = {roi: int(mask.sum()) for roi, mask in self.regions.items()}
@@ -66,17 +69,17 @@ def _filled(patterns: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Brain:
-    """The geometries of one subject's regions, on images that all subjects saw."""
+    """The geometries of one subject's brain regions, on images that all subjects saw."""
 
     test_ids: np.ndarray
-    repeats_mean: float  # trials of an image
+    repeats_mean: float  # mean number of trials for an image
     sessions: tuple[int, ...]
-    digest: str  # of the responses
+    digest: str  # digest of the responses
     n_voxels: dict[str, int]  # by region, without voxels that are left out
     geometries: dict[str, torch.Tensor]  # {measure: (R, n, n)}
 
     def like(self, other: Brain) -> dict[str, torch.Tensor]:
-        """Return this brain's geometries of another one's regions, NaN where it has no such region."""
+        """Return this brain's geometries in the order of another brain's regions; NaN for regions that it lacks."""
         mine = list(self.n_voxels)
         found = {}
         for measure, own in self.geometries.items():

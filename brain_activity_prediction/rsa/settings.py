@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class SimilaritySettings:
-    """Layers and regions to compare."""
+    """Settings of a similarity analysis: layers and regions to compare, and how."""
 
     base_dir: Path
     subject: int
@@ -29,7 +29,7 @@ class SimilaritySettings:
     ceiling_subjects: Sequence[int]  # other subjects, for noise ceilings
 
     def recorded(self, brain: Brain, embeddings: Mapping) -> dict:
-        """Return everything that changes the numbers; tables hold its fingerprint.
+        """Return the settings that change the similarities; similarity tables store a fingerprint of them.
 
         embeddings  the settings that the hidden states were extracted with
         """

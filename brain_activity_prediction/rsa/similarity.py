@@ -1,16 +1,17 @@
 """Two similarities between layers and regions that need no fit: RSA and centred kernel alignment (CKA).
 
-Both compare matrices (n, n) of all pairs of images, a representation's *geometry*, by the cosine of their off-diagonal
-entries, so that a pair of representations is a dot product and a permutation of the images a permutation of rows and
-columns:
+The *geometry* of a representation is a matrix (n, n) with a value for each pair of images. Both measures are the cosine
+between the off-diagonal entries of two geometries. They differ in the geometry:
 
 - representational similarity analysis (Kriegeskorte et al. 2008): Spearman's correlation of the correlation distances,
   which is the cosine of their centred ranks;
 - linear centred kernel alignment, debiased: the ratio of unbiased estimates of HSIC (Song et al. 2007), each being
-  the inner product of U-centred kernels (Szekely & Rizzo 2014). Biased, it rises towards 1 with the number of features
-  over images whatever they hold (Murphy et al. 2024); this one is near 0, or below, for unrelated representations.
+  the inner product of U-centred kernels (Szekely & Rizzo 2014). The biased estimate rises towards 1 with the number of
+  features per image, even for noise (Murphy et al. 2024). The debiased one is 0 on average for unrelated
+  representations, and can be negative.
 
-n images, k features or voxels, L layers, R regions.
+Comparing two representations is therefore a dot product, and permuting the images permutes the rows and columns of a
+geometry. Letters: n images, k features or voxels, L layers, R regions.
 """
 
 import torch
@@ -19,21 +20,21 @@ from scipy.stats import rankdata
 from brain_activity_prediction.inference.intervals import ROUNDING
 from brain_activity_prediction.inference.permutations import different_orders
 
-# Rows of a permuted geometry that are made and compared together.
+# Number of rows of a permuted geometry that are made and compared at a time.
 ROWS = 50
 
 
 def distance_ranks(patterns):
-    """Centred ranks (n, n) of the correlation distances between the rows of patterns (n, k), of length 1.
+    """Return the ranks (n, n) of the correlation distances between the rows of patterns (n, k), centred, of length 1.
 
-    Equal distances share their mean rank; the diagonal is 0. float32 on the device of `patterns`. All is NaN if a
-    distance is undefined: of a constant row, such as every row of one feature.
+    Equal distances share their mean rank; the diagonal is 0. float32 on the device of `patterns`. All ranks are NaN if
+    a row is constant, since its distances are undefined; with one feature, every row is constant.
     """
     n_images = len(patterns)
     centred = patterns - patterns.mean(dim=1, keepdim=True, dtype=torch.float64)
-    centred /= centred.norm(dim=1, keepdim=True)  # NaN for a constant row, and by it all ranks
+    centred /= centred.norm(dim=1, keepdim=True)  # NaN for a constant row, which makes all ranks NaN
     rows, columns = torch.triu_indices(n_images, n_images, offset=1, device=patterns.device)
-    # Equal distances, as an image and its copy have to any other, differ by rounding errors.
+    # Rounding makes equal distances differ, such as those of an image and its copy to a third image.
     distances = (1 - centred @ centred.T)[rows, columns].cpu().numpy().round(12)
     return _centred_ranks(distances, n_images, patterns.device)
 
@@ -41,7 +42,7 @@ def distance_ranks(patterns):
 def centred_kernel(patterns):
     """Compute the U-centred linear kernel (n, n) of the rows of patterns (n, k), of length 1, float32.
 
-    The cosine of two kernels is the debiased linear CKA. All is NaN if all rows are alike.
+    The cosine of two such kernels is the debiased linear CKA. The kernel is NaN if all rows are equal.
     """
     patterns = patterns.to(torch.float64)
     n_images = len(patterns)
@@ -56,7 +57,10 @@ MEASURES = {"rsa": distance_ranks, "cka": centred_kernel}
 
 
 def geometries(representations):
-    """Compute `{measure: (L, n, n)}` of patterns (n, k), taken one at a time; k may differ between them."""
+    """Compute the geometries of L representations by each measure: `{measure: (L, n, n)}`.
+
+    representations  patterns (n, k), read one at a time; k may differ
+    """
     found = {measure: [] for measure in MEASURES}
     for patterns in representations:
         for measure, geometry in MEASURES.items():
@@ -65,17 +69,17 @@ def geometries(representations):
 
 
 def similarity(layers, regions):
-    """Return cosines (L, R), float64, of the geometries (L, n, n) of layers and (R, n, n) of regions."""
+    """Return the cosines (L, R), float64, between geometries of layers (L, n, n) and of regions (R, n, n)."""
     return (layers.flatten(1) @ regions.flatten(1).T).to(torch.float64)
 
 
 def similarity_to_mean(own, others, measure):
-    """Return the similarity (R,), float64, of own geometries (R, n, n) to the mean of others, a list of (R, n, n).
+    """Return the similarity (R,), float64, of one brain's geometries (R, n, n) to the mean of other brains'.
 
-    For one region in several brains this is the lower bound of the noise ceiling of Nili et al. 2014: the similarity
-    that a model of the other brains reaches. For "rsa" their ranks are averaged, and the averages ranked again, as in
-    rsatoolbox. For "cka", which rsatoolbox does not have, their kernels are averaged. NaN of subjects that lack a
-    region are left out; the result is NaN if all subjects lack it.
+    This is the lower bound of the noise ceiling of Nili et al. 2014: the similarity that the mean of the other brains
+    reaches. For "rsa" the ranks of the other brains are averaged, and the averages ranked again, as in rsatoolbox. For
+    "cka", which rsatoolbox does not have, their kernels are averaged. Brains that lack a region are left out of its
+    mean; the result is NaN if all other brains lack it.
     """
     others = torch.stack(others)
     there = ~others.isnan().flatten(2).any(dim=2)
@@ -88,18 +92,18 @@ def similarity_to_mean(own, others, measure):
 
 
 def permutation_p(layers, regions, n_permutations, seed=0):
-    """Return the share of permutations of the images with at least the observed similarity, (L, R) float64.
+    """Return p values (L, R), float64: the share of permutations with at least the observed similarity.
 
-    No permutation is used twice; with few images all of them are used (`permutations.different_orders`). The identity
-    counts as one, so that no p is below 1 / (n_permutations + 1). All pairs share the permutations, which reorder the
-    rows and columns of the regions' geometries. NaN where the similarity is NaN.
+    Permutations reorder the images of the regions' geometries, in the same way for all pairs of layer and region. No
+    permutation is used twice; with few images all are used (`permutations.different_orders`). The observed order counts
+    as a permutation, so that no p is below 1 / (n_permutations + 1). p is NaN where the similarity is NaN.
     """
     n_images = layers.shape[1]
     bands = [slice(start, start + ROWS) for start in range(0, n_images, ROWS)]
     upper = [_upper_band(layers, rows).flatten(1) for rows in bands]
 
     def permuted(order):
-        # A band at a time, which stays in the cache, and of each only what lies right of the diagonal.
+        # One band of rows at a time, so that it stays in the cache, and only its entries right of the diagonal.
         moved = (regions[:, order[rows, None], order[rows.start :]].flatten(1) for rows in bands)
         return sum(band @ part.T for band, part in zip(upper, moved, strict=True))
 
@@ -114,7 +118,7 @@ def permutation_p(layers, regions, n_permutations, seed=0):
 def _upper_band(layers, rows):
     """Return rows of symmetric matrices (L, n, n) from their first diagonal entry on, (L, rows, n - start).
 
-    Entries right of the band's own square are doubled: they also count for their mirror images.
+    Entries right of the band's square on the diagonal are doubled, since they also count for their mirror images.
     """
     band = layers[:, rows, rows.start :].clone()
     band[:, :, band.shape[1] :] *= 2
@@ -122,7 +126,7 @@ def _upper_band(layers, rows):
 
 
 def _ranked_again(summed):
-    """Rank sums of centred ranks (n, n) once more, to length 1; sums equal up to rounding share a rank."""
+    """Rank sums of centred ranks (n, n) again, and scale them to length 1; sums equal up to rounding share a rank."""
     n_images = len(summed)
     rows, columns = torch.triu_indices(n_images, n_images, offset=1, device=summed.device)
     n_pairs = len(rows)
@@ -132,7 +136,7 @@ def _ranked_again(summed):
 
 
 def _centred_ranks(values, n_images, device):
-    """Rank one value for each pair of images: centred, of length 1, as a symmetric matrix (n, n) in float32."""
+    """Rank the values of all pairs of images: a symmetric matrix (n, n), float32, of centred ranks, of length 1."""
     rows, columns = torch.triu_indices(n_images, n_images, offset=1, device=device)
     ranks = torch.from_numpy(rankdata(values)).to(device)
     matrix = ranks.new_zeros(n_images, n_images)

@@ -32,14 +32,14 @@ def similarity_table(
 ) -> pd.DataFrame:
     """Tabulate similarities: one row for each layer and region, columns COLUMNS.
 
-    `model_id`, `subject` and `settings` are added by the caller. All layers of a stream are in memory together.
+    The caller adds `model_id`, `subject` and `settings`. All layers of a stream are in memory at the same time.
 
-    Voxels with NaN are left out of the n_voxels counted. A region without voxels has NaN, and so has rsa of a region
-    with one voxel. layer_position runs from 0 to 1, the last layer. rsa_ceiling and cka_ceiling are a region's
-    similarity to the mean of the same region in other subjects, missing where none were named. rsa_p, cka_p and
-    n_permutations are missing where images were not permuted; rsa_q and cka_q are p adjusted over the table (Benjamini
-    and Hochberg). n_images, n_sessions and test_repeats_mean count the images compared, which all subjects saw, the
-    subject's sessions and the mean number of trials for an image. Nothing is trained: there is no n_train.
+    n_voxels does not count voxels with NaN. All similarities are NaN for a region without voxels, and rsa for a region
+    with one voxel. layer_position is the relative depth, from 0 to 1 for the last layer. rsa_ceiling and cka_ceiling
+    are a region's similarity to the mean of the same region in other subjects, missing where none were named. rsa_p,
+    cka_p and n_permutations are missing without a permutation test; rsa_q and cka_q are p adjusted over the table
+    (Benjamini and Hochberg). n_images, n_sessions and test_repeats_mean count the images compared, which all subjects
+    saw, the subject's sessions and the mean number of trials for an image. Nothing is trained: there is no n_train.
     """
 
     def states(layer: Layer) -> np.ndarray:
@@ -76,7 +76,7 @@ def pair_table(
     of_regions: Mapping[str, torch.Tensor],
     n_permutations: int,
 ) -> pd.DataFrame:
-    """Build a row for each pair of a layer and a region, all regions of the first layer first."""
+    """Build a table with one row for each layer and region: all regions of the first layer, then of the second."""
     n_regions = len(next(iter(of_regions.values())))
     rows = [
         {"prompt": layer.prompt, "stream": layer.stream, "layer": layer.number, "layer_position": layer.position}
@@ -106,7 +106,7 @@ def write(table: pd.DataFrame, settings: str, folder: Path) -> None:
 
 
 def as_text(table: pd.DataFrame) -> str:
-    """Format the most similar layer of each stream by each measure, a line for each stream and region."""
+    """Format the most similar layer by each measure, in a line for each stream and region."""
     lines = [f"{'stream':<16} {'region':<16} {'voxels':>6} {'RSA':>7} {'layer':>5} {'CKA':>7} {'layer':>5}"]
     for (stream, roi), rows in table.dropna(subset=["rsa", "cka"]).groupby(["stream", "roi"], sort=False):
         rsa, cka = (rows.loc[rows[measure].idxmax()] for measure in ("rsa", "cka"))

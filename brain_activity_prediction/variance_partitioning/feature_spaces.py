@@ -1,4 +1,4 @@
-"""Feature spaces: hidden states of a stream's layer, named on the command line."""
+"""Feature spaces: the hidden states of one layer of a stream, selected on the command line."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WHOLE_NUMBER = re.compile("[0-9]{1,9}")
 
 @dataclass(frozen=True)
 class Space(Stream):
-    """A layer of a stream: a number from 0, or BEST, the best one of each region (`region_layers`)."""
+    """A feature space: a layer of a stream, given by its number from 0 or as BEST, each region's best layer."""
 
     layer: int | str
 
@@ -30,7 +30,7 @@ class Space(Stream):
 
     @property
     def of_stream(self) -> str:
-        """Name the stream, without the layer."""
+        """Describe the stream of the space, without the layer."""
         return super().__str__()
 
     def store(self, base_dir: Path) -> EmbeddingStore:
@@ -39,18 +39,18 @@ class Space(Stream):
 
 
 def parse_space(model_id: str, prompt: str, stream: str, layer: str) -> Space:
-    """Read the words of --space; InputError for words that name no space."""
-    model_folder(model_id)  # refuses an impossible id
+    """Make a space from the words of --space; InputError if they do not describe one."""
+    model_folder(model_id)  # raises InputError for an invalid id
     if prompt != NO_PROMPT and not WHOLE_NUMBER.fullmatch(prompt):
-        raise InputError(f"--space {model_id} {prompt}: the second word is a prompt's number, or {NO_PROMPT}")
+        raise InputError(f"--space {model_id} {prompt}: the second word must be a prompt's number, or {NO_PROMPT}")
     if layer != BEST and not WHOLE_NUMBER.fullmatch(layer):
-        raise InputError(f"--space {model_id} ... {layer}: the last word is a layer's number, or {BEST}")
+        raise InputError(f"--space {model_id} ... {layer}: the last word must be a layer's number, or {BEST}")
     number = None if prompt == NO_PROMPT else int(prompt)
     return Space(model_id, number, stream, layer if layer == BEST else int(layer))
 
 
 def check_spaces(spaces: Sequence[Space], base_dir: Path) -> None:
-    """Raise InputError for a wrong number of spaces, or one that is given twice or has no hidden states."""
+    """Raise InputError if the number of spaces is wrong, or a space is given twice or has no hidden states."""
     if not 2 <= len(spaces) <= len(LETTERS):
         raise InputError(f"{count(len(spaces), 'feature space')}: give --space two to {len(LETTERS)} times")
     for number, space in enumerate(spaces):

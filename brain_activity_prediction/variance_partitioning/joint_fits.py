@@ -1,4 +1,4 @@
-"""Joint fits of feature spaces by banded ridge, one for each weighting. V voxels."""
+"""Joint fits of feature spaces by banded ridge, one for each weighting of the spaces."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from brain_activity_prediction.variance_partitioning.feature_spaces import Space
 
 @dataclass(frozen=True)
 class JointFits:
-    """Joint fits of an analysis; hidden states are read when the first fit needs them."""
+    """The joint fits of an analysis; hidden states are read when the first fit needs them."""
 
     spaces: Sequence[Space]
     base_dir: Path
@@ -29,12 +29,12 @@ class JointFits:
     device: str
 
     def fit(self, number: int, voxels: np.ndarray | slice = slice(None)) -> tuple[torch.Tensor, ...]:
-        """Return alpha (v,), cv_score (v,) and predictions (n_test, v) of a weighting, by its number."""
+        """Fit a weighting, given by its number; return alpha (v,), cv_score (v,) and predictions (n_test, v)."""
         responses = torch.from_numpy(np.ascontiguousarray(self.subject_data.train[:, voxels]))
         return self._features.fit(self.weightings[number], responses, self.alphas, folds=FOLDS)
 
     def predictions(self, number: int, voxels: np.ndarray) -> torch.Tensor:
-        """Return the predictions (n_test, v) of a weighting for some voxels (v,)."""
+        """Return the predictions (n_test, v) for some voxels (v,) by a weighting, given by its number."""
         return self.fit(number, voxels)[2]
 
     @cached_property

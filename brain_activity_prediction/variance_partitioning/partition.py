@@ -1,4 +1,4 @@
-"""Fit two to four feature spaces jointly, and separate their unique from their shared variance."""
+"""Fit two to four feature spaces jointly, and split the variance that they predict into unique and shared parts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from brain_activity_prediction.variance_partitioning.share_table import Ceilings
 
 
 def partition(settings: PartitioningSettings, layout: Layout) -> None:
-    """Fit the missing weightings of each choice of layers, then write the table and maps of shares."""
+    """Fit the weightings without scores for each choice of layers, then write the table and maps of variance shares."""
     regions = read_regions(layout, settings.subject, settings.rois)
     cache = responses_folder(settings.base_dir)
     data = read_subject_data(layout, settings.subject, settings.sessions, settings.zscore_sessions, cache)
@@ -50,7 +50,7 @@ def partition(settings: PartitioningSettings, layout: Layout) -> None:
 
 
 def score_store(choice: LayerChoice, first: bool, settings: PartitioningSettings) -> WeightingScores:
-    """Open the score store of a choice of layers: the analysis' folder for the first, a subfolder for any other."""
+    """Open the score store of a choice of layers, in the analysis' folder for the first choice or else a subfolder."""
     folder = partitioning_folder(settings.base_dir, settings.subject, settings.name)
     if settings.random_weightings:
         weightings = random_weightings(len(choice.spaces), settings.random_weightings, settings.seed)
@@ -62,7 +62,7 @@ def score_store(choice: LayerChoice, first: bool, settings: PartitioningSettings
 def fit_choice(
     choice: LayerChoice, scores: WeightingScores, data: SubjectData, settings: PartitioningSettings
 ) -> Mapping[Combination, np.ndarray] | None:
-    """Fit the missing weightings of a choice of layers; return its `resampled_shares`, None without --bootstrap."""
+    """Fit the weightings without scores for a choice of layers; return `resampled_shares`, None without --bootstrap."""
     alphas = settings.alphas.values()
     fits = JointFits(choice.spaces, settings.base_dir, data, scores.weightings, alphas, settings.device)
     if missing := scores.left():

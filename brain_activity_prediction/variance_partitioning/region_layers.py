@@ -1,7 +1,7 @@
 """Choose each space's layer for every region, and group the regions that chose the same layers.
 
-A region's layer is that of its row `best_per_region` in the table of align_model.py: the best mean cross-validated
-score over the region's voxels, on training images alone. R regions, V voxels.
+A region's layer is the one with the best cross-validated score on training images, averaged over the region's voxels,
+as in the row `best_per_region` of the table of align_model.py. Letters: R regions, V voxels.
 """
 
 from __future__ import annotations
@@ -27,33 +27,33 @@ from brain_activity_prediction.variance_partitioning.feature_spaces import BEST,
 if TYPE_CHECKING:
     from brain_activity_prediction.encoding.subject_data import SubjectData
 
-Regions = Mapping[str, np.ndarray]  # masks (V,) by name, that of all voxels first
+Regions = Mapping[str, np.ndarray]  # masks (V,) by name; the first holds all voxels
 
 
 @dataclass(frozen=True)
 class LayerChoice:
-    """Spaces with the numbers of their layers, and the regions that chose them."""
+    """Feature spaces with layer numbers, and the regions for which these layers were chosen."""
 
     spaces: tuple[Space, ...]
     regions: Regions
 
     @property
     def folder_name(self) -> str:
-        """Name the folder: `layers_0_12` for layer 0 of the first space and layer 12 of the second."""
+        """Name of the choice's folder: `layers_0_12` for layer 0 of the first space and layer 12 of the second."""
         return "_".join(["layers", *(str(space.layer) for space in self.spaces)])
 
     @property
     def layers(self) -> str:
-        """List the layers: `0, 12` for layer 0 of the first space and layer 12 of the second."""
+        """Text of the layer numbers: `0, 12` for layer 0 of the first space and layer 12 of the second."""
         return ", ".join(str(space.layer) for space in self.spaces)
 
 
 def layer_choices(
     spaces: Sequence[Space], base_dir: Path, subject: int, subject_data: SubjectData, regions: Regions
 ) -> list[LayerChoice]:
-    """Group the regions by the layers that they chose; the first region's group comes first.
+    """Group the regions by their layers of all spaces; the first region's group is first.
 
-    A space with a number has this layer in all regions; one with BEST has the best layer of each.
+    A space given by a layer number has this layer in all regions; a space given as BEST has each region's best layer.
     """
     layers = [layers_of_regions(space, base_dir, subject, subject_data, regions) for space in spaces]
     grouped: dict[tuple[Space, ...], dict[str, np.ndarray]] = {}
@@ -69,9 +69,9 @@ def layer_choices(
 def layers_of_regions(
     space: Space, base_dir: Path, subject: int, subject_data: SubjectData, regions: Regions
 ) -> list[int]:
-    """Return a space's layer in each region: its number, or for BEST the region's best layer by cv_score.
+    """Return a space's layer number in each region: the given number, or for BEST the best layer by cv_score.
 
-    A region without a scored voxel takes the layer of the first region. Raises InputError if align_model.py has not
+    A region without any scored voxel has the layer of the first region. Raises InputError if align_model.py has not
     scored every layer of the stream on exactly these responses.
     """
     if space.layer != BEST:
@@ -104,7 +104,7 @@ def layers_of_regions(
 
 
 def _log_choices(choices: Sequence[LayerChoice], n_regions: int) -> None:
-    """Log that layers were chosen, and where two spaces are the same layer."""
+    """Log that layers are chosen by region, and the regions in which two spaces are the same layer."""
     log.info(
         f"best layers are chosen for each region by its cv_score on training images: {count(n_regions, 'region')}, "
         f"{count(len(choices), 'combination')} of layers to fit"

@@ -1,8 +1,10 @@
-"""Bootstrap errors of shares of variance: R2 of every joint fit on resamples of the test images.
+"""Bootstrap of variance shares: the R2 of every joint fit on resamples of the test images.
 
-Predictions of all weightings would be too large to keep. Instead, each voxel is fitted once more at the weighting that
-each combination of spaces chose for it: a tenth to a third of the first fits. The result is kept as `resampled.h5` in
-the folder of the weightings. n test images, V voxels, R regions, B resamples.
+Predictions of all weightings would be too large to store. Instead, each voxel is fitted again with its best weighting
+of each combination of spaces, which takes a tenth to a third of the time of the first fits. The result is stored as
+`resampled.h5` in the folder of the weightings.
+
+Letters: n test images, V voxels, R regions, B resamples.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from brain_activity_prediction.variance_partitioning.share_store import Weightin
 if TYPE_CHECKING:
     import torch
 
-Refit = Callable[[int, np.ndarray], "torch.Tensor"]  # a weighting's number and voxels (v,) to predictions (n, v)
+Refit = Callable[[int, np.ndarray], "torch.Tensor"]  # (weighting's number, voxels (v,)) -> predictions (n, v)
 
 
 def resampled_shares(
@@ -36,13 +38,13 @@ def resampled_shares(
     n_resamples: int,
     refit: Refit,
 ) -> dict[Combination, np.ndarray]:
-    """Return `{spaces: (B, R)}`, the mean R2 over each region's voxels of the joint fit in each resample.
+    """Return the mean R2 of each region in each resample, for the joint fit of each combination: `{spaces: (B, R)}`.
 
-    Voxels without a score count in no region. Nothing is fitted if a file already holds the result for these regions,
-    resamples and settings.
+    Voxels without a score are left out of the means. If a file already holds the result for these regions, resamples
+    and settings, it is read instead.
 
     responses  (n, V) of the test images
-    refit      predicts the test images at a weighting, for some voxels
+    refit      returns a weighting's predictions of the test images for some voxels
     """
     best = best_weightings(scores.weightings, scores.read_all("cv_score"))
     path = scores.folder / "resampled.h5"
@@ -70,7 +72,7 @@ def _resampled(best, responses, members, n_resamples, refit) -> dict[Combination
     sums = {chosen: np.zeros((n_resamples, len(members))) for chosen in best}
     for number in np.unique(np.concatenate(list(best.values()))):
         voxels = np.flatnonzero((np.stack(list(best.values())) == number).any(axis=0) & members.any(axis=0))
-        if number < 0 or not len(voxels):  # voxels without a score, or a weighting of none of the regions' voxels
+        if number < 0 or not len(voxels):  # voxels without a score, or a weighting that no voxel of the regions chose
             continue
         r2 = resampled_r2(torch.from_numpy(responses[:, voxels]), refit(int(number), voxels).cpu(), shares).numpy()
         for chosen, row in best.items():

@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class PartitioningSettings:
-    """Feature spaces to fit jointly, responses to predict, and ways to score."""
+    """Settings of a variance partitioning: feature spaces to fit jointly, responses to predict, and ways to score."""
 
     base_dir: Path
     subject: int
-    name: str  # of the results' folder
+    name: str  # name of the results' folder
     device: str  # a torch device name
     redo: bool
 
     spaces: Sequence[Space]  # two to four
     alphas: AlphaGrid
-    random_weightings: int | None  # of each combination of spaces, None for a grid of weightings
+    random_weightings: int | None  # number for each combination of spaces; None for a grid of weightings
     seed: int
 
     sessions: Sequence[int] | None  # None for all
@@ -40,9 +40,9 @@ class PartitioningSettings:
     bootstrap: int
 
     def recorded(self, spaces: Sequence[Space], subject_data: SubjectData) -> dict:
-        """Return everything that changes the scores, as recorded in `settings.json`.
+        """Return the settings that change the scores, as recorded in `settings.json`.
 
-        spaces  with the numbers of their layers
+        spaces  the feature spaces with layer numbers
         """
         drawn = self.random_weightings
         settings = {

@@ -1,9 +1,10 @@
-"""Scores of every weighting of feature spaces on disk, a file each, so that a killed run continues.
+"""Scores of every weighting of feature spaces on disk, one file for each weighting, so that a killed run continues.
 
-A folder holds one set of spaces and one subject: `settings.json`, everything that changes the numbers, and
-`weightings/NNN.h5`, each with a dataset (V,) for every name in QUANTITIES, in the order of `volume[mask]`, and its
-weighting in the header. Files are sealed (`sealed_hdf5`): a damaged one is detected and fitted again. If regions chose
-other layers than the whole of nsdgeneral, subfolders `layers_A_B`, named by the spaces' layers, hold the same files.
+A folder holds the scores of one set of spaces and one subject. `settings.json` records the settings that change the
+scores. Each `weightings/NNN.h5` has a dataset (V,) for every name in QUANTITIES, in the order of `volume[mask]`, and
+the weighting in its header. Files have checksums (`sealed_hdf5`): a damaged file is detected, and its weighting is
+fitted again. If the best layers of a region differ from those of the whole of nsdgeneral, a subfolder `layers_A_B`,
+named by the layers of the spaces, holds the same kinds of files.
 """
 
 from collections.abc import Mapping
@@ -21,7 +22,7 @@ QUANTITIES = ("alpha", "cv_score", "r2")
 
 
 class WeightingScores:
-    """Finished weightings (G, B) of one analysis."""
+    """The scores of one analysis on disk, for each of its weightings (G, B)."""
 
     def __init__(self, folder: Path, weightings: np.ndarray):
         self.folder = Path(folder)
@@ -29,7 +30,7 @@ class WeightingScores:
         self._claimed: Mapping | None = None
 
     def claim(self, settings: Mapping, redo: bool) -> None:
-        """Record the settings of the scores; refuse scores made with others, or with `redo` delete them."""
+        """Record the settings of the scores; refuse scores made with other settings, or with `redo` delete them."""
         score_files.claim(self.folder, "weightings", settings, redo)
         self._claimed = dict(settings)
 
@@ -38,18 +39,18 @@ class WeightingScores:
         return recorded_settings(self.folder, score_files.RESTORE) or {}
 
     def left(self) -> list[int]:
-        """List the rows of `weightings` that are not finished."""
+        """List the rows of `weightings` that have no scores yet."""
         return [number for number in range(len(self.weightings)) if not self._path(number).exists()]
 
     def write(self, number: int, scores: Mapping[str, np.ndarray]) -> None:
-        """Add a weighting: an array (V,) for each of QUANTITIES."""
+        """Write the scores of a weighting: an array (V,) for each of QUANTITIES."""
         arrays = {name: scores[name] for name in QUANTITIES}
         about = {"weighting": self.weightings[number].tolist()}
         settings = score_files.claimed(self.folder, self._claimed)
         score_files.write_voxels(self._path(number), arrays, about, settings)
 
     def read_all(self, name: str) -> np.ndarray:
-        """Read one quantity of every weighting, (G, V) float32."""
+        """Read one quantity for all weightings, (G, V) float32."""
         return np.stack([self._read(number, name) for number in range(len(self.weightings))])
 
     def _read(self, number: int, name: str) -> np.ndarray:
@@ -60,7 +61,7 @@ class WeightingScores:
 
     @staticmethod
     def name(number: int) -> str:
-        """Name the file and the claim of a weighting."""
+        """Name of a weighting's file, by which a process also claims the weighting."""
         return f"{number:03d}"
 
     def _path(self, number: int) -> Path:

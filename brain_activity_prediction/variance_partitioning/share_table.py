@@ -1,4 +1,4 @@
-"""Write what users read after a partitioning: the table of shares by region, and the maps."""
+"""Write the results of a variance partitioning for users: the table of shares by region, and the maps."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ class Ceilings:
 
 
 def variances(scores: WeightingScores, responses: np.ndarray) -> tuple[Variances, np.ndarray]:
-    """Return R2 of every joint fit and part for each voxel, and the row (V,) of its best weighting of all spaces.
+    """Return each voxel's R2 of every joint fit and part, and the row (V,) of its best weighting of all spaces.
 
-    responses  (n, V) to the training images; cv_r2 is a share of their variance
+    responses  (n, V) to the training images, whose variance scales cv_r2
     """
     cv_scores, r2 = scores.read_all("cv_score"), scores.read_all("r2")
     variance = np.einsum("nv,nv->v", responses, responses, dtype=np.float64) / len(responses)
@@ -74,10 +74,10 @@ def share_table(
     """Tabulate shares: one row for each region and variance, columns COLUMNS without `analysis` and `subject`.
 
     `kind` is `model`, the R2 of a joint fit of the spaces, or `part`, the variance that exactly these spaces predict.
-    `spaces` are their letters, as in A+B, n_spaces their number, `names` their streams with the layers that the region
-    chose. r2 is of the test images, cv_r2 of the training images by cross-validation. Both are means over the n_voxels
-    voxels of the region with responses. The fits were chosen by cv_r2, so that the part of one space cannot be
-    negative, even of noise: inference is for r2.
+    `spaces` are the letters of the spaces, as in A+B, n_spaces their number, and `names` their streams and layers. r2
+    is of the test images, cv_r2 of the training images by cross-validation. Both are means over the n_voxels voxels of
+    the region with responses. Fits are chosen by cv_r2, so that its part of one space cannot be negative, even if the
+    space is noise. Use r2 for inference.
 
     noise_ceiling is the median over the region; ncsnr is its source, `computed` or `nsd`. r2_normalised is the mean of
     r2 / noise ceiling, never clipped, over the n_voxels_normalised voxels whose ceiling is above 0 and not below
@@ -122,9 +122,10 @@ def summarise(
     resampled: Sequence[Mapping[Combination, np.ndarray] | None],
     subject: int,
 ) -> None:
-    """Write the maps and then shares.csv and shares.parquet into the first folder, and print each region's parts.
+    """Write maps, then shares.csv and shares.parquet, into the first analysis' folder, and print each region's parts.
 
-    Each region has the shares of the layers that it chose; maps are of the first choice, that of all fitted voxels.
+    A region's shares are those of its own best layers; maps show the first choice of layers, made for all fitted
+    voxels.
 
     resampled  the `resampled_shares` of each of `analyses`
     """
@@ -147,13 +148,13 @@ def summarise(
 
 
 def in_order(table: pd.DataFrame, regions: Mapping[str, np.ndarray]) -> pd.DataFrame:
-    """Sort rows by kind and spaces, in order of first appearance, and then by region."""
+    """Sort rows by the columns kind and spaces, in order of first appearance, and then by region."""
     variance = pd.factorize(table["kind"] + table["spaces"])[0]
     return table.iloc[np.lexsort([pd.Index(regions).get_indexer(table["roi"]), variance])].reset_index(drop=True)
 
 
 def write_maps(folder, found: Variances, weightings, weighting, ceiling, subject_data: SubjectData) -> None:
-    """Write each variance, each space's weight in the joint fit of all, and the noise ceiling, voxel by voxel.
+    """Write maps of each variance, of each space's weight in the joint fit of all spaces, and of the noise ceiling.
 
     weightings  (G, B)
     weighting   (V,) the row of the joint fit of all spaces, -1 without a score
@@ -170,10 +171,10 @@ def write_maps(folder, found: Variances, weightings, weighting, ceiling, subject
 
 
 def warn_of_alphas(analyses: Sequence[tuple[LayerChoice, WeightingScores]]) -> None:
-    """Warn, for each joint fit, of voxels of its regions whose alpha is at an end of the grid.
+    """Warn, for each joint fit, if alphas of voxels in its regions are at an end of the grid.
 
-    The grid limits the alpha of the chosen weighting. The alpha of a single space, alpha over its weight, may lie
-    beyond it. A voxel counts once for each choice of layers among its regions.
+    The grid limits the joint alpha of the best weighting. The alpha of a single space is the joint alpha divided by the
+    space's weight, and may be outside the grid. A voxel counts once for each choice of layers among its regions.
     """
     chosen_alphas: dict[Combination, list[np.ndarray]] = {}
     for choice, scores in analyses:
@@ -197,7 +198,7 @@ def names_of_spaces(choices: Sequence[LayerChoice]) -> list[str]:
 
 
 def as_text(table: pd.DataFrame, choices: Sequence[LayerChoice] = ()) -> str:
-    """Format the mean test R2 of each part, a line for each region, with its layers if they differ."""
+    """Format the mean test R2 of each part, in a line for each region, with its layers if regions differ in them."""
     shares = table[table["kind"] == PART].pivot(index="roi", columns="spaces", values="r2")
     shares = shares.loc[table["roi"].unique(), table["spaces"].unique()]
     layers = {roi: f"  {choice.layers}" for choice in choices for roi in choice.regions} if len(choices) > 1 else {}
@@ -209,5 +210,5 @@ def as_text(table: pd.DataFrame, choices: Sequence[LayerChoice] = ()) -> str:
 
 
 def _at(values: np.ndarray, row: np.ndarray) -> np.ndarray:
-    """Select each voxel's row (V,) of values (G, V); arbitrary where the row is -1."""
+    """Select each voxel's value from its row (V,) of values (G, V); the value is arbitrary where the row is -1."""
     return np.take_along_axis(values, np.maximum(row, 0)[None], axis=0)[0]

@@ -240,8 +240,8 @@ def test_random_weightings_are_those_of_their_seed(ready, monkeypatch):
     [
         ((EARLY,), (), "1 feature space: give --space two to 4 times"),
         ((EARLY, EARLY), (), "is given twice"),
-        ((EARLY, (MODEL, "one", "vision", 1)), (), "second word is a prompt's number, or none"),
-        ((EARLY, (MODEL, "none", "vision", "last")), (), "last word is a layer's number, or best"),
+        ((EARLY, (MODEL, "one", "vision", 1)), (), "second word must be a prompt's number, or none"),
+        ((EARLY, (MODEL, "none", "vision", "last")), (), "last word must be a layer's number, or best"),
         ((EARLY, (MODEL, "none", "vision", 2)), (), "2 vision layers, from 0: there is no 2"),
         ((EARLY, (MODEL, "none", "language", 0)), (), "no language states in .*, only vision: run the extraction"),
         ((EARLY, (MODEL, 1, "language", 0)), (), "no language states in .*prompt_1.*, nothing: run the extraction"),
