@@ -1,1 +1,1 @@
-"""Tables, figures and one page about all scores in a BASE_DIR."""
+"""Make tables, figures and one HTML page about all scores in a BASE_DIR."""

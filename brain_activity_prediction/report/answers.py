@@ -1,4 +1,4 @@
-"""The models' answers to a few images, with the images."""
+"""Collect the models' text answers to a few images, with the images."""
 
 import base64
 from collections.abc import Sequence
@@ -16,13 +16,16 @@ from brain_activity_prediction.storage.embeddings.embedding_store import Embeddi
 from brain_activity_prediction.storage.folders import embeddings_folder
 
 N_IMAGES = 6
-CANDIDATES = 50  # of the test images, that answers are looked for of
+CANDIDATES = 50  # number of test images that are searched for answers
 PIXELS = 256  # side of an image on the page
 
 
 @dataclass(frozen=True)
 class Answered:
-    """An image, as a data URI or None if BASE_DIR has no NSD, and `(model, prompt, answer)` of it."""
+    """An image and the models' answers to it, each `(model, prompt, answer)`.
+
+    The image is a data URI, or None if BASE_DIR has no NSD.
+    """
 
     image_id: int
     picture: str | None
@@ -30,7 +33,10 @@ class Answered:
 
 
 def sample_answers(base_dir: Path, stores: Sequence[tuple[str, int | None]]) -> list[Answered]:
-    """Return the answers to the first test images that have any; `stores` are (model, prompt) of extractions."""
+    """Return the answers to the first test images that have any.
+
+    stores  (model, prompt) of each extraction
+    """
     layout = layout_if_any(base_dir)
     candidates = None if layout is None else np.sort(read_design(layout.design()).shared_ids)[:CANDIDATES]
     found: dict[int, list[tuple[str, int, str]]] = {}
@@ -48,7 +54,7 @@ def sample_answers(base_dir: Path, stores: Sequence[tuple[str, int | None]]) -> 
 
 
 def data_uri(image: Image.Image) -> str:
-    """Encode a JPEG of at most PIXELS as text that a page can hold."""
+    """Encode an image as a data URI for HTML: a JPEG with sides of at most PIXELS."""
     image.thumbnail((PIXELS, PIXELS))
     file = BytesIO()
     image.save(file, "JPEG", quality=85)

@@ -42,19 +42,19 @@ DATA_USED = ("subject", "n_sessions", "n_train", "n_test", "test_repeats_mean")
 
 @dataclass
 class Contents:
-    """The report's figures, tables and text; lists are in the order of the page."""
+    """The figures, tables and text of a report; lists are in the order of the page."""
 
     protocol: str
     layer_choice: str
-    n_of_others: int  # tables of another protocol
+    n_of_others: int  # number of tables of the other protocol
     models: list[str]
     prompts: dict[int, str]  # number: wording, empty where it was not recorded
     subjects: list[int]
     regions: list[str]
     n_rows: int
-    n_tested: int  # number of rows over which q is adjusted
+    n_tested: int  # number of tested rows, over which q is adjusted
     family_sizes: dict[tuple[str, str], int]  # Tables.family_sizes
-    errors_over: str  # source of the bars' errors: subjects, photographs, or empty
+    errors_over: str  # what the error bars vary over: subjects, photographs, or empty
     curves_have_errors: bool
     scores: pd.DataFrame  # averages.region_scores
     by_prompt: pd.DataFrame  # averages.prompt_scores
@@ -66,8 +66,9 @@ class Contents:
     curves: dict[str, list[Drawn]] = field(default_factory=dict)  # by stream
     prompt_maps: list[Drawn] = field(default_factory=list)
     slices: list[Slices] = field(default_factory=list)
-    libraries: list[str] = field(default_factory=list)  # scripts that all slices share
-    variance: list[tuple[Drawn, list[tuple[str, str]], str]] = field(default_factory=list)  # `spaces_of`, `errors_of`
+    libraries: list[str] = field(default_factory=list)  # JavaScript libraries that all slice viewers share
+    # Figure, and the results of variance.spaces_of and variance.errors_of.
+    variance: list[tuple[Drawn, list[tuple[str, str]], str]] = field(default_factory=list)
     shares: pd.DataFrame = field(default_factory=pd.DataFrame)
     answers: list[Answered] = field(default_factory=list)
     other_analyses: list[OtherAnalysis] = field(default_factory=list)
@@ -80,7 +81,7 @@ class Contents:
 def gather(
     base_dir: Path, tables: Tables, shown: dict[str, pd.DataFrame], selection: Selection, folder: Path
 ) -> Contents:
-    """Draw and read what the page shows, for the first protocol in `shown`; write figures and maps to `folder`.
+    """Gather the contents of the page for the first protocol in `shown`; write figures and maps to `folder`.
 
     `shown` is the result of `writing.shown_tables`.
     """
@@ -134,7 +135,7 @@ def gather(
 
 
 def _curves(scores: pd.DataFrame, contents: Contents, folder: Path) -> dict[str, list[Drawn]]:
-    """Draw one panel for each region, by stream; streams of a single layer have no curve."""
+    """Draw the curves over layers: for each stream, one panel per region. A stream of a single layer has no curve."""
     with_layers = [stream for stream, rows in scores.groupby("stream") if rows["layer"].nunique() > 1]
     scored = scores.dropna(subset="r").groupby("stream")["roi"].unique()
     return {
@@ -146,7 +147,7 @@ def _curves(scores: pd.DataFrame, contents: Contents, folder: Path) -> dict[str,
 
 
 def _prompt_maps(contents: Contents, folder: Path) -> list[Drawn]:
-    """Draw one panel for each model with prompts, all on the same colour scale."""
+    """Draw the maps of prompts against regions: one panel for each model with prompts, all on one colour scale."""
     rows = contents.by_prompt
     prompted = set(rows.loc[rows["prompt"].notna(), "model_id"])
     limits = (min(rows["r"].min(), 0), rows["r"].max())
@@ -154,13 +155,13 @@ def _prompt_maps(contents: Contents, folder: Path) -> list[Drawn]:
 
 
 def wordings(scored: Sequence[Scored]) -> dict[int, str]:
-    """Return the text of each prompt, as recorded with the hidden states."""
+    """Return `{prompt number: text}`, as recorded with the hidden states."""
     found = {one.prompt: one.settings.get("embeddings_prompt", "") for one in scored if one.prompt is not None}
     return dict(sorted(found.items()))
 
 
 def data_used(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the sessions, images, repeats and voxels of each subject's scores; empty for tables of 1.0.0."""
+    """Return the sessions, images, repeats and voxels of each subject's scores; empty for tables of version 1.0.0."""
     if not set(DATA_USED) <= set(table):
         return pd.DataFrame()
     voxels = table.groupby([*DATA_USED], as_index=False)["n_voxels"].max()
@@ -168,7 +169,7 @@ def data_used(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def values_of_settings(scored: Sequence[Scored]) -> list[tuple[str, list[tuple[str, int]]]]:
-    """Return `(setting, [(value, number of tables with it)])` by name; values as in the settings files."""
+    """Return `(setting, [(value, number of tables with it)])`, sorted by setting; values are as in settings.json."""
     counts: dict[str, dict[str, int]] = {}
     for one in scored:
         for name, value in one.settings.items():

@@ -1,4 +1,4 @@
-"""Write the page: one HTML file that opens from disk and loads nothing from the network.
+"""Write the page of a report: one HTML file that opens from disk and loads nothing from the network.
 
 Its Content-Security-Policy allows only the scripts whose hashes it lists, so that text of a model or a settings file
 cannot run. The template also escapes all text.
@@ -56,7 +56,7 @@ def write_page(contents: Contents, folder: Path) -> Path:
 
 
 def policy(scripts: Iterable[str]) -> str:
-    """Return the content security policy: nothing external, embedded images, and these scripts."""
+    """Return a Content-Security-Policy that allows embedded images and the given scripts, but nothing external."""
     hashes = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
     allowed = " ".join(f"'sha256-{one}'" for one in dict.fromkeys(hashes))
     return (
@@ -86,7 +86,7 @@ def cell(value) -> str:
 
 
 def printable(value):
-    """Return text with control characters as escapes, except line ends and tabs."""
+    """Return text with control characters replaced by escapes, except line ends and tabs."""
     if not isinstance(value, str) or isinstance(value, Markup) or value.isprintable():
         return value
     return "".join(letter if letter in "\n\t" else one_line(letter) for letter in value)

@@ -22,7 +22,7 @@ from brain_activity_prediction.storage.made_from import state_of, write_note
 
 def flags() -> argparse.ArgumentParser:
     flags = shared.parser(__doc__, several_subjects=True)
-    flags.set_defaults(subject=None)  # all that were scored
+    flags.set_defaults(subject=None)  # default: all subjects with scores
     flags.add_argument("-m", "--model-id", nargs="+", metavar="ID", help="include only these models (default: all)")
     shared.add_prompt_numbers(flags, "include only these prompts: 3, or 1,2,3, or 1-9 (default: all)")
     flags.add_argument("--stream", nargs="+", metavar="NAME", help="include only these streams (default: all)")
@@ -61,12 +61,12 @@ def main() -> None:
         from brain_activity_prediction.report.contents import gather
         from brain_activity_prediction.report.page import write_page
 
-        with ThreadPoolExecutor(1) as writer:  # Arrow holds no lock of Python's: millions of rows cost no time
+        with ThreadPoolExecutor(1) as writer:  # Arrow releases Python's lock: millions of rows are written meanwhile
             written = writer.submit(write_tables, tables, selection, folder)
             shown = shown_tables(tables.selected(selection), selection)
             page = write_page(gather(arguments.base_dir, tables, shown, selection, folder), folder)
             written.result()
-        write_note(folder, made_from)  # last of all
+        write_note(folder, made_from)  # written last, so that it marks a complete report
         print(page)
     log.info(f"{folder / 'scores.csv'} and .parquet hold every layer")
 

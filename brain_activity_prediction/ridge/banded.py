@@ -97,7 +97,10 @@ class FeatureSpaces:
     def coefficients(
         self, weighting: Values, Y: Values, alphas: npt.ArrayLike, **settings: Any
     ) -> tuple[RidgeFit, torch.Tensor]:
-        """Fit ridge with one weighting as `fit` does; return alphas, scores, and coefficients (sum of D_b, V)."""
+        """Fit ridge with one weighting as `fit` does; return the fit, with alphas and scores, and coefficients.
+
+        The coefficients are (sum of D_b, V).
+        """
         weights = self._checked(weighting)
         ridge, left = self._ridge(weights, Y, alphas, settings)
         parts = []

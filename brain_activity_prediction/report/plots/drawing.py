@@ -19,13 +19,13 @@ from brain_activity_prediction.runtime.errors import one_line
 from brain_activity_prediction.storage.files import written_whole
 from brain_activity_prediction.storage.folders import is_simulated
 
-# Points, which the page shows as pixels: a panel is as wide as a phone.
+# In points, which the page shows as pixels: a panel is as wide as a phone's screen.
 WIDTH, FONT, RIGHT, TOP = 360, 10.5, 10, 24
 POINTS_PER_INCH = 72
 PNG_DPI = 200
-SVG_DPI = 100  # of pictures within
-COMPRESSION = 1  # of 9: files a sixth larger than at 6, encoded in two thirds of the time
-# Colours that the page replaces with its own, which are others in the dark.
+SVG_DPI = 100  # resolution of images within an SVG
+COMPRESSION = 1  # PNG compression level, up to 9: files are a sixth larger than at 6, but take two thirds of the time
+# Colours that the page replaces with its own, which differ in dark mode.
 INK, LINE = "#1b1b1f", "#d5d6db"
 PAGE_COLOURS = {INK: "currentColor", LINE: "var(--line)"}
 STYLE = {
@@ -35,7 +35,7 @@ STYLE = {
     "axes.titlesize": FONT + 1,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
-    "axes.titley": 1,  # where it would be put once every label had been measured
+    "axes.titley": 1,  # the position that matplotlib would find by measuring every label
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
@@ -49,7 +49,7 @@ STYLE = {
 
 @dataclass(frozen=True)
 class Drawn:
-    """A figure of the page; `name` is that of its files, `text` is its description for screen readers."""
+    """A figure of the page; `name` is the name of its files, `text` its description for screen readers."""
 
     name: str
     title: str
@@ -60,7 +60,7 @@ class Drawn:
 def blank(height: float, left: float = 46, bottom: float = 40) -> Axes:
     """Return an empty panel on a figure of WIDTH x height points.
 
-    `left` and `bottom` are the points for labels. They are fixed, so that neighbouring panels line up.
+    `left` and `bottom` are the margins for labels, in points. They are fixed, so that neighbouring panels line up.
     """
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH / POINTS_PER_INCH, height / POINTS_PER_INCH), dpi=PNG_DPI, facecolor="white")
@@ -77,18 +77,18 @@ def label_width(labels: Sequence[str]) -> float:
 def draw(name: str, title: str, text: str, panel: Axes, paint: Callable[[Axes], None], folder: Path) -> Drawn:
     """Draw on a panel and save its figure as `folder`/`name`.png and .svg.
 
-    Afterwards lines, areas and texts are removed from the panel, so that the next figure can reuse its axes, which take
-    a third of a figure's time.
+    Afterwards lines, areas and texts are removed from the panel, so that the next figure can reuse its axes. Creating
+    axes takes a third of a figure's time.
     """
     title = f"Simulated data: {title}" if is_simulated(folder) else title
     figure, title, text = panel.figure, one_line(title), one_line(text)
     with matplotlib.rc_context(STYLE | {"svg.hashsalt": name}), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph")  # a name in a script that the font lacks
+        warnings.filterwarnings("ignore", "Glyph")  # the font lacks the characters of some languages
         paint(panel)
         panel.set_title(title)
         _fill(panel, True)
         figure.canvas.draw()
-        pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3]  # on white, so that nothing shines through
+        pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3]  # without transparency, on white
         with written_whole(folder / f"{name}.png") as path:
             Image.fromarray(pixels).save(path, compress_level=COMPRESSION, dpi=(PNG_DPI, PNG_DPI))
         _fill(panel, False)
@@ -109,7 +109,7 @@ def _fill(panel: Axes, filled: bool) -> None:
 
 
 def for_page(svg: str, name: str) -> str:
-    """Return the SVG element alone, in the page's font and colours; its ids begin with the name and are unique."""
+    """Return the SVG element of a figure in the page's font and colours; its ids begin with `name`, to be unique."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>|<title>.*?</title>|<style.*?</style>", "", svg, flags=re.DOTALL)
     svg = re.sub(r' (height|width)="[\d.]+pt"', "", svg, count=2).replace("<svg", '<svg aria-hidden="true"', 1)
@@ -122,5 +122,5 @@ def for_page(svg: str, name: str) -> str:
 
 
 def look(number: int) -> tuple[str, str]:
-    """Return colour and line style of the nth model; both differ for up to seven models."""
+    """Return the colour and line style of the nth model; both differ for up to seven models."""
     return COLOURS[number % len(COLOURS)], STYLES[number // len(COLOURS) % len(STYLES)]

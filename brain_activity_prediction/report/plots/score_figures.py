@@ -27,7 +27,7 @@ FAMILIES = {
     "prf-eccrois": "Eccentricity",
 }
 LONGEST_SLUG_BYTES = 60
-BAR, GAP, STAR = 10, 9, 6  # points; STAR is how far from the end of an error its star stands
+BAR, GAP, STAR = 10, 9, 6  # in points; STAR is the distance of a significance star from the end of the error bar
 
 
 def families(regions: Sequence[str]) -> dict[str, list[str]]:
@@ -40,9 +40,9 @@ def families(regions: Sequence[str]) -> dict[str, list[str]]:
 
 
 def region_bars(title: str, regions: Sequence[str], scores: pd.DataFrame, models: Sequence[str], folder: Path) -> Drawn:
-    """Draw a bar for each model and region, with its error, its significance, and the noise ceiling.
+    """Draw a bar for each model and region, with its error bar, significance and noise ceiling.
 
-    `scores` is the result of `averages.region_scores` for all regions, which determine a common scale. A mean that
+    `scores` is the result of `averages.region_scores` for all regions, because figures share one scale. A mean that
     lacks subjects shows its number of subjects. `bar_scores` defines the bars.
     """
     scores, meaning = bar_scores(scores)
@@ -101,8 +101,8 @@ def region_bars(title: str, regions: Sequence[str], scores: pd.DataFrame, models
 def bar_scores(scores: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """Return the scores with columns bar, bar_se, n_bar and bar_ceiling, and the name of the quantity.
 
-    The bar is r relative to the ceiling, over all voxels of the region, with a ceiling of 1. Tables of 1.0.0 lack that
-    ratio: their bar is r, with the ceiling of r if it is of the same subjects.
+    The bar is r relative to the noise ceiling, over all voxels of the region, and its ceiling is 1. Tables of version
+    1.0.0 lack this ratio: their bar is r, with the ceiling of r if it has the same subjects.
     """
     if scores[NORMALISED].isna().all():
         ceiling = scores["r_ceiling"].where(scores["n_ceiling"] == scores["n_subjects"])
@@ -121,17 +121,17 @@ def _bar_note(score: pd.Series) -> str:
 
 
 def region_labels(regions: Sequence[str], scores: pd.DataFrame) -> list[str]:
-    """Return the names of regions; a region with fewer subjects than others shows their number."""
+    """Return the labels of regions: the name and, if a region has fewer subjects than others, their number."""
     n = scores.groupby("roi")["n_possible"].max()
     names = {roi: shown_name(roi) for roi in regions}
     return [f"{names[roi]} (n = {n[roi]})" if roi in n and n[roi] < n.max() else names[roi] for roi in regions]
 
 
 def highest(scores: pd.DataFrame, description: str) -> str:
-    """Return a sentence on the highest r, among complete scores of the most subjects."""
+    """Return a sentence on the highest r, among complete scores with the largest number of subjects."""
     ranked = scores[scores["complete"] & (scores["n_subjects"] == scores["n_subjects"].max())]
     if ranked["r"].isna().all():
-        return "They are of different subjects, so that none is called the highest."
+        return "They have different subjects, so that none is called the highest."
     best = ranked.loc[ranked["r"].idxmax()]
     return f"The highest is {best['r']:.2f}, {description.format(**best)}."
 
@@ -142,7 +142,7 @@ def layer_curves(
     """Draw a panel for each region, with a line for each model over the depth of one stream.
 
     `scores` is the result of `averages.layer_scores`. All panels share one scale. Layers that lack subjects or prompts
-    are hollow and not connected. A line with fewer subjects than others shows their number.
+    have hollow markers without a line. A line with fewer subjects than others shows their number.
     """
     scores = scores[scores["stream"] == stream]
     errors = scores["r_se"].fillna(0)
@@ -184,8 +184,8 @@ def layer_curves(
 def prompt_map(model: str, scores: pd.DataFrame, regions: Sequence[str], limits: tuple, folder: Path) -> Drawn:
     """Draw the mean r of one model, one column for each prompt and one row for each region.
 
-    `scores` is the result of `averages.prompt_scores`. The best prompt of a region is bold, among prompts with all
-    subjects that any of them has. A mean that lacks subjects shows their number, small and raised.
+    `scores` is the result of `averages.prompt_scores`. The best prompt of a region is bold. Prompts that lack subjects
+    do not compete: their means show the number of subjects, small and raised.
     """
     rows = scores[scores["model_id"] == model]
     prompts = sorted(rows["prompt"].dropna().unique())
@@ -228,7 +228,7 @@ def prompt_map(model: str, scores: pd.DataFrame, regions: Sequence[str], limits:
 
 
 def slug(text: str) -> str:
-    """Return a file name of letters, digits, - and _; a digest distinguishes texts that lose many characters."""
+    """Turn text into a file name of letters, digits, - and _; if many characters are lost, a digest is added."""
     name = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in text)
     if len(name.encode()) <= LONGEST_SLUG_BYTES and not re.search(r"[^\w /.:-]", text):
         return name

@@ -1,4 +1,4 @@
-"""Interactive slices through a brain: nilearn's viewer, adapted to work inside one file.
+"""Make interactive slices through a brain: nilearn's viewer, adapted to work inside one HTML file.
 
 nilearn's page of a map includes its libraries and an icon from the network. Here the libraries are stored once, each
 map stores only its own data, and sliders are added, because the viewer itself only reacts to the mouse.
@@ -20,7 +20,7 @@ from nilearn.plotting import view_img
 from brain_activity_prediction.report.plots.drawing import WIDTH, Drawn, blank, draw
 from brain_activity_prediction.report.plots.voxel_maps import VoxelMap
 
-# The head of a frame, before the map's own body.
+# HTML head of a viewer's frame, before the body of the map.
 FRAME = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Slices</title><style>
 html { overflow-y: hidden; }
 body { margin: 0; padding: 10px; background: #000; color: #fff; font: 14px/1.4 system-ui, sans-serif; }
@@ -31,13 +31,13 @@ input { width: 100%; accent-color: #56b4e9; min-height: 24px; } canvas { display
 </style></head>"""
 COLOUR_MAPS = {"layer": "viridis", "prompt": "viridis", "r": "cividis", "R²": "cividis"}
 N_SLICES = 6
-LIGHTEST = 4  # the grey that would be black: shaded cortex stays light
-ALMOST_0 = 1e-3  # what stands for 0, which nilearn takes for "outside"
+LIGHTEST = 4  # value shown in place of black, so that shaded cortex stays light
+ALMOST_0 = 1e-3  # stands for 0, which nilearn would treat as "outside"
 
 
 @dataclass(frozen=True)
 class Slices:
-    """A map as stored in the page: the content of its frame, with the libraries before `scripts`."""
+    """A map in the page: body and script of its frame, in which the shared libraries precede the script."""
 
     name: str
     title: str
@@ -48,12 +48,12 @@ class Slices:
 
 
 def slices(shown: VoxelMap) -> tuple[Slices, list[str]]:
-    """Return the viewer of a map, and the libraries that all viewers share, as text of scripts."""
+    """Return the viewer of a map, and the JavaScript libraries that all viewers share."""
     values, affine = shown.values, shown.affine
     low, high = limits(shown)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Non-finite values detected")
-        warnings.filterwarnings("ignore", "Threshold given was")  # where no voxel is outside
+        warnings.filterwarnings("ignore", "Threshold given was")  # nilearn warns if no voxel is outside
         warnings.filterwarnings("ignore", "Warning: 'partition' will ignore the 'mask'")
         html = view_img(
             Nifti1Image(np.where(np.abs(values) < ALMOST_0, np.float32(ALMOST_0), values), affine),
@@ -67,14 +67,15 @@ def slices(shown: VoxelMap) -> tuple[Slices, list[str]]:
             threshold=ALMOST_0 / 10,
             cut_coords=centre(values, affine),
         ).html
-    html = re.sub(rf"-{re.search(r'3Dviewer-([0-9a-f]+)', html)[1]}\b", "", html)  # a random number: a frame is one map
+    # Remove nilearn's random id, which a frame with a single map does not need.
+    html = re.sub(rf"-{re.search(r'3Dviewer-([0-9a-f]+)', html)[1]}\b", "", html)
     *libraries, script = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
     body = html[html.index("<body>") + len("<body>") : html.index("<script>")].strip()
     return Slices(shown.name, shown.title, shown.unit, shown.whole_numbers, body, script), libraries
 
 
 def limits(shown: VoxelMap) -> tuple[float, float]:
-    """Return the ends of the colour scale: those of the values, for scores 0 and nearly the highest."""
+    """Return the ends of the colour scale: the lowest and highest value; for scores, 0 and nearly the highest."""
     values = shown.values[np.isfinite(shown.values)]
     if shown.whole_numbers:
         low, high = float(values.min()), float(values.max())
@@ -83,14 +84,14 @@ def limits(shown: VoxelMap) -> tuple[float, float]:
 
 
 def centre(values: np.ndarray, affine: np.ndarray) -> tuple[float, float, float]:
-    """Return the position in millimetres of the voxel with a value nearest the centre of all such voxels."""
+    """Return the position, in millimetres, of the valued voxel that is nearest to the centre of all valued voxels."""
     having = np.argwhere(np.isfinite(values))
     middle = having[np.square(having - having.mean(axis=0)).sum(axis=1).argmin()]
     return tuple((affine @ [*middle, 1])[:3].tolist())
 
 
 def static_slices(shown: VoxelMap, folder: Path) -> Drawn:
-    """Draw six horizontal slices from bottom to top, left is left, saved as PNG and SVG."""
+    """Draw six horizontal slices from bottom to top, with the brain's left on the left; save PNG and SVG."""
     heights = np.flatnonzero(np.isfinite(shown.values).any(axis=(0, 1)))
     chosen = heights[np.linspace(0, len(heights) - 1, N_SLICES + 2).round().astype(int)[1:-1]]
     rows = np.array_split(np.arange(N_SLICES), 2)

@@ -17,14 +17,14 @@ from brain_activity_prediction.storage.table_files import read_table
 from brain_activity_prediction.variance_partitioning.share_table import PART
 
 TABLE = "alignment/subj*/variance_partitioning/*/shares.parquet"
-SUBJECTS_DIFFER = "; or "  # between the names of a space whose layer is another one in other subjects
+SUBJECTS_DIFFER = "; or "  # between the names of a feature space whose layer differs between subjects
 HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\", "++")
-OF_A_LAYER = r" layer \w+$"  # the end of a space's name
-ROW = 20  # points a region
+OF_A_LAYER = r" layer \w+$"  # end of a feature space's name
+ROW = 20  # points per region
 
 
 def read_shares(base_dir: Path, selection: Selection) -> pd.DataFrame:
-    """Read the parts of every analysis, subject and region; empty if there is none."""
+    """Read the variance parts of every analysis, subject and region; empty without analyses."""
     tables = []
     for path in sorted(base_dir.glob(TABLE)):
         tables.append(read_table(path, "delete it and run partition_variance.py again"))
@@ -35,7 +35,7 @@ def read_shares(base_dir: Path, selection: Selection) -> pd.DataFrame:
 
 
 def shares_over_subjects(shares: pd.DataFrame) -> pd.DataFrame:
-    """Average over subjects, one row for each analysis, region and part.
+    """Average variance parts over subjects; return one row for each analysis, region and part.
 
     Columns analysis, roi, spaces and these:
 
@@ -62,7 +62,7 @@ def shares_over_subjects(shares: pd.DataFrame) -> pd.DataFrame:
 
 
 def _kept_apart(shares: pd.DataFrame) -> pd.DataFrame:
-    """Return names of analyses, with subjects in brackets if a letter means different streams in different subjects."""
+    """Return the name of each row's analysis; add subjects in brackets if a letter's stream differs between them."""
     alone = shares[~shares["spaces"].str.contains("+", regex=False)]
     names = alone["names"].str.replace(OF_A_LAYER, "", regex=True)
     letters = (alone["spaces"] + " " + names).groupby([alone["analysis"], alone["subject"]])
@@ -79,7 +79,7 @@ def _kept_apart(shares: pd.DataFrame) -> pd.DataFrame:
 
 
 def errors_of(analysis: str, means: pd.DataFrame) -> str:
-    """Describe the error bars of an analysis' parts and the number of subjects of its means."""
+    """Describe the error bars of an analysis and the number of subjects that its means have."""
     rows = means[means["analysis"] == analysis]
     n = rows["n_possible"].iloc[0]
     averaged = f"Mean of {n} subjects" if n > 1 else "One subject"
@@ -89,7 +89,7 @@ def errors_of(analysis: str, means: pd.DataFrame) -> str:
 
 
 def spaces_of(analysis: str, means: pd.DataFrame) -> list[tuple[str, str]]:
-    """Return (letter, name) of the feature spaces of an analysis, with all layers if regions use different ones."""
+    """Return (letter, name) of each feature space of an analysis; a name lists all layers that any region uses."""
     rows = means[(means["analysis"] == analysis) & ~means["spaces"].str.contains("+", regex=False)]
     spaces = []
     for letter, names in rows.groupby("spaces", sort=False)["names"]:
@@ -104,7 +104,10 @@ def spaces_of(analysis: str, means: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def variance_bars(analysis: str, means: pd.DataFrame, regions: Sequence[str], folder: Path) -> Drawn:
-    """Draw a bar for each region, stacked from its parts; negative parts, caused by noise, extend left of 0."""
+    """Draw a bar for each region, stacked from its variance parts.
+
+    Parts that are negative because of noise extend left of 0.
+    """
     rows = means[means["analysis"] == analysis]
     parts = list(dict.fromkeys(rows["spaces"]))
     regions = [roi for roi in regions if roi in set(rows["roi"])]

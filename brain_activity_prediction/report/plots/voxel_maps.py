@@ -1,4 +1,4 @@
-"""Select the voxel maps of a report: for each model and subject the best layer, its r, and the best prompt.
+"""Select the voxel maps of a report: for each model and subject, each voxel's best layer, its r, and its best prompt.
 
 For a protocol that averages layers, the maps are the average r and the best prompt.
 """
@@ -23,9 +23,9 @@ from brain_activity_prediction.storage.grid import Grid, on_grid
 from brain_activity_prediction.storage.nifti import read_grid
 
 REMEDY = "delete it and run align_model.py again, which writes it anew"
-PREFERRED = ("language", "response", "vision")  # streams, before all others by name
+PREFERRED = ("language", "response", "vision")  # streams to show first; the others follow by name
 MARGIN = 2  # voxels around the part of the brain that is shown
-# By layer_choice: what names of files begin with, and name, unit and title of what is shown.
+# For each layer_choice: prefix of file names, and name, unit and title of each map.
 SHOWN = {
     BEST_PER_REGION: ("best_layer", (("best_layer", "layer", "Best layer"), ("best_layer_r", "r", "Held-out r of it"))),
     AVERAGE: ("average", (("average_r", "r", "Held-out r, mean over layers"),)),
@@ -35,7 +35,7 @@ Cortex = tuple[np.ndarray, Grid]  # `shaded`, (X, Y, Z)
 
 @dataclass(frozen=True)
 class VoxelMap:
-    """One value for each voxel, (X, Y, Z) with NaN outside, and its background: `shaded` cortex, or None."""
+    """A map with one value for each voxel, (X, Y, Z) with NaN outside, and its background: `shaded` cortex or None."""
 
     name: str
     title: str
@@ -49,7 +49,7 @@ class VoxelMap:
         return self.unit in ("layer", "prompt")
 
     def cropped(self) -> "VoxelMap":
-        """Return the box that contains values and cortex, or only the values if no cortex is known."""
+        """Return the map cropped to the box that contains values and cortex, or only values if no cortex is known."""
         fitted = np.isfinite(self.values)
         behind = shaded(fitted) if self.behind is None else self.behind
         shown = fitted | (behind > 0)
@@ -107,7 +107,7 @@ def _of_model(model: str, scored: Sequence[Scored], behind: Cortex | None, folde
 
 
 def shown_stream(scored: Sequence[Scored], start: str) -> tuple[str | None, list[Scored]]:
-    """Return the stream of a model to show, and the tables of the prompts that have its maps."""
+    """Return the stream that the maps of a model show, and the tables of all prompts that have this stream's maps."""
     end = f"_{start}_cv_score.nii.gz"
     there = {one: {path.name.removesuffix(end) for path in one.folder.glob(f"maps/*{end}")} for one in scored}
     streams = sorted(set().union(*there.values()), key=stream_order)
@@ -131,7 +131,7 @@ def best_prompt(prompts: Sequence[int], cv_scores: Sequence[np.ndarray]) -> np.n
 
 
 def cortex(base_dir: Path, subject: int) -> Cortex | None:
-    """Return the subject's `shaded` cortex from nsdgeneral, and its grid; None if BASE_DIR has no NSD."""
+    """Return the subject's `shaded` cortex, made from nsdgeneral, and its grid; None if BASE_DIR has no NSD."""
     try:
         path = find_layout(base_dir).nsdgeneral(subject)
     except InputError:
@@ -141,12 +141,12 @@ def cortex(base_dir: Path, subject: int) -> Cortex | None:
 
 
 def shown_on(behind: Cortex | None, values: np.ndarray, grid: Grid) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Return a map (X, Y, Z), its affine, and the cortex in the map's voxel order; refuse other grids."""
+    """Return a map (X, Y, Z), its affine, and the cortex `behind` it in its voxel order; refuse another grid."""
     return values, grid.affine, None if behind is None else on_grid(*behind, grid)
 
 
 def shaded(inside: np.ndarray) -> np.ndarray:
-    """Shade a mask in greys that show its folds: 0 outside, up to 1.3 where all neighbours are inside."""
+    """Shade a mask in greys that show the folds of the cortex: 0 outside, up to 1.3 if all neighbours are inside."""
     return inside * (np.float32(0.3) + gaussian_filter(inside.astype(np.float32), 1.5))
 
 

@@ -1,4 +1,4 @@
-"""Reduce rows of scores to the numbers of figures: the layer chosen on training images, then means over subjects.
+"""Reduce score tables to the numbers of figures: choose layers on training images, then average over subjects.
 
 Every choice (of layer, stream or prompt) is made for each subject and region by `cv_score`, a score of training images.
 The displayed scores are those of held-out images. Each mean over subjects has its number of subjects.
@@ -13,13 +13,13 @@ from brain_activity_prediction.encoding.scores.layer_choice import EACH
 
 KEY = ["model_id", "prompt", "stream", "subject", "roi"]
 ALL_VOXELS = "nsdgeneral"
-SIGNIFICANT = 0.05  # q below it, the expected share of false ones among what is marked
+SIGNIFICANT = 0.05  # results with a lower q are marked; it is the expected share of false results among them
 ERRORS = {"r": "r_se", NORMALISED: f"{NORMALISED}_se"}  # columns of standard errors over images
 MEANS = ("r", "cv_score", NORMALISED, "noise_ceiling", "r_ceiling", "n_voxels")
 
 
 def each_layer(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of single layers."""
+    """Return the rows that score single layers."""
     return table[table["layer_choice"] == EACH]
 
 
@@ -29,12 +29,12 @@ def layer_choice(protocol: str) -> str:
 
 
 def chosen_layers(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the representative row of each KEY, in a table of any protocols."""
+    """Return the row that represents a model for each KEY, in a table of one or more protocols."""
     return table[table["layer_choice"] == table["protocol"].map(layer_choice)]
 
 
 def best_by_training(rows: pd.DataFrame, key: list[str]) -> pd.DataFrame:
-    """Return the row with the highest cv_score within each group."""
+    """Return the row with the highest cv_score in each group of `key`."""
     rows = rows.dropna(subset="cv_score").reset_index(drop=True)
     return rows.loc[rows.groupby(key, sort=False, dropna=False, observed=True)["cv_score"].idxmax()]
 
@@ -73,7 +73,7 @@ def over_subjects(rows: pd.DataFrame, key: list[str], compared: list[str]) -> pd
 
 
 def errors_over(scores: pd.DataFrame) -> str:
-    """Return the source of variation of the errors of `over_subjects`: subjects, photographs, or empty."""
+    """Return what the standard errors of `over_subjects` vary over: subjects, photographs, or empty."""
     if scores["r_se"].isna().all():
         return ""
     return "subjects" if (scores["n_subjects"] > 1).any() else "photographs"

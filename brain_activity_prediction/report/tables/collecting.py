@@ -24,8 +24,8 @@ from brain_activity_prediction.storage.settings_file import fingerprint, recorde
 from brain_activity_prediction.storage.table_files import check_place, open_table
 
 TABLE = "scores.parquet"
-TEST = ("n_permutations", "permutation_block")  # columns that say which permutation test p is of
-OF_A_TABLE = ["model_id", "prompt", "subject"]  # columns that are the same throughout a table
+TEST = ("n_permutations", "permutation_block")  # columns that identify the permutation test of p
+OF_A_TABLE = ["model_id", "prompt", "subject"]  # columns with one value in each table
 KINDS = {"model_id": str, "subject": int}
 REMEDY = "delete its folder and align again"
 
@@ -43,7 +43,7 @@ class Scored:
 
 
 def find_scored(base_dir: Path) -> list[Scored]:
-    """Find every table of scores, by protocol, subject, model and prompt; no prompt comes first."""
+    """Find every table of scores, sorted by protocol, subject, model and prompt; tables without a prompt come first."""
     found = []
     for protocol in PROTOCOLS:
         for path in scores_folder(base_dir, protocol).glob(f"subj*/*prompt*/*/{TABLE}"):
@@ -97,7 +97,7 @@ class Tables:
                     yield one, rows
 
     def check(self, selection: Selection) -> None:
-        """Raise InputError if a selected name is in no table, or if no table has all of the selection."""
+        """Raise InputError if a selected name is in no table, or if no table matches the whole selection."""
         known = {
             "subject": {one.subject for one in self.scored},
             "model": {one.model_id for one in self.scored},
@@ -142,9 +142,9 @@ class Tables:
         return pa.table([columns[column.name].cast(column.type) for column in self.schema], schema=self.schema)
 
     def _adjusted(self, tests: Sequence[Sequence[str]]) -> tuple[dict[Path, np.ndarray], dict[tuple[str, str], int]]:
-        """Return q of every row by folder, NaN without a test, and the number of tested rows of each layer_choice.
+        """Return q of every row, by folder, and the number of tested rows of each layer_choice.
 
-        `tests` are the columns of TEST that each table has.
+        `tests` are the columns of TEST that each table has. q is NaN without a test.
         """
         p, of_row, numbers = [], [], {}
         for one, test in zip(self.scored, tests, strict=True):
@@ -172,18 +172,18 @@ class Tables:
 
 
 def _read(one: Scored, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read the table of an alignment, or some of its columns."""
+    """Read the score table of one alignment, or some of its columns."""
     with reading(one.folder / TABLE, REMEDY):
         file = open_table(one.folder / TABLE)
         table = file.read(columns=columns, use_threads=False)
         if missing := set(columns or ()) - set(table.column_names):
             raise ValueError(f"it has no column {min(missing)}")
-        table.validate(full=True)  # text that is no text is found when it is looked at otherwise
+        table.validate(full=True)  # finds invalid text now rather than on first use
         return table
 
 
 def _lines(*columns: pa.ChunkedArray | pa.Scalar) -> pa.ChunkedArray:
-    """Return one text for each row, with its values in these columns on separate lines."""
+    """Return one text for each row: the values in the given columns, one per line."""
     return pc.binary_join_element_wise(*(pc.fill_null(column.cast(pa.string()), "") for column in columns), "\n")
 
 

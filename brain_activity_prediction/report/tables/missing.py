@@ -23,7 +23,7 @@ from brain_activity_prediction.storage.folders import embeddings_folder, prompt_
 
 @dataclass(frozen=True)
 class Gap:
-    """Something that is missing: where, and what is the matter."""
+    """A missing result: its place and the problem."""
 
     model_id: str
     where: str  # "subject 5, prompt 4"
@@ -76,7 +76,7 @@ def _why(base_dir: Path, layout: Layout | None, model: str, prompt: int | None, 
 
 
 def _unfinished(scored: Sequence[Scored], table: pd.DataFrame, selection: Selection) -> Iterator[Gap]:
-    """Yield streams with unscored layers, and tables older than the scores of voxels in their folder."""
+    """Yield gaps for streams with unscored layers, and for tables older than the voxel scores in their folder."""
     each = each_layer(table)
     key = ["model_id", "prompt", "subject", "stream"]
     layers = each.groupby(key, dropna=False, observed=True)[["layer", "layer_position"]].agg(["nunique", "max"])
@@ -143,7 +143,7 @@ def _of_an_earlier_version(table: pd.DataFrame) -> list[str]:
 
 
 def held_out(base_dir: Path, scored: Sequence[Scored]) -> dict[int, int]:
-    """Return the number of test photographs of each subject, without subjects of unrecorded sessions."""
+    """Return the number of test photographs of each subject; subjects whose sessions were not recorded are left out."""
     layout = layout_if_any(base_dir)
     if layout is None:
         return {}
@@ -156,7 +156,7 @@ def held_out(base_dir: Path, scored: Sequence[Scored]) -> dict[int, int]:
 
 
 def stored_states(base_dir: Path, selection: Selection) -> list[tuple[str, int | None]]:
-    """Return model and prompt of each folder of hidden states, sorted; None for states without a prompt."""
+    """Return the model and prompt (None for states without a prompt) of each folder of hidden states, sorted."""
     found = set()
     for folder in base_dir.glob("image_embeddings/*prompt*/*"):
         settings = EmbeddingStore(folder).settings() or {}
@@ -177,7 +177,7 @@ def _with_betas(layout: Layout | None) -> Iterator[int]:
 
 
 def _images(layout: Layout, subject: int) -> np.ndarray:
-    """Return the images that a subject saw in the existing sessions or, without sessions, all planned images."""
+    """Return the images that a subject saw in the existing sessions; without sessions, return all planned images."""
     design = read_design(layout.design())
     if subject in _with_betas(layout):
         return np.unique(design.trial_ids(subject, layout.sessions(subject)))
@@ -185,5 +185,5 @@ def _images(layout: Layout, subject: int) -> np.ndarray:
 
 
 def _number_of_layers(last: int, position: float) -> int:
-    """Return the number of layers of a stream whose layer number `last` (from 0) lies at `position` of 0 to 1."""
+    """Return a stream's number of layers, from a layer's number `last` (from 0) and relative `position` (0 to 1)."""
     return round(last / position) + 1 if position > 0 else 1

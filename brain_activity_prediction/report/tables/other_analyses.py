@@ -1,4 +1,4 @@
-"""Tables of the other analyses on the page: across subjects, comparisons, and similarity."""
+"""Collect the page's tables of other analyses: across subjects, comparisons, and similarity."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from brain_activity_prediction.report.tables.selection import Selection
 from brain_activity_prediction.storage.folders import scores_folder
 from brain_activity_prediction.storage.table_files import read_table
 
-LONGEST = 300  # rows of a table that the page shows
+LONGEST = 300  # largest number of rows of a table on the page
 HEADINGS = {
     **{"roi": "region", "model_id": "model", "n_subjects": "subjects", "r_se": "SE", "se": "SE"},
     **{"layer_choice": "layers"},
@@ -29,20 +29,20 @@ HEADINGS = {
     **{f"{name}_{side}": title for side in "ab" for name, title in (("stream", "stream"), ("prompt", "prompt"))},
     **{"model_id_a": "first: model", "model_id_b": "second: model"},
 }
-WORDS = ("roi", "model_id", "stream", "layer_choice", "analysis")  # columns of text; all others are of numbers
+WORDS = ("roi", "model_id", "stream", "layer_choice", "analysis")  # columns of text; all other columns are numeric
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of table: its files, the script that writes them, and the columns that the page shows."""
+    """A kind of analysis table: its files, the script that writes them, and the columns that the page shows."""
 
     title: str
-    places: str  # below BASE_DIR; {scores} is the folder of a protocol's scores
+    places: str  # pattern of file paths below BASE_DIR; {scores} is the folder of a protocol's scores
     script: str
     note: str
     columns: tuple[str, ...]
-    last_first: str  # the column by whose size rows are ordered, its lowest first
-    one_layer_choice: bool = False  # rows of the protocol's choice of layers only
+    last_first: str  # column by which rows are sorted, ascending
+    one_layer_choice: bool = False  # whether only rows with the protocol's choice of layers are shown
 
 
 KINDS = (
@@ -107,16 +107,19 @@ KINDS = (
 
 @dataclass(frozen=True)
 class OtherAnalysis:
-    """The rows of a kind that the page shows, of `n_rows` in all; none if its script has not run."""
+    """The rows of one kind of analysis that the page shows, out of `n_rows`; no rows if its script has not run."""
 
     kind: Kind
-    columns: list[tuple[str, bool]]  # heading, whether it is of numbers
+    columns: list[tuple[str, bool]]  # heading, and whether the column is numeric
     rows: list[tuple]
     n_rows: int
 
 
 def other_tables(base_dir: Path, selection: Selection, protocol: str = STANDARD) -> list[OtherAnalysis]:
-    """Return each kind with its selected rows, the most certain first; `analysis` is the name of a row's file."""
+    """Return each kind of analysis with its selected rows, the most certain first.
+
+    The column `analysis` holds the name of a row's file.
+    """
     return [_of_kind(kind, base_dir, selection, protocol) for kind in KINDS]
 
 
@@ -140,7 +143,7 @@ def _of_kind(kind: Kind, base_dir: Path, selection: Selection, protocol: str) ->
 
 
 def selected(table: pd.DataFrame, selection: Selection) -> pd.DataFrame:
-    """Return the selected rows of a table, by the columns that it has; regions of atlases only if named."""
+    """Return the selected rows of a table, using the columns that it has; regions of atlases must be named."""
     for name, wanted in (
         *(("subject", selection.subject), ("roi", selection.roi)),
         *(("model_id", selection.model), ("stream", selection.stream)),

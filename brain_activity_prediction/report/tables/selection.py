@@ -1,4 +1,4 @@
-"""The selection of scores that a report is about."""
+"""Represent the selection of scores that a report shows."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ LONGEST_BYTES = 120
 
 @dataclass(frozen=True)
 class Selection:
-    """The selection for a report; an empty field selects everything."""
+    """The models, prompts, streams, regions and subjects of a report; an empty field selects all."""
 
     subject: tuple[int, ...] = ()
     model: tuple[str, ...] = ()
@@ -19,7 +19,7 @@ class Selection:
     roi: tuple[str, ...] = ()
 
     def takes(self, subject: int, model_id: str, prompt: int | None) -> bool:
-        """Return whether a model, prompt and subject are selected; streams without a prompt go with every prompt."""
+        """Return whether a table with this subject, model and prompt is selected; no prompt matches every prompt."""
         return (not self.subject or subject in self.subject) and self.takes_states(model_id, prompt)
 
     def takes_states(self, model_id: str, prompt: int | None) -> bool:
@@ -29,7 +29,7 @@ class Selection:
 
     @property
     def name(self) -> str:
-        """Return a folder name, equal for equal selections; empty if everything is selected."""
+        """Return the name of the report's subfolder, which is equal for equal selections; empty if all is selected."""
         parts, exact = [], []
         for one in fields(self):
             values = [str(value).replace("/", "_").replace(":", "_") for value in getattr(self, one.name)]

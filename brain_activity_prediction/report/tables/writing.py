@@ -1,4 +1,4 @@
-"""Write the collected table, and prepare the part of it that people read."""
+"""Write the collected score table, and prepare the rows that people read."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -16,16 +16,17 @@ from brain_activity_prediction.report.tables.selection import Selection
 from brain_activity_prediction.runtime.errors import one_line
 from brain_activity_prediction.storage.files import written_whole
 
-LONGEST = 200  # rows printed
+LONGEST = 200  # largest number of printed rows
 FORMULA = r"^([=+@\t\r-])"
-# Prompts and layers are whole numbers to pandas, too, where some rows have none.
+# Keep prompts and layers whole numbers in pandas, although some rows have none.
 KINDS = {pa.int64(): pd.Int64Dtype()}.get
 
 
 def write_tables(tables: Tables, selection: Selection, folder: Path) -> dict[str, pd.DataFrame]:
     """Write the selected rows, table by table, as `scores.csv` and `scores.parquet`; return their `shown_tables`."""
     text = [column.name for column in tables.schema if pa.types.is_string(column.type)]
-    of_parquet = {"use_dictionary": text, "write_page_checksum": True}  # few numbers repeat, so that theirs is no gain
+    # Dictionaries are for text only, because numbers rarely repeat.
+    of_parquet = {"use_dictionary": text, "write_page_checksum": True}
     with (
         written_whole(folder / "scores.csv") as csv_path,
         written_whole(folder / "scores.parquet") as parquet_path,
@@ -38,7 +39,7 @@ def write_tables(tables: Tables, selection: Selection, folder: Path) -> dict[str
 def shown_tables(parts: Iterable[tuple[Scored, pa.Table]], selection: Selection) -> dict[str, pd.DataFrame]:
     """Return the rows to show from `Tables.selected`, by protocol; `standard` comes first if it has any.
 
-    Regions of atlases are left out unless they are named.
+    Regions of atlases are left out unless the selection names them.
     """
     shown = {}
     for one, rows in parts:
@@ -82,7 +83,7 @@ def _for_pandas(schema: pa.Schema) -> pa.Schema:
 
 
 def shown_regions(rows: pa.Table, selection: Selection) -> pa.Table:
-    """Return the rows of regions that a page shows: the named ones, or all but those of an atlas."""
+    """Return the rows of the regions that a page shows: the selected regions, or all except those of atlases."""
     if selection.roi:
         return rows
     hidden = pa.array(of_atlases(pc.unique(rows["roi"]).to_pylist()), pa.string())
