@@ -28,9 +28,9 @@ SHARDS_ON_SLURM = 8
 
 
 def plan(arguments: argparse.Namespace) -> None:
-    """Print what is left, model by model, with the hours of one worker and the gigabytes of states where known.
+    """Print the work that is left for each model: units, and, if known, hours of one worker and gigabytes of states.
 
-    With --units every unit is listed with its command.
+    A unit is one command of the sweep. With --units every unit is listed with its command.
     """
     workers = workers_of(arguments)
     planned = planned_units(arguments)
@@ -62,17 +62,17 @@ def plan(arguments: argparse.Namespace) -> None:
 
 
 def _known(number: float | None, width: int, spec: str = "d") -> str:
-    """Return a number in a column of that width, or a question mark for one that is not known."""
+    """Format a number for a column of the given width; a question mark if it is unknown."""
     return f"{'?' if number is None else format(number, spec):>{width}}"
 
 
 def local(arguments: argparse.Namespace) -> None:
-    """Run the unfinished units on this machine; Ctrl-C stops it after the current batches and layers."""
+    """Run the unfinished units on this machine; Ctrl-C stops them after their current batches and layers."""
     workers = workers_of(arguments)
     for worker in workers:
         devices.check_device(gpu_id(worker.device))
     with alone(arguments.base_dir) as lock:
-        # A machine without SLURM may help with submitted work: claims share it.
+        # A machine without SLURM may help with submitted work: the processes share it by claims.
         if shutil.which("squeue") and cluster.may_have_jobs(arguments.base_dir):
             cluster.refuse_if_queued(arguments.base_dir)
         planned = planned_units(arguments)
@@ -86,14 +86,14 @@ def local(arguments: argparse.Namespace) -> None:
         print(f"FAILED  {name}: {''.join(last_lines(log, 1))} (log: {log})")
     for name in [*outcome.stopped, *(unit.name for unit in run.waiting)]:
         print(f"left    {name}")
-    if outcome.stopped or (run.waiting and not outcome.failed):  # a signal may find no unit that it has to stop
+    if outcome.stopped or (run.waiting and not outcome.failed):  # a signal may arrive when no unit runs
         sys.exit(STOPPED)
     if outcome.failed:
         sys.exit(1)
 
 
 def slurm(arguments: argparse.Namespace) -> None:
-    """Submit the unfinished units as job arrays with dependencies, and return."""
+    """Submit the unfinished units to SLURM as job arrays with dependencies, and return."""
     with alone(arguments.base_dir):
         cluster.refuse_if_queued(arguments.base_dir)
         planned = planned_units(arguments)
@@ -104,7 +104,7 @@ def slurm(arguments: argparse.Namespace) -> None:
         arrays = cluster.submit(arguments, planned)
     for number, what, n_units in arrays:
         print(f"job {number:10} {what:50} {count(n_units, 'unit'):>9}")
-    print("status shows how they get on, cancel ends them; the same command again does what is left by then")
+    print("status shows their progress, cancel ends them; running the same command again submits what is left")
 
 
 def status(arguments: argparse.Namespace) -> None:
@@ -119,12 +119,12 @@ def status(arguments: argparse.Namespace) -> None:
 def cancel(arguments: argparse.Namespace) -> None:
     """Stop running units and cancel queued jobs; all finished work is kept."""
     n_ended, holder = 0, lock_holder(arguments.base_dir)
-    if holder is not None and _end(holder.name, "sweep.py"):  # first of all: it may be submitting
+    if holder is not None and _end(holder.name, "sweep.py"):  # end it first, because it may be submitting jobs
         print(f"ended: {holder} and the units it runs, once their batches and layers in hand are written")
         n_ended += 1
     else:
         for name, record in records(arguments.base_dir).items():
-            runs = record.job is None and record.runs_here()  # the process that started it was killed
+            runs = record.job is None and record.runs_here()  # the sweep process that started this unit was killed
             if runs and _end(record.process, RUN_UNIT.name, str(arguments.base_dir)):
                 print(one_line(f"ended: {name}"))
                 n_ended += 1
@@ -138,7 +138,7 @@ def cancel(arguments: argparse.Namespace) -> None:
 
 
 def _end(name: str, script: str, argument: str = "") -> bool:
-    """Ask the run of a script on this machine to end, as `processes.end`; refuse another user's."""
+    """Ask the run of a script on this machine to end, as `processes.end` does; refuse if another user runs it."""
     try:
         return processes.end(name, script, argument)
     except PermissionError:
@@ -147,14 +147,14 @@ def _end(name: str, script: str, argument: str = "") -> bool:
 
 
 def planned_units(arguments: argparse.Namespace) -> Plan:
-    """Return the plan, in the requested number of shards or as many as are useful."""
+    """Return the plan, with the images in the requested number of shards, or in a useful number by default."""
     default = SHARDS_ON_SLURM if arguments.command == "slurm" else len(workers_of(arguments))
     arguments.shards = arguments.shards or default
     return make_plan(arguments)
 
 
 def workers_of(arguments: argparse.Namespace) -> list[Worker]:
-    """Return one worker for each GPU, a single one for models on all GPUs, or the requested number on the CPU."""
+    """Return the workers: one for each GPU, one for models that use all GPUs, or the requested number on the CPU."""
     if arguments.gpu_id == ["cpu"]:
         return [Worker(f"CPU {number}", "cpu") for number in range(arguments.workers)]
     ids = arguments.gpu_id or ["0"]

@@ -1,4 +1,4 @@
-"""The flags of `sweep.py`, from the command line and from files."""
+"""Parse the flags of `sweep.py`, from the command line and from files."""
 
 import argparse
 import shlex

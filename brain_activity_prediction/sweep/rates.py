@@ -1,4 +1,7 @@
-"""Hours and gigabytes that a sweep still needs, by the rates of finished units; unknown until a unit has finished."""
+"""Estimate the hours and gigabytes that a sweep still needs, from the rates of finished units.
+
+Both are unknown until a unit has finished.
+"""
 
 import re
 from collections.abc import Iterable
@@ -17,26 +20,27 @@ NOT_MEASURED = (
 
 @dataclass(frozen=True)
 class Remaining:
-    """Hours of one worker and gigabytes that the units of a model and stage still need; None if not measured yet."""
+    """Hours of one worker and gigabytes that one stage of a model still needs; None if not measured yet."""
 
     hours: float | None
     gigabytes: float | None = 0.0
 
 
 def kind_of(device: str) -> str:
-    """Return the kind of a device by which rates are kept: gpu or cpu."""
+    """Return the kind of a device, gpu or cpu: each kind has its own rates."""
     return "cpu" if device == "cpu" else "gpu"
 
 
 def extraction(base_dir: Path, units: ModelUnits, kind: str) -> Remaining:
-    """Return what the extractions of a model still need; gigabytes are those of the missing states."""
-    ran = records(base_dir, shard_name(re.escape(units.model), r"\d+", r"\d+"))  # in whatever number of shards
+    """Return the hours that the extractions of a model still need, and the gigabytes of the missing states."""
+    # Units of all sweeps count, whatever their number of shards.
+    ran = records(base_dir, shard_name(re.escape(units.model), r"\d+", r"\d+"))
     finished = [(record.seconds, record.amount) for record in _finished(ran.values(), kind)]
     return Remaining(_hours(sum(unit.n_left for unit in units.extract), finished), _gigabytes(units, kind))
 
 
 def alignment(base_dir: Path, units: ModelUnits, kind: str) -> Remaining:
-    """Return what the alignments of a model still need; scores take few bytes, which are not counted."""
+    """Return the hours that the alignments of a model still need; the few bytes of scores are not counted."""
     finished = []
     for unit in units.align:
         for record in _finished(filter(None, [read_record(base_dir, unit.name)]), kind):
@@ -50,7 +54,7 @@ def _finished(ran: Iterable[Record], kind: str) -> list[Record]:
 
 
 def _hours(n_left: int, finished: Iterable[tuple[float, int]]) -> float | None:
-    """Return hours for `n_left` images or layers, by seconds and amounts of finished units, loading included."""
+    """Return the hours for `n_left` images or layers, from the seconds (with loading) and amounts of finished units."""
     if not n_left:
         return 0.0
     seconds, amounts = (sum(values) for values in zip((0, 0), *finished, strict=True))

@@ -1,6 +1,6 @@
-"""The folder of a sweep, BASE_DIR/sweep: its flags, and the log and last result of each unit.
+"""Manage the folder of a sweep, BASE_DIR/sweep: its flags, and the log and last result of each unit.
 
-These files do not decide what is done. They explain failures and give the rates of finished units.
+These files do not decide which units are done. They explain failures and give the rates of finished units.
 """
 
 import fcntl
@@ -19,9 +19,9 @@ from brain_activity_prediction.runtime.processes import is_dead, is_name, number
 from brain_activity_prediction.storage.checked_json import read_json
 from brain_activity_prediction.storage.files import open_for_writing, remove_left_behind, written_whole
 
-HEADER = "== "  # begins the line that a run of a unit writes first
+HEADER = "== "  # begins the first line that a run of a unit writes to its log
 TAIL_BYTES = 16_384
-LONGEST_NAME = 1000  # bytes of a process's
+LONGEST_NAME = 1000  # bytes of a process's name
 
 
 def folder_of(base_dir: Path) -> Path:
@@ -34,18 +34,18 @@ def log_of(base_dir: Path, unit: str) -> Path:
 
 @dataclass
 class Record:
-    """The last run of a unit. `status` is None while it runs, and if it was killed."""
+    """The record of a unit's last run. `status` is None while the unit runs, and if it was killed."""
 
     host: str
     pid: int
-    job: str | None  # ARRAY_TASK, as SLURM's commands take it
-    kind: str  # of device: gpu or cpu
-    gpu: str | None  # the cards that the process could see, as CUDA_VISIBLE_DEVICES says
-    amount: int  # images or layers that were left when the unit was planned; 0 if they were not known yet
+    job: str | None  # ARRAY_TASK, the form that SLURM's commands accept
+    kind: str  # kind of device: gpu or cpu
+    gpu: str | None  # visible GPUs: value of CUDA_VISIBLE_DEVICES
+    amount: int  # number of images or layers left when the unit was planned; 0 if unknown
     started: float  # seconds since 1970
-    seconds: float = 0  # of this run and of those of the same plan that were stopped before it
+    seconds: float = 0  # duration, with earlier runs of the same plan that were stopped
     status: int | None = None
-    process: str | None = None  # its name, as `processes.own_name` has it; records once were without one
+    process: str | None = None  # name from `processes.own_name`; None in records of older versions
 
     def __post_init__(self):
         fitting = {
@@ -60,12 +60,12 @@ class Record:
                 raise ValueError(f"field {name!r} is {getattr(self, name)!r}")
 
     def runs_here(self) -> bool:
-        """Return whether its process is alive on this machine."""
+        """Return whether the process of this run is alive on this machine."""
         return self.status is None and self.process is not None and is_dead(self.process) is False
 
 
 def records(base_dir: Path, names: str = ".*") -> dict[str, Record]:
-    """Read the last run of each unit whose name matches `names`, by name."""
+    """Read `{unit name: Record}` for the units whose names match the pattern `names`."""
     ran = sorted(path.name.removesuffix(".log.json") for path in folder_of(base_dir).glob("units/*.log.json"))
     return {name: record for name in ran if re.fullmatch(names, name) and (record := read_record(base_dir, name))}
 
@@ -87,7 +87,7 @@ def _record_path(base_dir: Path, unit: str) -> Path:
 
 
 def last_lines(log: Path, n: int) -> list[str]:
-    """Return the last n lines of a unit's last run; of an overwritten line, such as progress, only its end."""
+    """Return the last n lines of a unit's last run; a progress bar, which overwrites itself, gives its last state."""
     if not log.is_file():
         return []
     with log.open("rb") as file:
@@ -103,7 +103,7 @@ def alone(base_dir: Path) -> Iterator[int]:
     """Hold the sweep's lock and yield its file descriptor; raise InputError if another process holds it.
 
     Children that inherit the descriptor hold the lock until the last of them has ended. On a file system without locks,
-    the name in the file replaces the lock, and the records replace the descriptors of children.
+    the name in the file replaces the lock, and the units' records show whether children still run.
     """
     path = folder_of(base_dir) / "lock"
     with os.fdopen(open_for_writing(path, os.O_RDWR | os.O_APPEND), "rb+", buffering=0) as file:
@@ -163,14 +163,14 @@ def lock_holder(base_dir: Path) -> Holder | None:
             return None
         except BlockingIOError:
             is_held = True
-        except OSError:  # no locks here: whom the file names, unless that one is known to have ended
+        except OSError:  # no locks here: return the process named in the file, unless it has ended
             is_held = False
         name = file.read(LONGEST_NAME).decode(errors="replace")
     return Holder(name) if is_name(name) and (is_held or not is_dead(name)) else None
 
 
 def stamp() -> str:
-    """Return a unique name for a submission: the time in seconds, and this process's number."""
+    """Return a unique name for a submission: the time to the second, and this process's number."""
     return f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
 
 

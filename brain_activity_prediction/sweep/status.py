@@ -1,4 +1,4 @@
-"""The state of each unit of a sweep: done according to the files, otherwise according to queue and records."""
+"""Find the state of each unit of a sweep: the files show whether it is done, the queue and records show the rest."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,12 +19,12 @@ UNFINISHED = ("RUNNING", "COMPLETING", "SUSPENDED")
 @dataclass(frozen=True)
 class State:
     unit: Unit
-    state: str  # of STATES
+    state: str  # one of STATES
     why: str = ""
 
 
 def states_of(base_dir: Path, plan: Plan, queue: Mapping[str, Task] | None) -> list[State]:
-    """Return the state of every unit; `queue` holds SLURM's queued tasks, or None if no SLURM answers."""
+    """Return the state of every unit; `queue` holds the queued SLURM tasks, or None if SLURM does not answer."""
     holder = lock_holder(base_dir)
     elsewhere = holder.host if holder is not None and holder.is_dead is None else None
     return [_state_of(base_dir, unit, queue, elsewhere) for unit in plan.units]
@@ -70,7 +70,8 @@ def text_of(base_dir: Path, states: list[State]) -> str:
         elif state.state == "failed":
             lines.append(f"FAILED  {state.unit.name} ({state.why}), its log {log} ends with")
             said = last_lines(log, N_LINES)
-            if ends.issuperset(said[-1:]):  # all shards of a model fail alike: one of them is shown in full
+            # The shards of a model often fail for the same reason: show only one in full.
+            if ends.issuperset(said[-1:]):
                 said = said[-1:]
             ends.update(said[-1:])
             lines += [f"    {line}" for line in said]

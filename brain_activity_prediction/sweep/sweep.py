@@ -30,7 +30,7 @@ def read_flags(words: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main() -> None:
     arguments = read_flags()
-    for name in ("base_dir", *PATHS):  # status may be asked for from another folder
+    for name in ("base_dir", *PATHS):  # status may be run from another folder
         if (path := getattr(arguments, name)) is not None:
             setattr(arguments, name, path.resolve())
     if not (base_dir := arguments.base_dir).is_dir():

@@ -1,7 +1,7 @@
-"""The list of units in an array of jobs: one JSON file for each array.
+"""Store the units of a SLURM job array in a JSON file, one file for each array.
 
 A unit is stored as data: the name of a script of this package and its flags. The job that runs it finds the script by
-name and works in the submitted BASE_DIR, whatever the list contains. The units of one task run in parallel in one job.
+name and works in the submitted BASE_DIR, whatever the file contains. The units of one task run in parallel in one job.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ UNIT_NAME = re.compile(r"\w[\w.+-]{0,199}")
 
 @dataclass(frozen=True)
 class Item:
-    """A unit of an array."""
+    """A unit of a job array."""
 
-    task: int  # of the array, from 0
+    task: int  # number of its task in the array, from 0
     name: str
-    amount: int  # images or layers that are left; 0 if they are not known yet
+    amount: int  # number of images or layers that are left; 0 if unknown
     script: str  # name, without .py
     flags: list[str]
-    device: str | None  # as -g takes it; None for the report, which has no -g
+    device: str | None  # value of -g; None for the report, which has no -g
 
     def __post_init__(self):
         if self.task < 0 or self.amount < 0:
@@ -44,13 +44,13 @@ class Item:
         own_script(self.script)
 
     def command(self, base_dir: Path) -> list[str]:
-        """Return the command as a list of words; argparse uses the last -d and -g."""
+        """Return the command of the unit as a list of words, which ends with -d and -g: argparse uses the last ones."""
         device = [] if self.device is None else ["-g", self.device]
         return [sys.executable, str(own_script(self.script)), *self.flags, "-d", str(base_dir), *device]
 
 
 def write_items(path: Path, units: Sequence[Unit], units_a_job: int, device: str) -> int:
-    """Write the list, and return its number of array tasks."""
+    """Write the units of an array, and return the number of array tasks."""
     items = []
     for place, unit in enumerate(units):
         _, script, *flags = unit.command

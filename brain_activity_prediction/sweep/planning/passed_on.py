@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from brain_activity_prediction.runtime.errors import InputError
 
-SET_BY = {  # flags that the sweep sets, and its own flags for them
+SET_BY = {  # flags that the sweep sets, and the sweep's own flags for setting them
     "base_dir": "-d",
     "subject": "-s",
     "prompt_number": "-p",
@@ -19,12 +19,12 @@ SET_BY = {  # flags that the sweep sets, and its own flags for them
     "checkpoint": "--checkpoints",
     "device_map": "--device-map",
 }
-BY_ITSELF = ("repair", "redo", "test_run")  # would act in a unit or while planning
+BY_ITSELF = ("repair", "redo", "test_run")  # flags that would change data in a unit or while planning
 
 
 @contextmanager
 def naming(where: str) -> Iterator[None]:
-    """Add to a script's error message which flag of the sweep passed the refused flag on."""
+    """Add to a script's error message the flag of the sweep, such as --extract, that passed on the refused flag."""
     try:
         yield
     except InputError as error:
@@ -32,9 +32,10 @@ def naming(where: str) -> Iterator[None]:
 
 
 def passed_on(text: str, where: str, parser: argparse.ArgumentParser, script: str) -> list[str]:
-    """Return the words of a text of flags given to `where`; end with status 2 if `script` must not have one of them.
+    """Split and check the flags in `text`, which `where` (such as --extract) passes on to `script`; return the words.
 
-    The parser is the script's. It cannot be used afterwards, because it is modified to record which flags were given.
+    A flag that must not be passed on ends the process with status 2. `parser` is the script's parser. It cannot be used
+    afterwards, because it is modified to record which flags were given.
     """
     try:
         words = shlex.split(text)

@@ -1,4 +1,4 @@
-"""The package's own scripts by name: a sweep runs no other code, and no name leads out of these folders."""
+"""Find the package's own scripts by name: a sweep runs no other code, and no name leads out of their folders."""
 
 from pathlib import Path
 
@@ -22,5 +22,5 @@ def own_script(name: str) -> Path:
     """Return the script of a unit; raise ValueError if the package has no script of this name."""
     path = {ALIGN.stem: ALIGN, REPORT.stem: REPORT}.get(name) or extraction_scripts().get(name)
     if path is None:
-        raise ValueError(f"script {name!r} is none of this package's")
+        raise ValueError(f"script {name!r} is not a script of this package")
     return path

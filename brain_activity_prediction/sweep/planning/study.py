@@ -25,8 +25,8 @@ def remember(arguments: argparse.Namespace) -> None:
 def remembered(arguments: argparse.Namespace) -> argparse.Namespace:
     """Return the arguments with the flags of the last `local` or `slurm`; raise InputError if there was none.
 
-    The file is read like a command line, so that it cannot contain anything that the flags would not accept. Flags that
-    an earlier version did not have keep their values.
+    The file is read like a command line, so that it cannot contain anything that the flags would not accept. Flags
+    that an earlier version did not store keep the values in `arguments`.
     """
     path = folder_of(arguments.base_dir) / SETTINGS
     if not path.exists():
@@ -63,7 +63,7 @@ def _words(parser: argparse.ArgumentParser, kept: Mapping[str, Any]) -> Iterator
             if any(str(one).startswith("-") for one in values):
                 raise ValueError(f"field {action.dest!r} is {value!r}")
             yield from (flag, *map(str, values))
-        elif isinstance(action.default, list):  # given once for each
+        elif isinstance(action.default, list):  # the flag is given once for each value
             yield from (f"{flag}={one}" for one in values)
         else:
             yield f"{flag}={','.join(map(str, values))}"

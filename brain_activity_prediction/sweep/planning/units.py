@@ -1,4 +1,4 @@
-"""Plan a sweep: its units, and how much of each is left, decided only by the files in BASE_DIR.
+"""Plan a sweep: list its units and the work left in each, which only the files in BASE_DIR decide.
 
 A unit is one command: the extraction of one shard of the images by one model with all prompts, the alignment of one
 model's states under one prompt (or none) with one subject, or the report on all of them.
@@ -34,28 +34,28 @@ from brain_activity_prediction.storage.made_from import noted, state_of
 from brain_activity_prediction.sweep.planning.passed_on import naming, passed_on
 from brain_activity_prediction.sweep.planning.scripts import ALIGN, EXTRACT, REPORT
 
-NEEDED = ("MODEL_ID", "IMAGE_STREAMS", "load", "encode_images")  # names that a model script must have
+NEEDED = ("MODEL_ID", "IMAGE_STREAMS", "load", "encode_images")  # names that a model script must define
 
 
 @dataclass(frozen=True)
 class Unit:
-    """One command, and the number of its images or layers without results."""
+    """One command of a sweep, and the number of its images or layers without results."""
 
     name: str
     stage: str  # extract, align or report
     model: str  # the name of its script; empty for the report
     n: int
     n_left: int
-    command: tuple[str, ...]  # without the device
-    is_counted: bool = True  # False for an alignment of states that are not extracted: its layers are not known yet
+    command: tuple[str, ...]  # command without the flag for the device
+    is_counted: bool = True  # False for an alignment whose states are not extracted: its number of layers is unknown
 
     @property
     def amount(self) -> int:
-        """Return the number of images or layers that a run of the unit must process; 0 if unknown."""
+        """Return the number of images or layers that a run of this unit must process; 0 if unknown."""
         return self.n_left if self.is_counted else 0
 
     def on(self, device: str) -> list[str]:
-        """Return the command on a device, given in the form of -g."""
+        """Return the command for a device; `device` is a value of -g."""
         return [*self.command, *([] if self.stage == "report" else ["-g", device])]
 
 
@@ -66,9 +66,9 @@ class ModelUnits:
     model: str
     extract: list[Unit]
     align: list[Unit]
-    lacking: Mapping[int | None, int]  # images without states under each prompt, and under none
-    values: Mapping[int | None, int | None]  # numbers that an image has under each; None before the first is stored
-    streams: Sequence[str] = ()  # that the model's states have
+    lacking: Mapping[int | None, int]  # {prompt or None: number of images without states}
+    values: Mapping[int | None, int | None]  # {prompt or None: number of values per image}; None before the first image
+    streams: Sequence[str] = ()  # streams of the model's states
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Plan:
 
     @property
     def units(self) -> list[Unit]:
-        """All of them, extractions first."""
+        """All units of the model, extractions first."""
         extract, align = ([unit for model in self.models for unit in getattr(model, s)] for s in ("extract", "align"))
         return [*extract, *align, self.report]
 
@@ -88,7 +88,7 @@ class Plan:
 
 
 def make_plan(arguments: argparse.Namespace) -> Plan:
-    """Plan all units of the sweep given by the flags; raise InputError for a wrong flag or dataset."""
+    """Plan all units of the sweep that the flags describe; raise InputError for a wrong flag or dataset."""
     layout = find_layout(arguments.base_dir)
     image_ids = read_design(layout.design()).image_ids_of_any(arguments.subject)
     subjects = list(dict.fromkeys(arguments.subject))
@@ -104,10 +104,10 @@ def make_plan(arguments: argparse.Namespace) -> Plan:
 
 
 def _say_who_is_not_aligned(subjects: Sequence[int]) -> None:
-    """Report the subjects without betas, whose images are extracted nevertheless."""
+    """Report the subjects without betas: their images are extracted, but nothing is aligned with them."""
     if subjects:
         of = f"subject {subjects[0]} has" if len(subjects) == 1 else f"subjects {' and '.join(map(str, subjects))} have"
-        log.warning(f"{of} no betas: no alignment of theirs is planned until there are some")
+        log.warning(f"{of} no betas: no alignment with them is planned until betas exist")
 
 
 def _check_alignments(
@@ -155,8 +155,8 @@ def _units_of_model(
     with naming("--extract"):
         extraction_command.check_flags(parsed)
     work = work_of(script, extraction_command.settings(script, parsed), image_ids)
-    shapes: dict[str, tuple[int, int]] = {}  # (L, W) of each stream that has states under any prompt
-    with ThreadPoolExecutor(len(work.stores)) as pool:  # files that are not in memory come faster side by side
+    shapes: dict[str, tuple[int, int]] = {}  # {stream: (L, W)} of all streams with states under any prompt
+    with ThreadPoolExecutor(len(work.stores)) as pool:  # reads files from disk faster in parallel
         for stored in pool.map(EmbeddingStore.streams, work.stores.values()):
             shapes |= stored
     kinds = work.lacking()
@@ -179,7 +179,7 @@ def _units_of_model(
 
 
 def shard_name(model: str, number: int | str, n_shards: int | str) -> str:
-    """Return a unit's name, or, from patterns, a pattern of names."""
+    """Return the name of an extraction; regular expressions as arguments give one that matches names."""
     return f"extract_{model}_{number}_of_{n_shards}"
 
 
@@ -190,12 +190,12 @@ def _alignments(
     shapes: Mapping[str, tuple[int, int]],
     subjects: Sequence[int],
 ) -> list[Unit]:
-    """Plan the alignments of all subjects under all prompts, without those for which the flags leave nothing to do."""
+    """Plan the alignments of all subjects under all prompts, without alignments for which the flags select no work."""
     more = passed_on(arguments.align, "--align", align_model.flags(), ALIGN.name)
     units = []
     for subject in subjects:
         for prompt in work.streams:
-            number = min(work.settings.prompts) if prompt is None else prompt  # the default, 1, may not exist
+            number = min(work.settings.prompts) if prompt is None else prompt  # states may lack prompt 1, the default
             given = ["-d", str(arguments.base_dir), "-s", str(subject), "-m", work.settings.model_id, "-p", str(number)]
             units.append(_alignment([*given, *_prompts_file(arguments), *more], model, work, shapes, prompt))
     return [unit for unit in units if unit]
@@ -204,9 +204,9 @@ def _alignments(
 def _alignment(
     flags: list[str], model: str, work: Work, shapes: Mapping[str, tuple[int, int]], prompt: int | None
 ) -> Unit | None:
-    """Plan the alignment of the streams under a prompt by the flags; None if they leave nothing to do.
+    """Plan the alignment of the streams under a prompt by the flags; None if the flags select no work.
 
-    Streams are named on the command line, so that only one unit fits the streams without a prompt.
+    The command names its streams, so that only one unit fits the streams without a prompt.
     """
     with naming("--align"):
         settings = align_model.read_settings(flags)
@@ -235,7 +235,7 @@ def _prompts_file(arguments: argparse.Namespace) -> list[str]:
 
 
 def _table_is_old(results: ScoreStore) -> bool:
-    """Return whether scores have no table, or one made from other layers.
+    """Return whether a folder of scores has no table, or a table made from other layers.
 
     Tables of version 1.0.0 have no record of their layers: they must not be older than any layer.
     """
@@ -249,7 +249,7 @@ def _table_is_old(results: ScoreStore) -> bool:
 
 
 def _report_is_old(base_dir: Path) -> bool:
-    """Return whether there is no complete report, or one made from other tables."""
+    """Return whether no complete report exists, or only a report made from other tables."""
     page = base_dir / "report" / "report.html"
     return not page.exists() or noted(page.parent) != state_of(base_dir, reported_files(base_dir))
 

@@ -26,7 +26,7 @@ HERE = Path(__file__).resolve().parent
 JOB_FILE = HERE.parent / "job.sh"
 USUAL_LARGEST_ARRAY = 1001
 NAME_HEAD = "sweep"
-LIST = re.compile(r"(\d{8}-\d{6}-\d+)-(\w[\w.+-]*)")  # a job's name after the sweep's key: its submission and its list
+LIST = re.compile(r"(\d{8}-\d{6}-\d+)-(\w[\w.+-]*)")  # submission and list in a job's name, after the sweep's key
 MAY_HAVE_JOBS = "may have jobs of this sweep"
 
 
@@ -34,22 +34,26 @@ MAY_HAVE_JOBS = "may have jobs of this sweep"
 class Task:
     """A queued task of one of the sweep's arrays."""
 
-    array: str  # SLURM's number of the array
-    number: str  # in the array, from 0
+    array: str  # SLURM's job number of the array
+    number: str  # number of the task in the array, from 0
     state: str  # PENDING, RUNNING, ...
     name: str
     reason: str
 
     @property
     def job(self) -> str:
-        """Return the task in the form of SLURM's commands; a plain number could mean the whole array."""
+        """Return the task's id for SLURM's commands: ARRAY_TASK, because a plain number could mean the whole array."""
         return f"{self.array}_{self.number}"
 
 
 def submit(arguments: argparse.Namespace, plan: Plan) -> list[tuple[str, str, int]]:
-    """Submit all unfinished units; return (number, name, units) of each array. If one is refused, none stays queued."""
+    """Submit all unfinished units; return (number, name, units) of each array.
+
+    If SLURM refuses an array, the arrays submitted before it are cancelled.
+    """
     folder = folder_of(arguments.base_dir) / stamp()
-    folder.mkdir(mode=0o755, parents=True)  # new, so that nobody has put a link there for SLURM to write through
+    # In a new folder nobody can have put a link, through which SLURM would write.
+    folder.mkdir(mode=0o755, parents=True)
     arrays: list[tuple[str, str, int]] = []
 
     def queue(what: str, units: Sequence[Unit], dependency: str) -> list[str]:
@@ -68,20 +72,20 @@ def submit(arguments: argparse.Namespace, plan: Plan) -> list[tuple[str, str, in
             everything += extract + queue(f"align_{model.model}", [unit for unit in model.align if unit.n_left], after)
         if plan.report.n_left:
             queue("report", [plan.report], f"afterany:{':'.join(everything)}" if everything else "")
-    except BaseException:  # a signal, too
+    except BaseException:  # includes signals
         take_back(arguments.base_dir)
         raise
     return arrays
 
 
 def _parts(units: Sequence[Unit], arguments: argparse.Namespace) -> list[Sequence[Unit]]:
-    """Split the units into as many arrays as the site's largest array size requires."""
+    """Split the units into arrays that do not exceed the site's largest array size."""
     most = largest_array() * units_a_job(arguments) if units else 1
     return [units[first : first + most] for first in range(0, len(units), most)]
 
 
 def units_a_job(arguments: argparse.Namespace) -> int:
-    """Return the units of a job: one for each GPU; one if the model uses all GPUs or there is none."""
+    """Return the number of units in a job: its number of GPUs, or 1 for models on all GPUs and for the CPU."""
     return 1 if arguments.device_map else max(gpus_per_job(arguments), 1)
 
 
@@ -126,7 +130,7 @@ def largest_array() -> int:
 
 
 def queued(base_dir: Path) -> list[Task]:
-    """Return the sweep's queued tasks, whoever submitted them."""
+    """Return the sweep's queued tasks, of all users."""
     listed = ask("squeue", "--noheader", "--array", "--format", "%F|%K|%T|%j|%r")
     found = [Task(*words) for line in listed.splitlines() if len(words := line.split("|", 4)) == 5]
     return [task for task in found if task.name.startswith(f"{key_of(base_dir)}-")]
@@ -150,7 +154,7 @@ def is_there() -> bool:
 
 
 def may_have_jobs(base_dir: Path) -> bool:
-    """Return whether SLURM answers; raise InputError if it does not and may have jobs of the sweep."""
+    """Return whether SLURM answers; raise InputError if it does not answer but may have jobs of the sweep."""
     if is_there():
         return True
     if was_submitted(base_dir):
@@ -166,10 +170,10 @@ def was_submitted(base_dir: Path) -> bool:
 
 
 def queued_units(base_dir: Path) -> dict[str, Task]:
-    """Return the task of each queued unit, from the submitted lists."""
+    """Return `{unit name: task}` for all queued units, from the submitted lists."""
     found, lists = {}, {}
     for task in queued(base_dir):
-        where = LIST.fullmatch(task.name.removeprefix(f"{key_of(base_dir)}-"))  # anybody may name a job
+        where = LIST.fullmatch(task.name.removeprefix(f"{key_of(base_dir)}-"))  # other jobs may have any name
         path = folder_of(base_dir) / where[1] / f"{where[2]}.json" if where else None
         if path not in lists:
             lists[path] = read_items(path) if path and path.exists() else []

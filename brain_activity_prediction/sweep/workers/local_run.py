@@ -17,20 +17,21 @@ from brain_activity_prediction.sweep.workers.screen import Screen
 
 RUN_UNIT = Path(__file__).with_name("run_unit.py")
 SECONDS_BETWEEN_LOOKS = 0.2
-ENDS_EARLY = (STOPPED, 128 + signal.SIGINT, -signal.SIGTERM)  # statuses of a unit that is to be continued
+# Exit statuses of a unit that was stopped and can continue later.
+ENDS_EARLY = (STOPPED, 128 + signal.SIGINT, -signal.SIGTERM)
 
 
 @dataclass
 class Worker:
     label: str
-    device: str  # as -g takes it
+    device: str  # value of -g
     unit: Unit | None = None
     process: subprocess.Popen | None = None
 
 
 @dataclass
 class Outcome:
-    """Names of units by outcome; units in none of the lists were not started."""
+    """Names of units by outcome; units that were not started are in none of the lists."""
 
     done: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
@@ -38,9 +39,9 @@ class Outcome:
 
 
 class LocalRun:
-    """A run of all unfinished units of a plan whose requirements succeed.
+    """Run all unfinished units of a plan; a unit starts once the units that it requires have succeeded.
 
-    `lock` is the descriptor of the sweep's lock, which every unit holds together with this process.
+    `lock` is the descriptor of the sweep's lock, which this process and every unit hold.
     """
 
     def __init__(self, base_dir: Path, plan: Plan, workers: Sequence[Worker], lock: int):
@@ -105,13 +106,14 @@ class LocalRun:
                 worker.unit, worker.process = unit, self._start(unit, worker.device)
 
     def _is_ready(self, unit: Unit) -> bool:
-        if unit.stage == "report":  # the last in the list: nothing else can begin, nor will when nothing runs
+        # The report is last in the list: it is looked at if no other unit can begin now.
+        if unit.stage == "report":
             return not self._busy
         return unit.stage == "extract" or set(self.needed[unit.model]) <= set(self.outcome.done)
 
     def _start(self, unit: Unit, device: str) -> subprocess.Popen:
         command = [sys.executable, RUN_UNIT, self.base_dir, unit.name, unit.amount, *unit.on(device)]
-        # In a session of its own, so that Ctrl-C reaches it once, through this process.
+        # Start the unit in its own session, so that Ctrl-C reaches it once, through this process.
         return subprocess.Popen(
             [str(word) for word in command],
             stdin=subprocess.DEVNULL,

@@ -30,12 +30,12 @@ from brain_activity_prediction.sweep.records import HEADER, Record, log_of, read
 def main() -> int:
     show_messages()
     if len(sys.argv) < 4:
-        log.warning("run_unit.py: it is for job.sh and sweep.py, which tell it the unit: start those")
+        log.warning("run_unit.py is started by job.sh and sweep.py, which name its unit: start sweep.py instead")
         return 2
     base_dir = Path(sys.argv[1])
     if sys.argv[2] == "--item":
         item = item_of_this_task(Path(sys.argv[3]))
-        if item is None:  # the last job of an array may have fewer units than tasks
+        if item is None:  # the last job of an array may have fewer units than parallel tasks
             return 0
         name, amount, command = item.name, item.amount, item.command(base_dir)
     else:
@@ -56,7 +56,7 @@ def main() -> int:
 
 
 def _keep(base_dir: Path, name: str, record: Record) -> None:
-    """Write the record, or report the error: on a full disk a finished unit is still finished."""
+    """Write a unit's record; only report an error, because a unit stays finished even if the disk is full."""
     try:
         write_record(base_dir, name, record)
     except InputError as error:
@@ -85,7 +85,10 @@ def run(command: list[str]) -> int:
 
 
 def _begun(base_dir: Path, name: str, amount: int, command: list[str]) -> Record:
-    """Return the record of a new run; it continues the last one if that was stopped with the same amount of work."""
+    """Return the record of a new run.
+
+    It continues the last record if that run was stopped and had the same amount of work.
+    """
     last, task = read_record(base_dir, name), os.environ.get("SLURM_ARRAY_TASK_ID")
     continues = last is not None and last.status == STOPPED and last.amount == amount
     return Record(

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from brain_activity_prediction.runtime.messages import log
 
-SECONDS_BETWEEN_LINES = 60  # between lines in a file
+SECONDS_BETWEEN_LINES = 60  # interval between progress lines in a file
 
 
 class Screen:
-    """Progress over `n_units` units and, below it, each worker's unit; on stderr, used in a `with` block."""
+    """Progress bar over `n_units` units and, below it, each worker's current unit; on stderr, for a `with` block."""
 
     def __init__(self, n_units: int, labels: Sequence[str]):
         self.n_units, self.labels = n_units, labels
@@ -34,7 +34,7 @@ class Screen:
                 line.close()
 
     def ended(self, text: str) -> None:
-        """Report permanently how a unit ended."""
+        """Print a permanent line on how a unit ended."""
         if self.live:
             self.total.write(text, file=sys.stderr)
             self.total.update()
