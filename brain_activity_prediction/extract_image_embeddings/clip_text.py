@@ -1,8 +1,8 @@
 """CLIP's text tower on captions of the images: the text baseline of the study.
 
 Stream: `text`, the hidden states from the embeddings to the last layer, before the final norm. They are averaged over a
-caption's tokens, start and end included, or taken at its end-of-text token (`last`), and then averaged over an image's
-captions. Captions longer than the tower's context (77 tokens) are cut; their end-of-text token is kept.
+caption's tokens, including start and end, or taken at its end-of-text token (`last`), and then averaged over the
+captions of an image. Captions longer than the tower's context (77 tokens) are cut, but keep their end-of-text token.
 Source: Radford et al. 2021, arXiv 2103.00020.
 """
 
@@ -77,7 +77,10 @@ def load(checkpoint, device, dtype, *, captions):
 
 
 def preprocess(tokenizer, captions):
-    """Return token ids and mask of all captions (C, T), padded to the longest, and the row of each one's image (C,)."""
+    """Return token ids and mask of all captions, padded to the longest, and each caption's row in the batch of images.
+
+    returns  ids (C, T), mask (C, T) and rows (C,) for C captions of T tokens
+    """
     import torch
     from transformers import BatchFeature
 
@@ -95,7 +98,7 @@ def encode_images(model, tokenizer, inputs, poolings):
 
 
 def mean_by_image(states: Tensor, image: Tensor) -> Tensor:
-    """Average the states of captions (C, L, W) over those of each image: (B, L, W)."""
+    """Average the states of captions (C, L, W) over the captions of each image: (B, L, W)."""
     counts = image.bincount()
     sums = states.new_zeros(len(counts), *states.shape[1:]).index_add_(0, image, states)
     return sums / counts[:, None, None]

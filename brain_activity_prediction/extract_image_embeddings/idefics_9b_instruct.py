@@ -15,7 +15,7 @@ MODEL_ID = "HuggingFaceM4/idefics-9b-instruct"
 REVISION = "fb6c1039beaf5443dde54202cbd593d9332dd184"
 MODEL_TYPE = "idefics"
 END_OF_TURN = "<end_of_utterance>"
-NEVER_ANSWERED = ("<image>", "<fake_token_around_image>")  # barred from answers, as in the model card
+NEVER_ANSWERED = ("<image>", "<fake_token_around_image>")  # tokens that answers may not contain, as in the model card
 TOKENS = ("<s>", END_OF_TURN, *NEVER_ANSWERED)
 TEMPLATE = f"<s>User:<fake_token_around_image><image><fake_token_around_image>{{prompt}}{END_OF_TURN}\nAssistant:"
 IMAGE_STREAMS = {"vision": ("mean", "cls"), "perceiver": ("mean",), "language": ("image",)}
@@ -50,9 +50,9 @@ def preprocess(processor, images):
 
 
 def latent_points(perceiver):
-    """Return the points of the latents after each layer, the last after the norm.
+    """Return the points of the network at which the latents leave each layer; the last point is after the norm.
 
-    The input of the first layer is left out: it is the same for all images.
+    The input of the first layer is left out, since it is the same for all images.
     """
     entering = [Point(attention.latents_layer_norm, "input") for attention, _ in perceiver.blocks]
     return [*entering[1:], Point(perceiver.layer_norm)]
@@ -74,7 +74,7 @@ def encode_images(model, processor, pixels, poolings):
 
     def run(inputs, cache):
         seen, (rows, new, _) = cache.get_seq_length(), inputs.shape
-        # Tokens before the image's own attend to no image.
+        # Tokens before the image token attend to no image.
         attends = torch.arange(seen, seen + new, device=inputs.device) >= len(before)
         return network(
             inputs_embeds=inputs,
@@ -107,7 +107,7 @@ def encode_prompt(model, processor, prefix, prompt, poolings, max_new_tokens):
 
 
 def split(processor, prompt):
-    """Split as `decoding.split_template` does; the template contains <s>, as with IDEFICS' processor."""
+    """Split the prompt as `decoding.split_template` does; the template contains <s>, as in IDEFICS' processor."""
     return decoding.split_template(processor.tokenizer, TEMPLATE, prompt, image_token_id(processor), False)
 
 

@@ -1,9 +1,9 @@
 """InstructBLIP-13B: EVA-CLIP ViT-g/14, a Q-Former that reads the instruction too, Vicuna-13B.
 
 Streams: `vision`, the 40 hidden states of the ViT; `qformer`, the 13 of the Q-Former over its 32 queries and the
-instruction's text, the first before all attention and the same for all images; `language`, the 41 of Vicuna over the 32
-image tokens and the text; `response`, those of Vicuna during its answer. The pooling `image` is over the 32 queries in
-the Q-Former, and over the 32 image tokens in Vicuna. Source: Dai et al. 2023, arXiv 2305.06500.
+instruction's text, of which the first precedes all attention and is the same for all images; `language`, the 41 of
+Vicuna over the 32 image tokens and the text; `response`, those of Vicuna during its answer. The pooling `image` is over
+the 32 queries in the Q-Former, and over the 32 image tokens in Vicuna. Source: Dai et al. 2023, arXiv 2305.06500.
 """
 
 import sys
@@ -16,7 +16,7 @@ MODEL_ID = "Salesforce/instructblip-vicuna-13b"
 REVISION = "main"  # not pinned: the full id of its last commit (cc1362c) is in no public record that was found
 MODEL_TYPE = "instructblip"
 TEMPLATE = "{prompt}"  # read by the Q-Former and, after the 32 image tokens and <s>, by Vicuna
-QFORMER = "qformer_tokenizer"  # the subfolder of its tokenizer
+QFORMER = "qformer_tokenizer"  # subfolder with the Q-Former's tokenizer
 IMAGE_STREAMS = {"vision": ("mean", "cls")}
 PROMPT_STREAMS = {
     "qformer": ("mean", "image", "prompt"),
@@ -30,7 +30,8 @@ def load(checkpoint, device, dtype):
 
     model = checkpoint.model(InstructBlipForConditionalGeneration, device, dtype)
     decoding.end_with(model.language_model, end_ids(checkpoint))
-    images = checkpoint.processor(BlipImageProcessorPil)  # the 7B model's settings name a class for videos
+    # The class is given, because the settings of the 7B model name one for videos.
+    images = checkpoint.processor(BlipImageProcessorPil)
     return model, decoding.Processor(images, checkpoint.tokenizer(), checkpoint.tokenizer(QFORMER))
 
 
@@ -40,7 +41,7 @@ def prompt_ids(checkpoint, prompt):
 
 
 def contexts(checkpoint, prompt):
-    """Return the contexts of Q-Former and Vicuna; the queries have positions in Vicuna alone."""
+    """Return the contexts of Q-Former and Vicuna; the queries take positions in Vicuna only."""
     from transformers import InstructBlipConfig
 
     config, text = checkpoint.load(InstructBlipConfig), TEMPLATE.format(prompt=prompt)
@@ -73,7 +74,7 @@ def encode_prompt(model, processor, patches, prompt, poolings, max_new_tokens):
     n_queries = queries.shape[1]
 
     def rows(tokenizer):
-        """Return the prompt's ids, a row for each image, and the slice of its own text after the queries."""
+        """Return the prompt's token ids, once for each image, and the slice of the prompt's text after the queries."""
         ids, own = decoding.tokenise(tokenizer, TEMPLATE, prompt)
         return torch.tensor([ids] * len(patches), device=patches.device), decoding.shifted(own, n_queries)
 

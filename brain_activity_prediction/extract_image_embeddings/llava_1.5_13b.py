@@ -32,7 +32,7 @@ def prompt_ids(checkpoint, prompt):
 
 
 def contexts(checkpoint, prompt):
-    """Return Vicuna's context: the image's token is replaced by the tower's patches, and its class token if kept."""
+    """Return Vicuna's context: the image token is replaced by the tower's patch tokens, and its class token if kept."""
     from transformers import LlavaConfig
 
     config = checkpoint.load(LlavaConfig)
@@ -83,7 +83,7 @@ def encode_prompt(model, processor, prefix, prompt, poolings, max_new_tokens):
 
 
 def split(processor, prompt):
-    """Return the token ids before the image, those after it, and the prompt's own text among the latter."""
+    """Return the token ids before and after the image, and the slice of the ids after it that are the prompt's text."""
     tokenizer = processor.tokenizer
     return decoding.split_template(tokenizer, TEMPLATE, prompt, tokenizer.convert_tokens_to_ids(IMAGE))
 

@@ -14,7 +14,8 @@ from brain_activity_prediction.models.pooling import Point, choose, layer_points
 MODEL_ID = "MAGAer13/mplug-owl-llama-7b"
 REVISION = "057b523159d015b6c32c3b1f0340821d97930e1b"
 MODEL_TYPE = "mplug-owl"
-CHECKPOINT_FILES = ("config.json", "tokenizer.model")  # without the latter transformers makes a tokenizer of 3 words
+# Without tokenizer.model, transformers makes a tokenizer of 3 words.
+CHECKPOINT_FILES = ("config.json", "tokenizer.model")
 TEMPLATE = (
     "The following is a conversation between a curious human and AI assistant. "
     "The assistant gives helpful, detailed, and polite answers to the user's questions.\n"
@@ -45,7 +46,8 @@ def contexts(checkpoint, prompt):
     from brain_activity_prediction.models.mplug_owl.network import MplugOwlConfig
 
     config = checkpoint.load(MplugOwlConfig)
-    n_tokens = len(prompt_ids(checkpoint, prompt)) + config.num_query_tokens  # the image has one more place
+    # The image takes one more place than it has queries.
+    n_tokens = len(prompt_ids(checkpoint, prompt)) + config.num_query_tokens
     return [decoding.Context(n_tokens, decoding.positions(config.text_config))]
 
 
@@ -61,7 +63,7 @@ def encode_images(model, processor, pixels, poolings):
     import torch
 
     vision_layers = layer_points(model.vision_model.encoder.layers)
-    # Only the outputs of the abstractor's layers are kept: the queries that enter it are the same for all images.
+    # The abstractor's input is left out, since its queries are the same for all images.
     abstractor_layers = [Point(layer) for layer in model.abstractor.encoder.layers]
     with (
         pooled(vision_layers, choose(poolings, mean=slice(None), cls=slice(0, 1))) as vision,

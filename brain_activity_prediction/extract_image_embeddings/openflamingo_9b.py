@@ -1,10 +1,10 @@
 """OpenFlamingo-9B: CLIP ViT-L/14, a perceiver resampler, MPT-7B with gated cross-attention to the image.
 
 Streams: `vision`, the 25 hidden states of the CLIP tower; `perceiver`, its 64 latents after each of 6 layers;
-`language`, the 33 hidden states of MPT over the image's token and the text, the first 4 before all cross-attention and
-the same for all images; `response`, those of MPT during its answer.
-Needs the extra [flamingo]; `models/openflamingo/weights.py` lists the files that `--checkpoint` needs.
-Source: Awadalla et al. 2023, arXiv 2308.01390.
+`language`, the 33 hidden states of MPT over the image's token and the text, of which the first 4 precede all
+cross-attention and are the same for all images; `response`, those of MPT during its answer. Needs the extra [flamingo];
+`models/openflamingo/weights.py` lists the files that `--checkpoint` needs. Source: Awadalla et al. 2023, arXiv
+2308.01390.
 """
 
 import sys
@@ -18,8 +18,8 @@ from brain_activity_prediction.runtime.errors import InputError
 MODEL_ID = "openflamingo/OpenFlamingo-9B-vitl-mpt7b"
 REVISION = "7e36809c73d038829ad5fba9d0cc949b4e180562"
 CHECKPOINT_FILES, PARTS_ON_HUB = weights.FILES, weights.PARTS_ON_HUB
-# Trained on "<image>text<|endofchunk|>". The authors use "<image>Question:... Short answer:"; "Short" is omitted here,
-# because some prompts ask for details.
+# The model was trained on "<image>text<|endofchunk|>". The authors use "<image>Question:... Short answer:".
+# "Short" is omitted here, because some prompts ask for details.
 TEMPLATE = "<image>Question:{prompt} Answer:"
 IMAGE_STREAMS = {"vision": ("mean", "cls"), "perceiver": ("mean",), "language": ("image",)}
 PROMPT_STREAMS = {"language": ("mean", "last", "prompt"), "response": ("mean",)}
@@ -29,7 +29,7 @@ def load(checkpoint, device, dtype):
     if checkpoint.folder is None and checkpoint.model_id != MODEL_ID:
         parts = ", ".join(CHECKPOINT_FILES)
         raise InputError(
-            f"{checkpoint.model_id} does not say which MPT and CLIP it was made of: give --checkpoint DIR with {parts}"
+            f"{checkpoint.model_id} does not name the MPT and CLIP that it needs: give --checkpoint DIR with {parts}"
         )
     model, processor = weights.load(checkpoint, dtype)
     return model.to(device), processor
@@ -52,7 +52,7 @@ def end_ids(checkpoint):
 
 
 def former_end_ids(checkpoint):
-    """Return the ends of answers of version 1.0.0, which ignored those that MPT's files name."""
+    """Return the token ids that ended an answer in version 1.0.0, which ignored the ids that MPT's files name."""
     return weights.end_of_chunk_ids(checkpoint)
 
 
@@ -75,7 +75,7 @@ def encode_images(model, processor, pixels, poolings):
 
     decoder = decoding.Decoder(
         run=network.reader(model, latents),
-        embed=lambda ids: ids,  # MPT reads ids, in which its cross-attention finds the image's
+        embed=lambda ids: ids,  # MPT reads token ids; its cross-attention looks for the image token among them
         head=language.lm_head,
         points=layer_points(language.transformer.blocks, language.transformer.norm_f),
         end_ids=decoding.end_ids(language),

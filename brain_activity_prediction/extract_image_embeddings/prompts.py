@@ -1,4 +1,4 @@
-"""The nine prompts that a model can be given with an image, by their number on the command line.
+"""The study's nine prompts, by their number on the command line; a model reads a prompt together with an image.
 
 Prompts 1 to 3 ask for a caption (one sentence, in detail, subject and event), 4 is visual question answering, 5 asks
 for relations, 6 for commonsense reasoning, 7 for scene understanding, 8 for counts and 9 for colours.

@@ -30,9 +30,9 @@ from brain_activity_prediction.runtime.running import run_script
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-CHANNELS_AXIS = "channels_axis"  # a model's attribute, set by `check`
-CHANNELS = "map_channels"  # a setting
-VALID, SHAPES = "pixel_attention_mask", "spatial_shapes"  # further inputs of NaFlex: (B, N) and (B, 2)
+CHANNELS_AXIS = "channels_axis"  # attribute of a model, set by `check`
+CHANNELS = "map_channels"  # name of the recorded setting
+VALID, SHAPES = "pixel_attention_mask", "spatial_shapes"  # inputs of NaFlex in addition to pixels: (B, N) and (B, 2)
 FRAMES = ("num_frames", "frames_per_clip")  # settings of networks that read videos
 
 
@@ -67,7 +67,7 @@ def script(model_id: str, grid: int, poolings: list[str]) -> SimpleNamespace:
 
 
 def own_settings(checkpoint) -> dict:
-    """Return the axis of SAM's channels, which version 1.0.0 averaged as if they were places."""
+    """Return, for SAM, the channels' axis as a setting: version 1.0.0 averaged over channels as if they were places."""
     model_type = checkpoint.settings("config.json").get("model_type", "")
     return {CHANNELS: "last"} if model_type.startswith("sam") else {}
 
@@ -76,10 +76,10 @@ def load(checkpoint, device, dtype, *, grid, poolings):
     from transformers import AutoImageProcessor, AutoModel
 
     model = checkpoint.model(AutoModel, device, dtype)
-    for tower in ("vision_model", "vision_encoder", "visual"):  # of CLIP, SAM and Qwen-VL, which also have other parts
+    for tower in ("vision_model", "vision_encoder", "visual"):  # vision parts of CLIP, SAM and Qwen-VL
         model = getattr(model, tower, model)
     check_inputs(model)
-    if hasattr(model.config, "mask_ratio"):  # a masked autoencoder hides most of each image by default
+    if hasattr(model.config, "mask_ratio"):  # a masked autoencoder would hide most of each image
         model.config.mask_ratio = 0.0
     processor = checkpoint.processor(AutoImageProcessor)
     channels_last(model)
@@ -88,22 +88,22 @@ def load(checkpoint, device, dtype, *, grid, poolings):
 
 
 def channels_last(model: nn.Module) -> None:
-    """Store convolution weights with the channels last, which takes two thirds of the time on a CPU."""
+    """Store convolution weights with the channels last, which makes convolutions on a CPU 1.5 times as fast."""
     import torch
 
-    for weights in model.parameters():  # Module.to(memory_format=...) refuses networks with a Conv3d
+    for weights in model.parameters():  # one by one: Module.to(memory_format=...) refuses networks with a Conv3d
         if weights.ndim == 4:
             weights.data = weights.data.contiguous(memory_format=torch.channels_last)
 
 
 def preprocess(processor, images):
-    """Return pixels (B, 3, H, W); for NaFlex patches (B, N, 3 P P) with each image's rows and columns."""
+    """Return pixels (B, 3, H, W) or, for NaFlex, patches (B, N, 3 P P) with each image's number of rows and columns."""
     inputs = processor(images, return_tensors="pt")
     return inputs if SHAPES in inputs else inputs.pixel_values
 
 
 def keywords(pixels: Tensor | Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Return the result of `preprocess` as keyword arguments of a network."""
+    """Turn the result of `preprocess` into keyword arguments of a network."""
     return pixels if isinstance(pixels, Mapping) else {"pixel_values": pixels}
 
 
@@ -127,9 +127,11 @@ def encode_images(model, processor, pixels, poolings, *, stream, grid):
 
 
 def summary(hidden: Tensor, pooling: str, grid: int, valid: Tensor | None = None) -> Tensor:
-    """Summarise tokens (B, T, W) or maps (B, C, H, W) by one vector for each image: (B, W) or (B, C grid grid) float32.
+    """Pool the hidden states of a layer to one float32 vector for each image.
 
-    valid  (B, T), 1 for tokens of the image and 0 for padding; None without padding
+    hidden   tokens (B, T, W) or maps (B, C, H, W)
+    valid    (B, T), 1 for tokens of the image and 0 for padding; None without padding
+    returns  (B, W) or (B, C * grid * grid)
     """
     import torch
     from torch.nn.functional import adaptive_avg_pool2d
@@ -145,7 +147,7 @@ def summary(hidden: Tensor, pooling: str, grid: int, valid: Tensor | None = None
 
 
 def visit(model: nn.Module, pixels: Tensor | Mapping[str, Tensor], see: Callable[[Tensor], None]) -> None:
-    """Call `see` with the hidden states of each layer, from the first to the last."""
+    """Compute an image batch, and call `see` with the hidden states of each layer, from the first to the last."""
     blocks = timm_blocks(model)
     if not blocks:
         for hidden in model(**keywords(pixels), output_hidden_states=True).hidden_states:
@@ -158,7 +160,7 @@ def visit(model: nn.Module, pixels: Tensor | Mapping[str, Tensor], see: Callable
 
 
 def timm_blocks(model: nn.Module) -> list[nn.Module]:
-    """Return the blocks of a timm network whose intermediates would be whole stages or lack the class token.
+    """Return a timm network's blocks if timm's own intermediates would be whole stages or lack the class token.
 
     These are networks with a `conv_stem`, such as EfficientNet and MobileNet, whose blocks return maps (B, C, H, W),
     and networks with prefix tokens, such as ViT, whose blocks return tokens (B, T, W). For other networks the result is
@@ -178,7 +180,7 @@ def flattened(blocks):
 
 
 def check_inputs(model: nn.Module) -> None:
-    """Raise InputError for a network of videos, and for one that needs more than an image's pixels."""
+    """Raise InputError for a network that reads videos or needs inputs other than an image's pixels."""
     kind, taken = type(model).__name__, inspect.signature(model.forward).parameters
     if any(hasattr(model.config, name) for name in FRAMES):
         raise InputError(f"{kind} reads videos, not images: choose another network")
@@ -188,11 +190,11 @@ def check_inputs(model: nn.Module) -> None:
 
 
 def check(model: nn.Module, processor, grid: int, poolings: list[str]) -> None:
-    """Set the channels' axis of the network's maps, and check that it supports the grid and the poolings.
+    """Find the channels' axis of a network's maps, and check that the network supports the grid and the poolings.
 
-    Raise InputError if the axis is unknown, if the network has no maps for a grid or no class token for `cls`, and if
-    it does not compute an image. A class token is a first token that enters the first layer the same for a black image
-    and a white one.
+    Raise InputError if the axis is unknown, if the network has no maps for a grid or no class token for `cls`, or if it
+    cannot compute an image. A first token is a class token if it is the same at the first layer's input for a black and
+    a white image.
     """
     import torch
     from PIL import Image

@@ -1,4 +1,4 @@
-"""Compute a batch and store its states; a batch that exceeds the memory is computed in parts."""
+"""Compute a batch and store its hidden states; a batch that exceeds the memory is computed in smaller batches."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Computing:
-    """The batches of a run: the largest size that fits into memory, and the bytes that an image takes on disk."""
+    """The state of a run between batches: the largest batch that fits into memory, and an image's bytes on disk."""
 
     def __init__(self, runner: Runner, stimuli: Stimuli, work: Work):
         self.runner, self.stimuli, self.work = runner, stimuli, work
@@ -31,7 +31,7 @@ class Computing:
         self.bytes_an_image: float | None = None
 
     def prepare(self, batch: Batch) -> Tensor | None:
-        """Preprocess a batch; return None for an empty one, or one that will be computed in parts."""
+        """Preprocess a batch; return None if it is empty or will be computed in smaller batches."""
         if 0 < len(batch.image_ids) <= self.largest:
             return self.runner.preprocess(self.stimuli.images(batch.image_ids))
         return None
@@ -64,7 +64,7 @@ class Computing:
         self.compute(Batch(batch.image_ids, lacking), None)
 
     def _written(self, batch: Batch, pixels: Tensor) -> tuple[int | None, ...]:
-        """Compute and write a batch; return the prompts that are still lacking if memory ran out.
+        """Compute and write a batch; return the prompts that were not computed because memory ran out.
 
         Each prompt is written while the next one is computed.
         """
@@ -92,16 +92,16 @@ class Computing:
         return tuple(lacking)
 
     def _states(self, batch: Batch, pixels: Tensor) -> Iterator[Result]:
-        """Yield the states of each prompt that the batch lacks, checked."""
+        """Yield the checked hidden states of each prompt that the batch lacks."""
         for prompt, streams, answers in self.runner.encode(pixels, batch.prompts):
             if prompt in batch.prompts:
                 states = self.runner.checked(streams, self.work.streams[prompt], batch.image_ids)
                 yield prompt, states, answers or None
 
     def _room_for(self, batch: Batch, results: Iterable[Result]) -> Iterable[Result]:
-        """Pass on the results of a batch; raise DiskFull if the disk has no room for all that is left.
+        """Pass on the results of a batch; raise DiskFull if the disk has no room for the rest of the run.
 
-        The first batch is computed whole before any of it is written, since its size tells that of the others.
+        The first batch is computed completely before it is written, because its size gives the size of the others.
         """
         if self.bytes_an_image is None:
             results = list(results)

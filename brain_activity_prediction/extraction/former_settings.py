@@ -1,4 +1,4 @@
-"""The settings that version 1.0.0 used and did not record, so that its stores continue if they are the same today."""
+"""Settings that version 1.0.0 used but did not record; a run continues its stores if today's settings are equal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LLAMA_END = 2
 
 
 def settings_of_1_0_0(script, checkpoint: Checkpoint, prompt: str | None, recorded: Mapping | None) -> dict:
-    """Return the settings that version 1.0.0 used and did not record; empty if `recorded` has them all."""
+    """Return the settings that version 1.0.0 used but did not record; empty if `recorded` has them all."""
     if not recorded:
         return {}
     if not hasattr(script, "prompt_ids"):
@@ -32,7 +32,7 @@ def settings_of_1_0_0(script, checkpoint: Checkpoint, prompt: str | None, record
 
 
 class FormerCheckpoint(Checkpoint):
-    """A checkpoint as version 1.0.0 read it: the tokenizer by transformers, the end of answers from one file."""
+    """A checkpoint read as in version 1.0.0: the tokenizer by transformers, the ends of answers from one file."""
 
     def read_tokenizer(self, part: str) -> PreTrainedTokenizerBase:
         from transformers import AutoTokenizer, LlamaTokenizer

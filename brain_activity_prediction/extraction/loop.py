@@ -1,4 +1,4 @@
-"""The extraction loop: which images are left, batch by batch through a model, into the embedding store.
+"""The extraction loop: compute the missing hidden states in batches, and write them to the embedding stores.
 
 `model_script` lists what a model script provides.
 """
@@ -30,11 +30,11 @@ from brain_activity_prediction.runtime.wording import count
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 from brain_activity_prediction.storage.files import check_room, remove_left_behind
 
-THREADS_AHEAD = 2  # each prepares one batch while the model computes another
+THREADS_AHEAD = 2  # number of threads; each prepares a batch while the model computes another
 
 
 def extract(script, settings: ExtractionSettings) -> None:
-    """Extract the hidden states that are left; every mistake is reported before the model is loaded."""
+    """Extract the missing hidden states; errors in flags and files are reported before the model is loaded."""
     layout = find_layout(settings.base_dir)
     with open_stimuli(script, layout) as stimuli:
         work = plan(script, settings, read_design(layout.design()).image_ids_of_any(settings.subjects))
@@ -67,7 +67,7 @@ def run(runner: Runner, stimuli: Stimuli, work: Work) -> None:
 
     computing = Computing(runner, stimuli, work)
     bar = tqdm(total=computing.n_left, unit="image", dynamic_ncols=True, mininterval=progress_seconds())
-    counted: set[int] = set()  # an image comes twice if another process held some of its prompts
+    counted: set[int] = set()  # an image is in two batches if another process had claimed some of its prompts
     with Claims(work.claims_folder) as claims, bar as progress:
         ready = read_ahead(work.claimed(claims), computing.prepare, THREADS_AHEAD)
         for batch, pixels in until_stopped(ready):
@@ -88,13 +88,13 @@ def repair(store: EmbeddingStore) -> None:
 
 
 def say_template(script, settings: ExtractionSettings) -> None:
-    """Report that another model than the script's own is given the script's template."""
+    """Report the script's template if the model is not the script's own."""
     if settings.template and settings.checkpoint.model_id != script.MODEL_ID:
         log.info(f"{settings.checkpoint.model_id} is given the template of {script.MODEL_ID}: {settings.template!r}")
 
 
 def check_inputs(work: Work, left: Mapping[tuple, np.ndarray], stimuli: Stimuli) -> None:
-    """Raise InputError if images that are left, the device or room on the disk are missing."""
+    """Raise InputError if a picture of an image that is left, the device, or room on the disk is missing."""
     settings = work.settings
     stimuli.check(np.concatenate(list(left.values())))
     devices.check_device(settings.device)

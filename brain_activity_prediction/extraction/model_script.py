@@ -8,7 +8,7 @@ A model script is a module (or any namespace) with the constants
 and the functions below, where a batch has B images, L layers and width W:
 
     load(checkpoint, device, dtype) -> model, processor
-    preprocess(processor, images) -> pixels            B PIL images to one tensor (B, ...); runs ahead, in threads
+    preprocess(processor, images) -> pixels            B PIL images to one tensor (B, ...); called in other threads
     encode_images(model, processor, pixels, poolings) -> streams, context                            once an image
     encode_prompt(model, processor, context, prompt, poolings, max_new_tokens) -> streams, answers   once a prompt
 
@@ -27,9 +27,9 @@ Optional are
     CHECKPOINT_FILES     patterns of the files that `--checkpoint` needs (default: config.json)
     PARTS_ON_HUB         `{subfolder of a checkpoint: (model id, revision)}` of what other repositories of the hub hold
     open_stimuli(layout) -> a context manager with the `check`, `images` and `settings` of `Stimuli`, for a model that
-                         reads something else than NSD's pictures; `preprocess` takes what its `images` returns
-    own_settings(checkpoint) -> further settings that change this model's numbers
-    former_end_ids(checkpoint) -> token ids that ended an answer in version 1.0.0, where `end_ids` gives others now
+                         reads something other than NSD's pictures; `preprocess` gets the results of `images`
+    own_settings(checkpoint) -> further settings that change this model's hidden states
+    former_end_ids(checkpoint) -> token ids that ended an answer in version 1.0.0, if `end_ids` now returns others
     IMPLIED              the values of `own_settings` that version 1.0.0 used and did not record
 """
 
@@ -42,7 +42,7 @@ from brain_activity_prediction.datasets.nsd.stimuli import Stimuli
 
 
 def open_stimuli(script, layout: Layout):
-    """Open what the model is given: NSD's pictures unless the script says otherwise."""
+    """Open the stimuli that the model reads: NSD's pictures, unless the script has its own `open_stimuli`."""
     return script.open_stimuli(layout) if hasattr(script, "open_stimuli") else Stimuli(layout.stimuli())
 
 

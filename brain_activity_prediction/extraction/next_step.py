@@ -1,4 +1,4 @@
-"""The last lines of an extraction: where the states are, and the commands that align them."""
+"""The last lines that an extraction prints: the folders of the hidden states, and the commands that align them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plan an extraction run: images that lack streams, in batches."""
+"""Plan an extraction run: find the images that lack hidden states of a stream, and group them in batches."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from brain_activity_prediction.storage.folders import claims_folder, embeddings_
 
 @dataclass(frozen=True)
 class Batch:
-    """Images to compute together, and the prompts that they lack."""
+    """Images to compute together, and the prompts whose hidden states they lack."""
 
     image_ids: list[int]
     prompts: tuple[int | None, ...]
@@ -51,13 +51,13 @@ class Work:
         return claims_folder(self.settings.base_dir, self.settings.model_id)
 
     def lacking(self) -> dict[tuple[int | None, ...], np.ndarray]:
-        """Return the ids of the images that are left, grouped by the prompts that they lack.
+        """Return the ids of the images with missing hidden states, grouped by the prompts that they lack.
 
-        The stores are read anew at each call.
+        The stores are read again at each call.
         """
         done = [np.isin(self.image_ids, store.image_ids(self.streams[p])) for p, store in self.stores.items()]
         lacks, kind_of, first = ~np.array(done), np.zeros(len(self.image_ids), int), []
-        for lack in lacks:  # prompt by prompt, since comparing whole columns takes far longer
+        for lack in lacks:  # one prompt at a time, because comparing whole columns takes far longer
             _, first, kind_of = np.unique(2 * kind_of + lack, return_index=True, return_inverse=True)
         by_prompts = {
             tuple(compress(self.stores, lacks[:, one])): self.image_ids[kind_of == number]
@@ -67,11 +67,11 @@ class Work:
         return dict(sorted(by_prompts.items(), key=lambda kind: kind[1][0]))
 
     def n_left(self) -> int:
-        """Return how many images lack any stream."""
+        """Return the number of images that lack the hidden states of any stream."""
         return sum(map(len, self.lacking().values()))
 
     def known_bytes(self, left: Mapping[tuple, Sequence[int]], bytes_per_number: int) -> int:
-        """Return the size on disk of the images that are left; streams of yet unknown shape count 0."""
+        """Return the bytes on disk that the missing hidden states will take; streams of unknown shape count as 0."""
         known = {prompt: store.streams() for prompt, store in self.stores.items()}
         numbers = {
             prompt: sum(math.prod(known[prompt].get(stream, (0,))) for stream in streams)
@@ -82,7 +82,7 @@ class Work:
         )
 
     def batches(self) -> list[Batch]:
-        """Return all batches that are left, as one process alone computes them; images that lack the same share one."""
+        """Return the batches that a single process must compute; the images in a batch lack the same prompts."""
         size = self.settings.batch_size
         return [
             Batch(ids[start : start + size].tolist(), prompts)
@@ -91,12 +91,12 @@ class Work:
         ]
 
     def claimed(self, claims: Claims) -> Iterator[Batch]:
-        """Yield batches of images that no other process works on; empty ones while others hold all that is left."""
+        """Yield batches of images that no other process works on; empty batches while others work on the rest."""
         for image_ids, prompts in shared_out(claims, self.lacking, self.settings.batch_size, "{:05d}".format):
             yield Batch(list(map(int, image_ids)), prompts)
 
     def check_complete(self) -> None:
-        """Raise InputError if states that were stored before or by this run are missing."""
+        """Raise InputError if hidden states that were stored before or during this run are missing."""
         if n_left := self.n_left():
             raise InputError(
                 f"{n_left} of {len(self.image_ids)} images lack states in {self.folder}, which were removed while this "
@@ -104,7 +104,7 @@ class Work:
             )
 
     def summary(self) -> str:
-        """Return `40 images, prompts 1, 2: 12 images were done before, 28 are left`."""
+        """Describe the work: `40 images, prompts 1, 2: 12 images were done before, 28 are left`."""
         prompts = self.settings.prompts
         under = prompt_name(None)
         if self.streams.keys() - {None}:
@@ -115,7 +115,7 @@ class Work:
 
 
 def plan(script, settings: ExtractionSettings, image_ids: Sequence[int]) -> Work:
-    """Return the work of a run on these images; a shard is every Nth of them by id."""
+    """Return the work of a run on these images, or on its shard, which is every Nth image by id."""
     first, step = settings.shard
     streams = wanted_streams(script, settings)
     folders = {prompt: embeddings_folder(settings.base_dir, settings.model_id, prompt) for prompt in streams}
@@ -129,7 +129,7 @@ def images_left(n: int) -> str:
 
 
 def wanted_streams(script, settings: ExtractionSettings) -> dict[int | None, list[str]]:
-    """Return the names of the streams to store under each prompt; under None, of those that no prompt changes."""
+    """Return the names of the streams to store under each prompt; under None, the streams that no prompt changes."""
     model_id, answers = settings.checkpoint.model_id, settings.max_new_tokens > 0
 
     def names(available: Mapping[str, Iterable[str]]) -> list[str]:

@@ -65,7 +65,7 @@ def check_prompts(prompts: Mapping[int, str], tokenizers: Iterable) -> None:
 
 
 def _pairs(text: str) -> list[tuple[str, str]]:
-    """Return the keys and values of a YAML mapping of scalars, as written; raise ValueError for anything else.
+    """Return the keys and values of a YAML mapping of plain texts, as written; raise ValueError for other YAML.
 
     The file is only parsed: no tag constructs an object, and no alias can grow without bound.
     """
@@ -80,6 +80,6 @@ def _pairs(text: str) -> list[tuple[str, str]]:
             raise ValueError(f"line {node.start_mark.line + 1} is not one text")
     for _, node in root.value:
         if node.tag != "tag:yaml.org,2002:str":
-            raise ValueError(f"the text in line {node.start_mark.line + 1} is none: put it in quotes")
-        node.value.encode()  # half of a surrogate pair is no text
+            raise ValueError(f"the value in line {node.start_mark.line + 1} is not text: put it in quotes")
+        node.value.encode()  # raises ValueError for half of a surrogate pair, which is not valid text
     return [(key.value, value.value) for key, value in root.value]

@@ -1,4 +1,4 @@
-"""The settings of a prompt that change the numbers: its token ids, and the tokens that end an answer.
+"""The settings of a prompt that change the hidden states: its token ids, and the tokens that end an answer.
 
 Version 1.0.0 recorded neither; `former_settings` computes what it used.
 """
@@ -19,7 +19,7 @@ IDS, ENDS, LONGEST = "prompt_token_ids", "answer_ends", "max_new_tokens"
 def prompt_settings(
     script, checkpoint: Checkpoint, prompts: Mapping[int | None, str | None], max_new_tokens: int
 ) -> dict[int | None, dict]:
-    """Return the settings of each prompt; None, the streams that no prompt changes, has those of the template alone.
+    """Return the settings of each prompt; those of None, for streams that no prompt changes, have only the template.
 
     Raise InputError for a prompt that contains a special token, has no tokens, or exceeds a model's context, and for a
     tokenizer that gives other ids than its own file.

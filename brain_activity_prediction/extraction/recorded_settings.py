@@ -1,4 +1,4 @@
-"""The settings that change the numbers, recorded in `settings.json` of each store and compared before a run."""
+"""The settings that change the hidden states, recorded in each store's `settings.json` and compared before a run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from brain_activity_prediction.storage.embeddings.embedding_store import Embeddi
 
 @dataclass(frozen=True)
 class RecordedSettings:
-    """The records of a run in its stores: settings, weights, stimuli, and tokenised prompts.
+    """The settings that a run records in its stores: flags, weights, stimuli, and tokenised prompts.
 
     stimuli  the settings of the stimuli
     prompts  the settings of each prompt, by `prompt_settings`
@@ -29,14 +29,14 @@ class RecordedSettings:
 
     @classmethod
     def read(cls, script, work: Work, stimuli: Mapping) -> RecordedSettings:
-        """Read what changes the numbers; raise InputError as `prompt_settings` does."""
+        """Read all settings that change the hidden states; raise InputError as `prompt_settings` does."""
         settings = work.settings
         prompts = {number: settings.prompts.get(number) for number in work.stores}
         tokenised = prompt_settings(script, settings.checkpoint, prompts, settings.max_new_tokens)
         return cls(script, settings, stimuli, tokenised)
 
     def for_store(self, prompt: int | None, store: EmbeddingStore) -> dict:
-        """Return the settings of one store; the weights keep the name that the store knows them by."""
+        """Return the settings of one store; weights keep the name under which the store already recorded them."""
         weights = self.settings.checkpoint.recorded_weights(store.settings() or {})
         return self.settings.recorded(prompt) | weights | dict(self.stimuli) | dict(self.prompts[prompt])
 
@@ -49,7 +49,7 @@ class RecordedSettings:
             store.check(self.for_store(prompt, store), implied)
 
     def claim(self, stores: Mapping[int | None, EmbeddingStore]) -> None:
-        """Record the settings; they are read anew, since loading may have fetched files from the hub."""
+        """Record the settings; they are read again, because loading may have fetched files from the hub."""
         for prompt, store in stores.items():
             store.claim(self.for_store(prompt, store))
 
@@ -60,6 +60,6 @@ def check_dtype(store: EmbeddingStore, settings: ExtractionSettings) -> None:
     if not settings.dtype_given and known not in (None, own):
         asked, other = ("-g cpu", "a GPU") if settings.device == "cpu" else ("a GPU", "-g cpu")
         raise InputError(
-            f"{store.folder} holds states made with dtype = {known}, this run has {own} because {asked} was asked for: "
-            f"add --dtype {known}, or ask for {other}"
+            f"{store.folder} holds states made with dtype = {known}, this run has {own} because {asked} was requested: "
+            f"add --dtype {known}, or request {other}"
         )

@@ -1,4 +1,4 @@
-"""A loaded model with the functions of its script, and checks of the hidden states that they return."""
+"""A loaded model with the functions of its model script, and checks of the hidden states that these return."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-TOKENIZERS = ("tokenizer", "qformer_tokenizer", "reader")  # attributes of processors
+TOKENIZERS = ("tokenizer", "qformer_tokenizer", "reader")  # attributes of processors that may hold a tokenizer
 
 
 class Runner:
     """The model on its device, with the prompts and poolings of a run."""
 
     def __init__(self, script, settings: ExtractionSettings):
-        """Load the model; raise InputError if it does not load, or its tokenizers cannot read a prompt."""
+        """Load the model; raise InputError if it cannot be loaded, or if its tokenizers cannot read a prompt."""
         import torch
 
         import_torchvision()
-        torch.backends.cudnn.allow_tf32 = False  # on by default for convolutions, which would round float32
+        torch.backends.cudnn.allow_tf32 = False  # the default would round float32 in convolutions
         self.script, self.prompts = script, settings.prompts
         self.device, self.dtype = settings.device, getattr(torch, settings.dtype)
         # bfloat16 and float32 states may exceed the range of float16.
@@ -42,7 +42,7 @@ class Runner:
         check_prompts(self.prompts, [tokenizer for tokenizer in parts if tokenizer is not None])
 
     def preprocess(self, images: list) -> Tensor:
-        """Return what the model takes of B images."""
+        """Turn B images into the input of the model."""
         with guarded(f"{type(self.processor).__name__} could not prepare the images"):
             return self.script.preprocess(self.processor, images)
 
@@ -56,7 +56,7 @@ class Runner:
     def encode(
         self, pixels: Tensor, prompts: Iterable[int | None]
     ) -> Iterator[tuple[int | None, dict[str, Tensor], list[str]]]:
-        """Yield (prompt, streams, answers): first for the images themselves (prompt None), then for each prompt."""
+        """Yield (prompt, streams, answers): first for the images alone (prompt None), then for each prompt."""
         import torch
 
         name = type(self.model).__name__
@@ -81,9 +81,9 @@ class Runner:
     def checked(
         self, streams: dict[str, Tensor], names: Sequence[str], image_ids: Sequence[int]
     ) -> dict[str, np.ndarray]:
-        """Return the streams (B, L, W) as they are stored; raise InputError as `stored` does.
+        """Convert the streams (B, L, W) to the stored dtype; raise InputError as `stored` does.
 
-        Layers of zeros are allowed in untrained models alone.
+        Only untrained models may have layers whose values are all zero.
         """
         return stored(streams, names, image_ids, self.stored_as, zeros_allowed=self.untrained)
 
@@ -108,7 +108,7 @@ def stored(
         "zero throughout": "run it without --device-map and --quantize",
     }
     if set(streams) != set(names):
-        raise InputError(f"the model script gave the streams {sorted(streams)}, not {sorted(names)}")
+        raise InputError(f"the model script returned the streams {sorted(streams)}, not {sorted(names)}")
     arrays = {}
     for name, states in streams.items():
         if states.ndim != 3 or len(states) != len(image_ids):

@@ -1,4 +1,4 @@
-"""Settings of one extraction."""
+"""Settings of an extraction run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from brain_activity_prediction.storage.folders import stored_id
 
 @dataclass(frozen=True)
 class ExtractionSettings:
-    """The hidden states to compute, their weights, and the folder to store them in.
+    """Settings of an extraction run: the hidden states to compute, the model's weights, and the folder to store in.
 
     `cli.extraction_command.settings` makes it from the flags. `recorded` returns the settings that change the numbers.
 
@@ -44,7 +44,7 @@ class ExtractionSettings:
 
     @property
     def model_id(self) -> str:
-        """The id that the states are stored under; untrained models have one for each seed."""
+        """The model id under which the hidden states are stored; an untrained model has one for each seed."""
         return stored_id(self.checkpoint.model_id, self.checkpoint.seed)
 
     def recorded(self, prompt: int | None) -> dict:

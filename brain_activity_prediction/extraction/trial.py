@@ -1,4 +1,4 @@
-"""A test run: one batch through the model, and an estimate of the whole run."""
+"""A test run: compute one batch, and estimate the cost of the whole run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def try_out(runner: Runner, stimuli: Stimuli, work: Work) -> None:
     """Print streams, shapes, statistics, an answer, speed, memory, and the hours and gigabytes of the whole run."""
     batch, n_left = work.batches()[0], work.n_left()
     pixels = runner.preprocess(stimuli.images(batch.image_ids))
-    list(runner.encode(pixels, batch.prompts))  # warm-up: choosing kernels is not timed
+    list(runner.encode(pixels, batch.prompts))  # warm-up, so that choosing kernels is not timed
     start = time.perf_counter()
     results = list(runner.encode(runner.preprocess(stimuli.images(batch.image_ids)), batch.prompts))
     streams = [(prompt, name, states.cpu()) for prompt, named, _ in results for name, states in named.items()]

@@ -29,8 +29,8 @@ def test_float16_storage_never_overflows_silently():
     [
         ({"vision": STATES[:1]}, "shape"),
         ({"vision": STATES[0]}, "shape"),
-        ({}, "gave the streams"),
-        ({"vision": STATES, "more": STATES}, "gave the streams"),
+        ({}, "returned the streams"),
+        ({"vision": STATES, "more": STATES}, "returned the streams"),
     ],
 )
 def test_a_script_that_breaks_its_contract_is_told_so(streams, said):

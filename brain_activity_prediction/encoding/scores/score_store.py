@@ -8,8 +8,8 @@ A folder holds the scores of one model, prompt and subject:
 - `best_layers/STREAM.h5`: the statistics of every voxel at its best layer.
 - `noise_ceiling.h5`: the ceilings that all layers share. No score depends on it; each run may replace it.
 
-All files are sealed (`sealed_hdf5`) and hold their settings. A layer that is damaged or belongs to another folder is
-detected and fitted again.
+All files have checksums (`sealed_hdf5`) and hold their settings. A file that is damaged or was copied from another
+folder is detected, and its layer is fitted again.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
