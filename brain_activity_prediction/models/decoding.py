@@ -1,8 +1,10 @@
-"""Run a causal language model: the shared prefix once an image, then each question on top of it.
+"""Run a causal language model: read the shared prefix once for each image, then each question after it.
 
-The keys and values of the prefix stay in the cache. A question and its answer are read on top of them and cropped off
-again, so that nine questions cost one prefix. All rows of a batch have the same tokens except for the image, so that
-there is no padding. Letters: B images, L layers, T tokens, W width.
+The keys and values of the prefix stay in the cache. Those of a question and its answer are removed afterwards, so that
+nine questions need only one pass over the prefix. All rows of a batch have the same tokens except for the image, so
+that no padding is needed.
+
+Letters: B images, L layers, T tokens, W width.
 """
 
 from __future__ import annotations
@@ -21,19 +23,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Context:
-    """The tokens that a text model reads of a prompt, image included, and the positions that it was made for."""
+    """The number of tokens that a text model reads for a prompt and its image, and the model's number of positions."""
 
     tokens: int
     positions: int | None
     reader: str = "language model"
-    answers: bool = True  # whether the answer takes positions
+    answers: bool = True  # whether the answer takes positions of this model
 
     def check(self, prompt: str = "a prompt", max_new_tokens: int = 0) -> None:
         """Raise InputError if a prompt and its answer have more tokens than the model has positions.
 
-        Models with rotary positions would compute meaningless states without an error.
+        Without this check, models with rotary positions would compute meaningless hidden states.
         """
-        longest = self.tokens + max(max_new_tokens - 1, 0)  # an answer's last token is not read
+        longest = self.tokens + max(max_new_tokens - 1, 0)  # the model does not read an answer's last token
         if self.positions and longest > self.positions:
             answer = f", {max_new_tokens} of them for the answer" if max_new_tokens else ""
             raise InputError(
@@ -44,12 +46,12 @@ class Context:
 
 @dataclass(frozen=True)
 class Decoder:
-    """A causal language model, bound to the images of one batch if it attends to them.
+    """A causal language model; if it attends to images, it is bound to those of one batch.
 
     run  reads T more tokens on top of a cache; returns their hidden states after the final norm, (B, T, W)
     embed  turns token ids (B, T) into the inputs of `run`
     head  turns hidden states (B, W) into logits (B, vocabulary)
-    points  the points of all hidden states, as `layer_points` returns them
+    points  the points of the network where its hidden states are read, see `layer_points`
     end_ids  the token ids that end an answer
     positions  the longest text that the model was made for, in tokens
     """
@@ -76,7 +78,7 @@ class Processor(NamedTuple):
 
 @dataclass(frozen=True)
 class Prefix:
-    """The part of a prompt that is read once an image: its cache, and the states pooled over its tokens."""
+    """The part of a prompt that is read once for each image: its cache, and hidden states pooled over its tokens."""
 
     decoder: Decoder
     cache: Cache
@@ -84,7 +86,7 @@ class Prefix:
 
 
 def read_prefix(decoder: Decoder, inputs: Tensor, tokens: Mapping[str, slice]) -> Prefix:
-    """Read the part of the prompt before the question; `tokens` as in `pooled`, with positions in the prefix."""
+    """Read the part of the prompt before the question; `tokens` as in `pooled`, with positions within the prefix."""
     from transformers import DynamicCache
 
     decoder.check_room(inputs.shape[1], 0)
@@ -97,10 +99,10 @@ def read_prefix(decoder: Decoder, inputs: Tensor, tokens: Mapping[str, slice]) -
 def read_question(
     prefix: Prefix, ids: list[int], tokens: Mapping[str, slice], max_new_tokens: int = 0
 ) -> tuple[PooledStates, list[list[int]]]:
-    """Read a question on top of its prefix; return the states over both, and answers as `read_prompt` does.
+    """Read a question after its prefix; return hidden states pooled over both, and answers as `read_prompt` does.
 
     ids  token ids of the question
-    tokens  as in `pooled`, with positions in the question
+    tokens  as in `pooled`, with positions within the question
     """
     import torch
 
@@ -115,10 +117,10 @@ def read_question(
 def read_prompt(
     decoder: Decoder, inputs: Tensor, tokens: Mapping[str, slice], max_new_tokens: int = 0
 ) -> tuple[PooledStates, list[list[int]]]:
-    """Return the states pooled over a whole prompt, and the token ids of each row's greedy answer without its end.
+    """Return the hidden states pooled over a whole prompt, and each row's greedy answer as token ids, without its end.
 
-    With `max_new_tokens` the pooling `response` is added. It covers every position that predicts a token of the answer,
-    from the last of the prompt to the one that predicts the end.
+    With `max_new_tokens` the pooling `response` is added. It covers every position that predicts a token of the answer:
+    from the prompt's last position to the position that predicts the answer's end.
     """
     from transformers import DynamicCache
 
@@ -161,7 +163,7 @@ def _until(ids: list[int], end_ids: frozenset[int]) -> list[int]:
 def split_template(
     tokenizer, template: str, prompt: str, image_token_id: int, add_special_tokens: bool = True
 ) -> tuple[list[int], list[int], slice]:
-    """Return the token ids before the image token, those after it, and the prompt's own text among the latter.
+    """Return the token ids before and after the image token, and the slice of the latter that is the prompt's text.
 
     The whole text is tokenised at once, as in the model's training.
     """
@@ -171,7 +173,7 @@ def split_template(
 
 
 def tokenise(tokenizer, template: str, prompt: str, add_special_tokens: bool = True) -> tuple[list[int], slice]:
-    """Return the token ids of a template with its prompt, and the slice of the prompt's own text.
+    """Return the token ids of a template filled with a prompt, and the slice of the prompt's own tokens.
 
     A token that spans prompt and template counts as the prompt's.
     """
@@ -182,13 +184,13 @@ def tokenise(tokenizer, template: str, prompt: str, add_special_tokens: bool = T
 
 
 def tokens_within(spans: Sequence[tuple[int, int]], start: int, stop: int) -> slice:
-    """Return the slice of tokens with a character in text[start:stop], given each token's span of characters."""
+    """Return the slice of the tokens that overlap text[start:stop], given each token's span of characters."""
     inside = [token for token, (first, end) in enumerate(spans) if max(first, start) < min(end, stop)]
     return slice(inside[0], inside[-1] + 1) if inside else slice(0, 0)
 
 
 def shifted(tokens: slice, places: int) -> slice:
-    """Return the slice of the same tokens after `places` others."""
+    """Return a slice of token positions moved back by `places`, for tokens that follow `places` other tokens."""
     return slice(tokens.start + places, tokens.stop + places)
 
 
@@ -199,7 +201,7 @@ def end_ids(model) -> frozenset[int]:
 
 
 def positions(config) -> int | None:
-    """Return the number of positions of a language model by its configuration; None if it has no limit."""
+    """Return the number of positions of a language model from its configuration; None if there is no limit."""
     names = ("max_position_embeddings", "max_sequence_length", "max_seq_len")
     return next((value for name in names if (value := getattr(config, name, None))), None)
 
@@ -210,5 +212,5 @@ def end_with(model, ids: frozenset[int]) -> None:
 
 
 def texts(tokenizer, answers: Sequence[Sequence[int]]) -> list[str]:
-    """Return each row's answer as text; none for no rows, for which `batch_decode` returns an empty text."""
+    """Return each row's answer as text; without rows, return an empty list, unlike `batch_decode`."""
     return [tokenizer.decode(ids, skip_special_tokens=True) for ids in answers]

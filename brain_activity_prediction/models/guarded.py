@@ -1,4 +1,4 @@
-"""Errors of model libraries as one line."""
+"""Report errors of model libraries in one line."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ LONGEST_REASON = 300
 def guarded(what: str) -> Iterator[None]:
     """Turn any exception of a model or processor into an InputError that says what failed and why.
 
-    Every kind of exception is caught, since each library raises its own for a wrong checkpoint. Keep the block down to
-    the model's own calls. Running out of memory is left to the caller.
+    All exceptions are caught, because every library raises other ones for a wrong checkpoint. Put only the model's own
+    calls into the `with` block. The caller must handle running out of memory.
 
-    what  what failed, such as "LlavaForConditionalGeneration could not compute image 71"
+    what  description of the failure, such as "LlavaForConditionalGeneration could not compute image 71"
     """
     try:
         yield

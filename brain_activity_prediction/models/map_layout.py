@@ -1,4 +1,4 @@
-"""Find the axis of the channels in a network's maps, (B, C, H, W) or (B, H, W, C).
+"""Find the channels' axis in a network's convolutional maps, (B, C, H, W) or (B, H, W, C).
 
 A mean over the wrong axes would have a plausible shape and no meaning. Letters: B images, C channels, H x W places.
 """
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 FIRST, LAST = 1, 3
 WIDTH_KEYS = re.compile("hidden_size|embed_dim|embedding_size|channels|widths?$")  # configuration keys
-# Model types with a fixed layout, for configurations that do not tell it.
+# The layout of model types whose configuration does not tell it.
 KNOWN_AXES = dict.fromkeys(("sam_vision_model", "sam_hq_vision_model"), LAST)
 KNOWN_AXES |= dict.fromkeys(("sam2_vision_model", "sam2_hiera_det_model", "sam3_vision_model"), LAST)
 KNOWN_AXES |= {"sam3_vit_model": LAST, "dinat": LAST, "timm_wrapper": FIRST}
@@ -28,8 +28,9 @@ Visit = Callable[["Tensor", Callable[["Tensor"], None]], None]
 def channels_axis(model, pixels: Tensor, visit: Visit) -> int | None:
     """Return the axis of the channels in a network's maps; None if its states are not maps.
 
-    The axis is the only one whose size the configuration names as a width. If there is none, the model type decides.
-    Last, an image of another shape is computed: it changes the sizes of the other two axes alone.
+    First, the channels' axis is the only axis whose size the configuration names as a width. Without such an axis, the
+    model type decides. Last, an image of another shape is computed: it changes the sizes of all axes but that of the
+    channels.
 
     visit  calls a function with each of the network's states, given pixels (B, 3, H, W)
 
@@ -89,12 +90,12 @@ def _by_widths(shapes: Sequence[tuple[int, ...]], known: set[int]) -> int | None
 
 
 def _by_another_shape(shapes: Sequence[tuple[int, ...]], pixels: Tensor, visit: Visit) -> int | None:
-    """Return the axis that keeps its size when the image grows; None if the network refuses other sizes."""
+    """Return the axis whose size does not change with the image's; None if the network refuses other image sizes."""
     from torch.nn.functional import pad
 
     try:
         others = shapes_of(pad(pixels[:1], (0, 2 * LARGER, 0, LARGER)), visit)
-    except Exception:  # each library raises its own kind
+    except Exception:  # every library raises other exceptions
         return None
     kept = {
         tuple(axis for axis in (FIRST, LAST) if shape[axis] == other[axis])

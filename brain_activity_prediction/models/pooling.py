@@ -1,7 +1,9 @@
 """Pool the hidden states of every layer to one vector, while the model computes them.
 
-A forward hook on each layer sums the hidden states of the selected tokens in float32 as the layer finishes, so that the
-full (B, T, W) tensors are freed at once. Letters: B images, L layers, T tokens, W width.
+When a layer finishes, a forward hook sums the hidden states of the selected tokens in float32. The full (B, T, W)
+tensors can then be freed at once.
+
+Letters: B images, L layers, T tokens, W width.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-POOLINGS = {  # the tokens that are averaged
+POOLINGS = {  # name of each pooling: the tokens that it averages
     "mean": "all tokens",
     "last": "the last token that is read",
     "image": "the image's tokens in the language model",
@@ -25,9 +27,9 @@ POOLINGS = {  # the tokens that are averaged
 
 
 def stream_name(stream: str, pooling: str) -> str:
-    """Return the name of a pooled stream: `language` for the mean, `language_last` and so on for other poolings.
+    """Return the name of a pooled stream: `language` for the mean, or `language_last` and so on for other poolings.
 
-    The states over a model's answer are a stream of their own, `response`.
+    Hidden states pooled over a model's answer are a separate stream, `response`.
     """
     return {"mean": stream, "response": "response"}.get(pooling, f"{stream}_{pooling}")
 
@@ -65,13 +67,13 @@ def layer_points(layers: Sequence[nn.Module], final_norm: nn.Module | None = Non
 
 @dataclass
 class PooledStates:
-    """Sums of hidden states over tokens: for each pooling L tensors (B, W), and the number of tokens of each row."""
+    """Sums of hidden states over tokens: for each pooling, L tensors (B, W) and each row's number of tokens."""
 
     sums: dict[str, list[Tensor]] = field(default_factory=dict)
     counts: dict[str, Tensor | int] = field(default_factory=dict)
 
     def __add__(self, other: PooledStates) -> PooledStates:
-        """Return the sums over the tokens of both."""
+        """Add the sums and numbers of tokens of two text parts, such as a prefix and a question."""
         total = PooledStates(dict(self.sums), dict(self.counts))
         for name, sums in other.sums.items():
             known = name in total.sums
@@ -80,7 +82,7 @@ class PooledStates:
         return total
 
     def streams(self, stream: str, poolings: Sequence[str] | None = None) -> dict[str, Tensor]:
-        """Return the means `{name: (B, L, W) float32}` of these poolings, or of all."""
+        """Return the means over tokens, `{name: (B, L, W) float32}`, of these poolings or of all."""
         return {
             stream_name(stream, name): self._mean(name) for name in self.sums if poolings is None or name in poolings
         }
@@ -88,7 +90,7 @@ class PooledStates:
     def _mean(self, name: str) -> Tensor:
         import torch
 
-        device = self.sums[name][0].device  # a model spread over several GPUs leaves its layers on each
+        device = self.sums[name][0].device  # layers of a model spread over several GPUs are on different devices
         stacked = torch.stack([layer.to(device) for layer in self.sums[name]], dim=1)
         count = self.counts[name]
         return stacked / (count.to(device)[:, None, None] if isinstance(count, torch.Tensor) else count)
@@ -96,7 +98,7 @@ class PooledStates:
 
 @contextmanager
 def pooled(points: Sequence[Point], tokens: Mapping[str, slice | Tensor]) -> Iterator[PooledStates]:
-    """Sum what passes each point while the block runs, over the tokens of each pooling.
+    """Sum the hidden states that pass each point while the `with` block runs, over the tokens of each pooling.
 
     Each point must be passed once.
 

@@ -1,8 +1,8 @@
 """Make `import torchvision` work with a torch without CUDA.
 
-The compiled part of torchvision does not load with such a torch. Its operators are then missing, and its import
-fails, and with it timm, open_clip and parts of transformers. None of the operators is used here, so that declaring
-their signatures is enough.
+The compiled part of torchvision does not load with such a torch, so that its operators are missing and its import
+fails. Imports of timm, open_clip and parts of transformers then fail, too. This project uses none of the operators:
+declaring their signatures is enough.
 """
 
 import importlib.util
@@ -27,7 +27,7 @@ def import_torchvision() -> None:
 
         for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
             del sys.modules[name]
-        # Kept for the life of the process: torch forgets a library's operators when the object is collected.
+        # Kept until the process ends: torch removes a library's operators when the object is garbage-collected.
         import_torchvision.declared = torch.library.Library("torchvision", "DEF")
         for signature in SIGNATURES:
             import_torchvision.declared.define(signature)

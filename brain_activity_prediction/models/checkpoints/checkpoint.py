@@ -24,7 +24,7 @@ from brain_activity_prediction.storage.settings_file import ORIGIN
 if TYPE_CHECKING:
     import torch
 
-UNUSED_HEADS = ("pooler.", "vision_model.head.")  # after the last hidden state; some checkpoints lack them
+UNUSED_HEADS = ("pooler.", "vision_model.head.")  # applied after the last hidden state; some checkpoints lack them
 SMALL_BYTES = 2**30
 ADAPTER = "adapter_config.json"
 IS_ADAPTER = f"holds an adapter ({ADAPTER}): merge it into its base model and give the merged model"
@@ -32,9 +32,10 @@ IS_ADAPTER = f"holds an adapter ({ADAPTER}): merge it into its base model and gi
 
 @dataclass(frozen=True)
 class Checkpoint(CheckpointFiles):
-    """The published weights of `model_id` at `revision`, or those in `folder` if one is given.
+    """A model's weights: those published as `model_id` at `revision` or, if given, those in `folder`.
 
-    Weights load as safetensors or with `weights_only`, in evaluation mode, and never with code from the checkpoint.
+    Weights are loaded from safetensors or with `weights_only`, and code in the checkpoint is never run. Models are in
+    evaluation mode.
 
     seed  draws untrained weights on the CPU, as the model class initialises them; only the configuration is loaded
     quantize  "8bit" or "4bit": bitsandbytes shrinks the weights as they load
@@ -48,7 +49,7 @@ class Checkpoint(CheckpointFiles):
     parts_on_hub: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     def check(self, files: Sequence[str] = ("config.json",), model_type: str | None = None) -> None:
-        """Raise InputError if the folder lacks a file or weights, or is not safe to load; no weights are read.
+        """Raise InputError if the folder lacks files or weights, or is not safe to load; weights are not read.
 
         files  patterns; "A or B" requires one of them
         model_type  the one that config.json must name
@@ -71,10 +72,10 @@ class Checkpoint(CheckpointFiles):
             raise InputError("--quantize needs bitsandbytes: pip install bitsandbytes")
 
     def model(self, model_class, device: str, dtype: torch.dtype):
-        """Load an instance of a transformers model class on the device, in the dtype and in evaluation mode.
+        """Load a model of a transformers class on a device, in a dtype and in evaluation mode.
 
-        Raise InputError if the checkpoint is of another kind, or if its parameters are not those of the class:
-        transformers would draw missing ones at random and ignore others.
+        Raise InputError if the checkpoint is of another kind, or if its parameters are not those of the class.
+        Otherwise transformers would draw missing parameters at random and ignore extra ones.
         """
         self.check_kind(model_class)
         if self.seed is not None:
@@ -96,14 +97,14 @@ class Checkpoint(CheckpointFiles):
         return (model if placement else model.to(device)).eval()
 
     def check_kind(self, model_class) -> None:
-        """Raise InputError for an adapter, and if config.json names another kind of model than the class reads."""
+        """Raise InputError if the checkpoint is an adapter, or of a kind of model that the class does not read."""
         if self.file(ADAPTER):
             raise InputError(f"{self.source} {IS_ADAPTER}")
         wanted = getattr(getattr(model_class, "config_class", None), "model_type", None)
         self.check_type(wanted, model_class.__name__)
 
     def check_type(self, wanted: str | None, reader: str) -> None:
-        """Raise InputError if config.json names another `model_type` than the reader wants."""
+        """Raise InputError if config.json names a `model_type` other than the one that the reader needs."""
         found = self.settings("config.json").get("model_type")
         if wanted and found and found != wanted:
             raise InputError(
@@ -112,7 +113,7 @@ class Checkpoint(CheckpointFiles):
             )
 
     def _placement(self, device: str, dtype: torch.dtype) -> dict:
-        """Return the arguments of `from_pretrained` that quantize or spread the weights; none for a plain device."""
+        """Return the arguments of `from_pretrained` that quantize or spread the weights; empty for a single device."""
         placement = {"device_map": self.device_map} if self.device_map else {}
         if self.quantize:
             from transformers import BitsAndBytesConfig
@@ -124,7 +125,7 @@ class Checkpoint(CheckpointFiles):
 
     @contextmanager
     def random_numbers(self) -> Iterator[None]:
-        """Seed torch's random numbers on the CPU while the block runs, if there is a seed."""
+        """Seed torch's random numbers on the CPU while the `with` block runs, if the checkpoint has a seed."""
         import torch
 
         with torch.random.fork_rng(devices=[]):
@@ -151,11 +152,11 @@ class Checkpoint(CheckpointFiles):
     def _builder(self, model_class) -> Callable:
         """Return a function that makes an untrained model of the class from the configuration."""
         config = self.config(model_class)
-        # Auto classes have only `from_config`.
+        # `from_config` is the only constructor of Auto classes.
         return partial(getattr(model_class, "_from_config", None) or model_class.from_config, config)
 
     def _check_size(self, model_class) -> None:
-        """Raise InputError if a small file of weights comes with the configuration of a much larger model."""
+        """Raise InputError if the configuration describes a model that is much larger than the weight files."""
         n_bytes = (
             sum(path.stat().st_size for path in self._files(weights_identity.WEIGHT_FILES))
             if self.folder
@@ -164,24 +165,24 @@ class Checkpoint(CheckpointFiles):
         if n_bytes >= SMALL_BYTES:
             return
         n_parameters = _parameters(self._builder(model_class))
-        if n_parameters > max(2 * n_bytes, SMALL_BYTES // 4):  # for a model that fits, loading gives a better message
+        if n_parameters > max(2 * n_bytes, SMALL_BYTES // 4):  # small differences are reported better by loading
             raise InputError(
                 f"{self.folder} describes a model of {n_parameters} parameters, but its weights take {n_bytes} bytes: "
                 "it is the checkpoint of another model, or incomplete"
             )
 
     def identity(self) -> str:
-        """Return a name for the weights: of their content, or of the commit if they are not fetched yet.
+        """Return a name that identifies the weights by content or, if they are not fetched yet, by the hub's commit.
 
-        Untrained weights are named by their seed and the content of the configuration.
+        Untrained weights are identified by the seed and the content of the configuration.
         """
         return self.recorded_weights({})["weights"]
 
     def recorded_weights(self, recorded: Mapping) -> dict:
         """Return the settings that identify these weights, comparable with recorded settings.
 
-        Weights are the same if their content, the hub's commit, or the name that version 1.0.0 gave them is the same.
-        Nothing is returned if that is unknown before the hub's files are fetched.
+        Weights count as equal if their content, the hub's commit, or their name in version 1.0.0 is equal. The result
+        is empty if this is unknown until the hub's files are fetched.
         """
         theirs = recorded.get(ORIGIN, {})
         names = [self._with_seed(f"revision {self._commit()}")] if self.folder is None else []
@@ -203,13 +204,13 @@ class Checkpoint(CheckpointFiles):
         return name if self.seed is None else f"random with seed {self.seed}, configuration of {name}"
 
     def _commit(self) -> str | None:
-        """Return the commit of the revision; None for a script without one, whose model is on no hub."""
+        """Return the hub's commit of the revision; None without a revision, as the model is then not on the hub."""
         known = self.revision is None or COMMIT.fullmatch(self.revision)
         return self.revision if known else self.hub_source["revision"]
 
     @property
     def _content(self) -> dict[str, str] | None:
-        """Return `{name: digest}` of the files; None unless all are on this disk."""
+        """Return `{name: digest}` of the checkpoint's files; None unless all are on this disk."""
         if "content" not in self._known:
             folder = self.folder or (self.revision and fetched_folder(self.model_id, self._commit()))
             others = {} if self.folder else {part: fetched_folder(*where) for part, where in self.parts_on_hub.items()}
@@ -249,10 +250,10 @@ def _parameters(build: Callable) -> int:
 
 
 def unexpected(model, names: Iterable[str]) -> list[str]:
-    """Return the names of a checkpoint's parameters that the model lacks, sorted.
+    """Return the sorted names of a checkpoint's parameters that the model should have but lacks.
 
-    A network without a head, such as ViTModel, may ignore whole parts that it lacks, such as heads and decoders. A
-    class with a head must load all parameters.
+    A model class without a head, such as ViTModel, may lack whole parts of a checkpoint, such as a head or decoder. A
+    class with a head must have all parameters.
     """
     whole = "For" in type(model).__name__
     return sorted(name for name in names if whole or hasattr(model, name.split(".")[0]))

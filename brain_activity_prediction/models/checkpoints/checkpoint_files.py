@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CheckpointFiles:
-    """The files next to the weights of `model_id` at `revision`, or those in `folder` if one is given."""
+    """A checkpoint's files other than weights: those of `model_id` at `revision` or, if given, those in `folder`."""
 
     model_id: str
     revision: str | None = None
@@ -33,21 +33,21 @@ class CheckpointFiles:
 
     @cached_property
     def hub_source(self) -> dict:
-        """The arguments of `from_pretrained` that select the hub's files; raises InputError if there are none."""
+        """The arguments of `from_pretrained` that select the hub's files; raises InputError if there are no files."""
         commit, on_disk = commit_on_hub(self.model_id, self.revision)
         return {"revision": commit, "local_files_only": on_disk}
 
     def load(self, loadable, **settings):
-        """Call `from_pretrained` of a class of transformers; raise InputError if it fails."""
+        """Load a class of transformers by its `from_pretrained`; raise InputError if this fails."""
         source = self.hub_source if self.folder is None else {"local_files_only": True}
         try:
-            # Explicitly False, because transformers asks at the terminal by default.
+            # Set to False, because by default transformers asks the user at the terminal.
             return loadable.from_pretrained(self.source, trust_remote_code=False, **source, **settings)
         except InputError:
             raise
-        except Exception as error:  # each library raises its own kinds
+        except Exception as error:  # every library raises other exceptions
             reason = " ".join(str(error).split())[:300]
-            if "weights_only" in str(error):  # the library's advice is to unpickle anything
+            if "weights_only" in str(error):  # replaces torch's advice, which is to unpickle the file
                 reason = "its weights are a pickle that holds more than tensors, which is never loaded"
             if "trust_remote_code" in str(error):
                 reason = "it is a model with code of its own, which is never run here: choose one of transformers' own"
@@ -66,7 +66,7 @@ class CheckpointFiles:
         source = self.hub_source
         try:
             return Path(hf_hub_download(self.model_id, name, **source))
-        except Exception as error:  # the hub and the network raise their own kinds
+        except Exception as error:  # the hub and the network raise many kinds of exceptions
             not_fetched = isinstance(error, LocalEntryNotFoundError) and not source["local_files_only"]
             if isinstance(error, EntryNotFoundError) and not not_fetched:
                 return None
@@ -76,7 +76,7 @@ class CheckpointFiles:
             ) from error
 
     def end_ids(self, *more: str) -> frozenset[int]:
-        """Return the token ids that end an answer: all that the checkpoint's files name, and the tokens `more`.
+        """Return the token ids that end an answer: all that the checkpoint's files name, and the ids of `more` tokens.
 
         Files may disagree: InstructBLIP's settings say 1, while its tokenizer says 2, as in training.
         """
@@ -95,27 +95,27 @@ class CheckpointFiles:
         return {}
 
     def processor(self, processor_class):
-        """Load the processor saved with the model; images go through PIL, the same on every machine."""
+        """Load the processor saved with the model; it uses PIL, which gives the same pixels on all machines."""
         from transformers import AutoImageProcessor
 
         if processor_class is AutoImageProcessor:
             return self.load(AutoImageProcessor, backend="pil")
         processor = self.load(processor_class)
-        if hasattr(processor, "image_processor"):  # AutoProcessor's own `backend` fails where there is a video part
+        if hasattr(processor, "image_processor"):  # AutoProcessor's own `backend` fails if there is a video part
             processor.image_processor = self.load(AutoImageProcessor, backend="pil")
         return processor
 
     def tokenizer(self, part: str = "", needs: Iterable[str] = ()) -> PreTrainedTokenizerBase:
         """Return the tokenizer of the checkpoint, or of its subfolder `part`, with the token ids of its own files.
 
-        It is loaded once. Raise InputError if it lacks one of the special tokens `needs`.
+        The tokenizer is loaded only once. Raise InputError if it lacks one of the special tokens `needs`.
         """
         if part not in self._tokenizers:
             try:
                 self._tokenizers[part] = self.read_tokenizer(part)
             except InputError:
                 raise
-            except Exception as error:  # malformed settings fail in many ways
+            except Exception as error:  # malformed settings raise many kinds of exceptions
                 reason = one_line(" ".join(f"{type(error).__name__}: {error}".split()))
                 raise InputError(
                     f"the tokenizer of {self.source} could not be read ({reason}): copy its JSON files again"
@@ -129,16 +129,16 @@ class CheckpointFiles:
         return self._tokenizers[part]
 
     def read_tokenizer(self, part: str) -> PreTrainedTokenizerBase:
-        """Read the tokenizer of a subfolder; "" is the checkpoint itself."""
+        """Read the tokenizer from a subfolder of the checkpoint; "" is the checkpoint's own folder."""
         tokenizer = tokenizer_files.read_tokenizer(partial(self.part_file, part))
-        if tokenizer is None:  # another format, such as vocab.txt
+        if tokenizer is None:  # the file has another format, such as vocab.txt
             from transformers import AutoTokenizer
 
             tokenizer = self.load(AutoTokenizer, subfolder=part)
         return tokenizer
 
     def part(self, folder: str, model_id: str, revision: str):
-        """Return a part of the checkpoint: a subfolder, or a repository of its own; the same object each time."""
+        """Return a part of the checkpoint, a subfolder or another repository; repeated calls return the same object."""
         if folder not in self._parts:
             where = self.folder and self.folder / folder
             self._parts[folder] = replace(self, model_id=model_id, revision=revision, folder=where)
@@ -153,14 +153,14 @@ class CheckpointFiles:
         return {}
 
     def check_tokenizers(self, texts: Iterable[str]) -> None:
-        """Raise InputError if a loaded tokenizer gives a text other ids than its own file."""
+        """Raise InputError if a loaded tokenizer gives a text token ids that differ from those of its file."""
         for part, tokenizer in self._tokenizers.items():
             tokenizer_files.check_tokenizer(tokenizer, partial(self.part_file, part), texts)
         for checkpoint in self._parts.values():
             checkpoint.check_tokenizers(texts)
 
     def loaded_tokenizers(self) -> list[PreTrainedTokenizerBase]:
-        """Return the tokenizers that were loaded so far, those of other parts included."""
+        """Return the tokenizers that were loaded so far, including those of the checkpoint's parts."""
         parts = [tokenizer for checkpoint in self._parts.values() for tokenizer in checkpoint.loaded_tokenizers()]
         return [*self._tokenizers.values(), *parts]
 

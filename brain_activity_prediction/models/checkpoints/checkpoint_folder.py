@@ -1,7 +1,7 @@
 """Check a model folder before any library loads it.
 
-A configuration is untrusted: it may name files outside the folder, code on the hub, or millions of layers, and
-transformers and timm would follow it.
+A configuration is untrusted. It may name files outside the folder, code on the hub, or millions of layers, which
+transformers and timm would load, run or allocate.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.files import read_bytes, reading
 
 LARGEST_JSON_BYTES = 2**27  # the largest published tokenizers take 33 MB
-# The largest value allowed for a key. All of transformers' default configurations stay below.
+# The largest allowed values of keys; those in all default configurations of transformers are smaller.
 LARGEST = (
     (re.compile(r"(layers?|depths?|blocks?|stages?)$"), 4096),
     (re.compile(r"experts?$"), 2**16),
     (re.compile(r"(^|_)(size|height|width)$"), 2**24),
     (re.compile(r"^(num|n|d)_"), 2**24),
 )
-LARGEST_EDGE = 8192  # pixels of a resized image
+LARGEST_EDGE = 8192  # in pixels, of a resized image
 EDGES = ("height", "width", "shortest_edge", "longest_edge", "image_size", "size", "crop_size")
-NAMES_CODE = re.compile(r"(attn|attention|experts)_implementation$")  # whose value may be a repository of the hub
+NAMES_CODE = re.compile(r"(attn|attention|experts)_implementation$")  # keys whose value may be a repository on the hub
 REMEDY = "copy it there again, whole and unaltered"
 
 
@@ -63,13 +63,13 @@ def _read(path: Path) -> dict:
 
 
 def _values(found: object, key: str = "") -> Iterator[tuple[str, object]]:
-    """Yield (key, value) at any depth; the values of a list have its key, and their sum is yielded, too."""
+    """Yield (key, value) pairs at any depth of a configuration; a list's key is yielded with each value and the sum."""
     if isinstance(found, dict):
         for name, value in found.items():
             yield from _values(value, key if NAMES_CODE.search(key) else name)
     elif isinstance(found, list):
         numbers = [value for value in found if isinstance(value, int)]
-        if numbers and not key.endswith("layers"):  # those are places, such as "cross_attention_layers": [3, 8]
+        if numbers and not key.endswith("layers"):  # those are positions, such as "cross_attention_layers": [3, 8]
             yield key, sum(numbers)
         for value in found:
             yield from _values(value, key)
@@ -78,7 +78,7 @@ def _values(found: object, key: str = "") -> Iterator[tuple[str, object]]:
 
 
 def _problem(key: str, value: object, edges_are_areas: bool) -> str | None:
-    """Describe what is wrong with a value of a configuration; None if it is right.
+    """Describe the problem with a value of a configuration; None if there is no problem.
 
     edges_are_areas  whether the edges of images are counts of pixels, as in Qwen's processors
     """

@@ -1,4 +1,4 @@
-"""The commit of a model on the hub; it is requested once, so that an unreachable hub is reported within seconds."""
+"""The commit of a model on the hub. It is requested only once, so that an unreachable hub is reported in seconds."""
 
 import re
 from pathlib import Path
@@ -10,16 +10,16 @@ PATIENCE_SECONDS = 10
 
 
 def commit_on_hub(model_id: str, revision: str) -> tuple[str, bool]:
-    """Return the commit of a revision (commit, tag or branch), and whether its files come from this disk alone.
+    """Return the commit of a revision (commit, tag or branch), and whether to use only files on this disk.
 
-    If the hub does not answer, or HF_HUB_OFFLINE is set, it is the commit that was fetched last. Raise InputError if
-    there is none.
+    If the hub does not answer, or HF_HUB_OFFLINE is set, return the commit that was fetched last. Raise InputError if
+    no commit was fetched.
     """
     from huggingface_hub import HfApi
 
     try:
         return HfApi().model_info(model_id, revision=revision, timeout=PATIENCE_SECONDS).sha, False
-    except Exception as error:  # the network, the hub and proxies raise their own kinds
+    except Exception as error:  # the network, the hub and proxies raise many kinds of exceptions
         if commit := _commit_on_disk(model_id, revision):
             return commit, True
         reason = " ".join(str(error).split())[:200]
@@ -30,7 +30,7 @@ def commit_on_hub(model_id: str, revision: str) -> tuple[str, bool]:
 
 
 def fetched_folder(model_id: str, commit: str) -> Path | None:
-    """Return the folder of a commit's files on this disk, as far as they were fetched; None if there are none."""
+    """Return the folder of those files of a commit that are on this disk; None if there are none."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 

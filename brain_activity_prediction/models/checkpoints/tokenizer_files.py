@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
-WORD_START = "▁"  # sentencepiece's mark for a blank
+WORD_START = "▁"  # sentencepiece's character for a space
 
-FindFile = Callable[[str], Path | None]  # the path of a checkpoint's file; None if it does not exist
+FindFile = Callable[[str], Path | None]  # returns the path of a checkpoint's file by name; None if it does not exist
 
 
 def read_tokenizer(find_file: FindFile) -> PreTrainedTokenizerFast | None:
@@ -41,7 +41,7 @@ def read_tokenizer(find_file: FindFile) -> PreTrainedTokenizerFast | None:
     else:
         return None
     _add(backend, added, path)
-    # transformers would add a role's token that the vocabulary lacks under a new id.
+    # If the vocabulary lacked the token of a role, transformers would add the token with a new id.
     known = {role: token for role, token in roles.items() if backend.token_to_id(token) is not None}
     return PreTrainedTokenizerFast(tokenizer_object=backend, clean_up_tokenization_spaces=False, **known)
 
@@ -60,7 +60,7 @@ def special_tokens(find_file: FindFile) -> tuple[dict[str, str], dict[int, dict]
 
 
 def sentencepiece_model(path: Path) -> SentencePieceProcessor:
-    """Load a sentencepiece model; raise InputError if the file is none."""
+    """Load a sentencepiece model; raise InputError if the file is not one."""
     from sentencepiece import SentencePieceProcessor
 
     try:
@@ -70,9 +70,9 @@ def sentencepiece_model(path: Path) -> SentencePieceProcessor:
 
 
 def from_sentencepiece(pieces: SentencePieceProcessor, first: str | None) -> Tokenizer:
-    """Convert to a byte-pair tokenizer with the same ids, which also returns each token's place in the text.
+    """Convert a sentencepiece model to a byte-pair tokenizer with the same ids, which also returns token offsets.
 
-    first  the special token before each text, if any
+    first  special token put before each text, if any
     """
     from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, processors
 
@@ -100,7 +100,7 @@ def _own_roles(pieces: SentencePieceProcessor) -> dict[str, str]:
 
 
 def _add(backend: Tokenizer, added: dict[int, dict], path: Path) -> None:
-    """Add the tokens that the file lacks; raise InputError if one gets another id than in the settings."""
+    """Add the tokens that `tokenizer.json` lacks; raise InputError if one gets an id other than in the settings."""
     from tokenizers import AddedToken
 
     for number, token in sorted(added.items()):
@@ -115,17 +115,17 @@ def _add(backend: Tokenizer, added: dict[int, dict], path: Path) -> None:
 
 
 def _backend(path: Path) -> Tokenizer:
-    """Read `tokenizer.json` with the library that defines its format."""
+    """Read `tokenizer.json` with the library `tokenizers`, which defines its format."""
     from tokenizers import Tokenizer
 
     try:
         return Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises no kind of its own
+    except Exception as error:  # the library raises plain Exception
         raise InputError(f"{path} is no tokenizer ({' '.join(str(error).split())[:200]}): fetch it again") from error
 
 
 def _merges(pieces: SentencePieceProcessor, vocabulary: dict[str, int]) -> list[tuple[str, str]]:
-    """Return the pairs of pieces that make a piece, best score first, as sentencepiece joins them."""
+    """Return the pairs of pieces that merge into a piece, in sentencepiece's order: by score, best first."""
     by_score = sorted(vocabulary, key=lambda piece: -pieces.get_score(vocabulary[piece]))
     return [
         (piece[:cut], piece[cut:])
@@ -136,7 +136,7 @@ def _merges(pieces: SentencePieceProcessor, vocabulary: dict[str, int]) -> list[
 
 
 def check_tokenizer(tokenizer: PreTrainedTokenizerFast, find_file: FindFile, texts: Iterable[str]) -> None:
-    """Raise InputError if the tokenizer gives a text other ids than the checkpoint's own file."""
+    """Raise InputError if the tokenizer gives a text token ids that differ from those of the checkpoint's file."""
     if path := find_file("tokenizer.json"):
         own = _own_ids(path, tokenizer)
     elif path := find_file("tokenizer.model"):
@@ -152,7 +152,7 @@ def check_tokenizer(tokenizer: PreTrainedTokenizerFast, find_file: FindFile, tex
 
 
 def _own_ids(path: Path, tokenizer: PreTrainedTokenizerFast) -> Callable[[str], list[int]]:
-    """Return a function that tokenises by `tokenizer.json` and the tokens that only the tokenizer in use has."""
+    """Return a function that tokenises with `tokenizer.json` and the tokens that were added to the loaded tokenizer."""
     own = _backend(path)
     own.no_truncation()
     own.no_padding()
@@ -162,7 +162,7 @@ def _own_ids(path: Path, tokenizer: PreTrainedTokenizerFast) -> Callable[[str], 
 
 
 def _stretches(path: Path, tokenizer: PreTrainedTokenizerFast) -> Callable[[str], list[int]]:
-    """Return a function that tokenises by sentencepiece, each stretch between two special tokens on its own."""
+    """Return a function that tokenises with sentencepiece; text between two special tokens is tokenised separately."""
     pieces, special = sentencepiece_model(path), tokenizer.get_added_vocab()
     cut = re.compile(f"({'|'.join(map(re.escape, sorted(special, key=len, reverse=True)))})")
 

@@ -1,7 +1,7 @@
-"""Identify weights by content: the hub's cache and a folder with the same files are the same.
+"""Identify weights by content, so that the hub's cache and a folder with equal files count as the same weights.
 
-Only the files that a model is loaded from count. Notes, other formats of the same weights, leftovers of training and
-the hub's own records change nothing.
+Only the files that are loaded count. Notes, other formats of the same weights, leftovers of training and the hub's own
+records are ignored.
 """
 
 import hashlib
@@ -23,18 +23,18 @@ WEIGHTS = (
     *("model.safetensors", "model.safetensors.index.json"),
     *("pytorch_model.bin", "pytorch_model.bin.index.json"),
 )
-PREFERRED = {"clip": ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")}  # what open_clip loads
+PREFERRED = {"clip": ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")}  # the files that open_clip loads
 WEIGHT_FILES = ("*.safetensors", "*.bin", "*.pt", "*.pth")
 TEXT_FILES = ("*.json", "*.txt", "*.model")  # configurations and tokenizers in version 1.0.0
 TRAINING_FILES = ("training_args", "optimizer", "scheduler", "rng_state", "random_states", "scaler")
 
 
 def content_of(folder: Path, with_weights: bool, elsewhere: Mapping[str, Path] | None = None) -> dict[str, str] | None:
-    """Return `{path within the folder: digest}` of the files that a model is loaded from; None if weights are missing.
+    """Return `{path in the folder: digest}` of the files from which a model is loaded; None if weights are missing.
 
     Configurations and tokenizers are read whole; of each weight file, its size and 64 samples of 4 kB.
 
-    elsewhere  `{part: folder}` of parts that lie in folders of their own, such as other repositories of the hub
+    elsewhere  `{part: folder}` of the parts in other folders, such as other repositories on the hub
     """
     parts = {part: folder / part for part in PARTS} | dict(elsewhere or {})
     found, weights = {}, {}
@@ -55,7 +55,7 @@ def _within(part: str, name: str) -> str:
 
 
 def weight_files(folder: Path, preferred: Sequence[str] = WEIGHTS) -> list[Path]:
-    """Return the weight files of a folder that are loaded: of several formats the first of the preferred ones."""
+    """Return the weight files that are loaded from a folder; of several formats, the most preferred is loaded."""
     for name in preferred:
         if (folder / name).is_file():
             return _shards(folder / name) if name.endswith(".index.json") else [folder / name]
@@ -64,12 +64,12 @@ def weight_files(folder: Path, preferred: Sequence[str] = WEIGHTS) -> list[Path]
 
 
 def content_name(content: Mapping[str, str]) -> str:
-    """Return one name for the result of `content_of`."""
+    """Return a short name that identifies the result of `content_of`."""
     return f"content {hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]}"
 
 
 def first_version_name(folder: Path, with_weights: bool) -> str:
-    """Return the name that version 1.0.0 gave a folder, by every text and weight file, so that its stores continue."""
+    """Return version 1.0.0's name for a folder's weights, so that runs continue its stores; all text files count."""
     digest = hashlib.sha256()
     for path in _below(folder, TEXT_FILES):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
@@ -80,7 +80,7 @@ def first_version_name(folder: Path, with_weights: bool) -> str:
 
 
 def is_same(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
-    """Return whether two folders have the same weight files, and agree in all other files that both have.
+    """Return whether two folders have equal weight files, and are equal in all other files that both have.
 
     The hub's cache lacks the configurations that no script has requested.
     """
@@ -94,12 +94,12 @@ def _shards(index: Path) -> list[Path]:
         names = set(json.loads(index.read_bytes())["weight_map"].values())
         paths = sorted(index.parent / name for name in names)
     except (ValueError, KeyError, TypeError, AttributeError):
-        return [index]  # broken, which loading reports
+        return [index]  # the index is damaged, which loading reports
     return paths if all(path.parent == index.parent for path in paths) else [index]
 
 
 def _sampled(path: Path, digest=None):
-    """Add samples spread over a file to a digest; a new digest begins with the size."""
+    """Add samples from the whole length of a file to a digest; a new digest starts with the file's size."""
     size = path.stat().st_size
     digest = hashlib.sha256(str(size).encode()) if digest is None else digest
     for sample in samples(path):

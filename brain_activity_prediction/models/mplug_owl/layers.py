@@ -1,4 +1,4 @@
-"""The layers of mPLUG-Owl that no library ships: those of its vision tower and of its abstractor.
+"""The layers of mPLUG-Owl's vision tower and abstractor, which no library provides.
 
 Source: Ye et al. 2023, arXiv 2304.14178. Letters: N images, S pixels a side, V = 1 + patches vision tokens, Q queries,
 D vision width, W language width.
@@ -18,7 +18,7 @@ ABSTRACTOR_EPS = 1e-5  # for three of an abstractor layer's four norms; the four
 def attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Compute softmax(q k' / sqrt(d)) v for (N, heads, tokens, d); the result is (N, tokens, heads * d).
 
-    Each step is in the working dtype, so that it rounds as the authors' code does.
+    Each step is computed in the dtype of the inputs, so that it rounds as in the authors' code.
     """
     scores = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
     return (scores.softmax(dim=-1) @ value).transpose(1, 2).flatten(2)
@@ -68,7 +68,7 @@ class VisionLayer(nn.Module):
 
 
 class Encoder(nn.Module):
-    """A sequence of layers that share their further inputs."""
+    """A sequence of layers; all inputs except the hidden states are the same for every layer."""
 
     def __init__(self, layers: list[nn.Module]):
         super().__init__()
@@ -142,7 +142,7 @@ class CrossAttention(nn.Module):
         self.output = AbstractorOutput(config)
 
     def forward(self, hidden: Tensor, image: Tensor) -> Tensor:
-        queries = self.norm1(hidden)  # the residual, too, starts from the normalised queries
+        queries = self.norm1(hidden)  # the normalised queries are also the input of the residual connection
         attended = self.attention(queries, torch.cat([queries, self.normk(image)], dim=1))
         return self.output(queries, attended)
 

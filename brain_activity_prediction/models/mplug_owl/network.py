@@ -18,7 +18,7 @@ from transformers import initialization as init
 from brain_activity_prediction.models.mplug_owl.layers import Abstractor, VisionEmbeddings, VisionTower
 from brain_activity_prediction.models.mplug_owl.weights import local_folder, match, read_state
 
-IMAGE_TOKEN_ID = -1  # the token id in place of each of the Q + 1 vectors of an image
+IMAGE_TOKEN_ID = -1  # token id that marks the places of an image's Q + 1 vectors
 VISION = {
     "hidden_size": 1024,
     "intermediate_size": 4096,
@@ -59,7 +59,7 @@ class MplugOwlConfig(PreTrainedConfig):
         num_query_tokens: int = 64,
         **others,
     ):
-        vision = VISION | (vision_config or {}) | {"hidden_act": "quick_gelu"}  # never read from the configuration
+        vision = VISION | (vision_config or {}) | {"hidden_act": "quick_gelu"}  # whatever the configuration names
         self.vision_config = CLIPVisionConfig(**vision)
         self.visual_abstractor_config = PreTrainedConfig(**ABSTRACTOR | (visual_abstractor_config or {}))
         self.text_config = LlamaConfig(**(text_config or {}))
@@ -91,11 +91,11 @@ class MplugOwl(PreTrainedModel):
 
         Raise InputError if the weights are not exactly the parameters of the network that config.json describes.
 
-        settings  those of transformers' loader, such as `dtype` and `device_map`
+        settings  further arguments of transformers' `from_pretrained`, such as `dtype` and `device_map`
         """
         folder = local_folder(source, revision, local_files_only)
         config, state = MplugOwlConfig.from_pretrained(folder), read_state(folder)
-        if ABSTRACTOR_MLP in state:  # the published configuration has had another width than the weights
+        if ABSTRACTOR_MLP in state:  # the width in the published configuration has differed from the weights
             config.visual_abstractor_config.intermediate_size = len(state[ABSTRACTOR_MLP])
         with torch.device("meta"):
             match(cls(config).state_dict(), state, folder)

@@ -53,7 +53,7 @@ class MplugOwlProcessor:
         return ids
 
     def split_template(self, template: str, prompt: str) -> tuple[list[int], list[int], slice]:
-        """Return the token ids up to the image's end, those after it, and the prompt's own text among the latter."""
+        """Return the token ids up to the image's end and after it, and the slice of the latter that is the prompt."""
         before, after = template.split(IMAGE_MARKER)
         encoded = self.tokenizer(after.format(prompt=prompt), add_special_tokens=False, return_offsets_mapping=True)
         start = after.index("{prompt}")

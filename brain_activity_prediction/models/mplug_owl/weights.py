@@ -19,7 +19,7 @@ ROTARY_BUFFER = ".rotary_emb.inv_freq"  # saved by older versions of transformer
 
 
 def local_folder(source: str | Path, revision: str | None, local_files_only: bool) -> Path:
-    """Return the folder `source`, or the folder of the hub's files of the model id `source`."""
+    """Return `source` if it is a folder, or the folder of the hub's files if it is a model id."""
     if Path(source).is_dir():
         return Path(source)
     kept = snapshot_download(str(source), revision=revision, local_files_only=local_files_only, allow_patterns=FILES)
@@ -53,7 +53,7 @@ def _read(file: Path) -> dict[str, Tensor]:
 
 
 def match(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor], folder: Path) -> None:
-    """Raise InputError unless both have the same names and, for each name, the same shape."""
+    """Raise InputError unless the network and the checkpoint have parameters of the same names and shapes."""
     problems = {
         "missing": [name for name in wanted if name not in found],
         "unexpected": [name for name in found if name not in wanted],

@@ -1,7 +1,7 @@
 """The OpenFlamingo network: CLIP's vision tower, a perceiver resampler, and MPT with gated cross-attention.
 
-The network is that of the authors' package open_flamingo 2.0.1, built here on transformers' own MPT: the package's
-factory would run the code next to MPT's weights on the hub. Letters: B images, T tokens, W width.
+The network is that of the authors' package open_flamingo 2.0.1, but built on transformers' own MPT. The package's own
+factory function would run code that is stored with MPT's weights on the hub. Letters: B images, T tokens, W width.
 Source: Awadalla et al. 2023, arXiv 2308.01390.
 """
 
@@ -41,7 +41,7 @@ def build(
 ) -> nn.Module:
     """Build a `Flamingo` of the two towers, with a gated cross-attention before every `interval`-th MPT block.
 
-    device  of perceiver and cross-attention: "cpu" draws their weights, "meta" leaves them to `load_trained`
+    device  of perceiver and cross-attention: "cpu" draws random weights, "meta" leaves them to `load_trained`
     """
     import torch
     from open_flamingo.src.flamingo import Flamingo
@@ -50,10 +50,10 @@ def build(
 
     class FlamingoLanguageModel(FlamingoLMMixin):
         def forward(self, input_ids, attention_mask=None, **kwargs):
-            # `generate` leaves out a mask of ones, which the package's own forward requires.
+            # The package's own forward requires a mask of ones, which `generate` leaves out.
             return super().forward(input_ids, attention_mask, **kwargs)
 
-    # The network was trained on patch tokens before ln_post; open_clip applies it to them since 2.23.
+    # The network was trained on patch tokens before ln_post, a norm that open_clip applies to them since 2.23.
     visual.output_tokens = visual.final_ln_after_pool = True
     extend_instance(language_model, FlamingoLanguageModel)
     language_model.set_decoder_layers_attr_name("transformer.blocks")
@@ -70,23 +70,23 @@ def build(
 
 @dataclass(frozen=True)
 class LatentPoint(Point):
-    """A point in the perceiver, where the latents (B, 1 image, 64, W) pass."""
+    """A point in the perceiver that the latents (B, 1 image, 64, W) pass."""
 
     def watch(self, see):
         return super().watch(lambda latents: see(latents[:, 0]))
 
 
 def latent_points(perceiver: nn.Module) -> list[LatentPoint]:
-    """Return the points of the latents after each layer of the perceiver, the last after its norm.
+    """Return the points at which the latents leave each layer of the perceiver; the last point is after its norm.
 
-    The input of the first layer is left out: it is learned and the same for all images.
+    The input of the first layer is left out, since it is learned and the same for all images.
     """
     entering = [LatentPoint(attention.norm_latents, "input") for attention, _ in perceiver.layers]
     return [*entering[1:], LatentPoint(perceiver.norm)]
 
 
 def reader(model: nn.Module, latents: Tensor) -> Callable[[Tensor, Cache], Tensor]:
-    """Return a function that reads token ids (B, T) on top of a cache, with MPT attending to these images.
+    """Return a function by which MPT reads token ids (B, T) after those in a cache, attending to these images.
 
     It returns hidden states (B, T, W) after the final norm. The first read must contain the image's token.
 
@@ -96,8 +96,8 @@ def reader(model: nn.Module, latents: Tensor) -> Callable[[Tensor, Cache], Tenso
 
     def read(ids: Tensor, cache: Cache) -> Tensor:
         images = ids == model.media_token_id
-        # Later reads attend to the image of the first one, even if the answer contains an image token: `generate` would
-        # then detach all rows from their image.
+        # Later reads attend to the image of the first read, even if the answer contains an image token:
+        # `generate` would then detach all rows from their image.
         follows = cache.get_seq_length() > 0
         for block in language.transformer.blocks:
             block.condition_vis_x(latents)

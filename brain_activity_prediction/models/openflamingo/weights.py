@@ -29,17 +29,17 @@ if TYPE_CHECKING:
 
 MPT_ID, MPT_REVISION = "anas-awadalla/mpt-7b", "b772e556c8e8a17d087db6935e7cd019e5eefb0f"
 CLIP_NAME, CLIP_WEIGHTS = "ViT-L-14", "openai"
-CLIP_ID = "timm/vit_large_patch14_clip_224.openai"  # where open_clip fetches these weights, at no fixed revision
+CLIP_ID = "timm/vit_large_patch14_clip_224.openai"  # open_clip fetches these weights here, at no fixed revision
 PARTS_ON_HUB = {"mpt-7b": (MPT_ID, MPT_REVISION), "clip": (CLIP_ID, "main")}
 TRAINED_FILE, MPT_FILE, CLIP_FILE = "checkpoint.[ps]*", "mpt-7b/config.json", "clip/open_clip_*model.*"
 FILES = (TRAINED_FILE, MPT_FILE, CLIP_FILE)
-SPECIAL_TOKENS = ("<|endofchunk|>", "<image>")  # the checkpoint's last embeddings, in this order,
-TOWERS, FOREIGN = ("vision_cfg", "text_cfg"), ("hf_", "timm_")  # parts of a configuration; keys of other libraries
+SPECIAL_TOKENS = ("<|endofchunk|>", "<image>")  # added to MPT's tokens in this order, with the last embeddings
+TOWERS, FOREIGN = ("vision_cfg", "text_cfg"), ("hf_", "timm_")  # parts; prefixes of other libraries' keys
 LARGEST_CLIP_BYTES = 2**20
-PADDING = "<PAD>"  # then this token, whatever MPT's own tokenizer pads with
-# The network lists every cross-attention and MPT block under two names; the right one is used here.
+PADDING = "<PAD>"  # added after SPECIAL_TOKENS, whatever MPT's own tokenizer pads with
+# The network has two names for every cross-attention and MPT block; the names at right are used here.
 ALIASES = {
-    r"^module\.": "",  # put before every name by parallel training
+    r"^module\.": "",  # prefix that parallel training puts before every name
     r"\.gated_cross_attn_layers\.(\d+)": r".transformer.blocks.\1.gated_cross_attn_layer",
     r"\.old_decoder_blocks\.(\d+)": r".transformer.blocks.\1.decoder_layer",
 }
@@ -56,8 +56,8 @@ class Processor(NamedTuple):
 def load(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[nn.Module, Processor]:
     """Load the network, in evaluation mode on the CPU and in one dtype, and its processor.
 
-    With a seed the weights are drawn anew; the trained ones only tell where the cross-attention is. Raise InputError
-    for a missing package and for a part that is missing, damaged, or another model's.
+    With a seed, the weights are drawn at random; the trained weights only tell the positions of the cross-attention.
+    Raise InputError for a missing package, and for a part that is missing, damaged, or of another model.
     """
     check(checkpoint)
     import_torchvision()
@@ -82,19 +82,19 @@ def load(checkpoint: Checkpoint, dtype: torch.dtype) -> tuple[nn.Module, Process
         load_trained(model, trained)
     generation = language_model.generation_config
     generation.eos_token_id, generation.pad_token_id = sorted(end_ids(checkpoint)), tokenizer.pad_token_id
-    generation.use_cache = True  # MPT's own configuration turns it off
+    generation.use_cache = True  # MPT's own configuration turns the cache off
     return model.to(dtype).eval(), Processor(tokenizer, transform)
 
 
 def check(checkpoint: Checkpoint) -> None:
-    """Raise InputError for a missing package, and for flags that OpenFlamingo's own package does not support."""
+    """Raise InputError for a missing package, and for flags that the package open_flamingo does not support."""
     network.require_packages()
     if checkpoint.quantize or checkpoint.device_map:
         raise InputError("OpenFlamingo's own package builds it whole: leave out --quantize and --device-map")
 
 
 def read_trained(path: Path) -> dict[str, Tensor]:
-    """Read the tensors of an OpenFlamingo checkpoint, named by `own_name`."""
+    """Read the tensors of an OpenFlamingo checkpoint, with the names that `own_name` returns."""
     import torch
     from safetensors.torch import load_file
 
@@ -103,7 +103,7 @@ def read_trained(path: Path) -> dict[str, Tensor]:
             tensors = load_file(path)
         else:
             tensors = torch.load(path, map_location="cpu", weights_only=True)
-    tensors = tensors.get("model_state_dict", tensors)  # a checkpoint saved during training
+    tensors = tensors.get("model_state_dict", tensors)  # the key of checkpoints saved during training
     return {own_name(name): tensor for name, tensor in tensors.items()}
 
 
@@ -115,7 +115,7 @@ def own_name(name: str) -> str:
 
 
 def cross_attention_interval(names: Iterable[str]) -> int:
-    """Return the number of MPT blocks from one gated cross-attention to the next, by a checkpoint's names."""
+    """Return the number of MPT blocks from one gated cross-attention to the next, derived from a checkpoint's names."""
     blocks = [int(found[1]) for name in names if (found := re.search(r"blocks\.(\d+)\.gated_cross_attn_layer", name))]
     if not blocks:
         raise InputError("the checkpoint holds no gated cross-attention: it is not OpenFlamingo's")
@@ -125,8 +125,8 @@ def cross_attention_interval(names: Iterable[str]) -> int:
 def load_trained(model: nn.Module, tensors: dict[str, Tensor]) -> None:
     """Load a checkpoint's tensors into the network.
 
-    Raise InputError unless names and shapes fit, and all of the perceiver, the cross-attention and the token embeddings
-    are there. The two frozen towers are optional.
+    Raise InputError unless names and shapes are those of the network, and all tensors of the perceiver, cross-attention
+    and token embeddings are present. Tensors of the two frozen towers are optional.
     """
     shapes = {own_name(name): tensor.shape for name, tensor in model.state_dict().items()}
     trained = {name for name in shapes if TRAINED.match(name)}
@@ -147,7 +147,7 @@ def load_trained(model: nn.Module, tensors: dict[str, Tensor]) -> None:
 
 
 def mpt(checkpoint: Checkpoint) -> Checkpoint:
-    """Return MPT's part of the checkpoint."""
+    """Return the part of the checkpoint that holds MPT."""
     return checkpoint.part("mpt-7b", MPT_ID, MPT_REVISION)
 
 
