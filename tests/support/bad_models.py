@@ -96,7 +96,7 @@ PROMPTS = [
             ("nothing", "", ["a number and its text"]),
             ("a web page", HTML, ["a number and its text"]),
             ("bytes", b"\xff\xfe\0\x01", ["a number and its text"]),
-            ("an image's token", "1: What is <image>?\n", ["<image>", "leave it out"]),
+            ("an image's token", "1: What is <image>?\n", ["<image>", "remove it"]),
             ("an object", "1: !!python/object/apply:os.system ['x']\n", ["line 1"]),
             ("no end of brackets", "[" * 10**5, ["a number and its text"]),
             ("a folder", None, ["not a file"]),

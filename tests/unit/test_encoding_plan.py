@@ -13,7 +13,7 @@ from brain_activity_prediction.align_image_embeddings import align_model
 from brain_activity_prediction.encoding import encode, planning
 from brain_activity_prediction.encoding.layers import open_layers
 from brain_activity_prediction.encoding.scores.score_store import ScoreStore
-from brain_activity_prediction.inference.region_statistics import Asked
+from brain_activity_prediction.inference.region_statistics import StatisticsRequest
 from brain_activity_prediction.runtime.errors import InputError
 
 ROOMS = ("encoding", "rsa", "cross_subject", "variance_partitioning")
@@ -31,7 +31,7 @@ def test_planning_deletes_no_score_and_discarding_deletes_only_those_named(ready
     for layer in (0, 1):
         store.keep_predictions("vision", layer, np.empty(0, int))
     layers = open_layers(ready, align_model.read_settings(flags(ready)).features)
-    stores, statistics = {None: store}, Asked({}, 0, 1, 9)
+    stores, statistics = {None: store}, StatisticsRequest({}, 0, 1, 9)
     before = {path: path.read_bytes() for path in (ready / FOLDER).rglob("*") if path.is_file()}
     missing = planning.missing_layers(layers, stores, statistics)
     unusable = planning.layers_without_predictions(layers, missing, stores, statistics)
