@@ -131,7 +131,7 @@ def ridge_cv(
     Memory in bytes beyond X and Y, with b = 4 or 8 for the precision: 8 (N R + 5 R^2) to decompose, of which
     8 (N R + D R) stay; b R V for the rotated targets; 11 A V for scores; b n (6 R + P n) for a fold; and b n (2 P
     + 40) for a voxel of the chunk. In float32 at N 9000, D 5120, V 15724: 1.4 GB, of which 0.6 GB stay, then
-    0.3 GB, 0.01 GB, 0.4 GB, and 0.5 MB. A fold that is fitted anew takes 40 R^2 + 8 n R + b R V instead.
+    0.3 GB, 0.01 GB, 0.4 GB, and 0.5 MB. A fold that is fitted again takes 40 R^2 + 8 n R + b R V instead.
 
     Raises RidgeInputError for inconsistent shapes, features that are not finite, an invalid grid or invalid folds,
     and folds of one image with any criterion but "neg_mean_squared_error".

@@ -43,7 +43,7 @@ def run_script(main: Callable[[], None]) -> NoReturn:
         sys.exit(STOPPED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for output that Python flushes at exit
-        print(f"{script}: what it prints is read no further, by head for example", file=sys.stderr)
+        print(f"{script}: the program that reads its output, such as head, has ended", file=sys.stderr)
         sys.exit(128 + signal.SIGPIPE)
     except OSError as error:  # of the disk: library errors about the content of a file are InputErrors by now
         if error.filename is None:
@@ -54,7 +54,7 @@ def run_script(main: Callable[[], None]) -> NoReturn:
         if not is_out_of_memory(error):
             raise
         reason = (str(error).splitlines() or ["no more to be had"])[0]
-        remedy = f"all that was finished is kept; free memory or ask for less, then {CONTINUE}"
+        remedy = f"all that was finished is kept; free memory or request less, then {CONTINUE}"
         print(one_line(f"{script}: out of memory ({reason}); {remedy}"), file=sys.stderr)
         sys.exit(2)
     sys.exit(0)

@@ -45,10 +45,10 @@ def reading(path: Path, remedy: str = "fetch it again") -> Iterator[None]:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         if isinstance(error, OSError) and error.errno and error.errno not in OF_THE_CONTENT:
             raise InputError(
-                f"cannot read {path} ({error.strerror}): check its disk or mount, and who may read it"
+                f"cannot read {path} ({error.strerror}): check its disk or mount, and its permissions"
             ) from error
         if isinstance(error, FileNotFoundError) and not Path(path).exists():
-            raise Damaged(f"cannot read {path}: it is not there, {remedy}") from error
+            raise Damaged(f"cannot read {path}: it does not exist, {remedy}") from error
         raise Damaged(f"cannot read {path} ({reason}): truncated or not what its name says, {remedy}") from error
 
 

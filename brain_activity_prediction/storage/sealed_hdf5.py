@@ -189,7 +189,7 @@ def _block_size(arrays: Mapping[str, np.ndarray], about: Mapping, cuts: Cuts) ->
 
 def _opened(path: Path) -> BinaryIO:
     if not os.path.isfile(path) and os.path.exists(path):
-        raise ValueError("not a file")  # a pipe would be waited for, for ever
+        raise ValueError("not a file")  # reading a pipe would wait forever
     return open(path, "rb")
 
 

@@ -143,7 +143,9 @@ def _end(name: str, script: str, argument: str = "") -> bool:
         return processes.end(name, script, argument)
     except PermissionError:
         pid = processes.number_of(name)
-        raise InputError(f"process {pid}, which runs the sweep, is another user's: let them cancel it") from None
+        raise InputError(
+            f"process {pid}, which runs the sweep, belongs to another user: ask them to cancel it"
+        ) from None
 
 
 def planned_units(arguments: argparse.Namespace) -> Plan:

@@ -113,7 +113,7 @@ def test_what_no_table_has_all_of_is_one_line_and_writes_nothing(own_scored):
     for flags in ([], ["--table-only"]):
         done = report(own_scored, *flags, "-m", VIT, "--stream", "language")
         assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-        assert "none has all of them: ask for less at once" in done.stderr
+        assert "no table matches all of them: select fewer at once" in done.stderr
         assert not (own_scored / "report").exists()
 
 

@@ -110,7 +110,7 @@ def test_a_reader_that_has_read_enough_ends_status_with_one_line(own_nsd):
     done = subprocess.run(script, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
     os.close(writing)
     assert done.returncode == 128 + signal.SIGPIPE
-    assert done.stderr == "sweep.py: what it prints is read no further, by head for example\n"
+    assert done.stderr == "sweep.py: the program that reads its output, such as head, has ended\n"
 
 
 def test_of_units_that_failed_alike_one_is_shown_in_full(tmp_path):

@@ -136,7 +136,7 @@ def _chosen_files(layout, subject, names):
 def _missing_half(layout, subject, half):
     """Name the missing file of the other hemisphere."""
     (other,) = {side + without_hemisphere(half) for side in HEMISPHERES} - {half}
-    return f"{layout.roi(subject, half)[0].name} is there without {layout.expected('roi', subject, name=other)[0].name}"
+    return f"{layout.roi(subject, half)[0].name} exists without {layout.expected('roi', subject, name=other)[0].name}"
 
 
 def _repeated_names(layout, subject):

@@ -113,7 +113,7 @@ class Tables:
                     f"no scores of {name} {missing[0]}{meant}: there are {', '.join(map(str, sorted(there)))}"
                 )
         if next(self.selected(selection), None) is None:
-            raise InputError("each of the things asked for has scores, but none has all of them: ask for less at once")
+            raise InputError("each selected name has scores, but no table matches all of them: select fewer at once")
         if lacking := self._lacking(selection):
             log.warning(f"no scores of: {'; '.join(lacking)}")
 

@@ -107,7 +107,7 @@ def _unfinished(scored: Sequence[Scored], table: pd.DataFrame, selection: Select
 def left_out(otherwise: Mapping[Scored, str]) -> list[Gap]:
     """Describe the tables that `comparable.made_otherwise` excludes from figures."""
     return [
-        Gap(one.model_id, _where(one), f"left out, {difference}: align again alike")
+        Gap(one.model_id, _where(one), f"left out, {difference}: align again with the same settings")
         for one, difference in otherwise.items()
     ]
 
@@ -120,7 +120,7 @@ def absent_analyses(table: pd.DataFrame) -> list[str]:
     """Describe analyses that the existing scores allow and that have not been run."""
     found = _of_an_earlier_version(table)
     if table["p"].isna().all():
-        found.append("No test of significance: align_model.py --permutations N makes one.")
+        found.append("No test of significance: run align_model.py with --permutations N.")
     elif untested := int(each_layer(table)["p"].isna().sum()):
         found.append(f"{untested:,} of {len(each_layer(table)):,} rows have no test of significance.")
     if table["noise_ceiling"].isna().all():
