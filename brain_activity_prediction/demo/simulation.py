@@ -57,7 +57,7 @@ class Recipe:
     seed: int = 0
 
     def rng(self, *purpose):
-        """Return a random number generator for one purpose, so that purposes do not affect each other."""
+        """Return a random number generator for one purpose, so that different purposes do not affect each other."""
         return np.random.default_rng([self.seed, *purpose])
 
 

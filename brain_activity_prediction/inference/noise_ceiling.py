@@ -43,7 +43,7 @@ class TrialSums:
 
         betas           (n, V) means over the trials of each image
         n_repeats       (n,), or (n, V)
-        within          (G, V) as the attribute; its precision is that of all sums
+        within          (G, V), see the attribute; all sums have its precision
         group_of_image  (n,) from 0 to G - 1
         """
         alike = n_repeats.ndim == 1

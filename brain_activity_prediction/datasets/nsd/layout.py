@@ -60,7 +60,7 @@ class Layout:
     base_dir: Path
 
     def expected(self, kind, subject=None, session=None, name=None):
-        """Return the possible paths of a file of this kind, the preferred one first; none needs to exist."""
+        """Return the possible paths of a file of this kind, the preferred path first; none of them needs to exist."""
         fields = {"subject": f"subj{subject:02d}" if subject else None, "session": session, "name": name}
         return [self.base_dir / path.format(**fields) for path in PATHS[self.name][kind]]
 

@@ -94,7 +94,7 @@ def zscore_session(betas):
     """Bring each voxel (column) of one session to mean 0 and SD 1 over its trials, in place; return `betas`.
 
     The SD is the population's (divided by n), as in scipy.stats.zscore. A voxel that never changes becomes 0. Trials
-    that are not finite become NaN and count in neither mean nor SD; a voxel with one other trial is all NaN.
+    that are not finite become NaN and count in neither mean nor SD; a voxel with only one finite trial is all NaN.
     """
     low, high = betas.min(axis=0), betas.max(axis=0)
     with_gaps = np.flatnonzero(~(np.isfinite(low) & np.isfinite(high)))
