@@ -59,7 +59,7 @@ def main() -> None:
     for subject in (settings.subject, *settings.ceiling_subjects):
         layout.sessions(subject)
     if settings.subject in settings.ceiling_subjects:
-        raise InputError(f"--ceiling-subjects {settings.subject}: a ceiling comes from other subjects than --subject")
+        raise InputError(f"--ceiling-subjects {settings.subject}: a ceiling needs subjects other than --subject")
     devices.check_device(settings.device)
     layers = open_layers(settings.base_dir, settings.features)
 

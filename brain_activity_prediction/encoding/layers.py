@@ -97,7 +97,7 @@ def _open_stores(base_dir: Path, selection: LayerSelection) -> Stores:
         if wording != text:
             raise InputError(
                 f"the states under prompt {prompt} were made with {wording!r}, not with {text!r}: "
-                "give the same --prompts-file"
+                "give the --prompts-file of the extraction"
             )
     missing = [prompt for prompt in prompts if prompt not in found]
     takes_prompts = any((store.settings() or {}).get("template") for store in found.values())

@@ -213,7 +213,7 @@ def test_the_ceiling_of_z_scored_betas_does_not_stand_beside_the_studys_own_scor
         run(monkeypatch, cross_subject_ceiling, base_dir, "-g", "cpu", "-s", 1, 2, "--num-alphas", 8, *more)
         capsys.readouterr()
         run(monkeypatch, across_subjects, base_dir, "--protocol", "paper")
-        said = "cross_subject_ceiling.py was run with zscore_sessions = True, these were aligned with False"
+        said = "cross_subject_ceiling.py was run with zscore_sessions = True, align_model.py with False"
         assert (said in capsys.readouterr().err) != beside
         table = pd.read_parquet(base_dir / "alignment_paper/across_subjects/scores.parquet")
         assert table[["cross_subject_r", "predicted_from"]].notna().any(axis=None) == beside

@@ -147,7 +147,7 @@ def test_a_ceiling_of_other_responses_is_left_out_and_the_setting_is_named(score
     write_ceiling(tmp_path, **{name: value})
     unlike = with_cross_subject_ceiling(scores.drop(columns=OF_CEILING), tmp_path)
     assert unlike[OF_CEILING].isna().all(axis=None)
-    assert re.search(rf"of subjects 1 2: .* {name} = {value}, these were aligned with ", capsys.readouterr().err)
+    assert re.search(rf"of subjects 1 2: .* {name} = {value}, align_model.py with ", capsys.readouterr().err)
     some = scores.assign(**{name: scores[name].where(scores["model_id"] == VIT[0], value)})
     found = with_cross_subject_ceiling(some.drop(columns=OF_CEILING), tmp_path).groupby("model_id")["cross_subject_r"]
     assert found.count().to_dict() == {VIT[0]: 0, LLAVA[0]: 4}
