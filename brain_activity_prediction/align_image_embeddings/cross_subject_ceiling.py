@@ -44,7 +44,7 @@ def main() -> None:
     arguments = flags().parse_args()
     alphas, subjects = alpha_grid(arguments), sorted(set(arguments.subject))
     if len(subjects) < 2:
-        raise InputError("a ceiling needs the responses of two or more subjects: name them with -s")
+        raise InputError("a ceiling needs the responses of several subjects: name two or more with -s")
     layout = find_layout(arguments.base_dir)
     for subject in subjects:
         layout.sessions(subject)
