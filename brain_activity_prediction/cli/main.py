@@ -77,7 +77,7 @@ def _script_of_model(flags: list[str]) -> Path:
 
 
 def _refuse(what: str, near: list[str], known: Iterable[str]) -> NoReturn:
-    """Exit with status 2 and one line that suggests similar names or, without any, lists the known names."""
+    """Exit with status 2 and one line that suggests similar names; if none is similar, it lists the known ones."""
     hint = f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(known)}"
     print(one_line(f"bap: {what}: {hint}"), file=sys.stderr)
     sys.exit(2)

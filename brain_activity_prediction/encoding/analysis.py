@@ -1,4 +1,4 @@
-"""Prepare what all layers need: a subject's responses and noise ceilings, and the score store of each prompt."""
+"""Prepare what all layers need: a subject's responses and noise ceilings, and the folder of scores of each prompt."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from brain_activity_prediction.storage.folders import alignment_folder, response
 
 @dataclass(frozen=True)
 class Analysis:
-    """One subject's data, the requested statistics, and the score store of each prompt."""
+    """One subject's data, the requested statistics, and the folder of scores of each prompt."""
 
     subject_data: SubjectData
     regions: Mapping[str, np.ndarray]  # masks (V,) by name

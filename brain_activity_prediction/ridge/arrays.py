@@ -20,7 +20,9 @@ def as_tensor(values: Values, name: str = "the array", gradients: bool = False) 
     """
     if isinstance(values, torch.Tensor):
         if values.is_complex() or values.layout != torch.strided:
-            raise RidgeInputError(f"{name} is a tensor of {values.dtype}, {values.layout}: give real numbers, dense")
+            raise RidgeInputError(
+                f"{name} is a tensor of {values.dtype}, {values.layout}: convert it to a dense tensor of real numbers"
+            )
         if values.requires_grad and not gradients:
             raise RidgeInputError(f"{name} requires gradients, which the ridge does not compute: give {name}.detach()")
         return values

@@ -1,3 +1,3 @@
-"""Scores by which alpha can be chosen. This module does not import torch, so that command lines can list them fast."""
+"""Names of the scores by which alpha can be chosen; in a module without torch, so that `--help` is fast."""
 
 CRITERIA = ("neg_mean_squared_error", "r2", "correlation")

@@ -111,7 +111,7 @@ def small_array(file: h5py.File, name: str, largest_bytes: int) -> np.ndarray:
     """Read a whole dataset; raise ValueError if it is larger than `largest_bytes`."""
     data = dataset(file, name)
     if math.prod(data.shape) * data.dtype.itemsize > largest_bytes:
-        raise ValueError(f"{name} has the shape {data.shape}, more than {largest_bytes} bytes")
+        raise ValueError(f"{name} has the shape {data.shape}, which takes more than {largest_bytes} bytes")
     return read_part(data)
 
 

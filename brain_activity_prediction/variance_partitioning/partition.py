@@ -32,7 +32,7 @@ from brain_activity_prediction.variance_partitioning.share_table import Ceilings
 
 
 def partition(settings: PartitioningSettings, layout: Layout) -> None:
-    """Fit the weightings without scores for each choice of layers, then write the table and maps of variance shares."""
+    """Fit the weightings that have no scores yet, for each choice of layers; then write table and maps of the shares."""
     regions = read_regions(layout, settings.subject, settings.rois)
     cache = responses_folder(settings.base_dir)
     data = read_subject_data(layout, settings.subject, settings.sessions, settings.zscore_sessions, cache)
@@ -62,7 +62,7 @@ def score_store(choice: LayerChoice, first: bool, settings: PartitioningSettings
 def fit_choice(
     choice: LayerChoice, scores: WeightingScores, data: SubjectData, settings: PartitioningSettings
 ) -> Mapping[Combination, np.ndarray] | None:
-    """Fit the weightings without scores for a choice of layers; return `resampled_shares`, None without --bootstrap."""
+    """Fit the weightings that have no scores yet; return the resampled shares, None without --bootstrap."""
     alphas = settings.alphas.values()
     fits = JointFits(choice.spaces, settings.base_dir, data, scores.weightings, alphas, settings.device)
     if missing := scores.left():

@@ -66,7 +66,7 @@ class MissingTrials:
 
 
 def lacking_too_many(valid_repeats, parts):
-    """Return which voxels lack over MOST_MISSING of the training or of the test images, (k,) bool.
+    """Return a mask (k,) of the voxels that lack too many (over MOST_MISSING) of the training or test images.
 
     valid_repeats  (n_images, k) number of valid trials
     parts          rows of the training images, and rows of the test images

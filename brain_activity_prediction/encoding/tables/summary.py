@@ -23,7 +23,7 @@ from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.wording import prompt_name
 from brain_activity_prediction.storage.table_files import write_table
 
-# Maps that are not written without permutations, or before all layers are finished.
+# Maps that need permutations, or that all layers are finished.
 NOT_ALWAYS = {"best_layer_p", "best_layer_q", "layers_p", "average_r", "average_r2", "average_cv_score"}
 
 

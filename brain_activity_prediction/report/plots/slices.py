@@ -84,7 +84,7 @@ def limits(shown: VoxelMap) -> tuple[float, float]:
 
 
 def centre(values: np.ndarray, affine: np.ndarray) -> tuple[float, float, float]:
-    """Return the position, in millimetres, of the valued voxel that is nearest to the centre of all valued voxels."""
+    """Return the position, in mm, of the voxel with a value that is nearest to the centre of all such voxels."""
     having = np.argwhere(np.isfinite(values))
     middle = having[np.square(having - having.mean(axis=0)).sum(axis=1).argmin()]
     return tuple((affine @ [*middle, 1])[:3].tolist())

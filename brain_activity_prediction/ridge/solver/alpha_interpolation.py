@@ -97,7 +97,7 @@ def shrinkage(s: npt.ArrayLike, nodes: npt.ArrayLike, smallest: float) -> np.nda
 
 
 def spectral_blocks(s: np.ndarray, nodes: np.ndarray, tolerance: float) -> list[SpectralBlock]:
-    """Cut a sorted spectrum s (R,) into blocks, each with the smallest rank that keeps g within `tolerance`.
+    """Cut a sorted spectrum s (R,) into blocks of the smallest ranks that approximate the filter within `tolerance`.
 
     A wide block has a high rank, but many narrow blocks have more panels to mix. The number of operations is the sum
     over blocks of r * (B + PANEL_OVERHEAD). The spectrum is first cut into equal narrow blocks. Then the two neighbours

@@ -40,7 +40,7 @@ def spread(function: Callable[[Piece], None], pieces: Sequence[Piece], device: t
 
 
 class Overlapping:
-    """Base class of context managers that change a process-wide setting, in any number of threads.
+    """Base class of context managers that change a process-wide setting; several threads may enter one at once.
 
     If several `with` blocks overlap, the first one changes the setting, and the last one to end restores it.
     """
