@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-__version__ = "1.0.0"
+__version__ = "2.0.0"
 
 _DEFINED_IN = {
     "BandedRidgeCV": "ridge.banded_estimator",

@@ -32,7 +32,7 @@ from brain_activity_prediction.variance_partitioning.share_table import Ceilings
 
 
 def partition(settings: PartitioningSettings, layout: Layout) -> None:
-    """Fit the weightings that have no scores yet, for each choice of layers; then write table and maps of the shares."""
+    """Fit the weightings that have no scores yet, for each choice of layers; then write the table and the maps."""
     regions = read_regions(layout, settings.subject, settings.rois)
     cache = responses_folder(settings.base_dir)
     data = read_subject_data(layout, settings.subject, settings.sessions, settings.zscore_sessions, cache)
