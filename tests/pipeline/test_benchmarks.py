@@ -54,6 +54,7 @@ def test_a_ratio_is_the_median_over_the_rounds(benchmarks):
     assert ratio(taken, "loop", "model").startswith("3.000 x")
 
 
+@pytest.mark.very_slow
 def test_the_report_benchmark_runs(benchmarks, capsys, monkeypatch, tmp_path):
     import report
 
@@ -74,6 +75,7 @@ def test_the_store_benchmark_runs(benchmarks, capsys, monkeypatch, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.very_slow
 def test_the_banded_ridge_benchmark_finds_himalayas_choices(benchmarks, capsys):
     import banded_ridge
 
