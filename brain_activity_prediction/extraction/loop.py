@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 
 import numpy as np
 
@@ -70,12 +71,13 @@ def run(runner: Runner, stimuli: Stimuli, work: Work) -> None:
     counted: set[int] = set()  # an image is in two batches if another process had claimed some of its prompts
     with Claims(work.claims_folder) as claims, bar as progress:
         ready = read_ahead(work.claimed(claims), computing.prepare, THREADS_AHEAD)
-        for batch, pixels in until_stopped(ready):
-            if batch.image_ids:
-                computing.compute(batch, pixels)
-                claims.finished([f"{image_id:05d}" for image_id in batch.image_ids])
-            progress.update(len(set(batch.image_ids) - counted))
-            counted.update(batch.image_ids)
+        with closing(until_stopped(ready)) as batches:
+            for batch, pixels in batches:
+                if batch.image_ids:
+                    computing.compute(batch, pixels)
+                    claims.finished([f"{image_id:05d}" for image_id in batch.image_ids])
+                progress.update(len(set(batch.image_ids) - counted))
+                counted.update(batch.image_ids)
         work.check_complete()
         fill(progress)
 

@@ -1,7 +1,7 @@
 """Share pieces of work between processes, show the progress, and stop between two pieces on a signal."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,18 +38,19 @@ def shared_work(
         pieces, _ = claimed  # empty while waiting for other processes
         return [(piece, prepare and prepare(piece)) for piece in pieces]
 
-    def pieces() -> Iterator[tuple[Piece, Any]]:
+    def pieces() -> Generator[tuple[Piece, Any], None, None]:
         shared = shared_out(claims, lambda: {("scores",): unfinished()}, 1, name)
         steps = (made for _, made in read_ahead(shared, prepared)) if prepare else map(prepared, shared)
-        for ready in until_stopped(steps):
-            for piece, made in ready:
-                yield piece, made
-                claims.finished([name(piece)])
-                progress.update()
+        with closing(until_stopped(steps)) as until_signal:  # an error in the caller's loop must restore signals here
+            for ready in until_signal:
+                for piece, made in ready:
+                    yield piece, made
+                    claims.finished([name(piece)])
+                    progress.update()
 
     n_unfinished = len(unfinished())
     bar = tqdm(total=n_unfinished, unit=unit, mininterval=progress_seconds(), disable=not n_unfinished)
-    with Claims(claims_folder) as claims, bar as progress:
-        yield pieces()
+    with Claims(claims_folder) as claims, bar as progress, closing(pieces()) as work:
+        yield work
         if n_unfinished:
             fill(progress)

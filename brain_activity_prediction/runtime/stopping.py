@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -44,7 +44,7 @@ def stop_while_importing() -> None:
         signal.signal(number, stop)
 
 
-def until_stopped(steps: Iterable[Step]) -> Iterator[Step]:
+def until_stopped(steps: Iterable[Step]) -> Generator[Step, None, None]:
     """Yield the steps; on a signal, finish the current step and then raise `Stopped`.
 
     A second signal has its usual effect, at once.

@@ -1,5 +1,6 @@
 """Prepare a subject's response to each image: z-score sessions, average repeats, keep the result in a cache file."""
 
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,9 +73,10 @@ def prepare_responses(layout, subject, sessions=None, zscore=True, cache_dir=Non
     cache = Path(cache_dir or layout.base_dir / "responses") / _cache_name(subject, sessions, zscore)
 
     def read_and_average():
-        files = until_stopped(zip(session_files, valid_files, strict=True))
-        bar = tqdm(files, f"betas of subject {subject}", len(session_files), unit="session")
-        with bar as shown:  # close the bar before an error message
+        with (
+            closing(until_stopped(zip(session_files, valid_files, strict=True))) as files,
+            tqdm(files, f"betas of subject {subject}", len(session_files), unit="session") as shown,
+        ):  # an error restores the handling of signals and closes the bar before its message
             trials = (
                 mark_invalid(read_session(path, mask, design.trials_per_session, grid), read_valid(valid, mask, grid))
                 for path, valid in shown
