@@ -45,7 +45,7 @@ def permuted(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Compute p of each voxel's r, (V,), and each region's mean r, observed and permuted, (P + 1, R) float32.
 
-        Both use only whole blocks of images: the last n % block images are left out. P is n_permutations, or k! - 1 if
+    Both use only whole blocks of images: the last n % block images are left out. P is n_permutations, or k! - 1 if
     there are no more different permutations; then the test is exact. The computation runs on the device of `observed`.
     The permutations depend only on the number of images and the seed, so that results of several predictions can be
     averaged permutation by permutation.

@@ -10,17 +10,12 @@ from brain_activity_prediction.ridge.arrays import (
     Array,
     Values,
     as_tensor,
-    check_batch,
     check_choice,
     matrices,
-    sorted_grid,
 )
 from brain_activity_prediction.ridge.banded import FeatureSpaces
-from brain_activity_prediction.ridge.criteria import CRITERIA
 from brain_activity_prediction.ridge.errors import RidgeInputError
-from brain_activity_prediction.ridge.regressor import VoxelwiseRegressor, as_given, held_out_by, warn_of_edges
-from brain_activity_prediction.ridge.ridge_cv import DEFAULT_ALPHAS
-from brain_activity_prediction.ridge.solver.cross_validation import check_fold_sizes
+from brain_activity_prediction.ridge.regressor import VoxelwiseRegressor, as_given, warn_of_edges
 from brain_activity_prediction.ridge.solver.decomposition import column_means
 from brain_activity_prediction.ridge.weightings import random_weightings, weighting_grid
 
@@ -90,12 +85,7 @@ class BandedRidgeCV(VoxelwiseRegressor):
 
         groups  labels (n,) of the rows for a splitter that goes by groups.
         """
-        check_choice(self.scoring, CRITERIA, "scoring")
-        check_batch(self.targets_per_batch, "targets_per_batch")
-        grid, _ = sorted_grid(DEFAULT_ALPHAS if self.alphas is None else self.alphas)
-        X_checked, y_checked = self._validated(X, y)
-        held_out = held_out_by(self.cv, len(X_checked), groups)
-        check_fold_sizes(held_out, len(X_checked), self.scoring, "scoring")
+        X_checked, y_checked, grid, held_out = self._checked(X, y, groups)
         self.spaces_, columns = self._columns(X_checked.shape[1])
         weightings = self._candidates(len(columns))
         features, responses = matrices(X_checked, y_checked[:, None] if y_checked.ndim == 1 else y_checked)

@@ -5,11 +5,9 @@ from typing import Any, Self
 import numpy.typing as npt
 import torch
 
-from brain_activity_prediction.ridge.arrays import Array, Values, check_batch, check_choice, sorted_grid
-from brain_activity_prediction.ridge.criteria import CRITERIA
-from brain_activity_prediction.ridge.regressor import VoxelwiseRegressor, as_given, held_out_by, warn_of_edges
-from brain_activity_prediction.ridge.ridge_cv import DEFAULT_ALPHAS, RidgeFit, ridge_cv
-from brain_activity_prediction.ridge.solver.cross_validation import check_fold_sizes
+from brain_activity_prediction.ridge.arrays import Array, Values
+from brain_activity_prediction.ridge.regressor import VoxelwiseRegressor, as_given, warn_of_edges
+from brain_activity_prediction.ridge.ridge_cv import RidgeFit, ridge_cv
 
 
 class VoxelwiseRidgeCV(VoxelwiseRegressor):
@@ -66,12 +64,7 @@ class VoxelwiseRidgeCV(VoxelwiseRegressor):
 
         groups  labels (n,) of the rows for a splitter that goes by groups.
         """
-        check_choice(self.scoring, CRITERIA, "scoring")
-        check_batch(self.targets_per_batch, "targets_per_batch")
-        grid, _ = sorted_grid(DEFAULT_ALPHAS if self.alphas is None else self.alphas)
-        features, targets = self._validated(X, y)
-        held_out = held_out_by(self.cv, len(features), groups)
-        check_fold_sizes(held_out, len(features), self.scoring, "scoring")
+        features, targets, grid, held_out = self._checked(X, y, groups)
         self.ridge_ = ridge_cv(
             features,
             targets[:, None] if targets.ndim == 1 else targets,

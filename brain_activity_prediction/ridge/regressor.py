@@ -1,20 +1,25 @@
 """Base class of this package's scikit-learn estimators: conversion of X and y, prediction, scores."""
 
 import warnings
+from abc import ABC, abstractmethod
 from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.model_selection import check_cv
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from brain_activity_prediction.ridge import scores
-from brain_activity_prediction.ridge.arrays import Array, Values, as_tensor
+from brain_activity_prediction.ridge.arrays import Array, Values, as_tensor, check_batch, check_choice, sorted_grid
+from brain_activity_prediction.ridge.criteria import CRITERIA
 from brain_activity_prediction.ridge.errors import RidgeInputError
+from brain_activity_prediction.ridge.ridge_cv import DEFAULT_ALPHAS
+from brain_activity_prediction.ridge.solver.cross_validation import check_fold_sizes
 
 
-class VoxelwiseRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
+class VoxelwiseRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, ABC):
     """A linear regressor of many targets that takes NumPy arrays or torch tensors.
 
     NumPy arrays give NumPy attributes and predictions, torch tensors give tensors on the device of X.
@@ -25,6 +30,10 @@ class VoxelwiseRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
     intercept_ : (n_targets,), or a number for y of one dimension.
     """
 
+    alphas: npt.ArrayLike | None
+    cv: Any
+    scoring: str
+    targets_per_batch: int | None
     coef_: Array
     intercept_: Any
 
@@ -53,9 +62,19 @@ class VoxelwiseRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator):
             y, predictions = (part[:, None] if part.ndim == 1 else part for part in (y, predictions))
         return scores.r2_score(y, predictions)  # type: ignore[type-var]  # as_tensor takes one of each
 
+    @abstractmethod
     def _predicted(self, X: torch.Tensor) -> torch.Tensor:
         """Return predictions (n, n_targets) for checked X."""
-        raise NotImplementedError
+
+    def _checked(self, X: Values, y: Values, groups: Any) -> tuple[Any, Any, np.ndarray, list[np.ndarray]]:
+        """Check parameters, X and y; return X, y, the ascending grid of alphas, and the test rows of every split."""
+        check_choice(self.scoring, CRITERIA, "scoring")
+        check_batch(self.targets_per_batch, "targets_per_batch")
+        grid, _ = sorted_grid(DEFAULT_ALPHAS if self.alphas is None else self.alphas)
+        features, targets = self._validated(X, y)
+        held_out = held_out_by(self.cv, len(features), groups)
+        check_fold_sizes(held_out, len(features), self.scoring, "scoring")
+        return features, targets, grid, held_out
 
     def _set_coefficients(self, coefficients: torch.Tensor, intercepts: torch.Tensor, of_one: bool) -> Self:
         """Set `coef_` (n_targets, n_features) and `intercept_` (n_targets,); `of_one` drops the axis of targets."""

@@ -49,7 +49,7 @@ def reading(path: Path, remedy: str = "fetch it again") -> Iterator[None]:
             ) from error
         if isinstance(error, FileNotFoundError) and not Path(path).exists():
             raise Damaged(f"cannot read {path}: it does not exist, {remedy}") from error
-        raise Damaged(f"cannot read {path} ({reason}): truncated or not what its name says, {remedy}") from error
+        raise Damaged(f"cannot read {path} ({reason}): it is truncated or has another format, {remedy}") from error
 
 
 def read_bytes(path: Path, largest_bytes: int) -> bytes:

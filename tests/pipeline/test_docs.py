@@ -1,4 +1,4 @@
-"""The site says what the code says: every script and flag is in it, every file that is written is described."""
+"""The site agrees with the code: it lists every script and flag, and describes every file that a study writes."""
 
 import argparse
 import re

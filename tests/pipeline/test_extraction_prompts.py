@@ -40,7 +40,7 @@ def base_dir(extracted, tmp_path):
 
 @pytest.fixture
 def extract(base_dir, tiny_model, capsys):
-    """Runs the script in this process with more flags; gives what it says of the work before it starts."""
+    """Run the extraction in this process with further flags, and return its messages on stderr."""
 
     def extract(*flags):
         common = ["-d", str(base_dir), "--checkpoint", str(tiny_model(NAME).folder), *ASKED]

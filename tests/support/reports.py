@@ -1,4 +1,4 @@
-"""The report's script, what its page says, and rows of scores for what it makes of them."""
+"""Run the report script, read the text of its page, and make rows of scores for its tables."""
 
 import re
 from pathlib import Path

@@ -2,6 +2,7 @@
 
 import functools
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -39,7 +40,7 @@ def spread(function: Callable[[Piece], None], pieces: Sequence[Piece], device: t
             pool.shutdown(cancel_futures=True)
 
 
-class Overlapping:
+class Overlapping(ABC):
     """Base class of context managers that change a process-wide setting; several threads may enter one at once.
 
     If several `with` blocks overlap, the first one changes the setting, and the last one to end restores it.
@@ -48,11 +49,13 @@ class Overlapping:
     def __init__(self) -> None:
         self._lock, self._n_inside = threading.Lock(), 0
 
+    @abstractmethod
     def _set(self) -> None:
-        raise NotImplementedError
+        """Change the setting."""
 
+    @abstractmethod
     def _restore(self) -> None:
-        raise NotImplementedError
+        """Restore the setting."""
 
     def __enter__(self) -> None:
         with self._lock:
