@@ -207,7 +207,7 @@ def test_weights_of_another_kind_of_model_are_refused(spoilt):
 def test_a_cut_off_download_is_one_line(spoilt):
     whole = (spoilt / "checkpoint.pt").read_bytes()
     (spoilt / "checkpoint.pt").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(InputError, match=r"cannot read .*checkpoint.pt .*: truncated"):
+    with pytest.raises(InputError, match=r"cannot read .*checkpoint.pt .*: it is truncated"):
         load(spoilt)
 
 
