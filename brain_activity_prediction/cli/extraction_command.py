@@ -96,31 +96,35 @@ def check_flags(arguments: argparse.Namespace) -> None:
         raise InputError("--random-weights are drawn, not loaded, but --quantize needs loaded weights: leave one out")
 
 
-def settings(script, arguments: argparse.Namespace) -> ExtractionSettings:
-    """Turn the parsed flags of a model script into settings; raise InputError if a flag is wrong.
+def checkpoint(script, arguments: argparse.Namespace) -> Checkpoint:
+    """Return the weights that the flags of a model script select.
 
     A model other than the script's own is loaded from the main branch of its repository on the hub.
     """
-    check_flags(arguments)
     model_id = script.MODEL_ID
     if arguments.model_id is not None:
         model_id = resolved_model_id(arguments.base_dir, arguments.model_id)
-    revision = script.REVISION if model_id == script.MODEL_ID else "main"
+    return Checkpoint(
+        model_id,
+        arguments.revision or (script.REVISION if model_id == script.MODEL_ID else "main"),
+        arguments.checkpoint,
+        arguments.random_weights,
+        arguments.quantize,
+        arguments.device_map,
+        getattr(script, "PARTS_ON_HUB", {}),
+    )
+
+
+def settings(script, arguments: argparse.Namespace) -> ExtractionSettings:
+    """Turn the parsed flags of a model script into settings; raise InputError if a flag is wrong."""
+    check_flags(arguments)
     dtype = arguments.dtype
     if dtype == "auto":
         dtype = "float32" if arguments.gpu_id == "cpu" else "float16"
     return ExtractionSettings(
         base_dir=arguments.base_dir,
         subjects=arguments.subject,
-        checkpoint=Checkpoint(
-            model_id,
-            arguments.revision or revision,
-            arguments.checkpoint,
-            arguments.random_weights,
-            arguments.quantize,
-            arguments.device_map,
-            getattr(script, "PARTS_ON_HUB", {}),
-        ),
+        checkpoint=checkpoint(script, arguments),
         template=getattr(script, "TEMPLATE", None),
         prompts=select_prompts(arguments.prompt_number, arguments.prompts_file),
         prompts_file=arguments.prompts_file,

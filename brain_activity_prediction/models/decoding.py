@@ -135,10 +135,10 @@ def _read(
         tokens = {**tokens, "response": slice(-1, None)}
     with pooled(decoder.points, tokens) as states:
         hidden = decoder.run(inputs, cache)
-    return _answer(decoder, cache, states, hidden[:, -1], max_new_tokens) if max_new_tokens else (states, [])
+    return answer(decoder, cache, states, hidden[:, -1], max_new_tokens) if max_new_tokens else (states, [])
 
 
-def _answer(
+def answer(
     decoder: Decoder, cache: Cache, states: PooledStates, last: Tensor, max_new_tokens: int
 ) -> tuple[PooledStates, list[list[int]]]:
     """Decode greedily from the hidden states (B, W) that predict the first token."""

@@ -1,0 +1,50 @@
+"""Any vision-language model of transformers by its id, with its own chat template.
+
+Streams: `vision`, the states of every layer of the vision tower; `projector`, what enters the language model for the
+image; `language`, the embeddings and every layer of the language model, the last after its final norm; `response`, the
+same during the answer. Encoder-decoders have `encoder` and `decoder` in place of `language`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from types import SimpleNamespace
+
+from brain_activity_prediction.cli import extraction_command
+from brain_activity_prediction.cli.model_names import resolved_model_id
+from brain_activity_prediction.extraction.loop import extract
+from brain_activity_prediction.models.vision_language import model_script
+from brain_activity_prediction.models.vision_language.prompts import read_template
+from brain_activity_prediction.runtime.running import run_script
+
+
+def flags() -> argparse.ArgumentParser:
+    flags = extraction_command.flags(__doc__, required=True, help="model id, such as Qwen/Qwen2.5-VL-7B-Instruct")
+    flags.add_argument(
+        "--template",
+        type=Path,
+        metavar="FILE",
+        help="text with {prompt} and the image's placeholder, or a chat template in Jinja, instead of the model's own",
+    )
+    flags.add_argument("--system", metavar="TEXT", help="system message, for chat templates that have one")
+    flags.add_argument(
+        "--thinking",
+        choices=("off", "on"),
+        default="off",
+        help="let a model with a thinking mode think before it answers; the response begins after it (default: off)",
+    )
+    return flags
+
+
+def main() -> None:
+    arguments = flags().parse_args()
+    arguments.model_id = resolved_model_id(arguments.base_dir, arguments.model_id)
+    checkpoint = extraction_command.checkpoint(SimpleNamespace(MODEL_ID=None, REVISION="main"), arguments)
+    template = read_template(arguments.template) if arguments.template else None
+    script = model_script.script(checkpoint, template, arguments.system, arguments.thinking == "on")
+    extract(script, extraction_command.settings(script, arguments))
+
+
+if __name__ == "__main__":
+    run_script(main)

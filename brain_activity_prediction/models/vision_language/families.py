@@ -1,0 +1,87 @@
+"""Facts about families of vision-language models that the classes of transformers do not tell, by `model_type`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from brain_activity_prediction.runtime.errors import InputError
+
+NO_PROMPT = "it answers no question about an image"
+REFUSED = {  # model types of AutoModelForImageTextToText that are not read, with the reason
+    "cosmos3_omni": "transformers has no processor for it",
+    "diffusion_gemma": "it writes an answer by diffusion, not token after token",
+    "evolla": "it reads proteins, not images",
+    "pi0": "it returns the movements of a robot, not text",
+    "pix2struct": "it reads a question that is drawn into the image",
+    "udop": "it reads a page with the boxes of its words",
+    "instructblipvideo": "it reads videos",
+    "video_llava": "it reads videos",
+    "pp_formulanet": NO_PROMPT,
+    "got_ocr2": NO_PROMPT,
+    "pp_chart2table": NO_PROMPT,
+    "vision-encoder-decoder": NO_PROMPT,
+}
+# The image's positions attend to the question, so that their states depend on the prompt.
+IMAGE_ATTENDS_TO_PROMPT = frozenset(("paligemma", "florence2", "t5gemma2", "instructblip", "blip-2"))
+PROMPTED_PROJECTOR = frozenset(("instructblip",))  # the projector reads the prompt, too
+NO_TOWER = frozenset(("fuyu", "chameleon", "emu3"))  # pixels or their codes enter the language model directly
+CARD_TEMPLATES = {  # templates of model cards, for families without a chat template
+    "blip": "{prompt}",
+    "blip-2": "Question: {prompt} Answer:",
+    "florence2": "{prompt}",
+    "fuyu": "{prompt}\n",
+    "git": "{prompt}",
+    "instructblip": "{prompt}",
+    "kosmos-2": "<grounding> Question: {prompt} Answer:",
+    "paligemma": "<image>{prompt}\n",
+}
+
+
+@dataclass(frozen=True)
+class Family:
+    """The facts about a model type that decide which streams it has, known before any weight is loaded.
+
+    tower  whether a vision network computes the image before the language model
+    shared  whether the image's states in the language model are the same for all prompts
+    prompted_projector  whether the projector reads the prompt
+    encoder_decoder  whether an encoder reads the prompt and a decoder writes the answer
+    """
+
+    model_type: str
+    tower: bool
+    shared: bool
+    prompted_projector: bool
+    encoder_decoder: bool
+
+    @property
+    def text_streams(self) -> tuple[str, ...]:
+        """The streams of the text model, in the order in which it computes them."""
+        return ("encoder", "decoder") if self.encoder_decoder else ("language",)
+
+
+def family(config: dict, source) -> Family:
+    """Return the family of a checkpoint from its config.json; raise InputError if it is not read.
+
+    config  the content of config.json
+    source  the name of the checkpoint in messages
+    """
+    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES as KNOWN
+
+    model_type = config.get("model_type")
+    if model_type not in KNOWN:
+        raise InputError(
+            f"{source} is a {model_type or 'model without model_type'}, which transformers does not know as a "
+            "vision-language model: use vision_model.py for a vision network, text_model.py for a text model"
+        )
+    if model_type in REFUSED:
+        raise InputError(f"{source} is a {model_type}, which is not read because {REFUSED[model_type]}")
+    text = config.get("text_config") or {}
+    encoder_decoder = bool(config.get("is_encoder_decoder") or text.get("is_encoder_decoder"))
+    encoder_decoder = encoder_decoder or text.get("model_type") in ("t5", "bart", "florence2")
+    return Family(
+        model_type=model_type,
+        tower=model_type not in NO_TOWER,
+        shared=not encoder_decoder and model_type not in IMAGE_ATTENDS_TO_PROMPT,
+        prompted_projector=model_type in PROMPTED_PROJECTOR,
+        encoder_decoder=encoder_decoder,
+    )

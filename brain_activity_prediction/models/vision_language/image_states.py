@@ -1,0 +1,180 @@
+"""Pool the states of a vision tower and a projector to one vector for each image of a group.
+
+Towers see images as whole pictures (B, T, W), as tiles (B x tiles, T, W), or as one packed row (1, B x T, W)
+or (B x T, W). All images of a group have the same number of tiles and patches, and stand one after another. Equal parts
+of the rows, or of a packed row, therefore belong to one image each.
+
+Letters: B images, L layers, T tokens, W width.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from brain_activity_prediction.models.pooling import Point, stream_name
+from brain_activity_prediction.models.vision_language.network import features_owner, projector
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Selection = Callable[["Tensor"], "Tensor | slice"]  # from states (N, T, W) to the tokens that count: a slice, or (N, T)
+
+
+@dataclass(frozen=True)
+class Pass:
+    """Sums over the selected tokens of each row of one pass, (R, W), and their numbers, (R,).
+
+    A packed row (N = 1) is cut into one equal part for each image, in case the tower is passed only once.
+    """
+
+    sums: Tensor
+    counts: Tensor
+    cut: bool
+
+    @classmethod
+    def of(cls, states: Tensor, chosen: Tensor | slice, n_images: int) -> Pass:
+        """Sum states (N, T, W) over the selected tokens: a slice, or a mask (N, T)."""
+        import torch
+
+        if isinstance(chosen, slice):
+            states = states[:, chosen]
+            mask = torch.ones(states.shape[:2], device=states.device)
+        else:
+            mask = chosen.to(states.device, torch.float32)
+        n_rows, n_tokens, width = states.shape
+        cut = n_rows == 1 < n_images and n_tokens % n_images == 0
+        if cut:
+            states, mask = states.reshape(n_images, -1, width), mask.reshape(n_images, -1)
+        return cls(torch.einsum("nt,ntw->nw", mask, states.float()), mask.sum(dim=1), cut)
+
+    def whole(self) -> Pass:
+        """Return the sums of the uncut row."""
+        return (
+            Pass(self.sums.sum(dim=0, keepdim=True), self.counts.sum(dim=0, keepdim=True), False) if self.cut else self
+        )
+
+
+@dataclass
+class ImageStates:
+    """For each pooling and layer, the sums over tokens in each pass of the tower."""
+
+    n_images: int
+    passes: dict[str, list[list[Pass]]]
+
+    def streams(self, stream: str) -> dict[str, Tensor]:
+        """Return the means over the tokens of each image, `{name: (B, L, W) float32}`; narrow layers end in zeros."""
+        import torch
+        from torch.nn.functional import pad
+
+        streams = {}
+        for pooling, by_layer in self.passes.items():
+            means = [self._mean(passes) for passes in by_layer]
+            width = max(mean.shape[1] for mean in means)
+            filled = [pad(mean, (0, width - mean.shape[1])).to(means[0].device) for mean in means]
+            streams[stream_name(stream, pooling)] = torch.stack(filled, dim=1)
+        return streams
+
+    def _mean(self, passes: list[Pass]) -> Tensor:
+        import torch
+
+        if len(passes) > 1:
+            passes = [one.whole() for one in passes]
+        sums, counts = torch.cat([one.sums for one in passes]), torch.cat([one.counts for one in passes])
+        by_image = sums.reshape(self.n_images, -1, sums.shape[-1]).sum(dim=1)
+        return by_image / counts.reshape(self.n_images, -1).sum(dim=1)[:, None]
+
+
+def as_tokens(states: Any) -> Tensor:
+    """Return what a layer passes on as (N, T, W): tokens as they are, one packed row with one axis more, maps flat."""
+    while isinstance(states, (tuple, list)):
+        states = states[0]
+    if states.ndim == 2:
+        return states[None]
+    return states.flatten(1, 2) if states.ndim == 4 else states
+
+
+@contextmanager
+def tower_states(points: list[Point], selections: Mapping[str, Selection], n_images: int) -> Iterator[ImageStates]:
+    """Pool what passes each point of a tower while the `with` block runs; a point may be passed once for each image."""
+    kept = ImageStates(n_images, {name: [[] for _ in points] for name in selections})
+
+    def see(layer: int, states: Any) -> None:
+        tokens = as_tokens(states)
+        for name, select in selections.items():
+            kept.passes[name][layer].append(Pass.of(tokens, select(tokens), n_images))
+
+    with ExitStack() as hooks:
+        for layer, point in enumerate(points):
+            hooks.callback(point.watch(lambda states, layer=layer: see(layer, states)).remove)
+        yield kept
+
+
+def features_of(output: Any) -> Tensor:
+    """Return what `get_image_features` or a projector gives the language model, (N, T, W)."""
+    import torch
+
+    found = getattr(output, "pooler_output", output)
+    if isinstance(found, (tuple, list)):
+        found = torch.cat([one.reshape(-1, one.shape[-1]) for one in found])
+    return as_tokens(found)
+
+
+class Features:
+    """The image features that enter the language model: recorded in the first pass, and given back to later ones."""
+
+    def __init__(self, model, reusable: bool):
+        """Record the results of `get_image_features` or, without this function, of the projector found by its name.
+
+        reusable  whether later passes may take the recorded features; not if the projector reads the prompt
+        """
+        self.owner = features_owner(model)
+        self.module = None if self.owner else projector(model)
+        self.reusable = reusable and self.owner is not None
+        self.known: Any = None
+
+    @contextmanager
+    def recorded(self) -> Iterator[None]:
+        """Record the features that are computed while the `with` block runs."""
+        if self.owner is None:
+            with ExitStack() as hooks:
+                if self.module is not None:
+                    hooks.callback(self.module.register_forward_hook(lambda *passed: self._keep(passed[-1])).remove)
+                yield
+            return
+        computed = self.owner.get_image_features
+        with replaced(self.owner, lambda *arguments, **named: self._keep(computed(*arguments, **named))):
+            yield
+
+    @contextmanager
+    def reused(self) -> Iterator[None]:
+        """Give the recorded features to the model while the `with` block runs, if they may be reused."""
+        if not self.reusable or self.known is None:
+            with self.recorded():
+                yield
+            return
+        with replaced(self.owner, lambda *arguments, **named: copy.copy(self.known)):
+            yield
+
+    def streams(self, n_images: int) -> dict[str, Tensor]:
+        """Return the mean of the features of each image, `{"projector": (B, 1, W)}`."""
+        return ImageStates(n_images, {"mean": [[Pass.of(features_of(self.known), slice(None), n_images)]]}).streams(
+            "projector"
+        )
+
+    def _keep(self, output: Any) -> Any:
+        self.known = output
+        return output
+
+
+@contextmanager
+def replaced(owner, function: Callable) -> Iterator[None]:
+    """Replace the `get_image_features` of one model while the `with` block runs."""
+    owner.get_image_features = function
+    try:
+        yield
+    finally:
+        del owner.get_image_features  # the function of its class is visible again

@@ -1,0 +1,276 @@
+"""The inputs of a vision-language model: each image is processed once, and joined to the tokens of each prompt.
+
+A processor replaces the image's placeholder by as many tokens as the image takes. The tokens before and after these
+depend on the prompt alone. They are read once a prompt, with a blank image, and joined to each image's own tokens.
+
+Letters: B images, T tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from brain_activity_prediction.models.decoding import tokens_within
+from brain_activity_prediction.models.vision_language.prompts import PLACE
+from brain_activity_prediction.runtime.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+    from PIL.Image import Image
+    from torch import Tensor
+
+IDS = "input_ids"
+PROBES = ("Describe.", "What does this picture show, and where was it taken?")  # two prompts of different length
+PROBE_SIZE = (425, 425)  # pixels; the size of NSD's pictures
+# Names of the image token's id in configurations, and of the processors' own.
+IMAGE_TOKEN_IDS = ("image_token_id", "image_token_index", "image_token_ids")
+MASKS = ("image_embeds_position_mask",)  # inputs that mark the image's positions, in place of a token of its own
+
+
+@dataclass(frozen=True)
+class Text:
+    """A prompt's tokens around the image's: the inputs that have a value for each token, and those of the prompt alone.
+
+    before, after  {input: (1, T, ...)} of the tokens before and after those of the image
+    own  inputs that depend on the prompt, but have no value for each token, such as a Q-Former's
+    prompt  the prompt's own tokens, counted from the end of the text if `counted_back`, else from its start
+    """
+
+    before: Mapping[str, Tensor]
+    after: Mapping[str, Tensor]
+    own: Mapping[str, Tensor]
+    prompt: slice
+    counted_back: bool
+
+    def prompt_tokens(self, length: int) -> slice:
+        """Return the positions of the prompt's own tokens in a text of `length` tokens."""
+        start, stop = self.prompt.start, self.prompt.stop
+        return slice(length - start, length - stop) if self.counted_back else slice(start, stop)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Images of a batch whose inputs have the same shapes: they take the same number of tokens, without padding.
+
+    rows  (B,) their places in the batch
+    block  {input: (1, T, ...)} of the tokens from the first to the last of the image
+    image  {input: (B, ...) or packed} of the images
+    """
+
+    rows: list[int]
+    block: Mapping[str, Tensor]
+    image: Mapping[str, Any]
+
+    def to(self, device: str, dtype: torch.dtype) -> Group:
+        return Group(self.rows, moved(self.block, device, dtype), moved(self.image, device, dtype))
+
+
+@dataclass(frozen=True)
+class Groups:
+    """All groups of a batch."""
+
+    groups: list[Group]
+
+    def to(self, device: str, dtype: torch.dtype) -> Groups:
+        return Groups([group.to(device, dtype) for group in self.groups])
+
+
+class Reader:
+    """A processor with a template: turns images and prompts into a model's inputs.
+
+    template  the text around a prompt, `...{prompt}...`
+    image_ids  token ids that stand for the image; empty if the model puts the image elsewhere
+    """
+
+    def __init__(self, processor, template: str, image_ids: Iterable[int]):
+        self.processor, self.template = processor, template
+        self.tokenizer = getattr(processor, "tokenizer", None)
+        self.image_ids = frozenset(image_ids)
+        self.shared = False  # whether the image's states are the same for all prompts
+        self._texts: dict[str, Text] = {}
+
+    def rendered(self, prompt: str) -> str:
+        """Return the whole text of a prompt, with the image's placeholder."""
+        return self.template.format(prompt=prompt)
+
+    def encoded(self, prompt: str, image: Image | None = None) -> dict[str, Any]:
+        """Return the inputs of a model for one image (by default a grey one) and a prompt."""
+        from PIL import Image
+
+        text, image = self.rendered(prompt), image or Image.new("RGB", PROBE_SIZE, "grey")
+        # As transformers' own `apply_chat_template` does: a template may write the first token itself.
+        settings = {"add_special_tokens": False} if self._begins_itself(text) else {}
+        return dict(
+            self.processor(images=[[image]] if self._nested else image, text=text, return_tensors="pt", **settings)
+        )
+
+    def _begins_itself(self, text: str) -> bool:
+        first = getattr(self.tokenizer, "bos_token", None)
+        return bool(first) and text.startswith(first)
+
+    @cached_property
+    def _nested(self) -> bool:
+        """True if the processor takes a list of images for each text, as those with chat templates do."""
+        return bool(getattr(self.processor, "chat_template", None))
+
+    @cached_property
+    def aligned(self) -> frozenset[str]:
+        """The names of the inputs with a value for each token, found with two prompts of different length."""
+        first, second = map(self.encoded, PROBES)
+        return frozenset(
+            name
+            for name, value in first.items()
+            if getattr(value, "ndim", 0) >= 2
+            and value.shape[:2] == first[IDS].shape[:2]
+            and second[name].shape[:2] == second[IDS].shape[:2]
+        )
+
+    @cached_property
+    def prompted(self) -> frozenset[str]:
+        """The names of other inputs that depend on the prompt."""
+        import torch
+
+        first, second = map(self.encoded, PROBES)
+        return frozenset(
+            name
+            for name, value in first.items()
+            if name not in self.aligned and isinstance(value, torch.Tensor) and not torch.equal(value, second[name])
+            if value.shape != second[name].shape or not torch.equal(value, second[name])
+        )
+
+    def places(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Return the positions of the image's tokens, (T,), as a mask."""
+        import torch
+
+        for name in MASKS:
+            if name in inputs:
+                return inputs[name][0].bool()
+        ids = inputs[IDS][0]
+        return torch.isin(ids, torch.tensor(sorted(self.image_ids), device=ids.device, dtype=ids.dtype))
+
+    def bounds(self, inputs: Mapping[str, Tensor]) -> tuple[int, int]:
+        """Return the position of the image's first token, and that after its last; (0, 0) without such tokens."""
+        places = self.places(inputs).nonzero().flatten().tolist()
+        return (places[0], places[-1] + 1) if places else (0, 0)
+
+    def text(self, prompt: str) -> Text:
+        """Return the tokens of a prompt around the image's."""
+        if prompt not in self._texts:
+            inputs = self.encoded(prompt)
+            start, stop = self.bounds(inputs)
+            prompt_tokens, counted_back = self._prompt_tokens(prompt, inputs, start)
+            self._texts[prompt] = Text(
+                {name: inputs[name][:, :start] for name in self.aligned},
+                {name: inputs[name][:, stop:] for name in self.aligned},
+                {name: inputs[name] for name in self.prompted},
+                prompt_tokens,
+                counted_back,
+            )
+        return self._texts[prompt]
+
+    def raw_ids(self, prompt: str) -> list[int]:
+        """Return the token ids of the whole text, in which the image is still a placeholder."""
+        return self._tokenised(prompt)[IDS]
+
+    def _tokenised(self, prompt: str):
+        text = self.rendered(prompt)
+        return self.tokenizer(text, add_special_tokens=not self._begins_itself(text), return_offsets_mapping=True)
+
+    def _prompt_tokens(self, prompt: str, inputs: Mapping[str, Tensor], image_start: int) -> tuple[slice, bool]:
+        """Return the prompt's own tokens, counted from the text's end or, if the image comes later, from its start.
+
+        The processor changes only the image's tokens: those on the other side of the prompt stay as they are.
+        """
+        encoded, start = self._tokenised(prompt), len(self.template.split(PLACE)[0].format())
+        own = tokens_within(encoded["offset_mapping"], start, start + len(prompt))
+        n_raw, ids = len(encoded[IDS]), inputs[IDS][0].tolist()
+        back = slice(n_raw - own.start, n_raw - own.stop)
+        if (
+            ids[len(ids) - back.start : len(ids) - back.stop] == encoded[IDS][own]
+            and len(ids) - back.start >= image_start
+        ):
+            return back, True
+        if ids[own] == encoded[IDS][own]:
+            return own, False
+        raise InputError(
+            f"the tokens of {prompt[:40]!r} could not be found in the text that {type(self.processor).__name__} writes"
+        )
+
+    def groups(self, images: Sequence[Image]) -> Groups:
+        """Process each image once, and group those whose inputs have equal shapes."""
+        kinds: dict[tuple, list[tuple[int, dict]]] = {}
+        for row, image in enumerate(images):
+            inputs = self.encoded(PROBES[0], image.convert("RGB"))
+            kinds.setdefault(_kind(inputs), []).append((row, inputs))
+        return Groups([self._group(members) for members in kinds.values()])
+
+    def _group(self, members: list[tuple[int, dict]]) -> Group:
+        rows, inputs = zip(*members, strict=True)
+        start, stop = self.bounds(inputs[0])
+        images = [name for name in inputs[0] if name not in self.aligned | self.prompted]
+        return Group(
+            list(rows),
+            {name: inputs[0][name][:, start:stop] for name in self.aligned},
+            {name: joined([one[name] for one in inputs]) for name in images},
+        )
+
+    def whole(self, text: Text, group: Group) -> dict[str, Any]:
+        """Return all inputs of a group of images under a prompt."""
+        parts = (text.before, group.block, text.after)
+        return self._rows(parts, group) | dict(group.image) | self._own(text, group)
+
+    def prefix(self, text: Text, group: Group) -> dict[str, Any]:
+        """Return the inputs up to the image's last token."""
+        return self._rows((text.before, group.block), group) | dict(group.image) | self._own(text, group)
+
+    def question(self, text: Text, group: Group) -> dict[str, Any]:
+        """Return the inputs after the image's last token, without an attention mask: nothing is padding."""
+        return {name: value for name, value in self._rows((text.after,), group).items() if name != "attention_mask"}
+
+    def _rows(self, parts: Sequence[Mapping[str, Tensor]], group: Group) -> dict[str, Tensor]:
+        import torch
+
+        device = group.block[IDS].device
+        joined = {name: torch.cat([part[name].to(device) for part in parts], dim=1) for name in self.aligned}
+        return {name: value.expand(len(group.rows), *value.shape[1:]) for name, value in joined.items()}
+
+    def _own(self, text: Text, group: Group) -> dict[str, Tensor]:
+        device = group.block[IDS].device
+        return {name: value.to(device).expand(len(group.rows), *value.shape[1:]) for name, value in text.own.items()}
+
+
+def _kind(inputs: Mapping[str, Any]) -> tuple:
+    """Return what images of a group have in common: shapes, token ids, grids and sizes."""
+    import torch
+
+    kind = []
+    for name, value in sorted(inputs.items()):
+        if not isinstance(value, torch.Tensor):
+            kind.append((name, repr(value)))
+        else:
+            kind.append((name, tuple(value.shape), None if value.is_floating_point() else value.numpy().tobytes()))
+    return tuple(kind)
+
+
+def joined(values: Sequence[Any]) -> Any:
+    """Join the inputs of images along their first axis."""
+    import torch
+
+    if isinstance(values[0], torch.Tensor):
+        return torch.cat(list(values))
+    return [one for value in values for one in value]
+
+
+def moved(inputs: Mapping[str, Any], device: str, dtype: torch.dtype) -> dict[str, Any]:
+    """Move tensors to a device; floating-point tensors are converted to a dtype."""
+    import torch
+
+    def move(value):
+        if not isinstance(value, torch.Tensor):
+            return value
+        return value.to(device, dtype) if value.is_floating_point() else value.to(device)
+
+    return {name: move(value) for name, value in inputs.items()}

@@ -1,0 +1,181 @@
+"""Load a vision-language model, and prove on a blank image how it may be read.
+
+Two facts are found for each model: the points at which its layers pass the hidden states that transformers counts, and
+whether prompts can continue from the cache of the image.
+
+Letters: B images, L layers, T tokens, W width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+from brain_activity_prediction.models.pooling import Point, layer_points
+from brain_activity_prediction.models.vision_language import network as parts
+from brain_activity_prediction.models.vision_language.families import Family
+from brain_activity_prediction.models.vision_language.image_states import as_tokens
+from brain_activity_prediction.models.vision_language.inputs import PROBES, Group, Reader
+from brain_activity_prediction.models.vision_language.reading import (
+    Network,
+    read_prefix,
+    read_question,
+    read_whole,
+)
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.messages import log
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+ROUNDING = 8  # a difference of this many eps of the number format, relative to a layer's largest state, is rounding
+CACHE_ROUNDING = 64  # the same for states read from a cache, whose sums are taken in another order
+
+
+def prepared(model, family: Family, reader: Reader, end_ids: frozenset[int]) -> Network:
+    """Return a loaded model with its points; raise InputError if its layers cannot be found."""
+    import torch
+
+    weights = next(model.parameters())
+    group = probe(reader, str(weights.device), weights.dtype)
+    with torch.inference_mode():
+        network = Network(
+            model,
+            family,
+            text_points(model, family, reader, group),
+            tower_points(model) if family.tower else None,
+            end_ids,
+        )
+        network.class_token = network.tower_points is not None and has_class_token(network, reader, group)
+        if reader.shared:
+            network.cached = cache_agrees(network, reader, group)
+    return network
+
+
+def probe(reader: Reader, device: str, dtype: torch.dtype) -> Group:
+    """Return the inputs of two blank images of different colour."""
+    from PIL import Image
+
+    from brain_activity_prediction.models.vision_language.inputs import PROBE_SIZE
+
+    images = [Image.new("RGB", PROBE_SIZE, colour) for colour in ("teal", "gold")]
+    return reader.groups(images).to(device, dtype).groups[0]
+
+
+def text_points(model, family: Family, reader: Reader, group: Group) -> dict[str, list[Point]]:
+    """Find the points of each text model whose states are those that transformers returns as `hidden_states`."""
+    found = {}
+    inputs = reader.whole(reader.text(PROBES[0]), group)
+    for stream, part in zip(family.text_streams, parts.text_models(model, family.encoder_decoder), strict=True):
+        try:
+            choices = parts.point_choices(part)
+        except LookupError as error:
+            raise InputError(f"{type(model).__name__} cannot be read: {error}") from error
+        states, own = seen(choices, lambda: model(**inputs, output_hidden_states=True))
+        expected = hidden_states(own, stream)
+        right = [
+            choice
+            for choice, read in zip(choices, states, strict=True)
+            if expected is None or agree(read, expected, ROUNDING)
+        ]
+        if not right:
+            raise InputError(
+                f"{type(model).__name__} cannot be read: the states of its layers are not those that it returns as "
+                f"hidden states ({len(expected)} layers)"
+            )
+        found[stream] = right[0]
+    return found
+
+
+def seen(choices: Sequence[Sequence[Point]], run: Callable[[], Any]) -> tuple[list[list[Tensor]], Any]:
+    """Run a model; return the states at each point of each choice, and what the model returned."""
+    states: list[list[Any]] = [[None] * len(points) for points in choices]
+    with ExitStack() as hooks:
+        for choice, points in enumerate(choices):
+            for layer, point in enumerate(points):
+
+                def keep(hidden, choice=choice, layer=layer):
+                    states[choice][layer] = hidden
+
+                hooks.callback(point.watch(keep).remove)
+        return states, run()
+
+
+def hidden_states(output, stream: str) -> Sequence[Tensor] | None:
+    """Return the hidden states that a model itself returns for a text stream; None if it returns none."""
+    name = {"encoder": "encoder_hidden_states", "decoder": "decoder_hidden_states"}.get(stream, "hidden_states")
+    for holder in (output, getattr(output, "language_model_outputs", None)):
+        if (states := getattr(holder, name, None)) is not None:
+            return states
+    return None
+
+
+def agree(read: Sequence[Tensor | None], expected: Sequence[Tensor], rounding: float) -> bool:
+    """Return whether states equal the expected ones up to rounding."""
+    return len(read) == len(expected) and all(
+        one is not None and one.shape == other.shape and close(one, other, rounding)
+        for one, other in zip(read, expected, strict=True)
+    )
+
+
+def close(one: Tensor, other: Tensor, rounding: float) -> bool:
+    """Return whether two tensors differ by no more than rounding, relative to the largest value."""
+    import torch
+
+    limit = rounding * torch.finfo(one.dtype).eps * float(other.abs().max())
+    return float((one.float() - other.float()).abs().max()) <= limit
+
+
+def tower_points(model) -> list[Point]:
+    """Return the points of the vision tower: the first layer's input, then each layer's output."""
+    tower = parts.tower(model)
+    if tower is None:
+        raise InputError(f"{type(model).__name__} cannot be read: it has no vision tower under a known name")
+    try:
+        _, layers = parts.layers(tower)
+    except LookupError as error:
+        raise InputError(f"{type(model).__name__} cannot be read: {error}") from error
+    return layer_points(list(layers))
+
+
+def has_class_token(network: Network, reader: Reader, group: Group) -> bool:
+    """Return whether the first token of each row of the tower is, at the first layer, the same for all images."""
+    import torch
+
+    states, _ = seen([network.tower_points[:1]], lambda: network.forward(reader.whole(reader.text(PROBES[0]), group)))
+    first = as_tokens(states[0][0])
+    return len(first) >= len(group.rows) and bool(torch.allclose(first[:, 0], first[:1, 0]))
+
+
+def cache_agrees(network: Network, reader: Reader, group: Group) -> bool:
+    """Return whether two prompts read from the cache of one prefix have the states of the same prompts read whole."""
+    texts = [reader.text(prompt) for prompt in PROBES]
+    poolings = ("mean", "image", "last")
+    try:
+        prefix = read_prefix(network, reader, texts[0], group, poolings)
+        continued = [read_question(network, reader, prefix, text, poolings, 0)[0] for text in texts]
+    except Exception as error:  # every class fails in its own way where it cannot continue from a cache
+        log.info(f"{type(network.model).__name__} cannot continue from a cache: {error}")
+        return False
+    whole = [read_whole(network, reader, prefix, text, poolings, 0)[0] for text in texts]
+    return all(
+        close(one, other, CACHE_ROUNDING * eps_ratio(network))
+        for short, long in zip(continued, whole, strict=True)
+        for pooling in poolings
+        for one, other in zip(means(short, pooling), means(long, pooling), strict=True)
+    )
+
+
+def means(states, pooling: str) -> list[Tensor]:
+    """Return each layer's states (B, W) of a pooling."""
+    name = "language" if pooling == "mean" else f"language_{pooling}"
+    return list(states.streams("language", [pooling])[name].unbind(dim=1))
+
+
+def eps_ratio(network: Network) -> float:
+    """Return how much coarser the model's number format is than that of the pooled states, float32."""
+    import torch
+
+    return torch.finfo(next(network.model.parameters()).dtype).eps / torch.finfo(torch.float32).eps

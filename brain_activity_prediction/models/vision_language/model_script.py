@@ -1,0 +1,190 @@
+"""The model script of any vision-language model, as `extraction.model_script` describes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from brain_activity_prediction.models import decoding
+from brain_activity_prediction.models.guarded import guarded
+from brain_activity_prediction.models.torchvision_import import import_torchvision
+from brain_activity_prediction.models.vision_language import inputs as model_inputs
+from brain_activity_prediction.models.vision_language.families import CARD_TEMPLATES, Family, family
+from brain_activity_prediction.models.vision_language.image_states import Features, tower_states
+from brain_activity_prediction.models.vision_language.inputs import IDS, PROBES, Groups, Reader
+from brain_activity_prediction.models.vision_language.loading import prepared
+from brain_activity_prediction.models.vision_language.prompts import chat_prompt, is_jinja
+from brain_activity_prediction.models.vision_language.reading import (
+    Network,
+    Prefix,
+    read_prefix,
+    read_question,
+    read_whole,
+)
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.messages import log
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
+
+TOWER_POOLINGS = ("mean", "cls", "patch")
+TEXT_POOLINGS = ("mean", "last", "prompt")
+
+
+def script(checkpoint: Checkpoint, template: str | None, system: str | None, thinking: bool) -> SimpleNamespace:
+    """Return the model script of a checkpoint; only its configuration and processor are read.
+
+    template  the user's, `...{prompt}...` or Jinja; None for the model's own chat template
+    system  a system message; None for none
+    """
+    import_torchvision()
+    kind = family(checkpoint.settings("config.json"), checkpoint.source)
+    reader = Reader(*reading_parts(checkpoint, kind, template, system, thinking))
+    with guarded(f"the processor of {checkpoint.source} could not read a picture and a prompt"):
+        reader.shared = kind.shared and shares_start(reader)
+        has_image_tokens = bool(reader.places(reader.encoded(PROBES[0])).any())
+    image_streams: dict[str, Sequence[str]] = {"vision": TOWER_POOLINGS} if kind.tower else {}
+    text_streams: dict[str, Sequence[str]] = dict.fromkeys(kind.text_streams, TEXT_POOLINGS)
+    if kind.tower:
+        (text_streams if kind.prompted_projector else image_streams)["projector"] = ("mean",)
+    if has_image_tokens:
+        first = kind.text_streams[0]
+        if reader.shared:
+            image_streams[first] = ("image",)
+        else:
+            text_streams[first] = (*TEXT_POOLINGS, "image")
+    return SimpleNamespace(
+        MODEL_ID=checkpoint.model_id,
+        REVISION=checkpoint.revision,
+        TEMPLATE=reader.template,
+        IMAGE_STREAMS=image_streams,
+        PROMPT_STREAMS={**text_streams, "response": ("mean",)},
+        prompt_ids=lambda checkpoint, prompt: reader.raw_ids(prompt),
+        contexts=partial(contexts, reader),
+        end_ids=lambda checkpoint: checkpoint.end_ids(),
+        load=partial(load, kind=kind, reader=reader),
+        preprocess=lambda reader, images: reader.groups(images),
+        encode_images=encode_images,
+        encode_prompt=encode_prompt,
+    )
+
+
+def reading_parts(checkpoint: Checkpoint, kind: Family, template: str | None, system: str | None, thinking: bool):
+    """Return the arguments of `Reader`: the processor, the template, and the token ids that stand for the image."""
+    from transformers import AutoProcessor
+
+    processor = checkpoint.processor(AutoProcessor)
+    if not hasattr(processor, "tokenizer"):
+        raise InputError(
+            f"{checkpoint.source} has no processor for images and text, only {type(processor).__name__}: copy its "
+            "preprocessor_config.json and processor_config.json there"
+        )
+    if template is None and not getattr(processor, "chat_template", None) and kind.model_type in CARD_TEMPLATES:
+        template = CARD_TEMPLATES[kind.model_type]
+    if template is None or is_jinja(template):
+        with guarded(f"the chat template of {checkpoint.source} could not be filled"):
+            template = chat_prompt(
+                processor, checkpoint.source, chat_template=template, system=system, thinking=thinking
+            )
+    elif system is not None:
+        raise InputError("--system needs a chat template, and this model is given a plain text: leave out --system")
+    return processor, template, image_ids(checkpoint.settings("config.json"), processor)
+
+
+def image_ids(config: Mapping[str, Any], processor) -> list[int]:
+    """Return the token ids that stand for the image: the configuration's, else the processor's."""
+    for name in model_inputs.IMAGE_TOKEN_IDS:
+        for holder in (config, config.get("text_config") or {}):
+            if isinstance(holder.get(name), int):
+                return [holder[name]]
+    found = getattr(processor, "image_token_id", None)
+    return [found] if isinstance(found, int) else []
+
+
+def shares_start(reader: Reader) -> bool:
+    """Return whether the tokens before the image are the same for all prompts."""
+    import torch
+
+    first, second = (reader.text(prompt) for prompt in PROBES)
+    start, other = first.before[IDS], second.before[IDS]
+    return first.counted_back and start.shape == other.shape and torch.equal(start, other)
+
+
+def contexts(reader: Reader, checkpoint: Checkpoint, prompt: str) -> list[decoding.Context]:
+    """Return the length of a prompt with an image of NSD's size, and the language model's number of positions."""
+    from transformers import AutoConfig
+
+    config = checkpoint.load(AutoConfig).get_text_config()
+    return [decoding.Context(reader.encoded(prompt)[IDS].shape[1], decoding.positions(config))]
+
+
+def load(checkpoint: Checkpoint, device, dtype, *, kind: Family, reader: Reader):
+    from transformers import AutoModelForImageTextToText
+
+    model = checkpoint.model(AutoModelForImageTextToText, device, dtype)
+    network = prepared(model, kind, reader, checkpoint.end_ids())
+    how = "once an image, with its prompts read from the cache" if network.cached else "anew for each prompt"
+    log.info(f"{type(model).__name__}: the image is read {how}")
+    return network, reader
+
+
+def encode_images(network: Network, reader: Reader, groups: Groups, poolings: Sequence[str]):
+    read = [read_images(network, reader, group, poolings) for group in groups.groups]
+    prefixes = [prefix for prefix, _ in read]
+    return scattered([streams for _, streams in read], prefixes), prefixes
+
+
+def read_images(network: Network, reader: Reader, group, poolings: Sequence[str]) -> tuple[Prefix, dict[str, Tensor]]:
+    """Compute what does not depend on the prompt for a group of images."""
+    text, family, n_images = reader.text(PROBES[0]), network.family, len(group.rows)
+    with tower_states(network.tower_points or [], tower_selections(network, poolings), n_images) as tower:
+        if reader.shared:
+            prefix = read_prefix(network, reader, text, group, poolings)
+        else:
+            prefix = Prefix(group, Features(network.model, reusable=not family.prompted_projector))
+            read_whole(network, reader, prefix, text, ["last"], 0)
+    streams = {} if prefix.states is None else prefix.states.streams("language", ["image"])
+    if network.tower_points:
+        streams |= tower.streams("vision")
+    if family.tower and not family.prompted_projector and "mean" in poolings:
+        streams |= prefix.features.streams(n_images)
+    return prefix, streams
+
+
+def tower_selections(network: Network, poolings: Sequence[str]):
+    """Return, for each pooling of the tower, a function from states (N, T, W) to the tokens that count."""
+    if "cls" in poolings and not network.class_token:
+        raise InputError(f"{type(network.model).__name__} has no class token: leave out --pooling cls")
+    selections = {"mean": lambda states: slice(None), "cls": lambda states: slice(0, 1)}
+    return {name: selections[name] for name in poolings if name in selections}
+
+
+def encode_prompt(network: Network, reader: Reader, prefixes, prompt: str, poolings, max_new_tokens: int):
+    text, results, answers = reader.text(prompt), [], []
+    for prefix in prefixes:
+        read = read_question if network.cached else read_whole
+        states, ids = read(network, reader, prefix, text, poolings, max_new_tokens)
+        wanted = [*TEXT_POOLINGS, "response", *(["image"] if prefix.states is None else [])]
+        streams = states.streams("language", wanted)
+        if network.family.prompted_projector and "mean" in poolings:
+            streams |= prefix.features.streams(len(prefix.group.rows))
+        results.append(streams)
+        answers += decoding.texts(reader.tokenizer, ids)
+    return scattered(results, prefixes), [answers[place] for place in places(prefixes)] if answers else []
+
+
+def places(prefixes: Sequence[Prefix]) -> list[int]:
+    """Return, for each image of the batch, its place in the groups one after another."""
+    rows = [row for prefix in prefixes for row in prefix.group.rows]
+    return sorted(range(len(rows)), key=rows.__getitem__)
+
+
+def scattered(streams: Sequence[Mapping[str, Tensor]], prefixes: Sequence[Prefix]) -> dict[str, Tensor]:
+    """Join the streams of groups, each (B, L, W), in the order of the images of the batch."""
+    import torch
+
+    return {name: torch.cat([group[name] for group in streams])[places(prefixes)] for name in streams[0]}

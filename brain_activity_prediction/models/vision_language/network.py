@@ -1,0 +1,90 @@
+"""Find the parts of a vision-language model: its tower, its projector, and the layers of its text model.
+
+transformers names the parts (`get_encoder`, `get_decoder`, `get_image_features`). Their layers are the shallowest list
+of modules in them. `loading` compares the states read at these layers with those that the model itself returns.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from brain_activity_prediction.models.pooling import Point, layer_points
+
+if TYPE_CHECKING:
+    from torch import nn
+
+PROJECTORS = re.compile(
+    r"(^|\.)(multi_modal_projector|multimodal_projector|mm_projector|connector|projector|aligner|"
+    r"image_to_text_projection|visual_projection|language_projection|embed_vision|perceiver_resampler)$"
+)
+NORM = re.compile(r"norm|ln")
+
+
+def layers(part: nn.Module) -> tuple[nn.Module, nn.ModuleList]:
+    """Return the shallowest list of layers in a part of a model, and the module that holds it.
+
+    Of several lists at the same depth the longest counts. Raise LookupError if there is none.
+    """
+    from torch import nn
+
+    level = [part]
+    while level:
+        lists = [
+            (parent, child)
+            for parent in level
+            for child in parent.children()
+            if isinstance(child, nn.ModuleList) and len(child) and not isinstance(child[0], nn.Embedding)
+        ]
+        if lists:
+            return max(lists, key=lambda found: len(found[1]))
+        level = [child for parent in level for child in parent.children() if not isinstance(child, nn.ModuleList)]
+    raise LookupError(f"{type(part).__name__} has no list of layers")
+
+
+def norms_after(parent: nn.Module, layers: nn.ModuleList) -> Iterator[nn.Module]:
+    """Yield the norms that a module holds next to its layers; those registered after the layers come first."""
+    children = list(parent.named_children())
+    place = next(index for index, (_, child) in enumerate(children) if child is layers)
+    for name, child in children[place + 1 :] + children[:place]:
+        if NORM.search(name):
+            yield child
+
+
+def point_choices(part: nn.Module) -> list[list[Point]]:
+    """Return the sets of points at which the layers of a text model may be read; the model's own states tell which."""
+    parent, found = layers(part)
+    plain = list(found)
+    return [*(layer_points(plain, norm) for norm in norms_after(parent, found)), layer_points(plain)]
+
+
+def tower(model) -> nn.Module | None:
+    """Return the vision network of a model; None if there is none."""
+    found = model.get_encoder(modality="image")
+    if found is model or found is getattr(model, "base_model", None):
+        return None
+    return found
+
+
+def text_models(model, encoder_decoder: bool) -> list[nn.Module]:
+    """Return the text model or, for an encoder-decoder, its encoder and its decoder."""
+    decoder = model.get_decoder()
+    if not encoder_decoder:
+        return [decoder]
+    text = getattr(model, "language_model", None) or getattr(model.base_model, "language_model", None) or model
+    return [text.get_encoder(), text.get_decoder()]
+
+
+def features_owner(model):
+    """Return the module whose forward pass calls `get_image_features`; None if no module has that function."""
+    base = getattr(model, "model", None)
+    for owner in (base, model):
+        if owner is not None and hasattr(owner, "get_image_features"):
+            return owner
+    return None
+
+
+def projector(model) -> nn.Module | None:
+    """Return the module that maps the tower's states to the text model's width, by its name."""
+    return next((module for name, module in model.named_modules() if PROJECTORS.search(name)), None)

@@ -1,0 +1,185 @@
+"""Read images and prompts with a vision-language model through its public forward pass.
+
+Where the image's states do not depend on the prompt, the text up to the image's last token is read once, and each
+prompt continues from its cache. Elsewhere each prompt is read whole. `loading.cache_agrees` decides which.
+
+Letters: B images, L layers, T tokens, W width.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from brain_activity_prediction.models import decoding
+from brain_activity_prediction.models.pooling import Point, PooledStates, choose, pooled
+from brain_activity_prediction.models.vision_language.families import Family
+from brain_activity_prediction.models.vision_language.image_states import Features
+from brain_activity_prediction.models.vision_language.inputs import IDS, Group, Reader, Text
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+DELTAS = "rope_deltas"  # what a model with multi-dimensional positions remembers between a prefix and its continuation
+
+
+@dataclass
+class Network:
+    """A loaded model with the points at which its hidden states are read.
+
+    text_points  for each text stream (`language`, or `encoder` and `decoder`), the points of its L + 1 states
+    tower_points  the points of the vision tower; None without a tower
+    cached  whether prompts continue from the cache of the prefix
+    class_token  whether the tower puts a class token before the patches
+    """
+
+    model: Any
+    family: Family
+    text_points: Mapping[str, list[Point]]
+    tower_points: list[Point] | None
+    end_ids: frozenset[int]
+    cached: bool = False
+    class_token: bool = False
+
+    def forward(self, inputs: Mapping[str, Any], cache: Any = None, **more):
+        """Run the public forward pass; only the last token's logits are computed where the model allows it."""
+        if cache is not None:
+            more["past_key_values"] = cache
+        if "logits_to_keep" in self._taken:
+            more["logits_to_keep"] = 1
+        return self.model(**inputs, use_cache=True, **more)
+
+    @cached_property
+    def _taken(self) -> frozenset[str]:
+        return frozenset(inspect.signature(self.model.forward).parameters)
+
+
+@dataclass
+class Prefix:
+    """A group of images with what is computed once for all prompts.
+
+    features  what the images give the language model
+    states  of the text up to the image's last token; None if these depend on the prompt
+    cache, saved, remembered  what a prompt continues from: the cache, its contents, and the model's positions
+    """
+
+    group: Group
+    features: Features
+    states: PooledStates | None = None
+    cache: Any = None
+    saved: Sequence[Mapping[str, Any]] = ()
+    remembered: Sequence[tuple[Any, Any]] = ()
+
+
+def image_mask(reader: Reader, text: Text, group: Group, length: int) -> Tensor:
+    """Return the positions of the image's tokens among the first `length` of a text, (B, length)."""
+    places, before = reader.places(group.block), text.before[IDS].shape[1]
+    mask = places.new_zeros(len(group.rows), length)
+    mask[:, before : before + len(places)] = places
+    return mask
+
+
+def read_prefix(network: Network, reader: Reader, text: Text, group: Group, poolings: Sequence[str]) -> Prefix:
+    """Read the text up to the image's last token."""
+    inputs = reader.prefix(text, group)
+    tokens: dict[str, Any] = choose(poolings, mean=slice(None))
+    if "image" in poolings:
+        tokens["image"] = image_mask(reader, text, group, inputs[IDS].shape[1])
+    features = Features(network.model, reusable=True)
+    with features.recorded(), pooled(network.text_points["language"], tokens) as states:
+        cache = network.forward(inputs).past_key_values
+    return Prefix(group, features, states, cache, saved(cache), remembered(network.model))
+
+
+def read_question(
+    network: Network, reader: Reader, prefix: Prefix, text: Text, poolings: Sequence[str], max_new_tokens: int
+) -> tuple[PooledStates, list[list[int]]]:
+    """Read a prompt's tokens after the image, from the cache of the prefix, and its greedy answer."""
+    restore(prefix.cache, prefix.saved)
+    for module, value in prefix.remembered:
+        setattr(module, DELTAS, value)
+    inputs = reader.question(text, prefix.group)
+    length = inputs[IDS].shape[1]
+    tokens = choose(poolings, mean=slice(None), last=slice(-1, None), prompt=text.prompt_tokens(length))
+    states, answers = _read(network, reader, inputs, prefix.cache, tokens, max_new_tokens)
+    return prefix.states + states, answers
+
+
+def read_whole(
+    network: Network, reader: Reader, prefix: Prefix, text: Text, poolings: Sequence[str], max_new_tokens: int
+) -> tuple[PooledStates, list[list[int]]]:
+    """Read a whole prompt with its images, and its greedy answer."""
+    inputs = reader.whole(text, prefix.group)
+    length = inputs[IDS].shape[1]
+    tokens: dict[str, Any] = choose(poolings, mean=slice(None), last=slice(-1, None), prompt=text.prompt_tokens(length))
+    if "image" in poolings:
+        tokens["image"] = image_mask(reader, text, prefix.group, length)
+    with prefix.features.reused():
+        return _read(network, reader, inputs, None, tokens, max_new_tokens)
+
+
+def _read(
+    network: Network,
+    reader: Reader,
+    inputs: Mapping[str, Any],
+    cache: Any,
+    tokens: Mapping[str, Any],
+    max_new_tokens: int,
+) -> tuple[PooledStates, list[list[int]]]:
+    points = network.text_points["language"]
+    if max_new_tokens:
+        tokens = {**tokens, "response": slice(-1, None)}
+    with pooled(points, tokens) as states:
+        output = network.forward(inputs, cache)
+    if not max_new_tokens:
+        return states, []
+    # Inputs with a value for each token keep the value of the last token.
+    kept = {name: inputs[name][:, -1:] for name in reader.aligned - {IDS, "attention_mask"}}
+    decoder = decoding.Decoder(
+        run=lambda ids, cache: network.forward({IDS: ids, **kept}, cache).logits,
+        embed=lambda ids: ids,
+        head=lambda logits: logits,
+        points=points,
+        end_ids=network.end_ids,
+    )
+    return decoding.answer(decoder, output.past_key_values, states, output.logits[:, -1], max_new_tokens)
+
+
+def saved(cache) -> list[dict[str, Any]]:
+    """Return the contents of a cache's layers after a prefix, to be put back before each question."""
+    return [_contents(layer, vars(layer)) for layer in cache.layers]
+
+
+def restore(cache, contents: Sequence[Mapping[str, Any]]) -> None:
+    """Put the saved contents back into a cache."""
+    for layer, kept in zip(cache.layers, contents, strict=True):
+        vars(layer).clear()
+        vars(layer).update(_contents(layer, kept))
+
+
+def _contents(layer, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Copy the contents of a cache's layer.
+
+    Attention layers replace their tensors when they grow, so that references are enough. Recurrent layers write into
+    theirs, so that these are copied.
+    """
+    import torch
+    from transformers.cache_utils import DynamicLayer
+
+    shared = isinstance(layer, DynamicLayer)
+
+    def copied(value):
+        if isinstance(value, torch.Tensor):
+            return value if shared else value.clone()
+        return copy.copy(value) if isinstance(value, (dict, list)) else value
+
+    return {name: copied(value) for name, value in values.items()}
+
+
+def remembered(model) -> list[tuple[Any, Any]]:
+    """Return the modules that remember positions between passes, with what they remember."""
+    return [(module, getattr(module, DELTAS)) for module in model.modules() if hasattr(module, DELTAS)]

@@ -1,0 +1,52 @@
+"""What transformers itself gives for an image and a prompt: one image at a time, whole, without a cache.
+
+Letters: B images, L layers, T tokens, W width.
+"""
+
+import torch
+
+
+def inputs_of(processor, text, image):
+    """The inputs as transformers' `apply_chat_template` makes them of a rendered text and its image."""
+    bos = processor.tokenizer.bos_token
+    settings = {"add_special_tokens": False} if bos and text.startswith(bos) else {}
+    images = [[image]] if getattr(processor, "chat_template", None) else image
+    return processor(text=text, images=images, return_tensors="pt", **settings)
+
+
+def language(model, inputs, places):
+    """The mean of each layer's states over some places of the text, (L, W), and the layers' scales, (L, 1)."""
+    output = model(**inputs, output_hidden_states=True)
+    states = torch.stack([layer[0] for layer in output.hidden_states])  # (L, T, W)
+    return states[:, places].mean(dim=1), states.abs().amax(dim=(1, 2))[:, None]
+
+
+def tower(model, inputs):
+    """The mean of each layer of the vision tower over all of its tokens, (L, W), by the tower's own `hidden_states`."""
+    names = [name for name in inputs if "pixel" in name or "image_" in name or "grid" in name or "aspect" in name]
+    owner = getattr(model, "model", model)
+    output = owner.get_image_features(**{name: inputs[name] for name in names}, output_hidden_states=True)
+    states = [layer.reshape(-1, layer.shape[-1]) for layer in output.hidden_states]
+    return torch.stack([layer.mean(dim=0) for layer in states])
+
+
+def answer(model, inputs, ends, max_new_tokens):
+    """The greedy answer of `generate` without penalties: its ids up to the end, and its states' mean, (L, W)."""
+    settings = {"do_sample": False, "num_beams": 1, "repetition_penalty": 1.0, "max_new_tokens": max_new_tokens}
+    output = model.generate(
+        **inputs, **settings, eos_token_id=sorted(ends), output_hidden_states=True, return_dict_in_generate=True
+    )
+    new = output.sequences[0, -len(output.hidden_states) :].tolist()
+    length = next((place for place, token in enumerate(new) if token in ends), len(new))
+    steps = [torch.stack([layer[0, -1] for layer in step]) for step in output.hidden_states]
+    return new[:length], torch.stack(steps[: length + 1]).mean(dim=0)
+
+
+def tokens_of(prompt, ids, tokenizer):
+    """The positions of the shortest run of tokens that reads as the prompt, but for spaces."""
+    wanted = "".join(prompt.split())
+    for length in range(1, len(ids) + 1):
+        for start in range(len(ids) - length, -1, -1):
+            if "".join(tokenizer.decode(ids[start : start + length]).split()) == wanted:
+                return list(range(start, start + length))
+    raise AssertionError(f"{prompt!r} is not in the text")
