@@ -23,6 +23,7 @@ POOLINGS = {  # name of each pooling: the tokens that it averages
     "image": "the image's tokens in the language model",
     "prompt": "the prompt's own text",
     "cls": "the class token of a vision transformer",
+    "patch": "the patches of a vision transformer, without class, register or detection tokens",
 }
 
 

@@ -1,0 +1,89 @@
+"""Find the tokens of a vision network that stand for patches of the image.
+
+Other tokens are learned: they are parameters of the network, so that their names, numbers and places are known without
+running it. Letters: T tokens, W width.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from brain_activity_prediction.runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+# Parameters (..., n, W) or (W,) of n learned tokens that the network puts before its patches.
+BEFORE = {"cls_token", "class_embedding", "register_tokens", "cls_register_token", "distillation_token"}
+BEFORE |= {"reg_token", "dist_token"}  # timm
+AFTER = {"detection_tokens"}  # YOLOS
+CLASS_LAST = ("llama4_vision_model",)  # model types whose class token follows the patches
+LATE = ("Cait", "Xcit", "ConVit")  # timm networks that add their class token after some of their blocks
+IN_TILES = ("mllama_vision_model",)  # model types with class and padding tokens for each tile of an image
+# Parts whose tokens only read the last hidden states or are computed from them.
+READERS = re.compile(r"(^|[._])(head|pool|pooler|decoder|predictor)([._]|$)")
+LEARNED = re.compile(r"(^|_)(tokens?|query|queries)(_|$)")  # names that suggest learned tokens
+
+
+def patch_tokens(tower: nn.Module, n_tokens: int) -> slice:
+    """Return the positions of the patches among a vision network's tokens.
+
+    Class, register, distillation and detection tokens are left out. Networks without any, such as SigLIP, have patches
+    only.
+
+    tower  vision network of transformers, such as `CLIPVisionModel`, or a timm network within it
+    n_tokens  number of tokens T of one image's hidden states
+
+    Raise InputError if the network has learned tokens whose positions are not known.
+    """
+    before, after = _learned_tokens(tower)
+    if n_tokens <= before + after:
+        raise InputError(
+            f"{type(tower).__name__} has {before + after} tokens that are not patches, and its states have "
+            f"{n_tokens} tokens: leave out --pooling patch"
+        )
+    return slice(before, n_tokens - after)
+
+
+def _learned_tokens(tower: nn.Module) -> tuple[int, int]:
+    """Return the numbers of learned tokens before and after the patches."""
+    network = getattr(tower, "timm_model", tower)
+    if hasattr(network, "num_prefix_tokens") and type(network).__name__ not in LATE:
+        return network.num_prefix_tokens, 0
+    model_type = getattr(getattr(tower, "config", None), "model_type", None)
+    tokens = dict(_token_parameters(tower))
+    names = Counter(path.rpartition(".")[2] for path in tokens)
+    unknown = [
+        path
+        for path in tokens
+        if (name := path.rpartition(".")[2]) not in BEFORE | AFTER  # group tokens of GroupViT
+        or names[name] > 1  # two networks in one
+        or re.search(r"\.\d+\.", path)  # tokens of one stage, such as the last of PVT
+        or model_type in IN_TILES
+        or type(network).__name__ in LATE
+    ]
+    if unknown:
+        raise InputError(
+            f"{type(tower).__name__} has learned tokens ({unknown[0]}) that patches cannot be told from: leave out "
+            "--pooling patch"
+        )
+    before = sum(n for path, n in tokens.items() if path.rpartition(".")[2] in BEFORE)
+    after = sum(n for path, n in tokens.items() if path.rpartition(".")[2] in AFTER)
+    return (after, before) if model_type in CLASS_LAST else (before, after)
+
+
+def _token_parameters(tower: nn.Module) -> Iterator[tuple[str, int]]:
+    """Yield the path of each parameter that holds learned tokens, and their number."""
+    from torch import nn
+
+    for path, values in tower.named_parameters():
+        owner, _, name = path.rpartition(".")
+        if name == "weight" and isinstance(tower.get_submodule(owner), nn.Embedding):
+            path, name = owner, owner.rpartition(".")[2]
+        if READERS.search(path) or "mask" in name:
+            continue
+        if name in BEFORE | AFTER or LEARNED.search(name):
+            yield path, values.numel() // values.shape[-1]
