@@ -1,0 +1,3 @@
+"""What the tiny models of the families from aria to hyperclovax_vision_v2 need; see `tiny_vision_language`."""
+
+OWN: dict[str, dict] = {}
