@@ -15,21 +15,20 @@ from typing import NoReturn
 import brain_activity_prediction
 from brain_activity_prediction.cli.model_names import extraction_scripts, id_of_script
 from brain_activity_prediction.runtime.errors import one_line
+from brain_activity_prediction.runtime.scripts import ALIGN, ALIGN_FOLDER, DEMO, PACKAGE, REPORT, SWEEP
 from brain_activity_prediction.runtime.wording import near_names
 
-PACKAGE = Path(__file__).resolve().parents[1]
-ALIGN = PACKAGE / "align_image_embeddings"
 EXTRACT = "extract"
 SCRIPTS = {
-    "align": (ALIGN / "align_model.py", "predict voxels from hidden states and score the predictions, by region"),
-    "compare": (ALIGN / "compare.py", "test the difference between two models, prompts or streams"),
-    "partition": (ALIGN / "partition_variance.py", "split explained variance into unique and shared parts"),
-    "across-subjects": (ALIGN / "across_subjects.py", "average scores over subjects, with tests"),
-    "cross-subject-ceiling": (ALIGN / "cross_subject_ceiling.py", "predict a brain from other subjects' brains"),
-    "similarity": (ALIGN / "compare_representations.py", "compare geometries of models and brains (RSA, CKA)"),
-    "report": (PACKAGE / "report" / "report.py", "write tables, figures and a page over all scores"),
-    "sweep": (PACKAGE / "sweep" / "sweep.py", "run the whole study, here or on a cluster"),
-    "demo": (PACKAGE / "demo", "run the whole pipeline on a small simulated dataset"),
+    "align": (ALIGN, "predict voxels from hidden states and score the predictions, by region"),
+    "compare": (ALIGN_FOLDER / "compare.py", "test the difference between two models, prompts or streams"),
+    "partition": (ALIGN_FOLDER / "partition_variance.py", "split explained variance into unique and shared parts"),
+    "across-subjects": (ALIGN_FOLDER / "across_subjects.py", "average scores over subjects, with tests"),
+    "cross-subject-ceiling": (ALIGN_FOLDER / "cross_subject_ceiling.py", "predict a brain from other subjects' brains"),
+    "similarity": (ALIGN_FOLDER / "compare_representations.py", "compare geometries of models and brains (RSA, CKA)"),
+    "report": (REPORT, "write tables, figures and a page over all scores"),
+    "sweep": (SWEEP, "run the whole study, here or on a cluster"),
+    "demo": (DEMO, "run the whole pipeline on a small simulated dataset"),
 }
 
 

@@ -6,10 +6,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.scripts import EXTRACT_FOLDER
 from brain_activity_prediction.storage.folders import model_folder
 from brain_activity_prediction.storage.settings_file import recorded_settings
 
-SCRIPTS = Path(__file__).resolve().parents[1] / "extract_image_embeddings"
 IS_RUN = 'if __name__ == "__main__":'  # found in the scripts of the folder, not in its other modules
 SETTING = "model_id"
 RECORDED_AS = (SETTING, f"embeddings_{SETTING}")  # in settings.json of hidden states, and of scores
@@ -34,7 +34,7 @@ def resolved_model_id(base_dir: Path, given: str) -> str:
 
 def extraction_scripts() -> dict[str, Path]:
     """Return all extraction scripts, including a user's own: `{name without .py: path}`."""
-    return {path.stem: path for path in sorted(SCRIPTS.glob("*.py")) if IS_RUN in path.read_text()}
+    return {path.stem: path for path in sorted(EXTRACT_FOLDER.glob("*.py")) if IS_RUN in path.read_text()}
 
 
 def id_of_script(path: Path) -> str | None:

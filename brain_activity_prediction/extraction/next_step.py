@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from pathlib import Path
 
 from brain_activity_prediction.extraction.plan import Work
-
-ALIGN = Path(__file__).resolve().parents[1] / "align_image_embeddings" / "align_model.py"
+from brain_activity_prediction.runtime.scripts import ALIGN
 
 
 def next_step(work: Work) -> str:

@@ -1,0 +1,11 @@
+"""Paths of the scripts of this package."""
+
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parents[1]
+EXTRACT_FOLDER = PACKAGE / "extract_image_embeddings"
+ALIGN_FOLDER = PACKAGE / "align_image_embeddings"
+ALIGN = ALIGN_FOLDER / "align_model.py"
+REPORT = PACKAGE / "report" / "report.py"
+SWEEP = PACKAGE / "sweep" / "sweep.py"
+DEMO = PACKAGE / "demo"  # run as a module
