@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
-from typing import NoReturn
 
 from brain_activity_prediction.cli.flag_values import (
     bootstrap_count,
@@ -18,65 +16,16 @@ from brain_activity_prediction.cli.flag_values import (
     positive_number_list,
     share,
 )
+from brain_activity_prediction.cli.parser import Help, OneLineParser
 from brain_activity_prediction.encoding.protocols import LAYER_CHOICES, NCSNR
-from brain_activity_prediction.runtime.errors import InputError, one_line
+from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.messages import show_messages
-from brain_activity_prediction.runtime.wording import did_you_mean, near_names, no_such_path
+from brain_activity_prediction.runtime.wording import no_such_path
 from brain_activity_prediction.storage.folders import PROTOCOLS
 
 SUBJECTS = (1, 2, 5, 7)
 LOWEST_CEILING = 0.1  # in R2 units; three repeats reach it with an ncsnr of 0.19
 DTYPES = ("auto", "float32", "float16", "bfloat16")
-
-
-class OneLineParser(argparse.ArgumentParser):
-    """An ArgumentParser whose errors are one line that points to `--help`."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, one_line(f"{self.prog}: {message} (--help lists the flags)") + "\n")
-
-    def parse_known_args(self, args=None, namespace=None):
-        """Parse as argparse does, but report misspelt flags first: argparse would report a required flag as missing."""
-        words = list(sys.argv[1:] if args is None else args)
-        for word in self._read_args_from_files(words) if self.fromfile_prefix_chars else words:
-            flag = word.partition("=")[0]
-            if flag == "--":
-                break
-            if flag not in self._option_string_actions and (near := self._near_flags(flag)):
-                self.error(f"there is no flag {flag}: did you mean {' or '.join(near)}?")
-        return super().parse_known_args(args, namespace)
-
-    def _near_flags(self, flag: str) -> list[str]:
-        known = [name for name in self._option_string_actions if name.startswith("--")]
-        if flag.startswith("--"):
-            return near_names(flag, known)
-        return [f"-{flag}"] if f"-{flag}" in known else []  # corrects -subject to --subject
-
-    def parse_args(self, args=None, namespace=None) -> argparse.Namespace:
-        parsed, unknown = self.parse_known_args(args, namespace)
-        if unknown:
-            self.error(f"unrecognised: {' '.join(unknown)}")
-        return parsed
-
-    def _check_value(self, action: argparse.Action, value) -> None:
-        """Check each number of a list, and suggest similar choices."""
-        for one in value if isinstance(value, list) else [value]:
-            if action.choices is not None and one not in action.choices:
-                choices = ", ".join(map(str, action.choices))
-                like = did_you_mean(one, action.choices)
-                raise argparse.ArgumentError(action, f"invalid choice: {one!r}{like}; choose from {choices}")
-
-
-class Help(argparse.ArgumentDefaultsHelpFormatter):
-    """Help formatter that shows each default as a user would type it."""
-
-    def _get_help_string(self, action: argparse.Action) -> str | None:
-        default = action.default
-        if default is None or default is False or default in ("", []) or "(default:" in action.help:
-            return action.help
-        if isinstance(default, list):
-            return f"{action.help} (default: {' '.join(map(str, default))})"
-        return super()._get_help_string(action)
 
 
 def parser(description: str, several_subjects: bool = False) -> argparse.ArgumentParser:

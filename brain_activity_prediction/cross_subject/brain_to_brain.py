@@ -15,7 +15,7 @@ from brain_activity_prediction.encoding.scaling import scale_with_gaps, varying_
 from brain_activity_prediction.inference.missing_images import score_present
 from brain_activity_prediction.ridge.ridge_cv import ridge_cv
 from brain_activity_prediction.ridge.scores import pearson_r
-from brain_activity_prediction.ridge.solver.cross_validation import held_out_rows
+from brain_activity_prediction.ridge.solver.folds import held_out_rows
 
 
 def cross_subject_r(

@@ -13,18 +13,19 @@ import time
 from pathlib import Path
 
 from brain_activity_prediction.cli import shared_flags as shared
+from brain_activity_prediction.cli.parser import Help, OneLineParser
 from brain_activity_prediction.demo.planted import LAYERS, layer_features
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.running import run_script
+from brain_activity_prediction.runtime.scripts import ALIGN, EXTRACT_FOLDER, PACKAGE, REPORT
 from brain_activity_prediction.storage.folders import PLANTED
 
-PACKAGE = Path(__file__).resolve().parents[1]
 LLAVA, VIT = "simulated/llava-1.5-13b-hf", "simulated/vit-huge-patch14-224-in21k"
 CHECKPOINTS = "checkpoints"  # subfolder of the demo; each model has a folder there, named after its script
 
 
 def flags() -> argparse.ArgumentParser:
-    flags = shared.OneLineParser(prog="demo", description=__doc__, formatter_class=shared.Help)
+    flags = OneLineParser(prog="demo", description=__doc__, formatter_class=Help)
     flags.add_argument(
         "-d", "--base-dir", type=Path, default=Path("demo_data"), help="folder to write; replaced if there"
     )
@@ -75,11 +76,11 @@ def run_scripts(base_dir: Path) -> None:
     extractions = (("vit_huge_patch14_224_in21k", VIT, "-b", "64"), ("llava_1.5_13b", LLAVA, "-b", "32", "-p", "1"))
     for name, model_id, *more in extractions:
         checkpoint = ["--checkpoint", str(base_dir / CHECKPOINTS / name)]
-        run(PACKAGE / "extract_image_embeddings" / f"{name}.py", *common, "-m", model_id, *more, *checkpoint)
+        run(EXTRACT_FOLDER / f"{name}.py", *common, "-m", model_id, *more, *checkpoint)
     for model_id, *more in ((VIT,), (LLAVA, "-p", "1")):
         selected = ("-m", model_id, *more, "--permutations", "200")
-        run(PACKAGE / "align_image_embeddings" / "align_model.py", *common, *selected)
-    run(PACKAGE / "report" / "report.py", "-d", str(base_dir))
+        run(ALIGN, *common, *selected)
+    run(REPORT, "-d", str(base_dir))
 
 
 def run(script: Path, *flags: str) -> None:

@@ -12,8 +12,9 @@ import numpy as np
 
 from brain_activity_prediction.extraction.settings import ExtractionSettings
 from brain_activity_prediction.models.pooling import stream_name
-from brain_activity_prediction.runtime.claims import Claims, shared_out
+from brain_activity_prediction.runtime.claims import Claims
 from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.shared_work import shared_out
 from brain_activity_prediction.runtime.wording import are, count, prompt_name, were
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 from brain_activity_prediction.storage.folders import claims_folder, embeddings_folder

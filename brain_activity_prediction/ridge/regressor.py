@@ -16,7 +16,7 @@ from brain_activity_prediction.ridge.arrays import Array, Values, as_tensor, che
 from brain_activity_prediction.ridge.criteria import CRITERIA
 from brain_activity_prediction.ridge.errors import RidgeInputError
 from brain_activity_prediction.ridge.ridge_cv import DEFAULT_ALPHAS
-from brain_activity_prediction.ridge.solver.cross_validation import check_fold_sizes
+from brain_activity_prediction.ridge.solver.folds import check_fold_sizes
 
 
 class VoxelwiseRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, ABC):

@@ -22,8 +22,9 @@ import torch
 from brain_activity_prediction.ridge.arrays import Values, as_tensor, check_batch, check_choice, matrices, sorted_grid
 from brain_activity_prediction.ridge.criteria import CRITERIA
 from brain_activity_prediction.ridge.errors import RidgeInputError
-from brain_activity_prediction.ridge.solver.cross_validation import CrossValidation, check_fold_sizes, held_out_rows
+from brain_activity_prediction.ridge.solver.cross_validation import CrossValidation
 from brain_activity_prediction.ridge.solver.decomposition import Decomposition, column_means, decompose
+from brain_activity_prediction.ridge.solver.folds import check_fold_sizes, held_out_rows
 from brain_activity_prediction.ridge.solver.responses import Responses
 from brain_activity_prediction.ridge.solver.threads import full_float32_precision
 
@@ -113,7 +114,7 @@ def ridge_cv(
         gets NaN results, a constant one the largest alpha.
     alphas : (A,) positive penalties; by default DEFAULT_ALPHAS, the scripts' grid of 60 from 10 to 10^4.
     folds : a number of contiguous, unshuffled folds (scikit-learn's KFold), or a list of arrays with the rows
-        to hold out, such as `solver.cross_validation.group_folds` gives.
+        to hold out, such as `solver.folds.group_folds` gives.
     criterion : "neg_mean_squared_error", "r2" or "correlation", computed on each fold, averaged over folds.
     per_voxel : False takes one alpha for all voxels, the one with the best score averaged over voxels.
     fit_intercept : an unpenalised constant, as if features and responses were centred on each training set. The

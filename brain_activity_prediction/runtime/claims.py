@@ -25,23 +25,20 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Generator, Hashable, Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from collections.abc import Hashable, Sequence
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import TypeVar
 
 from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.processes import NAME, is_dead, own_name
-from brain_activity_prediction.runtime.wording import are
 
 HEARTBEAT_S, STALE_S = 20.0, 150.0  # NFS may show an old time of change for a minute
-POLL_S = 0.5  # between two checks of the progress of other processes
 FRESH_S = 1.0  # for how long a check of who is alive is trusted
 LEFT = ".left"
 OWNER = re.compile(rf"({NAME.pattern})~[0-9a-f]{{8}}")
 _here: set[str] = set()  # owners of this process that have not ended
-Key = TypeVar("Key", bound=Hashable)
 Part = TypeVar("Part", bound=Hashable)
 
 
@@ -211,61 +208,6 @@ def remove_left_claims(folder: Path) -> None:
     if folder.exists():
         with Claims(folder):
             pass
-
-
-def shared_out(
-    claims: Claims, left: Callable[[], Mapping[tuple[Part, ...], Sequence[Key]]], size: int, name: Callable[[Key], str]
-) -> Iterator[tuple[list[Key], tuple[Part, ...]]]:
-    """Yield unclaimed work until none is left: at a time up to `size` keys, all of which lack the same parts.
-
-    `left` lists afresh what is not yet written: `{parts: keys}`. While other processes work on everything that is left,
-    the iterator yields ([], ()) every POLL_S, so that the caller can finish earlier work and stop.
-    """
-    given: dict[Key, frozenset[Part]] = {}
-    reported, none = False, frozenset[Part]()
-    while True:
-        todo = {
-            parts: [key for key in keys if not given.get(key, none).issuperset(parts)] for parts, keys in left().items()
-        }
-        if not any(todo.values()):
-            return
-        n_given = 0
-        with closing(_claimed(claims, todo, size, name)) as batches:
-            for keys, parts in batches:
-                n_given += 1
-                if claims.others_left():
-                    for key in keys:
-                        claims.give_back(name(key))
-                    break
-                now = frozenset(parts)  # one object that all keys share
-                given |= {key: now | given[key] if key in given else now for key in keys}
-                yield keys, parts
-        if not n_given:
-            if not reported:
-                n = sum(map(len, todo.values()))
-                log.info(f"{n} {are(n)} in the hands of other processes: waiting")
-            reported = True
-            time.sleep(POLL_S)
-            yield [], ()
-
-
-def _claimed(
-    claims: Claims, todo: Mapping[tuple[Part, ...], Sequence[Key]], size: int, name: Callable[[Key], str]
-) -> Generator[tuple[list[Key], tuple[Part, ...]], None, None]:
-    ready: dict[tuple[Part, ...], list[Key]] = {}
-    try:
-        for parts, keys in todo.items():
-            for key in keys:
-                if taken := claims.take(name(key), parts):
-                    ready.setdefault(taken, []).append(key)
-                    if len(ready[taken]) == size:
-                        yield ready.pop(taken), taken
-            for taken in list(ready):
-                yield ready.pop(taken), taken
-    finally:
-        for keys in ready.values():
-            for key in keys:
-                claims.give_back(name(key))
 
 
 def _claim(path: Path) -> tuple[str, set[str]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from brain_activity_prediction.cli import shared_flags as shared
 from brain_activity_prediction.cli.flag_values import gpu_ids, non_negative_int, positive_int, time_limit, worker_count
+from brain_activity_prediction.cli.parser import Help, OneLineParser
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.files import read_bytes
 from brain_activity_prediction.sweep.planning.scripts import STUDY
@@ -17,10 +18,10 @@ LARGEST_FILE_BYTES = 2**20
 
 def flags(description: str = "") -> argparse.ArgumentParser:
     """Return the parser of `sweep.py`."""
-    parser = shared.OneLineParser(
+    parser = OneLineParser(
         prog="sweep.py",
         description=description,
-        formatter_class=shared.Help,
+        formatter_class=Help,
         allow_abbrev=False,
         epilog="@FILE is replaced by the flags in that file, such as those of a cluster.",
     )

@@ -12,7 +12,7 @@ from sklearn.model_selection import LeaveOneGroupOut
 from brain_activity_prediction.ridge.ridge_cv import ridge_cv
 from brain_activity_prediction.ridge.scores import pearson_r
 from brain_activity_prediction.ridge.solver import cross_validation
-from brain_activity_prediction.ridge.solver.cross_validation import group_folds
+from brain_activity_prediction.ridge.solver.folds import group_folds
 
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from brain_activity_prediction.runtime import claims as module
-from brain_activity_prediction.runtime.claims import Claims, remove_left_claims, shared_out
+from brain_activity_prediction.runtime import shared_work
+from brain_activity_prediction.runtime.claims import Claims, remove_left_claims
+from brain_activity_prediction.runtime.shared_work import shared_out
 
 
 @pytest.fixture
@@ -228,7 +230,7 @@ def test_all_that_is_left_is_shared_out_once_in_full_batches(folder):
 
 
 def test_what_another_is_at_is_waited_for_without_holding_up_what_was_given_before(folder, monkeypatch, capsys):
-    monkeypatch.setattr(module, "POLL_S", 0)
+    monkeypatch.setattr(shared_work, "POLL_S", 0)
     left = {0, 1, 2}
     with Claims(folder) as one, Claims(folder) as other:
         other.take("1", ["a"])
@@ -253,13 +255,13 @@ def test_what_a_process_finished_before_it_ended_is_not_given_again(folder):
 CONTEND = """
 import sys
 from pathlib import Path
-from brain_activity_prediction.runtime import claims
-claims.POLL_S = 0.01
+from brain_activity_prediction.runtime import claims, shared_work
+shared_work.POLL_S = 0.01
 done, n = Path(sys.argv[2]), int(sys.argv[3])
 def left():
     return {("x",): [number for number in range(n) if not (done / str(number)).exists()]}
 with claims.Claims(sys.argv[1]) as mine:
-    for numbers, _ in claims.shared_out(mine, left, 3, str):
+    for numbers, _ in shared_work.shared_out(mine, left, 3, str):
         for number in numbers:
             with (done / f"{number}.log").open("a") as log:
                 log.write("x")

@@ -11,6 +11,7 @@ from brain_activity_prediction.align_image_embeddings import (
     partition_variance,
 )
 from brain_activity_prediction.cli import extraction_command, shared_flags
+from brain_activity_prediction.cli.parser import OneLineParser
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
 from brain_activity_prediction.extraction.prompt_selection import select_prompts
 from brain_activity_prediction.report import report
@@ -37,7 +38,7 @@ SCRIPTS = (
 
 
 def chosen(*tokens):
-    flags = shared_flags.OneLineParser()
+    flags = OneLineParser()
     shared_flags.add_prompts(flags)
     arguments = flags.parse_args(tokens)
     return select_prompts(arguments.prompt_number, arguments.prompts_file)

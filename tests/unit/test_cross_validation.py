@@ -11,10 +11,9 @@ from brain_activity_prediction.ridge.solver.cross_validation import (
     DECOMPOSITION,
     TOLERANCE,
     CrossValidation,
-    group_folds,
-    held_out_rows,
 )
 from brain_activity_prediction.ridge.solver.decomposition import decompose
+from brain_activity_prediction.ridge.solver.folds import group_folds, held_out_rows
 
 
 def test_a_number_of_folds_gives_contiguous_folds_the_first_ones_longer():

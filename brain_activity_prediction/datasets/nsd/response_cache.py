@@ -3,9 +3,10 @@
 import json
 from contextlib import suppress
 
-from brain_activity_prediction.runtime.claims import Claims, remove_left_claims, shared_out
+from brain_activity_prediction.runtime.claims import Claims, remove_left_claims
 from brain_activity_prediction.runtime.errors import Damaged
 from brain_activity_prediction.runtime.messages import log
+from brain_activity_prediction.runtime.shared_work import shared_out
 from brain_activity_prediction.storage.files import check_room, reading, remove_left_behind, sampled_digest
 from brain_activity_prediction.storage.sealed_hdf5 import read_array, read_seal, write_sealed
 

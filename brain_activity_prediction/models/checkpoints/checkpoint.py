@@ -10,15 +10,13 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import psutil
-
 from brain_activity_prediction.models.checkpoints import weights_identity
 from brain_activity_prediction.models.checkpoints.checkpoint_files import CheckpointFiles
 from brain_activity_prediction.models.checkpoints.checkpoint_folder import check_folder
 from brain_activity_prediction.models.checkpoints.hub import COMMIT, fetched_folder
+from brain_activity_prediction.models.checkpoints.model_size import check_memory, count_parameters
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.wording import no_such_path
-from brain_activity_prediction.storage.files import readable
 from brain_activity_prediction.storage.settings_file import ORIGIN
 
 if TYPE_CHECKING:
@@ -54,22 +52,24 @@ class Checkpoint(CheckpointFiles):
         files  patterns; "A or B" requires one of them
         model_type  the one that config.json must name
         """
-        if self.folder and not self.folder.is_dir():
-            raise InputError(f"--checkpoint {no_such_path(self.folder)}: give the folder of a saved model")
-        if self.folder and (self.folder / ADAPTER).exists():
-            raise InputError(f"--checkpoint {self.folder} {IS_ADAPTER}")
-        for name in files if self.folder else []:
-            if not any(any(self.folder.glob(one)) for one in name.split(" or ")):
-                raise InputError(f"--checkpoint {self.folder} holds no {name}: give the folder of a saved model")
-        if self.folder and self.seed is None and not any(self._files(weights_identity.WEIGHT_FILES)):
-            kinds = ", ".join(weights_identity.WEIGHT_FILES)
-            raise InputError(f"--checkpoint {self.folder} holds no weights ({kinds}): copy them there")
         if self.folder:
-            check_folder(self.folder, weights_identity.WEIGHT_FILES + weights_identity.TEXT_FILES)
-        if self.folder:
+            self._check_folder(self.folder, files)
             self.check_type(model_type, "this script")
         if self.quantize and importlib.util.find_spec("bitsandbytes") is None:
             raise InputError("--quantize needs bitsandbytes: pip install bitsandbytes")
+
+    def _check_folder(self, folder: Path, files: Sequence[str]) -> None:
+        if not folder.is_dir():
+            raise InputError(f"--checkpoint {no_such_path(folder)}: give the folder of a saved model")
+        if (folder / ADAPTER).exists():
+            raise InputError(f"--checkpoint {folder} {IS_ADAPTER}")
+        for name in files:
+            if not any(any(folder.glob(one)) for one in name.split(" or ")):
+                raise InputError(f"--checkpoint {folder} holds no {name}: give the folder of a saved model")
+        if self.seed is None and not any(self._files(weights_identity.WEIGHT_FILES)):
+            kinds = ", ".join(weights_identity.WEIGHT_FILES)
+            raise InputError(f"--checkpoint {folder} holds no weights ({kinds}): copy them there")
+        check_folder(folder, weights_identity.WEIGHT_FILES + weights_identity.TEXT_FILES)
 
     def model(self, model_class, device: str, dtype: torch.dtype):
         """Load a model of a transformers class on a device, in a dtype and in evaluation mode.
@@ -164,7 +164,7 @@ class Checkpoint(CheckpointFiles):
         )
         if n_bytes >= SMALL_BYTES:
             return
-        n_parameters = _parameters(self._builder(model_class))
+        n_parameters = count_parameters(self._builder(model_class))
         if n_parameters > max(2 * n_bytes, SMALL_BYTES // 4):  # small differences are reported better by loading
             raise InputError(
                 f"{self.folder} describes a model of {n_parameters} parameters, but its weights take {n_bytes} bytes: "
@@ -229,24 +229,6 @@ class Checkpoint(CheckpointFiles):
 
     def _files(self, patterns: Sequence[str]) -> list[Path]:
         return sorted({path for pattern in patterns for path in self.folder.rglob(pattern)})
-
-
-def check_memory(build: Callable, dtype: torch.dtype, source: Path | str) -> None:
-    """Raise InputError if the weights of the model that `build` returns do not fit into memory."""
-    n_bytes, free = _parameters(build) * dtype.itemsize, psutil.virtual_memory().available
-    if n_bytes > free:
-        raise InputError(
-            f"the untrained weights of {source} take {readable(n_bytes)}, where {readable(free)} of memory are free: "
-            "choose a smaller model, a smaller --dtype or another machine"
-        )
-
-
-def _parameters(build: Callable) -> int:
-    """Count the parameters of a model without allocating them."""
-    import torch
-
-    with torch.device("meta"):
-        return sum(weights.numel() for weights in build().parameters())
 
 
 def unexpected(model, names: Iterable[str]) -> list[str]:

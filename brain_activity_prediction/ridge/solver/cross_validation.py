@@ -1,21 +1,19 @@
 """Compute the mean held-out score of every alpha and voxel.
 
-This module chooses folds, precision and method. The operators of a fold are in `leave_fold_out` and
+This module chooses precision and method. The folds are in `folds`, the operators of a fold in `leave_fold_out` and
 `refit_without_fold`.
 
 Shapes: N images, D features, V voxels, A alphas, R = min(N, D), P nodes; n images of a fold, v voxels of a chunk.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from brain_activity_prediction.ridge.arrays import Rows
-from brain_activity_prediction.ridge.errors import RidgeInputError
 from brain_activity_prediction.ridge.scores import fold_correlations, fold_scores
 from brain_activity_prediction.ridge.solver.alpha_interpolation import (
     AlphaNodes,
@@ -58,62 +56,6 @@ DECOMPOSITION = {"cpu": 30, "cuda": 370}
 
 # A fold: its rows, its operator, the weights (P, A) of its nodes, and the targets of the operator.
 Fold: TypeAlias = tuple[Rows, LeaveFoldOut | RefitWithoutFold, np.ndarray, torch.Tensor]
-
-
-def group_folds(labels: npt.ArrayLike) -> list[np.ndarray]:
-    """Return one fold for each label: the rows of each distinct value of labels (N,), sorted by value."""
-    labels = np.asarray(labels)
-    return [np.flatnonzero(labels == label) for label in np.unique(labels)]
-
-
-def held_out_rows(folds: int | Iterable[npt.ArrayLike], n_images: int) -> list[Rows]:
-    """Return the rows that each fold holds out: slices if they are contiguous, index tensors otherwise.
-
-    folds : a number of contiguous folds, the first N % K of them one image longer, or a list of row arrays or of
-        boolean masks (N,).
-    """
-    if isinstance(folds, bool | str) or not (isinstance(folds, int | np.integer) or np.iterable(folds)):
-        raise RidgeInputError(
-            f"folds {folds!r} is neither a number of folds nor a list of the rows that each holds out"
-        )
-    if isinstance(folds, int | np.integer):
-        if not 2 <= folds <= n_images:
-            raise RidgeInputError(f"{folds} folds of {n_images} images: take 2 to {n_images} folds")
-        return [slice(rows[0], rows[-1] + 1) for rows in np.array_split(np.arange(n_images), folds)]
-    listed = [_rows_of_mask(np.asarray(rows), n_images) for rows in folds]
-    for number, rows in enumerate(listed):
-        if rows.ndim != 1 or rows.dtype.kind not in "iu" or len(np.unique(rows)) != len(rows):
-            raise RidgeInputError(f"fold {number} is not a list of distinct row numbers: give the rows it holds out")
-        if not 0 < len(rows) < n_images or rows.min() < 0 or rows.max() >= n_images:
-            raise RidgeInputError(f"fold {number} holds out {len(rows)} rows: take some, not all, of 0..{n_images - 1}")
-    if len(listed) < 2:
-        raise RidgeInputError(f"{len(listed)} fold: cross-validation needs at least 2")
-    return [_slice_if_contiguous(rows) for rows in listed]
-
-
-def check_fold_sizes(folds: Sequence[Rows | np.ndarray], n_images: int, criterion: str, name: str) -> None:
-    """Raise an error for folds of one image if the criterion needs responses that vary.
-
-    name  the caller's parameter for the criterion
-    """
-    if criterion == "neg_mean_squared_error":
-        return
-    sizes = [len(range(n_images)[rows] if isinstance(rows, slice) else rows) for rows in folds]
-    if 1 in sizes:
-        raise RidgeInputError(
-            f"fold {sizes.index(1)} holds out one image, of which {criterion} gives no score: take folds of two images "
-            f"or more, or {name} 'neg_mean_squared_error'"
-        )
-
-
-def _rows_of_mask(rows: np.ndarray, n_images: int) -> np.ndarray:
-    return np.flatnonzero(rows) if rows.dtype == bool and rows.shape == (n_images,) else rows
-
-
-def _slice_if_contiguous(rows: np.ndarray) -> Rows:
-    if np.array_equal(rows, np.arange(rows[0], rows[0] + len(rows))):
-        return slice(int(rows[0]), int(rows[-1]) + 1)
-    return torch.from_numpy(rows.astype(np.int64))
 
 
 @dataclass(frozen=True)
