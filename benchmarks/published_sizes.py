@@ -31,7 +31,7 @@ from usual import peak_of
 
 from brain_activity_prediction.cli.flag_values import positive_int
 from brain_activity_prediction.runtime.errors import is_out_of_memory
-from brain_activity_prediction.sweep.planning.scripts import STUDY
+from brain_activity_prediction.sweep.planning.models import STUDY
 
 NARROW = {"published": 1, "tiny": 32}
 PROMPTS = range(1, 10)

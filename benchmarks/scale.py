@@ -40,8 +40,8 @@ from brain_activity_prediction.runtime.claims import Claims
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 from brain_activity_prediction.storage.folders import embeddings_folder
 from brain_activity_prediction.sweep import commands, sweep
-from brain_activity_prediction.sweep.planning.scripts import STUDY
-from brain_activity_prediction.sweep.planning.units import make_plan
+from brain_activity_prediction.sweep.planning.models import STUDY
+from brain_activity_prediction.sweep.planning.plan import make_plan
 
 MODEL, MODEL_ID = "llava_1.5_13b", "llava-hf/llava-1.5-13b-hf"
 LAYERS, WIDTH = {"vision": 25, "language": 41}, 4
@@ -161,7 +161,7 @@ def _bound(call, *arguments):
 
 def plan_sweep(folder, models=(MODEL,)):
     flags = ["plan", "-d", str(folder), "--models", *models, "--shards", "8", "-s", *map(str, SUBJECTS)]
-    return make_plan(sweep.flags().parse_args(flags))
+    return make_plan(sweep.read_settings(flags))
 
 
 def read_layer(folder, image_ids):
@@ -196,7 +196,7 @@ def study(arguments):
     print(f"study: {n_images} images, six models, 9 prompts, four subjects; no states or scores are there yet")
     timed("make_plan", arguments.folder, plan_sweep, STUDY)
     start = time.perf_counter()
-    commands.plan(sweep.flags().parse_args(["plan", "-d", str(arguments.folder)]))
+    commands.plan(sweep.read_settings(["plan", "-d", str(arguments.folder)]))
     print(f"  sweep.py plan: {time.perf_counter() - start:.2f} s after its imports")
 
 

@@ -1,6 +1,5 @@
 """The five commands of `sweep.py`."""
 
-import argparse
 import shlex
 import shutil
 import sys
@@ -11,8 +10,8 @@ from brain_activity_prediction.runtime.errors import InputError, one_line
 from brain_activity_prediction.runtime.running import STOPPED
 from brain_activity_prediction.runtime.wording import count
 from brain_activity_prediction.sweep import rates
+from brain_activity_prediction.sweep.planning.plan import make_plan
 from brain_activity_prediction.sweep.planning.study import remember, remembered
-from brain_activity_prediction.sweep.planning.units import Plan, make_plan
 from brain_activity_prediction.sweep.records import (
     alone,
     last_lines,
@@ -20,25 +19,24 @@ from brain_activity_prediction.sweep.records import (
     log_of,
     records,
 )
+from brain_activity_prediction.sweep.settings import SweepSettings
 from brain_activity_prediction.sweep.status import states_of, text_of
 from brain_activity_prediction.sweep.workers import cluster
 from brain_activity_prediction.sweep.workers.local_run import RUN_UNIT, LocalRun, Worker
 
-SHARDS_ON_SLURM = 8
 
-
-def plan(arguments: argparse.Namespace) -> None:
+def plan(settings: SweepSettings) -> None:
     """Print the work that is left for each model: units, and, if known, hours of one worker and gigabytes of states.
 
     A unit is one command of the sweep. With --units every unit is listed with its command.
     """
-    workers = workers_of(arguments)
-    planned = planned_units(arguments)
+    workers = workers_of(settings)
+    planned = make_plan(settings)
     kind, needs = rates.kind_of(workers[0].device), []
     print(f"{'stage':8}{'model':30}{'units':>7}{'left':>6}{'images, layers':>16}{'left':>8}{'hours':>10}{'GB':>9}")
     for stage, remaining in (("extract", rates.extraction), ("align", rates.alignment)):
         for model in planned.models:
-            units, need = getattr(model, stage), remaining(arguments.base_dir, model, kind)
+            units, need = getattr(model, stage), remaining(settings.base_dir, model, kind)
             needs.append(need)
             counted = all(unit.is_counted for unit in units)
             print(
@@ -50,14 +48,14 @@ def plan(arguments: argparse.Namespace) -> None:
     print(f"{'report':38}{1:7}{planned.report.n_left:6}")
     hours = sum(need.hours or 0 for need in needs)
     gigabytes = sum(need.gigabytes or 0 for need in needs)
-    free = shutil.disk_usage(arguments.base_dir).free / 1e9
+    free = shutil.disk_usage(settings.base_dir).free / 1e9
     print(
         f"{hours:.1f} hours of one worker, {hours / len(workers):.1f} with {len(workers)}; "
         f"{gigabytes:.1f} GB to be written, {free:.1f} GB are free"
     )
     if any(None in (need.hours, need.gigabytes) for need in needs):
         print(rates.NOT_MEASURED)
-    for unit in planned.units if arguments.units else ():
+    for unit in planned.units if settings.units else ():
         print(f"{unit.name}: {unit.n_left} of {unit.n} left: {shlex.join(unit.on(workers[0].device))}")
 
 
@@ -66,23 +64,23 @@ def _known(number: float | None, width: int, spec: str = "d") -> str:
     return f"{'?' if number is None else format(number, spec):>{width}}"
 
 
-def local(arguments: argparse.Namespace) -> None:
+def local(settings: SweepSettings) -> None:
     """Run the unfinished units on this machine; Ctrl-C stops them after their current batches and layers."""
-    workers = workers_of(arguments)
+    workers = workers_of(settings)
     for worker in workers:
         devices.check_device(gpu_id(worker.device))
-    with alone(arguments.base_dir) as lock:
+    with alone(settings.base_dir) as lock:
         # A machine without SLURM may help with submitted work: the processes share it by claims.
-        if shutil.which("squeue") and cluster.may_have_jobs(arguments.base_dir):
-            cluster.refuse_if_queued(arguments.base_dir)
-        planned = planned_units(arguments)
-        remember(arguments)
-        run = LocalRun(arguments.base_dir, planned, workers, lock)
+        if shutil.which("squeue") and cluster.may_have_jobs(settings.base_dir):
+            cluster.refuse_if_queued(settings.base_dir)
+        planned = make_plan(settings)
+        remember(settings)
+        run = LocalRun(settings.base_dir, planned, workers, lock)
         outcome = run.run()
     counts = f"{len(outcome.done)} succeeded, {len(outcome.failed)} failed"
     print(f"{counts}, {len(outcome.stopped) + len(run.waiting)} left")
     for name in outcome.failed:
-        log = log_of(arguments.base_dir, name)
+        log = log_of(settings.base_dir, name)
         print(f"FAILED  {name}: {''.join(last_lines(log, 1))} (log: {log})")
     for name in [*outcome.stopped, *(unit.name for unit in run.waiting)]:
         print(f"left    {name}")
@@ -92,43 +90,43 @@ def local(arguments: argparse.Namespace) -> None:
         sys.exit(1)
 
 
-def slurm(arguments: argparse.Namespace) -> None:
+def slurm(settings: SweepSettings) -> None:
     """Submit the unfinished units to SLURM as job arrays with dependencies, and return."""
-    with alone(arguments.base_dir):
-        cluster.refuse_if_queued(arguments.base_dir)
-        planned = planned_units(arguments)
+    with alone(settings.base_dir):
+        cluster.refuse_if_queued(settings.base_dir)
+        planned = make_plan(settings)
         if not planned.left:
             print("nothing is left to do")
             return
-        remember(arguments)
-        arrays = cluster.submit(arguments, planned)
+        remember(settings)
+        arrays = cluster.submit(settings, planned)
     for number, what, n_units in arrays:
         print(f"job {number:10} {what:50} {count(n_units, 'unit'):>9}")
     print("status shows their progress, cancel ends them; running the same command again submits what is left")
 
 
-def status(arguments: argparse.Namespace) -> None:
+def status(settings: SweepSettings) -> None:
     """Print which units of the last sweep are done, running, queued, failed and left."""
-    planned = planned_units(remembered(arguments))
-    queue = cluster.queued_units(arguments.base_dir) if cluster.is_there() else None
-    print(text_of(arguments.base_dir, states_of(arguments.base_dir, planned, queue)))
-    if queue is None and cluster.was_submitted(arguments.base_dir):
+    planned = make_plan(remembered(settings.base_dir))
+    queue = cluster.queued_units(settings.base_dir) if cluster.is_there() else None
+    print(text_of(settings.base_dir, states_of(settings.base_dir, planned, queue)))
+    if queue is None and cluster.was_submitted(settings.base_dir):
         print("no SLURM answers on this machine: this is what the files say, and what is queued counts as left")
 
 
-def cancel(arguments: argparse.Namespace) -> None:
+def cancel(settings: SweepSettings) -> None:
     """Stop running units and cancel queued jobs; all finished work is kept."""
-    n_ended, holder = 0, lock_holder(arguments.base_dir)
+    n_ended, holder = 0, lock_holder(settings.base_dir)
     if holder is not None and _end(holder.name, "sweep.py"):  # end it first, because it may be submitting jobs
         print(f"ended: {holder} and the units it runs, once their batches and layers in hand are written")
         n_ended += 1
     else:
-        for name, record in records(arguments.base_dir).items():
+        for name, record in records(settings.base_dir).items():
             runs = record.job is None and record.runs_here()  # the sweep process that started this unit was killed
-            if runs and _end(record.process, RUN_UNIT.name, str(arguments.base_dir)):
+            if runs and _end(record.process, RUN_UNIT.name, str(settings.base_dir)):
                 print(one_line(f"ended: {name}"))
                 n_ended += 1
-    if cluster.may_have_jobs(arguments.base_dir) and (tasks := cluster.take_back(arguments.base_dir)):
+    if cluster.may_have_jobs(settings.base_dir) and (tasks := cluster.take_back(settings.base_dir)):
         print(f"ended: {count(len(tasks), 'job')}")
         n_ended += 1
     if not n_ended:
@@ -148,18 +146,8 @@ def _end(name: str, script: str, argument: str = "") -> bool:
         ) from None
 
 
-def planned_units(arguments: argparse.Namespace) -> Plan:
-    """Return the plan, with the images in the requested number of shards, or in a useful number by default."""
-    default = SHARDS_ON_SLURM if arguments.command == "slurm" else len(workers_of(arguments))
-    arguments.shards = arguments.shards or default
-    return make_plan(arguments)
-
-
-def workers_of(arguments: argparse.Namespace) -> list[Worker]:
-    """Return the workers: one for each GPU, one for models that use all GPUs, or the requested number on the CPU."""
-    if arguments.gpu_id == ["cpu"]:
-        return [Worker(f"CPU {number}", "cpu") for number in range(arguments.workers)]
-    ids = arguments.gpu_id or ["0"]
-    if arguments.device_map:
-        ids = ids[:1]
-    return [Worker(f"GPU {number}", number) for number in ids]
+def workers_of(settings: SweepSettings) -> list[Worker]:
+    """Return the local workers: one for each GPU, one for models that use all GPUs, or the given number on the CPU."""
+    numbers = range(settings.workers) if settings.on_cpu else settings.devices
+    kind = "CPU" if settings.on_cpu else "GPU"
+    return [Worker(f"{kind} {number}", device) for number, device in zip(numbers, settings.devices, strict=True)]

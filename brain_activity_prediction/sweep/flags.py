@@ -1,8 +1,9 @@
-"""Parse the flags of `sweep.py`, from the command line and from files."""
+"""The flags of `sweep.py`, from the command line and from files, and the settings made from them."""
 
 import argparse
 import shlex
 from collections.abc import Iterator, Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 
 from brain_activity_prediction.cli import shared_flags as shared
@@ -10,9 +11,12 @@ from brain_activity_prediction.cli.flag_values import gpu_ids, non_negative_int,
 from brain_activity_prediction.cli.parser import Help, OneLineParser
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.files import read_bytes
-from brain_activity_prediction.sweep.planning.scripts import STUDY
+from brain_activity_prediction.sweep.planning.models import STUDY
+from brain_activity_prediction.sweep.settings import JobSettings, SweepSettings
 
 COMMANDS = ("plan", "local", "slurm", "status", "cancel")
+PATHS = ("base_dir", "prompts_file", "checkpoints", "job_file")
+SHARDS_ON_SLURM = 8
 LARGEST_FILE_BYTES = 2**20
 
 
@@ -31,6 +35,20 @@ def flags(description: str = "") -> argparse.ArgumentParser:
     _add_study(parser.add_argument_group("the study"))
     _add_cluster(parser.add_argument_group("a cluster"))
     return parser
+
+
+def settings_from(arguments: argparse.Namespace) -> SweepSettings:
+    """Turn the parsed flags into settings: absolute paths, and the defaults that depend on other flags."""
+    values = dict(vars(arguments))
+    for name in PATHS:  # status may be run from another folder
+        values[name] = values[name] and values[name].resolve()
+    values["gpu_id"] = values["gpu_id"] or ["0"]
+    if values["gpus_per_job"] is None:
+        values["gpus_per_job"] = int(values["gpu_id"] != ["cpu"])
+    jobs = JobSettings(**{field.name: values.pop(field.name) for field in fields(JobSettings)})
+    study = SweepSettings(**values, jobs=jobs)
+    n_shards = SHARDS_ON_SLURM if study.command == "slurm" else len(study.devices)
+    return study if study.shards else replace(study, shards=n_shards)
 
 
 def in_files_too(words: Sequence[str]) -> Iterator[str]:

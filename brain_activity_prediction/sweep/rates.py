@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from brain_activity_prediction.sweep.planning.units import ModelUnits, shard_name
+from brain_activity_prediction.sweep.planning.extractions import shard_name
+from brain_activity_prediction.sweep.planning.units import ModelUnits
 from brain_activity_prediction.sweep.records import Record, read_record, records
 
 BYTES_A_VALUE = {"gpu": 2, "cpu": 4}  # float16 on a GPU, float32 on a CPU

@@ -14,7 +14,7 @@ from brain_activity_prediction.runtime.running import run_script
 from brain_activity_prediction.runtime.wording import near_path
 from brain_activity_prediction.sweep import commands
 from brain_activity_prediction.sweep import flags as of_sweep
-from brain_activity_prediction.sweep.planning.study import PATHS
+from brain_activity_prediction.sweep.settings import SweepSettings
 
 COMMANDS = {name: getattr(commands, name) for name in of_sweep.COMMANDS}
 
@@ -23,27 +23,30 @@ def flags() -> argparse.ArgumentParser:
     return of_sweep.flags(__doc__)
 
 
-def read_flags(words: Sequence[str] | None = None) -> argparse.Namespace:
+def read_settings(words: Sequence[str] | None = None) -> SweepSettings:
     """Parse the words, or the command line for None, including the files named as @FILE."""
-    return flags().parse_args(list(of_sweep.in_files_too(sys.argv[1:] if words is None else words)))
+    words = list(of_sweep.in_files_too(sys.argv[1:] if words is None else words))
+    return of_sweep.settings_from(flags().parse_args(words))
 
 
 def main() -> None:
-    arguments = read_flags()
-    for name in ("base_dir", *PATHS):  # status may be run from another folder
-        if (path := getattr(arguments, name)) is not None:
-            setattr(arguments, name, path.resolve())
-    if not (base_dir := arguments.base_dir).is_dir():
+    settings = read_settings()
+    check_paths(settings)
+    COMMANDS[settings.command](settings)
+
+
+def check_paths(settings: SweepSettings) -> None:
+    """Raise InputError if a folder or file that the command needs does not exist."""
+    if not (base_dir := settings.base_dir).is_dir():
         raise InputError(
             f"{base_dir} is no folder{near_path(base_dir)}: -d names the one that holds NSD and the results"
         )
-    folder = arguments.checkpoints if arguments.command in ("plan", "local", "slurm") else None
+    folder = settings.checkpoints if settings.command in ("plan", "local", "slurm") else None
     if folder is not None and not folder.is_dir():
         raise InputError(f"--checkpoints {folder} is no folder{near_path(folder)}")
-    job_file = arguments.job_file if arguments.command in ("plan", "slurm") else None
+    job_file = settings.jobs.job_file if settings.command in ("plan", "slurm") else None
     if job_file is not None and not job_file.is_file():
         raise InputError(f"--job-file {job_file} is no file{near_path(job_file)}")
-    COMMANDS[arguments.command](arguments)
 
 
 if __name__ == "__main__":

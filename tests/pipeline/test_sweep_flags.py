@@ -45,9 +45,9 @@ def test_status_does_not_need_the_folder_a_sweep_was_started_in_nor_its_weights(
     capsys.readouterr()
     call("status", "-d", own_nsd)
     assert capsys.readouterr().out.splitlines()[0].split() == ["done", "running", "queued", "failed", "left"]
-    assert remembered(parsed("status", own_nsd)).checkpoints == tmp_path / "weights"
-    assert remembered(parsed("status", own_nsd)).job_file == tmp_path / "own.sh"
-    assert remembered(parsed("status", own_nsd)).prompts_file == tmp_path / "own.yml"
+    assert remembered(own_nsd).checkpoints == tmp_path / "weights"
+    assert remembered(own_nsd).jobs.job_file == tmp_path / "own.sh"
+    assert remembered(own_nsd).prompts_file == tmp_path / "own.yml"
 
 
 @pytest.mark.parametrize("command", sweep.COMMANDS)
@@ -130,17 +130,17 @@ def test_flags_that_are_passed_on_are_checked_before_anything_runs(official_nsd,
 def test_a_file_gives_flags_and_those_after_it_win(tmp_path):
     lab = tmp_path / "lab"
     lab.write_text("# our cluster\n--partition gpu  --time 24:00:00\n--sbatch='--qos=long -x n1'\n--models a b # two\n")
-    arguments = parsed("slurm", tmp_path, f"@{lab}", "--partition", "other", "--sbatch=--exclusive")
-    assert (arguments.partition, arguments.time, arguments.models) == ("other", "24:00:00", ["a", "b"])
-    assert arguments.sbatch == ["--qos=long -x n1", "--exclusive"]
+    settings = parsed("slurm", tmp_path, f"@{lab}", "--partition", "other", "--sbatch=--exclusive")
+    assert (settings.jobs.partition, settings.jobs.time, settings.models) == ("other", "24:00:00", ["a", "b"])
+    assert settings.jobs.sbatch == ["--qos=long -x n1", "--exclusive"]
 
 
 def test_status_knows_what_was_started_and_says_where_nothing_was(own_nsd, tmp_path):
-    arguments = parsed("slurm", own_nsd, "--models", VIT, "--checkpoints", tmp_path, "--shards", 3, "-g", "0,2")
+    settings = parsed("slurm", own_nsd, "--models", VIT, "--checkpoints", tmp_path, "--shards", 3, "-g", "0,2")
     with pytest.raises(InputError, match="no sweep was started"):
-        remembered(arguments)
-    remember(arguments)
-    assert vars(remembered(parsed("status", own_nsd))) == vars(arguments)
+        remembered(own_nsd)
+    remember(settings)
+    assert remembered(own_nsd) == settings
 
 
 @pytest.mark.parametrize("command", ["plan", "status", "cancel", "slurm"])
@@ -151,7 +151,7 @@ def test_what_an_earlier_version_remembered_has_not_every_flag_and_is_no_hindran
     path = folder_of(own_nsd) / SETTINGS
     settings = json.loads(path.read_text())
     path.write_text(json.dumps({name: settings[name] for name in settings.keys() - {"prompts_file", "device_map"}}))
-    found = remembered(parsed("status", own_nsd))
+    found = remembered(own_nsd)
     assert (found.models, found.checkpoints, found.prompts_file, found.device_map) == ([VIT], own_nsd, None, None)
     call(command, "-d", own_nsd, *([] if command in ("status", "cancel") else study))
 

@@ -122,7 +122,7 @@ def test_a_stop_while_the_unit_in_hand_ends_by_itself_leaves_the_others_and_says
     monkeypatch.setattr(LocalRun, "_progress", it_ends_and_then_the_signal_comes)
     for code, status in (("", 75), ("raise SystemExit(2)", 1)):
         plan = plan_of(([unit(tmp_path, "first", code), unit(tmp_path, "second", "")], []))
-        monkeypatch.setattr(commands, "planned_units", lambda _, plan=plan: plan)
+        monkeypatch.setattr(commands, "make_plan", lambda _, plan=plan: plan)
         with pytest.raises(SystemExit) as ended:
             commands.local(parsed("local", tmp_path, "-g", "cpu"))
         assert ended.value.code == status

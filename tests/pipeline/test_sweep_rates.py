@@ -7,7 +7,7 @@ from scripts import EXTRACT
 from sweeping import LLAVA, LLAVA_ID, VIT, VIT_ID, image_ids, parsed, planned, store
 
 from brain_activity_prediction.sweep import commands, rates
-from brain_activity_prediction.sweep.planning.scripts import STUDY
+from brain_activity_prediction.sweep.planning.models import STUDY
 from brain_activity_prediction.sweep.records import Record, write_record
 
 pytestmark = pytest.mark.slow

@@ -46,7 +46,7 @@ def test_where_no_slurm_is_cancel_says_where_to_and_status_goes_by_the_files(own
     with pytest.raises(InputError, match="no squeue on this machine, and SLURM may have jobs"):
         commands.cancel(parsed("cancel", own_nsd))
     assert not capsys.readouterr().out
-    monkeypatch.setattr(commands, "planned_units", lambda _: Plan([], replace(UNIT, n_left=0)))
+    monkeypatch.setattr(commands, "make_plan", lambda _: Plan([], replace(UNIT, n_left=0)))
     commands.local(parsed("local", own_nsd, *flags))
     assert "0 succeeded, 0 failed" in capsys.readouterr().out
 

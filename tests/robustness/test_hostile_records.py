@@ -15,8 +15,9 @@ from brain_activity_prediction.runtime import processes
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.sweep import commands
 from brain_activity_prediction.sweep.planning.items import write_items
+from brain_activity_prediction.sweep.planning.models import find_model
 from brain_activity_prediction.sweep.planning.study import SETTINGS, remember
-from brain_activity_prediction.sweep.planning.units import Unit, load_script
+from brain_activity_prediction.sweep.planning.units import Unit
 from brain_activity_prediction.sweep.records import alone, folder_of, lock_holder, log_of
 
 EVIL = "import pathlib\npathlib.Path(__file__).with_name('ran').touch()\n"
@@ -45,7 +46,7 @@ def test_a_record_names_no_script_outside_the_package(own_nsd, evil, written):
     with pytest.raises(InputError, match="is no model script"):
         commands.status(parsed("status", own_nsd))
     with pytest.raises(InputError, match="is no model script"):
-        load_script(name)
+        find_model(name)
     assert not evil.with_name("ran").exists()
 
 

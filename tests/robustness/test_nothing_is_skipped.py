@@ -12,7 +12,7 @@ from brain_activity_prediction.encoding.scores.unscored import unscored
 from brain_activity_prediction.report.tables.collecting import Tables, find_scored
 from brain_activity_prediction.report.tables.selection import Selection
 from brain_activity_prediction.runtime.errors import InputError
-from brain_activity_prediction.sweep import commands
+from brain_activity_prediction.sweep.planning.plan import make_plan
 
 pytestmark = pytest.mark.slow
 
@@ -110,7 +110,7 @@ def test_a_report_says_which_of_the_things_selected_have_no_scores_together(scor
 
 
 def planned(base_dir, *flags):
-    return commands.planned_units(parsed("plan", base_dir, "-p", 1, "--models", VIT, LLAVA, *flags))
+    return make_plan(parsed("plan", base_dir, "-p", 1, "--models", VIT, LLAVA, *flags))
 
 
 def test_a_sweep_says_which_subjects_have_no_betas_and_leaves_their_alignments_out(own_nsd, capsys):

@@ -10,7 +10,8 @@ from brain_activity_prediction.datasets.nsd.design import read_design
 from brain_activity_prediction.datasets.nsd.layout import find_layout
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 from brain_activity_prediction.storage.folders import embeddings_folder
-from brain_activity_prediction.sweep import commands, sweep
+from brain_activity_prediction.sweep import sweep
+from brain_activity_prediction.sweep.planning.plan import make_plan
 from brain_activity_prediction.sweep.planning.units import ModelUnits, Plan, Unit
 
 VIT, LLAVA = "vit_huge_patch14_224_in21k", "llava_1.5_13b"
@@ -30,11 +31,11 @@ done""",
 
 
 def planned(base_dir, *flags):
-    return commands.planned_units(parsed("plan", base_dir, "-s", 1, 2, "-p", 1, 2, *flags))
+    return make_plan(parsed("plan", base_dir, "-s", 1, 2, "-p", 1, 2, *flags))
 
 
 def parsed(command, base_dir, *flags):
-    return sweep.read_flags([command, "-d", str(base_dir), *map(str, flags)])
+    return sweep.read_settings([command, "-d", str(base_dir), *map(str, flags)])
 
 
 def image_ids(base_dir):

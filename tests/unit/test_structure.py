@@ -108,3 +108,21 @@ def test_nothing_is_pickled_and_no_code_of_others_is_trusted():
     for path in (*PACKAGE.rglob("*.py"), *others):
         found = FORBIDDEN.search(path.read_text())
         assert not found, f"{path} holds {found.group()}"
+
+
+def test_only_what_parses_flags_or_turns_them_into_settings_sees_a_namespace():
+    annotated = re.compile(r"argparse\.Namespace\b")
+    readers = {
+        path.relative_to(PACKAGE).as_posix() for path in modules().values() if annotated.search(path.read_text())
+    }
+    assert readers <= {"cli/parser.py", "cli/settings_from_flags.py", "cli/extraction_command.py", "sweep/flags.py"}
+
+
+def test_the_paths_of_the_scripts_are_written_in_one_place():
+    folder = re.compile(r"\"(extract|align)_image_embeddings\"")
+    assert [name for name, path in modules().items() if folder.search(path.read_text())] == ["runtime.scripts"]
+
+
+def test_no_file_of_the_package_is_longer_than_250_lines():
+    lengths = {name: len(path.read_text().splitlines()) for name, path in modules().items()}
+    assert {name: length for name, length in lengths.items() if length > 250} == {}

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from brain_activity_prediction.storage.checked_json import read_json
 from brain_activity_prediction.storage.files import written_whole
-from brain_activity_prediction.sweep.planning.scripts import own_script
+from brain_activity_prediction.sweep.planning.models import own_script
 
 if TYPE_CHECKING:
     from brain_activity_prediction.sweep.planning.units import Unit

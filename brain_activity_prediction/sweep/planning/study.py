@@ -9,42 +9,38 @@ from typing import Any, NoReturn
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.checked_json import read_json
 from brain_activity_prediction.storage.files import reading, written_whole
-from brain_activity_prediction.sweep.flags import flags
+from brain_activity_prediction.sweep.flags import flags, settings_from
 from brain_activity_prediction.sweep.records import folder_of
+from brain_activity_prediction.sweep.settings import SweepSettings
 
-SETTINGS, PATHS = "sweep.json", ("prompts_file", "checkpoints", "job_file")
+SETTINGS = "sweep.json"
 REMEDY = "start the sweep again"
 
 
-def remember(arguments: argparse.Namespace) -> None:
+def remember(settings: SweepSettings) -> None:
     """Store the flags of a sweep for `status`."""
-    with written_whole(folder_of(arguments.base_dir) / SETTINGS) as aside:
-        aside.write_text(json.dumps(_plain(arguments), indent=2) + "\n")
+    with written_whole(folder_of(settings.base_dir) / SETTINGS) as aside:
+        aside.write_text(json.dumps(settings.recorded(), indent=2) + "\n")
 
 
-def remembered(arguments: argparse.Namespace) -> argparse.Namespace:
-    """Return the arguments with the flags of the last `local` or `slurm`; raise InputError if there was none.
+def remembered(base_dir: Path) -> SweepSettings:
+    """Return the settings of the last `local` or `slurm`; raise InputError if there was none.
 
     The file is read like a command line, so that it cannot contain anything that the flags would not accept. Flags
-    that an earlier version did not store keep the values in `arguments`.
+    that an earlier version did not store have their default values.
     """
-    path = folder_of(arguments.base_dir) / SETTINGS
+    path = folder_of(base_dir) / SETTINGS
     if not path.exists():
-        raise InputError(f"no sweep was started in {arguments.base_dir}: plan shows what one would do")
+        raise InputError(f"no sweep was started in {base_dir}: plan shows what one would do")
     kept = read_json(path, dict[str, Any], REMEDY)
     with reading(path, REMEDY):
         parser = flags()
         parser.error = _refuse
         words = _words(parser, kept)
-        found = vars(parser.parse_args([str(kept.get("command")), "-d", str(arguments.base_dir), *words]))
-        if unknown := kept.keys() - found.keys():
+        arguments = parser.parse_args([str(kept.get("command")), "-d", str(base_dir), *words])
+        if unknown := kept.keys() - vars(arguments).keys():
             raise ValueError(f"field {min(unknown)!r} is unknown")
-    known = {name: value for name, value in found.items() if name in kept}
-    return argparse.Namespace(**vars(arguments) | known | {"base_dir": arguments.base_dir})
-
-
-def _plain(arguments: argparse.Namespace) -> dict[str, Any]:
-    return {name: str(value) if isinstance(value, Path) else value for name, value in vars(arguments).items()}
+    return settings_from(arguments)
 
 
 def _words(parser: argparse.ArgumentParser, kept: Mapping[str, Any]) -> Iterator[str]:

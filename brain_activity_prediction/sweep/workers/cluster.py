@@ -5,7 +5,6 @@ waits for everything. A failed job cancels only the jobs that depend on it (--ki
 batch file.
 """
 
-import argparse
 import hashlib
 import re
 import shlex
@@ -21,6 +20,7 @@ from brain_activity_prediction.runtime.wording import are, count
 from brain_activity_prediction.sweep.planning.items import read_items, write_items
 from brain_activity_prediction.sweep.planning.units import Plan, Unit
 from brain_activity_prediction.sweep.records import folder_of, stamp, submissions
+from brain_activity_prediction.sweep.settings import SweepSettings
 
 HERE = Path(__file__).resolve().parent
 JOB_FILE = HERE.parent / "job.sh"
@@ -46,21 +46,21 @@ class Task:
         return f"{self.array}_{self.number}"
 
 
-def submit(arguments: argparse.Namespace, plan: Plan) -> list[tuple[str, str, int]]:
+def submit(settings: SweepSettings, plan: Plan) -> list[tuple[str, str, int]]:
     """Submit all unfinished units; return (number, name, units) of each array.
 
     If SLURM refuses an array, the arrays submitted before it are cancelled.
     """
-    folder = folder_of(arguments.base_dir) / stamp()
+    folder = folder_of(settings.base_dir) / stamp()
     # In a new folder nobody can have put a link, through which SLURM would write.
     folder.mkdir(mode=0o755, parents=True)
     arrays: list[tuple[str, str, int]] = []
 
     def queue(what: str, units: Sequence[Unit], dependency: str) -> list[str]:
         numbers = []
-        for part, few in enumerate(_parts(units, arguments), 1):
+        for part, few in enumerate(_parts(units, settings), 1):
             name = what if part == 1 else f"{what}.{part}"
-            numbers.append(_sbatch(arguments, folder / f"{name}.json", few, dependency))
+            numbers.append(_sbatch(settings, folder / f"{name}.json", few, dependency))
             arrays.append((numbers[-1], name, len(few)))
         return numbers
 
@@ -73,53 +73,43 @@ def submit(arguments: argparse.Namespace, plan: Plan) -> list[tuple[str, str, in
         if plan.report.n_left:
             queue("report", [plan.report], f"afterany:{':'.join(everything)}" if everything else "")
     except BaseException:  # includes signals
-        take_back(arguments.base_dir)
+        take_back(settings.base_dir)
         raise
     return arrays
 
 
-def _parts(units: Sequence[Unit], arguments: argparse.Namespace) -> list[Sequence[Unit]]:
+def _parts(units: Sequence[Unit], settings: SweepSettings) -> list[Sequence[Unit]]:
     """Split the units into arrays that do not exceed the site's largest array size."""
-    most = largest_array() * units_a_job(arguments) if units else 1
+    most = largest_array() * settings.units_per_job if units else 1
     return [units[first : first + most] for first in range(0, len(units), most)]
 
 
-def units_a_job(arguments: argparse.Namespace) -> int:
-    """Return the number of units in a job: its number of GPUs, or 1 for models on all GPUs and for the CPU."""
-    return 1 if arguments.device_map else max(gpus_per_job(arguments), 1)
-
-
-def gpus_per_job(arguments: argparse.Namespace) -> int:
-    """Return the requested number of GPUs, by default 1 if units run on a GPU."""
-    return int(arguments.gpu_id != ["cpu"]) if arguments.gpus_per_job is None else arguments.gpus_per_job
-
-
-def _sbatch(arguments: argparse.Namespace, items: Path, units: Sequence[Unit], dependency: str) -> str:
+def _sbatch(settings: SweepSettings, items: Path, units: Sequence[Unit], dependency: str) -> str:
     """Submit one array and return its SLURM number."""
-    report = units[0].stage == "report"
-    together = 1 if report else units_a_job(arguments)
-    n_gpus = 0 if report else gpus_per_job(arguments) // together
-    device = "0" if n_gpus and arguments.gpu_id != ["cpu"] else "cpu"
+    jobs, report = settings.jobs, units[0].stage == "report"
+    together = 1 if report else settings.units_per_job
+    n_gpus = 0 if report else jobs.gpus_per_job // together
+    device = "0" if n_gpus and not settings.on_cpu else "cpu"
     n_tasks = write_items(items, units, together, device)
-    at_once = f"%{arguments.at_once}" if arguments.at_once else ""
+    at_once = f"%{jobs.at_once}" if jobs.at_once else ""
     options = {
-        "job-name": f"{key_of(arguments.base_dir)}-{items.parent.name}-{items.stem}",
+        "job-name": f"{key_of(settings.base_dir)}-{items.parent.name}-{items.stem}",
         "array": f"0-{n_tasks - 1}{at_once}",
         "ntasks": together,
         "output": str(items.parent).replace("%", "%%") + f"/{items.stem}_%a.out",
         "dependency": dependency,
         "kill-on-invalid-dep": "yes" if dependency else "",
         "gpus-per-task": n_gpus or "",
-        "cpus-per-task": arguments.cpus_per_task,
-        "mem": arguments.memory,
-        "time": arguments.time,
-        "partition": arguments.partition,
-        "account": arguments.account,
+        "cpus-per-task": jobs.cpus_per_task,
+        "mem": jobs.memory,
+        "time": jobs.time,
+        "partition": jobs.partition,
+        "account": jobs.account,
     }
     given = [f"--{name}={value}" for name, value in options.items() if value not in (None, "")]
-    own = [word for option in arguments.sbatch for word in shlex.split(option)]
-    of_job = (arguments.base_dir, items, sys.executable, HERE / "run_unit.py", arguments.max_restarts)
-    said = ask("sbatch", "--parsable", *given, *own, arguments.job_file or JOB_FILE, *of_job)
+    own = [word for option in jobs.sbatch for word in shlex.split(option)]
+    of_job = (settings.base_dir, items, sys.executable, HERE / "run_unit.py", jobs.max_restarts)
+    said = ask("sbatch", "--parsable", *given, *own, jobs.job_file or JOB_FILE, *of_job)
     return said.strip().split(";")[0]  # NUMBER or NUMBER;CLUSTER
 
 

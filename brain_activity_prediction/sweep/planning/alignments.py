@@ -1,0 +1,103 @@
+"""Plan the alignments of a model: one unit for each subject and prompt, and one for the streams without a prompt."""
+
+import sys
+from collections.abc import Mapping, Sequence
+
+from brain_activity_prediction.align_image_embeddings import align_model
+from brain_activity_prediction.datasets.nsd.layout import Layout
+from brain_activity_prediction.encoding.planning import check_files
+from brain_activity_prediction.encoding.scores.score_store import ScoreStore
+from brain_activity_prediction.extraction.plan import Work
+from brain_activity_prediction.inference.region_statistics import StatisticsRequest
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.messages import log
+from brain_activity_prediction.runtime.scripts import ALIGN
+from brain_activity_prediction.runtime.wording import did_you_mean
+from brain_activity_prediction.storage.folders import alignment_folder, prompt_folder
+from brain_activity_prediction.storage.made_from import noted
+from brain_activity_prediction.sweep.planning.extractions import prompts_file_flags
+from brain_activity_prediction.sweep.planning.passed_on import naming, passed_on
+from brain_activity_prediction.sweep.planning.units import ModelUnits, Unit
+from brain_activity_prediction.sweep.settings import SweepSettings
+
+Shapes = Mapping[str, tuple[int, int]]  # {stream: (layers, width)} of all streams with states under any prompt
+
+
+def alignment_flags(settings: SweepSettings) -> list[str]:
+    """Return the flags that all alignments share; raise InputError if --align has a wrong one."""
+    more = passed_on(settings.align, "--align", align_model.flags(), ALIGN.name)
+    return [*prompts_file_flags(settings), *more]
+
+
+def alignment_units(
+    model: str, work: Work, shapes: Shapes, subjects: Sequence[int], shared_flags: Sequence[str]
+) -> list[Unit]:
+    """Plan the alignments of all subjects under all prompts, without alignments for which the flags select no work."""
+    units = []
+    for subject in subjects:
+        for prompt in work.streams:
+            number = min(work.settings.prompts) if prompt is None else prompt  # states may lack prompt 1, the default
+            flags = ["-d", str(work.settings.base_dir), "-s", str(subject), "-m", work.settings.model_id]
+            units.append(_unit([*flags, "-p", str(number), *shared_flags], model, work, shapes, prompt))
+    return [unit for unit in units if unit]
+
+
+def _unit(flags: list[str], model: str, work: Work, shapes: Shapes, prompt: int | None) -> Unit | None:
+    """Plan the alignment of the streams under a prompt by the flags; None if the flags select no work.
+
+    The command names its streams, so that only one unit fits the streams without a prompt.
+    """
+    with naming("--align"):
+        settings = align_model.read_settings(flags)
+    features = settings.features
+    streams = [stream for stream in work.streams[prompt] if features.streams is None or stream in features.streams]
+    is_counted = shapes.keys() >= set(streams)
+    layers = []
+    for stream in streams:
+        numbers = range(shapes[stream][0]) if stream in shapes else features.numbers or [0]
+        layers += [(stream, n) for n in numbers if features.numbers is None or n in features.numbers]
+    if not layers:
+        return None
+    folder = alignment_folder(settings.base_dir, settings.subject, work.settings.model_id, prompt, settings.protocol)
+    scores = ScoreStore(folder)
+    requested = StatisticsRequest({}, settings.permutations, settings.permutation_block, settings.bootstrap)
+    n_left = len(scores.missing(layers, requested))
+    if _table_is_old(scores) or not is_counted:
+        n_left = max(n_left, 1)
+    name = f"align_{model}_{prompt_folder(prompt)}_subj{settings.subject:02d}"
+    command = (sys.executable, str(ALIGN), *flags, "--stream", *streams)
+    return Unit(name, "align", model, len(layers), n_left, command, is_counted)
+
+
+def _table_is_old(scores: ScoreStore) -> bool:
+    """Return whether a folder of scores has no table, or a table made from other layers.
+
+    Tables of version 1.0.0 have no record of their layers: they must not be older than any layer.
+    """
+    table, known = scores.folder / "scores.csv", noted(scores.folder)
+    if not table.exists():
+        return True
+    if known is not None:
+        return known != scores.state()
+    layers = scores.folder.glob("voxels/*.h5")
+    return table.stat().st_mtime < max((path.stat().st_mtime for path in layers), default=0)
+
+
+def check_alignments(
+    settings: SweepSettings, layout: Layout, subjects: Sequence[int], models: Sequence[ModelUnits]
+) -> None:
+    """Raise InputError if --align names a missing file or stream; report models that are not aligned."""
+    streams = sorted({stream for model in models for stream in model.streams})
+    with naming("--align"):
+        for subject in subjects:
+            flags = ["-d", str(settings.base_dir), "-s", str(subject), "-p", str(settings.prompt_number[0])]
+            alignment = align_model.read_settings([*flags, "-m", "any/model", *alignment_flags(settings)])
+            check_files(layout, alignment)
+        for stream in alignment.features.streams or ():
+            if stream not in streams:
+                meant = did_you_mean(stream, streams)
+                raise InputError(f"no model of this sweep has a stream {stream}{meant}: there are {', '.join(streams)}")
+    for model in models:
+        if not model.align:
+            there = ", ".join(model.streams)
+            log.warning(f"--align leaves nothing to align of {model.model}, which has {there}")

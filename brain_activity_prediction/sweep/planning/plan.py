@@ -1,0 +1,74 @@
+"""Plan a sweep: list its units and the work left in each, which only the files in BASE_DIR decide."""
+
+import math
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from brain_activity_prediction.datasets.nsd.design import read_design
+from brain_activity_prediction.datasets.nsd.layout import find_layout
+from brain_activity_prediction.runtime.messages import log
+from brain_activity_prediction.runtime.scripts import REPORT
+from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
+from brain_activity_prediction.storage.folders import reported_files
+from brain_activity_prediction.storage.made_from import noted, state_of
+from brain_activity_prediction.sweep.planning.alignments import alignment_flags, alignment_units, check_alignments
+from brain_activity_prediction.sweep.planning.extractions import extraction_flags, extraction_units, planned_work
+from brain_activity_prediction.sweep.planning.models import Model, find_model
+from brain_activity_prediction.sweep.planning.units import ModelUnits, Plan, Unit
+from brain_activity_prediction.sweep.settings import SweepSettings
+
+
+def make_plan(settings: SweepSettings) -> Plan:
+    """Plan all units of a sweep; raise InputError for a wrong flag or dataset."""
+    layout = find_layout(settings.base_dir)
+    image_ids = read_design(layout.design()).image_ids_of_any(settings.subject)
+    subjects = list(dict.fromkeys(settings.subject))
+    aligned = [subject for subject in subjects if layout.has_betas(subject)]
+    names = dict.fromkeys(settings.models)
+    models = [_units_of_model(settings, find_model(name), image_ids, aligned) for name in names]
+    if aligned:
+        check_alignments(settings, layout, aligned, models)
+    _say_who_is_not_aligned([subject for subject in subjects if subject not in aligned])
+    n_left = sum(unit.n_left > 0 for model in models for unit in (*model.extract, *model.align))
+    command = (sys.executable, str(REPORT), "-d", str(settings.base_dir))
+    report = Unit("report", "report", "", 1, int(n_left > 0 or _report_is_old(settings.base_dir)), command)
+    return Plan(models, report)
+
+
+def _units_of_model(
+    settings: SweepSettings, model: Model, image_ids: Sequence[int], aligned: Sequence[int]
+) -> ModelUnits:
+    flags = extraction_flags(settings, model)
+    work = planned_work(model, flags, image_ids)
+    shapes: dict[str, tuple[int, int]] = {}  # {stream: (layers, width)} of all streams with states under any prompt
+    with ThreadPoolExecutor(len(work.stores)) as pool:  # reads files from disk faster in parallel
+        for stored in pool.map(EmbeddingStore.streams, work.stores.values()):
+            shapes |= stored
+    kinds = work.lacking()
+    values = {
+        prompt: sum(math.prod(shapes[stream]) for stream in streams) if shapes.keys() >= set(streams) else None
+        for prompt, streams in work.streams.items()
+    }
+    return ModelUnits(
+        model=model.name,
+        extract=extraction_units(model, flags, work.image_ids, kinds.values(), settings.shards),
+        align=alignment_units(model.name, work, shapes, aligned, alignment_flags(settings)),
+        lacking={prompt: sum(len(ids) for lacked, ids in kinds.items() if prompt in lacked) for prompt in work.streams},
+        values=values,
+        streams=tuple(dict.fromkeys(stream for names in work.streams.values() for stream in names)),
+    )
+
+
+def _say_who_is_not_aligned(subjects: Sequence[int]) -> None:
+    """Report the subjects without betas: their images are extracted, but nothing is aligned with them."""
+    if subjects:
+        of = f"subject {subjects[0]} has" if len(subjects) == 1 else f"subjects {' and '.join(map(str, subjects))} have"
+        log.warning(f"{of} no betas: no alignment with them is planned until betas exist")
+
+
+def _report_is_old(base_dir: Path) -> bool:
+    """Return whether no complete report exists, or only a report made from other tables."""
+    page = base_dir / "report" / "report.html"
+    return not page.exists() or noted(page.parent) != state_of(base_dir, reported_files(base_dir))

@@ -1,0 +1,77 @@
+"""Settings of a sweep, made once from the flags of sweep.py. Fields have the names of the flags."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobSettings:
+    """Options of the jobs on a cluster; None leaves a choice to SLURM."""
+
+    partition: str | None
+    account: str | None
+    time: str | None
+    memory: str | None
+    gpus_per_job: int
+    cpus_per_task: int
+    at_once: int | None  # largest number of jobs of an array that run at the same time
+    max_restarts: int
+    sbatch: Sequence[str]  # further options of sbatch
+    job_file: Path | None  # None for job.sh
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepSettings:
+    """Settings of a sweep: the study that it runs, and the devices or jobs that run it.
+
+    command  the command of sweep.py, one of `flags.COMMANDS`
+    subject, prompt_number  all subjects and all prompts
+    gpu_id  numbers of the GPUs, or `["cpu"]`
+    workers  number of workers on the CPU
+    shards  number of parts of the images, one unit each
+    checkpoints  folder with the weights of each model, in a subfolder named after the model; None for the hub
+    extract, align  further flags for extractions and alignments, as one text
+    """
+
+    command: str
+    base_dir: Path
+    models: Sequence[str]
+    subject: Sequence[int]
+    prompt_number: Sequence[int]
+    prompts_file: Path | None
+    batch_size: int
+    gpu_id: Sequence[str]
+    workers: int
+    shards: int
+    checkpoints: Path | None
+    device_map: str | None
+    units: bool  # list every unit in the plan
+    extract: str
+    align: str
+    jobs: JobSettings
+
+    @property
+    def on_cpu(self) -> bool:
+        return list(self.gpu_id) == ["cpu"]
+
+    @property
+    def devices(self) -> list[str]:
+        """The device of each local worker, as a value of -g; models on all GPUs have one worker."""
+        if self.on_cpu:
+            return ["cpu"] * self.workers
+        return list(self.gpu_id[:1] if self.device_map else self.gpu_id)
+
+    @property
+    def units_per_job(self) -> int:
+        """The number of units in a job: one on each of its GPUs, or one on all of them or on the CPU."""
+        return 1 if self.device_map else max(self.jobs.gpus_per_job, 1)
+
+    def recorded(self) -> dict[str, Any]:
+        """Return the settings as `sweep.json` records them: a value for each flag."""
+        values = asdict(self)
+        values |= values.pop("jobs")
+        return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
