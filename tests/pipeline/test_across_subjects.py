@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from analyses import run_script
 from scipy.stats import ttest_1samp
 from two_layers import FOLDER, MODEL, align, write_states
 
@@ -28,11 +29,6 @@ TOGETHER = "alignment/across_subjects"
 RNG = np.random.default_rng(0)
 
 
-def run(monkeypatch, script, base_dir, *flags):
-    monkeypatch.setattr("sys.argv", [f"{script.__name__}.py", "-d", str(base_dir), *map(str, flags)])
-    script.main()
-
-
 @pytest.fixture
 def aligned(own_nsd, monkeypatch):
     write_states(own_nsd)
@@ -47,7 +43,7 @@ def own_tables(base_dir):
 
 
 def test_means_and_errors_are_those_over_the_subjects_tables(aligned, monkeypatch, capsys):
-    run(monkeypatch, across_subjects, aligned)
+    run_script(monkeypatch, across_subjects, aligned)
     table = pd.read_parquet(aligned / TOGETHER / "scores.parquet")
     assert tuple(table.columns) == group_statistics.COLUMNS
     assert set(table["layer_choice"]) == {"each", "best_per_region", "best_per_voxel", "average"}
@@ -73,27 +69,27 @@ def test_conditions_are_compared_within_subjects(aligned, monkeypatch):
             (target / path.name).write_bytes(path.read_bytes())
     for subject in SUBJECTS:
         align(monkeypatch, aligned, "-s", subject, "--bootstrap", 0, "-p", 1, 2)
-    run(monkeypatch, across_subjects, aligned, "--layers", "average")
+    run_script(monkeypatch, across_subjects, aligned, "--layers", "average")
     table = pd.read_parquet(aligned / TOGETHER / "differences.parquet")
     assert tuple(table.columns) == group_statistics.DIFFERENCES
     assert set(table["layer_choice"]) == {"average"}
     assert len(table.groupby(["prompt_a", "prompt_b"], dropna=False)) == 3
     assert np.allclose(table["difference"], 0)
     assert (table["p_sign_flip"] == 1).all()
-    run(monkeypatch, across_subjects, aligned, "-p", 2)
+    run_script(monkeypatch, across_subjects, aligned, "-p", 2)
     assert set(pd.read_parquet(aligned / TOGETHER / "scores.parquet")["prompt"].dropna()) == {2}
 
 
 def test_subjects_that_were_not_aligned_alike_are_refused(aligned, monkeypatch):
     align(monkeypatch, aligned, "-s", 2, "--num-alphas", 7, "--redo")
     with pytest.raises(InputError, match="num_alphas = 60, this run has 7: align one of them again"):
-        run(monkeypatch, across_subjects, aligned)
+        run_script(monkeypatch, across_subjects, aligned)
 
 
 def test_subjects_whose_scores_are_divided_by_other_ceilings_are_refused(aligned, monkeypatch):
     align(monkeypatch, aligned, "-s", 2, "--bootstrap", 19, "--min-noise-ceiling", 0.3)
     with pytest.raises(InputError, match=r"min_noise_ceiling = 0\.1, this run has 0\.3: align one of them again"):
-        run(monkeypatch, across_subjects, aligned)
+        run_script(monkeypatch, across_subjects, aligned)
 
 
 def test_a_model_and_a_stream_that_were_not_scored_together_are_refused():
@@ -113,7 +109,7 @@ def test_a_model_and_a_stream_that_were_not_scored_together_are_refused():
 
 
 def test_what_one_subject_does_not_tell_is_a_dash(aligned, monkeypatch, capsys):
-    run(monkeypatch, across_subjects, aligned, "-s", 1)
+    run_script(monkeypatch, across_subjects, aligned, "-s", 1)
     said = capsys.readouterr().out.splitlines()
     mean = own_tables(aligned)[0].loc["best_per_region"].xs("V1v", level="roi")["r"].item()
     assert next(line.split()[2:6] for line in said if " V1v " in line) == ["V1v", "1", f"{mean:.3f}", "-"]
@@ -169,7 +165,7 @@ def two_brains(tmp_path_factory):
 
 
 def test_the_ceiling_of_each_region_is_written_and_stands_beside_the_scores(two_brains, monkeypatch, capsys):
-    run(monkeypatch, cross_subject_ceiling, two_brains, "-g", "cpu", "-s", 1, 2, "--num-alphas", 8)
+    run_script(monkeypatch, cross_subject_ceiling, two_brains, "-g", "cpu", "-s", 1, 2, "--num-alphas", 8)
     said = capsys.readouterr().err
     assert "150 images were seen by subjects 1 2" in said
     assert re.search(
@@ -194,7 +190,7 @@ def test_scores_are_divided_by_what_other_brains_predict(aligned, monkeypatch):
     ceiling = ceiling.assign(predicted_from=["2", "1"], sessions=sessions, zscore_sessions=True)
     (aligned / TOGETHER).mkdir(parents=True)
     ceiling.to_parquet(aligned / TOGETHER / "cross_subject_ceiling.parquet")
-    run(monkeypatch, across_subjects, aligned)
+    run_script(monkeypatch, across_subjects, aligned)
     row = pd.read_parquet(aligned / TOGETHER / "scores.parquet").set_index(["layer_choice", "layer", "roi"])
     first, second = (own.loc[("each", 0, "V1v"), "r"] for own in own_tables(aligned))
     assert row.loc[("each", 0, "V1v"), "cross_subject_r"] == pytest.approx(0.65)
@@ -210,9 +206,9 @@ def test_the_ceiling_of_z_scored_betas_does_not_stand_beside_the_studys_own_scor
     for subject in SUBJECTS:
         align(monkeypatch, base_dir, "-s", subject, "--bootstrap", 0, "--protocol", "paper")
     for more, beside in (((), False), (("--no-zscore-sessions",), True)):
-        run(monkeypatch, cross_subject_ceiling, base_dir, "-g", "cpu", "-s", 1, 2, "--num-alphas", 8, *more)
+        run_script(monkeypatch, cross_subject_ceiling, base_dir, "-g", "cpu", "-s", 1, 2, "--num-alphas", 8, *more)
         capsys.readouterr()
-        run(monkeypatch, across_subjects, base_dir, "--protocol", "paper")
+        run_script(monkeypatch, across_subjects, base_dir, "--protocol", "paper")
         said = "cross_subject_ceiling.py was run with zscore_sessions = True, align_model.py with False"
         assert (said in capsys.readouterr().err) != beside
         table = pd.read_parquet(base_dir / "alignment_paper/across_subjects/scores.parquet")
@@ -225,9 +221,9 @@ def test_models_that_were_aligned_on_other_sessions_of_a_subject_are_not_compare
     for subject in SUBJECTS:
         align(monkeypatch, aligned, "-s", subject, "--bootstrap", 0, "-m", "test/other", "--sessions", 1, 2)
     with pytest.raises(InputError, match="test/two-layers vision was scored on other responses than test/other vision"):
-        run(monkeypatch, across_subjects, aligned)
+        run_script(monkeypatch, across_subjects, aligned)
     assert not (aligned / TOGETHER).exists()
-    run(monkeypatch, across_subjects, aligned, "-m", "test/other")
+    run_script(monkeypatch, across_subjects, aligned, "-m", "test/other")
 
 
 def test_brains_one_at_a_time_predict_less_than_together_and_the_table_says_which(monkeypatch, tmp_path):
@@ -243,7 +239,7 @@ def test_brains_one_at_a_time_predict_less_than_together_and_the_table_says_whic
     found = {}
     for source in cross_subject_ceiling.SOURCES:
         flags = ("-g", "cpu", "-s", 1, 2, 5, "--num-alphas", 8, "--predict-from", source)
-        run(monkeypatch, cross_subject_ceiling, tmp_path, *flags)
+        run_script(monkeypatch, cross_subject_ceiling, tmp_path, *flags)
         found[source] = (
             pd.read_parquet(tmp_path / TOGETHER / "cross_subject_ceiling.parquet").set_index("roi").loc["V1v"]
         )

@@ -6,7 +6,7 @@ import nibabel
 import numpy as np
 import pandas as pd
 import pytest
-from test_compare_representations import compare
+from analyses import similarities
 from two_layers import FOLDER, align, read_scores
 
 from brain_activity_prediction.datasets.nsd import valid_trials
@@ -68,7 +68,7 @@ def test_other_voxels_are_scored_as_if_all_were_valid(gappy, official_nsd, monke
 
 
 def test_an_image_that_a_region_lacks_is_in_no_geometry(gappy, monkeypatch, capsys):
-    table = compare(monkeypatch, gappy, "--ceiling-subjects", 2).set_index(["roi", "layer"])
+    table = similarities(monkeypatch, gappy, "--ceiling-subjects", 2).set_index(["roi", "layer"])
     assert (table["n_images"] == 11).all()
     assert table[["rsa", "cka", "rsa_ceiling", "cka_ceiling"]].notna().all(axis=None)
     said = capsys.readouterr().err

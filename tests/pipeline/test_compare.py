@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import false_discovery_control
-from two_layers import MODEL, align
+from two_layers import MODEL, align, write_stream
 
 from brain_activity_prediction.align_image_embeddings import compare
 from brain_activity_prediction.encoding import comparison
@@ -12,24 +12,11 @@ from brain_activity_prediction.encoding.scores.layer_choice import stream_scores
 from brain_activity_prediction.encoding.scores.score_store import ScoreStore
 from brain_activity_prediction.inference.intervals import interval
 from brain_activity_prediction.runtime.errors import InputError
-from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 from brain_activity_prediction.storage.folders import alignment_folder
 
 pytestmark = pytest.mark.slow
 
 PLANTED = ["V1v", "V1d", "V2v", "hV4", "FFA-1", "PPA"]
-
-
-def write_stream(base_dir, model_id, prompt, stream, noise):
-    """States of two-layers' `vision` with this much of their own noise, in SD of a column, added."""
-    source = EmbeddingStore(base_dir / "image_embeddings/no_prompt/test_two-layers")
-    ids = source.image_ids(["vision"])
-    states = np.stack([source.read_layer("vision", layer, ids) for layer in (0, 1)], axis=1)
-    rng = np.random.default_rng(len(stream) + (prompt or 0))
-    store = EmbeddingStore(base_dir / "image_embeddings" / f"prompt_{prompt}" / model_id.replace("/", "_"))
-    store.claim({"template": "{prompt}"})
-    states += noise * states.std(axis=0) * rng.standard_normal(states.shape)
-    store.write(ids, {stream: states.astype(np.float32)})
 
 
 @pytest.fixture

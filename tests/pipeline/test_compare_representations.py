@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from two_layers import FOLDER, MODEL
+from analyses import similarities
+from two_layers import FOLDER
 
-from brain_activity_prediction.align_image_embeddings import compare_representations
 from brain_activity_prediction.datasets.nsd.design import read_design
 from brain_activity_prediction.datasets.nsd.layout import find_layout
 from brain_activity_prediction.datasets.nsd.regions import region_masks
@@ -22,19 +22,12 @@ pytestmark = pytest.mark.slow
 STORE = "image_embeddings/no_prompt/test_two-layers"
 
 
-def compare(monkeypatch, base_dir, *more):
-    words = ["compare_representations.py", "-d", base_dir, "-g", "cpu", "-m", MODEL, *more]
-    monkeypatch.setattr("sys.argv", list(map(str, words)))
-    compare_representations.main()
-    return pd.read_csv(base_dir / FOLDER / "similarity.csv")
-
-
 def shared_ids(base_dir):
     return read_design(find_layout(base_dir).design()).shared_ids
 
 
 def test_the_table_is_tidy_and_the_same_in_both_formats(ready, monkeypatch):
-    csv = compare(monkeypatch, ready, "--permutations", 99)
+    csv = similarities(monkeypatch, ready, "--permutations", 99)
     parquet = pd.read_parquet(ready / FOLDER / "similarity.parquet")
     assert tuple(csv.columns) == similarity_table.COLUMNS == tuple(parquet.columns)
     pd.testing.assert_frame_equal(csv, parquet, check_dtype=False)
@@ -51,7 +44,7 @@ def test_the_table_is_tidy_and_the_same_in_both_formats(ready, monkeypatch):
 
 
 def test_each_region_is_most_similar_to_the_layer_that_drives_it(ready, monkeypatch):
-    table = compare(monkeypatch, ready, "--permutations", 199).set_index(["roi", "layer"])
+    table = similarities(monkeypatch, ready, "--permutations", 199).set_index(["roi", "layer"])
     for region, own, other in (("V1v", 0, 1), ("V1d", 0, 1), ("FFA-1", 1, 0), ("PPA", 1, 0)):
         assert table.loc[(region, own), "cka"] > table.loc[(region, other), "cka"] + 0.1
         assert table.loc[(region, own), "cka_p"] < 0.05
@@ -59,7 +52,7 @@ def test_each_region_is_most_similar_to_the_layer_that_drives_it(ready, monkeypa
 
 
 def test_states_and_responses_are_z_scored_over_the_shared_images(ready, monkeypatch):
-    table = compare(monkeypatch, ready).set_index(["roi", "layer"])
+    table = similarities(monkeypatch, ready).set_index(["roi", "layer"])
     responses = prepare_responses(find_layout(ready), 1)
     rows = np.isin(responses.image_ids, shared_ids(ready))
     voxels = region_masks(find_layout(ready), 1, responses.mask)["PPA"]
@@ -74,22 +67,22 @@ def test_states_and_responses_are_z_scored_over_the_shared_images(ready, monkeyp
 
 
 def test_only_states_of_shared_images_are_needed(ready, monkeypatch):
-    before = compare(monkeypatch, ready)
+    before = similarities(monkeypatch, ready)
     states = EmbeddingStore(ready / STORE)
     layers = np.stack([states.read_layer("vision", layer, shared_ids(ready)) for layer in (0, 1)], axis=1)
     for path in (ready / STORE).glob("batch_*.h5"):
         path.unlink()
     states.write(shared_ids(ready)[1:], {"vision": layers[1:]})
     with pytest.raises(InputError, match="no vision states for 1 of 12 images"):
-        compare(monkeypatch, ready)
+        similarities(monkeypatch, ready)
     states.write(shared_ids(ready)[:1], {"vision": layers[:1]})
-    pd.testing.assert_frame_equal(before, compare(monkeypatch, ready))
+    pd.testing.assert_frame_equal(before, similarities(monkeypatch, ready))
 
 
 def test_ceilings_come_from_other_subjects(ready, monkeypatch):
-    without = compare(monkeypatch, ready)
+    without = similarities(monkeypatch, ready)
     assert without[["rsa_ceiling", "cka_ceiling"]].isna().all(axis=None)
-    table = compare(monkeypatch, ready, "--ceiling-subjects", 2)
+    table = similarities(monkeypatch, ready, "--ceiling-subjects", 2)
     pd.testing.assert_series_equal(table["cka"], without["cka"])
     assert (table["settings"] != without["settings"]).all()
     ceilings = table[table["layer"] == 0].set_index("roi")["cka_ceiling"]
@@ -105,7 +98,7 @@ def test_ceilings_come_from_other_subjects(ready, monkeypatch):
 
 
 def test_layers_and_regions_can_be_chosen(ready, monkeypatch):
-    table = compare(monkeypatch, ready, "-l", 1, "--roi", "floc-places")
+    table = similarities(monkeypatch, ready, "-l", 1, "--roi", "floc-places")
     assert table["layer"].unique().tolist() == [1]
     assert table["roi"].tolist() == ["nsdgeneral", "PPA", "RSC"]
 
@@ -124,5 +117,5 @@ def test_layers_and_regions_can_be_chosen(ready, monkeypatch):
 def test_a_mistake_is_one_line_before_any_work(ready, more, message, monkeypatch):
     monkeypatch.setattr(subject_data, "prepare_responses", lambda *_: pytest.fail("responses were read"))
     with pytest.raises(InputError, match=message) as raised:
-        compare(monkeypatch, ready, *more)
+        similarities(monkeypatch, ready, *more)
     assert "\n" not in str(raised.value)

@@ -9,6 +9,7 @@ import nibabel
 import numpy as np
 import pandas as pd
 import pytest
+from analyses import BEST, EARLY, LATE, PARTITION, SHARES_FOLDER, partition, partition_flags, run_script
 from scripts import ends_with_a_full_bar
 from two_layers import MODEL, align, read_scores
 
@@ -23,21 +24,7 @@ from brain_activity_prediction.variance_partitioning.share_table import COLUMNS
 
 pytestmark = pytest.mark.slow
 
-EARLY, LATE, BEST = ((MODEL, "none", "vision", layer) for layer in (0, 1, "best"))
 NOISE = "test/noise"
-NAME = "early_late"
-FOLDER = f"alignment/subj01/variance_partitioning/{NAME}"
-
-
-def flags(base_dir, *more, spaces=(EARLY, LATE)):
-    given = [word for space in spaces for word in ("--space", *space)]
-    return list(map(str, ["-d", base_dir, "-g", "cpu", "-n", NAME, *given, *more]))
-
-
-def partition(monkeypatch, base_dir, *more, spaces=(EARLY, LATE), name=NAME):
-    monkeypatch.setattr("sys.argv", ["partition_variance.py", *flags(base_dir, *more, "-n", name, spaces=spaces)])
-    partition_variance.main()
-    return pd.read_csv(base_dir / FOLDER.replace(NAME, name) / "shares.csv")
 
 
 def r2_of(table, kind):
@@ -56,7 +43,7 @@ def test_each_region_is_predicted_by_the_layer_that_drives_it_alone(ready, monke
 
 def test_the_table_is_tidy_and_the_same_in_both_formats(ready, monkeypatch):
     csv = partition(monkeypatch, ready)
-    parquet = pd.read_parquet(ready / FOLDER / "shares.parquet")
+    parquet = pd.read_parquet(ready / SHARES_FOLDER / "shares.parquet")
     assert tuple(csv.columns) == COLUMNS == tuple(parquet.columns)
     pd.testing.assert_frame_equal(csv, parquet, check_dtype=False)
     assert not csv.duplicated(["roi", "kind", "spaces"]).any()
@@ -80,7 +67,7 @@ def test_the_maps_hold_what_the_table_averages(ready, monkeypatch):
     table = partition(monkeypatch, ready).set_index(["roi", "kind", "spaces"])
     inside = nibabel.load(find_layout(ready).nsdgeneral(1)).get_fdata() == 1
     values = {
-        name: nibabel.load(ready / FOLDER / "maps" / f"{name}.nii.gz").get_fdata()
+        name: nibabel.load(ready / SHARES_FOLDER / "maps" / f"{name}.nii.gz").get_fdata()
         for name in ("part_A_r2", "part_A_cv_r2", "noise_ceiling", "weight_A")
     }
     assert all(np.isnan(volume[~inside]).all() for volume in values.values())
@@ -88,7 +75,9 @@ def test_the_maps_hold_what_the_table_averages(ready, monkeypatch):
     row, normalised = table.loc[("nsdgeneral", "part", "A")], values["noise_ceiling"] >= LOWEST_CEILING
     assert row["r2"] == pytest.approx(values["part_A_r2"].mean(), rel=1e-5)
     assert row["cv_r2"] == pytest.approx(values["part_A_cv_r2"].mean(), rel=1e-5)
-    alone = read_array(ready / FOLDER / "weightings/000.h5", "cv_score")  # responses have variance 1: R2 = 1 - MSE
+    alone = read_array(
+        ready / SHARES_FOLDER / "weightings/000.h5", "cv_score"
+    )  # responses have variance 1: R2 = 1 - MSE
     assert table.loc[("nsdgeneral", "model", "A"), "cv_r2"] == pytest.approx((1 + alone).mean(), rel=1e-5)
     shares = values["part_A_r2"][normalised] / values["noise_ceiling"][normalised]
     assert row["r2_normalised"] == pytest.approx(shares.mean(), rel=1e-5)
@@ -99,8 +88,8 @@ def test_the_maps_hold_what_the_table_averages(ready, monkeypatch):
 def test_alphas_at_an_end_of_the_grid_are_counted_for_each_joint_fit(ready, monkeypatch, capsys):
     partition(monkeypatch, ready, "--min-log-10-alpha", 1, "--max-log-10-alpha", 2, "--num-alphas", 3)
     said = capsys.readouterr().err
-    scores = [read_array(ready / FOLDER / f"weightings/{number:03d}.h5", "cv_score") for number in range(11)]
-    alphas = [read_array(ready / FOLDER / f"weightings/{number:03d}.h5", "alpha") for number in range(11)]
+    scores = [read_array(ready / SHARES_FOLDER / f"weightings/{number:03d}.h5", "cv_score") for number in range(11)]
+    alphas = [read_array(ready / SHARES_FOLDER / f"weightings/{number:03d}.h5", "alpha") for number in range(11)]
     joint = np.choose(np.argmax(scores, axis=0), alphas)
     for of, chosen in (("A", alphas[0]), ("B", alphas[1]), ("A+B", joint)):
         low, high = ((np.isclose(chosen, end)).sum() for end in (10, 100))
@@ -149,19 +138,21 @@ def test_each_region_has_the_best_layers_and_the_shares_of_its_own(scored, monke
     combinations = chosen.groupby([MODEL, NOISE]).groups
     assert f"{len(chosen)} regions, {len(combinations)} combinations of layers to fit" in said.err
     assert f"A = {MODEL} vision layers 0, 1, the best of each region on training images" in said.out
-    assert len(list((scored / FOLDER).glob("layers_*"))) == len(combinations) - 1  # nsdgeneral's lies in the folder
+    assert (
+        len(list((scored / SHARES_FOLDER).glob("layers_*"))) == len(combinations) - 1
+    )  # nsdgeneral's lies in the folder
     for layers, regions in combinations.items():
         spaces = [(model, "none", "vision", layer) for model, layer in zip((MODEL, NOISE), layers, strict=True)]
         alone = partition(monkeypatch, scored, *quick, "--redo", spaces=spaces, name="named")
         own, other = (rows[rows["roi"].isin(regions)].reset_index(drop=True) for rows in (table, alone))
-        pd.testing.assert_frame_equal(own, other.assign(analysis=NAME), rtol=1e-4, atol=1e-6)
+        pd.testing.assert_frame_equal(own, other.assign(analysis=PARTITION), rtol=1e-4, atol=1e-6)
 
 
 def test_a_run_with_best_layers_that_died_fits_only_what_is_missing(scored, monkeypatch, capsys):
     spaces = (BEST, (NOISE, "none", "vision", 0))
     quick = ("--random-weightings", 3, "--bootstrap", 99)
     before = partition(monkeypatch, scored, *quick, spaces=spaces)
-    finished = sorted((scored / FOLDER).glob("layers_*/weightings/*.h5"))
+    finished = sorted((scored / SHARES_FOLDER).glob("layers_*/weightings/*.h5"))
     finished[3].unlink()
     capsys.readouterr()
     pd.testing.assert_frame_equal(before, partition(monkeypatch, scored, *quick, spaces=spaces))
@@ -188,7 +179,7 @@ def test_a_best_layer_needs_scores_of_every_layer_on_the_same_responses(ready, m
 
 def test_a_run_that_died_fits_only_the_weightings_that_are_missing_or_damaged(ready, monkeypatch, capsys):
     before = partition(monkeypatch, ready)
-    finished = sorted((ready / FOLDER / "weightings").glob("*.h5"))
+    finished = sorted((ready / SHARES_FOLDER / "weightings").glob("*.h5"))
     finished[4].unlink()
     finished[5].write_bytes(finished[5].read_bytes()[:-100] + bytes(100))
     kept = {path: path.stat().st_mtime_ns for path in finished[:4] + finished[6:]}
@@ -203,7 +194,7 @@ def test_a_run_that_died_fits_only_the_weightings_that_are_missing_or_damaged(re
 
 def test_claims_of_a_run_that_died_after_its_last_weighting_do_not_stay(ready, monkeypatch):
     partition(monkeypatch, ready)
-    claims = ready / FOLDER / "claims"
+    claims = ready / SHARES_FOLDER / "claims"
     died = (
         "import os, sys; from brain_activity_prediction.runtime.claims import Claims; Claims(sys.argv[1]).__enter__()"
     )
@@ -215,19 +206,19 @@ def test_claims_of_a_run_that_died_after_its_last_weighting_do_not_stay(ready, m
 
 def test_processes_at_once_share_the_weightings_and_leave_the_same_table(ready, monkeypatch):
     alone = partition(monkeypatch, ready)
-    shutil.rmtree(ready / FOLDER)
-    command = [sys.executable, partition_variance.__file__, *flags(ready)]
+    shutil.rmtree(ready / SHARES_FOLDER)
+    command = [sys.executable, partition_variance.__file__, "-d", str(ready), *partition_flags()]
     both = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     said = [process.communicate()[1] for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     assert all(map(ends_with_a_full_bar, said))
-    pd.testing.assert_frame_equal(alone, pd.read_csv(ready / FOLDER / "shares.csv"))
-    assert not (ready / FOLDER / "claims").exists()
+    pd.testing.assert_frame_equal(alone, pd.read_csv(ready / SHARES_FOLDER / "shares.csv"))
+    assert not (ready / SHARES_FOLDER / "claims").exists()
 
 
 def test_random_weightings_are_those_of_their_seed(ready, monkeypatch):
     first = partition(monkeypatch, ready, "--random-weightings", 5)
-    assert len(list((ready / FOLDER / "weightings").glob("*.h5"))) == 2 + 5
+    assert len(list((ready / SHARES_FOLDER / "weightings").glob("*.h5"))) == 2 + 5
     pd.testing.assert_frame_equal(first, partition(monkeypatch, ready, "--random-weightings", 5, "--redo"))
     with pytest.raises(InputError, match=r"weightings = 5 random, seed 0, this run has 5 random, seed 1: .*--redo"):
         partition(monkeypatch, ready, "--random-weightings", 5, "--seed", 1)
@@ -252,10 +243,9 @@ def test_random_weightings_are_those_of_their_seed(ready, monkeypatch):
     ],
 )
 def test_a_mistake_is_one_line_and_status_2_before_any_work(ready, spaces, more, message, monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["partition_variance.py", *flags(ready, *more, spaces=spaces)])
     monkeypatch.setattr(subject_data, "prepare_responses", lambda *_: pytest.fail("responses were read"))
     with pytest.raises((InputError, SystemExit)) as raised:
-        partition_variance.main()
+        run_script(monkeypatch, partition_variance, ready, *partition_flags(*more, spaces=spaces))
     said = str(raised.value) if isinstance(raised.value, InputError) else capsys.readouterr().err
     assert re.search(message, said)
     assert "\n" not in said.strip()

@@ -1,10 +1,9 @@
 """What is asked for by name and is not there is refused, or named in a line before anything is computed."""
 
 import pytest
+from analyses import run_script
 from sweeping import LLAVA, VIT, parsed
-from test_across_subjects import run as run_script
-from test_compare import write_stream
-from two_layers import MODEL, align
+from two_layers import MODEL, align, write_stream
 
 from brain_activity_prediction.align_image_embeddings import across_subjects, align_model, compare
 from brain_activity_prediction.encoding.layers import open_layers

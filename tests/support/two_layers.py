@@ -29,6 +29,18 @@ def write_states(base_dir, seed=0, settings=None):
     return store
 
 
+def write_stream(base_dir, model_id, prompt, stream, noise):
+    """States of two-layers' `vision` with this much of their own noise, in SD of a column, added."""
+    source = EmbeddingStore(base_dir / "image_embeddings/no_prompt/test_two-layers")
+    ids = source.image_ids(["vision"])
+    states = np.stack([source.read_layer("vision", layer, ids) for layer in (0, 1)], axis=1)
+    rng = np.random.default_rng(len(stream) + (prompt or 0))
+    store = EmbeddingStore(base_dir / "image_embeddings" / f"prompt_{prompt}" / model_id.replace("/", "_"))
+    store.claim({"template": "{prompt}"})
+    states += noise * states.std(axis=0) * rng.standard_normal(states.shape)
+    store.write(ids, {stream: states.astype(np.float32)})
+
+
 def align(monkeypatch, base_dir, *more):
     monkeypatch.setattr("sys.argv", ["align_model.py", "-d", str(base_dir), "-g", "cpu", "-m", MODEL, *map(str, more)])
     align_model.main()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from test_partition_variance import FOLDER, partition
+from analyses import SHARES_FOLDER, partition
 
 from brain_activity_prediction.inference.bootstrap import resampled_r2, resamples
 from brain_activity_prediction.ridge.scores import r2_score
@@ -94,4 +94,4 @@ def test_every_share_has_an_error_and_an_interval_about_it(ready, monkeypatch):
     assert again.equals(table)
     without = partition(monkeypatch, ready, "--bootstrap", 0)
     assert without["r2_se"].isna().all()
-    assert (ready / FOLDER / "resampled.h5").exists()
+    assert (ready / SHARES_FOLDER / "resampled.h5").exists()

@@ -43,6 +43,12 @@ def test_names_of_tests_are_short_enough_to_read():
     assert not [name for name in names if len(name) >= LONGEST_NAME]
 
 
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_every_file_of_tests_runs_alone(path):
+    """Shared parts are in tests/support: another file of tests is not on the path."""
+    assert not re.search(r"^(from|import) test_", path.read_text(), re.MULTILINE)
+
+
 def test_a_test_without_an_assertion_is_found():
     empty, nested = ast.parse("def test_a():\n    helper()\ndef helper():\n    assert run()").body
     assert not can_fail(empty, {})
