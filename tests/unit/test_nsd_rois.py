@@ -69,6 +69,13 @@ def test_labels_outside_the_fitted_voxels_are_left_out(layout, mask):
     assert "RSC" not in region_masks(layout, 1, fitted)
 
 
+def test_roi_files_without_a_fitted_voxel_leave_all_fitted_voxels(layout, mask):
+    for name in layout.roi_names(1):
+        for path in layout.roi(1, name):
+            save_labels(path, np.zeros(mask.shape))
+    assert list(region_masks(layout, 1, mask)) == ["nsdgeneral"]
+
+
 def test_the_label_table_decides_and_the_built_in_names_stand_in_for_it(layout, mask):
     table = layout.label_table(1, "floc-faces")
     table.write_text("#No. name R G B A\n0 Unknown 0 0 0 0\n2 fusiform 255 0 0 0\n")

@@ -1,9 +1,15 @@
 """Read one session of single-trial betas through a mask, in bounded memory."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import h5py
 import numpy as np
 
 from brain_activity_prediction.runtime.errors import InputError
-from brain_activity_prediction.storage.grid import on_grid
+from brain_activity_prediction.storage.grid import Grid, on_grid
 from brain_activity_prediction.storage.hdf5_file import dataset, open_hdf5, read_chunks, read_part
 from brain_activity_prediction.storage.nifti import open_volumes
 
@@ -11,7 +17,7 @@ INTEGERS_PER_PERCENT = 300  # NSD stores percent signal change x 300 as int16
 SLAB_BYTES = 64 * 2**20  # memory for reading a session, in addition to the result
 
 
-def read_session(path, mask, n_trials, grid=None):
+def read_session(path: Path, mask: np.ndarray, n_trials: int, grid: Grid | None = None) -> np.ndarray:
     """Read the betas of one session in the mask's voxels, in percent signal change.
 
     Returns an array (n_trials, n_voxels), float32, with columns ordered as `volume[mask]`. Accepts .nii.gz, volumes
@@ -32,7 +38,7 @@ def read_session(path, mask, n_trials, grid=None):
     return betas
 
 
-def _fill_from_nifti(betas, path, mask, grid):
+def _fill_from_nifti(betas: np.ndarray, path: Path, mask: np.ndarray, grid: Grid | None) -> bool:
     with open_volumes(path) as volumes:
         grid = grid or volumes.grid
         shape = on_grid(np.broadcast_to(np.int8(0), volumes.shape), volumes.grid, grid).shape
@@ -44,7 +50,7 @@ def _fill_from_nifti(betas, path, mask, grid):
         return volumes.stored_as_integers
 
 
-def _fill_from_hdf5(betas, path, mask):
+def _fill_from_hdf5(betas: np.ndarray, path: Path, mask: np.ndarray) -> bool:
     with open_hdf5(path) as file:
         if "betas" not in file:
             raise InputError(f"{path} holds no dataset 'betas'")
@@ -62,12 +68,12 @@ def _fill_from_hdf5(betas, path, mask):
         return volumes.dtype.kind in "iu"
 
 
-def _has_a_chunk_a_voxel(volumes):
+def _has_a_chunk_a_voxel(volumes: h5py.Dataset) -> bool:
     """Return whether each chunk holds all trials of one voxel, unfiltered. NSD publishes its betas in this form."""
     return volumes.chunks == (len(volumes), 1, 1, 1) and not volumes.id.get_create_plist().get_nfilters()
 
 
-def _fill_from_chunks(betas, volumes, mask):
+def _fill_from_chunks(betas: np.ndarray, volumes: h5py.Dataset, mask: np.ndarray) -> None:
     """Read only the chunks of the mask's voxels, in the file's order (Z, Y, X)."""
     column = np.empty(mask.shape, dtype=int)
     column[mask] = np.arange(betas.shape[1])
@@ -79,7 +85,7 @@ def _fill_from_chunks(betas, volumes, mask):
         betas[:, columns[some]] = read_chunks(volumes, corners[some].tolist())[:, :, 0, 0, 0].T
 
 
-def _slabs(volumes):
+def _slabs(volumes: h5py.Dataset) -> Iterator[tuple[slice, slice]]:
     """Yield slices of trials and of Z planes that tile the dataset, cut along the axis where chunks are thinner."""
     n_trials, n_planes = volumes.shape[:2]
     bytes_per_plane = volumes.dtype.itemsize * volumes.shape[2] * volumes.shape[3]
@@ -94,7 +100,7 @@ def _slabs(volumes):
             yield trials, slice(first_plane, first_plane + step_planes)
 
 
-def _check_shape(path, shape, mask, n_trials):
+def _check_shape(path: Path, shape: tuple[int, ...], mask: np.ndarray, n_trials: int) -> None:
     """Raise InputError unless `shape`, (X, Y, Z, trials), fits the mask and the design."""
     if shape[:-1] != mask.shape:
         raise InputError(

@@ -1,9 +1,13 @@
 """NSD's design: the image of each trial. Only this module converts 1-based NSD numbers into 0-based rows."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from brain_activity_prediction.datasets.nsd.matlab import LARGEST_BYTES, read_arrays
 from brain_activity_prediction.runtime.errors import InputError
@@ -25,20 +29,20 @@ class Design:
     n_sessions: int
 
     @property
-    def trials_per_session(self):
+    def trials_per_session(self) -> int:
         return self.masterordering.size // self.n_sessions
 
-    def image_ids(self, subject):
+    def image_ids(self, subject: int) -> np.ndarray:
         """Return the NSD ids of all images planned for a subject, (n_images,), the shared ones first."""
         if not 1 <= subject <= N_SUBJECTS:
             raise InputError(f"subject {subject} is not in NSD: its subjects are 1 to {N_SUBJECTS}")
         return self.subjectim[subject - 1]
 
-    def image_ids_of_any(self, subjects):
+    def image_ids_of_any(self, subjects: Iterable[int]) -> np.ndarray:
         """Return the NSD ids, ascending, of the images planned for at least one of the subjects."""
         return np.unique(np.concatenate([self.image_ids(subject) for subject in subjects]))
 
-    def trial_ids(self, subject, sessions):
+    def trial_ids(self, subject: int, sessions: Sequence[int]) -> np.ndarray:
         """Return the NSD ids of every trial of the sessions, in the order given, (n_trials,)."""
         unplanned = [session for session in sessions if not 1 <= session <= self.n_sessions]
         if unplanned:
@@ -48,18 +52,18 @@ class Design:
         return self.image_ids(subject)[shown - 1]
 
 
-def stimulus_rows(ids):
+def stimulus_rows(ids: npt.ArrayLike) -> np.ndarray:
     """Return the rows of the stimulus file (from 0) of the images with these NSD ids (from 1)."""
     return np.asarray(ids, dtype=int) - 1
 
 
-def train_test_rows(image_ids, shared_ids):
+def train_test_rows(image_ids: np.ndarray, shared_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows of `image_ids` to train on (seen only by this subject) and to test on (shared images)."""
     shared = np.isin(image_ids, shared_ids)
     return np.flatnonzero(~shared), np.flatnonzero(shared)
 
 
-def read_design(path):
+def read_design(path: Path | str) -> Design:
     """Read and check nsd_expdesign.mat, in MATLAB's v5 or v7.3 (HDF5) format.
 
     Raises InputError if a variable is missing, or if the variables contradict each other.
@@ -77,7 +81,7 @@ def read_design(path):
     return design
 
 
-def _read_mat(path, names):
+def _read_mat(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     with reading(path):
         if is_hdf5(path):
             with open_hdf5(path) as file:
@@ -91,7 +95,7 @@ def _read_mat(path, names):
     return variables
 
 
-def _whole_numbers(path, variables, name):
+def _whole_numbers(path: Path, variables: Mapping[str, np.ndarray], name: str) -> np.ndarray:
     values = np.atleast_2d(variables[name])
     counts = values.dtype.kind in "iuf" and ((values >= 1) & (values <= LARGEST_COUNT)).all()
     if not counts or (values % 1).any():
@@ -99,7 +103,7 @@ def _whole_numbers(path, variables, name):
     return values.astype(int)
 
 
-def _contradiction(design):
+def _contradiction(design: Design) -> str | None:
     """Describe in a few words how the design contradicts itself; None if it does not."""
     n_subjects, n_images = design.subjectim.shape
     n_shared, n_trials = design.shared_ids.size, design.masterordering.size

@@ -1,8 +1,11 @@
 """Name the labels in ROI files: by a subject's own label tables, or else by NSD's list of names."""
 
-import re
+from __future__ import annotations
 
-from brain_activity_prediction.datasets.nsd.layout import without_hemisphere
+import re
+from pathlib import Path
+
+from brain_activity_prediction.datasets.nsd.layout import Layout, without_hemisphere
 from brain_activity_prediction.runtime.errors import InputError, one_line
 from brain_activity_prediction.storage.files import read_bytes, reading
 
@@ -26,7 +29,7 @@ ROW = re.compile(r"\s*([+-]?\d+)\s+(\S.*?)(?P<colour>(?:\s+\d{1,3}){4})?\s*", re
 LARGEST_COLOUR = 255
 
 
-def label_names(layout, subject, name):
+def label_names(layout: Layout, subject: int, name: str) -> dict[int, str]:
     """Return `{label number: region name}` of an ROI file; empty if neither a label table nor LABELS lists them.
 
     The file of one hemisphere uses the table of the whole ROI, unless it has its own.
@@ -46,7 +49,7 @@ def label_names(layout, subject, name):
     return names
 
 
-def _parsed(table, line):
+def _parsed(table: Path, line: str) -> tuple[int, str]:
     """Return the label number and name in a row of a label table; a name may contain spaces."""
     row = ROW.fullmatch(line)
     if row is None:

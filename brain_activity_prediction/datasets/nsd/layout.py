@@ -1,7 +1,11 @@
 """Paths of the Natural Scenes Dataset's files under a base directory."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.wording import did_you_mean, near_path, no_such_path
@@ -9,7 +13,7 @@ from brain_activity_prediction.runtime.wording import did_you_mean, near_path, n
 NIFTI = (".nii.gz", ".nii")
 
 
-def _compressed_or_not(path):
+def _compressed_or_not(path: str) -> tuple[str, ...]:
     return tuple(path + ending for ending in NIFTI)
 
 
@@ -59,23 +63,25 @@ class Layout:
     name: str
     base_dir: Path
 
-    def expected(self, kind, subject=None, session=None, name=None):
+    def expected(
+        self, kind: str, subject: int | None = None, session: int | None = None, name: str | None = None
+    ) -> list[Path]:
         """Return the possible paths of a file of this kind, the preferred path first; none of them needs to exist."""
         fields = {"subject": f"subj{subject:02d}" if subject else None, "session": session, "name": name}
         return [self.base_dir / path.format(**fields) for path in PATHS[self.name][kind]]
 
-    def stimuli(self):
+    def stimuli(self) -> Path:
         """Return the HDF5 file of all images; the full-size file if a smaller one exists too."""
         return self._existing("stimuli")
 
-    def design(self):
+    def design(self) -> Path:
         return self._existing("design")
 
-    def betas(self, subject, session):
+    def betas(self, subject: int, session: int) -> Path:
         """Return the single-trial betas of one session; .hdf5 if both formats exist."""
         return self._existing("betas", subject=subject, session=session)
 
-    def sessions(self, subject):
+    def sessions(self, subject: int) -> list[int]:
         """Return the numbers of the sessions that have betas, ascending; raise InputError if there are none."""
         found = self._sessions_if_any(subject)
         if not found:
@@ -86,57 +92,57 @@ class Layout:
             raise InputError(f"subject {subject} has no betas: expected {_either(expected)}{meant}")
         return found
 
-    def has_betas(self, subject):
+    def has_betas(self, subject: int) -> bool:
         """Return whether any session has betas."""
         return bool(self._sessions_if_any(subject))
 
-    def betas_files(self, subject):
+    def betas_files(self, subject: int) -> Iterator[Path]:
         """Yield the betas of each existing session, in order."""
         return (self.betas(subject, session) for session in self._sessions_if_any(subject))
 
-    def _sessions_if_any(self, subject):
+    def _sessions_if_any(self, subject: int) -> list[int]:
         return [n for n in SESSION_NUMBERS if any(p.is_file() for p in self.expected("betas", subject, n))]
 
-    def valid_voxels(self, subject, session):
+    def valid_voxels(self, subject: int, session: int) -> Path | None:
         """Return the file that marks the voxels with valid data in a session; None if this copy of NSD lacks it."""
         return next((path for path in self.expected("valid voxels", subject, session) if path.is_file()), None)
 
-    def nsdgeneral(self, subject):
+    def nsdgeneral(self, subject: int) -> Path:
         return self._existing("nsdgeneral", subject=subject)
 
-    def ncsnr(self, subject):
+    def ncsnr(self, subject: int) -> Path:
         return self._existing("ncsnr", subject=subject)
 
-    def roi_names(self, subject):
+    def roi_names(self, subject: int) -> list[str]:
         """Return the sorted names, without hemisphere and ending, of all existing ROI files except nsdgeneral."""
         return sorted({without_hemisphere(name) for name in self.roi_files(subject)} - {"nsdgeneral"})
 
-    def roi_files(self, subject):
+    def roi_files(self, subject: int) -> set[str]:
         """Return the names of all existing ROI files, without their ending, such as floc-faces and lh.floc-faces."""
         folder = self.expected("roi", subject, name="any")[0].parent
         return {path.name.removesuffix(ending) for ending in NIFTI for path in folder.glob(f"[!.]*{ending}")}
 
-    def check_roi(self, subject, name):
+    def check_roi(self, subject: int, name: str) -> None:
         """Raise InputError if no ROI file, whole or of one hemisphere, has this name; nsdgeneral always passes."""
         known = self.roi_names(subject)
         if name not in {*known, *self.roi_files(subject), "nsdgeneral"}:
             meant, there = did_you_mean(name, known), ", ".join(known) or "none"
             raise InputError(f"subject {subject} has no ROI file {name}.nii.gz{meant}: there are {there}")
 
-    def lone_half(self, subject, name):
+    def lone_half(self, subject: int, name: str) -> str | None:
         """Return the only file, such as lh.floc-faces, of an ROI that exists for one hemisphere; otherwise None."""
         there = self.roi_files(subject)
         halves = [side + name for side in HEMISPHERES if side + name in there]
         return halves[0] if name not in there and len(halves) == 1 else None
 
-    def roi(self, subject, name):
+    def roi(self, subject: int, name: str) -> list[Path]:
         """Return the files of one ROI: the whole-brain file, or the two hemispheres' files if only these exist."""
         there = self.roi_files(subject)
         halves = [side + name for side in HEMISPHERES]
         wanted = halves if name not in there and there.issuperset(halves) else [name]
         return [self._existing("roi", subject=subject, name=part) for part in wanted]
 
-    def label_table(self, subject, name):
+    def label_table(self, subject: int, name: str) -> Path | None:
         """Return the FreeSurfer label table of an ROI file; None if missing, because NSD has tables for some ROIs only.
 
         A hemisphere without its own table uses the table of the whole ROI.
@@ -145,7 +151,7 @@ class Layout:
         tables = [self.expected("label table", subject, name=name)[0] for name in names]
         return next((path for path in tables if path.is_file()), None)
 
-    def _existing(self, kind, **fields):
+    def _existing(self, kind: str, **fields: Any) -> Path:
         expected = self.expected(kind, **fields)
         for path in expected:
             if path.is_file():
@@ -153,7 +159,7 @@ class Layout:
         raise InputError(f"no {kind} file in the {self.name} layout: expected {_either(expected)}")
 
 
-def find_layout(base_dir):
+def find_layout(base_dir: Path | str) -> Layout:
     """Find the layout of NSD under `base_dir` by the path of the design file.
 
     Raises InputError unless exactly one of the two layouts has its design file.
@@ -171,7 +177,7 @@ def find_layout(base_dir):
     return found[0]
 
 
-def layout_if_any(base_dir):
+def layout_if_any(base_dir: Path | str) -> Layout | None:
     """Return the layout under `base_dir`, or None if it contains only results."""
     try:
         return find_layout(base_dir)
@@ -179,14 +185,14 @@ def layout_if_any(base_dir):
         return None
 
 
-def without_hemisphere(name):
+def without_hemisphere(name: str) -> str:
     """Return `"floc-faces"` for `"lh.floc-faces"`; other names stay unchanged."""
     for side in HEMISPHERES:
         name = name.removeprefix(side)
     return name
 
 
-def _either(paths):
+def _either(paths: Iterable[Path]) -> str:
     """List alternative paths in words; paths that differ only in their ending are joined: "a.nii.gz or .nii"."""
     endings: dict[str, list[str]] = {}
     for path in map(str, paths):

@@ -5,9 +5,13 @@ which no `except` catches. This reader accepts only what NSD's design file conta
 not. Source: MathWorks, "MAT-File Level 5 File Format".
 """
 
+from __future__ import annotations
+
 import math
 import struct
 import zlib
+from collections.abc import Container
+from pathlib import Path
 
 import numpy as np
 
@@ -21,7 +25,7 @@ NUMERIC_CLASSES = range(6, 16)  # double, single, and the integers of 8 to 64 bi
 COMPLEX = 0x0800
 
 
-def read_arrays(path, names):
+def read_arrays(path: Path, names: Container[str]) -> dict[str, np.ndarray]:
     """Read `{name: array}` for the given names that the file contains, in MATLAB's shape and the dtype on disk.
 
     Raises ValueError, in a few words, for other or truncated files, and for a name whose array is not numeric.
@@ -44,7 +48,7 @@ def read_arrays(path, names):
     return arrays
 
 
-def _element(data, position, order):
+def _element(data: bytes, position: int, order: str) -> tuple[int, bytes, int]:
     """Return the type code and bytes of the data element at `position`, and the position of the next element."""
     if position + 8 > len(data):
         raise ValueError("it ends within an element")
@@ -61,7 +65,7 @@ def _element(data, position, order):
     return kind, data[start : start + n_bytes], after
 
 
-def _inflated(content, limit):
+def _inflated(content: bytes, limit: int) -> bytes:
     inflate = zlib.decompressobj()
     data = inflate.decompress(content, limit + 1)
     if len(data) > limit:
@@ -71,7 +75,7 @@ def _inflated(content, limit):
     return data
 
 
-def _array_header(content, order):
+def _array_header(content: bytes, order: str) -> tuple[str, int, tuple[int, ...], int]:
     """Return the name, flags and shape of an array, and the position of its numbers within `content`."""
     kind, flags, position = _element(content, 0, order)
     if kind != 6 or len(flags) != 8:
@@ -84,7 +88,7 @@ def _array_header(content, order):
     return name.decode("ascii", "replace"), struct.unpack_from(f"{order}I", flags)[0], shape, position
 
 
-def _numbers(content, position, order, name, flags, shape):
+def _numbers(content: bytes, position: int, order: str, name: str, flags: int, shape: tuple[int, ...]) -> np.ndarray:
     if flags & 0xFF not in NUMERIC_CLASSES or flags & COMPLEX:
         raise ValueError(f"{name} is not an array of real numbers")
     kind, numbers, _ = _element(content, position, order)

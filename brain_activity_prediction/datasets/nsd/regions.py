@@ -3,19 +3,22 @@
 Voxels are ordered as `volume[mask]` of an (X, Y, Z) volume everywhere.
 """
 
+from __future__ import annotations
+
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 import nibabel
 import numpy as np
 
 from brain_activity_prediction.datasets.nsd.label_tables import LABELS, label_names
-from brain_activity_prediction.datasets.nsd.layout import HEMISPHERES, without_hemisphere
+from brain_activity_prediction.datasets.nsd.layout import HEMISPHERES, Layout, without_hemisphere
 from brain_activity_prediction.runtime.errors import InputError, one_line
 from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.storage.files import written_whole
-from brain_activity_prediction.storage.grid import PUBLISHED_AXES
+from brain_activity_prediction.storage.grid import PUBLISHED_AXES, Grid
 from brain_activity_prediction.storage.nifti import read_grid, read_volume_on
 
 ALL_FITTED = "nsdgeneral"  # the name of all fitted voxels together
@@ -28,7 +31,7 @@ SCANNER = 1  # NIfTI's code for scanner-based coordinates
 MAPPED_IN_EACH_SUBJECT = frozenset(LABELS) - {"Kastner2015"}
 
 
-def subject_grid(layout, subject):
+def subject_grid(layout: Layout, subject: int) -> Grid:
     """Return the grid of all volumes of a subject, from the header of the first betas stored as NIfTI.
 
     HDF5 betas state no affine. They are assumed to be as NSD publishes them: axes along RAS, on nsdgeneral's grid.
@@ -43,7 +46,7 @@ def subject_grid(layout, subject):
     return fitted
 
 
-def read_mask(layout, subject):
+def read_mask(layout: Layout, subject: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the mask of the fitted voxels, where nsdgeneral is 1, and its affine.
 
     The mask is (X, Y, Z) bool. The affine (4, 4) maps voxel indices to millimetres. Both are on the `subject_grid`.
@@ -55,7 +58,9 @@ def read_mask(layout, subject):
     return mask, grid.affine
 
 
-def region_masks(layout, subject, fitted_mask, names=None):
+def region_masks(
+    layout: Layout, subject: int, fitted_mask: np.ndarray, names: Sequence[str] | None = None
+) -> dict[str, np.ndarray]:
     """Return the fitted voxels of each region: {region: (n_fitted_voxels,) bool}.
 
     `names` are ROI files ("prf-visualrois", "lh.prf-visualrois"). The default is all files that exist whole, or for
@@ -70,7 +75,9 @@ def region_masks(layout, subject, fitted_mask, names=None):
     grid = subject_grid(layout, subject)
     regions = {ALL_FITTED: np.ones(np.count_nonzero(fitted_mask), dtype=bool)}
     files = _default_files(layout, subject) if names is None else _chosen_files(layout, subject, names)
-    repeated, file_of, empty = _repeated_names(layout, subject), {}, []
+    repeated = _repeated_names(layout, subject)
+    file_of: dict[str, Path] = {}
+    empty: list[str] = []
     for name in files:
         label_names_of_file = label_names(layout, subject, name)
         paths = layout.roi(subject, name)
@@ -89,16 +96,20 @@ def region_masks(layout, subject, fitted_mask, names=None):
             if region in file_of:
                 raise InputError(f"{paths[0]} and {file_of[region]} both have a region {region!r}: rename one of them")
             regions[region], file_of[region] = members, paths[0]
+    if names is None:
+        return regions
     if empty and not file_of and ALL_FITTED not in names:
         raise InputError(f"subject {subject}: {'; '.join(empty)}")
-    for reason in empty if names is not None else ():
+    for reason in empty:
         log.warning(one_line(f"subject {subject}: {reason}"))
     return regions
 
 
-def _by_name(layout, subject, name, labels, names_of_labels):
+def _by_name(
+    layout: Layout, subject: int, name: str, labels: np.ndarray, names_of_labels: Mapping[int, str]
+) -> dict[str, np.ndarray]:
     """Return `{label name: (n_voxels,) bool}` for the labels that occur in any voxel; `labels` is (n_voxels,)."""
-    found = {}
+    found: dict[str, np.ndarray] = {}
     for number in np.unique(labels[labels > 0]):
         if number not in names_of_labels:
             table = layout.expected("label table", subject, name=name)[0]
@@ -110,7 +121,7 @@ def _by_name(layout, subject, name, labels, names_of_labels):
     return found
 
 
-def _default_files(layout, subject):
+def _default_files(layout: Layout, subject: int) -> list[str]:
     """Return the ROI files whose labels have names, in NSD's order; report files that lack the other hemisphere."""
     names = [name for name in layout.roi_names(subject) if label_names(layout, subject, name)]
     for name in names:
@@ -120,7 +131,7 @@ def _default_files(layout, subject):
     return sorted(whole, key=lambda name: list(LABELS).index(name) if name in LABELS else len(LABELS))
 
 
-def _chosen_files(layout, subject, names):
+def _chosen_files(layout: Layout, subject: int, names: Iterable[str]) -> list[str]:
     """Return the ROI files with these names; if only one hemisphere has a file, use it and report this."""
     files = []
     for name in dict.fromkeys(names):
@@ -133,13 +144,13 @@ def _chosen_files(layout, subject, names):
     return [name for name in dict.fromkeys(files) if name != ALL_FITTED]
 
 
-def _missing_half(layout, subject, half):
+def _missing_half(layout: Layout, subject: int, half: str) -> str:
     """Name the missing file of the other hemisphere."""
     (other,) = {side + without_hemisphere(half) for side in HEMISPHERES} - {half}
     return f"{layout.roi(subject, half)[0].name} exists without {layout.expected('roi', subject, name=other)[0].name}"
 
 
-def _repeated_names(layout, subject):
+def _repeated_names(layout: Layout, subject: int) -> set[str]:
     """Return the label names that occur in several individually mapped ROI files, whichever files are requested."""
     count = Counter({ALL_FITTED: 2})
     for name in MAPPED_IN_EACH_SUBJECT.intersection(layout.roi_names(subject)):
@@ -148,7 +159,7 @@ def _repeated_names(layout, subject):
     return {label for label, n_files in count.items() if n_files > 1}
 
 
-def read_regions(layout, subject, names=None):
+def read_regions(layout: Layout, subject: int, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
     """Return the regions of a subject's fitted voxels as `region_masks` does; betas are not read."""
     return region_masks(layout, subject, read_mask(layout, subject)[0], names)
 
@@ -160,7 +171,7 @@ def of_atlases(regions: Iterable[str]) -> set[str]:
     return {name for name, file in file_of.items() if sizes[file] > MOST_SHOWN}
 
 
-def write_map(path, values, mask, affine):
+def write_map(path: Path, values: np.ndarray, mask: np.ndarray, affine: np.ndarray) -> None:
     """Write one value for each fitted voxel as a float32 NIfTI volume, with NaN outside the mask.
 
     Values (n_voxels,) become one volume, values (n_voxels, n) become n. The sform and qform of the header are both set
@@ -176,7 +187,7 @@ def write_map(path, values, mask, affine):
         nibabel.save(image, aside)
 
 
-def read_map(path, mask, grid):
+def read_map(path: Path, mask: np.ndarray, grid: Grid) -> np.ndarray:
     """Read the values (n_voxels,) of a NIfTI volume in a mask's voxels: the inverse of `write_map`.
 
     grid  the grid of the mask
@@ -186,12 +197,12 @@ def read_map(path, mask, grid):
     return read_volume_on(path, grid)[mask]
 
 
-def _read_labels(path, mask, grid):
+def _read_labels(path: Path, mask: np.ndarray, grid: Grid) -> np.ndarray:
     """Read the label numbers, (n_voxels,) int, of an ROI file in the mask's voxels."""
     return _whole_numbers(path, read_map(path, mask, grid))
 
 
-def _whole_numbers(path, labels):
+def _whole_numbers(path: Path, labels: np.ndarray) -> np.ndarray:
     """Round labels to int within ROUNDING; NaN, the background of some programs, becomes 0."""
     labels = np.where(np.isnan(labels), 0, labels)
     if not (np.abs(labels) < LARGEST_LABEL).all() or (np.abs(labels - np.rint(labels)) > ROUNDING).any():

@@ -1,7 +1,14 @@
 """Keep averaged responses in a sealed HDF5 file, with a record of the files and settings that they came from."""
 
+from __future__ import annotations
+
 import json
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
 
 from brain_activity_prediction.runtime.claims import Claims, remove_left_claims
 from brain_activity_prediction.runtime.errors import Damaged
@@ -10,6 +17,7 @@ from brain_activity_prediction.runtime.shared_work import shared_out
 from brain_activity_prediction.storage.files import check_room, reading, remove_left_behind, sampled_digest
 from brain_activity_prediction.storage.sealed_hdf5 import read_array, read_seal, write_sealed
 
+Arrays: TypeAlias = dict[str, np.ndarray]  # named as in AXES
 FORMAT = 4  # version of the file format: increase it when the arrays or their names change
 ROWS_A_PIECE = 256  # images in one piece of a dataset
 AXES = {  # axes of the arrays: n images, V voxels, G groups of images, k incomplete voxels, s sessions
@@ -19,7 +27,7 @@ AXES = {  # axes of the arrays: n images, V voxels, G groups of images, k incomp
 OFTEN_EMPTY = {"incomplete", "valid_repeats"}  # empty if no voxel lacks a trial
 
 
-def inputs_of(base_dir, files, **settings):
+def inputs_of(base_dir: Path, files: Iterable[Path], **settings: Any) -> dict[str, Any]:
     """Return what a cache file depends on: the settings, and each input file's size, time of change and sample."""
     inputs = {
         "format": FORMAT,
@@ -30,13 +38,13 @@ def inputs_of(base_dir, files, **settings):
     return json.loads(json.dumps(inputs))
 
 
-def _content(path):
+def _content(path: Path) -> list[int | str]:
     with reading(path):
         stat = path.stat()
         return [stat.st_size, stat.st_mtime_ns, sampled_digest(path)]
 
 
-def load_or_make(path, inputs, n_bytes, make):
+def load_or_make(path: Path, inputs: Mapping[str, Any], n_bytes: int, make: Callable[[], Arrays]) -> Arrays:
     """Load the arrays of a cache file, or compute them with `make()` and store them there.
 
     Processes that need the same file wait for the first. Raises InputError if `n_bytes` do not fit on the disk.
@@ -53,10 +61,12 @@ def load_or_make(path, inputs, n_bytes, make):
                 remove_left_behind(path.parent)
                 arrays = make()
                 store(path, arrays, inputs)
-    return load(path, inputs) if arrays is None else arrays
+    if arrays is None:  # another process made the file
+        arrays = load(path, inputs)
+    return make() if arrays is None else arrays
 
 
-def load(path, inputs):
+def load(path: Path, inputs: Mapping[str, Any]) -> Arrays | None:
     """Load the arrays of a cache file made from exactly these inputs, else return None.
 
     A message says why an existing file is stale or broken.
@@ -80,13 +90,13 @@ def load(path, inputs):
     return None
 
 
-def store(path, arrays, inputs):
+def store(path: Path, arrays: Arrays, inputs: Mapping[str, Any]) -> None:
     """Write a cache file atomically: the non-empty arrays, and the inputs that they depend on."""
     arrays = {name: array for name, array in arrays.items() if array.size}
     write_sealed(path, arrays, inputs, cuts={"betas": (0, min(ROWS_A_PIECE, len(arrays["betas"])))})
 
 
-def _is_made(path, inputs):
+def _is_made(path: Path, inputs: Mapping[str, Any]) -> bool:
     """Return whether a cache file made from exactly these inputs exists, without reading its arrays."""
     with suppress(OSError, ValueError):
         return read_seal(path).about == inputs

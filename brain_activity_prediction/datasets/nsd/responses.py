@@ -1,16 +1,21 @@
 """Prepare a subject's response to each image: z-score sessions, average repeats, keep the result in a cache file."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from tqdm import tqdm
 
 from brain_activity_prediction.datasets.nsd.betas import read_session
 from brain_activity_prediction.datasets.nsd.design import read_design, train_test_rows
+from brain_activity_prediction.datasets.nsd.layout import Layout
 from brain_activity_prediction.datasets.nsd.regions import read_mask, subject_grid
-from brain_activity_prediction.datasets.nsd.response_cache import inputs_of, load_or_make
+from brain_activity_prediction.datasets.nsd.response_cache import Arrays, inputs_of, load_or_make
 from brain_activity_prediction.datasets.nsd.valid_trials import (
     MissingTrials,
     lacking_too_many,
@@ -46,7 +51,13 @@ class Responses:
     valid_repeats: np.ndarray  # (n_images, k) number of averaged trials of `incomplete` voxels
 
 
-def prepare_responses(layout, subject, sessions=None, zscore=True, cache_dir=None):
+def prepare_responses(
+    layout: Layout,
+    subject: int,
+    sessions: Iterable[int] | None = None,
+    zscore: bool = True,
+    cache_dir: Path | str | None = None,
+) -> Responses:
     """Read a subject's betas, one session at a time, or the cache file of an earlier call.
 
     sessions   session numbers from 1; by default all that exist
@@ -72,7 +83,7 @@ def prepare_responses(layout, subject, sessions=None, zscore=True, cache_dir=Non
     inputs = inputs_of(layout.base_dir, input_files, **settings)
     cache = Path(cache_dir or layout.base_dir / "responses") / _cache_name(subject, sessions, zscore)
 
-    def read_and_average():
+    def read_and_average() -> Arrays:
         with (
             closing(until_stopped(zip(session_files, valid_files, strict=True))) as files,
             tqdm(files, f"betas of subject {subject}", len(session_files), unit="session") as shown,
@@ -85,14 +96,14 @@ def prepare_responses(layout, subject, sessions=None, zscore=True, cache_dir=Non
 
     image_ids = np.unique(trial_ids)
     n_rows = image_ids.size + np.unique(resampling_groups(image_ids, design.shared_ids)).size
-    n_bytes = n_rows * np.count_nonzero(mask) * np.float32().nbytes
+    n_bytes = n_rows * int(np.count_nonzero(mask)) * np.float32().nbytes
     all_valid = {"incomplete": np.empty(0, dtype=int), "valid_repeats": np.empty((image_ids.size, 0), dtype=int)}
     averaged = all_valid | load_or_make(cache, inputs, n_bytes, read_and_average)
     _leave_out_voxels(averaged, train_test_rows(image_ids, design.shared_ids), mask, subject, sessions)
     return Responses(**averaged, mask=mask, affine=affine, sessions=tuple(sessions), inputs=inputs)
 
 
-def zscore_session(betas):
+def zscore_session(betas: np.ndarray) -> np.ndarray:
     """Bring each voxel (column) of one session to mean 0 and SD 1 over its trials, in place; return `betas`.
 
     The SD is the population's (divided by n), as in scipy.stats.zscore. A voxel that never changes becomes 0. Trials
@@ -114,7 +125,7 @@ def zscore_session(betas):
     return betas
 
 
-def average_repeats(sessions, trial_ids, test_ids=()):
+def average_repeats(sessions: Iterable[np.ndarray], trial_ids: np.ndarray, test_ids: npt.ArrayLike = ()) -> Arrays:
     """Average the trials of each image over sessions that arrive one at a time.
 
     sessions   iterable of (trials_per_session, n_voxels) arrays
@@ -128,11 +139,12 @@ def average_repeats(sessions, trial_ids, test_ids=()):
     """
     image_ids, image_of_trial, n_repeats = np.unique(trial_ids, return_inverse=True, return_counts=True)
     groups = resampling_groups(image_ids, test_ids)
-    sums, squares, first, missing = None, None, 0, MissingTrials(image_ids.size)
+    sums = squares = np.empty((0, 0), dtype=np.float32)
+    first, missing = 0, MissingTrials(image_ids.size)
     for session in sessions:
         images = image_of_trial[first : first + len(session)]
         missing.set_aside(session, images)
-        if sums is None:
+        if not first:
             sums = np.zeros((image_ids.size, session.shape[1]), dtype=np.float32)
             squares = np.zeros((groups.max() + 1, session.shape[1]), dtype=np.float32)
         for row, trial in zip(images, session, strict=True):
@@ -156,7 +168,7 @@ def average_repeats(sessions, trial_ids, test_ids=()):
     }
 
 
-def resampling_groups(image_ids, test_ids):
+def resampling_groups(image_ids: np.ndarray, test_ids: npt.ArrayLike) -> np.ndarray:
     """Return the resampling group (n_images,) of each image: one for each test image, RESAMPLED_GROUPS for the others.
 
     Groups of images keep the sums that resampling needs, in a tenth of the size of the betas.
@@ -169,12 +181,14 @@ def resampling_groups(image_ids, test_ids):
     return groups
 
 
-def _leave_out_voxels(averaged, parts, mask, subject, sessions):
+def _leave_out_voxels(
+    averaged: Arrays, parts: Iterable[np.ndarray], mask: np.ndarray, subject: int, sessions: Sequence[int]
+) -> None:
     """Set all responses of voxels that lack too many images to NaN, in place, and report missing data.
 
     parts  rows of the training and of the test images
     """
-    betas, n_voxels = averaged["betas"], np.count_nonzero(mask)
+    betas, n_voxels = averaged["betas"], int(np.count_nonzero(mask))
     by_session = dict(zip(sessions, averaged.pop("voxels_by_session"), strict=True))
     incomplete, valid_repeats = averaged["incomplete"], averaged["valid_repeats"]
     if incomplete.size:
@@ -189,7 +203,7 @@ def _leave_out_voxels(averaged, parts, mask, subject, sessions):
         log.warning(f"subject {subject}: {n_constant} of {n_voxels} voxels never change and score 0")
 
 
-def _cache_name(subject, sessions, zscore):
+def _cache_name(subject: int, sessions: Sequence[int], zscore: bool) -> str:
     """Return a file name for each choice of sessions and scaling, so that different choices do not collide."""
     first, last = sessions[0], sessions[-1]
     gapless = sessions == list(range(first, last + 1))

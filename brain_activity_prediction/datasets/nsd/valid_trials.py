@@ -3,15 +3,21 @@
 If a voxel has no valid data in a session, NSD stores 0 in all of its trials, and marks it in valid_sessionNN.nii.gz.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
 import numpy as np
 
 from brain_activity_prediction.datasets.nsd.regions import read_map
 from brain_activity_prediction.runtime.messages import log
+from brain_activity_prediction.storage.grid import Grid
 
 MOST_MISSING = 0.05  # a voxel that lacks more than this share of its training or test images is left out
 
 
-def read_valid(path, mask, grid):
+def read_valid(path: Path | None, mask: np.ndarray, grid: Grid) -> np.ndarray | None:
     """Read which voxels of a mask have valid data, from valid_sessionNN.nii.gz; None if `path` is None.
 
     Returns (n_voxels,) bool. The mask is on `grid`.
@@ -19,7 +25,7 @@ def read_valid(path, mask, grid):
     return None if path is None else read_map(path, mask, grid) > 0
 
 
-def mark_invalid(betas, valid=None):
+def mark_invalid(betas: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
     """Set voxels without valid data in a session to NaN, in place; return `betas` (n_trials, n_voxels).
 
     A voxel is invalid if it is exactly 0 in all trials, or if `valid` (n_voxels,) is False.
@@ -34,12 +40,12 @@ def mark_invalid(betas, valid=None):
 class MissingTrials:
     """Count the missing trials of each voxel over sessions."""
 
-    def __init__(self, n_images):
+    def __init__(self, n_images: int):
         self.voxels = np.empty(0, dtype=int)
         self.counts = np.empty((n_images, 0), dtype=int)
-        self.voxels_by_session = []
+        self.voxels_by_session: list[int] = []
 
-    def set_aside(self, betas, images):
+    def set_aside(self, betas: np.ndarray, images: np.ndarray) -> None:
         """Set the trials of a session that are not finite to 0, in place, and count them.
 
         betas   (n_trials, n_voxels)
@@ -58,14 +64,14 @@ class MissingTrials:
             columns = order[np.searchsorted(self.voxels, voxels, sorter=order)]
             np.add.at(self.counts, (images[:, None], columns), missing)
 
-    def valid_repeats(self, n_repeats):
+    def valid_repeats(self, n_repeats: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the voxels (k,) that lack trials, ascending, and their number of valid trials (n_images, k)."""
         order = np.argsort(self.voxels)
         valid = n_repeats[:, None] - self.counts[:, order]
         return self.voxels[order], valid.astype(np.min_scalar_type(n_repeats.max()))
 
 
-def lacking_too_many(valid_repeats, parts):
+def lacking_too_many(valid_repeats: np.ndarray, parts: Iterable[np.ndarray]) -> np.ndarray:
     """Return a mask (k,) of the voxels that lack too many (over MOST_MISSING) of the training or test images.
 
     valid_repeats  (n_images, k) number of valid trials
@@ -75,12 +81,12 @@ def lacking_too_many(valid_repeats, parts):
     return np.any([too_many(missing[rows].sum(axis=0), len(rows)) for rows in parts], axis=0)
 
 
-def too_many(n_missing, n):
+def too_many(n_missing: np.ndarray, n: int) -> np.ndarray:
     """Return whether n_missing of n exceeds MOST_MISSING."""
     return n_missing > MOST_MISSING * n
 
 
-def tell_missing(subject, n_voxels, n_incomplete, voxels_by_session):
+def tell_missing(subject: int, n_voxels: int, n_incomplete: int, voxels_by_session: Mapping[int, int]) -> None:
     """Report how many voxels lack data; `voxels_by_session` is {session: number of voxels}."""
     sessions = [session for session, number in voxels_by_session.items() if number]
     where = f"session {sessions[0]}" if len(sessions) == 1 else f"{len(sessions)} sessions, first {sessions[0]}"
@@ -90,7 +96,7 @@ def tell_missing(subject, n_voxels, n_incomplete, voxels_by_session):
     )
 
 
-def tell_left_out(subject, mask, voxels):
+def tell_left_out(subject: int, mask: np.ndarray, voxels: np.ndarray) -> None:
     """Report that these voxels (k,) of the mask, one or more, lack too many images."""
     n, first = np.count_nonzero(mask), tuple(map(int, np.argwhere(mask)[voxels[0]]))
     log.warning(
