@@ -62,12 +62,19 @@ def claimed(folder: Path, settings: Mapping | None) -> Mapping:
 def unfit(folder: Path, subfolder: str, settings: Mapping) -> Iterator[tuple[Path, Damaged]]:
     """Yield the score files that are damaged or were made with other settings, each with its error."""
     for path in sorted(folder.glob(f"{subfolder}/[!.]*.h5")):
-        try:
-            with reading(path, "it is made again"):
-                verify(path)
-                read_header(path, HEADERS[subfolder], settings)
-        except Damaged as error:
+        if error := fault(path, settings):
             yield path, error
+
+
+def fault(path: Path, settings: Mapping) -> Damaged | None:
+    """Verify a score file in full; return an error if it is damaged or was made with other settings."""
+    try:
+        with reading(path, "it is made again"):
+            verify(path)
+            read_header(path, HEADERS[path.parent.name], settings)
+    except Damaged as error:
+        return error
+    return None
 
 
 def alpha_range(folder: Path) -> tuple[float, float]:

@@ -12,7 +12,7 @@ All files have checksums (`sealed_hdf5`) and hold their settings. A file that is
 folder is detected, and its layer is fitted again.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -54,16 +54,15 @@ class ScoreStore:
             score_files.claim(self.folder, subfolder, settings, redo)
         self._claimed = dict(settings)
 
-    def has(self, stream: str, layer: int, requested: StatisticsRequest | None = None) -> bool:
-        """Return whether a layer has scores and the requested statistics."""
-        if not self._path(stream, layer).exists():
+    def has(self, stream: str, layer: int, requested: StatisticsRequest | None = None, *, claimed: bool = True) -> bool:
+        """Return whether a layer has scores and the requested statistics.
+
+        claimed  False verifies the file in full, as `claim` does: a file that `claim` would delete counts as missing
+        """
+        path = self._path(stream, layer)
+        if not path.exists() or (not claimed and score_files.fault(path, self.settings())):
             return False
         return requested is None or requested.met_by(self.read_statistics(stream, layer))
-
-    def missing(self, layers: Sequence[tuple[str, int]], requested: StatisticsRequest) -> list[tuple[str, int]]:
-        """List the layers (stream, number) that an alignment must fit; all other files are verified in full."""
-        unfit = {path for path, _ in score_files.unfit(self.folder, "voxels", self.settings())}
-        return [layer for layer in layers if self._path(*layer) in unfit or not self.has(*layer, requested)]
 
     def write(
         self,

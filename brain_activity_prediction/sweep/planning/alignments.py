@@ -61,7 +61,7 @@ def _unit(flags: list[str], model: str, work: Work, shapes: Shapes, prompt: int 
     folder = alignment_folder(settings.base_dir, settings.subject, work.settings.model_id, prompt, settings.protocol)
     scores = ScoreStore(folder)
     requested = StatisticsRequest({}, settings.permutations, settings.permutation_block, settings.bootstrap)
-    n_left = len(scores.missing(layers, requested))
+    n_left = sum(not scores.has(*layer, requested, claimed=False) for layer in layers)
     if _table_is_old(scores) or not is_counted:
         n_left = max(n_left, 1)
     name = f"align_{model}_{prompt_folder(prompt)}_subj{settings.subject:02d}"
