@@ -45,7 +45,7 @@ def prepared(model, family: Family, reader: Reader, end_ids: frozenset[int]) -> 
             model,
             family,
             text_points(model, family, reader, group),
-            tower_points(model) if family.tower else None,
+            *(tower_and_points(model) if family.tower else (None, None)),
             end_ids,
         )
         network.class_token = network.tower_points is not None and has_class_token(network, reader, group)
@@ -128,8 +128,8 @@ def close(one: Tensor, other: Tensor, rounding: float) -> bool:
     return float((one.float() - other.float()).abs().max()) <= limit
 
 
-def tower_points(model) -> list[Point]:
-    """Return the points of the vision tower: the first layer's input, then each layer's output."""
+def tower_and_points(model) -> tuple[Any, list[Point]]:
+    """Return the vision tower and its points: the first layer's input, then each layer's output."""
     tower = parts.tower(model)
     if tower is None:
         raise InputError(f"{type(model).__name__} cannot be read: it has no vision tower under a known name")
@@ -137,7 +137,7 @@ def tower_points(model) -> list[Point]:
         _, layers = parts.layers(tower)
     except LookupError as error:
         raise InputError(f"{type(model).__name__} cannot be read: {error}") from error
-    return layer_points(list(layers))
+    return tower, layer_points(list(layers))
 
 
 def has_class_token(network: Network, reader: Reader, group: Group) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from brain_activity_prediction.models import decoding
 from brain_activity_prediction.models.guarded import guarded
+from brain_activity_prediction.models.patch_tokens import patch_tokens
 from brain_activity_prediction.models.torchvision_import import import_torchvision
 from brain_activity_prediction.models.vision_language import inputs as model_inputs
 from brain_activity_prediction.models.vision_language.families import CARD_TEMPLATES, Family, family
@@ -42,6 +43,7 @@ def script(checkpoint: Checkpoint, template: str | None, system: str | None, thi
     system  a system message; None for none
     """
     import_torchvision()
+    checkpoint.check()
     kind = family(checkpoint.settings("config.json"), checkpoint.source)
     reader = Reader(*reading_parts(checkpoint, kind, template, system, thinking))
     with guarded(f"the processor of {checkpoint.source} could not read a picture and a prompt"):
@@ -77,6 +79,7 @@ def reading_parts(checkpoint: Checkpoint, kind: Family, template: str | None, sy
     """Return the arguments of `Reader`: the processor, the template, and the token ids that stand for the image."""
     from transformers import AutoProcessor
 
+    checkpoint.tokenizer()  # a damaged one is named here
     processor = checkpoint.processor(AutoProcessor)
     if not hasattr(processor, "tokenizer"):
         raise InputError(
@@ -92,7 +95,22 @@ def reading_parts(checkpoint: Checkpoint, kind: Family, template: str | None, sy
             )
     elif system is not None:
         raise InputError("--system needs a chat template, and this model is given a plain text: leave out --system")
+    use_tokenizer_of_files(processor, checkpoint, template)
     return processor, template, image_ids(checkpoint.settings("config.json"), processor)
+
+
+def use_tokenizer_of_files(processor, checkpoint: Checkpoint, template: str) -> None:
+    """Let a processor tokenise as the checkpoint's own files say; transformers rebuilds some tokenizers otherwise."""
+    own = checkpoint.tokenizer()
+    texts = [template.format(prompt=prompt) for prompt in PROBES]
+    if processor.tokenizer(texts).input_ids == own(texts).input_ids:
+        return
+    if not (processor.tokenizer.is_fast and own.is_fast):
+        raise InputError(
+            f"{type(processor).__name__} tokenises other than the files of {checkpoint.source} say: fetch the "
+            "checkpoint's tokenizer.json again, or install constraints.txt"
+        )
+    processor.tokenizer._tokenizer = own.backend_tokenizer
 
 
 def image_ids(config: Mapping[str, Any], processor) -> list[int]:
@@ -159,7 +177,11 @@ def tower_selections(network: Network, poolings: Sequence[str]):
     """Return, for each pooling of the tower, a function from states (N, T, W) to the tokens that count."""
     if "cls" in poolings and not network.class_token:
         raise InputError(f"{type(network.model).__name__} has no class token: leave out --pooling cls")
-    selections = {"mean": lambda states: slice(None), "cls": lambda states: slice(0, 1)}
+    selections = {
+        "mean": lambda states: slice(None),
+        "cls": lambda states: slice(0, 1),
+        "patch": lambda states: patch_tokens(network.tower, states.shape[1]),
+    }
     return {name: selections[name] for name in poolings if name in selections}
 
 

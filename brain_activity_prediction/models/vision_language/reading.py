@@ -32,7 +32,7 @@ class Network:
     """A loaded model with the points at which its hidden states are read.
 
     text_points  for each text stream (`language`, or `encoder` and `decoder`), the points of its L + 1 states
-    tower_points  the points of the vision tower; None without a tower
+    tower, tower_points  the vision tower and its points; None without a tower
     cached  whether prompts continue from the cache of the prefix
     class_token  whether the tower puts a class token before the patches
     """
@@ -40,6 +40,7 @@ class Network:
     model: Any
     family: Family
     text_points: Mapping[str, list[Point]]
+    tower: Any
     tower_points: list[Point] | None
     end_ids: frozenset[int]
     cached: bool = False
