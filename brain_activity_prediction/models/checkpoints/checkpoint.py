@@ -15,7 +15,8 @@ from brain_activity_prediction.models.checkpoints.checkpoint_files import Checkp
 from brain_activity_prediction.models.checkpoints.checkpoint_folder import check_folder
 from brain_activity_prediction.models.checkpoints.hub import COMMIT, fetched_folder
 from brain_activity_prediction.models.checkpoints.model_size import check_memory, count_parameters
-from brain_activity_prediction.runtime.errors import InputError, one_line
+from brain_activity_prediction.models.checkpoints.quantised import check_quantised
+from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.wording import no_such_path
 from brain_activity_prediction.storage.settings_file import ORIGIN
 
@@ -231,20 +232,6 @@ class Checkpoint(CheckpointFiles):
 
     def _files(self, patterns: Sequence[str]) -> list[Path]:
         return sorted({path for pattern in patterns for path in self.folder.rglob(pattern)})
-
-
-def check_quantised(settings: dict, source: Path | str) -> None:
-    """Raise InputError if this machine cannot run weights that were quantised before they were published."""
-    from transformers.quantizers import AutoHfQuantizer
-
-    try:
-        AutoHfQuantizer.from_config(settings, pre_quantized=True).validate_environment(device_map=None)
-    except Exception as error:  # libraries that are missing or too old raise many kinds of exceptions
-        reason = one_line(" ".join(str(error).split()))[:200]
-        raise InputError(
-            f"the weights of {source} are quantised ({settings.get('quant_method')}), which does not run here: "
-            f"{reason}; or give the unquantised model"
-        ) from error
 
 
 def unexpected(model, names: Iterable[str]) -> list[str]:

@@ -14,11 +14,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from brain_activity_prediction.models.decoding import tokens_within
+from brain_activity_prediction.models.vision_language.groups import Group, Groups, joined, kind
 from brain_activity_prediction.models.vision_language.prompts import PLACE
 from brain_activity_prediction.runtime.errors import InputError
 
 if TYPE_CHECKING:
-    import torch
     from PIL.Image import Image
     from torch import Tensor
 
@@ -49,33 +49,6 @@ class Text:
         """Return the positions of the prompt's own tokens in a text of `length` tokens."""
         start, stop = self.prompt.start, self.prompt.stop
         return slice(length - start, length - stop) if self.counted_back else slice(start, stop)
-
-
-@dataclass(frozen=True)
-class Group:
-    """Images of a batch whose inputs have the same shapes: they take the same number of tokens, without padding.
-
-    rows  (B,) their places in the batch
-    block  {input: (1, T, ...)} of the tokens from the first to the last of the image
-    image  {input: (B, ...) or packed} of the images
-    """
-
-    rows: list[int]
-    block: Mapping[str, Tensor]
-    image: Mapping[str, Any]
-
-    def to(self, device: str, dtype: torch.dtype) -> Group:
-        return Group(self.rows, moved(self.block, device, dtype), moved(self.image, device, dtype))
-
-
-@dataclass(frozen=True)
-class Groups:
-    """All groups of a batch."""
-
-    groups: list[Group]
-
-    def to(self, device: str, dtype: torch.dtype) -> Groups:
-        return Groups([group.to(device, dtype) for group in self.groups])
 
 
 class Reader:
@@ -204,7 +177,7 @@ class Reader:
         kinds: dict[tuple, list[tuple[int, dict]]] = {}
         for row, image in enumerate(images):
             inputs = self.encoded(PROBES[0], image.convert("RGB"))
-            kinds.setdefault(_kind(inputs), []).append((row, inputs))
+            kinds.setdefault(kind(inputs), []).append((row, inputs))
         return Groups([self._group(members) for members in kinds.values()])
 
     def _group(self, members: list[tuple[int, dict]]) -> Group:
@@ -240,37 +213,3 @@ class Reader:
     def _own(self, text: Text, group: Group) -> dict[str, Tensor]:
         device = group.block[IDS].device
         return {name: value.to(device).expand(len(group.rows), *value.shape[1:]) for name, value in text.own.items()}
-
-
-def _kind(inputs: Mapping[str, Any]) -> tuple:
-    """Return what images of a group have in common: shapes, token ids, grids and sizes."""
-    import torch
-
-    kind = []
-    for name, value in sorted(inputs.items()):
-        if not isinstance(value, torch.Tensor):
-            kind.append((name, repr(value)))
-        else:
-            kind.append((name, tuple(value.shape), None if value.is_floating_point() else value.numpy().tobytes()))
-    return tuple(kind)
-
-
-def joined(values: Sequence[Any]) -> Any:
-    """Join the inputs of images along their first axis."""
-    import torch
-
-    if isinstance(values[0], torch.Tensor):
-        return torch.cat(list(values))
-    return [one for value in values for one in value]
-
-
-def moved(inputs: Mapping[str, Any], device: str, dtype: torch.dtype) -> dict[str, Any]:
-    """Move tensors to a device; floating-point tensors are converted to a dtype."""
-    import torch
-
-    def move(value):
-        if not isinstance(value, torch.Tensor):
-            return value
-        return value.to(device, dtype) if value.is_floating_point() else value.to(device)
-
-    return {name: move(value) for name, value in inputs.items()}

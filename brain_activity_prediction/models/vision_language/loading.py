@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 from brain_activity_prediction.models.pooling import Point, layer_points
 from brain_activity_prediction.models.vision_language import network as parts
 from brain_activity_prediction.models.vision_language.families import Family
+from brain_activity_prediction.models.vision_language.groups import Group
 from brain_activity_prediction.models.vision_language.image_states import as_tokens
-from brain_activity_prediction.models.vision_language.inputs import PROBES, Group, Reader
+from brain_activity_prediction.models.vision_language.inputs import PROBES, Reader
 from brain_activity_prediction.models.vision_language.reading import (
     Network,
     read_prefix,

@@ -13,8 +13,9 @@ from brain_activity_prediction.models.patch_tokens import patch_tokens
 from brain_activity_prediction.models.torchvision_import import import_torchvision
 from brain_activity_prediction.models.vision_language import inputs as model_inputs
 from brain_activity_prediction.models.vision_language.families import CARD_TEMPLATES, Family, family
+from brain_activity_prediction.models.vision_language.groups import Groups
 from brain_activity_prediction.models.vision_language.image_states import Features, tower_states
-from brain_activity_prediction.models.vision_language.inputs import IDS, PROBES, Groups, Reader
+from brain_activity_prediction.models.vision_language.inputs import IDS, PROBES, Reader
 from brain_activity_prediction.models.vision_language.loading import prepared
 from brain_activity_prediction.models.vision_language.prompts import chat_prompt, is_jinja
 from brain_activity_prediction.models.vision_language.reading import (

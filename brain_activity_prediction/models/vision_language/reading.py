@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 from brain_activity_prediction.models import decoding
 from brain_activity_prediction.models.pooling import Point, PooledStates, choose, pooled
 from brain_activity_prediction.models.vision_language.families import Family
+from brain_activity_prediction.models.vision_language.groups import Group
 from brain_activity_prediction.models.vision_language.image_states import Features
-from brain_activity_prediction.models.vision_language.inputs import IDS, Group, Reader, Text
+from brain_activity_prediction.models.vision_language.inputs import IDS, Reader, Text
 
 if TYPE_CHECKING:
     from torch import Tensor
