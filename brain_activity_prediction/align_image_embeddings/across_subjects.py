@@ -17,11 +17,7 @@ from brain_activity_prediction.runtime.running import run_script
 def flags() -> argparse.ArgumentParser:
     flags = shared.parser(__doc__, several_subjects=True)
     flags.set_defaults(subject=None)  # all that have scores
-    flags.add_argument(
-        "-m", "--model-id", nargs="+", metavar="ID", help="use only these models (default: all with scores)"
-    )
-    shared.add_prompt_numbers(flags, "use only these prompts: 3, or 1,2,3, or 1-9 (default: all with scores)")
-    flags.add_argument("--stream", nargs="+", metavar="NAME", help="use only these streams (default: all with scores)")
+    shared.add_selection(flags)
     shared.add_protocol(flags)
     shared.add_layer_choice(flags)
     return flags
@@ -38,9 +34,9 @@ def main() -> None:
         base_dir=arguments.base_dir,
         subjects=sorted(set(arguments.subject or shared.SUBJECTS)),
         with_s=bool(arguments.subject),
-        model_ids=[resolved_model_id(arguments.base_dir, name) for name in arguments.model_id or ()],
-        prompts=arguments.prompt_number or (),
-        streams=arguments.stream or (),
+        model_ids=[resolved_model_id(arguments.base_dir, name) for name in arguments.model_id],
+        prompts=arguments.prompt_number,
+        streams=arguments.stream,
         protocol=arguments.protocol,
         layer_choice=arguments.layers,
     )

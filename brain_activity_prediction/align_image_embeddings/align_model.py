@@ -18,6 +18,7 @@ from brain_activity_prediction.cli.settings_from_flags import (
     layer_selection,
     log_protocol,
     parse_with_protocol,
+    settings_from,
 )
 from brain_activity_prediction.datasets.nsd.layout import find_layout
 from brain_activity_prediction.encoding.layers import open_layers
@@ -62,23 +63,13 @@ def read_settings(words: Sequence[str] | None = None) -> EncodingSettings:
     words  None for the command line of this process
     """
     arguments = parse_with_protocol(flags(), words)
-    return EncodingSettings(
-        base_dir=arguments.base_dir,
-        subject=arguments.subject,
+    return settings_from(
+        EncodingSettings,
+        arguments,
         device=arguments.gpu_id,
-        redo=arguments.redo,
         alphas=alpha_grid(arguments),
         features=layer_selection(arguments),
-        protocol=arguments.protocol,
-        criterion=arguments.criterion,
-        sessions=arguments.sessions,
-        zscore_sessions=arguments.zscore_sessions,
         rois=arguments.roi,
-        ncsnr=arguments.ncsnr,
-        min_noise_ceiling=arguments.min_noise_ceiling,
-        permutations=arguments.permutations,
-        permutation_block=arguments.permutation_block,
-        bootstrap=arguments.bootstrap,
         layer_choice=arguments.layers,
     )
 

@@ -10,7 +10,7 @@ import brain_activity_prediction  # noqa: F401, handles signals from here on
 
 # isort: split
 from brain_activity_prediction.cli import shared_flags as shared
-from brain_activity_prediction.cli.settings_from_flags import layer_selection
+from brain_activity_prediction.cli.settings_from_flags import layer_selection, settings_from
 from brain_activity_prediction.datasets.nsd.layout import find_layout
 from brain_activity_prediction.encoding.layers import open_layers
 from brain_activity_prediction.rsa.settings import SimilaritySettings
@@ -40,17 +40,8 @@ def flags() -> argparse.ArgumentParser:
 def read_settings() -> SimilaritySettings:
     """Return the settings of the command line."""
     arguments = flags().parse_args()
-    return SimilaritySettings(
-        base_dir=arguments.base_dir,
-        subject=arguments.subject,
-        device=arguments.gpu_id,
-        features=layer_selection(arguments),
-        sessions=arguments.sessions,
-        zscore_sessions=arguments.zscore_sessions,
-        rois=arguments.roi,
-        permutations=arguments.permutations,
-        ceiling_subjects=arguments.ceiling_subjects,
-    )
+    features = layer_selection(arguments)
+    return settings_from(SimilaritySettings, arguments, device=arguments.gpu_id, features=features, rois=arguments.roi)
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ import brain_activity_prediction  # noqa: F401, handles signals from here on
 
 # isort: split
 from brain_activity_prediction.cli import shared_flags as shared
-from brain_activity_prediction.cli.settings_from_flags import alpha_grid
+from brain_activity_prediction.cli.settings_from_flags import alpha_grid, settings_from
 from brain_activity_prediction.datasets.nsd.layout import find_layout
 from brain_activity_prediction.runtime import devices
 from brain_activity_prediction.runtime.errors import InputError
@@ -52,13 +52,12 @@ def main() -> None:
 
     from brain_activity_prediction.cross_subject.ceiling import CeilingSettings, write_ceilings
 
-    settings = CeilingSettings(
-        base_dir=arguments.base_dir,
+    settings = settings_from(
+        CeilingSettings,
+        arguments,
         subjects=subjects,
         device=arguments.gpu_id,
         alphas=alphas,
-        sessions=arguments.sessions,
-        zscore_sessions=arguments.zscore_sessions,
         rois=arguments.roi,
         together=arguments.predict_from == TOGETHER,
     )

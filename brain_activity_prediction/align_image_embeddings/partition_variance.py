@@ -15,7 +15,7 @@ import brain_activity_prediction  # noqa: F401, handles signals from here on
 from brain_activity_prediction.cli import shared_flags as shared
 from brain_activity_prediction.cli.flag_values import analysis_name, positive_int, seed
 from brain_activity_prediction.cli.model_names import resolved_model_id
-from brain_activity_prediction.cli.settings_from_flags import alpha_grid
+from brain_activity_prediction.cli.settings_from_flags import alpha_grid, settings_from
 from brain_activity_prediction.datasets.nsd.layout import find_layout
 from brain_activity_prediction.runtime import devices
 from brain_activity_prediction.runtime.running import run_script
@@ -54,22 +54,13 @@ def flags() -> argparse.ArgumentParser:
 def read_settings() -> PartitioningSettings:
     """Return the settings of the command line."""
     arguments = flags().parse_args()
-    return PartitioningSettings(
-        base_dir=arguments.base_dir,
-        subject=arguments.subject,
-        name=arguments.name,
+    return settings_from(
+        PartitioningSettings,
+        arguments,
         device=arguments.gpu_id,
-        redo=arguments.redo,
         alphas=alpha_grid(arguments),
         spaces=[parse_space(resolved_model_id(arguments.base_dir, model), *words) for model, *words in arguments.space],
-        random_weightings=arguments.random_weightings,
-        seed=arguments.seed,
-        sessions=arguments.sessions,
-        zscore_sessions=arguments.zscore_sessions,
         rois=arguments.roi,
-        ncsnr=arguments.ncsnr,
-        min_noise_ceiling=arguments.min_noise_ceiling,
-        bootstrap=arguments.bootstrap,
     )
 
 

@@ -5,6 +5,7 @@ import math
 import re
 
 WHOLE_NUMBER = re.compile("[0-9]{1,9}")
+LARGEST_COUNT = 999_999_999
 MOST_ALPHAS = 1000
 MOST_WORKERS = 1024
 MOST_RESAMPLES, MOST_PERMUTATIONS = 100_000, 1_000_000
@@ -52,49 +53,40 @@ def one_number(text: str) -> int:
 
 
 def positive_int(text: str) -> int:
-    """Convert a whole number from 1 to 999999999."""
-    if not WHOLE_NUMBER.fullmatch(text) or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text[:40]} is not a whole number from 1 to 999999999")
-    return int(text)
+    return _whole_number(text, 1, LARGEST_COUNT)
 
 
 def non_negative_int(text: str) -> int:
-    """Convert a whole number from 0 to 999999999."""
-    if not WHOLE_NUMBER.fullmatch(text):
-        raise argparse.ArgumentTypeError(f"{text[:40]} is not a whole number from 0 to 999999999")
-    return int(text)
+    return _whole_number(text, 0, LARGEST_COUNT)
 
 
 def bootstrap_count(text: str) -> int:
-    """Convert a number of resamples, 0 to MOST_RESAMPLES; each needs 28 bytes of memory for each test image."""
-    if not WHOLE_NUMBER.fullmatch(text) or int(text) > MOST_RESAMPLES:
-        raise argparse.ArgumentTypeError(
-            f"{text[:40]} is not a whole number from 0 to {MOST_RESAMPLES}, for 3 GB of memory with 1000 test images"
-        )
-    return int(text)
+    """Convert a number of resamples; each needs 28 bytes of memory for each test image."""
+    return _whole_number(text, 0, MOST_RESAMPLES, ", for 3 GB of memory with 1000 test images")
 
 
 def permutation_count(text: str) -> int:
-    """Convert a number of permutations, 0 to MOST_PERMUTATIONS."""
-    if not WHOLE_NUMBER.fullmatch(text) or int(text) > MOST_PERMUTATIONS:
-        raise argparse.ArgumentTypeError(
-            f"{text[:40]} is not a whole number from 0 to {MOST_PERMUTATIONS}; time and memory grow with it, and the "
-            f"smallest p of {MOST_PERMUTATIONS} is {1 / MOST_PERMUTATIONS:g}"
-        )
-    return int(text)
+    smallest_p = f"the smallest p of {MOST_PERMUTATIONS} is {1 / MOST_PERMUTATIONS:g}"
+    return _whole_number(text, 0, MOST_PERMUTATIONS, f"; time and memory grow with it, and {smallest_p}")
 
 
 def worker_count(text: str) -> int:
-    """Convert a number of parallel processes, 1 to MOST_WORKERS."""
-    if not WHOLE_NUMBER.fullmatch(text) or not 1 <= int(text) <= MOST_WORKERS:
-        raise argparse.ArgumentTypeError(f"{text[:40]} is not a whole number from 1 to {MOST_WORKERS}")
-    return int(text)
+    return _whole_number(text, 1, MOST_WORKERS)
 
 
 def num_alphas(text: str) -> int:
-    """Convert the number of alphas in a grid, 1 to MOST_ALPHAS."""
-    if not WHOLE_NUMBER.fullmatch(text) or not 1 <= int(text) <= MOST_ALPHAS:
-        raise argparse.ArgumentTypeError(f"{text[:40]} is not a whole number from 1 to {MOST_ALPHAS}")
+    return _whole_number(text, 1, MOST_ALPHAS)
+
+
+def seed(text: str) -> int:
+    """Convert a seed from 0 to 2^32 - 1, the range that all libraries accept."""
+    return _whole_number(text, 0, 2**32 - 1)
+
+
+def _whole_number(text: str, lowest: int, highest: int, reason: str = "") -> int:
+    """Convert a whole number within limits; the error states them and the reason for them."""
+    if not re.fullmatch("[0-9]{1,10}", text) or not lowest <= int(text) <= highest:
+        raise argparse.ArgumentTypeError(f"{text[:40]} is not a whole number from {lowest} to {highest}{reason}")
     return int(text)
 
 
@@ -122,13 +114,6 @@ def _float(text: str) -> float:
         return float(text)
     except ValueError:
         return math.nan
-
-
-def seed(text: str) -> int:
-    """Convert a seed from 0 to 2^32 - 1, the range that all libraries accept."""
-    if not re.fullmatch("[0-9]{1,10}", text) or int(text) >= 2**32:
-        raise argparse.ArgumentTypeError(f"{text[:40]} is not a whole number from 0 to 2^32 - 1")
-    return int(text)
 
 
 def shard(text: str) -> tuple[int, int]:

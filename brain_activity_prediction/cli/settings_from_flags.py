@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any, TypeVar
 
 from brain_activity_prediction.cli.model_names import resolved_model_id
 from brain_activity_prediction.encoding.layers import LayerSelection
@@ -12,6 +14,14 @@ from brain_activity_prediction.encoding.settings import AlphaGrid
 from brain_activity_prediction.extraction.prompt_selection import select_prompts
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.messages import log
+
+Settings = TypeVar("Settings")
+
+
+def settings_from(kind: type[Settings], arguments: argparse.Namespace, **others: Any) -> Settings:
+    """Return the settings of a script: each field is the flag of its name, unless `others` has it."""
+    flags = {field.name for field in fields(kind)} - others.keys()
+    return kind(**{name: getattr(arguments, name) for name in flags}, **others)
 
 
 def alpha_grid(arguments: argparse.Namespace) -> AlphaGrid:

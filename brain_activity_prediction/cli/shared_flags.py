@@ -119,6 +119,15 @@ def add_layers(flags: argparse.ArgumentParser) -> None:
     flags.add_argument("--stream", nargs="+", metavar="NAME", help="use only these streams (default: all)")
 
 
+def add_selection(flags: argparse.ArgumentParser) -> None:
+    """Add the flags that select from finished scores: models, prompts and streams."""
+    flags.add_argument(
+        "-m", "--model-id", nargs="+", default=[], metavar="ID", help="use only these models (default: all)"
+    )
+    add_prompt_numbers(flags, "use only these prompts: 3, or 1,2,3, or 1-9 (default: all)", default=[])
+    flags.add_argument("--stream", nargs="+", default=[], metavar="NAME", help="use only these streams (default: all)")
+
+
 def add_responses(flags: argparse.ArgumentParser) -> None:
     """Add the flags that select responses and voxels."""
     add_numbers(

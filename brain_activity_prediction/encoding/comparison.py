@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations
 
-import numpy as np
 import pandas as pd
 
 from brain_activity_prediction.encoding.scores.conditions import (
@@ -69,19 +68,20 @@ def differences(conditions: Sequence[Condition], settings: ComparisonSettings) -
     for a, b in combinations(conditions, 2):
         shared_regions = dict(a.regions.items() & b.regions.items())
         regions = [name for name in a.regions if name in shared_regions]
-        (r_a, resampled_a, n_voxels), (r_b, resampled_b, _) = (_columns(condition, regions) for condition in (a, b))
-        (normal_a, moved_a), (normal_b, moved_b) = (_normalised(condition, regions) for condition in (a, b))
-        n_resamples = min(len(resampled_a), len(resampled_b))
-        resampled = resampled_a[:n_resamples] - resampled_b[:n_resamples]
+        of_a, of_b = ([list(condition.regions).index(name) for name in regions] for condition in (a, b))
+        r_a, r_b = a.r[of_a], b.r[of_b]
+        normal_a, normal_b = a.r_normalised[of_a], b.r_normalised[of_b]
+        n_resamples = min(len(a.resampled), len(b.resampled))
+        resampled = a.resampled[:n_resamples, of_a] - b.resampled[:n_resamples, of_b]
         low, high = interval(resampled)
-        moved = moved_a[:n_resamples] - moved_b[:n_resamples]
+        moved = a.normalised_resampled[:n_resamples, of_a] - b.normalised_resampled[:n_resamples, of_b]
         moved_low, moved_high = interval(moved)
         parts.append(
             pd.DataFrame(
                 {
                     **{f"{name}_a": getattr(a, name) for name in CONDITION},
                     **{f"{name}_b": getattr(b, name) for name in CONDITION},
-                    **{"roi": regions, "n_voxels": n_voxels, "r_a": r_a, "r_b": r_b, "difference": r_a - r_b},
+                    **{"roi": regions, "n_voxels": a.n_voxels[of_a], "r_a": r_a, "r_b": r_b, "difference": r_a - r_b},
                     **{"se": standard_error(resampled), "ci_low": low, "ci_high": high, "p": two_sided_p(resampled)},
                     "n_resamples": n_resamples,
                     **{"r_normalised_all_voxels_a": normal_a, "r_normalised_all_voxels_b": normal_b},
@@ -94,16 +94,6 @@ def differences(conditions: Sequence[Condition], settings: ComparisonSettings) -
         protocol=settings.protocol, subject=settings.subject, layer_choice=settings.layer_choice
     )
     return table.assign(q=table.groupby("n_resamples")["p"].transform(adjusted)).reindex(columns=COLUMNS)
-
-
-def _columns(condition: Condition, regions: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    places = [list(condition.regions).index(name) for name in regions]
-    return condition.r[places], condition.resampled[:, places], condition.n_voxels[places]
-
-
-def _normalised(condition: Condition, regions: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    places = [list(condition.regions).index(name) for name in regions]
-    return condition.r_normalised[places], condition.normalised_resampled[:, places]
 
 
 def as_text(table: pd.DataFrame) -> str:

@@ -23,9 +23,7 @@ from brain_activity_prediction.storage.made_from import state_of, write_note
 def flags() -> argparse.ArgumentParser:
     flags = shared.parser(__doc__, several_subjects=True)
     flags.set_defaults(subject=None)  # default: all subjects with scores
-    flags.add_argument("-m", "--model-id", nargs="+", metavar="ID", help="include only these models (default: all)")
-    shared.add_prompt_numbers(flags, "include only these prompts: 3, or 1,2,3, or 1-9 (default: all)")
-    flags.add_argument("--stream", nargs="+", metavar="NAME", help="include only these streams (default: all)")
+    shared.add_selection(flags)
     flags.add_argument(
         "--roi",
         nargs="+",
@@ -39,12 +37,11 @@ def flags() -> argparse.ArgumentParser:
 def main() -> None:
     arguments = flags().parse_args()
     shared.check_base_dir(arguments.base_dir)
-    arguments.model_id = [resolved_model_id(arguments.base_dir, name) for name in arguments.model_id or ()]
     selection = Selection(
         subject=tuple(arguments.subject or ()),
-        model=tuple(arguments.model_id or ()),
-        prompt=tuple(arguments.prompt_number or ()),
-        stream=tuple(arguments.stream or ()),
+        model=tuple(resolved_model_id(arguments.base_dir, name) for name in arguments.model_id),
+        prompt=tuple(arguments.prompt_number),
+        stream=tuple(arguments.stream),
         roi=tuple(arguments.roi or ()),
     )
     from brain_activity_prediction.report.tables.collecting import Tables, find_scored
