@@ -3,7 +3,8 @@
 A model script is a module (or any namespace) with the constants
 
     MODEL_ID, REVISION   the model on the Hugging Face hub and its pinned commit
-    IMAGE_STREAMS        {stream: poolings it can have} of the streams that no prompt changes
+    IMAGE_STREAMS        {stream: poolings it can have} of the streams that no prompt changes; (None,) for a stream with
+                         one vector for each image, which no pooling changes
 
 and the functions below, where a batch has B images, L layers and width W:
 

@@ -138,7 +138,7 @@ def wanted_streams(script, settings: ExtractionSettings) -> dict[int | None, lis
             stream_name(stream, pooling)
             for stream, possible in available.items()
             for pooling in possible
-            if (answers if stream == "response" else pooling in settings.poolings)
+            if (answers if stream == "response" else pooling is None or pooling in settings.poolings)
         ]
 
     prompt_streams = getattr(script, "PROMPT_STREAMS", {})
@@ -149,6 +149,7 @@ def wanted_streams(script, settings: ExtractionSettings) -> dict[int | None, lis
         for available in (script.IMAGE_STREAMS, prompt_streams)
         for kept in available.values()
         for pooling in kept
+        if pooling is not None
     }
     for pooling in settings.poolings:
         if pooling not in possible:

@@ -19,7 +19,7 @@ WIDTH_KEYS = re.compile("hidden_size|embed_dim|embedding_size|channels|widths?$"
 # The layout of model types whose configuration does not tell it.
 KNOWN_AXES = dict.fromkeys(("sam_vision_model", "sam_hq_vision_model"), LAST)
 KNOWN_AXES |= dict.fromkeys(("sam2_vision_model", "sam2_hiera_det_model", "sam3_vision_model"), LAST)
-KNOWN_AXES |= {"sam3_vit_model": LAST, "dinat": LAST, "timm_wrapper": FIRST}
+KNOWN_AXES |= {"sam3_vit_model": LAST, "dinat": LAST, "hiera": LAST, "timm_wrapper": FIRST}
 LARGER = 32  # pixels added to a probe's height, and twice that to its width
 
 Visit = Callable[["Tensor", Callable[["Tensor"], None]], None]

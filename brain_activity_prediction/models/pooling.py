@@ -27,12 +27,13 @@ POOLINGS = {  # name of each pooling: the tokens that it averages
 }
 
 
-def stream_name(stream: str, pooling: str) -> str:
+def stream_name(stream: str, pooling: str | None) -> str:
     """Return the name of a pooled stream: `language` for the mean, or `language_last` and so on for other poolings.
 
-    Hidden states pooled over a model's answer are a separate stream, `response`.
+    Hidden states pooled over a model's answer are a separate stream, `response`. A pooling of None is for streams that
+    have one vector for each image by themselves.
     """
-    return {"mean": stream, "response": "response"}.get(pooling, f"{stream}_{pooling}")
+    return {"mean": stream, None: stream, "response": "response"}.get(pooling, f"{stream}_{pooling}")
 
 
 def choose(poolings: Sequence[str], **tokens: slice) -> dict[str, slice]:

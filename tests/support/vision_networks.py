@@ -60,6 +60,27 @@ PATCHES = {
     "VitPoseBackbone": (0, 0),
     "YolosModel": (1, 100),
 }
+
+
+def after_norm(model, output):
+    return output.last_hidden_state
+
+
+def norm_of_class_token(model, output):
+    return getattr(model, "vision_model", model).post_layernorm(output.last_hidden_state)
+
+
+# Class: function from its output to the last layer's states after the final norm.
+NORMED = {
+    name: norm_of_class_token for name in PATCHES if "CLIP" in name.upper() or "OwlViT" in name or "Owlv2" in name
+}
+NORMED |= {"MLCDVisionModel": norm_of_class_token}
+WITHOUT_NORM = ("BeitModel", "Data2VecVisionModel", "DonutSwinModel", "HieraModel", "InternVLVisionModel", "LevitModel")
+WITHOUT_NORM += ("Llama4VisionModel", "MgpstrModel", "RadioModel", "Swin2SRModel", "VitPoseBackbone")
+NORMED |= {name: after_norm for name in PATCHES if name not in NORMED and name not in WITHOUT_NORM}
+WITHOUT_POOLER = ("Data2VecVisionModel", "GitVisionModel", "IJepaModel", "InternVLVisionModel", "Llama4VisionModel")
+WITHOUT_POOLER += ("MgpstrModel", "RadioModel", "Swin2SRModel", "ViTMAEModel", "ViTMSNModel", "VitPoseBackbone")
+POOLED = [name for name in PATCHES if name not in WITHOUT_POOLER]
 MAPS = "convolutional maps"
 PROMPTED = "needs more than an image"
 VIDEO = "videos"
@@ -111,12 +132,16 @@ SETTINGS = {
 
 def network(name):
     """One narrow layer of a class, at its default geometry, with every parameter drawn at random."""
-    torch.manual_seed(0)
     model_class = getattr(hf, name)
     default = model_class.config_class()
     narrow = {key: value for key, value in NARROW.items() if isinstance(getattr(default, key, None), int)}
     config = model_class.config_class(**narrow | SETTINGS.get(name, {}))
-    model = model_class(config).eval()
+    return random_weights(model_class(config).eval())
+
+
+def random_weights(model):
+    """Draw every parameter of a model at random, none of them zero."""
+    torch.manual_seed(0)
     with torch.no_grad():
         for key, values in model.named_parameters():
             values.normal_(1.0 if "norm" in key else 0.0, 0.1)

@@ -74,8 +74,10 @@ class Checkpoint(CheckpointFiles):
             raise InputError(f"--checkpoint {folder} holds no weights ({kinds}): copy them there")
         check_folder(folder, weights_identity.WEIGHT_FILES + weights_identity.TEXT_FILES)
 
-    def model(self, model_class, device: str, dtype: torch.dtype):
+    def model(self, model_class, device: str, dtype: torch.dtype, optional: Sequence[str] = UNUSED_HEADS):
         """Load a model of a transformers class on a device, in a dtype and in evaluation mode.
+
+        optional  beginnings of the names of parameters that the checkpoint may lack, because nothing reads them
 
         Raise InputError if the checkpoint is of another kind, or if its parameters are not those of the class.
         Otherwise transformers would draw missing parameters at random and ignore extra ones.
@@ -86,7 +88,7 @@ class Checkpoint(CheckpointFiles):
         self._check_size(model_class)
         placement = self._placement(device, dtype)
         model, loaded = self.load(model_class, dtype=dtype, output_loading_info=True, **placement)
-        missing = sorted(name for name in loaded["missing_keys"] if not name.startswith(UNUSED_HEADS))
+        missing = sorted(name for name in loaded["missing_keys"] if not name.startswith(tuple(optional)))
         if missing:
             raise InputError(
                 f"{self.source} lacks {len(missing)} of the parameters of {model_class.__name__}, first {missing[0]}: "

@@ -1,0 +1,102 @@
+"""The hidden states of each layer of a vision network, image by image.
+
+Letters: B images, C channels, H x W places, T tokens, W width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from brain_activity_prediction.models.map_layout import channels_first
+from brain_activity_prediction.models.pooling import layer_points
+from brain_activity_prediction.models.vision.inputs import SHAPES, VALID, Inputs, keywords, n_images, patch_counts
+from brain_activity_prediction.runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+IN_ANOTHER_ORDER = ("hiera",)  # model types whose tokens are ordered by units; their maps are read instead
+
+
+@dataclass(frozen=True)
+class States:
+    """The hidden states of a layer.
+
+    values  tokens (B, T, W) or maps (B, C, H, W)
+    valid  (B, T), 1 for tokens of the image and 0 for padding; None without padding
+    """
+
+    values: Tensor
+    valid: Tensor | None = None
+
+
+def visit(network: nn.Module, inputs: Inputs, see: Callable[[Tensor], None]) -> Any:
+    """Compute an image batch, and call `see` with the states of each layer as the network gives them.
+
+    The result is the network's own output.
+    """
+    blocks = timm_blocks(network)
+    if blocks:
+        with ExitStack() as hooks:
+            for point in layer_points(blocks):
+                hooks.callback(point.watch(see).remove)
+            return network(**keywords(network, inputs))
+    output = network(**keywords(network, inputs), output_hidden_states=True)
+    maps = network.config.model_type in IN_ANOTHER_ORDER
+    for hidden in output.reshaped_hidden_states if maps else output.hidden_states:
+        see(hidden)
+    return output
+
+
+def by_image(network: nn.Module, inputs: Inputs, hidden: Tensor, axis: int | None) -> States:
+    """Return the states of a layer with one row for each image.
+
+    axis  the axis of the channels, if the states are maps
+
+    Raise InputError if the states do not tell which image they belong to.
+    """
+    n, counts = n_images(inputs), patch_counts(network, inputs)
+    if counts and (hidden.ndim == 2 or (hidden.ndim == 3 and len(hidden) == 1)):
+        row = hidden.reshape(-1, hidden.shape[-1])
+        if len(row) == sum(counts):
+            return _split(row, counts)
+    if hidden.ndim not in (3, 4) or len(hidden) != n:
+        raise InputError(
+            f"{type(network).__name__} does not keep images apart: its states of {n} images are {tuple(hidden.shape)}, "
+            "without one row an image: choose another network"
+        )
+    padded = isinstance(inputs, Mapping) and SHAPES in inputs
+    return States(channels_first(hidden, axis), inputs[VALID] if padded else None)
+
+
+def _split(row: Tensor, counts: list[int]) -> States:
+    """Split the tokens of all images (N, W) into those of each image, padded to the longest."""
+    from torch.nn.utils.rnn import pad_sequence
+
+    if len(set(counts)) == 1:
+        return States(row.reshape(len(counts), counts[0], -1))
+    ones = [row.new_ones(count) for count in counts]
+    return States(pad_sequence(row.split(counts), batch_first=True), pad_sequence(ones, batch_first=True))
+
+
+def timm_blocks(network: nn.Module) -> list[nn.Module]:
+    """Return a timm network's blocks if timm's own intermediates would be whole stages or lack the class token.
+
+    These are networks with a `conv_stem`, such as EfficientNet and MobileNet, whose blocks return maps (B, C, H, W),
+    and networks with prefix tokens, such as ViT, whose blocks return tokens (B, T, W). For other networks the result is
+    empty: their blocks may return maps with the channels last.
+    """
+    network = getattr(network, "timm_model", None)
+    if not (hasattr(network, "conv_stem") or hasattr(network, "num_prefix_tokens")):
+        return []
+    return list(_flattened(network.blocks))
+
+
+def _flattened(blocks) -> Iterator[nn.Module]:
+    from torch import nn
+
+    for block in blocks:
+        yield from _flattened(block) if isinstance(block, nn.Sequential) else [block]
