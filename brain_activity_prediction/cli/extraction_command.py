@@ -38,7 +38,7 @@ def flags(description: str, **model_id) -> argparse.ArgumentParser:
         "--test-run",
         action=argparse.BooleanOptionalAction,
         default=False,
-        help="compute only the first batch, print its streams and the cost of a whole run, and write nothing",
+        help="compute only the first batch, print its streams and the cost of a whole run, and write no states",
     )
     flags.add_argument(
         "--shard",
@@ -89,7 +89,7 @@ def flags(description: str, **model_id) -> argparse.ArgumentParser:
 def check_flags(arguments: argparse.Namespace) -> None:
     """Raise InputError if flags contradict each other."""
     if arguments.repair and arguments.test_run:
-        raise InputError("--repair deletes damaged files, and a --test-run writes nothing: leave one out")
+        raise InputError("--repair deletes damaged files, which a --test-run does not compute again: leave one out")
     if arguments.revision and arguments.checkpoint:
         raise InputError("--revision selects a version on the hub, --checkpoint a local folder: leave one out")
     if arguments.quantize and arguments.random_weights is not None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from brain_activity_prediction.extraction.plan import images_left
 from brain_activity_prediction.runtime.wording import prompt_name
+from brain_activity_prediction.storage.measured_rate import MeasuredRate, record_rate
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,9 +39,12 @@ def try_out(runner: Runner, stimuli: Stimuli, work: Work) -> None:
         for answer in answers[:1]:
             print(f"{prompt_name(prompt):10} answer to image {batch.image_ids[0]}: {answer!r}")
     print(f"{1 / seconds:.2f} images/s in batches of {len(batch.image_ids)}, {_memory(runner.device)}")
-    print(
-        f"{images_left(n_left)}: {n_left * seconds / 3600:.2f} h, {n_left * n_bytes / 1e9:.2f} GB; nothing was written"
-    )
+    print(f"{images_left(n_left)}: {n_left * seconds / 3600:.2f} h, {n_left * n_bytes / 1e9:.2f} GB")
+    settings = work.settings
+    prompts = [prompt for prompt in batch.prompts if prompt is not None]
+    kind, names = "cpu" if runner.device == "cpu" else "gpu", sorted(set().union(*work.streams.values()))
+    record_rate(settings.base_dir, settings.model_id, MeasuredRate(kind, names, prompts, seconds))
+    print("no states were written, only this rate for sweep.py plan")
 
 
 def _description(states: Tensor) -> str:

@@ -1,6 +1,6 @@
 """Estimate the hours and gigabytes that a sweep still needs, from the rates of finished units.
 
-Both are unknown until a unit has finished.
+An extraction without a finished unit takes the rate of its model's last test run. Otherwise hours are unknown.
 """
 
 import re
@@ -8,14 +8,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from brain_activity_prediction.storage.measured_rate import read_rate
 from brain_activity_prediction.sweep.planning.extractions import shard_name
 from brain_activity_prediction.sweep.planning.units import ModelUnits
 from brain_activity_prediction.sweep.records import Record, read_record, records
 
 BYTES_A_VALUE = {"gpu": 2, "cpu": 4}  # float16 on a GPU, float32 on a CPU
 NOT_MEASURED = (
-    "?: not measured yet, and not in the sums. A run of a model's script with --test-run prints its images per second "
-    "and gigabytes; finished units give the rates of the rest"
+    "?: not measured yet, and not in the sums. A run of a model's script with --test-run and the flags of its units "
+    "measures the hours; finished units give all rates"
 )
 
 
@@ -37,7 +38,17 @@ def extraction(base_dir: Path, units: ModelUnits, kind: str) -> Remaining:
     # Units of all sweeps count, whatever their number of shards.
     ran = records(base_dir, shard_name(re.escape(units.model), r"\d+", r"\d+"))
     finished = [(record.seconds, record.amount) for record in _finished(ran.values(), kind)]
+    if not sum(amount for _, amount in finished):
+        finished = _of_test_run(base_dir, units, kind)
     return Remaining(_hours(sum(unit.n_left for unit in units.extract), finished), _gigabytes(units, kind))
+
+
+def _of_test_run(base_dir: Path, units: ModelUnits, kind: str) -> list[tuple[float, int]]:
+    """Return the seconds of one image in the model's last test run, if it had the streams and prompts of the sweep."""
+    rate = read_rate(base_dir, units.model_id)
+    prompts = sorted(prompt for prompt in units.lacking if prompt is not None)
+    work = (kind, sorted(units.streams), prompts)
+    return [(rate.seconds, 1)] if rate and (rate.kind, rate.streams, sorted(rate.prompts)) == work else []
 
 
 def alignment(base_dir: Path, units: ModelUnits, kind: str) -> Remaining:

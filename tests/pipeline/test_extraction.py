@@ -20,6 +20,7 @@ from brain_activity_prediction.extraction.plan import plan
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.stopping import Stopped
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
+from brain_activity_prediction.storage.measured_rate import read_rate
 
 pytestmark = pytest.mark.slow
 
@@ -200,16 +201,17 @@ def test_a_shard_ends_with_the_next_command_for_when_all_are_done(own_nsd, capsy
     assert "next, once all 2 shards are done:\n" in capsys.readouterr().out
 
 
-def test_a_test_run_says_what_the_whole_would_take_and_writes_nothing(own_nsd, capsys):
-    before = sorted(own_nsd.rglob("*"))
+def test_a_test_run_says_what_the_whole_would_take_and_writes_only_its_rate(own_nsd, capsys):
+    before = set(own_nsd.rglob("*"))
     extract(colours(), own_nsd, "--test-run", "-b", 8, "-p", "1", "2", "--response")
     said = capsys.readouterr().out
-    assert sorted(own_nsd.rglob("*")) == before
+    assert [path.name for path in set(own_nsd.rglob("*")) - before if path.is_file()] == ["test_mean-colours.json"]
+    assert read_rate(own_nsd, "test/mean-colours").prompts == [1, 2]
     assert re.search(r"no prompt +vision +8 images x 3 layers x 3: mean", said)
     assert re.search(r"prompt 2 +language", said)
     assert "'answer to 2'" in said
     assert re.search(r"[\d.]+ images/s in batches of 8, [\d.]+ GB", said)
-    assert re.search(r"40 images that are left: [\d.]+ h, [\d.]+ GB; nothing was written", said)
+    assert re.search(r"40 images that are left: [\d.]+ h, [\d.]+ GB\nno states were written", said)
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGUSR1"])

@@ -1,11 +1,14 @@
 """How long a sweep will take and how much it will store: as measured, or "?"."""
 
+import json
 from dataclasses import replace
 
 import pytest
 from scripts import EXTRACT
 from sweeping import LLAVA, LLAVA_ID, VIT, VIT_ID, image_ids, parsed, planned, store
 
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.storage.measured_rate import MeasuredRate, record_rate
 from brain_activity_prediction.sweep import commands, rates
 from brain_activity_prediction.sweep.planning.models import STUDY
 from brain_activity_prediction.sweep.records import Record, write_record
@@ -39,6 +42,28 @@ def test_hours_follow_what_finished_units_took_on_such_a_device(own_nsd):
     assert rates.extraction(own_nsd, model, "gpu").hours == pytest.approx(68)
     write_record(own_nsd, model.extract[1].name, replace(RAN, seconds=9e9, status=1))  # it failed
     assert rates.extraction(own_nsd, model, "gpu").hours == pytest.approx(68)
+
+
+def test_without_a_finished_unit_hours_follow_the_last_test_run_of_just_this_work(own_nsd):
+    (model,) = planned(own_nsd, "--models", LLAVA).models
+    rate = MeasuredRate("gpu", ["language", "vision"], [1, 2], 3600.0)
+    for other in (replace(rate, kind="cpu"), replace(rate, prompts=[1]), replace(rate, streams=["language"])):
+        record_rate(own_nsd, LLAVA_ID, other)
+        assert rates.extraction(own_nsd, model, "gpu").hours is None
+    record_rate(own_nsd, LLAVA_ID, rate)
+    assert rates.extraction(own_nsd, model, "gpu").hours == pytest.approx(68)
+    write_record(own_nsd, model.extract[0].name, replace(RAN, seconds=3600))  # ten images: a finished unit counts more
+    assert rates.extraction(own_nsd, model, "gpu").hours == pytest.approx(6.8)
+
+
+@pytest.mark.parametrize("seconds", [0, -1, 1e999, "3"])
+def test_a_damaged_rate_of_a_test_run_is_one_line(own_nsd, seconds):
+    (model,) = planned(own_nsd, "--models", LLAVA).models
+    record_rate(own_nsd, LLAVA_ID, MeasuredRate("gpu", [], [], 1.0))
+    (path,) = own_nsd.glob("sweep/test_runs/*.json")
+    path.write_text(json.dumps({"kind": "gpu", "streams": [], "prompts": [], "seconds": seconds}))
+    with pytest.raises(InputError, match=f"{path} .*seconds.*, delete it"):
+        rates.extraction(own_nsd, model, "gpu")
 
 
 def test_a_layer_takes_as_long_as_in_the_alignments_that_finished(own_nsd):

@@ -65,4 +65,7 @@ def unit(tmp_path, name, code, stage="extract", model="m"):
 
 def plan_of(*models, report=None):
     nothing = Unit("report", "report", "", 1, 0, ())
-    return Plan([ModelUnits(extract[0].model, extract, align, {}, {}) for extract, align in models], report or nothing)
+    return Plan(
+        [ModelUnits(extract[0].model, "org/model", extract, align, {}, {}) for extract, align in models],
+        report or nothing,
+    )

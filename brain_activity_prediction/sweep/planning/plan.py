@@ -53,6 +53,7 @@ def _units_of_model(
     }
     return ModelUnits(
         model=model.name,
+        model_id=work.settings.model_id,
         extract=extraction_units(model, flags, work.image_ids, kinds.values(), settings.shards),
         align=alignment_units(model.name, work, shapes, aligned, alignment_flags(settings)),
         lacking={prompt: sum(len(ids) for lacked, ids in kinds.items() if prompt in lacked) for prompt in work.streams},

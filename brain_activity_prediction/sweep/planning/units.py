@@ -34,7 +34,8 @@ class Unit:
 class ModelUnits:
     """The units of one model."""
 
-    model: str
+    model: str  # its name in the sweep
+    model_id: str
     extract: list[Unit]
     align: list[Unit]
     lacking: Mapping[int | None, int]  # {prompt or None: number of images without states}
