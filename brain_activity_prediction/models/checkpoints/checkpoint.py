@@ -58,8 +58,10 @@ class Checkpoint(CheckpointFiles):
             self.check_type(model_type, "this script")
         if self.quantize and importlib.util.find_spec("bitsandbytes") is None:
             raise InputError("--quantize needs bitsandbytes: pip install bitsandbytes")
-        if self.seed is None and (quantised := self.settings("config.json").get("quantization_config")):
-            check_quantised(quantised, self.source)
+        if self.seed is None and (self.folder or self.revision):  # with neither, the model is not on the hub
+            quantised = self.settings("config.json").get("quantization_config")
+            if quantised:
+                check_quantised(quantised, self.source)
 
     def _check_folder(self, folder: Path, files: Sequence[str]) -> None:
         if not folder.is_dir():
