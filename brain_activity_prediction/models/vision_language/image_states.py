@@ -88,22 +88,29 @@ class ImageStates:
         return by_image / counts.reshape(self.n_images, -1).sum(dim=1)[:, None]
 
 
-def as_tokens(states: Any) -> Tensor:
-    """Return what a layer passes on as (N, T, W): tokens as they are, one packed row with one axis more, maps flat."""
+def as_tokens(states: Any, channels_first: bool = False) -> Tensor:
+    """Return what a layer passes on as (N, T, W): tokens as they are, one packed row with one axis more, maps flat.
+
+    channels_first  whether maps are (N, W, rows, columns) instead of (N, rows, columns, W)
+    """
     while isinstance(states, (tuple, list)):
         states = states[0]
     if states.ndim == 2:
         return states[None]
-    return states.flatten(1, 2) if states.ndim == 4 else states
+    if states.ndim == 4:
+        return states.flatten(2).transpose(1, 2) if channels_first else states.flatten(1, 2)
+    return states
 
 
 @contextmanager
-def tower_states(points: list[Point], selections: Mapping[str, Selection], n_images: int) -> Iterator[ImageStates]:
+def tower_states(
+    points: list[Point], selections: Mapping[str, Selection], n_images: int, channels_first: bool = False
+) -> Iterator[ImageStates]:
     """Pool what passes each point of a tower while the `with` block runs; a point may be passed once for each image."""
     kept = ImageStates(n_images, {name: [[] for _ in points] for name in selections})
 
     def see(layer: int, states: Any) -> None:
-        tokens = as_tokens(states)
+        tokens = as_tokens(states, channels_first)
         for name, select in selections.items():
             kept.passes[name][layer].append(Pass.of(tokens, select(tokens), n_images))
 

@@ -155,19 +155,15 @@ class Reader:
     def _prompt_tokens(self, prompt: str, inputs: Mapping[str, Tensor], image_start: int) -> tuple[slice, bool]:
         """Return the prompt's own tokens, counted from the text's end or, if the image comes later, from its start.
 
-        The processor changes only the image's tokens: those on the other side of the prompt stay as they are.
+        Processors write the image's tokens, and some an end of the text: the prompt's own tokens are looked for.
         """
         encoded, start = self._tokenised(prompt), len(self.template.split(PLACE)[0].format())
-        own = tokens_within(encoded["offset_mapping"], start, start + len(prompt))
-        n_raw, ids = len(encoded[IDS]), inputs[IDS][0].tolist()
-        back = slice(n_raw - own.start, n_raw - own.stop)
-        if (
-            ids[len(ids) - back.start : len(ids) - back.stop] == encoded[IDS][own]
-            and len(ids) - back.start >= image_start
-        ):
-            return back, True
-        if ids[own] == encoded[IDS][own]:
-            return own, False
+        own = encoded[IDS][tokens_within(encoded["offset_mapping"], start, start + len(prompt))]
+        ids, n_own = inputs[IDS][0].tolist(), len(own)
+        for first in range(len(ids) - n_own, -1, -1):
+            if ids[first : first + n_own] == own:
+                back = slice(len(ids) - first, len(ids) - first - n_own)
+                return (back, True) if first >= image_start else (slice(first, first + n_own), False)
         raise InputError(
             f"the tokens of {prompt[:40]!r} could not be found in the text that {type(self.processor).__name__} writes"
         )

@@ -69,6 +69,8 @@ def text_points(model, family: Family, reader: Reader, group: Group) -> dict[str
     """Find the points of each text model whose states are those that transformers returns as `hidden_states`."""
     found = {}
     inputs = reader.whole(reader.text(PROBES[0]), group)
+    if family.encoder_decoder:
+        inputs[parts.ANSWER_IDS] = parts.start_ids(model, len(group.rows))
     for stream, part in zip(family.text_streams, parts.text_models(model, family.encoder_decoder), strict=True):
         try:
             choices = parts.point_choices(part)
@@ -138,7 +140,7 @@ def tower_and_points(model) -> tuple[Any, list[Point]]:
         _, layers = parts.layers(tower)
     except LookupError as error:
         raise InputError(f"{type(model).__name__} cannot be read: {error}") from error
-    return tower, layer_points(list(layers))
+    return tower, layer_points(list(parts.flat(layers)))
 
 
 def has_class_token(network: Network, reader: Reader, group: Group) -> bool:

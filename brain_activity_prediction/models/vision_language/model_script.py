@@ -12,7 +12,8 @@ from brain_activity_prediction.models.guarded import guarded
 from brain_activity_prediction.models.patch_tokens import patch_tokens
 from brain_activity_prediction.models.torchvision_import import import_torchvision
 from brain_activity_prediction.models.vision_language import inputs as model_inputs
-from brain_activity_prediction.models.vision_language.families import CARD_TEMPLATES, Family, family
+from brain_activity_prediction.models.vision_language.encoder_decoder import read_prompt
+from brain_activity_prediction.models.vision_language.families import CARD_TEMPLATES, CHANNELS_FIRST, Family, family
 from brain_activity_prediction.models.vision_language.groups import Groups
 from brain_activity_prediction.models.vision_language.image_states import Features, tower_states
 from brain_activity_prediction.models.vision_language.inputs import IDS, PROBES, Reader
@@ -51,7 +52,9 @@ def script(checkpoint: Checkpoint, template: str | None, system: str | None, thi
         reader.shared = kind.shared and shares_start(reader)
         has_image_tokens = bool(reader.places(reader.encoded(PROBES[0])).any())
     image_streams: dict[str, Sequence[str]] = {"vision": TOWER_POOLINGS} if kind.tower else {}
-    text_streams: dict[str, Sequence[str]] = dict.fromkeys(kind.text_streams, TEXT_POOLINGS)
+    text_streams: dict[str, Sequence[str]] = {kind.text_streams[0]: TEXT_POOLINGS}
+    if kind.encoder_decoder:
+        text_streams["decoder"] = ("mean",)
     if kind.tower:
         (text_streams if kind.prompted_projector else image_streams)["projector"] = ("mean",)
     if has_image_tokens:
@@ -160,12 +163,13 @@ def encode_images(network: Network, reader: Reader, groups: Groups, poolings: Se
 def read_images(network: Network, reader: Reader, group, poolings: Sequence[str]) -> tuple[Prefix, dict[str, Tensor]]:
     """Compute what does not depend on the prompt for a group of images."""
     text, family, n_images = reader.text(PROBES[0]), network.family, len(group.rows)
-    with tower_states(network.tower_points or [], tower_selections(network, poolings), n_images) as tower:
+    selections, first = tower_selections(network, poolings), family.model_type in CHANNELS_FIRST
+    with tower_states(network.tower_points or [], selections, n_images, first) as tower:
         if reader.shared:
             prefix = read_prefix(network, reader, text, group, poolings)
         else:
             prefix = Prefix(group, Features(network.model, reusable=not family.prompted_projector))
-            read_whole(network, reader, prefix, text, ["last"], 0)
+            reading(network)(network, reader, prefix, text, ["mean"], 0)
     streams = {} if prefix.states is None else prefix.states.streams("language", ["image"])
     if network.tower_points:
         streams |= tower.streams("vision")
@@ -186,13 +190,31 @@ def tower_selections(network: Network, poolings: Sequence[str]):
     return {name: selections[name] for name in poolings if name in selections}
 
 
+def reading(network: Network):
+    """Return the function that reads a prompt with this model."""
+    if network.family.encoder_decoder:
+        return read_prompt
+    return read_from_cache if network.cached else read_all
+
+
+def read_from_cache(*arguments):
+    states, answers = read_question(*arguments)
+    return {"language": states}, answers
+
+
+def read_all(*arguments):
+    states, answers = read_whole(*arguments)
+    return {"language": states}, answers
+
+
 def encode_prompt(network: Network, reader: Reader, prefixes, prompt: str, poolings, max_new_tokens: int):
     text, results, answers = reader.text(prompt), [], []
     for prefix in prefixes:
-        read = read_question if network.cached else read_whole
-        states, ids = read(network, reader, prefix, text, poolings, max_new_tokens)
+        states, ids = reading(network)(network, reader, prefix, text, poolings, max_new_tokens)
         wanted = [*TEXT_POOLINGS, "response", *(["image"] if prefix.states is None else [])]
-        streams = states.streams("language", wanted)
+        streams = {}
+        for stream, pooled_states in states.items():
+            streams |= pooled_states.streams(stream, wanted)
         if network.family.prompted_projector and "mean" in poolings:
             streams |= prefix.features.streams(len(prefix.group.rows))
         results.append(streams)

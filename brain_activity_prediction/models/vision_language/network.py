@@ -7,14 +7,15 @@ of modules in them. `loading` compares the states read at these layers with thos
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from brain_activity_prediction.models.pooling import Point, layer_points
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
+ANSWER_IDS = "decoder_input_ids"  # the input of an encoder-decoder that starts an answer
 PROJECTORS = re.compile(
     r"(^|\.)(multi_modal_projector|multimodal_projector|mm_projector|connector|projector|aligner|"
     r"image_to_text_projection|visual_projection|language_projection|embed_vision|perceiver_resampler)$"
@@ -41,6 +42,17 @@ def layers(part: nn.Module) -> tuple[nn.Module, nn.ModuleList]:
             return max(lists, key=lambda found: len(found[1]))
         level = [child for parent in level for child in parent.children() if not isinstance(child, nn.ModuleList)]
     raise LookupError(f"{type(part).__name__} has no list of layers")
+
+
+def flat(layers: nn.ModuleList) -> Iterator[nn.Module]:
+    """Yield the layers of a list, those of nested lists, such as stages, one after another."""
+    from torch import nn
+
+    for layer in layers:
+        if isinstance(layer, nn.ModuleList):
+            yield from flat(layer)
+        else:
+            yield layer
 
 
 def norms_after(parent: nn.Module, layers: nn.ModuleList) -> Iterator[nn.Module]:
@@ -88,3 +100,20 @@ def features_owner(model):
 def projector(model) -> nn.Module | None:
     """Return the module that maps the tower's states to the text model's width, by its name."""
     return next((module for name, module in model.named_modules() if PROJECTORS.search(name)), None)
+
+
+def start_ids(model, n_rows: int) -> Tensor:
+    """Return the tokens that start an answer, (B, T): the decoder's first, and the one that is forced after it."""
+    import torch
+
+    config = model.config.get_text_config(decoder=True)
+    settings = [model.generation_config, model.config, config]
+    start = _first(settings, ("decoder_start_token_id", "bos_token_id"))
+    forced = _first(settings[:1], ("forced_bos_token_id",))
+    ids = [start] if forced is None else [start, forced]
+    return torch.tensor([ids] * n_rows, device=next(model.parameters()).device)
+
+
+def _first(settings: Sequence[Any], names: Sequence[str]) -> int | None:
+    found = (getattr(holder, name, None) for name in names for holder in settings)
+    return next((value for value in found if isinstance(value, int)), None)

@@ -21,6 +21,7 @@ from brain_activity_prediction.models.vision_language.families import Family
 from brain_activity_prediction.models.vision_language.groups import Group
 from brain_activity_prediction.models.vision_language.image_states import Features
 from brain_activity_prediction.models.vision_language.inputs import IDS, Reader, Text
+from brain_activity_prediction.models.vision_language.network import ANSWER_IDS, start_ids
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,6 +52,8 @@ class Network:
         """Run the public forward pass; only the last token's logits are computed where the model allows it."""
         if cache is not None:
             more["past_key_values"] = cache
+        if self.family.encoder_decoder:
+            more[ANSWER_IDS] = start_ids(self.model, len(inputs[IDS]))
         if "logits_to_keep" in self._taken:
             more["logits_to_keep"] = 1
         return self.model(**inputs, use_cache=True, **more)
