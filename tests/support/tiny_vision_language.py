@@ -52,7 +52,7 @@ def default_config(model_type, own):
 def shrunk(values, own):
     tiny = {}
     for name, value in values.items():
-        if isinstance(value, dict) and name.endswith("config"):
+        if isinstance(value, dict) and (name.endswith("config") or "model_type" in value):
             tiny[name] = shrunk(value, own.get(name, {}))
         elif name in TINY and isinstance(value, int):
             tiny[name] = min(value, TINY[name])
@@ -122,19 +122,21 @@ def image_token_id(processor, own):
     return processor.tokenizer.convert_tokens_to_ids(str(token))
 
 
-def write(model_type, folder):
-    """Write a tiny model of a type with its processor into a folder."""
+def write(model_type, folder, own=None):
+    """Write a tiny model of a type with its processor into a folder; `own` is its row, by default that of `OWN`."""
     from transformers import AutoModelForImageTextToText
 
-    own = OWN.get(model_type, {})
+    own = OWN.get(model_type, {}) if own is None else own
     config = default_config(model_type, own.get("config", {}))
     processor = processor_of(model_type, own, config)
     ids = {name: processor.tokenizer.convert_tokens_to_ids(token) for name, token in own.get("ids", {}).items()}
     for name in ("image_token_id", "image_token_index"):
         if hasattr(config, name) and name not in ids:
             ids[name] = image_token_id(processor, own)
-    for name, number in ids.items():
-        setattr(config, name, number)
+    for part in (config, getattr(config, "encoder", None)):
+        for name, number in ids.items():
+            if hasattr(part, name):
+                setattr(part, name, number)
     torch.manual_seed(0)
     model = AutoModelForImageTextToText.from_config(config)
     save_random(model, folder, seed=0, wide_gain=1.5)

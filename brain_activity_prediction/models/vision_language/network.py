@@ -89,12 +89,8 @@ def text_models(model, encoder_decoder: bool) -> list[nn.Module]:
 
 
 def features_owner(model):
-    """Return the module whose forward pass calls `get_image_features`; None if no module has that function."""
-    base = getattr(model, "model", None)
-    for owner in (base, model):
-        if owner is not None and hasattr(owner, "get_image_features"):
-            return owner
-    return None
+    """Return the innermost module with a function `get_image_features`, which its forward pass calls, or None."""
+    return next((module for module in reversed(list(model.modules())) if hasattr(module, "get_image_features")), None)
 
 
 def projector(model) -> nn.Module | None:
