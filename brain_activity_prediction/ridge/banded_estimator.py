@@ -49,6 +49,16 @@ class BandedRidgeCV(VoxelwiseRegressor):
     coef_ : (n_targets, n_features), or (n_features,) for y of one dimension.
     intercept_ : (n_targets,), or a number for y of one dimension; zero without fit_intercept.
 
+    Examples
+    --------
+    >>> import numpy as np
+    >>> features = np.random.default_rng(0).standard_normal((60, 6))
+    >>> responses = 3 * features[:, :4] @ np.ones((4, 2)) + np.random.default_rng(1).standard_normal((60, 2))
+    >>> spaces = ["edges"] * 4 + ["objects"] * 2
+    >>> model = BandedRidgeCV(spaces, alphas=np.logspace(-1, 3, 9)).fit(features, responses)
+    >>> bool((model.best_weightings_[:, 0] > 0.5).all())  # the edges predict
+    True
+
     References
     ----------
     Nunez-Elizalde, Huth & Gallant (2019), NeuroImage 197; Dupre la Tour et al. (2022), NeuroImage 264.

@@ -36,6 +36,17 @@ class VoxelwiseRidgeCV(VoxelwiseRegressor):
     coef_ : (n_targets, n_features), or (n_features,) for y of one dimension.
     intercept_ : (n_targets,), or a number for y of one dimension; zero without fit_intercept.
     ridge_ : the fitted `ridge_cv.RidgeFit`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> features = np.random.default_rng(0).standard_normal((60, 5))
+    >>> responses = 3 * features @ np.ones((5, 2)) + np.random.default_rng(1).standard_normal((60, 2))
+    >>> model = VoxelwiseRidgeCV(alphas=np.logspace(-1, 3, 9)).fit(features[:40], responses[:40])
+    >>> model.predict(features[40:]).shape
+    (20, 2)
+    >>> bool((model.r2_per_target(features[40:], responses[40:]) > 0.9).all())
+    True
     """
 
     best_alphas_: Array

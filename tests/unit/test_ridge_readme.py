@@ -1,5 +1,6 @@
 """The README of the solver says what the solver does."""
 
+import doctest
 import re
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 import brain_activity_prediction
+from brain_activity_prediction import BandedRidgeCV, VoxelwiseRidgeCV
 from brain_activity_prediction.ridge.solver.cross_validation import TOLERANCE
 
 RIDGE = Path(brain_activity_prediction.__file__).with_name("ridge")
@@ -24,6 +26,14 @@ def test_the_examples_run_and_print_what_they_fit(capsys):
     assert float(r2) > 0.4
     assert "edges" in weights
     assert names["banded"].best_weightings_.sum(axis=1) == pytest.approx(np.ones(1000))
+
+
+@pytest.mark.filterwarnings("ignore:of .* targets .* chose the")
+@pytest.mark.parametrize("estimator", [VoxelwiseRidgeCV, BandedRidgeCV])
+def test_the_example_of_an_estimator_gives_what_its_docstring_shows(estimator):
+    (example,) = doctest.DocTestFinder(recurse=False).find(estimator)
+    assert example.examples
+    assert doctest.DocTestRunner().run(example).failed == 0
 
 
 def test_it_names_every_library_that_the_solver_imports():

@@ -109,36 +109,27 @@ class CrossValidation:
         wide = self.criterion == "correlation" and self.alphas[-1] / self.alphas[0] > WIDEST_FLOAT32_GRID
         return (torch.float64,) if wide or dtype == torch.float64 else (torch.float32, torch.float64)
 
-    def _nodes(self, dtype: torch.dtype, smallest_eigenvalue: float) -> AlphaNodes:
-        """Return the interpolation in alpha for this grid, criterion and precision."""
-        relative = self.criterion == "correlation"
+    def _interpolation(
+        self, spectrum: torch.Tensor, smallest_eigenvalue: float, dtype: torch.dtype
+    ) -> tuple[AlphaNodes, list[SpectralBlock]]:
+        """Return the nodes of the interpolation in alpha, and the blocks of a spectrum, in one precision."""
         with one_thread:
-            return alpha_nodes(self.alphas, TOLERANCE[dtype], smallest_eigenvalue, relative)
-
-    def _interpolation(self, whole: Decomposition, dtype: torch.dtype) -> tuple[AlphaNodes, list[SpectralBlock]]:
-        """Return the nodes and the blocks of the spectrum for the leave-one-out formula in one precision."""
-        with one_thread:
-            smallest = smallest_training_eigenvalue(whole, self.folds)
-        nodes = self._nodes(dtype, smallest)
-        return nodes, self._blocks(whole.spectrum, nodes, dtype)
+            nodes = alpha_nodes(self.alphas, TOLERANCE[dtype], smallest_eigenvalue, self.criterion == "correlation")
+            return nodes, spectral_blocks(spectrum.cpu().numpy(), nodes.nodes, BLOCK_TOLERANCE[dtype])
 
     def _operators(
         self, whole: Decomposition, decomposition: Decomposition, targets: torch.Tensor, responses: Responses
     ) -> Iterator[Fold]:
-        """Yield every `Fold`: rows, operator, weights (P, A), and the targets of the operator."""
-        nodes, blocks = self._interpolation(whole, targets.dtype)
-        if self._refits_cost_less(decomposition, targets.shape[1], nodes, blocks):
-            return self._refits(decomposition, targets, responses)
-        return self._left_out(whole, targets, nodes, blocks)
-
-    def _left_out(
-        self, whole: Decomposition, targets: torch.Tensor, nodes: AlphaNodes, blocks: list[SpectralBlock]
-    ) -> Iterator[Fold]:
+        """Yield every `Fold`, by the method that takes fewer operations."""
+        with one_thread:
+            smallest = smallest_training_eigenvalue(whole, self.folds)
+        nodes, blocks = self._interpolation(whole.spectrum, smallest, targets.dtype)
+        fits_again = self._refits_cost_less(decomposition, targets.shape[1], nodes, blocks)
         for rows in self.folds:
-            yield rows, leave_fold_out(whole, blocks, nodes.nodes, rows, targets.dtype), nodes.weights, targets
-
-    def _refits(self, decomposition: Decomposition, targets: torch.Tensor, responses: Responses) -> Iterator[Fold]:
-        return (self._refit_without(rows, decomposition, targets, responses) for rows in self.folds)
+            if fits_again:
+                yield self._refit_without(rows, decomposition, targets, responses)
+            else:
+                yield rows, leave_fold_out(whole, blocks, nodes.nodes, rows, targets.dtype), nodes.weights, targets
 
     def _refit_without(
         self, rows: Rows, decomposition: Decomposition, targets: torch.Tensor, responses: Responses
@@ -160,13 +151,8 @@ class CrossValidation:
             yield rows, *self._refit(fit, torch.float64), responses.rotated(left, torch.float64, others)
 
     def _refit(self, fit: TrainingFit, dtype: torch.dtype) -> tuple[RefitWithoutFold, np.ndarray]:
-        nodes = self._nodes(dtype, float(fit.spectrum[-1]))
-        blocks = self._blocks(fit.spectrum, nodes, dtype)
+        nodes, blocks = self._interpolation(fit.spectrum, float(fit.spectrum[-1]), dtype)
         return refit_without_fold(fit, blocks, dtype), nodes.weights
-
-    def _blocks(self, spectrum: torch.Tensor, nodes: AlphaNodes, dtype: torch.dtype) -> list[SpectralBlock]:
-        with one_thread:
-            return spectral_blocks(spectrum.cpu().numpy(), nodes.nodes, BLOCK_TOLERANCE[dtype])
 
     def _refits_cost_less(
         self, decomposition: Decomposition, n_voxels: int, nodes: AlphaNodes, blocks: list[SpectralBlock]
@@ -195,10 +181,9 @@ class CrossValidation:
         device, n_voxels = responses.means.device, len(responses.means)
         scores = torch.zeros(len(self.alphas), n_voxels, dtype=torch.float64, device=device)
         doubtful = torch.zeros(n_voxels, dtype=torch.bool, device=device)
-        add = self._add_correlations if self.criterion == "correlation" else self._add_scores
         workspace = Workspace()
         for fold in operators:
-            add(scores, doubtful, fold, responses, workspace)
+            self._add(scores, doubtful, fold, responses, workspace)
             dtype = fold[-1].dtype
             del fold  # free this operator before the next one is made
         scores.div_(len(self.folds))
@@ -207,32 +192,27 @@ class CrossValidation:
             doubtful |= ((scores < best) & (scores >= best - CHOICE_MARGIN[dtype])).any(dim=0)
         return scores, doubtful
 
-    def _add_scores(
-        self, scores: torch.Tensor, _: torch.Tensor, fold: Fold, responses: Responses, workspace: Workspace
-    ) -> None:
-        rows, operator, node_weights, targets = fold
-        weights = torch.from_numpy(node_weights).to(targets.device)
-
-        def add(voxels: slice) -> None:
-            block = responses.block(rows, voxels, targets.dtype)
-            residuals = operator.residuals(block, targets[:, voxels], workspace)
-            scores[:, voxels] += fold_scores(residuals, block, weights, self.criterion)
-
-        spread(add, responses.chunks(operator.bytes_per_voxel), targets.device)
-
-    def _add_correlations(
+    def _add(
         self, scores: torch.Tensor, doubtful: torch.Tensor, fold: Fold, responses: Responses, workspace: Workspace
     ) -> None:
+        """Add the scores (A, V) of a fold to `scores`, in place, and mark voxels whose correlations are in doubt."""
         rows, operator, node_weights, targets = fold
-        weights = torch.from_numpy(node_weights).to(targets.device)
-        magnification = weights.abs().T @ operator.magnification  # (A,)
+        weights = torch.from_numpy(node_weights).to(targets.device)  # (P, A)
 
         def add(voxels: slice) -> None:
-            block = responses.block(rows, voxels, targets.dtype)
-            predictions = operator.predictions(block, targets[:, voxels], workspace)
-            largest = magnification[:, None] * responses.sizes[voxels]
+            block = responses.block(rows, voxels, targets.dtype)  # (n, v)
+            residuals = operator.residuals(block, targets[:, voxels], workspace)  # at the P nodes
+            scores[:, voxels] += fold_scores(residuals, block, weights, self.criterion)
+
+        def add_correlations(voxels: slice) -> None:
+            block = responses.block(rows, voxels, targets.dtype)  # (n, v)
+            predictions = operator.predictions(block, targets[:, voxels], workspace)  # at the P nodes
+            largest = magnification[:, None] * responses.sizes[voxels]  # (A, v)
             r, in_doubt = fold_correlations(predictions, block, weights, largest)
             scores[:, voxels] += r
             doubtful[voxels] |= in_doubt
 
-        spread(add, responses.chunks(operator.bytes_per_voxel), targets.device)
+        if self.criterion == "correlation":
+            magnification = weights.abs().T @ operator.magnification  # (A,)
+        chosen = add_correlations if self.criterion == "correlation" else add
+        spread(chosen, responses.chunks(operator.bytes_per_voxel), targets.device)
