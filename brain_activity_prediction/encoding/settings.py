@@ -38,22 +38,26 @@ class AlphaGrid:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncodingSettings:
-    """Settings of an encoding analysis: layers to fit, responses to predict, and ways to score."""
+class SubjectSettings:
+    """Settings of every analysis of one subject's responses."""
 
     base_dir: Path
     subject: int
     device: str  # a torch device name
-    redo: bool
+    sessions: Sequence[int] | None  # None for all
+    zscore_sessions: bool
+    rois: Sequence[str] | None  # names of ROI files, None for all
 
+
+@dataclass(frozen=True, kw_only=True)
+class EncodingSettings(SubjectSettings):
+    """Settings of an encoding analysis: layers to fit, and ways to score."""
+
+    redo: bool
     features: LayerSelection
     protocol: str
     alphas: AlphaGrid
     criterion: str  # score whose cross-validated value chooses alpha
-
-    sessions: Sequence[int] | None  # None for all
-    zscore_sessions: bool
-    rois: Sequence[str] | None  # names of ROI files, None for all
 
     ncsnr: str  # one of `NCSNR`
     min_noise_ceiling: float  # R2 units

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from brain_activity_prediction.encoding.layers import LayerSelection
+from brain_activity_prediction.encoding.settings import SubjectSettings
 from brain_activity_prediction.storage.settings_file import comparable
 
 if TYPE_CHECKING:
@@ -15,16 +15,10 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SimilaritySettings:
-    """Settings of a similarity analysis: layers and regions to compare, and how."""
+class SimilaritySettings(SubjectSettings):
+    """Settings of a similarity analysis: layers to compare with regions, and how."""
 
-    base_dir: Path
-    subject: int
-    device: str  # a torch device name
     features: LayerSelection
-    sessions: Sequence[int] | None  # None for all
-    zscore_sessions: bool
-    rois: Sequence[str] | None  # names of ROI files, None for all
     permutations: int
     ceiling_subjects: Sequence[int]  # other subjects, for noise ceilings
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from brain_activity_prediction.encoding.protocols import FOLDS, STANDARD, STANDARDISED_BY
-from brain_activity_prediction.encoding.settings import AlphaGrid
+from brain_activity_prediction.encoding.settings import AlphaGrid, SubjectSettings
 from brain_activity_prediction.storage.settings_file import comparable
 from brain_activity_prediction.variance_partitioning.feature_spaces import LETTERS, Space
 
@@ -17,23 +16,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PartitioningSettings:
-    """Settings of a variance partitioning: feature spaces to fit jointly, responses to predict, and ways to score."""
+class PartitioningSettings(SubjectSettings):
+    """Settings of a variance partitioning: feature spaces to fit jointly, and ways to score."""
 
-    base_dir: Path
-    subject: int
     name: str  # name of the results' folder
-    device: str  # a torch device name
     redo: bool
-
     spaces: Sequence[Space]  # two to four
     alphas: AlphaGrid
     random_weightings: int | None  # number for each combination of spaces; None for a grid of weightings
     seed: int
-
-    sessions: Sequence[int] | None  # None for all
-    zscore_sessions: bool
-    rois: Sequence[str] | None  # names of ROI files, None for all
 
     ncsnr: str  # one of `NCSNR`
     min_noise_ceiling: float  # R2 units

@@ -12,31 +12,22 @@ from pathlib import Path
 
 import numpy as np
 
-from brain_activity_prediction.encoding.scores import score_files
+from brain_activity_prediction.encoding.scores.score_files import ScoreFolder
 from brain_activity_prediction.encoding.scores.score_headers import WeightingHeader, read_header
 from brain_activity_prediction.storage.files import reading
 from brain_activity_prediction.storage.sealed_hdf5 import read_array
-from brain_activity_prediction.storage.settings_file import recorded_settings
 
 QUANTITIES = ("alpha", "cv_score", "r2")
 
 
-class WeightingScores:
+class WeightingScores(ScoreFolder):
     """The scores of one analysis on disk, for each of its weightings (G, B)."""
 
+    subfolders = ("weightings",)
+
     def __init__(self, folder: Path, weightings: np.ndarray):
-        self.folder = Path(folder)
+        super().__init__(folder)
         self.weightings = weightings
-        self._claimed: Mapping | None = None
-
-    def claim(self, settings: Mapping, redo: bool) -> None:
-        """Record the settings of the scores; refuse scores made with other settings, or with `redo` delete them."""
-        score_files.claim(self.folder, "weightings", settings, redo)
-        self._claimed = dict(settings)
-
-    def settings(self) -> dict:
-        """Return the settings that the scores were made with."""
-        return recorded_settings(self.folder, score_files.RESTORE) or {}
 
     def left(self) -> list[int]:
         """List the rows of `weightings` that have no scores yet."""
@@ -45,9 +36,7 @@ class WeightingScores:
     def write(self, number: int, scores: Mapping[str, np.ndarray]) -> None:
         """Write the scores of a weighting: an array (V,) for each of QUANTITIES."""
         arrays = {name: scores[name] for name in QUANTITIES}
-        about = {"weighting": self.weightings[number].tolist()}
-        settings = score_files.claimed(self.folder, self._claimed)
-        score_files.write_voxels(self._path(number), arrays, about, settings)
+        self.write_voxels(self._path(number), arrays, {"weighting": self.weightings[number].tolist()})
 
     def read_all(self, name: str) -> np.ndarray:
         """Read one quantity for all weightings, (G, V) float32."""

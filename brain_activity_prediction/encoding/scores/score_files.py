@@ -22,6 +22,30 @@ RESTORE, SETTINGS = "restore it, or use --redo", "settings"
 HEADERS = {"voxels": LayerHeader, "best_layers": BestLayersHeader, "weightings": WeightingHeader}  # by subfolder
 
 
+class ScoreFolder:
+    """A folder of finished scores; files are written with the settings of `claim`, or else with the folder's own."""
+
+    subfolders: tuple[str, ...]
+
+    def __init__(self, folder: Path):
+        self.folder = Path(folder)
+        self._claimed: Mapping | None = None
+
+    def claim(self, settings: Mapping, redo: bool = False) -> None:
+        """Record the settings of the scores; refuse scores made with other settings, or with `redo` delete them."""
+        for subfolder in self.subfolders:
+            claim(self.folder, subfolder, settings, redo)
+        self._claimed = dict(settings)
+
+    def settings(self) -> dict:
+        """Return the settings that the scores were made with."""
+        return recorded_settings(self.folder, RESTORE) or {}
+
+    def write_voxels(self, path: Path, arrays: Mapping[str, np.ndarray], about: Mapping) -> None:
+        """Write arrays of one value for each voxel, see `write_voxels`."""
+        write_voxels(path, arrays, about, claimed(self.folder, self._claimed))
+
+
 def claim(folder: Path, subfolder: str, settings: Mapping, redo: bool) -> None:
     """Record the settings of scores; refuse scores made with other settings, or with `redo` delete them.
 

@@ -33,7 +33,7 @@ from brain_activity_prediction.inference.region_statistics import Statistics, St
 from brain_activity_prediction.storage.files import reading
 from brain_activity_prediction.storage.made_from import state_of
 from brain_activity_prediction.storage.sealed_hdf5 import read_array, read_seal
-from brain_activity_prediction.storage.settings_file import fingerprint, recorded_settings
+from brain_activity_prediction.storage.settings_file import fingerprint
 
 CEILINGS = RegionCeilings.ARRAYS
 QUANTITIES = ("alpha", "cv_score", "r", "r2")
@@ -41,18 +41,10 @@ VOXELS, PREDICTED = "predicted_voxels", "predicted"
 REMEDY = "align again, which fits this layer again"
 
 
-class ScoreStore:
+class ScoreStore(score_files.ScoreFolder):
     """The scores of one alignment on disk: of one model, prompt and subject."""
 
-    def __init__(self, folder: Path):
-        self.folder = Path(folder)
-        self._claimed: Mapping | None = None
-
-    def claim(self, settings: Mapping, redo: bool = False) -> None:
-        """Record the settings of the scores; refuse layers scored with other settings, or with `redo` delete them."""
-        for subfolder in ("voxels", "best_layers"):
-            score_files.claim(self.folder, subfolder, settings, redo)
-        self._claimed = dict(settings)
+    subfolders = ("voxels", "best_layers")
 
     def has(self, stream: str, layer: int, requested: StatisticsRequest | None = None, *, claimed: bool = True) -> bool:
         """Return whether a layer has scores and the requested statistics.
@@ -145,8 +137,7 @@ class ScoreStore:
         if of_regions is not None:
             about |= {"regions": of_regions.regions, "n_test_images": of_regions.n_test_images}
             arrays |= {f"region_{name}": getattr(of_regions, name) for name in CEILINGS}
-        settings = score_files.claimed(self.folder, self._claimed)
-        score_files.write_voxels(self._ceiling_path, arrays, about, settings)
+        self.write_voxels(self._ceiling_path, arrays, about)
 
     def read_noise_ceiling(self) -> np.ndarray:
         """Read the noise ceiling (V,) float32 of the test images, in R2 units."""
@@ -187,10 +178,6 @@ class ScoreStore:
         """List the streams with a finished layer."""
         return list(dict.fromkeys(stream for stream, _, _ in self.layers()))
 
-    def settings(self) -> dict:
-        """Return the settings that the scores were made with."""
-        return recorded_settings(self.folder, score_files.RESTORE) or {}
-
     def state(self) -> str:
         """Return a digest of the names, sizes and modification times of the layers' files, see `made_from.state_of`."""
         return state_of(self.folder, self.folder.glob("voxels/*.h5"))
@@ -211,7 +198,7 @@ class ScoreStore:
     def _write(self, path: Path, arrays: Mapping[str, np.ndarray], about: Mapping, statistics: Statistics | None):
         if statistics is not None:
             arrays, about = {**arrays, **statistics.arrays()}, {**about, "statistics": statistics.about()}
-        score_files.write_voxels(path, arrays, about, score_files.claimed(self.folder, self._claimed))
+        self.write_voxels(path, arrays, about)
 
     def _read_statistics(self, path: Path, kind: type[OfStream]) -> Statistics | None:
         with self._reading(path, kind) as header:
