@@ -315,3 +315,9 @@ def test_a_voxel_that_never_changes_is_counted(own_nsd, tmp_path, capsys):
         responses = prepare(own_nsd, tmp_path, zscore=zscore)
         assert (responses.betas[:, 20] == (0 if zscore else 1)).all()
         assert f"1 of {mask.sum()} voxels never change and score 0" in capsys.readouterr().err
+
+
+def test_responses_that_vanish_after_another_process_made_them_are_made_here(tmp_path, monkeypatch):
+    monkeypatch.setattr(response_cache, "shared_out", lambda *_: [])  # the other process has done all the work
+    made = response_cache.load_or_make(tmp_path / "responses.h5", {}, 0, lambda: {"betas": np.ones(3)})
+    assert made["betas"].tolist() == [1, 1, 1]
