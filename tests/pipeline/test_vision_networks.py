@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from vision_networks import NORMED, PATCHES, POOLED, hf, image_sides, network
+from vision_networks import after_norm, hf, image_sides, network
+from vision_table import NORMED, PATCHES, POOLED
 
 from brain_activity_prediction.models.vision.inputs import check_inputs
 from brain_activity_prediction.models.vision.network import VisionNetwork
@@ -71,7 +72,7 @@ def test_each_class_gives_its_own_states_of_one_image_at_a_time(name):
             f"vision_grid{GRID}": padded([averaged_cells(places(layer, sides)) for layer in patches]),
         }
         if "normed" in outputs:
-            normed = NORMED[name](model, output)[0].numpy()
+            normed = after_norm(model, output)[0].numpy()
             expected["vision_normed"] = normed.mean(axis=0)[None]
             expected["vision_normed_patch"] = normed[before : len(normed) - after].mean(axis=0)[None]
         if "pooled" in outputs:
@@ -88,6 +89,12 @@ def test_a_network_that_reads_more_than_pixels_is_refused():
         model = hf.MllamaVisionModel(hf.MllamaVisionConfig())
     with pytest.raises(InputError, match="reads aspect_ratio_ids and aspect_ratio_mask, not an image's pixels alone"):
         check_inputs(model)
+
+
+def test_a_network_that_gives_no_hidden_states_is_refused_by_one_line():
+    model = hf.DetrModel(hf.DetrConfig(encoder_layers=1, decoder_layers=1)).eval()
+    with pytest.raises(InputError, match=r"^DetrModel gives no hidden states of its layers: choose another network$"):
+        VisionNetwork(model).check(shown(torch.rand(2, 3, 64, 64)), ["mean"], 1, [])
 
 
 def test_each_class_without_a_final_norm_or_a_pooler_is_refused_these():

@@ -1,15 +1,19 @@
 """Vision networks that lie in other models, read videos, or put the patches of all images into one row."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 from scripts import load_script
 from vision_networks import hf, random_weights
 
 from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
+from brain_activity_prediction.models.vision.tower import load_tower
+from brain_activity_prediction.runtime.errors import InputError
 
 pytestmark = pytest.mark.slow
 
@@ -117,12 +121,13 @@ def test_the_cells_of_a_qwen_lie_where_the_image_has_them(qwen):
     assert_spots_lie_in_their_cells(qwen[1], 12, 12, 14)
 
 
-def test_the_tower_of_a_qwen_is_loaded_without_the_language_model(qwen):
-    _, model, _ = loaded(qwen[1])
-    language = sum(values.numel() for values in qwen[0].model.language_model.parameters())
-    whole = sum(values.numel() for values in qwen[0].model.parameters())
-    assert language > 1000
-    assert sum(values.numel() for values in model.network.parameters()) == whole - language
+def test_the_tower_of_a_qwen_needs_no_weights_of_the_language_model(qwen, tmp_path):
+    folder = shutil.copytree(qwen[1], tmp_path / "tower")
+    weights = load_file(folder / "model.safetensors")
+    of_tower = {name: values for name, values in weights.items() if "visual." in name}
+    assert 0 < len(of_tower) < len(weights)
+    save_file(of_tower, folder / "model.safetensors", {"format": "pt"})
+    assert_close(streams_of(folder, pictures())["vision"], streams_of(qwen[1], pictures())["vision"])
 
 
 PIXTRAL = {"image_processor_type": "PixtralImageProcessor", "patch_size": {"height": 14, "width": 14}}
@@ -204,3 +209,99 @@ def test_a_network_for_videos_says_how_many_frames_it_is_shown(video, caplog):
 
 def test_the_cells_of_a_still_video_lie_where_the_image_has_them(video):
     assert_spots_lie_in_their_cells(video[2], 4, 4, 8)
+
+
+OF_IMAGES = {"image_processor_type": "CLIPImageProcessor", "size": {"height": 32, "width": 32}, "do_center_crop": False}
+BOTH = {"vision_config": TOKENS | MLP, "text_config": TEXT, "projection_dim": 12}
+GROUPS = {"num_group_tokens": [4, 2, 0], "num_output_groups": [4, 2, 0], "depths": [1, 1, 1]}
+PROJECTED = {
+    "CLIP": lambda: hf.CLIPModel(hf.CLIPConfig(**BOTH)),
+    "MetaCLIP 2": lambda: hf.MetaClip2Model(hf.MetaClip2Config(**BOTH)),
+    "Chinese CLIP": lambda: hf.ChineseCLIPModel(hf.ChineseCLIPConfig(**BOTH)),
+    "AIMv2": lambda: hf.Aimv2Model(hf.Aimv2Config(**BOTH)),
+    "OWL-ViT": lambda: hf.OwlViTModel(hf.OwlViTConfig(**BOTH)),
+    "GroupViT": lambda: hf.GroupViTModel(
+        hf.GroupViTConfig(**BOTH | {"vision_config": TOKENS | MLP | GROUPS, "projection_intermediate_dim": 12})
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PROJECTED)
+def test_the_projected_output_is_the_models_own_feature_of_an_image(name, tmp_path):
+    model = PROJECTED[name]().eval()
+    folder = save(model, tmp_path, OF_IMAGES)
+    found = streams_of(folder, pictures(), outputs=["pooled", "projected"])
+    pixels = hf.AutoImageProcessor.from_pretrained(folder, backend="pil")(pictures(), return_tensors="pt").pixel_values
+    with torch.inference_mode():
+        features = torch.cat([model.get_image_features(one[None]).pooler_output for one in pixels])
+        pooled = torch.cat([model.vision_model(one[None]).pooler_output for one in pixels])
+    assert found.keys() == {"vision", "vision_pooled", "vision_projected"}
+    assert_close(found["vision_projected"][:, 0], features.numpy())
+    assert_close(found["vision_pooled"][:, 0], pooled.numpy())
+
+
+def blip():
+    text = TEXT | {"projection_dim": 12, "encoder_hidden_size": 16, "sep_token_id": 2}
+    vision = TOKENS | MLP
+    return hf.BlipForConditionalGeneration(hf.BlipConfig(vision_config=vision, text_config=text, projection_dim=12))
+
+
+def test_the_tower_of_blip_is_read_from_a_checkpoint_that_captions(tmp_path):
+    model = blip().eval()
+    folder = save(model, tmp_path, OF_IMAGES)
+    found = streams_of(folder, pictures(), poolings=("mean", "patch"), outputs=["normed"])
+    pixels = hf.AutoImageProcessor.from_pretrained(folder, backend="pil")(pictures(), return_tensors="pt").pixel_values
+    with torch.inference_mode():
+        own = [model.vision_model(one[None], output_hidden_states=True) for one in pixels]
+    assert_close(found["vision"], np.stack([torch.cat(one.hidden_states).mean(dim=1).numpy() for one in own]))
+    patches = [torch.cat(one.hidden_states)[:, 1:].mean(dim=1).numpy() for one in own]
+    assert_close(found["vision_patch"], np.stack(patches))
+    assert_close(found["vision_normed"], np.stack([one.last_hidden_state.mean(dim=1).numpy() for one in own]))
+
+
+def test_an_output_whose_weights_the_checkpoint_lacks_is_refused(tmp_path):
+    folder = save(blip().eval(), tmp_path / "blip", OF_IMAGES)
+    with pytest.raises(InputError, match=r"lacks 1 of the parameters of BlipModel, first visual_projection.weight"):
+        loaded(folder, outputs=["projected"])
+    vit = hf.ViTModel(hf.ViTConfig(**TOKENS, **MLP), add_pooling_layer=False).eval()
+    folder = save(vit, tmp_path / "vit", OF_IMAGES)
+    assert streams_of(folder, pictures(), outputs=["normed"])["vision_normed"].shape == (5, 1, 16)
+    with pytest.raises(InputError, match=r"lacks 2 of the parameters of AutoModel, first pooler.dense.bias"):
+        loaded(folder, outputs=["pooled"])
+
+
+def test_a_network_without_a_projection_is_refused_it(tmp_path):
+    model = hf.SiglipModel(hf.SiglipConfig(vision_config=TOKENS | MLP, text_config=TEXT | {"projection_size": 16}))
+    folder = save(model.eval(), tmp_path, OF_IMAGES)
+    with pytest.raises(InputError, match=r"SiglipVisionModel has no layer visual_projection .*--outputs projected"):
+        loaded(folder, outputs=["projected"])
+
+
+def test_untrained_towers_are_those_of_the_whole_untrained_model(tmp_path):
+    folder = save(PROJECTED["CLIP"]().eval(), tmp_path, OF_IMAGES)
+    untrained = Checkpoint(MODEL, None, folder, seed=3)
+    network, _ = load_tower(untrained, "cpu", torch.float32, [])
+    whole = untrained.model(hf.AutoModel, "cpu", torch.float32).vision_model.state_dict()
+    assert whole.keys() == network.state_dict().keys()
+    assert all(torch.equal(whole[name], values) for name, values in network.state_dict().items())
+
+
+def test_an_image_processor_that_cuts_tiles_is_refused_by_one_line(tmp_path):
+    vision = TOKENS | MLP | {"model_type": "clip_vision_model"}
+    text = TEXT | {"model_type": "llama"}
+    model = hf.LlavaNextForConditionalGeneration(hf.LlavaNextConfig(vision_config=vision, text_config=text))
+    tiles = {"image_processor_type": "LlavaNextImageProcessor", "image_grid_pinpoints": [[64, 64]]}
+    sizes = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}
+    folder = save(model.eval(), tmp_path, tiles | sizes)
+    with pytest.raises(InputError, match=r"cuts images into tiles.*vision_language_model.py") as refused:
+        loaded(folder)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("build", [qwen2_5_vl, pixtral])
+def test_packed_rows_give_the_same_alone_and_in_a_batch(build, tmp_path):
+    folder = save(build().eval(), tmp_path, PIXTRAL if build is pixtral else OF_SQUARES)
+    for grid in (1, 2):
+        together = next(iter(streams_of(folder, pictures(), grid).values()))
+        alone = [next(iter(streams_of(folder, [picture], grid).values())) for picture in pictures()]
+        assert_close(together, np.concatenate(alone))

@@ -3,7 +3,8 @@
 import pytest
 import torch
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_MAPPING_NAMES
-from vision_networks import OTHERS, PATCHES, hf, image_sides, network, timm
+from vision_networks import hf, image_sides, network, timm
+from vision_table import OTHERS, PATCHES, VIDEOS
 
 from brain_activity_prediction.models.patch_tokens import patch_tokens
 from brain_activity_prediction.runtime.errors import InputError
@@ -33,7 +34,7 @@ def test_patches_are_the_tokens_that_differ_between_images(name):
 
 
 def test_every_image_model_of_transformers_is_accounted_for():
-    assert set(MODEL_FOR_IMAGE_MAPPING_NAMES.values()) <= PATCHES.keys() | OTHERS.keys()
+    assert set(MODEL_FOR_IMAGE_MAPPING_NAMES.values()) <= PATCHES.keys() | VIDEOS.keys() | OTHERS.keys()
 
 
 OF_TIMM = {

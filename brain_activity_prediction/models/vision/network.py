@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from brain_activity_prediction.models.guarded import guarded
 from brain_activity_prediction.models.map_layout import channels_axis
 from brain_activity_prediction.models.pooling import stream_name
-from brain_activity_prediction.models.vision.inputs import Inputs, preprocess
+from brain_activity_prediction.models.vision.inputs import PIXELS, Inputs, frames_of, preprocess
 from brain_activity_prediction.models.vision.outputs import NORMED, final_norm, normed, vector
 from brain_activity_prediction.models.vision.patch_grid import check_places
 from brain_activity_prediction.models.vision.states import States, by_image, timm_blocks, visit
@@ -94,6 +94,12 @@ class VisionNetwork:
         network, kind, weights = self.network, type(self.network).__name__, next(self.network.parameters())
         with guarded(f"{kind} could not compute an image"), torch.inference_mode():
             inputs = preprocess(processor, images).to(weights.device, weights.dtype)
+            pixels = inputs if isinstance(inputs, torch.Tensor) else inputs[PIXELS]
+            if pixels.ndim == 5 and not frames_of(network):
+                raise InputError(
+                    f"{type(processor).__name__} cuts images into tiles, which {kind} alone does not put together: "
+                    "extract its states with vision_language_model.py"
+                )
             if not timm_blocks(network):
                 self.axis = channels_axis(network, inputs, partial(visit, network))
             hidden: list[Tensor] = []

@@ -90,8 +90,8 @@ def _without_frames(network: nn.Module, patches: Tensor) -> Tensor:
     tubelet = getattr(network.config, "tubelet_size", 1)
     steps = frames // (tubelet if isinstance(tubelet, int) else tubelet[0])
     if network.config.model_type in FRAMES_LAST:
-        return patches.unflatten(1, (-1, steps)).mean(dim=2)
-    return patches.unflatten(1, (steps, -1)).mean(dim=1)
+        return patches.float().unflatten(1, (-1, steps)).mean(dim=2)
+    return patches.float().unflatten(1, (steps, -1)).mean(dim=1)
 
 
 def _in_reading_order(network: nn.Module, patches: Tensor, rows: int, columns: int) -> Tensor:

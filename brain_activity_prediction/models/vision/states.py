@@ -46,7 +46,10 @@ def visit(network: nn.Module, inputs: Inputs, see: Callable[[Tensor], None]) -> 
             return network(**keywords(network, inputs))
     output = network(**keywords(network, inputs), output_hidden_states=True)
     maps = network.config.model_type in IN_ANOTHER_ORDER
-    for hidden in output.reshaped_hidden_states if maps else output.hidden_states:
+    layers = getattr(output, "reshaped_hidden_states" if maps else "hidden_states", None)
+    if not layers:
+        raise InputError(f"{type(network).__name__} gives no hidden states of its layers: choose another network")
+    for hidden in layers:
         see(hidden)
     return output
 
