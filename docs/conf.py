@@ -5,11 +5,12 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent)]
+sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent / "tests" / "support")]
 
 import base_dir  # noqa: E402
 import script_pages  # noqa: E402
 import torch  # noqa: E402
+import vision_pages  # noqa: E402
 from ridge_figure import ALPHAS  # noqa: E402
 
 import brain_activity_prediction  # noqa: E402
@@ -71,6 +72,7 @@ def write_generated(app):
         "prompts": script_pages.prompts(),
         "sealed": sealed_hdf5.__doc__,
         "nsd_files": base_dir.nsd_files(),
+        **vision_pages.tables(),
     }
     with tempfile.TemporaryDirectory() as base:
         base_dir.write(Path(base))

@@ -9,7 +9,9 @@ import base_dir
 import pytest
 import script_pages
 import tutorial
+import vision_pages
 from scripts import PACKAGE
+from vision_table import OTHERS, PATCHES
 
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
 
@@ -17,6 +19,7 @@ pytestmark = pytest.mark.slow
 
 HEAVY = {"torch", "transformers", "pandas", "sklearn", "scipy", "nibabel", "matplotlib", "pyarrow", "timm", "open_clip"}
 SCRIPTS = script_pages.scripts()
+DOCS = PACKAGE.parent / "docs"
 
 
 def section_of(script):
@@ -67,6 +70,15 @@ def test_every_prompt_pooling_and_stream_is_in_the_tables():
             assert f"`{stream}`" in models.split(f"`{script.name}`")[1]
     assert script_pages.prompts().count("\n") == 2 + len(PROMPTS)
     assert "`cls`" in script_pages.poolings()
+
+
+def test_the_page_of_vision_networks_shows_the_tables_of_the_tests():
+    tables, page = vision_pages.tables(), (DOCS / "vision_networks.md").read_text()
+    assert re.findall(r"generated/(\w+).md", page) == list(tables)
+    assert "| `YolosModel` | 1 | 100 | yes | yes |" in tables["vision_patches"]
+    assert "| `SiglipVisionModel` |  |  | yes | yes |" in tables["vision_patches"]
+    assert tables["vision_patches"].count("\n") == 2 + len(PATCHES)
+    assert tables["vision_others"].count("\n") == 2 + len(OTHERS)
 
 
 def test_every_file_that_a_study_writes_is_described(tmp_path):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 from vision_networks import after_norm, hf, image_sides, network
-from vision_table import NORMED, PATCHES, POOLED
+from vision_table import NORMED, PATCHES, POOLED, VIDEOS
 
-from brain_activity_prediction.models.vision.inputs import check_inputs
+from brain_activity_prediction.models.vision.inputs import check_inputs, frames_of
 from brain_activity_prediction.models.vision.network import VisionNetwork
 from brain_activity_prediction.runtime.errors import InputError
 
@@ -82,6 +82,13 @@ def test_each_class_gives_its_own_states_of_one_image_at_a_time(name):
             np.testing.assert_allclose(
                 read[stream][image], values, rtol=1e-5, atol=1e-5 * np.abs(values).max(), err_msg=stream
             )
+
+
+@pytest.mark.parametrize("name", VIDEOS)
+def test_networks_for_videos_are_shown_as_many_frames_as_the_table_tells(name):
+    model_class = getattr(hf, name)
+    with torch.device("meta"):
+        assert frames_of(model_class(model_class.config_class())) == VIDEOS[name][0]
 
 
 def test_a_network_that_reads_more_than_pixels_is_refused():
