@@ -22,7 +22,7 @@ POOLINGS = {  # name of each pooling: the tokens that it averages
     "last": "the last token that is read",
     "image": "the image's tokens in the language model",
     "prompt": "the prompt's own text",
-    "cls": "the class token of a vision transformer",
+    "cls": "the class token of a transformer",
     "patch": "the patches of a vision transformer, without class, register or detection tokens",
 }
 
@@ -112,7 +112,7 @@ def pooled(points: Sequence[Point], tokens: Mapping[str, slice | Tensor]) -> Ite
     def see(index: int, hidden: Tensor) -> None:
         for name, chosen in tokens.items():
             assert states.sums[name][index] is None, f"point {index} was passed twice"
-            states.sums[name][index] = _sum(hidden, chosen)
+            states.sums[name][index] = token_sums(hidden, chosen)
             if isinstance(chosen, slice):
                 states.counts[name] = len(range(*chosen.indices(hidden.shape[1])))
             else:
@@ -126,7 +126,7 @@ def pooled(points: Sequence[Point], tokens: Mapping[str, slice | Tensor]) -> Ite
             handle.remove()
 
 
-def _sum(hidden: Tensor, chosen: slice | Tensor) -> Tensor:
+def token_sums(hidden: Tensor, chosen: slice | Tensor) -> Tensor:
     """Sum hidden states (B, T, W) over the selected tokens in float32: (B, W)."""
     import torch
 

@@ -64,7 +64,8 @@ MODEL_ROWS = re.findall(r"^\| `([\w.]+\.py)` \| `([\w./-]+)` \| ([\w, ]+) \|$", 
 
 
 def parser_of(script):
-    return OTHERS[script].flags() if script in OTHERS else extraction_command.flags("")
+    module = OTHERS[script] if script in OTHERS else load_script(script)
+    return module.flags() if hasattr(module, "flags") else extraction_command.flags("")
 
 
 def test_every_flag_that_is_named_exists():

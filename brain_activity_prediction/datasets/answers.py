@@ -1,0 +1,55 @@
+"""Read the answers of a model about NSD's images, the input of a text model instead of captions."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.wording import count
+from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
+
+DECISIVE = ("model_id", "weights", "dtype", "quantize", "template", "prompt", "max_new_tokens")
+
+
+class Answers:
+    """The answers of a model to one prompt, one for each image, stored by an extraction with `--response`.
+
+    Text models use it in place of `datasets.nsd.stimuli.Stimuli`. Raises InputError if there are no answers.
+    """
+
+    def __init__(self, folder: Path, model_id: str, prompt: int):
+        self.folder, self.model_id, self.prompt = folder, model_id, prompt
+        store = EmbeddingStore(folder)
+        self.by_image = {image_id: [text] for image_id, text in store.read_answers().items()}
+        if not self.by_image:
+            raise InputError(f"{folder} holds no answers: {self._remedy}")
+        self._made_with = store.settings() or {}
+
+    @property
+    def settings(self) -> dict:
+        """Return the settings that change the hidden states: whose answers, and a digest of how they were made."""
+        made_with = json.dumps({name: self._made_with.get(name) for name in DECISIVE}, sort_keys=True)
+        digest = hashlib.sha256(made_with.encode()).hexdigest()[:16]
+        return {"captions": f"answers of {self.model_id} to prompt {self.prompt}, {digest}"}
+
+    def check(self, ids: Sequence[int]) -> None:
+        """Raise InputError if any of these images has no answer."""
+        missing = np.setdiff1d(ids, list(self.by_image))
+        if missing.size:
+            raise InputError(
+                f"no answer for {missing.size:,} of {count(len(ids), 'image')} in {self.folder} "
+                f"(first: image {missing[0]}): {self._remedy}"
+            )
+
+    def images(self, ids: Sequence[int]) -> list[list[str]]:
+        """Return the answer to each image, in the order of the ids."""
+        return [self.by_image[image_id] for image_id in ids]
+
+    @property
+    def _remedy(self) -> str:
+        return f"run the extraction of {self.model_id} with -p {self.prompt} --response"

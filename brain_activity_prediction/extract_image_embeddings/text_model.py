@@ -1,0 +1,89 @@
+"""Any text model of transformers by its id, on captions of the images or on the answers of another model.
+
+Stream: `text`, the embeddings and every layer, as transformers counts `hidden_states`. They are pooled over a caption's
+own tokens, special tokens included, and then averaged over the captions of an image. Of encoder-decoders the encoder is
+read, of models with two towers the text tower. Folders of sentence-transformers are read without their last modules.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from contextlib import suppress
+from pathlib import Path
+from types import SimpleNamespace
+
+from brain_activity_prediction.cli import extraction_command
+from brain_activity_prediction.cli.model_names import resolved_model_id
+from brain_activity_prediction.datasets.answers import Answers
+from brain_activity_prediction.datasets.captions import Captions
+from brain_activity_prediction.extraction.loop import extract
+from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
+from brain_activity_prediction.models.text.model_script import script
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.messages import log
+from brain_activity_prediction.runtime.running import run_script
+from brain_activity_prediction.storage.folders import embeddings_folder
+
+ANSWERS = "answers:"
+
+
+def flags() -> argparse.ArgumentParser:
+    flags = extraction_command.flags(__doc__, required=True, help="model id, such as google-bert/bert-base-uncased")
+    flags.add_argument(
+        "--captions",
+        required=True,
+        metavar="FILE",
+        help="CSV file of captions with the columns nsd_id,caption, or answers:MODEL:PROMPT for the answers of a model "
+        "whose states were extracted with --response",
+    )
+    return flags
+
+
+def main() -> None:
+    arguments = flags().parse_args()
+    extraction_command.check_flags(arguments)
+    arguments.model_id = resolved_model_id(arguments.base_dir, arguments.model_id)
+    texts = texts_of(arguments.base_dir, arguments.captions)
+    of_model = SimpleNamespace(MODEL_ID=None, REVISION="main")
+    say_modules(extraction_command.checkpoint(of_model, arguments))
+    arguments.checkpoint = transformer_folder(arguments.checkpoint)
+    model_script = script(extraction_command.checkpoint(of_model, arguments), texts)
+    extract(model_script, extraction_command.settings(model_script, arguments))
+
+
+def texts_of(base_dir: Path, named: str) -> Captions | Answers:
+    """Return the captions of a file or, for `answers:MODEL:PROMPT`, the answers of a model to a prompt."""
+    if not named.startswith(ANSWERS):
+        return Captions(Path(named))
+    model, _, prompt = named.removeprefix(ANSWERS).rpartition(":")
+    if not model or not prompt.isdecimal() or len(prompt) > 6:
+        raise InputError(f"--captions {named} does not name a model and the number of a prompt: write answers:MODEL:1")
+    model_id = resolved_model_id(base_dir, model)
+    return Answers(embeddings_folder(base_dir, model_id, int(prompt)), model_id, int(prompt))
+
+
+def transformer_folder(folder: Path | None) -> Path | None:
+    """Return the folder of the transformer in a folder of sentence-transformers; any other folder as it is."""
+    with suppress(OSError, ValueError, TypeError, LookupError, AttributeError):
+        place = json.loads((folder / "modules.json").read_bytes())[0]["path"]
+        if place and Path(place).name == place and (folder / place / "config.json").is_file():
+            return folder / place
+    return folder
+
+
+def say_modules(checkpoint: Checkpoint) -> None:
+    """Report what a model of sentence-transformers does to its hidden states, and this script does not."""
+    kinds = []
+    with suppress(OSError, ValueError, TypeError, LookupError, AttributeError):
+        path = checkpoint.file("modules.json")
+        kinds = [str(module["type"]).rpartition(".")[2] for module in json.loads(path.read_bytes())] if path else []
+    if kinds[1:]:
+        log.info(
+            f"{checkpoint.source} is a model of sentence-transformers: its {', '.join(kinds[1:])} after the "
+            "transformer are not applied; --pooling selects the tokens"
+        )
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,1 @@
+"""Read the hidden states of any text model of transformers."""

@@ -1,0 +1,118 @@
+"""The model script of any text model, as `extraction.model_script` describes it.
+
+Letters: B images, C captions, L layers, T tokens, W width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from functools import partial
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Protocol
+
+from brain_activity_prediction.models.guarded import guarded
+from brain_activity_prediction.models.pooling import PooledStates, choose, token_sums
+from brain_activity_prediction.models.text.network import (
+    PADDED_IN_TRAINING,
+    TextReader,
+    check_network,
+    hidden_states,
+    load_network,
+    longest_text,
+)
+from brain_activity_prediction.models.torchvision_import import import_torchvision
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.messages import log
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
+
+CHECKPOINT_FILES = ("config.json", "tokenizer.json or vocab.* or *.model or tokenizer_config.json")
+TOKENIZER_SETTINGS = ("tokenizer_config.json", "sentence_bert_config.json")
+
+
+class Texts(Protocol):
+    """Texts of images: captions, or the answers of another model."""
+
+    by_image: Mapping[int, Sequence[str]]
+
+
+def script(checkpoint: Checkpoint, texts: Texts) -> SimpleNamespace:
+    """Return the model script of a checkpoint; only its tokenizer is read."""
+    import_torchvision()
+    checkpoint.check(CHECKPOINT_FILES)
+    with guarded(f"the tokenizer of {checkpoint.source} could not read a text"):
+        has_class_token = TextReader(checkpoint.tokenizer(), None, False).has_class_token
+    poolings = ("mean", "last", "cls") if has_class_token else ("mean", "last")
+    return SimpleNamespace(
+        MODEL_ID=checkpoint.model_id,
+        REVISION=checkpoint.revision,
+        CHECKPOINT_FILES=CHECKPOINT_FILES,
+        IMAGE_STREAMS={"text": poolings},
+        open_stimuli=lambda layout: nullcontext(texts),
+        load=partial(load, texts=texts),
+        preprocess=preprocess,
+        encode_images=encode_images,
+    )
+
+
+def load(checkpoint: Checkpoint, device: str, dtype, *, texts: Texts):
+    """Return the text model and its reader; raise InputError for texts without a token, warn of texts that are cut."""
+    model = load_network(checkpoint, device, dtype)
+    settings = [checkpoint.settings(name) for name in TOKENIZER_SETTINGS]
+    padded = model.config.model_type.removesuffix("_text_model") in PADDED_IN_TRAINING
+    reader = TextReader(checkpoint.tokenizer(), longest_text(model, settings), padded)
+    check_texts(reader, texts)
+    check_network(model, reader)
+    return model, reader
+
+
+def check_texts(reader: TextReader, texts: Texts) -> None:
+    """Raise InputError if the tokenizer gives a text no token; warn if texts are cut."""
+    listed = [(image_id, text) for image_id, own in texts.by_image.items() for text in own]
+    lengths = reader.lengths([text for _, text in listed])
+    empty = [image_id for (image_id, _), length in zip(listed, lengths, strict=True) if not length]
+    if empty:
+        raise InputError(
+            f"the tokenizer gives {len(empty)} of {len(listed)} texts no token (first: image {empty[0]}): choose a "
+            "text model whose tokenizer adds a start or end, or other texts"
+        )
+    cut = sum(length > reader.longest for length in lengths) if reader.longest else 0
+    if cut:
+        log.warning(f"{cut} of {len(listed)} captions are cut to {reader.longest} tokens")
+
+
+def preprocess(reader: TextReader, texts: Sequence[Sequence[str]]):
+    """Return token ids and mask (C, T) of all captions, and each caption's row in the batch of images, (C,)."""
+    import torch
+    from transformers import BatchFeature
+
+    ids, mask = reader.batch([text for own in texts for text in own])
+    image = torch.tensor([row for row, own in enumerate(texts) for _ in own])
+    return BatchFeature({"input_ids": ids, "attention_mask": mask, "image": image})
+
+
+def encode_images(model, reader: TextReader, inputs, poolings):
+    import torch
+
+    mask = inputs["attention_mask"]
+    read = torch.ones_like(mask) if reader.padded else mask
+    last = read * (read.flip(1).cumsum(1).flip(1) == 1)
+    first = torch.zeros_like(mask)
+    first[:, 0] = 1
+    tokens = choose(poolings, mean=mask, last=last, cls=first)
+    states = PooledStates({name: [] for name in tokens}, {name: chosen.sum(dim=1) for name, chosen in tokens.items()})
+    for layer in hidden_states(model, inputs["input_ids"], None if reader.padded else mask):
+        for name, chosen in tokens.items():
+            states.sums[name].append(token_sums(layer, chosen))
+    return {name: mean_by_image(one, inputs["image"]) for name, one in states.streams("text").items()}, None
+
+
+def mean_by_image(states: Tensor, image: Tensor) -> Tensor:
+    """Average the states of captions (C, L, W) over the captions of each image: (B, L, W)."""
+    counts = image.bincount()
+    sums = states.new_zeros(len(counts), *states.shape[1:]).index_add_(0, image, states)
+    return sums / counts[:, None, None]

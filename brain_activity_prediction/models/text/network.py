@@ -1,0 +1,132 @@
+"""Load the text part of a checkpoint, and prove on two texts that padding does not change its hidden states.
+
+A checkpoint may hold a text model, the encoder of an encoder-decoder, or the text tower of a model with two towers.
+
+Letters: C captions, L layers, T tokens, W width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from brain_activity_prediction.models import decoding
+from brain_activity_prediction.models.guarded import guarded
+from brain_activity_prediction.runtime.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+    from transformers import PreTrainedTokenizerBase
+
+    from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
+
+PADDED_IN_TRAINING = ("siglip", "siglip2")  # read a fixed number of tokens, padding included, without a mask
+PROBES = ("a dog", "a man on a horse looks at two red buses")  # two texts of different length
+
+
+@dataclass(frozen=True)
+class TextReader:
+    """A tokenizer with the limits of its model.
+
+    longest  number of tokens that the model reads; None without a limit
+    padded  whether all texts are padded to `longest` tokens, and read with their padding, as in training
+    """
+
+    tokenizer: PreTrainedTokenizerBase
+    longest: int | None
+    padded: bool
+
+    def ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the token ids of each text; long texts are cut and keep the special tokens at their end."""
+        limit = {"truncation": True, "max_length": self.longest} if self.longest else {}
+        return self.tokenizer(list(texts), verbose=False, **limit).input_ids
+
+    def lengths(self, texts: Sequence[str]) -> list[int]:
+        """Return the number of tokens of each text before it is cut."""
+        return [len(ids) for ids in self.tokenizer(list(texts), verbose=False).input_ids]
+
+    def batch(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Return token ids (C, T), padded on the right, and the mask (C, T) of each text's own tokens."""
+        import torch
+
+        rows = self.ids(texts)
+        length = self.longest if self.padded and self.longest else max(map(len, rows))
+        ids = torch.full((len(rows), length), self.tokenizer.pad_token_id or 0)
+        mask = torch.zeros_like(ids)
+        for number, row in enumerate(rows):
+            ids[number, : len(row)] = torch.tensor(row)
+            mask[number, : len(row)] = 1
+        return ids, mask
+
+    @property
+    def has_class_token(self) -> bool:
+        """True if the tokenizer puts a class token before each text."""
+        first = self.tokenizer("a").input_ids[:1]
+        return self.tokenizer.cls_token is not None and first == [self.tokenizer.cls_token_id]
+
+
+def load_network(checkpoint: Checkpoint, device: str, dtype: torch.dtype) -> nn.Module:
+    """Load the text part of a checkpoint: a text model, an encoder, or the text tower of a model with two towers."""
+    from transformers import AutoModel, AutoModelForTextEncoding
+    from transformers.models.auto.modeling_auto import MODEL_FOR_TEXT_ENCODING_MAPPING_NAMES as ENCODERS
+
+    config = checkpoint.settings("config.json")
+    alone = "Encoder" in ENCODERS.get(config.get("model_type"), "")  # a class for the encoder without its decoder
+    model = checkpoint.model(AutoModelForTextEncoding if alone else AutoModel, device, dtype)
+    model = getattr(model, "text_model", model)
+    if model.config.is_encoder_decoder:
+        model = model.get_encoder()
+    model.config.use_cache = False
+    return model
+
+
+def hidden_states(model: nn.Module, ids: Tensor, mask: Tensor | None) -> Sequence[Tensor]:
+    """Return the embeddings and the states of every layer, each (C, T, W), as transformers counts them."""
+    return model(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states
+
+
+def longest_text(model: nn.Module, settings: Sequence[dict]) -> int | None:
+    """Return the number of tokens that a text model reads; None without a limit.
+
+    settings  the settings of the tokenizer, which may name a smaller limit than the model has positions
+    """
+    from torch import nn
+
+    positions = decoding.positions(model.config)
+    for name, module in model.named_modules():
+        # RoBERTa and its relatives count positions from the number after that of the padding.
+        if isinstance(module, nn.Embedding) and name.endswith("position_embeddings") and module.padding_idx is not None:
+            positions = module.num_embeddings - module.padding_idx - 1
+    named = [one.get(name) for one in settings for name in ("model_max_length", "max_seq_length")]
+    limits = [positions, *(limit for limit in named if type(limit) is int and limit > 0)]
+    return min((limit for limit in limits if limit), default=None)
+
+
+def check_network(model: nn.Module, reader: TextReader) -> None:
+    """Raise InputError if the model gives no states of each token, or if a text's states depend on its neighbours."""
+    import torch
+
+    kind, weights = type(model).__name__, next(model.parameters())
+    with guarded(f"{kind} could not read a text"), torch.inference_mode():
+        together = _states(model, reader, PROBES, weights.device)
+        alone = [_states(model, reader, [text], weights.device)[0] for text in PROBES]
+    allowed = torch.finfo(weights.dtype).eps ** 0.5
+    for states, own in zip(together, alone, strict=True):
+        if float((states[:, : own.shape[1]] - own).abs().max()) > allowed * float(own.abs().max()):
+            raise InputError(f"{kind} is not read: its states of a text depend on the texts in the same batch")
+
+
+def _states(model: nn.Module, reader: TextReader, texts: Sequence[str], device: Any) -> list[Tensor]:
+    """Return the states of each text's own tokens, (L, T, W) float32."""
+    import torch
+
+    ids, mask = (tensor.to(device) for tensor in reader.batch(texts))
+    layers = hidden_states(model, ids, None if reader.padded else mask)
+    if len({(*layer.shape[:2], layer.shape[-1], layer.ndim) for layer in layers}) != 1 or layers[0].ndim != 3:
+        raise InputError(
+            f"{type(model).__name__} is not read: its layers have the shapes {sorted({tuple(x.shape) for x in layers})}"
+        )
+    stacked = torch.stack([layer.float().to(device) for layer in layers], dim=1)
+    return [row[:, : int(own.sum())] for row, own in zip(stacked, mask, strict=True)]
