@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import NoReturn
 
 import brain_activity_prediction
-from brain_activity_prediction.cli.model_names import extraction_scripts, id_of_script
-from brain_activity_prediction.runtime.errors import one_line
+from brain_activity_prediction.cli.model_names import extraction_scripts, id_of_script, is_hub_id, script_of_id
+from brain_activity_prediction.runtime.errors import InputError, one_line
 from brain_activity_prediction.runtime.scripts import ALIGN, ALIGN_FOLDER, DEMO, PACKAGE, REPORT, SWEEP
 from brain_activity_prediction.runtime.wording import near_names
 
@@ -43,7 +43,7 @@ def main() -> NoReturn:
         print(f"bap {brain_activity_prediction.__version__}")
         sys.exit(0)
     if command == EXTRACT:
-        _become(_script_of_model(flags), flags[1:])
+        _become(*_extraction(flags))
     if command not in SCRIPTS:
         known = (EXTRACT, *SCRIPTS)
         _refuse(f"there is no command {command}", near_names(command, known), known)
@@ -52,7 +52,7 @@ def main() -> NoReturn:
 
 def usage() -> str:
     """Return the help text: each command with a description, and the models whose hidden states can be extracted."""
-    about = {EXTRACT + " MODEL": "write the hidden states of a model for all images of a subject"}
+    about = {EXTRACT + " MODEL": "write the hidden states of a model, by script or id, for all images of a subject"}
     about |= {name: does for name, (_, does) in SCRIPTS.items()}
     width = max(map(len, about))
     lines = ["usage: bap COMMAND [flags]", "", "commands (bap COMMAND --help lists the flags):"]
@@ -61,8 +61,8 @@ def usage() -> str:
     return "\n".join([*lines, "", "bap --version prints the version."])
 
 
-def _script_of_model(flags: list[str]) -> Path:
-    """Return the extraction script that the first word names, by the script's name or the model's id."""
+def _extraction(flags: list[str]) -> tuple[Path, list[str]]:
+    """Return the extraction script that the first word names, by its name or by a model's id, and its flags."""
     scripts = extraction_scripts()
     if not flags or flags[0] in ("-h", "--help"):
         print("usage: bap extract MODEL [flags]; bap extract MODEL --help lists the flags\n\nmodels:")
@@ -70,9 +70,25 @@ def _script_of_model(flags: list[str]) -> Path:
         sys.exit(0 if flags else 2)
     name = flags[0].removesuffix(".py")
     by_id = {model_id: script for script in scripts.values() if (model_id := id_of_script(script))}
+    if name not in scripts | by_id and is_hub_id(name):
+        try:
+            return script_of_id(name, _value_of("--checkpoint", flags)), ["-m", name, *flags[1:]]
+        except InputError as error:
+            print(one_line(f"bap: {error}"), file=sys.stderr)
+            sys.exit(2)
     if name not in scripts | by_id:
         _refuse(f"there is no model {name}", near_names(name, scripts) or near_names(name, by_id), scripts)
-    return (scripts | by_id)[name]
+    return (scripts | by_id)[name], flags[1:]
+
+
+def _value_of(flag: str, words: list[str]) -> Path | None:
+    """Return the value of a flag, written as `--flag value` or `--flag=value`."""
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        if word == flag:
+            return Path(following)
+        if word.startswith(f"{flag}="):
+            return Path(word.partition("=")[2])
+    return None
 
 
 def _refuse(what: str, near: list[str], known: Iterable[str]) -> NoReturn:

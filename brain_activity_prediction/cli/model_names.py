@@ -1,6 +1,7 @@
 """Resolve any name that a user types for a model to the model's id."""
 
 import ast
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -11,6 +12,10 @@ from brain_activity_prediction.storage.folders import model_folder
 from brain_activity_prediction.storage.settings_file import recorded_settings
 
 IS_RUN = 'if __name__ == "__main__":'  # found in the scripts of the folder, not in its other modules
+VISION_LANGUAGE, VISION = EXTRACT_FOLDER / "vision_language_model.py", EXTRACT_FOLDER / "vision_model.py"
+TEXT = EXTRACT_FOLDER / "clip_text.py"  # reads captions with a model that another script reads, too
+HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+IMAGES = re.compile("vision_config|image_size|patch_size|num_channels|pretrained_cfg")  # keys of configurations
 SETTING = "model_id"
 RECORDED_AS = (SETTING, f"embeddings_{SETTING}")  # in settings.json of hidden states, and of scores
 
@@ -35,6 +40,35 @@ def resolved_model_id(base_dir: Path, given: str) -> str:
 def extraction_scripts() -> dict[str, Path]:
     """Return all extraction scripts, including a user's own: `{name without .py: path}`."""
     return {path.stem: path for path in sorted(EXTRACT_FOLDER.glob("*.py")) if IS_RUN in path.read_text()}
+
+
+def is_hub_id(text: str) -> bool:
+    """Return whether a text has the form of an id on the Hugging Face hub, such as org/model."""
+    return HUB_ID.fullmatch(text) is not None
+
+
+def script_of_id(model_id: str, folder: Path | None = None) -> Path:
+    """Return the script that reads a model: its own, or that of all vision-language models or vision networks.
+
+    folder  local checkpoint; None for the hub
+
+    Raise InputError if the model is not found, or if it reads text alone.
+    """
+    for script in extraction_scripts().values():
+        if id_of_script(script) == model_id and script.stem != TEXT.stem:
+            return script
+    from brain_activity_prediction.models.checkpoints.checkpoint_files import CheckpointFiles
+
+    config = CheckpointFiles(model_id, "main", folder).settings("config.json")
+    if not config.get("model_type"):
+        raise InputError(f"{folder or model_id} has no config.json with a model_type: give a model of transformers")
+    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+
+    if config["model_type"] in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
+        return VISION_LANGUAGE
+    if not any(IMAGES.search(key) for key in config):
+        raise InputError(f"{model_id} is a {config['model_type']}, which reads text alone: run text_model.py with it")
+    return VISION
 
 
 def id_of_script(path: Path) -> str | None:

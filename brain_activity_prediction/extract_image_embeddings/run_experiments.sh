@@ -8,8 +8,8 @@ GPU_ID=${GPU_ID:-0} # a GPU's number, or cpu
 PROMPTS=${PROMPTS:-1-9} # 3, or 1,2,3, or 1-9
 SUBJECTS=${SUBJECTS:-1 2 5 7} # NSD subjects
 BATCH_SIZE=${BATCH_SIZE:-8} # images a batch
-MODELS=${MODELS:-vit_huge_patch14_224_in21k llava_1.5_13b idefics_9b_instruct instruct_blip_13b mplug_owl_llama_7b openflamingo_9b} # scripts, without .py
-CHECKPOINTS=${CHECKPOINTS:-} # a folder with the weights of each model in a folder named after its script; empty: the hub
+MODELS=${MODELS:-vit_huge_patch14_224_in21k llava_1.5_13b idefics_9b_instruct instruct_blip_13b mplug_owl_llama_7b openflamingo_9b} # scripts, without .py, or ids on the hub
+CHECKPOINTS=${CHECKPOINTS:-} # a folder with the weights of each model in a folder named after its script, or org_model; empty: the hub
 PYTHON=${PYTHON:-python} # the interpreter that runs the scripts
 
 set -uo pipefail
@@ -32,7 +32,8 @@ esac
 SUBJECTS=${SUBJECTS//,/ } MODELS=${MODELS//,/ }
 [[ $SUBJECTS =~ ^[0-9\ ]+$ ]] || refuse "SUBJECTS is $SUBJECTS: write numbers, such as 1 2 5 7"
 for model in $MODELS; do
-  [[ -f $here/$model.py ]] || refuse "there is no model script $model.py in $here"
+  [[ -f $here/$model.py || $model =~ ^[A-Za-z0-9_][A-Za-z0-9_.-]*/[A-Za-z0-9_][A-Za-z0-9_.-]*$ ]] ||
+    refuse "there is no model script $model.py in $here: ids look like org/model"
 done
 logs=$BASE_DIRECTORY/logs
 mkdir -p "$logs" || exit 2
@@ -61,14 +62,15 @@ step() { # step NAME COMMAND...: runs it with a log of its own; true where it re
 }
 
 for model in $MODELS; do
+  called=${model//\//_} # the name in folders and logs
   weights=()
-  if [[ -n $CHECKPOINTS ]]; then weights=(--checkpoint "$CHECKPOINTS/$model"); fi
+  if [[ -n $CHECKPOINTS ]]; then weights=(--checkpoint "$CHECKPOINTS/$called"); fi
   broken=
   for subject in $SUBJECTS; do
-    name=extract_${model}_subj0$subject
+    name=extract_${called}_subj0$subject
     if [[ -n $stopped$broken ]]; then
       left+=("$name")
-    elif step "$name" "$PYTHON" "$here/$model.py" -d "$BASE_DIRECTORY" -s "$subject" \
+    elif step "$name" "$PYTHON" "$here/../cli/main.py" extract "$model" -d "$BASE_DIRECTORY" -s "$subject" \
       -p "${prompts[@]}" -b "$BATCH_SIZE" -g "$GPU_ID" ${weights[@]+"${weights[@]}"}; then
       complete+=" $name "
     else
@@ -78,10 +80,11 @@ for model in $MODELS; do
 done
 
 for model in $MODELS; do
-  model_id=$(sed -n 's/^MODEL_ID[ ,][^"]*"\([^"]*\)".*/\1/p' "$here/$model.py")
+  called=${model//\//_} model_id=$model
+  if [[ -f $here/$model.py ]]; then model_id=$(sed -n 's/^MODEL_ID[ ,][^"]*"\([^"]*\)".*/\1/p' "$here/$model.py"); fi
   for subject in $SUBJECTS; do
-    name=align_${model}_subj0$subject
-    if [[ -n $stopped || $complete != *" extract_${model}_subj0$subject "* ]]; then
+    name=align_${called}_subj0$subject
+    if [[ -n $stopped || $complete != *" extract_${called}_subj0$subject "* ]]; then
       left+=("$name")
     else
       step "$name" "$PYTHON" "$here/../align_image_embeddings/align_model.py" \

@@ -8,12 +8,14 @@ same during the answer. Encoder-decoders have `encoder` and `decoder` in place o
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
 from brain_activity_prediction.cli import extraction_command
 from brain_activity_prediction.cli.model_names import resolved_model_id
 from brain_activity_prediction.extraction.loop import extract
+from brain_activity_prediction.extraction.settings import ExtractionSettings
 from brain_activity_prediction.models.vision_language import model_script
 from brain_activity_prediction.models.vision_language.prompts import read_template
 from brain_activity_prediction.runtime.running import run_script
@@ -38,12 +40,17 @@ def flags() -> argparse.ArgumentParser:
 
 
 def main() -> None:
-    arguments = flags().parse_args()
+    extract(*read_flags())
+
+
+def read_flags(words: Sequence[str] | None = None) -> tuple[SimpleNamespace, ExtractionSettings]:
+    """Return the model script and the settings that the flags describe; `words` are None for the command line."""
+    arguments = flags().parse_args(words)
     arguments.model_id = resolved_model_id(arguments.base_dir, arguments.model_id)
     checkpoint = extraction_command.checkpoint(SimpleNamespace(MODEL_ID=None, REVISION="main"), arguments)
     template = read_template(arguments.template) if arguments.template else None
     script = model_script.script(checkpoint, template, arguments.system, arguments.thinking == "on")
-    extract(script, extraction_command.settings(script, arguments))
+    return script, extraction_command.settings(script, arguments)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ as a still video, and its frames count as tokens.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from functools import partial
 from types import SimpleNamespace
 
@@ -20,6 +21,7 @@ from brain_activity_prediction.cli import extraction_command
 from brain_activity_prediction.cli.flag_values import positive_int
 from brain_activity_prediction.cli.model_names import resolved_model_id
 from brain_activity_prediction.extraction.loop import extract
+from brain_activity_prediction.extraction.settings import ExtractionSettings
 from brain_activity_prediction.models.vision.inputs import check_inputs, frames_of, preprocess, processor_of
 from brain_activity_prediction.models.vision.network import VisionNetwork, channels_last
 from brain_activity_prediction.models.vision.outputs import NORMED, OUTPUTS
@@ -43,10 +45,15 @@ def flags() -> argparse.ArgumentParser:
 
 
 def main() -> None:
-    arguments = flags().parse_args()
+    extract(*read_flags())
+
+
+def read_flags(words: Sequence[str] | None = None) -> tuple[SimpleNamespace, ExtractionSettings]:
+    """Return the model script and the settings that the flags describe; `words` are None for the command line."""
+    arguments = flags().parse_args(words)
     arguments.model_id = resolved_model_id(arguments.base_dir, arguments.model_id)
     model_script = script(arguments.model_id, arguments.grid, arguments.pooling, arguments.outputs)
-    extract(model_script, extraction_command.settings(model_script, arguments))
+    return model_script, extraction_command.settings(model_script, arguments)
 
 
 def script(model_id: str, grid: int, poolings: list[str], outputs: list[str] = ()) -> SimpleNamespace:

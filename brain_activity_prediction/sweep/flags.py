@@ -69,7 +69,16 @@ def _words_of(path: Path) -> list[str]:
 
 
 def _add_study(flags) -> None:
-    flags.add_argument("--models", nargs="+", default=list(STUDY), metavar="SCRIPT", help="model scripts, without .py")
+    flags.add_argument(
+        "--models",
+        nargs="+",
+        default=list(STUDY),
+        metavar="MODEL",
+        help="model scripts, without .py, or ids on the hub, such as Qwen/Qwen2.5-VL-7B-Instruct",
+    )
+    flags.add_argument(
+        "--with-untrained", action="store_true", help="also run each model with untrained weights (seed 0)"
+    )
     shared.add_numbers(
         flags, "-s", "--subject", choices=shared.SUBJECTS, default=list(shared.SUBJECTS), help="NSD subjects"
     )

@@ -29,6 +29,7 @@ class SweepSettings:
     """Settings of a sweep: the study that it runs, and the devices or jobs that run it.
 
     command  the command of sweep.py, one of `flags.COMMANDS`
+    models, with_untrained  names of scripts or ids on the hub; whether each also has an untrained twin
     subject, prompt_number  all subjects and all prompts
     gpu_id  numbers of the GPUs, or `["cpu"]`
     workers  number of workers on the CPU
@@ -40,6 +41,7 @@ class SweepSettings:
     command: str
     base_dir: Path
     models: Sequence[str]
+    with_untrained: bool
     subject: Sequence[int]
     prompt_number: Sequence[int]
     prompts_file: Path | None

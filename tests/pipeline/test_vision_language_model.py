@@ -3,16 +3,21 @@
 import json
 import re
 import shutil
+import subprocess
 
 import numpy as np
 import pytest
 import tiny_vision_language
-from scripts import load_script, run_here
+from scripts import PACKAGE, load_script, run, run_here
 
+from brain_activity_prediction.cli.model_names import script_of_id
 from brain_activity_prediction.demo.dataset import write_dataset
 from brain_activity_prediction.demo.simulation import Recipe
+from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 from brain_activity_prediction.storage.folders import embeddings_folder
+from brain_activity_prediction.sweep.planning.plan import make_plan
+from brain_activity_prediction.sweep.sweep import read_settings
 
 SCRIPT = "vision_language_model.py"
 PICTURES = Recipe(subjects=(), n_shared=3, n_unique=2, n_sessions=1, image_size=60)
@@ -144,3 +149,57 @@ def assert_refused(done, nsd, expected):
     assert re.search(re.escape(expected), last), done.stderr
     assert "Traceback" not in done.stderr
     assert not (nsd / "image_embeddings").exists()
+
+
+def test_bap_finds_the_script_of_any_model_id(nsd, llava):
+    done = run(PACKAGE / "cli" / "main.py", "extract", "org/model", "-d", nsd, "-g", "cpu", "--checkpoint", llava)
+    assert done.returncode == 0, done.stderr
+    assert stored(nsd, 1)["language"].any()
+
+
+def test_a_sweep_takes_ids_next_to_scripts_and_untrained_twins(nsd, llava, tmp_path):
+    checkpoints = tmp_path / "checkpoints"
+    shutil.copytree(llava, checkpoints / "org_model")
+    models = ("--models", "org/model", "vit_huge_patch14_224_in21k", "--with-untrained", "--checkpoints", checkpoints)
+    (checkpoints / "vit_huge_patch14_224_in21k").mkdir()
+    settings = read_settings(["plan", "-d", str(nsd), "-s", "1", "-p", "1", "-g", "cpu", *map(str, models)])
+    names = {unit.name: unit.command for unit in make_plan(settings).units if unit.stage == "extract"}
+    assert list(names) == [
+        f"extract_{name}_1_of_1"
+        for name in (
+            "org_model",
+            "org_model-untrained",
+            "vit_huge_patch14_224_in21k",
+            "vit_huge_patch14_224_in21k-untrained",
+        )
+    ]
+    command = names["extract_org_model-untrained_1_of_1"]
+    assert command[1].endswith("vision_language_model.py")
+    done = subprocess.run([*command, "-g", "cpu"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert stored(nsd, 1, "org/model-random-0")["language"].any()
+
+
+def test_a_script_of_many_models_is_no_model_of_a_sweep(nsd):
+    settings = read_settings(["plan", "-d", str(nsd), "-g", "cpu", "--models", "vision_language_model"])
+    with pytest.raises(InputError, match="give --models the id of one"):
+        make_plan(settings)
+
+
+@pytest.mark.parametrize(
+    ("config", "script"),
+    [
+        ({"model_type": "qwen2_5_vl"}, "vision_language_model"),
+        ({"model_type": "dinov2", "patch_size": 14}, "vision_model"),
+        ({"model_type": "clip", "vision_config": {}}, "vision_model"),
+    ],
+)
+def test_the_kind_of_a_model_names_its_script(tmp_path, config, script):
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert script_of_id("org/any", tmp_path).stem == script
+
+
+def test_a_model_of_text_alone_is_sent_to_its_own_script(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(InputError, match=r"run text_model\.py"):
+        script_of_id("org/any", tmp_path)

@@ -5,9 +5,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from brain_activity_prediction.cli import extraction_command
 from brain_activity_prediction.extraction.plan import Work, plan
-from brain_activity_prediction.sweep.planning.models import Model
+from brain_activity_prediction.sweep.planning.models import UNTRAINED, Model
 from brain_activity_prediction.sweep.planning.passed_on import naming, passed_on
 from brain_activity_prediction.sweep.planning.units import Unit
 from brain_activity_prediction.sweep.settings import SweepSettings
@@ -15,9 +14,9 @@ from brain_activity_prediction.sweep.settings import SweepSettings
 
 def extraction_flags(settings: SweepSettings, model: Model) -> list[str]:
     """Return the flags of a model's script, without the shard; raise InputError if --extract has a wrong one."""
-    more = passed_on(settings.extract, "--extract", extraction_command.flags(""), model.script.name)
+    more = passed_on(settings.extract, "--extract", model.parser(), model.script.name)
     if settings.checkpoints:
-        more += ["--checkpoint", str(settings.checkpoints / model.name)]
+        more += ["--checkpoint", str(settings.checkpoints / model.name.removesuffix(UNTRAINED))]
     if settings.device_map:
         more += ["--device-map", settings.device_map]
     given = ["-d", str(settings.base_dir), "-s", *map(str, settings.subject)]
@@ -31,12 +30,8 @@ def prompts_file_flags(settings: SweepSettings) -> list[str]:
 
 def planned_work(model: Model, flags: Sequence[str], image_ids: Sequence[int]) -> Work:
     """Return the work of all shards of a model's extraction."""
-    script, parser = model.load(), extraction_command.flags("")
-    parser.prog = "in the flags of a unit"
-    arguments = parser.parse_args(flags)
     with naming("--extract"):
-        extraction_command.check_flags(arguments)
-    return plan(script, extraction_command.settings(script, arguments), image_ids)
+        return plan(*model.read_flags(flags), image_ids)
 
 
 def extraction_units(

@@ -15,7 +15,7 @@ from brain_activity_prediction.storage.folders import reported_files
 from brain_activity_prediction.storage.made_from import noted, state_of
 from brain_activity_prediction.sweep.planning.alignments import alignment_flags, alignment_units, check_alignments
 from brain_activity_prediction.sweep.planning.extractions import extraction_flags, extraction_units, planned_work
-from brain_activity_prediction.sweep.planning.models import Model, find_model
+from brain_activity_prediction.sweep.planning.models import Model, find_model, untrained
 from brain_activity_prediction.sweep.planning.units import ModelUnits, Plan, Unit
 from brain_activity_prediction.sweep.settings import SweepSettings
 
@@ -26,8 +26,10 @@ def make_plan(settings: SweepSettings) -> Plan:
     image_ids = read_design(layout.design()).image_ids_of_any(settings.subject)
     subjects = list(dict.fromkeys(settings.subject))
     aligned = [subject for subject in subjects if layout.has_betas(subject)]
-    names = dict.fromkeys(settings.models)
-    models = [_units_of_model(settings, find_model(name), image_ids, aligned) for name in names]
+    models = [find_model(name, settings.checkpoints) for name in dict.fromkeys(settings.models)]
+    if settings.with_untrained:
+        models = [twin for model in models for twin in (model, untrained(model))]
+    models = [_units_of_model(settings, model, image_ids, aligned) for model in models]
     if aligned:
         check_alignments(settings, layout, aligned, models)
     _say_who_is_not_aligned([subject for subject in subjects if subject not in aligned])
