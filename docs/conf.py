@@ -10,6 +10,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent / "tests" / "suppor
 import base_dir  # noqa: E402
 import script_pages  # noqa: E402
 import torch  # noqa: E402
+import vision_language_pages  # noqa: E402
 import vision_pages  # noqa: E402
 from ridge_figure import ALPHAS  # noqa: E402
 
@@ -73,6 +74,7 @@ def write_generated(app):
         "sealed": sealed_hdf5.__doc__,
         "nsd_files": base_dir.nsd_files(),
         **vision_pages.tables(),
+        **vision_language_pages.tables(),
     }
     with tempfile.TemporaryDirectory() as base:
         base_dir.write(Path(base))

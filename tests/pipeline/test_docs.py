@@ -9,6 +9,7 @@ import base_dir
 import pytest
 import script_pages
 import tutorial
+import vision_language_pages
 import vision_pages
 from scripts import PACKAGE
 from vision_table import OTHERS, PATCHES
@@ -79,6 +80,14 @@ def test_the_page_of_vision_networks_shows_the_tables_of_the_tests():
     assert "| `SiglipVisionModel` |  |  | yes | yes |" in tables["vision_patches"]
     assert tables["vision_patches"].count("\n") == 2 + len(PATCHES)
     assert tables["vision_others"].count("\n") == 2 + len(OTHERS)
+
+
+def test_the_page_of_vision_language_models_shows_the_tables_of_the_tests():
+    tables, page = vision_language_pages.tables(), (DOCS / "vision_language_models.md").read_text()
+    assert re.findall(r"generated/(\w+).md", page) == list(tables)
+    assert "| `llava` | once for all prompts |" in tables["vision_language_families"]
+    assert "| `florence2` (encoder-decoder) | for each prompt |" in tables["vision_language_families"]
+    assert "| `pi0` | it returns the movements of a robot, not text |" in tables["vision_language_refused"]
 
 
 def test_every_file_that_a_study_writes_is_described(tmp_path):

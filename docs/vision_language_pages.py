@@ -1,0 +1,42 @@
+"""Tables of the vision-language models that the tests read, from the tests' own table."""
+
+from encoder_decoders import ROWS
+from script_pages import table
+from tiny_vision_language import OWN
+
+from brain_activity_prediction.models.vision_language.families import REFUSED
+
+DECODERS = "(encoder-decoder)"
+ONCE = "once for all prompts"
+
+
+def tables() -> dict[str, str]:
+    """Return the tables by name."""
+    return {"vision_language_families": families(), "vision_language_refused": refused()}
+
+
+def families() -> str:
+    """Return the model types that are read, how the image is read, and what is special."""
+    rows = []
+    for name, row in rows_by_name():
+        shared = row.get("cached", True) and DECODERS not in name
+        rows.append(
+            (
+                name,
+                ONCE if shared else "for each prompt",
+                str(row.get("tokens", "")),
+                row.get("quirk", ""),
+            )
+        )
+    head = ("model type", "the image is read", "image tokens of 425 x 425 pixels", "note")
+    return table(head, rows)
+
+
+def rows_by_name() -> list[tuple[str, dict]]:
+    named = {f"`{name}`": row for name, row in OWN.items()}
+    return sorted((named | {f"`{name}` {DECODERS}": row for name, row in ROWS.items()}).items())
+
+
+def refused() -> str:
+    """Return the model types that are not read, with the reason."""
+    return table(("model type", "reason"), [(f"`{name}`", reason) for name, reason in sorted(REFUSED.items())])
