@@ -53,7 +53,9 @@ class Point:
         if self.side == "output":
             return self.module.register_forward_hook(lambda module, inputs, output: see(_tensor(output)))
         return self.module.register_forward_pre_hook(
-            lambda module, inputs, named: see(inputs[0] if inputs else named["hidden_states"]),
+            lambda module, inputs, named: see(
+                inputs[0] if inputs else named.get("hidden_states", next(iter(named.values())))
+            ),
             with_kwargs=True,
         )
 

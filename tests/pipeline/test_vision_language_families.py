@@ -17,7 +17,10 @@ PROMPTS = ("What is in this picture?", "Describe the image.")
 POOLINGS = ("mean", "last", "image")
 NEW_TOKENS = 4
 TOLERANCE = 1e-5  # of a layer's largest state
-READ = sorted(tiny_vision_language.OWN)
+READ = [
+    pytest.param(model_type, marks=[pytest.mark.slow] if own.get("slow") else [])
+    for model_type, own in sorted(tiny_vision_language.OWN.items())
+]
 
 
 @pytest.mark.parametrize("model_type", sorted(REFUSED))
@@ -26,6 +29,8 @@ def test_a_type_that_is_not_read_is_refused_with_the_reason(model_type):
         family({"model_type": model_type}, "org/model")
 
 
+# PaliGemma's processor makes arrays of tensors.
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
 @pytest.mark.parametrize("model_type", READ)
 def test_a_type_is_read_as_transformers_reads_it(model_type, tmp_path):
     folder = tmp_path / model_type
@@ -33,6 +38,7 @@ def test_a_type_is_read_as_transformers_reads_it(model_type, tmp_path):
     checkpoint = Checkpoint("org/model", None, folder)
     script = model_script.script(checkpoint, None, None, False)
     network, reader = script.load(checkpoint, "cpu", torch.float32)
+    assert network.cached == tiny_vision_language.OWN[model_type].get("cached", True)
     images = [
         Image.fromarray(np.random.default_rng(row).integers(0, 255, (height, width, 3), dtype=np.uint8))
         for row, (width, height) in enumerate(SIZES)

@@ -1,13 +1,217 @@
 """What the tiny models of the families from idefics to vision-encoder-decoder need; see `tiny_vision_language`."""
 
-from family_groups import CLIP_PATCHES, SMALL_CLIP
+from family_groups import CLIP_PATCHES, MROPE, QWEN, SMALL_CLIP
+
+QWEN3 = QWEN | {"image": {"patch_size": 16, "size": {"shortest_edge": 64 * 64, "longest_edge": 96 * 96}}}
+ROPE = {"rope_type": "default", "rope_theta": 10000.0}
+MROPE_3 = MROPE | {"mrope_section": [2, 1, 1], "mrope_interleaved": True}
+HYBRID = ["linear_attention", "full_attention", "linear_attention"]  # as Qwen3.5 and its kin mix them
+QWEN3_5_TEXT = {
+    "head_dim": 16,
+    "layer_types": HYBRID,
+    "rope_parameters": MROPE_3 | {"partial_rotary_factor": 0.5},
+}
+SMALL_IMAGE = {"vision_config": {"image_size": 56, "patch_size": 14}}
+TILES = [[56, 112], [112, 56], [112, 112]]  # grids of 56 x 56 tiles
+INTERNVL = {
+    "roles": {
+        "start_image_token": "<img>",
+        "end_image_token": "</img>",
+        "context_image_token": "<IMG_CONTEXT>",
+        "video_token": "<video>",
+    },
+    "placeholder": "<IMG_CONTEXT>",
+    "image_token": "<IMG_CONTEXT>",
+    "processor": {"image_seq_length": 4},
+    "image": {"size": {"height": 56, "width": 56}, "max_patches": 4},
+    "config": {"image_seq_length": 4, "vision_config": {"image_size": [56, 56]}},
+}
+PIXTRAL = {
+    "tokens": ["[IMG]", "[IMG_BREAK]", "[IMG_END]"],
+    "placeholder": "[IMG]",
+    "image_token": "[IMG]",
+    "processor": {"patch_size": 14, "spatial_merge_size": 2},
+    "image": {"patch_size": 14, "size": {"longest_edge": 112}},
+}
+MINICPM = {
+    "roles": {
+        "image_token": "<|image_pad|>",
+        "video_token": "<|video_pad|>",
+        "image_start_token": "<image>",
+        "image_end_token": "</image>",
+        "slice_start_token": "<slice>",
+        "slice_end_token": "</slice>",
+        "image_id_start_token": "<image_id>",
+        "image_id_end_token": "</image_id>",
+    },
+    "placeholder": "<|image_pad|>",
+    "image_token": "<|image_pad|>",
+    "ids": {"video_token_id": "<|video_pad|>"},
+    "image": {"scale_resolution": 112, "max_slice_nums": 4},
+    "config": {
+        "patch_size": 14,
+        "insert_layer_id": 1,
+        "vision_config": {"patch_size": 14, "image_size": 112, "insert_layer_id": 1},
+        "text_config": QWEN3_5_TEXT,
+    },
+}
+OMNI = {
+    "image_class": "Qwen2VLImageProcessorPil",
+    "video_class": "Qwen2VLVideoProcessor",
+    "sound_class": "WhisperFeatureExtractor",
+}
 
 OWN: dict[str, dict] = {
     "idefics2": {},
+    "idefics3": {
+        "tokens": ["<image>", "<fake_token_around_image>", "<global-img>", "<end_of_utterance>"],
+        "processor": {"image_seq_len": 4},
+        "image": {"size": {"longest_edge": 112}, "max_image_size": {"longest_edge": 56}},
+        "config": SMALL_IMAGE | {"text_config": {"pad_token_id": 0}},
+    },
+    "internvl": INTERNVL,
+    "qianfan_ocr": INTERNVL | {"tokens": ["<image>"], "placeholder": "<image>"},
+    "janus": {
+        "roles": {
+            "image_token": "<image_placeholder>",
+            "boi_token": "<begin_of_image>",
+            "eoi_token": "<end_of_image>",
+        },
+        "placeholder": "<image_placeholder>",
+        "processor": {"num_image_tokens": 16},
+        "image": {"size": {"height": 64, "width": 64}},
+        "config": {
+            "vision_config": {"image_size": 64, "num_image_tokens": 16},
+            "vq_config": {
+                "num_embeddings": 64,
+                "channel_multiplier": [1, 1],
+                "latent_channels": 32,
+                "image_token_embed_dim": 32,
+            },
+        },
+    },
+    "lfm3_vl": QWEN3
+    | {
+        "cached": False,
+        "config": {
+            "projector_hidden_size": 32,
+            "vision_config": {"layer_types": ["conv", "full_attention", "conv"]},
+            "text_config": {"layer_types": ["conv", "full_attention", "sliding_attention"]},
+        },
+    },
+    "lighton_ocr": PIXTRAL
+    | {
+        "tokens": [],
+        "roles": {
+            "image_token": "<|image_pad|>",
+            "image_break_token": "<|vision_pad|>",
+            "image_end_token": "<|vision_end|>",
+        },
+        "placeholder": "<|image_pad|>",
+        "image_token": "<|image_pad|>",
+    },
     "llava": {
         "processor": CLIP_PATCHES,
         "image": {"size": {"shortest_edge": 56}, "crop_size": 56},
         "config": SMALL_CLIP,
+    },
+    "llava_next": {
+        "processor": CLIP_PATCHES,
+        "image": {"size": {"shortest_edge": 56}, "crop_size": 56, "image_grid_pinpoints": TILES},
+        "config": SMALL_CLIP | {"image_grid_pinpoints": TILES},
+    },
+    "llava_next_video": {
+        "tokens": ["<image>", "<video>"],
+        "processor": CLIP_PATCHES,
+        "image": {"size": {"shortest_edge": 56}, "crop_size": 56, "image_grid_pinpoints": TILES},
+        "ids": {"video_token_index": "<video>"},
+        "config": SMALL_CLIP | {"image_grid_pinpoints": TILES},
+    },
+    "llava_onevision": {
+        "tokens": ["<image>", "<video>"],
+        "processor": {"num_image_tokens": 16, "vision_feature_select_strategy": "full"},
+        "image": {"size": {"height": 56, "width": 56}, "image_grid_pinpoints": TILES},
+        "ids": {"video_token_index": "<video>"},
+        "config": SMALL_IMAGE | {"image_grid_pinpoints": TILES},
+    },
+    "minimax_m3_vl": {
+        "tokens": ["]<]image[>[", "]<]video[>[", "]<]start of image[>[", "]<]end of image[>["],
+        "placeholder": "]<]image[>[",
+        "image_token": "]<]image[>[",
+        "image": {"size": {"shortest_edge": 56 * 56, "longest_edge": 84 * 84}},
+        "config": {
+            "projector_hidden_size": 32,
+            "merged_hidden_size": 128,
+            "text_config": {
+                "rotary_dim": 4,
+                "dense_intermediate_size": 48,
+                "shared_intermediate_size": 16,
+                "index_head_dim": 8,
+            },
+        },
+    },
+    "mistral3": PIXTRAL,
+    "nemotron_h_omni": {
+        "slow": True,
+        "cached": False,
+        "tokens": ["<image>", "<video>", "<so_embedding>", "<img>", "</img>", "<so_start>", "<so_end>"],
+        "sound_class": "ParakeetFeatureExtractor",
+        "image": {"min_num_patches": 16, "max_num_patches": 36},
+        "ids": {"image_token_id": "<image>", "video_token_id": "<video>", "audio_token_id": "<so_embedding>"},
+        "config": {"vision_hidden_size": 32, "projector_hidden_size": 32},
+    },
+    "paddleocr_vl": {
+        "roles": {"image_token": "<|IMAGE_PLACEHOLDER|>"},
+        "tokens": ["<|IMAGE_START|>", "<|IMAGE_END|>"],
+        "placeholder": "<|IMAGE_START|><|IMAGE_PLACEHOLDER|><|IMAGE_END|>",
+        "ids": {"vision_start_token_id": "<|IMAGE_START|>", "vision_end_token_id": "<|IMAGE_END|>"},
+        "image": {"size": {"shortest_edge": 56 * 56, "longest_edge": 84 * 84}},
+        "config": {"text_config": {"rope_parameters": MROPE}},
+    },
+    "paligemma": {
+        "cached": False,
+        "chat": False,
+        "image": {"size": {"height": 56, "width": 56}, "image_seq_length": 16},
+        "config": {"vision_config": {"image_size": 56}, "text_config": {"num_image_tokens": 16}},
+    },
+    "qwen2_vl": QWEN | {"config": {"text_config": {"rope_parameters": MROPE}}},
+    "qwen2_5_vl": QWEN
+    | {
+        "config": {
+            "vision_config": {"window_size": 56, "fullatt_block_indexes": [1]},
+            "text_config": {"rope_parameters": MROPE},
+        }
+    },
+    "qwen3_vl": QWEN3
+    | {
+        "config": {
+            "vision_config": {"deepstack_visual_indexes": [0, 1]},
+            "text_config": {"rope_parameters": MROPE_3},
+        }
+    },
+    "qwen3_vl_moe": QWEN3
+    | {
+        "image_class": "Qwen2VLImageProcessorPil",
+        "config": {
+            "vision_config": {"deepstack_visual_indexes": [0, 1]},
+            "text_config": {"rope_parameters": MROPE_3},
+        },
+    },
+    "qwen3_5": QWEN3 | {"cached": False, "config": {"text_config": QWEN3_5_TEXT}},
+    "qwen3_5_moe": QWEN3 | {"cached": False, "config": {"text_config": QWEN3_5_TEXT}},
+    "smolvlm": {
+        "tokens": ["<image>", "<fake_token_around_image>", "<global-img>", "<end_of_utterance>", "<video>"],
+        "processor": {"image_seq_len": 4},
+        "image": {"size": {"longest_edge": 112}, "max_image_size": {"longest_edge": 56}},
+        "config": SMALL_IMAGE | {"text_config": {"pad_token_id": 0}},
+    },
+    "video_llama_3": {
+        "tokens": ["<|image_pad|>", "<|video_pad|>"],
+        "placeholder": "<|image_pad|>",
+        "image_token": "<|image_pad|>",
+        "ids": {"video_token_id": "<|video_pad|>"},
+        "image": {"size": {"shortest_edge": 56 * 56, "longest_edge": 84 * 84}},
+        "config": {"vision_config": {"patch_size": 14}},
     },
     "vipllava": {
         "processor": CLIP_PATCHES,

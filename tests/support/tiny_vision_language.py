@@ -52,7 +52,7 @@ def default_config(model_type, own):
 def shrunk(values, own):
     tiny = {}
     for name, value in values.items():
-        if isinstance(value, dict) and (name.endswith("config") or "model_type" in value):
+        if is_part(name, value):
             tiny[name] = shrunk(value, own.get(name, {}))
         elif name in TINY and isinstance(value, int):
             tiny[name] = min(value, TINY[name])
@@ -60,7 +60,12 @@ def shrunk(values, own):
             tiny[name] = ROLES[name]
         elif name not in DERIVED:
             tiny[name] = value
-    return tiny | {name: value for name, value in own.items() if not isinstance(value, dict) or name not in values}
+    return tiny | {name: value for name, value in own.items() if not is_part(name, values.get(name))}
+
+
+def is_part(name, value):
+    """Whether a value of a configuration is that of a part of the model."""
+    return isinstance(value, dict) and (name.endswith("config") or "model_type" in value)
 
 
 def byte_tokenizer(special, roles):

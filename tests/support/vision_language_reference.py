@@ -11,7 +11,9 @@ def inputs_of(processor, text, image):
     bos = processor.tokenizer.bos_token
     settings = {"add_special_tokens": False} if bos and text.startswith(bos) else {}
     images = [[image]] if getattr(processor, "chat_template", None) else image
-    return processor(text=text, images=images, return_tensors="pt", **settings)
+    inputs = processor(text=text, images=images, return_tensors="pt", **settings)
+    inputs.pop("labels", None)  # PaliGemma's, for training
+    return inputs
 
 
 def language(model, inputs, places):

@@ -66,6 +66,15 @@ def test_links_to_files_as_in_the_cache_of_the_hub_are_followed(tmp_path):
 
 
 @pytest.mark.skipif(not PUBLISHED.is_dir(), reason=f"no small files of published models in {PUBLISHED}")
+def test_edges_that_count_pixels_pass_in_a_processor_of_several_parts(tmp_path):
+    size = {"shortest_edge": 56 * 56, "longest_edge": 28 * 28 * 16384}
+    write(tmp_path, "processor_config.json", image_processor={"merge_size": 2, "size": size})
+    check_folder(tmp_path, PATTERNS)
+    write(tmp_path, "processor_config.json", image_processor={"size": size})
+    with pytest.raises(InputError, match="longest_edge"):
+        check_folder(tmp_path, PATTERNS)
+
+
 def test_published_folders_pass():
     folders = [folder for folder in PUBLISHED.iterdir() if folder.is_dir()]
     assert folders

@@ -40,8 +40,8 @@ def check_folder(folder: Path, patterns: Sequence[str]) -> None:
         _check_index(path)
     for path in sorted(folder.rglob("*config.json")):
         content = _read(path)
-        for key, value in _values(content):
-            if problem := _problem(key, value, "merge_size" in content):
+        for key, value, in_areas in _values(content):
+            if problem := _problem(key, value, in_areas):
                 raise InputError(f"{path} {problem}: {REMEDY}")
 
 
@@ -62,19 +62,23 @@ def _read(path: Path) -> dict:
         return found
 
 
-def _values(found: object, key: str = "") -> Iterator[tuple[str, object]]:
-    """Yield (key, value) pairs at any depth of a configuration; a list's key is yielded with each value and the sum."""
+def _values(found: object, key: str = "", in_areas: bool = False) -> Iterator[tuple[str, object, bool]]:
+    """Yield (key, value, in_areas) at any depth of a configuration; a list's key with each value, and with their sum.
+
+    in_areas  whether the part of the configuration is an image processor that counts pixels, as Qwen's do
+    """
     if isinstance(found, dict):
+        in_areas = in_areas or "merge_size" in found
         for name, value in found.items():
-            yield from _values(value, key if NAMES_CODE.search(key) else name)
+            yield from _values(value, key if NAMES_CODE.search(key) else name, in_areas)
     elif isinstance(found, list):
         numbers = [value for value in found if isinstance(value, int)]
         if numbers and not key.endswith("layers"):  # those are positions, such as "cross_attention_layers": [3, 8]
-            yield key, sum(numbers)
+            yield key, sum(numbers), in_areas
         for value in found:
-            yield from _values(value, key)
+            yield from _values(value, key, in_areas)
     else:
-        yield key, found
+        yield key, found, in_areas
 
 
 def _problem(key: str, value: object, edges_are_areas: bool) -> str | None:

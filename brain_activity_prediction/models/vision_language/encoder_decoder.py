@@ -13,7 +13,7 @@ from brain_activity_prediction.models import decoding
 from brain_activity_prediction.models.pooling import PooledStates, choose, pooled
 from brain_activity_prediction.models.vision_language.inputs import IDS, Reader, Text
 from brain_activity_prediction.models.vision_language.network import ANSWER_IDS
-from brain_activity_prediction.models.vision_language.reading import Network, Prefix, image_mask
+from brain_activity_prediction.models.vision_language.reading import Network, Prefix, cache_of, image_mask
 
 
 def read_prompt(
@@ -76,9 +76,3 @@ def encoder_outputs(output):
     if states is None:
         states = output.language_model_outputs.encoder_last_hidden_state
     return BaseModelOutput(last_hidden_state=states)
-
-
-def cache_of(output):
-    """Return the decoder's cache of a forward pass."""
-    cache = getattr(output, "past_key_values", None)
-    return output.language_model_outputs.past_key_values if cache is None else cache

@@ -54,12 +54,12 @@ def kind(inputs: Mapping[str, Any]) -> tuple:
     return tuple(parts)
 
 
-def joined(values: Sequence[Any]) -> Any:
-    """Join the inputs of images along their first axis."""
+def joined(values: Sequence[Any], axis: int) -> Any:
+    """Join the inputs of images along an axis; lists have one."""
     import torch
 
     if isinstance(values[0], torch.Tensor):
-        return torch.cat(list(values))
+        return torch.cat(list(values), dim=axis)
     return [one for value in values for one in value]
 
 

@@ -89,7 +89,7 @@ class ImageStates:
 
 
 def as_tokens(states: Any, channels_first: bool = False) -> Tensor:
-    """Return what a layer passes on as (N, T, W): tokens as they are, one packed row with one axis more, maps flat.
+    """Return what a layer passes on as (N, T, W): tokens as they are, one packed row with one axis more, others flat.
 
     channels_first  whether maps are (N, W, rows, columns) instead of (N, rows, columns, W)
     """
@@ -97,9 +97,9 @@ def as_tokens(states: Any, channels_first: bool = False) -> Tensor:
         states = states[0]
     if states.ndim == 2:
         return states[None]
-    if states.ndim == 4:
-        return states.flatten(2).transpose(1, 2) if channels_first else states.flatten(1, 2)
-    return states
+    if channels_first and states.ndim == 4:
+        return states.flatten(2).transpose(1, 2)
+    return states.flatten(1, -2)
 
 
 @contextmanager

@@ -26,7 +26,8 @@ IDS = "input_ids"
 PROBES = ("Describe.", "What does this picture show, and where was it taken?")  # two prompts of different length
 PROBE_SIZE = (425, 425)  # pixels; the size of NSD's pictures
 # Names of the image token's id in configurations, and of the processors' own.
-IMAGE_TOKEN_IDS = ("image_token_id", "image_token_index", "image_token_ids")
+IMAGE_TOKEN_IDS = ("image_token_id", "image_token_index", "image_patch_id")
+TARGETS = "labels"  # of training, which PaliGemma's processor returns, too
 MASKS = ("image_embeds_position_mask",)  # inputs that mark the image's positions, in place of a token of its own
 
 
@@ -76,9 +77,9 @@ class Reader:
         text, image = self.rendered(prompt), image or Image.new("RGB", PROBE_SIZE, "grey")
         # As transformers' own `apply_chat_template` does: a template may write the first token itself.
         settings = {"add_special_tokens": False} if self._begins_itself(text) else {}
-        return dict(
-            self.processor(images=[[image]] if self._nested else image, text=text, return_tensors="pt", **settings)
-        )
+        images = [[image]] if self._nested else image
+        inputs = self.processor(images=images, text=text, return_tensors="pt", **settings)
+        return {name: value for name, value in inputs.items() if name != TARGETS}
 
     def _begins_itself(self, text: str) -> bool:
         first = getattr(self.tokenizer, "bos_token", None)
@@ -113,6 +114,26 @@ class Reader:
             if name not in self.aligned and isinstance(value, torch.Tensor) and not torch.equal(value, second[name])
             if value.shape != second[name].shape or not torch.equal(value, second[name])
         )
+
+    @cached_property
+    def axes(self) -> dict[str, int]:
+        """The axes along which the processor joins the inputs of images, where these are not the first."""
+        from PIL import Image
+
+        image, text = Image.new("RGB", PROBE_SIZE, "grey"), self.rendered(PROBES[0])
+        try:
+            two = self.processor(
+                images=[[image], [image]] if self._nested else [image, image], text=[text, text], return_tensors="pt"
+            )
+        except (TypeError, ValueError):  # a processor of one image at a time
+            return {}
+        axes = {}
+        for name, value in self.encoded(PROBES[0]).items():
+            shape, other = getattr(value, "shape", ()), getattr(two[name], "shape", ())
+            grown = [axis for axis, (n, m) in enumerate(zip(shape, other, strict=False)) if m == 2 * n]
+            if grown and len(shape) == len(other) and name not in self.aligned:
+                axes[name] = grown[0]
+        return axes
 
     def places(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Return the positions of the image's tokens, (T,), as a mask."""
@@ -183,7 +204,7 @@ class Reader:
         return Group(
             list(rows),
             {name: inputs[0][name][:, start:stop] for name in self.aligned},
-            {name: joined([one[name] for one in inputs]) for name in images},
+            {name: joined([one[name] for one in inputs], self.axes.get(name, 0)) for name in images},
         )
 
     def whole(self, text: Text, group: Group) -> dict[str, Any]:

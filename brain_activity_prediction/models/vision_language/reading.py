@@ -58,9 +58,20 @@ class Network:
             more["logits_to_keep"] = 1
         return self.model(**inputs, use_cache=True, **more)
 
+    def continued(self, inputs: Mapping[str, Any], cache: Any):
+        """Return the logits of further tokens; a forward pass that cannot do without an image is left out."""
+        if "pixel_values" in self._required:
+            return self.model.language_model(input_ids=inputs[IDS], past_key_values=cache, use_cache=True).logits
+        return self.forward(inputs, cache).logits
+
     @cached_property
     def _taken(self) -> frozenset[str]:
         return frozenset(inspect.signature(self.model.forward).parameters)
+
+    @cached_property
+    def _required(self) -> frozenset[str]:
+        parameters = inspect.signature(self.model.forward).parameters
+        return frozenset(name for name in self._taken if parameters[name].default is inspect.Parameter.empty)
 
 
 @dataclass
@@ -96,7 +107,7 @@ def read_prefix(network: Network, reader: Reader, text: Text, group: Group, pool
         tokens["image"] = image_mask(reader, text, group, inputs[IDS].shape[1])
     features = Features(network.model, reusable=True)
     with features.recorded(), pooled(network.text_points["language"], tokens) as states:
-        cache = network.forward(inputs).past_key_values
+        cache = cache_of(network.forward(inputs))
     return Prefix(group, features, states, cache, saved(cache), remembered(network.model))
 
 
@@ -145,13 +156,19 @@ def _read(
     # Inputs with a value for each token keep the value of the last token.
     kept = {name: inputs[name][:, -1:] for name in reader.aligned - {IDS, "attention_mask"}}
     decoder = decoding.Decoder(
-        run=lambda ids, cache: network.forward({IDS: ids, **kept}, cache).logits,
+        run=lambda ids, cache: network.continued({IDS: ids, **kept}, cache),
         embed=lambda ids: ids,
         head=lambda logits: logits,
         points=points,
         end_ids=network.end_ids,
     )
-    return decoding.answer(decoder, output.past_key_values, states, output.logits[:, -1], max_new_tokens)
+    return decoding.answer(decoder, cache_of(output), states, output.logits[:, -1], max_new_tokens)
+
+
+def cache_of(output):
+    """Return the cache of a forward pass."""
+    cache = getattr(output, "past_key_values", None)
+    return output.language_model_outputs.past_key_values if cache is None else cache
 
 
 def saved(cache) -> list[dict[str, Any]]:
