@@ -63,6 +63,8 @@ step() { # step NAME COMMAND...: runs it with a log of its own; true where it re
 
 for model in $MODELS; do
   called=${model//\//_} # the name in folders and logs
+  script=("$here/$model.py")
+  if [[ ! -f ${script[0]} ]]; then script=("$here/../cli/main.py" extract "$model"); fi
   weights=()
   if [[ -n $CHECKPOINTS ]]; then weights=(--checkpoint "$CHECKPOINTS/$called"); fi
   broken=
@@ -70,7 +72,7 @@ for model in $MODELS; do
     name=extract_${called}_subj0$subject
     if [[ -n $stopped$broken ]]; then
       left+=("$name")
-    elif step "$name" "$PYTHON" "$here/../cli/main.py" extract "$model" -d "$BASE_DIRECTORY" -s "$subject" \
+    elif step "$name" "$PYTHON" "${script[@]}" -d "$BASE_DIRECTORY" -s "$subject" \
       -p "${prompts[@]}" -b "$BATCH_SIZE" -g "$GPU_ID" ${weights[@]+"${weights[@]}"}; then
       complete+=" $name "
     else

@@ -74,6 +74,16 @@ def test_the_loop_extracts_all_prompts_in_one_pass_then_aligns_then_reports(loop
     assert " -s 2 -p 1-4 9 -m llava-hf/llava-1.5-13b-hf -g 3" in calls[7]
 
 
+def test_the_loop_takes_ids_on_the_hub_next_to_scripts(loop):
+    status, (counts, *rows), calls = loop[0](MODELS="Qwen/Qwen2.5-VL-7B-Instruct llava_1.5_13b", SUBJECTS="1")
+    assert status == 0
+    assert counts == "5 succeeded, 0 failed, 0 left"
+    assert rows[0].split() == ["done", "extract_Qwen_Qwen2.5-VL-7B-Instruct_subj01"]
+    assert calls[0].startswith("main.py extract Qwen/Qwen2.5-VL-7B-Instruct -d ")
+    assert " -m Qwen/Qwen2.5-VL-7B-Instruct " in calls[2]
+    assert " -m llava-hf/llava-1.5-13b-hf " in calls[3]
+
+
 def alone(*words, **settings):
     """The loop where a start would be noticed: every step fails at once, and BASE_DIRECTORY is not set."""
     environment = {name: value for name, value in os.environ.items() if name not in ("BASE_DIRECTORY", "BASE_DIR")}
