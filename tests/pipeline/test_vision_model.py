@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from scripts import load_script, run_here
+from scripts import ALIGN, load_script, run_here
 
 from brain_activity_prediction.cli import extraction_command
 from brain_activity_prediction.datasets.nsd.design import read_design
@@ -553,3 +553,30 @@ def test_a_users_command_extracts_and_grids_live_side_by_side(own_nsd, checkpoin
         assert done.returncode == 0, done.stderr
     assert stored(own_nsd).shape == (40, 4, 32)
     assert stored(own_nsd, "vision_grid2").shape == (40, 4, 128)
+
+
+def test_outputs_are_added_to_a_store_and_aligned_by_name(own_nsd, checkpoint):
+    folder, model = checkpoint(clip)
+    command = ["vision_model.py", "-d", own_nsd, "-g", "cpu", "--model-id", MODEL, "--checkpoint", folder]
+    assert run_here(*command).returncode == 0
+    before = stored(own_nsd)
+    done = run_here(*command, "--pooling", "mean", "patch", "--outputs", "normed", "pooled", "projected")
+    assert done.returncode == 0, done.stderr
+    shapes = EmbeddingStore(own_nsd / "image_embeddings" / "no_prompt" / "test_network").streams()
+    of_one_layer = dict.fromkeys(("vision_normed", "vision_normed_patch", "vision_pooled"), (1, 16))
+    assert shapes == {"vision": (4, 16), "vision_patch": (4, 16), "vision_projected": (1, 512)} | of_one_layer
+    np.testing.assert_array_equal(stored(own_nsd), before)
+    with torch.inference_mode():
+        features = model.get_image_features(pixels_of(own_nsd, folder)).pooler_output
+    assert_close(stored(own_nsd, "vision_projected")[:, 0], features.numpy())
+    align = [ALIGN, "-d", own_nsd, "-s", "1", "-m", MODEL, "-g", "cpu", "--stream", "vision_projected"]
+    done = run_here(*align)
+    assert done.returncode == 0, done.stderr
+    scored = [path.read_text() for path in own_nsd.rglob("*.csv") if "vision_projected" in path.read_text()]
+    assert scored
+
+
+def test_an_unknown_output_is_refused_before_the_network_is_loaded(own_nsd):
+    done = run_here("vision_model.py", "-d", own_nsd, "--model-id", MODEL, "--outputs", "last")
+    assert done.returncode == 2
+    assert "invalid choice: 'last'; choose from normed, pooled, projected" in done.stderr
