@@ -57,7 +57,7 @@ def write(base_dir: Path, layout: str) -> None:
 
     if base_dir.exists() and not (base_dir / PLANTED).exists() and any(base_dir.iterdir()):
         raise InputError(f"{base_dir} holds something that is not a demo: choose another --base-dir")
-    shutil.rmtree(base_dir, ignore_errors=True)
+    _empty(base_dir)
     print(f"Writing two small models and a simulated NSD to {base_dir}", flush=True)
     import_torchvision()
     transformers.logging.disable_progress_bar()
@@ -65,6 +65,17 @@ def write(base_dir: Path, layout: str) -> None:
     write_llava(llava)
     write_vit(vit)
     write_dataset(base_dir, lambda pictures: layer_features(pictures, llava), DEFAULT_RECIPE, layout)
+
+
+def _empty(base_dir: Path) -> None:
+    """Leave nothing but the mark of a demo, which is there at every moment: a demo killed here can be started again."""
+    base_dir.mkdir(parents=True, exist_ok=True)
+    (base_dir / PLANTED).touch()
+    for path in base_dir.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name != PLANTED:
+            path.unlink()
 
 
 def run_scripts(base_dir: Path) -> None:

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -18,6 +19,7 @@ from scripts import ALIGN, EXTRACT, PACKAGE, run_here
 
 from brain_activity_prediction import __version__
 from brain_activity_prediction.demo import __main__ as demo_script
+from brain_activity_prediction.demo import dataset, models
 from brain_activity_prediction.demo.__main__ import LLAVA, VIT, write
 from brain_activity_prediction.demo.planted import LAYERS
 from brain_activity_prediction.encoding.scores.score_store import QUANTITIES, ScoreStore
@@ -236,6 +238,37 @@ def test_the_demo_replaces_itself_and_nothing_else(tmp_path):
     with pytest.raises(InputError, match="not a demo"):
         write(tmp_path, "official")
     assert (tmp_path / "thesis.txt").exists()
+
+
+@pytest.mark.parametrize("step", ["removal", "write_llava", "write_vit", "write_dataset"])
+def test_a_demo_killed_while_it_writes_can_be_started_again(step, tmp_path, monkeypatch):
+    def killed(folder, *_):
+        raise KeyboardInterrupt
+
+    def removal(folder):  # of files in any order, the mark of a demo first
+        (Path(folder) / "planted.json").unlink(missing_ok=True)
+        raise KeyboardInterrupt
+
+    def write_name(folder, name):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+    steps = {"write_llava": models, "write_vit": models, "write_dataset": dataset}
+    for name, module in steps.items():
+        monkeypatch.setattr(module, name, lambda folder, *_, name=name: write_name(folder, name))
+    folder = tmp_path / "demo"
+    (folder / "report").mkdir(parents=True)
+    (folder / "planted.json").write_text("{}")
+    (folder / "report" / "report.html").touch()
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        if step == "removal":
+            patch.setattr(shutil, "rmtree", removal)
+        else:
+            patch.setattr(steps[step], step, killed)
+        write(folder, "official")
+    write(folder, "official")
+    assert (folder / "write_dataset").exists()
+    assert not (folder / "report").exists()
 
 
 def test_run_experiments_does_every_step_and_says_which_failed(demo):
