@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from brain_activity_prediction.runtime.errors import InputError
-from brain_activity_prediction.runtime.scripts import EXTRACT_FOLDER
+from brain_activity_prediction.runtime.scripts import COCO, EXTRACT_FOLDER
 from brain_activity_prediction.storage.folders import model_folder
 from brain_activity_prediction.storage.settings_file import recorded_settings
 
@@ -39,7 +39,8 @@ def resolved_model_id(base_dir: Path, given: str) -> str:
 
 def extraction_scripts() -> dict[str, Path]:
     """Return all extraction scripts, including a user's own: `{name without .py: path}`."""
-    return {path.stem: path for path in sorted(EXTRACT_FOLDER.glob("*.py")) if IS_RUN in path.read_text()}
+    paths = set(EXTRACT_FOLDER.glob("*.py")) - {COCO}
+    return {path.stem: path for path in sorted(paths) if IS_RUN in path.read_text()}
 
 
 def is_hub_id(text: str) -> bool:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[1]
 EXTRACT_FOLDER = PACKAGE / "extract_image_embeddings"
+COCO = EXTRACT_FOLDER / "coco_annotations.py"
 ALIGN_FOLDER = PACKAGE / "align_image_embeddings"
 ALIGN = ALIGN_FOLDER / "align_model.py"
 REPORT = PACKAGE / "report" / "report.py"
