@@ -20,8 +20,10 @@ def after_norm(model, output):
     return output.last_hidden_state
 
 
+STAGES = {"depths": [1] * 4, "num_heads": [2] * 4, "embed_dim": 16}
 SETTINGS = {
-    **{name: {"depths": [1] * 4} for name in PATCHES if "Swin" in name or name in ("FocalNetModel", "HieraModel")},
+    **{name: STAGES for name in PATCHES if "Swin" in name or name == "HieraModel"},
+    "FocalNetModel": {"depths": [1] * 4, "embed_dim": 16},
     "DINOv3ViTModel": {"num_register_tokens": 4},  # as published, unlike the class's default
     "Llama4VisionModel": {"intermediate_size": 128, "projector_input_dim": 32, "projector_output_dim": 32},
     "Sapiens2Model": {"num_key_value_heads_per_layer": [2]},
