@@ -1,3 +1,60 @@
 """What the tiny models of the families from aria to hyperclovax_vision_v2 need; see `tiny_vision_language`."""
 
-OWN: dict[str, dict] = {}
+from family_groups import MROPE, QWEN
+
+COHERE = {
+    "roles": {
+        "image_token": "<|IMG_PATCH|>",
+        "boi_token": "<|START_OF_IMG|>",
+        "eoi_token": "<|END_OF_IMG|>",
+        "img_line_break_token": "<|IMG_LINE_BREAK|>",
+    }
+}
+
+OWN: dict[str, dict] = {
+    "aya_vision": {
+        "tokens": [
+            "<image>",
+            "<|START_OF_IMG|>",
+            "<|END_OF_IMG|>",
+            "<|IMG_PATCH|>",
+            "<|IMG_LINE_BREAK|>",
+            *(f"TILE_{number}" for number in range(1, 13)),
+            "TILE_GLOBAL",
+        ],
+        "image_token": "<|IMG_PATCH|>",
+        "processor": {"patch_size": 14, "img_size": 56, "downsample_factor": 2},
+        "image": {"size": {"height": 56, "width": 56}, "crop_to_patches": True, "max_patches": 6},
+        "config": {"vision_config": {"image_size": 56, "num_attention_heads": 4}},
+    }
+    | {"quirk": "tiles of the picture by its shape, and one of the whole"},
+    "cohere2_vision": COHERE
+    | {
+        "placeholder": "<|IMG_PATCH|>",
+        "image": {"size": {"height": 64, "width": 64}, "max_patches": 6, "patch_size": 2},
+        "config": {"alignment_intermediate_size": 64, "vision_config": {"image_size": 64}},
+    }
+    | {"quirk": "tiles of the picture by its shape, and one of the whole"},
+    "cohere_compass": {
+        "tokens": ["<|VISION_START|>", "<|IMAGE_PAD|>", "<|VISION_END|>", "<|VIDEO_PAD|>"],
+        "placeholder": "<|VISION_START|><|IMAGE_PAD|><|VISION_END|>",
+        "image_token": "<|IMAGE_PAD|>",
+        "ids": {
+            "vision_start_token_id": "<|VISION_START|>",
+            "vision_end_token_id": "<|VISION_END|>",
+            "video_token_id": "<|VIDEO_PAD|>",
+        },
+        "image": QWEN["image"] | {"patch_size": 16},
+        "config": {
+            "text_config": {"rope_parameters": {"full_attention": MROPE}},
+            "vision_config": {"deepstack_visual_indexes": [0, 1, 2]},
+        },
+    }
+    | {"quirk": "packed patches, as many as the picture's size gives; vision states also enter early language layers"},
+    "exaone4_5": QWEN
+    | {"config": {"vision_config": {"window_size": 56, "fullatt_block_indexes": [1]}}}
+    | {"quirk": "packed patches, as many as the picture's size gives"},
+    "hyperclovax_vision_v2": QWEN
+    | {"config": {"vision_config": {"window_size": 56, "fullatt_block_indexes": [1]}}}
+    | {"quirk": "packed patches, as many as the picture's size gives"},
+}

@@ -33,7 +33,7 @@ SIZES = {  # names of sizes in configurations, and their tiny values
 }
 TINY = {name: size for size, names in SIZES.items() for name in names.split()}
 ROLES = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 1, "sep_token_id": 2}
-DERIVED = ("layer_types", "mlp_layer_types")  # lists with an entry for each layer, which configurations make themselves
+DERIVED = ("layer_types", "mlp_layer_types", "per_layer_config")  # values of each layer, which configurations make
 IMAGE = "<image>"
 OWN = families_a_to_h.OWN | families_i_to_z.OWN
 
@@ -65,7 +65,7 @@ def shrunk(values, own):
 
 def is_part(name, value):
     """Whether a value of a configuration is that of a part of the model."""
-    return isinstance(value, dict) and (name.endswith("config") or "model_type" in value)
+    return isinstance(value, dict) and name not in DERIVED and (name.endswith("config") or "model_type" in value)
 
 
 def byte_tokenizer(special, roles):
