@@ -66,7 +66,7 @@ def flags(description: str, **model_id) -> argparse.ArgumentParser:
         "--dtype",
         choices=shared.DTYPES,
         default="auto",
-        help="number format; auto is float16 on a GPU, float32 on the CPU",
+        help="number format; auto is float32 on the CPU and, on a GPU, float16 or what the script says",
     )
     flags.add_argument("--quantize", choices=("8bit", "4bit"), help="quantise the weights with bitsandbytes")
     flags.add_argument(
@@ -120,7 +120,7 @@ def settings(script, arguments: argparse.Namespace) -> ExtractionSettings:
     check_flags(arguments)
     dtype = arguments.dtype
     if dtype == "auto":
-        dtype = "float32" if arguments.gpu_id == "cpu" else "float16"
+        dtype = "float32" if arguments.gpu_id == "cpu" else getattr(script, "GPU_DTYPE", "float16")
     return ExtractionSettings(
         base_dir=arguments.base_dir,
         subjects=arguments.subject,

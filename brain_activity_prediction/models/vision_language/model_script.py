@@ -67,6 +67,7 @@ def script(checkpoint: Checkpoint, template: str | None, system: str | None, thi
         MODEL_ID=checkpoint.model_id,
         REVISION=checkpoint.revision,
         TEMPLATE=reader.template,
+        GPU_DTYPE=gpu_dtype(checkpoint.settings("config.json")),
         IMAGE_STREAMS=image_streams,
         PROMPT_STREAMS={**text_streams, "response": ("mean",)},
         prompt_ids=lambda checkpoint, prompt: reader.raw_ids(prompt),
@@ -101,6 +102,13 @@ def reading_parts(checkpoint: Checkpoint, kind: Family, template: str | None, sy
         raise InputError("--system needs a chat template, and this model is given a plain text: leave out --system")
     use_tokenizer_of_files(processor, checkpoint, template)
     return processor, template, image_ids(checkpoint.settings("config.json"), processor)
+
+
+def gpu_dtype(config: Mapping[str, Any]) -> str:
+    """Return bfloat16 for weights that were published so, whose states may exceed the range of float16."""
+    parts = [config, config.get("text_config") or {}]
+    published = [part.get(name) for part in parts for name in ("dtype", "torch_dtype")]
+    return "bfloat16" if "bfloat16" in published else "float16"
 
 
 def use_tokenizer_of_files(processor, checkpoint: Checkpoint, template: str) -> None:
