@@ -10,19 +10,39 @@ is hostile ends within seconds in a line, without a traceback, and runs nothing.
 
 import argparse
 import json
-import os
 import re
 import shutil
-import signal
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
-from study import ALIGN, EXTRACT, FEW, MODELS, PACKAGE, VIT, Run, build, command, copied, differences, tables, warm
+from study import (
+    ALIGN,
+    EXTRACT,
+    FEW,
+    MODELS,
+    PACKAGE,
+    VIT,
+    Run,
+    adopt_orphans,
+    build,
+    copied,
+    differences,
+    end_processes,
+    running,
+    tables,
+    warm,
+)  # fmt: skip
+
+from brain_activity_prediction.storage.sealed_hdf5 import read_array, read_seal, write_sealed
 
 LONGEST_REFUSAL_S, LARGEST_BYTES = 60, 4e9
+SMALL_DEMO = """from brain_activity_prediction.demo import __main__ as demo, dataset, simulation
+dataset.DEFAULT_RECIPE = simulation.Recipe(n_shared=26, n_unique=34, n_sessions=4, image_size=24)
+demo.run_script(demo.main)
+"""
 LEFT_BEHIND = re.compile(r"~|claims|\.left$")
 KILLED = ("compare", "partition", "across subjects", "ceiling", "similarity", "report", "sweep", "demo", "shell loop")
 
@@ -37,6 +57,11 @@ def analyses(base, folder):
     spaces = [*two, "-n", "pair", "--bootstrap", "20", "--num-alphas", "5", "--random-weightings", "4"]
     sweep = ["local", *one, "--models", VIT, "-s", "1", "--checkpoints", folder / "weights"]
     sweep += ["--workers", "2", "-b", "8", "--align=--num-alphas 5"]
+    demo = folder / "demo.py"
+    demo.write_text(SMALL_DEMO)
+    loop = {"BASE_DIRECTORY": base, "GPU_ID": "cpu", "PROMPTS": "1", "SUBJECTS": "1", "MODELS": VIT}
+    loop |= {"CHECKPOINTS": folder / "weights", "PYTHON": sys.executable}
+    loop = [*(f"{name}={value}" for name, value in loop.items()), "bash", EXTRACT / "run_experiments.sh"]
     return {
         "compare": (ALIGN / "compare.py", ["-d", base, "-m", *MODELS, "-p", "1", "2"], "alignment", 28),
         "partition": (ALIGN / "partition_variance.py", [*one, *spaces], "alignment", 35),
@@ -49,7 +74,9 @@ def analyses(base, folder):
             15,
         ),
         "report": (PACKAGE / "report" / "report.py", ["-d", base, "--table-only"], "report", 13),
-        "sweep": (PACKAGE / "sweep" / "sweep.py", sweep, "alignment", 6),
+        "sweep": (PACKAGE / "sweep" / "sweep.py", sweep, "alignment", 10),
+        "demo": (demo, ["-d", base / "demo"], "demo/alignment", 8),
+        "shell loop": ("env", loop, "alignment", 8),
     }
 
 
@@ -70,50 +97,18 @@ def kill_trials(n, base, folder, rng, chosen):
             killed.kill()
             status = killed.wait()[0]
             again, said, _ = Run(script, flags, folder).wait()
-            left = [str(path) for path in own.rglob("*") if LEFT_BEHIND.search(path.name)]
             problem = f"status {again}: {said[-500:]}" if again else differences(tables(own, written), expected)
-            problem = problem or (f"left behind {left[:3]}" if left else "")
-            yield f"kill {name} after {after:.2f} s (status {status})", problem
-    if "demo" in chosen:
-        yield from demo_kills(max(1, round(n / 50)), folder, rng)
-    if "shell loop" in chosen:
-        yield from loop_kills(max(1, round(n / 30)), base, folder, rng)
+            yield f"kill {name} after {after:.2f} s (status {status})", problem or left_behind(own)
 
 
-def demo_kills(n, folder, rng):
-    for _ in range(n):
-        words = [sys.executable, "-m", "brain_activity_prediction.demo", "-d", str(folder / "demo")]
-        started, after = command(words, folder), rng.uniform(1, 60)
-        time.sleep(after)
-        os.killpg(started.pid, signal.SIGKILL)
-        started.communicate()
-        again = command(words, folder)
-        said = again.communicate()[0]
-        yield f"kill demo after {after:.1f} s", "" if again.returncode == 0 else said[-500:]
-
-
-def loop_kills(n, base, folder, rng):
-    own, words = folder / "own", ["bash", str(EXTRACT / "run_experiments.sh")]
-    environment = {"BASE_DIRECTORY": str(own), "GPU_ID": "cpu", "PROMPTS": "1", "SUBJECTS": "1"}
-    environment |= {"MODELS": VIT, "CHECKPOINTS": str(folder / "weights")}
-    words = ["env", *(f"{name}={value}" for name, value in environment.items()), *words]
-    copied(base, own)
-    whole = command(words, folder)
-    said = whole.communicate()[0]
-    if whole.returncode:
-        yield "shell loop without a kill", said[-500:]
-        return
-    expected = tables(own, "alignment")
-    for _ in range(n):
-        copied(base, own)
-        started, after = command(words, folder), rng.uniform(1, 40)
-        time.sleep(after)
-        os.killpg(started.pid, signal.SIGKILL)
-        started.communicate()
-        again = command(words, folder)
-        said = again.communicate()[0]
-        problem = said[-500:] if again.returncode else differences(tables(own, "alignment"), expected)
-        yield f"kill shell loop after {after:.1f} s", problem
+def left_behind(own):
+    """What a command leaves that it should not: hidden files, claims, processes still there after a second."""
+    if running():
+        time.sleep(1)
+    files = [str(path) for path in own.rglob("*") if LEFT_BEHIND.search(path.name)]
+    processes = [process.name() for process in running()]
+    end_processes()
+    return f"left behind {(files + processes)[:3]}" if files or processes else ""
 
 
 # -- swaps ------------------------------------------------------------------------------------------------------------
@@ -130,16 +125,33 @@ SWAPPED = {  # what is put in the place of another of its kind; the command that
 }
 
 
-def swap_trials(n, base, folder, rng, _):
+WITHOUT_SETTINGS = ("voxels", "best layers", "noise ceilings")  # as version 1.0.0 wrote them
+
+
+def former_trials(n, base, folder, rng, _):
+    return swap_trials(n, base, folder, rng, (), former=True)
+
+
+def as_1_0_0(path):
+    """Rewrite a score file without its settings."""
+    seal = read_seal(path)
+    arrays = {name: read_array(path, name) for name in seal.datasets}
+    write_sealed(path, arrays, {name: value for name, value in seal.about.items() if name != "settings"})
+
+
+def swap_trials(n, base, folder, rng, _, former=False):
     own, expected = folder / "own", tables(base, "alignment")
+    kinds = [kind for kind in SWAPPED if kind in WITHOUT_SETTINGS or not former]
     for number in range(n):
-        kind = list(SWAPPED)[number % len(SWAPPED)]
+        kind = kinds[number % len(kinds)]
         pattern, align_anew = SWAPPED[kind]
         copied(base, own)
         there = sorted(own.glob(pattern))
         place, other = rng.choice(len(there), 2, replace=False)
         place, other = there[place], there[other]
         shutil.copy(other, place)
+        if former:
+            as_1_0_0(place)
         if align_anew:
             for scores in own.glob("alignment/subj*"):
                 shutil.rmtree(scores)
@@ -244,17 +256,19 @@ def hostile_name(own, folder, rng):
 
 def main():
     flags = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name, default in (("kills", 150), ("swaps", 100), ("hostile", 100), ("seed", 1)):
+    for name, default in (("kills", 150), ("swaps", 100), ("former", 0), ("hostile", 100), ("seed", 1)):
         flags.add_argument(f"--{name}", type=int, default=default)
     flags.add_argument("--of", nargs="+", choices=KILLED, default=KILLED, help="what is killed (default: all)")
     arguments = flags.parse_args()
     warm()
+    adopt_orphans()
     all_survived = True
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         base = build(folder)
         for trials, n in (
             (swap_trials, arguments.swaps),
+            (former_trials, arguments.former),
             (hostile_trials, arguments.hostile),
             (kill_trials, arguments.kills),
         ):

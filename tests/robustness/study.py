@@ -1,11 +1,11 @@
 """A small study to attack, and the scripts run on it as a user runs them, each forked from a process that is warm."""
 
+import ctypes
 import io
 import os
 import runpy
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -40,7 +40,7 @@ LONGEST_S = 300
 
 
 class Run:
-    """A script running in a process group of its own, forked from this one, which has imported everything."""
+    """A script in a process group of its own, forked from this one, which has imported everything; or a program."""
 
     def __init__(self, script, flags, folder):
         self._said, self._start = Path(tempfile.mkstemp(dir=folder)[1]), time.monotonic()
@@ -52,6 +52,8 @@ class Run:
             os.dup2(descriptor, 1)
             os.dup2(descriptor, 2)
             sys.argv = [str(script), *map(str, flags)]
+            if not sys.argv[0].endswith(".py"):
+                os.execvp(sys.argv[0], sys.argv)
             status = 1
             try:
                 sys.stdout, sys.stderr = (
@@ -67,25 +69,42 @@ class Run:
             os._exit(status)
 
     def kill(self):
-        """Kill it and what it started, as the end of a job does: units of a sweep are in sessions of their own."""
-        for process in (psutil.Process(self._pid), *psutil.Process(self._pid).children(recursive=True)):
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
+        """Kill it and all that it started, as the end of a job does; orphans come to this process meanwhile."""
+        os.kill(self._pid, signal.SIGKILL)
+        end_processes()
 
     def wait(self):
         """Status, negative for a signal, what was said, and the seconds it took."""
         _, status, used = os.wait4(self._pid, 0)
         self.n_bytes = 1024 * used.ru_maxrss
+        with suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
         status = os.waitstatus_to_exitcode(status)
         said = self._said.read_text(errors="replace")
         self._said.unlink()
         return status, said, time.monotonic() - self._start
 
 
-def command(words, folder):
-    """The same of a program that is no Python script of ours, in a process group of its own."""
-    said = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    return subprocess.Popen(words, start_new_session=True, cwd=folder, **said)
+def adopt_orphans():
+    """Make this process the parent of every process whose own parent ends (PR_SET_CHILD_SUBREAPER of Linux)."""
+    assert ctypes.CDLL(None, use_errno=True).prctl(36, 1, 0, 0, 0) == 0
+
+
+def running():
+    """Processes that a script left, those in sessions of their own included."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            found += [process] if process.status() != psutil.STATUS_ZOMBIE else []
+    return found
+
+
+def end_processes():
+    while left := running():
+        for process in left:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
 
 
 # -- the small study --------------------------------------------------------------------------------------------------
