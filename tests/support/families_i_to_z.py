@@ -69,8 +69,18 @@ OWN: dict[str, dict] = {
         "image": {"size": {"longest_edge": 112}, "max_image_size": {"longest_edge": 56}},
         "config": SMALL_IMAGE | {"text_config": {"pad_token_id": 0}},
     },
+    "instructblip": {
+        "cached": False,
+        "chat": False,
+        "processor": {"num_query_tokens": 4},
+        "image": {"size": {"height": 56, "width": 56}},
+        "config": {
+            "num_query_tokens": 4,
+            "vision_config": {"image_size": 56},
+            "qformer_config": {"encoder_hidden_size": 32},
+        },
+    },
     "internvl": INTERNVL,
-    "qianfan_ocr": INTERNVL | {"tokens": ["<image>"], "placeholder": "<image>"},
     "janus": {
         "roles": {
             "image_token": "<image_placeholder>",
@@ -89,6 +99,34 @@ OWN: dict[str, dict] = {
                 "image_token_embed_dim": 32,
             },
         },
+    },
+    "kimi_k25": {
+        "tokens": ["<|media_pad|>", "<|kimi_k25_video_placeholder|>"],
+        "placeholder": "<|media_pad|>",
+        "image_token": "<|media_pad|>",
+        "image": {"max_patches": 36, "size": {"max_height": 84, "max_width": 84}},
+        "config": {"projection_hidden_size": 32, "text_config": {"num_key_value_heads": 4}},
+    },
+    "kosmos-2": {
+        "cached": False,
+        "processor_class": "Kosmos2Processor",
+        "chat": False,
+        "tokens": ["<image>", "</image>", "<grounding>"],
+        "processor": {"num_patch_index_tokens": 16},
+        "image": {"size": {"shortest_edge": 56}, "crop_size": 56},
+        "config": {"vision_config": {"image_size": 56}},
+    },
+    "lfm2_vl": {
+        "cached": False,
+        "tokens": ["<image>", "<|image_start|>", "<|image_end|>", "<|img_thumbnail|>"],
+        "image": {
+            "tile_size": 64,
+            "max_tiles": 4,
+            "min_image_tokens": 4,
+            "max_image_tokens": 9,
+            "max_num_patches": 36,
+        },
+        "config": {"text_config": {"layer_types": ["conv", "full_attention", "conv"]}},
     },
     "lfm3_vl": QWEN3
     | {
@@ -109,6 +147,28 @@ OWN: dict[str, dict] = {
         },
         "placeholder": "<|image_pad|>",
         "image_token": "<|image_pad|>",
+    },
+    "llama4": {
+        "tokens": [
+            "<|image|>",
+            "<|image_start|>",
+            "<|image_end|>",
+            "<|patch|>",
+            "<|tile_x_separator|>",
+            "<|tile_y_separator|>",
+        ],
+        "placeholder": "<|image|>",
+        "image_token": "<|patch|>",
+        "image": {"size": {"height": 56, "width": 56}, "max_patches": 4},
+        "config": {
+            "vision_config": {"image_size": 56, "intermediate_size": 128},
+            "text_config": {
+                "layer_types": ["chunked_attention", "chunked_attention", "full_attention"],
+                "no_rope_layers": [1, 1, 0],
+                "moe_layers": [1],
+                "num_experts_per_tok": 1,
+            },
+        },
     },
     "llava": {
         "processor": CLIP_PATCHES,
@@ -134,6 +194,9 @@ OWN: dict[str, dict] = {
         "ids": {"video_token_index": "<video>"},
         "config": SMALL_IMAGE | {"image_grid_pinpoints": TILES},
     },
+    "minicpm_ocr": MINICPM | {"slow": True, "cached": False},
+    "minicpmv4_6": MINICPM | {"slow": True, "cached": False},
+    "minicpmv4_7": MINICPM | {"slow": True, "cached": False},
     "minimax_m3_vl": {
         "tokens": ["]<]image[>[", "]<]video[>[", "]<]start of image[>[", "]<]end of image[>["],
         "placeholder": "]<]image[>[",
@@ -151,6 +214,60 @@ OWN: dict[str, dict] = {
         },
     },
     "mistral3": PIXTRAL,
+    "molmo2": {
+        "tokens": [
+            "<|image|>",
+            "<|video|>",
+            "<im_start>",
+            "<im_end>",
+            "<im_patch>",
+            "<im_col>",
+            "<low_res_im_start>",
+            "<im_low>",
+            "<frame_start>",
+            "<frame_end>",
+        ],
+        "placeholder": "<|image|>",
+        "image_token": "<im_patch>",
+        "ids": {
+            "image_patch_id": "<im_patch>",
+            "image_start_token_id": "<im_start>",
+            "image_end_token_id": "<im_end>",
+            "low_res_image_start_token_id": "<low_res_im_start>",
+            "frame_start_token_id": "<frame_start>",
+            "frame_end_token_id": "<frame_end>",
+        },
+        "image": {"size": {"height": 56, "width": 56}, "overlap_margins": [1, 1], "max_crops": 4},
+        "config": {
+            "vision_config": {"image_size": [56, 56], "num_position_embeddings": 16, "num_key_value_heads": 4},
+            "adapter_config": {"vision_feature_layer": [2, 1], "num_key_value_heads": 4},
+            "text_config": {"rope_scaling_layers": None},
+        },
+    },
+    "muse_glimmer": {
+        "tokens": [
+            "<|patch|>",
+            "<|image_start|>",
+            "<|image_end|>",
+            "<|video|>",
+            "<|vid_start|>",
+            "<|vid_end|>",
+            "<|vid_frame_separator|>",
+        ],
+        "placeholder": "<|patch|>",
+        "image_token": "<|patch|>",
+        "ids": {"video_token_id": "<|video|>"},
+        "image": {"max_image_tokens": 9},
+        "config": {
+            "out_hidden_size": 128,
+            "projector_hidden_size": 32,
+            "vision_config": {"layer_types": ["window_attention", "full_attention", "window_attention"]},
+            "text_config": {
+                "layer_types": ["sliding_attention", "sliding_attention", "full_attention"],
+                "layer_rope_theta": [10000.0, 10000.0, 0],
+            },
+        },
+    },
     "nemotron_h_omni": {
         "slow": True,
         "cached": False,
@@ -159,6 +276,15 @@ OWN: dict[str, dict] = {
         "image": {"min_num_patches": 16, "max_num_patches": 36},
         "ids": {"image_token_id": "<image>", "video_token_id": "<video>", "audio_token_id": "<so_embedding>"},
         "config": {"vision_hidden_size": 32, "projector_hidden_size": 32},
+    },
+    "ovis2": {
+        "cached": False,
+        "tokens": ["<image>", "<IMG_ATOM>", "<IMG_START>", "<IMG_GRID>", "<IMG_COL>", "<IMG_ROW>", "<IMG_END>"],
+        "processor": {"image_seq_length": 16},
+        "image": {"size": {"height": 56, "width": 56}},
+        "image_token": "<IMG_ATOM>",
+        "ids": {"visual_indicator_token_ids": ["<IMG_START>", "<IMG_GRID>", "<IMG_COL>", "<IMG_ROW>", "<IMG_END>"]},
+        "config": {"vision_config": {"image_size": 56}},
     },
     "paddleocr_vl": {
         "roles": {"image_token": "<|IMAGE_PLACEHOLDER|>"},
@@ -174,7 +300,7 @@ OWN: dict[str, dict] = {
         "image": {"size": {"height": 56, "width": 56}, "image_seq_length": 16},
         "config": {"vision_config": {"image_size": 56}, "text_config": {"num_image_tokens": 16}},
     },
-    "qwen2_vl": QWEN | {"config": {"text_config": {"rope_parameters": MROPE}}},
+    "qianfan_ocr": INTERNVL | {"tokens": ["<image>"], "placeholder": "<image>"},
     "qwen2_5_vl": QWEN
     | {
         "config": {
@@ -182,6 +308,9 @@ OWN: dict[str, dict] = {
             "text_config": {"rope_parameters": MROPE},
         }
     },
+    "qwen2_vl": QWEN | {"config": {"text_config": {"rope_parameters": MROPE}}},
+    "qwen3_5": QWEN3 | {"cached": False, "config": {"text_config": QWEN3_5_TEXT}},
+    "qwen3_5_moe": QWEN3 | {"cached": False, "config": {"text_config": QWEN3_5_TEXT}},
     "qwen3_vl": QWEN3
     | {
         "config": {
@@ -197,8 +326,6 @@ OWN: dict[str, dict] = {
             "text_config": {"rope_parameters": MROPE_3},
         },
     },
-    "qwen3_5": QWEN3 | {"cached": False, "config": {"text_config": QWEN3_5_TEXT}},
-    "qwen3_5_moe": QWEN3 | {"cached": False, "config": {"text_config": QWEN3_5_TEXT}},
     "smolvlm": {
         "tokens": ["<image>", "<fake_token_around_image>", "<global-img>", "<end_of_utterance>", "<video>"],
         "processor": {"image_seq_len": 4},

@@ -3,6 +3,8 @@
 Letters: B images, L layers, T tokens, W width.
 """
 
+import inspect
+
 import torch
 
 
@@ -13,23 +15,31 @@ def inputs_of(processor, text, image):
     images = [[image]] if getattr(processor, "chat_template", None) else image
     inputs = processor(text=text, images=images, return_tensors="pt", **settings)
     inputs.pop("labels", None)  # PaliGemma's, for training
-    return inputs
+    return inputs.to(torch.float32)  # Llama 4's processor gives bfloat16
 
 
 def language(model, inputs, places):
     """The mean of each layer's states over some places of the text, (L, W), and the layers' scales, (L, 1)."""
     output = model(**inputs, output_hidden_states=True)
+    output = output if "hidden_states" in output else output.language_model_outputs  # InstructBLIP's
     states = torch.stack([layer[0] for layer in output.hidden_states])  # (L, T, W)
     return states[:, places].mean(dim=1), states.abs().amax(dim=(1, 2))[:, None]
 
 
 def tower(model, inputs):
-    """The mean of each layer of the vision tower over all of its tokens, (L, W), by the tower's own `hidden_states`."""
-    names = [name for name in inputs if "pixel" in name or "image_" in name or "grid" in name or "aspect" in name]
+    """The mean of each layer of the vision tower over all of its tokens, (L, W), by the tower's own `hidden_states`.
+
+    The last one is left out where the tower returns merged patches, of another width, in its place.
+    """
     owner = getattr(model, "model", model)
-    output = owner.get_image_features(**{name: inputs[name] for name in names}, output_hidden_states=True)
+    vision = getattr(owner, "vision_model", None)
+    features = getattr(owner, "get_image_features", vision)
+    if "qformer_input_ids" in inputs:  # the features read the prompt, the tower does not
+        features = vision
+    taken = inspect.signature(features.forward if features is vision else features).parameters
+    output = features(**{name: inputs[name] for name in inputs if name in taken}, output_hidden_states=True)
     states = [layer.reshape(-1, layer.shape[-1]) for layer in output.hidden_states]
-    return torch.stack([layer.mean(dim=0) for layer in states])
+    return torch.stack([layer.mean(dim=0) for layer in states if layer.shape[-1] == states[0].shape[-1]])
 
 
 def answer(model, inputs, ends, max_new_tokens):

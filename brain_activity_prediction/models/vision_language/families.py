@@ -26,6 +26,7 @@ IMAGE_ATTENDS_TO_PROMPT = frozenset(("paligemma", "florence2", "t5gemma2", "inst
 PROMPTED_PROJECTOR = frozenset(("instructblip",))  # the projector reads the prompt, too
 NO_TOWER = frozenset(("fuyu", "chameleon", "emu3"))  # pixels or their codes enter the language model directly
 CHANNELS_FIRST = frozenset(("florence2",))  # the tower's maps are (B, channels, rows, columns)
+NEEDS_IMAGE = frozenset(("kosmos-2", "kosmos-2.5"))  # the forward pass refuses further tokens without an image
 CARD_TEMPLATES = {  # templates of model cards, for families without a chat template
     "blip": "{prompt}",
     "blip-2": "Question: {prompt} Answer:",

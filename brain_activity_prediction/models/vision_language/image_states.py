@@ -138,22 +138,21 @@ class Features:
 
         reusable  whether later passes may take the recorded features; not if the projector reads the prompt
         """
-        self.owner = features_owner(model)
-        self.module = None if self.owner else projector(model)
+        self.owner, self.module = features_owner(model), projector(model)
         self.reusable = reusable and self.owner is not None
         self.known: Any = None
+        self.projected: Any = None
 
     @contextmanager
     def recorded(self) -> Iterator[None]:
         """Record the features that are computed while the `with` block runs."""
-        if self.owner is None:
-            with ExitStack() as hooks:
-                if self.module is not None:
-                    hooks.callback(self.module.register_forward_hook(lambda *passed: self._keep(passed[-1])).remove)
-                yield
-            return
-        computed = self.owner.get_image_features
-        with replaced(self.owner, lambda *arguments, **named: self._keep(computed(*arguments, **named))):
+        with ExitStack() as hooks:
+            if self.module is not None:
+                hooks.callback(self.module.register_forward_hook(lambda *passed: self._project(passed[-1])).remove)
+            if self.owner is not None:
+                computed = self.owner.get_image_features
+                keep = lambda *arguments, **named: self._keep(computed(*arguments, **named))  # noqa: E731
+                hooks.enter_context(replaced(self.owner, keep))
             yield
 
     @contextmanager
@@ -168,13 +167,17 @@ class Features:
 
     def streams(self, n_images: int) -> dict[str, Tensor]:
         """Return the mean of the features of each image, `{"projector": (B, 1, W)}`."""
-        return ImageStates(n_images, {"mean": [[Pass.of(features_of(self.known), slice(None), n_images)]]}).streams(
-            "projector"
-        )
+        # Some models project what `get_image_features` returns.
+        unprojected = self.known is None or getattr(self.known, "pooler_output", self.known) is None
+        features = features_of(self.projected if unprojected else self.known)
+        return ImageStates(n_images, {"mean": [[Pass.of(features, slice(None), n_images)]]}).streams("projector")
 
     def _keep(self, output: Any) -> Any:
         self.known = output
         return output
+
+    def _project(self, output: Any) -> None:
+        self.projected = output[0] if isinstance(output, tuple) else output
 
 
 @contextmanager

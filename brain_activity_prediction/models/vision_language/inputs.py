@@ -27,6 +27,7 @@ PROBES = ("Describe.", "What does this picture show, and where was it taken?")  
 PROBE_SIZE = (425, 425)  # pixels; the size of NSD's pictures
 # Names of the image token's id in configurations, and of the processors' own.
 IMAGE_TOKEN_IDS = ("image_token_id", "image_token_index", "image_patch_id")
+TYPES = "mm_token_type_ids"  # not 0 where a token belongs to the image
 TARGETS = "labels"  # of training, which PaliGemma's processor returns, too
 MASKS = ("image_embeds_position_mask",)  # inputs that mark the image's positions, in place of a token of its own
 
@@ -116,8 +117,12 @@ class Reader:
         )
 
     @cached_property
-    def axes(self) -> dict[str, int]:
-        """The axes along which the processor joins the inputs of images, where these are not the first."""
+    def axes(self) -> dict[str, int] | None:
+        """The axes along which the processor joins the inputs of images, where these are not the first.
+
+        None if it does not join them: indices of patches, for instance, may count through all images.
+        """
+        import torch
         from PIL import Image
 
         image, text = Image.new("RGB", PROBE_SIZE, "grey"), self.rendered(PROBES[0])
@@ -129,10 +134,11 @@ class Reader:
             return {}
         axes = {}
         for name, value in self.encoded(PROBES[0]).items():
-            shape, other = getattr(value, "shape", ()), getattr(two[name], "shape", ())
-            grown = [axis for axis, (n, m) in enumerate(zip(shape, other, strict=False)) if m == 2 * n]
-            if grown and len(shape) == len(other) and name not in self.aligned:
-                axes[name] = grown[0]
+            if name in self.aligned or not isinstance(value, torch.Tensor) or value.ndim != two[name].ndim:
+                continue
+            axes[name] = next((axis for axis, n in enumerate(two[name].shape) if n == 2 * value.shape[axis]), 0)
+            if not torch.equal(joined([value, value], axes[name]), two[name]):
+                return None
         return axes
 
     def places(self, inputs: Mapping[str, Tensor]) -> Tensor:
@@ -146,8 +152,14 @@ class Reader:
         return torch.isin(ids, torch.tensor(sorted(self.image_ids), device=ids.device, dtype=ids.dtype))
 
     def bounds(self, inputs: Mapping[str, Tensor]) -> tuple[int, int]:
-        """Return the position of the image's first token, and that after its last; (0, 0) without such tokens."""
-        places = self.places(inputs).nonzero().flatten().tolist()
+        """Return the position of the image's first token, and that after its last; (0, 0) without such tokens.
+
+        Tokens of the image's type, such as those around its rows, may attend to each other, and count here, too.
+        """
+        mask = self.places(inputs)
+        if TYPES in inputs and mask.any():
+            mask = mask | (inputs[TYPES][0] != 0)
+        places = mask.nonzero().flatten().tolist()
         return (places[0], places[-1] + 1) if places else (0, 0)
 
     def text(self, prompt: str) -> Text:
@@ -194,7 +206,7 @@ class Reader:
         kinds: dict[tuple, list[tuple[int, dict]]] = {}
         for row, image in enumerate(images):
             inputs = self.encoded(PROBES[0], image.convert("RGB"))
-            kinds.setdefault(kind(inputs), []).append((row, inputs))
+            kinds.setdefault((kind(inputs), None if self.axes is not None else row), []).append((row, inputs))
         return Groups([self._group(members) for members in kinds.values()])
 
     def _group(self, members: list[tuple[int, dict]]) -> Group:
@@ -204,7 +216,7 @@ class Reader:
         return Group(
             list(rows),
             {name: inputs[0][name][:, start:stop] for name in self.aligned},
-            {name: joined([one[name] for one in inputs], self.axes.get(name, 0)) for name in images},
+            {name: joined([one[name] for one in inputs], (self.axes or {}).get(name, 0)) for name in images},
         )
 
     def whole(self, text: Text, group: Group) -> dict[str, Any]:

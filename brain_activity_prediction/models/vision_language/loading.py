@@ -40,29 +40,30 @@ def prepared(model, family: Family, reader: Reader, end_ids: frozenset[int]) -> 
     import torch
 
     weights = next(model.parameters())
-    group = probe(reader, str(weights.device), weights.dtype)
+    groups = probe(reader, str(weights.device), weights.dtype)
+    group = groups[0]
     with torch.inference_mode():
         network = Network(
             model,
             family,
             text_points(model, family, reader, group),
-            *(tower_and_points(model) if family.tower else (None, None)),
+            *(tower_and_points(model, reader, group) if family.tower else (None, None)),
             end_ids,
         )
-        network.class_token = network.tower_points is not None and has_class_token(network, reader, group)
+        network.class_token = network.tower_points is not None and has_class_token(network, reader, groups)
         if reader.shared:
             network.cached = cache_agrees(network, reader, group)
     return network
 
 
-def probe(reader: Reader, device: str, dtype: torch.dtype) -> Group:
-    """Return the inputs of two blank images of different colour."""
+def probe(reader: Reader, device: str, dtype: torch.dtype) -> list[Group]:
+    """Return the inputs of two blank images of different colour, in one group or in two."""
     from PIL import Image
 
     from brain_activity_prediction.models.vision_language.inputs import PROBE_SIZE
 
     images = [Image.new("RGB", PROBE_SIZE, colour) for colour in ("teal", "gold")]
-    return reader.groups(images).to(device, dtype).groups[0]
+    return reader.groups(images).to(device, dtype).groups
 
 
 def text_points(model, family: Family, reader: Reader, group: Group) -> dict[str, list[Point]]:
@@ -131,8 +132,11 @@ def close(one: Tensor, other: Tensor, rounding: float) -> bool:
     return float((one.float() - other.float()).abs().max()) <= limit
 
 
-def tower_and_points(model) -> tuple[Any, list[Point]]:
-    """Return the vision tower and its points: the first layer's input, then each layer's output."""
+def tower_and_points(model, reader: Reader, group: Group) -> tuple[Any, list[Point]]:
+    """Return the vision tower and its points: the first layer's input, then each layer's output.
+
+    The last state is taken after a norm if this is what the tower itself returns.
+    """
     tower = parts.tower(model)
     if tower is None:
         raise InputError(f"{type(model).__name__} cannot be read: it has no vision tower under a known name")
@@ -140,16 +144,40 @@ def tower_and_points(model) -> tuple[Any, list[Point]]:
         _, layers = parts.layers(tower)
     except LookupError as error:
         raise InputError(f"{type(model).__name__} cannot be read: {error}") from error
-    return tower, layer_points(list(parts.flat(layers)))
+    plain = list(parts.flat(layers))
+    choices = [layer_points(plain), *(layer_points(plain, norm) for norm in parts.norms_outside(tower, plain))]
+    expected: list[Any] = []
+    with ExitStack() as hooks:
+        hooks.callback(tower.register_forward_pre_hook(with_states, with_kwargs=True).remove)
+        hooks.callback(tower.register_forward_hook(lambda *passed: expected.append(passed[-1])).remove)
+        try:
+            states, _ = seen(choices, lambda: model(**reader.whole(reader.text(PROBES[0]), group)))
+        except TypeError:  # a tower that does not return its states
+            return tower, choices[0]
+    own = getattr(expected[0], "hidden_states", None) if expected else None
+    right = (points for points, read in zip(choices, states, strict=True) if own and agree(read, own, ROUNDING))
+    return tower, next(right, choices[0])
 
 
-def has_class_token(network: Network, reader: Reader, group: Group) -> bool:
+def with_states(module, inputs: tuple, named: dict) -> tuple[tuple, dict]:
+    """Ask a module for its hidden states, as a hook before its forward pass."""
+    return inputs, named | {"output_hidden_states": True}
+
+
+def has_class_token(network: Network, reader: Reader, groups: Sequence[Group]) -> bool:
     """Return whether the first token of each row of the tower is, at the first layer, the same for all images."""
     import torch
 
-    states, _ = seen([network.tower_points[:1]], lambda: network.forward(reader.whole(reader.text(PROBES[0]), group)))
-    first = as_tokens(states[0][0])
-    return len(first) >= len(group.rows) and bool(torch.allclose(first[:, 0], first[:1, 0]))
+    first = []
+    for group in groups:
+        inputs = reader.whole(reader.text(PROBES[0]), group)
+        states, _ = seen([network.tower_points[:1]], lambda inputs=inputs: network.forward(inputs))
+        tokens = as_tokens(states[0][0])
+        if len(tokens) < len(group.rows):
+            return False
+        first.append(tokens[:, 0])
+    tokens = torch.cat(first)
+    return bool(torch.allclose(tokens, tokens[:1]))
 
 
 def cache_agrees(network: Network, reader: Reader, group: Group) -> bool:

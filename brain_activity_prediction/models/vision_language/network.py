@@ -64,6 +64,14 @@ def norms_after(parent: nn.Module, layers: nn.ModuleList) -> Iterator[nn.Module]
             yield child
 
 
+def norms_outside(part: nn.Module, layers: Sequence[nn.Module]) -> Iterator[nn.Module]:
+    """Yield the norms of a part of a model that are in none of its layers."""
+    within = {id(module) for layer in layers for module in layer.modules()}
+    for name, module in part.named_modules():
+        if NORM.search(name.rpartition(".")[2]) and id(module) not in within:
+            yield module
+
+
 def point_choices(part: nn.Module) -> list[list[Point]]:
     """Return the sets of points at which the layers of a text model may be read; the model's own states tell which."""
     parent, found = layers(part)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from brain_activity_prediction.models import decoding
 from brain_activity_prediction.models.pooling import Point, PooledStates, choose, pooled
-from brain_activity_prediction.models.vision_language.families import Family
+from brain_activity_prediction.models.vision_language.families import NEEDS_IMAGE, Family
 from brain_activity_prediction.models.vision_language.groups import Group
 from brain_activity_prediction.models.vision_language.image_states import Features
 from brain_activity_prediction.models.vision_language.inputs import IDS, Reader, Text
@@ -60,8 +60,9 @@ class Network:
 
     def continued(self, inputs: Mapping[str, Any], cache: Any):
         """Return the logits of further tokens; a forward pass that cannot do without an image is left out."""
-        if "pixel_values" in self._required:
-            return self.model.language_model(input_ids=inputs[IDS], past_key_values=cache, use_cache=True).logits
+        if "pixel_values" in self._required or self.family.model_type in NEEDS_IMAGE:
+            text = getattr(self.model, "language_model", None) or self.model.text_model
+            return text(input_ids=inputs[IDS], past_key_values=cache, use_cache=True).logits
         return self.forward(inputs, cache).logits
 
     @cached_property
