@@ -10,6 +10,16 @@ COHERE = {
         "img_line_break_token": "<|IMG_LINE_BREAK|>",
     }
 }
+GEMMA = {
+    "boi_token": "<start_of_image>",
+    "image_token": "<image_soft_token>",
+    "eoi_token": "<end_of_image>",
+}
+GEMMA_IDS = {"boi_token_index": "<start_of_image>", "eoi_token_index": "<end_of_image>"}
+DEEPSEEK = {
+    "roles": {"image_token": "<image_placeholder>"},
+    "placeholder": "<image_placeholder>",
+}
 
 OWN: dict[str, dict] = {
     "aya_vision": {
@@ -51,9 +61,45 @@ OWN: dict[str, dict] = {
         },
     }
     | {"quirk": "packed patches, as many as the picture's size gives; vision states also enter early language layers"},
+    "deepseek_vl": DEEPSEEK
+    | {
+        "processor": {"num_image_tokens": 16},
+        "image": {"size": {"height": 64, "width": 64}},
+        "config": {"vision_config": {"image_size": 64}},
+    }
+    | {"quirk": "the picture is padded to a square"},
+    "deepseek_vl_hybrid": DEEPSEEK
+    | {
+        "processor": {"num_image_tokens": 16},
+        "image": {"size": {"height": 64, "width": 64}, "high_res_size": {"height": 256, "width": 256}},
+        "config": {"vision_config": {"image_size": 64}, "high_res_vision_config": {"image_size": 256}},
+    }
+    | {"quirk": "two vision networks: `vision` is that for low resolution", "slow": True},
     "exaone4_5": QWEN
     | {"config": {"vision_config": {"window_size": 56, "fullatt_block_indexes": [1]}}}
     | {"quirk": "packed patches, as many as the picture's size gives"},
+    "gemma3": {
+        "roles": GEMMA,
+        "placeholder": "<start_of_image>",
+        "image_token": "<image_soft_token>",
+        "ids": GEMMA_IDS,
+        "processor": {"image_seq_length": 4},
+        "image": {"size": {"height": 64, "width": 64}},
+        "config": {"mm_tokens_per_image": 4, "vision_config": {"image_size": 64}},
+    }
+    | {"quirk": "the image's tokens attend to each other, not to the question"},
+    "granite_docling": {
+        "tokens": [
+            "<image>",
+            "<fake_token_around_image>",
+            "<global-img>",
+            *(f"<row_{row}_col_{column}>" for row in range(1, 7) for column in range(1, 7)),
+        ],
+        "image": {"size": {"height": 64, "width": 64}, "max_patches": 6},
+        "processor": {"image_seq_len": 1},
+        "config": {"vision_config": {"image_size": 64, "deepstack_visual_indexes": [0, 1, 2]}},
+    }
+    | {"quirk": "tiles of the picture by its shape; vision states also enter early language layers"},
     "hyperclovax_vision_v2": QWEN
     | {"config": {"vision_config": {"window_size": 56, "fullatt_block_indexes": [1]}}}
     | {"quirk": "packed patches, as many as the picture's size gives"},

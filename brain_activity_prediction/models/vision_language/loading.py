@@ -8,11 +8,11 @@ Letters: B images, L layers, T tokens, W width.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from brain_activity_prediction.models.pooling import Point, layer_points
+from brain_activity_prediction.models.pooling import Point, PooledStates, layer_points
 from brain_activity_prediction.models.vision_language import network as parts
 from brain_activity_prediction.models.vision_language.families import Family
 from brain_activity_prediction.models.vision_language.groups import Group
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 ROUNDING = 8  # a difference of this many eps of the number format, relative to a layer's largest state, is rounding
+CHECKED = ("mean", "image", "last")  # poolings
 CACHE_ROUNDING = 64  # the same for states read from a cache, whose sums are taken in another order
 
 
@@ -47,7 +48,7 @@ def prepared(model, family: Family, reader: Reader, end_ids: frozenset[int]) -> 
             model,
             family,
             text_points(model, family, reader, group),
-            *(tower_and_points(model, reader, group) if family.tower else (None, None)),
+            *(tower_and_points(model, probe_inputs(model, family, reader, group)) if family.tower else (None, None)),
             end_ids,
         )
         network.class_token = network.tower_points is not None and has_class_token(network, reader, groups)
@@ -66,12 +67,17 @@ def probe(reader: Reader, device: str, dtype: torch.dtype) -> list[Group]:
     return reader.groups(images).to(device, dtype).groups
 
 
-def text_points(model, family: Family, reader: Reader, group: Group) -> dict[str, list[Point]]:
-    """Find the points of each text model whose states are those that transformers returns as `hidden_states`."""
-    found = {}
+def probe_inputs(model, family: Family, reader: Reader, group: Group) -> dict[str, Any]:
+    """Return the inputs of a forward pass over blank images and a prompt."""
     inputs = reader.whole(reader.text(PROBES[0]), group)
     if family.encoder_decoder:
         inputs[parts.ANSWER_IDS] = parts.start_ids(model, len(group.rows))
+    return inputs
+
+
+def text_points(model, family: Family, reader: Reader, group: Group) -> dict[str, list[Point]]:
+    """Find the points of each text model whose states are those that transformers returns as `hidden_states`."""
+    found, inputs = {}, probe_inputs(model, family, reader, group)
     for stream, part in zip(family.text_streams, parts.text_models(model, family.encoder_decoder), strict=True):
         try:
             choices = parts.point_choices(part)
@@ -132,7 +138,7 @@ def close(one: Tensor, other: Tensor, rounding: float) -> bool:
     return float((one.float() - other.float()).abs().max()) <= limit
 
 
-def tower_and_points(model, reader: Reader, group: Group) -> tuple[Any, list[Point]]:
+def tower_and_points(model, inputs: Mapping[str, Any]) -> tuple[Any, list[Point]]:
     """Return the vision tower and its points: the first layer's input, then each layer's output.
 
     The last state is taken after a norm if this is what the tower itself returns.
@@ -151,7 +157,7 @@ def tower_and_points(model, reader: Reader, group: Group) -> tuple[Any, list[Poi
         hooks.callback(tower.register_forward_pre_hook(with_states, with_kwargs=True).remove)
         hooks.callback(tower.register_forward_hook(lambda *passed: expected.append(passed[-1])).remove)
         try:
-            states, _ = seen(choices, lambda: model(**reader.whole(reader.text(PROBES[0]), group)))
+            states, _ = seen(choices, lambda: model(**inputs))
         except TypeError:  # a tower that does not return its states
             return tower, choices[0]
     own = getattr(expected[0], "hidden_states", None) if expected else None
@@ -181,22 +187,35 @@ def has_class_token(network: Network, reader: Reader, groups: Sequence[Group]) -
 
 
 def cache_agrees(network: Network, reader: Reader, group: Group) -> bool:
-    """Return whether two prompts read from the cache of one prefix have the states of the same prompts read whole."""
+    """Return whether two prompts read from the cache of one prefix have the states of the same prompts read whole.
+
+    Raise InputError if the image's states in the prefix are not those of the whole prompts: they depend on the prompt.
+    """
     texts = [reader.text(prompt) for prompt in PROBES]
-    poolings = ("mean", "image", "last")
+    prefix = read_prefix(network, reader, texts[0], group, CHECKED)
+    whole = [read_whole(network, reader, prefix, text, CHECKED, 0)[0] for text in texts]
+    if "image" in prefix.states.sums and not all(equal(network, prefix.states, long, "image") for long in whole):
+        raise InputError(
+            f"{type(network.model).__name__} cannot be read: the states of the image change with the prompt after it, "
+            "and models/vision_language/families.py does not list it so"
+        )
     try:
-        prefix = read_prefix(network, reader, texts[0], group, poolings)
-        continued = [read_question(network, reader, prefix, text, poolings, 0)[0] for text in texts]
+        continued = [read_question(network, reader, prefix, text, CHECKED, 0)[0] for text in texts]
     except Exception as error:  # every class fails in its own way where it cannot continue from a cache
         log.info(f"{type(network.model).__name__} cannot continue from a cache: {error}")
         return False
-    whole = [read_whole(network, reader, prefix, text, poolings, 0)[0] for text in texts]
     return all(
-        close(one, other, CACHE_ROUNDING * eps_ratio(network))
+        equal(network, short, long, pooling)
         for short, long in zip(continued, whole, strict=True)
-        for pooling in poolings
-        for one, other in zip(means(short, pooling), means(long, pooling), strict=True)
+        for pooling in CHECKED
     )
+
+
+def equal(network: Network, states: PooledStates, others: PooledStates, pooling: str) -> bool:
+    """Return whether the pooled states of all layers are equal up to rounding in another order of sums."""
+    rounding = CACHE_ROUNDING * eps_ratio(network)
+    pairs = zip(means(states, pooling), means(others, pooling), strict=True)
+    return all(close(one, other, rounding) for one, other in pairs)
 
 
 def means(states, pooling: str) -> list[Tensor]:
