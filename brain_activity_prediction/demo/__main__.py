@@ -68,7 +68,7 @@ def write(base_dir: Path, layout: str) -> None:
 
 
 def _empty(base_dir: Path) -> None:
-    """Leave nothing but the mark of a demo, which is there at every moment: a demo killed here can be started again."""
+    """Delete all but the mark of a demo, so that a demo killed meanwhile can be started again."""
     base_dir.mkdir(parents=True, exist_ok=True)
     (base_dir / PLANTED).touch()
     for path in base_dir.iterdir():

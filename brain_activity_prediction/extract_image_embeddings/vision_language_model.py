@@ -34,7 +34,7 @@ def flags() -> argparse.ArgumentParser:
         "--thinking",
         choices=("off", "on"),
         default="off",
-        help="let a model with a thinking mode think before it answers; the response begins after it (default: off)",
+        help="let a model with a thinking mode think before it answers; `response` covers that, too (default: off)",
     )
     return flags
 

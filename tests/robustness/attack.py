@@ -1,6 +1,6 @@
 """Attack what docs/faults.md promises: kill analyses, swap files, poison checkpoints, records and names.
 
-    python tests/robustness/attack.py --kills 150 --swaps 100 --hostile 100 --seed 1
+    python tests/robustness/attack.py --kills 150 --swaps 100 --former 30 --hostile 100 --seed 1
 
 Written from the promises alone, on commands, folders and file formats. Every trial is a command as a user types it, on
 a copy of a small study. A trial is survived where the command ends as promised: after a kill the same command gives the
