@@ -75,7 +75,7 @@ def _extraction(flags: list[str]) -> tuple[Path, list[str]]:
         try:
             return script_of_id(name, _value_of("--checkpoint", flags)), ["-m", name, *flags[1:]]
         except InputError as error:
-            if near := near_names(name, by_id):
+            if near := near_names(name, scripts) or near_names(name, by_id):
                 _refuse(f"there is no model {name}", near, scripts)
             print(one_line(f"bap: {error}"), file=sys.stderr)
             sys.exit(2)

@@ -13,8 +13,6 @@ import io
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
 from brain_activity_prediction.cli import shared_flags as shared
 from brain_activity_prediction.cli.parser import Help, OneLineParser
 from brain_activity_prediction.datasets import coco
@@ -95,7 +93,7 @@ def store_objects(base_dir: Path, annotations: Path, stimuli: Mapping[int, Stimu
     )
     for start in range(0, len(objects.image_ids), N_IMAGES_IN_FILE):
         part = slice(start, start + N_IMAGES_IN_FILE)
-        store.write(objects.image_ids[part], {STREAM: objects.labels[part, None].astype(np.float16)})
+        store.write(objects.image_ids[part], {STREAM: objects.labels[part, None].astype("float16")})
     n_images, n_categories = objects.labels.shape
     print(f"labels of {n_images:,} images in {n_categories} categories: {store.folder}")
     print(f"next: align_model.py -d {base_dir} -s 1 -m {MODEL_ID_OF_OBJECTS}")

@@ -94,7 +94,8 @@ def test_the_prompt_changes_the_image_s_states_in_the_encoder(read):
 def start(model):
     """The tokens that start an answer in `generate`."""
     text = model.config.get_text_config(decoder=True)
-    ids = [text.decoder_start_token_id if text.decoder_start_token_id is not None else text.bos_token_id]
+    first = getattr(text, "decoder_start_token_id", None)
+    ids = [text.bos_token_id if first is None else first]
     forced = getattr(model.generation_config, "forced_bos_token_id", None)
     return torch.tensor([ids + ([forced] if forced is not None else [])])
 

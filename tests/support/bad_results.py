@@ -145,7 +145,10 @@ WHOLE = [
     ),
     Case("a sweep of a script that there is not", SWEEP, ["--models", "llava"], ["llava is no model script"]),
     Case(
-        "a sweep of a script of no one model", SWEEP, ["--models", "vision_model"], ["vision_model is no model script"]
+        "a sweep of a script of no one model",
+        SWEEP,
+        ["--models", "vision_model"],
+        ["vision_model.py reads many models", "give --models the id of one"],
     ),
     Case("a sweep of nothing", SWEEP, ["-d", "{here}/no"], ["{here}/no"]),
     Case("a sweep of a prompt that there is not", SWEEP, ["-p", "12"], ["no prompt 12"]),
