@@ -100,6 +100,16 @@ OWN: dict[str, dict] = {
         "config": {"vision_config": {"image_size": 64, "deepstack_visual_indexes": [0, 1, 2]}},
     }
     | {"quirk": "tiles of the picture by its shape; vision states also enter early language layers"},
+    "hunyuan_vl": {
+        "quirk": "its positions count the images of a batch: images are read one at a time",
+        "roles": {"image_token": "<image>", "image_start_token": "<img_start>", "image_end_token": "<img_end>"},
+        "placeholder": "<img_start><image><img_end>",
+        "image": {"size": {"shortest_edge": 64 * 64, "longest_edge": 128 * 128}},
+        "config": {
+            "text_config": {"head_dim": 8, "rope_parameters": MROPE | {"mrope_section": [1, 1, 1, 1]}},
+            "vision_config": {"num_key_value_heads": 4},
+        },
+    },
     "hyperclovax_vision_v2": QWEN
     | {"config": {"vision_config": {"window_size": 56, "fullatt_block_indexes": [1]}}}
     | {"quirk": "packed patches, as many as the picture's size gives"},

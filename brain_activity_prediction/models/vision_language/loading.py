@@ -17,7 +17,7 @@ from brain_activity_prediction.models.vision_language import network as parts
 from brain_activity_prediction.models.vision_language.families import Family
 from brain_activity_prediction.models.vision_language.groups import Group
 from brain_activity_prediction.models.vision_language.image_states import as_tokens
-from brain_activity_prediction.models.vision_language.inputs import PROBES, Reader
+from brain_activity_prediction.models.vision_language.inputs import PROBE_SIZE, PROBES, Reader
 from brain_activity_prediction.models.vision_language.reading import (
     Network,
     read_prefix,
@@ -28,10 +28,10 @@ from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.messages import log
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
 ROUNDING = 8  # a difference of this many eps of the number format, relative to a layer's largest state, is rounding
+PROBE_COLOURS = ("teal", "gold")
 CHECKED = ("mean", "image", "last")  # poolings
 CACHE_ROUNDING = 64  # the same for states read from a cache, whose sums are taken in another order
 
@@ -40,8 +40,7 @@ def prepared(model, family: Family, reader: Reader, end_ids: frozenset[int]) -> 
     """Return a loaded model with its points; raise InputError if its layers cannot be found."""
     import torch
 
-    weights = next(model.parameters())
-    groups = probe(reader, str(weights.device), weights.dtype)
+    groups = probe(model, reader, PROBE_COLOURS)
     group = groups[0]
     with torch.inference_mode():
         network = Network(
@@ -51,20 +50,36 @@ def prepared(model, family: Family, reader: Reader, end_ids: frozenset[int]) -> 
             *(tower_and_points(model, probe_inputs(model, family, reader, group)) if family.tower else (None, None)),
             end_ids,
         )
+        if len(groups) == 1 and not rows_agree(network, reader, group):
+            log.info(f"{type(model).__name__} does not keep the images of a batch apart: it is given one at a time")
+            reader.axes = None
+            groups = probe(model, reader, PROBE_COLOURS)
+            group = groups[0]
         network.class_token = network.tower_points is not None and has_class_token(network, reader, groups)
         if reader.shared:
             network.cached = cache_agrees(network, reader, group)
     return network
 
 
-def probe(reader: Reader, device: str, dtype: torch.dtype) -> list[Group]:
-    """Return the inputs of two blank images of different colour, in one group or in two."""
+def probe(model, reader: Reader, colours: Sequence[str]) -> list[Group]:
+    """Return the inputs of blank images of these colours, in one group or in several."""
     from PIL import Image
 
-    from brain_activity_prediction.models.vision_language.inputs import PROBE_SIZE
+    weights = next(model.parameters())
+    images = [Image.new("RGB", PROBE_SIZE, colour) for colour in colours]
+    return reader.groups(images).to(str(weights.device), weights.dtype).groups
 
-    images = [Image.new("RGB", PROBE_SIZE, colour) for colour in ("teal", "gold")]
-    return reader.groups(images).to(device, dtype).groups
+
+def rows_agree(network: Network, reader: Reader, group: Group) -> bool:
+    """Return whether the last image of a group has the same states as alone."""
+    alone = probe(network.model, reader, PROBE_COLOURS[-1:])[0]
+    for points in network.text_points.values():
+        (together,), _ = seen([points], lambda: network.forward(reader.whole(reader.text(PROBES[0]), group)))
+        (single,), _ = seen([points], lambda: network.forward(reader.whole(reader.text(PROBES[0]), alone)))
+        pairs = zip(together, single, strict=True)
+        if not all(close(one[-1:], other, CACHE_ROUNDING) for one, other in pairs):
+            return False
+    return True
 
 
 def probe_inputs(model, family: Family, reader: Reader, group: Group) -> dict[str, Any]:
