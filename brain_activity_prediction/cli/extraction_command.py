@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from brain_activity_prediction.cli import shared_flags as shared
 from brain_activity_prediction.cli.flag_values import positive_int, seed, shard
@@ -66,7 +68,7 @@ def flags(description: str, **model_id) -> argparse.ArgumentParser:
         "--dtype",
         choices=shared.DTYPES,
         default="auto",
-        help="number format; auto is float32 on the CPU and, on a GPU, float16 or what the script says",
+        help="number format; auto is float32 on the CPU and float16 on a GPU, or bfloat16 for weights published so",
     )
     flags.add_argument("--quantize", choices=("8bit", "4bit"), help="quantise the weights with bitsandbytes")
     flags.add_argument(
@@ -94,6 +96,21 @@ def check_flags(arguments: argparse.Namespace) -> None:
         raise InputError("--revision selects a version on the hub, --checkpoint a local folder: leave one out")
     if arguments.quantize and arguments.random_weights is not None:
         raise InputError("--random-weights are drawn, not loaded, but --quantize needs loaded weights: leave one out")
+
+
+def read(
+    parser: argparse.ArgumentParser, script_of: Callable[[argparse.Namespace], Any], words: Sequence[str] | None = None
+) -> tuple[Any, ExtractionSettings]:
+    """Return the model script that the flags of a script of many models describe, and the settings.
+
+    script_of  makes the model script from the parsed flags
+    words  words of a command line; None for that of this process
+    """
+    arguments = parser.parse_args(words)
+    check_flags(arguments)
+    arguments.model_id = resolved_model_id(arguments.base_dir, arguments.model_id)
+    script = script_of(arguments)
+    return script, settings(script, arguments)
 
 
 def checkpoint(script, arguments: argparse.Namespace) -> Checkpoint:

@@ -41,15 +41,15 @@ def flags() -> argparse.ArgumentParser:
 
 
 def main() -> None:
-    arguments = flags().parse_args()
-    extraction_command.check_flags(arguments)
-    arguments.model_id = resolved_model_id(arguments.base_dir, arguments.model_id)
-    texts = texts_of(arguments.base_dir, arguments.captions)
+    extract(*extraction_command.read(flags(), script_of))
+
+
+def script_of(given):
+    texts = texts_of(given.base_dir, given.captions)
     of_model = SimpleNamespace(MODEL_ID=None, REVISION="main")
-    say_modules(extraction_command.checkpoint(of_model, arguments))
-    arguments.checkpoint = transformer_folder(arguments.checkpoint)
-    model_script = script(extraction_command.checkpoint(of_model, arguments), texts)
-    extract(model_script, extraction_command.settings(model_script, arguments))
+    say_modules(extraction_command.checkpoint(of_model, given))
+    given.checkpoint = transformer_folder(given.checkpoint)
+    return script(extraction_command.checkpoint(of_model, given), texts)
 
 
 def texts_of(base_dir: Path, named: str) -> Captions | Answers:

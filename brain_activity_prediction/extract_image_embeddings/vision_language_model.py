@@ -1,4 +1,4 @@
-"""Any vision-language model of transformers by its id, with its own chat template.
+"""Vision-language models of transformers by their id, each with its own chat template.
 
 Streams: `vision`, the states of every layer of the vision tower; `projector`, what enters the language model for the
 image; `language`, the embeddings and every layer of the language model, the last after its final norm; `response`, the
@@ -13,7 +13,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from brain_activity_prediction.cli import extraction_command
-from brain_activity_prediction.cli.model_names import resolved_model_id
 from brain_activity_prediction.extraction.loop import extract
 from brain_activity_prediction.extraction.settings import ExtractionSettings
 from brain_activity_prediction.models.vision_language import model_script
@@ -45,12 +44,13 @@ def main() -> None:
 
 def read_flags(words: Sequence[str] | None = None) -> tuple[SimpleNamespace, ExtractionSettings]:
     """Return the model script and the settings that the flags describe; `words` are None for the command line."""
-    arguments = flags().parse_args(words)
-    arguments.model_id = resolved_model_id(arguments.base_dir, arguments.model_id)
-    checkpoint = extraction_command.checkpoint(SimpleNamespace(MODEL_ID=None, REVISION="main"), arguments)
-    template = read_template(arguments.template) if arguments.template else None
-    script = model_script.script(checkpoint, template, arguments.system, arguments.thinking == "on")
-    return script, extraction_command.settings(script, arguments)
+    return extraction_command.read(flags(), script_of, words)
+
+
+def script_of(given):
+    checkpoint = extraction_command.checkpoint(SimpleNamespace(MODEL_ID=None, REVISION="main"), given)
+    template = read_template(given.template) if given.template else None
+    return model_script.script(checkpoint, template, given.system, given.thinking == "on")
 
 
 if __name__ == "__main__":

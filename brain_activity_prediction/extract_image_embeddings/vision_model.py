@@ -19,7 +19,6 @@ from types import SimpleNamespace
 
 from brain_activity_prediction.cli import extraction_command
 from brain_activity_prediction.cli.flag_values import positive_int
-from brain_activity_prediction.cli.model_names import resolved_model_id
 from brain_activity_prediction.extraction.loop import extract
 from brain_activity_prediction.extraction.settings import ExtractionSettings
 from brain_activity_prediction.models.vision.inputs import check_inputs, frames_of, preprocess, processor_of
@@ -50,10 +49,9 @@ def main() -> None:
 
 def read_flags(words: Sequence[str] | None = None) -> tuple[SimpleNamespace, ExtractionSettings]:
     """Return the model script and the settings that the flags describe; `words` are None for the command line."""
-    arguments = flags().parse_args(words)
-    arguments.model_id = resolved_model_id(arguments.base_dir, arguments.model_id)
-    model_script = script(arguments.model_id, arguments.grid, arguments.pooling, arguments.outputs)
-    return model_script, extraction_command.settings(model_script, arguments)
+    return extraction_command.read(
+        flags(), lambda given: script(given.model_id, given.grid, given.pooling, given.outputs), words
+    )
 
 
 def script(model_id: str, grid: int, poolings: list[str], outputs: list[str] = ()) -> SimpleNamespace:

@@ -36,7 +36,11 @@ def test_no_script_is_overlooked():
     with_flags = {
         path
         for path in PACKAGE.rglob("*.py")
-        if re.search(r"^MODEL_ID\b.* = |(parse_args|read_flags|read_settings)\(\)", path.read_text(), re.M)
+        if re.search(
+            r"^MODEL_ID\b.* = |(parse_args|read_flags|read_settings)\(\)|extraction_command\.read\(",
+            path.read_text(),
+            re.M,
+        )
     }
     assert with_flags - {PACKAGE / "cli" / "extraction_command.py"} == {script.path for script in SCRIPTS}
 

@@ -1,18 +1,12 @@
 """Vision-language models whose encoder reads image and prompt, and whose decoder writes the answer."""
 
-import numpy as np
 import pytest
 import tiny_vision_language
 import torch
-import vision_language_reference as reference
+import vision_language_batch
 from encoder_decoders import ROWS
-from PIL import Image
+from vision_language_batch import PROMPTS
 
-from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
-from brain_activity_prediction.models.vision_language import model_script
-
-SIZES = ((425, 425), (425, 425), (300, 500))  # width and height: two of NSD's size, and one of another shape
-PROMPTS = ("What is in this picture?", "Describe the image.")
 POOLINGS = ("mean", "last", "image")
 NEW_TOKENS = 4
 
@@ -21,34 +15,12 @@ NEW_TOKENS = 4
 def read(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("encoder-decoder") / request.param
     tiny_vision_language.write(request.param, folder, ROWS[request.param])
-    checkpoint = Checkpoint("org/model", None, folder)
-    script = model_script.script(checkpoint, None, None, False)
-    network, reader = script.load(checkpoint, "cpu", torch.float32)
-    images = [
-        Image.fromarray(np.random.default_rng(row).integers(0, 255, (height, width, 3), dtype=np.uint8))
-        for row, (width, height) in enumerate(SIZES)
-    ]
-    with torch.inference_mode():
-        pixels = script.preprocess(reader, images).to("cpu", torch.float32)
-        streams, context = script.encode_images(network, reader, pixels, POOLINGS)
-        results = {
-            prompt: script.encode_prompt(network, reader, context, prompt, POOLINGS, NEW_TOKENS) for prompt in PROMPTS
-        }
-    return script, network, reader, images, streams, results
-
-
-def each(read):
-    """Each image under each prompt: its streams, its answer, and the inputs of transformers."""
-    _, _, reader, images, streams, results = read
-    for prompt, (more, answers) in results.items():
-        for row, image in enumerate(images):
-            inputs = reference.inputs_of(reader.processor, reader.rendered(prompt), image)
-            yield {name: states[row] for name, states in {**streams, **more}.items()}, answers[row], inputs
+    return vision_language_batch.read(folder, POOLINGS, NEW_TOKENS)
 
 
 def test_encoder_and_decoder_states_are_those_of_one_image_at_a_time(read):
-    network = read[1]
-    for streams, _, inputs in each(read):
+    network = read.network
+    for _, streams, _, inputs in read.each():
         with torch.inference_mode():
             output = network.model(**inputs, decoder_input_ids=start(network.model), output_hidden_states=True)
         output = getattr(output, "language_model_outputs", output)
@@ -56,14 +28,14 @@ def test_encoder_and_decoder_states_are_those_of_one_image_at_a_time(read):
         decoder = torch.stack([layer[0] for layer in output.decoder_hidden_states])
         assert_equal(streams["encoder"], encoder.mean(dim=1), encoder)
         assert_equal(streams["encoder_last"], encoder[:, -1], encoder)
-        places = torch.isin(inputs["input_ids"][0], torch.tensor(sorted(read[2].image_ids)))
+        places = torch.isin(inputs["input_ids"][0], torch.tensor(sorted(read.reader.image_ids)))
         assert_equal(streams["encoder_image"], encoder[:, places].mean(dim=1), encoder)
         assert_equal(streams["decoder"], decoder.mean(dim=1), decoder)
 
 
 def test_answers_are_those_of_generate(read):
-    _, network, reader = read[:3]
-    for streams, answer, inputs in each(read):
+    network, reader = read.network, read.reader
+    for _, streams, answer, inputs in read.each():
         begin = start(network.model)
         settings = {"do_sample": False, "num_beams": 1, "max_new_tokens": NEW_TOKENS, "no_repeat_ngram_size": 0}
         settings |= {"eos_token_id": sorted(network.end_ids), "forced_bos_token_id": None, "forced_eos_token_id": None}
@@ -84,10 +56,9 @@ def test_answers_are_those_of_generate(read):
 
 
 def test_the_prompt_changes_the_image_s_states_in_the_encoder(read):
-    script, _, _, _, streams, results = read
-    assert "encoder_image" not in streams
-    assert "image" in script.PROMPT_STREAMS["encoder"]
-    one, other = (results[prompt][0]["encoder_image"] for prompt in PROMPTS)
+    assert "encoder_image" not in read.streams
+    assert "image" in read.script.PROMPT_STREAMS["encoder"]
+    one, other = (read.results[prompt][0]["encoder_image"] for prompt in PROMPTS)
     assert not torch.allclose(one[:, -1], other[:, -1])
 
 

@@ -7,9 +7,10 @@ ROWS = {
         "quirk": "encoder-decoder; the image's features are maps; task words such as <CAPTION> are prompts, too",
         "chat": False,
         "roles": {"image_token": "<image>"},
+        "generation": {"forced_bos_token_id": 5},
         "config": {
             "vision_config": {**STAGES, "window_size": 4},
-            "text_config": {"max_position_embeddings": 512, "forced_bos_token_id": 1},
+            "text_config": {"max_position_embeddings": 512},
         },
         "image": {"image_seq_length": 10, "size": {"height": 96, "width": 96}, "do_center_crop": False},
     },

@@ -144,6 +144,7 @@ def write(model_type, folder, own=None):
                 setattr(part, name, number)
     torch.manual_seed(0)
     model = AutoModelForImageTextToText.from_config(config)
+    model.generation_config.update(**own.get("generation", {}))
     save_random(model, folder, seed=0, wide_gain=1.5)
     processor.save_pretrained(folder)
     return model

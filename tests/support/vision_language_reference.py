@@ -42,6 +42,20 @@ def tower(model, inputs):
     return torch.stack([layer.mean(dim=0) for layer in states if layer.shape[-1] == states[0].shape[-1]])
 
 
+def projected(model, inputs):
+    """The mean of the image features that enter the language model, (1, W); None where no function returns them."""
+    owner = getattr(model, "model", model)
+    if not hasattr(owner, "get_image_features") or "qformer_input_ids" in inputs:
+        return None
+    taken = inspect.signature(owner.get_image_features).parameters
+    output = owner.get_image_features(**{name: inputs[name] for name in inputs if name in taken})
+    parts = output.pooler_output
+    if parts is None:
+        return None
+    parts = parts if isinstance(parts, (tuple, list)) else [parts]
+    return torch.cat([part.reshape(-1, part.shape[-1]) for part in parts]).mean(dim=0)[None]
+
+
 def answer(model, inputs, ends, max_new_tokens):
     """The greedy answer of `generate` without penalties: its ids up to the end, and its states' mean, (L, W)."""
     settings = {"do_sample": False, "num_beams": 1, "repetition_penalty": 1.0, "max_new_tokens": max_new_tokens}

@@ -1,4 +1,4 @@
-"""A near miss of a name or path is answered with what was probably meant, before anything is computed."""
+"""A misspelt name or path is refused with the nearest known name, before anything is computed."""
 
 import re
 

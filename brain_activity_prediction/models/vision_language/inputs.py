@@ -113,14 +113,14 @@ class Reader:
             name
             for name, value in first.items()
             if name not in self.aligned and isinstance(value, torch.Tensor) and not torch.equal(value, second[name])
-            if value.shape != second[name].shape or not torch.equal(value, second[name])
         )
 
     @cached_property
     def axes(self) -> dict[str, int] | None:
         """The axes along which the processor joins the inputs of images, where these are not the first.
 
-        None if it does not join them: indices of patches, for instance, may count through all images.
+        None if their inputs cannot be joined: indices of patches, for instance, may count through all images. Such
+        images are read one at a time, and so are those of a model that does not keep a batch apart (`loading`).
         """
         import torch
         from PIL import Image
@@ -177,20 +177,23 @@ class Reader:
             )
         return self._texts[prompt]
 
-    def raw_ids(self, prompt: str) -> list[int]:
-        """Return the token ids of the whole text, in which the image is still a placeholder."""
-        return self._tokenised(prompt)[IDS]
+    def raw_ids(self, prompt: str, tokenizer=None) -> list[int]:
+        """Return the token ids of the whole text, in which the image is still a placeholder.
 
-    def _tokenised(self, prompt: str):
+        tokenizer  the one to use; None for the processor's
+        """
+        return self._tokenised(prompt, tokenizer or self.tokenizer)[IDS]
+
+    def _tokenised(self, prompt: str, tokenizer):
         text = self.rendered(prompt)
-        return self.tokenizer(text, add_special_tokens=not self._begins_itself(text), return_offsets_mapping=True)
+        return tokenizer(text, add_special_tokens=not self._begins_itself(text), return_offsets_mapping=True)
 
     def _prompt_tokens(self, prompt: str, inputs: Mapping[str, Tensor], image_start: int) -> tuple[slice, bool]:
         """Return the prompt's own tokens, counted from the text's end or, if the image comes later, from its start.
 
-        Processors write the image's tokens, and some an end of the text: the prompt's own tokens are looked for.
+        Processors insert the image's tokens, and some append an end of the text. The prompt's last occurrence counts.
         """
-        encoded, start = self._tokenised(prompt), len(self.template.split(PLACE)[0].format())
+        encoded, start = self._tokenised(prompt, self.tokenizer), len(self.template.split(PLACE)[0].format())
         own = encoded[IDS][tokens_within(encoded["offset_mapping"], start, start + len(prompt))]
         ids, n_own = inputs[IDS][0].tolist(), len(own)
         for first in range(len(ids) - n_own, -1, -1):

@@ -11,14 +11,13 @@ from brain_activity_prediction.models import decoding
 from brain_activity_prediction.models.guarded import guarded
 from brain_activity_prediction.models.patch_tokens import patch_tokens
 from brain_activity_prediction.models.torchvision_import import import_torchvision
-from brain_activity_prediction.models.vision_language import inputs as model_inputs
 from brain_activity_prediction.models.vision_language.encoder_decoder import read_prompt
-from brain_activity_prediction.models.vision_language.families import CARD_TEMPLATES, CHANNELS_FIRST, Family, family
+from brain_activity_prediction.models.vision_language.families import CHANNELS_FIRST, Family, family
 from brain_activity_prediction.models.vision_language.groups import Groups
 from brain_activity_prediction.models.vision_language.image_states import Features, tower_states
 from brain_activity_prediction.models.vision_language.inputs import IDS, PROBES, Reader
 from brain_activity_prediction.models.vision_language.loading import prepared
-from brain_activity_prediction.models.vision_language.prompts import chat_prompt, is_jinja
+from brain_activity_prediction.models.vision_language.reader import prompt_ids, reader_of
 from brain_activity_prediction.models.vision_language.reading import (
     Network,
     Prefix,
@@ -47,9 +46,8 @@ def script(checkpoint: Checkpoint, template: str | None, system: str | None, thi
     import_torchvision()
     checkpoint.check()
     kind = family(checkpoint.settings("config.json"), checkpoint.source)
-    reader = Reader(*reading_parts(checkpoint, kind, template, system, thinking))
+    reader = reader_of(checkpoint, kind, template, system, thinking)
     with guarded(f"the processor of {checkpoint.source} could not read a picture and a prompt"):
-        reader.shared = kind.shared and shares_start(reader)
         has_image_tokens = bool(reader.places(reader.encoded(PROBES[0])).any())
     image_streams: dict[str, Sequence[str]] = {"vision": TOWER_POOLINGS} if kind.tower else {}
     text_streams: dict[str, Sequence[str]] = {kind.text_streams[0]: TEXT_POOLINGS}
@@ -70,7 +68,7 @@ def script(checkpoint: Checkpoint, template: str | None, system: str | None, thi
         GPU_DTYPE=gpu_dtype(checkpoint.settings("config.json")),
         IMAGE_STREAMS=image_streams,
         PROMPT_STREAMS={**text_streams, "response": ("mean",)},
-        prompt_ids=lambda checkpoint, prompt: reader.raw_ids(prompt),
+        prompt_ids=partial(prompt_ids, reader),
         contexts=partial(contexts, reader),
         end_ids=lambda checkpoint: checkpoint.end_ids(),
         load=partial(load, kind=kind, reader=reader),
@@ -80,68 +78,11 @@ def script(checkpoint: Checkpoint, template: str | None, system: str | None, thi
     )
 
 
-def reading_parts(checkpoint: Checkpoint, kind: Family, template: str | None, system: str | None, thinking: bool):
-    """Return the arguments of `Reader`: the processor, the template, and the token ids that stand for the image."""
-    from transformers import AutoProcessor
-
-    checkpoint.tokenizer()  # a damaged one is named here
-    processor = checkpoint.processor(AutoProcessor)
-    if not hasattr(processor, "tokenizer"):
-        raise InputError(
-            f"{checkpoint.source} has no processor for images and text, only {type(processor).__name__}: copy its "
-            "preprocessor_config.json and processor_config.json there"
-        )
-    if template is None and not getattr(processor, "chat_template", None) and kind.model_type in CARD_TEMPLATES:
-        template = CARD_TEMPLATES[kind.model_type]
-    if template is None or is_jinja(template):
-        with guarded(f"the chat template of {checkpoint.source} could not be filled"):
-            template = chat_prompt(
-                processor, checkpoint.source, chat_template=template, system=system, thinking=thinking
-            )
-    elif system is not None:
-        raise InputError("--system needs a chat template, and this model is given a plain text: leave out --system")
-    use_tokenizer_of_files(processor, checkpoint, template)
-    return processor, template, image_ids(checkpoint.settings("config.json"), processor)
-
-
 def gpu_dtype(config: Mapping[str, Any]) -> str:
     """Return bfloat16 for weights that were published so, whose states may exceed the range of float16."""
     parts = [config, config.get("text_config") or {}]
     published = [part.get(name) for part in parts for name in ("dtype", "torch_dtype")]
     return "bfloat16" if "bfloat16" in published else "float16"
-
-
-def use_tokenizer_of_files(processor, checkpoint: Checkpoint, template: str) -> None:
-    """Let a processor tokenise as the checkpoint's own files say; transformers rebuilds some tokenizers otherwise."""
-    own = checkpoint.tokenizer()
-    texts = [template.format(prompt=prompt) for prompt in PROBES]
-    if processor.tokenizer(texts).input_ids == own(texts).input_ids:
-        return
-    if not (processor.tokenizer.is_fast and own.is_fast):
-        raise InputError(
-            f"{type(processor).__name__} tokenises other than the files of {checkpoint.source} say: fetch the "
-            "checkpoint's tokenizer.json again, or install constraints.txt"
-        )
-    processor.tokenizer._tokenizer = own.backend_tokenizer
-
-
-def image_ids(config: Mapping[str, Any], processor) -> list[int]:
-    """Return the token ids that stand for the image: the configuration's, else the processor's."""
-    for name in model_inputs.IMAGE_TOKEN_IDS:
-        for holder in (config, config.get("text_config") or {}):
-            if isinstance(holder.get(name), int):
-                return [holder[name]]
-    found = getattr(processor, "image_token_id", None)
-    return [found] if isinstance(found, int) else []
-
-
-def shares_start(reader: Reader) -> bool:
-    """Return whether the tokens before the image are the same for all prompts."""
-    import torch
-
-    first, second = (reader.text(prompt) for prompt in PROBES)
-    start, other = first.before[IDS], second.before[IDS]
-    return first.counted_back and start.shape == other.shape and torch.equal(start, other)
 
 
 def contexts(reader: Reader, checkpoint: Checkpoint, prompt: str) -> list[decoding.Context]:

@@ -1,0 +1,90 @@
+"""Make the reader of a checkpoint: its processor, with the tokens of its own files and the template of its prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from brain_activity_prediction.models.guarded import guarded
+from brain_activity_prediction.models.vision_language.families import CARD_TEMPLATES, Family
+from brain_activity_prediction.models.vision_language.inputs import IDS, IMAGE_TOKEN_IDS, PROBES, Reader
+from brain_activity_prediction.models.vision_language.prompts import chat_prompt, is_jinja
+from brain_activity_prediction.runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
+
+
+def reader_of(checkpoint: Checkpoint, kind: Family, template: str | None, system: str | None, thinking: bool) -> Reader:
+    """Return the processor of a checkpoint with its template, `...{prompt}...`.
+
+    template  the user's, plain or in Jinja; None for the model's own chat template
+    system  a system message; None for none
+    """
+    from transformers import AutoProcessor
+
+    checkpoint.tokenizer()  # a damaged one is named here
+    processor = checkpoint.processor(AutoProcessor)
+    if not hasattr(processor, "tokenizer"):
+        raise InputError(
+            f"{checkpoint.source} has no processor for images and text, only {type(processor).__name__}: copy its "
+            "preprocessor_config.json and processor_config.json there"
+        )
+    if template is None and not getattr(processor, "chat_template", None) and kind.model_type in CARD_TEMPLATES:
+        template = CARD_TEMPLATES[kind.model_type]
+    if template is None or is_jinja(template):
+        with guarded(f"the chat template of {checkpoint.source} could not be filled"):
+            template = chat_prompt(
+                processor, checkpoint.source, chat_template=template, system=system, thinking=thinking
+            )
+    elif system is not None:
+        raise InputError("--system needs a chat template, and this model is given a plain text: leave out --system")
+    use_tokenizer_of_files(processor, checkpoint, template)
+    reader = Reader(processor, template, image_ids(checkpoint.settings("config.json"), processor))
+    with guarded(f"the processor of {checkpoint.source} could not read a picture and a prompt"):
+        reader.shared = kind.shared and shares_start(reader)
+    return reader
+
+
+def use_tokenizer_of_files(processor, checkpoint: Checkpoint, template: str) -> None:
+    """Let a processor tokenise as the checkpoint's own files say; transformers rebuilds some tokenizers otherwise."""
+    own = checkpoint.tokenizer()
+    texts = [template.format(prompt=prompt) for prompt in PROBES]
+    if processor.tokenizer(texts).input_ids == own(texts).input_ids:
+        return
+    if not (processor.tokenizer.is_fast and own.is_fast):
+        raise InputError(
+            f"{type(processor).__name__} tokenises other than the files of {checkpoint.source} say: fetch the "
+            "checkpoint's tokenizer.json again, or install constraints.txt"
+        )
+    processor.tokenizer._tokenizer = own.backend_tokenizer
+
+
+def prompt_ids(reader: Reader, checkpoint: Checkpoint, prompt: str) -> list[int]:
+    """Return the token ids of a prompt; raise InputError if the checkpoint's own files give other ids."""
+    ids = reader.raw_ids(prompt)
+    if ids != reader.raw_ids(prompt, checkpoint.tokenizer()):
+        raise InputError(
+            f"{type(reader.processor).__name__} gives {prompt[:40]!r} other token ids than the files of "
+            f"{checkpoint.source}: fetch the checkpoint's tokenizer.json again, or install constraints.txt"
+        )
+    return ids
+
+
+def image_ids(config: Mapping[str, Any], processor) -> list[int]:
+    """Return the token ids that stand for the image: the configuration's, else the processor's."""
+    for name in IMAGE_TOKEN_IDS:
+        for holder in (config, config.get("text_config") or {}):
+            if isinstance(holder.get(name), int):
+                return [holder[name]]
+    found = getattr(processor, "image_token_id", None)
+    return [found] if isinstance(found, int) else []
+
+
+def shares_start(reader: Reader) -> bool:
+    """Return whether the tokens before the image are the same for all prompts."""
+    import torch
+
+    first, second = (reader.text(prompt) for prompt in PROBES)
+    start, other = first.before[IDS], second.before[IDS]
+    return first.counted_back and start.shape == other.shape and torch.equal(start, other)

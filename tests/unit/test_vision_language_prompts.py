@@ -1,0 +1,83 @@
+"""The prompt that the chat template of a vision-language model writes."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+from published_models import PUBLISHED, needs_published
+from transformers.utils.chat_template_utils import render_jinja_template
+
+from brain_activity_prediction.models.vision_language.prompts import chat_prompt, read_template
+from brain_activity_prediction.runtime.errors import InputError
+
+USER = "{% for part in messages[0].content %}{{ part.text if part.type == 'text' else '<image>' }}{% endfor %}"
+WHOLE = {"chat_template": None, "system": None, "thinking": False}
+
+
+def processor(template):
+    """A stand-in for a processor, which renders with transformers' own Jinja."""
+
+    def apply_chat_template(messages, chat_template, add_generation_prompt, tokenize, **modes):
+        rendered, _ = render_jinja_template(
+            conversations=[messages], chat_template=chat_template, add_generation_prompt=add_generation_prompt, **modes
+        )
+        return rendered[0]
+
+    return SimpleNamespace(chat_template=template, apply_chat_template=apply_chat_template)
+
+
+def published_template(name):
+    for file in ("tokenizer_config.json", "chat_template.json"):
+        path = PUBLISHED / name / file
+        if path.exists() and (template := json.loads(path.read_text(encoding="utf-8")).get("chat_template")):
+            return template
+    raise AssertionError(f"{name} has no chat template")
+
+
+def test_the_date_is_the_same_on_every_day():
+    template = processor("{{ strftime_now('%d %B %Y') }} " + USER)
+    assert chat_prompt(template, "model", **WHOLE) == "01 January 2025 <image>{prompt}"
+
+
+def test_braces_of_a_template_stay_themselves():
+    template = chat_prompt(processor("{{ '{x}' }}" + USER), "model", **WHOLE)
+    assert template.format(prompt="What?") == "{x}<image>What?"
+
+
+@needs_published
+def test_qwen2_5_is_asked_with_its_own_system_message():
+    template = published_template("Qwen__Qwen2.5-VL-7B-Instruct")
+    assert chat_prompt(processor(template), "model", **WHOLE | {"system": "Be brief."}) == (
+        "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>{prompt}"
+        "<|im_end|>\n<|im_start|>assistant\n"
+    )
+
+
+@needs_published
+@pytest.mark.parametrize(("thinking", "end"), [(False, "<think>\n\n</think>\n\n"), (True, "<think>\n")])
+def test_the_thinking_that_qwen3_opens_is_closed_unless_it_is_wanted(thinking, end):
+    template = published_template("Qwen__Qwen3-VL-4B-Thinking")
+    prompt = chat_prompt(processor(template), "model", **WHOLE | {"thinking": thinking})
+    assert prompt.endswith("{prompt}<|im_end|>\n<|im_start|>assistant\n" + end)
+
+
+def test_a_template_is_told_whether_to_think():
+    template = processor(USER + "{% if not enable_thinking %} /no_think{% endif %}")
+    assert chat_prompt(template, "model", **WHOLE).endswith(" /no_think")
+    assert chat_prompt(template, "model", **WHOLE | {"thinking": True}).endswith("{prompt}")
+
+
+def test_a_template_that_writes_the_prompt_twice_is_refused():
+    with pytest.raises(InputError, match="does not write the prompt once"):
+        chat_prompt(processor(USER + USER), "model", **WHOLE)
+
+
+def test_one_line_end_of_a_template_file_is_left_out(tmp_path):
+    for written, read in (("<image>{prompt}\n", "<image>{prompt}"), ("<image>{prompt}\n\n", "<image>{prompt}\n")):
+        (tmp_path / "template.txt").write_text(written)
+        assert read_template(tmp_path / "template.txt") == read
+
+
+def test_braces_of_a_template_file_stay_themselves(tmp_path):
+    (tmp_path / "template.txt").write_text("{x} <image>{prompt}")
+    assert read_template(tmp_path / "template.txt").format(prompt="What?") == "{x} <image>What?"
