@@ -22,8 +22,9 @@ import nibabel
 import numpy as np
 from scipy.io import savemat
 
-from brain_activity_prediction.datasets.nsd.layout import Layout, find_layout
-from brain_activity_prediction.datasets.nsd.responses import prepare_responses
+from brain_activity_prediction.datasets.nsd.dataset import find_nsd
+from brain_activity_prediction.datasets.nsd.layout import Layout
+from brain_activity_prediction.datasets.responses import prepare_responses
 
 SHAPE = (81, 104, 83)
 N_FITTED = 15724
@@ -82,7 +83,7 @@ def write_session(path, name, rng):
 
 def read(folder):
     """Runs in a process of its own: peak memory is a process's, not a call's."""
-    layout = find_layout(folder)
+    layout = find_nsd(folder)
     started = time.perf_counter()
     responses = prepare_responses(layout, 1)
     seconds = (time.perf_counter() - started) / len(responses.sessions)

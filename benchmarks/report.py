@@ -20,7 +20,8 @@ import synthetic_scores as synthetic
 from tqdm import tqdm
 
 from brain_activity_prediction.datasets.nsd.layout import Layout
-from brain_activity_prediction.datasets.nsd.regions import read_mask, region_masks, write_map
+from brain_activity_prediction.datasets.nsd.regions import read_mask, region_masks
+from brain_activity_prediction.datasets.units import write_map
 from brain_activity_prediction.encoding.tables.region_table import COLUMNS
 from brain_activity_prediction.storage.folders import PROTOCOLS, alignment_folder, scores_folder
 from brain_activity_prediction.storage.settings_file import record_settings

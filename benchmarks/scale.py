@@ -29,8 +29,8 @@ from store import forget
 from usual import peak_gigabytes
 
 from brain_activity_prediction.cli import extraction_command
+from brain_activity_prediction.datasets.nsd.dataset import find_nsd
 from brain_activity_prediction.datasets.nsd.design import read_design
-from brain_activity_prediction.datasets.nsd.layout import find_layout
 from brain_activity_prediction.datasets.nsd.stimuli import Stimuli
 from brain_activity_prediction.extraction import loop
 from brain_activity_prediction.extraction.plan import plan
@@ -97,7 +97,7 @@ def work_of(folder, shard="0/1"):
     flags = ["-d", str(folder), "-p", "1-9", "-g", "cpu", "--dtype", "bfloat16", "--shard", shard]
     arguments = extraction_command.flags("").parse_args([*flags, "-s", *map(str, SUBJECTS)])
     settings = extraction_command.settings(stand_in(), arguments)
-    return plan(stand_in(), settings, read_design(find_layout(folder).design()).image_ids_of_any(SUBJECTS))
+    return plan(stand_in(), settings, read_design(find_nsd(folder).design()).image_ids_of_any(SUBJECTS))
 
 
 def extract(folder, shard):
@@ -105,7 +105,7 @@ def extract(folder, shard):
     work = work_of(folder, shard)
     n_left = work.n_left()
     runner = Runner(stand_in(), work.settings)
-    with Stimuli(find_layout(folder).stimuli()) as stimuli, contextlib.redirect_stderr(io.StringIO()):
+    with Stimuli(find_nsd(folder).stimuli()) as stimuli, contextlib.redirect_stderr(io.StringIO()):
         for store in work.stores.values():
             store.claim({"model_id": MODEL_ID})
         loop.run(runner, stimuli, work)
@@ -182,14 +182,14 @@ def planning(arguments):
     print("plan: one model, 9 prompts, on what `write` left")
     timed("a plan of the sweep, nothing left", folder, plan_sweep)
     timed("25 batches of one prompt are missing: found and computed", folder, resume)
-    image_ids = read_design(find_layout(folder).design()).image_ids(1)
+    image_ids = read_design(find_nsd(folder).design()).image_ids(1)
     timed(f"one layer of {len(image_ids)} images", folder, read_layer, image_ids)
 
 
 def study(arguments):
     write_dataset(arguments.folder, *arguments.design)
     for subject in SUBJECTS:  # alignments are planned of subjects with betas, which planning does not open
-        path, *_ = find_layout(arguments.folder).expected("betas", subject, 1)
+        path, *_ = find_nsd(arguments.folder).expected("betas", subject, 1)
         path.parent.mkdir(parents=True)
         path.touch()
     n_images = sum(arguments.design) + 3 * arguments.design[1]
@@ -215,14 +215,14 @@ def memory(arguments):
             print(f"    written in {time.perf_counter() - start:.0f} s")
             timed("    a plan of the sweep, nothing left", Path(folder), plan_sweep)
             timed("    one prompt's images recognised", Path(folder), recognise)
-            image_ids = read_design(find_layout(Path(folder)).design()).image_ids_of_any(SUBJECTS)
+            image_ids = read_design(find_nsd(Path(folder)).design()).image_ids_of_any(SUBJECTS)
             spread = image_ids[:: max(n_images // 10_000, 1)]
             timed(f"    one layer of {len(spread)} of them", Path(folder), read_layer, spread)
 
 
 def write_states(folder, prompt):
     store, stream = EmbeddingStore(embeddings_folder(folder, MODEL_ID, prompt)), "language" if prompt else "vision"
-    image_ids = read_design(find_layout(folder).design()).image_ids_of_any(SUBJECTS)
+    image_ids = read_design(find_nsd(folder).design()).image_ids_of_any(SUBJECTS)
     states = np.random.default_rng(0).standard_normal((64, LAYERS[stream], WIDTH)).astype(np.float16)
     for first in range(0, len(image_ids), 64):
         ids = image_ids[first : first + 64]

@@ -14,7 +14,8 @@ import pandas as pd
 from scipy.io import savemat
 
 from brain_activity_prediction.datasets.nsd.layout import Layout
-from brain_activity_prediction.datasets.nsd.regions import LABELS, read_mask, region_masks, write_map
+from brain_activity_prediction.datasets.nsd.regions import LABELS, read_mask, region_masks
+from brain_activity_prediction.datasets.units import write_map
 from brain_activity_prediction.demo.pictures import crops
 from brain_activity_prediction.encoding.scores.layer_choice import stream_scores
 from brain_activity_prediction.encoding.scores.score_store import ScoreStore

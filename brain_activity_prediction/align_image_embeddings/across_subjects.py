@@ -28,13 +28,14 @@ def main() -> None:
     shared.check_base_dir(arguments.base_dir)
 
     from brain_activity_prediction.cross_subject.group_analysis import write_group_tables
-    from brain_activity_prediction.cross_subject.selected_scores import GroupSettings
+    from brain_activity_prediction.cross_subject.selected_scores import GroupSettings, scored_subjects
 
+    output = shared.output_from(arguments)
     settings = GroupSettings(
-        base_dir=arguments.base_dir,
-        subjects=sorted(set(arguments.subject or shared.SUBJECTS)),
+        output=output,
+        subjects=arguments.subject or scored_subjects(output, arguments.protocol),
         with_s=bool(arguments.subject),
-        model_ids=[resolved_model_id(arguments.base_dir, name) for name in arguments.model_id],
+        model_ids=[resolved_model_id(output, name) for name in arguments.model_id],
         prompts=arguments.prompt_number,
         streams=arguments.stream,
         protocol=arguments.protocol,

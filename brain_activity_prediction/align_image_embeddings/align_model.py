@@ -1,8 +1,8 @@
 """Fits ridge regression from a model's hidden states to every voxel and scores it on held-out images, by region.
 
-Training images are those that only this subject saw, test images those that all subjects saw. Alpha, the ridge penalty,
-is chosen for each voxel by K-fold cross-validation on the training images. The scores of each layer are written as soon
-as it is fitted: the same command continues an interrupted run.
+For NSD, training images are those that only this subject saw, and test images those that all subjects saw. Alpha, the
+ridge penalty, is chosen for each voxel by K-fold cross-validation on the training images. The scores of each layer are
+written as soon as it is fitted: the same command continues an interrupted run.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from brain_activity_prediction.cli.settings_from_flags import (
     parse_with_protocol,
     settings_from,
 )
-from brain_activity_prediction.datasets.nsd.layout import find_layout
+from brain_activity_prediction.datasets.find import find_dataset
 from brain_activity_prediction.encoding.layers import open_layers
 from brain_activity_prediction.encoding.settings import EncodingSettings
 from brain_activity_prediction.ridge.criteria import CRITERIA
@@ -42,6 +42,7 @@ def flags() -> argparse.ArgumentParser:
         "--criterion", choices=CRITERIA, default=CRITERIA[0], help="cross-validated score that alpha is chosen by"
     )
     shared.add_responses(flags)
+    shared.add_split(flags)
     shared.add_ceilings(flags)
     shared.add_permutations(flags)
     flags.add_argument(
@@ -77,15 +78,16 @@ def read_settings(words: Sequence[str] | None = None) -> EncodingSettings:
 def main() -> None:
     settings = read_settings()
     log_protocol(settings.protocol)
-    layout = find_layout(settings.base_dir)
-    layout.sessions(settings.subject)
+    dataset = find_dataset(settings.base_dir, settings.dataset)
+    dataset.check_subjects([settings.subject])
+    dataset.sessions(settings.subject)
     devices.check_device(settings.device)
-    layers = open_layers(settings.base_dir, settings.features)
-    log.info(f"{settings.features.model_id}, {layout.name} layout of NSD: {count(len(layers), 'layer')}")
+    layers = open_layers(settings.output, settings.features)
+    log.info(f"{settings.features.model_id}, {dataset.description}: {count(len(layers), 'layer')}")
 
     from brain_activity_prediction.encoding.encode import encode
 
-    encode(settings, layout, layers)
+    encode(settings, dataset, layers)
 
 
 if __name__ == "__main__":

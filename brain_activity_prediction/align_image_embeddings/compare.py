@@ -35,9 +35,9 @@ def main() -> None:
     from brain_activity_prediction.encoding.scores.conditions import ComparisonSettings
 
     settings = ComparisonSettings(
-        base_dir=arguments.base_dir,
+        output=shared.output_from(arguments),
         subject=arguments.subject,
-        model_ids=[resolved_model_id(arguments.base_dir, name) for name in arguments.model_id],
+        model_ids=[resolved_model_id(shared.output_from(arguments), name) for name in arguments.model_id],
         prompts=list(select_prompts(arguments.prompt_number, arguments.prompts_file)),
         with_p=bool(arguments.prompt_number),
         streams=arguments.stream or (),

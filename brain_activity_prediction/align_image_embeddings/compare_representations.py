@@ -10,8 +10,9 @@ import brain_activity_prediction  # noqa: F401, handles signals from here on
 
 # isort: split
 from brain_activity_prediction.cli import shared_flags as shared
+from brain_activity_prediction.cli.flag_values import subject_list
 from brain_activity_prediction.cli.settings_from_flags import layer_selection, settings_from
-from brain_activity_prediction.datasets.nsd.layout import find_layout
+from brain_activity_prediction.datasets.find import find_dataset
 from brain_activity_prediction.encoding.layers import open_layers
 from brain_activity_prediction.rsa.settings import SimilaritySettings
 from brain_activity_prediction.runtime import devices
@@ -25,13 +26,14 @@ def flags() -> argparse.ArgumentParser:
     shared.add_device(flags)
     shared.add_layers(flags)
     shared.add_responses(flags)
+    shared.add_split(flags)
     shared.add_permutations(flags)
     shared.add_numbers(
         flags,
         "--ceiling-subjects",
-        choices=shared.SUBJECTS,
+        read=subject_list,
         default=[],
-        metavar="N",
+        metavar="S",
         help="subjects whose responses to the same images give noise ceilings (default: none)",
     )
     return flags
@@ -46,17 +48,18 @@ def read_settings() -> SimilaritySettings:
 
 def main() -> None:
     settings = read_settings()
-    layout = find_layout(settings.base_dir)
+    dataset = find_dataset(settings.base_dir, settings.dataset)
+    dataset.check_subjects([settings.subject, *settings.ceiling_subjects])
     for subject in (settings.subject, *settings.ceiling_subjects):
-        layout.sessions(subject)
+        dataset.sessions(subject)
     if settings.subject in settings.ceiling_subjects:
         raise InputError(f"--ceiling-subjects {settings.subject}: a ceiling needs subjects other than --subject")
     devices.check_device(settings.device)
-    layers = open_layers(settings.base_dir, settings.features)
+    layers = open_layers(settings.output, settings.features)
 
     from brain_activity_prediction.rsa.analysis import compare_representations
 
-    compare_representations(settings, layout, layers)
+    compare_representations(settings, dataset, layers)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ import brain_activity_prediction  # noqa: F401, handles signals from here on
 # isort: split
 from brain_activity_prediction.cli import shared_flags as shared
 from brain_activity_prediction.cli.settings_from_flags import alpha_grid, settings_from
-from brain_activity_prediction.datasets.nsd.layout import find_layout
 from brain_activity_prediction.runtime import devices
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.running import run_script
@@ -26,7 +25,7 @@ LARGEST_LOG_10_ALPHA = 7
 
 def flags() -> argparse.ArgumentParser:
     flags = shared.parser(__doc__, several_subjects=True)
-    flags.set_defaults(subject=list(shared.SUBJECTS))
+    flags.set_defaults(subject=list(shared.STUDIED))
     shared.add_device(flags)
     shared.add_alphas(flags)
     flags.set_defaults(max_log_10_alpha=LARGEST_LOG_10_ALPHA)
@@ -45,9 +44,9 @@ def main() -> None:
     alphas, subjects = alpha_grid(arguments), sorted(set(arguments.subject))
     if len(subjects) < 2:
         raise InputError("a ceiling needs the responses of several subjects: name two or more with -s")
-    layout = find_layout(arguments.base_dir)
+    dataset = shared.dataset_from(arguments)
     for subject in subjects:
-        layout.sessions(subject)
+        dataset.sessions(subject)
     devices.check_device(arguments.gpu_id)
 
     from brain_activity_prediction.cross_subject.ceiling import CeilingSettings, write_ceilings
@@ -61,7 +60,7 @@ def main() -> None:
         rois=arguments.roi,
         together=arguments.predict_from == TOGETHER,
     )
-    write_ceilings(settings, layout)
+    write_ceilings(settings, dataset)
 
 
 if __name__ == "__main__":

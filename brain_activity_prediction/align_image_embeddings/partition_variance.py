@@ -16,7 +16,7 @@ from brain_activity_prediction.cli import shared_flags as shared
 from brain_activity_prediction.cli.flag_values import analysis_name, positive_int, seed
 from brain_activity_prediction.cli.model_names import resolved_model_id
 from brain_activity_prediction.cli.settings_from_flags import alpha_grid, settings_from
-from brain_activity_prediction.datasets.nsd.layout import find_layout
+from brain_activity_prediction.datasets.find import find_dataset
 from brain_activity_prediction.runtime import devices
 from brain_activity_prediction.runtime.running import run_script
 from brain_activity_prediction.variance_partitioning.feature_spaces import check_spaces, parse_space
@@ -45,6 +45,7 @@ def flags() -> argparse.ArgumentParser:
     )
     flags.add_argument("--seed", type=seed, default=0, help="seed of the random weightings")
     shared.add_responses(flags)
+    shared.add_split(flags)
     shared.add_ceilings(flags)
     shared.add_bootstrap(flags)
     flags.add_argument("--redo", action="store_true", help="replace existing scores")
@@ -54,26 +55,28 @@ def flags() -> argparse.ArgumentParser:
 def read_settings() -> PartitioningSettings:
     """Return the settings of the command line."""
     arguments = flags().parse_args()
+    output = shared.output_from(arguments)
     return settings_from(
         PartitioningSettings,
         arguments,
         device=arguments.gpu_id,
         alphas=alpha_grid(arguments),
-        spaces=[parse_space(resolved_model_id(arguments.base_dir, model), *words) for model, *words in arguments.space],
+        spaces=[parse_space(resolved_model_id(output, model), *words) for model, *words in arguments.space],
         rois=arguments.roi,
     )
 
 
 def main() -> None:
     settings = read_settings()
-    layout = find_layout(settings.base_dir)
-    layout.sessions(settings.subject)
+    dataset = find_dataset(settings.base_dir, settings.dataset)
+    dataset.check_subjects([settings.subject])
+    dataset.sessions(settings.subject)
     devices.check_device(settings.device)
-    check_spaces(settings.spaces, settings.base_dir)
+    check_spaces(settings.spaces, settings.output)
 
     from brain_activity_prediction.variance_partitioning.partition import partition
 
-    partition(settings, layout)
+    partition(settings, dataset)
 
 
 if __name__ == "__main__":

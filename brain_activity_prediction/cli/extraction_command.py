@@ -108,7 +108,7 @@ def read(
     """
     arguments = parser.parse_args(words)
     check_flags(arguments)
-    arguments.model_id = resolved_model_id(arguments.base_dir, arguments.model_id)
+    arguments.model_id = resolved_model_id(shared.output_from(arguments), arguments.model_id)
     script = script_of(arguments)
     return script, settings(script, arguments)
 
@@ -120,7 +120,7 @@ def checkpoint(script, arguments: argparse.Namespace) -> Checkpoint:
     """
     model_id = script.MODEL_ID
     if arguments.model_id is not None:
-        model_id = resolved_model_id(arguments.base_dir, arguments.model_id)
+        model_id = resolved_model_id(shared.output_from(arguments), arguments.model_id)
     return Checkpoint(
         model_id,
         arguments.revision or (script.REVISION if model_id == script.MODEL_ID else "main"),
@@ -140,6 +140,8 @@ def settings(script, arguments: argparse.Namespace) -> ExtractionSettings:
         dtype = "float32" if arguments.gpu_id == "cpu" else getattr(script, "GPU_DTYPE", "float16")
     return ExtractionSettings(
         base_dir=arguments.base_dir,
+        dataset=arguments.dataset,
+        output=shared.output_from(arguments),
         subjects=arguments.subject,
         checkpoint=checkpoint(script, arguments),
         template=getattr(script, "TEMPLATE", None),

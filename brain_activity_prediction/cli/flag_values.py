@@ -43,13 +43,23 @@ def positive_number_list(text: str) -> list[int]:
     return numbers
 
 
-def one_number(text: str) -> int:
-    """Convert a number from 0 to 9999; reject lists and ranges with their own message."""
-    if re.fullmatch("[0-9]{1,4}", text):
-        return int(text)
-    if re.fullmatch("[0-9]+[-,][0-9,-]*", text):
-        raise argparse.ArgumentTypeError(f"{text[:40]} is more than one number: run this script once for each")
-    raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a number")
+def one_subject(text: str) -> int | str:
+    """Convert a subject: a number, such as 1, or a name, such as sub-03; reject lists with their own message."""
+    subjects = subject_list(text)
+    if len(subjects) > 1:
+        raise argparse.ArgumentTypeError(f"{text[:40]} is more than one subject: run this script once for each")
+    return subjects[0]
+
+
+def subject_list(text: str) -> list[int] | list[str]:
+    """Convert subjects: numbers as `number_list` does, or names separated by commas."""
+    if re.fullmatch("[0-9,-]*", text) and not re.fullmatch("0[0-9]+", text):
+        return number_list(text)
+    names = text.removesuffix(",").split(",")
+    for name in names:
+        if not re.fullmatch(r"\w[\w.+-]{0,99}", name):
+            raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a subject: give a number, or a name such as sub-03")
+    return names
 
 
 def positive_int(text: str) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.scripts import COCO, EXTRACT_FOLDER
-from brain_activity_prediction.storage.folders import model_folder
+from brain_activity_prediction.storage.folders import PROTOCOLS, Place, model_folder, part_of, scores_folder
 from brain_activity_prediction.storage.settings_file import recorded_settings
 
 IS_RUN = 'if __name__ == "__main__":'  # found in the scripts of the folder, not in its other modules
@@ -20,7 +20,7 @@ SETTING = "model_id"
 RECORDED_AS = (SETTING, f"embeddings_{SETTING}")  # in settings.json of hidden states, and of scores
 
 
-def resolved_model_id(base_dir: Path, given: str) -> str:
+def resolved_model_id(place: Place, given: str) -> str:
     """Resolve the name of a model to its id.
 
     given  an id such as org/model, the name of its folder (org_model), or of its script (llava_1.5_13b, or with .py)
@@ -34,7 +34,7 @@ def resolved_model_id(base_dir: Path, given: str) -> str:
     scripts = extraction_scripts()
     if name in scripts and (model_id := id_of_script(scripts[name])):
         return model_id
-    return next(_recorded_ids(base_dir, model_folder(given)), given)
+    return next(_recorded_ids(place, model_folder(given)), given)
 
 
 def extraction_scripts() -> dict[str, Path]:
@@ -80,10 +80,12 @@ def id_of_script(path: Path) -> str | None:
     return None
 
 
-def _recorded_ids(base_dir: Path, folder: str) -> Iterator[str]:
+def _recorded_ids(place: Place, folder: str) -> Iterator[str]:
     """Read the model ids recorded in all folders of hidden states and scores that have this name."""
-    for pattern in (f"image_embeddings/*prompt*/{folder}", f"alignment*/subj*/*prompt*/{folder}"):
-        for path in sorted(base_dir.glob(pattern)):
+    scores = [scores_folder(place, protocol) for protocol in PROTOCOLS]
+    states = part_of(place, "image_embeddings").glob(f"*prompt*/{folder}")
+    for found in (states, *(part.glob(f"*/*prompt*/{folder}") for part in scores)):
+        for path in sorted(found):
             settings = {}
             with suppress(InputError):  # The code that reads the hidden states or scores reports damage.
                 settings = recorded_settings(path, "") or {}

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from brain_activity_prediction.cross_subject.brain_to_brain import cross_subject_r
-from brain_activity_prediction.datasets.nsd.layout import Layout
-from brain_activity_prediction.datasets.nsd.regions import read_regions, write_map
-from brain_activity_prediction.datasets.nsd.responses import Responses, prepare_responses
+from brain_activity_prediction.datasets.dataset import Dataset
+from brain_activity_prediction.datasets.responses import ResponseChoice, Responses, prepare_responses
 from brain_activity_prediction.encoding.protocols import FOLDS, STANDARD
 from brain_activity_prediction.encoding.scores.alpha_edges import warn_of_edges
 from brain_activity_prediction.encoding.settings import AlphaGrid
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.wording import count, were
-from brain_activity_prediction.storage.folders import across_subjects_folder, responses_folder
+from brain_activity_prediction.storage.folders import (
+    Output,
+    Subject,
+    across_subjects_folder,
+    responses_folder,
+    subject_name,
+)
 from brain_activity_prediction.storage.table_files import write_table
 
 MADE_WITH = ("sessions", "zscore_sessions", "min_log_10_alpha", "max_log_10_alpha", "num_alphas")
@@ -31,8 +35,8 @@ NAME = "cross_subject_ceiling"
 class CeilingSettings:
     """Settings of the cross-subject ceiling, made once from the flags of cross_subject_ceiling.py."""
 
-    base_dir: Path
-    subjects: Sequence[int]  # two or more, ascending
+    output: Output
+    subjects: Sequence[Subject]  # two or more, ascending
     device: str  # a torch device name
     alphas: AlphaGrid
     sessions: Sequence[int] | None  # None for all
@@ -41,12 +45,12 @@ class CeilingSettings:
     together: bool  # predict from all other subjects in one fit, instead of from each in a fit of its own
 
 
-def write_ceilings(settings: CeilingSettings, layout: Layout) -> None:
+def write_ceilings(settings: CeilingSettings, dataset: Dataset) -> None:
     """Write the table of ceilings and a map for each subject, and print the table."""
-    folder, cache = across_subjects_folder(settings.base_dir), responses_folder(settings.base_dir)
-    regions = {subject: read_regions(layout, subject, settings.rois) for subject in settings.subjects}
+    folder, cache = across_subjects_folder(settings.output), responses_folder(settings.output)
+    regions = {subject: dataset.regions(subject, settings.rois) for subject in settings.subjects}
     responses = {
-        subject: prepare_responses(layout, subject, settings.sessions, settings.zscore_sessions, cache)
+        subject: prepare_responses(dataset, subject, ResponseChoice(settings.sessions, settings.zscore_sessions), cache)
         for subject in settings.subjects
     }
     image_ids = images_of_all(list(responses.values()))
@@ -54,8 +58,7 @@ def write_ceilings(settings: CeilingSettings, layout: Layout) -> None:
     log.info(f"{count(len(image_ids), 'image')} {were(len(image_ids))} seen by subjects {subjects}")
     r = ceiling_of_voxels(settings, responses, image_ids)
     for subject, own in responses.items():
-        path = folder / "maps" / f"subj{subject:02d}_cross_subject_r.nii.gz"
-        write_map(path, r[subject], own.mask, own.affine)
+        own.units.write_map(folder / "maps" / f"{subject_name(subject)}_cross_subject_r", r[subject])
     sessions = {subject: own.sessions for subject, own in responses.items()}
     table = ceilings(settings, r, regions, sessions, len(image_ids))
     write_table(table, folder, NAME)
@@ -65,8 +68,8 @@ def write_ceilings(settings: CeilingSettings, layout: Layout) -> None:
 
 
 def ceiling_of_voxels(
-    settings: CeilingSettings, responses: Mapping[int, Responses], image_ids: np.ndarray
-) -> dict[int, np.ndarray]:
+    settings: CeilingSettings, responses: Mapping[Subject, Responses], image_ids: np.ndarray
+) -> dict[Subject, np.ndarray]:
     """Return, for each subject, the r (V,) of responses with predictions, averaged over the fits."""
     betas = {subject: own.betas[np.searchsorted(own.image_ids, image_ids)] for subject, own in responses.items()}
     alphas = settings.alphas.values()
@@ -91,9 +94,9 @@ def ceiling_of_voxels(
 
 def ceilings(
     settings: CeilingSettings,
-    r: Mapping[int, np.ndarray],
-    regions: Mapping[int, Mapping[str, np.ndarray]],
-    sessions: Mapping[int, Sequence[int]],
+    r: Mapping[Subject, np.ndarray],
+    regions: Mapping[Subject, Mapping[str, np.ndarray]],
+    sessions: Mapping[Subject, Sequence[int]],
     n_images: int,
 ) -> pd.DataFrame:
     """Tabulate the mean r of each region: one row for each subject and region, with the columns COLUMNS.

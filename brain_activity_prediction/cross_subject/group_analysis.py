@@ -28,8 +28,8 @@ def write_group_tables(settings: GroupSettings) -> None:
     compared = 0 < n_pairs <= MOST_PAIRS
     if compared:
         check_comparable(scores)
-    folder = across_subjects_folder(settings.base_dir, settings.protocol)
-    scores = with_cross_subject_ceiling(scores, across_subjects_folder(settings.base_dir))
+    folder = across_subjects_folder(settings.output, settings.protocol)
+    scores = with_cross_subject_ceiling(scores, across_subjects_folder(settings.output))
     table = means(scores)
     write_table(table, folder, "scores")
     print(as_text(table[table["layer_choice"] == settings.layer_choice]))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,7 +15,7 @@ from brain_activity_prediction.encoding.streams import Stream
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.wording import did_you_mean
-from brain_activity_prediction.storage.folders import subject_folder
+from brain_activity_prediction.storage.folders import Output, Subject, scores_folder, subject_folder, subject_of
 from brain_activity_prediction.storage.settings_file import OF_RESPONSES, first_difference, recorded_settings
 from brain_activity_prediction.storage.table_files import read_score_table
 
@@ -29,14 +28,22 @@ OF_A_CEILING = ("ncsnr", "min_noise_ceiling")  # columns that define normalised 
 class GroupSettings:
     """Selection of scores to combine, made once from the flags of across_subjects.py; an empty sequence selects all."""
 
-    base_dir: Path
-    subjects: Sequence[int]  # whose scores are read
+    output: Output
+    subjects: Sequence[Subject]  # whose scores are read
     with_s: bool  # True if the user named the subjects with -s: each must then have scores
     model_ids: Sequence[str]
     prompts: Sequence[int]
     streams: Sequence[str]
     protocol: str
     layer_choice: str  # used for differences and for the printed means
+
+
+def scored_subjects(output: Output, protocol: str) -> list[Subject]:
+    """Return the subjects that have score tables, sorted by their folders' names."""
+    folders = sorted(
+        {path.parents[2].name for path in scores_folder(output, protocol).glob("*/*prompt*/*/scores.parquet")}
+    )
+    return [subject_of(name) for name in folders]
 
 
 def read_scores(settings: GroupSettings) -> pd.DataFrame:
@@ -46,7 +53,7 @@ def read_scores(settings: GroupSettings) -> pd.DataFrame:
     """
     tables, first_of_kind = [], {}
     for subject in settings.subjects:
-        folder = subject_folder(settings.base_dir, subject, settings.protocol)
+        folder = subject_folder(settings.output, subject, settings.protocol)
         for path in sorted(folder.glob("*/*/scores.parquet")):
             table = read_score_table(path, "align again")
             recorded = recorded_settings(path.parent, "align again") or {}
@@ -63,19 +70,19 @@ def read_scores(settings: GroupSettings) -> pd.DataFrame:
             responses["sessions"] = " ".join(map(str, recorded.get("sessions", ())))
             tables.append(table.assign(**responses))
     if not tables:
-        raise InputError(f"no scores under {settings.base_dir} of these subjects: run align_model.py first")
+        raise InputError(f"no scores under {settings.output.folder} of these subjects: run align_model.py first")
     scores = pd.concat(tables, ignore_index=True)
     if settings.with_s and (missing := sorted(set(settings.subjects) - set(scores["subject"]))):
         raise InputError(
-            f"no scores of subject {missing[0]} under {settings.base_dir}: run align_model.py with -s {missing[0]} "
-            "first, or leave it out of -s"
+            f"no scores of subject {missing[0]} under {settings.output.folder}: run align_model.py with "
+            f"-s {missing[0]} first, or leave it out of -s"
         )
     return scores
 
 
 def select_scores(scores: pd.DataFrame, settings: GroupSettings) -> pd.DataFrame:
     """Return the rows of the selected models, prompts and streams; rows without a prompt match every prompt."""
-    rows = scores["subject"] > 0
+    rows = scores["subject"].notna()
     selected = {"model_id": settings.model_ids, "prompt": settings.prompts, "stream": settings.streams}
     for name, wanted in selected.items():
         available = scores[name].dropna().unique().tolist()

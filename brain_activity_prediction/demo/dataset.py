@@ -95,7 +95,7 @@ def _write_rois(layout, subject, regions, nsdgeneral, region_of_voxel):
             if region.roi_file == roi_file:
                 labels[region_of_voxel == index] = names.index(region.label) + 1
         _write_volume(_new(layout, "roi", subject=subject, name=roi_file), labels)
-        if layout.name == "official":
+        if layout.layout == "official":
             rows = enumerate(("Unknown", *names))
             table = _new(layout, "label table", subject=subject, name=roi_file)
             table.write_text("".join(f"{number} {name}\n" for number, name in rows))

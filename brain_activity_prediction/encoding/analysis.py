@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from brain_activity_prediction.datasets.nsd.layout import Layout
-from brain_activity_prediction.datasets.nsd.regions import read_regions
+from brain_activity_prediction.datasets.dataset import Dataset
 from brain_activity_prediction.encoding.layers import Layer, by_stream, check_complete
 from brain_activity_prediction.encoding.planning import planned_permutations
 from brain_activity_prediction.encoding.scaling import scaling
@@ -36,24 +35,24 @@ class Analysis:
     stores: Mapping[int | None, ScoreStore]  # by prompt; None for the streams that no prompt changes
 
 
-def prepare_analysis(settings: EncodingSettings, layout: Layout, layers: Sequence[Layer]) -> Analysis:
+def prepare_analysis(settings: EncodingSettings, dataset: Dataset, layers: Sequence[Layer]) -> Analysis:
     """Read a subject's responses and claim the score stores of all prompts.
 
     Raises InputError if hidden states of an image are missing, or if existing scores were made with other settings.
     Damaged score files are deleted, with a warning that names them.
     """
-    n_permutations = planned_permutations(layout, settings)
-    regions = read_regions(layout, settings.subject, settings.rois)
-    cache, scale = responses_folder(settings.base_dir), scaling(settings.protocol)
-    data = read_subject_data(layout, settings.subject, settings.sessions, settings.zscore_sessions, cache, scale)
-    ceiling = ceiling_of_test_images(data, layout, settings.subject, settings.ncsnr)
+    n_permutations = planned_permutations(dataset, settings)
+    regions = dataset.regions(settings.subject, settings.rois)
+    cache, scale = responses_folder(settings.output), scaling(settings.protocol)
+    data = read_subject_data(dataset, settings.subject, settings.responses, cache, scale)
+    ceiling = ceiling_of_test_images(data, dataset, settings.subject, settings.ncsnr)
     region_ceilings = ceilings_of_regions(data, regions)
     for (_, stream), of_stream in by_stream(layers).items():
         check_complete(of_stream[0].store, stream, data.image_ids)
     stores = {}
     for prompt, embeddings in {layer.prompt: layer.store for layer in layers}.items():
         store = ScoreStore(
-            alignment_folder(settings.base_dir, settings.subject, settings.features.model_id, prompt, settings.protocol)
+            alignment_folder(settings.output, settings.subject, settings.features.model_id, prompt, settings.protocol)
         )
         store.claim(settings.recorded(data, embeddings.settings() or {}), settings.redo)
         store.write_noise_ceiling(ceiling, settings.ncsnr, region_ceilings, data.data_used())

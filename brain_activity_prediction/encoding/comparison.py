@@ -37,7 +37,7 @@ def compare(settings: ComparisonSettings) -> None:
         raise InputError(f"only {conditions[0]} is selected: name two or more models, prompts or streams")
     log_regions_left_out(conditions)
     table = differences(conditions, settings)
-    folder = subject_folder(settings.base_dir, settings.subject, settings.protocol) / "comparisons"
+    folder = subject_folder(settings.output, settings.subject, settings.protocol) / "comparisons"
     write_table(table, folder, settings.name)
     print(as_text(table))
     print(f"\ntables: {folder}/ {settings.name}.csv, {settings.name}.parquet")

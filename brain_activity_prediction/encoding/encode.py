@@ -1,6 +1,6 @@
 """Encoding models: ridge regression from each layer's hidden states to every voxel, scored on held-out images.
 
-Training images are those that only this subject saw, test images those that all subjects saw.
+For NSD, training images are those that only this subject saw, and test images those that all subjects saw.
 """
 
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from brain_activity_prediction.datasets.nsd.layout import Layout
+from brain_activity_prediction.datasets.dataset import Dataset
 from brain_activity_prediction.encoding import planning
 from brain_activity_prediction.encoding.analysis import Analysis, prepare_analysis
 from brain_activity_prediction.encoding.evaluation import evaluate, score_best_layers
@@ -27,9 +27,9 @@ from brain_activity_prediction.storage.folders import claims_folder
 from brain_activity_prediction.storage.made_from import write_note
 
 
-def encode(settings: EncodingSettings, layout: Layout, layers: Sequence[Layer]) -> None:
+def encode(settings: EncodingSettings, dataset: Dataset, layers: Sequence[Layer]) -> None:
     """Fit and score the layers without scores, then write the tables, figures and maps of all finished layers."""
-    analysis = prepare_analysis(settings, layout, layers)
+    analysis = prepare_analysis(settings, dataset, layers)
     missing = planning.missing_layers(layers, analysis.stores, analysis.statistics)
     unusable = planning.layers_without_predictions(layers, missing, analysis.stores, analysis.statistics)
     planning.discard(unusable, analysis.stores)
@@ -69,7 +69,7 @@ def fit_layers(layers: Sequence[Layer], analysis: Analysis, observed: torch.Tens
         store.write(layer.stream, layer.number, layer.n_layers, scores, statistics.compute(observed, predicted), kept)
 
     left = list(layers)
-    claims = claims_folder(settings.base_dir, settings.features.model_id, settings.subject, settings.protocol)
+    claims = claims_folder(settings.output, settings.features.model_id, settings.subject, settings.protocol)
     with shared_work(claims, unfinished, Layer.name, "layer", read_features) as work:
         for layer, features in work:
             if not features[0].any():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.wording import count, did_you_mean, near_models
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
-from brain_activity_prediction.storage.folders import embeddings_folder, prompt_folder
+from brain_activity_prediction.storage.folders import Output, embeddings_folder, part_of, prompt_folder
 
 Stores = dict[int | None, EmbeddingStore]  # by prompt; None for the streams that no prompt changes
 
@@ -48,12 +47,12 @@ class Layer:
         return f"{prompt_folder(self.prompt)}_{self.stream}_{self.number:02d}"
 
 
-def open_layers(base_dir: Path, selection: LayerSelection) -> list[Layer]:
+def open_layers(output: Output, selection: LayerSelection) -> list[Layer]:
     """Return the selected layers, grouped by stream.
 
     Raises InputError if hidden states of a selected prompt, stream or layer are missing.
     """
-    stores = _open_stores(base_dir, selection)
+    stores = _open_stores(output, selection)
     _check_choices(stores, selection)
     return [
         Layer(store, prompt, stream, number, n_layers)
@@ -83,14 +82,14 @@ def check_complete(store: EmbeddingStore, stream: str, needed: np.ndarray) -> No
         )
 
 
-def _open_stores(base_dir: Path, selection: LayerSelection) -> Stores:
+def _open_stores(output: Output, selection: LayerSelection) -> Stores:
     """Open the stores of the model's hidden states: those of no prompt, and those of each selected prompt."""
     model_id, prompts = selection.model_id, selection.prompts
-    stores = {prompt: EmbeddingStore(embeddings_folder(base_dir, model_id, prompt)) for prompt in (None, *prompts)}
+    stores = {prompt: EmbeddingStore(embeddings_folder(output, model_id, prompt)) for prompt in (None, *prompts)}
     found = {prompt: store for prompt, store in stores.items() if store.streams()}
     if not found:
         raise InputError(
-            f"no hidden states of {model_id} in {base_dir / 'image_embeddings'}: {_remedy(model_id, base_dir)}"
+            f"no hidden states of {model_id} in {part_of(output, 'image_embeddings')}: {_remedy(model_id, output)}"
         )
     for prompt, text in prompts.items():
         wording = (stores[prompt].settings() or {}).get("prompt", text)
@@ -141,9 +140,9 @@ def _check_choices(stores: Stores, selection: LayerSelection) -> None:
             raise InputError(f"{selection.model_id} has no layer {number}: {available}")
 
 
-def _remedy(model_id: str, base_dir: Path) -> str:
+def _remedy(model_id: str, output: Output) -> str:
     """Suggest similar ids of models with hidden states, or else the extraction."""
-    folders = {folder.name for folder in base_dir.glob("image_embeddings/*prompt*/*") if folder.is_dir()}
+    folders = {folder.name for folder in part_of(output, "image_embeddings").glob("*prompt*/*") if folder.is_dir()}
     ids = sorted(name.replace("_", "/", 1) for name in folders)  # few organisations have an underscore in their names
     near = near_models(model_id, ids)
     return f"did you mean {' or '.join(near)}?" if near else "run its extraction script first"

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from brain_activity_prediction.datasets.nsd.design import read_design
-from brain_activity_prediction.datasets.nsd.layout import Layout
+from brain_activity_prediction.datasets.dataset import Dataset
+from brain_activity_prediction.datasets.splits import split_images
 from brain_activity_prediction.encoding.layers import Layer, by_stream
 from brain_activity_prediction.encoding.scores.best_predictions import layers_lacking_predictions
 from brain_activity_prediction.encoding.scores.score_store import ScoreStore
@@ -21,17 +21,16 @@ from brain_activity_prediction.runtime.wording import are, count, were
 ScoreStores = Mapping[int | None, ScoreStore]  # by prompt
 
 
-def check_files(layout: Layout, settings: EncodingSettings) -> None:
-    """Raise InputError if a file that the settings name is missing: a session's betas, an ROI, NSD's ncsnr."""
-    for session in settings.sessions or ():
-        layout.betas(settings.subject, session)
+def check_files(dataset: Dataset, settings: EncodingSettings) -> None:
+    """Raise InputError if a file that the settings name is missing: of a session, a region, the published ncsnr."""
+    dataset.response_files(settings.subject, settings.sessions or ())
     for name in settings.rois or ():
-        layout.check_roi(settings.subject, name)
+        dataset.check_region(settings.subject, name)
     if settings.ncsnr == "nsd":
-        layout.ncsnr(settings.subject)
+        dataset.check_ncsnr(settings.subject)
 
 
-def planned_permutations(layout: Layout, settings: EncodingSettings) -> int:
+def planned_permutations(dataset: Dataset, settings: EncodingSettings) -> int:
     """Return the number of permutations to make: as requested, or the number of block orders if that is smaller.
 
     Raises InputError if there are too few blocks. Warns of images that fill no block, and of few blocks.
@@ -39,10 +38,9 @@ def planned_permutations(layout: Layout, settings: EncodingSettings) -> int:
     block = settings.permutation_block
     if not settings.permutations:
         return 0
-    design = read_design(layout.design())
-    sessions = settings.sessions or layout.sessions(settings.subject)
-    n_images = np.isin(design.shared_ids, design.trial_ids(settings.subject, sessions)).sum()
-    n_blocks = int(n_images) // block
+    seen = np.unique(dataset.trial_ids(settings.subject, settings.sessions or dataset.sessions(settings.subject)))
+    n_images = len(split_images(dataset, settings.subject, seen, settings.split).test)
+    n_blocks = n_images // block
     if n_blocks < FEWEST_BLOCKS and block > 1:
         raise InputError(
             f"--permutation-block {block}: {n_images} test images make {n_blocks} whole blocks, too few for a "

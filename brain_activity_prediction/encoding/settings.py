@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING
 from brain_activity_prediction.encoding.layers import LayerSelection
 from brain_activity_prediction.encoding.protocols import FOLDS, STANDARDISED_BY
 from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.storage.folders import Output, Subject
 from brain_activity_prediction.storage.settings_file import comparable
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from brain_activity_prediction.datasets.responses import ResponseChoice
+    from brain_activity_prediction.datasets.splits import SplitChoice
     from brain_activity_prediction.encoding.subject_data import SubjectData
 
 
@@ -42,11 +45,21 @@ class SubjectSettings:
     """Settings of every analysis of one subject's responses."""
 
     base_dir: Path
-    subject: int
+    dataset: str | None  # the name given with --dataset
+    output: Output
+    subject: Subject
     device: str  # a torch device name
     sessions: Sequence[int] | None  # None for all
     zscore_sessions: bool
+    split: SplitChoice
     rois: Sequence[str] | None  # names of ROI files, None for all
+
+    @property
+    def responses(self) -> ResponseChoice:
+        """Return the choice of responses."""
+        from brain_activity_prediction.datasets.responses import ResponseChoice
+
+        return ResponseChoice(self.sessions, self.zscore_sessions, self.split)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +90,7 @@ class EncodingSettings(SubjectSettings):
             "criterion": self.criterion,
             "folds": FOLDS,
             "zscore_sessions": self.zscore_sessions,
+            **self.split.recorded(),
             "standardised_by": STANDARDISED_BY[self.protocol],
             **subject_data.recorded(),
             **{f"embeddings_{name}": value for name, value in comparable(embeddings).items()},

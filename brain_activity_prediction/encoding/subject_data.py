@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from brain_activity_prediction.datasets.nsd.design import read_design, train_test_rows
-from brain_activity_prediction.datasets.nsd.layout import Layout
-from brain_activity_prediction.datasets.nsd.regions import read_map, subject_grid
-from brain_activity_prediction.datasets.nsd.responses import Responses, prepare_responses
+from brain_activity_prediction.datasets.dataset import Dataset
+from brain_activity_prediction.datasets.responses import ResponseChoice, Responses, prepare_responses
+from brain_activity_prediction.datasets.splits import split_images
+from brain_activity_prediction.datasets.units import Units
 from brain_activity_prediction.encoding.protocols import FOLDS
 from brain_activity_prediction.encoding.scaling import Scaling, scale_with_gaps, standardise
 from brain_activity_prediction.inference.noise_ceiling import TrialSums, noise_ceiling, snr
@@ -21,6 +21,7 @@ from brain_activity_prediction.inference.region_ceilings import RegionCeilings, 
 from brain_activity_prediction.inference.region_statistics import digests
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.messages import log
+from brain_activity_prediction.storage.folders import Subject
 from brain_activity_prediction.storage.settings_file import ORIGIN, RESPONSES
 
 
@@ -38,10 +39,9 @@ class SubjectData:
     test: np.ndarray  # (n_test, V)
     test_repeats: np.ndarray  # (n_test,) trials averaged, or (n_test, V) where a voxel lacks some
     trial_sums: TrialSums  # over all images, for noise ceilings
-    mask: np.ndarray  # (X, Y, Z)
-    affine: np.ndarray  # (4, 4)
+    units: Units
     sessions: tuple[int, ...]
-    n_sessions_planned: int  # in the design of NSD
+    n_sessions_planned: int  # that the subject took part in
     made_from: dict  # the input files, see `Responses.inputs`
 
     @property
@@ -77,28 +77,21 @@ class SubjectData:
 
 
 def read_subject_data(
-    layout: Layout,
-    subject: int,
-    sessions: Sequence[int] | None,
-    zscore: bool,
-    cache_dir: Path,
-    scale: Scaling | None = None,
+    dataset: Dataset, subject: Subject, choice: ResponseChoice, cache_dir: Path, scale: Scaling | None = None
 ) -> SubjectData:
-    """Read responses to the images that only this subject saw (training) and that all subjects saw (test).
+    """Read responses to the images to train on and to test on; for NSD, those that all subjects saw are test images.
 
-    sessions  None for all
-    zscore    whether betas are z-scored within each session
-    scale     `standardise` by default
+    scale  `standardise` by default
 
     Raises InputError if the sessions hold too few training or test images for FOLDS folds.
     """
-    design = read_design(layout.design())
-    seen = np.unique(design.trial_ids(subject, sessions or layout.sessions(subject)))
-    train, test = train_test_rows(seen, design.shared_ids)
-    for rows, viewers in ((train, "this subject alone"), (test, "all subjects")):
-        if len(rows) <= FOLDS:
-            raise InputError(f"only {len(rows)} of the images in these sessions were seen by {viewers}: add sessions")
-    responses = prepare_responses(layout, subject, sessions, zscore, cache_dir)
+    seen = np.unique(dataset.trial_ids(subject, choice.sessions or dataset.sessions(subject)))
+    split = split_images(dataset, subject, seen, choice.split)
+    for part, kind in ((split.train, "training"), (split.test, "test")):
+        if len(part) <= FOLDS:
+            raise InputError(f"only {len(part)} of the images in these sessions are {kind} images: add sessions")
+    responses = prepare_responses(dataset, subject, choice, cache_dir)
+    train, test = (np.searchsorted(responses.image_ids, part) for part in (split.train, split.test))
     parts = (responses.betas[rows] for rows in (train, test))
     scaled_train, scaled_test = scale_with_gaps(*parts, responses.incomplete, scale or standardise)
     return SubjectData(
@@ -108,10 +101,9 @@ def read_subject_data(
         test=scaled_test,
         test_repeats=_repeats(responses, test),
         trial_sums=_trial_sums(responses),
-        mask=responses.mask,
-        affine=responses.affine,
+        units=responses.units,
         sessions=responses.sessions,
-        n_sessions_planned=design.n_sessions,
+        n_sessions_planned=dataset.n_sessions_planned(subject),
         made_from=responses.inputs,
     )
 
@@ -137,7 +129,7 @@ def _trial_sums(responses: Responses) -> TrialSums:
     )
 
 
-def log_data_used(subject_data: SubjectData, subject: int) -> None:
+def log_data_used(subject_data: SubjectData, subject: Subject) -> None:
     """Log the numbers of sessions, images and repeats from which the scores will be computed.
 
     It is called after all checks, so that an error is the only line shown.
@@ -151,17 +143,15 @@ def log_data_used(subject_data: SubjectData, subject: int) -> None:
     )
 
 
-def ceiling_of_test_images(subject_data: SubjectData, layout: Layout, subject: int, ncsnr_from: str) -> np.ndarray:
+def ceiling_of_test_images(
+    subject_data: SubjectData, dataset: Dataset, subject: Subject, ncsnr_from: str
+) -> np.ndarray:
     """Return the noise ceiling (V,) of the averaged test responses, in R2 units; warn if there is none.
 
-    ncsnr_from  `computed` from the repeats in these sessions, or `nsd`, read from NSD's own file
+    ncsnr_from  `computed` from the repeats in these sessions, or `nsd`, the published one
     """
     computed = ncsnr_from == "computed"
-    ncsnr = (
-        subject_data.ncsnr
-        if computed
-        else read_map(layout.ncsnr(subject), subject_data.mask, subject_grid(layout, subject))
-    )
+    ncsnr = subject_data.ncsnr if computed else dataset.ncsnr(subject, subject_data.units)
     if not np.isfinite(ncsnr).any():
         why = "no image has two trials in these sessions" if computed else "NSD's ncsnr is NaN in every fitted voxel"
         log.warning(f"no noise ceiling and no normalised scores: {why}")

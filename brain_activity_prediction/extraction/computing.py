@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from brain_activity_prediction.datasets.nsd.stimuli import Stimuli
+    from brain_activity_prediction.datasets.dataset import Images
 
     Result = tuple[int | None, dict[str, np.ndarray], list[str] | None]  # prompt, its streams, its answers
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class Computing:
     """The state of a run between batches: the largest batch that fits into memory, and an image's bytes on disk."""
 
-    def __init__(self, runner: Runner, stimuli: Stimuli, work: Work):
+    def __init__(self, runner: Runner, stimuli: Images, work: Work):
         self.runner, self.stimuli, self.work = runner, stimuli, work
         self.largest = work.settings.batch_size
         self.n_left = work.n_left()

@@ -10,9 +10,8 @@ from contextlib import closing
 
 import numpy as np
 
-from brain_activity_prediction.datasets.nsd.design import read_design
-from brain_activity_prediction.datasets.nsd.layout import find_layout
-from brain_activity_prediction.datasets.nsd.stimuli import Stimuli
+from brain_activity_prediction.datasets.dataset import Images
+from brain_activity_prediction.datasets.find import find_dataset
 from brain_activity_prediction.extraction.computing import Computing
 from brain_activity_prediction.extraction.model_script import checkpoint_files, open_stimuli
 from brain_activity_prediction.extraction.next_step import next_step
@@ -29,6 +28,7 @@ from brain_activity_prediction.runtime.running import fill, progress_seconds
 from brain_activity_prediction.runtime.stopping import until_stopped
 from brain_activity_prediction.runtime.wording import count
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
+from brain_activity_prediction.storage.embeddings.image_ids import ImageId, claim_name
 from brain_activity_prediction.storage.files import check_room, remove_left_behind
 
 THREADS_AHEAD = 2  # number of threads; each prepares a batch while the model computes another
@@ -36,13 +36,14 @@ THREADS_AHEAD = 2  # number of threads; each prepares a batch while the model co
 
 def extract(script, settings: ExtractionSettings) -> None:
     """Extract the missing hidden states; errors in flags and files are reported before the model is loaded."""
-    layout = find_layout(settings.base_dir)
-    with open_stimuli(script, layout) as stimuli:
-        work = plan(script, settings, read_design(layout.design()).image_ids_of_any(settings.subjects))
+    dataset = find_dataset(settings.base_dir, settings.dataset)
+    dataset.check_subjects(settings.subjects)
+    with open_stimuli(script, dataset) as stimuli:
+        work = plan(script, settings, dataset.image_ids_of_any(settings.subjects))
         if settings.repair:
             for store in work.stores.values():
                 repair(store)
-        log.info(f"{settings.model_id}, {layout.name} layout of NSD: {work.summary()}")
+        log.info(f"{settings.model_id}, {dataset.description}: {work.summary()}")
         say_template(script, settings)
         left = work.lacking()
         if left:
@@ -62,20 +63,20 @@ def extract(script, settings: ExtractionSettings) -> None:
         print(next_step(work))
 
 
-def run(runner: Runner, stimuli: Stimuli, work: Work) -> None:
+def run(runner: Runner, stimuli: Images, work: Work) -> None:
     """Compute all batches and store each at once; other processes may work on the same images."""
     from tqdm import tqdm
 
     computing = Computing(runner, stimuli, work)
     bar = tqdm(total=computing.n_left, unit="image", dynamic_ncols=True, mininterval=progress_seconds())
-    counted: set[int] = set()  # an image is in two batches if another process had claimed some of its prompts
+    counted: set[ImageId] = set()  # an image is in two batches if another process had claimed some of its prompts
     with Claims(work.claims_folder) as claims, bar as progress:
         ready = read_ahead(work.claimed(claims), computing.prepare, THREADS_AHEAD)
         with closing(until_stopped(ready)) as batches:
             for batch, pixels in batches:
                 if batch.image_ids:
                     computing.compute(batch, pixels)
-                    claims.finished([f"{image_id:05d}" for image_id in batch.image_ids])
+                    claims.finished(list(map(claim_name, batch.image_ids)))
                 progress.update(len(set(batch.image_ids) - counted))
                 counted.update(batch.image_ids)
         work.check_complete()
@@ -95,7 +96,7 @@ def say_template(script, settings: ExtractionSettings) -> None:
         log.info(f"{settings.checkpoint.model_id} is given the template of {script.MODEL_ID}: {settings.template!r}")
 
 
-def check_inputs(work: Work, left: Mapping[tuple, np.ndarray], stimuli: Stimuli) -> None:
+def check_inputs(work: Work, left: Mapping[tuple, np.ndarray], stimuli: Images) -> None:
     """Raise InputError if a picture of an image that is left, the device, or room on the disk is missing."""
     settings = work.settings
     stimuli.check(np.concatenate(list(left.values())))

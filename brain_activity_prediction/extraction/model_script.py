@@ -28,8 +28,8 @@ Optional are
     GPU_DTYPE            the number format on a GPU if the user selects none (default: float16)
     CHECKPOINT_FILES     patterns of the files that `--checkpoint` needs (default: config.json)
     PARTS_ON_HUB         `{subfolder of a checkpoint: (model id, revision)}` of what other repositories of the hub hold
-    open_stimuli(layout) -> a context manager with the `check`, `images` and `settings` of `Stimuli`, for a model that
-                         reads something other than NSD's pictures; `preprocess` gets the results of `images`
+    open_stimuli(dataset) -> a `datasets.dataset.Images` for a model that reads something other than the dataset's
+                         pictures; `preprocess` gets the results of `images`
     own_settings(checkpoint) -> further settings that change this model's hidden states
     former_end_ids(checkpoint) -> token ids that ended an answer in version 1.0.0, if `end_ids` now returns others
     IMPLIED              the values of `own_settings` that version 1.0.0 used and did not record
@@ -39,13 +39,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from brain_activity_prediction.datasets.nsd.layout import Layout
-from brain_activity_prediction.datasets.nsd.stimuli import Stimuli
+from brain_activity_prediction.datasets.dataset import Dataset, Images
 
 
-def open_stimuli(script, layout: Layout):
-    """Open the stimuli that the model reads: NSD's pictures, unless the script has its own `open_stimuli`."""
-    return script.open_stimuli(layout) if hasattr(script, "open_stimuli") else Stimuli(layout.stimuli())
+def open_stimuli(script, dataset: Dataset) -> Images:
+    """Open the stimuli that the model reads: the dataset's pictures, unless the script has its own `open_stimuli`."""
+    return script.open_stimuli(dataset) if hasattr(script, "open_stimuli") else dataset.open_images()
 
 
 def checkpoint_files(script) -> Sequence[str]:

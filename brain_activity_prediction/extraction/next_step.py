@@ -8,6 +8,7 @@ import sys
 
 from brain_activity_prediction.extraction.plan import Work
 from brain_activity_prediction.runtime.scripts import ALIGN
+from brain_activity_prediction.storage.folders import Subject
 
 
 def next_step(work: Work) -> str:
@@ -20,10 +21,14 @@ def next_step(work: Work) -> str:
     return "\n".join([*folders, f"{when}:", *commands])
 
 
-def _alignment(work: Work, subject: int) -> list[str]:
+def _alignment(work: Work, subject: Subject) -> list[str]:
     settings = work.settings
     script = ALIGN if os.path.isabs(sys.argv[0]) else os.path.relpath(ALIGN)
     command = [sys.orig_argv[0], str(script), "-d", str(settings.base_dir), "-s", str(subject)]
+    if settings.dataset:
+        command += ["--dataset", settings.dataset]
+    if settings.output.folder != settings.base_dir:
+        command += ["--output", str(settings.output.folder)]
     command += ["-m", settings.model_id]
     prompts = [str(prompt) for prompt in work.stores if prompt is not None]
     if prompts:

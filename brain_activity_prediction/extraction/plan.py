@@ -17,14 +17,15 @@ from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.shared_work import shared_out
 from brain_activity_prediction.runtime.wording import are, count, prompt_name, were
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
-from brain_activity_prediction.storage.folders import claims_folder, embeddings_folder
+from brain_activity_prediction.storage.embeddings.image_ids import ImageId, claim_name
+from brain_activity_prediction.storage.folders import claims_folder, embeddings_folder, part_of
 
 
 @dataclass(frozen=True)
 class Batch:
     """Images to compute together, and the prompts whose hidden states they lack."""
 
-    image_ids: list[int]
+    image_ids: list[ImageId]
     prompts: tuple[int | None, ...]
 
 
@@ -34,7 +35,7 @@ class Work:
 
     streams  names of the streams under each prompt; under None, those that no prompt changes
     stores  the store of each prompt, in the same order
-    image_ids  (n,) NSD ids from 1, ascending
+    image_ids  (n,) ascending
     """
 
     settings: ExtractionSettings
@@ -45,11 +46,11 @@ class Work:
     @property
     def folder(self) -> Path:
         """The folder of all hidden states."""
-        return self.settings.base_dir / "image_embeddings"
+        return part_of(self.settings.output, "image_embeddings")
 
     @property
     def claims_folder(self) -> Path:
-        return claims_folder(self.settings.base_dir, self.settings.model_id)
+        return claims_folder(self.settings.output, self.settings.model_id)
 
     def lacking(self) -> dict[tuple[int | None, ...], np.ndarray]:
         """Return the ids of the images with missing hidden states, grouped by the prompts that they lack.
@@ -93,8 +94,8 @@ class Work:
 
     def claimed(self, claims: Claims) -> Iterator[Batch]:
         """Yield batches of images that no other process works on; empty batches while others work on the rest."""
-        for image_ids, prompts in shared_out(claims, self.lacking, self.settings.batch_size, "{:05d}".format):
-            yield Batch(list(map(int, image_ids)), prompts)
+        for image_ids, prompts in shared_out(claims, self.lacking, self.settings.batch_size, claim_name):
+            yield Batch(np.asarray(image_ids).tolist(), prompts)
 
     def check_complete(self) -> None:
         """Raise InputError if hidden states that were stored before or during this run are missing."""
@@ -115,11 +116,11 @@ class Work:
         return f"{count(n, 'image')}, {under}: {done}, {left:,} {are(left)} left"
 
 
-def plan(script, settings: ExtractionSettings, image_ids: Sequence[int]) -> Work:
+def plan(script, settings: ExtractionSettings, image_ids: Sequence[ImageId] | np.ndarray) -> Work:
     """Return the work of a run on these images, or on its shard, which is every Nth image by id."""
     first, step = settings.shard
     streams = wanted_streams(script, settings)
-    folders = {prompt: embeddings_folder(settings.base_dir, settings.model_id, prompt) for prompt in streams}
+    folders = {prompt: embeddings_folder(settings.output, settings.model_id, prompt) for prompt in streams}
     stores = {prompt: EmbeddingStore(folder) for prompt, folder in folders.items()}
     return Work(settings, streams, stores, np.unique(image_ids)[first::step])
 

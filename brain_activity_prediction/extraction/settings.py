@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
-from brain_activity_prediction.storage.folders import stored_id
+from brain_activity_prediction.storage.folders import Output, Subject, stored_id
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,8 @@ class ExtractionSettings:
 
     `cli.extraction_command.settings` makes it from the flags. `recorded` returns the settings that change the numbers.
 
-    subjects  NSD subjects, from 1; the images of any of them are extracted
+    dataset  the name given with --dataset
+    subjects  the images of any of them are extracted
     template  the text around each prompt; None for a model without prompts
     prompts  {number: text}, ascending
     prompts_file  the file that the prompts were read from; None for the study's own
@@ -27,7 +28,9 @@ class ExtractionSettings:
     """
 
     base_dir: Path
-    subjects: Sequence[int]
+    dataset: str | None
+    output: Output
+    subjects: Sequence[Subject]
     checkpoint: Checkpoint
     template: str | None
     prompts: Mapping[int, str]

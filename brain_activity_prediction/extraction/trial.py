@@ -13,12 +13,12 @@ from brain_activity_prediction.storage.measured_rate import MeasuredRate, record
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from brain_activity_prediction.datasets.nsd.stimuli import Stimuli
+    from brain_activity_prediction.datasets.dataset import Images
     from brain_activity_prediction.extraction.plan import Work
     from brain_activity_prediction.extraction.runner import Runner
 
 
-def try_out(runner: Runner, stimuli: Stimuli, work: Work) -> None:
+def try_out(runner: Runner, stimuli: Images, work: Work) -> None:
     """Print streams, shapes, statistics, an answer, speed, memory, and the hours and gigabytes of the whole run."""
     batch, n_left = work.batches()[0], work.n_left()
     pixels = runner.preprocess(stimuli.images(batch.image_ids))
@@ -43,7 +43,7 @@ def try_out(runner: Runner, stimuli: Stimuli, work: Work) -> None:
     settings = work.settings
     prompts = [prompt for prompt in batch.prompts if prompt is not None]
     kind, names = "cpu" if runner.device == "cpu" else "gpu", sorted(set().union(*work.streams.values()))
-    record_rate(settings.base_dir, settings.model_id, MeasuredRate(kind, names, prompts, seconds))
+    record_rate(settings.output.folder, settings.model_id, MeasuredRate(kind, names, prompts, seconds))
     print("no states were written, only this rate for sweep.py plan")
 
 

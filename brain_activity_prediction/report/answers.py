@@ -4,15 +4,13 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from brain_activity_prediction.datasets.nsd.design import read_design
-from brain_activity_prediction.datasets.nsd.layout import layout_if_any
-from brain_activity_prediction.datasets.nsd.stimuli import Stimuli
+from brain_activity_prediction.report.source import Source
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
+from brain_activity_prediction.storage.embeddings.image_ids import ImageId
 from brain_activity_prediction.storage.folders import embeddings_folder
 
 N_IMAGES = 6
@@ -24,31 +22,31 @@ PIXELS = 256  # side of an image on the page
 class Answered:
     """An image and the models' answers to it, each `(model, prompt, answer)`.
 
-    The image is a data URI, or None if BASE_DIR has no NSD.
+    The image is a data URI, or None without the dataset.
     """
 
-    image_id: int
+    image_id: ImageId
     picture: str | None
     answers: list[tuple[str, int, str]]
 
 
-def sample_answers(base_dir: Path, stores: Sequence[tuple[str, int | None]]) -> list[Answered]:
+def sample_answers(source: Source, stores: Sequence[tuple[str, int | None]]) -> list[Answered]:
     """Return the answers to the first test images that have any.
 
     stores  (model, prompt) of each extraction
     """
-    layout = layout_if_any(base_dir)
-    candidates = None if layout is None else np.sort(read_design(layout.design()).shared_ids)[:CANDIDATES]
-    found: dict[int, list[tuple[str, int, str]]] = {}
+    dataset = source.dataset
+    candidates = None if dataset is None else np.sort(dataset.test_images(dataset.subjects()[0]))[:CANDIDATES]
+    found: dict[ImageId, list[tuple[str, int, str]]] = {}
     for model, prompt in stores:
         if prompt is not None:
-            store = EmbeddingStore(embeddings_folder(base_dir, model, prompt))
+            store = EmbeddingStore(embeddings_folder(source.output, model, prompt))
             for image_id, answer in store.read_answers(candidates).items():
                 found.setdefault(image_id, []).append((model, prompt, answer))
     shown = sorted(sorted(found, key=lambda image_id: (-len(found[image_id]), image_id))[:N_IMAGES])
     pictures = dict.fromkeys(shown)
-    if layout is not None and shown:
-        with Stimuli(layout.stimuli()) as stimuli:
+    if dataset is not None and shown:
+        with dataset.open_images() as stimuli:
             pictures = dict(zip(shown, map(data_uri, stimuli.images(shown)), strict=True))
     return [Answered(image_id, pictures[image_id], found[image_id]) for image_id in shown]
 

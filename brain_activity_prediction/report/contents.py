@@ -21,6 +21,7 @@ from brain_activity_prediction.report.plots.variance import (
     variance_bars,
 )
 from brain_activity_prediction.report.plots.voxel_maps import stream_order, voxel_maps
+from brain_activity_prediction.report.source import Source
 from brain_activity_prediction.report.tables import missing
 from brain_activity_prediction.report.tables.averages import (
     at_a_glance,
@@ -79,7 +80,7 @@ class Contents:
 
 
 def gather(
-    base_dir: Path, tables: Tables, shown: dict[str, pd.DataFrame], selection: Selection, folder: Path
+    source: Source, tables: Tables, shown: dict[str, pd.DataFrame], selection: Selection, folder: Path
 ) -> Contents:
     """Gather the contents of the page for the first protocol in `shown`; write figures and maps to `folder`.
 
@@ -110,7 +111,7 @@ def gather(
         by_prompt=prompt_scores(table),
         glance=at_a_glance(table, scores),
         settings=values_of_settings(selected),
-        gaps=missing.gaps(base_dir, selected, whole, selection) + missing.left_out(otherwise),
+        gaps=missing.gaps(source, selected, whole, selection) + missing.left_out(otherwise),
         absent=missing.absent_analyses(table) + of_other_ceilings,
         simulated=is_simulated(folder),
     )
@@ -118,19 +119,19 @@ def gather(
         contents.bars.append(region_bars(name, regions, scores, contents.models, figures))
     contents.curves = _curves(curves, contents, figures)
     contents.prompt_maps = _prompt_maps(contents, figures)
-    for one in voxel_maps(base_dir, scored, folder / "maps"):
+    for one in voxel_maps(source, scored, folder / "maps"):
         viewer, contents.libraries = slices(one)
         contents.slices.append(viewer)
         static_slices(one, figures)
-    contents.shares = shares_over_subjects(read_shares(base_dir, selection))
+    contents.shares = shares_over_subjects(read_shares(source.output, selection))
     for analysis in contents.shares["analysis"].unique():
         drawn = variance_bars(analysis, contents.shares, contents.regions, figures)
         contents.variance.append((drawn, spaces_of(analysis, contents.shares), errors_of(analysis, contents.shares)))
     contents.both_protocols = compared_protocols(of_any, shown)
-    contents.held_out = missing.held_out(base_dir, scored)
+    contents.held_out = missing.held_out(source, scored)
     contents.data_used = data_used(table)
-    contents.other_analyses = other_tables(base_dir, selection, protocol)
-    contents.answers = sample_answers(base_dir, missing.stored_states(base_dir, selection))
+    contents.other_analyses = other_tables(source.output, selection, protocol)
+    contents.answers = sample_answers(source, missing.stored_states(source.output, selection))
     return contents
 
 

@@ -12,11 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 from brain_activity_prediction.cli import shared_flags as shared
 from brain_activity_prediction.cli.model_names import resolved_model_id
+from brain_activity_prediction.datasets.find import dataset_if_any
 from brain_activity_prediction.report.tables.selection import Selection
 from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.running import run_script
 from brain_activity_prediction.storage.files import remove_left_behind
-from brain_activity_prediction.storage.folders import reported_files
+from brain_activity_prediction.storage.folders import part_of, reported_files
 from brain_activity_prediction.storage.made_from import state_of, write_note
 
 
@@ -37,9 +38,10 @@ def flags() -> argparse.ArgumentParser:
 def main() -> None:
     arguments = flags().parse_args()
     shared.check_base_dir(arguments.base_dir)
+    output = shared.output_from(arguments)
     selection = Selection(
         subject=tuple(arguments.subject or ()),
-        model=tuple(resolved_model_id(arguments.base_dir, name) for name in arguments.model_id),
+        model=tuple(resolved_model_id(output, name) for name in arguments.model_id),
         prompt=tuple(arguments.prompt_number),
         stream=tuple(arguments.stream),
         roi=tuple(arguments.roi or ()),
@@ -47,21 +49,24 @@ def main() -> None:
     from brain_activity_prediction.report.tables.collecting import Tables, find_scored
     from brain_activity_prediction.report.tables.writing import as_text, shown_tables, write_tables
 
-    folder = arguments.base_dir / "report" / selection.name
+    folder = part_of(output, "report") / selection.name
     remove_left_behind(folder)
-    made_from = state_of(arguments.base_dir, reported_files(arguments.base_dir))
-    tables = Tables(find_scored(arguments.base_dir))
+    made_from = state_of(output.folder, reported_files(output))
+    tables = Tables(find_scored(output))
     tables.check(selection)
     if arguments.table_only:
         print(as_text(next(iter(write_tables(tables, selection, folder).values()))))
     else:
         from brain_activity_prediction.report.contents import gather
         from brain_activity_prediction.report.page import write_page
+        from brain_activity_prediction.report.source import Source
+
+        source = Source(output, dataset_if_any(arguments.base_dir, arguments.dataset))
 
         with ThreadPoolExecutor(1) as writer:  # Arrow releases Python's lock: millions of rows are written meanwhile
             written = writer.submit(write_tables, tables, selection, folder)
             shown = shown_tables(tables.selected(selection), selection)
-            page = write_page(gather(arguments.base_dir, tables, shown, selection, folder), folder)
+            page = write_page(gather(source, tables, shown, selection, folder), folder)
             written.result()
         write_note(folder, made_from)  # written last, so that it marks a complete report
         print(page)

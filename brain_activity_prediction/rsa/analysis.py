@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from brain_activity_prediction.datasets.nsd.layout import Layout
-from brain_activity_prediction.datasets.nsd.regions import read_regions
+from brain_activity_prediction.datasets.dataset import Dataset
 from brain_activity_prediction.encoding.layers import Layer, by_stream, check_complete
 from brain_activity_prediction.encoding.subject_data import log_data_used, read_subject_data
 from brain_activity_prediction.rsa.brain_geometry import Patterns
@@ -16,14 +15,14 @@ from brain_activity_prediction.rsa.similarity_table import similarity_table, wri
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.wording import count
-from brain_activity_prediction.storage.folders import alignment_folder, responses_folder
+from brain_activity_prediction.storage.folders import Subject, alignment_folder, responses_folder
 from brain_activity_prediction.storage.settings_file import fingerprint
 
 
-def compare_representations(settings: SimilaritySettings, layout: Layout, layers: Sequence[Layer]) -> None:
+def compare_representations(settings: SimilaritySettings, dataset: Dataset, layers: Sequence[Layer]) -> None:
     """Write a table of similarities for each prompt, and print the most similar layers."""
     model_id = settings.features.model_id
-    own, *others = (_read_patterns(settings, layout, one) for one in (settings.subject, *settings.ceiling_subjects))
+    own, *others = (_read_patterns(settings, dataset, one) for one in (settings.subject, *settings.ceiling_subjects))
     for (_, stream), of_stream in by_stream(layers).items():
         check_complete(of_stream[0].store, stream, own.test_ids)
     images = _common_images(settings, own, others)
@@ -33,15 +32,15 @@ def compare_representations(settings: SimilaritySettings, layout: Layout, layers
     table = table.assign(model_id=model_id, subject=settings.subject)
     for prompt, store in {layer.prompt: layer.store for layer in layers}.items():
         recorded = fingerprint(settings.recorded(brain, store.settings() or {}))
-        folder = alignment_folder(settings.base_dir, settings.subject, model_id, prompt)
+        folder = alignment_folder(settings.output, settings.subject, model_id, prompt)
         write(table[table["prompt"].isna() if prompt is None else table["prompt"] == prompt], recorded, folder)
 
 
-def _read_patterns(settings: SimilaritySettings, layout: Layout, subject: int) -> Patterns:
+def _read_patterns(settings: SimilaritySettings, dataset: Dataset, subject: Subject) -> Patterns:
     """Read a subject's responses to the images that all subjects saw."""
-    cache = responses_folder(settings.base_dir)
-    regions = read_regions(layout, subject, settings.rois)
-    subject_data = read_subject_data(layout, subject, settings.sessions, settings.zscore_sessions, cache)
+    cache = responses_folder(settings.output)
+    regions = dataset.regions(subject, settings.rois)
+    subject_data = read_subject_data(dataset, subject, settings.responses, cache)
     log_data_used(
         subject_data, subject
     )  # logged before the checks, which may end the run because of another subject's sessions

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from brain_activity_prediction.datasets.nsd.valid_trials import too_many
+from brain_activity_prediction.datasets.valid_trials import too_many
 from brain_activity_prediction.encoding.scaling import standardise
 from brain_activity_prediction.encoding.subject_data import SubjectData
 from brain_activity_prediction.rsa.similarity import geometries

@@ -1,7 +1,11 @@
-"""Output folders under BASE_DIR, named only by settings that change the numbers."""
+"""Output folders, named only by settings that change the numbers."""
+
+from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.wording import prompt_name
@@ -9,6 +13,27 @@ from brain_activity_prediction.runtime.wording import prompt_name
 LONGEST_ID = 96  # longest model id on the Hugging Face hub; a folder's name may have 255 bytes
 PROTOCOLS = ("standard", "paper")
 PLANTED = "planted.json"  # marks a BASE_DIR of simulated data, and records the simulated truth
+Subject: TypeAlias = "int | str"  # a number for NSD, the dataset's own name for others
+
+
+@dataclass(frozen=True)
+class Output:
+    """The place of one dataset's results: a folder, and the dataset's name; None for NSD, whose results lie on top."""
+
+    folder: Path
+    dataset: str | None = None
+
+    def part(self, name: str) -> Path:
+        """Return `folder/name` for NSD, and `folder/name/dataset` for other datasets."""
+        return self.folder / name / (self.dataset or "")
+
+
+Place: TypeAlias = "Output | Path"  # a plain path is the folder of NSD's results
+
+
+def part_of(place: Place, name: str) -> Path:
+    """Return the folder `name` of a dataset's results, such as `image_embeddings`."""
+    return (place if isinstance(place, Output) else Output(place)).part(name)
 
 
 def stored_id(model_id: str, random_weights: int | None) -> str:
@@ -23,60 +48,81 @@ def model_folder(model_id: str) -> str:
     return model_id.replace("/", "_")
 
 
-def embeddings_folder(base_dir: Path, model_id: str, prompt: int | None) -> Path:
+def embeddings_folder(place: Place, model_id: str, prompt: int | None) -> Path:
     """Return the folder of a model's hidden states; `prompt` is None for streams without a prompt."""
-    return base_dir / "image_embeddings" / prompt_folder(prompt) / model_folder(model_id)
+    return part_of(place, "image_embeddings") / prompt_folder(prompt) / model_folder(model_id)
 
 
-def claims_folder(base_dir: Path, model_id: str, subject: int | None = None, protocol: str = PROTOCOLS[0]) -> Path:
+def claims_folder(place: Place, model_id: str, subject: Subject | None = None, protocol: str = PROTOCOLS[0]) -> Path:
     """Return the folder of claims for extracting a model's states or for aligning them with a subject."""
-    part = base_dir / "image_embeddings" if subject is None else subject_folder(base_dir, subject, protocol)
+    part = part_of(place, "image_embeddings") if subject is None else subject_folder(place, subject, protocol)
     return part / f"claims_{model_folder(model_id)}"
 
 
 def alignment_folder(
-    base_dir: Path, subject: int, model_id: str, prompt: int | None, protocol: str = PROTOCOLS[0]
+    place: Place, subject: Subject, model_id: str, prompt: int | None, protocol: str = PROTOCOLS[0]
 ) -> Path:
     """Return the folder of a model's scores for a subject."""
-    return subject_folder(base_dir, subject, protocol) / prompt_folder(prompt) / model_folder(model_id)
+    return subject_folder(place, subject, protocol) / prompt_folder(prompt) / model_folder(model_id)
 
 
-def subject_folder(base_dir: Path, subject: int, protocol: str = PROTOCOLS[0]) -> Path:
+def as_subject(value: object) -> Subject:
+    """Return a subject read from a table: an int for a number, otherwise its name."""
+    return value if isinstance(value, str) else int(value)  # type: ignore[call-overload]
+
+
+def subject_name(subject: Subject) -> str:
+    """Return the folder name of a subject: `subj01` for a number, otherwise the dataset's own name."""
+    return f"subj{subject:02d}" if isinstance(subject, int) else subject
+
+
+def subject_of(folder_name: str) -> Subject:
+    """Return the subject of a folder that `subject_name` named."""
+    match = re.fullmatch("subj([0-9]{2,4})", folder_name)
+    return int(match[1]) if match else folder_name
+
+
+def subject_folder(place: Place, subject: Subject, protocol: str = PROTOCOLS[0]) -> Path:
     """Return the folder of all scores for a subject."""
-    return scores_folder(base_dir, protocol) / f"subj{subject:02d}"
+    return scores_folder(place, protocol) / subject_name(subject)
 
 
-def scores_folder(base_dir: Path, protocol: str = PROTOCOLS[0]) -> Path:
+def scores_folder(place: Place, protocol: str = PROTOCOLS[0]) -> Path:
     """Return the folder of all scores; each protocol has its own, because it changes the numbers."""
-    return base_dir / ("alignment" if protocol == PROTOCOLS[0] else f"alignment_{protocol}")
+    return part_of(place, scores_name(protocol))
 
 
-def reported_files(base_dir: Path) -> list[Path]:
+def scores_name(protocol: str) -> str:
+    """Return the folder name of the scores of a protocol."""
+    return "alignment" if protocol == PROTOCOLS[0] else f"alignment_{protocol}"
+
+
+def reported_files(place: Place) -> list[Path]:
     """Return the score tables and settings, of all protocols, that a report is made from."""
     patterns = ("scores.parquet", "similarity.parquet", "settings.json")
-    below = [f"subj*/*prompt*/*/{name}" for name in patterns]
+    below = [f"*/*prompt*/*/{name}" for name in patterns]
     below += [
-        "subj*/comparisons/*.parquet",
-        "subj*/variance_partitioning/*/shares.parquet",
+        "*/comparisons/*.parquet",
+        "*/variance_partitioning/*/shares.parquet",
         "across_subjects/*.parquet",
     ]
-    folders = [scores_folder(base_dir, protocol) for protocol in PROTOCOLS]
+    folders = [scores_folder(place, protocol) for protocol in PROTOCOLS]
     return [path for folder in folders for pattern in below for path in folder.glob(pattern)]
 
 
-def responses_folder(base_dir: Path) -> Path:
+def responses_folder(place: Place) -> Path:
     """Return the folder of prepared responses, which are the same under every protocol."""
-    return scores_folder(base_dir) / "responses"
+    return scores_folder(place) / "responses"
 
 
-def across_subjects_folder(base_dir: Path, protocol: str = PROTOCOLS[0]) -> Path:
+def across_subjects_folder(place: Place, protocol: str = PROTOCOLS[0]) -> Path:
     """Return the folder of results across subjects."""
-    return scores_folder(base_dir, protocol) / "across_subjects"
+    return scores_folder(place, protocol) / "across_subjects"
 
 
-def partitioning_folder(base_dir: Path, subject: int, name: str) -> Path:
+def partitioning_folder(place: Place, subject: Subject, name: str) -> Path:
     """Return the folder of the variance partitioning with this name."""
-    return subject_folder(base_dir, subject) / "variance_partitioning" / name
+    return subject_folder(place, subject) / "variance_partitioning" / name
 
 
 def prompt_folder(prompt: int | None) -> str:
@@ -86,6 +132,6 @@ def prompt_folder(prompt: int | None) -> str:
 
 def is_simulated(results: Path) -> bool:
     """Return whether a folder of scores or of a report belongs to a BASE_DIR of simulated data."""
-    names = {"report", *(scores_folder(Path(), protocol).name for protocol in PROTOCOLS)}
+    names = {"report", *map(scores_name, PROTOCOLS)}
     inmost = next((folder for folder in (results, *results.parents) if folder.name in names), None)
     return inmost is not None and (inmost.parent / PLANTED).is_file()

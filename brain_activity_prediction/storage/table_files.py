@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from brain_activity_prediction.storage.files import reading, remove_left_behind, written_whole
-from brain_activity_prediction.storage.folders import model_folder, prompt_folder
+from brain_activity_prediction.storage.folders import Subject, as_subject, model_folder, prompt_folder, subject_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,13 +44,15 @@ def read_score_table(path: Path, remedy: str) -> pd.DataFrame:
     table = read_table(path, remedy)
     with reading(path, remedy):
         for row in table[["subject", "model_id", "prompt"]].drop_duplicates().itertuples():
-            check_place(path.parent, int(row.subject), row.model_id, None if pd.isna(row.prompt) else int(row.prompt))
+            check_place(
+                path.parent, as_subject(row.subject), row.model_id, None if pd.isna(row.prompt) else int(row.prompt)
+            )
     return table
 
 
-def check_place(folder: Path, subject: int, model_id: str, prompt: int | None) -> None:
+def check_place(folder: Path, subject: Subject, model_id: str, prompt: int | None) -> None:
     """Raise ValueError if scores do not belong to the subject, prompt and model of their folder."""
-    names = (f"subj{subject:02d}", prompt_folder(prompt), model_folder(model_id))
+    names = (subject_name(subject), prompt_folder(prompt), model_folder(model_id))
     if names != folder.parts[-3:]:
         raise ValueError(f"it is the table of {'/'.join(names)}")
 

@@ -7,6 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from brain_activity_prediction.datasets.find import output_of
+from brain_activity_prediction.storage.folders import Output, Subject
+
 
 @dataclass(frozen=True, kw_only=True)
 class JobSettings:
@@ -40,9 +43,10 @@ class SweepSettings:
 
     command: str
     base_dir: Path
+    dataset: str | None
     models: Sequence[str]
     with_untrained: bool
-    subject: Sequence[int]
+    subject: Sequence[Subject]
     prompt_number: Sequence[int]
     prompts_file: Path | None
     batch_size: int
@@ -55,6 +59,16 @@ class SweepSettings:
     extract: str
     align: str
     jobs: JobSettings
+
+    @property
+    def results(self) -> Output:
+        """The place of the results."""
+        return output_of(self.base_dir, self.dataset)
+
+    @property
+    def place_flags(self) -> list[str]:
+        """The flags that every script needs to find the dataset."""
+        return ["-d", str(self.base_dir), *(["--dataset", self.dataset] if self.dataset else [])]
 
     @property
     def on_cpu(self) -> bool:

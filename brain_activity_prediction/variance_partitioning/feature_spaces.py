@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from brain_activity_prediction.encoding.streams import Stream
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.wording import count, did_you_mean
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
-from brain_activity_prediction.storage.folders import embeddings_folder, model_folder
+from brain_activity_prediction.storage.folders import Output, embeddings_folder, model_folder
 
 BEST = "best"
 NO_PROMPT = "none"
@@ -33,9 +32,9 @@ class Space(Stream):
         """Describe the stream of the space, without the layer."""
         return super().__str__()
 
-    def store(self, base_dir: Path) -> EmbeddingStore:
+    def store(self, output: Output) -> EmbeddingStore:
         """Open the store of the stream's hidden states."""
-        return EmbeddingStore(embeddings_folder(base_dir, self.model_id, self.prompt))
+        return EmbeddingStore(embeddings_folder(output, self.model_id, self.prompt))
 
 
 def parse_space(model_id: str, prompt: str, stream: str, layer: str) -> Space:
@@ -49,14 +48,14 @@ def parse_space(model_id: str, prompt: str, stream: str, layer: str) -> Space:
     return Space(model_id, number, stream, layer if layer == BEST else int(layer))
 
 
-def check_spaces(spaces: Sequence[Space], base_dir: Path) -> None:
+def check_spaces(spaces: Sequence[Space], output: Output) -> None:
     """Raise InputError if the number of spaces is wrong, or a space is given twice or has no hidden states."""
     if not 2 <= len(spaces) <= len(LETTERS):
         raise InputError(f"{count(len(spaces), 'feature space')}: give --space two to {len(LETTERS)} times")
     for number, space in enumerate(spaces):
         if space in spaces[:number]:
             raise InputError(f"--space {space} is given twice: all of its variance would be shared")
-        store = space.store(base_dir)
+        store = space.store(output)
         streams = store.streams()
         if space.stream not in streams:
             available = f"only {', '.join(streams)}{did_you_mean(space.stream, streams)}" if streams else "nothing"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from brain_activity_prediction.encoding.protocols import FOLDS
 from brain_activity_prediction.encoding.scaling import standardise, varying_features
 from brain_activity_prediction.encoding.subject_data import SubjectData
 from brain_activity_prediction.ridge.banded import FeatureSpaces
+from brain_activity_prediction.storage.folders import Output
 from brain_activity_prediction.variance_partitioning.feature_spaces import Space
 
 
@@ -22,7 +22,7 @@ class JointFits:
     """The joint fits of an analysis; hidden states are read when the first fit needs them."""
 
     spaces: Sequence[Space]
-    base_dir: Path
+    output: Output
     subject_data: SubjectData
     weightings: np.ndarray  # (G, number of spaces)
     alphas: np.ndarray  # (A,)
@@ -44,6 +44,6 @@ class JointFits:
     def _read(self, space: Space) -> list[torch.Tensor]:
         """Read the standardised hidden states (n_train, D) and (n_test, D) of a space, on the device."""
         data = self.subject_data
-        states = space.store(self.base_dir).read_layer(space.stream, space.layer, data.image_ids)
+        states = space.store(self.output).read_layer(space.stream, space.layer, data.image_ids)
         parts = varying_features(*standardise(*np.split(states, [len(data.train_ids)])))
         return [torch.from_numpy(part).to(self.device) for part in parts]

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
-from brain_activity_prediction.datasets.nsd.layout import Layout
-from brain_activity_prediction.datasets.nsd.regions import read_regions
+from brain_activity_prediction.datasets.dataset import Dataset
 from brain_activity_prediction.encoding.layers import check_complete
 from brain_activity_prediction.encoding.subject_data import (
     SubjectData,
@@ -31,15 +30,15 @@ from brain_activity_prediction.variance_partitioning.share_store import Weightin
 from brain_activity_prediction.variance_partitioning.share_table import Ceilings, summarise
 
 
-def partition(settings: PartitioningSettings, layout: Layout) -> None:
+def partition(settings: PartitioningSettings, dataset: Dataset) -> None:
     """Fit the weightings that have no scores yet, for each choice of layers; then write the table and the maps."""
-    regions = read_regions(layout, settings.subject, settings.rois)
-    cache = responses_folder(settings.base_dir)
-    data = read_subject_data(layout, settings.subject, settings.sessions, settings.zscore_sessions, cache)
-    ceiling = ceiling_of_test_images(data, layout, settings.subject, settings.ncsnr)
+    regions = dataset.regions(settings.subject, settings.rois)
+    cache = responses_folder(settings.output)
+    data = read_subject_data(dataset, settings.subject, settings.responses, cache)
+    ceiling = ceiling_of_test_images(data, dataset, settings.subject, settings.ncsnr)
     for space in settings.spaces:
-        check_complete(space.store(settings.base_dir), space.stream, data.image_ids)
-    choices = layer_choices(settings.spaces, settings.base_dir, settings.subject, data, regions)
+        check_complete(space.store(settings.output), space.stream, data.image_ids)
+    choices = layer_choices(settings.spaces, settings.output, settings.subject, data, regions)
     analyses = [(choice, score_store(choice, choice is choices[0], settings)) for choice in choices]
     for choice, scores in analyses:
         scores.claim(settings.recorded(choice.spaces, data), settings.redo)
@@ -51,7 +50,7 @@ def partition(settings: PartitioningSettings, layout: Layout) -> None:
 
 def score_store(choice: LayerChoice, first: bool, settings: PartitioningSettings) -> WeightingScores:
     """Open the score store of a choice of layers, in the analysis' folder for the first choice or else a subfolder."""
-    folder = partitioning_folder(settings.base_dir, settings.subject, settings.name)
+    folder = partitioning_folder(settings.output, settings.subject, settings.name)
     if settings.random_weightings:
         weightings = random_weightings(len(choice.spaces), settings.random_weightings, settings.seed)
     else:
@@ -64,7 +63,7 @@ def fit_choice(
 ) -> Mapping[Combination, np.ndarray] | None:
     """Fit the weightings that have no scores yet; return the resampled shares, None without --bootstrap."""
     alphas = settings.alphas.values()
-    fits = JointFits(choice.spaces, settings.base_dir, data, scores.weightings, alphas, settings.device)
+    fits = JointFits(choice.spaces, settings.output, data, scores.weightings, alphas, settings.device)
     if missing := scores.left():
         log.info(
             f"{count(len(scores.weightings), 'weighting')} of {len(choice.spaces)} spaces, {len(missing)} "

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +19,7 @@ from brain_activity_prediction.encoding.tables.region_table import best_of_regio
 from brain_activity_prediction.runtime.errors import InputError, one_line
 from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.wording import count
-from brain_activity_prediction.storage.folders import alignment_folder
+from brain_activity_prediction.storage.folders import Output, Subject, alignment_folder
 from brain_activity_prediction.storage.settings_file import other_responses
 from brain_activity_prediction.variance_partitioning.feature_spaces import BEST, LETTERS, Space
 
@@ -49,13 +48,13 @@ class LayerChoice:
 
 
 def layer_choices(
-    spaces: Sequence[Space], base_dir: Path, subject: int, subject_data: SubjectData, regions: Regions
+    spaces: Sequence[Space], output: Output, subject: Subject, subject_data: SubjectData, regions: Regions
 ) -> list[LayerChoice]:
     """Group the regions by their layers of all spaces; the first region's group is first.
 
     A space given by a layer number has this layer in all regions; a space given as BEST has each region's best layer.
     """
-    layers = [layers_of_regions(space, base_dir, subject, subject_data, regions) for space in spaces]
+    layers = [layers_of_regions(space, output, subject, subject_data, regions) for space in spaces]
     grouped: dict[tuple[Space, ...], dict[str, np.ndarray]] = {}
     for (roi, mask), own in zip(regions.items(), zip(*layers, strict=True), strict=True):
         chosen = tuple(replace(space, layer=layer) for space, layer in zip(spaces, own, strict=True))
@@ -67,7 +66,7 @@ def layer_choices(
 
 
 def layers_of_regions(
-    space: Space, base_dir: Path, subject: int, subject_data: SubjectData, regions: Regions
+    space: Space, output: Output, subject: Subject, subject_data: SubjectData, regions: Regions
 ) -> list[int]:
     """Return a space's layer number in each region: the given number, or for BEST the best layer by cv_score.
 
@@ -76,9 +75,9 @@ def layers_of_regions(
     """
     if space.layer != BEST:
         return [space.layer] * len(regions)
-    store = ScoreStore(alignment_folder(base_dir, subject, space.model_id, space.prompt))
+    store = ScoreStore(alignment_folder(output, subject, space.model_id, space.prompt))
     layers = [layer for stream, layer, _ in store.layers() if stream == space.stream]
-    n_layers, _ = space.store(base_dir).streams()[space.stream]
+    n_layers, _ = space.store(output).streams()[space.stream]
     if len(layers) < n_layers:
         raise InputError(
             f"the best {space.stream} layer of {space.model_id} is not known, {len(layers)} of {n_layers} layers are "

@@ -46,6 +46,6 @@ class PartitioningSettings(SubjectSettings):
             **subject_data.recorded(),
         }
         for letter, space in zip(LETTERS, spaces, strict=False):
-            embeddings = comparable(space.store(self.base_dir).settings() or {})
+            embeddings = comparable(space.store(self.output).settings() or {})
             settings |= {f"{letter}_embeddings_{name}": value for name, value in embeddings.items()}
         return settings

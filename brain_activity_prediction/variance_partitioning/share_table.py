@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from brain_activity_prediction.datasets.nsd.regions import write_map
 from brain_activity_prediction.encoding.scores.alpha_edges import warn_of_edges
 from brain_activity_prediction.encoding.scores.score_files import alpha_range
 from brain_activity_prediction.encoding.subject_data import SubjectData
@@ -21,6 +20,7 @@ from brain_activity_prediction.encoding.tables.region_table import (
 )
 from brain_activity_prediction.ridge.weightings import Combination
 from brain_activity_prediction.runtime.errors import one_line
+from brain_activity_prediction.storage.folders import Subject
 from brain_activity_prediction.storage.table_files import write_table
 from brain_activity_prediction.variance_partitioning.feature_spaces import LETTERS, Space
 from brain_activity_prediction.variance_partitioning.parts import best_weightings, parts
@@ -120,7 +120,7 @@ def summarise(
     regions: Mapping[str, np.ndarray],
     ceilings: Ceilings,
     resampled: Sequence[Mapping[Combination, np.ndarray] | None],
-    subject: int,
+    subject: Subject,
 ) -> None:
     """Write maps, then shares.csv and shares.parquet, into the first analysis' folder, and print each region's parts.
 
@@ -167,7 +167,7 @@ def write_maps(folder, found: Variances, weightings, weighting, ceiling, subject
     }
     maps["noise_ceiling"] = ceiling
     for name, values in maps.items():
-        write_map(Path(folder) / "maps" / f"{name}.nii.gz", values, subject_data.mask, subject_data.affine)
+        subject_data.units.write_map(Path(folder) / "maps" / name, values)
 
 
 def warn_of_alphas(analyses: Sequence[tuple[LayerChoice, WeightingScores]]) -> None:

@@ -13,7 +13,7 @@ import torch
 from base_dir import run
 from scripts import ALIGN, EXTRACT
 
-from brain_activity_prediction.datasets.nsd.layout import find_layout
+from brain_activity_prediction.datasets.nsd.dataset import find_nsd
 from brain_activity_prediction.datasets.nsd.stimuli import Stimuli
 from brain_activity_prediction.demo.models import save_random
 from brain_activity_prediction.models.torchvision_import import import_torchvision
@@ -69,7 +69,7 @@ def test_ten_lines_add_a_model_that_is_extracted_and_aligned(script, checkpoint,
     assert store.streams() == {"vision": (3, 16), "vision_cls": (3, 16)}
     ids = store.image_ids(["vision", "vision_cls"])
     assert len(ids) == 40
-    with Stimuli(find_layout(own_nsd).stimuli()) as stimuli, torch.inference_mode():
+    with Stimuli(find_nsd(own_nsd).stimuli()) as stimuli, torch.inference_mode():
         pixels = AutoImageProcessor.from_pretrained(checkpoint, backend="pil")(stimuli.images(ids), return_tensors="pt")
         hidden = Dinov2Model.from_pretrained(checkpoint)(**pixels, output_hidden_states=True).hidden_states
     for layer, states in enumerate(hidden):

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from two_layers import FOLDER, align, read_scores, write_states
 
+from brain_activity_prediction.datasets.nsd.dataset import find_nsd
 from brain_activity_prediction.datasets.nsd.design import read_design
-from brain_activity_prediction.datasets.nsd.layout import find_layout
 from brain_activity_prediction.encoding import encode
 from brain_activity_prediction.encoding.scores.score_store import QUANTITIES, ScoreStore
 from brain_activity_prediction.ridge.ridge_cv import ridge_cv
@@ -123,7 +123,7 @@ def test_test_images_never_touch_what_is_fitted(ready, monkeypatch):
     before = ScoreStore(ready / FOLDER).read("vision", 0)
     store = EmbeddingStore(ready / "image_embeddings/no_prompt/test_two-layers")
     ids = store.image_ids(["vision"])
-    shared = np.isin(ids, read_design(find_layout(ready).design()).shared_ids)
+    shared = np.isin(ids, read_design(find_nsd(ready).design()).shared_ids)
     states = np.stack([store.read_layer("vision", layer, ids) for layer in (0, 1)], axis=1)
     states[shared] *= 1000
     next(store.folder.glob("batch_*")).unlink()
@@ -159,7 +159,7 @@ def test_features_that_never_vary_change_no_score_and_are_not_fitted(own_nsd, mo
 
 def test_scores_of_other_betas_are_never_kept_as_those_of_these(ready, monkeypatch):
     align(monkeypatch, ready)
-    path = find_layout(ready).betas(1, 2)
+    path = find_nsd(ready).betas(1, 2)
     image = nibabel.load(path)
     nibabel.save(nibabel.Nifti1Image(np.asarray(image.dataobj)[..., ::-1], image.affine), path)
     with pytest.raises(InputError, match="other betas of session 2"):
@@ -172,7 +172,7 @@ def test_states_that_lack_images_are_counted_before_any_fit(own_nsd, monkeypatch
     states = np.stack([store.read_layer("vision", layer, ids) for layer in (0, 1)], axis=1)
     next(store.folder.glob("batch_*")).unlink()
     store.write(ids[3:], {"vision": states[3:]})
-    subject = read_design(find_layout(own_nsd).design()).image_ids(1)
+    subject = read_design(find_nsd(own_nsd).design()).image_ids(1)
     n_missing = np.isin(ids[:3], subject).sum()
     with pytest.raises(InputError, match=f"^no vision states for {n_missing} of 40 images .* run the extraction again"):
         align(monkeypatch, own_nsd)

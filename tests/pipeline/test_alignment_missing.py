@@ -9,9 +9,9 @@ import pytest
 from analyses import similarities
 from two_layers import FOLDER, align, read_scores
 
-from brain_activity_prediction.datasets.nsd import valid_trials
-from brain_activity_prediction.datasets.nsd.layout import find_layout
-from brain_activity_prediction.datasets.nsd.regions import read_regions
+from brain_activity_prediction.datasets import valid_trials
+from brain_activity_prediction.datasets.nsd.dataset import find_nsd
+from brain_activity_prediction.datasets.responses import ResponseChoice
 from brain_activity_prediction.encoding.scores.best_predictions import best_predictions
 from brain_activity_prediction.encoding.scores.layer_choice import stream_scores
 from brain_activity_prediction.encoding.scores.score_store import ScoreStore
@@ -26,7 +26,7 @@ SESSION = 1  # the only one that shows one of the twelve test images
 def gappy(ready, monkeypatch):
     """A dataset whose V1v is 0 throughout a session; no voxel of so small a one is left out."""
     monkeypatch.setattr(valid_trials, "MOST_MISSING", 0.5)
-    layout = find_layout(ready)
+    layout = find_nsd(ready)
     labels = np.asarray(nibabel.load(layout.roi(1, "prf-visualrois")[0]).dataobj)
     path = layout.betas(1, SESSION)
     image = nibabel.load(path)
@@ -38,8 +38,8 @@ def gappy(ready, monkeypatch):
 
 def test_a_region_without_data_in_a_session_is_scored_on_the_images_that_it_has(gappy, monkeypatch):
     align(monkeypatch, gappy, "--permutations", 49, "--bootstrap", 49)
-    targets = read_subject_data(find_layout(gappy), 1, None, True, gappy / "alignment/responses")
-    v1v = np.flatnonzero(read_regions(find_layout(gappy), 1)["V1v"])
+    targets = read_subject_data(find_nsd(gappy), 1, ResponseChoice(), gappy / "alignment/responses")
+    v1v = np.flatnonzero(find_nsd(gappy).regions(1)["V1v"])
     (missing,) = np.flatnonzero(np.isnan(targets.test[:, v1v]).all(axis=1))
     there = np.delete(np.arange(12), missing)
     results = ScoreStore(gappy / FOLDER)
@@ -77,9 +77,9 @@ def test_an_image_that_a_region_lacks_is_in_no_geometry(gappy, monkeypatch, caps
 
 
 def test_the_data_that_scores_are_from_are_said_and_stand_in_the_table(ready, monkeypatch, capsys):
-    find_layout(ready).betas(1, 3).unlink()
+    find_nsd(ready).betas(1, 3).unlink()
     align(monkeypatch, ready)
-    targets = read_subject_data(find_layout(ready), 1, None, True, ready / "alignment/responses")
+    targets = read_subject_data(find_nsd(ready), 1, ResponseChoice(), ready / "alignment/responses")
     n_train, n_test, trials = len(targets.train_ids), len(targets.test_ids), targets.test_repeats.mean()
     said = f"subject 1: 3 of 4 sessions (without 3), {n_train} training images, {n_test} test images of {trials:.2f}"
     assert said in capsys.readouterr().err

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from two_layers import FOLDER, align, read_scores
 
-from brain_activity_prediction.datasets.nsd.layout import find_layout
+from brain_activity_prediction.datasets.nsd.dataset import find_nsd
 from brain_activity_prediction.demo.dataset import AFFINE
 from brain_activity_prediction.encoding.scores.score_store import QUANTITIES, ScoreStore
 from brain_activity_prediction.encoding.tables.region_table import COLUMNS
@@ -60,7 +60,7 @@ def test_normalised_scores_are_means_over_voxels_above_the_ceiling_asked_for(rea
     assert row["r_normalised"] == pytest.approx((scores["r"][above] / np.sqrt(ceiling[above])).mean())
     assert row["r2_normalised"] == pytest.approx((scores["r2"][above] / ceiling[above]).mean())
     written = nibabel.load(ready / FOLDER / "maps" / "noise_ceiling.nii.gz").get_fdata()
-    inside = nibabel.load(find_layout(ready).nsdgeneral(1)).get_fdata() == 1
+    inside = nibabel.load(find_nsd(ready).nsdgeneral(1)).get_fdata() == 1
     np.testing.assert_array_equal(written[inside], ceiling)
     assert np.isnan(written[~inside]).all()
 
@@ -78,7 +78,7 @@ def test_ceilings_from_nsds_own_file_replace_computed_ones_without_a_new_fit(rea
     assert ceilings[(0, "RSC")] == 0
     assert after.set_index("roi").loc["RSC", "n_voxels_normalised"].tolist() == [0, 0]
     assert after.set_index("roi").loc["RSC", "r_normalised"].isna().all()
-    find_layout(ready).ncsnr(1).unlink()
+    find_nsd(ready).ncsnr_file(1).unlink()
     with pytest.raises(InputError, match="no ncsnr file"):
         align(monkeypatch, ready, "--ncsnr", "nsd")
 
@@ -109,8 +109,8 @@ def test_regions_that_are_predicted_are_significant_and_the_region_of_noise_is_n
 
 
 def test_where_no_ceiling_is_known_scores_stand_and_a_line_says_so(ready, monkeypatch, capsys):
-    nothing = np.full(nibabel.load(find_layout(ready).ncsnr(1)).shape, np.nan, np.float32)
-    nibabel.save(nibabel.Nifti1Image(nothing, AFFINE), find_layout(ready).ncsnr(1))
+    nothing = np.full(nibabel.load(find_nsd(ready).ncsnr_file(1)).shape, np.nan, np.float32)
+    nibabel.save(nibabel.Nifti1Image(nothing, AFFINE), find_nsd(ready).ncsnr_file(1))
     align(monkeypatch, ready, "--ncsnr", "nsd")
     assert "no noise ceiling and no normalised scores: NSD's ncsnr is NaN" in capsys.readouterr().err
     table = read_scores(ready)
@@ -121,7 +121,7 @@ def test_where_no_ceiling_is_known_scores_stand_and_a_line_says_so(ready, monkey
 
 def test_maps_have_the_subjects_affine_the_voxels_scores_and_nan_outside(ready, monkeypatch):
     align(monkeypatch, ready)
-    mask = nibabel.load(find_layout(ready).nsdgeneral(1))
+    mask = nibabel.load(find_nsd(ready).nsdgeneral(1))
     inside = mask.get_fdata() == 1
     results = ScoreStore(ready / FOLDER)
     by_layer = [results.read("vision", layer) for layer in (0, 1)]
@@ -142,7 +142,7 @@ def test_the_picture_is_drawn(ready, monkeypatch):
 
 
 def test_a_voxel_of_nan_is_left_out_of_its_region_and_harms_no_other(ready, monkeypatch):
-    layout = find_layout(ready)
+    layout = find_nsd(ready)
     align(monkeypatch, ready)
     before = read_scores(ready).set_index(["layer", "roi"])
     voxel = tuple(np.argwhere(nibabel.load(layout.nsdgeneral(1)).get_fdata() == 1)[0])

@@ -10,8 +10,9 @@ import pytest
 from scipy.stats import false_discovery_control
 from two_layers import FOLDER, align, read_scores
 
-from brain_activity_prediction.datasets.nsd.layout import find_layout
+from brain_activity_prediction.datasets.nsd.dataset import find_nsd
 from brain_activity_prediction.datasets.nsd.regions import read_mask, region_masks
+from brain_activity_prediction.datasets.responses import ResponseChoice
 from brain_activity_prediction.encoding import planning
 from brain_activity_prediction.encoding.scores.best_predictions import best_predictions
 from brain_activity_prediction.encoding.scores.layer_choice import stream_scores
@@ -27,7 +28,7 @@ STATISTICS = ["r", "r_se", "r_ci_low", "r_ci_high", "r_normalised_se", "p", "q"]
 
 
 def observed(base_dir):
-    return read_subject_data(find_layout(base_dir), 1, None, True, base_dir / "alignment/responses").test
+    return read_subject_data(find_nsd(base_dir), 1, ResponseChoice(), base_dir / "alignment/responses").test
 
 
 def tables(base_dir):
@@ -116,7 +117,7 @@ def test_resamples_of_normalised_scores_divide_each_voxel_by_its_ceiling(aligned
         results.read_best_statistics("vision", best_layers),
         results.read_noise_ceiling().astype(float),
     )
-    layout = find_layout(aligned)
+    layout = find_nsd(aligned)
     usable = region_masks(layout, 1, read_mask(layout, 1)[0])["V1v"] & (ceiling >= 0.1)
     found = statistics.region_r_normalised[:3, list(statistics.regions).index("V1v")]
     for drawn, mean in zip(resamples(len(responses), 3).astype(int), found, strict=True):

@@ -13,8 +13,8 @@ from tokenizers.pre_tokenizers import ByteLevel
 
 from brain_activity_prediction.cli import extraction_command
 from brain_activity_prediction.datasets.captions import Captions
+from brain_activity_prediction.datasets.nsd.dataset import find_nsd
 from brain_activity_prediction.datasets.nsd.design import read_design
-from brain_activity_prediction.datasets.nsd.layout import find_layout
 from brain_activity_prediction.demo import models
 from brain_activity_prediction.extraction import loop
 from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
@@ -63,7 +63,7 @@ def write_captions(path, rows):
 @pytest.fixture
 def captions(own_nsd):
     """One to three captions an image, of unequal length, in no order."""
-    ids = read_design(find_layout(own_nsd).design()).image_ids(1)
+    ids = read_design(find_nsd(own_nsd).design()).image_ids(1)
     texts = ["a dog", "two red buses, parked", "sky", "naïve café", "a man on a horse"]
     rows = [
         (image_id, texts[(row + more) % 5]) for more in range(3) for row, image_id in enumerate(ids) if row % 3 >= more
@@ -135,7 +135,7 @@ def test_a_caption_that_is_too_long_is_cut_keeps_its_end_and_is_counted(own_nsd,
 
 
 def test_other_captions_are_refused_and_the_stimulus_file_is_not_needed(own_nsd, clip, captions):
-    find_layout(own_nsd).stimuli().unlink()
+    find_nsd(own_nsd).stimuli().unlink()
     extract(own_nsd, clip, captions)
     captions.write_text(captions.read_text(encoding="utf-8").replace("a dog", "a cat"), encoding="utf-8")
     with pytest.raises(InputError, match=r"made with captions = "):

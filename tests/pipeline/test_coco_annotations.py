@@ -10,8 +10,8 @@ from scripts import ALIGN, load_script, run_here
 from brain_activity_prediction.cli.model_names import extraction_scripts
 from brain_activity_prediction.datasets.captions import Captions
 from brain_activity_prediction.datasets.coco import Box, share_in_crop
+from brain_activity_prediction.datasets.nsd.dataset import find_nsd
 from brain_activity_prediction.datasets.nsd.design import read_design
-from brain_activity_prediction.datasets.nsd.layout import find_layout
 from brain_activity_prediction.datasets.nsd.stimulus_table import Crop, read_stimulus_table
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 from brain_activity_prediction.storage.json_arrays import array_elements
@@ -43,7 +43,7 @@ def write_annotations(folder, kind, split, **arrays):
 @pytest.fixture
 def coco(own_nsd):
     """Two pictures of each split that NSD shows, and one that it does not."""
-    ids = read_design(find_layout(own_nsd).design()).image_ids(1).tolist()
+    ids = read_design(find_nsd(own_nsd).design()).image_ids(1).tolist()
     pictures = {image_id - 1: (1000 + image_id, "train2017", (0.1, 0, 0.25, 0.0)) for image_id in ids}
     pictures[ids[0] - 1] = FIRST
     write_table(own_nsd / "nsddata/experiments/nsd/nsd_stim_info_merged.csv", pictures)

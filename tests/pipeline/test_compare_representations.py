@@ -7,10 +7,10 @@ import torch
 from analyses import similarities
 from two_layers import FOLDER
 
+from brain_activity_prediction.datasets.nsd.dataset import find_nsd
 from brain_activity_prediction.datasets.nsd.design import read_design
-from brain_activity_prediction.datasets.nsd.layout import find_layout
 from brain_activity_prediction.datasets.nsd.regions import region_masks
-from brain_activity_prediction.datasets.nsd.responses import prepare_responses
+from brain_activity_prediction.datasets.responses import prepare_responses
 from brain_activity_prediction.encoding import subject_data
 from brain_activity_prediction.rsa import similarity_table
 from brain_activity_prediction.rsa.similarity import centred_kernel, similarity
@@ -23,7 +23,7 @@ STORE = "image_embeddings/no_prompt/test_two-layers"
 
 
 def shared_ids(base_dir):
-    return read_design(find_layout(base_dir).design()).shared_ids
+    return read_design(find_nsd(base_dir).design()).shared_ids
 
 
 def test_the_table_is_tidy_and_the_same_in_both_formats(ready, monkeypatch):
@@ -36,7 +36,7 @@ def test_the_table_is_tidy_and_the_same_in_both_formats(ready, monkeypatch):
     assert csv["layer_position"].unique().tolist() == [0, 1]
     assert csv["n_permutations"].unique().tolist() == [99]
     assert csv["n_sessions"].unique().tolist() == [4]
-    responses = prepare_responses(find_layout(ready), 1)
+    responses = prepare_responses(find_nsd(ready), 1)
     repeats = responses.n_repeats[np.isin(responses.image_ids, shared_ids(ready))].mean()
     assert csv["test_repeats_mean"].unique() == pytest.approx([repeats])
     for measure in ("rsa", "cka"):
@@ -53,9 +53,9 @@ def test_each_region_is_most_similar_to_the_layer_that_drives_it(ready, monkeypa
 
 def test_states_and_responses_are_z_scored_over_the_shared_images(ready, monkeypatch):
     table = similarities(monkeypatch, ready).set_index(["roi", "layer"])
-    responses = prepare_responses(find_layout(ready), 1)
+    responses = prepare_responses(find_nsd(ready), 1)
     rows = np.isin(responses.image_ids, shared_ids(ready))
-    voxels = region_masks(find_layout(ready), 1, responses.mask)["PPA"]
+    voxels = region_masks(find_nsd(ready), 1, responses.units.mask)["PPA"]
     states = EmbeddingStore(ready / STORE).read_layer("vision", 1, responses.image_ids[rows])
     pair = [
         centred_kernel(torch.from_numpy((x - x.mean(0)) / x.std(0)))[None]
@@ -89,9 +89,9 @@ def test_ceilings_come_from_other_subjects(ready, monkeypatch):
     assert ceilings[["V1v", "V1d", "FFA-1", "PPA"]].min() > 0.5 > ceilings["RSC"]
     regions = []
     for subject in (1, 2):
-        responses = prepare_responses(find_layout(ready), subject)
+        responses = prepare_responses(find_nsd(ready), subject)
         rows = np.isin(responses.image_ids, shared_ids(ready))
-        voxels = region_masks(find_layout(ready), subject, responses.mask)["PPA"]
+        voxels = region_masks(find_nsd(ready), subject, responses.units.mask)["PPA"]
         x = responses.betas[rows][:, voxels].astype(np.float64)
         regions.append(centred_kernel(torch.from_numpy((x - x.mean(0)) / x.std(0)))[None])
     assert ceilings["PPA"] == pytest.approx(float(similarity(*regions)), abs=1e-5)

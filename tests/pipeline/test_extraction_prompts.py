@@ -9,8 +9,8 @@ import reference_states
 from scripts import run_here
 
 from brain_activity_prediction.cli import extraction_command
+from brain_activity_prediction.datasets.nsd.dataset import find_nsd
 from brain_activity_prediction.datasets.nsd.design import read_design
-from brain_activity_prediction.datasets.nsd.layout import find_layout
 from brain_activity_prediction.datasets.nsd.stimuli import Stimuli
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
 from brain_activity_prediction.extraction import loop
@@ -57,7 +57,7 @@ def store(base_dir, prompt):
 
 
 def image_ids(base_dir, subject=1):
-    return read_design(find_layout(base_dir).design()).image_ids(subject)
+    return read_design(find_nsd(base_dir).design()).image_ids(subject)
 
 
 def files(base_dir, prompt):
@@ -83,7 +83,7 @@ def test_one_command_stores_all_prompts_poolings_and_answers(extracted):
 def test_what_is_stored_is_what_transformers_gives(extracted, tiny_model):
     tiny = tiny_model(NAME)
     ids = sorted(image_ids(extracted))[5:12]
-    with Stimuli(find_layout(extracted).stimuli()) as stimuli:
+    with Stimuli(find_nsd(extracted).stimuli()) as stimuli:
         reference = tiny.reference(stimuli.images(ids), PROMPTS[2])
     answers, response = reference_states.generated(tiny.model, reference, 5)
     texts = tiny.processor.tokenizer.batch_decode(answers, skip_special_tokens=True)

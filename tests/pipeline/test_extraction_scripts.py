@@ -11,7 +11,7 @@ import pytest
 from mean_colours import colours, extract
 from scripts import SCRIPTS, command, load_script, run_here
 
-from brain_activity_prediction.datasets.nsd.layout import find_layout
+from brain_activity_prediction.datasets.nsd.dataset import find_nsd
 from brain_activity_prediction.demo import models
 from brain_activity_prediction.models.torchvision_import import import_torchvision
 from brain_activity_prediction.runtime.errors import InputError
@@ -63,7 +63,7 @@ def test_a_killed_extraction_continues_to_the_same_results(official_nsd, tmp_pat
 
 
 def test_a_missing_and_a_truncated_stimulus_file_are_named(own_nsd):
-    path = find_layout(own_nsd).stimuli()
+    path = find_nsd(own_nsd).stimuli()
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(InputError, match=path.name):
         extract(colours(), own_nsd)

@@ -15,7 +15,7 @@ from two_layers import MODEL, align, read_scores
 
 from brain_activity_prediction.align_image_embeddings import partition_variance
 from brain_activity_prediction.cli.shared_flags import LOWEST_CEILING
-from brain_activity_prediction.datasets.nsd.layout import find_layout
+from brain_activity_prediction.datasets.nsd.dataset import find_nsd
 from brain_activity_prediction.encoding import subject_data
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
@@ -65,7 +65,7 @@ def test_the_table_counts_the_images_sessions_and_repeats_that_shares_are_from(r
 
 def test_the_maps_hold_what_the_table_averages(ready, monkeypatch):
     table = partition(monkeypatch, ready).set_index(["roi", "kind", "spaces"])
-    inside = nibabel.load(find_layout(ready).nsdgeneral(1)).get_fdata() == 1
+    inside = nibabel.load(find_nsd(ready).nsdgeneral(1)).get_fdata() == 1
     values = {
         name: nibabel.load(ready / SHARES_FOLDER / "maps" / f"{name}.nii.gz").get_fdata()
         for name in ("part_A_r2", "part_A_cv_r2", "noise_ceiling", "weight_A")

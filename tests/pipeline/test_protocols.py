@@ -8,9 +8,9 @@ import pytest
 from scipy.stats import zscore
 from two_layers import FOLDER, align
 
+from brain_activity_prediction.datasets.nsd.dataset import find_nsd
 from brain_activity_prediction.datasets.nsd.design import read_design
-from brain_activity_prediction.datasets.nsd.layout import find_layout
-from brain_activity_prediction.datasets.nsd.responses import prepare_responses
+from brain_activity_prediction.datasets.responses import ResponseChoice, prepare_responses
 from brain_activity_prediction.encoding.scores.score_store import ScoreStore
 from brain_activity_prediction.ridge.ridge_cv import ridge_cv
 from brain_activity_prediction.ridge.scores import pearson_r, r2_score
@@ -31,8 +31,8 @@ def both(ready, monkeypatch):
 
 def plain(base_dir, layer):
     """r and R2 as the study computed them, written out: raw betas, train and test z-scored apart, one ridge a voxel."""
-    layout = find_layout(base_dir)
-    responses = prepare_responses(layout, 1, None, False, base_dir / "plain")
+    layout = find_nsd(base_dir)
+    responses = prepare_responses(layout, 1, ResponseChoice(zscore=False), base_dir / "plain")
     test = np.isin(responses.image_ids, read_design(layout.design()).shared_ids)
     store = EmbeddingStore(base_dir / "image_embeddings/no_prompt/test_two-layers")
     states = store.read_layer("vision", layer, responses.image_ids)

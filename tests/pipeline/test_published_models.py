@@ -18,7 +18,7 @@ from published_models import BERT, LLAVA, MEAN, SD, WRITE, needs_published
 from scripts import load_script, run_here
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from brain_activity_prediction.datasets.nsd.layout import find_layout
+from brain_activity_prediction.datasets.nsd.dataset import find_nsd
 from brain_activity_prediction.datasets.nsd.stimuli import Stimuli
 from brain_activity_prediction.demo.dataset import write_dataset
 from brain_activity_prediction.demo.simulation import Recipe
@@ -244,7 +244,7 @@ def test_a_prompt_longer_than_the_q_former_reads_is_refused_before_the_weights_l
 def test_pixels_are_those_of_the_published_preprocessor(script, side, filter_, mean, sd, published):
     run = published(script)
     ids = EmbeddingStore(embeddings_folder(run.base_dir, load_script(script).MODEL_ID, None)).image_ids(["vision"])
-    with Stimuli(find_layout(run.base_dir).stimuli()) as stimuli:
+    with Stimuli(find_nsd(run.base_dir).stimuli()) as stimuli:
         pictures = stimuli.images(ids)
     squares = np.stack([np.asarray(picture.resize((side, side), filter_)) for picture in pictures])
     expected = ((squares / 255 - mean) / sd).transpose(0, 3, 1, 2)

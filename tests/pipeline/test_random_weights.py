@@ -10,8 +10,8 @@ from tiny_models import MODELS
 from tiny_mplug_owl import write_checkpoint
 
 from brain_activity_prediction.cli import extraction_command
+from brain_activity_prediction.datasets.nsd.dataset import find_nsd
 from brain_activity_prediction.datasets.nsd.design import read_design
-from brain_activity_prediction.datasets.nsd.layout import find_layout
 from brain_activity_prediction.extraction import loop
 from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
@@ -80,7 +80,7 @@ def test_untrained_states_have_a_folder_of_their_own(own_nsd, tiny_model):
     for flags in ([], ["--random-weights", "0"], ["--random-weights", "1"]):
         arguments = extraction_command.flags("").parse_args([*common, *flags])
         loop.extract(tiny.script, extraction_command.settings(tiny.script, arguments))
-    ids = read_design(find_layout(own_nsd).design()).image_ids(1)
+    ids = read_design(find_nsd(own_nsd).design()).image_ids(1)
     states = {}
     for model_id in ("", "-random-0", "-random-1"):
         folder = embeddings_folder(own_nsd, tiny.script.MODEL_ID + model_id, None)

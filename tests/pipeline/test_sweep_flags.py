@@ -14,7 +14,7 @@ from brain_activity_prediction.cli import extraction_command
 from brain_activity_prediction.encoding.layers import open_layers
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.sweep import sweep
-from brain_activity_prediction.sweep.planning.passed_on import SET_BY, passed_on
+from brain_activity_prediction.sweep.planning.passed_on import BY_ITSELF, SET_BY, passed_on
 from brain_activity_prediction.sweep.planning.study import SETTINGS, remember, remembered
 from brain_activity_prediction.sweep.records import folder_of
 
@@ -65,6 +65,7 @@ A_VALUE = {
     "gpu_id": "cpu",
     "shard": "0/1",
     "device_map": "auto",
+    "dataset": "nsd",
 }
 OF_THE_SWEEP = [
     (where, action.dest, written)
@@ -99,10 +100,14 @@ def test_a_flag_of_the_sweeps_is_found_among_others_and_an_abbreviated_one_is_no
         call("plan", "-d", official_nsd, "--models", VIT, "--extract='--response")
 
 
-def test_no_flag_that_is_passed_on_is_a_path_relative_to_another_folder():
-    paths = {action.dest for parser in PARSERS.values() for action in parser()._actions if action.type is Path}
-    assert "prompts_file" in paths
-    assert paths <= SET_BY.keys()
+@pytest.mark.parametrize("where", PARSERS)
+def test_no_flag_that_is_passed_on_is_a_path_relative_to_another_folder(where, tmp_path):
+    paths = {action.option_strings[-1]: action.dest for action in PARSERS[where]()._actions if action.type is Path}
+    assert "prompts_file" in paths.values()
+    for flag in [flag for flag, name in paths.items() if name not in (*SET_BY, *BY_ITSELF)]:
+        assert passed_on(f"{flag} {tmp_path}", where, PARSERS[where](), "script.py") == [flag, str(tmp_path)]
+        with pytest.raises(InputError, match=f"{where} {flag} own.txt: give a path from the root of the disk"):
+            passed_on(f"{flag} own.txt", where, PARSERS[where](), "script.py")
 
 
 def test_own_prompts_go_to_extractions_and_alignments_those_without_a_prompt_too(own_nsd, tmp_path):
@@ -172,7 +177,7 @@ def test_what_was_remembered_and_is_damaged_is_said_in_one_line(text, own_nsd, c
 
 WRONG = {
     "models": [["a", "--units"], {"a": 1}],
-    "subject": [9, [1, "x"], [True], [None]],
+    "subject": ["a b", [[2]]],
     "prompt_number": [[["1"]], ["x"]],
     "shards": [0, -1, 1.5, 10**30],
     "workers": [10**8, "two"],

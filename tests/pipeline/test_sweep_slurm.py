@@ -14,8 +14,8 @@ import slurm_on_loopback
 from conftest import TINY, simple_signals
 from sweeping import LLAVA, SWEEP_FOLDER, VIT, until
 
+from brain_activity_prediction.datasets.nsd.dataset import find_nsd
 from brain_activity_prediction.datasets.nsd.design import read_design
-from brain_activity_prediction.datasets.nsd.layout import find_layout
 from brain_activity_prediction.demo import models
 from brain_activity_prediction.demo.dataset import write_dataset
 from brain_activity_prediction.models.torchvision_import import import_torchvision
@@ -94,7 +94,7 @@ def n_runs(base_dir, unit):
 
 
 def sorted_ids(base_dir):
-    return sorted(read_design(find_layout(base_dir).design()).image_ids(1).tolist())
+    return sorted(read_design(find_nsd(base_dir).design()).image_ids(1).tolist())
 
 
 def sweeping(slurm, base_dir):

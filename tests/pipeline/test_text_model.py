@@ -12,8 +12,8 @@ from text_families import FAMILIES, LIMIT, save, write_text_model
 
 from brain_activity_prediction.datasets.answers import Answers
 from brain_activity_prediction.datasets.captions import Captions
+from brain_activity_prediction.datasets.nsd.dataset import find_nsd
 from brain_activity_prediction.datasets.nsd.design import read_design
-from brain_activity_prediction.datasets.nsd.layout import find_layout
 from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
 from brain_activity_prediction.models.text import model_script
 from brain_activity_prediction.models.torchvision_import import import_torchvision
@@ -30,7 +30,7 @@ ALL_CAPTIONS = SimpleNamespace(by_image=dict(enumerate(CAPTIONS, start=1)))
 
 @pytest.fixture
 def captions(own_nsd):
-    ids = read_design(find_layout(own_nsd).design()).image_ids(1)
+    ids = read_design(find_nsd(own_nsd).design()).image_ids(1)
     return write_captions(own_nsd / "captions.csv", [(image, TEXTS[row % 5]) for row, image in enumerate(ids)])
 
 

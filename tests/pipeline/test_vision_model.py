@@ -11,8 +11,8 @@ from PIL import Image
 from scripts import ALIGN, load_script, run_here
 
 from brain_activity_prediction.cli import extraction_command
+from brain_activity_prediction.datasets.nsd.dataset import find_nsd
 from brain_activity_prediction.datasets.nsd.design import read_design
-from brain_activity_prediction.datasets.nsd.layout import find_layout
 from brain_activity_prediction.datasets.nsd.stimuli import Stimuli
 from brain_activity_prediction.extraction import loop
 from brain_activity_prediction.models import map_layout
@@ -106,7 +106,7 @@ def stored(base_dir, stream="vision"):
 
 def pixels_of(base_dir, folder):
     """What the network's own processor makes of subject 1's images, in ascending NSD id."""
-    layout = find_layout(base_dir)
+    layout = find_nsd(base_dir)
     with Stimuli(layout.stimuli()) as stimuli:
         images = stimuli.images(np.sort(read_design(layout.design()).image_ids(1)))
     return hf.AutoImageProcessor.from_pretrained(folder, backend="pil")(images, return_tensors="pt").pixel_values

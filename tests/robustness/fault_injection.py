@@ -25,9 +25,9 @@ from scripts import load_script
 
 from brain_activity_prediction.align_image_embeddings import align_model
 from brain_activity_prediction.cli import extraction_command
+from brain_activity_prediction.datasets.nsd.dataset import find_nsd
 from brain_activity_prediction.datasets.nsd.design import read_design
-from brain_activity_prediction.datasets.nsd.layout import find_layout
-from brain_activity_prediction.datasets.nsd.responses import prepare_responses
+from brain_activity_prediction.datasets.responses import prepare_responses
 from brain_activity_prediction.demo import models
 from brain_activity_prediction.encoding import subject_data  # noqa: F401, imported ahead
 from brain_activity_prediction.encoding.scores.score_store import QUANTITIES, ScoreStore
@@ -50,7 +50,7 @@ def extract(base_dir):
 
 
 def prepare_betas(base_dir):
-    prepare_responses(find_layout(base_dir), 1, cache_dir=base_dir / "alignment" / "responses")
+    prepare_responses(find_nsd(base_dir), 1, cache_dir=base_dir / "alignment" / "responses")
 
 
 def align(base_dir):
@@ -179,7 +179,7 @@ def write_inputs(folder):
     shutil.copytree(folder / "extraction", folder / "alignment")
     store = EmbeddingStore(folder / "alignment" / "image_embeddings" / "no_prompt" / "test_layers")
     store.claim({"template": None})
-    ids = np.unique(read_design(find_layout(folder / "alignment").design()).image_ids(1))
+    ids = np.unique(read_design(find_nsd(folder / "alignment").design()).image_ids(1))
     store.write(ids, {"vision": np.random.default_rng(0).standard_normal((len(ids), 4, 6)).astype(np.float32)})
 
 

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 from conftest import simple_signals
 from forked import warm  # noqa: F401
 from scripts import EXTRACT, PACKAGE  # noqa: F401
-from two_layers import EmbeddingStore, find_layout, read_design
+from two_layers import EmbeddingStore, find_nsd, read_design
 
 from brain_activity_prediction.demo import models
 from brain_activity_prediction.demo.dataset import write_dataset
@@ -125,7 +125,7 @@ def build(folder):
 
 
 def write_states(base):
-    ids = np.unique([read_design(find_layout(base).design()).image_ids(subject) for subject in (1, 2)])
+    ids = np.unique([read_design(find_nsd(base).design()).image_ids(subject) for subject in (1, 2)])
     for number, model in enumerate(MODELS):
         for prompt in (1, 2):
             store = EmbeddingStore(base / f"image_embeddings/prompt_{prompt}" / model.replace("/", "_"))

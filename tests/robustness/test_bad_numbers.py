@@ -11,8 +11,8 @@ from scripts import load_script
 from two_layers import FOLDER, align, write_states
 
 from brain_activity_prediction.cli import extraction_command
+from brain_activity_prediction.datasets.nsd.dataset import find_nsd
 from brain_activity_prediction.datasets.nsd.design import read_design
-from brain_activity_prediction.datasets.nsd.layout import find_layout
 from brain_activity_prediction.encoding.scores.score_store import ScoreStore
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
@@ -48,7 +48,7 @@ def extract(monkeypatch, capsys, script, base_dir, *more):
 
 
 def first_image(base_dir):
-    return read_design(find_layout(base_dir).design()).image_ids(1).min()
+    return read_design(find_nsd(base_dir).design()).image_ids(1).min()
 
 
 def store(base_dir, script, prompt="no_prompt"):
@@ -128,7 +128,7 @@ def test_states_that_are_no_numbers_on_disk_are_named_before_they_are_fitted(own
     written = write_states(own_nsd)
     ids = written.image_ids(["vision"])
     states = np.stack([written.read_layer("vision", layer, ids) for layer in (0, 1)], axis=1)
-    subject = read_design(find_layout(own_nsd).design()).image_ids(1)
+    subject = read_design(find_nsd(own_nsd).design()).image_ids(1)
     bad = int(np.flatnonzero(np.isin(ids, subject))[5])
     states[bad, 1, 2] = np.nan
     next(written.folder.glob("batch_*")).unlink()

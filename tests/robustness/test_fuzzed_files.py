@@ -20,11 +20,12 @@ from scipy.io import loadmat, savemat
 
 from brain_activity_prediction.datasets.captions import Captions
 from brain_activity_prediction.datasets.nsd.betas import read_session
+from brain_activity_prediction.datasets.nsd.dataset import find_nsd
 from brain_activity_prediction.datasets.nsd.design import read_design
 from brain_activity_prediction.datasets.nsd.label_tables import label_names
-from brain_activity_prediction.datasets.nsd.layout import find_layout
-from brain_activity_prediction.datasets.nsd.regions import read_map, read_mask, region_masks
+from brain_activity_prediction.datasets.nsd.regions import read_mask, region_masks
 from brain_activity_prediction.datasets.nsd.stimuli import Stimuli
+from brain_activity_prediction.datasets.units import read_map
 from brain_activity_prediction.encoding.scores.score_store import QUANTITIES, ScoreStore
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
 from brain_activity_prediction.extraction.prompt_selection import read_prompts
@@ -45,7 +46,7 @@ N_TRIALS = 30
 def files(official_nsd, flat_nsd, tmp_path_factory):
     """A copy of each kind of file, by the name of its reader below."""
     folder = tmp_path_factory.mktemp("fuzzed")
-    official, flat = find_layout(official_nsd), find_layout(flat_nsd)
+    official, flat = find_nsd(official_nsd), find_nsd(flat_nsd)
     variables = {name: values for name, values in loadmat(official.design()).items() if not name.startswith("__")}
     found = {
         "design": official.design(),
@@ -53,7 +54,7 @@ def files(official_nsd, flat_nsd, tmp_path_factory):
         "betas as NIfTI": official.betas(1, 1),
         "betas as HDF5": flat.betas(1, 1),
         "mask": official.nsdgeneral(1),
-        "map": official.ncsnr(1),
+        "map": official.ncsnr_file(1),
         "labels": official.roi(1, "prf-visualrois")[0],
         "label table": official.label_table(1, "floc-faces"),
     }
@@ -214,7 +215,7 @@ READERS = {
 
 @pytest.mark.parametrize("kind", READERS)
 def test_a_mutated_file_gives_a_result_or_one_line_never_a_crash_or_hang(kind, files, official_nsd):
-    fitted, _ = read_mask(find_layout(official_nsd), 1)
+    fitted, _ = read_mask(find_nsd(official_nsd), 1)
     READERS[kind](files[kind], fitted)
 
     @settings(

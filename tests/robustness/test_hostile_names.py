@@ -10,8 +10,8 @@ import pytest
 from reports import report
 from two_layers import align
 
+from brain_activity_prediction.datasets.nsd.dataset import find_nsd
 from brain_activity_prediction.datasets.nsd.label_tables import label_names
-from brain_activity_prediction.datasets.nsd.layout import find_layout
 from brain_activity_prediction.encoding.scores.score_store import QUANTITIES, ScoreStore
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
@@ -116,7 +116,7 @@ def test_a_report_on_a_region_with_a_long_name_goes_to_a_folder_that_the_disk_ta
 
 
 def test_a_label_table_gives_regions_no_control_characters(own_nsd):
-    layout = find_layout(own_nsd)
+    layout = find_nsd(own_nsd)
     table = layout.label_table(1, "prf-visualrois")
     table.write_bytes(b"1 V1v\x1b[31m\x07\n2 \xe2\x80\xaeV1d\n")
     names = label_names(layout, 1, "prf-visualrois")

@@ -4,7 +4,7 @@ import numpy as np
 from bad_input import ALIGN, HTML, REPORT, VIT, Case
 from spoilt_data import beside, bomb, design, file_for, loop, moved, over, read_only, stimuli, volume
 
-from brain_activity_prediction.datasets.nsd.layout import find_layout
+from brain_activity_prediction.datasets.nsd.dataset import find_nsd
 
 FOLDERS = [
     Case("a base directory that is not there", VIT, ["-d", "{base}/nowhere"], ["{base}/nowhere", "does not exist"]),
@@ -125,7 +125,7 @@ RESPONSES = [
         ALIGN,
         [],
         ["betas_session01.hdf5", "fetch it again"],
-        lambda base: find_layout(base).betas(1, 1).with_name("betas_session01.hdf5").write_bytes(HTML),
+        lambda base: find_nsd(base).betas(1, 1).with_name("betas_session01.hdf5").write_bytes(HTML),
     ),
     Case(
         "betas of another subject",
@@ -146,7 +146,7 @@ RESPONSES = [
         ALIGN,
         [],
         ["betas_session01.nii.gz", "fetch it again"],
-        lambda base: (lambda path: path.write_bytes(path.read_bytes()[:-8] + bytes(8)))(find_layout(base).betas(1, 1)),
+        lambda base: (lambda path: path.write_bytes(path.read_bytes()[:-8] + bytes(8)))(find_nsd(base).betas(1, 1)),
     ),
     Case("no mask", ALIGN, [], ["nsdgeneral.nii.gz"], over("nsdgeneral", None, 1)),
     Case(
@@ -168,7 +168,7 @@ RESPONSES = [
         ALIGN,
         [],
         ["nsdgeneral.nii.gz", "larger than any of NSD's"],
-        lambda base: bomb(find_layout(base).nsdgeneral(1)),
+        lambda base: bomb(find_nsd(base).nsdgeneral(1)),
     ),
     Case(
         "a misspelt region",

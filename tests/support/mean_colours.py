@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from brain_activity_prediction.cli import extraction_command
+from brain_activity_prediction.datasets.nsd.dataset import find_nsd
 from brain_activity_prediction.datasets.nsd.design import read_design
-from brain_activity_prediction.datasets.nsd.layout import find_layout
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
 from brain_activity_prediction.extraction import loop
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
@@ -58,7 +58,7 @@ def store(base_dir, prompt):
 
 def expected(base_dir, subject=1):
     """NSD ids of a subject, ascending, and their mean colours (n, 3)."""
-    layout = find_layout(base_dir)
+    layout = find_nsd(base_dir)
     ids = np.sort(read_design(layout.design()).image_ids(subject))
     with h5py.File(layout.stimuli()) as file:
         return ids, np.stack([file["imgBrick"][i - 1].mean(axis=(0, 1)) for i in ids])

@@ -9,13 +9,13 @@ import nibabel
 import numpy as np
 from scipy.io import loadmat, savemat
 
-from brain_activity_prediction.datasets.nsd.layout import find_layout
+from brain_activity_prediction.datasets.nsd.dataset import find_nsd
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 
 
 def file_of(base, kind, *fields):
     """One of NSD's files, of an ROI the first."""
-    path = getattr(find_layout(base), kind)(*fields)
+    path = getattr(find_nsd(base), kind)(*fields)
     return path[0] if isinstance(path, list) else path
 
 
@@ -34,7 +34,7 @@ def over(kind, content, *fields):
 
 def stimuli(name="imgBrick", **dataset):
     def change(base):
-        with h5py.File(find_layout(base).stimuli(), "w") as file:
+        with h5py.File(find_nsd(base).stimuli(), "w") as file:
             file.create_dataset(name, **{"shape": (500, 24, 24, 3), "dtype": "uint8"} | dataset)
 
     return change
@@ -44,7 +44,7 @@ def design(**variables):
     """A change that gives variables of the design file other values, or takes those that are None out of it."""
 
     def change(base):
-        path = find_layout(base).design()
+        path = find_nsd(base).design()
         known = {name: values for name, values in loadmat(path).items() if not name.startswith("__")}
         known |= {name: values(known[name]) for name, values in variables.items() if values}
         savemat(path, {name: values for name, values in known.items() if variables.get(name, 1) is not None})

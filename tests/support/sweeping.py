@@ -6,8 +6,8 @@ import time
 import numpy as np
 from scripts import PACKAGE
 
+from brain_activity_prediction.datasets.nsd.dataset import find_nsd
 from brain_activity_prediction.datasets.nsd.design import read_design
-from brain_activity_prediction.datasets.nsd.layout import find_layout
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 from brain_activity_prediction.storage.folders import embeddings_folder
 from brain_activity_prediction.sweep import sweep
@@ -39,7 +39,7 @@ def parsed(command, base_dir, *flags):
 
 
 def image_ids(base_dir):
-    return read_design(find_layout(base_dir).design()).image_ids_of_any([1, 2]).tolist()
+    return read_design(find_nsd(base_dir).design()).image_ids_of_any([1, 2]).tolist()
 
 
 def until(ready, seconds=600):

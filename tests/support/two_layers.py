@@ -5,8 +5,8 @@ import pandas as pd
 from conftest import simple_signals
 
 from brain_activity_prediction.align_image_embeddings import align_model
+from brain_activity_prediction.datasets.nsd.dataset import find_nsd
 from brain_activity_prediction.datasets.nsd.design import read_design
-from brain_activity_prediction.datasets.nsd.layout import find_layout
 from brain_activity_prediction.datasets.nsd.stimuli import Stimuli
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 
@@ -16,7 +16,7 @@ FOLDER = "alignment/subj01/no_prompt/test_two-layers"
 
 def write_states(base_dir, seed=0, settings=None):
     """States of a model whose layer 0 holds what drives the early voxels and layer 1 what drives the late ones."""
-    layout = find_layout(base_dir)
+    layout = find_nsd(base_dir)
     design = read_design(layout.design())
     seen = np.unique([design.image_ids(subject) for subject in (1, 2)])
     with Stimuli(layout.stimuli()) as stimuli:

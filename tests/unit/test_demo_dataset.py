@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy.io import loadmat
 
+from brain_activity_prediction.datasets.nsd.dataset import find_nsd
 from brain_activity_prediction.datasets.nsd.design import read_design, stimulus_rows
-from brain_activity_prediction.datasets.nsd.layout import find_layout
 from brain_activity_prediction.datasets.nsd.regions import region_masks
-from brain_activity_prediction.datasets.nsd.responses import prepare_responses
+from brain_activity_prediction.datasets.responses import prepare_responses
 from brain_activity_prediction.demo.simulation import (
     REGIONS,
     noise_ceiling_r,
@@ -20,7 +20,7 @@ from brain_activity_prediction.demo.simulation import (
 
 
 def test_the_identities_of_nsds_design_hold(official_nsd):
-    layout = find_layout(official_nsd)
+    layout = find_nsd(official_nsd)
     variables = loadmat(layout.design())
     subjectim, shared = variables["subjectim"], variables["sharedix"]
     assert subjectim.shape == (8, 40)
@@ -40,7 +40,7 @@ def test_the_identities_of_nsds_design_hold(official_nsd):
 
 
 def test_the_pictures_are_all_different_photographs(official_nsd):
-    with h5py.File(find_layout(official_nsd).stimuli()) as file:
+    with h5py.File(find_nsd(official_nsd).stimuli()) as file:
         brick = file["imgBrick"][()]
     assert brick.dtype == np.uint8
     assert brick.shape[1:] == (24, 24, 3)
@@ -49,14 +49,14 @@ def test_the_pictures_are_all_different_photographs(official_nsd):
 
 
 def test_both_layouts_hold_the_same_pictures_and_volumes(official_nsd, flat_nsd):
-    official, flat = find_layout(official_nsd), find_layout(flat_nsd)
+    official, flat = find_nsd(official_nsd), find_nsd(flat_nsd)
     with h5py.File(official.stimuli()) as one, h5py.File(flat.stimuli()) as other:
         assert np.array_equal(one["imgBrick"], other["imgBrick"])
     betas = np.asarray(nibabel.load(official.betas(2, 4)).dataobj)
     with h5py.File(flat.betas(2, 4)) as file:
         assert np.array_equal(file["betas"][()].T, betas)
     assert betas.dtype == np.int16
-    one, other = nibabel.load(official.ncsnr(1)), nibabel.load(flat.ncsnr(1))
+    one, other = nibabel.load(official.ncsnr_file(1)), nibabel.load(flat.ncsnr_file(1))
     assert np.array_equal(one.get_fdata(), other.get_fdata(), equal_nan=True)
 
 
@@ -69,10 +69,10 @@ def test_the_planted_truth_is_written_beside_the_data(official_nsd):
         "noise_ceiling_r": pytest.approx(0.75**0.5),
     }
     assert planted["RSC"] == {"source": None, "snr": 0.0, "n_voxels": 40, "noise_ceiling_r": 0.0}
-    layout = find_layout(official_nsd)
+    layout = find_nsd(official_nsd)
     responses = prepare_responses(layout, 1, cache_dir=official_nsd.parent / "cache")
-    regions = region_masks(layout, 1, responses.mask)
-    ncsnr = nibabel.load(layout.ncsnr(1)).get_fdata()[responses.mask]
+    regions = region_masks(layout, 1, responses.units.mask)
+    ncsnr = nibabel.load(layout.ncsnr_file(1)).get_fdata()[responses.units.mask]
     for name, truth in planted.items():
         assert regions[name].sum() == truth["n_voxels"]
         np.testing.assert_allclose(ncsnr[regions[name]], truth["snr"], atol=1e-6)
@@ -99,7 +99,7 @@ def test_the_signal_to_noise_ratio_of_the_trials_is_the_planted_one():
 
 
 def test_sessions_differ_in_gain_and_offset_so_that_zscoring_them_matters(official_nsd):
-    layout = find_layout(official_nsd)
+    layout = find_nsd(official_nsd)
     fitted = nibabel.load(layout.nsdgeneral(1)).get_fdata() == 1
     sessions = [nibabel.load(layout.betas(1, n)).get_fdata()[fitted] / 300 for n in (1, 2)]
     ratio = sessions[0].std(axis=1) / sessions[1].std(axis=1)
@@ -110,7 +110,7 @@ def test_sessions_differ_in_gain_and_offset_so_that_zscoring_them_matters(offici
 
 def test_voxels_follow_their_own_source_on_the_images_the_design_names(official_nsd):
     """The chain from picture to design to betas, from nothing of the generator but its pictures."""
-    layout = find_layout(official_nsd)
+    layout = find_nsd(official_nsd)
     responses = prepare_responses(layout, 1, cache_dir=official_nsd.parent / "cache")
     with h5py.File(layout.stimuli()) as file:
         pictures = file["imgBrick"][stimulus_rows(responses.image_ids)] / 255
@@ -118,7 +118,7 @@ def test_voxels_follow_their_own_source_on_the_images_the_design_names(official_
         "early": np.abs(np.diff(pictures, axis=2)).mean(axis=(1, 2)),
         "late": pictures.mean(axis=(1, 2)),
     }
-    regions = region_masks(layout, 1, responses.mask)
+    regions = region_masks(layout, 1, responses.units.mask)
     explained = {
         (source, name): _explained(features, responses.betas[:, regions[name]])
         for source, features in sources.items()
@@ -137,7 +137,7 @@ def _explained(features, betas):
 
 
 def test_subjects_share_pictures_and_trial_order_but_not_their_own_images(official_nsd):
-    design = read_design(find_layout(official_nsd).design())
+    design = read_design(find_nsd(official_nsd).design())
     common = np.intersect1d(design.image_ids(1), design.image_ids(2))
     assert np.array_equal(common, design.shared_ids)
 

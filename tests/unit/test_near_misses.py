@@ -7,7 +7,7 @@ from two_layers import MODEL
 
 from brain_activity_prediction.align_image_embeddings import align_model
 from brain_activity_prediction.datasets.captions import Captions
-from brain_activity_prediction.datasets.nsd.layout import find_layout
+from brain_activity_prediction.datasets.nsd.dataset import find_nsd
 from brain_activity_prediction.datasets.nsd.stimuli import Stimuli
 from brain_activity_prediction.encoding.layers import open_layers
 from brain_activity_prediction.runtime.errors import InputError
@@ -48,7 +48,7 @@ def test_every_line_that_lists_models_suggests_one_without_its_organisation():
 
 
 def test_a_folder_of_betas_under_another_name_is_answered_with_the_one_there(own_nsd):
-    layout = find_layout(own_nsd)
+    layout = find_nsd(own_nsd)
     folder = layout.expected("betas", 1, 1)[0].parent
     folder.rename(folder.with_name("betas_fithrf_GLMdenoise_RR_copy"))
     with pytest.raises(InputError, match=r"no betas: .*did you mean .*/betas_fithrf_GLMdenoise_RR_copy\?"):
@@ -59,7 +59,7 @@ def test_a_folder_of_betas_under_another_name_is_answered_with_the_one_there(own
 
 def test_too_few_images_are_answered_with_where_all_of_them_come_from(own_nsd):
     with (
-        Stimuli(find_layout(own_nsd).stimuli()) as stimuli,
+        Stimuli(find_nsd(own_nsd).stimuli()) as stimuli,
         pytest.raises(InputError, match=r"own nsd_stimuli\.hdf5 all 73,000"),
     ):
         stimuli.path = stimuli.path.with_name("other.hdf5")

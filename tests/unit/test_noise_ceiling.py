@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from brain_activity_prediction.datasets.nsd.layout import find_layout
+from brain_activity_prediction.datasets.nsd.dataset import find_nsd
 from brain_activity_prediction.datasets.nsd.regions import region_masks
-from brain_activity_prediction.datasets.nsd.responses import average_repeats, zscore_session
+from brain_activity_prediction.datasets.responses import ResponseChoice, average_repeats, zscore_session
 from brain_activity_prediction.demo.simulation import REGIONS
 from brain_activity_prediction.encoding.subject_data import read_subject_data
 from brain_activity_prediction.inference.noise_ceiling import (
@@ -134,10 +134,10 @@ def test_voxels_that_never_vary_or_hold_nan_have_no_ceiling_and_harm_no_other():
 
 @pytest.mark.parametrize("sessions", [None, [1, 2, 4]], ids=["all sessions", "a session missing"])
 def test_the_planted_ceiling_of_each_region_comes_back(official_nsd, tmp_path, sessions):
-    layout = find_layout(official_nsd)
-    targets = read_subject_data(layout, 1, sessions, True, tmp_path)
+    layout = find_nsd(official_nsd)
+    targets = read_subject_data(layout, 1, ResponseChoice(sessions), tmp_path)
     ceiling = noise_ceiling(targets.ncsnr, targets.test_repeats)
-    masks = region_masks(layout, 1, targets.mask)
+    masks = region_masks(layout, 1, targets.units.mask)
     noise = np.mean(1 / targets.test_repeats)
     assert (targets.test_repeats.min() < 3) == (sessions is not None)
     for region in REGIONS:

@@ -3,14 +3,15 @@ import numpy as np
 import pytest
 from scipy.io import loadmat, savemat
 
-from brain_activity_prediction.datasets.nsd.design import read_design, stimulus_rows, train_test_rows
-from brain_activity_prediction.datasets.nsd.layout import find_layout
+from brain_activity_prediction.datasets.nsd.dataset import find_nsd
+from brain_activity_prediction.datasets.nsd.design import read_design, stimulus_rows
+from brain_activity_prediction.datasets.splits import SplitChoice, split_images
 from brain_activity_prediction.runtime.errors import InputError
 
 
 @pytest.fixture
 def design_path(official_nsd):
-    return find_layout(official_nsd).design()
+    return find_nsd(official_nsd).design()
 
 
 @pytest.fixture
@@ -31,13 +32,14 @@ def test_ids_count_from_1_and_rows_from_0():
     assert stimulus_rows([1, 73000]).tolist() == [0, 72999]
 
 
-def test_test_images_are_the_shared_ones_and_no_others(design_path):
-    design = read_design(design_path)
+def test_test_images_are_the_shared_ones_and_no_others(official_nsd):
+    nsd = find_nsd(official_nsd)
+    design = read_design(nsd.design())
     image_ids = np.sort(design.image_ids(1))
-    train, test = train_test_rows(image_ids, design.shared_ids)
-    assert np.array_equal(image_ids[test], design.shared_ids)
-    assert sorted([*train, *test]) == list(range(40))
-    assert not np.isin(image_ids[train], design.image_ids(2)).any()
+    split = split_images(nsd, 1, image_ids, SplitChoice())
+    assert np.array_equal(split.test, design.shared_ids)
+    assert sorted([*split.train, *split.test]) == image_ids.tolist()
+    assert not np.isin(split.train, design.image_ids(2)).any()
 
 
 def test_matlab_7_3_files_give_the_same_design(variables, design_path, tmp_path):
@@ -103,7 +105,7 @@ def test_sessions_and_subjects_that_nsd_does_not_have_are_refused(design_path):
 
 
 def test_images_of_several_subjects_are_those_that_any_of_them_saw_each_once(official_nsd):
-    design = read_design(find_layout(official_nsd).design())
+    design = read_design(find_nsd(official_nsd).design())
     of_both = design.image_ids_of_any([1, 2])
     assert of_both.tolist() == sorted({*design.image_ids(1).tolist(), *design.image_ids(2).tolist()})
     assert len(of_both) == 12 + 28 + 28

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from two_layers import FOLDER, align, read_scores
 
-from brain_activity_prediction.datasets.nsd.layout import find_layout
-from brain_activity_prediction.datasets.nsd.regions import read_mask, read_regions, region_masks
-from brain_activity_prediction.datasets.nsd.responses import prepare_responses
+from brain_activity_prediction.datasets.nsd.dataset import find_nsd
+from brain_activity_prediction.datasets.nsd.regions import read_mask, region_masks
+from brain_activity_prediction.datasets.responses import ResponseChoice, prepare_responses
 from brain_activity_prediction.encoding.subject_data import ceiling_of_test_images, read_subject_data
 from brain_activity_prediction.report.plots.voxel_maps import cortex, shown_on
 from brain_activity_prediction.runtime.errors import InputError
@@ -55,7 +55,7 @@ def as_hdf5(layout):
 
 @pytest.fixture
 def layout(own_nsd):
-    return find_layout(own_nsd)
+    return find_nsd(own_nsd)
 
 
 def values_by_place(mask, affine, values):
@@ -67,12 +67,12 @@ def values_by_place(mask, affine, values):
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
 @pytest.mark.parametrize("kind", ["roi", "mask", "both"])
 def test_a_file_in_another_orientation_gives_the_same_regions(layout, kind, orientation):
-    expected = read_regions(layout, 1)
+    expected = layout.regions(1)
     if kind != "mask":
         store_as(layout.roi(1, "prf-visualrois")[0], orientation)
     if kind != "roi":
         store_as(layout.nsdgeneral(1), orientation)
-    regions = read_regions(layout, 1)
+    regions = layout.regions(1)
     assert list(regions) == list(expected)
     for name, members in expected.items():
         np.testing.assert_array_equal(regions[name], members)
@@ -80,20 +80,20 @@ def test_a_file_in_another_orientation_gives_the_same_regions(layout, kind, orie
 
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
 def test_betas_and_ceilings_in_another_orientation_belong_to_the_same_voxels(layout, orientation):
-    image = nibabel.load(layout.ncsnr(1))
+    image = nibabel.load(layout.ncsnr_file(1))
     ncsnr = np.linspace(0.1, 1, np.prod(image.shape), dtype=np.float32).reshape(image.shape)
-    nibabel.save(nibabel.Nifti1Image(ncsnr, image.affine), layout.ncsnr(1))
-    targets = read_subject_data(layout, 1, None, True, layout.base_dir / "responses")
+    nibabel.save(nibabel.Nifti1Image(ncsnr, image.affine), layout.ncsnr_file(1))
+    targets = read_subject_data(layout, 1, ResponseChoice(), layout.base_dir / "responses")
     expected = ceiling_of_test_images(targets, layout, 1, "nsd")
     store_as(layout.betas(1, 3), orientation)
-    store_as(layout.ncsnr(1), orientation)
-    again = read_subject_data(layout, 1, None, True, layout.base_dir / "responses")
+    store_as(layout.ncsnr_file(1), orientation)
+    again = read_subject_data(layout, 1, ResponseChoice(), layout.base_dir / "responses")
     np.testing.assert_array_equal(again.train, targets.train)
     np.testing.assert_array_equal(ceiling_of_test_images(again, layout, 1, "nsd"), expected)
 
 
 def test_maps_and_voxel_order_are_those_of_the_betas(ready, monkeypatch):
-    layout = find_layout(ready)
+    layout = find_nsd(ready)
     align(monkeypatch, ready)
     expected = read_scores(ready)
     mask, affine = read_mask(layout, 1)
@@ -112,34 +112,34 @@ def test_maps_and_voxel_order_are_those_of_the_betas(ready, monkeypatch):
 
 
 def test_the_cortex_behind_a_map_on_the_page_is_where_the_map_is(layout):
-    expected, grid = cortex(layout.base_dir, 1)
+    expected, grid = cortex(layout, 1)
     store_as(layout.nsdgeneral(1), "PIR")
-    values, affine, behind = shown_on(cortex(layout.base_dir, 1), np.zeros(grid.shape), grid)
+    values, affine, behind = shown_on(cortex(layout, 1), np.zeros(grid.shape), grid)
     np.testing.assert_allclose(behind, expected, rtol=1e-6)
     np.testing.assert_array_equal(affine, grid.affine)
     assert not values.any()
 
 
 def test_responses_are_read_again_when_the_voxels_come_in_another_order(layout, capsys):
-    prepare_responses(layout, 1, sessions=[2, 3, 4])
+    prepare_responses(layout, 1, ResponseChoice([2, 3, 4]))
     kept = layout.betas(1, 1).read_bytes()
     store_as(layout.betas(1, 1), "LAS")
-    assert prepare_responses(layout, 1, sessions=[2, 3, 4]).affine[0, 0] < 0
+    assert prepare_responses(layout, 1, ResponseChoice([2, 3, 4])).units.affine[0, 0] < 0
     assert "changed since" in capsys.readouterr().err
     layout.betas(1, 1).write_bytes(kept)
-    assert prepare_responses(layout, 1, sessions=[2, 3, 4]).affine[0, 0] > 0
+    assert prepare_responses(layout, 1, ResponseChoice([2, 3, 4])).units.affine[0, 0] > 0
 
 
 @pytest.mark.parametrize("orientation", [None, "LAS"])
 def test_published_hdf5_betas_are_right_anterior_superior(layout, orientation):
     expected = prepare_responses(layout, 1).betas
-    regions = read_regions(layout, 1)
+    regions = layout.regions(1)
     as_hdf5(layout)
     if orientation:
         for path in (layout.nsdgeneral(1), layout.roi(1, "floc-faces")[0]):
             store_as(path, orientation)
     np.testing.assert_array_equal(prepare_responses(layout, 1).betas, expected)
-    found = read_regions(layout, 1)
+    found = layout.regions(1)
     assert all(np.array_equal(found[name], regions[name]) for name in regions)
 
 
@@ -157,7 +157,7 @@ def test_files_on_other_grids_are_refused_by_naming_both_and_their_grids(layout,
         affine[:3, :3] = affine[:3, :3] @ nibabel.eulerangles.euler2mat(0.1)
     nibabel.save(nibabel.Nifti1Image(np.asarray(image.dataobj), affine), path)
     with pytest.raises(InputError) as refused:
-        read_regions(layout, 1)
+        layout.regions(1)
         prepare_responses(layout, 1)
     said = str(refused.value)
     assert str(path) in said
@@ -170,14 +170,14 @@ def test_affines_that_differ_by_rounding_alone_are_the_same(layout):
     path = layout.roi(1, "floc-faces")[0]
     image = nibabel.load(path)
     nibabel.save(nibabel.Nifti1Image(np.asarray(image.dataobj), image.affine + 5e-4 * (image.affine != 0)), path)
-    assert read_regions(layout, 1)["FFA-1"].any()
+    assert layout.regions(1)["FFA-1"].any()
 
 
 def test_a_file_without_an_affine_is_matched_by_index_and_said_once(layout, capsys):
-    expected = read_regions(layout, 1)
+    expected = layout.regions(1)
     for path in (layout.nsdgeneral(1), *(layout.roi(1, name)[0] for name in ("floc-faces", "prf-visualrois"))):
         without_affine(path)
-    found = read_regions(layout, 1)
+    found = layout.regions(1)
     read_mask(layout, 1)
     assert all(np.array_equal(found[name], expected[name]) for name in expected)
     (line,) = capsys.readouterr().err.splitlines()
@@ -188,12 +188,12 @@ def test_betas_without_an_affine_take_the_masks_and_another_shape_is_refused(lay
     affine = nibabel.load(layout.nsdgeneral(1)).affine
     for session in layout.sessions(1):
         without_affine(layout.betas(1, session))
-    np.testing.assert_array_equal(prepare_responses(layout, 1).affine, affine)
+    np.testing.assert_array_equal(prepare_responses(layout, 1).units.affine, affine)
     assert sum("states no affine" in line for line in capsys.readouterr().err.splitlines()) == 1
     path = layout.roi(1, "floc-faces")[0]
     nibabel.save(nibabel.Nifti1Image(np.zeros((3, 3, 3), np.int16), None), path)
     with pytest.raises(InputError, match=rf"{path} .*\(3, 3, 3\) voxels"):
-        read_regions(layout, 1)
+        layout.regions(1)
 
 
 def test_a_mask_of_another_subject_is_refused(layout):
@@ -203,4 +203,4 @@ def test_a_mask_of_another_subject_is_refused(layout):
 
 def test_a_damaged_session_that_was_not_asked_for_stops_nothing(layout):
     layout.betas(1, 1).write_bytes(b"<html>")
-    assert prepare_responses(layout, 1, sessions=[2, 3]).sessions == (2, 3)
+    assert prepare_responses(layout, 1, ResponseChoice([2, 3])).sessions == (2, 3)

@@ -7,8 +7,8 @@ from brain_activity_prediction.runtime.errors import InputError
 
 
 def test_both_layouts_are_recognised_and_named(official_nsd, flat_nsd):
-    assert find_layout(official_nsd).name == "official"
-    assert find_layout(str(flat_nsd)).name == "flat"
+    assert find_layout(official_nsd).layout == "official"
+    assert find_layout(str(flat_nsd)).layout == "flat"
 
 
 def test_paths_with_spaces_and_other_alphabets_work(flat_nsd, tmp_path):
@@ -49,9 +49,9 @@ def test_a_missing_file_is_named_with_the_path_it_should_have(own_nsd):
 @pytest.mark.parametrize("fixture", ["official_nsd", "flat_nsd"])
 def test_nsds_own_noise_ceilings_lie_beside_the_betas(fixture, request):
     layout = find_layout(request.getfixturevalue(fixture))
-    assert layout.ncsnr(2) == layout.betas(2, 1).with_name("ncsnr.nii.gz")
+    assert layout.ncsnr_file(2) == layout.betas(2, 1).with_name("ncsnr.nii.gz")
     with pytest.raises(InputError, match=r"no ncsnr file in the .* layout: expected .*subj07.*ncsnr\.nii\.gz"):
-        layout.ncsnr(7)
+        layout.ncsnr_file(7)
 
 
 def test_sessions_need_not_be_complete(own_nsd):

@@ -6,8 +6,8 @@ import nibabel
 import numpy as np
 import pytest
 
-from brain_activity_prediction.datasets.nsd.layout import find_layout
-from brain_activity_prediction.datasets.nsd.regions import read_mask, read_regions
+from brain_activity_prediction.datasets.nsd.dataset import find_nsd
+from brain_activity_prediction.datasets.nsd.regions import read_mask
 from brain_activity_prediction.demo.dataset import AFFINE
 from brain_activity_prediction.runtime.errors import InputError
 
@@ -16,7 +16,7 @@ VISUAL = ("prf-visualrois", (1, 2, 3, 7))  # the labels that the tiny NSD has
 
 @pytest.fixture
 def layout(own_nsd):
-    return find_layout(own_nsd)
+    return find_nsd(own_nsd)
 
 
 def write_table(layout, name, text, encoding="utf-8"):
@@ -47,7 +47,7 @@ def as_hemispheres(layout, name, sides=("lh", "rh")):
 def test_one_name_for_two_labels_of_a_file_is_their_union(layout):
     labels = labels_of(layout, "prf-visualrois")[read_mask(layout, 1)[0]]
     write_table(layout, "prf-visualrois", "0 Unknown\n1 V1\n2 V1\n3 V2\n4 V2\n5 V3\n6 V3\n7 hV4\n")
-    regions = read_regions(layout, 1, ["prf-visualrois"])
+    regions = layout.regions(1, ["prf-visualrois"])
     assert list(regions) == ["nsdgeneral", "V1", "V2", "hV4"]
     np.testing.assert_array_equal(regions["V1"], (labels == 1) | (labels == 2))
     assert regions["V1"].sum() == 100
@@ -56,7 +56,7 @@ def test_one_name_for_two_labels_of_a_file_is_their_union(layout):
 @pytest.mark.parametrize("chosen", [None, ["prf-visualrois", "floc-faces"], ["prf-visualrois"], ["floc-faces"]])
 def test_one_name_in_two_files_gets_the_files_name_in_front_whichever_are_asked_for(layout, chosen):
     write_table(layout, "floc-faces", "1 OFA\n2 hV4\n")
-    regions = read_regions(layout, 1, chosen)
+    regions = layout.regions(1, chosen)
     assert "hV4" not in regions
     wanted = chosen or ["prf-visualrois", "floc-faces"]
     assert {name for name in regions if "hV4" in name} == {f"{file}:hV4" for file in wanted}
@@ -72,14 +72,14 @@ def test_names_that_the_files_names_do_not_tell_apart_are_refused(layout):
         shutil.copy(whole, whole.with_name(f"{name}.nii.gz"))
         write_table(layout, name, f"2 {label}\n")
     with pytest.raises(InputError, match=r"a:b\.nii\.gz .*a\.nii\.gz .*both .*'a:b:c'"):
-        read_regions(layout, 1)
+        layout.regions(1)
 
 
 @pytest.mark.parametrize("label", ["nsdgeneral", "Kastner2015:V1v"])
 def test_a_label_takes_neither_the_name_of_all_fitted_voxels_nor_of_an_atlas(layout, label):
     save(layout.expected("roi", 1, name="Kastner2015")[0], np.ones((10, 12, 9), np.int16))
     write_table(layout, "floc-faces", f"2 {label}\n")
-    regions = read_regions(layout, 1)
+    regions = layout.regions(1)
     assert regions["nsdgeneral"].all()
     assert regions["Kastner2015:V1v"].all()
     assert 0 < regions[f"floc-faces:{label}"].sum() < 50
@@ -99,26 +99,26 @@ def test_a_label_takes_neither_the_name_of_all_fitted_voxels_nor_of_an_atlas(lay
 )
 def test_a_name_is_kept_whole_and_colours_are_no_part_of_it(layout, row, name):
     write_table(layout, "floc-faces", f"# number name\n0 Unknown 0 0 0 0\n{row}\n")
-    assert list(read_regions(layout, 1, ["floc-faces"])) == ["nsdgeneral", name]
+    assert list(layout.regions(1, ["floc-faces"])) == ["nsdgeneral", name]
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
 def test_a_label_table_may_begin_with_a_byte_order_mark(layout, encoding, newline):
     write_table(layout, "floc-faces", newline.join(["0 Unknown", "2 Größe", ""]), encoding)
-    assert list(read_regions(layout, 1, ["floc-faces"])) == ["nsdgeneral", "Größe"]
+    assert list(layout.regions(1, ["floc-faces"])) == ["nsdgeneral", "Größe"]
 
 
 def test_a_label_with_two_names_is_refused(layout):
     write_table(layout, "floc-faces", "1 OFA\n2 FFA-1\n2 FFA-2\n")
     with pytest.raises(InputError, match=r"floc-faces\.mgz\.ctab .*label 2 .*FFA-1.*FFA-2"):
-        read_regions(layout, 1)
+        layout.regions(1)
 
 
 def test_the_eccentricities_are_called_as_in_nsds_own_tables(layout):
     labels = np.arange(10 * 12 * 9).reshape(10, 12, 9) % 6
     save(layout.expected("roi", 1, name="prf-eccrois")[0], labels.astype(np.int16))
-    regions = read_regions(layout, 1, ["prf-eccrois"])
+    regions = layout.regions(1, ["prf-eccrois"])
     assert list(regions)[1:] == ["ecc0pt5", "ecc1", "ecc2", "ecc4", "ecc4+"]
 
 
@@ -126,17 +126,17 @@ def test_the_eccentricities_are_called_as_in_nsds_own_tables(layout):
 def test_one_hemisphere_can_be_asked_for_by_its_files_name(layout, side):
     labels, left = as_hemispheres(layout, "prf-visualrois")
     mask, _ = read_mask(layout, 1)
-    regions = read_regions(layout, 1, [f"{side}.prf-visualrois"])
+    regions = layout.regions(1, [f"{side}.prf-visualrois"])
     expected = ((labels == 7) & (left if side == "lh" else ~left))[mask]
     np.testing.assert_array_equal(regions[f"{side}.prf-visualrois:hV4"], expected)
     assert list(regions) == ["nsdgeneral", *(f"{side}.prf-visualrois:{name}" for name in ("V1v", "V1d", "V2v", "hV4"))]
 
 
 def test_a_lone_half_stops_no_run_that_did_not_ask_for_it(layout, capsys):
-    expected = read_regions(layout, 1)
+    expected = layout.regions(1)
     places = layout.expected("roi", 1, name="floc-places")[0]
     shutil.copy(places, places.with_name("lh.floc-words.nii.gz"))
-    assert list(read_regions(layout, 1)) == list(expected)
+    assert list(layout.regions(1)) == list(expected)
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("subject 1: floc-words is left out")
     assert "rh.floc-words.nii.gz" in line
@@ -144,7 +144,7 @@ def test_a_lone_half_stops_no_run_that_did_not_ask_for_it(layout, capsys):
 
 def test_a_lone_half_asked_for_is_read_and_the_missing_one_named(layout, capsys):
     as_hemispheres(layout, "prf-visualrois", ["rh"])
-    regions = read_regions(layout, 1, ["prf-visualrois"])
+    regions = layout.regions(1, ["prf-visualrois"])
     assert all(name.startswith("rh.prf-visualrois:") for name in list(regions)[1:])
     (line,) = capsys.readouterr().err.splitlines()
     assert "lh.prf-visualrois.nii.gz" in line
@@ -155,7 +155,7 @@ def test_a_region_asked_for_that_yields_no_row_is_said_with_why(layout, capsys):
     save(thalamus, np.ones((10, 12, 9), np.int16))
     save(thalamus.with_name("MTL.nii.gz"), np.zeros((10, 12, 9), np.int16))
     write_table(layout, "MTL", "1 CA1\n")
-    regions = read_regions(layout, 1, ["floc-faces", "thalamus", "MTL"])
+    regions = layout.regions(1, ["floc-faces", "thalamus", "MTL"])
     assert list(regions) == ["nsdgeneral", "FFA-1"]
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2
@@ -164,24 +164,24 @@ def test_a_region_asked_for_that_yields_no_row_is_said_with_why(layout, capsys):
     assert "MTL" in lines[1]
     assert "fitted voxels" in lines[1]
     with pytest.raises(InputError, match=r"thalamus\.mgz\.ctab.*MTL"):
-        read_regions(layout, 1, ["thalamus", "MTL"])
+        layout.regions(1, ["thalamus", "MTL"])
     assert not capsys.readouterr().err
 
 
 def test_all_fitted_voxels_can_be_asked_for_alone(layout):
-    assert list(read_regions(layout, 1, ["nsdgeneral"])) == ["nsdgeneral"]
-    assert list(read_regions(layout, 1, ["nsdgeneral", "floc-faces"])) == ["nsdgeneral", "FFA-1"]
+    assert list(layout.regions(1, ["nsdgeneral"])) == ["nsdgeneral"]
+    assert list(layout.regions(1, ["nsdgeneral", "floc-faces"])) == ["nsdgeneral", "FFA-1"]
 
 
 @pytest.mark.parametrize("name", ["nsdgeneral", "floc-faces"])
 def test_labels_a_rounding_error_off_are_whole_numbers_and_nan_is_unlabelled(layout, name):
-    expected = read_regions(layout, 1)
+    expected = layout.regions(1)
     path = layout.expected("roi", 1, name=name)[0]
     labels = labels_of(layout, name).astype(np.float32)
     labels[labels > 0] *= np.float32(0.99999994)
     labels[labels < 0] = np.nan
     save(path, labels[..., None])
-    found = read_regions(layout, 1)
+    found = layout.regions(1)
     assert all(np.array_equal(found[region], expected[region]) for region in expected)
 
 
@@ -195,18 +195,18 @@ def test_a_mask_of_fitted_voxels_that_holds_other_numbers_is_refused(layout, val
 
 
 def test_files_that_are_not_compressed_are_read(layout):
-    expected = read_regions(layout, 1)
+    expected = layout.regions(1)
     for path in [
         layout.nsdgeneral(1),
-        layout.ncsnr(1),
+        layout.ncsnr_file(1),
         *layout.nsdgeneral(1).parent.glob("*.nii.gz"),
         layout.betas(1, 1),
     ]:
         if path.exists():
             nibabel.save(nibabel.load(path), str(path).removesuffix(".gz"))
             path.unlink()
-    found = read_regions(layout, 1)
+    found = layout.regions(1)
     assert list(found) == list(expected)
     assert all(np.array_equal(found[region], expected[region]) for region in expected)
     assert layout.sessions(1) == [1, 2, 3, 4]
-    assert layout.betas(1, 1).suffix == layout.ncsnr(1).suffix == ".nii"
+    assert layout.betas(1, 1).suffix == layout.ncsnr_file(1).suffix == ".nii"

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from scipy.io import loadmat
 
-from brain_activity_prediction.datasets.nsd import response_cache
-from brain_activity_prediction.datasets.nsd import responses as module
-from brain_activity_prediction.datasets.nsd.layout import find_layout
-from brain_activity_prediction.datasets.nsd.response_cache import load_or_make, store
-from brain_activity_prediction.datasets.nsd.responses import average_repeats, prepare_responses
+from brain_activity_prediction.datasets import response_cache
+from brain_activity_prediction.datasets.nsd import dataset
+from brain_activity_prediction.datasets.nsd.dataset import find_nsd
+from brain_activity_prediction.datasets.response_cache import load_or_make, store
+from brain_activity_prediction.datasets.responses import ResponseChoice, average_repeats, prepare_responses
 from brain_activity_prediction.runtime.errors import InputError
 
 ARRAYS = {  # of a cache file: two images of three voxels, in one group
@@ -20,8 +20,8 @@ ARRAYS = {  # of a cache file: two images of three voxels, in one group
 }
 
 
-def prepare(base_dir, cache_dir, subject=1, **options):
-    return prepare_responses(find_layout(base_dir), subject, cache_dir=cache_dir, **options)
+def prepare(base_dir, cache_dir, subject=1, **choice):
+    return prepare_responses(find_nsd(base_dir), subject, ResponseChoice(**choice), cache_dir)
 
 
 def reference(base_dir, sessions, zscore):
@@ -49,9 +49,9 @@ def test_responses_equal_zscoring_and_averaging_the_raw_files(official_nsd, tmp_
     assert responses.n_repeats.tolist() == [len(trials) for trials in expected.values()]
     assert responses.sessions == tuple(sorted(sessions))
     assert responses.betas.dtype == np.float32
-    fitted = nibabel.load(find_layout(official_nsd).nsdgeneral(1))
-    assert np.array_equal(responses.mask, fitted.get_fdata() == 1)
-    assert np.array_equal(responses.affine, fitted.affine)
+    fitted = nibabel.load(find_nsd(official_nsd).nsdgeneral(1))
+    assert np.array_equal(responses.units.mask, fitted.get_fdata() == 1)
+    assert np.array_equal(responses.units.affine, fitted.affine)
     means = [trials.mean(axis=0) for trials in expected.values()]
     np.testing.assert_allclose(responses.betas, means, atol=2e-6)
     within = np.array([np.square(trials - trials.mean(axis=0)).sum(axis=0) for trials in expected.values()])
@@ -64,7 +64,7 @@ def test_responses_equal_zscoring_and_averaging_the_raw_files(official_nsd, tmp_
 def test_both_layouts_and_formats_give_identical_responses(official_nsd, flat_nsd, tmp_path, subject):
     official = prepare(official_nsd, tmp_path / "a", subject)
     flat = prepare(flat_nsd, tmp_path / "b", subject)
-    for name in ("image_ids", "n_repeats", "betas", "within_image_ss", "image_groups", "mask", "affine"):
+    for name in ("image_ids", "n_repeats", "betas", "within_image_ss", "image_groups"):
         assert np.array_equal(getattr(official, name), getattr(flat, name)), name
 
 
@@ -102,8 +102,8 @@ def sessions_read(monkeypatch):
         read.append(path.name)
         return original(path, *arguments)
 
-    original = module.read_session
-    monkeypatch.setattr(module, "read_session", read_session)
+    original = dataset.read_session
+    monkeypatch.setattr(dataset, "read_session", read_session)
     return read
 
 
@@ -121,7 +121,7 @@ def test_the_second_call_reads_the_cache_and_gives_the_same(official_nsd, tmp_pa
 def test_a_changed_session_file_makes_the_cache_stale_and_a_line_says_so(own_nsd, tmp_path, sessions_read, capsys):
     before = prepare(own_nsd, tmp_path)
     capsys.readouterr()
-    layout = find_layout(own_nsd)
+    layout = find_nsd(own_nsd)
     shutil.copy(layout.betas(1, 3), layout.betas(1, 2))
     after = prepare(own_nsd, tmp_path)
     assert len(sessions_read) == 8
@@ -135,7 +135,7 @@ def test_a_changed_session_file_makes_the_cache_stale_and_a_line_says_so(own_nsd
 
 def test_betas_of_the_same_size_and_time_but_other_content_make_the_cache_stale(own_nsd, tmp_path, capsys):
     prepare(own_nsd, tmp_path)
-    path = find_layout(own_nsd).betas(1, 2)
+    path = find_nsd(own_nsd).betas(1, 2)
     stat, content = path.stat(), bytearray(path.read_bytes())
     content[4] ^= 1  # the time that gzip notes, which changes no beta
     path.write_bytes(content)
@@ -233,7 +233,7 @@ def test_a_cache_of_an_older_version_is_made_again(official_nsd, tmp_path, monke
 
 
 def test_the_cache_lies_beside_the_data_unless_said_otherwise_and_progress_is_shown(own_nsd, capsys):
-    prepare_responses(find_layout(own_nsd), 1)
+    prepare_responses(find_nsd(own_nsd), 1)
     assert [path.name for path in (own_nsd / "responses").iterdir()] == ["responses_subj01_zscored_sessions1-4.h5"]
     shown = capsys.readouterr().err
     assert "betas of subject 1: 100%" in shown
@@ -282,7 +282,7 @@ def test_a_damaged_cache_is_noticed_and_built_again(official_nsd, tmp_path, caps
 
 
 def test_a_failed_reading_leaves_no_cache_behind(own_nsd, tmp_path):
-    path = find_layout(own_nsd).betas(1, 3)
+    path = find_nsd(own_nsd).betas(1, 3)
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(InputError, match=r"betas_session03\.nii\.gz"):
         prepare(own_nsd, tmp_path / "cache")
@@ -290,7 +290,7 @@ def test_a_failed_reading_leaves_no_cache_behind(own_nsd, tmp_path):
 
 
 def test_a_session_that_was_asked_for_but_is_not_there_is_refused(own_nsd, tmp_path):
-    find_layout(own_nsd).betas(1, 2).unlink()
+    find_nsd(own_nsd).betas(1, 2).unlink()
     with pytest.raises(InputError, match=r"expected .*betas_session02\.hdf5 or "):
         prepare(own_nsd, tmp_path, sessions=[1, 2])
     assert prepare(own_nsd, tmp_path).sessions == (1, 3, 4)
@@ -304,7 +304,7 @@ def test_a_cache_folder_that_cannot_be_made_is_refused_before_reading(official_n
 
 
 def test_a_voxel_that_never_changes_is_counted(own_nsd, tmp_path, capsys):
-    layout = find_layout(own_nsd)
+    layout = find_nsd(own_nsd)
     mask = nibabel.load(layout.nsdgeneral(1)).get_fdata() == 1
     for session in layout.sessions(1):
         image = nibabel.load(layout.betas(1, session))

@@ -4,17 +4,16 @@ import nilearn.masking
 import numpy as np
 import pytest
 
-from brain_activity_prediction.datasets.nsd.layout import find_layout
+from brain_activity_prediction.datasets.nsd.dataset import find_nsd
 from brain_activity_prediction.datasets.nsd.regions import (
     LABELS,
     of_atlases,
     read_map,
     read_mask,
-    read_regions,
     region_masks,
     subject_grid,
-    write_map,
 )
+from brain_activity_prediction.datasets.units import write_map
 from brain_activity_prediction.demo.dataset import AFFINE
 from brain_activity_prediction.runtime.errors import InputError
 
@@ -25,7 +24,7 @@ def save_labels(path, labels):
 
 @pytest.fixture
 def layout(own_nsd):
-    return find_layout(own_nsd)
+    return find_nsd(own_nsd)
 
 
 @pytest.fixture
@@ -57,7 +56,7 @@ def test_regions_are_read_without_any_betas(layout, names):
     for path in layout.base_dir.rglob("betas_session*"):
         path.unlink()
     expected = region_masks(layout, 2, read_mask(layout, 2)[0], names)
-    found = read_regions(layout, 2, names)
+    found = layout.regions(2, names)
     assert list(found) == list(expected)
     assert all(np.array_equal(found[name], expected[name]) for name in expected)
 

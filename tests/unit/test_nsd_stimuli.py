@@ -2,14 +2,14 @@ import h5py
 import numpy as np
 import pytest
 
-from brain_activity_prediction.datasets.nsd.layout import find_layout
+from brain_activity_prediction.datasets.nsd.dataset import find_nsd
 from brain_activity_prediction.datasets.nsd.stimuli import Stimuli
 from brain_activity_prediction.runtime.errors import InputError
 
 
 @pytest.fixture
 def path(official_nsd):
-    return find_layout(official_nsd).stimuli()
+    return find_nsd(official_nsd).stimuli()
 
 
 def test_images_come_in_the_order_asked_for(path):

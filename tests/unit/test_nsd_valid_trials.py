@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from scipy.io import loadmat
 
-from brain_activity_prediction.datasets.nsd import valid_trials
-from brain_activity_prediction.datasets.nsd.layout import find_layout
-from brain_activity_prediction.datasets.nsd.responses import prepare_responses, zscore_session
+from brain_activity_prediction.datasets import valid_trials
+from brain_activity_prediction.datasets.nsd.dataset import find_nsd
+from brain_activity_prediction.datasets.responses import ResponseChoice, prepare_responses, zscore_session
 from brain_activity_prediction.encoding.subject_data import ceiling_of_test_images, read_subject_data
 from brain_activity_prediction.inference.noise_ceiling import noise_ceiling
 
@@ -96,7 +96,7 @@ def lenient(monkeypatch):
 
 
 def prepare(base_dir, tmp_path, zscore=True):
-    return prepare_responses(find_layout(base_dir), 1, zscore=zscore, cache_dir=tmp_path / "cache")
+    return prepare_responses(find_nsd(base_dir), 1, ResponseChoice(zscore=zscore), cache_dir=tmp_path / "cache")
 
 
 @pytest.mark.parametrize("zscore", [True, False])
@@ -194,7 +194,7 @@ def test_a_constant_voxel_becomes_zero_and_invalid_trials_stay_out_of_mean_and_s
 
 def test_missing_responses_have_no_part_in_the_scaling_and_a_row_at_the_mean(own_nsd, tmp_path):
     change_betas(own_nsd, SESSION, set_voxels(INVALID, 0))
-    found = read_subject_data(find_layout(own_nsd), 1, None, True, tmp_path / "cache")
+    found = read_subject_data(find_nsd(own_nsd), 1, ResponseChoice(), tmp_path / "cache")
     for voxel in range(*INVALID.indices(100)):
         trials = reference(own_nsd, voxel, True, [SESSION])
         means = np.array([trials[image].mean() if trials[image].size else np.nan for image in found.train_ids])
@@ -214,11 +214,11 @@ def test_missing_responses_have_no_part_in_the_scaling_and_a_row_at_the_mean(own
 @pytest.mark.usefixtures("lenient")
 def test_a_test_image_without_a_valid_trial_is_missing_for_the_voxel_alone(own_nsd, tmp_path):
     change_betas(own_nsd, 1, set_voxels(INVALID, 0))
-    found = read_subject_data(find_layout(own_nsd), 1, None, True, tmp_path / "cache")
+    found = read_subject_data(find_nsd(own_nsd), 1, ResponseChoice(), tmp_path / "cache")
     (missing,) = np.flatnonzero(np.isnan(found.test).any(axis=1))
     assert np.flatnonzero(np.isnan(found.test[missing])).tolist() == list(range(*INVALID.indices(100)))
     assert not found.test_repeats[missing, INVALID].any()
     assert (found.test_repeats[missing, 20:] == 3).all()
-    ceiling = ceiling_of_test_images(found, find_layout(own_nsd), 1, "computed")
+    ceiling = ceiling_of_test_images(found, find_nsd(own_nsd), 1, "computed")
     repeats = np.delete(found.test_repeats[:, INVALID.start], missing)
     assert ceiling[INVALID.start] == pytest.approx(noise_ceiling(found.ncsnr[INVALID.start], repeats))

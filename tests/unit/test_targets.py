@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from brain_activity_prediction.datasets.nsd.dataset import find_nsd
 from brain_activity_prediction.datasets.nsd.design import read_design
-from brain_activity_prediction.datasets.nsd.layout import find_layout
+from brain_activity_prediction.datasets.responses import ResponseChoice
 from brain_activity_prediction.encoding import subject_data
 from brain_activity_prediction.encoding.scaling import standardise
 from brain_activity_prediction.encoding.subject_data import read_subject_data
@@ -10,8 +11,8 @@ from brain_activity_prediction.runtime.errors import InputError
 
 
 def test_training_images_are_those_only_this_subject_saw(official_nsd, tmp_path):
-    layout = find_layout(official_nsd)
-    found = read_subject_data(layout, 1, None, True, tmp_path)
+    layout = find_nsd(official_nsd)
+    found = read_subject_data(layout, 1, ResponseChoice(), tmp_path)
     shared = read_design(layout.design()).shared_ids
     assert set(found.test_ids) == set(shared)
     assert not set(found.train_ids) & set(shared)
@@ -19,13 +20,11 @@ def test_training_images_are_those_only_this_subject_saw(official_nsd, tmp_path)
     np.testing.assert_allclose(found.train.std(axis=0), 1, rtol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("folds", "said"), [(12, "only 12 .* seen by all subjects"), (28, "only 28 .* by this subject")]
-)
+@pytest.mark.parametrize(("folds", "said"), [(12, "only 12 .* test images"), (28, "only 28 .* training images")])
 def test_too_few_images_for_the_folds_are_said(official_nsd, tmp_path, monkeypatch, folds, said):
     monkeypatch.setattr(subject_data, "FOLDS", folds)
     with pytest.raises(InputError, match=said):
-        read_subject_data(find_layout(official_nsd), 1, None, True, tmp_path)
+        read_subject_data(find_nsd(official_nsd), 1, ResponseChoice(), tmp_path)
 
 
 def test_standardising_uses_training_statistics_and_makes_constants_zero():

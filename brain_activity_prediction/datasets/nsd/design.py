@@ -15,6 +15,7 @@ from brain_activity_prediction.storage.files import reading
 from brain_activity_prediction.storage.hdf5_file import is_hdf5, open_hdf5, small_array
 
 N_SUBJECTS = 8
+SESSIONS_RUN = (40, 40, 32, 30, 40, 32, 40, 30)  # of subjects 1 to 8; the design plans 40 for all
 LARGEST_COUNT = 2**31  # far above any of NSD's numbers, and exact in every type in which they are stored
 
 
@@ -55,12 +56,6 @@ class Design:
 def stimulus_rows(ids: npt.ArrayLike) -> np.ndarray:
     """Return the rows of the stimulus file (from 0) of the images with these NSD ids (from 1)."""
     return np.asarray(ids, dtype=int) - 1
-
-
-def train_test_rows(image_ids: np.ndarray, shared_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows of `image_ids` to train on (seen only by this subject) and to test on (shared images)."""
-    shared = np.isin(image_ids, shared_ids)
-    return np.flatnonzero(~shared), np.flatnonzero(shared)
 
 
 def read_design(path: Path | str) -> Design:

@@ -54,13 +54,13 @@ HEMISPHERES = ("lh.", "rh.")
 
 @dataclass(frozen=True)
 class Layout:
-    """The arrangement of NSD's files under `base_dir`; `name` is "official" (as in the bucket) or "flat".
+    """The arrangement of NSD's files under `base_dir`; `layout` is "official" (as in the bucket) or "flat".
 
     Subjects are numbered 1 to 8 and sessions from 1, as in NSD. Every method that returns a path raises InputError with
     the expected path if the file is missing.
     """
 
-    name: str
+    layout: str
     base_dir: Path
 
     def expected(
@@ -68,7 +68,7 @@ class Layout:
     ) -> list[Path]:
         """Return the possible paths of a file of this kind, the preferred path first; none of them needs to exist."""
         fields = {"subject": f"subj{subject:02d}" if subject else None, "session": session, "name": name}
-        return [self.base_dir / path.format(**fields) for path in PATHS[self.name][kind]]
+        return [self.base_dir / path.format(**fields) for path in PATHS[self.layout][kind]]
 
     def stimuli(self) -> Path:
         """Return the HDF5 file of all images; the full-size file if a smaller one exists too."""
@@ -110,7 +110,7 @@ class Layout:
     def nsdgeneral(self, subject: int) -> Path:
         return self._existing("nsdgeneral", subject=subject)
 
-    def ncsnr(self, subject: int) -> Path:
+    def ncsnr_file(self, subject: int) -> Path:
         return self._existing("ncsnr", subject=subject)
 
     def roi_names(self, subject: int) -> list[str]:
@@ -156,7 +156,7 @@ class Layout:
         for path in expected:
             if path.is_file():
                 return path
-        raise InputError(f"no {kind} file in the {self.name} layout: expected {_either(expected)}")
+        raise InputError(f"no {kind} file in the {self.layout} layout: expected {_either(expected)}")
 
 
 def find_layout(base_dir: Path | str) -> Layout:
@@ -168,21 +168,13 @@ def find_layout(base_dir: Path | str) -> Layout:
     if not base_dir.is_dir():
         raise InputError(f"the base directory {no_such_path(base_dir)}")
     layouts = [Layout(name, base_dir) for name in PATHS]
-    places = " or ".join(f"{layout.expected('design')[0]} ({layout.name} layout)" for layout in layouts)
+    places = " or ".join(f"{layout.expected('design')[0]} ({layout.layout} layout)" for layout in layouts)
     found = [layout for layout in layouts if layout.expected("design")[0].is_file()]
     if not found:
         raise InputError(f"no NSD under {base_dir}: expected the design file at {places}")
     if len(found) > 1:
         raise InputError(f"two layouts of NSD under {base_dir}: keep only one of {places}")
     return found[0]
-
-
-def layout_if_any(base_dir: Path | str) -> Layout | None:
-    """Return the layout under `base_dir`, or None if it contains only results."""
-    try:
-        return find_layout(base_dir)
-    except InputError:
-        return None
 
 
 def without_hemisphere(name: str) -> str:

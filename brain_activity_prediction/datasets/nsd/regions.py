@@ -10,14 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-import nibabel
 import numpy as np
 
 from brain_activity_prediction.datasets.nsd.label_tables import LABELS, label_names
 from brain_activity_prediction.datasets.nsd.layout import HEMISPHERES, Layout, without_hemisphere
+from brain_activity_prediction.datasets.units import read_map
 from brain_activity_prediction.runtime.errors import InputError, one_line
 from brain_activity_prediction.runtime.messages import log
-from brain_activity_prediction.storage.files import written_whole
 from brain_activity_prediction.storage.grid import PUBLISHED_AXES, Grid
 from brain_activity_prediction.storage.nifti import read_grid, read_volume_on
 
@@ -25,7 +24,6 @@ ALL_FITTED = "nsdgeneral"  # the name of all fitted voxels together
 MOST_SHOWN = 12  # largest number of regions of an ROI file; a file with more is an atlas, which figures omit by default
 LARGEST_LABEL = 10**6
 ROUNDING = 1e-3  # largest distance of a label from a whole number
-SCANNER = 1  # NIfTI's code for scanner-based coordinates
 # Atlases use the same names (V1v, MST) as the regions mapped in each subject. Atlas regions are therefore prefixed with
 # the file's name.
 MAPPED_IN_EACH_SUBJECT = frozenset(LABELS) - {"Kastner2015"}
@@ -159,42 +157,11 @@ def _repeated_names(layout: Layout, subject: int) -> set[str]:
     return {label for label, n_files in count.items() if n_files > 1}
 
 
-def read_regions(layout: Layout, subject: int, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
-    """Return the regions of a subject's fitted voxels as `region_masks` does; betas are not read."""
-    return region_masks(layout, subject, read_mask(layout, subject)[0], names)
-
-
 def of_atlases(regions: Iterable[str]) -> set[str]:
     """Return the regions of atlases, such as HCP_MMP1:V1: of ROI files with more than MOST_SHOWN regions."""
     file_of = {name: name.partition(":")[0] for name in regions if ":" in name}
     sizes = Counter(file_of.values())
     return {name for name, file in file_of.items() if sizes[file] > MOST_SHOWN}
-
-
-def write_map(path: Path, values: np.ndarray, mask: np.ndarray, affine: np.ndarray) -> None:
-    """Write one value for each fitted voxel as a float32 NIfTI volume, with NaN outside the mask.
-
-    Values (n_voxels,) become one volume, values (n_voxels, n) become n. The sform and qform of the header are both set
-    to the affine, in millimetres and marked as scanner space, because viewers differ in which of them they use.
-    """
-    volume = np.full((*mask.shape, *np.shape(values)[1:]), np.nan, dtype=np.float32)
-    volume[mask] = values
-    image = nibabel.Nifti1Image(volume, affine)
-    image.set_sform(affine, SCANNER)
-    image.set_qform(affine, SCANNER)
-    image.header.set_xyzt_units("mm")
-    with written_whole(path) as aside:
-        nibabel.save(image, aside)
-
-
-def read_map(path: Path, mask: np.ndarray, grid: Grid) -> np.ndarray:
-    """Read the values (n_voxels,) of a NIfTI volume in a mask's voxels: the inverse of `write_map`.
-
-    grid  the grid of the mask
-    """
-    if mask.shape != grid.shape:
-        raise InputError(f"the mask has shape {mask.shape}, but {grid.path} has {grid}: give the mask of its subject")
-    return read_volume_on(path, grid)[mask]
 
 
 def _read_labels(path: Path, mask: np.ndarray, grid: Grid) -> np.ndarray:

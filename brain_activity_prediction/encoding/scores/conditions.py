@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -19,7 +18,7 @@ from brain_activity_prediction.inference.region_ceilings import resampled_score
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.wording import did_you_mean
-from brain_activity_prediction.storage.folders import alignment_folder, subject_folder
+from brain_activity_prediction.storage.folders import Output, Subject, alignment_folder, subject_folder
 from brain_activity_prediction.storage.settings_file import other_responses
 from brain_activity_prediction.storage.table_files import read_score_table
 
@@ -45,8 +44,8 @@ class Condition(Stream):
 class ComparisonSettings:
     """Settings of a comparison of one subject's scores, made once from the flags of compare.py."""
 
-    base_dir: Path
-    subject: int
+    output: Output
+    subject: Subject
     model_ids: Sequence[str]
     prompts: Sequence[int]
     with_p: bool  # True if the user named the prompts with -p: each must then have scores
@@ -108,7 +107,7 @@ def _check_streams(conditions: Sequence[Condition], streams: Sequence[str]) -> N
 
 def _scored_ids(settings: ComparisonSettings) -> set[str]:
     """Guess the ids of models with scores from folder names; an organisation's name may hold an underscore."""
-    folder = subject_folder(settings.base_dir, settings.subject, settings.protocol)
+    folder = subject_folder(settings.output, settings.subject, settings.protocol)
     return {path.parent.name.replace("_", "/", 1) for path in folder.glob(f"*prompt*/*/{SCORES}")}
 
 
@@ -125,7 +124,7 @@ def check_responses(scored: Iterable[tuple[Stream, Mapping]]) -> None:
 
 def _conditions(settings: ComparisonSettings, model_id: str, prompt: int | None) -> Iterator[Condition]:
     """Yield the conditions of a model under a prompt, one for each selected stream with scores."""
-    folder = alignment_folder(settings.base_dir, settings.subject, model_id, prompt, settings.protocol)
+    folder = alignment_folder(settings.output, settings.subject, model_id, prompt, settings.protocol)
     layer_choice = settings.layer_choice
     if not (folder / SCORES).exists():
         return

@@ -19,6 +19,7 @@ from brain_activity_prediction.inference.intervals import interval, standard_err
 from brain_activity_prediction.inference.region_ceilings import RegionCeilings, score_columns
 from brain_activity_prediction.inference.region_statistics import digest_of_ceiling, digests, usable_ceiling
 from brain_activity_prediction.inference.resampling import explained_variance
+from brain_activity_prediction.storage.folders import Subject
 
 OVER_ALL_VOXELS = tuple(f"r_normalised_all_voxels{end}" for end in ("", "_se", "_ci_low", "_ci_high"))
 COLUMNS = (
@@ -45,7 +46,7 @@ class Alignment:
 
     model_id: str
     prompt: int | None
-    subject: int
+    subject: Subject
 
 
 def region_table(

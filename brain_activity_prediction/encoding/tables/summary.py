@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from brain_activity_prediction.datasets.nsd.regions import write_map
 from brain_activity_prediction.encoding.scores.alpha_edges import warn_of_edges
 from brain_activity_prediction.encoding.scores.layer_choice import StreamScores, stream_scores
 from brain_activity_prediction.encoding.scores.score_files import alpha_range
@@ -43,15 +42,16 @@ def summarise(
     table = region_table(store, regions, alignment, min_noise_ceiling)
     layer_curves(table, store.folder / "layers.png")
     ceiling = store.read_noise_ceiling()
-    write_map(store.folder / "maps" / "noise_ceiling.nii.gz", ceiling, subject_data.mask, subject_data.affine)
+    units = subject_data.units
+    units.write_map(store.folder / "maps" / "noise_ceiling", ceiling)
     for stream in dict.fromkeys(table["stream"]):
         scores = stream_scores(store, stream)
         normalised_by = usable_ceiling(ceiling, min_noise_ceiling)
         maps = voxel_maps(scores, normalised_by)
         for name, values in maps.items():
-            write_map(_map(store, stream, name), values, subject_data.mask, subject_data.affine)
+            units.write_map(_map(store, stream, name), values)
         for name in NOT_ALWAYS - maps.keys():
-            _map(store, stream, name).unlink(missing_ok=True)  # left by an earlier run
+            units.remove_map(_map(store, stream, name))  # left by an earlier run
         warn_of_edges(stream, "voxels x layers", scores.scores["alpha"], alpha_range(store.folder))
     log_older_scores(table)
     write_table(table, store.folder, "scores")
@@ -64,7 +64,7 @@ def summarise(
 
 
 def _map(store: ScoreStore, stream: str, name: str) -> Path:
-    return store.folder / "maps" / f"{stream}_{name}.nii.gz"
+    return store.folder / "maps" / f"{stream}_{name}"
 
 
 def voxel_maps(stream: StreamScores, ceiling: np.ndarray) -> dict[str, np.ndarray]:

@@ -13,20 +13,21 @@ from brain_activity_prediction.report.plots.drawing import INK, Drawn, blank, dr
 from brain_activity_prediction.report.plots.score_figures import slug
 from brain_activity_prediction.report.tables.other_analyses import selected
 from brain_activity_prediction.report.tables.selection import Selection
+from brain_activity_prediction.storage.folders import Output, scores_folder
 from brain_activity_prediction.storage.table_files import read_table
 from brain_activity_prediction.variance_partitioning.share_table import PART
 
-TABLE = "alignment/subj*/variance_partitioning/*/shares.parquet"
+TABLE = "*/variance_partitioning/*/shares.parquet"
 SUBJECTS_DIFFER = "; or "  # between the names of a feature space whose layer differs between subjects
 HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\", "++")
 OF_A_LAYER = r" layer \w+$"  # end of a feature space's name
 ROW = 20  # points per region
 
 
-def read_shares(base_dir: Path, selection: Selection) -> pd.DataFrame:
+def read_shares(output: Output, selection: Selection) -> pd.DataFrame:
     """Read the variance parts of every analysis, subject and region; empty without analyses."""
     tables = []
-    for path in sorted(base_dir.glob(TABLE)):
+    for path in sorted(scores_folder(output).glob(TABLE)):
         tables.append(read_table(path, "delete it and run partition_variance.py again"))
     if not tables:
         return pd.DataFrame(columns=["analysis", "subject", "roi", "kind", "spaces", "names", "r2", "cv_r2"])

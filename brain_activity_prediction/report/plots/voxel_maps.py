@@ -11,14 +11,17 @@ import nibabel
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from brain_activity_prediction.datasets.nsd.layout import find_layout
-from brain_activity_prediction.datasets.nsd.regions import write_map
+from brain_activity_prediction.datasets.dataset import Dataset
+from brain_activity_prediction.datasets.nsd.dataset import NSD
+from brain_activity_prediction.datasets.units import write_map
 from brain_activity_prediction.encoding.protocols import AVERAGE, BEST_PER_REGION
 from brain_activity_prediction.report.plots.score_figures import slug
+from brain_activity_prediction.report.source import Source
 from brain_activity_prediction.report.tables.averages import layer_choice
 from brain_activity_prediction.report.tables.collecting import Scored
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.files import reading
+from brain_activity_prediction.storage.folders import Subject, subject_name
 from brain_activity_prediction.storage.grid import Grid, on_grid
 from brain_activity_prediction.storage.nifti import read_grid
 
@@ -63,24 +66,24 @@ class VoxelMap:
         return replace(self, values=self.values[tuple(box)], behind=behind[tuple(box)], affine=affine)
 
 
-def voxel_maps(base_dir: Path, scored: Sequence[Scored], folder: Path) -> Iterator[VoxelMap]:
+def voxel_maps(source: Source, scored: Sequence[Scored], folder: Path) -> Iterator[VoxelMap]:
     """Return the cropped maps of every model and subject; the map of best prompts is also written to `folder` as NIfTI.
 
     The maps belong to one stream, under the prompt with the highest training score over all voxels. Maps without a
     value, such as the ceilings of sessions in which no image is repeated, are left out.
     """
-    return (shown.cropped() for shown in _maps(base_dir, scored, folder) if np.isfinite(shown.values).any())
+    return (shown.cropped() for shown in _maps(source, scored, folder) if np.isfinite(shown.values).any())
 
 
-def _maps(base_dir: Path, scored: Sequence[Scored], folder: Path) -> Iterator[VoxelMap]:
+def _maps(source: Source, scored: Sequence[Scored], folder: Path) -> Iterator[VoxelMap]:
     for subject in sorted({one.subject for one in scored}):
-        behind, of_subject = cortex(base_dir, subject), [one for one in scored if one.subject == subject]
+        behind, of_subject = cortex(source.dataset, subject), [one for one in scored if one.subject == subject]
         for model in dict.fromkeys(one.model_id for one in of_subject):
             yield from _of_model(model, [one for one in of_subject if one.model_id == model], behind, folder)
         ceiling = of_subject[0].folder / "maps" / "noise_ceiling.nii.gz"
         if ceiling.exists():
             title = f"Noise ceiling, subject {subject}"
-            yield VoxelMap(f"noise_ceiling_subj{subject:02d}", title, "R²", *shown_on(behind, *read(ceiling)))
+            yield VoxelMap(f"noise_ceiling_{subject_name(subject)}", title, "R²", *shown_on(behind, *read(ceiling)))
 
 
 def _of_model(model: str, scored: Sequence[Scored], behind: Cortex | None, folder: Path) -> Iterator[VoxelMap]:
@@ -91,7 +94,7 @@ def _of_model(model: str, scored: Sequence[Scored], behind: Cortex | None, folde
     cv_scores = {one: read(one.folder / "maps" / f"{stream}_{start}_cv_score.nii.gz") for one in having}
     best = max(having, key=lambda one: np.nan_to_num(np.nanmean(cv_scores[one][0]), nan=-np.inf))
     under = stream if best.prompt is None else f"{stream}, prompt {best.prompt}"
-    source, ending = f"{model}, subject {best.subject}", f"{slug(model)}_subj{best.subject:02d}"
+    source, ending = f"{model}, subject {best.subject}", f"{slug(model)}_{subject_name(best.subject)}"
     for kind, unit, quantity in kinds:
         path = best.folder / "maps" / f"{stream}_{kind}.nii.gz"
         if path.exists():
@@ -130,10 +133,12 @@ def best_prompt(prompts: Sequence[int], cv_scores: Sequence[np.ndarray]) -> np.n
     return best
 
 
-def cortex(base_dir: Path, subject: int) -> Cortex | None:
-    """Return the subject's `shaded` cortex, made from nsdgeneral, and its grid; None if BASE_DIR has no NSD."""
+def cortex(dataset: Dataset | None, subject: Subject) -> Cortex | None:
+    """Return the subject's `shaded` cortex, made from NSD's nsdgeneral, and its grid; None for other datasets."""
+    if not isinstance(dataset, NSD):
+        return None
     try:
-        path = find_layout(base_dir).nsdgeneral(subject)
+        path = dataset.nsdgeneral(subject)
     except InputError:
         return None
     values, grid = read(path)

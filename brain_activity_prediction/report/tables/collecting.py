@@ -19,14 +19,14 @@ from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.wording import did_you_mean
 from brain_activity_prediction.storage.files import reading
-from brain_activity_prediction.storage.folders import PROTOCOLS, scores_folder
+from brain_activity_prediction.storage.folders import PROTOCOLS, Place, Subject, scores_folder
 from brain_activity_prediction.storage.settings_file import fingerprint, recorded_settings
 from brain_activity_prediction.storage.table_files import check_place, open_table
 
 TABLE = "scores.parquet"
 TEST = ("n_permutations", "permutation_block")  # columns that identify the permutation test of p
 OF_A_TABLE = ["model_id", "prompt", "subject"]  # columns with one value in each table
-KINDS = {"model_id": str, "subject": int}
+ABSENT_OR_INT, NAMES = (int, type(None)), (int, str)
 REMEDY = "delete its folder and align again"
 
 
@@ -38,28 +38,28 @@ class Scored:
     protocol: str
     model_id: str
     prompt: int | None
-    subject: int
+    subject: Subject
     settings: dict = field(hash=False)
 
 
-def find_scored(base_dir: Path) -> list[Scored]:
+def find_scored(place: Place) -> list[Scored]:
     """Find every table of scores, sorted by protocol, subject, model and prompt; tables without a prompt come first."""
     found = []
     for protocol in PROTOCOLS:
-        for path in scores_folder(base_dir, protocol).glob(f"subj*/*prompt*/*/{TABLE}"):
+        for path in scores_folder(place, protocol).glob(f"*/*prompt*/*/{TABLE}"):
             with reading(path, REMEDY):
                 file = open_table(path)
                 if file.metadata.num_rows == 0:
                     continue
                 first = next(file.iter_batches(1, columns=OF_A_TABLE)).to_pylist()[0]
                 kinds = {name: type(value) for name, value in first.items()}
-                if kinds not in ({**KINDS, "prompt": int}, {**KINDS, "prompt": type(None)}):
+                if kinds["model_id"] is not str or not (kinds["prompt"] in ABSENT_OR_INT and kinds["subject"] in NAMES):
                     raise ValueError("it does not name its model, prompt and subject")
                 check_place(path.parent, **first)
             settings = recorded_settings(path.parent, REMEDY) or {}
             found.append(Scored(path.parent, protocol, **first, settings=settings))
     if not found:
-        raise InputError(f"no scores in {scores_folder(base_dir)}: run align_model.py first")
+        raise InputError(f"no scores in {scores_folder(place)}: run align_model.py first")
     return sorted(found, key=lambda one: (PROTOCOLS.index(one.protocol), one.subject, one.model_id, one.prompt or 0))
 
 

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from brain_activity_prediction.cli import shared_flags as shared
-from brain_activity_prediction.datasets.nsd.design import read_design, train_test_rows
-from brain_activity_prediction.datasets.nsd.layout import Layout, layout_if_any
+from brain_activity_prediction.datasets.dataset import Dataset
+from brain_activity_prediction.report.source import Source
 from brain_activity_prediction.report.tables.averages import each_layer
 from brain_activity_prediction.report.tables.collecting import OF_A_TABLE, Scored
 from brain_activity_prediction.report.tables.selection import Selection
-from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.wording import are, count, prompt_name, were
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
-from brain_activity_prediction.storage.folders import embeddings_folder, prompt_folder
+from brain_activity_prediction.storage.folders import (
+    Output,
+    Subject,
+    as_subject,
+    embeddings_folder,
+    part_of,
+    prompt_folder,
+)
 
 
 @dataclass(frozen=True)
@@ -30,19 +34,18 @@ class Gap:
     problem: str  # "not extracted"
 
 
-def gaps(base_dir: Path, scored: Sequence[Scored], table: pd.DataFrame, selection: Selection) -> list[Gap]:
+def gaps(source: Source, scored: Sequence[Scored], table: pd.DataFrame, selection: Selection) -> list[Gap]:
     """List what is not extracted, not aligned or partly aligned, for all models, prompts and subjects with any results.
 
     Expected are the prompts of any model, for each model that takes prompts, and the subjects that have scores or
     betas.
     """
-    layout = layout_if_any(base_dir)
     there = {(one.model_id, one.prompt, one.subject) for one in scored}
     of_model: dict[str, set[int | None]] = {}
-    for model, prompt in (*stored_states(base_dir, selection), *((one.model_id, one.prompt) for one in scored)):
+    for model, prompt in (*stored_states(source.output, selection), *((one.model_id, one.prompt) for one in scored)):
         of_model.setdefault(model, set()).add(prompt)
     prompts = set().union(*of_model.values()) - {None}
-    subjects = sorted({one.subject for one in scored} | set(_with_betas(layout)))
+    subjects = sorted({one.subject for one in scored} | set(_with_responses(source.dataset)))
     found = []
     for model in sorted(of_model):
         wanted = of_model[model] | (prompts if of_model[model] - {None} else set())
@@ -53,18 +56,18 @@ def gaps(base_dir: Path, scored: Sequence[Scored], table: pd.DataFrame, selectio
                 if (model, prompt, subject) not in there and selection.takes(subject, model, prompt)
             ]
             if absent:
-                found += _why(base_dir, layout, model, prompt, absent)
+                found += _why(source, model, prompt, absent)
     return found + list(_unfinished(scored, table, selection))
 
 
-def _why(base_dir: Path, layout: Layout | None, model: str, prompt: int | None, subjects: list[int]) -> Iterator[Gap]:
+def _why(source: Source, model: str, prompt: int | None, subjects: list[Subject]) -> Iterator[Gap]:
     """Describe the reason for each subject that has no scores for a model and prompt."""
-    store = EmbeddingStore(embeddings_folder(base_dir, model, prompt))
+    store = EmbeddingStore(embeddings_folder(source.output, model, prompt))
     streams = list(store.streams())
     under = "the streams that no prompt changes" if prompt is None else f"prompt {prompt}"
     held = store.image_ids(streams) if streams else np.empty(0)
     for subject in subjects:
-        needed = np.empty(0) if layout is None else _images(layout, subject)
+        needed = np.empty(0) if source.dataset is None else source.dataset.image_ids(subject)
         lacking = np.setdiff1d(needed, held).size
         if not streams or (needed.size and lacking == needed.size):
             problem = "not extracted"
@@ -81,7 +84,7 @@ def _unfinished(scored: Sequence[Scored], table: pd.DataFrame, selection: Select
     key = ["model_id", "prompt", "subject", "stream"]
     layers = each.groupby(key, dropna=False, observed=True)[["layer", "layer_position"]].agg(["nunique", "max"])
     shapes = {
-        (model, None if pd.isna(prompt) else int(prompt), int(subject), stream): (
+        (model, None if pd.isna(prompt) else int(prompt), as_subject(subject), stream): (
             row[("layer", "nunique")],
             _number_of_layers(row[("layer", "max")], row[("layer_position", "max")]),
         )
@@ -142,23 +145,22 @@ def _of_an_earlier_version(table: pd.DataFrame) -> list[str]:
     ]
 
 
-def held_out(base_dir: Path, scored: Sequence[Scored]) -> dict[int, int]:
+def held_out(source: Source, scored: Sequence[Scored]) -> dict[Subject, int]:
     """Return the number of test photographs of each subject; subjects whose sessions were not recorded are left out."""
-    layout = layout_if_any(base_dir)
-    if layout is None:
+    dataset, found = source.dataset, {}
+    if dataset is None:
         return {}
-    design, found = read_design(layout.design()), {}
     for one in scored:
         if one.subject not in found and one.settings.get("sessions"):
-            seen = np.unique(design.trial_ids(one.subject, one.settings["sessions"]))
-            found[one.subject] = len(train_test_rows(seen, design.shared_ids)[1])
+            seen = dataset.trial_ids(one.subject, one.settings["sessions"])
+            found[one.subject] = len(np.intersect1d(seen, dataset.test_images(one.subject)))
     return dict(sorted(found.items()))
 
 
-def stored_states(base_dir: Path, selection: Selection) -> list[tuple[str, int | None]]:
+def stored_states(output: Output, selection: Selection) -> list[tuple[str, int | None]]:
     """Return the model and prompt (None for states without a prompt) of each folder of hidden states, sorted."""
     found = set()
-    for folder in base_dir.glob("image_embeddings/*prompt*/*"):
+    for folder in part_of(output, "image_embeddings").glob("*prompt*/*"):
         settings = EmbeddingStore(folder).settings() or {}
         _, _, number = folder.parent.name.partition("prompt_")
         if "model_id" in settings and (number.isdecimal() or folder.parent.name == prompt_folder(None)):
@@ -167,21 +169,8 @@ def stored_states(base_dir: Path, selection: Selection) -> list[tuple[str, int |
     return sorted(taken, key=lambda state: (state[0], state[1] or 0))
 
 
-def _with_betas(layout: Layout | None) -> Iterator[int]:
-    for subject in shared.SUBJECTS if layout else ():
-        try:
-            layout.sessions(subject)
-        except InputError:
-            continue
-        yield subject
-
-
-def _images(layout: Layout, subject: int) -> np.ndarray:
-    """Return the images that a subject saw in the existing sessions; without sessions, return all planned images."""
-    design = read_design(layout.design())
-    if subject in _with_betas(layout):
-        return np.unique(design.trial_ids(subject, layout.sessions(subject)))
-    return design.image_ids(subject)
+def _with_responses(dataset: Dataset | None) -> Iterator[Subject]:
+    return (subject for subject in (dataset.subjects() if dataset else ()) if dataset.has_responses(subject))
 
 
 def _number_of_layers(last: int, position: float) -> int:

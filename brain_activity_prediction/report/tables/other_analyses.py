@@ -1,7 +1,6 @@
 """Collect the page's tables of other analyses: across subjects, comparisons, and similarity."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 
@@ -9,7 +8,7 @@ from brain_activity_prediction.datasets.nsd.regions import of_atlases
 from brain_activity_prediction.encoding.protocols import STANDARD
 from brain_activity_prediction.report.tables.averages import layer_choice
 from brain_activity_prediction.report.tables.selection import Selection
-from brain_activity_prediction.storage.folders import scores_folder
+from brain_activity_prediction.storage.folders import Output, part_of, scores_name
 from brain_activity_prediction.storage.table_files import read_table
 
 LONGEST = 300  # largest number of rows of a table on the page
@@ -80,7 +79,7 @@ KINDS = (
         "q",
     ),
     Kind(
-        *("Differences within subjects", "{scores}/subj*/comparisons/*.parquet", "compare.py"),
+        *("Differences within subjects", "{scores}/*/comparisons/*.parquet", "compare.py"),
         "r of the first minus r of the second, both on the same resamples of the test photographs, with the 95 % "
         "interval of these. q is p adjusted over all pairs and regions of one analysis in one subject, those of "
         "atlases too.",
@@ -92,7 +91,7 @@ KINDS = (
         "q",
     ),
     Kind(
-        *("Similarity without a fit", "alignment/subj*/*prompt*/*/similarity.parquet", "compare_representations.py"),
+        *("Similarity without a fit", "alignment/*/*prompt*/*/similarity.parquet", "compare_representations.py"),
         "Representational similarity (RSA) and centred kernel alignment (CKA) of layers with regions: 1 for the same "
         "geometry, near 0 for unrelated ones. Ceilings are the same region's similarity to other subjects. q is "
         "p adjusted over all layers and regions of one model, prompt and subject.",
@@ -115,17 +114,18 @@ class OtherAnalysis:
     n_rows: int
 
 
-def other_tables(base_dir: Path, selection: Selection, protocol: str = STANDARD) -> list[OtherAnalysis]:
+def other_tables(output: Output, selection: Selection, protocol: str = STANDARD) -> list[OtherAnalysis]:
     """Return each kind of analysis with its selected rows, the most certain first.
 
     The column `analysis` holds the name of a row's file.
     """
-    return [_of_kind(kind, base_dir, selection, protocol) for kind in KINDS]
+    return [_of_kind(kind, output, selection, protocol) for kind in KINDS]
 
 
-def _of_kind(kind: Kind, base_dir: Path, selection: Selection, protocol: str) -> OtherAnalysis:
+def _of_kind(kind: Kind, output: Output, selection: Selection, protocol: str) -> OtherAnalysis:
     parts = []
-    for path in sorted(base_dir.glob(kind.places.format(scores=scores_folder(base_dir, protocol).name))):
+    protocol_folder, _, places = kind.places.format(scores=scores_name(protocol)).partition("/")
+    for path in sorted(part_of(output, protocol_folder).glob(places)):
         parts.append(read_table(path, f"delete it and run {kind.script} again").assign(analysis=path.stem))
     if not parts:
         return OtherAnalysis(kind, [], [], 0)

@@ -5,6 +5,8 @@ import json
 import re
 from dataclasses import dataclass, fields
 
+from brain_activity_prediction.storage.folders import Subject
+
 LONGEST_BYTES = 120
 
 
@@ -18,7 +20,7 @@ class Selection:
     stream: tuple[str, ...] = ()
     roi: tuple[str, ...] = ()
 
-    def takes(self, subject: int, model_id: str, prompt: int | None) -> bool:
+    def takes(self, subject: Subject, model_id: str, prompt: int | None) -> bool:
         """Return whether a table with this subject, model and prompt is selected; no prompt matches every prompt."""
         return (not self.subject or subject in self.subject) and self.takes_states(model_id, prompt)
 

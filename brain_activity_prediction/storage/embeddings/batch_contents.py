@@ -4,7 +4,6 @@ Shapes: F files, n images in all files together.
 """
 
 import os
-from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -36,17 +35,17 @@ class Contents:
         if np.array_equal(now, self.names):
             return self
         starts, places = self._starts(), np.searchsorted(self.names, now)
-        streams, ends, all_ids = [], array("q"), array("i")
+        streams, all_ids = [], []
         kinds: dict[Streams, Streams] = {}  # each set of streams is stored once, however many files have it
         for name, place in zip(now, places, strict=True):
             if place < len(self.names) and self.names[place] == name:
                 ids, held = self.ids[starts[place] : self.ends[place]], self.streams[place]
             else:
                 ids, held = read(os.fsdecode(name))
-            all_ids.frombytes(np.asarray(ids, dtype=np.int32).tobytes())
-            ends.append(len(all_ids))
+            all_ids.append(ids)
             streams.append(kinds.setdefault(held, held))
-        return Contents(now, streams, np.array(ends), np.array(all_ids))
+        ends = np.cumsum([len(ids) for ids in all_ids], dtype=np.int64)
+        return Contents(now, streams, ends, np.concatenate(all_ids) if all_ids else np.empty(0, np.int32))
 
     def _starts(self) -> np.ndarray:
         return np.concatenate([[0], self.ends[:-1]]) if len(self.ends) else self.ends

@@ -1,17 +1,22 @@
 """The schema of a batch file of hidden states: its header, and the shapes of its datasets."""
 
+import hashlib
 import os
 import re
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from brain_activity_prediction.runtime.wording import count
 from brain_activity_prediction.storage.checked_json import checked
 from brain_activity_prediction.storage.sealed_hdf5 import Seal, Stored, read_seal
 
 IDS, ANSWERS = "image_ids", "answers"
+NAMED = "named"  # in place of the span, in the file names of batches of named images
 A_LAYER = (1, 1)  # streams are cut along axis 1, into pieces of one layer
 
 
@@ -19,7 +24,7 @@ A_LAYER = (1, 1)  # streams are cut along axis 1, into pieces of one layer
 class BatchHeader:
     """The header of a batch file."""
 
-    image_ids: list[int]  # the image of each row
+    image_ids: list[int | str]  # the image of each row: numbers for NSD, names for other datasets
     settings: dict[str, Any]
 
 
@@ -49,9 +54,25 @@ def batch_names(folder: Path) -> list[str]:
     return []
 
 
-def span(name: str) -> tuple[int, int]:
-    """Return the lowest and highest image id in a batch file, from its name; raise ValueError for other names."""
-    low, _, high = name.split("_")[1].partition("-")
+def batch_name(image_ids: np.ndarray, streams: Iterable[str]) -> str:
+    """Return the file name of a batch, which identifies its images and streams; it shows the span of numbers."""
+    named = image_ids.dtype.kind == "U"
+    listed = "\n".join(image_ids).encode() if named else image_ids.tobytes()
+    digest = hashlib.sha256(listed + repr(sorted(streams)).encode()).hexdigest()[:12]
+    return f"batch_{NAMED if named else f'{image_ids.min():05d}-{image_ids.max():05d}'}_{digest}.h5"
+
+
+def may_hold(name: str, image_ids: np.ndarray) -> bool:
+    """Return whether a batch file's name allows that it holds any of these images; raise ValueError for other names."""
+    _, images, *_ = name.split("_")
+    if images == NAMED or image_ids.dtype.kind == "U":
+        return images == NAMED and image_ids.dtype.kind == "U"
+    low, high = _span(images)
+    return bool(((image_ids >= low) & (image_ids <= high)).any())
+
+
+def _span(images: str) -> tuple[int, int]:
+    low, _, high = images.partition("-")
     return int(low), int(high)
 
 
@@ -66,6 +87,15 @@ def _problem(name: str, header: BatchHeader, seal: Seal, streams: dict[str, Stor
         return f"not all of its datasets have {count(len(header.image_ids), 'row')}, one for each image"
     if ANSWERS in seal.datasets and "S" not in seal.datasets[ANSWERS].dtype:
         return "its answers are no text"
-    if not header.image_ids or (min(header.image_ids), max(header.image_ids)) != span(name):
+    if not _fits(name, header.image_ids, streams):
         return "its name and its header disagree about its images"
     return None
+
+
+def _fits(name: str, image_ids: list[int | str], streams: Iterable[str]) -> bool:
+    """Return whether a file's name fits its images; numbers are held to the span alone."""
+    if not image_ids or len({type(image_id) for image_id in image_ids}) > 1:
+        return False
+    if isinstance(image_ids[0], str):
+        return name == batch_name(np.array(image_ids), streams)
+    return (min(image_ids), max(image_ids)) == _span(name.split("_")[1])

@@ -1,15 +1,14 @@
-"""Store hidden states by NSD image id in a folder of batch files, which stays valid if the process is killed.
+"""Store hidden states by image id in a folder of batch files, which stays valid if the process is killed.
 
 A folder holds `settings.json` (the settings that change the states) and `batch_*.h5`. A batch file is a sealed HDF5
-file (`sealed_hdf5`). It has `image_ids` (n,) and one dataset (n, L, W) for each stream. The datasets are cut into
-layers, so that one layer is read without the others. The header records the images and settings, and all data are
-checked when read. The model's text (`answers`) is stored as UTF-8 bytes. A file is written atomically, and its name
-identifies its contents: the same batch written twice is one file.
+file (`sealed_hdf5`). It has `image_ids` (n,), NSD's numbers or names in UTF-8, and one dataset (n, L, W) for each
+stream. The datasets are cut into layers, so that one layer is read without the others. The header records the images
+and settings, and all data are checked when read. The model's text (`answers`) is stored as UTF-8 bytes. A file is
+written atomically, and its name identifies its contents: the same batch written twice is one file.
 
 Shapes: n images of a file, L layers, W width.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,11 +23,13 @@ from brain_activity_prediction.storage.embeddings.batch_header import (
     ANSWERS,
     IDS,
     BatchFile,
+    batch_name,
     batch_names,
+    may_hold,
     read_batch_file,
-    span,
 )
 from brain_activity_prediction.storage.embeddings.folder_settings import RECOMPUTE, FolderSettings
+from brain_activity_prediction.storage.embeddings.image_ids import ImageId, as_ids
 from brain_activity_prediction.storage.embeddings.repair import repair_folder
 from brain_activity_prediction.storage.files import reading
 from brain_activity_prediction.storage.sealed_hdf5 import read_array, read_piece, write_sealed
@@ -59,7 +60,7 @@ class EmbeddingStore:
     # -- reading --------------------------------------------------------------------------------------------------
 
     def image_ids(self, streams: Sequence[str]) -> np.ndarray:
-        """Return the ids (from 1, ascending, each once) of the images that have all of these streams."""
+        """Return the ids (ascending, each once) of the images that have all of these streams."""
         self._look()
         ids = None
         for stream in streams:
@@ -78,7 +79,7 @@ class EmbeddingStore:
                 shapes |= {stream: held[stream].shape[1:] for stream in streams}
         return dict(sorted(shapes.items()))
 
-    def read_layer(self, stream: str, layer: int, image_ids: Sequence[int] | np.ndarray) -> np.ndarray:
+    def read_layer(self, stream: str, layer: int, image_ids: Sequence[ImageId] | np.ndarray) -> np.ndarray:
         """Return the hidden states of one layer, one row for each image id in the given order.
 
         Shape (len(image_ids), W), float32.
@@ -87,7 +88,7 @@ class EmbeddingStore:
         number of images and the first, if an image has no states or some that are not finite.
         """
         width = self._width(stream, layer)
-        wanted = np.asarray(image_ids, dtype=np.int64)
+        wanted = as_ids(image_ids)
         if len(np.unique(wanted)) < len(wanted):
             distinct, row_of = np.unique(wanted, return_inverse=True)
             return self.read_layer(stream, layer, distinct)[row_of]
@@ -118,17 +119,16 @@ class EmbeddingStore:
             )
         return states
 
-    def read_answers(self, image_ids: Sequence[int] | None = None) -> dict[int, str]:
+    def read_answers(self, image_ids: Sequence[ImageId] | np.ndarray | None = None) -> dict[ImageId, str]:
         """Return `{image id: the model's answer}` for the images that have an answer, optionally only `image_ids`.
 
         Files whose names exclude all of `image_ids` are not opened.
         """
-        wanted = None if image_ids is None else np.asarray(image_ids)
-        answers: dict[int, str] = {}
+        wanted = None if image_ids is None else as_ids(image_ids)
+        answers: dict[ImageId, str] = {}
         for name in batch_names(self.folder):
             with reading(self.folder / name, RECOMPUTE):
-                low, high = span(name)
-                if wanted is not None and not ((wanted >= low) & (wanted <= high)).any():
+                if wanted is not None and not may_hold(name, wanted):
                     continue
                 file = self._read_file(name)
                 if file.has_answers:
@@ -141,21 +141,20 @@ class EmbeddingStore:
 
     def write(
         self,
-        image_ids: Sequence[int],
+        image_ids: Sequence[ImageId],
         streams: Mapping[str, np.ndarray],
         answers: Sequence[str] | None = None,
     ) -> None:
-        """Add a batch of images atomically. Image ids count from 1; each stream is (n, L, W), one row for each id.
+        """Add a batch of images atomically. Each stream is (n, L, W), one row for each image id.
 
         Raise InputError if another process has meanwhile begun with other settings.
         """
-        ids = np.asarray(image_ids, dtype=np.int64)
-        digest = hashlib.sha256(ids.tobytes() + repr(sorted(streams)).encode()).hexdigest()[:12]
-        arrays = {IDS: ids, **streams}
+        ids = as_ids(image_ids)
+        arrays = {IDS: ids if ids.dtype.kind == "i" else np.char.encode(ids, "utf-8"), **streams}
         if answers is not None:
             assert len(answers) == len(ids), "one answer for each image"
             arrays[ANSWERS] = np.array([answer.encode() for answer in answers])
-        path = self.folder / f"batch_{ids.min():05d}-{ids.max():05d}_{digest}.h5"
+        path = self.folder / batch_name(ids, streams)
         with self._settings.recorded_with(path) as settings:
             header = {"image_ids": ids.tolist(), "settings": settings}
             write_sealed(path, arrays, about=header, cuts=dict.fromkeys(streams, A_LAYER))
@@ -202,4 +201,5 @@ class EmbeddingStore:
     def _contents(self, name: str) -> tuple[np.ndarray, Streams]:
         with reading(self.folder / name, RECOMPUTE):
             file = self._read_file(name)
-            return np.array(file.header.image_ids, dtype=np.int32), frozenset(file.streams)
+            ids = as_ids(file.header.image_ids)
+            return ids.astype(np.int32) if ids.dtype.kind == "i" else ids, frozenset(file.streams)

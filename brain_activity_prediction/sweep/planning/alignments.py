@@ -4,7 +4,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from brain_activity_prediction.align_image_embeddings import align_model
-from brain_activity_prediction.datasets.nsd.layout import Layout
+from brain_activity_prediction.datasets.dataset import Dataset
 from brain_activity_prediction.encoding.planning import check_files
 from brain_activity_prediction.encoding.scores.score_store import ScoreStore
 from brain_activity_prediction.extraction.plan import Work
@@ -13,7 +13,7 @@ from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.scripts import ALIGN
 from brain_activity_prediction.runtime.wording import did_you_mean
-from brain_activity_prediction.storage.folders import alignment_folder, prompt_folder
+from brain_activity_prediction.storage.folders import alignment_folder, prompt_folder, subject_name
 from brain_activity_prediction.storage.made_from import noted
 from brain_activity_prediction.sweep.planning.extractions import prompts_file_flags
 from brain_activity_prediction.sweep.planning.passed_on import naming, passed_on
@@ -38,6 +38,8 @@ def alignment_units(
         for prompt in work.streams:
             number = min(work.settings.prompts) if prompt is None else prompt  # states may lack prompt 1, the default
             flags = ["-d", str(work.settings.base_dir), "-s", str(subject), "-m", work.settings.model_id]
+            if work.settings.dataset:
+                flags += ["--dataset", work.settings.dataset]
             units.append(_unit([*flags, "-p", str(number), *shared_flags], model, work, shapes, prompt))
     return [unit for unit in units if unit]
 
@@ -58,13 +60,13 @@ def _unit(flags: list[str], model: str, work: Work, shapes: Shapes, prompt: int 
         layers += [(stream, n) for n in numbers if features.numbers is None or n in features.numbers]
     if not layers:
         return None
-    folder = alignment_folder(settings.base_dir, settings.subject, work.settings.model_id, prompt, settings.protocol)
+    folder = alignment_folder(settings.output, settings.subject, work.settings.model_id, prompt, settings.protocol)
     scores = ScoreStore(folder)
     requested = StatisticsRequest({}, settings.permutations, settings.permutation_block, settings.bootstrap)
     n_left = sum(not scores.has(*layer, requested, claimed=False) for layer in layers)
     if _table_is_old(scores) or not is_counted:
         n_left = max(n_left, 1)
-    name = f"align_{model}_{prompt_folder(prompt)}_subj{settings.subject:02d}"
+    name = f"align_{model}_{prompt_folder(prompt)}_{subject_name(settings.subject)}"
     command = (sys.executable, str(ALIGN), *flags, "--stream", *streams)
     return Unit(name, "align", model, len(layers), n_left, command, is_counted)
 
@@ -84,15 +86,15 @@ def _table_is_old(scores: ScoreStore) -> bool:
 
 
 def check_alignments(
-    settings: SweepSettings, layout: Layout, subjects: Sequence[int], models: Sequence[ModelUnits]
+    settings: SweepSettings, dataset: Dataset, subjects: Sequence[int], models: Sequence[ModelUnits]
 ) -> None:
     """Raise InputError if --align names a missing file or stream; report models that are not aligned."""
     streams = sorted({stream for model in models for stream in model.streams})
     with naming("--align"):
         for subject in subjects:
-            flags = ["-d", str(settings.base_dir), "-s", str(subject), "-p", str(settings.prompt_number[0])]
+            flags = [*settings.place_flags, "-s", str(subject), "-p", str(settings.prompt_number[0])]
             alignment = align_model.read_settings([*flags, "-m", "any/model", *alignment_flags(settings)])
-            check_files(layout, alignment)
+            check_files(dataset, alignment)
         for stream in alignment.features.streams or ():
             if stream not in streams:
                 meant = did_you_mean(stream, streams)

@@ -19,7 +19,7 @@ def extraction_flags(settings: SweepSettings, model: Model) -> list[str]:
         more += ["--checkpoint", str(settings.checkpoints / model.name.removesuffix(UNTRAINED))]
     if settings.device_map:
         more += ["--device-map", settings.device_map]
-    given = ["-d", str(settings.base_dir), "-s", *map(str, settings.subject)]
+    given = [*settings.place_flags, "-s", *map(str, settings.subject)]
     given += ["-p", *map(str, settings.prompt_number), *prompts_file_flags(settings)]
     return [*given, "-b", str(settings.batch_size), *more, *model.flags]
 

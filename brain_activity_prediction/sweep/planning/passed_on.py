@@ -4,11 +4,13 @@ import argparse
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from brain_activity_prediction.runtime.errors import InputError
 
 SET_BY = {  # flags that the sweep sets, and the sweep's own flags for setting them
     "base_dir": "-d",
+    "dataset": "--dataset",
     "subject": "-s",
     "prompt_number": "-p",
     "prompts_file": "--prompts-file",
@@ -19,7 +21,7 @@ SET_BY = {  # flags that the sweep sets, and the sweep's own flags for setting t
     "checkpoint": "--checkpoints",
     "device_map": "--device-map",
 }
-BY_ITSELF = ("repair", "redo", "test_run")  # flags that would change data in a unit or while planning
+BY_ITSELF = ("repair", "redo", "test_run", "output")  # flags that would change data in a unit or while planning
 
 
 @contextmanager
@@ -44,10 +46,12 @@ def passed_on(text: str, where: str, parser: argparse.ArgumentParser, script: st
     parser.prog = f"in the flags that {where} passes on"
     for action in parser._actions:
         action.required, action.default = False, argparse.SUPPRESS
-    for name in vars(parser.parse_args(words)):
+    for name, value in vars(parser.parse_args(words)).items():
         flag = f"--{name.replace('_', '-')}"
         if name in SET_BY:
             raise InputError(f"{where} cannot pass on {flag}: use the sweep's own {SET_BY[name]}")
         if name in BY_ITSELF:
             raise InputError(f"{where} cannot pass on {flag}: run {script} by itself with it")
+        if isinstance(value, Path) and not value.is_absolute():  # jobs run in another folder
+            raise InputError(f"{where} {flag} {value}: give a path from the root of the disk")
     return words

@@ -4,14 +4,12 @@ import math
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
-from brain_activity_prediction.datasets.nsd.design import read_design
-from brain_activity_prediction.datasets.nsd.layout import find_layout
+from brain_activity_prediction.datasets.find import find_dataset
 from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.scripts import REPORT
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
-from brain_activity_prediction.storage.folders import reported_files
+from brain_activity_prediction.storage.folders import Output, part_of, reported_files
 from brain_activity_prediction.storage.made_from import noted, state_of
 from brain_activity_prediction.sweep.planning.alignments import alignment_flags, alignment_units, check_alignments
 from brain_activity_prediction.sweep.planning.extractions import extraction_flags, extraction_units, planned_work
@@ -22,20 +20,21 @@ from brain_activity_prediction.sweep.settings import SweepSettings
 
 def make_plan(settings: SweepSettings) -> Plan:
     """Plan all units of a sweep; raise InputError for a wrong flag or dataset."""
-    layout = find_layout(settings.base_dir)
-    image_ids = read_design(layout.design()).image_ids_of_any(settings.subject)
+    dataset = find_dataset(settings.base_dir, settings.dataset)
+    dataset.check_subjects(settings.subject)
+    image_ids = dataset.image_ids_of_any(settings.subject)
     subjects = list(dict.fromkeys(settings.subject))
-    aligned = [subject for subject in subjects if layout.has_betas(subject)]
+    aligned = [subject for subject in subjects if dataset.has_responses(subject)]
     models = [find_model(name, settings.checkpoints) for name in dict.fromkeys(settings.models)]
     if settings.with_untrained:
         models = [twin for model in models for twin in (model, untrained(model))]
     models = [_units_of_model(settings, model, image_ids, aligned) for model in models]
     if aligned:
-        check_alignments(settings, layout, aligned, models)
+        check_alignments(settings, dataset, aligned, models)
     _say_who_is_not_aligned([subject for subject in subjects if subject not in aligned])
     n_left = sum(unit.n_left > 0 for model in models for unit in (*model.extract, *model.align))
-    command = (sys.executable, str(REPORT), "-d", str(settings.base_dir))
-    report = Unit("report", "report", "", 1, int(n_left > 0 or _report_is_old(settings.base_dir)), command)
+    command = (sys.executable, str(REPORT), *settings.place_flags)
+    report = Unit("report", "report", "", 1, int(n_left > 0 or _report_is_old(settings.results)), command)
     return Plan(models, report)
 
 
@@ -71,7 +70,7 @@ def _say_who_is_not_aligned(subjects: Sequence[int]) -> None:
         log.warning(f"{of} no betas: no alignment with them is planned until betas exist")
 
 
-def _report_is_old(base_dir: Path) -> bool:
+def _report_is_old(results: Output) -> bool:
     """Return whether no complete report exists, or only a report made from other tables."""
-    page = base_dir / "report" / "report.html"
-    return not page.exists() or noted(page.parent) != state_of(base_dir, reported_files(base_dir))
+    page = part_of(results, "report") / "report.html"
+    return not page.exists() or noted(page.parent) != state_of(results.folder, reported_files(results))

@@ -6,23 +6,14 @@ If a voxel has no valid data in a session, NSD stores 0 in all of its trials, an
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 import numpy as np
 
-from brain_activity_prediction.datasets.nsd.regions import read_map
+from brain_activity_prediction.datasets.units import Units
 from brain_activity_prediction.runtime.messages import log
-from brain_activity_prediction.storage.grid import Grid
+from brain_activity_prediction.storage.folders import Subject
 
 MOST_MISSING = 0.05  # a voxel that lacks more than this share of its training or test images is left out
-
-
-def read_valid(path: Path | None, mask: np.ndarray, grid: Grid) -> np.ndarray | None:
-    """Read which voxels of a mask have valid data, from valid_sessionNN.nii.gz; None if `path` is None.
-
-    Returns (n_voxels,) bool. The mask is on `grid`.
-    """
-    return None if path is None else read_map(path, mask, grid) > 0
 
 
 def mark_invalid(betas: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
@@ -86,7 +77,7 @@ def too_many(n_missing: np.ndarray, n: int) -> np.ndarray:
     return n_missing > MOST_MISSING * n
 
 
-def tell_missing(subject: int, n_voxels: int, n_incomplete: int, voxels_by_session: Mapping[int, int]) -> None:
+def tell_missing(subject: Subject, n_voxels: int, n_incomplete: int, voxels_by_session: Mapping[int, int]) -> None:
     """Report how many voxels lack data; `voxels_by_session` is {session: number of voxels}."""
     sessions = [session for session, number in voxels_by_session.items() if number]
     where = f"session {sessions[0]}" if len(sessions) == 1 else f"{len(sessions)} sessions, first {sessions[0]}"
@@ -96,10 +87,9 @@ def tell_missing(subject: int, n_voxels: int, n_incomplete: int, voxels_by_sessi
     )
 
 
-def tell_left_out(subject: int, mask: np.ndarray, voxels: np.ndarray) -> None:
-    """Report that these voxels (k,) of the mask, one or more, lack too many images."""
-    n, first = np.count_nonzero(mask), tuple(map(int, np.argwhere(mask)[voxels[0]]))
+def tell_left_out(subject: Subject, units: Units, voxels: np.ndarray) -> None:
+    """Report that these voxels (k,), one or more, lack too many images."""
     log.warning(
-        f"subject {subject}: {voxels.size} of {n} voxels lack over {MOST_MISSING * 100:g} % of their training or "
-        f"test images and are left out, first voxel {first}"
+        f"subject {subject}: {voxels.size} of {units.n} voxels lack over {MOST_MISSING * 100:g} % of their training or "
+        f"test images and are left out, first {units.where(voxels[0])}"
     )

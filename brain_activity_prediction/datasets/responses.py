@@ -4,103 +4,113 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from brain_activity_prediction.datasets.nsd.betas import read_session
-from brain_activity_prediction.datasets.nsd.design import read_design, train_test_rows
-from brain_activity_prediction.datasets.nsd.layout import Layout
-from brain_activity_prediction.datasets.nsd.regions import read_mask, subject_grid
-from brain_activity_prediction.datasets.nsd.response_cache import Arrays, inputs_of, load_or_make
-from brain_activity_prediction.datasets.nsd.valid_trials import (
+from brain_activity_prediction.datasets.dataset import Dataset
+from brain_activity_prediction.datasets.response_cache import Arrays, inputs_of, load_or_make
+from brain_activity_prediction.datasets.splits import Split, SplitChoice, split_images
+from brain_activity_prediction.datasets.units import Units
+from brain_activity_prediction.datasets.valid_trials import (
     MissingTrials,
     lacking_too_many,
-    mark_invalid,
-    read_valid,
     tell_left_out,
     tell_missing,
 )
 from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.stopping import until_stopped
+from brain_activity_prediction.storage.folders import Subject, subject_name
 
 RESAMPLED_GROUPS = 100  # number of groups of the images that only this subject saw
 
 
 @dataclass(frozen=True)
 class Responses:
-    """Responses of one subject's nsdgeneral voxels: one row for each image, averaged over the image's trials.
+    """Responses of one subject's voxels (or other units): one row for each image, averaged over the image's trials.
 
-    The unit is the voxel's standard deviation within the session or, without z-scoring, percent signal change. Voxels
-    are ordered as `volume[mask]`.
+    They are in standard deviations of the voxel within the session or, without z-scoring, as the dataset states them.
     """
 
-    image_ids: np.ndarray  # (n_images,) NSD ids, ascending
+    image_ids: np.ndarray  # (n_images,) ascending
     n_repeats: np.ndarray  # (n_images,) number of averaged trials, except for `incomplete` voxels
     betas: np.ndarray  # (n_images, n_voxels) float32; NaN without a valid trial, and in voxels left out
     within_image_ss: np.ndarray  # (n_groups, n_voxels) float32: squared deviations of trials from their image's mean
     image_groups: np.ndarray  # (n_images,) resampling group of each image: a row of within_image_ss
-    mask: np.ndarray  # (X, Y, Z) bool
-    affine: np.ndarray  # (4, 4), voxel indices to millimetres
+    units: Units  # in the order of the columns
+    split: Split
     sessions: tuple  # the sessions averaged over
     inputs: dict  # settings, and size and time of change of each input file
     incomplete: np.ndarray  # (k,) positions of voxels that lack some trials, ascending, without voxels left out
     valid_repeats: np.ndarray  # (n_images, k) number of averaged trials of `incomplete` voxels
 
 
-def prepare_responses(
-    layout: Layout,
-    subject: int,
-    sessions: Iterable[int] | None = None,
-    zscore: bool = True,
-    cache_dir: Path | str | None = None,
-) -> Responses:
-    """Read a subject's betas, one session at a time, or the cache file of an earlier call.
+@dataclass(frozen=True)
+class ResponseChoice:
+    """The user's choice of responses.
 
-    sessions   session numbers from 1; by default all that exist
-    zscore     bring each voxel to mean 0 and SD 1 over each session's trials (see `zscore_session`)
+    sessions  session numbers from 1; None for all that exist
+    zscore    bring each voxel to mean 0 and SD 1 over each session's trials (see `zscore_session`)
+    """
+
+    sessions: Sequence[int] | None = None
+    zscore: bool = True
+    split: SplitChoice = field(default_factory=SplitChoice)
+
+
+def prepare_responses(
+    dataset: Dataset, subject: Subject, choice: ResponseChoice | None = None, cache_dir: Path | str | None = None
+) -> Responses:
+    """Read a subject's responses, one session at a time, or the cache file of an earlier call.
+
+    choice     by default all sessions, z-scored, with the dataset's own split
     cache_dir  by default BASE_DIR/responses. A cache file made from other inputs (any file's size, time of
                change or sampled content, or any setting) is built again, with a message
 
     A progress bar shows the sessions. Only valid trials count (see `valid_trials`). A voxel that lacks over
     MOST_MISSING of its training or test images is left out: it is NaN throughout. Messages count both.
 
-    Raises InputError for missing or broken files and for files that contradict the design or the mask.
+    Raises InputError for missing or broken files and for files that contradict each other.
     """
-    sessions = sorted(set(sessions)) if sessions else layout.sessions(subject)
-    session_files = [layout.betas(subject, session) for session in sessions]
-    design = read_design(layout.design())
-    trial_ids = design.trial_ids(subject, sessions)
-    mask, affine = read_mask(layout, subject)
-    grid = subject_grid(layout, subject)
+    choice = choice or ResponseChoice()
+    sessions = sorted(set(choice.sessions)) if choice.sessions else dataset.sessions(subject)
+    units = dataset.units(subject)
+    trial_ids = dataset.trial_ids(subject, sessions)
+    image_ids, image_of_trial = np.unique(trial_ids, return_inverse=True)
+    split = split_images(dataset, subject, image_ids, choice.split)
+    # Named images are numbered from 0, because the cache file holds only numbers.
+    numbers = image_of_trial if image_ids.dtype.kind == "U" else trial_ids
+    is_test = np.isin(image_ids, split.test)
+    test_numbers = np.flatnonzero(is_test) if image_ids.dtype.kind == "U" else image_ids[is_test]
 
-    valid_files = [layout.valid_voxels(subject, session) for session in sessions]
-    input_files = [layout.design(), layout.nsdgeneral(subject), *session_files, *filter(None, valid_files)]
-    settings = {"subject": subject, "sessions": sessions, "zscore": zscore, "axes": grid.axes}
-    inputs = inputs_of(layout.base_dir, input_files, **settings)
-    cache = Path(cache_dir or layout.base_dir / "responses") / _cache_name(subject, sessions, zscore)
+    settings = {"subject": subject, "sessions": sessions, "zscore": choice.zscore}
+    settings |= dataset.response_settings(subject)
+    other_test = None if choice.split.is_default else split.digest
+    if other_test:
+        settings["test_images"] = other_test
+    inputs = inputs_of(dataset.base_dir, dataset.response_files(subject, sessions), **settings)
+    cache = Path(cache_dir or dataset.base_dir / "responses") / _cache_name(
+        subject, sessions, choice.zscore, other_test
+    )
 
     def read_and_average() -> Arrays:
         with (
-            closing(until_stopped(zip(session_files, valid_files, strict=True))) as files,
-            tqdm(files, f"betas of subject {subject}", len(session_files), unit="session") as shown,
+            closing(until_stopped(sessions)) as left,
+            tqdm(left, f"betas of subject {subject}", len(sessions), unit="session") as shown,
         ):  # an error restores the handling of signals and closes the bar before its message
-            trials = (
-                mark_invalid(read_session(path, mask, design.trials_per_session, grid), read_valid(valid, mask, grid))
-                for path, valid in shown
-            )
-            return average_repeats(map(zscore_session, trials) if zscore else trials, trial_ids, design.shared_ids)
+            trials = (dataset.read_session(subject, session, units) for session in shown)
+            return average_repeats(map(zscore_session, trials) if choice.zscore else trials, numbers, test_numbers)
 
-    image_ids = np.unique(trial_ids)
-    n_rows = image_ids.size + np.unique(resampling_groups(image_ids, design.shared_ids)).size
-    n_bytes = n_rows * int(np.count_nonzero(mask)) * np.float32().nbytes
+    n_rows = image_ids.size + np.unique(resampling_groups(image_ids, split.test)).size
+    n_bytes = n_rows * units.n * np.float32().nbytes
     all_valid = {"incomplete": np.empty(0, dtype=int), "valid_repeats": np.empty((image_ids.size, 0), dtype=int)}
-    averaged = all_valid | load_or_make(cache, inputs, n_bytes, read_and_average)
-    _leave_out_voxels(averaged, train_test_rows(image_ids, design.shared_ids), mask, subject, sessions)
-    return Responses(**averaged, mask=mask, affine=affine, sessions=tuple(sessions), inputs=inputs)
+    averaged = all_valid | load_or_make(cache, inputs, n_bytes, read_and_average) | {"image_ids": image_ids}
+    parts = [np.flatnonzero(np.isin(image_ids, part)) for part in (split.train, split.test)]
+    _leave_out_voxels(averaged, parts, units, subject, sessions)
+    return Responses(**averaged, units=units, split=split, sessions=tuple(sessions), inputs=inputs)
 
 
 def zscore_session(betas: np.ndarray) -> np.ndarray:
@@ -129,12 +139,12 @@ def average_repeats(sessions: Iterable[np.ndarray], trial_ids: np.ndarray, test_
     """Average the trials of each image over sessions that arrive one at a time.
 
     sessions   iterable of (trials_per_session, n_voxels) arrays
-    trial_ids  NSD ids of all their trials in order, (n_trials,)
+    trial_ids  image numbers of all their trials in order, (n_trials,)
     test_ids   ids of the test images, which are resampled one by one, see `resampling_groups`
 
     Trials that are not finite do not count. They are set to 0 in place.
 
-    Returns a dict with the array fields of `Responses` (except mask and affine), and `voxels_by_session`, the number
+    Returns a dict with the array fields of `Responses` (except units and split), and `voxels_by_session`, the number
     of voxels that lack trials in each session.
     """
     image_ids, image_of_trial, n_repeats = np.unique(trial_ids, return_inverse=True, return_counts=True)
@@ -182,20 +192,20 @@ def resampling_groups(image_ids: np.ndarray, test_ids: npt.ArrayLike) -> np.ndar
 
 
 def _leave_out_voxels(
-    averaged: Arrays, parts: Iterable[np.ndarray], mask: np.ndarray, subject: int, sessions: Sequence[int]
+    averaged: Arrays, parts: Iterable[np.ndarray], units: Units, subject: Subject, sessions: Sequence[int]
 ) -> None:
     """Set all responses of voxels that lack too many images to NaN, in place, and report missing data.
 
     parts  rows of the training and of the test images
     """
-    betas, n_voxels = averaged["betas"], int(np.count_nonzero(mask))
+    betas, n_voxels = averaged["betas"], units.n
     by_session = dict(zip(sessions, averaged.pop("voxels_by_session"), strict=True))
     incomplete, valid_repeats = averaged["incomplete"], averaged["valid_repeats"]
     if incomplete.size:
         tell_missing(subject, n_voxels, incomplete.size, by_session)
     lacking = lacking_too_many(valid_repeats, parts)
     if lacking.any():
-        tell_left_out(subject, mask, incomplete[lacking])
+        tell_left_out(subject, units, incomplete[lacking])
         betas[:, incomplete[lacking]] = np.nan
         averaged |= {"incomplete": incomplete[~lacking], "valid_repeats": valid_repeats[:, ~lacking]}
     n_constant = np.count_nonzero(betas.min(axis=0) == betas.max(axis=0))
@@ -203,9 +213,13 @@ def _leave_out_voxels(
         log.warning(f"subject {subject}: {n_constant} of {n_voxels} voxels never change and score 0")
 
 
-def _cache_name(subject: int, sessions: Sequence[int], zscore: bool) -> str:
-    """Return a file name for each choice of sessions and scaling, so that different choices do not collide."""
+def _cache_name(subject: Subject, sessions: Sequence[int], zscore: bool, test: str | None) -> str:
+    """Return a file name for each choice, so that different choices do not collide.
+
+    test  digest of the test images unless they are the dataset's own
+    """
     first, last = sessions[0], sessions[-1]
     gapless = sessions == list(range(first, last + 1))
     chosen = f"{first}-{last}" if gapless else "_".join(map(str, sessions))
-    return f"responses_subj{subject:02d}_{'zscored' if zscore else 'percent'}_sessions{chosen}.h5"
+    scaled = "zscored" if zscore else "percent"
+    return f"responses_{subject_name(subject)}_{scaled}_sessions{chosen}{'_test_' + test if test else ''}.h5"

@@ -1,0 +1,147 @@
+"""The interface of a dataset: everything that extraction and encoding know of the data they read."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from PIL import Image
+
+from brain_activity_prediction.datasets.units import Units
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.wording import did_you_mean
+from brain_activity_prediction.storage.embeddings.image_ids import ImageId
+from brain_activity_prediction.storage.folders import Subject
+
+
+class Images(Protocol):
+    """The images of a dataset, read lazily; use it in a `with` block."""
+
+    def __enter__(self) -> Images: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Settings that change a model's hidden states, such as a digest of the images."""
+
+    def check(self, image_ids: Sequence[ImageId] | np.ndarray) -> None:
+        """Raise InputError unless all of these images exist."""
+
+    def images(self, image_ids: Sequence[ImageId] | np.ndarray) -> list[Image.Image]:
+        """Return RGB images in the order of the ids."""
+
+
+class Dataset(ABC):
+    """One dataset in a folder, read as its authors publish it.
+
+    Subjects have NSD's numbers or the dataset's own names, sessions count from 1, and images have ids: NSD's numbers
+    from 1, or names. Methods raise InputError, with the expected path, for missing or damaged files.
+    """
+
+    name: ClassVar[str]  # value of --dataset, and folder name of the results
+    title: ClassVar[str]
+    citation: ClassVar[str]
+    base_dir: Path
+
+    @property
+    def description(self) -> str:
+        """Name the dataset and the layout in which it was found, for messages."""
+        return self.title
+
+    @abstractmethod
+    def subjects(self) -> list[Subject]:
+        """Return all subjects that the dataset plans, whether or not their responses exist here."""
+
+    def check_subjects(self, subjects: Iterable[Subject]) -> None:
+        """Raise InputError unless the dataset has all of these subjects."""
+        known = self.subjects()
+        for subject in subjects:
+            if subject not in known:
+                meant = did_you_mean(str(subject), [str(one) for one in known])
+                there = ", ".join(map(str, known[:20])) + (", ..." if len(known) > 20 else "")
+                raise InputError(f"{self.title} has no subject {subject}{meant}: its subjects are {there}")
+
+    @abstractmethod
+    def sessions(self, subject: Subject) -> list[int]:
+        """Return the sessions whose responses exist, ascending; raise InputError if there are none."""
+
+    def has_responses(self, subject: Subject) -> bool:
+        try:
+            return bool(self.sessions(subject))
+        except InputError:
+            return False
+
+    def n_sessions_planned(self, subject: Subject) -> int:
+        """Return the number of sessions that the subject took part in; by default, those that exist here."""
+        return len(self.sessions(subject))
+
+    @abstractmethod
+    def trial_ids(self, subject: Subject, sessions: Sequence[int]) -> np.ndarray:
+        """Return the image of each trial of the sessions, in the order given, (n_trials,)."""
+
+    def image_ids(self, subject: Subject) -> np.ndarray:
+        """Return the ids of the images that a subject saw; by default, in the sessions that exist."""
+        return np.unique(self.trial_ids(subject, self.sessions(subject)))
+
+    def image_ids_of_any(self, subjects: Iterable[Subject]) -> np.ndarray:
+        """Return the ids, ascending, of the images that at least one of the subjects saw."""
+        return np.unique(np.concatenate([self.image_ids(subject) for subject in subjects]))
+
+    def trials_run(self, subject: Subject) -> np.ndarray:
+        """Return the images of all trials that the subject took part in, whether or not they exist here."""
+        return self.trial_ids(subject, self.sessions(subject))
+
+    @abstractmethod
+    def open_images(self) -> Images:
+        """Open the dataset's images; only requested images are read."""
+
+    @abstractmethod
+    def units(self, subject: Subject) -> Units:
+        """Return what each response belongs to: voxels of a volume, vertices of a surface, or rows of a table."""
+
+    @abstractmethod
+    def response_files(self, subject: Subject, sessions: Sequence[int]) -> list[Path]:
+        """Return all files that the responses of the sessions depend on."""
+
+    @abstractmethod
+    def read_session(self, subject: Subject, session: int, units: Units) -> np.ndarray:
+        """Read single-trial responses, (n_trials, n_units) float32; NaN where a trial has no valid response."""
+
+    def response_settings(self, subject: Subject) -> dict[str, Any]:
+        """Return further settings that the responses depend on, such as the direction of axes."""
+        return {}
+
+    @abstractmethod
+    def regions(self, subject: Subject, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+        """Return `{region: (n_units,) bool}`; the first region holds all units.
+
+        names  None for all regions, otherwise what `--roi` selects
+        """
+
+    def check_region(self, subject: Subject, name: str) -> None:
+        """Raise InputError if `--roi` cannot select this name."""
+        self.regions(subject, [name])
+
+    @abstractmethod
+    def test_images(self, subject: Subject) -> np.ndarray:
+        """Return the ids of the images that the dataset's own split holds out; empty if it has none."""
+
+    def split_names(self) -> Sequence[str]:
+        """Return the names of the dataset's further splits."""
+        return ()
+
+    def split(self, name: str, subject: Subject) -> tuple[np.ndarray, np.ndarray]:
+        """Return the training and the test images of a further split."""
+        raise NotImplementedError(f"{self.title} has no split {name}")
+
+    def ncsnr(self, subject: Subject, units: Units) -> np.ndarray:
+        """Return the published ratio (n_units,) of signal SD to noise SD of a single trial."""
+        raise InputError(f"{self.title} publishes no ncsnr: leave out --ncsnr")
+
+    def check_ncsnr(self, subject: Subject) -> None:
+        """Raise InputError if the published ncsnr is missing."""
+        self.ncsnr(subject, self.units(subject))

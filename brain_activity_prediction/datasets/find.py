@@ -1,0 +1,60 @@
+"""Recognise the dataset in a folder by the files that only it has."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.wording import no_such_path
+from brain_activity_prediction.storage.folders import Output
+
+if TYPE_CHECKING:
+    from brain_activity_prediction.datasets.dataset import Dataset
+
+PACKAGE = "brain_activity_prediction.datasets"
+NSD = "nsd"
+# For each dataset: the function (module, name) that finds it, and patterns of files of which it has at least one.
+DATASETS = {
+    NSD: ((f"{PACKAGE}.nsd.dataset", "find_nsd"), ("nsddata/experiments/nsd/nsd_expdesign.mat", "nsd_expdesign.mat")),
+    "own": ((f"{PACKAGE}.own.dataset", "find_own"), ("trials.csv", "trials.tsv")),
+}
+
+
+def recognised(base_dir: Path) -> list[str]:
+    """Return the names of the datasets whose files are in a folder."""
+    return [name for name, (_, patterns) in DATASETS.items() if any(any(base_dir.glob(one)) for one in patterns)]
+
+
+def dataset_name(base_dir: Path, given: str | None = None) -> str:
+    """Return the name of the dataset in a folder: the given one, or the one that is recognised; otherwise NSD.
+
+    Raises InputError if the files of several datasets are there and none is given.
+    """
+    found = recognised(base_dir)
+    if given is None and len(found) > 1:
+        raise InputError(f"{base_dir} has files of several datasets: choose one with --dataset: {', '.join(found)}")
+    return given or (found[0] if found else NSD)
+
+
+def find_dataset(base_dir: Path, given: str | None = None) -> Dataset:
+    """Return the dataset in a folder; raise InputError if none is recognised, or the given one is not there."""
+    if not base_dir.is_dir():
+        raise InputError(f"the base directory {no_such_path(base_dir)}")
+    (module, function), _ = DATASETS[dataset_name(base_dir, given)]
+    return getattr(import_module(module), function)(base_dir)
+
+
+def dataset_if_any(base_dir: Path, given: str | None = None) -> Dataset | None:
+    """Return the dataset in a folder, or None if the folder contains only results."""
+    try:
+        return find_dataset(base_dir, given)
+    except InputError:
+        return None
+
+
+def output_of(base_dir: Path, given: str | None = None, folder: Path | None = None) -> Output:
+    """Return the place of the results of the dataset in `base_dir`: in `folder`, by default beside the data."""
+    name = dataset_name(base_dir, given)
+    return Output(folder or base_dir, None if name == NSD else name)

@@ -1,0 +1,100 @@
+"""Read a dataset's images from picture files, by name."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.wording import count, near_path
+from brain_activity_prediction.storage.embeddings.image_ids import ImageId
+from brain_activity_prediction.storage.files import reading
+
+ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"}  # 8 bits a channel
+MOST_PIXELS = 2**26
+SAMPLES = 64
+
+
+class ImageFiles:
+    """Picture files by image name; files are opened one at a time, when an image is requested.
+
+    paths  the file of each image
+    """
+
+    def __init__(self, paths: Mapping[str, Path], folder: Path):
+        self._paths, self._folder = paths, folder
+
+    def __enter__(self) -> ImageFiles:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Return a digest of the files of SAMPLES images, spread evenly over the sorted names."""
+        names = sorted(name for name, path in self._paths.items() if path.is_file())
+        digest = hashlib.sha256(str(len(names)).encode())
+        for place in np.unique(np.linspace(0, len(names) - 1, SAMPLES, dtype=int)) if names else ():
+            with reading(self._paths[names[place]]):
+                digest.update(names[place].encode() + self._paths[names[place]].read_bytes())
+        return {"stimulus_images": digest.hexdigest()[:16]}
+
+    def check(self, image_ids: Sequence[ImageId] | np.ndarray) -> None:
+        """Raise InputError if an image has no file."""
+        missing = [name for name in image_ids if name not in self._paths or not self._paths[name].is_file()]
+        if missing:
+            path = self._paths.get(missing[0], self._folder / str(missing[0]))
+            raise InputError(
+                f"{self._folder} lacks {len(missing):,} of {count(len(image_ids), 'image')} "
+                f"(first: {missing[0]}){near_path(path)}"
+            )
+
+    def images(self, image_ids: Sequence[ImageId] | np.ndarray) -> list[Image.Image]:
+        """Return RGB images in the order of the names."""
+        self.check(image_ids)
+        return [read_image(self._paths[str(name)]) for name in image_ids]
+
+
+def read_image(path: Path) -> Image.Image:
+    """Read a picture file as RGB, as stored: a camera's orientation tag is ignored, as stimulus programs do.
+
+    Raises InputError for a damaged or huge file, for more than 8 bits a channel, and for transparent pixels, whose
+    colour on the screen the file does not tell.
+    """
+    with reading(path), Image.open(path) as image:
+        if image.width * image.height > MOST_PIXELS:
+            raise ValueError(f"it has {image.width} x {image.height} pixels")
+        if image.mode not in MODES:
+            raise ValueError(f"its pixels are of the kind {image.mode}: store it with 8 bits a channel")
+        if "A" in image.getbands() or "transparency" in image.info:
+            lowest, _ = image.convert("RGBA").getchannel("A").getextrema()
+            if lowest < 255:
+                raise ValueError("it has transparent pixels: store it with the background that was shown")
+        return image.convert("RGB")
+
+
+def find_files(folder: Path, names: Sequence[str]) -> dict[str, Path]:
+    """Return the file of each image name, which may lack its ending; names without a file get the expected path.
+
+    Raises InputError for a name that leads out of the folder, and if several files fit a name without ending.
+    """
+    paths = {}
+    for name in names:
+        if not name or Path(name).is_absolute() or ".." in Path(name).parts:
+            raise InputError(f"{name!r} is no name of a file in {folder}")
+        path = folder / name
+        if path.suffix.lower() not in ENDINGS:
+            fitting = [path.with_name(path.name + ending) for ending in ENDINGS]
+            fitting = [one for one in fitting if one.is_file()]
+            if len(fitting) > 1:
+                raise InputError(f"{folder} has {fitting[0].name} and {fitting[1].name}: name one of them")
+            path = fitting[0] if fitting else path
+        paths[name] = path
+    return paths

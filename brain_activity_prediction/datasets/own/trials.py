@@ -1,0 +1,79 @@
+"""Read the trials of an experiment: which subject saw which image, in which session."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.wording import did_you_mean
+from brain_activity_prediction.storage.files import read_bytes, reading
+
+NAMES = ("trials.csv", "trials.tsv")
+SUBJECT, SESSION, IMAGE = "subject", "session", "image"
+SUBJECT_NAME = re.compile(r"\w[\w.+-]{0,99}")
+SESSION_NAME = re.compile(r"(?:ses-?)?0*([1-9][0-9]{0,3})")
+LARGEST_BYTES = 2**28
+
+
+@dataclass(frozen=True)
+class Trials:
+    """The trials of all subjects, in the order of the table.
+
+    Arrays (n_trials,): `subjects` and `images` are text, `sessions` count from 1, `lines` are those of the file.
+    """
+
+    path: Path
+    subjects: np.ndarray
+    sessions: np.ndarray
+    images: np.ndarray
+    lines: np.ndarray
+
+    def rows(self, subject: str, session: int | None = None) -> np.ndarray:
+        """Return the rows of a subject's trials, of one session or of all, in order."""
+        of_subject = self.subjects == subject
+        return np.flatnonzero(of_subject if session is None else of_subject & (self.sessions == session))
+
+
+def read_trials(folder: Path) -> Trials:
+    """Read trials.csv or trials.tsv; the column `session` may be absent: all trials are then of session 1.
+
+    Raises InputError with the line of the table that is wrong.
+    """
+    path = next((folder / name for name in NAMES if (folder / name).is_file()), None)
+    if path is None:
+        raise InputError(f"{folder} has no {NAMES[0]}: a table with the columns {SUBJECT}, {SESSION} and {IMAGE}")
+    with reading(path):
+        text = read_bytes(path, LARGEST_BYTES).decode("utf-8-sig")
+        table = csv.reader(io.StringIO(text, newline=""), delimiter="\t" if path.suffix == ".tsv" else ",", strict=True)
+        header = [name.strip() for name in next(table, [])]
+        rows = [(table.line_num, row) for row in table if any(cell.strip() for cell in row)]
+    for name in (SUBJECT, IMAGE):
+        if name not in header:
+            there = ", ".join(header)[:100] or "none"
+            raise InputError(f"{path} has no column {name}{did_you_mean(name, header)}: it has {there}")
+    if not rows:
+        raise InputError(f"{path} has no trials")
+    columns = {name: header.index(name) for name in (SUBJECT, SESSION, IMAGE) if name in header}
+    found = [_trial(path, line, row, columns) for line, row in rows]
+    subjects, sessions, images = (np.array(column) for column in zip(*found, strict=True))
+    return Trials(path, subjects, sessions, images, np.array([line for line, _ in rows]))
+
+
+def _trial(path: Path, line: int, row: list[str], columns: dict[str, int]) -> tuple[str, int, str]:
+    if len(row) <= max(columns.values()):
+        raise InputError(f"{path}, line {line}, has {len(row)} cells: too few for its columns")
+    cells = {name: row[place].strip() for name, place in columns.items()}
+    session = SESSION_NAME.fullmatch(cells.get(SESSION, "1"))
+    if not SUBJECT_NAME.fullmatch(cells[SUBJECT]):
+        raise InputError(f"{path}, line {line}: {cells[SUBJECT][:60]!r} is no subject, such as sub-03")
+    if session is None:
+        raise InputError(f"{path}, line {line}: {cells[SESSION][:60]!r} is no session, such as 1 or ses-01")
+    if not cells[IMAGE]:
+        raise InputError(f"{path}, line {line}, names no image: leave out trials without one")
+    return cells[SUBJECT], int(session[1]), cells[IMAGE]

@@ -1,0 +1,145 @@
+"""Choose the images of a subject to train and to test on; all trials of an image are on the same side."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from brain_activity_prediction.datasets.dataset import Dataset
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.wording import count, did_you_mean, no_such_path
+from brain_activity_prediction.storage.embeddings.image_ids import as_ids
+from brain_activity_prediction.storage.files import read_bytes, reading
+from brain_activity_prediction.storage.folders import Subject
+
+LARGEST_BYTES = 2**24  # of a list of images; the names of 100,000 take under 10 MB
+
+
+@dataclass(frozen=True)
+class Split:
+    """Ids of the images to train on and to test on, ascending."""
+
+    train: np.ndarray
+    test: np.ndarray
+
+    @property
+    def digest(self) -> str:
+        """Return a digest of the test images."""
+        return hashlib.blake2b("\n".join(map(str, self.test)).encode(), digest_size=8).hexdigest()
+
+
+@dataclass(frozen=True)
+class SplitChoice:
+    """The user's choice of a split; the default is the dataset's own.
+
+    name            a further split of the dataset
+    test_images     file of the images to test on, one id in each line; all others are training images
+    exclude_images  file of images to leave out
+    min_repeats     test images have at least this many trials in each of `in_subjects`
+    in_subjects     None for the subject itself, an empty tuple for all subjects
+    """
+
+    name: str | None = None
+    test_images: Path | None = None
+    exclude_images: Path | None = None
+    min_repeats: int = 1
+    in_subjects: tuple[Subject, ...] | None = None
+
+    @property
+    def is_default(self) -> bool:
+        return self == SplitChoice()
+
+    def recorded(self) -> dict[str, Any]:
+        """Return the choice as a setting; the images themselves are in the digest of the responses."""
+        return {} if self.is_default else {"split": self.describe()}
+
+    def describe(self) -> str:
+        """Describe the choice in the words of the flags."""
+        parts = [self.name or (f"test images of {self.test_images.name}" if self.test_images else "own")]
+        if self.exclude_images:
+            parts.append(f"without {self.exclude_images.name}")
+        if self.min_repeats > 1 or self.in_subjects is not None:
+            of = "the subject" if self.in_subjects is None else " ".join(map(str, self.in_subjects)) or "all subjects"
+            parts.append(f"at least {self.min_repeats} trials in {of}")
+        return ", ".join(parts)
+
+
+def split_images(dataset: Dataset, subject: Subject, seen: np.ndarray, choice: SplitChoice) -> Split:
+    """Split the images that a subject saw.
+
+    seen  ids of the images, ascending
+
+    Raises InputError for an unknown split, an unreadable list of images, and if the dataset has no split of its own.
+    """
+    train, test = _parts(dataset, subject, seen, choice)
+    if choice.min_repeats > 1 or choice.in_subjects is not None:
+        test = np.intersect1d(test, _repeated(dataset, subject, choice))
+    if choice.exclude_images:
+        excluded = read_image_list(choice.exclude_images, "--exclude-images", seen)
+        train, test = np.setdiff1d(train, excluded), np.setdiff1d(test, excluded)
+    if not test.size and choice.is_default and not dataset.test_images(subject).size:
+        names = ", ".join(dataset.split_names())
+        raise InputError(
+            f"subject {subject} of {dataset.title} has no test images: choose them with --test-images FILE"
+            + (f" or --split ({names})" if names else "")
+        )
+    return Split(train, test)
+
+
+def _parts(dataset: Dataset, subject: Subject, seen: np.ndarray, choice: SplitChoice) -> tuple[np.ndarray, np.ndarray]:
+    if choice.test_images:
+        test = read_image_list(choice.test_images, "--test-images", seen)
+        return np.setdiff1d(seen, test), test
+    if choice.name:
+        known = dataset.split_names()
+        if choice.name not in known:
+            there = ", ".join(known) or "its own alone"
+            raise InputError(
+                f"{dataset.title} has no split {choice.name}{did_you_mean(choice.name, known)}: there are {there}"
+            )
+        train, test = (np.intersect1d(part, seen) for part in dataset.split(choice.name, subject))
+        return train, test
+    test = np.intersect1d(dataset.test_images(subject), seen)
+    return np.setdiff1d(seen, test), test
+
+
+def _repeated(dataset: Dataset, subject: Subject, choice: SplitChoice) -> np.ndarray:
+    """Return the images with enough trials in each of the chosen subjects."""
+    subjects = (subject,) if choice.in_subjects is None else choice.in_subjects or tuple(dataset.subjects())
+    dataset.check_subjects(subjects)
+    enough = None
+    for one in subjects:
+        ids, n = np.unique(dataset.trials_run(one), return_counts=True)
+        own = ids[n >= choice.min_repeats]
+        enough = own if enough is None else np.intersect1d(enough, own)
+    return np.empty(0, dtype=int) if enough is None else enough
+
+
+def read_image_list(path: Path, flag: str, seen: np.ndarray) -> np.ndarray:
+    """Read image ids, one in each line, and return those that the subject saw.
+
+    Raises InputError with the line of an entry that is no id, and if the subject saw none of the images.
+    """
+    if not path.is_file():
+        raise InputError(f"{flag} {no_such_path(path)}")
+    with reading(path):
+        lines = read_bytes(path, LARGEST_BYTES).decode("utf-8-sig").splitlines()
+    entries = [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
+    if seen.dtype.kind != "U":
+        for number, entry in entries:
+            if not entry.isdecimal():
+                raise InputError(f"{path}, line {number}: {entry[:60]!r} is no image number")
+    listed = as_ids(_of_kind([entry for _, entry in entries], seen))
+    found = np.intersect1d(listed, seen)
+    if not found.size:
+        raise InputError(f"{path} lists {count(len(entries), 'image')}, none of which the subject saw")
+    return found
+
+
+def _of_kind(entries: Sequence[str], seen: np.ndarray) -> Sequence[str] | np.ndarray:
+    return np.array(entries, dtype=str) if seen.dtype.kind == "U" else np.array(list(map(int, entries)), dtype=int)
