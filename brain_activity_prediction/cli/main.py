@@ -15,7 +15,17 @@ from typing import NoReturn
 import brain_activity_prediction
 from brain_activity_prediction.cli.model_names import extraction_scripts, id_of_script, is_hub_id, script_of_id
 from brain_activity_prediction.runtime.errors import InputError, one_line
-from brain_activity_prediction.runtime.scripts import ALIGN, ALIGN_FOLDER, COCO, DEMO, PACKAGE, REPORT, SWEEP
+from brain_activity_prediction.runtime.scripts import (
+    ALIGN,
+    ALIGN_FOLDER,
+    CHECK_DATA,
+    COCO,
+    DEMO,
+    NEW_DATASET,
+    PACKAGE,
+    REPORT,
+    SWEEP,
+)
 from brain_activity_prediction.runtime.wording import near_names
 
 EXTRACT = "extract"
@@ -27,6 +37,8 @@ SCRIPTS = {
     "cross-subject-ceiling": (ALIGN_FOLDER / "cross_subject_ceiling.py", "predict a brain from other subjects' brains"),
     "similarity": (ALIGN_FOLDER / "compare_representations.py", "compare geometries of models and brains (RSA, CKA)"),
     "coco": (COCO, "make captions and object labels of NSD's images from COCO's annotation files"),
+    "check-data": (CHECK_DATA, "describe a dataset on a page, and list what is wrong with it"),
+    "new-dataset": (NEW_DATASET, "write a template of an own experiment to fill"),
     "report": (REPORT, "write tables, figures and a page over all scores"),
     "sweep": (SWEEP, "run the whole study, here or on a cluster"),
     "demo": (DEMO, "run the whole pipeline on a small simulated dataset"),

@@ -16,6 +16,8 @@ from brain_activity_prediction.runtime.wording import did_you_mean
 from brain_activity_prediction.storage.embeddings.image_ids import ImageId
 from brain_activity_prediction.storage.folders import Subject
 
+ALL_UNITS = "all"  # name of the region of all units, except in NSD, where it is nsdgeneral
+
 
 class Images(Protocol):
     """The images of a dataset, read lazily; use it in a `with` block."""
@@ -129,6 +131,10 @@ class Dataset(ABC):
     @abstractmethod
     def test_images(self, subject: Subject) -> np.ndarray:
         """Return the ids of the images that the dataset's own split holds out; empty if it has none."""
+
+    def excluded_images(self, subject: Subject) -> np.ndarray:
+        """Return the ids of images that the dataset's own split leaves out."""
+        return np.empty(0, dtype=int)
 
     def split_names(self) -> Sequence[str]:
         """Return the names of the dataset's further splits."""

@@ -27,7 +27,7 @@ class ImageFiles:
     paths  the file of each image
     """
 
-    def __init__(self, paths: Mapping[str, Path], folder: Path):
+    def __init__(self, paths: Mapping[ImageId, Path], folder: Path):
         self._paths, self._folder = paths, folder
 
     def __enter__(self) -> ImageFiles:
@@ -43,7 +43,7 @@ class ImageFiles:
         digest = hashlib.sha256(str(len(names)).encode())
         for place in np.unique(np.linspace(0, len(names) - 1, SAMPLES, dtype=int)) if names else ():
             with reading(self._paths[names[place]]):
-                digest.update(names[place].encode() + self._paths[names[place]].read_bytes())
+                digest.update(str(names[place]).encode() + self._paths[names[place]].read_bytes())
         return {"stimulus_images": digest.hexdigest()[:16]}
 
     def check(self, image_ids: Sequence[ImageId] | np.ndarray) -> None:
@@ -59,7 +59,7 @@ class ImageFiles:
     def images(self, image_ids: Sequence[ImageId] | np.ndarray) -> list[Image.Image]:
         """Return RGB images in the order of the names."""
         self.check(image_ids)
-        return [read_image(self._paths[str(name)]) for name in image_ids]
+        return [read_image(self._paths[name]) for name in image_ids]
 
 
 def read_image(path: Path) -> Image.Image:

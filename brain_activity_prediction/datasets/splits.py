@@ -105,7 +105,7 @@ def _parts(dataset: Dataset, subject: Subject, seen: np.ndarray, choice: SplitCh
         train, test = (np.intersect1d(part, seen) for part in dataset.split(choice.name, subject))
         return train, test
     test = np.intersect1d(dataset.test_images(subject), seen)
-    return np.setdiff1d(seen, test), test
+    return np.setdiff1d(np.setdiff1d(seen, test), dataset.excluded_images(subject)), test
 
 
 def _repeated(dataset: Dataset, subject: Subject, choice: SplitChoice) -> np.ndarray:

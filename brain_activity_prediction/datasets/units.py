@@ -109,6 +109,34 @@ class Vertices(Units):
 
 
 @dataclass(frozen=True, eq=False)
+class Grayordinates(Units):
+    """Vertices and voxels of a CIFTI file; maps are CIFTI files of scalars.
+
+    brain_models  nibabel's axis of the file
+    """
+
+    brain_models: nibabel.cifti2.BrainModelAxis
+    noun = "grayordinate"
+
+    @property
+    def n(self) -> int:
+        return len(self.brain_models)
+
+    def where(self, number: int) -> str:
+        _, index, structure = self.brain_models[number]
+        return f"grayordinate {number} ({structure}, {index})"
+
+    def write_map(self, stem: Path, values: np.ndarray) -> None:
+        columns = np.asarray(values, dtype=np.float32).reshape(self.n, -1).T
+        names = nibabel.cifti2.ScalarAxis([f"{stem.name}_{number}" for number in range(len(columns))])
+        with written_whole(_with_ending(stem, ".dscalar.nii")) as aside:
+            nibabel.save(nibabel.Cifti2Image(columns, (names, self.brain_models)), aside)
+
+    def remove_map(self, stem: Path) -> None:
+        _with_ending(stem, ".dscalar.nii").unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, eq=False)
 class Rows(Units):
     """Neurons, channels or parcels with a name each; maps are CSV files with a row for each unit."""
 

@@ -100,7 +100,7 @@ def read_subject_data(
         train=scaled_train,
         test=scaled_test,
         test_repeats=_repeats(responses, test),
-        trial_sums=_trial_sums(responses),
+        trial_sums=trial_sums(responses),
         units=responses.units,
         sessions=responses.sessions,
         n_sessions_planned=dataset.n_sessions_planned(subject),
@@ -118,7 +118,7 @@ def _repeats(responses: Responses, rows: np.ndarray) -> np.ndarray:
     return of_voxels
 
 
-def _trial_sums(responses: Responses) -> TrialSums:
+def trial_sums(responses: Responses) -> TrialSums:
     """Sum the trials over all images; voxels that lack trials are summed separately, because they take longer."""
     within, groups, some = responses.within_image_ss, responses.image_groups, responses.incomplete
     sums = TrialSums.of(responses.betas, responses.n_repeats, within, groups)

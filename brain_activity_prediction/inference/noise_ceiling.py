@@ -130,3 +130,13 @@ def noise_ceiling(ncsnr: np.ndarray, n_repeats: np.ndarray) -> np.ndarray:
     """
     noise = noise_of_averages(n_repeats)
     return 1 - noise / (np.square(ncsnr, dtype=np.float64) + noise)
+
+
+def ncsnr_of_ceiling(ceiling: np.ndarray, n_trials: int = 1) -> np.ndarray:
+    """Return the ratio of signal SD to noise SD of a single trial that a noise ceiling implies.
+
+    ceiling   R2 units, 0 to 1, of means over `n_trials` trials; 1 or more gives NaN, as it implies no noise
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        inside = np.where((ceiling >= 0) & (ceiling < 1), ceiling, np.nan)
+        return np.sqrt(inside / (1 - inside) / n_trials)

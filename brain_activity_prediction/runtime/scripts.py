@@ -9,4 +9,6 @@ ALIGN_FOLDER = PACKAGE / "align_image_embeddings"
 ALIGN = ALIGN_FOLDER / "align_model.py"
 REPORT = PACKAGE / "report" / "report.py"
 SWEEP = PACKAGE / "sweep" / "sweep.py"
+CHECK_DATA = PACKAGE / "check_data" / "check_data.py"
+NEW_DATASET = PACKAGE / "check_data" / "new_dataset.py"
 DEMO = PACKAGE / "demo"  # run as a module

@@ -83,6 +83,12 @@ def read_grid(path: Path) -> Grid:
         return _grid(path, _header(file))
 
 
+def read_shape(path: Path) -> tuple[int, ...]:
+    """Read the shape of the volumes, (X, Y, Z) or (X, Y, Z, n), from a file's header."""
+    with reading(path), _opened(path) as file:
+        return _header(file).get_data_shape()
+
+
 def _opened(path: Path) -> Any:
     return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
 

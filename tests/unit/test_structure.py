@@ -28,7 +28,7 @@ FLOORS = (
     {"variance_partitioning", "rsa", "cross_subject"},
     {"cli"},
     {EXTRACT, ALIGN},
-    {"report"},
+    {"report", "check_data"},
     {"sweep", "demo"},
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

@@ -37,6 +37,11 @@ def label_names(layout: Layout, subject: int, name: str) -> dict[int, str]:
     table = layout.label_table(subject, name)
     if table is None:
         return dict(enumerate(LABELS.get(without_hemisphere(name), ()), start=1))
+    return read_label_table(table)
+
+
+def read_label_table(table: Path) -> dict[int, str]:
+    """Return `{label number: name}` of a text file with rows of `number name`, with or without FreeSurfer's colours."""
     with reading(table):
         text = read_bytes(table, LARGEST_TABLE_BYTES).decode("utf-8-sig")
     names: dict[int, str] = {}

@@ -14,6 +14,7 @@ from typing import Any
 import nibabel
 import numpy as np
 
+from brain_activity_prediction.datasets.npy import open_npy
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.files import reading
 from brain_activity_prediction.storage.grid import Grid
@@ -28,7 +29,8 @@ TRIALS_FIRST, TRIALS_LAST, TRIALS_FIRST_REVERSED = "first", "last", "first, othe
 HDF5_NAMES = {"responses": TRIALS_FIRST, "betasmd": TRIALS_LAST, "modelmd": TRIALS_FIRST_REVERSED}
 PICKLED = (
     "it is a pickle, which runs code when it is read: where you trust it, convert it with "
-    "python -c \"import h5py, numpy as np; r = np.load('TYPED_FITHRF_GLMDENOISE_RR.npy', allow_pickle=True).item(); "
+    "python -c \"import h5py, numpy as np; r = np.load('TYPED_FITHRF_GLMDENOISE_RR.npy', allow_pickle"
+    "=True).item(); "
     "h5py.File('SUBJECT_1.h5', 'w')['betasmd'] = r['betasmd']\""
 )
 
@@ -77,31 +79,25 @@ def open_responses(path: Path) -> Iterator[Stored]:
         raise InputError(f"{path} is no file of responses: {', '.join(ENDINGS)} are read")
 
 
-def read_units(stored: Stored, mask: np.ndarray) -> np.ndarray:
-    """Read all trials in the units of a mask, (n_trials, n_units) float32; memory holds the result and a slab.
+def read_units(stored: Stored, mask: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Read some trials in the units of a mask, (n_trials, n_units) float32; memory holds the result and a slab.
 
     mask  bool, of the shape of one trial
+    rows  the trials to read, ascending
     """
-    responses = np.empty((stored.n_trials, np.count_nonzero(mask)), dtype=np.float32)
+    responses = np.empty((len(rows), np.count_nonzero(mask)), dtype=np.float32)
     step = max(1, SLAB_BYTES // (8 * mask.size))
     for start in range(0, stored.n_trials, step):
         stop = min(start + step, stored.n_trials)
-        responses[start:stop] = stored.read(start, stop)[:, mask]
+        first, last = np.searchsorted(rows, [start, stop])
+        if first < last:
+            responses[first:last] = stored.read(start, stop)[rows[first:last] - start][:, mask]
     responses[~np.isfinite(responses)] = np.nan
     return responses
 
 
 def _npy(path: Path) -> Stored:
-    if not path.is_file():
-        raise InputError(f"{path} is not a file")
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except ValueError as error:
-        raise InputError(f"{path} is not read: {PICKLED if 'allow_pickle' in str(error) else error}") from None
-    except (OSError, EOFError) as error:
-        raise InputError(f"cannot read {path} ({error}): make it again") from None
-    if array.dtype.kind not in "iuf" or array.ndim not in (2, 4):
-        raise InputError(f"{path} holds {array.dtype} of shape {array.shape}: responses are (trials, units) numbers")
+    array = open_npy(path, (2, 4), PICKLED)
     if array.ndim == 4:
         return Stored(array.shape[3], array.shape[:3], lambda start, stop: np.moveaxis(array[..., start:stop], -1, 0))
     return Stored(len(array), array.shape[1:], lambda start, stop: array[start:stop])

@@ -34,8 +34,8 @@ def families(regions: Sequence[str]) -> dict[str, list[str]]:
     """Group regions by their ROI file, in NSD's order; all voxels together and other regions come last."""
     found = {title: [roi for roi in LABELS[name] if roi in regions] for name, title in FAMILIES.items()}
     known = {roi for members in found.values() for roi in members}
-    found["All fitted voxels"] = [roi for roi in regions if roi == ALL_VOXELS]
-    found["Other regions"] = [roi for roi in regions if roi not in known | {ALL_VOXELS}]
+    found["All fitted voxels"] = [roi for roi in regions if roi in ALL_VOXELS]
+    found["Other regions"] = [roi for roi in regions if roi not in known | set(ALL_VOXELS)]
     return {title: members for title, members in found.items() if members}
 
 

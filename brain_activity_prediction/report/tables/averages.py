@@ -12,7 +12,7 @@ from brain_activity_prediction.encoding.scores.conditions import NORMALISED
 from brain_activity_prediction.encoding.scores.layer_choice import EACH
 
 KEY = ["model_id", "prompt", "stream", "subject", "roi"]
-ALL_VOXELS = "nsdgeneral"
+ALL_VOXELS = ("nsdgeneral", "all")  # the regions of all fitted voxels, of NSD and of other datasets
 SIGNIFICANT = 0.05  # results with a lower q are marked; it is the expected share of false results among them
 ERRORS = {"r": "r_se", NORMALISED: f"{NORMALISED}_se"}  # columns of standard errors over images
 MEANS = ("r", "cv_score", NORMALISED, "noise_ceiling", "r_ceiling", "n_voxels")
@@ -129,9 +129,9 @@ def at_a_glance(table: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
     among those with the most subjects and with responses that vary: constant responses are predicted without error.
     `scores` is the result of `region_scores`. The table is empty if the regions do not include all voxels together.
     """
-    of_all = scores[scores["roi"] == ALL_VOXELS].set_index("model_id")
-    chosen = best_by_training(chosen_layers(table[table["roi"] == ALL_VOXELS]), ["model_id", "subject"])
-    regions = scores[(scores["roi"] != ALL_VOXELS) & scores["r"].notna() & (scores["r"] != 0)]
+    of_all = scores[scores["roi"].isin(ALL_VOXELS)].set_index("model_id")
+    chosen = best_by_training(chosen_layers(table[table["roi"].isin(ALL_VOXELS)]), ["model_id", "subject"])
+    regions = scores[~scores["roi"].isin(ALL_VOXELS) & scores["r"].notna() & (scores["r"] != 0)]
     copied = ["r", "r_se", NORMALISED, "n_subjects", "n_normalised", "n_possible"]
     rows = []
     for model, score in of_all.sort_values(["complete", "r"], ascending=False).iterrows():

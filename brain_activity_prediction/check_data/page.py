@@ -1,0 +1,127 @@
+"""The page that describes a dataset: images, trials, units, regions, split, responses and ceilings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from brain_activity_prediction.check_data.nsd_figures import compared, ncsnr_beside_published
+from brain_activity_prediction.datasets.dataset import Dataset
+from brain_activity_prediction.datasets.nsd.dataset import NSD
+from brain_activity_prediction.datasets.responses import prepare_responses
+from brain_activity_prediction.datasets.splits import SplitChoice, split_images
+from brain_activity_prediction.datasets.units import Rows, Units, Vertices, Voxels
+from brain_activity_prediction.encoding.subject_data import trial_sums
+from brain_activity_prediction.inference.noise_ceiling import snr
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.wording import count, ranges
+from brain_activity_prediction.storage.folders import Output, Subject, responses_folder
+
+MOST_REGIONS = 30
+
+
+class Page:
+    """The description of a dataset; `problems` collects what is wrong while `lines` is read."""
+
+    def __init__(self, dataset: Dataset, output: Output):
+        self.dataset, self.output = dataset, output
+        self.problems: list[str] = []
+
+    def lines(self, subjects: Sequence[Subject] | None, with_responses: bool) -> Iterator[str]:
+        """Yield the lines of the page.
+
+        subjects        None for all with responses
+        with_responses  whether to read responses, for invalid voxels and noise ceilings
+        """
+        dataset = self.dataset
+        yield f"{dataset.description}: {dataset.base_dir}"
+        yield f"cite: {dataset.citation}"
+        known = dataset.subjects()
+        chosen = list(subjects or (subject for subject in known if dataset.has_responses(subject)))
+        yield f"subjects: {' '.join(map(str, known))}; with responses here: {' '.join(map(str, chosen)) or 'none'}"
+        yield from self._try(self._images, known)
+        if not chosen:
+            self.problems.append("no subject has responses")
+        for subject in chosen:
+            yield ""
+            yield from self._try(self._trials, subject)
+            yield from self._try(self._units, subject)
+            yield from self._try(self._split, subject)
+            if with_responses:
+                yield from self._try(self._responses, subject)
+
+    def _try(self, step, *arguments) -> Iterator[str]:
+        """Yield the lines of a step; an InputError becomes a problem."""
+        try:
+            yield from step(*arguments)
+        except InputError as error:
+            self.problems.append(str(error))
+            yield f"  WRONG: {error}"
+
+    def _images(self, subjects: Sequence[Subject]) -> Iterator[str]:
+        ids = self.dataset.image_ids_of_any(subjects)
+        yield f"images: {ids.size:,}, first {', '.join(map(str, ids[:3]))}"
+        with self.dataset.open_images() as images:
+            images.check(ids)
+            sizes = sorted({image.size for image in images.images(ids[:: max(1, len(ids) // 20)])})
+        shown = ", ".join(f"{width} x {height}" for width, height in sizes[:5])
+        yield f"  all have a picture; sizes of a sample: {shown}{', ...' if len(sizes) > 5 else ''}"
+
+    def _trials(self, subject: Subject) -> Iterator[str]:
+        dataset = self.dataset
+        sessions = dataset.sessions(subject)
+        trials = dataset.trial_ids(subject, sessions)
+        _, n = np.unique(trials, return_counts=True)
+        repeats = ", ".join(f"{(n == k).sum():,} x {k}" for k in np.unique(n))
+        planned = dataset.n_sessions_planned(subject)
+        yield f"subject {subject}: sessions {ranges(sessions)} of {planned}, {trials.size:,} trials"
+        yield f"  images by number of trials: {repeats}"
+        yield f"  first trials: {', '.join(map(str, trials[:3]))}"
+        if isinstance(dataset, NSD):
+            yield from compared(dataset, subject, trials)
+
+    def _units(self, subject: Subject) -> Iterator[str]:
+        yield f"  units: {describe(self.dataset.units(subject))}"
+        regions = self.dataset.regions(subject)
+        listed = [f"{name} {members.sum():,}" for name, members in regions.items()]
+        more = f", and {len(listed) - MOST_REGIONS} more" if len(listed) > MOST_REGIONS else ""
+        yield f"  regions: {', '.join(listed[:MOST_REGIONS])}{more}"
+
+    def _split(self, subject: Subject) -> Iterator[str]:
+        seen = np.unique(self.dataset.trial_ids(subject, self.dataset.sessions(subject)))
+        split = split_images(self.dataset, subject, seen, SplitChoice())
+        others = ", ".join(self.dataset.split_names())
+        yield (
+            f"  split: {count(split.train.size, 'training image')}, {count(split.test.size, 'test image')}"
+            + (f"; further splits: {others}" if others else "")
+        )
+
+    def _responses(self, subject: Subject) -> Iterator[str]:
+        responses = prepare_responses(self.dataset, subject, cache_dir=responses_folder(self.output))
+        finite = np.isfinite(responses.betas)
+        n_empty = int((~finite.any(axis=0)).sum())
+        yield (
+            f"  responses: {responses.betas.shape[0]:,} images x {responses.betas.shape[1]:,} units; without any valid "
+            f"response or left out: {n_empty:,} units, lacking some: {responses.incomplete.size:,}"
+        )
+        computed = snr(*trial_sums(responses).variances())
+        if not np.isfinite(computed).any():
+            yield "  noise ceiling: none, because no image has two trials"
+            return
+        low, median, high = np.nanpercentile(computed, [5, 50, 95])
+        yield f"  ncsnr computed from repeats: median {median:.3f}, 5th to 95th percentile {low:.3f} to {high:.3f}"
+        if isinstance(self.dataset, NSD):
+            yield from ncsnr_beside_published(self.dataset, subject, responses.units, computed)
+
+
+def describe(units: Units) -> str:
+    """Describe units in a few words."""
+    if isinstance(units, Voxels):
+        size = " x ".join(f"{mm:.3g}" for mm in np.linalg.norm(units.affine[:3, :3], axis=0))
+        return f"{units.n:,} voxels of a volume {units.mask.shape} of {size} mm"
+    if isinstance(units, Vertices):
+        sides = ", ".join(f"{side} {int(mask.sum()):,} of {mask.size:,}" for side, mask in units.masks.items())
+        return f"{units.n:,} vertices ({sides})"
+    named = f", first {units.names[0]}" if isinstance(units, Rows) else ""
+    return f"{units.n:,} {units.noun}s{named}"

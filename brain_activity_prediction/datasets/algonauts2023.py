@@ -1,0 +1,137 @@
+"""The Algonauts 2023 challenge: NSD's responses on fsaverage, z-scored and averaged, without repeats or ceilings.
+
+    subj01/training_split/training_images/train-0001_nsd-00013.png
+    subj01/training_split/training_fmri/{lh,rh}_training_fmri.npy
+    subj01/test_split/test_images/test-0001_nsd-00845.png       without responses
+    subj01/roi_masks/{lh,rh}.CLASS_challenge_space.npy, {lh,rh}.all-vertices_fsaverage_space.npy
+
+The number behind `nsd-` counts from 0. Images have NSD's ids, which count from 1.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from brain_activity_prediction.datasets.dataset import ALL_UNITS, Dataset
+from brain_activity_prediction.datasets.image_files import ImageFiles
+from brain_activity_prediction.datasets.npy import open_npy
+from brain_activity_prediction.datasets.nsd.label_tables import LABELS
+from brain_activity_prediction.datasets.region_choice import chosen_regions
+from brain_activity_prediction.datasets.units import Units, Vertices
+from brain_activity_prediction.runtime.errors import InputError
+
+SIDES = ("lh", "rh")
+IMAGE_NAME = re.compile(r"(?:train|test)-[0-9]{4}_nsd-([0-9]{5})\.png")
+# The names of labels 1, 2, ... are NSD's. The challenge's own files of names are pickles, which are not read.
+CLASSES = ("prf-visualrois", "floc-bodies", "floc-faces", "floc-places", "floc-words", "streams")
+
+
+class Algonauts2023(Dataset):
+    """Algonauts 2023: one session of averages, with all training images; the test images have no responses."""
+
+    name = "algonauts2023"
+    title = "Algonauts 2023"
+    citation = "Gifford et al. (2023), arXiv 2301.03198; Allen et al. (2022), Nature Neuroscience 25, 116-126"
+
+    def __init__(self, base_dir: Path):
+        self.base_dir = base_dir
+
+    def subjects(self) -> list[int]:
+        return [int(path.name[4:]) for path in sorted(self.base_dir.glob("subj0[1-8]")) if path.is_dir()]
+
+    def sessions(self, subject: int) -> list[int]:
+        self.response_files(subject, [1])
+        return [1]
+
+    def trial_ids(self, subject: int, sessions: Sequence[int]) -> np.ndarray:
+        if list(sessions) != [1]:
+            raise InputError(f"{self.title} has averages over all sessions: leave out --sessions")
+        return self._images(subject, "training")
+
+    def image_ids(self, subject: int) -> np.ndarray:
+        """Return the images of the training and of the test split."""
+        return np.unique(np.concatenate([self._images(subject, "training"), self._images(subject, "test")]))
+
+    def challenge_images(self, subject: int) -> np.ndarray:
+        """Return the ids of the images without responses, in the order of the challenge's submissions."""
+        return self._images(subject, "test")
+
+    def open_images(self) -> ImageFiles:
+        paths = {}
+        for subject in self.subjects():
+            for split in ("training", "test"):
+                files = self._files(subject, split)
+                paths |= dict(zip(self._images(subject, split).tolist(), files, strict=True))
+        return ImageFiles(paths, self.base_dir)
+
+    def units(self, subject: int) -> Units:
+        """Return the vertices of fsaverage: those where the challenge's mask of all vertices is not 0."""
+        folder = self._folder(subject) / "roi_masks"
+        return Vertices({side: open_npy(folder / f"{side}.all-vertices_fsaverage_space.npy", 1) != 0 for side in SIDES})
+
+    def response_files(self, subject: int, sessions: Sequence[int]) -> list[Path]:
+        folder = self._folder(subject)
+        files = [folder / "training_split" / "training_fmri" / f"{side}_training_fmri.npy" for side in SIDES]
+        for path in files:
+            if not path.is_file():
+                raise InputError(f"subject {subject} of {self.title} has no {path}")
+        return [*files, *(folder / "roi_masks" / f"{side}.all-vertices_fsaverage_space.npy" for side in SIDES)]
+
+    def read_session(self, subject: int, session: int, units: Vertices) -> np.ndarray:
+        parts, n = [], self._images(subject, "training").size
+        for (side, mask), path in zip(units.masks.items(), self.response_files(subject, [1]), strict=False):
+            responses, n_vertices = open_npy(path, 2), int(np.count_nonzero(mask))
+            if responses.shape != (n, n_vertices):
+                raise InputError(
+                    f"{path} has shape {responses.shape}, but there are {n} training images and {n_vertices} vertices "
+                    f"in the mask of {side}"
+                )
+            parts.append(responses.astype(np.float32))
+        return np.concatenate(parts, axis=1)
+
+    def regions(self, subject: int, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+        units, folder = self.units(subject), self._folder(subject) / "roi_masks"
+        found = {ALL_UNITS: np.ones(units.n, dtype=bool)}
+        for class_name in CLASSES:
+            paths = [folder / f"{side}.{class_name}_challenge_space.npy" for side in SIDES]
+            if not all(path.is_file() for path in paths):
+                continue
+            labels = np.concatenate([open_npy(path, 1) for path in paths])
+            if labels.size != units.n:
+                raise InputError(f"{paths[0]} and {paths[1].name} have {labels.size} vertices instead of {units.n}")
+            for number, label in enumerate(LABELS[class_name], 1):
+                if (labels == number).any():
+                    found[label] = labels == number
+        return chosen_regions(found, names, f"subject {subject} of {self.title}")
+
+    def test_images(self, subject: int) -> np.ndarray:
+        """Return no image: the images of the test split have no responses."""
+        return np.empty(0, dtype=int)
+
+    def _folder(self, subject: int) -> Path:
+        return self.base_dir / f"subj{subject:02d}"
+
+    def _files(self, subject: int, split: str) -> list[Path]:
+        return sorted((self._folder(subject) / f"{split}_split" / f"{split}_images").glob("*.png"))
+
+    @cache  # noqa: B019, one dataset lives as long as its process
+    def _images(self, subject: int, split: str) -> np.ndarray:
+        files = self._files(subject, split)
+        if not files and split == "training":
+            raise InputError(f"subject {subject} of {self.title} has no training images in {self._folder(subject)}")
+        ids = []
+        for path in files:
+            match = IMAGE_NAME.fullmatch(path.name)
+            if match is None:
+                raise InputError(f"{path} is not named as the challenge's images are, train-0001_nsd-00013.png")
+            ids.append(int(match[1]) + 1)
+        return np.array(ids, dtype=int)
+
+
+def find_algonauts(base_dir: Path) -> Algonauts2023:
+    return Algonauts2023(base_dir)

@@ -1,0 +1,151 @@
+"""BOLD5000, release 2: GLMsingle's single-trial responses in volumes, one file for each session.
+
+CSI1_GLMbetas-TYPED-FITHRF-GLMDENOISE-RR_ses-01.nii.gz   (X, Y, Z, trials), percent signal change
+CSI1_brainmask.nii.gz
+CSI1_imgnames.txt                                         names of the images of all sessions, in order
+regions/CSI1/NAME.nii.gz                                  optional masks, such as LHEarlyVis
+images/ or Presented_Stimuli/                             with any subfolders, such as COCO, ImageNet, Scene
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from brain_activity_prediction.datasets.dataset import ALL_UNITS, Dataset
+from brain_activity_prediction.datasets.image_files import ENDINGS, ImageFiles
+from brain_activity_prediction.datasets.region_choice import chosen_regions
+from brain_activity_prediction.datasets.units import Voxels
+from brain_activity_prediction.datasets.valid_trials import mark_invalid
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.storage.files import read_bytes, reading
+from brain_activity_prediction.storage.nifti import open_volumes, read_shape, read_volume
+
+BETAS = "GLMbetas-TYPED-FITHRF-GLMDENOISE-RR"
+N_SESSIONS = {"CSI1": 15, "CSI2": 15, "CSI3": 15, "CSI4": 9}
+LARGEST_BYTES = 2**24
+SLAB_TRIALS = 16
+REPEATED = 3  # trials of an image from which it counts as repeated
+
+
+class BOLD5000(Dataset):
+    """BOLD5000; test images are the repeated ones, about 110, shown 3 or 4 times."""
+
+    name = "bold5000"
+    title = "BOLD5000"
+    citation = "Chang et al. (2019), Scientific Data 6, 49; release 2 by the same authors"
+
+    def __init__(self, base_dir: Path):
+        self.base_dir = base_dir
+
+    def subjects(self) -> list[str]:
+        return [path.name.split("_")[0] for path in sorted(self.base_dir.glob("CSI?_imgnames.txt"))]
+
+    def n_sessions_planned(self, subject: str) -> int:
+        return N_SESSIONS.get(subject, len(self.sessions(subject)))
+
+    def sessions(self, subject: str) -> list[int]:
+        found = sorted(self._session_files(subject))
+        if not found:
+            expected = self.base_dir / f"{subject}_{BETAS}_ses-01.nii.gz"
+            raise InputError(f"subject {subject} has no responses: expected {expected}")
+        return found
+
+    def trial_ids(self, subject: str, sessions: Sequence[int]) -> np.ndarray:
+        ends, names = self._ends(subject), self._names(subject)
+        for session in sessions:
+            if session not in ends:
+                raise InputError(f"subject {subject} has no {self.base_dir}/{subject}_{BETAS}_ses-{session:02d}.nii.gz")
+        return np.concatenate([names[slice(*ends[session])] for session in sessions])
+
+    def image_ids(self, subject: str) -> np.ndarray:
+        return np.unique(self._names(subject))
+
+    def open_images(self) -> ImageFiles:
+        folders = [self.base_dir / name for name in ("images", "Presented_Stimuli", "Scene_Stimuli/Presented_Stimuli")]
+        folder = next((path for path in folders if path.is_dir()), folders[0])
+        paths = {path.name: path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS}
+        return ImageFiles(paths, folder)
+
+    def units(self, subject: str) -> Voxels:
+        """Return the voxels of the brain mask, whose affine counts: that of the responses may be wrong."""
+        path = self._mask_file(subject)
+        volume, grid = read_volume(path)
+        return Voxels(volume > 0, grid.affine)
+
+    def response_files(self, subject: str, sessions: Sequence[int]) -> list[Path]:
+        files = self._session_files(subject)
+        missing = [session for session in sessions if session not in files]
+        if missing:
+            raise InputError(f"subject {subject} has no {self.base_dir}/{subject}_{BETAS}_ses-{missing[0]:02d}.nii.gz")
+        names = self.base_dir / f"{subject}_imgnames.txt"
+        return [names, self._mask_file(subject), *(files[session] for session in sessions)]
+
+    def read_session(self, subject: str, session: int, units: Voxels) -> np.ndarray:
+        path = self._session_files(subject)[session]
+        with open_volumes(path) as volumes:
+            if volumes.shape[:3] != units.mask.shape:
+                raise InputError(f"{path} has volumes of shape {volumes.shape[:3]}, the brain mask {units.mask.shape}")
+            responses = np.empty((volumes.shape[3], units.n), dtype=np.float32)
+            for start in range(0, len(responses), SLAB_TRIALS):
+                part = slice(start, start + SLAB_TRIALS)
+                responses[part] = np.asarray(volumes.numbers[..., part])[units.mask].T
+        return mark_invalid(responses)
+
+    def regions(self, subject: str, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+        units = self.units(subject)
+        found = {ALL_UNITS: np.ones(units.n, dtype=bool)}
+        for path in sorted((self.base_dir / "regions" / subject).glob("*.nii.gz")):
+            volume, grid = read_volume(path)
+            if grid.shape != units.mask.shape:
+                raise InputError(f"{path} has shape {grid.shape}, the brain mask {units.mask.shape}")
+            found[path.name.removesuffix(".nii.gz")] = volume[units.mask] > 0
+        return chosen_regions(found, names, f"subject {subject} of {self.title}")
+
+    def test_images(self, subject: str) -> np.ndarray:
+        names, n = np.unique(self._names(subject), return_counts=True)
+        return names[n >= REPEATED]
+
+    def _mask_file(self, subject: str) -> Path:
+        path = self.base_dir / f"{subject}_brainmask.nii.gz"
+        if not path.is_file():
+            raise InputError(f"subject {subject} of {self.title} has no {path}")
+        return path
+
+    def _session_files(self, subject: str) -> dict[int, Path]:
+        files = self.base_dir.glob(f"{subject}_{BETAS}_ses-[0-9][0-9].nii.gz")
+        return {int(path.name[-9:-7]): path for path in files}
+
+    @cache  # noqa: B019, one dataset lives as long as its process
+    def _names(self, subject: str) -> np.ndarray:
+        path = self.base_dir / f"{subject}_imgnames.txt"
+        with reading(path):
+            names = read_bytes(path, LARGEST_BYTES).decode("utf-8-sig").split("\n")
+        return np.array([Path(name.strip()).name for name in names if name.strip()])
+
+    @cache  # noqa: B019
+    def _ends(self, subject: str) -> dict[int, tuple[int, int]]:
+        """Return the first and last place of each session's trials in the list of names.
+
+        A single missing session has the trials that the others leave over.
+        """
+        files, n_names = self._session_files(subject), self._names(subject).size
+        sizes = {session: (*read_shape(path), 1)[3] for session, path in files.items()}
+        planned = range(1, self.n_sessions_planned(subject) + 1)
+        absent = [session for session in planned if session not in sizes]
+        left = n_names - sum(sizes.values())
+        if len(absent) > 1 or (left and not absent) or left < 0:
+            raise InputError(
+                f"subject {subject}: the files of sessions hold {sum(sizes.values()):,} trials, but "
+                f"{subject}_imgnames.txt has {n_names:,} names; absent sessions: {' '.join(map(str, absent)) or 'none'}"
+            )
+        sizes |= dict.fromkeys(absent, left)
+        ends = np.cumsum([sizes[session] for session in planned])
+        return {s: (int(end) - sizes[s], int(end)) for s, end in zip(planned, ends, strict=True) if s in files}
+
+
+def find_bold5000(base_dir: Path) -> BOLD5000:
+    return BOLD5000(base_dir)

@@ -1,0 +1,32 @@
+"""Open .npy files without ever unpickling."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from brain_activity_prediction.runtime.errors import InputError
+
+
+def open_npy(
+    path: Path, n_axes: int | tuple[int, ...], pickled: str = "it is a pickle: write it as numbers"
+) -> np.ndarray:
+    """Return a memory map of an array of numbers; raise InputError for other files.
+
+    n_axes   the number of axes it must have, or several possible ones
+    pickled  message for an array of Python objects
+    """
+    if not path.is_file():
+        raise InputError(f"{path} is not there")
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except ValueError as error:
+        raise InputError(f"{path} is not read: {pickled if 'bject' in str(error) else error}") from None
+    except (OSError, EOFError) as error:
+        raise InputError(f"cannot read {path} ({error}): fetch or make it again") from None
+    possible = n_axes if isinstance(n_axes, tuple) else (n_axes,)
+    if array.dtype.kind not in "biuf" or array.ndim not in possible:
+        axes = " or ".join(map(str, possible))
+        raise InputError(f"{path} holds {array.dtype} of shape {array.shape} instead of numbers with {axes} axes")
+    return array

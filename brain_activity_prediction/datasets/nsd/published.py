@@ -1,0 +1,14 @@
+"""Figures of NSD that its authors and users published, to compare a copy with."""
+
+from __future__ import annotations
+
+# For subjects 1 to 8.
+SHAPES = (
+    *((81, 104, 83), (82, 106, 84), (81, 106, 82), (85, 99, 80)),
+    *((79, 97, 78), (85, 113, 83), (78, 95, 81), (80, 103, 78)),
+)  # of volumes at 1.8 mm
+NSDGENERAL = (15724, 14278, 15226, 13153, 13039, 17907, 12682, 14386)  # voxels at 1.8 mm
+IMAGES = (10000, 10000, 9411, 9209, 10000, 9411, 10000, 9209)  # seen in all sessions
+IMAGES_THREE_TIMES = (10000, 10000, 6234, 5445, 10000, 6234, 10000, 5445)
+SHARED = (1000, 1000, 930, 907, 1000, 930, 1000, 907)
+FIRST_IMAGES = {1: (46003, 61883, 829)}  # ids from 1 of a subject's first trials

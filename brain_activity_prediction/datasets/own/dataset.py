@@ -1,0 +1,149 @@
+"""A lab's own experiment: a folder with `images/`, `trials.csv`, and responses in the files of the usual programs.
+
+images/                      picture files
+trials.csv                   a row for each trial: subject, session, image
+responses.npy                (trials, units), rows in the order of trials.csv; or, for each subject,
+responses/SUBJECT.EXT        all sessions, or SUBJECT_SESSION.EXT; lh. and rh. in front for surfaces
+masks/SUBJECT.nii.gz         voxels to fit, for volumes (or mask.nii.gz for all subjects)
+regions/SUBJECT/             see `regions`
+split.csv                    image, split: train, test or exclude
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from brain_activity_prediction.datasets.dataset import Dataset
+from brain_activity_prediction.datasets.image_files import ImageFiles, find_files
+from brain_activity_prediction.datasets.own import regions
+from brain_activity_prediction.datasets.own.response_files import Stored, open_responses, read_units
+from brain_activity_prediction.datasets.own.responses import ResponseFiles, find_responses
+from brain_activity_prediction.datasets.own.split import read_split
+from brain_activity_prediction.datasets.own.trials import Trials, read_trials
+from brain_activity_prediction.datasets.own.units import units_of
+from brain_activity_prediction.datasets.units import Units, Vertices, Voxels
+from brain_activity_prediction.datasets.valid_trials import mark_invalid
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.storage.folders import Subject
+
+
+class OwnDataset(Dataset):
+    """An experiment in the folder `base_dir`; see the module."""
+
+    name = "own"
+    title = "your own experiment"
+    citation = "your own"
+
+    def __init__(self, base_dir: Path):
+        self.base_dir = base_dir
+
+    @property
+    def description(self) -> str:
+        return f"{self.title} in {self.base_dir.name}"
+
+    @cached_property
+    def trials(self) -> Trials:
+        return read_trials(self.base_dir)
+
+    @cached_property
+    def files(self) -> ResponseFiles:
+        return find_responses(self.base_dir, self.trials)
+
+    def subjects(self) -> list[Subject]:
+        return [as_subject(name) for name in dict.fromkeys(self.trials.subjects.tolist())]
+
+    def n_sessions_planned(self, subject: Subject) -> int:
+        return len(np.unique(self.trials.sessions[self.trials.rows(str(subject))]))
+
+    def sessions(self, subject: Subject) -> list[int]:
+        planned = np.unique(self.trials.sessions[self.trials.rows(str(subject))]).tolist()
+        found = [session for session in planned if self.files.has(str(subject), session)]
+        if not found:
+            raise InputError(f"subject {subject} has no responses: expected {self.files.expected(str(subject))}")
+        return found
+
+    def trial_ids(self, subject: Subject, sessions: Sequence[int]) -> np.ndarray:
+        rows = [self.trials.rows(str(subject), session) for session in sessions]
+        for session, own in zip(sessions, rows, strict=True):
+            if not own.size:
+                raise InputError(f"{self.trials.path} has no trials of subject {subject} in session {session}")
+        return self.trials.images[np.concatenate(rows)]
+
+    def image_ids(self, subject: Subject) -> np.ndarray:
+        """Return the images of all trials, also of those whose responses are not here yet."""
+        return np.unique(self.trials.images[self.trials.rows(str(subject))])
+
+    def open_images(self) -> ImageFiles:
+        folder = self.base_dir / "images"
+        return ImageFiles(find_files(folder, np.unique(self.trials.images).tolist()), folder)
+
+    def units(self, subject: Subject) -> Units:
+        return units_of(self.base_dir, self.files, str(subject), self.sessions(subject)[0])
+
+    def response_files(self, subject: Subject, sessions: Sequence[int]) -> list[Path]:
+        files = [path for session in sessions for path in self.files.of(str(subject), session).values()]
+        extra = [self.base_dir / name for name in ("split.csv", "mask.nii.gz", f"masks/{subject}.nii.gz")]
+        return [self.trials.path, *dict.fromkeys(files), *(path for path in extra if path.is_file())]
+
+    def read_session(self, subject: Subject, session: int, units: Units) -> np.ndarray:
+        """Read the trials of a session; a file of all sessions holds the subject's trials in the order of the table."""
+        name = str(subject)
+        parts = []
+        for side, path in self.files.of(name, session).items():
+            with open_responses(path) as stored:
+                rows = self.files.rows_in_file(name, session)
+                self._check_trials(path, stored, name, session)
+                mask = units.masks[side] if isinstance(units, Vertices) else mask_of(units, stored)
+                if stored.shape != mask.shape:
+                    raise InputError(
+                        f"{path} has {stored.shape} values a trial, but {mask.shape} are expected: is it another "
+                        "subject's, or the mask's?"
+                    )
+                parts.append(read_units(stored, mask, rows))
+        responses = np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
+        return mark_invalid(responses) if isinstance(units, Voxels) else responses
+
+    def _check_trials(self, path: Path, stored: Stored, subject: str, session: int) -> None:
+        planned = self.files.n_trials_in_file(subject, session)
+        if stored.n_trials != planned:
+            of = "all subjects" if self.files.of_all else f"subject {subject}"
+            when = "" if self.files.holds_all_sessions(subject, session) else f", session {session}"
+            raise InputError(
+                f"{path} holds {stored.n_trials} trials, but {self.trials.path.name} has {planned} of {of}{when}: "
+                "leave out the trials without responses, or make the file again"
+            )
+
+    def regions(self, subject: Subject, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+        return regions.read_regions(self.base_dir, str(subject), self.units(subject), names)
+
+    @cached_property
+    def _split(self) -> Mapping[str, np.ndarray]:
+        return read_split(self.base_dir, np.unique(self.trials.images))
+
+    def test_images(self, subject: Subject) -> np.ndarray:
+        return self._split["test"]
+
+    def excluded_images(self, subject: Subject) -> np.ndarray:
+        return self._split["exclude"]
+
+
+def find_own(base_dir: Path | str) -> OwnDataset:
+    """Return the experiment in a folder; raise InputError unless it has a table of trials."""
+    dataset = OwnDataset(Path(base_dir))
+    dataset.trials  # noqa: B018, raises if the table is missing or wrong
+    return dataset
+
+
+def as_subject(name: str) -> Subject:
+    """Return a subject as the command line reads it: a number if the name is written as one."""
+    return int(name) if name.isdecimal() and (name == "0" or name[0] != "0") else name
+
+
+def mask_of(units: Units, stored: Stored) -> np.ndarray:
+    """Return which values of a trial are units."""
+    mask = getattr(units, "mask", None)
+    return np.ones(stored.shape, dtype=bool) if mask is None else mask

@@ -1,0 +1,145 @@
+"""Read the regions of an experiment.
+
+Regions of a subject lie in `regions/SUBJECT/`, those of all subjects in `regions/`: files of labels on the grid or the
+surface of the responses (NAME.nii.gz; lh.NAME and rh.NAME with .label.gii, .gii or .mgz), or a table NAME.csv with a
+row for each unit. The column `region` of a table names the unit's region; other columns are regions of zeros and ones.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import nibabel
+import numpy as np
+
+from brain_activity_prediction.datasets.dataset import ALL_UNITS
+from brain_activity_prediction.datasets.nsd.label_tables import read_label_table
+from brain_activity_prediction.datasets.units import Units, Vertices, Voxels
+from brain_activity_prediction.runtime.errors import InputError, one_line
+from brain_activity_prediction.runtime.wording import did_you_mean
+from brain_activity_prediction.storage.files import read_bytes, reading
+from brain_activity_prediction.storage.grid import Grid
+from brain_activity_prediction.storage.nifti import read_volume_on
+
+VOLUMES, SURFACES, TABLE = (".nii.gz", ".nii"), (".label.gii", ".gii", ".mgz", ".mgh"), ".csv"
+LARGEST_BYTES = 2**28
+COLUMN = "region"
+Labels = tuple[np.ndarray, Mapping[int, str]]  # label numbers (n_units,), and their names
+
+
+def read_regions(
+    base_dir: Path, subject: str, units: Units, names: Sequence[str] | None = None
+) -> dict[str, np.ndarray]:
+    """Return `{region: (n_units,) bool}`; the first holds all units.
+
+    names  regions, or files of regions without their ending; None for all
+
+    Raises InputError for a name that is not there, a name in two files, and a file that does not fit the units.
+    """
+    found = {ALL_UNITS: np.ones(units.n, dtype=bool)}
+    file_of: dict[str, str] = {}
+    for path, region, members in _all(base_dir, subject, units):
+        if region in found:
+            raise InputError(f"{path} and {file_of.get(region, 'all units')} both have a region {region!r}: rename one")
+        found[region], file_of[region] = members, path.name.removeprefix("lh.").split(".")[0]
+    if names is None:
+        return found
+    known = {*found, *file_of.values()}
+    for name in names:
+        if name not in known:
+            raise InputError(
+                f"subject {subject} has no region {name}{did_you_mean(name, known)}: there are "
+                f"{', '.join(sorted(known))}"
+            )
+    return {
+        region: members
+        for region, members in found.items()
+        if region == ALL_UNITS or region in names or file_of[region] in names
+    }
+
+
+def _all(base_dir: Path, subject: str, units: Units) -> Iterator[tuple[Path, str, np.ndarray]]:
+    """Yield the file, name and members of each region; a subject's own file takes the place of a common one."""
+    folders = (base_dir / "regions", base_dir / "regions" / subject)
+    files = {path.name: path for folder in folders for path in sorted(folder.glob("[!.]*")) if path.is_file()}
+    for name, path in files.items():
+        if name.endswith(TABLE):
+            yield from ((path, region, members) for region, members in _of_table(path, units).items())
+        elif name.endswith(VOLUMES) and isinstance(units, Voxels):
+            yield from _named(path, units, lambda path: (_volume_labels(path, units), _label_names(path)))
+        elif name.startswith("lh.") and name.endswith(SURFACES) and isinstance(units, Vertices):
+            yield from _named(path, units, lambda path: _surface_labels(path, units))
+
+
+def _named(path: Path, units: Units, read) -> Iterator[tuple[Path, str, np.ndarray]]:
+    labels, names = read(path)
+    stem = path.name.removeprefix("lh.").split(".")[0]
+    numbers = np.unique(labels[labels > 0]).tolist()
+    members: dict[str, np.ndarray] = {}
+    for number in numbers:
+        label = names.get(number, stem if numbers == [1] else f"{stem}:{number}")
+        members[label] = members.get(label, False) | (labels == number)
+    yield from ((path, one_line(label), inside) for label, inside in members.items())
+
+
+def _volume_labels(path: Path, units: Voxels) -> np.ndarray:
+    grid = Grid(path, units.mask.shape, units.affine)
+    return _whole_numbers(path, read_volume_on(path, grid)[units.mask])
+
+
+def _surface_labels(left: Path, units: Vertices) -> Labels:
+    """Read the labels of both hemispheres; names are those in GIFTI's own table or in a label table beside the file."""
+    labels, names = [], {}
+    for side, mask in units.masks.items():
+        path = left.with_name(side + left.name.removeprefix("lh"))
+        if not path.is_file():
+            raise InputError(f"{left} exists without {path.name}")
+        with reading(path):
+            image = nibabel.load(path)
+            if isinstance(image, nibabel.GiftiImage):
+                values = image.darrays[0].data
+                names |= {label.key: label.label for label in image.labeltable.labels if label.key > 0}
+            else:
+                values = np.asarray(image.dataobj).reshape(-1)
+        if values.shape != mask.shape:
+            raise InputError(f"{path} has {values.size} vertices, but the responses have {mask.size}")
+        labels.append(_whole_numbers(path, values[mask]))
+    return np.concatenate(labels), names or _label_names(left)
+
+
+def _label_names(path: Path) -> dict[int, str]:
+    """Return the names of a label table beside a file: NAME.ctab or NAME.txt, rows of `number name`."""
+    stem = path.name.removeprefix("lh.").split(".")[0]
+    tables = [path.with_name(stem + ending) for ending in (".ctab", ".txt")]
+    table = next((one for one in tables if one.is_file()), None)
+    return {} if table is None else read_label_table(table)
+
+
+def _whole_numbers(path: Path, values: np.ndarray) -> np.ndarray:
+    values = np.where(np.isfinite(values), values, 0)
+    if (np.abs(values - np.rint(values)) > 1e-3).any():
+        raise InputError(f"{path} holds values that are not whole numbers, so it is no file of regions")
+    return np.rint(values).astype(int)
+
+
+def _of_table(path: Path, units: Units) -> dict[str, np.ndarray]:
+    with reading(path):
+        rows = csv.DictReader(io.StringIO(read_bytes(path, LARGEST_BYTES).decode("utf-8-sig"), newline=""), strict=True)
+        columns = [name for name in rows.fieldnames or () if name != "unit"]
+        table = list(rows)
+    if len(table) != units.n:
+        raise InputError(f"{path} has {len(table)} rows, but the responses have {units.n} units")
+    found: dict[str, np.ndarray] = {}
+    for column in columns:
+        cells = np.array([(row[column] or "").strip() for row in table])
+        if column == COLUMN:
+            found |= {name: cells == name for name in dict.fromkeys(cells.tolist()) if name}
+        elif set(cells.tolist()) <= {"0", "1", ""}:
+            found[column] = cells == "1"
+        else:
+            line = int(np.flatnonzero(~np.isin(cells, ["0", "1", ""]))[0]) + 2
+            raise InputError(f"{path}, line {line}, column {column}: a region's column holds 0 and 1")
+    return found

@@ -1,0 +1,37 @@
+"""Read CSV and TSV tables of datasets as text; errors name the line."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from brain_activity_prediction.runtime.wording import did_you_mean
+from brain_activity_prediction.storage.files import read_bytes, reading
+
+LARGEST_BYTES = 2**29
+
+
+def read_rows(path: Path, columns: Sequence[str]) -> list[Mapping[str, str]]:
+    """Read a table with a header; raise InputError if it has none of `columns`, or a row with other cells.
+
+    White space in names of columns is one space: some tables have line breaks in them. Tables end in .csv or .tsv.
+    """
+    with reading(path):
+        text = read_bytes(path, LARGEST_BYTES).decode("utf-8-sig")
+        table = csv.reader(io.StringIO(text, newline=""), delimiter="\t" if path.suffix == ".tsv" else ",", strict=True)
+        header = [" ".join(name.split()) for name in next(table, [])]
+        for name in columns:
+            if name not in header:
+                raise ValueError(f"it has no column {name}{did_you_mean(name, header)}")
+        return list(_rows(table, header))
+
+
+def _rows(table, header: Sequence[str]) -> Iterator[Mapping[str, str]]:
+    for row in table:
+        if not any(row):
+            continue
+        if len(row) != len(header):
+            raise ValueError(f"line {table.line_num} has {len(row)} cells, the header {len(header)}")
+        yield dict(zip(header, row, strict=True))

@@ -1,0 +1,191 @@
+"""One planted brain gives the same scores from every dataset's layout."""
+
+import json
+from pathlib import Path
+
+import dataset_trees
+import numpy as np
+import pandas as pd
+import pytest
+from dataset_trees import AFFINE, INSIDE, REGION, TEST, TREES
+from mean_colours import MODEL, colours, extract
+
+from brain_activity_prediction.align_image_embeddings import align_model
+from brain_activity_prediction.datasets.find import find_dataset
+from brain_activity_prediction.datasets.responses import ResponseChoice, prepare_responses
+from brain_activity_prediction.datasets.splits import SplitChoice, split_images
+from brain_activity_prediction.datasets.units import Voxels
+from brain_activity_prediction.runtime.errors import InputError
+
+SHARED = Path(__file__).resolve().parents[3] / "shared"
+COLUMNS = ("roi", "n_voxels", "r", "r2", "cv_score", "noise_ceiling", "r_normalised", "n_train", "n_test", "n_sessions")
+
+
+def scores_of(folder, subject, *more):
+    """Extract and align, and return the score table."""
+    extract(colours(), folder, "-s", subject)
+    words = ["-d", folder, "-g", "cpu", "-s", subject, "-m", MODEL, "--stream", "vision", "--bootstrap", 0, *more]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["align_model.py", *map(str, words)])
+        align_model.main()
+    (path,) = folder.glob("alignment/*/*/no_prompt/test_mean-colours/scores.csv")
+    return pd.read_csv(path)
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("own")
+    return scores_of(folder, TREES["own"](folder))
+
+
+@pytest.mark.parametrize("name", [name for name in TREES if name != "own"])
+def test_every_layout_gives_the_same_scores(name, expected, tmp_path):
+    subject = TREES[name](tmp_path)
+    dataset = find_dataset(tmp_path)
+    assert dataset.name == name
+    more = []
+    if name == "bold5000":
+        (tmp_path / "test.txt").write_text("\n".join(TEST))
+        more = ["--test-images", tmp_path / "test.txt"]
+    found = scores_of(tmp_path, subject, *more)
+    assert set(found["subject"]) == {subject}
+    for column in COLUMNS[1:]:
+        np.testing.assert_allclose(found[column], expected[column], rtol=1e-5, atol=1e-6, err_msg=column)
+    assert found["roi"].tolist() == expected["roi"].tolist()
+    units = dataset.units(subject)
+    assert isinstance(units, Voxels)
+    np.testing.assert_array_equal(units.mask, INSIDE)
+    np.testing.assert_allclose(units.affine, AFFINE, rtol=1e-6)
+    np.testing.assert_array_equal(dataset.regions(subject)["V1"], REGION)
+
+
+def test_the_challenges_averages_are_read_on_fsaverage(tmp_path):
+    subject = dataset_trees.algonauts2023(tmp_path)
+    dataset = find_dataset(tmp_path)
+    test = (np.arange(0, 60, 3) * 7 + 1).tolist()  # the names count from 0, ids from 1
+    (tmp_path / "test.txt").write_text("\n".join(map(str, test)))
+    choice = ResponseChoice(split=SplitChoice(test_images=tmp_path / "test.txt"), zscore=False)
+    responses = prepare_responses(dataset, subject, choice, tmp_path / "cache")
+    assert responses.image_ids.tolist() == (np.arange(60) * 7 + 1).tolist()
+    np.testing.assert_allclose(responses.betas, dataset_trees.averages(), rtol=1e-6)
+    regions = dataset.regions(subject)
+    assert {name: int(members.sum()) for name, members in regions.items()} == {"all": 22, "V1v": 8, "hV4": 4}
+    with pytest.raises(InputError, match=r"Algonauts 2023 has no test images: choose them with --test-images FILE"):
+        prepare_responses(dataset, subject)
+    table = scores_of(tmp_path, subject, "--test-images", tmp_path / "test.txt")
+    assert table["r"].max() > 0.7
+    assert table["noise_ceiling"].isna().all()
+    maps = tmp_path / "alignment/algonauts2023/subj01/no_prompt/test_mean-colours/maps"
+    assert (maps / "lh.vision_best_layer_r.func.gii").exists()
+
+
+def test_nothing_of_things_is_unpickled(tmp_path, monkeypatch):
+    subject = TREES["things"](tmp_path)
+    monkeypatch.setattr("pickle.loads", None)
+    responses = prepare_responses(find_dataset(tmp_path), subject, cache_dir=tmp_path / "cache")
+    assert responses.betas.shape == (60, 22)
+
+
+def test_ceilings_in_percent_become_fractions(tmp_path):
+    for name, ceiling, n_trials in (("things", 0.2, 1), ("laion_fmri", 0.5, 4)):
+        folder = tmp_path / name
+        subject = TREES[name](folder)
+        dataset = find_dataset(folder)
+        ncsnr = dataset.ncsnr(subject, dataset.units(subject))
+        np.testing.assert_allclose(ncsnr**2 / (ncsnr**2 + 1 / n_trials), ceiling, rtol=1e-6)
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the authors' split files are not here")
+def test_the_splits_of_laion_fmri_are_read_as_published(tmp_path):
+    TREES["laion_fmri"](tmp_path)
+    (tmp_path / "laion_fmri_splits").symlink_to(SHARED / "laion_fmri_splits")
+    dataset = find_dataset(tmp_path)
+    assert {"tau", "ood", "ood:gabor", "ood:illusion-natural"} <= set(dataset.split_names())
+    train, test = dataset.split("ood", "sub-05")
+    assert (train.size, test.size) == (1121, 371)
+    train, test = dataset.split("tau", "sub-05")
+    assert (train.size, test.size) == (897, 224)
+    types = [name for name in dataset.split_names() if name.startswith("ood:")]
+    parts = [dataset.split(name, "sub-05")[1] for name in types]
+    assert sum(map(len, parts)) == 371
+    assert all(map(len, parts))
+
+
+WRONG = {
+    "a session's table of other trials": (
+        "laion_fmri",
+        lambda base: next(base.rglob("*ses-02*_trials.tsv")).write_text("beta_index\tlabel\n0\tpicture_00s.jpg\n"),
+        r"ses-02.*SingletrialBetas_statmap.nii.gz has shape \(4, 3, 2, 120\) instead of \(4, 3, 2, 1\)",
+    ),
+    "beta_index from 1": (
+        "laion_fmri",
+        lambda base: next(base.rglob("*ses-02*_trials.tsv")).write_text("beta_index\tlabel\n1\tpicture_00s.jpg\n"),
+        "beta_index is not 0 to 0 in order",
+    ),
+    "two absent sessions": (
+        "bold5000",
+        lambda base: (base / "CSI9_imgnames.txt").write_text("picture_00s.jpg\n"),
+        "the files of sessions hold 240 trials, but CSI9_imgnames.txt has 1 names",
+    ),
+    "voxels in another order": (
+        "things",
+        lambda base: (base / "betas_csv/sub-01_VoxelMetadata.csv").write_text(
+            "".join(
+                (lines := (base / "betas_csv/sub-01_VoxelMetadata.csv").read_text().splitlines(keepends=True))[:2]
+                + lines[:1:-1]
+            )
+        ),
+        "brainmask.nii.gz does not mark the 22 voxels of .*VoxelMetadata.csv, in order",
+    ),
+    "a truncated frame": (
+        "things",
+        lambda base: (base / "betas_csv/sub-01_ResponseData.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100)),
+        "cannot read .*ResponseData.h5",
+    ),
+    "fewer trials than columns": (
+        "things",
+        lambda base: (base / "betas_csv/sub-01_StimulusMetadata.csv").write_text(
+            "".join((base / "betas_csv/sub-01_StimulusMetadata.csv").read_text().splitlines(keepends=True)[:100])
+        ),
+        "it has no block of 22 voxels x 99 trials",
+    ),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_files_that_contradict_each_other_are_refused_in_one_line(wrong, tmp_path):
+    name, spoil, said = WRONG[wrong]
+    subject = TREES[name](tmp_path)
+    spoil(tmp_path)
+    with pytest.raises(InputError, match=said) as error:
+        prepare_responses(find_dataset(tmp_path), subject, cache_dir=tmp_path / "cache")
+    assert "\n" not in str(error.value)
+
+
+def test_two_datasets_in_one_folder_need_a_choice(tmp_path):
+    TREES["own"](tmp_path)
+    TREES["bold5000"](tmp_path)
+    with pytest.raises(InputError, match="files of several datasets: choose one with --dataset: bold5000, own"):
+        find_dataset(tmp_path)
+    assert find_dataset(tmp_path, "own").name == "own"
+
+
+def test_shared_images_with_enough_trials_are_those_of_the_design(official_nsd):
+    """Counted by hand from the design's arrays, over all sessions that each subject took part in."""
+    nsd = find_dataset(official_nsd)
+    counts = []
+    for subject in nsd.subjects():
+        shown = nsd.trials_run(subject)
+        counts.append([(shown == image).sum() for image in nsd.test_images(1)])
+    least = np.min(counts, axis=0)
+    seen = nsd.image_ids(1)
+    for n in (1, 2, 3):
+        split = split_images(nsd, 1, seen, SplitChoice(min_repeats=n, in_subjects=()))
+        assert split.test.size == (least >= n).sum()
+
+
+def test_a_split_file_that_is_not_json_is_refused(tmp_path):
+    subject = TREES["laion_fmri"](tmp_path)
+    next(tmp_path.rglob("tau.json")).write_text(json.dumps({"variants": []}))
+    with pytest.raises(InputError, match=r"tau.json .*it has no variants"):
+        prepare_responses(find_dataset(tmp_path), subject, cache_dir=tmp_path / "cache")

@@ -1,0 +1,242 @@
+"""A lab's own experiment, from pictures and responses to scores."""
+
+import csv
+
+import h5py
+import nibabel
+import numpy as np
+import pandas as pd
+import pytest
+from mean_colours import MODEL, colours, extract
+from own_experiment import AFFINE, KINDS, N_IMAGES, N_UNITS, SUBJECTS, VOLUME, image_names, write_experiment
+
+from brain_activity_prediction.align_image_embeddings import align_model
+from brain_activity_prediction.datasets.find import find_dataset
+from brain_activity_prediction.datasets.responses import ResponseChoice, prepare_responses
+from brain_activity_prediction.report import report
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_experiment(tmp_path)
+    return tmp_path
+
+
+def align(monkeypatch, folder, *more):
+    words = ["-d", folder, "-g", "cpu", "-s", SUBJECTS[0], "-m", MODEL, "--stream", "vision", "--bootstrap", 0, *more]
+    monkeypatch.setattr("sys.argv", ["align_model.py", *map(str, words)])
+    align_model.main()
+
+
+def scores(output, subject=SUBJECTS[0]):
+    return pd.read_csv(output / f"alignment/own/{subject}/no_prompt/test_mean-colours/scores.csv")
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory):
+    """The scores of the experiment whose responses are in one array."""
+    base = tmp_path_factory.mktemp("expected")
+    write_experiment(base, "responses.npy")
+    with pytest.MonkeyPatch.context() as patch:
+        extract(colours(), base, "-s", *SUBJECTS)
+        align(patch, base)
+    return base
+
+
+def test_states_and_scores_lie_under_the_datasets_name(expected):
+    store = EmbeddingStore(expected / "image_embeddings/own/no_prompt/test_mean-colours")
+    ids = store.image_ids(["vision"])
+    assert sorted(ids.tolist()) == sorted(image_names())
+    names = sorted(image_names())[::-1]
+    layer = store.read_layer("vision", 1, names)
+    from PIL import Image
+
+    means = [np.asarray(Image.open(expected / "images" / name)).mean((0, 1)) * 2 for name in names]
+    np.testing.assert_allclose(layer, means, rtol=1e-6)
+    table = scores(expected)
+    assert set(table["subject"]) == {"sub-01"}
+    assert set(table["n_train"]) == {40}
+    assert set(table["n_test"]) == {20}
+    assert table["r"].max() > 0.8
+
+
+@pytest.mark.parametrize("kind", KINDS[1:])
+def test_every_kind_of_file_gives_the_same_scores(kind, expected, tmp_path, monkeypatch):
+    write_experiment(tmp_path, kind)
+    (tmp_path / "image_embeddings").symlink_to(expected / "image_embeddings")
+    align(monkeypatch, tmp_path)
+    one, other = scores(expected), scores(tmp_path)
+    for name in ("n_voxels", "r", "r2", "cv_score", "noise_ceiling", "r_normalised"):
+        np.testing.assert_allclose(other[name], one[name], rtol=1e-5, atol=1e-6)
+    endings = {"nii.gz": ".nii.gz", "glmsingle": ".nii.gz", "matlab": ".nii.gz", "mgz": ".func.gii", "gii": ".func.gii"}
+    ending = endings.get(kind, ".dscalar.nii" if kind == "dscalar" else ".csv")
+    folder = tmp_path / "alignment/own/sub-01/no_prompt/test_mean-colours/maps"
+    maps = [path for path in folder.iterdir() if path.name.endswith(f"noise_ceiling{ending}")]
+    assert len(maps) == (2 if ending == ".func.gii" else 1)
+    if ending == ".nii.gz":
+        image = nibabel.load(maps[0])
+        assert image.shape == VOLUME
+        np.testing.assert_allclose(image.affine, AFFINE)
+    if ending == ".func.gii":
+        sizes = {path.name[:2]: nibabel.load(path).darrays[0].data.size for path in maps}
+        assert sizes == {"lh": 10, "rh": N_UNITS - 10}
+        structures = {path.name[:2]: nibabel.load(path).meta["AnatomicalStructurePrimary"] for path in maps}
+        assert structures == {"lh": "CortexLeft", "rh": "CortexRight"}
+
+
+def test_the_report_shows_the_experiment(expected, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["report.py", "-d", str(expected)])
+    report.main()
+    assert (expected / "report/own/report.html").stat().st_size > 10_000
+    assert "sub-01" in (expected / "report/own/scores.csv").read_text()
+
+
+def test_results_can_lie_apart_from_read_only_data(folder, tmp_path_factory, monkeypatch):
+    output = tmp_path_factory.mktemp("output")
+    before = sorted(path for path in folder.rglob("*"))
+    extract(colours(), folder, "-s", "sub-01", "--output", output)
+    align(monkeypatch, folder, "--output", output)
+    assert sorted(path for path in folder.rglob("*")) == before
+    assert len(scores(output)) > 0
+    assert (output / "alignment/own/responses").is_dir()
+
+
+def test_responses_are_the_mean_of_an_images_trials(folder):
+    dataset = find_dataset(folder)
+    found = prepare_responses(dataset, "sub-02", ResponseChoice([2], zscore=False), folder / "cache")
+    with open(folder / "trials.csv", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if (row["subject"], row["session"]) == ("sub-02", "ses-02")]
+    shown = np.array([row["image"] for row in rows])
+    stored = np.load(folder / "responses/sub-02_ses-02.npy")
+    for place, name in enumerate(found.image_ids):
+        np.testing.assert_allclose(found.betas[place], stored[shown == name].mean(axis=0), rtol=1e-5, atol=1e-6)
+    assert len(found.image_ids) == N_IMAGES
+    again = prepare_responses(dataset, "sub-02", ResponseChoice([2], zscore=False), folder / "cache")
+    np.testing.assert_array_equal(again.betas, found.betas)
+    assert again.image_ids.tolist() == found.image_ids.tolist()
+
+
+def test_regions_come_from_tables_of_units(folder):
+    (folder / "regions").mkdir()
+    rows = ["region,motion", *(f"{'V1' if number < 5 else ''},{int(number % 2)}" for number in range(N_UNITS))]
+    (folder / "regions/areas.csv").write_text("\n".join(rows))
+    regions = find_dataset(folder).regions("sub-01")
+    assert list(regions) == ["all", "V1", "motion"]
+    assert np.flatnonzero(regions["V1"]).tolist() == [0, 1, 2, 3, 4]
+    assert regions["motion"].sum() == N_UNITS // 2
+    assert list(find_dataset(folder).regions("sub-01", ["V1"])) == ["all", "V1"]
+    assert list(find_dataset(folder).regions("sub-01", ["areas"])) == ["all", "V1", "motion"]
+
+
+def test_regions_of_volumes_are_label_files_on_the_same_grid(tmp_path):
+    write_experiment(tmp_path, "nii.gz")
+    (tmp_path / "regions/sub-01").mkdir(parents=True)
+    labels = np.arange(N_UNITS).reshape(VOLUME) % 3
+    flipped = nibabel.Nifti1Image(labels[::-1].astype(np.int16), AFFINE @ np.array([[-1, 0, 0, 3], *np.eye(4)[1:]]))
+    nibabel.save(flipped, tmp_path / "regions/sub-01/prf.nii.gz")
+    (tmp_path / "regions/sub-01/prf.ctab").write_text("1 V1\n2 V2\n")
+    regions = find_dataset(tmp_path).regions("sub-01")
+    assert list(regions) == ["all", "V1", "V2"]
+    np.testing.assert_array_equal(regions["V2"], labels.ravel() == 2)
+
+
+SPOILS = {
+    "a row without an image": (
+        lambda base: (base / "trials.csv").write_text("subject,image\nsub-01,\n"),
+        "trials.csv, line 2, names no image",
+    ),
+    "no column image": (
+        lambda base: (base / "trials.csv").write_text("subject,stimulus\nsub-01,a.png\n"),
+        "trials.csv has no column image: it has subject, stimulus",
+    ),
+    "a session by a word": (
+        lambda base: (base / "trials.csv").write_text("subject,session,image\nsub-01,first,a.png\n"),
+        "trials.csv, line 2: 'first' is no session",
+    ),
+    "trials and responses differ": (
+        lambda base: np.save(base / "responses/sub-01_ses-01.npy", np.zeros((3, N_UNITS), np.float32)),
+        "sub-01_ses-01.npy holds 3 trials, but trials.csv has 120 of subject sub-01, session 1",
+    ),
+    "a pickle": (
+        lambda base: np.save(base / "responses/sub-01_ses-01.npy", np.array({"betasmd": 1}), allow_pickle=True),
+        "is a pickle, which runs code .* convert it with python -c",
+    ),
+    "two files for a session": (
+        lambda base: np.save(base / "responses/sub-01_1.npy", np.zeros((3, 2))),
+        "sub-01_1.npy and sub-01_ses-01.npy for the same trials",
+    ),
+    "a file without responses": (
+        lambda base: [
+            (base / "responses/sub-01_ses-01.npy").unlink(),
+            h5py.File(base / "responses/sub-01_1.h5", "w").close(),
+        ],
+        "sub-01_1.h5 holds nothing: responses are a dataset responses or betasmd or modelmd",
+    ),
+    "no responses": (
+        lambda base: [path.unlink() for path in (base / "responses").glob("sub-01*")],
+        "subject sub-01 has no responses: expected .*responses/sub-01.EXT or sub-01_SESSION.EXT",
+    ),
+    "an unknown image in the split": (
+        lambda base: (base / "split.csv").write_text("image,split\nnone.png,test\n"),
+        "split.csv, line 2: no trial shows 'none.png'",
+    ),
+    "no split": (
+        lambda base: (base / "split.csv").unlink(),
+        "subject sub-01 of your own experiment has no test images: choose them with --test-images FILE",
+    ),
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILS)
+def test_what_is_wrong_is_said_in_one_line(spoil, folder):
+    change, said = SPOILS[spoil]
+    change(folder)
+    with pytest.raises(InputError, match=said) as error:
+        prepare_responses(find_dataset(folder), "sub-01")
+    assert "\n" not in str(error.value)
+
+
+def test_images_without_a_file_and_with_transparency_are_refused(folder):
+    from PIL import Image
+
+    path = folder / "images" / image_names()[7]
+    Image.new("RGBA", (4, 4), (1, 2, 3, 0)).save(path)
+    with find_dataset(folder).open_images() as images:
+        with pytest.raises(InputError, match=r"picture_07.png .*transparent pixels"):
+            images.images([image_names()[7]])
+        path.unlink()
+        with pytest.raises(InputError, match=r"images lacks 1 of 60 images \(first: class 1/picture_07.png\)"):
+            images.check(image_names())
+
+
+def test_an_image_name_cannot_lead_out_of_the_folder(folder):
+    (folder / "trials.csv").write_text("subject,image\nsub-01,../secret.png\n")
+    with pytest.raises(InputError, match=r"'../secret.png' is no name of a file"):
+        find_dataset(folder).open_images()
+
+
+def test_an_unknown_subject_is_refused_with_the_known_ones(folder, monkeypatch):
+    with pytest.raises(
+        InputError, match=r"your own experiment has no subject sub-3.*: its subjects are sub-01, sub-02"
+    ):
+        extract(colours(), folder, "-s", "sub-3")
+
+
+@pytest.mark.parametrize(
+    ("more", "n_test"),
+    [
+        (["--test-images", "test.txt"], 12),
+        (["--test-images", "test.txt", "--exclude-images", "out.txt"], 10),
+        (["--min-repeats", "4", "--in-subjects", "all"], 20),
+    ],
+)
+def test_the_test_images_can_be_chosen(more, n_test, expected, tmp_path, monkeypatch):
+    write_experiment(tmp_path, "responses.npy")
+    (tmp_path / "image_embeddings").symlink_to(expected / "image_embeddings")
+    (tmp_path / "test.txt").write_text("\n".join(image_names()[5:17]) + "\n")
+    (tmp_path / "out.txt").write_text("\n".join(image_names()[15:20]))
+    monkeypatch.chdir(tmp_path)
+    align(monkeypatch, tmp_path, *more)
+    assert set(scores(tmp_path)["n_test"]) == {n_test}
