@@ -22,7 +22,7 @@ from brain_activity_prediction.datasets.image_files import ImageFiles
 from brain_activity_prediction.datasets.npy import open_npy
 from brain_activity_prediction.datasets.nsd.label_tables import LABELS
 from brain_activity_prediction.datasets.region_choice import chosen_regions
-from brain_activity_prediction.datasets.units import Units, Vertices
+from brain_activity_prediction.datasets.units import Vertices
 from brain_activity_prediction.runtime.errors import InputError
 
 SIDES = ("lh", "rh")
@@ -31,7 +31,7 @@ IMAGE_NAME = re.compile(r"(?:train|test)-[0-9]{4}_nsd-([0-9]{5})\.png")
 CLASSES = ("prf-visualrois", "floc-bodies", "floc-faces", "floc-places", "floc-words", "streams")
 
 
-class Algonauts2023(Dataset):
+class Algonauts2023(Dataset[int, Vertices]):
     """Algonauts 2023: one session of averages, with all training images; the test images have no responses."""
 
     name = "algonauts2023"
@@ -62,14 +62,14 @@ class Algonauts2023(Dataset):
         return self._images(subject, "test")
 
     def open_images(self) -> ImageFiles:
-        paths = {}
+        paths: dict[int, Path] = {}
         for subject in self.subjects():
             for split in ("training", "test"):
                 files = self._files(subject, split)
                 paths |= dict(zip(self._images(subject, split).tolist(), files, strict=True))
         return ImageFiles(paths, self.base_dir)
 
-    def units(self, subject: int) -> Units:
+    def units(self, subject: int) -> Vertices:
         """Return the vertices of fsaverage: those where the challenge's mask of all vertices is not 0."""
         folder = self._folder(subject) / "roi_masks"
         return Vertices({side: open_npy(folder / f"{side}.all-vertices_fsaverage_space.npy", 1) != 0 for side in SIDES})

@@ -31,7 +31,7 @@ SLAB_TRIALS = 16
 REPEATED = 3  # trials of an image from which it counts as repeated
 
 
-class BOLD5000(Dataset):
+class BOLD5000(Dataset[str, Voxels]):
     """BOLD5000; test images are the repeated ones, about 110, shown 3 or 4 times."""
 
     name = "bold5000"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -37,8 +37,14 @@ class Images(Protocol):
         """Return RGB images in the order of the ids."""
 
 
-class Dataset(ABC):
+S = TypeVar("S", bound=Subject)
+U = TypeVar("U", bound=Units)
+
+
+class Dataset(ABC, Generic[S, U]):
     """One dataset in a folder, read as its authors publish it.
+
+    S is the type of subjects, U that of the units of responses.
 
     Subjects have NSD's numbers or the dataset's own names, sessions count from 1, and images have ids: NSD's numbers
     from 1, or names. Methods raise InputError, with the expected path, for missing or damaged files.
@@ -55,10 +61,10 @@ class Dataset(ABC):
         return self.title
 
     @abstractmethod
-    def subjects(self) -> list[Subject]:
+    def subjects(self) -> list[S]:
         """Return all subjects that the dataset plans, whether or not their responses exist here."""
 
-    def check_subjects(self, subjects: Iterable[Subject]) -> None:
+    def check_subjects(self, subjects: Iterable[S]) -> None:
         """Raise InputError unless the dataset has all of these subjects."""
         known = self.subjects()
         for subject in subjects:
@@ -68,32 +74,32 @@ class Dataset(ABC):
                 raise InputError(f"{self.title} has no subject {subject}{meant}: its subjects are {there}")
 
     @abstractmethod
-    def sessions(self, subject: Subject) -> list[int]:
+    def sessions(self, subject: S) -> list[int]:
         """Return the sessions whose responses exist, ascending; raise InputError if there are none."""
 
-    def has_responses(self, subject: Subject) -> bool:
+    def has_responses(self, subject: S) -> bool:
         try:
             return bool(self.sessions(subject))
         except InputError:
             return False
 
-    def n_sessions_planned(self, subject: Subject) -> int:
+    def n_sessions_planned(self, subject: S) -> int:
         """Return the number of sessions that the subject took part in; by default, those that exist here."""
         return len(self.sessions(subject))
 
     @abstractmethod
-    def trial_ids(self, subject: Subject, sessions: Sequence[int]) -> np.ndarray:
+    def trial_ids(self, subject: S, sessions: Sequence[int]) -> np.ndarray:
         """Return the image of each trial of the sessions, in the order given, (n_trials,)."""
 
-    def image_ids(self, subject: Subject) -> np.ndarray:
+    def image_ids(self, subject: S) -> np.ndarray:
         """Return the ids of the images that a subject saw; by default, in the sessions that exist."""
         return np.unique(self.trial_ids(subject, self.sessions(subject)))
 
-    def image_ids_of_any(self, subjects: Iterable[Subject]) -> np.ndarray:
+    def image_ids_of_any(self, subjects: Iterable[S]) -> np.ndarray:
         """Return the ids, ascending, of the images that at least one of the subjects saw."""
         return np.unique(np.concatenate([self.image_ids(subject) for subject in subjects]))
 
-    def trials_run(self, subject: Subject) -> np.ndarray:
+    def trials_run(self, subject: S) -> np.ndarray:
         """Return the images of all trials that the subject took part in, whether or not they exist here."""
         return self.trial_ids(subject, self.sessions(subject))
 
@@ -102,37 +108,37 @@ class Dataset(ABC):
         """Open the dataset's images; only requested images are read."""
 
     @abstractmethod
-    def units(self, subject: Subject) -> Units:
+    def units(self, subject: S) -> U:
         """Return what each response belongs to: voxels of a volume, vertices of a surface, or rows of a table."""
 
     @abstractmethod
-    def response_files(self, subject: Subject, sessions: Sequence[int]) -> list[Path]:
+    def response_files(self, subject: S, sessions: Sequence[int]) -> list[Path]:
         """Return all files that the responses of the sessions depend on."""
 
     @abstractmethod
-    def read_session(self, subject: Subject, session: int, units: Units) -> np.ndarray:
+    def read_session(self, subject: S, session: int, units: U) -> np.ndarray:
         """Read single-trial responses, (n_trials, n_units) float32; NaN where a trial has no valid response."""
 
-    def response_settings(self, subject: Subject) -> dict[str, Any]:
+    def response_settings(self, subject: S) -> dict[str, Any]:
         """Return further settings that the responses depend on, such as the direction of axes."""
         return {}
 
     @abstractmethod
-    def regions(self, subject: Subject, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+    def regions(self, subject: S, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
         """Return `{region: (n_units,) bool}`; the first region holds all units.
 
         names  None for all regions, otherwise what `--roi` selects
         """
 
-    def check_region(self, subject: Subject, name: str) -> None:
+    def check_region(self, subject: S, name: str) -> None:
         """Raise InputError if `--roi` cannot select this name."""
         self.regions(subject, [name])
 
     @abstractmethod
-    def test_images(self, subject: Subject) -> np.ndarray:
+    def test_images(self, subject: S) -> np.ndarray:
         """Return the ids of the images that the dataset's own split holds out; empty if it has none."""
 
-    def excluded_images(self, subject: Subject) -> np.ndarray:
+    def excluded_images(self, subject: S) -> np.ndarray:
         """Return the ids of images that the dataset's own split leaves out."""
         return np.empty(0, dtype=int)
 
@@ -140,14 +146,14 @@ class Dataset(ABC):
         """Return the names of the dataset's further splits."""
         return ()
 
-    def split(self, name: str, subject: Subject) -> tuple[np.ndarray, np.ndarray]:
+    def split(self, name: str, subject: S) -> tuple[np.ndarray, np.ndarray]:
         """Return the training and the test images of a further split."""
         raise NotImplementedError(f"{self.title} has no split {name}")
 
-    def ncsnr(self, subject: Subject, units: Units) -> np.ndarray:
+    def ncsnr(self, subject: S, units: U) -> np.ndarray:
         """Return the published ratio (n_units,) of signal SD to noise SD of a single trial."""
         raise InputError(f"{self.title} publishes no ncsnr: leave out --ncsnr")
 
-    def check_ncsnr(self, subject: Subject) -> None:
+    def check_ncsnr(self, subject: S) -> None:
         """Raise InputError if the published ncsnr is missing."""
         self.ncsnr(subject, self.units(subject))

@@ -27,7 +27,7 @@ class ImageFiles:
     paths  the file of each image
     """
 
-    def __init__(self, paths: Mapping[ImageId, Path], folder: Path):
+    def __init__(self, paths: Mapping[Any, Path], folder: Path):
         self._paths, self._folder = paths, folder
 
     def __enter__(self) -> ImageFiles:
@@ -73,10 +73,9 @@ def read_image(path: Path) -> Image.Image:
             raise ValueError(f"it has {image.width} x {image.height} pixels")
         if image.mode not in MODES:
             raise ValueError(f"its pixels are of the kind {image.mode}: store it with 8 bits a channel")
-        if "A" in image.getbands() or "transparency" in image.info:
-            lowest, _ = image.convert("RGBA").getchannel("A").getextrema()
-            if lowest < 255:
-                raise ValueError("it has transparent pixels: store it with the background that was shown")
+        see_through = "A" in image.getbands() or "transparency" in image.info
+        if see_through and np.asarray(image.convert("RGBA"))[..., 3].min() < 255:
+            raise ValueError("it has transparent pixels: store it with the background that was shown")
         return image.convert("RGB")
 
 

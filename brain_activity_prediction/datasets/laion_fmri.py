@@ -50,7 +50,7 @@ class Variant:
     test_ids: list[str]
 
 
-class LAIONfMRI(Dataset):
+class LAIONfMRI(Dataset[str, Voxels]):
     """LAION-fMRI; its own split is `tau`. `ood:TYPE` tests on one type of the images out of distribution."""
 
     name = "laion_fmri"

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from brain_activity_prediction.runtime.wording import did_you_mean
 from brain_activity_prediction.storage.files import read_bytes, reading
@@ -28,7 +29,7 @@ def read_rows(path: Path, columns: Sequence[str]) -> list[Mapping[str, str]]:
         return list(_rows(table, header))
 
 
-def _rows(table, header: Sequence[str]) -> Iterator[Mapping[str, str]]:
+def _rows(table: Any, header: Sequence[str]) -> Iterator[Mapping[str, str]]:
     for row in table:
         if not any(row):
             continue

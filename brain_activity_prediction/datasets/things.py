@@ -33,7 +33,7 @@ COORDINATES = ("voxel_x", "voxel_y", "voxel_z")
 SLAB_BYTES = 64 * 2**20
 
 
-class THINGS(Dataset):
+class THINGS(Dataset[str, Units]):
     """THINGS-fMRI; test images are those shown in every session, 100 images of 12 trials."""
 
     name = "things"

@@ -19,7 +19,7 @@ from brain_activity_prediction.datasets.units import Voxels, read_map
 from brain_activity_prediction.datasets.valid_trials import mark_invalid
 
 
-class NSD(Layout, Dataset):
+class NSD(Layout, Dataset[int, Voxels]):
     """NSD in one of its two layouts; units are the voxels of nsdgeneral, test images those that all subjects see."""
 
     name = "nsd"

@@ -31,7 +31,7 @@ from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.folders import Subject
 
 
-class OwnDataset(Dataset):
+class OwnDataset(Dataset[Subject, Units]):
     """An experiment in the folder `base_dir`; see the module."""
 
     name = "own"

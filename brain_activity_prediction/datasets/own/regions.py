@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import nibabel
@@ -69,12 +69,12 @@ def _all(base_dir: Path, subject: str, units: Units) -> Iterator[tuple[Path, str
         if name.endswith(TABLE):
             yield from ((path, region, members) for region, members in _of_table(path, units).items())
         elif name.endswith(VOLUMES) and isinstance(units, Voxels):
-            yield from _named(path, units, lambda path: (_volume_labels(path, units), _label_names(path)))
+            yield from _named(path, lambda path: (_volume_labels(path, units), _label_names(path)))
         elif name.startswith("lh.") and name.endswith(SURFACES) and isinstance(units, Vertices):
-            yield from _named(path, units, lambda path: _surface_labels(path, units))
+            yield from _named(path, lambda path: _surface_labels(path, units))
 
 
-def _named(path: Path, units: Units, read) -> Iterator[tuple[Path, str, np.ndarray]]:
+def _named(path: Path, read: Callable[[Path], Labels]) -> Iterator[tuple[Path, str, np.ndarray]]:
     labels, names = read(path)
     stem = path.name.removeprefix("lh.").split(".")[0]
     numbers = np.unique(labels[labels > 0]).tolist()
@@ -92,18 +92,18 @@ def _volume_labels(path: Path, units: Voxels) -> np.ndarray:
 
 def _surface_labels(left: Path, units: Vertices) -> Labels:
     """Read the labels of both hemispheres; names are those in GIFTI's own table or in a label table beside the file."""
-    labels, names = [], {}
+    labels, names = [], dict[int, str]()
     for side, mask in units.masks.items():
         path = left.with_name(side + left.name.removeprefix("lh"))
         if not path.is_file():
             raise InputError(f"{left} exists without {path.name}")
         with reading(path):
-            image = nibabel.load(path)
-            if isinstance(image, nibabel.GiftiImage):
+            if path.name.endswith(".gii"):
+                image = nibabel.gifti.GiftiImage.from_filename(path)
                 values = image.darrays[0].data
                 names |= {label.key: label.label for label in image.labeltable.labels if label.key > 0}
             else:
-                values = np.asarray(image.dataobj).reshape(-1)
+                values = np.asarray(nibabel.MGHImage.from_filename(path).dataobj).reshape(-1)
         if values.shape != mask.shape:
             raise InputError(f"{path} has {values.size} vertices, but the responses have {mask.size}")
         labels.append(_whole_numbers(path, values[mask]))

@@ -137,7 +137,7 @@ def _without_single_axes(n: int, shape: tuple[int, ...], read: Callable[[int, in
 
 def _gifti(path: Path) -> Stored:
     with reading(path):
-        arrays = [array.data for array in nibabel.load(path).darrays]
+        arrays = [array.data for array in nibabel.gifti.GiftiImage.from_filename(path).darrays]
         if not arrays or any(array.ndim != 1 or len(array) != len(arrays[0]) for array in arrays):
             raise ValueError("its arrays are not one value for each vertex")
     trials = np.stack(arrays)
@@ -146,7 +146,7 @@ def _gifti(path: Path) -> Stored:
 
 def _mgh(path: Path) -> Stored:
     with reading(path):
-        data = nibabel.load(path).dataobj
+        data = nibabel.MGHImage.from_filename(path).dataobj
         shape = (*data.shape, 1)[:4] if len(data.shape) == 3 else data.shape
         if len(shape) != 4:
             raise ValueError(f"it has the shape {data.shape}")

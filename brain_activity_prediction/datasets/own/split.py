@@ -24,7 +24,8 @@ def read_split(folder: Path, images: np.ndarray) -> dict[str, np.ndarray]:
 
     Raises InputError with the line of a wrong row.
     """
-    path, found = folder / NAME, {part: [] for part in PARTS}
+    path = folder / NAME
+    found: dict[str, list[str]] = {part: [] for part in PARTS}
     if not path.is_file():
         return {part: np.empty(0, dtype=images.dtype) for part in PARTS}
     with reading(path):
@@ -33,7 +34,7 @@ def read_split(folder: Path, images: np.ndarray) -> dict[str, np.ndarray]:
         rows = [(table.line_num, [cell.strip() for cell in row]) for row in table if any(row)]
     if header[:2] != ["image", "split"]:
         raise InputError(f"{path} has the columns {', '.join(header)[:100]}: it needs image,split")
-    known, seen = set(images.tolist()), {}
+    known, seen = set(images.tolist()), dict[str, str]()
     for line, row in rows:
         image, part = (*row, "", "")[:2]
         if image not in known:
