@@ -9,6 +9,7 @@ import argparse
 import brain_activity_prediction  # noqa: F401, handles signals from here on
 
 # isort: split
+from brain_activity_prediction.cli import dataset_flags
 from brain_activity_prediction.cli import shared_flags as shared
 from brain_activity_prediction.cli.model_names import resolved_model_id
 from brain_activity_prediction.runtime.running import run_script
@@ -30,7 +31,7 @@ def main() -> None:
     from brain_activity_prediction.cross_subject.group_analysis import write_group_tables
     from brain_activity_prediction.cross_subject.selected_scores import GroupSettings, scored_subjects
 
-    output = shared.output_from(arguments)
+    output = dataset_flags.output_from(arguments)
     settings = GroupSettings(
         output=output,
         subjects=arguments.subject or scored_subjects(output, arguments.protocol),

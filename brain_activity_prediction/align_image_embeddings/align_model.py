@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import brain_activity_prediction  # noqa: F401, handles signals from here on
 
 # isort: split
+from brain_activity_prediction.cli import dataset_flags
 from brain_activity_prediction.cli import shared_flags as shared
 from brain_activity_prediction.cli.flag_values import positive_int
 from brain_activity_prediction.cli.settings_from_flags import (
@@ -42,7 +43,7 @@ def flags() -> argparse.ArgumentParser:
         "--criterion", choices=CRITERIA, default=CRITERIA[0], help="cross-validated score that alpha is chosen by"
     )
     shared.add_responses(flags)
-    shared.add_split(flags)
+    dataset_flags.add_split(flags)
     shared.add_ceilings(flags)
     shared.add_permutations(flags)
     flags.add_argument(
@@ -78,7 +79,7 @@ def read_settings(words: Sequence[str] | None = None) -> EncodingSettings:
 def main() -> None:
     settings = read_settings()
     log_protocol(settings.protocol)
-    dataset = find_dataset(settings.base_dir, settings.dataset)
+    dataset = find_dataset(settings.base_dir, settings.dataset).reading(settings.reading)
     dataset.check_subjects([settings.subject])
     dataset.sessions(settings.subject)
     devices.check_device(settings.device)

@@ -9,6 +9,7 @@ import argparse
 import brain_activity_prediction  # noqa: F401, handles signals from here on
 
 # isort: split
+from brain_activity_prediction.cli import dataset_flags
 from brain_activity_prediction.cli import shared_flags as shared
 from brain_activity_prediction.cli.flag_values import analysis_name
 from brain_activity_prediction.cli.model_names import resolved_model_id
@@ -35,9 +36,9 @@ def main() -> None:
     from brain_activity_prediction.encoding.scores.conditions import ComparisonSettings
 
     settings = ComparisonSettings(
-        output=shared.output_from(arguments),
+        output=dataset_flags.output_from(arguments),
         subject=arguments.subject,
-        model_ids=[resolved_model_id(shared.output_from(arguments), name) for name in arguments.model_id],
+        model_ids=[resolved_model_id(dataset_flags.output_from(arguments), name) for name in arguments.model_id],
         prompts=list(select_prompts(arguments.prompt_number, arguments.prompts_file)),
         with_p=bool(arguments.prompt_number),
         streams=arguments.stream or (),

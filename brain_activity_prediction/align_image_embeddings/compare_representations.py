@@ -9,6 +9,7 @@ import argparse
 import brain_activity_prediction  # noqa: F401, handles signals from here on
 
 # isort: split
+from brain_activity_prediction.cli import dataset_flags
 from brain_activity_prediction.cli import shared_flags as shared
 from brain_activity_prediction.cli.flag_values import subject_list
 from brain_activity_prediction.cli.settings_from_flags import layer_selection, settings_from
@@ -26,7 +27,7 @@ def flags() -> argparse.ArgumentParser:
     shared.add_device(flags)
     shared.add_layers(flags)
     shared.add_responses(flags)
-    shared.add_split(flags)
+    dataset_flags.add_split(flags)
     shared.add_permutations(flags)
     shared.add_numbers(
         flags,
@@ -48,7 +49,7 @@ def read_settings() -> SimilaritySettings:
 
 def main() -> None:
     settings = read_settings()
-    dataset = find_dataset(settings.base_dir, settings.dataset)
+    dataset = find_dataset(settings.base_dir, settings.dataset).reading(settings.reading)
     dataset.check_subjects([settings.subject, *settings.ceiling_subjects])
     for subject in (settings.subject, *settings.ceiling_subjects):
         dataset.sessions(subject)

@@ -12,6 +12,7 @@ import argparse
 import brain_activity_prediction  # noqa: F401, handles signals from here on
 
 # isort: split
+from brain_activity_prediction.cli import dataset_flags
 from brain_activity_prediction.cli import shared_flags as shared
 from brain_activity_prediction.cli.settings_from_flags import alpha_grid, settings_from
 from brain_activity_prediction.runtime import devices
@@ -25,7 +26,7 @@ LARGEST_LOG_10_ALPHA = 7
 
 def flags() -> argparse.ArgumentParser:
     flags = shared.parser(__doc__, several_subjects=True)
-    flags.set_defaults(subject=list(shared.STUDIED))
+    flags.set_defaults(subject=list(dataset_flags.STUDIED))
     shared.add_device(flags)
     shared.add_alphas(flags)
     flags.set_defaults(max_log_10_alpha=LARGEST_LOG_10_ALPHA)
@@ -44,7 +45,7 @@ def main() -> None:
     alphas, subjects = alpha_grid(arguments), sorted(set(arguments.subject))
     if len(subjects) < 2:
         raise InputError("a ceiling needs the responses of several subjects: name two or more with -s")
-    dataset = shared.dataset_from(arguments)
+    dataset = dataset_flags.dataset_from(arguments).reading(dataset_flags.reading_from(arguments))
     for subject in subjects:
         dataset.sessions(subject)
     devices.check_device(arguments.gpu_id)

@@ -12,6 +12,7 @@ import argparse
 import brain_activity_prediction  # noqa: F401, handles signals from here on
 
 # isort: split
+from brain_activity_prediction.cli import dataset_flags
 from brain_activity_prediction.cli import shared_flags as shared
 from brain_activity_prediction.cli.flag_values import analysis_name, positive_int, seed
 from brain_activity_prediction.cli.model_names import resolved_model_id
@@ -45,7 +46,7 @@ def flags() -> argparse.ArgumentParser:
     )
     flags.add_argument("--seed", type=seed, default=0, help="seed of the random weightings")
     shared.add_responses(flags)
-    shared.add_split(flags)
+    dataset_flags.add_split(flags)
     shared.add_ceilings(flags)
     shared.add_bootstrap(flags)
     flags.add_argument("--redo", action="store_true", help="replace existing scores")
@@ -55,7 +56,7 @@ def flags() -> argparse.ArgumentParser:
 def read_settings() -> PartitioningSettings:
     """Return the settings of the command line."""
     arguments = flags().parse_args()
-    output = shared.output_from(arguments)
+    output = dataset_flags.output_from(arguments)
     return settings_from(
         PartitioningSettings,
         arguments,
@@ -68,7 +69,7 @@ def read_settings() -> PartitioningSettings:
 
 def main() -> None:
     settings = read_settings()
-    dataset = find_dataset(settings.base_dir, settings.dataset)
+    dataset = find_dataset(settings.base_dir, settings.dataset).reading(settings.reading)
     dataset.check_subjects([settings.subject])
     dataset.sessions(settings.subject)
     devices.check_device(settings.device)

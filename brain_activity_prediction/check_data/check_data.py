@@ -11,6 +11,7 @@ from pathlib import Path
 import brain_activity_prediction  # noqa: F401, handles signals from here on
 
 # isort: split
+from brain_activity_prediction.cli import dataset_flags
 from brain_activity_prediction.cli import shared_flags as shared
 from brain_activity_prediction.cli.flag_values import subject_list
 from brain_activity_prediction.cli.parser import Help, OneLineParser
@@ -21,14 +22,14 @@ from brain_activity_prediction.runtime.running import run_script
 def flags() -> argparse.ArgumentParser:
     flags = OneLineParser(description=__doc__, formatter_class=Help, allow_abbrev=False)
     flags.add_argument("folder", type=Path, metavar="DIR", help="folder of the dataset")
-    shared.add_dataset(flags)
+    dataset_flags.add_dataset(flags)
     shared.add_numbers(
         flags,
         "-s",
         "--subject",
         read=subject_list,
         metavar="S",
-        help=f"{shared.SUBJECTS} (default: all with responses)",
+        help=f"{dataset_flags.SUBJECTS} (default: all with responses)",
     )
     flags.add_argument("--no-responses", action="store_true", help="do not read responses, which takes longest")
     shared.add_verbosity(flags)

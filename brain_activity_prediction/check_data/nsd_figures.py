@@ -7,12 +7,12 @@ from collections.abc import Iterator
 import numpy as np
 
 from brain_activity_prediction.datasets.nsd import published
-from brain_activity_prediction.datasets.nsd.dataset import NSD
+from brain_activity_prediction.datasets.nsd.dataset import NSDVolumes
 from brain_activity_prediction.datasets.units import Voxels
 from brain_activity_prediction.runtime.errors import InputError
 
 
-def compared(dataset: NSD, subject: int, trials: np.ndarray) -> Iterator[str]:
+def compared(dataset: NSDVolumes, subject: int, trials: np.ndarray) -> Iterator[str]:
     """Yield a line for each figure of a subject: that of this copy, and the published one."""
     ids, n = np.unique(trials, return_counts=True)
     shared = np.intersect1d(ids, dataset.test_images(subject)).size
@@ -31,7 +31,7 @@ def compared(dataset: NSD, subject: int, trials: np.ndarray) -> Iterator[str]:
         yield f"  {name}: {here}, published {elsewhere}{'' if here == elsewhere else ' (differs)'}"
 
 
-def ncsnr_beside_published(dataset: NSD, subject: int, units: Voxels, computed: np.ndarray) -> Iterator[str]:
+def ncsnr_beside_published(dataset: NSDVolumes, subject: int, units: Voxels, computed: np.ndarray) -> Iterator[str]:
     """Yield a line that compares computed ncsnr (V,) with NSD's own file, which uses images of three trials alone."""
     try:
         own = dataset.ncsnr(subject, units)

@@ -8,7 +8,7 @@ import numpy as np
 
 from brain_activity_prediction.check_data.nsd_figures import compared, ncsnr_beside_published
 from brain_activity_prediction.datasets.dataset import Dataset
-from brain_activity_prediction.datasets.nsd.dataset import NSD
+from brain_activity_prediction.datasets.nsd.dataset import NSDVolumes
 from brain_activity_prediction.datasets.responses import prepare_responses
 from brain_activity_prediction.datasets.splits import SplitChoice, split_images
 from brain_activity_prediction.datasets.units import Rows, Units, Vertices, Voxels
@@ -78,7 +78,7 @@ class Page:
         yield f"subject {subject}: sessions {ranges(sessions)} of {planned}, {trials.size:,} trials"
         yield f"  images by number of trials: {repeats}"
         yield f"  first trials: {', '.join(map(str, trials[:3]))}"
-        if isinstance(dataset, NSD):
+        if isinstance(dataset, NSDVolumes):
             yield from compared(dataset, subject, trials)
 
     def _units(self, subject: Subject) -> Iterator[str]:
@@ -111,7 +111,7 @@ class Page:
             return
         low, median, high = np.nanpercentile(computed, [5, 50, 95])
         yield f"  ncsnr computed from repeats: median {median:.3f}, 5th to 95th percentile {low:.3f} to {high:.3f}"
-        if isinstance(self.dataset, NSD):
+        if isinstance(self.dataset, NSDVolumes):
             yield from ncsnr_beside_published(self.dataset, subject, responses.units, computed)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from brain_activity_prediction.cli import dataset_flags
 from brain_activity_prediction.cli import shared_flags as shared
 from brain_activity_prediction.cli.flag_values import positive_int, seed, shard
 from brain_activity_prediction.cli.model_names import resolved_model_id
@@ -108,7 +109,7 @@ def read(
     """
     arguments = parser.parse_args(words)
     check_flags(arguments)
-    arguments.model_id = resolved_model_id(shared.output_from(arguments), arguments.model_id)
+    arguments.model_id = resolved_model_id(dataset_flags.output_from(arguments), arguments.model_id)
     script = script_of(arguments)
     return script, settings(script, arguments)
 
@@ -120,7 +121,7 @@ def checkpoint(script, arguments: argparse.Namespace) -> Checkpoint:
     """
     model_id = script.MODEL_ID
     if arguments.model_id is not None:
-        model_id = resolved_model_id(shared.output_from(arguments), arguments.model_id)
+        model_id = resolved_model_id(dataset_flags.output_from(arguments), arguments.model_id)
     return Checkpoint(
         model_id,
         arguments.revision or (script.REVISION if model_id == script.MODEL_ID else "main"),
@@ -141,7 +142,7 @@ def settings(script, arguments: argparse.Namespace) -> ExtractionSettings:
     return ExtractionSettings(
         base_dir=arguments.base_dir,
         dataset=arguments.dataset,
-        output=shared.output_from(arguments),
+        output=dataset_flags.output_from(arguments),
         subjects=arguments.subject,
         checkpoint=checkpoint(script, arguments),
         template=getattr(script, "TEMPLATE", None),

@@ -48,6 +48,13 @@ class OneLineParser(argparse.ArgumentParser):
                 raise argparse.ArgumentError(action, f"invalid choice: {one!r}{like}; choose from {choices}")
 
 
+class Numbers(argparse.Action):
+    """Argparse action that collects numbers, lists and ranges, such as 1 2,3 5-7, in one list without duplicates."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        setattr(namespace, self.dest, list(dict.fromkeys(number for numbers in values for number in numbers)))
+
+
 class Help(argparse.ArgumentDefaultsHelpFormatter):
     """Help formatter that shows each default as a user would type it."""
 

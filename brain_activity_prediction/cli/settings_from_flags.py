@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any, TypeVar
 
-from brain_activity_prediction.cli import shared_flags as shared
+from brain_activity_prediction.cli import dataset_flags
 from brain_activity_prediction.cli.model_names import resolved_model_id
 from brain_activity_prediction.encoding.layers import LayerSelection
 from brain_activity_prediction.encoding.protocols import SETS, STANDARDISED_BY
@@ -22,13 +22,15 @@ Settings = TypeVar("Settings")
 def settings_from(kind: type[Settings], arguments: argparse.Namespace, **others: Any) -> Settings:
     """Return the settings of a script: each field is the flag of its name, unless `others` has it.
 
-    `output` and `split` are made from the flags of `add_dataset` and `add_split`.
+    `output`, `split` and `reading` are made from the flags of `add_dataset`, `add_split` and `add_responses`.
     """
     names = {field.name for field in fields(kind)} - others.keys()
     if "output" in names:
-        others["output"] = shared.output_from(arguments)
+        others["output"] = dataset_flags.output_from(arguments)
     if "split" in names:
-        others["split"] = shared.split_from(arguments)
+        others["split"] = dataset_flags.split_from(arguments)
+    if "reading" in names:
+        others["reading"] = dataset_flags.reading_from(arguments)
     flags = names - others.keys()
     return kind(**{name: getattr(arguments, name) for name in flags}, **others)
 
@@ -41,7 +43,7 @@ def alpha_grid(arguments: argparse.Namespace) -> AlphaGrid:
 def layer_selection(arguments: argparse.Namespace) -> LayerSelection:
     """Return the selection of layers that the flags of `add_layers` and `add_prompts` describe."""
     return LayerSelection(
-        model_id=resolved_model_id(shared.output_from(arguments), arguments.model_id),
+        model_id=resolved_model_id(dataset_flags.output_from(arguments), arguments.model_id),
         prompts=select_prompts(arguments.prompt_number, arguments.prompts_file),
         with_p=bool(arguments.prompt_number),
         streams=arguments.stream,

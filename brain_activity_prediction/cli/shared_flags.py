@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from brain_activity_prediction.cli import dataset_flags
 from brain_activity_prediction.cli.flag_values import (
     bootstrap_count,
     gpu_id,
@@ -14,24 +14,16 @@ from brain_activity_prediction.cli.flag_values import (
     number_list,
     one_subject,
     permutation_count,
-    positive_int,
     positive_number_list,
     share,
     subject_list,
 )
-from brain_activity_prediction.cli.parser import Help, OneLineParser
-from brain_activity_prediction.datasets.find import DATASETS, find_dataset, output_of
+from brain_activity_prediction.cli.parser import Help, Numbers, OneLineParser
 from brain_activity_prediction.encoding.protocols import LAYER_CHOICES, NCSNR
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.messages import show_messages
 from brain_activity_prediction.runtime.wording import no_such_path
-from brain_activity_prediction.storage.folders import PROTOCOLS, Output
-
-STUDIED = (1, 2, 5, 7)  # NSD's subjects with all sessions, those of the study
-SUBJECTS = "subject of the dataset: 1 to 8 for NSD, a name such as sub-03 for others"
-if TYPE_CHECKING:
-    from brain_activity_prediction.datasets.dataset import Dataset
-    from brain_activity_prediction.datasets.splits import SplitChoice
+from brain_activity_prediction.storage.folders import PROTOCOLS
 
 LOWEST_CEILING = 0.1  # in R2 units; three repeats reach it with an ncsnr of 0.19
 DTYPES = ("auto", "float32", "float16", "bfloat16")
@@ -46,40 +38,13 @@ def parser(description: str, several_subjects: bool = False) -> argparse.Argumen
     flags.add_argument(
         "-d", "--base-dir", type=Path, required=True, help="folder of the dataset, and of the results by default"
     )
-    add_dataset(flags)
+    dataset_flags.add_dataset(flags)
     if several_subjects:
-        add_numbers(
-            flags, "-s", "--subject", read=subject_list, default=[1], metavar="S", help=f"one or more {SUBJECTS}"
-        )
+        add_numbers(flags, "-s", "--subject", read=subject_list, default=[1], metavar="S", help=dataset_flags.SUBJECTS)
     else:
-        flags.add_argument("-s", "--subject", type=one_subject, default=1, metavar="S", help=SUBJECTS)
+        flags.add_argument("-s", "--subject", type=one_subject, default=1, metavar="S", help=dataset_flags.SUBJECTS)
     add_verbosity(flags)
     return flags
-
-
-def add_dataset(flags: argparse.ArgumentParser) -> None:
-    """Add the flags that select a dataset and the place of its results; `output_from` and `dataset_from` read them."""
-    add_dataset_name(flags)
-    flags.add_argument("--output", type=Path, metavar="DIR", help="folder of the results (default: the dataset's)")
-
-
-def add_dataset_name(flags: argparse.ArgumentParser) -> None:
-    flags.add_argument(
-        "--dataset", choices=DATASETS, help="dataset in the folder, if it has files of several (default: recognised)"
-    )
-
-
-def output_from(arguments: argparse.Namespace) -> Output:
-    """Return the place of the results that the flags of `add_dataset` select."""
-    return output_of(arguments.base_dir, arguments.dataset, arguments.output)
-
-
-def dataset_from(arguments: argparse.Namespace) -> Dataset:
-    """Return the dataset that the flags of `add_dataset` select; raise InputError if a subject is not in it."""
-    dataset = find_dataset(arguments.base_dir, arguments.dataset)
-    subjects = arguments.subject
-    dataset.check_subjects(subjects if isinstance(subjects, list) else [subjects])
-    return dataset
 
 
 class Verbosity(argparse.Action):
@@ -101,13 +66,6 @@ def add_device(flags: argparse.ArgumentParser) -> None:
     flags.add_argument(
         "-g", "--gpu-id", type=gpu_id, default="0", metavar="ID", help="number of the GPU to use, or cpu"
     )
-
-
-class Numbers(argparse.Action):
-    """Argparse action that collects numbers, lists and ranges, such as 1 2,3 5-7, in one list without duplicates."""
-
-    def __call__(self, parser, namespace, values, option_string=None):
-        setattr(namespace, self.dest, list(dict.fromkeys(number for numbers in values for number in numbers)))
 
 
 def add_numbers(flags: argparse.ArgumentParser, *names: str, read=number_list, **settings) -> None:
@@ -167,42 +125,6 @@ def add_selection(flags: argparse.ArgumentParser) -> None:
     flags.add_argument("--stream", nargs="+", default=[], metavar="NAME", help="use only these streams (default: all)")
 
 
-def add_split(flags: argparse.ArgumentParser) -> None:
-    """Add the flags that select the images to train and to test on; `split_from` reads them."""
-    flags.add_argument("--split", metavar="NAME", help="a further split that the dataset publishes (default: its own)")
-    flags.add_argument(
-        "--test-images", type=Path, metavar="FILE", help="images to test on, one id in each line; train on all others"
-    )
-    flags.add_argument("--exclude-images", type=Path, metavar="FILE", help="images to leave out, one id in each line")
-    flags.add_argument(
-        "--min-repeats", type=positive_int, default=1, metavar="N", help="test only images with this many trials"
-    )
-    flags.add_argument(
-        "--in-subjects",
-        nargs="+",
-        type=subject_list,
-        action=Numbers,
-        metavar="S",
-        help="subjects that --min-repeats counts trials of, or all (default: the subject itself)",
-    )
-
-
-def split_from(arguments: argparse.Namespace) -> SplitChoice:
-    """Return the choice of a split that the flags of `add_split` describe; InputError if they contradict each other."""
-    from brain_activity_prediction.datasets.splits import SplitChoice
-
-    if arguments.split and arguments.test_images:
-        raise InputError("--split and --test-images both choose the test images: leave one out")
-    subjects = arguments.in_subjects
-    return SplitChoice(
-        arguments.split,
-        arguments.test_images,
-        arguments.exclude_images,
-        arguments.min_repeats,
-        None if subjects is None else () if subjects == ["all"] else tuple(subjects),
-    )
-
-
 def add_responses(flags: argparse.ArgumentParser) -> None:
     """Add the flags that select responses and voxels."""
     add_numbers(
@@ -218,6 +140,7 @@ def add_responses(flags: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="use only these ROI files, such as prf-visualrois or lh.prf-visualrois (default: all)",
     )
+    dataset_flags.add_reading(flags)
     flags.add_argument(
         "--zscore-sessions",
         action=argparse.BooleanOptionalAction,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
@@ -17,6 +18,20 @@ from brain_activity_prediction.storage.embeddings.image_ids import ImageId
 from brain_activity_prediction.storage.folders import Subject
 
 ALL_UNITS = "all"  # name of the region of all units, except in NSD, where it is nsdgeneral
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The user's choice of what to read of a dataset; None for the dataset's default.
+
+    betas  version of NSD's betas
+    space  space of NSD's betas
+    mask   names of regions whose union is fitted, `cortex`, or one file
+    """
+
+    betas: str | None = None
+    space: str | None = None
+    mask: tuple[str, ...] | None = None
 
 
 class Images(Protocol):
@@ -60,6 +75,22 @@ class Dataset(ABC, Generic[S, U]):
         """Name the dataset and the layout in which it was found, for messages."""
         return self.title
 
+    def reading(self, chosen: Reading) -> Dataset:
+        """Return this dataset with a choice of what to read; raise InputError for a choice that it does not have."""
+        for name, value in asdict(chosen).items():
+            if value is not None:
+                raise InputError(f"{self.title} has one kind of responses: leave out --{name}")
+        return self
+
+    def reads(self) -> dict[str, Any]:
+        """Return what is read, where the dataset leaves a choice, as recorded in `settings.json`."""
+        return {}
+
+    @property
+    def variant(self) -> str:
+        """Return a part of file names that tells choices of what to read apart; empty for the default."""
+        return ""
+
     @abstractmethod
     def subjects(self) -> list[S]:
         """Return all subjects that the dataset plans, whether or not their responses exist here."""
@@ -71,7 +102,9 @@ class Dataset(ABC, Generic[S, U]):
             if subject not in known:
                 meant = did_you_mean(str(subject), [str(one) for one in known])
                 there = ", ".join(map(str, known[:20])) + (", ..." if len(known) > 20 else "")
-                raise InputError(f"{self.title} has no subject {subject}{meant}: its subjects are {there}")
+                raise InputError(
+                    f"--subject {subject}: {self.title} has no such subject{meant}; its subjects are {there}"
+                )
 
     @abstractmethod
     def sessions(self, subject: S) -> list[int]:

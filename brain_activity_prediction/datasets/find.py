@@ -62,6 +62,6 @@ def dataset_if_any(base_dir: Path, given: str | None = None) -> Dataset | None:
 
 
 def output_of(base_dir: Path, given: str | None = None, folder: Path | None = None) -> Output:
-    """Return the place of the results of the dataset in `base_dir`: in `folder`, by default beside the data."""
+    """Return the place of the results of the dataset in `base_dir`: in `folder`, or else in `base_dir` itself."""
     name = dataset_name(base_dir, given)
     return Output(folder or base_dir, None if name == NSD else name)

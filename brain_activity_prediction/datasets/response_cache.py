@@ -33,9 +33,13 @@ def inputs_of(base_dir: Path, files: Iterable[Path], **settings: Any) -> dict[st
         "format": FORMAT,
         **settings,
         # Paths are relative, so that the cache stays valid if the dataset is mounted elsewhere.
-        **{path.relative_to(base_dir).as_posix(): _content(path) for path in files},
+        **{_name(path, base_dir): _content(path) for path in files},
     }
     return json.loads(json.dumps(inputs))
+
+
+def _name(path: Path, base_dir: Path) -> str:
+    return path.relative_to(base_dir).as_posix() if path.is_relative_to(base_dir) else str(path)
 
 
 def _content(path: Path) -> list[int | str]:

@@ -93,7 +93,7 @@ def prepare_responses(
         settings["test_images"] = other_test
     inputs = inputs_of(dataset.base_dir, dataset.response_files(subject, sessions), **settings)
     cache = Path(cache_dir or dataset.base_dir / "responses") / _cache_name(
-        subject, sessions, choice.zscore, other_test
+        subject, sessions, choice.zscore, [dataset.variant, other_test]
     )
 
     def read_and_average() -> Arrays:
@@ -213,13 +213,13 @@ def _leave_out_voxels(
         log.warning(f"subject {subject}: {n_constant} of {n_voxels} voxels never change and score 0")
 
 
-def _cache_name(subject: Subject, sessions: Sequence[int], zscore: bool, test: str | None) -> str:
+def _cache_name(subject: Subject, sessions: Sequence[int], zscore: bool, choices: Sequence[str | None]) -> str:
     """Return a file name for each choice, so that different choices do not collide.
 
-    test  digest of the test images unless they are the dataset's own
+    choices  of what to read, and of the test images; empty for the dataset's own
     """
     first, last = sessions[0], sessions[-1]
     gapless = sessions == list(range(first, last + 1))
     chosen = f"{first}-{last}" if gapless else "_".join(map(str, sessions))
     scaled = "zscored" if zscore else "percent"
-    return f"responses_{subject_name(subject)}_{scaled}_sessions{chosen}{'_test_' + test if test else ''}.h5"
+    return f"responses_{subject_name(subject)}_{scaled}_sessions{'_'.join([chosen, *filter(None, choices)])}.h5"

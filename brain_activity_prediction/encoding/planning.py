@@ -23,7 +23,8 @@ ScoreStores = Mapping[int | None, ScoreStore]  # by prompt
 
 def check_files(dataset: Dataset, settings: EncodingSettings) -> None:
     """Raise InputError if a file that the settings name is missing: of a session, a region, the published ncsnr."""
-    dataset.response_files(settings.subject, settings.sessions or ())
+    if settings.sessions:
+        dataset.response_files(settings.subject, settings.sessions)
     for name in settings.rois or ():
         dataset.check_region(settings.subject, name)
     if settings.ncsnr == "nsd":

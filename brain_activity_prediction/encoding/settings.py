@@ -16,6 +16,7 @@ from brain_activity_prediction.storage.settings_file import comparable
 if TYPE_CHECKING:
     import numpy as np
 
+    from brain_activity_prediction.datasets.dataset import Reading
     from brain_activity_prediction.datasets.responses import ResponseChoice
     from brain_activity_prediction.datasets.splits import SplitChoice
     from brain_activity_prediction.encoding.subject_data import SubjectData
@@ -51,6 +52,7 @@ class SubjectSettings:
     device: str  # a torch device name
     sessions: Sequence[int] | None  # None for all
     zscore_sessions: bool
+    reading: Reading
     split: SplitChoice
     rois: Sequence[str] | None  # names of ROI files, None for all
 

@@ -42,6 +42,7 @@ class SubjectData:
     units: Units
     sessions: tuple[int, ...]
     n_sessions_planned: int  # that the subject took part in
+    reads: dict  # see `Dataset.reads`
     made_from: dict  # the input files, see `Responses.inputs`
 
     @property
@@ -59,7 +60,7 @@ class SubjectData:
 
     def recorded(self) -> dict:
         """Return the settings that define the predicted responses, as recorded in `settings.json`."""
-        return {"sessions": self.sessions, RESPONSES: self.digest, ORIGIN: self.made_from}
+        return {"sessions": self.sessions, **self.reads, RESPONSES: self.digest, ORIGIN: self.made_from}
 
     def data_used(self) -> dict[str, float]:
         """Count the images and sessions from which scores are computed; keys are columns of score tables."""
@@ -104,6 +105,7 @@ def read_subject_data(
         units=responses.units,
         sessions=responses.sessions,
         n_sessions_planned=dataset.n_sessions_planned(subject),
+        reads=dataset.reads(),
         made_from=responses.inputs,
     )
 

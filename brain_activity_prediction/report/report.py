@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 from concurrent.futures import ThreadPoolExecutor
 
+from brain_activity_prediction.cli import dataset_flags
 from brain_activity_prediction.cli import shared_flags as shared
 from brain_activity_prediction.cli.model_names import resolved_model_id
 from brain_activity_prediction.datasets.find import dataset_if_any
@@ -38,7 +39,7 @@ def flags() -> argparse.ArgumentParser:
 def main() -> None:
     arguments = flags().parse_args()
     shared.check_base_dir(arguments.base_dir)
-    output = shared.output_from(arguments)
+    output = dataset_flags.output_from(arguments)
     selection = Selection(
         subject=tuple(arguments.subject or ()),
         model=tuple(resolved_model_id(output, name) for name in arguments.model_id),

@@ -1,4 +1,4 @@
-"""What a report is made from: the results of one dataset and, where it is at hand, the dataset."""
+"""The input of a report: the results of one dataset and, where it is at hand, the dataset."""
 
 from __future__ import annotations
 

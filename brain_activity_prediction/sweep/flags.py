@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 
+from brain_activity_prediction.cli import dataset_flags
 from brain_activity_prediction.cli import shared_flags as shared
 from brain_activity_prediction.cli.flag_values import (
     gpu_ids,
@@ -38,7 +39,7 @@ def flags(description: str = "") -> argparse.ArgumentParser:
     )
     parser.add_argument("command", choices=COMMANDS, help="command to run; status and cancel need only -d")
     parser.add_argument("-d", "--base-dir", type=Path, required=True, help="folder that holds NSD and the results")
-    shared.add_dataset_name(parser)
+    dataset_flags.add_dataset_name(parser)
     shared.add_verbosity(parser)
     _add_study(parser.add_argument_group("the study"))
     _add_cluster(parser.add_argument_group("a cluster"))
@@ -88,7 +89,13 @@ def _add_study(flags) -> None:
         "--with-untrained", action="store_true", help="also run each model with untrained weights (seed 0)"
     )
     shared.add_numbers(
-        flags, "-s", "--subject", read=subject_list, default=list(shared.STUDIED), metavar="S", help=shared.SUBJECTS
+        flags,
+        "-s",
+        "--subject",
+        read=subject_list,
+        default=list(dataset_flags.STUDIED),
+        metavar="S",
+        help=dataset_flags.SUBJECTS,
     )
     shared.add_prompt_numbers(flags, "prompts: 3, or 1,2,3, or 1-9 (default: 1-9)", default=list(range(1, 10)))
     shared.add_prompts_file(flags)

@@ -21,6 +21,7 @@ from brain_activity_prediction.demo.dataset import write_dataset
 from brain_activity_prediction.demo.simulation import Recipe, Region
 from brain_activity_prediction.encoding.scores.score_store import ScoreStore
 from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.storage.folders import Output
 
 pytestmark = pytest.mark.slow
 
@@ -95,7 +96,7 @@ def test_subjects_whose_scores_are_divided_by_other_ceilings_are_refused(aligned
 def test_a_model_and_a_stream_that_were_not_scored_together_are_refused():
     scores = pd.DataFrame({"subject": 1, "model_id": ["a/a", "b/b"], "prompt": pd.NA, "stream": ["vision", "text"]})
     settings = GroupSettings(
-        base_dir=Path(),
+        output=Output(Path()),
         subjects=[1],
         with_s=False,
         model_ids=["a/a"],

@@ -13,6 +13,7 @@ from two_layers import FOLDER, align, read_scores
 from brain_activity_prediction.datasets.nsd.dataset import find_nsd
 from brain_activity_prediction.datasets.nsd.regions import read_mask, region_masks
 from brain_activity_prediction.datasets.responses import ResponseChoice
+from brain_activity_prediction.datasets.splits import SplitChoice
 from brain_activity_prediction.encoding import planning
 from brain_activity_prediction.encoding.scores.best_predictions import best_predictions
 from brain_activity_prediction.encoding.scores.layer_choice import stream_scores
@@ -78,13 +79,16 @@ def test_blocks_too_few_for_a_test_are_refused_and_all_orders_of_four_are_made(r
     assert "2 layers were scored before, 0 are left" in capsys.readouterr().err
 
 
-def test_images_that_fill_no_block_are_said_to_be_left_out(monkeypatch, capsys):
+def test_images_that_fill_no_block_are_said_to_be_left_out(capsys):
     shared = np.arange(1000)
-    design = SimpleNamespace(shared_ids=shared, trial_ids=lambda subject, sessions: np.tile(shared[:982], 3))
-    monkeypatch.setattr(planning, "read_design", lambda path: design)
-    layout = SimpleNamespace(design=lambda: None, sessions=lambda subject: [1])
-    asked = SimpleNamespace(permutations=999, permutation_block=40, sessions=None, subject=1)
-    assert planning.planned_permutations(layout, asked) == 999
+    dataset = SimpleNamespace(
+        sessions=lambda subject: [1],
+        trial_ids=lambda subject, sessions: np.tile(np.arange(18, 1200), 3),
+        test_images=lambda subject: shared,
+        excluded_images=lambda subject: [],
+    )
+    asked = SimpleNamespace(permutations=999, permutation_block=40, sessions=None, subject=1, split=SplitChoice())
+    assert planning.planned_permutations(dataset, asked) == 999
     assert capsys.readouterr().err == "permutation test: 22 of 982 test images fill no block and are left out\n"
 
 

@@ -219,7 +219,8 @@ def test_an_image_name_cannot_lead_out_of_the_folder(folder):
 
 def test_an_unknown_subject_is_refused_with_the_known_ones(folder, monkeypatch):
     with pytest.raises(
-        InputError, match=r"your own experiment has no subject sub-3.*: its subjects are sub-01, sub-02"
+        InputError,
+        match=r"--subject sub-3: your own experiment has no such subject .*; its subjects are sub-01, sub-02",
     ):
         extract(colours(), folder, "-s", "sub-3")
 

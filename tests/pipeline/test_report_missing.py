@@ -9,11 +9,14 @@ import pandas as pd
 import pytest
 from reports import LLAVA, VIT, report
 
+from brain_activity_prediction.datasets.find import dataset_if_any
 from brain_activity_prediction.report.contents import DATA_USED
+from brain_activity_prediction.report.source import Source
 from brain_activity_prediction.report.tables.collecting import find_scored
 from brain_activity_prediction.report.tables.missing import absent_analyses, gaps
 from brain_activity_prediction.report.tables.selection import Selection
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
+from brain_activity_prediction.storage.folders import Output
 
 pytestmark = pytest.mark.slow
 
@@ -21,7 +24,8 @@ pytestmark = pytest.mark.slow
 def missing_in(folder):
     table = pd.concat(map(pd.read_parquet, folder.glob("alignment/*/*/*/scores.parquet")))
     return {
-        f"{gap.model_id}, {gap.where}: {gap.problem}" for gap in gaps(folder, find_scored(folder), table, Selection())
+        f"{gap.model_id}, {gap.where}: {gap.problem}"
+        for gap in gaps(Source(Output(folder), dataset_if_any(folder)), find_scored(folder), table, Selection())
     }
 
 

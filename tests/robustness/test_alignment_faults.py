@@ -15,7 +15,7 @@ import torch
 from two_layers import FOLDER, MODEL, align, read_scores
 
 from brain_activity_prediction.align_image_embeddings import align_model
-from brain_activity_prediction.datasets import responses
+from brain_activity_prediction.datasets.nsd import dataset
 from brain_activity_prediction.encoding import encode
 from brain_activity_prediction.encoding.scores.score_store import ScoreStore
 from brain_activity_prediction.runtime.errors import InputError
@@ -65,8 +65,8 @@ def test_a_signal_lets_the_layer_in_hand_be_finished_and_the_next_run_continues(
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGUSR1"])
 def test_a_signal_lets_the_session_in_hand_be_read_and_leaves_nothing_half_made(name, ready, monkeypatch, capsys):
     with monkeypatch.context() as during:
-        read_session, calls = sending(name, responses.read_session, at_call=2)
-        during.setattr(responses, "read_session", read_session)
+        read_session, calls = sending(name, dataset.read_session, at_call=2)
+        during.setattr(dataset, "read_session", read_session)
         stopped(during, ready)
         assert len(calls) == 2
     assert f"stopped by {name}" in capsys.readouterr().err
@@ -79,7 +79,7 @@ AT_ONCE = """
 import json, os, sys
 import matplotlib.figure, scipy.stats  # here, since each child would for itself
 from brain_activity_prediction.align_image_embeddings import align_model
-from brain_activity_prediction.datasets import responses
+from brain_activity_prediction.datasets.nsd import dataset
 from brain_activity_prediction.encoding import encode
 base_dir, n_processes = sys.argv[1], int(sys.argv[2])
 sys.argv = ["align_model.py", "-d", base_dir, "-g", "cpu", "-m", sys.argv[3], "--num-alphas", "5"]
@@ -91,7 +91,7 @@ def counted(module, name, of):
         return function(*arguments, **named)
     setattr(module, name, call)
 counted(encode, "ridge_cv", "layers")
-counted(responses, "read_session", "sessions")
+counted(dataset, "read_session", "sessions")
 children = []
 for _ in range(n_processes):
     out, given = os.pipe()
@@ -169,7 +169,7 @@ def test_a_full_disk_is_one_line_and_more_room_lets_the_alignment_continue(ready
 def test_betas_that_have_no_room_are_refused_before_they_are_read(ready, small_disk, monkeypatch):
     (small_disk / "other").write_bytes(bytes(1_048_576 - 20_000))
     (ready / "alignment").symlink_to(small_disk, target_is_directory=True)
-    monkeypatch.setattr(responses, "read_session", None)
+    monkeypatch.setattr(dataset, "read_session", None)
     with pytest.raises(InputError, match=r"responses_subj01.* [\d.]+ [GMk]B are needed, .*free at least"):
         align(monkeypatch, ready)
 
@@ -206,13 +206,16 @@ def test_a_lack_of_memory_is_one_line_and_keeps_the_layers_that_were_finished(re
 @pytest.mark.parametrize("step", ["layer_curves", "write_map", "to_parquet"])
 def test_where_the_table_is_all_that_an_alignment_writes_is(ready, monkeypatch, step):
     """A sweep takes scores.csv for the end of an alignment: one killed before its end must not leave it."""
+    from brain_activity_prediction.datasets import units
     from brain_activity_prediction.encoding.tables import summary
+
+    where = {"to_parquet": pd.DataFrame, "write_map": units, "layer_curves": summary}[step]
 
     def killed(*_, **__):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(pd.DataFrame if step == "to_parquet" else summary, step, killed)
+        patched.setattr(where, step, killed)
         align(monkeypatch, ready)
     assert not (ready / FOLDER / "scores.csv").exists()
     align(monkeypatch, ready)

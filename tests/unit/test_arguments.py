@@ -78,7 +78,7 @@ def test_no_flag_takes_several_numbers_in_another_way():
     several = [action for parser in parsers for action in parser._actions if action.nargs == "+"]
     assert len(several) > 20
     for action in several:
-        takes_numbers = action.metavar == "N" or isinstance(next(iter(action.choices or ()), None), int)
+        takes_numbers = action.metavar in ("N", "S") or isinstance(next(iter(action.choices or ()), None), int)
         assert takes_numbers == isinstance(action, shared_flags.Numbers), action.option_strings
 
 

@@ -25,10 +25,10 @@ def test_sessions_are_counted_from_1():
         flag_values.positive_number_list("0-3")
 
 
-@pytest.mark.parametrize("text", ["1,2", "1-2", "1,"])
-def test_a_list_where_one_number_is_taken_is_refused_as_such(text):
+@pytest.mark.parametrize("text", ["1,2", "1-2", "sub-01,sub-02"])
+def test_a_list_where_one_subject_is_taken_is_refused_as_such(text):
     with pytest.raises(argparse.ArgumentTypeError, match="run this script once for each"):
-        flag_values.one_number(text)
+        flag_values.one_subject(text)
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "x", "1.5", ""])

@@ -11,6 +11,8 @@ from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.wording import did_you_mean, near_path, no_such_path
 
 NIFTI = (".nii.gz", ".nii")
+VERSIONS = {"b1": "betas_assumehrf", "b2": "betas_fithrf", "b3": "betas_fithrf_GLMdenoise_RR"}
+VOLUMES, SURFACES = ("func1pt8mm", "func1mm"), ("fsaverage", "nativesurface")
 
 
 def _compressed_or_not(path: str) -> tuple[str, ...]:
@@ -23,15 +25,21 @@ PATHS = {
         "design": ("nsddata/experiments/nsd/nsd_expdesign.mat",),
         "stimuli": ("nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5",),
         "betas": (
-            "nsddata_betas/ppdata/{subject}/func1pt8mm/betas_fithrf_GLMdenoise_RR/betas_session{session:02d}.hdf5",
-            "nsddata_betas/ppdata/{subject}/func1pt8mm/betas_fithrf_GLMdenoise_RR/betas_session{session:02d}.nii.gz",
-            "nsddata_betas/ppdata/{subject}/func1pt8mm/betas_fithrf_GLMdenoise_RR/betas_session{session:02d}.nii",
+            "nsddata_betas/ppdata/{subject}/{space}/{version}/betas_session{session:02d}.hdf5",
+            "nsddata_betas/ppdata/{subject}/{space}/{version}/betas_session{session:02d}.nii.gz",
+            "nsddata_betas/ppdata/{subject}/{space}/{version}/betas_session{session:02d}.nii",
         ),
-        "ncsnr": _compressed_or_not("nsddata_betas/ppdata/{subject}/func1pt8mm/betas_fithrf_GLMdenoise_RR/ncsnr"),
-        "valid voxels": _compressed_or_not("nsddata/ppdata/{subject}/func1pt8mm/valid_session{session:02d}"),
-        "nsdgeneral": _compressed_or_not("nsddata/ppdata/{subject}/func1pt8mm/roi/nsdgeneral"),
-        "roi": _compressed_or_not("nsddata/ppdata/{subject}/func1pt8mm/roi/{name}"),
+        "ncsnr": _compressed_or_not("nsddata_betas/ppdata/{subject}/{space}/{version}/ncsnr"),
+        "valid voxels": _compressed_or_not("nsddata/ppdata/{subject}/{space}/valid_session{session:02d}"),
+        "nsdgeneral": _compressed_or_not("nsddata/ppdata/{subject}/{space}/roi/nsdgeneral"),
+        "roi": _compressed_or_not("nsddata/ppdata/{subject}/{space}/roi/{name}"),
         "label table": ("nsddata/freesurfer/{subject}/label/{name}.mgz.ctab",),
+        "surface betas": (
+            "nsddata_betas/ppdata/{subject}/{space}/{version}/{side}.betas_session{session:02d}.hdf5",
+            "nsddata_betas/ppdata/{subject}/{space}/{version}/{side}.betas_session{session:02d}.mgh",
+        ),
+        "surface ncsnr": ("nsddata_betas/ppdata/{subject}/{space}/{version}/{side}.ncsnr.mgh",),
+        "surface labels": ("nsddata/freesurfer/{mesh}/label/{name}.mgz",),
     },
     "flat": {
         "design": ("nsd_expdesign.mat",),
@@ -62,12 +70,23 @@ class Layout:
 
     layout: str
     base_dir: Path
+    space: str = VOLUMES[0]
+    version: str = VERSIONS["b3"]
+    mask: tuple[str, ...] = ("nsdgeneral",)  # names of ROI files whose union is fitted, `cortex`, or one NIfTI file
 
     def expected(
-        self, kind: str, subject: int | None = None, session: int | None = None, name: str | None = None
+        self,
+        kind: str,
+        subject: int | None = None,
+        session: int | None = None,
+        name: str | None = None,
+        side: str | None = None,
     ) -> list[Path]:
         """Return the possible paths of a file of this kind, the preferred path first; none of them needs to exist."""
-        fields = {"subject": f"subj{subject:02d}" if subject else None, "session": session, "name": name}
+        folder = f"subj{subject:02d}" if subject else None
+        fields = {"subject": folder, "session": session, "name": name, "side": side}
+        fields |= {"space": self.space, "version": self.version}
+        fields["mesh"] = "fsaverage" if self.space == "fsaverage" else folder
         return [self.base_dir / path.format(**fields) for path in PATHS[self.layout][kind]]
 
     def stimuli(self) -> Path:

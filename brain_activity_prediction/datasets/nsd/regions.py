@@ -6,20 +6,22 @@ Voxels are ordered as `volume[mask]` of an (X, Y, Z) volume everywhere.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
+from brain_activity_prediction.datasets.dataset import ALL_UNITS
 from brain_activity_prediction.datasets.nsd.label_tables import LABELS, label_names
-from brain_activity_prediction.datasets.nsd.layout import HEMISPHERES, Layout, without_hemisphere
+from brain_activity_prediction.datasets.nsd.layout import HEMISPHERES, NIFTI, Layout, without_hemisphere
 from brain_activity_prediction.datasets.units import read_map
 from brain_activity_prediction.runtime.errors import InputError, one_line
 from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.storage.grid import PUBLISHED_AXES, Grid
 from brain_activity_prediction.storage.nifti import read_grid, read_volume_on
 
+CORTEX = "cortex"  # value of --mask
 ALL_FITTED = "nsdgeneral"  # the name of all fitted voxels together
 MOST_SHOWN = 12  # largest number of regions of an ROI file; a file with more is an atlas, which figures omit by default
 LARGEST_LABEL = 10**6
@@ -45,14 +47,26 @@ def subject_grid(layout: Layout, subject: int) -> Grid:
 
 
 def read_mask(layout: Layout, subject: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the mask of the fitted voxels, where nsdgeneral is 1, and its affine.
+    """Return the mask of the fitted voxels and its affine; by default, those where nsdgeneral is 1.
 
     The mask is (X, Y, Z) bool. The affine (4, 4) maps voxel indices to millimetres. Both are on the `subject_grid`.
+    Other masks are the union of ROI files, `cortex` (where nsdgeneral is not -1), or a NIfTI file, above 0.
     """
-    path, grid = layout.nsdgeneral(subject), subject_grid(layout, subject)
-    mask = _whole_numbers(path, read_volume_on(path, grid)) == 1
+    grid = subject_grid(layout, subject)
+    mask = np.zeros(grid.shape, dtype=bool)
+    for name in layout.mask:
+        if name.endswith(NIFTI):
+            mask |= _whole_numbers(Path(name), read_volume_on(Path(name), grid)) > 0
+        elif name in (ALL_FITTED, CORTEX):
+            labels = _whole_numbers(layout.nsdgeneral(subject), read_volume_on(layout.nsdgeneral(subject), grid))
+            mask |= labels >= 0 if name == CORTEX else labels == 1
+        else:
+            layout.check_roi(subject, name)
+            for path in layout.roi(subject, name):
+                mask |= _whole_numbers(path, read_volume_on(path, grid)) > 0
     if not mask.any():
-        raise InputError(f"{path} marks no voxel with 1")
+        what = layout.nsdgeneral(subject) if layout.mask == (ALL_FITTED,) else f"--mask {' '.join(layout.mask)}"
+        raise InputError(f"{what} marks no voxel" + (" with 1" if layout.mask == (ALL_FITTED,) else ""))
     return mask, grid.affine
 
 
@@ -71,32 +85,47 @@ def region_masks(
     Y, Z), which is on the `subject_grid`, and if none of `names` has a region.
     """
     grid = subject_grid(layout, subject)
-    regions = {ALL_FITTED: np.ones(np.count_nonzero(fitted_mask), dtype=bool)}
+
+    def read_labels(name: str) -> np.ndarray:
+        # Labels are -1 outside the cortex, 0 if unlabelled, from 1 in regions: the maximum joins two hemispheres.
+        return np.max([_read_labels(path, fitted_mask, grid) for path in layout.roi(subject, name)], axis=0)
+
+    return named_regions(layout, subject, int(np.count_nonzero(fitted_mask)), read_labels, names)
+
+
+def named_regions(
+    layout: Layout,
+    subject: int,
+    n_fitted: int,
+    read_labels: Callable[[str], np.ndarray],
+    names: Sequence[str] | None = None,
+) -> dict[str, np.ndarray]:
+    """Return regions as `region_masks` does, from a function that reads the labels (n_fitted,) of an ROI file."""
+    whole = ALL_FITTED if layout.mask == (ALL_FITTED,) else ALL_UNITS
+    regions = {whole: np.ones(n_fitted, dtype=bool)}
     files = _default_files(layout, subject) if names is None else _chosen_files(layout, subject, names)
     repeated = _repeated_names(layout, subject)
     file_of: dict[str, Path] = {}
     empty: list[str] = []
     for name in files:
         label_names_of_file = label_names(layout, subject, name)
-        paths = layout.roi(subject, name)
         if not label_names_of_file:
             table = layout.expected("label table", subject, name=name)[0]
             empty.append(f"no label of ROI {name} has a name: write its label table, {table}")
             continue
-        # Labels are -1 outside the cortex, 0 if unlabelled, from 1 in regions: the maximum joins two hemispheres.
-        labels = np.max([_read_labels(path, fitted_mask, grid) for path in paths], axis=0)
-        own = _by_name(layout, subject, name, labels, label_names_of_file)
+        own = _by_name(layout, subject, name, read_labels(name), label_names_of_file)
         if not own:
-            empty.append(f"no label of ROI {name} lies in the fitted voxels of nsdgeneral")
+            empty.append(f"no label of ROI {name} lies in the fitted voxels of {' '.join(layout.mask)}")
         for label, members in own.items():
             plain = name in MAPPED_IN_EACH_SUBJECT and label not in repeated and ":" not in label
             region = label if plain else f"{name}:{label}"
             if region in file_of:
-                raise InputError(f"{paths[0]} and {file_of[region]} both have a region {region!r}: rename one of them")
-            regions[region], file_of[region] = members, paths[0]
+                path = layout.roi(subject, name)[0]
+                raise InputError(f"{path} and {file_of[region]} both have a region {region!r}: rename one of them")
+            regions[region], file_of[region] = members, layout.roi(subject, name)[0]
     if names is None:
         return regions
-    if empty and not file_of and ALL_FITTED not in names:
+    if empty and not file_of and whole not in names:
         raise InputError(f"subject {subject}: {'; '.join(empty)}")
     for reason in empty:
         log.warning(one_line(f"subject {subject}: {reason}"))

@@ -4,6 +4,7 @@ Shapes: F files, n images in all files together.
 """
 
 import os
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -35,17 +36,22 @@ class Contents:
         if np.array_equal(now, self.names):
             return self
         starts, places = self._starts(), np.searchsorted(self.names, now)
-        streams, all_ids = [], []
+        streams, ends, numbers, named = [], array("q"), array("i"), []
         kinds: dict[Streams, Streams] = {}  # each set of streams is stored once, however many files have it
         for name, place in zip(now, places, strict=True):
             if place < len(self.names) and self.names[place] == name:
                 ids, held = self.ids[starts[place] : self.ends[place]], self.streams[place]
             else:
                 ids, held = read(os.fsdecode(name))
-            all_ids.append(ids)
+            if isinstance(ids, np.ndarray) and ids.dtype.kind == "U":
+                named.append(ids)
+            else:
+                numbers.frombytes(np.asarray(ids, dtype=np.int32).tobytes())
+            ends.append((ends[-1] if ends else 0) + len(ids))
             streams.append(kinds.setdefault(held, held))
-        ends = np.cumsum([len(ids) for ids in all_ids], dtype=np.int64)
-        return Contents(now, streams, ends, np.concatenate(all_ids) if all_ids else np.empty(0, np.int32))
+        if named and numbers:
+            raise ValueError("its batches have images by number and by name")
+        return Contents(now, streams, np.array(ends), np.concatenate(named) if named else np.array(numbers))
 
     def _starts(self) -> np.ndarray:
         return np.concatenate([[0], self.ends[:-1]]) if len(self.ends) else self.ends

@@ -94,7 +94,7 @@ def check_alignments(
         for subject in subjects:
             flags = [*settings.place_flags, "-s", str(subject), "-p", str(settings.prompt_number[0])]
             alignment = align_model.read_settings([*flags, "-m", "any/model", *alignment_flags(settings)])
-            check_files(dataset, alignment)
+            check_files(dataset.reading(alignment.reading), alignment)
         for stream in alignment.features.streams or ():
             if stream not in streams:
                 meant = did_you_mean(stream, streams)

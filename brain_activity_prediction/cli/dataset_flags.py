@@ -1,0 +1,108 @@
+"""Flags that select a dataset, what to read of it, and its images to train and to test on."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from brain_activity_prediction.cli.flag_values import positive_int, subject_list
+from brain_activity_prediction.cli.parser import Numbers
+from brain_activity_prediction.datasets.find import DATASETS, find_dataset, output_of
+from brain_activity_prediction.datasets.nsd.layout import NIFTI, SURFACES, VERSIONS, VOLUMES
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.wording import no_such_path
+from brain_activity_prediction.storage.folders import Output
+
+if TYPE_CHECKING:
+    from brain_activity_prediction.datasets.dataset import Dataset, Reading
+    from brain_activity_prediction.datasets.splits import SplitChoice
+
+STUDIED = (1, 2, 5, 7)  # NSD's subjects with all sessions, those of the study
+SUBJECTS = "subject of the dataset: 1 to 8 for NSD, a name such as sub-03 for others"
+
+
+def add_dataset(flags: argparse.ArgumentParser) -> None:
+    """Add the flags that select a dataset and the place of its results; `output_from` and `dataset_from` read them."""
+    add_dataset_name(flags)
+    flags.add_argument("--output", type=Path, metavar="DIR", help="folder of the results (default: the dataset's)")
+
+
+def add_dataset_name(flags: argparse.ArgumentParser) -> None:
+    flags.add_argument(
+        "--dataset", choices=DATASETS, help="dataset in the folder, if it has files of several (default: recognised)"
+    )
+
+
+def output_from(arguments: argparse.Namespace) -> Output:
+    """Return the place of the results that the flags of `add_dataset` select."""
+    return output_of(arguments.base_dir, arguments.dataset, arguments.output)
+
+
+def dataset_from(arguments: argparse.Namespace) -> Dataset:
+    """Return the dataset that the flags of `add_dataset` select; raise InputError if a subject is not in it."""
+    dataset = find_dataset(arguments.base_dir, arguments.dataset)
+    subjects = arguments.subject
+    dataset.check_subjects(subjects if isinstance(subjects, list) else [subjects])
+    return dataset
+
+
+def add_split(flags: argparse.ArgumentParser) -> None:
+    """Add the flags that select the images to train and to test on; `split_from` reads them."""
+    flags.add_argument("--split", metavar="NAME", help="a further split that the dataset publishes (default: its own)")
+    flags.add_argument(
+        "--test-images", type=Path, metavar="FILE", help="images to test on, one id in each line; train on all others"
+    )
+    flags.add_argument("--exclude-images", type=Path, metavar="FILE", help="images to leave out, one id in each line")
+    flags.add_argument(
+        "--min-repeats", type=positive_int, default=1, metavar="N", help="test only images with this many trials"
+    )
+    flags.add_argument(
+        "--in-subjects",
+        nargs="+",
+        type=subject_list,
+        action=Numbers,
+        metavar="S",
+        help="subjects that --min-repeats counts trials of, or all (default: the subject itself)",
+    )
+
+
+def split_from(arguments: argparse.Namespace) -> SplitChoice:
+    """Return the choice of a split that the flags of `add_split` describe; InputError if they contradict each other."""
+    from brain_activity_prediction.datasets.splits import SplitChoice
+
+    if arguments.split and arguments.test_images:
+        raise InputError("--split and --test-images both choose the test images: leave one out")
+    subjects = arguments.in_subjects
+    return SplitChoice(
+        arguments.split,
+        arguments.test_images,
+        arguments.exclude_images,
+        arguments.min_repeats,
+        None if subjects is None else () if subjects == ["all"] else tuple(subjects),
+    )
+
+
+def add_reading(flags: argparse.ArgumentParser) -> None:
+    """Add the flags that select what to read of a dataset; `reading_from` reads them."""
+    flags.add_argument("--betas", choices=VERSIONS, help="version of NSD's betas (default: b3)")
+    flags.add_argument("--space", choices=(*VOLUMES, *SURFACES), help=f"space of NSD's betas (default: {VOLUMES[0]})")
+    flags.add_argument(
+        "--mask",
+        nargs="+",
+        metavar="NAME",
+        help="voxels of NSD to fit: the union of these ROI files, cortex, or one NIfTI file (default: nsdgeneral)",
+    )
+
+
+def reading_from(arguments: argparse.Namespace) -> Reading:
+    """Return the choice of responses that the flags of `add_responses` describe."""
+    from brain_activity_prediction.datasets.dataset import Reading
+
+    mask = arguments.mask
+    if mask and any(name.endswith(NIFTI) for name in mask):
+        if len(mask) > 1:
+            raise InputError("--mask takes one NIfTI file, or names of ROI files")
+        if not Path(mask[0]).is_file():
+            raise InputError(f"--mask {no_such_path(Path(mask[0]))}")
+    return Reading(arguments.betas, arguments.space, tuple(mask) if mask else None)
