@@ -14,7 +14,8 @@ from brain_activity_prediction.extraction.loop import extract
 from brain_activity_prediction.extraction.prompt_selection import select_prompts
 from brain_activity_prediction.extraction.settings import ExtractionSettings
 from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
-from brain_activity_prediction.models.pooling import POOLINGS
+from brain_activity_prediction.models.pooling import BLOCK, POOLINGS
+from brain_activity_prediction.models.sites.points import HEADS, SITES
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.running import run_script
 
@@ -86,6 +87,26 @@ def flags(description: str, **model_id) -> argparse.ArgumentParser:
     )
     flags.add_argument("--max-new-tokens", type=positive_int, default=64, help="maximum length of an answer in tokens")
     return flags
+
+
+def add_sites(flags: argparse.ArgumentParser) -> None:
+    """Add the flags that select what is read within each layer."""
+    flags.add_argument(
+        "--sites",
+        nargs="+",
+        choices=SITES,
+        default=[BLOCK],
+        help="states to store of each layer: the residual stream after it (block), what attention adds to this "
+        "stream, and what the MLP adds",
+    )
+    flags.add_argument(
+        "--heads", action="store_true", help="also store each attention head's output before the output projection"
+    )
+
+
+def selected_sites(arguments: argparse.Namespace) -> list[str]:
+    """Return the selected sites in a fixed order."""
+    return [*(site for site in SITES if site in arguments.sites), *([HEADS] if arguments.heads else [])]
 
 
 def check_flags(arguments: argparse.Namespace) -> None:

@@ -35,6 +35,7 @@ def flags() -> argparse.ArgumentParser:
         default="off",
         help="let a model with a thinking mode think before it answers; `response` covers that, too (default: off)",
     )
+    extraction_command.add_sites(flags)
     return flags
 
 
@@ -50,7 +51,8 @@ def read_flags(words: Sequence[str] | None = None) -> tuple[SimpleNamespace, Ext
 def script_of(given):
     checkpoint = extraction_command.checkpoint(SimpleNamespace(MODEL_ID=None, REVISION="main"), given)
     template = read_template(given.template) if given.template else None
-    return model_script.script(checkpoint, template, given.system, given.thinking == "on")
+    sites = extraction_command.selected_sites(given)
+    return model_script.script(checkpoint, template, given.system, given.thinking == "on", sites)
 
 
 if __name__ == "__main__":
