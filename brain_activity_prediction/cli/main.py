@@ -15,7 +15,16 @@ from typing import NoReturn
 import brain_activity_prediction
 from brain_activity_prediction.cli.model_names import extraction_scripts, id_of_script, is_hub_id, script_of_id
 from brain_activity_prediction.runtime.errors import InputError, one_line
-from brain_activity_prediction.runtime.scripts import ALIGN, ALIGN_FOLDER, COCO, DEMO, PACKAGE, REPORT, SWEEP
+from brain_activity_prediction.runtime.scripts import (
+    ALIGN,
+    ALIGN_FOLDER,
+    COCO,
+    DEMO,
+    PACKAGE,
+    REPORT,
+    SURFACE_MAPS,
+    SWEEP,
+)
 from brain_activity_prediction.runtime.wording import near_names
 
 EXTRACT = "extract"
@@ -28,6 +37,7 @@ SCRIPTS = {
     "similarity": (ALIGN_FOLDER / "compare_representations.py", "compare geometries of models and brains (RSA, CKA)"),
     "coco": (COCO, "make captions and object labels of NSD's images from COCO's annotation files"),
     "report": (REPORT, "write tables, figures and a page over all scores"),
+    "surface": (SURFACE_MAPS, "write the maps of runs as surface files, on native surfaces and fsaverage"),
     "sweep": (SWEEP, "run the whole study, here or on a cluster"),
     "demo": (DEMO, "run the whole pipeline on a small simulated dataset"),
 }

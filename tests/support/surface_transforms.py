@@ -32,3 +32,21 @@ def sphere(n_vertices, centre, radius):
     z = np.linspace(1, -1, n_vertices)
     around = np.sqrt(1 - z**2)
     return np.asarray(centre) + radius * np.stack([around * np.cos(turn), around * np.sin(turn), z], axis=1)
+
+
+def write_transforms_of_voxels(base_dir, subject, mask, shift=0):
+    """Transforms of a BASE_DIR whose vertices lie at the centres of its fitted voxels, or `shift` voxels along x.
+
+    The left hemisphere has the first half of the voxels in the order of `volume[mask]`, the right one the others, each
+    at all depths. Returns `{hemisphere: nearest}`, from 0.
+    """
+    voxels, folder = (
+        np.argwhere(mask) + 1 + np.array([shift, 0, 0]),
+        base_dir / f"nsddata/ppdata/subj{subject:02d}/transforms",
+    )
+    nearest = {}
+    for side, own in zip(("lh", "rh"), np.array_split(voxels, 2), strict=True):
+        nearest[side] = np.arange(N_FSAVERAGE) % len(own)
+        depths = dict.fromkeys(("layerB1", "layerB2", "layerB3"), own)
+        write_transforms(folder, side, depths, nearest[side] + 1)
+    return nearest

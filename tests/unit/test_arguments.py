@@ -14,7 +14,7 @@ from brain_activity_prediction.cli import extraction_command, shared_flags
 from brain_activity_prediction.cli.parser import OneLineParser
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
 from brain_activity_prediction.extraction.prompt_selection import select_prompts
-from brain_activity_prediction.report import report
+from brain_activity_prediction.report import report, surface_maps
 from brain_activity_prediction.runtime import devices
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.folders import (
@@ -34,6 +34,7 @@ SCRIPTS = (
     cross_subject_ceiling,
     partition_variance,
     report,
+    surface_maps,
 )
 
 

@@ -52,7 +52,7 @@ def read_mask(layout: Layout, subject: int) -> tuple[np.ndarray, np.ndarray]:
     The mask is (X, Y, Z) bool. The affine (4, 4) maps voxel indices to millimetres. Both are on the `subject_grid`.
     """
     path, grid = layout.nsdgeneral(subject), subject_grid(layout, subject)
-    mask = _whole_numbers(path, read_volume_on(path, grid)) == 1
+    mask = whole_numbers(path, read_volume_on(path, grid)) == 1
     if not mask.any():
         raise InputError(f"{path} marks no voxel with 1")
     return mask, grid.affine
@@ -199,10 +199,10 @@ def read_map(path: Path, mask: np.ndarray, grid: Grid) -> np.ndarray:
 
 def _read_labels(path: Path, mask: np.ndarray, grid: Grid) -> np.ndarray:
     """Read the label numbers, (n_voxels,) int, of an ROI file in the mask's voxels."""
-    return _whole_numbers(path, read_map(path, mask, grid))
+    return whole_numbers(path, read_map(path, mask, grid))
 
 
-def _whole_numbers(path: Path, labels: np.ndarray) -> np.ndarray:
+def whole_numbers(path: Path, labels: np.ndarray) -> np.ndarray:
     """Round labels to int within ROUNDING; NaN, the background of some programs, becomes 0."""
     labels = np.where(np.isnan(labels), 0, labels)
     if not (np.abs(labels) < LARGEST_LABEL).all() or (np.abs(labels - np.rint(labels)) > ROUNDING).any():
