@@ -40,7 +40,7 @@ def prompt_settings(
             for context in contexts:
                 context.check(f"prompt {number}", max_new_tokens if context.answers else 0)
         if max_new_tokens and prompt is not None:
-            settings[number][ENDS] = sorted(script.end_ids(checkpoint))
+            settings[number] |= {ENDS: sorted(script.end_ids(checkpoint))} | getattr(script, "ANSWER_SETTINGS", {})
     check_prompts({number: text for number, text in prompts.items() if text}, checkpoint.loaded_tokenizers())
     texts = [prompt or "" for prompt in prompts.values()]
     whole = [script.TEMPLATE.format(prompt=text) for text in texts]

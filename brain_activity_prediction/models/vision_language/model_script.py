@@ -42,12 +42,13 @@ PROJECTOR = "projector"  # a stream without layers
 
 
 def script(
-    checkpoint: Checkpoint, template: str | None, system: str | None, thinking: bool, sites: Sequence[str] = (BLOCK,)
+    checkpoint: Checkpoint, template: str | None, system: str | None, thinking: int, sites: Sequence[str] = (BLOCK,)
 ) -> SimpleNamespace:
     """Return the model script of a checkpoint; only its configuration and processor are read.
 
     template  the user's, `...{prompt}...` or Jinja; None for the model's own chat template
     system  a system message; None for none
+    thinking  the longest thinking before an answer, in tokens; 0 for a model that answers at once
     sites  what is read in each layer, see `sites.points`
     """
     import_torchvision()
@@ -73,6 +74,7 @@ def script(
         REVISION=checkpoint.revision,
         TEMPLATE=reader.template,
         GPU_DTYPE=gpu_dtype(checkpoint.settings("config.json")),
+        ANSWER_SETTINGS={"max_thinking_tokens": thinking} if thinking else {},
         IMAGE_STREAMS=by_site(image_streams, sites, (PROJECTOR,)),
         PROMPT_STREAMS=by_site({**text_streams, "response": ("mean",)}, sites, (PROJECTOR,)),
         prompt_ids=partial(prompt_ids, reader),
@@ -97,7 +99,8 @@ def contexts(reader: Reader, checkpoint: Checkpoint, prompt: str) -> list[decodi
     from transformers import AutoConfig
 
     config = checkpoint.load(AutoConfig).get_text_config()
-    return [decoding.Context(reader.encoded(prompt)[IDS].shape[1], decoding.positions(config))]
+    room = reader.thinking.room if reader.thinking else 0
+    return [decoding.Context(reader.encoded(prompt)[IDS].shape[1], decoding.positions(config), thinking=room)]
 
 
 def load(checkpoint: Checkpoint, device, dtype, *, kind: Family, reader: Reader, sites: Sequence[str]):
@@ -177,7 +180,8 @@ def encode_prompt(network: Network, reader: Reader, prefixes, prompt: str, pooli
         if network.family.prompted_projector and "mean" in poolings and BLOCK in network.sites_of(first):
             streams |= prefix.features.streams(len(prefix.group.rows))
         results.append(streams)
-        answers += decoding.texts(reader.tokenizer, ids)
+        texts = decoding.texts(reader.tokenizer, ids)
+        answers += [text.lstrip("\n") for text in texts] if reader.thinking else texts
     return scattered(results, prefixes), [answers[place] for place in places(prefixes)] if answers else []
 
 

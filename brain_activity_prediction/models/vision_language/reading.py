@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from brain_activity_prediction.models import decoding
 from brain_activity_prediction.models.pooling import ONLY_BLOCK, Point, PooledStates, SiteLayers, choose, pooled
+from brain_activity_prediction.models.thinking import first_answering
 from brain_activity_prediction.models.vision_language.families import NEEDS_IMAGE, Family
 from brain_activity_prediction.models.vision_language.groups import Group
 from brain_activity_prediction.models.vision_language.image_states import Features
@@ -155,7 +156,7 @@ def _read(
 ) -> tuple[PooledStates, list[list[int]]]:
     points = network.text_points["language"]
     if max_new_tokens:
-        tokens = {**tokens, "response": slice(-1, None)}
+        tokens = {**tokens, "response": first_answering(reader.thinking)}
     with pooled(points, tokens) as states:
         output = network.forward(inputs, cache)
     if not max_new_tokens:
@@ -168,6 +169,7 @@ def _read(
         head=lambda logits: logits,
         points=points,
         end_ids=network.end_ids,
+        thinking=reader.thinking,
     )
     return decoding.answer(decoder, cache_of(output), states, output.logits[:, -1], max_new_tokens)
 
