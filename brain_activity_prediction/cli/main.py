@@ -20,6 +20,7 @@ from brain_activity_prediction.runtime.scripts import (
     ALIGN_FOLDER,
     COCO,
     DEMO,
+    EXPORT_MAPS,
     PACKAGE,
     REPORT,
     SURFACE_MAPS,
@@ -38,6 +39,7 @@ SCRIPTS = {
     "coco": (COCO, "make captions and object labels of NSD's images from COCO's annotation files"),
     "report": (REPORT, "write tables, figures and a page over all scores"),
     "surface": (SURFACE_MAPS, "write the maps of runs as surface files, on native surfaces and fsaverage"),
+    "export": (EXPORT_MAPS, "write the maps of runs for another program: bap export pycortex"),
     "sweep": (SWEEP, "run the whole study, here or on a cluster"),
     "demo": (DEMO, "run the whole pipeline on a small simulated dataset"),
 }

@@ -33,13 +33,7 @@ def flags() -> argparse.ArgumentParser:
     flags.set_defaults(subject=None)  # default: all subjects with scores
     shared.add_selection(flags)
     shared.add_protocol(flags)
-    flags.add_argument(
-        "--map",
-        nargs="+",
-        default=[],
-        metavar="NAME",
-        help="write only these maps, names or patterns such as '*_best_layer_r' (default: all but *_layers_*)",
-    )
+    shared.add_maps(flags)
     flags.add_argument(
         "--space", nargs="+", choices=SPACES, default=["native", "fsaverage"], help="surfaces to write maps on"
     )

@@ -8,6 +8,7 @@ COCO = EXTRACT_FOLDER / "coco_annotations.py"
 ALIGN_FOLDER = PACKAGE / "align_image_embeddings"
 ALIGN = ALIGN_FOLDER / "align_model.py"
 REPORT = PACKAGE / "report" / "report.py"
+EXPORT_MAPS = PACKAGE / "report" / "export_maps.py"
 SURFACE_MAPS = PACKAGE / "report" / "surface_maps.py"
 SWEEP = PACKAGE / "sweep" / "sweep.py"
 DEMO = PACKAGE / "demo"  # run as a module

@@ -1,5 +1,8 @@
 """`bap surface`: the maps of runs as surface files, whose vertices lie at the centres of the fitted voxels."""
 
+import json
+
+import h5py
 import nibabel
 import numpy as np
 import pytest
@@ -18,6 +21,10 @@ RUN = "prompt_1/llava-hf_llava-1.5-13b-hf"
 
 def surface(base_dir, *flags):
     return run_here(PACKAGE / "report" / "surface_maps.py", "-d", base_dir, *flags)
+
+
+def export(base_dir, *flags):
+    return run_here(PACKAGE / "report" / "export_maps.py", "pycortex", "-d", base_dir, *flags)
 
 
 def halves(values):
@@ -201,3 +208,46 @@ def test_scores_are_averaged_and_layers_and_labels_voted_for_between_voxels(own_
     labels = [load_surf_data(folder / f"{side}.prf-visualrois.label.gii") for side in ("lh", "rh")]
     np.testing.assert_array_equal(np.concatenate(labels), expected["label"])
     assert rois[mask].max() > 2
+
+
+def views_of(path):
+    """The views of a pycortex file as pycortex reads them: {name: (array, subject, transform)}."""
+    views = {}
+    with h5py.File(path) as file:
+        for name, view in file["views"].items():
+            data, _, cmap, low, high, _, attributes, transforms = view.asstr()[:]
+            node = file["data"][json.loads(data)[0]]
+            assert cmap in ("hot", "viridis")
+            assert json.loads(low) < json.loads(high)
+            assert json.loads(attributes) == {"priority": 1}
+            transform = json.loads(transforms)
+            views[name] = node[:], node.attrs["subject"], transform and transform[0]
+    return views
+
+
+def test_pycortex_gets_volumes_and_vertices_in_its_own_order(on_surfaces):
+    base_dir, masks, nearest = on_surfaces
+    done = export(base_dir, "-s", "1", "-m", LLAVA, "-p", "1", "--map", "*_layer_r", "--transform", "own")
+    assert done.returncode == 0, done.stderr
+    views = views_of(base_dir / "report/pycortex/subj01.hdf")
+    title = "llava-hf_llava-1.5-13b-hf, prompt 1, language_best_layer_r"
+    values = volume_values(base_dir, 1, masks[1], "language_best_layer_r")
+    volume, subject, transform = views[title]
+    assert (subject, transform) == ("subj01", "own")
+    assert volume.shape == masks[1].shape[::-1]
+    np.testing.assert_array_equal(volume.transpose(2, 1, 0)[masks[1]], values.astype("f4"))
+    assert np.isnan(volume.T[~masks[1]]).all()
+    vertices, subject, transform = views[f"{title}, native"]
+    assert (subject, transform) == ("subj01", None)
+    np.testing.assert_array_equal(vertices, values.astype("f4"))
+    vertices, subject, _ = views[f"{title}, fsaverage"]
+    assert subject == "fsaverage"
+    expected = np.concatenate([own[nearest[1][side]] for side, own in halves(values).items()])
+    np.testing.assert_array_equal(vertices, expected.astype("f4"))
+
+
+def test_pycortex_gets_volumes_alone_without_transforms(own_scored):
+    done = export(own_scored, "-s", "1", "-m", LLAVA, "-p", "1", "--map", "*_layer_r")
+    assert done.returncode == 0
+    assert "lh.func1pt8-to-layerB1.mgz" in done.stderr
+    assert {transform for _, _, transform in views_of(own_scored / "report/pycortex/subj01.hdf").values()} == {"full"}

@@ -29,25 +29,31 @@ OnSurface = dict[str, np.ndarray]  # by hemisphere, (V,) or (V, n)
 
 
 @dataclass(frozen=True)
-class SubjectSurface:
-    """The way from a subject's fitted voxels to the vertices of both hemispheres.
+class FittedVoxels:
+    """The fitted voxels of a subject: `mask` (X, Y, Z) on the grid `grid`, in the axis order of NSD's files."""
 
-    mask     fitted voxels (X, Y, Z), on the grid `grid`, in the axis order of NSD's files; N voxels
-    weights  {hemisphere: (V, N)}, see `ribbon_weights`
-    nearest  {hemisphere: (163842,)}, the subject's vertex next to each vertex of fsaverage; without its file None
-    """
-
-    subject: int
     grid: Grid
     mask: np.ndarray
-    weights: dict[str, csr_array]
-    nearest: dict[str, np.ndarray | None]
 
     def read(self, path: Path) -> np.ndarray:
         """Read the fitted voxels of a NIfTI file, (N,) for a volume and (N, n) for several."""
         with open_volumes(path) as volumes:
             values = on_grid(np.asarray(volumes.numbers), volumes.grid, self.grid)[self.mask]
         return values[:, 0] if values.ndim > 1 and values.shape[1] == 1 else values
+
+
+@dataclass(frozen=True)
+class SubjectSurface:
+    """The way from a subject's N fitted voxels to the vertices of both hemispheres.
+
+    weights  {hemisphere: (V, N)}, see `ribbon_weights`
+    nearest  {hemisphere: (163842,)}, the subject's vertex next to each vertex of fsaverage; without its file None
+    """
+
+    subject: int
+    voxels: FittedVoxels
+    weights: dict[str, csr_array]
+    nearest: dict[str, np.ndarray | None]
 
     def averaged(self, values: np.ndarray) -> OnSurface:
         """Interpolate values (N,) or (N, n) at each native vertex."""
@@ -74,7 +80,7 @@ class SubjectSurface:
         return {side: values[self.nearest[side][:n]] for side, values in native.items()}
 
 
-def lacking_transforms(base_dir: Path, subject: int, spaces: Sequence[str]) -> str:
+def lacking_transforms(base_dir: Path, subject: int, spaces: Sequence[str] = (FSAVERAGE,)) -> str:
     """Return a message that lists the transforms that a subject lacks; empty if it has all."""
     folder = transforms_folder(base_dir, subject)
     lacking = missing_files(folder, fsaverage=any(space != NATIVE for space in spaces))
@@ -84,15 +90,20 @@ def lacking_transforms(base_dir: Path, subject: int, spaces: Sequence[str]) -> s
     return f"subject {subject} has no transforms to surfaces, so its maps stay volumes: fetch {names} into {folder}"
 
 
-def read_subject_surface(base_dir: Path, subject: int) -> SubjectSurface:
-    """Read a subject's fitted voxels and NSD's transforms."""
+def read_voxels(base_dir: Path, subject: int) -> FittedVoxels:
+    """Read the fitted voxels of a subject."""
     layout = find_layout(base_dir)
     own = subject_grid(layout, subject)
     grid = own.along(PUBLISHED_AXES)
-    mask = on_grid(read_mask(layout, subject)[0], own, grid)
+    return FittedVoxels(grid, on_grid(read_mask(layout, subject)[0], own, grid))
+
+
+def read_subject_surface(base_dir: Path, subject: int) -> SubjectSurface:
+    """Read a subject's fitted voxels and NSD's transforms."""
+    voxels = read_voxels(base_dir, subject)
     weights, nearest = {}, {}
     for side in HEMISPHERES:
-        hemisphere = read_hemisphere(transforms_folder(base_dir, subject), side, mask.shape)
-        weights[side] = ribbon_weights(hemisphere.coordinates.values(), mask)
+        hemisphere = read_hemisphere(transforms_folder(base_dir, subject), side, voxels.mask.shape)
+        weights[side] = ribbon_weights(hemisphere.coordinates.values(), voxels.mask)
         nearest[side] = hemisphere.nearest
-    return SubjectSurface(subject, grid, mask, weights, nearest)
+    return SubjectSurface(subject, voxels, weights, nearest)

@@ -28,7 +28,7 @@ def write_maps(maps: VoxelMaps, surface: SubjectSurface, spaces: Sequence[str]) 
     """
     on_fsaverage = {}
     for name, path in maps.paths.items():
-        values = surface.read(path)
+        values = surface.voxels.read(path)
         native = surface.sample(name, values)
         for space in spaces:
             write_map(maps.folder / FOLDER / space, name, surface.on(space, native))
@@ -51,9 +51,9 @@ def write_map(folder: Path, name: str, values: Mapping[str, np.ndarray]) -> None
 def write_roi_labels(base_dir: Path, folder: Path, surface: SubjectSurface, spaces: Sequence[str]) -> list[str]:
     """Write each ROI file of a subject as .label.gii to `folder`/surfaces/SPACE/; return the names of the ROI files."""
     written = []
-    for name, labels, names in roi_volumes(find_layout(base_dir), surface.subject, surface.grid):
+    for name, labels, names in roi_volumes(find_layout(base_dir), surface.subject, surface.voxels.grid):
         # Voxels outside the cortex are below 0 and have no vote. Unlabelled voxels vote for 0.
-        whole = np.where(labels < 0, np.nan, labels)[surface.mask]
+        whole = np.where(labels < 0, np.nan, labels)[surface.voxels.mask]
         native = {side: np.nan_to_num(majority(weights, whole)) for side, weights in surface.weights.items()}
         colours = {number: (text, rgb(turn)) for turn, (number, text) in enumerate(sorted(names.items()))}
         for space in spaces:
