@@ -33,6 +33,8 @@ Optional are
                          reads something other than NSD's pictures; `preprocess` gets the results of `images`
     own_settings(checkpoint) -> further settings that change this model's hidden states
     former_end_ids(checkpoint) -> token ids that ended an answer in version 1.0.0, if `end_ids` now returns others
+    prompt_tokens(model, processor, context, prompt) -> a `PromptTokens` for each text model that reads the prompt, with
+                         the first image of the batch; a test run prints them
     IMPLIED              the values of `own_settings` that version 1.0.0 used and did not record
 """
 

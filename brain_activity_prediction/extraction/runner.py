@@ -14,7 +14,10 @@ from brain_activity_prediction.runtime.errors import InputError
 if TYPE_CHECKING:
     import numpy as np
     import torch
+    from PIL.Image import Image
     from torch import Tensor
+
+    from brain_activity_prediction.models.prompt_tokens import PromptTokens
 
 
 TOKENIZERS = ("tokenizer", "qformer_tokenizer", "reader")  # attributes of processors that may hold a tokenizer
@@ -77,6 +80,18 @@ class Runner:
                             self.max_new_tokens,
                         )
                     yield prompt, streams, answers
+
+    def prompt_tokens(self, image: Image, prompts: Iterable[int]) -> dict[int, list[PromptTokens]]:
+        """Return the tokens that each text model of the network reads for an image and each prompt, if known."""
+        import torch
+
+        describe = getattr(self.script, "prompt_tokens", None)
+        if describe is None:
+            return {}
+        with torch.inference_mode(), guarded(f"{type(self.model).__name__} could not read one image"):
+            pixels = self.preprocess([image]).to(self.device, self.dtype)
+            _, context = self.script.encode_images(self.model, self.processor, pixels, self.poolings)
+            return {prompt: describe(self.model, self.processor, context, self.prompts[prompt]) for prompt in prompts}
 
     def checked(
         self, streams: dict[str, Tensor], names: Sequence[str], image_ids: Sequence[int]

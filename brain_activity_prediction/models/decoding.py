@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from brain_activity_prediction.models.pooling import Point, PooledStates, pooled
+from brain_activity_prediction.models.prompt_tokens import PromptTokens
 from brain_activity_prediction.models.thinking import Thinking, answer_after_thinking, first_answering, until
 from brain_activity_prediction.runtime.errors import InputError
 
@@ -164,6 +165,17 @@ def answer(
         answers.append(decoder.head(hidden[:, -1]).argmax(dim=-1))
         alive = alive & ~torch.isin(answers[-1], ends)
     return states, [until(row, decoder.end_ids) for row in torch.stack(answers, dim=1).tolist()]
+
+
+def tokens_read(tokenizer, prefix: Prefix, before: list[int], after: list[int], own: slice) -> list[PromptTokens]:
+    """Return the tokens of a prompt around its image, of which the image's fill the rest of the prefix.
+
+    before, after, own  as `split_template` returns them
+    """
+    n_image = prefix.cache.get_seq_length() - len(before)
+    ids = [*before, *[None] * n_image, *after]
+    image = [token is None for token in ids]
+    return [PromptTokens("language", tokenizer, ids, image, shifted(own, len(before) + n_image))]
 
 
 def split_template(

@@ -11,6 +11,7 @@ from brain_activity_prediction.models import decoding
 from brain_activity_prediction.models.guarded import guarded
 from brain_activity_prediction.models.patch_tokens import patch_tokens
 from brain_activity_prediction.models.pooling import BLOCK
+from brain_activity_prediction.models.prompt_tokens import PromptTokens
 from brain_activity_prediction.models.sites.points import by_site
 from brain_activity_prediction.models.torchvision_import import import_torchvision
 from brain_activity_prediction.models.vision_language.encoder_decoder import read_prompt
@@ -23,6 +24,7 @@ from brain_activity_prediction.models.vision_language.reader import prompt_ids, 
 from brain_activity_prediction.models.vision_language.reading import (
     Network,
     Prefix,
+    image_mask,
     read_prefix,
     read_question,
     read_whole,
@@ -81,6 +83,7 @@ def script(
         contexts=partial(contexts, reader),
         end_ids=lambda checkpoint: checkpoint.end_ids(),
         load=partial(load, kind=kind, reader=reader, sites=sites),
+        prompt_tokens=prompt_tokens,
         preprocess=lambda reader, images: reader.groups(images),
         encode_images=encode_images,
         encode_prompt=encode_prompt,
@@ -183,6 +186,16 @@ def encode_prompt(network: Network, reader: Reader, prefixes, prompt: str, pooli
         texts = decoding.texts(reader.tokenizer, ids)
         answers += [text.lstrip("\n") for text in texts] if reader.thinking else texts
     return scattered(results, prefixes), [answers[place] for place in places(prefixes)] if answers else []
+
+
+def prompt_tokens(network: Network, reader: Reader, prefixes: Sequence[Prefix], prompt: str) -> list[PromptTokens]:
+    """Return the tokens of a prompt with the first image; an answer does not follow thinking or an encoder's text."""
+    text, group = reader.text(prompt), prefixes[0].group
+    ids = reader.whole(text, group)[IDS][0].tolist()
+    image = image_mask(reader, text, group, len(ids))[0].tolist()
+    answers = reader.thinking is None and not network.family.encoder_decoder
+    own = text.prompt_tokens(len(ids))
+    return [PromptTokens(network.family.text_streams[0], reader.tokenizer, ids, image, own, answers=answers)]
 
 
 def places(prefixes: Sequence[Prefix]) -> list[int]:
