@@ -30,8 +30,6 @@ NAMES = {
     ATTENTION: re.compile(r"attn|attention|mixer|mamba|short_?conv|\bconv\b", re.IGNORECASE),
     MLP: re.compile(r"mlp|feed_?forward|ffn|moe|experts|dense|intermediate|output|\bfc\d|\bw\d", re.IGNORECASE),
 }
-# Norms, layer scales and dropouts belong to the part that was computed before them.
-FOLLOWER = re.compile(r"(norm|ln|ls|scale|drop)[^.]*$", re.IGNORECASE)
 SAMPLE = (32, 512)  # numbers of tokens, and of values of each token, in which the sums are compared
 ROUNDING = 2  # a difference of this many eps of the number format, relative to the sum's terms, is rounding
 
@@ -74,8 +72,8 @@ class LayerPass:
         found: dict[str, list[str]] = {ATTENTION: [], MLP: []}
         current = None
         for path in self.outputs:
-            if not FOLLOWER.search(path):
-                current = next((site for site, name in NAMES.items() if name.search(path)), current)
+            # A module without such a name, such as a layer scale, belongs to the part that was computed before it.
+            current = next((site for site, name in NAMES.items() if name.search(path)), current)
             if current and path not in self.repeated:
                 found[current].append(path)
         return found
