@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from brain_activity_prediction.extraction.prompt_selection import check_prompts
 from brain_activity_prediction.extraction.settings import ExtractionSettings
 from brain_activity_prediction.models.guarded import guarded
+from brain_activity_prediction.models.light_imports import without_compiler
 from brain_activity_prediction.models.torchvision_import import import_torchvision
 from brain_activity_prediction.runtime.errors import InputError
 
@@ -39,7 +40,7 @@ class Runner:
         self.untrained = settings.checkpoint.seed is not None
         self.poolings = tuple(settings.poolings)
         self.max_new_tokens = settings.max_new_tokens
-        with guarded(f"{settings.checkpoint.source} could not be made ready"):
+        with without_compiler(), guarded(f"{settings.checkpoint.source} could not be made ready"):
             self.model, self.processor = script.load(settings.checkpoint, self.device, self.dtype)
         parts = (getattr(self.processor, name, None) for name in TOKENIZERS)
         check_prompts(self.prompts, [tokenizer for tokenizer in parts if tokenizer is not None])

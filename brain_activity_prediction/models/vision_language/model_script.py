@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from brain_activity_prediction.models import decoding
 from brain_activity_prediction.models.guarded import guarded
+from brain_activity_prediction.models.light_imports import import_model_classes
 from brain_activity_prediction.models.patch_tokens import patch_tokens
 from brain_activity_prediction.models.pooling import BLOCK
 from brain_activity_prediction.models.prompt_tokens import PromptTokens
@@ -54,6 +55,7 @@ def script(
     sites  what is read in each layer, see `sites.points`
     """
     import_torchvision()
+    import_model_classes()
     checkpoint.check()
     kind = family(checkpoint.settings("config.json"), checkpoint.source)
     reader = reader_of(checkpoint, kind, template, system, thinking)
