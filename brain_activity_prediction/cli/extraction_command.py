@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from brain_activity_prediction.cli import shared_flags as shared
-from brain_activity_prediction.cli.flag_values import positive_int, seed, shard
+from brain_activity_prediction.cli.flag_values import batch_size, positive_int, seed, shard
 from brain_activity_prediction.cli.model_names import resolved_model_id
 from brain_activity_prediction.extraction.loop import extract
 from brain_activity_prediction.extraction.prompt_selection import select_prompts
@@ -35,7 +35,15 @@ def flags(description: str, **model_id) -> argparse.ArgumentParser:
     flags.add_argument("-m", "--model-id", **{"metavar": "ID", "help": other} | model_id)
     shared.add_prompts(flags)
     shared.add_device(flags)
-    flags.add_argument("-b", "--batch-size", type=positive_int, default=8, help="number of images in a batch")
+    flags.add_argument(
+        "-b",
+        "--batch-size",
+        type=batch_size,
+        default=8,
+        metavar="N",
+        help="number of images in a batch; auto doubles it while that is faster and memory holds it, and remembers the "
+        "result for the model and the device",
+    )
     flags.add_argument(
         "-t",
         "--test-run",
