@@ -90,7 +90,7 @@ def _views(base_dir: Path, maps: Sequence[VoxelMaps], transform: str) -> Iterato
                 continue
             volume = np.full(voxels.mask.shape, np.nan, dtype=np.float32)
             volume[voxels.mask] = values
-            yield View(f"{run}, {name}", volume.T, store, transform)
+            yield View(f"{run}, {name}", voxels.as_published(volume).T, store, transform)
             if surface is not None:
                 native = surface.sample(name, values)
                 for space, of_store in ((NATIVE, store), (FSAVERAGE, FSAVERAGE)):

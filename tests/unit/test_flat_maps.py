@@ -5,8 +5,11 @@ import struct
 import nibabel
 import numpy as np
 import pytest
+from matplotlib import colormaps
 from nilearn.datasets import load_fsaverage
 
+from brain_activity_prediction.report.plots import flat_maps
+from brain_activity_prediction.report.plots.flat_maps import CortexMap
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.surfaces.meshes import (
     Arrangement,
@@ -167,3 +170,75 @@ def test_a_damaged_patch_is_refused_by_name(full, spoil):
     path.write_bytes(spoil(path.read_bytes()))
     with pytest.raises(InputError, match=r"lh\.full\.flat\.patch\.3d"):
         read_patch(path)
+
+
+@pytest.fixture
+def painted(monkeypatch):
+    """Panels of the figures that are drawn, in place of their files."""
+    panels = []
+
+    def paint_only(name, title, text, panel, paint, folder):
+        paint(panel)
+        panels.append(panel)
+
+    monkeypatch.setattr(flat_maps, "draw", paint_only)
+    return panels
+
+
+def test_colours_show_values_and_grey_cortex_where_there_are_none(painted, flat, white):
+    values = np.where(white[:, 1] < -40, 0.4, np.nan)
+    curvature = curvature_of_fsaverage()
+    scale = flat_maps.accuracy_scale([values], "r")
+    flat_maps.cortex_figure("a", "A", [CortexMap("one", values)] * 2, scale, (flat, curvature), None)
+    picture = np.asarray(painted[0].images[0].get_array())
+    height = len(flat.corners)
+    assert len(picture) == 2 * (height + flat_maps.TITLE)
+    rows = picture[flat_maps.TITLE : flat_maps.TITLE + height]
+    np.testing.assert_array_equal(rows, picture[-height:])
+    known, sulci = np.isfinite(flat.interpolated(values)), flat.nearest(curvature) > 0
+    np.testing.assert_allclose(rows[known], np.tile(colormaps["inferno"](1.0), (known.sum(), 1)))
+    assert set(rows[flat.inside & ~known & sulci][:, 0]) == {flat_maps.SULCUS}
+    assert set(rows[flat.inside & ~known & ~sulci][:, 0]) == {flat_maps.GYRUS}
+    assert not rows[~flat.inside, 3].any()
+
+
+def test_regions_are_outlined_and_named_in_both_hemispheres(painted, flat, white):
+    occipital = white[:, 1] < -80
+    shown = CortexMap("one", np.ones(2 * N), {"V1": occipital, "speck": np.arange(2 * N) == 3})
+    scale = flat_maps.number_scale([shown.values], "layer")
+    flat_maps.cortex_figure("a", "A", [shown], scale, (flat, curvature_of_fsaverage()), None)
+    (panel,) = painted
+    names = [text for text in panel.texts if text.get_text() != "one"]
+    assert [text.get_text() for text in names] == ["V1", "V1"]
+    pixels = flat.nearest(occipital)
+    for text in names:
+        column, row = text.get_position()
+        assert pixels[int(row) - flat_maps.TITLE, int(column)] == 1
+    left, right = (text.get_position()[0] for text in names)
+    assert left < 150 < right
+    (lines,) = panel.collections
+    border = np.concatenate(lines.get_segments()) - [0, flat_maps.TITLE]
+    inside = np.nan_to_num(pixels)[np.floor(border[:, 1]).astype(int), np.floor(border[:, 0]).astype(int)]
+    beyond = np.nan_to_num(pixels)[np.ceil(border[:, 1]).astype(int), np.ceil(border[:, 0]).astype(int)]
+    assert (inside != beyond).mean() > 0.9
+
+
+def test_layers_are_never_blended_in_a_picture(painted, flat, white):
+    layers = np.where(white[:, 1] < -60, 2.0, 10.0)
+    scale = flat_maps.number_scale([layers], "layer")
+    flat_maps.cortex_figure("a", "A", [CortexMap("one", layers)], scale, (flat, curvature_of_fsaverage()), None)
+    picture = np.asarray(painted[0].images[0].get_array())[flat_maps.TITLE :]
+    assert len(np.unique(picture[flat.inside], axis=0)) == 2
+
+
+def test_scales_state_where_they_are_clipped():
+    values = np.concatenate([np.linspace(0, 0.2, 1000), [5.0, np.nan]])
+    scale = flat_maps.accuracy_scale([values, values - 0.01], "r / ceiling", 1)
+    assert (scale.low, scale.high) == (0, 0.2)
+    assert scale.text == "r / ceiling (clipped below 0 and above 0.2)"
+    assert flat_maps.accuracy_scale([values * 20], "r / ceiling", 1).high == 1
+    difference = flat_maps.difference_scale([values - 0.15], "difference")
+    assert (difference.low, difference.high) == (-0.15, 0.15)
+    assert difference.text == "difference (clipped below −0.15 and above 0.15)"
+    assert flat_maps.number_scale([np.array([3.0, 3])], "layer").high == 4
+    assert flat_maps.difference_scale([np.zeros(3)], "difference").high > 0

@@ -30,7 +30,7 @@ OnSurface = dict[str, np.ndarray]  # by hemisphere, (V,) or (V, n)
 
 @dataclass(frozen=True)
 class FittedVoxels:
-    """The fitted voxels of a subject: `mask` (X, Y, Z) on the grid `grid`, in the axis order of NSD's files."""
+    """The N fitted voxels of a subject, in the order of `volume[mask]`; `mask` (X, Y, Z) is on the `subject_grid`."""
 
     grid: Grid
     mask: np.ndarray
@@ -40,6 +40,10 @@ class FittedVoxels:
         with open_volumes(path) as volumes:
             values = on_grid(np.asarray(volumes.numbers), volumes.grid, self.grid)[self.mask]
         return values[:, 0] if values.ndim > 1 and values.shape[1] == 1 else values
+
+    def as_published(self, volume: np.ndarray) -> np.ndarray:
+        """Return a volume (X, Y, Z) along the axes of NSD's files, in which its transforms count voxels."""
+        return on_grid(volume, self.grid, self.grid.along(PUBLISHED_AXES))
 
 
 @dataclass(frozen=True)
@@ -93,17 +97,19 @@ def lacking_transforms(base_dir: Path, subject: int, spaces: Sequence[str] = (FS
 def read_voxels(base_dir: Path, subject: int) -> FittedVoxels:
     """Read the fitted voxels of a subject."""
     layout = find_layout(base_dir)
-    own = subject_grid(layout, subject)
-    grid = own.along(PUBLISHED_AXES)
-    return FittedVoxels(grid, on_grid(read_mask(layout, subject)[0], own, grid))
+    return FittedVoxels(subject_grid(layout, subject), read_mask(layout, subject)[0])
 
 
 def read_subject_surface(base_dir: Path, subject: int) -> SubjectSurface:
     """Read a subject's fitted voxels and NSD's transforms."""
     voxels = read_voxels(base_dir, subject)
+    numbers = np.full(voxels.mask.shape, -1)
+    numbers[voxels.mask] = np.arange(np.count_nonzero(voxels.mask))
+    numbers = voxels.as_published(numbers)
+    column_of_voxel = np.argsort(numbers[numbers >= 0])
     weights, nearest = {}, {}
     for side in HEMISPHERES:
-        hemisphere = read_hemisphere(transforms_folder(base_dir, subject), side, voxels.mask.shape)
-        weights[side] = ribbon_weights(hemisphere.coordinates.values(), voxels.mask)
+        hemisphere = read_hemisphere(transforms_folder(base_dir, subject), side, numbers.shape)
+        weights[side] = ribbon_weights(hemisphere.coordinates.values(), numbers >= 0)[:, column_of_voxel]
         nearest[side] = hemisphere.nearest
     return SubjectSurface(subject, voxels, weights, nearest)
