@@ -152,7 +152,8 @@ def add_responses(flags: argparse.ArgumentParser) -> None:
         "--roi",
         nargs="+",
         metavar="FILE",
-        help="use only these ROI files, such as prf-visualrois or lh.prf-visualrois (default: all)",
+        help="use only these ROI files, such as prf-visualrois or lh.prf-visualrois, and families for unions such as "
+        "V1 (default: all files)",
     )
     flags.add_argument(
         "--zscore-sessions",

@@ -1,12 +1,21 @@
-"""Families of regions: unions with a name of their own, such as V1 = V1v + V1d."""
+"""Families of regions: unions with a name of their own, such as V1 = V1v + V1d.
+
+A lab adds its own families, or replaces these, in BASE_DIR/roi_families.json: `{"V1-V3": ["V1v", "V1d", ...], ...}`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
-# Members are names of regions as in tables. A family has the members that a subject has.
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.wording import did_you_mean
+from brain_activity_prediction.storage.checked_json import read_json
+
+OWN_TABLE = "roi_families.json"
+# Members are names of regions as in tables. A family is the union of the members that a subject has.
 FAMILIES = {
     "V1": ("V1v", "V1d"),
     "V2": ("V2v", "V2d"),
@@ -34,3 +43,25 @@ def family_masks(
         for family, members in families.items()
         if any(name in regions for name in members)
     }
+
+
+def read_families(base_dir: Path, known: Collection[str]) -> dict[str, Sequence[str]]:
+    """Return FAMILIES and the families of the lab's own table, if there is one; its families replace those of a name.
+
+    known  names of all regions of a subject, with or without voxels
+
+    Raises InputError for a damaged table, and for a region that no ROI file has.
+    """
+    path = base_dir / OWN_TABLE
+    if not path.exists():
+        return dict(FAMILIES)
+    own = read_json(path, dict[str, list[str]], "correct it, a list of regions for each family")
+    for family, members in own.items():
+        for member in members:
+            if member not in known:
+                raise InputError(
+                    f"{path}: {family} has the region {member}, which no ROI file has{did_you_mean(member, known)}"
+                )
+        if not members:
+            raise InputError(f"{path}: {family} has no regions: list them, or leave it out")
+    return {**FAMILIES, **own}

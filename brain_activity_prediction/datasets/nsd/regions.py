@@ -14,7 +14,8 @@ import nibabel
 import numpy as np
 
 from brain_activity_prediction.datasets.nsd.label_tables import LABELS, label_names
-from brain_activity_prediction.datasets.nsd.layout import HEMISPHERES, Layout, without_hemisphere
+from brain_activity_prediction.datasets.nsd.layout import FAMILIES, HEMISPHERES, Layout, without_hemisphere
+from brain_activity_prediction.datasets.roi_families import family_masks, read_families
 from brain_activity_prediction.runtime.errors import InputError, one_line
 from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.storage.files import written_whole
@@ -160,8 +161,44 @@ def _repeated_names(layout: Layout, subject: int) -> set[str]:
 
 
 def read_regions(layout: Layout, subject: int, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
-    """Return the regions of a subject's fitted voxels as `region_masks` does; betas are not read."""
-    return region_masks(layout, subject, read_mask(layout, subject)[0], names)
+    """Return the regions of a subject's fitted voxels as `region_masks` does, and families; betas are not read.
+
+    If `names` has "families", "lh.families" or "rh.families", the unions of `roi_families` are included, of both
+    hemispheres or of one.
+    """
+    mask, wanted = read_mask(layout, subject)[0], dict.fromkeys(names or ())
+    families = [name for name in wanted if without_hemisphere(name) == FAMILIES]
+    files = None if names is None else [name for name in wanted if name not in families]
+    regions = region_masks(layout, subject, mask, files)
+    for name in families:
+        found = _families(layout, subject, mask, name.removesuffix(FAMILIES))
+        if not found:
+            raise InputError(f"subject {subject}: no region of {name} has a fitted voxel in an ROI file")
+        regions |= found
+    return regions
+
+
+def _families(layout: Layout, subject: int, mask: np.ndarray, side: str) -> dict[str, np.ndarray]:
+    """Return the unions of regions that have a fitted voxel; `side` is a hemisphere, or empty for both."""
+    files = [side + name for name in layout.roi_names(subject)]
+    there = [name for name in files if name in layout.roi_files(subject)] if side else None
+    own, known = region_masks(layout, subject, mask, there), _known_regions(layout, subject)
+    if side:
+        plain = {f"{name}:{label}": region for region, (name, label) in known.items()}
+        own = {plain.get(name.removeprefix(side), name): members for name, members in own.items()}
+    unions = family_masks(own, read_families(layout.base_dir, known))
+    return {f"{side}{FAMILIES}:{name}" if side else name: mask for name, mask in unions.items() if mask.any()}
+
+
+def _known_regions(layout: Layout, subject: int) -> dict[str, tuple[str, str]]:
+    """Return `{region: (ROI file, label)}` of all labels of the subject's ROI files."""
+    repeated, known = _repeated_names(layout, subject), {}
+    for name in layout.roi_names(subject):
+        for number, label in label_names(layout, subject, name).items():
+            if number > 0:
+                plain = name in MAPPED_IN_EACH_SUBJECT and label not in repeated and ":" not in label
+                known[label if plain else f"{name}:{label}"] = name, label
+    return known
 
 
 def of_atlases(regions: Iterable[str]) -> set[str]:
