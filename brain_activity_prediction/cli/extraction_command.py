@@ -9,13 +9,14 @@ from typing import Any
 
 from brain_activity_prediction.cli import dataset_flags
 from brain_activity_prediction.cli import shared_flags as shared
-from brain_activity_prediction.cli.flag_values import positive_int, seed, shard
+from brain_activity_prediction.cli.flag_values import batch_size, positive_int, seed, shard
 from brain_activity_prediction.cli.model_names import resolved_model_id
 from brain_activity_prediction.extraction.loop import extract
 from brain_activity_prediction.extraction.prompt_selection import select_prompts
 from brain_activity_prediction.extraction.settings import ExtractionSettings
 from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
-from brain_activity_prediction.models.pooling import POOLINGS
+from brain_activity_prediction.models.pooling import BLOCK, POOLINGS
+from brain_activity_prediction.models.sites.points import HEADS, SITES
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.running import run_script
 
@@ -35,7 +36,15 @@ def flags(description: str, **model_id) -> argparse.ArgumentParser:
     flags.add_argument("-m", "--model-id", **{"metavar": "ID", "help": other} | model_id)
     shared.add_prompts(flags)
     shared.add_device(flags)
-    flags.add_argument("-b", "--batch-size", type=positive_int, default=8, help="number of images in a batch")
+    flags.add_argument(
+        "-b",
+        "--batch-size",
+        type=batch_size,
+        default=8,
+        metavar="N",
+        help="number of images in a batch; auto doubles it while that is faster and memory holds it, and remembers the "
+        "result for the model and the device",
+    )
     flags.add_argument(
         "-t",
         "--test-run",
@@ -87,6 +96,26 @@ def flags(description: str, **model_id) -> argparse.ArgumentParser:
     )
     flags.add_argument("--max-new-tokens", type=positive_int, default=64, help="maximum length of an answer in tokens")
     return flags
+
+
+def add_sites(flags: argparse.ArgumentParser) -> None:
+    """Add the flags that select what is read within each layer."""
+    flags.add_argument(
+        "--sites",
+        nargs="+",
+        choices=SITES,
+        default=[BLOCK],
+        help="states to store of each layer: the residual stream after it (block), what attention adds to this "
+        "stream, and what the MLP adds",
+    )
+    flags.add_argument(
+        "--heads", action="store_true", help="also store each attention head's output before the output projection"
+    )
+
+
+def selected_sites(arguments: argparse.Namespace) -> list[str]:
+    """Return the selected sites in a fixed order."""
+    return [*(site for site in SITES if site in arguments.sites), *([HEADS] if arguments.heads else [])]
 
 
 def check_flags(arguments: argparse.Namespace) -> None:

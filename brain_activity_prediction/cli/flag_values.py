@@ -66,6 +66,11 @@ def positive_int(text: str) -> int:
     return _whole_number(text, 1, LARGEST_COUNT)
 
 
+def batch_size(text: str) -> int | str:
+    """Convert a number of images in a batch; `auto` is kept."""
+    return text if text == "auto" else positive_int(text)
+
+
 def non_negative_int(text: str) -> int:
     return _whole_number(text, 0, LARGEST_COUNT)
 

@@ -21,9 +21,11 @@ from brain_activity_prediction.runtime.scripts import (
     CHECK_DATA,
     COCO,
     DEMO,
+    EXPORT_MAPS,
     NEW_DATASET,
     PACKAGE,
     REPORT,
+    SURFACE_MAPS,
     SWEEP,
 )
 from brain_activity_prediction.runtime.wording import near_names
@@ -40,6 +42,8 @@ SCRIPTS = {
     "check-data": (CHECK_DATA, "describe a dataset on a page, and list what is wrong with it"),
     "new-dataset": (NEW_DATASET, "write a template of an own experiment to fill"),
     "report": (REPORT, "write tables, figures and a page over all scores"),
+    "surface": (SURFACE_MAPS, "write the maps of runs as surface files, on native surfaces and fsaverage"),
+    "export": (EXPORT_MAPS, "write the maps of runs for another program: bap export pycortex"),
     "sweep": (SWEEP, "run the whole study, here or on a cluster"),
     "demo": (DEMO, "run the whole pipeline on a small simulated dataset"),
 }

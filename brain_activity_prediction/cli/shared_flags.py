@@ -125,6 +125,17 @@ def add_selection(flags: argparse.ArgumentParser) -> None:
     flags.add_argument("--stream", nargs="+", default=[], metavar="NAME", help="use only these streams (default: all)")
 
 
+def add_maps(flags: argparse.ArgumentParser) -> None:
+    """Add the flag that selects voxel maps."""
+    flags.add_argument(
+        "--map",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="use only these maps, names or patterns such as '*_best_layer_r' (default: all but *_layers_*)",
+    )
+
+
 def add_responses(flags: argparse.ArgumentParser) -> None:
     """Add the flags that select responses and voxels."""
     add_numbers(
@@ -138,7 +149,8 @@ def add_responses(flags: argparse.ArgumentParser) -> None:
         "--roi",
         nargs="+",
         metavar="FILE",
-        help="use only these ROI files, such as prf-visualrois or lh.prf-visualrois (default: all)",
+        help="use only these ROI files, such as prf-visualrois or lh.prf-visualrois, and families for unions such as "
+        "V1 (default: all files)",
     )
     dataset_flags.add_reading(flags)
     flags.add_argument(

@@ -14,6 +14,7 @@ from brain_activity_prediction.runtime.wording import count
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 
 DECISIVE = ("model_id", "weights", "dtype", "quantize", "template", "prompt", "max_new_tokens")
+LATER = ("max_thinking_tokens",)  # settings that not every answer has: without them the digest stays as it was
 
 
 class Answers:
@@ -33,8 +34,9 @@ class Answers:
     @property
     def settings(self) -> dict:
         """Return the settings that change the hidden states: whose answers, and a digest of how they were made."""
-        made_with = json.dumps({name: self._made_with.get(name) for name in DECISIVE}, sort_keys=True)
-        digest = hashlib.sha256(made_with.encode()).hexdigest()[:16]
+        values = {name: self._made_with.get(name) for name in DECISIVE}
+        values |= {name: self._made_with[name] for name in LATER if name in self._made_with}
+        digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
         return {"captions": f"answers of {self.model_id} to prompt {self.prompt}, {digest}"}
 
     def check(self, ids: Sequence[int]) -> None:

@@ -98,6 +98,10 @@ def encode_images(model, processor, pixels, poolings):
     return streams, prefix
 
 
+def prompt_tokens(model, processor, prefix, prompt):
+    return decoding.tokens_read(processor.tokenizer, prefix, *split(processor, prompt))
+
+
 def encode_prompt(model, processor, prefix, prompt, poolings, max_new_tokens):
     _, ids, own = split(processor, prompt)
     tokens = choose(poolings, mean=slice(None), last=slice(-1, None), prompt=own)

@@ -11,6 +11,7 @@ import sys
 from brain_activity_prediction.cli import extraction_command
 from brain_activity_prediction.models import decoding
 from brain_activity_prediction.models.pooling import choose, layer_points, pooled
+from brain_activity_prediction.models.prompt_tokens import PromptTokens
 
 MODEL_ID = "Salesforce/instructblip-vicuna-13b"
 REVISION = "main"  # not pinned: the full id of its last commit (cc1362c) is in no public record that was found
@@ -65,6 +66,22 @@ def encode_images(model, processor, pixels, poolings):
     with pooled(layer_points(tower.encoder.layers), choose(poolings, mean=slice(None), cls=slice(0, 1))) as vision:
         patches = tower(pixels).last_hidden_state  # (B, 257, W)
     return vision.streams("vision"), patches
+
+
+def prompt_tokens(model, processor, patches, prompt):
+    """Return the tokens of Q-Former and Vicuna, each after the 32 queries."""
+    queries = [None] * model.query_tokens.shape[1]
+
+    def read(stream, tokenizer, poolings, answers):
+        ids, own = decoding.tokenise(tokenizer, TEMPLATE, prompt)
+        image = [True] * len(queries) + [False] * len(ids)
+        own = decoding.shifted(own, len(queries))
+        return PromptTokens(stream, tokenizer, [*queries, *ids], image, own, poolings, answers)
+
+    return [
+        read("qformer", processor.reader, PROMPT_STREAMS["qformer"], False),
+        read("language", processor.tokenizer, PROMPT_STREAMS["language"], True),
+    ]
 
 
 def encode_prompt(model, processor, patches, prompt, poolings, max_new_tokens):

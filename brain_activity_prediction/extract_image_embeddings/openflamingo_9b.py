@@ -88,6 +88,11 @@ def encode_images(model, processor, pixels, poolings):
     return streams, prefix
 
 
+def prompt_tokens(model, processor, prefix, prompt):
+    split = decoding.split_template(processor.tokenizer, TEMPLATE, prompt, model.media_token_id)
+    return decoding.tokens_read(processor.tokenizer, prefix, *split)
+
+
 def encode_prompt(model, processor, prefix, prompt, poolings, max_new_tokens):
     tokenizer = processor.tokenizer
     _, ids, own = decoding.split_template(tokenizer, TEMPLATE, prompt, model.media_token_id)

@@ -37,6 +37,7 @@ def flags() -> argparse.ArgumentParser:
         help="CSV file of captions with the columns nsd_id,caption, or answers:MODEL:PROMPT for the answers of a model "
         "whose states were extracted with --response",
     )
+    extraction_command.add_sites(flags)
     return flags
 
 
@@ -49,7 +50,8 @@ def script_of(given):
     of_model = SimpleNamespace(MODEL_ID=None, REVISION="main")
     say_modules(extraction_command.checkpoint(of_model, given))
     given.checkpoint = transformer_folder(given.checkpoint)
-    return script(extraction_command.checkpoint(of_model, given), texts)
+    sites = extraction_command.selected_sites(given)
+    return script(extraction_command.checkpoint(of_model, given), texts, sites)
 
 
 def texts_of(base_dir: Path, named: str) -> Captions | Answers:

@@ -13,11 +13,15 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from brain_activity_prediction.cli import extraction_command
+from brain_activity_prediction.cli.flag_values import positive_int
 from brain_activity_prediction.extraction.loop import extract
 from brain_activity_prediction.extraction.settings import ExtractionSettings
 from brain_activity_prediction.models.vision_language import model_script
 from brain_activity_prediction.models.vision_language.prompts import read_template
+from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.running import run_script
+
+MAX_THINKING_TOKENS = 1024
 
 
 def flags() -> argparse.ArgumentParser:
@@ -33,8 +37,15 @@ def flags() -> argparse.ArgumentParser:
         "--thinking",
         choices=("off", "on"),
         default="off",
-        help="let a model with a thinking mode think before it answers; `response` covers that, too (default: off)",
+        help="let a model with a thinking mode think before it answers; `response` begins after that (default: off)",
     )
+    flags.add_argument(
+        "--max-thinking-tokens",
+        type=positive_int,
+        metavar="N",
+        help="maximum length of the thinking in tokens, after which it is closed by force (default: 1024)",
+    )
+    extraction_command.add_sites(flags)
     return flags
 
 
@@ -50,7 +61,17 @@ def read_flags(words: Sequence[str] | None = None) -> tuple[SimpleNamespace, Ext
 def script_of(given):
     checkpoint = extraction_command.checkpoint(SimpleNamespace(MODEL_ID=None, REVISION="main"), given)
     template = read_template(given.template) if given.template else None
-    return model_script.script(checkpoint, template, given.system, given.thinking == "on")
+    sites = extraction_command.selected_sites(given)
+    return model_script.script(checkpoint, template, given.system, longest_thinking(given), sites)
+
+
+def longest_thinking(given) -> int:
+    """Return the longest thinking in tokens; 0 for a model that answers at once."""
+    if given.thinking == "on":
+        return given.max_thinking_tokens or MAX_THINKING_TOKENS
+    if given.max_thinking_tokens:
+        raise InputError("--max-thinking-tokens limits the thinking of --thinking on: add that, or leave it out")
+    return 0
 
 
 if __name__ == "__main__":

@@ -21,6 +21,8 @@ from brain_activity_prediction.cli import extraction_command
 from brain_activity_prediction.cli.flag_values import positive_int
 from brain_activity_prediction.extraction.loop import extract
 from brain_activity_prediction.extraction.settings import ExtractionSettings
+from brain_activity_prediction.models.pooling import BLOCK
+from brain_activity_prediction.models.sites.points import by_site
 from brain_activity_prediction.models.vision.inputs import check_inputs, frames_of, preprocess, processor_of
 from brain_activity_prediction.models.vision.network import VisionNetwork, channels_last
 from brain_activity_prediction.models.vision.outputs import NORMED, OUTPUTS
@@ -40,6 +42,7 @@ def flags() -> argparse.ArgumentParser:
     flags.add_argument(
         "--outputs", nargs="+", choices=OUTPUTS, default=[], help="also store what follows the last layer"
     )
+    extraction_command.add_sites(flags)
     return flags
 
 
@@ -50,13 +53,21 @@ def main() -> None:
 def read_flags(words: Sequence[str] | None = None) -> tuple[SimpleNamespace, ExtractionSettings]:
     """Return the model script and the settings that the flags describe; `words` are None for the command line."""
     return extraction_command.read(
-        flags(), lambda given: script(given.model_id, given.grid, given.pooling, given.outputs), words
+        flags(),
+        lambda given: script(
+            given.model_id, given.grid, given.pooling, given.outputs, extraction_command.selected_sites(given)
+        ),
+        words,
     )
 
 
-def script(model_id: str, grid: int, poolings: list[str], outputs: list[str] = ()) -> SimpleNamespace:
+def script(
+    model_id: str, grid: int, poolings: list[str], outputs: list[str] = (), sites: Sequence[str] = (BLOCK,)
+) -> SimpleNamespace:
     """Return the model script of a network, as `extraction.model_script` describes it."""
-    streams = {"vision": POOLINGS} if grid == 1 else {f"vision_grid{grid}": ("mean",)}
+    streams = by_site({"vision": POOLINGS}, sites)
+    if grid > 1:
+        streams = {f"{stream}_grid{grid}": ("mean",) for stream in streams}
     streams |= {f"vision_{name}": POOLINGS if name == NORMED else (None,) for name in OUTPUTS if name in outputs}
     return SimpleNamespace(
         MODEL_ID=model_id,
@@ -64,7 +75,7 @@ def script(model_id: str, grid: int, poolings: list[str], outputs: list[str] = (
         IMAGE_STREAMS=streams,
         IMPLIED={CHANNELS: "first"},
         own_settings=own_settings,
-        load=partial(load, grid=grid, poolings=poolings, outputs=outputs),
+        load=partial(load, grid=grid, poolings=poolings, outputs=outputs, sites=sites),
         preprocess=preprocess,
         encode_images=partial(encode_images, grid=grid, outputs=outputs),
     )
@@ -76,14 +87,14 @@ def own_settings(checkpoint) -> dict:
     return {CHANNELS: "last"} if model_type.startswith("sam") else {}
 
 
-def load(checkpoint, device, dtype, *, grid, poolings, outputs):
+def load(checkpoint, device, dtype, *, grid, poolings, outputs, sites):
     network, projection = load_tower(checkpoint, device, dtype, outputs)
     check_inputs(network)
     if frames := frames_of(network):
         log.info(f"{type(network).__name__} reads videos: each picture is shown as {frames} equal frames")
     processor = processor_of(checkpoint, frames)
     channels_last(network)
-    model = VisionNetwork(network, projection)
+    model = VisionNetwork(network, projection, sites=sites)
     model.check(processor, poolings, grid, outputs)
     return model, processor
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from brain_activity_prediction.datasets.dataset import Images
 from brain_activity_prediction.datasets.find import find_dataset
+from brain_activity_prediction.extraction.batch_size.search import with_batch_size
 from brain_activity_prediction.extraction.computing import Computing
 from brain_activity_prediction.extraction.model_script import checkpoint_files, open_stimuli
 from brain_activity_prediction.extraction.next_step import next_step
@@ -51,14 +52,15 @@ def extract(script, settings: ExtractionSettings) -> None:
         settings.checkpoint.check(checkpoint_files(script), getattr(script, "MODEL_TYPE", None))
         recorded = RecordedSettings.read(script, work, stimuli.settings)
         if settings.test_run and left:
-            try_out(Runner(script, settings), stimuli, work)
+            runner = Runner(script, settings)
+            try_out(runner, stimuli, with_batch_size(runner, stimuli, work))
             return
         if not settings.test_run:
             recorded.check(work.stores)
         if left:
             runner = Runner(script, settings)
             recorded.claim(work.stores)
-            run(runner, stimuli, work)
+            run(runner, stimuli, with_batch_size(runner, stimuli, work))
         tidy(work)
         print(next_step(work))
 

@@ -26,12 +26,15 @@ Optional are
 
     MODEL_TYPE           the `model_type` that config.json must name
     GPU_DTYPE            the number format on a GPU if the user selects none (default: float16)
+    ANSWER_SETTINGS      further settings that change this model's answers
     CHECKPOINT_FILES     patterns of the files that `--checkpoint` needs (default: config.json)
     PARTS_ON_HUB         `{subfolder of a checkpoint: (model id, revision)}` of what other repositories of the hub hold
     open_stimuli(dataset) -> a `datasets.dataset.Images` for a model that reads something other than the dataset's
                          pictures; `preprocess` gets the results of `images`
     own_settings(checkpoint) -> further settings that change this model's hidden states
     former_end_ids(checkpoint) -> token ids that ended an answer in version 1.0.0, if `end_ids` now returns others
+    prompt_tokens(model, processor, context, prompt) -> a `PromptTokens` for each text model that reads the prompt, with
+                         the first image of the batch; a test run prints them
     IMPLIED              the values of `own_settings` that version 1.0.0 used and did not record
 """
 

@@ -130,6 +130,11 @@ def images_left(n: int) -> str:
     return f"the {count(n, 'image')} that {are(n)} left"
 
 
+def is_of_answer(stream: str) -> bool:
+    """Return whether a stream covers the model's answer: `response`, `response_attention`, ..."""
+    return stream.partition("_")[0] == "response"
+
+
 def wanted_streams(script, settings: ExtractionSettings) -> dict[int | None, list[str]]:
     """Return the names of the streams to store under each prompt; under None, the streams that no prompt changes."""
     model_id, answers = settings.checkpoint.model_id, settings.max_new_tokens > 0
@@ -139,11 +144,11 @@ def wanted_streams(script, settings: ExtractionSettings) -> dict[int | None, lis
             stream_name(stream, pooling)
             for stream, possible in available.items()
             for pooling in possible
-            if (answers if stream == "response" else pooling is None or pooling in settings.poolings)
+            if (answers if is_of_answer(stream) else pooling is None or pooling in settings.poolings)
         ]
 
     prompt_streams = getattr(script, "PROMPT_STREAMS", {})
-    if answers and "response" not in prompt_streams:
+    if answers and not any(map(is_of_answer, prompt_streams)):
         raise InputError(f"{model_id} gives no answers: leave out --response")
     possible = {
         pooling

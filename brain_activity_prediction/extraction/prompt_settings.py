@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from brain_activity_prediction.extraction.prompt_selection import check_prompts
 from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
 from brain_activity_prediction.models.guarded import guarded
+from brain_activity_prediction.models.light_imports import import_model_classes
 from brain_activity_prediction.models.torchvision_import import import_torchvision
 
 IDS, ENDS, LONGEST = "prompt_token_ids", "answer_ends", "max_new_tokens"
@@ -32,6 +33,7 @@ def prompt_settings(
     if not hasattr(script, "prompt_ids"):
         return settings
     import_torchvision()  # before transformers, which needs it for some configurations and tokenizers
+    import_model_classes()  # some configurations import them, and with them torch's compiler
     for number, prompt in prompts.items():
         settings[number][IDS] = described(script.prompt_ids(checkpoint, prompt or ""))
         if prompt is not None and hasattr(script, "contexts"):
@@ -40,7 +42,7 @@ def prompt_settings(
             for context in contexts:
                 context.check(f"prompt {number}", max_new_tokens if context.answers else 0)
         if max_new_tokens and prompt is not None:
-            settings[number][ENDS] = sorted(script.end_ids(checkpoint))
+            settings[number] |= {ENDS: sorted(script.end_ids(checkpoint))} | getattr(script, "ANSWER_SETTINGS", {})
     check_prompts({number: text for number, text in prompts.items() if text}, checkpoint.loaded_tokenizers())
     texts = [prompt or "" for prompt in prompts.values()]
     whole = [script.TEMPLATE.format(prompt=text) for text in texts]

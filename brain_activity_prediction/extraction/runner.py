@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING
 from brain_activity_prediction.extraction.prompt_selection import check_prompts
 from brain_activity_prediction.extraction.settings import ExtractionSettings
 from brain_activity_prediction.models.guarded import guarded
+from brain_activity_prediction.models.light_imports import without_compiler
 from brain_activity_prediction.models.torchvision_import import import_torchvision
 from brain_activity_prediction.runtime.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
+    from PIL.Image import Image
     from torch import Tensor
+
+    from brain_activity_prediction.models.prompt_tokens import PromptTokens
 
 
 TOKENIZERS = ("tokenizer", "qformer_tokenizer", "reader")  # attributes of processors that may hold a tokenizer
@@ -36,7 +40,7 @@ class Runner:
         self.untrained = settings.checkpoint.seed is not None
         self.poolings = tuple(settings.poolings)
         self.max_new_tokens = settings.max_new_tokens
-        with guarded(f"{settings.checkpoint.source} could not be made ready"):
+        with without_compiler(), guarded(f"{settings.checkpoint.source} could not be made ready"):
             self.model, self.processor = script.load(settings.checkpoint, self.device, self.dtype)
         parts = (getattr(self.processor, name, None) for name in TOKENIZERS)
         check_prompts(self.prompts, [tokenizer for tokenizer in parts if tokenizer is not None])
@@ -77,6 +81,18 @@ class Runner:
                             self.max_new_tokens,
                         )
                     yield prompt, streams, answers
+
+    def prompt_tokens(self, image: Image, prompts: Iterable[int]) -> dict[int, list[PromptTokens]]:
+        """Return the tokens that each text model of the network reads for an image and each prompt, if known."""
+        import torch
+
+        describe = getattr(self.script, "prompt_tokens", None)
+        if describe is None:
+            return {}
+        with torch.inference_mode(), guarded(f"{type(self.model).__name__} could not read one image"):
+            pixels = self.preprocess([image]).to(self.device, self.dtype)
+            _, context = self.script.encode_images(self.model, self.processor, pixels, self.poolings)
+            return {prompt: describe(self.model, self.processor, context, self.prompts[prompt]) for prompt in prompts}
 
     def checked(
         self, streams: dict[str, Tensor], names: Sequence[str], image_ids: Sequence[int]

@@ -24,6 +24,7 @@ class ExtractionSettings:
     max_new_tokens  the longest answer in tokens; 0 for no answers
     dtype  the torch dtype of weights and computation; `dtype_given` tells whether the user chose it
     device  a torch device, such as cpu or cuda:0
+    batch_size  number of images; `auto` until `batch_size.search` has found it
     shard  (index from 0, number of shards)
     """
 
@@ -40,7 +41,7 @@ class ExtractionSettings:
     dtype: str
     dtype_given: bool
     device: str
-    batch_size: int
+    batch_size: int | str
     shard: tuple[int, int]
     repair: bool
     test_run: bool

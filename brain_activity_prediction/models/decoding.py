@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from brain_activity_prediction.models.pooling import Point, PooledStates, pooled
+from brain_activity_prediction.models.prompt_tokens import PromptTokens
+from brain_activity_prediction.models.thinking import Thinking, answer_after_thinking, first_answering, until
 from brain_activity_prediction.runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,18 +31,23 @@ class Context:
     positions: int | None
     reader: str = "language model"
     answers: bool = True  # whether the answer takes positions of this model
+    thinking: int = 0  # number of tokens that the model may think before an answer
 
     def check(self, prompt: str = "a prompt", max_new_tokens: int = 0) -> None:
         """Raise InputError if a prompt and its answer have more tokens than the model has positions.
 
         Without this check, models with rotary positions would compute meaningless hidden states.
         """
-        longest = self.tokens + max(max_new_tokens - 1, 0)  # the model does not read an answer's last token
+        thinking = self.thinking if max_new_tokens else 0
+        longest = self.tokens + thinking + max(max_new_tokens - 1, 0)  # the model does not read an answer's last token
         if self.positions and longest > self.positions:
-            answer = f", {max_new_tokens} of them for the answer" if max_new_tokens else ""
+            parts = {"thinking": thinking, "the answer": max_new_tokens}
+            spent = "".join(f", {number} of them for {part}" for part, number in parts.items() if number)
+            fewer = " or fewer --max-new-tokens" if max_new_tokens else ""
+            fewer += " or --max-thinking-tokens" if thinking else ""
             raise InputError(
-                f"{prompt} takes {self.tokens + max_new_tokens} tokens with its image{answer}, and the {self.reader} "
-                f"has {self.positions} positions: give a shorter prompt{' or fewer --max-new-tokens' if answer else ''}"
+                f"{prompt} takes {self.tokens + thinking + max_new_tokens} tokens with its image{spent}, and the "
+                f"{self.reader} has {self.positions} positions: give a shorter prompt{fewer}"
             )
 
 
@@ -54,6 +61,7 @@ class Decoder:
     points  the points of the network where its hidden states are read, see `layer_points`
     end_ids  the token ids that end an answer
     positions  the longest text that the model was made for, in tokens
+    thinking  the end of the thinking that precedes an answer; None for a model that answers at once
     """
 
     run: Callable[[Tensor, Cache], Tensor]
@@ -62,6 +70,7 @@ class Decoder:
     points: list[Point]
     end_ids: frozenset[int]
     positions: int | None = None
+    thinking: Thinking | None = None
 
     def check_room(self, n_tokens: int, max_new_tokens: int) -> None:
         """Raise InputError if a prompt and its answer have more tokens than the model has positions."""
@@ -132,7 +141,7 @@ def _read(
 ) -> tuple[PooledStates, list[list[int]]]:
     decoder.check_room(cache.get_seq_length() + inputs.shape[1], max_new_tokens)
     if max_new_tokens:
-        tokens = {**tokens, "response": slice(-1, None)}
+        tokens = {**tokens, "response": first_answering(decoder.thinking)}
     with pooled(decoder.points, tokens) as states:
         hidden = decoder.run(inputs, cache)
     return answer(decoder, cache, states, hidden[:, -1], max_new_tokens) if max_new_tokens else (states, [])
@@ -144,6 +153,8 @@ def answer(
     """Decode greedily from the hidden states (B, W) that predict the first token."""
     import torch
 
+    if decoder.thinking is not None:
+        return answer_after_thinking(decoder, cache, states, last, max_new_tokens)
     new = decoder.head(last).argmax(dim=-1)
     ends = torch.tensor(sorted(decoder.end_ids), device=new.device)
     answers, alive = [new], ~torch.isin(new, ends)
@@ -153,11 +164,18 @@ def answer(
         states = states + step
         answers.append(decoder.head(hidden[:, -1]).argmax(dim=-1))
         alive = alive & ~torch.isin(answers[-1], ends)
-    return states, [_until(row, decoder.end_ids) for row in torch.stack(answers, dim=1).tolist()]
+    return states, [until(row, decoder.end_ids) for row in torch.stack(answers, dim=1).tolist()]
 
 
-def _until(ids: list[int], end_ids: frozenset[int]) -> list[int]:
-    return next((ids[:position] for position, token in enumerate(ids) if token in end_ids), ids)
+def tokens_read(tokenizer, prefix: Prefix, before: list[int], after: list[int], own: slice) -> list[PromptTokens]:
+    """Return the tokens of a prompt around its image, of which the image's fill the rest of the prefix.
+
+    before, after, own  as `split_template` returns them
+    """
+    n_image = prefix.cache.get_seq_length() - len(before)
+    ids = [*before, *[None] * n_image, *after]
+    image = [token is None for token in ids]
+    return [PromptTokens("language", tokenizer, ids, image, shifted(own, len(before) + n_image))]
 
 
 def split_template(

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor, nn
 
 POOLINGS = {  # name of each pooling: the tokens that it averages
@@ -27,13 +27,19 @@ POOLINGS = {  # name of each pooling: the tokens that it averages
 }
 
 
-def stream_name(stream: str, pooling: str | None) -> str:
+BLOCK = "block"  # the site of the residual stream: the hidden states after each layer
+
+
+def stream_name(stream: str, pooling: str | None, site: str = BLOCK) -> str:
     """Return the name of a pooled stream: `language` for the mean, or `language_last` and so on for other poolings.
 
     Hidden states pooled over a model's answer are a separate stream, `response`. A pooling of None is for streams that
-    have one vector for each image by themselves.
+    have one vector for each image by themselves. Other sites than the block come before the pooling, as in
+    `language_attention_last`.
     """
-    return {"mean": stream, None: stream, "response": "response"}.get(pooling, f"{stream}_{pooling}")
+    name = "response" if pooling == "response" else stream
+    name = name if site == BLOCK else f"{name}_{site}"
+    return name if pooling in ("mean", "response", None) else f"{name}_{pooling}"
 
 
 def choose(poolings: Sequence[str], **tokens: slice) -> dict[str, slice]:
@@ -51,12 +57,9 @@ class Point:
     def watch(self, see: Callable[[Tensor], None]):
         """Call `see` with each (B, T, W) tensor that passes; return the hook's handle."""
         if self.side == "output":
-            return self.module.register_forward_hook(lambda module, inputs, output: see(_tensor(output)))
+            return self.module.register_forward_hook(lambda module, inputs, output: see(tensor_of(output)))
         return self.module.register_forward_pre_hook(
-            lambda module, inputs, named: see(
-                inputs[0] if inputs else named.get("hidden_states", next(iter(named.values())))
-            ),
-            with_kwargs=True,
+            lambda module, inputs, named: see(entering(inputs, named)), with_kwargs=True
         )
 
 
@@ -67,6 +70,25 @@ def layer_points(layers: Sequence[nn.Module], final_norm: nn.Module | None = Non
     """
     points = [Point(layers[0], "input"), *(Point(layer) for layer in layers)]
     return points if final_norm is None else [*points[:-1], Point(final_norm)]
+
+
+@dataclass(frozen=True)
+class SiteLayers:
+    """A site's points among all that are read together, and the heads of each, which become layers of their own."""
+
+    points: slice = field(default_factory=lambda: slice(None))
+    heads: int = 1
+
+    def stacked(self, layers: Sequence[Tensor]) -> Tensor:
+        """Join the states (B, W) of layers to (B, L, W) or, with H heads, to (B, L * H, W / H)."""
+        import torch
+
+        device = layers[0].device  # layers of a model spread over several GPUs are on different devices
+        joined = torch.stack([layer.to(device) for layer in layers], dim=1)
+        return joined.unflatten(2, (self.heads, -1)).flatten(1, 2) if self.heads > 1 else joined
+
+
+ONLY_BLOCK = MappingProxyType({BLOCK: SiteLayers()})  # what is read unless other sites are selected
 
 
 @dataclass
@@ -85,19 +107,25 @@ class PooledStates:
             total.counts[name] = total.counts[name] + other.counts[name] if known else other.counts[name]
         return total
 
-    def streams(self, stream: str, poolings: Sequence[str] | None = None) -> dict[str, Tensor]:
+    def streams(
+        self,
+        stream: str,
+        poolings: Sequence[str] | None = None,
+        sites: Mapping[str, SiteLayers] = ONLY_BLOCK,
+    ) -> dict[str, Tensor]:
         """Return the means over tokens, `{name: (B, L, W) float32}`, of these poolings or of all."""
         return {
-            stream_name(stream, name): self._mean(name) for name in self.sums if poolings is None or name in poolings
+            stream_name(stream, name, site): self._mean(name, layers)
+            for name in self.sums
+            if poolings is None or name in poolings
+            for site, layers in sites.items()
         }
 
-    def _mean(self, name: str) -> Tensor:
+    def _mean(self, name: str, layers: SiteLayers) -> Tensor:
         import torch
 
-        device = self.sums[name][0].device  # layers of a model spread over several GPUs are on different devices
-        stacked = torch.stack([layer.to(device) for layer in self.sums[name]], dim=1)
-        count = self.counts[name]
-        return stacked / (count.to(device)[:, None, None] if isinstance(count, torch.Tensor) else count)
+        stacked, count = layers.stacked(self.sums[name][layers.points]), self.counts[name]
+        return stacked / (count.to(stacked.device)[:, None, None] if isinstance(count, torch.Tensor) else count)
 
 
 @contextmanager
@@ -137,5 +165,11 @@ def token_sums(hidden: Tensor, chosen: slice | Tensor) -> Tensor:
     return torch.einsum("bt,btw->bw", chosen.to(hidden.device, torch.float32), hidden.float())
 
 
-def _tensor(output: torch.Tensor | tuple) -> Tensor:
+def entering(inputs: tuple, named: Mapping[str, Any]) -> Tensor:
+    """Return the hidden states among the arguments of a module."""
+    return inputs[0] if inputs else named.get("hidden_states", next(iter(named.values())))
+
+
+def tensor_of(output: Any) -> Any:
+    """Return the hidden states in the output of a module, which comes first if there is more."""
     return output[0] if isinstance(output, tuple) else output

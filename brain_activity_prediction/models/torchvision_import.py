@@ -8,6 +8,8 @@ declaring their signatures is enough.
 import importlib.util
 import sys
 
+from brain_activity_prediction.models.light_imports import without_compiler
+
 SIGNATURES = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
@@ -18,8 +20,13 @@ def import_torchvision() -> None:
     """Import torchvision if it is installed, so that the libraries that need it can import it, too."""
     if importlib.util.find_spec("torchvision") is None:
         return
+    with without_compiler():
+        _import_torchvision()
+
+
+def _import_torchvision() -> None:
     try:
-        import torchvision
+        import torchvision.transforms.v2
     except RuntimeError as error:
         if "torchvision::" not in str(error):
             raise
@@ -31,4 +38,4 @@ def import_torchvision() -> None:
         import_torchvision.declared = torch.library.Library("torchvision", "DEF")
         for signature in SIGNATURES:
             import_torchvision.declared.define(signature)
-        import torchvision  # noqa: F401
+        import torchvision.transforms.v2  # noqa: F401

@@ -10,6 +10,8 @@ from pathlib import Path
 import pandas as pd
 
 from brain_activity_prediction.report.answers import Answered, sample_answers
+from brain_activity_prediction.report.cortex.cortex_figures import cortex_figures, variance_figure
+from brain_activity_prediction.report.cortex.cortices import read_cortices
 from brain_activity_prediction.report.plots.drawing import Drawn
 from brain_activity_prediction.report.plots.score_figures import families, layer_curves, prompt_map, region_bars
 from brain_activity_prediction.report.plots.slices import Slices, slices, static_slices
@@ -67,6 +69,8 @@ class Contents:
     curves: dict[str, list[Drawn]] = field(default_factory=dict)  # by stream
     prompt_maps: list[Drawn] = field(default_factory=list)
     slices: list[Slices] = field(default_factory=list)
+    on_cortex: list[Drawn] = field(default_factory=list)
+    without_surfaces: list[str] = field(default_factory=list)  # for each subject, the transforms that it lacks
     libraries: list[str] = field(default_factory=list)  # JavaScript libraries that all slice viewers share
     # Figure, and the results of variance.spaces_of and variance.errors_of.
     variance: list[tuple[Drawn, list[tuple[str, str]], str]] = field(default_factory=list)
@@ -123,10 +127,15 @@ def gather(
         viewer, contents.libraries = slices(one)
         contents.slices.append(viewer)
         static_slices(one, figures)
+    cortices, contents.without_surfaces = read_cortices(source, contents.subjects)
+    if cortices is not None:
+        contents.on_cortex = list(cortex_figures(cortices, scored, folder))
     contents.shares = shares_over_subjects(read_shares(source.output, selection))
     for analysis in contents.shares["analysis"].unique():
         drawn = variance_bars(analysis, contents.shares, contents.regions, figures)
         contents.variance.append((drawn, spaces_of(analysis, contents.shares), errors_of(analysis, contents.shares)))
+        if cortices is not None and (drawn := variance_figure(cortices, source.output, analysis, figures)):
+            contents.on_cortex.append(drawn)
     contents.both_protocols = compared_protocols(of_any, shown)
     contents.held_out = missing.held_out(source, scored)
     contents.data_used = data_used(table)

@@ -9,6 +9,7 @@ from pathlib import Path
 from brain_activity_prediction.cli import dataset_flags
 from brain_activity_prediction.cli import shared_flags as shared
 from brain_activity_prediction.cli.flag_values import (
+    batch_size,
     gpu_ids,
     non_negative_int,
     positive_int,
@@ -99,7 +100,9 @@ def _add_study(flags) -> None:
     )
     shared.add_prompt_numbers(flags, "prompts: 3, or 1,2,3, or 1-9 (default: 1-9)", default=list(range(1, 10)))
     shared.add_prompts_file(flags)
-    flags.add_argument("-b", "--batch-size", type=positive_int, default=8, help="number of images in a batch")
+    flags.add_argument(
+        "-b", "--batch-size", type=batch_size, default=8, metavar="N", help="number of images in a batch, or auto"
+    )
     flags.add_argument(
         "-g",
         "--gpu-id",

@@ -49,7 +49,7 @@ class SweepSettings:
     subject: Sequence[Subject]
     prompt_number: Sequence[int]
     prompts_file: Path | None
-    batch_size: int
+    batch_size: int | str  # auto is found by each extraction
     gpu_id: Sequence[str]
     workers: int
     shards: int

@@ -32,7 +32,7 @@ from brain_activity_prediction.align_image_embeddings import (
 from brain_activity_prediction.cli import extraction_command, main
 from brain_activity_prediction.datasets.nsd.layout import PATHS
 from brain_activity_prediction.models.openflamingo import network
-from brain_activity_prediction.report import report
+from brain_activity_prediction.report import export_maps, report, surface_maps
 from brain_activity_prediction.sweep import sweep
 
 OTHERS = {
@@ -44,7 +44,9 @@ OTHERS = {
         cross_subject_ceiling,
         compare_representations,
         partition_variance,
+        export_maps,
         report,
+        surface_maps,
         sweep,
     )
 }

@@ -22,7 +22,7 @@ FLOORS = (
     {"runtime"},
     {"storage"},
     {"inference"},
-    {"datasets", "models"},
+    {"datasets", "models", "surfaces"},
     {"extraction"},
     {"encoding"},
     {"variance_partitioning", "rsa", "cross_subject"},

@@ -7,7 +7,7 @@ import pytest
 from published_models import PUBLISHED, needs_published
 from transformers.utils.chat_template_utils import render_jinja_template
 
-from brain_activity_prediction.models.vision_language.prompts import chat_prompt, read_template
+from brain_activity_prediction.models.vision_language.prompts import chat_prompt, closing_text, fill, read_template
 from brain_activity_prediction.runtime.errors import InputError
 
 USER = "{% for part in messages[0].content %}{{ part.text if part.type == 'text' else '<image>' }}{% endfor %}"
@@ -81,3 +81,30 @@ def test_one_line_end_of_a_template_file_is_left_out(tmp_path):
 def test_braces_of_a_template_file_stay_themselves(tmp_path):
     (tmp_path / "template.txt").write_text("{x} <image>{prompt}")
     assert read_template(tmp_path / "template.txt").format(prompt="What?") == "{x} <image>What?"
+
+
+def test_a_template_without_a_thinking_mode_cannot_be_let_think():
+    with pytest.raises(InputError, match="has no thinking mode"):
+        chat_prompt(processor(USER), "model", **WHOLE | {"thinking": True})
+
+
+def test_a_template_that_does_not_tell_how_thinking_ends_is_refused():
+    template = USER + "{% if enable_thinking %}<|channel>{% endif %}"
+    with pytest.raises(InputError, match="does not write what ends its thinking"):
+        fill(processor(template), "model", None, None, True)
+
+
+@needs_published
+def test_thinking_is_closed_as_the_template_writes_it():
+    template = published_template("Qwen__Qwen3-VL-4B-Thinking")
+    assert closing_text(processor(template), template) == "\n</think>\n\n"
+    past = "{% set last = messages[-1] %}{{ last.reasoning_content }}◁/think▷ {{ last.content[0].text }}"
+    assert closing_text(processor(past), past) == "◁/think▷ "
+
+
+def test_a_think_that_a_plain_text_opens_is_closed_unless_it_is_wanted():
+    text = "<image>{prompt}<think>"
+    assert fill(None, "model", text, None, False)[0] == text + "\n</think>\n\n"
+    assert fill(None, "model", text, None, True)[0] == text
+    with pytest.raises(InputError, match="opens no <think>"):
+        fill(None, "model", "<image>{prompt}", None, True)

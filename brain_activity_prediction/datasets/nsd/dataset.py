@@ -14,7 +14,7 @@ from brain_activity_prediction.datasets.dataset import Dataset, Reading, U
 from brain_activity_prediction.datasets.nsd.betas import read_session
 from brain_activity_prediction.datasets.nsd.design import N_SUBJECTS, SESSIONS_RUN, Design, read_design
 from brain_activity_prediction.datasets.nsd.layout import NIFTI, SURFACES, VERSIONS, VOLUMES, Layout, find_layout
-from brain_activity_prediction.datasets.nsd.regions import ALL_FITTED, CORTEX, read_mask, region_masks, subject_grid
+from brain_activity_prediction.datasets.nsd.regions import ALL_FITTED, CORTEX, read_mask, read_regions, subject_grid
 from brain_activity_prediction.datasets.nsd.stimuli import Stimuli
 from brain_activity_prediction.datasets.units import Voxels, read_map
 from brain_activity_prediction.datasets.valid_trials import mark_invalid
@@ -122,7 +122,7 @@ class NSDVolumes(NSD[Voxels]):
         return mark_invalid(betas, None if valid is None else read_map(valid, units.mask, grid) > 0)
 
     def regions(self, subject: int, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
-        return region_masks(self, subject, self.units(subject).mask, names)
+        return read_regions(self, subject, names)
 
     def check_region(self, subject: int, name: str) -> None:
         self.check_roi(subject, name)

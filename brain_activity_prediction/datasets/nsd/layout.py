@@ -58,6 +58,7 @@ PATHS = {
 }
 SESSION_NUMBERS = range(1, 100)  # file names have two digits; NSD has at most 40 sessions
 HEMISPHERES = ("lh.", "rh.")
+FAMILIES = "families"  # stands for the unions of regions of `roi_families`, in place of an ROI file
 
 
 @dataclass(frozen=True)
@@ -142,9 +143,9 @@ class Layout:
         return {path.name.removesuffix(ending) for ending in NIFTI for path in folder.glob(f"[!.]*{ending}")}
 
     def check_roi(self, subject: int, name: str) -> None:
-        """Raise InputError if no ROI file, whole or of one hemisphere, has this name; nsdgeneral always passes."""
-        known = self.roi_names(subject)
-        if name not in {*known, *self.roi_files(subject), "nsdgeneral"}:
+        """Raise InputError if no ROI file, whole or of one hemisphere, has this name; nsdgeneral and families pass."""
+        known = [*self.roi_names(subject), FAMILIES]
+        if name not in {*known, *self.roi_files(subject), "nsdgeneral", *(side + FAMILIES for side in HEMISPHERES)}:
             meant, there = did_you_mean(name, known), ", ".join(known) or "none"
             raise InputError(f"subject {subject} has no ROI file {name}.nii.gz{meant}: there are {there}")
 

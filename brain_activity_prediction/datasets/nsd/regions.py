@@ -14,7 +14,8 @@ import numpy as np
 
 from brain_activity_prediction.datasets.dataset import ALL_UNITS
 from brain_activity_prediction.datasets.nsd.label_tables import LABELS, label_names
-from brain_activity_prediction.datasets.nsd.layout import HEMISPHERES, NIFTI, Layout, without_hemisphere
+from brain_activity_prediction.datasets.nsd.layout import FAMILIES, HEMISPHERES, NIFTI, Layout, without_hemisphere
+from brain_activity_prediction.datasets.roi_families import family_masks, read_families
 from brain_activity_prediction.datasets.units import read_map
 from brain_activity_prediction.runtime.errors import InputError, one_line
 from brain_activity_prediction.runtime.messages import log
@@ -56,14 +57,14 @@ def read_mask(layout: Layout, subject: int) -> tuple[np.ndarray, np.ndarray]:
     mask = np.zeros(grid.shape, dtype=bool)
     for name in layout.mask:
         if name.endswith(NIFTI):
-            mask |= _whole_numbers(Path(name), read_volume_on(Path(name), grid)) > 0
+            mask |= whole_numbers(Path(name), read_volume_on(Path(name), grid)) > 0
         elif name in (ALL_FITTED, CORTEX):
-            labels = _whole_numbers(layout.nsdgeneral(subject), read_volume_on(layout.nsdgeneral(subject), grid))
+            labels = whole_numbers(layout.nsdgeneral(subject), read_volume_on(layout.nsdgeneral(subject), grid))
             mask |= labels >= 0 if name == CORTEX else labels == 1
         else:
             layout.check_roi(subject, name)
             for path in layout.roi(subject, name):
-                mask |= _whole_numbers(path, read_volume_on(path, grid)) > 0
+                mask |= whole_numbers(path, read_volume_on(path, grid)) > 0
     if not mask.any():
         what = layout.nsdgeneral(subject) if layout.mask == (ALL_FITTED,) else f"--mask {' '.join(layout.mask)}"
         raise InputError(f"{what} marks no voxel" + (" with 1" if layout.mask == (ALL_FITTED,) else ""))
@@ -186,6 +187,47 @@ def _repeated_names(layout: Layout, subject: int) -> set[str]:
     return {label for label, n_files in count.items() if n_files > 1}
 
 
+def read_regions(layout: Layout, subject: int, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+    """Return the regions of a subject's fitted voxels as `region_masks` does, and families; betas are not read.
+
+    If `names` has "families", "lh.families" or "rh.families", the unions of `roi_families` are included, of both
+    hemispheres or of one.
+    """
+    mask, wanted = read_mask(layout, subject)[0], dict.fromkeys(names or ())
+    families = [name for name in wanted if without_hemisphere(name) == FAMILIES]
+    files = None if names is None else [name for name in wanted if name not in families]
+    regions = region_masks(layout, subject, mask, files)
+    for name in families:
+        found = _families(layout, subject, mask, name.removesuffix(FAMILIES))
+        if not found:
+            raise InputError(f"subject {subject}: no region of {name} has a fitted voxel in an ROI file")
+        regions |= found
+    return regions
+
+
+def _families(layout: Layout, subject: int, mask: np.ndarray, side: str) -> dict[str, np.ndarray]:
+    """Return the unions of regions that have a fitted voxel; `side` is a hemisphere, or empty for both."""
+    files = [side + name for name in layout.roi_names(subject)]
+    there = [name for name in files if name in layout.roi_files(subject)] if side else None
+    own, known = region_masks(layout, subject, mask, there), _known_regions(layout, subject)
+    if side:
+        plain = {f"{name}:{label}": region for region, (name, label) in known.items()}
+        own = {plain.get(name.removeprefix(side), name): members for name, members in own.items()}
+    unions = family_masks(own, read_families(layout.base_dir, known))
+    return {f"{side}{FAMILIES}:{name}" if side else name: mask for name, mask in unions.items() if mask.any()}
+
+
+def _known_regions(layout: Layout, subject: int) -> dict[str, tuple[str, str]]:
+    """Return `{region: (ROI file, label)}` of all labels of the subject's ROI files."""
+    repeated, known = _repeated_names(layout, subject), {}
+    for name in layout.roi_names(subject):
+        for number, label in label_names(layout, subject, name).items():
+            if number > 0:
+                plain = name in MAPPED_IN_EACH_SUBJECT and label not in repeated and ":" not in label
+                known[label if plain else f"{name}:{label}"] = name, label
+    return known
+
+
 def of_atlases(regions: Iterable[str]) -> set[str]:
     """Return the regions of atlases, such as HCP_MMP1:V1: of ROI files with more than MOST_SHOWN regions."""
     file_of = {name: name.partition(":")[0] for name in regions if ":" in name}
@@ -195,10 +237,10 @@ def of_atlases(regions: Iterable[str]) -> set[str]:
 
 def _read_labels(path: Path, mask: np.ndarray, grid: Grid) -> np.ndarray:
     """Read the label numbers, (n_voxels,) int, of an ROI file in the mask's voxels."""
-    return _whole_numbers(path, read_map(path, mask, grid))
+    return whole_numbers(path, read_map(path, mask, grid))
 
 
-def _whole_numbers(path: Path, labels: np.ndarray) -> np.ndarray:
+def whole_numbers(path: Path, labels: np.ndarray) -> np.ndarray:
     """Round labels to int within ROUNDING; NaN, the background of some programs, becomes 0."""
     labels = np.where(np.isnan(labels), 0, labels)
     if not (np.abs(labels) < LARGEST_LABEL).all() or (np.abs(labels - np.rint(labels)) > ROUNDING).any():

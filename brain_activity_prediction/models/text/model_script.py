@@ -7,14 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Protocol
 
 from brain_activity_prediction.models.guarded import guarded
-from brain_activity_prediction.models.pooling import PooledStates, choose, token_sums
+from brain_activity_prediction.models.layer_lists import layer_list
+from brain_activity_prediction.models.pooling import BLOCK, Point, PooledStates, SiteLayers, choose, pooled, token_sums
+from brain_activity_prediction.models.sites.points import by_site, with_sites
 from brain_activity_prediction.models.text.network import (
     PADDED_IN_TRAINING,
+    PROBES,
     TextReader,
     check_network,
     hidden_states,
@@ -26,7 +30,7 @@ from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.messages import log
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
 
@@ -40,8 +44,20 @@ class Texts(Protocol):
     by_image: Mapping[int, Sequence[str]]
 
 
-def script(checkpoint: Checkpoint, texts: Texts) -> SimpleNamespace:
-    """Return the model script of a checkpoint; only its tokenizer is read."""
+@dataclass(frozen=True)
+class TextNetwork:
+    """A loaded text model, and the points and layers of the sites other than the block."""
+
+    model: nn.Module
+    points: list[Point]
+    inside: Mapping[str, SiteLayers]
+
+
+def script(checkpoint: Checkpoint, texts: Texts, sites: Sequence[str] = (BLOCK,)) -> SimpleNamespace:
+    """Return the model script of a checkpoint; only its tokenizer is read.
+
+    sites  what is read in each layer, see `sites.points`
+    """
     import_torchvision()
     checkpoint.check(CHECKPOINT_FILES)
     with guarded(f"the tokenizer of {checkpoint.source} could not read a text"):
@@ -51,15 +67,15 @@ def script(checkpoint: Checkpoint, texts: Texts) -> SimpleNamespace:
         MODEL_ID=checkpoint.model_id,
         REVISION=checkpoint.revision,
         CHECKPOINT_FILES=CHECKPOINT_FILES,
-        IMAGE_STREAMS={"text": poolings},
+        IMAGE_STREAMS=by_site({"text": poolings}, sites),
         open_stimuli=lambda layout: nullcontext(texts),
-        load=partial(load, texts=texts),
+        load=partial(load, texts=texts, sites=sites),
         preprocess=preprocess,
-        encode_images=encode_images,
+        encode_images=partial(encode_images, sites=sites),
     )
 
 
-def load(checkpoint: Checkpoint, device: str, dtype, *, texts: Texts):
+def load(checkpoint: Checkpoint, device: str, dtype, *, texts: Texts, sites: Sequence[str] = (BLOCK,)):
     """Return the text model and its reader; raise InputError for texts without a token, warn of texts that are cut."""
     model = load_network(checkpoint, device, dtype)
     settings = [checkpoint.settings(name) for name in TOKENIZER_SETTINGS]
@@ -67,7 +83,23 @@ def load(checkpoint: Checkpoint, device: str, dtype, *, texts: Texts):
     reader = TextReader(checkpoint.tokenizer(), longest_text(model, settings), padded)
     check_texts(reader, texts)
     check_network(model, reader)
-    return model, reader
+    return with_points(model, reader, [site for site in sites if site != BLOCK]), reader
+
+
+def with_points(model: nn.Module, reader: TextReader, sites: Sequence[str]) -> TextNetwork:
+    """Find the points of sites other than the block; raise InputError if a layer does not have them."""
+    import torch
+
+    if not sites:
+        return TextNetwork(model, [], {})
+    ids, mask = (tensor.to(next(model.parameters()).device) for tensor in reader.batch(PROBES))
+    try:
+        own = layer_list(model)[1]
+    except LookupError as error:
+        raise InputError(f"{error}: leave out --sites and --heads") from error
+    with torch.inference_mode():
+        run = partial(hidden_states, model, ids, None if reader.padded else mask)
+        return TextNetwork(model, *with_sites([], own, sites, run))
 
 
 def check_texts(reader: TextReader, texts: Texts) -> None:
@@ -95,7 +127,7 @@ def preprocess(reader: TextReader, texts: Sequence[Sequence[str]]):
     return BatchFeature({"input_ids": ids, "attention_mask": mask, "image": image})
 
 
-def encode_images(model, reader: TextReader, inputs, poolings):
+def encode_images(network: TextNetwork, reader: TextReader, inputs, poolings, *, sites: Sequence[str] = (BLOCK,)):
     import torch
 
     mask = inputs["attention_mask"]
@@ -105,10 +137,14 @@ def encode_images(model, reader: TextReader, inputs, poolings):
     first[:, 0] = 1
     tokens = choose(poolings, mean=mask, last=last, cls=first)
     states = PooledStates({name: [] for name in tokens}, {name: chosen.sum(dim=1) for name, chosen in tokens.items()})
-    for layer in hidden_states(model, inputs["input_ids"], None if reader.padded else mask):
+    with pooled(network.points, tokens) as inside:
+        every = hidden_states(network.model, inputs["input_ids"], None if reader.padded else mask)
+    for layer in every:
         for name, chosen in tokens.items():
             states.sums[name].append(token_sums(layer, chosen))
-    return {name: mean_by_image(one, inputs["image"]) for name, one in states.streams("text").items()}, None
+    streams = states.streams("text") if BLOCK in sites else {}
+    streams |= inside.streams("text", None, network.inside)
+    return {name: mean_by_image(one, inputs["image"]) for name, one in streams.items()}, None
 
 
 def mean_by_image(states: Tensor, image: Tensor) -> Tensor:

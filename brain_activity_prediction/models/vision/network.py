@@ -5,14 +5,17 @@ Letters: B images, G x G cells, L layers, W width.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
 from brain_activity_prediction.models.guarded import guarded
+from brain_activity_prediction.models.layer_lists import flat, layer_list
 from brain_activity_prediction.models.map_layout import channels_axis
-from brain_activity_prediction.models.pooling import stream_name
+from brain_activity_prediction.models.pooling import BLOCK, Point, SiteLayers, stream_name
+from brain_activity_prediction.models.sites.points import other_points
 from brain_activity_prediction.models.vision.inputs import PIXELS, Inputs, frames_of, preprocess
 from brain_activity_prediction.models.vision.outputs import NORMED, final_norm, normed, vector
 from brain_activity_prediction.models.vision.patch_grid import check_places
@@ -33,12 +36,16 @@ class VisionNetwork:
     projection  the layer that follows it in CLIP-like models
     axis  the channels' axis of its maps; None for tokens
     norm  the final norm, for networks that apply it to the class token alone
+    sites  what is read in each layer, see `sites.points`
+    inside  for each site other than the block, its points and the number of heads of each
     """
 
     network: nn.Module
     projection: nn.Module | None = None
     axis: int | None = None
     norm: nn.Module | None = None
+    sites: Sequence[str] = (BLOCK,)
+    inside: Mapping[str, tuple[list[Point], int]] = field(default_factory=dict)
 
     def streams(self, inputs: Inputs, poolings: Sequence[str], grid: int, outputs: Sequence[str]) -> dict[str, Tensor]:
         """Compute a batch of images; return its streams `{name: (B, L, W) float32}`.
@@ -47,27 +54,35 @@ class VisionNetwork:
         grid  G, for maps and patches averaged over G x G cells; 1 for poolings
         outputs  names of `OUTPUTS` to return, too
         """
-        import torch
         from torch.nn.functional import pad
 
         network, last = self.network, None
         layers: dict[str, list[Tensor]] = {}
+        heads: dict[str, int] = {}
 
-        def add(stream: str, hidden: Tensor) -> None:
+        def add(stream: str, hidden: Tensor, n_heads: int = 1) -> None:
             states = by_image(network, inputs, hidden, self.axis)
-            if stream == "vision" and grid > 1:
-                if "mean" in poolings:
-                    layers.setdefault(f"vision_grid{grid}", []).append(averaged_cells(network, inputs, states, grid))
-                return
-            for pooling in poolings:
-                layers.setdefault(stream_name(stream, pooling), []).append(pooled(network, states, pooling))
+            if stream != f"vision_{NORMED}" and grid > 1:
+                summaries = {f"{stream}_grid{grid}": averaged_cells(network, inputs, states, grid)}
+                summaries = summaries if "mean" in poolings else {}
+            else:
+                summaries = {stream_name(stream, pooling): pooled(network, states, pooling) for pooling in poolings}
+            for name, summary in summaries.items():
+                layers.setdefault(name, []).append(summary)
+                heads[name] = n_heads
 
         def see(hidden: Tensor) -> None:
             nonlocal last
             last = hidden if NORMED in outputs else None
-            add("vision", hidden)
+            if BLOCK in self.sites:
+                add("vision", hidden)
 
-        output = visit(network, inputs, see)
+        with ExitStack() as hooks:
+            for site, (points, n_heads) in self.inside.items():
+                see_site = partial(add, stream_name("vision", None, site), n_heads=n_heads)
+                for point in points:
+                    hooks.callback(point.watch(see_site).remove)
+            output = visit(network, inputs, see)
         for name in outputs:
             if name == NORMED:
                 add(f"vision_{name}", normed(network, last, output, self.norm))
@@ -76,7 +91,8 @@ class VisionNetwork:
         streams = {}
         for name, summaries in layers.items():
             width = max(layer.shape[1] for layer in summaries)
-            streams[name] = torch.stack([pad(layer, (0, width - layer.shape[1])) for layer in summaries], dim=1)
+            filled = [pad(layer, (0, width - layer.shape[1])) for layer in summaries]
+            streams[name] = SiteLayers(heads=heads.get(name, 1)).stacked(filled)
         return streams
 
     def check(self, processor, poolings: Sequence[str], grid: int, outputs: Sequence[str]) -> None:
@@ -111,7 +127,17 @@ class VisionNetwork:
                 self.norm = final_norm(network, hidden[-1], output)
             if grid > 1 and first.ndim == 3 and isinstance(inputs, torch.Tensor):
                 check_places(network, inputs[:1], self.first_states)
+            if set(self.sites) != {BLOCK}:
+                self.inside = self.points_inside(inputs)
             self.streams(inputs, poolings, grid, outputs)
+
+    def points_inside(self, inputs: Inputs) -> dict[str, tuple[list[Point], int]]:
+        """Return the points of the sites other than the block; raise InputError if they are not found."""
+        try:
+            own = timm_blocks(self.network) or list(flat(layer_list(self.network)[1]))
+        except LookupError as error:
+            raise InputError(f"{error}: leave out --sites and --heads") from error
+        return other_points(own, self.sites, partial(visit, self.network, inputs, lambda hidden: None))
 
     def first_states(self, inputs: Inputs) -> States:
         """Return the states of the first layer."""

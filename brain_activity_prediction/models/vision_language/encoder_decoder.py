@@ -11,6 +11,7 @@ from typing import Any
 
 from brain_activity_prediction.models import decoding
 from brain_activity_prediction.models.pooling import PooledStates, choose, pooled
+from brain_activity_prediction.models.thinking import first_answering
 from brain_activity_prediction.models.vision_language.inputs import IDS, Reader, Text
 from brain_activity_prediction.models.vision_language.network import ANSWER_IDS
 from brain_activity_prediction.models.vision_language.reading import Network, Prefix, cache_of, image_mask
@@ -30,7 +31,7 @@ def read_prompt(
         tokens["image"] = image_mask(reader, text, prefix.group, length)
     written = choose(poolings, mean=slice(None))
     if max_new_tokens:
-        written["response"] = slice(-1, None)
+        written["response"] = first_answering(reader.thinking)
     with (
         prefix.features.reused(),
         pooled(network.text_points["encoder"], tokens) as encoder,
@@ -46,6 +47,7 @@ def read_prompt(
             head=lambda logits: logits,
             points=network.text_points["decoder"],
             end_ids=network.end_ids,
+            thinking=reader.thinking,
         ),
         cache_of(output),
         decoder,

@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from brain_activity_prediction.models.pooling import Point, stream_name
+from brain_activity_prediction.models.pooling import ONLY_BLOCK, Point, SiteLayers, stream_name
 from brain_activity_prediction.models.vision_language.network import features_owner, projector
 
 if TYPE_CHECKING:
@@ -65,17 +65,17 @@ class ImageStates:
     n_images: int
     passes: dict[str, list[list[Pass]]]
 
-    def streams(self, stream: str) -> dict[str, Tensor]:
+    def streams(self, stream: str, sites: Mapping[str, SiteLayers] = ONLY_BLOCK) -> dict[str, Tensor]:
         """Return the means over the tokens of each image, `{name: (B, L, W) float32}`; narrow layers end in zeros."""
-        import torch
         from torch.nn.functional import pad
 
         streams = {}
         for pooling, by_layer in self.passes.items():
-            means = [self._mean(passes) for passes in by_layer]
-            width = max(mean.shape[1] for mean in means)
-            filled = [pad(mean, (0, width - mean.shape[1])).to(means[0].device) for mean in means]
-            streams[stream_name(stream, pooling)] = torch.stack(filled, dim=1)
+            for site, layers in sites.items():
+                means = [self._mean(passes) for passes in by_layer[layers.points]]
+                width = max(mean.shape[1] for mean in means)
+                filled = [pad(mean, (0, width - mean.shape[1])) for mean in means]
+                streams[stream_name(stream, pooling, site)] = layers.stacked(filled)
         return streams
 
     def _mean(self, passes: list[Pass]) -> Tensor:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
+    from brain_activity_prediction.models.thinking import Thinking
+
 IDS = "input_ids"
 PROBES = ("Describe.", "What does this picture show, and where was it taken?")  # two prompts of different length
 PROBE_SIZE = (425, 425)  # pixels; the size of NSD's pictures
@@ -65,6 +67,7 @@ class Reader:
         self.tokenizer = getattr(processor, "tokenizer", None)
         self.image_ids = frozenset(image_ids)
         self.shared = False  # whether the image's states are the same for all prompts
+        self.thinking: Thinking | None = None  # the end of the model's thinking, if it may think before it answers
         self._texts: dict[str, Text] = {}
 
     def rendered(self, prompt: str) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
+from brain_activity_prediction.models.layer_lists import flat, layer_list
 from brain_activity_prediction.models.pooling import Point, PooledStates, layer_points
 from brain_activity_prediction.models.vision_language import network as parts
 from brain_activity_prediction.models.vision_language.families import Family
@@ -162,10 +163,10 @@ def tower_and_points(model, inputs: Mapping[str, Any]) -> tuple[Any, list[Point]
     if tower is None:
         raise InputError(f"{type(model).__name__} cannot be read: it has no vision tower under a known name")
     try:
-        _, layers = parts.layers(tower)
+        _, found = layer_list(tower)
     except LookupError as error:
         raise InputError(f"{type(model).__name__} cannot be read: {error}") from error
-    plain = list(parts.flat(layers))
+    plain = list(flat(found))
     choices = [layer_points(plain), *(layer_points(plain, norm) for norm in parts.norms_outside(tower, plain))]
     expected: list[Any] = []
     with ExitStack() as hooks:

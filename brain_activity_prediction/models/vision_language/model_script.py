@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from brain_activity_prediction.models import decoding
 from brain_activity_prediction.models.guarded import guarded
+from brain_activity_prediction.models.light_imports import import_model_classes
 from brain_activity_prediction.models.patch_tokens import patch_tokens
+from brain_activity_prediction.models.pooling import BLOCK
+from brain_activity_prediction.models.prompt_tokens import PromptTokens
+from brain_activity_prediction.models.sites.points import by_site
 from brain_activity_prediction.models.torchvision_import import import_torchvision
 from brain_activity_prediction.models.vision_language.encoder_decoder import read_prompt
 from brain_activity_prediction.models.vision_language.families import CHANNELS_FIRST, Family, family
@@ -21,10 +25,12 @@ from brain_activity_prediction.models.vision_language.reader import prompt_ids, 
 from brain_activity_prediction.models.vision_language.reading import (
     Network,
     Prefix,
+    image_mask,
     read_prefix,
     read_question,
     read_whole,
 )
+from brain_activity_prediction.models.vision_language.sites import add_sites
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.messages import log
 
@@ -35,15 +41,21 @@ if TYPE_CHECKING:
 
 TOWER_POOLINGS = ("mean", "cls", "patch")
 TEXT_POOLINGS = ("mean", "last", "prompt")
+PROJECTOR = "projector"  # a stream without layers
 
 
-def script(checkpoint: Checkpoint, template: str | None, system: str | None, thinking: bool) -> SimpleNamespace:
+def script(
+    checkpoint: Checkpoint, template: str | None, system: str | None, thinking: int, sites: Sequence[str] = (BLOCK,)
+) -> SimpleNamespace:
     """Return the model script of a checkpoint; only its configuration and processor are read.
 
     template  the user's, `...{prompt}...` or Jinja; None for the model's own chat template
     system  a system message; None for none
+    thinking  the longest thinking before an answer, in tokens; 0 for a model that answers at once
+    sites  what is read in each layer, see `sites.points`
     """
     import_torchvision()
+    import_model_classes()
     checkpoint.check()
     kind = family(checkpoint.settings("config.json"), checkpoint.source)
     reader = reader_of(checkpoint, kind, template, system, thinking)
@@ -54,7 +66,7 @@ def script(checkpoint: Checkpoint, template: str | None, system: str | None, thi
     if kind.encoder_decoder:
         text_streams["decoder"] = ("mean",)
     if kind.tower:
-        (text_streams if kind.prompted_projector else image_streams)["projector"] = ("mean",)
+        (text_streams if kind.prompted_projector else image_streams)[PROJECTOR] = ("mean",)
     if has_image_tokens:
         first = kind.text_streams[0]
         if reader.shared:
@@ -66,12 +78,14 @@ def script(checkpoint: Checkpoint, template: str | None, system: str | None, thi
         REVISION=checkpoint.revision,
         TEMPLATE=reader.template,
         GPU_DTYPE=gpu_dtype(checkpoint.settings("config.json")),
-        IMAGE_STREAMS=image_streams,
-        PROMPT_STREAMS={**text_streams, "response": ("mean",)},
+        ANSWER_SETTINGS={"max_thinking_tokens": thinking} if thinking else {},
+        IMAGE_STREAMS=by_site(image_streams, sites, (PROJECTOR,)),
+        PROMPT_STREAMS=by_site({**text_streams, "response": ("mean",)}, sites, (PROJECTOR,)),
         prompt_ids=partial(prompt_ids, reader),
         contexts=partial(contexts, reader),
         end_ids=lambda checkpoint: checkpoint.end_ids(),
-        load=partial(load, kind=kind, reader=reader),
+        load=partial(load, kind=kind, reader=reader, sites=sites),
+        prompt_tokens=prompt_tokens,
         preprocess=lambda reader, images: reader.groups(images),
         encode_images=encode_images,
         encode_prompt=encode_prompt,
@@ -90,14 +104,16 @@ def contexts(reader: Reader, checkpoint: Checkpoint, prompt: str) -> list[decodi
     from transformers import AutoConfig
 
     config = checkpoint.load(AutoConfig).get_text_config()
-    return [decoding.Context(reader.encoded(prompt)[IDS].shape[1], decoding.positions(config))]
+    room = reader.thinking.room if reader.thinking else 0
+    return [decoding.Context(reader.encoded(prompt)[IDS].shape[1], decoding.positions(config), thinking=room)]
 
 
-def load(checkpoint: Checkpoint, device, dtype, *, kind: Family, reader: Reader):
+def load(checkpoint: Checkpoint, device, dtype, *, kind: Family, reader: Reader, sites: Sequence[str]):
     from transformers import AutoModelForImageTextToText
 
     model = checkpoint.model(AutoModelForImageTextToText, device, dtype)
     network = prepared(model, kind, reader, checkpoint.end_ids())
+    add_sites(network, reader, sites)
     how = "once an image, with its prompts read from the cache" if network.cached else "anew for each prompt"
     log.info(f"{type(model).__name__}: the image is read {how}")
     return network, reader
@@ -112,6 +128,7 @@ def encode_images(network: Network, reader: Reader, groups: Groups, poolings: Se
 def read_images(network: Network, reader: Reader, group, poolings: Sequence[str]) -> tuple[Prefix, dict[str, Tensor]]:
     """Compute what does not depend on the prompt for a group of images."""
     text, family, n_images = reader.text(PROBES[0]), network.family, len(group.rows)
+    sites = network.sites_of(family.text_streams[0])
     selections, first = tower_selections(network, poolings), family.model_type in CHANNELS_FIRST
     with tower_states(network.tower_points or [], selections, n_images, first) as tower:
         if reader.shared:
@@ -119,10 +136,10 @@ def read_images(network: Network, reader: Reader, group, poolings: Sequence[str]
         else:
             prefix = Prefix(group, Features(network.model, reusable=not family.prompted_projector))
             reading(network)(network, reader, prefix, text, ["mean"], 0)
-    streams = {} if prefix.states is None else prefix.states.streams("language", ["image"])
+    streams = {} if prefix.states is None else prefix.states.streams("language", ["image"], sites)
     if network.tower_points:
-        streams |= tower.streams("vision")
-    if family.tower and not family.prompted_projector and "mean" in poolings:
+        streams |= tower.streams("vision", network.sites_of("vision"))
+    if family.tower and not family.prompted_projector and "mean" in poolings and BLOCK in sites:
         streams |= prefix.features.streams(n_images)
     return prefix, streams
 
@@ -163,12 +180,24 @@ def encode_prompt(network: Network, reader: Reader, prefixes, prompt: str, pooli
         wanted = [*TEXT_POOLINGS, "response", *(["image"] if prefix.states is None else [])]
         streams = {}
         for stream, pooled_states in states.items():
-            streams |= pooled_states.streams(stream, wanted)
-        if network.family.prompted_projector and "mean" in poolings:
+            streams |= pooled_states.streams(stream, wanted, network.sites_of(stream))
+        first = network.family.text_streams[0]
+        if network.family.prompted_projector and "mean" in poolings and BLOCK in network.sites_of(first):
             streams |= prefix.features.streams(len(prefix.group.rows))
         results.append(streams)
-        answers += decoding.texts(reader.tokenizer, ids)
+        texts = decoding.texts(reader.tokenizer, ids)
+        answers += [text.lstrip("\n") for text in texts] if reader.thinking else texts
     return scattered(results, prefixes), [answers[place] for place in places(prefixes)] if answers else []
+
+
+def prompt_tokens(network: Network, reader: Reader, prefixes: Sequence[Prefix], prompt: str) -> list[PromptTokens]:
+    """Return the tokens of a prompt with the first image; an answer does not follow thinking or an encoder's text."""
+    text, group = reader.text(prompt), prefixes[0].group
+    ids = reader.whole(text, group)[IDS][0].tolist()
+    image = image_mask(reader, text, group, len(ids))[0].tolist()
+    answers = reader.thinking is None and not network.family.encoder_decoder
+    own = text.prompt_tokens(len(ids))
+    return [PromptTokens(network.family.text_streams[0], reader.tokenizer, ids, image, own, answers=answers)]
 
 
 def places(prefixes: Sequence[Prefix]) -> list[int]:

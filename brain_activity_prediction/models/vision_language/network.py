@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from brain_activity_prediction.models.layer_lists import layer_list
 from brain_activity_prediction.models.pooling import Point, layer_points
 
 if TYPE_CHECKING:
@@ -21,38 +22,6 @@ PROJECTORS = re.compile(
     r"image_to_text_projection|visual_projection|language_projection|embed_vision|perceiver_resampler)$"
 )
 NORM = re.compile(r"norm|ln")
-
-
-def layers(part: nn.Module) -> tuple[nn.Module, nn.ModuleList]:
-    """Return the shallowest list of layers in a part of a model, and the module that holds it.
-
-    Of several lists at the same depth the longest counts. Raise LookupError if there is none.
-    """
-    from torch import nn
-
-    level = [part]
-    while level:
-        lists = [
-            (parent, child)
-            for parent in level
-            for child in parent.children()
-            if isinstance(child, nn.ModuleList) and len(child) and not isinstance(child[0], nn.Embedding)
-        ]
-        if lists:
-            return max(lists, key=lambda found: len(found[1]))
-        level = [child for parent in level for child in parent.children() if not isinstance(child, nn.ModuleList)]
-    raise LookupError(f"{type(part).__name__} has no list of layers")
-
-
-def flat(layers: nn.ModuleList) -> Iterator[nn.Module]:
-    """Yield the layers of a list, those of nested lists, such as stages, one after another."""
-    from torch import nn
-
-    for layer in layers:
-        if isinstance(layer, nn.ModuleList):
-            yield from flat(layer)
-        else:
-            yield layer
 
 
 def norms_after(parent: nn.Module, layers: nn.ModuleList) -> Iterator[nn.Module]:
@@ -74,7 +43,7 @@ def norms_outside(part: nn.Module, layers: Sequence[nn.Module]) -> Iterator[nn.M
 
 def point_choices(part: nn.Module) -> list[list[Point]]:
     """Return the sets of points at which the layers of a text model may be read; the model's own states tell which."""
-    parent, found = layers(part)
+    parent, found = layer_list(part)
     plain = list(found)
     return [*(layer_points(plain, norm) for norm in norms_after(parent, found)), layer_points(plain)]
 

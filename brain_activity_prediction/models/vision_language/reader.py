@@ -6,20 +6,22 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from brain_activity_prediction.models.guarded import guarded
+from brain_activity_prediction.models.thinking import thinking_until
 from brain_activity_prediction.models.vision_language.families import CARD_TEMPLATES, Family
 from brain_activity_prediction.models.vision_language.inputs import IDS, IMAGE_TOKEN_IDS, PROBES, Reader
-from brain_activity_prediction.models.vision_language.prompts import chat_prompt, is_jinja
+from brain_activity_prediction.models.vision_language.prompts import fill
 from brain_activity_prediction.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
 
 
-def reader_of(checkpoint: Checkpoint, kind: Family, template: str | None, system: str | None, thinking: bool) -> Reader:
+def reader_of(checkpoint: Checkpoint, kind: Family, template: str | None, system: str | None, thinking: int) -> Reader:
     """Return the processor of a checkpoint with its template, `...{prompt}...`.
 
     template  the user's, plain or in Jinja; None for the model's own chat template
     system  a system message; None for none
+    thinking  the longest thinking before an answer, in tokens; 0 for a model that answers at once
     """
     from transformers import AutoProcessor
 
@@ -32,15 +34,11 @@ def reader_of(checkpoint: Checkpoint, kind: Family, template: str | None, system
         )
     if template is None and not getattr(processor, "chat_template", None) and kind.model_type in CARD_TEMPLATES:
         template = CARD_TEMPLATES[kind.model_type]
-    if template is None or is_jinja(template):
-        with guarded(f"the chat template of {checkpoint.source} could not be filled"):
-            template = chat_prompt(
-                processor, checkpoint.source, chat_template=template, system=system, thinking=thinking
-            )
-    elif system is not None:
-        raise InputError("--system needs a chat template, and this model is given a plain text: leave out --system")
-    use_tokenizer_of_files(processor, checkpoint, template)
-    reader = Reader(processor, template, image_ids(checkpoint.settings("config.json"), processor))
+    filled, closing = fill(processor, checkpoint.source, template, system, bool(thinking))
+    use_tokenizer_of_files(processor, checkpoint, filled)
+    reader = Reader(processor, filled, image_ids(checkpoint.settings("config.json"), processor))
+    if thinking:
+        reader.thinking = thinking_until(reader.tokenizer, closing, thinking)
     with guarded(f"the processor of {checkpoint.source} could not read a picture and a prompt"):
         reader.shared = kind.shared and shares_start(reader)
     return reader

@@ -11,12 +11,13 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from brain_activity_prediction.models import decoding
-from brain_activity_prediction.models.pooling import Point, PooledStates, choose, pooled
+from brain_activity_prediction.models.pooling import ONLY_BLOCK, Point, PooledStates, SiteLayers, choose, pooled
+from brain_activity_prediction.models.thinking import first_answering
 from brain_activity_prediction.models.vision_language.families import NEEDS_IMAGE, Family
 from brain_activity_prediction.models.vision_language.groups import Group
 from brain_activity_prediction.models.vision_language.image_states import Features
@@ -37,16 +38,22 @@ class Network:
     tower, tower_points  the vision tower and its points; None without a tower
     cached  whether prompts continue from the cache of the prefix
     class_token  whether the tower puts a class token before the patches
+    sites  for each stream, which of its points each site has; other streams have the block alone
     """
 
     model: Any
     family: Family
-    text_points: Mapping[str, list[Point]]
+    text_points: dict[str, list[Point]]
     tower: Any
     tower_points: list[Point] | None
     end_ids: frozenset[int]
     cached: bool = False
     class_token: bool = False
+    sites: dict[str, Mapping[str, SiteLayers]] = field(default_factory=dict)
+
+    def sites_of(self, stream: str) -> Mapping[str, SiteLayers]:
+        """Return which points of a stream each site has."""
+        return self.sites.get(stream, ONLY_BLOCK)
 
     def forward(self, inputs: Mapping[str, Any], cache: Any = None, **more):
         """Run the public forward pass; only the last token's logits are computed where the model allows it."""
@@ -149,7 +156,7 @@ def _read(
 ) -> tuple[PooledStates, list[list[int]]]:
     points = network.text_points["language"]
     if max_new_tokens:
-        tokens = {**tokens, "response": slice(-1, None)}
+        tokens = {**tokens, "response": first_answering(reader.thinking)}
     with pooled(points, tokens) as states:
         output = network.forward(inputs, cache)
     if not max_new_tokens:
@@ -162,6 +169,7 @@ def _read(
         head=lambda logits: logits,
         points=points,
         end_ids=network.end_ids,
+        thinking=reader.thinking,
     )
     return decoding.answer(decoder, cache_of(output), states, output.logits[:, -1], max_new_tokens)
 

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.transforms import ScaledTranslation
 
 from brain_activity_prediction.datasets.nsd.regions import LABELS
+from brain_activity_prediction.datasets.roi_families import FAMILIES as ROI_FAMILIES
 from brain_activity_prediction.encoding.scores.conditions import NORMALISED
 from brain_activity_prediction.encoding.tables.layer_figure import shown_name
 from brain_activity_prediction.report.plots.drawing import INK, POINTS_PER_INCH, Drawn, blank, draw, label_width, look
@@ -33,6 +34,7 @@ BAR, GAP, STAR = 10, 9, 6  # in points; STAR is the distance of a significance s
 def families(regions: Sequence[str]) -> dict[str, list[str]]:
     """Group regions by their ROI file, in NSD's order; all voxels together and other regions come last."""
     found = {title: [roi for roi in LABELS[name] if roi in regions] for name, title in FAMILIES.items()}
+    found["Families of regions"] = [roi for roi in ROI_FAMILIES if roi in regions]
     known = {roi for members in found.values() for roi in members}
     found["All fitted voxels"] = [roi for roi in regions if roi in ALL_VOXELS]
     found["Other regions"] = [roi for roi in regions if roi not in known | set(ALL_VOXELS)]

@@ -86,25 +86,60 @@ def _maps(source: Source, scored: Sequence[Scored], folder: Path) -> Iterator[Vo
             yield VoxelMap(f"noise_ceiling_{subject_name(subject)}", title, "R²", *shown_on(behind, *read(ceiling)))
 
 
-def _of_model(model: str, scored: Sequence[Scored], behind: Cortex | None, folder: Path) -> Iterator[VoxelMap]:
-    start, kinds = SHOWN[layer_choice(scored[0].protocol)]
+@dataclass(frozen=True)
+class Choice:
+    """The maps that represent a model in a subject: one stream, and the prompt with the best training score.
+
+    having  all prompts that have the stream's maps, `{table: path of its map of training scores}`
+    """
+
+    stream: str
+    best: Scored
+    having: dict[Scored, Path]
+
+    @property
+    def condition(self) -> str:
+        """Return the stream and the prompt in words."""
+        return self.stream if self.best.prompt is None else f"{self.stream}, prompt {self.best.prompt}"
+
+
+def choose(scored: Sequence[Scored]) -> Choice | None:
+    """Choose the stream and prompt that represent a model in a subject; None without maps.
+
+    scored  the tables of one model and subject
+    """
+    start, _ = SHOWN[layer_choice(scored[0].protocol)]
     stream, having = shown_stream(scored, start)
     if stream is None:
+        return None
+    paths = {one: one.folder / "maps" / f"{stream}_{start}_cv_score.nii.gz" for one in having}
+    means = {one: np.nan_to_num(np.nanmean(read(path)[0]), nan=-np.inf) for one, path in paths.items()}
+    return Choice(stream, max(having, key=lambda one: means[one]), paths)
+
+
+def best_prompt_map(choice: Choice, model: str, folder: Path) -> Path:
+    """Return the path at which a report writes the map of each voxel's best prompt."""
+    return folder / f"{choice.stream}_best_prompt_{slug(model)}_{subject_name(choice.best.subject)}.nii.gz"
+
+
+def _of_model(model: str, scored: Sequence[Scored], behind: Cortex | None, folder: Path) -> Iterator[VoxelMap]:
+    choice = choose(scored)
+    if choice is None:
         return
-    cv_scores = {one: read(one.folder / "maps" / f"{stream}_{start}_cv_score.nii.gz") for one in having}
-    best = max(having, key=lambda one: np.nan_to_num(np.nanmean(cv_scores[one][0]), nan=-np.inf))
-    under = stream if best.prompt is None else f"{stream}, prompt {best.prompt}"
+    _, kinds = SHOWN[layer_choice(scored[0].protocol)]
+    stream, best = choice.stream, choice.best
     source, ending = f"{model}, subject {best.subject}", f"{slug(model)}_{subject_name(best.subject)}"
     for kind, unit, quantity in kinds:
         path = best.folder / "maps" / f"{stream}_{kind}.nii.gz"
         if path.exists():
-            yield VoxelMap(f"{kind}_{ending}", f"{quantity}: {source} ({under})", unit, *shown_on(behind, *read(path)))
-    prompts = [one for one in having if one.prompt is not None]
+            title = f"{quantity}: {source} ({choice.condition})"
+            yield VoxelMap(f"{kind}_{ending}", title, unit, *shown_on(behind, *read(path)))
+    prompts = {one: path for one, path in choice.having.items() if one.prompt is not None}
     if len(prompts) > 1:
-        grid = cv_scores[best][1]
-        values = best_prompt([one.prompt for one in prompts], [on_grid(*cv_scores[one], grid) for one in prompts])
+        grid = read_grid(choice.having[best])
+        values = best_prompt([one.prompt for one in prompts], [on_grid(*read(path), grid) for path in prompts.values()])
         inside = np.isfinite(values)
-        write_map(folder / f"{stream}_best_prompt_{ending}.nii.gz", values[inside], inside, grid.affine)
+        write_map(best_prompt_map(choice, model, folder), values[inside], inside, grid.affine)
         title = f"Best prompt: {source} ({stream})"
         yield VoxelMap(f"best_prompt_{ending}", title, "prompt", *shown_on(behind, values, grid))
 

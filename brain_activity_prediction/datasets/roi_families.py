@@ -1,0 +1,67 @@
+"""Families of regions: unions with a name of their own, such as V1 = V1v + V1d.
+
+A lab adds its own families, or replaces these, in BASE_DIR/roi_families.json: `{"V1-V3": ["V1v", "V1d", ...], ...}`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.wording import did_you_mean
+from brain_activity_prediction.storage.checked_json import read_json
+
+OWN_TABLE = "roi_families.json"
+# Members are names of regions as in tables. A family is the union of the members that a subject has.
+FAMILIES = {
+    "V1": ("V1v", "V1d"),
+    "V2": ("V2v", "V2d"),
+    "V3": ("V3v", "V3d"),
+    "early visual": ("V1v", "V1d", "V2v", "V2d", "V3v", "V3d"),
+    "faces": ("OFA", "FFA-1", "FFA-2", "mTL-faces", "aTL-faces"),
+    "bodies": ("EBA", "FBA-1", "FBA-2", "mTL-bodies"),
+    "places": ("OPA", "PPA", "RSC"),
+    "words": ("OWFA", "VWFA-1", "VWFA-2", "mfs-words", "mTL-words"),
+    "ventral stream": ("midventral", "ventral"),
+    "lateral stream": ("midlateral", "lateral"),
+    "parietal stream": ("midparietal", "parietal"),
+}
+
+
+def family_masks(
+    regions: Mapping[str, np.ndarray], families: Mapping[str, Sequence[str]] = FAMILIES
+) -> dict[str, np.ndarray]:
+    """Return the union (V,) of each family's regions that a subject has; families without a region are left out.
+
+    regions  masks (V,) by name
+    """
+    return {
+        family: np.any([regions[name] for name in members if name in regions], axis=0)
+        for family, members in families.items()
+        if any(name in regions for name in members)
+    }
+
+
+def read_families(base_dir: Path, known: Collection[str]) -> dict[str, Sequence[str]]:
+    """Return FAMILIES and the families of the lab's own table, if there is one; its families replace those of a name.
+
+    known  names of all regions of a subject, with or without voxels
+
+    Raises InputError for a damaged table, and for a region that no ROI file has.
+    """
+    path = base_dir / OWN_TABLE
+    if not path.exists():
+        return dict(FAMILIES)
+    own = read_json(path, dict[str, list[str]], "correct it, a list of regions for each family")
+    for family, members in own.items():
+        for member in members:
+            if member not in known:
+                raise InputError(
+                    f"{path}: {family} has the region {member}, which no ROI file has{did_you_mean(member, known)}"
+                )
+        if not members:
+            raise InputError(f"{path}: {family} has no regions: list them, or leave it out")
+    return {**FAMILIES, **own}

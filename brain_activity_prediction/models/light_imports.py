@@ -1,0 +1,102 @@
+"""Import libraries without torch's compiler, whose import takes up to seconds of processor time in each process.
+
+torchvision, transformers and torch import `torch._dynamo` to mark functions for the compiler, and for functions that
+this project does not call. While they are imported, a stand-in takes the compiler's place. Its decorators return
+functions unmarked, and its functions load the compiler when they are called. All other names load the compiler.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+COMPILER = "torch._dynamo"
+# Names that libraries take from the compiler while they are imported. Any other name loads it.
+DECORATORS = ("disable", "allow_in_graph", "assume_constant_result")
+FUNCTIONS = ("is_compile_supported", "TransformGetItemToIndex")
+
+
+def import_model_classes() -> None:
+    """Import what all models of transformers share."""
+    with without_compiler():
+        import transformers.generation.utils
+        import transformers.modeling_utils  # noqa: F401
+
+
+@contextmanager
+def without_compiler(compiler: str = COMPILER) -> Iterator[None]:
+    """Keep imports in the `with` block from loading the compiler, unless it is loaded already."""
+    if compiler in sys.modules:
+        yield
+        return
+    stand_ins = StandIns(compiler)
+    sys.meta_path.insert(0, stand_ins)
+    try:
+        yield
+    finally:
+        stand_ins.remove()
+
+
+class StandIns:
+    """A finder and loader of stand-ins for a package and its modules, until they are removed."""
+
+    def __init__(self, package: str):
+        self.package = package
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        known = name == self.package or name.startswith(f"{self.package}.")
+        return ModuleSpec(name, self, is_package=True) if known else None
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        return StandIn(spec.name, self)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Leave a stand-in empty."""
+
+    @property
+    def active(self) -> bool:
+        return self in sys.meta_path
+
+    def remove(self) -> None:
+        """Remove all stand-ins, so that the next import finds the package itself."""
+        if not self.active:
+            return
+        sys.meta_path.remove(self)
+        for name in [name for name, module in sys.modules.items() if isinstance(module, StandIn)]:
+            del sys.modules[name]
+            holder, _, attribute = name.rpartition(".")
+            if holder in sys.modules:
+                vars(sys.modules[holder]).pop(attribute, None)
+
+
+class StandIn(ModuleType):
+    """A module that loads the real one when it is needed."""
+
+    def __init__(self, name: str, stand_ins: StandIns):
+        super().__init__(name)
+        self.stand_ins = stand_ins
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        known = self.stand_ins.active and name in (*DECORATORS, *FUNCTIONS)
+        return self._function(name) if known else self._real(name)
+
+    def _real(self, name: str) -> Any:
+        self.stand_ins.remove()
+        return getattr(importlib.import_module(self.__name__), name)
+
+    def _function(self, name: str) -> Callable[..., Any]:
+        def function(*arguments, **named):
+            if self.stand_ins.active and name in DECORATORS:
+                marked = arguments[0] if arguments else None
+                return (lambda other: other) if marked is None else marked
+            return self._real(name)(*arguments, **named)
+
+        return function

@@ -1,0 +1,95 @@
+"""The tokens that a text model reads for a prompt and its image, as lines of text: which token is in which pooling."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+WIDTH = 100  # columns of a terminal
+IMAGE = "<image>"  # the text of an image's place that has no token of its own
+MARGIN = 40  # columns before the tokens: their positions, and the names of the poolings
+SPACE = "\N{LOWER ONE EIGHTH BLOCK}"  # what SentencePiece writes for a space, and leaves out at the start of a text
+
+
+@dataclass(frozen=True)
+class PromptTokens:
+    """The T tokens that a text model reads for a prompt and one image.
+
+    stream  name of the stream with this model's states
+    tokenizer  of this model
+    ids  (T,) token ids; None for a place of the image without a token
+    image  (T,) whether a position is the image's
+    prompt  the positions of the prompt's own tokens
+    poolings  the poolings that the stream can have
+    answers  whether the answer follows the last token
+    """
+
+    stream: str
+    tokenizer: PreTrainedTokenizerBase
+    ids: Sequence[int | None]
+    image: Sequence[bool]
+    prompt: slice
+    poolings: Sequence[str] = ("mean", "last", "image", "prompt")
+    answers: bool = True
+
+    def lines(self) -> Iterator[str]:
+        """Yield lines with the tokens one by one, a new line wherever the poolings change."""
+        yield f"{len(self.ids):,} tokens in {self.stream} (positions, poolings, tokens):"
+        for _, group in groupby(range(len(self.ids)), self._kind):
+            positions = list(group)
+            first, last = positions[0], positions[-1]
+            span = f"{first}" if first == last else f"{first}-{last}"
+            head = f"{span:>11}  {' '.join(self.marks(first))}"
+            for line in filled(self._texts(positions), WIDTH - MARGIN):
+                yield f"{head:{MARGIN}}{line}".rstrip()
+                head = ""
+
+    def marks(self, position: int) -> list[str]:
+        """Return the poolings that a position belongs to; `response` where it predicts the answer's first token."""
+        last = position == len(self.ids) - 1
+        chosen = {
+            "mean": True,
+            "image": self.image[position],
+            "prompt": self.prompt.start <= position < self.prompt.stop,
+            "last": last,
+        }
+        marks = [name for name, inside in chosen.items() if inside and name in self.poolings]
+        return [*marks, *(["response"] if last and self.answers else [])]
+
+    def _kind(self, position: int) -> tuple:
+        return self.marks(position), self.image[position] and self.ids[position]
+
+    def _texts(self, positions: Sequence[int]) -> list[str]:
+        if not self.image[positions[0]]:
+            return [repr(token_text(self.tokenizer, self.ids[position])) for position in positions]
+        token = self.ids[positions[0]]
+        text = IMAGE if token is None else repr(token_text(self.tokenizer, token))[1:-1]
+        return [f"{text} x {len(positions)}"]
+
+
+def token_text(tokenizer: PreTrainedTokenizerBase, token: int | None) -> str:
+    """Return the text of one token, with the space at its start; the token's own name if it is part of a character."""
+    name, text = tokenizer.convert_ids_to_tokens(token), tokenizer.decode([token])
+    if "\N{REPLACEMENT CHARACTER}" in text:
+        return name
+    return name.replace(SPACE, " ") if name.startswith(SPACE) else text
+
+
+def filled(words: Sequence[str], width: int) -> Iterator[str]:
+    """Yield lines of at most `width` columns with the words, which are divided only where one is longer."""
+    line = ""
+    for word in words:
+        if line and len(line) + 1 + len(word) > width:
+            yield line
+            line = ""
+        line = f"{line} {word}" if line else word
+        while len(line) > width:
+            yield line[:width]
+            line = line[width:]
+    if line:
+        yield line

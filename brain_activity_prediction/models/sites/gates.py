@@ -1,0 +1,84 @@
+"""Factors by which a layer scales what attention or the MLP adds, outside of all its modules.
+
+Such are the tanh gates of Mllama's cross-attention, the layer scales of BEiT and InternVL, and Granite's multiplier.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from brain_activity_prediction.models.pooling import Point, tensor_of
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+# The argument of Mllama's layers that zeroes what the MLP adds to tokens before the first image, (B, 1, T, 1).
+ROW_MASK = "full_text_row_masked_out_mask"
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A factor of a layer: one of its parameters or numbers by name, and whether tokens are masked, too."""
+
+    name: str | None = None
+    tanh: bool = False
+    masked: bool = False
+
+    def factor(self, layer: nn.Module, named: Mapping[str, Any]) -> Tensor | float:
+        """Return the factor, which broadcasts to (B, T, W); `named` are the arguments of the layer."""
+        factor = 1.0 if self.name is None else getattr(layer, self.name)
+        if self.tanh:
+            factor = factor.tanh()
+        return factor * named[ROW_MASK][:, 0] if self.masked else factor
+
+
+NO_GATE = Gate()
+
+
+def gates(layer: nn.Module, named: Mapping[str, Any], width: int) -> Iterator[Gate]:
+    """Yield the gates that a layer may have, the empty one first."""
+    masks = (False, True) if named.get(ROW_MASK) is not None else (False,)
+    for masked in masks:
+        yield Gate(masked=masked)
+        for name, values in layer.named_parameters(recurse=False):
+            if values.numel() in (1, width):
+                yield Gate(name, masked=masked)
+                yield Gate(name, tanh=True, masked=masked)
+        for name, value in vars(layer).items():
+            if type(value) is float and math.isfinite(value) and value not in (0.0, 1.0):
+                yield Gate(name, masked=masked)
+
+
+@dataclass(frozen=True)
+class GatedPoint(Point):
+    """The output of a module times a gate of the layer that it belongs to."""
+
+    layer: Any = None
+    gate: Gate = NO_GATE
+
+    def watch(self, see: Callable[[Tensor], None]):
+        entered: dict[str, Any] = {}
+
+        def enter(layer, inputs, named):
+            entered.clear()
+            entered.update(named)
+
+        arguments = self.layer.register_forward_pre_hook(enter, with_kwargs=True) if self.gate.masked else None
+        output = self.module.register_forward_hook(
+            lambda module, inputs, output: see(tensor_of(output) * self.gate.factor(self.layer, entered))
+        )
+        return Handles([handle for handle in (arguments, output) if handle is not None])
+
+
+@dataclass(frozen=True)
+class Handles:
+    """Handles of hooks that are removed together."""
+
+    handles: list
+
+    def remove(self) -> None:
+        for handle in self.handles:
+            handle.remove()

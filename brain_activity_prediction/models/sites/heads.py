@@ -1,0 +1,94 @@
+"""Find the output of each attention head: the input of attention's output projection, in one equal part for each head.
+
+Letters: B images, H heads, L layers, T tokens, V width of a head, W width of the layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from brain_activity_prediction.models.pooling import Point, entering
+from brain_activity_prediction.models.sites.parts import ATTENTION, NAMES
+from brain_activity_prediction.runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+# Names of the number of heads and of a head's width in attention modules.
+NUMBERS = ("num_heads", "num_attention_heads", "n_heads", "n_head", "heads", "attention_heads")
+WIDTHS = ("v_head_dim", "head_dim", "head_size", "attention_head_size", "key_value_proj_dim")
+
+
+@dataclass(frozen=True)
+class Projection:
+    """The output projection of a layer's attention, the width of its input, and the number of heads."""
+
+    module: nn.Module
+    width: int
+    heads: int
+
+
+def head_points(layers: Sequence[nn.Module], run: Callable[[], Any]) -> tuple[list[Point], int]:
+    """Return the points at which the outputs of all heads pass, (B, T, H * V), one for each layer, and H.
+
+    run  computes a small input
+
+    Raise InputError if a layer has no output projection of its heads, or if layers have different heads.
+    """
+    found: dict[int, Projection] = {}
+    with ExitStack() as hooks:
+        for number, layer in enumerate(layers):
+            for path, module in attention_linears(layer):
+
+                def see(module, inputs, named, output, number=number, layer=layer, path=path):
+                    width = entering(inputs, named).shape[-1]
+                    found[number] = Projection(module, width, n_heads(layer, path, width))  # the last one remains
+
+                hooks.callback(module.register_forward_hook(see, with_kwargs=True).remove)
+        run()
+    for number, layer in enumerate(layers):
+        if number not in found or not found[number].heads:
+            raise InputError(
+                f"layer {number} ({type(layer).__name__}) has no attention heads under known names: leave out --heads"
+            )
+    first = found[0]
+    for number in range(len(layers)):
+        if (found[number].heads, found[number].width) != (first.heads, first.width):
+            raise InputError(
+                f"layer {number} has {found[number].heads} attention heads of {found[number].width} values in all, "
+                f"layer 0 has {first.heads} of {first.width}: leave out --heads"
+            )
+    return [Point(found[number].module, "input") for number in range(len(layers))], first.heads
+
+
+def attention_linears(layer: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Yield the linear modules of a layer's attention with their paths."""
+    from torch import nn
+    from transformers.pytorch_utils import Conv1D
+
+    for path, module in layer.named_modules():
+        if isinstance(module, (nn.Linear, Conv1D)) and NAMES[ATTENTION].search(path):
+            yield path, module
+
+
+def n_heads(layer: nn.Module, path: str, width: int) -> int | None:
+    """Return the number of heads of the attention around a projection; None if it does not fit the projection's input.
+
+    The modules that hold the projection tell, and the modules in them, from the innermost outwards.
+    """
+    while path:
+        path = path.rpartition(".")[0]
+        for holder in layer.get_submodule(path).modules():
+            number, of_each = (_first_int(holder, names) for names in (NUMBERS, WIDTHS))
+            if number or of_each:
+                number = number or width // of_each
+                return number if number * (of_each or width // number) == width else None
+    return None
+
+
+def _first_int(holder: nn.Module, names: Sequence[str]) -> int | None:
+    values = (getattr(holder, name, None) for name in names)
+    return next((value for value in values if type(value) is int), None)

@@ -1,0 +1,173 @@
+"""Find the modules whose outputs attention and MLP add to the residual stream.
+
+A layer of a pre-norm transformer returns its input plus what attention adds plus what the MLP adds. Each part is the
+output of one module in the layer: attention or the MLP itself, or a norm or a layer scale after it. A layer may scale
+it further by a gate. `find_parts` computes a small input and selects the two modules whose outputs add up to the
+layer's output minus its input. Without two such modules the network is refused.
+
+Letters: L layers, N sampled tokens, V sampled values of each.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from brain_activity_prediction.models.pooling import entering, tensor_of
+from brain_activity_prediction.models.sites.gates import Gate, gates
+from brain_activity_prediction.runtime.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+ATTENTION, MLP = "attention", "mlp"
+# Paths of modules within a layer. The state-space and convolutional mixers of hybrid models count as attention.
+NAMES = {
+    ATTENTION: re.compile(r"attn|attention|mixer|mamba|short_?conv|\bconv\b", re.IGNORECASE),
+    MLP: re.compile(r"mlp|feed_?forward|ffn|moe|experts|dense|intermediate|output|\bfc\d|\bw\d", re.IGNORECASE),
+}
+SAMPLE = (32, 512)  # numbers of tokens, and of values of each token, in which the sums are compared
+ROUNDING = 2  # a difference of this many eps of the number format, relative to the sum's terms, is rounding
+
+
+@dataclass(frozen=True)
+class Part:
+    """The path of a module in a layer whose output, times a gate, is added to the residual stream."""
+
+    path: str
+    gate: Gate
+
+
+@dataclass
+class LayerPass:
+    """A forward pass of a layer: sampled values (N, V) of its input, and of the outputs of its modules in order.
+
+    named  the keyword arguments of the layer
+    eps  of the layer's number format
+    """
+
+    shape: torch.Size
+    entered: Tensor
+    named: Mapping[str, Any]
+    eps: float
+    outputs: dict[str, Tensor] = field(default_factory=dict)
+    repeated: set[str] = field(default_factory=set)
+
+    def see(self, path: str, output: Any) -> None:
+        """Keep a module's output if it has the shape of the layer's input."""
+        import torch
+
+        output = tensor_of(output)
+        if isinstance(output, torch.Tensor) and output.shape == self.shape:
+            if path in self.outputs:
+                self.repeated.add(path)
+            self.outputs[path] = sampled(output)
+
+    def candidates(self) -> dict[str, list[str]]:
+        """Return the paths of the modules that may be the attention's or the MLP's part."""
+        found: dict[str, list[str]] = {ATTENTION: [], MLP: []}
+        current = None
+        for path in self.outputs:
+            # A module without such a name, such as a layer scale, belongs to the part that was computed before it.
+            current = next((site for site, name in NAMES.items() if name.search(path)), current)
+            if current and path not in self.repeated:
+                found[current].append(path)
+        return found
+
+
+def find_parts(layers: Sequence[nn.Module], run: Callable[[], Any]) -> list[dict[str, Part]]:
+    """Return the parts of each layer by site, found while `run` computes a small input.
+
+    Raise InputError for a layer whose attention and MLP do not add up to what it adds to its input.
+    """
+    found: list[dict[str, Part]] = [{} for _ in layers]
+    with ExitStack() as hooks:
+        for number, layer in enumerate(layers):
+            watch(layer, hooks, lambda one, left, number=number: found[number].update(check(number, one, left)))
+
+        def check(number: int, one: LayerPass, left: Tensor) -> dict[str, Part]:
+            parts = adding_up(layers[number], one, left)
+            if parts is None:
+                raise InputError(
+                    f"what attention and MLP add cannot be told apart in layer {number} "
+                    f"({type(layers[number]).__name__}): no outputs of its modules add up to what it adds to its "
+                    "input; leave out --sites and --heads"
+                )
+            return parts
+
+        run()
+    return found
+
+
+def watch(layer: nn.Module, hooks: ExitStack, leave: Callable[[LayerPass, Tensor], None]) -> None:
+    """Record each pass of a layer; when it ends, `leave` gets the record and the layer's output."""
+    import torch
+
+    current: list[LayerPass] = []
+
+    def enter(module, inputs, named):
+        states = entering(inputs, named)
+        current[:] = [LayerPass(states.shape, sampled(states), named, torch.finfo(states.dtype).eps)]
+
+    hooks.callback(layer.register_forward_pre_hook(enter, with_kwargs=True).remove)
+    for path, module in layer.named_modules():
+        if path:
+            hooks.callback(module.register_forward_hook(observer(current, path)).remove)
+    hooks.callback(
+        layer.register_forward_hook(lambda module, inputs, output: leave(current.pop(), tensor_of(output))).remove
+    )
+
+
+def observer(current: Sequence[LayerPass], path: str) -> Callable[..., None]:
+    """Return the hook of a module that shows its output to the pass of its layer."""
+
+    def see(module, inputs, output) -> None:
+        for one in current:
+            one.see(path, output)
+
+    return see
+
+
+def adding_up(layer: nn.Module, one: LayerPass, left: Tensor) -> dict[str, Part] | None:
+    """Return the two parts whose sum comes closest to the layer's output minus its input; None beyond rounding."""
+    import torch
+
+    if left.shape != one.shape:
+        return None
+    known = list(gates(layer, one.named, one.shape[-1]))
+    parts = {site: [Part(path, gate) for path in paths for gate in known] for site, paths in one.candidates().items()}
+    if not all(parts.values()):
+        return None
+    attention, mlp = (torch.stack([added(layer, one, part) for part in own]).flatten(1) for own in parts.values())
+    total, entered = sampled(left).flatten(), one.entered.flatten()
+    missing = total - entered - attention
+    distance = torch.cdist(missing, mlp, compute_mode="donot_use_mm_for_euclid_dist")
+    first, second = divmod(int(distance.argmin()), len(mlp))
+    terms = total.abs() + entered.abs() + attention[first].abs() + mlp[second].abs()
+    if bool(((missing[first] - mlp[second]).abs() > ROUNDING * one.eps * terms).any()):
+        return None
+    return {ATTENTION: parts[ATTENTION][first], MLP: parts[MLP][second]}
+
+
+def added(layer: nn.Module, one: LayerPass, part: Part) -> Tensor:
+    """Return the sampled values (N, V) of a part."""
+    import torch
+
+    factor = torch.as_tensor(part.gate.factor(layer, one.named))
+    return one.outputs[part.path] * (sampled(factor.expand(one.shape)) if factor.ndim else factor.double().cpu())
+
+
+def sampled(states: Tensor) -> Tensor:
+    """Return values of tokens spread over the states (..., W), as (N, V) in double precision on the CPU."""
+    import torch
+
+    flat = states.reshape(-1, states.shape[-1])
+    rows, columns = (
+        torch.linspace(0, size - 1, min(size, most), device=flat.device).round().long()
+        for size, most in zip(flat.shape, SAMPLE, strict=True)
+    )
+    return flat[rows][:, columns].double().cpu()

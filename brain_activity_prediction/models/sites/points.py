@@ -1,0 +1,69 @@
+"""The points of a network at which the selected sites are read: block, attention, MLP and heads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from brain_activity_prediction.models.pooling import BLOCK, Point, SiteLayers, stream_name
+from brain_activity_prediction.models.sites.gates import NO_GATE, GatedPoint
+from brain_activity_prediction.models.sites.heads import head_points
+from brain_activity_prediction.models.sites.parts import ATTENTION, MLP, Part, find_parts
+
+if TYPE_CHECKING:
+    from torch import nn
+
+HEADS = "heads"
+SITES = (BLOCK, ATTENTION, MLP)  # values of --sites
+
+
+def with_sites(
+    block: Sequence[Point], layers: Sequence[nn.Module], sites: Sequence[str], run: Callable[[], Any]
+) -> tuple[list[Point], dict[str, SiteLayers]]:
+    """Return the points of a network's block followed by those of the other sites, and which points each site has.
+
+    sites  of `SITES` and `heads`
+    run  computes a small input
+
+    Raise InputError if attention and MLP of a layer do not add up, or if it has no heads.
+    """
+    points, found = list(block), {}
+    if BLOCK in sites:
+        found[BLOCK] = SiteLayers(slice(0, len(points)))
+    for site, (more, heads) in other_points(layers, sites, run).items():
+        found[site] = SiteLayers(slice(len(points), len(points) + len(more)), heads)
+        points += more
+    return points, found
+
+
+def by_site(
+    streams: Mapping[str, Sequence[str]], sites: Sequence[str], only_block: Sequence[str] = ()
+) -> dict[str, Sequence[str]]:
+    """Return the poolings of each stream at each site; the streams in `only_block` are not within layers."""
+    return {
+        stream_name(stream, None, site): poolings
+        for stream, poolings in streams.items()
+        for site in sites
+        if site == BLOCK or stream not in only_block
+    }
+
+
+def other_points(
+    layers: Sequence[nn.Module], sites: Sequence[str], run: Callable[[], Any]
+) -> dict[str, tuple[list[Point], int]]:
+    """Return, for each site other than the block, one point for each layer and the number of heads that pass there."""
+    found: dict[str, tuple[list[Point], int]] = {}
+    if {ATTENTION, MLP} & set(sites):
+        parts = find_parts(layers, run)
+        for site in (ATTENTION, MLP):
+            if site in sites:
+                found[site] = [part_point(layer, own[site]) for layer, own in zip(layers, parts, strict=True)], 1
+    if HEADS in sites:
+        found[HEADS] = head_points(layers, run)
+    return found
+
+
+def part_point(layer: nn.Module, part: Part) -> Point:
+    """Return the point at which a part passes as it is added to the residual stream."""
+    module = layer.get_submodule(part.path)
+    return Point(module) if part.gate == NO_GATE else GatedPoint(module, layer=layer, gate=part.gate)

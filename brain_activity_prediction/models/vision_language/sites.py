@@ -1,0 +1,34 @@
+"""Read what attention, MLP and heads add in the tower and the text model of a vision-language model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from brain_activity_prediction.models.layer_lists import flat, layer_list
+from brain_activity_prediction.models.pooling import BLOCK
+from brain_activity_prediction.models.sites.points import with_sites
+from brain_activity_prediction.models.vision_language import network as parts
+from brain_activity_prediction.models.vision_language.inputs import Reader
+from brain_activity_prediction.models.vision_language.loading import PROBE_COLOURS, probe, probe_inputs
+from brain_activity_prediction.models.vision_language.reading import Network
+
+
+def add_sites(network: Network, reader: Reader, sites: Sequence[str]) -> None:
+    """Add the points of further sites to those of the block, for each stream of layers.
+
+    Raise InputError, naming the layer, if attention and MLP do not add up or if there are no heads.
+    """
+    import torch
+
+    if set(sites) == {BLOCK}:
+        return
+    model, family = network.model, network.family
+    with torch.inference_mode():
+        inputs = probe_inputs(model, family, reader, probe(model, reader, PROBE_COLOURS)[0])
+        run = lambda: model(**inputs)  # noqa: E731
+        for stream, part in zip(family.text_streams, parts.text_models(model, family.encoder_decoder), strict=True):
+            block = network.text_points[stream]
+            network.text_points[stream], network.sites[stream] = with_sites(block, layer_list(part)[1], sites, run)
+        if network.tower_points:
+            own = list(flat(layer_list(network.tower)[1]))
+            network.tower_points, network.sites["vision"] = with_sites(network.tower_points, own, sites, run)

@@ -1,0 +1,115 @@
+"""Carry the voxel maps of a subject to its own cortical surface and to fsaverage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from brain_activity_prediction.datasets.nsd.dataset import find_nsd
+from brain_activity_prediction.datasets.nsd.regions import read_mask, subject_grid
+from brain_activity_prediction.storage.grid import PUBLISHED_AXES, Grid, on_grid
+from brain_activity_prediction.storage.nifti import open_volumes
+from brain_activity_prediction.surfaces.sampling import interpolated, majority, ribbon_weights
+from brain_activity_prediction.surfaces.transforms import (
+    HEMISPHERES,
+    missing_files,
+    read_hemisphere,
+    transforms_folder,
+)
+
+NATIVE, FSAVERAGE, FSAVERAGE5 = SPACES = ("native", "fsaverage", "fsaverage5")
+N_FSAVERAGE5 = 10242  # fsaverage5 is the first vertices of fsaverage
+# Maps of values that must not be averaged: layers, prompts, alphas, p and q.
+NEVER_AVERAGED = ("best_layer", "best_prompt", "_alpha", "_p", "_q")
+OnSurface = dict[str, np.ndarray]  # by hemisphere, (V,) or (V, n)
+
+
+@dataclass(frozen=True)
+class FittedVoxels:
+    """The N fitted voxels of a subject, in the order of `volume[mask]`; `mask` (X, Y, Z) is on the `subject_grid`."""
+
+    grid: Grid
+    mask: np.ndarray
+
+    def read(self, path: Path) -> np.ndarray:
+        """Read the fitted voxels of a NIfTI file, (N,) for a volume and (N, n) for several."""
+        with open_volumes(path) as volumes:
+            values = on_grid(np.asarray(volumes.numbers), volumes.grid, self.grid)[self.mask]
+        return values[:, 0] if values.ndim > 1 and values.shape[1] == 1 else values
+
+    def as_published(self, volume: np.ndarray) -> np.ndarray:
+        """Return a volume (X, Y, Z) along the axes of NSD's files, in which its transforms count voxels."""
+        return on_grid(volume, self.grid, self.grid.along(PUBLISHED_AXES))
+
+
+@dataclass(frozen=True)
+class SubjectSurface:
+    """The way from a subject's N fitted voxels to the vertices of both hemispheres.
+
+    weights  {hemisphere: (V, N)}, see `ribbon_weights`
+    nearest  {hemisphere: (163842,)}, the subject's vertex next to each vertex of fsaverage; without its file None
+    """
+
+    subject: int
+    voxels: FittedVoxels
+    weights: dict[str, csr_array]
+    nearest: dict[str, np.ndarray | None]
+
+    def averaged(self, values: np.ndarray) -> OnSurface:
+        """Interpolate values (N,) or (N, n) at each native vertex."""
+        return {side: interpolated(weights, values) for side, weights in self.weights.items()}
+
+    def voted(self, values: np.ndarray) -> OnSurface:
+        """Return the value (N,) or (N, n) with the largest weight at each native vertex."""
+        columns = np.reshape(values, (len(values), -1)).T
+        on_surface = {
+            side: np.stack([majority(weights, column) for column in columns], axis=1)
+            for side, weights in self.weights.items()
+        }
+        return {side: found[:, 0] if values.ndim == 1 else found for side, found in on_surface.items()}
+
+    def sample(self, name: str, values: np.ndarray) -> OnSurface:
+        """Carry a map to the native vertices: averaged, or voted if maps of this name are never averaged."""
+        return self.voted(values) if name.endswith(NEVER_AVERAGED) else self.averaged(values)
+
+    def on(self, space: str, native: OnSurface) -> OnSurface:
+        """Carry native values to one of SPACES; each vertex of fsaverage has the value of the nearest native vertex."""
+        if space == NATIVE:
+            return native
+        n = N_FSAVERAGE5 if space == FSAVERAGE5 else None
+        return {side: values[self.nearest[side][:n]] for side, values in native.items()}
+
+
+def lacking_transforms(base_dir: Path, subject: int, spaces: Sequence[str] = (FSAVERAGE,)) -> str:
+    """Return a message that lists the transforms that a subject lacks; empty if it has all."""
+    folder = transforms_folder(base_dir, subject)
+    lacking = missing_files(folder, fsaverage=any(space != NATIVE for space in spaces))
+    if not lacking:
+        return ""
+    names = ", ".join(path.name for path in lacking)
+    return f"subject {subject} has no transforms to surfaces, so its maps stay volumes: fetch {names} into {folder}"
+
+
+def read_voxels(base_dir: Path, subject: int) -> FittedVoxels:
+    """Read the fitted voxels of a subject."""
+    layout = find_nsd(base_dir)
+    return FittedVoxels(subject_grid(layout, subject), read_mask(layout, subject)[0])
+
+
+def read_subject_surface(base_dir: Path, subject: int) -> SubjectSurface:
+    """Read a subject's fitted voxels and NSD's transforms."""
+    voxels = read_voxels(base_dir, subject)
+    numbers = np.full(voxels.mask.shape, -1)
+    numbers[voxels.mask] = np.arange(np.count_nonzero(voxels.mask))
+    numbers = voxels.as_published(numbers)
+    column_of_voxel = np.argsort(numbers[numbers >= 0])
+    weights, nearest = {}, {}
+    for side in HEMISPHERES:
+        hemisphere = read_hemisphere(transforms_folder(base_dir, subject), side, numbers.shape)
+        weights[side] = ribbon_weights(hemisphere.coordinates.values(), numbers >= 0)[:, column_of_voxel]
+        nearest[side] = hemisphere.nearest
+    return SubjectSurface(subject, voxels, weights, nearest)

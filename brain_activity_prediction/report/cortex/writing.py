@@ -1,0 +1,116 @@
+"""Write the maps and ROI labels of runs as surface files, and their statistics over subjects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from brain_activity_prediction.datasets.nsd.dataset import find_nsd
+from brain_activity_prediction.datasets.nsd.label_volumes import roi_volumes
+from brain_activity_prediction.encoding.tables.layer_figure import COLOURS
+from brain_activity_prediction.inference.subject_statistics import mean_and_error
+from brain_activity_prediction.report.cortex.run_maps import VoxelMaps
+from brain_activity_prediction.report.cortex.subject_surface import FSAVERAGE, NEVER_AVERAGED, OnSurface, SubjectSurface
+from brain_activity_prediction.surfaces.sampling import majority
+from brain_activity_prediction.surfaces.surface_files import write_labels, write_mgz, write_values
+
+FOLDER = "surfaces"
+SIGNIFICANT = 0.05  # largest q of a significant voxel
+Q = "_best_layer_q"
+
+
+def write_maps(maps: VoxelMaps, surface: SubjectSurface, spaces: Sequence[str]) -> dict[str, OnSurface]:
+    """Write each map of a folder to its surfaces/SPACE/ as .func.gii and .mgz; return the maps on fsaverage.
+
+    The result has a map `STREAM_significant` for each map of q: 1 if the voxel with the largest weight is significant.
+    """
+    on_fsaverage = {}
+    for name, path in maps.paths.items():
+        values = surface.voxels.read(path)
+        native = surface.sample(name, values)
+        for space in spaces:
+            write_map(maps.folder / FOLDER / space, name, surface.on(space, native))
+        if FSAVERAGE in spaces and not name.endswith(NEVER_AVERAGED) and values.ndim == 1:
+            on_fsaverage[name] = surface.on(FSAVERAGE, native)
+        elif FSAVERAGE in spaces and name.endswith(Q):
+            significant = np.where(np.isnan(values), np.nan, values <= SIGNIFICANT)
+            on_fsaverage[name.removesuffix(Q) + "_significant"] = surface.on(FSAVERAGE, surface.voted(significant))
+    return on_fsaverage
+
+
+def write_map(folder: Path, name: str, values: Mapping[str, np.ndarray]) -> None:
+    """Write values (V,) or (V, n) of each hemisphere as `lh.NAME.func.gii`, `lh.NAME.mgz` and so on."""
+    for side, own in values.items():
+        names = [name] if own.ndim == 1 else [f"{name} {number}" for number in range(own.shape[1])]
+        write_values(folder / f"{side}.{name}.func.gii", own, side, names)
+        write_mgz(folder / f"{side}.{name}.mgz", own)
+
+
+def write_roi_labels(base_dir: Path, folder: Path, surface: SubjectSurface, spaces: Sequence[str]) -> list[str]:
+    """Write each ROI file of a subject as .label.gii to `folder`/surfaces/SPACE/; return the names of the ROI files."""
+    written = []
+    for name, labels, names in roi_volumes(find_nsd(base_dir), surface.subject, surface.voxels.grid):
+        # Voxels outside the cortex are below 0 and have no vote. Unlabelled voxels vote for 0.
+        whole = np.where(labels < 0, np.nan, labels)[surface.voxels.mask]
+        native = {side: np.nan_to_num(majority(weights, whole)) for side, weights in surface.weights.items()}
+        colours = {number: (text, rgb(turn)) for turn, (number, text) in enumerate(sorted(names.items()))}
+        for space in spaces:
+            for side, values in surface.on(space, native).items():
+                path = folder / FOLDER / space / f"{side}.{name}.label.gii"
+                write_labels(path, values, side, name, colours)
+        written.append(name)
+    return written
+
+
+def rgb(turn: int) -> tuple[float, float, float]:
+    """Return the colour of the nth label, from 0 to 1; colours repeat in a lighter shade."""
+    code = COLOURS[turn % len(COLOURS)]
+    shade = 0.6 ** (turn // len(COLOURS) % 3)
+    red, green, blue = (int(code[start : start + 2], 16) / 255 for start in (1, 3, 5))
+    return 1 - shade * (1 - red), 1 - shade * (1 - green), 1 - shade * (1 - blue)
+
+
+def over_subjects(maps: Iterable[np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the mean of maps (V,) over subjects, Student's t against 0, and the number of subjects, each (V,).
+
+    A vertex uses the subjects that have a value there. t is NaN for fewer than two of them; it has n_subjects - 1
+    degrees of freedom.
+    """
+    values = np.stack(list(maps)).astype(np.float64)
+    mean, error = mean_and_error(values)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = np.where(error > 0, mean / error, np.nan)
+    return {"mean": mean, "t": t, "n_subjects": np.isfinite(values).sum(axis=0)}
+
+
+def write_over_subjects(folder: Path, by_subject: Mapping[int, Mapping[str, OnSurface]]) -> list[str]:
+    """Write statistics of the maps on fsaverage that at least two subjects have; return the names of these maps.
+
+    by_subject  {subject: {map: values on fsaverage}} of one model and prompt
+
+    The files are MAP_mean, MAP_t and MAP_n_subjects, and STREAM_n_significant for tested streams. NaN: no subject has
+    a value.
+    """
+    names = [name for maps in by_subject.values() for name in maps]
+    shared = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    for name in shared:
+        own = [maps[name] for maps in by_subject.values() if name in maps]
+        sides = {side: [values[side] for values in own] for side in own[0]}
+        if name.endswith("_significant"):
+            counts = {side: _n_significant(values) for side, values in sides.items()}
+            write_map(folder / FOLDER / FSAVERAGE, f"{name.removesuffix('significant')}n_significant", counts)
+            continue
+        statistics = {side: over_subjects(values) for side, values in sides.items()}
+        for kind in next(iter(statistics.values())):
+            write_map(
+                folder / FOLDER / FSAVERAGE, f"{name}_{kind}", {side: of[kind] for side, of in statistics.items()}
+            )
+    return shared
+
+
+def _n_significant(maps: Sequence[np.ndarray]) -> np.ndarray:
+    """Count the subjects that are significant at each vertex; NaN where no subject was tested."""
+    values = np.stack(maps)
+    return np.where(np.isfinite(values).any(axis=0), np.nansum(values, axis=0), np.nan)

@@ -1,0 +1,105 @@
+"""Exports the voxel maps of finished runs for another program.
+
+For pycortex, each subject becomes one file, BASE_DIR/report/pycortex/subjNN.hdf, which `cortex.load` opens. It has each
+map as a volume and, if NSD's transforms exist, as vertices of the subject's own surface and of fsaverage. pycortex
+draws them on the surfaces of its own store.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from brain_activity_prediction.cli import dataset_flags
+from brain_activity_prediction.cli import shared_flags as shared
+from brain_activity_prediction.cli.model_names import resolved_model_id
+from brain_activity_prediction.report.tables.selection import Selection
+from brain_activity_prediction.runtime.messages import log
+from brain_activity_prediction.runtime.running import run_script
+from brain_activity_prediction.runtime.wording import count, prompt_name
+from brain_activity_prediction.storage.folders import part_of
+
+if TYPE_CHECKING:
+    from brain_activity_prediction.report.cortex.pycortex_file import View
+    from brain_activity_prediction.report.cortex.run_maps import VoxelMaps
+
+FORMATS = ("pycortex",)
+
+
+def flags() -> argparse.ArgumentParser:
+    flags = shared.parser(__doc__, several_subjects=True)
+    flags.set_defaults(subject=None)  # default: all subjects with scores
+    flags.add_argument("format", choices=FORMATS, help="program to write files for")
+    shared.add_selection(flags)
+    shared.add_protocol(flags)
+    shared.add_maps(flags)
+    flags.add_argument(
+        "--transform",
+        default="full",
+        metavar="NAME",
+        help="name of the transform to 1.8 mm volumes in pycortex's store (default: full)",
+    )
+    return flags
+
+
+def main() -> None:
+    arguments = flags().parse_args()
+    shared.check_base_dir(arguments.base_dir)
+    output = dataset_flags.output_from(arguments)
+    selection = Selection(
+        subject=tuple(arguments.subject or ()),
+        model=tuple(resolved_model_id(output, name) for name in arguments.model_id),
+        prompt=tuple(arguments.prompt_number),
+        stream=tuple(arguments.stream),
+    )
+    from brain_activity_prediction.report.cortex.pycortex_file import write_views
+    from brain_activity_prediction.report.cortex.run_maps import find_maps
+
+    found = find_maps(output, arguments.protocol, selection, arguments.map)
+    for subject in dict.fromkeys(one.subject for one in found):
+        own = [one for one in found if one.subject == subject]
+        path = part_of(output, "report") / "pycortex" / f"subj{subject:02d}.hdf"
+        n = write_views(path, _views(arguments.base_dir, own, arguments.transform))
+        print(f"{path}: {count(n, 'view')} of {count(sum(len(one.paths) for one in own), 'map')}")
+
+
+def _views(base_dir: Path, maps: Sequence[VoxelMaps], transform: str) -> Iterator[View]:
+    """Yield each map of one subject as a volume, and as vertices if NSD's transforms exist."""
+    from brain_activity_prediction.report.cortex.pycortex_file import View
+    from brain_activity_prediction.report.cortex.subject_surface import (
+        FSAVERAGE,
+        NATIVE,
+        lacking_transforms,
+        read_subject_surface,
+        read_voxels,
+    )
+
+    subject = maps[0].subject
+    store = f"subj{subject:02d}"
+    if lacking := lacking_transforms(base_dir, subject):
+        log.warning(lacking)
+    voxels = read_voxels(base_dir, subject)
+    surface = None if lacking else read_subject_surface(base_dir, subject)
+    for one in maps:
+        run = one.folder.name if one.run is None else f"{one.folder.name}, {prompt_name(one.run.prompt)}"
+        for name, path in one.paths.items():
+            values = voxels.read(path)
+            if values.ndim > 1:
+                log.warning(f"{path} has a volume for each layer and is left out")
+                continue
+            volume = np.full(voxels.mask.shape, np.nan, dtype=np.float32)
+            volume[voxels.mask] = values
+            yield View(f"{run}, {name}", voxels.as_published(volume).T, store, transform)
+            if surface is not None:
+                native = surface.sample(name, values)
+                for space, of_store in ((NATIVE, store), (FSAVERAGE, FSAVERAGE)):
+                    both = np.concatenate([*surface.on(space, native).values()])
+                    yield View(f"{run}, {name}, {space}", both, of_store)
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,97 @@
+"""Writes the voxel maps of finished runs as surface files, by NSD's own transforms.
+
+Each map becomes .func.gii (GIFTI) and .mgz (FreeSurfer) files of both hemispheres, in the folder surfaces/ next to
+maps/, on the subject's own surface and on fsaverage. ROI files become .label.gii. With several subjects, the mean, t
+and the number of significant subjects on fsaverage are written to across_subjects/.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import defaultdict
+from pathlib import Path
+
+from brain_activity_prediction.cli import dataset_flags
+from brain_activity_prediction.cli import shared_flags as shared
+from brain_activity_prediction.cli.model_names import resolved_model_id
+from brain_activity_prediction.report.tables.selection import Selection
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.messages import log
+from brain_activity_prediction.runtime.running import run_script
+from brain_activity_prediction.runtime.wording import count
+from brain_activity_prediction.storage.folders import (
+    Output,
+    across_subjects_folder,
+    model_folder,
+    prompt_folder,
+    subject_folder,
+)
+
+SPACES = ("native", "fsaverage", "fsaverage5")
+
+
+def flags() -> argparse.ArgumentParser:
+    flags = shared.parser(__doc__, several_subjects=True)
+    flags.set_defaults(subject=None)  # default: all subjects with scores
+    shared.add_selection(flags)
+    shared.add_protocol(flags)
+    shared.add_maps(flags)
+    flags.add_argument(
+        "--space", nargs="+", choices=SPACES, default=["native", "fsaverage"], help="surfaces to write maps on"
+    )
+    return flags
+
+
+def main() -> None:
+    arguments = flags().parse_args()
+    shared.check_base_dir(arguments.base_dir)
+    output = dataset_flags.output_from(arguments)
+    selection = Selection(
+        subject=tuple(arguments.subject or ()),
+        model=tuple(resolved_model_id(output, name) for name in arguments.model_id),
+        prompt=tuple(arguments.prompt_number),
+        stream=tuple(arguments.stream),
+    )
+    write_surfaces(arguments.base_dir, output, arguments.protocol, selection, arguments.map, arguments.space)
+
+
+def write_surfaces(
+    base_dir: Path, output: Output, protocol: str, selection: Selection, patterns: list[str], spaces: list[str]
+) -> None:
+    """Write the selected maps of each subject that has transforms, and their statistics over subjects.
+
+    Subjects without transforms are reported. Raise InputError if they were selected, or if no subject has transforms.
+    """
+    from brain_activity_prediction.report.cortex.run_maps import find_maps
+    from brain_activity_prediction.report.cortex.subject_surface import lacking_transforms, read_subject_surface
+    from brain_activity_prediction.report.cortex.writing import write_maps, write_over_subjects, write_roi_labels
+
+    found = find_maps(output, protocol, selection, patterns)
+    subjects = list(dict.fromkeys(one.subject for one in found))
+    lacking = {subject: text for subject in subjects if (text := lacking_transforms(base_dir, subject, spaces))}
+    if lacking and (selection.subject or len(lacking) == len(subjects)):
+        raise InputError("; ".join(lacking.values()))
+    for text in lacking.values():
+        log.warning(text)
+    group: dict[tuple, dict] = defaultdict(dict)  # maps on fsaverage, by (prompt, model) and subject
+    for subject in [one for one in subjects if one not in lacking]:
+        surface, own = read_subject_surface(base_dir, subject), [one for one in found if one.subject == subject]
+        folder = subject_folder(output, subject, protocol)
+        rois = write_roi_labels(base_dir, folder, surface, spaces)
+        for maps in own:
+            on_fsaverage = write_maps(maps, surface, spaces)
+            if maps.run is not None:
+                group[maps.run.prompt, maps.run.model_id][subject] = on_fsaverage
+        n = sum(len(maps.paths) for maps in own)
+        print(f"subject {subject}: {count(n, 'map')} and {count(len(rois), 'ROI file')} in {folder}/**/surfaces")
+    if not patterns:
+        log.info("maps of every layer are left out: --map '*_layers_*' writes them")
+    for (prompt, model), by_subject in group.items():
+        folder = across_subjects_folder(output, protocol) / prompt_folder(prompt) / model_folder(model)
+        write_over_subjects(folder, by_subject)
+    if any(len(by_subject) > 1 for by_subject in group.values()):
+        print(f"statistics over subjects on fsaverage in {across_subjects_folder(output, protocol)}/**/surfaces")
+
+
+if __name__ == "__main__":
+    run_script(main)

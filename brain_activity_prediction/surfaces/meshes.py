@@ -1,0 +1,178 @@
+"""Flat and inflated meshes of fsaverage, arranged for drawing: left hemisphere left, occipital poles in the middle.
+
+fsaverage5 comes with nilearn. The full fsaverage is read from NSD's FreeSurfer folder where it has flat patches.
+
+Letters: V vertices of both hemispheres, the left ones first; P points of a drawing; F faces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.storage.files import read_bytes, reading
+
+SIDES = {"lh": "left", "rh": "right"}
+GAP_MM = 12
+LONGEST_EDGE = 5  # of a flat face, in median edges: longer faces bridge a cut
+LARGEST_FILE_BYTES = 2**26
+# Directions from which inflated hemispheres are seen: axes that point right and up in the drawing, for lh and rh.
+VIEWS = {
+    "lateral": {"lh": ((0, -1, 0), (0, 0, 1)), "rh": ((0, 1, 0), (0, 0, 1))},
+    "medial": {"lh": ((0, 1, 0), (0, 0, 1)), "rh": ((0, -1, 0), (0, 0, 1))},
+    "ventral": {"lh": ((1, 0, 0), (0, -1, 0)), "rh": ((1, 0, 0), (0, -1, 0))},
+    "posterior": {"lh": ((1, 0, 0), (0, 0, 1)), "rh": ((1, 0, 0), (0, 0, 1))},
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Arrangement:
+    """A mesh of both hemispheres that is arranged on a plane.
+
+    points  (P, 2) in mm, x to the right and y up
+    depth   (P,) larger for points nearer to the viewer; the same for all points of a flat mesh
+    faces   (F, 3) points of each triangle, seen counterclockwise
+    vertex  (P,) the vertex of each point; a vertex may have several points, or none
+    """
+
+    points: np.ndarray
+    depth: np.ndarray
+    faces: np.ndarray
+    vertex: np.ndarray
+    n_vertices: int
+
+
+def flat_patches(base_dir: Path) -> dict[str, Path]:
+    """Return the paths of fsaverage's flat patches in NSD's FreeSurfer folder, by hemisphere."""
+    return {side: _surf(base_dir) / f"{side}.full.flat.patch.3d" for side in SIDES}
+
+
+def has_full_fsaverage(base_dir: Path) -> bool:
+    """Return whether a BASE_DIR has all files of the flat fsaverage."""
+    files = [*flat_patches(base_dir).values()]
+    files += [_surf(base_dir) / f"{side}.{name}" for side in SIDES for name in ("inflated", "curv")]
+    return all(path.is_file() for path in files)
+
+
+@lru_cache(maxsize=4)
+def flat_fsaverage(base_dir: Path | None = None) -> Arrangement:
+    """Return the flat fsaverage5, or with a BASE_DIR the flat fsaverage from its patches."""
+    parts = _patches(base_dir) if base_dir is not None else _meshes("flat")
+    flat = {}
+    for side, (points, faces) in parts.items():
+        own = np.asarray(points, dtype=np.float64)[:, :2]
+        used = np.unique(faces)  # the other vertices have no flat position
+        edges = np.linalg.norm(own[faces] - own[np.roll(faces, 1, axis=1)], axis=-1)
+        faces = faces[edges.max(axis=1) <= LONGEST_EDGE * np.median(edges)]
+        shift = own[used, 0].max() + GAP_MM / 2 if side == "lh" else own[used, 0].min() - GAP_MM / 2
+        flat[side] = (own - [shift, 0], np.zeros(len(own)), faces)
+    return _joined([flat[side] for side in SIDES], {side: len(part[0]) for side, part in flat.items()})
+
+
+@lru_cache(maxsize=8)
+def views_of_fsaverage5(views: tuple[str, ...] = tuple(VIEWS)) -> Arrangement:
+    """Return the inflated fsaverage5 from several of VIEWS, one row for each, left hemisphere left."""
+    meshes = _meshes("inflated")
+    parts, bottom = [], 0.0
+    for view in views:
+        row = []
+        for side, (points, faces) in meshes.items():
+            right, up = (np.asarray(axis, float) for axis in VIEWS[view][side])
+            towards_viewer = np.cross(right, up)
+            own = points @ np.stack([right, up, towards_viewer], axis=1)
+            own[:, 0] -= own[:, 0].max() + GAP_MM / 2 if side == "lh" else own[:, 0].min() - GAP_MM / 2
+            row.append((own, faces))
+        top = max(own[:, 1].max() for own, _ in row)
+        height = top - min(own[:, 1].min() for own, _ in row)
+        for own, faces in row:
+            own[:, 1] += bottom - top
+            parts.append((own[:, :2], own[:, 2], _facing(own, faces)))
+        bottom -= height + GAP_MM
+    return _joined(parts, {side: len(points) for side, (points, _) in meshes.items()})
+
+
+@lru_cache(maxsize=4)
+def curvature_of_fsaverage(base_dir: Path | None = None) -> np.ndarray:
+    """Return the curvature (V,) of fsaverage5, or with a BASE_DIR of fsaverage; positive in a sulcus."""
+    from nibabel.freesurfer import read_morph_data
+    from nilearn.datasets import load_fsaverage_data
+
+    if base_dir is None:
+        parts = load_fsaverage_data("fsaverage5", data_type="curvature").data.parts
+        return np.concatenate([parts[name] for name in SIDES.values()])
+    values = []
+    for side in SIDES:
+        with reading(_surf(base_dir) / f"{side}.curv"):
+            values.append(np.asarray(read_morph_data(_surf(base_dir) / f"{side}.curv"), dtype=np.float32))
+    return np.concatenate(values)
+
+
+def read_patch(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Read a FreeSurfer patch: its vertices (n,) and their coordinates (n, 3).
+
+    The file is big-endian: the number -1, n, and for each vertex its number and three floats. The number is the index
+    plus 1, and negative at the border of the patch.
+    """
+    with reading(path):
+        data = read_bytes(path, LARGEST_FILE_BYTES)
+        mark, n = np.frombuffer(data, ">i4", 2)
+        if mark != -1 or n < 1 or len(data) != 8 + 16 * n:
+            raise ValueError("it is not a FreeSurfer patch")
+        rows = np.frombuffer(data, np.dtype([("vertex", ">i4"), ("xyz", ">f4", 3)]), offset=8)
+        vertices = np.abs(rows["vertex"].astype(np.int64)) - 1
+        if vertices.min() < 0 or len(np.unique(vertices)) != n or not np.isfinite(rows["xyz"]).all():
+            raise ValueError("its vertices are damaged")
+    return vertices, rows["xyz"].astype(np.float64)
+
+
+def _patches(base_dir: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return points (V, 3) and faces of the flat fsaverage: the faces whose corners are all in the patch."""
+    from nibabel.freesurfer import read_geometry
+
+    flat = {}
+    for side, path in flat_patches(base_dir).items():
+        whole = _surf(base_dir) / f"{side}.inflated"
+        with reading(whole):
+            points, faces = read_geometry(whole)
+        vertices, coordinates = read_patch(path)
+        if vertices.max() >= len(points):
+            raise InputError(f"{path} has vertices that {whole} lacks: fetch both again")
+        own, inside = np.zeros((len(points), 3)), np.zeros(len(points), dtype=bool)
+        own[vertices], inside[vertices] = coordinates, True
+        flat[side] = own, faces[inside[faces].all(axis=1)]
+    return flat
+
+
+def _surf(base_dir: Path) -> Path:
+    return base_dir / "nsddata" / "freesurfer" / "fsaverage" / "surf"
+
+
+def _meshes(kind: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    from nilearn.datasets import load_fsaverage
+
+    parts = load_fsaverage("fsaverage5")[kind].parts
+    return {side: (parts[name].coordinates, parts[name].faces) for side, name in SIDES.items()}
+
+
+def _facing(points: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Return the faces that are seen counterclockwise, whose outer side is towards the viewer."""
+    a, b, c = (points[faces[:, corner], :2] for corner in range(3))
+    return faces[(b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0] > 0]
+
+
+def _joined(parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]], sizes: Mapping[str, int]) -> Arrangement:
+    """Join points, depths and faces of hemispheres, which alternate between left and right."""
+    first = [0, sizes["lh"]] * (len(parts) // 2)
+    starts = np.cumsum([0, *(len(points) for points, _, _ in parts)])[:-1]
+    return Arrangement(
+        points=np.concatenate([points for points, _, _ in parts]),
+        depth=np.concatenate([depth for _, depth, _ in parts]),
+        faces=np.concatenate([faces + start for (_, _, faces), start in zip(parts, starts, strict=True)]),
+        vertex=np.concatenate([np.arange(len(part[0])) + own for part, own in zip(parts, first, strict=True)]),
+        n_vertices=sum(sizes.values()),
+    )

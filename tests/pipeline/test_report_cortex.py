@@ -1,0 +1,114 @@
+"""Maps on the cortex in a report: which figures a BASE_DIR with NSD's transforms gets, and what they show."""
+
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+from reports import LLAVA, VIT, page_text, report
+from surface_transforms import write_transforms_of_voxels
+
+from brain_activity_prediction.datasets.nsd.dataset import find_nsd
+from brain_activity_prediction.datasets.nsd.regions import read_mask, read_regions, write_map
+from brain_activity_prediction.report.cortex import cortex_figures
+from brain_activity_prediction.report.cortex.cortices import read_cortices
+from brain_activity_prediction.report.tables.collecting import find_scored
+from brain_activity_prediction.storage.folders import partitioning_folder
+
+
+@pytest.fixture
+def on_surfaces(own_scored):
+    for subject in (1, 2):
+        write_transforms_of_voxels(own_scored, subject, read_mask(find_nsd(own_scored), subject)[0])
+    with patch("brain_activity_prediction.report.cortex.cortices.PIXELS", 60):
+        yield own_scored
+
+
+@pytest.fixture
+def figures(monkeypatch):
+    """Arguments of each figure that would be drawn, by its name."""
+    drawn = {}
+
+    def keep(name, title, maps, scale, background, folder):
+        drawn[name] = title, maps, scale
+        return name
+
+    monkeypatch.setattr(cortex_figures, "cortex_figure", keep)
+    monkeypatch.setattr(cortex_figures, "PIXELS", 60)
+    return drawn
+
+
+def test_a_page_shows_the_cortex_or_lists_the_transforms_that_it_lacks(own_scored):
+    write_transforms_of_voxels(own_scored, 1, read_mask(find_nsd(own_scored), 1)[0])
+    with (
+        patch("brain_activity_prediction.report.cortex.cortices.PIXELS", 60),
+        patch("brain_activity_prediction.report.cortex.cortex_figures.PIXELS", 60),
+    ):
+        text = page_text(report(own_scored, "-m", VIT))
+    assert "On the cortex" in text
+    assert "subject 2 has no transforms" in text
+    assert "rh.white-to-fsaverage.mgz" in text
+    assert "subject 1 has no transforms" not in text
+    names = {path.name for path in (own_scored / "report").rglob("flat_*")}
+    assert {"flat_r_google_vit-huge-patch14-224-in21k.png", "flat_r_google_vit-huge-patch14-224-in21k.svg"} <= names
+
+
+def test_each_model_has_scores_layers_and_prompts_on_the_cortex(on_surfaces, figures):
+    cortices, lacking = read_cortices(on_surfaces, [1, 2])
+    assert not lacking
+    list(cortex_figures.cortex_figures(cortices, find_scored(on_surfaces), on_surfaces / "report"))
+    llava, vit = "llava-hf_llava-1_5-13b-hf", "google_vit-huge-patch14-224-in21k"
+    kinds = ("flat_r", "views_r", "flat_best_layer")
+    assert set(figures) == {f"{kind}_{model}" for kind in kinds for model in (llava, vit)} | {"flat_differences"}
+    title, rows, scale = figures[f"flat_r_{llava}"]
+    assert title == f"r / ceiling: {LLAVA}"
+    assert [row.title for row in rows][-1] == "mean of 2 subjects"
+    assert rows[0].title.startswith("subject 1 (language, prompt ")
+    np.testing.assert_allclose(rows[2].values, np.nanmean([row.values for row in rows[:2]], axis=0))
+    assert 0 == scale.low < scale.high <= 1
+    _, layers, scale = figures[f"flat_best_layer_{llava}"]
+    assert len(layers) == 2
+    known = layers[0].values[np.isfinite(layers[0].values)]
+    assert set(known) <= set(range(4))
+    assert scale.unit == "layer"
+    _, rows, scale = figures["flat_differences"]
+    assert len(rows) == 1
+    assert scale.low == -scale.high
+
+
+def test_vertices_below_the_lowest_ceiling_have_no_value(on_surfaces, figures):
+    """The map of r / ceiling is NaN there, and so are the vertices of these voxels."""
+    run = next(one for one in find_scored(on_surfaces) if (one.model_id, one.subject) == (VIT, 1))
+    mask, affine = read_mask(find_nsd(on_surfaces), 1)
+    values = np.where(np.arange(mask.sum()) % 3 == 0, np.nan, 0.5)
+    write_map(run.folder / "maps" / "vision_best_layer_r_normalised.nii.gz", values, mask, affine)
+    cortices, _ = read_cortices(on_surfaces, [1])
+    list(cortex_figures.cortex_figures(cortices, [run], on_surfaces / "report"))
+    (row,) = figures["flat_r_google_vit-huge-patch14-224-in21k"][1]
+    halves = np.array_split(values, 2)
+    expected = np.concatenate([own[np.arange(10242) % len(own)] for own in halves])
+    np.testing.assert_array_equal(row.values, expected.astype("f4"))
+
+
+def test_outlines_are_the_families_of_a_subjects_own_regions(on_surfaces):
+    cortices, _ = read_cortices(on_surfaces, [1])
+    regions = read_regions(find_nsd(on_surfaces), 1)
+    halves = np.array_split(regions["V1v"] | regions["V1d"], 2)
+    expected = np.concatenate([own[np.arange(10242) % len(own)] for own in halves])
+    np.testing.assert_array_equal(cortices.regions[1]["V1"], expected)
+    assert {"V1", "V2", "V3", "hV4", "places"} == set(cortices.regions[1])
+
+
+def test_the_parts_of_a_variance_partitioning_share_a_scale(on_surfaces, figures):
+    for subject in (1, 2):
+        mask, affine = read_mask(find_nsd(on_surfaces), subject)
+        folder = partitioning_folder(on_surfaces, subject, "two") / "maps"
+        for part, value in (("A", 0.1), ("B", 0.05), ("A+B", -0.02)):
+            write_map(folder / f"part_{part}_r2.nii.gz", np.full(mask.sum(), value * subject), mask, affine)
+            write_map(folder / f"part_{part}_cv_r2.nii.gz", np.full(mask.sum(), 9.0), mask, affine)
+    cortices, _ = read_cortices(on_surfaces, [1, 2])
+    cortex_figures.variance_figure(cortices, on_surfaces, "two", on_surfaces)
+    _, rows, scale = figures["flat_variance_two"]
+    titles = ["A alone, mean of 2 subjects", "B alone, mean of 2 subjects", "shared by A+B, mean of 2 subjects"]
+    assert [row.title for row in rows] == titles
+    assert [np.nanmean(row.values) for row in rows] == pytest.approx([0.15, 0.075, -0.03], abs=1e-6)
+    assert scale.clipped == (True, False)

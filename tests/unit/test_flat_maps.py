@@ -1,0 +1,244 @@
+"""Flat and inflated cortices as pictures: what lies where, cuts, and FreeSurfer's patches."""
+
+import struct
+
+import nibabel
+import numpy as np
+import pytest
+from matplotlib import colormaps
+from nilearn.datasets import load_fsaverage
+
+from brain_activity_prediction.report.plots import flat_maps
+from brain_activity_prediction.report.plots.flat_maps import CortexMap
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.surfaces.meshes import (
+    Arrangement,
+    curvature_of_fsaverage,
+    flat_fsaverage,
+    has_full_fsaverage,
+    read_patch,
+    views_of_fsaverage5,
+)
+from brain_activity_prediction.surfaces.rasters import rasterise
+
+N = 10242  # vertices of a hemisphere
+
+
+@pytest.fixture(scope="module")
+def white():
+    """Positions (2 N, 3) of the vertices in the brain: right, anterior, superior."""
+    parts = load_fsaverage("fsaverage5")["white_matter"].parts
+    return np.concatenate([parts[side].coordinates for side in ("left", "right")])
+
+
+@pytest.fixture(scope="module")
+def flat():
+    return rasterise(flat_fsaverage(), 300)
+
+
+def test_the_left_hemisphere_is_left_and_the_occipital_poles_in_the_middle(flat, white):
+    left = flat.nearest(np.arange(2 * N) < N)
+    columns = np.arange(300)
+    assert np.nanmax(left[:, :140]) == 1 == np.nanmin(left[:, :140])
+    assert np.nanmax(left[:, 160:]) == 0
+    known = flat.inside.any(axis=0)
+    anterior = np.nanmean(flat.interpolated(white[:, 1])[:, known], axis=0)
+    assert np.corrcoef(np.abs(columns - 149.5)[known], anterior)[0, 1] > 0.9
+    assert np.abs(columns[known][np.argmin(anterior)] - 149.5) < 30
+
+
+def test_superior_is_up(flat, white):
+    superior = flat.interpolated(white[:, 2])
+    assert np.nanmean(superior[: len(superior) // 3]) > np.nanmean(superior[-len(superior) // 3 :]) + 20
+
+
+def test_no_colour_smears_across_a_cut(flat, white):
+    """The corners of every pixel's triangle are neighbours in the brain, too."""
+    corners = white[flat.corners[flat.inside]]
+    edges = np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=-1)
+    assert edges.max() < 12
+
+
+def test_nearly_every_vertex_of_the_flat_map_is_seen():
+    picture = rasterise(flat_fsaverage(), 1000)
+    used = np.unique(flat_fsaverage().faces)
+    assert np.isin(used, picture.corners[picture.inside]).mean() > 0.99
+
+
+def test_a_picture_shows_each_triangle_in_its_place():
+    square = Arrangement(
+        points=np.array([[0.0, 0], [10, 0], [10, 10], [0, 10]]),
+        depth=np.zeros(4),
+        faces=np.array([[0, 1, 2], [0, 2, 3]]),
+        vertex=np.array([3, 2, 1, 0]),
+        n_vertices=4,
+    )
+    picture = rasterise(square, 10)
+    values = np.array([10.0, 20, 10, 0])  # x + y at the vertices 0..3: (0, 10), (10, 10), (10, 0), (0, 0)
+    x, y = np.meshgrid(np.arange(10) + 0.5, 9.5 - np.arange(10))
+    np.testing.assert_allclose(picture.interpolated(values), x + y, atol=1e-5)
+    assert picture.nearest(np.arange(4))[[0, 0, 9, 9], [0, 9, 9, 0]].tolist() == [0, 1, 2, 3]
+    np.testing.assert_allclose(picture.extent, (0, 10, 0, 10))
+    holes = picture.interpolated(np.array([10.0, 20, np.nan, 0]))
+    assert np.isnan(holes[9, 9])
+    np.testing.assert_array_equal(np.isnan(holes), picture.nearest(np.arange(4)) == 2)
+
+
+def test_of_two_triangles_the_one_nearer_to_the_viewer_is_shown():
+    points, faces = np.array([[0.0, 0], [10, 0], [5, 10]]), np.arange(6).reshape(2, 3)
+    for depths in ((0, 1), (1, 0)):
+        both = Arrangement(np.tile(points, (2, 1)), np.repeat(depths, 3), faces, np.arange(6), 6)
+        picture = rasterise(both, 10)
+        nearer = picture.corners[picture.inside] >= 3
+        assert nearer.all() if depths == (0, 1) else not nearer.any()
+
+
+def test_the_surface_next_to_the_viewer_is_shown(white):
+    inflated = rasterise(views_of_fsaverage5(("lateral", "medial")), 300)
+    half = len(inflated.corners) // 2
+    shown = [inflated.corners[rows][..., 0] for rows in (slice(0, half - 12), slice(half + 12, None))]
+    lateral, medial = [white[one[(one >= 0) & (one < N)], 0].mean() for one in shown]
+    assert lateral < -40
+    assert medial > -25
+
+
+def test_views_keep_the_left_hemisphere_left_and_the_brain_upright(white):
+    inflated = rasterise(views_of_fsaverage5(("lateral",)), 300)
+    left = inflated.nearest(np.arange(2 * N) < N)
+    assert np.nanmin(left[:, :140]) == 1
+    assert np.nanmax(left[:, 160:]) == 0
+    anterior, superior = (inflated.interpolated(white[:, axis]) for axis in (1, 2))
+    assert np.nanmean(anterior[:, :40]) > 20 > -20 > np.nanmean(anterior[:, 110:145])
+    assert np.nanmean(superior[:40]) > np.nanmean(superior[-40:])
+
+
+def test_curvature_is_positive_in_sulci():
+    """The calcarine and central sulci make fsaverage's sulci a good third of its vertices, deep below its surface."""
+    curvature, meshes = curvature_of_fsaverage(), load_fsaverage("fsaverage5")
+    inflated, pial = (meshes[kind].parts["left"].coordinates for kind in ("inflated", "pial"))
+    assert curvature.shape == (2 * N,)
+    depth = np.linalg.norm(pial - pial.mean(axis=0), axis=1) / np.linalg.norm(inflated - inflated.mean(axis=0), axis=1)
+    assert np.corrcoef(depth, curvature[:N])[0, 1] < -0.1
+
+
+def write_patch(path, vertices, points, border):
+    """FreeSurfer's format: -1, n, then number and coordinates of each vertex, big-endian."""
+    numbers = np.where(border, -(vertices + 1), vertices + 1)
+    rows = b"".join(struct.pack(">i3f", number, *point) for number, point in zip(numbers, points, strict=True))
+    path.write_bytes(struct.pack(">2i", -1, len(vertices)) + rows)
+
+
+def bridge(points, used):
+    """A face from one side of the flat map to the other, as at a cut of one vertex."""
+    by_x = used[np.argsort(points[used, 0])]
+    return np.array([[by_x[0], by_x[1], by_x[-1]]])
+
+
+@pytest.fixture
+def full(tmp_path):
+    """A BASE_DIR with patches, inflated meshes and curvature of fsaverage, made of the smaller fsaverage5."""
+    meshes, folder = load_fsaverage("fsaverage5"), tmp_path / "nsddata/freesurfer/fsaverage/surf"
+    folder.mkdir(parents=True)
+    for side, name in (("lh", "left"), ("rh", "right")):
+        inflated, patch = meshes["inflated"].parts[name], meshes["flat"].parts[name]
+        used = np.unique(patch.faces)
+        faces = np.concatenate([inflated.faces, bridge(patch.coordinates, used)])
+        nibabel.freesurfer.write_geometry(folder / f"{side}.inflated", inflated.coordinates, faces)
+        write_patch(
+            folder / f"{side}.full.flat.patch.3d", used[::-1], patch.coordinates[used[::-1]], used[::-1] % 7 == 0
+        )
+        nibabel.freesurfer.write_morph_data(folder / f"{side}.curv", np.arange(N, dtype="f4"))
+    return tmp_path
+
+
+def test_patches_of_freesurfer_give_the_same_flat_map(full):
+    assert has_full_fsaverage(full)
+    one, other = flat_fsaverage(full), flat_fsaverage()
+    used = np.unique(other.faces)
+    np.testing.assert_allclose(one.points[used], other.points[used], atol=1e-4)
+    assert {tuple(sorted(face)) for face in other.faces.tolist()} <= {
+        tuple(sorted(face)) for face in one.faces.tolist()
+    }
+    edges = one.points[one.faces] - one.points[np.roll(one.faces, 1, axis=1)]
+    assert np.linalg.norm(edges, axis=-1).max() < 15
+    np.testing.assert_array_equal(curvature_of_fsaverage(full), np.tile(np.arange(N), 2))
+
+
+@pytest.mark.parametrize("spoil", [lambda data: data[:-4], lambda data: b"\0" + data[1:], lambda data: data[:8]])
+def test_a_damaged_patch_is_refused_by_name(full, spoil):
+    path = full / "nsddata/freesurfer/fsaverage/surf/lh.full.flat.patch.3d"
+    path.write_bytes(spoil(path.read_bytes()))
+    with pytest.raises(InputError, match=r"lh\.full\.flat\.patch\.3d"):
+        read_patch(path)
+
+
+@pytest.fixture
+def painted(monkeypatch):
+    """Panels of the figures that are drawn, in place of their files."""
+    panels = []
+
+    def paint_only(name, title, text, panel, paint, folder):
+        paint(panel)
+        panels.append(panel)
+
+    monkeypatch.setattr(flat_maps, "draw", paint_only)
+    return panels
+
+
+def test_colours_show_values_and_grey_cortex_where_there_are_none(painted, flat, white):
+    values = np.where(white[:, 1] < -40, 0.4, np.nan)
+    curvature = curvature_of_fsaverage()
+    scale = flat_maps.accuracy_scale([values], "r")
+    flat_maps.cortex_figure("a", "A", [CortexMap("one", values)] * 2, scale, (flat, curvature), None)
+    picture = np.asarray(painted[0].images[0].get_array())
+    height = len(flat.corners)
+    assert len(picture) == 2 * (height + flat_maps.TITLE)
+    rows = picture[flat_maps.TITLE : flat_maps.TITLE + height]
+    np.testing.assert_array_equal(rows, picture[-height:])
+    known, sulci = np.isfinite(flat.interpolated(values)), flat.nearest(curvature) > 0
+    np.testing.assert_allclose(rows[known], np.tile(colormaps["inferno"](1.0), (known.sum(), 1)))
+    assert set(rows[flat.inside & ~known & sulci][:, 0]) == {flat_maps.SULCUS}
+    assert set(rows[flat.inside & ~known & ~sulci][:, 0]) == {flat_maps.GYRUS}
+    assert not rows[~flat.inside, 3].any()
+
+
+def test_regions_are_outlined_and_named_in_both_hemispheres(painted, flat, white):
+    occipital = white[:, 1] < -80
+    shown = CortexMap("one", np.ones(2 * N), {"V1": occipital, "speck": np.arange(2 * N) == 3})
+    scale = flat_maps.number_scale([shown.values], "layer")
+    flat_maps.cortex_figure("a", "A", [shown], scale, (flat, curvature_of_fsaverage()), None)
+    (panel,) = painted
+    names = [text for text in panel.texts if text.get_text() != "one"]
+    assert [text.get_text() for text in names] == ["V1", "V1"]
+    pixels = flat.nearest(occipital)
+    for text in names:
+        column, row = text.get_position()
+        assert pixels[int(row) - flat_maps.TITLE, int(column)] == 1
+    left, right = (text.get_position()[0] for text in names)
+    assert left < 150 < right
+    (lines,) = panel.collections
+    border = np.concatenate(lines.get_segments()) - [0, flat_maps.TITLE]
+    inside = np.nan_to_num(pixels)[np.floor(border[:, 1]).astype(int), np.floor(border[:, 0]).astype(int)]
+    beyond = np.nan_to_num(pixels)[np.ceil(border[:, 1]).astype(int), np.ceil(border[:, 0]).astype(int)]
+    assert (inside != beyond).mean() > 0.9
+
+
+def test_layers_are_never_blended_in_a_picture(painted, flat, white):
+    layers = np.where(white[:, 1] < -60, 2.0, 10.0)
+    scale = flat_maps.number_scale([layers], "layer")
+    flat_maps.cortex_figure("a", "A", [CortexMap("one", layers)], scale, (flat, curvature_of_fsaverage()), None)
+    picture = np.asarray(painted[0].images[0].get_array())[flat_maps.TITLE :]
+    assert len(np.unique(picture[flat.inside], axis=0)) == 2
+
+
+def test_scales_state_where_they_are_clipped():
+    values = np.concatenate([np.linspace(0, 0.2, 1000), [5.0, np.nan]])
+    scale = flat_maps.accuracy_scale([values, values - 0.01], "r / ceiling", 1)
+    assert (scale.low, scale.high) == (0, 0.2)
+    assert scale.text == "r / ceiling (clipped below 0 and above 0.2)"
+    assert flat_maps.accuracy_scale([values * 20], "r / ceiling", 1).high == 1
+    difference = flat_maps.difference_scale([values - 0.15], "difference")
+    assert (difference.low, difference.high) == (-0.15, 0.15)
+    assert difference.text == "difference (clipped below −0.15 and above 0.15)"
+    assert flat_maps.number_scale([np.array([3.0, 3])], "layer").high == 4
+    assert flat_maps.difference_scale([np.zeros(3)], "difference").high > 0
