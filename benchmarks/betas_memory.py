@@ -22,8 +22,8 @@ import nibabel
 import numpy as np
 from scipy.io import savemat
 
-from brain_activity_prediction.datasets.nsd.dataset import find_nsd
 from brain_activity_prediction.datasets.nsd.layout import Layout
+from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 from brain_activity_prediction.datasets.responses import prepare_responses
 
 SHAPE = (81, 104, 83)

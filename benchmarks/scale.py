@@ -29,8 +29,8 @@ from store import forget
 from usual import peak_gigabytes
 
 from brain_activity_prediction.cli import extraction_command
-from brain_activity_prediction.datasets.nsd.dataset import find_nsd
 from brain_activity_prediction.datasets.nsd.design import read_design
+from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 from brain_activity_prediction.datasets.nsd.stimuli import Stimuli
 from brain_activity_prediction.extraction import loop
 from brain_activity_prediction.extraction.plan import plan

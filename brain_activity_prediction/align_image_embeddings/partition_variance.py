@@ -45,7 +45,7 @@ def flags() -> argparse.ArgumentParser:
         help="number of random weightings of each combination of spaces (default: a grid: 9 for pairs, 61 for triples)",
     )
     flags.add_argument("--seed", type=seed, default=0, help="seed of the random weightings")
-    shared.add_responses(flags)
+    shared.add_responses(flags, space="")
     dataset_flags.add_split(flags)
     shared.add_ceilings(flags)
     shared.add_bootstrap(flags)

@@ -1,6 +1,6 @@
 """Describe a dataset as this package understands it, on one page, and list what is wrong with it.
 
-For NSD, the published figures are shown beside those of this copy. Responses are read once and kept, as align_model.py
+For NSD, the published figures are shown next to those of this copy. Responses are read once and kept, as align_model.py
 keeps them.
 """
 

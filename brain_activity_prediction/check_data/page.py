@@ -8,7 +8,7 @@ import numpy as np
 
 from brain_activity_prediction.check_data.nsd_figures import compared, ncsnr_beside_published
 from brain_activity_prediction.datasets.dataset import Dataset
-from brain_activity_prediction.datasets.nsd.dataset import NSDVolumes
+from brain_activity_prediction.datasets.nsd.nsd import NSDVolumes
 from brain_activity_prediction.datasets.responses import prepare_responses
 from brain_activity_prediction.datasets.splits import SplitChoice, split_images
 from brain_activity_prediction.datasets.units import Rows, Units, Vertices, Voxels

@@ -83,10 +83,14 @@ def split_from(arguments: argparse.Namespace) -> SplitChoice:
     )
 
 
-def add_reading(flags: argparse.ArgumentParser) -> None:
+def add_reading(flags: argparse.ArgumentParser, *names_of_space: str) -> None:
     """Add the flags that select what to read of a dataset; `reading_from` reads them."""
     flags.add_argument("--betas", choices=VERSIONS, help="version of NSD's betas (default: b3)")
-    flags.add_argument("--space", choices=(*VOLUMES, *SURFACES), help=f"space of NSD's betas (default: {VOLUMES[0]})")
+    flags.add_argument(
+        *("--response-space", *names_of_space),
+        choices=(*VOLUMES, *SURFACES),
+        help=f"space of NSD's betas (default: {VOLUMES[0]})",
+    )
     flags.add_argument(
         "--mask",
         nargs="+",
@@ -105,4 +109,4 @@ def reading_from(arguments: argparse.Namespace) -> Reading:
             raise InputError("--mask takes one NIfTI file, or names of ROI files")
         if not Path(mask[0]).is_file():
             raise InputError(f"--mask {no_such_path(Path(mask[0]))}")
-    return Reading(arguments.betas, arguments.space, tuple(mask) if mask else None)
+    return Reading(arguments.betas, arguments.response_space, tuple(mask) if mask else None)

@@ -136,8 +136,11 @@ def add_maps(flags: argparse.ArgumentParser) -> None:
     )
 
 
-def add_responses(flags: argparse.ArgumentParser) -> None:
-    """Add the flags that select responses and voxels."""
+def add_responses(flags: argparse.ArgumentParser, space: str = "--space") -> None:
+    """Add the flags that select responses and voxels.
+
+    space  short name of `--response-space`; empty if another flag of the script has it
+    """
     add_numbers(
         flags,
         "--sessions",
@@ -152,7 +155,7 @@ def add_responses(flags: argparse.ArgumentParser) -> None:
         help="use only these ROI files, such as prf-visualrois or lh.prf-visualrois, and families for unions such as "
         "V1 (default: all files)",
     )
-    dataset_flags.add_reading(flags)
+    dataset_flags.add_reading(flags, *filter(None, [space]))
     flags.add_argument(
         "--zscore-sessions",
         action=argparse.BooleanOptionalAction,

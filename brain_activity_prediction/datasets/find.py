@@ -17,14 +17,14 @@ PACKAGE = "brain_activity_prediction.datasets"
 NSD = "nsd"
 # For each dataset: the function (module, name) that finds it, and patterns of files of which it has at least one.
 DATASETS = {
-    NSD: ((f"{PACKAGE}.nsd.dataset", "find_nsd"), ("nsddata/experiments/nsd/nsd_expdesign.mat", "nsd_expdesign.mat")),
-    "things": ((f"{PACKAGE}.things", "find_things"), ("betas_csv/sub-*_StimulusMetadata.csv",)),
+    NSD: ((f"{PACKAGE}.nsd.nsd", "find_nsd"), ("nsddata/experiments/nsd/nsd_expdesign.mat", "nsd_expdesign.mat")),
+    "things": ((f"{PACKAGE}.public.things", "find_things"), ("betas_csv/sub-*_StimulusMetadata.csv",)),
     "laion_fmri": (
-        (f"{PACKAGE}.laion_fmri", "find_laion"),
+        (f"{PACKAGE}.public.laion_fmri", "find_laion"),
         ("derivatives/glmsingle-tedana/sub-*/ses-*", "derivatives/glmsingle/sub-*/ses-*"),
     ),
-    "algonauts2023": ((f"{PACKAGE}.algonauts2023", "find_algonauts"), ("subj0[1-8]/training_split",)),
-    "bold5000": ((f"{PACKAGE}.bold5000", "find_bold5000"), ("CSI[0-9]_imgnames.txt",)),
+    "algonauts2023": ((f"{PACKAGE}.public.algonauts2023", "find_algonauts"), ("subj0[1-8]/training_split",)),
+    "bold5000": ((f"{PACKAGE}.public.bold5000", "find_bold5000"), ("CSI[0-9]_imgnames.txt",)),
     "own": ((f"{PACKAGE}.own.dataset", "find_own"), ("trials.csv", "trials.tsv")),
 }
 

@@ -17,7 +17,7 @@ from types import SimpleNamespace
 
 from brain_activity_prediction.cli import extraction_command
 from brain_activity_prediction.cli.model_names import resolved_model_id
-from brain_activity_prediction.datasets.captions import Captions
+from brain_activity_prediction.datasets.texts.captions import Captions
 from brain_activity_prediction.extraction.loop import extract
 from brain_activity_prediction.models.text import model_script
 from brain_activity_prediction.runtime.errors import InputError

@@ -15,12 +15,12 @@ from pathlib import Path
 
 from brain_activity_prediction.cli import shared_flags as shared
 from brain_activity_prediction.cli.parser import Help, OneLineParser
-from brain_activity_prediction.datasets import coco
 from brain_activity_prediction.datasets.nsd.stimulus_table import (
     Stimulus,
     find_stimulus_table,
     read_stimulus_table,
 )
+from brain_activity_prediction.datasets.texts import coco
 from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.running import run_script
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore

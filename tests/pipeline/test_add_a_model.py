@@ -13,7 +13,7 @@ import torch
 from base_dir import run
 from scripts import ALIGN, EXTRACT
 
-from brain_activity_prediction.datasets.nsd.dataset import find_nsd
+from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 from brain_activity_prediction.datasets.nsd.stimuli import Stimuli
 from brain_activity_prediction.demo.models import save_random
 from brain_activity_prediction.models.torchvision_import import import_torchvision

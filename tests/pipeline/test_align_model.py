@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from two_layers import FOLDER, align, read_scores, write_states
 
-from brain_activity_prediction.datasets.nsd.dataset import find_nsd
 from brain_activity_prediction.datasets.nsd.design import read_design
+from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 from brain_activity_prediction.encoding import encode
 from brain_activity_prediction.encoding.scores.score_store import QUANTITIES, ScoreStore
 from brain_activity_prediction.ridge.ridge_cv import ridge_cv

@@ -10,7 +10,7 @@ from analyses import similarities
 from two_layers import FOLDER, align, read_scores
 
 from brain_activity_prediction.datasets import valid_trials
-from brain_activity_prediction.datasets.nsd.dataset import find_nsd
+from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 from brain_activity_prediction.datasets.responses import ResponseChoice
 from brain_activity_prediction.encoding.scores.best_predictions import best_predictions
 from brain_activity_prediction.encoding.scores.layer_choice import stream_scores

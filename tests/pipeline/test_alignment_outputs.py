@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from two_layers import FOLDER, align, read_scores
 
-from brain_activity_prediction.datasets.nsd.dataset import find_nsd
+from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 from brain_activity_prediction.demo.dataset import AFFINE
 from brain_activity_prediction.encoding.scores.score_store import QUANTITIES, ScoreStore
 from brain_activity_prediction.encoding.tables.region_table import COLUMNS

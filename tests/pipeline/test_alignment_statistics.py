@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import false_discovery_control
 from two_layers import FOLDER, align, read_scores
 
-from brain_activity_prediction.datasets.nsd.dataset import find_nsd
+from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 from brain_activity_prediction.datasets.nsd.regions import read_mask, region_masks
 from brain_activity_prediction.datasets.responses import ResponseChoice
 from brain_activity_prediction.datasets.splits import SplitChoice

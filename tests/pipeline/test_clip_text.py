@@ -12,9 +12,9 @@ from scripts import load_script, run_here
 from tokenizers.pre_tokenizers import ByteLevel
 
 from brain_activity_prediction.cli import extraction_command
-from brain_activity_prediction.datasets.captions import Captions
-from brain_activity_prediction.datasets.nsd.dataset import find_nsd
 from brain_activity_prediction.datasets.nsd.design import read_design
+from brain_activity_prediction.datasets.nsd.nsd import find_nsd
+from brain_activity_prediction.datasets.texts.captions import Captions
 from brain_activity_prediction.demo import models
 from brain_activity_prediction.extraction import loop
 from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint

@@ -8,11 +8,11 @@ import pytest
 from scripts import ALIGN, load_script, run_here
 
 from brain_activity_prediction.cli.model_names import extraction_scripts
-from brain_activity_prediction.datasets.captions import Captions
-from brain_activity_prediction.datasets.coco import Box, share_in_crop
-from brain_activity_prediction.datasets.nsd.dataset import find_nsd
 from brain_activity_prediction.datasets.nsd.design import read_design
+from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 from brain_activity_prediction.datasets.nsd.stimulus_table import Crop, read_stimulus_table
+from brain_activity_prediction.datasets.texts.captions import Captions
+from brain_activity_prediction.datasets.texts.coco import Box, share_in_crop
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 from brain_activity_prediction.storage.json_arrays import array_elements
 

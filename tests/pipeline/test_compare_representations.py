@@ -7,8 +7,8 @@ import torch
 from analyses import similarities
 from two_layers import FOLDER
 
-from brain_activity_prediction.datasets.nsd.dataset import find_nsd
 from brain_activity_prediction.datasets.nsd.design import read_design
+from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 from brain_activity_prediction.datasets.nsd.regions import region_masks
 from brain_activity_prediction.datasets.responses import prepare_responses
 from brain_activity_prediction.encoding import subject_data

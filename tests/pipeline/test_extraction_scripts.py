@@ -11,7 +11,7 @@ import pytest
 from mean_colours import colours, extract
 from scripts import SCRIPTS, command, load_script, run_here
 
-from brain_activity_prediction.datasets.nsd.dataset import find_nsd
+from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 from brain_activity_prediction.demo import models
 from brain_activity_prediction.models.torchvision_import import import_torchvision
 from brain_activity_prediction.runtime.errors import InputError

@@ -10,7 +10,7 @@ from scripts import command
 from text_families import write_text_model
 
 from brain_activity_prediction.datasets.nsd.design import read_design
-from brain_activity_prediction.datasets.nsd.dataset import find_nsd
+from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 
 NEVER = "torch._dynamo.symbolic_convert"  # a module of the compiler that is imported with it
 

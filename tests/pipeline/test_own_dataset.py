@@ -160,7 +160,7 @@ SPOILS = {
         "sub-01_ses-01.npy holds 3 trials, but trials.csv has 120 of subject sub-01, session 1",
     ),
     "a pickle": (
-        lambda base: np.save(base / "responses/sub-01_ses-01.npy", np.array({"betasmd": 1}), allow_pickle=True),
+        lambda base: np.save(base / "responses/sub-01_ses-01.npy", np.array({"betasmd": 1})),
         "is a pickle, which runs code .* convert it with python -c",
     ),
     "two files for a session": (

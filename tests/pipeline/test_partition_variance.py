@@ -15,7 +15,7 @@ from two_layers import MODEL, align, read_scores
 
 from brain_activity_prediction.align_image_embeddings import partition_variance
 from brain_activity_prediction.cli.shared_flags import LOWEST_CEILING
-from brain_activity_prediction.datasets.nsd.dataset import find_nsd
+from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 from brain_activity_prediction.encoding import subject_data
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore

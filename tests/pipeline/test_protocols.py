@@ -8,8 +8,8 @@ import pytest
 from scipy.stats import zscore
 from two_layers import FOLDER, align
 
-from brain_activity_prediction.datasets.nsd.dataset import find_nsd
 from brain_activity_prediction.datasets.nsd.design import read_design
+from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 from brain_activity_prediction.datasets.responses import ResponseChoice, prepare_responses
 from brain_activity_prediction.encoding.scores.score_store import ScoreStore
 from brain_activity_prediction.ridge.ridge_cv import ridge_cv

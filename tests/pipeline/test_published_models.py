@@ -18,7 +18,7 @@ from published_models import BERT, LLAVA, MEAN, SD, WRITE, needs_published
 from scripts import load_script, run_here
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from brain_activity_prediction.datasets.nsd.dataset import find_nsd
+from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 from brain_activity_prediction.datasets.nsd.stimuli import Stimuli
 from brain_activity_prediction.demo.dataset import write_dataset
 from brain_activity_prediction.demo.simulation import Recipe

@@ -10,8 +10,8 @@ from tiny_models import MODELS
 from tiny_mplug_owl import write_checkpoint
 
 from brain_activity_prediction.cli import extraction_command
-from brain_activity_prediction.datasets.nsd.dataset import find_nsd
 from brain_activity_prediction.datasets.nsd.design import read_design
+from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 from brain_activity_prediction.extraction import loop
 from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore

@@ -7,7 +7,7 @@ import pytest
 from reports import LLAVA, VIT, page_text, report
 from surface_transforms import write_transforms_of_voxels
 
-from brain_activity_prediction.datasets.nsd.dataset import find_nsd
+from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 from brain_activity_prediction.datasets.nsd.regions import read_mask, read_regions, write_map
 from brain_activity_prediction.report.cortex import cortex_figures
 from brain_activity_prediction.report.cortex.cortices import read_cortices

@@ -11,7 +11,7 @@ from text_families import write_text_model
 from vision_language_batch import read
 
 from brain_activity_prediction.datasets.nsd.design import read_design
-from brain_activity_prediction.datasets.nsd.dataset import find_nsd
+from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 from brain_activity_prediction.demo.dataset import write_dataset
 from brain_activity_prediction.demo.simulation import Recipe
 from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint

@@ -14,8 +14,8 @@ import slurm_on_loopback
 from conftest import TINY, simple_signals
 from sweeping import LLAVA, SWEEP_FOLDER, VIT, until
 
-from brain_activity_prediction.datasets.nsd.dataset import find_nsd
 from brain_activity_prediction.datasets.nsd.design import read_design
+from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 from brain_activity_prediction.demo import models
 from brain_activity_prediction.demo.dataset import write_dataset
 from brain_activity_prediction.models.torchvision_import import import_torchvision

@@ -10,10 +10,10 @@ import torch
 from scripts import load_script, run_here
 from text_families import FAMILIES, LIMIT, save, write_text_model
 
-from brain_activity_prediction.datasets.answers import Answers
-from brain_activity_prediction.datasets.captions import Captions
-from brain_activity_prediction.datasets.nsd.dataset import find_nsd
 from brain_activity_prediction.datasets.nsd.design import read_design
+from brain_activity_prediction.datasets.nsd.nsd import find_nsd
+from brain_activity_prediction.datasets.texts.answers import Answers
+from brain_activity_prediction.datasets.texts.captions import Captions
 from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
 from brain_activity_prediction.models.text import model_script
 from brain_activity_prediction.models.torchvision_import import import_torchvision

@@ -11,8 +11,8 @@ from PIL import Image
 from scripts import ALIGN, load_script, run_here
 
 from brain_activity_prediction.cli import extraction_command
-from brain_activity_prediction.datasets.nsd.dataset import find_nsd
 from brain_activity_prediction.datasets.nsd.design import read_design
+from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 from brain_activity_prediction.datasets.nsd.stimuli import Stimuli
 from brain_activity_prediction.extraction import loop
 from brain_activity_prediction.models import map_layout

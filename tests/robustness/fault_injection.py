@@ -25,8 +25,8 @@ from scripts import load_script
 
 from brain_activity_prediction.align_image_embeddings import align_model
 from brain_activity_prediction.cli import extraction_command
-from brain_activity_prediction.datasets.nsd.dataset import find_nsd
 from brain_activity_prediction.datasets.nsd.design import read_design
+from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 from brain_activity_prediction.datasets.responses import prepare_responses
 from brain_activity_prediction.demo import models
 from brain_activity_prediction.encoding import subject_data  # noqa: F401, imported ahead

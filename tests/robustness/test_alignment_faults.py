@@ -15,7 +15,7 @@ import torch
 from two_layers import FOLDER, MODEL, align, read_scores
 
 from brain_activity_prediction.align_image_embeddings import align_model
-from brain_activity_prediction.datasets.nsd import dataset
+from brain_activity_prediction.datasets.nsd import nsd as dataset
 from brain_activity_prediction.encoding import encode
 from brain_activity_prediction.encoding.scores.score_store import ScoreStore
 from brain_activity_prediction.runtime.errors import InputError
@@ -79,7 +79,7 @@ AT_ONCE = """
 import json, os, sys
 import matplotlib.figure, scipy.stats  # here, since each child would for itself
 from brain_activity_prediction.align_image_embeddings import align_model
-from brain_activity_prediction.datasets.nsd import dataset
+from brain_activity_prediction.datasets.nsd import nsd as dataset
 from brain_activity_prediction.encoding import encode
 base_dir, n_processes = sys.argv[1], int(sys.argv[2])
 sys.argv = ["align_model.py", "-d", base_dir, "-g", "cpu", "-m", sys.argv[3], "--num-alphas", "5"]

@@ -11,8 +11,8 @@ from scripts import load_script
 from two_layers import FOLDER, align, write_states
 
 from brain_activity_prediction.cli import extraction_command
-from brain_activity_prediction.datasets.nsd.dataset import find_nsd
 from brain_activity_prediction.datasets.nsd.design import read_design
+from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 from brain_activity_prediction.encoding.scores.score_store import ScoreStore
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore

@@ -18,13 +18,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.io import loadmat, savemat
 
-from brain_activity_prediction.datasets.captions import Captions
 from brain_activity_prediction.datasets.nsd.betas import read_session
-from brain_activity_prediction.datasets.nsd.dataset import find_nsd
 from brain_activity_prediction.datasets.nsd.design import read_design
 from brain_activity_prediction.datasets.nsd.label_tables import label_names
+from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 from brain_activity_prediction.datasets.nsd.regions import read_mask, region_masks
 from brain_activity_prediction.datasets.nsd.stimuli import Stimuli
+from brain_activity_prediction.datasets.texts.captions import Captions
 from brain_activity_prediction.datasets.units import read_map
 from brain_activity_prediction.encoding.scores.score_store import QUANTITIES, ScoreStore
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS

@@ -10,8 +10,8 @@ import pytest
 from reports import report
 from two_layers import align
 
-from brain_activity_prediction.datasets.nsd.dataset import find_nsd
 from brain_activity_prediction.datasets.nsd.label_tables import label_names
+from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 from brain_activity_prediction.encoding.scores.score_store import QUANTITIES, ScoreStore
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore

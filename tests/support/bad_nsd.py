@@ -4,7 +4,7 @@ import numpy as np
 from bad_input import ALIGN, HTML, REPORT, VIT, Case
 from spoilt_data import beside, bomb, design, file_for, loop, moved, over, read_only, stimuli, volume
 
-from brain_activity_prediction.datasets.nsd.dataset import find_nsd
+from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 
 FOLDERS = [
     Case("a base directory that is not there", VIT, ["-d", "{base}/nowhere"], ["{base}/nowhere", "does not exist"]),

@@ -9,7 +9,7 @@ import nibabel
 import numpy as np
 from scipy.io import loadmat, savemat
 
-from brain_activity_prediction.datasets.nsd.dataset import find_nsd
+from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 
 

@@ -6,8 +6,8 @@ import time
 import numpy as np
 from scripts import PACKAGE
 
-from brain_activity_prediction.datasets.nsd.dataset import find_nsd
 from brain_activity_prediction.datasets.nsd.design import read_design
+from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 from brain_activity_prediction.storage.folders import embeddings_folder
 from brain_activity_prediction.sweep import sweep

@@ -5,8 +5,8 @@ import pandas as pd
 from conftest import simple_signals
 
 from brain_activity_prediction.align_image_embeddings import align_model
-from brain_activity_prediction.datasets.nsd.dataset import find_nsd
 from brain_activity_prediction.datasets.nsd.design import read_design
+from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 from brain_activity_prediction.datasets.nsd.stimuli import Stimuli
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.io import loadmat
 
-from brain_activity_prediction.datasets.nsd.dataset import find_nsd
 from brain_activity_prediction.datasets.nsd.design import read_design, stimulus_rows
+from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 from brain_activity_prediction.datasets.nsd.regions import region_masks
 from brain_activity_prediction.datasets.responses import prepare_responses
 from brain_activity_prediction.demo.simulation import (

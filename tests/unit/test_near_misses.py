@@ -6,9 +6,9 @@ import pytest
 from two_layers import MODEL
 
 from brain_activity_prediction.align_image_embeddings import align_model
-from brain_activity_prediction.datasets.captions import Captions
-from brain_activity_prediction.datasets.nsd.dataset import find_nsd
+from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 from brain_activity_prediction.datasets.nsd.stimuli import Stimuli
+from brain_activity_prediction.datasets.texts.captions import Captions
 from brain_activity_prediction.encoding.layers import open_layers
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.wording import did_you_mean, near_models

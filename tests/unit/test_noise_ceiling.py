@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from brain_activity_prediction.datasets.nsd.dataset import find_nsd
+from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 from brain_activity_prediction.datasets.nsd.regions import region_masks
 from brain_activity_prediction.datasets.responses import ResponseChoice, average_repeats, zscore_session
 from brain_activity_prediction.demo.simulation import REGIONS

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 from scipy.io import loadmat, savemat
 
-from brain_activity_prediction.datasets.nsd.dataset import find_nsd
 from brain_activity_prediction.datasets.nsd.design import read_design, stimulus_rows
+from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 from brain_activity_prediction.datasets.splits import SplitChoice, split_images
 from brain_activity_prediction.runtime.errors import InputError
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from two_layers import FOLDER, align, read_scores
 
-from brain_activity_prediction.datasets.nsd.dataset import find_nsd
+from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 from brain_activity_prediction.datasets.nsd.regions import read_mask, region_masks
 from brain_activity_prediction.datasets.responses import ResponseChoice, prepare_responses
 from brain_activity_prediction.encoding.subject_data import ceiling_of_test_images, read_subject_data

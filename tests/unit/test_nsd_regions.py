@@ -6,7 +6,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from brain_activity_prediction.datasets.nsd.dataset import find_nsd
+from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 from brain_activity_prediction.datasets.nsd.regions import read_mask
 from brain_activity_prediction.demo.dataset import AFFINE
 from brain_activity_prediction.runtime.errors import InputError

@@ -2,7 +2,7 @@ import h5py
 import numpy as np
 import pytest
 
-from brain_activity_prediction.datasets.nsd.dataset import find_nsd
+from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 from brain_activity_prediction.datasets.nsd.stimuli import Stimuli
 from brain_activity_prediction.runtime.errors import InputError
 

@@ -30,7 +30,7 @@ from brain_activity_prediction.align_image_embeddings import (
     partition_variance,
 )
 from brain_activity_prediction.cli import extraction_command, main
-from brain_activity_prediction.datasets.nsd.layout import PATHS
+from brain_activity_prediction.datasets.nsd.layout import PATHS, VERSIONS
 from brain_activity_prediction.models.openflamingo import network
 from brain_activity_prediction.report import export_maps, report, surface_maps
 from brain_activity_prediction.sweep import sweep
@@ -121,8 +121,10 @@ def test_the_commands_that_fetch_nsd_name_every_folder_that_is_read():
     commands = re.search(
         r"^    cd \"\$BASE_DIR\"\n(    .*\n)+", (ROOT / "docs" / "study.md").read_text(), re.MULTILINE
     )[0]
-    for path in itertools.chain(*PATHS["official"].values()):
-        assert path.rpartition("/")[0].format(subject="subj01") in commands
+    folders = {"subject": "subj01", "space": "func1pt8mm", "version": VERSIONS["b3"]}
+    of_volumes = (paths for kind, paths in PATHS["official"].items() if not kind.startswith("surface"))
+    for path in itertools.chain(*of_volumes):
+        assert path.rpartition("/")[0].format(**folders) in commands
 
 
 def test_the_downloaded_weights_belong_to_the_scripts_and_the_sweep_finds_them():

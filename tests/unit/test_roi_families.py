@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from two_layers import align, read_scores
 
-from brain_activity_prediction.datasets.nsd.dataset import find_nsd
+from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 from brain_activity_prediction.datasets.nsd.regions import LABELS, read_mask, read_regions
 from brain_activity_prediction.datasets.roi_families import FAMILIES
 from brain_activity_prediction.report.plots.score_figures import families

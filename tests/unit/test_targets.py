@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from brain_activity_prediction.datasets.nsd.dataset import find_nsd
 from brain_activity_prediction.datasets.nsd.design import read_design
+from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 from brain_activity_prediction.datasets.responses import ResponseChoice
 from brain_activity_prediction.encoding import subject_data
 from brain_activity_prediction.encoding.scaling import standardise

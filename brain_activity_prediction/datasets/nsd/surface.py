@@ -6,25 +6,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import nibabel
 import numpy as np
 
+from brain_activity_prediction.datasets.nsd.base import NSD
 from brain_activity_prediction.datasets.nsd.betas import INTEGERS_PER_PERCENT
-from brain_activity_prediction.datasets.nsd.dataset import NSD
-from brain_activity_prediction.datasets.nsd.layout import HEMISPHERES
+from brain_activity_prediction.datasets.nsd.layout import HEMISPHERES, SURFACES
 from brain_activity_prediction.datasets.nsd.regions import CORTEX, named_regions
 from brain_activity_prediction.datasets.units import Vertices
 from brain_activity_prediction.datasets.valid_trials import mark_invalid
 from brain_activity_prediction.runtime.errors import InputError
-from brain_activity_prediction.storage.files import reading
 from brain_activity_prediction.storage.hdf5_file import dataset, open_hdf5, read_chunks, read_part
+from brain_activity_prediction.storage.mgh import open_mgh, read_mgh
 
 SIDES = tuple(side.rstrip(".") for side in HEMISPHERES)
 ENDING = ".mgz"
 SLAB_BYTES = 64 * 2**20
 
 
-class NSDSurface(NSD[Vertices]):
+class NSDSurface(NSD[Vertices], spaces=SURFACES):
     """NSD on a surface; units are the vertices of the masks, the left hemisphere first.
 
     Labels are `lh.NAME.mgz` and `rh.NAME.mgz`. Betas on fsaverage are floats in percent signal change, those on the
@@ -120,8 +119,8 @@ def _n_vertices(path: Path) -> int:
     if path.suffix == ".hdf5":
         with open_hdf5(path) as file:
             return int(dataset(file, "betas", check_chunks=False).shape[-1])
-    with reading(path):
-        return int(nibabel.MGHImage.from_filename(path).shape[0])
+    with open_mgh(path) as numbers:
+        return int(numbers.shape[0])
 
 
 def _fill(responses: np.ndarray, path: Path, mask: np.ndarray) -> None:
@@ -144,8 +143,7 @@ def _fill(responses: np.ndarray, path: Path, mask: np.ndarray) -> None:
             if data.dtype.kind in "iu":
                 responses /= INTEGERS_PER_PERCENT
         return
-    with reading(path):
-        numbers = nibabel.MGHImage.from_filename(path).dataobj
+    with open_mgh(path) as numbers:
         _check(path, (numbers.shape[0], numbers.shape[-1] if len(numbers.shape) == 4 else 1), mask, n_trials)
         step = max(1, SLAB_BYTES // (4 * mask.size))
         for start in range(0, n_trials, step):
@@ -165,8 +163,7 @@ def _labels(path: Path, n: int) -> np.ndarray:
 
 
 def _values(path: Path, n: int) -> np.ndarray:
-    with reading(path):
-        values = np.asarray(nibabel.MGHImage.from_filename(path).dataobj, dtype=np.float64).reshape(-1)
+    values = read_mgh(path).astype(np.float64)
     if values.size != n:
         raise InputError(f"{path} has {values.size} vertices, but the betas have {n}")
     return values

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from brain_activity_prediction.datasets.dataset import Dataset
-from brain_activity_prediction.datasets.image_files import ImageFiles, find_files
+from brain_activity_prediction.datasets.files.image_files import ImageFiles, find_files
 from brain_activity_prediction.datasets.own import regions
 from brain_activity_prediction.datasets.own.response_files import Stored, open_responses, read_units
 from brain_activity_prediction.datasets.own.responses import ResponseFiles, find_responses

@@ -22,6 +22,7 @@ from brain_activity_prediction.runtime.errors import InputError, one_line
 from brain_activity_prediction.runtime.wording import did_you_mean
 from brain_activity_prediction.storage.files import read_bytes, reading
 from brain_activity_prediction.storage.grid import Grid
+from brain_activity_prediction.storage.mgh import read_mgh
 from brain_activity_prediction.storage.nifti import read_volume_on
 
 VOLUMES, SURFACES, TABLE = (".nii.gz", ".nii"), (".label.gii", ".gii", ".mgz", ".mgh"), ".csv"
@@ -37,7 +38,7 @@ def read_regions(
 
     names  regions, or files of regions without their ending; None for all
 
-    Raises InputError for a name that is not there, a name in two files, and a file that does not fit the units.
+    Raises InputError for an unknown name, a name in two files, and a file that does not fit the units.
     """
     found = {ALL_UNITS: np.ones(units.n, dtype=bool)}
     file_of: dict[str, str] = {}
@@ -103,7 +104,7 @@ def _surface_labels(left: Path, units: Vertices) -> Labels:
                 values = image.darrays[0].data
                 names |= {label.key: label.label for label in image.labeltable.labels if label.key > 0}
             else:
-                values = np.asarray(nibabel.MGHImage.from_filename(path).dataobj).reshape(-1)
+                values = read_mgh(path)
         if values.shape != mask.shape:
             raise InputError(f"{path} has {values.size} vertices, but the responses have {mask.size}")
         labels.append(_whole_numbers(path, values[mask]))

@@ -14,11 +14,12 @@ from typing import Any
 import nibabel
 import numpy as np
 
-from brain_activity_prediction.datasets.npy import open_npy
+from brain_activity_prediction.datasets.files.npy import open_npy
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.files import reading
 from brain_activity_prediction.storage.grid import Grid
 from brain_activity_prediction.storage.hdf5_file import dataset, open_hdf5, read_part
+from brain_activity_prediction.storage.mgh import open_mgh
 from brain_activity_prediction.storage.nifti import open_volumes
 
 ENDINGS = (".npy", ".h5", ".hdf5", ".nii.gz", ".nii", ".dscalar.nii", ".func.gii", ".gii", ".mgz", ".mgh", ".mat")
@@ -74,7 +75,8 @@ def open_responses(path: Path) -> Iterator[Stored]:
     elif name.endswith(".gii"):
         yield _gifti(path)
     elif name.endswith((".mgz", ".mgh")):
-        yield _mgh(path)
+        with open_mgh(path) as numbers:
+            yield _mgh(path, numbers)
     else:
         raise InputError(f"{path} is no file of responses: {', '.join(ENDINGS)} are read")
 
@@ -144,17 +146,12 @@ def _gifti(path: Path) -> Stored:
     return Stored(len(trials), trials.shape[1:], lambda start, stop: trials[start:stop])
 
 
-def _mgh(path: Path) -> Stored:
-    with reading(path):
-        data = nibabel.MGHImage.from_filename(path).dataobj
-        shape = (*data.shape, 1)[:4] if len(data.shape) == 3 else data.shape
-        if len(shape) != 4:
-            raise ValueError(f"it has the shape {data.shape}")
+def _mgh(path: Path, numbers: Any) -> Stored:
+    shape = (*numbers.shape, 1)[:4]
 
     def read(start: int, stop: int) -> np.ndarray:
-        with reading(path):
-            part = np.asarray(data[..., start:stop] if len(data.shape) == 4 else data).reshape(*shape[:3], -1)
-        return np.moveaxis(part, -1, 0)
+        part = numbers[..., start:stop] if len(numbers.shape) == 4 else numbers
+        return np.moveaxis(np.asarray(part).reshape(*shape[:3], -1), -1, 0)
 
     return _without_single_axes(shape[3], tuple(shape[:3]), read)
 

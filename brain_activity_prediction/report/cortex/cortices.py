@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from brain_activity_prediction.datasets.nsd.dataset import NSDVolumes, find_nsd
+from brain_activity_prediction.datasets.nsd.nsd import NSDVolumes, find_nsd
 from brain_activity_prediction.datasets.nsd.regions import read_regions
 from brain_activity_prediction.datasets.roi_families import family_masks
 from brain_activity_prediction.report.cortex.subject_surface import (

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from scipy.sparse import csr_array
 
-from brain_activity_prediction.datasets.nsd.dataset import find_nsd
+from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 from brain_activity_prediction.datasets.nsd.regions import read_mask, subject_grid
 from brain_activity_prediction.storage.grid import PUBLISHED_AXES, Grid, on_grid
 from brain_activity_prediction.storage.nifti import open_volumes

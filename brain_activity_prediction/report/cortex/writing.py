@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from brain_activity_prediction.datasets.nsd.dataset import find_nsd
 from brain_activity_prediction.datasets.nsd.label_volumes import roi_volumes
+from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 from brain_activity_prediction.encoding.tables.layer_figure import COLOURS
 from brain_activity_prediction.inference.subject_statistics import mean_and_error
 from brain_activity_prediction.report.cortex.run_maps import VoxelMaps

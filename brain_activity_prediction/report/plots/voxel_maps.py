@@ -12,7 +12,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from brain_activity_prediction.datasets.dataset import Dataset
-from brain_activity_prediction.datasets.nsd.dataset import NSD
+from brain_activity_prediction.datasets.nsd.nsd import NSD
 from brain_activity_prediction.datasets.units import write_map
 from brain_activity_prediction.encoding.protocols import AVERAGE, BEST_PER_REGION
 from brain_activity_prediction.report.plots.score_figures import slug

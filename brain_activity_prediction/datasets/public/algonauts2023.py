@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from brain_activity_prediction.datasets.dataset import ALL_UNITS, Dataset
-from brain_activity_prediction.datasets.image_files import ImageFiles
-from brain_activity_prediction.datasets.npy import open_npy
+from brain_activity_prediction.datasets.files.image_files import ImageFiles
+from brain_activity_prediction.datasets.files.npy import open_npy
 from brain_activity_prediction.datasets.nsd.label_tables import LABELS
 from brain_activity_prediction.datasets.region_choice import chosen_regions
 from brain_activity_prediction.datasets.units import Vertices

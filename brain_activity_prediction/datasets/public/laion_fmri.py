@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 
 from brain_activity_prediction.datasets.dataset import ALL_UNITS, Dataset
-from brain_activity_prediction.datasets.image_files import ImageFiles, find_files
+from brain_activity_prediction.datasets.files.image_files import ImageFiles, find_files
+from brain_activity_prediction.datasets.files.tables import read_rows
 from brain_activity_prediction.datasets.region_choice import chosen_regions
-from brain_activity_prediction.datasets.tables import read_rows
 from brain_activity_prediction.datasets.units import Voxels
 from brain_activity_prediction.datasets.valid_trials import mark_invalid
 from brain_activity_prediction.inference.noise_ceiling import ncsnr_of_ceiling

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from brain_activity_prediction.datasets.dataset import ALL_UNITS, Dataset
-from brain_activity_prediction.datasets.image_files import ImageFiles
+from brain_activity_prediction.datasets.files.image_files import ImageFiles
+from brain_activity_prediction.datasets.files.tables import read_rows
 from brain_activity_prediction.datasets.region_choice import chosen_regions
-from brain_activity_prediction.datasets.tables import read_rows
 from brain_activity_prediction.datasets.units import Rows, Units, Voxels
 from brain_activity_prediction.inference.noise_ceiling import ncsnr_of_ceiling
 from brain_activity_prediction.runtime.errors import InputError
