@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from brain_activity_prediction.datasets.nsd import published
+from brain_activity_prediction.check_data import published_nsd as published
 from brain_activity_prediction.datasets.nsd.nsd import NSDVolumes
 from brain_activity_prediction.datasets.units import Voxels
 from brain_activity_prediction.runtime.errors import InputError

@@ -6,16 +6,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
-from PIL import Image
 
-from brain_activity_prediction.datasets.units import Units
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.wording import did_you_mean
 from brain_activity_prediction.storage.embeddings.image_ids import ImageId
 from brain_activity_prediction.storage.folders import Subject
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from brain_activity_prediction.datasets.units import Units
 
 ALL_UNITS = "all"  # name of the region of all units, except in NSD, where it is nsdgeneral
 
@@ -53,7 +56,7 @@ class Images(Protocol):
 
 
 S = TypeVar("S", bound=Subject)
-U = TypeVar("U", bound=Units)
+U = TypeVar("U", bound="Units")
 
 
 class Dataset(ABC, Generic[S, U]):

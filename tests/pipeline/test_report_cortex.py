@@ -8,7 +8,8 @@ from reports import LLAVA, VIT, page_text, report
 from surface_transforms import write_transforms_of_voxels
 
 from brain_activity_prediction.datasets.nsd.nsd import find_nsd
-from brain_activity_prediction.datasets.nsd.regions import read_mask, read_regions, write_map
+from brain_activity_prediction.datasets.nsd.regions import read_mask, read_regions
+from brain_activity_prediction.datasets.units import write_map
 from brain_activity_prediction.report.cortex import cortex_figures
 from brain_activity_prediction.report.cortex.cortices import read_cortices
 from brain_activity_prediction.report.tables.collecting import find_scored

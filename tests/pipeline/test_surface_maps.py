@@ -12,7 +12,8 @@ from scripts import PACKAGE, run_here
 from surface_transforms import N_FSAVERAGE, write_transforms_of_voxels
 
 from brain_activity_prediction.datasets.nsd.nsd import find_nsd
-from brain_activity_prediction.datasets.nsd.regions import read_mask, region_masks, write_map
+from brain_activity_prediction.datasets.nsd.regions import read_mask, region_masks
+from brain_activity_prediction.datasets.units import write_map
 from brain_activity_prediction.report.cortex.writing import over_subjects
 
 LLAVA = "llava-hf/llava-1.5-13b-hf"

@@ -144,7 +144,8 @@ class Layout:
 
     def check_roi(self, subject: int, name: str) -> None:
         """Raise InputError if no ROI file, whole or of one hemisphere, has this name; nsdgeneral and families pass."""
-        known = [*self.roi_names(subject), FAMILIES]
+        names = self.roi_names(subject)
+        known = [*names, FAMILIES] if names else []
         if name not in {*known, *self.roi_files(subject), "nsdgeneral", *(side + FAMILIES for side in HEMISPHERES)}:
             meant, there = did_you_mean(name, known), ", ".join(known) or "none"
             raise InputError(f"subject {subject} has no ROI file {name}.nii.gz{meant}: there are {there}")

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from brain_activity_prediction.datasets.files.mgh import open_mgh, read_mgh
 from brain_activity_prediction.datasets.nsd.base import NSD
 from brain_activity_prediction.datasets.nsd.betas import INTEGERS_PER_PERCENT
 from brain_activity_prediction.datasets.nsd.layout import HEMISPHERES, SURFACES
@@ -16,7 +17,6 @@ from brain_activity_prediction.datasets.units import Vertices
 from brain_activity_prediction.datasets.valid_trials import mark_invalid
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.hdf5_file import dataset, open_hdf5, read_chunks, read_part
-from brain_activity_prediction.storage.mgh import open_mgh, read_mgh
 
 SIDES = tuple(side.rstrip(".") for side in HEMISPHERES)
 ENDING = ".mgz"

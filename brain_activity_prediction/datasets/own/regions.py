@@ -16,13 +16,13 @@ import nibabel
 import numpy as np
 
 from brain_activity_prediction.datasets.dataset import ALL_UNITS
+from brain_activity_prediction.datasets.files.mgh import read_mgh
 from brain_activity_prediction.datasets.nsd.label_tables import read_label_table
 from brain_activity_prediction.datasets.units import Units, Vertices, Voxels
 from brain_activity_prediction.runtime.errors import InputError, one_line
 from brain_activity_prediction.runtime.wording import did_you_mean
 from brain_activity_prediction.storage.files import read_bytes, reading
 from brain_activity_prediction.storage.grid import Grid
-from brain_activity_prediction.storage.mgh import read_mgh
 from brain_activity_prediction.storage.nifti import read_volume_on
 
 VOLUMES, SURFACES, TABLE = (".nii.gz", ".nii"), (".label.gii", ".gii", ".mgz", ".mgh"), ".csv"
@@ -92,7 +92,7 @@ def _volume_labels(path: Path, units: Voxels) -> np.ndarray:
 
 
 def _surface_labels(left: Path, units: Vertices) -> Labels:
-    """Read the labels of both hemispheres; names are those in GIFTI's own table or in a label table beside the file."""
+    """Read the labels of both hemispheres, named by GIFTI's own table or by a label table next to the file."""
     labels, names = [], dict[int, str]()
     for side, mask in units.masks.items():
         path = left.with_name(side + left.name.removeprefix("lh"))

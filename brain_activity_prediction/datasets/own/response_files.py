@@ -14,12 +14,12 @@ from typing import Any
 import nibabel
 import numpy as np
 
+from brain_activity_prediction.datasets.files.mgh import open_mgh
 from brain_activity_prediction.datasets.files.npy import open_npy
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.files import reading
 from brain_activity_prediction.storage.grid import Grid
 from brain_activity_prediction.storage.hdf5_file import dataset, open_hdf5, read_part
-from brain_activity_prediction.storage.mgh import open_mgh
 from brain_activity_prediction.storage.nifti import open_volumes
 
 ENDINGS = (".npy", ".h5", ".hdf5", ".nii.gz", ".nii", ".dscalar.nii", ".func.gii", ".gii", ".mgz", ".mgh", ".mat")
