@@ -112,7 +112,7 @@ def _surface_labels(left: Path, units: Vertices) -> Labels:
 
 
 def _label_names(path: Path) -> dict[int, str]:
-    """Return the names of a label table beside a file: NAME.ctab or NAME.txt, rows of `number name`."""
+    """Return the names of a label table next to a file: NAME.ctab or NAME.txt, rows of `number name`."""
     stem = path.name.removeprefix("lh.").split(".")[0]
     tables = [path.with_name(stem + ending) for ending in (".ctab", ".txt")]
     table = next((one for one in tables if one.is_file()), None)
