@@ -186,4 +186,5 @@ def settings(script, arguments: argparse.Namespace) -> ExtractionSettings:
         shard=arguments.shard,
         repair=arguments.repair,
         test_run=arguments.test_run,
+        suffix=getattr(script, "SUFFIX", ""),
     )

@@ -51,7 +51,9 @@ def script_of(given):
     say_modules(extraction_command.checkpoint(of_model, given))
     given.checkpoint = transformer_folder(given.checkpoint)
     sites = extraction_command.selected_sites(given)
-    return script(extraction_command.checkpoint(of_model, given), texts, sites)
+    made = script(extraction_command.checkpoint(of_model, given), texts, sites)
+    made.SUFFIX = texts.suffix if isinstance(texts, Answers) else ""
+    return made
 
 
 def texts_of(base_dir: Path, named: str) -> Captions | Answers:

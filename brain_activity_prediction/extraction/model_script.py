@@ -26,6 +26,7 @@ Optional are
 
     MODEL_TYPE           the `model_type` that config.json must name
     GPU_DTYPE            the number format on a GPU if the user selects none (default: float16)
+    SUFFIX               what follows the model id in the name under which its states are stored
     ANSWER_SETTINGS      further settings that change this model's answers
     CHECKPOINT_FILES     patterns of the files that `--checkpoint` needs (default: config.json)
     PARTS_ON_HUB         `{subfolder of a checkpoint: (model id, revision)}` of what other repositories of the hub hold

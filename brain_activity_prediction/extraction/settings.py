@@ -25,6 +25,7 @@ class ExtractionSettings:
     dtype  the torch dtype of weights and computation; `dtype_given` tells whether the user chose it
     device  a torch device, such as cpu or cuda:0
     batch_size  number of images; `auto` until `batch_size.search` has found it
+    suffix  follows the model id in the name of the stored states, for a model that reads other than NSD's pictures
     shard  (index from 0, number of shards)
     """
 
@@ -45,11 +46,12 @@ class ExtractionSettings:
     shard: tuple[int, int]
     repair: bool
     test_run: bool
+    suffix: str = ""
 
     @property
     def model_id(self) -> str:
         """The model id under which the hidden states are stored; an untrained model has one for each seed."""
-        return stored_id(self.checkpoint.model_id, self.checkpoint.seed)
+        return stored_id(self.checkpoint.model_id + self.suffix, self.checkpoint.seed)
 
     def recorded(self, prompt: int | None) -> dict:
         """Return the settings that `settings.json` records for the states of a prompt.

@@ -43,6 +43,10 @@ class Raster:
         """Return the pixels (H, W) of values (V,), each of the nearest vertex; NaN outside."""
         return np.where(self.inside, np.asarray(values, dtype=np.float64)[self.corners[..., 0]], np.nan)
 
+    def shows(self, members: np.ndarray) -> np.ndarray:
+        """Return the pixels (H, W) bool whose nearest vertex is in a region (V,) bool."""
+        return members[self.corners[..., 0]] & self.inside
+
 
 @lru_cache(maxsize=4)
 def cached_raster(arrangement: Arrangement, width: int) -> Raster:
@@ -52,7 +56,8 @@ def cached_raster(arrangement: Arrangement, width: int) -> Raster:
 
 def rasterise(arrangement: Arrangement, width: int) -> Raster:
     """Find the triangle at the centre of each pixel of a picture that is `width` pixels wide."""
-    used = np.unique(arrangement.faces)
+    used = np.zeros(len(arrangement.points), dtype=bool)
+    used[arrangement.faces] = True
     low, high = arrangement.points[used].min(axis=0), arrangement.points[used].max(axis=0)
     size = (high[0] - low[0]) / width
     height = int(np.ceil((high[1] - low[1]) / size))

@@ -76,6 +76,16 @@ def test_the_store_benchmark_runs(benchmarks, capsys, monkeypatch, tmp_path):
 
 
 @pytest.mark.very_slow
+def test_the_surface_benchmark_runs(benchmarks, capsys, monkeypatch):
+    import surfaces
+
+    monkeypatch.setattr(sys, "argv", ["surfaces.py", "--small"])
+    monkeypatch.setattr(surfaces, "N_MAPS", 1)
+    surfaces.main()
+    assert "2 maps of 2 subjects to fsaverage" in capsys.readouterr().out
+
+
+@pytest.mark.very_slow
 def test_the_banded_ridge_benchmark_finds_himalayas_choices(benchmarks, capsys):
     import banded_ridge
 

@@ -12,8 +12,9 @@ from brain_activity_prediction.datasets.nsd.regions import read_mask, read_regio
 from brain_activity_prediction.datasets.units import write_map
 from brain_activity_prediction.report.cortex import cortex_figures
 from brain_activity_prediction.report.cortex.cortices import read_cortices
+from brain_activity_prediction.report.source import Source
 from brain_activity_prediction.report.tables.collecting import find_scored
-from brain_activity_prediction.storage.folders import partitioning_folder
+from brain_activity_prediction.storage.folders import Output, partitioning_folder
 
 
 @pytest.fixture
@@ -54,7 +55,7 @@ def test_a_page_shows_the_cortex_or_lists_the_transforms_that_it_lacks(own_score
 
 
 def test_each_model_has_scores_layers_and_prompts_on_the_cortex(on_surfaces, figures):
-    cortices, lacking = read_cortices(on_surfaces, [1, 2])
+    cortices, lacking = read_cortices(Source(Output(on_surfaces), find_nsd(on_surfaces)), [1, 2])
     assert not lacking
     list(cortex_figures.cortex_figures(cortices, find_scored(on_surfaces), on_surfaces / "report"))
     llava, vit = "llava-hf_llava-1_5-13b-hf", "google_vit-huge-patch14-224-in21k"
@@ -82,7 +83,7 @@ def test_vertices_below_the_lowest_ceiling_have_no_value(on_surfaces, figures):
     mask, affine = read_mask(find_nsd(on_surfaces), 1)
     values = np.where(np.arange(mask.sum()) % 3 == 0, np.nan, 0.5)
     write_map(run.folder / "maps" / "vision_best_layer_r_normalised.nii.gz", values, mask, affine)
-    cortices, _ = read_cortices(on_surfaces, [1])
+    cortices, _ = read_cortices(Source(Output(on_surfaces), find_nsd(on_surfaces)), [1])
     list(cortex_figures.cortex_figures(cortices, [run], on_surfaces / "report"))
     (row,) = figures["flat_r_google_vit-huge-patch14-224-in21k"][1]
     halves = np.array_split(values, 2)
@@ -91,7 +92,7 @@ def test_vertices_below_the_lowest_ceiling_have_no_value(on_surfaces, figures):
 
 
 def test_outlines_are_the_families_of_a_subjects_own_regions(on_surfaces):
-    cortices, _ = read_cortices(on_surfaces, [1])
+    cortices, _ = read_cortices(Source(Output(on_surfaces), find_nsd(on_surfaces)), [1])
     regions = read_regions(find_nsd(on_surfaces), 1)
     halves = np.array_split(regions["V1v"] | regions["V1d"], 2)
     expected = np.concatenate([own[np.arange(10242) % len(own)] for own in halves])
@@ -106,7 +107,7 @@ def test_the_parts_of_a_variance_partitioning_share_a_scale(on_surfaces, figures
         for part, value in (("A", 0.1), ("B", 0.05), ("A+B", -0.02)):
             write_map(folder / f"part_{part}_r2.nii.gz", np.full(mask.sum(), value * subject), mask, affine)
             write_map(folder / f"part_{part}_cv_r2.nii.gz", np.full(mask.sum(), 9.0), mask, affine)
-    cortices, _ = read_cortices(on_surfaces, [1, 2])
+    cortices, _ = read_cortices(Source(Output(on_surfaces), find_nsd(on_surfaces)), [1, 2])
     cortex_figures.variance_figure(cortices, on_surfaces, "two", on_surfaces)
     _, rows, scale = figures["flat_variance_two"]
     titles = ["A alone, mean of 2 subjects", "B alone, mean of 2 subjects", "shared by A+B, mean of 2 subjects"]

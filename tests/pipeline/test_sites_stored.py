@@ -1,5 +1,8 @@
 """`--sites` and `--heads` in the scripts that take any model: from the command line to the stored streams."""
 
+import re
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import tiny_vision_language
@@ -15,6 +18,9 @@ from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 from brain_activity_prediction.demo.dataset import write_dataset
 from brain_activity_prediction.demo.simulation import Recipe
 from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
+from brain_activity_prediction.models.layer_lists import layer_list
+from brain_activity_prediction.models.text import model_script
+from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 from brain_activity_prediction.storage.folders import embeddings_folder
 
@@ -75,6 +81,42 @@ def test_prompts_that_share_a_prefix_have_the_parts_of_each_prompt_alone(model_t
             assert found["language_heads"].shape[0] == 4 * len(attention)
 
 
+NO_PARTS = {"nemotron_h_omni": "layer 0 (NemotronHBlock)"}  # each of its layers has either a mixer or an MLP
+# Hybrid models, some of whose layers have no attention heads, or others.
+NO_HEADS = ("lfm2_vl", "lfm3_vl", "minicpm_ocr", "minicpmv4_6", "minicpmv4_7", "nemotron_h_omni", "qwen3_5")
+NO_HEADS += ("qwen3_5_moe",)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")  # PaliGemma's processor
+@pytest.mark.parametrize("model_type", sorted(tiny_vision_language.OWN))
+def test_the_parts_of_each_family_add_up_to_what_its_layers_add(model_type, tmp_path):
+    """In the language model, by its own layers for one image at a time, and in the tower up to its shape."""
+    tiny_vision_language.write(model_type, tmp_path / "model")
+    sites = [site for site in EVERY if site != "heads" or model_type not in NO_HEADS]
+    if model_type in NO_PARTS:
+        with pytest.raises(InputError, match=re.escape(NO_PARTS[model_type])):
+            read(tmp_path / "model", ("mean",), 0, sites)
+        return
+    batch = read(tmp_path / "model", ("mean",), 0, sites)
+    layers = layer_list(batch.network.model.get_decoder())[1]
+    with torch.inference_mode():
+        for _, found, _, inputs in batch.each(answered=False):
+            added, _ = own_parts(lambda inputs=inputs: batch.network.model(**inputs), layers, None)
+            parts = found["language_attention"] + found["language_mlp"]
+            assert close(parts, torch.stack([states[0].mean(dim=0) for states in added]))
+    assert batch.streams["vision_attention"].shape == batch.streams["vision_mlp"].shape
+    assert ("vision_heads" in batch.streams) == (model_type not in NO_HEADS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model_type", NO_HEADS)
+def test_a_family_without_the_same_heads_in_each_layer_is_refused(model_type, tmp_path):
+    tiny_vision_language.write(model_type, tmp_path / "model")
+    with pytest.raises(InputError, match="leave out --heads"):
+        read(tmp_path / "model", ("mean",), 0, ("heads",))
+
+
 def test_the_towers_parts_are_those_of_each_image_alone(tmp_path):
     tiny_vision_language.write("llava", tmp_path / "model")
     batch = read(tmp_path / "model", ("mean", "cls"), 0, EVERY)
@@ -133,10 +175,6 @@ def test_a_vision_network_stores_its_parts_and_heads_on_a_grid(nsd, tmp_path):
 
 
 def test_a_text_model_stores_its_parts(tmp_path):
-    from types import SimpleNamespace
-
-    from brain_activity_prediction.models.text import model_script
-
     folder = write_text_model("gpt2", tmp_path / "model")
     texts = SimpleNamespace(by_image={1: ["a dog", "two red buses"], 2: ["sky"]})
     checkpoint = Checkpoint("org/text", None, folder)
@@ -150,6 +188,13 @@ def test_a_text_model_stores_its_parts(tmp_path):
         expected = block[:, 1:-1] - block[:, :-2]
         assert close(added[:, :-1], expected)  # GPT-2's last state is after the final norm
     assert streams["text_heads"].shape[1] % streams["text_mlp"].shape[1] == 0
+
+
+def test_layers_that_share_their_modules_are_refused(tmp_path):
+    folder = write_text_model("albert", tmp_path / "model")
+    texts = SimpleNamespace(by_image={1: ["a dog"]})
+    with pytest.raises(InputError, match="times for an input: leave out"):
+        model_script.load(Checkpoint("org/text", None, folder), "cpu", torch.float32, texts=texts, sites=["heads"])
 
 
 def test_a_model_whose_parts_do_not_add_up_is_one_line_before_anything_is_written(nsd, tmp_path):

@@ -14,6 +14,8 @@ from brain_activity_prediction.cli import extraction_command
 from brain_activity_prediction.encoding.layers import open_layers
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.sweep import sweep
+from brain_activity_prediction.sweep.planning.extractions import extraction_flags
+from brain_activity_prediction.sweep.planning.models import find_model
 from brain_activity_prediction.sweep.planning.passed_on import BY_ITSELF, SET_BY, passed_on
 from brain_activity_prediction.sweep.planning.study import SETTINGS, remember, remembered
 from brain_activity_prediction.sweep.records import folder_of
@@ -138,6 +140,14 @@ def test_a_file_gives_flags_and_those_after_it_win(tmp_path):
     settings = parsed("slurm", tmp_path, f"@{lab}", "--partition", "other", "--sbatch=--exclusive")
     assert (settings.jobs.partition, settings.jobs.time, settings.models) == ("other", "24:00:00", ["a", "b"])
     assert settings.jobs.sbatch == ["--qos=long -x n1", "--exclusive"]
+
+
+def test_each_extraction_of_a_sweep_finds_its_batch_size_if_asked(tmp_path):
+    settings = parsed("local", tmp_path, "--models", VIT, "-b", "auto")
+    model = find_model(VIT)
+    words = extraction_flags(settings, model)
+    assert words[words.index("-b") + 1] == "auto"
+    assert model.read_flags(words)[1].batch_size == "auto"
 
 
 def test_status_knows_what_was_started_and_says_where_nothing_was(own_nsd, tmp_path):

@@ -189,12 +189,21 @@ def test_the_answers_of_another_model_are_read_and_named_in_the_settings(own_nsd
     write_answers(own_nsd, ids)
     status, errors = extract(own_nsd, folder, "answers:org/speaker:2")
     assert status == 0, errors
-    store = EmbeddingStore(embeddings_folder(own_nsd, "org/text", None))
+    store = EmbeddingStore(embeddings_folder(own_nsd, "org/text-on-speaker-prompt-2", None))
     assert store.settings()["captions"].startswith("answers of org/speaker to prompt 2, ")
     states = np.stack([store.read_layer("text", layer, ids[:2]) for layer in range(4)], axis=1)
     assert_close(states, computed(folder, ["mean"], [[TEXTS[0]], [TEXTS[1]]])["text"])
-    status, errors = extract(own_nsd, folder, captions)
-    assert (status, "made with captions = " in errors) == (2, True)
+
+
+def test_states_of_a_text_model_on_captions_and_on_answers_are_stored_apart(own_nsd, captions, tmp_path):
+    folder = write_text_model("bert", tmp_path / "model")
+    for prompt in (2, 3):
+        write_answers(own_nsd, sorted(Captions(captions).by_image), prompt)
+    for texts in (captions, "answers:org/speaker:2", "answers:org/speaker:3"):
+        status, errors = extract(own_nsd, folder, texts)
+        assert status == 0, errors
+    stored = sorted(path.name for path in (own_nsd / "image_embeddings" / "no_prompt").iterdir())
+    assert stored == ["org_text", "org_text-on-speaker-prompt-2", "org_text-on-speaker-prompt-3"]
 
 
 def test_images_without_an_answer_are_counted_before_the_model_is_loaded(own_nsd, captions):

@@ -11,7 +11,7 @@ from scripts import run_here
 from brain_activity_prediction.demo.dataset import write_dataset
 from brain_activity_prediction.demo.simulation import Recipe
 from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
-from brain_activity_prediction.models.thinking import Thinking, thinking_until
+from brain_activity_prediction.models.thinking import Thinking, say_closed, thinking_until
 from brain_activity_prediction.models.vision_language import model_script
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 from brain_activity_prediction.storage.folders import embeddings_folder
@@ -115,6 +115,7 @@ def thinking_template(tmp_path, llava):
 
 def test_the_longest_thinking_is_recorded_and_compared(tmp_path, llava):
     flags = (*thinking_template(tmp_path, llava), "--thinking", "on", "--max-thinking-tokens")
+    say_closed.cache_clear()  # the message comes once in a process
     done = extract(tmp_path, llava, *flags, 4)
     assert done.returncode == 0, done.stderr
     assert "had not closed its thinking after 4 tokens" in done.stderr

@@ -86,6 +86,18 @@ FAMILIES: dict[str, Callable[[], Family]] = {
     "GPT-2": lambda: Family(
         hf.GPT2Model, hf.GPT2Config(n_embd=32, n_layer=3, n_head=4, vocab_size=64), IDS, "h", "ln_2"
     ),
+    "OPT": lambda: Family(
+        hf.OPTModel,
+        hf.OPTConfig(**TINY, ffn_dim=48, vocab_size=64, word_embed_proj_dim=32),
+        IDS,
+        "decoder.layers",
+        "final_layer_norm",
+    ),
+    "Llama 4": lambda: Family(
+        hf.Llama4TextModel,
+        hf.Llama4TextConfig(**GROUPED, intermediate_size_mlp=48, num_local_experts=2, num_experts_per_tok=1),
+        IDS,
+    ),
     "T5 encoder": lambda: Family(
         hf.T5EncoderModel,
         hf.T5Config(d_model=32, d_kv=8, d_ff=48, num_layers=3, num_heads=4, vocab_size=64),
@@ -132,6 +144,7 @@ def own_parts(run, layers, before_mlp):
         run()
     if not before_mlp:
         return [out - into for into, out in zip(entered, left, strict=True)], None
+    between = [mid.reshape(into.shape) for into, mid in zip(entered, between, strict=True)]
     return [mid - into for into, mid in zip(entered, between, strict=True)], [
         out - mid for mid, out in zip(between, left, strict=True)
     ]

@@ -26,12 +26,12 @@ class Batch:
     streams: dict
     results: dict
 
-    def each(self):
+    def each(self, answered=True):
         """Each image under each prompt: the prompt, its streams, its answer, and the inputs of transformers."""
         for prompt, (more, answers) in self.results.items():
             for row in range(len(self.images)):
                 streams = {name: states[row] for name, states in {**self.streams, **more}.items()}
-                yield prompt, streams, answers[row], self.inputs(row, prompt)
+                yield prompt, streams, answers[row] if answered else None, self.inputs(row, prompt)
 
     def inputs(self, row, prompt=PROMPTS[0]):
         """The inputs as transformers makes them of one image and a prompt."""

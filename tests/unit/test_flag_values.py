@@ -99,3 +99,11 @@ def test_a_number_that_no_machine_has_the_memory_for_is_refused_with_its_cost(re
     for text in (str(most + 1), "999999999", "-1", "1e3"):
         with pytest.raises(argparse.ArgumentTypeError, match=said):
             read(text)
+
+
+def test_a_batch_size_is_a_number_or_auto():
+    assert flag_values.batch_size("auto") == "auto"
+    assert flag_values.batch_size("16") == 16
+    for text in ("0", "-1", "Auto", "", "1.5"):
+        with pytest.raises(argparse.ArgumentTypeError):
+            flag_values.batch_size(text)

@@ -196,9 +196,9 @@ def test_colours_show_values_and_grey_cortex_where_there_are_none(painted, flat,
     rows = picture[flat_maps.TITLE : flat_maps.TITLE + height]
     np.testing.assert_array_equal(rows, picture[-height:])
     known, sulci = np.isfinite(flat.interpolated(values)), flat.nearest(curvature) > 0
-    np.testing.assert_allclose(rows[known], np.tile(colormaps["inferno"](1.0), (known.sum(), 1)))
-    assert set(rows[flat.inside & ~known & sulci][:, 0]) == {flat_maps.SULCUS}
-    assert set(rows[flat.inside & ~known & ~sulci][:, 0]) == {flat_maps.GYRUS}
+    np.testing.assert_allclose(rows[known], np.tile(colormaps["inferno"](1.0, bytes=True), (known.sum(), 1)))
+    assert set(rows[flat.inside & ~known & sulci][:, 0]) == {round(255 * flat_maps.SULCUS)}
+    assert set(rows[flat.inside & ~known & ~sulci][:, 0]) == {round(255 * flat_maps.GYRUS)}
     assert not rows[~flat.inside, 3].any()
 
 
@@ -216,8 +216,8 @@ def test_regions_are_outlined_and_named_in_both_hemispheres(painted, flat, white
         assert pixels[int(row) - flat_maps.TITLE, int(column)] == 1
     left, right = (text.get_position()[0] for text in names)
     assert left < 150 < right
-    (lines,) = panel.collections
-    border = np.concatenate(lines.get_segments()) - [0, flat_maps.TITLE]
+    borders = [line for lines in panel.collections for line in lines.get_segments()]
+    border = np.concatenate(borders) - [0, flat_maps.TITLE]
     inside = np.nan_to_num(pixels)[np.floor(border[:, 1]).astype(int), np.floor(border[:, 0]).astype(int)]
     beyond = np.nan_to_num(pixels)[np.ceil(border[:, 1]).astype(int), np.ceil(border[:, 0]).astype(int)]
     assert (inside != beyond).mean() > 0.9

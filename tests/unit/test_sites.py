@@ -96,6 +96,29 @@ def test_a_layer_without_an_mlp_is_refused():
         read(family.model(), family, ["heads"])
 
 
+def test_a_layer_with_two_attentions_is_refused():
+    config = hf.T5Config(d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=4, vocab_size=64)
+    family = Family(hf.T5Model, config, IDS | {"decoder_input_ids": IDS["input_ids"]}, "decoder.block")
+    with pytest.raises(InputError, match="has 2 attentions"):
+        read(family.model(), family, ["heads"])
+    with pytest.raises(InputError, match="layer 0"):
+        read(family.model(), family, ["mlp"])
+
+
+def test_a_layer_that_is_not_computed_is_refused():
+    family = FAMILIES["CLIP"]()
+    model = family.model()
+    family.layers = "further"
+    model.further = torch.nn.ModuleList([*model.encoder.layers, type(model.encoder.layers[0])(model.config)])
+    with pytest.raises(InputError, match=r"layer 3 .* is not computed"):
+        read(model, family, ["attention"])
+
+
+def test_bert_has_heads():
+    family = Family(hf.BertModel, hf.BertConfig(**TEXT), IDS, "encoder.layer")
+    assert read(family.model(), family, ["heads"])["heads"].shape == (2, 12, 8)
+
+
 def test_layers_with_different_heads_are_refused():
     family = FAMILIES["LLaMA"]()
     model = family.model()

@@ -144,10 +144,10 @@ class Layout:
 
     def check_roi(self, subject: int, name: str) -> None:
         """Raise InputError if no ROI file, whole or of one hemisphere, has this name; nsdgeneral and families pass."""
-        names = self.roi_names(subject)
-        known = [*names, FAMILIES] if names else []
-        if name not in {*known, *self.roi_files(subject), "nsdgeneral", *(side + FAMILIES for side in HEMISPHERES)}:
-            meant, there = did_you_mean(name, known), ", ".join(known) or "none"
+        known = self.roi_names(subject)
+        unions = (FAMILIES, *(side + FAMILIES for side in HEMISPHERES))
+        if name not in {*known, *self.roi_files(subject), "nsdgeneral", *unions}:
+            meant, there = did_you_mean(name, [*known, FAMILIES]), ", ".join(known) or "none"
             raise InputError(f"subject {subject} has no ROI file {name}.nii.gz{meant}: there are {there}")
 
     def lone_half(self, subject: int, name: str) -> str | None:

@@ -39,6 +39,11 @@ class Answers:
         digest = hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
         return {"captions": f"answers of {self.model_id} to prompt {self.prompt}, {digest}"}
 
+    @property
+    def suffix(self) -> str:
+        """Return what follows a text model's id in the name of its states on these answers; captions add nothing."""
+        return f"-on-{self.model_id.rpartition('/')[2]}-prompt-{self.prompt}"
+
     def check(self, ids: Sequence[int]) -> None:
         """Raise InputError if any of these images has no answer."""
         missing = np.setdiff1d(ids, list(self.by_image))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from brain_activity_prediction.models.pooling import Point, tensor_of
+from brain_activity_prediction.models.pooling import Point, entering, tensor_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -53,24 +53,30 @@ def gates(layer: nn.Module, named: Mapping[str, Any], width: int) -> Iterator[Ga
 
 
 @dataclass(frozen=True)
-class GatedPoint(Point):
-    """The output of a module times a gate of the layer that it belongs to."""
+class PartPoint(Point):
+    """The output of a module in the shape of its layer's input, times a gate of the layer."""
 
     layer: Any = None
     gate: Gate = NO_GATE
 
     def watch(self, see: Callable[[Tensor], None]):
-        entered: dict[str, Any] = {}
+        shape: list[int] = []
+        arguments: dict[str, Any] = {}
 
         def enter(layer, inputs, named):
-            entered.clear()
-            entered.update(named)
+            shape[:] = entering(inputs, named).shape
+            arguments.clear()
+            arguments.update(named if self.gate.masked else {})
 
-        arguments = self.layer.register_forward_pre_hook(enter, with_kwargs=True) if self.gate.masked else None
-        output = self.module.register_forward_hook(
-            lambda module, inputs, output: see(tensor_of(output) * self.gate.factor(self.layer, entered))
+        def leave(module, inputs, output):
+            see(tensor_of(output).reshape(shape) * self.gate.factor(self.layer, arguments))
+
+        return Handles(
+            [
+                self.layer.register_forward_pre_hook(enter, with_kwargs=True),
+                self.module.register_forward_hook(leave),
+            ]
         )
-        return Handles([handle for handle in (arguments, output) if handle is not None])
 
 
 @dataclass(frozen=True)

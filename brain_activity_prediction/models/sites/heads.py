@@ -5,7 +5,7 @@ Letters: B images, H heads, L layers, T tokens, V width of a head, W width of th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -24,11 +24,11 @@ WIDTHS = ("v_head_dim", "head_dim", "head_size", "attention_head_size", "key_val
 
 @dataclass(frozen=True)
 class Projection:
-    """The output projection of a layer's attention, the width of its input, and the number of heads."""
+    """The output projection of a layer's attention, the width of its input, and the number of heads if it is known."""
 
     module: nn.Module
     width: int
-    heads: int
+    heads: int | None
 
 
 def head_points(layers: Sequence[nn.Module], run: Callable[[], Any]) -> tuple[list[Point], int]:
@@ -38,30 +38,36 @@ def head_points(layers: Sequence[nn.Module], run: Callable[[], Any]) -> tuple[li
 
     Raise InputError if a layer has no output projection of its heads, or if layers have different heads.
     """
-    found: dict[int, Projection] = {}
+    found: dict[int, dict[str, Projection]] = {number: {} for number in range(len(layers))}
     with ExitStack() as hooks:
         for number, layer in enumerate(layers):
             for path, module in attention_linears(layer):
 
                 def see(module, inputs, named, output, number=number, layer=layer, path=path):
                     width = entering(inputs, named).shape[-1]
-                    found[number] = Projection(module, width, n_heads(layer, path, width))  # the last one remains
+                    found[number][path] = Projection(module, width, n_heads(layer, path, width))
 
                 hooks.callback(module.register_forward_hook(see, with_kwargs=True).remove)
         run()
-    for number, layer in enumerate(layers):
-        if number not in found or not found[number].heads:
+    projections = [output_projection(number, layer, found[number]) for number, layer in enumerate(layers)]
+    first = projections[0]
+    for number, own in enumerate(projections):
+        if (own.heads, own.width) != (first.heads, first.width):
             raise InputError(
-                f"layer {number} ({type(layer).__name__}) has no attention heads under known names: leave out --heads"
+                f"layer {number} has {own.heads} attention heads of {own.width} values in all, layer 0 has "
+                f"{first.heads} of {first.width}: leave out --heads"
             )
-    first = found[0]
-    for number in range(len(layers)):
-        if (found[number].heads, found[number].width) != (first.heads, first.width):
-            raise InputError(
-                f"layer {number} has {found[number].heads} attention heads of {found[number].width} values in all, "
-                f"layer 0 has {first.heads} of {first.width}: leave out --heads"
-            )
-    return [Point(found[number].module, "input") for number in range(len(layers))], first.heads
+    return [Point(own.module, "input") for own in projections], first.heads
+
+
+def output_projection(number: int, layer: nn.Module, computed: Mapping[str, Projection]) -> Projection:
+    """Return the last linear module that a layer's attention computes; `computed` are all of them by path, in order."""
+    path = next(reversed(computed), "")
+    same = [other for other in computed if other.rpartition(".")[2] == path.rpartition(".")[2]]
+    if not path or not computed[path].heads or len(same) > 1:
+        reason = f"{len(same)} attentions" if len(same) > 1 else "no attention heads under known names"
+        raise InputError(f"layer {number} ({type(layer).__name__}) has {reason}: leave out --heads")
+    return computed[path]
 
 
 def attention_linears(layer: nn.Module) -> Iterator[tuple[str, nn.Module]]:

@@ -10,6 +10,7 @@ Letters: L layers, N sampled tokens, V sampled values of each.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -36,10 +37,14 @@ ROUNDING = 2  # a difference of this many eps of the number format, relative to 
 
 @dataclass(frozen=True)
 class Part:
-    """The path of a module in a layer whose output, times a gate, is added to the residual stream."""
+    """The path of a module in a layer whose output, times a gate, is added to the residual stream.
+
+    flat  whether the module gives all tokens of the batch in one row
+    """
 
     path: str
     gate: Gate
+    flat: bool = False
 
 
 @dataclass
@@ -56,13 +61,16 @@ class LayerPass:
     eps: float
     outputs: dict[str, Tensor] = field(default_factory=dict)
     repeated: set[str] = field(default_factory=set)
+    flat: set[str] = field(default_factory=set)
 
     def see(self, path: str, output: Any) -> None:
-        """Keep a module's output if it has the shape of the layer's input."""
+        """Keep a module's output if it has a value for each one of the layer's input."""
         import torch
 
         output = tensor_of(output)
-        if isinstance(output, torch.Tensor) and output.shape == self.shape:
+        if isinstance(output, torch.Tensor) and same_tokens(output.shape, self.shape):
+            if output.shape != self.shape:
+                self.flat.add(path)
             if path in self.outputs:
                 self.repeated.add(path)
             self.outputs[path] = sampled(output)
@@ -100,6 +108,9 @@ def find_parts(layers: Sequence[nn.Module], run: Callable[[], Any]) -> list[dict
             return parts
 
         run()
+    for number, parts in enumerate(found):
+        if not parts:
+            raise InputError(f"layer {number} ({type(layers[number]).__name__}) is not computed: leave out --sites")
     return found
 
 
@@ -139,7 +150,10 @@ def adding_up(layer: nn.Module, one: LayerPass, left: Tensor) -> dict[str, Part]
     if left.shape != one.shape:
         return None
     known = list(gates(layer, one.named, one.shape[-1]))
-    parts = {site: [Part(path, gate) for path in paths for gate in known] for site, paths in one.candidates().items()}
+    parts = {
+        site: [Part(path, gate, path in one.flat) for path in paths for gate in known]
+        for site, paths in one.candidates().items()
+    }
     if not all(parts.values()):
         return None
     attention, mlp = (torch.stack([added(layer, one, part) for part in own]).flatten(1) for own in parts.values())
@@ -159,6 +173,11 @@ def added(layer: nn.Module, one: LayerPass, part: Part) -> Tensor:
 
     factor = torch.as_tensor(part.gate.factor(layer, one.named))
     return one.outputs[part.path] * (sampled(factor.expand(one.shape)) if factor.ndim else factor.double().cpu())
+
+
+def same_tokens(shape: Sequence[int], other: Sequence[int]) -> bool:
+    """Return whether states of two shapes have the same width and number of tokens."""
+    return len(shape) > 1 and shape[-1] == other[-1] and math.prod(shape) == math.prod(other)
 
 
 def sampled(states: Tensor) -> Tensor:

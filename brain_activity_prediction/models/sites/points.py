@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from brain_activity_prediction.models.pooling import BLOCK, Point, SiteLayers, stream_name
-from brain_activity_prediction.models.sites.gates import NO_GATE, GatedPoint
+from brain_activity_prediction.models.sites.gates import NO_GATE, PartPoint
 from brain_activity_prediction.models.sites.heads import head_points
 from brain_activity_prediction.models.sites.parts import ATTENTION, MLP, Part, find_parts
+from brain_activity_prediction.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -63,7 +65,24 @@ def other_points(
     return found
 
 
+def check_passed_once(points: Sequence[Point], run: Callable[[], Any]) -> None:
+    """Raise InputError if a pass of the network does not pass each point once, as when layers share a module."""
+    passed = [0] * len(points)
+
+    def count(number: int) -> None:
+        passed[number] += 1
+
+    with ExitStack() as hooks:
+        for number, point in enumerate(points):
+            hooks.callback(point.watch(lambda states, number=number: count(number)).remove)
+        run()
+    if wrong := [n for n in passed if n != 1]:
+        raise InputError(
+            f"a layer computes its attention or MLP {wrong[0]} times for an input: leave out --sites and --heads"
+        )
+
+
 def part_point(layer: nn.Module, part: Part) -> Point:
     """Return the point at which a part passes as it is added to the residual stream."""
     module = layer.get_submodule(part.path)
-    return Point(module) if part.gate == NO_GATE else GatedPoint(module, layer=layer, gate=part.gate)
+    return Point(module) if part.gate == NO_GATE and not part.flat else PartPoint(module, layer=layer, gate=part.gate)

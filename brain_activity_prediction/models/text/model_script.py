@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 from brain_activity_prediction.models.guarded import guarded
 from brain_activity_prediction.models.layer_lists import layer_list
 from brain_activity_prediction.models.pooling import BLOCK, Point, PooledStates, SiteLayers, choose, pooled, token_sums
-from brain_activity_prediction.models.sites.points import by_site, with_sites
+from brain_activity_prediction.models.sites.points import by_site, check_passed_once, with_sites
 from brain_activity_prediction.models.text.network import (
     PADDED_IN_TRAINING,
     PROBES,
@@ -99,7 +99,9 @@ def with_points(model: nn.Module, reader: TextReader, sites: Sequence[str]) -> T
         raise InputError(f"{error}: leave out --sites and --heads") from error
     with torch.inference_mode():
         run = partial(hidden_states, model, ids, None if reader.padded else mask)
-        return TextNetwork(model, *with_sites([], own, sites, run))
+        points, inside = with_sites([], own, sites, run)
+        check_passed_once(points, run)
+    return TextNetwork(model, points, inside)
 
 
 def check_texts(reader: TextReader, texts: Texts) -> None:

@@ -15,7 +15,7 @@ from brain_activity_prediction.models.guarded import guarded
 from brain_activity_prediction.models.layer_lists import flat, layer_list
 from brain_activity_prediction.models.map_layout import channels_axis
 from brain_activity_prediction.models.pooling import BLOCK, Point, SiteLayers, stream_name
-from brain_activity_prediction.models.sites.points import other_points
+from brain_activity_prediction.models.sites.points import check_passed_once, other_points
 from brain_activity_prediction.models.vision.inputs import PIXELS, Inputs, frames_of, preprocess
 from brain_activity_prediction.models.vision.outputs import NORMED, final_norm, normed, vector
 from brain_activity_prediction.models.vision.patch_grid import check_places
@@ -137,7 +137,10 @@ class VisionNetwork:
             own = timm_blocks(self.network) or list(flat(layer_list(self.network)[1]))
         except LookupError as error:
             raise InputError(f"{error}: leave out --sites and --heads") from error
-        return other_points(own, self.sites, partial(visit, self.network, inputs, lambda hidden: None))
+        run = partial(visit, self.network, inputs, lambda hidden: None)
+        found = other_points(own, self.sites, run)
+        check_passed_once([point for points, _ in found.values() for point in points], run)
+        return found
 
     def first_states(self, inputs: Inputs) -> States:
         """Return the states of the first layer."""

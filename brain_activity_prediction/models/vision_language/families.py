@@ -27,6 +27,11 @@ PROMPTED_PROJECTOR = frozenset(("instructblip",))  # the projector reads the pro
 NO_TOWER = frozenset(("fuyu", "chameleon", "emu3"))  # pixels or their codes enter the language model directly
 CHANNELS_FIRST = frozenset(("florence2",))  # the tower's maps are (B, channels, rows, columns)
 NEEDS_IMAGE = frozenset(("kosmos-2", "kosmos-2.5"))  # the forward pass refuses further tokens without an image
+ATTENDS_ANEW = frozenset(("idefics",))  # each forward pass over further tokens takes the image's features
+MORE_ENDS = {"idefics": ("<end_of_utterance>",)}  # tokens that end an answer, and that no file names
+# Tokens that answers may not contain, as on the model card.
+NEVER_ANSWERED = {"idefics": ("<image>", "<fake_token_around_image>")}
+BY_TURNS = frozenset(("idefics",))  # the processor takes text and image as one list
 CARD_TEMPLATES = {  # templates of model cards, for families without a chat template
     "blip": "{prompt}",
     "blip-2": "Question: {prompt} Answer:",

@@ -66,6 +66,7 @@ class Reader:
         self.processor, self.template = processor, template
         self.tokenizer = getattr(processor, "tokenizer", None)
         self.image_ids = frozenset(image_ids)
+        self.never_answered: Sequence[int] = ()  # token ids that answers may not contain
         self.shared = False  # whether the image's states are the same for all prompts
         self.thinking: Thinking | None = None  # the end of the model's thinking, if it may think before it answers
         self._texts: dict[str, Text] = {}
@@ -81,8 +82,7 @@ class Reader:
         text, image = self.rendered(prompt), image or Image.new("RGB", PROBE_SIZE, "grey")
         # As transformers' own `apply_chat_template` does: a template may write the first token itself.
         settings = {"add_special_tokens": False} if self._begins_itself(text) else {}
-        images = [[image]] if self._nested else image
-        inputs = self.processor(images=images, text=text, return_tensors="pt", **settings)
+        inputs = self.processor(images=[[image]] if self._nested else image, text=text, return_tensors="pt", **settings)
         return {name: value for name, value in inputs.items() if name != TARGETS}
 
     def _begins_itself(self, text: str) -> bool:

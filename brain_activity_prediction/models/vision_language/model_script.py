@@ -16,7 +16,7 @@ from brain_activity_prediction.models.prompt_tokens import PromptTokens
 from brain_activity_prediction.models.sites.points import by_site
 from brain_activity_prediction.models.torchvision_import import import_torchvision
 from brain_activity_prediction.models.vision_language.encoder_decoder import read_prompt
-from brain_activity_prediction.models.vision_language.families import CHANNELS_FIRST, Family, family
+from brain_activity_prediction.models.vision_language.families import CHANNELS_FIRST, MORE_ENDS, Family, family
 from brain_activity_prediction.models.vision_language.groups import Groups
 from brain_activity_prediction.models.vision_language.image_states import Features, tower_states
 from brain_activity_prediction.models.vision_language.inputs import IDS, PROBES, Reader
@@ -83,7 +83,7 @@ def script(
         PROMPT_STREAMS=by_site({**text_streams, "response": ("mean",)}, sites, (PROJECTOR,)),
         prompt_ids=partial(prompt_ids, reader),
         contexts=partial(contexts, reader),
-        end_ids=lambda checkpoint: checkpoint.end_ids(),
+        end_ids=partial(end_ids, kind=kind),
         load=partial(load, kind=kind, reader=reader, sites=sites),
         prompt_tokens=prompt_tokens,
         preprocess=lambda reader, images: reader.groups(images),
@@ -108,11 +108,17 @@ def contexts(reader: Reader, checkpoint: Checkpoint, prompt: str) -> list[decodi
     return [decoding.Context(reader.encoded(prompt)[IDS].shape[1], decoding.positions(config), thinking=room)]
 
 
+def end_ids(checkpoint: Checkpoint, *, kind: Family) -> frozenset[int]:
+    """Return the token ids that end an answer."""
+    known = checkpoint.tokenizer().get_added_vocab()
+    return checkpoint.end_ids(*(token for token in MORE_ENDS.get(kind.model_type, ()) if token in known))
+
+
 def load(checkpoint: Checkpoint, device, dtype, *, kind: Family, reader: Reader, sites: Sequence[str]):
     from transformers import AutoModelForImageTextToText
 
     model = checkpoint.model(AutoModelForImageTextToText, device, dtype)
-    network = prepared(model, kind, reader, checkpoint.end_ids())
+    network = prepared(model, kind, reader, end_ids(checkpoint, kind=kind))
     add_sites(network, reader, sites)
     how = "once an image, with its prompts read from the cache" if network.cached else "anew for each prompt"
     log.info(f"{type(model).__name__}: the image is read {how}")

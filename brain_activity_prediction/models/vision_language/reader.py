@@ -6,14 +6,17 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from brain_activity_prediction.models.guarded import guarded
+from brain_activity_prediction.models.idefics_processor import TurnsProcessor
 from brain_activity_prediction.models.thinking import thinking_until
-from brain_activity_prediction.models.vision_language.families import CARD_TEMPLATES, Family
+from brain_activity_prediction.models.vision_language.families import BY_TURNS, CARD_TEMPLATES, NEVER_ANSWERED, Family
 from brain_activity_prediction.models.vision_language.inputs import IDS, IMAGE_TOKEN_IDS, PROBES, Reader
 from brain_activity_prediction.models.vision_language.prompts import fill
 from brain_activity_prediction.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
+
+QFORMER = "qformer_tokenizer"  # the tokenizer of a Q-Former that reads the prompt, and its subfolder
 
 
 def reader_of(checkpoint: Checkpoint, kind: Family, template: str | None, system: str | None, thinking: int) -> Reader:
@@ -32,11 +35,15 @@ def reader_of(checkpoint: Checkpoint, kind: Family, template: str | None, system
             f"{checkpoint.source} has no processor for images and text, only {type(processor).__name__}: copy its "
             "preprocessor_config.json and processor_config.json there"
         )
+    if kind.model_type in BY_TURNS:
+        processor = TurnsProcessor(processor)
     if template is None and not getattr(processor, "chat_template", None) and kind.model_type in CARD_TEMPLATES:
         template = CARD_TEMPLATES[kind.model_type]
     filled, closing = fill(processor, checkpoint.source, template, system, bool(thinking))
     use_tokenizer_of_files(processor, checkpoint, filled)
     reader = Reader(processor, filled, image_ids(checkpoint.settings("config.json"), processor))
+    barred = NEVER_ANSWERED.get(kind.model_type, ())
+    reader.never_answered = reader.tokenizer.convert_tokens_to_ids(list(barred))
     if thinking:
         reader.thinking = thinking_until(reader.tokenizer, closing, thinking)
     with guarded(f"the processor of {checkpoint.source} could not read a picture and a prompt"):
@@ -59,9 +66,16 @@ def use_tokenizer_of_files(processor, checkpoint: Checkpoint, template: str) -> 
 
 
 def prompt_ids(reader: Reader, checkpoint: Checkpoint, prompt: str) -> list[int]:
-    """Return the token ids of a prompt; raise InputError if the checkpoint's own files give other ids."""
-    ids = reader.raw_ids(prompt)
-    if ids != reader.raw_ids(prompt, checkpoint.tokenizer()):
+    """Return the token ids of a prompt, after those that a Q-Former reads.
+
+    Raise InputError if the checkpoint's own files give other ids.
+    """
+    ids, own = reader.raw_ids(prompt), reader.raw_ids(prompt, checkpoint.tokenizer())
+    if second := getattr(reader.processor, QFORMER, None):
+        text = reader.rendered(prompt)
+        ids = [*second(text).input_ids, *ids]
+        own = [*checkpoint.tokenizer(QFORMER)(text).input_ids, *own]
+    if ids != own:
         raise InputError(
             f"{type(reader.processor).__name__} gives {prompt[:40]!r} other token ids than the files of "
             f"{checkpoint.source}: fetch the checkpoint's tokenizer.json again, or install constraints.txt"

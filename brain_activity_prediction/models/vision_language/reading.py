@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from brain_activity_prediction.models import decoding
 from brain_activity_prediction.models.pooling import ONLY_BLOCK, Point, PooledStates, SiteLayers, choose, pooled
 from brain_activity_prediction.models.thinking import first_answering
-from brain_activity_prediction.models.vision_language.families import NEEDS_IMAGE, Family
+from brain_activity_prediction.models.vision_language.families import ATTENDS_ANEW, NEEDS_IMAGE, Family
 from brain_activity_prediction.models.vision_language.groups import Group
 from brain_activity_prediction.models.vision_language.image_states import Features
 from brain_activity_prediction.models.vision_language.inputs import IDS, Reader, Text
@@ -72,6 +72,13 @@ class Network:
             return text(input_ids=inputs[IDS], past_key_values=cache, use_cache=True).logits
         return self.forward(inputs, cache).logits
 
+    def image_inputs(self, output) -> dict[str, Any]:
+        """Return the image's features as an input of further tokens, for models that attend to the image anew."""
+        if self.family.model_type not in ATTENDS_ANEW:
+            return {}
+        resampled = self.model.config.use_resampler
+        return {"perceiver_embeddings" if resampled else "image_encoder_embeddings": output.image_hidden_states}
+
     @cached_property
     def _taken(self) -> frozenset[str]:
         return frozenset(inspect.signature(self.model.forward).parameters)
@@ -89,6 +96,7 @@ class Prefix:
     features  what the images give the language model
     states  of the text up to the image's last token; None if these depend on the prompt
     cache, saved, remembered  what a prompt continues from: the cache, its contents, and the model's positions
+    image  inputs of further tokens, with the image's features
     """
 
     group: Group
@@ -97,6 +105,7 @@ class Prefix:
     cache: Any = None
     saved: Sequence[Mapping[str, Any]] = ()
     remembered: Sequence[tuple[Any, Any]] = ()
+    image: Mapping[str, Any] = field(default_factory=dict)
 
 
 def image_mask(reader: Reader, text: Text, group: Group, length: int) -> Tensor:
@@ -115,8 +124,10 @@ def read_prefix(network: Network, reader: Reader, text: Text, group: Group, pool
         tokens["image"] = image_mask(reader, text, group, inputs[IDS].shape[1])
     features = Features(network.model, reusable=True)
     with features.recorded(), pooled(network.text_points["language"], tokens) as states:
-        cache = cache_of(network.forward(inputs))
-    return Prefix(group, features, states, cache, saved(cache), remembered(network.model))
+        output = network.forward(inputs)
+    cache = cache_of(output)
+    image = network.image_inputs(output)
+    return Prefix(group, features, states, cache, saved(cache), remembered(network.model), image)
 
 
 def read_question(
@@ -126,7 +137,7 @@ def read_question(
     restore(prefix.cache, prefix.saved)
     for module, value in prefix.remembered:
         setattr(module, DELTAS, value)
-    inputs = reader.question(text, prefix.group)
+    inputs = reader.question(text, prefix.group) | prefix.image
     length = inputs[IDS].shape[1]
     tokens = choose(poolings, mean=slice(None), last=slice(-1, None), prompt=text.prompt_tokens(length))
     states, answers = _read(network, reader, inputs, prefix.cache, tokens, max_new_tokens)
@@ -163,15 +174,23 @@ def _read(
         return states, []
     # Inputs with a value for each token keep the value of the last token.
     kept = {name: inputs[name][:, -1:] for name in reader.aligned - {IDS, "attention_mask"}}
+    kept |= network.image_inputs(output)
     decoder = decoding.Decoder(
         run=lambda ids, cache: network.continued({IDS: ids, **kept}, cache),
         embed=lambda ids: ids,
-        head=lambda logits: logits,
+        head=lambda logits: without(logits, reader.never_answered),
         points=points,
         end_ids=network.end_ids,
         thinking=reader.thinking,
     )
     return decoding.answer(decoder, cache_of(output), states, output.logits[:, -1], max_new_tokens)
+
+
+def without(logits: Tensor, tokens: Sequence[int]) -> Tensor:
+    """Return logits (B, vocabulary) in which these tokens are never the largest."""
+    import torch
+
+    return logits.index_fill(-1, torch.tensor(tokens, device=logits.device), -torch.inf) if tokens else logits
 
 
 def cache_of(output):

@@ -15,7 +15,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
-from scipy.ndimage import distance_transform_edt, label
+from scipy.ndimage import distance_transform_edt, find_objects, label
 
 from brain_activity_prediction.report.plots.drawing import RIGHT, TOP, WIDTH, Drawn, blank, draw
 from brain_activity_prediction.surfaces.rasters import Raster
@@ -26,7 +26,7 @@ TITLE = 40  # height in pixels of the line above each map
 HIGHEST = 0.99  # quantile of the values at the end of a colour scale
 ACCURACY, NUMBERS, DIFFERENCE = "inferno", "viridis", "RdBu_r"  # colour maps
 OUTLINE = [withStroke(linewidth=1.6, foreground="black")]
-AROUND_TEXT = [withStroke(linewidth=1.4, foreground="black")]
+AROUND = [withStroke(linewidth=1.4, foreground="black")]
 LEFT, BAR, BAR_DROP, BAR_ROOM = 6, 8, 16, 46  # in points: left margin; colour bar, and the room for it
 LONGEST_LINE = 74  # in characters
 LEAST_PIXELS = 30  # smallest piece of a region that is outlined
@@ -96,25 +96,27 @@ def cortex_figure(
     height = len(raster.corners)
     colours = ScalarMappable(Normalize(scale.low, scale.high), colormaps[scale.colours])
     grey = np.where(raster.nearest(curvature) > 0, SULCUS, GYRUS)
-    cortex = np.column_stack([*[grey[raster.inside]] * 3, np.ones(raster.inside.sum())])
-    picture = np.ones((len(maps) * (height + TITLE), raster.corners.shape[1], 4))
-    picture[..., 3] = 0
+    grey = np.round(255 * grey[raster.inside]).astype(np.uint8)
+    picture = np.full((len(maps) * (height + TITLE), raster.corners.shape[1], 4), (255, 255, 255, 0), dtype=np.uint8)
     for number, one in enumerate(maps):
         rows = picture[number * (height + TITLE) + TITLE :][:height]
-        rows[raster.inside] = cortex
+        rows[raster.inside] = np.column_stack([grey, grey, grey, np.full_like(grey, 255)])
         values = raster.nearest(one.values) if whole else raster.interpolated(one.values)
         known = np.isfinite(values)
-        rows[known] = colours.to_rgba(values[known])
+        rows[known] = colours.to_rgba(values[known], bytes=True)
 
     tall = (WIDTH - LEFT - RIGHT) * len(picture) / picture.shape[1]  # points of the picture
 
     def paint(panel: Axes) -> None:
         panel.imshow(picture, interpolation="nearest")
         panel.set_axis_off()
+        borders: list[np.ndarray] = []
         for number, one in enumerate(maps):
             top = number * (height + TITLE)
             panel.text(0, top + TITLE * 0.6, shown_line(one.title), fontsize=8, va="center")
-            _outline(panel, raster, one.regions, top + TITLE)
+            borders += _name_regions(panel, raster, one.regions, top + TITLE)
+        lines = LineCollection(borders, colors="white", linewidths=0.7, path_effects=OUTLINE)
+        panel.add_collection(lines, autolim=False)
         bar = panel.inset_axes((0.2, -BAR_DROP / tall, 0.6, BAR / tall))
         ends = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}
         bar = panel.figure.colorbar(colours, cax=bar, orientation="horizontal", extend=ends[scale.clipped])
@@ -129,35 +131,37 @@ def cortex_figure(
     return draw(name, title, text, blank(tall + BAR_ROOM + TOP, LEFT, BAR_ROOM), paint, folder)
 
 
-def _outline(panel: Axes, raster: Raster, regions: Mapping[str, np.ndarray], top: float) -> None:
-    """Draw the border of each region and its name in each hemisphere."""
-    middle = raster.corners.shape[1] // 2
+def _name_regions(panel: Axes, raster: Raster, regions: Mapping[str, np.ndarray], top: float) -> list[np.ndarray]:
+    """Write the name of each region into both hemispheres, and return the lines of all borders, in pixels."""
+    middle, borders = raster.corners.shape[1] // 2, []
     for name, members in regions.items():
-        pixels = _without_specks(np.nan_to_num(raster.nearest(members)) > 0).astype(float)
-        if not pixels.any():
-            continue
-        lines = contourpy.contour_generator(z=pixels).lines(0.5)
-        panel.add_collection(
-            LineCollection(
-                [line + np.array([0, top]) for line in lines], colors="white", linewidths=0.7, path_effects=OUTLINE
-            )
-        )
-        for side in (slice(0, middle), slice(middle, None)):
-            if pixels[:, side].sum() >= LEAST_PIXELS:
-                depth = distance_transform_edt(pixels[:, side])
-                row, column = np.unravel_index(depth.argmax(), depth.shape)
-                place = (column + side.start, row + top)
-                panel.text(
-                    *place, name, color="white", fontsize=5.5, ha="center", va="center", path_effects=AROUND_TEXT
-                )
+        pixels = raster.shows(members)
+        for half in (slice(0, middle), slice(middle, None)):
+            if found := _cropped(pixels[:, half]):
+                piece, row, column = found
+                shift = np.array([column + half.start, row + top])
+                borders += [line + shift for line in contourpy.contour_generator(z=piece.astype(float)).lines(0.5)]
+                depth = distance_transform_edt(piece)
+                x, y = np.array(np.unravel_index(depth.argmax(), depth.shape))[::-1] + shift
+                panel.text(x, y, name, color="white", fontsize=5.5, ha="center", va="center", path_effects=AROUND)
+    return borders
 
 
-def _without_specks(pixels: np.ndarray) -> np.ndarray:
-    """Return the pieces of a region (H, W) bool that have at least LEAST_PIXELS."""
+def _cropped(pixels: np.ndarray) -> tuple[np.ndarray, int, int] | None:
+    """Return a region's pieces of at least LEAST_PIXELS in a box around them, and the box's first row and column.
+
+    The box has a margin of 1. None: there are no such pieces.
+
+    pixels  (H, W) bool
+    """
     pieces, _ = label(pixels)
     sizes = np.bincount(pieces.ravel())
     sizes[0] = 0
-    return (sizes >= LEAST_PIXELS)[pieces]
+    if not (sizes >= LEAST_PIXELS).any():
+        return None
+    shown = (sizes >= LEAST_PIXELS)[pieces]
+    ((rows, columns),) = find_objects(shown.astype(int))
+    return np.pad(shown[rows, columns], 1), rows.start - 1, columns.start - 1
 
 
 def shown_line(text: str) -> str:
