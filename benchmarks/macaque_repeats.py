@@ -3,9 +3,9 @@
     python benchmarks/macaque_repeats.py --real-data FOLDER -d BASE_DIR
 
 FOLDER is that of `macaque_v4.py`, and so is what is written: a session, 210325 unless another is named (50 neurons, 640
-photographs, 6 to 10 repeats, each a trial; any number of each will do), to BASE_DIR in NSD's formats, each neuron once
-as it is and once with its images shuffled. Ceilings are compared with the split-half reliability of the raw repeats,
-which is computed here and by nothing of the package.
+photographs, 6 to 10 repeats, each a trial; any number of each will do), to BASE_DIR as a lab's own experiment, each
+neuron once as it is and once with its images shuffled. Ceilings are compared with the split-half reliability of the raw
+repeats, which is computed here and by nothing of the package.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from macaque_v4 import ALPHAS, MODEL_ID, PACKAGE, REGIONS, STREAM, read_session, write_nsd
+from macaque_v4 import ALPHAS, MODEL_ID, PACKAGE, REGIONS, STREAM, SUBJECT, place, read_session, write_experiment
 
 from brain_activity_prediction.cli.shared_flags import LOWEST_CEILING
 from brain_activity_prediction.encoding.scores.score_store import ScoreStore
@@ -28,7 +28,7 @@ N_PERMUTATIONS = 2000
 
 def commands(base_dir, checkpoint):
     """What a user types: extraction, alignment with a test, partitioning of an early and a late block, the report."""
-    common = ["-d", base_dir, "-s", 1, "-g", "cpu"]
+    common = ["-d", base_dir, "-s", SUBJECT, "-g", "cpu"]
     spaces = [word for layer in (EARLY, LATE) for word in ("--space", MODEL_ID, "none", STREAM, layer)]
     layers = ["-l", EARLY, MIDDLE, LATE, "--stream", STREAM, "--permutations", N_PERMUTATIONS]
     extract = ["--model-id", MODEL_ID, "--checkpoint", checkpoint, "--grid", 4, "-b", 4]
@@ -66,28 +66,28 @@ def split_half_reliability(responses, n_splits=200, seed=0):
 
 def ceilings(base_dir):
     """Noise ceilings (neurons,) of the test images' averages, in R2 units, as the alignment gave them."""
-    folder = alignment_folder(Path(base_dir), 1, MODEL_ID, None)
-    return ScoreStore(folder).read_noise_ceiling().reshape(-1, len(REGIONS))[:, 0]  # voxels are ordered as volume[mask]
+    folder = alignment_folder(place(base_dir), SUBJECT, MODEL_ID, None)
+    return ScoreStore(folder).read_noise_ceiling().reshape(-1, len(REGIONS))[:, 0]  # units are ordered by neuron
 
 
 def normalised(base_dir, layer=MIDDLE):
     """Held-out r of each neuron at one layer over the root of its ceiling, (neurons,); NaN without a ceiling."""
-    r = ScoreStore(alignment_folder(Path(base_dir), 1, MODEL_ID, None)).read(STREAM, layer)["r"]
+    r = ScoreStore(alignment_folder(place(base_dir), SUBJECT, MODEL_ID, None)).read(STREAM, layer)["r"]
     ceiling = ceilings(base_dir)
     return r.reshape(-1, len(REGIONS))[:, 0] / np.sqrt(np.where(ceiling > 0, ceiling, np.nan))
 
 
 def read_tables(base_dir):
     """The report's scores of each region's best layer, by region, and the parts of variance, by region and part."""
-    scores = pd.read_parquet(Path(base_dir) / "report" / "scores.parquet")
+    scores = pd.read_parquet(Path(base_dir) / "report" / "own" / "scores.parquet")
     best = scores[scores["layer_choice"] == "best_per_region"].set_index("roi")
-    shares = pd.read_parquet(partitioning_folder(Path(base_dir), 1, ANALYSIS) / "shares.parquet")
+    shares = pd.read_parquet(partitioning_folder(place(base_dir), SUBJECT, ANALYSIS) / "shares.parquet")
     return best, shares[shares["kind"] == "part"].set_index(["roi", "spaces"])["r2"]
 
 
 def significant_neurons(base_dir, layer=MIDDLE):
     """Share of the neurons and of the shuffled ones with p below 0.05 at one layer."""
-    statistics = ScoreStore(alignment_folder(Path(base_dir), 1, MODEL_ID, None)).read_statistics(STREAM, layer)
+    statistics = ScoreStore(alignment_folder(place(base_dir), SUBJECT, MODEL_ID, None)).read_statistics(STREAM, layer)
     return (statistics.p.reshape(-1, len(REGIONS)) < 0.05).mean(axis=0)
 
 
@@ -98,7 +98,7 @@ def main():
     parser.add_argument("--session", default="210325", help="of the recordings in macaque_v4")
     arguments = parser.parse_args()
     photographs, responses = read_session(arguments.real_data / "macaque_v4", arguments.session)
-    write_nsd(arguments.base_dir, photographs, responses)
+    write_experiment(arguments.base_dir, photographs, responses)
     for command in commands(arguments.base_dir, arguments.real_data / "efficientnet_lite0"):
         subprocess.run(command, check=True, stdout=sys.stderr)
     if responses.shape[2] > 1:
@@ -115,9 +115,7 @@ def main():
         highest = np.nanmax(normalised(arguments.base_dir)[alive & (ceilings(arguments.base_dir) >= LOWEST_CEILING)])
         print(f"highest normalised r of a neuron at layer {MIDDLE}: {highest:.3f}")
     best, shares = read_tables(arguments.base_dir)
-    print(
-        best.loc[[f"macaque:{name}" for name in REGIONS], ["layer", "r", "r_se", "r_normalised_all_voxels", "p", "q"]]
-    )
+    print(best.loc[list(REGIONS), ["layer", "r", "r_se", "r_normalised_all_voxels", "p", "q"]])
     print("neurons with p < 0.05:", dict(zip(REGIONS, significant_neurons(arguments.base_dir).tolist(), strict=True)))
     print(shares.unstack())
 

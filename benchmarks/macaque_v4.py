@@ -1,13 +1,13 @@
-"""Real neurons: how well the blocks of an ImageNet network predict macaque V4, by the commands of a study on NSD.
+"""Real neurons: how well the blocks of an ImageNet network predict macaque V4, as a lab's own experiment.
 
     python benchmarks/macaque_v4.py --real-data FOLDER -d BASE_DIR
 
 FOLDER holds `macaque_v4` (session 190923 of Cowley et al., github.com/cowleygroup/V4_compact_models: 33 neurons, 1200
 photographs, responses averaged over 14 repeats) and `efficientnet_lite0` (a checkpoint). The session is written to
-BASE_DIR in NSD's formats. A neuron is a voxel of the region macaque:V4, and once more, with its responses shuffled over
-the images, of macaque:shuffled. Its response in one repeat, or the average where only that was published, is one trial,
-all trials are one session, and a fifth of the images, drawn at random, take the place of the shared ones, which are
-tested on. `macaque_repeats.py` goes on from here.
+BASE_DIR as a lab writes its own experiment. A neuron is a unit of the region V4, and once more, with its responses
+shuffled over the images, of the region shuffled. Its response in one repeat, or the average where only that was
+published, is one trial, all trials are one session, and a fifth of the images, drawn at random, are tested on.
+`macaque_repeats.py` goes on from here.
 """
 
 import argparse
@@ -17,22 +17,17 @@ import sys
 import zipfile
 from pathlib import Path
 
-import h5py
-import nibabel
 import numpy as np
 import pandas as pd
 from PIL import Image
-from scipy.io import savemat
 
-from brain_activity_prediction.datasets.nsd.betas import INTEGERS_PER_PERCENT
-from brain_activity_prediction.datasets.nsd.design import N_SUBJECTS
-from brain_activity_prediction.datasets.nsd.layout import Layout
 from brain_activity_prediction.encoding.scores.score_store import ScoreStore
-from brain_activity_prediction.storage.folders import alignment_folder, partitioning_folder
+from brain_activity_prediction.storage.folders import Output, alignment_folder, partitioning_folder
 
 PACKAGE = Path(__file__).resolve().parents[1] / "brain_activity_prediction"
 MODEL_ID = "timm/tf_efficientnet_lite0.in1k"
 STREAM = "vision_grid4"
+SUBJECT = "monkey"
 REGIONS = ("V4", "shuffled")
 EARLY, LATE = 2, 10  # the blocks whose variance is partitioned
 PARTITIONING = "early_late"
@@ -55,41 +50,30 @@ def read_session(folder, session="190923"):
     return np.stack(photographs), counts.transpose(1, 0, 2)
 
 
-def write_nsd(base_dir, photographs, responses, seed=0):
-    """Write photographs (n, size, size, 3) and responses (n, neurons, repeats) as NSD's subject 1, official layout.
+def write_experiment(base_dir, photographs, responses, seed=0):
+    """Write photographs (n, size, size, 3) and responses (n, neurons, repeats) as an experiment of one subject.
 
     A repeat that any neuron lacks is left out for all.
     """
     rng = np.random.default_rng(seed)
-    layout, n_images = Layout("official", Path(base_dir)), len(photographs)
-    shared = np.sort(rng.permutation(n_images)[: n_images // TESTED]) + 1
-    image_ids = np.concatenate([shared, np.setdiff1d(np.arange(1, n_images + 1), shared)])
-    recorded = np.isfinite(responses).all(axis=1)[image_ids - 1]  # (n, repeats), in the order of image_ids
-    positions, repeats = np.nonzero(recorded)
-    order = rng.permutation(len(positions))  # of the trials
-    positions, repeats = positions[order], repeats[order]
-    variables = {
-        "masterordering": positions[None] + 1,
-        "subjectim": np.tile(image_ids, (N_SUBJECTS, 1)),
-        "sharedix": shared[None],
-        "basiccnt": np.array([[n_images], [0], [0]]),  # of which only the number of sessions is read
-    }
-    savemat(new(layout, "design"), {name: values.astype(float) for name, values in variables.items()})
-    with h5py.File(new(layout, "stimuli"), "w") as file:
-        file["imgBrick"] = photographs
-
+    base_dir, n_images = Path(base_dir), len(photographs)
+    names = [f"{number:04d}.png" for number in range(n_images)]
+    tested = np.sort(rng.permutation(n_images)[: n_images // TESTED])
+    (base_dir / "images").mkdir(parents=True)
+    for name, photograph in zip(names, photographs, strict=True):
+        Image.fromarray(photograph).save(base_dir / "images" / name)
+    images, repeats = np.nonzero(np.isfinite(responses).all(axis=1))
+    order = rng.permutation(len(images))  # of the trials
+    images, repeats = images[order], repeats[order]
     by_region = np.stack([responses, shuffled(responses, rng)], axis=2)  # (n, neurons, regions, repeats)
-    with h5py.File(new(layout, "betas", subject=1, session=1), "w") as file:
-        trials = by_region[image_ids[positions] - 1, :, :, repeats, None]  # (trials, X, Y, Z)
-        file["betas"] = np.round(trials * INTEGERS_PER_PERCENT).astype(np.int16).transpose(0, 3, 2, 1)
-    region = np.broadcast_to(np.arange(1, len(REGIONS) + 1)[:, None], (*by_region.shape[1:3], 1))
-    for path, volume in (
-        (new(layout, "nsdgeneral", subject=1), np.ones_like(region)),
-        (new(layout, "roi", subject=1, name="macaque"), region),
-    ):
-        nibabel.save(nibabel.Nifti1Image(volume.astype(np.int16), np.eye(4)), path)
-    table = "".join(f"{number} {name}\n" for number, name in enumerate(REGIONS, start=1))
-    new(layout, "label table", subject=1, name="macaque").write_text(table)
+    np.save(base_dir / "responses.npy", by_region[images, :, :, repeats].reshape(len(images), -1).astype(np.float32))
+    shown = [names[image] for image in images]
+    pd.DataFrame({"subject": SUBJECT, "image": shown}).to_csv(base_dir / "trials.csv", index=False)
+    split = pd.DataFrame({"image": [names[image] for image in tested], "split": "test"})
+    split.to_csv(base_dir / "split.csv", index=False)
+    (base_dir / "regions").mkdir()
+    region = pd.DataFrame({"region": REGIONS * responses.shape[1]})
+    region.to_csv(base_dir / "regions" / "neurons.csv", index=False)
 
 
 def shuffled(responses, rng):
@@ -106,17 +90,10 @@ def shuffled(responses, rng):
     return first
 
 
-def new(layout, kind, **fields):
-    """The path of a file to be written, its folder made."""
-    path = layout.expected(kind, **fields)[0]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
-
-
 def commands(base_dir, checkpoint):
     """What a user types: extraction, alignment of the blocks of REFERENCE (layer 0 enters block 0), partitioning."""
     layers = [block + 1 for block in REFERENCE]
-    common = ["-d", base_dir, "-s", 1, "-g", "cpu"]
+    common = ["-d", base_dir, "-s", SUBJECT, "-g", "cpu"]
     extract = ["vision_model.py", *common, "-m", MODEL_ID, "--checkpoint", checkpoint, "--grid", 4, "-b", 4]
     align = ["align_model.py", *common, "-m", MODEL_ID, *ALPHAS, "-l", *layers]
     spaces = [word for block in (EARLY, LATE) for word in ("--space", MODEL_ID, "none", STREAM, block + 1)]
@@ -129,22 +106,27 @@ def commands(base_dir, checkpoint):
         yield [sys.executable, str(PACKAGE / folder / command[0]), *map(str, command[1:])]
 
 
+def place(base_dir):
+    """The place of the results."""
+    return Output(Path(base_dir), "own")
+
+
 def medians(base_dir):
     """Median held-out r of the neurons and of the shuffled ones, `{block: (V4, shuffled)}`."""
-    results = ScoreStore(alignment_folder(Path(base_dir), 1, MODEL_ID, None))
+    results = ScoreStore(alignment_folder(place(base_dir), SUBJECT, MODEL_ID, None))
     found = {}
     for stream, layer, _ in results.layers():
         if stream == STREAM:
-            r = results.read(stream, layer)["r"].reshape(-1, len(REGIONS))  # voxels are ordered as volume[mask]
+            r = results.read(stream, layer)["r"].reshape(-1, len(REGIONS))  # units are ordered by neuron
             found[layer - 1] = tuple(np.median(r, axis=0).tolist())
     return found
 
 
 def shares(base_dir):
     """Mean test R2 over the neurons that each part of the variance has, `{spaces: (V4, shuffled)}`; A is EARLY."""
-    table = pd.read_parquet(partitioning_folder(Path(base_dir), 1, PARTITIONING) / "shares.parquet")
+    table = pd.read_parquet(partitioning_folder(place(base_dir), SUBJECT, PARTITIONING) / "shares.parquet")
     r2 = table[table["kind"] == "part"].pivot(index="spaces", columns="roi", values="r2")
-    return {spaces: tuple(row) for spaces, row in r2[[f"macaque:{region}" for region in REGIONS]].iterrows()}
+    return {spaces: tuple(row) for spaces, row in r2[list(REGIONS)].iterrows()}
 
 
 def main():
@@ -153,7 +135,7 @@ def main():
     parser.add_argument("-d", "--base-dir", type=Path, required=True, help="folder to write to")
     parser.add_argument("--seed", type=int, default=0, help="of the split; a BASE_DIR for each")
     arguments = parser.parse_args()
-    write_nsd(arguments.base_dir, *read_session(arguments.real_data / "macaque_v4"), arguments.seed)
+    write_experiment(arguments.base_dir, *read_session(arguments.real_data / "macaque_v4"), arguments.seed)
     for command in commands(arguments.base_dir, arguments.real_data / "efficientnet_lite0"):
         subprocess.run(command, check=True, stdout=sys.stderr)
     print("| block | median r | plain reference | shuffled images |\n| ---: | ---: | ---: | ---: |")

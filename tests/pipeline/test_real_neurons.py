@@ -1,4 +1,4 @@
-"""Real photographs, real weights and real neurons, through the commands that a study on NSD uses."""
+"""Real photographs, real weights and real neurons, through the commands that a lab with its own experiment uses."""
 
 import runpy
 from pathlib import Path
@@ -25,7 +25,7 @@ def macaque(tmp_path_factory):
     """The names of benchmarks/macaque_v4.py, with `base_dir` as its commands leave it and what the alignment said."""
     names = SimpleNamespace(**runpy.run_path(str(ROOT / "benchmarks" / "macaque_v4.py")))
     names.base_dir, names.said = tmp_path_factory.mktemp("macaque"), []
-    names.write_nsd(names.base_dir, *names.read_session(REAL_DATA / "macaque_v4"))
+    names.write_experiment(names.base_dir, *names.read_session(REAL_DATA / "macaque_v4"))
     for _, *command in names.commands(names.base_dir, REAL_DATA / "efficientnet_lite0"):
         done = run_here(*command)
         assert done.returncode == 0, done.stderr
@@ -34,7 +34,7 @@ def macaque(tmp_path_factory):
 
 
 def test_macaque_v4_is_best_predicted_from_middle_blocks_as_by_the_reference(macaque):
-    assert "macaque:V4" in macaque.said[1]
+    assert "V4" in macaque.said[1]
     medians = macaque.medians(macaque.base_dir)
     neurons = {block: median for block, (median, _) in medians.items()}
     assert neurons == pytest.approx(macaque.REFERENCE, abs=2 * SAMPLING_ERROR)
@@ -49,19 +49,21 @@ def test_a_middle_block_predicts_of_v4_what_an_early_one_does_and_more(macaque):
     assert shared > middle > early + 0.05
     assert all(abs(shuffled) < 0.01 for _, shuffled in parts.values())
 
-    table = pd.read_parquet(macaque.base_dir / "alignment/subj01/variance_partitioning/early_late/shares.parquet")
-    results = macaque.ScoreStore(macaque.alignment_folder(macaque.base_dir, 1, macaque.MODEL_ID, None))
+    table = pd.read_parquet(macaque.base_dir / "alignment/own/monkey/variance_partitioning/early_late/shares.parquet")
+    results = macaque.ScoreStore(
+        macaque.alignment_folder(macaque.place(macaque.base_dir), macaque.SUBJECT, macaque.MODEL_ID, None)
+    )
     for spaces, block in (("A", macaque.EARLY), ("B", macaque.LATE)):
         rows = table[(table["kind"] == "model") & (table["spaces"] == spaces)].set_index("roi")
         aligned = results.read(macaque.STREAM, block + 1)["r2"].mean(dtype=float)
-        assert rows.loc["nsdgeneral", "r2"] == pytest.approx(aligned, abs=1e-4)
+        assert rows.loc["all", "r2"] == pytest.approx(aligned, abs=1e-4)
 
 
 def test_repeats_of_real_neurons_give_their_ceiling_and_scores_stay_below_it(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     repeats = SimpleNamespace(**runpy.run_path(str(ROOT / "benchmarks" / "macaque_repeats.py")))
     photographs, responses = repeats.read_session(REAL_DATA / "macaque_v4", "210325")
-    repeats.write_nsd(tmp_path, photographs, responses)
+    repeats.write_experiment(tmp_path, photographs, responses)
     for _, *command in repeats.commands(tmp_path, REAL_DATA / "efficientnet_lite0"):
         done = run_here(*command)
         assert done.returncode == 0, done.stderr
@@ -71,7 +73,7 @@ def test_repeats_of_real_neurons_give_their_ceiling_and_scores_stay_below_it(tmp
     assert abs(np.mean(ceiling - reliability)) < 0.005
 
     best, shares = repeats.read_tables(tmp_path)
-    neurons, shuffled = best.loc["macaque:V4"], best.loc["macaque:shuffled"]
+    neurons, shuffled = best.loc["V4"], best.loc["shuffled"]
     assert 0.5 < neurons["r_normalised"] < 1
     assert repeats.normalised(tmp_path).max() < 1 + 2 / np.sqrt(len(responses) // 5)  # SE of a correlation
     assert neurons["q"] < 0.01
@@ -80,9 +82,9 @@ def test_repeats_of_real_neurons_give_their_ceiling_and_scores_stay_below_it(tmp
     of_neurons, of_shuffled = repeats.significant_neurons(tmp_path)
     assert of_neurons > 0.9
     assert of_shuffled < 0.05 + 3 * np.sqrt(0.05 * 0.95 / len(ceiling))
-    parts = shares["macaque:V4"]
+    parts = shares["V4"]
     assert parts["A+B"] > parts["B"] > parts["A"] > 0  # V4 is more like the late block
     assert parts.sum() < np.mean(ceiling)
-    assert shares["macaque:shuffled"].sum() < 0.01
-    for name in ("scores.csv", "report.html", "figures/layers_vision_grid4_macaque_V4.svg"):
-        assert "macaque:V4" in (tmp_path / "report" / name).read_text()
+    assert shares["shuffled"].sum() < 0.01
+    for name in ("scores.csv", "report.html", "figures/layers_vision_grid4_V4.svg"):
+        assert "V4" in (tmp_path / "report" / "own" / name).read_text()

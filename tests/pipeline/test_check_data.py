@@ -1,0 +1,81 @@
+"""The page that describes a dataset, and the template of an experiment."""
+
+import pytest
+from dataset_trees import TREES
+
+from brain_activity_prediction.check_data import check_data, new_dataset, published_nsd
+from brain_activity_prediction.datasets.nsd.design import SESSIONS_RUN
+from brain_activity_prediction.runtime.errors import InputError
+
+
+def page(monkeypatch, capsys, folder, *more, script=check_data):
+    """Return the lines that the script prints, and its exit status."""
+    monkeypatch.setattr("sys.argv", ["script.py", str(folder), *map(str, more)])
+    status = 0
+    try:
+        script.main()
+    except SystemExit as end:
+        status = end.code
+    return capsys.readouterr().out.splitlines(), status
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_a_whole_dataset_has_nothing_wrong(name, monkeypatch, capsys, tmp_path):
+    subject = TREES[name](tmp_path / "data")
+    lines, status = page(monkeypatch, capsys, tmp_path / "data", "--output", tmp_path)
+    assert status == 0
+    assert lines[-1] == "nothing is wrong"
+    text = "\n".join(lines)
+    assert f"subject {subject}: sessions 1-2 of 2, 240 trials" in text
+    assert "images by number of trials: 60 x 4" in text
+    assert "V1 9" in text
+    assert "60 images x 22 units" in text
+    assert "ncsnr computed from repeats: median " in text
+    if name != "bold5000":
+        assert "split: 40 training images, 20 test images" in text
+
+
+def test_every_wrong_part_is_listed_and_the_status_is_2(monkeypatch, capsys, tmp_path):
+    TREES["own"](tmp_path)
+    (tmp_path / "images/picture_07s.jpg").unlink()
+    (tmp_path / "split.csv").write_text("image,split\nnone.png,test\n")
+    lines, status = page(monkeypatch, capsys, tmp_path, "--no-responses")
+    assert status == 2
+    wrong = lines[lines.index("2 wrong:") + 1 :]
+    assert "lacks 1 of 60 images (first: picture_07s.jpg)" in wrong[0]
+    assert "split.csv, line 2: no trial shows 'none.png'" in wrong[1]
+
+
+def test_the_published_figures_of_nsd_are_shown_next_to_those_of_the_copy(official_nsd, monkeypatch, capsys, tmp_path):
+    lines, status = page(monkeypatch, capsys, official_nsd, "-s", 1, "--output", tmp_path)
+    assert status == 0, lines
+    text = "\n".join(lines)
+    assert "published 15724 (differs)" in text
+    assert "images seen: 40, published 10000 (differs)" in text
+    assert "first images: " in text
+    assert "published (46003, 61883, 829) (differs)" in text
+    assert "ncsnr of NSD's own file: median " in text
+    assert "correlation with ours " in text
+
+
+def test_the_published_figures_fit_one_another():
+    """Trials of the sessions that took place; images seen once to three times can make them up."""
+    for place, sessions in enumerate(SESSIONS_RUN):
+        n_trials = 750 * sessions
+        seen, three = published_nsd.IMAGES[place], published_nsd.IMAGES_THREE_TIMES[place]
+        assert 3 * three + (seen - three) <= n_trials <= 3 * three + 2 * (seen - three) or seen == three
+        if sessions == 40:
+            assert 3 * three == n_trials
+    assert published_nsd.SHARED[0] == 1000
+
+
+def test_a_new_dataset_has_tables_that_are_read_once_filled(monkeypatch, capsys, tmp_path):
+    folder = tmp_path / "lab"
+    lines, status = page(monkeypatch, capsys, folder, script=new_dataset)
+    assert status == 0
+    assert lines[-1] == f"next: bap check-data {folder}"
+    lines, status = page(monkeypatch, capsys, folder)
+    assert status == 2
+    assert "- no subject has responses" in lines
+    with pytest.raises(InputError, match="lab is not empty: give a new folder"):
+        page(monkeypatch, capsys, folder, script=new_dataset)
