@@ -13,7 +13,7 @@ from mean_colours import MODEL, colours, extract
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import KFold, cross_val_predict
 
-from brain_activity_prediction.align_image_embeddings import align_model
+from brain_activity_prediction.align_image_embeddings import align_model, compare
 from brain_activity_prediction.datasets.find import find_dataset
 from brain_activity_prediction.datasets.responses import ResponseChoice, prepare_responses
 from brain_activity_prediction.datasets.splits import SplitChoice, split_images
@@ -59,7 +59,8 @@ def algonauts(folder):
 def scored(tmp_path_factory):
     folder = tmp_path_factory.mktemp("algonauts")
     subject, scores = algonauts(folder)
-    align(folder, subject, "--cv-test", K, "--permutations", 99, "--bootstrap", 99)
+    streams = ("--stream", "vision", "language", "-p", 1)
+    align(folder, subject, "--cv-test", K, "--permutations", 99, "--bootstrap", 99, *streams)
     return folder, subject, scores
 
 
@@ -126,7 +127,7 @@ def test_errors_and_p_are_those_of_the_mean_over_folds(scored):
     folds = [ScoreStore(scores / f"folds/fold_{number}").read_statistics("vision", 1) for number in range(1, K + 1)]
     row = rows_of(scores, "each").iloc[1]
     resampled = np.mean([fold.region_r[:, 0] for fold in folds], axis=0)
-    np.testing.assert_allclose(row["r_se"], resampled.std(ddof=1), rtol=1e-5)
+    np.testing.assert_allclose(row["r_se"], resampled.std(ddof=1) * 2**0.5, rtol=1e-5)
     permuted = np.mean([fold.region_r_permuted[:, 0] for fold in folds], axis=0)
     np.testing.assert_allclose(permuted[0], row["r"], atol=1e-6)
     assert row["p"] == np.mean(np.append(permuted[1:] * 2**0.5, permuted[0]) >= permuted[0]) == 0.01
@@ -137,9 +138,24 @@ def test_the_report_reads_the_table_as_any_other(scored):
     folder, _, scores = scored
     run(report, "-d", folder, "--table-only")
     reported = pd.read_csv(folder / "report/algonauts2023/scores.csv")
+    reported = reported[reported["stream"] == "vision"].reset_index()
     pd.testing.assert_series_equal(reported["r"], pd.read_csv(scores / "scores.csv")["r"])
     assert json.loads((scores / "settings.json").read_text())["cv_test"] == K
     assert (scores / "maps/lh.vision_best_layer_q.func.gii").exists()
+
+
+def test_streams_are_compared_by_their_means_over_folds(scored):
+    folder, subject, scores = scored
+    run(compare, "-d", folder, "-s", subject, "-m", MODEL, "-p", 1)
+    compared = pd.read_csv(folder / "alignment/algonauts2023/subj01/comparisons/comparison.csv").set_index("roi")
+    assert compared[["stream_a", "stream_b"]].drop_duplicates().to_numpy().tolist() == [["vision", "language"]]
+    language = scores.parents[1] / "prompt_1/test_mean-colours/scores.csv"
+    for side, path in (("a", scores / "scores.csv"), ("b", language)):
+        table = pd.read_csv(path)
+        chosen = table[table["layer_choice"] == "best_per_region"].set_index("roi")
+        np.testing.assert_allclose(compared[f"r_{side}"], chosen["r"][compared.index], atol=1e-6)
+    assert (compared["difference"].abs() < 1e-5).all()  # both see the same colours
+    assert (compared["p"] > 0.5).all()
 
 
 def test_a_run_that_stopped_continues_and_redo_begins_again(tmp_path, monkeypatch, caplog):
@@ -207,7 +223,7 @@ def test_scores_over_folds_are_divided_by_the_ceiling_of_all_repeats(tmp_path):
         np.testing.assert_allclose(folds[column], held_out[column], rtol=1e-5)
     assert (folds["r_normalised_all_voxels"] > 0.9).all()  # mean colours are all that was planted
     for column in ("r_ceiling_se", "r_normalised_all_voxels_se", "r_normalised_se", "r_se"):
-        assert (folds[column] / held_out[column]).between(0.3, 1.5).all(), column
+        assert (folds[column] / held_out[column]).between(0.4, 1.6).all(), column
     np.testing.assert_allclose(folds["r_normalised_all_voxels"], held_out["r_normalised_all_voxels"], atol=0.15)
 
 

@@ -3,8 +3,9 @@
 import numpy as np
 import torch
 
+from brain_activity_prediction.inference.bootstrap import bootstrap_region_r
 from brain_activity_prediction.inference.intervals import share_reaching
-from brain_activity_prediction.inference.outer_folds import mean_of_permuted
+from brain_activity_prediction.inference.outer_folds import mean_of_permuted, mean_of_resampled
 from brain_activity_prediction.inference.significance import permuted, permuted_over_folds
 
 
@@ -24,6 +25,14 @@ def test_noise_is_significant_at_five_percent_in_no_more_than_five_percent():
     p = permuted_over_folds(folds_of_noise(), 199)
     assert 0.02 < (p <= 0.05).mean() < 0.065
     assert (p <= 0.01).mean() < 0.015
+
+
+def test_the_standard_error_is_the_spread_of_the_mean_over_folds():
+    folds = folds_of_noise(n_voxels=400)
+    each = np.eye(400, dtype=bool)
+    resampled = mean_of_resampled([bootstrap_region_r(*pair, each, 200) for pair in folds])
+    spread = np.mean([permuted(*pair, each, 1)[1][0] for pair in folds], axis=0).std()
+    assert 0.9 < resampled.std(axis=0).mean() / spread < 1.15
 
 
 def test_regions_and_voxels_have_the_same_test():

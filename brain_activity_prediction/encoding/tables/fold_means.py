@@ -20,7 +20,7 @@ from brain_activity_prediction.encoding.tables.region_table import COLUMNS, HOW_
 from brain_activity_prediction.encoding.tables.summary import voxel_maps
 from brain_activity_prediction.inference.false_discovery import adjusted
 from brain_activity_prediction.inference.intervals import share_reaching, standard_error
-from brain_activity_prediction.inference.outer_folds import MeanCeilings, mean_of_permuted, mean_over_folds
+from brain_activity_prediction.inference.outer_folds import MeanCeilings, mean_of_permuted, mean_of_resampled
 from brain_activity_prediction.inference.region_ceilings import RegionCeilings, score_columns
 from brain_activity_prediction.inference.region_statistics import digest_of_ceiling, usable_ceiling
 
@@ -145,11 +145,11 @@ def _statistics(
         each = [rows.replicates(read, *own) for rows, own in zip(folds, more or [()] * len(folds), strict=True)]
         return None if any(values is None for values in each) else mean(each)
 
-    normalised = joined(mean_over_folds, StreamScores.resampled_r, [(digest,) for digest in usable])
+    normalised = joined(mean_of_resampled, StreamScores.resampled_r, [(digest,) for digest in usable])
     permuted = joined(mean_of_permuted, StreamScores.permuted_r)
-    columns = errors(joined(mean_over_folds, StreamScores.resampled_r))
+    columns = errors(joined(mean_of_resampled, StreamScores.resampled_r))
     columns["r_normalised_se"] = np.nan if normalised is None else standard_error(normalised)
     columns["p"] = np.nan if permuted is None else share_reaching(permuted)
     known = MeanCeilings([ceiling.of(rows.regions) for ceiling, rows in zip(ceilings, folds, strict=True)])
     explained = np.mean([rows.explained() for rows in folds], axis=0)
-    return columns | score_columns(explained, joined(mean_over_folds, StreamScores.resampled_explained), known)
+    return columns | score_columns(explained, joined(mean_of_resampled, StreamScores.resampled_explained), known)
