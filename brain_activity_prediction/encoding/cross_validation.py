@@ -41,7 +41,7 @@ from brain_activity_prediction.storage.table_files import write_table
 
 @dataclass(frozen=True)
 class Fold:
-    """What the means over folds need of one fold."""
+    """Parts of one fold's analysis that the means over folds need."""
 
     stores: Mapping[int | None, ScoreStore]  # by prompt
     regions: Mapping[str, np.ndarray]  # masks (V,) by name

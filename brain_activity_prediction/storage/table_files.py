@@ -58,7 +58,7 @@ def read_score_table(path: Path, remedy: str) -> pd.DataFrame:
 
 
 def check_place(folder: Path, subject: Subject, model_id: str, prompt: int | None) -> None:
-    """Raise ValueError if scores do not belong to the subject, prompt and model of their folder, or that of their fold."""
+    """Raise ValueError if scores do not belong to the subject, prompt and model of their folder or fold."""
     names = (subject_name(subject), prompt_folder(prompt), model_folder(model_id))
     whole = folder.parents[1] if folder.parent.name == FOLDS else folder
     if names != whole.parts[-3:]:

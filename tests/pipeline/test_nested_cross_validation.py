@@ -21,6 +21,7 @@ from brain_activity_prediction.encoding import cross_validation
 from brain_activity_prediction.encoding.scores.score_store import ScoreStore
 from brain_activity_prediction.report import report
 from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.sweep.planning.alignments import alignment_units
 
 K = 4
 PAIRS = [[0, 1], [1, 2], [0, 2]]  # the colours that each layer sees
@@ -156,6 +157,23 @@ def test_streams_are_compared_by_their_means_over_folds(scored):
         np.testing.assert_allclose(compared[f"r_{side}"], chosen["r"][compared.index], atol=1e-6)
     assert (compared["difference"].abs() < 1e-5).all()  # both see the same colours
     assert (compared["p"] > 0.5).all()
+
+
+def test_a_sweep_counts_the_layers_that_a_fold_lacks(scored):
+    folder, subject, scores = scored
+    settings = SimpleNamespace(prompts=[1], base_dir=folder, model_id=MODEL, dataset=None)
+    work = SimpleNamespace(streams={None: ["vision"]}, settings=settings)
+    flags = ("--cv-test", str(K), "--permutations", "99", "--bootstrap", "99")
+
+    def n_left():
+        (unit,) = alignment_units(MODEL, work, {"vision": (3, 2)}, [subject], flags)
+        return unit.n_left
+
+    assert n_left() == 0
+    layer = scores / "folds/fold_2/voxels/vision_layer_01.h5"
+    layer.rename(layer.with_suffix(".aside"))
+    assert n_left() == 1
+    layer.with_suffix(".aside").rename(layer)
 
 
 def test_a_run_that_stopped_continues_and_redo_begins_again(tmp_path, monkeypatch, caplog):
