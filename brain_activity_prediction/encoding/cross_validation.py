@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 
 from brain_activity_prediction.datasets.dataset import Dataset
 from brain_activity_prediction.datasets.units import Units
-from brain_activity_prediction.encoding.analysis import Analysis
 from brain_activity_prediction.encoding.encode import fit_missing
 from brain_activity_prediction.encoding.evaluation import score_best_layers
 from brain_activity_prediction.encoding.layers import Layer
@@ -29,7 +30,7 @@ from brain_activity_prediction.encoding.tables.region_table import Alignment, re
 from brain_activity_prediction.encoding.tables.summary import log_low_ceilings, write_and_show, write_maps
 from brain_activity_prediction.inference.false_discovery import adjusted
 from brain_activity_prediction.inference.missing_images import filled_with_mean
-from brain_activity_prediction.inference.region_statistics import StatisticsRequest, digests, usable_ceiling
+from brain_activity_prediction.inference.region_statistics import digests, usable_ceiling
 from brain_activity_prediction.inference.significance import permuted_over_folds
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.messages import log
@@ -46,36 +47,33 @@ class Fold:
     stores: Mapping[int | None, ScoreStore]  # by prompt
     regions: Mapping[str, np.ndarray]  # masks (V,) by name
     ceiling: np.ndarray  # (V,) in R2 units
-    statistics: StatisticsRequest
     units: Units
-    observed: np.ndarray | None  # (n, V) responses to the test images, None without a permutation test
+    observed: np.ndarray  # (n, V) responses to the test images, of which missing ones are the voxel's mean
 
 
 def cross_validate(settings: EncodingSettings, dataset: Dataset, layers: Sequence[Layer]) -> None:
     """Score each outer fold, then write the table, figure and maps of the means over folds."""
     folds = []
+    if held_out := dataset.test_images(settings.subject).size:
+        log.warning(f"--cv-test also trains on the {held_out} images that {dataset.title} holds out")
     for split in settings.split.folds():
         log.info(f"fold {split.fold} of {split.cv_test}")
         analysis, observed = fit_missing(replace(settings, split=split), dataset, layers)
         for store in analysis.stores.values():
             for stream in store.streams():
                 score_best_layers(store, stream, observed, analysis.statistics)
-        folds.append(_kept(analysis, observed))
+        folds.append(
+            Fold(
+                analysis.stores,
+                analysis.regions,
+                analysis.ceiling,
+                analysis.subject_data.units,
+                filled_with_mean(observed).cpu().numpy(),
+            )
+        )
     log_low_ceilings(np.mean([fold.ceiling for fold in folds], axis=0), settings.min_noise_ceiling)
     for prompt in folds[0].stores:
         write_means(folds, prompt, settings)
-
-
-def _kept(analysis: Analysis, observed: torch.Tensor) -> Fold:
-    tested = analysis.statistics.n_permutations
-    return Fold(
-        analysis.stores,
-        analysis.regions,
-        analysis.ceiling,
-        analysis.statistics,
-        analysis.subject_data.units,
-        filled_with_mean(observed).cpu().numpy() if tested else None,
-    )
 
 
 def write_means(folds: Sequence[Fold], prompt: int | None, settings: EncodingSettings) -> None:
@@ -83,10 +81,18 @@ def write_means(folds: Sequence[Fold], prompt: int | None, settings: EncodingSet
 
     Raises InputError if no stream has the same layers in all folds.
     """
-    alignment = Alignment(settings.features.model_id, prompt, settings.subject)
     folder = alignment_folder(settings.output, settings.subject, settings.features.model_id, prompt, settings.protocol)
     remove_left_behind(folder)
-    made_from, lowest = ScoreStore(folder).state(), settings.min_noise_ceiling
+    made_from = None
+    # Another process may finish layers while this one writes; the tables must include these layers, too.
+    while made_from != (state := ScoreStore(folder).state()):
+        made_from = state
+        _write_means(folder, folds, prompt, settings)
+    write_note(folder, made_from)
+
+
+def _write_means(folder: Path, folds: Sequence[Fold], prompt: int | None, settings: EncodingSettings) -> None:
+    alignment, lowest = Alignment(settings.features.model_id, prompt, settings.subject), settings.min_noise_ceiling
     stores, regions = [fold.stores[prompt] for fold in folds], folds[0].regions
     tables = [region_table(store, regions, alignment, lowest) for store in stores]
     for store, table in zip(stores, tables, strict=True):
@@ -98,16 +104,15 @@ def write_means(folds: Sequence[Fold], prompt: int | None, settings: EncodingSet
     units.write_map(folder / "maps" / "noise_ceiling", np.mean([fold.ceiling for fold in folds], axis=0))
     for stream, scores in streams.items():
         maps = mean_maps(scores, [usable_ceiling(fold.ceiling, lowest) for fold in folds])
-        p = _best_layer_p(folds, prompt, scores, settings)
+        p = _best_layer_p(folds, stores, scores, settings.device)
         maps |= {} if p is None else {"best_layer_p": p, "best_layer_q": adjusted(p)}
         write_maps(folder, stream, maps, units)
         alphas = np.stack([of_fold.scores["alpha"] for of_fold in scores])
         warn_of_edges(stream, "voxels x layers x folds", alphas, alpha_range(folder))
     write_and_show(table, folder, alignment, settings.layer_choice)
-    write_note(folder, made_from)
 
 
-def _complete(tables, folder) -> list[str]:
+def _complete(tables: Sequence[pd.DataFrame], folder: Path) -> list[str]:
     """Return the streams that have the same layers in all folds; warn of the others."""
     streams = same_rows(tables)
     others = sorted({stream for table in tables for stream in table["stream"]} - set(streams))
@@ -119,16 +124,15 @@ def _complete(tables, folder) -> list[str]:
 
 
 def _best_layer_p(
-    folds: Sequence[Fold], prompt: int | None, scores: Sequence[StreamScores], settings: EncodingSettings
+    folds: Sequence[Fold], stores: Sequence[ScoreStore], scores: Sequence[StreamScores], device: str
 ) -> np.ndarray | None:
     """Return p (V,) of each voxel's mean r at the layers that the folds chose for it; None without a test."""
-    pairs = []
-    for fold, of_fold in zip(folds, scores, strict=True):
-        if fold.observed is None:
+    pairs, tests = [], []
+    for fold, store, of_fold in zip(folds, stores, scores, strict=True):
+        predicted, tested = best_predictions(store, of_fold.stream, of_fold.best_layers()), of_fold.best_statistics
+        if predicted is None or tested is None or not tested.n_permutations:
             return None
-        predicted = best_predictions(fold.stores[prompt], of_fold.stream, of_fold.best_layers())
-        if predicted is None:
-            return None
-        pairs.append(tuple(torch.from_numpy(part).to(settings.device) for part in (fold.observed, predicted)))
-    n_permutations = min(fold.statistics.n_permutations for fold in folds)
-    return permuted_over_folds(pairs, n_permutations, settings.permutation_block)
+        pairs.append(tuple(torch.from_numpy(part).to(device) for part in (fold.observed, predicted)))
+        tests.append((tested.n_permutations, tested.permutation_block))
+    n_permutations, block = min(tests)
+    return permuted_over_folds(pairs, n_permutations, block)
