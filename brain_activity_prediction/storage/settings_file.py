@@ -98,6 +98,8 @@ def _changed_inputs(known: Mapping | None, wanted: Mapping | None) -> str:
         return "other responses (same sessions and scaling: the files of betas, design or mask have changed)"
     if known.get("format") != wanted.get("format"):
         return "responses that another version prepared"
+    if known.get("test_images") != wanted.get("test_images"):
+        return "another split into training and test images"
     if difference := first_difference(*(_but_files(inputs) for inputs in (known, wanted))):
         return difference
     changed = [name for name in sorted(known.keys() | wanted.keys()) if known.get(name) != wanted.get(name)]
