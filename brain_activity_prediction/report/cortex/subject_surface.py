@@ -50,12 +50,14 @@ class FittedVoxels:
 class SubjectSurface:
     """The way from a subject's N fitted voxels to the vertices of both hemispheres.
 
-    weights  {hemisphere: (V, N)}, see `ribbon_weights`
-    nearest  {hemisphere: (163842,)}, the subject's vertex next to each vertex of fsaverage; without its file None
+    positions  {hemisphere: {depth: (V, 3)}}, in voxels from 0 along the axes of NSD's files; NaN outside the volume
+    weights    {hemisphere: (V, N)}, see `ribbon_weights`
+    nearest    {hemisphere: (163842,)}, the subject's vertex next to each vertex of fsaverage; without its file None
     """
 
     subject: int
     voxels: FittedVoxels
+    positions: dict[str, dict[str, np.ndarray]]
     weights: dict[str, csr_array]
     nearest: dict[str, np.ndarray | None]
 
@@ -107,9 +109,10 @@ def read_subject_surface(base_dir: Path, subject: int) -> SubjectSurface:
     numbers[voxels.mask] = np.arange(np.count_nonzero(voxels.mask))
     numbers = voxels.as_published(numbers)
     column_of_voxel = np.argsort(numbers[numbers >= 0])
-    weights, nearest = {}, {}
+    positions, weights, nearest = {}, {}, {}
     for side in HEMISPHERES:
         hemisphere = read_hemisphere(transforms_folder(base_dir, subject), side, numbers.shape)
+        positions[side] = hemisphere.coordinates
         weights[side] = ribbon_weights(hemisphere.coordinates.values(), numbers >= 0)[:, column_of_voxel]
         nearest[side] = hemisphere.nearest
-    return SubjectSurface(subject, voxels, weights, nearest)
+    return SubjectSurface(subject, voxels, positions, weights, nearest)
