@@ -239,6 +239,25 @@ def test_any_volume_of_a_subject_is_written_whole_or_with_its_holes(own_scored, 
         assert inner.mean() > 0.9
 
 
+def test_scores_beyond_nsdgeneral_reach_the_surface_if_they_are_in_the_cortex(own_scored):
+    nsd = find_nsd(own_scored)
+    general = np.asarray(nibabel.load(nsd.nsdgeneral(1)).dataobj)
+    mask, cortex = general == 1, general >= 0
+    write_transforms_of_voxels(own_scored, 1, cortex)
+    values = np.arange(1.0, cortex.sum() + 1)
+    write_volumes(own_scored, 1, cortex, "language_best_layer_r", values)
+    flags = ("-s", "1", "-m", LLAVA, "-p", "1", "--map", "language_best_layer_r", "--space", "native")
+    assert surface(own_scored, *flags).returncode == 0
+    folder = own_scored / "alignment/subj01" / RUN / "surfaces/native"
+    written = [load_surf_data(folder / f"{side}.language_best_layer_r.mgz") for side in ("lh", "rh")]
+    np.testing.assert_array_equal(np.concatenate(written), values)
+    assert cortex.sum() > mask.sum()
+    write_volumes(own_scored, 1, np.ones_like(cortex), "language_best_layer_r", np.ones(cortex.size))
+    done = surface(own_scored, *flags)
+    assert done.returncode == 2
+    assert f"{(~cortex).sum()} voxels with a value outside the cortex" in done.stderr
+
+
 def test_a_volume_needs_its_subject(on_surfaces):
     done = surface(on_surfaces[0], "--volume", "own.nii.gz")
     assert done.returncode == 2
