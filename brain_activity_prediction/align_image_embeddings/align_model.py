@@ -44,6 +44,7 @@ def flags() -> argparse.ArgumentParser:
     )
     shared.add_responses(flags)
     dataset_flags.add_split(flags)
+    dataset_flags.add_cv_test(flags)
     shared.add_ceilings(flags)
     shared.add_permutations(flags)
     flags.add_argument(
@@ -86,9 +87,14 @@ def main() -> None:
     layers = open_layers(settings.output, settings.features)
     log.info(f"{settings.features.model_id}, {dataset.description}: {count(len(layers), 'layer')}")
 
-    from brain_activity_prediction.encoding.encode import encode
+    if settings.split.cv_test:
+        from brain_activity_prediction.encoding.cross_validation import cross_validate
 
-    encode(settings, dataset, layers)
+        cross_validate(settings, dataset, layers)
+    else:
+        from brain_activity_prediction.encoding.encode import encode
+
+        encode(settings, dataset, layers)
 
 
 if __name__ == "__main__":

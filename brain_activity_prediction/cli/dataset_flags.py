@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from brain_activity_prediction.cli.flag_values import positive_int, subject_list
+from brain_activity_prediction.cli.flag_values import fold_count, positive_int, subject_list
 from brain_activity_prediction.cli.parser import Numbers
 from brain_activity_prediction.datasets.find import DATASETS, find_dataset, output_of
 from brain_activity_prediction.datasets.nsd.layout import NIFTI, SURFACES, VERSIONS, VOLUMES
@@ -67,12 +67,27 @@ def add_split(flags: argparse.ArgumentParser) -> None:
     )
 
 
+def add_cv_test(flags: argparse.ArgumentParser) -> None:
+    """Add the flag of a nested cross-validation, which `split_from` reads."""
+    flags.add_argument(
+        "--cv-test",
+        type=fold_count,
+        default=0,
+        metavar="K",
+        help="test each image once, in one of K outer folds, if no images are held out (nested cross-validation)",
+    )
+
+
 def split_from(arguments: argparse.Namespace) -> SplitChoice:
     """Return the choice of a split that the flags of `add_split` describe; InputError if they contradict each other."""
     from brain_activity_prediction.datasets.splits import SplitChoice
 
     if arguments.split and arguments.test_images:
         raise InputError("--split and --test-images both choose the test images: leave one out")
+    cv_test = getattr(arguments, "cv_test", 0)
+    for flag, given in (("--split", arguments.split), ("--test-images", arguments.test_images)):
+        if cv_test and given:
+            raise InputError(f"--cv-test tests every image, {flag} chooses the test images: leave one out")
     subjects = arguments.in_subjects
     return SplitChoice(
         arguments.split,
@@ -80,6 +95,7 @@ def split_from(arguments: argparse.Namespace) -> SplitChoice:
         arguments.exclude_images,
         arguments.min_repeats,
         None if subjects is None else () if subjects == ["all"] else tuple(subjects),
+        cv_test,
     )
 
 

@@ -6,6 +6,7 @@ import re
 
 WHOLE_NUMBER = re.compile("[0-9]{1,9}")
 LARGEST_COUNT = 999_999_999
+MOST_FOLDS = 100
 MOST_ALPHAS = 1000
 MOST_WORKERS = 1024
 MOST_RESAMPLES, MOST_PERMUTATIONS = 100_000, 1_000_000
@@ -83,6 +84,11 @@ def bootstrap_count(text: str) -> int:
 def permutation_count(text: str) -> int:
     smallest_p = f"the smallest p of {MOST_PERMUTATIONS} is {1 / MOST_PERMUTATIONS:g}"
     return _whole_number(text, 0, MOST_PERMUTATIONS, f"; time and memory grow with it, and {smallest_p}")
+
+
+def fold_count(text: str) -> int:
+    """Convert a number of outer folds."""
+    return _whole_number(text, 2, MOST_FOLDS)
 
 
 def worker_count(text: str) -> int:

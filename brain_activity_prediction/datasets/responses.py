@@ -83,12 +83,14 @@ def prepare_responses(
     split = split_images(dataset, subject, image_ids, choice.split)
     # Named images are numbered from 0, because the cache file holds only numbers.
     numbers = image_of_trial if image_ids.dtype.kind == "U" else trial_ids
-    is_test = np.isin(image_ids, split.test)
-    test_numbers = np.flatnonzero(is_test) if image_ids.dtype.kind == "U" else image_ids[is_test]
+    # One cache file serves all outer folds, because it keeps the sums of each image.
+    alone = image_ids if choice.split.cv_test else split.test
+    is_alone = np.isin(image_ids, alone)
+    numbers_alone = np.flatnonzero(is_alone) if image_ids.dtype.kind == "U" else image_ids[is_alone]
 
     settings = {"subject": subject, "sessions": sessions, "zscore": choice.zscore}
     settings |= dataset.response_settings(subject)
-    other_test = None if choice.split.is_default else split.digest
+    other_test = "all" if choice.split.cv_test else None if choice.split.is_default else split.digest
     if other_test:
         settings["test_images"] = other_test
     inputs = inputs_of(dataset.base_dir, dataset.response_files(subject, sessions), **settings)
@@ -102,13 +104,17 @@ def prepare_responses(
             tqdm(left, f"betas of subject {subject}", len(sessions), unit="session") as shown,
         ):  # an error restores the handling of signals and closes the bar before its message
             trials = (dataset.read_session(subject, session, units) for session in shown)
-            return average_repeats(map(zscore_session, trials) if choice.zscore else trials, numbers, test_numbers)
+            return average_repeats(map(zscore_session, trials) if choice.zscore else trials, numbers, numbers_alone)
 
-    n_rows = image_ids.size + np.unique(resampling_groups(image_ids, split.test)).size
+    n_rows = image_ids.size + np.unique(resampling_groups(image_ids, alone)).size
     n_bytes = n_rows * units.n * np.float32().nbytes
     all_valid = {"incomplete": np.empty(0, dtype=int), "valid_repeats": np.empty((image_ids.size, 0), dtype=int)}
     averaged = all_valid | load_or_make(cache, inputs, n_bytes, read_and_average) | {"image_ids": image_ids}
-    parts = [np.flatnonzero(np.isin(image_ids, part)) for part in (split.train, split.test)]
+    sets = [split.train, split.test]
+    if choice.split.cv_test:  # a voxel that one outer fold leaves out is left out of all
+        sets = [split_images(dataset, subject, image_ids, fold).test for fold in choice.split.folds()]
+        averaged |= _grouped(averaged, resampling_groups(image_ids, split.test))
+    parts = [np.flatnonzero(np.isin(image_ids, part)) for part in sets]
     _leave_out_voxels(averaged, parts, units, subject, sessions)
     return Responses(**averaged, units=units, split=split, sessions=tuple(sessions), inputs=inputs)
 
@@ -189,6 +195,15 @@ def resampling_groups(image_ids: np.ndarray, test_ids: npt.ArrayLike) -> np.ndar
     groups[alone] = np.arange(n_alone)
     groups[~alone] = n_alone + np.arange(len(image_ids) - n_alone) % RESAMPLED_GROUPS
     return groups
+
+
+def _grouped(averaged: Arrays, groups: np.ndarray) -> Arrays:
+    """Sum the squared deviations of single images over the images of each group (n_images,)."""
+    each = averaged["within_image_ss"]
+    within = np.zeros((groups.max() + 1, each.shape[1]), dtype=each.dtype)
+    for group, row in zip(groups, averaged["image_groups"], strict=True):
+        within[group] += each[row]
+    return {"within_image_ss": within, "image_groups": groups}
 
 
 def _leave_out_voxels(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from brain_activity_prediction.storage.embeddings.image_ids import as_ids
 from brain_activity_prediction.storage.files import read_bytes, reading
 from brain_activity_prediction.storage.folders import Subject
 
+OWN = "own"  # description of the dataset's own split
 LARGEST_BYTES = 2**24  # of a list of images; the names of 100,000 take under 10 MB
 
 
@@ -42,6 +43,8 @@ class SplitChoice:
     exclude_images  file of images to leave out
     min_repeats     test images have at least this many trials in each of `in_subjects`
     in_subjects     None for the subject itself, an empty tuple for all subjects
+    cv_test         number of outer folds of a nested cross-validation, in which each image is tested once; 0 for none
+    fold            number of one outer fold from 1, whose images are the test images; None for all folds
     """
 
     name: str | None = None
@@ -49,6 +52,8 @@ class SplitChoice:
     exclude_images: Path | None = None
     min_repeats: int = 1
     in_subjects: tuple[Subject, ...] | None = None
+    cv_test: int = 0
+    fold: int | None = None
 
     @property
     def is_default(self) -> bool:
@@ -56,11 +61,26 @@ class SplitChoice:
 
     def recorded(self) -> dict[str, Any]:
         """Return the choice as a setting; the images themselves are in the digest of the responses."""
-        return {} if self.is_default else {"split": self.describe()}
+        return (
+            {} if self.is_default else {"split": self.describe(), **({"cv_test": self.cv_test} if self.cv_test else {})}
+        )
+
+    def folds(self) -> list[SplitChoice]:
+        """Return the choice of each outer fold."""
+        return [replace(self, fold=number) for number in range(1, self.cv_test + 1)]
+
+    @property
+    def whole(self) -> SplitChoice:
+        """The choice of all outer folds together."""
+        return replace(self, fold=None)
 
     def describe(self) -> str:
         """Describe the choice in the words of the flags."""
-        parts = [self.name or (f"test images of {self.test_images.name}" if self.test_images else "own")]
+        parts = [self.name or (f"test images of {self.test_images.name}" if self.test_images else OWN)]
+        if self.cv_test:
+            parts = [
+                f"fold {self.fold} of {self.cv_test}" if self.fold else f"cross-validation in {self.cv_test} folds"
+            ]
         if self.exclude_images:
             parts.append(f"without {self.exclude_images.name}")
         if self.min_repeats > 1 or self.in_subjects is not None:
@@ -87,11 +107,16 @@ def split_images(dataset: Dataset, subject: Subject, seen: np.ndarray, choice: S
         raise InputError(
             f"subject {subject} of {dataset.title} has no test images: choose them with --test-images FILE"
             + (f" or --split ({names})" if names else "")
+            + ", or cross-validate with --cv-test 5"
         )
     return Split(train, test)
 
 
 def _parts(dataset: Dataset, subject: Subject, seen: np.ndarray, choice: SplitChoice) -> tuple[np.ndarray, np.ndarray]:
+    if choice.cv_test:
+        folds = outer_folds(np.setdiff1d(seen, dataset.excluded_images(subject)), choice.cv_test)
+        test = folds[(choice.fold or 1) - 1]
+        return np.setdiff1d(np.concatenate(folds), test), test
     if choice.test_images:
         test = read_image_list(choice.test_images, "--test-images", seen)
         return np.setdiff1d(seen, test), test
@@ -106,6 +131,12 @@ def _parts(dataset: Dataset, subject: Subject, seen: np.ndarray, choice: SplitCh
         return train, test
     test = np.intersect1d(dataset.test_images(subject), seen)
     return np.setdiff1d(np.setdiff1d(seen, test), dataset.excluded_images(subject)), test
+
+
+def outer_folds(image_ids: np.ndarray, n_folds: int) -> list[np.ndarray]:
+    """Cut images at random, always in the same way, into folds whose sizes differ by one at most; ids ascend."""
+    order = np.random.default_rng(0).permutation(len(image_ids))
+    return [image_ids[np.sort(rows)] for rows in np.array_split(order, n_folds)]
 
 
 def _repeated(dataset: Dataset, subject: Subject, choice: SplitChoice) -> np.ndarray:

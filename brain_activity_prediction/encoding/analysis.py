@@ -21,7 +21,7 @@ from brain_activity_prediction.encoding.subject_data import (
     read_subject_data,
 )
 from brain_activity_prediction.inference.region_statistics import StatisticsRequest, usable_ceiling
-from brain_activity_prediction.storage.folders import alignment_folder, responses_folder
+from brain_activity_prediction.storage.folders import alignment_folder, fold_folder, responses_folder
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,14 @@ def prepare_analysis(settings: EncodingSettings, dataset: Dataset, layers: Seque
         check_complete(of_stream[0].store, stream, data.image_ids)
     stores = {}
     for prompt, embeddings in {layer.prompt: layer.store for layer in layers}.items():
-        store = ScoreStore(
-            alignment_folder(settings.output, settings.subject, settings.features.model_id, prompt, settings.protocol)
+        folder = alignment_folder(
+            settings.output, settings.subject, settings.features.model_id, prompt, settings.protocol
         )
-        store.claim(settings.recorded(data, embeddings.settings() or {}), settings.redo)
+        recorded = settings.recorded(data, embeddings.settings() or {})
+        if settings.split.fold == 1:
+            ScoreStore(folder).claim(recorded | settings.split.whole.recorded(), settings.redo)
+        store = ScoreStore(fold_folder(folder, settings.split.fold))
+        store.claim(recorded, settings.redo)
         store.write_noise_ceiling(ceiling, settings.ncsnr, region_ceilings, data.data_used())
         stores[prompt] = store
     log_data_used(data, settings.subject)

@@ -29,6 +29,12 @@ from brain_activity_prediction.storage.made_from import write_note
 
 def encode(settings: EncodingSettings, dataset: Dataset, layers: Sequence[Layer]) -> None:
     """Fit and score the layers without scores, then write the tables, figures and maps of all finished layers."""
+    analysis, observed = fit_missing(settings, dataset, layers)
+    write_tables(analysis, observed, settings)
+
+
+def fit_missing(settings: EncodingSettings, dataset: Dataset, layers: Sequence[Layer]) -> tuple[Analysis, torch.Tensor]:
+    """Fit and score the layers without scores; return the analysis, and test responses (n_test, V) on the device."""
     analysis = prepare_analysis(settings, dataset, layers)
     missing = planning.missing_layers(layers, analysis.stores, analysis.statistics)
     unusable = planning.layers_without_predictions(layers, missing, analysis.stores, analysis.statistics)
@@ -39,7 +45,7 @@ def encode(settings: EncodingSettings, dataset: Dataset, layers: Sequence[Layer]
     observed = torch.from_numpy(analysis.subject_data.test).to(settings.device)
     fit_layers(left, analysis, observed, settings)
     planning.check_finished(layers, analysis.stores, analysis.statistics)
-    write_tables(analysis, observed, settings)
+    return analysis, observed
 
 
 def fit_layers(layers: Sequence[Layer], analysis: Analysis, observed: torch.Tensor, settings: EncodingSettings) -> None:
@@ -70,7 +76,8 @@ def fit_layers(layers: Sequence[Layer], analysis: Analysis, observed: torch.Tens
 
     left = list(layers)
     claims = claims_folder(settings.output, settings.features.model_id, settings.subject, settings.protocol)
-    with shared_work(claims, unfinished, Layer.name, "layer", read_features) as work:
+    fold = f"_fold_{settings.split.fold}" if settings.split.fold else ""
+    with shared_work(claims, unfinished, lambda layer: layer.name() + fold, "layer", read_features) as work:
         for layer, features in work:
             if not features[0].any():
                 where = f"layer {layer.number} of {layer.stream}"

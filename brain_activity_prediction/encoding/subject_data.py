@@ -90,7 +90,8 @@ def read_subject_data(
     split = split_images(dataset, subject, seen, choice.split)
     for part, kind in ((split.train, "training"), (split.test, "test")):
         if len(part) <= FOLDS:
-            raise InputError(f"only {len(part)} of the images in these sessions are {kind} images: add sessions")
+            fewer = f", or take fewer than {choice.split.cv_test} outer folds" if choice.split.cv_test else ""
+            raise InputError(f"only {len(part)} of the images in these sessions are {kind} images: add sessions{fewer}")
     responses = prepare_responses(dataset, subject, choice, cache_dir)
     train, test = (np.searchsorted(responses.image_ids, part) for part in (split.train, split.test))
     parts = (responses.betas[rows] for rows in (train, test))

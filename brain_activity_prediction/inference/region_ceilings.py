@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -28,6 +29,16 @@ from brain_activity_prediction.inference.resampling import resamples
 FEWEST_ERRORS = 2  # a mean ceiling below this many of its standard errors is not used
 VOXELS_PER_CHUNK = 2048
 SEED_OF_TRAINING_IMAGES = 1  # test images are drawn as for scores, by `resamples`
+
+
+class Ceilings(Protocol):
+    """Mean noise ceilings of R regions, with their sampling error."""
+
+    def known(self) -> np.ndarray: ...
+
+    def standard_error(self) -> np.ndarray: ...
+
+    def resampled(self, n_resamples: int) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -144,7 +155,7 @@ def region_score(explained: np.ndarray, ceiling: np.ndarray | float) -> np.ndarr
     return np.sign(explained) * np.sqrt(np.abs(explained) / ceiling)
 
 
-def resampled_score(score: np.ndarray, explained: np.ndarray, ceilings: RegionCeilings) -> np.ndarray:
+def resampled_score(score: np.ndarray, explained: np.ndarray, ceilings: Ceilings) -> np.ndarray:
     """Compute a region score in each resample of the images, which affects explained variance and ceiling together.
 
     score      (R,) the score of the original sample
@@ -158,7 +169,7 @@ def resampled_score(score: np.ndarray, explained: np.ndarray, ceilings: RegionCe
     return region_score(ratio + moved / mean, 1.0)
 
 
-def score_columns(explained: np.ndarray, resampled: np.ndarray | None, ceilings: RegionCeilings) -> dict:
+def score_columns(explained: np.ndarray, resampled: np.ndarray | None, ceilings: Ceilings) -> dict:
     """Return table columns for regions: the score, its standard error and 95 % interval, and the ceiling of r.
 
     explained  (R,) explained variance

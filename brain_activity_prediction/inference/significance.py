@@ -9,12 +9,13 @@ Shapes: n images, k whole blocks of images, V voxels, P permutations, R regions,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 
 from brain_activity_prediction.inference.intervals import ROUNDING, share_reaching
+from brain_activity_prediction.inference.outer_folds import mean_of_permuted
 from brain_activity_prediction.inference.permutations import different_cycles, n_different
 from brain_activity_prediction.ridge.scores import check_same_shape, standard_columns
 
@@ -86,6 +87,34 @@ def permuted(
     p = (n_reaching.to(torch.float64) / counted.sum()).masked_fill(~valid, torch.nan)
     region_r = region_r.movedim(1, 0) / in_region.sum(dim=1)[:, None, None]  # (R, orders, k)
     return p.cpu().numpy(), region_r[:, counted].T.cpu().numpy()
+
+
+def permuted_over_folds(
+    folds: Sequence[tuple[torch.Tensor, torch.Tensor]], n_permutations: int, block: int = 1, seed: int = 0
+) -> np.ndarray:
+    """Compute p (V,) of each voxel's mean r over outer folds; each permutation permutes the images of every fold.
+
+    folds  observed responses and predictions of each fold's test images, (n, V) each. A voxel with NaN gets NaN
+
+    See `permuted` for the permutations, and `outer_folds` for the factor that the dependence of folds requires.
+    """
+    drawn, valid = [], torch.tensor(True)
+    for observed, predicted in folds:
+        check_same_shape(observed, predicted)
+        orders = shifted_orders(len(observed), n_permutations, block, seed)
+        drawn.append([torch.from_numpy(part).to(observed.device) for part in orders])
+        valid = valid.to(observed.device) & (torch.isfinite(observed) & torch.isfinite(predicted)).all(dim=0)
+    fewest = min(int(counted.sum()) for _, counted in drawn)
+    p = np.full(len(valid), np.nan)
+    for voxels in valid.nonzero().flatten().split(VOXELS_PER_CHUNK[valid.device.type]):
+        of_folds = []
+        for pair, (orders, counted) in zip(folds, drawn, strict=True):
+            n_images = orders.shape[1]
+            y, y_hat = (standard_columns(part[:n_images, voxels]).T.contiguous() for part in pair)  # (v, n)
+            r = [r[:, counted[number]] for number, r in enumerate(_correlations(y, y_hat, orders, block))]
+            of_folds.append(torch.cat(r, dim=1)[:, :fewest].T.cpu().numpy())
+        p[voxels.cpu().numpy()] = share_reaching(mean_of_permuted(of_folds))
+    return p
 
 
 def shifted_orders(n_images: int, n_permutations: int, block: int = 1, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

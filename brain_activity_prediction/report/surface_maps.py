@@ -39,6 +39,14 @@ def flags() -> argparse.ArgumentParser:
     flags.add_argument(
         "--space", nargs="+", choices=SPACES, default=["native", "fsaverage"], help="surfaces to write maps on"
     )
+    flags.add_argument(
+        "--volume",
+        nargs="+",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="write these NIfTI volumes of one subject, such as NSD's ncsnr, instead of the maps of runs",
+    )
     return flags
 
 
@@ -52,6 +60,11 @@ def main() -> None:
         prompt=tuple(arguments.prompt_number),
         stream=tuple(arguments.stream),
     )
+    if arguments.volume:
+        if len(selection.subject) != 1:
+            raise InputError("--volume needs the subject of the volumes: give one number with -s")
+        write_volumes(arguments.base_dir, output, selection.subject[0], arguments.volume, arguments.space)
+        return
     write_surfaces(arguments.base_dir, output, arguments.protocol, selection, arguments.map, arguments.space)
 
 
@@ -91,6 +104,19 @@ def write_surfaces(
         write_over_subjects(folder, by_subject)
     if any(len(by_subject) > 1 for by_subject in group.values()):
         print(f"statistics over subjects on fsaverage in {across_subjects_folder(output, protocol)}/**/surfaces")
+
+
+def write_volumes(base_dir: Path, output: Output, subject: int, paths: list[Path], spaces: list[str]) -> None:
+    """Write whole volumes of a subject to its folder of surfaces."""
+    from brain_activity_prediction.report.cortex.subject_surface import lacking_transforms, read_subject_surface
+    from brain_activity_prediction.report.cortex.writing import write_volume
+
+    if lacking := lacking_transforms(base_dir, subject, spaces):
+        raise InputError(lacking)
+    surface, folder = read_subject_surface(base_dir, subject), subject_folder(output, subject)
+    for path in paths:
+        how = write_volume(path, folder, surface, spaces)
+        print(f"{path.name}, interpolated {how}: {folder / 'surfaces'}")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from brain_activity_prediction.runtime.wording import prompt_name
 
 LONGEST_ID = 96  # longest model id on the Hugging Face hub; a folder's name may have 255 bytes
 PROTOCOLS = ("standard", "paper")
+FOLDS = "folds"  # in a folder of scores, the folders of the outer folds of a nested cross-validation
 PLANTED = "planted.json"  # marks a BASE_DIR of simulated data, and records the simulated truth
 Subject: TypeAlias = "int | str"  # a number for NSD, the dataset's own name for others
 
@@ -64,6 +65,11 @@ def alignment_folder(
 ) -> Path:
     """Return the folder of a model's scores for a subject."""
     return subject_folder(place, subject, protocol) / prompt_folder(prompt) / model_folder(model_id)
+
+
+def fold_folder(folder: Path, fold: int | None) -> Path:
+    """Return the folder of one outer fold's scores, in the folder of a model's scores; None is the latter."""
+    return folder if fold is None else folder / FOLDS / f"fold_{fold}"
 
 
 def as_subject(value: object) -> Subject:

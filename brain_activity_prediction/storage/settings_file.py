@@ -17,6 +17,7 @@ RESPONSES, WEIGHTS = "responses", "weights"  # keys of the digests of all respon
 OF_RESPONSES = ("sessions", "zscore_sessions", "standardised_by", RESPONSES, ORIGIN)
 CONTENT = "content "  # prefix of the digest that names weights without a revision
 MOST_NAMED = 3
+DEFAULTS = {"split": "own"}  # values of settings that are recorded only if the user chose others
 KINDS = {  # types of the settings that code reads back; all other settings are only compared
     **dict.fromkeys(("model_id", "prompt", "protocol", "criterion", "standardised_by", "dtype", RESPONSES), str),
     **dict.fromkeys(("template", "quantize"), str | None),
@@ -72,6 +73,7 @@ def first_difference(known: Mapping, wanted: Mapping) -> str | None:
     changed files are named.
     """
     wanted = json.loads(json.dumps(wanted))  # tuples become lists, as they do in the file
+    known, wanted = (DEFAULTS | dict(side) for side in (known, wanted))
     differing = [name for name in known.keys() & wanted.keys() - {ORIGIN} if known[name] != wanted[name]]
     if not differing:
         return None
@@ -96,6 +98,8 @@ def _changed_inputs(known: Mapping | None, wanted: Mapping | None) -> str:
         return "other responses (same sessions and scaling: the files of betas, design or mask have changed)"
     if known.get("format") != wanted.get("format"):
         return "responses that another version prepared"
+    if known.get("test_images") != wanted.get("test_images"):
+        return "another split into training and test images"
     if difference := first_difference(*(_but_files(inputs) for inputs in (known, wanted))):
         return difference
     changed = [name for name in sorted(known.keys() | wanted.keys()) if known.get(name) != wanted.get(name)]

@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from brain_activity_prediction.storage.files import reading, remove_left_behind, written_whole
-from brain_activity_prediction.storage.folders import Subject, as_subject, model_folder, prompt_folder, subject_name
+from brain_activity_prediction.storage.folders import (
+    FOLDS,
+    Subject,
+    as_subject,
+    model_folder,
+    prompt_folder,
+    subject_name,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,9 +58,10 @@ def read_score_table(path: Path, remedy: str) -> pd.DataFrame:
 
 
 def check_place(folder: Path, subject: Subject, model_id: str, prompt: int | None) -> None:
-    """Raise ValueError if scores do not belong to the subject, prompt and model of their folder."""
+    """Raise ValueError if scores do not belong to the subject, prompt and model of their folder or fold."""
     names = (subject_name(subject), prompt_folder(prompt), model_folder(model_id))
-    if names != folder.parts[-3:]:
+    whole = folder.parents[1] if folder.parent.name == FOLDS else folder
+    if names != whole.parts[-3:]:
         raise ValueError(f"it is the table of {'/'.join(names)}")
 
 

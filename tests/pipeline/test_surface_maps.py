@@ -14,6 +14,7 @@ from surface_transforms import N_FSAVERAGE, write_transforms_of_voxels
 from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 from brain_activity_prediction.datasets.nsd.regions import read_mask, region_masks
 from brain_activity_prediction.datasets.units import write_map
+from brain_activity_prediction.report.cortex.pycortex_file import View, write_views
 from brain_activity_prediction.report.cortex.writing import over_subjects
 
 LLAVA = "llava-hf/llava-1.5-13b-hf"
@@ -177,6 +178,10 @@ def test_files_stored_along_other_axes_reach_the_same_vertices(on_surfaces):
     assert surface(base_dir, "-s", "1", "-m", LLAVA, "-p", "1", "--map", "*_layer_r").returncode == 0
     written = load_surf_data(base_dir / "alignment/subj01" / RUN / "surfaces/native/lh.language_best_layer_r.mgz")
     np.testing.assert_array_equal(written, halves(values)["lh"].astype("f4"))
+    assert export(base_dir, "-s", "1", "-m", LLAVA, "-p", "1", "--map", "*_layer_r").returncode == 0
+    views = views_of(base_dir / "report/pycortex/subj01.hdf")
+    volume = views["llava-hf_llava-1.5-13b-hf, prompt 1, language_best_layer_r"][0]
+    np.testing.assert_array_equal(volume.T[masks[1]], values.astype("f4"))
 
 
 def test_scores_are_averaged_and_layers_and_labels_voted_for_between_voxels(own_scored):
@@ -209,6 +214,54 @@ def test_scores_are_averaged_and_layers_and_labels_voted_for_between_voxels(own_
     labels = [load_surf_data(folder / f"{side}.prf-visualrois.label.gii") for side in ("lh", "rh")]
     np.testing.assert_array_equal(np.concatenate(labels), expected["label"])
     assert rois[mask].max() > 2
+
+
+@pytest.mark.parametrize("holes", [False, True])
+def test_any_volume_of_a_subject_is_written_whole_or_with_its_holes(own_scored, holes):
+    mask = read_mask(find_nsd(own_scored), 1)[0]
+    write_transforms_of_voxels(own_scored, 1, mask, shift=0.4)
+    x = np.indices(mask.shape)[0].astype(float)
+    volume = np.where(mask, x**2, np.nan) if holes else x**2
+    path = own_scored / "own.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(volume, nibabel.load(find_nsd(own_scored).nsdgeneral(1)).affine), path)
+    done = surface(own_scored, "-s", "1", "--volume", path, "--space", "native")
+    assert done.returncode == 0, done.stderr
+    assert ("cubically" in done.stdout) != holes
+    folder = own_scored / "alignment/subj01/surfaces/native"
+    written = np.concatenate([load_surf_data(folder / f"{side}.own.mgz") for side in ("lh", "rh")])
+    own = x[mask]
+    if holes:
+        beyond = [mask[x + 1, y, z] for x, y, z in np.argwhere(mask)]
+        np.testing.assert_allclose(written, np.where(beyond, 0.6 * own**2 + 0.4 * (own + 1) ** 2, own**2), rtol=1e-5)
+    else:  # splines follow a parabola exactly, away from the edge of the volume
+        inner = (own > 0) & (own < mask.shape[0] - 2)
+        np.testing.assert_allclose(written[inner], (own[inner] + 0.4) ** 2, rtol=1e-5)
+        assert inner.mean() > 0.9
+
+
+def test_scores_beyond_nsdgeneral_reach_the_surface_if_they_are_in_the_cortex(own_scored):
+    nsd = find_nsd(own_scored)
+    general = np.asarray(nibabel.load(nsd.nsdgeneral(1)).dataobj)
+    mask, cortex = general == 1, general >= 0
+    write_transforms_of_voxels(own_scored, 1, cortex)
+    values = np.arange(1.0, cortex.sum() + 1)
+    write_volumes(own_scored, 1, cortex, "language_best_layer_r", values)
+    flags = ("-s", "1", "-m", LLAVA, "-p", "1", "--map", "language_best_layer_r", "--space", "native")
+    assert surface(own_scored, *flags).returncode == 0
+    folder = own_scored / "alignment/subj01" / RUN / "surfaces/native"
+    written = [load_surf_data(folder / f"{side}.language_best_layer_r.mgz") for side in ("lh", "rh")]
+    np.testing.assert_array_equal(np.concatenate(written), values)
+    assert cortex.sum() > mask.sum()
+    write_volumes(own_scored, 1, np.ones_like(cortex), "language_best_layer_r", np.ones(cortex.size))
+    done = surface(own_scored, *flags)
+    assert done.returncode == 2
+    assert f"{(~cortex).sum()} voxels with a value outside the cortex" in done.stderr
+
+
+def test_a_volume_needs_its_subject(on_surfaces):
+    done = surface(on_surfaces[0], "--volume", "own.nii.gz")
+    assert done.returncode == 2
+    assert "-s" in done.stderr
 
 
 def views_of(path):
@@ -252,3 +305,17 @@ def test_pycortex_gets_volumes_alone_without_transforms(own_scored):
     assert done.returncode == 0
     assert "lh.func1pt8-to-layerB1.mgz" in done.stderr
     assert {transform for _, _, transform in views_of(own_scored / "report/pycortex/subj01.hdf").values()} == {"full"}
+
+
+def test_equal_maps_of_two_subjects_keep_their_subjects_in_pycortex(tmp_path):
+    views = [
+        View("one", np.ones(9), "subj01"),
+        View("two", np.ones(9), "subj02"),
+        View("none", np.full(9, np.nan), "subj02"),
+    ]
+    assert write_views(tmp_path / "two.hdf", views) == 3
+    assert {name: subject for name, (_, subject, _) in views_of(tmp_path / "two.hdf").items()} == {
+        "one": "subj01",
+        "two": "subj02",
+        "none": "subj02",
+    }

@@ -1,6 +1,6 @@
 """What the tiny models of the families from aria to hyperclovax_vision_v2 need; see `tiny_vision_language`."""
 
-from family_groups import MROPE, QWEN
+from family_groups import GLM, GLM_OF_46V, MROPE, QWEN
 
 COHERE = {
     "roles": {
@@ -88,6 +88,16 @@ OWN: dict[str, dict] = {
         "config": {"mm_tokens_per_image": 4, "vision_config": {"image_size": 64}},
     }
     | {"quirk": "the image's tokens attend to each other, not to the question"},
+    "glm46v": GLM,
+    "glm4v": GLM,
+    "glm4v_moe": GLM
+    | {
+        "processor_class": "Glm4vProcessor",
+        "image_class": "Glm4vImageProcessorPil",
+        "video_class": "Glm4vVideoProcessor",
+    },
+    "glm_ocr": GLM | GLM_OF_46V,
+    "glmga": GLM | GLM_OF_46V,
     "granite_docling": {
         "tokens": [
             "<image>",

@@ -11,6 +11,7 @@ QWEN = {
     },
     "image": {"size": {"shortest_edge": 56 * 56, "longest_edge": 84 * 84}},
 }
+MROPE = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [1, 1, 2]}
 GLM = {
     "tokens": [
         "<|begin_of_image|>",
@@ -31,7 +32,16 @@ GLM = {
         "video_token_id": "<|video|>",
     },
     "image": {"size": {"shortest_edge": 112 * 112, "longest_edge": 168 * 168}},
+    "config": {
+        "text_config": {"head_dim": 16, "rope_parameters": MROPE | {"partial_rotary_factor": 0.5}},
+        "vision_config": {"image_size": 168, "hidden_size": 64},  # the merged patches are of another width
+    },
+    "quirk": "packed patches, as many as the picture's size gives",
+}
+GLM_OF_46V = {
+    "processor_class": "Glm46VProcessor",
+    "image_class": "Glm46VImageProcessorPil",
+    "video_class": "Glm46VVideoProcessor",
 }
 CLIP_PATCHES = {"patch_size": 14, "vision_feature_select_strategy": "default", "num_additional_image_tokens": 1}
 SMALL_CLIP = {"vision_config": {"image_size": 56}}
-MROPE = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [1, 1, 2]}

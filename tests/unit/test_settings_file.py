@@ -48,6 +48,11 @@ def test_a_fingerprint_follows_the_settings_and_not_the_files_they_were_made_fro
         ({"made_from": made_from()}, {}, "have changed"),
         ({"made_from": made_from()}, {"made_from": made_from() | {"format": 3}}, "another version prepared"),
         ({"made_from": made_from()}, {"made_from": made_from()}, "another version"),
+        (
+            {"made_from": made_from()},
+            {"made_from": made_from() | {"test_images": "all"}},
+            "another split into training and test images",
+        ),
     ],
 )
 def test_where_responses_differ_the_reason_is_named_and_never_a_digest(known, wanted, said):

@@ -6,7 +6,8 @@ Letters: R regions, B resamples of the test images.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
@@ -14,11 +15,12 @@ from brain_activity_prediction.encoding.protocols import AVERAGE, BEST_PER_REGIO
 from brain_activity_prediction.encoding.scores.layer_choice import StreamScores, stream_scores
 from brain_activity_prediction.encoding.scores.score_store import ScoreStore
 from brain_activity_prediction.encoding.streams import Stream
+from brain_activity_prediction.inference.outer_folds import mean_of_resampled
 from brain_activity_prediction.inference.region_ceilings import resampled_score
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.wording import did_you_mean
-from brain_activity_prediction.storage.folders import Output, Subject, alignment_folder, subject_folder
+from brain_activity_prediction.storage.folders import FOLDS, Output, Subject, alignment_folder, subject_folder
 from brain_activity_prediction.storage.settings_file import other_responses
 from brain_activity_prediction.storage.table_files import read_score_table
 
@@ -125,9 +127,43 @@ def check_responses(scored: Iterable[tuple[Stream, Mapping]]) -> None:
 def _conditions(settings: ComparisonSettings, model_id: str, prompt: int | None) -> Iterator[Condition]:
     """Yield the conditions of a model under a prompt, one for each selected stream with scores."""
     folder = alignment_folder(settings.output, settings.subject, model_id, prompt, settings.protocol)
-    layer_choice = settings.layer_choice
     if not (folder / SCORES).exists():
         return
+    of_folds = sorted((folder / FOLDS).glob("fold_*"))
+    if not of_folds:
+        yield from _of_folder(folder, settings, model_id, prompt)
+        return
+    folds = [{found.stream: found for found in _of_folder(one, settings, model_id, prompt)} for one in of_folds]
+    recorded = ScoreStore(folder).settings()
+    for stream in folds[0]:
+        if all(stream in fold for fold in folds):
+            yield _mean_over_folds([fold[stream] for fold in folds], recorded)
+
+
+def _mean_over_folds(folds: Sequence[Condition], settings: Mapping) -> Condition:
+    """Average the scores and resamples of the outer folds of a nested cross-validation."""
+    return replace(
+        folds[0],
+        r=np.mean([one.r for one in folds], axis=0),
+        resampled=mean_of_resampled([one.resampled for one in folds]),
+        r_normalised=_root(np.mean([_square(one.r_normalised) for one in folds], axis=0)),
+        normalised_resampled=_root(mean_of_resampled([_square(one.normalised_resampled) for one in folds])),
+        settings=settings,
+    )
+
+
+def _square(score: np.ndarray) -> np.ndarray:
+    """Square a score and keep its sign: the share of the explainable variance, which can be averaged."""
+    return np.sign(score) * score**2
+
+
+def _root(share: np.ndarray) -> np.ndarray:
+    return np.sign(share) * np.sqrt(np.abs(share))
+
+
+def _of_folder(folder: Path, settings: ComparisonSettings, model_id: str, prompt: int | None) -> Iterator[Condition]:
+    """Yield the conditions of one folder of scores."""
+    layer_choice = settings.layer_choice
     store = ScoreStore(folder)
     table = read_score_table(folder / SCORES, "align again")
     for stream in store.streams():

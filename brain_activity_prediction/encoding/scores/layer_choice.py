@@ -80,10 +80,14 @@ class StreamScores:
         layers of each permutation, since all layers share the permutations of the images.
         """
         if which == AVERAGE:
-            rows = self._averaged("region_r_permuted", which, regions, TEST)
+            rows = self.permuted_r(which, regions)
             return np.full(len(regions), np.nan) if rows is None else share_reaching(rows)
         found = self.best_statistics if which == BEST_PER_VOXEL else self.statistics[which]
         return np.full(len(regions), np.nan) if found is None else found.p_of(regions)
+
+    def permuted_r(self, which: int | str, regions: Regions) -> np.ndarray | None:
+        """Return each region's mean r (P + 1, R), first observed, then permuted; None without a permutation test."""
+        return self._averaged("region_r_permuted", which, regions, TEST)
 
     def resampled_r(self, which: int | str, regions: Regions, normalised_by: str | None = None) -> np.ndarray | None:
         """Return each region's mean r (B, R) in each resample; None if layers have different numbers of resamples.

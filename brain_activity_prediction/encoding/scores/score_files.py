@@ -1,5 +1,6 @@
 """Folders of finished scores: files with checksums, and the settings with which all of them were made."""
 
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from brain_activity_prediction.encoding.scores.score_headers import (
 from brain_activity_prediction.runtime.errors import Damaged, InputError
 from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.storage.files import reading, remove_left_behind
+from brain_activity_prediction.storage.folders import FOLDS
 from brain_activity_prediction.storage.sealed_hdf5 import verify, write_sealed
 from brain_activity_prediction.storage.settings_file import first_difference, record_settings, recorded_settings
 
@@ -57,8 +59,11 @@ def claim(folder: Path, subfolder: str, settings: Mapping, redo: bool) -> None:
     if redo:
         for finished in folder.glob(f"{subfolder}/*.h5"):
             finished.unlink()
+        shutil.rmtree(folder / FOLDS, ignore_errors=True)
+        (folder / "noise_ceiling.h5").unlink(missing_ok=True)
     difference = first_difference(recorded_settings(folder, RESTORE) or {}, settings) if not redo else None
-    if difference and any(folder.glob(f"{subfolder}/[!.]*.h5")):
+    places = (subfolder, f"{FOLDS}/*/{subfolder}")
+    if difference and any(path for place in places for path in folder.glob(f"{place}/[!.]*.h5")):
         raise InputError(
             f"{folder} holds scores made with {difference}: use the same settings, or --redo to replace the scores"
         )

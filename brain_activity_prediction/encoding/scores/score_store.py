@@ -31,6 +31,7 @@ from brain_activity_prediction.encoding.scores.score_headers import (
 from brain_activity_prediction.inference.region_ceilings import RegionCeilings
 from brain_activity_prediction.inference.region_statistics import Statistics, StatisticsRequest
 from brain_activity_prediction.storage.files import reading
+from brain_activity_prediction.storage.folders import FOLDS
 from brain_activity_prediction.storage.made_from import state_of
 from brain_activity_prediction.storage.sealed_hdf5 import read_array, read_seal
 from brain_activity_prediction.storage.settings_file import fingerprint
@@ -179,8 +180,9 @@ class ScoreStore(score_files.ScoreFolder):
         return list(dict.fromkeys(stream for stream, _, _ in self.layers()))
 
     def state(self) -> str:
-        """Return a digest of the names, sizes and modification times of the layers' files, see `made_from.state_of`."""
-        return state_of(self.folder, self.folder.glob("voxels/*.h5"))
+        """Return a digest of the state of the layers' files, of all folds, see `made_from.state_of`."""
+        layers = (path for place in ("voxels", f"{FOLDS}/*/voxels") for path in self.folder.glob(f"{place}/*.h5"))
+        return state_of(self.folder, layers)
 
     def fingerprint(self) -> str:
         """Return eight hexadecimal digits that identify the recorded settings."""

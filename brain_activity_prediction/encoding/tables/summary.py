@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from brain_activity_prediction.datasets.units import Units
 from brain_activity_prediction.encoding.scores.alpha_edges import warn_of_edges
 from brain_activity_prediction.encoding.scores.layer_choice import StreamScores, stream_scores
 from brain_activity_prediction.encoding.scores.score_files import alpha_range
@@ -34,37 +35,41 @@ def summarise(
     min_noise_ceiling: float,
     layer_choice: str,
 ) -> None:
-    """Write figure, maps and then tables into the scores' folder, and print the rows of one choice of layers.
+    """Write maps, figure and then tables into the scores' folder, and print the rows of one choice of layers.
 
     regions       masks (V,) by name
     layer_choice  one of `protocols.LAYER_CHOICES`
     """
     table = region_table(store, regions, alignment, min_noise_ceiling)
-    layer_curves(table, store.folder / "layers.png")
     ceiling = store.read_noise_ceiling()
     units = subject_data.units
     units.write_map(store.folder / "maps" / "noise_ceiling", ceiling)
     for stream in dict.fromkeys(table["stream"]):
         scores = stream_scores(store, stream)
-        normalised_by = usable_ceiling(ceiling, min_noise_ceiling)
-        maps = voxel_maps(scores, normalised_by)
-        for name, values in maps.items():
-            units.write_map(_map(store, stream, name), values)
-        for name in NOT_ALWAYS - maps.keys():
-            units.remove_map(_map(store, stream, name))  # left by an earlier run
+        write_maps(store.folder, stream, voxel_maps(scores, usable_ceiling(ceiling, min_noise_ceiling)), units)
         warn_of_edges(stream, "voxels x layers", scores.scores["alpha"], alpha_range(store.folder))
     log_older_scores(table)
-    write_table(table, store.folder, "scores")
+    write_and_show(table, store.folder, alignment, layer_choice)
+
+
+def write_maps(folder: Path, stream: str, maps: Mapping[str, np.ndarray], units: Units) -> None:
+    """Write a stream's maps into the scores' folder, and remove maps that an earlier run left."""
+    for name, values in maps.items():
+        units.write_map(folder / "maps" / f"{stream}_{name}", values)
+    for name in NOT_ALWAYS - maps.keys():
+        units.remove_map(folder / "maps" / f"{stream}_{name}")
+
+
+def write_and_show(table: pd.DataFrame, folder: Path, alignment: Alignment, layer_choice: str) -> None:
+    """Write the figure and the table into the scores' folder, and print the rows of one choice of layers."""
+    layer_curves(table, folder / "layers.png")
+    write_table(table, folder, "scores")
     shown = table[table["layer_choice"] == layer_choice]
     if shown.empty:
         log.info("no average before all layers of a stream are scored")
     of = f"{alignment.model_id}, {prompt_name(alignment.prompt)}, subject {alignment.subject}"
     print(f"\n{of}, layers: {layer_choice}\n{as_text(shown)}")
-    print(f"\ntables, picture and maps: {store.folder}/ scores.csv, scores.parquet, layers.png, maps/")
-
-
-def _map(store: ScoreStore, stream: str, name: str) -> Path:
-    return store.folder / "maps" / f"{stream}_{name}"
+    print(f"\ntables, picture and maps: {folder}/ scores.csv, scores.parquet, layers.png, maps/")
 
 
 def voxel_maps(stream: StreamScores, ceiling: np.ndarray) -> dict[str, np.ndarray]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from brain_activity_prediction.datasets.nsd.nsd import NSDVolumes, find_nsd
-from brain_activity_prediction.datasets.nsd.regions import read_regions
+from brain_activity_prediction.datasets.nsd.regions import read_mask, read_regions
 from brain_activity_prediction.datasets.roi_families import family_masks
 from brain_activity_prediction.report.cortex.subject_surface import (
     FSAVERAGE,
@@ -99,9 +99,11 @@ def read_cortices(source: Source, subjects: Sequence[Subject]) -> tuple[Cortices
 
 def outlined_regions(base_dir: Path, surface: SubjectSurface, space: str) -> dict[str, np.ndarray]:
     """Return the regions of OUTLINED on the vertices (V,) of both hemispheres."""
-    regions = read_regions(find_nsd(base_dir), surface.subject)
+    nsd = find_nsd(base_dir)
+    regions, fitted = read_regions(nsd, surface.subject), read_mask(nsd, surface.subject)[0]
     masks = {name: mask for name, mask in (regions | family_masks(regions)).items() if name in OUTLINED}
     if not masks:
         return {}
-    shares = joined(surface, space, surface.averaged(np.stack([*masks.values()], axis=1).astype(float)))
+    on_cortex = surface.voxels.filled(fitted, np.stack([*masks.values()], axis=1).astype(float))
+    shares = joined(surface, space, surface.averaged(on_cortex))
     return {name: shares[:, number] >= IN_AT_LEAST for number, name in enumerate(masks)}

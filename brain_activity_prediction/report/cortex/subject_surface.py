@@ -10,9 +10,10 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from brain_activity_prediction.datasets.nsd.nsd import find_nsd
-from brain_activity_prediction.datasets.nsd.regions import read_mask, subject_grid
+from brain_activity_prediction.datasets.nsd.regions import subject_grid
+from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.grid import PUBLISHED_AXES, Grid, on_grid
-from brain_activity_prediction.storage.nifti import open_volumes
+from brain_activity_prediction.storage.nifti import open_volumes, read_volume_on
 from brain_activity_prediction.surfaces.sampling import interpolated, majority, ribbon_weights
 from brain_activity_prediction.surfaces.transforms import (
     HEMISPHERES,
@@ -29,17 +30,36 @@ OnSurface = dict[str, np.ndarray]  # by hemisphere, (V,) or (V, n)
 
 
 @dataclass(frozen=True)
-class FittedVoxels:
-    """The N fitted voxels of a subject, in the order of `volume[mask]`; `mask` (X, Y, Z) is on the `subject_grid`."""
+class CorticalVoxels:
+    """The N voxels of a subject's cortex, in the order of `volume[mask]`.
+
+    grid  the `subject_grid`
+    mask  (X, Y, Z), where nsdgeneral is 0 or more; scores may be fitted in any of these voxels
+    """
 
     grid: Grid
     mask: np.ndarray
 
     def read(self, path: Path) -> np.ndarray:
-        """Read the fitted voxels of a NIfTI file, (N,) for a volume and (N, n) for several."""
+        """Read the cortical voxels of a NIfTI file, (N,) for a volume and (N, n) for several.
+
+        Raises InputError if a voxel outside the cortex has a value, which no vertex would show.
+        """
         with open_volumes(path) as volumes:
-            values = on_grid(np.asarray(volumes.numbers), volumes.grid, self.grid)[self.mask]
+            whole = on_grid(np.asarray(volumes.numbers), volumes.grid, self.grid)
+        if beyond := np.count_nonzero(np.isfinite(whole).reshape(*self.mask.shape, -1).any(axis=-1) & ~self.mask):
+            raise InputError(
+                f"{path} has {beyond} voxels with a value outside the cortex (nsdgeneral below 0), which no surface "
+                "shows: fit voxels of the cortex"
+            )
+        values = whole[self.mask]
         return values[:, 0] if values.ndim > 1 and values.shape[1] == 1 else values
+
+    def filled(self, fitted: np.ndarray, masks: np.ndarray) -> np.ndarray:
+        """Return masks (n_fitted, n) of the fitted voxels (X, Y, Z) as masks (N, n) of the cortex."""
+        volume = np.zeros((*self.mask.shape, masks.shape[1]), dtype=masks.dtype)
+        volume[fitted] = masks
+        return volume[self.mask]
 
     def as_published(self, volume: np.ndarray) -> np.ndarray:
         """Return a volume (X, Y, Z) along the axes of NSD's files, in which its transforms count voxels."""
@@ -48,14 +68,16 @@ class FittedVoxels:
 
 @dataclass(frozen=True)
 class SubjectSurface:
-    """The way from a subject's N fitted voxels to the vertices of both hemispheres.
+    """The way from the N voxels of a subject's cortex to the vertices of both hemispheres.
 
-    weights  {hemisphere: (V, N)}, see `ribbon_weights`
-    nearest  {hemisphere: (163842,)}, the subject's vertex next to each vertex of fsaverage; without its file None
+    positions  {hemisphere: {depth: (V, 3)}}, in voxels from 0 along the axes of NSD's files; NaN outside the volume
+    weights    {hemisphere: (V, N)}, see `ribbon_weights`
+    nearest    {hemisphere: (163842,)}, the subject's vertex next to each vertex of fsaverage; without its file None
     """
 
     subject: int
-    voxels: FittedVoxels
+    voxels: CorticalVoxels
+    positions: dict[str, dict[str, np.ndarray]]
     weights: dict[str, csr_array]
     nearest: dict[str, np.ndarray | None]
 
@@ -94,22 +116,24 @@ def lacking_transforms(base_dir: Path, subject: int, spaces: Sequence[str] = (FS
     return f"subject {subject} has no transforms to surfaces, so its maps stay volumes: fetch {names} into {folder}"
 
 
-def read_voxels(base_dir: Path, subject: int) -> FittedVoxels:
-    """Read the fitted voxels of a subject."""
+def read_voxels(base_dir: Path, subject: int) -> CorticalVoxels:
+    """Read which voxels are the cortex of a subject."""
     layout = find_nsd(base_dir)
-    return FittedVoxels(subject_grid(layout, subject), read_mask(layout, subject)[0])
+    grid = subject_grid(layout, subject)
+    return CorticalVoxels(grid, read_volume_on(layout.nsdgeneral(subject), grid) >= 0)
 
 
 def read_subject_surface(base_dir: Path, subject: int) -> SubjectSurface:
-    """Read a subject's fitted voxels and NSD's transforms."""
+    """Read a subject's cortical voxels and NSD's transforms."""
     voxels = read_voxels(base_dir, subject)
     numbers = np.full(voxels.mask.shape, -1)
     numbers[voxels.mask] = np.arange(np.count_nonzero(voxels.mask))
     numbers = voxels.as_published(numbers)
     column_of_voxel = np.argsort(numbers[numbers >= 0])
-    weights, nearest = {}, {}
+    positions, weights, nearest = {}, {}, {}
     for side in HEMISPHERES:
         hemisphere = read_hemisphere(transforms_folder(base_dir, subject), side, numbers.shape)
+        positions[side] = hemisphere.coordinates
         weights[side] = ribbon_weights(hemisphere.coordinates.values(), numbers >= 0)[:, column_of_voxel]
         nearest[side] = hemisphere.nearest
-    return SubjectSurface(subject, voxels, weights, nearest)
+    return SubjectSurface(subject, voxels, positions, weights, nearest)

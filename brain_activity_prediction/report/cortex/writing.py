@@ -13,7 +13,8 @@ from brain_activity_prediction.encoding.tables.layer_figure import COLOURS
 from brain_activity_prediction.inference.subject_statistics import mean_and_error
 from brain_activity_prediction.report.cortex.run_maps import VoxelMaps
 from brain_activity_prediction.report.cortex.subject_surface import FSAVERAGE, NEVER_AVERAGED, OnSurface, SubjectSurface
-from brain_activity_prediction.surfaces.sampling import majority
+from brain_activity_prediction.storage.nifti import read_volume_on
+from brain_activity_prediction.surfaces.sampling import cubic_over_depths, interpolated, majority, ribbon_weights
 from brain_activity_prediction.surfaces.surface_files import write_labels, write_mgz, write_values
 
 FOLDER = "surfaces"
@@ -46,6 +47,24 @@ def write_map(folder: Path, name: str, values: Mapping[str, np.ndarray]) -> None
         names = [name] if own.ndim == 1 else [f"{name} {number}" for number in range(own.shape[1])]
         write_values(folder / f"{side}.{name}.func.gii", own, side, names)
         write_mgz(folder / f"{side}.{name}.mgz", own)
+
+
+def write_volume(path: Path, folder: Path, surface: SubjectSurface, spaces: Sequence[str]) -> str:
+    """Write a volume of the subject's functional grid to `folder`/surfaces/SPACE/; return how it was interpolated.
+
+    A volume without holes is interpolated cubically, as NSD does; one with NaN over the voxels that have a value.
+    """
+    volume = surface.voxels.as_published(read_volume_on(path, surface.voxels.grid).astype(np.float64))
+    finite = np.isfinite(volume)
+    if finite.all():
+        native = {side: cubic_over_depths(volume, depths.values()) for side, depths in surface.positions.items()}
+    else:
+        weights = {side: ribbon_weights(depths.values(), finite) for side, depths in surface.positions.items()}
+        native = {side: interpolated(own, volume[finite]) for side, own in weights.items()}
+    name = path.name.removesuffix(".gz").removesuffix(".nii")
+    for space in spaces:
+        write_map(folder / FOLDER / space, name, surface.on(space, native))
+    return "cubically" if finite.all() else "over the voxels with a value"
 
 
 def write_roi_labels(base_dir: Path, folder: Path, surface: SubjectSurface, spaces: Sequence[str]) -> list[str]:

@@ -13,7 +13,7 @@ from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.scripts import ALIGN
 from brain_activity_prediction.runtime.wording import did_you_mean
-from brain_activity_prediction.storage.folders import alignment_folder, prompt_folder, subject_name
+from brain_activity_prediction.storage.folders import alignment_folder, fold_folder, prompt_folder, subject_name
 from brain_activity_prediction.storage.made_from import noted
 from brain_activity_prediction.sweep.planning.extractions import prompts_file_flags
 from brain_activity_prediction.sweep.planning.passed_on import naming, passed_on
@@ -63,7 +63,8 @@ def _unit(flags: list[str], model: str, work: Work, shapes: Shapes, prompt: int 
     folder = alignment_folder(settings.output, settings.subject, work.settings.model_id, prompt, settings.protocol)
     scores = ScoreStore(folder)
     requested = StatisticsRequest({}, settings.permutations, settings.permutation_block, settings.bootstrap)
-    n_left = sum(not scores.has(*layer, requested, claimed=False) for layer in layers)
+    folds = [ScoreStore(fold_folder(folder, split.fold)) for split in settings.split.folds()] or [scores]
+    n_left = sum(not all(fold.has(*layer, requested, claimed=False) for fold in folds) for layer in layers)
     if _table_is_old(scores) or not is_counted:
         n_left = max(n_left, 1)
     name = f"align_{model}_{prompt_folder(prompt)}_{subject_name(settings.subject)}"
