@@ -14,6 +14,7 @@ LONGEST_ID = 96  # longest model id on the Hugging Face hub; a folder's name may
 PROTOCOLS = ("standard", "paper")
 FOLDS = "folds"  # in a folder of scores, the folders of the outer folds of a nested cross-validation
 PLANTED = "planted.json"  # marks a BASE_DIR of simulated data, and records the simulated truth
+NSD_IMAGES = ("algonauts2023",)  # datasets whose images are NSD's, by NSD's ids
 Subject: TypeAlias = "int | str"  # a number for NSD, the dataset's own name for others
 
 
@@ -25,8 +26,12 @@ class Output:
     dataset: str | None = None
 
     def part(self, name: str) -> Path:
-        """Return `folder/name` for NSD, and `folder/name/dataset` for other datasets."""
-        return self.folder / name / (self.dataset or "")
+        """Return `folder/name` for NSD, and `folder/name/dataset` for other datasets.
+
+        Hidden states of a dataset in NSD_IMAGES are those of NSD.
+        """
+        of_nsd = name == "image_embeddings" and self.dataset in NSD_IMAGES
+        return self.folder / name / ("" if of_nsd else self.dataset or "")
 
 
 Place: TypeAlias = "Output | Path"  # a plain path is the folder of NSD's results

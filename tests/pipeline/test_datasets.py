@@ -79,6 +79,19 @@ def test_the_challenges_averages_are_read_on_fsaverage(tmp_path):
     assert (maps / "lh.vision_best_layer_r.func.gii").exists()
 
 
+def test_states_that_were_computed_for_nsd_serve_the_challenge(own_nsd, tmp_path, capsys):
+    """Pictures of the same ids are the same, whether NSD's file or the challenge's pictures were read."""
+    extract(colours(), own_nsd, "-s", 1, "--output", tmp_path)
+    ids = find_dataset(own_nsd).image_ids(1)[:12]
+    folder = tmp_path / "challenge/subj01/training_split/training_images"
+    folder.mkdir(parents=True)
+    with find_dataset(own_nsd).open_images() as images:
+        for place, (number, image) in enumerate(zip(ids, images.images(ids), strict=True)):
+            image.save(folder / f"train-{place + 1:04d}_nsd-{number - 1:05d}.png")
+    extract(colours(), tmp_path / "challenge", "-s", 1, "--output", tmp_path)
+    assert "Algonauts 2023: 12 images, prompt 1: 12 images were done before, 0 are left" in capsys.readouterr().err
+
+
 def test_nothing_of_things_is_unpickled(tmp_path, monkeypatch):
     subject = TREES["things"](tmp_path)
     monkeypatch.setattr("pickle.loads", None)

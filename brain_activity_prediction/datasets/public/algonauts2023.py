@@ -5,7 +5,7 @@
     subj01/test_split/test_images/test-0001_nsd-00845.png       without responses
     subj01/roi_masks/{lh,rh}.CLASS_challenge_space.npy, {lh,rh}.all-vertices_fsaverage_space.npy
 
-The number behind `nsd-` counts from 0. Images have NSD's ids, which count from 1.
+The number behind `nsd-` counts from 0. Images have NSD's ids, which count from 1, and share its hidden states.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,6 +30,16 @@ SIDES = ("lh", "rh")
 IMAGE_NAME = re.compile(r"(?:train|test)-[0-9]{4}_nsd-([0-9]{5})\.png")
 # The names of labels 1, 2, ... are NSD's. The challenge's own files of names are pickles, which are not read.
 CLASSES = ("prf-visualrois", "floc-bodies", "floc-faces", "floc-places", "floc-words", "streams")
+
+
+class NSDImageFiles(ImageFiles):
+    """Picture files of NSD's images. Their settings are those of NSD's own file that do not depend on the file."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Return the side of an image in pixels."""
+        first = next(iter(self._paths), None)
+        return {} if first is None else {"stimulus_pixels": self.images([first])[0].height}
 
 
 class Algonauts2023(Dataset[int, Vertices]):
@@ -67,7 +78,7 @@ class Algonauts2023(Dataset[int, Vertices]):
             for split in ("training", "test"):
                 files = self._files(subject, split)
                 paths |= dict(zip(self._images(subject, split).tolist(), files, strict=True))
-        return ImageFiles(paths, self.base_dir)
+        return NSDImageFiles(paths, self.base_dir)
 
     def units(self, subject: int) -> Vertices:
         """Return the vertices of fsaverage: those where the challenge's mask of all vertices is not 0."""
