@@ -106,8 +106,10 @@ class SubjectSurface:
         return {side: values[self.nearest[side][:n]] for side, values in native.items()}
 
 
-def lacking_transforms(base_dir: Path, subject: int, spaces: Sequence[str] = (FSAVERAGE,)) -> str:
+def lacking_transforms(base_dir: Path, subject: int | str, spaces: Sequence[str] = (FSAVERAGE,)) -> str:
     """Return a message that lists the transforms that a subject lacks; empty if it has all."""
+    if not isinstance(subject, int):
+        return f"subject {subject} is not one of NSD's, whose transforms surfaces need: its maps stay as they are"
     folder = transforms_folder(base_dir, subject)
     lacking = missing_files(folder, fsaverage=any(space != NATIVE for space in spaces))
     if not lacking:
