@@ -42,7 +42,7 @@ def mean_of_resampled(folds: Sequence[np.ndarray]) -> np.ndarray:
 
 def _mean(folds: Sequence[np.ndarray]) -> np.ndarray:
     n = min(map(len, folds))  # a small fold may have fewer permutations
-    return np.mean([values[:n] for values in folds], axis=0, dtype=np.float64)
+    return np.asarray(np.mean([values[:n] for values in folds], axis=0, dtype=np.float64))
 
 
 @dataclass(frozen=True)

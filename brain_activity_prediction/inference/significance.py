@@ -108,10 +108,10 @@ def permuted_over_folds(
     p = np.full(len(valid), np.nan)
     for voxels in valid.nonzero().flatten().split(VOXELS_PER_CHUNK[valid.device.type]):
         of_folds = []
-        for pair, (orders, counted) in zip(folds, drawn, strict=True):
-            n_images = orders.shape[1]
-            y, y_hat = (standard_columns(part[:n_images, voxels]).T.contiguous() for part in pair)  # (v, n)
-            r = [r[:, counted[number]] for number, r in enumerate(_correlations(y, y_hat, orders, block))]
+        for fold, (shifts, selected) in zip(folds, drawn, strict=True):
+            n_images = shifts.shape[1]
+            y, y_hat = (standard_columns(part[:n_images, voxels]).T.contiguous() for part in fold)  # (v, n)
+            r = [r[:, selected[number]] for number, r in enumerate(_correlations(y, y_hat, shifts, block))]
             of_folds.append(torch.cat(r, dim=1)[:, :fewest].T.cpu().numpy())
         p[voxels.cpu().numpy()] = share_reaching(mean_of_permuted(of_folds))
     return p

@@ -73,7 +73,7 @@ def first_difference(known: Mapping, wanted: Mapping) -> str | None:
     changed files are named.
     """
     wanted = json.loads(json.dumps(wanted))  # tuples become lists, as they do in the file
-    known, wanted = (DEFAULTS | dict(side) for side in (known, wanted))
+    known, wanted = _with_defaults(known), _with_defaults(wanted)
     differing = [name for name in known.keys() & wanted.keys() - {ORIGIN} if known[name] != wanted[name]]
     if not differing:
         return None
@@ -85,6 +85,10 @@ def first_difference(known: Mapping, wanted: Mapping) -> str | None:
     if name.endswith(WEIGHTS) and any(CONTENT in str(side[name]) for side in (known, wanted)):
         return "other weights" if name == WEIGHTS else f"states of other weights ({name})"
     return f"{name} = {known[name]}, this run has {wanted[name]}"
+
+
+def _with_defaults(settings: Mapping) -> dict[str, Any]:
+    return {**DEFAULTS, **settings}
 
 
 def other_responses(known: Mapping, wanted: Mapping) -> str | None:
