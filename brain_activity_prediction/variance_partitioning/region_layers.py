@@ -76,6 +76,8 @@ def layers_of_regions(
     if space.layer != BEST:
         return [space.layer] * len(regions)
     store = ScoreStore(alignment_folder(output, subject, space.model_id, space.prompt))
+    if store.settings().get("cv_test"):
+        raise InputError(f"{store.folder} holds scores over folds, each with best layers of its own: name a layer")
     layers = [layer for stream, layer, _ in store.layers() if stream == space.stream]
     n_layers, _ = space.store(output).streams()[space.stream]
     if len(layers) < n_layers:

@@ -14,7 +14,7 @@ from sklearn.linear_model import Ridge
 from sklearn.model_selection import KFold, cross_val_predict
 
 from brain_activity_prediction.align_image_embeddings import align_model, compare
-from brain_activity_prediction.datasets.find import find_dataset
+from brain_activity_prediction.datasets.find import find_dataset, output_of
 from brain_activity_prediction.datasets.responses import ResponseChoice, prepare_responses
 from brain_activity_prediction.datasets.splits import SplitChoice, split_images
 from brain_activity_prediction.encoding import cross_validation
@@ -22,6 +22,8 @@ from brain_activity_prediction.encoding.scores.score_store import ScoreStore
 from brain_activity_prediction.report import report
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.sweep.planning.alignments import alignment_units
+from brain_activity_prediction.variance_partitioning.feature_spaces import BEST, Space
+from brain_activity_prediction.variance_partitioning.region_layers import layers_of_regions
 
 K = 4
 PAIRS = [[0, 1], [1, 2], [0, 2]]  # the colours that each layer sees
@@ -157,6 +159,13 @@ def test_streams_are_compared_by_their_means_over_folds(scored):
         np.testing.assert_allclose(compared[f"r_{side}"], chosen["r"][compared.index], atol=1e-6)
     assert (compared["difference"].abs() < 1e-5).all()  # both see the same colours
     assert (compared["p"] > 0.5).all()
+
+
+def test_a_partition_asks_for_a_layer_where_each_fold_has_its_own_best(scored):
+    folder, subject, _ = scored
+    space, output = Space(MODEL, None, "vision", BEST), output_of(folder, None, None)
+    with pytest.raises(InputError, match="holds scores over folds, each with best layers of its own: name a layer"):
+        layers_of_regions(space, output, subject, None, {})
 
 
 def test_a_sweep_counts_the_layers_that_a_fold_lacks(scored):
