@@ -30,9 +30,10 @@ def test_a_type_that_is_not_read_is_refused_with_the_reason(model_type):
 def test_a_type_is_read_as_transformers_reads_it(model_type, tmp_path):
     folder = tmp_path / model_type
     tiny_vision_language.write(model_type, folder)
-    batch = read(folder, POOLINGS, NEW_TOKENS)
+    own = tiny_vision_language.OWN[model_type]
+    batch = read(folder, POOLINGS, NEW_TOKENS, template=own.get("template"))
     network, reader = batch.network, batch.reader
-    assert network.cached == tiny_vision_language.OWN[model_type].get("cached", True)
+    assert network.cached == own.get("cached", True)
     with torch.inference_mode():
         for _, found, answer, inputs in batch.each():
             assert_language_states(network, reader, inputs, found)

@@ -62,6 +62,15 @@ OMNI = {
 }
 
 OWN: dict[str, dict] = {
+    "idefics": {
+        "quirk": "needs --template; its layers of cross-attention see the image",
+        "chat": False,
+        "tokens": ["<fake_token_around_image>", "<image>", "<end_of_utterance>"],
+        "template": "<s>User:<fake_token_around_image><image><fake_token_around_image>{prompt}<end_of_utterance>"
+        "\nAssistant:",
+        "image": {"image_size": 56},
+        "config": {"use_resampler": True, "vision_config": {"image_size": 56, "patch_size": 14}},
+    },
     "idefics2": {},
     "idefics3": {
         "tokens": ["<image>", "<fake_token_around_image>", "<global-img>", "<end_of_utterance>"],
@@ -214,6 +223,22 @@ OWN: dict[str, dict] = {
         },
     },
     "mistral3": PIXTRAL,
+    "mllama": {
+        "quirk": "tiles of the picture by its shape; `vision` has the layers that see single tiles",
+        "tokens": ["<|image|>"],
+        "placeholder": "<|image|>",
+        "image_token": "<|image|>",
+        "image": {"size": {"height": 56, "width": 56}},
+        "config": {
+            "vision_config": {
+                "image_size": 56,
+                "vision_output_dim": 96,
+                "num_global_layers": 2,
+                "intermediate_layers_indices": [0, 2],
+            },
+            "text_config": {"cross_attention_layers": [1]},
+        },
+    },
     "molmo2": {
         "tokens": [
             "<|image|>",

@@ -7,6 +7,8 @@ import inspect
 
 import torch
 
+TILES = "aspect_ratio_mask"  # an input of Mllama's
+
 
 def inputs_of(processor, text, image):
     """The inputs as transformers' `apply_chat_template` makes them of a rendered text and its image."""
@@ -31,19 +33,54 @@ def tower(model, inputs):
 
     The last one is left out where the tower returns merged patches, of another width, in its place.
     """
+    if TILES in inputs:
+        return torch.stack([layer.mean(dim=0) for layer in tiles(model, inputs)[0]])
     owner = getattr(model, "model", model)
     vision = getattr(owner, "vision_model", None)
     features = getattr(owner, "get_image_features", vision)
     if "qformer_input_ids" in inputs:  # the features read the prompt, the tower does not
         features = vision
     taken = inspect.signature(features.forward if features is vision else features).parameters
-    output = features(**{name: inputs[name] for name in inputs if name in taken}, output_hidden_states=True)
-    states = [layer.reshape(-1, layer.shape[-1]) for layer in output.hidden_states]
+    taken = {name: inputs[name] for name in inputs if name in taken}
+    if features is vision and taken["pixel_values"].ndim == 5:  # IDEFICS's images of a text
+        taken["pixel_values"] = taken["pixel_values"].flatten(0, 1)
+    output = features(**taken, output_hidden_states=True)
+    layers = output.hidden_states or shortened(vision, taken["pixel_values"])
+    states = [layer.reshape(-1, layer.shape[-1]) for layer in layers]
     return torch.stack([layer.mean(dim=0) for layer in states if layer.shape[-1] == states[0].shape[-1]])
+
+
+def shortened(vision, pixels):
+    """The last state of a tower with none of its layers, with the first, and so on: IDEFICS's returns no others."""
+    whole, states = vision.encoder.layers, []
+    for count in range(len(whole) + 1):
+        vision.encoder.layers = whole[:count]
+        states.append(vision(pixel_values=pixels).last_hidden_state)
+    return states
+
+
+def tiles(model, inputs):
+    """Mllama's states of an image's own tiles without padding, (T, W) of each layer, and its projected features.
+
+    The layers are those whose states the encoder of single tiles returns, after its input.
+    """
+    vision, encoded = model.model.vision_model, []
+    hook = vision.transformer.register_forward_hook(
+        lambda _, given, output: encoded.extend([given[0], *output.hidden_states])
+    )
+    output = vision(**{name: inputs[name] for name in ("pixel_values", "aspect_ratio_ids", TILES)})
+    hook.remove()
+    n_all, n_own = inputs[TILES].shape[-1], int(inputs[TILES].sum())
+    layers = [layer.reshape(n_all, -1, layer.shape[-1])[:n_own] for layer in encoded]
+    states = output.last_hidden_state[0, 0, :n_own]  # (tiles, patches and class token, W)
+    layers = [layer[:, : states.shape[1]].flatten(0, 1) for layer in layers]
+    return layers, model.model.multi_modal_projector(states).flatten(0, 1)
 
 
 def projected(model, inputs):
     """The mean of the image features that enter the language model, (1, W); None where no function returns them."""
+    if TILES in inputs:
+        return tiles(model, inputs)[1].mean(dim=0)[None]
     owner = getattr(model, "model", model)
     if not hasattr(owner, "get_image_features") or "qformer_input_ids" in inputs:
         return None

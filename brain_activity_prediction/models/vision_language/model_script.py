@@ -18,7 +18,7 @@ from brain_activity_prediction.models.torchvision_import import import_torchvisi
 from brain_activity_prediction.models.vision_language.encoder_decoder import read_prompt
 from brain_activity_prediction.models.vision_language.families import CHANNELS_FIRST, MORE_ENDS, Family, family
 from brain_activity_prediction.models.vision_language.groups import Groups
-from brain_activity_prediction.models.vision_language.image_states import Features, tower_states
+from brain_activity_prediction.models.vision_language.image_states import Features, real_tokens, tower_states
 from brain_activity_prediction.models.vision_language.inputs import IDS, PROBES, Reader
 from brain_activity_prediction.models.vision_language.loading import prepared
 from brain_activity_prediction.models.vision_language.reader import prompt_ids, reader_of
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 TOWER_POOLINGS = ("mean", "cls", "patch")
 TEXT_POOLINGS = ("mean", "last", "prompt")
 PROJECTOR = "projector"  # a stream without layers
+TILES = "aspect_ratio_mask"  # the input that marks an image's own tiles among those that fill up the batch
 
 
 def script(
@@ -135,7 +136,7 @@ def read_images(network: Network, reader: Reader, group, poolings: Sequence[str]
     """Compute what does not depend on the prompt for a group of images."""
     text, family, n_images = reader.text(PROBES[0]), network.family, len(group.rows)
     sites = network.sites_of(family.text_streams[0])
-    selections, first = tower_selections(network, poolings), family.model_type in CHANNELS_FIRST
+    selections, first = tower_selections(network, poolings, group.image), family.model_type in CHANNELS_FIRST
     with tower_states(network.tower_points or [], selections, n_images, first) as tower:
         if reader.shared:
             prefix = read_prefix(network, reader, text, group, poolings)
@@ -146,16 +147,16 @@ def read_images(network: Network, reader: Reader, group, poolings: Sequence[str]
     if network.tower_points:
         streams |= tower.streams("vision", network.sites_of("vision"))
     if family.tower and not family.prompted_projector and "mean" in poolings and BLOCK in sites:
-        streams |= prefix.features.streams(n_images)
+        streams |= prefix.features.streams(n_images, selections["mean"])
     return prefix, streams
 
 
-def tower_selections(network: Network, poolings: Sequence[str]):
+def tower_selections(network: Network, poolings: Sequence[str], inputs: Mapping[str, Tensor]):
     """Return, for each pooling of the tower, a function from states (N, T, W) to the tokens that count."""
     if "cls" in poolings and not network.class_token:
         raise InputError(f"{type(network.model).__name__} has no class token: leave out --pooling cls")
     selections = {
-        "mean": lambda states: slice(None),
+        "mean": real_tokens(network.tower, inputs[TILES]) if TILES in inputs else lambda states: slice(None),
         "cls": lambda states: slice(0, 1),
         "patch": lambda states: patch_tokens(network.tower, states.shape[1]),
     }
