@@ -325,6 +325,27 @@ OWN: dict[str, dict] = {
         "image": {"size": {"height": 56, "width": 56}, "image_seq_length": 16},
         "config": {"vision_config": {"image_size": 56}, "text_config": {"num_image_tokens": 16}},
     },
+    "perception_lm": {
+        "quirk": "tiles of the picture by its shape, and one of the whole; the tower is a network of timm",
+        "roles": {"image_token": "<|image|>", "video_token": "<|video|>"},
+        "placeholder": "<|image|>",
+        "processor": {"patch_size": 14},
+        "image": {"tile_size": 56},
+        "config": {
+            "projector_pooling_ratio": 2,
+            "vision_config": {
+                "architecture": "vit_pe_core_tiny_patch16_384",
+                "model_args": {
+                    "embed_dim": 32,
+                    "depth": 3,
+                    "num_heads": 4,
+                    "patch_size": 14,
+                    "img_size": [56, 56],
+                    "global_pool": "",
+                },
+            },
+        },
+    },
     "qianfan_ocr": INTERNVL | {"tokens": ["<image>"], "placeholder": "<image>"},
     "qwen2_5_vl": QWEN
     | {

@@ -36,6 +36,8 @@ def tower(model, inputs):
     if TILES in inputs:
         return torch.stack([layer.mean(dim=0) for layer in tiles(model, inputs)[0]])
     owner = getattr(model, "model", model)
+    if network := getattr(getattr(owner, "vision_tower", None), "timm_model", None):
+        return timm_tower(network, inputs["pixel_values"].flatten(0, 1))
     vision = getattr(owner, "vision_model", None)
     features = getattr(owner, "get_image_features", vision)
     if "qformer_input_ids" in inputs:  # the features read the prompt, the tower does not
@@ -48,6 +50,16 @@ def tower(model, inputs):
     layers = output.hidden_states or shortened(vision, taken["pixel_values"])
     states = [layer.reshape(-1, layer.shape[-1]) for layer in layers]
     return torch.stack([layer.mean(dim=0) for layer in states if layer.shape[-1] == states[0].shape[-1]])
+
+
+def timm_tower(network, pixels):
+    """The same of a network of timm: what enters its first block, and its intermediates with their prefix tokens."""
+    entering = []
+    hook = network.blocks[0].register_forward_pre_hook(lambda _, given: entering.append(given[0]))
+    layers = network.forward_intermediates(pixels, output_fmt="NLC", return_prefix_tokens=True, intermediates_only=True)
+    hook.remove()
+    states = [*entering, *(torch.cat([prefix, patches], dim=1) for patches, prefix in layers)]
+    return torch.stack([layer.mean(dim=(0, 1)) for layer in states])
 
 
 def shortened(vision, pixels):
