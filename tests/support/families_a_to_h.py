@@ -22,6 +22,19 @@ DEEPSEEK = {
 }
 
 OWN: dict[str, dict] = {
+    "aria": {
+        "quirk": "the number of image tokens depends on the picture's size alone",
+        "slow": True,
+        "roles": {"image_token": "<|img|>"},
+        "placeholder": "<|img|>",
+        "processor": {"size_conversion": {490: 4, 980: 8}},
+        "image": {"max_image_size": 490},
+        "config": {
+            "projector_patch_to_query_dict": {1225: 4, 4900: 8},
+            "max_value_projector_patch_to_query_dict": 8,
+            "vision_config": {"image_size": 980, "patch_size": 14, "num_hidden_layers": 2, "num_attention_heads": 1},
+        },
+    },
     "aya_vision": {
         "tokens": [
             "<image>",
@@ -38,6 +51,19 @@ OWN: dict[str, dict] = {
         "config": {"vision_config": {"image_size": 56, "num_attention_heads": 4}},
     }
     | {"quirk": "tiles of the picture by its shape, and one of the whole"},
+    "chameleon": {
+        "quirk": "the image's codes are tokens of the language model, after the prompt: no `vision`, no `projector`",
+        "cached": False,
+        "chat": False,
+        "tokens": ["<image>", "<racm3:break>", "<eoss>"],
+        "processor": {"image_seq_length": 16},
+        "image": {"size": {"shortest_edge": 64}, "crop_size": {"height": 64, "width": 64}},
+        "config": {
+            "vocabulary_map": {"<image>": 260}
+            | {f"IMGIMG{'AB'[code // 10]}{'ABCDEFGHIJ'[code % 10]}Z": 300 + code for code in range(16)},
+            "vq_config": {"num_embeddings": 16, "resolution": 64, "embed_dim": 16, "latent_channels": 16},
+        },
+    },
     "cohere2_vision": COHERE
     | {
         "placeholder": "<|IMG_PATCH|>",

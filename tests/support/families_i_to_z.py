@@ -55,7 +55,29 @@ MINICPM = {
         "text_config": QWEN3_5_TEXT,
     },
 }
-OMNI = {
+THINKER = {
+    "quirk": "packed patches, as many as the picture's size gives; sound is not read",
+    "cached": False,
+    "tokens": [],
+    "roles": {
+        "image_token": "<|IMAGE|>",
+        "audio_token": "<|AUDIO|>",
+        "video_token": "<|VIDEO|>",
+        "vision_bos_token": "<|vision_bos|>",
+        "vision_eos_token": "<|vision_eos|>",
+        "audio_bos_token": "<|audio_bos|>",
+        "audio_eos_token": "<|audio_eos|>",
+    },
+    "placeholder": "<|vision_bos|><|IMAGE|><|vision_eos|>",
+    "image_token": "<|IMAGE|>",
+    "ids": {
+        "video_token_index": "<|VIDEO|>",
+        "audio_token_index": "<|AUDIO|>",
+        "vision_start_token_id": "<|vision_bos|>",
+        "vision_end_token_id": "<|vision_eos|>",
+        "audio_start_token_id": "<|audio_bos|>",
+        "audio_end_token_id": "<|audio_eos|>",
+    },
     "image_class": "Qwen2VLImageProcessorPil",
     "video_class": "Qwen2VLVideoProcessor",
     "sound_class": "WhisperFeatureExtractor",
@@ -347,6 +369,16 @@ OWN: dict[str, dict] = {
         },
     },
     "qianfan_ocr": INTERNVL | {"tokens": ["<image>"], "placeholder": "<image>"},
+    "qwen2_5_omni_thinker": THINKER
+    | {
+        "processor_class": "Qwen2_5OmniProcessor",
+        "image": QWEN["image"],
+        "config": {
+            "vision_start_token_id": 263,  # of published files; the configuration has no such value by default
+            "vision_config": {"window_size": 56, "fullatt_block_indexes": [1]},
+            "text_config": {"rope_parameters": MROPE},
+        },
+    },
     "qwen2_5_vl": QWEN
     | {
         "config": {
@@ -357,6 +389,17 @@ OWN: dict[str, dict] = {
     "qwen2_vl": QWEN | {"config": {"text_config": {"rope_parameters": MROPE}}},
     "qwen3_5": QWEN3 | {"cached": False, "config": {"text_config": QWEN3_5_TEXT}},
     "qwen3_5_moe": QWEN3 | {"cached": False, "config": {"text_config": QWEN3_5_TEXT}},
+    "qwen3_omni_moe_thinker": THINKER
+    | {
+        "processor_class": "Qwen3OmniMoeProcessor",
+        "image": QWEN3["image"],
+        "config": {
+            "vision_start_token_id": 263,
+            "vision_config": {"deepstack_visual_indexes": [0, 1]},
+            "text_config": {"rope_parameters": MROPE_3},
+        },
+        "slow": True,
+    },
     "qwen3_vl": QWEN3
     | {
         "config": {

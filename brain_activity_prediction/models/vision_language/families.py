@@ -23,6 +23,8 @@ REFUSED = {  # model types of AutoModelForImageTextToText that are not read, wit
 }
 # The image's positions attend to the question, so that their states depend on the prompt.
 IMAGE_ATTENDS_TO_PROMPT = frozenset(("paligemma", "florence2", "t5gemma2", "instructblip", "blip-2"))
+# Positions are not counted in a text that ends with the image, so that the image is read with each prompt.
+READ_WITH_PROMPT = frozenset(("qwen2_5_omni_thinker", "qwen3_omni_moe_thinker"))
 PROMPTED_PROJECTOR = frozenset(("instructblip",))  # the projector reads the prompt, too
 NO_TOWER = frozenset(("fuyu", "chameleon", "emu3"))  # pixels or their codes enter the language model directly
 CHANNELS_FIRST = frozenset(("florence2",))  # the tower's maps are (B, channels, rows, columns)
@@ -35,6 +37,7 @@ BY_TURNS = frozenset(("idefics",))  # the processor takes text and image as one 
 CARD_TEMPLATES = {  # templates of model cards, for families without a chat template
     "blip": "{prompt}",
     "blip-2": "Question: {prompt} Answer:",
+    "chameleon": "{prompt}<image>",
     "florence2": "{prompt}",
     "fuyu": "{prompt}\n",
     "git": "{prompt}",
@@ -88,7 +91,7 @@ def family(config: dict, source) -> Family:
     return Family(
         model_type=model_type,
         tower=model_type not in NO_TOWER,
-        shared=not encoder_decoder and model_type not in IMAGE_ATTENDS_TO_PROMPT,
+        shared=not encoder_decoder and model_type not in IMAGE_ATTENDS_TO_PROMPT | READ_WITH_PROMPT,
         prompted_projector=model_type in PROMPTED_PROJECTOR,
         encoder_decoder=encoder_decoder,
     )
