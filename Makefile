@@ -2,6 +2,7 @@
 # make test   the tests, in two parts: all but the very slow, then the very slow
 # make check  formatting, lint, types, the tests and the site, as CI runs them
 # make types  the type hints of the rooms that are hinted in full
+# make exhaustive   what tries again, at random or in great number, what the tests hold
 # make quick  the tests that are not marked as slow, in under a minute
 # make coverage   which lines and branches of the package does no test reach?
 # make docs   the site, into build/docs           make pictures   the pictures that its pages show, drawn anew
@@ -17,16 +18,19 @@ PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
 PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test quick check types coverage docs pictures wheel-check mutants fuzz faults attack format clean
+.PHONY: demo test quick exhaustive check types coverage docs pictures wheel-check mutants fuzz faults attack format clean
 demo: $(INSTALLED)
 	$(VENV)/bin/python -m brain_activity_prediction.demo
 
 test: $(INSTALLED)
-	$(PYTEST) -m "not very_slow"
+	$(PYTEST) -m "not very_slow and not exhaustive"
 	$(PYTEST) -m very_slow
 
 quick: $(INSTALLED)
-	$(PYTEST) -m "not slow and not very_slow"
+	$(PYTEST) -m "not slow and not very_slow and not exhaustive"
+
+exhaustive: $(INSTALLED)
+	$(PYTEST) -m exhaustive
 
 check: $(INSTALLED)
 	$(VENV)/bin/ruff format --check .

@@ -12,6 +12,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import brain_activity_prediction  # noqa: F401, handles signals from here on
+
+# isort: split
 import numpy as np
 
 from brain_activity_prediction.cli import dataset_flags

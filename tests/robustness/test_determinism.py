@@ -11,7 +11,7 @@ from scripts import ALIGN, run
 
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 
-pytestmark = pytest.mark.very_slow
+pytestmark = pytest.mark.exhaustive
 
 LLAVA = "llava_1.5_13b.py"
 MODEL_ID = "llava-hf/llava-1.5-13b-hf"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.very_slow
+pytestmark = pytest.mark.exhaustive
 
 
 def test_killed_anywhere_nothing_is_lost_and_at_most_one_batch_is_computed_twice(tmp_path):

@@ -35,7 +35,7 @@ from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 from brain_activity_prediction.storage.nifti import read_grid
 
-pytestmark = pytest.mark.very_slow
+pytestmark = pytest.mark.exhaustive
 
 INPUTS = int(os.environ.get("FUZZ_INPUTS", 150))
 TOGETHER = 10  # in one process: to start it takes longer than to read a file

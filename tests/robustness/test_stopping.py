@@ -70,7 +70,7 @@ STARTED = [path for path in STARTED if path.parent.name != "demo" and path.name 
 @pytest.mark.parametrize("number", SIGNALS)
 @pytest.mark.parametrize("script", [EXTRACT / "llava_1.5_13b.py", ALIGN.with_name("compare.py")], ids=lambda p: p.name)
 def test_a_signal_while_a_script_imports_ends_it_with_one_line_and_status_75(script, number, tmp_path):
-    assert ended_while_importing([script], number, tmp_path) == (
+    assert ended_while_importing([script, "-d", tmp_path, "-m", "org/model"], number, tmp_path) == (
         75,
         f"{script.name}: stopped by {number.name}; all that was finished is kept, the same command continues\n",
     )
@@ -79,12 +79,16 @@ def test_a_signal_while_a_script_imports_ends_it_with_one_line_and_status_75(scr
 @pytest.mark.slow
 @pytest.mark.parametrize("script", STARTED, ids=lambda path: path.name)
 def test_every_script_that_is_stopped_while_it_imports_ends_with_status_75(script, tmp_path):
-    status, said = ended_while_importing([script], signal.SIGINT, tmp_path)
+    if script.name == "new_dataset.py":
+        pytest.skip("it imports no NumPy, and ends at once")
+    flags = [] if script.parent.name == "check_data" else ["-d", tmp_path, "-m", "org/model"]
+    status, said = ended_while_importing([script, *(flags or [tmp_path])], signal.SIGINT, tmp_path)
     assert (status, said.partition(";")[0]) == (75, f"{script.name}: stopped by SIGINT")
 
 
 def test_the_demo_that_is_stopped_while_it_imports_ends_with_status_75(tmp_path):
-    status, said = ended_while_importing(["-m", "brain_activity_prediction.demo"], signal.SIGINT, tmp_path)
+    command = ["-m", "brain_activity_prediction.demo", "-d", tmp_path]
+    status, said = ended_while_importing(command, signal.SIGINT, tmp_path)
     assert status == 75
     assert said.count("\n") == 1
 
@@ -100,7 +104,7 @@ def ended_while_importing(command, number, folder):
     (folder / "numpy.py").write_text(f"import os\nos.kill(os.getpid(), {int(number)})\n")
     path = os.pathsep.join([str(folder), str(PACKAGE.parent)])
     done = subprocess.run(
-        [sys.executable, *command, "-d", folder, "-m", "org/model"],
+        [sys.executable, *command],
         env=os.environ | {"PYTHONPATH": path},
         capture_output=True,
         text=True,

@@ -219,13 +219,13 @@ RESPONSES = [
         ["floc-faces.mgz.ctab", "fetch it again"],
         over("label_table", b"\xff\xfe\0", 1, "floc-faces"),
     ),
-    Case("no ceilings of NSD's own", ALIGN, ["--ncsnr", "nsd"], ["ncsnr.nii.gz"], over("ncsnr", None, 1)),
+    Case("no ceilings of NSD's own", ALIGN, ["--ncsnr", "nsd"], ["ncsnr.nii.gz"], over("ncsnr_file", None, 1)),
     Case(
         "ceilings of another shape",
         ALIGN,
         ["--ncsnr", "nsd"],
         ["ncsnr.nii.gz", "(9, 12, 9)"],
-        volume("ncsnr", lambda v: v[1:], 1),
+        volume("ncsnr_file", lambda v: v[1:], 1),
     ),
 ]
 CASES = [*FOLDERS, *DESIGN, *STIMULI, *RESPONSES]

@@ -50,7 +50,7 @@ def test_any_hdf5_tool_reads_the_same(path):
             np.testing.assert_array_equal(file[name][:], array)
 
 
-@pytest.mark.very_slow
+@pytest.mark.exhaustive
 def test_every_flipped_byte_is_noticed_or_was_none_that_is_read(path):
     n_bytes, n_noticed = path.stat().st_size, 0
     with path.open("r+b", buffering=0) as file:

@@ -27,7 +27,7 @@ def test_a_file_that_is_not_the_table_asked_for_is_damaged_and_says_what_to_do(t
         read_table(path, "align again", columns)
 
 
-@pytest.mark.very_slow
+@pytest.mark.exhaustive
 def test_no_byte_changed_in_a_table_changes_a_value_unnoticed(tmp_path):
     table = pd.DataFrame({"roi": ["V1", "V2"], "r": [0.25, 0.5]})
     write_table(table, tmp_path, "scores")

@@ -9,7 +9,7 @@ import pytest
 
 FILES = sorted(Path(__file__).resolve().parents[1].glob("*/test_*.py"))
 RUNS_MODELS = re.compile(r"\btiny_(model|mplug|openflamingo)|^from forked import|\bwrite_(vit|llava)\(", re.MULTILINE)
-MARKED_SLOW = re.compile(r"^pytestmark = \[?\s*pytest\.mark\.(very_)?slow\b", re.MULTILINE)
+MARKED_SLOW = re.compile(r"^pytestmark = \[?\s*pytest\.mark\.((very_)?slow|exhaustive)\b", re.MULTILINE)
 LONGEST_NAME = 80
 CHECKING = ("raises", "warns", "fail", "check_estimator")  # calls that fail a test by themselves
 
@@ -59,11 +59,12 @@ def test_make_quick_leaves_out_all_files_that_run_models():
     running_models = {path.name for path in FILES if RUNS_MODELS.search(path.read_text())} - {Path(__file__).name}
     assert "test_models.py" in running_models
     assert running_models <= {path.name for path in FILES if MARKED_SLOW.search(path.read_text())}
-    assert pytest_selections("quick") == ["not slow and not very_slow"]
+    assert pytest_selections("quick") == ["not slow and not very_slow and not exhaustive"]
 
 
-def test_the_two_parts_of_make_test_are_all_tests():
-    assert pytest_selections("test") == ["not very_slow", "very_slow"]
+def test_the_two_parts_of_make_test_and_make_exhaustive_are_all_tests():
+    assert pytest_selections("exhaustive") == ["exhaustive"]
+    assert pytest_selections("test") == ["not very_slow and not exhaustive", "very_slow"]
 
 
 def pytest_selections(target):
