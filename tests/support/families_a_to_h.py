@@ -114,6 +114,34 @@ OWN: dict[str, dict] = {
         "config": {"mm_tokens_per_image": 4, "vision_config": {"image_size": 64}},
     }
     | {"quirk": "the image's tokens attend to each other, not to the question"},
+    "gemma4": {
+        "slow": True,
+        "quirk": "packed patches, as many as the picture's size gives; the image's tokens attend to each other",
+        "roles": {
+            "image_token": "<|image|>",
+            "boi_token": "<|image>",
+            "eoi_token": "<image|>",
+            "audio_token": "<|audio|>",
+            "boa_token": "<|audio>",
+            "eoa_token": "<audio|>",
+        },
+        "placeholder": "<|image|>",
+        "ids": {"boi_token_id": "<|image>", "eoi_token_id": "<image|>"},
+        "image": {"max_soft_tokens": 70},
+        "config": {
+            "text_config": {"per_layer_config": {2: {"head_dim": 16}}},
+            "vision_config": {
+                "model_type": "gemma4_vision",
+                "hidden_size": 32,
+                "intermediate_size": 48,
+                "num_hidden_layers": 3,
+                "num_attention_heads": 4,
+                "num_key_value_heads": 4,
+                "head_dim": 8,
+                "global_head_dim": 8,
+            },
+        },
+    },
     "glm46v": GLM,
     "glm4v": GLM,
     "glm4v_moe": GLM

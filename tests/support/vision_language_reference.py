@@ -31,7 +31,7 @@ def language(model, inputs, places):
 def tower(model, inputs):
     """The mean of each layer of the vision tower over all of its tokens, (L, W), by the tower's own `hidden_states`.
 
-    The last one is left out where the tower returns merged patches, of another width, in its place.
+    The last one is left out where the tower returns merged patches in its place. Padding is left out, too.
     """
     if TILES in inputs:
         return torch.stack([layer.mean(dim=0) for layer in tiles(model, inputs)[0]])
@@ -48,8 +48,20 @@ def tower(model, inputs):
         taken["pixel_values"] = taken["pixel_values"].flatten(0, 1)
     output = features(**taken, output_hidden_states=True)
     layers = output.hidden_states or shortened(vision, taken["pixel_values"])
+    own = own_patches(model, inputs)
     states = [layer.reshape(-1, layer.shape[-1]) for layer in layers]
-    return torch.stack([layer.mean(dim=0) for layer in states if layer.shape[-1] == states[0].shape[-1]])
+    states = [layer for layer in states if layer.shape == states[0].shape]
+    return torch.stack([(layer if own is None else layer[own.flatten()]).mean(dim=0) for layer in states])
+
+
+def own_patches(model, inputs):
+    """Which patches of all tiles are the image's, where the processor fills up the others; None without such."""
+    if "image_position_ids" in inputs:
+        return inputs["image_position_ids"][..., 0] >= 0
+    if "pixel_mask" in inputs:
+        return model.model._create_patch_attention_mask(inputs["pixel_mask"])
+    mask = inputs.get("pixel_attention_mask")
+    return mask.bool() if mask is not None and inputs["pixel_values"].ndim == 3 else None  # else of pixels or tiles
 
 
 def timm_tower(network, pixels):

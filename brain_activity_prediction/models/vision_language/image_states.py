@@ -120,24 +120,6 @@ def tower_states(
         yield kept
 
 
-def real_tokens(tower: Any, tiles: Tensor) -> Callable[[Tensor], Tensor]:
-    """Return a function from states (N, T, W) to the tokens that are no padding, (N, T).
-
-    Mllama fills up all images to the same number of tiles, and each tile to a multiple of eight tokens.
-
-    tiles  (N, 1, tiles), 1 for a tile of the image, 0 for an empty one
-    """
-    import torch
-
-    def select(states: Tensor) -> Tensor:
-        n_rows, n_tokens, _ = states.shape
-        real = tiles.reshape(n_rows, -1, 1).bool()
-        place = torch.arange(n_tokens // real.shape[1], device=real.device)
-        return (real & (place < tower.num_patches)).flatten(1)
-
-    return select
-
-
 def features_of(output: Any) -> Tensor:
     """Return what `get_image_features` or a projector gives the language model, (N, T, W)."""
     import torch

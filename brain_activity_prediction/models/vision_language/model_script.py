@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from brain_activity_prediction.models import decoding
 from brain_activity_prediction.models.guarded import guarded
+from brain_activity_prediction.models.image_padding import real_tokens, within
 from brain_activity_prediction.models.light_imports import import_model_classes
 from brain_activity_prediction.models.patch_tokens import patch_tokens
 from brain_activity_prediction.models.pooling import BLOCK
@@ -18,7 +19,7 @@ from brain_activity_prediction.models.torchvision_import import import_torchvisi
 from brain_activity_prediction.models.vision_language.encoder_decoder import read_prompt
 from brain_activity_prediction.models.vision_language.families import CHANNELS_FIRST, MORE_ENDS, Family, family
 from brain_activity_prediction.models.vision_language.groups import Groups
-from brain_activity_prediction.models.vision_language.image_states import Features, real_tokens, tower_states
+from brain_activity_prediction.models.vision_language.image_states import Features, tower_states
 from brain_activity_prediction.models.vision_language.inputs import IDS, PROBES, Reader
 from brain_activity_prediction.models.vision_language.loading import prepared
 from brain_activity_prediction.models.vision_language.reader import prompt_ids, reader_of
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
 TOWER_POOLINGS = ("mean", "cls", "patch")
 TEXT_POOLINGS = ("mean", "last", "prompt")
 PROJECTOR = "projector"  # a stream without layers
-TILES = "aspect_ratio_mask"  # the input that marks an image's own tiles among those that fill up the batch
 
 
 def script(
@@ -155,10 +155,11 @@ def tower_selections(network: Network, poolings: Sequence[str], inputs: Mapping[
     """Return, for each pooling of the tower, a function from states (N, T, W) to the tokens that count."""
     if "cls" in poolings and not network.class_token:
         raise InputError(f"{type(network.model).__name__} has no class token: leave out --pooling cls")
+    real = real_tokens(network.tower, inputs)
     selections = {
-        "mean": real_tokens(network.tower, inputs[TILES]) if TILES in inputs else lambda states: slice(None),
+        "mean": real,
         "cls": lambda states: slice(0, 1),
-        "patch": lambda states: patch_tokens(network.tower, states.shape[1]),
+        "patch": lambda states: within(patch_tokens(network.tower, states.shape[1]), real(states)),
     }
     return {name: selections[name] for name in poolings if name in selections}
 

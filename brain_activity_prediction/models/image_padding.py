@@ -1,0 +1,64 @@
+"""Tell the tokens of an image from those that a processor adds to give all images equal shapes.
+
+Letters: N images or tiles, P patches, T tokens, W width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+TILES = "aspect_ratio_mask"  # (N, 1, tiles), 1 for an image's own tiles
+PATCHES = "pixel_attention_mask"  # (N, P), 1 for an image's own patches; other families mark pixels by this name
+PLACES = "image_position_ids"  # (N, P, 2), column and row of each patch, -1 for padding
+PIXELS = "pixel_mask"  # (N, rows, columns), 1 for an image's own pixels
+
+
+def real_tokens(tower, inputs: Mapping[str, Tensor]) -> Callable[[Tensor], Tensor | slice]:
+    """Return a function from states (N, T, W) to the tokens that are no padding: a mask (N, T), or a slice of all."""
+    known = patches(tower, inputs)
+
+    def select(states: Tensor) -> Tensor | slice:
+        if TILES in inputs:
+            return of_tiles(tower, inputs[TILES], states)
+        return known if known is not None and known.shape == states.shape[:2] else slice(None)
+
+    return select
+
+
+def patches(tower, inputs: Mapping[str, Tensor]) -> Tensor | None:
+    """Return an image's own patches as a mask (N, P); None if the inputs do not mark them."""
+    from torch.nn.functional import max_pool2d
+
+    if PATCHES in inputs:
+        return inputs[PATCHES].bool()
+    if PLACES in inputs:
+        return (inputs[PLACES] != -1).any(dim=-1)
+    if PIXELS in inputs:
+        return max_pool2d(inputs[PIXELS].float(), tower.config.patch_size).flatten(1).bool()
+    return None
+
+
+def of_tiles(tower, tiles: Tensor, states: Tensor) -> Tensor:
+    """Return the tokens of an image's own tiles, (N, T).
+
+    Mllama fills up all images to the same number of tiles, and each tile to a multiple of eight tokens.
+    """
+    import torch
+
+    n_rows, n_tokens, _ = states.shape
+    real = tiles.reshape(n_rows, -1, 1).bool()
+    place = torch.arange(n_tokens // real.shape[1], device=real.device)
+    return (real & (place < tower.num_patches)).flatten(1)
+
+
+def within(places: slice, chosen: Tensor | slice) -> Tensor | slice:
+    """Return those of the chosen tokens that are at these places."""
+    if isinstance(chosen, slice):
+        return places
+    mask = chosen.new_zeros(chosen.shape)
+    mask[:, places] = chosen[:, places]
+    return mask
