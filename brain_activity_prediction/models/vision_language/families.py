@@ -10,9 +10,12 @@ NO_PROMPT = "it answers no question about an image"
 REFUSED = {  # model types of AutoModelForImageTextToText that are not read, with the reason
     "cosmos3_omni": "transformers has no processor for it",
     "diffusion_gemma": "it writes an answer by diffusion, not token after token",
+    "emu3": "the text before the image states the picture's size, and is taken to be the same for all pictures",
     "evolla": "it reads proteins, not images",
     "pi0": "it returns the movements of a robot, not text",
     "pix2struct": "it reads a question that is drawn into the image",
+    "mistral4": "its class in transformers is a text model without images",
+    "shieldgemma2": "it returns probabilities of rules that are broken, not text",
     "udop": "it reads a page with the boxes of its words",
     "instructblipvideo": "it reads videos",
     "video_llava": "it reads videos",
@@ -26,7 +29,7 @@ IMAGE_ATTENDS_TO_PROMPT = frozenset(("paligemma", "florence2", "t5gemma2", "inst
 # Positions are not counted in a text that ends with the image, so that the image is read with each prompt.
 READ_WITH_PROMPT = frozenset(("qwen2_5_omni_thinker", "qwen3_omni_moe_thinker"))
 PROMPTED_PROJECTOR = frozenset(("instructblip",))  # the projector reads the prompt, too
-NO_TOWER = frozenset(("fuyu", "chameleon", "emu3"))  # pixels or their codes enter the language model directly
+NO_TOWER = frozenset(("fuyu", "chameleon"))  # pixels or their codes enter the language model directly
 CHANNELS_FIRST = frozenset(("florence2",))  # the tower's maps are (B, channels, rows, columns)
 NEEDS_IMAGE = frozenset(("kosmos-2", "kosmos-2.5"))  # the forward pass refuses further tokens without an image
 ATTENDS_ANEW = frozenset(("idefics",))  # each forward pass over further tokens takes the image's features
