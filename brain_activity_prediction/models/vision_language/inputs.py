@@ -150,7 +150,7 @@ class Reader:
 
         for name in MASKS:
             if name in inputs:
-                return inputs[name][0].bool()
+                return inputs[name][0] == 1  # -1 marks the tokens around it
         ids = inputs[IDS][0]
         return torch.isin(ids, torch.tensor(sorted(self.image_ids), device=ids.device, dtype=ids.dtype))
 
