@@ -247,6 +247,6 @@ def nsd_files() -> str:
     rows = [
         (kind, layout, "<br>".join(f"`{path}`" for path in paths))
         for kind in PATHS["official"]
-        for layout, paths in ((layout, PATHS[layout][kind]) for layout in PATHS)
+        for layout, paths in ((layout, PATHS[layout][kind]) for layout in PATHS if kind in PATHS[layout])
     ]
     return table(("file", "layout", "path"), rows)
