@@ -93,7 +93,9 @@ def measure(base_dir, masks):
         surface = read_subject_surface(base_dir, subject)
         sums["matrices"] += time.perf_counter() - start
         for number in range(N_MAPS):
-            values = np.random.default_rng(number).random(np.count_nonzero(mask), np.float32)
+            volume = np.full(mask.shape, np.nan, np.float32)
+            volume[mask] = np.random.default_rng(number).random(np.count_nonzero(mask), np.float32)
+            values = volume[surface.voxels.mask]
             start = time.perf_counter()
             on_fsaverage = surface.on(FSAVERAGE, surface.averaged(values))
             sums["maps"] += time.perf_counter() - start
