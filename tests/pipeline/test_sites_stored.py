@@ -119,7 +119,10 @@ def test_the_parts_of_each_family_add_up_to_what_its_layers_add(model_type, tmp_
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model_type", NO_HEADS)
+@pytest.mark.parametrize(
+    "model_type",
+    [pytest.param(name, marks=pytest.mark.exhaustive if place else ()) for place, name in enumerate(NO_HEADS)],
+)
 def test_a_family_without_the_same_heads_in_each_layer_is_refused(model_type, tmp_path):
     tiny_vision_language.write(model_type, tmp_path / "model")
     with pytest.raises(InputError, match="leave out --heads"):
