@@ -184,7 +184,7 @@ class Dataset(ABC, Generic[S, U]):
 
     def split(self, name: str, subject: S) -> tuple[np.ndarray, np.ndarray]:
         """Return the training and the test images of a further split."""
-        raise NotImplementedError(f"{self.title} has no split {name}")
+        raise InputError(f"{self.title} has no split {name}: leave out --split")
 
     def ncsnr(self, subject: S, units: U) -> np.ndarray:
         """Return the published ratio (n_units,) of signal SD to noise SD of a single trial."""
