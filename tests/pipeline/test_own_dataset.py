@@ -139,7 +139,8 @@ def test_regions_of_volumes_are_label_files_on_the_same_grid(tmp_path):
     (tmp_path / "regions/sub-01/prf.ctab").write_text("1 V1\n2 V2\n")
     regions = find_dataset(tmp_path).regions("sub-01")
     assert list(regions) == ["all", "V1", "V2"]
-    np.testing.assert_array_equal(regions["V2"], labels.ravel() == 2)
+    for number, name in ((1, "V1"), (2, "V2")):
+        np.testing.assert_array_equal(regions[name], labels.ravel() == number)
 
 
 SPOILS = {

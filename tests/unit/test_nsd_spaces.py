@@ -66,7 +66,8 @@ def test_a_surface_gives_the_responses_of_its_voxels(space, own_nsd, tmp_path):
     surface = nsd.reading(Reading(space=space))
     found = prepare_responses(surface, 1, cache_dir=tmp_path / "surface")
     np.testing.assert_allclose(found.betas, expected.betas, atol=1e-5)
-    units = surface.units(1)
+    (one, *_), units = nsd.sessions(1), surface.units(1)
+    np.testing.assert_allclose(surface.read_session(1, one, units), percent(nsd, one), atol=1e-4)
     assert {side: mask.size for side, mask in units.masks.items()} == SIZES
     regions = surface.regions(1)
     assert list(regions) == ["nsdgeneral", "ventral"]
