@@ -17,10 +17,8 @@ import brain_activity_prediction  # noqa: F401, handles signals from here on
 # isort: split
 import numpy as np
 
-from brain_activity_prediction.cli import dataset_flags
 from brain_activity_prediction.cli import shared_flags as shared
-from brain_activity_prediction.cli.model_names import resolved_model_id
-from brain_activity_prediction.report.tables.selection import Selection
+from brain_activity_prediction.report.flags import output_and_selection, parser
 from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.running import run_script
 from brain_activity_prediction.runtime.wording import count, prompt_name
@@ -34,10 +32,8 @@ FORMATS = ("pycortex",)
 
 
 def flags() -> argparse.ArgumentParser:
-    flags = shared.parser(__doc__, several_subjects=True)
-    flags.set_defaults(subject=None)  # default: all subjects with scores
+    flags = parser(__doc__)
     flags.add_argument("format", choices=FORMATS, help="program to write files for")
-    shared.add_selection(flags)
     shared.add_protocol(flags)
     shared.add_maps(flags)
     flags.add_argument(
@@ -51,14 +47,7 @@ def flags() -> argparse.ArgumentParser:
 
 def main() -> None:
     arguments = flags().parse_args()
-    shared.check_base_dir(arguments.base_dir)
-    output = dataset_flags.output_from(arguments)
-    selection = Selection(
-        subject=tuple(arguments.subject or ()),
-        model=tuple(resolved_model_id(output, name) for name in arguments.model_id),
-        prompt=tuple(arguments.prompt_number),
-        stream=tuple(arguments.stream),
-    )
+    output, selection = output_and_selection(arguments)
     from brain_activity_prediction.report.cortex.pycortex_file import write_views
     from brain_activity_prediction.report.cortex.run_maps import find_maps
 

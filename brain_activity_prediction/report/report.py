@@ -10,11 +10,8 @@ from __future__ import annotations
 import argparse
 from concurrent.futures import ThreadPoolExecutor
 
-from brain_activity_prediction.cli import dataset_flags
-from brain_activity_prediction.cli import shared_flags as shared
-from brain_activity_prediction.cli.model_names import resolved_model_id
 from brain_activity_prediction.datasets.find import dataset_if_any
-from brain_activity_prediction.report.tables.selection import Selection
+from brain_activity_prediction.report.flags import output_and_selection, parser
 from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.running import run_script
 from brain_activity_prediction.storage.files import remove_left_behind
@@ -23,9 +20,7 @@ from brain_activity_prediction.storage.made_from import state_of, write_note
 
 
 def flags() -> argparse.ArgumentParser:
-    flags = shared.parser(__doc__, several_subjects=True)
-    flags.set_defaults(subject=None)  # default: all subjects with scores
-    shared.add_selection(flags)
+    flags = parser(__doc__)
     flags.add_argument(
         "--roi",
         nargs="+",
@@ -38,15 +33,7 @@ def flags() -> argparse.ArgumentParser:
 
 def main() -> None:
     arguments = flags().parse_args()
-    shared.check_base_dir(arguments.base_dir)
-    output = dataset_flags.output_from(arguments)
-    selection = Selection(
-        subject=tuple(arguments.subject or ()),
-        model=tuple(resolved_model_id(output, name) for name in arguments.model_id),
-        prompt=tuple(arguments.prompt_number),
-        stream=tuple(arguments.stream),
-        roi=tuple(arguments.roi or ()),
-    )
+    output, selection = output_and_selection(arguments)
     from brain_activity_prediction.report.tables.collecting import Tables, find_scored
     from brain_activity_prediction.report.tables.writing import as_text, shown_tables, write_tables
 

@@ -11,9 +11,8 @@ import argparse
 from collections import defaultdict
 from pathlib import Path
 
-from brain_activity_prediction.cli import dataset_flags
 from brain_activity_prediction.cli import shared_flags as shared
-from brain_activity_prediction.cli.model_names import resolved_model_id
+from brain_activity_prediction.report.flags import output_and_selection, parser
 from brain_activity_prediction.report.tables.selection import Selection
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.messages import log
@@ -31,9 +30,7 @@ SPACES = ("native", "fsaverage", "fsaverage5")
 
 
 def flags() -> argparse.ArgumentParser:
-    flags = shared.parser(__doc__, several_subjects=True)
-    flags.set_defaults(subject=None)  # default: all subjects with scores
-    shared.add_selection(flags)
+    flags = parser(__doc__)
     shared.add_protocol(flags)
     shared.add_maps(flags)
     flags.add_argument(
@@ -52,14 +49,7 @@ def flags() -> argparse.ArgumentParser:
 
 def main() -> None:
     arguments = flags().parse_args()
-    shared.check_base_dir(arguments.base_dir)
-    output = dataset_flags.output_from(arguments)
-    selection = Selection(
-        subject=tuple(arguments.subject or ()),
-        model=tuple(resolved_model_id(output, name) for name in arguments.model_id),
-        prompt=tuple(arguments.prompt_number),
-        stream=tuple(arguments.stream),
-    )
+    output, selection = output_and_selection(arguments)
     if arguments.volume:
         if len(selection.subject) != 1:
             raise InputError("--volume needs the subject of the volumes: give one number with -s")
