@@ -64,6 +64,12 @@ def flags(description: str, **model_id) -> argparse.ArgumentParser:
         action="store_true",
         help="first check every stored file of these prompts, and compute the damaged ones again",
     )
+    flags.add_argument(
+        "--light",
+        choices=("corrected", "stored"),
+        help="pixels of NSD-synthetic, which are in proportion to light: convert them to those of ordinary pictures, "
+        "255 sqrt(x / 255), or read them as stored (default: corrected)",
+    )
     flags.add_argument("--checkpoint", type=Path, metavar="DIR", help="local folder with the model's weights")
     flags.add_argument(
         "--revision", metavar="NAME", help="commit, tag or branch of the model on the hub, instead of the script's own"
@@ -186,5 +192,6 @@ def settings(script, arguments: argparse.Namespace) -> ExtractionSettings:
         shard=arguments.shard,
         repair=arguments.repair,
         test_run=arguments.test_run,
+        light=arguments.light,
         suffix=getattr(script, "SUFFIX", ""),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from brain_activity_prediction.datasets.units import Units
 
+_KINDS = {"light": "pixels"}
 ALL_UNITS = "all"  # name of the region of all units, except in NSD, where it is nsdgeneral
 
 
@@ -30,11 +31,13 @@ class Reading:
     betas  version of NSD's betas
     space  space of NSD's betas
     mask   names of regions whose union is fitted, `cortex`, or one file
+    light  conversion of NSD-synthetic's pixels
     """
 
     betas: str | None = None
     space: str | None = None
     mask: tuple[str, ...] | None = None
+    light: str | None = None
 
 
 class Images(Protocol):
@@ -71,6 +74,8 @@ class Dataset(ABC, Generic[S, U]):
     name: ClassVar[str]  # value of --dataset, and folder name of the results
     title: ClassVar[str]
     citation: ClassVar[str]
+    trained_on: ClassVar[str | None] = None  # dataset whose images the models are trained on, if not this one
+    ceilings_from_test_images: ClassVar[bool] = False  # whether noise ceilings leave out the training images
     base_dir: Path
 
     @property
@@ -82,7 +87,7 @@ class Dataset(ABC, Generic[S, U]):
         """Return this dataset with a choice of what to read; raise InputError for a choice that it does not have."""
         for name, value in asdict(chosen).items():
             if value is not None:
-                raise InputError(f"{self.title} has one kind of responses: leave out --{name}")
+                raise InputError(f"{self.title} has one kind of {_KINDS.get(name, 'responses')}: leave out --{name}")
         return self
 
     def reads(self) -> dict[str, Any]:
@@ -185,6 +190,10 @@ class Dataset(ABC, Generic[S, U]):
     def split(self, name: str, subject: S) -> tuple[np.ndarray, np.ndarray]:
         """Return the training and the test images of a further split."""
         raise InputError(f"{self.title} has no split {name}: leave out --split")
+
+    def image_classes(self, subject: S) -> dict[str, Mapping[str, np.ndarray]]:
+        """Return `{kind: {class: ids of its test images}}` where scores of single classes are of interest."""
+        return {}
 
     def ncsnr(self, subject: S, units: U) -> np.ndarray:
         """Return the published ratio (n_units,) of signal SD to noise SD of a single trial."""

@@ -18,6 +18,8 @@ NSD = "nsd"
 # For each dataset: the function (module, name) that finds it, and patterns of files of which it has at least one.
 DATASETS = {
     NSD: ((f"{PACKAGE}.nsd.nsd", "find_nsd"), ("nsddata/experiments/nsd/nsd_expdesign.mat", "nsd_expdesign.mat")),
+    # Only chosen by name: its files lie in NSD's folders.
+    "nsd_synthetic": ((f"{PACKAGE}.nsd_synthetic.dataset", "find_nsd_synthetic"), ()),
     "things": ((f"{PACKAGE}.public.things", "find_things"), ("betas_csv/sub-*_StimulusMetadata.csv",)),
     "laion_fmri": (
         (f"{PACKAGE}.public.laion_fmri", "find_laion"),

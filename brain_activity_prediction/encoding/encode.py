@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from brain_activity_prediction.datasets.dataset import Dataset
+from brain_activity_prediction.datasets.find import NSD
 from brain_activity_prediction.encoding import planning
 from brain_activity_prediction.encoding.analysis import Analysis, prepare_analysis
 from brain_activity_prediction.encoding.evaluation import evaluate, score_best_layers
@@ -17,13 +18,14 @@ from brain_activity_prediction.encoding.protocols import FOLDS
 from brain_activity_prediction.encoding.scaling import scaling, varying_features
 from brain_activity_prediction.encoding.scores.best_predictions import predictions_to_keep
 from brain_activity_prediction.encoding.settings import EncodingSettings
+from brain_activity_prediction.encoding.tables.image_classes import TestImages, write_class_table
 from brain_activity_prediction.encoding.tables.region_table import Alignment
 from brain_activity_prediction.encoding.tables.summary import log_low_ceilings, summarise
 from brain_activity_prediction.ridge.ridge_cv import ridge_cv
 from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.shared_work import shared_work
 from brain_activity_prediction.storage.files import remove_left_behind
-from brain_activity_prediction.storage.folders import claims_folder
+from brain_activity_prediction.storage.folders import Output, alignment_folder, claims_folder
 from brain_activity_prediction.storage.made_from import write_note
 
 
@@ -31,6 +33,7 @@ def encode(settings: EncodingSettings, dataset: Dataset, layers: Sequence[Layer]
     """Fit and score the layers without scores, then write the tables, figures and maps of all finished layers."""
     analysis, observed = fit_missing(settings, dataset, layers)
     write_tables(analysis, observed, settings)
+    write_class_tables(analysis, observed, settings, dataset)
 
 
 def fit_missing(settings: EncodingSettings, dataset: Dataset, layers: Sequence[Layer]) -> tuple[Analysis, torch.Tensor]:
@@ -104,3 +107,17 @@ def write_tables(analysis: Analysis, observed: torch.Tensor, settings: EncodingS
             alignment = Alignment(settings.features.model_id, prompt, settings.subject)
             summarise(store, alignment, analysis.regions, analysis.subject_data, lowest, settings.layer_choice)
         write_note(store.folder, made_from)
+
+
+def write_class_tables(
+    analysis: Analysis, observed: torch.Tensor, settings: EncodingSettings, dataset: Dataset
+) -> None:
+    """Write the scores of single classes of test images, for a dataset that has classes."""
+    classes = dataset.image_classes(settings.subject)
+    if not classes:
+        return
+    images, model_id = TestImages(analysis.subject_data.test_ids, observed, classes), settings.features.model_id
+    place = Output(settings.output.folder, None if dataset.trained_on == NSD else dataset.trained_on)
+    for prompt, store in analysis.stores.items():
+        other = alignment_folder(place, settings.subject, model_id, prompt, settings.protocol)
+        write_class_table(store, images, analysis.regions, Alignment(model_id, prompt, settings.subject), other)

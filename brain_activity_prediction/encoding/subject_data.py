@@ -102,7 +102,7 @@ def read_subject_data(
         train=scaled_train,
         test=scaled_test,
         test_repeats=_repeats(responses, test),
-        trial_sums=trial_sums(responses),
+        trial_sums=trial_sums(responses, test if dataset.ceilings_from_test_images else None),
         units=responses.units,
         sessions=responses.sessions,
         n_sessions_planned=dataset.n_sessions_planned(subject),
@@ -121,15 +121,18 @@ def _repeats(responses: Responses, rows: np.ndarray) -> np.ndarray:
     return of_voxels
 
 
-def trial_sums(responses: Responses) -> TrialSums:
-    """Sum the trials over all images; voxels that lack trials are summed separately, because they take longer."""
-    within, groups, some = responses.within_image_ss, responses.image_groups, responses.incomplete
-    sums = TrialSums.of(responses.betas, responses.n_repeats, within, groups)
+def trial_sums(responses: Responses, rows: np.ndarray | None = None) -> TrialSums:
+    """Sum the trials over all images; voxels that lack trials are summed separately, because they take longer.
+
+    rows  of the test images, whose groups come first, to leave out all other images; None for all images
+    """
+    of_rows, of_groups = (slice(None), slice(None)) if rows is None else (rows, slice(len(rows)))
+    within, groups, some = responses.within_image_ss[of_groups], responses.image_groups[of_rows], responses.incomplete
+    betas, valid_repeats = responses.betas[of_rows], responses.valid_repeats[of_rows]
+    sums = TrialSums.of(betas, responses.n_repeats[of_rows], within, groups)
     if not some.size:
         return sums
-    return sums.with_voxels(
-        some, TrialSums.of(responses.betas[:, some], responses.valid_repeats, within[:, some], groups)
-    )
+    return sums.with_voxels(some, TrialSums.of(betas[:, some], valid_repeats, within[:, some], groups))
 
 
 def log_data_used(subject_data: SubjectData, subject: Subject) -> None:

@@ -10,7 +10,7 @@ from contextlib import closing
 
 import numpy as np
 
-from brain_activity_prediction.datasets.dataset import Images
+from brain_activity_prediction.datasets.dataset import Images, Reading
 from brain_activity_prediction.datasets.find import find_dataset
 from brain_activity_prediction.extraction.batch_size.search import with_batch_size
 from brain_activity_prediction.extraction.computing import Computing
@@ -38,6 +38,8 @@ THREADS_AHEAD = 2  # number of threads; each prepares a batch while the model co
 def extract(script, settings: ExtractionSettings) -> None:
     """Extract the missing hidden states; errors in flags and files are reported before the model is loaded."""
     dataset = find_dataset(settings.base_dir, settings.dataset)
+    if settings.light:
+        dataset = dataset.reading(Reading(light=settings.light))
     dataset.check_subjects(settings.subjects)
     with open_stimuli(script, dataset) as stimuli:
         work = plan(script, settings, dataset.image_ids_of_any(settings.subjects))

@@ -26,6 +26,7 @@ class ExtractionSettings:
     device  a torch device, such as cpu or cuda:0
     batch_size  number of images; `auto` until `batch_size.search` has found it
     suffix  follows the model id in the name of the stored states, for a model that reads other than NSD's pictures
+    light  conversion of NSD-synthetic's pixels; None for the dataset's own
     shard  (index from 0, number of shards)
     """
 
@@ -46,6 +47,7 @@ class ExtractionSettings:
     shard: tuple[int, int]
     repair: bool
     test_run: bool
+    light: str | None = None
     suffix: str = ""
 
     @property

@@ -14,7 +14,7 @@ LONGEST_ID = 96  # longest model id on the Hugging Face hub; a folder's name may
 PROTOCOLS = ("standard", "paper")
 FOLDS = "folds"  # in a folder of scores, the folders of the outer folds of a nested cross-validation
 PLANTED = "planted.json"  # marks a BASE_DIR of simulated data, and records the simulated truth
-NSD_IMAGES = ("algonauts2023",)  # datasets whose images are NSD's, by NSD's ids
+NSD_IMAGES = ("algonauts2023", "nsd_synthetic")  # datasets whose hidden states are NSD's, by NSD's ids
 Subject: TypeAlias = "int | str"  # a number for NSD, the dataset's own name for others
 
 

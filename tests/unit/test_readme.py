@@ -3,7 +3,6 @@
 import argparse
 import configparser
 import errno
-import itertools
 import os
 import re
 import shlex
@@ -122,9 +121,11 @@ def test_the_commands_that_fetch_nsd_name_every_folder_that_is_read():
         r"^    cd \"\$BASE_DIR\"\n(    .*\n)+", (ROOT / "docs" / "study.md").read_text(), re.MULTILINE
     )[0]
     folders = {"subject": "subj01", "space": "func1pt8mm", "version": VERSIONS["b3"]}
-    of_volumes = (paths for kind, paths in PATHS["official"].items() if not kind.startswith("surface"))
-    for path in itertools.chain(*of_volumes):
-        assert path.rpartition("/")[0].format(**folders) in commands
+    synthetic = (ROOT / "docs" / "datasets.md").read_text()
+    for kind, paths in PATHS["official"].items():
+        for path in () if kind.startswith("surface") else paths:
+            folder = path.rpartition("/")[0].format(**folders)
+            assert folder in (synthetic if kind.startswith("NSD-synthetic") else commands)
 
 
 def test_the_downloaded_weights_belong_to_the_scripts_and_the_sweep_finds_them():

@@ -30,6 +30,8 @@ class NSD(Layout, Dataset[int, U], Generic[U]):
 
     def reading(self, chosen: Reading) -> Dataset:
         """Return NSD with other betas, another space or another mask; surfaces have their own class."""
+        if chosen.light:
+            raise InputError(f"{self.title} has one kind of pixels: leave out --light")
         if chosen == Reading():
             return self
         space, betas = chosen.space or self.space, chosen.betas or "b3"

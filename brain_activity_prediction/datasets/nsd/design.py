@@ -64,10 +64,10 @@ def read_design(path: Path | str) -> Design:
     Raises InputError if a variable is missing, or if the variables contradict each other.
     """
     path = Path(path)
-    variables = _read_mat(path, ("masterordering", "subjectim", "sharedix", "basiccnt"))
-    masterordering = _whole_numbers(path, variables, "masterordering").ravel()
-    subjectim = _whole_numbers(path, variables, "subjectim")
-    shared_ids = _whole_numbers(path, variables, "sharedix").ravel()
+    variables = read_mat(path, ("masterordering", "subjectim", "sharedix", "basiccnt"))
+    masterordering = whole_numbers(path, variables, "masterordering").ravel()
+    subjectim = whole_numbers(path, variables, "subjectim")
+    shared_ids = whole_numbers(path, variables, "sharedix").ravel()
     n_sessions = np.atleast_2d(variables["basiccnt"]).shape[-1]
     design = Design(path, masterordering, subjectim, shared_ids, n_sessions)
     problem = _contradiction(design)
@@ -76,7 +76,8 @@ def read_design(path: Path | str) -> Design:
     return design
 
 
-def _read_mat(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+def read_mat(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Read variables of a design file; raise InputError if one is missing."""
     with reading(path):
         if is_hdf5(path):
             with open_hdf5(path) as file:
@@ -90,7 +91,8 @@ def _read_mat(path: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
     return variables
 
 
-def _whole_numbers(path: Path, variables: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+def whole_numbers(path: Path, variables: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+    """Return a variable as integers from 1, with two axes or more; raise InputError for other values."""
     values = np.atleast_2d(variables[name])
     counts = values.dtype.kind in "iuf" and ((values >= 1) & (values <= LARGEST_COUNT)).all()
     if not counts or (values % 1).any():

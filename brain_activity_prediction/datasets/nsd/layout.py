@@ -40,6 +40,12 @@ PATHS = {
         ),
         "surface ncsnr": ("nsddata_betas/ppdata/{subject}/{space}/{version}/{side}.ncsnr.mgh",),
         "surface labels": ("nsddata/freesurfer/{mesh}/label/{name}.mgz",),
+        "NSD-synthetic design": ("nsddata/experiments/nsdsynthetic/nsdsynthetic_expdesign.mat",),
+        "NSD-synthetic classes": ("nsddata/experiments/nsdsynthetic/nsdsyntheticimageinformation.csv",),
+        "NSD-synthetic stimuli": ("nsddata_stimuli/stimuli/nsdsynthetic/nsdsynthetic_stimuli.hdf5",),
+        "NSD-synthetic colour stimuli": (
+            "nsddata_stimuli/stimuli/nsdsynthetic/nsdsynthetic_colorstimuli_{subject}.hdf5",
+        ),
     },
     "flat": {
         "design": ("nsd_expdesign.mat",),
@@ -92,14 +98,14 @@ class Layout:
 
     def stimuli(self) -> Path:
         """Return the HDF5 file of all images; the full-size file if a smaller one exists too."""
-        return self._existing("stimuli")
+        return self.existing("stimuli")
 
     def design(self) -> Path:
-        return self._existing("design")
+        return self.existing("design")
 
     def betas(self, subject: int, session: int) -> Path:
         """Return the single-trial betas of one session; .hdf5 if both formats exist."""
-        return self._existing("betas", subject=subject, session=session)
+        return self.existing("betas", subject=subject, session=session)
 
     def sessions(self, subject: int) -> list[int]:
         """Return the numbers of the sessions that have betas, ascending; raise InputError if there are none."""
@@ -128,10 +134,10 @@ class Layout:
         return next((path for path in self.expected("valid voxels", subject, session) if path.is_file()), None)
 
     def nsdgeneral(self, subject: int) -> Path:
-        return self._existing("nsdgeneral", subject=subject)
+        return self.existing("nsdgeneral", subject=subject)
 
     def ncsnr_file(self, subject: int) -> Path:
-        return self._existing("ncsnr", subject=subject)
+        return self.existing("ncsnr", subject=subject)
 
     def roi_names(self, subject: int) -> list[str]:
         """Return the sorted names, without hemisphere and ending, of all existing ROI files except nsdgeneral."""
@@ -161,7 +167,7 @@ class Layout:
         there = self.roi_files(subject)
         halves = [side + name for side in HEMISPHERES]
         wanted = halves if name not in there and there.issuperset(halves) else [name]
-        return [self._existing("roi", subject=subject, name=part) for part in wanted]
+        return [self.existing("roi", subject=subject, name=part) for part in wanted]
 
     def label_table(self, subject: int, name: str) -> Path | None:
         """Return the FreeSurfer label table of an ROI file; None if missing, because NSD has tables for some ROIs only.
@@ -172,7 +178,8 @@ class Layout:
         tables = [self.expected("label table", subject, name=name)[0] for name in names]
         return next((path for path in tables if path.is_file()), None)
 
-    def _existing(self, kind: str, **fields: Any) -> Path:
+    def existing(self, kind: str, **fields: Any) -> Path:
+        """Return the preferred file of this kind; raise InputError with the expected paths if none exists."""
         expected = self.expected(kind, **fields)
         for path in expected:
             if path.is_file():

@@ -36,7 +36,7 @@ class NSDSurface(NSD[Vertices], spaces=SURFACES):
 
     def betas_of(self, subject: int, session: int) -> dict[str, Path]:
         """Return the betas of both hemispheres."""
-        return {side: self._existing("surface betas", subject=subject, session=session, side=side) for side in SIDES}
+        return {side: self.existing("surface betas", subject=subject, session=session, side=side) for side in SIDES}
 
     def _sessions_if_any(self, subject: int) -> list[int]:
         return [
@@ -54,7 +54,7 @@ class NSDSurface(NSD[Vertices], spaces=SURFACES):
                 if name == CORTEX:
                     masks[side][:] = True
                 else:
-                    path = self._existing("surface labels", subject=subject, name=f"{side}.{name}")
+                    path = self.existing("surface labels", subject=subject, name=f"{side}.{name}")
                     masks[side] |= _labels(path, n) > 0
         if not any(mask.any() for mask in masks.values()):
             raise InputError(f"--mask {' '.join(self.mask)} marks no vertex")
@@ -63,7 +63,7 @@ class NSDSurface(NSD[Vertices], spaces=SURFACES):
     def response_files(self, subject: int, sessions: Sequence[int]) -> list[Path]:
         betas = [path for session in sessions for path in self.betas_of(subject, session).values()]
         names = [f"{side}.{name}" for name in self.mask for side in SIDES if name != CORTEX]
-        labels = [self._existing("surface labels", subject=subject, name=name) for name in names]
+        labels = [self.existing("surface labels", subject=subject, name=name) for name in names]
         return [self.design(), *labels, *betas]
 
     def response_settings(self, subject: int) -> dict[str, Any]:
@@ -88,7 +88,7 @@ class NSDSurface(NSD[Vertices], spaces=SURFACES):
             for side, mask in units.masks.items():
                 own = name if name.startswith(HEMISPHERES) else f"{side}.{name}"
                 if own.startswith(f"{side}."):
-                    path = self._existing("surface labels", subject=subject, name=own)
+                    path = self.existing("surface labels", subject=subject, name=own)
                     parts.append(_labels(path, mask.size)[mask])
                 else:
                     parts.append(np.zeros(np.count_nonzero(mask), dtype=int))
@@ -102,17 +102,17 @@ class NSDSurface(NSD[Vertices], spaces=SURFACES):
 
     def roi(self, subject: int, name: str) -> list[Path]:
         names = [name] if name.startswith(HEMISPHERES) else [side + name for side in HEMISPHERES]
-        return [self._existing("surface labels", subject=subject, name=one) for one in names]
+        return [self.existing("surface labels", subject=subject, name=one) for one in names]
 
     def ncsnr(self, subject: int, units: Vertices) -> np.ndarray:
         parts = [
-            _values(self._existing("surface ncsnr", subject=subject, side=side), mask.size)[mask]
+            _values(self.existing("surface ncsnr", subject=subject, side=side), mask.size)[mask]
             for side, mask in units.masks.items()
         ]
         return np.concatenate(parts)
 
     def check_ncsnr(self, subject: int) -> None:
-        self._existing("surface ncsnr", subject=subject, side=SIDES[0])
+        self.existing("surface ncsnr", subject=subject, side=SIDES[0])
 
 
 def _n_vertices(path: Path) -> int:

@@ -1,0 +1,96 @@
+"""Tabulate scores of single classes of test images, next to the scores of the dataset that the model is trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from brain_activity_prediction.encoding.protocols import BEST_PER_VOXEL
+from brain_activity_prediction.encoding.scores.best_predictions import best_predictions
+from brain_activity_prediction.encoding.scores.layer_choice import stream_scores
+from brain_activity_prediction.encoding.scores.score_store import ScoreStore
+from brain_activity_prediction.encoding.tables.region_table import Alignment, region_means
+from brain_activity_prediction.inference.missing_images import score_present
+from brain_activity_prediction.ridge.scores import pearson_r
+from brain_activity_prediction.runtime.messages import log
+from brain_activity_prediction.storage.table_files import read_score_table, write_table
+
+ALL_IMAGES = "all images"
+COLUMNS = ("kind", "image_class", "n_images", "roi", "n_voxels", "r")
+
+
+@dataclass(frozen=True)
+class TestImages:
+    """The test images of an analysis.
+
+    ids       (n,)
+    observed  (n, V) responses
+    classes   `{kind: {class: ids}}`, see `Dataset.image_classes`
+    """
+
+    ids: np.ndarray
+    observed: torch.Tensor
+    classes: Mapping[str, Mapping[str, np.ndarray]]
+
+
+def write_class_table(
+    store: ScoreStore, images: TestImages, regions: Mapping[str, np.ndarray], alignment: Alignment, trained_on: Path
+) -> None:
+    """Write `classes.csv`: r of all test images and of each class, by stream and region, at each voxel's best layer.
+
+    A voxel's r is over the images of the class alone, and a row has the mean over the region's voxels. Rows of all
+    images have `r_trained_on`, the region's r on the test images of the dataset that the model is trained on.
+
+    trained_on  folder of the scores of that dataset; without scores of as many voxels the column is empty
+    """
+    tables = []
+    for stream in store.streams():
+        best = stream_scores(store, stream).best_layers()
+        predicted = best_predictions(store, stream, best)
+        if predicted is None:
+            log.warning(f"no scores of classes of {stream}: they need predictions, which --bootstrap keeps")
+            continue
+        rows = _rows(images, torch.from_numpy(predicted).to(images.observed.device), regions, best >= 0)
+        tables.append(pd.DataFrame(rows, columns=COLUMNS).assign(stream=stream))
+    if tables:
+        table = pd.concat(tables, ignore_index=True).assign(
+            model_id=alignment.model_id, prompt=alignment.prompt, subject=alignment.subject
+        )
+        table["prompt"] = table["prompt"].astype("Int64")
+        write_table(_with_other(table, trained_on), store.folder, "classes")
+
+
+def _rows(
+    images: TestImages, predicted: torch.Tensor, regions: Mapping[str, np.ndarray], scored: np.ndarray
+) -> Iterator[tuple]:
+    """Yield the COLUMNS of all images, then of the classes of each kind; `scored` is (V,) bool."""
+    classes = [(ALL_IMAGES, ALL_IMAGES, images.ids)]
+    classes += [(kind, name, ids) for kind, of_kind in images.classes.items() for name, ids in of_kind.items()]
+    for kind, name, ids in classes:
+        rows = np.flatnonzero(np.isin(images.ids, ids))
+        r = score_present(pearson_r, images.observed[rows], predicted[rows]).cpu().numpy()
+        members = np.stack(list(regions.values())) & scored & np.isfinite(r)
+        means = region_means({"r": r}, members)["r"]
+        yield from zip(
+            *([value] * len(regions) for value in (kind, name, len(rows))),
+            *(regions, members.sum(axis=1).tolist(), means.tolist()),
+            strict=True,
+        )
+
+
+def _with_other(table: pd.DataFrame, trained_on: Path) -> pd.DataFrame:
+    """Add `r_trained_on` to the rows of all images, from scores of the same streams, regions and numbers of voxels."""
+    path = trained_on / "scores.parquet"
+    if not path.is_file():
+        return table.assign(r_trained_on=np.nan)
+    other = read_score_table(path, "delete its folder and align again")
+    other = other[other["layer_choice"] == BEST_PER_VOXEL]
+    keys = ["stream", "roi", "n_voxels"]
+    merged = table.merge(other[[*keys, "r"]].rename(columns={"r": "r_trained_on"}), on=keys, how="left")
+    merged.loc[merged["kind"] != ALL_IMAGES, "r_trained_on"] = np.nan
+    return merged
