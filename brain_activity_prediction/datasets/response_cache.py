@@ -19,12 +19,13 @@ from brain_activity_prediction.storage.sealed_hdf5 import read_array, read_seal,
 
 Arrays: TypeAlias = dict[str, np.ndarray]  # named as in AXES
 FORMAT = 4  # version of the file format: increase it when the arrays or their names change
-ROWS_A_PIECE = 256  # images in one piece of a dataset
-AXES = {  # axes of the arrays: n images, V voxels, G groups of images, k incomplete voxels, s sessions
+LARGE = {"betas", "trials"}
+ROWS_A_PIECE = 256  # rows in one piece of a large array
+AXES = {  # axes of the arrays: n images, V voxels, G groups of images, k incomplete voxels, s sessions, t trials
     **{"image_ids": "n", "n_repeats": "n", "betas": "nV", "within_image_ss": "GV", "image_groups": "n"},
-    **{"incomplete": "k", "valid_repeats": "nk", "voxels_by_session": "s"},
+    **{"incomplete": "k", "valid_repeats": "nk", "voxels_by_session": "s", "trials": "tV"},
 }
-OFTEN_EMPTY = {"incomplete", "valid_repeats"}  # empty if no voxel lacks a trial
+OFTEN_EMPTY = {"incomplete", "valid_repeats", "trials"}  # empty if no voxel lacks a trial, or if only means are used
 
 
 def inputs_of(base_dir: Path, files: Iterable[Path], **settings: Any) -> dict[str, Any]:
@@ -97,7 +98,8 @@ def load(path: Path, inputs: Mapping[str, Any]) -> Arrays | None:
 def store(path: Path, arrays: Arrays, inputs: Mapping[str, Any]) -> None:
     """Write a cache file atomically: the non-empty arrays, and the inputs that they depend on."""
     arrays = {name: array for name, array in arrays.items() if array.size}
-    write_sealed(path, arrays, inputs, cuts={"betas": (0, min(ROWS_A_PIECE, len(arrays["betas"])))})
+    pieces = {name: (0, min(ROWS_A_PIECE, len(array))) for name, array in arrays.items() if name in LARGE}
+    write_sealed(path, arrays, inputs, cuts=pieces)
 
 
 def _is_made(path: Path, inputs: Mapping[str, Any]) -> bool:

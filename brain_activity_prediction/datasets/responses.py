@@ -8,15 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from tqdm import tqdm
 
+from brain_activity_prediction.datasets.averages import average_repeats, copied_into, resampling_groups, zscore_session
 from brain_activity_prediction.datasets.dataset import Dataset
 from brain_activity_prediction.datasets.response_cache import Arrays, inputs_of, load_or_make
 from brain_activity_prediction.datasets.splits import Split, SplitChoice, split_images
 from brain_activity_prediction.datasets.units import Units
 from brain_activity_prediction.datasets.valid_trials import (
-    MissingTrials,
     lacking_too_many,
     tell_left_out,
     tell_missing,
@@ -25,7 +24,7 @@ from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.stopping import until_stopped
 from brain_activity_prediction.storage.folders import Subject, subject_name
 
-RESAMPLED_GROUPS = 100  # number of groups of the images that only this subject saw
+TRIALS = AVERAGE, SINGLE = "average", "single"
 
 
 @dataclass(frozen=True)
@@ -46,6 +45,8 @@ class Responses:
     inputs: dict  # settings, and size and time of change of each input file
     incomplete: np.ndarray  # (k,) positions of voxels that lack some trials, ascending, without voxels left out
     valid_repeats: np.ndarray  # (n_images, k) number of averaged trials of `incomplete` voxels
+    trial_ids: np.ndarray  # (n_trials,) image of each trial, in order
+    trials: np.ndarray  # (n_trials, n_voxels) float32, NaN where invalid; (0, 0) unless single trials were chosen
 
 
 @dataclass(frozen=True)
@@ -54,11 +55,13 @@ class ResponseChoice:
 
     sessions  session numbers from 1; None for all that exist
     zscore    bring each voxel to mean 0 and SD 1 over each session's trials (see `zscore_session`)
+    trials    AVERAGE, or SINGLE to train on single trials
     """
 
     sessions: Sequence[int] | None = None
     zscore: bool = True
     split: SplitChoice = field(default_factory=SplitChoice)
+    trials: str = AVERAGE
 
 
 def prepare_responses(
@@ -93,108 +96,41 @@ def prepare_responses(
     other_test = "all" if choice.split.cv_test else None if choice.split.is_default else split.digest
     if other_test:
         settings["test_images"] = other_test
+    single = choice.trials == SINGLE
+    if single:
+        settings["trials"] = SINGLE
     inputs = inputs_of(dataset.base_dir, dataset.response_files(subject, sessions), **settings)
     cache = Path(cache_dir or dataset.base_dir / "responses") / _cache_name(
-        subject, sessions, choice.zscore, [dataset.variant, other_test]
+        subject, sessions, choice.zscore, [dataset.variant, other_test, SINGLE if single else None]
     )
+    trials = np.empty((trial_ids.size, units.n) if single else (0, 0), dtype=np.float32)
 
     def read_and_average() -> Arrays:
         with (
             closing(until_stopped(sessions)) as left,
             tqdm(left, f"betas of subject {subject}", len(sessions), unit="session") as shown,
         ):  # an error restores the handling of signals and closes the bar before its message
-            trials = (dataset.read_session(subject, session, units) for session in shown)
-            return average_repeats(map(zscore_session, trials) if choice.zscore else trials, numbers, numbers_alone)
+            read = (dataset.read_session(subject, session, units) for session in shown)
+            scaled = map(zscore_session, read) if choice.zscore else read
+            arrays = average_repeats(copied_into(trials, scaled) if single else scaled, numbers, numbers_alone)
+            return arrays | {"trials": trials}
 
-    n_rows = image_ids.size + np.unique(resampling_groups(image_ids, alone)).size
+    n_rows = image_ids.size + len(trials) + np.unique(resampling_groups(image_ids, alone)).size
     n_bytes = n_rows * units.n * np.float32().nbytes
-    all_valid = {"incomplete": np.empty(0, dtype=int), "valid_repeats": np.empty((image_ids.size, 0), dtype=int)}
-    averaged = all_valid | load_or_make(cache, inputs, n_bytes, read_and_average) | {"image_ids": image_ids}
+    often_empty = {
+        "trials": np.empty((0, 0), dtype=np.float32),
+        "incomplete": np.empty(0, dtype=int),
+        "valid_repeats": np.empty((image_ids.size, 0), dtype=int),
+    }
+    averaged = often_empty | load_or_make(cache, inputs, n_bytes, read_and_average) | {"image_ids": image_ids}
     sets = [split.train, split.test]
     if choice.split.cv_test:  # a voxel that one outer fold leaves out is left out of all
         sets = [split_images(dataset, subject, image_ids, fold).test for fold in choice.split.folds()]
         averaged |= _grouped(averaged, resampling_groups(image_ids, split.test))
     parts = [np.flatnonzero(np.isin(image_ids, part)) for part in sets]
     _leave_out_voxels(averaged, parts, units, subject, sessions)
-    return Responses(**averaged, units=units, split=split, sessions=tuple(sessions), inputs=inputs)
-
-
-def zscore_session(betas: np.ndarray) -> np.ndarray:
-    """Bring each voxel (column) of one session to mean 0 and SD 1 over its trials, in place; return `betas`.
-
-    The SD is the population's (divided by n), as in scipy.stats.zscore. A voxel that never changes becomes 0. Trials
-    that are not finite become NaN and count in neither mean nor SD; a voxel with only one finite trial is all NaN.
-    """
-    low, high = betas.min(axis=0), betas.max(axis=0)
-    with_gaps = np.flatnonzero(~(np.isfinite(low) & np.isfinite(high)))
-    gaps = betas[:, with_gaps]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        betas -= betas.mean(axis=0, dtype=np.float64)
-        sd = np.sqrt(np.square(betas).mean(axis=0, dtype=np.float64))
-        betas /= sd
-    betas[:, low == high] = 0  # exact 0 for constant voxels: rounding may keep their computed SD above 0
-    for voxel, trials in zip(with_gaps, gaps.T, strict=True):
-        valid = np.isfinite(trials)
-        betas[:, voxel] = np.nan
-        if np.count_nonzero(valid) > 1:
-            betas[valid, voxel] = zscore_session(trials[valid, None])[:, 0]
-    return betas
-
-
-def average_repeats(sessions: Iterable[np.ndarray], trial_ids: np.ndarray, test_ids: npt.ArrayLike = ()) -> Arrays:
-    """Average the trials of each image over sessions that arrive one at a time.
-
-    sessions   iterable of (trials_per_session, n_voxels) arrays
-    trial_ids  image numbers of all their trials in order, (n_trials,)
-    test_ids   ids of the test images, which are resampled one by one, see `resampling_groups`
-
-    Trials that are not finite do not count. They are set to 0 in place.
-
-    Returns a dict with the array fields of `Responses` (except units and split), and `voxels_by_session`, the number
-    of voxels that lack trials in each session.
-    """
-    image_ids, image_of_trial, n_repeats = np.unique(trial_ids, return_inverse=True, return_counts=True)
-    groups = resampling_groups(image_ids, test_ids)
-    sums = squares = np.empty((0, 0), dtype=np.float32)
-    first, missing = 0, MissingTrials(image_ids.size)
-    for session in sessions:
-        images = image_of_trial[first : first + len(session)]
-        missing.set_aside(session, images)
-        if not first:
-            sums = np.zeros((image_ids.size, session.shape[1]), dtype=np.float32)
-            squares = np.zeros((groups.max() + 1, session.shape[1]), dtype=np.float32)
-        for row, trial in zip(images, session, strict=True):
-            sums[row] += trial
-            squares[groups[row]] += np.square(trial)
-        first += len(session)
-    incomplete, valid_repeats = missing.valid_repeats(n_repeats)
-    # sum over trials of (x - image mean)^2 = sum of x^2 - sum over images of (sum of x)^2 / n
-    repeats = np.ones(sums.shape[1], dtype=sums.dtype)
-    for row, (group, n) in enumerate(zip(groups, n_repeats, strict=True)):
-        repeats[:] = n
-        repeats[incomplete] = np.maximum(valid_repeats[row], 1)
-        squares[group] -= np.square(sums[row]) / repeats
-        sums[row] /= repeats
-    sums[:, incomplete] = np.where(valid_repeats, sums[:, incomplete], np.nan)
-    return {
-        **{"image_ids": image_ids, "n_repeats": n_repeats, "betas": sums},
-        **{"within_image_ss": np.maximum(squares, 0, out=squares), "image_groups": groups},
-        **{"incomplete": incomplete, "valid_repeats": valid_repeats},
-        "voxels_by_session": np.array(missing.voxels_by_session),
-    }
-
-
-def resampling_groups(image_ids: np.ndarray, test_ids: npt.ArrayLike) -> np.ndarray:
-    """Return the resampling group (n_images,) of each image: one for each test image, RESAMPLED_GROUPS for the others.
-
-    Groups of images keep the sums that resampling needs, in a tenth of the size of the betas.
-    """
-    alone = np.isin(image_ids, test_ids)
-    n_alone = np.count_nonzero(alone)
-    groups = np.empty(len(image_ids), dtype=int)
-    groups[alone] = np.arange(n_alone)
-    groups[~alone] = n_alone + np.arange(len(image_ids) - n_alone) % RESAMPLED_GROUPS
-    return groups
+    others = {"units": units, "split": split, "sessions": tuple(sessions), "inputs": inputs, "trial_ids": trial_ids}
+    return Responses(**averaged, **others)
 
 
 def _grouped(averaged: Arrays, groups: np.ndarray) -> Arrays:
@@ -221,7 +157,9 @@ def _leave_out_voxels(
     lacking = lacking_too_many(valid_repeats, parts)
     if lacking.any():
         tell_left_out(subject, units, incomplete[lacking])
-        betas[:, incomplete[lacking]] = np.nan
+        for rows in (betas, averaged["trials"]):
+            if rows.size:
+                rows[:, incomplete[lacking]] = np.nan
         averaged |= {"incomplete": incomplete[~lacking], "valid_repeats": valid_repeats[:, ~lacking]}
     n_constant = np.count_nonzero(betas.min(axis=0) == betas.max(axis=0))
     if n_constant:

@@ -14,7 +14,6 @@ from brain_activity_prediction.encoding import planning
 from brain_activity_prediction.encoding.analysis import Analysis, prepare_analysis
 from brain_activity_prediction.encoding.evaluation import evaluate, score_best_layers
 from brain_activity_prediction.encoding.layers import Layer, by_stream
-from brain_activity_prediction.encoding.protocols import FOLDS
 from brain_activity_prediction.encoding.scaling import scaling, varying_features
 from brain_activity_prediction.encoding.scores.best_predictions import predictions_to_keep
 from brain_activity_prediction.encoding.settings import EncodingSettings
@@ -70,7 +69,7 @@ def fit_layers(layers: Sequence[Layer], analysis: Analysis, observed: torch.Tens
 
     def fit(layer: Layer, features: tuple[np.ndarray, np.ndarray]) -> None:
         train, test = (torch.from_numpy(part).to(settings.device) for part in features)
-        model = ridge_cv(train, responses, alphas, folds=FOLDS, criterion=settings.criterion, fit_intercept=False)
+        model = ridge_cv(train, responses, alphas, folds=data.folds, criterion=settings.criterion, fit_intercept=False)
         predicted = model.predict(test)
         store, scores, kept = stores[layer.prompt], evaluate(model, observed, predicted), None
         if not statistics.nothing:

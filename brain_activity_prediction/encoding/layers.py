@@ -74,6 +74,7 @@ def by_stream(layers: Sequence[Layer]) -> dict[tuple[int | None, str], list[Laye
 
 def check_complete(store: EmbeddingStore, stream: str, needed: np.ndarray) -> None:
     """Raise InputError if a store lacks the hidden states of a stream for a needed image."""
+    needed = np.unique(needed)
     missing = np.setdiff1d(needed, store.image_ids([stream]))
     if missing.size:
         raise InputError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,6 +70,7 @@ class EncodingSettings(SubjectSettings):
 
     redo: bool
     features: LayerSelection
+    trials: str  # one of `datasets.responses.TRIALS`
     protocol: str
     alphas: AlphaGrid
     criterion: str  # score whose cross-validated value chooses alpha
@@ -80,6 +81,10 @@ class EncodingSettings(SubjectSettings):
     permutation_block: int
     bootstrap: int
     layer_choice: str  # one of `LAYER_CHOICES`, shown in the terminal
+
+    @property
+    def responses(self) -> ResponseChoice:
+        return replace(super().responses, trials=self.trials)
 
     def recorded(self, subject_data: SubjectData, embeddings: Mapping) -> dict:
         """Return the settings that change the scores, as recorded in `settings.json`.
@@ -93,6 +98,7 @@ class EncodingSettings(SubjectSettings):
             "folds": FOLDS,
             "zscore_sessions": self.zscore_sessions,
             **self.split.recorded(),
+            **({} if self.trials == "average" else {"trials": self.trials}),
             "standardised_by": STANDARDISED_BY[self.protocol],
             **subject_data.recorded(),
             **{f"embeddings_{name}": value for name, value in comparable(embeddings).items()},

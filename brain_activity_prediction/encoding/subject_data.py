@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from brain_activity_prediction.datasets.dataset import Dataset
-from brain_activity_prediction.datasets.responses import ResponseChoice, Responses, prepare_responses
+from brain_activity_prediction.datasets.responses import SINGLE, ResponseChoice, Responses, prepare_responses
 from brain_activity_prediction.datasets.splits import split_images
 from brain_activity_prediction.datasets.units import Units
 from brain_activity_prediction.encoding.protocols import FOLDS
@@ -31,9 +31,11 @@ class SubjectData:
 
     An excluded voxel is NaN for all images. If no trial of an image is valid for a voxel, the voxel's response is
     missing: it is 0, the mean, in `train`, and NaN in `test`.
+
+    Rows of `train` are images, or single trials, ordered by image; rows of `test` are images.
     """
 
-    train_ids: np.ndarray
+    train_ids: np.ndarray  # image of each row of `train`, ascending
     test_ids: np.ndarray
     train: np.ndarray  # (n_train, V)
     test: np.ndarray  # (n_test, V)
@@ -58,6 +60,14 @@ class SubjectData:
             content.update(np.ascontiguousarray(values))
         return content.hexdigest()
 
+    @property
+    def folds(self) -> int | list[np.ndarray]:
+        """Return the folds of the rows of `train`, for `ridge_cv`: all trials of an image are in one fold."""
+        images = np.unique(self.train_ids)
+        if len(images) == len(self.train_ids):
+            return FOLDS
+        return [np.flatnonzero(np.isin(self.train_ids, part)) for part in np.array_split(images, FOLDS)]
+
     def recorded(self) -> dict:
         """Return the settings that define the predicted responses, as recorded in `settings.json`."""
         return {"sessions": self.sessions, **self.reads, RESPONSES: self.digest, ORIGIN: self.made_from}
@@ -65,7 +75,7 @@ class SubjectData:
     def data_used(self) -> dict[str, float]:
         """Count the images and sessions from which scores are computed; keys are columns of score tables."""
         return {
-            "n_train": len(self.train_ids),
+            "n_train": len(np.unique(self.train_ids)),
             "n_test": len(self.test_ids),
             "n_sessions": len(self.sessions),
             "test_repeats_mean": float(np.mean(self.test_repeats)),
@@ -73,7 +83,7 @@ class SubjectData:
 
     @property
     def image_ids(self) -> np.ndarray:
-        """Return the ids of the training images, then of the test images."""
+        """Return the images of the rows of `train`, then the test images."""
         return np.concatenate([self.train_ids, self.test_ids])
 
 
@@ -94,10 +104,15 @@ def read_subject_data(
             raise InputError(f"only {len(part)} of the images in these sessions are {kind} images: add sessions{fewer}")
     responses = prepare_responses(dataset, subject, choice, cache_dir)
     train, test = (np.searchsorted(responses.image_ids, part) for part in (split.train, split.test))
-    parts = (responses.betas[rows] for rows in (train, test))
-    scaled_train, scaled_test = scale_with_gaps(*parts, responses.incomplete, scale or standardise)
+    if choice.trials == SINGLE:
+        train_ids, train_rows = single_trials(responses, split.train)
+    else:
+        train_ids, train_rows = responses.image_ids[train], responses.betas[train]
+    scaled_train, scaled_test = scale_with_gaps(
+        train_rows, responses.betas[test], responses.incomplete, scale or standardise
+    )
     return SubjectData(
-        train_ids=responses.image_ids[train],
+        train_ids=train_ids,
         test_ids=responses.image_ids[test],
         train=scaled_train,
         test=scaled_test,
@@ -109,6 +124,19 @@ def read_subject_data(
         reads=dataset.reads(),
         made_from=responses.inputs,
     )
+
+
+def single_trials(responses: Responses, image_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the image (t,) and the responses (t, V) of each trial of some images, ordered by image.
+
+    A trial that is invalid for a voxel becomes the mean of the image's valid trials; NaN if there are none.
+    """
+    order = np.argsort(responses.trial_ids, kind="stable")
+    order = order[np.isin(responses.trial_ids[order], image_ids)]
+    ids, rows, some = responses.trial_ids[order], responses.trials[order], responses.incomplete
+    means = responses.betas[np.searchsorted(responses.image_ids, ids)][:, some] if some.size else rows[:, some]
+    rows[:, some] = np.where(np.isfinite(rows[:, some]), rows[:, some], means)
+    return ids, rows
 
 
 def _repeats(responses: Responses, rows: np.ndarray) -> np.ndarray:
@@ -142,10 +170,12 @@ def log_data_used(subject_data: SubjectData, subject: Subject) -> None:
     """
     absent = sorted(set(range(1, subject_data.n_sessions_planned + 1)) - set(subject_data.sessions))
     without = f" (without {' '.join(map(str, absent))})" if absent else ""
+    used, n_rows = subject_data.data_used(), len(subject_data.train_ids)
+    singly = f" in {n_rows:,} single trials" if n_rows > used["n_train"] else ""
     log.info(
         f"subject {subject}: {len(subject_data.sessions)} of {subject_data.n_sessions_planned} sessions{without}, "
-        f"{len(subject_data.train_ids)} training images, {len(subject_data.test_ids)} test images of "
-        f"{subject_data.data_used()['test_repeats_mean']:.2f} trials on average"
+        f"{used['n_train']} training images{singly}, {len(subject_data.test_ids)} test images of "
+        f"{used['test_repeats_mean']:.2f} trials on average"
     )
 
 

@@ -17,7 +17,7 @@ RESPONSES, WEIGHTS = "responses", "weights"  # keys of the digests of all respon
 OF_RESPONSES = ("sessions", "zscore_sessions", "standardised_by", RESPONSES, ORIGIN)
 CONTENT = "content "  # prefix of the digest that names weights without a revision
 MOST_NAMED = 3
-DEFAULTS = {"split": "own"}  # values of settings that are recorded only if the user chose others
+DEFAULTS = {"split": "own", "trials": "average"}  # values of settings that are recorded only if the user chose others
 KINDS = {  # types of the settings that code reads back; all other settings are only compared
     **dict.fromkeys(("model_id", "prompt", "protocol", "criterion", "standardised_by", "dtype", RESPONSES), str),
     **dict.fromkeys(("template", "quantize"), str | None),

@@ -107,6 +107,23 @@ def test_other_settings_are_refused_by_name_and_redo_replaces(ready, monkeypatch
     )
 
 
+def test_single_trials_score_as_averages_do_under_a_penalty_for_each_trial(ready, monkeypatch, capsys):
+    """With three trials of every image, the sum of squares over trials is three times that over averages."""
+    one = ("--num-alphas", 1, "--bootstrap", 0)
+    align(monkeypatch, ready, *one, "--min-log-10-alpha", 1, "--max-log-10-alpha", 1)
+    average = read_scores(ready)
+    with pytest.raises(InputError, match="trials = average, this run has single"):
+        align(monkeypatch, ready, *one, "--trials", "single", "--min-log-10-alpha", 1, "--max-log-10-alpha", 1)
+    exponent = np.log10(30)
+    words = ("--trials", "single", "--min-log-10-alpha", exponent, "--max-log-10-alpha", exponent, "--redo")
+    align(monkeypatch, ready, *one, *words)
+    single = read_scores(ready)
+    np.testing.assert_allclose(single["r"], average["r"], rtol=1e-4)
+    assert (single["n_train"] == 28).all()
+    assert (single["cv_score"] < average["cv_score"])[single["roi"].isin(["V1v", "hV4"])].all()  # trials are noisier
+    assert "28 training images in 84 single trials, 12 test images of 3.00 trials" in capsys.readouterr().err
+
+
 def test_the_two_layouts_and_formats_give_identical_scores(own_nsd, flat_nsd, monkeypatch):
     for folder in (own_nsd, flat_nsd):
         write_states(folder)

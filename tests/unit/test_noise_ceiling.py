@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from brain_activity_prediction.datasets.averages import average_repeats, zscore_session
 from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 from brain_activity_prediction.datasets.nsd.regions import region_masks
-from brain_activity_prediction.datasets.responses import ResponseChoice, average_repeats, zscore_session
+from brain_activity_prediction.datasets.responses import ResponseChoice
 from brain_activity_prediction.demo.simulation import REGIONS
 from brain_activity_prediction.encoding.subject_data import read_subject_data
 from brain_activity_prediction.inference.noise_ceiling import (

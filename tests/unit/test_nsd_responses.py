@@ -8,10 +8,11 @@ import pytest
 from scipy.io import loadmat
 
 from brain_activity_prediction.datasets import response_cache
+from brain_activity_prediction.datasets.averages import average_repeats
 from brain_activity_prediction.datasets.nsd import nsd as dataset
 from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 from brain_activity_prediction.datasets.response_cache import load_or_make, store
-from brain_activity_prediction.datasets.responses import ResponseChoice, average_repeats, prepare_responses
+from brain_activity_prediction.datasets.responses import ResponseChoice, prepare_responses
 from brain_activity_prediction.runtime.errors import InputError
 
 ARRAYS = {  # of a cache file: two images of three voxels, in one group

@@ -6,8 +6,9 @@ import pytest
 from scipy.io import loadmat
 
 from brain_activity_prediction.datasets import valid_trials
+from brain_activity_prediction.datasets.averages import zscore_session
 from brain_activity_prediction.datasets.nsd.nsd import find_nsd
-from brain_activity_prediction.datasets.responses import ResponseChoice, prepare_responses, zscore_session
+from brain_activity_prediction.datasets.responses import ResponseChoice, prepare_responses
 from brain_activity_prediction.encoding.subject_data import ceiling_of_test_images, read_subject_data
 from brain_activity_prediction.inference.noise_ceiling import noise_ceiling
 

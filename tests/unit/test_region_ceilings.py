@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from brain_activity_prediction.datasets.responses import average_repeats
+from brain_activity_prediction.datasets.averages import average_repeats
 from brain_activity_prediction.inference.bootstrap import bootstrap_regions
 from brain_activity_prediction.inference.noise_ceiling import TrialSums, noise_of_averages
 from brain_activity_prediction.inference.region_ceilings import region_ceilings, score_columns

@@ -1,9 +1,11 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from brain_activity_prediction.datasets.nsd.design import read_design
 from brain_activity_prediction.datasets.nsd.nsd import find_nsd
-from brain_activity_prediction.datasets.responses import ResponseChoice
+from brain_activity_prediction.datasets.responses import ResponseChoice, prepare_responses
 from brain_activity_prediction.encoding import subject_data
 from brain_activity_prediction.encoding.scaling import standardise
 from brain_activity_prediction.encoding.subject_data import read_subject_data
@@ -38,3 +40,47 @@ def test_standardising_uses_training_statistics_and_makes_constants_zero():
     np.testing.assert_allclose(scaled_test[:, columns], expected, rtol=1e-4, atol=1e-5)
     assert not scaled_train[:, 1].any()
     assert not scaled_test[:, 1].any()
+
+
+def test_single_trials_are_rows_whose_mean_is_the_average(official_nsd, tmp_path):
+    nsd = find_nsd(official_nsd)
+    average = prepare_responses(nsd, 1, cache_dir=tmp_path)
+    single = prepare_responses(nsd, 1, ResponseChoice(trials="single"), tmp_path)
+    again = prepare_responses(nsd, 1, ResponseChoice(trials="single"), tmp_path)
+    np.testing.assert_array_equal(again.trials, single.trials)
+    np.testing.assert_array_equal(single.betas, average.betas)
+    shown = nsd.trial_ids(1, nsd.sessions(1))
+    means = np.stack([single.trials[shown == image].mean(axis=0) for image in single.image_ids])
+    np.testing.assert_allclose(means, average.betas, atol=1e-6)
+    assert {path.stem for path in tmp_path.glob("*.h5")} == {
+        "responses_subj01_zscored_sessions1-4",
+        "responses_subj01_zscored_sessions1-4_single",
+    }
+
+
+def test_all_trials_of_an_image_are_in_one_fold(official_nsd, tmp_path):
+    found = read_subject_data(find_nsd(official_nsd), 1, ResponseChoice(trials="single"), tmp_path)
+    average = read_subject_data(find_nsd(official_nsd), 1, ResponseChoice(), tmp_path)
+    assert len(found.train) == len(found.train_ids) == 84
+    np.testing.assert_array_equal(found.test_ids, average.test_ids)
+    np.testing.assert_allclose(found.train.std(axis=0), 1, rtol=1e-5)
+    images = [set(found.train_ids[rows]) for rows in found.folds]
+    assert [len(own) for own in images] == [6, 6, 6, 5, 5]
+    assert len(set().union(*images)) == 28
+    assert sorted(np.concatenate(found.folds)) == list(range(84))
+    assert average.folds == subject_data.FOLDS
+    assert found.data_used()["n_train"] == average.data_used()["n_train"] == 28
+
+
+def test_an_invalid_single_trial_is_the_mean_of_its_images_valid_trials():
+    nan = np.nan
+    responses = SimpleNamespace(
+        trial_ids=np.array([7, 2, 7, 2, 9]),
+        trials=np.array([[1, nan], [2, 5], [3, 8], [4, nan], [0, nan]], np.float32),
+        image_ids=np.array([2, 7, 9]),
+        betas=np.array([[3, 5], [2, 8], [0, nan]], np.float32),
+        incomplete=np.array([1]),
+    )
+    ids, rows = subject_data.single_trials(responses, np.array([2, 7, 9]))
+    assert ids.tolist() == [2, 2, 7, 7, 9]
+    np.testing.assert_array_equal(rows, [[2, 5], [4, 5], [1, 8], [3, 8], [0, nan]])
