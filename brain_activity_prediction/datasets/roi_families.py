@@ -15,16 +15,16 @@ from brain_activity_prediction.runtime.wording import did_you_mean
 from brain_activity_prediction.storage.checked_json import read_json
 
 OWN_TABLE = "roi_families.json"
-# Members are names of regions as in tables. A family is the union of the members that a subject has.
+# Members are names of regions as in tables, of NSD and of LAION-fMRI. A family is the union of those that a subject has.
 FAMILIES = {
     "V1": ("V1v", "V1d"),
     "V2": ("V2v", "V2d"),
     "V3": ("V3v", "V3d"),
     "early visual": ("V1v", "V1d", "V2v", "V2d", "V3v", "V3d"),
-    "faces": ("OFA", "FFA-1", "FFA-2", "mTL-faces", "aTL-faces"),
-    "bodies": ("EBA", "FBA-1", "FBA-2", "mTL-bodies"),
-    "places": ("OPA", "PPA", "RSC"),
-    "words": ("OWFA", "VWFA-1", "VWFA-2", "mfs-words", "mTL-words"),
+    "faces": ("OFA", "FFA-1", "FFA-2", "mTL-faces", "aTL-faces", "FFA1", "FFA2", "pSTSfaces"),
+    "bodies": ("EBA", "FBA-1", "FBA-2", "mTL-bodies", "FBA"),
+    "places": ("OPA", "PPA", "RSC", "MPA"),
+    "words": ("OWFA", "VWFA-1", "VWFA-2", "mfs-words", "mTL-words", "VWFA1", "VWFA2", "mfswords"),
     "ventral stream": ("midventral", "ventral"),
     "lateral stream": ("midlateral", "lateral"),
     "parietal stream": ("midparietal", "parietal"),

@@ -52,19 +52,36 @@ def dataset(file: h5py.File, name: str, check_chunks: bool = True) -> h5py.Datas
 
     Checking the position of each chunk takes seconds for NSD's betas. `read_chunks` does not need this check.
     """
+    data = _own_dataset(file, name)
+    if data.dtype.kind not in "iufS":
+        raise ValueError(f"{name} is no array of numbers")
+    if data.chunks:
+        _filters(data)
+    if data.chunks and check_chunks:
+        _check_chunks(data, file)
+    return data
+
+
+def dataset_of_files(file: h5py.File, name: str) -> h5py.Dataset:
+    """Return a dataset (n,) whose elements are the bytes of whole files, such as JPEGs; else raise ValueError."""
+    import h5py
+
+    data = _own_dataset(file, name)
+    if data.ndim != 1 or h5py.check_vlen_dtype(data.dtype) != "uint8":
+        raise ValueError(f"{name} is no list of files")
+    return data
+
+
+def _own_dataset(file: h5py.File, name: str) -> h5py.Dataset:
     import h5py
 
     if not isinstance(file.get(name, getlink=True), h5py.HardLink):
         raise ValueError(f"{name} is a link to another place")
     data = file[name]
-    if not isinstance(data, h5py.Dataset) or data.dtype.kind not in "iufS":
+    if not isinstance(data, h5py.Dataset):
         raise ValueError(f"{name} is no array of numbers")
     if data.external or data.is_virtual:
         raise ValueError(f"the numbers of {name} lie in other files")
-    if data.chunks:
-        _filters(data)
-    if data.chunks and check_chunks:
-        _check_chunks(data, file)
     return data
 
 

@@ -4,11 +4,13 @@ import json
 from pathlib import Path
 
 import dataset_trees
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
 from dataset_trees import AFFINE, INSIDE, REGION, TEST, TREES
 from mean_colours import MODEL, colours, extract
+from PIL import Image
 
 from brain_activity_prediction.align_image_embeddings import align_model
 from brain_activity_prediction.datasets.find import find_dataset
@@ -42,7 +44,7 @@ def expected(tmp_path_factory):
 def test_every_layout_gives_the_same_scores(name, expected, tmp_path):
     subject = TREES[name](tmp_path)
     dataset = find_dataset(tmp_path)
-    assert dataset.name == name
+    assert dataset.name == name.split(",")[0]
     more = []
     if name == "bold5000":
         (tmp_path / "test.txt").write_text("\n".join(TEST))
@@ -108,6 +110,32 @@ def test_ceilings_in_percent_become_fractions(tmp_path):
         np.testing.assert_allclose(ncsnr**2 / (ncsnr**2 + 1 / n_trials), ceiling, rtol=1e-6)
 
 
+def test_laions_transparent_pictures_show_the_grey_screen(tmp_path):
+    """PsychoPy's colour (0, 0, 0) is grey, half of 255; half of it shines through a half transparent pixel."""
+    subject = TREES["laion_fmri"](tmp_path)
+    picture = np.zeros((8, 8, 4), np.uint8)
+    picture[4:, :, 3] = 128
+    with h5py.File(tmp_path / "stimuli/task-images_stimuli.h5", "r+") as file:
+        Image.fromarray(picture).save(tmp_path / "one.png")
+        file["images"][0] = np.frombuffer((tmp_path / "one.png").read_bytes(), np.uint8)
+    name = pd.read_csv(tmp_path / "stimuli/task-images_metadata.csv")["image_name"][0]
+    with find_dataset(tmp_path).open_images() as images:
+        (image,) = images.images([name])
+        shown = np.asarray(image)
+        assert set(shown[:4].ravel()) == {128}
+        assert abs(int(shown[7, 0, 0]) - 64) <= 1
+        with pytest.raises(InputError, match=r"metadata.csv lacks 1 of 1 image \(first: picture_99s.jpg\)"):
+            images.check(["picture_99s.jpg"])
+    assert find_dataset(tmp_path).subjects() == [subject]
+
+
+def test_laions_voxels_pass_15_percent_also_where_r2_is_a_fraction(tmp_path):
+    subject = TREES["laion_fmri"](tmp_path)
+    path = next(tmp_path.rglob("*R2mean*"))
+    dataset_trees.save_nifti(np.where(INSIDE, 0.4, 0.1).astype(np.float32), path)
+    np.testing.assert_array_equal(find_dataset(tmp_path).units(subject).mask, INSIDE)
+
+
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the authors' split files are not here")
 def test_the_splits_of_laion_fmri_are_read_as_published(tmp_path):
     TREES["laion_fmri"](tmp_path)
@@ -118,6 +146,8 @@ def test_the_splits_of_laion_fmri_are_read_as_published(tmp_path):
     assert (train.size, test.size) == (1121, 371)
     train, test = dataset.split("tau", "sub-05")
     assert (train.size, test.size) == (897, 224)
+    assert [part.size for part in dataset.split("shared/tau", "sub-03")] == [897, 224]
+    assert [part.size for part in dataset.split("tau", "sub-03")] == [40, 20]
     types = [name for name in dataset.split_names() if name.startswith("ood:")]
     parts = [dataset.split(name, "sub-05")[1] for name in types]
     assert sum(map(len, parts)) == 371

@@ -6,6 +6,7 @@ Layouts follow the authors' documentation. pandas itself writes the frames of TH
 import csv
 import json
 
+import h5py
 import nibabel
 import numpy as np
 import pandas as pd
@@ -96,25 +97,27 @@ def things(folder):
 
 
 def laion_fmri(folder):
+    """The layout in which the authors' package looks for downloaded files (its `_paths`, as of summer 2026)."""
     trials, responses = planted()
     root = folder / "derivatives/glmsingle-tedana/sub-03"
-    for number, name in enumerate(IMAGES):
-        write_image(folder / "stimuli/images" / name, number)
+    pack_images(folder / "stimuli")
     sessions = np.array([session for session, _ in trials])
     for session in range(1, N_SESSIONS + 1):
-        start = root / f"ses-{session:02d}/func/sub-03_ses-{session:02d}_task-images_space-T1w_"
+        start = root / f"ses-{session:02d}/func/sub-03_ses-{session:02d}_task-images_"
         betas = volumes(responses[sessions == session])
-        save_nifti(betas, start.with_name(start.name + "stat-effect_desc-SingletrialBetas_statmap.nii.gz"))
+        save_nifti(betas, start.with_name(start.name + "space-T1w_stat-effect_desc-SingletrialBetas_statmap.nii.gz"))
         shown = [image for own, image in trials if own == session]
         rows = [(session, 1, place, IMAGES[image]) for place, image in enumerate(shown)]
         table = start.with_name(start.name + "desc-SingletrialBetas_trials.tsv")
         write_table(table, ("session", "run", "beta_index", "label"), rows)
-    save_nifti(INSIDE.astype(np.uint8), root / "sub-03_task-images_space-T1w_desc-meanR2gt15mask_mask.nii.gz")
-    ceiling = np.where(INSIDE, 50, np.nan).astype(np.float32)
-    save_nifti(ceiling, root / "sub-03_task-images_space-T1w_desc-Noiseceiling4rep_statmap.nii.gz")
+    start = "sub-03_task-images_space-T1w_"
+    r2 = np.where(INSIDE, 40, 3).astype(np.float32)
+    save_nifti(r2, root / f"{start}stat-rsquare_desc-R2mean_statmap.nii.gz")
+    ceiling = np.where(INSIDE, 50, 0).astype(np.float32)
+    save_nifti(ceiling, root / f"{start}desc-Noiseceiling4rep_statmap.nii.gz")
     labels = np.zeros(VOLUME, np.uint8)
     labels[INSIDE] = REGION
-    save_nifti(labels, folder / "derivatives/atlases/sub-03/rois/V1.nii.gz")
+    save_nifti(labels, folder / "derivatives/rois/sub-03/retinotopy/sub-03_space-T1w_res-1pt8_label-V1_mask.nii.gz")
     train = [name for name in IMAGES if name not in TEST]
     split = {
         **{"name": "tau", "pool": "all", "splitter": "x", "params": {}, "n_train": len(train), "n_test": len(TEST)},
@@ -124,6 +127,38 @@ def laion_fmri(folder):
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(split))
     return "sub-03"
+
+
+def pack_images(folder):
+    """The bytes of picture files in one HDF5 file, with a table of their names, in an order of its own."""
+    folder.mkdir(parents=True)
+    order = np.random.default_rng(2).permutation(N_IMAGES)
+    with h5py.File(folder / "task-images_stimuli.h5", "w") as file:
+        images = file.create_dataset("images", (N_IMAGES,), dtype=h5py.vlen_dtype(np.uint8))
+        for place, number in enumerate(order):
+            write_image(folder / "one.png", number)
+            images[place] = np.frombuffer((folder / "one.png").read_bytes(), np.uint8)
+    (folder / "one.png").unlink()
+    header = ("image_name", "dataset", "participant", "unique_or_shared", "n_reps")
+    rows = [(IMAGES[number], "LAION", "sub-03", "unique", "4rep") for number in order]
+    write_table(folder / "task-images_metadata.csv", header, rows)
+
+
+def laion_fmri_at_first(folder):
+    """The layout that the authors' documents described at first."""
+    subject = laion_fmri(folder)
+    root = folder / "derivatives/glmsingle-tedana/sub-03"
+    for path in root.rglob("*_trials.tsv"):
+        path.rename(path.with_name(path.name.replace("_desc-", "_space-T1w_desc-")))
+    next(root.glob("*R2mean*")).unlink()
+    save_nifti(INSIDE.astype(np.uint8), root / "sub-03_task-images_space-T1w_desc-meanR2gt15mask_mask.nii.gz")
+    (folder / "derivatives/atlases/sub-03/rois").mkdir(parents=True)
+    next(folder.rglob("*label-V1_mask.nii.gz")).rename(folder / "derivatives/atlases/sub-03/rois/V1.nii.gz")
+    for path in (folder / "stimuli").iterdir():
+        path.unlink()
+    for number, name in enumerate(IMAGES):
+        write_image(folder / "stimuli/images" / name, number)
+    return subject
 
 
 def bold5000(folder):
@@ -142,7 +177,13 @@ def bold5000(folder):
     return "CSI9"
 
 
-TREES = {"own": own, "things": things, "laion_fmri": laion_fmri, "bold5000": bold5000}
+TREES = {
+    "own": own,
+    "things": things,
+    "laion_fmri": laion_fmri,
+    "laion_fmri, first release": laion_fmri_at_first,
+    "bold5000": bold5000,
+}
 AVERAGED = np.array([f"train-{number + 1:04d}_nsd-{number * 7:05d}.png" for number in range(N_IMAGES)])
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from PIL import Image
@@ -39,12 +39,11 @@ class ImageFiles:
     @property
     def settings(self) -> dict[str, Any]:
         """Return a digest of the files of SAMPLES images, spread evenly over the sorted names."""
-        names = sorted(name for name, path in self._paths.items() if path.is_file())
-        digest = hashlib.sha256(str(len(names)).encode())
-        for place in np.unique(np.linspace(0, len(names) - 1, SAMPLES, dtype=int)) if names else ():
-            with reading(self._paths[names[place]]):
-                digest.update(str(names[place]).encode() + self._paths[names[place]].read_bytes())
-        return {"stimulus_images": digest.hexdigest()[:16]}
+        return sampled_digest([name for name, path in self._paths.items() if path.is_file()], self._read)
+
+    def _read(self, name: ImageId) -> bytes:
+        with reading(self._paths[name]):
+            return self._paths[name].read_bytes()
 
     def check(self, image_ids: Sequence[ImageId] | np.ndarray) -> None:
         """Raise InputError if an image has no file."""
@@ -62,21 +61,40 @@ class ImageFiles:
         return [read_image(self._paths[name]) for name in image_ids]
 
 
-def read_image(path: Path) -> Image.Image:
-    """Read a picture file as RGB, as stored: a camera's orientation tag is ignored, as stimulus programs do.
+def sampled_digest(names: Sequence[ImageId], read: Callable[[ImageId], bytes]) -> dict[str, Any]:
+    """Return the setting of stored states that tells other images: a digest of SAMPLES of them, by sorted names."""
+    names = sorted(names)
+    digest = hashlib.sha256(str(len(names)).encode())
+    for place in np.unique(np.linspace(0, len(names) - 1, SAMPLES, dtype=int)) if names else ():
+        digest.update(str(names[place]).encode() + read(names[place]))
+    return {"stimulus_images": digest.hexdigest()[:16]}
 
-    Raises InputError for a damaged or huge file, for more than 8 bits a channel, and for transparent pixels, whose
-    colour on the screen the file does not tell.
+
+def read_image(path: Path) -> Image.Image:
+    """Read a picture file as RGB; raise InputError for what `decode_image` does not read."""
+    with reading(path), path.open("rb") as file:
+        return decode_image(file)
+
+
+def decode_image(file: IO[bytes], background: tuple[int, int, int] | None = None) -> Image.Image:
+    """Decode a picture as RGB, as stored: a camera's orientation tag is ignored, as stimulus programs do.
+
+    background  colour of the screen behind transparent pixels, if it is known
+
+    Raises ValueError for a huge picture, for more than 8 bits a channel, and for transparent pixels without a
+    background; Pillow's errors for a damaged one.
     """
-    with reading(path), Image.open(path) as image:
+    with Image.open(file) as image:
         if image.width * image.height > MOST_PIXELS:
             raise ValueError(f"it has {image.width} x {image.height} pixels")
         if image.mode not in MODES:
             raise ValueError(f"its pixels are of the kind {image.mode}: store it with 8 bits a channel")
         see_through = "A" in image.getbands() or "transparency" in image.info
-        if see_through and np.asarray(image.convert("RGBA"))[..., 3].min() < 255:
+        if not see_through or np.asarray(pixels := image.convert("RGBA"))[..., 3].min() == 255:
+            return image.convert("RGB")
+        if background is None:
             raise ValueError("it has transparent pixels: store it with the background that was shown")
-        return image.convert("RGB")
+        return Image.alpha_composite(Image.new("RGBA", image.size, background), pixels).convert("RGB")
 
 
 def find_files(folder: Path, names: Sequence[str]) -> dict[str, Path]:

@@ -1,57 +1,49 @@
-"""LAION-fMRI: single-trial responses by GLMsingle in volumes, with the authors' splits.
+"""LAION-fMRI: single-trial responses by GLMsingle in volumes, as the authors' package downloads them.
 
-derivatives/glmsingle-tedana/sub-03/ses-01/func/
-    sub-03_ses-01_task-images_space-T1w_stat-effect_desc-SingletrialBetas_statmap.nii.gz   (X, Y, Z, trials)
-    sub-03_ses-01_task-images_space-T1w_desc-SingletrialBetas_trials.tsv     beta_index, label: the image's file
-derivatives/glmsingle-tedana/sub-03/**/*desc-meanR2gt15mask_mask.nii.gz      voxels to fit
-derivatives/glmsingle-tedana/sub-03/**/*desc-NoiseceilingAllrep_statmap.nii.gz   percent
-derivatives/atlases/sub-03/rois/ROI.nii.gz
-stimuli/images/LABEL
-laion_fmri_splits/{shared,sub-03}_{tau,ood,random_0,cluster_k5_0}.json, or splits/data/{shared,sub-03}/tau.json
+derivatives/glmsingle-tedana/sub-03/
+    ses-01/func/sub-03_ses-01_task-images_space-T1w_stat-effect_desc-SingletrialBetas_statmap.nii.gz   (X, Y, Z, trials)
+    ses-01/func/sub-03_ses-01_task-images_desc-SingletrialBetas_trials.tsv     beta_index, label: the image's name
+    sub-03_task-images_space-T1w_stat-rsquare_desc-R2mean_statmap.nii.gz       mean R2 of GLMsingle over sessions
+    sub-03_task-images_space-T1w_desc-Noiseceiling4rep_statmap.nii.gz          percent
+derivatives/rois/sub-03/retinotopy/sub-03_space-T1w_res-1pt8_label-V1v_mask.nii.gz
+stimuli/task-images_stimuli.h5, task-images_metadata.csv
+
+Its first release had regions in derivatives/atlases/sub-03/rois/ROI.nii.gz, a mask desc-meanR2gt15mask_mask.nii.gz, and
+pictures in stimuli/images/, which are read as well. `laion_splits` reads the splits.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-from brain_activity_prediction.datasets.dataset import ALL_UNITS, Dataset
+from brain_activity_prediction.datasets.dataset import ALL_UNITS, Dataset, Images
 from brain_activity_prediction.datasets.files.image_files import ImageFiles, find_files
+from brain_activity_prediction.datasets.files.packed_images import PackedImages
 from brain_activity_prediction.datasets.files.tables import read_rows
+from brain_activity_prediction.datasets.public import laion_splits
 from brain_activity_prediction.datasets.region_choice import chosen_regions
 from brain_activity_prediction.datasets.units import Voxels
 from brain_activity_prediction.datasets.valid_trials import mark_invalid
 from brain_activity_prediction.inference.noise_ceiling import ncsnr_of_ceiling
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.messages import log
-from brain_activity_prediction.storage.checked_json import checked
-from brain_activity_prediction.storage.files import read_bytes, reading
+from brain_activity_prediction.storage.grid import Grid
 from brain_activity_prediction.storage.nifti import open_volumes, read_grid, read_volume_on
 
 DERIVATIVES = ("derivatives/glmsingle-tedana", "derivatives/glmsingle")
-SPLIT_FOLDERS = ("laion_fmri_splits", "splits", "laion_fmri/splits/data", "splits/data")
-OWN_SPLIT = "tau"
-OOD = "ood"
+BETAS = "space-T1w_stat-effect_desc-SingletrialBetas_statmap.nii.gz"
+TRIALS = ("desc-SingletrialBetas_trials.tsv", "space-T1w_desc-SingletrialBetas_trials.tsv")
+LEAST_R2 = 15  # percent: the threshold of the authors' mask
+SCREEN = (128, 128, 128)  # PsychoPy's default, behind transparent pixels of some images out of distribution
 SLAB_TRIALS = 8
-LARGEST_BYTES = 2**26
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One division of a split file; ids are labels."""
-
-    variant_id: int
-    train_ids: list[str]
-    test_ids: list[str]
 
 
 class LAIONfMRI(Dataset[str, Voxels]):
-    """LAION-fMRI; its own split is `tau`. `ood:TYPE` tests on one type of the images out of distribution."""
+    """LAION-fMRI; its own split is `tau`."""
 
     name = "laion_fmri"
     title = "LAION-fMRI"
@@ -75,32 +67,37 @@ class LAIONfMRI(Dataset[str, Voxels]):
     def trial_ids(self, subject: str, sessions: Sequence[int]) -> np.ndarray:
         return np.concatenate([self._labels(subject, session) for session in sessions])
 
-    def open_images(self) -> ImageFiles:
-        folder = self.base_dir / "stimuli" / "images"
+    def open_images(self) -> Images:
+        folder = self.base_dir / "stimuli"
+        if (packed := folder / "task-images_stimuli.h5").exists():
+            return PackedImages(packed, folder / "task-images_metadata.csv", "image_name", SCREEN)
+        folder = folder / "images"
         return ImageFiles(find_files(folder, self.image_ids_of_any(self.subjects()).tolist()), folder)
 
     def units(self, subject: str) -> Voxels:
-        """Return the voxels of the authors' mask, with a mean R2 above 15 %; without it, those of all responses."""
-        first = self._file(subject, self.sessions(subject)[0], "stat-effect_desc-SingletrialBetas_statmap.nii.gz")
-        grid = read_grid(first)
-        path = self._of_subject(subject, "desc-meanR2gt15mask_mask.nii.gz")
-        if path is not None:
-            return Voxels(read_volume_on(path, grid) > 0, grid.affine)
-        with open_volumes(first) as volumes:
-            responses = np.asarray(volumes.numbers[..., 0])
-        mask = np.isfinite(responses) & (responses != 0)
-        log.info(f"subject {subject}: no mask of mean R2 above 15 %, so all {mask.sum():,} voxels are fitted")
+        """Return the voxels with a mean R2 above 15 %; without a map of R2, those of all responses."""
+        grid = self._grid(subject)
+        if (path := self._mask_file(subject)) is None:
+            with open_volumes(self._file(subject, self.sessions(subject)[0], BETAS)) as volumes:
+                responses = np.asarray(volumes.numbers[..., 0])
+            mask = np.isfinite(responses) & (responses != 0)
+            log.info(f"subject {subject}: no map of R2, so all {mask.sum():,} voxels are fitted")
+        elif path.name.endswith("_mask.nii.gz"):
+            mask = read_volume_on(path, grid) > 0
+        else:
+            r2 = np.nan_to_num(read_volume_on(path, grid))
+            mask = r2 > (LEAST_R2 if r2.max() > 1 else LEAST_R2 / 100)  # percent, or fractions
+        if not mask.any():
+            raise InputError(f"subject {subject} of {self.title}: {path} leaves no voxel")
         return Voxels(mask, grid.affine)
 
     def response_files(self, subject: str, sessions: Sequence[int]) -> list[Path]:
-        endings = ("stat-effect_desc-SingletrialBetas_statmap.nii.gz", "desc-SingletrialBetas_trials.tsv")
-        files = [self._file(subject, session, ending) for session in sessions for ending in endings]
-        mask = self._of_subject(subject, "desc-meanR2gt15mask_mask.nii.gz")
-        splits = [path for path in self._split_files(OWN_SPLIT, subject) if path.is_file()]
-        return [*files, *([mask] if mask else []), *splits]
+        files = [self._file(subject, session, *names) for session in sessions for names in ((BETAS,), TRIALS)]
+        mask = self._mask_file(subject)
+        return [*files, *([mask] if mask else []), *laion_splits.own_files(self.base_dir, subject)]
 
     def read_session(self, subject: str, session: int, units: Voxels) -> np.ndarray:
-        path = self._file(subject, session, "stat-effect_desc-SingletrialBetas_statmap.nii.gz")
+        path = self._file(subject, session, BETAS)
         n = self._labels(subject, session).size
         with open_volumes(path) as volumes:
             if volumes.shape != (*units.mask.shape, n):
@@ -112,13 +109,10 @@ class LAIONfMRI(Dataset[str, Voxels]):
         return mark_invalid(responses)
 
     def regions(self, subject: str, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
-        units = self.units(subject)
-        grid = read_grid(
-            self._file(subject, self.sessions(subject)[0], "stat-effect_desc-SingletrialBetas_statmap.nii.gz")
-        )
+        units, grid = self.units(subject), self._grid(subject)
         found = {ALL_UNITS: np.ones(units.n, dtype=bool)}
-        for path in sorted((self.base_dir / "derivatives" / "atlases" / subject / "rois").glob("*.nii.gz")):
-            found[path.name.removesuffix(".nii.gz")] = read_volume_on(path, grid)[units.mask] > 0
+        for name, path in self._region_files(subject).items():
+            found[name] = read_volume_on(path, grid)[units.mask] > 0
         return chosen_regions(found, names, f"subject {subject} of {self.title}")
 
     def ncsnr(self, subject: str, units: Voxels) -> np.ndarray:
@@ -126,68 +120,59 @@ class LAIONfMRI(Dataset[str, Voxels]):
         path = self._of_subject(subject, "desc-Noiseceiling4rep_statmap.nii.gz")
         if path is None:
             raise InputError(f"subject {subject} has no desc-Noiseceiling4rep_statmap.nii.gz: leave out --ncsnr")
-        grid = read_grid(
-            self._file(subject, self.sessions(subject)[0], "stat-effect_desc-SingletrialBetas_statmap.nii.gz")
-        )
-        return ncsnr_of_ceiling(read_volume_on(path, grid)[units.mask] / 100, 4)
+        return ncsnr_of_ceiling(read_volume_on(path, self._grid(subject))[units.mask] / 100, 4)
 
     def test_images(self, subject: str) -> np.ndarray:
-        if not any(path.is_file() for path in self._split_files(OWN_SPLIT, subject)):
-            return np.empty(0, dtype=str)
-        return self.split(OWN_SPLIT, subject)[1]
+        return self._own_split(subject)[1]
 
     def excluded_images(self, subject: str) -> np.ndarray:
         """Return the images out of distribution, which the authors' other splits leave out."""
-        if not any(path.is_file() for path in self._split_files(OWN_SPLIT, subject)):
-            return np.empty(0, dtype=str)
-        images = self.image_ids(subject)
-        return np.setdiff1d(images, np.concatenate(self.split(OWN_SPLIT, subject)))
+        regular = np.concatenate(self._own_split(subject))
+        return np.setdiff1d(self.image_ids(subject), regular) if regular.size else regular
 
     def split_names(self) -> list[str]:
-        names = {path.stem.split("_", 1)[1] for path in self.base_dir.glob(f"{SPLIT_FOLDERS[0]}/*_*.json")}
-        names |= {path.stem for folder in SPLIT_FOLDERS[1:] for path in (self.base_dir / folder).glob("*/*.json")}
-        types = self._ood_types() if OOD in names else []
-        return sorted(names) + [f"{OOD}:{name}" for name in types]
+        return laion_splits.names(self.base_dir)
 
     def split(self, name: str, subject: str) -> tuple[np.ndarray, np.ndarray]:
         """Return the training and the test images; a file of the subject's own goes before that of all subjects."""
-        base, _, ood_type = name.partition(":")
-        files = [path for path in self._split_files(base, subject) if path.is_file()]
-        if not files:
-            expected = self._split_files(base, subject)[0]
-            raise InputError(f"{self.title} has no split {name} for subject {subject}: expected {expected}")
-        parts = [_variant(path) for path in files]
-        train, test = (
-            np.unique([label for part in parts for label in getattr(part, ids)]) for ids in ("train_ids", "test_ids")
-        )
-        if ood_type:
-            test = np.array([label for label in test if f"_OOD_{ood_type}_" in label])
-        return train, test
+        return laion_splits.read(self.base_dir, name, subject)
 
-    def _ood_types(self) -> list[str]:
-        files = [path for path in self._split_files(OOD, "shared") if path.is_file()]
-        with reading(files[0]):
-            params = json.loads(read_bytes(files[0], LARGEST_BYTES)).get("params", {})
-            return [str(name) for name in params.get("ood_types", [])]
+    def _own_split(self, subject: str) -> tuple[np.ndarray, np.ndarray]:
+        if not laion_splits.own_files(self.base_dir, subject):
+            return np.empty(0, dtype=str), np.empty(0, dtype=str)
+        return self.split(laion_splits.OWN, subject)
 
-    def _split_files(self, name: str, subject: str) -> list[Path]:
-        """Return the possible files of a split: of the images of all subjects, and of all images of one subject."""
-        files = []
-        for owner in (subject, "shared"):
-            files.append(self.base_dir / SPLIT_FOLDERS[0] / f"{owner}_{name}.json")
-            files += [self.base_dir / folder / owner / f"{name}.json" for folder in SPLIT_FOLDERS[1:]]
-        own = [path for path in files[: len(files) // 2] if path.is_file()]
-        return own or files[len(files) // 2 :]
+    def _grid(self, subject: str) -> Grid:
+        return read_grid(self._file(subject, self.sessions(subject)[0], BETAS))
+
+    def _mask_file(self, subject: str) -> Path | None:
+        names = ("desc-meanR2gt15mask_mask.nii.gz", "stat-rsquare_desc-R2mean_statmap.nii.gz")
+        return next((path for name in names if (path := self._of_subject(subject, name))), None)
+
+    def _region_files(self, subject: str) -> dict[str, Path]:
+        """Return the file of each region; a name that two sets have gets the set's in front, such as face/FFA1."""
+        ends = f"{subject}_space-T1w*_label-*_mask.nii.gz"
+        paths = sorted((self.base_dir / "derivatives" / "rois" / subject).glob(f"*/{ends}"))
+        labels = [path.name.split("_label-")[1].removesuffix("_mask.nii.gz") for path in paths]
+        found = {
+            name if labels.count(name) == 1 else f"{path.parent.name}/{name}": path
+            for name, path in zip(labels, paths, strict=True)
+        }
+        former = sorted((self.base_dir / "derivatives" / "atlases" / subject / "rois").glob("*.nii.gz"))
+        return found or {path.name.removesuffix(".nii.gz"): path for path in former}
 
     def _session_folders(self, subject: str) -> dict[int, Path]:
-        folders = (self._root / subject).glob("ses-[0-9][0-9]")
-        return {int(path.name[4:]): path / "func" for path in folders if (path / "func").is_dir()}
+        folders = (path / "func" for path in (self._root / subject).glob("ses-[0-9][0-9]"))
+        return {int(path.parent.name[4:]): path for path in folders if any(path.glob("*desc-SingletrialBetas_*"))}
 
-    def _file(self, subject: str, session: int, ending: str) -> Path:
-        name = f"{subject}_ses-{session:02d}_task-images_space-T1w_{ending}"
-        path = self._root / subject / f"ses-{session:02d}" / "func" / name
-        if not path.is_file():
-            raise InputError(f"subject {subject} of {self.title} has no {path}")
+    def _file(self, subject: str, session: int, *endings: str) -> Path:
+        """Return the first of the possible files of a session that is there."""
+        start = f"{subject}_ses-{session:02d}_task-images_"
+        folder = self._root / subject / f"ses-{session:02d}" / "func"
+        paths = [folder / (start + ending) for ending in endings]
+        path = next((path for path in paths if path.is_file()), None)
+        if path is None:
+            raise InputError(f"subject {subject} of {self.title} has no {paths[0]}")
         return path
 
     def _of_subject(self, subject: str, ending: str) -> Path | None:
@@ -196,22 +181,12 @@ class LAIONfMRI(Dataset[str, Voxels]):
 
     @cache  # noqa: B019, one dataset lives as long as its process
     def _labels(self, subject: str, session: int) -> np.ndarray:
-        path = self._file(subject, session, "desc-SingletrialBetas_trials.tsv")
+        path = self._file(subject, session, *TRIALS)
         rows: list[Mapping[str, str]] = read_rows(path, ("beta_index", "label"))
         places = [int(row["beta_index"]) for row in rows]
         if places != list(range(len(rows))):
             raise InputError(f"{path}: beta_index is not 0 to {len(rows) - 1} in order")
         return np.array([row["label"] for row in rows])
-
-
-def _variant(path: Path) -> Variant:
-    """Read the first variant of a split file."""
-    with reading(path):
-        content = json.loads(read_bytes(path, LARGEST_BYTES))
-        variants = content.get("variants") if isinstance(content, dict) else None
-        if not isinstance(variants, list) or not variants:
-            raise ValueError("it has no variants")
-        return checked({name: variants[0].get(name) for name in ("variant_id", "train_ids", "test_ids")}, Variant)
 
 
 def find_laion(base_dir: Path) -> LAIONfMRI:
