@@ -15,7 +15,7 @@ from brain_activity_prediction.runtime.wording import did_you_mean
 from brain_activity_prediction.storage.checked_json import read_json
 
 OWN_TABLE = "roi_families.json"
-# Members are names of regions as in tables, of NSD and of LAION-fMRI. A family is the union of those that a subject has.
+# Members are names of regions as in tables, of NSD and LAION-fMRI. A family is the union of those that a subject has.
 FAMILIES = {
     "V1": ("V1v", "V1d"),
     "V2": ("V2v", "V2d"),

@@ -110,6 +110,13 @@ def test_ceilings_in_percent_become_fractions(tmp_path):
         np.testing.assert_allclose(ncsnr**2 / (ncsnr**2 + 1 / n_trials), ceiling, rtol=1e-6)
 
 
+def test_bold5000s_responses_that_lie_off_the_brain_mask_are_fitted_where_they_are(tmp_path, capsys):
+    subject = TREES["bold5000"](tmp_path)
+    dataset_trees.save_nifti(np.roll(INSIDE, 1, axis=1).astype(np.uint8), tmp_path / "CSI9_brainmask.nii.gz")
+    np.testing.assert_array_equal(find_dataset(tmp_path).units(subject).mask, INSIDE)
+    assert "2 of the brain mask's 22 voxels have no responses, so the 22 voxels with" in capsys.readouterr().err
+
+
 def test_laions_transparent_pictures_show_the_grey_screen(tmp_path):
     """PsychoPy's colour (0, 0, 0) is grey, half of 255; half of it shines through a half transparent pixel."""
     subject = TREES["laion_fmri"](tmp_path)

@@ -164,7 +164,8 @@ def laion_fmri_at_first(folder):
 def bold5000(folder):
     trials, responses = planted()
     for number, name in enumerate(IMAGES):
-        write_image(folder / "Presented_Stimuli/COCO" / name, number)
+        stem = name.removesuffix(".jpg")  # the list's endings are not always those of the files
+        write_image(folder / f"BOLD5000_Stimuli/Scene_Stimuli/Presented_Stimuli/COCO/{stem}.JPEG", number)
     sessions = np.array([session for session, _ in trials])
     for session in range(1, N_SESSIONS + 1):
         name = f"CSI9_GLMbetas-TYPED-FITHRF-GLMDENOISE-RR_ses-{session:02d}.nii.gz"
@@ -173,7 +174,7 @@ def bold5000(folder):
     save_nifti(INSIDE.astype(np.uint8), folder / "CSI9_brainmask.nii.gz")
     labels = np.zeros(VOLUME, np.uint8)
     labels[INSIDE] = REGION
-    save_nifti(labels, folder / "regions/CSI9/V1.nii.gz")
+    save_nifti(labels, folder / "derivatives/spm/sub-CSI9/sub-CSI9_mask-V1.nii.gz")
     return "CSI9"
 
 

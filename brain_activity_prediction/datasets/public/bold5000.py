@@ -3,8 +3,9 @@
 CSI1_GLMbetas-TYPED-FITHRF-GLMDENOISE-RR_ses-01.nii.gz   (X, Y, Z, trials), percent signal change
 CSI1_brainmask.nii.gz
 CSI1_imgnames.txt                                         names of the images of all sessions, in order
-regions/CSI1/NAME.nii.gz                                  optional masks, such as LHEarlyVis
-images/ or Presented_Stimuli/                             with any subfolders, such as COCO, ImageNet, Scene
+derivatives/spm/sub-CSI1/sub-CSI1_mask-LHEarlyVis.nii.gz  optional: regions of OpenNeuro's ds001499; also without
+                                                          derivatives/spm/, or as regions/CSI1/NAME.nii.gz
+BOLD5000_Stimuli/Scene_Stimuli/Presented_Stimuli/         with COCO, ImageNet and Scene; or images/
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from brain_activity_prediction.datasets.region_choice import chosen_regions
 from brain_activity_prediction.datasets.units import Voxels
 from brain_activity_prediction.datasets.valid_trials import mark_invalid
 from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.storage.files import read_bytes, reading
 from brain_activity_prediction.storage.nifti import open_volumes, read_shape, read_volume
 
@@ -29,6 +31,11 @@ N_SESSIONS = {"CSI1": 15, "CSI2": 15, "CSI3": 15, "CSI4": 9}
 LARGEST_BYTES = 2**24
 SLAB_TRIALS = 16
 REPEATED = 3  # trials of an image from which it counts as repeated
+IMAGE_FOLDERS = ("images", "Presented_Stimuli", "Scene_Stimuli/Presented_Stimuli")
+IMAGE_FOLDERS += ("BOLD5000_Stimuli/Scene_Stimuli/Presented_Stimuli",)
+REGION_FILES = ("regions/{0}/*", "derivatives/spm/sub-{0}/sub-{0}_mask-*", "sub-{0}/sub-{0}_mask-*")
+MISSPELT = {"LHLO": "LHLOC", "RHLO": "RHLOC", "RHRRSC": "RHRSC"}  # names of some of ds001499's files
+LARGEST_MISMATCH = 0.05  # of the brain mask's voxels
 
 
 class BOLD5000(Dataset[str, Voxels]):
@@ -65,16 +72,33 @@ class BOLD5000(Dataset[str, Voxels]):
         return np.unique(self._names(subject))
 
     def open_images(self) -> ImageFiles:
-        folders = [self.base_dir / name for name in ("images", "Presented_Stimuli", "Scene_Stimuli/Presented_Stimuli")]
+        folders = [self.base_dir / name for name in IMAGE_FOLDERS]
         folder = next((path for path in folders if path.is_dir()), folders[0])
-        paths = {path.name: path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS}
-        return ImageFiles(paths, folder)
+        files = {path.stem: path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS}
+        names = self.image_ids_of_any(self.subjects()).tolist()
+        return ImageFiles({name: files.get(Path(name).stem, folder / name) for name in names}, folder)
 
     def units(self, subject: str) -> Voxels:
-        """Return the voxels of the brain mask, whose affine counts: that of the responses may be wrong."""
-        path = self._mask_file(subject)
-        volume, grid = read_volume(path)
-        return Voxels(volume > 0, grid.affine)
+        """Return the voxels of the brain mask; if the responses lie elsewhere, those that have responses.
+
+        The affine is the mask's: that of the responses is no position.
+        """
+        volume, grid = read_volume(self._mask_file(subject))
+        mask, path = volume > 0, next(iter(self._session_files(subject).values()), None)
+        if path is None:
+            return Voxels(mask, grid.affine)
+        with open_volumes(path) as volumes:
+            first = np.asarray(volumes.numbers[..., 0])
+        if first.shape != mask.shape:
+            raise InputError(f"{path} has volumes of shape {first.shape}, the brain mask {mask.shape}")
+        answering = np.isfinite(first) & (first != 0)
+        if (lost := int((mask & ~answering).sum())) > LARGEST_MISMATCH * mask.sum():
+            log.warning(
+                f"subject {subject}: {lost:,} of the brain mask's {mask.sum():,} voxels have no responses, so the "
+                f"{answering.sum():,} voxels with responses are fitted; maps may lie beside the anatomy"
+            )
+            mask = answering
+        return Voxels(mask, grid.affine)
 
     def response_files(self, subject: str, sessions: Sequence[int]) -> list[Path]:
         files = self._session_files(subject)
@@ -88,7 +112,7 @@ class BOLD5000(Dataset[str, Voxels]):
         path = self._session_files(subject)[session]
         with open_volumes(path) as volumes:
             if volumes.shape[:3] != units.mask.shape:
-                raise InputError(f"{path} has volumes of shape {volumes.shape[:3]}, the brain mask {units.mask.shape}")
+                raise InputError(f"{path} has volumes of shape {volumes.shape[:3]}, session 1 {units.mask.shape}")
             responses = np.empty((volumes.shape[3], units.n), dtype=np.float32)
             for start in range(0, len(responses), SLAB_TRIALS):
                 part = slice(start, start + SLAB_TRIALS)
@@ -98,11 +122,12 @@ class BOLD5000(Dataset[str, Voxels]):
     def regions(self, subject: str, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
         units = self.units(subject)
         found = {ALL_UNITS: np.ones(units.n, dtype=bool)}
-        for path in sorted((self.base_dir / "regions" / subject).glob("*.nii.gz")):
+        for path in sorted(self._region_files(subject)):
             volume, grid = read_volume(path)
             if grid.shape != units.mask.shape:
                 raise InputError(f"{path} has shape {grid.shape}, the brain mask {units.mask.shape}")
-            found[path.name.removesuffix(".nii.gz")] = volume[units.mask] > 0
+            name = path.name.removesuffix(".nii.gz").rpartition("_mask-")[2]
+            found[MISSPELT.get(name, name)] = volume[units.mask] > 0
         return chosen_regions(found, names, f"subject {subject} of {self.title}")
 
     def test_images(self, subject: str) -> np.ndarray:
@@ -114,6 +139,10 @@ class BOLD5000(Dataset[str, Voxels]):
         if not path.is_file():
             raise InputError(f"subject {subject} of {self.title} has no {path}")
         return path
+
+    def _region_files(self, subject: str) -> list[Path]:
+        patterns = (pattern.format(subject) + ".nii.gz" for pattern in REGION_FILES)
+        return next((found for pattern in patterns if (found := list(self.base_dir.glob(pattern)))), [])
 
     def _session_files(self, subject: str) -> dict[int, Path]:
         files = self.base_dir.glob(f"{subject}_{BETAS}_ses-[0-9][0-9].nii.gz")

@@ -166,7 +166,7 @@ class LAIONfMRI(Dataset[str, Voxels]):
         return {int(path.parent.name[4:]): path for path in folders if any(path.glob("*desc-SingletrialBetas_*"))}
 
     def _file(self, subject: str, session: int, *endings: str) -> Path:
-        """Return the first of the possible files of a session that is there."""
+        """Return the first of the possible files of a session that exists."""
         start = f"{subject}_ses-{session:02d}_task-images_"
         folder = self._root / subject / f"ses-{session:02d}" / "func"
         paths = [folder / (start + ending) for ending in endings]

@@ -36,7 +36,7 @@ class Variant:
 
 
 def names(base_dir: Path) -> list[str]:
-    """Return the names of all splits that are there, those of the pool of all subjects at the end."""
+    """Return the names of all splits in the folder and in the package, those of the pool of all subjects last."""
     files = [tuple(path.stem.split("_", 1)) for path in (base_dir / FLAT_FOLDER).glob("*_*.json")]
     files += [(path.parent.name, path.stem) for folder in _folders(base_dir) for path in folder.glob("*/*.json")]
     found = sorted({name for _, name in files})
@@ -61,7 +61,7 @@ def read(base_dir: Path, name: str, subject: str) -> tuple[np.ndarray, np.ndarra
 
 
 def own_files(base_dir: Path, subject: str) -> list[Path]:
-    """Return the file of the split by which the dataset is divided unless another is chosen, if it is there."""
+    """Return the file of the split by which the dataset is divided unless another is chosen, or an empty list."""
     return _files(base_dir, OWN, (subject, SHARED))[:1]
 
 
