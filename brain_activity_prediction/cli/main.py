@@ -38,6 +38,7 @@ SCRIPTS = {
     "across-subjects": (ALIGN_FOLDER / "across_subjects.py", "average scores over subjects, with tests"),
     "cross-subject-ceiling": (ALIGN_FOLDER / "cross_subject_ceiling.py", "predict a brain from other subjects' brains"),
     "similarity": (ALIGN_FOLDER / "compare_representations.py", "compare geometries of models and brains (RSA, CKA)"),
+    "challenge": (ALIGN_FOLDER / "predict_challenge.py", "predict the images of the Algonauts 2023 challenge"),
     "coco": (COCO, "make captions and object labels of NSD's images from COCO's annotation files"),
     "check-data": (CHECK_DATA, "describe a dataset on a page, and list what is wrong with it"),
     "new-dataset": (NEW_DATASET, "write a template of an own experiment to fill"),

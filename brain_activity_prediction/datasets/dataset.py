@@ -191,6 +191,14 @@ class Dataset(ABC, Generic[S, U]):
         """Return the training and the test images of a further split."""
         raise InputError(f"{self.title} has no split {name}: leave out --split")
 
+    def challenge_images(self, subject: S) -> np.ndarray:
+        """Return the ids of the images whose responses a challenge keeps secret, in the order of a submission."""
+        raise InputError(f"{self.title} is no challenge: all of its images have responses")
+
+    def submission(self, subject: S, predicted: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the arrays that the challenge takes, by file name, of predictions (n_challenge_images, n_units)."""
+        raise InputError(f"{self.title} is no challenge: all of its images have responses")
+
     def image_classes(self, subject: S) -> dict[str, Mapping[str, np.ndarray]]:
         """Return `{kind: {class: ids of its test images}}` where scores of single classes are of interest."""
         return {}

@@ -49,6 +49,7 @@ def warm():
         compare_representations,
         cross_subject_ceiling,
         partition_variance,
+        predict_challenge,
     )
     from brain_activity_prediction.encoding import subject_data  # noqa: F401
     from brain_activity_prediction.encoding.tables import summary  # noqa: F401

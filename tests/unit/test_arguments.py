@@ -9,6 +9,7 @@ from brain_activity_prediction.align_image_embeddings import (
     compare_representations,
     cross_subject_ceiling,
     partition_variance,
+    predict_challenge,
 )
 from brain_activity_prediction.cli import extraction_command, shared_flags
 from brain_activity_prediction.cli.parser import OneLineParser
@@ -33,6 +34,7 @@ SCRIPTS = (
     compare_representations,
     cross_subject_ceiling,
     partition_variance,
+    predict_challenge,
     export_maps,
     report,
     surface_maps,

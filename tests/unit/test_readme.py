@@ -27,6 +27,7 @@ from brain_activity_prediction.align_image_embeddings import (
     compare_representations,
     cross_subject_ceiling,
     partition_variance,
+    predict_challenge,
 )
 from brain_activity_prediction.cli import extraction_command, main
 from brain_activity_prediction.datasets.nsd.layout import PATHS, VERSIONS
@@ -43,6 +44,7 @@ OTHERS = {
         cross_subject_ceiling,
         compare_representations,
         partition_variance,
+        predict_challenge,
         export_maps,
         report,
         surface_maps,

@@ -69,8 +69,14 @@ class Algonauts2023(Dataset[int, Vertices]):
         return np.unique(np.concatenate([self._images(subject, "training"), self._images(subject, "test")]))
 
     def challenge_images(self, subject: int) -> np.ndarray:
-        """Return the ids of the images without responses, in the order of the challenge's submissions."""
         return self._images(subject, "test")
+
+    def submission(self, subject: int, predicted: np.ndarray) -> dict[str, np.ndarray]:
+        """Return `lh_pred_test.npy` and `rh_pred_test.npy`: (n_challenge_images, n_vertices) float32."""
+        masks = self.units(subject).masks
+        left = int(np.count_nonzero(masks[SIDES[0]]))
+        parts = zip(SIDES, np.split(predicted.astype(np.float32), [left], axis=1), strict=True)
+        return {f"{side}_pred_test.npy": np.ascontiguousarray(part) for side, part in parts}
 
     def open_images(self) -> ImageFiles:
         paths: dict[int, Path] = {}
