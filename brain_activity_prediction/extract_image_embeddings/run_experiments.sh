@@ -3,7 +3,8 @@
 # model comes; Ctrl-C ends after the batch in hand. A second start does only what is left. Set these here or in the
 # environment:
 : "${BASE_DIRECTORY:=${BASE_DIR-}}"
-BASE_DIRECTORY=${BASE_DIRECTORY:-.} # folder that holds NSD and the results; BASE_DIR is read, too
+BASE_DIRECTORY=${BASE_DIRECTORY:-.} # folder that holds NSD; BASE_DIR is read, too
+OUTPUT=${OUTPUT:-} # folder of the results and logs; empty: BASE_DIRECTORY
 GPU_ID=${GPU_ID:-0} # a GPU's number, or cpu
 PROMPTS=${PROMPTS:-1-9} # 3, or 1,2,3, or 1-9
 SUBJECTS=${SUBJECTS:-1 2 5 7} # NSD subjects
@@ -35,7 +36,9 @@ for model in $MODELS; do
   [[ -f $here/$model.py || $model =~ ^[A-Za-z0-9_][A-Za-z0-9_.-]*/[A-Za-z0-9_][A-Za-z0-9_.-]*$ ]] ||
     refuse "there is no model script $model.py in $here: ids look like org/model"
 done
-logs=$BASE_DIRECTORY/logs
+place=(-d "$BASE_DIRECTORY")
+if [[ -n $OUTPUT ]]; then place+=(--output "$OUTPUT"); fi
+logs=${OUTPUT:-$BASE_DIRECTORY}/logs
 mkdir -p "$logs" || exit 2
 for subject in $SUBJECTS; do # in either layout
   (cd "$BASE_DIRECTORY" && { compgen -G "nsddata_betas/ppdata/subj0$subject/func1pt8mm/*/betas_session*" ||
@@ -72,7 +75,7 @@ for model in $MODELS; do
     name=extract_${called}_subj0$subject
     if [[ -n $stopped$broken ]]; then
       left+=("$name")
-    elif step "$name" "$PYTHON" "${script[@]}" -d "$BASE_DIRECTORY" -s "$subject" \
+    elif step "$name" "$PYTHON" "${script[@]}" "${place[@]}" -s "$subject" \
       -p "${prompts[@]}" -b "$BATCH_SIZE" -g "$GPU_ID" ${weights[@]+"${weights[@]}"}; then
       complete+=" $name "
     else
@@ -90,7 +93,7 @@ for model in $MODELS; do
       left+=("$name")
     else
       step "$name" "$PYTHON" "$here/../align_image_embeddings/align_model.py" \
-        -d "$BASE_DIRECTORY" -s "$subject" -p "${prompts[@]}" -m "$model_id" -g "$GPU_ID"
+        "${place[@]}" -s "$subject" -p "${prompts[@]}" -m "$model_id" -g "$GPU_ID"
     fi
   done
 done
@@ -98,7 +101,7 @@ done
 if [[ -n $stopped ]]; then
   left+=(report)
 else
-  step report "$PYTHON" "$here/../report/report.py" -d "$BASE_DIRECTORY"
+  step report "$PYTHON" "$here/../report/report.py" "${place[@]}"
 fi
 
 echo

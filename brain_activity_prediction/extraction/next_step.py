@@ -24,12 +24,7 @@ def next_step(work: Work) -> str:
 def _alignment(work: Work, subject: Subject) -> list[str]:
     settings = work.settings
     script = ALIGN if os.path.isabs(sys.argv[0]) else os.path.relpath(ALIGN)
-    command = [sys.orig_argv[0], str(script), "-d", str(settings.base_dir), "-s", str(subject)]
-    if settings.dataset:
-        command += ["--dataset", settings.dataset]
-    if settings.output.folder != settings.base_dir:
-        command += ["--output", str(settings.output.folder)]
-    command += ["-m", settings.model_id]
+    command = [sys.orig_argv[0], str(script), *settings.place_flags, "-s", str(subject), "-m", settings.model_id]
     prompts = [str(prompt) for prompt in work.stores if prompt is not None]
     if prompts:
         command += ["-p", *prompts]

@@ -55,6 +55,16 @@ class ExtractionSettings:
         """The model id under which the hidden states are stored; an untrained model has one for each seed."""
         return stored_id(self.checkpoint.model_id + self.suffix, self.checkpoint.seed)
 
+    @property
+    def place_flags(self) -> list[str]:
+        """The flags that every script needs to find the dataset and the place of the results."""
+        flags = ["-d", str(self.base_dir)]
+        if self.dataset:
+            flags += ["--dataset", self.dataset]
+        if self.output.folder != self.base_dir:
+            flags += ["--output", str(self.output.folder)]
+        return flags
+
     def recorded(self, prompt: int | None) -> dict:
         """Return the settings that `settings.json` records for the states of a prompt.
 

@@ -36,7 +36,7 @@ def plan(settings: SweepSettings) -> None:
     print(f"{'stage':8}{'model':30}{'units':>7}{'left':>6}{'images, layers':>16}{'left':>8}{'hours':>10}{'GB':>9}")
     for stage, remaining in (("extract", rates.extraction), ("align", rates.alignment)):
         for model in planned.models:
-            units, need = getattr(model, stage), remaining(settings.base_dir, model, kind)
+            units, need = getattr(model, stage), remaining(settings.results_dir, model, kind)
             needs.append(need)
             counted = all(unit.is_counted for unit in units)
             print(
@@ -48,7 +48,8 @@ def plan(settings: SweepSettings) -> None:
     print(f"{'report':38}{1:7}{planned.report.n_left:6}")
     hours = sum(need.hours or 0 for need in needs)
     gigabytes = sum(need.gigabytes or 0 for need in needs)
-    free = shutil.disk_usage(settings.base_dir).free / 1e9
+    existing = next(path for path in (settings.results_dir, *settings.results_dir.parents) if path.exists())
+    free = shutil.disk_usage(existing).free / 1e9
     print(
         f"{hours:.1f} hours of one worker, {hours / len(workers):.1f} with {len(workers)}; "
         f"{gigabytes:.1f} GB to be written, {free:.1f} GB are free"
@@ -69,18 +70,18 @@ def local(settings: SweepSettings) -> None:
     workers = workers_of(settings)
     for worker in workers:
         devices.check_device(gpu_id(worker.device))
-    with alone(settings.base_dir) as lock:
+    with alone(settings.results_dir) as lock:
         # A machine without SLURM may help with submitted work: the processes share it by claims.
-        if shutil.which("squeue") and cluster.may_have_jobs(settings.base_dir):
-            cluster.refuse_if_queued(settings.base_dir)
+        if shutil.which("squeue") and cluster.may_have_jobs(settings.results_dir):
+            cluster.refuse_if_queued(settings.results_dir)
         planned = make_plan(settings)
         remember(settings)
-        run = LocalRun(settings.base_dir, planned, workers, lock)
+        run = LocalRun(settings.results_dir, planned, workers, lock)
         outcome = run.run()
     counts = f"{len(outcome.done)} succeeded, {len(outcome.failed)} failed"
     print(f"{counts}, {len(outcome.stopped) + len(run.waiting)} left")
     for name in outcome.failed:
-        log = log_of(settings.base_dir, name)
+        log = log_of(settings.results_dir, name)
         print(f"FAILED  {name}: {''.join(last_lines(log, 1))} (log: {log})")
     for name in [*outcome.stopped, *(unit.name for unit in run.waiting)]:
         print(f"left    {name}")
@@ -92,8 +93,8 @@ def local(settings: SweepSettings) -> None:
 
 def slurm(settings: SweepSettings) -> None:
     """Submit the unfinished units to SLURM as job arrays with dependencies, and return."""
-    with alone(settings.base_dir):
-        cluster.refuse_if_queued(settings.base_dir)
+    with alone(settings.results_dir):
+        cluster.refuse_if_queued(settings.results_dir)
         planned = make_plan(settings)
         if not planned.left:
             print("nothing is left to do")
@@ -107,26 +108,26 @@ def slurm(settings: SweepSettings) -> None:
 
 def status(settings: SweepSettings) -> None:
     """Print which units of the last sweep are done, running, queued, failed and left."""
-    planned = make_plan(remembered(settings.base_dir))
-    queue = cluster.queued_units(settings.base_dir) if cluster.is_there() else None
-    print(text_of(settings.base_dir, states_of(settings.base_dir, planned, queue)))
-    if queue is None and cluster.was_submitted(settings.base_dir):
+    planned = make_plan(remembered(settings.base_dir, settings.output))
+    queue = cluster.queued_units(settings.results_dir) if cluster.is_there() else None
+    print(text_of(settings.results_dir, states_of(settings.results_dir, planned, queue)))
+    if queue is None and cluster.was_submitted(settings.results_dir):
         print("no SLURM answers on this machine: this is what the files say, and what is queued counts as left")
 
 
 def cancel(settings: SweepSettings) -> None:
     """Stop running units and cancel queued jobs; all finished work is kept."""
-    n_ended, holder = 0, lock_holder(settings.base_dir)
+    n_ended, holder = 0, lock_holder(settings.results_dir)
     if holder is not None and _end(holder.name, "sweep.py"):  # end it first, because it may be submitting jobs
         print(f"ended: {holder} and the units it runs, once their batches and layers in hand are written")
         n_ended += 1
     else:
-        for name, record in records(settings.base_dir).items():
+        for name, record in records(settings.results_dir).items():
             runs = record.job is None and record.runs_here()  # the sweep process that started this unit was killed
-            if runs and _end(record.process, RUN_UNIT.name, str(settings.base_dir)):
+            if runs and _end(record.process, RUN_UNIT.name, str(settings.results_dir)):
                 print(one_line(f"ended: {name}"))
                 n_ended += 1
-    if cluster.may_have_jobs(settings.base_dir) and (tasks := cluster.take_back(settings.base_dir)):
+    if cluster.may_have_jobs(settings.results_dir) and (tasks := cluster.take_back(settings.results_dir)):
         print(f"ended: {count(len(tasks), 'job')}")
         n_ended += 1
     if not n_ended:

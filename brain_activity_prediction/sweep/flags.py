@@ -24,7 +24,7 @@ from brain_activity_prediction.sweep.planning.models import STUDY
 from brain_activity_prediction.sweep.settings import JobSettings, SweepSettings
 
 COMMANDS = ("plan", "local", "slurm", "status", "cancel")
-PATHS = ("base_dir", "prompts_file", "checkpoints", "job_file")
+PATHS = ("base_dir", "output", "prompts_file", "checkpoints", "job_file")
 SHARDS_ON_SLURM = 8
 LARGEST_FILE_BYTES = 2**20
 
@@ -39,8 +39,10 @@ def flags(description: str = "") -> argparse.ArgumentParser:
         epilog="@FILE is replaced by the flags in that file, such as those of a cluster.",
     )
     parser.add_argument("command", choices=COMMANDS, help="command to run; status and cancel need only -d")
-    parser.add_argument("-d", "--base-dir", type=Path, required=True, help="folder that holds NSD and the results")
-    dataset_flags.add_dataset_name(parser)
+    parser.add_argument(
+        "-d", "--base-dir", type=Path, required=True, help="folder of the dataset, and of the results by default"
+    )
+    dataset_flags.add_dataset(parser)
     shared.add_verbosity(parser)
     _add_study(parser.add_argument_group("the study"))
     _add_cluster(parser.add_argument_group("a cluster"))

@@ -9,7 +9,7 @@
 
 # Add here any commands that your site needs before Python runs, such as loading modules.
 
-base_dir=$1 items=$2 python=$3 run_unit=$4 max_restarts=$5
+results_dir=$1 items=$2 python=$3 run_unit=$4 max_restarts=$5
 # Not SLURM_JOB_ID, which for an array's last task is the number of the whole array.
 job=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
 
@@ -27,7 +27,7 @@ trap 'stopped=yes' TERM
 
 # Since SLURM 22.05, srun does not inherit --cpus-per-task from sbatch.
 export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-1}
-srun --kill-on-bad-exit=0 "$python" "$run_unit" "$base_dir" --item "$items" &
+srun --kill-on-bad-exit=0 "$python" "$run_unit" "$results_dir" --item "$items" &
 tasks=$!
 if [[ -n $stopped ]]; then kill -USR1 "$tasks"; fi # the signal came before srun had started
 wait "$tasks"

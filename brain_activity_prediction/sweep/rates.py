@@ -33,29 +33,29 @@ def kind_of(device: str) -> str:
     return "cpu" if device == "cpu" else "gpu"
 
 
-def extraction(base_dir: Path, units: ModelUnits, kind: str) -> Remaining:
+def extraction(results_dir: Path, units: ModelUnits, kind: str) -> Remaining:
     """Return the hours that the extractions of a model still need, and the gigabytes of the missing states."""
     # Units of all sweeps count, whatever their number of shards.
-    ran = records(base_dir, shard_name(re.escape(units.model), r"\d+", r"\d+"))
+    ran = records(results_dir, shard_name(re.escape(units.model), r"\d+", r"\d+"))
     finished = [(record.seconds, record.amount) for record in _finished(ran.values(), kind)]
     if not sum(amount for _, amount in finished):
-        finished = _of_test_run(base_dir, units, kind)
+        finished = _of_test_run(results_dir, units, kind)
     return Remaining(_hours(sum(unit.n_left for unit in units.extract), finished), _gigabytes(units, kind))
 
 
-def _of_test_run(base_dir: Path, units: ModelUnits, kind: str) -> list[tuple[float, int]]:
+def _of_test_run(results_dir: Path, units: ModelUnits, kind: str) -> list[tuple[float, int]]:
     """Return the seconds of one image in the model's last test run, if it had the streams and prompts of the sweep."""
-    rate = read_rate(base_dir, units.model_id)
+    rate = read_rate(results_dir, units.model_id)
     prompts = sorted(prompt for prompt in units.lacking if prompt is not None)
     work = (kind, sorted(units.streams), prompts)
     return [(rate.seconds, 1)] if rate and (rate.kind, rate.streams, sorted(rate.prompts)) == work else []
 
 
-def alignment(base_dir: Path, units: ModelUnits, kind: str) -> Remaining:
+def alignment(results_dir: Path, units: ModelUnits, kind: str) -> Remaining:
     """Return the hours that the alignments of a model still need; the few bytes of scores are not counted."""
     finished = []
     for unit in units.align:
-        for record in _finished(filter(None, [read_record(base_dir, unit.name)]), kind):
+        for record in _finished(filter(None, [read_record(results_dir, unit.name)]), kind):
             finished.append((record.seconds, record.amount or unit.n))
     n_left = None if any(unit.n_left and not unit.is_counted for unit in units.align) else 0
     return Remaining(None if n_left is None else _hours(sum(unit.n_left for unit in units.align), finished))

@@ -1,4 +1,4 @@
-"""Manage the folder of a sweep, BASE_DIR/sweep: its flags, and the log and last result of each unit.
+"""Manage the folder of a sweep, `sweep` in that of the results: its flags, and the log and last result of each unit.
 
 These files do not decide which units are done. They explain failures and give the rates of finished units.
 """
@@ -24,12 +24,12 @@ TAIL_BYTES = 16_384
 LONGEST_NAME = 1000  # bytes of a process's name
 
 
-def folder_of(base_dir: Path) -> Path:
-    return base_dir / "sweep"
+def folder_of(results_dir: Path) -> Path:
+    return results_dir / "sweep"
 
 
-def log_of(base_dir: Path, unit: str) -> Path:
-    return folder_of(base_dir) / "units" / f"{unit}.log"
+def log_of(results_dir: Path, unit: str) -> Path:
+    return folder_of(results_dir) / "units" / f"{unit}.log"
 
 
 @dataclass
@@ -64,26 +64,26 @@ class Record:
         return self.status is None and self.process is not None and is_dead(self.process) is False
 
 
-def records(base_dir: Path, names: str = ".*") -> dict[str, Record]:
+def records(results_dir: Path, names: str = ".*") -> dict[str, Record]:
     """Read `{unit name: Record}` for the units whose names match the pattern `names`."""
-    ran = sorted(path.name.removesuffix(".log.json") for path in folder_of(base_dir).glob("units/*.log.json"))
-    return {name: record for name in ran if re.fullmatch(names, name) and (record := read_record(base_dir, name))}
+    ran = sorted(path.name.removesuffix(".log.json") for path in folder_of(results_dir).glob("units/*.log.json"))
+    return {name: record for name in ran if re.fullmatch(names, name) and (record := read_record(results_dir, name))}
 
 
-def write_record(base_dir: Path, unit: str, record: Record) -> None:
-    with written_whole(_record_path(base_dir, unit)) as path:
+def write_record(results_dir: Path, unit: str, record: Record) -> None:
+    with written_whole(_record_path(results_dir, unit)) as path:
         path.write_text(json.dumps(asdict(record)) + "\n")
 
 
-def read_record(base_dir: Path, unit: str) -> Record | None:
-    path = _record_path(base_dir, unit)
+def read_record(results_dir: Path, unit: str) -> Record | None:
+    path = _record_path(results_dir, unit)
     if not path.exists():
         return None
     return read_json(path, Record, "delete it")
 
 
-def _record_path(base_dir: Path, unit: str) -> Path:
-    return log_of(base_dir, unit).with_suffix(".log.json")
+def _record_path(results_dir: Path, unit: str) -> Path:
+    return log_of(results_dir, unit).with_suffix(".log.json")
 
 
 def last_lines(log: Path, n: int) -> list[str]:
@@ -99,26 +99,26 @@ def last_lines(log: Path, n: int) -> list[str]:
 
 
 @contextmanager
-def alone(base_dir: Path) -> Iterator[int]:
+def alone(results_dir: Path) -> Iterator[int]:
     """Hold the sweep's lock and yield its file descriptor; raise InputError if another process holds it.
 
     Children that inherit the descriptor hold the lock until the last of them has ended. On a file system without locks,
     the name in the file replaces the lock, and the units' records show whether children still run.
     """
-    path = folder_of(base_dir) / "lock"
+    path = folder_of(results_dir) / "lock"
     with os.fdopen(open_for_writing(path, os.O_RDWR | os.O_APPEND), "rb+", buffering=0) as file:
         holder, more = None, ""
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = lock_holder(base_dir) or "another process"
+            holder = lock_holder(results_dir) or "another process"
         except OSError as error:
             log.warning(
                 f"no lock on {path} ({error.strerror}): two sweeps that start at the same moment do not see each other"
             )
-            ran = records(base_dir).items()
+            ran = records(results_dir).items()
             alive = (f"the unit {name}" for name, record in ran if record.job is None and record.runs_here())
-            holder, more = lock_holder(base_dir) or next(alive, None), f"; where it was killed, delete {path}"
+            holder, more = lock_holder(results_dir) or next(alive, None), f"; where it was killed, delete {path}"
         if holder is not None:
             raise InputError(f"this sweep is being run by {holder}: wait for it (status), or end it with cancel{more}")
         try:
@@ -126,7 +126,7 @@ def alone(base_dir: Path) -> Iterator[int]:
             file.write(own_name().encode())
         except OSError as error:
             raise InputError(f"cannot write {path} ({error.strerror}): free some space, then run this again") from error
-        remove_left_behind(folder_of(base_dir))
+        remove_left_behind(folder_of(results_dir))
         try:
             yield file.fileno()
         finally:
@@ -152,9 +152,9 @@ class Holder:
         return f"process {number_of(self.name)} on {self.host}"
 
 
-def lock_holder(base_dir: Path) -> Holder | None:
+def lock_holder(results_dir: Path) -> Holder | None:
     """Return the process that took the lock; None if the lock is free or was taken just now."""
-    path = folder_of(base_dir) / "lock"
+    path = folder_of(results_dir) / "lock"
     if not path.is_file():
         return None
     with path.open("rb") as file:
@@ -174,6 +174,6 @@ def stamp() -> str:
     return f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
 
 
-def submissions(base_dir: Path) -> list[Path]:
+def submissions(results_dir: Path) -> list[Path]:
     """Return the folders of submissions to a cluster, the oldest first."""
-    return sorted({path.parent for path in folder_of(base_dir).glob("[0-9]*-[0-9]*-[0-9]*/*.json")})
+    return sorted({path.parent for path in folder_of(results_dir).glob("[0-9]*-[0-9]*-[0-9]*/*.json")})

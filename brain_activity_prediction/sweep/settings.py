@@ -44,6 +44,7 @@ class SweepSettings:
     command: str
     base_dir: Path
     dataset: str | None
+    output: Path | None
     models: Sequence[str]
     with_untrained: bool
     subject: Sequence[Subject]
@@ -63,12 +64,19 @@ class SweepSettings:
     @property
     def results(self) -> Output:
         """The place of the results."""
-        return output_of(self.base_dir, self.dataset)
+        return output_of(self.base_dir, self.dataset, self.output)
+
+    @property
+    def results_dir(self) -> Path:
+        """The folder of the results, and of the sweep's records."""
+        return self.output or self.base_dir
 
     @property
     def place_flags(self) -> list[str]:
-        """The flags that every script needs to find the dataset."""
-        return ["-d", str(self.base_dir), *(["--dataset", self.dataset] if self.dataset else [])]
+        """The flags that every script needs to find the dataset and the place of the results."""
+        chosen = {"--dataset": self.dataset, "--output": self.output}
+        given = [word for flag, value in chosen.items() if value for word in (flag, str(value))]
+        return ["-d", str(self.base_dir), *given]
 
     @property
     def on_cpu(self) -> bool:

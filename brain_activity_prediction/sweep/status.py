@@ -23,18 +23,18 @@ class State:
     why: str = ""
 
 
-def states_of(base_dir: Path, plan: Plan, queue: Mapping[str, Task] | None) -> list[State]:
+def states_of(results_dir: Path, plan: Plan, queue: Mapping[str, Task] | None) -> list[State]:
     """Return the state of every unit; `queue` holds the queued SLURM tasks, or None if SLURM does not answer."""
-    holder = lock_holder(base_dir)
+    holder = lock_holder(results_dir)
     elsewhere = holder.host if holder is not None and holder.is_dead is None else None
-    return [_state_of(base_dir, unit, queue, elsewhere) for unit in plan.units]
+    return [_state_of(results_dir, unit, queue, elsewhere) for unit in plan.units]
 
 
-def _state_of(base_dir: Path, unit: Unit, queue: Mapping[str, Task] | None, elsewhere: str | None) -> State:
+def _state_of(results_dir: Path, unit: Unit, queue: Mapping[str, Task] | None, elsewhere: str | None) -> State:
     """Return the state of a unit; `elsewhere` is another machine that runs a local sweep, if any."""
     if not unit.n_left:
         return State(unit, "done")
-    record, task = read_record(base_dir, unit.name), (queue or {}).get(unit.name)
+    record, task = read_record(results_dir, unit.name), (queue or {}).get(unit.name)
     if task is not None:
         if record is not None and record.job == task.job and record.status not in (None, 0, *ENDS_EARLY):
             return State(unit, "failed", f"ended with status {record.status}; its job {task.job} goes on")
@@ -53,7 +53,7 @@ def _state_of(base_dir: Path, unit: Unit, queue: Mapping[str, Task] | None, else
     return State(unit, "failed", f"was killed on {record.host} before it could say why: {limits}?")
 
 
-def text_of(base_dir: Path, states: list[State]) -> str:
+def text_of(results_dir: Path, states: list[State]) -> str:
     """Return a table of units by stage and state, the running units, and the last lines of failed ones.
 
     Among failed units with the same last line, only the first is shown with the lines before it.
@@ -64,7 +64,7 @@ def text_of(base_dir: Path, states: list[State]) -> str:
         lines.append("".join([f"{stage:8}", *(f"{count:9}" for count in counts)]))
     ends: set[str] = set()
     for state in states:
-        log = log_of(base_dir, state.unit.name)
+        log = log_of(results_dir, state.unit.name)
         if state.state == "running":
             lines.append(f"running {state.unit.name} ({state.why}): {''.join(last_lines(log, 1))}")
         elif state.state == "failed":
@@ -75,14 +75,14 @@ def text_of(base_dir: Path, states: list[State]) -> str:
                 said = said[-1:]
             ends.update(said[-1:])
             lines += [f"    {line}" for line in said]
-    return "\n".join(map(one_line, [*lines, *_of_jobs(base_dir, states)]))
+    return "\n".join(map(one_line, [*lines, *_of_jobs(results_dir, states)]))
 
 
-def _of_jobs(base_dir: Path, states: list[State]) -> list[str]:
+def _of_jobs(results_dir: Path, states: list[State]) -> list[str]:
     """Return the messages of the jobs of the last submission, if a unit failed or never began."""
     if not any(state.state in ("failed", "left") for state in states):
         return []
-    submitted = submissions(base_dir)
+    submitted = submissions(results_dir)
     said = [
         f"{path}: {lines[-1]}"
         for path in sorted(submitted[-1].glob("*.out") if submitted else [])

@@ -1,7 +1,7 @@
 """Run the whole study by one command: every extraction, then every alignment, then the report, here or on a cluster.
 
 `plan` prints what is left; `local` computes it on this machine's GPUs or cores; `slurm` submits it to a cluster and
-returns; `status` prints what is done, running, failed and left; `cancel` stops what was started. The files in BASE_DIR
+returns; `status` prints what is done, running, failed and left; `cancel` stops what was started. The files of results
 decide what is done, so that these commands can follow each other in any order.
 """
 
@@ -38,9 +38,7 @@ def main() -> None:
 def check_paths(settings: SweepSettings) -> None:
     """Raise InputError if a folder or file that the command needs does not exist."""
     if not (base_dir := settings.base_dir).is_dir():
-        raise InputError(
-            f"{base_dir} is no folder{near_path(base_dir)}: -d names the one that holds NSD and the results"
-        )
+        raise InputError(f"{base_dir} is no folder{near_path(base_dir)}: -d names the dataset's")
     folder = settings.checkpoints if settings.command in ("plan", "local", "slurm") else None
     if folder is not None and not folder.is_dir():
         raise InputError(f"--checkpoints {folder} is no folder{near_path(folder)}")

@@ -74,6 +74,15 @@ def test_the_loop_extracts_all_prompts_in_one_pass_then_aligns_then_reports(loop
     assert " -s 2 -p 1-4 9 -m llava-hf/llava-1.5-13b-hf -g 3" in calls[7]
 
 
+def test_the_loop_writes_results_and_logs_to_another_folder(loop, tmp_path):
+    (tmp_path / "base").mkdir()
+    status, _, calls = loop[0](OUTPUT=str(tmp_path / "out"), SUBJECTS="1", MODELS="llava_1.5_13b")
+    assert status == 0
+    assert not list((tmp_path / "base").iterdir())
+    assert len(list((tmp_path / "out/logs").iterdir())) == len(calls) == 3
+    assert all(f" -d {tmp_path}/base --output {tmp_path}/out" in call for call in calls)
+
+
 def test_the_loop_takes_ids_on_the_hub_next_to_scripts(loop):
     status, (counts, *rows), calls = loop[0](MODELS="Qwen/Qwen2.5-VL-7B-Instruct llava_1.5_13b", SUBJECTS="1")
     assert status == 0

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from sweeping import LLAVA, LLAVA_ID, SUBMITTING, VIT, parsed, planned, store
+from sweeping import LLAVA, LLAVA_ID, SUBMITTING, VIT, VIT_ID, image_ids, parsed, planned, store
 
 from brain_activity_prediction.align_image_embeddings import align_model
 from brain_activity_prediction.cli import extraction_command
@@ -15,6 +15,7 @@ from brain_activity_prediction.encoding.layers import open_layers
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.sweep import sweep
 from brain_activity_prediction.sweep.planning.extractions import extraction_flags
+from brain_activity_prediction.sweep.planning.items import read_items
 from brain_activity_prediction.sweep.planning.models import find_model
 from brain_activity_prediction.sweep.planning.passed_on import BY_ITSELF, SET_BY, passed_on
 from brain_activity_prediction.sweep.planning.study import SETTINGS, remember, remembered
@@ -50,6 +51,29 @@ def test_status_does_not_need_the_folder_a_sweep_was_started_in_nor_its_weights(
     assert remembered(own_nsd).checkpoints == tmp_path / "weights"
     assert remembered(own_nsd).jobs.job_file == tmp_path / "own.sh"
     assert remembered(own_nsd).prompts_file == tmp_path / "own.yml"
+
+
+def test_a_sweep_with_an_output_writes_nothing_to_the_datas_folder(own_nsd, tmp_path, stand_ins, call, capsys):
+    stand_ins(**SUBMITTING)
+    before, out = sorted(own_nsd.rglob("*")), tmp_path / "results" / "here"
+    words = ["-d", own_nsd, "--output", out]
+    study = ["--models", VIT, "-s", 1, "-p", 1, "--shards", 1]
+    call("plan", *words, *study)
+    call("slurm", *words, *study)
+    call("status", *words)
+    assert "left" in capsys.readouterr().out
+    assert sorted(own_nsd.rglob("*")) == before
+    items = [item for path in out.glob("sweep/*/*.json") for item in read_items(path)]
+    assert {item.script for item in items} == {VIT, "align_model", "report"}
+    for item in items:
+        command = " ".join(item.command(out))
+        assert f"-d {own_nsd} --output {out}" in command
+        assert command.removesuffix(" -g 0").endswith(f" --output {out}")
+    with pytest.raises(InputError, match=f"no sweep was started in {own_nsd}"):
+        call("status", "-d", own_nsd)
+    store(out, VIT_ID, None, image_ids(own_nsd))
+    (model,) = planned(own_nsd, "--models", VIT, "--output", out).models
+    assert [unit.n_left for unit in model.extract] == [0]
 
 
 @pytest.mark.parametrize("command", sweep.COMMANDS)

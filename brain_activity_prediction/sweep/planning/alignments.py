@@ -37,9 +37,7 @@ def alignment_units(
     for subject in subjects:
         for prompt in work.streams:
             number = min(work.settings.prompts) if prompt is None else prompt  # states may lack prompt 1, the default
-            flags = ["-d", str(work.settings.base_dir), "-s", str(subject), "-m", work.settings.model_id]
-            if work.settings.dataset:
-                flags += ["--dataset", work.settings.dataset]
+            flags = [*work.settings.place_flags, "-s", str(subject), "-m", work.settings.model_id]
             units.append(_unit([*flags, "-p", str(number), *shared_flags], model, work, shapes, prompt))
     return [unit for unit in units if unit]
 

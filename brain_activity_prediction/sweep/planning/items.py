@@ -1,7 +1,8 @@
 """Store the units of a SLURM job array in a JSON file, one file for each array.
 
 A unit is stored as data: the name of a script of this package and its flags. The job that runs it finds the script by
-name and works in the submitted BASE_DIR, whatever the file contains. The units of one task run in parallel in one job.
+name and writes to the submitted folder of results, whatever the file contains. The units of one task run in parallel in
+one job.
 """
 
 from __future__ import annotations
@@ -43,10 +44,15 @@ class Item:
             raise ValueError(f"field 'name' is {self.name!r}, no unit's name")
         own_script(self.script)
 
-    def command(self, base_dir: Path) -> list[str]:
-        """Return the command of the unit as a list of words, which ends with -d and -g: argparse uses the last ones."""
+    def command(self, results_dir: Path) -> list[str]:
+        """Return the command of the unit as a list of words.
+
+        It ends with the folder of the results and -g, because argparse uses the last value of a flag. The folder is
+        --output if the sweep has one, otherwise -d.
+        """
         device = [] if self.device is None else ["-g", self.device]
-        return [sys.executable, str(own_script(self.script)), *self.flags, "-d", str(base_dir), *device]
+        place = "--output" if "--output" in self.flags else "-d"
+        return [sys.executable, str(own_script(self.script)), *self.flags, place, str(results_dir), *device]
 
 
 def write_items(path: Path, units: Sequence[Unit], units_a_job: int, device: str) -> int:

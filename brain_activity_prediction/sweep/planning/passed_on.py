@@ -11,6 +11,7 @@ from brain_activity_prediction.runtime.errors import InputError
 SET_BY = {  # flags that the sweep sets, and the sweep's own flags for setting them
     "base_dir": "-d",
     "dataset": "--dataset",
+    "output": "--output",
     "subject": "-s",
     "prompt_number": "-p",
     "prompts_file": "--prompts-file",
@@ -21,7 +22,7 @@ SET_BY = {  # flags that the sweep sets, and the sweep's own flags for setting t
     "checkpoint": "--checkpoints",
     "device_map": "--device-map",
 }
-BY_ITSELF = ("repair", "redo", "test_run", "output")  # flags that would change data in a unit or while planning
+BY_ITSELF = ("repair", "redo", "test_run")  # flags that would change data in a unit or while planning
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Plan a sweep: list its units and the work left in each, which only the files in BASE_DIR decide."""
+"""Plan a sweep: list its units and the work left in each, which only the files of results decide."""
 
 import math
 import sys

@@ -1,4 +1,4 @@
-"""Store the flags of the last sweep in BASE_DIR/sweep/sweep.json for `status`."""
+"""Store the flags of the last sweep in sweep/sweep.json of the results' folder for `status`."""
 
 import argparse
 import json
@@ -19,25 +19,26 @@ REMEDY = "start the sweep again"
 
 def remember(settings: SweepSettings) -> None:
     """Store the flags of a sweep for `status`."""
-    with written_whole(folder_of(settings.base_dir) / SETTINGS) as aside:
+    with written_whole(folder_of(settings.results_dir) / SETTINGS) as aside:
         aside.write_text(json.dumps(settings.recorded(), indent=2) + "\n")
 
 
-def remembered(base_dir: Path) -> SweepSettings:
-    """Return the settings of the last `local` or `slurm`; raise InputError if there was none.
+def remembered(base_dir: Path, output: Path | None = None) -> SweepSettings:
+    """Return the settings of the last `local` or `slurm` ; raise InputError if there was none.
 
     The file is read like a command line, so that it cannot contain anything that the flags would not accept. Flags
     that an earlier version did not store have their default values.
     """
-    path = folder_of(base_dir) / SETTINGS
+    path = folder_of(output or base_dir) / SETTINGS
     if not path.exists():
-        raise InputError(f"no sweep was started in {base_dir}: plan shows what one would do")
+        raise InputError(f"no sweep was started in {output or base_dir}: plan shows what one would do")
     kept = read_json(path, dict[str, Any], REMEDY)
     with reading(path, REMEDY):
         parser = flags()
         parser.error = _refuse
         words = _words(parser, kept)
-        arguments = parser.parse_args([str(kept.get("command")), "-d", str(base_dir), *words])
+        place = ["-d", str(base_dir), *(["--output", str(output)] if output else [])]
+        arguments = parser.parse_args([str(kept.get("command")), *place, *words])
         if unknown := kept.keys() - vars(arguments).keys():
             raise ValueError(f"field {min(unknown)!r} is unknown")
     return settings_from(arguments)
@@ -47,7 +48,7 @@ def _words(parser: argparse.ArgumentParser, kept: Mapping[str, Any]) -> Iterator
     """Return the flags as words of a command line; raise ValueError for an invalid value."""
     for action in parser._actions:
         value = kept.get(action.dest)
-        if action.dest == "base_dir" or not action.option_strings or (value is None or value is False):
+        if action.dest in ("base_dir", "output") or not action.option_strings or (value is None or value is False):
             continue
         flag, is_switch = action.option_strings[-1], action.nargs == 0
         values = value if isinstance(value, list) and not is_switch else [value]

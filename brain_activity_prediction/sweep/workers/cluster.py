@@ -51,7 +51,7 @@ def submit(settings: SweepSettings, plan: Plan) -> list[tuple[str, str, int]]:
 
     If SLURM refuses an array, the arrays submitted before it are cancelled.
     """
-    folder = folder_of(settings.base_dir) / stamp()
+    folder = folder_of(settings.results_dir) / stamp()
     # In a new folder nobody can have put a link, through which SLURM would write.
     folder.mkdir(mode=0o755, parents=True)
     arrays: list[tuple[str, str, int]] = []
@@ -73,7 +73,7 @@ def submit(settings: SweepSettings, plan: Plan) -> list[tuple[str, str, int]]:
         if plan.report.n_left:
             queue("report", [plan.report], f"afterany:{':'.join(everything)}" if everything else "")
     except BaseException:  # includes signals
-        take_back(settings.base_dir)
+        take_back(settings.results_dir)
         raise
     return arrays
 
@@ -93,7 +93,7 @@ def _sbatch(settings: SweepSettings, items: Path, units: Sequence[Unit], depende
     n_tasks = write_items(items, units, together, device)
     at_once = f"%{jobs.at_once}" if jobs.at_once else ""
     options = {
-        "job-name": f"{key_of(settings.base_dir)}-{items.parent.name}-{items.stem}",
+        "job-name": f"{key_of(settings.results_dir)}-{items.parent.name}-{items.stem}",
         "array": f"0-{n_tasks - 1}{at_once}",
         "ntasks": together,
         "output": str(items.parent).replace("%", "%%") + f"/{items.stem}_%a.out",
@@ -108,7 +108,7 @@ def _sbatch(settings: SweepSettings, items: Path, units: Sequence[Unit], depende
     }
     given = [f"--{name}={value}" for name, value in options.items() if value not in (None, "")]
     own = [word for option in jobs.sbatch for word in shlex.split(option)]
-    of_job = (settings.base_dir, items, sys.executable, HERE / "run_unit.py", jobs.max_restarts)
+    of_job = (settings.results_dir, items, sys.executable, HERE / "run_unit.py", jobs.max_restarts)
     said = ask("sbatch", "--parsable", *given, *own, jobs.job_file or JOB_FILE, *of_job)
     return said.strip().split(";")[0]  # NUMBER or NUMBER;CLUSTER
 
@@ -119,16 +119,16 @@ def largest_array() -> int:
     return min((int(a or b) for a, b in limits), default=USUAL_LARGEST_ARRAY)
 
 
-def queued(base_dir: Path) -> list[Task]:
+def queued(results_dir: Path) -> list[Task]:
     """Return the sweep's queued tasks, of all users."""
     listed = ask("squeue", "--noheader", "--array", "--format", "%F|%K|%T|%j|%r")
     found = [Task(*words) for line in listed.splitlines() if len(words := line.split("|", 4)) == 5]
-    return [task for task in found if task.name.startswith(f"{key_of(base_dir)}-")]
+    return [task for task in found if task.name.startswith(f"{key_of(results_dir)}-")]
 
 
-def take_back(base_dir: Path) -> list[Task]:
+def take_back(results_dir: Path) -> list[Task]:
     """Cancel all queued tasks of the sweep, and return them."""
-    tasks = queued(base_dir)
+    tasks = queued(results_dir)
     if tasks:
         ask("scancel", *sorted({task.array for task in tasks}))
     return tasks
@@ -143,37 +143,37 @@ def is_there() -> bool:
     return True
 
 
-def may_have_jobs(base_dir: Path) -> bool:
+def may_have_jobs(results_dir: Path) -> bool:
     """Return whether SLURM answers; raise InputError if it does not answer but may have jobs of the sweep."""
     if is_there():
         return True
-    if was_submitted(base_dir):
+    if was_submitted(results_dir):
         if shutil.which("squeue"):
             raise InputError(f"SLURM does not answer, and {MAY_HAVE_JOBS}: try again when squeue shows its queue")
         raise InputError(f"no squeue on this machine, and SLURM {MAY_HAVE_JOBS}: run this where SLURM is")
     return False
 
 
-def was_submitted(base_dir: Path) -> bool:
+def was_submitted(results_dir: Path) -> bool:
     """Return whether jobs of this sweep were ever submitted."""
-    return bool(submissions(base_dir))
+    return bool(submissions(results_dir))
 
 
-def queued_units(base_dir: Path) -> dict[str, Task]:
+def queued_units(results_dir: Path) -> dict[str, Task]:
     """Return `{unit name: task}` for all queued units, from the submitted lists."""
     found, lists = {}, {}
-    for task in queued(base_dir):
-        where = LIST.fullmatch(task.name.removeprefix(f"{key_of(base_dir)}-"))  # other jobs may have any name
-        path = folder_of(base_dir) / where[1] / f"{where[2]}.json" if where else None
+    for task in queued(results_dir):
+        where = LIST.fullmatch(task.name.removeprefix(f"{key_of(results_dir)}-"))  # other jobs may have any name
+        path = folder_of(results_dir) / where[1] / f"{where[2]}.json" if where else None
         if path not in lists:
             lists[path] = read_items(path) if path and path.exists() else []
         found |= {item.name: task for item in lists[path] if str(item.task) == task.number}
     return found
 
 
-def refuse_if_queued(base_dir: Path) -> None:
+def refuse_if_queued(results_dir: Path) -> None:
     """Raise InputError if jobs of this sweep are queued."""
-    tasks = queued(base_dir)
+    tasks = queued(results_dir)
     if tasks:
         raise InputError(
             f"{count(len(tasks), 'job')} of this sweep {are(len(tasks))} in the queue (first: {tasks[0].job}): "
@@ -181,9 +181,9 @@ def refuse_if_queued(base_dir: Path) -> None:
         )
 
 
-def key_of(base_dir: Path) -> str:
+def key_of(results_dir: Path) -> str:
     """Return the common prefix of all job names of a sweep, unique to it."""
-    return f"{NAME_HEAD}_{hashlib.sha256(str(base_dir.resolve()).encode()).hexdigest()[:8]}"
+    return f"{NAME_HEAD}_{hashlib.sha256(str(results_dir.resolve()).encode()).hexdigest()[:8]}"
 
 
 def ask(*command) -> str:

@@ -44,8 +44,8 @@ class LocalRun:
     `lock` is the descriptor of the sweep's lock, which this process and every unit hold.
     """
 
-    def __init__(self, base_dir: Path, plan: Plan, workers: Sequence[Worker], lock: int):
-        self.base_dir, self.workers, self.lock = base_dir, workers, lock
+    def __init__(self, results_dir: Path, plan: Plan, workers: Sequence[Worker], lock: int):
+        self.results_dir, self.workers, self.lock = results_dir, workers, lock
         self.waiting = list(plan.left)
         self.needed = {model.model: [unit.name for unit in model.extract if unit.n_left] for model in plan.models}
         self.outcome = Outcome()
@@ -92,7 +92,7 @@ class LocalRun:
                 word, names = "stopped", self.outcome.stopped
             else:
                 word, names = "FAILED", self.outcome.failed
-                why = ": " + "".join(last_lines(log_of(self.base_dir, name), 1) or [f"ended with status {status}"])
+                why = ": " + "".join(last_lines(log_of(self.results_dir, name), 1) or [f"ended with status {status}"])
             names.append(name)
             screen.ended(f"{word:8}{name}{why}")
             worker.unit = worker.process = None
@@ -112,7 +112,7 @@ class LocalRun:
         return unit.stage == "extract" or set(self.needed[unit.model]) <= set(self.outcome.done)
 
     def _start(self, unit: Unit, device: str) -> subprocess.Popen:
-        command = [sys.executable, RUN_UNIT, self.base_dir, unit.name, unit.amount, *unit.on(device)]
+        command = [sys.executable, RUN_UNIT, self.results_dir, unit.name, unit.amount, *unit.on(device)]
         # Start the unit in its own session, so that Ctrl-C reaches it once, through this process.
         return subprocess.Popen(
             [str(word) for word in command],
@@ -125,5 +125,5 @@ class LocalRun:
     def _progress(self, worker: Worker) -> str:
         if worker.unit is None:
             return ""
-        said = last_lines(log_of(self.base_dir, worker.unit.name), 1)
+        said = last_lines(log_of(self.results_dir, worker.unit.name), 1)
         return f"{worker.unit.name}  {''.join(said)}"

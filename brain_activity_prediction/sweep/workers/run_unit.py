@@ -1,7 +1,7 @@
 """Run one unit of a sweep in this process: its script with its flags, output to the unit's log, result to a record.
 
-    run_unit.py BASE_DIR NAME AMOUNT COMMAND...      a single unit
-    run_unit.py BASE_DIR --item FILE                 the unit in FILE for this SLURM array task and srun task
+    run_unit.py RESULTS NAME AMOUNT COMMAND...       a single unit
+    run_unit.py RESULTS --item FILE                  the unit in FILE for this SLURM array task and srun task
 
 The process ends with the script's own status. A signal before the script handles signals, such as while its model
 loads, ends the process at once with the status of a run to be continued. Unit and script are one process, so that a
@@ -32,33 +32,33 @@ def main() -> int:
     if len(sys.argv) < 4:
         log.warning("run_unit.py is started by job.sh and sweep.py, which name its unit: start sweep.py instead")
         return 2
-    base_dir = Path(sys.argv[1])
+    results_dir = Path(sys.argv[1])
     if sys.argv[2] == "--item":
         item = item_of_this_task(Path(sys.argv[3]))
         if item is None:  # the last job of an array may have fewer units than parallel tasks
             return 0
-        name, amount, command = item.name, item.amount, item.command(base_dir)
+        name, amount, command = item.name, item.amount, item.command(results_dir)
     else:
         name, amount, command = sys.argv[2], int(sys.argv[3]), sys.argv[4:]
     for number in (signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, lambda *_: sys.exit(STOPPED))
-    _write_output_to(log_of(base_dir, name))
-    record = _begun(base_dir, name, amount, command)
-    _keep(base_dir, name, record)
+    _write_output_to(log_of(results_dir, name))
+    record = _begun(results_dir, name, amount, command)
+    _keep(results_dir, name, record)
     # A run that was killed may have left half a line.
     print(
         f"\n{HEADER}{time.strftime('%Y-%m-%d %H:%M:%S')} on {record.host}: {one_line(shlex.join(command))}", flush=True
     )
     record.status = run(command)
     record.seconds += time.time() - record.started
-    _keep(base_dir, name, record)
+    _keep(results_dir, name, record)
     return record.status
 
 
-def _keep(base_dir: Path, name: str, record: Record) -> None:
+def _keep(results_dir: Path, name: str, record: Record) -> None:
     """Write a unit's record; only report an error, because a unit stays finished even if the disk is full."""
     try:
-        write_record(base_dir, name, record)
+        write_record(results_dir, name, record)
     except InputError as error:
         log.info(f"run_unit.py: {error}")
 
@@ -84,12 +84,12 @@ def run(command: list[str]) -> int:
     return 0
 
 
-def _begun(base_dir: Path, name: str, amount: int, command: list[str]) -> Record:
+def _begun(results_dir: Path, name: str, amount: int, command: list[str]) -> Record:
     """Return the record of a new run.
 
     It continues the last record if that run was stopped and had the same amount of work.
     """
-    last, task = read_record(base_dir, name), os.environ.get("SLURM_ARRAY_TASK_ID")
+    last, task = read_record(results_dir, name), os.environ.get("SLURM_ARRAY_TASK_ID")
     continues = last is not None and last.status == STOPPED and last.amount == amount
     return Record(
         host=socket.gethostname(),
