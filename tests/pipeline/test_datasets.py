@@ -101,6 +101,17 @@ def test_nothing_of_things_is_unpickled(tmp_path, monkeypatch):
     assert responses.betas.shape == (60, 22)
 
 
+def test_trials_numbered_anew_in_each_run_are_read_by_row_as_the_authors_do(tmp_path):
+    subject = TREES["things"](tmp_path)
+    expected = prepare_responses(find_dataset(tmp_path), subject, cache_dir=tmp_path / "cache").betas
+    path = tmp_path / "betas_csv/sub-01_StimulusMetadata.csv"
+    table = pd.read_csv(path)
+    table["trial_id"] = table.groupby(["session", "run"]).cumcount()
+    table.to_csv(path, index=False)
+    found = prepare_responses(find_dataset(tmp_path), subject, cache_dir=tmp_path / "another")
+    np.testing.assert_array_equal(found.betas, expected)
+
+
 def test_ceilings_in_percent_become_fractions(tmp_path):
     for name, ceiling, n_trials in (("things", 0.2, 1), ("laion_fmri", 0.5, 4)):
         folder = tmp_path / name
@@ -191,6 +202,11 @@ WRONG = {
         "things",
         lambda base: (base / "betas_csv/sub-01_ResponseData.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + bytes(100)),
         "cannot read .*ResponseData.h5",
+    ),
+    "a table of voxels that was cut": (
+        "things",
+        lambda base: (path := base / "betas_csv/sub-01_VoxelMetadata.csv").write_text(path.read_text()[:-6]),
+        r"VoxelMetadata.csv \(row 22 has fewer cells than the header\)",
     ),
     "fewer trials than columns": (
         "things",

@@ -31,8 +31,12 @@ N_SESSIONS = {"CSI1": 15, "CSI2": 15, "CSI3": 15, "CSI4": 9}
 LARGEST_BYTES = 2**24
 SLAB_TRIALS = 16
 REPEATED = 3  # trials of an image from which it counts as repeated
-IMAGE_FOLDERS = ("images", "Presented_Stimuli", "Scene_Stimuli/Presented_Stimuli")
-IMAGE_FOLDERS += ("BOLD5000_Stimuli/Scene_Stimuli/Presented_Stimuli",)
+IMAGE_FOLDERS = (
+    "images",
+    "Presented_Stimuli",
+    "Scene_Stimuli/Presented_Stimuli",
+    "BOLD5000_Stimuli/Scene_Stimuli/Presented_Stimuli",
+)
 REGION_FILES = ("regions/{0}/*", "derivatives/spm/sub-{0}/sub-{0}_mask-*", "sub-{0}/sub-{0}_mask-*")
 MISSPELT = {"LHLO": "LHLOC", "RHLO": "RHLOC", "RHRRSC": "RHRSC"}  # names of some of ds001499's files
 LARGEST_MISMATCH = 0.05  # of the brain mask's voxels

@@ -12,19 +12,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from brain_activity_prediction.datasets.dataset import ALL_UNITS, Dataset
 from brain_activity_prediction.datasets.files.image_files import ImageFiles
-from brain_activity_prediction.datasets.files.tables import read_rows
+from brain_activity_prediction.datasets.files.tables import read_numbers, read_rows
 from brain_activity_prediction.datasets.region_choice import chosen_regions
 from brain_activity_prediction.datasets.units import Rows, Units, Voxels
 from brain_activity_prediction.inference.noise_ceiling import ncsnr_of_ceiling
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.hdf5_file import dataset, open_hdf5
 from brain_activity_prediction.storage.nifti import read_volume
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TABLES = "betas_csv"
 NOT_REGIONS = ("voxel_id", "subject_id", "voxel_x", "voxel_y", "voxel_z")
@@ -66,11 +69,10 @@ class THINGS(Dataset[str, Units]):
         """Return voxels of the brain mask in C order, as nilearn numbers them; without a mask, rows of the table."""
         voxels, path = self._voxels(subject), self._mask_file(subject)
         if path is None:
-            return Rows([row["voxel_id"] for row in voxels])
+            return Rows(voxels["voxel_id"].astype(str).tolist())
         volume, grid = read_volume(path)
         mask = volume > 0
-        stated = np.array([[float(row[name]) for name in COORDINATES] for row in voxels])
-        if not np.array_equal(np.argwhere(mask), stated):
+        if not np.array_equal(np.argwhere(mask), voxels[list(COORDINATES)]):
             raise InputError(
                 f"{path} does not mark the {len(voxels):,} voxels of {self._voxel_file(subject)}, in order"
             )
@@ -96,11 +98,11 @@ class THINGS(Dataset[str, Units]):
     def regions(self, subject: str, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
         voxels = self._voxels(subject)
         found = {ALL_UNITS: np.ones(len(voxels), dtype=bool)}
-        for name in voxels[0]:
+        for name in voxels.columns:
             if name not in NOT_REGIONS and not name.startswith(NO_REGION_BEGINS):
-                cells = {row[name] for row in voxels}
-                if "1" in {cell.removesuffix(".0") for cell in cells} and cells <= {"0", "1", "0.0", "1.0", ""}:
-                    found[name] = np.array([row[name].startswith("1") for row in voxels])
+                values = voxels[name].to_numpy()
+                if values.dtype.kind in "iufb" and np.isin(values, (0, 1)).all() and values.any():
+                    found[name] = values == 1
         return chosen_regions(found, names, f"subject {subject} of {self.title}")
 
     def test_images(self, subject: str) -> np.ndarray:
@@ -109,8 +111,7 @@ class THINGS(Dataset[str, Units]):
 
     def ncsnr(self, subject: str, units: Units) -> np.ndarray:
         """Return the ncsnr that the published ceiling of a single trial, in percent, implies."""
-        values = np.array([float(row["nc_singletrial"] or "nan") for row in self._voxels(subject)])
-        return ncsnr_of_ceiling(values / 100)
+        return ncsnr_of_ceiling(self._voxels(subject)["nc_singletrial"].to_numpy(dtype=np.float64) / 100)
 
     @cached_property
     def _tables(self) -> Path:
@@ -143,11 +144,12 @@ class THINGS(Dataset[str, Units]):
     def _trials(self, subject: str) -> Mapping[str, np.ndarray]:
         """Return session, column of the responses, image and whether it is a test image, of each trial in order."""
         rows = read_rows(self._trial_file(subject), ("trial_type", "session", "trial_id", "stimulus"))
-        if len(rows) < 1:
+        if not rows:
             raise InputError(f"{self._trial_file(subject)} has no trials")
+        in_order = np.arange(len(rows))
         columns = np.array([int(row["trial_id"]) for row in rows])
-        if not np.array_equal(np.sort(columns), np.arange(len(rows))):
-            raise InputError(f"{self._trial_file(subject)}: trial_id is not 0 to {len(rows) - 1}, each once")
+        if not np.array_equal(np.sort(columns), in_order):
+            columns = in_order  # numbers of another kind: the authors' own notebook counts rows
         return {
             "session": np.array([int(row["session"]) for row in rows]),
             "column": columns,
@@ -156,8 +158,8 @@ class THINGS(Dataset[str, Units]):
         }
 
     @cache  # noqa: B019
-    def _voxels(self, subject: str) -> Sequence[Mapping[str, str]]:
-        return read_rows(self._voxel_file(subject), ("voxel_id", *COORDINATES, "nc_singletrial"))
+    def _voxels(self, subject: str) -> pd.DataFrame:
+        return read_numbers(self._voxel_file(subject), ("voxel_id", *COORDINATES, "nc_singletrial"))
 
 
 def _block(file: Any, n_trials: int, n_voxels: int) -> tuple[Any, int]:
