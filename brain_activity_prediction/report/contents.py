@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from brain_activity_prediction.report import findings
 from brain_activity_prediction.report.answers import Answered, sample_answers
 from brain_activity_prediction.report.cortex.cortex_figures import cortex_figures, variance_figure
 from brain_activity_prediction.report.cortex.cortices import read_cortices
@@ -29,6 +30,7 @@ from brain_activity_prediction.report.tables.averages import (
     at_a_glance,
     errors_over,
     layer_choice,
+    layer_choices,
     layer_scores,
     prompt_scores,
     region_scores,
@@ -36,20 +38,33 @@ from brain_activity_prediction.report.tables.averages import (
 from brain_activity_prediction.report.tables.collecting import Scored, Tables
 from brain_activity_prediction.report.tables.comparable import made_otherwise, rows_of, with_one_ceiling
 from brain_activity_prediction.report.tables.other_analyses import OtherAnalysis, other_tables
+from brain_activity_prediction.report.tables.page_tables import (
+    PageTable,
+    chosen_layers_table,
+    data_table,
+    models_table,
+    prompts_table,
+    protocols_table,
+    regions_table,
+    settings_table,
+    shares_table,
+    wordings_table,
+)
 from brain_activity_prediction.report.tables.protocol_comparison import compared_protocols
 from brain_activity_prediction.report.tables.selection import Selection
-from brain_activity_prediction.storage.folders import is_simulated
+from brain_activity_prediction.storage.folders import NSD_IMAGES, is_simulated
 
 DATA_USED = ("subject", "n_sessions", "n_train", "n_test", "test_repeats_mean")
 
 
 @dataclass
 class Contents:
-    """The figures, tables and text of a report; lists are in the order of the page."""
+    """The sentences, figures and tables of a report; lists are in the order of the page."""
 
     protocol: str
     layer_choice: str
     n_of_others: int  # number of tables of the other protocol
+    of_nsd: bool
     models: list[str]
     prompts: dict[int, str]  # number: wording, empty where it was not recorded
     subjects: list[int]
@@ -57,14 +72,15 @@ class Contents:
     n_rows: int
     n_tested: int  # number of tested rows, over which q is adjusted
     family_sizes: dict[tuple[str, str], int]  # Tables.family_sizes
-    errors_over: str  # what the error bars vary over: subjects, photographs, or empty
+    errors_over: str  # what the error bars vary over: subjects, images, or empty
     curves_have_errors: bool
     scores: pd.DataFrame  # averages.region_scores
-    by_prompt: pd.DataFrame  # averages.prompt_scores
-    glance: pd.DataFrame  # averages.at_a_glance
-    settings: list[tuple[str, list[tuple[str, int]]]]
     gaps: list[missing.Gap]
     absent: list[str]
+    held_out: dict[int, int]  # missing.held_out
+    simulated: bool
+    tables: dict[str, PageTable]  # by name, only tables with rows
+    findings: dict[str, str] = field(default_factory=dict)  # by question
     bars: list[Drawn] = field(default_factory=list)
     curves: dict[str, list[Drawn]] = field(default_factory=dict)  # by stream
     prompt_maps: list[Drawn] = field(default_factory=list)
@@ -74,13 +90,29 @@ class Contents:
     libraries: list[str] = field(default_factory=list)  # JavaScript libraries that all slice viewers share
     # Figure, and the results of variance.spaces_of and variance.errors_of.
     variance: list[tuple[Drawn, list[tuple[str, str]], str]] = field(default_factory=list)
-    shares: pd.DataFrame = field(default_factory=pd.DataFrame)
     answers: list[Answered] = field(default_factory=list)
     other_analyses: list[OtherAnalysis] = field(default_factory=list)
-    both_protocols: pd.DataFrame = field(default_factory=pd.DataFrame)  # protocol_comparison.compared_protocols
-    held_out: dict[int, int] = field(default_factory=dict)  # missing.held_out
-    data_used: pd.DataFrame = field(default_factory=pd.DataFrame)  # data_used
-    simulated: bool = False
+
+    @property
+    def questions(self) -> list[str]:
+        """Return the names of the questions that these contents can answer, and `open` if some are not."""
+        answered = {
+            "how-well": True,
+            "where": bool(self.slices or self.on_cortex or self.findings["where"]),
+            "layer": bool(self.curves or "layers" in self.tables),
+            "prompt": bool(self.prompt_maps),
+            "model": bool(self.findings["model"] or self.other_tables("model")),
+            "shared": bool(self.variance),
+            "answers": bool(self.answers),
+            "trust": True,
+        }
+        names = [name for name, there in answered.items() if there]
+        complete = len(names) == len(answered) and self.slices and all(one.rows for one in self.other_analyses)
+        return names if complete else [*names, "open"]
+
+    def other_tables(self, question: str) -> list[PageTable]:
+        """Return the tables of other analyses that belong to a question."""
+        return [one.for_page() for one in self.other_analyses if one.rows and one.kind.question == question]
 
 
 def gather(
@@ -98,31 +130,44 @@ def gather(
     table, of_other_ceilings = with_one_ceiling(rows_of(scored, table) if otherwise else table)
     by_family = families(list(dict.fromkeys(table["roi"])))
     scores, curves, figures = region_scores(table), layer_scores(table), folder / "figures"
+    by_prompt, choices = prompt_scores(table), layer_choices(table)
+    shares = shares_over_subjects(read_shares(source.output, selection))
+    regions, prompts = [roi for members in by_family.values() for roi in members], wordings(scored)
     contents = Contents(
         protocol=protocol,
         layer_choice=layer_choice(protocol),
         n_of_others=len(of_any) - len(selected),
+        of_nsd=source.output.dataset in (None, *NSD_IMAGES),
         models=sorted(table["model_id"].unique()),
-        prompts=wordings(scored),
+        prompts=prompts,
         subjects=sorted(table["subject"].unique().tolist()),
-        regions=[roi for members in by_family.values() for roi in members],
+        regions=regions,
         n_rows=len(table),
         n_tested=tables.family_sizes.get((protocol, layer_choice(protocol)), 0),
         family_sizes=tables.family_sizes,
         errors_over=errors_over(scores),
         curves_have_errors=bool(curves["r_se"].notna().any()),
         scores=scores,
-        by_prompt=prompt_scores(table),
-        glance=at_a_glance(table, scores),
-        settings=values_of_settings(selected),
         gaps=missing.gaps(source, selected, whole, selection) + missing.left_out(otherwise),
         absent=missing.absent_analyses(table) + of_other_ceilings,
+        held_out=missing.held_out(source, scored),
         simulated=is_simulated(folder),
+        tables=with_rows(
+            models=models_table(at_a_glance(table, scores)),
+            regions=regions_table(scores, regions),
+            layers=chosen_layers_table(choices, regions),
+            prompts=prompts_table(by_prompt, regions),
+            wordings=wordings_table(prompts),
+            protocols=protocols_table(compared_protocols(of_any, shown), regions),
+            shares=shares_table(shares),
+            data=data_table(data_used(table)),
+            settings=settings_table(values_of_settings(selected)),
+        ),
     )
-    for name, regions in families([roi for roi in contents.regions if roi in set(scores["roi"])]).items():
-        contents.bars.append(region_bars(name, regions, scores, contents.models, figures))
+    for name, members in families([roi for roi in regions if roi in set(scores["roi"])]).items():
+        contents.bars.append(region_bars(name, members, scores, contents.models, figures))
     contents.curves = _curves(curves, contents, figures)
-    contents.prompt_maps = _prompt_maps(contents, figures)
+    contents.prompt_maps = _prompt_maps(by_prompt, contents, figures)
     for one in voxel_maps(source, scored, folder / "maps"):
         viewer, contents.libraries = slices(one)
         contents.slices.append(viewer)
@@ -130,18 +175,29 @@ def gather(
     cortices, contents.without_surfaces = read_cortices(source, contents.subjects)
     if cortices is not None:
         contents.on_cortex = list(cortex_figures(cortices, scored, folder))
-    contents.shares = shares_over_subjects(read_shares(source.output, selection))
-    for analysis in contents.shares["analysis"].unique():
-        drawn = variance_bars(analysis, contents.shares, contents.regions, figures)
-        contents.variance.append((drawn, spaces_of(analysis, contents.shares), errors_of(analysis, contents.shares)))
+    for analysis in shares["analysis"].unique():
+        drawn = variance_bars(analysis, shares, regions, figures)
+        contents.variance.append((drawn, spaces_of(analysis, shares), errors_of(analysis, shares)))
         if cortices is not None and (drawn := variance_figure(cortices, source.output, analysis, figures)):
             contents.on_cortex.append(drawn)
-    contents.both_protocols = compared_protocols(of_any, shown)
-    contents.held_out = missing.held_out(source, scored)
-    contents.data_used = data_used(table)
     contents.other_analyses = other_tables(source.output, selection, protocol)
     contents.answers = sample_answers(source, missing.stored_states(source.output, selection))
+    contents.findings = {
+        "how-well": findings.how_well(scores, contents.errors_over),
+        "where": findings.where(scores),
+        "layer": findings.which_layer(choices, scores),
+        "prompt": findings.which_prompt(by_prompt, scores),
+        "model": findings.which_model(table, scores),
+        "shared": findings.what_is_shared(shares),
+        "answers": findings.what_answers(contents.answers),
+        "trust": findings.can_it_be_trusted(table, contents.held_out, len(contents.gaps) + len(contents.absent)),
+    }
     return contents
+
+
+def with_rows(**tables: PageTable) -> dict[str, PageTable]:
+    """Return the tables that have rows."""
+    return {name: table for name, table in tables.items() if table.rows}
 
 
 def _curves(scores: pd.DataFrame, contents: Contents, folder: Path) -> dict[str, list[Drawn]]:
@@ -156,9 +212,8 @@ def _curves(scores: pd.DataFrame, contents: Contents, folder: Path) -> dict[str,
     }
 
 
-def _prompt_maps(contents: Contents, folder: Path) -> list[Drawn]:
+def _prompt_maps(rows: pd.DataFrame, contents: Contents, folder: Path) -> list[Drawn]:
     """Draw the maps of prompts against regions: one panel for each model with prompts, all on one colour scale."""
-    rows = contents.by_prompt
     prompted = set(rows.loc[rows["prompt"].notna(), "model_id"])
     limits = (min(rows["r"].min(), 0), rows["r"].max())
     return [prompt_map(model, rows, contents.regions, limits, folder) for model in contents.models if model in prompted]

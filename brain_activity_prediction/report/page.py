@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import jinja2
-import pandas as pd
 from markupsafe import Markup
 
 from brain_activity_prediction.report.contents import Contents
@@ -21,6 +20,17 @@ from brain_activity_prediction.runtime.wording import count
 from brain_activity_prediction.storage.files import written_whole
 
 FILES = Path(__file__).parent / "page_files"
+QUESTIONS = {  # sections of the page: their name in its navigation, and their heading
+    "how-well": ("How well", "How well?"),
+    "where": ("Where", "Where in the brain?"),
+    "layer": ("Layer", "Which layer?"),
+    "prompt": ("Prompt", "Which prompt?"),
+    "model": ("Model", "Which model?"),
+    "shared": ("Shared", "What is shared?"),
+    "answers": ("Answers", "What did it answer?"),
+    "trust": ("Trust", "Can I trust it?"),
+    "open": ("Not answered", "Not answered yet"),
+}
 DASHES = {"-": "", "--": "6 3", ":": "1.5 2.5", "-.": "6 2 1.5 2"}
 
 
@@ -36,9 +46,10 @@ def write_page(contents: Contents, folder: Path) -> Path:
         trim_blocks=True,
         finalize=printable,
     )
-    environment.filters |= {"number": number, "count": count, "cell": cell}
+    environment.filters |= {"count": count}
     html = environment.get_template("report.html.jinja").render(
         contents=contents,
+        questions={name: QUESTIONS[name] for name in contents.questions},
         css=(FILES / "page.css").read_text(),
         page_script=page_script,
         policy=policy(scripts),
@@ -69,20 +80,6 @@ def swatch(turn: int) -> tuple[str, str]:
     """Return the colour and the SVG dashes of the nth model's line."""
     colour, style = look(turn)
     return colour, DASHES[style]
-
-
-def number(value: float, digits: int = 3) -> str:
-    """Format a number for a table, with a true minus sign; a dash for a missing one."""
-    return "–" if value is None or pd.isna(value) else f"{value:.{digits}f}".replace("-", "−")
-
-
-def cell(value) -> str:
-    """Format any value of a table: numbers with three digits, a dash for a missing one."""
-    if pd.isna(value):
-        return "–"
-    if not isinstance(value, float) or value.is_integer():
-        return str(value).removesuffix(".0")
-    return "< 0.001" if 0 < value < 0.0005 else number(value)
 
 
 def printable(value):

@@ -86,8 +86,8 @@ def test_errors_in_a_panel_are_over_subjects_or_over_photographs_and_not_both():
     assert errors_over(scores) == "subjects"
     assert scores["r_se"].tolist() == pytest.approx([0.05, np.nan], nan_ok=True)
     alone = region_scores(table[table["subject"] == 1])
-    assert errors_over(alone) == "photographs"
+    assert errors_over(alone) == "images"
     assert alone["r_se"].tolist() == [0.07, 0.07]
     assert errors_over(region_scores(table[table["subject"] == 1].drop(columns="r_se"))) == ""
     apart = region_scores(table[(table["subject"] == 2) | (table["model_id"] == "b")])
-    assert errors_over(apart) == "photographs"  # one subject each, though there are two
+    assert errors_over(apart) == "images"  # one subject each, though there are two

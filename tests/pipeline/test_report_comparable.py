@@ -89,4 +89,4 @@ def test_voxel_scores_divided_by_other_ceilings_are_left_out_region_scores_stay(
     assert "9.000" not in text
     of_one = re.findall(rf"V1v {LLAVA} [\d.]+ [\d.]+ ([\d.]+ \(n = 1\))? ?[\d.]+( \(n = 1\))? ", text)
     assert not any(of_one[0])
-    assert "both over all voxels of the region" in text
+    assert "Both are over all voxels of the region" in text

@@ -17,19 +17,22 @@ from brain_activity_prediction.storage.settings_file import record_settings
 pytestmark = pytest.mark.slow
 
 
-def test_at_a_glance_the_r_of_a_model_that_lacks_subjects_is_not_bold(own_scored):
+def test_a_model_that_lacks_subjects_comes_last_and_is_not_called_the_best(own_scored):
     shutil.rmtree(own_scored / "alignment/subj02/no_prompt/google_vit-huge-patch14-224-in21k")
     done = report(own_scored, "--roi", "nsdgeneral")
     assert done.returncode == 0, done.stderr
-    glance = Path(done.stdout.strip()).read_text().split('id="glance"')[1].split("</section>")[0]
-    first, last = glance.split("<tbody>")[1].split("</tr>")[:2]
-    assert (LLAVA in first, "<strong>" in first) == (True, True)
-    assert (VIT in last, "1 of 2" in last, "<strong>" in last) == (True, True, False)
+    section = Path(done.stdout.strip()).read_text().split('id="how-well"')[1].split("</section>")[0]
+    first, last = section.split("<tbody>")[1].split("</tr>")[:2]
+    assert LLAVA in first
+    assert (VIT in last, "1 of 2" in last) == (True, True)
+    assert f"Over all fitted voxels, {LLAVA} predicts held-out responses with" in section
 
 
 def test_the_page_says_from_which_sessions_images_and_repeats_the_scores_are(own_scored):
     page = page_text(report(own_scored))
-    assert re.search(r"Data behind the scores.*Voxels scored 1 3 0 12 3\.00 400 2 3 0 12 3\.00 360 Settings", page)
+    assert re.search(
+        r"Data behind the scores.*Voxels scored 1 3 0 12 3\.00 400 2 3 0 12 3\.00 360 What is missing", page
+    )
 
 
 def test_the_page_of_a_region_has_only_that_region_and_needs_no_nsd(own_scored):
@@ -64,7 +67,7 @@ def test_maps_of_best_prompts_are_written_where_the_subject_s_voxels_are(scored)
     assert set(np.unique(best.get_fdata()[~np.isnan(best.get_fdata())])) == {1, 2}
 
 
-def test_the_page_counts_the_held_out_photographs_of_the_scored_sessions(own_scored):
+def test_the_page_counts_the_held_out_images_of_the_scored_sessions(own_scored):
     path = own_scored / "nsddata/experiments/nsd/nsd_expdesign.mat"
     design = {name: values for name, values in loadmat(path).items() if not name.startswith("__")}
     design["masterordering"][0, :12] = np.arange(12) // 2 + 1  # the first session shows half of the images, twice
@@ -72,5 +75,5 @@ def test_the_page_counts_the_held_out_photographs_of_the_scored_sessions(own_sco
     for subject, sessions in ((1, [1]), (2, [1, 3])):
         for path in own_scored.glob(f"alignment/subj0{subject}/*/*/settings.json"):
             record_settings(path.parent, {"sessions": sessions})
-    assert "held-out photographs (subject 1: 6, subject 2: 12) 6 to 12" in page_text(report(own_scored, "--roi", "V1v"))
-    assert "held-out photographs 6" in page_text(report(own_scored, "--roi", "V1v", "-s", 1))
+    assert "held-out images (subject 1: 6, subject 2: 12) 6 to 12" in page_text(report(own_scored, "--roi", "V1v"))
+    assert "held-out images 6" in page_text(report(own_scored, "--roi", "V1v", "-s", 1))

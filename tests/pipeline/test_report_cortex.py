@@ -46,7 +46,7 @@ def test_a_page_shows_the_cortex_or_lists_the_transforms_that_it_lacks(own_score
         patch("brain_activity_prediction.report.cortex.cortex_figures.PIXELS", 60),
     ):
         text = page_text(report(own_scored, "-m", VIT))
-    assert "On the cortex" in text
+    assert "Maps on fsaverage" in text
     assert "subject 2 has no transforms" in text
     assert "rh.white-to-fsaverage.mgz" in text
     assert "subject 1 has no transforms" not in text

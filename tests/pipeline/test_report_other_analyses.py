@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 from reports import VIT, report
 
-from brain_activity_prediction.report.page import cell
 from brain_activity_prediction.report.tables.other_analyses import other_tables
+from brain_activity_prediction.report.tables.page_tables import cell
 from brain_activity_prediction.report.tables.selection import Selection
 
 pytestmark = pytest.mark.slow
@@ -54,7 +54,7 @@ def test_analyses_beyond_scores_are_shown_the_surest_first_or_named_as_missing(o
     assert other_tables(own_scored, Selection(subject=(2,)))[2].rows == []
     html = Path(report(own_scored, "--roi", "V1v", "--model-id", VIT).stdout.strip()).read_text()
     assert "<code>across_subjects.py</code> was not run" in html
-    assert "<td>V1v</td>" in html.split('id="further"')[1].split("</section>")[0]
+    assert "<td>V1v</td>" in html.split('id="model"')[1].split("</section>")[0]
 
 
 def test_a_small_p_is_not_written_as_0():

@@ -37,7 +37,7 @@ def test_a_page_of_the_studys_own_protocol_shows_its_average_of_layers_and_says_
         table.loc[table["layer_choice"] == "average", "r"] = 0.123
         table.to_parquet(path)
     text = page_text(report(own_scored, "--roi", "V1v"))
-    assert "Streams and prompts are chosen on training photographs alone; the scores of a stream's layers" in text
+    assert "Streams and prompts are chosen on training images alone; the scores of a stream's layers" in text
     assert "(protocol paper , layer_choice average )" in text
     assert f"V1v {LLAVA} 0.123 0.000" in text
     assert "so that no layer is the best" in text

@@ -49,7 +49,7 @@ def test_partitionings_of_one_name_but_of_other_prompts_are_not_averaged(second)
     kinds = [errors_of(analysis, means.reset_index()) for analysis in means.index.unique(0)]
     assert kinds == [
         "Mean of 2 subjects; lines are one standard error over subjects.",
-        "One subject; lines are one standard error over photographs.",
+        "One subject; lines are one standard error over images.",
     ]
 
 

@@ -86,7 +86,7 @@ def errors_of(analysis: str, means: pd.DataFrame) -> str:
     averaged = f"Mean of {n} subjects" if n > 1 else "One subject"
     if rows["r2_se"].isna().all():
         return f"{averaged}, no errors."
-    return f"{averaged}; lines are one standard error over {'subjects' if n > 1 else 'photographs'}."
+    return f"{averaged}; lines are one standard error over {'subjects' if n > 1 else 'images'}."
 
 
 def spaces_of(analysis: str, means: pd.DataFrame) -> list[tuple[str, str]]:

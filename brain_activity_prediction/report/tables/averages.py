@@ -73,10 +73,10 @@ def over_subjects(rows: pd.DataFrame, key: list[str], compared: list[str]) -> pd
 
 
 def errors_over(scores: pd.DataFrame) -> str:
-    """Return what the standard errors of `over_subjects` vary over: subjects, photographs, or empty."""
+    """Return what the standard errors of `over_subjects` vary over: subjects, images, or empty."""
     if scores["r_se"].isna().all():
         return ""
-    return "subjects" if (scores["n_subjects"] > 1).any() else "photographs"
+    return "subjects" if (scores["n_subjects"] > 1).any() else "images"
 
 
 def region_scores(table: pd.DataFrame) -> pd.DataFrame:
@@ -93,6 +93,23 @@ def prompt_scores(table: pd.DataFrame) -> pd.DataFrame:
     best = best_by_training(chosen_layers(table), ["model_id", "prompt", "subject", "roi"])
     best = best.assign(prompted=best["prompt"].notna())
     return over_subjects(best, ["model_id", "prompt", "roi"], ["model_id", "prompted", "roi"])
+
+
+def layer_choices(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the layers that training images choose: a row for each model and region, over its subjects.
+
+    Columns model_id, roi, stream, layers, depth, n_subjects. `stream` and `layers` list the subjects' choices;
+    `depth` is the mean of `layer_position`. The table is empty if layers are averaged.
+    """
+    best = best_by_training(chosen_layers(table), ["model_id", "subject", "roi"]).dropna(subset="layer")
+    groups = best.groupby(["model_id", "roi"], sort=False, observed=True)
+    found = {
+        "stream": groups["stream"].agg(_listed),
+        "layers": groups["layer"].agg(_listed),
+        "depth": groups["layer_position"].mean(),
+        "n_subjects": groups["subject"].nunique(),
+    }
+    return pd.DataFrame(found).reset_index()
 
 
 def layer_scores(table: pd.DataFrame) -> pd.DataFrame:
@@ -142,6 +159,10 @@ def at_a_glance(table: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
         best = best[best["n_subjects"] == best["n_subjects"].max()].sort_values("cv_score").tail(1)
         rows.append(row | {"roi": "".join(best["roi"]), "roi_r": best["r"].sum() if len(best) else np.nan})
     return pd.DataFrame(rows, columns=["model_id", *copied, "stream", "prompt", "roi", "roi_r"])
+
+
+def _listed(values: pd.Series) -> str:
+    return ", ".join(map(str, sorted(values.unique())))
 
 
 def _subjects(rows: pd.DataFrame, key: list[str]):

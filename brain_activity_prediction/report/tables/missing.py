@@ -146,7 +146,7 @@ def _of_an_earlier_version(table: pd.DataFrame) -> list[str]:
 
 
 def held_out(source: Source, scored: Sequence[Scored]) -> dict[Subject, int]:
-    """Return the number of test photographs of each subject; subjects whose sessions were not recorded are left out."""
+    """Return the number of test images of each subject; subjects whose sessions were not recorded are left out."""
     dataset, found = source.dataset, {}
     if dataset is None:
         return {}

@@ -7,11 +7,12 @@ import pandas as pd
 from brain_activity_prediction.datasets.nsd.regions import of_atlases
 from brain_activity_prediction.encoding.protocols import STANDARD
 from brain_activity_prediction.report.tables.averages import layer_choice
+from brain_activity_prediction.report.tables.page_tables import PageTable, cell
 from brain_activity_prediction.report.tables.selection import Selection
 from brain_activity_prediction.storage.folders import Output, part_of, scores_name
 from brain_activity_prediction.storage.table_files import read_table
 
-LONGEST = 300  # largest number of rows of a table on the page
+LONGEST = 100  # largest number of rows of a table on the page
 HEADINGS = {
     **{"roi": "region", "model_id": "model", "n_subjects": "subjects", "r_se": "SE", "se": "SE"},
     **{"layer_choice": "layers"},
@@ -35,6 +36,7 @@ WORDS = ("roi", "model_id", "stream", "layer_choice", "analysis")  # columns of 
 class Kind:
     """A kind of analysis table: its files, the script that writes them, and the columns that the page shows."""
 
+    question: str  # section of the page
     title: str
     places: str  # pattern of file paths below BASE_DIR; {scores} is the folder of a protocol's scores
     script: str
@@ -46,7 +48,7 @@ class Kind:
 
 KINDS = (
     Kind(
-        *("Across subjects", "{scores}/across_subjects/scores.parquet", "across_subjects.py"),
+        *("how-well", "Across subjects", "{scores}/across_subjects/scores.parquet", "across_subjects.py"),
         "Means over subjects with their standard error. With few subjects, p of the sign-flip test has few possible "
         "values. The t test assumes normal scores. q is its p adjusted over all models, prompts, streams and regions "
         "of this choice of layers, atlases included. Other brains r is the correlation of predictions from the other "
@@ -69,7 +71,7 @@ KINDS = (
         one_layer_choice=True,
     ),
     Kind(
-        *("Differences across subjects", "{scores}/across_subjects/differences.parquet", "across_subjects.py"),
+        *("model", "Differences across subjects", "{scores}/across_subjects/differences.parquet", "across_subjects.py"),
         "r of the first minus r of the second, paired over subjects; q is p of the t test, adjusted over all pairs and "
         "regions of one comparison.",
         (
@@ -79,8 +81,8 @@ KINDS = (
         "q",
     ),
     Kind(
-        *("Differences within subjects", "{scores}/*/comparisons/*.parquet", "compare.py"),
-        "r of the first minus r of the second, both on the same resamples of the test photographs, with the 95 % "
+        *("model", "Differences within subjects", "{scores}/*/comparisons/*.parquet", "compare.py"),
+        "r of the first minus r of the second, both on the same resamples of the test images, with the 95 % "
         "interval of these. q is p adjusted over all pairs and regions of one analysis in one subject, those of "
         "atlases too.",
         (
@@ -91,7 +93,12 @@ KINDS = (
         "q",
     ),
     Kind(
-        *("Similarity without a fit", "alignment/*/*prompt*/*/similarity.parquet", "compare_representations.py"),
+        *(
+            "model",
+            "Similarity without a fit",
+            "alignment/*/*prompt*/*/similarity.parquet",
+            "compare_representations.py",
+        ),
         "Representational similarity (RSA) and centred kernel alignment (CKA) of layers with regions: 1 for the same "
         "geometry, near 0 for unrelated ones. Ceilings are the same region's similarity to other subjects. q is "
         "p adjusted over all layers and regions of one model, prompt and subject.",
@@ -112,6 +119,13 @@ class OtherAnalysis:
     columns: list[tuple[str, bool]]  # heading, and whether the column is numeric
     rows: list[tuple]
     n_rows: int
+
+    def for_page(self) -> PageTable:
+        """Return the table with its cells as text."""
+        note = self.kind.note
+        if self.n_rows > len(self.rows):
+            note += f" The {len(self.rows)} most certain of {self.n_rows:,} rows."
+        return PageTable(self.kind.title, self.columns, [[*map(cell, row)] for row in self.rows], 0, note)
 
 
 def other_tables(output: Output, selection: Selection, protocol: str = STANDARD) -> list[OtherAnalysis]:
