@@ -71,7 +71,7 @@ def test_every_kind_of_file_gives_the_same_scores(kind, expected, tmp_path, monk
     for name in ("n_voxels", "r", "r2", "cv_score", "noise_ceiling", "r_normalised"):
         np.testing.assert_allclose(other[name], one[name], rtol=1e-5, atol=1e-6)
     endings = {"nii.gz": ".nii.gz", "glmsingle": ".nii.gz", "matlab": ".nii.gz", "mgz": ".func.gii", "gii": ".func.gii"}
-    ending = endings.get(kind, ".dscalar.nii" if kind == "dscalar" else ".csv")
+    ending = endings.get(kind.split()[0], ".dscalar.nii" if kind == "dscalar" else ".csv")
     folder = tmp_path / "alignment/own/sub-01/no_prompt/test_mean-colours/maps"
     maps = [path for path in folder.iterdir() if path.name.endswith(f"noise_ceiling{ending}")]
     assert len(maps) == (2 if ending == ".func.gii" else 1)
@@ -141,6 +141,15 @@ def test_regions_of_volumes_are_label_files_on_the_same_grid(tmp_path):
     assert list(regions) == ["all", "V1", "V2"]
     for number, name in ((1, "V1"), (2, "V2")):
         np.testing.assert_array_equal(regions[name], labels.ravel() == number)
+
+
+def test_the_mask_of_a_list_of_voxels_has_as_many_of_them(tmp_path):
+    write_experiment(tmp_path, "glmsingle list")
+    mask = np.ones(VOLUME, np.uint8)
+    mask[0] = 0
+    nibabel.save(nibabel.Nifti1Image(mask, AFFINE), tmp_path / "masks/sub-01.nii.gz")
+    with pytest.raises(InputError, match=r"sub-01.nii.gz marks 18 voxels, but .* has 24 responses a trial: give the"):
+        find_dataset(tmp_path).units("sub-01")
 
 
 SPOILS = {

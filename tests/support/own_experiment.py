@@ -11,6 +11,7 @@ N_IMAGES, N_REPEATS, N_UNITS = 60, 2, 24
 VOLUME = (4, 3, 2)  # N_UNITS voxels
 AFFINE = np.diag([2.0, 2, 2, 1]) + np.array([[0, 0, 0, -4]] * 3 + [[0] * 4])
 KINDS = ("responses.npy", "npy", "h5", "glmsingle", "matlab", "nii.gz", "mgz", "gii", "dscalar")
+KINDS += ("glmsingle list", "matlab list")  # responses of the voxels of a mask, as GLMsingle gives and gets them
 SUBJECTS = ("sub-01", "sub-02")
 
 
@@ -59,7 +60,7 @@ def write_session(folder, subject, session, responses, kind):
     stem = folder / "responses" / f"{subject}_{session}"
     volumes = np.moveaxis(responses.reshape(-1, *VOLUME), 0, -1)  # (X, Y, Z, trials)
     mask = nibabel.Nifti1Image(np.ones(VOLUME, np.uint8), AFFINE)
-    if kind in ("glmsingle", "matlab", "nii.gz"):
+    if kind.startswith(("glmsingle", "matlab", "nii.gz")):
         (folder / "masks").mkdir(exist_ok=True)
         nibabel.save(mask, folder / "masks" / f"{subject}.nii.gz")
     if kind == "npy":
@@ -67,6 +68,14 @@ def write_session(folder, subject, session, responses, kind):
     elif kind == "glmsingle":
         with h5py.File(f"{stem}.hdf5", "w") as file:
             file["betasmd"], file["R2"] = volumes, np.zeros(VOLUME)
+    elif kind == "glmsingle list":
+        with h5py.File(f"{stem}.hdf5", "w") as file:
+            file["betasmd"] = volumes.reshape(-1, 1, 1, len(responses))
+    elif kind == "matlab list":  # MATLAB's data(mask) lists along the first axis first
+        with h5py.File(f"{stem}.mat", "w", userblock_size=512) as file:
+            file["modelmd"] = np.stack([volume.ravel(order="F") for volume in np.moveaxis(volumes, -1, 0)])[
+                :, None, None
+            ]
     elif kind == "matlab":
         with h5py.File(f"{stem}.mat", "w", userblock_size=512) as file:
             file["modelmd"] = volumes.T

@@ -24,7 +24,7 @@ from brain_activity_prediction.datasets.own.response_files import Stored, open_r
 from brain_activity_prediction.datasets.own.responses import ResponseFiles, find_responses
 from brain_activity_prediction.datasets.own.split import read_split
 from brain_activity_prediction.datasets.own.trials import Trials, read_trials
-from brain_activity_prediction.datasets.own.units import units_of
+from brain_activity_prediction.datasets.own.units import listed_order, units_of
 from brain_activity_prediction.datasets.units import Units, Vertices, Voxels
 from brain_activity_prediction.datasets.valid_trials import mark_invalid
 from brain_activity_prediction.runtime.errors import InputError
@@ -103,7 +103,9 @@ class OwnDataset(Dataset[Subject, Units]):
                         f"{path} has {stored.shape} values a trial, but {mask.shape} are expected: is it another "
                         "subject's, or the mask's?"
                     )
-                parts.append(read_units(stored, mask, rows))
+                responses = read_units(stored, mask, rows)
+                listed = isinstance(units, Voxels) and mask.ndim == 1
+                parts.append(responses[:, listed_order(units.mask)] if listed and stored.column_major else responses)
         responses = np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
         return mark_invalid(responses) if isinstance(units, Voxels) else responses
 
@@ -144,6 +146,7 @@ def as_subject(name: str) -> Subject:
 
 
 def mask_of(units: Units, stored: Stored) -> np.ndarray:
-    """Return which values of a trial are units."""
-    mask = getattr(units, "mask", None)
-    return np.ones(stored.shape, dtype=bool) if mask is None else mask
+    """Return which values of a trial are units; all of a list."""
+    if isinstance(units, Voxels) and len(stored.shape) == 3:
+        return units.mask
+    return np.ones(units.n, dtype=bool)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ class Stored:
 
     shape  of one trial: (n_units,), or (X, Y, Z)
     read   function that returns the trials from a start to an end, (k, *shape)
+    column_major  whether a program that counts voxels along the first axis first, as MATLAB does, listed the units
     """
 
     n_trials: int
@@ -49,6 +50,7 @@ class Stored:
     read: Callable[[int, int], np.ndarray]
     grid: Grid | None = None  # of a NIfTI file
     brain_models: Any = None  # nibabel's axis of a CIFTI file
+    column_major: bool = False
 
 
 @contextmanager
@@ -127,7 +129,7 @@ def _hdf5(path: Path, file: Any) -> Stored:
             part = read_part(data, slice(start, stop))
             return part.transpose(0, *range(data.ndim - 1, 0, -1)) if order == TRIALS_FIRST_REVERSED else part
 
-    return _without_single_axes(n, shape, read)
+    return replace(_without_single_axes(n, shape, read), column_major=order == TRIALS_FIRST_REVERSED)
 
 
 def _without_single_axes(n: int, shape: tuple[int, ...], read: Callable[[int, int], np.ndarray]) -> Stored:

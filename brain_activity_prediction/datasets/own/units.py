@@ -38,13 +38,14 @@ def units_of(base_dir: Path, files: ResponseFiles, subject: str, session: int) -
             raise InputError(f"{path} is a surface: name its hemisphere in front, lh.{path.name} or rh.{path.name}")
         if stored.brain_models is not None:
             return Grayordinates(stored.brain_models)
+        if (mask_path := _mask_path(base_dir, subject)) is not None:
+            return _listed_voxels(mask_path, path, stored)
         return Rows(_names(base_dir, subject, stored.shape[0]))
 
 
 def _voxels(base_dir: Path, subject: str, path: Path, stored: Stored) -> Voxels:
     """Return the voxels of a mask; without a mask, those that are finite and not 0 in the first trial."""
-    places = [base_dir / "masks" / f"{subject}.nii.gz", base_dir / "mask.nii.gz"]
-    mask_path = next((place for place in places if place.is_file()), None)
+    mask_path = _mask_path(base_dir, subject)
     if mask_path is not None:
         if stored.grid is None:
             volume, grid = read_volume(mask_path)
@@ -52,16 +53,48 @@ def _voxels(base_dir: Path, subject: str, path: Path, stored: Stored) -> Voxels:
             volume, grid = read_volume_on(mask_path, stored.grid), stored.grid
         if volume.shape != stored.shape:
             raise InputError(f"{mask_path} has shape {volume.shape}, but {path} has {stored.shape}")
-        mask = np.isfinite(volume) & (volume > 0)
-        if not mask.any():
-            raise InputError(f"{mask_path} marks no voxel with a number above 0")
-        return Voxels(mask, grid.affine)
+        return Voxels(_marked(mask_path, volume), grid.affine)
+    expected = _mask_places(base_dir, subject)[0]
     if stored.grid is None:
-        raise InputError(f"{path} holds volumes without an affine: put a mask of the same grid at {places[0]}")
+        raise InputError(f"{path} holds volumes without an affine: put a mask of the same grid at {expected}")
     first = stored.read(0, 1)[0]
     mask = np.isfinite(first) & (first != 0)
-    log.info(f"subject {subject}: no mask at {places[0]}, so all {mask.sum():,} voxels with a response are fitted")
+    log.info(f"subject {subject}: no mask at {expected}, so all {mask.sum():,} voxels with a response are fitted")
     return Voxels(mask, stored.grid.affine)
+
+
+def _listed_voxels(mask_path: Path, path: Path, stored: Stored) -> Voxels:
+    """Return the voxels of a mask whose responses are a list, as GLMsingle gives them for data of a mask."""
+    volume, grid = read_volume(mask_path)
+    mask = _marked(mask_path, volume)
+    if (n := np.count_nonzero(mask)) != stored.shape[0]:
+        raise InputError(
+            f"{mask_path} marks {n:,} voxels, but {path} has {stored.shape[0]:,} responses a trial: give the mask of "
+            "these responses, or remove it if they are not of voxels"
+        )
+    return Voxels(mask, grid.affine)
+
+
+def listed_order(mask: np.ndarray) -> np.ndarray:
+    """Return where a list along the first axis first has each voxel of `volume[mask]`, (n_voxels,)."""
+    numbers = np.zeros(mask.shape, dtype=int)
+    numbers.T[mask.T] = np.arange(np.count_nonzero(mask))
+    return numbers[mask]
+
+
+def _marked(path: Path, volume: np.ndarray) -> np.ndarray:
+    mask = np.isfinite(volume) & (volume > 0)
+    if not mask.any():
+        raise InputError(f"{path} marks no voxel with a number above 0")
+    return mask
+
+
+def _mask_places(base_dir: Path, subject: str) -> list[Path]:
+    return [base_dir / "masks" / f"{subject}.nii.gz", base_dir / "mask.nii.gz"]
+
+
+def _mask_path(base_dir: Path, subject: str) -> Path | None:
+    return next((place for place in _mask_places(base_dir, subject) if place.is_file()), None)
 
 
 def _names(base_dir: Path, subject: str, n: int) -> list[str]:
