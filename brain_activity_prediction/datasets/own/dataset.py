@@ -104,8 +104,9 @@ class OwnDataset(Dataset[Subject, Units]):
                         "subject's, or the mask's?"
                     )
                 responses = read_units(stored, mask, rows)
-                listed = isinstance(units, Voxels) and mask.ndim == 1
-                parts.append(responses[:, listed_order(units.mask)] if listed and stored.column_major else responses)
+                if stored.column_major and isinstance(units, Voxels) and mask.ndim == 1:
+                    responses = responses[:, listed_order(units.mask)]
+                parts.append(responses)
         responses = np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
         return mark_invalid(responses) if isinstance(units, Voxels) else responses
 
