@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from brain_activity_prediction.datasets.files.image_files import NamedImages
 from brain_activity_prediction.extraction.plan import Batch, Work, images_left
 from brain_activity_prediction.extraction.runner import Runner
 from brain_activity_prediction.runtime.errors import DiskFull, InputError, is_out_of_memory
@@ -68,10 +69,11 @@ class Computing:
 
         Each prompt is written while the next one is computed.
         """
-        lacking = list(batch.prompts)
+        lacking, stimuli = list(batch.prompts), self.stimuli
+        digests = stimuli.digests(batch.image_ids) if isinstance(stimuli, NamedImages) else ()
 
         def write(prompt: int | None, states: dict[str, np.ndarray], answers: list[str] | None) -> None:
-            self.work.stores[prompt].write(batch.image_ids, states, answers)
+            self.work.stores[prompt].write(batch.image_ids, states, answers, digests)
             lacking.remove(prompt)
 
         try:

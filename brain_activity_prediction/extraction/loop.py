@@ -11,6 +11,7 @@ from contextlib import closing
 import numpy as np
 
 from brain_activity_prediction.datasets.dataset import Images, Reading
+from brain_activity_prediction.datasets.files.image_files import NamedImages
 from brain_activity_prediction.datasets.find import find_dataset
 from brain_activity_prediction.extraction.batch_size.search import with_batch_size
 from brain_activity_prediction.extraction.computing import Computing
@@ -18,6 +19,7 @@ from brain_activity_prediction.extraction.model_script import checkpoint_files, 
 from brain_activity_prediction.extraction.next_step import next_step
 from brain_activity_prediction.extraction.plan import Work, images_left, plan
 from brain_activity_prediction.extraction.recorded_settings import RecordedSettings
+from brain_activity_prediction.extraction.reuse.pictures import check_pictures, copy_states
 from brain_activity_prediction.extraction.runner import Runner
 from brain_activity_prediction.extraction.settings import ExtractionSettings
 from brain_activity_prediction.extraction.trial import try_out
@@ -59,10 +61,16 @@ def extract(script, settings: ExtractionSettings) -> None:
             return
         if not settings.test_run:
             recorded.check(work.stores)
+            if isinstance(stimuli, NamedImages):
+                check_pictures(work, stimuli)
         if left:
             runner = Runner(script, settings)
             recorded.claim(work.stores)
-            run(runner, stimuli, with_batch_size(runner, stimuli, work))
+            if isinstance(stimuli, NamedImages):
+                own = {prompt: recorded.for_store(prompt, store) for prompt, store in work.stores.items()}
+                copy_states(work, stimuli, own)
+            if work.lacking():
+                run(runner, stimuli, with_batch_size(runner, stimuli, work))
         tidy(work)
         print(next_step(work))
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,16 +19,59 @@ from brain_activity_prediction.storage.files import reading
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"}  # 8 bits a channel
 MOST_PIXELS = 2**26
-SAMPLES = 64
 
 
-class ImageFiles:
+class NamedImages(ABC):
+    """Images by name, each recognised by a digest of its pixels; they are decoded when they are requested."""
+
+    def __init__(self) -> None:
+        self._digests: dict[ImageId, str] = {}  # of the images that were decoded
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Return no settings: every image has its own digest, so that images can be added."""
+        return {}
+
+    @abstractmethod
+    def has(self, name: ImageId) -> bool:
+        """Return whether an image exists."""
+
+    @abstractmethod
+    def check(self, image_ids: Sequence[ImageId] | np.ndarray) -> None:
+        """Raise InputError if an image is missing."""
+
+    @abstractmethod
+    def _decoded(self, name: ImageId) -> Image.Image:
+        """Decode an image as RGB."""
+
+    def images(self, image_ids: Sequence[ImageId] | np.ndarray) -> list[Image.Image]:
+        """Return RGB images in the order of the names."""
+        self.check(image_ids)
+        images = [self._decoded(name) for name in image_ids]
+        self._digests |= {name: digest_of(image) for name, image in zip(image_ids, images, strict=True)}
+        return images
+
+    def digests(self, image_ids: Sequence[ImageId] | np.ndarray) -> list[str]:
+        """Return a digest of each image's pixels; images are decoded again unless they were before."""
+        for name in image_ids:
+            if name not in self._digests:
+                self.images([name])
+        return [self._digests[name] for name in image_ids]
+
+
+def digest_of(image: Image.Image) -> str:
+    """Return a digest of an image's size and pixels."""
+    return hashlib.blake2b(repr(image.size).encode() + image.tobytes(), digest_size=12).hexdigest()
+
+
+class ImageFiles(NamedImages):
     """Picture files by image name; files are opened one at a time, when an image is requested.
 
     paths  the file of each image
     """
 
     def __init__(self, paths: Mapping[Any, Path], folder: Path):
+        super().__init__()
         self._paths, self._folder = paths, folder
 
     def __enter__(self) -> ImageFiles:
@@ -36,18 +80,12 @@ class ImageFiles:
     def __exit__(self, *_: object) -> None:
         pass
 
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Return a digest of the files of SAMPLES images, spread evenly over the sorted names."""
-        return sampled_digest([name for name, path in self._paths.items() if path.is_file()], self._read)
-
-    def _read(self, name: ImageId) -> bytes:
-        with reading(self._paths[name]):
-            return self._paths[name].read_bytes()
+    def has(self, name: ImageId) -> bool:
+        return name in self._paths and self._paths[name].is_file()
 
     def check(self, image_ids: Sequence[ImageId] | np.ndarray) -> None:
         """Raise InputError if an image has no file."""
-        missing = [name for name in image_ids if name not in self._paths or not self._paths[name].is_file()]
+        missing = [name for name in image_ids if not self.has(name)]
         if missing:
             path = self._paths.get(missing[0], self._folder / str(missing[0]))
             raise InputError(
@@ -55,19 +93,8 @@ class ImageFiles:
                 f"(first: {missing[0]}){near_path(path)}"
             )
 
-    def images(self, image_ids: Sequence[ImageId] | np.ndarray) -> list[Image.Image]:
-        """Return RGB images in the order of the names."""
-        self.check(image_ids)
-        return [read_image(self._paths[name]) for name in image_ids]
-
-
-def sampled_digest(names: Sequence[ImageId], read: Callable[[ImageId], bytes]) -> dict[str, Any]:
-    """Return the setting of stored states that tells other images: a digest of SAMPLES of them, by sorted names."""
-    names = sorted(names)
-    digest = hashlib.sha256(str(len(names)).encode())
-    for place in np.unique(np.linspace(0, len(names) - 1, SAMPLES, dtype=int)) if names else ():
-        digest.update(str(names[place]).encode() + read(names[place]))
-    return {"stimulus_images": digest.hexdigest()[:16]}
+    def _decoded(self, name: ImageId) -> Image.Image:
+        return read_image(self._paths[name])
 
 
 def read_image(path: Path) -> Image.Image:

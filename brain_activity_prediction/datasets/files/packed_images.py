@@ -5,12 +5,11 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from brain_activity_prediction.datasets.files.image_files import decode_image, sampled_digest
+from brain_activity_prediction.datasets.files.image_files import NamedImages, decode_image
 from brain_activity_prediction.datasets.files.tables import read_rows
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.wording import count, did_you_mean
@@ -19,13 +18,14 @@ from brain_activity_prediction.storage.files import reading
 from brain_activity_prediction.storage.hdf5_file import dataset_of_files, open_hdf5
 
 
-class PackedImages:
+class PackedImages(NamedImages):
     """Picture files in a dataset `images` (n,) of an HDF5 file, by the names in a column of a table with n rows.
 
     background  colour of the screen behind transparent pixels
     """
 
     def __init__(self, path: Path, table: Path, column: str, background: tuple[int, int, int]):
+        super().__init__()
         self._path, self._table, self._background = path, table, background
         self._rows = {row[column]: place for place, row in enumerate(read_rows(table, (column,)))}
 
@@ -43,10 +43,8 @@ class PackedImages:
     def __exit__(self, *_: object) -> None:
         self._opened.__exit__(None, None, None)
 
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Return a digest of some of the images."""
-        return sampled_digest(list(self._rows), self._read)
+    def has(self, name: ImageId) -> bool:
+        return name in self._rows
 
     def check(self, image_ids: Sequence[ImageId] | np.ndarray) -> None:
         """Raise InputError if the table lacks an image."""
@@ -56,11 +54,6 @@ class PackedImages:
                 f"{self._table} lacks {len(missing):,} of {count(len(image_ids), 'image')} "
                 f"(first: {missing[0]}){did_you_mean(missing[0], list(self._rows))}"
             )
-
-    def images(self, image_ids: Sequence[ImageId] | np.ndarray) -> list[Image.Image]:
-        """Return RGB images in the order of the names."""
-        self.check(image_ids)
-        return [self._decoded(name) for name in image_ids]
 
     def _decoded(self, name: ImageId) -> Image.Image:
         with reading(self._path):

@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ class BatchHeader:
 
     image_ids: list[int | str]  # the image of each row: numbers for NSD, names for other datasets
     settings: dict[str, Any]
+    digests: list[str] = field(default_factory=list)  # of each image's pixels; empty where the settings tell images
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,8 @@ def _problem(name: str, header: BatchHeader, seal: Seal, streams: dict[str, Stor
         return "not all of its streams are numbers in pieces of one layer"
     if any(stored.shape[0] != len(header.image_ids) for stored in seal.datasets.values()):
         return f"not all of its datasets have {count(len(header.image_ids), 'row')}, one for each image"
+    if header.digests and len(header.digests) != len(header.image_ids):
+        return f"it has {count(len(header.digests), 'digest')} of {count(len(header.image_ids), 'image')}"
     if ANSWERS in seal.datasets and "S" not in seal.datasets[ANSWERS].dtype:
         return "its answers are no text"
     if not _fits(name, header.image_ids, streams):

@@ -137,6 +137,15 @@ class EmbeddingStore:
                     answers |= {image: here[image] for image in here if wanted is None or image in wanted}
         return answers
 
+    def digests(self) -> dict[ImageId, str]:
+        """Return `{image id: digest of its pixels}` of the stored images that have one."""
+        found: dict[ImageId, str] = {}
+        for name in batch_names(self.folder):
+            with reading(self.folder / name, RECOMPUTE):
+                header = self._read_file(name).header
+                found |= dict(zip(header.image_ids, header.digests, strict=False))
+        return found
+
     # -- writing --------------------------------------------------------------------------------------------------
 
     def write(
@@ -144,8 +153,12 @@ class EmbeddingStore:
         image_ids: Sequence[ImageId],
         streams: Mapping[str, np.ndarray],
         answers: Sequence[str] | None = None,
+        digests: Sequence[str] = (),
     ) -> None:
         """Add a batch of images atomically. Each stream is (n, L, W), one row for each image id.
+
+        answers  the model's texts
+        digests  of the images' pixels
 
         Raise InputError if another process has meanwhile begun with other settings.
         """
@@ -157,6 +170,7 @@ class EmbeddingStore:
         path = self.folder / batch_name(ids, streams)
         with self._settings.recorded_with(path) as settings:
             header = {"image_ids": ids.tolist(), "settings": settings}
+            header |= {"digests": list(digests)} if digests else {}
             write_sealed(path, arrays, about=header, cuts=dict.fromkeys(streams, A_LAYER))
 
     def repair(self) -> list[str]:
