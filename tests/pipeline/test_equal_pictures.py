@@ -51,7 +51,7 @@ def test_a_picture_stored_in_another_format_is_the_same(experiment, capsys):
     assert "0 are left" in capsys.readouterr().err
 
 
-def test_states_of_equal_pixels_are_copied_from_another_dataset_never_of_equal_names(tmp_path, capsys):
+def test_states_are_copied_by_equal_pixels_never_by_equal_names(tmp_path, capsys):
     """THINGS has the pictures of the experiment under the same names, but the names of two are swapped."""
     results, own, other = tmp_path / "results", tmp_path / "own", tmp_path / "things"
     subject = TREES["own"](own)
