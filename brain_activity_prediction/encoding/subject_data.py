@@ -104,26 +104,34 @@ def read_subject_data(
             raise InputError(f"only {len(part)} of the images in these sessions are {kind} images: add sessions{fewer}")
     responses = prepare_responses(dataset, subject, choice, cache_dir)
     train, test = (np.searchsorted(responses.image_ids, part) for part in (split.train, split.test))
+    sums = trial_sums(responses, test if dataset.ceilings_from_test_images else None)
+    test_rows = responses.betas[test]
     if choice.trials == SINGLE:
         train_ids, train_rows = single_trials(responses, split.train)
-    else:
-        train_ids, train_rows = responses.image_ids[train], responses.betas[train]
-    scaled_train, scaled_test = scale_with_gaps(
-        train_rows, responses.betas[test], responses.incomplete, scale or standardise
-    )
+    else:  # they take gigabytes: they are moved and scaled in place
+        train_ids, train_rows = responses.image_ids[train], moved_to_front(responses.betas, train)
+    scaled_train, scaled_test = scale_with_gaps(train_rows, test_rows, responses.incomplete, scale or standardise)
     return SubjectData(
         train_ids=train_ids,
         test_ids=responses.image_ids[test],
         train=scaled_train,
         test=scaled_test,
         test_repeats=_repeats(responses, test),
-        trial_sums=trial_sums(responses, test if dataset.ceilings_from_test_images else None),
+        trial_sums=sums,
         units=responses.units,
         sessions=responses.sessions,
         n_sessions_planned=dataset.n_sessions_planned(subject),
         reads=dataset.reads(),
         made_from=responses.inputs,
     )
+
+
+def moved_to_front(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Move some rows (k,), ascending, to the front of `values` (n, V) in place; return them as a view (k, V)."""
+    for place, row in enumerate(rows):
+        if place != row:
+            values[place] = values[row]
+    return values[: len(rows)]
 
 
 def single_trials(responses: Responses, image_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -170,7 +170,7 @@ def test_a_partition_asks_for_a_layer_where_each_fold_has_its_own_best(scored):
 
 def test_a_sweep_counts_the_layers_that_a_fold_lacks(scored):
     folder, subject, scores = scored
-    settings = SimpleNamespace(prompts=[1], base_dir=folder, model_id=MODEL, dataset=None)
+    settings = SimpleNamespace(prompts=[1], place_flags=["-d", str(folder)], model_id=MODEL)
     work = SimpleNamespace(streams={None: ["vision"]}, settings=settings)
     flags = ("--cv-test", str(K), "--permutations", "99", "--bootstrap", "99")
 

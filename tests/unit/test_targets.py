@@ -1,8 +1,10 @@
+import tracemalloc
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from brain_activity_prediction.datasets.find import find_dataset
 from brain_activity_prediction.datasets.nsd.design import read_design
 from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 from brain_activity_prediction.datasets.responses import ResponseChoice, prepare_responses
@@ -84,3 +86,28 @@ def test_an_invalid_single_trial_is_the_mean_of_its_images_valid_trials():
     ids, rows = subject_data.single_trials(responses, np.array([2, 7, 9]))
     assert ids.tolist() == [2, 2, 7, 7, 9]
     np.testing.assert_array_equal(rows, [[2, 5], [4, 5], [1, 8], [3, 8], [0, nan]])
+
+
+def test_responses_to_training_images_are_never_held_twice():
+    values = np.arange(40.0).reshape(10, 4)
+    expected = values[[0, 1, 4, 5, 9]]
+    moved = subject_data.moved_to_front(values, np.array([0, 1, 4, 5, 9]))
+    np.testing.assert_array_equal(moved, expected)
+    assert np.shares_memory(moved, values)
+
+
+def test_reading_a_subject_takes_the_memory_of_its_responses_once(tmp_path):
+    """Peak of the memory that NumPy allocates, with responses from the cache file."""
+    n_images, n_units = 1500, 2000
+    (tmp_path / "images").mkdir()
+    rows = "".join(f"a,{number:04d}.png\n" for number in range(n_images))
+    (tmp_path / "trials.csv").write_text("subject,image\n" + rows)
+    (tmp_path / "split.csv").write_text("image,split\n" + "".join(f"{n:04d}.png,test\n" for n in range(0, 30)))
+    np.save(tmp_path / "responses.npy", np.random.default_rng(0).standard_normal((n_images, n_units), np.float32))
+    dataset = find_dataset(tmp_path)
+    read_subject_data(dataset, "a", ResponseChoice(), tmp_path)
+    tracemalloc.start()
+    read_subject_data(dataset, "a", ResponseChoice(), tmp_path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1.5 * n_images * n_units * 4
