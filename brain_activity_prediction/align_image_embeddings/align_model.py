@@ -21,7 +21,7 @@ from brain_activity_prediction.cli.settings_from_flags import (
     parse_with_protocol,
     settings_from,
 )
-from brain_activity_prediction.datasets.find import find_dataset
+from brain_activity_prediction.datasets.find import as_chosen, find_dataset
 from brain_activity_prediction.encoding.layers import open_layers
 from brain_activity_prediction.encoding.settings import EncodingSettings
 from brain_activity_prediction.ridge.criteria import CRITERIA
@@ -87,7 +87,7 @@ def read_settings(words: Sequence[str] | None = None) -> EncodingSettings:
 def main() -> None:
     settings = read_settings()
     log_protocol(settings.protocol)
-    dataset = find_dataset(settings.base_dir, settings.dataset).reading(settings.reading)
+    dataset = as_chosen(find_dataset(settings.base_dir, settings.dataset), settings.reading)
     dataset.check_subjects([settings.subject])
     dataset.sessions(settings.subject)
     devices.check_device(settings.device)

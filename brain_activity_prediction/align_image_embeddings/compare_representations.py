@@ -13,7 +13,7 @@ from brain_activity_prediction.cli import dataset_flags
 from brain_activity_prediction.cli import shared_flags as shared
 from brain_activity_prediction.cli.flag_values import subject_list
 from brain_activity_prediction.cli.settings_from_flags import layer_selection, settings_from
-from brain_activity_prediction.datasets.find import find_dataset
+from brain_activity_prediction.datasets.find import as_chosen, find_dataset
 from brain_activity_prediction.encoding.layers import open_layers
 from brain_activity_prediction.rsa.settings import SimilaritySettings
 from brain_activity_prediction.runtime import devices
@@ -49,7 +49,7 @@ def read_settings() -> SimilaritySettings:
 
 def main() -> None:
     settings = read_settings()
-    dataset = find_dataset(settings.base_dir, settings.dataset).reading(settings.reading)
+    dataset = as_chosen(find_dataset(settings.base_dir, settings.dataset), settings.reading)
     dataset.check_subjects([settings.subject, *settings.ceiling_subjects])
     for subject in (settings.subject, *settings.ceiling_subjects):
         dataset.sessions(subject)

@@ -15,6 +15,7 @@ import brain_activity_prediction  # noqa: F401, handles signals from here on
 from brain_activity_prediction.cli import dataset_flags
 from brain_activity_prediction.cli import shared_flags as shared
 from brain_activity_prediction.cli.settings_from_flags import alpha_grid, settings_from
+from brain_activity_prediction.datasets.find import as_chosen
 from brain_activity_prediction.runtime import devices
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.running import run_script
@@ -45,7 +46,7 @@ def main() -> None:
     alphas, subjects = alpha_grid(arguments), sorted(set(arguments.subject))
     if len(subjects) < 2:
         raise InputError("a ceiling needs the responses of several subjects: name two or more with -s")
-    dataset = dataset_flags.dataset_from(arguments).reading(dataset_flags.reading_from(arguments))
+    dataset = as_chosen(dataset_flags.dataset_from(arguments), dataset_flags.reading_from(arguments))
     for subject in subjects:
         dataset.sessions(subject)
     devices.check_device(arguments.gpu_id)

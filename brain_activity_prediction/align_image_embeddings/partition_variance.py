@@ -17,7 +17,7 @@ from brain_activity_prediction.cli import shared_flags as shared
 from brain_activity_prediction.cli.flag_values import analysis_name, positive_int, seed
 from brain_activity_prediction.cli.model_names import resolved_model_id
 from brain_activity_prediction.cli.settings_from_flags import alpha_grid, settings_from
-from brain_activity_prediction.datasets.find import find_dataset
+from brain_activity_prediction.datasets.find import as_chosen, find_dataset
 from brain_activity_prediction.runtime import devices
 from brain_activity_prediction.runtime.running import run_script
 from brain_activity_prediction.variance_partitioning.feature_spaces import check_spaces, parse_space
@@ -69,7 +69,7 @@ def read_settings() -> PartitioningSettings:
 
 def main() -> None:
     settings = read_settings()
-    dataset = find_dataset(settings.base_dir, settings.dataset).reading(settings.reading)
+    dataset = as_chosen(find_dataset(settings.base_dir, settings.dataset), settings.reading)
     dataset.check_subjects([settings.subject])
     dataset.sessions(settings.subject)
     devices.check_device(settings.device)

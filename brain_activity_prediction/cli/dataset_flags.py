@@ -111,7 +111,7 @@ def add_reading(flags: argparse.ArgumentParser, *names_of_space: str) -> None:
         "--mask",
         nargs="+",
         metavar="NAME",
-        help="voxels of NSD to fit: the union of these ROI files, cortex, or one NIfTI file (default: nsdgeneral)",
+        help="voxels to fit: one NIfTI file, or for NSD the union of these ROI files, or cortex (default: nsdgeneral)",
     )
 
 

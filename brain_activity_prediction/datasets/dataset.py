@@ -75,6 +75,7 @@ class Dataset(ABC, Generic[S, U]):
     title: ClassVar[str]
     citation: ClassVar[str]
     trained_on: ClassVar[str | None] = None  # dataset whose images the models are trained on, if not this one
+    has_named_masks: ClassVar[bool] = False  # whether `reading` takes masks itself
     ceilings_from_test_images: ClassVar[bool] = False  # whether noise ceilings leave out the training images
     base_dir: Path
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from brain_activity_prediction.datasets.nsd.layout import NIFTI
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.wording import no_such_path
 from brain_activity_prediction.storage.folders import Output
 
 if TYPE_CHECKING:
-    from brain_activity_prediction.datasets.dataset import Dataset
+    from brain_activity_prediction.datasets.dataset import Dataset, Reading
 
 PACKAGE = "brain_activity_prediction.datasets"
 NSD = "nsd"
@@ -53,6 +55,18 @@ def find_dataset(base_dir: Path, given: str | None = None) -> Dataset:
         raise InputError(f"the base directory {no_such_path(base_dir)}")
     (module, function), _ = DATASETS[dataset_name(base_dir, given)]
     return getattr(import_module(module), function)(base_dir)
+
+
+def as_chosen(dataset: Dataset, chosen: Reading) -> Dataset:
+    """Return a dataset with a choice of what to read; a NIfTI file as a mask is possible wherever units are voxels.
+
+    Raises InputError for a choice that the dataset does not have.
+    """
+    path = chosen.mask[0] if chosen.mask else ""
+    if dataset.has_named_masks or not path.endswith(NIFTI):
+        return dataset.reading(chosen)
+    masked = import_module(f"{PACKAGE}.masked").MaskedDataset
+    return masked(dataset.reading(replace(chosen, mask=None)), Path(path))
 
 
 def dataset_if_any(base_dir: Path, given: str | None = None) -> Dataset | None:

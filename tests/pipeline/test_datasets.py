@@ -8,12 +8,13 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from dataset_trees import AFFINE, INSIDE, REGION, TEST, TREES
+from dataset_trees import AFFINE, INSIDE, REGION, TEST, TREES, save_nifti
 from mean_colours import MODEL, colours, extract
 from PIL import Image
 
 from brain_activity_prediction.align_image_embeddings import align_model
-from brain_activity_prediction.datasets.find import find_dataset
+from brain_activity_prediction.datasets.dataset import Reading
+from brain_activity_prediction.datasets.find import as_chosen, find_dataset
 from brain_activity_prediction.datasets.responses import ResponseChoice, prepare_responses
 from brain_activity_prediction.datasets.splits import SplitChoice, split_images
 from brain_activity_prediction.datasets.units import Voxels
@@ -92,6 +93,35 @@ def test_states_that_were_computed_for_nsd_serve_the_challenge(own_nsd, tmp_path
             image.save(folder / f"train-{place + 1:04d}_nsd-{number - 1:05d}.png")
     extract(colours(), tmp_path / "challenge", "-s", 1, "--output", tmp_path)
     assert "Algonauts 2023: 12 images, prompt 1: 12 images were done before, 0 are left" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", [name for name in TREES if name != "own"])
+def test_a_mask_file_chooses_voxels_of_any_volumes(name, tmp_path):
+    subject = TREES[name](tmp_path)
+    chosen = np.zeros(INSIDE.shape, bool)
+    chosen[1:3] = True
+    flipped = AFFINE @ np.array([[-1, 0, 0, len(chosen) - 1], *np.eye(4)[1:]])
+    save_nifti(chosen[::-1].astype(np.uint8), tmp_path / "mine.nii.gz", flipped)
+    (tmp_path / "test.txt").write_text("\n".join(TEST))
+    choice = ResponseChoice(split=SplitChoice(test_images=tmp_path / "test.txt"))
+    whole = find_dataset(tmp_path)
+    masked = as_chosen(whole, Reading(mask=(str(tmp_path / "mine.nii.gz"),)))
+    every, own = (prepare_responses(one, subject, choice, tmp_path / "cache") for one in (whole, masked))
+    kept = chosen[INSIDE]
+    np.testing.assert_array_equal(own.units.mask, INSIDE & chosen)
+    np.testing.assert_allclose(own.betas, every.betas[:, kept])
+    np.testing.assert_array_equal(masked.regions(subject)["V1"], REGION[kept])
+    assert len(list((tmp_path / "cache").glob("*.h5"))) == 2
+    with pytest.raises(InputError, match="has one kind of responses: leave out --mask"):
+        as_chosen(whole, Reading(mask=("V1",)))
+
+
+def test_a_mask_file_needs_volumes(tmp_path):
+    subject = TREES["own"](tmp_path)
+    save_nifti(INSIDE.astype(np.uint8), tmp_path / "mine.nii.gz")
+    masked = as_chosen(find_dataset(tmp_path), Reading(mask=(str(tmp_path / "mine.nii.gz"),)))
+    with pytest.raises(InputError, match=r"--mask .*mine.nii.gz: subject a of your own experiment has no volumes"):
+        prepare_responses(masked, subject, cache_dir=tmp_path / "cache")
 
 
 def test_nothing_of_things_is_unpickled(tmp_path, monkeypatch):

@@ -21,6 +21,7 @@ class NSD(Layout, Dataset[int, U], Generic[U]):
 
     name = "nsd"
     title = "NSD"
+    has_named_masks = True
     kind_of_space: ClassVar[dict[str, type[NSD]]] = {}  # filled by the subclasses
 
     def __init_subclass__(cls, spaces: Sequence[str] = ()) -> None:

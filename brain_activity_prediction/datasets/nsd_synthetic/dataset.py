@@ -78,6 +78,7 @@ class NSDSynthetic(Dataset[int, Units]):
     title = "NSD-synthetic"
     citation = "Gifford et al. (2025), arXiv 2503.06286; Allen et al. (2022), Nature Neuroscience 25, 116-126"
     trained_on = "nsd"
+    has_named_masks = True
     ceilings_from_test_images = True
 
     def __init__(self, core: NSD, light: str | None = None):

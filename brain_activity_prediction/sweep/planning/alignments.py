@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from brain_activity_prediction.align_image_embeddings import align_model
 from brain_activity_prediction.datasets.dataset import Dataset
+from brain_activity_prediction.datasets.find import as_chosen
 from brain_activity_prediction.encoding.planning import check_files
 from brain_activity_prediction.encoding.scores.score_store import ScoreStore
 from brain_activity_prediction.extraction.plan import Work
@@ -93,7 +94,7 @@ def check_alignments(
         for subject in subjects:
             flags = [*settings.place_flags, "-s", str(subject), "-p", str(settings.prompt_number[0])]
             alignment = align_model.read_settings([*flags, "-m", "any/model", *alignment_flags(settings)])
-            check_files(dataset.reading(alignment.reading), alignment)
+            check_files(as_chosen(dataset, alignment.reading), alignment)
         for stream in alignment.features.streams or ():
             if stream not in streams:
                 meant = did_you_mean(stream, streams)
