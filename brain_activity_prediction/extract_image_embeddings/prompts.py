@@ -15,3 +15,14 @@ PROMPTS = {
     8: "How many people, animals and objects are there in this photograph? Count each kind.",
     9: "Which colours are in this photograph, and which thing has which colour?",
 }
+NAMES = {  # in figures
+    1: "one sentence",
+    2: "detailed description",
+    3: "subject and event",
+    4: "visual question",
+    5: "relations",
+    6: "commonsense",
+    7: "scene",
+    8: "counts",
+    9: "colours",
+}

@@ -13,8 +13,11 @@ from brain_activity_prediction.report import findings
 from brain_activity_prediction.report.answers import Answered, sample_answers
 from brain_activity_prediction.report.cortex.cortex_figures import cortex_figures, variance_figure
 from brain_activity_prediction.report.cortex.cortices import read_cortices
-from brain_activity_prediction.report.plots.drawing import Drawn
-from brain_activity_prediction.report.plots.score_figures import families, layer_curves, prompt_map, region_bars
+from brain_activity_prediction.report.plots.drawing import Drawn, FigureFolder
+from brain_activity_prediction.report.plots.labels import families, prompt_labels
+from brain_activity_prediction.report.plots.layer_curves import layer_curves
+from brain_activity_prediction.report.plots.prompt_maps import prompt_map
+from brain_activity_prediction.report.plots.region_bars import region_bars
 from brain_activity_prediction.report.plots.slices import Slices, slices, static_slices
 from brain_activity_prediction.report.plots.variance import (
     errors_of,
@@ -50,6 +53,7 @@ from brain_activity_prediction.report.tables.page_tables import (
     shares_table,
     wordings_table,
 )
+from brain_activity_prediction.report.tables.pairwise import best_prompts, read_pairs
 from brain_activity_prediction.report.tables.protocol_comparison import compared_protocols
 from brain_activity_prediction.report.tables.selection import Selection
 from brain_activity_prediction.storage.folders import NSD_IMAGES, is_simulated
@@ -129,7 +133,7 @@ def gather(
     scored, whole = [one for one in selected if one not in otherwise], table
     table, of_other_ceilings = with_one_ceiling(rows_of(scored, table) if otherwise else table)
     by_family = families(list(dict.fromkeys(table["roi"])))
-    scores, curves, figures = region_scores(table), layer_scores(table), folder / "figures"
+    scores, curves, figures = region_scores(table), layer_scores(table), FigureFolder(folder / "figures")
     by_prompt, choices = prompt_scores(table), layer_choices(table)
     shares = shares_over_subjects(read_shares(source.output, selection))
     regions, prompts = [roi for members in by_family.values() for roi in members], wordings(scored)
@@ -167,14 +171,15 @@ def gather(
     for name, members in families([roi for roi in regions if roi in set(scores["roi"])]).items():
         contents.bars.append(region_bars(name, members, scores, contents.models, figures))
     contents.curves = _curves(curves, contents, figures)
-    contents.prompt_maps = _prompt_maps(by_prompt, contents, figures)
+    pairs = read_pairs(source.output, protocol, contents.subjects, selection)
+    contents.prompt_maps = _prompt_maps(by_prompt, pairs, contents, figures)
     for one in voxel_maps(source, scored, folder / "maps"):
         viewer, contents.libraries = slices(one)
         contents.slices.append(viewer)
         static_slices(one, figures)
     cortices, contents.without_surfaces = read_cortices(source, contents.subjects)
     if cortices is not None:
-        contents.on_cortex = list(cortex_figures(cortices, scored, folder))
+        contents.on_cortex = list(cortex_figures(cortices, scored, folder / "maps", figures))
     for analysis in shares["analysis"].unique():
         drawn = variance_bars(analysis, shares, regions, figures)
         contents.variance.append((drawn, spaces_of(analysis, shares), errors_of(analysis, shares)))
@@ -200,23 +205,31 @@ def with_rows(**tables: PageTable) -> dict[str, PageTable]:
     return {name: table for name, table in tables.items() if table.rows}
 
 
-def _curves(scores: pd.DataFrame, contents: Contents, folder: Path) -> dict[str, list[Drawn]]:
-    """Draw the curves over layers: for each stream, one panel per region. A stream of a single layer has no curve."""
+def _curves(scores: pd.DataFrame, contents: Contents, figures: FigureFolder) -> dict[str, list[Drawn]]:
+    """Draw the curves over layers: for each stream, a figure per family. A stream of a single layer has no curve."""
     with_layers = [stream for stream, rows in scores.groupby("stream") if rows["layer"].nunique() > 1]
     scored = scores.dropna(subset="r").groupby("stream")["roi"].unique()
     return {
-        stream: layer_curves(
-            stream, [roi for roi in contents.regions if roi in scored.get(stream, ())], scores, contents.models, folder
-        )
+        stream: [
+            layer_curves(stream, name, regions, scores, contents.models, figures)
+            for name, regions in families([roi for roi in contents.regions if roi in scored.get(stream, ())]).items()
+        ]
         for stream in sorted(with_layers, key=stream_order)
     }
 
 
-def _prompt_maps(rows: pd.DataFrame, contents: Contents, folder: Path) -> list[Drawn]:
-    """Draw the maps of prompts against regions: one panel for each model with prompts, all on one colour scale."""
+def _prompt_maps(rows: pd.DataFrame, pairs: pd.DataFrame, contents: Contents, figures: FigureFolder) -> list[Drawn]:
+    """Draw the maps of prompts against regions: one for each model with prompts, all on one colour scale."""
+    names = prompt_labels(contents.prompts)
     prompted = set(rows.loc[rows["prompt"].notna(), "model_id"])
-    limits = (min(rows["r"].min(), 0), rows["r"].max())
-    return [prompt_map(model, rows, contents.regions, limits, folder) for model in contents.models if model in prompted]
+    pairs = pairs[pairs["layer_choice"] == contents.layer_choice]
+    return [
+        prompt_map(
+            *(model, rows, contents.regions, names), best_prompts(rows[rows["model_id"] == model], pairs), figures
+        )
+        for model in contents.models
+        if model in prompted
+    ]
 
 
 def wordings(scored: Sequence[Scored]) -> dict[int, str]:

@@ -30,7 +30,7 @@ def figures(monkeypatch):
     """Arguments of each figure that would be drawn, by its name."""
     drawn = {}
 
-    def keep(name, title, maps, scale, background, folder):
+    def keep(name, title, maps, scale, background, figures):
         drawn[name] = title, maps, scale
         return name
 
@@ -57,7 +57,7 @@ def test_a_page_shows_the_cortex_or_lists_the_transforms_that_it_lacks(own_score
 def test_each_model_has_scores_layers_and_prompts_on_the_cortex(on_surfaces, figures):
     cortices, lacking = read_cortices(Source(Output(on_surfaces), find_nsd(on_surfaces)), [1, 2])
     assert not lacking
-    list(cortex_figures.cortex_figures(cortices, find_scored(on_surfaces), on_surfaces / "report"))
+    list(cortex_figures.cortex_figures(cortices, find_scored(on_surfaces), on_surfaces / "report/maps", None))
     llava, vit = "llava-hf_llava-1_5-13b-hf", "google_vit-huge-patch14-224-in21k"
     kinds = ("flat_r", "views_r", "flat_best_layer")
     assert set(figures) == {f"{kind}_{model}" for kind in kinds for model in (llava, vit)} | {"flat_differences"}
@@ -84,7 +84,7 @@ def test_vertices_below_the_lowest_ceiling_have_no_value(on_surfaces, figures):
     values = np.where(np.arange(mask.sum()) % 3 == 0, np.nan, 0.5)
     write_map(run.folder / "maps" / "vision_best_layer_r_normalised.nii.gz", values, mask, affine)
     cortices, _ = read_cortices(Source(Output(on_surfaces), find_nsd(on_surfaces)), [1])
-    list(cortex_figures.cortex_figures(cortices, [run], on_surfaces / "report"))
+    list(cortex_figures.cortex_figures(cortices, [run], on_surfaces / "report/maps", None))
     (row,) = figures["flat_r_google_vit-huge-patch14-224-in21k"][1]
     halves = np.array_split(values, 2)
     expected = np.concatenate([own[np.arange(10242) % len(own)] for own in halves])
@@ -108,7 +108,7 @@ def test_the_parts_of_a_variance_partitioning_share_a_scale(on_surfaces, figures
             write_map(folder / f"part_{part}_r2.nii.gz", np.full(mask.sum(), value * subject), mask, affine)
             write_map(folder / f"part_{part}_cv_r2.nii.gz", np.full(mask.sum(), 9.0), mask, affine)
     cortices, _ = read_cortices(Source(Output(on_surfaces), find_nsd(on_surfaces)), [1, 2])
-    cortex_figures.variance_figure(cortices, on_surfaces, "two", on_surfaces)
+    cortex_figures.variance_figure(cortices, on_surfaces, "two", None)
     _, rows, scale = figures["flat_variance_two"]
     titles = ["A alone, mean of 2 subjects", "B alone, mean of 2 subjects", "shared by A+B, mean of 2 subjects"]
     assert [row.title for row in rows] == titles

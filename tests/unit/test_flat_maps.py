@@ -1,6 +1,7 @@
 """Flat and inflated cortices as pictures: what lies where, cuts, and FreeSurfer's patches."""
 
 import struct
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -9,6 +10,7 @@ from matplotlib import colormaps
 from nilearn.datasets import load_fsaverage
 
 from brain_activity_prediction.report.plots import flat_maps
+from brain_activity_prediction.report.plots.drawing import FigureFolder
 from brain_activity_prediction.report.plots.flat_maps import CortexMap
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.surfaces.meshes import (
@@ -22,6 +24,7 @@ from brain_activity_prediction.surfaces.meshes import (
 from brain_activity_prediction.surfaces.rasters import rasterise
 
 N = 10242  # vertices of a hemisphere
+FIGURES = FigureFolder(Path("unwritten"))
 
 
 @pytest.fixture(scope="module")
@@ -174,14 +177,9 @@ def test_a_damaged_patch_is_refused_by_name(full, spoil):
 
 @pytest.fixture
 def painted(monkeypatch):
-    """Panels of the figures that are drawn, in place of their files."""
+    """Panels of the figures that would be saved."""
     panels = []
-
-    def paint_only(name, title, text, panel, paint, folder):
-        paint(panel)
-        panels.append(panel)
-
-    monkeypatch.setattr(flat_maps, "draw", paint_only)
+    monkeypatch.setattr(FigureFolder, "save", lambda self, figure, *words: panels.append(figure.axes[0]))
     return panels
 
 
@@ -189,7 +187,7 @@ def test_colours_show_values_and_grey_cortex_where_there_are_none(painted, flat,
     values = np.where(white[:, 1] < -40, 0.4, np.nan)
     curvature = curvature_of_fsaverage()
     scale = flat_maps.accuracy_scale([values], "r")
-    flat_maps.cortex_figure("a", "A", [CortexMap("one", values)] * 2, scale, (flat, curvature), None)
+    flat_maps.cortex_figure("a", "A", [CortexMap("one", values)] * 2, scale, (flat, curvature), FIGURES)
     picture = np.asarray(painted[0].images[0].get_array())
     height = len(flat.corners)
     assert len(picture) == 2 * (height + flat_maps.TITLE)
@@ -206,7 +204,7 @@ def test_regions_are_outlined_and_named_in_both_hemispheres(painted, flat, white
     occipital = white[:, 1] < -80
     shown = CortexMap("one", np.ones(2 * N), {"V1": occipital, "speck": np.arange(2 * N) == 3})
     scale = flat_maps.number_scale([shown.values], "layer")
-    flat_maps.cortex_figure("a", "A", [shown], scale, (flat, curvature_of_fsaverage()), None)
+    flat_maps.cortex_figure("a", "A", [shown], scale, (flat, curvature_of_fsaverage()), FIGURES)
     (panel,) = painted
     names = [text for text in panel.texts if text.get_text() != "one"]
     assert [text.get_text() for text in names] == ["V1", "V1"]
@@ -226,7 +224,7 @@ def test_regions_are_outlined_and_named_in_both_hemispheres(painted, flat, white
 def test_layers_are_never_blended_in_a_picture(painted, flat, white):
     layers = np.where(white[:, 1] < -60, 2.0, 10.0)
     scale = flat_maps.number_scale([layers], "layer")
-    flat_maps.cortex_figure("a", "A", [CortexMap("one", layers)], scale, (flat, curvature_of_fsaverage()), None)
+    flat_maps.cortex_figure("a", "A", [CortexMap("one", layers)], scale, (flat, curvature_of_fsaverage()), FIGURES)
     picture = np.asarray(painted[0].images[0].get_array())[flat_maps.TITLE :]
     assert len(np.unique(picture[flat.inside], axis=0)) == 2
 

@@ -10,7 +10,7 @@ from two_layers import align, read_scores
 from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 from brain_activity_prediction.datasets.nsd.regions import LABELS, read_mask, read_regions
 from brain_activity_prediction.datasets.roi_families import FAMILIES
-from brain_activity_prediction.report.plots.score_figures import families
+from brain_activity_prediction.report.plots.labels import families
 from brain_activity_prediction.runtime.errors import InputError
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from brain_activity_prediction.encoding.protocols import AVERAGE
 from brain_activity_prediction.report.cortex.cortices import Cortices
 from brain_activity_prediction.report.cortex.subject_surface import N_FSAVERAGE5
-from brain_activity_prediction.report.plots.drawing import Drawn
+from brain_activity_prediction.report.plots.drawing import Drawn, FigureFolder
 from brain_activity_prediction.report.plots.flat_maps import (
     PIXELS,
     CortexMap,
@@ -19,7 +19,7 @@ from brain_activity_prediction.report.plots.flat_maps import (
     difference_scale,
     number_scale,
 )
-from brain_activity_prediction.report.plots.score_figures import slug
+from brain_activity_prediction.report.plots.labels import slug
 from brain_activity_prediction.report.plots.voxel_maps import Choice, best_prompt_map, choose
 from brain_activity_prediction.report.tables.averages import layer_choice
 from brain_activity_prediction.report.tables.collecting import Scored
@@ -31,15 +31,17 @@ VIEWS = ("lateral", "medial", "ventral")
 MOST = 1.0  # highest colour of r / ceiling
 
 
-def cortex_figures(cortices: Cortices, scored: Sequence[Scored], folder: Path) -> Iterator[Drawn]:
+def cortex_figures(
+    cortices: Cortices, scored: Sequence[Scored], maps_folder: Path, figures: FigureFolder
+) -> Iterator[Drawn]:
     """Draw every model's maps on the cortex, and the differences between models.
 
-    scored  the tables of one protocol
-    folder  of the report: figures/ is written, and maps/ has the maps of best prompts
+    scored       the tables of one protocol
+    maps_folder  has the maps of best prompts
     """
     averaged = layer_choice(scored[0].protocol) == AVERAGE
     kind, unit = ("average_r", "r") if averaged else ("best_layer_r_normalised", "r / ceiling")
-    figures, scores = folder / "figures", {}
+    scores = {}
     for model in dict.fromkeys(one.model_id for one in scored):
         chosen = _choices(cortices, scored, model)
         titles = {subject: f"subject {subject} ({choice.condition})" for subject, choice in chosen.items()}
@@ -50,14 +52,14 @@ def cortex_figures(cortices: Cortices, scored: Sequence[Scored], folder: Path) -
         if not averaged:
             rows = cortices.rows(_maps(cortices, chosen, "best_layer"), titles)
             yield from _numbers(cortices, model, rows, "layer", figures)
-        paths = {subject: best_prompt_map(choice, model, folder / "maps") for subject, choice in chosen.items()}
+        paths = {subject: best_prompt_map(choice, model, maps_folder) for subject, choice in chosen.items()}
         titles = {subject: f"subject {subject} ({choice.stream})" for subject, choice in chosen.items()}
         rows = cortices.rows(cortices.read(paths, "best_prompt"), titles)
         yield from _numbers(cortices, model, rows, "prompt", figures)
     yield from _differences(cortices, scores, unit, figures)
 
 
-def variance_figure(cortices: Cortices, output: Output, analysis: str, folder: Path) -> Drawn | None:
+def variance_figure(cortices: Cortices, output: Output, analysis: str, figures: FigureFolder) -> Drawn | None:
     """Draw each part of a variance partitioning, unique or shared, averaged over subjects; None without maps."""
     parts: dict[str, dict[int, Path]] = {}
     for subject in cortices.surfaces:
@@ -72,7 +74,9 @@ def variance_figure(cortices: Cortices, output: Output, analysis: str, folder: P
     if not rows:
         return None
     scale = accuracy_scale([row.values for row in rows], "R²")
-    return cortex_figure(f"flat_variance_{slug(analysis)}", f"Variance: {analysis}", rows, scale, cortices.flat, folder)
+    return cortex_figure(
+        f"flat_variance_{slug(analysis)}", f"Variance: {analysis}", rows, scale, cortices.flat, figures
+    )
 
 
 def _choices(cortices: Cortices, scored: Sequence[Scored], model: str) -> dict[int, Choice]:
@@ -91,26 +95,30 @@ def _maps(cortices: Cortices, chosen: Mapping[int, Choice], kind: str) -> dict[i
     return cortices.read(paths, kind)
 
 
-def _accuracy(cortices: Cortices, model: str, rows: Sequence[CortexMap], unit: str, folder: Path) -> Iterator[Drawn]:
+def _accuracy(
+    cortices: Cortices, model: str, rows: Sequence[CortexMap], unit: str, figures: FigureFolder
+) -> Iterator[Drawn]:
     """Draw scores flat and, for the last row, inflated, on one colour scale."""
     title, scale = f"{unit}: {model}", accuracy_scale([row.values for row in rows], unit, MOST)
-    yield cortex_figure(f"flat_r_{slug(model)}", title, rows, scale, cortices.flat, folder)
+    yield cortex_figure(f"flat_r_{slug(model)}", title, rows, scale, cortices.flat, figures)
     views = cached_raster(views_of_fsaverage5(VIEWS), PIXELS), curvature_of_fsaverage()
     row = CortexMap(rows[-1].title, _on_fsaverage5(rows[-1].values), _each_on_fsaverage5(rows[-1].regions))
-    yield cortex_figure(f"views_r_{slug(model)}", title, [row], scale, views, folder)
+    yield cortex_figure(f"views_r_{slug(model)}", title, [row], scale, views, figures)
 
 
-def _numbers(cortices: Cortices, model: str, rows: Sequence[CortexMap], unit: str, folder: Path) -> Iterator[Drawn]:
+def _numbers(
+    cortices: Cortices, model: str, rows: Sequence[CortexMap], unit: str, figures: FigureFolder
+) -> Iterator[Drawn]:
     """Draw maps of layers or prompts, if there are any."""
     if rows:
         scale = number_scale([row.values for row in rows], unit)
         yield cortex_figure(
-            f"flat_best_{unit}_{slug(model)}", f"Best {unit}: {model}", rows, scale, cortices.flat, folder
+            f"flat_best_{unit}_{slug(model)}", f"Best {unit}: {model}", rows, scale, cortices.flat, figures
         )
 
 
 def _differences(
-    cortices: Cortices, scores: Mapping[str, Mapping[int, np.ndarray]], unit: str, folder: Path
+    cortices: Cortices, scores: Mapping[str, Mapping[int, np.ndarray]], unit: str, figures: FigureFolder
 ) -> Iterator[Drawn]:
     """Draw the model with the highest mean minus each other model, averaged over the subjects that both have."""
     if len(scores) < 2:
@@ -124,7 +132,7 @@ def _differences(
             rows.append(cortices.mean(differences, f"{_short(best)} − {_short(other)}, mean"))
     if rows:
         scale = difference_scale([row.values for row in rows], f"difference of {unit}")
-        yield cortex_figure("flat_differences", "Differences between models", rows, scale, cortices.flat, folder)
+        yield cortex_figure("flat_differences", "Differences between models", rows, scale, cortices.flat, figures)
 
 
 def _short(model: str) -> str:

@@ -1,50 +1,42 @@
-"""Draw every figure of a report in one style, and save it as PNG and SVG; the page uses the SVG."""
+"""Save every figure as SVG, PNG and PDF, with the values that it shows as CSV and its caption as text.
+
+A figure stands alone: it has a title, a legend and a note that gives n, the meaning of error bars, and tests.
+"""
+
+from __future__ import annotations
 
 import re
+import textwrap
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from io import StringIO
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from io import BytesIO, StringIO
 from pathlib import Path
 
-import matplotlib
 import numpy as np
+import pandas as pd
+import pyarrow as pa
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
+from pyarrow import csv
 
-from brain_activity_prediction.encoding.tables.layer_figure import COLOURS, PLAIN_TEXT, STYLES
+from brain_activity_prediction.encoding.tables.layer_figure import COLOURS, STYLES
+from brain_activity_prediction.report.plots.style import INK, LINE, Style, read_style
+from brain_activity_prediction.report.tables.writing import without_formulas
 from brain_activity_prediction.runtime.errors import one_line
 from brain_activity_prediction.storage.files import written_whole
 from brain_activity_prediction.storage.folders import is_simulated
 
-# In points, which the page shows as pixels: a panel is as wide as a phone's screen.
-WIDTH, FONT, RIGHT, TOP = 360, 10.5, 10, 24
 POINTS_PER_INCH = 72
-PNG_DPI = 200
-SVG_DPI = 100  # resolution of images within an SVG
+PNG_DPI = 300
+LAYOUT_DPI = 200  # resolution at which texts are measured, and of images within an SVG
 COMPRESSION = 1  # PNG compression level, up to 9: files are a sixth larger than at 6, but take two thirds of the time
-# Colours that the page replaces with its own, which differ in dark mode.
-INK, LINE = "#1b1b1f", "#d5d6db"
 PAGE_COLOURS = {INK: "currentColor", LINE: "var(--line)"}
-STYLE = {
-    "svg.fonttype": "none",  # text stays text: it can be selected, searched and read aloud
-    "font.size": FONT,
-    "axes.labelsize": FONT,
-    "axes.titlesize": FONT + 1,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.titley": 1,  # the position that matplotlib would find by measuring every label
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-    "hatch.linewidth": 0.6,
-    **PLAIN_TEXT,
-    **dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), INK),
-    **{"grid.color": LINE, "grid.linewidth": 0.8},
-}
+GAP = 4  # points between title, panels, legend and note
+MOST_LEGEND_COLUMNS = 4
 
 
 @dataclass(frozen=True)
@@ -57,55 +49,158 @@ class Drawn:
     svg: str
 
 
-def blank(height: float, left: float = 46, bottom: float = 40) -> Axes:
-    """Return an empty panel on a figure of WIDTH x height points.
+@dataclass(frozen=True)
+class Words:
+    """The words of a figure.
 
-    `left` and `bottom` are the margins for labels, in points. They are fixed, so that neighbouring panels line up.
+    name  of its files
+    text  description for screen readers
+    note  below the panels: n, and the meaning of error bars, dots, lines and tests
     """
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH / POINTS_PER_INCH, height / POINTS_PER_INCH), dpi=PNG_DPI, facecolor="white")
+
+    name: str
+    title: str
+    text: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class FigureFolder:
+    """The folder of figures, their style, and over how many columns of a journal, 1 or 2, each extends.
+
+    pdf  whether PDF files are written; embedding fonts takes as long as the rest of a figure
+    """
+
+    path: Path
+    style: Style = field(default_factory=read_style)
+    columns: int = 1
+    pdf: bool = False
+
+    @property
+    def width(self) -> float:
+        """Return the width of figures in points."""
+        return self.style.width(self.columns)
+
+    def look(self, number: int) -> tuple[str, str]:
+        """Return the colour and line style of the nth model."""
+        return look(number, self.style.colours)
+
+    def panels(self, rows: int, columns: int, height: float, **shared: bool) -> tuple[Figure, list[Axes]]:
+        """Return a figure with panels, row by row; `height` is that of a row in points, with its labels."""
+        figure = Figure(
+            figsize=(self.width / POINTS_PER_INCH, rows * height / POINTS_PER_INCH),
+            dpi=LAYOUT_DPI,
+            facecolor="white",
+            layout="constrained",
+        )
         FigureCanvasAgg(figure)
-        inner = (left / WIDTH, bottom / height, 1 - (left + RIGHT) / WIDTH, 1 - (bottom + TOP) / height)
-        return figure.add_axes(inner)
+        return figure, [*figure.subplots(rows, columns, squeeze=False, **shared).flat]
 
+    def save(
+        self, figure: Figure, words: Words, data: pd.DataFrame, legend: Mapping[str, Artist] | None = None
+    ) -> Drawn:
+        """Arrange a figure and write its files: NAME.svg, .png, .pdf, .csv with `data`, .txt with its caption.
 
-def label_width(labels: Sequence[str]) -> float:
-    """Return the width in points of the labels of a vertical axis."""
-    return 14 + 6.2 * max(map(len, labels))
+        legend  the artist of each label
+        """
+        title = f"Simulated data: {words.title}" if is_simulated(self.path) else words.title
+        title, note, text = one_line(title), one_line(words.note), one_line(words.text)
+        with self.style.applied(**{"svg.hashsalt": words.name}), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph")  # the font lacks the characters of some languages
+            self._arrange(figure, title, note, legend or {})
+            svg = self._write_pictures(figure, words.name, title)
+        with written_whole(self.path / f"{words.name}.csv") as path:
+            csv.write_csv(without_formulas(pa.Table.from_pandas(data, preserve_index=False)), path)
+        self._write(f"{words.name}.txt", f"{title}. {note}\n".replace("..", ".").encode())
+        return Drawn(words.name, title, text, for_page(svg, words.name))
 
+    def _arrange(self, figure: Figure, title: str, note: str, legend: Mapping[str, Artist]) -> None:
+        """Write title and note, place the legend, and make the figure as much higher as they need."""
+        panels = figure.get_figheight() * POINTS_PER_INCH
+        size = self.style.small
+        texts = (
+            [(title, size + 0.5, "bold"), (note, size, "normal")] if self.style.notes else [("", size, "normal")] * 2
+        )
+        head, foot = (self._wrapped(figure, *text) for text in texts)
+        above, below = (_height(figure, one) for one in (head, foot))
+        shown = self._legend(figure, legend)
+        of_legend = _height(figure, shown)
+        whole = panels + above + of_legend + below
+        figure.set_figheight(whole / POINTS_PER_INCH)
+        figure.get_layout_engine().set(
+            rect=(0, (below + of_legend) / whole, 1, panels / whole),
+            w_pad=2 / POINTS_PER_INCH,
+            h_pad=2 / POINTS_PER_INCH,
+        )
+        left = 2 / self.width
+        if head:
+            head.set_position((left, 1 - GAP / 2 / whole))
+        if foot:
+            foot.set_position((left, (below - GAP / 2) / whole))
+        if shown:
+            shown.set_bbox_to_anchor((0.5, below / whole))
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # the files share one layout
 
-def draw(name: str, title: str, text: str, panel: Axes, paint: Callable[[Axes], None], folder: Path) -> Drawn:
-    """Draw on a panel and save its figure as `folder`/`name`.png and .svg.
+    def _wrapped(self, figure: Figure, text: str, size: float, weight: str) -> Artist | None:
+        """Add a text at the top left, broken into lines of the figure's width; None without text."""
+        if not text:
+            return None
+        artist = figure.text(0, 1, text, fontsize=size, fontweight=weight, va="top", in_layout=False)
+        length = artist.get_window_extent().width / LAYOUT_DPI * POINTS_PER_INCH
+        most = max(int(len(text) * (self.width - 6) / length * 0.96), 10)
+        artist.set_text("\n".join(textwrap.wrap(text, most)))
+        return artist
 
-    Afterwards lines, areas and texts are removed from the panel, so that the next figure can reuse its axes. Creating
-    axes takes a third of a figure's time.
-    """
-    title = f"Simulated data: {title}" if is_simulated(folder) else title
-    figure, title, text = panel.figure, one_line(title), one_line(text)
-    with matplotlib.rc_context(STYLE | {"svg.hashsalt": name}), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph")  # the font lacks the characters of some languages
-        paint(panel)
-        panel.set_title(title)
-        _fill(panel, True)
+    def _legend(self, figure: Figure, legend: Mapping[str, Artist]) -> Artist | None:
+        """Add a legend with as many columns as fit; None without entries."""
+        shown = None
+        for columns in range(min(len(legend), MOST_LEGEND_COLUMNS), 0, -1):
+            if shown is not None:
+                shown.remove()
+            shown = figure.legend(
+                [*legend.values()],
+                [*legend],
+                loc="lower center",
+                ncols=columns,
+                columnspacing=1.2,
+                borderaxespad=0,
+                borderpad=0.2,
+            )
+            shown.set_in_layout(False)
+            if shown.get_window_extent().width / LAYOUT_DPI * POINTS_PER_INCH <= self.width:
+                break
+        return shown
+
+    def _write_pictures(self, figure: Figure, name: str, title: str) -> str:
+        """Write PNG on white, and SVG and PDF without a background; return the SVG."""
+        figure.dpi = PNG_DPI
         figure.canvas.draw()
-        pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3]  # without transparency, on white
-        with written_whole(folder / f"{name}.png") as path:
+        pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3]
+        with written_whole(self.path / f"{name}.png") as path:
             Image.fromarray(pixels).save(path, compress_level=COMPRESSION, dpi=(PNG_DPI, PNG_DPI))
-        _fill(panel, False)
-        drawn = StringIO()
-        figure.savefig(drawn, format="svg", dpi=SVG_DPI, metadata={"Date": None, "Title": title})
-    for artist in (*panel.lines, *panel.collections, *panel.texts):
-        artist.remove()
-    svg = drawn.getvalue()
-    with written_whole(folder / f"{name}.svg") as path:
-        path.write_text(svg, encoding="utf-8")
-    return Drawn(name, title, text, for_page(svg, name))
+        figure.patch.set_visible(False)
+        for panel in figure.axes:
+            panel.patch.set_visible(False)
+        if self.pdf:
+            pdf = BytesIO()
+            figure.savefig(pdf, format="pdf", dpi=LAYOUT_DPI, metadata={"CreationDate": None, "Title": title})
+            self._write(f"{name}.pdf", pdf.getvalue())
+        svg = StringIO()
+        figure.savefig(svg, format="svg", dpi=LAYOUT_DPI, metadata={"Date": None, "Title": title})
+        self._write(f"{name}.svg", svg.getvalue().encode())
+        return svg.getvalue()
+
+    def _write(self, name: str, content: bytes) -> None:
+        with written_whole(self.path / name) as path:
+            path.write_bytes(content)
 
 
-def _fill(panel: Axes, filled: bool) -> None:
-    """Make a figure's background white or transparent."""
-    for patch in (panel.patch, panel.figure.patch):
-        patch.set_visible(filled)
+def _height(figure: Figure, artist: Artist | None) -> float:
+    """Return the height of an artist in points, with a gap; 0 for None."""
+    if artist is None:
+        return 0.0
+    return artist.get_window_extent(figure.canvas.get_renderer()).height / LAYOUT_DPI * POINTS_PER_INCH + GAP
 
 
 def for_page(svg: str, name: str) -> str:
@@ -121,6 +216,6 @@ def for_page(svg: str, name: str) -> str:
     return svg
 
 
-def look(number: int) -> tuple[str, str]:
+def look(number: int, colours: Sequence[str] = COLOURS) -> tuple[str, str]:
     """Return the colour and line style of the nth model; both differ for up to seven models."""
-    return COLOURS[number % len(COLOURS)], STYLES[number // len(COLOURS) % len(STYLES)]
+    return colours[number % len(colours)], STYLES[number // len(colours) % len(STYLES)]

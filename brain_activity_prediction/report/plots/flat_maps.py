@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import contourpy
 import numpy as np
+import pandas as pd
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -17,7 +17,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 from scipy.ndimage import distance_transform_edt, find_objects, label
 
-from brain_activity_prediction.report.plots.drawing import RIGHT, TOP, WIDTH, Drawn, blank, draw
+from brain_activity_prediction.report.plots.drawing import Drawn, FigureFolder, Words
 from brain_activity_prediction.surfaces.rasters import Raster
 
 PIXELS = 900  # width of a picture
@@ -25,10 +25,11 @@ GYRUS, SULCUS = 0.82, 0.68  # greys of the cortex
 TITLE = 40  # height in pixels of the line above each map
 HIGHEST = 0.99  # quantile of the values at the end of a colour scale
 ACCURACY, NUMBERS, DIFFERENCE = "inferno", "viridis", "RdBu_r"  # colour maps
-OUTLINE = [withStroke(linewidth=1.6, foreground="black")]
-AROUND = [withStroke(linewidth=1.4, foreground="black")]
-LEFT, BAR, BAR_DROP, BAR_ROOM = 6, 8, 16, 46  # in points: left margin; colour bar, and the room for it
+OUTLINE = [withStroke(linewidth=1.2, foreground="black")]
+AROUND = [withStroke(linewidth=1.0, foreground="black")]
+BAR, BAR_DROP, BAR_ROOM = 5, 8, 34  # in points: colour bar, its distance, and the room for it
 LONGEST_LINE = 74  # in characters
+NOTE = "Left hemisphere left. Grey: cortex without a value, dark in sulci. Lines: regions of interest."
 LEAST_PIXELS = 30  # smallest piece of a region that is outlined
 
 
@@ -86,7 +87,7 @@ def cortex_figure(
     maps: Sequence[CortexMap],
     scale: ColourScale,
     background: tuple[Raster, np.ndarray],
-    folder: Path,
+    figures: FigureFolder,
 ) -> Drawn:
     """Draw maps one below the other on one colour scale; vertices without a value show the cortex.
 
@@ -105,30 +106,39 @@ def cortex_figure(
         known = np.isfinite(values)
         rows[known] = colours.to_rgba(values[known], bytes=True)
 
-    tall = (WIDTH - LEFT - RIGHT) * len(picture) / picture.shape[1]  # points of the picture
-
-    def paint(panel: Axes) -> None:
+    tall = (figures.width - 6) * len(picture) / picture.shape[1]  # points of the picture
+    with figures.style.applied():
+        figure, (panel,) = figures.panels(1, 1, tall + BAR_ROOM)
         panel.imshow(picture, interpolation="nearest")
         panel.set_axis_off()
         borders: list[np.ndarray] = []
         for number, one in enumerate(maps):
             top = number * (height + TITLE)
-            panel.text(0, top + TITLE * 0.6, shown_line(one.title), fontsize=8, va="center")
+            panel.text(0, top + TITLE * 0.6, shown_line(one.title), fontsize=figures.style.small, va="center")
             borders += _name_regions(panel, raster, one.regions, top + TITLE)
-        lines = LineCollection(borders, colors="white", linewidths=0.7, path_effects=OUTLINE)
+        lines = LineCollection(borders, colors="white", linewidths=0.5, path_effects=OUTLINE)
         panel.add_collection(lines, autolim=False)
         bar = panel.inset_axes((0.2, -BAR_DROP / tall, 0.6, BAR / tall))
         ends = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}
-        bar = panel.figure.colorbar(colours, cax=bar, orientation="horizontal", extend=ends[scale.clipped])
+        bar = figure.colorbar(colours, cax=bar, orientation="horizontal", extend=ends[scale.clipped])
         if whole:
             bar.locator = MaxNLocator(integer=True)
-        bar.ax.tick_params(labelsize=8)
-        bar.set_label(scale.text, fontsize=8.5)
+        bar.set_label(scale.text)
         bar.outline.set_visible(False)
+        shown = ", ".join(one.title for one in maps)
+        text = f"{title}, on the cortex with the left hemisphere left: {shown}. Colours show {scale.text}."
+        return figures.save(figure, Words(name, title, text, NOTE), _values(maps))
 
-    shown = ", ".join(one.title for one in maps)
-    text = f"{title}, on the cortex with the left hemisphere left: {shown}. Colours show {scale.text}."
-    return draw(name, title, text, blank(tall + BAR_ROOM + TOP, LEFT, BAR_ROOM), paint, folder)
+
+def _values(maps: Sequence[CortexMap]) -> pd.DataFrame:
+    """Return the values of all vertices that have any, a column for each map."""
+    values = np.stack([one.values for one in maps], axis=1)
+    known = np.flatnonzero(np.isfinite(values).any(axis=1))
+    per_side = len(values) // 2
+    rows = pd.DataFrame({"hemisphere": np.where(known < per_side, "lh", "rh"), "vertex": known % per_side})
+    titles = [one.title if [other.title for other in maps].count(one.title) == 1 else "" for one in maps]
+    columns = {title or f"map {number + 1}": values[known, number] for number, title in enumerate(titles)}
+    return rows.assign(**columns)
 
 
 def _name_regions(panel: Axes, raster: Raster, regions: Mapping[str, np.ndarray], top: float) -> list[np.ndarray]:
@@ -143,7 +153,7 @@ def _name_regions(panel: Axes, raster: Raster, regions: Mapping[str, np.ndarray]
                 borders += [line + shift for line in contourpy.contour_generator(z=piece.astype(float)).lines(0.5)]
                 depth = distance_transform_edt(piece)
                 x, y = np.array(np.unravel_index(depth.argmax(), depth.shape))[::-1] + shift
-                panel.text(x, y, name, color="white", fontsize=5.5, ha="center", va="center", path_effects=AROUND)
+                panel.text(x, y, name, color="white", fontsize=5, ha="center", va="center", path_effects=AROUND)
     return borders
 
 

@@ -7,17 +7,16 @@ map stores only its own data, and sliders are added, because the viewer itself o
 import re
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from matplotlib import colormaps
-from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from nibabel import Nifti1Image
 from nilearn.plotting import view_img
 
-from brain_activity_prediction.report.plots.drawing import WIDTH, Drawn, blank, draw
+from brain_activity_prediction.report.plots.drawing import Drawn, FigureFolder, Words
 from brain_activity_prediction.report.plots.voxel_maps import VoxelMap
 
 # HTML head of a viewer's frame, before the body of the map.
@@ -32,6 +31,7 @@ input { width: 100%; accent-color: #56b4e9; min-height: 24px; } canvas { display
 </style></head>"""
 COLOUR_MAPS = {"layer": "viridis", "prompt": "viridis", "r": "cividis", "R²": "cividis"}
 N_SLICES = 6
+BAR = 30  # points of the colour bar
 LIGHTEST = 4  # value shown in place of black, so that shaded cortex stays light
 ALMOST_0 = 1e-3  # stands for 0, which nilearn would treat as "outside"
 
@@ -91,8 +91,8 @@ def centre(values: np.ndarray, affine: np.ndarray) -> tuple[float, float, float]
     return tuple((affine @ [*middle, 1])[:3].tolist())
 
 
-def static_slices(shown: VoxelMap, folder: Path) -> Drawn:
-    """Draw six horizontal slices from bottom to top, with the brain's left on the left; save PNG and SVG."""
+def static_slices(shown: VoxelMap, figures: FigureFolder) -> Drawn:
+    """Draw six horizontal slices from bottom to top, with the brain's left on the left."""
     heights = np.flatnonzero(np.isfinite(shown.values).any(axis=(0, 1)))
     chosen = heights[np.linspace(0, len(heights) - 1, N_SLICES + 2).round().astype(int)[1:-1]]
     rows = np.array_split(np.arange(N_SLICES), 2)
@@ -106,13 +106,15 @@ def static_slices(shown: VoxelMap, folder: Path) -> Drawn:
     picture = colormaps["Greys"](behind / LIGHTEST, bytes=True)
     picture[..., 3] = np.where(fitted | (behind > 0), 255, 0)
     picture[fitted] = scale.to_rgba(values[fitted], bytes=True)
-
-    def paint(panel: Axes) -> None:
+    with figures.style.applied():
+        figure, (panel,) = figures.panels(1, 1, figures.width * len(picture) / len(picture[0]) + BAR)
         panel.imshow(picture, interpolation="nearest")
         panel.set_axis_off()
-        bar = panel.figure.colorbar(scale, ax=panel, orientation="horizontal", shrink=0.6, pad=0.03, label=shown.unit)
+        bar = figure.colorbar(scale, ax=panel, location="bottom", aspect=40, shrink=0.6, pad=0.02, label=shown.unit)
         bar.outline.set_visible(False)
-
-    height = WIDTH * len(picture) / len(picture[0]) + 90
-    text = f"Six horizontal slices of {shown.title}, from {low:g} to {high:.3g}."
-    return draw(shown.name, shown.title, text, blank(height, 10, 6), paint, folder)
+        text = f"Six horizontal slices of {shown.title}, from {low:g} to {high:.3g}."
+        note = "Horizontal slices from bottom to top, left is left. Grey: cortex without a fitted voxel."
+        inside = np.isfinite(shown.values[..., chosen])
+        places = np.argwhere(inside)
+        data = pd.DataFrame(places, columns=["i", "j", "slice"]).assign(value=shown.values[..., chosen][inside])
+        return figures.save(figure, Words(shown.name, shown.title, text, note), data)

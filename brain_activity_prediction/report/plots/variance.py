@@ -2,15 +2,16 @@
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
+from matplotlib.patches import Patch
 
-from brain_activity_prediction.encoding.tables.layer_figure import COLOURS, shown_name
-from brain_activity_prediction.report.plots.drawing import INK, Drawn, blank, draw, label_width
-from brain_activity_prediction.report.plots.score_figures import slug
+from brain_activity_prediction.encoding.tables.layer_figure import shown_name
+from brain_activity_prediction.report.plots.drawing import Drawn, FigureFolder, Words
+from brain_activity_prediction.report.plots.labels import slug
+from brain_activity_prediction.report.plots.region_bars import AXIS, BAR, GAP
+from brain_activity_prediction.report.plots.style import INK
 from brain_activity_prediction.report.tables.other_analyses import selected
 from brain_activity_prediction.report.tables.selection import Selection
 from brain_activity_prediction.storage.folders import Output, scores_folder
@@ -19,9 +20,8 @@ from brain_activity_prediction.variance_partitioning.share_table import PART
 
 TABLE = "*/variance_partitioning/*/shares.parquet"
 SUBJECTS_DIFFER = "; or "  # between the names of a feature space whose layer differs between subjects
-HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\", "++")
+HATCHES = ("", "////", "....")  # of parts whose colour repeats: four spaces have 15 parts
 OF_A_LAYER = r" layer \w+$"  # end of a feature space's name
-ROW = 20  # points per region
 
 
 def read_shares(output: Output, selection: Selection) -> pd.DataFrame:
@@ -86,7 +86,7 @@ def errors_of(analysis: str, means: pd.DataFrame) -> str:
     averaged = f"Mean of {n} subjects" if n > 1 else "One subject"
     if rows["r2_se"].isna().all():
         return f"{averaged}, no errors."
-    return f"{averaged}; lines are one standard error over {'subjects' if n > 1 else 'images'}."
+    return f"{averaged}; lines are ± 1 SE over {'subjects' if n > 1 else 'images'}."
 
 
 def spaces_of(analysis: str, means: pd.DataFrame) -> list[tuple[str, str]]:
@@ -104,48 +104,39 @@ def spaces_of(analysis: str, means: pd.DataFrame) -> list[tuple[str, str]]:
     return spaces
 
 
-def variance_bars(analysis: str, means: pd.DataFrame, regions: Sequence[str], folder: Path) -> Drawn:
-    """Draw a bar for each region, stacked from its variance parts.
-
-    Parts that are negative because of noise extend left of 0.
-    """
+def variance_bars(analysis: str, means: pd.DataFrame, regions: Sequence[str], figures: FigureFolder) -> Drawn:
+    """Draw a bar for each region and part, unique or shared; a part can be negative because of noise."""
     rows = means[means["analysis"] == analysis]
     parts = list(dict.fromkeys(rows["spaces"]))
     regions = [roi for roi in regions if roi in set(rows["roi"])]
-    r2, errors = (
-        rows.pivot(index="roi", columns="spaces", values=name).reindex(index=regions, columns=parts).to_numpy()
-        for name in ("r2", "r2_se")
-    )
     n, of_all = rows.groupby("roi")["n_subjects"].max(), rows["n_possible"].iloc[0]
-    names = {roi: shown_name(roi) for roi in regions}
-    labels = [names[roi] if n[roi] == of_all else f"{names[roi]} (n = {n[roi]})" for roi in regions]
-
-    def paint(panel: Axes) -> None:
-        ends = {True: np.zeros(len(regions)), False: np.zeros(len(regions))}
+    labels = [shown_name(roi) + ("" if n[roi] == of_all else f" (n = {n[roi]})") for roi in regions]
+    step = len(parts) * BAR + GAP
+    at = rows.set_index(["roi", "spaces"])
+    with figures.style.applied():
+        figure, (panel,) = figures.panels(1, 1, AXIS + len(regions) * step)
+        legend = {}
         for number, part in enumerate(parts):
-            widths = np.nan_to_num(r2[:, number])
-            starts = np.where(widths < 0, ends[True], ends[False])
-            look = {"color": COLOURS[number % len(COLOURS)], "hatch": HATCHES[number % len(HATCHES)]}
+            look = {"color": figures.look(number)[0], "hatch": HATCHES[number // len(figures.style.colours)]}
+            chosen = [at.loc[(roi, part)] if (roi, part) in at.index else None for roi in regions]
+            for row, share in enumerate(chosen):
+                if share is not None:
+                    error = None if np.isnan(share["r2_se"]) else share["r2_se"]
+                    errors = {"xerr": error, "ecolor": INK, "capsize": 1.5, "error_kw": {"elinewidth": 0.7}}
+                    panel.barh(row * step + number * BAR, share["r2"], BAR * 0.86, **look, **errors)
             label = f"{part} alone" if "+" not in part else f"shared by {part}"
-            panel.barh(range(len(regions)), widths, 0.72, starts, label=label, edgecolor="white", linewidth=0, **look)
-            places = np.arange(len(regions)) + 0.5 * ((number + 0.5) / len(parts) - 0.5)  # one below the other
-            known = np.isfinite(errors[:, number])
-            of_ends = ((starts + widths)[known], places[known], None, errors[known, number])
-            panel.errorbar(*of_ends, fmt="none", ecolor=INK, elinewidth=0.8, capsize=0)
-            ends[True] += np.minimum(widths, 0)
-            ends[False] += np.maximum(widths, 0)
-        panel.set_yticks(range(len(regions)), labels)
-        panel.set_ylim(len(regions) - 0.4, -0.6)
+            legend[label] = Patch(facecolor=look["color"], hatch=look["hatch"])
+        panel.set_yticks([row * step + (len(parts) - 1) * BAR / 2 for row in range(len(regions))], labels)
+        panel.set_ylim(len(regions) * step - BAR / 2 - GAP / 2, -BAR / 2 - GAP)
         panel.tick_params(axis="y", length=0)
-        panel.axvline(0, color=INK, linewidth=0.8)
+        panel.axvline(0, color=INK, linewidth=0.6)
         panel.spines["left"].set_visible(False)
         panel.grid(axis="x")
         panel.set_xlabel("R² on held-out images")
-        panel.legend(loc="upper center", bbox_to_anchor=(0.45, -46 / (ROW * len(regions))), ncols=2, fontsize=9.5)
-
-    text = (
-        f"Bars of the variance that the feature spaces of {analysis} predict alone and share in {len(regions)} regions."
-    )
-    legend = 22 * (1 + len(parts) // 2)
-    panel = blank(66 + ROW * len(regions) + legend, label_width(labels), 40 + legend)
-    return draw(f"variance_{slug(analysis)}", analysis, text, panel, paint, folder)
+        text = f"Bars of the variance that the feature spaces of {analysis} predict alone and share in "
+        text += f"{len(regions)} regions."
+        spaces = "; ".join(f"{letter}: {name}" for letter, name in spaces_of(analysis, means))
+        note = f"{spaces}. {errors_of(analysis, means)} Parts below 0: noise, or spaces that predict only together."
+        words = Words(f"variance_{slug(analysis)}", f"Unique and shared variance: {analysis}", text, note)
+        shown = rows[rows["roi"].isin(regions)].drop(columns="analysis")
+        return figures.save(figure, words, shown, legend)

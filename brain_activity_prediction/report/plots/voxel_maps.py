@@ -15,7 +15,7 @@ from brain_activity_prediction.datasets.dataset import Dataset
 from brain_activity_prediction.datasets.nsd.nsd import NSD
 from brain_activity_prediction.datasets.units import write_map
 from brain_activity_prediction.encoding.protocols import AVERAGE, BEST_PER_REGION
-from brain_activity_prediction.report.plots.score_figures import slug
+from brain_activity_prediction.report.plots.labels import slug
 from brain_activity_prediction.report.source import Source
 from brain_activity_prediction.report.tables.averages import layer_choice
 from brain_activity_prediction.report.tables.collecting import Scored

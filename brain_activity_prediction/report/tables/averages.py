@@ -52,6 +52,8 @@ def over_subjects(rows: pd.DataFrame, key: list[str], compared: list[str]) -> pd
                              standard errors over subjects, missing for one; over images if no mean has several subjects
     n_tested                 number of subjects with a q
     n_significant            number of subjects whose q is below SIGNIFICANT
+    stream                   the stream of all subjects; empty if it differs between them
+    of_subjects              (subject, r, r_normalised_all_voxels) of each
     """
     rows = rows.assign(**{name: rows.get(name, np.nan) for name in (*MEANS, *ERRORS.values())}).dropna(subset="r")
     rows = rows.assign(
@@ -59,6 +61,8 @@ def over_subjects(rows: pd.DataFrame, key: list[str], compared: list[str]) -> pd
         significant=rows["q"] < SIGNIFICANT,
         n_possible=_subjects(rows, ["roi"]).transform("nunique"),
         n_compared=_subjects(rows, compared).transform("nunique"),
+        stream=rows.get("stream", ""),
+        of_subjects=[*zip(rows["subject"], rows["r"], rows[NORMALISED], strict=True)],
     )
     groups = rows.groupby(key, sort=False, dropna=False, observed=True)
     means, n = groups[list(MEANS)].mean(), groups["subject"].nunique()
@@ -69,6 +73,8 @@ def over_subjects(rows: pd.DataFrame, key: list[str], compared: list[str]) -> pd
     means["n_normalised"], means["n_ceiling"] = groups[NORMALISED].count(), groups["r_ceiling"].count()
     means["n_possible"], means["complete"] = groups["n_possible"].first(), n == groups["n_compared"].first()
     means["n_tested"], means["n_significant"] = groups["tested"].sum(), groups["significant"].sum()
+    means["stream"] = groups["stream"].first().where(groups["stream"].nunique() == 1, "")
+    means["of_subjects"] = groups["of_subjects"].agg(tuple)
     return means.reset_index()
 
 
@@ -115,20 +121,23 @@ def layer_choices(table: pd.DataFrame) -> pd.DataFrame:
 def layer_scores(table: pd.DataFrame) -> pd.DataFrame:
     """Return a row for each model, stream, layer and region: r averaged over prompts, then over subjects.
 
-    Columns model_id, stream, roi, layer, layer_position, r, r_se (over subjects, missing for one), n_subjects,
-    n_possible, complete, chosen. `complete` marks layers with every prompt and subject of the line; `chosen` marks one
-    of them.
+    Columns model_id, stream, roi, layer, layer_position, r, r_se (over subjects, missing for one), r_ceiling (missing
+    unless every subject has it), n_subjects, n_possible, complete, chosen. `complete` marks layers with every prompt
+    and subject of the line; `chosen` marks one of them.
     """
     line = ["model_id", "stream", "roi"]
     key = [*line, "layer", "layer_position"]
     each = each_layer(table).dropna(subset="r")
-    each = each.assign(n_possible=_subjects(each, ["roi"]).transform("nunique"))
-    columns = ["r", "cv_score", "n_possible"]
+    each = each.assign(
+        n_possible=_subjects(each, ["roi"]).transform("nunique"), r_ceiling=each.get("r_ceiling", np.nan)
+    )
+    columns = ["r", "cv_score", "n_possible", "r_ceiling"]
     of_subject = each.groupby([*key, "subject"], sort=False, observed=True)[columns].mean().reset_index()
     groups = of_subject.groupby(key, sort=False, observed=True)
     means, n = groups[["r", "cv_score"]].mean(), groups["subject"].nunique()
     means["r_se"] = np.where(n > 1, groups["r"].std() / np.sqrt(n), np.nan)
     means["n_subjects"], means["n_possible"] = n, groups["n_possible"].first().astype(int)
+    means["r_ceiling"] = groups["r_ceiling"].mean().where(groups["r_ceiling"].count() == n)
     means["n_scores"] = each.groupby(key, sort=False, observed=True).size()
     means = means.reset_index().sort_values("layer")
     of_line = each.drop_duplicates([*line, "subject", "prompt"]).groupby(line, observed=True).size()

@@ -68,7 +68,7 @@ def _written(
 def without_formulas(rows: pa.Table) -> pa.Table:
     """Return the rows with an apostrophe before texts that a spreadsheet would take for a formula."""
     for place, column in enumerate(rows.schema):
-        if pa.types.is_string(column.type):
+        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
             begins = pc.match_substring_regex(pc.unique(rows[column.name]), FORMULA)
             if pc.any(begins).as_py():
                 harmless = pc.replace_substring_regex(rows[column.name], FORMULA, r"'\1")
