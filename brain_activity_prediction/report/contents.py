@@ -14,10 +14,7 @@ from brain_activity_prediction.report.answers import Answered, sample_answers
 from brain_activity_prediction.report.cortex.cortex_figures import cortex_figures, variance_figure
 from brain_activity_prediction.report.cortex.cortices import read_cortices
 from brain_activity_prediction.report.plots.drawing import Drawn, FigureFolder
-from brain_activity_prediction.report.plots.labels import families, prompt_labels
-from brain_activity_prediction.report.plots.layer_curves import layer_curves
-from brain_activity_prediction.report.plots.prompt_maps import prompt_map
-from brain_activity_prediction.report.plots.region_bars import region_bars
+from brain_activity_prediction.report.plots.labels import families
 from brain_activity_prediction.report.plots.slices import Slices, slices, static_slices
 from brain_activity_prediction.report.plots.variance import (
     errors_of,
@@ -26,7 +23,8 @@ from brain_activity_prediction.report.plots.variance import (
     spaces_of,
     variance_bars,
 )
-from brain_activity_prediction.report.plots.voxel_maps import stream_order, voxel_maps
+from brain_activity_prediction.report.plots.voxel_maps import voxel_maps
+from brain_activity_prediction.report.score_figures import bars_of_families, curves_of_streams, maps_of_prompts
 from brain_activity_prediction.report.source import Source
 from brain_activity_prediction.report.tables import missing
 from brain_activity_prediction.report.tables.averages import (
@@ -53,7 +51,7 @@ from brain_activity_prediction.report.tables.page_tables import (
     shares_table,
     wordings_table,
 )
-from brain_activity_prediction.report.tables.pairwise import best_prompts, read_pairs
+from brain_activity_prediction.report.tables.pairwise import read_pairs
 from brain_activity_prediction.report.tables.protocol_comparison import compared_protocols
 from brain_activity_prediction.report.tables.selection import Selection
 from brain_activity_prediction.storage.folders import NSD_IMAGES, is_simulated
@@ -168,11 +166,11 @@ def gather(
             settings=settings_table(values_of_settings(selected)),
         ),
     )
-    for name, members in families([roi for roi in regions if roi in set(scores["roi"])]).items():
-        contents.bars.append(region_bars(name, members, scores, contents.models, figures))
-    contents.curves = _curves(curves, contents, figures)
+    contents.bars = bars_of_families(scores, contents.models, regions, figures)
+    contents.curves = curves_of_streams(curves, contents.models, regions, figures)
     pairs = read_pairs(source.output, protocol, contents.subjects, selection)
-    contents.prompt_maps = _prompt_maps(by_prompt, pairs, contents, figures)
+    pairs = pairs[pairs["layer_choice"] == contents.layer_choice]
+    contents.prompt_maps = maps_of_prompts(by_prompt, pairs, prompts, regions, figures)
     for one in voxel_maps(source, scored, folder / "maps"):
         viewer, contents.libraries = slices(one)
         contents.slices.append(viewer)
@@ -203,33 +201,6 @@ def gather(
 def with_rows(**tables: PageTable) -> dict[str, PageTable]:
     """Return the tables that have rows."""
     return {name: table for name, table in tables.items() if table.rows}
-
-
-def _curves(scores: pd.DataFrame, contents: Contents, figures: FigureFolder) -> dict[str, list[Drawn]]:
-    """Draw the curves over layers: for each stream, a figure per family. A stream of a single layer has no curve."""
-    with_layers = [stream for stream, rows in scores.groupby("stream") if rows["layer"].nunique() > 1]
-    scored = scores.dropna(subset="r").groupby("stream")["roi"].unique()
-    return {
-        stream: [
-            layer_curves(stream, name, regions, scores, contents.models, figures)
-            for name, regions in families([roi for roi in contents.regions if roi in scored.get(stream, ())]).items()
-        ]
-        for stream in sorted(with_layers, key=stream_order)
-    }
-
-
-def _prompt_maps(rows: pd.DataFrame, pairs: pd.DataFrame, contents: Contents, figures: FigureFolder) -> list[Drawn]:
-    """Draw the maps of prompts against regions: one for each model with prompts, all on one colour scale."""
-    names = prompt_labels(contents.prompts)
-    prompted = set(rows.loc[rows["prompt"].notna(), "model_id"])
-    pairs = pairs[pairs["layer_choice"] == contents.layer_choice]
-    return [
-        prompt_map(
-            *(model, rows, contents.regions, names), best_prompts(rows[rows["model_id"] == model], pairs), figures
-        )
-        for model in contents.models
-        if model in prompted
-    ]
 
 
 def wordings(scored: Sequence[Scored]) -> dict[int, str]:

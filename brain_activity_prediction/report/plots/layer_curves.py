@@ -35,9 +35,10 @@ def layer_curves(
     """
     scores = scores[scores["stream"] == stream]
     shown = scores[scores["roi"].isin(regions) & scores["model_id"].isin(models)]
-    by_region = len(models) > 1 or len(regions) == 1
+    shown_models = [model for model in models if model in set(shown["model_id"])]
+    by_region = len(shown_models) > 1 or len(regions) == 1
     panels_of, lines_of = ("roi", "model_id") if by_region else ("model_id", "roi")
-    panel_names, line_names = (regions, models) if by_region else (models, regions)
+    panel_names, line_names = (regions, shown_models) if by_region else (shown_models, regions)
     line_names = [name for name in line_names if name in set(shown[lines_of])]
     looks = {name: figures.look(list(models if by_region else regions).index(name)) for name in line_names}
     in_a_row = min(IN_A_ROW * figures.columns, len(panel_names))
