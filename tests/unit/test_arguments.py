@@ -15,7 +15,7 @@ from brain_activity_prediction.cli import extraction_command, shared_flags
 from brain_activity_prediction.cli.parser import OneLineParser
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
 from brain_activity_prediction.extraction.prompt_selection import select_prompts
-from brain_activity_prediction.report import export_maps, report, surface_maps
+from brain_activity_prediction.report import export_maps, figures, report, surface_maps
 from brain_activity_prediction.runtime import devices
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.folders import (
@@ -36,6 +36,7 @@ SCRIPTS = (
     partition_variance,
     predict_challenge,
     export_maps,
+    figures,
     report,
     surface_maps,
 )

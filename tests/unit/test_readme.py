@@ -32,7 +32,7 @@ from brain_activity_prediction.align_image_embeddings import (
 from brain_activity_prediction.cli import extraction_command, main
 from brain_activity_prediction.datasets.nsd.layout import PATHS, VERSIONS
 from brain_activity_prediction.models.openflamingo import network
-from brain_activity_prediction.report import export_maps, report, surface_maps
+from brain_activity_prediction.report import export_maps, figures, report, surface_maps
 from brain_activity_prediction.sweep import sweep
 
 OTHERS = {
@@ -46,6 +46,7 @@ OTHERS = {
         partition_variance,
         predict_challenge,
         export_maps,
+        figures,
         report,
         surface_maps,
         sweep,

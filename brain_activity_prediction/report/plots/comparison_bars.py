@@ -82,7 +82,7 @@ def comparison_bars(
         for empty in panels[len(regions) :]:
             empty.set_axis_off()
         for panel in panels[::in_a_row]:
-            panel.set_ylabel("mean r on held-out images")
+            panel.set_ylabel("mean r")
         panels[0].set_ylim(low, top + step * (levels + 1))
         labels = _labels(conditions, prompts)
         legend = {label: Patch(facecolor=figures.look(turn)[0]) for turn, label in enumerate(labels)}
@@ -140,7 +140,8 @@ def _note(values: pd.DataFrame, choice: str) -> str:
     over = "subjects" if n > 1 else "images"
     test = "paired t test over subjects" if n > 1 else "paired bootstrap over images"
     return (
-        f"n = {n} subject{'s' * (n > 1)}. Bars and error bars: mean ± 1 SE over {over}. Layers: {choice}. "
+        f"r: mean correlation on held-out images. n = {n} subject{'s' * (n > 1)}. "
+        f"Bars and error bars: mean ± 1 SE over {over}. Layers: {choice}. "
         f"Brackets: {test}, * q < 0.05, ** q < 0.01, *** q < 0.001 (FDR over all pairs and regions tested together); "
         "other pairs: q ≥ 0.05."
     )

@@ -183,13 +183,16 @@ class FigureFolder:
         for panel in figure.axes:
             panel.patch.set_visible(False)
         if self.pdf:
-            pdf = BytesIO()
-            figure.savefig(pdf, format="pdf", dpi=LAYOUT_DPI, metadata={"CreationDate": None, "Title": title})
-            self._write(f"{name}.pdf", pdf.getvalue())
+            self._write_pdf(figure, name, title)
         svg = StringIO()
         figure.savefig(svg, format="svg", dpi=LAYOUT_DPI, metadata={"Date": None, "Title": title})
         self._write(f"{name}.svg", svg.getvalue().encode())
         return svg.getvalue()
+
+    def _write_pdf(self, figure: Figure, name: str, title: str) -> None:
+        pdf = BytesIO()
+        figure.savefig(pdf, format="pdf", dpi=LAYOUT_DPI, metadata={"CreationDate": None, "Title": title})
+        self._write(f"{name}.pdf", pdf.getvalue())
 
     def _write(self, name: str, content: bytes) -> None:
         with written_whole(self.path / name) as path:

@@ -117,6 +117,33 @@ def choose(scored: Sequence[Scored]) -> Choice | None:
     return Choice(stream, max(having, key=lambda one: means[one]), paths)
 
 
+def score_maps(scored: Sequence[Scored]) -> tuple[dict[str, dict[Subject, np.ndarray]], str]:
+    """Return {model: {subject: map of its chosen stream}} and the unit: r / ceiling where every model has it, else r.
+
+    scored  the tables of one protocol
+
+    The maps of a subject (X, Y, Z) share a grid.
+    """
+    pairs = dict.fromkeys((one.model_id, one.subject) for one in scored)
+    chosen = {pair: choose([one for one in scored if (one.model_id, one.subject) == pair]) for pair in pairs}
+    chosen = {pair: choice for pair, choice in chosen.items() if choice is not None}
+    average = layer_choice(scored[0].protocol) == AVERAGE
+    kinds = {"average_r": "r"} if average else {"best_layer_r_normalised": "r / noise ceiling", "best_layer_r": "r"}
+    paths = {
+        kind: {pair: one.best.folder / "maps" / f"{one.stream}_{kind}.nii.gz" for pair, one in chosen.items()}
+        for kind in kinds
+    }
+    everywhere = [kind for kind in kinds if all(path.exists() for path in paths[kind].values())]
+    kind = next(iter([*everywhere, *kinds]))
+    maps: dict[str, dict[Subject, np.ndarray]] = {}
+    grids: dict[Subject, Grid] = {}
+    for (model, subject), path in paths[kind].items():
+        if path.exists():
+            values, grid = read(path)
+            maps.setdefault(model, {})[subject] = on_grid(values, grid, grids.setdefault(subject, grid))
+    return maps, kinds[kind]
+
+
 def best_prompt_map(choice: Choice, model: str, folder: Path) -> Path:
     """Return the path at which a report writes the map of each voxel's best prompt."""
     return folder / f"{choice.stream}_best_prompt_{slug(model)}_{subject_name(choice.best.subject)}.nii.gz"

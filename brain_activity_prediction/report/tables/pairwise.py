@@ -36,14 +36,11 @@ def read_pairs(output: Output, protocol: str, subjects: Sequence[Subject], selec
         return pd.DataFrame(columns=columns)
     pairs = pd.concat(tables, ignore_index=True)[columns]
     for side in (A, B):
-        model, prompt, stream = side
-        pairs = pairs[
-            [
-                selection.takes_states(one, None if pd.isna(number) else int(number))
-                for one, number in zip(pairs[model], pairs[prompt], strict=True)
-            ]
+        taken = [
+            selection.takes_states(model, prompt) and (not selection.stream or stream in selection.stream)
+            for model, prompt, stream in conditions_in(pairs, side)
         ]
-        pairs = pairs[pairs[stream].isin(selection.stream)] if selection.stream else pairs
+        pairs = pairs[pd.Series(taken, index=pairs.index, dtype=bool)]
     return pairs[pairs["roi"].isin(selection.roi)] if selection.roi else pairs
 
 
