@@ -1,23 +1,22 @@
 """Run the whole pipeline on a small simulated NSD: `python -m brain_activity_prediction.demo`.
 
-The demo writes two small random models and a dataset whose voxels follow one of them, runs the extraction and alignment
-scripts on it as a user would, and prints the paths of the results.
+The demo writes two small random models and a dataset of two subjects whose voxels follow one of them, runs the study's
+scripts on it, and prints the paths of the results.
 """
 
 import argparse
 import os
+import runpy
 import shutil
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 from brain_activity_prediction.cli import shared_flags as shared
 from brain_activity_prediction.cli.parser import Help, OneLineParser
-from brain_activity_prediction.demo.planted import LAYERS, layer_features
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.running import run_script
-from brain_activity_prediction.runtime.scripts import ALIGN, EXTRACT_FOLDER, PACKAGE, REPORT
+from brain_activity_prediction.runtime.scripts import ALIGN, EXTRACT_FOLDER, PACKAGE, REPORT, SURFACE_MAPS
 from brain_activity_prediction.storage.folders import PLANTED
 
 LLAVA, VIT = "simulated/llava-1.5-13b-hf", "simulated/vit-huge-patch14-224-in21k"
@@ -37,12 +36,17 @@ def flags() -> argparse.ArgumentParser:
 
 def main() -> None:
     arguments = flags().parse_args()
+    # On arrays this small, threads cost more than they gain. NumPy and torch read the number when they are imported.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     start = time.perf_counter()
     write(arguments.base_dir, arguments.layout)
     if not arguments.data_only:
+        from brain_activity_prediction.demo.planted import LAYERS
+
         run_scripts(arguments.base_dir)
         print(f"\nThat took {time.perf_counter() - start:.0f} s. Voxels were simulated to follow the language stream:")
-        print(f"V1 and V2 layer {LAYERS['early']}, hV4, FFA-1 and PPA layer {LAYERS['late']}, RSC nothing but noise.")
+        early, late = LAYERS["early"], LAYERS["late"]
+        print(f"V1, V2 and V3 layer {early}; hV4, OFA, FFA-1, EBA and PPA layer {late}; RSC nothing but noise.")
         page = arguments.base_dir / "report" / "report.html"
         print(f"Open {page} in a browser; its folder also has the table and figures.")
 
@@ -53,6 +57,7 @@ def write(base_dir: Path, layout: str) -> None:
 
     from brain_activity_prediction.demo.dataset import DEFAULT_RECIPE, write_dataset
     from brain_activity_prediction.demo.models import write_llava, write_vit
+    from brain_activity_prediction.demo.planted import layer_features
     from brain_activity_prediction.models.torchvision_import import import_torchvision
 
     if base_dir.exists() and not (base_dir / PLANTED).exists() and any(base_dir.iterdir()):
@@ -79,27 +84,28 @@ def _empty(base_dir: Path) -> None:
 
 
 def run_scripts(base_dir: Path) -> None:
-    """Run extraction and alignment of both models, and the report, through the command line.
-
-    OMP_NUM_THREADS defaults to 1: on arrays this small, threads cost more than they gain.
-    """
-    common = ["-d", str(base_dir), "-s", "1", "-g", "cpu"]
+    """Run extraction and alignment of both models, the maps on surfaces, and the report, by their command lines."""
+    base, device = ["-d", str(base_dir)], ["-g", "cpu"]
     extractions = (("vit_huge_patch14_224_in21k", VIT, "-b", "64"), ("llava_1.5_13b", LLAVA, "-b", "32", "-p", "1"))
     for name, model_id, *more in extractions:
         checkpoint = ["--checkpoint", str(base_dir / CHECKPOINTS / name)]
-        run(EXTRACT_FOLDER / f"{name}.py", *common, "-m", model_id, *more, *checkpoint)
+        run(EXTRACT_FOLDER / f"{name}.py", *base, "-s", "1,2", *device, "-m", model_id, *more, *checkpoint)
     for model_id, *more in ((VIT,), (LLAVA, "-p", "1")):
-        selected = ("-m", model_id, *more, "--permutations", "200")
-        run(ALIGN, *common, *selected)
-    run(REPORT, "-d", str(base_dir))
+        for subject in ("1", "2"):
+            run(ALIGN, *base, "-s", subject, *device, "-m", model_id, *more, "--permutations", "200")
+    run(SURFACE_MAPS, *base, "--space", "fsaverage5")
+    run(REPORT, *base)
 
 
 def run(script: Path, *flags: str) -> None:
+    """Run a script in this process, which spares it the imports; end the demo with its status if it fails."""
     print(f"\n$ python {script.relative_to(PACKAGE.parent)} {' '.join(flags)}", flush=True)
-    one_thread = {"OMP_NUM_THREADS": "1"} | os.environ
-    finished = subprocess.run([sys.executable, script, *flags], env=one_thread, check=False)
-    if finished.returncode:
-        raise InputError(f"{script.name} ended with status {finished.returncode}: see its message above")
+    sys.argv = [str(script), *flags]
+    try:
+        runpy.run_path(str(script), run_name="__main__")
+    except SystemExit as ended:
+        if ended.code:
+            raise
 
 
 if __name__ == "__main__":

@@ -12,8 +12,11 @@ from brain_activity_prediction.datasets.nsd.betas import INTEGERS_PER_PERCENT
 from brain_activity_prediction.datasets.nsd.design import read_design, stimulus_rows
 from brain_activity_prediction.datasets.nsd.layout import Layout
 from brain_activity_prediction.datasets.nsd.regions import LABELS
+from brain_activity_prediction.demo.cortex import VOXEL_MM, simulate_cortex
+from brain_activity_prediction.demo.cortex_files import write_surfaces
 from brain_activity_prediction.demo.pictures import crops
 from brain_activity_prediction.demo.simulation import (
+    CORTICAL_REGIONS,
     Recipe,
     noise_ceiling_r,
     simulate_anatomy,
@@ -23,13 +26,12 @@ from brain_activity_prediction.demo.simulation import (
 )
 from brain_activity_prediction.storage.folders import PLANTED
 
-VOXEL_MM = 1.8
 AFFINE = np.array([[VOXEL_MM, 0, 0, -6.3], [0, VOXEL_MM, 0, -52.2], [0, 0, VOXEL_MM, -11.7], [0, 0, 0, 1]])
-DEFAULT_RECIPE = Recipe()
+DEFAULT_RECIPE = Recipe(subjects=(1, 2), regions=CORTICAL_REGIONS, n_unique=250, cortex=True)
 
 
 def write_dataset(base_dir, signals, recipe=DEFAULT_RECIPE, layout="official", betas_format="nii.gz"):
-    """Write images, design, betas, ROI masks and noise ceilings, and return the simulated truth.
+    """Write images, design, betas, ROI masks, noise ceilings and surfaces, and return the simulated truth.
 
     signals       called once with the pictures that the recipe's subjects see, (n, size, size, 3) uint8, in
                   ascending NSD id; returns {source: (n, k)} for the sources of the recipe's regions, columns
@@ -68,7 +70,12 @@ def write_dataset(base_dir, signals, recipe=DEFAULT_RECIPE, layout="official", b
 def _write_subject(layout, subject, recipe, features, betas_format):
     """Write the files of one subject; `features` are the features of its images, in the order of subjectim."""
     design = read_design(layout.design())
-    nsdgeneral, region_of_voxel = simulate_anatomy(recipe.regions)
+    if recipe.cortex:
+        cortex = simulate_cortex(recipe.regions, recipe.rng(4, subject))
+        nsdgeneral, region_of_voxel = cortex.nsdgeneral, cortex.region_of_voxel
+        write_surfaces(layout.base_dir, subject, cortex)
+    else:
+        nsdgeneral, region_of_voxel = simulate_anatomy(recipe.regions)
     _write_volume(_new(layout, "nsdgeneral", subject=subject), nsdgeneral)
     _write_rois(layout, subject, recipe.regions, nsdgeneral, region_of_voxel)
 

@@ -39,13 +39,29 @@ REGIONS = (
     Region("floc-places", "PPA", 40, "late", 1.0),
     Region("floc-places", "RSC", 40, None, 0.0),
 )
+# On a cortex, about as many voxels as in NSD at the same density.
+CORTICAL_REGIONS = (
+    Region("prf-visualrois", "V1v", 200, "early", 1.0),
+    Region("prf-visualrois", "V1d", 200, "early", 1.0),
+    Region("prf-visualrois", "V2v", 160, "early", 0.8),
+    Region("prf-visualrois", "V2d", 160, "early", 0.8),
+    Region("prf-visualrois", "V3v", 110, "early", 0.6),
+    Region("prf-visualrois", "V3d", 110, "early", 0.6),
+    Region("prf-visualrois", "hV4", 120, "late", 0.6),
+    Region("floc-faces", "OFA", 50, "late", 0.8),
+    Region("floc-faces", "FFA-1", 70, "late", 1.0),
+    Region("floc-bodies", "EBA", 130, "late", 0.8),
+    Region("floc-places", "PPA", 100, "late", 1.0),
+    Region("floc-places", "RSC", 70, None, 0.0),
+)
 
 
 @dataclass(frozen=True)
 class Recipe:
     """All parameters that determine the numbers of a simulated dataset, which excludes layout and file format.
 
-    `subjects` are the subjects with betas. Each of NSD's eight subjects sees n_unique images of its own.
+    `subjects` are the subjects with betas. Each of NSD's eight subjects sees n_unique images of its own. With `cortex`,
+    voxels lie along a cortex (`simulate_cortex`), otherwise they fill the smallest sufficient ellipsoid.
     """
 
     subjects: tuple = (1,)
@@ -55,6 +71,7 @@ class Recipe:
     n_sessions: int = 6
     image_size: int = 64
     seed: int = 0
+    cortex: bool = False
 
     def rng(self, *purpose):
         """Return a random number generator for one purpose, so that different purposes do not affect each other."""

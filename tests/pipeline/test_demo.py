@@ -14,13 +14,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import tutorial
+from nilearn.datasets import load_fsaverage
+from nilearn.surface import load_surf_data
 from PIL import Image
+from scipy.spatial import cKDTree
 from scripts import ALIGN, EXTRACT, PACKAGE, run_here
 
 from brain_activity_prediction import __version__
 from brain_activity_prediction.demo import __main__ as demo_script
 from brain_activity_prediction.demo import dataset, models
 from brain_activity_prediction.demo.__main__ import LLAVA, VIT, write
+from brain_activity_prediction.demo.cortex import PLACES
 from brain_activity_prediction.demo.planted import LAYERS
 from brain_activity_prediction.encoding.scores.score_store import QUANTITIES, ScoreStore
 from brain_activity_prediction.encoding.tables.layer_figure import COLOURS
@@ -30,7 +34,7 @@ from brain_activity_prediction.storage.embeddings.embedding_store import Embeddi
 pytestmark = pytest.mark.slow
 
 ROOT = PACKAGE.parent
-N_TRAIN, N_TEST, WIDTH, REPEATS = 500, 100, 96, 3
+N_TRAIN, N_TEST, WIDTH, REPEATS = 250, 100, 96, 3
 
 
 @pytest.fixture(scope="module")
@@ -136,11 +140,12 @@ def test_the_demo_ends_with_a_report_of_both_models_in_which_nothing_was_left_ou
     page = folder / "report" / "report.html"
     assert said.splitlines()[-1].startswith(f"Open {page} in a browser")
     html = page.read_text()
-    assert "2 models, 1 subject" in html
+    assert "2 models, 2 subjects" in html
     assert "not extracted" not in html
     assert "not aligned" not in html
     collected = pd.read_parquet(folder / "report" / "scores.parquet")
-    best = collected[(collected["layer_choice"] == "best_per_region") & (collected["stream"] == "language")]
+    collected = collected[(collected["stream"] == "language") & (collected["subject"] == 1)]
+    best = collected[collected["layer_choice"] == "best_per_region"]
     assert dict(zip(best["roi"], best["layer"], strict=True)) == table["layer"].to_dict()
 
 
@@ -160,7 +165,7 @@ def test_the_demo_says_that_it_is_simulated_in_page_head_figures_and_model_ids(d
 
 def test_a_model_that_was_not_asked_to_answer_has_no_answers_stored(demo):
     states = EmbeddingStore(demo[0] / "image_embeddings/prompt_1" / LLAVA.replace("/", "_"))
-    assert len(states.image_ids(["language"])) == N_TRAIN + N_TEST
+    assert len(states.image_ids(["language"])) == 2 * N_TRAIN + N_TEST
     assert states.read_answers() == {}
 
 
@@ -173,6 +178,25 @@ def test_the_map_of_the_best_layer_shows_the_planted_layers(demo, planted):
     v1v = best[(labels == 1) & np.isfinite(best)]
     assert len(v1v) == planted["V1v"]["n_voxels"]
     assert np.mean(np.abs(v1v - LAYERS["early"]) <= 1) > 0.8
+
+
+@pytest.mark.parametrize("subject", [1, 2])
+def test_the_demo_leaves_the_planted_layers_on_their_places_of_fsaverage5(demo, planted, subject):
+    folder, mesh = demo[0] / f"alignment/subj0{subject}", load_fsaverage("fsaverage5")["white_matter"]
+    maps = folder / "prompt_1" / LLAVA.replace("/", "_") / "surfaces/fsaverage5"
+    for side, part in (("lh", mesh.parts["left"]), ("rh", mesh.parts["right"])):
+        layers = load_surf_data(maps / f"{side}.language_best_layer.func.gii")
+        vertices = cKDTree(part.coordinates)
+        for region in ("FFA-1", "EBA", "PPA", "V1v"):
+            point = PLACES[region][0] * np.array([-1 if side == "lh" else 1, 1, 1])
+            near = layers[vertices.query(point, 4)[1]]
+            assert (abs(near - LAYERS[planted[region]["source"]]) <= 1).mean() > 0.7, (side, region)
+
+
+def test_the_page_of_the_demo_shows_both_subjects_on_the_cortex(demo):
+    names = {path.name for path in (demo[0] / "report/figures").glob("*.svg")}
+    assert {f"{kind}_{LLAVA.replace('/', '_').replace('.', '_')}.svg" for kind in ("flat_r", "views_r")} <= names
+    assert "no transforms" not in (demo[0] / "report" / "report.html").read_text()
 
 
 def test_the_tutorial_prints_what_it_shows_and_draws_its_pictures(demo, tmp_path, monkeypatch):
@@ -272,13 +296,13 @@ def test_a_demo_killed_while_it_writes_can_be_started_again(step, tmp_path, monk
 
 
 def test_run_experiments_does_every_step_and_says_which_failed(demo):
-    """Subject 2 has no betas in the demo: its alignment fails, and nothing else does."""
+    """Subject 3 has no betas in the demo: its alignment fails, and nothing else does."""
     folder, _ = demo
     settings = {
         "BASE_DIRECTORY": folder,
         "GPU_ID": "cpu",
         "PROMPTS": "1",
-        "SUBJECTS": "1 2",
+        "SUBJECTS": "1 3",
         "BATCH_SIZE": "64",
         "MODELS": "vit_huge_patch14_224_in21k",
         "CHECKPOINTS": folder / "checkpoints",
@@ -294,17 +318,29 @@ def test_run_experiments_does_every_step_and_says_which_failed(demo):
     *_, counts, _, _, _, report, failed = done.stdout.splitlines()
     assert counts == "4 succeeded, 1 failed, 0 left"
     assert report == "done    report"
-    assert "subject 2 has no betas" in failed
+    assert "subject 3 has no betas" in failed
     assert done.returncode == 1
 
 
 @pytest.mark.parametrize(("told", "threads"), [(None, "1"), ("3", "3")])
-def test_the_scripts_run_on_one_thread_unless_told_otherwise(told, threads, tmp_path, monkeypatch, capfd):
-    monkeypatch.setenv("OMP_NUM_THREADS", told or "")
-    if told is None:
-        monkeypatch.delenv("OMP_NUM_THREADS")
+def test_the_demo_runs_on_one_thread_unless_told_otherwise(told, threads, tmp_path):
+    """The number must be set before NumPy and torch are imported."""
+    code = (
+        "import sys; from brain_activity_prediction.demo import __main__ as demo; assert 'numpy' not in sys.modules; "
+    )
+    code += "demo.write = lambda *_: print(demo.os.environ['OMP_NUM_THREADS']); demo.main()"
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    environment |= {} if told is None else {"OMP_NUM_THREADS": told}
+    command = [sys.executable, "-c", code, "--data-only", "-d", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.stdout == f"{threads}\n", done.stderr
+
+
+def test_a_script_that_fails_ends_the_demo_with_its_status(tmp_path, monkeypatch):
     monkeypatch.setattr(demo_script, "PACKAGE", tmp_path)
-    script = tmp_path / "threads.py"
-    script.write_text("import os; print(os.environ['OMP_NUM_THREADS'])")
-    demo_script.run(script)
-    assert capfd.readouterr().out.endswith(f"\n{threads}\n")
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    script = tmp_path / "script.py"
+    script.write_text("import sys; sys.exit(int(sys.argv[1]))")
+    demo_script.run(script, "0")
+    with pytest.raises(SystemExit, match="2"):
+        demo_script.run(script, "2")

@@ -40,7 +40,7 @@ from brain_activity_prediction.storage.sealed_hdf5 import read_array, read_seal,
 
 LONGEST_REFUSAL_S, LARGEST_BYTES = 60, 4e9
 SMALL_DEMO = """from brain_activity_prediction.demo import __main__ as demo, dataset, simulation
-dataset.DEFAULT_RECIPE = simulation.Recipe(n_shared=26, n_unique=34, n_sessions=4, image_size=24)
+dataset.DEFAULT_RECIPE = simulation.Recipe(subjects=(1, 2), n_shared=26, n_unique=34, n_sessions=4, image_size=24)
 demo.run_script(demo.main)
 """
 LEFT_BEHIND = re.compile(r"~|claims|\.left$")
