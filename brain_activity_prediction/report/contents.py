@@ -175,7 +175,7 @@ def gather(
         viewer, contents.libraries = slices(one)
         contents.slices.append(viewer)
         static_slices(one, figures)
-    cortices, contents.without_surfaces = read_cortices(source, contents.subjects)
+    cortices, contents.without_surfaces = read_cortices(source, scored)
     if cortices is not None:
         contents.on_cortex = list(cortex_figures(cortices, scored, folder / "maps", figures))
     for analysis in shares["analysis"].unique():

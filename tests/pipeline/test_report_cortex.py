@@ -9,11 +9,11 @@ from surface_transforms import write_transforms_of_voxels
 
 from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 from brain_activity_prediction.datasets.nsd.regions import read_mask, read_regions
-from brain_activity_prediction.datasets.units import write_map
+from brain_activity_prediction.datasets.units import Vertices, write_map
 from brain_activity_prediction.report.cortex import cortex_figures
 from brain_activity_prediction.report.cortex.cortices import read_cortices
 from brain_activity_prediction.report.source import Source
-from brain_activity_prediction.report.tables.collecting import find_scored
+from brain_activity_prediction.report.tables.collecting import Scored, find_scored
 from brain_activity_prediction.storage.folders import Output, partitioning_folder
 
 
@@ -39,6 +39,11 @@ def figures(monkeypatch):
     return drawn
 
 
+def cortices_of(folder, subjects=(1, 2)):
+    scored = [one for one in find_scored(folder) if one.subject in subjects]
+    return read_cortices(Source(Output(folder), find_nsd(folder)), scored)
+
+
 def test_a_page_shows_the_cortex_or_lists_the_transforms_that_it_lacks(own_scored):
     write_transforms_of_voxels(own_scored, 1, read_mask(find_nsd(own_scored), 1)[0])
     with (
@@ -55,7 +60,7 @@ def test_a_page_shows_the_cortex_or_lists_the_transforms_that_it_lacks(own_score
 
 
 def test_each_model_has_scores_layers_and_prompts_on_the_cortex(on_surfaces, figures):
-    cortices, lacking = read_cortices(Source(Output(on_surfaces), find_nsd(on_surfaces)), [1, 2])
+    cortices, lacking = cortices_of(on_surfaces)
     assert not lacking
     list(cortex_figures.cortex_figures(cortices, find_scored(on_surfaces), on_surfaces / "report/maps", None))
     llava, vit = "llava-hf_llava-1_5-13b-hf", "google_vit-huge-patch14-224-in21k"
@@ -83,7 +88,7 @@ def test_vertices_below_the_lowest_ceiling_have_no_value(on_surfaces, figures):
     mask, affine = read_mask(find_nsd(on_surfaces), 1)
     values = np.where(np.arange(mask.sum()) % 3 == 0, np.nan, 0.5)
     write_map(run.folder / "maps" / "vision_best_layer_r_normalised.nii.gz", values, mask, affine)
-    cortices, _ = read_cortices(Source(Output(on_surfaces), find_nsd(on_surfaces)), [1])
+    cortices, _ = cortices_of(on_surfaces, [1])
     list(cortex_figures.cortex_figures(cortices, [run], on_surfaces / "report/maps", None))
     (row,) = figures["flat_r_google_vit-huge-patch14-224-in21k"][1]
     halves = np.array_split(values, 2)
@@ -92,7 +97,7 @@ def test_vertices_below_the_lowest_ceiling_have_no_value(on_surfaces, figures):
 
 
 def test_outlines_are_the_families_of_a_subjects_own_regions(on_surfaces):
-    cortices, _ = read_cortices(Source(Output(on_surfaces), find_nsd(on_surfaces)), [1])
+    cortices, _ = cortices_of(on_surfaces, [1])
     regions = read_regions(find_nsd(on_surfaces), 1)
     halves = np.array_split(regions["V1v"] | regions["V1d"], 2)
     expected = np.concatenate([own[np.arange(10242) % len(own)] for own in halves])
@@ -107,10 +112,28 @@ def test_the_parts_of_a_variance_partitioning_share_a_scale(on_surfaces, figures
         for part, value in (("A", 0.1), ("B", 0.05), ("A+B", -0.02)):
             write_map(folder / f"part_{part}_r2.nii.gz", np.full(mask.sum(), value * subject), mask, affine)
             write_map(folder / f"part_{part}_cv_r2.nii.gz", np.full(mask.sum(), 9.0), mask, affine)
-    cortices, _ = read_cortices(Source(Output(on_surfaces), find_nsd(on_surfaces)), [1, 2])
+    cortices, _ = cortices_of(on_surfaces)
     cortex_figures.variance_figure(cortices, on_surfaces, "two", None)
     _, rows, scale = figures["flat_variance_two"]
     titles = ["A alone, mean of 2 subjects", "B alone, mean of 2 subjects", "shared by A+B, mean of 2 subjects"]
     assert [row.title for row in rows] == titles
     assert [np.nanmean(row.values) for row in rows] == pytest.approx([0.15, 0.075, -0.03], abs=1e-6)
     assert scale.clipped == (True, False)
+
+
+def test_maps_on_fsaverage_are_drawn_as_they_are(tmp_path, figures):
+    """fsaverage5 is the first vertices of fsaverage; neither data nor transforms are needed."""
+    rng = np.random.default_rng(0)
+    maps = {name: rng.random(2 * 163842) for name in ("cv_score", "r_normalised")}
+    masks = {side: np.ones(163842, dtype=bool) for side in ("lh", "rh")}
+    for name, values in maps.items():
+        Vertices(masks).write_map(tmp_path / f"maps/vision_best_layer_{name}", values)
+    scored = [Scored(tmp_path, "standard", VIT, None, "sub-9", {})]
+    with patch("brain_activity_prediction.report.cortex.cortices.PIXELS", 60):
+        cortices, lacking = read_cortices(Source(Output(tmp_path), None), scored)
+    assert not lacking
+    list(cortex_figures.cortex_figures(cortices, scored, tmp_path / "report/maps", None))
+    (row,) = figures["flat_r_google_vit-huge-patch14-224-in21k"][1]
+    left, right = np.split(maps["r_normalised"], 2)
+    np.testing.assert_allclose(row.values, np.concatenate([left[:10242], right[:10242]]), rtol=1e-6)
+    assert row.title == "subject sub-9 (vision)"

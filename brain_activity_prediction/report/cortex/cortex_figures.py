@@ -10,6 +10,7 @@ import numpy as np
 from brain_activity_prediction.encoding.protocols import AVERAGE
 from brain_activity_prediction.report.cortex.cortices import Cortices
 from brain_activity_prediction.report.cortex.subject_surface import N_FSAVERAGE5
+from brain_activity_prediction.report.map_files import ENDING, map_paths
 from brain_activity_prediction.report.plots.drawing import Drawn, FigureFolder
 from brain_activity_prediction.report.plots.flat_maps import (
     PIXELS,
@@ -62,9 +63,9 @@ def cortex_figures(
 def variance_figure(cortices: Cortices, output: Output, analysis: str, figures: FigureFolder) -> Drawn | None:
     """Draw each part of a variance partitioning, unique or shared, averaged over subjects; None without maps."""
     parts: dict[str, dict[int, Path]] = {}
-    for subject in cortices.surfaces:
-        for path in (partitioning_folder(output, subject, analysis) / "maps").glob("part_*_r2.nii.gz"):
-            part = path.name.removeprefix("part_").removesuffix("_r2.nii.gz")
+    for subject in cortices.subjects:
+        for path in map_paths(partitioning_folder(output, subject, analysis) / "maps", "part_*_r2"):
+            part = path.name.removeprefix("part_").removesuffix(f"_r2{ENDING}")
             if not part.endswith("_cv"):
                 parts.setdefault(part, {})[subject] = path
     rows = []
@@ -82,7 +83,7 @@ def variance_figure(cortices: Cortices, output: Output, analysis: str, figures: 
 def _choices(cortices: Cortices, scored: Sequence[Scored], model: str) -> dict[int, Choice]:
     """Return the maps that represent a model in each subject."""
     found = {}
-    for subject in cortices.surfaces:
+    for subject in cortices.subjects:
         own = [one for one in scored if (one.model_id, one.subject) == (model, subject)]
         if own and (choice := choose(own)):
             found[subject] = choice

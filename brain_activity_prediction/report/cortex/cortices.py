@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -14,57 +15,91 @@ from brain_activity_prediction.datasets.roi_families import family_masks
 from brain_activity_prediction.report.cortex.subject_surface import (
     FSAVERAGE,
     FSAVERAGE5,
+    N_FSAVERAGE5,
     SubjectSurface,
     lacking_transforms,
     read_subject_surface,
 )
+from brain_activity_prediction.report.cortex.vertex_maps import joined_at, regions_on_vertices, vertices_of_maps
 from brain_activity_prediction.report.cortex.writing import over_subjects
+from brain_activity_prediction.report.map_files import read_sides
 from brain_activity_prediction.report.plots.flat_maps import PIXELS, CortexMap
 from brain_activity_prediction.report.source import Source
+from brain_activity_prediction.report.tables.collecting import Scored
 from brain_activity_prediction.storage.folders import Subject
 from brain_activity_prediction.surfaces.meshes import curvature_of_fsaverage, flat_fsaverage, has_full_fsaverage
 from brain_activity_prediction.surfaces.rasters import Raster, cached_raster
-from brain_activity_prediction.surfaces.transforms import HEMISPHERES
+from brain_activity_prediction.surfaces.transforms import HEMISPHERES, N_FSAVERAGE
 
 OUTLINED = ("V1", "V2", "V3", "hV4", "faces", "bodies", "places", "words")
 IN_AT_LEAST = 0.5  # share of a vertex's voxels, or of the subjects, that are in a region
 
 
+class Carrier(Protocol):
+    """Carries the maps of one subject to the vertices (V,) of both hemispheres, the left one first."""
+
+    def read(self, path: Path, kind: str) -> np.ndarray | None:
+        """Read the map of a path and carry it; None if it does not exist. `kind` tells whether it is averaged."""
+
+
+@dataclass(frozen=True)
+class OfVolumes:
+    """The maps of a subject with transforms."""
+
+    surface: SubjectSurface
+    space: str
+
+    def read(self, path: Path, kind: str) -> np.ndarray | None:
+        if not path.exists():
+            return None
+        return joined(self.surface, self.space, self.surface.sample(kind, self.surface.voxels.read(path)))
+
+
+@dataclass(frozen=True)
+class OfFsaverage:
+    """The maps of a subject whose responses lie on fsaverage, at its first `n_vertices`."""
+
+    n_vertices: int
+
+    def read(self, path: Path, _kind: str) -> np.ndarray | None:
+        values = read_sides(path)
+        return None if values is None else joined_at(values, self.n_vertices)
+
+
 @dataclass(frozen=True)
 class Cortices:
-    """The subjects of a report that have transforms, and the flat cortex that their maps are drawn on.
+    """The subjects of a report whose maps reach fsaverage, and the flat cortex that their maps are drawn on.
 
-    regions  {subject: {region: (V,) bool}} on the vertices of both hemispheres in `space`
+    regions  {subject: {region: (V,) bool}} on the vertices of both hemispheres
     """
 
-    surfaces: dict[int, SubjectSurface]
-    space: str
+    carriers: dict[Subject, Carrier]
     flat: tuple[Raster, np.ndarray]
-    regions: dict[int, dict[str, np.ndarray]]
+    regions: dict[Subject, dict[str, np.ndarray]]
 
-    def read(self, paths: Mapping[int, Path], kind: str) -> dict[int, np.ndarray]:
-        """Read the NIfTI maps that exist, {subject: path}, and carry each to the vertices (V,) of both hemispheres.
+    @property
+    def subjects(self) -> list[Subject]:
+        return list(self.carriers)
+
+    def read(self, paths: Mapping[Subject, Path], kind: str) -> dict[Subject, np.ndarray]:
+        """Read the maps that exist, {subject: path}, and carry each to the vertices (V,) of both hemispheres.
 
         kind  the name of the maps, which tells whether they are averaged
         """
-        maps = {}
-        for subject, path in paths.items():
-            if path.exists():
-                surface = self.surfaces[subject]
-                maps[subject] = joined(surface, self.space, surface.sample(kind, surface.voxels.read(path)))
-        return {subject: values for subject, values in maps.items() if np.isfinite(values).any()}
+        maps = {subject: self.carriers[subject].read(path, kind) for subject, path in paths.items()}
+        return {subject: one for subject, one in maps.items() if one is not None and np.isfinite(one).any()}
 
-    def rows(self, maps: Mapping[int, np.ndarray], titles: Mapping[int, str]) -> list[CortexMap]:
+    def rows(self, maps: Mapping[Subject, np.ndarray], titles: Mapping[Subject, str]) -> list[CortexMap]:
         """Return the maps of several subjects as the rows of a figure."""
         return [CortexMap(titles[subject], values, self.regions[subject]) for subject, values in maps.items()]
 
-    def mean(self, maps: Mapping[int, np.ndarray], title: str = "mean") -> CortexMap:
+    def mean(self, maps: Mapping[Subject, np.ndarray], title: str = "mean") -> CortexMap:
         """Return the mean over subjects; a vertex uses the subjects that have a value there."""
         n = f"{len(maps)} subjects" if len(maps) > 1 else f"subject {next(iter(maps))}"
         values = over_subjects(maps.values())["mean"]
         return CortexMap(f"{title} of {n}", values, self.shared_regions(list(maps)))
 
-    def shared_regions(self, subjects: Sequence[int]) -> dict[str, np.ndarray]:
+    def shared_regions(self, subjects: Sequence[Subject]) -> dict[str, np.ndarray]:
         """Return the regions of at least half of the subjects at each vertex."""
         names = dict.fromkeys(name for subject in subjects for name in self.regions[subject])
         empty = np.zeros_like(self.flat[1], dtype=bool)
@@ -80,21 +115,44 @@ def joined(surface: SubjectSurface, space: str, native: Mapping[str, np.ndarray]
     return np.concatenate([on_space[side] for side in HEMISPHERES])
 
 
-def read_cortices(source: Source, subjects: Sequence[Subject]) -> tuple[Cortices | None, list[str]]:
-    """Read the transforms and regions of all subjects that have them, and list what the others lack."""
+def read_cortices(source: Source, scored: Sequence[Scored]) -> tuple[Cortices | None, list[str]]:
+    """Read what carries the maps of each subject to fsaverage, and list the transforms that other subjects lack.
+
+    Maps on fsaverage need none. Those of NSD's volumes need NSD's transforms; volumes of other datasets stay volumes.
+    """
+    folders = {one.subject: one.folder / "maps" for one in scored}
+    vertices = {subject: n for subject in sorted(folders) if (n := vertices_of_maps(folders[subject]))}
+    if vertices:
+        return _of_fsaverage(source, vertices), []
     if not isinstance(source.dataset, NSDVolumes):
         return None, []
     base_dir = source.dataset.base_dir
-    lacking = {subject: text for subject in subjects if (text := lacking_transforms(base_dir, subject))}
-    having = [subject for subject in subjects if subject not in lacking]
+    lacking = {subject: text for subject in sorted(folders) if (text := lacking_transforms(base_dir, subject))}
+    having = [subject for subject in sorted(folders) if subject not in lacking]
     if not having:
         return None, [*lacking.values()]
     full = base_dir if has_full_fsaverage(base_dir) else None
     space = FSAVERAGE if full else FSAVERAGE5
-    flat = cached_raster(flat_fsaverage(full), PIXELS), curvature_of_fsaverage(full)
     surfaces = {subject: read_subject_surface(base_dir, subject) for subject in having}
     regions = {subject: outlined_regions(base_dir, surface, space) for subject, surface in surfaces.items()}
-    return Cortices(surfaces, space, flat, regions), [*lacking.values()]
+    carriers = {subject: OfVolumes(surface, space) for subject, surface in surfaces.items()}
+    return Cortices(carriers, _flat(full), regions), [*lacking.values()]
+
+
+def _of_fsaverage(source: Source, vertices: Mapping[Subject, int]) -> Cortices:
+    """Return subjects with maps on fsaverage; they are drawn on fsaverage5 unless the flat fsaverage is at hand."""
+    base_dir = source.dataset.base_dir if source.dataset else None
+    whole = base_dir is not None and has_full_fsaverage(base_dir) and set(vertices.values()) == {N_FSAVERAGE}
+    n, regions = N_FSAVERAGE if whole else N_FSAVERAGE5, {}
+    for subject in vertices:
+        own = regions_on_vertices(source.dataset, subject)
+        masks = {name: joined_at(sides, n) for name, sides in own.items()}
+        regions[subject] = {name: mask for name, mask in (masks | family_masks(masks)).items() if name in OUTLINED}
+    return Cortices({subject: OfFsaverage(n) for subject in vertices}, _flat(base_dir if whole else None), regions)
+
+
+def _flat(full: Path | None) -> tuple[Raster, np.ndarray]:
+    return cached_raster(flat_fsaverage(full), PIXELS), curvature_of_fsaverage(full)
 
 
 def outlined_regions(base_dir: Path, surface: SubjectSurface, space: str) -> dict[str, np.ndarray]:

@@ -15,6 +15,7 @@ from brain_activity_prediction.datasets.dataset import Dataset
 from brain_activity_prediction.datasets.nsd.nsd import NSD
 from brain_activity_prediction.datasets.units import write_map
 from brain_activity_prediction.encoding.protocols import AVERAGE, BEST_PER_REGION
+from brain_activity_prediction.report.map_files import ENDING, REMEDY, map_paths, read_values
 from brain_activity_prediction.report.plots.labels import slug
 from brain_activity_prediction.report.source import Source
 from brain_activity_prediction.report.tables.averages import layer_choice
@@ -25,7 +26,6 @@ from brain_activity_prediction.storage.folders import Subject, subject_name
 from brain_activity_prediction.storage.grid import Grid, on_grid
 from brain_activity_prediction.storage.nifti import read_grid
 
-REMEDY = "delete it and run align_model.py again, which writes it anew"
 PREFERRED = ("language", "response", "vision")  # streams to show first; the others follow by name
 MARGIN = 2  # voxels around the part of the brain that is shown
 # For each layer_choice: prefix of file names, and name, unit and title of each map.
@@ -112,8 +112,8 @@ def choose(scored: Sequence[Scored]) -> Choice | None:
     stream, having = shown_stream(scored, start)
     if stream is None:
         return None
-    paths = {one: one.folder / "maps" / f"{stream}_{start}_cv_score.nii.gz" for one in having}
-    means = {one: np.nan_to_num(np.nanmean(read(path)[0]), nan=-np.inf) for one, path in paths.items()}
+    paths = {one: one.folder / "maps" / f"{stream}_{start}_cv_score{ENDING}" for one in having}
+    means = {one: np.nan_to_num(np.nanmean(read_values(path)), nan=-np.inf) for one, path in paths.items()}
     return Choice(stream, max(having, key=lambda one: means[one]), paths)
 
 
@@ -161,7 +161,7 @@ def _of_model(model: str, scored: Sequence[Scored], behind: Cortex | None, folde
         if path.exists():
             title = f"{quantity}: {source} ({choice.condition})"
             yield VoxelMap(f"{kind}_{ending}", title, unit, *shown_on(behind, *read(path)))
-    prompts = {one: path for one, path in choice.having.items() if one.prompt is not None}
+    prompts = {one: path for one, path in choice.having.items() if one.prompt is not None and path.exists()}
     if len(prompts) > 1:
         grid = read_grid(choice.having[best])
         values = best_prompt([one.prompt for one in prompts], [on_grid(*read(path), grid) for path in prompts.values()])
@@ -173,8 +173,9 @@ def _of_model(model: str, scored: Sequence[Scored], behind: Cortex | None, folde
 
 def shown_stream(scored: Sequence[Scored], start: str) -> tuple[str | None, list[Scored]]:
     """Return the stream that the maps of a model show, and the tables of all prompts that have this stream's maps."""
-    end = f"_{start}_cv_score.nii.gz"
-    there = {one: {path.name.removesuffix(end) for path in one.folder.glob(f"maps/*{end}")} for one in scored}
+    end = f"_{start}_cv_score"
+    found = {one: map_paths(one.folder / "maps", f"*{end}") for one in scored}
+    there = {one: {path.name.removesuffix(end + ENDING) for path in paths} for one, paths in found.items()}
     streams = sorted(set().union(*there.values()), key=stream_order)
     if not streams:
         return None, []

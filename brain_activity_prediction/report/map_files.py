@@ -1,0 +1,51 @@
+"""Find and read maps of scores in either form: one volume, or a file for each hemisphere.
+
+A map is named by the path that it has as a volume, STREAM_KIND.nii.gz. On a surface, its files are
+lh.STREAM_KIND.func.gii and rh.STREAM_KIND.func.gii.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel
+import numpy as np
+
+from brain_activity_prediction.storage.files import reading
+from brain_activity_prediction.surfaces.transforms import HEMISPHERES
+
+ENDING, OF_SIDE = ".nii.gz", ".func.gii"
+REMEDY = "delete it and run align_model.py again, which writes it anew"
+
+
+def map_paths(folder: Path, pattern: str) -> list[Path]:
+    """Return the paths of the maps whose names fit a pattern, sorted."""
+    left = f"{HEMISPHERES[0]}."
+    surfaces = (path.name.removeprefix(left).removesuffix(OF_SIDE) for path in folder.glob(f"{left}{pattern}{OF_SIDE}"))
+    return sorted({*folder.glob(f"{pattern}{ENDING}"), *(folder / f"{name}{ENDING}" for name in surfaces)})
+
+
+def side_files(path: Path) -> dict[str, Path]:
+    """Return the files of both hemispheres of a map."""
+    stem = path.name.removesuffix(ENDING)
+    return {side: path.with_name(f"{side}.{stem}{OF_SIDE}") for side in HEMISPHERES}
+
+
+def read_sides(path: Path) -> dict[str, np.ndarray] | None:
+    """Read a map on a surface, (V,) of each hemisphere; None if a file does not exist."""
+    files = side_files(path)
+    if not all(file.exists() for file in files.values()):
+        return None
+    found = {}
+    for side, file in files.items():
+        with reading(file, REMEDY):
+            found[side] = np.asarray(nibabel.load(file).darrays[0].data, dtype=np.float64)
+    return found
+
+
+def read_values(path: Path) -> np.ndarray:
+    """Read the values of a map in either form, in one row, NaN where it has none."""
+    if (sides := read_sides(path)) is not None:
+        return np.concatenate([*sides.values()])
+    with reading(path, REMEDY):
+        return np.asarray(nibabel.load(path).dataobj, dtype=np.float32).ravel()
