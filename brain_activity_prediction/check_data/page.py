@@ -36,7 +36,7 @@ class Page:
         """
         dataset = self.dataset
         yield f"{dataset.description}: {dataset.base_dir}"
-        yield f"cite: {dataset.citation}"
+        yield f"cite: {dataset.citation}; terms of use: {dataset.terms}"
         known = dataset.subjects()
         chosen = list(subjects or (subject for subject in known if dataset.has_responses(subject)))
         yield f"subjects: {' '.join(map(str, known))}; with responses here: {' '.join(map(str, chosen)) or 'none'}"

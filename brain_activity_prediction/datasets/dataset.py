@@ -74,6 +74,7 @@ class Dataset(ABC, Generic[S, U]):
     name: ClassVar[str]  # value of --dataset, and folder name of the results
     title: ClassVar[str]
     citation: ClassVar[str]
+    terms: ClassVar[str]  # of use, or where its authors state them
     trained_on: ClassVar[str | None] = None  # dataset whose images the models are trained on, if not this one
     has_named_masks: ClassVar[bool] = False  # whether `reading` takes masks itself
     ceilings_from_test_images: ClassVar[bool] = False  # whether noise ceilings leave out the training images

@@ -40,6 +40,10 @@ class MaskedDataset(Dataset[Subject, Voxels]):
         return self.whole.citation
 
     @property
+    def terms(self) -> str:  # type: ignore[override]
+        return self.whole.terms
+
+    @property
     def description(self) -> str:
         return f"{self.whole.description} in {self.path.name}"
 

@@ -28,6 +28,7 @@ class NSD(Layout, Dataset[int, U], Generic[U]):
         NSD.kind_of_space |= dict.fromkeys(spaces, cls)
 
     citation = "Allen et al. (2022), Nature Neuroscience 25, 116-126"
+    terms = "naturalscenesdataset.org; neither responses nor pictures are to be passed on"
 
     def reading(self, chosen: Reading) -> Dataset:
         """Return NSD with other betas, another space or another mask; surfaces have their own class."""

@@ -77,6 +77,7 @@ class NSDSynthetic(Dataset[int, Units]):
     name = "nsd_synthetic"
     title = "NSD-synthetic"
     citation = "Gifford et al. (2025), arXiv 2503.06286; Allen et al. (2022), Nature Neuroscience 25, 116-126"
+    terms = "those of NSD, naturalscenesdataset.org"
     trained_on = "nsd"
     has_named_masks = True
     ceilings_from_test_images = True

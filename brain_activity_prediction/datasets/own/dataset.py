@@ -37,6 +37,7 @@ class OwnDataset(Dataset[Subject, Units]):
     name = "own"
     title = "your own experiment"
     citation = "your own"
+    terms = "your own"
 
     def __init__(self, base_dir: Path):
         self.base_dir = base_dir

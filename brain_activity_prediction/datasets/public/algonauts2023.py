@@ -48,6 +48,7 @@ class Algonauts2023(Dataset[int, Vertices]):
     name = "algonauts2023"
     title = "Algonauts 2023"
     citation = "Gifford et al. (2023), arXiv 2301.03198; Allen et al. (2022), Nature Neuroscience 25, 116-126"
+    terms = "those of NSD, naturalscenesdataset.org"
 
     def __init__(self, base_dir: Path):
         self.base_dir = base_dir

@@ -48,6 +48,7 @@ class BOLD5000(Dataset[str, Voxels]):
     name = "bold5000"
     title = "BOLD5000"
     citation = "Chang et al. (2019), Scientific Data 6, 49; release 2 by the same authors"
+    terms = "bold5000-dataset.github.io/website/terms.html"
 
     def __init__(self, base_dir: Path):
         self.base_dir = base_dir

@@ -48,6 +48,7 @@ class LAIONfMRI(Dataset[str, Voxels]):
     name = "laion_fmri"
     title = "LAION-fMRI"
     citation = "LAION-fMRI (2026), github.com/ViCCo-Group/LAION-fMRI"
+    terms = "responses CC0 1.0; pictures are not to be passed on: laion-fmri.hebartlab.com/terms"
 
     def __init__(self, base_dir: Path):
         self.base_dir = base_dir

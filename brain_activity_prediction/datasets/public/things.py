@@ -42,6 +42,7 @@ class THINGS(Dataset[str, Units]):
     name = "things"
     title = "THINGS-fMRI"
     citation = "Hebart et al. (2023), eLife 12, e82580"
+    terms = "those of doi.org/10.25452/figshare.plus.20492835, and of the pictures: things-initiative.org"
 
     def __init__(self, base_dir: Path):
         self.base_dir = base_dir
