@@ -14,6 +14,7 @@ from brain_activity_prediction.report.answers import Answered, sample_answers
 from brain_activity_prediction.report.cortex.cortex_figures import cortex_figures, variance_figure
 from brain_activity_prediction.report.cortex.cortices import read_cortices
 from brain_activity_prediction.report.plots.drawing import Drawn, FigureFolder
+from brain_activity_prediction.report.plots.flat_maps import DrawnCortex
 from brain_activity_prediction.report.plots.labels import families
 from brain_activity_prediction.report.plots.slices import Slices, slices, static_slices
 from brain_activity_prediction.report.plots.variance import (
@@ -87,7 +88,7 @@ class Contents:
     curves: dict[str, list[Drawn]] = field(default_factory=dict)  # by stream
     prompt_maps: list[Drawn] = field(default_factory=list)
     slices: list[Slices] = field(default_factory=list)
-    on_cortex: list[Drawn] = field(default_factory=list)
+    on_cortex: list[DrawnCortex] = field(default_factory=list)
     without_surfaces: list[str] = field(default_factory=list)  # for each subject, the transforms that it lacks
     libraries: list[str] = field(default_factory=list)  # JavaScript libraries that all slice viewers share
     # Figure, and the results of variance.spaces_of and variance.errors_of.

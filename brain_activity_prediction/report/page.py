@@ -39,31 +39,40 @@ def write_page(contents: Contents, folder: Path) -> Path:
     page_script, viewer_script = ((FILES / name).read_text() for name in ("page.js", "viewer.js"))
     libraries = contents.libraries
     scripts = [page_script, viewer_script, *libraries, *(shown.script for shown in contents.slices)]
-    environment = jinja2.Environment(
+    html = (
+        environment()
+        .get_template("report.html.jinja")
+        .render(
+            contents=contents,
+            questions={name: QUESTIONS[name] for name in contents.questions},
+            css=(FILES / "page.css").read_text(),
+            page_script=page_script,
+            policy=policy(scripts),
+            frames={
+                "head": FRAME,
+                "before": [*libraries, viewer_script],
+                "maps": [vars(shown) for shown in contents.slices],
+            },
+            swatches=[(model, *swatch(turn)) for turn, model in enumerate(contents.models)],
+        )
+    )
+    path = folder / "report.html"
+    with written_whole(path) as aside:
+        aside.write_text(html, encoding="utf-8")
+    return path
+
+
+def environment() -> jinja2.Environment:
+    """Return the templates of pages, which escape all text."""
+    templates = jinja2.Environment(
         loader=jinja2.FileSystemLoader(FILES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         finalize=printable,
     )
-    environment.filters |= {"count": count}
-    html = environment.get_template("report.html.jinja").render(
-        contents=contents,
-        questions={name: QUESTIONS[name] for name in contents.questions},
-        css=(FILES / "page.css").read_text(),
-        page_script=page_script,
-        policy=policy(scripts),
-        frames={
-            "head": FRAME,
-            "before": [*libraries, viewer_script],
-            "maps": [vars(shown) for shown in contents.slices],
-        },
-        swatches=[(model, *swatch(turn)) for turn, model in enumerate(contents.models)],
-    )
-    path = folder / "report.html"
-    with written_whole(path) as aside:
-        aside.write_text(html, encoding="utf-8")
-    return path
+    templates.filters |= {"count": count}
+    return templates
 
 
 def policy(scripts: Iterable[str]) -> str:

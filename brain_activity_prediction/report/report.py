@@ -48,13 +48,16 @@ def main() -> None:
         from brain_activity_prediction.report.contents import gather
         from brain_activity_prediction.report.page import write_page
         from brain_activity_prediction.report.source import Source
+        from brain_activity_prediction.report.surface_page import write_surface_page
 
         source = Source(output, dataset_if_any(arguments.base_dir, arguments.dataset))
 
         with ThreadPoolExecutor(1) as writer:  # Arrow releases Python's lock: millions of rows are written meanwhile
             written = writer.submit(write_tables, tables, selection, folder)
             shown = shown_tables(tables.selected(selection), selection)
-            page = write_page(gather(source, tables, shown, selection, folder), folder)
+            contents = gather(source, tables, shown, selection, folder)
+            page = write_page(contents, folder)
+            write_surface_page(contents.on_cortex, contents.simulated, folder)
             written.result()
         write_note(folder, made_from)  # written last, so that it marks a complete report
         print(page)

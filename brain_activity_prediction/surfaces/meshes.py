@@ -62,7 +62,7 @@ def has_full_fsaverage(base_dir: Path) -> bool:
 @lru_cache(maxsize=4)
 def flat_fsaverage(base_dir: Path | None = None) -> Arrangement:
     """Return the flat fsaverage5, or with a BASE_DIR the flat fsaverage from its patches."""
-    parts = _patches(base_dir) if base_dir is not None else _meshes("flat")
+    parts = _patches(base_dir) if base_dir is not None else fsaverage5_meshes("flat")
     flat = {}
     for side, (points, faces) in parts.items():
         own = np.asarray(points, dtype=np.float64)[:, :2]
@@ -77,7 +77,7 @@ def flat_fsaverage(base_dir: Path | None = None) -> Arrangement:
 @lru_cache(maxsize=8)
 def views_of_fsaverage5(views: tuple[str, ...] = tuple(VIEWS)) -> Arrangement:
     """Return the inflated fsaverage5 from several of VIEWS, one row for each, left hemisphere left."""
-    meshes = _meshes("inflated")
+    meshes = fsaverage5_meshes("inflated")
     parts, bottom = [], 0.0
     for view in views:
         row = []
@@ -152,7 +152,8 @@ def _surf(base_dir: Path) -> Path:
     return base_dir / "nsddata" / "freesurfer" / "fsaverage" / "surf"
 
 
-def _meshes(kind: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def fsaverage5_meshes(kind: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return the points (V, 3), in mm, and faces of each hemisphere of fsaverage5: flat, inflated, pial, or sphere."""
     from nilearn.datasets import load_fsaverage
 
     parts = load_fsaverage("fsaverage5")[kind].parts

@@ -54,6 +54,8 @@ def test_a_page_shows_the_cortex_or_lists_the_transforms_that_it_lacks(own_score
     assert "Maps on fsaverage" in text
     assert "subject 2 has no transforms" in text
     assert "rh.white-to-fsaverage.mgz" in text
+    assert "surface.html next to this page" in text
+    assert (own_scored / "report/model-google_vit-huge-patch14-224-in21k/surface.html").stat().st_size > 2e6
     assert "subject 1 has no transforms" not in text
     names = {path.name for path in (own_scored / "report").rglob("flat_*")}
     assert {"flat_r_google_vit-huge-patch14-224-in21k.png", "flat_r_google_vit-huge-patch14-224-in21k.svg"} <= names

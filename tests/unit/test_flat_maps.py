@@ -10,7 +10,7 @@ from matplotlib import colormaps
 from nilearn.datasets import load_fsaverage
 
 from brain_activity_prediction.report.plots import flat_maps
-from brain_activity_prediction.report.plots.drawing import FigureFolder
+from brain_activity_prediction.report.plots.drawing import Drawn, FigureFolder
 from brain_activity_prediction.report.plots.flat_maps import CortexMap
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.surfaces.meshes import (
@@ -179,7 +179,12 @@ def test_a_damaged_patch_is_refused_by_name(full, spoil):
 def painted(monkeypatch):
     """Panels of the figures that would be saved."""
     panels = []
-    monkeypatch.setattr(FigureFolder, "save", lambda self, figure, *words: panels.append(figure.axes[0]))
+
+    def keep(self, figure, words, values):
+        panels.append(figure.axes[0])
+        return Drawn(words.name, words.title, words.text, "")
+
+    monkeypatch.setattr(FigureFolder, "save", keep)
     return panels
 
 

@@ -103,7 +103,7 @@ def _accuracy(
     title, scale = f"{unit}: {model}", accuracy_scale([row.values for row in rows], unit, MOST)
     yield cortex_figure(f"flat_r_{slug(model)}", title, rows, scale, cortices.flat, figures)
     views = cached_raster(views_of_fsaverage5(VIEWS), PIXELS), curvature_of_fsaverage()
-    row = CortexMap(rows[-1].title, _on_fsaverage5(rows[-1].values), _each_on_fsaverage5(rows[-1].regions))
+    row = CortexMap(rows[-1].title, on_fsaverage5(rows[-1].values), _each_on_fsaverage5(rows[-1].regions))
     yield cortex_figure(f"views_r_{slug(model)}", title, [row], scale, views, figures)
 
 
@@ -141,10 +141,10 @@ def _short(model: str) -> str:
     return model.rpartition("/")[2]
 
 
-def _on_fsaverage5(values: np.ndarray) -> np.ndarray:
+def on_fsaverage5(values: np.ndarray) -> np.ndarray:
     """Return the values of fsaverage5's vertices, the first ones of each hemisphere of fsaverage."""
     return np.concatenate([own[:N_FSAVERAGE5] for own in np.split(values, 2)])
 
 
 def _each_on_fsaverage5(regions: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {name: _on_fsaverage5(members) for name, members in regions.items()}
+    return {name: on_fsaverage5(members) for name, members in regions.items()}

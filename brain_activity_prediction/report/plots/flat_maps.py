@@ -60,6 +60,14 @@ class CortexMap:
     regions: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class DrawnCortex(Drawn):
+    """A figure of maps on the cortex, with the maps for the 3-D page."""
+
+    maps: Sequence[CortexMap]
+    scale: ColourScale
+
+
 def accuracy_scale(maps: Sequence[np.ndarray], unit: str, highest: float = np.inf) -> ColourScale:
     """Return a scale from 0 to the 99th percentile of all values, at most `highest`."""
     values = _finite(maps)
@@ -88,7 +96,7 @@ def cortex_figure(
     scale: ColourScale,
     background: tuple[Raster, np.ndarray],
     figures: FigureFolder,
-) -> Drawn:
+) -> DrawnCortex:
     """Draw maps one below the other on one colour scale; vertices without a value show the cortex.
 
     background  the cortex: its raster, and the curvature (V,) of its vertices
@@ -127,7 +135,8 @@ def cortex_figure(
         bar.outline.set_visible(False)
         shown = ", ".join(one.title for one in maps)
         text = f"{title}, on the cortex with the left hemisphere left: {shown}. Colours show {scale.text}."
-        return figures.save(figure, Words(name, title, text, NOTE), _values(maps))
+        drawn = figures.save(figure, Words(name, title, text, NOTE), _values(maps))
+        return DrawnCortex(**vars(drawn), maps=maps, scale=scale)
 
 
 def _values(maps: Sequence[CortexMap]) -> pd.DataFrame:
