@@ -23,7 +23,7 @@ from brain_activity_prediction.encoding.scores.score_store import ScoreStore
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.folders import Output
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.very_slow
 
 SUBJECTS = (1, 2)
 TOGETHER = "alignment/across_subjects"

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.very_slow
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 NARROW = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
@@ -54,7 +54,6 @@ def test_a_ratio_is_the_median_over_the_rounds(benchmarks):
     assert ratio(taken, "loop", "model").startswith("3.000 x")
 
 
-@pytest.mark.very_slow
 def test_the_report_benchmark_runs(benchmarks, capsys, monkeypatch, tmp_path):
     import report
 
@@ -75,7 +74,6 @@ def test_the_store_benchmark_runs(benchmarks, capsys, monkeypatch, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.very_slow
 def test_the_surface_benchmark_runs(benchmarks, capsys, monkeypatch):
     import surfaces
 
@@ -85,7 +83,6 @@ def test_the_surface_benchmark_runs(benchmarks, capsys, monkeypatch):
     assert "2 maps of 2 subjects to fsaverage" in capsys.readouterr().out
 
 
-@pytest.mark.very_slow
 def test_the_banded_ridge_benchmark_finds_himalayas_choices(benchmarks, capsys):
     import banded_ridge
 
@@ -170,6 +167,7 @@ def run_sizes(sizes, monkeypatch, *models):
 FURTHER = ["idefics_9b_instruct", "instruct_blip_13b", "mplug_owl_llama_7b", "openflamingo_9b"]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("model", FURTHER)
 def test_a_model_of_published_depth_gives_states_of_the_published_shapes(model, sizes, capsys, monkeypatch):
     if model.startswith("openflamingo"):

@@ -14,7 +14,7 @@ from brain_activity_prediction.inference.intervals import interval
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.folders import alignment_folder
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.very_slow
 
 PLANTED = ["V1v", "V1d", "V2v", "hV4", "FFA-1", "PPA"]
 

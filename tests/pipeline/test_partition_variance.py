@@ -22,7 +22,7 @@ from brain_activity_prediction.storage.embeddings.embedding_store import Embeddi
 from brain_activity_prediction.storage.sealed_hdf5 import read_array
 from brain_activity_prediction.variance_partitioning.share_table import COLUMNS
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.very_slow
 
 NOISE = "test/noise"
 

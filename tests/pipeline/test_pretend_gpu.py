@@ -34,7 +34,7 @@ from brain_activity_prediction.runtime import devices
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 
 pytestmark = [
-    pytest.mark.slow,
+    pytest.mark.very_slow,
     pytest.mark.skipif(
         not (can_pretend() or torch.cuda.is_available()), reason="no GPU, and this torch cannot pretend to have one"
     ),
