@@ -135,6 +135,7 @@ MEANING = {  # of a kind of file, in words or in those of the docstring of what 
     "report/report.html": "One page with all results, which opens from disk without network.",
     "report/made_from.json": "Written last: a digest of the tables that the report was made from.",
     "report/figures/NAME.png, NAME.svg": "The figures of that page as single files.",
+    "report/surface.html": "The maps of that page on a 3-D cortex, without network; only if NSD's transforms exist.",
 }
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from brain_activity_prediction.report import findings
 from brain_activity_prediction.report.answers import Answered, sample_answers
 from brain_activity_prediction.report.cortex.cortex_figures import cortex_figures, variance_figure
 from brain_activity_prediction.report.cortex.cortices import read_cortices
@@ -27,7 +26,7 @@ from brain_activity_prediction.report.plots.variance import (
 from brain_activity_prediction.report.plots.voxel_maps import voxel_maps
 from brain_activity_prediction.report.score_figures import bars_of_families, curves_of_streams, maps_of_prompts
 from brain_activity_prediction.report.source import Source
-from brain_activity_prediction.report.tables import missing
+from brain_activity_prediction.report.tables import findings, missing
 from brain_activity_prediction.report.tables.averages import (
     at_a_glance,
     errors_over,

@@ -46,9 +46,9 @@ def main() -> None:
         print(as_text(next(iter(write_tables(tables, selection, folder).values()))))
     else:
         from brain_activity_prediction.report.contents import gather
+        from brain_activity_prediction.report.cortex.surface_page import write_surface_page
         from brain_activity_prediction.report.page import write_page
         from brain_activity_prediction.report.source import Source
-        from brain_activity_prediction.report.surface_page import write_surface_page
 
         source = Source(output, dataset_if_any(arguments.base_dir, arguments.dataset))
 

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from brain_activity_prediction.report.cortex import surface_data
+from brain_activity_prediction.report.cortex.surface_page import write_surface_page
 from brain_activity_prediction.report.plots.flat_maps import ColourScale, CortexMap, DrawnCortex
-from brain_activity_prediction.report.surface_page import write_surface_page
 
 HALF = 10242  # vertices of a hemisphere
 SCALE = ColourScale(0.0, 0.8, "inferno", "r / ceiling", (False, True))

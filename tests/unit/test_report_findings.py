@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from brain_activity_prediction.report import findings
+from brain_activity_prediction.report.tables import findings
 
 ROWS = {
     "model_id": ["org/a", "org/b"] * 2,
