@@ -13,7 +13,10 @@ NEW_TOKENS = 6
 TOLERANCE = 1e-5  # of a layer's largest state
 
 
-@pytest.fixture(scope="module", params=SHRUNK)
+SMOLVLM = pytest.param("HuggingFaceTB__SmolVLM-256M-Instruct", marks=pytest.mark.very_slow)  # 17 tiles a picture
+
+
+@pytest.fixture(scope="module", params=[*(name for name in SHRUNK if name not in SMOLVLM.values), SMOLVLM])
 def read(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("published") / request.param
     write(request.param, folder)
