@@ -147,8 +147,9 @@ def _fsaverage5(side: str) -> dict[str, np.ndarray]:
     """Return the meshes (V, 3) of a hemisphere of fsaverage5, which comes with nilearn, and its faces (F, 3)."""
     from nilearn.datasets import load_fsaverage
 
+    meshes = load_fsaverage("fsaverage5")
     kinds = {"white": "white_matter", "pial": "pial", "inflated": "inflated", "sphere": "sphere"}
-    parts = {name: load_fsaverage("fsaverage5")[kind].parts[SIDES[side]] for name, kind in kinds.items()}
+    parts = {name: meshes[kind].parts[SIDES[side]] for name, kind in kinds.items()}
     return {name: part.coordinates.astype(float) for name, part in parts.items()} | {"faces": parts["sphere"].faces}
 
 
@@ -161,7 +162,7 @@ def place_distance(sphere: np.ndarray, side: str, label: str) -> np.ndarray:
     mirrored = np.array(PLACES[label]) * ([-1, 1, 1] if side == "lh" else 1)
     ends = _on_sphere(fsaverage5["sphere"][cKDTree(fsaverage5["white"]).query(mirrored)[1]])
     line = _on_sphere(np.linspace(ends[0], ends[-1], 50))
-    distance = cKDTree(line).query(sphere)[0]
+    distance = np.sqrt(2 - 2 * (sphere @ line.T).max(axis=1).clip(max=1))
     if label in (*BELOW, *ABOVE):
         upwards = np.cross(ends[0], ends[1])
         upwards *= np.sign(upwards[2])

@@ -112,6 +112,18 @@ def test_the_region_of_noise_is_at_zero(table, planted):
         assert table.loc[region, "r2"] < 0.01
 
 
+def test_fitted_voxels_outside_the_regions_are_at_zero(demo):
+    rois = sorted((demo[0] / "nsddata/ppdata/subj01/func1pt8mm/roi").glob("*.nii.gz"))
+    labels = {path.name: nibabel.load(path).get_fdata() for path in rois}
+    fitted = labels.pop("nsdgeneral.nii.gz") == 1
+    outside = fitted & ~np.any([volume > 0 for volume in labels.values()], axis=0)
+    maps = demo[0] / "alignment/subj01/prompt_1" / LLAVA.replace("/", "_") / "maps"
+    r = nibabel.load(maps / "language_layers_r.nii.gz").get_fdata()[outside]
+    assert len(r) > 1000
+    for layer in LAYERS.values():
+        assert abs(r[:, layer].mean()) < 3 / np.sqrt(N_TEST * len(r))
+
+
 def test_the_demo_prints_the_region_table_and_where_everything_lies(demo, table):
     folder, said = demo
     for region in table.index:

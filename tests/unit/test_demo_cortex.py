@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from nibabel.freesurfer import read_geometry
 from nilearn.datasets import load_fsaverage
+from nilearn.surface import InMemoryMesh, vol_to_surf
 from scipy.spatial import cKDTree
 
 from brain_activity_prediction.datasets.nsd.nsd import find_nsd
@@ -112,6 +113,25 @@ def test_transforms_give_the_voxels_of_the_meshes_at_three_depths(base_dir):
         np.testing.assert_allclose(
             np.concatenate(origins), np.broadcast_to(origins[0][0], (sum(map(len, origins)), 3)), atol=1e-4
         )
+
+
+@pytest.mark.filterwarnings("ignore:Mean of empty slice")  # nilearn's, of vertices outside the volume
+def test_nilearn_projects_a_region_to_the_same_native_vertices_by_meshes_alone(base_dir):
+    """The transforms give the origin of the volume; nilearn samples from the pial to the white surface."""
+    surface, nsd = read_subject_surface(base_dir, 1), find_nsd(base_dir)
+    volume = (nibabel.load(nsd.roi(1, "floc-bodies")[0]).get_fdata() == 1).astype("f4")
+    on_cortex = surface.averaged(volume[surface.voxels.mask])
+    for side in SIDES:
+        white, pial = (
+            InMemoryMesh(*read_geometry(base_dir / f"nsddata/freesurfer/subj01/surf/{side}.{name}"))
+            for name in ("white", "pial")
+        )
+        middle = (white.coordinates + pial.coordinates) / 2
+        affine = np.diag([1.8, 1.8, 1.8, 1])
+        affine[:3, 3] = np.nanmean(middle - 1.8 * surface.positions[side]["layerB2"], axis=0)
+        projected = vol_to_surf(nibabel.Nifti1Image(volume, affine), pial, inner_mesh=white, depth=[0.25, 0.5, 0.75])
+        found = (set(np.flatnonzero(values >= 0.5).tolist()) for values in (projected, on_cortex[side]))
+        assert overlap(*found) > 0.85
 
 
 def test_the_ribbon_gives_a_value_to_nearly_every_vertex_of_the_regions(on_fsaverage5):
