@@ -33,7 +33,8 @@ def families() -> str:
 
 
 def rows_by_name() -> list[tuple[str, dict]]:
-    named = {f"`{name}`": row for name, row in OWN.items()}
+    types = {name: row.get("model_type", name) for name, row in OWN.items()}
+    named = {f"`{types[name]}`{name.removeprefix(types[name])}": row for name, row in OWN.items()}
     return sorted((named | {f"`{name}` {DECODERS}": row for name, row in ROWS.items()}).items())
 
 

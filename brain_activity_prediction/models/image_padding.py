@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 TILES = "aspect_ratio_mask"  # (N, 1, tiles), 1 for an image's own tiles
 PATCHES = "pixel_attention_mask"  # (N, P), 1 for an image's own patches; other families mark pixels by this name
 PLACES = "image_position_ids"  # (N, P, 2), column and row of each patch, -1 for padding
+FLATTENED = "flattened_patches"  # (N, P, ...), each patch's row, column and pixels; rows count from 1, padding has 0
 PIXELS = "pixel_mask"  # (N, rows, columns), 1 for an image's own pixels
 
 
@@ -35,6 +36,8 @@ def patches(tower, inputs: Mapping[str, Tensor]) -> Tensor | None:
 
     if PATCHES in inputs:
         return inputs[PATCHES].bool()
+    if FLATTENED in inputs:
+        return inputs[FLATTENED][..., 0] != 0
     if PLACES in inputs:
         return (inputs[PLACES] != -1).any(dim=-1)
     if PIXELS in inputs:

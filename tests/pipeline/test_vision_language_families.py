@@ -4,18 +4,27 @@ import pytest
 import tiny_vision_language
 import torch
 import vision_language_reference as reference
-from vision_language_batch import read
+from encoder_decoders import ROWS
+from PIL import Image
+from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+from vision_language_batch import SIZES, read
 
 from brain_activity_prediction.models.vision_language.families import REFUSED, family
+from brain_activity_prediction.models.vision_language.inputs import Reader
 from brain_activity_prediction.runtime.errors import InputError
 
 POOLINGS = ("mean", "last", "image")
 NEW_TOKENS = 4
 TOLERANCE = 1e-5  # of a layer's largest state
 READ = [
-    pytest.param(model_type, marks=[pytest.mark.slow] if own.get("slow") else [])
-    for model_type, own in sorted(tiny_vision_language.OWN.items())
+    pytest.param(name, marks=[getattr(pytest.mark, own["marker"])] if "marker" in own else [])
+    for name, own in sorted(tiny_vision_language.OWN.items())
 ]
+
+
+def test_every_type_that_transformers_registers_has_one_verdict():
+    read = {own.get("model_type", name) for name, own in tiny_vision_language.OWN.items()} | set(ROWS)
+    assert sorted([*read, *REFUSED]) == sorted(MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES)
 
 
 @pytest.mark.parametrize("model_type", sorted(REFUSED))
@@ -24,14 +33,34 @@ def test_a_type_that_is_not_read_is_refused_with_the_reason(model_type):
         family({"model_type": model_type}, "org/model")
 
 
+def test_a_picture_whose_size_stands_in_the_text_is_refused():
+    own = {
+        "roles": {
+            "image_token": "<image>",
+            "boi_token": "<|image start|>",
+            "eoi_token": "<|image end|>",
+            "image_wrapper_token": "<|image token|>",
+            "eof_token": "<|extra_201|>",
+        },
+        "image": {"min_pixels": 32 * 32, "max_pixels": 64 * 64},
+    }
+    processor = tiny_vision_language.processor_of("emu3", own, None)
+    image_id = processor.tokenizer.convert_tokens_to_ids("<image>")
+    reader = Reader(processor, "<image>{prompt}", [image_id])
+    with pytest.raises(
+        InputError, match="other text around a picture of 300 x 500 pixels than around one of 425 x 425"
+    ):
+        reader.groups([Image.new("RGB", size) for size in ((425, 425), (300, 500))])
+
+
 # PaliGemma's processor makes arrays of tensors.
 @pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")
-@pytest.mark.parametrize("model_type", READ)
-def test_a_type_is_read_as_transformers_reads_it(model_type, tmp_path):
-    folder = tmp_path / model_type
-    tiny_vision_language.write(model_type, folder)
-    own = tiny_vision_language.OWN[model_type]
-    batch = read(folder, POOLINGS, NEW_TOKENS, template=own.get("template"))
+@pytest.mark.parametrize("name", READ)
+def test_a_type_is_read_as_transformers_reads_it(name, tmp_path):
+    folder = tmp_path / name
+    tiny_vision_language.write(name, folder)
+    own = tiny_vision_language.OWN[name]
+    batch = read(folder, POOLINGS, NEW_TOKENS, template=own.get("template"), sizes=own.get("sizes", SIZES))
     network, reader = batch.network, batch.reader
     assert network.cached == own.get("cached", True)
     with torch.inference_mode():
@@ -50,8 +79,9 @@ def test_a_type_is_read_as_transformers_reads_it(model_type, tmp_path):
 def assert_language_states(network, reader, inputs, found):
     ids = inputs["input_ids"][0]
     places = {"language": slice(None), "language_last": [-1]}
-    is_image = torch.isin(ids, torch.tensor(sorted(reader.image_ids)))
-    places["language_image"] = inputs.get("image_embeds_position_mask", is_image[None])[0].bool()  # Kosmos's mask
+    is_image = torch.isin(ids, torch.tensor(sorted(reader.image_ids), dtype=ids.dtype))
+    marked = inputs.get("image_embeds_position_mask", is_image[None])[0] == 1  # KOSMOS's mask
+    places["language_image"] = slice(0, 17) if network.family.image_before_text else marked  # GIT's class and 4 x 4
     for name in places.keys() & found.keys():
         states, scale = reference.language(network.model, inputs, places[name])
         assert_equal(found[name], states, scale)

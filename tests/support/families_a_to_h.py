@@ -1,6 +1,6 @@
 """What the tiny models of the families from aria to hyperclovax_vision_v2 need; see `tiny_vision_language`."""
 
-from family_groups import GLM, GLM_OF_46V, MROPE, QWEN
+from family_groups import GLM, GLM_OF_46V, MROPE, QWEN, TILES
 
 COHERE = {
     "roles": {
@@ -24,7 +24,7 @@ DEEPSEEK = {
 OWN: dict[str, dict] = {
     "aria": {
         "quirk": "the number of image tokens depends on the picture's size alone",
-        "slow": True,
+        "marker": "very_slow",
         "roles": {"image_token": "<|img|>"},
         "placeholder": "<|img|>",
         "processor": {"size_conversion": {490: 4, 980: 8}},
@@ -51,6 +51,15 @@ OWN: dict[str, dict] = {
         "config": {"vision_config": {"image_size": 56, "num_attention_heads": 4}},
     }
     | {"quirk": "tiles of the picture by its shape, and one of the whole"},
+    "blip-2 with OPT": {
+        "quirk": "the prompt as Question: ... Answer:",
+        "cached": False,
+        "model_type": "blip-2",
+        "chat": False,
+        "processor": {"num_query_tokens": 4},
+        "image": {"size": {"height": 56, "width": 56}},
+        "config": {"num_query_tokens": 4, "vision_config": {"image_size": 56}},
+    },
     "chameleon": {
         "quirk": "the image's codes are tokens of the language model, after the prompt: no `vision`, no `projector`",
         "cached": False,
@@ -87,6 +96,34 @@ OWN: dict[str, dict] = {
         },
     }
     | {"quirk": "packed patches, as many as the picture's size gives; vision states also enter early language layers"},
+    "cosmos3_edge": QWEN
+    | {
+        "quirk": "packed patches, as many as the picture's size gives",
+        "image": {"size": {"shortest_edge": 64 * 64, "longest_edge": 96 * 96}},
+        "config": {"projector_hidden_size": 32, "text_config": {"rope_parameters": MROPE}},
+    },
+    "deepseek_ocr2": {
+        "quirk": "`vision` is the tower's second network: patches, then learned queries; tiles of a large picture",
+        "marker": "very_slow",
+        "roles": {"image_token": "<image>"},
+        "image": {"size": {"height": 768, "width": 768}},
+        "config": {
+            "text_config": {
+                "mlp_layer_types": ["dense", "sparse", "sparse"],
+                "num_experts_per_tok": 2,
+                "num_key_value_heads": 4,
+            },
+            "vision_config": {
+                "sam_config": {
+                    "num_hidden_layers": 2,
+                    "output_channels": 16,
+                    "downsample_channels": [24, 32],
+                    "image_size": 768,
+                    "global_attn_indexes": [],
+                }
+            },
+        },
+    },
     "deepseek_vl": DEEPSEEK
     | {
         "processor": {"num_image_tokens": 16},
@@ -100,10 +137,84 @@ OWN: dict[str, dict] = {
         "image": {"size": {"height": 64, "width": 64}, "high_res_size": {"height": 256, "width": 256}},
         "config": {"vision_config": {"image_size": 64}, "high_res_vision_config": {"image_size": 256}},
     }
-    | {"quirk": "two vision networks: `vision` is that for low resolution", "slow": True},
+    | {"quirk": "two vision networks: `vision` is that for low resolution", "marker": "slow"},
+    "dots3_note": {
+        "quirk": "packed patches, as many as the picture's size gives; sound is not read",
+        "tokens": ["<|img|>", "<|imgpad|>", "<|endofimg|>", "<|video_pad|>", "<|audio_comp_pad|>"],
+        "placeholder": "<|img|><|imgpad|><|endofimg|>",
+        "image_token": "<|imgpad|>",
+        "ids": {"video_token_id": "<|video_pad|>", "audio_token_id": "<|audio_comp_pad|>"},
+        "image": QWEN["image"] | {"temporal_patch_size": 1},
+        "config": {
+            "text_config": {
+                "layer_types": ["indexed_attention", "sliding_attention", "indexed_attention"],
+                "mlp_layer_types": ["dense", "sparse", "sparse"],
+                "per_layer_config": {1: {"num_attention_heads": 2, "num_key_value_heads": 2, "kv_lora_rank": 16}},
+                "num_key_value_heads": 4,
+                "head_dim": 16,
+                "index_head_dim": 16,
+                "index_n_heads": 2,
+                "shared_experts_intermediate_size": 16,
+            },
+            "vision_config": {
+                "mlp_layer_types": ["dense", "dense", "sparse"],
+                "per_layer_config": {2: {"num_local_experts": 2}},
+                "adapter_in_dim": 32,
+                "adapter_out_dim": 32,
+            },
+            "audio_config": {
+                "adapter_input_size": 32,
+                "adapter_out_dim": 32,
+                "downsample_hidden_size": 8,
+                "conv_output_size": 128,
+            },
+        },
+    },
+    "ernie4_5_vl_moe": {
+        "quirk": "packed patches, as many as the picture's size gives",
+        "roles": {
+            "image_token": "<|IMAGE_PLACEHOLDER|>",
+            "image_start_token": "<|IMAGE_START|>",
+            "image_end_token": "<|IMAGE_END|>",
+            "video_token": "<|VIDEO_PLACEHOLDER|>",
+            "video_start_token": "<|VIDEO_START|>",
+            "video_end_token": "<|VIDEO_END|>",
+        },
+        "placeholder": "<|IMAGE_START|><|IMAGE_PLACEHOLDER|><|IMAGE_END|>",
+        "ids": {
+            "image_start_token_id": "<|IMAGE_START|>",
+            "image_end_token_id": "<|IMAGE_END|>",
+            "image_token_id": "<|IMAGE_PLACEHOLDER|>",
+            "video_token_id": "<|VIDEO_PLACEHOLDER|>",
+            "video_start_token_id": "<|VIDEO_START|>",
+            "video_end_token_id": "<|VIDEO_END|>",
+        },
+        "image": QWEN["image"],
+        "video": {"draw_on_frames": False},
+        "config": {
+            "text_config": {
+                "moe_intermediate_size": [16, 8],
+                "mlp_layer_types": ["dense", "sparse", "sparse"],
+                "rope_parameters": MROPE,
+            }
+        },
+    },
     "exaone4_5": QWEN
     | {"config": {"vision_config": {"window_size": 56, "fullatt_block_indexes": [1]}}}
     | {"quirk": "packed patches, as many as the picture's size gives"},
+    "fast_vlm": {
+        "quirk": "the tower is a network of timm: `vision` has the maps of its stages",
+        "processor_class": "LlavaProcessor",
+        "image_class": "CLIPImageProcessorPil",
+        "processor": {"patch_size": 64, "vision_feature_select_strategy": "full"},
+        "image": {"size": {"shortest_edge": 256}, "crop_size": 256, "do_normalize": False},
+        "config": {
+            "vision_config": {
+                "model_args": {"inference_mode": True, "layers": [1, 1, 1, 1, 1], "embed_dims": [8, 8, 16, 32, 32]},
+                "hidden_size": 64,
+            }
+        },
+    },
     "gemma3": {
         "roles": GEMMA,
         "placeholder": "<start_of_image>",
@@ -115,7 +226,7 @@ OWN: dict[str, dict] = {
     }
     | {"quirk": "the image's tokens attend to each other, not to the question"},
     "gemma4": {
-        "slow": True,
+        "marker": "slow",
         "quirk": "packed patches, as many as the picture's size gives; the image's tokens attend to each other",
         "roles": {
             "image_token": "<|image|>",
@@ -142,6 +253,31 @@ OWN: dict[str, dict] = {
             },
         },
     },
+    "gemma4_unified": {
+        "quirk": "pixels enter the language model: no `vision`, no `projector`; image tokens attend to each other",
+        "roles": {
+            "image_token": "<|image|>",
+            "boi_token": "<|image>",
+            "eoi_token": "<image|>",
+            "audio_token": "<|audio|>",
+            "boa_token": "<|audio>",
+            "eoa_token": "<audio|>",
+        },
+        "placeholder": "<|image|>",
+        "ids": {"boi_token_id": "<|image>", "eoi_token_id": "<image|>"},
+        "image": {"max_soft_tokens": 70},
+        "config": {
+            "text_config": {"per_layer_config": {2: {"head_dim": 16}}},
+            "vision_config": {"model_type": "gemma4_unified_vision"},
+        },
+    },
+    "git": {
+        "quirk": "the text follows the image's patches, which have no tokens",
+        "cached": False,
+        "chat": False,
+        "image": {"size": {"shortest_edge": 64}, "crop_size": 64},
+        "config": {"vision_config": {"image_size": 64}},
+    },
     "glm46v": GLM,
     "glm4v": GLM,
     "glm4v_moe": GLM
@@ -152,6 +288,30 @@ OWN: dict[str, dict] = {
     },
     "glm_ocr": GLM | GLM_OF_46V,
     "glmga": GLM | GLM_OF_46V,
+    "granite4_vision": {
+        "quirk": "tiles of the picture by its shape, and one of the whole; language layers have their own projectors",
+        "roles": {"image_token": "<image>"},
+        "processor": {
+            "patch_size": 14,
+            "vision_feature_select_strategy": "default",
+            "num_additional_image_tokens": 1,
+            "downsample_rate": "1/2",
+        },
+        "image": {
+            "size": {"shortest_edge": 56},
+            "crop_size": {"height": 56, "width": 56},
+            "image_grid_pinpoints": TILES,
+        },
+        "config": {
+            "image_grid_pinpoints": TILES,
+            "image_seq_length": 16,
+            "downsample_rate": "1/2",
+            "deepstack_layer_map": [[-2, 0], [-1, 1]],
+            "spatial_target_layers": [2],
+            "vision_config": {"image_size": 56, "patch_size": 14, "hidden_size": 64},
+            "qformer_config": {"hidden_size": 64, "encoder_hidden_size": 64},
+        },
+    },
     "granite_docling": {
         "tokens": [
             "<image>",

@@ -45,3 +45,32 @@ GLM_OF_46V = {
 }
 CLIP_PATCHES = {"patch_size": 14, "vision_feature_select_strategy": "default", "num_additional_image_tokens": 1}
 SMALL_CLIP = {"vision_config": {"image_size": 56}}
+MROPE_3 = MROPE | {"mrope_section": [2, 1, 1], "mrope_interleaved": True}
+QWEN3 = QWEN | {"image": {"patch_size": 16, "size": {"shortest_edge": 64 * 64, "longest_edge": 96 * 96}}}
+HYBRID = ["linear_attention", "full_attention", "linear_attention"]  # as Qwen3.5 and its kin mix them
+QWEN3_5_TEXT = {
+    "head_dim": 16,
+    "layer_types": HYBRID,
+    "rope_parameters": MROPE_3 | {"partial_rotary_factor": 0.5},
+}
+TILES = [[56, 112], [112, 56], [112, 112]]  # grids of 56 x 56 tiles
+INTERNVL = {
+    "roles": {
+        "start_image_token": "<img>",
+        "end_image_token": "</img>",
+        "context_image_token": "<IMG_CONTEXT>",
+        "video_token": "<video>",
+    },
+    "placeholder": "<IMG_CONTEXT>",
+    "image_token": "<IMG_CONTEXT>",
+    "processor": {"image_seq_length": 4},
+    "image": {"size": {"height": 56, "width": 56}, "max_patches": 4},
+    "config": {"image_seq_length": 4, "vision_config": {"image_size": [56, 56]}},
+}
+PIXTRAL = {
+    "tokens": ["[IMG]", "[IMG_BREAK]", "[IMG_END]"],
+    "placeholder": "[IMG]",
+    "image_token": "[IMG]",
+    "processor": {"patch_size": 14, "spatial_merge_size": 2},
+    "image": {"patch_size": 14, "size": {"longest_edge": 112}},
+}

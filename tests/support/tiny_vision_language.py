@@ -7,7 +7,8 @@ tokenizer knows single bytes and the special tokens of the family. `OWN` holds w
 import inspect
 
 import families_a_to_h
-import families_i_to_z
+import families_i_to_m
+import families_m_to_z
 import torch
 
 from brain_activity_prediction.demo.models import save_random
@@ -35,7 +36,7 @@ TINY = {name: size for size, names in SIZES.items() for name in names.split()}
 ROLES = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 1, "sep_token_id": 2}
 DERIVED = ("layer_types", "mlp_layer_types", "per_layer_config")  # values of each layer, which configurations make
 IMAGE = "<image>"
-OWN = families_a_to_h.OWN | families_i_to_z.OWN
+OWN = families_a_to_h.OWN | families_i_to_m.OWN | families_m_to_z.OWN
 
 
 def default_config(model_type, own):
@@ -112,7 +113,7 @@ def processor_of(model_type, own, config):
     parts = {
         "image_processor": lambda: chosen("image_class", IMAGES)(**own.get("image", {})),
         "tokenizer": lambda: tokenizer,
-        "video_processor": lambda: chosen("video_class", VIDEOS)(),
+        "video_processor": lambda: chosen("video_class", VIDEOS)(**own.get("video", {})),
         "feature_extractor": lambda: chosen("sound_class", SOUNDS)(),
         "qformer_tokenizer": lambda: byte_tokenizer([], {}),
         "chat_template": lambda: template(own.get("placeholder", IMAGE)) if own.get("chat", True) else None,
@@ -132,6 +133,7 @@ def write(model_type, folder, own=None):
     from transformers import AutoModelForImageTextToText
 
     own = OWN.get(model_type, {}) if own is None else own
+    model_type = own.get("model_type", model_type)
     config = default_config(model_type, own.get("config", {}))
     processor = processor_of(model_type, own, config)
     ids = {name: processor.tokenizer.convert_tokens_to_ids(token) for name, token in own.get("ids", {}).items()}

@@ -38,14 +38,14 @@ class Batch:
         return reference.inputs_of(self.reader.processor, self.reader.rendered(prompt), self.images[row])
 
 
-def read(folder, poolings, new_tokens, sites=("block",), template=None):
-    """Read the pictures with the model in a folder, both prompts from one context; `template` as `--template`."""
+def read(folder, poolings, new_tokens, sites=("block",), template=None, sizes=SIZES):
+    """Read pictures with the model in a folder, both prompts from one context; `template` as `--template`."""
     checkpoint = Checkpoint("org/model", None, folder)
     script = model_script.script(checkpoint, template, None, False, sites)
     network, reader = script.load(checkpoint, "cpu", torch.float32)
     images = [
         Image.fromarray(np.random.default_rng(row).integers(0, 255, (height, width, 3), dtype=np.uint8))
-        for row, (width, height) in enumerate(SIZES)
+        for row, (width, height) in enumerate(sizes)
     ]
     with torch.inference_mode():
         pixels = script.preprocess(reader, images).to("cpu", torch.float32)

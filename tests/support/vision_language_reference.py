@@ -14,6 +14,8 @@ def inputs_of(processor, text, image):
     """The inputs as transformers' `apply_chat_template` makes them of a rendered text and its image."""
     bos = processor.tokenizer.bos_token
     settings = {"add_special_tokens": False} if bos and text.startswith(bos) else {}
+    if type(processor).__name__ == "Cosmos3EdgeProcessor":
+        settings["return_mm_token_type_ids"] = True
     images = [[image]] if getattr(processor, "chat_template", None) else image
     inputs = processor(text=text, images=images, return_tensors="pt", **settings)
     inputs.pop("labels", None)  # PaliGemma's, for training
@@ -36,17 +38,23 @@ def tower(model, inputs):
     if TILES in inputs:
         return torch.stack([layer.mean(dim=0) for layer in tiles(model, inputs)[0]])
     owner = getattr(model, "model", model)
+    if hasattr(getattr(owner, "vision_tower", None), "encoder_layers"):
+        return folded(owner.vision_tower, inputs["pixel_values"])
     if network := getattr(getattr(owner, "vision_tower", None), "timm_model", None):
-        return timm_tower(network, inputs["pixel_values"].flatten(0, 1))
-    vision = getattr(owner, "vision_model", None)
+        return timm_tower(network, inputs["pixel_values"].flatten(0, -4))
+    vision = getattr(owner, "vision_model", None) or getattr(getattr(model, "git", None), "image_encoder", None)
     features = getattr(owner, "get_image_features", vision)
     if "qformer_input_ids" in inputs:  # the features read the prompt, the tower does not
         features = vision
     taken = inspect.signature(features.forward if features is vision else features).parameters
-    taken = {name: inputs[name] for name in inputs if name in taken}
-    if features is vision and taken["pixel_values"].ndim == 5:  # IDEFICS's images of a text
+    taken = {name: inputs[name] for name in inputs if name in taken and name != "attention_mask"}  # of the text
+    if features is vision and "pixel_values" in taken and taken["pixel_values"].ndim == 5:  # IDEFICS's images of a text
         taken["pixel_values"] = taken["pixel_values"].flatten(0, 1)
     output = features(**taken, output_hidden_states=True)
+    if (local := inputs.get("pixel_values_local")) is not None:  # further tiles, which the tower sees by themselves
+        more = model.get_encoder("image")(local, output_hidden_states=True).hidden_states
+        views = zip(output.hidden_states, more, strict=True)
+        return torch.stack([torch.cat([view.flatten(0, 1) for view in layer]).mean(dim=0) for layer in views])
     layers = output.hidden_states or shortened(vision, taken["pixel_values"])
     own = own_patches(model, inputs)
     states = [layer.reshape(-1, layer.shape[-1]) for layer in layers]
@@ -56,6 +64,8 @@ def tower(model, inputs):
 
 def own_patches(model, inputs):
     """Which patches of all tiles are the image's, where the processor fills up the others; None without such."""
+    if "flattened_patches" in inputs:
+        return inputs["flattened_patches"].sum(dim=-1) != 0  # as KOSMOS-2.5's own mask
     if "image_position_ids" in inputs:
         return inputs["image_position_ids"][..., 0] >= 0
     if "pixel_mask" in inputs:
@@ -67,6 +77,12 @@ def own_patches(model, inputs):
 def timm_tower(network, pixels):
     """The same of a network of timm: what enters its first block, and its intermediates with their prefix tokens."""
     entering = []
+    if not hasattr(network, "blocks"):  # stages of maps
+        hook = network.stages[0].register_forward_pre_hook(lambda _, given: entering.append(given[0]))
+        maps = network.forward_intermediates(pixels, intermediates_only=True)
+        hook.remove()
+        means = [states.mean(dim=(0, 2, 3)) for states in (*entering, *maps)]
+        return torch.nn.utils.rnn.pad_sequence(means, batch_first=True)
     hook = network.blocks[0].register_forward_pre_hook(lambda _, given: entering.append(given[0]))
     layers = network.forward_intermediates(pixels, output_fmt="NLC", return_prefix_tokens=True, intermediates_only=True)
     hook.remove()
@@ -81,6 +97,15 @@ def shortened(vision, pixels):
         vision.encoder.layers = whole[:count]
         states.append(vision(pixel_values=pixels).last_hidden_state)
     return states
+
+
+def folded(vision, states):
+    """The same of Inkling's tower, whose layers fold patches into channels: narrow layers end in zeros."""
+    layers = [states]
+    for layer in vision.encoder_layers:
+        layers.append(layer(layers[-1]))
+    means = [layer.flatten(0, -2).double().mean(dim=0).float() for layer in layers]
+    return torch.nn.utils.rnn.pad_sequence(means, batch_first=True)
 
 
 def tiles(model, inputs):

@@ -12,7 +12,8 @@ from typing import Any
 from brain_activity_prediction.models import decoding
 from brain_activity_prediction.models.pooling import PooledStates, choose, pooled
 from brain_activity_prediction.models.thinking import first_answering
-from brain_activity_prediction.models.vision_language.inputs import IDS, Reader, Text
+from brain_activity_prediction.models.vision_language.groups import Text
+from brain_activity_prediction.models.vision_language.inputs import IDS, Reader
 from brain_activity_prediction.models.vision_language.network import ANSWER_IDS
 from brain_activity_prediction.models.vision_language.reading import Network, Prefix, cache_of, image_mask
 

@@ -7,10 +7,16 @@ from dataclasses import dataclass
 from brain_activity_prediction.runtime.errors import InputError
 
 NO_PROMPT = "it answers no question about an image"
+SEVERAL_STATES = "its layers pass on several states of each token"
 REFUSED = {  # model types of AutoModelForImageTextToText that are not read, with the reason
     "cosmos3_omni": "transformers has no processor for it",
+    "blip": "it completes captions: its forward pass returns no states of the text (vision_model.py reads its tower)",
     "diffusion_gemma": "it writes an answer by diffusion, not token after token",
     "emu3": "the text before the image states the picture's size, and is taken to be the same for all pictures",
+    "fuyu": "its image processor in transformers fails with PIL, which gives the same pixels on all machines",
+    "gemma3n": SEVERAL_STATES,
+    "glm5_next": SEVERAL_STATES,
+    "qwen4_exp": SEVERAL_STATES,
     "evolla": "it reads proteins, not images",
     "pi0": "it returns the movements of a robot, not text",
     "pix2struct": "it reads a question that is drawn into the image",
@@ -27,22 +33,25 @@ REFUSED = {  # model types of AutoModelForImageTextToText that are not read, wit
 # The image's positions attend to the question, so that their states depend on the prompt.
 IMAGE_ATTENDS_TO_PROMPT = frozenset(("paligemma", "florence2", "t5gemma2", "instructblip", "blip-2"))
 # Positions are not counted in a text that ends with the image, so that the image is read with each prompt.
-READ_WITH_PROMPT = frozenset(("qwen2_5_omni_thinker", "qwen3_omni_moe_thinker"))
+READ_WITH_PROMPT = frozenset(("git", "qwen2_5_omni_thinker", "qwen3_omni_moe_thinker"))
+PROJECTED_BY_LAYER = frozenset(("granite4_vision",))  # language layers have image features of their own
 PROMPTED_PROJECTOR = frozenset(("instructblip",))  # the projector reads the prompt, too
-NO_TOWER = frozenset(("fuyu", "chameleon"))  # pixels or their codes enter the language model directly
-CHANNELS_FIRST = frozenset(("florence2",))  # the tower's maps are (B, channels, rows, columns)
+NO_TOWER = frozenset(("chameleon", "gemma4_unified"))  # pixels or their codes enter the language model directly
+CHANNELS_FIRST = frozenset(("fast_vlm", "florence2"))  # the tower's maps are (B, channels, rows, columns)
 NEEDS_IMAGE = frozenset(("kosmos-2", "kosmos-2.5"))  # the forward pass refuses further tokens without an image
+MAKES_NO_CACHE = frozenset(("granite4_vision",))  # the forward pass fills a cache only if it is given one
+TYPED = frozenset(("cosmos3_edge",))  # the forward pass needs the tokens' types, which the processor may leave out
+# The text follows the image, which has no tokens of its own: GIT counts its patches.
+IMAGE_BEFORE_TEXT = frozenset(("git",))
 ATTENDS_ANEW = frozenset(("idefics",))  # each forward pass over further tokens takes the image's features
 MORE_ENDS = {"idefics": ("<end_of_utterance>",)}  # tokens that end an answer, and that no file names
 # Tokens that answers may not contain, as on the model card.
 NEVER_ANSWERED = {"idefics": ("<image>", "<fake_token_around_image>")}
 BY_TURNS = frozenset(("idefics",))  # the processor takes text and image as one list
 CARD_TEMPLATES = {  # templates of model cards, for families without a chat template
-    "blip": "{prompt}",
     "blip-2": "Question: {prompt} Answer:",
     "chameleon": "{prompt}<image>",
     "florence2": "{prompt}",
-    "fuyu": "{prompt}\n",
     "git": "{prompt}",
     "instructblip": "{prompt}",
     "kosmos-2": "<grounding> Question: {prompt} Answer:",
@@ -55,16 +64,20 @@ class Family:
     """The facts about a model type that decide which streams it has, known before any weight is loaded.
 
     tower  whether a vision network computes the image before the language model
+    projector  whether one projector maps the tower's states to the language model's width
     shared  whether the image's states in the language model are the same for all prompts
     prompted_projector  whether the projector reads the prompt
     encoder_decoder  whether an encoder reads the prompt and a decoder writes the answer
+    image_before_text  whether the text follows the image, which has no tokens of its own
     """
 
     model_type: str
     tower: bool
+    projector: bool
     shared: bool
     prompted_projector: bool
     encoder_decoder: bool
+    image_before_text: bool
 
     @property
     def text_streams(self) -> tuple[str, ...]:
@@ -94,7 +107,9 @@ def family(config: dict, source) -> Family:
     return Family(
         model_type=model_type,
         tower=model_type not in NO_TOWER,
+        projector=model_type not in NO_TOWER | PROJECTED_BY_LAYER,
         shared=not encoder_decoder and model_type not in IMAGE_ATTENDS_TO_PROMPT | READ_WITH_PROMPT,
         prompted_projector=model_type in PROMPTED_PROJECTOR,
         encoder_decoder=encoder_decoder,
+        image_before_text=model_type in IMAGE_BEFORE_TEXT,
     )

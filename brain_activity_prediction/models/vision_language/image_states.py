@@ -41,14 +41,17 @@ class Pass:
         import torch
 
         if isinstance(chosen, slice):
-            states = states[:, chosen]
-            mask = torch.ones(states.shape[:2], device=states.device)
+            states, mask = states[:, chosen], None
         else:
             mask = chosen.to(states.device, torch.float32)
         n_rows, n_tokens, width = states.shape
         cut = n_rows == 1 < n_images and n_tokens % n_images == 0
         if cut:
-            states, mask = states.reshape(n_images, -1, width), mask.reshape(n_images, -1)
+            states = states.reshape(n_images, -1, width)
+        if mask is None:  # not a product with ones: that loses digits over thousands of tokens
+            counts = torch.full(states.shape[:1], float(states.shape[1]), device=states.device)
+            return cls(states.sum(dim=1, dtype=torch.float32), counts, cut)
+        mask = mask.reshape(states.shape[:2])
         return cls(torch.einsum("nt,ntw->nw", mask, states.float()), mask.sum(dim=1), cut)
 
     def whole(self) -> Pass:

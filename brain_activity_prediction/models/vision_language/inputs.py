@@ -9,12 +9,20 @@ Letters: B images, T tokens.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from brain_activity_prediction.models.decoding import tokens_within
-from brain_activity_prediction.models.vision_language.groups import Group, Groups, joined, kind
+from brain_activity_prediction.models.vision_language.groups import (
+    IDS,
+    PROBE_SIZE,
+    Group,
+    Groups,
+    Text,
+    check_text,
+    joined,
+    kind,
+)
 from brain_activity_prediction.models.vision_language.prompts import PLACE
 from brain_activity_prediction.runtime.errors import InputError
 
@@ -24,35 +32,12 @@ if TYPE_CHECKING:
 
     from brain_activity_prediction.models.thinking import Thinking
 
-IDS = "input_ids"
 PROBES = ("Describe.", "What does this picture show, and where was it taken?")  # two prompts of different length
-PROBE_SIZE = (425, 425)  # pixels; the size of NSD's pictures
 # Names of the image token's id in configurations, and of the processors' own.
 IMAGE_TOKEN_IDS = ("image_token_id", "image_token_index", "image_patch_id")
 TYPES = "mm_token_type_ids"  # not 0 where a token belongs to the image
 TARGETS = "labels"  # of training, which PaliGemma's processor returns, too
-MASKS = ("image_embeds_position_mask",)  # inputs that mark the image's positions, in place of a token of its own
-
-
-@dataclass(frozen=True)
-class Text:
-    """A prompt's tokens around the image's: the inputs that have a value for each token, and those of the prompt alone.
-
-    before, after  {input: (1, T, ...)} of the tokens before and after those of the image
-    own  inputs that depend on the prompt, but have no value for each token, such as a Q-Former's
-    prompt  the prompt's own tokens, counted from the end of the text if `counted_back`, else from its start
-    """
-
-    before: Mapping[str, Tensor]
-    after: Mapping[str, Tensor]
-    own: Mapping[str, Tensor]
-    prompt: slice
-    counted_back: bool
-
-    def prompt_tokens(self, length: int) -> slice:
-        """Return the positions of the prompt's own tokens in a text of `length` tokens."""
-        start, stop = self.prompt.start, self.prompt.stop
-        return slice(length - start, length - stop) if self.counted_back else slice(start, stop)
+MASK = "image_embeds_position_mask"  # marks the image's positions, in place of a token of its own
 
 
 class Reader:
@@ -66,9 +51,11 @@ class Reader:
         self.processor, self.template = processor, template
         self.tokenizer = getattr(processor, "tokenizer", None)
         self.image_ids = frozenset(image_ids)
+        self.image_before = 0  # positions of the image before the text, which have no tokens
         self.never_answered: Sequence[int] = ()  # token ids that answers may not contain
         self.shared = False  # whether the image's states are the same for all prompts
         self.thinking: Thinking | None = None  # the end of the model's thinking, if it may think before it answers
+        self.settings: dict[str, bool] = {}  # what the processor is asked for beyond its defaults
         self._texts: dict[str, Text] = {}
 
     def rendered(self, prompt: str) -> str:
@@ -81,7 +68,7 @@ class Reader:
 
         text, image = self.rendered(prompt), image or Image.new("RGB", PROBE_SIZE, "grey")
         # As transformers' own `apply_chat_template` does: a template may write the first token itself.
-        settings = {"add_special_tokens": False} if self._begins_itself(text) else {}
+        settings = self.settings | ({"add_special_tokens": False} if self._begins_itself(text) else {})
         inputs = self.processor(images=[[image]] if self._nested else image, text=text, return_tensors="pt", **settings)
         return {name: value for name, value in inputs.items() if name != TARGETS}
 
@@ -131,7 +118,10 @@ class Reader:
         image, text = Image.new("RGB", PROBE_SIZE, "grey"), self.rendered(PROBES[0])
         try:
             two = self.processor(
-                images=[[image], [image]] if self._nested else [image, image], text=[text, text], return_tensors="pt"
+                images=[[image], [image]] if self._nested else [image, image],
+                text=[text, text],
+                return_tensors="pt",
+                **self.settings,
             )
         except (TypeError, ValueError):  # a processor of one image at a time
             return {}
@@ -148,9 +138,8 @@ class Reader:
         """Return the positions of the image's tokens, (T,), as a mask."""
         import torch
 
-        for name in MASKS:
-            if name in inputs:
-                return inputs[name][0] == 1  # -1 marks the tokens around it
+        if MASK in inputs:
+            return inputs[MASK][0] == 1  # -1 marks the tokens around it
         ids = inputs[IDS][0]
         return torch.isin(ids, torch.tensor(sorted(self.image_ids), device=ids.device, dtype=ids.dtype))
 
@@ -212,6 +201,7 @@ class Reader:
         kinds: dict[tuple, list[tuple[int, dict]]] = {}
         for row, image in enumerate(images):
             inputs = self.encoded(PROBES[0], image.convert("RGB"))
+            check_text(inputs[IDS], self.bounds(inputs), self.text(PROBES[0]), image.size)
             kinds.setdefault((kind(inputs), None if self.axes is not None else row), []).append((row, inputs))
         return Groups([self._group(members) for members in kinds.values()])
 
@@ -227,7 +217,7 @@ class Reader:
 
     def whole(self, text: Text, group: Group) -> dict[str, Any]:
         """Return all inputs of a group of images under a prompt."""
-        parts = (text.before, group.block, text.after)
+        parts = (text.before, group.block, self._after(text, group))
         return self._rows(parts, group) | dict(group.image) | self._own(text, group)
 
     def prefix(self, text: Text, group: Group) -> dict[str, Any]:
@@ -236,7 +226,16 @@ class Reader:
 
     def question(self, text: Text, group: Group) -> dict[str, Any]:
         """Return the inputs after the image's last token, without an attention mask: nothing is padding."""
-        return {name: value for name, value in self._rows((text.after,), group).items() if name != "attention_mask"}
+        return {
+            name: value
+            for name, value in self._rows((self._after(text, group),), group).items()
+            if name != "attention_mask"
+        }
+
+    def _after(self, text: Text, group: Group) -> Mapping[str, Tensor]:
+        """Return the inputs after the image, with the image's own tiles where inputs say which of them a token sees."""
+        seen = {name: value[:, -1:] for name, value in group.block.items() if value.ndim > 2}
+        return {name: seen[name].expand_as(value) if name in seen else value for name, value in text.after.items()}
 
     def _rows(self, parts: Sequence[Mapping[str, Tensor]], group: Group) -> dict[str, Tensor]:
         import torch

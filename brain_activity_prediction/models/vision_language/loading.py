@@ -8,17 +8,16 @@ Letters: B images, L layers, T tokens, W width.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from brain_activity_prediction.models.layer_lists import flat, layer_list
-from brain_activity_prediction.models.pooling import Point, PooledStates, layer_points
+from brain_activity_prediction.models.pooling import Point, PooledStates
 from brain_activity_prediction.models.vision_language import network as parts
 from brain_activity_prediction.models.vision_language.families import Family
 from brain_activity_prediction.models.vision_language.groups import Group
-from brain_activity_prediction.models.vision_language.image_states import as_tokens
-from brain_activity_prediction.models.vision_language.inputs import PROBE_SIZE, PROBES, Reader
+from brain_activity_prediction.models.vision_language.image_states import as_tokens, tower_states
+from brain_activity_prediction.models.vision_language.inputs import IDS, PROBE_SIZE, PROBES, Reader
 from brain_activity_prediction.models.vision_language.reading import (
     Network,
     read_prefix,
@@ -34,7 +33,8 @@ if TYPE_CHECKING:
 ROUNDING = 8  # a difference of this many eps of the number format, relative to a layer's largest state, is rounding
 PROBE_COLOURS = ("teal", "gold")
 CHECKED = ("mean", "image", "last")  # poolings
-CACHE_ROUNDING = 64  # the same for states read from a cache, whose sums are taken in another order
+CACHE_ROUNDING = 16  # the same for pooled states read from a cache, whose sums are taken in another order
+BATCH_ROUNDING = 64  # the same for single states of an image in a batch and alone
 
 
 def prepared(model, family: Family, reader: Reader, end_ids: frozenset[int]) -> Network:
@@ -72,15 +72,20 @@ def probe(model, reader: Reader, colours: Sequence[str]) -> list[Group]:
 
 
 def rows_agree(network: Network, reader: Reader, group: Group) -> bool:
-    """Return whether the last image of a group has the same states as alone."""
+    """Return whether the last image of a group has the same states as alone, in the text model and in the tower."""
     alone = probe(network.model, reader, PROBE_COLOURS[-1:])[0]
-    for points in network.text_points.values():
-        (together,), _ = seen([points], lambda: network.forward(reader.whole(reader.text(PROBES[0]), group)))
-        (single,), _ = seen([points], lambda: network.forward(reader.whole(reader.text(PROBES[0]), alone)))
-        pairs = zip(together, single, strict=True)
-        if not all(close(one[-1:], other, CACHE_ROUNDING) for one, other in pairs):
-            return False
-    return True
+    pairs = zip(all_states(network, reader, group), all_states(network, reader, alone), strict=True)
+    return all(parts.close(one[-1:], other, BATCH_ROUNDING) for one, other in pairs)
+
+
+def all_states(network: Network, reader: Reader, group: Group) -> list[Tensor]:
+    """Return each text layer's states (B, T, W), and each layer's mean over an image's tokens in the tower (B, W)."""
+    inputs, n_images = reader.whole(reader.text(PROBES[0]), group), len(group.rows)
+    with tower_states(network.tower_points or [], {"mean": lambda states: slice(None)}, n_images) as tower:
+        by_text, _ = parts.seen(list(network.text_points.values()), lambda: network.forward(inputs))
+    in_tower = tower.streams("vision")["vision"].unbind(dim=1) if network.tower_points else []
+    dtype = next(network.model.parameters()).dtype
+    return [*(layer for states in by_text for layer in states), *(layer.to(dtype) for layer in in_tower)]
 
 
 def probe_inputs(model, family: Family, reader: Reader, group: Group) -> dict[str, Any]:
@@ -99,12 +104,12 @@ def text_points(model, family: Family, reader: Reader, group: Group) -> dict[str
             choices = parts.point_choices(part)
         except LookupError as error:
             raise InputError(f"{type(model).__name__} cannot be read: {error}") from error
-        states, own = seen(choices, lambda: model(**inputs, output_hidden_states=True))
-        expected = hidden_states(own, stream)
+        states, own = parts.seen(choices, lambda: model(**inputs, output_hidden_states=True))
+        expected = parts.hidden_states(own, stream)
         right = [
             choice
             for choice, read in zip(choices, states, strict=True)
-            if expected is None or agree(read, expected, ROUNDING)
+            if expected is None or parts.agree(read, expected, ROUNDING)
         ]
         if not right:
             raise InputError(
@@ -112,78 +117,54 @@ def text_points(model, family: Family, reader: Reader, group: Group) -> dict[str
                 f"hidden states ({len(expected)} layers)"
             )
         found[stream] = right[0]
+        reader.image_before = positions_before(model, family, states[choices.index(right[0])][0], inputs)
     return found
 
 
-def seen(choices: Sequence[Sequence[Point]], run: Callable[[], Any]) -> tuple[list[list[Tensor]], Any]:
-    """Run a model; return the states at each point of each choice, and what the model returned."""
-    states: list[list[Any]] = [[None] * len(points) for points in choices]
-    with ExitStack() as hooks:
-        for choice, points in enumerate(choices):
-            for layer, point in enumerate(points):
+def positions_before(model, family: Family, states: Tensor, inputs: Mapping[str, Any]) -> int:
+    """Return the number of positions of an image without tokens, which the text follows.
 
-                def keep(hidden, choice=choice, layer=layer):
-                    states[choice][layer] = hidden
+    Raise InputError if the positions of the text's tokens are not known, or if a token has several states.
 
-                hooks.callback(point.watch(keep).remove)
-        return states, run()
-
-
-def hidden_states(output, stream: str) -> Sequence[Tensor] | None:
-    """Return the hidden states that a model itself returns for a text stream; None if it returns none."""
-    name = {"encoder": "encoder_hidden_states", "decoder": "decoder_hidden_states"}.get(stream, "hidden_states")
-    for holder in (output, getattr(output, "language_model_outputs", None)):
-        if (states := getattr(holder, name, None)) is not None:
-            return states
-    return None
-
-
-def agree(read: Sequence[Tensor | None], expected: Sequence[Tensor], rounding: float) -> bool:
-    """Return whether states equal the expected ones up to rounding."""
-    return len(read) == len(expected) and all(
-        one is not None and one.shape == other.shape and close(one, other, rounding)
-        for one, other in zip(read, expected, strict=True)
-    )
-
-
-def close(one: Tensor, other: Tensor, rounding: float) -> bool:
-    """Return whether two tensors differ by no more than rounding, relative to the largest value."""
-    import torch
-
-    limit = rounding * torch.finfo(one.dtype).eps * float(other.abs().max())
-    return float((one.float() - other.float()).abs().max()) <= limit
+    states  (B, T, W) that enter the first layer
+    """
+    if states.ndim != 3:
+        raise InputError(f"{type(model).__name__} cannot be read: its layers pass on several states of each token")
+    if family.encoder_decoder:
+        return 0
+    before = states.shape[1] - inputs[IDS].shape[1]
+    if before and not family.image_before_text:
+        raise InputError(
+            f"{type(model).__name__} cannot be read: its layers have {states.shape[1]} positions for a text of "
+            f"{inputs[IDS].shape[1]} tokens, so that the tokens' positions are not known"
+        )
+    return before
 
 
 def tower_and_points(model, inputs: Mapping[str, Any]) -> tuple[Any, list[Point]]:
     """Return the vision tower and its points: the first layer's input, then each layer's output.
 
-    The last state is taken after a norm if this is what the tower itself returns.
+    Of a tower of several networks, the one whose states the tower itself returns is taken. The last state is taken
+    after a norm if this is what the tower itself returns.
     """
     tower = parts.tower(model)
     if tower is None:
         raise InputError(f"{type(model).__name__} cannot be read: it has no vision tower under a known name")
     try:
-        _, found = layer_list(tower)
+        choices = parts.tower_choices(tower)
     except LookupError as error:
         raise InputError(f"{type(model).__name__} cannot be read: {error}") from error
-    plain = list(flat(found))
-    choices = [layer_points(plain), *(layer_points(plain, norm) for norm in parts.norms_outside(tower, plain))]
     expected: list[Any] = []
     with ExitStack() as hooks:
-        hooks.callback(tower.register_forward_pre_hook(with_states, with_kwargs=True).remove)
+        hooks.callback(tower.register_forward_pre_hook(parts.with_states, with_kwargs=True).remove)
         hooks.callback(tower.register_forward_hook(lambda *passed: expected.append(passed[-1])).remove)
         try:
-            states, _ = seen(choices, lambda: model(**inputs))
+            states, _ = parts.seen([points for _, points in choices], lambda: model(**inputs))
         except TypeError:  # a tower that does not return its states
-            return tower, choices[0]
-    own = getattr(expected[0], "hidden_states", None) if expected else None
-    right = (points for points, read in zip(choices, states, strict=True) if own and agree(read, own, ROUNDING))
-    return tower, next(right, choices[0])
-
-
-def with_states(module, inputs: tuple, named: dict) -> tuple[tuple, dict]:
-    """Ask a module for its hidden states, as a hook before its forward pass."""
-    return inputs, named | {"output_hidden_states": True}
+            return choices[0]
+    own = getattr(expected[-1], "hidden_states", None) if expected else None  # of the tower's last pass, as the states
+    right = (choice for choice, read in zip(choices, states, strict=True) if own and parts.agree(read, own, ROUNDING))
+    return next(right, choices[0])
 
 
 def has_class_token(network: Network, reader: Reader, groups: Sequence[Group]) -> bool:
@@ -193,7 +174,7 @@ def has_class_token(network: Network, reader: Reader, groups: Sequence[Group]) -
     first = []
     for group in groups:
         inputs = reader.whole(reader.text(PROBES[0]), group)
-        states, _ = seen([network.tower_points[:1]], lambda inputs=inputs: network.forward(inputs))
+        states, _ = parts.seen([network.tower_points[:1]], lambda inputs=inputs: network.forward(inputs))
         tokens = as_tokens(states[0][0])
         if len(tokens) < len(group.rows):
             return False
@@ -228,10 +209,15 @@ def cache_agrees(network: Network, reader: Reader, group: Group) -> bool:
 
 
 def equal(network: Network, states: PooledStates, others: PooledStates, pooling: str) -> bool:
-    """Return whether the pooled states of all layers are equal up to rounding in another order of sums."""
-    rounding = CACHE_ROUNDING * eps_ratio(network)
-    pairs = zip(means(states, pooling), means(others, pooling), strict=True)
-    return all(close(one, other, rounding) for one, other in pairs)
+    """Return whether the pooled states of all layers are equal up to rounding.
+
+    A mean over tokens may be far smaller than the states: a layer's largest state is taken from all poolings.
+    """
+    limit = CACHE_ROUNDING * eps_ratio(network)
+    known = [means(others, name) for name in CHECKED if name in others.sums]
+    largest = [max(float(one.abs().max()) for one in layer) for layer in zip(*known, strict=True)]
+    pairs = zip(means(states, pooling), means(others, pooling), largest, strict=True)
+    return all(parts.close(one, other, limit, scale) for one, other, scale in pairs)
 
 
 def means(states, pooling: str) -> list[Tensor]:

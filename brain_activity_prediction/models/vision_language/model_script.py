@@ -61,14 +61,14 @@ def script(
     kind = family(checkpoint.settings("config.json"), checkpoint.source)
     reader = reader_of(checkpoint, kind, template, system, thinking)
     with guarded(f"the processor of {checkpoint.source} could not read a picture and a prompt"):
-        has_image_tokens = bool(reader.places(reader.encoded(PROBES[0])).any())
+        image_places = kind.image_before_text or bool(reader.places(reader.encoded(PROBES[0])).any())
     image_streams: dict[str, Sequence[str]] = {"vision": TOWER_POOLINGS} if kind.tower else {}
     text_streams: dict[str, Sequence[str]] = {kind.text_streams[0]: TEXT_POOLINGS}
     if kind.encoder_decoder:
         text_streams["decoder"] = ("mean",)
-    if kind.tower:
+    if kind.projector:
         (text_streams if kind.prompted_projector else image_streams)[PROJECTOR] = ("mean",)
-    if has_image_tokens:
+    if image_places:
         first = kind.text_streams[0]
         if reader.shared:
             image_streams[first] = ("image",)
@@ -146,7 +146,7 @@ def read_images(network: Network, reader: Reader, group, poolings: Sequence[str]
     streams = {} if prefix.states is None else prefix.states.streams("language", ["image"], sites)
     if network.tower_points:
         streams |= tower.streams("vision", network.sites_of("vision"))
-    if family.tower and not family.prompted_projector and "mean" in poolings and BLOCK in sites:
+    if family.projector and not family.prompted_projector and "mean" in poolings and BLOCK in sites:
         streams |= prefix.features.streams(n_images, selections["mean"])
     return prefix, streams
 
@@ -201,7 +201,7 @@ def encode_prompt(network: Network, reader: Reader, prefixes, prompt: str, pooli
 def prompt_tokens(network: Network, reader: Reader, prefixes: Sequence[Prefix], prompt: str) -> list[PromptTokens]:
     """Return the tokens of a prompt with the first image; an answer does not follow thinking or an encoder's text."""
     text, group = reader.text(prompt), prefixes[0].group
-    ids = reader.whole(text, group)[IDS][0].tolist()
+    ids = [None] * reader.image_before + reader.whole(text, group)[IDS][0].tolist()
     image = image_mask(reader, text, group, len(ids))[0].tolist()
     answers = reader.thinking is None and not network.family.encoder_decoder
     own = text.prompt_tokens(len(ids))

@@ -7,10 +7,11 @@ of modules in them. `loading` compares the states read at these layers with thos
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from brain_activity_prediction.models.layer_lists import layer_list
+from brain_activity_prediction.models.layer_lists import flat, layer_list
 from brain_activity_prediction.models.pooling import Point, layer_points
 
 if TYPE_CHECKING:
@@ -48,11 +49,37 @@ def point_choices(part: nn.Module) -> list[list[Point]]:
     return [*(layer_points(plain, norm) for norm in norms_after(parent, found)), layer_points(plain)]
 
 
+def tower_choices(tower) -> list[tuple[Any, list[Point]]]:
+    """Return the sets of points at which a tower, or one of the networks that it consists of, may be read."""
+    choices = []
+    for part in (tower, *tower.children()):
+        try:
+            layers = tower_layers(part)
+        except LookupError:
+            if part is tower:
+                raise
+            continue
+        choices.append((part, layer_points(layers)))
+        choices += [(part, layer_points(layers, norm)) for norm in norms_outside(part, layers)]
+    return choices
+
+
+def tower_layers(part: nn.Module) -> list[nn.Module]:
+    """Return the layers of a vision network; of a network of timm without a list of layers, its stages."""
+    try:
+        return list(flat(layer_list(part)[1]))
+    except LookupError:
+        stages = getattr(getattr(part, "timm_model", None), "stages", None)
+        if stages is None:
+            raise
+        return list(stages)
+
+
 def tower(model) -> nn.Module | None:
     """Return the vision network of a model; None if there is none."""
     found = model.get_encoder(modality="image")
     if found is model or found is getattr(model, "base_model", None):
-        return None
+        return getattr(model.base_model, "image_encoder", None)  # GIT's
     return found
 
 
@@ -90,3 +117,47 @@ def start_ids(model, n_rows: int) -> Tensor:
 def _first(settings: Sequence[Any], names: Sequence[str]) -> int | None:
     found = (getattr(holder, name, None) for name in names for holder in settings)
     return next((value for value in found if isinstance(value, int)), None)
+
+
+def hidden_states(output, stream: str) -> Sequence[Tensor] | None:
+    """Return the hidden states that a model itself returns for a text stream; None if it returns none."""
+    name = {"encoder": "encoder_hidden_states", "decoder": "decoder_hidden_states"}.get(stream, "hidden_states")
+    for holder in (output, getattr(output, "language_model_outputs", None)):
+        if (states := getattr(holder, name, None)) is not None:
+            return states
+    return None
+
+
+def with_states(module, inputs: tuple, named: dict) -> tuple[tuple, dict]:
+    """Ask a module for its hidden states, as a hook before its forward pass."""
+    return inputs, named | {"output_hidden_states": True}
+
+
+def seen(choices: Sequence[Sequence[Point]], run: Callable[[], Any]) -> tuple[list[list[Tensor]], Any]:
+    """Run a model; return the states at each point of each choice, and what the model returned."""
+    states: list[list[Any]] = [[None] * len(points) for points in choices]
+    with ExitStack() as hooks:
+        for choice, points in enumerate(choices):
+            for layer, point in enumerate(points):
+
+                def keep(hidden, choice=choice, layer=layer):
+                    states[choice][layer] = hidden
+
+                hooks.callback(point.watch(keep).remove)
+        return states, run()
+
+
+def agree(read: Sequence[Tensor | None], expected: Sequence[Tensor], rounding: float) -> bool:
+    """Return whether states equal the expected ones up to rounding."""
+    return len(read) == len(expected) and all(
+        one is not None and one.shape == other.shape and close(one, other, rounding)
+        for one, other in zip(read, expected, strict=True)
+    )
+
+
+def close(one: Tensor, other: Tensor, rounding: float, scale: float | None = None) -> bool:
+    """Return whether two tensors differ by no more than rounding, relative to a scale: by default the largest value."""
+    import torch
+
+    limit = rounding * torch.finfo(one.dtype).eps * (float(other.abs().max()) if scale is None else scale)
+    return float((one.float() - other.float()).abs().max()) <= limit

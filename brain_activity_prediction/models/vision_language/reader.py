@@ -8,8 +8,14 @@ from typing import TYPE_CHECKING, Any
 from brain_activity_prediction.models.guarded import guarded
 from brain_activity_prediction.models.idefics_processor import TurnsProcessor
 from brain_activity_prediction.models.thinking import thinking_until
-from brain_activity_prediction.models.vision_language.families import BY_TURNS, CARD_TEMPLATES, NEVER_ANSWERED, Family
-from brain_activity_prediction.models.vision_language.inputs import IDS, IMAGE_TOKEN_IDS, PROBES, Reader
+from brain_activity_prediction.models.vision_language.families import (
+    BY_TURNS,
+    CARD_TEMPLATES,
+    NEVER_ANSWERED,
+    TYPED,
+    Family,
+)
+from brain_activity_prediction.models.vision_language.inputs import IDS, IMAGE_TOKEN_IDS, PROBES, TYPES, Reader
 from brain_activity_prediction.models.vision_language.prompts import fill
 from brain_activity_prediction.runtime.errors import InputError
 
@@ -42,6 +48,8 @@ def reader_of(checkpoint: Checkpoint, kind: Family, template: str | None, system
     filled, closing = fill(processor, checkpoint.source, template, system, bool(thinking))
     use_tokenizer_of_files(processor, checkpoint, filled)
     reader = Reader(processor, filled, image_ids(checkpoint.settings("config.json"), processor))
+    if kind.model_type in TYPED:
+        reader.settings = {f"return_{TYPES}": True}
     barred = NEVER_ANSWERED.get(kind.model_type, ())
     reader.never_answered = reader.tokenizer.convert_tokens_to_ids(list(barred))
     if thinking:

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 from brain_activity_prediction.models import decoding
 from brain_activity_prediction.models.pooling import ONLY_BLOCK, Point, PooledStates, SiteLayers, choose, pooled
 from brain_activity_prediction.models.thinking import first_answering
-from brain_activity_prediction.models.vision_language.families import ATTENDS_ANEW, NEEDS_IMAGE, Family
-from brain_activity_prediction.models.vision_language.groups import Group
+from brain_activity_prediction.models.vision_language.families import ATTENDS_ANEW, MAKES_NO_CACHE, NEEDS_IMAGE, Family
+from brain_activity_prediction.models.vision_language.groups import Group, Text
 from brain_activity_prediction.models.vision_language.image_states import Features
-from brain_activity_prediction.models.vision_language.inputs import IDS, Reader, Text
+from brain_activity_prediction.models.vision_language.inputs import IDS, Reader
 from brain_activity_prediction.models.vision_language.network import ANSWER_IDS, start_ids
 
 if TYPE_CHECKING:
@@ -57,6 +57,10 @@ class Network:
 
     def forward(self, inputs: Mapping[str, Any], cache: Any = None, **more):
         """Run the public forward pass; only the last token's logits are computed where the model allows it."""
+        from transformers import DynamicCache
+
+        if cache is None and self.family.model_type in MAKES_NO_CACHE:
+            cache = DynamicCache(config=self.model.config.get_text_config())
         if cache is not None:
             more["past_key_values"] = cache
         if self.family.encoder_decoder:
@@ -112,6 +116,8 @@ def image_mask(reader: Reader, text: Text, group: Group, length: int) -> Tensor:
     """Return the positions of the image's tokens among the first `length` of a text, (B, length)."""
     places, before = reader.places(group.block), text.before[IDS].shape[1]
     mask = places.new_zeros(len(group.rows), length)
+    mask[:, : reader.image_before] = True
+    before += reader.image_before
     mask[:, before : before + len(places)] = places
     return mask
 
@@ -149,7 +155,7 @@ def read_whole(
 ) -> tuple[PooledStates, list[list[int]]]:
     """Read a whole prompt with its images, and its greedy answer."""
     inputs = reader.whole(text, prefix.group)
-    length = inputs[IDS].shape[1]
+    length = reader.image_before + inputs[IDS].shape[1]
     tokens: dict[str, Any] = choose(poolings, mean=slice(None), last=slice(-1, None), prompt=text.prompt_tokens(length))
     if "image" in poolings:
         tokens["image"] = image_mask(reader, text, prefix.group, length)
@@ -176,7 +182,7 @@ def _read(
     kept = {name: inputs[name][:, -1:] for name in reader.aligned - {IDS, "attention_mask"}}
     kept |= network.image_inputs(output)
     decoder = decoding.Decoder(
-        run=lambda ids, cache: network.continued({IDS: ids, **kept}, cache),
+        run=lambda ids, cache: network.continued({IDS: ids, **kept, **counted(reader, ids, cache)}, cache),
         embed=lambda ids: ids,
         head=lambda logits: without(logits, reader.never_answered),
         points=points,
@@ -184,6 +190,15 @@ def _read(
         thinking=reader.thinking,
     )
     return decoding.answer(decoder, cache_of(output), states, output.logits[:, -1], max_new_tokens)
+
+
+def counted(reader: Reader, ids: Tensor, cache: Any) -> dict[str, Tensor]:
+    """Return the positions of further tokens where these are counted without the image's; else the model counts."""
+    import torch
+
+    start = cache.get_seq_length() - reader.image_before
+    positions = torch.arange(start, start + ids.shape[1], device=ids.device).expand_as(ids)
+    return {"position_ids": positions} if reader.image_before else {}
 
 
 def without(logits: Tensor, tokens: Sequence[int]) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from brain_activity_prediction.models.layer_lists import flat, layer_list
+from brain_activity_prediction.models.layer_lists import layer_list
 from brain_activity_prediction.models.pooling import BLOCK
 from brain_activity_prediction.models.sites.points import with_sites
 from brain_activity_prediction.models.vision_language import network as parts
@@ -30,5 +30,5 @@ def add_sites(network: Network, reader: Reader, sites: Sequence[str]) -> None:
             block = network.text_points[stream]
             network.text_points[stream], network.sites[stream] = with_sites(block, layer_list(part)[1], sites, run)
         if network.tower_points:
-            own = list(flat(layer_list(network.tower)[1]))
+            own = parts.tower_layers(network.tower)
             network.tower_points, network.sites["vision"] = with_sites(network.tower_points, own, sites, run)

@@ -1,60 +1,9 @@
-"""What the tiny models of the families from idefics to vision-encoder-decoder need; see `tiny_vision_language`."""
+"""What the tiny models of the families from mistral3 to vipllava need; see `tiny_vision_language`."""
 
-from family_groups import CLIP_PATCHES, MROPE, QWEN, SMALL_CLIP
+from family_groups import CLIP_PATCHES, INTERNVL, MROPE, MROPE_3, PIXTRAL, QWEN, QWEN3, QWEN3_5_TEXT, SMALL_CLIP
 
-QWEN3 = QWEN | {"image": {"patch_size": 16, "size": {"shortest_edge": 64 * 64, "longest_edge": 96 * 96}}}
 ROPE = {"rope_type": "default", "rope_theta": 10000.0}
-MROPE_3 = MROPE | {"mrope_section": [2, 1, 1], "mrope_interleaved": True}
-HYBRID = ["linear_attention", "full_attention", "linear_attention"]  # as Qwen3.5 and its kin mix them
-QWEN3_5_TEXT = {
-    "head_dim": 16,
-    "layer_types": HYBRID,
-    "rope_parameters": MROPE_3 | {"partial_rotary_factor": 0.5},
-}
 SMALL_IMAGE = {"vision_config": {"image_size": 56, "patch_size": 14}}
-TILES = [[56, 112], [112, 56], [112, 112]]  # grids of 56 x 56 tiles
-INTERNVL = {
-    "roles": {
-        "start_image_token": "<img>",
-        "end_image_token": "</img>",
-        "context_image_token": "<IMG_CONTEXT>",
-        "video_token": "<video>",
-    },
-    "placeholder": "<IMG_CONTEXT>",
-    "image_token": "<IMG_CONTEXT>",
-    "processor": {"image_seq_length": 4},
-    "image": {"size": {"height": 56, "width": 56}, "max_patches": 4},
-    "config": {"image_seq_length": 4, "vision_config": {"image_size": [56, 56]}},
-}
-PIXTRAL = {
-    "tokens": ["[IMG]", "[IMG_BREAK]", "[IMG_END]"],
-    "placeholder": "[IMG]",
-    "image_token": "[IMG]",
-    "processor": {"patch_size": 14, "spatial_merge_size": 2},
-    "image": {"patch_size": 14, "size": {"longest_edge": 112}},
-}
-MINICPM = {
-    "roles": {
-        "image_token": "<|image_pad|>",
-        "video_token": "<|video_pad|>",
-        "image_start_token": "<image>",
-        "image_end_token": "</image>",
-        "slice_start_token": "<slice>",
-        "slice_end_token": "</slice>",
-        "image_id_start_token": "<image_id>",
-        "image_id_end_token": "</image_id>",
-    },
-    "placeholder": "<|image_pad|>",
-    "image_token": "<|image_pad|>",
-    "ids": {"video_token_id": "<|video_pad|>"},
-    "image": {"scale_resolution": 112, "max_slice_nums": 4},
-    "config": {
-        "patch_size": 14,
-        "insert_layer_id": 1,
-        "vision_config": {"patch_size": 14, "image_size": 112, "insert_layer_id": 1},
-        "text_config": QWEN3_5_TEXT,
-    },
-}
 THINKER = {
     "quirk": "packed patches, as many as the picture's size gives; sound is not read",
     "cached": False,
@@ -84,168 +33,24 @@ THINKER = {
 }
 
 OWN: dict[str, dict] = {
-    "idefics": {
-        "quirk": "needs --template; its layers of cross-attention see the image",
-        "chat": False,
-        "tokens": ["<fake_token_around_image>", "<image>", "<end_of_utterance>"],
-        "template": "<s>User:<fake_token_around_image><image><fake_token_around_image>{prompt}<end_of_utterance>"
-        "\nAssistant:",
-        "image": {"image_size": 56},
-        "config": {"use_resampler": True, "vision_config": {"image_size": 56, "patch_size": 14}},
-    },
-    "idefics2": {},
-    "idefics3": {
-        "tokens": ["<image>", "<fake_token_around_image>", "<global-img>", "<end_of_utterance>"],
-        "processor": {"image_seq_len": 4},
-        "image": {"size": {"longest_edge": 112}, "max_image_size": {"longest_edge": 56}},
-        "config": SMALL_IMAGE | {"text_config": {"pad_token_id": 0}},
-    },
-    "instructblip": {
-        "cached": False,
-        "chat": False,
-        "processor": {"num_query_tokens": 4},
-        "image": {"size": {"height": 56, "width": 56}},
-        "config": {
-            "num_query_tokens": 4,
-            "vision_config": {"image_size": 56},
-            "qformer_config": {"encoder_hidden_size": 32},
-        },
-    },
-    "internvl": INTERNVL,
-    "janus": {
-        "roles": {
-            "image_token": "<image_placeholder>",
-            "boi_token": "<begin_of_image>",
-            "eoi_token": "<end_of_image>",
-        },
-        "placeholder": "<image_placeholder>",
-        "processor": {"num_image_tokens": 16},
-        "image": {"size": {"height": 64, "width": 64}},
-        "config": {
-            "vision_config": {"image_size": 64, "num_image_tokens": 16},
-            "vq_config": {
-                "num_embeddings": 64,
-                "channel_multiplier": [1, 1],
-                "latent_channels": 32,
-                "image_token_embed_dim": 32,
-            },
-        },
-    },
-    "kimi_k25": {
-        "tokens": ["<|media_pad|>", "<|kimi_k25_video_placeholder|>"],
-        "placeholder": "<|media_pad|>",
-        "image_token": "<|media_pad|>",
-        "image": {"max_patches": 36, "size": {"max_height": 84, "max_width": 84}},
-        "config": {"projection_hidden_size": 32, "text_config": {"num_key_value_heads": 4}},
-    },
-    "kosmos-2": {
-        "cached": False,
-        "processor_class": "Kosmos2Processor",
-        "chat": False,
-        "tokens": ["<image>", "</image>", "<grounding>"],
-        "processor": {"num_patch_index_tokens": 16},
-        "image": {"size": {"shortest_edge": 56}, "crop_size": 56},
-        "config": {"vision_config": {"image_size": 56}},
-    },
-    "lfm2_vl": {
-        "cached": False,
-        "tokens": ["<image>", "<|image_start|>", "<|image_end|>", "<|img_thumbnail|>"],
-        "image": {
-            "tile_size": 64,
-            "max_tiles": 4,
-            "min_image_tokens": 4,
-            "max_image_tokens": 9,
-            "max_num_patches": 36,
-        },
-        "config": {"text_config": {"layer_types": ["conv", "full_attention", "conv"]}},
-    },
-    "lfm3_vl": QWEN3
-    | {
-        "cached": False,
-        "config": {
-            "projector_hidden_size": 32,
-            "vision_config": {"layer_types": ["conv", "full_attention", "conv"]},
-            "text_config": {"layer_types": ["conv", "full_attention", "sliding_attention"]},
-        },
-    },
-    "lighton_ocr": PIXTRAL
-    | {
-        "tokens": [],
-        "roles": {
-            "image_token": "<|image_pad|>",
-            "image_break_token": "<|vision_pad|>",
-            "image_end_token": "<|vision_end|>",
-        },
-        "placeholder": "<|image_pad|>",
-        "image_token": "<|image_pad|>",
-    },
-    "llama4": {
-        "tokens": [
-            "<|image|>",
-            "<|image_start|>",
-            "<|image_end|>",
-            "<|patch|>",
-            "<|tile_x_separator|>",
-            "<|tile_y_separator|>",
-        ],
-        "placeholder": "<|image|>",
-        "image_token": "<|patch|>",
-        "image": {"size": {"height": 56, "width": 56}, "max_patches": 4},
-        "config": {
-            "vision_config": {"image_size": 56, "intermediate_size": 128},
-            "text_config": {
-                "layer_types": ["chunked_attention", "chunked_attention", "full_attention"],
-                "no_rope_layers": [1, 1, 0],
-                "moe_layers": [1],
-                "num_experts_per_tok": 1,
-            },
-        },
-    },
-    "llava": {
-        "processor": CLIP_PATCHES,
-        "image": {"size": {"shortest_edge": 56}, "crop_size": 56},
-        "config": SMALL_CLIP,
-    },
-    "llava_next": {
-        "processor": CLIP_PATCHES,
-        "image": {"size": {"shortest_edge": 56}, "crop_size": 56, "image_grid_pinpoints": TILES},
-        "config": SMALL_CLIP | {"image_grid_pinpoints": TILES},
-    },
-    "llava_next_video": {
-        "tokens": ["<image>", "<video>"],
-        "processor": CLIP_PATCHES,
-        "image": {"size": {"shortest_edge": 56}, "crop_size": 56, "image_grid_pinpoints": TILES},
-        "ids": {"video_token_index": "<video>"},
-        "config": SMALL_CLIP | {"image_grid_pinpoints": TILES},
-    },
-    "llava_onevision": {
-        "tokens": ["<image>", "<video>"],
-        "processor": {"num_image_tokens": 16, "vision_feature_select_strategy": "full"},
-        "image": {"size": {"height": 56, "width": 56}, "image_grid_pinpoints": TILES},
-        "ids": {"video_token_index": "<video>"},
-        "config": SMALL_IMAGE | {"image_grid_pinpoints": TILES},
-    },
-    "minicpm_ocr": MINICPM | {"slow": True, "cached": False},
-    "minicpmv4_6": MINICPM | {"slow": True, "cached": False},
-    "minicpmv4_7": MINICPM | {"slow": True, "cached": False},
-    "minimax_m3_vl": {
-        "tokens": ["]<]image[>[", "]<]video[>[", "]<]start of image[>[", "]<]end of image[>["],
-        "placeholder": "]<]image[>[",
-        "image_token": "]<]image[>[",
-        "image": {"size": {"shortest_edge": 56 * 56, "longest_edge": 84 * 84}},
-        "config": {
-            "projector_hidden_size": 32,
-            "merged_hidden_size": 128,
-            "text_config": {
-                "rotary_dim": 4,
-                "dense_intermediate_size": 48,
-                "shared_intermediate_size": 16,
-                "index_head_dim": 8,
-            },
-        },
-    },
     "mistral3": PIXTRAL,
+    "mistral_large4": PIXTRAL
+    | {
+        "quirk": "packed patches, as many as the picture's size gives",
+        "config": {
+            "text_config": {
+                "no_rope_layers": [1, 1, 0],
+                "kv_source_layers": [0, 1, 2],
+                "indexer_types": ["full", "full", "full"],
+                "index_head_dim": 16,
+                "index_n_heads": 2,
+                "num_key_value_heads": 4,
+                "rope_parameters": ROPE,
+            }
+        },
+    },
     "mllama": {
+        "sizes": ((425, 425), (50, 50), (300, 500)),  # of four tiles and of one
         "quirk": "tiles of the picture by its shape; `vision` has the layers that see single tiles",
         "tokens": ["<|image|>"],
         "placeholder": "<|image|>",
@@ -315,8 +120,45 @@ OWN: dict[str, dict] = {
             },
         },
     },
+    "muse_spark": {
+        "quirk": "packed patches, as many as the picture's size gives; sound is not read",
+        "tokens": [
+            "<|patch|>",
+            "<|image_start|>",
+            "<|image_end|>",
+            "<|video|>",
+            "<|vid_start|>",
+            "<|vid_end|>",
+            "<|vid_frame_separator|>",
+            "<|audio|>",
+            "<|soft_audio_start|>",
+            "<|soft_audio_end|>",
+        ],
+        "placeholder": "<|patch|>",
+        "image_token": "<|patch|>",
+        "ids": {"video_token_id": "<|video|>", "audio_token_id": "<|audio|>"},
+        "image": {"max_image_tokens": 9},
+        "video_class": "MuseGlimmerVideoProcessor",
+        "sound_class": "MuseSparkFeatureExtractor",
+        "config": {
+            "out_hidden_size": 128,
+            "projector_hidden_size": 32,
+            "vision_config": {"layer_types": ["window_attention", "full_attention", "window_attention"]},
+            "audio_config": {
+                "hidden_sizes": [8, 8, 16, 16],
+                "depths": [1, 1, 1, 1],
+                "out_hidden_size": 32,
+                "num_hidden_layers": 4,
+            },
+            "text_config": {
+                "moe_hidden_size": 16,
+                "layer_types": ["sliding_attention", "sliding_attention", "full_attention"],
+                "layer_rope_theta": [10000.0, 10000.0, 0],
+            },
+        },
+    },
     "nemotron_h_omni": {
-        "slow": True,
+        "marker": "very_slow",
         "cached": False,
         "tokens": ["<image>", "<video>", "<so_embedding>", "<img>", "</img>", "<so_start>", "<so_end>"],
         "sound_class": "ParakeetFeatureExtractor",
@@ -398,7 +240,7 @@ OWN: dict[str, dict] = {
             "vision_config": {"deepstack_visual_indexes": [0, 1]},
             "text_config": {"rope_parameters": MROPE_3},
         },
-        "slow": True,
+        "marker": "slow",
     },
     "qwen3_vl": QWEN3
     | {
@@ -420,6 +262,46 @@ OWN: dict[str, dict] = {
         "processor": {"image_seq_len": 4},
         "image": {"size": {"longest_edge": 112}, "max_image_size": {"longest_edge": 56}},
         "config": SMALL_IMAGE | {"text_config": {"pad_token_id": 0}},
+    },
+    "step3p7": {
+        "quirk": "the whole picture, and tiles of a large one: `vision` has the tokens of all",
+        "tokens": ["<im_patch>", "<patch_start>", "<patch_end>", "<patch_newline>", "<im_start>", "<im_end>"],
+        "placeholder": "<im_patch>",
+        "image_token": "<im_patch>",
+        "image": {"size": {"height": 112, "width": 112}, "patch_size": 56},
+        "config": {
+            "vision_config": {"image_size": 112, "max_position_embeddings": 64, "mlp_ratio": 2.0},
+            "text_config": {
+                "share_expert_dim": 16,
+                "layer_types": ["full_attention"] * 3,
+                "mlp_layer_types": ["dense", "sparse", "sparse"],
+                "num_sliding_attention_heads": 4,
+                "sliding_window": 64,
+            },
+        },
+    },
+    "unlimited_ocr": {
+        "quirk": "`vision` is the tower's second network; the whole picture, and tiles of a large one",
+        "roles": {"image_token": "<image>"},
+        "image": {"size": {"height": 256, "width": 256}, "tile_size": 128, "max_patches": 4},
+        "config": {
+            "text_config": {
+                "mlp_layer_types": ["dense", "sparse", "sparse"],
+                "layer_types": ["reference_sliding_attention"] * 3,
+                "num_key_value_heads": 4,
+            },
+            "vision_config": {
+                "sam_config": {
+                    "num_hidden_layers": 2,
+                    "output_channels": 16,
+                    "downsample_channels": [24, 32],
+                    "image_size": 256,
+                    "window_size": 4,
+                    "global_attn_indexes": [],
+                },
+                "encoder_config": {"image_size": 64},
+            },
+        },
     },
     "video_llama_3": {
         "tokens": ["<|image_pad|>", "<|video_pad|>"],
