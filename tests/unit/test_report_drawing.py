@@ -126,3 +126,11 @@ def test_a_long_legend_and_note_make_a_figure_higher_and_stay_inside(tmp_path):
     note, shown = figure.texts[1], figure.legends[0]
     assert note.get_window_extent().y1 <= shown.get_window_extent().y0 + 1
     assert panel.get_tightbbox().y0 >= shown.get_window_extent().y1 - 1
+
+
+def test_the_paths_of_a_page_have_two_decimals_and_the_file_has_all(tmp_path):
+    drawn = save(tmp_path)
+    long = re.compile(r' d="[^"]*\.\d{3}')
+    assert re.search(r' d="[^"]*\.\d\d', drawn.svg)
+    assert not long.search(drawn.svg)
+    assert long.search((tmp_path / "one.svg").read_text())

@@ -214,6 +214,8 @@ def for_page(svg: str, name: str) -> str:
     svg = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', svg)
     svg = re.sub(r'(href="|url\()#', rf"\1#{name}-", svg)
     svg = re.sub(r" ?font-family: [^;\"]+;", "", svg)
+    # Two decimals of a point are enough, and halve the page.
+    svg = re.sub(r'(?<= d=")[^"]+', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), svg)
     for colour, of_page in PAGE_COLOURS.items():
         svg = svg.replace(colour, of_page)
     return svg

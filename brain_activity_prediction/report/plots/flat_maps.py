@@ -30,6 +30,7 @@ AROUND = [withStroke(linewidth=1.0, foreground="black")]
 BAR, BAR_DROP, BAR_ROOM = 5, 8, 34  # in points: colour bar, its distance, and the room for it
 LONGEST_LINE = 74  # in characters
 NOTE = "Left hemisphere left. Grey: cortex without a value, dark in sulci. Lines: regions of interest."
+BORDER_STEP = 3  # every third point of a border in pixels is drawn: an SVG has a third of the size
 LEAST_PIXELS = 30  # smallest piece of a region that is outlined
 
 
@@ -159,7 +160,8 @@ def _name_regions(panel: Axes, raster: Raster, regions: Mapping[str, np.ndarray]
             if found := _cropped(pixels[:, half]):
                 piece, row, column = found
                 shift = np.array([column + half.start, row + top])
-                borders += [line + shift for line in contourpy.contour_generator(z=piece.astype(float)).lines(0.5)]
+                lines = contourpy.contour_generator(z=piece.astype(float)).lines(0.5)
+                borders += [np.concatenate([line[::BORDER_STEP], line[-1:]]) + shift for line in lines]
                 depth = distance_transform_edt(piece)
                 x, y = np.array(np.unravel_index(depth.argmax(), depth.shape))[::-1] + shift
                 panel.text(x, y, name, color="white", fontsize=5, ha="center", va="center", path_effects=AROUND)
