@@ -83,6 +83,22 @@ def test_the_surface_benchmark_runs(benchmarks, capsys, monkeypatch):
     assert "2 maps of 2 subjects to fsaverage" in capsys.readouterr().out
 
 
+def test_the_benchmark_of_readers_runs(benchmarks, capsys, monkeypatch, tmp_path):
+    import readers
+
+    small = {"SHAPE": (6, 7, 5), "SHAPE_1MM": (6, 7, 5), "N_VERTICES": 60, "N_NATIVE": 60, "TRIALS": 8}
+    fitted = dict.fromkeys(("N_FITTED", "N_FITTED_1MM", "N_FITTED_VERTICES", "N_FITTED_NATIVE"), 9)
+    for name, value in (small | fitted).items():
+        monkeypatch.setattr(readers, name, value)
+    for kind in ("nifti", "mgh", "hdf5", "chunks"):
+        (tmp_path / kind).mkdir()
+        readers.KINDS[kind](tmp_path / kind, 1, 4)
+    said = capsys.readouterr().out
+    assert said.count(" us a chunk, ") == 2
+    for plain in ("of gzip -dc", "of reading its bytes", "of reading a contiguous copy"):
+        assert plain in said
+
+
 def test_the_banded_ridge_benchmark_finds_himalayas_choices(benchmarks, capsys):
     import banded_ridge
 

@@ -63,6 +63,7 @@ def write_class_table(
         )
         table["prompt"] = table["prompt"].astype("Int64")
         write_table(_with_other(table, trained_on), store.folder, "classes")
+        print(f"scores of classes of images: {store.folder}/ classes.csv, classes.parquet")
 
 
 def _rows(
