@@ -31,7 +31,7 @@ from brain_activity_prediction.encoding.tables.layer_figure import COLOURS
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.very_slow
 
 ROOT = PACKAGE.parent
 N_TRAIN, N_TEST, WIDTH, REPEATS = 250, 100, 96, 3

@@ -16,7 +16,7 @@ DESK, PHONE = 1280, 390
 HOSTILE = '</td><script>window.stolen = 1</script><img src="https://example.org/x.png" onerror="window.stolen = 2">'
 SHARES = [("A", 1, 0.10), ("B", 1, -0.02), ("A+B", 2, 0.05)]
 
-pytestmark = [pytest.mark.slow, browser.needed]
+pytestmark = [pytest.mark.very_slow, browser.needed]
 
 
 @pytest.fixture(scope="module")
