@@ -13,7 +13,6 @@ import jinja2
 from markupsafe import Markup
 
 from brain_activity_prediction.report.contents import Contents
-from brain_activity_prediction.report.plots.drawing import look
 from brain_activity_prediction.report.plots.slices import FRAME
 from brain_activity_prediction.runtime.errors import one_line
 from brain_activity_prediction.runtime.wording import count
@@ -31,7 +30,6 @@ QUESTIONS = {  # sections of the page: their name in its navigation, and their h
     "trust": ("Trust", "Can I trust it?"),
     "open": ("Not answered", "Not answered yet"),
 }
-DASHES = {"-": "", "--": "6 3", ":": "1.5 2.5", "-.": "6 2 1.5 2"}
 
 
 def write_page(contents: Contents, folder: Path) -> Path:
@@ -53,7 +51,6 @@ def write_page(contents: Contents, folder: Path) -> Path:
                 "before": [*libraries, viewer_script],
                 "maps": [vars(shown) for shown in contents.slices],
             },
-            swatches=[(model, *swatch(turn)) for turn, model in enumerate(contents.models)],
         )
     )
     path = folder / "report.html"
@@ -83,12 +80,6 @@ def policy(scripts: Iterable[str]) -> str:
         f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; "
         "base-uri 'none'; form-action 'none'"
     )
-
-
-def swatch(turn: int) -> tuple[str, str]:
-    """Return the colour and the SVG dashes of the nth model's line."""
-    colour, style = look(turn)
-    return colour, DASHES[style]
 
 
 def printable(value):

@@ -32,17 +32,15 @@
     return Float64Array.from({ length: 2 * half }, (_, v) => (known[v >> 3] & (1 << (v & 7)) ? map.step * steps[next++] : NaN));
   };
 
-  // Vertices of a region next to a vertex outside it.
+  // Vertices next to one of another region, on one side of each border.
   const borders = (regions) => {
     const found = new Uint8Array(2 * half);
     faces.forEach((own, side) => {
       for (let f = 0; f < own.length; f += 3) {
-        const [a, b, c] = [0, 1, 2].map((corner) => regions[own[f + corner] + side * half]);
-        if (a === b && b === c) continue;
-        for (let corner = 0; corner < 3; corner++) {
-          const v = own[f + corner] + side * half;
-          if (regions[v]) found[v] = 1;
-        }
+        const corners = [0, 1, 2].map((corner) => own[f + corner] + side * half);
+        const [a, b, c] = corners.map((v) => regions[v]);
+        const inner = Math.max(a, b, c);
+        if (a !== b || b !== c) for (const v of corners) if (regions[v] === inner) found[v] = 1;
       }
     });
     return found;
