@@ -19,6 +19,7 @@ from brain_activity_prediction.datasets.nsd.layout import Layout
 from brain_activity_prediction.datasets.nsd.regions import read_mask
 from brain_activity_prediction.report.cortex.subject_surface import FSAVERAGE, read_subject_surface
 from brain_activity_prediction.report.cortex.writing import over_subjects, write_map
+from brain_activity_prediction.report.plots.drawing import FigureFolder
 from brain_activity_prediction.report.plots.flat_maps import PIXELS, CortexMap, accuracy_scale, cortex_figure
 from brain_activity_prediction.surfaces.meshes import Arrangement
 from brain_activity_prediction.surfaces.rasters import rasterise
@@ -127,7 +128,7 @@ def figure(n_vertices):
         for turn in ("first", "second"):
             start, processor = time.perf_counter(), time.process_time()
             scale = accuracy_scale([values], "r / ceiling", 1)
-            cortex_figure("flat", "A figure", maps, scale, (raster, np.sin(y)), Path(folder))
+            cortex_figure("flat", "A figure", maps, scale, (raster, np.sin(y)), FigureFolder(Path(folder)))
             wall, processor = time.perf_counter() - start, time.process_time() - processor
             print(f"{turn} figure of 5 maps: {wall:.2f} s, {processor:.2f} s of processor time")
 

@@ -12,6 +12,7 @@ import pandas as pd
 from brain_activity_prediction.report.answers import Answered, sample_answers
 from brain_activity_prediction.report.cortex.cortex_figures import cortex_figures, variance_figure
 from brain_activity_prediction.report.cortex.cortices import read_cortices
+from brain_activity_prediction.report.gallery.score_figures import bars_of_families, curves_of_streams, maps_of_prompts
 from brain_activity_prediction.report.plots.drawing import Drawn, FigureFolder
 from brain_activity_prediction.report.plots.flat_maps import DrawnCortex
 from brain_activity_prediction.report.plots.labels import families
@@ -24,7 +25,6 @@ from brain_activity_prediction.report.plots.variance import (
     variance_bars,
 )
 from brain_activity_prediction.report.plots.voxel_maps import voxel_maps
-from brain_activity_prediction.report.score_figures import bars_of_families, curves_of_streams, maps_of_prompts
 from brain_activity_prediction.report.source import Source
 from brain_activity_prediction.report.tables import findings, missing
 from brain_activity_prediction.report.tables.averages import (

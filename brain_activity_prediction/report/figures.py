@@ -62,9 +62,9 @@ def main() -> None:
     protocol = arguments.protocol or (STUDY_PROTOCOL if arguments.preset else PROTOCOLS[0])
     folder = part_of(output, "report") / "print" / selection.name
 
+    from brain_activity_prediction.report.gallery.print_figures import draw_kinds, read_study
     from brain_activity_prediction.report.plots.drawing import FigureFolder
     from brain_activity_prediction.report.plots.style import read_style
-    from brain_activity_prediction.report.print_figures import draw_kinds, read_study
     from brain_activity_prediction.report.source import Source
 
     figures = FigureFolder(folder, read_style(arguments.style), arguments.columns, pdf=True)

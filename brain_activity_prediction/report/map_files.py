@@ -31,6 +31,11 @@ def side_files(path: Path) -> dict[str, Path]:
     return {side: path.with_name(f"{side}.{stem}{OF_SIDE}") for side in HEMISPHERES}
 
 
+def is_written(path: Path) -> bool:
+    """Return whether a map exists in either form."""
+    return path.exists() or all(file.exists() for file in side_files(path).values())
+
+
 def read_sides(path: Path) -> dict[str, np.ndarray] | None:
     """Read a map on a surface, (V,) of each hemisphere; None if a file does not exist."""
     files = side_files(path)

@@ -1,6 +1,7 @@
-"""Flat and inflated meshes of fsaverage, arranged for drawing: left hemisphere left, occipital poles in the middle.
+"""Flat and inflated meshes, arranged for drawing: left hemisphere left, occipital poles in the middle.
 
-fsaverage5 comes with nilearn. The full fsaverage is read from NSD's FreeSurfer folder where it has flat patches.
+fsaverage5 comes with nilearn. The full fsaverage and the subjects' own surfaces are read from NSD's FreeSurfer folder
+where it has flat patches.
 
 Letters: V vertices of both hemispheres, the left ones first; P points of a drawing; F faces.
 """
@@ -17,6 +18,7 @@ import numpy as np
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.files import read_bytes, reading
 
+FSAVERAGE = "fsaverage"
 SIDES = {"lh": "left", "rh": "right"}
 GAP_MM = 12
 LONGEST_EDGE = 5  # of a flat face, in median edges: longer faces bridge a cut
@@ -47,22 +49,25 @@ class Arrangement:
     n_vertices: int
 
 
-def flat_patches(base_dir: Path) -> dict[str, Path]:
-    """Return the paths of fsaverage's flat patches in NSD's FreeSurfer folder, by hemisphere."""
-    return {side: _surf(base_dir) / f"{side}.full.flat.patch.3d" for side in SIDES}
+def flat_patches(base_dir: Path, name: str = FSAVERAGE) -> dict[str, Path]:
+    """Return the paths of a surface's flat patches in NSD's FreeSurfer folder, by hemisphere.
+
+    name  fsaverage or a subject, such as subj01
+    """
+    return {side: _surf(base_dir, name) / f"{side}.full.flat.patch.3d" for side in SIDES}
 
 
-def has_full_fsaverage(base_dir: Path) -> bool:
-    """Return whether a BASE_DIR has all files of the flat fsaverage."""
-    files = [*flat_patches(base_dir).values()]
-    files += [_surf(base_dir) / f"{side}.{name}" for side in SIDES for name in ("inflated", "curv")]
-    return all(path.is_file() for path in files)
+def has_flat_surface(base_dir: Path, name: str = FSAVERAGE) -> bool:
+    """Return whether a BASE_DIR has all files of a flat surface."""
+    folder = _surf(base_dir, name)
+    files = [*flat_patches(base_dir, name).values(), *(folder / f"{side}.inflated" for side in SIDES)]
+    return all(path.is_file() for path in files) and all(_curvature_file(folder, side) for side in SIDES)
 
 
-@lru_cache(maxsize=4)
-def flat_fsaverage(base_dir: Path | None = None) -> Arrangement:
-    """Return the flat fsaverage5, or with a BASE_DIR the flat fsaverage from its patches."""
-    parts = _patches(base_dir) if base_dir is not None else fsaverage5_meshes("flat")
+@lru_cache(maxsize=12)
+def flat_surface(base_dir: Path | None = None, name: str = FSAVERAGE) -> Arrangement:
+    """Return the flat fsaverage5, or with a BASE_DIR a flat surface from its patches."""
+    parts = _patches(base_dir, name) if base_dir is not None else fsaverage5_meshes("flat")
     flat = {}
     for side, (points, faces) in parts.items():
         own = np.asarray(points, dtype=np.float64)[:, :2]
@@ -96,19 +101,20 @@ def views_of_fsaverage5(views: tuple[str, ...] = tuple(VIEWS)) -> Arrangement:
     return _joined(parts, {side: len(points) for side, (points, _) in meshes.items()})
 
 
-@lru_cache(maxsize=4)
-def curvature_of_fsaverage(base_dir: Path | None = None) -> np.ndarray:
-    """Return the curvature (V,) of fsaverage5, or with a BASE_DIR of fsaverage; positive in a sulcus."""
-    from nibabel.freesurfer import read_morph_data
+@lru_cache(maxsize=12)
+def read_curvature(base_dir: Path | None = None, name: str = FSAVERAGE) -> np.ndarray:
+    """Return the curvature (V,) of fsaverage5, or with a BASE_DIR of a surface; positive in a sulcus."""
     from nilearn.datasets import load_fsaverage_data
+    from nilearn.surface import load_surf_data
 
     if base_dir is None:
         parts = load_fsaverage_data("fsaverage5", data_type="curvature").data.parts
         return np.concatenate([parts[name] for name in SIDES.values()])
     values = []
     for side in SIDES:
-        with reading(_surf(base_dir) / f"{side}.curv"):
-            values.append(np.asarray(read_morph_data(_surf(base_dir) / f"{side}.curv"), dtype=np.float32))
+        path = _curvature_file(_surf(base_dir, name), side)
+        with reading(path):
+            values.append(np.asarray(load_surf_data(path), dtype=np.float32))
     return np.concatenate(values)
 
 
@@ -130,13 +136,13 @@ def read_patch(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return vertices, rows["xyz"].astype(np.float64)
 
 
-def _patches(base_dir: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Return points (V, 3) and faces of the flat fsaverage: the faces whose corners are all in the patch."""
+def _patches(base_dir: Path, name: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return points (V, 3) and faces of a flat surface: the faces whose corners are all in the patch."""
     from nibabel.freesurfer import read_geometry
 
     flat = {}
-    for side, path in flat_patches(base_dir).items():
-        whole = _surf(base_dir) / f"{side}.inflated"
+    for side, path in flat_patches(base_dir, name).items():
+        whole = _surf(base_dir, name) / f"{side}.inflated"
         with reading(whole):
             points, faces = read_geometry(whole)
         vertices, coordinates = read_patch(path)
@@ -148,8 +154,14 @@ def _patches(base_dir: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     return flat
 
 
-def _surf(base_dir: Path) -> Path:
-    return base_dir / "nsddata" / "freesurfer" / "fsaverage" / "surf"
+def _surf(base_dir: Path, name: str) -> Path:
+    return base_dir / "nsddata" / "freesurfer" / name / "surf"
+
+
+def _curvature_file(folder: Path, side: str) -> Path | None:
+    """Return FreeSurfer's file of the curvature, or NSD's copy of it as .mgz."""
+    paths = (folder / f"{side}.curv", folder / f"{side}.curvature.mgz")
+    return next((path for path in paths if path.is_file()), None)
 
 
 def fsaverage5_meshes(kind: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:

@@ -48,7 +48,7 @@ class Raster:
         return members[self.corners[..., 0]] & self.inside
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=12)
 def cached_raster(arrangement: Arrangement, width: int) -> Raster:
     """Return `rasterise` of an arrangement, computed once for all maps of a report."""
     return rasterise(arrangement, width)

@@ -1,7 +1,9 @@
 """Maps on the cortex in a report: which figures a BASE_DIR with NSD's transforms gets, and what they show."""
 
+import struct
 from unittest.mock import patch
 
+import nibabel
 import numpy as np
 import pytest
 from reports import LLAVA, VIT, page_text, report
@@ -67,7 +69,9 @@ def test_each_model_has_scores_layers_and_prompts_on_the_cortex(on_surfaces, fig
     list(cortex_figures.cortex_figures(cortices, find_scored(on_surfaces), on_surfaces / "report/maps", None))
     llava, vit = "llava-hf_llava-1_5-13b-hf", "google_vit-huge-patch14-224-in21k"
     kinds = ("flat_r", "views_r", "flat_best_layer")
-    assert set(figures) == {f"{kind}_{model}" for kind in kinds for model in (llava, vit)} | {"flat_differences"}
+    assert set(figures) == {f"{kind}_{model}" for kind in kinds for model in (llava, vit)} | {
+        *("flat_differences", f"flat_prompt_differences_{llava}")
+    }
     title, rows, scale = figures[f"flat_r_{llava}"]
     assert title == f"r / ceiling: {LLAVA}"
     assert [row.title for row in rows][-1] == "mean of 2 subjects"
@@ -82,6 +86,48 @@ def test_each_model_has_scores_layers_and_prompts_on_the_cortex(on_surfaces, fig
     _, rows, scale = figures["flat_differences"]
     assert len(rows) == 1
     assert scale.low == -scale.high
+
+
+def test_prompts_are_subtracted_from_the_preferred_one_in_the_same_subjects(on_surfaces, figures):
+    scored = [one for one in find_scored(on_surfaces) if (one.model_id, one.subject) == (LLAVA, 1)]
+    mask, affine = read_mask(find_nsd(on_surfaces), 1)
+    for one in scored:
+        for kind, value in (("cv_score", 0.1 * (one.prompt or 0)), ("r_normalised", 0.3 * (one.prompt or 0))):
+            write_map(one.folder / f"maps/language_best_layer_{kind}.nii.gz", np.full(mask.sum(), value), mask, affine)
+    cortices, _ = read_cortices(Source(Output(on_surfaces), find_nsd(on_surfaces)), scored)
+    prompted = [one for one in scored if one.prompt]
+    list(cortex_figures.cortex_figures(cortices, prompted, on_surfaces / "report/maps", None))
+    title, rows, scale = figures["flat_prompt_differences_llava-hf_llava-1_5-13b-hf"]
+    assert title == f"Differences between prompts: {LLAVA}"
+    assert [row.title for row in rows] == ["prompt 2 − prompt 1, mean of subject 1"]
+    known = np.isfinite(rows[0].values)
+    np.testing.assert_allclose(rows[0].values[known], 0.3, atol=1e-6)
+    assert scale.low == -scale.high < 0
+
+
+def test_subjects_with_flat_patches_have_maps_on_their_own_surface(on_surfaces, figures):
+    mask, _ = read_mask(find_nsd(on_surfaces), 1)
+    folder = on_surfaces / "nsddata/freesurfer/subj01/surf"
+    folder.mkdir(parents=True)
+    for side, n in zip(("lh", "rh"), map(len, np.array_split(np.arange(mask.sum()), 2)), strict=True):
+        points = np.stack([np.arange(n) // 2, np.arange(n) % 2, np.zeros(n)], axis=1)  # a strip of triangles
+        nibabel.freesurfer.write_geometry(folder / f"{side}.inflated", points, np.arange(n - 2)[:, None] + np.arange(3))
+        nibabel.freesurfer.write_morph_data(folder / f"{side}.curv", np.ones(n, dtype="f4"))
+        rows = b"".join(struct.pack(">i3f", vertex + 1, *point) for vertex, point in enumerate(points))
+        (folder / f"{side}.full.flat.patch.3d").write_bytes(struct.pack(">2i", -1, n) + rows)
+    cortices, _ = read_cortices(Source(Output(on_surfaces), find_nsd(on_surfaces)), find_scored(on_surfaces))
+    assert [*cortices.native] == [1]
+    list(cortex_figures.cortex_figures(cortices, find_scored(on_surfaces), on_surfaces / "report/maps", None))
+    title, rows, _ = figures["flat_native_subj01"]
+    assert title == "r / ceiling: subject 1, own surface"
+    assert len(rows) == 2
+    assert rows[0].title.startswith("vit-huge") or rows[0].title.startswith("llava")
+    run = next(one for one in find_scored(on_surfaces) if (one.model_id, one.subject) == (VIT, 1))
+    path = run.folder / "maps" / "vision_best_layer_r_normalised.nii.gz"
+    values = np.asarray(nibabel.load(path).dataobj, dtype=np.float32)[mask]
+    of_vit = next(row for row in rows if row.title.startswith("vit"))
+    np.testing.assert_allclose(of_vit.values, values, atol=1e-6)
+    assert {"V1", "V2", "V3", "hV4", "places"} == set(rows[0].regions)
 
 
 def test_vertices_below_the_lowest_ceiling_have_no_value(on_surfaces, figures):

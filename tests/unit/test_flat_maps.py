@@ -15,9 +15,9 @@ from brain_activity_prediction.report.plots.flat_maps import CortexMap
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.surfaces.meshes import (
     Arrangement,
-    curvature_of_fsaverage,
-    flat_fsaverage,
-    has_full_fsaverage,
+    flat_surface,
+    has_flat_surface,
+    read_curvature,
     read_patch,
     views_of_fsaverage5,
 )
@@ -36,7 +36,7 @@ def white():
 
 @pytest.fixture(scope="module")
 def flat():
-    return rasterise(flat_fsaverage(), 300)
+    return rasterise(flat_surface(), 300)
 
 
 def test_the_left_hemisphere_is_left_and_the_occipital_poles_in_the_middle(flat, white):
@@ -63,8 +63,8 @@ def test_no_colour_smears_across_a_cut(flat, white):
 
 
 def test_nearly_every_vertex_of_the_flat_map_is_seen():
-    picture = rasterise(flat_fsaverage(), 1000)
-    used = np.unique(flat_fsaverage().faces)
+    picture = rasterise(flat_surface(), 1000)
+    used = np.unique(flat_surface().faces)
     assert np.isin(used, picture.corners[picture.inside]).mean() > 0.99
 
 
@@ -117,7 +117,7 @@ def test_views_keep_the_left_hemisphere_left_and_the_brain_upright(white):
 
 def test_curvature_is_positive_in_sulci():
     """The calcarine and central sulci make fsaverage's sulci a good third of its vertices, deep below its surface."""
-    curvature, meshes = curvature_of_fsaverage(), load_fsaverage("fsaverage5")
+    curvature, meshes = read_curvature(), load_fsaverage("fsaverage5")
     inflated, pial = (meshes[kind].parts["left"].coordinates for kind in ("inflated", "pial"))
     assert curvature.shape == (2 * N,)
     depth = np.linalg.norm(pial - pial.mean(axis=0), axis=1) / np.linalg.norm(inflated - inflated.mean(axis=0), axis=1)
@@ -155,8 +155,9 @@ def full(tmp_path):
 
 
 def test_patches_of_freesurfer_give_the_same_flat_map(full):
-    assert has_full_fsaverage(full)
-    one, other = flat_fsaverage(full), flat_fsaverage()
+    assert has_flat_surface(full)
+    assert not has_flat_surface(full, "subj01")
+    one, other = flat_surface(full), flat_surface()
     used = np.unique(other.faces)
     np.testing.assert_allclose(one.points[used], other.points[used], atol=1e-4)
     assert {tuple(sorted(face)) for face in other.faces.tolist()} <= {
@@ -164,7 +165,23 @@ def test_patches_of_freesurfer_give_the_same_flat_map(full):
     }
     edges = one.points[one.faces] - one.points[np.roll(one.faces, 1, axis=1)]
     assert np.linalg.norm(edges, axis=-1).max() < 15
-    np.testing.assert_array_equal(curvature_of_fsaverage(full), np.tile(np.arange(N), 2))
+    np.testing.assert_array_equal(read_curvature(full), np.tile(np.arange(N), 2))
+
+
+def test_a_subject_has_a_flat_map_of_its_own_with_nsds_copy_of_the_curvature(full):
+    own = (full / "nsddata/freesurfer/fsaverage/surf").rename(full / "nsddata/freesurfer/subj01")
+    own = own.rename(own.parent / "surf")
+    (own.parent / "subj01").mkdir()
+    folder = own.rename(own.parent / "subj01" / "surf")
+    for side in ("lh", "rh"):
+        (folder / f"{side}.curv").unlink()
+        values = np.linspace(-1, 1, N, dtype="f4").reshape(N, 1, 1)
+        nibabel.save(nibabel.MGHImage(values, np.eye(4)), folder / f"{side}.curvature.mgz")
+    assert has_flat_surface(full, "subj01")
+    assert not has_flat_surface(full)
+    used = np.unique(flat_surface().faces)
+    np.testing.assert_allclose(flat_surface(full, "subj01").points[used], flat_surface().points[used], atol=1e-4)
+    np.testing.assert_array_equal(read_curvature(full, "subj01"), np.tile(np.linspace(-1, 1, N, dtype="f4"), 2))
 
 
 @pytest.mark.parametrize("spoil", [lambda data: data[:-4], lambda data: b"\0" + data[1:], lambda data: data[:8]])
@@ -190,7 +207,7 @@ def painted(monkeypatch):
 
 def test_colours_show_values_and_grey_cortex_where_there_are_none(painted, flat, white):
     values = np.where(white[:, 1] < -40, 0.4, np.nan)
-    curvature = curvature_of_fsaverage()
+    curvature = read_curvature()
     scale = flat_maps.accuracy_scale([values], "r")
     flat_maps.cortex_figure("a", "A", [CortexMap("one", values)] * 2, scale, (flat, curvature), FIGURES)
     picture = np.asarray(painted[0].images[0].get_array())
@@ -209,7 +226,7 @@ def test_regions_are_outlined_and_named_in_both_hemispheres(painted, flat, white
     occipital = white[:, 1] < -80
     shown = CortexMap("one", np.ones(2 * N), {"V1": occipital, "speck": np.arange(2 * N) == 3})
     scale = flat_maps.number_scale([shown.values], "layer")
-    flat_maps.cortex_figure("a", "A", [shown], scale, (flat, curvature_of_fsaverage()), FIGURES)
+    flat_maps.cortex_figure("a", "A", [shown], scale, (flat, read_curvature()), FIGURES)
     (panel,) = painted
     names = [text for text in panel.texts if text.get_text() != "one"]
     assert [text.get_text() for text in names] == ["V1", "V1"]
@@ -229,7 +246,7 @@ def test_regions_are_outlined_and_named_in_both_hemispheres(painted, flat, white
 def test_layers_are_never_blended_in_a_picture(painted, flat, white):
     layers = np.where(white[:, 1] < -60, 2.0, 10.0)
     scale = flat_maps.number_scale([layers], "layer")
-    flat_maps.cortex_figure("a", "A", [CortexMap("one", layers)], scale, (flat, curvature_of_fsaverage()), FIGURES)
+    flat_maps.cortex_figure("a", "A", [CortexMap("one", layers)], scale, (flat, read_curvature()), FIGURES)
     picture = np.asarray(painted[0].images[0].get_array())[flat_maps.TITLE :]
     assert len(np.unique(picture[flat.inside], axis=0)) == 2
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -20,12 +21,12 @@ from brain_activity_prediction.report.plots.flat_maps import (
     difference_scale,
     number_scale,
 )
-from brain_activity_prediction.report.plots.labels import slug
+from brain_activity_prediction.report.plots.labels import prompt_labels, slug
 from brain_activity_prediction.report.plots.voxel_maps import Choice, best_prompt_map, choose
 from brain_activity_prediction.report.tables.averages import layer_choice
 from brain_activity_prediction.report.tables.collecting import Scored
-from brain_activity_prediction.storage.folders import Output, partitioning_folder
-from brain_activity_prediction.surfaces.meshes import curvature_of_fsaverage, views_of_fsaverage5
+from brain_activity_prediction.storage.folders import Output, Subject, partitioning_folder, subject_name
+from brain_activity_prediction.surfaces.meshes import read_curvature, views_of_fsaverage5
 from brain_activity_prediction.surfaces.rasters import cached_raster
 
 VIEWS = ("lateral", "medial", "ventral")
@@ -42,12 +43,14 @@ def cortex_figures(
     """
     averaged = layer_choice(scored[0].protocol) == AVERAGE
     kind, unit = ("average_r", "r") if averaged else ("best_layer_r_normalised", "r / ceiling")
-    scores = {}
+    scores: dict[str, dict[Subject, np.ndarray]] = {}
+    native_rows: dict[Subject, list[CortexMap]] = {}
     for model in dict.fromkeys(one.model_id for one in scored):
         chosen = _choices(cortices, scored, model)
         titles = {subject: f"subject {subject} ({choice.condition})" for subject, choice in chosen.items()}
         if maps := _maps(cortices, chosen, kind):
             scores[model] = maps
+            _add_native(native_rows, cortices, chosen, kind)
             rows = cortices.rows(maps, titles) + [cortices.mean(maps)] * (len(maps) > 1)
             yield from _accuracy(cortices, model, rows, unit, figures)
         if not averaged:
@@ -57,12 +60,19 @@ def cortex_figures(
         titles = {subject: f"subject {subject} ({choice.stream})" for subject, choice in chosen.items()}
         rows = cortices.rows(cortices.read(paths, "best_prompt"), titles)
         yield from _numbers(cortices, model, rows, "prompt", figures)
-    yield from _differences(cortices, scores, unit, figures)
+        if drawn := _prompt_differences(cortices, chosen, (kind, unit), figures):
+            yield drawn
+    if drawn := _model_differences(cortices, scores, unit, figures):
+        yield drawn
+    for subject, rows in native_rows.items():
+        scale = accuracy_scale([row.values for row in rows], unit, MOST)
+        name, title = f"flat_native_{subject_name(subject)}", f"{unit}: subject {subject}, own surface"
+        yield cortex_figure(name, title, rows, scale, cortices.native[subject].flat, figures)
 
 
 def variance_figure(cortices: Cortices, output: Output, analysis: str, figures: FigureFolder) -> Drawn | None:
     """Draw each part of a variance partitioning, unique or shared, averaged over subjects; None without maps."""
-    parts: dict[str, dict[int, Path]] = {}
+    parts: dict[str, dict[Subject, Path]] = {}
     for subject in cortices.subjects:
         for path in map_paths(partitioning_folder(output, subject, analysis) / "maps", "part_*_r2"):
             part = path.name.removeprefix("part_").removesuffix(f"_r2{ENDING}")
@@ -80,7 +90,7 @@ def variance_figure(cortices: Cortices, output: Output, analysis: str, figures: 
     )
 
 
-def _choices(cortices: Cortices, scored: Sequence[Scored], model: str) -> dict[int, Choice]:
+def _choices(cortices: Cortices, scored: Sequence[Scored], model: str) -> dict[Subject, Choice]:
     """Return the maps that represent a model in each subject."""
     found = {}
     for subject in cortices.subjects:
@@ -90,10 +100,13 @@ def _choices(cortices: Cortices, scored: Sequence[Scored], model: str) -> dict[i
     return found
 
 
-def _maps(cortices: Cortices, chosen: Mapping[int, Choice], kind: str) -> dict[int, np.ndarray]:
+def _maps(cortices: Cortices, chosen: Mapping[Subject, Choice], kind: str) -> dict[Subject, np.ndarray]:
     """Return one kind of map of each subject's chosen stream, (V,) on the vertices."""
-    paths = {s: one.best.folder / "maps" / f"{one.stream}_{kind}.nii.gz" for s, one in chosen.items()}
-    return cortices.read(paths, kind)
+    return cortices.read({subject: _path(one.best, one.stream, kind) for subject, one in chosen.items()}, kind)
+
+
+def _path(one: Scored, stream: str, kind: str) -> Path:
+    return one.folder / "maps" / f"{stream}_{kind}{ENDING}"
 
 
 def _accuracy(
@@ -102,7 +115,7 @@ def _accuracy(
     """Draw scores flat and, for the last row, inflated, on one colour scale."""
     title, scale = f"{unit}: {model}", accuracy_scale([row.values for row in rows], unit, MOST)
     yield cortex_figure(f"flat_r_{slug(model)}", title, rows, scale, cortices.flat, figures)
-    views = cached_raster(views_of_fsaverage5(VIEWS), PIXELS), curvature_of_fsaverage()
+    views = cached_raster(views_of_fsaverage5(VIEWS), PIXELS), read_curvature()
     row = CortexMap(rows[-1].title, on_fsaverage5(rows[-1].values), _each_on_fsaverage5(rows[-1].regions))
     yield cortex_figure(f"views_r_{slug(model)}", title, [row], scale, views, figures)
 
@@ -118,22 +131,77 @@ def _numbers(
         )
 
 
+def _add_native(
+    rows: dict[Subject, list[CortexMap]], cortices: Cortices, chosen: Mapping[Subject, Choice], kind: str
+) -> None:
+    """Add a model's map of each subject that has flat patches of its own surface to the rows of this subject."""
+    for subject, choice in chosen.items():
+        own, path = cortices.native.get(subject), _path(choice.best, choice.stream, kind)
+        if own and (values := own.carrier.read(path, kind)) is not None and np.isfinite(values).any():
+            title = f"{_short(choice.best.model_id)} ({choice.condition})"
+            rows.setdefault(subject, []).append(CortexMap(title, values, own.regions))
+
+
+def _prompt_differences(
+    cortices: Cortices, chosen: Mapping[Subject, Choice], kind: tuple[str, str], figures: FigureFolder
+) -> Drawn | None:
+    """Draw the prompt that training images prefer in most subjects minus each other prompt; None without others.
+
+    kind  of maps, and its unit
+    """
+    by_prompt: dict[str, dict[Subject, np.ndarray]] = {}
+    preferred = Counter(_prompt_name(choice.best) for choice in chosen.values() if choice.best.prompt is not None)
+    streams = {choice.stream for choice in chosen.values()}
+    if not preferred or len(streams) > 1:
+        return None
+    for subject, choice in chosen.items():
+        for one in choice.having:
+            path = _path(one, choice.stream, kind[0])
+            if one.prompt is not None and (maps := cortices.read({subject: path}, kind[0])):
+                by_prompt.setdefault(_prompt_name(one), {}).update(maps)
+    reference, _ = preferred.most_common(1)[0]
+    model = next(iter(chosen.values())).best.model_id
+    name, title = f"flat_prompt_differences_{slug(model)}", f"Differences between prompts: {model}"
+    return _differences(cortices, (name, title), (by_prompt, reference), kind[1], figures)
+
+
+def _model_differences(
+    cortices: Cortices, scores: Mapping[str, Mapping[Subject, np.ndarray]], unit: str, figures: FigureFolder
+) -> Drawn | None:
+    """Draw the model with the highest mean minus each other model; None without others."""
+    maps = {_short(model): own for model, own in scores.items()}
+    best = max(maps, key=lambda model: np.mean([np.nanmean(values) for values in maps[model].values()]), default="")
+    return _differences(cortices, ("flat_differences", "Differences between models"), (maps, best), unit, figures)
+
+
 def _differences(
-    cortices: Cortices, scores: Mapping[str, Mapping[int, np.ndarray]], unit: str, figures: FigureFolder
-) -> Iterator[Drawn]:
-    """Draw the model with the highest mean minus each other model, averaged over the subjects that both have."""
-    if len(scores) < 2:
-        return
-    best = max(scores, key=lambda model: np.mean([np.nanmean(values) for values in scores[model].values()]))
+    cortices: Cortices,
+    words: tuple[str, str],
+    maps: tuple[Mapping[str, Mapping[Subject, np.ndarray]], str],
+    unit: str,
+    figures: FigureFolder,
+) -> Drawn | None:
+    """Draw a reference minus each other, averaged over the subjects that both have; None without others.
+
+    words  name of the files, and title
+    maps   {name: {subject: values}}, and the name of the reference
+    """
+    by_name, reference = maps
     rows = []
-    for other in [model for model in scores if model != best]:
-        shared = [subject for subject in scores[best] if subject in scores[other]]
-        differences = {subject: scores[best][subject] - scores[other][subject] for subject in shared}
+    for other in [name for name in by_name if name != reference and reference in by_name]:
+        shared = [subject for subject in by_name[reference] if subject in by_name[other]]
+        differences = {subject: by_name[reference][subject] - by_name[other][subject] for subject in shared}
         if differences := {subject: one for subject, one in differences.items() if np.isfinite(one).any()}:
-            rows.append(cortices.mean(differences, f"{_short(best)} − {_short(other)}, mean"))
-    if rows:
-        scale = difference_scale([row.values for row in rows], f"difference of {unit}")
-        yield cortex_figure("flat_differences", "Differences between models", rows, scale, cortices.flat, figures)
+            rows.append(cortices.mean(differences, f"{reference} − {other}, mean"))
+    if not rows:
+        return None
+    scale = difference_scale([row.values for row in rows], f"difference of {unit}")
+    return cortex_figure(*words, rows, scale, cortices.flat, figures)
+
+
+def _prompt_name(one: Scored) -> str:
+    """Return the name of a table's prompt."""
+    return prompt_labels({one.prompt: one.settings.get("embeddings_prompt", "")})[one.prompt]
 
 
 def _short(model: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -16,6 +16,7 @@ from brain_activity_prediction.report.cortex.subject_surface import (
     FSAVERAGE,
     FSAVERAGE5,
     N_FSAVERAGE5,
+    NATIVE,
     SubjectSurface,
     lacking_transforms,
     read_subject_surface,
@@ -26,8 +27,8 @@ from brain_activity_prediction.report.map_files import read_sides
 from brain_activity_prediction.report.plots.flat_maps import PIXELS, CortexMap
 from brain_activity_prediction.report.source import Source
 from brain_activity_prediction.report.tables.collecting import Scored
-from brain_activity_prediction.storage.folders import Subject
-from brain_activity_prediction.surfaces.meshes import curvature_of_fsaverage, flat_fsaverage, has_full_fsaverage
+from brain_activity_prediction.storage.folders import Subject, subject_name
+from brain_activity_prediction.surfaces.meshes import flat_surface, has_flat_surface, read_curvature
 from brain_activity_prediction.surfaces.rasters import Raster, cached_raster
 from brain_activity_prediction.surfaces.transforms import HEMISPHERES, N_FSAVERAGE
 
@@ -67,15 +68,26 @@ class OfFsaverage:
 
 
 @dataclass(frozen=True)
+class NativeCortex:
+    """The flat cortex of one subject: raster, curvature (V,), and regions (V,) bool on its own vertices."""
+
+    carrier: OfVolumes
+    flat: tuple[Raster, np.ndarray]
+    regions: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
 class Cortices:
     """The subjects of a report whose maps reach fsaverage, and the flat cortex that their maps are drawn on.
 
     regions  {subject: {region: (V,) bool}} on the vertices of both hemispheres
+    native   the flat cortex of each subject that has NSD's own flat patches
     """
 
     carriers: dict[Subject, Carrier]
     flat: tuple[Raster, np.ndarray]
     regions: dict[Subject, dict[str, np.ndarray]]
+    native: dict[Subject, NativeCortex] = field(default_factory=dict)
 
     @property
     def subjects(self) -> list[Subject]:
@@ -131,18 +143,23 @@ def read_cortices(source: Source, scored: Sequence[Scored]) -> tuple[Cortices | 
     having = [subject for subject in sorted(folders) if subject not in lacking]
     if not having:
         return None, [*lacking.values()]
-    full = base_dir if has_full_fsaverage(base_dir) else None
+    full = base_dir if has_flat_surface(base_dir) else None
     space = FSAVERAGE if full else FSAVERAGE5
     surfaces = {subject: read_subject_surface(base_dir, subject) for subject in having}
     regions = {subject: outlined_regions(base_dir, surface, space) for subject, surface in surfaces.items()}
     carriers = {subject: OfVolumes(surface, space) for subject, surface in surfaces.items()}
-    return Cortices(carriers, _flat(full), regions), [*lacking.values()]
+    native = {}
+    for subject, surface in surfaces.items():
+        if has_flat_surface(base_dir, name := subject_name(subject)):
+            own_regions = outlined_regions(base_dir, surface, NATIVE)
+            native[subject] = NativeCortex(OfVolumes(surface, NATIVE), _flat(base_dir, name), own_regions)
+    return Cortices(carriers, _flat(full), regions, native), [*lacking.values()]
 
 
 def _of_fsaverage(source: Source, vertices: Mapping[Subject, int]) -> Cortices:
     """Return subjects with maps on fsaverage; they are drawn on fsaverage5 unless the flat fsaverage is at hand."""
     base_dir = source.dataset.base_dir if source.dataset else None
-    whole = base_dir is not None and has_full_fsaverage(base_dir) and set(vertices.values()) == {N_FSAVERAGE}
+    whole = base_dir is not None and has_flat_surface(base_dir) and set(vertices.values()) == {N_FSAVERAGE}
     n, regions = N_FSAVERAGE if whole else N_FSAVERAGE5, {}
     for subject in vertices:
         own = regions_on_vertices(source.dataset, subject)
@@ -151,8 +168,8 @@ def _of_fsaverage(source: Source, vertices: Mapping[Subject, int]) -> Cortices:
     return Cortices({subject: OfFsaverage(n) for subject in vertices}, _flat(base_dir if whole else None), regions)
 
 
-def _flat(full: Path | None) -> tuple[Raster, np.ndarray]:
-    return cached_raster(flat_fsaverage(full), PIXELS), curvature_of_fsaverage(full)
+def _flat(base_dir: Path | None, name: str = FSAVERAGE) -> tuple[Raster, np.ndarray]:
+    return cached_raster(flat_surface(base_dir, name), PIXELS), read_curvature(base_dir, name)
 
 
 def outlined_regions(base_dir: Path, surface: SubjectSurface, space: str) -> dict[str, np.ndarray]:

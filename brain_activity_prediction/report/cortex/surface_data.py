@@ -21,7 +21,7 @@ from brain_activity_prediction.report.plots.flat_maps import (
     CortexMap,
     DrawnCortex,
 )
-from brain_activity_prediction.surfaces.meshes import GAP_MM, curvature_of_fsaverage, fsaverage5_meshes
+from brain_activity_prediction.surfaces.meshes import GAP_MM, fsaverage5_meshes, read_curvature
 
 SURFACES = ("inflated", "pial")
 STEPS_PER_MM = 100
@@ -45,7 +45,7 @@ def surface_data(figures: Sequence[DrawnCortex]) -> dict[str, Any]:
         "surfaces": {kind: _points(kind) for kind in SURFACES},
         "steps_per_mm": STEPS_PER_MM,
         "faces": [_base64(faces.astype("<u2")) for _, faces in fsaverage5_meshes(SURFACES[0]).values()],
-        "greys": _base64(np.where(curvature_of_fsaverage() > 0, 255 * SULCUS, 255 * GYRUS).astype(np.uint8)),
+        "greys": _base64(np.where(read_curvature() > 0, 255 * SULCUS, 255 * GYRUS).astype(np.uint8)),
         "colours": {name: _colours(name) for name in {one["colours"] for one in maps}},
         "regions": regions,
         "maps": maps,

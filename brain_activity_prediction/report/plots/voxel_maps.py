@@ -15,7 +15,7 @@ from brain_activity_prediction.datasets.dataset import Dataset
 from brain_activity_prediction.datasets.nsd.nsd import NSD
 from brain_activity_prediction.datasets.units import write_map
 from brain_activity_prediction.encoding.protocols import AVERAGE, BEST_PER_REGION
-from brain_activity_prediction.report.map_files import ENDING, REMEDY, map_paths, read_values
+from brain_activity_prediction.report.map_files import ENDING, REMEDY, is_written, map_paths, read_values
 from brain_activity_prediction.report.plots.labels import slug
 from brain_activity_prediction.report.source import Source
 from brain_activity_prediction.report.tables.averages import layer_choice
@@ -122,7 +122,7 @@ def score_maps(scored: Sequence[Scored]) -> tuple[dict[str, dict[Subject, np.nda
 
     scored  the tables of one protocol
 
-    The maps of a subject (X, Y, Z) share a grid.
+    The maps of a subject share a grid (X, Y, Z), or are of its vertices.
     """
     pairs = dict.fromkeys((one.model_id, one.subject) for one in scored)
     chosen = {pair: choose([one for one in scored if (one.model_id, one.subject) == pair]) for pair in pairs}
@@ -130,10 +130,10 @@ def score_maps(scored: Sequence[Scored]) -> tuple[dict[str, dict[Subject, np.nda
     average = layer_choice(scored[0].protocol) == AVERAGE
     kinds = {"average_r": "r"} if average else {"best_layer_r_normalised": "r / noise ceiling", "best_layer_r": "r"}
     paths = {
-        kind: {pair: one.best.folder / "maps" / f"{one.stream}_{kind}.nii.gz" for pair, one in chosen.items()}
+        kind: {pair: one.best.folder / "maps" / f"{one.stream}_{kind}{ENDING}" for pair, one in chosen.items()}
         for kind in kinds
     }
-    everywhere = [kind for kind in kinds if all(path.exists() for path in paths[kind].values())]
+    everywhere = [kind for kind in kinds if all(map(is_written, paths[kind].values()))]
     kind = next(iter([*everywhere, *kinds]))
     maps: dict[str, dict[Subject, np.ndarray]] = {}
     grids: dict[Subject, Grid] = {}
@@ -141,6 +141,8 @@ def score_maps(scored: Sequence[Scored]) -> tuple[dict[str, dict[Subject, np.nda
         if path.exists():
             values, grid = read(path)
             maps.setdefault(model, {})[subject] = on_grid(values, grid, grids.setdefault(subject, grid))
+        elif is_written(path):
+            maps.setdefault(model, {})[subject] = read_values(path)
     return maps, kinds[kind]
 
 

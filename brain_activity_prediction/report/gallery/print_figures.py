@@ -11,13 +11,13 @@ import pandas as pd
 from brain_activity_prediction.report.contents import wordings
 from brain_activity_prediction.report.cortex.cortex_figures import cortex_figures, variance_figure
 from brain_activity_prediction.report.cortex.cortices import read_cortices
+from brain_activity_prediction.report.gallery.score_figures import bars_of_families, curves_of_streams, maps_of_prompts
 from brain_activity_prediction.report.plots.comparison_bars import MOST_CONDITIONS, comparison_bars
 from brain_activity_prediction.report.plots.drawing import Drawn, FigureFolder
 from brain_activity_prediction.report.plots.labels import families, prompt_labels
 from brain_activity_prediction.report.plots.variance import read_shares, shares_over_subjects, variance_bars
 from brain_activity_prediction.report.plots.voxel_maps import score_maps, voxel_maps
 from brain_activity_prediction.report.plots.voxel_scatter import voxel_scatter
-from brain_activity_prediction.report.score_figures import bars_of_families, curves_of_streams, maps_of_prompts
 from brain_activity_prediction.report.source import Source
 from brain_activity_prediction.report.tables.averages import layer_choice, layer_scores, prompt_scores, region_scores
 from brain_activity_prediction.report.tables.collecting import Scored, Tables, find_scored
@@ -140,7 +140,7 @@ def draw_variance(study: Study) -> Iterator[Drawn]:
 
 
 def draw_cortex(study: Study) -> Iterator[Drawn]:
-    cortices, lacking = read_cortices(study.source, study.subjects)
+    cortices, lacking = read_cortices(study.source, study.scored)
     for text in lacking:
         log.warning(text)
     if cortices is not None:
