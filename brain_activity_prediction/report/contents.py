@@ -16,7 +16,7 @@ from brain_activity_prediction.report.gallery.score_figures import bars_of_famil
 from brain_activity_prediction.report.plots.drawing import Drawn, FigureFolder
 from brain_activity_prediction.report.plots.flat_maps import DrawnCortex
 from brain_activity_prediction.report.plots.labels import families
-from brain_activity_prediction.report.plots.slices import Slices, slices, static_slices
+from brain_activity_prediction.report.plots.slices import Slices, limits_of, slices, static_slices
 from brain_activity_prediction.report.plots.variance import (
     errors_of,
     read_shares,
@@ -171,10 +171,11 @@ def gather(
     pairs = read_pairs(source.output, protocol, contents.subjects, selection)
     pairs = pairs[pairs["layer_choice"] == contents.layer_choice]
     contents.prompt_maps = maps_of_prompts(by_prompt, pairs, prompts, regions, figures)
-    for one in voxel_maps(source, scored, folder / "maps"):
-        viewer, contents.libraries = slices(one)
+    maps = list(voxel_maps(source, scored, folder / "maps"))
+    for one, limits in zip(maps, limits_of(maps), strict=True):
+        viewer, contents.libraries = slices(one, limits)
         contents.slices.append(viewer)
-        static_slices(one, figures)
+        static_slices(one, limits, figures)
     cortices, contents.without_surfaces = read_cortices(source, scored)
     if cortices is not None:
         contents.on_cortex = list(cortex_figures(cortices, scored, folder / "maps", figures))

@@ -89,7 +89,7 @@ def coloured(pixels):
 
 
 @browser.needed
-@pytest.mark.slow
+@pytest.mark.very_slow
 def test_the_page_opens_without_network_or_a_message_of_its_own(opened, page):
     for place in (1, 0):
         choose(opened, "map", place)
@@ -104,7 +104,7 @@ def test_the_page_opens_without_network_or_a_message_of_its_own(opened, page):
 
 
 @browser.needed
-@pytest.mark.slow
+@pytest.mark.very_slow
 def test_a_click_gives_hemisphere_vertex_regions_and_value(opened):
     text = click(opened, 0.42)
     side, vertex, regions, value = re.fullmatch(
@@ -121,7 +121,7 @@ def test_a_click_gives_hemisphere_vertex_regions_and_value(opened):
 
 
 @browser.needed
-@pytest.mark.slow
+@pytest.mark.very_slow
 def test_vertices_without_a_value_are_grey_and_hemispheres_can_be_hidden(opened):
     opened.run("document.getElementById('outlines').click()")
     shown = coloured(picture(opened))
@@ -135,7 +135,7 @@ def test_vertices_without_a_value_are_grey_and_hemispheres_can_be_hidden(opened)
 
 
 @browser.needed
-@pytest.mark.slow
+@pytest.mark.very_slow
 def test_the_picture_has_the_colour_that_the_scale_gives_to_a_value(opened):
     """Darker only where the cortex is seen from the side."""
     from matplotlib import colormaps

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 
 from brain_activity_prediction.report.plots.drawing import Drawn, FigureFolder, Words
+from brain_activity_prediction.report.plots.flat_maps import ACCURACY
 from brain_activity_prediction.report.plots.labels import region_labels, short_models, slug, subjects_note
 
 CELL, AXIS = 11, 66  # points of a row, and of the names of prompts with the colour bar
-COLOURS = "cividis"
 MARK = "●"
 
 
@@ -39,7 +39,7 @@ def prompt_map(
     with figures.style.applied():
         figure, (panel,) = figures.panels(1, 1, AXIS + CELL * len(regions) + 3 * max(map(len, names)))
         low, high = min(scores["r"].min(), 0), scores["r"].max()
-        mesh = panel.pcolormesh(values, cmap=COLOURS, vmin=low, vmax=high, edgecolor="white", linewidth=0.4)
+        mesh = panel.pcolormesh(values, cmap=ACCURACY, vmin=low, vmax=high, edgecolor="white", linewidth=0.4)
         for row, roi in enumerate(regions):
             for column, prompt in enumerate(columns):
                 if (score := row_of.get((roi, prompt))) is None:

@@ -6,6 +6,7 @@ map stores only its own data, and sliders are added, because the viewer itself o
 
 import re
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,7 @@ from nibabel import Nifti1Image
 from nilearn.plotting import view_img
 
 from brain_activity_prediction.report.plots.drawing import Drawn, FigureFolder, Words
+from brain_activity_prediction.report.plots.flat_maps import ACCURACY, HIGHEST, NUMBERS
 from brain_activity_prediction.report.plots.voxel_maps import VoxelMap
 
 # HTML head of a viewer's frame, before the body of the map.
@@ -29,7 +31,7 @@ input { width: 100%; accent-color: #56b4e9; min-height: 24px; } canvas { display
 :focus-visible { outline: 3px solid #e69f00; outline-offset: 2px; } output { display: block; margin-top: 8px; }
 @media print { label { display: none; } }
 </style></head>"""
-COLOUR_MAPS = {"layer": "viridis", "prompt": "viridis", "r": "cividis", "R²": "cividis"}
+COLOUR_MAPS = {"layer": NUMBERS, "prompt": NUMBERS, "r": ACCURACY, "R²": ACCURACY}
 N_SLICES = 6
 BAR = 30  # points of the colour bar
 LIGHTEST = 4  # value shown in place of black, so that shaded cortex stays light
@@ -48,10 +50,10 @@ class Slices:
     script: str
 
 
-def slices(shown: VoxelMap) -> tuple[Slices, list[str]]:
+def slices(shown: VoxelMap, limits: tuple[float, float]) -> tuple[Slices, list[str]]:
     """Return the viewer of a map, and the JavaScript libraries that all viewers share."""
     values, affine = shown.values, shown.affine
-    low, high = limits(shown)
+    low, high = limits
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Non-finite values detected")
         warnings.filterwarnings("ignore", "Threshold given was")  # nilearn warns if no voxel is outside
@@ -75,13 +77,22 @@ def slices(shown: VoxelMap) -> tuple[Slices, list[str]]:
     return Slices(shown.name, shown.title, shown.unit, shown.whole_numbers, body, script), libraries
 
 
-def limits(shown: VoxelMap) -> tuple[float, float]:
-    """Return the ends of the colour scale: the lowest and highest value; for scores, 0 and nearly the highest."""
-    values = shown.values[np.isfinite(shown.values)]
-    if shown.whole_numbers:
-        low, high = float(values.min()), float(values.max())
-        return low, max(high, low + 1)
-    return 0.0, max(float(np.quantile(values, 0.99)), 0.05)
+def limits_of(maps: Sequence[VoxelMap]) -> list[tuple[float, float]]:
+    """Return the ends of each map's colour scale.
+
+    They are the lowest and highest layer or prompt of the map. All maps of scores with the same unit share a scale,
+    from 0 to nearly the highest score.
+    """
+    known = [one.values[np.isfinite(one.values)] for one in maps]
+    highest: dict[str, float] = {}
+    for one, values in zip(maps, known, strict=True):
+        highest[one.unit] = max(highest.get(one.unit, 0.05), float(np.quantile(values, HIGHEST)))
+    return [
+        (low := float(values.min()), max(float(values.max()), low + 1))
+        if one.whole_numbers
+        else (0.0, highest[one.unit])
+        for one, values in zip(maps, known, strict=True)
+    ]
 
 
 def centre(values: np.ndarray, affine: np.ndarray) -> tuple[float, float, float]:
@@ -91,7 +102,7 @@ def centre(values: np.ndarray, affine: np.ndarray) -> tuple[float, float, float]
     return tuple((affine @ [*middle, 1])[:3].tolist())
 
 
-def static_slices(shown: VoxelMap, figures: FigureFolder) -> Drawn:
+def static_slices(shown: VoxelMap, limits: tuple[float, float], figures: FigureFolder) -> Drawn:
     """Draw six horizontal slices from bottom to top, with the brain's left on the left."""
     heights = np.flatnonzero(np.isfinite(shown.values).any(axis=(0, 1)))
     chosen = heights[np.linspace(0, len(heights) - 1, N_SLICES + 2).round().astype(int)[1:-1]]
@@ -100,7 +111,7 @@ def static_slices(shown: VoxelMap, figures: FigureFolder) -> Drawn:
         np.vstack([np.hstack([volume[:, ::-1, chosen[slice_]].T for slice_ in row]) for row in rows])
         for volume in (shown.values, shown.behind)
     )
-    low, high = limits(shown)
+    low, high = limits
     scale = ScalarMappable(Normalize(low, high), COLOUR_MAPS[shown.unit])
     fitted = np.isfinite(values)
     picture = colormaps["Greys"](behind / LIGHTEST, bytes=True)
