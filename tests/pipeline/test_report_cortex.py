@@ -78,6 +78,7 @@ def test_each_model_has_scores_layers_and_prompts_on_the_cortex(on_surfaces, fig
     assert rows[0].title.startswith("subject 1 (language, prompt ")
     np.testing.assert_allclose(rows[2].values, np.nanmean([row.values for row in rows[:2]], axis=0))
     assert 0 == scale.low < scale.high <= 1
+    assert figures[f"flat_r_{vit}"][2] == scale
     _, layers, scale = figures[f"flat_best_layer_{llava}"]
     assert len(layers) == 2
     known = layers[0].values[np.isfinite(layers[0].values)]
@@ -118,7 +119,7 @@ def test_subjects_with_flat_patches_have_maps_on_their_own_surface(on_surfaces, 
     cortices, _ = read_cortices(Source(Output(on_surfaces), find_nsd(on_surfaces)), find_scored(on_surfaces))
     assert [*cortices.native] == [1]
     list(cortex_figures.cortex_figures(cortices, find_scored(on_surfaces), on_surfaces / "report/maps", None))
-    title, rows, _ = figures["flat_native_subj01"]
+    title, rows, _ = figures["native_flat_subj01"]
     assert title == "r / ceiling: subject 1, own surface"
     assert len(rows) == 2
     assert rows[0].title.startswith("vit-huge") or rows[0].title.startswith("llava")

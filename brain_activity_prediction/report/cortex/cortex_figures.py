@@ -15,6 +15,7 @@ from brain_activity_prediction.report.map_files import ENDING, map_paths
 from brain_activity_prediction.report.plots.drawing import Drawn, FigureFolder
 from brain_activity_prediction.report.plots.flat_maps import (
     PIXELS,
+    ColourScale,
     CortexMap,
     accuracy_scale,
     cortex_figure,
@@ -36,23 +37,24 @@ MOST = 1.0  # highest colour of r / ceiling
 def cortex_figures(
     cortices: Cortices, scored: Sequence[Scored], maps_folder: Path, figures: FigureFolder
 ) -> Iterator[Drawn]:
-    """Draw every model's maps on the cortex, and the differences between models.
+    """Draw every model's maps on the cortex, and the differences between models; scores share one colour scale.
 
     scored       the tables of one protocol
     maps_folder  has the maps of best prompts
     """
     averaged = layer_choice(scored[0].protocol) == AVERAGE
     kind, unit = ("average_r", "r") if averaged else ("best_layer_r_normalised", "r / ceiling")
-    scores: dict[str, dict[Subject, np.ndarray]] = {}
+    choices = {model: _choices(cortices, scored, model) for model in dict.fromkeys(one.model_id for one in scored)}
+    scores = {model: maps for model, chosen in choices.items() if (maps := _maps(cortices, chosen, kind))}
     native_rows: dict[Subject, list[CortexMap]] = {}
-    for model in dict.fromkeys(one.model_id for one in scored):
-        chosen = _choices(cortices, scored, model)
+    if scores:
+        scale = accuracy_scale([values for maps in scores.values() for values in maps.values()], unit, MOST)
+    for model, chosen in choices.items():
         titles = {subject: f"subject {subject} ({choice.condition})" for subject, choice in chosen.items()}
-        if maps := _maps(cortices, chosen, kind):
-            scores[model] = maps
+        if maps := scores.get(model):
             _add_native(native_rows, cortices, chosen, kind)
             rows = cortices.rows(maps, titles) + [cortices.mean(maps)] * (len(maps) > 1)
-            yield from _accuracy(cortices, model, rows, unit, figures)
+            yield from _accuracy(cortices, model, rows, scale, figures)
         if not averaged:
             rows = cortices.rows(_maps(cortices, chosen, "best_layer"), titles)
             yield from _numbers(cortices, model, rows, "layer", figures)
@@ -65,8 +67,7 @@ def cortex_figures(
     if drawn := _model_differences(cortices, scores, unit, figures):
         yield drawn
     for subject, rows in native_rows.items():
-        scale = accuracy_scale([row.values for row in rows], unit, MOST)
-        name, title = f"flat_native_{subject_name(subject)}", f"{unit}: subject {subject}, own surface"
+        name, title = f"native_flat_{subject_name(subject)}", f"{unit}: subject {subject}, own surface"
         yield cortex_figure(name, title, rows, scale, cortices.native[subject].flat, figures)
 
 
@@ -110,10 +111,10 @@ def _path(one: Scored, stream: str, kind: str) -> Path:
 
 
 def _accuracy(
-    cortices: Cortices, model: str, rows: Sequence[CortexMap], unit: str, figures: FigureFolder
+    cortices: Cortices, model: str, rows: Sequence[CortexMap], scale: ColourScale, figures: FigureFolder
 ) -> Iterator[Drawn]:
-    """Draw scores flat and, for the last row, inflated, on one colour scale."""
-    title, scale = f"{unit}: {model}", accuracy_scale([row.values for row in rows], unit, MOST)
+    """Draw scores flat and, for the last row, inflated."""
+    title = f"{scale.unit}: {model}"
     yield cortex_figure(f"flat_r_{slug(model)}", title, rows, scale, cortices.flat, figures)
     views = cached_raster(views_of_fsaverage5(VIEWS), PIXELS), read_curvature()
     row = CortexMap(rows[-1].title, on_fsaverage5(rows[-1].values), _each_on_fsaverage5(rows[-1].regions))

@@ -23,7 +23,8 @@ NAME = "surface.html"
 def write_surface_page(figures: Sequence[DrawnCortex], simulated: bool, folder: Path) -> None:
     """Write surface.html with the maps of flat figures; without any, delete the page of an earlier report."""
     path = folder / NAME
-    data = surface_data([one for one in figures if one.name.startswith("flat_")])
+    on_fsaverage = [one for one in figures if one.name.startswith("flat_")]  # the others repeat them, or are native
+    data = surface_data(on_fsaverage)
     if not data["maps"]:
         path.unlink(missing_ok=True)
         return
