@@ -95,10 +95,10 @@ def test_every_voxel_is_in_a_hexagon_and_the_share_above_the_diagonal_is_given(f
     rng = np.random.default_rng(0)
     voxels = {subject: rng.uniform(0, 1, (500, 2)) for subject in (1, 2)}
     voxel_scatter((VIT, LLAVA), voxels, "r", FigureFolder(tmp_path))
-    for panel, own in zip(figure["panels"], voxels.values(), strict=False):
+    for panel, (subject, own) in zip(figure["panels"], voxels.items(), strict=False):
         assert panel.collections[0].get_array().sum() == pytest.approx(500, abs=2)  # all within the axes' ends
         above = round(100 * np.mean(own[:, 1] > own[:, 0]))
-        assert panel.texts[0].get_text() == f"{above} % above"
+        assert panel.get_title(loc="left") == f"subject {subject}, {above} % above"
         assert panel.get_xlim() == panel.get_ylim()
     assert "500 (subject 1), 500 (subject 2)" in figure["words"].note
     assert figure["data"].columns.tolist() == ["subject", VIT, LLAVA]

@@ -27,7 +27,7 @@ HIGHEST = 0.99  # quantile of the values at the end of a colour scale
 ACCURACY, NUMBERS, DIFFERENCE = "inferno", "viridis", "RdBu_r"  # colour maps
 OUTLINE = [withStroke(linewidth=1.2, foreground="black")]
 AROUND = [withStroke(linewidth=1.0, foreground="black")]
-BAR, BAR_DROP, BAR_ROOM = 5, 8, 34  # in points: colour bar, its distance, and the room for it
+BAR_GAP, BAR_ROOM = 3, 32  # in points: between picture and colour bar, and the room for it
 LONGEST_LINE = 74  # in characters
 NOTE = "Left hemisphere left. Grey: cortex without a value, dark in sulci. Lines: regions of interest."
 BORDER_STEP = 3  # every third point of a border in pixels is drawn: an SVG has a third of the size
@@ -127,9 +127,9 @@ def cortex_figure(
             borders += _name_regions(panel, raster, one.regions, top + TITLE)
         lines = LineCollection(borders, colors="white", linewidths=0.5, path_effects=OUTLINE)
         panel.add_collection(lines, autolim=False)
-        bar = panel.inset_axes((0.2, -BAR_DROP / tall, 0.6, BAR / tall))
         ends = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}
-        bar = figure.colorbar(colours, cax=bar, orientation="horizontal", extend=ends[scale.clipped])
+        place = {"ax": panel, "location": "bottom", "aspect": 40, "shrink": 0.7, "pad": BAR_GAP / tall}
+        bar = figure.colorbar(colours, **place, extend=ends[scale.clipped])
         if whole:
             bar.locator = MaxNLocator(integer=True)
         bar.set_label(scale.text)

@@ -48,9 +48,7 @@ def voxel_scatter(
             )
             panel.plot(ends, ends, color=INK, linewidth=0.6, linestyle=(0, (3, 2)))
             above = np.mean(values[:, 1] > values[:, 0])
-            place = {"xy": (0.04, 0.97), "xycoords": "axes fraction", "va": "top", "fontsize": figures.style.small}
-            panel.annotate(f"{100 * above:.0f} % above", **place)
-            panel.set_title(f"subject {subject}", loc="left")
+            panel.set_title(f"subject {subject}, {100 * above:.0f} % above", loc="left")
             panel.set_aspect("equal")
         for empty in panels[len(voxels) :]:
             empty.set_axis_off()
