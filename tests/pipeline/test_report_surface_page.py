@@ -123,7 +123,6 @@ def test_a_click_gives_hemisphere_vertex_regions_and_value(opened):
 @browser.needed
 @pytest.mark.very_slow
 def test_vertices_without_a_value_are_grey_and_hemispheres_can_be_hidden(opened):
-    opened.run("document.getElementById('outlines').click()")
     shown = coloured(picture(opened))
     half = len(shown) // 2
     assert shown[:half].mean() > 0.03
@@ -148,6 +147,18 @@ def test_the_picture_has_the_colour_that_the_scale_gives_to_a_value(opened):
     shade = middle @ expected / (expected @ expected)
     assert 0.69 < shade < 1.01
     assert np.abs(middle - shade * expected).max() < 3
+
+
+@browser.needed
+@pytest.mark.slow
+def test_the_bar_has_the_colours_of_the_scale(opened):
+    from matplotlib import colormaps
+
+    shown = opened.run("return getComputedStyle(document.getElementById('bar')).backgroundImage")
+    found = np.array([[int(number) for number in stop.split(",")] for stop in re.findall(r"rgb\((.*?)\)", shown)])
+    expected = colormaps["inferno"](np.linspace(0, 1, len(found)), bytes=True)[:, :3].astype(int)
+    assert len(found) > 10
+    assert np.abs(found - expected).max() < 8  # a step of the 256 colours
 
 
 def test_maps_are_stored_for_the_vertices_that_have_a_value():

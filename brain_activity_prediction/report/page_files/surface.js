@@ -90,7 +90,9 @@
       mesh.updateMesh(viewer.gl);
     });
     viewer.drawScene();
-    const stops = [...Array(17).keys()].map((n) => [...colours[map.colours].slice(3 * n * 15.9375 | 0, (3 * n * 15.9375 | 0) + 3)]);
+    const lut = colours[map.colours];
+    const starts = [...Array(17).keys()].map((n) => 3 * Math.round((n / 16) * (lut.length / 3 - 1)));
+    const stops = starts.map((start) => [...lut.slice(start, start + 3)]);
     element("bar").style.background = `linear-gradient(to right, ${stops.map((rgb) => `rgb(${rgb})`).join(", ")})`;
     const shown = (value) => (map.whole ? String(value) : value.toPrecision(2)).replace("-", "−");
     [element("low").textContent, element("name").textContent, element("high").textContent] = [shown(map.low), map.scale, shown(map.high)];
