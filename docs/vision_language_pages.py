@@ -1,6 +1,7 @@
 """Tables of the vision-language models that the tests read, from the tests' own table."""
 
 from encoder_decoders import ROWS
+from image_tokens import COUNTS
 from script_pages import table
 from tiny_vision_language import OWN
 
@@ -24,7 +25,7 @@ def families() -> str:
             (
                 name,
                 ONCE if shared else "for each prompt",
-                str(row.get("tokens", "")),
+                str(COUNTS.get(name.strip("`"), "")),
                 row.get("quirk", ""),
             )
         )

@@ -1,11 +1,15 @@
 """Every type of `AutoModelForImageTextToText` is read as transformers reads it, or refused with a reason."""
 
+from pathlib import Path
+
+import image_tokens
 import pytest
 import tiny_vision_language
 import torch
 import vision_language_reference as reference
 from encoder_decoders import ROWS
 from PIL import Image
+from transformers import AutoProcessor
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 from vision_language_batch import SIZES, read
 
@@ -13,6 +17,7 @@ from brain_activity_prediction.models.vision_language.families import REFUSED, f
 from brain_activity_prediction.models.vision_language.inputs import Reader
 from brain_activity_prediction.runtime.errors import InputError
 
+SHARED = Path(__file__).resolve().parents[3] / "shared/published"
 POOLINGS = ("mean", "last", "image")
 NEW_TOKENS = 4
 TOLERANCE = 1e-5  # of a layer's largest state
@@ -51,6 +56,21 @@ def test_a_picture_whose_size_stands_in_the_text_is_refused():
         InputError, match="other text around a picture of 300 x 500 pixels than around one of 425 x 425"
     ):
         reader.groups([Image.new("RGB", size) for size in ((425, 425), (300, 500))])
+
+
+@pytest.mark.very_slow  # sixty processors
+@pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword")  # Ernie's
+def test_the_documented_image_tokens_are_those_of_the_default_processors():
+    counted = {name: image_tokens.count(name) for name in image_tokens.COUNTS if name not in image_tokens.PUBLISHED}
+    assert counted.items() <= image_tokens.COUNTS.items()
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="needs published files next to the repository")
+def test_the_documented_image_tokens_are_those_of_published_files():
+    for name, folder in image_tokens.PUBLISHED.items():
+        processor = AutoProcessor.from_pretrained(SHARED / folder)
+        token = tiny_vision_language.image_token_id(processor, tiny_vision_language.OWN[name])
+        assert image_tokens.tokens(processor, token) == image_tokens.COUNTS[name]
 
 
 # PaliGemma's processor makes arrays of tensors.
