@@ -120,6 +120,7 @@ def cortex_figure(
         figure, (panel,) = figures.panels(1, 1, tall + BAR_ROOM)
         panel.imshow(picture, interpolation="nearest")
         panel.set_axis_off()
+        panel.set_anchor("N")  # leaves the room below to the colour bar
         borders: list[np.ndarray] = []
         for number, one in enumerate(maps):
             top = number * (height + TITLE)
