@@ -11,6 +11,7 @@ import re
 import runpy
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from unittest import mock
 
@@ -22,9 +23,10 @@ from script_pages import scripts, table
 
 from brain_activity_prediction.cross_subject import ceiling, group_statistics
 from brain_activity_prediction.datasets.nsd.layout import PATHS
+from brain_activity_prediction.demo.cortex import simulate_cortex
 from brain_activity_prediction.demo.dataset import write_dataset
 from brain_activity_prediction.demo.models import write_llava, write_vit
-from brain_activity_prediction.demo.simulation import REGIONS, UNLABELLED_VOXELS, Recipe
+from brain_activity_prediction.demo.simulation import REGIONS, Recipe
 from brain_activity_prediction.encoding import comparison
 from brain_activity_prediction.encoding.scores import score_store
 from brain_activity_prediction.encoding.tables import region_table
@@ -35,7 +37,9 @@ from brain_activity_prediction.variance_partitioning import resampled_shares as 
 from brain_activity_prediction.variance_partitioning import share_store as partition_results
 from brain_activity_prediction.variance_partitioning import share_table as partition_summary
 
-RECIPE = Recipe(subjects=(1, 2), regions=REGIONS[:2], n_shared=28, n_unique=28, n_sessions=4, image_size=16)
+RECIPE = Recipe(
+    subjects=(1, 2), regions=REGIONS[:2], n_shared=28, n_unique=28, n_sessions=4, image_size=16, cortex=True
+)
 LLAVA, VIT = "llava-hf/llava-1.5-13b-hf", "google/vit-huge-patch14-224-in21k"
 WIDTH = 24  # of both tiny models
 LAYERS = 4
@@ -55,7 +59,7 @@ RUNS = (  # script, model folder or model id, more flags
 # What varies in a path, and how it is written here.
 PLACES = (
     (r"report/.*figures/.*", "report/figures/NAME.png, NAME.svg"),
-    (r"report/.*(?=report\.html|scores\.|made_from\.)", "report/"),
+    (r"report/.*(?=report\.html|surface\.html|scores\.|made_from\.)", "report/"),
     (r"subj\d\d", "subjNN"),
     (r"prompt_\d+", "prompt_N"),
     (r"batch_\d+-\d+_\w+", "batch_FIRST-LAST_DIGEST"),
@@ -237,10 +241,20 @@ def _hdf5(file: h5py.File) -> str:
 
 def shape_of(shape: tuple[int, ...]) -> str:
     """Return a shape with the page's letters for the numbers of the tiny run."""
-    n_voxels = sum(region.n_voxels for region in RECIPE.regions) + UNLABELLED_VOXELS
     letters = dict.fromkeys((BATCH, RECIPE.n_shared, RECIPE.n_shared + RECIPE.n_unique), "n")
-    letters |= {n_voxels: "V", LAYERS: "L", WIDTH: "W", len(RECIPE.regions) + 1: "R"}  # and nsdgeneral
+    letters |= dict.fromkeys(_fitted_voxels(), "V") | {
+        LAYERS: "L",
+        WIDTH: "W",
+        len(RECIPE.regions) + 1: "R",
+    }  # and nsdgeneral
     return f"({', '.join(letters.get(length, str(length)) for length in shape)})"
+
+
+@cache
+def _fitted_voxels() -> list[int]:
+    """Return the number of fitted voxels of each subject."""
+    cortices = [simulate_cortex(RECIPE.regions, RECIPE.rng(4, subject)) for subject in RECIPE.subjects]
+    return [int((cortex.nsdgeneral == 1).sum()) for cortex in cortices]
 
 
 def nsd_files() -> str:
