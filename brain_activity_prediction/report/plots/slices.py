@@ -29,7 +29,7 @@ body { margin: 0; padding: 10px; background: #000; color: #fff; font: 14px/1.4 s
 label { display: grid; grid-template-columns: 9.5em 1fr; gap: 10px; align-items: center; margin-top: 6px; }
 input { width: 100%; accent-color: #56b4e9; min-height: 24px; } canvas { display: block; max-width: 100%; }
 :focus-visible { outline: 3px solid #e69f00; outline-offset: 2px; } output { display: block; margin-top: 8px; }
-@media print { label, :has(> .slider) { display: none; } }
+@media print { label, :has(> .slider) { display: none !important; } }
 </style></head>"""
 COLOUR_MAPS = {"layer": NUMBERS, "prompt": NUMBERS, "r": ACCURACY, "R²": ACCURACY}
 N_SLICES = 6
