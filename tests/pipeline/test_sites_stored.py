@@ -114,8 +114,9 @@ def test_the_parts_of_each_family_add_up_to_what_its_layers_add(model_type, tmp_
             added, _ = own_parts(lambda inputs=inputs: batch.network.model(**inputs), layers, None)
             parts = found["language_attention"] + found["language_mlp"]
             assert close(parts, torch.stack([states[0].mean(dim=0) for states in added]))
-    assert batch.streams["vision_attention"].shape == batch.streams["vision_mlp"].shape
-    assert ("vision_heads" in batch.streams) == (model_type not in NO_HEADS)
+    if batch.network.tower is not None:  # not in Chameleon
+        assert batch.streams["vision_attention"].shape == batch.streams["vision_mlp"].shape
+        assert ("vision_heads" in batch.streams) == (model_type not in NO_HEADS)
 
 
 @pytest.mark.slow

@@ -55,7 +55,10 @@ def tower(model, inputs):
         more = model.get_encoder("image")(local, output_hidden_states=True).hidden_states
         views = zip(output.hidden_states, more, strict=True)
         return torch.stack([torch.cat([view.flatten(0, 1) for view in layer]).mean(dim=0) for layer in views])
-    layers = output.hidden_states or shortened(vision, taken["pixel_values"])
+    if "flattened_patches" in taken:
+        layers = encoder_states(vision, taken["flattened_patches"])
+    else:
+        layers = output.hidden_states or shortened(vision, taken["pixel_values"])
     own = own_patches(model, inputs)
     states = [layer.reshape(-1, layer.shape[-1]) for layer in layers]
     states = [layer for layer in states if layer.shape == states[0].shape]
@@ -88,6 +91,15 @@ def timm_tower(network, pixels):
     hook.remove()
     states = [*entering, *(torch.cat([prefix, patches], dim=1) for patches, prefix in layers)]
     return torch.stack([layer.mean(dim=(0, 1)) for layer in states])
+
+
+def encoder_states(vision, patches):
+    """The states that the encoder of KOSMOS-2.5's tower returns; the tower itself returns the last one alone."""
+    outputs = []
+    hook = vision.encoder.register_forward_hook(lambda *passed: outputs.append(passed[-1]))
+    vision(flattened_patches=patches, output_hidden_states=True)
+    hook.remove()
+    return outputs[0].hidden_states
 
 
 def shortened(vision, pixels):
