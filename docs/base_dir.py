@@ -58,7 +58,7 @@ RUNS = (  # script, model folder or model id, more flags
 )
 # What varies in a path, and how it is written here.
 PLACES = (
-    (r"report/.*figures/.*", "report/figures/NAME.png, NAME.svg"),
+    (r"report/.*figures/.*", "report/figures/NAME.png, .svg, .csv, .txt"),
     (r"report/.*(?=report\.html|surface\.html|scores\.|made_from\.)", "report/"),
     (r"subj\d\d", "subjNN"),
     (r"prompt_\d+", "prompt_N"),
@@ -138,7 +138,7 @@ MEANING = {  # of a kind of file, in words or in those of the docstring of what 
     "take for a formula.",
     "report/report.html": "One page with all results, which opens from disk without network.",
     "report/made_from.json": "Written last: a digest of the tables that the report was made from.",
-    "report/figures/NAME.png, NAME.svg": "The figures of that page as single files.",
+    "report/figures/NAME.png, .svg, .csv, .txt": "The figures of that page, with values and captions.",
     "report/surface.html": "The maps of that page on a 3-D cortex, without network; only if NSD's transforms exist.",
 }
 
