@@ -54,6 +54,7 @@ def test_a_ratio_is_the_median_over_the_rounds(benchmarks):
     assert ratio(taken, "loop", "model").startswith("3.000 x")
 
 
+@pytest.mark.exhaustive
 def test_the_report_benchmark_runs(benchmarks, capsys, monkeypatch, tmp_path):
     import report
 

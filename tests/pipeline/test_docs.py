@@ -94,6 +94,7 @@ def test_the_page_of_vision_language_models_shows_the_tables_of_the_tests():
     assert "| `pi0` | it returns the movements of a robot, not text |" in tables["vision_language_refused"]
 
 
+@pytest.mark.very_slow
 def test_every_file_that_a_study_writes_is_described(tmp_path):
     base_dir.write(tmp_path)
     kinds = base_dir.kinds(tmp_path)

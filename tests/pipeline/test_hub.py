@@ -68,6 +68,7 @@ def changed(tiny_model, tmp_path):
     return folder
 
 
+@pytest.mark.very_slow
 def test_downloaded_files_are_used_offline_and_recorded_by_their_commit(extract, states, tmp_path, tiny_model, changed):
     fetch(tmp_path / "hub", tiny_model("vit").folder, OLD)
     assert extract("--shard", "0/2").returncode == 0

@@ -151,6 +151,7 @@ def assert_refused(done, nsd, expected):
     assert not (nsd / "image_embeddings").exists()
 
 
+@pytest.mark.very_slow
 def test_bap_finds_the_script_of_any_model_id(nsd, llava):
     done = run(PACKAGE / "cli" / "main.py", "extract", "org/model", "-d", nsd, "-g", "cpu", "--checkpoint", llava)
     assert done.returncode == 0, done.stderr

@@ -1,11 +1,14 @@
 """The generic script reads published folders of vision-language models as transformers itself does."""
 
+from pathlib import Path
+
 import pytest
 import torch
 import vision_language_batch
 import vision_language_reference as reference
 from published_models import LLAVA, needs_published
 from published_vision_language import SHRUNK, write
+from scripts import run
 
 pytestmark = needs_published
 POOLINGS = ("mean", "last", "image", "prompt")
@@ -13,7 +16,7 @@ NEW_TOKENS = 6
 TOLERANCE = 1e-5  # of a layer's largest state
 
 
-SMOLVLM = pytest.param("HuggingFaceTB__SmolVLM-256M-Instruct", marks=pytest.mark.very_slow)  # 17 tiles a picture
+SMOLVLM = pytest.param("HuggingFaceTB__SmolVLM-256M-Instruct", marks=pytest.mark.exhaustive)  # 17 tiles a picture
 
 
 @pytest.fixture(scope="module", params=[*(name for name in SHRUNK if name not in SMOLVLM.values), SMOLVLM])
@@ -80,3 +83,29 @@ def test_clip_s_class_token_and_patches_are_apart(tmp_path):
     for name, tokens in (("vision_cls", slice(0, 1)), ("vision_patch", slice(1, None))):
         expected = states[:, tokens].mean(dim=1)
         assert_equal(batch.streams[name][0], expected, states.abs().amax(dim=(1, 2))[:, None])
+
+
+@pytest.mark.very_slow
+def test_the_example_of_the_documentation_is_what_a_test_run_prints(own_nsd, tmp_path):
+    write("Qwen__Qwen2.5-VL-7B-Instruct", tmp_path / "qwen")
+    flags = [
+        "-m",
+        "Qwen/Qwen2.5-VL-7B-Instruct",
+        "--checkpoint",
+        tmp_path / "qwen",
+        "-s",
+        1,
+        "-p",
+        1,
+        "-b",
+        8,
+        "-g",
+        "cpu",
+    ]
+    done = run("vision_language_model.py", "-d", own_nsd, *flags, "--response", "--max-new-tokens", 8, "--test-run")
+    assert done.returncode == 0, done.stderr
+    page = (Path(__file__).resolve().parents[2] / "docs/example_qwen.md").read_text()
+    shown = [line.strip() for line in page.split("```text")[1].split("```")[0].splitlines() if line.strip()]
+    printed = [line.strip() for line in (done.stdout + done.stderr).splitlines()]
+    assert len(shown) > 10
+    assert [line for line in shown if line not in printed] == []

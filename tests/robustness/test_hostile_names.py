@@ -76,6 +76,7 @@ def hostile(synthetic, tmp_path_factory):
     return folder
 
 
+@pytest.mark.very_slow
 @pytest.mark.slow
 def test_a_report_on_hostile_names_is_drawn_and_holds_no_control_characters(hostile):
     done = report(hostile)

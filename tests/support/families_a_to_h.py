@@ -24,7 +24,7 @@ DEEPSEEK = {
 OWN: dict[str, dict] = {
     "aria": {
         "quirk": "the number of image tokens depends on the picture's size alone",
-        "marker": "very_slow",
+        "marker": "exhaustive",
         "roles": {"image_token": "<|img|>"},
         "placeholder": "<|img|>",
         "processor": {"size_conversion": {490: 4, 980: 8}},
@@ -104,7 +104,7 @@ OWN: dict[str, dict] = {
     },
     "deepseek_ocr2": {
         "quirk": "`vision` is the tower's second network: patches, then learned queries; tiles of a large picture",
-        "marker": "very_slow",
+        "marker": "exhaustive",
         "roles": {"image_token": "<image>"},
         "image": {"size": {"height": 768, "width": 768}},
         "config": {

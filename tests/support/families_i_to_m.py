@@ -123,7 +123,7 @@ OWN: dict[str, dict] = {
     },
     "kosmos-2.5": {
         "quirk": "needs --template; 4,096 patches of each picture",
-        "marker": "very_slow",
+        "marker": "exhaustive",
         "chat": False,
         "template": "<md>USER: {prompt} ASSISTANT:",
         "processor_class": "Kosmos2_5Processor",

@@ -158,7 +158,7 @@ OWN: dict[str, dict] = {
         },
     },
     "nemotron_h_omni": {
-        "marker": "very_slow",
+        "marker": "exhaustive",
         "cached": False,
         "tokens": ["<image>", "<video>", "<so_embedding>", "<img>", "</img>", "<so_start>", "<so_end>"],
         "sound_class": "ParakeetFeatureExtractor",
