@@ -202,6 +202,18 @@ def test_the_splits_of_laion_fmri_are_read_as_published(tmp_path):
     assert all(map(len, parts))
 
 
+def test_laions_installed_package_gives_the_splits_without_being_imported(tmp_path, monkeypatch):
+    subject = TREES["laion_fmri"](tmp_path / "data")
+    package = tmp_path / "site/laion_fmri"
+    package.mkdir(parents=True)
+    (tmp_path / "data/laion_fmri/splits").rename(package / "splits")
+    (package / "__init__.py").write_text("raise RuntimeError('imported')")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    dataset = find_dataset(tmp_path / "data")
+    assert [part.size for part in dataset.split("tau", subject)] == [40, 20]
+    assert dataset.test_images(subject).tolist() == sorted(TEST)
+
+
 WRONG = {
     "a session's table of other trials": (
         "laion_fmri",

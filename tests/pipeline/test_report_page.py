@@ -183,9 +183,18 @@ def test_a_printed_page_has_everything_open_and_no_controls(page, chromium):
         """return [...document.querySelectorAll('nav, select, .table > button')]
             .filter((one) => one.checkVisibility()).map((one) => one.outerHTML)"""
     )
+    cut = chromium.run(
+        """return [...document.querySelectorAll('figure, tr')]
+            .filter((one) => getComputedStyle(one).breakInside !== 'avoid').length"""
+    )
+    alone = chromium.run(
+        """return [...document.querySelectorAll('h2, h3, .finding')]
+            .filter((one) => getComputedStyle(one).breakAfter !== 'avoid').length"""
+    )
     wide, screen = chromium.run("return [document.documentElement.scrollWidth, window.innerWidth]")
     pdf = base64.b64decode(chromium.driver.execute_cdp_cmd("Page.printToPDF", {"preferCSSPageSize": True})["data"])
     assert (hidden, controls) == (0, [])
+    assert (cut, alone) == (0, 0)
     assert wide <= screen
     assert pdf.startswith(b"%PDF")
 

@@ -39,7 +39,9 @@ def test_no_changed_byte_of_a_compressed_file_goes_unseen(path):
     for place in range(len(whole)):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x10]) + whole[place + 1 :])
         try:
-            np.testing.assert_array_equal(read_volume(path)[0], before)  # what changed says nothing, such as a date
+            np.testing.assert_array_equal(
+                read_volume(path)[0], before
+            )  # the changed bytes, such as a date, hold no voxel
         except InputError:
             refused += 1
     assert refused > len(whole) - 20

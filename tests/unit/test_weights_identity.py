@@ -1,4 +1,4 @@
-"""One set of weights has one identity, wherever its files lie and whatever lies beside them."""
+"""One set of weights has one identity, in any folder and next to any other files."""
 
 import json
 
