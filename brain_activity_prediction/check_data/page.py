@@ -38,9 +38,11 @@ class Page:
         yield f"{dataset.description}: {dataset.base_dir}"
         yield f"cite: {dataset.citation}; terms of use: {dataset.terms}"
         known = dataset.subjects()
-        chosen = list(subjects or (subject for subject in known if dataset.has_responses(subject)))
-        yield f"subjects: {' '.join(map(str, known))}; with responses here: {' '.join(map(str, chosen)) or 'none'}"
-        yield from self._try(self._images, known)
+        present = [subject for subject in known if dataset.has_responses(subject)]
+        absent = [subject for subject in known if subject not in present]
+        yield f"subjects with responses: {_listed(present)}; without responses here: {_listed(absent)}"
+        chosen = list(subjects or present)
+        yield from self._try(self._images, chosen or known)
         if not chosen:
             self.problems.append("no subject has responses")
         for subject in chosen:
@@ -52,16 +54,17 @@ class Page:
                 yield from self._try(self._responses, subject)
 
     def _try(self, step, *arguments) -> Iterator[str]:
-        """Yield the lines of a step; an InputError becomes a problem."""
+        """Yield the lines of a step; an InputError becomes a problem, once for all steps that meet it."""
         try:
             yield from step(*arguments)
         except InputError as error:
-            self.problems.append(str(error))
-            yield f"  WRONG: {error}"
+            if str(error) not in self.problems:
+                self.problems.append(str(error))
+                yield f"  WRONG: {error}"
 
     def _images(self, subjects: Sequence[Subject]) -> Iterator[str]:
         ids = self.dataset.image_ids_of_any(subjects)
-        yield f"images: {ids.size:,}, first {', '.join(map(str, ids[:3]))}"
+        yield f"images for -s {_listed(subjects)}: {ids.size:,}, first {', '.join(map(str, ids[:3]))}"
         with self.dataset.open_images() as images:
             images.check(ids)
             sizes = sorted({image.size for image in images.images(ids[:: max(1, len(ids) // 20)])})
@@ -113,6 +116,10 @@ class Page:
         yield f"  ncsnr computed from repeats: median {median:.3f}, 5th to 95th percentile {low:.3f} to {high:.3f}"
         if isinstance(self.dataset, NSDVolumes):
             yield from ncsnr_beside_published(self.dataset, subject, responses.units, computed)
+
+
+def _listed(subjects: Sequence[Subject]) -> str:
+    return " ".join(map(str, subjects)) or "none"
 
 
 def describe(units: Units) -> str:

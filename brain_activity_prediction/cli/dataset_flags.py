@@ -110,19 +110,25 @@ def add_reading(flags: argparse.ArgumentParser, *names_of_space: str) -> None:
     flags.add_argument(
         "--mask",
         nargs="+",
+        type=_mask_part,
         metavar="NAME",
         help="voxels to fit: one NIfTI file, or for NSD the union of these ROI files, or cortex (default: nsdgeneral)",
     )
 
 
+def _mask_part(text: str) -> Path | str:
+    """Convert a value of --mask: the path of a NIfTI file; names of ROI files are kept."""
+    return Path(text) if text.endswith(NIFTI) else text
+
+
 def reading_from(arguments: argparse.Namespace) -> Reading:
-    """Return the choice of responses that the flags of `add_responses` describe."""
+    """Return the choice of responses that the flags of `add_reading` describe."""
     from brain_activity_prediction.datasets.dataset import Reading
 
     mask = arguments.mask
-    if mask and any(name.endswith(NIFTI) for name in mask):
+    for path in (part for part in mask or () if isinstance(part, Path)):
         if len(mask) > 1:
             raise InputError("--mask takes one NIfTI file, or names of ROI files")
-        if not Path(mask[0]).is_file():
-            raise InputError(f"--mask {no_such_path(Path(mask[0]))}")
-    return Reading(arguments.betas, arguments.response_space, tuple(mask) if mask else None)
+        if not path.is_file():
+            raise InputError(f"--mask {no_such_path(path)}")
+    return Reading(arguments.betas, arguments.response_space, tuple(map(str, mask)) if mask else None)

@@ -1,5 +1,6 @@
 """Models of NSD's core are scored on NSD-synthetic, whose pixels are linear in light, by class and subclass."""
 
+import contextlib
 from collections import Counter
 
 import nibabel
@@ -12,6 +13,7 @@ from scipy.io import savemat
 from scipy.stats import pearsonr, zscore
 
 from brain_activity_prediction.align_image_embeddings import align_model
+from brain_activity_prediction.check_data import check_data
 from brain_activity_prediction.datasets.dataset import Reading
 from brain_activity_prediction.datasets.find import find_dataset
 from brain_activity_prediction.datasets.responses import ResponseChoice, prepare_responses
@@ -51,22 +53,8 @@ def both(own_nsd):
 
 
 def align(base, monkeypatch, *more):
-    words = [
-        "-d",
-        base,
-        "-g",
-        "cpu",
-        "-m",
-        MODEL,
-        "--stream",
-        "vision",
-        "--bootstrap",
-        19,
-        "--roi",
-        "prf-visualrois",
-        *more,
-    ]
-    monkeypatch.setattr("sys.argv", ["align_model.py", *map(str, words)])
+    words = ["-d", base, "-g", "cpu", "-m", MODEL, "--stream", "vision", "--bootstrap", 19, "--roi", "prf-visualrois"]
+    monkeypatch.setattr("sys.argv", ["align_model.py", *map(str, [*words, *more])])
     align_model.main()
 
 
@@ -202,6 +190,24 @@ def test_files_of_nsd_synthetic_that_are_wrong_are_refused_in_one_line(wrong, bo
         with dataset.open_images() as images:
             images.check(dataset.test_images(1))
     assert "\n" not in str(error.value)
+
+
+def test_checking_the_data_calls_an_absent_subject_absent_and_not_wrong(both, monkeypatch, capsys):
+    def page(*more):
+        words = ["check_data.py", both, *SYNTHETIC, "--no-responses", *more]
+        monkeypatch.setattr("sys.argv", [str(word) for word in words])
+        with contextlib.suppress(SystemExit):
+            check_data.main()
+        return capsys.readouterr().out.splitlines()
+
+    lines = page()
+    assert "subjects with responses: 1; without responses here: 2 3 4 5 6 7 8" in lines
+    assert lines[-1] == "nothing is wrong"
+    wrong = page("-s", 2)
+    assert "images for -s 2: " in "\n".join(wrong)
+    (colours_missing, no_betas) = wrong[wrong.index("2 wrong:") + 1 :]
+    assert "expected nsdsynthetic_colorstimuli_subj02.hdf5" in colours_missing
+    assert "subject 2 has no betas" in no_betas
 
 
 def test_the_flat_layout_has_no_synthetic_session(flat_nsd):

@@ -1,5 +1,6 @@
 """Flags of a sweep: which it passes on to its scripts, and those that are not right any more or of another folder."""
 
+import argparse
 import json
 import os
 import shlex
@@ -128,12 +129,26 @@ def test_a_flag_of_the_sweeps_is_found_among_others_and_an_abbreviated_one_is_no
 
 @pytest.mark.parametrize("where", PARSERS)
 def test_no_flag_that_is_passed_on_is_a_path_relative_to_another_folder(where, tmp_path):
-    paths = {action.option_strings[-1]: action.dest for action in PARSERS[where]()._actions if action.type is Path}
+    paths = {action.option_strings[-1]: action.dest for action in PARSERS[where]()._actions if reads_a_path(action)}
     assert "prompts_file" in paths.values()
+    assert where == "--extract" or "mask" in paths.values()
+    own = tmp_path / "own.nii.gz"
     for flag in [flag for flag, name in paths.items() if name not in (*SET_BY, *BY_ITSELF)]:
-        assert passed_on(f"{flag} {tmp_path}", where, PARSERS[where](), "script.py") == [flag, str(tmp_path)]
-        with pytest.raises(InputError, match=f"{where} {flag} own.txt: give a path from the root of the disk"):
-            passed_on(f"{flag} own.txt", where, PARSERS[where](), "script.py")
+        assert passed_on(f"{flag} {own}", where, PARSERS[where](), "script.py") == [flag, str(own)]
+        with pytest.raises(InputError, match=f"{where} {flag} own.nii.gz: give a path from the root of the disk"):
+            passed_on(f"{flag} own.nii.gz", where, PARSERS[where](), "script.py")
+
+
+def reads_a_path(action):
+    try:
+        return isinstance(action.type and action.type("own.nii.gz"), Path)
+    except (ValueError, argparse.ArgumentTypeError):
+        return False
+
+
+def test_names_of_roi_files_are_passed_on_as_a_mask():
+    words = ["--mask", "prf-visualrois", "floc-faces"]
+    assert passed_on(" ".join(words), "--align", align_model.flags(), "script.py") == words
 
 
 def test_own_prompts_go_to_extractions_and_alignments_those_without_a_prompt_too(own_nsd, tmp_path):

@@ -53,6 +53,7 @@ def passed_on(text: str, where: str, parser: argparse.ArgumentParser, script: st
             raise InputError(f"{where} cannot pass on {flag}: use the sweep's own {SET_BY[name]}")
         if name in BY_ITSELF:
             raise InputError(f"{where} cannot pass on {flag}: run {script} by itself with it")
-        if isinstance(value, Path) and not value.is_absolute():  # jobs run in another folder
-            raise InputError(f"{where} {flag} {value}: give a path from the root of the disk")
+        for path in value if isinstance(value, list) else [value]:
+            if isinstance(path, Path) and not path.is_absolute():  # jobs run in another folder
+                raise InputError(f"{where} {flag} {path}: give a path from the root of the disk")
     return words
