@@ -43,13 +43,7 @@ def flags() -> argparse.ArgumentParser:
         "--criterion", choices=CRITERIA, default=CRITERIA[0], help="cross-validated score that alpha is chosen by"
     )
     shared.add_responses(flags)
-    flags.add_argument(
-        "--trials",
-        choices=("average", "single"),
-        default="average",
-        help="responses to train on: averages of each image's trials, or single trials, all of an image in one fold; "
-        "test images are averages in both",
-    )
+    dataset_flags.add_trials(flags)
     dataset_flags.add_split(flags)
     dataset_flags.add_cv_test(flags)
     shared.add_ceilings(flags)

@@ -46,6 +46,7 @@ def flags() -> argparse.ArgumentParser:
     )
     flags.add_argument("--seed", type=seed, default=0, help="seed of the random weightings")
     shared.add_responses(flags, space="")
+    dataset_flags.add_trials(flags)
     dataset_flags.add_split(flags)
     shared.add_ceilings(flags)
     shared.add_bootstrap(flags)

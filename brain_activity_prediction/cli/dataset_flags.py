@@ -99,6 +99,17 @@ def split_from(arguments: argparse.Namespace) -> SplitChoice:
     )
 
 
+def add_trials(flags: argparse.ArgumentParser) -> None:
+    """Add the flag that selects the responses to train on."""
+    flags.add_argument(
+        "--trials",
+        choices=("average", "single"),
+        default="average",
+        help="responses to train on: averages of each image's trials, or single trials, all of an image in one fold; "
+        "test images are averages in both",
+    )
+
+
 def add_reading(flags: argparse.ArgumentParser, *names_of_space: str) -> None:
     """Add the flags that select what to read of a dataset; `reading_from` reads them."""
     flags.add_argument("--betas", choices=VERSIONS, help="version of NSD's betas (default: b3)")

@@ -65,26 +65,40 @@ class SubjectSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncodingSettings(SubjectSettings):
-    """Settings of an encoding analysis: layers to fit, and ways to score."""
+class FittingSettings(SubjectSettings):
+    """Settings of every analysis that fits models to one subject's responses."""
 
     redo: bool
-    features: LayerSelection
     trials: str  # one of `datasets.responses.TRIALS`
-    protocol: str
     alphas: AlphaGrid
-    criterion: str  # score whose cross-validated value chooses alpha
-
     ncsnr: str  # one of `NCSNR`
     min_noise_ceiling: float  # R2 units
-    permutations: int
-    permutation_block: int
     bootstrap: int
-    layer_choice: str  # one of `LAYER_CHOICES`, shown in the terminal
 
     @property
     def responses(self) -> ResponseChoice:
         return replace(super().responses, trials=self.trials)
+
+    def recorded_fits(self) -> dict:
+        """Return the settings of all fits, as recorded in `settings.json`."""
+        return {
+            **asdict(self.alphas),
+            "folds": FOLDS,
+            "zscore_sessions": self.zscore_sessions,
+            **({} if self.trials == "average" else {"trials": self.trials}),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodingSettings(FittingSettings):
+    """Settings of an encoding analysis: layers to fit, and ways to score."""
+
+    features: LayerSelection
+    protocol: str
+    criterion: str  # score whose cross-validated value chooses alpha
+    permutations: int
+    permutation_block: int
+    layer_choice: str  # one of `LAYER_CHOICES`, shown in the terminal
 
     def recorded(self, subject_data: SubjectData, embeddings: Mapping) -> dict:
         """Return the settings that change the scores, as recorded in `settings.json`.
@@ -93,12 +107,9 @@ class EncodingSettings(SubjectSettings):
         """
         return {
             "protocol": self.protocol,
-            **asdict(self.alphas),
             "criterion": self.criterion,
-            "folds": FOLDS,
-            "zscore_sessions": self.zscore_sessions,
+            **self.recorded_fits(),
             **self.split.recorded(),
-            **({} if self.trials == "average" else {"trials": self.trials}),
             "standardised_by": STANDARDISED_BY[self.protocol],
             **subject_data.recorded(),
             **{f"embeddings_{name}": value for name, value in comparable(embeddings).items()},

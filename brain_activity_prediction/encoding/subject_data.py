@@ -141,6 +141,8 @@ def single_trials(responses: Responses, image_ids: np.ndarray) -> tuple[np.ndarr
     """
     order = np.argsort(responses.trial_ids, kind="stable")
     order = order[np.isin(responses.trial_ids[order], image_ids)]
+    if len(order) == len(image_ids):
+        log.warning("--trials single changes nothing: every training image has one trial")
     ids, rows, some = responses.trial_ids[order], responses.trials[order], responses.incomplete
     means = responses.betas[np.searchsorted(responses.image_ids, ids)][:, some] if some.size else rows[:, some]
     rows[:, some] = np.where(np.isfinite(rows[:, some]), rows[:, some], means)

@@ -9,7 +9,6 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from brain_activity_prediction.encoding.protocols import FOLDS
 from brain_activity_prediction.encoding.scaling import standardise, varying_features
 from brain_activity_prediction.encoding.subject_data import SubjectData
 from brain_activity_prediction.ridge.banded import FeatureSpaces
@@ -31,7 +30,7 @@ class JointFits:
     def fit(self, number: int, voxels: np.ndarray | slice = slice(None)) -> tuple[torch.Tensor, ...]:
         """Fit a weighting, given by its number; return alpha (v,), cv_score (v,) and predictions (n_test, v)."""
         responses = torch.from_numpy(np.ascontiguousarray(self.subject_data.train[:, voxels]))
-        return self._features.fit(self.weightings[number], responses, self.alphas, folds=FOLDS)
+        return self._features.fit(self.weightings[number], responses, self.alphas, folds=self.subject_data.folds)
 
     def predictions(self, number: int, voxels: np.ndarray) -> torch.Tensor:
         """Return the predictions (n_test, v) for some voxels (v,) by a weighting, given by its number."""

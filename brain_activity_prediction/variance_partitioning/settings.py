@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from brain_activity_prediction.encoding.protocols import FOLDS, STANDARD, STANDARDISED_BY
-from brain_activity_prediction.encoding.settings import AlphaGrid, SubjectSettings
+from brain_activity_prediction.encoding.protocols import STANDARD, STANDARDISED_BY
+from brain_activity_prediction.encoding.settings import FittingSettings
 from brain_activity_prediction.storage.settings_file import comparable
 from brain_activity_prediction.variance_partitioning.feature_spaces import LETTERS, Space
 
@@ -16,19 +16,13 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PartitioningSettings(SubjectSettings):
+class PartitioningSettings(FittingSettings):
     """Settings of a variance partitioning: feature spaces to fit jointly, and ways to score."""
 
     name: str  # name of the results' folder
-    redo: bool
     spaces: Sequence[Space]  # two to four
-    alphas: AlphaGrid
     random_weightings: int | None  # number for each combination of spaces; None for a grid of weightings
     seed: int
-
-    ncsnr: str  # one of `NCSNR`
-    min_noise_ceiling: float  # R2 units
-    bootstrap: int
 
     def recorded(self, spaces: Sequence[Space], subject_data: SubjectData) -> dict:
         """Return the settings that change the scores, as recorded in `settings.json`.
@@ -38,10 +32,8 @@ class PartitioningSettings(SubjectSettings):
         drawn = self.random_weightings
         settings = {
             "spaces": [str(space) for space in spaces],
-            **asdict(self.alphas),
+            **self.recorded_fits(),
             "weightings": f"{drawn} random, seed {self.seed}" if drawn else "grid",
-            "folds": FOLDS,
-            "zscore_sessions": self.zscore_sessions,
             "standardised_by": STANDARDISED_BY[STANDARD],
             **subject_data.recorded(),
         }

@@ -62,7 +62,7 @@ def test_every_layout_gives_the_same_scores(name, expected, tmp_path):
     np.testing.assert_array_equal(dataset.regions(subject)["V1"], REGION)
 
 
-def test_the_challenges_averages_are_read_on_fsaverage(tmp_path):
+def test_the_challenges_averages_are_read_on_fsaverage(tmp_path, capsys):
     subject = dataset_trees.algonauts2023(tmp_path)
     dataset = find_dataset(tmp_path)
     test = (np.arange(0, 60, 3) * 7 + 1).tolist()  # the names count from 0, ids from 1
@@ -75,7 +75,8 @@ def test_the_challenges_averages_are_read_on_fsaverage(tmp_path):
     assert {name: int(members.sum()) for name, members in regions.items()} == {"all": 22, "V1v": 8, "hV4": 4}
     with pytest.raises(InputError, match=r"Algonauts 2023 has no test images: choose them with --test-images FILE"):
         prepare_responses(dataset, subject)
-    table = scores_of(tmp_path, subject, "--test-images", tmp_path / "test.txt")
+    table = scores_of(tmp_path, subject, "--test-images", tmp_path / "test.txt", "--trials", "single")
+    assert "--trials single changes nothing: every training image has one trial" in capsys.readouterr().err
     assert table["r"].max() > 0.7
     assert table["noise_ceiling"].isna().all()
     maps = tmp_path / "alignment/algonauts2023/subj01/no_prompt/test_mean-colours/maps"

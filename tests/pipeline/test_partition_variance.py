@@ -63,6 +63,21 @@ def test_the_table_counts_the_images_sessions_and_repeats_that_shares_are_from(r
     assert shares["n_test"].tolist() == [12]
 
 
+def test_shares_of_single_trials_equal_those_of_averages_at_the_same_penalty(ready, monkeypatch):
+    """With three trials of every image, the sum of squares over trials is three times that over averages."""
+    fixed = ("--num-alphas", 1, "--bootstrap", 0, "--min-log-10-alpha")
+    average = partition(monkeypatch, ready, *fixed, 1, "--max-log-10-alpha", 1)
+    with pytest.raises(InputError, match="trials = average, this run has single"):
+        partition(monkeypatch, ready, *fixed, 1, "--max-log-10-alpha", 1, "--trials", "single")
+    exponent = np.log10(30)
+    single = partition(
+        monkeypatch, ready, *fixed, exponent, "--max-log-10-alpha", exponent, "--trials", "single", "--redo"
+    )
+    np.testing.assert_allclose(single["r2"], average["r2"], rtol=1e-3, atol=1e-4)
+    assert (single["n_train"] == 28).all()
+    assert (single["cv_r2"] < average["cv_r2"])[(single["roi"] == "V1v") & (single["kind"] == "model")].all()
+
+
 def test_the_maps_hold_what_the_table_averages(ready, monkeypatch):
     table = partition(monkeypatch, ready).set_index(["roi", "kind", "spaces"])
     inside = nibabel.load(find_nsd(ready).nsdgeneral(1)).get_fdata() == 1
