@@ -18,6 +18,9 @@ PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
 PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
+# pip compiles nothing: each module is compiled at its first import, which this variable would undo at every start.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test quick exhaustive check types coverage docs pictures wheel-check mutants fuzz faults attack format clean
 demo: $(INSTALLED)
 	$(VENV)/bin/python -m brain_activity_prediction.demo
