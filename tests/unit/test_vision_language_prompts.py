@@ -4,9 +4,13 @@ import json
 from types import SimpleNamespace
 
 import pytest
-from published_models import PUBLISHED, needs_published
+from published_models import BERT, PUBLISHED, needs_published
+from tiny_vision_language import OWN, processor_of
+from transformers import BertTokenizer, CLIPImageProcessorPil, GitProcessor
 from transformers.utils.chat_template_utils import render_jinja_template
 
+from brain_activity_prediction.models.vision_language.families import CARD_TEMPLATES
+from brain_activity_prediction.models.vision_language.inputs import Reader
 from brain_activity_prediction.models.vision_language.prompts import chat_prompt, closing_text, fill, read_template
 from brain_activity_prediction.runtime.errors import InputError
 
@@ -108,3 +112,27 @@ def test_a_think_that_a_plain_text_opens_is_closed_unless_it_is_wanted():
     assert fill(None, "model", text, None, True)[0] == text
     with pytest.raises(InputError, match="opens no <think>"):
         fill(None, "model", "<image>{prompt}", None, True)
+
+
+def read_ids(processor, model_type, prompt):
+    """The ids that a model without a chat template reads of a grey image and a prompt."""
+    return Reader(processor, CARD_TEMPLATES[model_type], ()).encoded(prompt)["input_ids"][0].tolist()
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # transformers makes labels
+def test_a_question_to_paligemma_ends_with_one_new_line():
+    """As Google wrote it: the image, the first token, the question, one new line."""
+    processor = processor_of("paligemma", OWN["paligemma"], None)
+    ids = read_ids(processor, "paligemma", "What?")
+    image, question = processor.tokenizer.convert_tokens_to_ids("<image>"), processor.tokenizer("What?\n").input_ids
+    assert ids == [image] * 16 + [processor.tokenizer.bos_token_id, *question]
+
+
+@needs_published
+def test_a_question_to_git_is_not_ended():
+    """As in the example of transformers' documentation: [CLS] and the question, which the answer follows."""
+    words = (BERT / "vocab.txt").read_text(encoding="utf-8").splitlines()
+    tokenizer = BertTokenizer(vocab={word: number for number, word in enumerate(words)})
+    question = tokenizer("what is this?", add_special_tokens=False).input_ids
+    processor = GitProcessor(CLIPImageProcessorPil(), tokenizer)
+    assert read_ids(processor, "git", "what is this?") == [tokenizer.cls_token_id, *question]

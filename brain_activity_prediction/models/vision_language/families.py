@@ -48,14 +48,16 @@ MORE_ENDS = {"idefics": ("<end_of_utterance>",)}  # tokens that end an answer, a
 # Tokens that answers may not contain, as on the model card.
 NEVER_ANSWERED = {"idefics": ("<image>", "<fake_token_around_image>")}
 BY_TURNS = frozenset(("idefics",))  # the processor takes text and image as one list
-CARD_TEMPLATES = {  # templates of model cards, for families without a chat template
+# Templates of model cards and of transformers' own examples, for families without a chat template. PaliGemma's
+# processor adds the end of the line; GIT's answer follows the question, without the [SEP] that ends a text.
+CARD_TEMPLATES = {
     "blip-2": "Question: {prompt} Answer:",
     "chameleon": "{prompt}<image>",
     "florence2": "{prompt}",
-    "git": "{prompt}",
+    "git": "[CLS]{prompt}",
     "instructblip": "{prompt}",
     "kosmos-2": "<grounding> Question: {prompt} Answer:",
-    "paligemma": "<image>{prompt}\n",
+    "paligemma": "<image>{prompt}",
 }
 
 

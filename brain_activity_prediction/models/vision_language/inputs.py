@@ -73,8 +73,8 @@ class Reader:
         return {name: value for name, value in inputs.items() if name != TARGETS}
 
     def _begins_itself(self, text: str) -> bool:
-        first = getattr(self.tokenizer, "bos_token", None)
-        return bool(first) and text.startswith(first)
+        first = (getattr(self.tokenizer, name, None) for name in ("bos_token", "cls_token"))
+        return text.startswith(tuple(token for token in first if token))
 
     @cached_property
     def _nested(self) -> bool:
