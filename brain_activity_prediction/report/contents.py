@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pandas as pd
 
@@ -118,12 +117,13 @@ class Contents:
 
 
 def gather(
-    source: Source, tables: Tables, shown: dict[str, pd.DataFrame], selection: Selection, folder: Path
+    source: Source, tables: Tables, shown: dict[str, pd.DataFrame], selection: Selection, figures: FigureFolder
 ) -> Contents:
-    """Gather the contents of the page for the first protocol in `shown`; write figures and maps to `folder`.
+    """Gather the contents of the page for the first protocol in `shown`; write `figures`, and next to them maps/.
 
     `shown` is the result of `writing.shown_tables`.
     """
+    folder = figures.path.parent
     protocol, table = next(iter(shown.items()))
     of_any = [one for one in tables.scored if selection.takes(one.subject, one.model_id, one.prompt)]
     selected = [one for one in of_any if one.protocol == protocol]
@@ -131,7 +131,7 @@ def gather(
     scored, whole = [one for one in selected if one not in otherwise], table
     table, of_other_ceilings = with_one_ceiling(rows_of(scored, table) if otherwise else table)
     by_family = families(list(dict.fromkeys(table["roi"])))
-    scores, curves, figures = region_scores(table), layer_scores(table), FigureFolder(folder / "figures")
+    scores, curves = region_scores(table), layer_scores(table)
     by_prompt, choices = prompt_scores(table), layer_choices(table)
     shares = shares_over_subjects(read_shares(source.output, selection))
     regions, prompts = [roi for members in by_family.values() for roi in members], wordings(scored)

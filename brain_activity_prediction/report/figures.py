@@ -14,6 +14,7 @@ import brain_activity_prediction  # noqa: F401, handles signals from here on
 # isort: split
 from brain_activity_prediction.datasets.find import dataset_if_any
 from brain_activity_prediction.report.flags import output_and_selection, parser
+from brain_activity_prediction.runtime.background import Background
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.running import run_script
 from brain_activity_prediction.runtime.wording import count
@@ -67,10 +68,11 @@ def main() -> None:
     from brain_activity_prediction.report.plots.style import read_style
     from brain_activity_prediction.report.source import Source
 
-    figures = FigureFolder(folder, read_style(arguments.style), arguments.columns, pdf=True)
+    style = read_style(arguments.style)
     source = Source(output, dataset_if_any(arguments.base_dir, arguments.dataset))
-    study = read_study(source, protocol, selection, figures)
-    drawn = draw_kinds(study, kinds or KINDS, named=bool(kinds))
+    with Background() as background:
+        figures = FigureFolder(folder, style, arguments.columns, pdf=True, run=background)
+        drawn = draw_kinds(read_study(source, protocol, selection, figures), kinds or KINDS, named=bool(kinds))
     print(f"{folder}: {count(len(drawn), 'figure')}, each as PDF, SVG, PNG, CSV and TXT")
 
 

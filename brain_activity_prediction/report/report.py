@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from brain_activity_prediction.datasets.find import dataset_if_any
 from brain_activity_prediction.report.flags import output_and_selection, parser
+from brain_activity_prediction.runtime.background import Background
 from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.running import run_script
 from brain_activity_prediction.storage.files import remove_left_behind
@@ -48,6 +49,7 @@ def main() -> None:
         from brain_activity_prediction.report.contents import gather
         from brain_activity_prediction.report.cortex.surface_page import write_surface_page
         from brain_activity_prediction.report.page import write_page
+        from brain_activity_prediction.report.plots.drawing import FigureFolder
         from brain_activity_prediction.report.source import Source
 
         source = Source(output, dataset_if_any(arguments.base_dir, arguments.dataset))
@@ -55,7 +57,8 @@ def main() -> None:
         with ThreadPoolExecutor(1) as writer:  # Arrow releases Python's lock: millions of rows are written meanwhile
             written = writer.submit(write_tables, tables, selection, folder)
             shown = shown_tables(tables.selected(selection), selection)
-            contents = gather(source, tables, shown, selection, folder)
+            with Background() as background:
+                contents = gather(source, tables, shown, selection, FigureFolder(folder / "figures", run=background))
             page = write_page(contents, folder)
             write_surface_page(contents.on_cortex, contents.simulated, folder)
             written.result()

@@ -108,6 +108,7 @@ def draw(base_dir, *flags):
     """Run the script without PDF files, which take most of the time."""
     with (
         patch("brain_activity_prediction.report.plots.drawing.PNG_DPI", 10),
+        patch("brain_activity_prediction.runtime.background.ALONE", 1000),
         patch("brain_activity_prediction.report.plots.drawing.FigureFolder._write_pdf", lambda *words: None),
     ):
         return run_here(PACKAGE / "report" / "figures.py", "-d", base_dir, *flags)

@@ -11,8 +11,11 @@ LLAVA, VIT = "llava-hf/llava-1.5-13b-hf", "google/vit-huge-patch14-224-in21k"
 
 
 def report(base_dir, *flags):
-    """Runs the script, which draws pictures of few pixels, since nobody looks at them, and returns what it said."""
-    with patch("brain_activity_prediction.report.plots.drawing.PNG_DPI", 10):
+    """Runs the script in this process, with pictures of few pixels, and returns what it said."""
+    with (
+        patch("brain_activity_prediction.report.plots.drawing.PNG_DPI", 10),
+        patch("brain_activity_prediction.runtime.background.ALONE", 1000),
+    ):
         return run_here(PACKAGE / "report" / "report.py", "-d", base_dir, *flags)
 
 

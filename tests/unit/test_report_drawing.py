@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
 import pandas as pd
@@ -55,6 +56,17 @@ def test_files_of_a_figure_are_the_same_in_every_run(tmp_path):
     save(tmp_path / "here")
     run = [sys.executable, "-c", SCRIPT, str(Path(__file__).parent), str(tmp_path / "there")]
     subprocess.run(run, check=True, env=os.environ | {"PYTHONHASHSEED": "1"})
+    for path in (tmp_path / "here").iterdir():
+        assert path.read_bytes() == (tmp_path / "there" / path.name).read_bytes(), path.name
+
+
+def test_a_figure_from_another_process_has_the_same_files(tmp_path):
+    def sent(*call):
+        function, *arguments = ForkingPickler.loads(ForkingPickler.dumps(call))
+        function(*arguments)
+
+    save(tmp_path / "here")
+    save(tmp_path / "there", run=sent)
     for path in (tmp_path / "here").iterdir():
         assert path.read_bytes() == (tmp_path / "there" / path.name).read_bytes(), path.name
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 import textwrap
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from io import BytesIO, StringIO
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from pyarrow import csv
 from brain_activity_prediction.encoding.tables.layer_figure import COLOURS, STYLES
 from brain_activity_prediction.report.plots.style import INK, LINE, Style, read_style
 from brain_activity_prediction.report.tables.writing import without_formulas
+from brain_activity_prediction.runtime.background import at_once
 from brain_activity_prediction.runtime.errors import one_line
 from brain_activity_prediction.storage.files import written_whole
 from brain_activity_prediction.storage.folders import is_simulated
@@ -41,12 +42,17 @@ MOST_LEGEND_COLUMNS = 4
 
 @dataclass(frozen=True)
 class Drawn:
-    """A figure of the page; `name` is the name of its files, `text` its description for screen readers."""
+    """A figure of the page; `name` is the name of its files in `folder`, `text` its description for screen readers."""
 
     name: str
     title: str
     text: str
-    svg: str
+    folder: Path
+
+    @property
+    def svg(self) -> str:
+        """Return the SVG element of the page, from the figure's file."""
+        return for_page((self.folder / f"{self.name}.svg").read_text(encoding="utf-8"), self.name)
 
 
 @dataclass(frozen=True)
@@ -69,12 +75,14 @@ class FigureFolder:
     """The folder of figures, their style, and over how many columns of a journal, 1 or 2, each extends.
 
     pdf  whether PDF files are written; embedding fonts takes as long as the rest of a figure
+    run  calls the function that writes a figure's files: at once, or as `Background`, in another process
     """
 
     path: Path
     style: Style = field(default_factory=read_style)
     columns: int = 1
     pdf: bool = False
+    run: Callable[..., object] = at_once
 
     @property
     def width(self) -> float:
@@ -99,20 +107,25 @@ class FigureFolder:
     def save(
         self, figure: Figure, words: Words, data: pd.DataFrame, legend: Mapping[str, Artist] | None = None
     ) -> Drawn:
-        """Arrange a figure and write its files: NAME.svg, .png, .pdf, .csv with `data`, .txt with its caption.
+        """Write the files of a figure: NAME.svg, .png, .pdf, .csv with `data`, .txt with its caption.
 
         legend  the artist of each label
         """
         title = f"Simulated data: {words.title}" if is_simulated(self.path) else words.title
-        title, note, text = one_line(title), one_line(words.note), one_line(words.text)
+        words = Words(words.name, one_line(title), one_line(words.text), one_line(words.note))
+        self.run(replace(self, run=at_once).write_files, figure, words, data, legend or {})
+        return Drawn(words.name, words.title, words.text, self.path)
+
+    def write_files(self, figure: Figure, words: Words, data: pd.DataFrame, legend: Mapping[str, Artist]) -> None:
+        """Arrange a figure, which may come from another process, and write its files."""
+        FigureCanvasAgg(figure)
         with self.style.applied(**{"svg.hashsalt": words.name}), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Glyph")  # the font lacks the characters of some languages
-            self._arrange(figure, title, note, legend or {})
-            svg = self._write_pictures(figure, words.name, title)
+            self._arrange(figure, words.title, words.note, legend)
+            self._write_pictures(figure, words.name, words.title)
         with written_whole(self.path / f"{words.name}.csv") as path:
             csv.write_csv(without_formulas(pa.Table.from_pandas(data, preserve_index=False)), path)
-        self._write(f"{words.name}.txt", f"{title}. {note}\n".replace("..", ".").encode())
-        return Drawn(words.name, title, text, for_page(svg, words.name))
+        self._write(f"{words.name}.txt", f"{words.title}. {words.note}\n".replace("..", ".").encode())
 
     def _arrange(self, figure: Figure, title: str, note: str, legend: Mapping[str, Artist]) -> None:
         """Write title and note, place the legend, and make the figure as much higher as they need."""
@@ -172,8 +185,8 @@ class FigureFolder:
                 break
         return shown
 
-    def _write_pictures(self, figure: Figure, name: str, title: str) -> str:
-        """Write PNG on white, and SVG and PDF without a background; return the SVG."""
+    def _write_pictures(self, figure: Figure, name: str, title: str) -> None:
+        """Write PNG on white, and SVG and PDF without a background."""
         figure.dpi = PNG_DPI
         figure.canvas.draw()
         pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3]
@@ -187,7 +200,6 @@ class FigureFolder:
         svg = StringIO()
         figure.savefig(svg, format="svg", dpi=LAYOUT_DPI, metadata={"Date": None, "Title": title})
         self._write(f"{name}.svg", svg.getvalue().encode())
-        return svg.getvalue()
 
     def _write_pdf(self, figure: Figure, name: str, title: str) -> None:
         pdf = BytesIO()

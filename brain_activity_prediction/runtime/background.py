@@ -1,0 +1,83 @@
+"""Run calls in other processes while this one goes on."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.stopping import SIGNALS
+
+ALONE = 8  # calls that take as long as it takes to start another process
+MOST_PROCESSES = 4
+
+
+def at_once(function: Callable[..., object], *arguments: object) -> None:
+    """Call a function here and now."""
+    function(*arguments)
+
+
+class Background:
+    """Calls functions in other processes, one for each core; use it in a `with` block, which ends with the last call.
+
+    The first ALONE calls run here. Functions and arguments are pickled, results are discarded. The error of a call is
+    raised at a later call or at the end of the block. The processes end with this one, even if it is killed.
+    """
+
+    def __init__(self) -> None:
+        self._n_calls = 0
+        self._n_processes = min(n_cores(), MOST_PROCESSES)
+        self._pool: ProcessPoolExecutor | None = None
+        self._calls: deque[Future[object]] = deque()
+
+    def __enter__(self) -> Background:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            while kind is None and self._calls:
+                self._finish_first()
+        finally:
+            if self._pool is not None:
+                self._pool.shutdown(cancel_futures=True)
+
+    def __call__(self, function: Callable[..., object], *arguments: object) -> None:
+        """Call a function, in another process if there are many calls."""
+        self._n_calls += 1
+        if self._n_processes == 1 or self._n_calls <= ALONE:
+            function(*arguments)
+            return
+        if self._pool is None:
+            # "spawn": a process with threads, such as Arrow's, must not be forked.
+            spawn = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(self._n_processes, spawn, _follow_parent)
+        self._calls.append(self._pool.submit(function, *arguments))
+        if len(self._calls) > 2 * self._n_processes:  # bounds the memory of arguments
+            self._finish_first()
+
+    def _finish_first(self) -> None:
+        try:
+            self._calls.popleft().result()
+        except BrokenProcessPool:
+            raise InputError(
+                "a process that this one started was killed, probably for lack of memory: free some, then run it again"
+            ) from None
+
+
+def n_cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _follow_parent() -> None:
+    """Leave signals to the parent process, and end when it ends."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
