@@ -50,7 +50,7 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
 def dataset(file: h5py.File, name: str, check_chunks: bool = True) -> h5py.Dataset:
     """Return a dataset of numbers or fixed-length text that is stored in the file itself; else raise ValueError.
 
-    Checking the position of each chunk takes seconds for NSD's betas. `read_chunks` does not need this check.
+    Checking the position of each chunk takes seconds for NSD's betas. `hdf5_chunks` does not need this check.
     """
     data = _own_dataset(file, name)
     if data.dtype.kind not in "iufS":
@@ -83,26 +83,6 @@ def _own_dataset(file: h5py.File, name: str) -> h5py.Dataset:
     if data.external or data.is_virtual:
         raise ValueError(f"the numbers of {name} lie in other files")
     return data
-
-
-def read_chunks(data: h5py.Dataset, corners: Sequence[Sequence[int]]) -> np.ndarray:
-    """Read the chunks (k, *chunks) at `corners` from a dataset without filters, and no others.
-
-    Raises ValueError for a chunk of the wrong size, OSError for one beyond the end of the file.
-    """
-    import numpy as np
-
-    chunks = np.empty((len(corners), *data.chunks), dtype=data.dtype)
-    for chunk, corner in zip(chunks.reshape(len(corners), -1).view(np.uint8), corners, strict=True):
-        try:
-            _, content = data.id.read_direct_chunk(corner, out=chunk)
-        except RuntimeError:  # the chunk was never written: it has the dataset's fill value
-            part = tuple(slice(edge, edge + step) for edge, step in zip(corner, data.chunks, strict=True))
-            chunk[:] = data[part].reshape(-1).view(np.uint8)
-            continue
-        if len(content) != len(chunk):
-            raise ValueError(f"the chunk of {data.name} at {tuple(corner)} has {len(content)} of {len(chunk)} bytes")
-    return chunks
 
 
 def read_part(data: h5py.Dataset, *part: slice | int) -> np.ndarray:

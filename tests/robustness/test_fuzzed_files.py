@@ -71,6 +71,9 @@ def files(official_nsd, flat_nsd, tmp_path_factory):
         chunked.create_dataset(
             "betas", data=file["betas"][()], chunks=(1, *file["betas"].shape[1:]), compression="gzip", fletcher32=True
         )
+    in_voxels = folder / "in chunks of a voxel.hdf5"
+    with h5py.File(copies["betas as HDF5"]) as file, h5py.File(in_voxels, "w") as chunked:
+        chunked.create_dataset("betas", data=file["betas"][()], chunks=(len(file["betas"]), 1, 1, 1))
     captions, prompts, json_prompts = folder / "captions.csv", folder / "prompts.yml", folder / "prompts.json"
     captions.write_text('nsd_id,caption\n1,A dog.\n2,"A cat, and ""another""."\n2,Two cats.\n')
     prompts.write_text("".join(f"{number}: {text!r}\n" for number, text in PROMPTS.items()))
@@ -103,6 +106,7 @@ def files(official_nsd, flat_nsd, tmp_path_factory):
         "compressed design": compressed,
         "design of MATLAB 7.3": newer,
         "compressed betas as HDF5": gzipped,
+        "betas in chunks of a voxel": in_voxels,
         "captions": captions,
         "prompts": prompts,
         "prompts as JSON": json_prompts,
@@ -125,7 +129,8 @@ def betas(path, mask):
 
 
 def mask(path, mask):
-    read, affine = read_mask(SimpleNamespace(nsdgeneral=lambda subject: path, betas_files=lambda subject: []), 1)
+    layout = SimpleNamespace(nsdgeneral=lambda subject: path, betas_files=lambda subject: [], mask=("nsdgeneral",))
+    read, affine = read_mask(layout, 1)
     assert read.ndim == 3
     assert np.isfinite(affine).all()
 
@@ -136,6 +141,7 @@ def a_map(path, mask):
 
 def labels(path, mask):
     layout = SimpleNamespace(roi=lambda subject, name: [path], label_table=lambda subject, name: None)
+    layout.mask = ("nsdgeneral",)
     layout.nsdgeneral, layout.betas_files = (lambda subject: path), (lambda subject: [])
     layout.roi_names, layout.check_roi = (lambda subject: ["prf-visualrois"]), (lambda subject, name: None)
     layout.roi_files, layout.lone_half = (lambda subject: {"prf-visualrois"}), (lambda subject, name: None)
@@ -203,6 +209,7 @@ READERS = {
     "betas as NIfTI": betas,
     "betas as HDF5": betas,
     "compressed betas as HDF5": betas,
+    "betas in chunks of a voxel": betas,
     "mask": mask,
     "map": a_map,
     "labels": labels,

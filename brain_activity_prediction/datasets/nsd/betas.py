@@ -8,9 +8,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from brain_activity_prediction.datasets.files.hdf5_chunks import read_chunks
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.grid import Grid, on_grid
-from brain_activity_prediction.storage.hdf5_file import dataset, open_hdf5, read_chunks, read_part
+from brain_activity_prediction.storage.hdf5_file import dataset, open_hdf5, read_part
 from brain_activity_prediction.storage.nifti import open_volumes
 
 INTEGERS_PER_PERCENT = 300  # NSD stores percent signal change x 300 as int16
@@ -82,7 +83,7 @@ def _fill_from_chunks(betas: np.ndarray, volumes: h5py.Dataset, mask: np.ndarray
     step = max(1, SLAB_BYTES // 8 // (len(betas) * volumes.dtype.itemsize))
     for start in range(0, len(corners), step):
         some = slice(start, start + step)
-        betas[:, columns[some]] = read_chunks(volumes, corners[some].tolist())[:, :, 0, 0, 0].T
+        betas[:, columns[some]] = read_chunks(volumes, corners[some])[:, :, 0, 0, 0].T
 
 
 def _slabs(volumes: h5py.Dataset) -> Iterator[tuple[slice, slice]]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from brain_activity_prediction.datasets.files.hdf5_chunks import read_chunks
 from brain_activity_prediction.datasets.files.mgh import open_mgh, read_mgh
 from brain_activity_prediction.datasets.nsd.base import NSD
 from brain_activity_prediction.datasets.nsd.betas import INTEGERS_PER_PERCENT
@@ -16,7 +17,7 @@ from brain_activity_prediction.datasets.nsd.regions import CORTEX, named_regions
 from brain_activity_prediction.datasets.units import Vertices
 from brain_activity_prediction.datasets.valid_trials import mark_invalid
 from brain_activity_prediction.runtime.errors import InputError
-from brain_activity_prediction.storage.hdf5_file import dataset, open_hdf5, read_chunks, read_part
+from brain_activity_prediction.storage.hdf5_file import dataset, open_hdf5, read_part
 
 SIDES = tuple(side.rstrip(".") for side in HEMISPHERES)
 ENDING = ".mgz"
@@ -135,8 +136,8 @@ def _fill(responses: np.ndarray, path: Path, mask: np.ndarray) -> None:
             if data.chunks == (n_trials, 1) and not data.id.get_create_plist().get_nfilters():
                 step = max(1, SLAB_BYTES // (n_trials * data.dtype.itemsize))
                 for start in range(0, places.size, step):
-                    some = places[start : start + step]
-                    responses[:, start : start + step] = read_chunks(data, [(0, int(v)) for v in some])[:, :, 0].T
+                    corners = np.pad(places[start : start + step, None], ((0, 0), (1, 0)))  # trial 0 of each vertex
+                    responses[:, start : start + step] = read_chunks(data, corners)[:, :, 0].T
             else:
                 step = max(1, SLAB_BYTES // (mask.size * data.dtype.itemsize))
                 for start in range(0, n_trials, step):
