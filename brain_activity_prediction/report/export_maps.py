@@ -66,16 +66,19 @@ def _views(base_dir: Path, maps: Sequence[VoxelMaps], transform: str) -> Iterato
         FSAVERAGE,
         NATIVE,
         lacking_transforms,
+        nsd_in,
         read_subject_surface,
         read_voxels,
+        space_of,
     )
 
     subject = maps[0].subject
     store = f"subj{subject:02d}"
-    if lacking := lacking_transforms(base_dir, subject):
+    space = space_of(next(iter(maps[0].paths.values())))
+    if lacking := lacking_transforms(base_dir, subject, volumes=space):
         log.warning(lacking)
-    voxels = read_voxels(base_dir, subject)
-    surface = None if lacking else read_subject_surface(base_dir, subject)
+    voxels = read_voxels(nsd_in(base_dir, space), subject)
+    surface = None if lacking else read_subject_surface(base_dir, subject, space)
     for one in maps:
         run = one.folder.name if one.run is None else f"{one.folder.name}, {prompt_name(one.run.prompt)}"
         for name, path in one.paths.items():

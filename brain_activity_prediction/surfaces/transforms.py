@@ -20,7 +20,8 @@ from brain_activity_prediction.storage.files import reading
 
 HEMISPHERES = ("lh", "rh")
 DEPTHS = ("layerB1", "layerB2", "layerB3")  # 25, 50 and 75 % of the way from the pial to the white surface
-VOLUME = "func1pt8"  # the volumes of all scores, of 1.8 mm
+VOLUMES = {"func1pt8mm": "func1pt8", "func1mm": "func1pt0"}  # NSD's spaces, by their names in the transforms
+SPACE = "func1pt8mm"  # of scores by default
 N_FSAVERAGE = 163842  # vertices of a hemisphere of fsaverage
 LARGEST_FILE_BYTES = 2**27  # NSD's largest transform of a hemisphere has 3 MB
 FLOAT32_INTEGERS = 2**24  # float32 holds every whole number up to this one
@@ -48,9 +49,9 @@ def transforms_folder(base_dir: Path, subject: int) -> Path:
     return base_dir / "nsddata" / "ppdata" / f"subj{subject:02d}" / "transforms"
 
 
-def coordinate_files(folder: Path, hemisphere: str) -> dict[str, Path]:
-    """Return the path of each depth's coordinates in the functional volume."""
-    return {depth: folder / f"{hemisphere}.{VOLUME}-to-{depth}.mgz" for depth in DEPTHS}
+def coordinate_files(folder: Path, hemisphere: str, space: str = SPACE) -> dict[str, Path]:
+    """Return the path of each depth's coordinates in the functional volume of one of NSD's spaces."""
+    return {depth: folder / f"{hemisphere}.{VOLUMES[space]}-to-{depth}.mgz" for depth in DEPTHS}
 
 
 def fsaverage_file(folder: Path, hemisphere: str) -> Path:
@@ -58,23 +59,26 @@ def fsaverage_file(folder: Path, hemisphere: str) -> Path:
     return folder / f"{hemisphere}.white-to-fsaverage.mgz"
 
 
-def missing_files(folder: Path, fsaverage: bool = True) -> list[Path]:
-    """Return the transforms that do not exist; with `fsaverage`, those to fsaverage count too."""
-    needed = [path for hemisphere in HEMISPHERES for path in coordinate_files(folder, hemisphere).values()]
+def missing_files(folder: Path, fsaverage: bool = True, space: str = SPACE) -> list[Path]:
+    """Return the transforms from a space that do not exist; with `fsaverage`, those to fsaverage count too."""
+    needed = [path for hemisphere in HEMISPHERES for path in coordinate_files(folder, hemisphere, space).values()]
     needed += [fsaverage_file(folder, hemisphere) for hemisphere in HEMISPHERES if fsaverage]
     return [path for path in needed if not path.is_file()]
 
 
-def read_hemisphere(folder: Path, name: str, shape: tuple[int, ...]) -> Hemisphere:
+def read_hemisphere(folder: Path, name: str, shape: tuple[int, ...], space: str = SPACE) -> Hemisphere:
     """Read the transforms of one hemisphere.
 
     name   lh or rh
-    shape  (X, Y, Z) of the functional volume
+    shape  (X, Y, Z) of the functional volume of `space`
     """
-    coordinates = {depth: read_coordinates(path, shape) for depth, path in coordinate_files(folder, name).items()}
+    files = coordinate_files(folder, name, space)
+    coordinates = {depth: read_coordinates(path, shape) for depth, path in files.items()}
     numbers = {depth: len(values) for depth, values in coordinates.items()}
     if len(set(numbers.values())) > 1:
-        raise InputError(f"the transforms {name}.{VOLUME}-to-* in {folder} have {numbers} vertices: fetch them again")
+        raise InputError(
+            f"the transforms {name}.{VOLUMES[space]}-to-* in {folder} have {numbers} vertices: fetch them again"
+        )
     path = fsaverage_file(folder, name)
     nearest = read_indices(path, numbers[DEPTHS[0]]) if path.is_file() else None
     return Hemisphere(name, coordinates, nearest)

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from brain_activity_prediction.datasets.nsd.nsd import NSDVolumes, find_nsd
+from brain_activity_prediction.datasets.nsd.nsd import NSDVolumes
 from brain_activity_prediction.datasets.nsd.regions import read_mask, read_regions
 from brain_activity_prediction.datasets.roi_families import family_masks
 from brain_activity_prediction.report.cortex.subject_surface import (
@@ -20,17 +20,18 @@ from brain_activity_prediction.report.cortex.subject_surface import (
     SubjectSurface,
     lacking_transforms,
     read_subject_surface,
+    space_of,
 )
 from brain_activity_prediction.report.cortex.vertex_maps import joined_at, regions_on_vertices, vertices_of_maps
 from brain_activity_prediction.report.cortex.writing import over_subjects
-from brain_activity_prediction.report.map_files import read_sides
+from brain_activity_prediction.report.map_files import map_paths, read_sides
 from brain_activity_prediction.report.plots.flat_maps import PIXELS, CortexMap
 from brain_activity_prediction.report.source import Source
 from brain_activity_prediction.report.tables.collecting import Scored
 from brain_activity_prediction.storage.folders import Subject, subject_name
 from brain_activity_prediction.surfaces.meshes import flat_surface, has_flat_surface, read_curvature
 from brain_activity_prediction.surfaces.rasters import Raster, cached_raster
-from brain_activity_prediction.surfaces.transforms import HEMISPHERES, N_FSAVERAGE
+from brain_activity_prediction.surfaces.transforms import HEMISPHERES, N_FSAVERAGE, SPACE
 
 OUTLINED = ("V1", "V2", "V3", "hV4", "faces", "bodies", "places", "words")
 IN_AT_LEAST = 0.5  # share of a vertex's voxels, or of the subjects, that are in a region
@@ -139,21 +140,35 @@ def read_cortices(source: Source, scored: Sequence[Scored]) -> tuple[Cortices | 
     if not isinstance(source.dataset, NSDVolumes):
         return None, []
     base_dir = source.dataset.base_dir
-    lacking = {subject: text for subject in sorted(folders) if (text := lacking_transforms(base_dir, subject))}
-    having = [subject for subject in sorted(folders) if subject not in lacking]
-    if not having:
+    spaces = {subject: _space_of_maps(folders[subject]) for subject in sorted(folders)}
+    lacking = {
+        subject: text
+        for subject, space in spaces.items()
+        if (text := lacking_transforms(base_dir, subject, volumes=space))
+    }
+    if len(lacking) == len(spaces):
         return None, [*lacking.values()]
     full = base_dir if has_flat_surface(base_dir) else None
-    space = FSAVERAGE if full else FSAVERAGE5
-    surfaces = {subject: read_subject_surface(base_dir, subject) for subject in having}
-    regions = {subject: outlined_regions(base_dir, surface, space) for subject, surface in surfaces.items()}
-    carriers = {subject: OfVolumes(surface, space) for subject, surface in surfaces.items()}
+    on = FSAVERAGE if full else FSAVERAGE5
+    surfaces = {
+        subject: read_subject_surface(base_dir, subject, space)
+        for subject, space in spaces.items()
+        if subject not in lacking
+    }
+    regions = {subject: outlined_regions(surface, on) for subject, surface in surfaces.items()}
+    carriers = {subject: OfVolumes(surface, on) for subject, surface in surfaces.items()}
     native = {}
     for subject, surface in surfaces.items():
         if has_flat_surface(base_dir, name := subject_name(subject)):
-            own_regions = outlined_regions(base_dir, surface, NATIVE)
+            own_regions = outlined_regions(surface, NATIVE)
             native[subject] = NativeCortex(OfVolumes(surface, NATIVE), _flat(base_dir, name), own_regions)
     return Cortices(carriers, _flat(full), regions, native), [*lacking.values()]
+
+
+def _space_of_maps(folder: Path) -> str:
+    """Return NSD's space of a folder's maps; the default without maps."""
+    volume = next((path for path in map_paths(folder, "*") if path.exists()), None)
+    return SPACE if volume is None else space_of(volume)
 
 
 def _of_fsaverage(source: Source, vertices: Mapping[Subject, int]) -> Cortices:
@@ -172,10 +187,9 @@ def _flat(base_dir: Path | None, name: str = FSAVERAGE) -> tuple[Raster, np.ndar
     return cached_raster(flat_surface(base_dir, name), PIXELS), read_curvature(base_dir, name)
 
 
-def outlined_regions(base_dir: Path, surface: SubjectSurface, space: str) -> dict[str, np.ndarray]:
+def outlined_regions(surface: SubjectSurface, space: str) -> dict[str, np.ndarray]:
     """Return the regions of OUTLINED on the vertices (V,) of both hemispheres."""
-    nsd = find_nsd(base_dir)
-    regions, fitted = read_regions(nsd, surface.subject), read_mask(nsd, surface.subject)[0]
+    regions, fitted = read_regions(surface.nsd, surface.subject), read_mask(surface.nsd, surface.subject)[0]
     masks = {name: mask for name, mask in (regions | family_masks(regions)).items() if name in OUTLINED}
     if not masks:
         return {}

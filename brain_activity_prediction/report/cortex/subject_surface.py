@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from nibabel.affines import voxel_sizes
 from scipy.sparse import csr_array
 
-from brain_activity_prediction.datasets.nsd.nsd import find_nsd
+from brain_activity_prediction.datasets.dataset import Reading
+from brain_activity_prediction.datasets.nsd.nsd import NSDVolumes, find_nsd
 from brain_activity_prediction.datasets.nsd.regions import subject_grid
 from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.storage.folders import Subject
 from brain_activity_prediction.storage.grid import PUBLISHED_AXES, Grid, on_grid
-from brain_activity_prediction.storage.nifti import open_volumes, read_volume_on
+from brain_activity_prediction.storage.nifti import open_volumes, read_grid, read_volume_on
 from brain_activity_prediction.surfaces.sampling import interpolated, majority, ribbon_weights
 from brain_activity_prediction.surfaces.transforms import (
     HEMISPHERES,
+    SPACE,
     missing_files,
     read_hemisphere,
     transforms_folder,
@@ -24,6 +28,7 @@ from brain_activity_prediction.surfaces.transforms import (
 
 NATIVE, FSAVERAGE, FSAVERAGE5 = SPACES = ("native", "fsaverage", "fsaverage5")
 N_FSAVERAGE5 = 10242  # fsaverage5 is the first vertices of fsaverage
+BETWEEN_SPACES_MM = 1.4  # NSD's volumes have voxels of 1 or 1.8 mm
 # Maps of values that must not be averaged: layers, prompts, alphas, p and q.
 NEVER_AVERAGED = ("best_layer", "best_prompt", "_alpha", "_p", "_q")
 OnSurface = dict[str, np.ndarray]  # by hemisphere, (V,) or (V, n)
@@ -33,8 +38,8 @@ OnSurface = dict[str, np.ndarray]  # by hemisphere, (V,) or (V, n)
 class CorticalVoxels:
     """The N voxels of a subject's cortex, in the order of `volume[mask]`.
 
-    grid  the `subject_grid`
-    mask  (X, Y, Z), where nsdgeneral is 0 or more; scores may be fitted in any of these voxels
+    grid  of all volumes of the subject
+    mask  (X, Y, Z), where nsdgeneral is 0 or more, or all voxels; scores may be fitted in any of these
     """
 
     grid: Grid
@@ -73,13 +78,15 @@ class SubjectSurface:
     positions  {hemisphere: {depth: (V, 3)}}, in voxels from 0 along the axes of NSD's files; NaN outside the volume
     weights    {hemisphere: (V, N)}, see `ribbon_weights`
     nearest    {hemisphere: (163842,)}, the subject's vertex next to each vertex of fsaverage; without its file None
+    nsd        NSD with its volumes on the grid of the voxels; None for other datasets
     """
 
-    subject: int
+    subject: Subject
     voxels: CorticalVoxels
     positions: dict[str, dict[str, np.ndarray]]
     weights: dict[str, csr_array]
     nearest: dict[str, np.ndarray | None]
+    nsd: NSDVolumes | None = None
 
     def averaged(self, values: np.ndarray) -> OnSurface:
         """Interpolate values (N,) or (N, n) at each native vertex."""
@@ -106,36 +113,61 @@ class SubjectSurface:
         return {side: values[self.nearest[side][:n]] for side, values in native.items()}
 
 
-def lacking_transforms(base_dir: Path, subject: int | str, spaces: Sequence[str] = (FSAVERAGE,)) -> str:
-    """Return a message that lists the transforms that a subject lacks; empty if it has all."""
+def space_of(path: Path) -> str:
+    """Return NSD's space of a volume, func1mm or func1pt8mm, by the size of its voxels."""
+    return "func1mm" if voxel_sizes(read_grid(path).affine).max() < BETWEEN_SPACES_MM else SPACE
+
+
+def lacking_transforms(
+    base_dir: Path, subject: Subject, spaces: Sequence[str] = (FSAVERAGE,), volumes: str = SPACE
+) -> str:
+    """Return a message that lists the transforms that a subject lacks; empty if it has all.
+
+    spaces   surfaces to carry values to
+    volumes  NSD's space of the values
+    """
     if not isinstance(subject, int):
-        return f"subject {subject} is not one of NSD's, whose transforms surfaces need: its maps stay as they are"
+        return (
+            f"subject {subject} is not one of NSD's, whose transforms surfaces need, so its maps stay volumes: give "
+            "its meshes with bap surface --mesh"
+        )
     folder = transforms_folder(base_dir, subject)
-    lacking = missing_files(folder, fsaverage=any(space != NATIVE for space in spaces))
+    lacking = missing_files(folder, any(space != NATIVE for space in spaces), volumes)
     if not lacking:
         return ""
     names = ", ".join(path.name for path in lacking)
     return f"subject {subject} has no transforms to surfaces, so its maps stay volumes: fetch {names} into {folder}"
 
 
-def read_voxels(base_dir: Path, subject: int) -> CorticalVoxels:
+def read_voxels(nsd: NSDVolumes, subject: int) -> CorticalVoxels:
     """Read which voxels are the cortex of a subject."""
-    layout = find_nsd(base_dir)
-    grid = subject_grid(layout, subject)
-    return CorticalVoxels(grid, read_volume_on(layout.nsdgeneral(subject), grid) >= 0)
+    grid = subject_grid(nsd, subject)
+    return CorticalVoxels(grid, read_volume_on(nsd.nsdgeneral(subject), grid) >= 0)
 
 
-def read_subject_surface(base_dir: Path, subject: int) -> SubjectSurface:
-    """Read a subject's cortical voxels and NSD's transforms."""
-    voxels = read_voxels(base_dir, subject)
+def nsd_in(base_dir: Path, volumes: str = SPACE) -> NSDVolumes:
+    """Return NSD with its volumes of a space."""
+    nsd = find_nsd(base_dir)
+    return nsd if volumes == SPACE else nsd.reading(Reading(space=volumes))
+
+
+def read_subject_surface(base_dir: Path, subject: int, volumes: str = SPACE) -> SubjectSurface:
+    """Read a subject's cortical voxels in one of NSD's spaces, and NSD's transforms."""
+    nsd = nsd_in(base_dir, volumes)
+    voxels = read_voxels(nsd, subject)
+    folder, shape = transforms_folder(base_dir, subject), voxels.as_published(voxels.mask).shape
+    hemispheres = {side: read_hemisphere(folder, side, shape, volumes) for side in HEMISPHERES}
+    positions = {side: one.coordinates for side, one in hemispheres.items()}
+    nearest = {side: one.nearest for side, one in hemispheres.items()}
+    return SubjectSurface(subject, voxels, positions, weights_at(voxels, positions), nearest, nsd)
+
+
+def weights_at(voxels: CorticalVoxels, positions: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, csr_array]:
+    """Return `ribbon_weights` of the cortical voxels at the positions of each hemisphere's vertices."""
     numbers = np.full(voxels.mask.shape, -1)
     numbers[voxels.mask] = np.arange(np.count_nonzero(voxels.mask))
     numbers = voxels.as_published(numbers)
     column_of_voxel = np.argsort(numbers[numbers >= 0])
-    positions, weights, nearest = {}, {}, {}
-    for side in HEMISPHERES:
-        hemisphere = read_hemisphere(transforms_folder(base_dir, subject), side, numbers.shape)
-        positions[side] = hemisphere.coordinates
-        weights[side] = ribbon_weights(hemisphere.coordinates.values(), numbers >= 0)[:, column_of_voxel]
-        nearest[side] = hemisphere.nearest
-    return SubjectSurface(subject, voxels, positions, weights, nearest)
+    return {
+        side: ribbon_weights(depths.values(), numbers >= 0)[:, column_of_voxel] for side, depths in positions.items()
+    }

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from brain_activity_prediction.datasets.nsd.label_volumes import roi_volumes
-from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 from brain_activity_prediction.encoding.tables.layer_figure import COLOURS
 from brain_activity_prediction.inference.subject_statistics import mean_and_error
 from brain_activity_prediction.report.cortex.run_maps import VoxelMaps
@@ -67,10 +66,12 @@ def write_volume(path: Path, folder: Path, surface: SubjectSurface, spaces: Sequ
     return "cubically" if finite.all() else "over the voxels with a value"
 
 
-def write_roi_labels(base_dir: Path, folder: Path, surface: SubjectSurface, spaces: Sequence[str]) -> list[str]:
-    """Write each ROI file of a subject as .label.gii to `folder`/surfaces/SPACE/; return the names of the ROI files."""
-    written = []
-    for name, labels, names in roi_volumes(find_nsd(base_dir), surface.subject, surface.voxels.grid):
+def write_roi_labels(folder: Path, surface: SubjectSurface, spaces: Sequence[str]) -> list[str]:
+    """Write each of NSD's ROI files of a subject as .label.gii to `folder`/surfaces/SPACE/; return their names."""
+    written: list[str] = []
+    if surface.nsd is None:
+        return written
+    for name, labels, names in roi_volumes(surface.nsd, surface.subject, surface.voxels.grid):
         # Voxels outside the cortex are below 0 and have no vote. Unlabelled voxels vote for 0.
         whole = np.where(labels < 0, np.nan, labels)[surface.voxels.mask]
         native = {side: np.nan_to_num(majority(weights, whole)) for side, weights in surface.weights.items()}

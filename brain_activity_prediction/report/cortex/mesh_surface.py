@@ -1,0 +1,70 @@
+"""Carry the volumes of any dataset to given meshes of a subject, by the millimetres of both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from nibabel.affines import apply_affine
+
+from brain_activity_prediction.report.cortex.subject_surface import CorticalVoxels, SubjectSurface, weights_at
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.storage.files import reading
+from brain_activity_prediction.storage.folders import Subject
+from brain_activity_prediction.storage.grid import PUBLISHED_AXES
+from brain_activity_prediction.storage.nifti import read_grid
+from brain_activity_prediction.surfaces.transforms import HEMISPHERES
+
+DEPTHS = (0.25, 0.5, 0.75)  # of the way from the first to the second mesh of a hemisphere, as NSD's three layers
+
+
+def read_mesh_surface(subject: Subject, volume: Path, meshes: Sequence[Path]) -> SubjectSurface:
+    """Return the way from the voxels of a subject's volumes to the vertices of its meshes.
+
+    volume  one of its volumes, whose header has an affine
+    meshes  left and right, sampled where they are; or left and right pial, then left and right white, sampled at DEPTHS
+
+    Vertices outside the volume are NaN. Raises InputError if all of a hemisphere are, or if the sides are swapped.
+    """
+    grid = read_grid(volume)
+    if not grid.has_affine:
+        raise InputError(
+            f"{volume} has no affine, so that its voxels have no place on a mesh: write one into its header"
+        )
+    points = [_points(path) for path in meshes]
+    left, right = (own[:, 0].mean() for own in points[:2])
+    if left >= right:
+        raise InputError(f"{meshes[0]} is right of {meshes[1]}: give the left mesh before the right one")
+    published = grid.along(PUBLISHED_AXES)
+    positions = {}
+    for turn, side in enumerate(HEMISPHERES):
+        outer, inner = points[turn], points[turn - 2]  # the same with one mesh for each hemisphere
+        if len(outer) != len(inner):
+            raise InputError(
+                f"{meshes[turn]} and {meshes[turn - 2]} have different vertices: give one subject's meshes"
+            )
+        depths = DEPTHS if len(meshes) > len(HEMISPHERES) else (0.0,)
+        at = {f"{depth:.0%}": outer + depth * (inner - outer) for depth in depths}
+        positions[side] = {name: _in_voxels(own, published.affine, published.shape) for name, own in at.items()}
+        if all(np.isnan(own).all() for own in positions[side].values()):
+            raise InputError(
+                f"no vertex of {meshes[turn]} is inside {volume}: give meshes in the millimetres of its affine"
+            )
+    voxels = CorticalVoxels(grid, np.ones(grid.shape, dtype=bool))
+    return SubjectSurface(subject, voxels, positions, weights_at(voxels, positions), dict.fromkeys(HEMISPHERES))
+
+
+def _points(path: Path) -> np.ndarray:
+    """Read the points (V, 3) of a mesh in scanner coordinates; nilearn adds the offset in a FreeSurfer file."""
+    from nilearn.surface import load_surf_mesh
+
+    with reading(path, "give a mesh as .surf.gii, or FreeSurfer's white or pial"):
+        return np.asarray(load_surf_mesh(path).coordinates, dtype=np.float64)
+
+
+def _in_voxels(points: np.ndarray, affine: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Return points (V, 3) in mm as positions in voxels from 0; NaN beyond the centres of the outermost voxels."""
+    positions = apply_affine(np.linalg.inv(affine), points)
+    inside = ((positions >= 0) & (positions <= np.array(shape) - 1)).all(axis=1)
+    return np.where(inside[:, None], positions, np.nan)
