@@ -3,13 +3,10 @@
 import argparse
 import math
 import re
+from collections.abc import Callable
 
 WHOLE_NUMBER = re.compile("[0-9]{1,9}")
 LARGEST_COUNT = 999_999_999
-MOST_FOLDS = 100
-MOST_ALPHAS = 1000
-MOST_WORKERS = 1024
-MOST_RESAMPLES, MOST_PERMUTATIONS = 100_000, 1_000_000
 LARGEST_LOG_10_ALPHA = 30  # for features with SD 1; any larger alpha gives the same scores
 NOTICE_S = 120  # seconds before its time limit at which sweep/job.sh tells a job to stop
 SHORTEST_LIMIT_S = 300
@@ -63,52 +60,28 @@ def subject_list(text: str) -> list[int] | list[str]:
     return names
 
 
-def positive_int(text: str) -> int:
-    return _whole_number(text, 1, LARGEST_COUNT)
+def whole_number(lowest: int, highest: int, reason: str = "") -> Callable[[str], int]:
+    """Return a function that converts a whole number within limits; its error states them and the reason for them."""
+
+    def convert(text: str) -> int:
+        if not re.fullmatch("[0-9]{1,10}", text) or not lowest <= int(text) <= highest:
+            raise argparse.ArgumentTypeError(f"{text[:40]} is not a whole number from {lowest} to {highest}{reason}")
+        return int(text)
+
+    return convert
+
+
+positive_int, non_negative_int = whole_number(1, LARGEST_COUNT), whole_number(0, LARGEST_COUNT)
+fold_count, worker_count, num_alphas = whole_number(2, 100), whole_number(1, 1024), whole_number(1, 1000)
+seed = whole_number(0, 2**32 - 1)  # the range that all libraries accept
+# A resample needs 28 bytes of memory for each test image.
+bootstrap_count = whole_number(0, 100_000, ", for 3 GB of memory with 1000 test images")
+permutation_count = whole_number(0, 1_000_000, "; time and memory grow with it, and the smallest p of 1000000 is 1e-06")
 
 
 def batch_size(text: str) -> int | str:
     """Convert a number of images in a batch; `auto` is kept."""
     return text if text == "auto" else positive_int(text)
-
-
-def non_negative_int(text: str) -> int:
-    return _whole_number(text, 0, LARGEST_COUNT)
-
-
-def bootstrap_count(text: str) -> int:
-    """Convert a number of resamples; each needs 28 bytes of memory for each test image."""
-    return _whole_number(text, 0, MOST_RESAMPLES, ", for 3 GB of memory with 1000 test images")
-
-
-def permutation_count(text: str) -> int:
-    smallest_p = f"the smallest p of {MOST_PERMUTATIONS} is {1 / MOST_PERMUTATIONS:g}"
-    return _whole_number(text, 0, MOST_PERMUTATIONS, f"; time and memory grow with it, and {smallest_p}")
-
-
-def fold_count(text: str) -> int:
-    """Convert a number of outer folds."""
-    return _whole_number(text, 2, MOST_FOLDS)
-
-
-def worker_count(text: str) -> int:
-    return _whole_number(text, 1, MOST_WORKERS)
-
-
-def num_alphas(text: str) -> int:
-    return _whole_number(text, 1, MOST_ALPHAS)
-
-
-def seed(text: str) -> int:
-    """Convert a seed from 0 to 2^32 - 1, the range that all libraries accept."""
-    return _whole_number(text, 0, 2**32 - 1)
-
-
-def _whole_number(text: str, lowest: int, highest: int, reason: str = "") -> int:
-    """Convert a whole number within limits; the error states them and the reason for them."""
-    if not re.fullmatch("[0-9]{1,10}", text) or not lowest <= int(text) <= highest:
-        raise argparse.ArgumentTypeError(f"{text[:40]} is not a whole number from {lowest} to {highest}{reason}")
-    return int(text)
 
 
 def log_10_alpha(text: str) -> float:
