@@ -1,4 +1,4 @@
-"""Read JSON records of this package as untrusted input: a dataclass is the schema, its annotations are the types.
+"""Write JSON records, and read them as untrusted input: a dataclass is the schema, its annotations are the types.
 
 Only plain data are returned. A record describes a request or an event and never names code to run.
 """
@@ -7,12 +7,12 @@ import json
 import math
 import types
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, fields, is_dataclass
+from dataclasses import MISSING, Field, asdict, fields, is_dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from brain_activity_prediction.storage.files import read_bytes, reading
+from brain_activity_prediction.storage.files import read_bytes, reading, written_whole
 
 LARGEST_BYTES = 2**24
 Record = TypeVar("Record")
@@ -22,6 +22,13 @@ def read_json(path: Path, kind: type[Record], remedy: str) -> Record:
     """Read the record in a JSON file; raise `Damaged`, with field and remedy, if it does not fit the schema."""
     with reading(path, remedy):
         return checked(json.loads(read_bytes(path, LARGEST_BYTES)), kind)
+
+
+def write_json(path: Path, content: Any, indent: int | None = None) -> None:
+    """Write a record, an instance of a dataclass or plain data, atomically as JSON."""
+    plain = asdict(content) if is_dataclass(content) and not isinstance(content, type) else content
+    with written_whole(path) as aside:
+        aside.write_text(json.dumps(plain, indent=indent) + "\n")
 
 
 def checked(value: Any, kind: Any, name: str = "the whole") -> Any:

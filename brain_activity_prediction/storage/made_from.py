@@ -7,12 +7,11 @@ clocks may be wrong.
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from brain_activity_prediction.runtime.errors import Damaged
-from brain_activity_prediction.storage.checked_json import read_json
-from brain_activity_prediction.storage.files import written_whole
+from brain_activity_prediction.storage.checked_json import read_json, write_json
 
 NAME = "made_from.json"
 
@@ -35,8 +34,7 @@ def state_of(folder: Path, paths: Iterable[Path]) -> str:
 
 def write_note(folder: Path, state: str) -> None:
     """Record what the results in a folder were made from."""
-    with written_whole(folder / NAME) as path:
-        path.write_text(json.dumps(asdict(Note(state))) + "\n")
+    write_json(folder / NAME, Note(state))
 
 
 def noted(folder: Path) -> str | None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.messages import log
-from brain_activity_prediction.storage.checked_json import read_json
-from brain_activity_prediction.storage.files import written_whole
+from brain_activity_prediction.storage.checked_json import read_json, write_json
 from brain_activity_prediction.storage.folders import model_folder
 
 
@@ -31,8 +29,7 @@ class MeasuredRate:
 def record_rate(base_dir: Path, model_id: str, rate: MeasuredRate) -> None:
     """Keep the rate of a model; a folder that cannot be written only costs the estimate."""
     try:
-        with written_whole(_path(base_dir, model_id)) as aside:
-            aside.write_text(json.dumps(asdict(rate)) + "\n")
+        write_json(_path(base_dir, model_id), rate)
     except InputError as error:
         log.info(f"the rate is not recorded for sweep.py plan: {error}")
 

@@ -4,20 +4,19 @@ These files do not decide which units are done. They explain failures and give t
 """
 
 import fcntl
-import json
 import os
 import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from brain_activity_prediction.runtime.errors import InputError, one_line
 from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.processes import is_dead, is_name, number_of, own_name
-from brain_activity_prediction.storage.checked_json import read_json
-from brain_activity_prediction.storage.files import open_for_writing, remove_left_behind, written_whole
+from brain_activity_prediction.storage.checked_json import read_json, write_json
+from brain_activity_prediction.storage.files import open_for_writing, remove_left_behind
 
 HEADER = "== "  # begins the first line that a run of a unit writes to its log
 TAIL_BYTES = 16_384
@@ -71,8 +70,7 @@ def records(results_dir: Path, names: str = ".*") -> dict[str, Record]:
 
 
 def write_record(results_dir: Path, unit: str, record: Record) -> None:
-    with written_whole(_record_path(results_dir, unit)) as path:
-        path.write_text(json.dumps(asdict(record)) + "\n")
+    write_json(_record_path(results_dir, unit), record)
 
 
 def read_record(results_dir: Path, unit: str) -> Record | None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.messages import log
-from brain_activity_prediction.storage.checked_json import read_json
-from brain_activity_prediction.storage.files import written_whole
+from brain_activity_prediction.storage.checked_json import read_json, write_json
 from brain_activity_prediction.storage.folders import model_folder
 
 
@@ -58,8 +56,7 @@ def read_size(base_dir: Path, model_id: str, conditions: Conditions) -> int | No
 def remember_size(base_dir: Path, model_id: str, conditions: Conditions, n_images: int) -> None:
     """Keep a batch size; a folder that cannot be written only costs the next measurement."""
     try:
-        with written_whole(_path(base_dir, model_id, conditions)) as aside:
-            aside.write_text(json.dumps(asdict(Remembered(conditions, n_images)), indent=1) + "\n")
+        write_json(_path(base_dir, model_id, conditions), Remembered(conditions, n_images), indent=1)
     except InputError as error:
         log.info(f"the batch size is not remembered: {error}")
 

@@ -7,7 +7,6 @@ one job.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
@@ -16,8 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from brain_activity_prediction.storage.checked_json import read_json
-from brain_activity_prediction.storage.files import written_whole
+from brain_activity_prediction.storage.checked_json import read_json, write_json
 from brain_activity_prediction.sweep.planning.models import own_script
 
 if TYPE_CHECKING:
@@ -62,8 +60,7 @@ def write_items(path: Path, units: Sequence[Unit], units_a_job: int, device: str
         _, script, *flags = unit.command
         of_unit = device if unit.stage != "report" else None
         items.append(Item(place // units_a_job, unit.name, unit.amount, Path(script).stem, flags, of_unit))
-    with written_whole(path) as aside:
-        aside.write_text(json.dumps([asdict(item) for item in items], indent=1) + "\n")
+    write_json(path, [asdict(item) for item in items], indent=1)
     return -(-len(units) // units_a_job)
 
 

@@ -1,14 +1,13 @@
 """Store the flags of the last sweep in sweep/sweep.json of the results' folder for `status`."""
 
 import argparse
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
 from brain_activity_prediction.runtime.errors import InputError
-from brain_activity_prediction.storage.checked_json import read_json
-from brain_activity_prediction.storage.files import reading, written_whole
+from brain_activity_prediction.storage.checked_json import read_json, write_json
+from brain_activity_prediction.storage.files import reading
 from brain_activity_prediction.sweep.flags import flags, settings_from
 from brain_activity_prediction.sweep.records import folder_of
 from brain_activity_prediction.sweep.settings import SweepSettings
@@ -19,8 +18,7 @@ REMEDY = "start the sweep again"
 
 def remember(settings: SweepSettings) -> None:
     """Store the flags of a sweep for `status`."""
-    with written_whole(folder_of(settings.results_dir) / SETTINGS) as aside:
-        aside.write_text(json.dumps(settings.recorded(), indent=2) + "\n")
+    write_json(folder_of(settings.results_dir) / SETTINGS, settings.recorded(), indent=2)
 
 
 def remembered(base_dir: Path, output: Path | None = None) -> SweepSettings:
