@@ -35,7 +35,7 @@ from brain_activity_prediction.datasets.nsd.stimuli import Stimuli
 from brain_activity_prediction.extraction import loop
 from brain_activity_prediction.extraction.plan import plan
 from brain_activity_prediction.extraction.runner import Runner
-from brain_activity_prediction.models.torchvision_import import import_torchvision
+from brain_activity_prediction.models.library_imports import import_torchvision
 from brain_activity_prediction.runtime.claims import Claims
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 from brain_activity_prediction.storage.folders import embeddings_folder

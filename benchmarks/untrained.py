@@ -11,7 +11,7 @@ import torch
 from brain_activity_prediction import models
 from brain_activity_prediction.demo.models import prompt_tokenizer
 from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
-from brain_activity_prediction.models.torchvision_import import import_torchvision
+from brain_activity_prediction.models.library_imports import import_torchvision
 
 EXTRACT = Path(models.__file__).parents[1] / "extract_image_embeddings"
 

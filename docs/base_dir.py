@@ -30,7 +30,7 @@ from brain_activity_prediction.demo.simulation import REGIONS, Recipe
 from brain_activity_prediction.encoding import comparison
 from brain_activity_prediction.encoding.scores import score_store
 from brain_activity_prediction.encoding.tables import region_table
-from brain_activity_prediction.models.torchvision_import import import_torchvision
+from brain_activity_prediction.models.library_imports import import_torchvision
 from brain_activity_prediction.rsa import similarity_table
 from brain_activity_prediction.storage.embeddings import embedding_store
 from brain_activity_prediction.variance_partitioning import resampled_shares as partition_errors

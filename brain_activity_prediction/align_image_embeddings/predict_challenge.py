@@ -12,7 +12,7 @@ from brain_activity_prediction.cli import shared_flags as shared
 from brain_activity_prediction.cli.settings_from_flags import alpha_grid, layer_selection, settings_from
 from brain_activity_prediction.datasets.find import find_dataset
 from brain_activity_prediction.encoding.layers import open_layers
-from brain_activity_prediction.encoding.submission.settings import SubmissionSettings
+from brain_activity_prediction.encoding.settings import SubmissionSettings
 from brain_activity_prediction.ridge.criteria import CRITERIA
 from brain_activity_prediction.runtime import devices
 from brain_activity_prediction.runtime.running import run_script
@@ -50,7 +50,7 @@ def main() -> None:
     devices.check_device(settings.device)
     layers = open_layers(settings.output, settings.features)
 
-    from brain_activity_prediction.encoding.submission.predictions import predict_challenge
+    from brain_activity_prediction.encoding.submission import predict_challenge
 
     predict_challenge(settings, dataset, layers)
 

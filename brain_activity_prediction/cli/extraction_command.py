@@ -15,8 +15,7 @@ from brain_activity_prediction.extraction.loop import extract
 from brain_activity_prediction.extraction.prompt_selection import select_prompts
 from brain_activity_prediction.extraction.settings import ExtractionSettings
 from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
-from brain_activity_prediction.models.pooling import BLOCK, POOLINGS
-from brain_activity_prediction.models.sites.points import HEADS, SITES
+from brain_activity_prediction.models.pooling import BLOCK, HEADS, POOLINGS, SITES
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.running import run_script
 

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from brain_activity_prediction.cross_subject.ceiling_columns import MADE_WITH
+from brain_activity_prediction.encoding.layers import Stream
 from brain_activity_prediction.encoding.scores.conditions import NORMALISED, check_responses
 from brain_activity_prediction.encoding.scores.unscored import unscored
-from brain_activity_prediction.encoding.streams import Stream
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.wording import did_you_mean

@@ -12,7 +12,7 @@ import numpy as np
 
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.wording import did_you_mean
-from brain_activity_prediction.storage.embeddings.image_ids import ImageId
+from brain_activity_prediction.storage.embeddings.batch_files import ImageId
 from brain_activity_prediction.storage.folders import Subject
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ import numpy as np
 from brain_activity_prediction.datasets.dataset import Dataset
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.wording import count, did_you_mean, no_such_path
-from brain_activity_prediction.storage.embeddings.image_ids import as_ids
+from brain_activity_prediction.storage.embeddings.batch_files import as_ids
 from brain_activity_prediction.storage.files import read_bytes, reading
 from brain_activity_prediction.storage.folders import Subject
 

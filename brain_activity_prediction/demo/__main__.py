@@ -58,7 +58,7 @@ def write(base_dir: Path, layout: str) -> None:
     from brain_activity_prediction.demo.dataset import DEFAULT_RECIPE, write_dataset
     from brain_activity_prediction.demo.models import write_llava, write_vit
     from brain_activity_prediction.demo.planted import layer_features
-    from brain_activity_prediction.models.torchvision_import import import_torchvision
+    from brain_activity_prediction.models.library_imports import import_torchvision
 
     if base_dir.exists() and not (base_dir / PLANTED).exists() and any(base_dir.iterdir()):
         raise InputError(f"{base_dir} holds something that is not a demo: choose another --base-dir")

@@ -7,15 +7,15 @@ from itertools import combinations
 
 import pandas as pd
 
+from brain_activity_prediction.encoding.layers import Stream
 from brain_activity_prediction.encoding.scores.conditions import (
     CONDITION,
     ComparisonSettings,
     Condition,
     read_conditions,
 )
-from brain_activity_prediction.encoding.streams import Stream
 from brain_activity_prediction.inference.false_discovery import adjusted
-from brain_activity_prediction.inference.intervals import interval, standard_error, two_sided_p
+from brain_activity_prediction.inference.resampling import interval, standard_error, two_sided_p
 from brain_activity_prediction.runtime.errors import InputError, one_line
 from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.storage.folders import subject_folder

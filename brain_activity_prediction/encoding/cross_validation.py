@@ -17,12 +17,10 @@ import torch
 from brain_activity_prediction.datasets.dataset import Dataset
 from brain_activity_prediction.datasets.units import Units
 from brain_activity_prediction.encoding.encode import fit_missing
-from brain_activity_prediction.encoding.evaluation import score_best_layers
+from brain_activity_prediction.encoding.evaluation import best_predictions, score_best_layers
 from brain_activity_prediction.encoding.layers import Layer
-from brain_activity_prediction.encoding.scores.alpha_edges import warn_of_edges
-from brain_activity_prediction.encoding.scores.best_predictions import best_predictions
 from brain_activity_prediction.encoding.scores.layer_choice import StreamScores, stream_scores
-from brain_activity_prediction.encoding.scores.score_files import alpha_range
+from brain_activity_prediction.encoding.scores.score_files import alpha_range, warn_of_edges
 from brain_activity_prediction.encoding.scores.score_store import ScoreStore
 from brain_activity_prediction.encoding.settings import EncodingSettings
 from brain_activity_prediction.encoding.tables.fold_means import mean_maps, mean_table, same_rows

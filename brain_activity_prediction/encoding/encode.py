@@ -12,10 +12,9 @@ from brain_activity_prediction.datasets.dataset import Dataset
 from brain_activity_prediction.datasets.find import NSD
 from brain_activity_prediction.encoding import planning
 from brain_activity_prediction.encoding.analysis import Analysis, prepare_analysis
-from brain_activity_prediction.encoding.evaluation import evaluate, score_best_layers
+from brain_activity_prediction.encoding.evaluation import evaluate, predictions_to_keep, score_best_layers
 from brain_activity_prediction.encoding.layers import Layer, by_stream
 from brain_activity_prediction.encoding.scaling import scaling, varying_features
-from brain_activity_prediction.encoding.scores.best_predictions import predictions_to_keep
 from brain_activity_prediction.encoding.settings import EncodingSettings
 from brain_activity_prediction.encoding.tables.image_classes import TestImages, write_class_table
 from brain_activity_prediction.encoding.tables.region_table import Alignment

@@ -147,3 +147,16 @@ def _remedy(model_id: str, output: Output) -> str:
     ids = sorted(name.replace("_", "/", 1) for name in folders)  # few organisations have an underscore in their names
     near = near_models(model_id, ids)
     return f"did you mean {' or '.join(near)}?" if near else "run its extraction script first"
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Stream of a model; `prompt` is None for streams that no prompt changes."""
+
+    model_id: str
+    prompt: int | None
+    stream: str
+
+    def __str__(self) -> str:
+        prompt = "" if self.prompt is None else f" prompt {self.prompt}"
+        return f"{self.model_id}{prompt} {self.stream}"

@@ -8,8 +8,8 @@ import numpy as np
 
 from brain_activity_prediction.datasets.dataset import Dataset
 from brain_activity_prediction.datasets.splits import split_images
+from brain_activity_prediction.encoding.evaluation import layers_lacking_predictions
 from brain_activity_prediction.encoding.layers import Layer, by_stream
-from brain_activity_prediction.encoding.scores.best_predictions import layers_lacking_predictions
 from brain_activity_prediction.encoding.scores.score_store import ScoreStore
 from brain_activity_prediction.encoding.settings import EncodingSettings
 from brain_activity_prediction.inference.permutations import FEW_BLOCKS, FEWEST_BLOCKS, n_different
@@ -19,16 +19,6 @@ from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.wording import are, count, were
 
 ScoreStores = Mapping[int | None, ScoreStore]  # by prompt
-
-
-def check_files(dataset: Dataset, settings: EncodingSettings) -> None:
-    """Raise InputError if a file that the settings name is missing: of a session, a region, the published ncsnr."""
-    if settings.sessions:
-        dataset.response_files(settings.subject, settings.sessions)
-    for name in settings.rois or ():
-        dataset.check_region(settings.subject, name)
-    if settings.ncsnr == "nsd":
-        dataset.check_ncsnr(settings.subject)
 
 
 def planned_permutations(dataset: Dataset, settings: EncodingSettings) -> int:

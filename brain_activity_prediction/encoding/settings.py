@@ -1,4 +1,4 @@
-"""Settings of an encoding analysis, made once from the flags of align_model.py."""
+"""Settings of an encoding analysis and of a submission, made once from the flags of their scripts."""
 
 from __future__ import annotations
 
@@ -114,3 +114,17 @@ class EncodingSettings(FittingSettings):
             **subject_data.recorded(),
             **{f"embeddings_{name}": value for name, value in comparable(embeddings).items()},
         }
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubmissionSettings:
+    """The models to fit to all images with responses, whose predictions for the challenge's images are written."""
+
+    base_dir: Path
+    dataset: str | None  # the name given with --dataset
+    output: Output
+    subject: Subject
+    device: str  # a torch device name
+    features: LayerSelection
+    alphas: AlphaGrid
+    criterion: str  # score whose cross-validated value chooses alpha, and each unit's layer

@@ -19,7 +19,6 @@ from brain_activity_prediction.cli import extraction_command
 from brain_activity_prediction.cli.model_names import resolved_model_id
 from brain_activity_prediction.datasets.texts.captions import Captions
 from brain_activity_prediction.extraction.loop import extract
-from brain_activity_prediction.models.text import model_script
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.running import run_script
 
@@ -44,6 +43,8 @@ def main() -> None:
 
 def script(model_id: str, captions: Captions) -> SimpleNamespace:
     """Return the model script of a CLIP, as `extraction.model_script` describes it."""
+    from brain_activity_prediction.models.text import model_script
+
     return SimpleNamespace(
         MODEL_ID=model_id,
         REVISION="main",
@@ -58,6 +59,8 @@ def script(model_id: str, captions: Captions) -> SimpleNamespace:
 
 def load(checkpoint, device, dtype, *, captions):
     from transformers import CONFIG_MAPPING
+
+    from brain_activity_prediction.models.text import model_script
 
     kind = checkpoint.settings("config.json").get("model_type")
     if kind in CONFIG_MAPPING and kind not in ("clip", "clip_text_model"):

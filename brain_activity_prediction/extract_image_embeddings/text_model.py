@@ -19,7 +19,6 @@ from brain_activity_prediction.datasets.texts.answers import Answers
 from brain_activity_prediction.datasets.texts.captions import Captions
 from brain_activity_prediction.extraction.loop import extract
 from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
-from brain_activity_prediction.models.text.model_script import script
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.running import run_script
@@ -46,6 +45,8 @@ def main() -> None:
 
 
 def script_of(given):
+    from brain_activity_prediction.models.text.model_script import script
+
     texts = texts_of(given.base_dir, given.captions)
     of_model = SimpleNamespace(MODEL_ID=None, REVISION="main")
     say_modules(extraction_command.checkpoint(of_model, given))

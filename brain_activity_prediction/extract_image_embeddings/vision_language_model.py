@@ -16,8 +16,6 @@ from brain_activity_prediction.cli import extraction_command
 from brain_activity_prediction.cli.flag_values import positive_int
 from brain_activity_prediction.extraction.loop import extract
 from brain_activity_prediction.extraction.settings import ExtractionSettings
-from brain_activity_prediction.models.vision_language import model_script
-from brain_activity_prediction.models.vision_language.prompts import read_template
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.running import run_script
 
@@ -59,6 +57,9 @@ def read_flags(words: Sequence[str] | None = None) -> tuple[SimpleNamespace, Ext
 
 
 def script_of(given):
+    from brain_activity_prediction.models.vision_language import model_script
+    from brain_activity_prediction.models.vision_language.prompts import read_template
+
     checkpoint = extraction_command.checkpoint(SimpleNamespace(MODEL_ID=None, REVISION="main"), given)
     template = read_template(given.template) if given.template else None
     sites = extraction_command.selected_sites(given)

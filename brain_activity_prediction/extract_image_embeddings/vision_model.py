@@ -21,12 +21,7 @@ from brain_activity_prediction.cli import extraction_command
 from brain_activity_prediction.cli.flag_values import positive_int
 from brain_activity_prediction.extraction.loop import extract
 from brain_activity_prediction.extraction.settings import ExtractionSettings
-from brain_activity_prediction.models.pooling import BLOCK
-from brain_activity_prediction.models.sites.points import by_site
-from brain_activity_prediction.models.vision.inputs import check_inputs, frames_of, preprocess, processor_of
-from brain_activity_prediction.models.vision.network import VisionNetwork, channels_last
-from brain_activity_prediction.models.vision.outputs import NORMED, OUTPUTS
-from brain_activity_prediction.models.vision.tower import load_tower
+from brain_activity_prediction.models.pooling import BLOCK, NORMED, OUTPUTS, by_site
 from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.running import run_script
 
@@ -88,6 +83,10 @@ def own_settings(checkpoint) -> dict:
 
 
 def load(checkpoint, device, dtype, *, grid, poolings, outputs, sites):
+    from brain_activity_prediction.models.vision.inputs import check_inputs, frames_of, processor_of
+    from brain_activity_prediction.models.vision.network import VisionNetwork, channels_last
+    from brain_activity_prediction.models.vision.tower import load_tower
+
     network, projection = load_tower(checkpoint, device, dtype, outputs)
     check_inputs(network)
     if frames := frames_of(network):
@@ -97,6 +96,12 @@ def load(checkpoint, device, dtype, *, grid, poolings, outputs, sites):
     model = VisionNetwork(network, projection, sites=sites)
     model.check(processor, poolings, grid, outputs)
     return model, processor
+
+
+def preprocess(processor, images):
+    from brain_activity_prediction.models.vision import inputs
+
+    return inputs.preprocess(processor, images)
 
 
 def encode_images(model, processor, pixels, poolings, *, grid, outputs):

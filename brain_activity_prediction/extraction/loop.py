@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import os
+import shlex
+import sys
 from collections.abc import Mapping
 from contextlib import closing
 
@@ -16,7 +19,6 @@ from brain_activity_prediction.datasets.find import find_dataset
 from brain_activity_prediction.extraction.batch_size.search import with_batch_size
 from brain_activity_prediction.extraction.computing import Computing
 from brain_activity_prediction.extraction.model_script import checkpoint_files, open_stimuli
-from brain_activity_prediction.extraction.next_step import next_step
 from brain_activity_prediction.extraction.plan import Work, images_left, plan
 from brain_activity_prediction.extraction.recorded_settings import RecordedSettings
 from brain_activity_prediction.extraction.reuse.pictures import check_pictures, copy_states
@@ -28,11 +30,13 @@ from brain_activity_prediction.runtime.claims import Claims, remove_left_claims
 from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.read_ahead import read_ahead
 from brain_activity_prediction.runtime.running import fill, progress_seconds
+from brain_activity_prediction.runtime.scripts import ALIGN
 from brain_activity_prediction.runtime.stopping import until_stopped
 from brain_activity_prediction.runtime.wording import count
+from brain_activity_prediction.storage.embeddings.batch_files import ImageId, claim_name
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
-from brain_activity_prediction.storage.embeddings.image_ids import ImageId, claim_name
 from brain_activity_prediction.storage.files import check_room, remove_left_behind
+from brain_activity_prediction.storage.folders import Subject
 
 THREADS_AHEAD = 2  # number of threads; each prepares a batch while the model computes another
 
@@ -123,3 +127,27 @@ def tidy(work: Work) -> None:
     remove_left_claims(work.claims_folder)
     for store in work.stores.values():
         remove_left_behind(store.folder)
+
+
+def next_step(work: Work) -> str:
+    """Return the folders of the states, and an alignment command for each subject with this run's flags."""
+    settings = work.settings
+    _, n_shards = settings.shard
+    folders = [f"states: {store.folder}" for store in work.stores.values()]
+    when = "next" if n_shards == 1 else f"next, once all {n_shards} shards are done"
+    commands = [f"  {shlex.join(_alignment(work, subject))}" for subject in settings.subjects]
+    return "\n".join([*folders, f"{when}:", *commands])
+
+
+def _alignment(work: Work, subject: Subject) -> list[str]:
+    settings = work.settings
+    script = ALIGN if os.path.isabs(sys.argv[0]) else os.path.relpath(ALIGN)
+    command = [sys.orig_argv[0], str(script), *settings.place_flags, "-s", str(subject), "-m", settings.model_id]
+    prompts = [str(prompt) for prompt in work.stores if prompt is not None]
+    if prompts:
+        command += ["-p", *prompts]
+    if prompts and settings.prompts_file:
+        command += ["--prompts-file", str(settings.prompts_file)]
+    if settings.device != "cuda:0":
+        command += ["-g", settings.device.removeprefix("cuda:")]
+    return command

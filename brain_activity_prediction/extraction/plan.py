@@ -16,8 +16,8 @@ from brain_activity_prediction.runtime.claims import Claims
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.shared_work import shared_out
 from brain_activity_prediction.runtime.wording import are, count, prompt_name, were
+from brain_activity_prediction.storage.embeddings.batch_files import ImageId, claim_name
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
-from brain_activity_prediction.storage.embeddings.image_ids import ImageId, claim_name
 from brain_activity_prediction.storage.folders import claims_folder, embeddings_folder, part_of
 
 

@@ -1,6 +1,6 @@
 """The settings of a prompt that change the hidden states: its token ids, and the tokens that end an answer.
 
-Version 1.0.0 recorded neither; `former_settings` computes what it used.
+Version 1.0.0 recorded neither; `recorded_settings` computes what it used.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ from collections.abc import Mapping, Sequence
 from brain_activity_prediction.extraction.prompt_selection import check_prompts
 from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
 from brain_activity_prediction.models.guarded import guarded
-from brain_activity_prediction.models.light_imports import import_model_classes
-from brain_activity_prediction.models.torchvision_import import import_torchvision
+from brain_activity_prediction.models.library_imports import import_model_classes, import_torchvision
 
 IDS, ENDS, LONGEST = "prompt_token_ids", "answer_ends", "max_new_tokens"
 

@@ -1,17 +1,25 @@
-"""The settings that change the hidden states, recorded in each store's `settings.json` and compared before a run."""
+"""The settings that change the hidden states, recorded in each store's `settings.json` and compared before a run.
+
+Version 1.0.0 did not record all of them. A run continues its stores if today's settings equal those that it used.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
 
-from brain_activity_prediction.extraction.former_settings import settings_of_1_0_0
 from brain_activity_prediction.extraction.plan import Work
-from brain_activity_prediction.extraction.prompt_settings import prompt_settings
+from brain_activity_prediction.extraction.prompt_settings import ENDS, IDS, LONGEST, described, prompt_settings
 from brain_activity_prediction.extraction.settings import ExtractionSettings
+from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+LLAMA_END = 2  # ends an answer in version 1.0.0 if no file of the checkpoint names an end
 
 
 @dataclass(frozen=True)
@@ -63,3 +71,39 @@ def check_dtype(store: EmbeddingStore, settings: ExtractionSettings) -> None:
             f"{store.folder} holds states made with dtype = {known}, this run has {own} because {asked} was requested: "
             f"add --dtype {known}, or request {other}"
         )
+
+
+def settings_of_1_0_0(script, checkpoint: Checkpoint, prompt: str | None, recorded: Mapping | None) -> dict:
+    """Return the settings that version 1.0.0 used but did not record; empty if `recorded` has them all."""
+    if not recorded:
+        return {}
+    if not hasattr(script, "prompt_ids"):
+        return {name: value for name, value in getattr(script, "IMPLIED", {}).items() if name not in recorded}
+    former = FormerCheckpoint(**{field.name: getattr(checkpoint, field.name) for field in fields(checkpoint)})
+    implied = {}
+    if IDS not in recorded:
+        implied[IDS] = described(script.prompt_ids(former, prompt or ""))
+    if LONGEST in recorded and ENDS not in recorded:
+        ends = getattr(script, "former_end_ids", script.end_ids)
+        implied[ENDS] = sorted(ends(former))
+    return implied
+
+
+class FormerCheckpoint(Checkpoint):
+    """A checkpoint read as in version 1.0.0: the tokenizer by transformers, the ends of answers from one file."""
+
+    def read_tokenizer(self, part: str) -> PreTrainedTokenizerBase:
+        from transformers import AutoTokenizer, LlamaTokenizer
+
+        kind = AutoTokenizer if self.part_file(part, "tokenizer.json") or part else LlamaTokenizer
+        return self.load(kind, subfolder=part)
+
+    def end_ids(self, *more: str) -> frozenset[int]:
+        config = self.settings("config.json")
+        for settings in (config.get("text_config") or {}, self.settings("generation_config.json"), config):
+            if (ids := settings.get("eos_token_id")) is not None:
+                break
+        else:
+            ids = LLAMA_END
+        ends = ids if isinstance(ids, list) else [ids]
+        return frozenset([*ends, *map(self.tokenizer().convert_tokens_to_ids, more)])

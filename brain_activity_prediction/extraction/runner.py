@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from brain_activity_prediction.extraction.prompt_selection import check_prompts
 from brain_activity_prediction.extraction.settings import ExtractionSettings
 from brain_activity_prediction.models.guarded import guarded
-from brain_activity_prediction.models.light_imports import without_compiler
-from brain_activity_prediction.models.torchvision_import import import_torchvision
+from brain_activity_prediction.models.library_imports import import_torchvision, without_compiler
 from brain_activity_prediction.runtime.errors import InputError
 
 if TYPE_CHECKING:

@@ -22,9 +22,8 @@ from typing import Protocol
 
 import numpy as np
 
-from brain_activity_prediction.inference.intervals import interval
 from brain_activity_prediction.inference.noise_ceiling import TrialSums, noise_of_averages, unclipped_ceiling
-from brain_activity_prediction.inference.resampling import resamples
+from brain_activity_prediction.inference.resampling import interval, resamples
 
 FEWEST_ERRORS = 2  # a mean ceiling below this many of its standard errors is not used
 VOXELS_PER_CHUNK = 2048

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from brain_activity_prediction.inference.intervals import share_reaching
+from brain_activity_prediction.inference.resampling import share_reaching
 
 if TYPE_CHECKING:
     import torch

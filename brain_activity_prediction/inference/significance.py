@@ -14,9 +14,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 
-from brain_activity_prediction.inference.intervals import ROUNDING, share_reaching
 from brain_activity_prediction.inference.outer_folds import mean_of_permuted
 from brain_activity_prediction.inference.permutations import different_cycles, n_different
+from brain_activity_prediction.inference.resampling import ROUNDING, share_reaching
 from brain_activity_prediction.ridge.scores import check_same_shape, standard_columns
 
 # Number of voxels transformed together: on a CPU, as many as fit into its cache with 1000 images.

@@ -6,10 +6,10 @@ Letters: N images or tiles, P patches, T tokens, W width.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from torch import Tensor
+import torch
+from torch import Tensor
+from torch.nn.functional import max_pool2d
 
 TILES = "aspect_ratio_mask"  # (N, 1, tiles), 1 for an image's own tiles
 PATCHES = "pixel_attention_mask"  # (N, P), 1 for an image's own patches; other families mark pixels by this name
@@ -32,8 +32,6 @@ def real_tokens(tower, inputs: Mapping[str, Tensor]) -> Callable[[Tensor], Tenso
 
 def patches(tower, inputs: Mapping[str, Tensor]) -> Tensor | None:
     """Return an image's own patches as a mask (N, P); None if the inputs do not mark them."""
-    from torch.nn.functional import max_pool2d
-
     if PATCHES in inputs:
         return inputs[PATCHES].bool()
     if FLATTENED in inputs:
@@ -50,8 +48,6 @@ def of_tiles(tower, tiles: Tensor, states: Tensor) -> Tensor:
 
     Mllama fills up all images to the same number of tiles, and each tile to a multiple of eight tokens.
     """
-    import torch
-
     n_rows, n_tokens, _ = states.shape
     real = tiles.reshape(n_rows, -1, 1).bool()
     place = torch.arange(n_tokens // real.shape[1], device=real.device)

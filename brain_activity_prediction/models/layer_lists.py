@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from torch import nn
+from torch import nn
 
 
 def layer_list(part: nn.Module) -> tuple[nn.Module, nn.ModuleList]:
@@ -14,8 +12,6 @@ def layer_list(part: nn.Module) -> tuple[nn.Module, nn.ModuleList]:
 
     Of several lists at the same depth the longest counts. Raise LookupError if there is none.
     """
-    from torch import nn
-
     level = [part]
     while level:
         lists = [
@@ -32,8 +28,6 @@ def layer_list(part: nn.Module) -> tuple[nn.Module, nn.ModuleList]:
 
 def flat(layers: nn.ModuleList) -> Iterator[nn.Module]:
     """Yield the layers of a list, those of nested lists, such as stages, one after another."""
-    from torch import nn
-
     for layer in layers:
         if isinstance(layer, nn.ModuleList):
             yield from flat(layer)

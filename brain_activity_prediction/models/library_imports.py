@@ -1,8 +1,13 @@
-"""Import libraries without torch's compiler, whose import takes up to seconds of processor time in each process.
+"""Import model libraries without torch's compiler, and torchvision with a torch without CUDA.
 
-torchvision, transformers and torch import `torch._dynamo` to mark functions for the compiler, and for functions that
-this project does not call. While they are imported, a stand-in takes the compiler's place. Its decorators return
-functions unmarked, and its functions load the compiler when they are called. All other names load the compiler.
+The compiler's import takes up to seconds of processor time in each process. torchvision, transformers and torch import
+`torch._dynamo` to mark functions for the compiler, and for functions that this project does not call. While they are
+imported, a stand-in takes the compiler's place. Its decorators return functions unmarked, and its functions load the
+compiler when they are called. All other names load the compiler.
+
+The compiled part of torchvision does not load with a torch without CUDA, so that its operators are missing and its
+import fails, and with it that of timm, open_clip and parts of transformers. This project uses none of the operators:
+declaring their signatures is enough.
 """
 
 from __future__ import annotations
@@ -20,6 +25,10 @@ COMPILER = "torch._dynamo"
 # Names that libraries take from the compiler while they are imported. Any other name loads it.
 DECORATORS = ("disable", "allow_in_graph", "assume_constant_result")
 FUNCTIONS = ("is_compile_supported", "TransformGetItemToIndex")
+SIGNATURES = (
+    "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+    "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+)
 
 
 def import_model_classes() -> None:
@@ -100,3 +109,28 @@ class StandIn(ModuleType):
             return self._real(name)(*arguments, **named)
 
         return function
+
+
+def import_torchvision() -> None:
+    """Import torchvision if it is installed, so that the libraries that need it can import it, too."""
+    if importlib.util.find_spec("torchvision") is None:
+        return
+    with without_compiler():
+        _import_torchvision()
+
+
+def _import_torchvision() -> None:
+    try:
+        import torchvision.transforms.v2
+    except RuntimeError as error:
+        if "torchvision::" not in str(error):
+            raise
+        import torch
+
+        for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
+            del sys.modules[name]
+        # Kept until the process ends: torch removes a library's operators when the object is garbage-collected.
+        import_torchvision.declared = torch.library.Library("torchvision", "DEF")
+        for signature in SIGNATURES:
+            import_torchvision.declared.define(signature)
+        import torchvision.transforms.v2  # noqa: F401

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+
+from torch import Tensor
+from torch.nn.functional import pad
 
 from brain_activity_prediction.runtime.errors import InputError
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 FIRST, LAST = 1, 3
 WIDTH_KEYS = re.compile("hidden_size|embed_dim|embedding_size|channels|widths?$")  # configuration keys
@@ -91,8 +90,6 @@ def _by_widths(shapes: Sequence[tuple[int, ...]], known: set[int]) -> int | None
 
 def _by_another_shape(shapes: Sequence[tuple[int, ...]], pixels: Tensor, visit: Visit) -> int | None:
     """Return the axis whose size does not change with the image's; None if the network refuses other image sizes."""
-    from torch.nn.functional import pad
-
     try:
         others = shapes_of(pad(pixels[:1], (0, 2 * LARGER, 0, LARGER)), visit)
     except Exception:  # every library raises other exceptions

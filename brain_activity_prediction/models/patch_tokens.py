@@ -9,12 +9,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+
+from torch import nn
 
 from brain_activity_prediction.runtime.errors import InputError
-
-if TYPE_CHECKING:
-    from torch import nn
 
 # Parameters (..., n, W) or (W,) of n learned tokens that the network puts before its patches.
 BEFORE = {"cls_token", "class_embedding", "register_tokens", "cls_register_token", "distillation_token"}
@@ -77,8 +75,6 @@ def _learned_tokens(tower: nn.Module) -> tuple[int, int]:
 
 def _token_parameters(tower: nn.Module) -> Iterator[tuple[str, int]]:
     """Yield the path of each parameter that holds learned tokens, and their number."""
-    from torch import nn
-
     for path, values in tower.named_parameters():
         owner, _, name = path.rpartition(".")
         if name == "weight" and isinstance(tower.get_submodule(owner), nn.Embedding):

@@ -25,9 +25,10 @@ POOLINGS = {  # name of each pooling: the tokens that it averages
     "cls": "the class token of a transformer",
     "patch": "the patches of a vision transformer, without class, register or detection tokens",
 }
-
-
-BLOCK = "block"  # the site of the residual stream: the hidden states after each layer
+# What is read in each layer: the residual stream after it, what attention and MLP add to it, and each head's output.
+BLOCK, ATTENTION, MLP, HEADS = "block", "attention", "mlp", "heads"
+SITES = (BLOCK, ATTENTION, MLP)  # values of --sites
+OUTPUTS = NORMED, POOLED, PROJECTED = "normed", "pooled", "projected"  # streams after a vision network's last layer
 
 
 def stream_name(stream: str, pooling: str | None, site: str = BLOCK) -> str:
@@ -40,6 +41,18 @@ def stream_name(stream: str, pooling: str | None, site: str = BLOCK) -> str:
     name = "response" if pooling == "response" else stream
     name = name if site == BLOCK else f"{name}_{site}"
     return name if pooling in ("mean", "response", None) else f"{name}_{pooling}"
+
+
+def by_site(
+    streams: Mapping[str, Sequence[str]], sites: Sequence[str], only_block: Sequence[str] = ()
+) -> dict[str, Sequence[str]]:
+    """Return the poolings of each stream at each site; the streams in `only_block` are not within layers."""
+    return {
+        stream_name(stream, None, site): poolings
+        for stream, poolings in streams.items()
+        for site in sites
+        if site == BLOCK or stream not in only_block
+    }
 
 
 def choose(poolings: Sequence[str], **tokens: slice) -> dict[str, slice]:

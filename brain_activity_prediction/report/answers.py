@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 
 from brain_activity_prediction.report.source import Source
+from brain_activity_prediction.storage.embeddings.batch_files import ImageId
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
-from brain_activity_prediction.storage.embeddings.image_ids import ImageId
 from brain_activity_prediction.storage.folders import embeddings_folder
 
 N_IMAGES = 6

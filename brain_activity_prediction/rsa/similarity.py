@@ -17,8 +17,8 @@ geometry. Letters: n images, k features or voxels, L layers, R regions.
 import torch
 from scipy.stats import rankdata
 
-from brain_activity_prediction.inference.intervals import ROUNDING
 from brain_activity_prediction.inference.permutations import different_orders
+from brain_activity_prediction.inference.resampling import ROUNDING
 
 # Number of rows of a permuted geometry that are made and compared at a time.
 ROWS = 50

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from brain_activity_prediction.encoding.streams import Stream
+from brain_activity_prediction.encoding.layers import Stream
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.wording import count, did_you_mean
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore

@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from brain_activity_prediction.encoding.scores.alpha_edges import warn_of_edges
-from brain_activity_prediction.encoding.scores.score_files import alpha_range
+from brain_activity_prediction.encoding.scores.score_files import alpha_range, warn_of_edges
 from brain_activity_prediction.encoding.subject_data import SubjectData
 from brain_activity_prediction.encoding.tables.region_table import (
     errors,

@@ -15,7 +15,7 @@ from brain_activity_prediction.align_image_embeddings import across_subjects, cr
 from brain_activity_prediction.cli.settings_from_flags import alpha_grid
 from brain_activity_prediction.cross_subject import ceiling as ceilings
 from brain_activity_prediction.cross_subject import group_statistics
-from brain_activity_prediction.cross_subject.brain_to_brain import cross_subject_r
+from brain_activity_prediction.cross_subject.ceiling import cross_subject_r
 from brain_activity_prediction.cross_subject.selected_scores import GroupSettings, select_scores
 from brain_activity_prediction.demo.dataset import write_dataset
 from brain_activity_prediction.demo.simulation import Recipe, Region

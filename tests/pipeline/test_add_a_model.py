@@ -16,7 +16,7 @@ from scripts import ALIGN, EXTRACT
 from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 from brain_activity_prediction.datasets.nsd.stimuli import Stimuli
 from brain_activity_prediction.demo.models import save_random
-from brain_activity_prediction.models.torchvision_import import import_torchvision
+from brain_activity_prediction.models.library_imports import import_torchvision
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 
 pytestmark = pytest.mark.slow

@@ -12,7 +12,7 @@ from two_layers import FOLDER, align, read_scores
 from brain_activity_prediction.datasets import valid_trials
 from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 from brain_activity_prediction.datasets.responses import ResponseChoice
-from brain_activity_prediction.encoding.scores.best_predictions import best_predictions
+from brain_activity_prediction.encoding.evaluation import best_predictions
 from brain_activity_prediction.encoding.scores.layer_choice import stream_scores
 from brain_activity_prediction.encoding.scores.score_store import ScoreStore
 from brain_activity_prediction.encoding.subject_data import read_subject_data

@@ -15,7 +15,7 @@ from brain_activity_prediction.datasets.nsd.regions import read_mask, region_mas
 from brain_activity_prediction.datasets.responses import ResponseChoice
 from brain_activity_prediction.datasets.splits import SplitChoice
 from brain_activity_prediction.encoding import planning
-from brain_activity_prediction.encoding.scores.best_predictions import best_predictions
+from brain_activity_prediction.encoding.evaluation import best_predictions
 from brain_activity_prediction.encoding.scores.layer_choice import stream_scores
 from brain_activity_prediction.encoding.scores.score_store import ScoreStore
 from brain_activity_prediction.encoding.subject_data import read_subject_data

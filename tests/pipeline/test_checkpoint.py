@@ -10,7 +10,7 @@ from scripts import load_script
 
 from brain_activity_prediction.demo import models
 from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
-from brain_activity_prediction.models.torchvision_import import import_torchvision
+from brain_activity_prediction.models.library_imports import import_torchvision
 from brain_activity_prediction.runtime.errors import InputError
 
 pytestmark = pytest.mark.slow

@@ -11,7 +11,7 @@ from scripts import load_script, run_here
 
 from brain_activity_prediction.demo.models import write_llava, write_vit
 from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
-from brain_activity_prediction.models.torchvision_import import import_torchvision
+from brain_activity_prediction.models.library_imports import import_torchvision
 from brain_activity_prediction.runtime.errors import InputError
 
 pytestmark = pytest.mark.slow

@@ -10,7 +10,7 @@ from brain_activity_prediction.align_image_embeddings import compare
 from brain_activity_prediction.encoding import comparison
 from brain_activity_prediction.encoding.scores.layer_choice import stream_scores
 from brain_activity_prediction.encoding.scores.score_store import ScoreStore
-from brain_activity_prediction.inference.intervals import interval
+from brain_activity_prediction.inference.resampling import interval
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.folders import alignment_folder
 

@@ -13,7 +13,7 @@ from scripts import SCRIPTS, command, load_script, run_here
 
 from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 from brain_activity_prediction.demo import models
-from brain_activity_prediction.models.torchvision_import import import_torchvision
+from brain_activity_prediction.models.library_imports import import_torchvision
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 

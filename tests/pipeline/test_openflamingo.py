@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
+from brain_activity_prediction.models.library_imports import import_torchvision
 from brain_activity_prediction.models.openflamingo import network
 from brain_activity_prediction.models.openflamingo import weights as openflamingo_checkpoint
-from brain_activity_prediction.models.torchvision_import import import_torchvision
 from brain_activity_prediction.runtime.errors import InputError
 
 pytestmark = pytest.mark.slow

@@ -12,8 +12,8 @@ from brain_activity_prediction.demo.simulation import Recipe
 from brain_activity_prediction.extract_image_embeddings import openflamingo_9b as script
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
 from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
+from brain_activity_prediction.models.library_imports import import_torchvision
 from brain_activity_prediction.models.openflamingo import network
-from brain_activity_prediction.models.torchvision_import import import_torchvision
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 from brain_activity_prediction.storage.folders import embeddings_folder
 

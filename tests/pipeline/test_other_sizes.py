@@ -8,7 +8,7 @@ from scripts import load_script, run_here
 from brain_activity_prediction.cli import extraction_command
 from brain_activity_prediction.demo.models import write_llava, write_vit
 from brain_activity_prediction.models.checkpoints import checkpoint_files
-from brain_activity_prediction.models.torchvision_import import import_torchvision
+from brain_activity_prediction.models.library_imports import import_torchvision
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 from brain_activity_prediction.storage.folders import embeddings_folder
 

@@ -18,7 +18,7 @@ from brain_activity_prediction.datasets.nsd.design import read_design
 from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 from brain_activity_prediction.demo import models
 from brain_activity_prediction.demo.dataset import write_dataset
-from brain_activity_prediction.models.torchvision_import import import_torchvision
+from brain_activity_prediction.models.library_imports import import_torchvision
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 from brain_activity_prediction.sweep.records import HEADER, log_of, read_record
 

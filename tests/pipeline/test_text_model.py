@@ -15,8 +15,8 @@ from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 from brain_activity_prediction.datasets.texts.answers import Answers
 from brain_activity_prediction.datasets.texts.captions import Captions
 from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
+from brain_activity_prediction.models.library_imports import import_torchvision
 from brain_activity_prediction.models.text import model_script
-from brain_activity_prediction.models.torchvision_import import import_torchvision
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 from brain_activity_prediction.storage.folders import embeddings_folder

@@ -32,7 +32,7 @@ from brain_activity_prediction.demo import models
 from brain_activity_prediction.encoding import subject_data  # noqa: F401, imported ahead
 from brain_activity_prediction.encoding.scores.score_store import QUANTITIES, ScoreStore
 from brain_activity_prediction.encoding.tables import summary  # noqa: F401, imported ahead
-from brain_activity_prediction.models.torchvision_import import import_torchvision
+from brain_activity_prediction.models.library_imports import import_torchvision
 from brain_activity_prediction.storage import sealed_hdf5
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 AT_ONCE = """
 import json, os, sys
 from mean_colours import colours, extract
-from brain_activity_prediction.models.torchvision_import import import_torchvision
+from brain_activity_prediction.models.library_imports import import_torchvision
 import_torchvision()  # here, since each child would for itself
 base_dir, flags_of_each = sys.argv[1], json.loads(sys.argv[2])
 children = []

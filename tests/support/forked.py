@@ -33,7 +33,7 @@ class Ended(NamedTuple):
 
 def warm():
     """Imports what the scripts import, once."""
-    from brain_activity_prediction.models.torchvision_import import import_torchvision
+    from brain_activity_prediction.models.library_imports import import_torchvision
 
     import_torchvision()
     import nibabel  # noqa: F401

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from brain_activity_prediction.models.torchvision_import import import_torchvision
+from brain_activity_prediction.models.library_imports import import_torchvision
 
 import_torchvision()
 import transformers as hf  # noqa: E402

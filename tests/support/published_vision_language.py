@@ -7,7 +7,7 @@ import shutil
 
 from published_models import PUBLISHED, read, save_as_published
 
-from brain_activity_prediction.models.torchvision_import import import_torchvision
+from brain_activity_prediction.models.library_imports import import_torchvision
 
 import_torchvision()
 

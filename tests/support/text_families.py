@@ -3,7 +3,7 @@
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
-from brain_activity_prediction.models.torchvision_import import import_torchvision
+from brain_activity_prediction.models.library_imports import import_torchvision
 
 SIZE = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 24}
 LIMIT = 40  # tokens

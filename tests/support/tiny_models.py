@@ -8,7 +8,7 @@ from pathlib import Path
 
 from brain_activity_prediction.demo.models import IMAGE_SIZE, save_random, write_llava, write_vit
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
-from brain_activity_prediction.models.torchvision_import import import_torchvision
+from brain_activity_prediction.models.library_imports import import_torchvision
 
 import_torchvision()
 

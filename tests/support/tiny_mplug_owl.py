@@ -7,7 +7,7 @@ import sentencepiece
 import torch
 
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
-from brain_activity_prediction.models.torchvision_import import import_torchvision
+from brain_activity_prediction.models.library_imports import import_torchvision
 
 import_torchvision()
 

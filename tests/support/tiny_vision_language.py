@@ -12,7 +12,7 @@ import families_m_to_z
 import torch
 
 from brain_activity_prediction.demo.models import save_random
-from brain_activity_prediction.models.torchvision_import import import_torchvision
+from brain_activity_prediction.models.library_imports import import_torchvision
 
 import_torchvision()
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from brain_activity_prediction.models.torchvision_import import import_torchvision
+from brain_activity_prediction.models.library_imports import import_torchvision
 
 import_torchvision()  # before what needs it
 import timm  # noqa: E402, F401

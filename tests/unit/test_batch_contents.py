@@ -3,7 +3,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from brain_activity_prediction.storage.embeddings.batch_contents import Contents
+from brain_activity_prediction.storage.embeddings.batch_files import Contents
 
 VISION, BOTH = frozenset(["vision"]), frozenset(["vision", "language"])
 FILES = {"ü": ([4, 2], VISION), "a": ([9], BOTH), "c": ([7, 8, 2], BOTH)}

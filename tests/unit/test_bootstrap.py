@@ -6,7 +6,7 @@ import torch
 from scipy.stats import norm
 
 from brain_activity_prediction.inference.bootstrap import bootstrap_region_r, resampled_r2, resamples
-from brain_activity_prediction.inference.intervals import interval, share_reaching, standard_error, two_sided_p
+from brain_activity_prediction.inference.resampling import interval, share_reaching, standard_error, two_sided_p
 from brain_activity_prediction.ridge.scores import r2_score
 
 N_IMAGES, N_RESAMPLES = 150, 399

@@ -8,9 +8,9 @@ from brain_activity_prediction.encoding.scores.layer_choice import stream_scores
 from brain_activity_prediction.encoding.scores.score_files import write_voxels
 from brain_activity_prediction.encoding.scores.score_store import ScoreStore
 from brain_activity_prediction.encoding.tables.region_table import COLUMNS, Alignment, region_table
-from brain_activity_prediction.inference.intervals import share_reaching
 from brain_activity_prediction.inference.region_ceilings import RegionCeilings
 from brain_activity_prediction.inference.region_statistics import Statistics, StatisticsRequest, digests
+from brain_activity_prediction.inference.resampling import share_reaching
 from brain_activity_prediction.ridge.ridge_cv import ridge_cv
 from brain_activity_prediction.ridge.scores import pearson_r, r2_score
 from brain_activity_prediction.storage.sealed_hdf5 import read_array

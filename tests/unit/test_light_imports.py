@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from brain_activity_prediction.models.light_imports import without_compiler
+from brain_activity_prediction.models.library_imports import without_compiler
 
 USER = """
 import heavy.tools

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from brain_activity_prediction.inference.bootstrap import bootstrap_region_r, resampled_r2, resamples
-from brain_activity_prediction.inference.intervals import share_reaching
 from brain_activity_prediction.inference.missing_images import score_present
 from brain_activity_prediction.inference.region_statistics import StatisticsRequest
+from brain_activity_prediction.inference.resampling import share_reaching
 from brain_activity_prediction.ridge.scores import pearson_r, r2_score
 
 N_IMAGES, N_VOXELS, N_RESAMPLES = 60, 12, 50

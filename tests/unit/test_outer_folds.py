@@ -4,8 +4,8 @@ import numpy as np
 import torch
 
 from brain_activity_prediction.inference.bootstrap import bootstrap_region_r
-from brain_activity_prediction.inference.intervals import share_reaching
 from brain_activity_prediction.inference.outer_folds import mean_of_permuted, mean_of_resampled
+from brain_activity_prediction.inference.resampling import share_reaching
 from brain_activity_prediction.inference.significance import permuted, permuted_over_folds
 
 

@@ -7,7 +7,7 @@ from analyses import SHARES_FOLDER, partition
 
 from brain_activity_prediction.inference.bootstrap import resampled_r2, resamples
 from brain_activity_prediction.ridge.scores import r2_score
-from brain_activity_prediction.variance_partitioning.joint_fits import JointFits
+from brain_activity_prediction.variance_partitioning.partition import JointFits
 from brain_activity_prediction.variance_partitioning.parts import parts
 from brain_activity_prediction.variance_partitioning.resampled_shares import resampled_shares
 from brain_activity_prediction.variance_partitioning.share_store import WeightingScores

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from brain_activity_prediction.models.torchvision_import import import_torchvision
+from brain_activity_prediction.models.library_imports import import_torchvision
 
 
 @pytest.fixture

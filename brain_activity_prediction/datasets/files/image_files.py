@@ -13,7 +13,7 @@ from PIL import Image
 
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.wording import count, near_path
-from brain_activity_prediction.storage.embeddings.image_ids import ImageId
+from brain_activity_prediction.storage.embeddings.batch_files import ImageId
 from brain_activity_prediction.storage.files import reading
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")

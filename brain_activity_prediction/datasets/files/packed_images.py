@@ -13,7 +13,7 @@ from brain_activity_prediction.datasets.files.image_files import NamedImages, de
 from brain_activity_prediction.datasets.files.tables import read_rows
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.wording import count, did_you_mean
-from brain_activity_prediction.storage.embeddings.image_ids import ImageId
+from brain_activity_prediction.storage.embeddings.batch_files import ImageId
 from brain_activity_prediction.storage.files import reading
 from brain_activity_prediction.storage.hdf5_file import dataset_of_files, open_hdf5
 

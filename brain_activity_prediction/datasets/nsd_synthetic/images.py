@@ -16,7 +16,7 @@ from brain_activity_prediction.datasets.nsd.stimuli import N_IMAGES, Stimuli
 from brain_activity_prediction.datasets.nsd_synthetic.design import N_COLOURED, N_COMMON
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.wording import count
-from brain_activity_prediction.storage.embeddings.image_ids import ImageId
+from brain_activity_prediction.storage.embeddings.batch_files import ImageId
 from brain_activity_prediction.storage.files import reading
 from brain_activity_prediction.storage.hdf5_file import dataset, open_hdf5, read_part
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from brain_activity_prediction.encoding.layers import Stream
 from brain_activity_prediction.encoding.protocols import AVERAGE, BEST_PER_REGION
 from brain_activity_prediction.encoding.scores.layer_choice import StreamScores, stream_scores
 from brain_activity_prediction.encoding.scores.score_store import ScoreStore
-from brain_activity_prediction.encoding.streams import Stream
 from brain_activity_prediction.inference.outer_folds import mean_of_resampled
 from brain_activity_prediction.inference.region_ceilings import resampled_score
 from brain_activity_prediction.runtime.errors import InputError

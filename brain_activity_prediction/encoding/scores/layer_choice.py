@@ -12,8 +12,8 @@ import numpy as np
 
 from brain_activity_prediction.encoding.protocols import AVERAGE, BEST_PER_VOXEL
 from brain_activity_prediction.encoding.scores.score_store import QUANTITIES, ScoreStore
-from brain_activity_prediction.inference.intervals import share_reaching
 from brain_activity_prediction.inference.region_statistics import Statistics
+from brain_activity_prediction.inference.resampling import share_reaching
 
 EACH = "each"
 TEST = ("n_permutations", "permutation_block", "n_images_not_permuted")  # equal for tests that can be combined

@@ -19,10 +19,10 @@ from brain_activity_prediction.encoding.scores.score_store import ScoreStore
 from brain_activity_prediction.encoding.tables.region_table import COLUMNS, HOW_MANY, INTEGERS, errors
 from brain_activity_prediction.encoding.tables.summary import voxel_maps
 from brain_activity_prediction.inference.false_discovery import adjusted
-from brain_activity_prediction.inference.intervals import share_reaching, standard_error
 from brain_activity_prediction.inference.outer_folds import MeanCeilings, mean_of_permuted, mean_of_resampled
 from brain_activity_prediction.inference.region_ceilings import RegionCeilings, score_columns
 from brain_activity_prediction.inference.region_statistics import digest_of_ceiling, usable_ceiling
+from brain_activity_prediction.inference.resampling import share_reaching, standard_error
 
 KEY = ["stream", "layer_choice", "roi"]
 MEANS = ("r", "r2", "cv_score", "layer_position", "noise_ceiling", "r_normalised", "r2_normalised", "test_repeats_mean")

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import torch
 
+from brain_activity_prediction.encoding.evaluation import best_predictions
 from brain_activity_prediction.encoding.protocols import BEST_PER_VOXEL
-from brain_activity_prediction.encoding.scores.best_predictions import best_predictions
 from brain_activity_prediction.encoding.scores.layer_choice import stream_scores
 from brain_activity_prediction.encoding.scores.score_store import ScoreStore
 from brain_activity_prediction.encoding.tables.region_table import Alignment, region_means

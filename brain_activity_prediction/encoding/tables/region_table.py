@@ -15,10 +15,9 @@ from brain_activity_prediction.encoding.protocols import AVERAGE, BEST_PER_REGIO
 from brain_activity_prediction.encoding.scores.layer_choice import EACH, TEST, StreamScores, stream_scores
 from brain_activity_prediction.encoding.scores.score_store import ScoreStore
 from brain_activity_prediction.inference.false_discovery import adjusted
-from brain_activity_prediction.inference.intervals import interval, standard_error
 from brain_activity_prediction.inference.region_ceilings import RegionCeilings, score_columns
 from brain_activity_prediction.inference.region_statistics import digest_of_ceiling, digests, usable_ceiling
-from brain_activity_prediction.inference.resampling import explained_variance
+from brain_activity_prediction.inference.resampling import explained_variance, interval, standard_error
 from brain_activity_prediction.storage.folders import Subject
 
 OVER_ALL_VOXELS = tuple(f"r_normalised_all_voxels{end}" for end in ("", "_se", "_ci_low", "_ci_high"))

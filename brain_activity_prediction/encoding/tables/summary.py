@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 
 from brain_activity_prediction.datasets.units import Units
-from brain_activity_prediction.encoding.scores.alpha_edges import warn_of_edges
 from brain_activity_prediction.encoding.scores.layer_choice import StreamScores, stream_scores
-from brain_activity_prediction.encoding.scores.score_files import alpha_range
+from brain_activity_prediction.encoding.scores.score_files import alpha_range, warn_of_edges
 from brain_activity_prediction.encoding.scores.score_store import ScoreStore
 from brain_activity_prediction.encoding.subject_data import SubjectData
 from brain_activity_prediction.encoding.tables.layer_figure import layer_curves

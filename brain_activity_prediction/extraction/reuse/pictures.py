@@ -12,8 +12,8 @@ from brain_activity_prediction.extraction.plan import Work
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.wording import are, count
+from brain_activity_prediction.storage.embeddings.batch_files import ImageId
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
-from brain_activity_prediction.storage.embeddings.image_ids import ImageId
 from brain_activity_prediction.storage.folders import Output, embeddings_folder
 from brain_activity_prediction.storage.settings_file import first_difference
 

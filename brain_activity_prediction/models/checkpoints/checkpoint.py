@@ -14,8 +14,7 @@ from brain_activity_prediction.models.checkpoints import weights_identity
 from brain_activity_prediction.models.checkpoints.checkpoint_files import CheckpointFiles
 from brain_activity_prediction.models.checkpoints.checkpoint_folder import check_folder
 from brain_activity_prediction.models.checkpoints.hub import COMMIT, fetched_folder
-from brain_activity_prediction.models.checkpoints.model_size import check_memory, count_parameters
-from brain_activity_prediction.models.checkpoints.quantised import check_quantised
+from brain_activity_prediction.models.checkpoints.machine import check_memory, check_quantised, count_parameters
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.wording import no_such_path
 from brain_activity_prediction.storage.settings_file import ORIGIN

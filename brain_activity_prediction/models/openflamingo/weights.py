@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
-from brain_activity_prediction.models.checkpoints.model_size import check_memory
+from brain_activity_prediction.models.checkpoints.machine import check_memory
+from brain_activity_prediction.models.library_imports import import_torchvision
 from brain_activity_prediction.models.openflamingo import network
-from brain_activity_prediction.models.torchvision_import import import_torchvision
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.files import read_bytes, reading
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from torch import Tensor, nn
 
 from brain_activity_prediction.models.pooling import Point, entering, tensor_of
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
 
 # The argument of Mllama's layers that zeroes what the MLP adds to tokens before the first image, (B, 1, T, 1).
 ROW_MASK = "full_text_row_masked_out_mask"

@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from brain_activity_prediction.models.pooling import Point, entering
-from brain_activity_prediction.models.sites.parts import ATTENTION, NAMES
+from torch import nn
+
+from brain_activity_prediction.models.pooling import ATTENTION, Point, entering
+from brain_activity_prediction.models.sites.parts import NAMES
 from brain_activity_prediction.runtime.errors import InputError
-
-if TYPE_CHECKING:
-    from torch import nn
 
 # Names of the number of heads and of a head's width in attention modules.
 NUMBERS = ("num_heads", "num_attention_heads", "n_heads", "n_head", "heads", "attention_heads")
@@ -72,7 +71,6 @@ def output_projection(number: int, layer: nn.Module, computed: Mapping[str, Proj
 
 def attention_linears(layer: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """Yield the linear modules of a layer's attention with their paths."""
-    from torch import nn
     from transformers.pytorch_utils import Conv1D
 
     for path, module in layer.named_modules():

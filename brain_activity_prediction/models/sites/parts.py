@@ -15,17 +15,15 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from brain_activity_prediction.models.pooling import entering, tensor_of
+import torch
+from torch import Tensor, nn
+
+from brain_activity_prediction.models.pooling import ATTENTION, MLP, entering, tensor_of
 from brain_activity_prediction.models.sites.gates import Gate, gates
 from brain_activity_prediction.runtime.errors import InputError
 
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor, nn
-
-ATTENTION, MLP = "attention", "mlp"
 # Paths of modules within a layer. The state-space and convolutional mixers of hybrid models count as attention.
 NAMES = {
     ATTENTION: re.compile(r"attn|attention|mixer|mamba|short_?conv|\bconv\b", re.IGNORECASE),
@@ -65,8 +63,6 @@ class LayerPass:
 
     def see(self, path: str, output: Any) -> None:
         """Keep a module's output if it has a value for each one of the layer's input."""
-        import torch
-
         output = tensor_of(output)
         if isinstance(output, torch.Tensor) and same_tokens(output.shape, self.shape):
             if output.shape != self.shape:
@@ -116,8 +112,6 @@ def find_parts(layers: Sequence[nn.Module], run: Callable[[], Any]) -> list[dict
 
 def watch(layer: nn.Module, hooks: ExitStack, leave: Callable[[LayerPass, Tensor], None]) -> None:
     """Record each pass of a layer; when it ends, `leave` gets the record and the layer's output."""
-    import torch
-
     current: list[LayerPass] = []
 
     def enter(module, inputs, named):
@@ -145,8 +139,6 @@ def observer(current: Sequence[LayerPass], path: str) -> Callable[..., None]:
 
 def adding_up(layer: nn.Module, one: LayerPass, left: Tensor) -> dict[str, Part] | None:
     """Return the two parts whose sum comes closest to the layer's output minus its input; None beyond rounding."""
-    import torch
-
     if left.shape != one.shape:
         return None
     known = list(gates(layer, one.named, one.shape[-1]))
@@ -169,8 +161,6 @@ def adding_up(layer: nn.Module, one: LayerPass, left: Tensor) -> dict[str, Part]
 
 def added(layer: nn.Module, one: LayerPass, part: Part) -> Tensor:
     """Return the sampled values (N, V) of a part."""
-    import torch
-
     factor = torch.as_tensor(part.gate.factor(layer, one.named))
     return one.outputs[part.path] * (sampled(factor.expand(one.shape)) if factor.ndim else factor.double().cpu())
 
@@ -182,8 +172,6 @@ def same_tokens(shape: Sequence[int], other: Sequence[int]) -> bool:
 
 def sampled(states: Tensor) -> Tensor:
     """Return values of tokens spread over the states (..., W), as (N, V) in double precision on the CPU."""
-    import torch
-
     flat = states.reshape(-1, states.shape[-1])
     rows, columns = (
         torch.linspace(0, size - 1, min(size, most), device=flat.device).round().long()

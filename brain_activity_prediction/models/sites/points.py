@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from brain_activity_prediction.models.pooling import BLOCK, Point, SiteLayers, stream_name
+from torch import nn
+
+from brain_activity_prediction.models.pooling import ATTENTION, BLOCK, HEADS, MLP, Point, SiteLayers
 from brain_activity_prediction.models.sites.gates import NO_GATE, PartPoint
 from brain_activity_prediction.models.sites.heads import head_points
-from brain_activity_prediction.models.sites.parts import ATTENTION, MLP, Part, find_parts
+from brain_activity_prediction.models.sites.parts import Part, find_parts
 from brain_activity_prediction.runtime.errors import InputError
-
-if TYPE_CHECKING:
-    from torch import nn
-
-HEADS = "heads"
-SITES = (BLOCK, ATTENTION, MLP)  # values of --sites
 
 
 def with_sites(
@@ -36,18 +32,6 @@ def with_sites(
         found[site] = SiteLayers(slice(len(points), len(points) + len(more)), heads)
         points += more
     return points, found
-
-
-def by_site(
-    streams: Mapping[str, Sequence[str]], sites: Sequence[str], only_block: Sequence[str] = ()
-) -> dict[str, Sequence[str]]:
-    """Return the poolings of each stream at each site; the streams in `only_block` are not within layers."""
-    return {
-        stream_name(stream, None, site): poolings
-        for stream, poolings in streams.items()
-        for site in sites
-        if site == BLOCK or stream not in only_block
-    }
 
 
 def other_points(

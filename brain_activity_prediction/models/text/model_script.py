@@ -12,10 +12,23 @@ from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Protocol
 
+import torch
+from torch import Tensor, nn
+
 from brain_activity_prediction.models.guarded import guarded
 from brain_activity_prediction.models.layer_lists import layer_list
-from brain_activity_prediction.models.pooling import BLOCK, Point, PooledStates, SiteLayers, choose, pooled, token_sums
-from brain_activity_prediction.models.sites.points import by_site, check_passed_once, with_sites
+from brain_activity_prediction.models.library_imports import import_torchvision
+from brain_activity_prediction.models.pooling import (
+    BLOCK,
+    Point,
+    PooledStates,
+    SiteLayers,
+    by_site,
+    choose,
+    pooled,
+    token_sums,
+)
+from brain_activity_prediction.models.sites.points import check_passed_once, with_sites
 from brain_activity_prediction.models.text.network import (
     PADDED_IN_TRAINING,
     PROBES,
@@ -25,13 +38,10 @@ from brain_activity_prediction.models.text.network import (
     load_network,
     longest_text,
 )
-from brain_activity_prediction.models.torchvision_import import import_torchvision
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.messages import log
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
-
     from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
 
 CHECKPOINT_FILES = ("config.json", "tokenizer.json or vocab.* or *.model or tokenizer_config.json")
@@ -88,8 +98,6 @@ def load(checkpoint: Checkpoint, device: str, dtype, *, texts: Texts, sites: Seq
 
 def with_points(model: nn.Module, reader: TextReader, sites: Sequence[str]) -> TextNetwork:
     """Find the points of sites other than the block; raise InputError if a layer does not have them."""
-    import torch
-
     if not sites:
         return TextNetwork(model, [], {})
     ids, mask = (tensor.to(next(model.parameters()).device) for tensor in reader.batch(PROBES))
@@ -121,7 +129,6 @@ def check_texts(reader: TextReader, texts: Texts) -> None:
 
 def preprocess(reader: TextReader, texts: Sequence[Sequence[str]]):
     """Return token ids and mask (C, T) of all captions, and each caption's row in the batch of images, (C,)."""
-    import torch
     from transformers import BatchFeature
 
     ids, mask = reader.batch([text for own in texts for text in own])
@@ -130,8 +137,6 @@ def preprocess(reader: TextReader, texts: Sequence[Sequence[str]]):
 
 
 def encode_images(network: TextNetwork, reader: TextReader, inputs, poolings, *, sites: Sequence[str] = (BLOCK,)):
-    import torch
-
     mask = inputs["attention_mask"]
     read = torch.ones_like(mask) if reader.padded else mask
     last = read * (read.flip(1).cumsum(1).flip(1) == 1)

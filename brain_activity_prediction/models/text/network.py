@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import torch
+from torch import Tensor, nn
+
 from brain_activity_prediction.models import decoding
 from brain_activity_prediction.models.guarded import guarded
 from brain_activity_prediction.runtime.errors import InputError
 
 if TYPE_CHECKING:
-    import torch
-    from torch import Tensor, nn
     from transformers import PreTrainedTokenizerBase
 
     from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
@@ -49,8 +50,6 @@ class TextReader:
 
     def batch(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Return token ids (C, T), padded on the right, and the mask (C, T) of each text's own tokens."""
-        import torch
-
         rows = self.ids(texts)
         length = self.longest if self.padded and self.longest else max(map(len, rows))
         ids = torch.full((len(rows), length), self.tokenizer.pad_token_id or 0)
@@ -92,8 +91,6 @@ def longest_text(model: nn.Module, settings: Sequence[dict]) -> int | None:
 
     settings  the settings of the tokenizer, which may name a smaller limit than the model has positions
     """
-    from torch import nn
-
     positions = decoding.positions(model.config)
     for name, module in model.named_modules():
         # RoBERTa and its relatives count positions from the number after that of the padding.
@@ -106,8 +103,6 @@ def longest_text(model: nn.Module, settings: Sequence[dict]) -> int | None:
 
 def check_network(model: nn.Module, reader: TextReader) -> None:
     """Raise InputError if the model gives no states of each token, or if a text's states depend on its neighbours."""
-    import torch
-
     kind, weights = type(model).__name__, next(model.parameters())
     with guarded(f"{kind} could not read a text"), torch.inference_mode():
         together = _states(model, reader, PROBES, weights.device)
@@ -120,8 +115,6 @@ def check_network(model: nn.Module, reader: TextReader) -> None:
 
 def _states(model: nn.Module, reader: TextReader, texts: Sequence[str], device: Any) -> list[Tensor]:
     """Return the states of each text's own tokens, (L, T, W) float32."""
-    import torch
-
     ids, mask = (tensor.to(device) for tensor in reader.batch(texts))
     layers = hidden_states(model, ids, None if reader.padded else mask)
     if len({(*layer.shape[:2], layer.shape[-1], layer.ndim) for layer in layers}) != 1 or layers[0].ndim != 3:

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
 
 from brain_activity_prediction.runtime.errors import InputError
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
 
 PIXELS, VALID, SHAPES = "pixel_values", "pixel_attention_mask", "spatial_shapes"
 GRID, SIZES = "image_grid_thw", "image_sizes"  # frames, rows and columns of patches; height and width in pixels
@@ -80,8 +79,6 @@ def check_inputs(network: nn.Module) -> None:
 
 def keywords(network: nn.Module, inputs: Inputs) -> dict:
     """Turn the result of `preprocess` into the keyword arguments of a network."""
-    import torch
-
     inputs = inputs if isinstance(inputs, Mapping) else {PIXELS: inputs}
     taken, named = _parameters(network), {}
     for name, values in inputs.items():

@@ -9,22 +9,22 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from brain_activity_prediction.models.guarded import guarded
 from brain_activity_prediction.models.layer_lists import flat, layer_list
 from brain_activity_prediction.models.map_layout import channels_axis
-from brain_activity_prediction.models.pooling import BLOCK, Point, SiteLayers, stream_name
+from brain_activity_prediction.models.pooling import BLOCK, NORMED, Point, SiteLayers, stream_name
 from brain_activity_prediction.models.sites.points import check_passed_once, other_points
 from brain_activity_prediction.models.vision.inputs import PIXELS, Inputs, frames_of, preprocess
-from brain_activity_prediction.models.vision.outputs import NORMED, final_norm, normed, vector
+from brain_activity_prediction.models.vision.outputs import final_norm, normed, vector
 from brain_activity_prediction.models.vision.patch_grid import check_places
 from brain_activity_prediction.models.vision.states import States, by_image, timm_blocks, visit
 from brain_activity_prediction.models.vision.summaries import averaged_cells, pooled
 from brain_activity_prediction.runtime.errors import InputError
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
 
 SIDE = 425  # pixels of the blank images that a network is checked on, as many as NSD's have
 
@@ -54,8 +54,6 @@ class VisionNetwork:
         grid  G, for maps and patches averaged over G x G cells; 1 for poolings
         outputs  names of `OUTPUTS` to return, too
         """
-        from torch.nn.functional import pad
-
         network, last = self.network, None
         layers: dict[str, list[Tensor]] = {}
         heads: dict[str, int] = {}
@@ -101,7 +99,6 @@ class VisionNetwork:
         Raise InputError if the network cannot compute images, or if it does not have the poolings, outputs or grid. A
         first token is a class token if it is the same at the first layer's input for both images.
         """
-        import torch
         from PIL import Image
 
         if hasattr(self.network.config, "mask_ratio"):  # a masked autoencoder would hide most of each image
@@ -151,8 +148,6 @@ class VisionNetwork:
 
 def channels_last(network: nn.Module) -> None:
     """Store convolution weights with the channels last, which makes convolutions on a CPU 1.5 times as fast."""
-    import torch
-
     for weights in network.parameters():  # one by one: Module.to(memory_format=...) refuses networks with a Conv3d
         if weights.ndim == 4:
             weights.data = weights.data.contiguous(memory_format=torch.channels_last)

@@ -5,20 +5,15 @@ Letters: B images, T tokens, W width.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
+from torch import Tensor, nn
+
+from brain_activity_prediction.models.pooling import NORMED, PROJECTED
 from brain_activity_prediction.models.vision.inputs import Inputs, n_images
 from brain_activity_prediction.runtime.errors import InputError
 
-if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-NORMED, POOLED, PROJECTED = "normed", "pooled", "projected"
-OUTPUTS = {  # name of each output: what it is
-    NORMED: "the last layer after the final norm, averaged over tokens by --pooling",
-    POOLED: "the pooler's output, one vector for each image",
-    PROJECTED: "the pooler's output after CLIP's projection into the space that it shares with texts",
-}
 PROJECTION = "visual_projection"  # the layer after the vision network of CLIP-like models
 NORM = "post_layernorm"  # the final norm of CLIP-like models, which they apply to the class token alone
 
@@ -39,8 +34,6 @@ def final_norm(network: nn.Module, last: Tensor, output: Any) -> nn.Module | Non
     A network that returns the states of its last layer as its last hidden state has not normed them. Raise InputError
     if there is no final norm.
     """
-    import torch
-
     after = getattr(output, "last_hidden_state", None)
     if after is None or after.shape != last.shape:
         raise _lacking(network, "final norm that keeps the tokens", NORMED)

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from math import sqrt
-from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
 
 from brain_activity_prediction.models.patch_tokens import patch_tokens
 from brain_activity_prediction.models.vision.inputs import (
@@ -21,9 +23,6 @@ from brain_activity_prediction.models.vision.inputs import (
 )
 from brain_activity_prediction.models.vision.states import States
 from brain_activity_prediction.runtime.errors import InputError
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
 
 # Model types whose patches come in squares of `spatial_merge_size` patches, and those that order these by windows, too.
 IN_SQUARES = ("qwen2_vl_vision", "qwen2_5_vl_vision", "qwen3_vl_vision", "qwen3_vl_moe_vision", "qwen3_5_vision")
@@ -96,8 +95,6 @@ def _without_frames(network: nn.Module, patches: Tensor) -> Tensor:
 
 def _in_reading_order(network: nn.Module, patches: Tensor, rows: int, columns: int) -> Tensor:
     """Return the patches of an image (N, W) as a map (1, W, rows, columns)."""
-    import torch
-
     kind = network.config.model_type
     if kind in IN_WINDOWS:
         from transformers.vision_utils import get_vision_window_index

@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from brain_activity_prediction.models.map_layout import channels_first
 from brain_activity_prediction.models.pooling import layer_points
 from brain_activity_prediction.models.vision.inputs import SHAPES, VALID, Inputs, keywords, n_images, patch_counts
 from brain_activity_prediction.runtime.errors import InputError
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
 
 IN_ANOTHER_ORDER = ("hiera",)  # model types whose tokens are ordered by units; their maps are read instead
 
@@ -77,8 +77,6 @@ def by_image(network: nn.Module, inputs: Inputs, hidden: Tensor, axis: int | Non
 
 def _split(row: Tensor, counts: list[int]) -> States:
     """Split the tokens of all images (N, W) into those of each image, padded to the longest."""
-    from torch.nn.utils.rnn import pad_sequence
-
     if len(set(counts)) == 1:
         return States(row.reshape(len(counts), counts[0], -1))
     ones = [row.new_ones(count) for count in counts]
@@ -99,7 +97,5 @@ def timm_blocks(network: nn.Module) -> list[nn.Module]:
 
 
 def _flattened(blocks) -> Iterator[nn.Module]:
-    from torch import nn
-
     for block in blocks:
         yield from _flattened(block) if isinstance(block, nn.Sequential) else [block]

@@ -5,15 +5,14 @@ Letters: B images, C channels, G x G cells, H x W places, T tokens, W width.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d
 
 from brain_activity_prediction.models.patch_tokens import patch_tokens
 from brain_activity_prediction.models.vision.inputs import Inputs
 from brain_activity_prediction.models.vision.patch_grid import patch_maps
 from brain_activity_prediction.models.vision.states import States
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
 
 
 def pooled(network: nn.Module, states: States, pooling: str) -> Tensor:
@@ -21,8 +20,6 @@ def pooled(network: nn.Module, states: States, pooling: str) -> Tensor:
 
     pooling  `mean` over all tokens; `patch` over patches; `cls` for the class token alone
     """
-    import torch
-
     hidden, valid = states.values, states.valid
     if hidden.ndim == 4:
         return hidden.mean(dim=(2, 3), dtype=torch.float32)
@@ -39,8 +36,5 @@ def pooled(network: nn.Module, states: States, pooling: str) -> Tensor:
 
 def averaged_cells(network: nn.Module, inputs: Inputs, states: States, grid: int) -> Tensor:
     """Average maps, or the patches on their own grid, over G x G cells: (B, C * G * G) float32, channel by channel."""
-    import torch
-    from torch.nn.functional import adaptive_avg_pool2d
-
     maps = [states.values] if states.values.ndim == 4 else patch_maps(network, inputs, states)
     return torch.cat([adaptive_avg_pool2d(part.float(), grid).flatten(1) for part in maps])

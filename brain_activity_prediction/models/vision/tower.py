@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
 
 from brain_activity_prediction.models.checkpoints.checkpoint import UNUSED_HEADS
-from brain_activity_prediction.models.vision.outputs import POOLED, PROJECTED, PROJECTION
+from brain_activity_prediction.models.pooling import POOLED, PROJECTED
+from brain_activity_prediction.models.vision.outputs import PROJECTION
 from brain_activity_prediction.runtime.errors import InputError
-
-if TYPE_CHECKING:
-    import torch
-    from torch import nn
 
 # Attributes of the vision network in CLIP and BLIP, SAM, LLaVA, Qwen-VL and FLAVA.
 TOWERS = ("vision_model", "vision_encoder", "vision_tower", "visual", "image_model")

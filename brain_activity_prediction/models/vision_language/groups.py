@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from brain_activity_prediction.runtime.errors import InputError
-
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
 
 IDS = "input_ids"
 PROBE_SIZE = (425, 425)  # pixels; the size of NSD's pictures
@@ -87,8 +86,6 @@ def check_text(ids: Tensor, bounds: tuple[int, int], text: Text, size: tuple[int
 
 def kind(inputs: Mapping[str, Any]) -> tuple:
     """Return what images of a group have in common: shapes, token ids, grids and sizes."""
-    import torch
-
     parts: list[tuple] = []
     for name, value in sorted(inputs.items()):
         if not isinstance(value, torch.Tensor):
@@ -100,8 +97,6 @@ def kind(inputs: Mapping[str, Any]) -> tuple:
 
 def joined(values: Sequence[Any], axis: int) -> Any:
     """Join the inputs of images along an axis; lists have one."""
-    import torch
-
     if isinstance(values[0], torch.Tensor):
         return torch.cat(list(values), dim=axis)
     return [one for value in values for one in value]
@@ -109,7 +104,6 @@ def joined(values: Sequence[Any], axis: int) -> Any:
 
 def moved(inputs: Mapping[str, Any], device: str, dtype: torch.dtype) -> dict[str, Any]:
     """Move tensors to a device; floating-point tensors are converted to a dtype."""
-    import torch
 
     def move(value):
         if not isinstance(value, torch.Tensor):

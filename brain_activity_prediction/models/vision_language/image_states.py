@@ -13,13 +13,14 @@ import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
 
 from brain_activity_prediction.models.pooling import ONLY_BLOCK, Point, SiteLayers, stream_name
 from brain_activity_prediction.models.vision_language.network import features_owner, projector
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 Selection = Callable[["Tensor"], "Tensor | slice"]  # from states (N, T, W) to the tokens that count: a slice, or (N, T)
 
@@ -38,8 +39,6 @@ class Pass:
     @classmethod
     def of(cls, states: Tensor, chosen: Tensor | slice, n_images: int) -> Pass:
         """Sum states (N, T, W) over the selected tokens: a slice, or a mask (N, T)."""
-        import torch
-
         if isinstance(chosen, slice):
             states, mask = states[:, chosen], None
         else:
@@ -70,8 +69,6 @@ class ImageStates:
 
     def streams(self, stream: str, sites: Mapping[str, SiteLayers] = ONLY_BLOCK) -> dict[str, Tensor]:
         """Return the means over the tokens of each image, `{name: (B, L, W) float32}`; narrow layers end in zeros."""
-        from torch.nn.functional import pad
-
         streams = {}
         for pooling, by_layer in self.passes.items():
             for site, layers in sites.items():
@@ -82,8 +79,6 @@ class ImageStates:
         return streams
 
     def _mean(self, passes: list[Pass]) -> Tensor:
-        import torch
-
         if len(passes) > 1:
             passes = [one.whole() for one in passes]
         sums, counts = torch.cat([one.sums for one in passes]), torch.cat([one.counts for one in passes])
@@ -125,8 +120,6 @@ def tower_states(
 
 def features_of(output: Any) -> Tensor:
     """Return what `get_image_features` or a projector gives the language model, (N, T, W)."""
-    import torch
-
     found = getattr(output, "pooler_output", output)
     if isinstance(found, (tuple, list)):
         found = torch.cat([one.reshape(-1, one.shape[-1]) for one in found])

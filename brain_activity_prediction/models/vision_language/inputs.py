@@ -12,6 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import torch
+from torch import Tensor
+
 from brain_activity_prediction.models.decoding import tokens_within
 from brain_activity_prediction.models.vision_language.groups import (
     IDS,
@@ -28,7 +31,6 @@ from brain_activity_prediction.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-    from torch import Tensor
 
     from brain_activity_prediction.models.thinking import Thinking
 
@@ -96,8 +98,6 @@ class Reader:
     @cached_property
     def prompted(self) -> frozenset[str]:
         """The names of other inputs that depend on the prompt."""
-        import torch
-
         first, second = map(self.encoded, PROBES)
         return frozenset(
             name
@@ -112,7 +112,6 @@ class Reader:
         None if their inputs cannot be joined: indices of patches, for instance, may count through all images. Such
         images are read one at a time, and so are those of a model that does not keep a batch apart (`loading`).
         """
-        import torch
         from PIL import Image
 
         image, text = Image.new("RGB", PROBE_SIZE, "grey"), self.rendered(PROBES[0])
@@ -136,8 +135,6 @@ class Reader:
 
     def places(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Return the positions of the image's tokens, (T,), as a mask."""
-        import torch
-
         if MASK in inputs:
             return inputs[MASK][0] == 1  # -1 marks the tokens around it
         ids = inputs[IDS][0]
@@ -238,8 +235,6 @@ class Reader:
         return {name: seen[name].expand_as(value) if name in seen else value for name, value in text.after.items()}
 
     def _rows(self, parts: Sequence[Mapping[str, Tensor]], group: Group) -> dict[str, Tensor]:
-        import torch
-
         device = group.block[IDS].device
         joined = {name: torch.cat([part[name].to(device) for part in parts], dim=1) for name in self.aligned}
         return {name: value.expand(len(group.rows), *value.shape[1:]) for name, value in joined.items()}

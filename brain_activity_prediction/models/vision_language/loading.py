@@ -10,7 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from brain_activity_prediction.models.pooling import Point, PooledStates
 from brain_activity_prediction.models.vision_language import network as parts
@@ -27,9 +30,6 @@ from brain_activity_prediction.models.vision_language.reading import (
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.messages import log
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
 ROUNDING = 8  # a difference of this many eps of the number format, relative to a layer's largest state, is rounding
 PROBE_COLOURS = ("teal", "gold")
 CHECKED = ("mean", "image", "last")  # poolings
@@ -39,8 +39,6 @@ BATCH_ROUNDING = 64  # the same for single states of an image in a batch and alo
 
 def prepared(model, family: Family, reader: Reader, end_ids: frozenset[int]) -> Network:
     """Return a loaded model with its points; raise InputError if its layers cannot be found."""
-    import torch
-
     groups = probe(model, reader, PROBE_COLOURS)
     group = groups[0]
     with torch.inference_mode():
@@ -169,8 +167,6 @@ def tower_and_points(model, inputs: Mapping[str, Any]) -> tuple[Any, list[Point]
 
 def has_class_token(network: Network, reader: Reader, groups: Sequence[Group]) -> bool:
     """Return whether the first token of each row of the tower is, at the first layer, the same for all images."""
-    import torch
-
     first = []
     for group in groups:
         inputs = reader.whole(reader.text(PROBES[0]), group)
@@ -228,6 +224,4 @@ def means(states, pooling: str) -> list[Tensor]:
 
 def eps_ratio(network: Network) -> float:
     """Return how much coarser the model's number format is than that of the pooled states, float32."""
-    import torch
-
     return torch.finfo(next(network.model.parameters()).dtype).eps / torch.finfo(torch.float32).eps

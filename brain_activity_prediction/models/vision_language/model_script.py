@@ -7,15 +7,16 @@ from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import torch
+from torch import Tensor
+
 from brain_activity_prediction.models import decoding
 from brain_activity_prediction.models.guarded import guarded
 from brain_activity_prediction.models.image_padding import real_tokens, within
-from brain_activity_prediction.models.light_imports import import_model_classes
+from brain_activity_prediction.models.library_imports import import_model_classes, import_torchvision
 from brain_activity_prediction.models.patch_tokens import patch_tokens
-from brain_activity_prediction.models.pooling import BLOCK
+from brain_activity_prediction.models.pooling import BLOCK, by_site
 from brain_activity_prediction.models.prompt_tokens import PromptTokens
-from brain_activity_prediction.models.sites.points import by_site
-from brain_activity_prediction.models.torchvision_import import import_torchvision
 from brain_activity_prediction.models.vision_language.encoder_decoder import read_prompt
 from brain_activity_prediction.models.vision_language.families import CHANNELS_FIRST, MORE_ENDS, Family, family
 from brain_activity_prediction.models.vision_language.groups import Groups
@@ -36,8 +37,6 @@ from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.messages import log
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
 
 TOWER_POOLINGS = ("mean", "cls", "patch")
@@ -216,6 +215,4 @@ def places(prefixes: Sequence[Prefix]) -> list[int]:
 
 def scattered(streams: Sequence[Mapping[str, Tensor]], prefixes: Sequence[Prefix]) -> dict[str, Tensor]:
     """Join the streams of groups, each (B, L, W), in the order of the images of the batch."""
-    import torch
-
     return {name: torch.cat([group[name] for group in streams])[places(prefixes)] for name in streams[0]}

@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import Tensor, nn
 
 from brain_activity_prediction.models.layer_lists import flat, layer_list
 from brain_activity_prediction.models.pooling import Point, layer_points
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
 
 ANSWER_IDS = "decoder_input_ids"  # the input of an encoder-decoder that starts an answer
 PROJECTORS = re.compile(
@@ -104,8 +104,6 @@ def projector(model) -> nn.Module | None:
 
 def start_ids(model, n_rows: int) -> Tensor:
     """Return the tokens that start an answer, (B, T): the decoder's first, and the one that is forced after it."""
-    import torch
-
     config = model.config.get_text_config(decoder=True)
     settings = [model.generation_config, model.config, config]
     start = _first(settings, ("decoder_start_token_id", "bos_token_id"))
@@ -157,7 +155,5 @@ def agree(read: Sequence[Tensor | None], expected: Sequence[Tensor], rounding: f
 
 def close(one: Tensor, other: Tensor, rounding: float, scale: float | None = None) -> bool:
     """Return whether two tensors differ by no more than rounding, relative to a scale: by default the largest value."""
-    import torch
-
     limit = rounding * torch.finfo(one.dtype).eps * (float(other.abs().max()) if scale is None else scale)
     return float((one.float() - other.float()).abs().max()) <= limit

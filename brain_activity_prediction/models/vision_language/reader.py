@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from brain_activity_prediction.models.guarded import guarded
 from brain_activity_prediction.models.idefics_processor import TurnsProcessor
 from brain_activity_prediction.models.thinking import thinking_until
@@ -103,8 +105,6 @@ def image_ids(config: Mapping[str, Any], processor) -> list[int]:
 
 def shares_start(reader: Reader) -> bool:
     """Return whether the tokens before the image are the same for all prompts."""
-    import torch
-
     first, second = (reader.text(prompt) for prompt in PROBES)
     start, other = first.before[IDS], second.before[IDS]
     return first.counted_back and start.shape == other.shape and torch.equal(start, other)

@@ -13,7 +13,10 @@ import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from brain_activity_prediction.models import decoding
 from brain_activity_prediction.models.pooling import ONLY_BLOCK, Point, PooledStates, SiteLayers, choose, pooled
@@ -23,9 +26,6 @@ from brain_activity_prediction.models.vision_language.groups import Group, Text
 from brain_activity_prediction.models.vision_language.image_states import Features
 from brain_activity_prediction.models.vision_language.inputs import IDS, Reader
 from brain_activity_prediction.models.vision_language.network import ANSWER_IDS, start_ids
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 DELTAS = "rope_deltas"  # what a model with multi-dimensional positions remembers between a prefix and its continuation
 
@@ -194,8 +194,6 @@ def _read(
 
 def counted(reader: Reader, ids: Tensor, cache: Any) -> dict[str, Tensor]:
     """Return the positions of further tokens where these are counted without the image's; else the model counts."""
-    import torch
-
     start = cache.get_seq_length() - reader.image_before
     positions = torch.arange(start, start + ids.shape[1], device=ids.device).expand_as(ids)
     return {"position_ids": positions} if reader.image_before else {}
@@ -203,8 +201,6 @@ def counted(reader: Reader, ids: Tensor, cache: Any) -> dict[str, Tensor]:
 
 def without(logits: Tensor, tokens: Sequence[int]) -> Tensor:
     """Return logits (B, vocabulary) in which these tokens are never the largest."""
-    import torch
-
     return logits.index_fill(-1, torch.tensor(tokens, device=logits.device), -torch.inf) if tokens else logits
 
 
@@ -232,7 +228,6 @@ def _contents(layer, values: Mapping[str, Any]) -> dict[str, Any]:
     Attention layers replace their tensors when they grow, so that references are enough. Recurrent layers write into
     theirs, so that these are copied.
     """
-    import torch
     from transformers.cache_utils import DynamicLayer
 
     shared = isinstance(layer, DynamicLayer)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
+
 from brain_activity_prediction.models.layer_lists import layer_list
 from brain_activity_prediction.models.pooling import BLOCK
 from brain_activity_prediction.models.sites.points import with_sites
@@ -18,8 +20,6 @@ def add_sites(network: Network, reader: Reader, sites: Sequence[str]) -> None:
 
     Raise InputError, naming the layer, if attention and MLP do not add up or if there are no heads.
     """
-    import torch
-
     if set(sites) == {BLOCK}:
         return
     model, family = network.model, network.family

@@ -17,20 +17,21 @@ import numpy as np
 
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.wording import count, did_you_mean
-from brain_activity_prediction.storage.embeddings.batch_contents import Contents, Streams
-from brain_activity_prediction.storage.embeddings.batch_header import (
+from brain_activity_prediction.storage.embeddings.batch_files import (
     A_LAYER,
     ANSWERS,
     IDS,
     BatchFile,
+    Contents,
+    ImageId,
+    Streams,
+    as_ids,
     batch_name,
     batch_names,
     may_hold,
     read_batch_file,
 )
-from brain_activity_prediction.storage.embeddings.folder_settings import RECOMPUTE, FolderSettings
-from brain_activity_prediction.storage.embeddings.image_ids import ImageId, as_ids
-from brain_activity_prediction.storage.embeddings.repair import repair_folder
+from brain_activity_prediction.storage.embeddings.folder_settings import RECOMPUTE, FolderSettings, repair_folder
 from brain_activity_prediction.storage.files import reading
 from brain_activity_prediction.storage.sealed_hdf5 import read_array, read_piece, write_sealed
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from brain_activity_prediction.align_image_embeddings import align_model
 from brain_activity_prediction.datasets.dataset import Dataset
 from brain_activity_prediction.datasets.find import as_chosen
-from brain_activity_prediction.encoding.planning import check_files
 from brain_activity_prediction.encoding.scores.score_store import ScoreStore
+from brain_activity_prediction.encoding.settings import EncodingSettings
 from brain_activity_prediction.extraction.plan import Work
 from brain_activity_prediction.inference.region_statistics import StatisticsRequest
 from brain_activity_prediction.runtime.errors import InputError
@@ -83,6 +83,16 @@ def _table_is_old(scores: ScoreStore) -> bool:
         return known != scores.state()
     layers = scores.folder.glob("voxels/*.h5")
     return table.stat().st_mtime < max((path.stat().st_mtime for path in layers), default=0)
+
+
+def check_files(dataset: Dataset, settings: EncodingSettings) -> None:
+    """Raise InputError if a file that the settings name is missing: of a session, a region, the published ncsnr."""
+    if settings.sessions:
+        dataset.response_files(settings.subject, settings.sessions)
+    for name in settings.rois or ():
+        dataset.check_region(settings.subject, name)
+    if settings.ncsnr == "nsd":
+        dataset.check_ncsnr(settings.subject)
 
 
 def check_alignments(

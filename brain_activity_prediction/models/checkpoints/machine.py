@@ -1,4 +1,4 @@
-"""The size of a model, from its configuration alone."""
+"""Check that this machine can run a model: its size, from the configuration alone, and its quantised weights."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.errors import InputError, one_line
 from brain_activity_prediction.storage.files import readable
 
 if TYPE_CHECKING:
@@ -31,3 +31,17 @@ def count_parameters(build: Callable) -> int:
 
     with torch.device("meta"):
         return sum(weights.numel() for weights in build().parameters())
+
+
+def check_quantised(settings: dict, source: Path | str) -> None:
+    """Raise InputError if this machine cannot run weights that were quantised before they were published."""
+    from transformers.quantizers import AutoHfQuantizer
+
+    try:
+        AutoHfQuantizer.from_config(settings, pre_quantized=True).validate_environment(device_map=None)
+    except Exception as error:  # libraries that are missing or too old raise many kinds of exceptions
+        reason = one_line(" ".join(str(error).split()))[:200]
+        raise InputError(
+            f"the weights of {source} are quantised ({settings.get('quant_method')}), which does not run here: "
+            f"{reason}; or give the unquantised model"
+        ) from error

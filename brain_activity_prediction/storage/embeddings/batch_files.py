@@ -1,13 +1,19 @@
-"""The schema of a batch file of hidden states: its header, and the shapes of its datasets."""
+"""Batch files of hidden states: the ids of their images, their names and headers, and an index of a folder of them.
+
+Shapes: F files, n images, L layers, W width.
+"""
+
+from __future__ import annotations
 
 import hashlib
 import os
 import re
-from collections.abc import Iterable
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -18,6 +24,8 @@ from brain_activity_prediction.storage.sealed_hdf5 import Seal, Stored, read_sea
 IDS, ANSWERS = "image_ids", "answers"
 NAMED = "named"  # in place of the span, in the file names of batches of named images
 A_LAYER = (1, 1)  # streams are cut along axis 1, into pieces of one layer
+Streams = frozenset[str]
+ImageId: TypeAlias = "int | str"  # NSD's numbers, from 1, or the names of another dataset
 
 
 @dataclass(frozen=True)
@@ -31,7 +39,7 @@ class BatchHeader:
 
 @dataclass(frozen=True)
 class BatchFile:
-    """The header of a batch file, and its streams by name: arrays (n images, L layers, W width)."""
+    """The header of a batch file, and its streams by name: arrays (n, L, W)."""
 
     header: BatchHeader
     streams: dict[str, Stored]
@@ -102,3 +110,62 @@ def _fits(name: str, image_ids: list[int | str], streams: Iterable[str]) -> bool
     if isinstance(image_ids[0], str):
         return name == batch_name(np.array(image_ids), streams)
     return (min(image_ids), max(image_ids)) == _span(name.split("_")[1])
+
+
+@dataclass(frozen=True)
+class Contents:
+    """An index of the batch files in a folder, in a few bytes for each image."""
+
+    names: np.ndarray = field(default_factory=lambda: np.empty(0, "S1"))  # (F,) file names, ascending
+    streams: Sequence[Streams] = ()  # the streams of each file
+    ends: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))  # (F,) end of each file's part of `ids`
+    ids: np.ndarray = field(default_factory=lambda: np.empty(0, np.int32))  # (n,) image ids, file by file
+
+    def __iter__(self) -> Iterator[tuple[str, np.ndarray, Streams]]:
+        """Yield the name, image ids and streams of each file."""
+        for name, streams, start, end in zip(self.names, self.streams, self._starts(), self.ends, strict=True):
+            yield os.fsdecode(name), self.ids[start:end], streams
+
+    def ids_with(self, stream: str) -> np.ndarray:
+        """Return the image ids in all files that have a stream; an id in several files is repeated."""
+        has = np.array([stream in streams for streams in self.streams], dtype=bool)
+        return self.ids[np.repeat(has, self.ends - self._starts())]
+
+    def of(self, names: Sequence[str], read: Callable[[str], tuple[np.ndarray, Streams]]) -> Contents:
+        """Return an index of the named files; read only the files that are not yet in this index."""
+        now = np.sort(np.array(list(map(os.fsencode, names)), dtype=bytes))
+        if np.array_equal(now, self.names):
+            return self
+        starts, places = self._starts(), np.searchsorted(self.names, now)
+        streams, ends, numbers, named = [], array("q"), array("i"), []
+        kinds: dict[Streams, Streams] = {}  # each set of streams is stored once, however many files have it
+        for name, place in zip(now, places, strict=True):
+            if place < len(self.names) and self.names[place] == name:
+                ids, held = self.ids[starts[place] : self.ends[place]], self.streams[place]
+            else:
+                ids, held = read(os.fsdecode(name))
+            if isinstance(ids, np.ndarray) and ids.dtype.kind == "U":
+                named.append(ids)
+            else:
+                numbers.frombytes(np.asarray(ids, dtype=np.int32).tobytes())
+            ends.append((ends[-1] if ends else 0) + len(ids))
+            streams.append(kinds.setdefault(held, held))
+        if named and numbers:
+            raise ValueError("its batches have images by number and by name")
+        return Contents(now, streams, np.array(ends), np.concatenate(named) if named else np.array(numbers))
+
+    def _starts(self) -> np.ndarray:
+        return np.concatenate([[0], self.ends[:-1]]) if len(self.ends) else self.ends
+
+
+def as_ids(image_ids: Sequence[ImageId] | np.ndarray) -> np.ndarray:
+    """Return image ids as an array (n,) of int64 or of str."""
+    ids = np.asarray(image_ids)
+    return ids if ids.dtype.kind == "U" else ids.astype(np.int64)
+
+
+def claim_name(image_id: ImageId) -> str:
+    """Return the name under which a process claims an image; it is a safe file name."""
+    if isinstance(image_id, str):
+        return hashlib.blake2b(image_id.encode(), digest_size=12).hexdigest()
+    return f"{image_id:05d}"
