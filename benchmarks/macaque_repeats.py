@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 from macaque_v4 import ALPHAS, MODEL_ID, PACKAGE, REGIONS, STREAM, SUBJECT, place, read_session, write_experiment
 
-from brain_activity_prediction.cli.shared_flags import LOWEST_CEILING
 from brain_activity_prediction.encoding.scores.score_store import ScoreStore
+from brain_activity_prediction.encoding.settings import EncodingSettings
 from brain_activity_prediction.storage.folders import alignment_folder, partitioning_folder
 
 EARLY, MIDDLE, LATE = 3, 11, 16  # layers: what leaves blocks 2, 10 and 15
@@ -112,7 +112,9 @@ def main():
         difference = ceiling - reliability
         print(f"difference a neuron: mean {difference.mean():+.4f}, SD {difference.std():.4f}")
         print(f"correlation over neurons: {np.corrcoef(ceiling, reliability)[0, 1]:.4f}")
-        highest = np.nanmax(normalised(arguments.base_dir)[alive & (ceilings(arguments.base_dir) >= LOWEST_CEILING)])
+        highest = np.nanmax(
+            normalised(arguments.base_dir)[alive & (ceilings(arguments.base_dir) >= EncodingSettings.min_noise_ceiling)]
+        )
         print(f"highest normalised r of a neuron at layer {MIDDLE}: {highest:.3f}")
     best, shares = read_tables(arguments.base_dir)
     print(best.loc[list(REGIONS), ["layer", "r", "r_se", "r_normalised_all_voxels", "p", "q"]])

@@ -40,7 +40,10 @@ def flags() -> argparse.ArgumentParser:
     shared.add_layer_choice(flags)
     shared.add_alphas(flags)
     flags.add_argument(
-        "--criterion", choices=CRITERIA, default=CRITERIA[0], help="cross-validated score that alpha is chosen by"
+        "--criterion",
+        choices=CRITERIA,
+        default=EncodingSettings.criterion,
+        help="cross-validated score that alpha is chosen by",
     )
     shared.add_responses(flags)
     dataset_flags.add_trials(flags)
@@ -51,7 +54,7 @@ def flags() -> argparse.ArgumentParser:
     flags.add_argument(
         "--permutation-block",
         type=positive_int,
-        default=1,
+        default=EncodingSettings.permutation_block,
         metavar="N",
         help="number of test images in a permuted block; images are in order of id, not of time, so that blocks are no "
         "guard against the autocorrelation of fMRI; images that fill no block are left out of the test",

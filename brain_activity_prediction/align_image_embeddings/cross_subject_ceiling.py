@@ -16,6 +16,7 @@ from brain_activity_prediction.cli import dataset_flags
 from brain_activity_prediction.cli import shared_flags as shared
 from brain_activity_prediction.cli.settings_from_flags import alpha_grid, settings_from
 from brain_activity_prediction.datasets.find import as_chosen
+from brain_activity_prediction.encoding.settings import AlphaGrid
 from brain_activity_prediction.runtime import devices
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.running import run_script
@@ -29,8 +30,7 @@ def flags() -> argparse.ArgumentParser:
     flags = shared.parser(__doc__, several_subjects=True)
     flags.set_defaults(subject=list(dataset_flags.STUDIED))
     shared.add_device(flags)
-    shared.add_alphas(flags)
-    flags.set_defaults(max_log_10_alpha=LARGEST_LOG_10_ALPHA)
+    shared.add_alphas(flags, AlphaGrid(max_log_10_alpha=LARGEST_LOG_10_ALPHA))
     shared.add_responses(flags)
     flags.add_argument(
         "--predict-from",

@@ -44,7 +44,7 @@ def flags() -> argparse.ArgumentParser:
         metavar="N",
         help="number of random weightings of each combination of spaces (default: a grid: 9 for pairs, 61 for triples)",
     )
-    flags.add_argument("--seed", type=seed, default=0, help="seed of the random weightings")
+    flags.add_argument("--seed", type=seed, default=PartitioningSettings.seed, help="seed of the random weightings")
     shared.add_responses(flags, space="")
     dataset_flags.add_trials(flags)
     dataset_flags.add_split(flags)

@@ -25,7 +25,10 @@ def flags() -> argparse.ArgumentParser:
     shared.add_layers(flags)
     shared.add_alphas(flags)
     flags.add_argument(
-        "--criterion", choices=CRITERIA, default=CRITERIA[0], help="cross-validated score that alpha is chosen by"
+        "--criterion",
+        choices=CRITERIA,
+        default=SubmissionSettings.criterion,
+        help="cross-validated score that alpha is chosen by",
     )
     return flags
 

@@ -10,6 +10,7 @@ from brain_activity_prediction.cli.flag_values import fold_count, positive_int, 
 from brain_activity_prediction.cli.parser import Numbers
 from brain_activity_prediction.datasets.find import DATASETS, find_dataset, output_of
 from brain_activity_prediction.datasets.nsd.layout import NIFTI, SURFACES, VERSIONS, VOLUMES
+from brain_activity_prediction.encoding.settings import FittingSettings
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.wording import no_such_path
 from brain_activity_prediction.storage.folders import Output
@@ -104,7 +105,7 @@ def add_trials(flags: argparse.ArgumentParser) -> None:
     flags.add_argument(
         "--trials",
         choices=("average", "single"),
-        default="average",
+        default=FittingSettings.trials,
         help="responses to train on: averages of each image's trials, or single trials, all of an image in one fold; "
         "test images are averages in both",
     )

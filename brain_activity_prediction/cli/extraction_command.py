@@ -39,7 +39,7 @@ def flags(description: str, **model_id) -> argparse.ArgumentParser:
         "-b",
         "--batch-size",
         type=batch_size,
-        default=8,
+        default=ExtractionSettings.batch_size,
         metavar="N",
         help="number of images in a batch; auto doubles it while that is faster and memory holds it, and remembers the "
         "result for the model and the device",
@@ -54,7 +54,7 @@ def flags(description: str, **model_id) -> argparse.ArgumentParser:
     flags.add_argument(
         "--shard",
         type=shard,
-        default=(0, 1),
+        default=ExtractionSettings.shard,
         metavar="I/N",
         help="process only part I of N equal parts of the images, counted from 0 (default: 0/1)",
     )
@@ -93,7 +93,7 @@ def flags(description: str, **model_id) -> argparse.ArgumentParser:
         "--pooling",
         nargs="+",
         choices=POOLINGS,
-        default=["mean"],
+        default=list(ExtractionSettings.poolings),
         help="tokens over which each layer is averaged",
     )
     flags.add_argument(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from pathlib import Path
 
 from brain_activity_prediction.cli import dataset_flags
@@ -20,12 +21,12 @@ from brain_activity_prediction.cli.flag_values import (
 )
 from brain_activity_prediction.cli.parser import Help, Numbers, OneLineParser
 from brain_activity_prediction.encoding.protocols import LAYER_CHOICES, NCSNR
+from brain_activity_prediction.encoding.settings import AlphaGrid, EncodingSettings
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.messages import show_messages
 from brain_activity_prediction.runtime.wording import no_such_path
 from brain_activity_prediction.storage.folders import PROTOCOLS
 
-LOWEST_CEILING = 0.1  # in R2 units; three repeats reach it with an ncsnr of 0.19
 DTYPES = ("auto", "float32", "float16", "bfloat16")
 
 
@@ -92,15 +93,14 @@ def add_prompts_file(flags: argparse.ArgumentParser) -> None:
     )
 
 
-def add_alphas(flags: argparse.ArgumentParser) -> None:
+def add_alphas(flags: argparse.ArgumentParser, default: AlphaGrid = EncodingSettings.alphas) -> None:
     """Add the flags of an `AlphaGrid`."""
     flags.add_argument(
-        "--min-log-10-alpha", type=log_10_alpha, default=1, metavar="X", help="exponent of the smallest alpha, 10^X"
+        "--min-log-10-alpha", type=log_10_alpha, metavar="X", help="exponent of the smallest alpha, 10^X"
     )
-    flags.add_argument(
-        "--max-log-10-alpha", type=log_10_alpha, default=4, metavar="X", help="exponent of the largest alpha, 10^X"
-    )
-    flags.add_argument("--num-alphas", type=num_alphas, default=60, metavar="N", help="number of alphas in the grid")
+    flags.add_argument("--max-log-10-alpha", type=log_10_alpha, metavar="X", help="exponent of the largest alpha, 10^X")
+    flags.add_argument("--num-alphas", type=num_alphas, metavar="N", help="number of alphas in the grid")
+    flags.set_defaults(**asdict(default))
 
 
 def add_layers(flags: argparse.ArgumentParser) -> None:
@@ -159,7 +159,7 @@ def add_responses(flags: argparse.ArgumentParser, space: str = "--space") -> Non
     flags.add_argument(
         "--zscore-sessions",
         action=argparse.BooleanOptionalAction,
-        default=True,
+        default=EncodingSettings.zscore_sessions,
         help="z-score betas within each session before averaging repeats",
     )
 
@@ -169,13 +169,13 @@ def add_ceilings(flags: argparse.ArgumentParser) -> None:
     flags.add_argument(
         "--ncsnr",
         choices=NCSNR,
-        default=NCSNR[0],
+        default=EncodingSettings.ncsnr,
         help="source of the noise ceilings: computed from repeats, or the dataset's own file (nsd)",
     )
     flags.add_argument(
         "--min-noise-ceiling",
         type=share,
-        default=LOWEST_CEILING,
+        default=EncodingSettings.min_noise_ceiling,
         metavar="NC",
         help="lowest noise ceiling (R2) of voxels in normalised scores",
     )
@@ -185,7 +185,7 @@ def add_bootstrap(flags: argparse.ArgumentParser) -> None:
     flags.add_argument(
         "--bootstrap",
         type=bootstrap_count,
-        default=999,
+        default=EncodingSettings.bootstrap,
         metavar="N",
         help="number of resamples of the test images for standard errors and intervals; 0 skips them",
     )
@@ -195,7 +195,7 @@ def add_permutations(flags: argparse.ArgumentParser) -> None:
     flags.add_argument(
         "--permutations",
         type=permutation_count,
-        default=0,
+        default=EncodingSettings.permutations,
         metavar="N",
         help="number of permutations of the test images for significance tests; 0 skips them",
     )
@@ -205,14 +205,17 @@ def add_protocol(flags: argparse.ArgumentParser) -> None:
     flags.add_argument(
         "--protocol",
         choices=PROTOCOLS,
-        default=PROTOCOLS[0],
+        default=EncodingSettings.protocol,
         help="scoring protocol: this project's (standard) or the study's (paper)",
     )
 
 
 def add_layer_choice(flags: argparse.ArgumentParser) -> None:
     flags.add_argument(
-        "--layers", choices=LAYER_CHOICES, default=LAYER_CHOICES[0], help="choice of layers for a stream's score"
+        "--layers",
+        choices=LAYER_CHOICES,
+        default=EncodingSettings.layer_choice,
+        help="choice of layers for a stream's score",
     )
 
 

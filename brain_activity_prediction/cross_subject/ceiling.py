@@ -50,10 +50,10 @@ class CeilingSettings:
     subjects: Sequence[Subject]  # two or more, ascending
     device: str  # a torch device name
     alphas: AlphaGrid
-    sessions: Sequence[int] | None  # None for all
-    zscore_sessions: bool
-    rois: Sequence[str] | None  # names of ROI files, None for all
-    together: bool  # predict from all other subjects in one fit, instead of from each in a fit of its own
+    sessions: Sequence[int] | None = None  # None for all
+    zscore_sessions: bool = True
+    rois: Sequence[str] | None = None  # names of ROI files, None for all
+    together: bool = True  # predict from all other subjects in one fit, instead of from each in a fit of its own
 
 
 def write_ceilings(settings: CeilingSettings, dataset: Dataset) -> None:

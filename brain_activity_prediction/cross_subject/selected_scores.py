@@ -10,6 +10,7 @@ import pandas as pd
 
 from brain_activity_prediction.cross_subject.ceiling_columns import MADE_WITH
 from brain_activity_prediction.encoding.layers import Stream
+from brain_activity_prediction.encoding.protocols import BEST_PER_REGION, STANDARD
 from brain_activity_prediction.encoding.scores.conditions import NORMALISED, check_responses
 from brain_activity_prediction.encoding.scores.unscored import unscored
 from brain_activity_prediction.runtime.errors import InputError
@@ -30,12 +31,12 @@ class GroupSettings:
 
     output: Output
     subjects: Sequence[Subject]  # whose scores are read
-    with_s: bool  # True if the user named the subjects with -s: each must then have scores
-    model_ids: Sequence[str]
-    prompts: Sequence[int]
-    streams: Sequence[str]
-    protocol: str
-    layer_choice: str  # used for differences and for the printed means
+    with_s: bool = False  # True if the user named the subjects with -s: each must then have scores
+    model_ids: Sequence[str] = ()
+    prompts: Sequence[int] = ()
+    streams: Sequence[str] = ()
+    protocol: str = STANDARD
+    layer_choice: str = BEST_PER_REGION  # used for differences and for the printed means
 
 
 def scored_subjects(output: Output, protocol: str) -> list[Subject]:

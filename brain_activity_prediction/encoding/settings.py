@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from brain_activity_prediction.datasets.dataset import Reading
+from brain_activity_prediction.datasets.splits import SplitChoice
 from brain_activity_prediction.encoding.layers import LayerSelection
-from brain_activity_prediction.encoding.protocols import FOLDS, STANDARDISED_BY
+from brain_activity_prediction.encoding.protocols import BEST_PER_REGION, FOLDS, NCSNR, STANDARD, STANDARDISED_BY
+from brain_activity_prediction.ridge.criteria import CRITERIA
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.folders import Output, Subject
 from brain_activity_prediction.storage.settings_file import comparable
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from brain_activity_prediction.datasets.dataset import Reading
     from brain_activity_prediction.datasets.responses import ResponseChoice
-    from brain_activity_prediction.datasets.splits import SplitChoice
     from brain_activity_prediction.encoding.subject_data import SubjectData
 
 
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
 class AlphaGrid:
     """Grid of ridge penalties, evenly spaced by logarithm; InputError if the smallest exceeds the largest."""
 
-    min_log_10_alpha: float
-    max_log_10_alpha: float
-    num_alphas: int
+    min_log_10_alpha: float = 1
+    max_log_10_alpha: float = 4
+    num_alphas: int = 60
 
     def __post_init__(self):
         if self.min_log_10_alpha > self.max_log_10_alpha:
@@ -36,25 +37,29 @@ class AlphaGrid:
 
     def values(self) -> np.ndarray:
         """Return the alphas (A,), ascending."""
-        import numpy as np
-
         return np.logspace(*astuple(self))
 
 
 @dataclass(frozen=True, kw_only=True)
 class SubjectSettings:
-    """Settings of every analysis of one subject's responses."""
+    """Settings of every analysis of one subject."""
 
     base_dir: Path
-    dataset: str | None  # the name given with --dataset
+    dataset: str | None = None  # the name given with --dataset
     output: Output
     subject: Subject
     device: str  # a torch device name
-    sessions: Sequence[int] | None  # None for all
-    zscore_sessions: bool
-    reading: Reading
-    split: SplitChoice
-    rois: Sequence[str] | None  # names of ROI files, None for all
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResponseSettings(SubjectSettings):
+    """Settings that select a subject's responses."""
+
+    sessions: Sequence[int] | None = None  # None for all
+    zscore_sessions: bool = True
+    reading: Reading = field(default_factory=Reading)
+    split: SplitChoice = field(default_factory=SplitChoice)
+    rois: Sequence[str] | None = None  # names of ROI files, None for all
 
     @property
     def responses(self) -> ResponseChoice:
@@ -65,15 +70,15 @@ class SubjectSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FittingSettings(SubjectSettings):
+class FittingSettings(ResponseSettings):
     """Settings of every analysis that fits models to one subject's responses."""
 
-    redo: bool
-    trials: str  # one of `datasets.responses.TRIALS`
-    alphas: AlphaGrid
-    ncsnr: str  # one of `NCSNR`
-    min_noise_ceiling: float  # R2 units
-    bootstrap: int
+    redo: bool = False
+    trials: str = "average"  # one of `datasets.responses.TRIALS`
+    alphas: AlphaGrid = AlphaGrid()
+    ncsnr: str = NCSNR[0]  # one of `NCSNR`
+    min_noise_ceiling: float = 0.1  # in R2 units; three repeats reach it with an ncsnr of 0.19
+    bootstrap: int = 999
 
     @property
     def responses(self) -> ResponseChoice:
@@ -85,7 +90,7 @@ class FittingSettings(SubjectSettings):
             **asdict(self.alphas),
             "folds": FOLDS,
             "zscore_sessions": self.zscore_sessions,
-            **({} if self.trials == "average" else {"trials": self.trials}),
+            **({} if self.trials == FittingSettings.trials else {"trials": self.trials}),
         }
 
 
@@ -94,11 +99,11 @@ class EncodingSettings(FittingSettings):
     """Settings of an encoding analysis: layers to fit, and ways to score."""
 
     features: LayerSelection
-    protocol: str
-    criterion: str  # score whose cross-validated value chooses alpha
-    permutations: int
-    permutation_block: int
-    layer_choice: str  # one of `LAYER_CHOICES`, shown in the terminal
+    protocol: str = STANDARD
+    criterion: str = CRITERIA[0]  # score whose cross-validated value chooses alpha
+    permutations: int = 0
+    permutation_block: int = 1
+    layer_choice: str = BEST_PER_REGION  # one of `LAYER_CHOICES`, shown in the terminal
 
     def recorded(self, subject_data: SubjectData, embeddings: Mapping) -> dict:
         """Return the settings that change the scores, as recorded in `settings.json`.
@@ -117,14 +122,9 @@ class EncodingSettings(FittingSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SubmissionSettings:
+class SubmissionSettings(SubjectSettings):
     """The models to fit to all images with responses, whose predictions for the challenge's images are written."""
 
-    base_dir: Path
-    dataset: str | None  # the name given with --dataset
-    output: Output
-    subject: Subject
-    device: str  # a torch device name
     features: LayerSelection
-    alphas: AlphaGrid
-    criterion: str  # score whose cross-validated value chooses alpha, and each unit's layer
+    alphas: AlphaGrid = AlphaGrid()
+    criterion: str = CRITERIA[0]  # score whose cross-validated value chooses alpha, and each unit's layer

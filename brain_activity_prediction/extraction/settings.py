@@ -10,7 +10,7 @@ from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
 from brain_activity_prediction.storage.folders import Output, Subject, stored_id
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ExtractionSettings:
     """Settings of an extraction run: the hidden states to compute, the model's weights, and the folder to store in.
 
@@ -31,22 +31,22 @@ class ExtractionSettings:
     """
 
     base_dir: Path
-    dataset: str | None
+    dataset: str | None = None
     output: Output
-    subjects: Sequence[Subject]
+    subjects: Sequence[Subject] = (1,)
     checkpoint: Checkpoint
-    template: str | None
+    template: str | None = None
     prompts: Mapping[int, str]
-    prompts_file: Path | None
-    poolings: Sequence[str]
-    max_new_tokens: int
+    prompts_file: Path | None = None
+    poolings: Sequence[str] = ("mean",)
+    max_new_tokens: int = 0
     dtype: str
-    dtype_given: bool
+    dtype_given: bool = False
     device: str
-    batch_size: int | str
-    shard: tuple[int, int]
-    repair: bool
-    test_run: bool
+    batch_size: int | str = 8
+    shard: tuple[int, int] = (0, 1)
+    repair: bool = False
+    test_run: bool = False
     light: str | None = None
     suffix: str = ""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from brain_activity_prediction.encoding.layers import LayerSelection
-from brain_activity_prediction.encoding.settings import SubjectSettings
+from brain_activity_prediction.encoding.settings import ResponseSettings
 from brain_activity_prediction.storage.settings_file import comparable
 
 if TYPE_CHECKING:
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SimilaritySettings(SubjectSettings):
+class SimilaritySettings(ResponseSettings):
     """Settings of a similarity analysis: layers to compare with regions, and how."""
 
     features: LayerSelection
-    permutations: int
-    ceiling_subjects: Sequence[int]  # other subjects, for noise ceilings
+    permutations: int = 0
+    ceiling_subjects: Sequence[int] = ()  # other subjects, for noise ceilings
 
     def recorded(self, brain: Brain, embeddings: Mapping) -> dict:
         """Return the settings that change the similarities; similarity tables store a fingerprint of them.

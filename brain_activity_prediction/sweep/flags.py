@@ -20,7 +20,6 @@ from brain_activity_prediction.cli.flag_values import (
 from brain_activity_prediction.cli.parser import Help, OneLineParser
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.files import read_bytes
-from brain_activity_prediction.sweep.planning.models import STUDY
 from brain_activity_prediction.sweep.settings import JobSettings, SweepSettings
 
 COMMANDS = ("plan", "local", "slurm", "status", "cancel")
@@ -84,7 +83,7 @@ def _add_study(flags) -> None:
     flags.add_argument(
         "--models",
         nargs="+",
-        default=list(STUDY),
+        default=list(SweepSettings.models),
         metavar="MODEL",
         help="model scripts, without .py, or ids on the hub, such as Qwen/Qwen2.5-VL-7B-Instruct",
     )
@@ -96,14 +95,21 @@ def _add_study(flags) -> None:
         "-s",
         "--subject",
         read=subject_list,
-        default=list(dataset_flags.STUDIED),
+        default=list(SweepSettings.subject),
         metavar="S",
         help=dataset_flags.SUBJECTS,
     )
-    shared.add_prompt_numbers(flags, "prompts: 3, or 1,2,3, or 1-9 (default: 1-9)", default=list(range(1, 10)))
+    shared.add_prompt_numbers(
+        flags, "prompts: 3, or 1,2,3, or 1-9 (default: 1-9)", default=list(SweepSettings.prompt_number)
+    )
     shared.add_prompts_file(flags)
     flags.add_argument(
-        "-b", "--batch-size", type=batch_size, default=8, metavar="N", help="number of images in a batch, or auto"
+        "-b",
+        "--batch-size",
+        type=batch_size,
+        default=SweepSettings.batch_size,
+        metavar="N",
+        help="number of images in a batch, or auto",
     )
     flags.add_argument(
         "-g",
@@ -113,7 +119,11 @@ def _add_study(flags) -> None:
         help="GPUs with one worker each, such as 0,1,2, or cpu (default: 0, and on a cluster those of the job)",
     )
     flags.add_argument(
-        "--workers", type=worker_count, default=1, metavar="N", help="number of parallel workers with -g cpu"
+        "--workers",
+        type=worker_count,
+        default=SweepSettings.workers,
+        metavar="N",
+        help="number of parallel workers with -g cpu",
     )
     flags.add_argument(
         "--shards",
@@ -155,13 +165,21 @@ def _add_cluster(flags) -> None:
         help="number of GPUs of a job, with one unit on each (default: 1, with -g cpu 0)",
     )
     flags.add_argument(
-        "--cpus-per-task", type=positive_int, default=4, metavar="N", help="number of CPU cores of a unit"
+        "--cpus-per-task",
+        type=positive_int,
+        default=JobSettings.cpus_per_task,
+        metavar="N",
+        help="number of CPU cores of a unit",
     )
     flags.add_argument(
         "--at-once", type=positive_int, metavar="N", help="largest number of jobs of an array that run at once"
     )
     flags.add_argument(
-        "--max-restarts", type=non_negative_int, default=20, metavar="N", help="maximum restarts of a job"
+        "--max-restarts",
+        type=non_negative_int,
+        default=JobSettings.max_restarts,
+        metavar="N",
+        help="maximum restarts of a job",
     )
     flags.add_argument(
         "--sbatch",

@@ -7,24 +7,28 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from brain_activity_prediction.cli.dataset_flags import STUDIED
 from brain_activity_prediction.datasets.find import output_of
+from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
+from brain_activity_prediction.extraction.settings import ExtractionSettings
 from brain_activity_prediction.storage.folders import Output, Subject
+from brain_activity_prediction.sweep.planning.models import STUDY
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobSettings:
     """Options of the jobs on a cluster; None leaves a choice to SLURM."""
 
-    partition: str | None
-    account: str | None
-    time: str | None
-    memory: str | None
+    partition: str | None = None
+    account: str | None = None
+    time: str | None = None
+    memory: str | None = None
     gpus_per_job: int
-    cpus_per_task: int
-    at_once: int | None  # largest number of jobs of an array that run at the same time
-    max_restarts: int
-    sbatch: Sequence[str]  # further options of sbatch
-    job_file: Path | None  # None for job.sh
+    cpus_per_task: int = 4
+    at_once: int | None = None  # largest number of jobs of an array that run at the same time
+    max_restarts: int = 20
+    sbatch: Sequence[str] = ()  # further options of sbatch
+    job_file: Path | None = None  # None for job.sh
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,22 +47,22 @@ class SweepSettings:
 
     command: str
     base_dir: Path
-    dataset: str | None
-    output: Path | None
-    models: Sequence[str]
-    with_untrained: bool
-    subject: Sequence[Subject]
-    prompt_number: Sequence[int]
-    prompts_file: Path | None
-    batch_size: int | str  # auto is found by each extraction
+    dataset: str | None = None
+    output: Path | None = None
+    models: Sequence[str] = STUDY
+    with_untrained: bool = False
+    subject: Sequence[Subject] = STUDIED
+    prompt_number: Sequence[int] = tuple(PROMPTS)
+    prompts_file: Path | None = None
+    batch_size: int | str = ExtractionSettings.batch_size  # auto is found by each extraction
     gpu_id: Sequence[str]
-    workers: int
+    workers: int = 1
     shards: int
-    checkpoints: Path | None
-    device_map: str | None
-    units: bool  # list every unit in the plan
-    extract: str
-    align: str
+    checkpoints: Path | None = None
+    device_map: str | None = None
+    units: bool = False  # list every unit in the plan
+    extract: str = ""
+    align: str = ""
     jobs: JobSettings
 
     @property

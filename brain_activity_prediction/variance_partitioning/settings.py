@@ -21,8 +21,8 @@ class PartitioningSettings(FittingSettings):
 
     name: str  # name of the results' folder
     spaces: Sequence[Space]  # two to four
-    random_weightings: int | None  # number for each combination of spaces; None for a grid of weightings
-    seed: int
+    random_weightings: int | None = None  # number for each combination of spaces; None for a grid of weightings
+    seed: int = 0
 
     def recorded(self, spaces: Sequence[Space], subject_data: SubjectData) -> dict:
         """Return the settings that change the scores, as recorded in `settings.json`.

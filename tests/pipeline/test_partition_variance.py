@@ -14,9 +14,9 @@ from scripts import ends_with_a_full_bar
 from two_layers import MODEL, align, read_scores
 
 from brain_activity_prediction.align_image_embeddings import partition_variance
-from brain_activity_prediction.cli.shared_flags import LOWEST_CEILING
 from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 from brain_activity_prediction.encoding import subject_data
+from brain_activity_prediction.encoding.settings import EncodingSettings
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 from brain_activity_prediction.storage.sealed_hdf5 import read_array
@@ -87,7 +87,10 @@ def test_the_maps_hold_what_the_table_averages(ready, monkeypatch):
     }
     assert all(np.isnan(volume[~inside]).all() for volume in values.values())
     values = {name: volume[inside] for name, volume in values.items()}
-    row, normalised = table.loc[("nsdgeneral", "part", "A")], values["noise_ceiling"] >= LOWEST_CEILING
+    row, normalised = (
+        table.loc[("nsdgeneral", "part", "A")],
+        values["noise_ceiling"] >= EncodingSettings.min_noise_ceiling,
+    )
     assert row["r2"] == pytest.approx(values["part_A_r2"].mean(), rel=1e-5)
     assert row["cv_r2"] == pytest.approx(values["part_A_cv_r2"].mean(), rel=1e-5)
     alone = read_array(

@@ -1,3 +1,4 @@
+from dataclasses import MISSING, fields
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,12 @@ from brain_activity_prediction.align_image_embeddings import (
 )
 from brain_activity_prediction.cli import extraction_command, shared_flags
 from brain_activity_prediction.cli.parser import OneLineParser
+from brain_activity_prediction.encoding.settings import EncodingSettings
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
 from brain_activity_prediction.extraction.prompt_selection import select_prompts
+from brain_activity_prediction.extraction.settings import ExtractionSettings
 from brain_activity_prediction.report import export_maps, figures, report, surface_maps
+from brain_activity_prediction.rsa.settings import SimilaritySettings
 from brain_activity_prediction.runtime import devices
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.folders import (
@@ -26,6 +30,8 @@ from brain_activity_prediction.storage.folders import (
     model_folder,
 )
 from brain_activity_prediction.sweep import sweep
+from brain_activity_prediction.sweep.settings import JobSettings, SweepSettings
+from brain_activity_prediction.variance_partitioning.settings import PartitioningSettings
 
 SCRIPTS = (
     across_subjects,
@@ -85,6 +91,26 @@ def test_no_flag_takes_several_numbers_in_another_way():
     for action in several:
         takes_numbers = action.metavar in ("N", "S") or isinstance(next(iter(action.choices or ()), None), int)
         assert takes_numbers == isinstance(action, shared_flags.Numbers), action.option_strings
+
+
+@pytest.mark.parametrize(
+    ("flags", "settings", "fewest"),
+    [
+        (align_model.flags(), EncodingSettings, 9),
+        (partition_variance.flags(), PartitioningSettings, 6),
+        (compare_representations.flags(), SimilaritySettings, 4),
+        (extraction_command.flags(""), ExtractionSettings, 6),
+        (sweep.flags(), SweepSettings, 12),
+        (sweep.flags(), JobSettings, 8),
+    ],
+)
+def test_flags_have_the_defaults_of_the_settings_made_from_them(flags, settings, fewest):
+    defaults = {field.name: field.default for field in fields(settings) if field.default is not MISSING}
+    compared = {action.dest: action.default for action in flags._actions if action.dest in defaults}
+    compared.pop("max_new_tokens", None)  # counts only with --response
+    assert len(compared) >= fewest
+    for name, default in compared.items():
+        assert (tuple(default) if isinstance(default, list) else default) == defaults[name], name
 
 
 @pytest.mark.parametrize("number", ["0", "99", "8-99"])

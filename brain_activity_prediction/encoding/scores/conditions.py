@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from brain_activity_prediction.encoding.layers import Stream
-from brain_activity_prediction.encoding.protocols import AVERAGE, BEST_PER_REGION
+from brain_activity_prediction.encoding.protocols import AVERAGE, BEST_PER_REGION, STANDARD
 from brain_activity_prediction.encoding.scores.layer_choice import StreamScores, stream_scores
 from brain_activity_prediction.encoding.scores.score_store import ScoreStore
 from brain_activity_prediction.inference.outer_folds import mean_of_resampled
@@ -50,11 +50,11 @@ class ComparisonSettings:
     subject: Subject
     model_ids: Sequence[str]
     prompts: Sequence[int]
-    with_p: bool  # True if the user named the prompts with -p: each must then have scores
-    streams: Sequence[str]  # empty for all
-    protocol: str
-    layer_choice: str
-    name: str  # name of the table file that is written
+    with_p: bool = False  # True if the user named the prompts with -p: each must then have scores
+    streams: Sequence[str] = ()  # empty for all
+    protocol: str = STANDARD
+    layer_choice: str = BEST_PER_REGION
+    name: str = "comparison"  # name of the table file that is written
 
 
 def read_conditions(settings: ComparisonSettings) -> list[Condition]:
