@@ -20,7 +20,7 @@ from brain_activity_prediction.encoding.encode import fit_missing
 from brain_activity_prediction.encoding.evaluation import best_predictions, score_best_layers
 from brain_activity_prediction.encoding.layers import Layer
 from brain_activity_prediction.encoding.scores.layer_choice import StreamScores, stream_scores
-from brain_activity_prediction.encoding.scores.score_files import alpha_range, warn_of_edges
+from brain_activity_prediction.encoding.scores.score_files import warn_of_edges
 from brain_activity_prediction.encoding.scores.score_store import ScoreStore
 from brain_activity_prediction.encoding.settings import EncodingSettings
 from brain_activity_prediction.encoding.tables.fold_means import mean_maps, mean_table, same_rows
@@ -106,7 +106,7 @@ def _write_means(folder: Path, folds: Sequence[Fold], prompt: int | None, settin
         maps |= {} if p is None else {"best_layer_p": p, "best_layer_q": adjusted(p)}
         write_maps(folder, stream, maps, units)
         alphas = np.stack([of_fold.scores["alpha"] for of_fold in scores])
-        warn_of_edges(stream, "voxels x layers x folds", alphas, alpha_range(folder))
+        warn_of_edges(stream, "voxels x layers x folds", alphas, ScoreStore(folder).alpha_range())
     write_and_show(table, folder, alignment, settings.layer_choice)
 
 

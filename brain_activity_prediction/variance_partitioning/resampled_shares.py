@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from brain_activity_prediction.encoding.scores import score_files
+from brain_activity_prediction.encoding.scores.score_files import SETTINGS
 from brain_activity_prediction.inference.region_statistics import digests
 from brain_activity_prediction.ridge.weightings import Combination
 from brain_activity_prediction.runtime.errors import Damaged
@@ -52,14 +52,14 @@ def resampled_shares(
     names = {chosen: "".join(LETTERS[space] for space in chosen) for chosen in best}
     try:
         with reading(path, "it is made again"):
-            if read_seal(path).about == {**about, score_files.SETTINGS: scores.settings()}:
+            if read_seal(path).about == {**about, SETTINGS: scores.settings()}:
                 read_seal(path).check_axes(dict.fromkeys(names.values(), "BR"), {"B": n_resamples, "R": len(regions)})
                 return {chosen: read_array(path, name) for chosen, name in names.items()}
     except Damaged as error:
         if path.exists():
             log.warning(error)
     found = _resampled(best, responses, np.stack(list(regions.values())), n_resamples, refit)
-    score_files.write_voxels(path, {name: found[chosen] for chosen, name in names.items()}, about, scores.settings())
+    scores.write_voxels(path, {name: found[chosen] for chosen, name in names.items()}, about)
     return found
 
 

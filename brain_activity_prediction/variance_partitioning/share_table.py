@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from brain_activity_prediction.encoding.scores.score_files import alpha_range, warn_of_edges
+from brain_activity_prediction.encoding.scores.score_files import warn_of_edges
 from brain_activity_prediction.encoding.subject_data import SubjectData
 from brain_activity_prediction.encoding.tables.region_table import (
     errors,
@@ -181,7 +181,7 @@ def warn_of_alphas(analyses: Sequence[tuple[LayerChoice, WeightingScores]]) -> N
         for chosen, row in best_weightings(scores.weightings, scores.read_all("cv_score")).items():
             chosen_alphas.setdefault(chosen, []).append(_at(alphas, row)[inside])
     for chosen, alphas in chosen_alphas.items():
-        warn_of_edges(letters(chosen), "voxels", np.concatenate(alphas), alpha_range(analyses[0][1].folder))
+        warn_of_edges(letters(chosen), "voxels", np.concatenate(alphas), analyses[0][1].alpha_range())
 
 
 def names_of_spaces(choices: Sequence[LayerChoice]) -> list[str]:

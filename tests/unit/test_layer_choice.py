@@ -5,7 +5,6 @@ import pytest
 from scipy.stats import false_discovery_control
 
 from brain_activity_prediction.encoding.scores.layer_choice import stream_scores
-from brain_activity_prediction.encoding.scores.score_files import write_voxels
 from brain_activity_prediction.encoding.scores.score_store import ScoreStore
 from brain_activity_prediction.encoding.tables.region_table import COLUMNS, Alignment, region_table
 from brain_activity_prediction.inference.region_ceilings import RegionCeilings
@@ -219,7 +218,7 @@ def test_a_voxel_without_a_score_is_in_no_choice(tmp_path):
 
 def test_a_stored_p_equals_its_share_of_permutations(tmp_path):
     path, p = tmp_path / "layer.h5", np.arange(1, 1002) / 1001
-    write_voxels(path, {"p": p, "region_p": p[::-1], "r": p}, {}, {})
+    ScoreStore(tmp_path).write_voxels(path, {"p": p, "region_p": p[::-1], "r": p}, {})
     np.testing.assert_array_equal(read_array(path, "p"), p)
     np.testing.assert_array_equal(read_array(path, "region_p"), p[::-1])
     assert read_array(path, "r").dtype == np.float32

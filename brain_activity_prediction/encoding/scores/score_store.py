@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from brain_activity_prediction.encoding.scores import score_files
+from brain_activity_prediction.encoding.scores.score_files import ScoreFolder
 from brain_activity_prediction.encoding.scores.score_headers import (
     BestLayersHeader,
     CeilingHeader,
@@ -42,7 +42,7 @@ VOXELS, PREDICTED = "predicted_voxels", "predicted"
 REMEDY = "align again, which fits this layer again"
 
 
-class ScoreStore(score_files.ScoreFolder):
+class ScoreStore(ScoreFolder):
     """The scores of one alignment on disk: of one model, prompt and subject."""
 
     subfolders = ("voxels", "best_layers")
@@ -53,7 +53,7 @@ class ScoreStore(score_files.ScoreFolder):
         claimed  False verifies the file in full, as `claim` does: a file that `claim` would delete counts as missing
         """
         path = self._path(stream, layer)
-        if not path.exists() or (not claimed and score_files.fault(path, self.settings())):
+        if not path.exists() or (not claimed and self.fault(path)):
             return False
         return requested is None or requested.met_by(self.read_statistics(stream, layer))
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from brain_activity_prediction.datasets.units import Units
 from brain_activity_prediction.encoding.scores.layer_choice import StreamScores, stream_scores
-from brain_activity_prediction.encoding.scores.score_files import alpha_range, warn_of_edges
+from brain_activity_prediction.encoding.scores.score_files import warn_of_edges
 from brain_activity_prediction.encoding.scores.score_store import ScoreStore
 from brain_activity_prediction.encoding.subject_data import SubjectData
 from brain_activity_prediction.encoding.tables.layer_figure import layer_curves
@@ -46,7 +46,7 @@ def summarise(
     for stream in dict.fromkeys(table["stream"]):
         scores = stream_scores(store, stream)
         write_maps(store.folder, stream, voxel_maps(scores, usable_ceiling(ceiling, min_noise_ceiling)), units)
-        warn_of_edges(stream, "voxels x layers", scores.scores["alpha"], alpha_range(store.folder))
+        warn_of_edges(stream, "voxels x layers", scores.scores["alpha"], store.alpha_range())
     log_older_scores(table)
     write_and_show(table, store.folder, alignment, layer_choice)
 
