@@ -184,7 +184,8 @@ def write_scores(results, streams, regions, study, model, rng):
             p = np.where(r > 0.1, 1 / (study.n_permutations + 1), rng.random(n_voxels))
             region_p, region_r = (np.array([values[mask].mean() for mask in members]) for values in (p, r))
             resampled = region_r + 0.01 * rng.standard_normal((study.n_resamples, len(region_r)))
-            statistics = Statistics(own, study.n_permutations, 1, p, region_p, resampled.astype(np.float32))
+            arrays = {"p": p, "region_p": region_p, "region_r": resampled.astype(np.float32)}
+            statistics = Statistics(own, study.n_permutations, 1, **arrays)
             scores = {"alpha": np.full(n_voxels, 100), "cv_score": r**2 - 1, "r": r, "r2": r * np.abs(r)}
             results.write(stream, layer, n_layers, scores, statistics)
 

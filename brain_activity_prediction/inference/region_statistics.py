@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -20,20 +20,26 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Statistics:
-    """The statistics of one set of predictions; arrays are None if they were not requested."""
+class StatisticsHeader:
+    """The regions and numbers of a set of statistics, stored next to its arrays."""
 
     regions: dict[str, str]  # {region: digest of its voxels}, in the order of the R regions
     n_permutations: int
     permutation_block: int
-    p: np.ndarray | None  # (V,)
-    region_p: np.ndarray | None  # (R,) p of each region's mean r
-    region_r: np.ndarray | None  # (B, R) mean r in each resample of the images
+    normalised_by: str = ""  # digest of the ceiling of `region_r_normalised`
+    n_images_not_permuted: int | None = None  # images outside whole blocks; None from versions that padded a block
+
+
+@dataclass(frozen=True)
+class Statistics(StatisticsHeader):
+    """The statistics of one set of predictions; arrays are None if they were not requested."""
+
+    p: np.ndarray | None = None  # (V,)
+    region_p: np.ndarray | None = None  # (R,) p of each region's mean r
+    region_r: np.ndarray | None = None  # (B, R) mean r in each resample of the images
     region_r_permuted: np.ndarray | None = None  # (P + 1, R) mean r, first observed, then permuted
     region_r_normalised: np.ndarray | None = None  # (B, R) mean r / sqrt(ceiling) in each resample
-    normalised_by: str = ""  # digest of the ceiling of `region_r_normalised`
     region_explained: np.ndarray | None = None  # (B, R) mean `explained_variance` in each resample
-    n_images_not_permuted: int | None = None  # images outside whole blocks; None from versions that padded a block
 
     ARRAYS = ("p", "region_p", "region_r", "region_r_permuted", "region_r_normalised", "region_explained")
 
@@ -45,9 +51,8 @@ class Statistics:
         return {name: values for name in self.ARRAYS if (values := getattr(self, name)) is not None}
 
     def about(self) -> dict:
-        """Return the fields stored next to the arrays; `Statistics(**about, **arrays)` restores the statistics."""
-        names = ("regions", "n_permutations", "permutation_block", "normalised_by", "n_images_not_permuted")
-        return {name: getattr(self, name) for name in names}
+        """Return the fields of `StatisticsHeader`; `Statistics(**about, **arrays)` restores the statistics."""
+        return {field.name: getattr(self, field.name) for field in fields(StatisticsHeader)}
 
     def p_of(self, regions: Mapping[str, str]) -> np.ndarray:
         """Return p (R,) of the given regions, which are a result of `digests`; NaN for regions without a test."""

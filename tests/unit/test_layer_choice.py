@@ -100,7 +100,8 @@ def some_statistics(seed, n_resamples=4, normalised_by="a ceiling"):
     shapes = (N_VOXELS, 2, (n_resamples, 2), (20, 2), (n_resamples, 2))
     rng = np.random.default_rng(seed)
     arrays = [rng.random(shape, dtype=np.float32) for shape in shapes]
-    return Statistics(digests(REGIONS), 19, 1, *arrays, normalised_by)
+    names = ("p", "region_p", "region_r", "region_r_permuted", "region_r_normalised")
+    return Statistics(digests(REGIONS), 19, 1, normalised_by, **dict(zip(names, arrays, strict=True)))
 
 
 @pytest.fixture

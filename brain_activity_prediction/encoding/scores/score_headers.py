@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
+from brain_activity_prediction.inference.region_statistics import StatisticsHeader
 from brain_activity_prediction.storage.checked_json import checked
 from brain_activity_prediction.storage.sealed_hdf5 import read_seal
 from brain_activity_prediction.storage.settings_file import first_difference
@@ -35,15 +36,6 @@ class ScoreHeader:
     def n_regions(self) -> int | None:
         """Return the size of the axis R, None if no array has one."""
         return None
-
-
-@dataclass(frozen=True)
-class StatisticsHeader:
-    regions: dict[str, str]
-    n_permutations: int
-    permutation_block: int
-    normalised_by: str = ""
-    n_images_not_permuted: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
