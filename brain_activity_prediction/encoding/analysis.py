@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from brain_activity_prediction.datasets.dataset import Dataset
-from brain_activity_prediction.encoding.layers import Layer, by_stream, check_complete
+from brain_activity_prediction.encoding.layers import Layer, check_complete
 from brain_activity_prediction.encoding.planning import planned_permutations
 from brain_activity_prediction.encoding.scaling import scaling
 from brain_activity_prediction.encoding.scores.score_store import ScoreStore
@@ -47,8 +47,7 @@ def prepare_analysis(settings: EncodingSettings, dataset: Dataset, layers: Seque
     data = read_subject_data(dataset, settings.subject, settings.responses, cache, scale)
     ceiling = ceiling_of_test_images(data, dataset, settings.subject, settings.ncsnr)
     region_ceilings = ceilings_of_regions(data, regions)
-    for (_, stream), of_stream in by_stream(layers).items():
-        check_complete(of_stream[0].store, stream, data.image_ids)
+    check_complete(layers, data.image_ids)
     stores = {}
     for prompt, embeddings in {layer.prompt: layer.store for layer in layers}.items():
         folder = alignment_folder(

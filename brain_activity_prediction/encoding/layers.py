@@ -9,7 +9,7 @@ import numpy as np
 
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.messages import log
-from brain_activity_prediction.runtime.wording import count, did_you_mean, near_models
+from brain_activity_prediction.runtime.wording import did_you_mean, near_models
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 from brain_activity_prediction.storage.folders import Output, embeddings_folder, part_of, prompt_folder
 
@@ -72,15 +72,10 @@ def by_stream(layers: Sequence[Layer]) -> dict[tuple[int | None, str], list[Laye
     return streams
 
 
-def check_complete(store: EmbeddingStore, stream: str, needed: np.ndarray) -> None:
-    """Raise InputError if a store lacks the hidden states of a stream for a needed image."""
-    needed = np.unique(needed)
-    missing = np.setdiff1d(needed, store.image_ids([stream]))
-    if missing.size:
-        raise InputError(
-            f"no {stream} states for {missing.size:,} of {count(needed.size, 'image')} in {store.folder} "
-            f"(first: image {missing[0]}): run the extraction again, it continues where it was"
-        )
+def check_complete(layers: Sequence[Layer], image_ids: np.ndarray) -> None:
+    """Raise InputError if a stream of the layers lacks the hidden states of an image."""
+    for (_, stream), of_stream in by_stream(layers).items():
+        of_stream[0].store.check_images(stream, image_ids)
 
 
 def _open_stores(output: Output, selection: LayerSelection) -> Stores:

@@ -54,8 +54,7 @@ def predict_challenge(settings: SubmissionSettings, dataset: Dataset, layers: Se
     images, challenge = dataset.trial_ids(subject, dataset.sessions(subject)), dataset.challenge_images(subject)
     if not challenge.size:
         raise InputError(f"{dataset.title} has no images without responses to predict")
-    for (_, stream), of_stream in by_stream(layers).items():
-        check_complete(of_stream[0].store, stream, np.concatenate([images, challenge]))
+    check_complete(layers, np.concatenate([images, challenge]))
     (session,) = dataset.sessions(subject)
     responses = dataset.read_session(subject, session, dataset.units(subject))
     training = Training.of(images, responses, settings.device)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from brain_activity_prediction.datasets.dataset import Dataset
-from brain_activity_prediction.encoding.layers import Layer, by_stream, check_complete
+from brain_activity_prediction.encoding.layers import Layer, check_complete
 from brain_activity_prediction.encoding.subject_data import log_data_used, read_subject_data
 from brain_activity_prediction.rsa.brain_geometry import Patterns
 from brain_activity_prediction.rsa.settings import SimilaritySettings
@@ -23,8 +23,7 @@ def compare_representations(settings: SimilaritySettings, dataset: Dataset, laye
     """Write a table of similarities for each prompt, and print the most similar layers."""
     model_id = settings.features.model_id
     own, *others = (_read_patterns(settings, dataset, one) for one in (settings.subject, *settings.ceiling_subjects))
-    for (_, stream), of_stream in by_stream(layers).items():
-        check_complete(of_stream[0].store, stream, own.test_ids)
+    check_complete(layers, own.test_ids)
     images = _common_images(settings, own, others)
     brain, *others = (patterns.brain(images, settings.device) for patterns in (own, *others))
     log.info(f"{model_id}: {count(len(layers), 'layer')}, {count(len(brain.n_voxels), 'region')}")

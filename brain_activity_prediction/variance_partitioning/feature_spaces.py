@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from brain_activity_prediction.encoding.layers import Stream
 from brain_activity_prediction.runtime.errors import InputError
-from brain_activity_prediction.runtime.wording import count, did_you_mean
+from brain_activity_prediction.runtime.wording import count
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 from brain_activity_prediction.storage.folders import Output, embeddings_folder, model_folder
 
@@ -55,16 +55,4 @@ def check_spaces(spaces: Sequence[Space], output: Output) -> None:
     for number, space in enumerate(spaces):
         if space in spaces[:number]:
             raise InputError(f"--space {space} is given twice: all of its variance would be shared")
-        store = space.store(output)
-        streams = store.streams()
-        if space.stream not in streams:
-            available = f"only {', '.join(streams)}{did_you_mean(space.stream, streams)}" if streams else "nothing"
-            raise InputError(
-                f"no {space.stream} states in {store.folder}, {available}: run the extraction of "
-                f"{space.model_id}, or choose another stream or prompt"
-            )
-        n_layers, _ = streams[space.stream]
-        if space.layer != BEST and space.layer >= n_layers:
-            raise InputError(
-                f"{space.model_id} has {n_layers} {space.stream} layers, from 0: there is no {space.layer}"
-            )
+        space.store(output).width(space.stream, 0 if space.layer == BEST else space.layer)

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from brain_activity_prediction.datasets.dataset import Dataset
-from brain_activity_prediction.encoding.layers import check_complete
 from brain_activity_prediction.encoding.scaling import standardise, varying_features
 from brain_activity_prediction.encoding.subject_data import (
     SubjectData,
@@ -41,7 +40,7 @@ def partition(settings: PartitioningSettings, dataset: Dataset) -> None:
     data = read_subject_data(dataset, settings.subject, settings.responses, cache)
     ceiling = ceiling_of_test_images(data, dataset, settings.subject, settings.ncsnr)
     for space in settings.spaces:
-        check_complete(space.store(settings.output), space.stream, data.image_ids)
+        space.store(settings.output).check_images(space.stream, data.image_ids)
     choices = layer_choices(settings.spaces, settings.output, settings.subject, data, regions)
     analyses = [(choice, score_store(choice, choice is choices[0], settings)) for choice in choices]
     for choice, scores in analyses:

@@ -80,6 +80,20 @@ class EmbeddingStore:
                 shapes |= {stream: held[stream].shape[1:] for stream in streams}
         return dict(sorted(shapes.items()))
 
+    def width(self, stream: str, layer: int = 0) -> int:
+        """Return the width W of a layer; raise InputError, listing the available ones, if it does not exist."""
+        streams = self.streams()
+        if not streams:
+            raise InputError(f"{self.folder} holds no hidden states{self._other_folders()}")
+        if stream not in streams:
+            there = ", ".join(f"{name} (layers 0 to {n_layers - 1})" for name, (n_layers, _) in streams.items())
+            meant = did_you_mean(stream, streams)
+            raise InputError(f"no stream {stream} in {self.folder}{meant}: there are {there}")
+        n_layers, width = streams[stream]
+        if layer not in range(n_layers):
+            raise InputError(f"no layer {layer} of {stream} in {self.folder}: there are layers 0 to {n_layers - 1}")
+        return width
+
     def read_layer(self, stream: str, layer: int, image_ids: Sequence[ImageId] | np.ndarray) -> np.ndarray:
         """Return the hidden states of one layer, one row for each image id in the given order.
 
@@ -88,7 +102,7 @@ class EmbeddingStore:
         Raise InputError, listing the available ones, if the stream or the layer does not exist. Raise it, with the
         number of images and the first, if an image has no states or some that are not finite.
         """
-        width = self._width(stream, layer)
+        width = self.width(stream, layer)
         wanted = as_ids(image_ids)
         if len(np.unique(wanted)) < len(wanted):
             distinct, row_of = np.unique(wanted, return_inverse=True)
@@ -106,11 +120,7 @@ class EmbeddingStore:
                 with reading(self.folder / name, RECOMPUTE):
                     states[rows[here]] = read_piece(self.folder / name, stream, layer)[:, 0][here]
                 found[rows[here]] = True
-        if not found.all():
-            raise InputError(
-                f"no {stream} states for {(~found).sum():,} of {count(len(wanted), 'image')} in {self.folder} "
-                f"(first: image {wanted[~found].min()}): run the extraction again, it continues where it was"
-            )
+        self._refuse_missing(stream, wanted[~found], len(wanted))
         with np.errstate(invalid="ignore"):
             finite = np.isfinite(states.sum(axis=1, dtype=np.float64))
         if not finite.all():
@@ -119,6 +129,11 @@ class EmbeddingStore:
                 f"{self.folder} (first: image {wanted[~finite].min()}): delete that folder and run the extraction again"
             )
         return states
+
+    def check_images(self, stream: str, image_ids: Sequence[ImageId] | np.ndarray) -> None:
+        """Raise InputError, with the number of images and the first, if an image has no states of a stream."""
+        needed = np.unique(as_ids(image_ids))
+        self._refuse_missing(stream, np.setdiff1d(needed, self.image_ids([stream])), len(needed))
 
     def read_answers(self, image_ids: Sequence[ImageId] | np.ndarray | None = None) -> dict[ImageId, str]:
         """Return `{image id: the model's answer}` for the images that have an answer, optionally only `image_ids`.
@@ -183,19 +198,12 @@ class EmbeddingStore:
 
     # -- files ----------------------------------------------------------------------------------------------------
 
-    def _width(self, stream: str, layer: int) -> int:
-        """Return the width W of a layer; raise InputError, listing the available ones, if it does not exist."""
-        streams = self.streams()
-        if not streams:
-            raise InputError(f"{self.folder} holds no hidden states{self._other_folders()}")
-        if stream not in streams:
-            there = ", ".join(f"{name} (layers 0 to {n_layers - 1})" for name, (n_layers, _) in streams.items())
-            meant = did_you_mean(stream, streams)
-            raise InputError(f"no stream {stream} in {self.folder}{meant}: there are {there}")
-        n_layers, width = streams[stream]
-        if layer not in range(n_layers):
-            raise InputError(f"no layer {layer} of {stream} in {self.folder}: there are layers 0 to {n_layers - 1}")
-        return width
+    def _refuse_missing(self, stream: str, missing: np.ndarray, n_images: int) -> None:
+        if len(missing):
+            raise InputError(
+                f"no {stream} states for {len(missing):,} of {count(n_images, 'image')} in {self.folder} "
+                f"(first: image {missing.min()}): run the extraction again, it continues where it was"
+            )
 
     def _other_folders(self) -> str:
         """Return `: PARENT has A, B` to name the sibling folders with hidden states, or advice if there are none."""
