@@ -11,13 +11,12 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import h5py
+import numpy as np
 
 from brain_activity_prediction.storage.files import reading
-
-if TYPE_CHECKING:
-    import h5py
-    import numpy as np
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 USER_BLOCKS = (0, 512)  # bytes before the HDF5 content: MATLAB puts its own header of 512 bytes there
@@ -38,8 +37,6 @@ def is_hdf5(path: Path) -> bool:
 @contextmanager
 def open_hdf5(path: Path) -> Iterator[h5py.File]:
     """Open a file read-only; any error in the block becomes an InputError that names the file and the remedy."""
-    import h5py
-
     with reading(path):
         if not path.is_file():  # reading a pipe would wait forever
             raise ValueError("not a file")
@@ -64,8 +61,6 @@ def dataset(file: h5py.File, name: str, check_chunks: bool = True) -> h5py.Datas
 
 def dataset_of_files(file: h5py.File, name: str) -> h5py.Dataset:
     """Return a dataset (n,) whose elements are the bytes of whole files, such as JPEGs; else raise ValueError."""
-    import h5py
-
     data = _own_dataset(file, name)
     if data.ndim != 1 or h5py.check_vlen_dtype(data.dtype) != "uint8":
         raise ValueError(f"{name} is no list of files")
@@ -73,8 +68,6 @@ def dataset_of_files(file: h5py.File, name: str) -> h5py.Dataset:
 
 
 def _own_dataset(file: h5py.File, name: str) -> h5py.Dataset:
-    import h5py
-
     if not isinstance(file.get(name, getlink=True), h5py.HardLink):
         raise ValueError(f"{name} is a link to another place")
     data = file[name]

@@ -10,11 +10,12 @@ Letters: n test images, V voxels, R regions, B resamples.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from brain_activity_prediction.encoding.scores.score_files import SETTINGS
+from brain_activity_prediction.inference.bootstrap import resampled_r2, resamples
 from brain_activity_prediction.inference.region_statistics import digests
 from brain_activity_prediction.ridge.weightings import Combination
 from brain_activity_prediction.runtime.errors import Damaged
@@ -24,9 +25,6 @@ from brain_activity_prediction.storage.sealed_hdf5 import read_array, read_seal
 from brain_activity_prediction.variance_partitioning.feature_spaces import LETTERS
 from brain_activity_prediction.variance_partitioning.parts import best_weightings
 from brain_activity_prediction.variance_partitioning.share_store import WeightingScores
-
-if TYPE_CHECKING:
-    import torch
 
 Refit = Callable[[int, np.ndarray], "torch.Tensor"]  # (weighting's number, voxels (v,)) -> predictions (n, v)
 
@@ -64,10 +62,6 @@ def resampled_shares(
 
 
 def _resampled(best, responses, members, n_resamples, refit) -> dict[Combination, np.ndarray]:
-    import torch
-
-    from brain_activity_prediction.inference.bootstrap import resampled_r2, resamples
-
     shares = torch.from_numpy(resamples(len(responses), n_resamples)) / len(responses)
     sums = {chosen: np.zeros((n_resamples, len(members))) for chosen in best}
     for number in np.unique(np.concatenate(list(best.values()))):
