@@ -1,23 +1,18 @@
 """Flags that select a dataset, what to read of it, and its images to train and to test on."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from brain_activity_prediction.cli.flag_values import fold_count, positive_int, subject_list
 from brain_activity_prediction.cli.parser import Numbers
+from brain_activity_prediction.datasets.dataset import Dataset, Reading
 from brain_activity_prediction.datasets.find import DATASETS, find_dataset, output_of
 from brain_activity_prediction.datasets.nsd.layout import NIFTI, SURFACES, VERSIONS, VOLUMES
+from brain_activity_prediction.datasets.splits import SplitChoice
 from brain_activity_prediction.encoding.settings import FittingSettings
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.wording import no_such_path
 from brain_activity_prediction.storage.folders import Output
-
-if TYPE_CHECKING:
-    from brain_activity_prediction.datasets.dataset import Dataset, Reading
-    from brain_activity_prediction.datasets.splits import SplitChoice
 
 STUDIED = (1, 2, 5, 7)  # NSD's subjects with all sessions, those of the study
 SUBJECTS = "subject of the dataset: 1 to 8 for NSD, a name such as sub-03 for others"
@@ -81,8 +76,6 @@ def add_cv_test(flags: argparse.ArgumentParser) -> None:
 
 def split_from(arguments: argparse.Namespace) -> SplitChoice:
     """Return the choice of a split that the flags of `add_split` describe; InputError if they contradict each other."""
-    from brain_activity_prediction.datasets.splits import SplitChoice
-
     if arguments.split and arguments.test_images:
         raise InputError("--split and --test-images both choose the test images: leave one out")
     cv_test = getattr(arguments, "cv_test", 0)
@@ -135,8 +128,7 @@ def _mask_part(text: str) -> Path | str:
 
 def reading_from(arguments: argparse.Namespace) -> Reading:
     """Return the choice of responses that the flags of `add_reading` describe."""
-    from brain_activity_prediction.datasets.dataset import Reading
-
+    """Return the choice of responses that the flags of `add_responses` describe."""
     mask = arguments.mask
     for path in (part for part in mask or () if isinstance(part, Path)):
         if len(mask) > 1:

@@ -1,7 +1,5 @@
 """The argument parser of all scripts: one-line errors that suggest similar names, and help that shows defaults."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from typing import NoReturn

@@ -14,7 +14,7 @@ from brain_activity_prediction.datasets.dataset import Dataset
 from brain_activity_prediction.encoding.layers import Layer, by_stream, check_complete
 from brain_activity_prediction.encoding.protocols import FOLDS
 from brain_activity_prediction.encoding.scaling import standardise, varying_features
-from brain_activity_prediction.encoding.submission.settings import SubmissionSettings
+from brain_activity_prediction.encoding.settings import SubmissionSettings
 from brain_activity_prediction.ridge.ridge_cv import ridge_cv
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.messages import log

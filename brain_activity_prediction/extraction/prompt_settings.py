@@ -3,8 +3,6 @@
 Version 1.0.0 recorded neither; `recorded_settings` computes what it used.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping, Sequence
 

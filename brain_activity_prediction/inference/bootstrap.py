@@ -5,8 +5,6 @@ The correlations of all resamples follow from five matrix products with the numb
 Shapes: n images, V voxels, B resamples, R regions.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

@@ -5,8 +5,6 @@ A missing response is NaN. Voxels that lack the same images are scored together.
 Shapes: n images, V voxels.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 
 import numpy as np

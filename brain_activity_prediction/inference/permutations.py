@@ -3,8 +3,6 @@
 Shapes: n images, k whole blocks, P permutations without the identity.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 

@@ -1,7 +1,5 @@
 """Report errors of model libraries in one line."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 

@@ -3,8 +3,6 @@
 Letters: N images or tiles, P patches, T tokens, W width.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 
 import torch

@@ -1,7 +1,5 @@
 """Find the layers of a transformer: the shallowest list of modules in it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from torch import nn

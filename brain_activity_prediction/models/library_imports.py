@@ -10,8 +10,6 @@ import fails, and with it that of timm, open_clip and parts of transformers. Thi
 declaring their signatures is enough.
 """
 
-from __future__ import annotations
-
 import importlib
 import importlib.util
 import sys

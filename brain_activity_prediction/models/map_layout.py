@@ -3,8 +3,6 @@
 A mean over the wrong axes would have a plausible shape and no meaning. Letters: B images, C channels, H x W places.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator, Sequence
 

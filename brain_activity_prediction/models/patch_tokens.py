@@ -4,8 +4,6 @@ Other tokens are learned: they are parameters of the network, so that their name
 running it. Letters: T tokens, W width.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterator

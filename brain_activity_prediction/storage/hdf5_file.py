@@ -4,8 +4,6 @@ HDF5 trusts the file: a dataset may read its numbers from any other file of this
 inflate to a thousand times its own, and a chunk smaller than its checksum ends the process with a segmentation fault.
 """
 
-from __future__ import annotations
-
 import math
 import zlib
 from collections.abc import Iterator, Sequence

@@ -3,8 +3,6 @@
 The file holds one object, whose values are arrays or small values, such as the annotation files of COCO.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from pathlib import Path

@@ -4,8 +4,6 @@ Letters: V voxels, R regions, B resamples and P + 1 permutations of the n test i
 stored predictions.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field

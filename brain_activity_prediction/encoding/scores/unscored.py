@@ -1,7 +1,5 @@
 """Find the combinations of selected models, prompts and subjects that have no scores."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 
 

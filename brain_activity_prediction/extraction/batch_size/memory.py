@@ -1,7 +1,5 @@
 """The memory that batches of growing size take, and whether a batch of twice the size fits."""
 
-from __future__ import annotations
-
 import os
 import resource
 

@@ -4,8 +4,6 @@ A configuration is untrusted. It may name files outside the folder, code on the 
 transformers and timm would load, run or allocate.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator, Sequence

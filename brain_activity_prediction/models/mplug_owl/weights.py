@@ -1,7 +1,5 @@
 """Read an mPLUG-Owl checkpoint from disk and compare its parameters with those of the network."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from zipfile import is_zipfile

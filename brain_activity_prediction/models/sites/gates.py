@@ -3,8 +3,6 @@
 Such are the tanh gates of Mllama's cross-attention, the layer scales of BEiT and InternVL, and Granite's multiplier.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass

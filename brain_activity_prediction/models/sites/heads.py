@@ -3,8 +3,6 @@
 Letters: B images, H heads, L layers, T tokens, V width of a head, W width of the layer.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass

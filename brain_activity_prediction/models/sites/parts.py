@@ -8,8 +8,6 @@ layer's output minus its input. Without two such modules the network is refused.
 Letters: L layers, N sampled tokens, V sampled values of each.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence

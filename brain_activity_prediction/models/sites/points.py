@@ -1,7 +1,5 @@
 """The points of a network at which the selected sites are read: block, attention, MLP and heads."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any

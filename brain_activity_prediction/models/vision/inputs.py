@@ -3,8 +3,6 @@
 Letters: B images, F frames, N patches, P pixels along a patch.
 """
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Mapping
 

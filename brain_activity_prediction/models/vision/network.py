@@ -3,8 +3,6 @@
 Letters: B images, G x G cells, L layers, W width.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field

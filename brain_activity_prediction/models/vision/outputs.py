@@ -3,8 +3,6 @@
 Letters: B images, T tokens, W width.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

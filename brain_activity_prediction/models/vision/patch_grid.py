@@ -3,8 +3,6 @@
 Letters: B images, F frames, N patches, W width.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from math import sqrt
 

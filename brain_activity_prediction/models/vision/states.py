@@ -3,8 +3,6 @@
 Letters: B images, C channels, H x W places, T tokens, W width.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass

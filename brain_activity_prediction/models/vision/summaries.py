@@ -3,8 +3,6 @@
 Letters: B images, C channels, G x G cells, H x W places, T tokens, W width.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d

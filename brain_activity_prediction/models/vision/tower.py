@@ -1,7 +1,5 @@
 """Load the vision network of a checkpoint, without the text model that may lie in the same files."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Sequence
 

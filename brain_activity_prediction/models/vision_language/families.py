@@ -1,7 +1,5 @@
 """Facts about families of vision-language models that the classes of transformers do not tell, by `model_type`."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from brain_activity_prediction.runtime.errors import InputError

@@ -4,8 +4,6 @@ transformers names the parts (`get_encoder`, `get_decoder`, `get_image_features`
 of modules in them. `loading` compares the states read at these layers with those that the model itself returns.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack

@@ -1,7 +1,5 @@
 """Write a prompt as a vision-language model was trained to read it: its chat template, or a template of the user's."""
 
-from __future__ import annotations
-
 import datetime as calendar
 from collections.abc import Iterator
 from contextlib import contextmanager
