@@ -9,22 +9,18 @@ import numpy as np
 import torch
 
 from brain_activity_prediction.datasets.dataset import Dataset
-from brain_activity_prediction.datasets.find import NSD
 from brain_activity_prediction.encoding import planning
 from brain_activity_prediction.encoding.analysis import Analysis, prepare_analysis
 from brain_activity_prediction.encoding.evaluation import evaluate, predictions_to_keep, score_best_layers
 from brain_activity_prediction.encoding.layers import Layer, by_stream
 from brain_activity_prediction.encoding.scaling import scaling, varying_features
 from brain_activity_prediction.encoding.settings import EncodingSettings
-from brain_activity_prediction.encoding.tables.image_classes import TestImages, write_class_table
-from brain_activity_prediction.encoding.tables.region_table import Alignment
-from brain_activity_prediction.encoding.tables.summary import log_low_ceilings, summarise
+from brain_activity_prediction.encoding.tables.image_classes import write_class_tables
+from brain_activity_prediction.encoding.tables.summary import write_tables
 from brain_activity_prediction.ridge.ridge_cv import ridge_cv
 from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.shared_work import shared_work
-from brain_activity_prediction.storage.files import remove_left_behind
-from brain_activity_prediction.storage.folders import Output, alignment_folder, claims_folder
-from brain_activity_prediction.storage.made_from import write_note
+from brain_activity_prediction.storage.folders import claims_folder
 
 
 def encode(settings: EncodingSettings, dataset: Dataset, layers: Sequence[Layer]) -> None:
@@ -87,35 +83,3 @@ def fit_layers(layers: Sequence[Layer], analysis: Analysis, observed: torch.Tens
             left.remove(layer)
             if (layer.prompt, layer.stream) not in by_stream(left):
                 score_best_layers(stores[layer.prompt], layer.stream, observed, statistics)
-
-
-def write_tables(analysis: Analysis, observed: torch.Tensor, settings: EncodingSettings) -> None:
-    """Write the table, figure and maps of each prompt, from all layers that this or another process has finished."""
-    lowest = settings.min_noise_ceiling
-    log_low_ceilings(analysis.ceiling, lowest)
-    for prompt, store in analysis.stores.items():
-        remove_left_behind(store.folder)
-        tabulated = None
-        # Another process may finish layers while this one writes; the tables must include these layers, too.
-        while tabulated != store.layers():
-            tabulated = store.layers()
-            for stream in store.streams():
-                score_best_layers(store, stream, observed, analysis.statistics)
-            made_from = store.state()
-            alignment = Alignment(settings.features.model_id, prompt, settings.subject)
-            summarise(store, alignment, analysis.regions, analysis.subject_data, lowest, settings.layer_choice)
-        write_note(store.folder, made_from)
-
-
-def write_class_tables(
-    analysis: Analysis, observed: torch.Tensor, settings: EncodingSettings, dataset: Dataset
-) -> None:
-    """Write the scores of single classes of test images, for a dataset that has classes."""
-    classes = dataset.image_classes(settings.subject)
-    if not classes:
-        return
-    images, model_id = TestImages(analysis.subject_data.test_ids, observed, classes), settings.features.model_id
-    place = Output(settings.output.folder, None if dataset.trained_on == NSD else dataset.trained_on)
-    for prompt, store in analysis.stores.items():
-        other = alignment_folder(place, settings.subject, model_id, prompt, settings.protocol)
-        write_class_table(store, images, analysis.regions, Alignment(model_id, prompt, settings.subject), other)

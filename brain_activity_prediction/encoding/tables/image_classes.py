@@ -10,14 +10,19 @@ import numpy as np
 import pandas as pd
 import torch
 
+from brain_activity_prediction.datasets.dataset import Dataset
+from brain_activity_prediction.datasets.find import NSD
+from brain_activity_prediction.encoding.analysis import Analysis
 from brain_activity_prediction.encoding.evaluation import best_predictions
 from brain_activity_prediction.encoding.protocols import BEST_PER_VOXEL
 from brain_activity_prediction.encoding.scores.layer_choice import stream_scores
 from brain_activity_prediction.encoding.scores.score_store import ScoreStore
+from brain_activity_prediction.encoding.settings import EncodingSettings
 from brain_activity_prediction.encoding.tables.region_table import Alignment, region_means
 from brain_activity_prediction.inference.missing_images import score_present
 from brain_activity_prediction.ridge.scores import pearson_r
 from brain_activity_prediction.runtime.messages import log
+from brain_activity_prediction.storage.folders import Output, alignment_folder
 from brain_activity_prediction.storage.table_files import read_score_table, write_table
 
 ALL_IMAGES = "all images"
@@ -36,6 +41,20 @@ class TestImages:
     ids: np.ndarray
     observed: torch.Tensor
     classes: Mapping[str, Mapping[str, np.ndarray]]
+
+
+def write_class_tables(
+    analysis: Analysis, observed: torch.Tensor, settings: EncodingSettings, dataset: Dataset
+) -> None:
+    """Write the scores of single classes of test images, for a dataset that has classes."""
+    classes = dataset.image_classes(settings.subject)
+    if not classes:
+        return
+    images, model_id = TestImages(analysis.subject_data.test_ids, observed, classes), settings.features.model_id
+    place = Output(settings.output.folder, None if dataset.trained_on == NSD else dataset.trained_on)
+    for prompt, store in analysis.stores.items():
+        other = alignment_folder(place, settings.subject, model_id, prompt, settings.protocol)
+        write_class_table(store, images, analysis.regions, Alignment(model_id, prompt, settings.subject), other)
 
 
 def write_class_table(

@@ -7,11 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 
 from brain_activity_prediction.datasets.units import Units
+from brain_activity_prediction.encoding.analysis import Analysis
+from brain_activity_prediction.encoding.evaluation import score_best_layers
 from brain_activity_prediction.encoding.scores.layer_choice import StreamScores, stream_scores
 from brain_activity_prediction.encoding.scores.score_files import warn_of_edges
 from brain_activity_prediction.encoding.scores.score_store import ScoreStore
+from brain_activity_prediction.encoding.settings import EncodingSettings
 from brain_activity_prediction.encoding.subject_data import SubjectData
 from brain_activity_prediction.encoding.tables.layer_figure import layer_curves
 from brain_activity_prediction.encoding.tables.region_table import MEANS, Alignment, region_table
@@ -20,10 +24,30 @@ from brain_activity_prediction.inference.region_statistics import usable_ceiling
 from brain_activity_prediction.runtime.errors import one_line
 from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.wording import prompt_name
+from brain_activity_prediction.storage.files import remove_left_behind
+from brain_activity_prediction.storage.made_from import write_note
 from brain_activity_prediction.storage.table_files import write_table
 
 # Maps that need permutations, or that all layers are finished.
 NOT_ALWAYS = {"best_layer_p", "best_layer_q", "layers_p", "average_r", "average_r2", "average_cv_score"}
+
+
+def write_tables(analysis: Analysis, observed: torch.Tensor, settings: EncodingSettings) -> None:
+    """Write the table, figure and maps of each prompt, from all layers that this or another process has finished."""
+    lowest = settings.min_noise_ceiling
+    log_low_ceilings(analysis.ceiling, lowest)
+    for prompt, store in analysis.stores.items():
+        remove_left_behind(store.folder)
+        tabulated = None
+        # Another process may finish layers while this one writes; the tables must include these layers, too.
+        while tabulated != store.layers():
+            tabulated = store.layers()
+            for stream in store.streams():
+                score_best_layers(store, stream, observed, analysis.statistics)
+            made_from = store.state()
+            alignment = Alignment(settings.features.model_id, prompt, settings.subject)
+            summarise(store, alignment, analysis.regions, analysis.subject_data, lowest, settings.layer_choice)
+        write_note(store.folder, made_from)
 
 
 def summarise(
