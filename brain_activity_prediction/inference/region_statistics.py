@@ -30,7 +30,7 @@ class StatisticsHeader:
     n_images_not_permuted: int | None = None  # images outside whole blocks; None from versions that padded a block
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Statistics(StatisticsHeader):
     """The statistics of one set of predictions; arrays are None if they were not requested."""
 

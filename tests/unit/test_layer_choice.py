@@ -194,7 +194,7 @@ def test_statistics_of_best_layers_are_those_of_just_these_layers(tmp_path):
 def test_q_is_adjusted_over_the_rows_of_the_same_choice(tmp_path):
     p = np.linspace(0.01, 0.3, 2 * N_LAYERS)
     tested = [
-        Statistics(StatisticsRequest(REGIONS, 99, 1, 0).digests, 99, 1, np.full(N_VOXELS, 0.5), of_regions, None)
+        Statistics(StatisticsRequest(REGIONS, 99, 1, 0).digests, 99, 1, p=np.full(N_VOXELS, 0.5), region_p=of_regions)
         for of_regions in p.reshape(N_LAYERS, 2)
     ]
     table = table_of(results_of(tmp_path, random_layers(), statistics=tested))
