@@ -10,6 +10,7 @@ import numpy.typing as npt
 from brain_activity_prediction.datasets.response_cache import Arrays
 from brain_activity_prediction.datasets.valid_trials import MissingTrials
 
+BLOCK_VOXELS = 4096  # that are scaled at once: a block of NSD's trials nearly fits the processor's cache
 RESAMPLED_GROUPS = 100  # number of groups of the images that only this subject saw
 
 
@@ -28,6 +29,13 @@ def zscore_session(betas: np.ndarray) -> np.ndarray:
     The SD is the population's (divided by n), as in scipy.stats.zscore. A voxel that never changes becomes 0. Trials
     that are not finite become NaN and count in neither mean nor SD; a voxel with only one finite trial is all NaN.
     """
+    for first in range(0, betas.shape[1], BLOCK_VOXELS):
+        _zscore(betas[:, first : first + BLOCK_VOXELS])
+    return betas
+
+
+def _zscore(betas: np.ndarray) -> None:
+    """Scale some voxels of a session in place, see `zscore_session`."""
     low, high = betas.min(axis=0), betas.max(axis=0)
     with_gaps = np.flatnonzero(~(np.isfinite(low) & np.isfinite(high)))
     gaps = betas[:, with_gaps]
@@ -41,7 +49,6 @@ def zscore_session(betas: np.ndarray) -> np.ndarray:
         betas[:, voxel] = np.nan
         if np.count_nonzero(valid) > 1:
             betas[valid, voxel] = zscore_session(trials[valid, None])[:, 0]
-    return betas
 
 
 def average_repeats(sessions: Iterable[np.ndarray], trial_ids: np.ndarray, test_ids: npt.ArrayLike = ()) -> Arrays:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy.io import loadmat
 
-from brain_activity_prediction.datasets import valid_trials
+from brain_activity_prediction.datasets import averages, valid_trials
 from brain_activity_prediction.datasets.averages import zscore_session
 from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 from brain_activity_prediction.datasets.responses import ResponseChoice, prepare_responses
@@ -179,7 +179,9 @@ def test_a_file_of_valid_voxels_that_comes_later_makes_the_cache_stale(own_nsd, 
     assert "valid_session02.nii.gz changed since" in capsys.readouterr().err
 
 
-def test_a_constant_voxel_becomes_zero_and_invalid_trials_stay_out_of_mean_and_sd():
+@pytest.mark.parametrize("block", [averages.BLOCK_VOXELS, 4])
+def test_a_constant_voxel_becomes_zero_and_invalid_trials_stay_out_of_mean_and_sd(block, monkeypatch):
+    monkeypatch.setattr(averages, "BLOCK_VOXELS", block)
     betas = np.random.default_rng(0).normal(3, 2, (50, 6)).astype(np.float32)
     betas[:, 1] = 0.1  # its mean is not exactly 0.1 in floating point
     betas[7, 2], betas[8, 4], betas[1:, 5] = np.nan, np.inf, np.nan
