@@ -5,6 +5,7 @@ from pathlib import Path
 
 import dataset_trees
 import h5py
+import nibabel
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,6 +16,7 @@ from PIL import Image
 from brain_activity_prediction.align_image_embeddings import align_model
 from brain_activity_prediction.datasets.dataset import Reading
 from brain_activity_prediction.datasets.find import as_chosen, find_dataset
+from brain_activity_prediction.datasets.public.bold5000 import BETAS
 from brain_activity_prediction.datasets.responses import ResponseChoice, prepare_responses
 from brain_activity_prediction.datasets.splits import SplitChoice, split_images
 from brain_activity_prediction.datasets.units import Voxels
@@ -231,6 +233,11 @@ WRONG = {
         lambda base: (base / "CSI9_imgnames.txt").write_text("picture_00s.jpg\n"),
         "the files of sessions hold 240 trials, but CSI9_imgnames.txt has 1 names",
     ),
+    "sessions counted from 0": (
+        "bold5000",
+        lambda base: next(base.glob("*ses-02.nii.gz")).rename(base / f"CSI9_{BETAS}_ses-00.nii.gz"),
+        "subject CSI9 has sessions 1 to 2, but .*ses-00.nii.gz exists",
+    ),
     "voxels in another order": (
         "things",
         lambda base: (base / "betas_csv/sub-01_VoxelMetadata.csv").write_text(
@@ -259,6 +266,83 @@ WRONG = {
         "it has no block of 22 voxels x 99 trials",
     ),
 }
+
+
+def scale_down(path, column="nc_singletrial"):
+    """Write percent as fractions, in a table or in a volume."""
+    if path.suffix == ".csv":
+        table = pd.read_csv(path)
+        table[column] /= 100
+        table.to_csv(path, index=False)
+    else:
+        save_nifti(nibabel.load(path).get_fdata(dtype=np.float32) / 100, path)
+
+
+@pytest.mark.parametrize(("name", "file"), [("things", "*VoxelMetadata.csv"), ("laion_fmri", "*Noiseceiling4rep*")])
+def test_ceilings_that_are_fractions_are_not_taken_for_percent(name, file, tmp_path, capsys):
+    subject = TREES[name](tmp_path)
+    units = find_dataset(tmp_path).units(subject)
+    expected = find_dataset(tmp_path).ncsnr(subject, units)
+    scale_down(next(tmp_path.rglob(file)))
+    dataset = find_dataset(tmp_path)
+    np.testing.assert_allclose(dataset.ncsnr(subject, units), expected, rtol=1e-6)
+    dataset.check_ncsnr(subject)
+    assert capsys.readouterr().err.count("values are taken as fractions, not as percent") == 1
+
+
+EVERY = {**TREES, "algonauts2023": dataset_trees.algonauts2023}
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_session_that_does_not_exist_is_refused(name, tmp_path):
+    subject = EVERY[name](tmp_path)
+    with pytest.raises(InputError, match=r"session 9|ses-09|leave out --sessions"):
+        prepare_responses(find_dataset(tmp_path), subject, ResponseChoice([1, 9]), tmp_path / "cache")
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_truncated_file_of_responses_is_refused(name, tmp_path):
+    subject = EVERY[name](tmp_path)
+    path = find_dataset(tmp_path).response_files(subject, [1])[0 if name != "bold5000" else 2]
+    if name == "own":
+        path = tmp_path / "responses.npy"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    (tmp_path / "test.txt").write_text(f"{find_dataset(tmp_path).image_ids(subject)[0]}\n")
+    choice = ResponseChoice([1], split=SplitChoice(test_images=tmp_path / "test.txt"))
+    with pytest.raises(InputError, match=f"{path.name} ") as error:
+        prepare_responses(find_dataset(tmp_path), subject, choice, tmp_path / "cache")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_an_image_without_a_file_is_named(name, tmp_path):
+    subject = TREES[name](tmp_path)
+    if name == "laion_fmri":
+        path = tmp_path / "stimuli/task-images_metadata.csv"
+        path.write_text(path.read_text().replace("picture_07s", "picture_77s"))
+    else:
+        next(tmp_path.rglob("picture_07s.*")).unlink()
+    dataset = find_dataset(tmp_path)
+    with (
+        dataset.open_images() as images,
+        pytest.raises(InputError, match=r"lacks 1 of 60 images \(first: picture_07s.jpg\)"),
+    ):
+        images.check(dataset.image_ids(subject))
+
+
+def test_two_pictures_of_the_challenge_under_one_number_are_refused(tmp_path):
+    dataset_trees.algonauts2023(tmp_path)
+    (own,) = tmp_path.glob("subj01/training_split/training_images/train-0003_*")
+    other = tmp_path / "subj02/training_split/training_images" / own.name.replace("0003", "0001")
+    other.parent.mkdir(parents=True)
+    other.write_bytes(own.read_bytes() + b"more")  # the same picture in more bytes
+    assert find_dataset(tmp_path).open_images().has(15)
+    Image.new("RGB", (12, 12), (1, 2, 3)).save(other)
+    with pytest.raises(InputError, match=r"train-0003_nsd-00014.png and .*show different pictures under the same"):
+        find_dataset(tmp_path).open_images()
+    other.rename(other.with_name("train-0001_nsd-73000.png"))
+    with pytest.raises(InputError, match="NSD's images are numbered from 0 to 72999 in these names"):
+        find_dataset(tmp_path).open_images()
 
 
 @pytest.mark.parametrize("wrong", WRONG)

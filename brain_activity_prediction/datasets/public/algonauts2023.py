@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 
 from brain_activity_prediction.datasets.dataset import ALL_UNITS, Dataset
-from brain_activity_prediction.datasets.files.image_files import ImageFiles
+from brain_activity_prediction.datasets.files.image_files import ImageFiles, digest_of, read_image
 from brain_activity_prediction.datasets.files.npy import open_npy
 from brain_activity_prediction.datasets.nsd.label_tables import LABELS
+from brain_activity_prediction.datasets.nsd.stimuli import N_IMAGES
 from brain_activity_prediction.datasets.region_choice import chosen_regions
 from brain_activity_prediction.datasets.units import Vertices
 from brain_activity_prediction.runtime.errors import InputError
@@ -83,8 +84,9 @@ class Algonauts2023(Dataset[int, Vertices]):
         paths: dict[int, Path] = {}
         for subject in self.subjects():
             for split in ("training", "test"):
-                files = self._files(subject, split)
-                paths |= dict(zip(self._images(subject, split).tolist(), files, strict=True))
+                numbers = self._images(subject, split).tolist()
+                for number, path in zip(numbers, self._files(subject, split), strict=True):
+                    _check_same(paths.setdefault(number, path), path)
         return NSDImageFiles(paths, self.base_dir)
 
     def units(self, subject: int) -> Vertices:
@@ -147,8 +149,16 @@ class Algonauts2023(Dataset[int, Vertices]):
             match = IMAGE_NAME.fullmatch(path.name)
             if match is None:
                 raise InputError(f"{path} is not named as the challenge's images are, train-0001_nsd-00013.png")
+            if int(match[1]) >= N_IMAGES:
+                raise InputError(f"{path}: NSD's images are numbered from 0 to {N_IMAGES - 1} in these names")
             ids.append(int(match[1]) + 1)
         return np.array(ids, dtype=int)
+
+
+def _check_same(one: Path, other: Path) -> None:
+    """Raise InputError if two files of one image have other sizes and show other pictures."""
+    if one.stat().st_size != other.stat().st_size and digest_of(read_image(one)) != digest_of(read_image(other)):
+        raise InputError(f"{one} and {other} show different pictures under the same number: fetch them again")
 
 
 def find_algonauts(base_dir: Path) -> Algonauts2023:

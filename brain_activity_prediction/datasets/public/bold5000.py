@@ -83,6 +83,7 @@ class BOLD5000(Dataset[str, Voxels]):
         names = self.image_ids_of_any(self.subjects()).tolist()
         return ImageFiles({name: files.get(Path(name).stem, folder / name) for name in names}, folder)
 
+    @cache  # noqa: B019, one dataset lives as long as its process
     def units(self, subject: str) -> Voxels:
         """Return the voxels of the brain mask; if the responses lie elsewhere, those that have responses.
 
@@ -153,7 +154,7 @@ class BOLD5000(Dataset[str, Voxels]):
         files = self.base_dir.glob(f"{subject}_{BETAS}_ses-[0-9][0-9].nii.gz")
         return {int(path.name[-9:-7]): path for path in files}
 
-    @cache  # noqa: B019, one dataset lives as long as its process
+    @cache  # noqa: B019
     def _names(self, subject: str) -> np.ndarray:
         path = self.base_dir / f"{subject}_imgnames.txt"
         with reading(path):
@@ -169,6 +170,8 @@ class BOLD5000(Dataset[str, Voxels]):
         files, n_names = self._session_files(subject), self._names(subject).size
         sizes = {session: (*read_shape(path), 1)[3] for session, path in files.items()}
         planned = range(1, self.n_sessions_planned(subject) + 1)
+        if other := sizes.keys() - set(planned):
+            raise InputError(f"subject {subject} has sessions 1 to {planned[-1]}, but {files[min(other)]} exists")
         absent = [session for session in planned if session not in sizes]
         left = n_names - sum(sizes.values())
         if len(absent) > 1 or (left and not absent) or left < 0:

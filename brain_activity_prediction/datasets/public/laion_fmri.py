@@ -25,6 +25,7 @@ from brain_activity_prediction.datasets.files.image_files import ImageFiles, fin
 from brain_activity_prediction.datasets.files.packed_images import PackedImages
 from brain_activity_prediction.datasets.files.tables import read_rows
 from brain_activity_prediction.datasets.public import laion_splits
+from brain_activity_prediction.datasets.public.percent import as_fractions
 from brain_activity_prediction.datasets.region_choice import chosen_regions
 from brain_activity_prediction.datasets.units import Voxels
 from brain_activity_prediction.datasets.valid_trials import mark_invalid
@@ -37,7 +38,7 @@ from brain_activity_prediction.storage.nifti import open_volumes, read_grid, rea
 DERIVATIVES = ("derivatives/glmsingle-tedana", "derivatives/glmsingle")
 BETAS = "space-T1w_stat-effect_desc-SingletrialBetas_statmap.nii.gz"
 TRIALS = ("desc-SingletrialBetas_trials.tsv", "space-T1w_desc-SingletrialBetas_trials.tsv")
-LEAST_R2 = 15  # percent: the threshold of the authors' mask
+LEAST_R2 = 0.15  # the threshold of the authors' mask
 SCREEN = (128, 128, 128)  # PsychoPy's default, behind transparent pixels of some images out of distribution
 SLAB_TRIALS = 8
 
@@ -75,6 +76,7 @@ class LAIONfMRI(Dataset[str, Voxels]):
         folder = folder / "images"
         return ImageFiles(find_files(folder, self.image_ids_of_any(self.subjects()).tolist()), folder)
 
+    @cache  # noqa: B019, one dataset lives as long as its process
     def units(self, subject: str) -> Voxels:
         """Return the voxels with a mean R2 above 15 %; without a map of R2, those of all responses."""
         grid = self._grid(subject)
@@ -86,8 +88,7 @@ class LAIONfMRI(Dataset[str, Voxels]):
         elif path.name.endswith("_mask.nii.gz"):
             mask = read_volume_on(path, grid) > 0
         else:
-            r2 = np.nan_to_num(read_volume_on(path, grid))
-            mask = r2 > (LEAST_R2 if r2.max() > 1 else LEAST_R2 / 100)  # percent, or fractions
+            mask = as_fractions(np.nan_to_num(read_volume_on(path, grid)), path) > LEAST_R2
         if not mask.any():
             raise InputError(f"subject {subject} of {self.title}: {path} leaves no voxel")
         return Voxels(mask, grid.affine)
@@ -118,10 +119,7 @@ class LAIONfMRI(Dataset[str, Voxels]):
 
     def ncsnr(self, subject: str, units: Voxels) -> np.ndarray:
         """Return the ncsnr that the published ceiling, in percent of a mean of 4 trials, implies."""
-        path = self._of_subject(subject, "desc-Noiseceiling4rep_statmap.nii.gz")
-        if path is None:
-            raise InputError(f"subject {subject} has no desc-Noiseceiling4rep_statmap.nii.gz: leave out --ncsnr")
-        return ncsnr_of_ceiling(read_volume_on(path, self._grid(subject))[units.mask] / 100, 4)
+        return ncsnr_of_ceiling(self._ceilings(subject)[units.mask], 4)
 
     def test_images(self, subject: str) -> np.ndarray:
         return self._own_split(subject)[1]
@@ -137,6 +135,14 @@ class LAIONfMRI(Dataset[str, Voxels]):
     def split(self, name: str, subject: str) -> tuple[np.ndarray, np.ndarray]:
         """Return the training and the test images; a file of the subject's own goes before that of all subjects."""
         return laion_splits.read(self.base_dir, name, subject)
+
+    @cache  # noqa: B019
+    def _ceilings(self, subject: str) -> np.ndarray:
+        """Return the published ceilings (X, Y, Z) of means of 4 trials, in R2 units."""
+        path = self._of_subject(subject, "desc-Noiseceiling4rep_statmap.nii.gz")
+        if path is None:
+            raise InputError(f"subject {subject} has no desc-Noiseceiling4rep_statmap.nii.gz: leave out --ncsnr")
+        return as_fractions(read_volume_on(path, self._grid(subject)), path)
 
     def _own_split(self, subject: str) -> tuple[np.ndarray, np.ndarray]:
         if not laion_splits.own_files(self.base_dir, subject):
@@ -180,7 +186,7 @@ class LAIONfMRI(Dataset[str, Voxels]):
         folder = self._root / subject
         return next(iter(sorted([*folder.glob(f"*{ending}"), *folder.glob(f"func/*{ending}")])), None)
 
-    @cache  # noqa: B019, one dataset lives as long as its process
+    @cache  # noqa: B019
     def _labels(self, subject: str, session: int) -> np.ndarray:
         path = self._file(subject, session, *TRIALS)
         rows: list[Mapping[str, str]] = read_rows(path, ("beta_index", "label"))

@@ -19,6 +19,7 @@ import numpy as np
 from brain_activity_prediction.datasets.dataset import ALL_UNITS, Dataset
 from brain_activity_prediction.datasets.files.image_files import ImageFiles
 from brain_activity_prediction.datasets.files.tables import read_numbers, read_rows
+from brain_activity_prediction.datasets.public.percent import as_fractions
 from brain_activity_prediction.datasets.region_choice import chosen_regions
 from brain_activity_prediction.datasets.units import Rows, Units, Voxels
 from brain_activity_prediction.inference.noise_ceiling import ncsnr_of_ceiling
@@ -56,6 +57,8 @@ class THINGS(Dataset[str, Units]):
 
     def trial_ids(self, subject: str, sessions: Sequence[int]) -> np.ndarray:
         trials = self._trials(subject)
+        if absent := set(sessions) - set(trials["session"].tolist()):
+            raise InputError(f"{self._trial_file(subject)} has no trials of session {min(absent)}")
         return np.concatenate([trials["image"][trials["session"] == session] for session in sessions])
 
     def image_ids(self, subject: str) -> np.ndarray:
@@ -112,7 +115,7 @@ class THINGS(Dataset[str, Units]):
 
     def ncsnr(self, subject: str, units: Units) -> np.ndarray:
         """Return the ncsnr that the published ceiling of a single trial, in percent, implies."""
-        return ncsnr_of_ceiling(self._voxels(subject)["nc_singletrial"].to_numpy(dtype=np.float64) / 100)
+        return ncsnr_of_ceiling(self._ceilings(subject))
 
     @cached_property
     def _tables(self) -> Path:
@@ -157,6 +160,11 @@ class THINGS(Dataset[str, Units]):
             "image": np.array([row["stimulus"] for row in rows]),
             "test": np.array([row["trial_type"] == "test" for row in rows]),
         }
+
+    @cache  # noqa: B019
+    def _ceilings(self, subject: str) -> np.ndarray:
+        percent = self._voxels(subject)["nc_singletrial"].to_numpy(dtype=np.float64)
+        return as_fractions(percent, self._voxel_file(subject))
 
     @cache  # noqa: B019
     def _voxels(self, subject: str) -> pd.DataFrame:
