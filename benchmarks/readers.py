@@ -1,6 +1,9 @@
-"""Time the readers of betas beside a plain read of the same file, by turns in one run, with files in the page cache.
+"""Time the readers of betas beside a plain read of the same file, by turns in one run, with a warm and a cold cache.
 
     python benchmarks/readers.py [--turns 5] [--trials 190] [--folder /some/disk] [--only mgh]
+
+Warm: files are in the page cache. Cold: before each read the system was asked to forget the file's pages; a disk may
+still hold them. Requests are the system calls of one warm read that read from a file.
 
 Files have NSD's shapes; gzipped and surface files have fewer trials, because their time is in proportion to the trials.
 The plain reads are `gzip -dc`, the bytes of an .mgh file, and a contiguous copy of the same HDF5 dataset. Of HDF5 at 1
@@ -9,6 +12,8 @@ mm and on native surfaces it reports microseconds a chunk; a chunk holds all 750
 
 import argparse
 import gzip
+import os
+import re
 import resource
 import statistics
 import subprocess
@@ -69,21 +74,39 @@ def write_chunks(path, shape, rng):
             data.id.write_direct_chunk((0, *place), block[number % 1000].tobytes())
 
 
-def by_turns(turns, **reads):
+def by_turns(turns, files, **reads):
     """Run each function in turn, and return the median seconds of each; the first turn warms up and does not count.
 
-    `processor` is the median processor time of `ours`.
+    `NAME cold` are the seconds with a cold cache, `processor` is the median processor time of `ours`, `requests` its
+    number of reads.
     """
-    seconds, processor = {name: [] for name in reads}, []
+    seconds = {}
     for _ in range(turns + 1):
-        for name, read in reads.items():
-            started, worked = time.perf_counter(), time.process_time()
-            read()
-            seconds[name].append(time.perf_counter() - started)
-            if name == "ours":
-                processor.append(time.process_time() - worked)
-    medians = {name: statistics.median(of_turns[1:]) for name, of_turns in seconds.items()}
-    return medians | {"processor": statistics.median(processor[1:])}
+        for cold in (False, True):
+            for name, read in reads.items():
+                if cold:
+                    for path in files:
+                        forget(path)
+                started, worked, asked = time.perf_counter(), time.process_time(), requests()
+                read()
+                measured = {name: time.perf_counter() - started}
+                if name == "ours":
+                    measured |= {"processor": time.process_time() - worked, "requests": requests() - asked}
+                for what, value in measured.items():
+                    seconds.setdefault(f"{what} cold" if cold else what, []).append(value)
+    return {what: statistics.median(values[1:]) for what, values in seconds.items()}
+
+
+def forget(path):
+    """Ask the system to drop a file's pages from its cache."""
+    with open(path, "rb") as file:
+        os.fdatasync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def requests():
+    """Return the number of system calls of this process that read."""
+    return int(re.search(r"syscr: (\d+)", Path("/proc/self/io").read_text())[1])
 
 
 def nifti(folder, turns, trials):
@@ -91,6 +114,7 @@ def nifti(folder, turns, trials):
     write_nifti(path, SHAPE, trials, np.random.default_rng(0))
     found = by_turns(
         turns,
+        [path],
         ours=lambda: read_session(path, mask, trials),
         plain=lambda: subprocess.run(["gzip", "-dc", path], stdout=subprocess.DEVNULL, check=True),
     )
@@ -104,7 +128,9 @@ def mgh(folder, turns, trials):
     mask = np.zeros(N_VERTICES, bool)
     mask[rng.permutation(N_VERTICES)[:N_FITTED_VERTICES]] = True
     responses = np.empty((trials, N_FITTED_VERTICES), np.float32)
-    found = by_turns(turns, ours=lambda: _fill(responses, path, mask), plain=lambda: np.fromfile(path, np.uint8))
+    found = by_turns(
+        turns, [path], ours=lambda: _fill(responses, path, mask), plain=lambda: np.fromfile(path, np.uint8)
+    )
     print(f".mgh, {trials} trials: {ratio(found)} of reading its bytes")
 
 
@@ -120,21 +146,21 @@ def hdf5(folder, turns, trials):
         with h5py.File(copy) as file:
             return file["betas"][:]
 
-    found = by_turns(turns, ours=lambda: read_session(path, mask, TRIALS), plain=contiguous)
+    found = by_turns(turns, [path, copy], ours=lambda: read_session(path, mask, TRIALS), plain=contiguous)
     print(f"HDF5 at 1.8 mm: {ratio(found)} of reading a contiguous copy")
 
 
 def chunks(folder, turns, trials):
     path, mask = folder / "betas_1mm.hdf5", shell(SHAPE_1MM, N_FITTED_1MM)
     write_chunks(path, SHAPE_1MM[::-1], np.random.default_rng(3))
-    found = by_turns(turns, ours=lambda: read_session(path, mask, TRIALS))
+    found = by_turns(turns, [path], ours=lambda: read_session(path, mask, TRIALS))
     print(f"HDF5 at 1 mm: {a_chunk(found, N_FITTED_1MM)}")
     path.unlink()
     native, vertices = folder / "lh.betas.hdf5", np.zeros(N_NATIVE, bool)
     vertices[: 2 * N_FITTED_NATIVE : 2] = True
     write_chunks(native, (N_NATIVE,), np.random.default_rng(4))
     responses = np.empty((TRIALS, N_FITTED_NATIVE), np.float32)
-    found = by_turns(turns, ours=lambda: _fill(responses, native, vertices))
+    found = by_turns(turns, [native], ours=lambda: _fill(responses, native, vertices))
     print(f"HDF5 on a native surface: {a_chunk(found, N_FITTED_NATIVE)}")
 
 
@@ -179,11 +205,16 @@ def peak_gb():
 
 
 def a_chunk(found, n):
-    return f"{found['ours'] / n * 1e6:.0f} us a chunk, {found['processor'] / n * 1e6:.0f} of processor time"
+    warm, cold, processor = (found[what] / n * 1e6 for what in ("ours", "ours cold", "processor"))
+    said = f"{warm:.0f} us a chunk, {processor:.0f} of processor time, {cold:.0f} cold"
+    return f"{said}; {found['requests']:,.0f} requests for {n:,} chunks"
 
 
 def ratio(found):
-    return f"{found['ours']:.2f} s, {found['ours'] / found['plain']:.2f}"
+    warm, cold = (
+        f"{found['ours' + end]:.2f} s, {found['ours' + end] / found['plain' + end]:.2f}" for end in ("", " cold")
+    )
+    return f"{warm}, cold {cold}"
 
 
 KINDS = {"nifti": nifti, "mgh": mgh, "hdf5": hdf5, "chunks": chunks, "things": things}
