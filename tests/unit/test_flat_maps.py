@@ -1,12 +1,14 @@
 """Flat and inflated cortices as pictures: what lies where, cuts, and FreeSurfer's patches."""
 
 import struct
+from itertools import combinations
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
 from matplotlib import colormaps
+from matplotlib.text import Text
 from nilearn.datasets import load_fsaverage
 
 from brain_activity_prediction.report.plots import flat_maps
@@ -232,15 +234,31 @@ def test_regions_are_outlined_and_named_in_both_hemispheres(painted, flat, white
     assert [text.get_text() for text in names] == ["V1", "V1"]
     pixels = flat.nearest(occipital)
     for text in names:
-        column, row = text.get_position()
+        column, row = text.xy
         assert pixels[int(row) - flat_maps.TITLE, int(column)] == 1
-    left, right = (text.get_position()[0] for text in names)
+    left, right = (text.xy[0] for text in names)
     assert left < 150 < right
     borders = [line for lines in panel.collections for line in lines.get_segments()]
     border = np.concatenate(borders) - [0, flat_maps.TITLE]
     inside = np.nan_to_num(pixels)[np.floor(border[:, 1]).astype(int), np.floor(border[:, 0]).astype(int)]
     beyond = np.nan_to_num(pixels)[np.ceil(border[:, 1]).astype(int), np.ceil(border[:, 0]).astype(int)]
     assert (inside != beyond).mean() > 0.9
+
+
+def test_names_of_regions_cover_neither_regions_nor_each_other(painted, flat, white):
+    steps = {f"region {number}": np.abs(white[:, 1] + 100 - 6 * number) < 3 for number in range(8)}
+    shown = CortexMap("one", np.ones(2 * N), steps)
+    scale = flat_maps.number_scale([shown.values], "layer")
+    flat_maps.cortex_figure("a", "A", [shown], scale, (flat, read_curvature()), FIGURES)
+    (panel,) = painted
+    panel.figure.draw_without_rendering()
+    boxes = [Text.get_window_extent(text) for text in panel.texts if text.get_text() != "one"]
+    assert len(boxes) == 16
+    assert not [1 for one, other in combinations(boxes, 2) if one.overlaps(other)]
+    inside = flat.nearest(np.any([*steps.values()], axis=0)) == 1
+    rows, columns = np.nonzero(inside)
+    points = panel.transData.transform(np.column_stack([columns, rows + flat_maps.TITLE]))
+    assert sum(box.count_contains(points) for box in boxes) == 0
 
 
 def test_layers_are_never_blended_in_a_picture(painted, flat, white):

@@ -7,8 +7,10 @@ import sys
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from PIL import Image
 
@@ -58,6 +60,20 @@ def test_files_of_a_figure_are_the_same_in_every_run(tmp_path):
     subprocess.run(run, check=True, env=os.environ | {"PYTHONHASHSEED": "1"})
     for path in (tmp_path / "here").iterdir():
         assert path.read_bytes() == (tmp_path / "there" / path.name).read_bytes(), path.name
+
+
+def test_files_are_the_same_if_a_layout_differs_in_its_last_digits(tmp_path, monkeypatch):
+    save(tmp_path / "here")
+    layout = Figure.draw_without_rendering
+
+    def moved(figure):
+        layout(figure)
+        for panel in figure.axes:
+            panel.set_position(np.add(panel.get_position().bounds, 1e-13), which="original")
+
+    monkeypatch.setattr(Figure, "draw_without_rendering", moved)
+    save(tmp_path / "there")
+    assert (tmp_path / "here/one.svg").read_bytes() == (tmp_path / "there/one.svg").read_bytes()
 
 
 def test_a_figure_from_another_process_has_the_same_files(tmp_path):

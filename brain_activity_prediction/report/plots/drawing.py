@@ -38,6 +38,7 @@ COMPRESSION = 1  # PNG compression level, up to 9: files are a sixth larger than
 PAGE_COLOURS = {INK: "currentColor", LINE: "var(--line)"}
 GAP = 4  # points between title, panels, legend and note
 MOST_LEGEND_COLUMNS = 4
+DECIMALS = 6  # of positions within a figure
 
 
 @dataclass(frozen=True)
@@ -154,6 +155,9 @@ class FigureFolder:
             shown.set_bbox_to_anchor((0.5, below / whole))
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # the files share one layout
+        for panel in figure.axes:  # the last digits of a layout differ between runs, and SVG ids are made from them
+            box = panel.get_position(original=True).bounds
+            panel.set_position([round(length, DECIMALS) for length in box], which="original")
 
     def _wrapped(self, figure: Figure, text: str, size: float, weight: str) -> Artist | None:
         """Add a text at the top left, broken into lines of the figure's width; None without text."""

@@ -16,8 +16,9 @@ from matplotlib.colors import Normalize
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 from scipy.ndimage import distance_transform_edt, find_objects, label
+from scipy.optimize import isotonic_regression
 
-from brain_activity_prediction.report.plots.drawing import Drawn, FigureFolder, Words
+from brain_activity_prediction.report.plots.drawing import POINTS_PER_INCH, Drawn, FigureFolder, Words
 from brain_activity_prediction.surfaces.rasters import Raster
 
 PIXELS = 900  # width of a picture
@@ -27,10 +28,14 @@ HIGHEST = 0.99  # quantile of the values at the end of a colour scale
 ACCURACY, NUMBERS, DIFFERENCE = "inferno", "viridis", "RdBu_r"  # colour maps
 OUTLINE = [withStroke(linewidth=1.2, foreground="black")]
 AROUND = [withStroke(linewidth=1.0, foreground="black")]
+LEADER = {"arrowstyle": "-", "color": "white", "linewidth": 0.4, "shrinkA": 0, "shrinkB": 0}
+LEADER |= {"path_effects": [withStroke(linewidth=0.9, foreground="black")]}
 BAR_GAP, BAR_ROOM = 3, 32  # in points: between picture and colour bar, and the room for it
 LONGEST_LINE = 74  # in characters
 NOTE = "Left hemisphere left. Grey: cortex without a value, dark in sulci. Lines: regions of interest."
 BORDER_STEP = 3  # every third point of a border in pixels is drawn: an SVG has a third of the size
+NAME_SIZE, NAME_LINE, LETTER = 5, 6.2, 3.2  # of the names of regions, in points
+NAME_GAP = 12  # pixels between regions and their names
 LEAST_PIXELS = 30  # smallest piece of a region that is outlined
 
 
@@ -153,20 +158,52 @@ def _values(maps: Sequence[CortexMap]) -> pd.DataFrame:
 
 
 def _name_regions(panel: Axes, raster: Raster, regions: Mapping[str, np.ndarray], top: float) -> list[np.ndarray]:
-    """Write the name of each region into both hemispheres, and return the lines of all borders, in pixels."""
+    """Name the regions of both hemispheres, and return the lines of all borders, in pixels.
+
+    Names are lateral of the regions, each with a line to the middle of its region.
+    """
     middle, borders = raster.corners.shape[1] // 2, []
-    for name, members in regions.items():
-        pixels = raster.shows(members)
-        for half in (slice(0, middle), slice(middle, None)):
-            if found := _cropped(pixels[:, half]):
+    for half, lateral in ((slice(0, middle), -1), (slice(middle, None), 1)):
+        anchors, own = {}, []
+        for name, members in regions.items():
+            if found := _cropped(raster.shows(members)[:, half]):
                 piece, row, column = found
                 shift = np.array([column + half.start, row + top])
                 lines = contourpy.contour_generator(z=piece.astype(float)).lines(0.5)
-                borders += [np.concatenate([line[::BORDER_STEP], line[-1:]]) + shift for line in lines]
+                own += [np.concatenate([line[::BORDER_STEP], line[-1:]]) + shift for line in lines]
                 depth = distance_transform_edt(piece)
-                x, y = np.array(np.unravel_index(depth.argmax(), depth.shape))[::-1] + shift
-                panel.text(x, y, name, color="white", fontsize=5, ha="center", va="center", path_effects=AROUND)
+                anchors[name] = np.array(np.unravel_index(depth.argmax(), depth.shape))[::-1] + shift
+        if anchors:
+            _write_names(panel, anchors, np.concatenate(own), lateral)
+        borders += own
     return borders
+
+
+def _write_names(panel: Axes, anchors: Mapping[str, np.ndarray], border: np.ndarray, lateral: int) -> None:
+    """Write names as near to the heights of their anchors as they fit, beyond the `border` (n, 2) at their height.
+
+    lateral  side of the names, -1 for left and 1 for right; a name without room there is on the other side
+    """
+    names = sorted(anchors, key=lambda name: anchors[name][1])
+    width = panel.get_xlim()[1]
+    point = width / panel.figure.get_figwidth() / POINTS_PER_INCH
+    steps = NAME_LINE * point * np.arange(len(names))
+    heights = isotonic_regression([anchors[name][1] for name in names] - steps).x + steps
+    for name, y in zip(names, heights, strict=True):
+        near = np.append(border[np.abs(border[:, 1] - y) <= NAME_LINE * point, 0], anchors[name][0])
+        left, right, length = near.min() - NAME_GAP, near.max() + NAME_GAP, LETTER * point * len(name)
+        is_left = left > length if lateral < 0 else right > width - length
+        panel.annotate(
+            name,
+            anchors[name],
+            (left if is_left else right, y),
+            color="white",
+            fontsize=NAME_SIZE,
+            ha="right" if is_left else "left",
+            va="center",
+            arrowprops=LEADER | {"relpos": (float(is_left), 0.5)},
+            path_effects=AROUND,
+        ).set_in_layout(False)
 
 
 def _cropped(pixels: np.ndarray) -> tuple[np.ndarray, int, int] | None:
