@@ -31,7 +31,7 @@ def page(synthetic, tmp_path_factory):
     scored = folder / "alignment/subj01/prompt_2/llava-hf_llava-1.5-13b-hf"
     settings = {"embeddings_prompt": HOSTILE, "note": HOSTILE}
     synthetic.record_settings(scored, settings | {"model": "llava"})
-    done = report(folder)
+    done = report(folder, drawn=True)
     assert done.returncode == 0, done.stderr
     return folder / "report" / "report.html"
 

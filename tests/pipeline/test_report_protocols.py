@@ -41,7 +41,7 @@ def test_a_page_of_the_studys_own_protocol_shows_its_average_of_layers_and_says_
     assert "(protocol paper , layer_choice average )" in text
     assert f"V1v {LLAVA} 0.123 0.000" in text
     assert "so that no layer is the best" in text
-    maps = {path.name.split("_subj")[0] for path in (own_scored / "report/roi-V1v/figures").glob("*_subj*.png")}
+    maps = {path.name.split("_subj")[0] for path in (own_scored / "report/roi-V1v/figures").glob("*_subj*.svg")}
     of = [f"{kind}_{LLAVA.replace('/', '_').replace('.', '_')}" for kind in ("average_r", "best_prompt")]
     assert maps == {*of, "average_r_google_vit-huge-patch14-224-in21k", "noise_ceiling"}
     assert re.search(

@@ -79,7 +79,7 @@ def hostile(synthetic, tmp_path_factory):
 @pytest.mark.very_slow
 @pytest.mark.slow
 def test_a_report_on_hostile_names_is_drawn_and_holds_no_control_characters(hostile):
-    done = report(hostile)
+    done = report(hostile, drawn=True)
     assert done.returncode == 0, done.stderr
     drawn = [hostile / "report/report.html", *(hostile / "report/figures").glob("*.svg")]
     assert len(drawn) > 10

@@ -1,22 +1,31 @@
 """Run the report script, read the text of its page, and make rows of scores for its tables."""
 
 import re
+from contextlib import nullcontext
 from pathlib import Path
 from unittest.mock import patch
 
 import pandas as pd
 from scripts import PACKAGE, run_here
 
+FIGURES = "brain_activity_prediction.report.plots.drawing.FigureFolder"
 LLAVA, VIT = "llava-hf/llava-1.5-13b-hf", "google/vit-huge-patch14-224-in21k"
 
 
-def report(base_dir, *flags):
-    """Runs the script in this process, with pictures of few pixels, and returns what it said."""
+def report(base_dir, *flags, drawn=False):
+    """Runs the script in this process and returns what it said; figures are empty files, or `drawn` in few pixels."""
     with (
         patch("brain_activity_prediction.report.plots.drawing.PNG_DPI", 10),
         patch("brain_activity_prediction.runtime.background.ALONE", 1000),
+        nullcontext() if drawn else patch(f"{FIGURES}.write_files", write_nothing),
     ):
         return run_here(PACKAGE / "report" / "report.py", "-d", base_dir, *flags)
+
+
+def write_nothing(figures, _figure, words, *_):
+    """Stands for `FigureFolder.write_files`, which takes most of the time of a report."""
+    figures.path.mkdir(parents=True, exist_ok=True)
+    (figures.path / f"{words.name}.svg").write_text("<svg></svg>")
 
 
 def page_text(done):
