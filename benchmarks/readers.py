@@ -1,6 +1,6 @@
 """Time the readers of betas beside a plain read of the same file, by turns in one run, with a warm and a cold cache.
 
-    python benchmarks/readers.py [--turns 5] [--trials 190] [--folder /some/disk] [--only mgh]
+    python benchmarks/readers.py [--turns 5] [--trials 190] [--folder /some/disk] [--only mgh] [--voxels 211339]
 
 Warm: files are in the page cache. Cold: before each read the system was asked to forget the file's pages; a disk may
 still hold them. Requests are the system calls of one warm read that read from a file.
@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -37,6 +38,7 @@ SHAPE_1MM, N_FITTED_1MM = (145, 186, 40), 90_000  # a slab of a quarter of the v
 N_VERTICES, N_FITTED_VERTICES = 163_842, 19_000
 N_NATIVE, N_FITTED_NATIVE = 227_021, 27_000
 TRIALS = 750
+N_THINGS = 211_339
 
 
 def shell(shape, n):
@@ -164,9 +166,9 @@ def chunks(folder, turns, trials):
     print(f"HDF5 on a native surface: {a_chunk(found, N_FITTED_NATIVE)}")
 
 
-def things(folder, turns, trials):
-    """Write the table form of THINGS-fMRI with an eighth of its voxels, and read it twice, each in its own process."""
-    n_voxels, tables = 26_417, folder / "betas_csv"
+def things(folder, turns, trials, n_voxels=N_THINGS // 8):
+    """Write the table form of THINGS-fMRI, and read it twice, each in its own process."""
+    tables = folder / "betas_csv"
     tables.mkdir()
     rng = np.random.default_rng(5)
     images = [f"picture_{number:04d}s.jpg" for number in range(8740)]
@@ -182,22 +184,24 @@ def things(folder, turns, trials):
     (tables / "sub-01_VoxelMetadata.csv").write_text("voxel_id,voxel_x,voxel_y,voxel_z,nc_singletrial\n" + rows)
     with h5py.File(tables / "sub-01_ResponseData.h5", "w") as file:
         block = file.create_dataset("ResponseData/block0_values", (n_voxels, 9840), np.float64)
+        thousand = rng.standard_normal((1000, 9840))
         for voxel in range(0, n_voxels, 1000):
-            block[voxel : voxel + 1000] = rng.standard_normal((len(block[voxel : voxel + 1000]), 9840))
+            block[voxel : voxel + 1000] = thousand[: n_voxels - voxel]
     size = 8740 * n_voxels * 4 / 1e9
     for what in ("first read", "from the prepared responses"):
         said = subprocess.run(
             [sys.executable, __file__, "--read-things", folder], check=True, capture_output=True, text=True
         )
-        before, peak = map(float, said.stdout.split())
-        print(f"THINGS, {what}: {peak - before:.2f} GB for responses of {size:.2f} GB, {(peak - before) / size:.2f}")
+        added, seconds, processor = map(float, said.stdout.split())
+        print(f"THINGS, {what}: {added:.2f} GB for responses of {size:.2f} GB, {added / size:.2f}", end="; ")
+        print(f"{seconds:.0f} s, {processor:.0f} of processor time", flush=True)
 
 
 def read_things(folder):
-    """Print the peak memory in GB before and after the responses are read and scaled."""
-    started = peak_gb()
+    """Read and scale the responses; print the peak memory in GB beyond that before, seconds and processor time."""
+    before, started, worked = peak_gb(), time.perf_counter(), time.process_time()
     read_subject_data(find_dataset(folder), "sub-01", ResponseChoice(), folder / "cache")
-    print(started, peak_gb())
+    print(peak_gb() - before, time.perf_counter() - started, time.process_time() - worked)
 
 
 def peak_gb():
@@ -226,11 +230,13 @@ def main():
     parser.add_argument("--trials", type=int, default=190)
     parser.add_argument("--folder", help="where to write, by default the system's temporary folder")
     parser.add_argument("--only", choices=KINDS)
+    parser.add_argument("--voxels", type=int, default=N_THINGS // 8, help=f"of THINGS, {N_THINGS} at full size")
     parser.add_argument("--read-things", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.read_things:
         return read_things(arguments.read_things)
-    for name, measure in KINDS.items():
+    kinds = KINDS | {"things": partial(things, n_voxels=arguments.voxels)}
+    for name, measure in kinds.items():
         if arguments.only in (None, name):
             with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
                 measure(Path(folder), arguments.turns, arguments.trials)
