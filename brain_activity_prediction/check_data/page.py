@@ -9,7 +9,7 @@ import numpy as np
 from brain_activity_prediction.check_data.nsd_figures import compared, ncsnr_beside_published
 from brain_activity_prediction.datasets.dataset import Dataset
 from brain_activity_prediction.datasets.nsd.nsd import NSDVolumes
-from brain_activity_prediction.datasets.responses import prepare_responses
+from brain_activity_prediction.datasets.responses import ResponseChoice, prepare_responses
 from brain_activity_prediction.datasets.splits import SplitChoice, split_images
 from brain_activity_prediction.datasets.units import Rows, Units, Vertices, Voxels
 from brain_activity_prediction.encoding.subject_data import trial_sums
@@ -19,6 +19,7 @@ from brain_activity_prediction.runtime.wording import count, ranges
 from brain_activity_prediction.storage.folders import Output, Subject, responses_folder
 
 MOST_REGIONS = 30
+OUTER_FOLDS = 5  # of a dataset without test images
 
 
 class Page:
@@ -93,15 +94,21 @@ class Page:
 
     def _split(self, subject: Subject) -> Iterator[str]:
         seen = np.unique(self.dataset.trial_ids(subject, self.dataset.sessions(subject)))
-        split = split_images(self.dataset, subject, seen, SplitChoice())
         others = ", ".join(self.dataset.split_names())
-        yield (
-            f"  split: {count(split.train.size, 'training image')}, {count(split.test.size, 'test image')}"
-            + (f"; further splits: {others}" if others else "")
-        )
+        further = f"; further splits: {others}" if others else ""
+        if self._split_choice(subject).cv_test:
+            yield f"  split: none of its own; give --cv-test {OUTER_FOLDS} or --test-images FILE{further}"
+            return
+        split = split_images(self.dataset, subject, seen, SplitChoice())
+        yield f"  split: {count(split.train.size, 'training image')}, {count(split.test.size, 'test image')}{further}"
+
+    def _split_choice(self, subject: Subject) -> SplitChoice:
+        """Return the dataset's own split, or outer folds if it holds out no images."""
+        return SplitChoice(cv_test=0 if self.dataset.test_images(subject).size else OUTER_FOLDS)
 
     def _responses(self, subject: Subject) -> Iterator[str]:
-        responses = prepare_responses(self.dataset, subject, cache_dir=responses_folder(self.output))
+        choice = ResponseChoice(split=self._split_choice(subject))
+        responses = prepare_responses(self.dataset, subject, choice, responses_folder(self.output))
         finite = np.isfinite(responses.betas)
         n_empty = int((~finite.any(axis=0)).sum())
         yield (

@@ -46,6 +46,15 @@ def test_every_wrong_part_is_listed_and_the_status_is_2(monkeypatch, capsys, tmp
     assert "split.csv, line 2: no trial shows 'none.png'" in wrong[1]
 
 
+def test_a_dataset_without_test_images_is_not_wrong(monkeypatch, capsys, tmp_path):
+    TREES["own"](tmp_path)
+    (tmp_path / "split.csv").unlink()
+    lines, status = page(monkeypatch, capsys, tmp_path)
+    assert status == 0
+    assert "  split: none of its own; give --cv-test 5 or --test-images FILE" in lines
+    assert "60 images x 22 units" in "\n".join(lines)
+
+
 def test_the_published_figures_of_nsd_are_shown_next_to_those_of_the_copy(official_nsd, monkeypatch, capsys, tmp_path):
     lines, status = page(monkeypatch, capsys, official_nsd, "-s", 1, "--output", tmp_path)
     assert status == 0, lines

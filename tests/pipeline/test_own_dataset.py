@@ -1,6 +1,7 @@
 """A lab's own experiment, from pictures and responses to scores."""
 
 import csv
+import unicodedata
 
 import h5py
 import nibabel
@@ -9,8 +10,10 @@ import pandas as pd
 import pytest
 from mean_colours import MODEL, colours, extract
 from own_experiment import AFFINE, KINDS, N_IMAGES, N_UNITS, SUBJECTS, VOLUME, image_names, write_experiment
+from PIL import Image
 
 from brain_activity_prediction.align_image_embeddings import align_model
+from brain_activity_prediction.datasets.files.image_files import read_image
 from brain_activity_prediction.datasets.find import find_dataset
 from brain_activity_prediction.datasets.responses import ResponseChoice, prepare_responses
 from brain_activity_prediction.report import report
@@ -51,8 +54,6 @@ def test_states_and_scores_lie_under_the_datasets_name(expected):
     assert sorted(ids.tolist()) == sorted(image_names())
     names = sorted(image_names())[::-1]
     layer = store.read_layer("vision", 1, names)
-    from PIL import Image
-
     means = [np.asarray(Image.open(expected / "images" / name)).mean((0, 1)) * 2 for name in names]
     np.testing.assert_allclose(layer, means, rtol=1e-6)
     table = scores(expected)
@@ -63,22 +64,21 @@ def test_states_and_scores_lie_under_the_datasets_name(expected):
 
 
 @pytest.mark.parametrize("kind", KINDS[1:])
-def test_every_kind_of_file_gives_the_same_scores(kind, expected, tmp_path, monkeypatch):
+def test_every_kind_of_file_gives_the_same_responses_and_maps_of_its_kind(kind, expected, tmp_path):
+    """The scores of `expected` follow from them."""
     write_experiment(tmp_path, kind)
-    (tmp_path / "image_embeddings").symlink_to(expected / "image_embeddings")
-    align(monkeypatch, tmp_path)
-    one, other = scores(expected), scores(tmp_path)
-    for name in ("n_voxels", "r", "r2", "cv_score", "noise_ceiling", "r_normalised"):
-        np.testing.assert_allclose(other[name], one[name], rtol=1e-5, atol=1e-6)
+    one, other = (prepare_responses(find_dataset(base), "sub-01", cache_dir=tmp_path) for base in (expected, tmp_path))
+    np.testing.assert_allclose(other.betas, one.betas, rtol=1e-5, atol=1e-6)
     endings = {"nii.gz": ".nii.gz", "glmsingle": ".nii.gz", "matlab": ".nii.gz", "mgz": ".func.gii", "gii": ".func.gii"}
     ending = endings.get(kind.split()[0], ".dscalar.nii" if kind == "dscalar" else ".csv")
-    folder = tmp_path / "alignment/own/sub-01/no_prompt/test_mean-colours/maps"
-    maps = [path for path in folder.iterdir() if path.name.endswith(f"noise_ceiling{ending}")]
+    other.units.write_map(tmp_path / "maps_r", other.betas[0])
+    maps = [path for path in tmp_path.iterdir() if path.name.endswith(f"maps_r{ending}")]
     assert len(maps) == (2 if ending == ".func.gii" else 1)
     if ending == ".nii.gz":
         image = nibabel.load(maps[0])
         assert image.shape == VOLUME
         np.testing.assert_allclose(image.affine, AFFINE)
+        np.testing.assert_allclose(image.get_fdata().ravel(), one.betas[0], rtol=1e-5, atol=1e-6)
     if ending == ".func.gii":
         sizes = {path.name[:2]: nibabel.load(path).darrays[0].data.size for path in maps}
         assert sizes == {"lh": 10, "rh": N_UNITS - 10}
@@ -184,6 +184,14 @@ SPOILS = {
         ],
         "sub-01_1.h5 holds nothing: responses are a dataset responses or betasmd or modelmd",
     ),
+    "trials in columns": (
+        lambda base: np.save(base / "responses/sub-01_ses-01.npy", np.zeros((N_UNITS, 120), np.float32)),
+        "trials.csv has 120 of subject sub-01, session 1: trials seem to be the second axis: transpose the array",
+    ),
+    "a table in UTF-16": (
+        lambda base: (base / "trials.csv").write_text("subject,image\nsub-01,a.png\n", encoding="utf-16"),
+        "trials.csv is not text in UTF-8: store it as CSV in UTF-8",
+    ),
     "no responses": (
         lambda base: [path.unlink() for path in (base / "responses").glob("sub-01*")],
         "subject sub-01 has no responses: expected .*responses/sub-01.EXT or sub-01_SESSION.EXT",
@@ -209,8 +217,6 @@ def test_what_is_wrong_is_said_in_one_line(spoil, folder):
 
 
 def test_images_without_a_file_and_with_transparency_are_refused(folder):
-    from PIL import Image
-
     path = folder / "images" / image_names()[7]
     Image.new("RGBA", (4, 4), (1, 2, 3, 0)).save(path)
     with find_dataset(folder).open_images() as images:
@@ -219,6 +225,58 @@ def test_images_without_a_file_and_with_transparency_are_refused(folder):
         path.unlink()
         with pytest.raises(InputError, match=r"images lacks 1 of 60 images \(first: class 1/picture_07.png\)"):
             images.check(image_names())
+
+
+def test_a_table_as_a_spreadsheet_writes_it_is_read(folder):
+    """With semicolons where a comma is the decimal sign, a mark in front, and Windows' ends of lines."""
+    expected = find_dataset(folder).trials
+    for name in ("trials.csv", "split.csv"):
+        text = (folder / name).read_text().replace(",", ";").replace("\n", "\r\n")
+        (folder / name).write_text(text, encoding="utf-8-sig", newline="")
+    found = find_dataset(folder)
+    for column in ("subjects", "sessions", "images"):
+        np.testing.assert_array_equal(getattr(found.trials, column), getattr(expected, column))
+    assert found.test_images("sub-01").size == 20
+
+
+def test_a_file_of_responses_that_no_trial_names_is_reported(folder, capsys):
+    np.save(folder / "responses/sub-1_ses-01.npy", np.zeros((120, N_UNITS)))
+    np.save(folder / "responses/sub-01_ses-07.npy", np.zeros((120, N_UNITS)))
+    assert find_dataset(folder).sessions("sub-01") == [1, 2]
+    said = capsys.readouterr().err
+    for name in ("sub-1_ses-01.npy", "sub-01_ses-07.npy"):
+        assert f"{name} is not read: trials.csv has no trials of this subject and session" in said
+
+
+def test_names_of_images_may_be_spelt_as_another_system_does(tmp_path):
+    names = [r"class é\one.png", "class é/two.png"]
+    (tmp_path / "trials.csv").write_text("subject,image\n" + "".join(f"s,{name}\n" for name in names), encoding="utf-8")
+    folder = tmp_path / "images" / unicodedata.normalize("NFD", "class é")
+    folder.mkdir(parents=True)
+    for stem in ("one", "two"):
+        Image.new("RGB", (4, 4)).save(folder / f"{stem}.png")
+    with find_dataset(tmp_path).open_images() as images:
+        assert [image.size for image in images.images(names)] == [(4, 4), (4, 4)]
+    (tmp_path / "trials.csv").write_text("subject,image\ns,..\\secret.png\n")
+    with pytest.raises(InputError, match=r"secret.png' is no name of a file"):
+        find_dataset(tmp_path).open_images()
+
+
+def test_pictures_are_decoded_as_stored_or_refused(tmp_path):
+    colours = Image.fromarray(np.random.default_rng(0).integers(0, 256, (6, 6, 3), np.uint8))
+    for mode in ("L", "CMYK", "P"):
+        colours.convert(mode).save(tmp_path / "one.tif")
+        assert read_image(tmp_path / "one.tif").getpixel((2, 3)) == colours.convert(mode).convert("RGB").getpixel(
+            (2, 3)
+        )
+    colours.save(tmp_path / "still.gif")
+    assert read_image(tmp_path / "still.gif").mode == "RGB"
+    colours.save(tmp_path / "moving.gif", save_all=True, append_images=[Image.new("RGB", (6, 6))])
+    with pytest.raises(InputError, match="it has 2 frames: store the one that was shown"):
+        read_image(tmp_path / "moving.gif")
+    Image.fromarray(np.zeros((6, 6), np.uint16)).save(tmp_path / "deep.png")
+    with pytest.raises(InputError, match="its pixels are of the kind I;16: store it with 8 bits a channel"):
+        read_image(tmp_path / "deep.png")
 
 
 def test_an_image_name_cannot_lead_out_of_the_folder(folder):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -108,12 +109,14 @@ def decode_image(file: IO[bytes], background: tuple[int, int, int] | None = None
 
     background  colour of the screen behind transparent pixels, if it is known
 
-    Raises ValueError for a huge picture, for more than 8 bits a channel, and for transparent pixels without a
+    Raises ValueError for a huge picture, an animation, more than 8 bits a channel, and transparent pixels without a
     background; Pillow's errors for a damaged one.
     """
     with Image.open(file) as image:
         if image.width * image.height > MOST_PIXELS:
             raise ValueError(f"it has {image.width} x {image.height} pixels")
+        if (n_frames := getattr(image, "n_frames", 1)) > 1 and image.format != "MPO":  # cameras add a small copy
+            raise ValueError(f"it has {n_frames} frames: store the one that was shown")
         if image.mode not in MODES:
             raise ValueError(f"its pixels are of the kind {image.mode}: store it with 8 bits a channel")
         see_through = "A" in image.getbands() or "transparency" in image.info
@@ -127,13 +130,16 @@ def decode_image(file: IO[bytes], background: tuple[int, int, int] | None = None
 def find_files(folder: Path, names: Sequence[str]) -> dict[str, Path]:
     """Return the file of each image name, which may lack its ending; names without a file get the expected path.
 
+    A name may be spelt as another system does: with backslashes, or with accents as characters of their own.
+
     Raises InputError for a name that leads out of the folder, and if several files fit a name without ending.
     """
     paths = {}
     for name in names:
-        if not name or Path(name).is_absolute() or ".." in Path(name).parts:
+        parts = name.replace("\\", "/").split("/")
+        if not name or Path(name).is_absolute() or ".." in parts:
             raise InputError(f"{name!r} is no name of a file in {folder}")
-        path = folder / name
+        path = next((one for spelt in _spellings(name) if (one := folder / spelt).is_file()), folder / name)
         if path.suffix.lower() not in ENDINGS:
             fitting = [path.with_name(path.name + ending) for ending in ENDINGS]
             fitting = [one for one in fitting if one.is_file()]
@@ -142,3 +148,10 @@ def find_files(folder: Path, names: Sequence[str]) -> dict[str, Path]:
             path = fitting[0] if fitting else path
         paths[name] = path
     return paths
+
+
+def _spellings(name: str) -> Iterator[str]:
+    """Yield a name as it is, then as Windows and macOS spell it."""
+    yield name
+    for spelt in dict.fromkeys((name, name.replace("\\", "/"))):
+        yield from (unicodedata.normalize(form, spelt) for form in ("NFC", "NFD"))

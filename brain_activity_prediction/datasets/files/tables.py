@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.wording import did_you_mean
 from brain_activity_prediction.storage.files import read_bytes, reading
 
@@ -17,19 +18,37 @@ if TYPE_CHECKING:
 LARGEST_BYTES = 2**29
 
 
-def read_rows(path: Path, columns: Sequence[str]) -> list[Mapping[str, str]]:
-    """Read a table with a header; raise InputError if it has none of `columns`, or a row with other cells.
+def read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Read a table; return the names of its columns from its header, and the line and cells of each row.
 
-    White space in names of columns is one space: some tables have line breaks in them. Tables end in .csv or .tsv.
+    Cells are separated by tabs in .tsv files, otherwise by commas, or by semicolons or tabs if the header has no comma:
+    programs write them where a comma is the decimal sign. White space in names of columns is one space. Empty rows are
+    left out.
     """
     with reading(path):
-        text = read_bytes(path, LARGEST_BYTES).decode("utf-8-sig")
-        table = csv.reader(io.StringIO(text, newline=""), delimiter="\t" if path.suffix == ".tsv" else ",", strict=True)
+        content = read_bytes(path, LARGEST_BYTES)
+        try:
+            text = content.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            raise InputError(f"{path} is not text in UTF-8: store it as CSV in UTF-8") from None
+        first = text.split("\n", 1)[0]
+        separators = "\t" if path.suffix == ".tsv" else [one for one in ",;\t" if one in first] or ","
+        table = csv.reader(io.StringIO(text, newline=""), delimiter=separators[0], strict=True)
         header = [" ".join(name.split()) for name in next(table, [])]
+        return header, [(table.line_num, row) for row in table if any(cell.strip() for cell in row)]
+
+
+def read_rows(path: Path, columns: Sequence[str]) -> list[Mapping[str, str]]:
+    """Read a table as `read_table` does; raise InputError if it lacks one of `columns`, or a row has other cells."""
+    header, rows = read_table(path)
+    with reading(path):
         for name in columns:
             if name not in header:
                 raise ValueError(f"it has no column {name}{did_you_mean(name, header)}")
-        return list(_rows(table, header))
+        for line, row in rows:
+            if len(row) != len(header):
+                raise ValueError(f"line {line} has {len(row)} cells, the header {len(header)}")
+    return [dict(zip(header, row, strict=True)) for _, row in rows]
 
 
 def read_numbers(path: Path, columns: Sequence[str]) -> pd.DataFrame:
@@ -52,12 +71,3 @@ def read_numbers(path: Path, columns: Sequence[str]) -> pd.DataFrame:
             if table[name].dtype.kind not in "iuf":
                 raise ValueError(f"its column {name} holds something other than numbers")
     return table
-
-
-def _rows(table: Any, header: Sequence[str]) -> Iterator[Mapping[str, str]]:
-    for row in table:
-        if not any(row):
-            continue
-        if len(row) != len(header):
-            raise ValueError(f"line {table.line_num} has {len(row)} cells, the header {len(header)}")
-        yield dict(zip(header, row, strict=True))

@@ -116,10 +116,11 @@ class OwnDataset(Dataset[Subject, Units]):
         if stored.n_trials != planned:
             of = "all subjects" if self.files.of_all else f"subject {subject}"
             when = "" if self.files.holds_all_sessions(subject, session) else f", session {session}"
-            raise InputError(
-                f"{path} holds {stored.n_trials} trials, but {self.trials.path.name} has {planned} of {of}{when}: "
-                "leave out the trials without responses, or make the file again"
-            )
+            remedy = "leave out the trials without responses, or make the file again"
+            if stored.shape == (planned,):
+                remedy = "trials seem to be the second axis: transpose the array"
+            expected = f"{self.trials.path.name} has {planned} of {of}{when}"
+            raise InputError(f"{path} holds {stored.n_trials} trials, but {expected}: {remedy}")
 
     def regions(self, subject: Subject, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
         return regions.read_regions(self.base_dir, str(subject), self.units(subject), names)

@@ -7,8 +7,6 @@ row for each unit. The column `region` of a table names the unit's region; other
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -17,16 +15,16 @@ import numpy as np
 
 from brain_activity_prediction.datasets.dataset import ALL_UNITS
 from brain_activity_prediction.datasets.files.mgh import read_mgh
+from brain_activity_prediction.datasets.files.tables import read_table
 from brain_activity_prediction.datasets.nsd.label_tables import read_label_table
 from brain_activity_prediction.datasets.units import Units, Vertices, Voxels
 from brain_activity_prediction.runtime.errors import InputError, one_line
 from brain_activity_prediction.runtime.wording import did_you_mean
-from brain_activity_prediction.storage.files import read_bytes, reading
+from brain_activity_prediction.storage.files import reading
 from brain_activity_prediction.storage.grid import Grid
 from brain_activity_prediction.storage.nifti import read_volume_on
 
 VOLUMES, SURFACES, TABLE = (".nii.gz", ".nii"), (".label.gii", ".gii", ".mgz", ".mgh"), ".csv"
-LARGEST_BYTES = 2**28
 COLUMN = "region"
 Labels = tuple[np.ndarray, Mapping[int, str]]  # label numbers (n_units,), and their names
 
@@ -127,20 +125,19 @@ def _whole_numbers(path: Path, values: np.ndarray) -> np.ndarray:
 
 
 def _of_table(path: Path, units: Units) -> dict[str, np.ndarray]:
-    with reading(path):
-        rows = csv.DictReader(io.StringIO(read_bytes(path, LARGEST_BYTES).decode("utf-8-sig"), newline=""), strict=True)
-        columns = [name for name in rows.fieldnames or () if name != "unit"]
-        table = list(rows)
-    if len(table) != units.n:
-        raise InputError(f"{path} has {len(table)} rows, but the responses have {units.n} units")
+    header, rows = read_table(path)
+    if len(rows) != units.n:
+        raise InputError(f"{path} has {len(rows)} rows, but the responses have {units.n} units")
     found: dict[str, np.ndarray] = {}
-    for column in columns:
-        cells = np.array([(row[column] or "").strip() for row in table])
+    for place, column in enumerate(header):
+        if column == "unit":
+            continue
+        cells = np.array([row[place].strip() if place < len(row) else "" for _, row in rows])
         if column == COLUMN:
             found |= {name: cells == name for name in dict.fromkeys(cells.tolist()) if name}
         elif set(cells.tolist()) <= {"0", "1", ""}:
             found[column] = cells == "1"
         else:
-            line = int(np.flatnonzero(~np.isin(cells, ["0", "1", ""]))[0]) + 2
+            line = rows[int(np.flatnonzero(~np.isin(cells, ["0", "1", ""]))[0])][0]
             raise InputError(f"{path}, line {line}, column {column}: a region's column holds 0 and 1")
     return found

@@ -95,7 +95,8 @@ def read_units(stored: Stored, mask: np.ndarray, rows: np.ndarray) -> np.ndarray
         stop = min(start + step, stored.n_trials)
         first, last = np.searchsorted(rows, [start, stop])
         if first < last:
-            responses[first:last] = stored.read(start, stop)[rows[first:last] - start][:, mask]
+            with np.errstate(over="ignore"):  # a number beyond float32 becomes infinite, and missing
+                responses[first:last] = stored.read(start, stop)[rows[first:last] - start][:, mask]
     responses[~np.isfinite(responses)] = np.nan
     return responses
 

@@ -12,6 +12,7 @@ import numpy as np
 from brain_activity_prediction.datasets.own.response_files import ENDINGS
 from brain_activity_prediction.datasets.own.trials import SESSION_NAME, Trials
 from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.storage.folders import Subject
 
 SIDES = ("lh", "rh")
@@ -89,7 +90,8 @@ def find_responses(base_dir: Path, trials: Trials) -> ResponseFiles:
         stem = path.name[: -len(ending)]
         side = next((side for side in SIDES if stem.startswith(f"{side}.")), "")
         key = _subject_and_session(stem.removeprefix(f"{side}."), subjects)
-        if key is None:
+        if key is None or (key[1] is not None and not trials.rows(*key).size):
+            log.warning(f"{path} is not read: {trials.path.name} has no trials of this subject and session")
             continue
         of_key = found.setdefault(key, {})
         if side in of_key:

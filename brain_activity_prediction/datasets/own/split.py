@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from pathlib import Path
 
 import numpy as np
 
+from brain_activity_prediction.datasets.files.tables import read_table
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.wording import did_you_mean
-from brain_activity_prediction.storage.files import read_bytes, reading
 
 NAME = "split.csv"
 PARTS = ("train", "test", "exclude")
-LARGEST_BYTES = 2**26
 
 
 def read_split(folder: Path, images: np.ndarray) -> dict[str, np.ndarray]:
@@ -28,15 +25,13 @@ def read_split(folder: Path, images: np.ndarray) -> dict[str, np.ndarray]:
     found: dict[str, list[str]] = {part: [] for part in PARTS}
     if not path.is_file():
         return {part: np.empty(0, dtype=images.dtype) for part in PARTS}
-    with reading(path):
-        table = csv.reader(io.StringIO(read_bytes(path, LARGEST_BYTES).decode("utf-8-sig"), newline=""), strict=True)
-        header = [name.strip() for name in next(table, [])]
-        rows = [(table.line_num, [cell.strip() for cell in row]) for row in table if any(row)]
-    if header[:2] != ["image", "split"]:
-        raise InputError(f"{path} has the columns {', '.join(header)[:100]}: it needs image,split")
+    header, rows = read_table(path)
+    if not {"image", "split"} <= set(header):
+        raise InputError(f"{path} has the columns {', '.join(header)[:100]}: it needs image and split")
     known, seen = set(images.tolist()), dict[str, str]()
     for line, row in rows:
-        image, part = (*row, "", "")[:2]
+        cells = dict(zip(header, (cell.strip() for cell in row), strict=False))
+        image, part = cells.get("image", ""), cells.get("split", "")
         if image not in known:
             raise InputError(f"{path}, line {line}: no trial shows {image[:60]!r}{did_you_mean(image, known)}")
         if part not in PARTS:

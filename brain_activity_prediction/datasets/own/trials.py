@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from brain_activity_prediction.datasets.files.tables import read_table
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.wording import did_you_mean
-from brain_activity_prediction.storage.files import read_bytes, reading
 
 NAMES = ("trials.csv", "trials.tsv")
 SUBJECT, SESSION, IMAGE = "subject", "session", "image"
 SUBJECT_NAME = re.compile(r"\w[\w.+-]{0,99}")
 SESSION_NAME = re.compile(r"(?:ses-?)?0*([1-9][0-9]{0,3})")
-LARGEST_BYTES = 2**28
 
 
 @dataclass(frozen=True)
@@ -48,11 +45,7 @@ def read_trials(folder: Path) -> Trials:
     path = next((folder / name for name in NAMES if (folder / name).is_file()), None)
     if path is None:
         raise InputError(f"{folder} has no {NAMES[0]}: a table with the columns {SUBJECT}, {SESSION} and {IMAGE}")
-    with reading(path):
-        text = read_bytes(path, LARGEST_BYTES).decode("utf-8-sig")
-        table = csv.reader(io.StringIO(text, newline=""), delimiter="\t" if path.suffix == ".tsv" else ",", strict=True)
-        header = [name.strip() for name in next(table, [])]
-        rows = [(table.line_num, row) for row in table if any(cell.strip() for cell in row)]
+    header, rows = read_table(path)
     for name in (SUBJECT, IMAGE):
         if name not in header:
             there = ", ".join(header)[:100] or "none"

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from pathlib import Path
 
 import numpy as np
 
+from brain_activity_prediction.datasets.files.tables import read_table
 from brain_activity_prediction.datasets.own.response_files import Stored, open_responses
 from brain_activity_prediction.datasets.own.responses import SIDES, ResponseFiles
 from brain_activity_prediction.datasets.units import Grayordinates, Rows, Units, Vertices, Voxels
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.messages import log
-from brain_activity_prediction.storage.files import read_bytes, reading
 from brain_activity_prediction.storage.nifti import read_volume, read_volume_on
-
-LARGEST_BYTES = 2**26
 
 
 def units_of(base_dir: Path, files: ResponseFiles, subject: str, session: int) -> Units:
@@ -101,9 +97,7 @@ def _names(base_dir: Path, subject: str, n: int) -> list[str]:
     """Return the names of units: the first column of units/SUBJECT.csv or units.csv, or else numbers from 0."""
     for path in (base_dir / "units" / f"{subject}.csv", base_dir / "units.csv"):
         if path.is_file():
-            with reading(path):
-                text = read_bytes(path, LARGEST_BYTES).decode("utf-8-sig")
-                names = [row[0] for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row][1:]
+            names = [row[0] for _, row in read_table(path)[1]]
             if len(names) != n:
                 raise InputError(f"{path} names {len(names)} units, but there are {n} columns of responses")
             return names
