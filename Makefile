@@ -16,6 +16,7 @@ PYTHON ?= python3
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
+VERY_SLOW := $(shell grep --recursive --files-with-matches --include='test_*.py' mark.very_slow tests)
 PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 # pip compiles nothing: each module is compiled at its first import, which this variable would undo at every start.
@@ -27,7 +28,7 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(PYTEST) -m "not very_slow and not exhaustive"
-	$(PYTEST) -m "very_slow and not exhaustive"
+	$(PYTEST) -m "very_slow and not exhaustive" $(VERY_SLOW)
 
 quick: $(INSTALLED)
 	$(PYTEST) -m "not slow and not very_slow and not exhaustive"

@@ -192,9 +192,14 @@ def kinds(base: Path) -> dict[str, Path]:
 
 
 def sections(base: Path) -> Iterator[str]:
-    """Yield a section for each kind of file, and one for all maps of a folder, in the order of MEANING."""
-    order = [*MEANING]
-    found = sorted(kinds(base).items(), key=lambda kind: order.index(kind[0]) if kind[0] in MEANING else len(order))
+    """Yield a section for each kind of file, and one for all maps of a folder, in the order of MEANING.
+
+    Raise ValueError if a kind of file has no meaning, or if none has a meaning's name.
+    """
+    order, written = [*MEANING], kinds(base)
+    if different := written.keys() ^ MEANING.keys():
+        raise ValueError(f"written or described, not both: {', '.join(sorted(different))}")
+    found = sorted(written.items(), key=lambda kind: order.index(kind[0]))
     maps = {kind: path for kind, path in found if kind.endswith(".nii.gz")}
     for kind, path in found:
         if kind not in maps:
@@ -206,7 +211,7 @@ def sections(base: Path) -> Iterator[str]:
 
 
 def meaning(kind: str) -> str:
-    said = MEANING.get(kind, "")
+    said = MEANING[kind]
     return said if isinstance(said, str) else inspect.cleandoc(said.__doc__)
 
 

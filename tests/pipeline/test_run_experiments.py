@@ -1,4 +1,4 @@
-"""The shell loop, with a stand-in for Python that notes what it was asked for; the demo's tests run it for real."""
+"""The shell loop, with a stand-in for Python that notes what it was asked for, and once for real."""
 
 import os
 import re
@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from scripts import EXTRACT
 from sweeping import until
+
+from brain_activity_prediction.demo.models import write_vit
 
 pytestmark = pytest.mark.slow
 
@@ -202,3 +204,26 @@ def test_logs_of_the_loop_follow_no_links_and_send_nothing_to_the_terminal(tmp_p
     assert log.read_text() == "fails \x1b[31mred\a"
     assert not log.is_symlink()
     assert "FAILED  extract_llava_1.5_13b_subj01: fails [31mred\n" in done.stdout
+
+
+@pytest.mark.very_slow
+def test_the_loop_does_every_step_and_says_which_failed(own_nsd):
+    """Subject 3 has no betas: its alignment fails, and nothing else does."""
+    write_vit(own_nsd / "checkpoints" / "vit_huge_patch14_224_in21k", num_hidden_layers=2)
+    settings = {
+        "BASE_DIRECTORY": own_nsd,
+        "GPU_ID": "cpu",
+        "PROMPTS": "1",
+        "SUBJECTS": "1 3",
+        "BATCH_SIZE": "64",
+        "MODELS": "vit_huge_patch14_224_in21k",
+        "CHECKPOINTS": own_nsd / "checkpoints",
+        "PYTHON": sys.executable,
+    }
+    environment = os.environ | {name: str(value) for name, value in settings.items()}
+    done = subprocess.run(["bash", LOOP], env=environment, capture_output=True, text=True, check=False)
+    *_, counts, _, _, _, report, failed = done.stdout.splitlines()
+    assert counts == "4 succeeded, 1 failed, 0 left"
+    assert report == "done    report"
+    assert "subject 3 has no betas" in failed
+    assert done.returncode == 1
