@@ -7,6 +7,7 @@ import subprocess
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,8 @@ from PIL import Image
 from brain_activity_prediction.demo.dataset import write_dataset
 from brain_activity_prediction.demo.pictures import crops
 from brain_activity_prediction.demo.simulation import Recipe
+from brain_activity_prediction.encoding.tables import summary
+from brain_activity_prediction.encoding.tables.layer_figure import layer_curves
 from brain_activity_prediction.runtime.messages import show_messages
 
 show_messages()  # as scripts do: tests read what they say on stderr
@@ -25,6 +28,19 @@ TINY = Recipe(subjects=(1, 2), n_shared=12, n_unique=28, n_sessions=4, image_siz
 def pytest_collection_modifyitems(items):
     """Run slow files first, so that in the end no process is left alone with one of them."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def empty_layer_figures():
+    """Alignments write an empty layers.png: drawing it takes a third of the time of a tiny one."""
+    with patch.object(summary, "layer_curves", lambda table, path: path.write_bytes(b"")):
+        yield
+
+
+@pytest.fixture
+def drawn_layer_figures(monkeypatch):
+    """Alignments draw layers.png."""
+    monkeypatch.setattr(summary, "layer_curves", layer_curves)
 
 
 def simple_signals(pictures):

@@ -136,6 +136,7 @@ def test_maps_have_the_subjects_affine_the_voxels_scores_and_nan_outside(ready, 
     np.testing.assert_array_equal(layers[inside], best)
 
 
+@pytest.mark.usefixtures("drawn_layer_figures")
 def test_the_picture_is_drawn(ready, monkeypatch):
     align(monkeypatch, ready)
     assert (ready / FOLDER / "layers.png").read_bytes().startswith(b"\x89PNG")
