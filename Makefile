@@ -1,3 +1,4 @@
+# make install   what the other targets need, into .venv, once
 # make demo   the whole pipeline on a small simulated dataset, in under two minutes
 # make test   the tests, in two parts: all but the very slow, then the very slow
 # make check  formatting, lint, types, the tests and the site, as CI runs them
@@ -17,18 +18,22 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
 VERY_SLOW := $(shell grep --recursive --files-with-matches --include='test_*.py' mark.very_slow tests)
+# One process more than cores: tests on SLURM mostly wait.
+WORKERS := $(shell expr $$(env -u OMP_NUM_THREADS nproc 2>/dev/null || getconf _NPROCESSORS_ONLN) + 1)
 PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 # pip compiles nothing: each module is compiled at its first import, which this variable would undo at every start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test quick exhaustive check types coverage docs pictures wheel-check mutants fuzz faults attack format clean
+.PHONY: install demo test quick exhaustive check types coverage docs pictures wheel-check mutants fuzz faults attack format clean
+install: $(INSTALLED)
+
 demo: $(INSTALLED)
 	$(VENV)/bin/python -m brain_activity_prediction.demo
 
 test: $(INSTALLED)
 	$(PYTEST) -m "not very_slow and not exhaustive"
-	$(PYTEST) -m "very_slow and not exhaustive" $(VERY_SLOW)
+	$(PYTEST) -n $(WORKERS) -m "very_slow and not exhaustive" $(VERY_SLOW)
 
 quick: $(INSTALLED)
 	$(PYTEST) -m "not slow and not very_slow and not exhaustive"
