@@ -21,6 +21,7 @@ def copied_into(trials: np.ndarray, sessions: Iterable[np.ndarray]) -> Iterator[
         trials[first : first + len(session)] = session
         first += len(session)
         yield session
+        del session  # before the next one is read
 
 
 def zscore_session(betas: np.ndarray) -> np.ndarray:
@@ -73,10 +74,11 @@ def average_repeats(sessions: Iterable[np.ndarray], trial_ids: np.ndarray, test_
         if not first:
             sums = np.zeros((image_ids.size, session.shape[1]), dtype=np.float32)
             squares = np.zeros((groups.max() + 1, session.shape[1]), dtype=np.float32)
-        for row, trial in zip(images, session, strict=True):
-            sums[row] += trial
-            squares[groups[row]] += np.square(trial)
+        for row, place in zip(images, range(len(session)), strict=True):
+            sums[row] += session[place]
+            squares[groups[row]] += np.square(session[place])
         first += len(session)
+        del session  # before the next one is read
     incomplete, valid_repeats = missing.valid_repeats(n_repeats)
     # sum over trials of (x - image mean)^2 = sum of x^2 - sum over images of (sum of x)^2 / n
     repeats = np.ones(sums.shape[1], dtype=sums.dtype)

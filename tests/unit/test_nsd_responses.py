@@ -1,5 +1,6 @@
 import os
 import shutil
+import weakref
 
 import h5py
 import nibabel
@@ -8,7 +9,7 @@ import pytest
 from scipy.io import loadmat
 
 from brain_activity_prediction.datasets import response_cache
-from brain_activity_prediction.datasets.averages import average_repeats
+from brain_activity_prediction.datasets.averages import average_repeats, copied_into, zscore_session
 from brain_activity_prediction.datasets.nsd import nsd as dataset
 from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 from brain_activity_prediction.datasets.response_cache import load_or_make, store
@@ -248,6 +249,21 @@ def test_the_room_that_is_asked_for_is_that_of_the_averaged_responses(official_n
     responses = prepare(official_nsd, tmp_path)
     n_bytes = responses.betas.nbytes + responses.within_image_ss.nbytes
     assert asked == [(tmp_path, n_bytes, "responses_subj01_zscored_sessions1-4.h5")]
+
+
+@pytest.mark.parametrize("single", [False, True])
+def test_memory_holds_one_session_at_a_time(single):
+    def sessions():
+        held = None
+        for number in range(3):
+            assert held is None or held() is None, f"session {number} is read while memory holds the one before"
+            session = np.full((4, 3), number, np.float32)
+            held = weakref.ref(session)
+            yield session
+            del session
+
+    scaled = map(zscore_session, sessions())
+    average_repeats(copied_into(np.empty((12, 3)), scaled) if single else scaled, np.arange(12) % 6)
 
 
 def test_exact_repeats_leave_no_variance_and_too_many_trials_are_refused():
