@@ -17,9 +17,9 @@ PYTHON ?= python3
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
-VERY_SLOW := $(shell grep --recursive --files-with-matches --include='test_*.py' mark.very_slow tests)
+VERY_SLOW = $(shell grep --recursive --files-with-matches --include='test_*.py' mark.very_slow tests)
 # One process more than cores: tests on SLURM mostly wait.
-WORKERS := $(shell expr $$(env -u OMP_NUM_THREADS nproc 2>/dev/null || getconf _NPROCESSORS_ONLN) + 1)
+WORKERS = $(shell expr $$(env -u OMP_NUM_THREADS nproc 2>/dev/null || getconf _NPROCESSORS_ONLN) + 1)
 PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 # pip compiles nothing: each module is compiled at its first import, which this variable would undo at every start.
