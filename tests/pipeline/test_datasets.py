@@ -377,6 +377,23 @@ def test_shared_images_with_enough_trials_are_those_of_the_design(official_nsd):
         assert split.test.size == (least >= n).sum()
 
 
+def test_a_list_of_images_counted_from_0_is_recognised(official_nsd, tmp_path, capsys):
+    nsd, path = find_dataset(official_nsd), tmp_path / "test.txt"
+    seen = nsd.image_ids(1)
+    seen = seen[seen > 1]
+    path.write_text("\n".join(str(number - 1) for number in nsd.test_images(1)))
+    sparse = np.setdiff1d(seen, nsd.test_images(1) - 1)  # the small tree shows almost every image
+    with pytest.raises(
+        InputError, match=r"test.txt seems to count images from 0: the subject saw 0 of .* count from 1"
+    ):
+        split_images(nsd, 1, sparse, SplitChoice(test_images=path))
+    path.write_text(f"{seen[0]}\n{seen[4]}\n99999\n")
+    for _ in range(2):
+        split = split_images(nsd, 1, seen, SplitChoice(test_images=path))
+    assert split.test.tolist() == [seen[0], seen[4]]
+    assert capsys.readouterr().err.count("the subject saw 2 of 3 images, which are taken") == 1
+
+
 def test_a_split_file_that_is_not_json_is_refused(tmp_path):
     subject = TREES["laion_fmri"](tmp_path)
     next(tmp_path.rglob("tau.json")).write_text(json.dumps({"variants": []}))
