@@ -4,7 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from brain_activity_prediction.report.plots.variance import errors_of, read_shares, shares_over_subjects, spaces_of
+from brain_activity_prediction.report.plots.drawing import FigureFolder
+from brain_activity_prediction.report.plots.variance import (
+    errors_of,
+    read_shares,
+    shares_over_subjects,
+    spaces_of,
+    variance_bars,
+)
 from brain_activity_prediction.report.tables.selection import Selection
 
 
@@ -71,6 +78,23 @@ def test_shares_are_the_parts_of_the_selected_subjects_and_regions(tmp_path):
     assert read_shares(tmp_path, Selection())[["subject", "r2"]].to_numpy().tolist() == [[1, 0.1], [2, 0.1]]
     asked = read_shares(tmp_path, Selection(subject=(2,), roi=("HCP_MMP1:V1",)))
     assert asked[["subject", "r2"]].to_numpy().tolist() == [[2, 0.2]]
+
+
+def test_each_subject_is_a_dot_on_the_bar_of_a_part_and_a_row_of_its_file(tmp_path, monkeypatch):
+    saved = []
+    monkeypatch.setattr(FigureFolder, "save", lambda self, figure, words, *data: saved.append((figure, *data)))
+    rows = {"analysis": "prompts", "roi": "V1v", "spaces": ["A", "A", "B", "B"], "names": "llava"}
+    rows |= {"subject": [1, 2] * 2, "r2": [0.1, 0.3, -0.2, 0.0], "cv_r2": 0.1}
+    means = shares_over_subjects(pd.DataFrame(rows))
+    variance_bars("prompts", means, ["V1v"], FigureFolder(tmp_path))
+    ((figure, values, legend),) = saved
+    dots = [line.get_xdata().tolist() for line in figure.axes[0].lines if line.get_marker() == "o"]
+    assert dots == [[0.1, 0.3], [-0.2, 0.0]]
+    assert "subject" in legend
+    assert values[["spaces", "subject", "r2"]].to_numpy().tolist() == [
+        *(["A", "mean", pytest.approx(0.2)], ["B", "mean", -0.1]),
+        *(["A", "1", 0.1], ["A", "2", 0.3], ["B", "1", -0.2], ["B", "2", 0.0]),
+    ]
 
 
 def test_of_one_subject_shares_keep_their_own_error():

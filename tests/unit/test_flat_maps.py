@@ -199,8 +199,9 @@ def painted(monkeypatch):
     """Panels of the figures that would be saved."""
     panels = []
 
-    def keep(self, figure, words, values):
+    def keep(self, figure, words, values, legend):
         panels.append(figure.axes[0])
+        figure.legend(legend.values(), legend)
         return Drawn(words.name, words.title, words.text, "")
 
     monkeypatch.setattr(FigureFolder, "save", keep)
@@ -267,6 +268,20 @@ def test_layers_are_never_blended_in_a_picture(painted, flat, white):
     flat_maps.cortex_figure("a", "A", [CortexMap("one", layers)], scale, (flat, read_curvature()), FIGURES)
     picture = np.asarray(painted[0].images[0].get_array())[flat_maps.TITLE :]
     assert len(np.unique(picture[flat.inside], axis=0)) == 2
+
+
+def test_prompts_have_a_legend_of_their_names_in_place_of_a_colour_bar(painted, flat, white):
+    prompts = np.where(white[:, 1] < -60, 2.0, 7.0)
+    scale = flat_maps.number_scale([prompts], "prompt", {2: "caption", 3: "count", 7: "describe"})
+    flat_maps.cortex_figure("a", "A", [CortexMap("one", prompts)], scale, (flat, read_curvature()), FIGURES)
+    (panel,) = painted
+    (legend,) = panel.figure.legends
+    assert panel.figure.axes == [panel]
+    assert [text.get_text() for text in legend.get_texts()] == ["caption", "describe"]
+    shown = np.unique(np.asarray(panel.images[0].get_array())[flat_maps.TITLE :][flat.inside], axis=0)
+    np.testing.assert_allclose(
+        255 * np.unique([patch.get_facecolor() for patch in legend.get_patches()], axis=0), shown, atol=1
+    )
 
 
 def test_scales_state_where_they_are_clipped():

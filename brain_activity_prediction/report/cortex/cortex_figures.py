@@ -57,11 +57,12 @@ def cortex_figures(
             yield from _accuracy(cortices, model, rows, scale, figures)
         if not averaged:
             rows = cortices.rows(_maps(cortices, chosen, "best_layer"), titles)
-            yield from _numbers(cortices, model, rows, "layer", figures)
+            yield from _numbers(cortices, model, rows, ("layer", {}), figures)
         paths = {subject: best_prompt_map(choice, model, maps_folder) for subject, choice in chosen.items()}
         titles = {subject: f"subject {subject} ({choice.stream})" for subject, choice in chosen.items()}
         rows = cortices.rows(cortices.read(paths, "best_prompt"), titles)
-        yield from _numbers(cortices, model, rows, "prompt", figures)
+        names = prompt_labels({one.prompt: _wording(one) for choice in chosen.values() for one in choice.having})
+        yield from _numbers(cortices, model, rows, ("prompt", names), figures)
         if drawn := _prompt_differences(cortices, chosen, (kind, unit), figures):
             yield drawn
     if drawn := _model_differences(cortices, scores, unit, figures):
@@ -122,11 +123,19 @@ def _accuracy(
 
 
 def _numbers(
-    cortices: Cortices, model: str, rows: Sequence[CortexMap], unit: str, figures: FigureFolder
+    cortices: Cortices,
+    model: str,
+    rows: Sequence[CortexMap],
+    numbers: tuple[str, Mapping[int, str]],
+    figures: FigureFolder,
 ) -> Iterator[Drawn]:
-    """Draw maps of layers or prompts, if there are any."""
+    """Draw maps of layers or prompts, if there are any.
+
+    numbers  layer or prompt, and the name of each number if it has one
+    """
+    unit, names = numbers
     if rows:
-        scale = number_scale([row.values for row in rows], unit)
+        scale = number_scale([row.values for row in rows], unit, names)
         yield cortex_figure(
             f"flat_best_{unit}_{slug(model)}", f"Best {unit}: {model}", rows, scale, cortices.flat, figures
         )
@@ -202,7 +211,12 @@ def _differences(
 
 def _prompt_name(one: Scored) -> str:
     """Return the name of a table's prompt."""
-    return prompt_labels({one.prompt: one.settings.get("embeddings_prompt", "")})[one.prompt]
+    return prompt_labels({one.prompt: _wording(one)})[one.prompt]
+
+
+def _wording(one: Scored) -> str:
+    """Return the text of a table's prompt; empty where it was not recorded."""
+    return one.settings.get("embeddings_prompt", "")
 
 
 def _short(model: str) -> str:

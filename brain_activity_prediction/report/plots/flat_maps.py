@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
+from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 from scipy.ndimage import distance_transform_edt, find_objects, label
@@ -30,6 +31,7 @@ OUTLINE = [withStroke(linewidth=1.2, foreground="black")]
 AROUND = [withStroke(linewidth=1.0, foreground="black")]
 LEADER = {"arrowstyle": "-", "color": "white", "linewidth": 0.4, "shrinkA": 0, "shrinkB": 0}
 LEADER |= {"path_effects": [withStroke(linewidth=0.9, foreground="black")]}
+ENDS = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}
 BAR_GAP, BAR_ROOM = 3, 32  # in points: between picture and colour bar, and the room for it
 LONGEST_LINE = 74  # in characters
 NOTE = "Left hemisphere left. Grey: cortex without a value, dark in sulci. Lines: regions of interest."
@@ -41,13 +43,17 @@ LEAST_PIXELS = 30  # smallest piece of a region that is outlined
 
 @dataclass(frozen=True)
 class ColourScale:
-    """The colours of all maps of a figure: values beyond `low` and `high` have the colours of the ends."""
+    """The colours of all maps of a figure: values beyond `low` and `high` have the colours of the ends.
+
+    names  of whole numbers such as prompts; their legend replaces the colour bar
+    """
 
     low: float
     high: float
     colours: str
     unit: str
     clipped: tuple[bool, bool]
+    names: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def text(self) -> str:
@@ -81,11 +87,12 @@ def accuracy_scale(maps: Sequence[np.ndarray], unit: str, highest: float = np.in
     return ColourScale(0.0, high, ACCURACY, unit, (bool(values.min() < 0), bool(values.max() > high)))
 
 
-def number_scale(maps: Sequence[np.ndarray], unit: str) -> ColourScale:
-    """Return a scale over all values, for layers and prompts."""
+def number_scale(maps: Sequence[np.ndarray], unit: str, names: Mapping[int, str] | None = None) -> ColourScale:
+    """Return a scale over all values, for layers, or for prompts with their names."""
     values = _finite(maps)
     low = float(values.min())
-    return ColourScale(low, max(float(values.max()), low + 1), NUMBERS, unit, (False, False))
+    shown = {number: name for number, name in (names or {}).items() if number in values}
+    return ColourScale(low, max(float(values.max()), low + 1), NUMBERS, unit, (False, False), shown)
 
 
 def difference_scale(maps: Sequence[np.ndarray], unit: str) -> ColourScale:
@@ -122,7 +129,7 @@ def cortex_figure(
 
     tall = (figures.width - 6) * len(picture) / picture.shape[1]  # points of the picture
     with figures.style.applied():
-        figure, (panel,) = figures.panels(1, 1, tall + BAR_ROOM)
+        figure, (panel,) = figures.panels(1, 1, tall + (0 if scale.names else BAR_ROOM))
         panel.imshow(picture, interpolation="nearest")
         panel.set_axis_off()
         panel.set_anchor("N")  # leaves the room below to the colour bar
@@ -133,16 +140,17 @@ def cortex_figure(
             borders += _name_regions(panel, raster, one.regions, top + TITLE)
         lines = LineCollection(borders, colors="white", linewidths=0.5, path_effects=OUTLINE)
         panel.add_collection(lines, autolim=False)
-        ends = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}
-        place = {"ax": panel, "location": "bottom", "aspect": 40, "shrink": 0.7, "pad": BAR_GAP / tall}
-        bar = figure.colorbar(colours, **place, extend=ends[scale.clipped])
-        if whole:
-            bar.locator = MaxNLocator(integer=True)
-        bar.set_label(scale.text)
-        bar.outline.set_visible(False)
+        if not scale.names:
+            place = {"ax": panel, "location": "bottom", "aspect": 40, "shrink": 0.7, "pad": BAR_GAP / tall}
+            bar = figure.colorbar(colours, **place, extend=ENDS[scale.clipped])
+            if whole:
+                bar.locator = MaxNLocator(integer=True)
+            bar.set_label(scale.text)
+            bar.outline.set_visible(False)
+        legend = {name: Patch(facecolor=colours.to_rgba(number)) for number, name in scale.names.items()}
         shown = ", ".join(one.title for one in maps)
         text = f"{title}, on the cortex with the left hemisphere left: {shown}. Colours show {scale.text}."
-        drawn = figures.save(figure, Words(name, title, text, NOTE), _values(maps))
+        drawn = figures.save(figure, Words(name, title, text, NOTE), _values(maps), legend)
         return DrawnCortex(**vars(drawn), maps=maps, scale=scale)
 
 

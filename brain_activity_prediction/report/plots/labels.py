@@ -62,8 +62,7 @@ def _prompt_label(number: int, text: str) -> str:
         return NAMES[number]
     if not text:
         return f"prompt {number}"
-    text = shown_name(text)
-    return text if len(text) <= LONGEST_PROMPT else f"{text[: LONGEST_PROMPT - 1]}…"
+    return shown_name(text if len(text) <= LONGEST_PROMPT else f"{text[: LONGEST_PROMPT - 1]}…")
 
 
 def highest(scores: pd.DataFrame, description: str) -> str:

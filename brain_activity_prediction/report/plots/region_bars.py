@@ -69,8 +69,8 @@ def _bar(panel: Axes, score: pd.Series, y: float, turn: int, figures: FigureFold
     errors = {"xerr": error, "ecolor": INK, "capsize": 1.5, "error_kw": {"elinewidth": 0.7, "capthick": 0.7}}
     panel.barh(y, score["bar"], BAR * 0.86, **bars, **errors)
     values = [value for value in score["bar_values"] if np.isfinite(value)]
-    if len(score["bar_values"]) > 1 and values:
-        panel.plot(values, y + BAR * 0.3 * np.linspace(-1, 1, len(values)), linestyle="", **DOT, clip_on=False)
+    if len(score["bar_values"]) > 1:
+        draw_subjects(panel, y, values)
     end = max([np.nan_to_num(score["bar"]) + (error or 0), *values, 0])
     if note := _bar_note(score):
         at_end = {"xytext": (STAR + 4, 0), "textcoords": "offset points", "va": "center_baseline"}
@@ -78,6 +78,12 @@ def _bar(panel: Axes, score: pd.Series, y: float, turn: int, figures: FigureFold
     if score["n_significant"]:
         shift = ScaledTranslation(STAR / POINTS_PER_INCH, 0, panel.figure.dpi_scale_trans)
         panel.plot(end, y, transform=panel.transData + shift, **_star(score["n_significant"] == score["n_subjects"]))
+
+
+def draw_subjects(panel: Axes, y: float, values: Sequence[float]) -> None:
+    """Draw the values of subjects as dots on a bar at the height `y`."""
+    if values:
+        panel.plot(values, y + BAR * 0.3 * np.linspace(-1, 1, len(values)), linestyle="", **DOT, clip_on=False)
 
 
 def _star(filled: bool) -> dict:

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from brain_activity_prediction.encoding.tables.layer_figure import shown_name
 from brain_activity_prediction.report.plots.drawing import Drawn, FigureFolder, Words
 from brain_activity_prediction.report.plots.labels import slug
-from brain_activity_prediction.report.plots.region_bars import AXIS, BAR, GAP
+from brain_activity_prediction.report.plots.region_bars import AXIS, BAR, DOT, GAP, draw_subjects
 from brain_activity_prediction.report.plots.style import INK
 from brain_activity_prediction.report.tables.other_analyses import selected
 from brain_activity_prediction.report.tables.selection import Selection
@@ -45,6 +46,7 @@ def shares_over_subjects(shares: pd.DataFrame) -> pd.DataFrame:
     n_subjects   number of subjects
     n_possible   number of subjects in the analysis
     names        the spaces; if a region's best layer differs between subjects, each layer is named
+    of_subjects  (subject, r2) of each subject
 
     Analyses with the same name but different models, prompts or streams in different subjects are kept apart.
     """
@@ -55,10 +57,10 @@ def shares_over_subjects(shares: pd.DataFrame) -> pd.DataFrame:
     means = means.astype({"n_possible": int})
     over_images = groups["r2_se"].first().where(means["n_possible"] == 1)
     means["r2_se"] = (groups["r2"].std() / np.sqrt(n)).where(n > 1, over_images)
-    means["n_subjects"], means["names"] = (
-        n,
-        groups["names"].agg(lambda names: SUBJECTS_DIFFER.join(dict.fromkeys(names))),
-    )
+    means["n_subjects"] = n
+    means["names"] = groups["names"].agg(lambda names: SUBJECTS_DIFFER.join(dict.fromkeys(names)))
+    subjects, values = groups["subject"].agg(tuple), groups["r2"].agg(tuple)
+    means["of_subjects"] = [tuple(zip(*one, strict=True)) for one in zip(subjects, values, strict=True)]
     return means.reset_index()
 
 
@@ -123,9 +125,14 @@ def variance_bars(analysis: str, means: pd.DataFrame, regions: Sequence[str], fi
                 if share is not None:
                     error = None if np.isnan(share["r2_se"]) else share["r2_se"]
                     errors = {"xerr": error, "ecolor": INK, "capsize": 1.5, "error_kw": {"elinewidth": 0.7}}
-                    panel.barh(row * step + number * BAR, share["r2"], BAR * 0.86, **look, **errors)
+                    y = row * step + number * BAR
+                    panel.barh(y, share["r2"], BAR * 0.86, **look, **errors)
+                    if of_all > 1:
+                        draw_subjects(panel, y, [r2 for _, r2 in share["of_subjects"]])
             label = f"{part} alone" if "+" not in part else f"shared by {part}"
             legend[label] = Patch(facecolor=look["color"], hatch=look["hatch"])
+        if of_all > 1:
+            legend["subject"] = Line2D([], [], linestyle="", **DOT)
         panel.set_yticks([row * step + (len(parts) - 1) * BAR / 2 for row in range(len(regions))], labels)
         panel.set_ylim(len(regions) * step - BAR / 2 - GAP / 2, -BAR / 2 - GAP)
         panel.tick_params(axis="y", length=0)
@@ -138,5 +145,15 @@ def variance_bars(analysis: str, means: pd.DataFrame, regions: Sequence[str], fi
         spaces = "; ".join(f"{letter}: {name}" for letter, name in spaces_of(analysis, means))
         note = f"{spaces}. {errors_of(analysis, means)} Parts below 0: noise, or spaces that predict only together."
         words = Words(f"variance_{slug(analysis)}", f"Unique and shared variance: {analysis}", text, note)
-        shown = rows[rows["roi"].isin(regions)].drop(columns="analysis")
-        return figures.save(figure, words, shown, legend)
+        return figures.save(figure, words, _values(rows[rows["roi"].isin(regions)]), legend)
+
+
+def _values(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for each mean and each subject of a figure."""
+    means = rows.drop(columns=["analysis", "of_subjects"]).assign(subject="mean")
+    subjects = [
+        {"roi": row.roi, "spaces": row.spaces, "subject": str(subject), "r2": r2}
+        for row in rows.itertuples()
+        for subject, r2 in row.of_subjects
+    ]
+    return pd.concat([means, pd.DataFrame(subjects)], ignore_index=True)
