@@ -48,6 +48,21 @@ def test_braces_of_a_template_stay_themselves():
     assert template.format(prompt="What?") == "{x}<image>What?"
 
 
+@pytest.mark.parametrize("written", ["messages[0].content | trim", "'' + messages[0].content"])
+def test_a_system_message_that_a_template_takes_as_plain_text_is_given_so(written):
+    """As Gemma 4's template takes it; of a list of parts Jinja would write Python's own notation."""
+    system_as_text = "{% if messages[0].role == 'system' %}{{ " + written + " }}|{% endif %}"
+    user = USER.replace("messages[0]", "messages[-1]")
+    prompt = chat_prompt(processor(system_as_text + user), "model", **WHOLE | {"system": "Be brief."})
+    assert prompt == "Be brief.|<image>{prompt}"
+
+
+def test_a_template_for_text_alone_is_refused():
+    template = processor("{% for message in messages %}{{ message.role }}: {{ message.content }}{% endfor %}")
+    with pytest.raises(InputError, match="model takes text alone, without an image: give one with --template FILE"):
+        chat_prompt(template, "model", **WHOLE)
+
+
 @needs_published
 def test_qwen2_5_is_asked_with_its_own_system_message():
     template = published_template("Qwen__Qwen2.5-VL-7B-Instruct")

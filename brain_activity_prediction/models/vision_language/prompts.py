@@ -17,6 +17,7 @@ THINK, END_OF_THINKING = "<think>", "</think>"
 DATE = calendar.datetime(2025, 1, 1)
 # Texts that no template writes itself.
 STAND_IN, THOUGHT, ANSWERED = "Zq7 stands for the prompt", "Zq7 stands for a thought", "Zq7 stands for an answer"
+PARTS = "{'type':"  # how Jinja writes the parts of a message that a template takes as plain text
 CLOSING = f"\n{END_OF_THINKING}\n\n"
 NO_THINKING = f"leave out --thinking on, or give a --template FILE that ends with {THINK}"
 
@@ -91,7 +92,17 @@ def chat_prompt(processor, source, *, chat_template: str | None, system: str | N
     messages = [said("user", STAND_IN, {"type": "image"})]
     if system is not None:
         messages.insert(0, said("system", system))
-    text = rendered(processor, own, messages, thinking)
+    try:
+        text = rendered(processor, own, messages, thinking)
+    except TypeError:  # the template joins parts to its own text
+        text = PARTS
+    if system is not None and PARTS in text:
+        messages[0]["content"] = system
+        text = rendered(processor, own, messages, thinking)
+    if PARTS in text:
+        raise InputError(
+            f"the chat template of {source} takes text alone, without an image: give one with --template FILE"
+        )
     if text.count(STAND_IN) != 1:
         raise InputError(f"the chat template of {source} does not write the prompt once: give one with --template FILE")
     if system is not None and system not in text:
