@@ -26,6 +26,7 @@ ROWS = {
         "processor": {"num_query_tokens": 5},
     },
     "t5gemma2": {
+        "chat": False,
         "quirk": "encoder-decoder; the vision tower is part of the encoder",
         "roles": {"image_token": "<image_soft_token>", "boi_token": "<start_of_image>", "eoi_token": "<end_of_image>"},
         "placeholder": "<start_of_image>",

@@ -103,6 +103,7 @@ OWN: dict[str, dict] = {
         "config": {"projector_hidden_size": 32, "text_config": {"rope_parameters": MROPE}},
     },
     "deepseek_ocr2": {
+        "chat": False,
         "quirk": "`vision` is the tower's second network: patches, then learned queries; tiles of a large picture",
         "marker": "exhaustive",
         "roles": {"image_token": "<image>"},

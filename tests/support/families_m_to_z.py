@@ -281,6 +281,7 @@ OWN: dict[str, dict] = {
         },
     },
     "unlimited_ocr": {
+        "chat": False,
         "quirk": "`vision` is the tower's second network; the whole picture, and tiles of a large one",
         "roles": {"image_token": "<image>"},
         "image": {"size": {"height": 256, "width": 256}, "tile_size": 128, "max_patches": 4},

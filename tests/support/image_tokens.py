@@ -85,7 +85,7 @@ def count(name):
     """
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-    row = OWN[name] | {"image": {}, "processor": {}}
+    row = OWN[name] | {"image": {}, "processor": {}, "chat": True}
     config = CONFIG_MAPPING[name]()
     processor = tiny_vision_language.processor_of(name, row, config)
     if type(processor.image_processor).__name__.startswith("Qwen2VLImageProcessor"):

@@ -51,11 +51,14 @@ BY_TURNS = frozenset(("idefics",))  # the processor takes text and image as one 
 CARD_TEMPLATES = {
     "blip-2": "Question: {prompt} Answer:",
     "chameleon": "{prompt}<image>",
+    "deepseek_ocr2": "<image>\n{prompt}",
     "florence2": "{prompt}",
     "git": "[CLS]{prompt}",
     "instructblip": "{prompt}",
     "kosmos-2": "<grounding> Question: {prompt} Answer:",
     "paligemma": "<image>{prompt}",
+    "t5gemma2": "<start_of_image> {prompt}",
+    "unlimited_ocr": "<image>{prompt}",
 }
 
 
