@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 
+BLOCK_VOXELS = 2**14  # scored at once, because scores copy their input in float64
+
 
 def present_images(observed: torch.Tensor, voxels: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Group `voxels` by the images for which they have responses; yield the images (m,) and voxels (k,) of each group.
@@ -31,6 +33,13 @@ def score_present(
 
     observed, predicted  (n, V)
     """
+    blocks = zip(observed.split(BLOCK_VOXELS, dim=1), predicted.split(BLOCK_VOXELS, dim=1), strict=True)
+    return torch.cat([_score_present(score, *block) for block in blocks])
+
+
+def _score_present(
+    score: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], observed: torch.Tensor, predicted: torch.Tensor
+) -> torch.Tensor:
     scores = score(observed, predicted)
     for images, voxels in present_images(observed, scores.isnan().nonzero().flatten()):
         scores[voxels] = score(observed[images][:, voxels], predicted[images][:, voxels])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from brain_activity_prediction.inference import missing_images
 from brain_activity_prediction.inference.bootstrap import bootstrap_region_r, resampled_r2, resamples
 from brain_activity_prediction.inference.missing_images import score_present
 from brain_activity_prediction.inference.region_statistics import StatisticsRequest
@@ -31,8 +32,10 @@ def alone(observed, predicted, voxel):
     return observed[images, voxel].numpy(), predicted[images, voxel].numpy(), images
 
 
+@pytest.mark.parametrize("block", [5, missing_images.BLOCK_VOXELS])
 @pytest.mark.parametrize("score", [pearson_r, r2_score])
-def test_scores_are_those_of_the_images_that_a_voxel_has(pair, score):
+def test_scores_are_those_of_the_images_that_a_voxel_has(pair, score, block, monkeypatch):
+    monkeypatch.setattr(missing_images, "BLOCK_VOXELS", block)
     found = score_present(score, *pair)
     for voxel in range(N_VOXELS):
         own, predicted, images = alone(*pair, voxel)
