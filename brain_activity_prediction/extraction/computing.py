@@ -6,6 +6,9 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from brain_activity_prediction.datasets.dataset import Images
 from brain_activity_prediction.datasets.files.image_files import NamedImages
 from brain_activity_prediction.extraction.plan import Batch, Work, images_left
 from brain_activity_prediction.extraction.runner import Runner
@@ -14,10 +17,7 @@ from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.storage.files import check_room, readable
 
 if TYPE_CHECKING:
-    import numpy as np
     from torch import Tensor
-
-    from brain_activity_prediction.datasets.dataset import Images
 
     Result = tuple[int | None, dict[str, np.ndarray], list[str] | None]  # prompt, its streams, its answers
 

@@ -7,20 +7,19 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from brain_activity_prediction.extraction.plan import images_left
+from PIL.Image import Image
+
+from brain_activity_prediction.datasets.dataset import Images
+from brain_activity_prediction.extraction.plan import Work, images_left
+from brain_activity_prediction.extraction.runner import Runner
+from brain_activity_prediction.extraction.settings import ExtractionSettings
 from brain_activity_prediction.models.prompt_tokens import WIDTH, filled, token_text
+from brain_activity_prediction.models.thinking import Thinking
 from brain_activity_prediction.runtime.wording import prompt_name
 from brain_activity_prediction.storage.measured_rate import MeasuredRate, record_rate
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
     from torch import Tensor
-
-    from brain_activity_prediction.datasets.dataset import Images
-    from brain_activity_prediction.extraction.plan import Work
-    from brain_activity_prediction.extraction.runner import Runner
-    from brain_activity_prediction.extraction.settings import ExtractionSettings
-    from brain_activity_prediction.models.thinking import Thinking
 
 
 def try_out(runner: Runner, stimuli: Images, work: Work) -> None:

@@ -4,14 +4,11 @@ It takes a text and its images as one list, in their order. If it gets them apar
 image before the text, in addition to the text's own placeholder.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
+from PIL.Image import Image
 
 PLACEHOLDER = re.compile("(?:<fake_token_around_image>)?<image>(?:<fake_token_around_image>)?")
 

@@ -4,17 +4,15 @@ A region's layer is the one with the best cross-validated score on training imag
 as in the row `best_per_region` of the table of align_model.py. Letters: R regions, V voxels.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from brain_activity_prediction.encoding.scores.layer_choice import EACH
 from brain_activity_prediction.encoding.scores.score_store import ScoreStore
+from brain_activity_prediction.encoding.subject_data import SubjectData
 from brain_activity_prediction.encoding.tables.region_table import best_of_regions, region_means
 from brain_activity_prediction.runtime.errors import InputError, one_line
 from brain_activity_prediction.runtime.messages import log
@@ -22,9 +20,6 @@ from brain_activity_prediction.runtime.wording import count
 from brain_activity_prediction.storage.folders import Output, Subject, alignment_folder
 from brain_activity_prediction.storage.settings_file import other_responses
 from brain_activity_prediction.variance_partitioning.feature_spaces import BEST, LETTERS, Space
-
-if TYPE_CHECKING:
-    from brain_activity_prediction.encoding.subject_data import SubjectData
 
 Regions = Mapping[str, np.ndarray]  # masks (V,) by name; the first holds all voxels
 

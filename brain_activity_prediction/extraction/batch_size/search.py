@@ -1,22 +1,17 @@
 """Find the batch size of a run: double it until memory or throughput says stop."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
+from brain_activity_prediction.datasets.nsd.stimuli import Stimuli
 from brain_activity_prediction.extraction.batch_size.memory import Memory, device_name
 from brain_activity_prediction.extraction.batch_size.remembered import Conditions, read_size, remember_size
+from brain_activity_prediction.extraction.plan import Work
+from brain_activity_prediction.extraction.runner import Runner
 from brain_activity_prediction.runtime.errors import InputError, is_out_of_memory
 from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.wording import count
-
-if TYPE_CHECKING:
-    from brain_activity_prediction.datasets.nsd.stimuli import Stimuli
-    from brain_activity_prediction.extraction.plan import Work
-    from brain_activity_prediction.extraction.runner import Runner
 
 AUTO = "auto"
 WORTH_DOUBLING = 1.1  # a larger batch must compute this many times as many images per second

@@ -3,18 +3,17 @@
 Letters: B images, C captions, L layers, T tokens, W width.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
+from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
 from brain_activity_prediction.models.guarded import guarded
 from brain_activity_prediction.models.layer_lists import layer_list
 from brain_activity_prediction.models.library_imports import import_torchvision
@@ -40,9 +39,6 @@ from brain_activity_prediction.models.text.network import (
 )
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.messages import log
-
-if TYPE_CHECKING:
-    from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
 
 CHECKPOINT_FILES = ("config.json", "tokenizer.json or vocab.* or *.model or tokenizer_config.json")
 TOKENIZER_SETTINGS = ("tokenizer_config.json", "sentence_bert_config.json")

@@ -15,13 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from brain_activity_prediction.models import decoding
+from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
 from brain_activity_prediction.models.guarded import guarded
 from brain_activity_prediction.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
 
 PADDED_IN_TRAINING = ("siglip", "siglip2")  # read a fixed number of tokens, padding included, without a mask
 PROBES = ("a dog", "a man on a horse looks at two red buses")  # two texts of different length

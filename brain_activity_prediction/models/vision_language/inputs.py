@@ -6,16 +6,16 @@ depend on the prompt alone. They are read once a prompt, with a blank image, and
 Letters: B images, T tokens.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
 from brain_activity_prediction.models.decoding import tokens_within
+from brain_activity_prediction.models.thinking import Thinking
 from brain_activity_prediction.models.vision_language.groups import (
     IDS,
     PROBE_SIZE,
@@ -28,11 +28,6 @@ from brain_activity_prediction.models.vision_language.groups import (
 )
 from brain_activity_prediction.models.vision_language.prompts import PLACE
 from brain_activity_prediction.runtime.errors import InputError
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-    from brain_activity_prediction.models.thinking import Thinking
 
 PROBES = ("Describe.", "What does this picture show, and where was it taken?")  # two prompts of different length
 # Names of the image token's id in configurations, and of the processors' own.
@@ -64,10 +59,8 @@ class Reader:
         """Return the whole text of a prompt, with the image's placeholder."""
         return self.template.format(prompt=prompt)
 
-    def encoded(self, prompt: str, image: Image | None = None) -> dict[str, Any]:
+    def encoded(self, prompt: str, image: Image.Image | None = None) -> dict[str, Any]:
         """Return the inputs of a model for one image (by default a grey one) and a prompt."""
-        from PIL import Image
-
         text, image = self.rendered(prompt), image or Image.new("RGB", PROBE_SIZE, "grey")
         # As transformers' own `apply_chat_template` does: a template may write the first token itself.
         settings = self.settings | ({"add_special_tokens": False} if self._begins_itself(text) else {})
@@ -112,8 +105,6 @@ class Reader:
         None if their inputs cannot be joined: indices of patches, for instance, may count through all images. Such
         images are read one at a time, and so are those of a model that does not keep a batch apart (`loading`).
         """
-        from PIL import Image
-
         image, text = Image.new("RGB", PROBE_SIZE, "grey"), self.rendered(PROBES[0])
         try:
             two = self.processor(
@@ -193,7 +184,7 @@ class Reader:
             f"the tokens of {prompt[:40]!r} could not be found in the text that {type(self.processor).__name__} writes"
         )
 
-    def groups(self, images: Sequence[Image]) -> Groups:
+    def groups(self, images: Sequence[Image.Image]) -> Groups:
         """Process each image once, and group those whose inputs have equal shapes."""
         kinds: dict[tuple, list[tuple[int, dict]]] = {}
         for row, image in enumerate(images):

@@ -1,16 +1,15 @@
 """The model script of any vision-language model, as `extraction.model_script` describes it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from functools import partial
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from brain_activity_prediction.models import decoding
+from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
 from brain_activity_prediction.models.guarded import guarded
 from brain_activity_prediction.models.image_padding import real_tokens, within
 from brain_activity_prediction.models.library_imports import import_model_classes, import_torchvision
@@ -35,9 +34,6 @@ from brain_activity_prediction.models.vision_language.reading import (
 from brain_activity_prediction.models.vision_language.sites import add_sites
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.messages import log
-
-if TYPE_CHECKING:
-    from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
 
 TOWER_POOLINGS = ("mean", "cls", "patch")
 TEXT_POOLINGS = ("mean", "last", "prompt")

@@ -1,12 +1,11 @@
 """Make the reader of a checkpoint: its processor, with the tokens of its own files and the template of its prompts."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
+from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
 from brain_activity_prediction.models.guarded import guarded
 from brain_activity_prediction.models.idefics_processor import TurnsProcessor
 from brain_activity_prediction.models.thinking import thinking_until
@@ -20,9 +19,6 @@ from brain_activity_prediction.models.vision_language.families import (
 from brain_activity_prediction.models.vision_language.inputs import IDS, IMAGE_TOKEN_IDS, PROBES, TYPES, Reader
 from brain_activity_prediction.models.vision_language.prompts import fill
 from brain_activity_prediction.runtime.errors import InputError
-
-if TYPE_CHECKING:
-    from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
 
 QFORMER = "qformer_tokenizer"  # the tokenizer of a Q-Former that reads the prompt, and its subfolder
 

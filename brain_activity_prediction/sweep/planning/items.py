@@ -5,21 +5,16 @@ name and writes to the submitted folder of results, whatever the file contains. 
 one job.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from brain_activity_prediction.storage.checked_json import read_json, write_json
 from brain_activity_prediction.sweep.planning.models import own_script
-
-if TYPE_CHECKING:
-    from brain_activity_prediction.sweep.planning.units import Unit
+from brain_activity_prediction.sweep.planning.units import Unit
 
 UNIT_NAME = re.compile(r"\w[\w.+-]{0,199}")
 
