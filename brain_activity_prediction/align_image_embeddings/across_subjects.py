@@ -28,7 +28,7 @@ def main() -> None:
     arguments = flags().parse_args()
     shared.check_base_dir(arguments.base_dir)
 
-    from brain_activity_prediction.cross_subject.group_analysis import write_group_tables
+    from brain_activity_prediction.cross_subject.group_statistics import write_group_tables
     from brain_activity_prediction.cross_subject.selected_scores import GroupSettings, scored_subjects
 
     output = dataset_flags.output_from(arguments)

@@ -16,12 +16,12 @@ import numpy as np
 from brain_activity_prediction.datasets.dataset import Images, Reading
 from brain_activity_prediction.datasets.files.image_files import NamedImages
 from brain_activity_prediction.datasets.find import find_dataset
-from brain_activity_prediction.extraction.batch_size.search import with_batch_size
+from brain_activity_prediction.extraction.batch_size import with_batch_size
 from brain_activity_prediction.extraction.computing import Computing
 from brain_activity_prediction.extraction.model_script import checkpoint_files, open_stimuli
+from brain_activity_prediction.extraction.pictures import check_pictures, copy_states
 from brain_activity_prediction.extraction.plan import Work, images_left, plan
 from brain_activity_prediction.extraction.recorded_settings import RecordedSettings
-from brain_activity_prediction.extraction.reuse.pictures import check_pictures, copy_states
 from brain_activity_prediction.extraction.runner import Runner
 from brain_activity_prediction.extraction.settings import ExtractionSettings
 from brain_activity_prediction.extraction.trial import try_out

@@ -5,14 +5,17 @@ Version 1.0.0 did not record all of them. A run continues its stores if today's 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from brain_activity_prediction.extraction.plan import Work
-from brain_activity_prediction.extraction.prompt_settings import ENDS, IDS, LONGEST, described, prompt_settings
+from brain_activity_prediction.extraction.prompt_selection import check_prompts
 from brain_activity_prediction.extraction.settings import ExtractionSettings
 from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
+from brain_activity_prediction.models.guarded import guarded
+from brain_activity_prediction.models.library_imports import import_model_classes, import_torchvision
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 LLAMA_END = 2  # ends an answer in version 1.0.0 if no file of the checkpoint names an end
+IDS, ENDS, LONGEST = "prompt_token_ids", "answer_ends", "max_new_tokens"
 
 
 @dataclass(frozen=True)
@@ -107,3 +111,41 @@ class FormerCheckpoint(Checkpoint):
             ids = LLAMA_END
         ends = ids if isinstance(ids, list) else [ids]
         return frozenset([*ends, *map(self.tokenizer().convert_tokens_to_ids, more)])
+
+
+def prompt_settings(
+    script, checkpoint: Checkpoint, prompts: Mapping[int | None, str | None], max_new_tokens: int
+) -> dict[int | None, dict]:
+    """Return the settings of each prompt; those of None, for streams that no prompt changes, have only the template.
+
+    Raise InputError for a prompt that contains a special token, has no tokens, or exceeds a model's context, and for a
+    tokenizer that gives other ids than its own file.
+
+    prompts  {number: text}
+    max_new_tokens  the longest answer; 0 for no answers
+    """
+    own = script.own_settings(checkpoint) if hasattr(script, "own_settings") else {}
+    settings: dict[int | None, dict] = {number: dict(own) for number in prompts}
+    if not hasattr(script, "prompt_ids"):
+        return settings
+    import_torchvision()  # before transformers, which needs it for some configurations and tokenizers
+    import_model_classes()  # some configurations import them, and with them torch's compiler
+    for number, prompt in prompts.items():
+        settings[number][IDS] = described(script.prompt_ids(checkpoint, prompt or ""))
+        if prompt is not None and hasattr(script, "contexts"):
+            with guarded(f"the configuration of {checkpoint.source} does not tell the length of prompt {number}"):
+                contexts = script.contexts(checkpoint, prompt)
+            for context in contexts:
+                context.check(f"prompt {number}", max_new_tokens if context.answers else 0)
+        if max_new_tokens and prompt is not None:
+            settings[number] |= {ENDS: sorted(script.end_ids(checkpoint))} | getattr(script, "ANSWER_SETTINGS", {})
+    check_prompts({number: text for number, text in prompts.items() if text}, checkpoint.loaded_tokenizers())
+    texts = [prompt or "" for prompt in prompts.values()]
+    whole = [script.TEMPLATE.format(prompt=text) for text in texts]
+    checkpoint.check_tokenizers([*texts, *whole, *(part for text in whole for part in text.split("<image>"))])
+    return settings
+
+
+def described(ids: Sequence[int]) -> str:
+    """Return the number of tokens and a digest of their ids."""
+    return f"{len(ids)} tokens, {hashlib.sha256(repr(list(ids)).encode()).hexdigest()[:12]}"

@@ -24,7 +24,7 @@ class ExtractionSettings:
     max_new_tokens  the longest answer in tokens; 0 for no answers
     dtype  the torch dtype of weights and computation; `dtype_given` tells whether the user chose it
     device  a torch device, such as cpu or cuda:0
-    batch_size  number of images; `auto` until `batch_size.search` has found it
+    batch_size  number of images; `auto` until `extraction.batch_size` has found it
     suffix  follows the model id in the name of the stored states, for a model that reads other than NSD's pictures
     light  conversion of NSD-synthetic's pixels; None for the dataset's own
     shard  (index from 0, number of shards)

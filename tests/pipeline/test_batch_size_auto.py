@@ -9,7 +9,7 @@ from scripts import run_here
 
 from brain_activity_prediction.demo.dataset import write_dataset
 from brain_activity_prediction.demo.simulation import Recipe
-from brain_activity_prediction.extraction.batch_size import search
+from brain_activity_prediction.extraction import batch_size
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 from brain_activity_prediction.storage.folders import embeddings_folder
 
@@ -41,8 +41,8 @@ def states(nsd, model_id):
 
 
 def test_the_size_is_found_once_and_changes_no_more_than_rounding(tmp_path, clip, caplog, monkeypatch):
-    monkeypatch.setattr(search, "MOST_IMAGES", 4)
-    monkeypatch.setattr(search, "LARGEST_SHARE", 8)
+    monkeypatch.setattr(batch_size, "MOST_IMAGES", 4)
+    monkeypatch.setattr(batch_size, "LARGEST_SHARE", 8)
     nsd = tmp_path / "nsd"
     extract(tmp_path, clip, "org/eight")
     extract(tmp_path, clip, "org/auto", "-b", "auto", "--shard", "0/2")
@@ -61,7 +61,7 @@ def test_the_size_is_found_once_and_changes_no_more_than_rounding(tmp_path, clip
 
 
 def test_a_test_run_uses_the_size_that_it_finds(tmp_path, clip, monkeypatch):
-    monkeypatch.setattr(search, "search", lambda trial, n_left: (3, True))
+    monkeypatch.setattr(batch_size, "search", lambda trial, n_left: (3, True))
     done = extract(tmp_path, clip, "org/auto", "-b", "auto", "--test-run")
     assert "images/s in batches of 3," in done.stdout
     assert not (tmp_path / "nsd" / "image_embeddings").exists()

@@ -15,9 +15,9 @@ from brain_activity_prediction.datasets.nsd.design import read_design
 from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 from brain_activity_prediction.datasets.nsd.stimuli import Stimuli
 from brain_activity_prediction.extraction import loop
-from brain_activity_prediction.models import map_layout
 from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
 from brain_activity_prediction.models.library_imports import import_torchvision
+from brain_activity_prediction.models.vision import map_layout
 from brain_activity_prediction.models.vision.network import channels_last
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore

@@ -2,9 +2,8 @@
 
 import pytest
 
-from brain_activity_prediction.extraction.batch_size import memory
-from brain_activity_prediction.extraction.batch_size.remembered import Conditions, read_size, remember_size
-from brain_activity_prediction.extraction.batch_size.search import MOST_IMAGES, search
+from brain_activity_prediction.extraction import batch_size
+from brain_activity_prediction.extraction.batch_size import MOST_IMAGES, Conditions, read_size, remember_size, search
 from brain_activity_prediction.runtime.errors import InputError
 
 CPU = Conditions("cpu, 2 threads", "float32", None, ["vision"], 0, 0)
@@ -74,9 +73,9 @@ def test_a_search_that_ends_for_want_of_images_is_not_remembered():
 
 def test_the_next_batch_is_expected_to_grow_by_twice_the_last_growth(monkeypatch):
     peaks = iter([100, 110, 130])
-    monkeypatch.setattr(memory, "peak", lambda device: next(peaks))
-    monkeypatch.setattr(memory, "free", lambda device: 40)
-    taken = memory.Memory("cpu")
+    monkeypatch.setattr(batch_size, "peak", lambda device: next(peaks))
+    monkeypatch.setattr(batch_size, "free", lambda device: 40)
+    taken = batch_size.Memory("cpu")
     taken.measure()
     assert taken.holds_double()  # 20 more of 40
     taken.measure()

@@ -14,14 +14,13 @@ from torch.nn.functional import pad
 
 from brain_activity_prediction.models.guarded import guarded
 from brain_activity_prediction.models.layer_lists import flat, layer_list
-from brain_activity_prediction.models.map_layout import channels_axis
 from brain_activity_prediction.models.pooling import BLOCK, NORMED, Point, SiteLayers, stream_name
 from brain_activity_prediction.models.sites.points import check_passed_once, other_points
 from brain_activity_prediction.models.vision.inputs import PIXELS, Inputs, frames_of, preprocess
+from brain_activity_prediction.models.vision.map_layout import channels_axis
 from brain_activity_prediction.models.vision.outputs import final_norm, normed, vector
-from brain_activity_prediction.models.vision.patch_grid import check_places
+from brain_activity_prediction.models.vision.patch_grid import averaged_cells, check_places, pooled
 from brain_activity_prediction.models.vision.states import States, by_image, timm_blocks, visit
-from brain_activity_prediction.models.vision.summaries import averaged_cells, pooled
 from brain_activity_prediction.runtime.errors import InputError
 
 SIDE = 425  # pixels of the blank images that a network is checked on, as many as NSD's have

@@ -11,9 +11,9 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from brain_activity_prediction.models.map_layout import channels_first
 from brain_activity_prediction.models.pooling import layer_points
 from brain_activity_prediction.models.vision.inputs import SHAPES, VALID, Inputs, keywords, n_images, patch_counts
+from brain_activity_prediction.models.vision.map_layout import channels_first
 from brain_activity_prediction.runtime.errors import InputError
 
 IN_ANOTHER_ORDER = ("hiera",)  # model types whose tokens are ordered by units; their maps are read instead

@@ -1,23 +1,30 @@
-"""Find the batch size of a run: double it until memory or throughput says stop."""
+"""Find the batch size of a run: double it until memory or throughput says stop, and remember it in BASE_DIR/logs."""
 
+from __future__ import annotations
+
+import os
+import re
+import resource
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from brain_activity_prediction.datasets.nsd.stimuli import Stimuli
-from brain_activity_prediction.extraction.batch_size.memory import Memory, device_name
-from brain_activity_prediction.extraction.batch_size.remembered import Conditions, read_size, remember_size
 from brain_activity_prediction.extraction.plan import Work
 from brain_activity_prediction.extraction.runner import Runner
 from brain_activity_prediction.runtime.errors import InputError, is_out_of_memory
 from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.wording import count
+from brain_activity_prediction.storage.checked_json import read_json, write_json
+from brain_activity_prediction.storage.folders import model_folder
 
 AUTO = "auto"
 WORTH_DOUBLING = 1.1  # a larger batch must compute this many times as many images per second
 LARGEST_SHARE = 16  # the search stops at this part of the images that are left, so that it stays short
 FEW_LEFT = 8  # the least batch if so few images are left that the search stops early
 MOST_IMAGES = 512
+USABLE = 0.9  # part of the free memory that may be used
 
 
 def with_batch_size(runner: Runner, stimuli: Stimuli, work: Work) -> Work:
@@ -103,3 +110,102 @@ def search(trial: Trial, n_left: int) -> tuple[int, bool]:
             return best, True
         best, rate, size = size, found, 2 * size
     return best, largest == MOST_IMAGES
+
+
+def device_name(device: str) -> str:
+    """Return the name of a GPU, or `cpu` with the number of torch's threads."""
+    import torch
+
+    if device == "cpu":
+        return f"cpu, {torch.get_num_threads()} threads"
+    return torch.cuda.get_device_name(device)
+
+
+class Memory:
+    """The peaks of memory, in bytes, after the last two batches on a device."""
+
+    def __init__(self, device: str):
+        self.device = device
+        self.peaks = [peak(device)]
+
+    def measure(self) -> None:
+        """Record the peak after a batch."""
+        self.peaks.append(peak(self.device))
+
+    def holds_double(self) -> bool:
+        """Return whether memory is likely to hold twice the last batch, which grows by twice the last growth."""
+        growth = self.peaks[-1] - self.peaks[-2] if len(self.peaks) > 1 else 0
+        return 2 * growth < USABLE * free(self.device)
+
+
+def peak(device: str) -> int:
+    """Return the largest number of bytes that this process has taken on a device."""
+    if device == "cpu":
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    import torch
+
+    return torch.cuda.max_memory_allocated(device)
+
+
+def free(device: str) -> int:
+    """Return the number of bytes above the peak that are free on a device."""
+    if device == "cpu":
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    import torch
+
+    unused, _ = torch.cuda.mem_get_info(device)
+    return unused + torch.cuda.memory_reserved(device) - peak(device)
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """The settings that change memory and time of an image.
+
+    device  the name of the GPU, or `cpu` with its number of threads
+    n_prompts, n_new_tokens  prompts of an image, and the longest answer in tokens
+    """
+
+    device: str
+    dtype: str
+    quantize: str | None
+    streams: list[str]
+    n_prompts: int
+    n_new_tokens: int
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """The number of images in a batch that was found under these conditions."""
+
+    conditions: Conditions
+    n_images: int
+
+    def __post_init__(self) -> None:
+        if self.n_images < 1:
+            raise ValueError(f"field 'n_images' is {self.n_images!r}")
+
+
+def read_size(base_dir: Path, model_id: str, conditions: Conditions) -> int | None:
+    """Return the remembered batch size; None if there is none for these conditions. A damaged file counts as none."""
+    path = _path(base_dir, model_id, conditions)
+    if not path.exists():
+        return None
+    try:
+        known = read_json(path, Remembered, "delete it")
+    except InputError as error:
+        log.warning(f"the batch size is measured again: {error}")
+        return None
+    return known.n_images if known.conditions == conditions else None
+
+
+def remember_size(base_dir: Path, model_id: str, conditions: Conditions, n_images: int) -> None:
+    """Keep a batch size; a folder that cannot be written only costs the next measurement."""
+    try:
+        write_json(_path(base_dir, model_id, conditions), Remembered(conditions, n_images), indent=1)
+    except InputError as error:
+        log.info(f"the batch size is not remembered: {error}")
+
+
+def _path(base_dir: Path, model_id: str, conditions: Conditions) -> Path:
+    device = re.sub(r"[^\w.-]+", "_", conditions.device)
+    return base_dir / "logs" / "batch_sizes" / model_folder(model_id) / f"{device}.json"
