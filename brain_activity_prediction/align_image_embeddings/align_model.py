@@ -24,7 +24,7 @@ from brain_activity_prediction.cli.settings_from_flags import (
 from brain_activity_prediction.datasets.find import as_chosen, find_dataset
 from brain_activity_prediction.encoding.layers import open_layers
 from brain_activity_prediction.encoding.settings import EncodingSettings
-from brain_activity_prediction.ridge.criteria import CRITERIA
+from brain_activity_prediction.ridge import CRITERIA
 from brain_activity_prediction.runtime import devices
 from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.running import run_script

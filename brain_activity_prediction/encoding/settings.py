@@ -13,7 +13,7 @@ from brain_activity_prediction.datasets.dataset import Reading
 from brain_activity_prediction.datasets.splits import SplitChoice
 from brain_activity_prediction.encoding.layers import LayerSelection
 from brain_activity_prediction.encoding.protocols import BEST_PER_REGION, FOLDS, NCSNR, STANDARD, STANDARDISED_BY
-from brain_activity_prediction.ridge.criteria import CRITERIA
+from brain_activity_prediction.ridge import CRITERIA
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.folders import Output, Subject
 from brain_activity_prediction.storage.settings_file import comparable

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from brain_activity_prediction.ridge.errors import RidgeInputError
+from brain_activity_prediction.ridge import RidgeInputError
 
 Array: TypeAlias = np.ndarray | torch.Tensor
 Rows: TypeAlias = slice | torch.Tensor  # the rows of a fold: a slice, or positions

@@ -19,8 +19,8 @@ from typing import Any, Self
 import numpy.typing as npt
 import torch
 
+from brain_activity_prediction.ridge import RidgeInputError
 from brain_activity_prediction.ridge.arrays import Values, as_tensor, sorted_grid
-from brain_activity_prediction.ridge.errors import RidgeInputError
 from brain_activity_prediction.ridge.ridge_cv import RidgeFit, ridge_cv
 from brain_activity_prediction.ridge.solver.decomposition import Decomposition
 from brain_activity_prediction.ridge.solver.leave_fold_out import SMALLEST_PIVOT

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from brain_activity_prediction.ridge import RidgeInputError
 from brain_activity_prediction.ridge.arrays import (
     Array,
     Values,
@@ -14,7 +15,6 @@ from brain_activity_prediction.ridge.arrays import (
     matrices,
 )
 from brain_activity_prediction.ridge.banded import FeatureSpaces
-from brain_activity_prediction.ridge.errors import RidgeInputError
 from brain_activity_prediction.ridge.regressor import VoxelwiseRegressor, as_given, warn_of_edges
 from brain_activity_prediction.ridge.solver.decomposition import column_means
 from brain_activity_prediction.ridge.weightings import random_weightings, weighting_grid

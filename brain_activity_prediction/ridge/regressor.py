@@ -11,10 +11,8 @@ from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.model_selection import check_cv
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from brain_activity_prediction.ridge import scores
+from brain_activity_prediction.ridge import CRITERIA, RidgeInputError, scores
 from brain_activity_prediction.ridge.arrays import Array, Values, as_tensor, check_batch, check_choice, sorted_grid
-from brain_activity_prediction.ridge.criteria import CRITERIA
-from brain_activity_prediction.ridge.errors import RidgeInputError
 from brain_activity_prediction.ridge.ridge_cv import DEFAULT_ALPHAS
 from brain_activity_prediction.ridge.solver.folds import check_fold_sizes
 

@@ -19,9 +19,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from brain_activity_prediction.ridge import CRITERIA, RidgeInputError
 from brain_activity_prediction.ridge.arrays import Values, as_tensor, check_batch, check_choice, matrices, sorted_grid
-from brain_activity_prediction.ridge.criteria import CRITERIA
-from brain_activity_prediction.ridge.errors import RidgeInputError
 from brain_activity_prediction.ridge.solver.cross_validation import CrossValidation
 from brain_activity_prediction.ridge.solver.decomposition import Decomposition, column_means, decompose
 from brain_activity_prediction.ridge.solver.folds import check_fold_sizes, held_out_rows

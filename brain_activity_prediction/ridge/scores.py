@@ -9,8 +9,8 @@ from typing import TypeVar
 import numpy as np
 import torch
 
+from brain_activity_prediction.ridge import RidgeInputError
 from brain_activity_prediction.ridge.arrays import Array, Values, as_tensor
-from brain_activity_prediction.ridge.errors import RidgeInputError
 
 Kind = TypeVar("Kind", np.ndarray, torch.Tensor)
 # Responses are constant if their SD is below this many eps of their root mean square: the rest is rounding.

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from brain_activity_prediction.ridge.errors import RidgeInputError
+from brain_activity_prediction.ridge import RidgeInputError
 from brain_activity_prediction.runtime.errors import InputError, is_out_of_memory, one_line
 from brain_activity_prediction.runtime.messages import show_messages
 from brain_activity_prediction.runtime.stopping import CONTINUE, STOPPED, Stopped, stopped_at_once, stopped_line

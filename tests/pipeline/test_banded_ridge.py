@@ -7,8 +7,8 @@ from himalaya.backend import set_backend
 from himalaya.kernel_ridge import solve_multiple_kernel_ridge_random_search
 from himalaya.ridge import solve_group_ridge_random_search
 
+from brain_activity_prediction.ridge import RidgeInputError
 from brain_activity_prediction.ridge.banded import FeatureSpaces
-from brain_activity_prediction.ridge.errors import RidgeInputError
 from brain_activity_prediction.ridge.ridge_cv import ridge_cv
 from brain_activity_prediction.ridge.weightings import random_weightings
 

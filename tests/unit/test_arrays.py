@@ -17,8 +17,8 @@ from every_alpha import GRID, simulate
 import brain_activity_prediction
 from brain_activity_prediction.inference.bootstrap import bootstrap_region_r
 from brain_activity_prediction.inference.significance import permuted
+from brain_activity_prediction.ridge import RidgeInputError
 from brain_activity_prediction.ridge.banded import FeatureSpaces
-from brain_activity_prediction.ridge.errors import RidgeInputError
 from brain_activity_prediction.ridge.ridge_cv import ridge_cv
 from brain_activity_prediction.ridge.scores import pearson_r, r2_score
 from brain_activity_prediction.runtime.running import run_script

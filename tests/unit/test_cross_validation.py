@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from brain_activity_prediction.ridge.errors import RidgeInputError
+from brain_activity_prediction.ridge import RidgeInputError
 from brain_activity_prediction.ridge.solver.alpha_interpolation import alpha_nodes, spectral_blocks
 from brain_activity_prediction.ridge.solver.cross_validation import (
     BLOCK_TOLERANCE,

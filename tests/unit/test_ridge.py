@@ -6,7 +6,7 @@ import torch
 from every_alpha import GRID, assert_same_choice, brute_force, simulate, splits_of
 from sklearn.linear_model import Ridge
 
-from brain_activity_prediction.ridge.errors import RidgeInputError
+from brain_activity_prediction.ridge import RidgeInputError
 from brain_activity_prediction.ridge.ridge_cv import ridge_cv
 from brain_activity_prediction.ridge.scores import pearson_r
 from brain_activity_prediction.ridge.solver import cross_validation

@@ -6,7 +6,7 @@ import scipy.stats
 import sklearn.metrics
 import torch
 
-from brain_activity_prediction.ridge.criteria import CRITERIA
+from brain_activity_prediction.ridge import CRITERIA
 from brain_activity_prediction.ridge.scores import (
     HeldOut,
     centred,

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from brain_activity_prediction.ridge import RidgeInputError
 from brain_activity_prediction.ridge.arrays import Rows
-from brain_activity_prediction.ridge.errors import RidgeInputError
 
 
 def group_folds(labels: npt.ArrayLike) -> list[np.ndarray]:
