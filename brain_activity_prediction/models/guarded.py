@@ -6,14 +6,15 @@ from contextlib import contextmanager
 from brain_activity_prediction.runtime.errors import InputError, is_out_of_memory, one_line
 
 LONGEST_REASON = 300
+BELONG_TOGETHER = "check that the checkpoint, its processor and its tokenizer belong together and to this script"
 
 
 @contextmanager
-def guarded(what: str) -> Iterator[None]:
-    """Turn any exception of a model or processor into an InputError that says what failed and why.
+def guarded(what: str, remedy: str = BELONG_TOGETHER) -> Iterator[None]:
+    """Turn any exception of a model library into an InputError of one line: what failed, why, and what to do.
 
-    All exceptions are caught, because every library raises other ones for a wrong checkpoint. Put only the model's own
-    calls into the `with` block. The caller must handle running out of memory.
+    All exceptions are caught, because every library raises other ones for a wrong checkpoint. Put only the library's
+    own calls into the `with` block. The caller must handle running out of memory.
 
     what  description of the failure, such as "LlavaForConditionalGeneration could not compute image 71"
     """
@@ -25,7 +26,4 @@ def guarded(what: str) -> Iterator[None]:
         if is_out_of_memory(error):
             raise
         reason = one_line(" ".join(str(error).split()))[:LONGEST_REASON]
-        raise InputError(
-            f"{what} ({type(error).__name__}: {reason}): check that the checkpoint, its processor and its "
-            "tokenizer belong together and to this script"
-        ) from error
+        raise InputError(f"{what} ({type(error).__name__}: {reason}): {remedy}") from error

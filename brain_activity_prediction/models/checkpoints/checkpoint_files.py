@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from brain_activity_prediction.models.checkpoints import tokenizer_files
 from brain_activity_prediction.models.checkpoints.hub import commit_on_hub
+from brain_activity_prediction.models.guarded import guarded
 from brain_activity_prediction.runtime.errors import InputError, one_line
 
 if TYPE_CHECKING:
@@ -111,15 +112,8 @@ class CheckpointFiles:
         The tokenizer is loaded only once. Raise InputError if it lacks one of the special tokens `needs`.
         """
         if part not in self._tokenizers:
-            try:
+            with guarded(f"the tokenizer of {self.source} could not be read", "copy its JSON files again"):
                 self._tokenizers[part] = self.read_tokenizer(part)
-            except InputError:
-                raise
-            except Exception as error:  # malformed settings raise many kinds of exceptions
-                reason = one_line(" ".join(f"{type(error).__name__}: {error}".split()))
-                raise InputError(
-                    f"the tokenizer of {self.source} could not be read ({reason}): copy its JSON files again"
-                ) from error
         vocabulary = self._tokenizers[part].get_added_vocab()
         if missing := [token for token in needs if token not in vocabulary]:
             raise InputError(

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from brain_activity_prediction.runtime.errors import InputError, one_line
+from brain_activity_prediction.models.guarded import guarded
+from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.files import readable
 
 if TYPE_CHECKING:
@@ -37,11 +38,6 @@ def check_quantised(settings: dict, source: Path | str) -> None:
     """Raise InputError if this machine cannot run weights that were quantised before they were published."""
     from transformers.quantizers import AutoHfQuantizer
 
-    try:
+    what = f"the weights of {source} are quantised ({settings.get('quant_method')}), which does not run here"
+    with guarded(what, "install what is missing, or give the unquantised model"):
         AutoHfQuantizer.from_config(settings, pre_quantized=True).validate_environment(device_map=None)
-    except Exception as error:  # libraries that are missing or too old raise many kinds of exceptions
-        reason = one_line(" ".join(str(error).split()))[:200]
-        raise InputError(
-            f"the weights of {source} are quantised ({settings.get('quant_method')}), which does not run here: "
-            f"{reason}; or give the unquantised model"
-        ) from error

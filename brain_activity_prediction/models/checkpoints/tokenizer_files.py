@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from brain_activity_prediction.models.guarded import guarded
 from brain_activity_prediction.runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -63,10 +64,8 @@ def sentencepiece_model(path: Path) -> SentencePieceProcessor:
     """Load a sentencepiece model; raise InputError if the file is not one."""
     from sentencepiece import SentencePieceProcessor
 
-    try:
+    with guarded(f"{path} is no sentencepiece model", "copy the checkpoint again"):
         return SentencePieceProcessor(model_file=str(path))
-    except (OSError, RuntimeError) as error:
-        raise InputError(f"{path} is no sentencepiece model: copy the checkpoint again") from error
 
 
 def from_sentencepiece(pieces: SentencePieceProcessor, first: str | None) -> Tokenizer:
@@ -118,10 +117,8 @@ def _backend(path: Path) -> Tokenizer:
     """Read `tokenizer.json` with the library `tokenizers`, which defines its format."""
     from tokenizers import Tokenizer
 
-    try:
+    with guarded(f"{path} is no tokenizer", "fetch it again"):
         return Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises plain Exception
-        raise InputError(f"{path} is no tokenizer ({' '.join(str(error).split())[:200]}): fetch it again") from error
 
 
 def _merges(pieces: SentencePieceProcessor, vocabulary: dict[str, int]) -> list[tuple[str, str]]:
@@ -178,10 +175,8 @@ def _stretches(path: Path, tokenizer: PreTrainedTokenizerFast) -> Callable[[str]
 def _json(path: Path | None) -> dict:
     if path is None:
         return {}
-    try:
+    with guarded(f"{path} is not JSON", "copy the checkpoint again"):
         return dict(json.loads(path.read_bytes()))
-    except ValueError as error:
-        raise InputError(f"{path} is not JSON: copy the checkpoint again") from error
 
 
 def _text(token: str | dict) -> str:

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
 from brain_activity_prediction.models.checkpoints.machine import check_memory
+from brain_activity_prediction.models.guarded import guarded
 from brain_activity_prediction.models.library_imports import import_torchvision
 from brain_activity_prediction.models.openflamingo import network
 from brain_activity_prediction.runtime.errors import InputError
@@ -230,15 +231,5 @@ def _trained_file(checkpoint: Checkpoint) -> Path:
         return Path(hf_hub_download(checkpoint.model_id, "checkpoint.pt", **checkpoint.hub_source))
 
 
-@contextmanager
-def _loading(source: Path | str) -> Iterator[None]:
-    """Turn the exceptions of three libraries for damaged or unreachable weights into an InputError."""
-    try:
-        yield
-    except InputError:
-        raise
-    except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise InputError(
-            f"{source} could not be loaded: {reason} (weights that lie on disk are given with --checkpoint DIR)"
-        ) from error
+def _loading(source: Path | str) -> AbstractContextManager[None]:
+    return guarded(f"{source} could not be loaded", "weights on disk are given with --checkpoint DIR")
