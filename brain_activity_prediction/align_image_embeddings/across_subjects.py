@@ -12,6 +12,7 @@ import brain_activity_prediction  # noqa: F401, handles signals from here on
 from brain_activity_prediction.cli import dataset_flags
 from brain_activity_prediction.cli import shared_flags as shared
 from brain_activity_prediction.cli.model_names import resolved_model_id
+from brain_activity_prediction.cli.settings_from_flags import settings_from
 from brain_activity_prediction.runtime.running import run_script
 
 
@@ -32,15 +33,14 @@ def main() -> None:
     from brain_activity_prediction.cross_subject.selected_scores import GroupSettings, scored_subjects
 
     output = dataset_flags.output_from(arguments)
-    settings = GroupSettings(
-        output=output,
+    settings = settings_from(
+        GroupSettings,
+        arguments,
         subjects=arguments.subject or scored_subjects(output, arguments.protocol),
         with_s=bool(arguments.subject),
         model_ids=[resolved_model_id(output, name) for name in arguments.model_id],
         prompts=arguments.prompt_number,
         streams=arguments.stream,
-        protocol=arguments.protocol,
-        layer_choice=arguments.layers,
     )
     write_group_tables(settings)
 

@@ -15,17 +15,14 @@ from brain_activity_prediction.cli import dataset_flags
 from brain_activity_prediction.cli import shared_flags as shared
 from brain_activity_prediction.cli.flag_values import positive_int
 from brain_activity_prediction.cli.settings_from_flags import (
-    alpha_grid,
-    layer_selection,
     log_protocol,
+    open_dataset,
     parse_with_protocol,
     settings_from,
 )
-from brain_activity_prediction.datasets.find import as_chosen, find_dataset
 from brain_activity_prediction.encoding.layers import open_layers
 from brain_activity_prediction.encoding.settings import EncodingSettings
 from brain_activity_prediction.ridge import CRITERIA
-from brain_activity_prediction.runtime import devices
 from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.running import run_script
 from brain_activity_prediction.runtime.wording import count
@@ -69,25 +66,13 @@ def read_settings(words: Sequence[str] | None = None) -> EncodingSettings:
 
     words  None for the command line of this process
     """
-    arguments = parse_with_protocol(flags(), words)
-    return settings_from(
-        EncodingSettings,
-        arguments,
-        device=arguments.gpu_id,
-        alphas=alpha_grid(arguments),
-        features=layer_selection(arguments),
-        rois=arguments.roi,
-        layer_choice=arguments.layers,
-    )
+    return settings_from(EncodingSettings, parse_with_protocol(flags(), words))
 
 
 def main() -> None:
     settings = read_settings()
     log_protocol(settings.protocol)
-    dataset = as_chosen(find_dataset(settings.base_dir, settings.dataset), settings.reading)
-    dataset.check_subjects([settings.subject])
-    dataset.sessions(settings.subject)
-    devices.check_device(settings.device)
+    dataset = open_dataset(settings)
     layers = open_layers(settings.output, settings.features)
     log.info(f"{settings.features.model_id}, {dataset.description}: {count(len(layers), 'layer')}")
 

@@ -13,6 +13,7 @@ from brain_activity_prediction.cli import dataset_flags
 from brain_activity_prediction.cli import shared_flags as shared
 from brain_activity_prediction.cli.flag_values import analysis_name
 from brain_activity_prediction.cli.model_names import resolved_model_id
+from brain_activity_prediction.cli.settings_from_flags import settings_from
 from brain_activity_prediction.extraction.prompt_selection import select_prompts
 from brain_activity_prediction.runtime.running import run_script
 
@@ -35,16 +36,13 @@ def main() -> None:
     from brain_activity_prediction.encoding.comparison import compare
     from brain_activity_prediction.encoding.scores.conditions import ComparisonSettings
 
-    settings = ComparisonSettings(
-        output=dataset_flags.output_from(arguments),
-        subject=arguments.subject,
+    settings = settings_from(
+        ComparisonSettings,
+        arguments,
         model_ids=[resolved_model_id(dataset_flags.output_from(arguments), name) for name in arguments.model_id],
         prompts=list(select_prompts(arguments.prompt_number, arguments.prompts_file)),
         with_p=bool(arguments.prompt_number),
         streams=arguments.stream or (),
-        protocol=arguments.protocol,
-        layer_choice=arguments.layers,
-        name=arguments.name,
     )
     compare(settings)
 

@@ -12,11 +12,9 @@ import brain_activity_prediction  # noqa: F401, handles signals from here on
 from brain_activity_prediction.cli import dataset_flags
 from brain_activity_prediction.cli import shared_flags as shared
 from brain_activity_prediction.cli.flag_values import subject_list
-from brain_activity_prediction.cli.settings_from_flags import layer_selection, settings_from
-from brain_activity_prediction.datasets.find import as_chosen, find_dataset
+from brain_activity_prediction.cli.settings_from_flags import open_dataset, settings_from
 from brain_activity_prediction.encoding.layers import open_layers
 from brain_activity_prediction.rsa.settings import SimilaritySettings
-from brain_activity_prediction.runtime import devices
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.running import run_script
 
@@ -42,20 +40,14 @@ def flags() -> argparse.ArgumentParser:
 
 def read_settings() -> SimilaritySettings:
     """Return the settings of the command line."""
-    arguments = flags().parse_args()
-    features = layer_selection(arguments)
-    return settings_from(SimilaritySettings, arguments, device=arguments.gpu_id, features=features, rois=arguments.roi)
+    return settings_from(SimilaritySettings, flags().parse_args())
 
 
 def main() -> None:
     settings = read_settings()
-    dataset = as_chosen(find_dataset(settings.base_dir, settings.dataset), settings.reading)
-    dataset.check_subjects([settings.subject, *settings.ceiling_subjects])
-    for subject in (settings.subject, *settings.ceiling_subjects):
-        dataset.sessions(subject)
+    dataset = open_dataset(settings, *settings.ceiling_subjects)
     if settings.subject in settings.ceiling_subjects:
         raise InputError(f"--ceiling-subjects {settings.subject}: a ceiling needs subjects other than --subject")
-    devices.check_device(settings.device)
     layers = open_layers(settings.output, settings.features)
 
     from brain_activity_prediction.rsa.analysis import compare_representations

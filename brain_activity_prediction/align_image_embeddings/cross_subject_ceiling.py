@@ -14,7 +14,7 @@ import brain_activity_prediction  # noqa: F401, handles signals from here on
 # isort: split
 from brain_activity_prediction.cli import dataset_flags
 from brain_activity_prediction.cli import shared_flags as shared
-from brain_activity_prediction.cli.settings_from_flags import alpha_grid, settings_from
+from brain_activity_prediction.cli.settings_from_flags import settings_from
 from brain_activity_prediction.datasets.find import as_chosen
 from brain_activity_prediction.encoding.settings import AlphaGrid
 from brain_activity_prediction.runtime import devices
@@ -43,7 +43,7 @@ def flags() -> argparse.ArgumentParser:
 
 def main() -> None:
     arguments = flags().parse_args()
-    alphas, subjects = alpha_grid(arguments), sorted(set(arguments.subject))
+    subjects = sorted(set(arguments.subject))
     if len(subjects) < 2:
         raise InputError("a ceiling needs the responses of several subjects: name two or more with -s")
     dataset = as_chosen(dataset_flags.dataset_from(arguments), dataset_flags.reading_from(arguments))
@@ -57,9 +57,6 @@ def main() -> None:
         CeilingSettings,
         arguments,
         subjects=subjects,
-        device=arguments.gpu_id,
-        alphas=alphas,
-        rois=arguments.roi,
         together=arguments.predict_from == TOGETHER,
     )
     write_ceilings(settings, dataset)

@@ -16,9 +16,7 @@ from brain_activity_prediction.cli import dataset_flags
 from brain_activity_prediction.cli import shared_flags as shared
 from brain_activity_prediction.cli.flag_values import analysis_name, positive_int, seed
 from brain_activity_prediction.cli.model_names import resolved_model_id
-from brain_activity_prediction.cli.settings_from_flags import alpha_grid, settings_from
-from brain_activity_prediction.datasets.find import as_chosen, find_dataset
-from brain_activity_prediction.runtime import devices
+from brain_activity_prediction.cli.settings_from_flags import open_dataset, settings_from
 from brain_activity_prediction.runtime.running import run_script
 from brain_activity_prediction.variance_partitioning.feature_spaces import check_spaces, parse_space
 from brain_activity_prediction.variance_partitioning.settings import PartitioningSettings
@@ -61,19 +59,13 @@ def read_settings() -> PartitioningSettings:
     return settings_from(
         PartitioningSettings,
         arguments,
-        device=arguments.gpu_id,
-        alphas=alpha_grid(arguments),
         spaces=[parse_space(resolved_model_id(output, model), *words) for model, *words in arguments.space],
-        rois=arguments.roi,
     )
 
 
 def main() -> None:
     settings = read_settings()
-    dataset = as_chosen(find_dataset(settings.base_dir, settings.dataset), settings.reading)
-    dataset.check_subjects([settings.subject])
-    dataset.sessions(settings.subject)
-    devices.check_device(settings.device)
+    dataset = open_dataset(settings)
     check_spaces(settings.spaces, settings.output)
 
     from brain_activity_prediction.variance_partitioning.partition import partition

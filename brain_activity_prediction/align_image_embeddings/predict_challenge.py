@@ -9,7 +9,7 @@ import brain_activity_prediction  # noqa: F401, handles signals from here on
 
 # isort: split
 from brain_activity_prediction.cli import shared_flags as shared
-from brain_activity_prediction.cli.settings_from_flags import alpha_grid, layer_selection, settings_from
+from brain_activity_prediction.cli.settings_from_flags import settings_from
 from brain_activity_prediction.datasets.find import find_dataset
 from brain_activity_prediction.encoding.layers import open_layers
 from brain_activity_prediction.encoding.settings import SubmissionSettings
@@ -35,14 +35,7 @@ def flags() -> argparse.ArgumentParser:
 
 def read_settings() -> SubmissionSettings:
     """Return the settings of the command line."""
-    arguments = flags().parse_args()
-    return settings_from(
-        SubmissionSettings,
-        arguments,
-        device=arguments.gpu_id,
-        features=layer_selection(arguments),
-        alphas=alpha_grid(arguments),
-    )
+    return settings_from(SubmissionSettings, flags().parse_args())
 
 
 def main() -> None:

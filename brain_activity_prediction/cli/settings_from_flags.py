@@ -3,36 +3,36 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
+from operator import attrgetter
 from typing import Any, TypeVar
 
 from brain_activity_prediction.cli import dataset_flags
 from brain_activity_prediction.cli.model_names import resolved_model_id
+from brain_activity_prediction.datasets.dataset import Dataset
+from brain_activity_prediction.datasets.find import as_chosen, find_dataset
 from brain_activity_prediction.encoding.layers import LayerSelection
 from brain_activity_prediction.encoding.protocols import SETS, STANDARDISED_BY
-from brain_activity_prediction.encoding.settings import AlphaGrid
+from brain_activity_prediction.encoding.settings import AlphaGrid, ResponseSettings
 from brain_activity_prediction.extraction.prompt_selection import select_prompts
+from brain_activity_prediction.runtime import devices
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.messages import log
+from brain_activity_prediction.storage.folders import Subject
 
 Settings = TypeVar("Settings")
 
 
-def settings_from(kind: type[Settings], arguments: argparse.Namespace, **others: Any) -> Settings:
-    """Return the settings of a script: each field is the flag of its name, unless `others` has it.
-
-    `output`, `split` and `reading` are made from the flags of `add_dataset`, `add_split` and `add_responses`.
-    """
-    names = {field.name for field in fields(kind)} - others.keys()
-    if "output" in names:
-        others["output"] = dataset_flags.output_from(arguments)
-    if "split" in names:
-        others["split"] = dataset_flags.split_from(arguments)
-    if "reading" in names:
-        others["reading"] = dataset_flags.reading_from(arguments)
-    flags = names - others.keys()
-    return kind(**{name: getattr(arguments, name) for name in flags}, **others)
+def open_dataset(settings: ResponseSettings, *other_subjects: Subject) -> Dataset:
+    """Return the dataset that settings select; InputError if a subject, its sessions or the device is missing."""
+    dataset = as_chosen(find_dataset(settings.base_dir, settings.dataset), settings.reading)
+    subjects = [settings.subject, *other_subjects]
+    dataset.check_subjects(subjects)
+    for subject in subjects:
+        dataset.sessions(subject)
+    devices.check_device(settings.device)
+    return dataset
 
 
 def alpha_grid(arguments: argparse.Namespace) -> AlphaGrid:
@@ -49,6 +49,24 @@ def layer_selection(arguments: argparse.Namespace) -> LayerSelection:
         streams=arguments.stream,
         numbers=arguments.layer_number,
     )
+
+
+MADE_FROM_FLAGS: dict[str, Callable[[argparse.Namespace], Any]] = {  # fields that are not the flag of their name
+    "output": dataset_flags.output_from,
+    "split": dataset_flags.split_from,
+    "reading": dataset_flags.reading_from,
+    "alphas": alpha_grid,
+    "features": layer_selection,
+    "device": attrgetter("gpu_id"),
+    "rois": attrgetter("roi"),
+    "layer_choice": attrgetter("layers"),
+}
+
+
+def settings_from(kind: type[Settings], arguments: argparse.Namespace, **others: Any) -> Settings:
+    """Return the settings of a script: the fields `others`, those in MADE_FROM_FLAGS, and the flags of their name."""
+    names = [field.name for field in fields(kind) if field.name not in others]
+    return kind(**{name: MADE_FROM_FLAGS.get(name, attrgetter(name))(arguments) for name in names}, **others)
 
 
 def parse_with_protocol(flags: argparse.ArgumentParser, words: Sequence[str] | None) -> argparse.Namespace:
