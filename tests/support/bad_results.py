@@ -85,7 +85,7 @@ STORED = [
         "spaces that were not extracted",
         PARTITION,
         ["--space", "org/a", "none", "vision", "0", "--space", "org/b", "none", "vision", "0"],
-        ["no vision states in {base}", "run the extraction of org/a"],
+        ["no_prompt/org_a holds no hidden states", "run an extraction script first, or choose from {base}"],
     ),
 ]
 SCORED = [

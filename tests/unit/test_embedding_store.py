@@ -165,7 +165,7 @@ def test_a_wrong_folder_is_answered_with_those_that_hold_states(store, name):
     with pytest.raises(InputError, match="holds no hidden states") as refused:
         EmbeddingStore(store.folder.parent / name).read_layer("vision", 0, [9])
     assert not isinstance(refused.value, Damaged)
-    assert (f"{store.folder.parent} has states" in str(refused.value)) == (name == "vison")
+    assert (f"choose from {store.folder.parent}: states" in str(refused.value)) == (name == "vison")
 
 
 def test_an_image_asked_for_twice_is_given_twice_and_no_images_are_no_rows(store):

@@ -84,7 +84,9 @@ class EmbeddingStore:
         """Return the width W of a layer; raise InputError, listing the available ones, if it does not exist."""
         streams = self.streams()
         if not streams:
-            raise InputError(f"{self.folder} holds no hidden states{self._other_folders()}")
+            others = sorted({path.parent.name for path in self.folder.parent.glob("*/batch_*.h5")})
+            among = f", or choose from {self.folder.parent}: {', '.join(others)}" if others else ""
+            raise InputError(f"{self.folder} holds no hidden states: run an extraction script first{among}")
         if stream not in streams:
             there = ", ".join(f"{name} (layers 0 to {n_layers - 1})" for name, (n_layers, _) in streams.items())
             meant = did_you_mean(stream, streams)
@@ -204,11 +206,6 @@ class EmbeddingStore:
                 f"no {stream} states for {len(missing):,} of {count(n_images, 'image')} in {self.folder} "
                 f"(first: image {missing.min()}): run the extraction again, it continues where it was"
             )
-
-    def _other_folders(self) -> str:
-        """Return `: PARENT has A, B` to name the sibling folders with hidden states, or advice if there are none."""
-        others = sorted({path.parent.name for path in self.folder.parent.glob("*/batch_*.h5")})
-        return f": {self.folder.parent} has {', '.join(others)}" if others else ": run an extraction script first"
 
     def _look(self) -> None:
         """Read the headers of new batch files; the contents of a file never change."""
