@@ -3,6 +3,7 @@
 import ast
 import re
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -34,12 +35,14 @@ FLOORS = (
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 
 
+@cache
 def modules():
     """`{dotted name within the package: path}`; a script whose name holds a dot is named as it is."""
     paths = (path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
     return {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for path in paths}
 
 
+@cache
 def imports(path):
     """Dotted names within the package that a file imports when it runs, wherever in the file."""
     tree = ast.parse(path.read_text())
@@ -67,7 +70,7 @@ def test_a_module_imports_only_what_lies_below_it(name):
 
 
 def test_no_modules_import_each_other_in_a_circle():
-    graph = {name: imports(path) & set(modules()) for name, path in modules().items()}
+    graph = {name: imports(path) & modules().keys() for name, path in modules().items()}
     while free := {name for name, needs in graph.items() if not needs & graph.keys()}:
         graph = {name: needs for name, needs in graph.items() if name not in free}
     assert not graph
