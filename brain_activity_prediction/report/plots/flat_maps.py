@@ -20,6 +20,7 @@ from scipy.ndimage import distance_transform_edt, find_objects, label
 from scipy.optimize import isotonic_regression
 
 from brain_activity_prediction.report.plots.drawing import POINTS_PER_INCH, Drawn, FigureFolder, Words
+from brain_activity_prediction.report.plots.style import INK
 from brain_activity_prediction.surfaces.rasters import Raster
 
 PIXELS = 900  # width of a picture
@@ -28,9 +29,9 @@ TITLE = 40  # height in pixels of the line above each map
 HIGHEST = 0.99  # quantile of the values at the end of a colour scale
 ACCURACY, NUMBERS, DIFFERENCE = "inferno", "viridis", "RdBu_r"  # colour maps
 OUTLINE = [withStroke(linewidth=1.2, foreground="black")]
-AROUND = [withStroke(linewidth=1.0, foreground="black")]
-LEADER = {"arrowstyle": "-", "color": "white", "linewidth": 0.4, "shrinkA": 0, "shrinkB": 0}
-LEADER |= {"path_effects": [withStroke(linewidth=0.9, foreground="black")]}
+AROUND = [withStroke(linewidth=1.2, foreground="white")]
+LEADER = {"arrowstyle": "-", "color": "black", "linewidth": 0.4, "shrinkA": 0, "shrinkB": 0}
+LEADER |= {"path_effects": [withStroke(linewidth=1.0, foreground="white")]}
 ENDS = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}
 BAR_GAP, BAR_ROOM = 3, 32  # in points: between picture and colour bar, and the room for it
 LONGEST_LINE = 74  # in characters
@@ -147,7 +148,10 @@ def cortex_figure(
                 bar.locator = MaxNLocator(integer=True)
             bar.set_label(scale.text)
             bar.outline.set_visible(False)
-        legend = {name: Patch(facecolor=colours.to_rgba(number)) for number, name in scale.names.items()}
+        legend = {
+            name: Patch(facecolor=colours.to_rgba(number), edgecolor=INK, linewidth=0.4)
+            for number, name in scale.names.items()
+        }
         shown = ", ".join(one.title for one in maps)
         text = f"{title}, on the cortex with the left hemisphere left: {shown}. Colours show {scale.text}."
         drawn = figures.save(figure, Words(name, title, text, NOTE), _values(maps), legend)
@@ -192,8 +196,7 @@ def _write_names(panel: Axes, anchors: Mapping[str, np.ndarray], border: np.ndar
 
     lateral  side of the names, -1 for left and 1 for right; a name without room there is on the other side
     """
-    names = sorted(anchors, key=lambda name: anchors[name][1])
-    width = panel.get_xlim()[1]
+    names, width = sorted(anchors, key=lambda name: anchors[name][1]), panel.get_xlim()[1]
     point = width / panel.figure.get_figwidth() / POINTS_PER_INCH
     steps = NAME_LINE * point * np.arange(len(names))
     heights = isotonic_regression([anchors[name][1] for name in names] - steps).x + steps
@@ -205,7 +208,7 @@ def _write_names(panel: Axes, anchors: Mapping[str, np.ndarray], border: np.ndar
             name,
             anchors[name],
             (left if is_left else right, y),
-            color="white",
+            color="black",
             fontsize=NAME_SIZE,
             ha="right" if is_left else "left",
             va="center",
