@@ -1,9 +1,11 @@
 """What is asked for by name and is not there is refused, or named in a line before anything is computed."""
 
+import shutil
+
 import pytest
 from analyses import run_script
 from sweeping import LLAVA, VIT, parsed
-from two_layers import MODEL, align, write_stream
+from two_layers import MODEL, align, write_states, write_stream
 
 from brain_activity_prediction.align_image_embeddings import across_subjects, align_model, compare
 from brain_activity_prediction.encoding.layers import open_layers
@@ -18,21 +20,31 @@ pytestmark = pytest.mark.slow
 TALKS = "test/talks"
 
 
-@pytest.fixture
-def talking(ready):
+@pytest.fixture(scope="module")
+def talking(official_nsd, tmp_path_factory):
     """States of a model that takes prompts, under prompt 1 with two streams and under prompt 2 with one of them."""
+    base_dir = shutil.copytree(official_nsd, tmp_path_factory.mktemp("talking") / "nsd")
+    write_states(base_dir)
     for prompt, stream in ((1, "language"), (2, "language"), (1, "response")):
-        write_stream(ready, TALKS, prompt, stream, 1.0)
-    return ready
+        write_stream(base_dir, TALKS, prompt, stream, 1.0)
+    return base_dir
+
+
+@pytest.fixture(scope="module")
+def scored_once(talking, tmp_path_factory):
+    """Scores of both models for subject 1, of prompt 1 alone, and of one of them for subject 2."""
+    base_dir = shutil.copytree(talking, tmp_path_factory.mktemp("scored") / "nsd")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        align(monkeypatch, base_dir, "--bootstrap", 19)
+        align(monkeypatch, base_dir, "-m", TALKS, "-p", 1, "--bootstrap", 19)
+        align(monkeypatch, base_dir, "-s", 2, "--bootstrap", 19)
+    return base_dir
 
 
 @pytest.fixture
-def scored(talking, monkeypatch):
-    """Scores of both models for subject 1, of prompt 1 alone, and of one of them for subject 2."""
-    align(monkeypatch, talking, "--bootstrap", 19)
-    align(monkeypatch, talking, "-m", TALKS, "-p", 1, "--bootstrap", 19)
-    align(monkeypatch, talking, "-s", 2, "--bootstrap", 19)
-    return talking
+def scored(scored_once, tmp_path):
+    """A copy of `scored_once` for tests that change it."""
+    return shutil.copytree(scored_once, tmp_path / "nsd")
 
 
 def test_combinations_without_scores_are_listed_with_prompts_where_they_apply():
