@@ -1,5 +1,6 @@
 """What an alignment says about its scores: errors, intervals and p of every choice of layers, by the command line."""
 
+import shutil
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -8,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import false_discovery_control
-from two_layers import FOLDER, align, read_scores
+from two_layers import FOLDER, align, read_scores, write_states
 
 from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 from brain_activity_prediction.datasets.nsd.regions import read_mask, region_masks
@@ -37,10 +38,19 @@ def tables(base_dir):
     return table.set_index(["layer_choice", "layer", "roi"])[STATISTICS]
 
 
+@pytest.fixture(scope="module")
+def aligned_once(official_nsd, tmp_path_factory):
+    base_dir = shutil.copytree(official_nsd, tmp_path_factory.mktemp("aligned") / "nsd")
+    write_states(base_dir)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        align(monkeypatch, base_dir, "--permutations", 99, "--bootstrap", 199)
+    return base_dir
+
+
 @pytest.fixture
-def aligned(ready, monkeypatch):
-    align(monkeypatch, ready, "--permutations", 99, "--bootstrap", 199)
-    return ready
+def aligned(aligned_once, tmp_path):
+    """A copy of `aligned_once` for tests that change it."""
+    return shutil.copytree(aligned_once, tmp_path / "nsd")
 
 
 def test_every_choice_of_layers_has_an_error_and_an_interval_about_its_score(aligned):
