@@ -83,8 +83,8 @@ def by_turns(turns, files, **reads):
     number of reads.
     """
     seconds = {}
-    for _ in range(turns + 1):
-        for cold in (False, True):
+    for cold in (False, True):
+        for _ in range(turns + 1):
             for name, read in reads.items():
                 if cold:
                     for path in files:
