@@ -8,7 +8,6 @@ import nibabel
 import numpy as np
 import pytest
 from matplotlib import colormaps
-from matplotlib.text import Text
 from nilearn.datasets import load_fsaverage
 
 from brain_activity_prediction.report.plots import flat_maps
@@ -231,16 +230,15 @@ def test_regions_are_outlined_and_named_in_both_hemispheres(painted, flat, white
     scale = flat_maps.number_scale([shown.values], "layer")
     flat_maps.cortex_figure("a", "A", [shown], scale, (flat, read_curvature()), FIGURES)
     (panel,) = painted
-    names = [text for text in panel.texts if text.get_text() != "one"]
-    assert [text.get_text() for text in names] == ["V1", "V1"]
+    assert [text.get_text() for text in panel.texts] == ["one", "V1", "V1"]
+    *leaders, outlines = panel.collections
     pixels = flat.nearest(occipital)
-    for text in names:
-        column, row = text.xy
+    ends = [line[-1] for lines in leaders for line in lines.get_segments()]
+    for column, row in ends:
         assert pixels[int(row) - flat_maps.TITLE, int(column)] == 1
-    left, right = (text.xy[0] for text in names)
+    (left, _), (right, _) = ends
     assert left < 150 < right
-    borders = [line for lines in panel.collections for line in lines.get_segments()]
-    border = np.concatenate(borders) - [0, flat_maps.TITLE]
+    border = np.concatenate(outlines.get_segments()) - [0, flat_maps.TITLE]
     inside = np.nan_to_num(pixels)[np.floor(border[:, 1]).astype(int), np.floor(border[:, 0]).astype(int)]
     beyond = np.nan_to_num(pixels)[np.ceil(border[:, 1]).astype(int), np.ceil(border[:, 0]).astype(int)]
     assert (inside != beyond).mean() > 0.9
@@ -253,7 +251,7 @@ def test_names_of_regions_cover_neither_regions_nor_each_other(painted, flat, wh
     flat_maps.cortex_figure("a", "A", [shown], scale, (flat, read_curvature()), FIGURES)
     (panel,) = painted
     panel.figure.draw_without_rendering()
-    boxes = [Text.get_window_extent(text) for text in panel.texts if text.get_text() != "one"]
+    boxes = [text.get_window_extent() for text in panel.texts if text.get_text() != "one"]
     assert len(boxes) == 16
     assert not [1 for one, other in combinations(boxes, 2) if one.overlaps(other)]
     inside = flat.nearest(np.any([*steps.values()], axis=0)) == 1

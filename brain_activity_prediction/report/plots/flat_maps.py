@@ -30,8 +30,8 @@ HIGHEST = 0.99  # quantile of the values at the end of a colour scale
 ACCURACY, NUMBERS, DIFFERENCE = "inferno", "viridis", "RdBu_r"  # colour maps
 OUTLINE = [withStroke(linewidth=1.2, foreground="black")]
 AROUND = [withStroke(linewidth=1.2, foreground="white")]
-LEADER = {"arrowstyle": "-", "color": "black", "linewidth": 0.4, "shrinkA": 0, "shrinkB": 0}
-LEADER |= {"path_effects": [withStroke(linewidth=1.0, foreground="white")]}
+LEADER = {"colors": "black", "linewidths": 0.4, "path_effects": [withStroke(linewidth=1.0, foreground="white")]}
+LEADER |= {"zorder": 3}  # above the borders
 ENDS = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}
 BAR_GAP, BAR_ROOM = 3, 32  # in points: between picture and colour bar, and the room for it
 LONGEST_LINE = 74  # in characters
@@ -199,22 +199,17 @@ def _write_names(panel: Axes, anchors: Mapping[str, np.ndarray], border: np.ndar
     names, width = sorted(anchors, key=lambda name: anchors[name][1]), panel.get_xlim()[1]
     point = width / panel.figure.get_figwidth() / POINTS_PER_INCH
     steps = NAME_LINE * point * np.arange(len(names))
+    leaders: list[np.ndarray] = []
     heights = isotonic_regression([anchors[name][1] for name in names] - steps).x + steps
     for name, y in zip(names, heights, strict=True):
         near = np.append(border[np.abs(border[:, 1] - y) <= NAME_LINE * point, 0], anchors[name][0])
         left, right, length = near.min() - NAME_GAP, near.max() + NAME_GAP, LETTER * point * len(name)
         is_left = left > length if lateral < 0 else right > width - length
-        panel.annotate(
-            name,
-            anchors[name],
-            (left if is_left else right, y),
-            color="black",
-            fontsize=NAME_SIZE,
-            ha="right" if is_left else "left",
-            va="center",
-            arrowprops=LEADER | {"relpos": (float(is_left), 0.5)},
-            path_effects=AROUND,
-        ).set_in_layout(False)
+        x, align = (left, "right") if is_left else (right, "left")
+        style = {"color": "black", "fontsize": NAME_SIZE, "path_effects": AROUND}
+        panel.text(x, y, name, ha=align, va="center", **style).set_in_layout(False)
+        leaders.append(np.array([(x + np.copysign(NAME_GAP / 4, anchors[name][0] - x), y), anchors[name]]))
+    panel.add_collection(LineCollection(leaders, **LEADER), autolim=False)
 
 
 def _cropped(pixels: np.ndarray) -> tuple[np.ndarray, int, int] | None:
