@@ -33,7 +33,6 @@ from brain_activity_prediction.encoding.tables import region_table
 from brain_activity_prediction.models.library_imports import import_torchvision
 from brain_activity_prediction.rsa import similarity_table
 from brain_activity_prediction.storage.embeddings import embedding_store
-from brain_activity_prediction.variance_partitioning import resampled_shares as partition_errors
 from brain_activity_prediction.variance_partitioning import share_store as partition_results
 from brain_activity_prediction.variance_partitioning import share_table as partition_summary
 
@@ -124,7 +123,7 @@ MEANING = {  # of a kind of file, in words or in those of the docstring of what 
     f"{PARTITIONING}/shares.parquet": partition_summary.share_table,
     f"{PARTITIONING}/shares.csv": "The same rows and columns as text.",
     f"{PARTITIONING}/weightings/NNN.h5": partition_results,
-    f"{PARTITIONING}/resampled.h5": partition_errors,
+    f"{PARTITIONING}/resampled.h5": "R² of every joint fit on resamples of the test images, with `--bootstrap`.",
     f"{PARTITIONING}/maps/model_SPACES_r2.nii.gz": "R² of the joint fit of these spaces on test images",
     f"{PARTITIONING}/maps/model_SPACES_cv_r2.nii.gz": "the same, cross-validated on training images",
     f"{PARTITIONING}/maps/part_SPACES_r2.nii.gz": "the R² that exactly these spaces predict on test images",

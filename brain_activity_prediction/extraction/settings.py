@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
+from brain_activity_prediction.runtime.scripts import place_flags
 from brain_activity_prediction.storage.folders import Output, Subject, stored_id
 
 
@@ -58,12 +59,8 @@ class ExtractionSettings:
     @property
     def place_flags(self) -> list[str]:
         """The flags that every script needs to find the dataset and the place of the results."""
-        flags = ["-d", str(self.base_dir)]
-        if self.dataset:
-            flags += ["--dataset", self.dataset]
-        if self.output.folder != self.base_dir:
-            flags += ["--output", str(self.output.folder)]
-        return flags
+        output = self.output.folder if self.output.folder != self.base_dir else None
+        return place_flags(self.base_dir, self.dataset, output)
 
     def recorded(self, prompt: int | None) -> dict:
         """Return the settings that `settings.json` records for the states of a prompt.

@@ -1,4 +1,4 @@
-"""Paths of the scripts of this package."""
+"""Paths of the scripts of this package, and the flags that they share."""
 
 from pathlib import Path
 
@@ -15,3 +15,9 @@ SWEEP = PACKAGE / "sweep" / "sweep.py"
 CHECK_DATA = PACKAGE / "check_data" / "check_data.py"
 NEW_DATASET = PACKAGE / "check_data" / "new_dataset.py"
 DEMO = PACKAGE / "demo"  # run as a module
+
+
+def place_flags(base_dir: Path, dataset: str | None, output: Path | None) -> list[str]:
+    """Return the flags by which every script finds the dataset and the place of the results."""
+    chosen = {"--dataset": dataset, "--output": output}
+    return ["-d", str(base_dir), *(word for flag, value in chosen.items() if value for word in (flag, str(value)))]

@@ -11,6 +11,7 @@ from brain_activity_prediction.cli.dataset_flags import STUDIED
 from brain_activity_prediction.datasets.find import output_of
 from brain_activity_prediction.extract_image_embeddings.prompts import PROMPTS
 from brain_activity_prediction.extraction.settings import ExtractionSettings
+from brain_activity_prediction.runtime.scripts import place_flags
 from brain_activity_prediction.storage.folders import Output, Subject
 from brain_activity_prediction.sweep.planning.models import STUDY
 
@@ -78,9 +79,7 @@ class SweepSettings:
     @property
     def place_flags(self) -> list[str]:
         """The flags that every script needs to find the dataset and the place of the results."""
-        chosen = {"--dataset": self.dataset, "--output": self.output}
-        given = [word for flag, value in chosen.items() if value for word in (flag, str(value))]
-        return ["-d", str(self.base_dir), *given]
+        return place_flags(self.base_dir, self.dataset, self.output)
 
     @property
     def on_cpu(self) -> bool:

@@ -27,9 +27,8 @@ from brain_activity_prediction.runtime.wording import are, count
 from brain_activity_prediction.storage.folders import Output, partitioning_folder, responses_folder
 from brain_activity_prediction.variance_partitioning.feature_spaces import Space
 from brain_activity_prediction.variance_partitioning.region_layers import LayerChoice, layer_choices
-from brain_activity_prediction.variance_partitioning.resampled_shares import resampled_shares
 from brain_activity_prediction.variance_partitioning.settings import PartitioningSettings
-from brain_activity_prediction.variance_partitioning.share_store import WeightingScores
+from brain_activity_prediction.variance_partitioning.share_store import WeightingScores, resampled_shares
 from brain_activity_prediction.variance_partitioning.share_table import Ceilings, summarise
 
 

@@ -9,8 +9,7 @@ from brain_activity_prediction.inference.bootstrap import resampled_r2, resample
 from brain_activity_prediction.ridge.scores import r2_score
 from brain_activity_prediction.variance_partitioning.partition import JointFits
 from brain_activity_prediction.variance_partitioning.parts import parts
-from brain_activity_prediction.variance_partitioning.resampled_shares import resampled_shares
-from brain_activity_prediction.variance_partitioning.share_store import WeightingScores
+from brain_activity_prediction.variance_partitioning.share_store import WeightingScores, resampled_shares
 
 N_IMAGES, N_VOXELS, N_RESAMPLES = 200, 30, 300
 WEIGHTINGS = np.array([[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]])
