@@ -13,6 +13,7 @@ from scripts import EXTRACT
 from sweeping import until
 
 from brain_activity_prediction.demo.models import write_vit
+from brain_activity_prediction.models.library_imports import import_torchvision
 
 pytestmark = pytest.mark.slow
 
@@ -209,6 +210,7 @@ def test_logs_of_the_loop_follow_no_links_and_send_nothing_to_the_terminal(tmp_p
 @pytest.mark.very_slow
 def test_the_loop_does_every_step_and_says_which_failed(own_nsd):
     """Subject 3 has no betas: its alignment fails, and nothing else does."""
+    import_torchvision()
     write_vit(own_nsd / "checkpoints" / "vit_huge_patch14_224_in21k", num_hidden_layers=2)
     settings = {
         "BASE_DIRECTORY": own_nsd,
