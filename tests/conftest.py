@@ -80,13 +80,20 @@ def own_nsd(official_nsd, tmp_path):
     return shutil.copytree(official_nsd, tmp_path / "nsd")
 
 
-@pytest.fixture
-def ready(own_nsd):
-    """`own_nsd` with the states of a model of two layers, to be aligned."""
+@pytest.fixture(scope="session")
+def ready_once(official_nsd, tmp_path_factory):
+    """`official_nsd` with the states of a model of two layers, to be aligned; read only."""
     from two_layers import write_states
 
-    write_states(own_nsd)
-    return own_nsd
+    base_dir = shutil.copytree(official_nsd, tmp_path_factory.mktemp("ready") / "nsd")
+    write_states(base_dir)
+    return base_dir
+
+
+@pytest.fixture
+def ready(ready_once, tmp_path):
+    """A copy of `ready_once` for tests that change it."""
+    return shutil.copytree(ready_once, tmp_path / "nsd")
 
 
 @pytest.fixture(scope="session")

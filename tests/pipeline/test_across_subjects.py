@@ -30,12 +30,19 @@ TOGETHER = "alignment/across_subjects"
 RNG = np.random.default_rng(0)
 
 
+@pytest.fixture(scope="module")
+def aligned_once(ready_once, tmp_path_factory):
+    base_dir = shutil.copytree(ready_once, tmp_path_factory.mktemp("aligned") / "nsd")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for subject in SUBJECTS:
+            align(monkeypatch, base_dir, "-s", subject, "--bootstrap", 19)
+    return base_dir
+
+
 @pytest.fixture
-def aligned(own_nsd, monkeypatch):
-    write_states(own_nsd)
-    for subject in SUBJECTS:
-        align(monkeypatch, own_nsd, "-s", subject, "--bootstrap", 19)
-    return own_nsd
+def aligned(aligned_once, tmp_path):
+    """A copy of `aligned_once` for tests that change it."""
+    return shutil.copytree(aligned_once, tmp_path / "nsd")
 
 
 def own_tables(base_dir):

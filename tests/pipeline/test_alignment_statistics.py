@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import false_discovery_control
-from two_layers import FOLDER, align, read_scores, write_states
+from two_layers import FOLDER, align, read_scores
 
 from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 from brain_activity_prediction.datasets.nsd.regions import read_mask, region_masks
@@ -39,9 +39,8 @@ def tables(base_dir):
 
 
 @pytest.fixture(scope="module")
-def aligned_once(official_nsd, tmp_path_factory):
-    base_dir = shutil.copytree(official_nsd, tmp_path_factory.mktemp("aligned") / "nsd")
-    write_states(base_dir)
+def aligned_once(ready_once, tmp_path_factory):
+    base_dir = shutil.copytree(ready_once, tmp_path_factory.mktemp("aligned") / "nsd")
     with pytest.MonkeyPatch.context() as monkeypatch:
         align(monkeypatch, base_dir, "--permutations", 99, "--bootstrap", 199)
     return base_dir

@@ -1,5 +1,7 @@
 """Models, prompts and streams are compared in pairs on the same resamples of the test images."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,13 +21,21 @@ pytestmark = pytest.mark.very_slow
 PLANTED = ["V1v", "V1d", "V2v", "hV4", "FFA-1", "PPA"]
 
 
-@pytest.fixture
-def aligned(ready, monkeypatch):
+@pytest.fixture(scope="module")
+def aligned_once(ready_once, tmp_path_factory):
+    base_dir = shutil.copytree(ready_once, tmp_path_factory.mktemp("aligned") / "nsd")
     for prompt, noise in ((1, 0.0), (2, 20.0)):
-        write_stream(ready, "test/talks", prompt, "language", noise)
-    align(monkeypatch, ready)
-    align(monkeypatch, ready, "-m", "test/talks", "-p", "1-2")
-    return ready
+        write_stream(base_dir, "test/talks", prompt, "language", noise)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        align(monkeypatch, base_dir)
+        align(monkeypatch, base_dir, "-m", "test/talks", "-p", "1-2")
+    return base_dir
+
+
+@pytest.fixture
+def aligned(aligned_once, tmp_path):
+    """A copy of `aligned_once` for tests that change it."""
+    return shutil.copytree(aligned_once, tmp_path / "nsd")
 
 
 def run(monkeypatch, base_dir, *flags):

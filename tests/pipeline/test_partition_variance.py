@@ -122,17 +122,25 @@ def test_the_order_of_the_spaces_does_not_matter(ready, monkeypatch):
     np.testing.assert_allclose(first[["A", "B", "A+B"]], second[["B", "A", "A+B"]], atol=1e-6)
 
 
-@pytest.fixture
-def scored(ready, monkeypatch):
+@pytest.fixture(scope="module")
+def scored_once(ready_once, tmp_path_factory):
     """The tiny NSD with the model of two layers and a model of noise, both scored by align_model.py."""
-    image_ids = EmbeddingStore(ready / "image_embeddings/no_prompt/test_two-layers").image_ids(["vision"])
-    store = EmbeddingStore(ready / "image_embeddings/no_prompt/test_noise")
+    base_dir = shutil.copytree(ready_once, tmp_path_factory.mktemp("scored") / "nsd")
+    image_ids = EmbeddingStore(base_dir / "image_embeddings/no_prompt/test_two-layers").image_ids(["vision"])
+    store = EmbeddingStore(base_dir / "image_embeddings/no_prompt/test_noise")
     store.claim({"template": None})
     noise = np.random.default_rng(5).standard_normal((len(image_ids), 2, 4))
     store.write(image_ids, {"vision": noise.astype(np.float32)})
-    align(monkeypatch, ready)
-    align(monkeypatch, ready, "-m", NOISE)
-    return ready
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        align(monkeypatch, base_dir)
+        align(monkeypatch, base_dir, "-m", NOISE)
+    return base_dir
+
+
+@pytest.fixture
+def scored(scored_once, tmp_path):
+    """A copy of `scored_once` for tests that change it."""
+    return shutil.copytree(scored_once, tmp_path / "nsd")
 
 
 def best_layers(base_dir, model):

@@ -5,7 +5,7 @@ import shutil
 import pytest
 from analyses import run_script
 from sweeping import LLAVA, VIT, parsed
-from two_layers import MODEL, align, write_states, write_stream
+from two_layers import MODEL, align, write_stream
 
 from brain_activity_prediction.align_image_embeddings import across_subjects, align_model, compare
 from brain_activity_prediction.encoding.layers import open_layers
@@ -21,10 +21,9 @@ TALKS = "test/talks"
 
 
 @pytest.fixture(scope="module")
-def talking(official_nsd, tmp_path_factory):
+def talking(ready_once, tmp_path_factory):
     """States of a model that takes prompts, under prompt 1 with two streams and under prompt 2 with one of them."""
-    base_dir = shutil.copytree(official_nsd, tmp_path_factory.mktemp("talking") / "nsd")
-    write_states(base_dir)
+    base_dir = shutil.copytree(ready_once, tmp_path_factory.mktemp("talking") / "nsd")
     for prompt, stream in ((1, "language"), (2, "language"), (1, "response")):
         write_stream(base_dir, TALKS, prompt, stream, 1.0)
     return base_dir
