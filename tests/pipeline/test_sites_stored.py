@@ -10,6 +10,7 @@ import torch
 import vision_language_reference as reference
 from inside_layers import FAMILIES, own_parts
 from scripts import run_here
+from sites_of_families import NO_HEADS, NO_PARTS
 from text_families import write_text_model
 from vision_language_batch import read
 
@@ -81,13 +82,9 @@ def test_prompts_that_share_a_prefix_have_the_parts_of_each_prompt_alone(model_t
             assert found["language_heads"].shape[0] == 4 * len(attention)
 
 
-NO_PARTS = {"nemotron_h_omni": "layer 0 (NemotronHBlock)"}  # each of its layers has either a mixer or an MLP
 EVERY_TYPE = tiny_vision_language.OWN
 # One of each way in which layers add their parts: post-norms, gates, a mixture of experts, DeepStack, other towers.
 TRIED_EACH_TIME = {"gemma3", "granite_docling", "idefics2", "llava", "llava_onevision", "paligemma", "qwen3_vl_moe"}
-# Hybrid models, some of whose layers have no attention heads, or others.
-NO_HEADS = ("lfm2_vl", "lfm3_vl", "minicpm_ocr", "minicpmv4_6", "minicpmv4_7", "nemotron_h_omni", "qwen3_5")
-NO_HEADS += ("qwen3_5_moe",)
 
 
 @pytest.mark.slow
@@ -103,11 +100,12 @@ def test_the_parts_of_each_family_add_up_to_what_its_layers_add(model_type, tmp_
     """In the language model, by its own layers for one image at a time, and in the tower up to its shape."""
     tiny_vision_language.write(model_type, tmp_path / "model")
     sites = [site for site in EVERY if site != "heads" or model_type not in NO_HEADS]
+    template = EVERY_TYPE[model_type].get("template")
     if model_type in NO_PARTS:
         with pytest.raises(InputError, match=re.escape(NO_PARTS[model_type])):
-            read(tmp_path / "model", ("mean",), 0, sites)
+            read(tmp_path / "model", ("mean",), 0, sites, template)
         return
-    batch = read(tmp_path / "model", ("mean",), 0, sites)
+    batch = read(tmp_path / "model", ("mean",), 0, sites, template)
     layers = layer_list(batch.network.model.get_decoder())[1]
     with torch.inference_mode():
         for _, found, _, inputs in batch.each(answered=False):
