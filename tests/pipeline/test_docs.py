@@ -87,8 +87,9 @@ def test_the_page_of_vision_networks_shows_the_tables_of_the_tests():
 
 
 def test_the_page_of_vision_language_models_shows_the_tables_of_the_tests():
-    tables, page = vision_language_pages.tables(), (DOCS / "vision_language_models.md").read_text()
-    assert re.findall(r"generated/(\w+).md", page) == list(tables)
+    tables = vision_language_pages.tables()
+    pages = [(DOCS / name).read_text() for name in ("vision_language_models.md", "inside_layers.md")]
+    assert re.findall(r"generated/(vision_\w+).md", "".join(pages)) == list(tables)
     assert "| `llava` | once for all prompts |" in tables["vision_language_families"]
     assert "| `florence2` (encoder-decoder) | for each prompt |" in tables["vision_language_families"]
     assert "| `pi0` | it returns the movements of a robot, not text |" in tables["vision_language_refused"]
