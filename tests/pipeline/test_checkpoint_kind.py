@@ -118,7 +118,7 @@ def test_llava_without_its_image_token_is_refused_before_a_model_is_loaded(llava
 def test_malformed_settings_of_a_tokenizer_are_one_line(name, content, llava, own_nsd):
     write_json(llava / name, content)
     said = refused(LLAVA, llava, own_nsd)
-    assert f"the tokenizer of {llava} " in said
+    assert f"the tokenizer of {llava} " in said or f"{llava / name} is not a JSON object" in said
     assert "Traceback" not in said
 
 

@@ -175,7 +175,7 @@ def _stretches(path: Path, tokenizer: PreTrainedTokenizerFast) -> Callable[[str]
 def _json(path: Path | None) -> dict:
     if path is None:
         return {}
-    with guarded(f"{path} is not JSON", "copy the checkpoint again"):
+    with guarded(f"{path} is not a JSON object", "copy the checkpoint again"):
         return dict(json.loads(path.read_bytes()))
 
 
