@@ -18,8 +18,6 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
 VERY_SLOW = $(shell grep --recursive --files-with-matches --include='test_*.py' mark.very_slow tests)
-# One process more than cores: tests on SLURM mostly wait.
-WORKERS = $(shell expr $$(env -u OMP_NUM_THREADS nproc 2>/dev/null || getconf _NPROCESSORS_ONLN) + 1)
 PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 # pip compiles nothing: each module is compiled at its first import, which this variable would undo at every start.
@@ -33,7 +31,7 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(PYTEST) -m "not very_slow and not exhaustive"
-	$(PYTEST) -n $(WORKERS) -m "very_slow and not exhaustive" $(VERY_SLOW)
+	$(PYTEST) -m "very_slow and not exhaustive" $(VERY_SLOW)
 
 quick: $(INSTALLED)
 	$(PYTEST) -m "not slow and not very_slow and not exhaustive"

@@ -14,7 +14,7 @@ import brain_activity_prediction  # noqa: F401, handles signals from here on
 from brain_activity_prediction.cli import dataset_flags
 from brain_activity_prediction.cli import shared_flags as shared
 from brain_activity_prediction.cli.flag_values import subject_list
-from brain_activity_prediction.cli.parser import Help, OneLineParser
+from brain_activity_prediction.cli.parser import Help, OneLineParser, add_verbosity
 from brain_activity_prediction.runtime.errors import one_line
 from brain_activity_prediction.runtime.running import run_script
 
@@ -32,7 +32,7 @@ def flags() -> argparse.ArgumentParser:
         help=f"{dataset_flags.SUBJECTS} (default: all with responses)",
     )
     flags.add_argument("--no-responses", action="store_true", help="do not read responses, which takes longest")
-    shared.add_verbosity(flags)
+    add_verbosity(flags)
     return flags
 
 

@@ -6,8 +6,7 @@ from pathlib import Path
 import brain_activity_prediction  # noqa: F401, handles signals from here on
 
 # isort: split
-from brain_activity_prediction.cli import shared_flags as shared
-from brain_activity_prediction.cli.parser import Help, OneLineParser
+from brain_activity_prediction.cli.parser import Help, OneLineParser, add_verbosity
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.running import run_script
 
@@ -37,7 +36,7 @@ split.csv      Optional: train, test or exclude for each image; images without a
 def flags() -> argparse.ArgumentParser:
     flags = OneLineParser(description=__doc__, formatter_class=Help, allow_abbrev=False)
     flags.add_argument("folder", type=Path, metavar="DIR", help="new or empty folder")
-    shared.add_verbosity(flags)
+    add_verbosity(flags)
     return flags
 
 

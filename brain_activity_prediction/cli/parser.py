@@ -5,6 +5,7 @@ import sys
 from typing import NoReturn
 
 from brain_activity_prediction.runtime.errors import one_line
+from brain_activity_prediction.runtime.messages import show_messages
 from brain_activity_prediction.runtime.wording import did_you_mean, near_names
 
 
@@ -63,3 +64,17 @@ class Help(argparse.ArgumentDefaultsHelpFormatter):
         if isinstance(default, list):
             return f"{action.help} (default: {' '.join(map(str, default))})"
         return super()._get_help_string(action)
+
+
+class Verbosity(argparse.Action):
+    """Argparse action that sets which messages are shown from now on; it stores no value in the namespace."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        show_messages(verbose="--verbose" in self.option_strings, quiet="--quiet" in self.option_strings)
+
+
+def add_verbosity(flags: argparse.ArgumentParser) -> None:
+    """Add the flags -v and -q; results and errors are shown whatever their values."""
+    settings = {"action": Verbosity, "nargs": 0, "dest": argparse.SUPPRESS, "default": argparse.SUPPRESS}
+    flags.add_argument("-v", "--verbose", help="show details, such as every file that is written", **settings)
+    flags.add_argument("-q", "--quiet", help="show no messages but warnings and errors", **settings)

@@ -19,11 +19,10 @@ from brain_activity_prediction.cli.flag_values import (
     share,
     subject_list,
 )
-from brain_activity_prediction.cli.parser import Help, Numbers, OneLineParser
+from brain_activity_prediction.cli.parser import Help, Numbers, OneLineParser, add_verbosity
 from brain_activity_prediction.encoding.protocols import LAYER_CHOICES, NCSNR
 from brain_activity_prediction.encoding.settings import AlphaGrid, EncodingSettings
 from brain_activity_prediction.runtime.errors import InputError
-from brain_activity_prediction.runtime.messages import show_messages
 from brain_activity_prediction.runtime.wording import no_such_path
 from brain_activity_prediction.storage.folders import PROTOCOLS
 
@@ -46,20 +45,6 @@ def parser(description: str, several_subjects: bool = False) -> argparse.Argumen
         flags.add_argument("-s", "--subject", type=one_subject, default=1, metavar="S", help=dataset_flags.SUBJECTS)
     add_verbosity(flags)
     return flags
-
-
-class Verbosity(argparse.Action):
-    """Argparse action that sets which messages are shown from now on; it stores no value in the namespace."""
-
-    def __call__(self, parser, namespace, values, option_string=None):
-        show_messages(verbose="--verbose" in self.option_strings, quiet="--quiet" in self.option_strings)
-
-
-def add_verbosity(flags: argparse.ArgumentParser) -> None:
-    """Add the flags -v and -q; results and errors are shown whatever their values."""
-    settings = {"action": Verbosity, "nargs": 0, "dest": argparse.SUPPRESS, "default": argparse.SUPPRESS}
-    flags.add_argument("-v", "--verbose", help="show details, such as every file that is written", **settings)
-    flags.add_argument("-q", "--quiet", help="show no messages but warnings and errors", **settings)
 
 
 def add_device(flags: argparse.ArgumentParser) -> None:

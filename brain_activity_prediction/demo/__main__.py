@@ -12,8 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from brain_activity_prediction.cli import shared_flags as shared
-from brain_activity_prediction.cli.parser import Help, OneLineParser
+from brain_activity_prediction.cli.parser import Help, OneLineParser, add_verbosity
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.running import run_script
 from brain_activity_prediction.runtime.scripts import ALIGN, EXTRACT_FOLDER, PACKAGE, REPORT, SURFACE_MAPS
@@ -30,7 +29,7 @@ def flags() -> argparse.ArgumentParser:
     )
     flags.add_argument("--layout", choices=("official", "flat"), default="official", help="NSD's layout on disk")
     flags.add_argument("--data-only", action="store_true", help="write the dataset and the models, run nothing")
-    shared.add_verbosity(flags)
+    add_verbosity(flags)
     return flags
 
 

@@ -13,8 +13,7 @@ import io
 from collections.abc import Mapping
 from pathlib import Path
 
-from brain_activity_prediction.cli import shared_flags as shared
-from brain_activity_prediction.cli.parser import Help, OneLineParser
+from brain_activity_prediction.cli.parser import Help, OneLineParser, add_verbosity
 from brain_activity_prediction.datasets.nsd.stimulus_table import (
     Stimulus,
     find_stimulus_table,
@@ -35,7 +34,7 @@ N_IMAGES_IN_FILE = 10_000
 def flags() -> argparse.ArgumentParser:
     flags = OneLineParser(description=__doc__, formatter_class=Help, allow_abbrev=False)
     flags.add_argument("-d", "--base-dir", type=Path, required=True, help="folder that holds NSD and the results")
-    shared.add_verbosity(flags)
+    add_verbosity(flags)
     flags.add_argument("kind", choices=("captions", "objects"), help="table or feature space to make")
     flags.add_argument(
         "--annotations",

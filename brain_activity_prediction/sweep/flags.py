@@ -17,7 +17,7 @@ from brain_activity_prediction.cli.flag_values import (
     time_limit,
     worker_count,
 )
-from brain_activity_prediction.cli.parser import Help, OneLineParser
+from brain_activity_prediction.cli.parser import Help, OneLineParser, add_verbosity
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.files import read_bytes
 from brain_activity_prediction.sweep.settings import JobSettings, SweepSettings
@@ -42,7 +42,7 @@ def flags(description: str = "") -> argparse.ArgumentParser:
         "-d", "--base-dir", type=Path, required=True, help="folder of the dataset, and of the results by default"
     )
     dataset_flags.add_dataset(parser)
-    shared.add_verbosity(parser)
+    add_verbosity(parser)
     _add_study(parser.add_argument_group("the study"))
     _add_cluster(parser.add_argument_group("a cluster"))
     return parser

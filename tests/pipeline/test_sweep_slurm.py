@@ -210,10 +210,8 @@ def test_cancel_takes_back_what_is_queued(slurm, own_nsd):
     until(lambda: not slurm.run("squeue", "--noheader"))
 
 
-AGAIN = [pytest.param(cause, marks=pytest.mark.exhaustive) for cause in ("gpu", "graceful")]
-
-
-@pytest.mark.parametrize("cause", [*AGAIN, "limit"])
+@pytest.mark.exhaustive  # the first test tells a unit of its time limit, and kills a node
+@pytest.mark.parametrize("cause", ["gpu", "graceful", "limit"])
 def test_a_preempted_job_is_requeued_and_computes_nothing_twice(slurm, tmp_path, cause):
     base_dir, name = write_study(tmp_path), f"extract_{LLAVA}_1_of_1"
     jobs = ["--shards", 1, "--cpus-per-task", 2, "--partition", "gpu" if cause == "limit" else cause, "--models", LLAVA]
