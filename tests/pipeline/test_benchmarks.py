@@ -100,6 +100,7 @@ def test_the_benchmark_of_readers_runs(benchmarks, capsys, monkeypatch, tmp_path
         assert plain in said
 
 
+@pytest.mark.exhaustive
 def test_the_banded_ridge_benchmark_finds_himalayas_choices(benchmarks, capsys):
     import banded_ridge
 
@@ -125,6 +126,7 @@ def test_the_similarity_benchmark_runs(benchmarks, capsys, monkeypatch):
     assert [row.split("|")[1].strip() for row in rows] == ["rsa", "cka", "rsatoolbox, rsa"]
 
 
+@pytest.mark.exhaustive
 def test_each_section_of_the_scale_benchmark_runs(benchmarks, capsys, monkeypatch, tmp_path):
     import scale
 

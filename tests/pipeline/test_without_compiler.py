@@ -43,7 +43,7 @@ def any_vision_language_model(folder, nsd):
 @pytest.mark.very_slow
 @pytest.mark.parametrize(
     "write",
-    [*(pytest.param(one, marks=pytest.mark.exhaustive) for one in (bert, clip)), llava, any_vision_language_model],
+    [*(pytest.param(one, marks=pytest.mark.exhaustive) for one in (bert, clip, llava)), any_vision_language_model],
 )
 def test_a_script_runs_without_torchs_compiler(write, own_nsd, tmp_path):
     script, *flags = write(tmp_path / "model", own_nsd)
