@@ -129,7 +129,7 @@ def test_a_mask_file_needs_volumes(tmp_path):
 
 def test_nothing_of_things_is_unpickled(tmp_path, monkeypatch):
     subject = TREES["things"](tmp_path)
-    monkeypatch.setattr("pickle.loads", None)
+    monkeypatch.setattr("tables.open_file", None)  # through which pandas reads HDF5, and unpickles columns of objects
     responses = prepare_responses(find_dataset(tmp_path), subject, cache_dir=tmp_path / "cache")
     assert responses.betas.shape == (60, 22)
 
