@@ -61,8 +61,9 @@ COMMANDS = [
     for page in PAGES
     for command in re.findall(r"^ {4,7}((?:make|python|pip|conda) .*?)(?: +#.*)?$", page, re.MULTILINE)
 ]
-MODEL_PAGE, SOLVER_PAGE, TROUBLESHOOTING, DEPENDENCIES = (
-    (ROOT / "docs" / f"{name}.md").read_text() for name in ("models", "solver", "troubleshooting", "dependencies")
+MODEL_PAGE, COST_PAGE, SOLVER_PAGE, TROUBLESHOOTING, DEPENDENCIES = (
+    (ROOT / "docs" / f"{name}.md").read_text()
+    for name in ("models", "cost", "solver", "troubleshooting", "dependencies")
 )
 MODEL_ROWS = re.findall(r"^\| `([\w.]+\.py)` \| `([\w./-]+)` \| ([\w, ]+) \|$", MODEL_PAGE, re.MULTILINE)
 
@@ -161,9 +162,9 @@ def test_the_table_of_models_is_that_of_the_scripts(name, model_id, streams):
     assert set(streams.split(", ")) == {*script.IMAGE_STREAMS, *getattr(script, "PROMPT_STREAMS", {})}
 
 
-def test_all_six_models_are_in_the_tables_of_the_readme_and_of_the_models():
+def test_all_six_models_are_in_the_tables_of_streams_and_of_costs():
     assert len(MODEL_ROWS) == 6
-    assert {name for name, *_ in MODEL_ROWS} == set(re.findall(r"^\| `([\w.]+\.py)` \|", README, re.MULTILINE))
+    assert {name for name, *_ in MODEL_ROWS} == set(re.findall(r"^\| `([\w.]+\.py)` \|", COST_PAGE, re.MULTILINE))
 
 
 def test_every_bap_command_that_is_named_exists():
@@ -173,7 +174,7 @@ def test_every_bap_command_that_is_named_exists():
 
 
 def test_the_readme_fits_on_a_screen_and_a_half():
-    assert len(README.splitlines()) <= 130
+    assert len(README.splitlines()) <= 100
 
 
 def test_every_page_is_linked_from_the_readme():
