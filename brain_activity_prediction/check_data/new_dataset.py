@@ -21,9 +21,10 @@ trials.csv     One row for each trial with a response, in the order of the respo
                Leave out blank trials. A session is a number from 1; without this column all trials are of session 1.
 responses/     One file for each subject and session, SUBJECT_SESSION.EXT (sub-01_1.nii.gz), or one for each subject,
                SUBJECT.EXT. EXT is npy (trials x units), h5 (a dataset `responses`, or GLMsingle's `betasmd`), mat
-               (GLMsingle's `modelmd`, saved as v7.3), nii.gz (X, Y, Z, trials), dscalar.nii, or a pair of files with
-               lh. and rh. in front: func.gii or mgz. Or leave this folder empty and write responses.npy here: the
-               trials of all subjects, in the order of trials.csv.
+               (GLMsingle's `modelmd`, saved as v7.3), csv (a row for each trial, below the names of units), nii.gz
+               (X, Y, Z, trials), dscalar.nii, pscalar.nii, or a pair of files with lh. and rh. in front: func.gii or
+               mgz. BIDS names are read too: sub-01_ses-01_run-1_betas.nii.gz. Or leave this folder empty and write
+               responses.npy here: the trials of all subjects, in the order of trials.csv.
 masks/         For volumes: SUBJECT.nii.gz, above 0 in the voxels to fit.
 regions/       Optional. For each subject a folder SUBJECT/ (or files here for all subjects) with label files on the
                same grid or surface, NAME.nii.gz or lh.NAME.label.gii with rh.NAME.label.gii, and names of labels in

@@ -46,6 +46,7 @@ class Page:
         yield from self._try(self._images, chosen or known)
         if not chosen:
             self.problems.append("no subject has responses")
+            yield from self._try(self._trials, known[0])
         for subject in chosen:
             yield ""
             yield from self._try(self._trials, subject)
@@ -110,6 +111,8 @@ class Page:
         choice = ResponseChoice(split=self._split_choice(subject))
         responses = prepare_responses(self.dataset, subject, choice, responses_folder(self.output))
         finite = np.isfinite(responses.betas)
+        if not (np.fmax.reduce(responses.betas) > np.fmin.reduce(responses.betas)).any():
+            raise InputError(f"subject {subject}: no {responses.units.noun} has responses that differ between images")
         n_empty = int((~finite.any(axis=0)).sum())
         yield (
             f"  responses: {responses.betas.shape[0]:,} images x {responses.betas.shape[1]:,} units; without any valid "

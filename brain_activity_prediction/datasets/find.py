@@ -53,7 +53,14 @@ def find_dataset(base_dir: Path, given: str | None = None) -> Dataset:
     """Return the dataset in a folder; raise InputError if none is recognised, or the given one is not there."""
     if not base_dir.is_dir():
         raise InputError(f"the base directory {no_such_path(base_dir)}")
-    (module, function), _ = DATASETS[dataset_name(base_dir, given)]
+    name = dataset_name(base_dir, given)
+    if given is None and not recognised(base_dir):
+        files = "; ".join(f"{one}: {patterns[0]}" for one, (_, patterns) in DATASETS.items() if patterns)
+        raise InputError(
+            f"no dataset is recognised in {base_dir}. Datasets have these files: {files}. For an experiment of "
+            "your own, bap new-dataset NEW_DIR writes a template"
+        )
+    (module, function), _ = DATASETS[name]
     return getattr(import_module(module), function)(base_dir)
 
 

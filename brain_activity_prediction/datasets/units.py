@@ -112,28 +112,40 @@ class Vertices(Units):
 class Grayordinates(Units):
     """Vertices and voxels of a CIFTI file; maps are CIFTI files of scalars.
 
-    brain_models  nibabel's axis of the file
+    axis  nibabel's axis of the file
     """
 
-    brain_models: nibabel.cifti2.BrainModelAxis
+    axis: nibabel.cifti2.BrainModelAxis | nibabel.cifti2.ParcelsAxis
     noun = "grayordinate"
+    ending = ".dscalar.nii"
 
     @property
     def n(self) -> int:
-        return len(self.brain_models)
+        return len(self.axis)
 
     def where(self, number: int) -> str:
-        _, index, structure = self.brain_models[number]
+        _, index, structure = self.axis[number]
         return f"grayordinate {number} ({structure}, {index})"
 
     def write_map(self, stem: Path, values: np.ndarray) -> None:
         columns = np.asarray(values, dtype=np.float32).reshape(self.n, -1).T
         names = nibabel.cifti2.ScalarAxis([f"{stem.name}_{number}" for number in range(len(columns))])
-        with written_whole(_with_ending(stem, ".dscalar.nii")) as aside:
-            nibabel.save(nibabel.Cifti2Image(columns, (names, self.brain_models)), aside)
+        with written_whole(_with_ending(stem, self.ending)) as aside:
+            nibabel.save(nibabel.Cifti2Image(columns, (names, self.axis)), aside)
 
     def remove_map(self, stem: Path) -> None:
-        _with_ending(stem, ".dscalar.nii").unlink(missing_ok=True)
+        _with_ending(stem, self.ending).unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Parcels(Grayordinates):
+    """Parcels of a CIFTI file; maps are CIFTI files of a value for each parcel."""
+
+    noun = "parcel"
+    ending = ".pscalar.nii"
+
+    def where(self, number: int) -> str:
+        return f"parcel {self.axis.name[number]}"
 
 
 @dataclass(frozen=True, eq=False)

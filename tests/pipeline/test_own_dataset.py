@@ -182,7 +182,7 @@ SPOILS = {
             (base / "responses/sub-01_ses-01.npy").unlink(),
             h5py.File(base / "responses/sub-01_1.h5", "w").close(),
         ],
-        "sub-01_1.h5 holds nothing: responses are a dataset responses or betasmd or modelmd",
+        "sub-01_1.h5 is not read: it holds no array",
     ),
     "trials in columns": (
         lambda base: np.save(base / "responses/sub-01_ses-01.npy", np.zeros((N_UNITS, 120), np.float32)),

@@ -13,7 +13,13 @@ FOLDERS = [
     ),
     Case("a misspelt base directory of scores", REPORT, ["-d", "{here}/nds"], ["(did you mean {here}/nsd?)"]),
     Case("a file for a base directory", VIT, ["-d", "{here}/file"], ["{here}/file"], beside("file", "")),
-    Case("an empty base directory", VIT, ["-d", "{here}/empty"], ["no NSD under {here}/empty"], beside("empty", None)),
+    Case(
+        "an empty base directory",
+        VIT,
+        ["-d", "{here}/empty"],
+        ["no dataset is recognised in {here}/empty"],
+        beside("empty", None),
+    ),
     Case("a link to itself for a base directory", VIT, ["-d", "{base}/me"], ["{base}/me"], loop("me")),
     Case(
         "both layouts at once",

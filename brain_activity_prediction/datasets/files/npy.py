@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,21 +11,25 @@ from brain_activity_prediction.runtime.errors import InputError
 
 
 def open_npy(
-    path: Path, n_axes: int | tuple[int, ...], pickled: str = "it is a pickle: write it as numbers"
+    path: Path,
+    n_axes: int | tuple[int, ...],
+    pickled: Callable[[Path], str] = lambda path: "it is a pickle: write it as numbers",
 ) -> np.ndarray:
     """Return a memory map of an array of numbers; raise InputError for other files.
 
     n_axes   the number of axes it must have, or several possible ones
-    pickled  message for an array of Python objects
+    pickled  function that says how to convert an array of Python objects
     """
     if not path.is_file():
         raise InputError(f"{path} is not there")
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except ValueError as error:
-        raise InputError(f"{path} is not read: {pickled if 'bject' in str(error) else error}") from None
+        raise InputError(f"{path} is not read: {pickled(path) if 'bject' in str(error) else error}") from None
     except (OSError, EOFError) as error:
         raise InputError(f"cannot read {path} ({error}): fetch or make it again") from None
+    if not isinstance(array, np.ndarray):
+        raise InputError(f"{path} is an archive of arrays: store one of them with numpy.save")
     possible = n_axes if isinstance(n_axes, tuple) else (n_axes,)
     if array.dtype.kind not in "biuf" or array.ndim not in possible:
         axes = " or ".join(map(str, possible))

@@ -3,7 +3,8 @@
 images/                      picture files
 trials.csv                   a row for each trial: subject, session, image
 responses.npy                (trials, units), rows in the order of trials.csv; or, for each subject,
-responses/SUBJECT.EXT        all sessions, or SUBJECT_SESSION.EXT; lh. and rh. in front for surfaces
+responses/SUBJECT.EXT        all sessions, or SUBJECT_SESSION.EXT, or BIDS names with ses-, run- and hemi-; lh. and rh.
+                             in front for surfaces
 masks/SUBJECT.nii.gz         voxels to fit, for volumes (or mask.nii.gz for all subjects)
 regions/SUBJECT/             see `regions`
 split.csv                    image, split: train, test or exclude
@@ -20,9 +21,10 @@ import numpy as np
 from brain_activity_prediction.datasets.dataset import Dataset
 from brain_activity_prediction.datasets.files.image_files import ImageFiles, find_files
 from brain_activity_prediction.datasets.own import regions
-from brain_activity_prediction.datasets.own.response_files import Stored, open_responses, read_units
+from brain_activity_prediction.datasets.own.response_files import open_runs
 from brain_activity_prediction.datasets.own.responses import ResponseFiles, find_responses
 from brain_activity_prediction.datasets.own.split import read_split
+from brain_activity_prediction.datasets.own.stored import Stored, check_grid, read_units
 from brain_activity_prediction.datasets.own.trials import Trials, read_trials
 from brain_activity_prediction.datasets.own.units import listed_order, units_of
 from brain_activity_prediction.datasets.units import Units, Vertices, Voxels
@@ -41,6 +43,7 @@ class OwnDataset(Dataset[Subject, Units]):
 
     def __init__(self, base_dir: Path):
         self.base_dir = base_dir
+        self._units: dict[Subject, Units] = {}  # of the subjects whose files were opened
 
     @property
     def description(self) -> str:
@@ -83,10 +86,14 @@ class OwnDataset(Dataset[Subject, Units]):
         return ImageFiles(find_files(folder, np.unique(self.trials.images).tolist()), folder)
 
     def units(self, subject: Subject) -> Units:
-        return units_of(self.base_dir, self.files, str(subject), self.sessions(subject)[0])
+        if subject not in self._units:
+            self._units[subject] = units_of(self.base_dir, self.files, str(subject), self.sessions(subject)[0])
+        return self._units[subject]
 
     def response_files(self, subject: Subject, sessions: Sequence[int]) -> list[Path]:
-        files = [path for session in sessions for path in self.files.of(str(subject), session).values()]
+        files = [
+            path for session in sessions for runs in self.files.of(str(subject), session).values() for path in runs
+        ]
         extra = [self.base_dir / name for name in ("split.csv", "mask.nii.gz", f"masks/{subject}.nii.gz")]
         return [self.trials.path, *dict.fromkeys(files), *(path for path in extra if path.is_file())]
 
@@ -94,14 +101,16 @@ class OwnDataset(Dataset[Subject, Units]):
         """Read the trials of a session; a file of all sessions holds the subject's trials in the order of the table."""
         name = str(subject)
         parts = []
-        for side, path in self.files.of(name, session).items():
-            with open_responses(path) as stored:
+        for side, paths in self.files.of(name, session).items():
+            with open_runs(paths) as stored:
                 rows = self.files.rows_in_file(name, session)
-                self._check_trials(path, stored, name, session)
+                self.files.check_trials(paths[0], stored, name, session)
+                if stored.grid and isinstance(units, Voxels):
+                    check_grid(stored.grid, units.affine)
                 mask = units.masks[side] if isinstance(units, Vertices) else mask_of(units, stored)
                 if stored.shape != mask.shape:
                     raise InputError(
-                        f"{path} has {stored.shape} values a trial, but {mask.shape} are expected: is it another "
+                        f"{paths[0]} has {stored.shape} values a trial, but {mask.shape} are expected: is it another "
                         "subject's, or the mask's?"
                     )
                 responses = read_units(stored, mask, rows)
@@ -110,17 +119,6 @@ class OwnDataset(Dataset[Subject, Units]):
                 parts.append(responses)
         responses = np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
         return mark_invalid(responses) if isinstance(units, Voxels) else responses
-
-    def _check_trials(self, path: Path, stored: Stored, subject: str, session: int) -> None:
-        planned = self.files.n_trials_in_file(subject, session)
-        if stored.n_trials != planned:
-            of = "all subjects" if self.files.of_all else f"subject {subject}"
-            when = "" if self.files.holds_all_sessions(subject, session) else f", session {session}"
-            remedy = "leave out the trials without responses, or make the file again"
-            if stored.shape == (planned,):
-                remedy = "trials seem to be the second axis: transpose the array"
-            expected = f"{self.trials.path.name} has {planned} of {of}{when}"
-            raise InputError(f"{path} holds {stored.n_trials} trials, but {expected}: {remedy}")
 
     def regions(self, subject: Subject, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
         return regions.read_regions(self.base_dir, str(subject), self.units(subject), names)

@@ -5,9 +5,9 @@ Every reader gives an array of trials first, whatever the order of the axes in t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,41 +16,18 @@ import numpy as np
 
 from brain_activity_prediction.datasets.files.mgh import open_mgh
 from brain_activity_prediction.datasets.files.npy import open_npy
+from brain_activity_prediction.datasets.files.tables import read_table
+from brain_activity_prediction.datasets.own.other_kinds import READ, of_matlab_5, of_other_names, pickled
+from brain_activity_prediction.datasets.own.stored import Stored, check_grid, one_after_another
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.files import reading
-from brain_activity_prediction.storage.grid import Grid
-from brain_activity_prediction.storage.hdf5_file import dataset, open_hdf5, read_part
+from brain_activity_prediction.storage.hdf5_file import dataset, is_hdf5, open_hdf5, read_part
 from brain_activity_prediction.storage.nifti import open_volumes
 
-ENDINGS = (".npy", ".h5", ".hdf5", ".nii.gz", ".nii", ".dscalar.nii", ".func.gii", ".gii", ".mgz", ".mgh", ".mat")
-SLAB_BYTES = 64 * 2**20  # memory for reading, in addition to the result
-TRIALS_FIRST, TRIALS_LAST, TRIALS_FIRST_REVERSED = "first", "last", "first, other axes reversed"
-# Names of datasets in HDF5 files, in order of preference, with the order of their axes. GLMsingle writes `betasmd` from
-# Python; MATLAB's `modelmd` has its axes in reverse order for a reader in C order.
-HDF5_NAMES = {"responses": TRIALS_FIRST, "betasmd": TRIALS_LAST, "modelmd": TRIALS_FIRST_REVERSED}
-PICKLED = (
-    "it is a pickle, which runs code when it is read: where you trust it, convert it with "
-    "python -c \"import h5py, numpy as np; r = np.load('TYPED_FITHRF_GLMDENOISE_RR.npy', allow_pickle"
-    "=True).item(); "
-    "h5py.File('SUBJECT_1.h5', 'w')['betasmd'] = r['betasmd']\""
-)
-
-
-@dataclass(frozen=True)
-class Stored:
-    """The responses in an open file.
-
-    shape  of one trial: (n_units,), or (X, Y, Z)
-    read   function that returns the trials from a start to an end, (k, *shape)
-    column_major  whether a program that counts voxels along the first axis first, as MATLAB does, listed the units
-    """
-
-    n_trials: int
-    shape: tuple[int, ...]
-    read: Callable[[int, int], np.ndarray]
-    grid: Grid | None = None  # of a NIfTI file
-    brain_models: Any = None  # nibabel's axis of a CIFTI file
-    column_major: bool = False
+CIFTI = (".dscalar.nii", ".dtseries.nii", ".pscalar.nii", ".ptseries.nii")
+TABLES = (".csv", ".tsv")
+MISSING = {"", "n/a", "NA", "nan", "NaN"}  # cells of a table without a response
+ENDINGS = (".npy", ".h5", ".hdf5", ".mat", ".nii.gz", ".nii", *CIFTI, ".func.gii", ".gii", ".mgz", ".mgh", *TABLES)
 
 
 @contextmanager
@@ -60,18 +37,26 @@ def open_responses(path: Path) -> Iterator[Stored]:
     if name.endswith(".npy"):
         yield _npy(path)
     elif name.endswith((".h5", ".hdf5", ".mat")):
+        if name.endswith(".mat") and path.is_file() and not is_hdf5(path):
+            raise InputError(f"{path} is not read: {of_matlab_5(path)}")
         with open_hdf5(path) as file:
             yield _hdf5(path, file)
-    elif name.endswith(".dscalar.nii"):
+    elif name.endswith(CIFTI):
         yield _cifti(path)
+    elif name.endswith(TABLES):
+        yield _table(path)
     elif name.endswith((".nii", ".nii.gz")):
         with open_volumes(path) as volumes:
             if len(volumes.shape) != 4:
-                raise InputError(f"{path} has shape {volumes.shape}: responses are (X, Y, Z, trials)")
+                raise InputError(
+                    f"{path} has shape {volumes.shape}: responses are (X, Y, Z, trials), in one file; "
+                    "nibabel.concat_images joins files of single trials"
+                )
             yield Stored(
                 volumes.shape[3],
                 volumes.shape[:3],
                 lambda start, stop: np.moveaxis(np.asarray(volumes.numbers[..., start:stop]), -1, 0),
+                volumes.shape,
                 volumes.grid,
             )
     elif name.endswith(".gii"):
@@ -83,61 +68,76 @@ def open_responses(path: Path) -> Iterator[Stored]:
         raise InputError(f"{path} is no file of responses: {', '.join(ENDINGS)} are read")
 
 
-def read_units(stored: Stored, mask: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Read some trials in the units of a mask, (n_trials, n_units) float32; memory holds the result and a slab.
+@contextmanager
+def open_runs(paths: Sequence[Path]) -> Iterator[Stored]:
+    """Open the files of responses of one run each, as if they were one; their trials follow each other.
 
-    mask  bool, of the shape of one trial
-    rows  the trials to read, ascending
+    Raises InputError if a run has other units, or lies on another grid, than the first.
     """
-    responses = np.empty((len(rows), np.count_nonzero(mask)), dtype=np.float32)
-    step = max(1, SLAB_BYTES // (8 * mask.size))
-    for start in range(0, stored.n_trials, step):
-        stop = min(start + step, stored.n_trials)
-        first, last = np.searchsorted(rows, [start, stop])
-        if first < last:
-            with np.errstate(over="ignore"):  # a number beyond float32 becomes infinite, and missing
-                responses[first:last] = stored.read(start, stop)[rows[first:last] - start][:, mask]
-    responses[~np.isfinite(responses)] = np.nan
-    return responses
+    with ExitStack() as opened:
+        runs = [opened.enter_context(open_responses(path)) for path in paths]
+        for path, run in zip(paths[1:], runs[1:], strict=True):
+            if run.shape != runs[0].shape:
+                raise InputError(f"{path} has {run.shape} values a trial, but {paths[0].name} has {runs[0].shape}")
+            if run.grid and runs[0].grid:
+                check_grid(run.grid, runs[0].grid.affine)
+        yield runs[0] if len(runs) == 1 else one_after_another(runs)
 
 
 def _npy(path: Path) -> Stored:
-    array = open_npy(path, (2, 4), PICKLED)
+    array = open_npy(path, (2, 3, 4), pickled)
     if array.ndim == 4:
-        return Stored(array.shape[3], array.shape[:3], lambda start, stop: np.moveaxis(array[..., start:stop], -1, 0))
-    return Stored(len(array), array.shape[1:], lambda start, stop: array[start:stop])
+        return Stored(
+            array.shape[3],
+            array.shape[:3],
+            lambda start, stop: np.moveaxis(array[..., start:stop], -1, 0),
+            array.shape,
+        )
+    return _trials_first(array.shape, lambda start, stop: array[start:stop])
+
+
+def _trials_first(axes: tuple[int, ...], read: Callable[[int, int], np.ndarray]) -> Stored:
+    """Return trials x units, or trials x channels x times as trials x units, named by channel and time from 0."""
+    if len(axes) != 3:
+        return Stored(axes[0], axes[1:], read, axes)
+    names = [f"channel {channel} time {time}" for channel in range(axes[1]) for time in range(axes[2])]
+    return Stored(
+        axes[0], (len(names),), lambda start, stop: read(start, stop).reshape(-1, len(names)), axes, names=names
+    )
 
 
 def _hdf5(path: Path, file: Any) -> Stored:
-    name = next((name for name in HDF5_NAMES if name in file), None)
+    name = next((name for name in READ if name in file), None)
     if name is None:
-        there = ", ".join(list(file)[:10]) or "nothing"
-        raise InputError(f"{path} holds {there}: responses are a dataset {' or '.join(HDF5_NAMES)}")
-    data, order = dataset(file, name), HDF5_NAMES[name]
-    if data.ndim not in (2, 4):
+        raise InputError(f"{path} is not read: {of_other_names(path, file)}")
+    data = dataset(file, name)
+    if data.ndim not in ((2, 3, 4) if name == "responses" else (2, 4)):
         raise InputError(f"{path} holds {name} of shape {data.shape}: responses are (trials, units) or volumes")
-    if order == TRIALS_LAST:
-        n, shape = data.shape[-1], data.shape[:-1]
+    if name == "responses":
+        return _trials_first(data.shape, lambda start, stop: read_part(data, slice(start, stop)))
+    if name == "betasmd":  # of GLMsingle in Python: trials last
 
         def read(start: int, stop: int) -> np.ndarray:
-            whole = tuple(slice(None) for _ in shape)
+            whole = tuple(slice(None) for _ in data.shape[:-1])
             return np.moveaxis(read_part(data, *whole, slice(start, stop)), -1, 0)
-    else:
-        n, shape = len(data), data.shape[1:]
-        shape = shape[::-1] if order == TRIALS_FIRST_REVERSED else shape
 
-        def read(start: int, stop: int) -> np.ndarray:
-            part = read_part(data, slice(start, stop))
-            return part.transpose(0, *range(data.ndim - 1, 0, -1)) if order == TRIALS_FIRST_REVERSED else part
+        return _without_single_axes(Stored(data.shape[-1], data.shape[:-1], read, data.shape))
+    # GLMsingle's modelmd in MATLAB: a reader in C order has its axes in reverse order.
+    stored = Stored(
+        len(data),
+        data.shape[:0:-1],
+        lambda start, stop: read_part(data, slice(start, stop)).transpose(0, *range(data.ndim - 1, 0, -1)),
+        data.shape,
+        column_major=True,
+    )
+    return _without_single_axes(stored)
 
-    return replace(_without_single_axes(n, shape, read), column_major=order == TRIALS_FIRST_REVERSED)
 
-
-def _without_single_axes(n: int, shape: tuple[int, ...], read: Callable[[int, int], np.ndarray]) -> Stored:
+def _without_single_axes(stored: Stored) -> Stored:
     """Drop the axes of length 1 that GLMsingle and MGH give to lists of vertices: (V, 1, 1) becomes (V,)."""
-    if len(shape) == 3 and shape[1:] == (1, 1):
-        return Stored(n, shape[:1], lambda start, stop: read(start, stop)[:, :, 0, 0])
-    return Stored(n, shape, read)
+    if stored.shape[1:] != (1, 1):
+        return stored
+    return replace(stored, shape=stored.shape[:1], read=lambda start, stop: stored.read(start, stop)[:, :, 0, 0])
 
 
 def _gifti(path: Path) -> Stored:
@@ -146,7 +146,7 @@ def _gifti(path: Path) -> Stored:
         if not arrays or any(array.ndim != 1 or len(array) != len(arrays[0]) for array in arrays):
             raise ValueError("its arrays are not one value for each vertex")
     trials = np.stack(arrays)
-    return Stored(len(trials), trials.shape[1:], lambda start, stop: trials[start:stop])
+    return Stored(len(trials), trials.shape[1:], lambda start, stop: trials[start:stop], trials.shape)
 
 
 def _mgh(path: Path, numbers: Any) -> Stored:
@@ -156,7 +156,7 @@ def _mgh(path: Path, numbers: Any) -> Stored:
         part = numbers[..., start:stop] if len(numbers.shape) == 4 else numbers
         return np.moveaxis(np.asarray(part).reshape(*shape[:3], -1), -1, 0)
 
-    return _without_single_axes(shape[3], tuple(shape[:3]), read)
+    return _without_single_axes(Stored(shape[3], shape[:3], read, shape))
 
 
 def _cifti(path: Path) -> Stored:
@@ -164,10 +164,29 @@ def _cifti(path: Path) -> Stored:
         image = nibabel.load(path)
         if not isinstance(image, nibabel.Cifti2Image) or image.ndim != 2:
             raise ValueError("it is no CIFTI file of scalars")
-        brain_models = image.header.get_axis(1)
+        axis = image.header.get_axis(1)
+        if not isinstance(axis, nibabel.cifti2.BrainModelAxis | nibabel.cifti2.ParcelsAxis):
+            raise ValueError("its second axis holds neither grayordinates nor parcels")
 
     def read(start: int, stop: int) -> np.ndarray:
         with reading(path):
             return np.asarray(image.dataobj[start:stop])
 
-    return Stored(image.shape[0], image.shape[1:], read, brain_models=brain_models)
+    return Stored(image.shape[0], image.shape[1:], read, image.shape, cifti=axis)
+
+
+def _table(path: Path) -> Stored:
+    """Read a table with a row for each trial and a column for each unit, below the names of the units."""
+    names, rows = read_table(path)
+    with reading(path, "write a row for each trial and a column for each unit, below a line with their names"):
+        if "" in names or len(set(names)) < len(names):
+            raise ValueError("in its first line a column has no name, or the name of another")
+        trials = np.empty((len(rows), len(names)), dtype=np.float32)
+        for trial, (line, row) in zip(trials, rows, strict=True):
+            if len(row) != len(names):
+                raise ValueError(f"line {line} has {len(row)} cells, the first line {len(names)}")
+            try:
+                trial[:] = [np.nan if cell in MISSING else float(cell) for cell in row]
+            except ValueError as error:
+                raise ValueError(f"line {line}: {error}") from None
+    return Stored(len(trials), trials.shape[1:], lambda start, stop: trials[start:stop], trials.shape, names=names)

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
+from brain_activity_prediction.datasets.own.file_names import SIDES, Part, part_of
+from brain_activity_prediction.datasets.own.other_kinds import of_other_kind
 from brain_activity_prediction.datasets.own.response_files import ENDINGS
-from brain_activity_prediction.datasets.own.trials import SESSION_NAME, Trials
+from brain_activity_prediction.datasets.own.stored import Stored
+from brain_activity_prediction.datasets.own.trials import Trials
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.storage.folders import Subject
 
-SIDES = ("lh", "rh")
-Files = Mapping[str, Path]  # one file under "", or those of both hemispheres under lh and rh
+Files = Mapping[str, tuple[Path, ...]]  # the runs under "", or those of both hemispheres under lh and rh
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class ResponseFiles:
     trials: Trials
     of_all: Path | None  # responses.npy, or another ending: the trials of all subjects
     by_session: Mapping[tuple[str, int | None], Files]
+    unread: Sequence[str] = ()  # the files that are not read, with the reasons
 
     def has(self, subject: str, session: int) -> bool:
         return bool(self.of_all or self._key(subject, session) in self.by_session)
@@ -34,7 +37,7 @@ class ResponseFiles:
     def of(self, subject: str, session: int) -> Files:
         """Return the files with the responses of a session; raise InputError if they are missing."""
         if self.of_all:
-            return {"": self.of_all}
+            return {"": (self.of_all,)}
         if not self.has(subject, session):
             raise InputError(
                 f"subject {subject} has no responses of session {session}: expected "
@@ -60,9 +63,21 @@ class ResponseFiles:
             return self.trials.subjects.size
         return self.trials.rows(subject, None if self.holds_all_sessions(subject, session) else session).size
 
+    def check_trials(self, path: Path, stored: Stored, subject: str, session: int) -> None:
+        """Raise InputError unless the file of a session, or its runs, hold as many trials as the table."""
+        planned = self.n_trials_in_file(subject, session)
+        if stored.n_trials == planned:
+            return
+        of = "all subjects" if self.of_all else f"subject {subject}"
+        when = "" if self.holds_all_sessions(subject, session) else f", session {session}"
+        expected = f"{self.trials.path.name} has {planned} of {of}{when}"
+        raise InputError(f"{path} holds {stored.n_trials} trials, but {expected}: {_remedy(stored.axes, planned)}")
+
     def expected(self, subject: Subject) -> str:
         """Describe where a subject's responses may lie."""
-        return f"{self.folder / str(subject)}.EXT or {subject}_SESSION.EXT, with EXT one of {' '.join(ENDINGS)}"
+        endings = " ".join(ENDINGS)
+        unread = f"; {self.unread[0]}" if self.unread else ""
+        return f"{self.folder / str(subject)}.EXT or {subject}_SESSION.EXT, with EXT one of {endings}{unread}"
 
     def _key(self, subject: str, session: int) -> tuple[str, int | None]:
         return (subject, session) if (subject, session) in self.by_session else (subject, None)
@@ -72,47 +87,80 @@ class ResponseFiles:
         return tuple(dict.fromkeys(side for files in self.by_session.values() for side in files))
 
 
-def find_responses(base_dir: Path, trials: Trials) -> ResponseFiles:
-    """Find the files of responses in a folder.
+def _remedy(axes: tuple[int, ...], n_trials: int) -> str:
+    """Say what to do with an array in a file whose axes are not those that are expected."""
+    if len(axes) == 2 and axes[1] == n_trials:
+        return "trials seem to be the second axis: transpose the array"
+    if len(axes) > 2 and axes[0] * axes[1] == n_trials:
+        return (
+            f"its axes {axes} seem to be images x repetitions x units: store array.reshape({n_trials}, -1), and list "
+            "each image with all its repetitions before the next in trials.csv"
+        )
+    if len(axes) > 3 and axes[0] == n_trials:
+        return (
+            f"its axes {axes} are read as X, Y, Z, trials: store array.reshape({n_trials}, -1), or, if the second axis "
+            f"is repetitions, array.reshape({n_trials * axes[1]}, -1), with each image {axes[1]} times in trials.csv"
+        )
+    if n_trials in axes:
+        return f"trials seem to be axis {axes.index(n_trials) + 1} of its axes {axes}: move it to the front"
+    return "leave out the trials without responses, or make the file again"
 
-    Raises InputError if a session has two files, or files of one hemisphere alone.
+
+def find_responses(base_dir: Path, trials: Trials) -> ResponseFiles:
+    """Find the files of responses in a folder; a message names those that are not read, with the reason.
+
+    Raises InputError if the same trials are in two files, or a surface has files of one hemisphere alone.
     """
-    folder = base_dir / "responses"
-    whole = [path for path in sorted(base_dir.glob("responses.*")) if _ending(path) and path.is_file()]
+    folder, on_top = base_dir / "responses", sorted(base_dir.glob("responses.*"))
+    whole = [path for path in on_top if path.is_file() and _ending(path)]
     if len(whole) > 1:
         raise InputError(f"{base_dir} has {whole[0].name} and {whole[1].name}: keep one of them")
-    subjects = set(trials.subjects.tolist())
-    found: dict[tuple[str, int | None], dict[str, Path]] = {}
-    for path in sorted(folder.glob("*")) if not whole else ():
-        ending = _ending(path)
-        if ending is None:
+    found: dict[tuple[str, int | None], dict[str, dict[int | None, Path]]] = {}
+    unread = []
+    for path in [*on_top, *sorted(folder.glob("[!.]*"))]:
+        part = _part(path, trials)
+        if path in whole:
             continue
-        stem = path.name[: -len(ending)]
-        side = next((side for side in SIDES if stem.startswith(f"{side}.")), "")
-        key = _subject_and_session(stem.removeprefix(f"{side}."), subjects)
-        if key is None or (key[1] is not None and not trials.rows(*key).size):
-            log.warning(f"{path} is not read: {trials.path.name} has no trials of this subject and session")
+        if whole or part is None:
+            why = f"{whole[0].name} holds all trials" if whole else _why_unread(path, trials)
+            unread += [f"{path} is not read: {why}"] if why else []
             continue
-        of_key = found.setdefault(key, {})
-        if side in of_key:
-            raise InputError(f"{folder} has {of_key[side].name} and {path.name} for the same trials: keep one of them")
-        of_key[side] = path
+        runs = found.setdefault((part.subject, part.session), {}).setdefault(part.side, {})
+        if part.run in runs or (runs and None in {*runs, part.run}):
+            other = runs.get(part.run) or next(iter(runs.values()))
+            raise InputError(f"{folder} has {other.name} and {path.name} for the same trials: keep one of them")
+        runs[part.run] = path
     for files in found.values():
         if ("" in files and len(files) > 1) or (set(files) & set(SIDES) and not set(files) >= set(SIDES)):
-            names = " and ".join(path.name for path in files.values())
+            names = " and ".join(path.name for runs in files.values() for path in runs.values())
             raise InputError(f"{folder} has {names}: a surface has one file of lh. and one of rh.")
-    return ResponseFiles(folder, trials, whole[0] if whole else None, found)
+    for line in unread:
+        log.warning(line)
+    in_order = {
+        key: {side: tuple(runs[run] for run in sorted(runs, key=lambda run: run or 0)) for side, runs in files.items()}
+        for key, files in found.items()
+    }
+    return ResponseFiles(folder, trials, whole[0] if whole else None, in_order, unread)
 
 
-def _ending(path: Path) -> str | None:
-    fitting = [ending for ending in ENDINGS if path.name.lower().endswith(ending)]
-    return max(fitting, key=len, default=None)
+def _ending(path: Path) -> str:
+    """Return the ending of a file of responses, or an empty text for another kind."""
+    return max((ending for ending in ENDINGS if path.name.lower().endswith(ending)), key=len, default="")
 
 
-def _subject_and_session(stem: str, subjects: set[str]) -> tuple[str, int | None] | None:
-    """Return the subject and session in a file name without side and ending; None if no subject has this name."""
-    if stem in subjects:
-        return stem, None
-    subject, _, session = stem.rpartition("_")
-    match = SESSION_NAME.fullmatch(session)
-    return (subject, int(match[1])) if subject in subjects and match else None
+def _part(path: Path, trials: Trials) -> Part | None:
+    """Return the part of the responses that a file holds; None if the table has no trials of it."""
+    ending = _ending(path)
+    part = part_of(path.name[: -len(ending)], set(trials.subjects.tolist())) if ending and path.is_file() else None
+    return part if part and trials.rows(part.subject, part.session).size else None
+
+
+def _why_unread(path: Path, trials: Trials) -> str | None:
+    """Say why a file is not read; None for one that holds no responses."""
+    if not _ending(path) or path.is_dir():
+        return of_other_kind(path)
+    example = f"{trials.subjects[0]}_1{_ending(path)}"
+    return (
+        f"{trials.path.name} has no trials of this subject and session; names are such as {example}, "
+        f"{example.replace('_1', '_ses-01_run-1')} for a run, or those of BIDS"
+    )

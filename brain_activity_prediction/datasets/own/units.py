@@ -5,38 +5,47 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from nibabel.cifti2 import ParcelsAxis
 
 from brain_activity_prediction.datasets.files.tables import read_table
-from brain_activity_prediction.datasets.own.response_files import Stored, open_responses
-from brain_activity_prediction.datasets.own.responses import SIDES, ResponseFiles
-from brain_activity_prediction.datasets.units import Grayordinates, Rows, Units, Vertices, Voxels
+from brain_activity_prediction.datasets.own.file_names import SIDES
+from brain_activity_prediction.datasets.own.response_files import open_runs
+from brain_activity_prediction.datasets.own.responses import ResponseFiles
+from brain_activity_prediction.datasets.own.stored import Stored
+from brain_activity_prediction.datasets.units import Grayordinates, Parcels, Rows, Units, Vertices, Voxels
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.storage.nifti import read_volume, read_volume_on
 
 
 def units_of(base_dir: Path, files: ResponseFiles, subject: str, session: int) -> Units:
-    """Return the units of a subject's responses, from the files of one session."""
+    """Return the units of a subject's responses, from the files of one session.
+
+    Raises InputError if they do not hold as many trials as the table.
+    """
     of_session = files.of(subject, session)
-    if set(of_session) == set(SIDES):
-        masks = {}
-        for side in SIDES:
-            with open_responses(of_session[side]) as stored:
-                if len(stored.shape) != 1:
-                    raise InputError(f"{of_session[side]} holds volumes: lh. and rh. name the files of surfaces")
-                masks[side] = np.ones(stored.shape, dtype=bool)
-        return Vertices(masks)
-    (path,) = of_session.values()
-    with open_responses(path) as stored:
-        if len(stored.shape) == 3:
-            return _voxels(base_dir, subject, path, stored)
-        if path.name.lower().endswith((".gii", ".mgz", ".mgh")):
-            raise InputError(f"{path} is a surface: name its hemisphere in front, lh.{path.name} or rh.{path.name}")
-        if stored.brain_models is not None:
-            return Grayordinates(stored.brain_models)
-        if (mask_path := _mask_path(base_dir, subject)) is not None:
-            return _listed_voxels(mask_path, path, stored)
-        return Rows(_names(base_dir, subject, stored.shape[0]))
+    masks = {}
+    for side, (path, *_) in of_session.items():
+        with open_runs(of_session[side]) as stored:
+            files.check_trials(path, stored, subject, session)
+            if not side:
+                return _units_of_file(base_dir, subject, path, stored)
+            if len(stored.shape) != 1:
+                raise InputError(f"{path} holds volumes: lh. and rh. name the files of surfaces")
+            masks[side] = np.ones(stored.shape, dtype=bool)
+    return Vertices({side: masks[side] for side in SIDES})
+
+
+def _units_of_file(base_dir: Path, subject: str, path: Path, stored: Stored) -> Units:
+    if len(stored.shape) == 3:
+        return _voxels(base_dir, subject, path, stored)
+    if path.name.lower().endswith((".gii", ".mgz", ".mgh")):
+        raise InputError(f"{path} is a surface: name its hemisphere in front, lh.{path.name} or rh.{path.name}")
+    if stored.cifti is not None:
+        return Parcels(stored.cifti) if isinstance(stored.cifti, ParcelsAxis) else Grayordinates(stored.cifti)
+    if (mask_path := _mask_path(base_dir, subject)) is not None:
+        return _listed_voxels(mask_path, path, stored)
+    return Rows(stored.names or _names(base_dir, subject, stored.shape[0]))
 
 
 def _voxels(base_dir: Path, subject: str, path: Path, stored: Stored) -> Voxels:

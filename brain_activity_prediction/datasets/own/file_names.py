@@ -1,0 +1,59 @@
+"""Read the subject, session, run and hemisphere from the name of a file of responses."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from brain_activity_prediction.datasets.own.trials import SESSION_NAME
+
+SIDES = ("lh", "rh")
+BIDS_SIDES = {"L": "lh", "R": "rh"}
+ENTITY = re.compile(r"([a-zA-Z]+)-([a-zA-Z0-9+]+)")  # of BIDS
+
+
+@dataclass(frozen=True)
+class Part:
+    """The content of a file: the trials of a subject, of one session or None for all, of one run or None for all.
+
+    side  lh or rh of a surface, otherwise empty
+    """
+
+    subject: str
+    session: int | None
+    run: int | None
+    side: str
+
+
+def part_of(stem: str, subjects: Collection[str]) -> Part | None:
+    """Return what a file holds, by its name without ending; None if no subject has this name.
+
+    Names are SUBJECT or SUBJECT_SESSION, with lh. or rh. in front for surfaces, or those of BIDS, whose entities sub,
+    ses, run and hemi are read, and whose others say nothing about trials.
+    """
+    side = next((side for side in SIDES if stem.startswith(f"{side}.")), "")
+    stem = stem.removeprefix(f"{side}.") if side else stem
+    names = {f"sub-{name}": name for name in subjects} | {name: name for name in subjects}
+    fitting = [name for name in names if stem == name or stem.startswith(f"{name}_")]
+    if not fitting:
+        return None
+    name = max(fitting, key=len)
+    words = stem[len(name) + 1 :].split("_") if stem != name else []
+    if words and (session := SESSION_NAME.fullmatch(words[0])):
+        words = [f"ses-{session[1]}", *words[1:]]
+    entities = {match[1]: match[2] for word in words if (match := ENTITY.fullmatch(word))}
+    if len(words) - len(entities) > bool(entities):  # BIDS has one more word at the end
+        return None
+    if not entities and words:
+        return None
+    session = SESSION_NAME.fullmatch(entities["ses"]) if "ses" in entities else None
+    if "ses" in entities and session is None:
+        return None
+    run = entities.get("run")
+    return Part(
+        names[name],
+        int(session[1]) if session else None,
+        int(run) if run and run.isdecimal() else None,
+        side or BIDS_SIDES.get(entities.get("hemi", ""), ""),
+    )
