@@ -133,3 +133,12 @@ def say_closed(longest: int) -> None:
         f"the model had not closed its thinking after {longest} tokens, or at the end of its answer, and it was closed "
         "by force; later answers are treated alike, without a message (--max-thinking-tokens)"
     )
+
+
+@cache
+def say_thought(mark: str) -> None:
+    """Report once that answers begin with a thought."""
+    log.warning(
+        f"the model thinks before it answers, up to {mark}: its stored answers and `response` contain its thoughts, "
+        "unless it is given --thinking on"
+    )

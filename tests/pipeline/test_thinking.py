@@ -10,14 +10,15 @@ from scripts import run_here
 
 from brain_activity_prediction.demo.dataset import write_dataset
 from brain_activity_prediction.demo.simulation import Recipe
+from brain_activity_prediction.models.chat_template import Marks
 from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
-from brain_activity_prediction.models.thinking import Thinking, say_closed, thinking_until
+from brain_activity_prediction.models.thinking import Thinking, say_closed, say_thought, thinking_until
 from brain_activity_prediction.models.vision_language import model_script
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 from brain_activity_prediction.storage.folders import embeddings_folder
 
 PROMPT, NEW_TOKENS, LONGEST = "What is in this picture?", 5, 9
-NO_TOKEN = 10**6
+NO_TOKEN, NO_MARK = 10**6, "no such text"
 FORCED = [70, 71, 72]  # token ids that close thinking by force
 PICTURES = Recipe(subjects=(), n_shared=2, n_unique=1, n_sessions=1, image_size=60)
 THINKS = "{% if add_generation_prompt %}assistant: <think>\n{% endif %}"
@@ -147,6 +148,19 @@ def test_a_context_too_small_for_the_thinking_is_refused(tmp_path, llava):
     assert done.returncode == 2
     assert "of them for thinking, 3 of them for the answer" in done.stderr
     assert "or fewer --max-new-tokens or --max-thinking-tokens" in done.stderr
+
+
+def test_answers_with_a_thought_that_nobody_asked_for_are_reported(llava, capsys):
+    checkpoint = Checkpoint("org/model", None, llava)
+    script = model_script.script(checkpoint, None, None, 0)
+    network, reader = script.load(checkpoint, "cpu", torch.float32)
+    say_thought.cache_clear()
+    reader.marks = Marks("", NO_MARK)
+    (answer,) = read(script, network, reader, IMAGES[:1])[1]
+    assert "thinks before it answers" not in capsys.readouterr().err
+    reader.marks = Marks("", answer[-1])
+    read(script, network, reader, IMAGES[:1])
+    assert "contain its thoughts, unless it is given --thinking on" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("closing", ["</think>", "\n</think>\n\n", "◁/think▷"])

@@ -9,13 +9,13 @@ from tiny_vision_language import OWN, processor_of
 from transformers import BertTokenizer, CLIPImageProcessorPil, GitProcessor
 from transformers.utils.chat_template_utils import render_jinja_template
 
+from brain_activity_prediction.models.chat_template import marks_of
 from brain_activity_prediction.models.vision_language.families import CARD_TEMPLATES
 from brain_activity_prediction.models.vision_language.inputs import Reader
-from brain_activity_prediction.models.vision_language.prompts import chat_prompt, closing_text, fill, read_template
+from brain_activity_prediction.models.vision_language.prompts import fill, read_template
 from brain_activity_prediction.runtime.errors import InputError
 
 USER = "{% for part in messages[0].content %}{{ part.text if part.type == 'text' else '<image>' }}{% endfor %}"
-WHOLE = {"chat_template": None, "system": None, "thinking": False}
 
 
 def processor(template):
@@ -30,6 +30,11 @@ def processor(template):
     return SimpleNamespace(chat_template=template, apply_chat_template=apply_chat_template)
 
 
+def prompt_of(processor, system=None, thinking=False):
+    """The template of prompts that a processor's chat template gives."""
+    return fill(processor, "model", None, system, thinking)[0]
+
+
 def published_template(name):
     for file in ("tokenizer_config.json", "chat_template.json"):
         path = PUBLISHED / name / file
@@ -40,11 +45,11 @@ def published_template(name):
 
 def test_the_date_is_the_same_on_every_day():
     template = processor("{{ strftime_now('%d %B %Y') }} " + USER)
-    assert chat_prompt(template, "model", **WHOLE) == "01 January 2025 <image>{prompt}"
+    assert prompt_of(template) == "01 January 2025 <image>{prompt}"
 
 
 def test_braces_of_a_template_stay_themselves():
-    template = chat_prompt(processor("{{ '{x}' }}" + USER), "model", **WHOLE)
+    template = prompt_of(processor("{{ '{x}' }}" + USER))
     assert template.format(prompt="What?") == "{x}<image>What?"
 
 
@@ -53,20 +58,27 @@ def test_a_system_message_that_a_template_takes_as_plain_text_is_given_so(writte
     """As Gemma 4's template takes it; of a list of parts Jinja would write Python's own notation."""
     system_as_text = "{% if messages[0].role == 'system' %}{{ " + written + " }}|{% endif %}"
     user = USER.replace("messages[0]", "messages[-1]")
-    prompt = chat_prompt(processor(system_as_text + user), "model", **WHOLE | {"system": "Be brief."})
+    prompt = prompt_of(processor(system_as_text + user), system="Be brief.")
     assert prompt == "Be brief.|<image>{prompt}"
+
+
+def test_a_template_that_refuses_a_system_message_with_an_image_says_so():
+    """As Llama 3.2 Vision's does."""
+    refusing = "{% if messages[0].role == 'system' %}{{ raise_exception('no system with images.') }}{% endif %}" + USER
+    with pytest.raises(InputError, match=r"no system message \(no system with images.\): leave out --system"):
+        prompt_of(processor(refusing), system="Be brief.")
 
 
 def test_a_template_for_text_alone_is_refused():
     template = processor("{% for message in messages %}{{ message.role }}: {{ message.content }}{% endfor %}")
     with pytest.raises(InputError, match="model takes text alone, without an image: give one with --template FILE"):
-        chat_prompt(template, "model", **WHOLE)
+        prompt_of(template)
 
 
 @needs_published
 def test_qwen2_5_is_asked_with_its_own_system_message():
     template = published_template("Qwen__Qwen2.5-VL-7B-Instruct")
-    assert chat_prompt(processor(template), "model", **WHOLE | {"system": "Be brief."}) == (
+    assert prompt_of(processor(template), system="Be brief.") == (
         "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>{prompt}"
         "<|im_end|>\n<|im_start|>assistant\n"
     )
@@ -76,19 +88,83 @@ def test_qwen2_5_is_asked_with_its_own_system_message():
 @pytest.mark.parametrize(("thinking", "end"), [(False, "<think>\n\n</think>\n\n"), (True, "<think>\n")])
 def test_the_thinking_that_qwen3_opens_is_closed_unless_it_is_wanted(thinking, end):
     template = published_template("Qwen__Qwen3-VL-4B-Thinking")
-    prompt = chat_prompt(processor(template), "model", **WHOLE | {"thinking": thinking})
+    prompt = prompt_of(processor(template), thinking=thinking)
     assert prompt.endswith("{prompt}<|im_end|>\n<|im_start|>assistant\n" + end)
 
 
 def test_a_template_is_told_whether_to_think():
-    template = processor(USER + "{% if not enable_thinking %} /no_think{% endif %}")
-    assert chat_prompt(template, "model", **WHOLE).endswith(" /no_think")
-    assert chat_prompt(template, "model", **WHOLE | {"thinking": True}).endswith("{prompt}")
+    template = processor(USER + "{% if not enable_thinking %} /no_think{% endif %}{# </think> #}")
+    assert prompt_of(template).endswith(" /no_think")
+    assert prompt_of(template, thinking=True).endswith("{prompt}")
+
+
+def with_thoughts(past, ask):
+    """A template that writes past thoughts as `past`, and then lets the model answer after `ask`."""
+    answer = "{% for m in messages[1:] %}" + past + "{{ m.content[-1].text }}{% endfor %}"
+    return USER + "|" + answer + "{% if add_generation_prompt %}" + ask + "{% endif %}"
+
+
+COHERE = with_thoughts(
+    "<|START_THINKING|>{{ m.reasoning_content }}<|END_THINKING|><|START_TEXT|>",
+    "{% if reasoning is undefined or reasoning %}<|START_THINKING|>"
+    "{% else %}<|START_THINKING|><|END_THINKING|>{% endif %}",
+)
+KIMI = with_thoughts(
+    "<|open|>think<|sep|>{{ m.reasoning_content }}<|close|>think<|sep|><|open|>response<|sep|>",
+    "{% if thinking is undefined %}{% set thinking = true %}{% endif %}"
+    "<|open|>{{ 'think' if thinking else 'response' }}<|sep|>",
+)
+MINIMAX = with_thoughts(
+    "<mm:think>{{ m.reasoning_content }}</mm:think>",
+    "{% if thinking_mode == 'disabled' %}</mm:think>{% elif thinking_mode == 'enabled' %}<mm:think>{% endif %}",
+)
+MISTRAL = (
+    "{{ reasoning_effort or 'none' }}{% if reasoning_effort not in ['none', 'high'] %}{{ raise_exception('') }}"
+    "{% endif %}"
+) + with_thoughts("{% for part in m.content if part.thinking %}[THINK]{{ part.thinking }}[/THINK]{% endfor %}", "")
+GEMMA = "{{ '<|think|>' if enable_thinking }}" + with_thoughts(
+    "{% if m.tool_calls %}<|channel>thought\n{{ m.reasoning_content }}\n<channel|>{% endif %}",
+    "{% if not enable_thinking %}<|channel>thought\n<channel|>{% endif %}",
+)
+MUSE = with_thoughts(
+    "assistant to=self<|message|>{{ m.reasoning_content }}<|eom|>assistant to=user<|message|>", "assistant"
+)
+APRIEL = with_thoughts("{{ m.reasoning_content }}\n[BEGIN FINAL RESPONSE]\n", "Here are my reasoning steps:\n")
+
+
+@pytest.mark.parametrize(
+    ("template", "off", "on", "closing"),
+    [
+        (COHERE, "|<|START_THINKING|><|END_THINKING|>", "|<|START_THINKING|>", "<|END_THINKING|><|START_TEXT|>"),
+        (KIMI, "|<|open|>response<|sep|>", "|<|open|>think<|sep|>", "<|close|>think<|sep|><|open|>response<|sep|>"),
+        (MINIMAX, "|</mm:think>", "|<mm:think>", "</mm:think>"),
+        (MISTRAL, "|", "|", "[/THINK]"),
+        (GEMMA, "|<|channel>thought\n<channel|>", "|", "\n<channel|>"),
+        (MUSE, "|assistant", "|assistant", "<|eom|>assistant to=user<|message|>"),
+        (
+            APRIEL,
+            "|Here are my reasoning steps:\n\n[BEGIN FINAL RESPONSE]\n",
+            "|Here are my reasoning steps:\n",
+            "\n[BEGIN FINAL RESPONSE]\n",
+        ),
+    ],
+    ids=["Cohere", "Kimi", "MiniMax", "Mistral", "Gemma 4", "Muse", "Apriel"],
+)
+def test_thinking_is_let_and_closed_as_published_templates_do(template, off, on, closing):
+    """Each family has a variable and marks of its own; a thought that `off` leaves open is closed."""
+    assert prompt_of(processor(template)).partition("{prompt}")[2] == off
+    filled, marks = fill(processor(template), "model", None, None, True)
+    assert (filled.partition("{prompt}")[2], marks.closing) == (on, closing)
+
+
+def test_a_template_that_names_its_reasoning_effort_is_told_none_or_high():
+    assert prompt_of(processor(MISTRAL)).startswith("none<image>")
+    assert prompt_of(processor(MISTRAL), thinking=True).startswith("high<image>")
 
 
 def test_a_template_that_writes_the_prompt_twice_is_refused():
     with pytest.raises(InputError, match="does not write the prompt once"):
-        chat_prompt(processor(USER + USER), "model", **WHOLE)
+        prompt_of(processor(USER + USER))
 
 
 def test_one_line_end_of_a_template_file_is_left_out(tmp_path):
@@ -104,7 +180,7 @@ def test_braces_of_a_template_file_stay_themselves(tmp_path):
 
 def test_a_template_without_a_thinking_mode_cannot_be_let_think():
     with pytest.raises(InputError, match="has no thinking mode"):
-        chat_prompt(processor(USER), "model", **WHOLE | {"thinking": True})
+        prompt_of(processor(USER), thinking=True)
 
 
 def test_a_template_that_does_not_tell_how_thinking_ends_is_refused():
@@ -116,9 +192,9 @@ def test_a_template_that_does_not_tell_how_thinking_ends_is_refused():
 @needs_published
 def test_thinking_is_closed_as_the_template_writes_it():
     template = published_template("Qwen__Qwen3-VL-4B-Thinking")
-    assert closing_text(processor(template), template) == "\n</think>\n\n"
+    assert marks_of(processor(template), template).closing == "\n</think>\n\n"
     past = "{% set last = messages[-1] %}{{ last.reasoning_content }}◁/think▷ {{ last.content[0].text }}"
-    assert closing_text(processor(past), past) == "◁/think▷ "
+    assert marks_of(processor(past), past).closing == "◁/think▷ "
 
 
 def test_a_think_that_a_plain_text_opens_is_closed_unless_it_is_wanted():

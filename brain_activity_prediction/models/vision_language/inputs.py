@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from brain_activity_prediction.models.chat_template import Marks
 from brain_activity_prediction.models.decoding import tokens_within
 from brain_activity_prediction.models.thinking import Thinking
 from brain_activity_prediction.models.vision_language.groups import (
@@ -51,6 +52,7 @@ class Reader:
         self.image_before = 0  # positions of the image before the text, which have no tokens
         self.never_answered: Sequence[int] = ()  # token ids that answers may not contain
         self.shared = False  # whether the image's states are the same for all prompts
+        self.marks: Marks | None = None  # the marks around the model's thoughts, if it has any
         self.thinking: Thinking | None = None  # the end of the model's thinking, if it may think before it answers
         self.settings: dict[str, bool] = {}  # what the processor is asked for beyond its defaults
         self._texts: dict[str, Text] = {}

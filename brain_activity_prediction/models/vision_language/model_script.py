@@ -16,6 +16,7 @@ from brain_activity_prediction.models.library_imports import import_model_classe
 from brain_activity_prediction.models.patch_tokens import patch_tokens
 from brain_activity_prediction.models.pooling import BLOCK, by_site
 from brain_activity_prediction.models.prompt_tokens import PromptTokens
+from brain_activity_prediction.models.thinking import say_thought
 from brain_activity_prediction.models.vision_language.encoder_decoder import read_prompt
 from brain_activity_prediction.models.vision_language.families import CHANNELS_FIRST, MORE_ENDS, Family, family
 from brain_activity_prediction.models.vision_language.groups import Groups
@@ -190,6 +191,8 @@ def encode_prompt(network: Network, reader: Reader, prefixes, prompt: str, pooli
         results.append(streams)
         texts = decoding.texts(reader.tokenizer, ids)
         answers += [text.lstrip("\n") for text in texts] if reader.thinking else texts
+        if reader.marks and not reader.thinking and any(map(reader.marks.are_in, map(reader.tokenizer.decode, ids))):
+            say_thought(reader.marks.closing.strip())
     return scattered(results, prefixes), [answers[place] for place in places(prefixes)] if answers else []
 
 

@@ -43,15 +43,16 @@ def reader_of(checkpoint: Checkpoint, kind: Family, template: str | None, system
         processor = TurnsProcessor(processor)
     if template is None and not getattr(processor, "chat_template", None) and kind.model_type in CARD_TEMPLATES:
         template = CARD_TEMPLATES[kind.model_type]
-    filled, closing = fill(processor, checkpoint.source, template, system, bool(thinking))
+    filled, marks = fill(processor, checkpoint.source, template, system, bool(thinking))
     use_tokenizer_of_files(processor, checkpoint, filled)
     reader = Reader(processor, filled, image_ids(checkpoint.settings("config.json"), processor))
     if kind.model_type in TYPED:
         reader.settings = {f"return_{TYPES}": True}
     barred = NEVER_ANSWERED.get(kind.model_type, ())
     reader.never_answered = reader.tokenizer.convert_tokens_to_ids(list(barred))
-    if thinking:
-        reader.thinking = thinking_until(reader.tokenizer, closing, thinking)
+    reader.marks = marks
+    if thinking and marks:
+        reader.thinking = thinking_until(reader.tokenizer, marks.closing, thinking)
     with guarded(f"the processor of {checkpoint.source} could not read a picture and a prompt"):
         reader.shared = kind.shared and shares_start(reader)
     return reader
