@@ -10,16 +10,20 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.wording import count, near_path
 from brain_activity_prediction.storage.embeddings.batch_files import ImageId
 from brain_activity_prediction.storage.files import reading
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
-MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"}  # 8 bits a channel
+MODES = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"}  # 8 bits a channel, or 16 that Pillow cuts to 8
+GREY_16 = {"I;16", "I;16B", "I;16L"}
 MOST_PIXELS = 2**26
+ORIENTATION = 0x0112  # tag of EXIF and TIFF; 1 for upright
+_folders_told: set[Path] = set()  # folders whose orientation tags were already reported
 
 
 class NamedImages(ABC):
@@ -101,30 +105,55 @@ class ImageFiles(NamedImages):
 def read_image(path: Path) -> Image.Image:
     """Read a picture file as RGB; raise InputError for what `decode_image` does not read."""
     with reading(path), path.open("rb") as file:
-        return decode_image(file)
+        return decode_image(file, str(path))
 
 
-def decode_image(file: IO[bytes], background: tuple[int, int, int] | None = None) -> Image.Image:
-    """Decode a picture as RGB, as stored: a camera's orientation tag is ignored, as stimulus programs do.
+def decode_image(file: IO[bytes], name: str, background: tuple[int, int, int] | None = None) -> Image.Image:
+    """Decode a picture as RGB with 8 bits a channel, as stored: colour profiles are not applied.
 
+    Of 16 bits a channel, those of colours are cut to the upper 8 by Pillow; grey is rounded.
+
+    name        for messages
     background  colour of the screen behind transparent pixels, if it is known
 
-    Raises ValueError for a huge picture, an animation, more than 8 bits a channel, and transparent pixels without a
-    background; Pillow's errors for a damaged one.
+    Raises InputError for a huge picture, an animation, other kinds of pixels, a TIFF that Pillow would turn, and
+    transparent pixels without a background; Pillow's errors for a damaged one.
     """
-    with Image.open(file) as image:
+    try:
+        image = Image.open(file)
+    except UnidentifiedImageError:
+        raise InputError(f"{name} is no picture of a known format: store it as PNG or JPEG") from None
+    with image:
         if image.width * image.height > MOST_PIXELS:
-            raise ValueError(f"it has {image.width} x {image.height} pixels")
+            raise InputError(f"{name} has {image.width} x {image.height} pixels: store it as it was shown")
         if (n_frames := getattr(image, "n_frames", 1)) > 1 and image.format != "MPO":  # cameras add a small copy
-            raise ValueError(f"it has {n_frames} frames: store the one that was shown")
-        if image.mode not in MODES:
-            raise ValueError(f"its pixels are of the kind {image.mode}: store it with 8 bits a channel")
+            raise InputError(f"{name} has {n_frames} frames: store the one that was shown")
+        _check_orientation(image, name)
         see_through = "A" in image.getbands() or "transparency" in image.info
+        if image.mode in GREY_16 and not see_through:
+            grey = np.asarray(image).astype(np.uint32)
+            return Image.fromarray(((grey * 255 + 32767) // 65535).astype(np.uint8)).convert("RGB")
+        if image.mode not in MODES:
+            raise InputError(f"{name} has pixels of the kind {image.mode}: store it with 8 bits a channel")
         if not see_through or np.asarray(pixels := image.convert("RGBA"))[..., 3].min() == 255:
             return image.convert("RGB")
         if background is None:
-            raise ValueError("it has transparent pixels: store it with the background that was shown")
+            raise InputError(f"{name} has transparent pixels: store it with the background that was shown")
         return Image.alpha_composite(Image.new("RGBA", image.size, background), pixels).convert("RGB")
+
+
+def _check_orientation(image: Image.Image, name: str) -> None:
+    """Say that a camera's orientation tag is not applied; raise InputError for a TIFF, where Pillow applies it."""
+    if image.getexif().get(ORIENTATION, 1) in (0, 1):
+        return
+    if image.format == "TIFF":
+        raise InputError(f"{name} has an orientation tag: store it upright, without the tag")
+    if (folder := Path(name).parent) not in _folders_told:
+        _folders_told.add(folder)
+        log.warning(
+            f"pictures in {folder} have a camera's orientation tag (first: {Path(name).name}): they are read as "
+            "stored, as PsychoPy and MATLAB's imread show them, not turned as in a viewer"
+        )
 
 
 def find_files(folder: Path, names: Sequence[str]) -> dict[str, Path]:

@@ -58,7 +58,9 @@ class PackedImages(NamedImages):
     def _decoded(self, name: ImageId) -> Image.Image:
         with reading(self._path):
             try:
-                return decode_image(io.BytesIO(self._read(name)), self._background)
+                return decode_image(io.BytesIO(self._read(name)), f"{self._path}: image {name}", self._background)
+            except InputError:
+                raise
             except Exception as error:
                 raise ValueError(f"image {name}: {error}") from error
 
