@@ -152,6 +152,24 @@ def test_the_mask_of_a_list_of_voxels_has_as_many_of_them(tmp_path):
 
 
 SPOILS = {
+    "two names of one picture": (
+        lambda base: (base / "trials.csv").write_text(
+            "subject,image\nsub-01,class 0/picture_00\nsub-01,class 0/picture_00.png\n"
+        ),
+        "'class 0/picture_00' and 'class 0/picture_00.png' are names of one file",
+    ),
+    "two columns of images": (
+        lambda base: (base / "trials.csv").write_text("subject,image,image\nsub-01,a.png,b.png\n"),
+        "trials.csv has 2 columns image: keep one of them",
+    ),
+    "two names of one subject": (
+        lambda base: (base / "trials.csv").write_text("subject,image\nsub-01,a.png\n1,a.png\n"),
+        "trials.csv names subjects sub-01 and 1: give each subject one name",
+    ),
+    "a blank trial of BIDS": (
+        lambda base: (base / "trials.csv").write_text("subject,image\nsub-01,n/a\n"),
+        "trials.csv, line 2, names no image: leave out",
+    ),
     "a row without an image": (
         lambda base: (base / "trials.csv").write_text("subject,image\nsub-01,\n"),
         "trials.csv, line 2, names no image",
@@ -211,7 +229,9 @@ def test_what_is_wrong_is_said_in_one_line(spoil, folder):
     change, said = SPOILS[spoil]
     change(folder)
     with pytest.raises(InputError, match=said) as error:
-        prepare_responses(find_dataset(folder), "sub-01")
+        dataset = find_dataset(folder)
+        dataset.open_images()
+        prepare_responses(dataset, "sub-01")
     assert "\n" not in str(error.value)
 
 
@@ -259,6 +279,41 @@ def test_names_of_images_may_be_spelt_as_another_system_does(tmp_path):
     (tmp_path / "trials.csv").write_text("subject,image\ns,..\\secret.png\n")
     with pytest.raises(InputError, match=r"secret.png' is no name of a file"):
         find_dataset(tmp_path).open_images()
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("images/cat_01.png", "animals/cat_01.png"),
+        ("cat_01.PNG", "animals/cat_01.png"),
+        ("cat_01", "animals/cat_01.png"),
+        ("7", "007.png"),
+        ("7.0", "007.png"),
+    ],
+)
+def test_a_name_without_a_picture_is_refused_with_the_similar_one(name, meant, tmp_path):
+    for picture in ("animals/cat_01.png", "007.png"):
+        (tmp_path / "images" / picture).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 4)).save(tmp_path / "images" / picture)
+    (tmp_path / "trials.csv").write_text(f"subject,image\nsub-01,{name}\n")
+    with pytest.raises(InputError, match=rf"lacks 1 of 1 image \(first: {name}\) \(did you mean {meant}\?\)"):
+        find_dataset(tmp_path).open_images().check([name])
+
+
+def test_a_name_without_ending_finds_a_picture_whose_ending_is_in_capitals(tmp_path):
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (4, 4)).save(tmp_path / "images/n01_7.JPEG")
+    (tmp_path / "trials.csv").write_text("subject,image\nsub-01,n01_7\n")
+    find_dataset(tmp_path).open_images().check(["n01_7"])
+
+
+def test_lines_that_are_not_in_the_order_of_onsets_are_reported(tmp_path, capsys):
+    rows = ["1,0,a.png", "1,4,b.png", "2,0,c.png", "2,6,d.png", "2,3,e.png"]
+    (tmp_path / "trials.csv").write_text("\n".join(["subject,run,onset,image", *(f"s,{row}" for row in rows)]))
+    find_dataset(tmp_path)
+    said = capsys.readouterr().err
+    assert "trials.csv, line 6: the onset is earlier than in the line before" in said
+    assert said.count("earlier") == 1
 
 
 def test_an_unknown_subject_is_refused_with_the_known_ones(folder, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,12 +11,14 @@ import numpy as np
 
 from brain_activity_prediction.datasets.files.tables import read_table
 from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.wording import did_you_mean
 
 NAMES = ("trials.csv", "trials.tsv")
 SUBJECT, SESSION, IMAGE = "subject", "session", "image"
 SUBJECT_NAME = re.compile(r"\w[\w.+-]{0,99}")
-SESSION_NAME = re.compile(r"(?:ses-?)?0*([1-9][0-9]{0,3})")
+SESSION_NAME = re.compile(r"(?:ses-?)?0*([1-9][0-9]{0,3})(?:\.0)?")  # pandas writes 1.0 if a session is missing
+NO_IMAGE = {"", "n/a", "nan", "NaN", "NA", "None"}
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,9 @@ def read_trials(folder: Path) -> Trials:
     if path is None:
         raise InputError(f"{folder} has no {NAMES[0]}: a table with the columns {SUBJECT}, {SESSION} and {IMAGE}")
     header, rows = read_table(path)
+    for name in (SUBJECT, SESSION, IMAGE):
+        if header.count(name) > 1:
+            raise InputError(f"{path} has {header.count(name)} columns {name}: keep one of them")
     for name in (SUBJECT, IMAGE):
         if name not in header:
             there = ", ".join(header)[:100] or "none"
@@ -54,6 +60,8 @@ def read_trials(folder: Path) -> Trials:
         raise InputError(f"{path} has no trials")
     columns = {name: header.index(name) for name in (SUBJECT, SESSION, IMAGE) if name in header}
     found = [_trial(path, line, row, columns) for line, row in rows]
+    _check_subjects(path, dict.fromkeys(subject for subject, _, _ in found))
+    _check_onsets(path, header, rows, found)
     subjects, sessions, images = (np.array(column) for column in zip(*found, strict=True))
     return Trials(path, subjects, sessions, images, np.array([line for line, _ in rows]))
 
@@ -67,6 +75,35 @@ def _trial(path: Path, line: int, row: list[str], columns: dict[str, int]) -> tu
         raise InputError(f"{path}, line {line}: {cells[SUBJECT][:60]!r} is no subject, such as sub-03")
     if session is None:
         raise InputError(f"{path}, line {line}: {cells[SESSION][:60]!r} is no session, such as 1 or ses-01")
-    if not cells[IMAGE]:
+    if cells[IMAGE] in NO_IMAGE:
         raise InputError(f"{path}, line {line}, names no image: leave out trials without one")
     return cells[SUBJECT], int(session[1]), cells[IMAGE]
+
+
+def _check_subjects(path: Path, subjects: Iterable[str]) -> None:
+    """Raise InputError if one subject has two names, such as sub-01 and 1."""
+    names: dict[str, str] = {}
+    for subject in subjects:
+        other = names.setdefault(subject.removeprefix("sub-").lstrip("0"), subject)
+        if other != subject:
+            raise InputError(f"{path} names subjects {other} and {subject}: give each subject one name")
+
+
+def _check_onsets(path: Path, header: list[str], rows: list[tuple[int, list[str]]], trials: list) -> None:
+    """Say which line has an earlier onset than the line before it in the same run, if the table has these columns."""
+    if not {"run", "onset"} <= set(header):
+        return
+    run, onset = header.index("run"), header.index("onset")
+    before: tuple = ()
+    for (line, row), (subject, session, _) in zip(rows, trials, strict=True):
+        try:
+            now = (subject, session, row[run], float(row[onset]))
+        except (ValueError, IndexError):
+            return
+        if before and now[:3] == before[:3] and now[3] < before[3]:
+            log.warning(
+                f"{path}, line {line}: the onset is earlier than in the line before. Lines have the order of responses, "
+                "which most programs order by onset"
+            )
+            return
+        before = now
