@@ -102,8 +102,8 @@ def _check_onsets(path: Path, header: list[str], rows: list[tuple[int, list[str]
             return
         if before and now[:3] == before[:3] and now[3] < before[3]:
             log.warning(
-                f"{path}, line {line}: the onset is earlier than in the line before. Lines have the order of responses, "
-                "which most programs order by onset"
+                f"{path}, line {line}: the onset is earlier than in the line before. Lines must have the order of the "
+                "responses, and most programs order them by onset"
             )
             return
         before = now
