@@ -304,7 +304,7 @@ def test_a_name_without_ending_finds_a_picture_whose_ending_is_in_capitals(tmp_p
     (tmp_path / "images").mkdir()
     Image.new("RGB", (4, 4)).save(tmp_path / "images/n01_7.JPEG")
     (tmp_path / "trials.csv").write_text("subject,image\nsub-01,n01_7\n")
-    find_dataset(tmp_path).open_images().check(["n01_7"])
+    assert find_dataset(tmp_path).open_images().has("n01_7")
 
 
 def test_lines_that_are_not_in_the_order_of_onsets_are_reported(tmp_path, capsys):

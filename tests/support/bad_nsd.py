@@ -227,6 +227,13 @@ RESPONSES = [
     ),
     Case("no ceilings of NSD's own", ALIGN, ["--ncsnr", "nsd"], ["ncsnr.nii.gz"], over("ncsnr_file", None, 1)),
     Case(
+        "ceilings in percent for ratios",
+        ALIGN,
+        ["--ncsnr", "nsd"],
+        ["ncsnr.nii.gz holds values up to", "as a noise ceiling in percent does"],
+        volume("ncsnr_file", lambda v: 100 * v**2 / (v**2 + 1), 1),
+    ),
+    Case(
         "ceilings of another shape",
         ALIGN,
         ["--ncsnr", "nsd"],

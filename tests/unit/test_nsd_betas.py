@@ -51,11 +51,18 @@ def test_every_storage_gives_percent_signal_change_in_mask_order(
     np.testing.assert_allclose(read, session[mask].T / 300, rtol=1e-6)
 
 
+def test_integers_that_were_stored_as_floats_are_reported(session, mask, tmp_path, capsys):
+    path = write(tmp_path / "betas.nii.gz", session.astype(np.float32))
+    np.testing.assert_array_equal(read_session(path, mask, N_TRIALS), session[mask].T)
+    assert "holds floats of over 30 % signal change in most voxels" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("ending", [".nii.gz", ".hdf5"])
-def test_floats_are_percent_signal_change_already(session, mask, tmp_path, ending):
+def test_floats_are_percent_signal_change_already(session, mask, tmp_path, ending, capsys):
     percent = (session / 300).astype(np.float32)
     path = write(tmp_path / f"betas{ending}", percent)
     assert np.array_equal(read_session(path, mask, N_TRIALS), percent[mask].T)
+    assert not capsys.readouterr().err
 
 
 def test_integers_that_the_nifti_header_scales_are_percent_signal_change_already(session, mask, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any, ClassVar, Generic
 
 import numpy as np
@@ -14,6 +15,8 @@ from brain_activity_prediction.datasets.nsd.design import N_SUBJECTS, SESSIONS_R
 from brain_activity_prediction.datasets.nsd.layout import VERSIONS, VOLUMES, Layout
 from brain_activity_prediction.datasets.nsd.stimuli import Stimuli
 from brain_activity_prediction.runtime.errors import InputError
+
+LARGEST_RATIO = 10  # ncsnr of a noise ceiling of 99 % of a single trial
 
 
 class NSD(Layout, Dataset[int, U], Generic[U]):
@@ -84,3 +87,13 @@ class NSD(Layout, Dataset[int, U], Generic[U]):
 
     def test_images(self, subject: int) -> np.ndarray:
         return self._design.shared_ids
+
+
+def checked_ratio(ncsnr: np.ndarray, path: Path) -> np.ndarray:
+    """Return NSD's ncsnr; raise InputError for values of another kind, such as noise ceilings in percent."""
+    if (largest := np.nanmax(ncsnr, initial=0)) > LARGEST_RATIO:
+        raise InputError(
+            f"{path} holds values up to {largest:.3g}, as a noise ceiling in percent does; the ratio ncsnr is below 2 "
+            "in most voxels: fetch NSD's own"
+        )
+    return ncsnr

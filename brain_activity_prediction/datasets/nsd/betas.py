@@ -10,11 +10,13 @@ import numpy as np
 
 from brain_activity_prediction.datasets.files.hdf5_chunks import read_chunks
 from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.storage.grid import Grid, on_grid
 from brain_activity_prediction.storage.hdf5_file import dataset, open_hdf5, read_part
 from brain_activity_prediction.storage.nifti import open_volumes
 
 INTEGERS_PER_PERCENT = 300  # NSD stores percent signal change x 300 as int16
+LARGEST_PERCENT = 30  # signal change beyond that of most voxels in a trial
 SLAB_BYTES = 64 * 2**20  # memory for reading a session, in addition to the result
 
 
@@ -36,6 +38,11 @@ def read_session(path: Path, mask: np.ndarray, n_trials: int, grid: Grid | None 
         stored_as_integers = _fill_from_nifti(betas, path, mask, grid)
     if stored_as_integers:
         betas /= INTEGERS_PER_PERCENT
+    elif len(betas) and np.count_nonzero(np.abs(betas[0]) > LARGEST_PERCENT) > betas.shape[1] / 2:
+        log.warning(
+            f"{path} holds floats of over {LARGEST_PERCENT} % signal change in most voxels: they seem to be NSD's "
+            f"integers, {INTEGERS_PER_PERCENT} times percent. Scores do not depend on the scale"
+        )
     return betas
 
 

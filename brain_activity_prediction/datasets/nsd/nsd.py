@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from brain_activity_prediction.datasets.nsd.base import NSD
+from brain_activity_prediction.datasets.nsd.base import NSD, checked_ratio
 from brain_activity_prediction.datasets.nsd.betas import read_session
 from brain_activity_prediction.datasets.nsd.layout import NIFTI, VOLUMES, find_layout
 from brain_activity_prediction.datasets.nsd.regions import ALL_FITTED, CORTEX, read_mask, read_regions, subject_grid
@@ -60,7 +60,8 @@ class NSDVolumes(NSD[Voxels], spaces=VOLUMES):
         self.check_roi(subject, name)
 
     def ncsnr(self, subject: int, units: Voxels) -> np.ndarray:
-        return read_map(self.ncsnr_file(subject), units.mask, subject_grid(self, subject))
+        path = self.ncsnr_file(subject)
+        return checked_ratio(read_map(path, units.mask, subject_grid(self, subject)), path)
 
     def check_ncsnr(self, subject: int) -> None:
         self.ncsnr_file(subject)

@@ -10,7 +10,7 @@ import numpy as np
 
 from brain_activity_prediction.datasets.files.hdf5_chunks import read_chunks
 from brain_activity_prediction.datasets.files.mgh import open_mgh, read_mgh
-from brain_activity_prediction.datasets.nsd.base import NSD
+from brain_activity_prediction.datasets.nsd.base import NSD, checked_ratio
 from brain_activity_prediction.datasets.nsd.betas import INTEGERS_PER_PERCENT
 from brain_activity_prediction.datasets.nsd.layout import HEMISPHERES, SURFACES
 from brain_activity_prediction.datasets.nsd.regions import CORTEX, named_regions
@@ -107,10 +107,10 @@ class NSDSurface(NSD[Vertices], spaces=SURFACES):
         return [self.existing("surface labels", subject=subject, name=one) for one in names]
 
     def ncsnr(self, subject: int, units: Vertices) -> np.ndarray:
-        parts = [
-            _values(self.existing("surface ncsnr", subject=subject, side=side), mask.size)[mask]
-            for side, mask in units.masks.items()
-        ]
+        parts = []
+        for side, mask in units.masks.items():
+            path = self.existing("surface ncsnr", subject=subject, side=side)
+            parts.append(checked_ratio(_values(path, mask.size)[mask], path))
         return np.concatenate(parts)
 
     def check_ncsnr(self, subject: int) -> None:
