@@ -58,9 +58,10 @@ KNOWN = (THINK, Marks("<|channel>thought", "\n<channel|>"), Marks("[THINK]", "[/
 
 
 def own_template(processor) -> str | None:
-    """Return the chat template of a checkpoint's processor or tokenizer; None without one."""
+    """Return the chat template of a checkpoint's processor or tokenizer, of several the default; None without one."""
     own = getattr(processor, "chat_template", None)
-    return own or getattr(getattr(processor, "tokenizer", None), "chat_template", None)
+    own = own or getattr(getattr(processor, "tokenizer", None), "chat_template", None)
+    return own.get("default") if isinstance(own, dict) else own
 
 
 def said(role: str, text: str, *before: dict, **more: str) -> dict:

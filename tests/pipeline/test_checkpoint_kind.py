@@ -85,6 +85,14 @@ def test_more_layers_than_the_configuration_says_are_refused(vit, own_nsd):
     assert f"holds {len(surplus)} parameters that ViTModel does not have" in refused(VIT, vit, own_nsd)
 
 
+def test_constants_that_older_versions_saved_are_left_out(vit):
+    expected, tensors = load(VIT, vit)[0].state_dict(), load_file(vit / "model.safetensors")
+    former = {"encoder.layer.0.attention.masked_bias": torch.tensor(-1e4)}
+    save_file(tensors | former, vit / "model.safetensors", metadata={"format": "pt"})
+    for name, tensor in load(VIT, vit)[0].state_dict().items():
+        assert torch.equal(expected[name], tensor)
+
+
 def test_the_head_of_a_classifier_is_left_out_of_a_backbone(vit):
     from transformers import ViTConfig, ViTForImageClassification
 

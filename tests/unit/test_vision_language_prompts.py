@@ -4,15 +4,16 @@ import json
 from types import SimpleNamespace
 
 import pytest
-from published_models import BERT, PUBLISHED, needs_published
+from published_models import BERT, LLAVA, PUBLISHED, needs_published
 from tiny_vision_language import OWN, processor_of
 from transformers import BertTokenizer, CLIPImageProcessorPil, GitProcessor
 from transformers.utils.chat_template_utils import render_jinja_template
 
 from brain_activity_prediction.models.chat_template import marks_of
-from brain_activity_prediction.models.vision_language.families import CARD_TEMPLATES
+from brain_activity_prediction.models.vision_language.families import CARD_TEMPLATES, family
 from brain_activity_prediction.models.vision_language.inputs import Reader
 from brain_activity_prediction.models.vision_language.prompts import fill, read_template
+from brain_activity_prediction.models.vision_language.reader import complete
 from brain_activity_prediction.runtime.errors import InputError
 
 USER = "{% for part in messages[0].content %}{{ part.text if part.type == 'text' else '<image>' }}{% endfor %}"
@@ -160,6 +161,30 @@ def test_thinking_is_let_and_closed_as_published_templates_do(template, off, on,
 def test_a_template_that_names_its_reasoning_effort_is_told_none_or_high():
     assert prompt_of(processor(MISTRAL)).startswith("none<image>")
     assert prompt_of(processor(MISTRAL), thinking=True).startswith("high<image>")
+
+
+def test_of_several_named_templates_the_default_one_is_taken():
+    """As Cohere's tokenizers have them, next to those for tools and documents."""
+    assert prompt_of(processor({"default": USER, "tool_use": "x"})) == "<image>{prompt}"
+    with pytest.raises(InputError, match="model has no chat template"):
+        prompt_of(processor({"tool_use": "x"}))
+
+
+@needs_published
+def test_a_processor_of_llava_without_patches_takes_those_of_the_tower():
+    """As LLaVA's processors of early 2024 are; the published file of today says the same."""
+    older = processor_of("llava", OWN["llava"] | {"processor": {}}, None)
+    assert older.patch_size is None
+    complete(older, json.loads((LLAVA / "config.json").read_text(encoding="utf-8")))
+    today = json.loads((LLAVA / "processor_config.json").read_text(encoding="utf-8"))
+    for name in ("patch_size", "vision_feature_select_strategy"):
+        assert getattr(older, name) == today[name]
+    assert older.num_additional_image_tokens == 1  # CLIP's class token
+
+
+def test_a_model_with_code_of_its_own_is_refused_as_such():
+    with pytest.raises(InputError, match="model is a minicpmv with code of its own, which is never run here"):
+        family({"model_type": "minicpmv", "auto_map": {"AutoModel": "modeling_minicpmv.MiniCPMV"}}, "model")
 
 
 def test_a_template_that_writes_the_prompt_twice_is_refused():

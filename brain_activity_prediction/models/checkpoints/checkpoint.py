@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     import torch
 
 UNUSED_HEADS = ("pooler.", "vision_model.head.")  # applied after the last hidden state; some checkpoints lack them
+# Constants that older versions of transformers saved with the parameters.
+FORMER_TABLES = re.compile(r"(^|\.)(masked_bias|position_ids|inv_freq|relative_position_index|relative_coords_table)$")
 SMALL_BYTES = 2**30
 ADAPTER = "adapter_config.json"
 IS_ADAPTER = f"holds an adapter ({ADAPTER}): merge it into its base model and give the merged model"
@@ -72,7 +75,7 @@ class Checkpoint(CheckpointFiles):
                 raise InputError(f"--checkpoint {folder} holds no {name}: give the folder of a saved model")
         if self.seed is None and not any(self._files(weights_identity.WEIGHT_FILES)):
             kinds = ", ".join(weights_identity.WEIGHT_FILES)
-            raise InputError(f"--checkpoint {folder} holds no weights ({kinds}): copy them there")
+            raise InputError(f"--checkpoint {folder} holds no weights ({kinds}): copy them there; GGUF is not read")
         check_folder(folder, weights_identity.WEIGHT_FILES + weights_identity.TEXT_FILES)
 
     def model(self, model_class, device: str, dtype: torch.dtype, optional: Sequence[str] = UNUSED_HEADS):
@@ -241,7 +244,7 @@ def unexpected(model, names: Iterable[str]) -> list[str]:
     """Return the sorted names of a checkpoint's parameters that the model should have but lacks.
 
     A model class without a head, such as ViTModel, may lack whole parts of a checkpoint, such as a head or decoder. A
-    class with a head must have all parameters.
+    class with a head must have all parameters. Tables that older versions of transformers saved are left out.
     """
-    whole = "For" in type(model).__name__
+    whole, names = "For" in type(model).__name__, (name for name in names if not FORMER_TABLES.search(name))
     return sorted(name for name in names if whole or hasattr(model, name.split(".")[0]))

@@ -97,6 +97,11 @@ def family(config: dict, source) -> Family:
     from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES as KNOWN
 
     model_type = config.get("model_type")
+    if model_type not in KNOWN and config.get("auto_map"):
+        raise InputError(
+            f"{source} is a {model_type} with code of its own, which is never run here: give the model in a form that "
+            "transformers reads itself; ids of such copies often end in -hf"
+        )
     if model_type not in KNOWN:
         raise InputError(
             f"{source} is a {model_type or 'model without model_type'}, which transformers does not know as a "

@@ -39,6 +39,7 @@ def reader_of(checkpoint: Checkpoint, kind: Family, template: str | None, system
             f"{checkpoint.source} has no processor for images and text, only {type(processor).__name__}: copy its "
             "preprocessor_config.json and processor_config.json there"
         )
+    complete(processor, checkpoint.settings("config.json"))
     if kind.model_type in BY_TURNS:
         processor = TurnsProcessor(processor)
     if template is None and not getattr(processor, "chat_template", None) and kind.model_type in CARD_TEMPLATES:
@@ -56,6 +57,15 @@ def reader_of(checkpoint: Checkpoint, kind: Family, template: str | None, system
     with guarded(f"the processor of {checkpoint.source} could not read a picture and a prompt"):
         reader.shared = kind.shared and shares_start(reader)
     return reader
+
+
+def complete(processor, config: Mapping[str, Any]) -> None:
+    """Give a processor of LLaVA's kind what its file lacks, as in checkpoints of early 2024: the tower's patches."""
+    tower = config.get("vision_config") or {}
+    if getattr(processor, "patch_size", 0) is None and "patch_size" in tower:
+        processor.patch_size = tower["patch_size"]
+        processor.vision_feature_select_strategy = config.get("vision_feature_select_strategy", "default")
+        processor.num_additional_image_tokens = int(tower.get("model_type") == "clip_vision_model")  # a class token
 
 
 def use_tokenizer_of_files(processor, checkpoint: Checkpoint, template: str) -> None:
