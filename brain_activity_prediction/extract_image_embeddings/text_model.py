@@ -88,6 +88,13 @@ def say_modules(checkpoint: Checkpoint) -> None:
             f"{checkpoint.source} is a model of sentence-transformers: its {', '.join(kinds[1:])} after the "
             "transformer are not applied; --pooling selects the tokens"
         )
+    with suppress(TypeError, AttributeError):
+        prompts = checkpoint.settings("config_sentence_transformers.json").get("prompts")
+        if named := [repr(text) for text in prompts.values() if text]:
+            log.info(
+                f"its prompts are not put before the captions ({', '.join(named[:3])}): write one into the captions if "
+                "the model should read it"
+            )
 
 
 if __name__ == "__main__":

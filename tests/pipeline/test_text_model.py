@@ -87,7 +87,8 @@ def test_states_are_those_of_transformers_for_each_caption_alone(name, tmp_path)
         assert_close(one_by_one[0][stream], found[stream][:1])
 
 
-def test_siglip_reads_its_padding_as_in_training(tmp_path):
+@pytest.mark.parametrize(("family", "read"), [("Siglip", "A Dog"), ("Siglip2", "a dog")])
+def test_siglip_reads_its_padding_and_siglip_2_small_letters_as_in_training(family, read, tmp_path):
     """SigLIP was trained on 64 tokens without a mask; its embedding is read from the last one."""
     import_torchvision()
     import transformers as hf
@@ -96,16 +97,24 @@ def test_siglip_reads_its_padding_as_in_training(tmp_path):
     folder, length = tmp_path / "siglip", 32
     backend, n_words = letters("t5")
     hf.PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="</s>", pad_token="</s>").save_pretrained(folder)
-    text = hf.SiglipTextConfig(**SIZE, vocab_size=n_words, max_position_embeddings=length)
-    save(hf.SiglipModel(hf.SiglipConfig(text_config=text, vision_config=hf.SiglipVisionConfig(**SIZE))), folder)
-    found = computed(folder, ["mean", "last"], [["a dog"]])
+    text = {**SIZE, "vocab_size": n_words, "max_position_embeddings": length}
+    config = getattr(hf, f"{family}Config")(text_config=text, vision_config=SIZE)
+    save(getattr(hf, f"{family}Model")(config), folder)
+    found = computed(folder, ["mean", "last"], [["A Dog"]])
     tokenizer = hf.PreTrainedTokenizerFast.from_pretrained(folder)
-    ids = tokenizer("a dog", padding="max_length", max_length=length, return_tensors="pt").input_ids
-    model = hf.SiglipModel.from_pretrained(folder).eval().text_model
+    ids = tokenizer(read, padding="max_length", max_length=length, return_tensors="pt").input_ids
+    model = getattr(hf, f"{family}Model").from_pretrained(folder).eval().text_model
     with torch.inference_mode():
         states = torch.cat(model(input_ids=ids, output_hidden_states=True).hidden_states).numpy()
     assert_close(found["text_last"], states[None, :, -1])
     assert_close(found["text"], states[None, :, : len("a dog") + 1].mean(axis=2))
+
+
+def test_a_sentence_transformer_that_reads_small_letters_does_so(tmp_path):
+    folder = write_text_model("bert", tmp_path / "bert")
+    (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 20, "do_lower_case": True}))
+    capital, small = computed(folder, ["mean"], [["A Dog"], ["a dog"]])["text"]
+    assert_close(capital[None], small[None])
 
 
 def test_an_encoder_saved_without_its_decoder_is_read(tmp_path):
@@ -153,10 +162,13 @@ def test_a_folder_of_sentence_transformers_names_the_modules_left_out(own_nsd, c
         for number, (path, kind) in enumerate(kinds.items())
     ]
     (folder / "modules.json").write_text(json.dumps(modules))
+    prompts = {"prompts": {"query": "query: ", "document": ""}, "default_prompt_name": None}
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(prompts))
     status, errors = extract(own_nsd, folder, captions)
     assert status == 0, errors
     assert EmbeddingStore(embeddings_folder(own_nsd, "org/text", None)).streams() == {"text": (4, 16)}
     assert "is a model of sentence-transformers: its Pooling, Normalize after the" in errors
+    assert "its prompts are not put before the captions ('query: '): write one into the captions" in errors
 
 
 def test_clip_text_and_text_model_continue_the_same_states(own_nsd, captions, tmp_path):

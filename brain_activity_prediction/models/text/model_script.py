@@ -29,6 +29,7 @@ from brain_activity_prediction.models.pooling import (
 )
 from brain_activity_prediction.models.sites.points import check_passed_once, with_sites
 from brain_activity_prediction.models.text.network import (
+    LOWERED_IN_TRAINING,
     PADDED_IN_TRAINING,
     PROBES,
     TextReader,
@@ -36,6 +37,7 @@ from brain_activity_prediction.models.text.network import (
     hidden_states,
     load_network,
     longest_text,
+    text_family,
 )
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.messages import log
@@ -84,9 +86,9 @@ def script(checkpoint: Checkpoint, texts: Texts, sites: Sequence[str] = (BLOCK,)
 def load(checkpoint: Checkpoint, device: str, dtype, *, texts: Texts, sites: Sequence[str] = (BLOCK,)):
     """Return the text model and its reader; raise InputError for texts without a token, warn of texts that are cut."""
     model = load_network(checkpoint, device, dtype)
-    settings = [checkpoint.settings(name) for name in TOKENIZER_SETTINGS]
-    padded = model.config.model_type.removesuffix("_text_model") in PADDED_IN_TRAINING
-    reader = TextReader(checkpoint.tokenizer(), longest_text(model, settings), padded)
+    settings, family = [checkpoint.settings(name) for name in TOKENIZER_SETTINGS], text_family(model)
+    lowered = family in LOWERED_IN_TRAINING or settings[1].get("do_lower_case") is True
+    reader = TextReader(checkpoint.tokenizer(), longest_text(model, settings), family in PADDED_IN_TRAINING, lowered)
     check_texts(reader, texts)
     check_network(model, reader)
     return with_points(model, reader, [site for site in sites if site != BLOCK]), reader

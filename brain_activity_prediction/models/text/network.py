@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 
 PADDED_IN_TRAINING = ("siglip", "siglip2")  # read a fixed number of tokens, padding included, without a mask
+LOWERED_IN_TRAINING = ("siglip2",)  # read lower case, which their published tokenizer.json keeps apart
 PROBES = ("a dog", "a man on a horse looks at two red buses")  # two texts of different length
 
 
@@ -33,20 +34,25 @@ class TextReader:
 
     longest  number of tokens that the model reads; None without a limit
     padded  whether all texts are padded to `longest` tokens, and read with their padding, as in training
+    lowered  whether capitals are read as small letters, as in training
     """
 
     tokenizer: PreTrainedTokenizerBase
     longest: int | None
     padded: bool
+    lowered: bool = False
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the token ids of each text; long texts are cut and keep the special tokens at their end."""
-        limit = {"truncation": True, "max_length": self.longest} if self.longest else {}
-        return self.tokenizer(list(texts), verbose=False, **limit).input_ids
+        return self._tokenised(texts, **({"truncation": True, "max_length": self.longest} if self.longest else {}))
 
     def lengths(self, texts: Sequence[str]) -> list[int]:
         """Return the number of tokens of each text before it is cut."""
-        return [len(ids) for ids in self.tokenizer(list(texts), verbose=False).input_ids]
+        return [len(ids) for ids in self._tokenised(texts)]
+
+    def _tokenised(self, texts: Sequence[str], **limit) -> list[list[int]]:
+        read = [text.lower() if self.lowered else text for text in texts]
+        return self.tokenizer(read, verbose=False, **limit).input_ids
 
     def batch(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Return token ids (C, T), padded on the right, and the mask (C, T) of each text's own tokens."""
@@ -79,6 +85,11 @@ def load_network(checkpoint: Checkpoint, device: str, dtype: torch.dtype) -> nn.
         model = model.get_encoder()
     model.config.use_cache = False
     return model
+
+
+def text_family(model: nn.Module) -> str:
+    """Return the model type of a text model, of a model with two towers that of the whole."""
+    return model.config.model_type.removesuffix("_text_model")
 
 
 def hidden_states(model: nn.Module, ids: Tensor, mask: Tensor | None) -> Sequence[Tensor]:
