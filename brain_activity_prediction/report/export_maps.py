@@ -22,7 +22,7 @@ from brain_activity_prediction.report.flags import output_and_selection, parser
 from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.running import run_script
 from brain_activity_prediction.runtime.wording import count, prompt_name
-from brain_activity_prediction.storage.folders import part_of
+from brain_activity_prediction.storage.folders import part_of, subject_name
 
 if TYPE_CHECKING:
     from brain_activity_prediction.report.cortex.pycortex_file import View
@@ -54,7 +54,7 @@ def main() -> None:
     found = find_maps(output, arguments.protocol, selection, arguments.map)
     for subject in dict.fromkeys(one.subject for one in found):
         own = [one for one in found if one.subject == subject]
-        path = part_of(output, "report") / "pycortex" / f"subj{subject:02d}.hdf"
+        path = part_of(output, "report") / "pycortex" / f"{subject_name(subject)}.hdf"
         n = write_views(path, _views(arguments.base_dir, own, arguments.transform))
         print(f"{path}: {count(n, 'view')} of {count(sum(len(one.paths) for one in own), 'map')}")
 
@@ -65,6 +65,7 @@ def _views(base_dir: Path, maps: Sequence[VoxelMaps], transform: str) -> Iterato
     from brain_activity_prediction.report.cortex.subject_surface import (
         FSAVERAGE,
         NATIVE,
+        all_voxels,
         lacking_transforms,
         nsd_in,
         read_subject_surface,
@@ -73,11 +74,11 @@ def _views(base_dir: Path, maps: Sequence[VoxelMaps], transform: str) -> Iterato
     )
 
     subject = maps[0].subject
-    store = f"subj{subject:02d}"
-    space = space_of(next(iter(maps[0].paths.values())))
+    store, first = subject_name(subject), next(iter(maps[0].paths.values()))
+    space = space_of(first)
     if lacking := lacking_transforms(base_dir, subject, volumes=space):
         log.warning(lacking)
-    voxels = read_voxels(nsd_in(base_dir, space), subject)
+    voxels = read_voxels(nsd_in(base_dir, space), subject) if isinstance(subject, int) else all_voxels(first)
     surface = None if lacking else read_subject_surface(base_dir, subject, space)
     for one in maps:
         run = one.folder.name if one.run is None else f"{one.folder.name}, {prompt_name(one.run.prompt)}"

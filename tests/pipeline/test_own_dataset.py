@@ -1,7 +1,10 @@
 """A lab's own experiment, from pictures and responses to scores."""
 
 import csv
+import re
+import textwrap
 import unicodedata
+from pathlib import Path
 
 import h5py
 import nibabel
@@ -15,7 +18,7 @@ from PIL import Image
 from brain_activity_prediction.align_image_embeddings import align_model
 from brain_activity_prediction.datasets.find import find_dataset
 from brain_activity_prediction.datasets.responses import ResponseChoice, prepare_responses
-from brain_activity_prediction.report import report
+from brain_activity_prediction.report import export_maps, report
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 
@@ -90,6 +93,21 @@ def test_the_report_shows_the_experiment(expected, monkeypatch):
     report.main()
     assert (expected / "report/own/report.html").stat().st_size > 10_000
     assert "sub-01" in (expected / "report/own/scores.csv").read_text()
+
+
+def test_volumes_of_the_experiment_are_exported_for_pycortex(expected, tmp_path, monkeypatch):
+    write_experiment(tmp_path, "nii.gz")
+    (tmp_path / "image_embeddings").symlink_to(expected / "image_embeddings")
+    align(monkeypatch, tmp_path)
+    monkeypatch.setattr("sys.argv", ["export_maps.py", "pycortex", "-d", str(tmp_path), "--map", "*_best_layer_r"])
+    export_maps.main()
+    with h5py.File(tmp_path / "report/own/pycortex/sub-01.hdf") as file:
+        (stored,) = file["data"].values()
+        assert stored.attrs["subject"] == "sub-01"
+        maps = tmp_path / "alignment/own/sub-01/no_prompt/test_mean-colours/maps"
+        np.testing.assert_array_equal(
+            stored[:].T, nibabel.load(maps / "vision_best_layer_r.nii.gz").get_fdata(dtype=np.float32)
+        )
 
 
 def test_results_can_lie_apart_from_read_only_data(folder, tmp_path_factory, monkeypatch):
@@ -314,6 +332,23 @@ def test_lines_that_are_not_in_the_order_of_onsets_are_reported(tmp_path, capsys
     said = capsys.readouterr().err
     assert "trials.csv, line 6: the onset is earlier than in the line before" in said
     assert said.count("earlier") == 1
+
+
+def test_the_tutorial_makes_trials_in_the_order_of_runs_and_onsets(tmp_path, monkeypatch):
+    page = (Path(__file__).resolve().parents[2] / "docs/datasets.md").read_text()
+    code = textwrap.dedent(re.search(r"`run-10`\n.*\n\n((?: {7}.*\n|\n)+)", page)[1])
+    (tmp_path / "DIR").mkdir()
+    for session, run, names in ((1, 10, "c"), (1, 2, "b-a"), (2, 1, "d")):
+        path = tmp_path / f"bids/sub-01/ses-{session:02}/func/sub-01_ses-{session:02}_task-images_run-{run}_events.tsv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rows = [f"{9 - k}\t3\t{'n/a' if name == '-' else f'{name}.png'}" for k, name in enumerate(names)]
+        path.write_text("\n".join(["onset\tduration\tstim_file", *rows]))
+    monkeypatch.chdir(tmp_path)
+    exec(code, {})
+    trials = find_dataset(tmp_path / "DIR").trials
+    assert trials.images.tolist() == ["a.png", "b.png", "c.png", "d.png"]
+    assert trials.sessions.tolist() == [1, 1, 1, 2]
+    assert set(trials.subjects) == {"sub-01"}
 
 
 def test_an_unknown_subject_is_refused_with_the_known_ones(folder, monkeypatch):

@@ -145,6 +145,12 @@ def read_voxels(nsd: NSDVolumes, subject: int) -> CorticalVoxels:
     return CorticalVoxels(grid, read_volume_on(nsd.nsdgeneral(subject), grid) >= 0)
 
 
+def all_voxels(path: Path) -> CorticalVoxels:
+    """Return all voxels of a volume, for subjects of other datasets than NSD."""
+    grid = read_grid(path)
+    return CorticalVoxels(grid, np.ones(grid.shape, dtype=bool))
+
+
 def nsd_in(base_dir: Path, volumes: str = SPACE) -> NSDVolumes:
     """Return NSD with its volumes of a space."""
     nsd = find_nsd(base_dir)
