@@ -73,7 +73,7 @@ def comparison_bars(
                     panel.bar(turn, one["r"], 0.8, color=figures.look(turn)[0], **errors)
                     own = values.loc[(roi, turn)].to_numpy()
                     if len(own) > 1:
-                        panel.plot(turn + np.linspace(-0.25, 0.25, len(own)), own, linestyle="", **DOT)
+                        panel.plot(turn + np.linspace(-0.25, 0.25, len(own)), own, **DOT)
             _brackets(panel, tested[tested["roi"] == roi], (top, step), figures.style.small)
             panel.set_title(shown_name(roi), loc="left")
             panel.set_xticks([])
@@ -87,7 +87,7 @@ def comparison_bars(
         labels = _labels(conditions, prompts)
         legend = {label: Patch(facecolor=figures.look(turn)[0]) for turn, label in enumerate(labels)}
         if values.shape[1] > 1:
-            legend["subject"] = Line2D([], [], linestyle="", **DOT)
+            legend["subject"] = Line2D([], [], **DOT)
         text = f"Bars of mean correlation of {', '.join(labels)} in {', '.join(regions)}, with tests of their pairs."
         title = f"{family}: pairs of conditions" if analysis == ACROSS else f"{family}: {analysis}"
         words = Words(f"pairs_{slug(analysis)}_{slug(family)}", title, text, _note(values, choice))

@@ -19,6 +19,8 @@ import pyarrow as pa
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from PIL import Image
 from pyarrow import csv
@@ -33,7 +35,8 @@ from brain_activity_prediction.storage.folders import is_simulated
 
 POINTS_PER_INCH = 72
 PNG_DPI = 300
-LAYOUT_DPI = 200  # resolution at which texts are measured, and of images within an SVG
+LAYOUT_DPI = 300  # resolution at which texts are measured; that of PNG, so that they are measured once
+IMAGE_DPI = 200  # of images within SVG and PDF
 COMPRESSION = 1  # PNG compression level, up to 9: files are a sixth larger than at 6, but take two thirds of the time
 PAGE_COLOURS = {INK: "currentColor", LINE: "var(--line)"}
 GAP = 4  # points between title, panels, legend and note
@@ -153,7 +156,7 @@ class FigureFolder:
             foot.set_position((left, (below - GAP / 2) / whole))
         if shown:
             shown.set_bbox_to_anchor((0.5, below / whole))
-        figure.draw_without_rendering()
+        figure.get_layout_engine().execute(figure)
         figure.set_layout_engine("none")  # the files share one layout
         for panel in figure.axes:  # the last digits of a layout differ between runs, and SVG ids are made from them
             box = panel.get_position(original=True).bounds
@@ -199,15 +202,16 @@ class FigureFolder:
         figure.patch.set_visible(False)
         for panel in figure.axes:
             panel.patch.set_visible(False)
+        figure.dpi = IMAGE_DPI
         if self.pdf:
             self._write_pdf(figure, name, title)
-        svg = StringIO()
-        figure.savefig(svg, format="svg", dpi=LAYOUT_DPI, metadata={"Date": None, "Title": title})
+        svg = StringIO()  # `Figure.savefig` would draw twice
+        FigureCanvasSVG(figure).print_svg(svg, metadata={"Date": None, "Title": title})
         self._write(f"{name}.svg", svg.getvalue().encode())
 
     def _write_pdf(self, figure: Figure, name: str, title: str) -> None:
         pdf = BytesIO()
-        figure.savefig(pdf, format="pdf", dpi=LAYOUT_DPI, metadata={"CreationDate": None, "Title": title})
+        FigureCanvasPdf(figure).print_pdf(pdf, metadata={"CreationDate": None, "Title": title})
         self._write(f"{name}.pdf", pdf.getvalue())
 
     def _write(self, name: str, content: bytes) -> None:

@@ -46,6 +46,7 @@ def layer_curves(
         n_rows = -(-len(panel_names) // in_a_row)
         height = PANEL if in_a_row > 1 else 1.4 * PANEL
         figure, panels = figures.panels(n_rows, in_a_row, height, sharex=True, sharey=True)
+        panels[0].set(xlim=(-0.02, 1.02), ylim=_limits(scores))  # before the lines, which then compute none
         for panel, name in zip(panels, panel_names, strict=False):
             rows = shown[shown[panels_of] == name]
             _curves(panel, {line: rows[rows[lines_of] == line] for line in line_names}, looks, figures.style.small)
@@ -57,8 +58,6 @@ def layer_curves(
             panel.tick_params(labelbottom=lowest)
             panel.set_xlabel("relative depth" if lowest else "")
             panel.set_ylabel("r" if place % in_a_row == 0 else "")
-        panels[0].set_xlim(-0.02, 1.02)
-        panels[0].set_ylim(*_limits(scores))
         text = f"Mean correlation on held-out images in {', '.join(regions)} against the depth of the {stream} stream. "
         text += highest(shown, "{model_id} at layer {layer} in {roi}")
         names = short_models(line_names) if by_region else {name: shown_name(name) for name in line_names}
@@ -72,7 +71,9 @@ def layer_curves(
 
 
 def _curves(panel: Axes, lines: Mapping[str, pd.DataFrame], looks: Mapping[str, tuple], small: float) -> None:
-    """Draw the lines of a panel with bands, the chosen layers, and the ceiling of the rows with most subjects."""
+    """Draw the lines of a panel with bands, the chosen layers, and each noise ceiling."""
+    ceilings = {}  # (ceiling, colour) as keys, because models share the ceiling of a region
+    of_lines = len(looks) > 1 and len({roi for line in lines.values() for roi in line["roi"]}) > 1
     for name, line in lines.items():
         if line.empty:
             continue
@@ -82,7 +83,8 @@ def _curves(panel: Axes, lines: Mapping[str, pd.DataFrame], looks: Mapping[str, 
         )
         whole = np.where(complete, r, np.nan)
         panel.plot(depth, whole, style, color=colour)
-        panel.plot(depth[~complete], r[~complete], "o", color=colour, **HOLLOW)
+        if not complete.all():
+            panel.plot(depth[~complete], r[~complete], "o", color=colour, **HOLLOW)
         panel.fill_between(depth, whole - error, whole + error, color=colour, alpha=0.2, linewidth=0)
         panel.plot(depth[chosen], r[chosen], "o", color=colour, **CHOSEN)
         if line["n_subjects"].max() < line["n_possible"].max():
@@ -90,7 +92,9 @@ def _curves(panel: Axes, lines: Mapping[str, pd.DataFrame], looks: Mapping[str, 
             n = f"n = {line['n_subjects'].max()}"
             panel.annotate(n, (depth[-1], r[-1]), **above, color=colour, fontsize=small)
         if (ceiling := _ceiling(line)) is not None:
-            panel.axhline(ceiling, **CEILING | ({} if len(looks) == 1 or _shared(lines) else {"color": colour}))
+            ceilings[ceiling, colour if of_lines else INK] = None
+    for ceiling, colour in ceilings:
+        panel.axhline(ceiling, **CEILING | {"color": colour})
     panel.axhline(0, color=INK, linewidth=0.5)
     panel.grid(True, axis="y")
 
@@ -99,11 +103,6 @@ def _ceiling(line: pd.DataFrame) -> float | None:
     """Return the ceiling of a line's region, of its complete layers; None if it is unknown."""
     ceilings = line.loc[line["complete"], "r_ceiling"].dropna()
     return None if ceilings.empty else float(ceilings.iloc[0])
-
-
-def _shared(lines: Mapping[str, pd.DataFrame]) -> bool:
-    """Return whether all lines are of one region, and have its ceiling."""
-    return len({roi for line in lines.values() for roi in line["roi"]}) < 2
 
 
 def _limits(scores: pd.DataFrame) -> tuple[float, float]:

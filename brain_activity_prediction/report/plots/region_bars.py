@@ -1,6 +1,7 @@
 """Draw the scores of regions: a bar for each model, with error bar, subjects, significance and noise ceiling."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ BAR, GAP, STAR = 7, 5, 4  # in points; STAR is the distance of a significance st
 AXIS = 30  # points below the bars
 CEILING = {"color": INK, "linewidth": 1.0, "linestyle": (0, (1.5, 1))}
 DOT = {"marker": "o", "markersize": 2, "markerfacecolor": "white", "markeredgecolor": INK, "markeredgewidth": 0.4}
+DOT |= {"linestyle": ""}
 HATCHED_FROM = 7  # number of the first model whose colour repeats
 
 
@@ -36,20 +38,18 @@ def region_bars(
     labels = region_labels(regions, scores)
     with figures.style.applied():
         figure, (panel,) = figures.panels(1, 1, AXIS + len(regions) * step)
-        at = shown.set_index(["roi", "model_id"])
-        for row, roi in enumerate(regions):
-            ceiling = []
-            for turn, model in enumerate(models):
-                if (roi, model) in at.index:
-                    score, y = at.loc[(roi, model)], row * step + turn * BAR
-                    _bar(panel, score, y, turn, figures)
-                    ceiling += [(score["bar_ceiling"], y + side * BAR / 2) for side in (-1, 1)]
-            if ceiling:
-                panel.plot(*zip(*ceiling, strict=True), **CEILING)
+        panel.set_xlim(*_limits(scores))  # before the bars, which then need not search for limits
+        turns, rows = ({name: number for number, name in enumerate(names)} for names in (models, regions))
+        shown = shown.assign(turn=shown["model_id"].map(turns), row=shown["roi"].map(rows))
+        shown = shown.assign(y=shown["row"] * step + shown["turn"] * BAR).sort_values("y")
+        for turn, bars in shown.groupby("turn"):
+            _bars(panel, bars, int(turn), figures)
+        for _, bars in shown.groupby("row"):
+            ends = np.stack([bars["y"] - BAR / 2, bars["y"] + BAR / 2], axis=1)
+            panel.plot(np.repeat(bars["bar_ceiling"], 2), ends.ravel(), **CEILING)
         centre = (len(models) - 1) * BAR / 2
         panel.set_yticks([row * step + centre for row in range(len(regions))], labels)
         panel.set_ylim(len(regions) * step - BAR / 2 - GAP / 2, -BAR / 2 - GAP)
-        panel.set_xlim(*_limits(scores))
         panel.tick_params(axis="y", length=0)
         panel.axvline(0, color=INK, linewidth=0.6)
         panel.spines["left"].set_visible(False)
@@ -61,34 +61,49 @@ def region_bars(
         return figures.save(figure, words, _values(shown), _legend(models, shown, figures))
 
 
-def _bar(panel: Axes, score: pd.Series, y: float, turn: int, figures: FigureFolder) -> None:
-    """Draw one bar at the height `y`, with all that belongs to it."""
-    colour, _ = figures.look(turn)
-    error = None if np.isnan(score["bar_se"]) else score["bar_se"]
-    bars = {"color": colour, "hatch": "////" if turn >= HATCHED_FROM else None}
-    errors = {"xerr": error, "ecolor": INK, "capsize": 1.5, "error_kw": {"elinewidth": 0.7, "capthick": 0.7}}
-    panel.barh(y, score["bar"], BAR * 0.86, **bars, **errors)
-    values = [value for value in score["bar_values"] if np.isfinite(value)]
-    if len(score["bar_values"]) > 1:
-        draw_subjects(panel, y, values)
-    end = max([np.nan_to_num(score["bar"]) + (error or 0), *values, 0])
-    if note := _bar_note(score):
-        at_end = {"xytext": (STAR + 4, 0), "textcoords": "offset points", "va": "center_baseline"}
-        panel.annotate(note, (end, y), **at_end, fontsize=figures.style.small)
-    if score["n_significant"]:
-        shift = ScaledTranslation(STAR / POINTS_PER_INCH, 0, panel.figure.dpi_scale_trans)
-        panel.plot(end, y, transform=panel.transData + shift, **_star(score["n_significant"] == score["n_subjects"]))
+def _bars(panel: Axes, bars: pd.DataFrame, turn: int, figures: FigureFolder) -> None:
+    """Draw the bars of the nth model at their heights `y`, with errors, subjects, stars and notes."""
+    y, errors = bars["y"].to_numpy(), bars["bar_se"].to_numpy(float)
+    look = {"color": figures.look(turn)[0], "hatch": "////" if turn >= HATCHED_FROM else None}
+    panel.barh(y, bars["bar"], BAR * 0.86, **look, **error_bars("xerr", errors))
+    several = [values if len(values) > 1 else () for values in bars["bar_values"]]
+    draw_subjects(panel, y, several)
+    ends = [
+        max([value + error, 0, *(one for one in values if np.isfinite(one))])
+        for value, error, values in zip(
+            np.nan_to_num(bars["bar"]), np.nan_to_num(errors), bars["bar_values"], strict=True
+        )
+    ]
+    at_end = {"xytext": (STAR + 4, 0), "textcoords": "offset points", "va": "center_baseline"}
+    for end, bar in zip(ends, bars.itertuples(), strict=True):
+        if note := _bar_note(bar):
+            panel.annotate(note, (end, bar.y), **at_end, fontsize=figures.style.small)
+    shift = ScaledTranslation(STAR / POINTS_PER_INCH, 0, panel.figure.dpi_scale_trans)
+    in_every = bars["n_significant"] == bars["n_subjects"]
+    for filled, starred in ((True, in_every), (False, ~in_every)):
+        if (chosen := (starred & (bars["n_significant"] > 0)).to_numpy()).any():
+            panel.plot(np.array(ends)[chosen], y[chosen], transform=panel.transData + shift, **_star(filled))
 
 
-def draw_subjects(panel: Axes, y: float, values: Sequence[float]) -> None:
-    """Draw the values of subjects as dots on a bar at the height `y`."""
-    if values:
-        panel.plot(values, y + BAR * 0.3 * np.linspace(-1, 1, len(values)), linestyle="", **DOT, clip_on=False)
+def error_bars(direction: str, errors: np.ndarray) -> dict[str, object]:
+    """Return the parameters of bars with errors (n,), of which some or all may be NaN; `direction` is xerr or yerr."""
+    if np.isnan(errors).all():
+        return {}
+    return {direction: errors, "ecolor": INK, "capsize": 1.5, "error_kw": {"elinewidth": 0.7, "capthick": 0.7}}
+
+
+def draw_subjects(panel: Axes, y: np.ndarray, values: Sequence[Sequence[float]]) -> None:
+    """Draw the values of each bar's subjects as dots at its height `y`."""
+    known = [np.array([value for value in own if np.isfinite(value)]) for own in values]
+    heights = [centre + BAR * 0.3 * np.linspace(-1, 1, len(own)) for centre, own in zip(y, known, strict=True)]
+    if any(map(len, known)):
+        panel.plot(np.concatenate(known), np.concatenate(heights), **DOT, clip_on=False)
 
 
 def _star(filled: bool) -> dict:
     face = INK if filled else "none"
-    return {"marker": "*", "color": INK, "markerfacecolor": face, "markersize": 3.6, "markeredgewidth": 0.5}
+    star = {"marker": "*", "color": INK, "markerfacecolor": face, "markersize": 3.6, "markeredgewidth": 0.5}
+    return star | {"linestyle": ""}
 
 
 def bar_scores(scores: pd.DataFrame) -> tuple[pd.DataFrame, str]:
@@ -108,11 +123,11 @@ def bar_scores(scores: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     return scores.assign(**bars, bar_values=of_ratio, bar_ceiling=1.0), "r / noise ceiling on held-out images"
 
 
-def _bar_note(score: pd.Series) -> str:
+def _bar_note(bar: Any) -> str:
     """Return the note for a bar that is missing or lacks subjects."""
-    if not score["n_bar"]:
+    if not bar.n_bar:
         return "no r / ceiling"
-    return "" if score["complete"] else f"n = {score['n_bar']}"
+    return "" if bar.complete else f"n = {bar.n_bar}"
 
 
 def _limits(scores: pd.DataFrame) -> tuple[float, float]:
@@ -154,7 +169,7 @@ def _legend(models: Sequence[str], scores: pd.DataFrame, figures: FigureFolder) 
         for turn, name in enumerate(short_models(models).values())
     }
     if (scores["n_subjects"] > 1).any():
-        legend["subject"] = Line2D([], [], linestyle="", **DOT)
+        legend["subject"] = Line2D([], [], **DOT)
     if scores["bar_ceiling"].notna().any():
         legend["noise ceiling"] = Line2D([], [], **CEILING)
     return legend

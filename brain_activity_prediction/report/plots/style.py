@@ -26,6 +26,7 @@ INKED = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytic
 FIXED = {
     **{"pdf.fonttype": 42, "svg.fonttype": "none", "text.parse_math": False, "text.usetex": False},
     **{"savefig.bbox": None, "axes.axisbelow": True, "figure.constrained_layout.use": False},
+    "axes.titley": 1.0,  # titles do not search for room above labels, of which there are none at the top
 }
 
 

@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 from brain_activity_prediction.encoding.tables.layer_figure import shown_name
 from brain_activity_prediction.report.plots.drawing import Drawn, FigureFolder, Words
 from brain_activity_prediction.report.plots.labels import slug
-from brain_activity_prediction.report.plots.region_bars import AXIS, BAR, DOT, GAP, draw_subjects
+from brain_activity_prediction.report.plots.region_bars import AXIS, BAR, DOT, GAP, draw_subjects, error_bars
 from brain_activity_prediction.report.plots.style import INK
 from brain_activity_prediction.report.tables.other_analyses import selected
 from brain_activity_prediction.report.tables.selection import Selection
@@ -114,25 +114,21 @@ def variance_bars(analysis: str, means: pd.DataFrame, regions: Sequence[str], fi
     n, of_all = rows.groupby("roi")["n_subjects"].max(), rows["n_possible"].iloc[0]
     labels = [shown_name(roi) + ("" if n[roi] == of_all else f" (n = {n[roi]})") for roi in regions]
     step = len(parts) * BAR + GAP
-    at = rows.set_index(["roi", "spaces"])
+    row_of = {roi: row for row, roi in enumerate(regions)}
     with figures.style.applied():
         figure, (panel,) = figures.panels(1, 1, AXIS + len(regions) * step)
         legend = {}
         for number, part in enumerate(parts):
             look = {"color": figures.look(number)[0], "hatch": HATCHES[number // len(figures.style.colours)]}
-            chosen = [at.loc[(roi, part)] if (roi, part) in at.index else None for roi in regions]
-            for row, share in enumerate(chosen):
-                if share is not None:
-                    error = None if np.isnan(share["r2_se"]) else share["r2_se"]
-                    errors = {"xerr": error, "ecolor": INK, "capsize": 1.5, "error_kw": {"elinewidth": 0.7}}
-                    y = row * step + number * BAR
-                    panel.barh(y, share["r2"], BAR * 0.86, **look, **errors)
-                    if of_all > 1:
-                        draw_subjects(panel, y, [r2 for _, r2 in share["of_subjects"]])
+            bars = rows[(rows["spaces"] == part) & rows["roi"].isin(regions)]
+            y = bars["roi"].map(row_of).to_numpy() * step + number * BAR
+            panel.barh(y, bars["r2"], BAR * 0.86, **look, **error_bars("xerr", bars["r2_se"].to_numpy(float)))
+            if of_all > 1:
+                draw_subjects(panel, y, [[r2 for _, r2 in own] for own in bars["of_subjects"]])
             label = f"{part} alone" if "+" not in part else f"shared by {part}"
             legend[label] = Patch(facecolor=look["color"], hatch=look["hatch"])
         if of_all > 1:
-            legend["subject"] = Line2D([], [], linestyle="", **DOT)
+            legend["subject"] = Line2D([], [], **DOT)
         panel.set_yticks([row * step + (len(parts) - 1) * BAR / 2 for row in range(len(regions))], labels)
         panel.set_ylim(len(regions) * step - BAR / 2 - GAP / 2, -BAR / 2 - GAP)
         panel.tick_params(axis="y", length=0)
