@@ -8,6 +8,7 @@ select scores, the report goes to a subfolder of its own.
 from __future__ import annotations
 
 import argparse
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 
 from brain_activity_prediction.datasets.find import dataset_if_any
@@ -44,7 +45,7 @@ def main() -> None:
     tables = Tables(find_scored(output))
     tables.check(selection)
     if arguments.table_only:
-        print(as_text(next(iter(write_tables(tables, selection, folder).values()))))
+        print(as_text(next(iter(shown_tables(write_tables(tables, selection, folder), selection).values()))))
     else:
         from brain_activity_prediction.report.contents import gather
         from brain_activity_prediction.report.cortex.surface_page import write_surface_page
@@ -55,7 +56,7 @@ def main() -> None:
         source = Source(output, dataset_if_any(arguments.base_dir, arguments.dataset))
 
         with ThreadPoolExecutor(1) as writer:  # Arrow releases Python's lock: millions of rows are written meanwhile
-            written = writer.submit(write_tables, tables, selection, folder)
+            written = writer.submit(deque, write_tables(tables, selection, folder), 0)  # keeps none of them
             shown = shown_tables(tables.selected(selection), selection)
             with Background() as background:
                 contents = gather(source, tables, shown, selection, FigureFolder(folder / "figures", run=background))

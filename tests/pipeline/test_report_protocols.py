@@ -11,7 +11,7 @@ from brain_activity_prediction.report.tables.averages import best_by_training
 from brain_activity_prediction.report.tables.collecting import Tables, find_scored
 from brain_activity_prediction.report.tables.protocol_comparison import compared_protocols
 from brain_activity_prediction.report.tables.selection import Selection
-from brain_activity_prediction.report.tables.writing import write_tables
+from brain_activity_prediction.report.tables.writing import shown_tables, write_tables
 from brain_activity_prediction.storage.settings_file import record_settings
 
 pytestmark = pytest.mark.slow
@@ -52,7 +52,8 @@ def test_a_page_of_the_studys_own_protocol_shows_its_average_of_layers_and_says_
 def beside_in(scored, folder):
     """Both protocols in V1v."""
     tables = Tables(find_scored(scored))
-    return compared_protocols(tables.scored, write_tables(tables, Selection(roi=("V1v",)), folder))
+    selection = Selection(roi=("V1v",))
+    return compared_protocols(tables.scored, shown_tables(write_tables(tables, selection, folder), selection))
 
 
 def test_old_and_new_scores_of_the_same_conditions_stand_side_by_side(own_scored, tmp_path):

@@ -13,7 +13,7 @@ from scripts import run_here
 
 from brain_activity_prediction.report.tables.collecting import Tables, find_scored
 from brain_activity_prediction.report.tables.selection import Selection
-from brain_activity_prediction.report.tables.writing import write_tables
+from brain_activity_prediction.report.tables.writing import shown_tables, write_tables
 from brain_activity_prediction.runtime.processes import own_name
 from brain_activity_prediction.storage.folders import reported_files
 from brain_activity_prediction.storage.made_from import noted, state_of
@@ -41,11 +41,12 @@ def test_every_row_of_every_table_is_in_the_collected_one_as_it_was(collected, s
 
 def test_regions_of_atlases_are_in_the_files_and_shown_only_if_named(scored, tmp_path):
     tables = Tables(find_scored(scored))
-    shown = write_tables(tables, Selection(), tmp_path)["standard"]
+    shown = shown_tables(write_tables(tables, Selection(), tmp_path), Selection())["standard"]
     assert not shown["roi"].str.contains(":").any()
     atlas = pd.read_parquet(tmp_path / "scores.parquet")["roi"].loc[lambda roi: roi.str.contains(":")]
     assert len(atlas) > 0
-    asked = write_tables(tables, Selection(roi=(atlas.iloc[0],)), tmp_path)["standard"]
+    of_atlas = Selection(roi=(atlas.iloc[0],))
+    asked = shown_tables(write_tables(tables, of_atlas, tmp_path), of_atlas)["standard"]
     assert set(asked["roi"]) == {atlas.iloc[0]}
 
 

@@ -22,8 +22,8 @@ FORMULA = r"^([=+@\t\r-])"
 KINDS = {pa.int64(): pd.Int64Dtype()}.get
 
 
-def write_tables(tables: Tables, selection: Selection, folder: Path) -> dict[str, pd.DataFrame]:
-    """Write the selected rows, table by table, as `scores.csv` and `scores.parquet`; return their `shown_tables`."""
+def write_tables(tables: Tables, selection: Selection, folder: Path) -> Iterator[tuple[Scored, pa.Table]]:
+    """Write the selected rows, table by table, as `scores.csv` and `scores.parquet`; yield each table once written."""
     text = [column.name for column in tables.schema if pa.types.is_string(column.type)]
     # Dictionaries are for text only, because numbers rarely repeat.
     of_parquet = {"use_dictionary": text, "write_page_checksum": True}
@@ -33,13 +33,18 @@ def write_tables(tables: Tables, selection: Selection, folder: Path) -> dict[str
         csv.CSVWriter(csv_path, tables.schema) as csv_file,
         pq.ParquetWriter(parquet_path, _for_pandas(tables.schema), **of_parquet) as parquet_file,
     ):
-        return shown_tables(_written(tables.selected(selection), csv_file, parquet_file), selection)
+        for one, rows in tables.selected(selection):
+            csv_file.write_table(without_formulas(rows))
+            parquet_file.write_table(rows)
+            yield one, rows
 
 
 def shown_tables(parts: Iterable[tuple[Scored, pa.Table]], selection: Selection) -> dict[str, pd.DataFrame]:
-    """Return the rows to show from `Tables.selected`, by protocol; `standard` comes first if it has any.
+    """Return the rows to show, by protocol; `standard` comes first if it has any.
 
     Regions of atlases are left out unless the selection names them.
+
+    parts  of `Tables.selected` or `write_tables`
     """
     shown = {}
     for one, rows in parts:
@@ -54,15 +59,6 @@ def _printable(table: pd.DataFrame) -> pd.DataFrame:
         odd = {text: one_line(text) for text in table[name].unique() if not text.isprintable()}
         table = table.assign(**{name: table[name].replace(odd)}) if odd else table
     return table
-
-
-def _written(
-    parts: Iterable[tuple[Scored, pa.Table]], *files: csv.CSVWriter | pq.ParquetWriter
-) -> Iterator[tuple[Scored, pa.Table]]:
-    for one, rows in parts:
-        for file in files:
-            file.write_table(without_formulas(rows) if isinstance(file, csv.CSVWriter) else rows)
-        yield one, rows
 
 
 def without_formulas(rows: pa.Table) -> pa.Table:
