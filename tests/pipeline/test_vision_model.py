@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from scripts import ALIGN, load_script, run_here
 
 from brain_activity_prediction.cli import extraction_command
@@ -19,6 +20,7 @@ from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
 from brain_activity_prediction.models.library_imports import import_torchvision
 from brain_activity_prediction.models.vision import map_layout
 from brain_activity_prediction.models.vision.network import channels_last
+from brain_activity_prediction.models.vision.tower import load_tower
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 from brain_activity_prediction.storage.settings_file import record_settings
@@ -505,6 +507,26 @@ def test_a_timm_network_of_other_blocks_gives_its_stages(own_nsd, checkpoint):
     extract(own_nsd, folder)
     maps = own_states(model, pixels_of(own_nsd, folder))
     assert_close(stored(own_nsd)[:, -1, : maps[-1].shape[1]], maps[-1].mean(axis=(2, 3)))
+
+
+@pytest.mark.parametrize("architecture", ["test_vit", "test_resnet"])
+def test_a_network_as_timm_publishes_it_is_read_without_its_classifier(architecture, tmp_path):
+    """timm's folders name the architecture alone, and hold the classifier's weights."""
+    whole = timm.create_model(architecture, img_size=64) if "vit" in architecture else timm.create_model(architecture)
+    whole = whole.eval()
+    settings = whole.pretrained_cfg | {"input_size": [3, 64, 64]}
+    config = {"architecture": architecture, "num_classes": whole.num_classes, "num_features": whole.num_features}
+    config["pretrained_cfg"] = {
+        key: settings[key] for key in ("input_size", "mean", "std", "interpolation", "crop_pct")
+    }
+    config["pretrained_cfg"] |= {"classifier": settings["classifier"]}
+    config["model_args"] = {"img_size": 64} if "vit" in architecture else {}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    save_file(whole.state_dict(), tmp_path / "model.safetensors", metadata={"format": "pt"})
+    network, _ = load_tower(Checkpoint("timm/model", None, tmp_path), "cpu", torch.float32, [])
+    pixels = torch.randn(2, 3, 64, 64)
+    with torch.inference_mode():
+        assert torch.equal(network(pixels).last_hidden_state, whole.forward_features(pixels))
 
 
 @pytest.mark.parametrize(("build", "grid"), [(TRANSFORMERS["DINOv2"], 1), (CONVOLUTIONAL["ResNet"], 2)])

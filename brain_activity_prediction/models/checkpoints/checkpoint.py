@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -15,6 +14,7 @@ from brain_activity_prediction.models.checkpoints import weights_identity
 from brain_activity_prediction.models.checkpoints.checkpoint_files import CheckpointFiles
 from brain_activity_prediction.models.checkpoints.checkpoint_folder import check_folder
 from brain_activity_prediction.models.checkpoints.hub import COMMIT, fetched_folder
+from brain_activity_prediction.models.checkpoints.loaded_parameters import check_parameters
 from brain_activity_prediction.models.checkpoints.machine import check_memory, check_quantised, count_parameters
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.wording import no_such_path
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     import torch
 
 UNUSED_HEADS = ("pooler.", "vision_model.head.")  # applied after the last hidden state; some checkpoints lack them
-# Constants that older versions of transformers saved with the parameters.
-FORMER_TABLES = re.compile(r"(^|\.)(masked_bias|position_ids|inv_freq|relative_position_index|relative_coords_table)$")
 SMALL_BYTES = 2**30
 ADAPTER = "adapter_config.json"
 IS_ADAPTER = f"holds an adapter ({ADAPTER}): merge it into its base model and give the merged model"
@@ -92,17 +90,7 @@ class Checkpoint(CheckpointFiles):
         self._check_size(model_class)
         placement = self._placement(device, dtype)
         model, loaded = self.load(model_class, dtype=dtype, output_loading_info=True, **placement)
-        missing = sorted(name for name in loaded["missing_keys"] if not name.startswith(tuple(optional)))
-        if missing:
-            raise InputError(
-                f"{self.source} lacks {len(missing)} of the parameters of {model_class.__name__}, first {missing[0]}: "
-                "it is the checkpoint of another model, or incomplete"
-            )
-        if extra := unexpected(model, loaded.get("unexpected_keys", ())):
-            raise InputError(
-                f"{self.source} holds {len(extra)} parameters that {model_class.__name__} does not have, first "
-                f"{extra[0]}: it is the checkpoint of another model, or config.json is that of another"
-            )
+        check_parameters(self.source, model, model_class.__name__, loaded, optional)
         return (model if placement else model.to(device)).eval()
 
     def check_kind(self, model_class) -> None:
@@ -238,13 +226,3 @@ class Checkpoint(CheckpointFiles):
 
     def _files(self, patterns: Sequence[str]) -> list[Path]:
         return sorted({path for pattern in patterns for path in self.folder.rglob(pattern)})
-
-
-def unexpected(model, names: Iterable[str]) -> list[str]:
-    """Return the sorted names of a checkpoint's parameters that the model should have but lacks.
-
-    A model class without a head, such as ViTModel, may lack whole parts of a checkpoint, such as a head or decoder. A
-    class with a head must have all parameters. Tables that older versions of transformers saved are left out.
-    """
-    whole, names = "For" in type(model).__name__, (name for name in names if not FORMER_TABLES.search(name))
-    return sorted(name for name in names if whole or hasattr(model, name.split(".")[0]))
