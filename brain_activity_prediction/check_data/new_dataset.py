@@ -27,8 +27,8 @@ responses/     One file for each subject and session, SUBJECT_SESSION.EXT (sub-0
                responses.npy here: the trials of all subjects, in the order of trials.csv.
 masks/         For volumes: SUBJECT.nii.gz, above 0 in the voxels to fit.
 regions/       Optional. For each subject a folder SUBJECT/ (or files here for all subjects) with label files on the
-               same grid or surface, NAME.nii.gz or lh.NAME.label.gii with rh.NAME.label.gii, and names of labels in
-               NAME.ctab (rows: number name). For tables: NAME.csv with a row for each unit.
+               same grid or surface: NAME.nii.gz, NAME.dlabel.nii, or lh.NAME.label.gii (.annot) with rh., and names of
+               labels in NAME.ctab (rows: number name). For tables: NAME.csv with a row for each unit.
 split.csv      Optional: train, test or exclude for each image; images without a row are training images.
 """,
 }

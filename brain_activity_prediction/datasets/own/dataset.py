@@ -23,10 +23,10 @@ from brain_activity_prediction.datasets.files.image_files import ImageFiles, fin
 from brain_activity_prediction.datasets.own import regions
 from brain_activity_prediction.datasets.own.response_files import open_runs
 from brain_activity_prediction.datasets.own.responses import ResponseFiles, find_responses
-from brain_activity_prediction.datasets.own.split import read_split
+from brain_activity_prediction.datasets.own.split import NAMES, read_split
 from brain_activity_prediction.datasets.own.stored import Stored, check_grid, read_units
 from brain_activity_prediction.datasets.own.trials import Trials, read_trials
-from brain_activity_prediction.datasets.own.units import listed_order, units_of
+from brain_activity_prediction.datasets.own.units import listed_order, mask_path, units_of
 from brain_activity_prediction.datasets.units import Units, Vertices, Voxels
 from brain_activity_prediction.datasets.valid_trials import mark_invalid
 from brain_activity_prediction.runtime.errors import InputError
@@ -94,8 +94,8 @@ class OwnDataset(Dataset[Subject, Units]):
         files = [
             path for session in sessions for runs in self.files.of(str(subject), session).values() for path in runs
         ]
-        extra = [self.base_dir / name for name in ("split.csv", "mask.nii.gz", f"masks/{subject}.nii.gz")]
-        return [self.trials.path, *dict.fromkeys(files), *(path for path in extra if path.is_file())]
+        extra = [*(self.base_dir / name for name in NAMES), mask_path(self.base_dir, str(subject))]
+        return [self.trials.path, *dict.fromkeys(files), *(path for path in extra if path and path.is_file())]
 
     def read_session(self, subject: Subject, session: int, units: Units) -> np.ndarray:
         """Read the trials of a session; a file of all sessions holds the subject's trials in the order of the table."""

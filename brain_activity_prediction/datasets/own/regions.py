@@ -1,14 +1,17 @@
 """Read the regions of an experiment.
 
 Regions of a subject lie in `regions/SUBJECT/`, those of all subjects in `regions/`: files of labels on the grid or the
-surface of the responses (NAME.nii.gz; lh.NAME and rh.NAME with .label.gii, .gii or .mgz), or a table NAME.csv with a
-row for each unit. The column `region` of a table names the unit's region; other columns are regions of zeros and ones.
+surface of the responses (NAME.nii.gz; lh.NAME and rh.NAME with .label.gii, .gii, .annot or .mgz; NAME.dlabel.nii), or a
+table NAME.csv with a row for each unit. The column `region` of a table names the unit's region; other columns are
+regions of zeros and ones.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -17,14 +20,23 @@ from brain_activity_prediction.datasets.dataset import ALL_UNITS
 from brain_activity_prediction.datasets.files.mgh import read_mgh
 from brain_activity_prediction.datasets.files.tables import read_table
 from brain_activity_prediction.datasets.nsd.label_tables import read_label_table
-from brain_activity_prediction.datasets.units import Units, Vertices, Voxels
+from brain_activity_prediction.datasets.units import Grayordinates, Units, Vertices, Voxels
 from brain_activity_prediction.runtime.errors import InputError, one_line
+from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.wording import did_you_mean
 from brain_activity_prediction.storage.files import reading
 from brain_activity_prediction.storage.grid import Grid
 from brain_activity_prediction.storage.nifti import read_volume_on
 
-VOLUMES, SURFACES, TABLE = (".nii.gz", ".nii"), (".label.gii", ".gii", ".mgz", ".mgh"), ".csv"
+VOLUMES, SURFACES, TABLE = (".nii.gz", ".nii"), (".label.gii", ".gii", ".annot", ".mgz", ".mgh"), ".csv"
+CIFTI = ".dlabel.nii"
+NO_REGION = ("unknown", "???", "medial_wall")  # names in FreeSurfer's annotations, in lower case
+NAMES = (".ctab", ".txt")  # endings of label tables
+KINDS = {  # of files that are read for units of a kind
+    Voxels: "NAME.nii.gz",
+    Vertices: "lh.NAME and rh.NAME with .label.gii, .annot or .mgz",
+    Grayordinates: "NAME.dlabel.nii",
+}
 COLUMN = "region"
 Labels = tuple[np.ndarray, Mapping[int, str]]  # label numbers (n_units,), and their names
 
@@ -61,16 +73,29 @@ def read_regions(
 
 
 def _all(base_dir: Path, subject: str, units: Units) -> Iterator[tuple[Path, str, np.ndarray]]:
-    """Yield the file, name and members of each region; a subject's own file takes the place of a common one."""
+    """Yield the file, name and members of each region; a subject's own file takes the place of a common one.
+
+    A message names the files that are not read.
+    """
     folders = (base_dir / "regions", base_dir / "regions" / subject)
     files = {path.name: path for folder in folders for path in sorted(folder.glob("[!.]*")) if path.is_file()}
     for name, path in files.items():
         if name.endswith(TABLE):
             yield from ((path, region, members) for region, members in _of_table(path, units).items())
-        elif name.endswith(VOLUMES) and isinstance(units, Voxels):
+        elif name.endswith(CIFTI) and isinstance(units, Grayordinates):
+            yield from _named(path, lambda path: _cifti_labels(path, units))
+        elif name.endswith(VOLUMES) and not name.endswith(CIFTI) and isinstance(units, Voxels):
             yield from _named(path, lambda path: (_volume_labels(path, units), _label_names(path)))
         elif name.startswith("lh.") and name.endswith(SURFACES) and isinstance(units, Vertices):
             yield from _named(path, lambda path: _surface_labels(path, units))
+        elif not name.endswith(NAMES) and f"lh.{name.removeprefix('rh.')}" not in files:
+            kinds = "".join(f"{kind}, or " for of, kind in KINDS.items() if isinstance(units, of))
+            _tell_unread(path, f"regions of {units.n:,} {units.noun}s are {kinds}a table NAME.csv with a row for each")
+
+
+@cache  # once for each file, however often the regions are read
+def _tell_unread(path: Path, why: str) -> None:
+    log.warning(f"{path} is not read: {why}")
 
 
 def _named(path: Path, read: Callable[[Path], Labels]) -> Iterator[tuple[Path, str, np.ndarray]]:
@@ -85,34 +110,60 @@ def _named(path: Path, read: Callable[[Path], Labels]) -> Iterator[tuple[Path, s
 
 
 def _volume_labels(path: Path, units: Voxels) -> np.ndarray:
-    grid = Grid(path, units.mask.shape, units.affine)
+    grid = Grid(Path("the grid of the responses"), units.mask.shape, units.affine)
     return _whole_numbers(path, read_volume_on(path, grid)[units.mask])
 
 
 def _surface_labels(left: Path, units: Vertices) -> Labels:
-    """Read the labels of both hemispheres, named by GIFTI's own table or by a label table next to the file."""
+    """Read the labels of both hemispheres, named by the files' own tables or by a label table next to the file.
+
+    If a number has another name in the right hemisphere, that hemisphere's labels get further numbers.
+    """
     labels, names = [], dict[int, str]()
     for side, mask in units.masks.items():
         path = left.with_name(side + left.name.removeprefix("lh"))
         if not path.is_file():
             raise InputError(f"{left} exists without {path.name}")
         with reading(path):
-            if path.name.endswith(".gii"):
-                image = nibabel.gifti.GiftiImage.from_filename(path)
-                values = image.darrays[0].data
-                names |= {label.key: label.label for label in image.labeltable.labels if label.key > 0}
-            else:
-                values = read_mgh(path)
+            values, own = _vertex_labels(path)
         if values.shape != mask.shape:
             raise InputError(f"{path} has {values.size} vertices, but the responses have {mask.size}")
-        labels.append(_whole_numbers(path, values[mask]))
+        others = any(names.get(number, name) != name for number, name in own.items())
+        shift = max(names) if others else 0
+        names |= {number + shift: name for number, name in own.items()}
+        numbers = _whole_numbers(path, values[mask])
+        labels.append(np.where(numbers > 0, numbers + shift, 0))
     return np.concatenate(labels), names or _label_names(left)
+
+
+def _vertex_labels(path: Path) -> Labels:
+    """Read the label of each vertex (V,), above 0 in regions, and the names in the file."""
+    if path.name.endswith(".gii"):
+        image = nibabel.gifti.GiftiImage.from_filename(path)
+        return image.darrays[0].data, {one.key: one.label for one in image.labeltable.labels if one.key > 0}
+    if path.name.endswith(".annot"):
+        numbers, _, found = nibabel.freesurfer.read_annot(path)  # numbers from 0, -1 without a region
+        names = {number: name.decode() for number, name in enumerate(found, 1)}
+        outside = [number for number, name in names.items() if name.lower() in NO_REGION]
+        return np.where(np.isin(numbers + 1, outside), 0, numbers + 1), names
+    return read_mgh(path), {}
+
+
+def _cifti_labels(path: Path, units: Grayordinates) -> Labels:
+    """Read the first map of labels of a CIFTI file, with its names."""
+    with reading(path):
+        image: Any = nibabel.load(path)
+        names, axis = (image.header.get_axis(number) for number in (0, 1))
+        labels = np.asarray(image.dataobj[0])
+    if axis != units.axis:
+        raise InputError(f"{path} has {len(axis):,} other {units.noun}s than the {units.n:,} of the responses")
+    return _whole_numbers(path, labels), {key: name for key, (name, _) in names.label[0].items() if key > 0}
 
 
 def _label_names(path: Path) -> dict[int, str]:
     """Return the names of a label table next to a file: NAME.ctab or NAME.txt, rows of `number name`."""
     stem = path.name.removeprefix("lh.").split(".")[0]
-    tables = [path.with_name(stem + ending) for ending in (".ctab", ".txt")]
+    tables = [path.with_name(stem + ending) for ending in NAMES]
     table = next((one for one in tables if one.is_file()), None)
     return {} if table is None else read_label_table(table)
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import h5py
 import nibabel
 import numpy as np
 
@@ -107,7 +108,7 @@ def _trials_first(axes: tuple[int, ...], read: Callable[[int, int], np.ndarray])
 
 
 def _hdf5(path: Path, file: Any) -> Stored:
-    name = next((name for name in READ if name in file), None)
+    name = next((name for name in READ if file.get(name, getclass=True) is h5py.Dataset), None)
     if name is None:
         raise InputError(f"{path} is not read: {of_other_names(path, file)}")
     data = dataset(file, name)

@@ -10,20 +10,20 @@ from brain_activity_prediction.datasets.files.tables import read_table
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.wording import did_you_mean
 
-NAME = "split.csv"
+NAMES = ("split.csv", "split.tsv")
 PARTS = ("train", "test", "exclude")
 
 
 def read_split(folder: Path, images: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the images of each part, ascending; without split.csv all are empty.
+    """Return the images of each part, ascending; without split.csv or split.tsv all are empty.
 
     images  names of all images with trials; those that the table does not name are training images
 
     Raises InputError with the line of a wrong row.
     """
-    path = folder / NAME
+    path = next((folder / name for name in NAMES if (folder / name).is_file()), None)
     found: dict[str, list[str]] = {part: [] for part in PARTS}
-    if not path.is_file():
+    if path is None:
         return {part: np.empty(0, dtype=images.dtype) for part in PARTS}
     header, rows = read_table(path)
     if not {"image", "split"} <= set(header):
@@ -39,4 +39,6 @@ def read_split(folder: Path, images: np.ndarray) -> dict[str, np.ndarray]:
         if seen.setdefault(image, part) != part:
             raise InputError(f"{path}, line {line}: {image} is already in {seen[image]}")
         found[part].append(image)
+    if len(seen) == len(known) and not found["train"]:
+        raise InputError(f"{path} leaves no training image: all are test images, or left out")
     return {part: np.unique(np.array(names, dtype=images.dtype)) for part, names in found.items()}

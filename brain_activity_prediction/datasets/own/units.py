@@ -8,7 +8,7 @@ import numpy as np
 from nibabel.cifti2 import ParcelsAxis
 
 from brain_activity_prediction.datasets.files.tables import read_table
-from brain_activity_prediction.datasets.own.file_names import SIDES
+from brain_activity_prediction.datasets.own.file_names import SIDES, part_of
 from brain_activity_prediction.datasets.own.response_files import open_runs
 from brain_activity_prediction.datasets.own.responses import ResponseFiles
 from brain_activity_prediction.datasets.own.stored import Stored
@@ -16,6 +16,8 @@ from brain_activity_prediction.datasets.units import Grayordinates, Parcels, Row
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.storage.nifti import read_volume, read_volume_on
+
+NIFTI = (".nii.gz", ".nii")
 
 
 def units_of(base_dir: Path, files: ResponseFiles, subject: str, session: int) -> Units:
@@ -43,23 +45,23 @@ def _units_of_file(base_dir: Path, subject: str, path: Path, stored: Stored) -> 
         raise InputError(f"{path} is a surface: name its hemisphere in front, lh.{path.name} or rh.{path.name}")
     if stored.cifti is not None:
         return Parcels(stored.cifti) if isinstance(stored.cifti, ParcelsAxis) else Grayordinates(stored.cifti)
-    if (mask_path := _mask_path(base_dir, subject)) is not None:
-        return _listed_voxels(mask_path, path, stored)
+    if (found := mask_path(base_dir, subject)) is not None:
+        return _listed_voxels(found, path, stored)
     return Rows(stored.names or _names(base_dir, subject, stored.shape[0]))
 
 
 def _voxels(base_dir: Path, subject: str, path: Path, stored: Stored) -> Voxels:
     """Return the voxels of a mask; without a mask, those that are finite and not 0 in the first trial."""
-    mask_path = _mask_path(base_dir, subject)
-    if mask_path is not None:
+    found = mask_path(base_dir, subject)
+    if found is not None:
         if stored.grid is None:
-            volume, grid = read_volume(mask_path)
+            volume, grid = read_volume(found)
         else:
-            volume, grid = read_volume_on(mask_path, stored.grid), stored.grid
+            volume, grid = read_volume_on(found, stored.grid), stored.grid
         if volume.shape != stored.shape:
-            raise InputError(f"{mask_path} has shape {volume.shape}, but {path} has {stored.shape}")
-        return Voxels(_marked(mask_path, volume), grid.affine)
-    expected = _mask_places(base_dir, subject)[0]
+            raise InputError(f"{found} has shape {volume.shape}, but {path} has {stored.shape}")
+        return Voxels(_marked(found, volume), grid.affine)
+    expected = base_dir / "masks" / f"{subject}.nii.gz"
     if stored.grid is None:
         raise InputError(f"{path} holds volumes without an affine: put a mask of the same grid at {expected}")
     first = stored.read(0, 1)[0]
@@ -68,13 +70,13 @@ def _voxels(base_dir: Path, subject: str, path: Path, stored: Stored) -> Voxels:
     return Voxels(mask, stored.grid.affine)
 
 
-def _listed_voxels(mask_path: Path, path: Path, stored: Stored) -> Voxels:
+def _listed_voxels(of_mask: Path, path: Path, stored: Stored) -> Voxels:
     """Return the voxels of a mask whose responses are a list, as GLMsingle gives them for data of a mask."""
-    volume, grid = read_volume(mask_path)
-    mask = _marked(mask_path, volume)
+    volume, grid = read_volume(of_mask)
+    mask = _marked(of_mask, volume)
     if (n := np.count_nonzero(mask)) != stored.shape[0]:
         raise InputError(
-            f"{mask_path} marks {n:,} voxels, but {path} has {stored.shape[0]:,} responses a trial: give the mask of "
+            f"{of_mask} marks {n:,} voxels, but {path} has {stored.shape[0]:,} responses a trial: give the mask of "
             "these responses, or remove it if they are not of voxels"
         )
     return Voxels(mask, grid.affine)
@@ -94,12 +96,17 @@ def _marked(path: Path, volume: np.ndarray) -> np.ndarray:
     return mask
 
 
-def _mask_places(base_dir: Path, subject: str) -> list[Path]:
-    return [base_dir / "masks" / f"{subject}.nii.gz", base_dir / "mask.nii.gz"]
+def mask_path(base_dir: Path, subject: str) -> Path | None:
+    """Return the mask of a subject, named as it is or as in BIDS, or else that of all subjects; None without one.
 
-
-def _mask_path(base_dir: Path, subject: str) -> Path | None:
-    return next((place for place in _mask_places(base_dir, subject) if place.is_file()), None)
+    Raises InputError if a subject has two.
+    """
+    folder = base_dir / "masks"
+    named = [path for path in sorted(folder.glob("[!.]*")) if path.name.endswith(NIFTI)]
+    own = [path for path in named if part_of(path.name.removesuffix(".gz").removesuffix(".nii"), [subject])]
+    if len(own) > 1:
+        raise InputError(f"{folder} has {own[0].name} and {own[1].name} for subject {subject}: keep one of them")
+    return next((path for path in (*own, *(base_dir / f"mask{ending}" for ending in NIFTI)) if path.is_file()), None)
 
 
 def _names(base_dir: Path, subject: str, n: int) -> list[str]:

@@ -1,0 +1,119 @@
+"""Regions, masks and splits of an own experiment, as FreeSurfer, Workbench and BIDS name and write them."""
+
+import nibabel
+import numpy as np
+import pytest
+from nibabel.cifti2 import BrainModelAxis, Cifti2Image, LabelAxis, ScalarAxis
+
+from brain_activity_prediction.datasets.find import find_dataset
+from brain_activity_prediction.runtime.errors import InputError
+
+N_TRIALS, N_VERTICES = 4, 6
+COLOURS = np.array([[1, 2, 3, 0, 0], [4, 5, 6, 0, 0], [7, 8, 9, 0, 0]])
+LABELS = np.array([0, 1, 1, 2, -1, 2])  # places in the names of an annotation, -1 for none
+
+
+@pytest.fixture
+def folder(tmp_path):
+    rows = [f"sub-01,image_{number}.png" for number in range(N_TRIALS)]
+    (tmp_path / "trials.csv").write_text("\n".join(["subject,image", *rows]))
+    for name in ("responses", "regions", "masks"):
+        (tmp_path / name).mkdir()
+    return tmp_path
+
+
+def surface(folder):
+    for side in ("lh", "rh"):
+        image = nibabel.MGHImage(np.ones((N_VERTICES, 1, 1, N_TRIALS), np.float32), np.eye(4))
+        nibabel.save(image, folder / f"responses/{side}.sub-01.mgh")
+
+
+def volumes(folder):
+    image = nibabel.Nifti1Image(np.ones((2, 3, 1, N_TRIALS), np.float32), np.eye(4))
+    nibabel.save(image, folder / "responses/sub-01.nii.gz")
+
+
+def grayordinates(folder, n=N_VERTICES):
+    axis = BrainModelAxis.from_mask(np.ones(n, bool), name="CORTEX_LEFT")
+    trials = ScalarAxis(list(map(str, range(N_TRIALS))))
+    nibabel.save(
+        Cifti2Image(np.ones((N_TRIALS, n), np.float32), (trials, axis)), folder / "responses/sub-01.dscalar.nii"
+    )
+
+
+def atlas(folder, n=N_VERTICES):
+    axis = BrainModelAxis.from_mask(np.ones(n, bool), name="CORTEX_LEFT")
+    names = LabelAxis(["atlas"], {0: ("???", (0, 0, 0, 0)), 3: ("V1", (1, 0, 0, 1)), 7: ("V2", (0, 1, 0, 1))})
+    nibabel.save(
+        Cifti2Image(np.float32([[0, 3, 3, 7, 0, 7]])[:, :n], (names, axis)), folder / "regions/atlas.dlabel.nii"
+    )
+
+
+def members(folder):
+    regions = find_dataset(folder).regions("sub-01")
+    return {name: np.flatnonzero(inside).tolist() for name, inside in regions.items() if name != "all"}
+
+
+def test_annotations_of_freesurfer_are_regions_of_their_hemisphere(folder):
+    """The numbers of both hemispheres are the same; their names are not."""
+    surface(folder)
+    for side, names in (("lh", ["unknown", "L_V1", "L_V2"]), ("rh", ["unknown", "R_V1", "R_V2"])):
+        nibabel.freesurfer.write_annot(folder / f"regions/{side}.atlas.annot", LABELS, COLOURS.copy(), names)
+    assert members(folder) == {"L_V1": [1, 2], "L_V2": [3, 5], "R_V1": [7, 8], "R_V2": [9, 11]}
+
+
+@pytest.mark.parametrize(("right", "expected"), [("V1", {"V1": [1, 7]}), ("R_V1", {"V1": [1], "R_V1": [7]})])
+def test_a_number_with_another_name_in_the_right_hemisphere_is_another_region(right, expected, folder):
+    surface(folder)
+    for side, name in (("lh", "V1"), ("rh", right)):
+        array = nibabel.gifti.GiftiDataArray(np.int32([0, 1, 0, 0, 0, 0]), datatype="NIFTI_TYPE_INT32")
+        table = nibabel.gifti.GiftiLabelTable()
+        label = nibabel.gifti.GiftiLabel(1)
+        label.label = name
+        table.labels.append(label)
+        image = nibabel.GiftiImage(darrays=[array], labeltable=table)
+        nibabel.save(image, folder / f"regions/{side}.atlas.label.gii")
+    assert members(folder) == expected
+
+
+def test_labels_of_workbench_are_regions_of_grayordinates(folder):
+    grayordinates(folder)
+    atlas(folder)
+    assert members(folder) == {"V1": [1, 2], "V2": [3, 5]}
+    atlas(folder, n=N_VERTICES - 1)
+    with pytest.raises(InputError, match=r"atlas.dlabel.nii has 5 other grayordinates than the 6 of the responses"):
+        members(folder)
+
+
+def test_a_file_of_regions_that_is_not_read_is_reported_once(folder, capsys):
+    volumes(folder)
+    atlas(folder)
+    (folder / "regions/areas.ctab").write_text("1 V1\n")
+    for _ in range(2):
+        assert members(folder) == {}
+    said = capsys.readouterr().err
+    assert said.count("atlas.dlabel.nii is not read: regions of 6 voxels are NAME.nii.gz, or a table NAME.csv") == 1
+    assert "areas.ctab" not in said
+
+
+def test_an_atlas_on_another_grid_is_refused_with_both_grids(folder):
+    volumes(folder)
+    nibabel.save(nibabel.Nifti1Image(np.ones((4, 6, 2), np.uint8), np.eye(4) / 2), folder / "regions/atlas.nii.gz")
+    with pytest.raises(InputError, match=r"atlas.nii.gz has \(4, 6, 2\) .* the grid of the responses has \(2, 3, 1\)"):
+        members(folder)
+
+
+def test_a_mask_may_be_named_as_in_bids(folder):
+    volumes(folder)
+    mask = nibabel.Nifti1Image(np.uint8([[[1], [0], [1]], [[0], [0], [0]]]), np.eye(4))
+    nibabel.save(mask, folder / "masks/sub-01_space-T1w_desc-brain_mask.nii.gz")
+    assert find_dataset(folder).units("sub-01").n == 2
+    nibabel.save(mask, folder / "masks/sub-01.nii")
+    with pytest.raises(InputError, match=r"sub-01.nii and sub-01_space-T1w_desc-brain_mask.nii.gz for subject sub-01"):
+        find_dataset(folder).units("sub-01")
+
+
+def test_a_split_without_training_images_is_refused(folder):
+    (folder / "split.tsv").write_text("image\tsplit\n" + "".join(f"image_{k}.png\ttest\n" for k in range(N_TRIALS)))
+    with pytest.raises(InputError, match=r"split.tsv leaves no training image"):
+        find_dataset(folder).test_images("sub-01")
