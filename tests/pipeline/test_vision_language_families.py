@@ -38,24 +38,18 @@ def test_a_type_that_is_not_read_is_refused_with_the_reason(model_type):
         family({"model_type": model_type}, "org/model")
 
 
-def test_a_picture_whose_size_stands_in_the_text_is_refused():
-    own = {
-        "roles": {
-            "image_token": "<image>",
-            "boi_token": "<|image start|>",
-            "eoi_token": "<|image end|>",
-            "image_wrapper_token": "<|image token|>",
-            "eof_token": "<|extra_201|>",
-        },
-        "image": {"min_pixels": 32 * 32, "max_pixels": 64 * 64},
-    }
-    processor = tiny_vision_language.processor_of("emu3", own, None)
-    image_id = processor.tokenizer.convert_tokens_to_ids("<image>")
-    reader = Reader(processor, "<image>{prompt}", [image_id])
-    with pytest.raises(
-        InputError, match="other text around a picture of 300 x 500 pixels than around one of 425 x 425"
-    ):
-        reader.groups([Image.new("RGB", size) for size in ((425, 425), (300, 500))])
+def test_a_text_that_depends_on_more_of_a_picture_than_its_size_is_refused(monkeypatch):
+    processor = tiny_vision_language.processor_of("emu3", tiny_vision_language.OWN["emu3"], None)
+    write = processor.replace_image_token
+    monkeypatch.setattr(
+        processor,
+        "replace_image_token",
+        lambda inputs, *args, **kwargs: f"{float(inputs['pixel_values'].max()):.1f} {write(inputs, *args, **kwargs)}",
+    )
+    reader = Reader(processor, "<image>{prompt}", [processor.image_token_id])
+    reader.groups([Image.new("RGB", size, "grey") for size in ((425, 425), (300, 500))])
+    with pytest.raises(InputError, match="other text is around a picture of 300 x 500 pixels"):
+        reader.groups([Image.new("RGB", (300, 500), "white")])
 
 
 @pytest.mark.very_slow  # sixty processors

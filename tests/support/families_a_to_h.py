@@ -1,6 +1,6 @@
 """What the tiny models of the families from aria to hyperclovax_vision_v2 need; see `tiny_vision_language`."""
 
-from family_groups import GLM, GLM_OF_46V, MROPE, QWEN, TILES
+from family_groups import GLM, GLM_OF_46V, MANY_SIZES, MROPE, QWEN, TILES
 
 COHERE = {
     "roles": {
@@ -169,6 +169,23 @@ OWN: dict[str, dict] = {
                 "downsample_hidden_size": 8,
                 "conv_output_size": 128,
             },
+        },
+    },
+    "emu3": {
+        "quirk": "the image's codes are tokens of the language model: no `vision`, no `projector`",
+        "sizes": MANY_SIZES,
+        "roles": {
+            "image_token": "<image>",
+            "boi_token": "<|image start|>",
+            "eoi_token": "<|image end|>",
+            "image_wrapper_token": "<|image token|>",
+            "eof_token": "<|extra_201|>",
+        },
+        "image": {"min_pixels": 32 * 32, "max_pixels": 64 * 64},
+        "config": {
+            "vocabulary_map": {"<image>": 260, "<|extra_200|>": 299}
+            | {f"<|visual token {code:06d}|>": 300 + code for code in range(16)},
+            "vq_config": {"codebook_size": 16, "base_channels": 32, "hidden_size": 128},
         },
     },
     "ernie4_5_vl_moe": {

@@ -1,6 +1,6 @@
 """What the tiny models of the families from idefics to minimax_m3_vl need; see `tiny_vision_language`."""
 
-from family_groups import CLIP_PATCHES, INTERNVL, PIXTRAL, QWEN3, QWEN3_5_TEXT, SMALL_CLIP, TILES
+from family_groups import CLIP_PATCHES, INTERNVL, MANY_SIZES, PIXTRAL, QWEN3, QWEN3_5_TEXT, SMALL_CLIP, TILES
 
 SMALL_IMAGE = {"vision_config": {"image_size": 56, "patch_size": 14}}
 MINICPM = {
@@ -132,6 +132,7 @@ OWN: dict[str, dict] = {
         "config": {"latent_query_num": 8, "vision_config": {"num_hidden_layers": 1, "num_attention_heads": 1}},
     },
     "lfm2_vl": {
+        "sizes": MANY_SIZES,  # the text names the tiles
         "cached": False,
         "tokens": ["<image>", "<|image_start|>", "<|image_end|>", "<|img_thumbnail|>"],
         "image": {
@@ -164,6 +165,7 @@ OWN: dict[str, dict] = {
         "image_token": "<|image_pad|>",
     },
     "llama4": {
+        "sizes": MANY_SIZES,  # the text names the tiles
         "tokens": [
             "<|image|>",
             "<|image_start|>",

@@ -1,6 +1,17 @@
 """What the tiny models of the families from mistral3 to vipllava need; see `tiny_vision_language`."""
 
-from family_groups import CLIP_PATCHES, INTERNVL, MROPE, MROPE_3, PIXTRAL, QWEN, QWEN3, QWEN3_5_TEXT, SMALL_CLIP
+from family_groups import (
+    CLIP_PATCHES,
+    INTERNVL,
+    MANY_SIZES,
+    MROPE,
+    MROPE_3,
+    PIXTRAL,
+    QWEN,
+    QWEN3,
+    QWEN3_5_TEXT,
+    SMALL_CLIP,
+)
 
 ROPE = {"rope_type": "default", "rope_theta": 10000.0}
 SMALL_IMAGE = {"vision_config": {"image_size": 56, "patch_size": 14}}
@@ -264,6 +275,7 @@ OWN: dict[str, dict] = {
         "config": SMALL_IMAGE | {"text_config": {"pad_token_id": 0}},
     },
     "step3p7": {
+        "sizes": MANY_SIZES,  # the text names the tiles
         "quirk": "the whole picture, and tiles of a large one: `vision` has the tokens of all",
         "tokens": ["<im_patch>", "<patch_start>", "<patch_end>", "<patch_newline>", "<im_start>", "<im_end>"],
         "placeholder": "<im_patch>",

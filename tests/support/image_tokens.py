@@ -24,6 +24,7 @@ COUNTS = {
     "deepseek_vl": 576,
     "deepseek_vl_hybrid": 576,
     "dots3_note": 225,
+    "emu3": 4160,
     "ernie4_5_vl_moe": 225,
     "exaone4_5": 225,
     "gemma3": 256,

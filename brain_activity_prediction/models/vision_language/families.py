@@ -10,7 +10,6 @@ REFUSED = {  # model types of AutoModelForImageTextToText that are not read, wit
     "cosmos3_omni": "transformers has no processor for it",
     "blip": "it completes captions: its forward pass returns no states of the text (vision_model.py reads its tower)",
     "diffusion_gemma": "it writes an answer by diffusion, not token after token",
-    "emu3": "the text before the image states the picture's size, and is taken to be the same for all pictures",
     "fuyu": "its image processor in transformers fails with PIL, which gives the same pixels on all machines",
     "gemma3n": SEVERAL_STATES,
     "glm5_next": SEVERAL_STATES,
@@ -34,7 +33,7 @@ IMAGE_ATTENDS_TO_PROMPT = frozenset(("paligemma", "florence2", "t5gemma2", "inst
 READ_WITH_PROMPT = frozenset(("git", "qwen2_5_omni_thinker", "qwen3_omni_moe_thinker"))
 PROJECTED_BY_LAYER = frozenset(("granite4_vision",))  # language layers have image features of their own
 PROMPTED_PROJECTOR = frozenset(("instructblip",))  # the projector reads the prompt, too
-NO_TOWER = frozenset(("chameleon", "gemma4_unified"))  # pixels or their codes enter the language model directly
+NO_TOWER = frozenset(("chameleon", "emu3", "gemma4_unified"))  # pixels or their codes enter the language model directly
 CHANNELS_FIRST = frozenset(("fast_vlm", "florence2"))  # the tower's maps are (B, channels, rows, columns)
 NEEDS_IMAGE = frozenset(("kosmos-2", "kosmos-2.5"))  # the forward pass refuses further tokens without an image
 MAKES_NO_CACHE = frozenset(("granite4_vision",))  # the forward pass fills a cache only if it is given one

@@ -14,8 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from brain_activity_prediction.runtime.errors import InputError
-
 IDS = "input_ids"
 PROBE_SIZE = (425, 425)  # pixels; the size of NSD's pictures
 
@@ -35,6 +33,11 @@ class Text:
     prompt: slice
     counted_back: bool
 
+    @property
+    def around(self) -> tuple[tuple[int, ...], ...]:
+        """The token ids before and after the image's."""
+        return tuple(tuple(part[IDS][0].tolist()) for part in (self.before, self.after))
+
     def prompt_tokens(self, length: int) -> slice:
         """Return the positions of the prompt's own tokens in a text of `length` tokens."""
         start, stop = self.prompt.start, self.prompt.stop
@@ -48,14 +51,16 @@ class Group:
     rows  (B,) their places in the batch
     block  {input: (1, T, ...)} of the tokens from the first to the last of the image
     image  {input: (B, ...) or packed} of the images
+    size  width and height in pixels of a blank image with the same text around it
     """
 
     rows: list[int]
     block: Mapping[str, Tensor]
     image: Mapping[str, Any]
+    size: tuple[int, int] = PROBE_SIZE
 
     def to(self, device: str, dtype: torch.dtype) -> Group:
-        return Group(self.rows, moved(self.block, device, dtype), moved(self.image, device, dtype))
+        return Group(self.rows, moved(self.block, device, dtype), moved(self.image, device, dtype), self.size)
 
 
 @dataclass(frozen=True)
@@ -66,22 +71,6 @@ class Groups:
 
     def to(self, device: str, dtype: torch.dtype) -> Groups:
         return Groups([group.to(device, dtype) for group in self.groups])
-
-
-def check_text(ids: Tensor, bounds: tuple[int, int], text: Text, size: tuple[int, int]) -> None:
-    """Raise InputError if the text around a picture is not that around the blank one: a text may state the size.
-
-    ids  (1, T) of a prompt with the picture, whose own tokens are within the bounds
-    text  the same prompt around the blank picture
-    size  the picture's width and height in pixels
-    """
-    start, stop = bounds
-    around = [ids[0, :start].tolist(), ids[0, stop:].tolist()]
-    if around != [part[IDS][0].tolist() for part in (text.before, text.after)]:
-        raise InputError(
-            f"the processor writes other text around a picture of {size[0]} x {size[1]} pixels than around one of "
-            f"{PROBE_SIZE[0]} x {PROBE_SIZE[1]}: this model is not read"
-        )
 
 
 def kind(inputs: Mapping[str, Any]) -> tuple:

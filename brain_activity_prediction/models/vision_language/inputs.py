@@ -1,7 +1,7 @@
 """The inputs of a vision-language model: each image is processed once, and joined to the tokens of each prompt.
 
 A processor replaces the image's placeholder by as many tokens as the image takes. The tokens before and after these
-depend on the prompt alone. They are read once a prompt, with a blank image, and joined to each image's own tokens.
+depend on the prompt, and may name the image's size or tiles. They are read once each, with a blank image.
 
 Letters: B images, T tokens.
 """
@@ -23,7 +23,6 @@ from brain_activity_prediction.models.vision_language.groups import (
     Group,
     Groups,
     Text,
-    check_text,
     joined,
     kind,
 )
@@ -55,7 +54,8 @@ class Reader:
         self.marks: Marks | None = None  # the marks around the model's thoughts, if it has any
         self.thinking: Thinking | None = None  # the end of the model's thinking, if it may think before it answers
         self.settings: dict[str, bool] = {}  # what the processor is asked for beyond its defaults
-        self._texts: dict[str, Text] = {}
+        self._texts: dict[tuple, Text] = {}
+        self._sizes: dict[tuple, tuple[int, int]] = {}  # {token ids around an image: size of a blank image}
 
     def rendered(self, prompt: str) -> str:
         """Return the whole text of a prompt, with the image's placeholder."""
@@ -144,20 +144,20 @@ class Reader:
         places = mask.nonzero().flatten().tolist()
         return (places[0], places[-1] + 1) if places else (0, 0)
 
-    def text(self, prompt: str) -> Text:
-        """Return the tokens of a prompt around the image's."""
-        if prompt not in self._texts:
-            inputs = self.encoded(prompt)
+    def text(self, prompt: str, size: tuple[int, int] = PROBE_SIZE) -> Text:
+        """Return the tokens of a prompt around those of an image of a width and height in pixels."""
+        if (prompt, size) not in self._texts:
+            inputs = self.encoded(prompt, Image.new("RGB", size, "grey"))
             start, stop = self.bounds(inputs)
             prompt_tokens, counted_back = self._prompt_tokens(prompt, inputs, start)
-            self._texts[prompt] = Text(
+            self._texts[prompt, size] = Text(
                 {name: inputs[name][:, :start] for name in self.aligned},
                 {name: inputs[name][:, stop:] for name in self.aligned},
                 {name: inputs[name] for name in self.prompted},
                 prompt_tokens,
                 counted_back,
             )
-        return self._texts[prompt]
+        return self._texts[prompt, size]
 
     def raw_ids(self, prompt: str, tokenizer=None) -> list[int]:
         """Return the token ids of the whole text, in which the image is still a placeholder.
@@ -191,11 +191,10 @@ class Reader:
         kinds: dict[tuple, list[tuple[int, dict]]] = {}
         for row, image in enumerate(images):
             inputs = self.encoded(PROBES[0], image.convert("RGB"))
-            check_text(inputs[IDS], self.bounds(inputs), self.text(PROBES[0]), image.size)
             kinds.setdefault((kind(inputs), None if self.axes is not None else row), []).append((row, inputs))
-        return Groups([self._group(members) for members in kinds.values()])
+        return Groups([self._group(members, images[members[0][0]].size) for members in kinds.values()])
 
-    def _group(self, members: list[tuple[int, dict]]) -> Group:
+    def _group(self, members: list[tuple[int, dict]], size: tuple[int, int]) -> Group:
         rows, inputs = zip(*members, strict=True)
         start, stop = self.bounds(inputs[0])
         images = [name for name in inputs[0] if name not in self.aligned | self.prompted]
@@ -203,7 +202,20 @@ class Reader:
             list(rows),
             {name: inputs[0][name][:, start:stop] for name in self.aligned},
             {name: joined([one[name] for one in inputs], (self.axes or {}).get(name, 0)) for name in images},
+            self._blank_size(inputs[0], size),
         )
+
+    def _blank_size(self, inputs: Mapping[str, Tensor], size: tuple[int, int]) -> tuple[int, int]:
+        """Return the size of a blank image with the same text around it as an image that was read with PROBES[0]."""
+        (start, stop), ids = self.bounds(inputs), tuple(inputs[IDS][0].tolist())
+        around = ids[:start], ids[stop:]
+        for blank in () if around in self._sizes else (size, PROBE_SIZE):
+            if self.text(PROBES[0], blank).around == around:
+                self._sizes[around] = blank
+        if around not in self._sizes:
+            pixels = f"{size[0]} x {size[1]} pixels"
+            raise InputError(f"other text is around a picture of {pixels} than around a blank one of its size")
+        return self._sizes[around]
 
     def whole(self, text: Text, group: Group) -> dict[str, Any]:
         """Return all inputs of a group of images under a prompt."""

@@ -130,7 +130,7 @@ def encode_images(network: Network, reader: Reader, groups: Groups, poolings: Se
 
 def read_images(network: Network, reader: Reader, group, poolings: Sequence[str]) -> tuple[Prefix, dict[str, Tensor]]:
     """Compute what does not depend on the prompt for a group of images."""
-    text, family, n_images = reader.text(PROBES[0]), network.family, len(group.rows)
+    text, family, n_images = reader.text(PROBES[0], group.size), network.family, len(group.rows)
     sites = network.sites_of(family.text_streams[0])
     selections, first = tower_selections(network, poolings, group.image), family.model_type in CHANNELS_FIRST
     with tower_states(network.tower_points or [], selections, n_images, first) as tower:
@@ -178,8 +178,9 @@ def read_all(*arguments):
 
 
 def encode_prompt(network: Network, reader: Reader, prefixes, prompt: str, poolings, max_new_tokens: int):
-    text, results, answers = reader.text(prompt), [], []
+    results, answers = [], []
     for prefix in prefixes:
+        text = reader.text(prompt, prefix.group.size)
         states, ids = reading(network)(network, reader, prefix, text, poolings, max_new_tokens)
         wanted = [*TEXT_POOLINGS, "response", *(["image"] if prefix.states is None else [])]
         streams = {}
@@ -198,7 +199,8 @@ def encode_prompt(network: Network, reader: Reader, prefixes, prompt: str, pooli
 
 def prompt_tokens(network: Network, reader: Reader, prefixes: Sequence[Prefix], prompt: str) -> list[PromptTokens]:
     """Return the tokens of a prompt with the first image; an answer does not follow thinking or an encoder's text."""
-    text, group = reader.text(prompt), prefixes[0].group
+    group = prefixes[0].group
+    text = reader.text(prompt, group.size)
     ids = [None] * reader.image_before + reader.whole(text, group)[IDS][0].tolist()
     image = image_mask(reader, text, group, len(ids))[0].tolist()
     answers = reader.thinking is None and not network.family.encoder_decoder
