@@ -90,9 +90,9 @@ def shuffled(responses, rng):
     return first
 
 
-def commands(base_dir, checkpoint):
-    """What a user types: extraction, alignment of the blocks of REFERENCE (layer 0 enters block 0), partitioning."""
-    layers = [block + 1 for block in REFERENCE]
+def commands(base_dir, checkpoint, blocks=tuple(REFERENCE)):
+    """What a user types: extraction, alignment of blocks (layer 0 enters block 0), partitioning."""
+    layers = [block + 1 for block in blocks]
     common = ["-d", base_dir, "-s", SUBJECT, "-g", "cpu"]
     extract = ["vision_model.py", *common, "-m", MODEL_ID, "--checkpoint", checkpoint, "--grid", 4, "-b", 4]
     align = ["align_model.py", *common, "-m", MODEL_ID, *ALPHAS, "-l", *layers]

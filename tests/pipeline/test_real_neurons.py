@@ -11,6 +11,7 @@ from scripts import run_here
 
 ROOT = Path(__file__).resolve().parents[2]
 REAL_DATA = ROOT.parent / "shared" / "real_data"
+BLOCKS = (2, 10, 15)  # three of the benchmark's six: an early one, a middle one and the last
 SAMPLING_ERROR = 0.022  # SD of a median over random splits into training and test images, benchmarks/RESULTS.md
 
 
@@ -26,7 +27,7 @@ def macaque(tmp_path_factory):
     names = SimpleNamespace(**runpy.run_path(str(ROOT / "benchmarks" / "macaque_v4.py")))
     names.base_dir, names.said = tmp_path_factory.mktemp("macaque"), []
     names.write_experiment(names.base_dir, *names.read_session(REAL_DATA / "macaque_v4"))
-    for _, *command in names.commands(names.base_dir, REAL_DATA / "efficientnet_lite0"):
+    for _, *command in names.commands(names.base_dir, REAL_DATA / "efficientnet_lite0", BLOCKS):
         done = run_here(*command)
         assert done.returncode == 0, done.stderr
         names.said.append(done.stdout)
@@ -37,8 +38,8 @@ def test_macaque_v4_is_best_predicted_from_middle_blocks_as_by_the_reference(mac
     assert "V4" in macaque.said[1]
     medians = macaque.medians(macaque.base_dir)
     neurons = {block: median for block, (median, _) in medians.items()}
-    assert neurons == pytest.approx(macaque.REFERENCE, abs=2 * SAMPLING_ERROR)
-    assert min(neurons[7], neurons[10]) > max(neurons[2], neurons[4], neurons[15])
+    assert neurons == pytest.approx({block: macaque.REFERENCE[block] for block in BLOCKS}, abs=2 * SAMPLING_ERROR)
+    assert neurons[10] > max(neurons[2], neurons[15])
     assert all(abs(shuffled) < 2 * SAMPLING_ERROR for _, shuffled in medians.values())
 
 
