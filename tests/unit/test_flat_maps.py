@@ -11,8 +11,9 @@ from matplotlib import colormaps
 from nilearn.datasets import load_fsaverage
 
 from brain_activity_prediction.report.plots import flat_maps
-from brain_activity_prediction.report.plots.drawing import Drawn, FigureFolder
+from brain_activity_prediction.report.plots.drawing import Drawn, FigureFolder, for_page
 from brain_activity_prediction.report.plots.flat_maps import CortexMap
+from brain_activity_prediction.report.plots.style import INK, PAPER
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.surfaces.meshes import (
     Arrangement,
@@ -288,8 +289,33 @@ def test_scales_state_where_they_are_clipped():
     assert (scale.low, scale.high) == (0, 0.2)
     assert scale.text == "r / ceiling (clipped below 0 and above 0.2)"
     assert flat_maps.accuracy_scale([values * 20], "r / ceiling", 1).high == 1
-    difference = flat_maps.difference_scale([values - 0.15], "difference")
+    difference = flat_maps.difference_scale([values - 0.15], "r")
     assert (difference.low, difference.high) == (-0.15, 0.15)
-    assert difference.text == "difference (clipped below −0.15 and above 0.15)"
+    assert difference.text == "difference of r (clipped below −0.15 and above 0.15)"
     assert flat_maps.number_scale([np.array([3.0, 3])], "layer").high == 4
     assert flat_maps.difference_scale([np.zeros(3)], "difference").high > 0
+
+
+@pytest.mark.parametrize(
+    ("scale", "says"),
+    [
+        (flat_maps.accuracy_scale([np.ones(2)], "r / ceiling", 1), "r / ceiling: correlation on held-out images over"),
+        (flat_maps.difference_scale([np.ones(2)], "r"), "r: correlation on held-out images."),
+        (flat_maps.number_scale([np.ones(2)], "layer"), "Layer with the highest score on training images."),
+    ],
+)
+def test_a_map_says_what_its_colours_mean_and_what_a_mean_is_of(monkeypatch, flat, scale, says):
+    notes = []
+    monkeypatch.setattr(
+        FigureFolder, "save", lambda self, figure, words, *rest: notes.append(words.note) or Drawn("", "", "", "")
+    )
+    for title in ("subject 1", "mean of 2 subjects"):
+        shown = CortexMap(title, np.ones(2 * N))
+        flat_maps.cortex_figure("a", "A", [shown], scale, (flat, read_curvature()), FIGURES)
+    assert [note.startswith(says) for note in notes] == [True, True]
+    assert ["Means: of the subjects with a value there." in note for note in notes] == [False, True]
+
+
+def test_names_of_regions_follow_the_colours_of_a_page():
+    svg = f'<svg><text style="fill: {INK}; stroke: {PAPER}">V1</text></svg>'
+    assert "fill: currentColor; stroke: var(--panel)" in for_page(svg, "a")

@@ -205,7 +205,7 @@ def _differences(
             rows.append(cortices.mean(differences, f"{reference} − {other}, mean"))
     if not rows:
         return None
-    scale = difference_scale([row.values for row in rows], f"difference of {unit}")
+    scale = difference_scale([row.values for row in rows], unit)
     return cortex_figure(*words, rows, scale, cortices.flat, figures)
 
 

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from brain_activity_prediction.encoding.protocols import AVERAGE, BEST_PER_REGION, BEST_PER_VOXEL
 from brain_activity_prediction.encoding.scores.conditions import CONDITION
 from brain_activity_prediction.encoding.tables.layer_figure import shown_name
 from brain_activity_prediction.inference.subject_statistics import mean_and_error
@@ -24,6 +25,11 @@ MOST_CONDITIONS = 6
 PANEL, BRACKET = 96, 6  # points: height of a panel without brackets, and of a bracket
 IN_A_ROW = 3  # panels over one column; twice as many over two
 LEVELS = ((0.001, "***"), (0.01, "**"), (0.05, "*"))
+LAYERS = {  # by layer_choice
+    BEST_PER_REGION: "Layer: the best of each region on training images.",
+    BEST_PER_VOXEL: "Layer: the best of each voxel on training images.",
+    AVERAGE: "r is averaged over layers.",
+}
 ROUNDING = 1e-6  # largest deviation of a test's difference from that of the scores
 
 
@@ -141,7 +147,7 @@ def _note(values: pd.DataFrame, choice: str) -> str:
     test = "paired t test over subjects" if n > 1 else "paired bootstrap over images"
     return (
         f"r: mean correlation on held-out images. n = {n} subject{'s' * (n > 1)}. "
-        f"Bars and error bars: mean ± 1 SE over {over}. Layers: {choice}. "
+        f"Bars and error bars: mean ± 1 SE over {over}. {LAYERS[choice]} "
         f"Brackets: {test}, * q < 0.05, ** q < 0.01, *** q < 0.001 (FDR over all pairs and regions tested together); "
         "other pairs: q ≥ 0.05."
     )

@@ -26,7 +26,7 @@ from PIL import Image
 from pyarrow import csv
 
 from brain_activity_prediction.encoding.tables.layer_figure import COLOURS, STYLES
-from brain_activity_prediction.report.plots.style import INK, LINE, Style, read_style
+from brain_activity_prediction.report.plots.style import INK, LINE, PAPER, Style, read_style
 from brain_activity_prediction.report.tables.writing import without_formulas
 from brain_activity_prediction.runtime.background import at_once
 from brain_activity_prediction.runtime.errors import one_line
@@ -38,7 +38,7 @@ PNG_DPI = 300
 LAYOUT_DPI = 300  # resolution at which texts are measured; that of PNG, so that they are measured once
 IMAGE_DPI = 200  # of images within SVG and PDF
 COMPRESSION = 1  # PNG compression level, up to 9: files are a sixth larger than at 6, but take two thirds of the time
-PAGE_COLOURS = {INK: "currentColor", LINE: "var(--line)"}
+PAGE_COLOURS = {INK: "currentColor", LINE: "var(--line)", PAPER: "var(--panel)"}
 GAP = 4  # points between title, panels, legend and note
 MOST_LEGEND_COLUMNS = 4
 DECIMALS = 6  # of positions within a figure

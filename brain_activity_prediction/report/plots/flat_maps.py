@@ -20,7 +20,8 @@ from scipy.ndimage import distance_transform_edt, find_objects, label
 from scipy.optimize import isotonic_regression
 
 from brain_activity_prediction.report.plots.drawing import POINTS_PER_INCH, Drawn, FigureFolder, Words
-from brain_activity_prediction.report.plots.style import INK
+from brain_activity_prediction.report.plots.labels import DIFFERENCE_OF, map_note
+from brain_activity_prediction.report.plots.style import INK, PAPER
 from brain_activity_prediction.surfaces.rasters import Raster
 
 PIXELS = 900  # width of a picture
@@ -29,8 +30,8 @@ TITLE = 40  # height in pixels of the line above each map
 HIGHEST = 0.99  # quantile of the values at the end of a colour scale
 ACCURACY, NUMBERS, DIFFERENCE = "inferno", "viridis", "RdBu_r"  # colour maps
 OUTLINE = [withStroke(linewidth=1.2, foreground="black")]
-AROUND = [withStroke(linewidth=1.2, foreground="white")]
-LEADER = {"colors": "black", "linewidths": 0.4, "path_effects": [withStroke(linewidth=1.0, foreground="white")]}
+AROUND = [withStroke(linewidth=1.2, foreground=PAPER)]
+LEADER = {"colors": INK, "linewidths": 0.4, "path_effects": [withStroke(linewidth=1.0, foreground=PAPER)]}
 LEADER |= {"zorder": 3}  # above the borders
 ENDS = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}
 BAR_GAP, BAR_ROOM = 3, 32  # in points: between picture and colour bar, and the room for it
@@ -100,7 +101,7 @@ def difference_scale(maps: Sequence[np.ndarray], unit: str) -> ColourScale:
     """Return a diverging scale that is symmetric about 0, to the 99th percentile of all absolute values."""
     values = np.abs(_finite(maps))
     high = _rounded_up(max(float(np.quantile(values, HIGHEST)), 1e-3))
-    return ColourScale(-high, high, DIFFERENCE, unit, (bool(values.max() > high),) * 2)
+    return ColourScale(-high, high, DIFFERENCE, f"{DIFFERENCE_OF}{unit}", (bool(values.max() > high),) * 2)
 
 
 def cortex_figure(
@@ -154,7 +155,8 @@ def cortex_figure(
         }
         shown = ", ".join(one.title for one in maps)
         text = f"{title}, on the cortex with the left hemisphere left: {shown}. Colours show {scale.text}."
-        drawn = figures.save(figure, Words(name, title, text, NOTE), _values(maps), legend)
+        note = f"{map_note(scale.unit, any('mean of' in one.title for one in maps))}{NOTE}"
+        drawn = figures.save(figure, Words(name, title, text, note), _values(maps), legend)
         return DrawnCortex(**vars(drawn), maps=maps, scale=scale)
 
 
@@ -206,7 +208,7 @@ def _write_names(panel: Axes, anchors: Mapping[str, np.ndarray], border: np.ndar
         left, right, length = near.min() - NAME_GAP, near.max() + NAME_GAP, LETTER * point * len(name)
         is_left = left > length if lateral < 0 else right > width - length
         x, align = (left, "right") if is_left else (right, "left")
-        style = {"color": "black", "fontsize": NAME_SIZE, "path_effects": AROUND}
+        style = {"color": INK, "fontsize": NAME_SIZE, "path_effects": AROUND}
         panel.text(x, y, name, ha=align, va="center", **style).set_in_layout(False)
         leaders.append(np.array([(x + np.copysign(NAME_GAP / 4, anchors[name][0] - x), y), anchors[name]]))
     panel.add_collection(LineCollection(leaders, **LEADER), autolim=False)

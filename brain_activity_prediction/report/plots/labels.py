@@ -21,6 +21,14 @@ FAMILIES = {
     "streams": "Streams of visual cortex",
     "prf-eccrois": "Eccentricity",
 }
+DIFFERENCE_OF = "difference of "  # begins the unit of a difference
+MEANINGS = {  # of the unit of a map
+    "layer": "Layer with the highest score on training images.",
+    "prompt": "Prompt with the highest score on training images.",
+    "r": "r: correlation on held-out images.",
+    "r / ceiling": "r / ceiling: correlation on held-out images over its noise ceiling, where that is high enough.",
+    "R²": "R²: on held-out images.",
+}
 LONGEST_SLUG_BYTES = 60
 LONGEST_PROMPT = 24  # in characters
 
@@ -79,6 +87,12 @@ def subjects_note(scores: pd.DataFrame) -> str:
     n = int(scores["n_subjects"].max())
     rest = " unless stated" if (scores["n_subjects"] < n).any() else ""
     return f"n = {n} subject{'s' * (n > 1)}{rest}."
+
+
+def map_note(unit: str, averaged: bool) -> str:
+    """Return what the values of a map mean, ending in a space; `averaged` for means over subjects."""
+    parts = [MEANINGS.get(unit.removeprefix(DIFFERENCE_OF)), averaged and "Means: of the subjects with a value there."]
+    return "".join(f"{part} " for part in parts if part)
 
 
 def slug(text: str) -> str:

@@ -20,7 +20,7 @@ MATPLOTLIB = "matplotlib"  # table of the parameters
 NARROWEST_MM, WIDEST_MM = 30, 500
 POINTS_PER_MM = 72 / 25.4
 # Colours that a page replaces with its own, which differ in dark mode.
-INK, LINE = "#1b1b1f", "#d5d6db"
+INK, LINE, PAPER = "#1b1b1f", "#d5d6db", "#fefefe"
 INKED = ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color")
 # No style changes these: fonts are embedded, text stays text, names are no formulas, and widths are exact.
 FIXED = {

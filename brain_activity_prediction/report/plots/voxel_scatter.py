@@ -15,7 +15,7 @@ from brain_activity_prediction.report.plots.labels import short_models, slug
 from brain_activity_prediction.report.plots.style import INK
 from brain_activity_prediction.storage.folders import Subject
 
-PANEL, BAR = 108, 34  # points: height of a panel, and of the colour bar
+TALLEST, BAR = 170, 34  # points: largest height of a panel, and height of the colour bar
 IN_A_ROW = 2  # panels over one column; twice as many over two
 HEXAGONS = 45  # across a panel
 COLOURS = "viridis"
@@ -38,7 +38,8 @@ def voxel_scatter(
     in_a_row = min(IN_A_ROW * figures.columns, len(voxels))
     with figures.style.applied():
         n_rows = -(-len(voxels) // in_a_row)
-        figure, panels = figures.panels(n_rows, in_a_row, PANEL + BAR / n_rows, sharex=True, sharey=True)
+        height = min(figures.width / in_a_row, TALLEST)  # panels are square
+        figure, panels = figures.panels(n_rows, in_a_row, height + BAR / n_rows, sharex=True, sharey=True)
         shown = []
         for panel, (subject, values) in zip(panels, voxels.items(), strict=False):
             shown.append(
@@ -67,7 +68,7 @@ def voxel_scatter(
         counts = ", ".join(f"{len(values):,} (subject {subject})" for subject, values in voxels.items())
         note = (
             f"{unit} of each voxel on held-out images. Voxels: {counts}. Dashed: equal scores; percentages are of "
-            "voxels above it. The axes end at the 99.95th percentile."
+            "voxels above it. At most 0.1 % of scores lie beyond the axes."
         )
         first, second = short_models(models).values()
         text = f"Voxels of {len(voxels)} subjects by {unit} of {models[0]} against {models[1]}."
