@@ -1,0 +1,151 @@
+"""The page of public data of other kinds: its code makes experiments of files as their authors publish them."""
+
+import re
+import textwrap
+from pathlib import Path
+
+import h5py
+import nibabel
+import numpy as np
+from nibabel.cifti2 import BrainModelAxis, Cifti2Image, ScalarAxis
+
+from brain_activity_prediction.datasets.find import find_dataset
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs/public_data.md").read_text()
+CODE = {
+    title: textwrap.dedent("".join(re.findall(r"(?: {4}.*\n|\n)+", text)[-1:]))
+    for title, text in re.findall(r"## (.*)\n((?:(?!## ).*\n)*)", PAGE)
+}
+RNG = np.random.default_rng(0)
+
+
+def experiment(title, folder, monkeypatch):
+    """Run the code of a section in the folder of the authors' files, and return the experiment that it makes."""
+    for name in ("responses", "masks", "regions"):
+        (folder / "DIR" / name).mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    exec(next(code for one, code in CODE.items() if one.startswith(title)), {})
+    return find_dataset(folder / "DIR")
+
+
+def text_of_matlab(file, name):
+    file[f"#refs#/{len(file['#refs#'])}"] = np.frombuffer(name.encode("utf-16-le"), np.uint16)[:, None]
+    return file[f"#refs#/{len(file['#refs#']) - 1}"].ref
+
+
+def test_spikes_of_tvsd(tmp_path, monkeypatch):
+    train = ["dog/dog_01b.jpg", "cat/cat_02s.jpg", "cup/cup_03s.jpg"]
+    test = ["ant/ant_01b.jpg", "bee/bee_01b.jpg"]
+    (tmp_path / "monkeyF/_logs").mkdir(parents=True)
+    with h5py.File(tmp_path / "monkeyF/_logs/things_imgs.mat", "w") as file:
+        file.create_group("#refs#")
+        for group, names in (("train_imgs", train), ("test_imgs", test)):
+            references = np.array([text_of_matlab(file, name) for name in names], dtype=h5py.ref_dtype)
+            file[f"{group}/things_path"] = references[None]
+    responses, repeats = RNG.standard_normal((3, 1024)), RNG.standard_normal((4, 2, 1024))
+    with h5py.File(tmp_path / "monkeyF/THINGS_normMUA.mat", "w") as file:
+        file["train_MUA"], file["test_MUA_reps"], file["SNR"] = responses, repeats, np.ones((4, 1024))
+    dataset = experiment("TVSD", tmp_path, monkeypatch)
+    found = dataset.read_session("F", 1, dataset.units("F"))
+    assert dataset.trials.images.tolist() == train + test * 4
+    np.testing.assert_allclose(found[:3], responses, rtol=1e-6)
+    np.testing.assert_allclose(found[4::2], repeats[:, 1], rtol=1e-6)
+    assert dataset.test_images("F").tolist() == sorted(test)
+    assert {name: inside.sum() for name, inside in dataset.regions("F").items()} == {
+        "all": 1024,
+        "V1": 512,
+        "IT": 320,
+        "V4": 192,
+    }
+
+
+def test_eeg_of_things(tmp_path, monkeypatch):
+    (tmp_path / "sub-01").mkdir()
+    shapes, eeg, images = {"training": (3, 2), "test": (2, 4)}, {}, {}
+    for part, key in (("training", "train"), ("test", "test")):
+        eeg[part] = RNG.standard_normal((*shapes[part], 2, 5))
+        content = {"preprocessed_eeg_data": eeg[part], "ch_names": ["O1", "O2"], "times": np.arange(5) / 100}
+        np.save(tmp_path / f"sub-01/preprocessed_eeg_{part}.npy", np.array(content))
+        images[f"{key}_img_concepts"] = [f"0000{k}_x" for k in range(shapes[part][0])]
+        images[f"{key}_img_files"] = [f"x_{k}.jpg" for k in range(shapes[part][0])]
+    np.save(tmp_path / "image_metadata.npy", np.array(images))
+    dataset = experiment("THINGS-EEG2", tmp_path, monkeypatch)
+    units = dataset.units("sub-01")
+    found = dataset.read_session("sub-01", 1, units)
+    assert dataset.trials.images[:3].tolist() == ["training_images/00000_x/x_0.jpg"] * 2 + [
+        "training_images/00001_x/x_1.jpg"
+    ]
+    np.testing.assert_allclose(found[3], eeg["training"][1, 1].ravel(), rtol=1e-6)
+    np.testing.assert_allclose(found[-1], eeg["test"][1, 3].ravel(), rtol=1e-6)
+    assert np.flatnonzero(dataset.regions("sub-01")["O2"]).tolist() == [5, 6, 7, 8, 9]
+    assert units.where(7) == "unit channel 1 time 2"
+
+
+def test_betas_of_cneuromod(tmp_path, monkeypatch):
+    mask = RNG.random((3, 4, 2)) < 0.5
+    volumes = RNG.standard_normal((8, 3, 4, 2)).astype(np.float32)
+    name = "sub-01_task-things_space-T1w_model-fitHrfGLMdenoiseRR_stats-trialBetas_statseries.h5"
+    with h5py.File(tmp_path / name, "w") as file:
+        file["mask_array"], file["mask_affine"] = mask.astype(float), np.diag([2.0, 2, 2, 1])
+        for part, (session, run) in enumerate((("02", "01"), ("02", "02"), ("10", "01"), ("10", "02"))):
+            file[f"{session}/{run}/betas"] = volumes[2 * part : 2 * part + 2, mask]
+            path = tmp_path / f"sourcedata/things/sub-01/ses-0{session}/func"
+            path.mkdir(parents=True, exist_ok=True)
+            rows = [f"{9 - k}\t3\timages/cat/cat_{2 * part + 1 - k:02}s.jpg" for k in (0, 1)]
+            events = path / f"sub-01_ses-0{session}_task-things_run-{int(run)}_events.tsv"
+            events.write_text("\n".join(["onset\tduration\timage_path", *rows]))
+    dataset = experiment("CNeuroMod", tmp_path, monkeypatch)
+    units = dataset.units("sub-01")
+    np.testing.assert_array_equal(units.mask, mask)
+    assert dataset.trials.images.tolist() == [f"cat/cat_{k:02}s.jpg" for k in range(8)]
+    assert dataset.sessions("sub-01") == [2, 10]
+    np.testing.assert_array_equal(dataset.read_session("sub-01", 10, units), volumes[4:, mask])
+
+
+def test_betas_of_nod(tmp_path, monkeypatch):
+    axis = BrainModelAxis.from_mask(np.ones(5, bool), name="CORTEX_LEFT")
+    for run in (1, 2, 10):
+        stem = f"ses-imagenet01_task-imagenet_run-{run}"
+        folder = tmp_path / "derivatives/ciftify/sub-01/results" / stem
+        folder.mkdir(parents=True)
+        image = Cifti2Image(np.full((2, 5), run, np.float32), (ScalarAxis(["a", "b"]), axis))
+        nibabel.save(image, folder / f"{stem}_beta.dscalar.nii")
+        events = tmp_path / f"sub-01/ses-imagenet01/func/sub-01_ses-imagenet01_task-imagenet_run-{run:02}_events.tsv"
+        events.parent.mkdir(parents=True, exist_ok=True)
+        rows = [f"0\t1\t7\timagenet/n0{run}/n0{run}_{k}.JPEG" for k in (0, 1)]
+        events.write_text("\n".join(["onset\tduration\ttrial_type\tstim_file", *rows]))
+    dataset = experiment("NOD", tmp_path, monkeypatch)
+    units = dataset.units("sub-01")
+    assert units.noun == "grayordinate"
+    assert dataset.read_session("sub-01", 1, units)[:, 0].tolist() == [1, 1, 2, 2, 10, 10]
+    assert dataset.trials.images[-1] == "imagenet/n010/n010_1.JPEG"
+
+
+def test_bdata_of_generic_object_decoding(tmp_path, monkeypatch):
+    voxels = RNG.standard_normal((4, 3))
+    labels = np.array([[1, 1518878.005958], [1, 13111881.000054], [2, 1443537.022563], [3, 1443537.022563]])
+    keys = ["VoxelData", "ROI_V1", "ROI_FFA", "DataType", "stimulus_id"]
+    value = np.full((5, 5), np.nan)
+    value[0, :3], value[1, :3], value[2, :3], value[3, 3], value[4, 4] = 1, [1, 1, 0], [0, 0, 1], 1, 1
+    with h5py.File(tmp_path / "Subject1.h5", "w") as file:
+        file["dataset"] = np.c_[voxels, labels]
+        file["metadata/key"], file["metadata/value"] = np.array(keys, dtype="S"), value
+    dataset = experiment("BData", tmp_path, monkeypatch)
+    found = dataset.read_session("Subject1", 1, dataset.units("Subject1"))
+    np.testing.assert_allclose(found, voxels[:3], rtol=1e-6)
+    assert dataset.trials.images.tolist() == ["n01518878_5958", "n13111881_54", "n01443537_22563"]
+    assert dataset.test_images("Subject1").tolist() == ["n01443537_22563"]
+    regions = dataset.regions("Subject1")
+    assert {name: np.flatnonzero(inside).tolist() for name, inside in regions.items()} == {
+        "all": [0, 1, 2],
+        "V1": [0, 1],
+        "FFA": [2],
+    }
+
+
+def test_each_section_with_code_has_a_test():
+    tested = ("TVSD", "THINGS-EEG2", "CNeuroMod", "NOD", "BData")
+    assert len(CODE) == len(tested)
+    for title, code in CODE.items():
+        assert title.startswith(tested)
+        compile(code, title, "exec")
