@@ -44,6 +44,16 @@ def patch_tokens(tower: nn.Module, n_tokens: int) -> slice:
     return slice(before, n_tokens - after)
 
 
+def may_have_class_token(tower: nn.Module) -> bool:
+    """Return whether the learned tokens before a vision network's patches include a class token, as their names say.
+
+    True without named tokens. Networks of registers alone, such as timm's `reg4_gap`, have none.
+    """
+    names = [path.rpartition(".")[2] for path, _ in _token_parameters(tower)]
+    before = BEFORE.intersection(names)
+    return not before or any("cls" in name or "class" in name for name in before)
+
+
 def _learned_tokens(tower: nn.Module) -> tuple[int, int]:
     """Return the numbers of learned tokens before and after the patches."""
     network = getattr(tower, "timm_model", tower)

@@ -51,6 +51,10 @@ def timm_network(architecture):
     )
 
 
+def registers_alone():
+    return timm_network("test_vit2")
+
+
 def swin():
     config = {"embed_dim": 8, "depths": [1, 1], "num_heads": [2, 2], "patch_size": 2, "window_size": 4}
     return hf.SwinModel(hf.SwinConfig(image_size=32, **config))
@@ -557,6 +561,7 @@ def test_a_masked_autoencoder_sees_the_whole_image(own_nsd, checkpoint):
         (groupvit, {"poolings": ("patch",)}, r"learned tokens \(.*group_token\) that patches cannot be told from"),
         (CONVOLUTIONAL["ResNet"], {"poolings": ("cls",)}, "no class token: leave out --pooling cls"),
         (swin, {"poolings": ("cls",)}, "no class token: leave out --pooling cls"),
+        (registers_alone, {"poolings": ("cls",)}, "no class token: leave out --pooling cls"),
         (CONVOLUTIONAL["ResNet"], {"poolings": ("cls",), "grid": 2}, "no cls pooling; it has mean"),
     ],
 )

@@ -14,6 +14,7 @@ from torch.nn.functional import pad
 
 from brain_activity_prediction.models.guarded import guarded
 from brain_activity_prediction.models.layer_lists import flat, layer_list
+from brain_activity_prediction.models.patch_tokens import may_have_class_token
 from brain_activity_prediction.models.pooling import BLOCK, NORMED, Point, SiteLayers, stream_name
 from brain_activity_prediction.models.sites.points import check_passed_once, other_points
 from brain_activity_prediction.models.vision.inputs import PIXELS, Inputs, frames_of, preprocess
@@ -115,7 +116,8 @@ class VisionNetwork:
             hidden: list[Tensor] = []
             output = visit(network, inputs, hidden.append)
             first = by_image(network, inputs, hidden[0], self.axis).values
-            if "cls" in poolings and (first.ndim == 4 or not torch.allclose(*first[:, 0])):
+            is_same = first.ndim == 3 and torch.allclose(*first[:, 0])
+            if "cls" in poolings and not (is_same and may_have_class_token(network)):
                 raise InputError(f"{kind} has no class token: leave out --pooling cls")
             if NORMED in outputs:
                 self.norm = final_norm(network, hidden[-1], output)

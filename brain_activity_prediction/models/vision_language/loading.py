@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from brain_activity_prediction.models.patch_tokens import may_have_class_token
 from brain_activity_prediction.models.pooling import Point, PooledStates
 from brain_activity_prediction.models.vision_language import network as parts
 from brain_activity_prediction.models.vision_language.families import Family
@@ -167,6 +168,8 @@ def tower_and_points(model, inputs: Mapping[str, Any]) -> tuple[Any, list[Point]
 
 def has_class_token(network: Network, reader: Reader, groups: Sequence[Group]) -> bool:
     """Return whether the first token of each row of the tower is, at the first layer, the same for all images."""
+    if not may_have_class_token(network.tower):
+        return False
     first = []
     for group in groups:
         inputs = reader.whole(reader.text(PROBES[0]), group)
