@@ -144,7 +144,8 @@ def decode_image(file: IO[bytes], name: str, background: tuple[int, int, int] | 
 
 def _check_orientation(image: Image.Image, name: str) -> None:
     """Say that a camera's orientation tag is not applied; raise InputError for a TIFF, where Pillow applies it."""
-    if image.getexif().get(ORIENTATION, 1) in (0, 1):
+    tagged = "exif" in image.info or image.format == "TIFF"
+    if not tagged or image.getexif().get(ORIENTATION, 1) in (0, 1):
         return
     if image.format == "TIFF":
         raise InputError(f"{name} has an orientation tag: store it upright, without the tag")
