@@ -80,7 +80,8 @@ class Page:
         _, n = np.unique(trials, return_counts=True)
         repeats = ", ".join(f"{(n == k).sum():,} x {k}" for k in np.unique(n))
         planned = dataset.n_sessions_planned(subject)
-        yield f"subject {subject}: sessions {ranges(sessions)} of {planned}, {trials.size:,} trials"
+        absent = f" ({planned - len(sessions)} without responses here)" if len(sessions) < planned else ""
+        yield f"subject {subject}: sessions {ranges(sessions)} of {planned}{absent}, {trials.size:,} trials"
         yield f"  images by number of trials: {repeats}"
         yield f"  first trials: {', '.join(map(str, trials[:3]))}"
         if isinstance(dataset, NSDVolumes):

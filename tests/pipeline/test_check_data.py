@@ -4,6 +4,7 @@ import pytest
 from dataset_trees import TREES
 
 from brain_activity_prediction.check_data import check_data, new_dataset, published_nsd
+from brain_activity_prediction.datasets.find import find_dataset
 from brain_activity_prediction.datasets.nsd.design import SESSIONS_RUN
 from brain_activity_prediction.runtime.errors import InputError
 
@@ -65,6 +66,13 @@ def test_the_published_figures_of_nsd_are_shown_next_to_those_of_the_copy(offici
     assert "published (46003, 61883, 829) (differs)" in text
     assert "ncsnr of NSD's own file: median " in text
     assert "correlation with ours " in text
+
+
+def test_a_missing_session_is_counted(own_nsd, monkeypatch, capsys):
+    find_dataset(own_nsd).betas(1, 2).unlink()
+    lines, status = page(monkeypatch, capsys, own_nsd, "-s", 1, "--no-responses")
+    assert status == 0
+    assert "subject 1: sessions 1 3-4 of 4 (1 without responses here), 90 trials" in lines
 
 
 def test_the_published_figures_fit_one_another():
