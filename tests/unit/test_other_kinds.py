@@ -76,8 +76,10 @@ def test_responses_of_this_kind_are_read(kind, folder):
     np.testing.assert_allclose(responses_of(folder), RESPONSES, rtol=1e-6)
 
 
-def test_names_of_units_and_maps_of_parcels_come_from_the_file(folder):
+def test_names_of_units_and_maps_of_parcels_come_from_the_file(folder, capsys):
     READ["trials x channels x times"](folder / "responses")
+    find_dataset(folder).units("sub-01")
+    assert "sub-01.npy of shape (12, 5, 2) is read as trials x channels x times" in capsys.readouterr().err
     assert find_dataset(folder).units("sub-01").names[:3] == [
         "channel 0 time 0",
         "channel 0 time 1",
@@ -143,6 +145,7 @@ CONVERTED = {
     "an archive of arrays": lambda to: np.savez(to / "sub-01.npz", RESPONSES),
     "a Parquet table": lambda to: pd.DataFrame(RESPONSES).to_parquet(to / "sub-01.parquet"),
     "a pickle": lambda to: pd.to_pickle(RESPONSES, to / "sub-01.pkl"),
+    "sub-01.pickle is not read": lambda to: pd.to_pickle((RESPONSES, ["a", "b"]), to / "sub-01.pickle"),
     "plain text": lambda to: np.savetxt(to / "sub-01.txt", RESPONSES),
     "save it in MATLAB with -v7.3": lambda to: scipy.io.savemat(to / "sub-01.mat", {"resp": RESPONSES, "fs": 1}),
     "it holds SNR (1, 10), train_MUA (12, 10)": lambda to: hdf5(

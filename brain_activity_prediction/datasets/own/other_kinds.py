@@ -17,7 +17,10 @@ READ = ("responses", "betasmd", "modelmd")  # names of arrays in HDF5 files that
 MOST_LISTED = 10  # arrays of a file that a message names
 PICKLE = "a pickle, which runs code when it is read"
 TABLE = 'import pandas as pd; a = pd.read_{}(IN).select_dtypes("number")'
-UNPICKLED = "import pandas as pd; a = np.asarray(pd.read_pickle(IN))"
+UNPICKLED = (
+    "import pandas as pd; r = pd.read_pickle(IN); r = r.values() if isinstance(r, dict) else r; "
+    'a = np.asarray(r if hasattr(r, "shape") else max(r, key=np.size))'
+)
 VOLUMES = 'import glob, nibabel as nib; i = {}; nib.save(nib.Nifti1Image(i.get_fdata(dtype="f4"), i.affine), OUT)'
 # What files of an ending are, and the Python that loads their responses as an array `a`, or writes volumes to OUT.
 KINDS = {

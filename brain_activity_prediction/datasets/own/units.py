@@ -47,6 +47,11 @@ def _units_of_file(base_dir: Path, subject: str, path: Path, stored: Stored) -> 
         return Parcels(stored.cifti) if isinstance(stored.cifti, ParcelsAxis) else Grayordinates(stored.cifti)
     if (found := mask_path(base_dir, subject)) is not None:
         return _listed_voxels(found, path, stored)
+    if len(stored.axes) == 3 and stored.names:
+        log.info(
+            f"{path} of shape {stored.axes} is read as trials x channels x times, each channel at each time as a unit; "
+            "repetitions of an image would be trials of their own"
+        )
     return Rows(stored.names or _names(base_dir, subject, stored.shape[0]))
 
 
