@@ -174,3 +174,29 @@ def test_the_regions_of_a_single_model_share_a_panel_with_their_ceilings(panels,
     horizontal = [line.get_ydata()[0] for line in panel.lines if len(set(line.get_ydata())) == 1]
     assert {0.6, 0.3} <= set(horizontal)
     assert panel.get_ylim()[1] > 0.6
+
+
+def test_more_regions_than_colours_have_panels_of_their_own(panels, figures):
+    n = len(figures.style.colours) + 1
+    names = [f"region {number}" for number in range(n)]
+    layers = pd.DataFrame(
+        {"roi": np.repeat(names, 2), "layer": [0, 1] * n, "r": np.arange(2 * n) / 100, "r_se": np.nan}
+    )
+    layers = layers.assign(stream="language", model_id=LLAVA, layer_position=layers["layer"], chosen=False)
+    layer_curves("language", "many", names, layers.assign(r_ceiling=np.nan, **OF_TWO), [LLAVA], figures)
+    titled = [panel.get_title(loc="left") for panel in panels[0].figure.axes]
+    assert titled[:n] == names
+    assert panels[0].lines[0].get_ydata().tolist() == [0, 0.01]
+
+
+def test_long_names_of_regions_push_no_label_beyond_the_figure(tmp_path, monkeypatch):
+    monkeypatch.setattr("brain_activity_prediction.report.plots.drawing.PNG_DPI", 10)
+    drawn = []
+    figures = FigureFolder(tmp_path, run=lambda write, figure, *rest: drawn.append(figure) or write(figure, *rest))
+    long = "a_region_of_a_lab_with_a_long_name"
+    scores = region_scores(chosen_rows(model_id=LLAVA, roi=[long], subject=1, r=0.3, r_se=0.01))
+    region_bars("All", [long], scores, [LLAVA], figures)
+    (figure,) = drawn
+    label = figure.axes[0].xaxis.label
+    assert label.get_text() == "r / noise ceiling on held-out images"
+    assert label.get_window_extent().x1 <= figure.bbox.x1

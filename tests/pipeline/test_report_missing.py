@@ -7,7 +7,7 @@ import nibabel
 import numpy as np
 import pandas as pd
 import pytest
-from reports import LLAVA, VIT, report
+from reports import LLAVA, VIT, chosen_rows, report
 
 from brain_activity_prediction.datasets.find import dataset_if_any
 from brain_activity_prediction.report.contents import DATA_USED
@@ -95,3 +95,9 @@ def test_tables_of_version_1_0_0_are_shown_and_a_line_says_what_they_lack(scored
     assert "sessions, images and repeats" in line
     assert "align again" in line
     assert not any("1.0.0" in one for one in absent_analyses(pd.concat(tables)))
+
+
+def test_a_region_in_which_no_model_has_a_score_is_listed():
+    rows = chosen_rows(roi=["V1v", "V1v", "RSC", "RSC"], subject=[1, 2] * 2, r=[0.2, 0.3, np.nan, np.nan])
+    rows = rows.assign(model_id=LLAVA, p=0.01, n_train=9, noise_ceiling=0.5, r_se=0.1)
+    assert absent_analyses(rows) == ["No score in RSC: no model has an r there, and no figure shows it."]

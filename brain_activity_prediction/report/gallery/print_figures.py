@@ -22,6 +22,7 @@ from brain_activity_prediction.report.source import Source
 from brain_activity_prediction.report.tables.averages import layer_choice, layer_scores, prompt_scores, region_scores
 from brain_activity_prediction.report.tables.collecting import Scored, Tables, find_scored
 from brain_activity_prediction.report.tables.comparable import made_otherwise, rows_of, with_one_ceiling
+from brain_activity_prediction.report.tables.missing import unscored_regions
 from brain_activity_prediction.report.tables.pairwise import conditions_of, read_pairs
 from brain_activity_prediction.report.tables.selection import Selection
 from brain_activity_prediction.report.tables.writing import shown_tables
@@ -83,6 +84,8 @@ def read_study(source: Source, protocol: str, selection: Selection, figures: Fig
         log.warning(f"{len(otherwise)} score tables were made with other settings and are left out: see the report")
     scored = [one for one in selected if one not in otherwise]
     table, _ = with_one_ceiling(rows_of(scored, table) if otherwise else table)
+    if without := unscored_regions(table):
+        log.warning(f"no figure shows {', '.join(without)}: no model has an r there")
     return Study(source, protocol, selection, scored, table, figures)
 
 

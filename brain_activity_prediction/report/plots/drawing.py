@@ -161,6 +161,9 @@ class FigureFolder:
         for panel in figure.axes:  # the last digits of a layout differ between runs, and SVG ids are made from them
             box = panel.get_position(original=True).bounds
             panel.set_position([round(length, DECIMALS) for length in box], which="original")
+            label = panel.xaxis.label  # layouts ignore its width
+            if label.get_text() and label.get_window_extent().x1 > figure.bbox.x1:
+                label.set(x=1, ha="right")
 
     def _wrapped(self, figure: Figure, text: str, size: float, weight: str) -> Artist | None:
         """Add a text at the top left, broken into lines of the figure's width; None without text."""

@@ -28,7 +28,7 @@ def layer_curves(
     models: Sequence[str],
     figures: FigureFolder,
 ) -> Drawn:
-    """Draw a panel for each region with a line for each model, or the regions of a single model in one panel.
+    """Draw a panel for each region with a line for each model, or a few regions of a single model in one panel.
 
     `scores` is the result of `averages.layer_scores`. All figures of a stream share one scale. Layers that lack
     subjects or prompts have hollow markers without a line. A line with fewer subjects than others shows their number.
@@ -36,7 +36,7 @@ def layer_curves(
     scores = scores[scores["stream"] == stream]
     shown = scores[scores["roi"].isin(regions) & scores["model_id"].isin(models)]
     shown_models = [model for model in models if model in set(shown["model_id"])]
-    by_region = len(shown_models) > 1 or len(regions) == 1
+    by_region = len(shown_models) > 1 or len(regions) == 1 or len(regions) > len(figures.style.colours)
     panels_of, lines_of = ("roi", "model_id") if by_region else ("model_id", "roi")
     panel_names, line_names = (regions, shown_models) if by_region else (shown_models, regions)
     line_names = [name for name in line_names if name in set(shown[lines_of])]

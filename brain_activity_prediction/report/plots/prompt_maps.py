@@ -4,12 +4,14 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import MaxNLocator
 
 from brain_activity_prediction.report.plots.drawing import Drawn, FigureFolder, Words
 from brain_activity_prediction.report.plots.flat_maps import ACCURACY
 from brain_activity_prediction.report.plots.labels import region_labels, short_models, slug, subjects_note
 
 CELL, AXIS = 11, 66  # points of a row, and of the names of prompts with the colour bar
+MOST_TICKS = 5
 MARK = "●"
 
 
@@ -56,6 +58,7 @@ def prompt_map(
         for side in ("left", "bottom"):
             panel.spines[side].set_visible(False)
         bar = figure.colorbar(mesh, ax=panel, location="bottom", aspect=40, shrink=0.7, pad=0.02)
+        bar.locator = MaxNLocator(MOST_TICKS)
         bar.set_label("mean r on held-out images")
         bar.outline.set_visible(False)
         title = short_models([model])[model]

@@ -122,6 +122,8 @@ def _where(one: Scored) -> str:
 def absent_analyses(table: pd.DataFrame) -> list[str]:
     """Describe analyses that the existing scores allow and that have not been run."""
     found = _of_an_earlier_version(table)
+    if without := unscored_regions(table):
+        found.append(f"No score in {', '.join(without)}: no model has an r there, and no figure shows it.")
     if table["p"].isna().all():
         found.append("No test of significance: run align_model.py with --permutations N.")
     elif untested := int(each_layer(table)["p"].isna().sum()):
@@ -131,6 +133,12 @@ def absent_analyses(table: pd.DataFrame) -> list[str]:
     if table["subject"].nunique() == 1 and ("r_se" not in table or table["r_se"].isna().all()):
         found.append("No error bars: there is one subject, and no bootstrap over images.")
     return found
+
+
+def unscored_regions(table: pd.DataFrame) -> list[str]:
+    """Return the regions without any r, such as those whose responses are constant."""
+    scored = table.groupby("roi", sort=False, observed=True)["r"].count()
+    return scored.index[scored == 0].tolist()
 
 
 def _of_an_earlier_version(table: pd.DataFrame) -> list[str]:
