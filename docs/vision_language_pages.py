@@ -32,7 +32,7 @@ def families() -> str:
             (
                 name,
                 ONCE if shared else "for each prompt",
-                str(COUNTS.get(name.strip("`"), "")),
+                str(COUNTS.get(name.replace("`", ""), "")),
                 row.get("quirk", ""),
             )
         )
