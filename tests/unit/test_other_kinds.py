@@ -174,6 +174,15 @@ def test_a_kind_that_is_not_read_is_refused_with_a_command_that_converts_it(said
     np.testing.assert_allclose(responses_of(folder), RESPONSES, rtol=1e-6)
 
 
+def test_hdf5_under_another_name_is_recognised(folder, capsys):
+    hdf5(folder / "responses/sub-01.nwb", units=RESPONSES, empty=h5py.Empty("f4"))
+    with pytest.raises(InputError, match=r"sub-01.nwb is not read: it is HDF5: name it sub-01.h5"):
+        responses_of(folder)
+    (folder / "responses/sub-01.nwb").rename(folder / "responses/sub-01.h5")
+    with pytest.raises(InputError, match=r"sub-01.h5 is not read: it holds empty \(\), units \(12, 10\)"):
+        responses_of(folder)
+
+
 REMEDIES = {
     (6, 2, 5, 2): r"\(6, 2, 5, 2\) seem to be images x repetitions x units: store array.reshape\(12, -1\)",
     (12, 2, 5, 2): r"read as X, Y, Z, trials: store array.reshape\(12, -1\), or, .* array.reshape\(24, -1\), with each",

@@ -10,6 +10,8 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from brain_activity_prediction.storage.hdf5_file import is_hdf5
+
 if TYPE_CHECKING:
     import h5py
 
@@ -61,6 +63,8 @@ MATLAB_5 = "it is no HDF5: save it in MATLAB with -v7.3, or "
 def of_other_kind(path: Path) -> str | None:
     """Say what a file or folder is, and how to convert it; None for one that holds no responses."""
     kind, code = KINDS.get(path.suffix.lower()) or (("a folder", FOLDER) if path.is_dir() else (None, ""))
+    if kind is None and path.is_file() and is_hdf5(path):  # such as .nwb
+        return f"it is HDF5: name it {path.stem}.h5"
     return kind and f"it is {kind}: {_conversion(path, code)}"
 
 
@@ -82,7 +86,7 @@ def of_other_names(path: Path, file: h5py.File) -> str:
     import h5py
 
     shapes: dict[str, tuple[int, ...]] = {}
-    file.visititems(lambda name, one: shapes.update({name: one.shape}) if isinstance(one, h5py.Dataset) else None)
+    file.visititems(lambda name, one: shapes.update({name: one.shape or ()}) if isinstance(one, h5py.Dataset) else None)
     if not shapes:
         return "it holds no array"
     largest = max(shapes, key=lambda name: math.prod(shapes[name]))
