@@ -174,6 +174,14 @@ def test_a_kind_that_is_not_read_is_refused_with_a_command_that_converts_it(said
     np.testing.assert_allclose(responses_of(folder), RESPONSES, rtol=1e-6)
 
 
+def test_an_array_whose_header_is_damaged_is_refused(folder):
+    path = folder / "responses/sub-01.npy"
+    np.save(path, RESPONSES)
+    path.write_bytes(path.read_bytes().replace(b"), }", b"(, }"))
+    with pytest.raises(InputError, match=r"cannot read .*sub-01.npy"):
+        responses_of(folder)
+
+
 def test_hdf5_under_another_name_is_recognised(folder, capsys):
     hdf5(folder / "responses/sub-01.nwb", units=RESPONSES, empty=h5py.Empty("f4"))
     with pytest.raises(InputError, match=r"sub-01.nwb is not read: it is HDF5: name it sub-01.h5"):

@@ -26,7 +26,7 @@ def open_npy(
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except ValueError as error:
         raise InputError(f"{path} is not read: {pickled(path) if 'bject' in str(error) else error}") from None
-    except (OSError, EOFError) as error:
+    except Exception as error:  # a damaged header raises many kinds
         raise InputError(f"cannot read {path} ({error}): fetch or make it again") from None
     if not isinstance(array, np.ndarray):
         raise InputError(f"{path} is an archive of arrays: store one of them with numpy.save")
