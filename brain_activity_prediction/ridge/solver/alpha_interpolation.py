@@ -62,13 +62,20 @@ def alpha_nodes(
     complement = (others - smallest) / (s + others)  # (samples, A - 1)
     triangle, order = scipy.linalg.qr(complement, mode="r", pivoting=True)
     allowed = tolerance * (s + smallest) / (s + others) if relative else np.full_like(complement, tolerance)
-    rank = 0
-    weights = np.zeros((0, len(others)))
-    while rank < len(others) and (np.abs(complement[:, order[:rank]] @ weights - complement) > allowed).any():
-        rank += 1
+
+    def weights_of(rank: int) -> np.ndarray:
         in_pivot_order = scipy.linalg.solve_triangular(triangle[:rank, :rank], triangle[:rank])
         weights = np.empty_like(in_pivot_order)
         weights[:, order] = in_pivot_order
+        return weights
+
+    # If the mean error of a rank is too large already, its largest error is not computed.
+    mean_error = np.abs(triangle.diagonal()) / np.sqrt(len(s))
+    rank = int(np.count_nonzero(np.minimum.accumulate(mean_error) > tolerance))
+    weights = weights_of(rank)
+    while rank < len(others) and (np.abs(complement[:, order[:rank]] @ weights - complement) > allowed).any():
+        rank += 1
+        weights = weights_of(rank)
     weights = np.pad(weights, ((0, 0), (1, 0)))
     weights = np.vstack([1.0 - weights.sum(axis=0), weights])
     return AlphaNodes(nodes=np.concatenate([[smallest], others[order[:rank]]]), weights=weights)
