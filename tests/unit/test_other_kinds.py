@@ -193,6 +193,7 @@ def test_hdf5_under_another_name_is_recognised(folder, capsys):
 
 REMEDIES = {
     (6, 2, 5, 2): r"\(6, 2, 5, 2\) seem to be images x repetitions x units: store array.reshape\(12, -1\)",
+    (5, 6, 2): r"seem to be units x images x repetitions: store array.reshape\(5, -1\).T",
     (12, 2, 5, 2): r"read as X, Y, Z, trials: store array.reshape\(12, -1\), or, .* array.reshape\(24, -1\), with each",
     (5, 2, 12): r"trials seem to be axis 3 of its axes \(5, 2, 12\): move it to the front",
     (10, 12): "transpose the array",

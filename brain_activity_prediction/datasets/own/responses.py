@@ -91,11 +91,11 @@ def _remedy(axes: tuple[int, ...], n_trials: int) -> str:
     """Say what to do with an array in a file whose axes are not those that are expected."""
     if len(axes) == 2 and axes[1] == n_trials:
         return "trials seem to be the second axis: transpose the array"
+    order = "and list each image with all its repetitions before the next in trials.csv"
     if len(axes) > 2 and axes[0] * axes[1] == n_trials:
-        return (
-            f"its axes {axes} seem to be images x repetitions x units: store array.reshape({n_trials}, -1), and list "
-            "each image with all its repetitions before the next in trials.csv"
-        )
+        return f"its axes {axes} seem to be images x repetitions x units: store array.reshape({n_trials}, -1), {order}"
+    if len(axes) == 3 and axes[1] * axes[2] == n_trials:
+        return f"its axes {axes} seem to be units x images x repetitions: store array.reshape({axes[0]}, -1).T, {order}"
     if len(axes) > 3 and axes[0] == n_trials:
         return (
             f"its axes {axes} are read as X, Y, Z, trials: store array.reshape({n_trials}, -1), or, if the second axis "
