@@ -14,6 +14,7 @@ import pytest
 from mean_colours import MODEL, colours, extract
 from own_experiment import AFFINE, KINDS, N_IMAGES, N_UNITS, SUBJECTS, VOLUME, image_names, write_experiment
 from PIL import Image
+from scripts import PACKAGE, run_here
 
 from brain_activity_prediction.align_image_embeddings import align_model
 from brain_activity_prediction.datasets.find import find_dataset
@@ -108,6 +109,13 @@ def test_volumes_of_the_experiment_are_exported_for_pycortex(expected, tmp_path,
         np.testing.assert_array_equal(
             stored[:].T, nibabel.load(maps / "vision_best_layer_r.nii.gz").get_fdata(dtype=np.float32)
         )
+
+
+@pytest.mark.parametrize("script", [("export_maps.py", "pycortex"), ("surface_maps.py",)])
+def test_maps_of_units_are_not_called_absent_by_what_carries_volumes(script, expected):
+    done = run_here(PACKAGE / "report" / script[0], *script[1:], "-d", expected)
+    assert done.returncode == 2
+    assert "are .csv files: they lie on a surface or belong to units without a place" in done.stderr
 
 
 def test_results_can_lie_apart_from_read_only_data(folder, tmp_path_factory, monkeypatch):

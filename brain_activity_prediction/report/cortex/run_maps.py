@@ -1,6 +1,6 @@
 """Find the voxel maps of finished runs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -12,6 +12,7 @@ from brain_activity_prediction.runtime.wording import did_you_mean
 from brain_activity_prediction.storage.folders import Output, across_subjects_folder, subject_folder, subject_name
 
 ENDING = ".nii.gz"
+WITHOUT_VOLUME = (".func.gii", ".dscalar.nii", ".csv")  # of maps on surfaces, and of units such as neurons
 OF_EVERY_LAYER = "*_layers_*"  # maps with a volume for each layer, many times larger than the others
 CEILING = "noise_ceiling"
 
@@ -58,12 +59,22 @@ def find_maps(output: Output, protocol: str, selection: Selection, patterns: Seq
     written = {name for one in found for name in one.paths}
     lacking = [one for one in selection.stream if not any(name.startswith(f"{one}_") for name in written)]
     lacking += [one for one in patterns if not any(fnmatchcase(name, one) for name in written)]
+    if not written and (endings := [one for one in WITHOUT_VOLUME if any(_files(runs, one))]):
+        raise InputError(
+            f"the maps in {output.folder} are {' and '.join(endings)} files: they lie on a surface or belong to units "
+            f"without a place in a volume, and only volumes ({ENDING}) are carried to surfaces"
+        )
     if lacking or not written:
-        all_names = {path.name.removesuffix(ENDING) for one in runs for path in one.folder.glob(f"maps/*{ENDING}")}
+        all_names = {path.name.removesuffix(ENDING) for path in _files(runs, ENDING)}
         available = ", ".join(sorted(all_names)) or "none"
         what = ", ".join(lacking) or "this selection"
         raise InputError(f"no maps of {what} in {output.folder}: there are {available}")
     return sorted((one for one in found if one.paths), key=lambda one: one.subject)
+
+
+def _files(runs: Sequence[Scored], ending: str) -> Iterator[Path]:
+    """Yield the maps of runs whose names have an ending."""
+    return (path for one in runs for path in one.folder.glob(f"maps/*{ending}"))
 
 
 def _paths(folder: Path, selection: Selection, patterns: Sequence[str]) -> dict[str, Path]:

@@ -38,7 +38,7 @@ NEEDS = {
     "prompts and streams",
     "voxels": "align_model.py, of two models in the same subject",
     "variance": "partition_variance.py",
-    "cortex": "align_model.py, and NSD's transforms (see docs/surfaces.md)",
+    "cortex": "align_model.py, on fsaverage or with NSD's transforms (see docs/surfaces.md)",
 }
 
 
