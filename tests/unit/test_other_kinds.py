@@ -55,6 +55,12 @@ def hemispheres(folder):
         nibabel.save(nibabel.GiftiImage(darrays=arrays), folder / f"sub-01_hemi-{side}_space-fsnative.func.gii")
 
 
+def in_a_bids_tree(folder):
+    (folder / "sub-01/ses-01/func").mkdir(parents=True)
+    in_runs(folder / "sub-01/ses-01/func")
+    (folder / "sub-01/ses-01/func/dataset_description.json").write_text("{}")
+
+
 SCALARS, SERIES = ScalarAxis(list(map(str, range(N_TRIALS)))), SeriesAxis(0, 1, N_TRIALS)
 READ = {
     "a table with names of units": lambda to: pd.DataFrame(RESPONSES).to_csv(to / "sub-01.csv", index=False),
@@ -66,6 +72,7 @@ READ = {
     "parcels as a series": lambda to: cifti(to / "sub-01.ptseries.nii", PARCELS, SERIES),
     "grayordinates as a series": lambda to: cifti(to / "sub-01.dtseries.nii", SURFACE[:N_UNITS], SERIES),
     "runs with names of BIDS": in_runs,
+    "runs in the folders of BIDS": in_a_bids_tree,
     "hemispheres with names of BIDS": hemispheres,
 }
 
@@ -205,6 +212,18 @@ def test_an_array_with_other_axes_is_refused_with_the_line_that_reshapes_it(axes
     np.save(folder / "responses/sub-01.npy", np.zeros(axes, np.float32))
     with pytest.raises(InputError, match=REMEDIES[axes]):
         find_dataset(folder).units("sub-01")
+
+
+@pytest.mark.parametrize(
+    "names", [("sub-01.npy", "sub-01_1.npy"), ("sub-01_1.npy", "sub-01_ses-01_run-2.npy"), ("01.npy", "sub-01.npy")]
+)
+def test_trials_in_two_files_are_refused(names, folder):
+    for name in names:
+        np.save(folder / "responses" / name, RESPONSES)
+    if "01.npy" in names:
+        (folder / "trials.csv").write_text((folder / "trials.csv").read_text().replace("sub-01,", "01,"))
+    with pytest.raises(InputError, match=f"has {names[0]} and {names[1]} for the same trials: keep one of them"):
+        find_dataset(folder).subjects() and find_dataset(folder).files
 
 
 def test_a_run_on_another_grid_is_refused(folder):

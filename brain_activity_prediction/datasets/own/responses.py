@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -117,7 +117,7 @@ def find_responses(base_dir: Path, trials: Trials) -> ResponseFiles:
         raise InputError(f"{base_dir} has {whole[0].name} and {whole[1].name}: keep one of them")
     found: dict[tuple[str, int | None], dict[str, dict[int | None, Path]]] = {}
     unread = []
-    for path in [*on_top, *sorted(folder.glob("[!.]*"))]:
+    for path in [*on_top, *_files(folder, trials)]:
         part = _part(path, trials)
         if path in whole:
             continue
@@ -127,20 +127,38 @@ def find_responses(base_dir: Path, trials: Trials) -> ResponseFiles:
             continue
         runs = found.setdefault((part.subject, part.session), {}).setdefault(part.side, {})
         if part.run in runs or (runs and None in {*runs, part.run}):
-            other = runs.get(part.run) or next(iter(runs.values()))
-            raise InputError(f"{folder} has {other.name} and {path.name} for the same trials: keep one of them")
+            _refuse_two(folder, runs.get(part.run) or next(iter(runs.values())), path)
         runs[part.run] = path
-    for files in found.values():
-        if ("" in files and len(files) > 1) or (set(files) & set(SIDES) and not set(files) >= set(SIDES)):
-            names = " and ".join(path.name for runs in files.values() for path in runs.values())
-            raise InputError(f"{folder} has {names}: a surface has one file of lh. and one of rh.")
-    for line in unread:
-        log.warning(line)
     in_order = {
         key: {side: tuple(runs[run] for run in sorted(runs, key=lambda run: run or 0)) for side, runs in files.items()}
         for key, files in found.items()
     }
+    _check_parts(folder, in_order)
+    for line in unread:
+        log.warning(line)
     return ResponseFiles(folder, trials, whole[0] if whole else None, in_order, unread)
+
+
+def _files(folder: Path, trials: Trials) -> Iterator[Path]:
+    """Yield the files in a folder, with those in its subfolders that hold trials; a subfolder without any as itself."""
+    for path in sorted(folder.glob("[!.]*")):
+        nested = [one for one in sorted(path.rglob("[!.]*")) if _part(one, trials)] if path.is_dir() else []
+        yield from nested or [path]
+
+
+def _check_parts(folder: Path, parts: Mapping[tuple[str, int | None], Files]) -> None:
+    """Raise InputError for a session that a file of all sessions holds too, and for files of one hemisphere alone."""
+    for (subject, session), files in parts.items():
+        if session is not None and (subject, None) in parts:
+            (one, *_), (other, *_) = next(iter(parts[subject, None].values())), next(iter(files.values()))
+            _refuse_two(folder, one, other)
+        if ("" in files and len(files) > 1) or (set(files) & set(SIDES) and not set(files) >= set(SIDES)):
+            names = " and ".join(path.name for runs in files.values() for path in runs)
+            raise InputError(f"{folder} has {names}: a surface has one file of lh. and one of rh.")
+
+
+def _refuse_two(folder: Path, one: Path, other: Path) -> None:
+    raise InputError(f"{folder} has {one.name} and {other.name} for the same trials: keep one of them")
 
 
 def _ending(path: Path) -> str:
