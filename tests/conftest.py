@@ -37,6 +37,13 @@ def empty_layer_figures():
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def no_waiting_for_the_disk():
+    """Files are not forced to the disk: tests kill processes, which lose nothing that is written, not the machine."""
+    with patch.object(os, "fsync", lambda descriptor: None):
+        yield
+
+
 @pytest.fixture
 def drawn_layer_figures(monkeypatch):
     """Alignments draw layers.png."""
