@@ -130,6 +130,36 @@ def test_the_tower_of_a_qwen_needs_no_weights_of_the_language_model(qwen, tmp_pa
     assert_close(streams_of(folder, pictures())["vision"], streams_of(qwen[1], pictures())["vision"])
 
 
+def test_the_tower_of_a_glm_gives_its_last_layer_and_not_merged_patches(tmp_path):
+    vision = {"depth": 2, "hidden_size": 16, "num_heads": 2, "intermediate_size": 24, "out_hidden_size": 8}
+    vision |= {"image_size": 168}
+    model = hf.Glm4vVisionModel(hf.Glm4vVisionConfig(**vision)).eval()
+    whole = hf.Glm4vForConditionalGeneration(hf.Glm4vConfig(vision_config=vision, text_config=TEXT | {"head_dim": 8}))
+    folder = save(whole, tmp_path, OF_SQUARES | {"image_processor_type": "Glm4vImageProcessor"})
+    model.load_state_dict(whole.model.visual.state_dict())
+    found = streams_of(folder, pictures())["vision"]
+    processor, states = hf.AutoImageProcessor.from_pretrained(folder, backend="pil"), []
+    for block in model.blocks:
+        block.register_forward_hook(lambda _, given, output: states.append(output))
+    for picture, layers in zip(pictures(), found, strict=True):
+        inputs = processor(picture, return_tensors="pt")
+        with torch.inference_mode():
+            model(inputs.pixel_values, inputs.image_grid_thw)
+        assert_close(layers[1:], torch.stack(states[-2:]).mean(dim=1).numpy())
+
+
+def test_tiles_that_follow_one_another_are_refused_as_such(tmp_path):
+    """As Llama 4's, Cohere's and LFM2-VL's processors give them."""
+    model = hf.CLIPVisionModel(hf.CLIPVisionConfig(**TOKENS, **MLP))
+    tiles = {
+        "image_processor_type": "GotOcr2ImageProcessor",
+        "crop_to_patches": True,
+        "size": {"height": 32, "width": 32},
+    }
+    with pytest.raises(InputError, match="cuts images into tiles"):
+        loaded(save(model, tmp_path, tiles))
+
+
 PIXTRAL = {"image_processor_type": "PixtralImageProcessor", "patch_size": {"height": 14, "width": 14}}
 PIXTRAL |= {"size": {"longest_edge": 168}}
 

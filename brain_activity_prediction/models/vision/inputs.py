@@ -23,15 +23,28 @@ Inputs = "Tensor | Mapping[str, Tensor]"
 
 
 def preprocess(processor, images: list) -> Inputs:
-    """Return pixels (B, 3, H, W) or, if the network needs more than these, a mapping with all inputs of `READ`."""
+    """Return pixels (B, 3, H, W) or, if the network needs more than these, a mapping with all inputs of `READ`.
+
+    Raise InputError if the processor cuts an image into tiles.
+    """
     from transformers import BatchFeature
 
     made = processor(images, return_tensors="pt")
     if PIXELS not in made and "pixel_values_videos" in made:
         made = {PIXELS: made["pixel_values_videos"]}
+    if GRID not in made and len(made[PIXELS]) != len(images):
+        raise InputError(tiles_of(processor))
     if not {SHAPES, GRID, SIZES}.intersection(made):
         return made[PIXELS]
     return BatchFeature({name: made[name] for name in READ if name in made})
+
+
+def tiles_of(processor) -> str:
+    """Return the message that a processor cuts images into tiles."""
+    return (
+        f"{type(processor).__name__} cuts images into tiles, which a vision network alone does not put together: "
+        "extract its states with vision_language_model.py"
+    )
 
 
 class StillVideos:

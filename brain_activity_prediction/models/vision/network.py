@@ -17,7 +17,7 @@ from brain_activity_prediction.models.layer_lists import flat, layer_list
 from brain_activity_prediction.models.patch_tokens import may_have_class_token
 from brain_activity_prediction.models.pooling import BLOCK, NORMED, Point, SiteLayers, stream_name
 from brain_activity_prediction.models.sites.points import check_passed_once, other_points
-from brain_activity_prediction.models.vision.inputs import PIXELS, Inputs, frames_of, preprocess
+from brain_activity_prediction.models.vision.inputs import PIXELS, Inputs, frames_of, preprocess, tiles_of
 from brain_activity_prediction.models.vision.map_layout import channels_axis
 from brain_activity_prediction.models.vision.outputs import final_norm, normed, vector
 from brain_activity_prediction.models.vision.patch_grid import averaged_cells, check_places, pooled
@@ -107,10 +107,7 @@ class VisionNetwork:
             inputs = preprocess(processor, images).to(weights.device, weights.dtype)
             pixels = inputs if isinstance(inputs, torch.Tensor) else inputs[PIXELS]
             if pixels.ndim == 5 and not frames_of(network):
-                raise InputError(
-                    f"{type(processor).__name__} cuts images into tiles, which {kind} alone does not put together: "
-                    "extract its states with vision_language_model.py"
-                )
+                raise InputError(tiles_of(processor))
             if not timm_blocks(network):
                 self.axis = channels_axis(network, inputs, partial(visit, network))
             hidden: list[Tensor] = []

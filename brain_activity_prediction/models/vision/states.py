@@ -4,13 +4,14 @@ Letters: B images, C channels, H x W places, T tokens, W width.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from brain_activity_prediction.models.layer_lists import flat, layer_list
 from brain_activity_prediction.models.pooling import layer_points
 from brain_activity_prediction.models.vision.inputs import SHAPES, VALID, Inputs, keywords, n_images, patch_counts
 from brain_activity_prediction.models.vision.map_layout import channels_first
@@ -42,14 +43,31 @@ def visit(network: nn.Module, inputs: Inputs, see: Callable[[Tensor], None]) -> 
             for point in layer_points(blocks):
                 hooks.callback(point.watch(see).remove)
             return network(**keywords(network, inputs))
-    output = network(**keywords(network, inputs), output_hidden_states=True)
+    with last_states(network, inputs) as last:
+        output = network(**keywords(network, inputs), output_hidden_states=True)
     maps = network.config.model_type in IN_ANOTHER_ORDER
     layers = getattr(output, "reshaped_hidden_states" if maps else "hidden_states", None)
     if not layers:
         raise InputError(f"{type(network).__name__} gives no hidden states of its layers: choose another network")
+    if last and layers[-1].shape != layers[0].shape:
+        layers = (*layers[:-1], last[-1])
     for hidden in layers:
         see(hidden)
     return output
+
+
+@contextmanager
+def last_states(network: nn.Module, inputs: Inputs) -> Iterator[list[Tensor]]:
+    """Keep the last layer's states of a network with all images in one row, while the `with` block runs.
+
+    GLM's networks return merged patches in their place. The list stays empty for other networks.
+    """
+    states: list[Tensor] = []
+    with ExitStack() as hooks:
+        if patch_counts(network, inputs):
+            layers = list(flat(layer_list(network)[1]))
+            hooks.callback(layer_points(layers)[-1].watch(states.append).remove)
+        yield states
 
 
 def by_image(network: nn.Module, inputs: Inputs, hidden: Tensor, axis: int | None) -> States:
