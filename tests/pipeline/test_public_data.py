@@ -8,6 +8,7 @@ import h5py
 import nibabel
 import numpy as np
 from nibabel.cifti2 import BrainModelAxis, Cifti2Image, ScalarAxis
+from scipy.io import savemat
 
 from brain_activity_prediction.datasets.find import find_dataset
 
@@ -21,7 +22,7 @@ RNG = np.random.default_rng(0)
 
 def experiment(title, folder, monkeypatch):
     """Run the code of a section in the folder of the authors' files, and return the experiment that it makes."""
-    for name in ("responses", "masks", "regions"):
+    for name in ("images", "responses", "masks", "regions"):
         (folder / "DIR" / name).mkdir(parents=True)
     monkeypatch.chdir(folder)
     exec(next(code for one, code in CODE.items() if one.startswith(title)), {})
@@ -143,8 +144,30 @@ def test_bdata_of_generic_object_decoding(tmp_path, monkeypatch):
     }
 
 
+def test_estimated_responses_of_vim_1(tmp_path, monkeypatch):
+    train, test = np.arange(48).reshape(3, 4, 4) / 47 - 0.5, np.full((2, 4, 4), 0.1)
+    savemat(tmp_path / "Stimuli.mat", {"stimTrn": train.astype(np.float32), "stimVal": test.astype(np.float32)})
+    responses = RNG.standard_normal((5, 3)).astype(np.float32)
+    responses[:, 2] = np.nan
+    with h5py.File(tmp_path / "EstimatedResponses.mat", "w") as file:
+        file["dataTrnS1"], file["dataValS1"], file["roiS1"] = responses[:3], responses[3:], np.array([[1.0, 7, 0]])
+    dataset = experiment("vim-1", tmp_path, monkeypatch)
+    np.testing.assert_array_equal(dataset.read_session("S1", 1, dataset.units("S1")), responses)
+    assert dataset.test_images("S1").tolist() == ["test_0000.png", "test_0001.png"]
+    regions = dataset.regions("S1")
+    assert {name: np.flatnonzero(inside).tolist() for name, inside in regions.items()} == {
+        "all": [0, 1, 2],
+        "V1": [0],
+        "LatOcc": [1],
+    }
+    with dataset.open_images() as images:
+        first, last = (np.asarray(image)[..., 0] for image in images.images(["train_0000.png", "train_0002.png"]))
+    np.testing.assert_array_equal(first, np.rint(255 * np.arange(16) / 47).reshape(4, 4))
+    assert last[-1, -1] == 255
+
+
 def test_each_section_with_code_has_a_test():
-    tested = ("TVSD", "THINGS-EEG2", "CNeuroMod", "NOD", "BData")
+    tested = ("TVSD", "THINGS-EEG2", "CNeuroMod", "NOD", "BData", "vim-1")
     assert len(CODE) == len(tested)
     for title, code in CODE.items():
         assert title.startswith(tested)

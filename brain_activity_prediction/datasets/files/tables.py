@@ -23,7 +23,7 @@ def read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
 
     Cells are separated by tabs in .tsv files, otherwise by commas, or by semicolons or tabs if the header has no comma:
     programs write them where a comma is the decimal sign. White space in names of columns is one space. Empty rows are
-    left out.
+    left out, but not those of an empty cell in quotes, which is a value of a table of one column.
     """
     with reading(path):
         content = read_bytes(path, LARGEST_BYTES)
@@ -35,7 +35,7 @@ def read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
         separators = "\t" if path.suffix == ".tsv" else [one for one in ",;\t" if one in first] or ","
         table = csv.reader(io.StringIO(text, newline=""), delimiter=separators[0], strict=True)
         header = [" ".join(name.split()) for name in next(table, [])]
-        return header, [(table.line_num, row) for row in table if any(cell.strip() for cell in row)]
+        return header, [(table.line_num, row) for row in table if row == [""] or any(map(str.strip, row))]
 
 
 def read_rows(path: Path, columns: Sequence[str]) -> list[Mapping[str, str]]:
