@@ -166,7 +166,7 @@ def test_the_parts_of_a_variance_partitioning_share_a_scale(on_surfaces, figures
     titles = ["A alone, mean of 2 subjects", "B alone, mean of 2 subjects", "shared by A+B, mean of 2 subjects"]
     assert [row.title for row in rows] == titles
     assert [np.nanmean(row.values) for row in rows] == pytest.approx([0.15, 0.075, -0.03], abs=1e-6)
-    assert scale.clipped == (True, False)
+    assert scale.of([row.values for row in rows]).clipped == (True, False)
 
 
 def test_maps_on_fsaverage_are_drawn_as_they_are(tmp_path, figures):

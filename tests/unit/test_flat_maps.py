@@ -287,11 +287,14 @@ def test_scales_state_where_they_are_clipped():
     values = np.concatenate([np.linspace(0, 0.2, 1000), [5.0, np.nan]])
     scale = flat_maps.accuracy_scale([values, values - 0.01], "r / ceiling", 1)
     assert (scale.low, scale.high) == (0, 0.2)
-    assert scale.text == "r / ceiling (clipped below 0 and above 0.2)"
+    assert scale.of([values, values - 0.01]).text == "r / ceiling (clipped below 0 and above 0.2)"
+    assert scale.of([values]).text == "r / ceiling (clipped above 0.2)"
+    assert scale.of([values[:1000]]).text == "r / ceiling"
     assert flat_maps.accuracy_scale([values * 20], "r / ceiling", 1).high == 1
     difference = flat_maps.difference_scale([values - 0.15], "r")
     assert (difference.low, difference.high) == (-0.15, 0.15)
-    assert difference.text == "difference of r (clipped below −0.15 and above 0.15)"
+    assert difference.of([values - 0.15]).text == "difference of r (clipped above 0.15)"
+    assert difference.of([values - 0.2]).text == "difference of r (clipped below −0.15 and above 0.15)"
     assert flat_maps.number_scale([np.array([3.0, 3])], "layer").high == 4
     assert flat_maps.difference_scale([np.zeros(3)], "difference").high > 0
 

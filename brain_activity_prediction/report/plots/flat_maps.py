@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import contourpy
 import numpy as np
@@ -31,8 +31,7 @@ HIGHEST = 0.99  # quantile of the values at the end of a colour scale
 ACCURACY, NUMBERS, DIFFERENCE = "inferno", "viridis", "RdBu_r"  # colour maps
 OUTLINE = [withStroke(linewidth=1.2, foreground="black")]
 AROUND = [withStroke(linewidth=1.2, foreground=PAPER)]
-LEADER = {"colors": INK, "linewidths": 0.4, "path_effects": [withStroke(linewidth=1.0, foreground=PAPER)]}
-LEADER |= {"zorder": 3}  # above the borders
+LEADER = {"colors": INK, "linewidths": 0.4, "path_effects": AROUND, "zorder": 3}  # above the borders
 ENDS = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}
 BAR_GAP, BAR_ROOM = 3, 32  # in points: between picture and colour bar, and the room for it
 LONGEST_LINE = 74  # in characters
@@ -54,7 +53,7 @@ class ColourScale:
     high: float
     colours: str
     unit: str
-    clipped: tuple[bool, bool]
+    clipped: tuple[bool, bool] = (False, False)
     names: Mapping[int, str] = field(default_factory=dict)
 
     @property
@@ -63,6 +62,11 @@ class ColourScale:
         ends = [f"below {self.low:g}"] * self.clipped[0] + [f"above {self.high:g}"] * self.clipped[1]
         ends = [end.replace("-", "−") for end in ends]
         return self.unit + (f" (clipped {' and '.join(ends)})" if ends else "")
+
+    def of(self, maps: Sequence[np.ndarray]) -> ColourScale:
+        """Return the scale of these maps, clipped at the ends that some of their values exceed."""
+        values = _finite(maps)
+        return replace(self, clipped=(bool((values < self.low).any()), bool((values > self.high).any())))
 
 
 @dataclass(frozen=True)
@@ -84,9 +88,8 @@ class DrawnCortex(Drawn):
 
 def accuracy_scale(maps: Sequence[np.ndarray], unit: str, highest: float = np.inf) -> ColourScale:
     """Return a scale from 0 to the 99th percentile of all values, at most `highest`."""
-    values = _finite(maps)
-    high = min(_rounded_up(max(float(np.quantile(values, HIGHEST)), 0.05)), highest)
-    return ColourScale(0.0, high, ACCURACY, unit, (bool(values.min() < 0), bool(values.max() > high)))
+    high = min(_rounded_up(max(float(np.quantile(_finite(maps), HIGHEST)), 0.05)), highest)
+    return ColourScale(0.0, high, ACCURACY, unit)
 
 
 def number_scale(maps: Sequence[np.ndarray], unit: str, names: Mapping[int, str] | None = None) -> ColourScale:
@@ -94,14 +97,14 @@ def number_scale(maps: Sequence[np.ndarray], unit: str, names: Mapping[int, str]
     values = _finite(maps)
     low = float(values.min())
     shown = {number: name for number, name in (names or {}).items() if number in values}
-    return ColourScale(low, max(float(values.max()), low + 1), NUMBERS, unit, (False, False), shown)
+    return ColourScale(low, max(float(values.max()), low + 1), NUMBERS, unit, names=shown)
 
 
 def difference_scale(maps: Sequence[np.ndarray], unit: str) -> ColourScale:
     """Return a diverging scale that is symmetric about 0, to the 99th percentile of all absolute values."""
     values = np.abs(_finite(maps))
     high = _rounded_up(max(float(np.quantile(values, HIGHEST)), 1e-3))
-    return ColourScale(-high, high, DIFFERENCE, f"{DIFFERENCE_OF}{unit}", (bool(values.max() > high),) * 2)
+    return ColourScale(-high, high, DIFFERENCE, f"{DIFFERENCE_OF}{unit}")
 
 
 def cortex_figure(
@@ -117,6 +120,7 @@ def cortex_figure(
     background  the cortex: its raster, and the curvature (V,) of its vertices
     """
     (raster, curvature), whole = background, scale.colours == NUMBERS
+    scale = scale.of([one.values for one in maps])  # others may share it
     height = len(raster.corners)
     colours = ScalarMappable(Normalize(scale.low, scale.high), colormaps[scale.colours])
     grey = np.where(raster.nearest(curvature) > 0, SULCUS, GYRUS)
@@ -153,8 +157,8 @@ def cortex_figure(
             name: Patch(facecolor=colours.to_rgba(number), edgecolor=INK, linewidth=0.4)
             for number, name in scale.names.items()
         }
-        shown = ", ".join(one.title for one in maps)
-        text = f"{title}, on the cortex with the left hemisphere left: {shown}. Colours show {scale.text}."
+        titles = ", ".join(one.title for one in maps)
+        text = f"{title}, on the cortex with the left hemisphere left: {titles}. Colours show {scale.text}."
         note = f"{map_note(scale.unit, any('mean of' in one.title for one in maps))}{NOTE}"
         drawn = figures.save(figure, Words(name, title, text, note), _values(maps), legend)
         return DrawnCortex(**vars(drawn), maps=maps, scale=scale)
@@ -167,8 +171,7 @@ def _values(maps: Sequence[CortexMap]) -> pd.DataFrame:
     per_side = len(values) // 2
     rows = pd.DataFrame({"hemisphere": np.where(known < per_side, "lh", "rh"), "vertex": known % per_side})
     titles = [one.title if [other.title for other in maps].count(one.title) == 1 else "" for one in maps]
-    columns = {title or f"map {number + 1}": values[known, number] for number, title in enumerate(titles)}
-    return rows.assign(**columns)
+    return rows.assign(**{title or f"map {n + 1}": values[known, n] for n, title in enumerate(titles)})
 
 
 def _name_regions(panel: Axes, raster: Raster, regions: Mapping[str, np.ndarray], top: float) -> list[np.ndarray]:
