@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+import tiny_vision_language
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
@@ -146,6 +147,16 @@ def test_the_tower_of_a_glm_gives_its_last_layer_and_not_merged_patches(tmp_path
         with torch.inference_mode():
             model(inputs.pixel_values, inputs.image_grid_thw)
         assert_close(layers[1:], torch.stack(states[-2:]).mean(dim=1).numpy())
+
+
+@pytest.mark.parametrize(("model_type", "tower"), [("glmga", "visual"), ("lighton_ocr", "vision_encoder")])
+def test_the_tower_is_taken_out_of_models_that_share_a_class_or_name_no_base(model_type, tower, tmp_path):
+    whole = tiny_vision_language.write(model_type, tmp_path / "model")
+    network, _ = load_tower(Checkpoint(MODEL, None, tmp_path / "model"), "cpu", torch.float32, [])
+    expected = getattr(whole.model, tower).state_dict()
+    assert expected
+    for name, values in expected.items():
+        assert torch.equal(network.state_dict()[name], values)
 
 
 def test_tiles_that_follow_one_another_are_refused_as_such(tmp_path):

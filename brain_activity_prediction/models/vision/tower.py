@@ -53,6 +53,8 @@ def _vision_only(checkpoint, also: Sequence[str]) -> type | None:
 
     class VisionOnly(whole):
         _tied_weights_keys = None
+        config_class = type(config)  # a class may serve several types, as that of GLM-4.6V does
+        base_model_prefix = whole.base_model_prefix or "model"  # where checkpoints of the whole model hold it
         is_whole = True
 
         def __init__(self, config, *others, **named):
