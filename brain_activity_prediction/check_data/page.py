@@ -8,6 +8,7 @@ import numpy as np
 
 from brain_activity_prediction.check_data.nsd_figures import compared, ncsnr_beside_published
 from brain_activity_prediction.datasets.dataset import Dataset
+from brain_activity_prediction.datasets.files.image_files import ImageFiles
 from brain_activity_prediction.datasets.nsd.nsd import NSDVolumes
 from brain_activity_prediction.datasets.responses import ResponseChoice, prepare_responses
 from brain_activity_prediction.datasets.splits import SplitChoice, split_images
@@ -70,6 +71,12 @@ class Page:
         with self.dataset.open_images() as images:
             images.check(ids)
             sizes = sorted({image.size for image in images.images(ids[:: max(1, len(ids) // 20)])})
+            equal = images.equal_files() if isinstance(images, ImageFiles) else []
+        if equal:
+            yield (
+                f"  {count(len(equal), 'picture')} with the content of another, which a split may put on the other "
+                f"side: first {equal[0][0]} and {equal[0][1]}"
+            )
         shown = ", ".join(f"{width} x {height}" for width, height in sizes[:5])
         yield f"  all have a picture; sizes of a sample: {shown}{', ...' if len(sizes) > 5 else ''}"
 

@@ -68,6 +68,17 @@ def test_the_published_figures_of_nsd_are_shown_next_to_those_of_the_copy(offici
     assert "correlation with ours " in text
 
 
+def test_a_picture_under_two_names_is_named(monkeypatch, capsys, tmp_path):
+    TREES["own"](tmp_path)
+    (tmp_path / "images/picture_07s.jpg").write_bytes((tmp_path / "images/picture_03s.jpg").read_bytes())
+    lines, status = page(monkeypatch, capsys, tmp_path, "--no-responses")
+    assert status == 0
+    assert (
+        "  1 picture with the content of another, which a split may put on the other side: first picture_03s.jpg and "
+        "picture_07s.jpg"
+    ) in lines
+
+
 def test_a_missing_session_is_counted(own_nsd, monkeypatch, capsys):
     find_dataset(own_nsd).betas(1, 2).unlink()
     lines, status = page(monkeypatch, capsys, own_nsd, "-s", 1, "--no-responses")

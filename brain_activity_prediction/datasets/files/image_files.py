@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import unicodedata
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -97,6 +98,17 @@ class ImageFiles(NamedImages):
                 f"{self._folder} lacks {len(missing):,} of {count(len(image_ids), 'image')} "
                 f"(first: {missing[0]}){near_picture(self._folder, path)}"
             )
+
+    def equal_files(self) -> list[tuple[ImageId, ImageId]]:
+        """Return the names of two images for each file that has the bytes of another."""
+        sizes = Counter(path.stat().st_size for path in self._paths.values())
+        first: dict[bytes, ImageId] = {}
+        equal = []
+        for name, path in self._paths.items():
+            if sizes[path.stat().st_size] > 1:
+                other = first.setdefault(hashlib.blake2b(path.read_bytes()).digest(), name)
+                equal += [(other, name)] if other != name else []
+        return equal
 
     def _decoded(self, name: ImageId) -> Image.Image:
         return read_image(self._paths[name])
