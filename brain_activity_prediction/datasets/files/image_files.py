@@ -101,13 +101,12 @@ class ImageFiles(NamedImages):
 
     def equal_files(self) -> list[tuple[ImageId, ImageId]]:
         """Return the names of two images for each file that has the bytes of another."""
-        sizes = Counter(path.stat().st_size for path in self._paths.values())
-        first: dict[bytes, ImageId] = {}
+        sizes = {name: path.stat().st_size for name, path in self._paths.items() if path.is_file()}
+        n_of_size, first = Counter(sizes.values()), dict[bytes, ImageId]()
         equal = []
-        for name, path in self._paths.items():
-            if sizes[path.stat().st_size] > 1:
-                other = first.setdefault(hashlib.blake2b(path.read_bytes()).digest(), name)
-                equal += [(other, name)] if other != name else []
+        for name in [name for name, size in sizes.items() if n_of_size[size] > 1]:
+            other = first.setdefault(hashlib.blake2b(self._paths[name].read_bytes()).digest(), name)
+            equal += [(other, name)] if other != name else []
         return equal
 
     def _decoded(self, name: ImageId) -> Image.Image:
