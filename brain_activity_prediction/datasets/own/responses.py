@@ -169,8 +169,10 @@ def _ending(path: Path) -> str:
 def _part(path: Path, trials: Trials) -> Part | None:
     """Return the part of the responses that a file holds; None if the table has no trials of it."""
     ending = _ending(path)
-    part = part_of(path.name[: -len(ending)], set(trials.subjects.tolist())) if ending and path.is_file() else None
-    return part if part and trials.rows(part.subject, part.session).size else None
+    if not ending or not path.is_file():
+        return None
+    part = part_of(path.name[: -len(ending)], {subject for subject, _ in trials.parts})
+    return part if part and (part.subject, part.session) in trials.parts else None
 
 
 def _why_unread(path: Path, trials: Trials) -> str | None:

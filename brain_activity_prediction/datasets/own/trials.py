@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,12 @@ class Trials:
     sessions: np.ndarray
     images: np.ndarray
     lines: np.ndarray
+
+    @cached_property
+    def parts(self) -> frozenset[tuple[str, int | None]]:
+        """The subjects with each of their sessions, and with None."""
+        pairs = set(zip(self.subjects.tolist(), self.sessions.tolist(), strict=True))
+        return frozenset(pairs | {(subject, None) for subject, _ in pairs})
 
     def rows(self, subject: str, session: int | None = None) -> np.ndarray:
         """Return the rows of a subject's trials, of one session or of all, in order."""
