@@ -61,6 +61,8 @@ def script_of_id(model_id: str, folder: Path | None = None) -> Path:
     from brain_activity_prediction.models.checkpoints.checkpoint_files import CheckpointFiles
 
     config = CheckpointFiles(model_id, "main", folder).settings("config.json")
+    if "architecture" in config and "pretrained_cfg" in config:  # as timm publishes networks
+        return VISION
     if not config.get("model_type"):
         raise InputError(f"{folder or model_id} has no config.json with a model_type: give a model of transformers")
     from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES

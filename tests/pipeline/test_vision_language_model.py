@@ -193,6 +193,7 @@ def test_a_script_of_many_models_is_no_model_of_a_sweep(nsd):
         ({"model_type": "qwen2_5_vl"}, "vision_language_model"),
         ({"model_type": "dinov2", "patch_size": 14}, "vision_model"),
         ({"model_type": "clip", "vision_config": {}}, "vision_model"),
+        ({"architecture": "resnet18", "num_classes": 1000, "pretrained_cfg": {"tag": "a1_in1k"}}, "vision_model"),
     ],
 )
 def test_the_kind_of_a_model_names_its_script(tmp_path, config, script):
