@@ -70,15 +70,21 @@ class Page:
         yield f"images for -s {_listed(subjects)}: {ids.size:,}, first {', '.join(map(str, ids[:3]))}"
         with self.dataset.open_images() as images:
             images.check(ids)
+            if isinstance(images, ImageFiles):
+                yield from self._picture_files(images)
             sizes = sorted({image.size for image in images.images(ids[:: max(1, len(ids) // 20)])})
-            equal = images.equal_files() if isinstance(images, ImageFiles) else []
-        if equal:
+        shown = ", ".join(f"{width} x {height}" for width, height in sizes[:5])
+        yield f"  all have a picture; sizes of a sample: {shown}{', ...' if len(sizes) > 5 else ''}"
+
+    def _picture_files(self, images: ImageFiles) -> Iterator[str]:
+        """Name pictures that two images share; raise InputError if pictures cannot be read."""
+        if equal := images.equal_files():
             yield (
                 f"  {count(len(equal), 'picture')} with the content of another, which a split may put on the other "
                 f"side: first {equal[0][0]} and {equal[0][1]}"
             )
-        shown = ", ".join(f"{width} x {height}" for width, height in sizes[:5])
-        yield f"  all have a picture; sizes of a sample: {shown}{', ...' if len(sizes) > 5 else ''}"
+        if refused := images.refused():
+            raise InputError(f"{count(len(refused), 'picture')} cannot be read, first: {refused[0]}")
 
     def _trials(self, subject: Subject) -> Iterator[str]:
         dataset = self.dataset

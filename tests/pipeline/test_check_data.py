@@ -2,6 +2,7 @@
 
 import pytest
 from dataset_trees import TREES
+from PIL import Image
 
 from brain_activity_prediction.check_data import check_data, new_dataset, published_nsd
 from brain_activity_prediction.datasets.find import find_dataset
@@ -66,6 +67,16 @@ def test_the_published_figures_of_nsd_are_shown_next_to_those_of_the_copy(offici
     assert "published (46003, 61883, 829) (differs)" in text
     assert "ncsnr of NSD's own file: median " in text
     assert "correlation with ours " in text
+
+
+def test_every_picture_is_checked_by_its_header(monkeypatch, capsys, tmp_path):
+    TREES["own"](tmp_path)
+    for number in (7, 8):
+        Image.new("RGBA", (4, 4), (1, 2, 3, 9)).save(tmp_path / f"images/picture_0{number}s.jpg", "PNG")
+    lines, status = page(monkeypatch, capsys, tmp_path, "--no-responses")
+    assert status == 2
+    assert lines[-1].startswith("- 2 pictures cannot be read, first: ")
+    assert lines[-1].endswith("picture_07s.jpg has transparent pixels: store it with the background that was shown")
 
 
 def test_a_picture_under_two_names_is_named(monkeypatch, capsys, tmp_path):

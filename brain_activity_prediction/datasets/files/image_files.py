@@ -99,6 +99,19 @@ class ImageFiles(NamedImages):
                 f"(first: {missing[0]}){near_picture(self._folder, path)}"
             )
 
+    def refused(self) -> list[str]:
+        """Return why pictures are not read, by their headers alone; pictures that may be transparent are decoded."""
+        reasons = []
+        for path in self._paths.values():
+            try:
+                if path.is_file():
+                    with reading(path), path.open("rb") as file:
+                        if _may_be_transparent(_opened(file, str(path))):
+                            read_image(path)
+            except InputError as error:
+                reasons.append(str(error))
+        return reasons
+
     def equal_files(self) -> list[tuple[ImageId, ImageId]]:
         """Return the names of two images for each file that has the bytes of another."""
         sizes = {name: path.stat().st_size for name, path in self._paths.items() if path.is_file()}
@@ -130,27 +143,36 @@ def decode_image(file: IO[bytes], name: str, background: tuple[int, int, int] | 
     Raises InputError for a huge picture, an animation, other kinds of pixels, a TIFF that Pillow would turn, and
     transparent pixels without a background; Pillow's errors for a damaged one.
     """
-    try:
-        image = Image.open(file)
-    except UnidentifiedImageError:
-        raise InputError(f"{name} is no picture of a known format: store it as PNG or JPEG") from None
-    with image:
-        if image.width * image.height > MOST_PIXELS:
-            raise InputError(f"{name} has {image.width} x {image.height} pixels: store it as it was shown")
-        if (n_frames := getattr(image, "n_frames", 1)) > 1 and image.format != "MPO":  # cameras add a small copy
-            raise InputError(f"{name} has {n_frames} frames: store the one that was shown")
-        _check_orientation(image, name)
-        see_through = "A" in image.getbands() or "transparency" in image.info
+    with _opened(file, name) as image:
+        see_through = _may_be_transparent(image)
         if image.mode in GREY_16 and not see_through:
             grey = np.asarray(image).astype(np.uint32)
             return Image.fromarray(((grey * 255 + 32767) // 65535).astype(np.uint8)).convert("RGB")
-        if image.mode not in MODES:
-            raise InputError(f"{name} has pixels of the kind {image.mode}: store it with 8 bits a channel")
         if not see_through or np.asarray(pixels := image.convert("RGBA"))[..., 3].min() == 255:
             return image.convert("RGB")
         if background is None:
             raise InputError(f"{name} has transparent pixels: store it with the background that was shown")
         return Image.alpha_composite(Image.new("RGBA", image.size, background), pixels).convert("RGB")
+
+
+def _opened(file: IO[bytes], name: str) -> Image.Image:
+    """Open a picture by its header alone; raise InputError for the kinds that `decode_image` refuses."""
+    try:
+        image = Image.open(file)
+    except UnidentifiedImageError:
+        raise InputError(f"{name} is no picture of a known format: store it as PNG or JPEG") from None
+    if image.width * image.height > MOST_PIXELS:
+        raise InputError(f"{name} has {image.width} x {image.height} pixels: store it as it was shown")
+    if (n_frames := getattr(image, "n_frames", 1)) > 1 and image.format != "MPO":  # cameras add a small copy
+        raise InputError(f"{name} has {n_frames} frames: store the one that was shown")
+    if image.mode not in (MODES if _may_be_transparent(image) else MODES | GREY_16):
+        raise InputError(f"{name} has pixels of the kind {image.mode}: store it with 8 bits a channel")
+    _check_orientation(image, name)
+    return image
+
+
+def _may_be_transparent(image: Image.Image) -> bool:
+    return "A" in image.getbands() or "transparency" in image.info
 
 
 def _check_orientation(image: Image.Image, name: str) -> None:
