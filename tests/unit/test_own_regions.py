@@ -96,6 +96,15 @@ def test_a_file_of_regions_that_is_not_read_is_reported_once(folder, capsys):
     assert "areas.ctab" not in said
 
 
+def test_regions_of_a_subject_that_no_trial_names_are_reported(folder, capsys):
+    volumes(folder)
+    for name in ("sub-01", "sub-1"):
+        (folder / "regions" / name).mkdir()
+        (folder / "regions" / name / f"areas of {name}.csv").write_text("\n".join(["region", *["V1"] * 6]))
+    assert members(folder) == {"V1": [0, 1, 2, 3, 4, 5]}
+    assert "regions/sub-1 is not read: trials.csv has no subject of this name" in capsys.readouterr().err
+
+
 def test_an_atlas_on_another_grid_is_refused_with_both_grids(folder):
     volumes(folder)
     nibabel.save(nibabel.Nifti1Image(np.ones((4, 6, 2), np.uint8), np.eye(4) / 2), folder / "regions/atlas.nii.gz")

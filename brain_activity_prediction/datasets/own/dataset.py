@@ -121,6 +121,10 @@ class OwnDataset(Dataset[Subject, Units]):
         return mark_invalid(responses) if isinstance(units, Voxels) else responses
 
     def regions(self, subject: Subject, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+        known = {f"{prefix}{name}" for name, _ in self.trials.parts for prefix in ("", "sub-")}
+        for path in sorted((self.base_dir / "regions").glob("[!.]*")):
+            if path.is_dir() and path.name not in known:
+                regions.tell_unread(path, f"{self.trials.path.name} has no subject of this name")
         return regions.read_regions(self.base_dir, str(subject), self.units(subject), names)
 
     @cached_property

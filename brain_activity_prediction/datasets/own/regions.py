@@ -77,7 +77,7 @@ def _all(base_dir: Path, subject: str, units: Units) -> Iterator[tuple[Path, str
 
     A message names the files that are not read.
     """
-    folders = (base_dir / "regions", base_dir / "regions" / subject)
+    folders = [base_dir / "regions" / name for name in ("", subject, f"sub-{subject}")]
     files = {path.name: path for folder in folders for path in sorted(folder.glob("[!.]*")) if path.is_file()}
     for name, path in files.items():
         if name.endswith(TABLE):
@@ -90,11 +90,11 @@ def _all(base_dir: Path, subject: str, units: Units) -> Iterator[tuple[Path, str
             yield from _named(path, lambda path: _surface_labels(path, units))
         elif not name.endswith(NAMES) and f"lh.{name.removeprefix('rh.')}" not in files:
             kinds = "".join(f"{kind}, or " for of, kind in KINDS.items() if isinstance(units, of))
-            _tell_unread(path, f"regions of {units.n:,} {units.noun}s are {kinds}a table NAME.csv with a row for each")
+            tell_unread(path, f"regions of {units.n:,} {units.noun}s are {kinds}a table NAME.csv with a row for each")
 
 
 @cache  # once for each file, however often the regions are read
-def _tell_unread(path: Path, why: str) -> None:
+def tell_unread(path: Path, why: str) -> None:
     log.warning(f"{path} is not read: {why}")
 
 
