@@ -43,9 +43,8 @@ def part_of(stem: str, subjects: Collection[str]) -> Part | None:
     if words and (session := SESSION_NAME.fullmatch(words[0])):
         words = [f"ses-{session[1]}", *words[1:]]
     entities = {match[1]: match[2] for word in words if (match := ENTITY.fullmatch(word))}
-    if len(words) - len(entities) > bool(entities):  # BIDS has one more word at the end
-        return None
-    if not entities and words:
+    others = [word for word in words if not ENTITY.fullmatch(word)]
+    if words and not (entities and others in ([], words[-1:])):  # a name of BIDS may end in one other word
         return None
     session = SESSION_NAME.fullmatch(entities["ses"]) if "ses" in entities else None
     if "ses" in entities and session is None:
