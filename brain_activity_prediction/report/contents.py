@@ -152,7 +152,7 @@ def gather(
         scores=scores,
         gaps=missing.gaps(source, selected, whole, selection) + missing.left_out(otherwise),
         absent=missing.absent_analyses(table) + of_other_ceilings,
-        held_out=missing.held_out(source, scored),
+        held_out=missing.held_out(source, scored, table),
         simulated=is_simulated(folder),
         tables=with_rows(
             models=models_table(at_a_glance(table, scores)),

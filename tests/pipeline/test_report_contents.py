@@ -6,13 +6,12 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
+import pandas as pd
 import pytest
 from reports import LLAVA, VIT, page_text, report
-from scipy.io import loadmat, savemat
 
 from brain_activity_prediction.report.plots.voxel_maps import best_prompt
 from brain_activity_prediction.report.tables.collecting import Tables, find_scored
-from brain_activity_prediction.storage.settings_file import record_settings
 
 pytestmark = pytest.mark.slow
 
@@ -67,13 +66,8 @@ def test_maps_of_best_prompts_are_written_where_the_subject_s_voxels_are(scored)
     assert set(np.unique(best.get_fdata()[~np.isnan(best.get_fdata())])) == {1, 2}
 
 
-def test_the_page_counts_the_held_out_images_of_the_scored_sessions(own_scored):
-    path = own_scored / "nsddata/experiments/nsd/nsd_expdesign.mat"
-    design = {name: values for name, values in loadmat(path).items() if not name.startswith("__")}
-    design["masterordering"][0, :12] = np.arange(12) // 2 + 1  # the first session shows half of the images, twice
-    savemat(path, design)
-    for subject, sessions in ((1, [1]), (2, [1, 3])):
-        for path in own_scored.glob(f"alignment/subj0{subject}/*/*/settings.json"):
-            record_settings(path.parent, {"sessions": sessions})
+def test_the_page_counts_the_held_out_images_that_scores_are_from(own_scored):
+    for path in own_scored.glob("alignment/subj01/*/*/scores.parquet"):
+        pd.read_parquet(path).assign(n_test=6).to_parquet(path, index=False)
     assert "held-out images (subject 1: 6, subject 2: 12) 6 to 12" in page_text(report(own_scored, "--roi", "V1v"))
     assert "held-out images 6" in page_text(report(own_scored, "--roi", "V1v", "-s", 1))

@@ -1,6 +1,7 @@
 """What a BASE_DIR lacks is said in the words of the next command."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel
@@ -13,7 +14,7 @@ from brain_activity_prediction.datasets.find import dataset_if_any
 from brain_activity_prediction.report.contents import DATA_USED
 from brain_activity_prediction.report.source import Source
 from brain_activity_prediction.report.tables.collecting import find_scored
-from brain_activity_prediction.report.tables.missing import absent_analyses, gaps
+from brain_activity_prediction.report.tables.missing import absent_analyses, gaps, held_out
 from brain_activity_prediction.report.tables.selection import Selection
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 from brain_activity_prediction.storage.folders import Output
@@ -101,3 +102,17 @@ def test_a_region_in_which_no_model_has_a_score_is_listed():
     rows = chosen_rows(roi=["V1v", "V1v", "RSC", "RSC"], subject=[1, 2] * 2, r=[0.2, 0.3, np.nan, np.nan])
     rows = rows.assign(model_id=LLAVA, p=0.01, n_train=9, noise_ceiling=0.5, r_se=0.1)
     assert absent_analyses(rows) == ["No score in RSC: no model has an r there, and no figure shows it."]
+
+
+def test_held_out_images_are_those_that_scores_are_from(scored):
+    """A nested cross-validation tests every image, not those that a dataset holds out."""
+    source, tables = Source(Output(scored), dataset_if_any(scored)), find_scored(scored)
+    table = pd.concat(pd.read_parquet(one.folder / "scores.parquet") for one in tables)
+    assert held_out(source, tables, table.assign(n_test=60)) == {1: 60, 2: 60}
+    old = [replace(one, settings={"sessions": [1]}) for one in tables]  # of version 1.0.0, which did not count them
+    dataset = source.dataset
+    of_session = {
+        subject: len(np.intersect1d(dataset.trial_ids(subject, [1]), dataset.test_images(subject)))
+        for subject in (1, 2)
+    }
+    assert held_out(source, old, table.drop(columns="n_test")) == of_session

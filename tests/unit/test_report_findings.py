@@ -58,6 +58,7 @@ def test_which_layer_gives_the_best_models_choice_and_the_range_of_depths(scores
         "Over all fitted voxels, training images choose layers 3, 4 of language for org/a (mean depth 0.50). "
         "The 2 models range from depth 0.50 to 0.75."
     )
+    assert findings.which_layer(choices.assign(depth=0.5), scores).endswith("All 2 models have this depth.")
     assert findings.which_layer(choices.head(0), scores) == ""
 
 

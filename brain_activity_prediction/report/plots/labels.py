@@ -27,7 +27,7 @@ MEANINGS = {  # of the unit of a map
     "prompt": "Prompt with the highest score on training images.",
     "r": "r: correlation on held-out images.",
     "r / ceiling": "r / ceiling: correlation on held-out images over its noise ceiling, where that is high enough.",
-    "R²": "R²: on held-out images.",
+    "R²": "R²: share of the variance of responses to held-out images.",
 }
 LONGEST_SLUG_BYTES = 60
 LONGEST_PROMPT = 24  # in characters

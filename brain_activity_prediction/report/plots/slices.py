@@ -19,6 +19,7 @@ from nilearn.plotting import view_img
 
 from brain_activity_prediction.report.plots.drawing import Drawn, FigureFolder, Words
 from brain_activity_prediction.report.plots.flat_maps import ACCURACY, HIGHEST, NUMBERS
+from brain_activity_prediction.report.plots.labels import map_note
 from brain_activity_prediction.report.plots.voxel_maps import VoxelMap
 
 # HTML head of a viewer's frame, before the body of the map.
@@ -125,6 +126,7 @@ def static_slices(shown: VoxelMap, limits: tuple[float, float], figures: FigureF
         bar.outline.set_visible(False)
         text = f"Six horizontal slices of {shown.title}, from {low:g} to {high:.3g}."
         note = "Horizontal slices from bottom to top, left is left. Grey: cortex without a fitted voxel."
+        note = f"{map_note(shown.unit, averaged=False)}{note}"
         inside = np.isfinite(shown.values[..., chosen])
         places = np.argwhere(inside)
         data = pd.DataFrame(places, columns=["i", "j", "slice"]).assign(value=shown.values[..., chosen][inside])

@@ -30,7 +30,10 @@ PREFERRED = ("language", "response", "vision")  # streams to show first; the oth
 MARGIN = 2  # voxels around the part of the brain that is shown
 # For each layer_choice: prefix of file names, and name, unit and title of each map.
 SHOWN = {
-    BEST_PER_REGION: ("best_layer", (("best_layer", "layer", "Best layer"), ("best_layer_r", "r", "Held-out r of it"))),
+    BEST_PER_REGION: (
+        "best_layer",
+        (("best_layer", "layer", "Best layer"), ("best_layer_r", "r", "Held-out r of the best layer")),
+    ),
     AVERAGE: ("average", (("average_r", "r", "Held-out r, mean over layers"),)),
 }
 Cortex = tuple[np.ndarray, Grid]  # `shaded`, (X, Y, Z)

@@ -81,8 +81,9 @@ def which_layer(choices: pd.DataFrame, scores: pd.DataFrame) -> str:
     depth = f"mean depth {number(best['depth'], 2)}"
     text = f"{_capital(over(roi))}, training images choose {layers} for {models[0]} ({depth})."
     if len(models) > 1:
-        depths = own.loc[models, "depth"]
-        text += f" The {len(models)} models range from depth {number(depths.min(), 2)} to {number(depths.max(), 2)}."
+        low, high = (number(depth, 2) for depth in own.loc[models, "depth"].agg(["min", "max"]))
+        n = f"{len(models)} models"
+        text += f" All {n} have this depth." if low == high else f" The {n} range from depth {low} to {high}."
     return text
 
 

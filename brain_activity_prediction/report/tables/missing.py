@@ -153,15 +153,17 @@ def _of_an_earlier_version(table: pd.DataFrame) -> list[str]:
     ]
 
 
-def held_out(source: Source, scored: Sequence[Scored]) -> dict[Subject, int]:
-    """Return the number of test images of each subject; subjects whose sessions were not recorded are left out."""
-    dataset, found = source.dataset, {}
-    if dataset is None:
-        return {}
-    for one in scored:
+def held_out(source: Source, scored: Sequence[Scored], table: pd.DataFrame) -> dict[Subject, int]:
+    """Return the number of images that each subject's scores are from; subjects without a record are left out.
+
+    Tables of version 1.0.0 did not record it; their images are the dataset's test images in their sessions.
+    """
+    recorded = table[["subject", "n_test"]].dropna() if "n_test" in table else table.head(0)
+    found = {subject: int(rows["n_test"].max()) for subject, rows in recorded.groupby("subject")}
+    for one in scored if source.dataset else ():
         if one.subject not in found and one.settings.get("sessions"):
-            seen = dataset.trial_ids(one.subject, one.settings["sessions"])
-            found[one.subject] = len(np.intersect1d(seen, dataset.test_images(one.subject)))
+            seen = source.dataset.trial_ids(one.subject, one.settings["sessions"])
+            found[one.subject] = len(np.intersect1d(seen, source.dataset.test_images(one.subject)))
     return dict(sorted(found.items()))
 
 
