@@ -25,6 +25,8 @@ from brain_activity_prediction.runtime.running import run_script
 from brain_activity_prediction.storage.folders import embeddings_folder
 
 ANSWERS = "answers:"
+# The flag for each pooling of sentence-transformers, by its name today and in older versions.
+POOLINGS = {"cls": "cls", "cls_token": "cls", "mean": "mean", "mean_tokens": "mean", "lasttoken": "last"}
 
 
 def flags() -> argparse.ArgumentParser:
@@ -77,16 +79,29 @@ def transformer_folder(folder: Path | None) -> Path | None:
     return folder
 
 
+def own_pooling(settings: dict) -> str:
+    """Return the flag for the tokens that a sentence-transformer takes, as the end of a message; empty if unknown.
+
+    settings  of its pooling: names of older versions, such as pooling_mode_cls_token, or pooling_mode
+    """
+    mode = settings.get("pooling_mode")
+    chosen = [flag for name, flag in POOLINGS.items() if mode == name or settings.get(f"pooling_mode_{name}") is True]
+    return f", as this model does with --pooling {chosen[0]}" if len(chosen) == 1 else ""
+
+
 def say_modules(checkpoint: Checkpoint) -> None:
     """Report what a model of sentence-transformers does to its hidden states, and this script does not."""
-    kinds = []
+    kinds, own = [], ""
     with suppress(OSError, ValueError, TypeError, LookupError, AttributeError):
         path = checkpoint.file("modules.json")
-        kinds = [str(module["type"]).rpartition(".")[2] for module in json.loads(path.read_bytes())] if path else []
-    if kinds[1:]:
+        modules = json.loads(path.read_bytes())[1:] if path else []
+        kinds = [str(module["type"]).rpartition(".")[2] for module in modules]
+        folder = Path(modules[kinds.index("Pooling")]["path"]).name
+        own = own_pooling(checkpoint.settings(f"{folder}/config.json"))
+    if kinds:
         log.info(
-            f"{checkpoint.source} is a model of sentence-transformers: its {', '.join(kinds[1:])} after the "
-            "transformer are not applied; --pooling selects the tokens"
+            f"{checkpoint.source} is a model of sentence-transformers: its {', '.join(kinds)} after the "
+            f"transformer are not applied; --pooling selects the tokens{own}"
         )
     with suppress(TypeError, AttributeError):
         prompts = checkpoint.settings("config_sentence_transformers.json").get("prompts")

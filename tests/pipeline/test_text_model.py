@@ -164,10 +164,14 @@ def test_a_folder_of_sentence_transformers_names_the_modules_left_out(own_nsd, c
     (folder / "modules.json").write_text(json.dumps(modules))
     prompts = {"prompts": {"query": "query: ", "document": ""}, "default_prompt_name": None}
     (folder / "config_sentence_transformers.json").write_text(json.dumps(prompts))
+    (folder / "1_Pooling").mkdir()
+    pooling = {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
     status, errors = extract(own_nsd, folder, captions)
     assert status == 0, errors
     assert EmbeddingStore(embeddings_folder(own_nsd, "org/text", None)).streams() == {"text": (4, 16)}
     assert "is a model of sentence-transformers: its Pooling, Normalize after the" in errors
+    assert "--pooling selects the tokens, as this model does with --pooling cls" in errors
     assert "its prompts are not put before the captions ('query: '): write one into the captions" in errors
 
 
