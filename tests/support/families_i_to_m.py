@@ -45,7 +45,6 @@ OWN: dict[str, dict] = {
     },
     "inkling2": {
         "quirk": "packed patches, as many as the picture's size gives",
-        "cached": False,
         "roles": {"image_token": "<|unused_200054|>"},
         "placeholder": "<|unused_200054|>",
         "image": {"size": {"height": 80, "width": 80}},
@@ -61,7 +60,6 @@ OWN: dict[str, dict] = {
     },
     "inkling_mm_model": {
         "quirk": "each patch of 40 x 40 pixels by itself; narrow layers of `vision` end in zeros; sound is not read",
-        "cached": False,
         "roles": {"image_token": "<|unused_200054|>", "audio_token": "<|unused_200053|>"},
         "tokens": ["<|content_image|>", "<|content_audio_input|>"],
         "placeholder": "<|content_image|><|unused_200054|>",
@@ -133,7 +131,6 @@ OWN: dict[str, dict] = {
     },
     "lfm2_vl": {
         "sizes": MANY_SIZES,  # the text names the tiles
-        "cached": False,
         "tokens": ["<image>", "<|image_start|>", "<|image_end|>", "<|img_thumbnail|>"],
         "image": {
             "tile_size": 64,
@@ -146,7 +143,6 @@ OWN: dict[str, dict] = {
     },
     "lfm3_vl": QWEN3
     | {
-        "cached": False,
         "config": {
             "projector_hidden_size": 32,
             "vision_config": {"layer_types": ["conv", "full_attention", "conv"]},
@@ -211,8 +207,8 @@ OWN: dict[str, dict] = {
         "ids": {"video_token_index": "<video>"},
         "config": SMALL_IMAGE | {"image_grid_pinpoints": TILES},
     },
-    "minicpm_ocr": MINICPM | {"marker": "slow", "cached": False},
-    "minicpmv4_6": MINICPM | {"marker": "slow", "cached": False},
+    "minicpm_ocr": MINICPM | {"marker": "slow"},
+    "minicpmv4_6": MINICPM | {"marker": "slow"},
     "minicpmv4_7": MINICPM | {"marker": "slow", "cached": False},
     "minimax_m3_vl": {
         "tokens": ["]<]image[>[", "]<]video[>[", "]<]start of image[>[", "]<]end of image[>["],

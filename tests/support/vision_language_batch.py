@@ -38,17 +38,17 @@ class Batch:
         return reference.inputs_of(self.reader.processor, self.reader.rendered(prompt), self.images[row])
 
 
-def read(folder, poolings, new_tokens, sites=("block",), template=None, sizes=SIZES):
+def read(folder, poolings, new_tokens, sites=("block",), template=None, sizes=SIZES, dtype=torch.float32):
     """Read pictures with the model in a folder, both prompts from one context; `template` as `--template`."""
     checkpoint = Checkpoint("org/model", None, folder)
     script = model_script.script(checkpoint, template, None, False, sites)
-    network, reader = script.load(checkpoint, "cpu", torch.float32)
+    network, reader = script.load(checkpoint, "cpu", dtype)
     images = [
         Image.fromarray(np.random.default_rng(row).integers(0, 255, (height, width, 3), dtype=np.uint8))
         for row, (width, height) in enumerate(sizes)
     ]
     with torch.inference_mode():
-        pixels = script.preprocess(reader, images).to("cpu", torch.float32)
+        pixels = script.preprocess(reader, images).to("cpu", dtype)
         streams, context = script.encode_images(network, reader, pixels, poolings)
         results = {
             prompt: script.encode_prompt(network, reader, context, prompt, poolings, new_tokens) for prompt in PROMPTS

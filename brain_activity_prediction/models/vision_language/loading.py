@@ -34,7 +34,9 @@ from brain_activity_prediction.runtime.messages import log
 ROUNDING = 8  # a difference of this many eps of the number format, relative to a layer's largest state, is rounding
 PROBE_COLOURS = ("teal", "gold")
 CHECKED = ("mean", "image", "last")  # poolings
-CACHE_ROUNDING = 16  # the same for pooled states read from a cache, whose sums are taken in another order
+# The same for pooled states that are read from a cache, whose sums are taken in another order.
+CACHE_ROUNDING = {torch.float32: 64, torch.bfloat16: 8, torch.float16: 8}
+AGAIN_ROUNDING = 1  # the same for a prompt that is read from one cache twice, with another prompt between
 BATCH_ROUNDING = 64  # the same for single states of an image in a batch and alone
 
 
@@ -196,23 +198,30 @@ def cache_agrees(network: Network, reader: Reader, group: Group) -> bool:
             "and models/vision_language/families.py does not list it so"
         )
     try:
-        continued = [read_question(network, reader, prefix, text, CHECKED, 0)[0] for text in texts]
+        *continued, again = (read_question(network, reader, prefix, text, CHECKED, 0)[0] for text in (*texts, texts[0]))
     except Exception as error:  # every class fails in its own way where it cannot continue from a cache
         log.info(f"{type(network.model).__name__} cannot continue from a cache: {error}")
         return False
     return all(
-        equal(network, short, long, pooling)
-        for short, long in zip(continued, whole, strict=True)
+        equal(network, continued[0], again, pooling, AGAIN_ROUNDING)
+        and all(equal(network, *pair, pooling) for pair in zip(continued, whole, strict=True))
         for pooling in CHECKED
     )
 
 
-def equal(network: Network, states: PooledStates, others: PooledStates, pooling: str) -> bool:
-    """Return whether the pooled states of all layers are equal up to rounding.
+def equal(
+    network: Network, states: PooledStates, others: PooledStates, pooling: str, limit: float | None = None
+) -> bool:
+    """Return whether the pooled states of all layers are equal up to rounding, by default that of a cache.
 
     A mean over tokens may be far smaller than the states: a layer's largest state is taken from all poolings.
+
+    limit  in eps of the model's number format
     """
-    limit = CACHE_ROUNDING * eps_ratio(network)
+    dtype = next(network.model.parameters()).dtype
+    limit = (
+        (CACHE_ROUNDING[dtype] if limit is None else limit) * torch.finfo(dtype).eps / torch.finfo(torch.float32).eps
+    )
     known = [means(others, name) for name in CHECKED if name in others.sums]
     largest = [max(float(one.abs().max()) for one in layer) for layer in zip(*known, strict=True)]
     pairs = zip(means(states, pooling), means(others, pooling), largest, strict=True)
@@ -223,8 +232,3 @@ def means(states, pooling: str) -> list[Tensor]:
     """Return each layer's states (B, W) of a pooling."""
     name = "language" if pooling == "mean" else f"language_{pooling}"
     return list(states.streams("language", [pooling])[name].unbind(dim=1))
-
-
-def eps_ratio(network: Network) -> float:
-    """Return how much coarser the model's number format is than that of the pooled states, float32."""
-    return torch.finfo(next(network.model.parameters()).dtype).eps / torch.finfo(torch.float32).eps

@@ -153,5 +153,6 @@ def agree(read: Sequence[Tensor | None], expected: Sequence[Tensor], rounding: f
 
 def close(one: Tensor, other: Tensor, rounding: float, scale: float | None = None) -> bool:
     """Return whether two tensors differ by no more than rounding, relative to a scale: by default the largest value."""
-    limit = rounding * torch.finfo(one.dtype).eps * (float(other.abs().max()) if scale is None else scale)
+    eps = max(torch.finfo(values.dtype).eps for values in (one, other))
+    limit = rounding * eps * (float(other.abs().max()) if scale is None else scale)
     return float((one.float() - other.float()).abs().max()) <= limit

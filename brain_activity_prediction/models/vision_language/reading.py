@@ -225,19 +225,13 @@ def restore(cache, contents: Sequence[Mapping[str, Any]]) -> None:
 def _contents(layer, values: Mapping[str, Any]) -> dict[str, Any]:
     """Copy the contents of a cache's layer.
 
-    Attention layers replace their tensors when they grow, so that references are enough. Recurrent layers write into
-    theirs, so that these are copied.
+    Keys and values are replaced when they grow, so that references are enough. Recurrent and convolutional states, in
+    dictionaries, are written into, so that these are copied.
     """
     from transformers.cache_utils import DynamicLayer
 
-    shared = isinstance(layer, DynamicLayer)
-
-    def copied(value):
-        if isinstance(value, torch.Tensor):
-            return value if shared else value.clone()
-        return copy.copy(value) if isinstance(value, (dict, list)) else value
-
-    return {name: copied(value) for name, value in values.items()}
+    replaced = ("keys", "values") if isinstance(layer, DynamicLayer) else ()
+    return {name: value if name in replaced else copy.deepcopy(value) for name, value in values.items()}
 
 
 def remembered(model) -> list[tuple[Any, Any]]:
