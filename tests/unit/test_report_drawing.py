@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from PIL import Image
 
-from brain_activity_prediction.report.plots.drawing import FigureFolder, Words
+from brain_activity_prediction.report.plots.drawing import PNG_DPI, FigureFolder, Words
 from brain_activity_prediction.report.plots.style import read_style
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.folders import PLANTED
@@ -144,9 +145,10 @@ def test_a_long_legend_and_note_make_a_figure_higher_and_stay_inside(tmp_path):
         figure, (panel,) = figures.panels(1, 1, 60)
         legend = {f"a model with the long name {number}": Line2D([], []) for number in range(5)}
         figures.save(figure, Words("one", "Scores " * 20, "", "A long note. " * 40), pd.DataFrame({"r": [1]}), legend)
-    whole = figure.bbox
+    figure.dpi = PNG_DPI
+    whole, renderer = figure.bbox, FigureCanvasAgg(figure).get_renderer()
     for artist in (*figure.texts, *figure.legends, panel.xaxis):
-        box = artist.get_tightbbox(figure.canvas.get_renderer())
+        box = artist.get_tightbbox(renderer)
         assert box.x0 >= whole.x0 - 1
         assert box.x1 <= whole.x1 + 1
         assert box.y0 >= whole.y0 - 1
