@@ -3,6 +3,7 @@
 import importlib
 import json
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
 from brain_activity_prediction.models.library_imports import import_torchvision
 from brain_activity_prediction.models.vision import map_layout
 from brain_activity_prediction.models.vision.network import channels_last
+from brain_activity_prediction.models.vision.states import timm_blocks
 from brain_activity_prediction.models.vision.tower import load_tower
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
@@ -504,6 +506,11 @@ def test_a_timm_transformer_gives_its_tokens_up_to_the_final_norm(own_nsd, check
     states = torch.stack(states, dim=1).numpy()
     assert_close(stored(own_nsd), states.mean(axis=2))
     assert_close(stored(own_nsd, "vision_cls"), states[:, :, 0])
+
+
+def test_a_timm_network_with_prefix_tokens_but_stages_is_read_by_stages():
+    """As MViT, whose blocks lie in its stages."""
+    assert timm_blocks(SimpleNamespace(timm_model=SimpleNamespace(num_prefix_tokens=0, stages=[]))) == []
 
 
 def test_a_timm_network_of_other_blocks_gives_its_stages(own_nsd, checkpoint):

@@ -107,7 +107,8 @@ def timm_blocks(network: nn.Module) -> list[nn.Module]:
     empty: their blocks may return maps with the channels last.
     """
     network = getattr(network, "timm_model", None)
-    if not (hasattr(network, "conv_stem") or hasattr(network, "num_prefix_tokens")):
+    known = hasattr(network, "conv_stem") or hasattr(network, "num_prefix_tokens")
+    if not known or not hasattr(network, "blocks"):  # MViT has stages
         return []
     return list(_flattened(network.blocks))
 
