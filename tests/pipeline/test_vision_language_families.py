@@ -107,6 +107,12 @@ def test_every_prompt_has_the_states_of_a_whole_reading_in_half_precision(name, 
             assert (differences <= 2 * torch.finfo(torch.bfloat16).eps * states.abs().amax(dim=-1)).all()
 
 
+@pytest.mark.parametrize("name", ["hunyuan_vl", "step3p7"])
+def test_images_that_a_model_mixes_are_given_to_it_one_at_a_time_in_half_precision(name, tmp_path):
+    tiny_vision_language.write(name, tmp_path / name)
+    assert read(tmp_path / name, ("mean",), 0, dtype=torch.bfloat16).reader.axes is None
+
+
 def test_a_cache_that_keeps_a_trace_of_an_earlier_prompt_is_not_continued(tmp_path, monkeypatch):
     tiny_vision_language.write("lfm2_vl", tmp_path / "model")
     monkeypatch.setattr(reading, "_contents", lambda layer, values: dict(values))
