@@ -1,16 +1,19 @@
 """The page of public data of other kinds: its code makes experiments of files as their authors publish them."""
 
 import re
+import shlex
 import textwrap
 from pathlib import Path
 
 import h5py
 import nibabel
 import numpy as np
+import pytest
 from nibabel.cifti2 import BrainModelAxis, Cifti2Image, ScalarAxis
 from scipy.io import savemat
 
 from brain_activity_prediction.datasets.find import find_dataset
+from brain_activity_prediction.runtime.errors import InputError
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs/public_data.md").read_text()
 CODE = {
@@ -61,24 +64,29 @@ def test_spikes_of_tvsd(tmp_path, monkeypatch):
 
 
 def test_eeg_of_things(tmp_path, monkeypatch):
-    (tmp_path / "sub-01").mkdir()
-    shapes, eeg, images = {"training": (3, 2), "test": (2, 4)}, {}, {}
-    for part, key in (("training", "train"), ("test", "test")):
-        eeg[part] = RNG.standard_normal((*shapes[part], 2, 5))
-        content = {"preprocessed_eeg_data": eeg[part], "ch_names": ["O1", "O2"], "times": np.arange(5) / 100}
-        np.save(tmp_path / f"sub-01/preprocessed_eeg_{part}.npy", np.array(content))
-        images[f"{key}_img_concepts"] = [f"0000{k}_x" for k in range(shapes[part][0])]
-        images[f"{key}_img_files"] = [f"x_{k}.jpg" for k in range(shapes[part][0])]
-    np.save(tmp_path / "image_metadata.npy", np.array(images))
-    dataset = experiment("THINGS-EEG2", tmp_path, monkeypatch)
+    """The authors' pickles are converted by the commands of the messages that refuse them."""
+    eeg = {"training": RNG.standard_normal((3, 4, 2, 5)), "test": RNG.standard_normal((2, 80, 2, 5))}
+    for part, responses in eeg.items():
+        for number in range(len(responses)):
+            path = tmp_path / f"{part}_images/0000{number}_x/x_{number}.jpg"
+            path.parent.mkdir(parents=True)
+            path.touch()
+    experiment("THINGS-EEG2", tmp_path, monkeypatch)
+    files = [tmp_path / f"DIR/responses/sub-01_ses-01_run-{run}.npy" for run in (1, 2)]
+    for path, responses in zip(files, eeg.values(), strict=True):
+        np.save(path, np.array({"preprocessed_eeg_data": responses, "ch_names": ["O1", "O2"]}))
+    for path in files:
+        with pytest.raises(InputError, match=f"{path.name} is not read: it is a pickle") as error:
+            find_dataset(tmp_path / "DIR").units("sub-01")
+        exec(shlex.split(re.search(r"python -c (.*), and move", str(error.value))[1])[0], {})
+        path.unlink()
+    dataset = find_dataset(tmp_path / "DIR")
     units = dataset.units("sub-01")
     found = dataset.read_session("sub-01", 1, units)
-    assert dataset.trials.images[:3].tolist() == ["training_images/00000_x/x_0.jpg"] * 2 + [
-        "training_images/00001_x/x_1.jpg"
-    ]
-    np.testing.assert_allclose(found[3], eeg["training"][1, 1].ravel(), rtol=1e-6)
-    np.testing.assert_allclose(found[-1], eeg["test"][1, 3].ravel(), rtol=1e-6)
-    assert np.flatnonzero(dataset.regions("sub-01")["O2"]).tolist() == [5, 6, 7, 8, 9]
+    assert dataset.trials.images[3:5].tolist() == ["training_images/00000_x/x_0.jpg", "training_images/00001_x/x_1.jpg"]
+    np.testing.assert_allclose(found[5], eeg["training"][1, 1].ravel(), rtol=1e-6)
+    np.testing.assert_allclose(found[-1], eeg["test"][1, 79].ravel(), rtol=1e-6)
+    assert dataset.test_images("sub-01").tolist() == ["test_images/00000_x/x_0.jpg", "test_images/00001_x/x_1.jpg"]
     assert units.where(7) == "unit channel 1 time 2"
 
 

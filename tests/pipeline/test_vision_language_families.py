@@ -49,7 +49,7 @@ def test_a_text_that_depends_on_more_of_a_picture_than_its_size_is_refused(monke
     )
     reader = Reader(processor, "<image>{prompt}", [processor.image_token_id])
     reader.groups([Image.new("RGB", size, "grey") for size in ((425, 425), (300, 500))])
-    with pytest.raises(InputError, match="other text is around a picture of 300 x 500 pixels"):
+    with pytest.raises(InputError, match="the text around a picture of 300 x 500 pixels depends on more than its size"):
         reader.groups([Image.new("RGB", (300, 500), "white")])
 
 

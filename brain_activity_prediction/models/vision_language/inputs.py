@@ -1,7 +1,7 @@
 """The inputs of a vision-language model: each image is processed once, and joined to the tokens of each prompt.
 
 A processor replaces the image's placeholder by as many tokens as the image takes. The tokens before and after these
-depend on the prompt, and may name the image's size or tiles. They are read once each, with a blank image.
+depend on the prompt, and may name the image's size or tiles. Each such text is read once, with a blank image.
 
 Letters: B images, T tokens.
 """
@@ -209,12 +209,12 @@ class Reader:
         """Return the size of a blank image with the same text around it as an image that was read with PROBES[0]."""
         (start, stop), ids = self.bounds(inputs), tuple(inputs[IDS][0].tolist())
         around = ids[:start], ids[stop:]
-        for blank in () if around in self._sizes else (size, PROBE_SIZE):
-            if self.text(PROBES[0], blank).around == around:
-                self._sizes[around] = blank
         if around not in self._sizes:
-            pixels = f"{size[0]} x {size[1]} pixels"
-            raise InputError(f"other text is around a picture of {pixels} than around a blank one of its size")
+            fitting = [blank for blank in (PROBE_SIZE, size) if self.text(PROBES[0], blank).around == around]
+            if not fitting:
+                pixels = f"{size[0]} x {size[1]} pixels"
+                raise InputError(f"the text around a picture of {pixels} depends on more than its size: it is not read")
+            self._sizes[around] = fitting[0]
         return self._sizes[around]
 
     def whole(self, text: Text, group: Group) -> dict[str, Any]:

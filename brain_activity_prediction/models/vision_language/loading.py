@@ -222,9 +222,9 @@ def equal(
     limit  in eps of the model's number format
     """
     dtype = next(network.model.parameters()).dtype
-    limit = (
-        (CACHE_ROUNDING[dtype] if limit is None else limit) * torch.finfo(dtype).eps / torch.finfo(torch.float32).eps
-    )
+    if limit is None:
+        limit = CACHE_ROUNDING[dtype]
+    limit *= torch.finfo(dtype).eps / torch.finfo(torch.float32).eps  # pooled states are in float32
     known = [means(others, name) for name in CHECKED if name in others.sums]
     largest = [max(float(one.abs().max()) for one in layer) for layer in zip(*known, strict=True)]
     pairs = zip(means(states, pooling), means(others, pooling), largest, strict=True)
