@@ -299,6 +299,14 @@ def test_scales_state_where_they_are_clipped():
     assert flat_maps.difference_scale([np.zeros(3)], "difference").high > 0
 
 
+def test_a_figure_states_the_clipping_of_its_own_maps_where_several_share_a_scale(monkeypatch, flat):
+    monkeypatch.setattr(FigureFolder, "save", lambda *_: Drawn("", "", "", ""))
+    maps = [CortexMap("subject 1", np.full(2 * N, value)) for value in (0.1, 5.0)]
+    scale = flat_maps.accuracy_scale([np.array([0, 0.2])], "r / ceiling")
+    drawn = [flat_maps.cortex_figure("a", "A", [one], scale, (flat, read_curvature()), FIGURES) for one in maps]
+    assert [one.scale.text for one in drawn] == ["r / ceiling", "r / ceiling (clipped above 0.2)"]
+
+
 @pytest.mark.parametrize(
     ("scale", "says"),
     [
