@@ -168,7 +168,7 @@ def gather(
     )
     contents.bars = bars_of_families(scores, contents.models, regions, figures)
     contents.curves = curves_of_streams(curves, contents.models, regions, figures)
-    pairs = read_pairs(source.output, protocol, contents.subjects, selection)
+    pairs = read_pairs(source.output, protocol, table, selection)
     pairs = pairs[pairs["layer_choice"] == contents.layer_choice]
     contents.prompt_maps = maps_of_prompts(by_prompt, pairs, prompts, regions, figures)
     maps = list(voxel_maps(source, scored, folder / "maps"))

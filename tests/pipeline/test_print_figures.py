@@ -45,6 +45,13 @@ def pairs_of_prompts(*rows):
     return table.assign(analysis=ACROSS, layer_choice="best_per_region", roi="V1v", **sides)
 
 
+def write_differences(base_dir, pairs):
+    """Write tests as across_subjects.py does."""
+    folder = base_dir / "alignment" / "across_subjects"
+    folder.mkdir(parents=True)
+    pairs.drop(columns="analysis").to_parquet(folder / "differences.parquet")
+
+
 PAIRS = pairs_of_prompts((1, 2, 0.1, 0.0005), (1, 3, 0.05, 0.2), (2, 3, -0.05, 0.03))
 SCORES = scores_of_prompts([0.3, 0.5], [0.2, 0.4], [0.26, 0.44])
 
@@ -81,14 +88,36 @@ def test_a_prompt_is_best_only_if_it_is_above_every_other_by_a_test():
 
 
 def test_pairs_are_those_tested_over_exactly_the_subjects_that_are_drawn(tmp_path):
-    folder = tmp_path / "alignment" / "across_subjects"
-    folder.mkdir(parents=True)
-    PAIRS.drop(columns="analysis").assign(subjects=["1 2", "1", "1 2"]).to_parquet(folder / "differences.parquet")
-    of_two = read_pairs(Output(tmp_path), "standard", [1, 2], Selection())
+    write_differences(tmp_path, PAIRS.assign(subjects=["1 2", "1", "1 2"]))
+    of_two = read_pairs(Output(tmp_path), "standard", SCORES, Selection())
     assert of_two[["prompt_a", "prompt_b"]].to_numpy().tolist() == [[1, 2], [2, 3]]
-    assert len(read_pairs(Output(tmp_path), "standard", [1, 2], Selection(prompt=(1, 2)))) == 1
-    assert read_pairs(Output(tmp_path), "standard", [1, 5], Selection()).empty
-    assert read_pairs(Output(tmp_path), "standard", [1], Selection()).empty
+    assert len(read_pairs(Output(tmp_path), "standard", SCORES, Selection(prompt=(1, 2)))) == 1
+    others = SCORES.assign(subject=SCORES["subject"].replace(2, 5))
+    assert read_pairs(Output(tmp_path), "standard", others, Selection()).empty
+    assert read_pairs(Output(tmp_path), "standard", SCORES[SCORES["subject"] == 1], Selection()).empty
+
+
+def test_a_region_that_one_subject_lacks_keeps_the_pairs_of_the_others(figure, tmp_path):
+    rows = [
+        chosen_rows(model_id=LLAVA, roi=roi, prompt=n, subject=subjects, r=np.array(own[: len(subjects)]))
+        for roi, subjects in (("V1v", [1, 2, 3]), ("mTL-faces", [1, 3]))
+        for n, own in enumerate(([0.3, 0.5, 0.4], [0.2, 0.4, 0.3]), 1)
+    ]
+    scores = pd.concat(rows, ignore_index=True).astype({"prompt": "Int64"})
+    tests = pd.concat(
+        [pairs_of_prompts((1, 2, 0.1, 0.01)).assign(roi=roi) for roi in ("V1v", "mTL-faces", "mTL-faces")]
+    )
+    write_differences(tmp_path, tests.assign(subjects=["1 2 3", "1 3", "1"]))
+    pairs = read_pairs(Output(tmp_path), "standard", scores, Selection())
+    assert pairs["roi"].tolist() == ["V1v", "mTL-faces"]
+    comparison_bars(pairs, scores, "Regions", ["V1v", "mTL-faces"], {}, FigureFolder(tmp_path))
+    assert [panel.get_title("left") for panel in figure["panels"]] == ["V1v", "mTL-faces (n = 2)"]
+    heights = [[bar.get_height() for bar in panel.patches] for panel in figure["panels"]]
+    assert heights == [pytest.approx([0.4, 0.3]), pytest.approx([0.4, 0.3])]
+    assert "n = 3 subjects unless stated" in figure["words"].note
+    assert figure["data"]["kind"].value_counts().to_dict() == {
+        "mean": 4, "subject 1": 4, "subject 3": 4, "subject 2": 2, "pair": 2
+    }  # fmt: skip
 
 
 def test_every_voxel_is_in_a_hexagon_and_the_share_above_the_diagonal_is_given(figure, tmp_path):

@@ -58,10 +58,6 @@ class Study:
         return sorted(self.table["model_id"].unique())
 
     @property
-    def subjects(self) -> list:
-        return sorted(self.table["subject"].unique().tolist())
-
-    @property
     def families(self) -> dict[str, list[str]]:
         return families(list(dict.fromkeys(self.table["roi"])))
 
@@ -169,5 +165,5 @@ DRAWN_BY = {
 
 def _pairs(study: Study) -> pd.DataFrame:
     """Read the tests of the shown subjects that are of the protocol's choice of layers."""
-    pairs = read_pairs(study.source.output, study.protocol, study.subjects, study.selection)
+    pairs = read_pairs(study.source.output, study.protocol, study.table, study.selection)
     return pairs[pairs["layer_choice"] == layer_choice(study.protocol)]

@@ -55,9 +55,11 @@ def comparison_bars(
     conditions = conditions_of(pairs)
     rows = scores[(scores["layer_choice"] == choice) & scores["roi"].isin(regions)]
     rows = rows.assign(condition=_numbers(rows, CONDITION, conditions)).dropna(subset="condition")
-    values = rows.pivot(index=["roi", "condition"], columns="subject", values="r").dropna()
+    values = rows.pivot(index=["roi", "condition"], columns="subject", values="r")
+    values = _complete(values[values.notna().any(axis=1)])
     tested = pairs.assign(a=_numbers(pairs, A, conditions), b=_numbers(pairs, B, conditions))
     _check(tested, values, analysis)
+    counts = values.notna().sum(axis=1)
     mean, error = mean_and_error(values.to_numpy(float).T)
     if values.shape[1] == 1:
         error = rows.set_index(["roi", "condition"])["r_se"].reindex(values.index).to_numpy(float)
@@ -77,11 +79,12 @@ def comparison_bars(
                     se = None if np.isnan(one["se"]) else one["se"]
                     errors = {"yerr": se, "ecolor": INK, "capsize": 1.5, "error_kw": {"elinewidth": 0.7}}
                     panel.bar(turn, one["r"], 0.8, color=figures.look(turn)[0], **errors)
-                    own = values.loc[(roi, turn)].to_numpy()
+                    own = values.loc[(roi, turn)].dropna().to_numpy()
                     if len(own) > 1:
                         panel.plot(turn + np.linspace(-0.25, 0.25, len(own)), own, **DOT)
             _brackets(panel, tested[tested["roi"] == roi], (top, step), figures.style.small)
-            panel.set_title(shown_name(roi), loc="left")
+            n = counts.xs(roi, level="roi").max()
+            panel.set_title(shown_name(roi) + f" (n = {n})" * bool(n < values.shape[1]), loc="left")
             panel.set_xticks([])
             panel.axhline(0, color=INK, linewidth=0.6)
             panel.set_xlim(-0.7, len(conditions) - 0.3)
@@ -98,6 +101,12 @@ def comparison_bars(
         title = f"{family}: pairs of conditions" if analysis == ACROSS else f"{family}: {analysis}"
         words = Words(f"pairs_{slug(analysis)}_{slug(family)}", title, text, _note(values, choice))
         return figures.save(figure, words, _values(bars, values, pairs, conditions), legend)
+
+
+def _complete(values: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows, (roi, condition) x subject, that no subject lacks who has the region."""
+    has_region = values.notna().groupby(level="roi").transform("any")
+    return values[(values.notna() == has_region).all(axis=1)]
 
 
 def _check(tested: pd.DataFrame, values: pd.DataFrame, analysis: str) -> None:
@@ -143,10 +152,11 @@ def _numbers(rows: pd.DataFrame, columns: Sequence[str], conditions: Sequence[tu
 
 def _note(values: pd.DataFrame, choice: str) -> str:
     n = values.shape[1]
+    rest = " unless stated" if values.isna().any(axis=None) else ""
     over = "subjects" if n > 1 else "images"
     test = "paired t test over subjects" if n > 1 else "paired bootstrap over images"
     return (
-        f"r: mean correlation on held-out images. n = {n} subject{'s' * (n > 1)}. "
+        f"r: mean correlation on held-out images. n = {n} subject{'s' * (n > 1)}{rest}. "
         f"Bars and error bars: mean ± 1 SE over {over}. {LAYERS[choice]} "
         f"Brackets: {test}, * q < 0.05, ** q < 0.01, *** q < 0.001 (FDR over all pairs and regions tested together); "
         "other pairs: q ≥ 0.05."
@@ -156,7 +166,9 @@ def _note(values: pd.DataFrame, choice: str) -> str:
 def _values(bars: pd.DataFrame, values: pd.DataFrame, pairs: pd.DataFrame, conditions: Sequence[tuple]) -> pd.DataFrame:
     """Return rows of means, of subjects, and of pairs."""
     kinds = [("mean", *key, row.r, row.se) for key, row in bars.iterrows()]
-    kinds += [(f"subject {subject}", *key, r, np.nan) for key, own in values.iterrows() for subject, r in own.items()]
+    kinds += [
+        (f"subject {subject}", *key, r, np.nan) for key, own in values.iterrows() for subject, r in own.dropna().items()
+    ]
     table = pd.DataFrame(kinds, columns=["kind", "roi", "condition", "r", "se"])
     names = pd.DataFrame([conditions[int(number)] for number in table["condition"]], columns=list(CONDITION))
     table = pd.concat([table[["kind", "roi"]], names.astype({"prompt": "Int64"}), table[["r", "se"]]], axis=1)

@@ -17,20 +17,24 @@ A, B = ([f"{name}_{side}" for name in CONDITION] for side in "ab")
 KEY = (*CONDITION, "roi")
 
 
-def read_pairs(output: Output, protocol: str, subjects: Sequence[Subject], selection: Selection) -> pd.DataFrame:
-    """Read the tests of across_subjects.py over all of these subjects, or those of compare.py in the only subject.
+def read_pairs(output: Output, protocol: str, scores: pd.DataFrame, selection: Selection) -> pd.DataFrame:
+    """Read the tests of across_subjects.py over all subjects of `scores`, or those of compare.py in the only subject.
+
+    A region that some subjects lack keeps the tests over all subjects that have it. `scores` has the columns roi,
+    subject and r.
 
     Returns a row for each pair of selected conditions and region, with the columns `analysis`, `layer_choice`, roi,
     model_id, prompt and stream of a and b, `difference` (r of a minus r of b) and q. Empty without tests.
     """
+    known = scores[scores["r"].notna()]
+    subjects: list[Subject] = known["subject"].unique().tolist()
     if len(subjects) == 1:
         paths = sorted((subject_folder(output, subjects[0], protocol) / "comparisons").glob("*.parquet"))
         tables = [read_table(path, "delete it and run compare.py again").assign(analysis=path.stem) for path in paths]
     else:
         path = across_subjects_folder(output, protocol) / "differences.parquet"
         tables = [read_table(path, "delete it and run across_subjects.py again")] if path.exists() else []
-        of_all = " ".join(map(str, subjects))
-        tables = [table[table["subjects"] == of_all].assign(analysis=ACROSS) for table in tables]
+        tables = [table[_over_all(table, known)].assign(analysis=ACROSS) for table in tables]
     columns = ["analysis", "layer_choice", "roi", *A, *B, "difference", "q"]
     if not tables:
         return pd.DataFrame(columns=columns)
@@ -42,6 +46,16 @@ def read_pairs(output: Output, protocol: str, subjects: Sequence[Subject], selec
         ]
         pairs = pairs[pd.Series(taken, index=pairs.index, dtype=bool)]
     return pairs[pairs["roi"].isin(selection.roi)] if selection.roi else pairs
+
+
+def _over_all(table: pd.DataFrame, scores: pd.DataFrame) -> pd.Series:
+    """Return which rows of a table were tested over all subjects that have scores in the row's region."""
+    of_region = {roi: {*map(str, subjects)} for roi, subjects in scores.groupby("roi")["subject"]}
+    tested = [
+        {*subjects.split()} == of_region.get(roi)
+        for roi, subjects in table[["roi", "subjects"]].itertuples(index=False)
+    ]
+    return pd.Series(tested, index=table.index, dtype=bool)
 
 
 def conditions_of(pairs: pd.DataFrame) -> list[tuple]:
