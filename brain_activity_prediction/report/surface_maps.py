@@ -2,8 +2,8 @@
 
 Each map becomes .func.gii (GIFTI) and .mgz (FreeSurfer) files of both hemispheres, in the folder surfaces/ next to
 maps/, on the subject's own surface and on fsaverage. ROI files become .label.gii. With several subjects, the mean, t
-and the number of significant subjects on fsaverage are written to across_subjects/. Volumes of other datasets need
-meshes of the subject (--mesh), and stay on them.
+and the number of significant subjects on fsaverage or fsaverage5 are written to across_subjects/. Volumes of other
+datasets need meshes of the subject (--mesh), and stay on them.
 """
 
 from __future__ import annotations
@@ -126,23 +126,25 @@ def write_surfaces(
         raise InputError("; ".join(lacking.values()))
     for text in lacking.values():
         log.warning(text)
-    group: dict[tuple, dict] = defaultdict(dict)  # maps on fsaverage, by (prompt, model) and subject
+    group: dict[tuple, dict] = defaultdict(dict)  # maps that subjects can share, by (prompt, model) and subject
     for subject in [one for one in volumes if one not in lacking]:
         surface, folder = target.surface(subject, volumes[subject]), subject_folder(output, subject, protocol)
         rois = write_roi_labels(folder, surface, target.spaces)
         for maps in by_subject[subject]:
-            on_fsaverage = write_maps(maps, surface, target.spaces)
+            shared = write_maps(maps, surface, target.spaces)
             if maps.run is not None:
-                group[maps.run.prompt, maps.run.model_id][subject] = on_fsaverage
+                group[maps.run.prompt, maps.run.model_id][subject] = shared
         n = count(sum(len(maps.paths) for maps in by_subject[subject]), "map")
         print(f"subject {subject}: {n} and {count(len(rois), 'ROI file')} in {folder}/**/surfaces")
     if not patterns:
         log.info("maps of every layer are left out: --map '*_layers_*' writes them")
+    with_statistics: set[str] = set()
     for (prompt, model), of_subjects in group.items():
         folder = across_subjects_folder(output, protocol) / prompt_folder(prompt) / model_folder(model)
-        write_over_subjects(folder, of_subjects)
-    if any(len(of_subjects) > 1 for of_subjects in group.values()):
-        print(f"statistics over subjects on fsaverage in {across_subjects_folder(output, protocol)}/**/surfaces")
+        with_statistics |= write_over_subjects(folder, of_subjects)
+    if with_statistics:
+        spaces = ", ".join(sorted(with_statistics))
+        print(f"statistics over subjects on {spaces} in {across_subjects_folder(output, protocol)}/**/surfaces")
 
 
 def write_volumes(target: Target, output: Output, subject: Subject, paths: Sequence[Path]) -> None:

@@ -205,6 +205,14 @@ def test_the_demo_leaves_the_planted_layers_on_their_places_of_fsaverage5(demo, 
             assert abs(np.median(near) - LAYERS[planted[region]["source"]]) <= 1, (side, region)
 
 
+def test_every_folder_and_file_that_the_demo_names_is_there(demo):
+    folder, said = demo
+    named = re.findall(rf"{re.escape(str(folder))}(?:/([\w.*/-]+))?", said)
+    assert {"report/report.html", "alignment/across_subjects/**/surfaces"} <= {*named}
+    lost = [path for path in named if path and next(folder.glob(path.rstrip(".")), None) is None]
+    assert not lost
+
+
 def test_the_page_of_the_demo_shows_both_subjects_on_the_cortex(demo):
     names = {path.name for path in (demo[0] / "report/figures").glob("*.svg")}
     assert {f"{kind}_{LLAVA.replace('/', '_').replace('.', '_')}.svg" for kind in ("flat_r", "views_r")} <= names

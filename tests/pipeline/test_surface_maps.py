@@ -129,6 +129,25 @@ def test_statistics_over_subjects_are_those_of_scipy(on_surfaces):
     assert 0 < np.nanmean(significant) < 2
 
 
+def test_statistics_over_subjects_are_on_the_shared_surfaces_that_were_chosen(on_surfaces):
+    base_dir, _, _ = on_surfaces
+    folder = base_dir / "alignment/across_subjects" / RUN / "surfaces"
+    flags = ("-m", LLAVA, "-p", "1", "--map", "*_layer_r", "--space")
+    done = surface(base_dir, *flags, "native")
+    assert done.returncode == 0, done.stderr
+    assert "statistics over" not in done.stdout
+    assert not folder.exists()
+    done = surface(base_dir, *flags, "fsaverage5")
+    assert f"statistics over subjects on fsaverage5 in {base_dir}/alignment/across_subjects" in done.stdout
+    assert [one.name for one in folder.iterdir()] == ["fsaverage5"]
+    name = "lh.language_best_layer_r_mean.mgz"
+    own = [
+        load_surf_data(base_dir / f"alignment/subj0{s}" / RUN / "surfaces/fsaverage5/lh.language_best_layer_r.mgz")
+        for s in (1, 2)
+    ]
+    np.testing.assert_allclose(load_surf_data(folder / "fsaverage5" / name), np.nanmean(own, axis=0), rtol=1e-6)
+
+
 def test_the_mean_over_subjects_leaves_out_missing_vertices():
     found = over_subjects([np.array([1.0, np.nan, np.nan]), np.array([3.0, 2, np.nan])])
     np.testing.assert_array_equal(found["mean"], [2, 2, np.nan])

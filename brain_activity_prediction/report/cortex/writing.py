@@ -11,7 +11,8 @@ from brain_activity_prediction.datasets.nsd.label_volumes import roi_volumes
 from brain_activity_prediction.encoding.tables.layer_figure import COLOURS
 from brain_activity_prediction.inference.subject_statistics import mean_and_error
 from brain_activity_prediction.report.cortex.run_maps import VoxelMaps
-from brain_activity_prediction.report.cortex.subject_surface import FSAVERAGE, NEVER_AVERAGED, OnSurface, SubjectSurface
+from brain_activity_prediction.report.cortex.subject_surface import NATIVE, NEVER_AVERAGED, OnSurface, SubjectSurface
+from brain_activity_prediction.storage.folders import Subject
 from brain_activity_prediction.storage.nifti import read_volume_on
 from brain_activity_prediction.surfaces.sampling import cubic_over_depths, interpolated, majority, ribbon_weights
 from brain_activity_prediction.surfaces.surface_files import write_labels, write_mgz, write_values
@@ -20,24 +21,31 @@ FOLDER = "surfaces"
 SIGNIFICANT = 0.05  # largest q of a significant voxel
 Q = "_best_layer_q"
 
+SpaceAndMap = tuple[str, str]
 
-def write_maps(maps: VoxelMaps, surface: SubjectSurface, spaces: Sequence[str]) -> dict[str, OnSurface]:
-    """Write each map of a folder to its surfaces/SPACE/ as .func.gii and .mgz; return the maps on fsaverage.
 
-    The result has a map `STREAM_significant` for each map of q: 1 if the voxel with the largest weight is significant.
+def write_maps(maps: VoxelMaps, surface: SubjectSurface, spaces: Sequence[str]) -> dict[SpaceAndMap, OnSurface]:
+    """Write each map of a folder to its surfaces/SPACE/ as .func.gii and .mgz; return those that subjects can share.
+
+    These are the maps on other spaces than the subject's own, but for maps that are never averaged. Each map of q
+    gives a map `STREAM_significant`: 1 if the voxel with the largest weight is significant.
     """
-    on_fsaverage = {}
+    shared = {}
     for name, path in maps.paths.items():
         values = surface.voxels.read(path)
         native = surface.sample(name, values)
-        for space in spaces:
-            write_map(maps.folder / FOLDER / space, name, surface.on(space, native))
-        if FSAVERAGE in spaces and not name.endswith(NEVER_AVERAGED) and values.ndim == 1:
-            on_fsaverage[name] = surface.on(FSAVERAGE, native)
-        elif FSAVERAGE in spaces and name.endswith(Q):
+        on_spaces = {space: surface.on(space, native) for space in spaces}
+        for space, own in on_spaces.items():
+            write_map(maps.folder / FOLDER / space, name, own)
+        of_subjects = name
+        if name.endswith(Q):
             significant = np.where(np.isnan(values), np.nan, values <= SIGNIFICANT)
-            on_fsaverage[name.removesuffix(Q) + "_significant"] = surface.on(FSAVERAGE, surface.voted(significant))
-    return on_fsaverage
+            on_spaces = {space: surface.on(space, surface.voted(significant)) for space in spaces}
+            of_subjects = name.removesuffix(Q) + "_significant"
+        elif name.endswith(NEVER_AVERAGED) or values.ndim > 1:
+            continue
+        shared |= {(space, of_subjects): own for space, own in on_spaces.items() if space != NATIVE}
+    return shared
 
 
 def write_map(folder: Path, name: str, values: Mapping[str, np.ndarray]) -> None:
@@ -105,29 +113,28 @@ def over_subjects(maps: Iterable[np.ndarray]) -> dict[str, np.ndarray]:
     return {"mean": mean, "t": t, "n_subjects": np.isfinite(values).sum(axis=0)}
 
 
-def write_over_subjects(folder: Path, by_subject: Mapping[int, Mapping[str, OnSurface]]) -> list[str]:
-    """Write statistics of the maps on fsaverage that at least two subjects have; return the names of these maps.
+def write_over_subjects(folder: Path, by_subject: Mapping[Subject, Mapping[SpaceAndMap, OnSurface]]) -> set[str]:
+    """Write statistics of the maps that at least two subjects have on a space; return these spaces.
 
-    by_subject  {subject: {map: values on fsaverage}} of one model and prompt
+    by_subject  {subject: maps of `write_maps`} of one model and prompt
 
     The files are MAP_mean, MAP_t and MAP_n_subjects, and STREAM_n_significant for tested streams. NaN: no subject has
     a value.
     """
-    names = [name for maps in by_subject.values() for name in maps]
-    shared = [name for name in dict.fromkeys(names) if names.count(name) > 1]
-    for name in shared:
-        own = [maps[name] for maps in by_subject.values() if name in maps]
+    held = [key for maps in by_subject.values() for key in maps]
+    shared = [key for key in dict.fromkeys(held) if held.count(key) > 1]
+    for space, name in shared:
+        own = [maps[space, name] for maps in by_subject.values() if (space, name) in maps]
         sides = {side: [values[side] for values in own] for side in own[0]}
+        target = folder / FOLDER / space
         if name.endswith("_significant"):
             counts = {side: _n_significant(values) for side, values in sides.items()}
-            write_map(folder / FOLDER / FSAVERAGE, f"{name.removesuffix('significant')}n_significant", counts)
+            write_map(target, f"{name.removesuffix('significant')}n_significant", counts)
             continue
         statistics = {side: over_subjects(values) for side, values in sides.items()}
         for kind in next(iter(statistics.values())):
-            write_map(
-                folder / FOLDER / FSAVERAGE, f"{name}_{kind}", {side: of[kind] for side, of in statistics.items()}
-            )
-    return shared
+            write_map(target, f"{name}_{kind}", {side: of[kind] for side, of in statistics.items()})
+    return {space for space, _ in shared}
 
 
 def _n_significant(maps: Sequence[np.ndarray]) -> np.ndarray:
