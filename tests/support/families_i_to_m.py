@@ -1,6 +1,6 @@
 """What the tiny models of the families from idefics to minimax_m3_vl need; see `tiny_vision_language`."""
 
-from family_groups import CLIP_PATCHES, INTERNVL, MANY_SIZES, PIXTRAL, QWEN3, QWEN3_5_TEXT, SMALL_CLIP, TILES
+from family_groups import CLIP_PATCHES, INTERNVL, MANY_SIZES, PIXTRAL, QWEN3, QWEN3_5_TEXT, RECURRENT, SMALL_CLIP, TILES
 
 SMALL_IMAGE = {"vision_config": {"image_size": 56, "patch_size": 14}}
 MINICPM = {
@@ -208,7 +208,7 @@ OWN: dict[str, dict] = {
         "config": SMALL_IMAGE | {"image_grid_pinpoints": TILES},
     },
     "minicpm_ocr": MINICPM | {"marker": "slow"},
-    "minicpmv4_6": MINICPM | {"marker": "slow"},
+    "minicpmv4_6": MINICPM | RECURRENT | {"marker": "slow"},
     "minicpmv4_7": MINICPM | {"marker": "slow", "cached": False},
     "minimax_m3_vl": {
         "tokens": ["]<]image[>[", "]<]video[>[", "]<]start of image[>[", "]<]end of image[>["],

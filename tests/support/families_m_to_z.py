@@ -10,6 +10,7 @@ from family_groups import (
     QWEN,
     QWEN3,
     QWEN3_5_TEXT,
+    RECURRENT,
     SMALL_CLIP,
 )
 
@@ -239,12 +240,8 @@ OWN: dict[str, dict] = {
         }
     },
     "qwen2_vl": QWEN | {"config": {"text_config": {"rope_parameters": MROPE}}},
-    "qwen3_5": QWEN3
-    | {
-        "response_tolerance": 5e-5,  # the recurrence takes the sums of a cached text in another order
-        "config": {"text_config": QWEN3_5_TEXT},
-    },
-    "qwen3_5_moe": QWEN3 | {"config": {"text_config": QWEN3_5_TEXT}},
+    "qwen3_5": QWEN3 | RECURRENT | {"config": {"text_config": QWEN3_5_TEXT}},
+    "qwen3_5_moe": QWEN3 | RECURRENT | {"config": {"text_config": QWEN3_5_TEXT}},
     "qwen3_omni_moe_thinker": THINKER
     | {
         "processor_class": "Qwen3OmniMoeProcessor",
