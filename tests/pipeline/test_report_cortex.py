@@ -14,6 +14,7 @@ from brain_activity_prediction.datasets.nsd.regions import read_mask, read_regio
 from brain_activity_prediction.datasets.units import Vertices, write_map
 from brain_activity_prediction.report.cortex import cortex_figures
 from brain_activity_prediction.report.cortex.cortices import read_cortices
+from brain_activity_prediction.report.plots.labels import map_note
 from brain_activity_prediction.report.source import Source
 from brain_activity_prediction.report.tables.collecting import Scored, find_scored
 from brain_activity_prediction.storage.folders import Output, partitioning_folder
@@ -86,6 +87,27 @@ def test_each_model_has_scores_layers_and_prompts_on_the_cortex(on_surfaces, fig
     _, rows, scale = figures["flat_differences"]
     assert len(rows) == 1
     assert scale.low == -scale.high
+
+
+def test_the_subjects_with_significant_scores_are_counted_at_each_vertex(on_surfaces, figures):
+    scored = [one for one in find_scored(on_surfaces) if one.model_id == VIT]
+    for one in scored:
+        mask, affine = read_mask(find_nsd(on_surfaces), one.subject)
+        q = np.where(np.arange(mask.sum()) % (one.subject + 1), 0.05, 0.049)  # each second or third voxel
+        write_map(one.folder / "maps/vision_best_layer_q.nii.gz", q, mask, affine)
+    cortices, _ = read_cortices(Source(Output(on_surfaces), find_nsd(on_surfaces)), scored)
+    drawn = [*cortex_figures.cortex_figures(cortices, scored, on_surfaces / "report/maps", None)]
+    name = "flat_n_significant_google_vit-huge-patch14-224-in21k"
+    assert name in drawn
+    _, (row,), scale = figures[name]
+    paths = {one.subject: one.folder / "maps/vision_best_layer_q.nii.gz" for one in scored}
+    counts = np.sum([np.abs(own - 0.049) < 5e-4 for own in cortices.read(paths, "best_layer_q").values()], axis=0)
+    np.testing.assert_array_equal(row.values, np.where(np.isfinite(row.values), counts, np.nan))
+    assert {*row.values[np.isfinite(row.values)]} == {0, 1, 2}
+    assert (scale.low, scale.high, scale.unit) == (0, 2, "subjects with q < 0.05")
+    assert map_note(scale.unit, averaged=False).startswith("q: permutation test")
+    paths[2].unlink()
+    assert name not in [*cortex_figures.cortex_figures(cortices, scored, on_surfaces / "report/maps", None)]
 
 
 def test_prompts_are_subtracted_from_the_preferred_one_in_the_same_subjects(on_surfaces, figures):

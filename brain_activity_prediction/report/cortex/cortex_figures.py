@@ -11,9 +11,11 @@ import numpy as np
 from brain_activity_prediction.encoding.protocols import AVERAGE
 from brain_activity_prediction.report.cortex.cortices import Cortices
 from brain_activity_prediction.report.cortex.subject_surface import N_FSAVERAGE5
+from brain_activity_prediction.report.cortex.writing import is_significant, n_significant
 from brain_activity_prediction.report.map_files import ENDING, map_paths
 from brain_activity_prediction.report.plots.drawing import Drawn, FigureFolder
 from brain_activity_prediction.report.plots.flat_maps import (
+    NUMBERS,
     PIXELS,
     ColourScale,
     CortexMap,
@@ -24,7 +26,7 @@ from brain_activity_prediction.report.plots.flat_maps import (
 )
 from brain_activity_prediction.report.plots.labels import prompt_labels, slug
 from brain_activity_prediction.report.plots.voxel_maps import Choice, best_prompt_map, choose
-from brain_activity_prediction.report.tables.averages import layer_choice
+from brain_activity_prediction.report.tables.averages import SIGNIFICANT, layer_choice
 from brain_activity_prediction.report.tables.collecting import Scored
 from brain_activity_prediction.storage.folders import Output, Subject, partitioning_folder, subject_name
 from brain_activity_prediction.surfaces.meshes import read_curvature, views_of_fsaverage5
@@ -56,6 +58,8 @@ def cortex_figures(
             rows = cortices.rows(maps, titles) + [cortices.mean(maps)] * (len(maps) > 1)
             yield from _accuracy(cortices, model, rows, scale, figures)
         if not averaged:
+            if drawn := _significance(cortices, model, _maps(cortices, chosen, "best_layer_q"), figures):
+                yield drawn
             rows = cortices.rows(_maps(cortices, chosen, "best_layer"), titles)
             yield from _numbers(cortices, model, rows, ("layer", {}), figures)
         paths = {subject: best_prompt_map(choice, model, maps_folder) for subject, choice in chosen.items()}
@@ -120,6 +124,19 @@ def _accuracy(
     views = cached_raster(views_of_fsaverage5(VIEWS), PIXELS), read_curvature()
     row = CortexMap(rows[-1].title, on_fsaverage5(rows[-1].values), _each_on_fsaverage5(rows[-1].regions))
     yield cortex_figure(f"views_r_{slug(model)}", title, [row], scale, views, figures)
+
+
+def _significance(
+    cortices: Cortices, model: str, q: Mapping[Subject, np.ndarray], figures: FigureFolder
+) -> Drawn | None:
+    """Draw the number of subjects with significant scores at each vertex; None unless several were tested."""
+    if len(q) < 2:
+        return None
+    counts = n_significant([is_significant(own) for own in q.values()])
+    row = CortexMap(f"of {len(q)} subjects", counts, cortices.shared_regions(list(q)))
+    scale = ColourScale(0, len(q), NUMBERS, f"subjects with q < {SIGNIFICANT}")
+    title = f"Subjects with significant r: {model}"
+    return cortex_figure(f"flat_n_significant_{slug(model)}", title, [row], scale, cortices.flat, figures)
 
 
 def _numbers(

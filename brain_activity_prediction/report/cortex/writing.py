@@ -12,13 +12,13 @@ from brain_activity_prediction.encoding.tables.layer_figure import COLOURS
 from brain_activity_prediction.inference.subject_statistics import mean_and_error
 from brain_activity_prediction.report.cortex.run_maps import VoxelMaps
 from brain_activity_prediction.report.cortex.subject_surface import NATIVE, NEVER_AVERAGED, OnSurface, SubjectSurface
+from brain_activity_prediction.report.tables.averages import SIGNIFICANT
 from brain_activity_prediction.storage.folders import Subject
 from brain_activity_prediction.storage.nifti import read_volume_on
 from brain_activity_prediction.surfaces.sampling import cubic_over_depths, interpolated, majority, ribbon_weights
 from brain_activity_prediction.surfaces.surface_files import write_labels, write_mgz, write_values
 
 FOLDER = "surfaces"
-SIGNIFICANT = 0.05  # largest q of a significant voxel
 Q = "_best_layer_q"
 
 SpaceAndMap = tuple[str, str]
@@ -39,8 +39,7 @@ def write_maps(maps: VoxelMaps, surface: SubjectSurface, spaces: Sequence[str]) 
             write_map(maps.folder / FOLDER / space, name, own)
         of_subjects = name
         if name.endswith(Q):
-            significant = np.where(np.isnan(values), np.nan, values <= SIGNIFICANT)
-            on_spaces = {space: surface.on(space, surface.voted(significant)) for space in spaces}
+            on_spaces = {space: surface.on(space, surface.voted(is_significant(values))) for space in spaces}
             of_subjects = name.removesuffix(Q) + "_significant"
         elif name.endswith(NEVER_AVERAGED) or values.ndim > 1:
             continue
@@ -128,7 +127,7 @@ def write_over_subjects(folder: Path, by_subject: Mapping[Subject, Mapping[Space
         sides = {side: [values[side] for values in own] for side in own[0]}
         target = folder / FOLDER / space
         if name.endswith("_significant"):
-            counts = {side: _n_significant(values) for side, values in sides.items()}
+            counts = {side: n_significant(values) for side, values in sides.items()}
             write_map(target, f"{name.removesuffix('significant')}n_significant", counts)
             continue
         statistics = {side: over_subjects(values) for side, values in sides.items()}
@@ -137,7 +136,12 @@ def write_over_subjects(folder: Path, by_subject: Mapping[Subject, Mapping[Space
     return {space for space, _ in shared}
 
 
-def _n_significant(maps: Sequence[np.ndarray]) -> np.ndarray:
-    """Count the subjects that are significant at each vertex; NaN where no subject was tested."""
+def is_significant(q: np.ndarray) -> np.ndarray:
+    """Return 1 where q is significant, else 0; NaN where there was no test."""
+    return np.where(np.isnan(q), np.nan, q < SIGNIFICANT)
+
+
+def n_significant(maps: Sequence[np.ndarray]) -> np.ndarray:
+    """Count the subjects that are significant at each vertex, from maps of `is_significant`; NaN without a test."""
     values = np.stack(maps)
     return np.where(np.isfinite(values).any(axis=0), np.nansum(values, axis=0), np.nan)
