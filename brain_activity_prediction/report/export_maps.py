@@ -50,23 +50,26 @@ def main() -> None:
     output, selection = output_and_selection(arguments)
     from brain_activity_prediction.report.cortex.pycortex_file import write_views
     from brain_activity_prediction.report.cortex.run_maps import find_maps
+    from brain_activity_prediction.report.cortex.subject_surface import has_nsd_volumes
 
+    base_dir = arguments.base_dir if has_nsd_volumes(output) else None
     found = find_maps(output, arguments.protocol, selection, arguments.map)
     for subject in dict.fromkeys(one.subject for one in found):
         own = [one for one in found if one.subject == subject]
         path = part_of(output, "report") / "pycortex" / f"{subject_name(subject)}.hdf"
-        n = write_views(path, _views(arguments.base_dir, own, arguments.transform))
+        n = write_views(path, _views(base_dir, own, arguments.transform))
         print(f"{path}: {count(n, 'view')} of {count(sum(len(one.paths) for one in own), 'map')}")
 
 
-def _views(base_dir: Path, maps: Sequence[VoxelMaps], transform: str) -> Iterator[View]:
-    """Yield each map of one subject as a volume, and as vertices if NSD's transforms exist."""
+def _views(base_dir: Path | None, maps: Sequence[VoxelMaps], transform: str) -> Iterator[View]:
+    """Yield each map of one subject as a volume, and as vertices if NSD's transforms exist in its `base_dir`."""
     from brain_activity_prediction.report.cortex.pycortex_file import View
     from brain_activity_prediction.report.cortex.subject_surface import (
         FSAVERAGE,
         NATIVE,
         all_voxels,
         lacking_transforms,
+        needs_meshes,
         nsd_in,
         read_subject_surface,
         read_voxels,
@@ -76,9 +79,10 @@ def _views(base_dir: Path, maps: Sequence[VoxelMaps], transform: str) -> Iterato
     subject = maps[0].subject
     store, first = subject_name(subject), next(iter(maps[0].paths.values()))
     space = space_of(first)
-    if lacking := lacking_transforms(base_dir, subject, volumes=space):
+    lacking = lacking_transforms(base_dir, subject, volumes=space) if base_dir else needs_meshes(subject)
+    if lacking:
         log.warning(lacking)
-    voxels = read_voxels(nsd_in(base_dir, space), subject) if isinstance(subject, int) else all_voxels(first)
+    voxels = read_voxels(nsd_in(base_dir, space), subject) if base_dir else all_voxels(first)
     surface = None if lacking else read_subject_surface(base_dir, subject, space)
     for one in maps:
         run = one.folder.name if one.run is None else f"{one.folder.name}, {prompt_name(one.run.prompt)}"

@@ -66,6 +66,8 @@ def flags() -> argparse.ArgumentParser:
 
 def main() -> None:
     arguments = flags().parse_args()
+    from brain_activity_prediction.report.cortex.subject_surface import has_nsd_volumes
+
     output, selection = output_and_selection(arguments)
     meshes, spaces = arguments.mesh, arguments.space or [NATIVE, *["fsaverage"] * (not arguments.mesh)]
     if (meshes or arguments.volume) and len(selection.subject) != 1:
@@ -77,7 +79,7 @@ def main() -> None:
         )
     if meshes and spaces != [NATIVE]:
         raise InputError("--mesh writes maps on the meshes: leave out --space")
-    target = Target(arguments.base_dir, tuple(spaces), tuple(meshes))
+    target = Target(arguments.base_dir, tuple(spaces), tuple(meshes), has_nsd_volumes(output))
     if arguments.volume:
         write_volumes(target, output, selection.subject[0], arguments.volume)
     else:
@@ -91,11 +93,14 @@ class Target:
     base_dir: Path
     spaces: tuple[str, ...]
     meshes: tuple[Path, ...] = ()
+    of_nsd: bool = True
 
     def lacking(self, subject: Subject, volume: Path) -> str:
         """Return a message that lists the transforms that the volumes of a subject lack; empty if none."""
-        from brain_activity_prediction.report.cortex.subject_surface import lacking_transforms, space_of
+        from brain_activity_prediction.report.cortex.subject_surface import lacking_transforms, needs_meshes, space_of
 
+        if not self.of_nsd and not self.meshes:
+            return needs_meshes(subject)
         return "" if self.meshes else lacking_transforms(self.base_dir, subject, self.spaces, space_of(volume))
 
     def surface(self, subject: Subject, volume: Path) -> SubjectSurface:

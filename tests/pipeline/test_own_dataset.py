@@ -40,6 +40,14 @@ def scores(output, subject=SUBJECTS[0]):
     return pd.read_csv(output / f"alignment/own/{subject}/no_prompt/test_mean-colours/scores.csv")
 
 
+def rename_subject(folder, old, new):
+    """Rename a subject in the table of trials and in the names of files."""
+    table = folder / "trials.csv"
+    table.write_text(table.read_text().replace(f"{old},", f"{new},"))
+    for path in [*folder.glob(f"*/{old}*")]:
+        path.rename(path.with_name(path.name.replace(old, new)))
+
+
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory):
     """The scores of the experiment whose responses are in one array."""
@@ -96,19 +104,25 @@ def test_the_report_shows_the_experiment(expected, monkeypatch):
     assert "sub-01" in (expected / "report/own/scores.csv").read_text()
 
 
-def test_volumes_of_the_experiment_are_exported_for_pycortex(expected, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("subject", "name"), [(SUBJECTS[0], SUBJECTS[0]), ("1", "subj01")])
+def test_volumes_of_the_experiment_are_exported_for_pycortex(subject, name, expected, tmp_path, monkeypatch, caplog):
     write_experiment(tmp_path, "nii.gz")
     (tmp_path / "image_embeddings").symlink_to(expected / "image_embeddings")
-    align(monkeypatch, tmp_path)
+    rename_subject(tmp_path, SUBJECTS[0], subject)
+    align(monkeypatch, tmp_path, "-s", subject)
     monkeypatch.setattr("sys.argv", ["export_maps.py", "pycortex", "-d", str(tmp_path), "--map", "*_best_layer_r"])
     export_maps.main()
-    with h5py.File(tmp_path / "report/own/pycortex/sub-01.hdf") as file:
+    assert f"subject {subject} is not one of NSD's" in caplog.text
+    with h5py.File(tmp_path / f"report/own/pycortex/{name}.hdf") as file:
         (stored,) = file["data"].values()
-        assert stored.attrs["subject"] == "sub-01"
-        maps = tmp_path / "alignment/own/sub-01/no_prompt/test_mean-colours/maps"
+        assert stored.attrs["subject"] == name
+        maps = tmp_path / f"alignment/own/{name}/no_prompt/test_mean-colours/maps"
         np.testing.assert_array_equal(
             stored[:].T, nibabel.load(maps / "vision_best_layer_r.nii.gz").get_fdata(dtype=np.float32)
         )
+    done = run_here(PACKAGE / "report" / "surface_maps.py", "-d", tmp_path)
+    assert done.returncode == 2
+    assert f"subject {subject} is not one of NSD's" in done.stderr
 
 
 @pytest.mark.parametrize("script", [("export_maps.py", "pycortex"), ("surface_maps.py",)])

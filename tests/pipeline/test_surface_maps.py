@@ -15,7 +15,6 @@ from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 from brain_activity_prediction.datasets.nsd.regions import read_mask, region_masks
 from brain_activity_prediction.datasets.units import write_map
 from brain_activity_prediction.report.cortex.pycortex_file import View, write_views
-from brain_activity_prediction.report.cortex.subject_surface import lacking_transforms
 from brain_activity_prediction.report.cortex.writing import over_subjects
 
 LLAVA = "llava-hf/llava-1.5-13b-hf"
@@ -276,10 +275,6 @@ def test_scores_beyond_nsdgeneral_reach_the_surface_if_they_are_in_the_cortex(ow
     done = surface(own_scored, *flags)
     assert done.returncode == 2
     assert f"{(~cortex).sum()} voxels with a value outside the cortex" in done.stderr
-
-
-def test_subjects_of_other_datasets_are_told_that_surfaces_need_nsds_transforms(tmp_path):
-    assert "not one of NSD's" in lacking_transforms(tmp_path, "sub-03")
 
 
 def test_a_volume_needs_its_subject(on_surfaces):

@@ -14,7 +14,7 @@ from brain_activity_prediction.datasets.dataset import Reading
 from brain_activity_prediction.datasets.nsd.nsd import NSDVolumes, find_nsd
 from brain_activity_prediction.datasets.nsd.regions import subject_grid
 from brain_activity_prediction.runtime.errors import InputError
-from brain_activity_prediction.storage.folders import Subject
+from brain_activity_prediction.storage.folders import Output, Subject
 from brain_activity_prediction.storage.grid import PUBLISHED_AXES, Grid, on_grid
 from brain_activity_prediction.storage.nifti import open_volumes, read_grid, read_volume_on
 from brain_activity_prediction.surfaces.sampling import interpolated, majority, ribbon_weights
@@ -30,6 +30,7 @@ NATIVE, FSAVERAGE, FSAVERAGE5 = SPACES = ("native", "fsaverage", "fsaverage5")
 N_FSAVERAGE5 = 10242  # fsaverage5 is the first vertices of fsaverage
 BETWEEN_SPACES_MM = 1.4  # NSD's volumes have voxels of 1 or 1.8 mm
 # Maps of values that must not be averaged: layers, prompts, alphas, p and q.
+OF_NSD = (None, "nsd_synthetic")  # datasets of `Output` whose volumes are those of NSD's subjects
 NEVER_AVERAGED = ("best_layer", "best_prompt", "_alpha", "_p", "_q")
 OnSurface = dict[str, np.ndarray]  # by hemisphere, (V,) or (V, n)
 
@@ -118,6 +119,19 @@ def space_of(path: Path) -> str:
     return "func1mm" if voxel_sizes(read_grid(path).affine).max() < BETWEEN_SPACES_MM else SPACE
 
 
+def has_nsd_volumes(output: Output) -> bool:
+    """Return whether results are of volumes that NSD's transforms carry to surfaces."""
+    return output.dataset in OF_NSD
+
+
+def needs_meshes(subject: Subject) -> str:
+    """Return a message that a subject of another dataset than NSD needs meshes."""
+    return (
+        f"subject {subject} is not one of NSD's, whose transforms surfaces need, so its maps stay volumes: give "
+        "its meshes with bap surface --mesh"
+    )
+
+
 def lacking_transforms(
     base_dir: Path, subject: Subject, spaces: Sequence[str] = (FSAVERAGE,), volumes: str = SPACE
 ) -> str:
@@ -126,11 +140,6 @@ def lacking_transforms(
     spaces   surfaces to carry values to
     volumes  NSD's space of the values
     """
-    if not isinstance(subject, int):
-        return (
-            f"subject {subject} is not one of NSD's, whose transforms surfaces need, so its maps stay volumes: give "
-            "its meshes with bap surface --mesh"
-        )
     folder = transforms_folder(base_dir, subject)
     lacking = missing_files(folder, any(space != NATIVE for space in spaces), volumes)
     if not lacking:
