@@ -10,6 +10,8 @@ from brain_activity_prediction.check_data.nsd_figures import compared, ncsnr_bes
 from brain_activity_prediction.datasets.dataset import Dataset
 from brain_activity_prediction.datasets.files.image_files import ImageFiles
 from brain_activity_prediction.datasets.nsd.nsd import NSDVolumes
+from brain_activity_prediction.datasets.own.dataset import OwnDataset
+from brain_activity_prediction.datasets.own.ncsnr import ncsnr_files
 from brain_activity_prediction.datasets.responses import ResponseChoice, prepare_responses
 from brain_activity_prediction.datasets.splits import SplitChoice, split_images
 from brain_activity_prediction.datasets.units import Rows, Units, Vertices, Voxels
@@ -132,14 +134,22 @@ class Page:
             f"  responses: {responses.betas.shape[0]:,} images x {responses.betas.shape[1]:,} units; without any valid "
             f"response or left out: {n_empty:,} units, lacking some: {responses.incomplete.size:,}"
         )
+        if isinstance(self.dataset, OwnDataset) and ncsnr_files(self.dataset.base_dir, str(subject)):
+            yield f"  ncsnr of your own file: {_spread(self.dataset.ncsnr(subject, responses.units))}"
         computed = snr(*trial_sums(responses).variances())
         if not np.isfinite(computed).any():
             yield "  noise ceiling: none, because no image has two trials"
             return
-        low, median, high = np.nanpercentile(computed, [5, 50, 95])
-        yield f"  ncsnr computed from repeats: median {median:.3f}, 5th to 95th percentile {low:.3f} to {high:.3f}"
+        yield f"  ncsnr computed from repeats: {_spread(computed)}"
         if isinstance(self.dataset, NSDVolumes):
             yield from ncsnr_beside_published(self.dataset, subject, responses.units, computed)
+
+
+def _spread(values: np.ndarray) -> str:
+    if not np.isfinite(values).any():
+        return "unknown in every unit"
+    low, median, high = np.nanpercentile(values, [5, 50, 95])
+    return f"median {median:.3f}, 5th to 95th percentile {low:.3f} to {high:.3f}"
 
 
 def _listed(subjects: Sequence[Subject]) -> str:

@@ -199,7 +199,11 @@ def ceiling_of_test_images(
     computed = ncsnr_from == "computed"
     ncsnr = subject_data.ncsnr if computed else dataset.ncsnr(subject, subject_data.units)
     if not np.isfinite(ncsnr).any():
-        why = "no image has two trials in these sessions" if computed else "NSD's ncsnr is NaN in every fitted voxel"
+        why = (
+            "no image has two trials in these sessions"
+            if computed
+            else "the dataset's own ncsnr is NaN in every fitted unit"
+        )
         log.warning(f"no noise ceiling and no normalised scores: {why}")
     return noise_ceiling(ncsnr, subject_data.test_repeats)
 

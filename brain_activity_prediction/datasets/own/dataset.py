@@ -7,6 +7,7 @@ responses/SUBJECT.EXT        all sessions, or SUBJECT_SESSION.EXT, or BIDS names
                              in front for surfaces
 masks/SUBJECT.nii.gz         voxels to fit, for volumes (or mask.nii.gz for all subjects)
 regions/SUBJECT/             see `regions`
+ncsnr/SUBJECT.EXT            see `ncsnr`
 split.csv                    image, split: train, test or exclude
 """
 
@@ -21,6 +22,7 @@ import numpy as np
 from brain_activity_prediction.datasets.dataset import Dataset
 from brain_activity_prediction.datasets.files.image_files import ImageFiles, find_files
 from brain_activity_prediction.datasets.own import regions
+from brain_activity_prediction.datasets.own.ncsnr import read_ncsnr
 from brain_activity_prediction.datasets.own.response_files import open_runs
 from brain_activity_prediction.datasets.own.responses import ResponseFiles, find_responses
 from brain_activity_prediction.datasets.own.split import NAMES, read_split
@@ -126,6 +128,10 @@ class OwnDataset(Dataset[Subject, Units]):
             if path.is_dir() and path.name not in known:
                 regions.tell_unread(path, f"{self.trials.path.name} has no subject of this name")
         return regions.read_regions(self.base_dir, str(subject), self.units(subject), names)
+
+    def ncsnr(self, subject: Subject, units: Units) -> np.ndarray:
+        """Return the ncsnr (n_units,) in the experiment's own file."""
+        return read_ncsnr(self.base_dir, str(subject), units)
 
     @cached_property
     def _split(self) -> Mapping[str, np.ndarray]:
