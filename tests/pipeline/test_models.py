@@ -1,5 +1,7 @@
 """The models that transformers ships: streams and answers are its own, whatever the batch and the prompts."""
 
+from types import SimpleNamespace
+
 import pytest
 import reference_states
 import torch
@@ -110,6 +112,26 @@ def test_nine_prompts_in_one_pass_equal_nine_single_runs(tiny_model, photographs
         _, [(alone, answers_alone)] = encode(tiny, photographs[:3], [text], POOLINGS, 6)
         assert answers == answers_alone
         assert_close(streams, alone, scales_of(alone), 1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("name", MODELS)
+def test_half_precision_changes_nothing_with_the_order_of_prompts_or_images(tiny_model, photographs, name, dtype):
+    """The same shapes are rounded alike, so that states left over from another prompt or image would show."""
+    tiny = tiny_model(name)
+    model, processor = tiny.script.load(Checkpoint(tiny.script.MODEL_ID, None, tiny.folder), "cpu", dtype)
+    half = SimpleNamespace(script=tiny.script, model=model.requires_grad_(False), processor=processor)
+    texts, order = [*PROMPTS.values()][:4], [2, 0, 1]
+    once, asked = encode(half, photographs[:3], texts, POOLINGS, 4)
+    _, last_first = encode(half, photographs[:3], texts[::-1], POOLINGS, 4)
+    for (streams, answers), (others, other_answers) in zip(asked, last_first[::-1], strict=True):
+        torch.testing.assert_close(streams, others, rtol=0, atol=0, equal_nan=True)
+        assert answers == other_answers
+    moved, _ = encode(half, [photographs[image] for image in order], texts[:1])
+    torch.testing.assert_close(moved, {stream: states[order] for stream, states in once.items()}, rtol=0, atol=0)
+    expected, scales = getattr(reference_states, name)(model, tiny.whole, photographs[:3], texts[0]).pooled()
+    found = {stream: states for stream, states in (once | asked[0][0]).items() if stream != "response"}
+    assert_close(found, expected, scales, 0.02)
 
 
 @pytest.mark.parametrize("name", SPEAKING)
