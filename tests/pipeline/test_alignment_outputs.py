@@ -112,7 +112,7 @@ def test_where_no_ceiling_is_known_scores_stand_and_a_line_says_so(ready, monkey
     nothing = np.full(nibabel.load(find_nsd(ready).ncsnr_file(1)).shape, np.nan, np.float32)
     nibabel.save(nibabel.Nifti1Image(nothing, AFFINE), find_nsd(ready).ncsnr_file(1))
     align(monkeypatch, ready, "--ncsnr", "nsd")
-    assert "no noise ceiling and no normalised scores: NSD's ncsnr is NaN" in capsys.readouterr().err
+    assert "no noise ceiling and no normalised scores: the dataset's own ncsnr is NaN" in capsys.readouterr().err
     table = read_scores(ready)
     assert np.isfinite(table["r"]).all()
     assert table[["noise_ceiling", "r_normalised", "r2_normalised"]].isna().all(axis=None)
