@@ -71,6 +71,19 @@ def test_values_that_are_no_ncsnr_of_these_units_are_refused(values, says, tmp_p
     assert str(path) in str(refused.value)
 
 
+def test_columns_of_a_table_are_those_of_the_responses_by_name(tmp_path):
+    write_experiment(tmp_path)
+    names = [f"unit {number}" for number in range(N_UNITS)]
+    (tmp_path / "units.csv").write_text("\n".join(["name", *names]))
+    path = write_ncsnr(tmp_path, "csv")
+    table, dataset = pd.read_csv(path), find_dataset(tmp_path)
+    table[names[::-1]].to_csv(path, index=False)
+    np.testing.assert_allclose(dataset.ncsnr(SUBJECTS[0], dataset.units(SUBJECTS[0])), VALUES, rtol=1e-6)
+    table.rename(columns={"unit 3": "cell 3"}).to_csv(path, index=False)
+    with pytest.raises(InputError, match="names other units than the responses: cell 3"):
+        dataset.ncsnr(SUBJECTS[0], dataset.units(SUBJECTS[0]))
+
+
 def test_ceilings_follow_the_labs_ncsnr_and_check_data_shows_it(tmp_path):
     write_experiment(tmp_path)
     extract(colours(), tmp_path, "-s", SUBJECTS[0])

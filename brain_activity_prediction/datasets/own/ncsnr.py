@@ -6,6 +6,7 @@ rh.SUBJECT.mgz, SUBJECT.dscalar.nii, SUBJECT.csv with one row below the names of
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from brain_activity_prediction.datasets.nsd.base import LARGEST_RATIO
 from brain_activity_prediction.datasets.own.file_names import SIDES, part_of
 from brain_activity_prediction.datasets.own.response_files import ENDINGS, open_responses
 from brain_activity_prediction.datasets.own.units import NIFTI
-from brain_activity_prediction.datasets.units import Grayordinates, Parcels, Units, Vertices, Voxels
+from brain_activity_prediction.datasets.units import Grayordinates, Parcels, Rows, Units, Vertices, Voxels
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.grid import Grid
 from brain_activity_prediction.storage.nifti import read_volume_on
@@ -67,9 +68,21 @@ def _values(path: Path, units: Units, side: str) -> np.ndarray:
             if isinstance(units, Grayordinates | Parcels) and stored.cifti is not None and stored.cifti != units.axis:
                 raise InputError(f"{path} has other {units.noun}s than the responses")
             values = np.asarray(stored.read(0, 1), dtype=np.float64).reshape(-1)
+            if stored.names and isinstance(units, Rows):
+                values = values[_order(path, stored.names, units.names)]
     if values.size != n:
         raise InputError(f"{path} has {values.size:,} values, but the responses have {n:,} {units.noun}s")
     return values[units.masks[side]] if isinstance(units, Vertices) else values
+
+
+def _order(path: Path, names: Sequence[str], expected: Sequence[str]) -> np.ndarray:
+    """Return where a table has each unit of the responses, by name; units without names of their own keep its order."""
+    if [*expected] == [str(number) for number in range(len(expected))]:
+        return np.arange(len(names))
+    if sorted(names) != sorted(expected):
+        other = next((name for name in names if name not in expected), "fewer names")
+        raise InputError(f"{path} names other units than the responses: {other}")
+    return np.array([[*names].index(name) for name in expected])
 
 
 def _checked(path: Path, values: np.ndarray) -> np.ndarray:

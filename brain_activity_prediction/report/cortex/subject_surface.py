@@ -29,8 +29,8 @@ from brain_activity_prediction.surfaces.transforms import (
 NATIVE, FSAVERAGE, FSAVERAGE5 = SPACES = ("native", "fsaverage", "fsaverage5")
 N_FSAVERAGE5 = 10242  # fsaverage5 is the first vertices of fsaverage
 BETWEEN_SPACES_MM = 1.4  # NSD's volumes have voxels of 1 or 1.8 mm
-# Maps of values that must not be averaged: layers, prompts, alphas, p and q.
 OF_NSD = (None, "nsd_synthetic")  # datasets of `Output` whose volumes are those of NSD's subjects
+# Maps of values that must not be averaged: layers, prompts, alphas, p and q.
 NEVER_AVERAGED = ("best_layer", "best_prompt", "_alpha", "_p", "_q")
 OnSurface = dict[str, np.ndarray]  # by hemisphere, (V,) or (V, n)
 
