@@ -35,7 +35,11 @@ def flags() -> argparse.ArgumentParser:
         "--grid", type=positive_int, default=1, metavar="G", help="average maps and patches over G x G cells"
     )
     flags.add_argument(
-        "--outputs", nargs="+", choices=OUTPUTS, default=[], help="also store what follows the last layer"
+        "--outputs",
+        nargs="+",
+        choices=OUTPUTS,
+        default=[],
+        help="outputs after the last layer to store as well: after the final norm, pooled, projected (default: none)",
     )
     extraction_command.add_sites(flags)
     return flags
