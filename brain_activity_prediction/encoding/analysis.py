@@ -10,7 +10,6 @@ import numpy as np
 from brain_activity_prediction.datasets.dataset import Dataset
 from brain_activity_prediction.encoding.layers import Layer, check_complete
 from brain_activity_prediction.encoding.planning import planned_permutations
-from brain_activity_prediction.encoding.protocols import NCSNR
 from brain_activity_prediction.encoding.scaling import scaling
 from brain_activity_prediction.encoding.scores.score_store import ScoreStore
 from brain_activity_prediction.encoding.settings import EncodingSettings
@@ -44,7 +43,7 @@ def prepare_analysis(settings: EncodingSettings, dataset: Dataset, layers: Seque
     """
     n_permutations = planned_permutations(dataset, settings)
     regions = dataset.regions(settings.subject, settings.rois)
-    if settings.ncsnr != NCSNR[0]:
+    if settings.ncsnr == "nsd":
         dataset.check_ncsnr(settings.subject)
     cache, scale = responses_folder(settings.output), scaling(settings.protocol)
     data = read_subject_data(dataset, settings.subject, settings.responses, cache, scale)

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from brain_activity_prediction.datasets.dataset import Dataset
-from brain_activity_prediction.encoding.protocols import NCSNR
 from brain_activity_prediction.encoding.scaling import standardise, varying_features
 from brain_activity_prediction.encoding.subject_data import (
     SubjectData,
@@ -36,7 +35,7 @@ from brain_activity_prediction.variance_partitioning.share_table import Ceilings
 def partition(settings: PartitioningSettings, dataset: Dataset) -> None:
     """Fit the weightings that have no scores yet, for each choice of layers; then write the table and the maps."""
     regions = dataset.regions(settings.subject, settings.rois)
-    if settings.ncsnr != NCSNR[0]:
+    if settings.ncsnr == "nsd":
         dataset.check_ncsnr(settings.subject)
     cache = responses_folder(settings.output)
     data = read_subject_data(dataset, settings.subject, settings.responses, cache)

@@ -68,7 +68,7 @@ def _values(path: Path, units: Units, side: str) -> np.ndarray:
             if isinstance(units, Grayordinates | Parcels) and stored.cifti is not None and stored.cifti != units.axis:
                 raise InputError(f"{path} has other {units.noun}s than the responses")
             values = np.asarray(stored.read(0, 1), dtype=np.float64).reshape(-1)
-            if stored.names and isinstance(units, Rows):
+            if values.size == n and stored.names and isinstance(units, Rows):
                 values = values[_order(path, stored.names, units.names)]
     if values.size != n:
         raise InputError(f"{path} has {values.size:,} values, but the responses have {n:,} {units.noun}s")
@@ -79,10 +79,10 @@ def _order(path: Path, names: Sequence[str], expected: Sequence[str]) -> np.ndar
     """Return where a table has each unit of the responses, by name; units without names of their own keep its order."""
     if [*expected] == [str(number) for number in range(len(expected))]:
         return np.arange(len(names))
-    if sorted(names) != sorted(expected):
-        other = next((name for name in names if name not in expected), "fewer names")
-        raise InputError(f"{path} names other units than the responses: {other}")
-    return np.array([[*names].index(name) for name in expected])
+    places = {name: place for place, name in enumerate(names)}
+    if missing := [name for name in expected if name not in places]:
+        raise InputError(f"{path} has no column for {missing[0]}, a unit of the responses")
+    return np.array([places[name] for name in expected])
 
 
 def _checked(path: Path, values: np.ndarray) -> np.ndarray:
