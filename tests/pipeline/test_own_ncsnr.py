@@ -93,7 +93,7 @@ def test_ceilings_follow_the_labs_ncsnr_and_check_data_shows_it(tmp_path):
     assert "betas" not in done.stderr
     assert f"ncsnr/{SUBJECTS[0]}.EXT, one value for each unit" in done.stderr
     spaces = [word for layer in (0, 1) for word in ("--space", MODEL, "none", "vision", layer)]
-    done = run_here(ALIGN.with_name("partition_variance.py"), *flags[:4], *spaces, *flags[-4:])
+    done = run_here(ALIGN.with_name("partition_variance.py"), *flags[:4], "-n", "layers", *spaces, *flags[-4:])
     assert done.returncode == 2
     assert "betas" not in done.stderr
     assert f"ncsnr/{SUBJECTS[0]}.EXT, one value for each unit" in done.stderr

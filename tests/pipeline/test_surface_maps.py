@@ -15,7 +15,7 @@ from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 from brain_activity_prediction.datasets.nsd.regions import read_mask, region_masks
 from brain_activity_prediction.datasets.units import write_map
 from brain_activity_prediction.report.cortex.pycortex_file import View, write_views
-from brain_activity_prediction.report.cortex.writing import over_subjects
+from brain_activity_prediction.report.cortex.writing import is_significant, n_significant, over_subjects
 
 LLAVA = "llava-hf/llava-1.5-13b-hf"
 RUN = "prompt_1/llava-hf_llava-1.5-13b-hf"
@@ -145,6 +145,13 @@ def test_statistics_over_subjects_are_on_the_shared_surfaces_that_were_chosen(on
         for s in (1, 2)
     ]
     np.testing.assert_allclose(load_surf_data(folder / "fsaverage5" / name), np.nanmean(own, axis=0), rtol=1e-6)
+
+
+def test_q_of_exactly_the_limit_is_not_significant_and_no_test_is_no_answer():
+    np.testing.assert_array_equal(is_significant(np.array([0.049, 0.05, 0.051, np.nan])), [1, 0, 0, np.nan])
+    np.testing.assert_array_equal(
+        n_significant([np.array([1, np.nan, np.nan]), np.array([1, 0, np.nan])]), [2, 0, np.nan]
+    )
 
 
 def test_the_mean_over_subjects_leaves_out_missing_vertices():
