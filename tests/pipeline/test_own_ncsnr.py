@@ -71,6 +71,20 @@ def test_values_that_are_no_ncsnr_of_these_units_are_refused(values, says, tmp_p
     assert str(path) in str(refused.value)
 
 
+def test_several_maps_other_units_and_a_second_file_are_refused(tmp_path):
+    write_experiment(tmp_path, "dscalar")
+    path, dataset = write_ncsnr(tmp_path, "dscalar"), find_dataset(tmp_path)
+    axis = nibabel.load(path).header.get_axis(1)
+    for names, own, says in ((["ncsnr", "R2"], axis, "holds 2 maps"), (["ncsnr"], axis[::-1], "has other")):
+        values = np.ones((len(names), N_UNITS))
+        nibabel.save(nibabel.Cifti2Image(values, (nibabel.cifti2.ScalarAxis(names), own)), path)
+        with pytest.raises(InputError, match=says):
+            dataset.ncsnr(SUBJECTS[0], dataset.units(SUBJECTS[0]))
+    np.save(path.with_name(f"{SUBJECTS[0]}.npy"), VALUES)
+    with pytest.raises(InputError, match="are both of subject sub-01: keep one of them"):
+        dataset.ncsnr(SUBJECTS[0], dataset.units(SUBJECTS[0]))
+
+
 def test_columns_of_a_table_are_those_of_the_responses_by_name(tmp_path):
     write_experiment(tmp_path)
     names = [f"unit {number}" for number in range(N_UNITS)]
