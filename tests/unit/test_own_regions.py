@@ -1,5 +1,7 @@
 """Regions, masks and splits of an own experiment, as FreeSurfer, Workbench and BIDS name and write them."""
 
+import struct
+
 import nibabel
 import numpy as np
 import pytest
@@ -126,3 +128,61 @@ def test_a_split_without_training_images_is_refused(folder):
     (folder / "split.tsv").write_text("image\tsplit\n" + "".join(f"image_{k}.png\ttest\n" for k in range(N_TRIALS)))
     with pytest.raises(InputError, match=r"split.tsv leaves no training image"):
         find_dataset(folder).test_images("sub-01")
+
+
+def annotation(vertices, entries, n_stated=None, newer=True):
+    """Return an annotation as FreeSurfer writes it: colours of vertices, and entries (index, name, colour)."""
+    content = struct.pack(f">i{2 * len(vertices)}i", len(vertices), *sum(enumerate(vertices), ()))
+    content += struct.pack(">i", 1)
+    n = len(entries) if n_stated is None else n_stated
+    own_file = struct.pack(">i", 4) + b"LUT\0"
+    content += (
+        struct.pack(">2i", -2, 36) + own_file + struct.pack(">i", n) if newer else struct.pack(">i", n) + own_file
+    )
+    for index, name, colour in entries:
+        content += struct.pack(">i", index) if newer else b""
+        content += struct.pack(">i", len(name) + 1) + name.encode() + b"\0"
+        content += struct.pack(">4i", colour & 255, colour >> 8 & 255, colour >> 16, 0)
+    return content
+
+
+def annotations(folder, content):
+    surface(folder)
+    for side in ("lh", "rh"):
+        (folder / f"regions/{side}.atlas.annot").write_bytes(content)
+
+
+@pytest.mark.parametrize("newer", [True, False])
+def test_names_of_an_annotation_belong_to_colours_whatever_their_numbers(newer, folder):
+    """The index of a table has gaps where an atlas leaves out regions of another."""
+    entries = [(0, "unknown", 0x190519), (2, "cuneus", 0x6414DC), (35, "insula", 0x20C0FF)]
+    annotations(folder, annotation([0x20C0FF, 0x6414DC, 0x190519, 0, 0x20C0FF, 0x190519], entries, newer=newer))
+    assert members(folder) == {"cuneus": [1, 7], "insula": [0, 4, 6, 10]}
+
+
+@pytest.mark.parametrize(
+    ("says", "content"),
+    {
+        "states 268,435,456 entries, but has 27 bytes for them": annotation([1] * 6, [(0, "V1", 1)], 2**28),
+        "states 10,000,000 entries": annotation([1] * 6, [(0, "V1", 1)], 10**7, newer=False),
+        "states -1 entries": annotation([1] * 6, [(0, "V1", 1)], -1),
+        "states 1,073,741,824 entries": struct.pack(">i", 2**30) + annotation([1] * 6, [])[4:],
+        "bytes should follow byte": annotation([1] * 6, [(0, "V1", 1)])[:-3],
+        "'V1' and 'V2' have one colour": annotation([1] * 6, [(0, "V1", 1), (1, "V2", 1)]),
+        "numbers vertices that it does not have": struct.pack(">3i", 1, 6, 1) + annotation([], [(0, "V1", 1)])[4:],
+        "has no table of regions": annotation([1] * 6, [])[:52] + bytes(4),
+        "unknown version 3": annotation([1] * 6, [])[:56] + struct.pack(">i", -3),
+    }.items(),
+    ids=lambda value: value if isinstance(value, str) else "file",
+)
+def test_a_damaged_annotation_is_refused_before_its_counts_are_believed(says, content, folder):
+    annotations(folder, content)
+    with pytest.raises(InputError, match=rf"lh.atlas.annot \(.*{says}"):
+        members(folder)
+
+
+def test_vertices_of_a_colour_without_a_name_are_counted(folder, capsys):
+    annotations(folder, annotation([1, 1, 2, 3, 0, 2], [(0, "V1", 1), (1, "V2", 3)]))
+    assert members(folder) == {"V1": [0, 1, 6, 7], "V2": [3, 9]}
+    said = capsys.readouterr().err
+    assert "lh.atlas.annot: 2 vertices in no region, because the table does not have their colour" in said

@@ -17,6 +17,7 @@ import nibabel
 import numpy as np
 
 from brain_activity_prediction.datasets.dataset import ALL_UNITS
+from brain_activity_prediction.datasets.files.annot import read_annot
 from brain_activity_prediction.datasets.files.mgh import read_mgh
 from brain_activity_prediction.datasets.files.tables import read_table
 from brain_activity_prediction.datasets.nsd.label_tables import read_label_table
@@ -142,10 +143,9 @@ def _vertex_labels(path: Path) -> Labels:
         image = nibabel.gifti.GiftiImage.from_filename(path)
         return image.darrays[0].data, {one.key: one.label for one in image.labeltable.labels if one.key > 0}
     if path.name.endswith(".annot"):
-        numbers, _, found = nibabel.freesurfer.read_annot(path)  # numbers from 0, -1 without a region
-        names = {number: name.decode() for number, name in enumerate(found, 1)}
+        numbers, names = read_annot(path)
         outside = [number for number, name in names.items() if name.lower() in NO_REGION]
-        return np.where(np.isin(numbers + 1, outside), 0, numbers + 1), names
+        return np.where(np.isin(numbers, outside), 0, numbers), names
     return read_mgh(path), {}
 
 
