@@ -57,6 +57,16 @@ def dataset(file: h5py.File, name: str, check_chunks: bool = True) -> h5py.Datas
     return data
 
 
+def check_written(data: h5py.Dataset) -> None:
+    """Raise ValueError if a part of a `dataset` was never written, as where its program was stopped; it reads as 0."""
+    if data.chunks:
+        n = math.prod(-(-size // step) for size, step in zip(data.shape, data.chunks, strict=True))
+        if n_missing := n - data.id.get_num_chunks():
+            raise ValueError(f"{n_missing:,} of the {n:,} chunks of {data.name} were never written: make it again")
+    elif data.size and not data.id.get_storage_size():
+        raise ValueError(f"{data.name} was never written: make it again")
+
+
 def dataset_of_files(file: h5py.File, name: str) -> h5py.Dataset:
     """Return a dataset (n,) whose elements are the bytes of whole files, such as JPEGs; else raise ValueError."""
     data = _own_dataset(file, name)

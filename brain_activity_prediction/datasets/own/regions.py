@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import nibabel
 import numpy as np
+from nibabel.cifti2 import LabelAxis
 
 from brain_activity_prediction.datasets.dataset import ALL_UNITS
 from brain_activity_prediction.datasets.files.annot import read_annot
+from brain_activity_prediction.datasets.files.cifti import open_cifti
 from brain_activity_prediction.datasets.files.mgh import read_mgh
 from brain_activity_prediction.datasets.files.tables import read_table
 from brain_activity_prediction.datasets.nsd.label_tables import read_label_table
@@ -152,8 +153,9 @@ def _vertex_labels(path: Path) -> Labels:
 def _cifti_labels(path: Path, units: Grayordinates) -> Labels:
     """Read the first map of labels of a CIFTI file, with its names."""
     with reading(path):
-        image: Any = nibabel.load(path)
-        names, axis = (image.header.get_axis(number) for number in (0, 1))
+        image, (names, axis) = open_cifti(path)
+        if not isinstance(names, LabelAxis):
+            raise ValueError("its first axis holds no labels")
         labels = np.asarray(image.dataobj[0])
     if axis != units.axis:
         raise InputError(f"{path} has {len(axis):,} other {units.noun}s than the {units.n:,} of the responses")

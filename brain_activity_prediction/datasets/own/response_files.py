@@ -15,6 +15,7 @@ import h5py
 import nibabel
 import numpy as np
 
+from brain_activity_prediction.datasets.files.cifti import open_cifti
 from brain_activity_prediction.datasets.files.mgh import open_mgh
 from brain_activity_prediction.datasets.files.npy import open_npy
 from brain_activity_prediction.datasets.files.tables import read_table
@@ -22,7 +23,7 @@ from brain_activity_prediction.datasets.own.other_kinds import READ, of_matlab_5
 from brain_activity_prediction.datasets.own.stored import Stored, check_grid, one_after_another
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.storage.files import reading
-from brain_activity_prediction.storage.hdf5_file import dataset, is_hdf5, open_hdf5, read_part
+from brain_activity_prediction.storage.hdf5_file import check_written, dataset, is_hdf5, open_hdf5, read_part
 from brain_activity_prediction.storage.nifti import open_volumes
 
 CIFTI = (".dscalar.nii", ".dtseries.nii", ".pscalar.nii", ".ptseries.nii")
@@ -112,6 +113,7 @@ def _hdf5(path: Path, file: Any) -> Stored:
     if name is None:
         raise InputError(f"{path} is not read: {of_other_names(path, file)}")
     data = dataset(file, name)
+    check_written(data)
     if data.ndim not in ((2, 3, 4) if name == "responses" else (2, 4)):
         raise InputError(f"{path} holds {name} of shape {data.shape}: responses are (trials, units) or volumes")
     if name == "responses":
@@ -162,10 +164,7 @@ def _mgh(path: Path, numbers: Any) -> Stored:
 
 def _cifti(path: Path) -> Stored:
     with reading(path):
-        image = nibabel.load(path)
-        if not isinstance(image, nibabel.Cifti2Image) or image.ndim != 2:
-            raise ValueError("it is no CIFTI file of scalars")
-        axis = image.header.get_axis(1)
+        image, (_, axis) = open_cifti(path)
         if not isinstance(axis, nibabel.cifti2.BrainModelAxis | nibabel.cifti2.ParcelsAxis):
             raise ValueError("its second axis holds neither grayordinates nor parcels")
 
