@@ -172,3 +172,21 @@ def test_answers_equal_generate_and_response_is_the_mean_over_their_tokens(scrip
         assert answers[row] == processor.tokenizer.decode(tokens[:length], skip_special_tokens=True)
         predicting = min(length + 1, len(tokens))
         torch.testing.assert_close(streams["response"][row], steps[:predicting, :, row].mean(dim=0), **CLOSE)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_changes_nothing_with_the_order_of_prompts_or_images(script, pixels, tmp_path, dtype):
+    """The same shapes are rounded alike, so that states left over from another prompt or image would show."""
+    half = script.load(Checkpoint(script.MODEL_ID, script.REVISION, write_checkpoint(tmp_path)), "cpu", dtype)
+    prompts, order, pixels = dict([*PROMPTS.items()][:4]), [3, 0, 2, 1], pixels.to(dtype)
+    once, by_prompt = run(script, half, pixels, prompts, 4)
+    _, last_first = run(script, half, pixels, dict(reversed(prompts.items())), 4)
+    same = {"rtol": 0, "atol": 0}
+    for prompt, (streams, answers) in by_prompt.items():
+        torch.testing.assert_close(streams, last_first[prompt][0], **same)
+        assert answers == last_first[prompt][1]
+    moved, _ = run(script, half, pixels[order], {})
+    torch.testing.assert_close(moved, {name: states[order] for name, states in once.items()}, **same)
+    states = plain(script, half, pixels, PROMPTS[1])[2].float()
+    difference = (by_prompt[1][0]["language_last"] - states[:, :, -1]).abs().amax(dim=(0, 2))
+    assert (difference < 2 * torch.finfo(dtype).eps * states.abs().amax(dim=(0, 2, 3))).all()

@@ -100,16 +100,24 @@ def test_the_streams_are_those_promised(loaded, pixels):
 
 
 @torch.inference_mode()
+def own_states(loaded, pixels, number):
+    """All hidden states of a whole prompt, (B, L, T, W), by the package's own forward."""
+    config = loaded[0].lang_encoder.config
+    config.output_hidden_states = True
+    states = loaded[0](pixels[:, None, None], question(loaded, number, len(pixels))).hidden_states
+    config.output_hidden_states = False
+    return torch.stack(states, dim=1)
+
+
+@torch.inference_mode()
 def test_hidden_states_are_the_networks_own(loaded, pixels):
     model, results = loaded[0], encode(loaded, pixels, [6])
-    visual, language = model.vision_encoder, model.lang_encoder
+    visual = model.vision_encoder
     vision = [visual._embeds(pixels)]
     for block in visual.transformer.resblocks:
         vision.append(block(vision[-1]))
     latents = model.perceiver(visual(pixels)[1][:, None, None])
-    language.config.output_hidden_states = True
-    states = torch.stack(model(pixels[:, None, None], question(loaded, 6, 4)).hidden_states, dim=1)
-    language.config.output_hidden_states = False
+    states = own_states(loaded, pixels, 6)
 
     image_streams, prompt_streams = results[None][0], results[6][0]
     vision = torch.stack(vision, dim=1)
@@ -268,3 +276,19 @@ def test_an_untrained_one_is_drawn_by_its_seed_and_starts_with_closed_gates(fold
     results = encode(first, pixels, [1])
     assert results[None][0]["perceiver"].std(dim=0).min() > 0
     assert results[1][0]["language"].std(dim=0).max() < 1e-6
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_changes_nothing_with_the_order_of_prompts_or_images(folder, pixels, dtype):
+    """The same shapes are rounded alike, so that states left over from another prompt or image would show."""
+    half, order = script.load(Checkpoint(script.MODEL_ID, script.REVISION, folder), "cpu", dtype), [3, 0, 2, 1]
+    pixels, same = pixels.to(dtype), {"rtol": 0, "atol": 0}
+    found, last_first = encode(half, pixels, [1, 2, 3, 4], 4), encode(half, pixels, [4, 3, 2, 1], 4)
+    for prompt, (streams, answers) in found.items():
+        torch.testing.assert_close(streams, last_first[prompt][0], **same)
+        assert answers == last_first[prompt][1]
+    moved = encode(half, pixels[order], [])[None][0]
+    torch.testing.assert_close(moved, {name: states[order] for name, states in found[None][0].items()}, **same)
+    states = own_states(half, pixels, 1).float()
+    difference = (found[1][0]["language_last"] - states[:, :, -1]).abs().amax(dim=(0, 2))
+    assert (difference < 2 * torch.finfo(dtype).eps * states.abs().amax(dim=(0, 2, 3))).all()

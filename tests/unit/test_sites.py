@@ -5,6 +5,7 @@ import torch
 from inside_layers import FAMILIES, GROUPED, IDS, TEXT, Family, hf, own_parts
 
 from brain_activity_prediction.models.pooling import pooled, stream_name
+from brain_activity_prediction.models.sites.parts import find_parts
 from brain_activity_prediction.models.sites.points import with_sites
 from brain_activity_prediction.models.vision_language.image_states import tower_states
 from brain_activity_prediction.runtime.errors import InputError
@@ -140,3 +141,20 @@ def test_the_parts_are_found_in_half_precision(name, dtype):
     found = read(model.to(dtype), family, ["attention", "mlp"])
     for site, states in expected.items():
         assert float((found[site] - states).abs().max() / states.abs().max()) < 0.1
+
+
+@pytest.mark.parametrize(("dtype", "size"), [(torch.bfloat16, 0.05), (torch.float16, 0.02)])
+def test_small_layer_scales_are_not_taken_for_gates_in_half_precision(dtype, size):
+    """Small numbers and their tanh differ by less than one rounding; InternVL's scales begin at 0.1."""
+    family, draw = FAMILIES["InternVL tower"](), torch.Generator().manual_seed(2)
+    model = family.model()
+    for layer in model.encoder.layer:
+        for scale in (layer.lambda_1, layer.lambda_2):
+            scale.data.copy_(size + size * torch.randn(scale.shape, generator=draw))
+    pixels = family.inputs["pixel_values"].to(dtype)
+    with torch.inference_mode():
+        found = find_parts(model.to(dtype).encoder.layer, lambda: model(pixel_values=pixels))
+    assert {(part.gate.name, part.gate.tanh) for parts in found for part in parts.values()} == {
+        ("lambda_1", False),
+        ("lambda_2", False),
+    }

@@ -42,8 +42,8 @@ def gates(layer: nn.Module, named: Mapping[str, Any], width: int) -> Iterator[Ga
         yield Gate(masked=masked)
         for name, values in layer.named_parameters(recurse=False):
             if values.numel() in (1, width):
-                yield Gate(name, masked=masked)
-                yield Gate(name, tanh=True, masked=masked)
+                # Small values equal their tanh up to rounding in half precision, so that the name decides.
+                yield Gate(name, tanh="gate" in name, masked=masked)
         for name, value in vars(layer).items():
             if type(value) is float and math.isfinite(value) and value not in (0.0, 1.0):
                 yield Gate(name, masked=masked)
