@@ -29,8 +29,9 @@ masks/         For volumes: SUBJECT.nii.gz, above 0 in the voxels to fit.
 regions/       Optional. For each subject a folder SUBJECT/ (or files here for all subjects) with label files on the
                same grid or surface: NAME.nii.gz, NAME.dlabel.nii, or lh.NAME.label.gii (.annot) with rh., and names of
                labels in NAME.ctab (rows: number name). For tables: NAME.csv with a row for each unit.
-ncsnr/         Optional, for --ncsnr nsd: ratios of signal SD to noise SD that you estimated. SUBJECT.EXT, one value
-               for each unit, in a kind of file that responses may have (nii.gz: X, Y, Z; npy: units).
+ceilings_N/    Optional, for --ncsnr own: noise ceilings (percent, or 0 to 1) of means over N trials that you estimated.
+               SUBJECT.EXT, one value for each unit, in a kind of file that responses may have (nii.gz: X, Y, Z).
+ncsnr/         The same as ratios of signal SD to noise SD of single trials.
 split.csv      Optional: train, test or exclude for each image; images without a row are training images.
 """,
 }

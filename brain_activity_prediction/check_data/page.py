@@ -11,12 +11,11 @@ from brain_activity_prediction.datasets.dataset import Dataset
 from brain_activity_prediction.datasets.files.image_files import ImageFiles
 from brain_activity_prediction.datasets.nsd.nsd import NSDVolumes
 from brain_activity_prediction.datasets.own.dataset import OwnDataset
-from brain_activity_prediction.datasets.own.ncsnr import ncsnr_files
 from brain_activity_prediction.datasets.responses import ResponseChoice, prepare_responses
 from brain_activity_prediction.datasets.splits import SplitChoice, split_images
 from brain_activity_prediction.datasets.units import Rows, Units, Vertices, Voxels
 from brain_activity_prediction.encoding.subject_data import trial_sums
-from brain_activity_prediction.inference.noise_ceiling import snr
+from brain_activity_prediction.inference.noise_ceiling import fitting_better, snr
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.wording import count, ranges
 from brain_activity_prediction.storage.folders import Output, Subject, responses_folder
@@ -134,15 +133,31 @@ class Page:
             f"  responses: {responses.betas.shape[0]:,} images x {responses.betas.shape[1]:,} units; without any valid "
             f"response or left out: {n_empty:,} units, lacking some: {responses.incomplete.size:,}"
         )
-        if isinstance(self.dataset, OwnDataset) and ncsnr_files(self.dataset.base_dir, str(subject)):
-            yield f"  ncsnr of your own file: {_spread(self.dataset.ncsnr(subject, responses.units))}"
         computed = snr(*trial_sums(responses).variances())
-        if not np.isfinite(computed).any():
-            yield "  noise ceiling: none, because no image has two trials"
-            return
-        yield f"  ncsnr computed from repeats: {_spread(computed)}"
-        if isinstance(self.dataset, NSDVolumes):
+        if np.isfinite(computed).any():
+            yield f"  ncsnr computed from repeats: {_spread(computed)}"
+        else:
+            yield "  ncsnr computed from repeats: none, because no image has two trials"
+        if isinstance(self.dataset, NSDVolumes) and np.isfinite(computed).any():
             yield from ncsnr_beside_published(self.dataset, subject, responses.units, computed)
+        if isinstance(self.dataset, OwnDataset):
+            yield from self._own_ceilings(self.dataset, subject, responses.units, computed)
+
+    def _own_ceilings(self, dataset: OwnDataset, subject: Subject, units: Units, computed: np.ndarray) -> Iterator[str]:
+        """Yield lines on the noise ceilings that a lab estimated itself; raise InputError if they seem to be others."""
+        if (files := dataset.ceilings(subject)) is None:
+            return
+        own = dataset.ncsnr(subject, units)
+        yield f"  ncsnr of your own {files.describe(own)}: {_spread(own)}"
+        both = np.isfinite(own) & np.isfinite(computed)
+        if both.sum() > 2:
+            apart = np.median(np.abs(own[both] - computed[both]))
+            yield f"  median distance of the two in {count(int(both.sum()), 'unit')}: {apart:.3f}"
+        if other := fitting_better(own, computed):
+            raise InputError(
+                f"{files.describe(own)} fits the repeats better as {other}: ratios ncsnr lie in ncsnr/, "
+                "noise ceilings of means over N trials in ceilings_N/"
+            )
 
 
 def _spread(values: np.ndarray) -> str:

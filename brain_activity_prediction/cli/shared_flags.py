@@ -155,7 +155,7 @@ def add_ceilings(flags: argparse.ArgumentParser) -> None:
         "--ncsnr",
         choices=NCSNR,
         default=EncodingSettings.ncsnr,
-        help="source of the noise ceilings: computed from repeats, or the dataset's own file (nsd)",
+        help="source of the noise ceilings: computed from repeats, or the dataset's own file (own, or nsd)",
     )
     flags.add_argument(
         "--min-noise-ceiling",

@@ -10,6 +10,7 @@ import numpy as np
 from brain_activity_prediction.datasets.dataset import Dataset
 from brain_activity_prediction.encoding.layers import Layer, check_complete
 from brain_activity_prediction.encoding.planning import planned_permutations
+from brain_activity_prediction.encoding.protocols import COMPUTED, ceiling_source
 from brain_activity_prediction.encoding.scaling import scaling
 from brain_activity_prediction.encoding.scores.score_store import ScoreStore
 from brain_activity_prediction.encoding.settings import EncodingSettings
@@ -43,11 +44,12 @@ def prepare_analysis(settings: EncodingSettings, dataset: Dataset, layers: Seque
     """
     n_permutations = planned_permutations(dataset, settings)
     regions = dataset.regions(settings.subject, settings.rois)
-    if settings.ncsnr == "nsd":
+    if settings.ncsnr != COMPUTED:
         dataset.check_ncsnr(settings.subject)
     cache, scale = responses_folder(settings.output), scaling(settings.protocol)
     data = read_subject_data(dataset, settings.subject, settings.responses, cache, scale)
     ceiling = ceiling_of_test_images(data, dataset, settings.subject, settings.ncsnr)
+    source = ceiling_source(dataset.name, settings.ncsnr)
     region_ceilings = ceilings_of_regions(data, regions)
     check_complete(layers, data.image_ids)
     stores = {}
@@ -60,7 +62,7 @@ def prepare_analysis(settings: EncodingSettings, dataset: Dataset, layers: Seque
             ScoreStore(folder).claim(recorded | settings.split.whole.recorded(), settings.redo)
         store = ScoreStore(fold_folder(folder, settings.split.fold))
         store.claim(recorded, settings.redo)
-        store.write_noise_ceiling(ceiling, settings.ncsnr, region_ceilings, data.data_used())
+        store.write_noise_ceiling(ceiling, source, region_ceilings, data.data_used())
         stores[prompt] = store
     log_data_used(data, settings.subject)
     statistics = StatisticsRequest(

@@ -19,4 +19,13 @@ SETS = {  # the values of flags that a protocol fixes
 }
 # The layers that give a stream's score; the first two choices use cross-validated scores on the training images.
 LAYER_CHOICES = BEST_PER_REGION, BEST_PER_VOXEL, AVERAGE = "best_per_region", "best_per_voxel", "average"
-NCSNR = ("computed", "nsd")  # where noise ceilings come from: the repeats in these sessions, or NSD's own file
+# Where noise ceilings come from: the repeats in these sessions, or the dataset's own file (by two names).
+NCSNR = COMPUTED, *_ = "computed", "own", "nsd"
+
+
+def ceiling_source(dataset: str, ncsnr: str) -> str:
+    """Return what tables state as the source of noise ceilings: `computed`, or the dataset whose own file is read.
+
+    ncsnr  one of `NCSNR`
+    """
+    return COMPUTED if ncsnr == COMPUTED else dataset

@@ -14,9 +14,9 @@ from brain_activity_prediction.datasets.dataset import Dataset
 from brain_activity_prediction.datasets.responses import SINGLE, ResponseChoice, Responses, prepare_responses
 from brain_activity_prediction.datasets.splits import split_images
 from brain_activity_prediction.datasets.units import Units
-from brain_activity_prediction.encoding.protocols import FOLDS
+from brain_activity_prediction.encoding.protocols import COMPUTED, FOLDS
 from brain_activity_prediction.encoding.scaling import Scaling, scale_with_gaps, standardise
-from brain_activity_prediction.inference.noise_ceiling import TrialSums, noise_ceiling, snr
+from brain_activity_prediction.inference.noise_ceiling import TrialSums, fitting_better, noise_ceiling, snr
 from brain_activity_prediction.inference.region_ceilings import RegionCeilings, region_ceilings
 from brain_activity_prediction.inference.region_statistics import digests
 from brain_activity_prediction.runtime.errors import InputError
@@ -194,10 +194,14 @@ def ceiling_of_test_images(
 ) -> np.ndarray:
     """Return the noise ceiling (V,) of the averaged test responses, in R2 units; warn if there is none.
 
-    ncsnr_from  `computed` from the repeats in these sessions, or `nsd`, the published one
+    ncsnr_from  one of `protocols.NCSNR`
     """
-    computed = ncsnr_from == "computed"
+    computed = ncsnr_from == COMPUTED
     ncsnr = subject_data.ncsnr if computed else dataset.ncsnr(subject, subject_data.units)
+    if not computed and (other := fitting_better(ncsnr, subject_data.ncsnr)):
+        log.warning(
+            f"the dataset's own ncsnr fits its repeats better as {other}: see {dataset.title} in docs/datasets.md"
+        )
     if not np.isfinite(ncsnr).any():
         why = (
             "no image has two trials in these sessions"

@@ -15,6 +15,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+# Of `fitting_better`: the units to compare, their lowest ncsnr, and trials of a mean.
+FEWEST_UNITS, LEAST_SIGNAL, MOST_AVERAGED = 20, 0.1, 12
+
 
 @dataclass(frozen=True)
 class TrialSums:
@@ -140,3 +143,28 @@ def ncsnr_of_ceiling(ceiling: np.ndarray, n_trials: int = 1) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore"):
         inside = np.where((ceiling >= 0) & (ceiling < 1), ceiling, np.nan)
         return np.sqrt(inside / (1 - inside) / n_trials)
+
+
+def fitting_better(ncsnr: np.ndarray, computed: np.ndarray) -> str | None:
+    """Name what values that should be ncsnr seem to be instead; None unless that fits the computed ncsnr twice as well.
+
+    Noise ceilings of means over some trials, as fractions or in percent, are easily taken for ncsnr: most lie within
+    its range. The fit is the median distance from the ncsnr that repeats give, both (V,), over units with a signal.
+    """
+    both = np.isfinite(ncsnr) & (computed > LEAST_SIGNAL)
+    if np.count_nonzero(both) < FEWEST_UNITS:
+        return None
+
+    def distance(values: np.ndarray) -> float:
+        return float(np.median(np.abs(np.where(np.isfinite(values), values, np.inf) - computed[both])))
+
+    others = {
+        f"noise ceilings of means over {n_trials} trial{'s' if n_trials > 1 else ''}{unit}": distance(
+            ncsnr_of_ceiling(ncsnr[both] / scale, n_trials)
+        )
+        for scale, unit in ((1, ""), (100, " in percent"))
+        for n_trials in range(1, MOST_AVERAGED + 1)
+    }
+    best = min(others, key=others.__getitem__)
+    close = min(distance(ncsnr[both]) / 2, np.median(computed[both]) / 3)
+    return best if others[best] < close else None

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from brain_activity_prediction.datasets.dataset import Dataset
+from brain_activity_prediction.encoding.protocols import COMPUTED, ceiling_source
 from brain_activity_prediction.encoding.scaling import standardise, varying_features
 from brain_activity_prediction.encoding.subject_data import (
     SubjectData,
@@ -35,7 +36,7 @@ from brain_activity_prediction.variance_partitioning.share_table import Ceilings
 def partition(settings: PartitioningSettings, dataset: Dataset) -> None:
     """Fit the weightings that have no scores yet, for each choice of layers; then write the table and the maps."""
     regions = dataset.regions(settings.subject, settings.rois)
-    if settings.ncsnr == "nsd":
+    if settings.ncsnr != COMPUTED:
         dataset.check_ncsnr(settings.subject)
     cache = responses_folder(settings.output)
     data = read_subject_data(dataset, settings.subject, settings.responses, cache)
@@ -48,7 +49,7 @@ def partition(settings: PartitioningSettings, dataset: Dataset) -> None:
         scores.claim(settings.recorded(choice.spaces, data), settings.redo)
     log_data_used(data, settings.subject)
     resampled = [fit_choice(choice, scores, data, settings) for choice, scores in analyses]
-    ceilings = Ceilings(ceiling, settings.ncsnr, settings.min_noise_ceiling)
+    ceilings = Ceilings(ceiling, ceiling_source(dataset.name, settings.ncsnr), settings.min_noise_ceiling)
     summarise(analyses, data, regions, ceilings, resampled, settings.subject)
 
 

@@ -41,7 +41,7 @@ class Ceilings:
     """Noise ceilings, and the lowest one that scores are normalised by."""
 
     noise_ceiling: np.ndarray  # (V,) in R2 units
-    ncsnr: str  # where they come from, one of `protocols.NCSNR`
+    ncsnr: str  # where they come from, see `ceiling_source`
     lowest: float  # scores of voxels with a lower ceiling are not normalised
 
 
@@ -78,7 +78,7 @@ def share_table(
     the region with responses. Fits are chosen by cv_r2, so that its part of one space cannot be negative, even if the
     space is noise. Use r2 for inference.
 
-    noise_ceiling is the median over the region; ncsnr is its source, `computed` or `nsd`. r2_normalised is the mean of
+    noise_ceiling is the median over the region; ncsnr is its source, see `ceiling_source`. r2_normalised is the mean of
     r2 / noise ceiling, never clipped, over the n_voxels_normalised voxels whose ceiling is above 0 and not below
     min_noise_ceiling. r2_se and the 95 % interval from r2_ci_low to r2_ci_high describe how r2 varies with other test
     images, from the R2 (B, R) of each joint fit in n_resamples resamples; they are missing without any. n_train, n_test

@@ -9,6 +9,9 @@ from own_experiment import AFFINE, N_REPEATS, N_UNITS, SUBJECTS, VOLUME, write_e
 from scripts import ALIGN, PACKAGE, run_here
 
 from brain_activity_prediction.datasets.find import find_dataset
+from brain_activity_prediction.datasets.responses import prepare_responses
+from brain_activity_prediction.encoding.subject_data import trial_sums
+from brain_activity_prediction.inference.noise_ceiling import fitting_better, snr
 from brain_activity_prediction.runtime.errors import InputError
 
 VALUES = np.linspace(0.1, 2, N_UNITS)
@@ -98,10 +101,98 @@ def test_columns_of_a_table_are_those_of_the_responses_by_name(tmp_path):
         dataset.ncsnr(SUBJECTS[0], dataset.units(SUBJECTS[0]))
 
 
+@pytest.mark.parametrize(("n_trials", "scale"), [(1, 1), (3, 1), (3, 100), (12, 100)])
+def test_noise_ceilings_of_means_over_trials_are_read_as_fractions_or_percent(n_trials, scale, tmp_path):
+    """GLMsingle's example gives percent, of means over 3 trials, as an array (X, Y, Z)."""
+    write_experiment(tmp_path, "nii.gz")
+    ceilings = scale * VALUES**2 / (VALUES**2 + 1 / n_trials)
+    (tmp_path / f"ceilings_{n_trials}").mkdir()
+    np.save(tmp_path / f"ceilings_{n_trials}/{SUBJECTS[0]}.npy", ceilings.reshape(VOLUME))
+    dataset = find_dataset(tmp_path)
+    units = dataset.units(SUBJECTS[0])
+    np.testing.assert_allclose(dataset.ncsnr(SUBJECTS[0], units), VALUES, rtol=1e-6)
+    ceilings[:3] = -0.1, 1.0 * scale, np.inf
+    np.save(tmp_path / f"ceilings_{n_trials}/{SUBJECTS[0]}.npy", ceilings)
+    np.testing.assert_allclose(dataset.ncsnr(SUBJECTS[0], units), [0, np.nan, np.nan, *VALUES[3:]], rtol=1e-6)
+    title = f"means over {n_trials} trials" if n_trials > 1 else "single trials"
+    shown = dataset.ceilings(SUBJECTS[0]).describe(dataset.ncsnr(SUBJECTS[0], units))
+    assert shown == f"ceilings_{n_trials}/sub-01.npy (noise ceilings of {title}, unknown in 3 units)"
+
+
+@pytest.mark.parametrize(
+    ("names", "values", "says"),
+    [
+        (["ncsnr/sub-01.npy"], VALUES > 1, "ncsnr/sub-01.npy holds truth values"),
+        (["ncsnr/sub-01.npy"], np.rint(VALUES / 2), "ncsnr/sub-01.npy holds nothing but 0 and 1, as a mask does"),
+        (["ceilings_3/sub-01.npy"], VALUES * 60, "holds values from 0 to 120: noise ceilings are 0 to 1, or percent"),
+        (["ceilings/sub-01.npy"], VALUES, "ceilings does not say of how many trials the means are: name the folder"),
+        (["ncsnr/sub-01.npy", "ceilings_3/sub-01.npy"], VALUES, "are both of subject sub-01: keep one of them"),
+    ],
+)
+def test_files_that_cannot_be_noise_ceilings_are_refused(names, values, says, tmp_path):
+    write_experiment(tmp_path)
+    for name in names:
+        (tmp_path / name).parent.mkdir()
+        np.save(tmp_path / name, values)
+    dataset = find_dataset(tmp_path)
+    with pytest.raises(InputError, match=says):
+        dataset.ncsnr(SUBJECTS[0], dataset.units(SUBJECTS[0]))
+
+
+def test_files_of_no_subject_of_one_session_or_another_kind_are_reported(tmp_path, capsys):
+    write_experiment(tmp_path)
+    write_ncsnr(tmp_path, "npy")
+    for name in ("sub-1.npy", "sub-01_ses-02.npy", "sub-01.txt", "README"):
+        (tmp_path / "ncsnr" / name).touch()
+    dataset = find_dataset(tmp_path)
+    for _ in range(2):
+        dataset.ncsnr(SUBJECTS[0], dataset.units(SUBJECTS[0]))
+    said = capsys.readouterr().err
+    assert said.count("sub-1.npy is not read: trials.csv has no subject of this name") == 1
+    assert said.count("sub-01_ses-02.npy is not read: name the noise ceilings of all sessions sub-01.npy") == 1
+    assert said.count("sub-01.txt is not read: it is of no kind that responses may have: .npy, ") == 1
+    assert said.count("is not read") == 4
+
+
+def test_noise_ceilings_in_the_place_of_ratios_are_recognised_by_the_repeats(tmp_path):
+    write_experiment(tmp_path)
+    page = (PACKAGE / "check_data/check_data.py", tmp_path, "-s", SUBJECTS[0])
+    responses = prepare_responses(find_dataset(tmp_path), SUBJECTS[0], cache_dir=tmp_path / "cache")
+    computed = snr(*trial_sums(responses).variances())
+    write_ncsnr(tmp_path, "npy", computed * 1.05)  # by another program
+    done = run_here(*page)
+    assert done.returncode == 0, done.stdout
+    assert f"median distance of the two in {N_UNITS} units: {0.05 * np.median(computed):.3f}" in done.stdout
+    for n_trials in (1, 4):
+        np.save(tmp_path / "ncsnr/sub-01.npy", computed**2 / (computed**2 + 1 / n_trials))
+        done = run_here(*page)
+        assert done.returncode == 2
+        of = "1 trial" if n_trials == 1 else "4 trials"
+        assert (
+            f"fits the repeats better as noise ceilings of means over {of}: ratios ncsnr lie in ncsnr/" in done.stdout
+        )
+
+
+@pytest.mark.parametrize(("n_trials", "scale"), [(1, 1), (1, 100), (3, 100)])
+def test_ratios_are_told_from_noise_ceilings_of_any_unit(n_trials, scale):
+    """Below an ncsnr of 0.3, percent lie within the range of ratios."""
+    rng = np.random.default_rng(1)
+    true = rng.uniform(0.05, 0.3, 500)
+    estimated, computed = np.maximum(true + 0.02 * rng.standard_normal((2, 500)), 0)
+    ceilings = scale * estimated**2 / (estimated**2 + 1 / n_trials)
+    percent = " in percent" if scale > 1 else ""
+    said = f"noise ceilings of means over {n_trials} trial{'s' if n_trials > 1 else ''}{percent}"
+    assert fitting_better(ceilings, computed) == said
+    assert fitting_better(estimated, computed) is None
+    assert fitting_better(estimated, rng.permutation(computed)) is None
+    assert fitting_better(ceilings[:10], computed[:10]) is None
+    assert fitting_better(ceilings, np.full(500, np.nan)) is None
+
+
 def test_ceilings_follow_the_labs_ncsnr_and_check_data_shows_it(tmp_path):
     write_experiment(tmp_path)
     extract(colours(), tmp_path, "-s", SUBJECTS[0])
-    flags = ("-d", tmp_path, "-s", SUBJECTS[0], "-m", MODEL, "--stream", "vision", "-g", "cpu", "--ncsnr", "nsd")
+    flags = ("-d", tmp_path, "-s", SUBJECTS[0], "-m", MODEL, "--stream", "vision", "-g", "cpu", "--ncsnr", "own")
     done = run_here(ALIGN, *flags)
     assert done.returncode == 2
     assert "betas" not in done.stderr
@@ -118,6 +209,11 @@ def test_ceilings_follow_the_labs_ncsnr_and_check_data_shows_it(tmp_path):
     signal = np.square(VALUES)
     expected = np.nanmedian(signal / (signal + 1 / (2 * N_REPEATS)))  # of means over two sessions
     np.testing.assert_allclose(table["noise_ceiling"], expected, rtol=1e-5)
-    assert set(table["ncsnr"]) == {"nsd"}
+    assert set(table["ncsnr"]) == {"own"}
     done = run_here(PACKAGE / "check_data/check_data.py", tmp_path)
-    assert f"ncsnr of your own file: median {np.nanmedian(VALUES):.3f}" in done.stdout
+    shown = f"ncsnr of your own ncsnr/sub-01.npy (ratios ncsnr, unknown in 1 unit): median {np.nanmedian(VALUES):.3f}"
+    assert shown in done.stdout
+    np.save(tmp_path / "ncsnr/sub-01.npy", VALUES / 2)
+    assert run_here(ALIGN, *flags).returncode == 0
+    halved = pd.read_csv(tmp_path / f"alignment/own/{SUBJECTS[0]}/no_prompt/{MODEL.replace('/', '_')}/scores.csv")
+    assert (halved["noise_ceiling"] < table["noise_ceiling"]).all()

@@ -77,6 +77,20 @@ def test_an_alignment_is_done_with_all_its_layers_and_its_table(own_nsd):
     assert [(unit.n, unit.n_left) for unit in some] == [(2, 2), (2, 0)]
 
 
+def test_an_alignment_with_other_noise_ceilings_is_not_done(own_nsd):
+    store(own_nsd, VIT_ID, None, image_ids(own_nsd), n_layers=1)
+    folder = alignment_folder(own_nsd, 2, VIT_ID, None)
+    ScoreStore(folder).write("vision", 0, 1, dict.fromkeys(QUANTITIES, np.zeros(4)))
+    (folder / "scores.csv").write_text("stream,ncsnr,min_noise_ceiling\nvision,nsd,0.1\n")
+
+    def left(*flags):
+        align = " ".join(("--permutations 0 --bootstrap 0", *flags))
+        return planned(own_nsd, "--models", VIT, "--align", align).models[0].align[1].n_left
+
+    assert [left("--ncsnr nsd"), left("--ncsnr own"), left()] == [0, 0, 1]
+    assert left("--ncsnr nsd --min-noise-ceiling 0.2") == 1
+
+
 def report_left(base_dir):
     return planned(base_dir, "--models", VIT, "--align=-l 9").report.n_left  # without that layer nothing else is left
 

@@ -7,7 +7,7 @@ responses/SUBJECT.EXT        all sessions, or SUBJECT_SESSION.EXT, or BIDS names
                              in front for surfaces
 masks/SUBJECT.nii.gz         voxels to fit, for volumes (or mask.nii.gz for all subjects)
 regions/SUBJECT/             see `regions`
-ncsnr/SUBJECT.EXT            see `ncsnr`
+ncsnr/SUBJECT.EXT, ceilings_N/SUBJECT.EXT   see `ncsnr`
 split.csv                    image, split: train, test or exclude
 """
 
@@ -22,13 +22,14 @@ import numpy as np
 from brain_activity_prediction.datasets.dataset import Dataset
 from brain_activity_prediction.datasets.files.image_files import ImageFiles, find_files
 from brain_activity_prediction.datasets.own import regions
-from brain_activity_prediction.datasets.own.ncsnr import read_ncsnr
+from brain_activity_prediction.datasets.own.ncsnr import OwnCeilings, ceiling_files, own_ceilings
 from brain_activity_prediction.datasets.own.response_files import open_runs
 from brain_activity_prediction.datasets.own.responses import ResponseFiles, find_responses
 from brain_activity_prediction.datasets.own.split import NAMES, read_split
 from brain_activity_prediction.datasets.own.stored import Stored, check_grid, read_units
 from brain_activity_prediction.datasets.own.trials import Trials, read_trials
 from brain_activity_prediction.datasets.own.units import listed_order, mask_path, units_of
+from brain_activity_prediction.datasets.own.unread import tell_unread
 from brain_activity_prediction.datasets.units import Units, Vertices, Voxels
 from brain_activity_prediction.datasets.valid_trials import mark_invalid
 from brain_activity_prediction.runtime.errors import InputError
@@ -126,12 +127,20 @@ class OwnDataset(Dataset[Subject, Units]):
         known = {f"{prefix}{name}" for name, _ in self.trials.parts for prefix in ("", "sub-")}
         for path in sorted((self.base_dir / "regions").glob("[!.]*")):
             if path.is_dir() and path.name not in known:
-                regions.tell_unread(path, f"{self.trials.path.name} has no subject of this name")
+                tell_unread(path, f"{self.trials.path.name} has no subject of this name")
         return regions.read_regions(self.base_dir, str(subject), self.units(subject), names)
 
     def ncsnr(self, subject: Subject, units: Units) -> np.ndarray:
-        """Return the ncsnr (n_units,) in the experiment's own file."""
-        return read_ncsnr(self.base_dir, str(subject), units)
+        """Return the ncsnr (n_units,) of the experiment's own file of ratios or noise ceilings."""
+        return own_ceilings(self.base_dir, str(subject), units, self._names).read(units)
+
+    def ceilings(self, subject: Subject) -> OwnCeilings | None:
+        """Return the experiment's own noise ceilings of a subject, None without any."""
+        return ceiling_files(self.base_dir, str(subject), self._names)
+
+    @cached_property
+    def _names(self) -> list[str]:
+        return np.unique(self.trials.subjects).tolist()
 
     @cached_property
     def _split(self) -> Mapping[str, np.ndarray]:

@@ -1,12 +1,18 @@
-"""Read the ncsnr that a lab estimated itself, from `ncsnr/`: one value for each unit.
+"""Read the noise ceilings that a lab estimated itself: one value for each unit.
+
+ncsnr/       ratios of signal SD to noise SD of a single trial
+ceilings_N/  noise ceilings in percent, or from 0 to 1, of means over N trials
 
 Files have the names and kinds of files of responses, with a single trial: SUBJECT.nii.gz (X, Y, Z), lh.SUBJECT.mgz and
-rh.SUBJECT.mgz, SUBJECT.dscalar.nii, SUBJECT.csv with one row below the names of units, or SUBJECT.npy (n_units,).
+rh.SUBJECT.mgz, SUBJECT.dscalar.nii, SUBJECT.csv with one row below the names of units, or SUBJECT.npy (n_units,) or
+(X, Y, Z).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,63 +22,137 @@ from brain_activity_prediction.datasets.nsd.base import LARGEST_RATIO
 from brain_activity_prediction.datasets.own.file_names import SIDES, part_of
 from brain_activity_prediction.datasets.own.response_files import ENDINGS, open_responses
 from brain_activity_prediction.datasets.own.units import NIFTI
+from brain_activity_prediction.datasets.own.unread import tell_unread
 from brain_activity_prediction.datasets.units import Grayordinates, Parcels, Rows, Units, Vertices, Voxels
+from brain_activity_prediction.inference.noise_ceiling import ncsnr_of_ceiling
 from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.wording import count
 from brain_activity_prediction.storage.grid import Grid
 from brain_activity_prediction.storage.nifti import read_volume_on
 
-FOLDER = "ncsnr"
+RATIOS, CEILINGS = "ncsnr", re.compile(r"ceilings_([1-9]\d{0,3})")
+PERCENT = 100
 
 
-def read_ncsnr(base_dir: Path, subject: str, units: Units) -> np.ndarray:
-    """Return the ratio (n_units,) of signal SD to noise SD of a single trial; NaN where it is not known.
+@dataclass(frozen=True)
+class OwnCeilings:
+    """The files of a subject by hemisphere, "" without one.
 
-    Raises InputError if there is no file, or one with other units or with values that cannot be such a ratio.
+    n_trials  number of trials of the means whose noise ceilings they hold; None for ratios ncsnr
     """
-    sides, files = (SIDES if isinstance(units, Vertices) else ("",)), ncsnr_files(base_dir, subject)
-    for side in sides:
-        if side not in files:
-            expected = base_dir / FOLDER / f"{f'{side}.' if side else ''}{subject}.EXT"
+
+    files: Mapping[str, Path]
+    n_trials: int | None
+
+    def read(self, units: Units) -> np.ndarray:
+        """Return the ratio (n_units,) of signal SD to noise SD of a single trial; NaN where it is not known.
+
+        Raises InputError for a file with other units, or with values of another kind.
+        """
+        sides = SIDES if isinstance(units, Vertices) else ("",)
+        values = np.concatenate([_numbers(self.files[side], units, side) for side in sides])
+        values, path = np.where(np.isfinite(values), values, np.nan), self.files[sides[0]]
+        known = values[np.isfinite(values)]
+        if known.size > 1 and np.isin(known, (0, 1)).all():
+            raise InputError(f"{path} holds nothing but 0 and 1, as a mask does, and no {self._title}")
+        if self.n_trials is None:
+            return _checked_ratios(path, values)
+        return ncsnr_of_ceiling(np.maximum(_as_fractions(path, values), 0), self.n_trials)
+
+    def describe(self, ncsnr: np.ndarray) -> str:
+        """Name the files, their kind of values, and the number of units whose ratio is not known."""
+        names = " and ".join(f"{path.parent.name}/{path.name}" for path in self.files.values())
+        unknown = f", unknown in {count(n, 'unit')}" if (n := int((~np.isfinite(ncsnr)).sum())) else ""
+        return f"{names} ({self._title}{unknown})"
+
+    @property
+    def _title(self) -> str:
+        of = "single trials" if self.n_trials == 1 else f"means over {self.n_trials} trials"
+        return "ratios ncsnr" if self.n_trials is None else f"noise ceilings of {of}"
+
+
+def own_ceilings(base_dir: Path, subject: str, units: Units, subjects: Collection[str]) -> OwnCeilings:
+    """Return the files of a subject; raise InputError if there are none, or several for the same units."""
+    found = ceiling_files(base_dir, subject, subjects) or OwnCeilings({}, None)
+    for side in SIDES if isinstance(units, Vertices) else ("",):
+        if side not in found.files:
+            folder = next((path.parent for path in found.files.values()), base_dir / RATIOS)
+            expected = folder / f"{f'{side}.' if side else ''}{subject}.EXT"
             raise InputError(
                 f"subject {subject} has no ncsnr at {expected}, one value for each {units.noun} in a kind of file that "
-                "responses may have: leave out --ncsnr to compute it from repeats"
+                "responses may have (noise ceilings of means over N trials: ceilings_N/): leave out --ncsnr to compute "
+                "it from repeats"
             )
-    return np.concatenate([_checked(files[side], _values(files[side], units, side)) for side in sides])
-
-
-def ncsnr_files(base_dir: Path, subject: str) -> dict[str, Path]:
-    """Return the files of a subject by hemisphere, "" without one; raise InputError if there are two for the same."""
-    found: dict[str, Path] = {}
-    for path in sorted((base_dir / FOLDER).glob("[!.]*")):
-        ending = max((one for one in ENDINGS if path.name.lower().endswith(one)), key=len, default="")
-        part = part_of(path.name[: -len(ending)], [subject]) if ending else None
-        if part is not None:
-            if part.side in found:
-                raise InputError(f"{path} and {found[part.side].name} are both of subject {subject}: keep one of them")
-            found[part.side] = path
     return found
 
 
-def _values(path: Path, units: Units, side: str) -> np.ndarray:
+def ceiling_files(base_dir: Path, subject: str, subjects: Collection[str]) -> OwnCeilings | None:
+    """Return the files of a subject, None without any; raise InputError if there are two for the same units.
+
+    A message names the files that are of no subject.
+    """
+    found: dict[str, Path] = {}
+    for path in _files(base_dir):
+        ending = max((one for one in ENDINGS if path.name.lower().endswith(one)), key=len, default="")
+        part = part_of(path.name[: -len(ending)], subjects) if ending else None
+        if not ending:
+            tell_unread(path, f"it is of no kind that responses may have: {', '.join(ENDINGS)}")
+        elif part is None:
+            tell_unread(path, "trials.csv has no subject of this name")
+        elif part.session or part.run:
+            tell_unread(path, f"name the noise ceilings of all sessions {part.subject}{ending}")
+        elif part.subject == subject:
+            if part.side in found or (found and next(iter(found.values())).parent != path.parent):
+                other = found.get(part.side) or next(iter(found.values()))
+                raise InputError(f"{path} and {other} are both of subject {subject}: keep one of them")
+            found[part.side] = path
+    if not found:
+        return None
+    number = CEILINGS.fullmatch(next(iter(found.values())).parent.name)
+    return OwnCeilings(found, int(number[1]) if number else None)
+
+
+def _files(base_dir: Path) -> Iterator[Path]:
+    for folder in sorted(base_dir.glob("ceilings*")):
+        if folder.is_dir() and not CEILINGS.fullmatch(folder.name):
+            raise InputError(
+                f"{folder} does not say of how many trials the means are: name the folder ceilings_3 for noise "
+                "ceilings of means over 3 trials, ceilings_1 for those of single trials"
+            )
+        yield from sorted(folder.glob("[!.]*"))
+    yield from sorted((base_dir / RATIOS).glob("[!.]*"))
+
+
+def _numbers(path: Path, units: Units, side: str) -> np.ndarray:
     """Read the values of one file in the order of the units."""
     if isinstance(units, Voxels) and path.name.endswith(NIFTI):
         grid = Grid(Path("the grid of the responses"), units.mask.shape, units.affine)
-        return read_volume_on(path, grid)[units.mask]
+        return read_volume_on(path, grid)[units.mask].astype(np.float64)
     n = units.masks[side].size if isinstance(units, Vertices) else units.n
     if path.name.lower().endswith(".npy"):
-        values = np.asarray(open_npy(path, (1, 2)), dtype=np.float64).reshape(-1)
+        values = np.asarray(open_npy(path, (1, 2, 3)))
+        if values.dtype.kind == "b":
+            raise InputError(f"{path} holds truth values, as a mask does")
+        values = _of_units(values, units)
     else:
         with open_responses(path) as stored:
             if stored.n_trials != 1:
                 raise InputError(f"{path} holds {stored.n_trials} maps: ncsnr is one value for each {units.noun}")
             if isinstance(units, Grayordinates | Parcels) and stored.cifti is not None and stored.cifti != units.axis:
                 raise InputError(f"{path} has other {units.noun}s than the responses")
-            values = np.asarray(stored.read(0, 1), dtype=np.float64).reshape(-1)
+            values = _of_units(np.asarray(stored.read(0, 1))[0], units)
             if values.size == n and stored.names and isinstance(units, Rows):
                 values = values[_order(path, stored.names, units.names)]
     if values.size != n:
         raise InputError(f"{path} has {values.size:,} values, but the responses have {n:,} {units.noun}s")
     return values[units.masks[side]] if isinstance(units, Vertices) else values
+
+
+def _of_units(values: np.ndarray, units: Units) -> np.ndarray:
+    """Return the values of a volume's voxels, or all of a list."""
+    if isinstance(units, Voxels) and values.shape == units.mask.shape:
+        values = values[units.mask]
+    return values.reshape(-1).astype(np.float64)
 
 
 def _order(path: Path, names: Sequence[str], expected: Sequence[str]) -> np.ndarray:
@@ -85,13 +165,19 @@ def _order(path: Path, names: Sequence[str], expected: Sequence[str]) -> np.ndar
     return np.array([places[name] for name in expected])
 
 
-def _checked(path: Path, values: np.ndarray) -> np.ndarray:
-    """Return the values, NaN for those that are not finite; raise InputError if they are no ratios of SDs."""
-    known = np.where(np.isfinite(values), values, np.nan)
-    low, high = np.nanmin(known, initial=0), np.nanmax(known, initial=0)
+def _checked_ratios(path: Path, values: np.ndarray) -> np.ndarray:
+    low, high = np.nanmin(values, initial=0), np.nanmax(values, initial=0)
     if low < 0 or high > LARGEST_RATIO:
         raise InputError(
-            f"{path} holds values from {low:.3g} to {high:.3g}: ncsnr, the SD of the signal over that of the "
-            "noise, is 0 or more and rarely above 2. A ceiling C of a single trial, 0 to 1, gives sqrt(C / (1 - C))"
+            f"{path} holds values from {low:.3g} to {high:.3g}: ncsnr, the SD of the signal over that of the noise, is "
+            "0 or more and rarely above 2. Noise ceilings of means over N trials belong into ceilings_N/"
         )
-    return known
+    return values
+
+
+def _as_fractions(path: Path, values: np.ndarray) -> np.ndarray:
+    """Return noise ceilings as fractions; they are percent if one is above 1."""
+    low, high = np.nanmin(values, initial=0), np.nanmax(values, initial=0)
+    if high > PERCENT or low < -PERCENT:
+        raise InputError(f"{path} holds values from {low:.3g} to {high:.3g}: noise ceilings are 0 to 1, or percent")
+    return values / PERCENT if high > 1 else values

@@ -9,7 +9,6 @@ regions of zeros and ones.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache
 from pathlib import Path
 
 import nibabel
@@ -22,9 +21,9 @@ from brain_activity_prediction.datasets.files.cifti import open_cifti
 from brain_activity_prediction.datasets.files.mgh import read_mgh
 from brain_activity_prediction.datasets.files.tables import read_table
 from brain_activity_prediction.datasets.nsd.label_tables import read_label_table
+from brain_activity_prediction.datasets.own.unread import tell_unread
 from brain_activity_prediction.datasets.units import Grayordinates, Units, Vertices, Voxels
 from brain_activity_prediction.runtime.errors import InputError, one_line
-from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.wording import did_you_mean
 from brain_activity_prediction.storage.files import reading
 from brain_activity_prediction.storage.grid import Grid
@@ -93,11 +92,6 @@ def _all(base_dir: Path, subject: str, units: Units) -> Iterator[tuple[Path, str
         elif not name.endswith(NAMES) and f"lh.{name.removeprefix('rh.')}" not in files:
             kinds = "".join(f"{kind}, or " for of, kind in KINDS.items() if isinstance(units, of))
             tell_unread(path, f"regions of {units.n:,} {units.noun}s are {kinds}a table NAME.csv with a row for each")
-
-
-@cache  # once for each file, however often the regions are read
-def tell_unread(path: Path, why: str) -> None:
-    log.warning(f"{path} is not read: {why}")
 
 
 def _named(path: Path, read: Callable[[Path], Labels]) -> Iterator[tuple[Path, str, np.ndarray]]:

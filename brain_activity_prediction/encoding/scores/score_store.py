@@ -131,7 +131,7 @@ class ScoreStore(ScoreFolder):
     ) -> None:
         """Write the noise ceiling (V,) of the test images, in R2 units, and the ceilings of regions.
 
-        ncsnr_from  source of the ceiling's ncsnr, one of `protocols.NCSNR`
+        ncsnr_from  source of the ceiling's ncsnr, see `ceiling_source`
         data_used   see `SubjectData.data_used`
         """
         about, arrays = {"ncsnr": ncsnr_from, "data_used": dict(data_used or {})}, {"noise_ceiling": ceiling}
@@ -159,7 +159,7 @@ class ScoreStore(ScoreFolder):
             return header.data_used
 
     def ncsnr_from(self) -> str:
-        """Return the source of the ceiling's ncsnr, one of `protocols.NCSNR`."""
+        """Return the source of the ceiling's ncsnr, see `ceiling_source`."""
         with self._reading_ceiling() as header:
             return header.ncsnr
 

@@ -62,7 +62,7 @@ def region_table(
     voxels have different layers, it is their mean. `prompt` is missing for streams that no prompt changes.
 
     r, r2 and cv_score are means over the n_voxels voxels of the region with responses. noise_ceiling is the median of
-    these voxels, ncsnr its source, `computed` or `nsd`. r_normalised and r2_normalised are means over the
+    these voxels, ncsnr its source, see `ceiling_source`. r_normalised and r2_normalised are means over the
     n_voxels_normalised voxels whose ceiling is min_noise_ceiling or more.
 
     r_normalised_all_voxels can be compared between regions. It is the root of the variance explained over the ceiling,

@@ -1,11 +1,13 @@
 """Plan the alignments of a model: one unit for each subject and prompt, and one for the streams without a prompt."""
 
+import csv
 import sys
 from collections.abc import Mapping, Sequence
 
 from brain_activity_prediction.align_image_embeddings import align_model
 from brain_activity_prediction.datasets.dataset import Dataset
-from brain_activity_prediction.datasets.find import as_chosen
+from brain_activity_prediction.datasets.find import as_chosen, dataset_name
+from brain_activity_prediction.encoding.protocols import COMPUTED, ceiling_source
 from brain_activity_prediction.encoding.scores.score_store import ScoreStore
 from brain_activity_prediction.encoding.settings import EncodingSettings
 from brain_activity_prediction.extraction.plan import Work
@@ -64,7 +66,7 @@ def _unit(flags: list[str], model: str, work: Work, shapes: Shapes, prompt: int 
     requested = StatisticsRequest({}, settings.permutations, settings.permutation_block, settings.bootstrap)
     folds = [ScoreStore(fold_folder(folder, split.fold)) for split in settings.split.folds()] or [scores]
     n_left = sum(not all(fold.has(*layer, requested, claimed=False) for fold in folds) for layer in layers)
-    if _table_is_old(scores) or not is_counted:
+    if _table_is_old(scores) or _has_other_ceilings(scores, settings) or not is_counted:
         n_left = max(n_left, 1)
     name = f"align_{model}_{prompt_folder(prompt)}_{subject_name(settings.subject)}"
     command = (sys.executable, str(ALIGN), *flags, "--stream", *streams)
@@ -85,13 +87,25 @@ def _table_is_old(scores: ScoreStore) -> bool:
     return table.stat().st_mtime < max((path.stat().st_mtime for path in layers), default=0)
 
 
+def _has_other_ceilings(scores: ScoreStore, settings: EncodingSettings) -> bool:
+    """Return whether a folder's table has noise ceilings from another source or with another limit than requested."""
+    table = scores.folder / "scores.csv"
+    if not table.is_file():
+        return False
+    with table.open(encoding="utf-8", newline="") as file:
+        row = next(csv.DictReader(file), {})
+    source = ceiling_source(dataset_name(settings.base_dir, settings.dataset), settings.ncsnr)
+    requested = {"ncsnr": source, "min_noise_ceiling": str(float(settings.min_noise_ceiling))}
+    return any(row.get(name, value) != value for name, value in requested.items())
+
+
 def check_files(dataset: Dataset, settings: EncodingSettings) -> None:
     """Raise InputError if a file that the settings name is missing: of a session, a region, the published ncsnr."""
     if settings.sessions:
         dataset.response_files(settings.subject, settings.sessions)
     for name in settings.rois or ():
         dataset.check_region(settings.subject, name)
-    if settings.ncsnr == "nsd":
+    if settings.ncsnr != COMPUTED:
         dataset.check_ncsnr(settings.subject)
 
 
