@@ -10,6 +10,7 @@ import numpy as np
 
 from brain_activity_prediction.datasets.dataset import Images
 from brain_activity_prediction.datasets.files.image_files import NamedImages
+from brain_activity_prediction.extraction.odd_pictures import named
 from brain_activity_prediction.extraction.plan import Batch, Work, images_left
 from brain_activity_prediction.extraction.runner import Runner
 from brain_activity_prediction.runtime.errors import DiskFull, InputError, is_out_of_memory
@@ -17,6 +18,7 @@ from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.storage.files import check_room, readable
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
     from torch import Tensor
 
     Result = tuple[int | None, dict[str, np.ndarray], list[str] | None]  # prompt, its streams, its answers
@@ -34,7 +36,8 @@ class Computing:
     def prepare(self, batch: Batch) -> Tensor | None:
         """Preprocess a batch; return None if it is empty or will be computed in smaller batches."""
         if 0 < len(batch.image_ids) <= self.largest:
-            return self.runner.preprocess(self.stimuli.images(batch.image_ids))
+            with named(self.stimuli, batch.image_ids, lambda image: self.runner.preprocess([image])):
+                return self.runner.preprocess(self.stimuli.images(batch.image_ids))
         return None
 
     def compute(self, batch: Batch, pixels: Tensor | None) -> None:
@@ -95,10 +98,19 @@ class Computing:
 
     def _states(self, batch: Batch, pixels: Tensor) -> Iterator[Result]:
         """Yield the checked hidden states of each prompt that the batch lacks."""
-        for prompt, streams, answers in self.runner.encode(pixels, batch.prompts):
+        for prompt, streams, answers in self._encoded(batch, pixels):
             if prompt in batch.prompts:
                 states = self.runner.checked(streams, self.work.streams[prompt], batch.image_ids)
                 yield prompt, states, answers or None
+
+    def _encoded(self, batch: Batch, pixels: Tensor) -> Iterator[tuple[int | None, dict[str, Tensor], list[str]]]:
+        """Yield the hidden states of each prompt; raise InputError, naming it, for a picture that is not read."""
+
+        def alone(image: Image) -> None:
+            list(self.runner.encode(self.runner.preprocess([image]), batch.prompts))
+
+        with named(self.stimuli, batch.image_ids, alone):
+            yield from self.runner.encode(pixels, batch.prompts)
 
     def _room_for(self, batch: Batch, results: Iterable[Result]) -> Iterable[Result]:
         """Pass on the results of a batch; raise DiskFull if the disk has no room for the rest of the run.

@@ -19,6 +19,7 @@ from brain_activity_prediction.datasets.find import find_dataset
 from brain_activity_prediction.extraction.batch_size import with_batch_size
 from brain_activity_prediction.extraction.computing import Computing
 from brain_activity_prediction.extraction.model_script import checkpoint_files, open_stimuli
+from brain_activity_prediction.extraction.odd_pictures import check_extremes
 from brain_activity_prediction.extraction.pictures import check_pictures, copy_states
 from brain_activity_prediction.extraction.plan import Work, images_left, plan
 from brain_activity_prediction.extraction.recorded_settings import RecordedSettings
@@ -61,6 +62,7 @@ def extract(script, settings: ExtractionSettings) -> None:
         recorded = RecordedSettings.read(script, work, stimuli.settings)
         if settings.test_run and left:
             runner = Runner(script, settings)
+            check_extremes(runner, stimuli, work)
             try_out(runner, stimuli, with_batch_size(runner, stimuli, work))
             return
         if not settings.test_run:
@@ -74,6 +76,7 @@ def extract(script, settings: ExtractionSettings) -> None:
                 own = {prompt: recorded.for_store(prompt, store) for prompt, store in work.stores.items()}
                 copy_states(work, stimuli, own)
             if work.lacking():
+                check_extremes(runner, stimuli, work)
                 run(runner, stimuli, with_batch_size(runner, stimuli, work))
         tidy(work)
         print(next_step(work))

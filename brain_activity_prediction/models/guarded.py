@@ -9,9 +9,20 @@ LONGEST_REASON = 300
 BELONG_TOGETHER = "check that the checkpoint, its processor and its tokenizer belong together and to this script"
 
 
+class LibraryError(InputError):
+    """An exception of a model library, told in one line.
+
+    failure  what failed and why, without what to do
+    """
+
+    def __init__(self, failure: str, remedy: str):
+        super().__init__(f"{failure}: {remedy}")
+        self.failure = failure
+
+
 @contextmanager
 def guarded(what: str, remedy: str = BELONG_TOGETHER) -> Iterator[None]:
-    """Turn any exception of a model library into an InputError of one line: what failed, why, and what to do.
+    """Turn any exception of a model library into a LibraryError of one line: what failed, why, and what to do.
 
     All exceptions are caught, because every library raises other ones for a wrong checkpoint. Put only the library's
     own calls into the `with` block. The caller must handle running out of memory.
@@ -26,4 +37,4 @@ def guarded(what: str, remedy: str = BELONG_TOGETHER) -> Iterator[None]:
         if is_out_of_memory(error):
             raise
         reason = one_line(" ".join(str(error).split()))[:LONGEST_REASON]
-        raise InputError(f"{what} ({type(error).__name__}: {reason}): {remedy}") from error
+        raise LibraryError(f"{what} ({type(error).__name__}: {reason})", remedy) from error

@@ -20,7 +20,8 @@ from pathlib import Path
 import numpy as np
 
 from brain_activity_prediction.datasets.dataset import Dataset
-from brain_activity_prediction.datasets.files.image_files import ImageFiles, find_files
+from brain_activity_prediction.datasets.files.image_files import ImageFiles
+from brain_activity_prediction.datasets.files.picture_names import find_files
 from brain_activity_prediction.datasets.own import regions
 from brain_activity_prediction.datasets.own.ncsnr import OwnCeilings, ceiling_files, own_ceilings
 from brain_activity_prediction.datasets.own.response_files import open_runs

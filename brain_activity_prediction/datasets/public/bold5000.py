@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from brain_activity_prediction.datasets.dataset import ALL_UNITS, Dataset
-from brain_activity_prediction.datasets.files.image_files import ENDINGS, ImageFiles
+from brain_activity_prediction.datasets.files.image_files import ImageFiles
+from brain_activity_prediction.datasets.files.picture_names import ENDINGS
 from brain_activity_prediction.datasets.region_choice import chosen_regions
 from brain_activity_prediction.datasets.units import Voxels
 from brain_activity_prediction.datasets.valid_trials import mark_invalid

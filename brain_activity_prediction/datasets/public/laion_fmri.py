@@ -21,8 +21,9 @@ from pathlib import Path
 import numpy as np
 
 from brain_activity_prediction.datasets.dataset import ALL_UNITS, Dataset, Images
-from brain_activity_prediction.datasets.files.image_files import ImageFiles, find_files
+from brain_activity_prediction.datasets.files.image_files import ImageFiles
 from brain_activity_prediction.datasets.files.packed_images import PackedImages
+from brain_activity_prediction.datasets.files.picture_names import find_files
 from brain_activity_prediction.datasets.files.tables import read_rows
 from brain_activity_prediction.datasets.public import laion_splits
 from brain_activity_prediction.datasets.public.percent import as_fractions

@@ -19,7 +19,7 @@ from brain_activity_prediction.models.prompt_tokens import PromptTokens
 from brain_activity_prediction.models.thinking import say_thought
 from brain_activity_prediction.models.vision_language.encoder_decoder import read_prompt
 from brain_activity_prediction.models.vision_language.families import CHANNELS_FIRST, MORE_ENDS, Family, family
-from brain_activity_prediction.models.vision_language.groups import Groups
+from brain_activity_prediction.models.vision_language.groups import Groups, Text
 from brain_activity_prediction.models.vision_language.image_states import Features, tower_states
 from brain_activity_prediction.models.vision_language.inputs import IDS, PROBES, Reader
 from brain_activity_prediction.models.vision_language.loading import prepared
@@ -181,6 +181,7 @@ def encode_prompt(network: Network, reader: Reader, prefixes, prompt: str, pooli
     results, answers = [], []
     for prefix in prefixes:
         text = reader.text(prompt, prefix.group.size)
+        room(network, reader, text, prefix).check("a prompt", max_new_tokens)
         states, ids = reading(network)(network, reader, prefix, text, poolings, max_new_tokens)
         wanted = [*TEXT_POOLINGS, "response", *(["image"] if prefix.states is None else [])]
         streams = {}
@@ -195,6 +196,14 @@ def encode_prompt(network: Network, reader: Reader, prefixes, prompt: str, pooli
         if reader.marks and not reader.thinking and any(map(reader.marks.are_in, map(reader.tokenizer.decode, ids))):
             say_thought(reader.marks.closing.strip())
     return scattered(results, prefixes), [answers[place] for place in places(prefixes)] if answers else []
+
+
+def room(network: Network, reader: Reader, text: Text, prefix: Prefix) -> decoding.Context:
+    """Return the length of a prompt with the pictures of a group, and the language model's number of positions."""
+    n_tokens = sum(part[IDS].shape[1] for part in (text.before, prefix.group.block, text.after))
+    positions = decoding.positions(network.model.config.get_text_config())
+    thinking = reader.thinking.room if reader.thinking else 0
+    return decoding.Context(n_tokens + reader.image_before, positions, thinking=thinking)
 
 
 def prompt_tokens(network: Network, reader: Reader, prefixes: Sequence[Prefix], prompt: str) -> list[PromptTokens]:

@@ -1,0 +1,70 @@
+"""Find the picture file of each image name, which may lack its ending or be spelt as another system does."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.wording import near_path
+
+ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+
+
+def find_files(folder: Path, names: Sequence[str]) -> dict[str, Path]:
+    """Return the file of each image name, which may lack its ending; names without a file get the expected path.
+
+    A name may be spelt as another system does: with backslashes, or with accents as characters of their own.
+
+    Raises InputError for a name that leads out of the folder, if several files fit a name without ending, and if two
+    names fit one file: it would be two images, one of them perhaps for training and the other for testing.
+    """
+    paths: dict[str, Path] = {}
+    name_of: dict[Path, str] = {}
+    listed: dict[Path, Mapping[str, list[Path]]] = {}
+    for name in names:
+        parts = name.replace("\\", "/").split("/")
+        if not name or Path(name).is_absolute() or ".." in parts:
+            raise InputError(f"{name!r} is no name of a file in {folder}: give its path within this folder")
+        path = next((one for spelt in _spellings(name) if (one := folder / spelt).is_file()), folder / name)
+        if path.suffix.lower() not in ENDINGS:
+            if path.parent not in listed:
+                listed[path.parent] = _pictures(path.parent)
+            fitting = listed[path.parent].get(path.name, [])
+            if len(fitting) > 1:
+                raise InputError(f"{folder} has {fitting[0].name} and {fitting[1].name}: name one of them")
+            path = fitting[0] if fitting else path
+        if name_of.setdefault(path, name) != name:
+            raise InputError(f"{name_of[path]!r} and {name!r} are names of one file, {path}: give it one name")
+        paths[name] = path
+    return paths
+
+
+def _pictures(folder: Path) -> Mapping[str, list[Path]]:
+    """Return the picture files of a folder by name without ending."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder.glob("*")):
+        if path.suffix.lower() in ENDINGS:
+            found.setdefault(path.stem, []).append(path)
+    return found
+
+
+def near_picture(folder: Path, expected: Path) -> str:
+    """Return ` (did you mean NAME?)` for a picture of a similar name in any subfolder, or else as `near_path` does."""
+    pictures = [path for path in folder.rglob("*") if path.suffix.lower() in ENDINGS]
+    near = sorted(one.relative_to(folder).as_posix() for one in pictures if _plain(one.name) == _plain(expected.name))
+    return f" (did you mean {near[0]}?)" if near else near_path(expected)
+
+
+def _plain(name: str) -> str:
+    """Return the name of a picture in lower case, without its ending, leading zeros, and the .0 of a number."""
+    name = name.lower()
+    return next((name.removesuffix(one) for one in ENDINGS if name.endswith(one)), name).lstrip("0").removesuffix(".0")
+
+
+def _spellings(name: str) -> Iterator[str]:
+    """Yield a name as it is, then as Windows and macOS spell it."""
+    yield name
+    for spelt in dict.fromkeys((name, name.replace("\\", "/"))):
+        yield from (unicodedata.normalize(form, spelt) for form in ("NFC", "NFD"))
