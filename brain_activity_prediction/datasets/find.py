@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from brain_activity_prediction.datasets.nsd.layout import NIFTI
+from brain_activity_prediction.datasets.unrecognised import advice
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.wording import no_such_path
 from brain_activity_prediction.storage.folders import Output
@@ -55,11 +56,8 @@ def find_dataset(base_dir: Path, given: str | None = None) -> Dataset:
         raise InputError(f"the base directory {no_such_path(base_dir)}")
     name = dataset_name(base_dir, given)
     if given is None and not recognised(base_dir):
-        files = "; ".join(f"{one}: {patterns[0]}" for one, (_, patterns) in DATASETS.items() if patterns)
-        raise InputError(
-            f"no dataset is recognised in {base_dir}. Datasets have these files: {files}. For an experiment of "
-            "your own, bap new-dataset NEW_DIR writes a template"
-        )
+        files = {one: patterns[0] for one, (_, patterns) in DATASETS.items() if patterns}
+        raise InputError(f"no dataset is recognised in {base_dir}, {advice(base_dir, recognised, files)}")
     (module, function), _ = DATASETS[name]
     return getattr(import_module(module), function)(base_dir)
 

@@ -1,0 +1,48 @@
+"""Say what to do with a folder that no reader recognises."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+# Patterns of files of public data that become an experiment by the code of a section of docs/public_data.md.
+SECTIONS = {
+    "TVSD": ("THINGS_normMUA.mat", "monkey[FN]/THINGS_normMUA.mat"),
+    "THINGS-EEG2": ("preprocessed_eeg_training.npy", "sub-*/preprocessed_eeg_training.npy"),
+    "CNeuroMod-THINGS": ("sub-*_task-things_*_stats-trialBetas_statseries.h5",),
+    "NOD, the Natural Object Dataset": ("derivatives/ciftify/sub-*/results/ses-imagenet*",),
+    "BData of bdpy": ("Subject[1-5].h5", "sub-*_perception*.h5"),
+    "vim-1": ("EstimatedResponses.mat",),
+}
+NOT_READ = {
+    ("betas_vol/sub-*/ses-things*", "sub-*/ses-things*/sub-*_betas.nii.gz"): (
+        "it has the betas of THINGS-fMRI as volumes, which are not read: fetch their table form, the folder betas_csv, "
+        "which has regions and noise ceilings too (doi.org/10.25452/figshare.plus.20492835)"
+    ),
+}
+
+
+def advice(base_dir: Path, recognised: Callable[[Path], Sequence[str]], patterns: Mapping[str, str]) -> str:
+    """Return the end of the message that no dataset is recognised in a folder.
+
+    recognised  function that returns the names of the datasets in a folder
+    patterns    by dataset, a pattern of its files
+    """
+    for path in (base_dir.resolve().parent, *sorted(path for path in base_dir.glob("[!.]*") if path.is_dir())):
+        if names := recognised(path):
+            return f"but {path} has the files of {' and '.join(names)}: give that folder"
+    for section, of_section in SECTIONS.items():
+        if _has(base_dir, of_section):
+            return f"but it has files of {section}: docs/public_data.md makes an experiment of them in a few lines"
+    for of_kind, why in NOT_READ.items():
+        if _has(base_dir, of_kind):
+            return why
+    files = "; ".join(f"{name}: {pattern}" for name, pattern in patterns.items())
+    return (
+        f"because datasets have these files: {files}. For an experiment of your own, bap new-dataset NEW_DIR writes a "
+        "template"
+    )
+
+
+def _has(base_dir: Path, patterns: Sequence[str]) -> bool:
+    return any(any(base_dir.glob(pattern)) for pattern in patterns)
