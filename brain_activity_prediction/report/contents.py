@@ -54,6 +54,7 @@ from brain_activity_prediction.report.tables.pairwise import read_pairs
 from brain_activity_prediction.report.tables.protocol_comparison import compared_protocols
 from brain_activity_prediction.report.tables.selection import Selection
 from brain_activity_prediction.storage.folders import NSD_IMAGES, is_simulated
+from brain_activity_prediction.storage.settings_file import comparable
 
 DATA_USED = ("subject", "n_sessions", "n_train", "n_test", "test_repeats_mean")
 
@@ -108,7 +109,8 @@ class Contents:
             "trust": True,
         }
         names = [name for name, there in answered.items() if there]
-        complete = len(names) == len(answered) and self.slices and all(one.rows for one in self.other_analyses)
+        has_maps = bool(self.slices or self.on_cortex)
+        complete = len(names) == len(answered) and has_maps and all(one.rows for one in self.other_analyses)
         return names if complete else [*names, "open"]
 
     def other_tables(self, question: str) -> list[PageTable]:
@@ -219,10 +221,13 @@ def data_used(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def values_of_settings(scored: Sequence[Scored]) -> list[tuple[str, list[tuple[str, int]]]]:
-    """Return `(setting, [(value, number of tables with it)])`, sorted by setting; values are as in settings.json."""
+    """Return `(setting, [(value, number of tables with it)])`, sorted by setting; values are as in settings.json.
+
+    The list of input files is left out.
+    """
     counts: dict[str, dict[str, int]] = {}
     for one in scored:
-        for name, value in one.settings.items():
+        for name, value in comparable(one.settings).items():
             of_value = counts.setdefault(name, {})
             text = value if isinstance(value, str) else json.dumps(value)
             of_value[text] = of_value.get(text, 0) + 1

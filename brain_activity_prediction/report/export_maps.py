@@ -1,8 +1,8 @@
 """Exports the voxel maps of finished runs for another program.
 
 For pycortex, each subject becomes one file, BASE_DIR/report/pycortex/subjNN.hdf, which `cortex.load` opens. It has each
-map as a volume and, if NSD's transforms exist, as vertices of the subject's own surface and of fsaverage. pycortex
-draws them on the surfaces of its own store.
+map as a volume and, if NSD's transforms exist, as vertices of the subject's own surface and of fsaverage. Maps of
+responses on a surface are vertices only. pycortex draws them on the surfaces of its own store.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy as np
 
 from brain_activity_prediction.cli import shared_flags as shared
 from brain_activity_prediction.report.flags import output_and_selection, parser
+from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.running import run_script
 from brain_activity_prediction.runtime.wording import count, prompt_name
@@ -26,7 +27,7 @@ from brain_activity_prediction.storage.folders import part_of, subject_name
 
 if TYPE_CHECKING:
     from brain_activity_prediction.report.cortex.pycortex_file import View
-    from brain_activity_prediction.report.cortex.run_maps import VoxelMaps
+    from brain_activity_prediction.report.cortex.run_maps import RunMaps
 
 FORMATS = ("pycortex",)
 
@@ -61,44 +62,48 @@ def main() -> None:
         print(f"{path}: {count(n, 'view')} of {count(sum(len(one.paths) for one in own), 'map')}")
 
 
-def _views(base_dir: Path | None, maps: Sequence[VoxelMaps], transform: str) -> Iterator[View]:
-    """Yield each map of one subject as a volume, and as vertices if NSD's transforms exist in its `base_dir`."""
+def _views(base_dir: Path | None, maps: Sequence[RunMaps], transform: str) -> Iterator[View]:
+    """Yield each map of one subject as a volume if it is one, and as vertices of the surfaces that it reaches.
+
+    base_dir  folder of NSD, whose transforms carry volumes to surfaces; None for other datasets
+    """
     from brain_activity_prediction.report.cortex.pycortex_file import View
     from brain_activity_prediction.report.cortex.subject_surface import (
         FSAVERAGE,
         NATIVE,
         all_voxels,
-        lacking_transforms,
-        needs_meshes,
         nsd_in,
-        read_subject_surface,
         read_voxels,
         space_of,
     )
+    from brain_activity_prediction.report.cortex.vertex_surface import lacking_of_maps, surface_of_maps
 
-    subject = maps[0].subject
-    store, first = subject_name(subject), next(iter(maps[0].paths.values()))
-    space = space_of(first)
-    lacking = lacking_transforms(base_dir, subject, volumes=space) if base_dir else needs_meshes(subject)
-    if lacking:
+    subject, first = maps[0].subject, next(iter(maps[0].paths.values()))
+    store, is_volume = subject_name(subject), first.exists()
+    if lacking := lacking_of_maps(base_dir, subject, first):
         log.warning(lacking)
-    voxels = read_voxels(nsd_in(base_dir, space), subject) if base_dir else all_voxels(first)
-    surface = None if lacking else read_subject_surface(base_dir, subject, space)
+    voxels = None
+    if is_volume:
+        voxels = read_voxels(nsd_in(base_dir, space_of(first)), subject) if base_dir else all_voxels(first)
+    surface = None if lacking and is_volume else surface_of_maps(base_dir, subject, first)
+    stores = {NATIVE: store, FSAVERAGE: FSAVERAGE}
+    spaces = [space for space in stores if surface and space in surface.reached]
+    if not (is_volume or spaces):
+        raise InputError(f"maps of subject {subject} lie on fsaverage5: pycortex's store has fsaverage only")
     for one in maps:
         run = one.folder.name if one.run is None else f"{one.folder.name}, {prompt_name(one.run.prompt)}"
         for name, path in one.paths.items():
-            values = voxels.read(path)
+            values = (voxels or surface).read(path)
             if values.ndim > 1:
                 log.warning(f"{path} has a volume for each layer and is left out")
                 continue
-            volume = np.full(voxels.mask.shape, np.nan, dtype=np.float32)
-            volume[voxels.mask] = values
-            yield View(f"{run}, {name}", voxels.as_published(volume).T, store, transform)
-            if surface is not None:
-                native = surface.sample(name, values)
-                for space, of_store in ((NATIVE, store), (FSAVERAGE, FSAVERAGE)):
-                    both = np.concatenate([*surface.on(space, native).values()])
-                    yield View(f"{run}, {name}, {space}", both, of_store)
+            if voxels:
+                volume = np.full(voxels.mask.shape, np.nan, dtype=np.float32)
+                volume[voxels.mask] = values
+                yield View(f"{run}, {name}", voxels.as_published(volume).T, store, transform)
+            for space in spaces:
+                both = np.concatenate([*surface.on(space, surface.sample(name, values)).values()])
+                yield View(f"{run}, {name}, {space}", both, stores[space])
 
 
 if __name__ == "__main__":

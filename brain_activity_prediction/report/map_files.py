@@ -37,14 +37,15 @@ def is_written(path: Path) -> bool:
 
 
 def read_sides(path: Path) -> dict[str, np.ndarray] | None:
-    """Read a map on a surface, (V,) of each hemisphere; None if a file does not exist."""
+    """Read a map on a surface, (V,) or for n arrays (V, n) of each hemisphere; None if a file does not exist."""
     files = side_files(path)
     if not all(file.exists() for file in files.values()):
         return None
     found = {}
     for side, file in files.items():
         with reading(file, REMEDY):
-            found[side] = np.asarray(nibabel.load(file).darrays[0].data, dtype=np.float64)
+            values = np.stack([one.data for one in nibabel.load(file).darrays], axis=1, dtype=np.float64)
+            found[side] = values[:, 0] if values.shape[1] == 1 else values
     return found
 
 

@@ -1,9 +1,9 @@
-"""Writes the voxel maps of finished runs as surface files, by NSD's own transforms or onto given meshes.
+"""Writes the maps of finished runs as surface files, by NSD's own transforms or onto given meshes.
 
 Each map becomes .func.gii (GIFTI) and .mgz (FreeSurfer) files of both hemispheres, in the folder surfaces/ next to
-maps/, on the subject's own surface and on fsaverage. ROI files become .label.gii. With several subjects, the mean, t
-and the number of significant subjects on fsaverage or fsaverage5 are written to across_subjects/. Volumes of other
-datasets need meshes of the subject (--mesh), and stay on them.
+maps/, on the subject's own surface and on fsaverage. ROI volumes become .label.gii. With several subjects, the mean, t
+and the number of significant subjects on fsaverage or fsaverage5 are written to across_subjects/. Maps of responses on
+fsaverage need no transforms. Volumes of other datasets need meshes of the subject (--mesh), and stay on them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from brain_activity_prediction.storage.folders import (
 )
 
 if TYPE_CHECKING:
-    from brain_activity_prediction.report.cortex.subject_surface import SubjectSurface
+    from brain_activity_prediction.report.cortex.vertex_surface import Surface
 
 SPACES = NATIVE, *_ = ("native", "fsaverage", "fsaverage5")
 
@@ -42,7 +42,10 @@ def flags() -> argparse.ArgumentParser:
     shared.add_protocol(flags)
     shared.add_maps(flags)
     flags.add_argument(
-        "--space", nargs="+", choices=SPACES, help="surfaces to write maps on (default: native fsaverage)"
+        "--space",
+        nargs="+",
+        choices=SPACES,
+        help="surfaces to write maps on (default: native fsaverage, or the surface of the responses)",
     )
     flags.add_argument(
         "--mesh",
@@ -69,7 +72,7 @@ def main() -> None:
     from brain_activity_prediction.report.cortex.subject_surface import has_nsd_volumes
 
     output, selection = output_and_selection(arguments)
-    meshes, spaces = arguments.mesh, arguments.space or [NATIVE, *["fsaverage"] * (not arguments.mesh)]
+    meshes, spaces = arguments.mesh, tuple(arguments.space or ())
     if (meshes or arguments.volume) and len(selection.subject) != 1:
         flag = "--mesh needs the subject of the meshes" if meshes else "--volume needs the subject of the volumes"
         raise InputError(f"{flag}: give one with -s")
@@ -77,9 +80,9 @@ def main() -> None:
         raise InputError(
             f"--mesh has {count(len(meshes), 'file')}: give 2, left and right, or 4, pial and white of both"
         )
-    if meshes and spaces != [NATIVE]:
+    if meshes and spaces not in ((), (NATIVE,)):
         raise InputError("--mesh writes maps on the meshes: leave out --space")
-    target = Target(arguments.base_dir, tuple(spaces), tuple(meshes), has_nsd_volumes(output))
+    target = Target(arguments.base_dir if has_nsd_volumes(output) else None, spaces, tuple(meshes))
     if arguments.volume:
         write_volumes(target, output, selection.subject[0], arguments.volume)
     else:
@@ -88,29 +91,39 @@ def main() -> None:
 
 @dataclass(frozen=True)
 class Target:
-    """The surfaces to write on: given meshes of one subject, or those of NSD's transforms in a BASE_DIR."""
+    """The surfaces to write on: given meshes of one subject, or those that a subject's maps can be carried to.
 
-    base_dir: Path
+    base_dir  folder of NSD, whose transforms are used; None for other datasets
+    spaces    chosen spaces; empty for the default
+    """
+
+    base_dir: Path | None
     spaces: tuple[str, ...]
     meshes: tuple[Path, ...] = ()
-    of_nsd: bool = True
 
-    def lacking(self, subject: Subject, volume: Path) -> str:
-        """Return a message that lists the transforms that the volumes of a subject lack; empty if none."""
-        from brain_activity_prediction.report.cortex.subject_surface import lacking_transforms, needs_meshes, space_of
+    def lacking(self, subject: Subject, path: Path) -> str:
+        """Return a message about what the maps of a subject, one of which has this path, lack; empty if nothing."""
+        from brain_activity_prediction.report.cortex.vertex_surface import lacking_of_maps
 
-        if not self.of_nsd and not self.meshes:
-            return needs_meshes(subject)
-        return "" if self.meshes else lacking_transforms(self.base_dir, subject, self.spaces, space_of(volume))
+        if not self.meshes:
+            return lacking_of_maps(self.base_dir, subject, path, self.spaces)
+        on_surface = f"maps of subject {subject} lie on a surface, and --mesh carries volumes: leave it out"
+        return "" if path.exists() else on_surface
 
-    def surface(self, subject: Subject, volume: Path) -> SubjectSurface:
-        """Read the surfaces of a subject for volumes on the grid of `volume`."""
+    def surface(self, subject: Subject, path: Path) -> Surface:
+        """Return the way from the maps of a subject to surfaces."""
         from brain_activity_prediction.report.cortex.mesh_surface import read_mesh_surface
-        from brain_activity_prediction.report.cortex.subject_surface import read_subject_surface, space_of
+        from brain_activity_prediction.report.cortex.vertex_surface import surface_of_maps
 
         if self.meshes:
-            return read_mesh_surface(subject, volume, self.meshes)
-        return read_subject_surface(self.base_dir, subject, space_of(volume))
+            return read_mesh_surface(subject, path, self.meshes)
+        return surface_of_maps(self.base_dir, subject, path)
+
+    def spaces_of(self, surface: Surface) -> tuple[str, ...]:
+        """Return the surfaces to write on: those chosen, or the maps' own and fsaverage."""
+        if self.meshes:
+            return (NATIVE,)
+        return self.spaces or surface.reached[: 2 if NATIVE in surface.reached else 1]
 
 
 def write_surfaces(
@@ -125,22 +138,24 @@ def write_surfaces(
 
     found = find_maps(output, protocol, selection, patterns)
     by_subject = {one.subject: [own for own in found if own.subject == one.subject] for one in found}
-    volumes = {subject: next(iter(own[0].paths.values())) for subject, own in by_subject.items()}
-    lacking = {subject: text for subject, path in volumes.items() if (text := target.lacking(subject, path))}
-    if lacking and (selection.subject or len(lacking) == len(volumes)):
+    paths = {subject: next(iter(own[0].paths.values())) for subject, own in by_subject.items()}
+    lacking = {subject: text for subject, path in paths.items() if (text := target.lacking(subject, path))}
+    if lacking and (selection.subject or len(lacking) == len(paths)):
         raise InputError("; ".join(lacking.values()))
     for text in lacking.values():
         log.warning(text)
     group: dict[tuple, dict] = defaultdict(dict)  # maps that subjects can share, by (prompt, model) and subject
-    for subject in [one for one in volumes if one not in lacking]:
-        surface, folder = target.surface(subject, volumes[subject]), subject_folder(output, subject, protocol)
-        rois = write_roi_labels(folder, surface, target.spaces)
+    for subject in [one for one in paths if one not in lacking]:
+        surface, folder = target.surface(subject, paths[subject]), subject_folder(output, subject, protocol)
+        spaces = target.spaces_of(surface)
+        rois = write_roi_labels(folder, surface, spaces)
         for maps in by_subject[subject]:
-            shared = write_maps(maps, surface, target.spaces)
+            shared = write_maps(maps, surface, spaces)
             if maps.run is not None:
                 group[maps.run.prompt, maps.run.model_id][subject] = shared
         n = count(sum(len(maps.paths) for maps in by_subject[subject]), "map")
-        print(f"subject {subject}: {n} and {count(len(rois), 'ROI file')} in {folder}/**/surfaces")
+        labels = f" and {count(len(rois), 'ROI file')}" if rois else ""
+        print(f"subject {subject}: {n}{labels} in {folder}/**/surfaces")
     if not patterns:
         log.info("maps of every layer are left out: --map '*_layers_*' writes them")
     with_statistics: set[str] = set()
@@ -160,7 +175,7 @@ def write_volumes(target: Target, output: Output, subject: Subject, paths: Seque
         raise InputError(lacking)
     surface, folder = target.surface(subject, paths[0]), subject_folder(output, subject)
     for path in paths:
-        how = write_volume(path, folder, surface, target.spaces)
+        how = write_volume(path, folder, surface, target.spaces_of(surface))
         print(f"{path.name}, interpolated {how}: {folder / 'surfaces'}")
 
 

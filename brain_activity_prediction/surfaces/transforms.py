@@ -62,7 +62,12 @@ def fsaverage_file(folder: Path, hemisphere: str) -> Path:
 def missing_files(folder: Path, fsaverage: bool = True, space: str = SPACE) -> list[Path]:
     """Return the transforms from a space that do not exist; with `fsaverage`, those to fsaverage count too."""
     needed = [path for hemisphere in HEMISPHERES for path in coordinate_files(folder, hemisphere, space).values()]
-    needed += [fsaverage_file(folder, hemisphere) for hemisphere in HEMISPHERES if fsaverage]
+    return [path for path in needed if not path.is_file()] + (missing_index_files(folder) if fsaverage else [])
+
+
+def missing_index_files(folder: Path) -> list[Path]:
+    """Return the files of indices to fsaverage that do not exist."""
+    needed = [fsaverage_file(folder, hemisphere) for hemisphere in HEMISPHERES]
     return [path for path in needed if not path.is_file()]
 
 

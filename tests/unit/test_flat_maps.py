@@ -315,16 +315,18 @@ def test_a_figure_states_the_clipping_of_its_own_maps_where_several_share_a_scal
         (flat_maps.number_scale([np.ones(2)], "layer"), "Layer with the highest score on training images."),
     ],
 )
-def test_a_map_says_what_its_colours_mean_and_what_a_mean_is_of(monkeypatch, flat, scale, says):
+def test_a_map_says_what_its_colours_lines_and_means_are(monkeypatch, flat, white, scale, says):
     notes = []
     monkeypatch.setattr(
         FigureFolder, "save", lambda self, figure, words, *rest: notes.append(words.note) or Drawn("", "", "", "")
     )
-    for title in ("subject 1", "mean of 2 subjects"):
-        shown = CortexMap(title, np.ones(2 * N))
+    v1 = {"V1": white[:, 1] < -85}
+    for regions, is_mean in (({}, False), (v1, True)):
+        shown = CortexMap("mean of nothing", np.ones(2 * N), regions, is_mean)
         flat_maps.cortex_figure("a", "A", [shown], scale, (flat, read_curvature()), FIGURES)
     assert [note.startswith(says) for note in notes] == [True, True]
     assert ["Means: of the subjects with a value there." in note for note in notes] == [False, True]
+    assert ["Lines: regions of interest." in note for note in notes] == [False, True]
 
 
 def test_names_of_regions_follow_the_colours_of_a_page():

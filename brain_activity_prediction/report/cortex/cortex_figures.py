@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -122,7 +123,8 @@ def _accuracy(
     title = f"{scale.unit}: {model}"
     yield cortex_figure(f"flat_r_{slug(model)}", title, rows, scale, cortices.flat, figures)
     views = cached_raster(views_of_fsaverage5(VIEWS), PIXELS), read_curvature()
-    row = CortexMap(rows[-1].title, on_fsaverage5(rows[-1].values), _each_on_fsaverage5(rows[-1].regions))
+    regions = {name: on_fsaverage5(members) for name, members in rows[-1].regions.items()}
+    row = replace(rows[-1], values=on_fsaverage5(rows[-1].values), regions=regions)
     yield cortex_figure(f"views_r_{slug(model)}", title, [row], scale, views, figures)
 
 
@@ -244,7 +246,3 @@ def _short(model: str) -> str:
 def on_fsaverage5(values: np.ndarray) -> np.ndarray:
     """Return the values of fsaverage5's vertices, the first ones of each hemisphere of fsaverage."""
     return np.concatenate([own[:N_FSAVERAGE5] for own in np.split(values, 2)])
-
-
-def _each_on_fsaverage5(regions: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {name: on_fsaverage5(members) for name, members in regions.items()}

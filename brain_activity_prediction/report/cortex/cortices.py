@@ -5,74 +5,60 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
-from brain_activity_prediction.datasets.nsd.nsd import NSDVolumes
+from brain_activity_prediction.datasets.nsd.base import NSD
 from brain_activity_prediction.datasets.nsd.regions import read_mask, read_regions
 from brain_activity_prediction.datasets.roi_families import family_masks
 from brain_activity_prediction.report.cortex.subject_surface import (
     FSAVERAGE,
     FSAVERAGE5,
-    N_FSAVERAGE5,
     NATIVE,
-    SubjectSurface,
-    lacking_transforms,
-    read_subject_surface,
-    space_of,
 )
-from brain_activity_prediction.report.cortex.vertex_maps import joined_at, regions_on_vertices, vertices_of_maps
+from brain_activity_prediction.report.cortex.vertex_surface import (
+    Surface,
+    VertexSurface,
+    lacking_of_maps,
+    regions_on_vertices,
+    surface_of_maps,
+)
 from brain_activity_prediction.report.cortex.writing import over_subjects
-from brain_activity_prediction.report.map_files import map_paths, read_sides
+from brain_activity_prediction.report.map_files import is_written, map_paths
 from brain_activity_prediction.report.plots.flat_maps import PIXELS, CortexMap
 from brain_activity_prediction.report.source import Source
 from brain_activity_prediction.report.tables.collecting import Scored
 from brain_activity_prediction.storage.folders import Subject, subject_name
 from brain_activity_prediction.surfaces.meshes import flat_surface, has_flat_surface, read_curvature
 from brain_activity_prediction.surfaces.rasters import Raster, cached_raster
-from brain_activity_prediction.surfaces.transforms import HEMISPHERES, N_FSAVERAGE, SPACE
+from brain_activity_prediction.surfaces.transforms import HEMISPHERES
 
 OUTLINED = ("V1", "V2", "V3", "hV4", "faces", "bodies", "places", "words")
 IN_AT_LEAST = 0.5  # share of a vertex's voxels, or of the subjects, that are in a region
 
 
-class Carrier(Protocol):
-    """Carries the maps of one subject to the vertices (V,) of both hemispheres, the left one first."""
-
-    def read(self, path: Path, kind: str) -> np.ndarray | None:
-        """Read the map of a path and carry it; None if it does not exist. `kind` tells whether it is averaged."""
-
-
 @dataclass(frozen=True)
-class OfVolumes:
-    """The maps of a subject with transforms."""
+class Carrier:
+    """Carries the maps of one subject, which are volumes or lie on a surface, to a space."""
 
-    surface: SubjectSurface
+    surface: Surface
     space: str
 
     def read(self, path: Path, kind: str) -> np.ndarray | None:
-        if not path.exists():
+        """Read a map and carry it to the vertices (V,) of both hemispheres, the left one first; None without its file.
+
+        kind  name of the map, which tells whether its values are averaged
+        """
+        if not is_written(path):
             return None
-        return joined(self.surface, self.space, self.surface.sample(kind, self.surface.voxels.read(path)))
-
-
-@dataclass(frozen=True)
-class OfFsaverage:
-    """The maps of a subject whose responses lie on fsaverage, at its first `n_vertices`."""
-
-    n_vertices: int
-
-    def read(self, path: Path, _kind: str) -> np.ndarray | None:
-        values = read_sides(path)
-        return None if values is None else joined_at(values, self.n_vertices)
+        return joined(self.surface, self.space, self.surface.sample(kind, self.surface.read(path)))
 
 
 @dataclass(frozen=True)
 class NativeCortex:
     """The flat cortex of one subject: raster, curvature (V,), and regions (V,) bool on its own vertices."""
 
-    carrier: OfVolumes
+    carrier: Carrier
     flat: tuple[Raster, np.ndarray]
     regions: dict[str, np.ndarray]
 
@@ -110,7 +96,7 @@ class Cortices:
         """Return the mean over subjects; a vertex uses the subjects that have a value there."""
         n = f"{len(maps)} subjects" if len(maps) > 1 else f"subject {next(iter(maps))}"
         values = over_subjects(maps.values())["mean"]
-        return CortexMap(f"{title} of {n}", values, self.shared_regions(list(maps)))
+        return CortexMap(f"{title} of {n}", values, self.shared_regions(list(maps)), is_mean=True)
 
     def shared_regions(self, subjects: Sequence[Subject]) -> dict[str, np.ndarray]:
         """Return the regions of at least half of the subjects at each vertex."""
@@ -122,7 +108,7 @@ class Cortices:
         }
 
 
-def joined(surface: SubjectSurface, space: str, native: Mapping[str, np.ndarray]) -> np.ndarray:
+def joined(surface: Surface, space: str, native: Mapping[str, np.ndarray]) -> np.ndarray:
     """Carry native values to a space and join both hemispheres, the left one first."""
     on_space = surface.on(space, native)
     return np.concatenate([on_space[side] for side in HEMISPHERES])
@@ -131,68 +117,71 @@ def joined(surface: SubjectSurface, space: str, native: Mapping[str, np.ndarray]
 def read_cortices(source: Source, scored: Sequence[Scored]) -> tuple[Cortices | None, list[str]]:
     """Read what carries the maps of each subject to fsaverage, and list the transforms that other subjects lack.
 
-    Maps on fsaverage need none. Those of NSD's volumes need NSD's transforms; volumes of other datasets stay volumes.
+    Maps on fsaverage need none. Those of NSD's volumes and of its subjects' own surfaces need NSD's transforms. Volumes
+    of other datasets stay volumes. The maps are drawn on fsaverage5, unless the whole flat fsaverage is in the folder
+    and all maps reach it.
     """
     folders = {one.subject: one.folder / "maps" for one in scored}
-    vertices = {subject: n for subject in sorted(folders) if (n := vertices_of_maps(folders[subject]))}
-    if vertices:
-        return _of_fsaverage(source, vertices), []
-    if not isinstance(source.dataset, NSDVolumes):
-        return None, []
-    base_dir = source.dataset.base_dir
-    spaces = {subject: _space_of_maps(folders[subject]) for subject in sorted(folders)}
-    lacking = {
-        subject: text
-        for subject, space in spaces.items()
-        if (text := lacking_transforms(base_dir, subject, volumes=space))
-    }
-    if len(lacking) == len(spaces):
-        return None, [*lacking.values()]
-    full = base_dir if has_flat_surface(base_dir) else None
-    on = FSAVERAGE if full else FSAVERAGE5
-    surfaces = {
-        subject: read_subject_surface(base_dir, subject, space)
-        for subject, space in spaces.items()
-        if subject not in lacking
-    }
-    regions = {subject: outlined_regions(surface, on) for subject, surface in surfaces.items()}
-    carriers = {subject: OfVolumes(surface, on) for subject, surface in surfaces.items()}
-    native = {}
-    for subject, surface in surfaces.items():
-        if has_flat_surface(base_dir, name := subject_name(subject)):
-            own_regions = outlined_regions(surface, NATIVE)
-            native[subject] = NativeCortex(OfVolumes(surface, NATIVE), _flat(base_dir, name), own_regions)
-    return Cortices(carriers, _flat(full), regions, native), [*lacking.values()]
-
-
-def _space_of_maps(folder: Path) -> str:
-    """Return NSD's space of a folder's maps; the default without maps."""
-    volume = next((path for path in map_paths(folder, "*") if path.exists()), None)
-    return SPACE if volume is None else space_of(volume)
-
-
-def _of_fsaverage(source: Source, vertices: Mapping[Subject, int]) -> Cortices:
-    """Return subjects with maps on fsaverage; they are drawn on fsaverage5 unless the flat fsaverage is at hand."""
+    surfaces: dict[Subject, Surface] = {}
+    lacking: list[str] = []
+    for subject in sorted(folders):
+        surface, text = _surface_of(source, subject, folders[subject])
+        if surface is not None:
+            surfaces[subject] = surface
+        lacking += [text] if text else []
+    if not surfaces:
+        return None, lacking
     base_dir = source.dataset.base_dir if source.dataset else None
-    whole = base_dir is not None and has_flat_surface(base_dir) and set(vertices.values()) == {N_FSAVERAGE}
-    n, regions = N_FSAVERAGE if whole else N_FSAVERAGE5, {}
-    for subject in vertices:
-        own = regions_on_vertices(source.dataset, subject)
-        masks = {name: joined_at(sides, n) for name, sides in own.items()}
-        regions[subject] = {name: mask for name, mask in (masks | family_masks(masks)).items() if name in OUTLINED}
-    return Cortices({subject: OfFsaverage(n) for subject in vertices}, _flat(base_dir if whole else None), regions)
+    is_whole = (
+        base_dir is not None
+        and has_flat_surface(base_dir)
+        and all(FSAVERAGE in one.reached for one in surfaces.values())
+    )
+    on = FSAVERAGE if is_whole else FSAVERAGE5
+    settings = {one.subject: one.settings for one in scored}
+    regions, native = {}, {}
+    for subject, surface in surfaces.items():
+        own = _regions_of(source, subject, surface, settings[subject])
+        regions[subject] = _outlined(surface, own, on)
+        name = subject_name(subject)
+        if base_dir and NATIVE in surface.reached and has_flat_surface(base_dir, name):
+            flat = _flat(base_dir, name)
+            native[subject] = NativeCortex(Carrier(surface, NATIVE), flat, _outlined(surface, own, NATIVE))
+    carriers = {subject: Carrier(surface, on) for subject, surface in surfaces.items()}
+    return Cortices(carriers, _flat(base_dir if is_whole else None), regions, native), lacking
+
+
+def _surface_of(source: Source, subject: Subject, folder: Path) -> tuple[Surface | None, str]:
+    """Return the way from the maps in a folder to surfaces, or None and what NSD's subjects lack for it."""
+    base_dir = source.dataset.base_dir if isinstance(source.dataset, NSD) else None
+    path = next((path for path in map_paths(folder, "*") if is_written(path)), None)
+    if path is None:
+        return None, ""
+    if lacking := lacking_of_maps(base_dir, subject, path, (FSAVERAGE5,)):
+        return None, lacking if base_dir else ""
+    return surface_of_maps(base_dir, subject, path), ""
 
 
 def _flat(base_dir: Path | None, name: str = FSAVERAGE) -> tuple[Raster, np.ndarray]:
     return cached_raster(flat_surface(base_dir, name), PIXELS), read_curvature(base_dir, name)
 
 
-def outlined_regions(surface: SubjectSurface, space: str) -> dict[str, np.ndarray]:
-    """Return the regions of OUTLINED on the vertices (V,) of both hemispheres."""
-    regions, fitted = read_regions(surface.nsd, surface.subject), read_mask(surface.nsd, surface.subject)[0]
-    masks = {name: mask for name, mask in (regions | family_masks(regions)).items() if name in OUTLINED}
+def _regions_of(source: Source, subject: Subject, surface: Surface, settings: Mapping) -> dict[str, np.ndarray]:
+    """Return masks of the regions of OUTLINED, in the order of the values that `surface` reads."""
+    if isinstance(surface, VertexSurface):
+        return _of_interest(regions_on_vertices(source.dataset, subject, settings))
+    fitted = read_mask(surface.nsd, subject)[0]
+    masks = _of_interest(read_regions(surface.nsd, subject))
+    return {name: surface.voxels.filled(fitted, mask[:, None])[:, 0] for name, mask in masks.items()}
+
+
+def _of_interest(regions: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: mask for name, mask in (regions | family_masks(regions)).items() if name in OUTLINED}
+
+
+def _outlined(surface: Surface, masks: Mapping[str, np.ndarray], space: str) -> dict[str, np.ndarray]:
+    """Return masks as regions (V,) on the vertices of both hemispheres in a space."""
     if not masks:
         return {}
-    on_cortex = surface.voxels.filled(fitted, np.stack([*masks.values()], axis=1).astype(float))
-    shares = joined(surface, space, surface.averaged(on_cortex))
+    shares = joined(surface, space, surface.sample("", np.stack([*masks.values()], axis=1).astype(float)))
     return {name: shares[:, number] >= IN_AT_LEAST for number, name in enumerate(masks)}

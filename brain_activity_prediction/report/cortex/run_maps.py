@@ -1,25 +1,25 @@
-"""Find the voxel maps of finished runs."""
+"""Find the maps of finished runs, volumes or files of both hemispheres."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from brain_activity_prediction.report.map_files import ENDING, OF_SIDE, map_paths
 from brain_activity_prediction.report.tables.collecting import Scored, find_scored
 from brain_activity_prediction.report.tables.selection import Selection
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.wording import did_you_mean
 from brain_activity_prediction.storage.folders import Output, across_subjects_folder, subject_folder, subject_name
 
-ENDING = ".nii.gz"
-WITHOUT_VOLUME = (".func.gii", ".dscalar.nii", ".csv")  # of maps on surfaces, and of units such as neurons
+WITHOUT_PLACE = (".dscalar.nii", ".csv")  # endings of the maps of units such as parcels and neurons
 OF_EVERY_LAYER = "*_layers_*"  # maps with a volume for each layer, many times larger than the others
 CEILING = "noise_ceiling"
 
 
 @dataclass(frozen=True)
-class VoxelMaps:
-    """The maps of one folder, {name: path}; `name` is the file's name without its ending."""
+class RunMaps:
+    """The maps of one folder, {name: path}; the path of a map on a surface is that of `map_files`."""
 
     subject: int
     folder: Path  # that has the folder maps/
@@ -27,7 +27,7 @@ class VoxelMaps:
     run: Scored | None  # None for maps of other analyses
 
 
-def find_maps(output: Output, protocol: str, selection: Selection, patterns: Sequence[str]) -> list[VoxelMaps]:
+def find_maps(output: Output, protocol: str, selection: Selection, patterns: Sequence[str]) -> list[RunMaps]:
     """Find the selected maps of a protocol, by subject and folder.
 
     patterns  of file names without ending; empty for all maps but those of every layer
@@ -43,7 +43,7 @@ def find_maps(output: Output, protocol: str, selection: Selection, patterns: Seq
         meant = did_you_mean(model, models)
         raise InputError(f"{model} has no scores in {output.folder}{meant}: {', '.join(models)} have")
     found = [
-        VoxelMaps(one.subject, one.folder, _paths(one.folder, selection, patterns), one)
+        RunMaps(one.subject, one.folder, _paths(one.folder, selection, patterns), one)
         for one in runs
         if selection.takes(one.subject, one.model_id, one.prompt)
     ]
@@ -52,20 +52,20 @@ def find_maps(output: Output, protocol: str, selection: Selection, patterns: Seq
         for subject in selection.subject or subjects:
             folders = {path.parent for path in subject_folder(output, subject, protocol).rglob("maps")}
             for folder in sorted(folders - of_runs):
-                found.append(VoxelMaps(subject, folder, _paths(folder, selection, patterns), None))
+                found.append(RunMaps(subject, folder, _paths(folder, selection, patterns), None))
             across, start = across_subjects_folder(output, protocol), f"{subject_name(subject)}_"
             paths = {name: path for name, path in _paths(across, selection, patterns).items() if name.startswith(start)}
-            found.append(VoxelMaps(subject, across, paths, None))
+            found.append(RunMaps(subject, across, paths, None))
     written = {name for one in found for name in one.paths}
     lacking = [one for one in selection.stream if not any(name.startswith(f"{one}_") for name in written)]
     lacking += [one for one in patterns if not any(fnmatchcase(name, one) for name in written)]
-    if not written and (endings := [one for one in WITHOUT_VOLUME if any(_files(runs, one))]):
+    if not written and (endings := [one for one in WITHOUT_PLACE if any(_files(runs, one))]):
         raise InputError(
-            f"the maps in {output.folder} are {' and '.join(endings)} files: they lie on a surface or belong to units "
-            f"without a place in a volume, and only volumes ({ENDING}) are carried to surfaces"
+            f"the maps in {output.folder} are {' and '.join(endings)} files, whose units have no place on a surface: "
+            f"only volumes ({ENDING}) and maps of vertices ({OF_SIDE}) are carried to surfaces"
         )
     if lacking or not written:
-        all_names = {path.name.removesuffix(ENDING) for path in _files(runs, ENDING)}
+        all_names = {path.name.removesuffix(ENDING) for one in runs for path in map_paths(one.folder / "maps", "*")}
         available = ", ".join(sorted(all_names)) or "none"
         what = ", ".join(lacking) or "this selection"
         raise InputError(f"no maps of {what} in {output.folder}: there are {available}")
@@ -78,7 +78,7 @@ def _files(runs: Sequence[Scored], ending: str) -> Iterator[Path]:
 
 
 def _paths(folder: Path, selection: Selection, patterns: Sequence[str]) -> dict[str, Path]:
-    names = {path.name.removesuffix(ENDING): path for path in sorted((folder / "maps").glob(f"[!.]*{ENDING}"))}
+    names = {path.name.removesuffix(ENDING): path for path in map_paths(folder / "maps", "[!.]*")}
     return {name: path for name, path in names.items() if _takes(name, selection.stream, patterns)}
 
 

@@ -22,6 +22,7 @@ from brain_activity_prediction.surfaces.transforms import (
     HEMISPHERES,
     SPACE,
     missing_files,
+    missing_index_files,
     read_hemisphere,
     transforms_folder,
 )
@@ -89,6 +90,15 @@ class SubjectSurface:
     nearest: dict[str, np.ndarray | None]
     nsd: NSDVolumes | None = None
 
+    @property
+    def reached(self) -> tuple[str, ...]:
+        """Return the surfaces that the maps can be carried to."""
+        return SPACES if all(values is not None for values in self.nearest.values()) else (NATIVE,)
+
+    def read(self, path: Path) -> np.ndarray:
+        """Read a map of the voxels, (N,), or (N, n) for several volumes."""
+        return self.voxels.read(path)
+
     def averaged(self, values: np.ndarray) -> OnSurface:
         """Interpolate values (N,) or (N, n) at each native vertex."""
         return {side: interpolated(weights, values) for side, weights in self.weights.items()}
@@ -146,6 +156,15 @@ def lacking_transforms(
         return ""
     names = ", ".join(path.name for path in lacking)
     return f"subject {subject} has no transforms to surfaces, so its maps stay volumes: fetch {names} into {folder}"
+
+
+def lacking_indices(base_dir: Path, subject: Subject) -> str:
+    """Return a message that lists the files to fsaverage that a subject with maps on its own surface lacks."""
+    folder = transforms_folder(base_dir, subject)
+    names = ", ".join(path.name for path in missing_index_files(folder))
+    return (
+        f"subject {subject} has no way to fsaverage, so its maps stay on its own surface: fetch {names} into {folder}"
+    )
 
 
 def read_voxels(nsd: NSDVolumes, subject: int) -> CorticalVoxels:

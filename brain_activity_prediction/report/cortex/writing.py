@@ -10,8 +10,9 @@ import numpy as np
 from brain_activity_prediction.datasets.nsd.label_volumes import roi_volumes
 from brain_activity_prediction.encoding.tables.layer_figure import COLOURS
 from brain_activity_prediction.inference.subject_statistics import mean_and_error
-from brain_activity_prediction.report.cortex.run_maps import VoxelMaps
+from brain_activity_prediction.report.cortex.run_maps import RunMaps
 from brain_activity_prediction.report.cortex.subject_surface import NATIVE, NEVER_AVERAGED, OnSurface, SubjectSurface
+from brain_activity_prediction.report.cortex.vertex_surface import Surface
 from brain_activity_prediction.report.tables.averages import SIGNIFICANT
 from brain_activity_prediction.storage.folders import Subject
 from brain_activity_prediction.storage.nifti import read_volume_on
@@ -24,22 +25,22 @@ Q = "_best_layer_q"
 SpaceAndMap = tuple[str, str]
 
 
-def write_maps(maps: VoxelMaps, surface: SubjectSurface, spaces: Sequence[str]) -> dict[SpaceAndMap, OnSurface]:
+def write_maps(maps: RunMaps, surface: Surface, spaces: Sequence[str]) -> dict[SpaceAndMap, OnSurface]:
     """Write each map of a folder to its surfaces/SPACE/ as .func.gii and .mgz; return those that subjects can share.
 
     These are the maps on other spaces than the subject's own, but for maps that are never averaged. Each map of q
-    gives a map `STREAM_significant`: 1 if the voxel with the largest weight is significant.
+    gives a map `STREAM_significant`: 1 if the vertex, or the voxel with the largest weight there, is significant.
     """
     shared = {}
     for name, path in maps.paths.items():
-        values = surface.voxels.read(path)
-        native = surface.sample(name, values)
-        on_spaces = {space: surface.on(space, native) for space in spaces}
+        values = surface.read(path)
+        own = surface.sample(name, values)
+        on_spaces = {space: surface.on(space, own) for space in spaces}
         for space, own in on_spaces.items():
             write_map(maps.folder / FOLDER / space, name, own)
         of_subjects = name
         if name.endswith(Q):
-            on_spaces = {space: surface.on(space, surface.voted(is_significant(values))) for space in spaces}
+            on_spaces = {space: surface.on(space, surface.sample(name, is_significant(values))) for space in spaces}
             of_subjects = name.removesuffix(Q) + "_significant"
         elif name.endswith(NEVER_AVERAGED) or values.ndim > 1:
             continue
@@ -73,10 +74,10 @@ def write_volume(path: Path, folder: Path, surface: SubjectSurface, spaces: Sequ
     return "cubically" if finite.all() else "over the voxels with a value"
 
 
-def write_roi_labels(folder: Path, surface: SubjectSurface, spaces: Sequence[str]) -> list[str]:
-    """Write each of NSD's ROI files of a subject as .label.gii to `folder`/surfaces/SPACE/; return their names."""
+def write_roi_labels(folder: Path, surface: Surface, spaces: Sequence[str]) -> list[str]:
+    """Write each of NSD's ROI volumes of a subject as .label.gii to `folder`/surfaces/SPACE/; return their names."""
     written: list[str] = []
-    if surface.nsd is None:
+    if not isinstance(surface, SubjectSurface) or surface.nsd is None:
         return written
     for name, labels, names in roi_volumes(surface.nsd, surface.subject, surface.voxels.grid):
         # Voxels outside the cortex are below 0 and have no vote. Unlabelled voxels vote for 0.

@@ -35,7 +35,8 @@ LEADER = {"colors": INK, "linewidths": 0.4, "path_effects": AROUND, "zorder": 3}
 ENDS = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}
 BAR_GAP, BAR_ROOM = 3, 32  # in points: between picture and colour bar, and the room for it
 LONGEST_LINE = 74  # in characters
-NOTE = "Left hemisphere left. Grey: cortex without a value, dark in sulci. Lines: regions of interest."
+NOTE = "Left hemisphere left. Grey: cortex without a value, dark in sulci."
+NOTE_ON_LINES = " Lines: regions of interest."
 BORDER_STEP = 3  # every third point of a border in pixels is drawn: an SVG has a third of the size
 NAME_SIZE, NAME_LINE, LETTER = 5, 6.2, 3.2  # of the names of regions, in points
 NAME_GAP = 12  # pixels between regions and their names
@@ -76,6 +77,7 @@ class CortexMap:
     title: str
     values: np.ndarray
     regions: Mapping[str, np.ndarray] = field(default_factory=dict)
+    is_mean: bool = False  # over subjects
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,7 @@ def cortex_figure(
         }
         titles = ", ".join(one.title for one in maps)
         text = f"{title}, on the cortex with the left hemisphere left: {titles}. Colours show {scale.text}."
-        note = f"{map_note(scale.unit, any('mean of' in one.title for one in maps))}{NOTE}"
+        note = f"{map_note(scale.unit, any(one.is_mean for one in maps))}{NOTE}{NOTE_ON_LINES if borders else ''}"
         drawn = figures.save(figure, Words(name, title, text, note), _values(maps), legend)
         return DrawnCortex(**vars(drawn), maps=maps, scale=scale)
 

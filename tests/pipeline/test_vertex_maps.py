@@ -1,0 +1,183 @@
+"""Maps of responses on a surface, in `bap surface`, `bap export pycortex` and the report."""
+
+import shutil
+from unittest.mock import patch
+
+import nibabel
+import numpy as np
+import pytest
+from nilearn.surface import load_surf_data
+from reports import VIT, page_text, report
+from scipy import stats
+from scripts import PACKAGE, run_here
+from surface_transforms import N_FSAVERAGE, write_mgz
+
+from brain_activity_prediction.datasets.find import find_dataset
+from brain_activity_prediction.datasets.units import Vertices
+from brain_activity_prediction.report.contents import values_of_settings
+from brain_activity_prediction.report.cortex.cortices import read_cortices
+from brain_activity_prediction.report.source import Source
+from brain_activity_prediction.report.tables.collecting import Scored
+from brain_activity_prediction.storage.folders import Output
+
+RUN = "no_prompt/google_vit-huge-patch14-224-in21k"
+SIDES = ("lh", "rh")
+NAME = "vision_best_layer_r_normalised"
+
+
+def surface(base_dir, *flags):
+    return run_here(PACKAGE / "report" / "surface_maps.py", "-d", base_dir, "-m", VIT, *flags)
+
+
+def on_vertices(base_dir, n):
+    """Put maps on n = (left, right) vertices in place of a model's volumes; return NAME's {subject: {side: values}}."""
+    values = {}
+    for subject in (1, 2):
+        maps = base_dir / f"alignment/subj0{subject}" / RUN / "maps"
+        names = [path.name.removesuffix(".nii.gz") for path in maps.glob("*.nii.gz") if "_layers_" not in path.name]
+        shutil.rmtree(maps)
+        for number, name in enumerate(names):
+            own = np.random.default_rng([subject, number]).random(sum(n), dtype=np.float32)
+            own[:: 7 + subject] = np.nan
+            Vertices({side: np.ones(m, dtype=bool) for side, m in zip(SIDES, n, strict=True)}).write_map(
+                maps / name, own
+            )
+            if name == NAME:
+                values[subject] = dict(zip(SIDES, np.split(own, n[:1]), strict=True))
+    return values
+
+
+def written(base_dir, where, name=NAME, ending="mgz"):
+    return {side: load_surf_data(base_dir / "alignment" / where / f"{side}.{name}.{ending}") for side in SIDES}
+
+
+def test_maps_on_fsaverage_are_written_as_they_are_with_statistics_over_subjects(own_scored):
+    values = on_vertices(own_scored, (N_FSAVERAGE, N_FSAVERAGE))
+    done = surface(own_scored)
+    assert done.returncode == 0, done.stderr
+    assert "statistics over subjects on fsaverage in" in done.stdout
+    assert "ROI file" not in done.stdout
+    for ending in ("mgz", "func.gii"):
+        found = written(own_scored, f"subj01/{RUN}/surfaces/fsaverage", ending=ending)
+        for side in SIDES:
+            np.testing.assert_array_equal(found[side], values[1][side])
+    image = nibabel.load(own_scored / "alignment/subj01" / RUN / f"surfaces/fsaverage/rh.{NAME}.func.gii")
+    assert image.darrays[0].meta["Name"] == NAME
+    both = np.stack([values[1]["rh"], values[2]["rh"]])
+    known = np.isfinite(both).all(axis=0)
+    t = written(own_scored, f"across_subjects/{RUN}/surfaces/fsaverage", f"{NAME}_t")["rh"]
+    np.testing.assert_allclose(t[known], stats.ttest_1samp(both, 0).statistic[known], rtol=1e-3)
+
+    assert surface(own_scored, "--space", "fsaverage5").returncode == 0
+    found = written(own_scored, f"subj02/{RUN}/surfaces/fsaverage5")
+    np.testing.assert_array_equal(found["lh"], values[2]["lh"][:10242])
+    done = surface(own_scored, "--space", "native")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "maps of subject 1 lie on fsaverage: leave native out of --space" in done.stderr
+
+
+def write_nearest(base_dir, subject, n):
+    """The vertex of a subject, counted from 1, next to each vertex of fsaverage."""
+    nearest = {}
+    for side, m in zip(SIDES, n, strict=True):
+        nearest[side] = np.random.default_rng([subject, m]).integers(0, m, N_FSAVERAGE)
+        path = base_dir / f"nsddata/ppdata/subj0{subject}/transforms/{side}.white-to-fsaverage.mgz"
+        write_mgz(path, np.reshape(nearest[side] + 1, (-1, 1, 1)))
+    return nearest
+
+
+def test_maps_on_the_subjects_own_surface_reach_fsaverage_by_nsds_indices(own_scored):
+    n = (300, 280)
+    values = on_vertices(own_scored, n)
+    done = surface(own_scored)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "fetch lh.white-to-fsaverage.mgz, rh.white-to-fsaverage.mgz" in done.stderr
+    assert surface(own_scored, "--space", "native").returncode == 0
+
+    nearest = {subject: write_nearest(own_scored, subject, n) for subject in (1, 2)}
+    done = surface(own_scored)
+    assert done.returncode == 0, done.stderr
+    for side in SIDES:
+        own = written(own_scored, f"subj02/{RUN}/surfaces/native")[side]
+        np.testing.assert_array_equal(own, values[2][side])
+        carried = written(own_scored, f"subj02/{RUN}/surfaces/fsaverage")[side]
+        np.testing.assert_array_equal(carried, values[2][side][nearest[2][side]])
+    means = written(own_scored, f"across_subjects/{RUN}/surfaces/fsaverage", f"{NAME}_mean")["lh"]
+    both = np.stack([values[subject]["lh"][nearest[subject]["lh"]] for subject in (1, 2)])
+    known = np.isfinite(both).all(axis=0)
+    np.testing.assert_allclose(means[known], both.mean(axis=0)[known], rtol=1e-5)
+
+
+def test_meshes_and_other_surfaces_are_refused_for_maps_of_vertices(own_scored):
+    on_vertices(own_scored, (300, 280))
+    shutil.rmtree(own_scored / "nsddata/ppdata/subj01/transforms", ignore_errors=True)
+    done = surface(own_scored, "-s", "1", "--mesh", "lh.pial", "rh.pial")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "maps of subject 1 lie on a surface, and --mesh carries volumes" in done.stderr
+    (own_scored / "alignment/subj01" / RUN / f"maps/rh.{NAME}.func.gii").unlink()
+    done = surface(own_scored, "-s", "1", "--map", NAME, "--space", "native")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert f"maps/rh.{NAME}.func.gii does not exist" in done.stderr
+
+
+def test_pycortex_gets_vertices_alone_of_maps_on_a_surface(own_scored):
+    from test_surface_maps import views_of
+
+    values = on_vertices(own_scored, (N_FSAVERAGE, N_FSAVERAGE))
+    done = run_here(PACKAGE / "report" / "export_maps.py", "pycortex", "-d", own_scored, "-m", VIT, "--map", NAME)
+    assert done.returncode == 0, done.stderr
+    ((title, (vertices, subject, transform)),) = views_of(own_scored / "report/pycortex/subj02.hdf").items()
+    assert (subject, transform) == ("fsaverage", None)
+    assert title.endswith(f"{NAME}, fsaverage")
+    np.testing.assert_array_equal(vertices, np.concatenate([*values[2].values()]))
+
+
+def test_pycortex_has_no_fsaverage5(own_scored):
+    on_vertices(own_scored, (10242, 10242))
+    done = run_here(PACKAGE / "report" / "export_maps.py", "pycortex", "-d", own_scored, "-m", VIT, "--map", NAME)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "maps of subject 1 lie on fsaverage5: pycortex's store has fsaverage only" in done.stderr
+
+
+@pytest.fixture
+def labels(own_nsd):
+    """NSD with betas and labels on fsaverage; V1v is the second, hV4 (label 7) the third quarter of each hemisphere."""
+    session = own_nsd / "nsddata_betas/ppdata/subj01/fsaverage/betas_fithrf_GLMdenoise_RR"
+    folder = own_nsd / "nsddata/freesurfer/fsaverage/label"
+    quarter = np.arange(N_FSAVERAGE) * 4 // N_FSAVERAGE
+    for side in SIDES:
+        betas = nibabel.MGHImage(np.zeros((N_FSAVERAGE, 1, 1, 2), np.float32), np.eye(4))
+        session.mkdir(parents=True, exist_ok=True)
+        nibabel.save(betas, session / f"{side}.betas_session01.mgh")
+        write_mgz(folder / f"{side}.nsdgeneral.mgz", np.reshape(quarter > 0, (-1, 1, 1)))
+        write_mgz(folder / f"{side}.prf-visualrois.mgz", np.reshape(np.choose(quarter, [0, 1, 7, 0]), (-1, 1, 1)))
+    return own_nsd, quarter
+
+
+def test_regions_are_outlined_on_the_surface_of_the_scored_responses(labels, tmp_path):
+    base_dir, quarter = labels
+    masks = {side: np.ones(N_FSAVERAGE, dtype=bool) for side in SIDES}
+    Vertices(masks).write_map(tmp_path / "run/maps/vision_best_layer_r", np.ones(2 * N_FSAVERAGE))
+    scored = [Scored(tmp_path / "run", "standard", VIT, None, 1, {"space": "fsaverage", "mask": ["nsdgeneral"]})]
+    with patch("brain_activity_prediction.report.cortex.cortices.PIXELS", 60):
+        cortices, lacking = read_cortices(Source(Output(tmp_path), find_dataset(base_dir)), scored)
+    assert not lacking
+    assert set(cortices.regions[1]) == {"V1", "hV4"}
+    for name, place in (("V1", 1), ("hV4", 2)):
+        np.testing.assert_array_equal(cortices.regions[1][name], np.tile(quarter[:10242] == place, 2))
+
+
+def test_a_report_of_surfaces_alone_has_maps(own_scored):
+    on_vertices(own_scored, (N_FSAVERAGE, N_FSAVERAGE))
+    with (
+        patch("brain_activity_prediction.report.cortex.cortices.PIXELS", 60),
+        patch("brain_activity_prediction.report.cortex.cortex_figures.PIXELS", 60),
+    ):
+        text = page_text(report(own_scored, "-m", VIT))
+    assert "Maps on fsaverage" in text
+    assert "There are no maps" not in text
+
+
+def test_the_settings_of_a_page_leave_out_the_list_of_input_files(tmp_path):
+    scored = [Scored(tmp_path, "standard", VIT, None, 1, {"made_from": {"a/betas.hdf5": [1, 2, "3"]}, "folds": 5})]
+    assert values_of_settings(scored) == [("folds", [("5", 1)])]
