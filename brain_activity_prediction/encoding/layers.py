@@ -141,7 +141,9 @@ def _remedy(model_id: str, output: Output) -> str:
     folders = {folder.name for folder in part_of(output, "image_embeddings").glob("*prompt*/*") if folder.is_dir()}
     ids = sorted(name.replace("_", "/", 1) for name in folders)  # few organisations have an underscore in their names
     near = near_models(model_id, ids)
-    return f"did you mean {' or '.join(near)}?" if near else "run its extraction script first"
+    if near:
+        return f"did you mean {' or '.join(near)}?"
+    return "run its extraction script first, or link the image_embeddings of another --output there"
 
 
 @dataclass(frozen=True)

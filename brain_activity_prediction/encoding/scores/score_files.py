@@ -59,8 +59,8 @@ class ScoreFolder:
         scores = self.subfolders[0]
         if difference and self._files(scores, f"{FOLDS}/*/{scores}"):
             raise InputError(
-                f"{self.folder} holds scores made with {difference}: use the same settings, or --redo to replace the "
-                "scores"
+                f"{self.folder} holds scores made with {difference}: use the same settings, another --output, or "
+                "--redo to replace the scores"
             )
         record_settings(self.folder, settings)
         self._claimed = dict(settings)
