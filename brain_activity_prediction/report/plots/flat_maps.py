@@ -36,7 +36,6 @@ ENDS = {(False, False): "neither", (True, False): "min", (False, True): "max", (
 BAR_GAP, BAR_ROOM = 3, 32  # in points: between picture and colour bar, and the room for it
 LONGEST_LINE = 74  # in characters
 NOTE = "Left hemisphere left. Grey: cortex without a value, dark in sulci."
-NOTE_ON_LINES = " Lines: regions of interest."
 BORDER_STEP = 3  # every third point of a border in pixels is drawn: an SVG has a third of the size
 NAME_SIZE, NAME_LINE, LETTER = 5, 6.2, 3.2  # of the names of regions, in points
 NAME_GAP = 12  # pixels between regions and their names
@@ -104,8 +103,7 @@ def number_scale(maps: Sequence[np.ndarray], unit: str, names: Mapping[int, str]
 
 def difference_scale(maps: Sequence[np.ndarray], unit: str) -> ColourScale:
     """Return a diverging scale that is symmetric about 0, to the 99th percentile of all absolute values."""
-    values = np.abs(_finite(maps))
-    high = _rounded_up(max(float(np.quantile(values, HIGHEST)), 1e-3))
+    high = _rounded_up(max(float(np.quantile(np.abs(_finite(maps)), HIGHEST)), 1e-3))
     return ColourScale(-high, high, DIFFERENCE, f"{DIFFERENCE_OF}{unit}")
 
 
@@ -161,7 +159,8 @@ def cortex_figure(
         }
         titles = ", ".join(one.title for one in maps)
         text = f"{title}, on the cortex with the left hemisphere left: {titles}. Colours show {scale.text}."
-        note = f"{map_note(scale.unit, any(one.is_mean for one in maps))}{NOTE}{NOTE_ON_LINES if borders else ''}"
+        lines_are = " Lines: regions of interest." if borders else ""
+        note = f"{map_note(scale.unit, any(one.is_mean for one in maps))}{NOTE}{lines_are}"
         drawn = figures.save(figure, Words(name, title, text, note), _values(maps), legend)
         return DrawnCortex(**vars(drawn), maps=maps, scale=scale)
 
@@ -222,9 +221,7 @@ def _write_names(panel: Axes, anchors: Mapping[str, np.ndarray], border: np.ndar
 def _cropped(pixels: np.ndarray) -> tuple[np.ndarray, int, int] | None:
     """Return a region's pieces of at least LEAST_PIXELS in a box around them, and the box's first row and column.
 
-    The box has a margin of 1. None: there are no such pieces.
-
-    pixels  (H, W) bool
+    The box has a margin of 1. Without such pieces, return None. `pixels` are (H, W) bool.
     """
     pieces, _ = label(pixels)
     sizes = np.bincount(pieces.ravel())
