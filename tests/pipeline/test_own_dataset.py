@@ -129,7 +129,7 @@ def test_volumes_of_the_experiment_are_exported_for_pycortex(subject, name, expe
 def test_maps_of_units_are_not_called_absent_by_what_carries_volumes(script, expected):
     done = run_here(PACKAGE / "report" / script[0], *script[1:], "-d", expected)
     assert done.returncode == 2
-    assert "are .csv files: they lie on a surface or belong to units without a place" in done.stderr
+    assert "are .csv files: only volumes (.nii.gz) and maps of vertices (.func.gii) are carried" in done.stderr
 
 
 def test_results_can_lie_apart_from_read_only_data(folder, tmp_path_factory, monkeypatch):

@@ -61,8 +61,8 @@ def find_maps(output: Output, protocol: str, selection: Selection, patterns: Seq
     lacking += [one for one in patterns if not any(fnmatchcase(name, one) for name in written)]
     if not written and (endings := [one for one in WITHOUT_PLACE if any(_files(runs, one))]):
         raise InputError(
-            f"the maps in {output.folder} are {' and '.join(endings)} files, whose units have no place on a surface: "
-            f"only volumes ({ENDING}) and maps of vertices ({OF_SIDE}) are carried to surfaces"
+            f"the maps in {output.folder} are {' and '.join(endings)} files: only volumes ({ENDING}) "
+            f"and maps of vertices ({OF_SIDE}) are carried to surfaces"
         )
     if lacking or not written:
         all_names = {path.name.removesuffix(ENDING) for one in runs for path in map_paths(one.folder / "maps", "*")}
