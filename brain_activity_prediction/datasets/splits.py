@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from brain_activity_prediction.datasets.dataset import Dataset
+from brain_activity_prediction.datasets.files.image_lists import read_image_list
 from brain_activity_prediction.runtime.errors import InputError
-from brain_activity_prediction.runtime.messages import log
-from brain_activity_prediction.runtime.wording import count, did_you_mean, no_such_path
-from brain_activity_prediction.storage.embeddings.batch_files import as_ids
-from brain_activity_prediction.storage.files import read_bytes, reading
+from brain_activity_prediction.runtime.wording import did_you_mean
 from brain_activity_prediction.storage.folders import Subject
 
 OWN = "own"  # description of the dataset's own split
-LARGEST_BYTES = 2**24  # of a list of images; the names of 100,000 take under 10 MB
 
 
 @dataclass(frozen=True)
@@ -151,41 +146,3 @@ def _repeated(dataset: Dataset, subject: Subject, choice: SplitChoice) -> np.nda
         own = ids[n >= choice.min_repeats]
         enough = own if enough is None else np.intersect1d(enough, own)
     return np.empty(0, dtype=int) if enough is None else enough
-
-
-def read_image_list(path: Path, flag: str, seen: np.ndarray) -> np.ndarray:
-    """Read image ids, one in each line, and return those that the subject saw.
-
-    A message counts those that the subject did not see. Raises InputError with the line of an entry that is no id, if
-    the subject saw none of the images, and for numbers that seem to count from 0.
-    """
-    if not path.is_file():
-        raise InputError(f"{flag} {no_such_path(path)}")
-    with reading(path):
-        lines = read_bytes(path, LARGEST_BYTES).decode("utf-8-sig").splitlines()
-    entries = [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
-    if seen.dtype.kind != "U":
-        for number, entry in entries:
-            if not entry.isdecimal():
-                raise InputError(f"{path}, line {number}: {entry[:60]!r} is no image number")
-    listed = as_ids(_of_kind([entry for _, entry in entries], seen))
-    found = np.intersect1d(listed, seen)
-    if seen.dtype.kind != "U" and (n_shifted := np.isin(listed + 1, seen).sum()) > max(2 * found.size, listed.size / 2):
-        raise InputError(
-            f"{path} seems to count images from 0: the subject saw {found.size} of {count(listed.size, 'image')}, but "
-            f"{n_shifted} of those with the next higher numbers; ids count from 1"
-        )
-    if not found.size:
-        raise InputError(f"{path} lists {count(len(entries), 'image')}, none of which the subject saw")
-    if found.size < listed.size:
-        _tell_unseen(path, flag, found.size, listed.size)
-    return found
-
-
-@cache  # once for each file, however often the split is made
-def _tell_unseen(path: Path, flag: str, n_seen: int, n_listed: int) -> None:
-    log.info(f"{flag} {path}: the subject saw {n_seen:,} of {count(n_listed, 'image')}, which are taken")
-
-
-def _of_kind(entries: Sequence[str], seen: np.ndarray) -> Sequence[str] | np.ndarray:
-    return np.array(entries, dtype=str) if seen.dtype.kind == "U" else np.array(list(map(int, entries)), dtype=int)

@@ -68,7 +68,9 @@ def near_models(given: str, ids: Iterable[str]) -> list[str]:
 
 
 def no_such_path(path: Path) -> str:
-    """Return `DIR/nam does not exist (did you mean DIR/name?)`."""
+    """Return `DIR/nam does not exist (did you mean DIR/name?)`, or what there is instead of a file or folder."""
+    if path.exists():
+        return f"{path} is a folder: give a file" if path.is_dir() else f"{path} is no folder, or no ordinary file"
     return f"{path} does not exist{near_path(path)}"
 
 
