@@ -358,7 +358,7 @@ def test_lines_that_are_not_in_the_order_of_onsets_are_reported(tmp_path, capsys
 
 def test_the_tutorial_makes_trials_in_the_order_of_runs_and_onsets(tmp_path, monkeypatch):
     page = (Path(__file__).resolve().parents[2] / "docs/datasets.md").read_text()
-    code = textwrap.dedent(re.search(r"`run-10`\n.*\n\n((?: {7}.*\n|\n)+)", page)[1])
+    code = textwrap.dedent(re.search(r"`run-10`.*\n(?:.+\n)*\n((?: {7}.*\n|\n)+)", page)[1])
     (tmp_path / "DIR").mkdir()
     for session, run, names in ((1, 10, "c"), (1, 2, "b-a"), (2, 1, "d")):
         path = tmp_path / f"bids/sub-01/ses-{session:02}/func/sub-01_ses-{session:02}_task-images_run-{run}_events.tsv"
