@@ -105,16 +105,14 @@ class Dataset(ABC, Generic[S, U]):
     def subjects(self) -> list[S]:
         """Return all subjects that the dataset plans, whether or not their responses exist here."""
 
-    def check_subjects(self, subjects: Iterable[S]) -> None:
-        """Raise InputError unless the dataset has all of these subjects."""
+    def check_subjects(self, subjects: Iterable[S], flag: str = "--subject") -> None:
+        """Raise InputError unless the dataset has all of these subjects, which a flag names."""
         known = self.subjects()
         for subject in subjects:
             if subject not in known:
                 meant = did_you_mean(str(subject), [str(one) for one in known])
                 there = ", ".join(map(str, known[:20])) + (", ..." if len(known) > 20 else "")
-                raise InputError(
-                    f"--subject {subject}: {self.title} has no such subject{meant}; its subjects are {there}"
-                )
+                raise InputError(f"{flag} {subject}: {self.title} has no such subject{meant}; its subjects are {there}")
 
     @abstractmethod
     def sessions(self, subject: S) -> list[int]:

@@ -120,9 +120,11 @@ def _parts(dataset: Dataset, subject: Subject, seen: np.ndarray, choice: SplitCh
     if choice.name:
         known = dataset.split_names()
         if choice.name not in known:
-            there = ", ".join(known) or "its own alone"
+            there = f"there are {', '.join(known)}" if known else "it has no split but its own, which needs no flag"
+            a_list = "; --test-images FILE takes a list of images" if Path(choice.name).exists() else ""
             raise InputError(
-                f"{dataset.title} has no split {choice.name}{did_you_mean(choice.name, known)}: there are {there}"
+                f"--split {choice.name}: {dataset.title} has no such split{did_you_mean(choice.name, known)}: {there}"
+                + a_list
             )
         train, test = (np.intersect1d(part, seen) for part in dataset.split(choice.name, subject))
         return train, test
@@ -139,7 +141,7 @@ def outer_folds(image_ids: np.ndarray, n_folds: int) -> list[np.ndarray]:
 def _repeated(dataset: Dataset, subject: Subject, choice: SplitChoice) -> np.ndarray:
     """Return the images with enough trials in each of the chosen subjects."""
     subjects = (subject,) if choice.in_subjects is None else choice.in_subjects or tuple(dataset.subjects())
-    dataset.check_subjects(subjects)
+    dataset.check_subjects(subjects, "--in-subjects")
     enough = None
     for one in subjects:
         ids, n = np.unique(dataset.trials_run(one), return_counts=True)

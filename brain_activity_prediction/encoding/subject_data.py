@@ -21,6 +21,7 @@ from brain_activity_prediction.inference.region_ceilings import RegionCeilings, 
 from brain_activity_prediction.inference.region_statistics import digests
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.messages import log
+from brain_activity_prediction.runtime.wording import count
 from brain_activity_prediction.storage.folders import Subject
 from brain_activity_prediction.storage.settings_file import ORIGIN, RESPONSES
 
@@ -101,7 +102,12 @@ def read_subject_data(
     for part, kind in ((split.train, "training"), (split.test, "test")):
         if len(part) <= FOLDS:
             fewer = f", or take fewer than {choice.split.cv_test} outer folds" if choice.split.cv_test else ""
-            raise InputError(f"only {len(part)} of the images in these sessions are {kind} images: add sessions{fewer}")
+            chosen = "" if choice.split.is_default else f" with the chosen split ({choice.split.describe()})"
+            other = ", or choose another split" if chosen and not fewer else ""
+            raise InputError(
+                f"subject {subject} has {count(len(part), f'{kind} image')} in these sessions{chosen}, and more than "
+                f"{FOLDS} are needed: add sessions{fewer}{other}"
+            )
     responses = prepare_responses(dataset, subject, choice, cache_dir)
     train, test = (np.searchsorted(responses.image_ids, part) for part in (split.train, split.test))
     sums = trial_sums(responses, test if dataset.ceilings_from_test_images else None)

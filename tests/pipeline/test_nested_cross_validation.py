@@ -218,7 +218,7 @@ def test_scores_of_another_split_are_not_mixed_with_those_of_folds(scored, tmp_p
         align(folder, subject, "--cv-test", 3)
     with pytest.raises(InputError, match="--cv-test tests every image, --test-images chooses the test images"):
         align(folder, subject, "--cv-test", K, *other)
-    with pytest.raises(InputError, match=r"only 4 of the images in these sessions are test images: .* fewer than 15"):
+    with pytest.raises(InputError, match=r"has 4 test images in these sessions .* fewer than 15"):
         align(folder, subject, "--cv-test", 15, "--redo")
 
 
