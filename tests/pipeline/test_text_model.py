@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from scripts import load_script, run_here
-from text_families import FAMILIES, LIMIT, save, write_text_model
+from text_families import FAMILIES, LIMIT, SIZE, save, write_text_model
 
 from brain_activity_prediction.datasets.nsd.design import read_design
 from brain_activity_prediction.datasets.nsd.nsd import find_nsd
@@ -92,7 +92,7 @@ def test_siglip_reads_its_padding_and_siglip_2_small_letters_as_in_training(fami
     """SigLIP was trained on 64 tokens without a mask; its embedding is read from the last one."""
     import_torchvision()
     import transformers as hf
-    from text_families import SIZE, letters
+    from text_families import letters
 
     folder, length = tmp_path / "siglip", 32
     backend, n_words = letters("t5")
@@ -177,7 +177,7 @@ def test_a_folder_of_sentence_transformers_names_the_modules_left_out(own_nsd, c
 
 def test_clip_text_and_text_model_continue_the_same_states(own_nsd, captions, tmp_path):
     import transformers as hf
-    from text_families import SIZE, letters
+    from text_families import letters
 
     import_torchvision()
     folder = tmp_path / "clip"
@@ -254,6 +254,15 @@ def test_an_empty_answer_without_a_token_is_refused(tmp_path):
             torch.float32,
             texts=SimpleNamespace(by_image={3: ["sky"], 7: [""]}),
         )
+
+
+def test_a_text_model_that_does_not_compute_in_half_precision_is_advised_float32(tmp_path, monkeypatch):
+    """Such as DeBERTa's first version, whose attention adds float32 to the format of its weights."""
+    monkeypatch.setitem(FAMILIES, "deberta", ("DebertaConfig", SIZE, "bert"))
+    checkpoint = Checkpoint("org/model", None, write_text_model("deberta", tmp_path / "model"))
+    with pytest.raises(InputError, match=r"could not read a text \(RuntimeError: .*: try --dtype float32, or check"):
+        model_script.load(checkpoint, "cpu", torch.bfloat16, texts=ALL_CAPTIONS)
+    model_script.load(checkpoint, "cpu", torch.float32, texts=ALL_CAPTIONS)
 
 
 def test_a_vision_network_is_refused_in_one_line(own_nsd, captions, tmp_path):

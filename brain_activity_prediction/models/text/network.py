@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from brain_activity_prediction.models import decoding
 from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
-from brain_activity_prediction.models.guarded import guarded
+from brain_activity_prediction.models.guarded import BELONG_TOGETHER, guarded
 from brain_activity_prediction.runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -115,7 +115,9 @@ def longest_text(model: nn.Module, settings: Sequence[dict]) -> int | None:
 def check_network(model: nn.Module, reader: TextReader) -> None:
     """Raise InputError if the model gives no states of each token, or if a text's states depend on its neighbours."""
     kind, weights = type(model).__name__, next(model.parameters())
-    with guarded(f"{kind} could not read a text"), torch.inference_mode():
+    # Some classes, such as DeBERTa's, compute a part in float32 whatever the format of the weights.
+    remedy = BELONG_TOGETHER if weights.dtype == torch.float32 else f"try --dtype float32, or {BELONG_TOGETHER}"
+    with guarded(f"{kind} could not read a text", remedy), torch.inference_mode():
         together = _states(model, reader, PROBES, weights.device)
         alone = [_states(model, reader, [text], weights.device)[0] for text in PROBES]
     allowed = torch.finfo(weights.dtype).eps ** 0.5
