@@ -26,7 +26,11 @@ def select_prompts(numbers: Sequence[int] | None, prompts_file: Path | None) -> 
 
 
 def read_prompts(path: Path) -> dict[int, str]:
-    """Read `{number: text}` from a JSON or YAML file; every JSON file is also YAML."""
+    """Read `{number: text}` from a JSON or YAML file; every JSON file is also YAML.
+
+    Spaces and line ends around a text are left out: some chat templates remove them, others do not, and YAML's blocks
+    end with one.
+    """
     if not path.exists():
         raise InputError(f"--prompts-file {no_such_path(path)}")
     try:
@@ -36,8 +40,8 @@ def read_prompts(path: Path) -> dict[int, str]:
             f"{path} cannot be read as prompts ({' '.join(str(error).split())}): write a number and its text a line, "
             "like 1: Describe it."
         ) from None
-    prompts = {int(number): text for number, text in pairs if re.fullmatch("[0-9]{1,4}", number)}
-    if not pairs or len(prompts) < len(pairs) or not all(text.strip() for text in prompts.values()):
+    prompts = {int(number): text.strip() for number, text in pairs if re.fullmatch("[0-9]{1,4}", number)}
+    if not pairs or len(prompts) < len(pairs) or not all(prompts.values()):
         raise InputError(
             f"{path} is not a list of prompts: each line must be a number of its own and its text, like 1: Describe it."
         )

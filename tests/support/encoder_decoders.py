@@ -4,7 +4,7 @@ T5 = {"model_type": "t5", "d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 3,
 STAGES = {"embed_dim": [8, 8, 16, 16], "num_heads": [1, 1, 2, 2], "num_groups": [1, 1, 2, 2], "depths": [1, 1, 1, 1]}
 ROWS = {
     "florence2": {
-        "quirk": "encoder-decoder; the image's features are maps; task words such as <CAPTION> are prompts, too",
+        "quirk": "encoder-decoder; the image's features are maps; prompts are questions, not words such as <CAPTION>",
         "chat": False,
         "roles": {"image_token": "<image>"},
         "generation": {"forced_bos_token_id": 5},

@@ -127,6 +127,12 @@ def test_a_prompts_file_replaces_the_nine_prompts(tmp_path):
         assert own == {12: "Où est le chat ?"}
 
 
+def test_spaces_and_line_ends_around_a_prompt_are_left_out(tmp_path):
+    (tmp_path / "own.yml").write_text("1: |\n  What is this?\n  Be brief.\n2: '  And that? '\n", encoding="utf-8")
+    own = chosen("-p", "1", "2", "--prompts-file", str(tmp_path / "own.yml"))
+    assert own == {1: "What is this?\nBe brief.", 2: "And that?"}
+
+
 def test_folders_are_named_by_model_prompt_and_subject(tmp_path):
     model = "org/model-1.5"
     assert embeddings_folder(tmp_path, model, 3) == tmp_path / "image_embeddings/prompt_3/org_model-1.5"
