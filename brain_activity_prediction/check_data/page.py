@@ -6,16 +6,17 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from brain_activity_prediction.check_data.nsd_figures import compared, ncsnr_beside_published
+from brain_activity_prediction.check_data.nsd_figures import compared
+from brain_activity_prediction.check_data.own_ceilings import own_ceilings, spread
 from brain_activity_prediction.datasets.dataset import Dataset
 from brain_activity_prediction.datasets.files.image_files import ImageFiles
 from brain_activity_prediction.datasets.nsd.nsd import NSDVolumes
-from brain_activity_prediction.datasets.own.dataset import OwnDataset
 from brain_activity_prediction.datasets.responses import ResponseChoice, prepare_responses
 from brain_activity_prediction.datasets.splits import SplitChoice, split_images
 from brain_activity_prediction.datasets.units import Rows, Units, Vertices, Voxels
+from brain_activity_prediction.encoding.protocols import FOLDS
 from brain_activity_prediction.encoding.subject_data import trial_sums
-from brain_activity_prediction.inference.noise_ceiling import fitting_better, snr
+from brain_activity_prediction.inference.noise_ceiling import snr
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.wording import count, ranges
 from brain_activity_prediction.storage.folders import Output, Subject, responses_folder
@@ -117,6 +118,11 @@ class Page:
             return
         split = split_images(self.dataset, subject, seen, SplitChoice())
         yield f"  split: {count(split.train.size, 'training image')}, {count(split.test.size, 'test image')}{further}"
+        if min(split.train.size, split.test.size) <= FOLDS:
+            raise InputError(
+                f"subject {subject}: more than {FOLDS} training images and test images are needed: give --cv-test "
+                f"{OUTER_FOLDS}, --test-images FILE{' or --split' if others else ''}"
+            )
 
     def _split_choice(self, subject: Subject) -> SplitChoice:
         """Return the dataset's own split, or outer folds if it holds out no images."""
@@ -130,41 +136,13 @@ class Page:
             raise InputError(f"subject {subject}: no {responses.units.noun} has responses that differ between images")
         n_empty = int((~finite.any(axis=0)).sum())
         yield (
-            f"  responses: {responses.betas.shape[0]:,} images x {responses.betas.shape[1]:,} units; without any valid "
-            f"response or left out: {n_empty:,} units, lacking some: {responses.incomplete.size:,}"
+            f"  responses: {responses.betas.shape[0]:,} images x {responses.betas.shape[1]:,} units; units without any "
+            f"response, or left out: {n_empty:,}; units that lack some: {responses.incomplete.size:,}"
         )
         computed = snr(*trial_sums(responses).variances())
-        if np.isfinite(computed).any():
-            yield f"  ncsnr computed from repeats: {_spread(computed)}"
-        else:
-            yield "  ncsnr computed from repeats: none, because no image has two trials"
-        if isinstance(self.dataset, NSDVolumes) and np.isfinite(computed).any():
-            yield from ncsnr_beside_published(self.dataset, subject, responses.units, computed)
-        if isinstance(self.dataset, OwnDataset):
-            yield from self._own_ceilings(self.dataset, subject, responses.units, computed)
-
-    def _own_ceilings(self, dataset: OwnDataset, subject: Subject, units: Units, computed: np.ndarray) -> Iterator[str]:
-        """Yield lines on the noise ceilings that a lab estimated itself; raise InputError if they seem to be others."""
-        if (files := dataset.ceilings(subject)) is None:
-            return
-        own = dataset.ncsnr(subject, units)
-        yield f"  ncsnr of your own {files.describe(own)}: {_spread(own)}"
-        both = np.isfinite(own) & np.isfinite(computed)
-        if both.sum() > 2:
-            apart = np.median(np.abs(own[both] - computed[both]))
-            yield f"  median distance of the two in {count(int(both.sum()), 'unit')}: {apart:.3f}"
-        if other := fitting_better(own, computed):
-            raise InputError(
-                f"{files.describe(own)} fits the repeats better as {other}: ratios ncsnr lie in ncsnr/, "
-                "noise ceilings of means over N trials in ceilings_N/"
-            )
-
-
-def _spread(values: np.ndarray) -> str:
-    if not np.isfinite(values).any():
-        return "unknown in every unit"
-    low, median, high = np.nanpercentile(values, [5, 50, 95])
-    return f"median {median:.3f}, 5th to 95th percentile {low:.3f} to {high:.3f}"
+        none = "none, because no image has two trials"
+        yield f"  ncsnr computed from repeats: {spread(computed) if np.isfinite(computed).any() else none}"
+        yield from own_ceilings(self.dataset, subject, responses.units, computed)
 
 
 def _listed(subjects: Sequence[Subject]) -> str:

@@ -26,7 +26,6 @@ from brain_activity_prediction.datasets.own.unread import tell_unread
 from brain_activity_prediction.datasets.units import Grayordinates, Parcels, Rows, Units, Vertices, Voxels
 from brain_activity_prediction.inference.noise_ceiling import ncsnr_of_ceiling
 from brain_activity_prediction.runtime.errors import InputError
-from brain_activity_prediction.runtime.wording import count
 from brain_activity_prediction.storage.grid import Grid
 from brain_activity_prediction.storage.nifti import read_volume_on
 
@@ -59,11 +58,9 @@ class OwnCeilings:
             return _checked_ratios(path, values)
         return ncsnr_of_ceiling(np.maximum(_as_fractions(path, values), 0), self.n_trials)
 
-    def describe(self, ncsnr: np.ndarray) -> str:
-        """Name the files, their kind of values, and the number of units whose ratio is not known."""
+    def __str__(self) -> str:
         names = " and ".join(f"{path.parent.name}/{path.name}" for path in self.files.values())
-        unknown = f", unknown in {count(n, 'unit')}" if (n := int((~np.isfinite(ncsnr)).sum())) else ""
-        return f"{names} ({self._title}{unknown})"
+        return f"{names} ({self._title})"
 
     @property
     def _title(self) -> str:
