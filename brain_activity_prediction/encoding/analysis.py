@@ -1,4 +1,4 @@
-"""Prepare what all layers need: a subject's responses and noise ceilings, and the folder of scores of each prompt."""
+"""Prepare the inputs that all layers share: a subject's responses and noise ceilings, and the folders for scores."""
 
 from __future__ import annotations
 
@@ -33,14 +33,15 @@ class Analysis:
     regions: Mapping[str, np.ndarray]  # masks (V,) by name
     ceiling: np.ndarray  # (V,) noise ceiling in R2 units
     statistics: StatisticsRequest  # requested in addition to the scores
-    stores: Mapping[int | None, ScoreStore]  # by prompt; None for the streams that no prompt changes
+    stores: Mapping[int | None, ScoreStore]  # by prompt; None for streams that do not depend on a prompt
 
 
 def prepare_analysis(settings: EncodingSettings, dataset: Dataset, layers: Sequence[Layer]) -> Analysis:
-    """Read a subject's responses and claim the score stores of all prompts.
+    """Read a subject's responses, and prepare the folders of scores of all prompts.
+
+    Damaged score files are deleted, with a warning that names them.
 
     Raises InputError if hidden states of an image are missing, or if existing scores were made with other settings.
-    Damaged score files are deleted, with a warning that names them.
     """
     n_permutations = planned_permutations(dataset, settings)
     regions = dataset.regions(settings.subject, settings.rois)

@@ -44,25 +44,27 @@ def compare(settings: ComparisonSettings) -> None:
 
 
 def log_regions_left_out(conditions: Sequence[Condition]) -> None:
-    """Log the regions whose voxels differ between conditions of a pair; raise InputError if a pair shares no region."""
+    """Warn of regions whose voxels differ within a pair of conditions; raise InputError if a pair shares no region."""
     left_out: dict[str, None] = {}
     for a, b in combinations(conditions, 2):
         common = dict(a.regions.items() & b.regions.items())
         if not common:
-            raise InputError(f"{a} and {b} have no region of the same voxels: align both with the same --roi")
+            raise InputError(f"{a} and {b} have no region with the same voxels: align both with the same --roi")
         left_out |= dict.fromkeys(name for name in (*a.regions, *b.regions) if name not in common)
     if left_out:
         log.warning(
-            f"some pairs are not compared in these regions, whose voxels differ or are missing: {', '.join(left_out)}"
+            "some pairs are not compared in these regions, because only one side of the pair has the region, or its "
+            f"voxels differ: {', '.join(left_out)}"
         )
 
 
 def differences(conditions: Sequence[Condition], settings: ComparisonSettings) -> pd.DataFrame:
-    """Compare conditions, such as two models: one row for each pair and shared region, with the columns COLUMNS.
+    """Compare conditions, such as two models, in every region that both have.
 
-    `difference` is r_a - r_b. Its standard error and 95 % interval come from the resamples of the test images that both
-    conditions share; p is two-sided. q is p adjusted over the rows with the same number of resamples (Benjamini and
-    Hochberg). difference_normalised is the difference of r_normalised_all_voxels, by which regions can be compared.
+    Returns one row for each pair and region, with the columns COLUMNS. `difference` is r_a - r_b. Its standard error,
+    95 % interval and two-sided p come from a bootstrap over test images, with the same resamples for both conditions. q
+    is p adjusted over the rows with the same number of resamples (Benjamini and Hochberg). To compare regions, use
+    difference_normalised, the difference of r_normalised_all_voxels.
     """
     parts = []
     for a, b in combinations(conditions, 2):
@@ -97,7 +99,7 @@ def differences(conditions: Sequence[Condition], settings: ComparisonSettings) -
 
 
 def as_text(table: pd.DataFrame) -> str:
-    """Format a line for each pair and region."""
+    """Format the table for the terminal: a block for each pair, with a line for each region."""
     lines = []
     for _, rows in table.groupby([f"{name}_{side}" for side in "ab" for name in CONDITION], sort=False, dropna=False):
         lines.append(f"{_label(rows, 'a')}  -  {_label(rows, 'b')}")

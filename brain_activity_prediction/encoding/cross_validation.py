@@ -1,7 +1,8 @@
-"""Nested cross-validation, for datasets without held-out images: every image is tested once, in its outer fold.
+"""Nested cross-validation for datasets without held-out images.
 
-In each fold, alpha and layers are chosen on the images of the other folds alone, by the ordinary analysis, whose scores
-lie in `folds/fold_N` of the scores' folder. The scores' folder itself has the means over folds.
+Each outer fold in turn is the test set. Alpha and layers are chosen on the images of the other folds, as in the
+ordinary analysis. The scores of a fold are stored in `folds/fold_N` of the folder of scores, and the means over folds
+in that folder itself.
 """
 
 from __future__ import annotations
@@ -40,17 +41,17 @@ from brain_activity_prediction.storage.table_files import write_table
 
 @dataclass(frozen=True)
 class Fold:
-    """Parts of one fold's analysis that the means over folds need."""
+    """The parts of one fold's analysis from which means over folds are computed."""
 
     stores: Mapping[int | None, ScoreStore]  # by prompt
     regions: Mapping[str, np.ndarray]  # masks (V,) by name
     ceiling: np.ndarray  # (V,) in R2 units
     units: Units
-    observed: np.ndarray  # (n, V) responses to the test images, of which missing ones are the voxel's mean
+    observed: np.ndarray  # (n, V) responses to the test images; a missing response is the voxel's mean
 
 
 def cross_validate(settings: EncodingSettings, dataset: Dataset, layers: Sequence[Layer]) -> None:
-    """Score each outer fold, then write the table, figure and maps of the means over folds."""
+    """Score each outer fold, then write the table, figure and maps of the mean scores over folds."""
     folds = []
     if held_out := dataset.test_images(settings.subject).size:
         log.warning(f"--cv-test also trains on the {held_out} images that {dataset.title} holds out")
@@ -75,7 +76,7 @@ def cross_validate(settings: EncodingSettings, dataset: Dataset, layers: Sequenc
 
 
 def write_means(folds: Sequence[Fold], prompt: int | None, settings: EncodingSettings) -> None:
-    """Write a prompt's table, figure and maps of the means over folds, and the table of each fold.
+    """Write the table, figure and maps of a prompt's mean scores over folds, and the table of each fold.
 
     Raises InputError if no stream has the same layers in all folds.
     """
@@ -111,11 +112,13 @@ def _write_means(folder: Path, folds: Sequence[Fold], prompt: int | None, settin
 
 
 def _complete(tables: Sequence[pd.DataFrame], folder: Path) -> list[str]:
-    """Return the streams that have the same layers in all folds; warn of the others."""
+    """Return the streams that have the same layers in all folds; warn of the streams that do not."""
     streams = same_rows(tables)
     others = sorted({stream for table in tables for stream in table["stream"]} - set(streams))
     if others:
-        log.warning(f"some folds in {folder} lack layers of {', '.join(others)}: align all layers to tabulate them")
+        log.warning(
+            f"{', '.join(others)}: no mean over folds, because some folds in {folder} lack layers. Align all layers"
+        )
     if not streams:
         raise InputError(f"no stream has the same layers in all folds in {folder}: align all layers, without -l")
     return streams
@@ -124,7 +127,7 @@ def _complete(tables: Sequence[pd.DataFrame], folder: Path) -> list[str]:
 def _best_layer_p(
     folds: Sequence[Fold], stores: Sequence[ScoreStore], scores: Sequence[StreamScores], device: str
 ) -> np.ndarray | None:
-    """Return p (V,) of each voxel's mean r at the layers that the folds chose for it; None without a test."""
+    """Return p (V,) of each voxel's mean r over folds, each at its own best layer; None without a permutation test."""
     pairs, tests = [], []
     for fold, store, of_fold in zip(folds, stores, scores, strict=True):
         predicted, tested = best_predictions(store, of_fold.stream, of_fold.best_layers()), of_fold.best_statistics

@@ -24,14 +24,17 @@ from brain_activity_prediction.storage.folders import claims_folder
 
 
 def encode(settings: EncodingSettings, dataset: Dataset, layers: Sequence[Layer]) -> None:
-    """Fit and score the layers without scores, then write the tables, figures and maps of all finished layers."""
+    """Fit and score all layers without scores, then write the tables, figures and maps of all finished layers."""
     analysis, observed = fit_missing(settings, dataset, layers)
     write_tables(analysis, observed, settings)
     write_class_tables(analysis, observed, settings, dataset)
 
 
 def fit_missing(settings: EncodingSettings, dataset: Dataset, layers: Sequence[Layer]) -> tuple[Analysis, torch.Tensor]:
-    """Fit and score the layers without scores; return the analysis, and test responses (n_test, V) on the device."""
+    """Fit and score all layers without scores.
+
+    Returns the analysis, and the responses to the test images (n_test, V), on the device.
+    """
     analysis = prepare_analysis(settings, dataset, layers)
     missing = planning.missing_layers(layers, analysis.stores, analysis.statistics)
     unusable = planning.layers_without_predictions(layers, missing, analysis.stores, analysis.statistics)
@@ -46,7 +49,7 @@ def fit_missing(settings: EncodingSettings, dataset: Dataset, layers: Sequence[L
 
 
 def fit_layers(layers: Sequence[Layer], analysis: Analysis, observed: torch.Tensor, settings: EncodingSettings) -> None:
-    """Fit and score each layer that no other process works on, and write its scores.
+    """Fit, score and store each layer, except those that another process is computing.
 
     observed  responses to the test images (n_test, V), on the device
     """

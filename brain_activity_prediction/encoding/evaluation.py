@@ -1,10 +1,10 @@
 """Score held-out predictions of each layer, and of every voxel's best layer.
 
-The predictions of every voxel at its best layer are kept, so that its statistics need no second fit. When a layer is
-finished, its file holds the predictions of those voxels that no earlier layer predicts better. When all layers of a
-stream are finished, each file keeps only the predictions of the voxels for which its layer is best. A stream then takes
-4 n V bytes, whatever its number of layers. Scores and predictions are written together, so that a crash cannot separate
-them.
+Statistics of a voxel's best layer need its predictions, but the best layer is known only after all layers are fitted.
+To avoid a second fit, a layer's file first holds the predictions of all voxels that no earlier layer predicts better.
+When all layers of a stream are finished, predictions for other than the best layer are deleted. A stream then takes
+4 n V bytes, whatever its number of layers. Scores and predictions are written to one file at once, so that a crash
+cannot separate them.
 
 Letters: n test images, V voxels.
 """
@@ -23,7 +23,7 @@ from brain_activity_prediction.runtime.errors import Damaged
 
 
 def evaluate(fit: RidgeFit, observed: torch.Tensor, predicted: torch.Tensor) -> dict[str, np.ndarray]:
-    """Return a fit's scores, `{quantity: (V,)}`: alpha, cross-validated score, and r and R2 of predictions (n, V)."""
+    """Return `{quantity: (V,)}` of a fit: alpha, cross-validated score, and r and R2 of the predictions (n, V)."""
     scores = {
         "alpha": fit.alpha,
         "cv_score": fit.cv_score,
@@ -51,7 +51,7 @@ def score_best_layers(store: ScoreStore, stream: str, observed: torch.Tensor, st
 def predictions_to_keep(
     store: ScoreStore, layer: Layer, cv_score: np.ndarray, predicted: torch.Tensor
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the voxels (k,) that no other finished layer predicts better, and this layer's predictions of them (n, k).
+    """Return the voxels (k,) that no other finished layer predicts better, and this layer's predictions (n, k).
 
     cv_score   (V,) of this layer
     predicted  (n, V), on any device
@@ -61,7 +61,7 @@ def predictions_to_keep(
 
 
 def unbeaten_voxels(store: ScoreStore, stream: str, layer: int, cv_score: np.ndarray) -> np.ndarray:
-    """Return the voxels (k,) that no other finished layer gives a higher cross-validated score."""
+    """Return the voxels (k,) for which no other finished layer has a higher cross-validated score."""
     unbeaten = np.isfinite(cv_score)
     for name, other, _ in store.layers():
         if name == stream and other != layer:
@@ -83,7 +83,10 @@ def layers_lacking_predictions(store: ScoreStore, stream: str) -> set[int]:
 
 
 def best_predictions(store: ScoreStore, stream: str, best_layers: np.ndarray) -> np.ndarray | None:
-    """Return the predictions (n, V) of each voxel's best layer; NaN for voxels without one, None if any are missing."""
+    """Return the predictions (n, V) of each voxel's best layer; NaN for voxels without a best layer.
+
+    Returns None if predictions of a best layer are missing.
+    """
     predicted = None
     for layer in np.unique(best_layers[best_layers >= 0]).tolist():
         voxels, of_layer = store.read_predictions(stream, layer)

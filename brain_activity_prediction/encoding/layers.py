@@ -13,7 +13,7 @@ from brain_activity_prediction.runtime.wording import did_you_mean, near_models
 from brain_activity_prediction.storage.embeddings.embedding_store import EmbeddingStore
 from brain_activity_prediction.storage.folders import Output, embeddings_folder, part_of, prompt_folder
 
-Stores = dict[int | None, EmbeddingStore]  # by prompt; None for the streams that no prompt changes
+Stores = dict[int | None, EmbeddingStore]  # by prompt; None for streams that do not depend on a prompt
 
 
 @dataclass(frozen=True)
@@ -22,14 +22,14 @@ class LayerSelection:
 
     model_id: str
     prompts: Mapping[int, str]  # {number: text}
-    with_p: bool  # True if the user named the prompts with -p; otherwise they are the default
+    with_p: bool  # True if the user gave -p; False if the prompts are the default
     streams: Sequence[str] | None  # None for all
     numbers: Sequence[int] | None  # from 0, None for all
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer of one stream; `prompt` is None for streams that no prompt changes."""
+    """One layer of one stream; `prompt` is None for streams that do not depend on a prompt."""
 
     store: EmbeddingStore
     prompt: int | None
@@ -79,7 +79,7 @@ def check_complete(layers: Sequence[Layer], image_ids: np.ndarray) -> None:
 
 
 def _open_stores(output: Output, selection: LayerSelection) -> Stores:
-    """Open the stores of the model's hidden states: those of no prompt, and those of each selected prompt."""
+    """Open the model's stores of hidden states: the one that depends on no prompt, and one for each selected prompt."""
     model_id, prompts = selection.model_id, selection.prompts
     stores = {prompt: EmbeddingStore(embeddings_folder(output, model_id, prompt)) for prompt in (None, *prompts)}
     found = {prompt: store for prompt, store in stores.items() if store.streams()}
@@ -91,15 +91,15 @@ def _open_stores(output: Output, selection: LayerSelection) -> Stores:
         wording = (stores[prompt].settings() or {}).get("prompt", text)
         if wording != text:
             raise InputError(
-                f"the states under prompt {prompt} were made with {wording!r}, not with {text!r}: "
-                "give the --prompts-file of the extraction"
+                f"hidden states of prompt {prompt} were computed with the text {wording!r}, not with {text!r}: "
+                "use the same --prompts-file as for the extraction"
             )
     missing = [prompt for prompt in prompts if prompt not in found]
     takes_prompts = any((store.settings() or {}).get("template") for store in found.values())
     if missing and takes_prompts and selection.streams is None:
         raise InputError(
             f"no hidden states of {model_id} under prompt {missing[0]}: run its extraction script with "
-            f"-p {missing[0]} first, or choose streams that no prompt changes with --stream"
+            f"-p {missing[0]} first, or use --stream to select streams that do not depend on a prompt"
         )
     if selection.with_p and set(found) == {None} and not takes_prompts:
         log.warning(f"{model_id} has no prompt: -p is ignored")
@@ -128,7 +128,7 @@ def _check_choices(stores: Stores, selection: LayerSelection) -> None:
     for stream in selection.streams or ():
         if stream not in n_layers:
             near, available = did_you_mean(stream, n_layers), ", ".join(sorted(n_layers))
-            raise InputError(f"{selection.model_id} has no stream {stream}{near}: there are {available}")
+            raise InputError(f"{selection.model_id} has no stream {stream}{near}; available: {available}")
     chosen = {stream: n for stream, n in sorted(n_layers.items()) if stream in (selection.streams or n_layers)}
     for number in selection.numbers or ():
         if not any(0 <= number < n for n in chosen.values()):
@@ -148,7 +148,7 @@ def _remedy(model_id: str, output: Output) -> str:
 
 @dataclass(frozen=True)
 class Stream:
-    """Stream of a model; `prompt` is None for streams that no prompt changes."""
+    """Stream of a model; `prompt` is None for streams that do not depend on a prompt."""
 
     model_id: str
     prompt: int | None

@@ -1,4 +1,4 @@
-"""Check files and plan the fits before the first one starts. Only `discard` changes files."""
+"""Check the files and plan the fits, before the first fit starts. Only `discard` changes files."""
 
 from __future__ import annotations
 
@@ -22,9 +22,11 @@ ScoreStores = Mapping[int | None, ScoreStore]  # by prompt
 
 
 def planned_permutations(dataset: Dataset, settings: EncodingSettings) -> int:
-    """Return the number of permutations to make: as requested, or the number of block orders if that is smaller.
+    """Return the number of permutations: the requested number, but at most the number of possible orders of the blocks.
 
-    Raises InputError if there are too few blocks. Warns of images that fill no block, and of few blocks.
+    A warning counts the images after the last whole block. A message warns of few blocks.
+
+    Raises InputError if there are too few blocks for a test.
     """
     block = settings.permutation_block
     if not settings.permutations:
@@ -38,10 +40,10 @@ def planned_permutations(dataset: Dataset, settings: EncodingSettings) -> int:
             f"permutation test: give {max(n_images // FEW_BLOCKS, 1)} or less"
         )
     if left_over := n_images % block:
-        log.warning(f"permutation test: {left_over} of {n_images} test images fill no block and are left out")
+        log.warning(f"permutation test: {left_over} of {n_images} test images are left out, because they fill no block")
     if n_blocks < FEW_BLOCKS:
         blocks = "test images" if block == 1 else f"blocks of {block} test images"
-        log.info(f"permutation test: only {n_blocks} {blocks} to permute, so p is coarse and the test has little power")
+        log.info(f"permutation test: only {n_blocks} {blocks} to permute. p is coarse, and the test has little power")
     return n_different(n_blocks, settings.permutations)
 
 
@@ -53,9 +55,9 @@ def missing_layers(layers: Sequence[Layer], stores: ScoreStores, statistics: Sta
 def layers_without_predictions(
     layers: Sequence[Layer], missing: Sequence[Layer], stores: ScoreStores, statistics: StatisticsRequest
 ) -> list[Layer]:
-    """List the finished layers that lack predictions of voxels for which they are best; the statistics need these.
+    """List the finished layers that are the best layer of a voxel but lack its predictions, which the statistics need.
 
-    Streams with missing layers are skipped: their best layers are still unknown.
+    Streams with unfinished layers are skipped, because their best layers are still unknown.
     """
     if statistics.nothing:
         return []
@@ -76,13 +78,13 @@ def discard(layers: Sequence[Layer], stores: ScoreStores) -> None:
 
 
 def log_left(left: Sequence[Layer], layers: Sequence[Layer]) -> None:
-    """Log the numbers of layers that were scored before and that are left, unless all are left."""
+    """Log how many layers were scored before and how many are left, unless all are left."""
     if n_done := len(layers) - len(left):
         log.info(f"{count(n_done, 'layer')} {were(n_done)} scored before, {len(left)} {are(len(left))} left")
 
 
 def check_finished(layers: Sequence[Layer], stores: ScoreStores, statistics: StatisticsRequest) -> None:
-    """Raise InputError if scores were removed while this run worked."""
+    """Raise InputError if scores were deleted during this run."""
     if missing := missing_layers(layers, stores, statistics):
         raise InputError(
             f"scores of {len(missing)} of {len(layers)} layers were removed from {stores[missing[0].prompt].folder} "

@@ -4,9 +4,9 @@ from brain_activity_prediction.storage.folders import PROTOCOLS
 
 STANDARD, PAPER = PROTOCOLS
 FOLDS = 5  # for cross-validation on the training images, under both protocols
-# Source of the mean and SD by which features and responses of the test images are scaled.
+# Images whose mean and SD scale the features and responses of the test images.
 STANDARDISED_BY = {STANDARD: "training images", PAPER: "each set's own statistics"}
-SETS = {  # the values of flags that a protocol fixes
+SETS = {  # values that a protocol gives to flags; users cannot change them
     STANDARD: {},
     PAPER: {
         "min_log_10_alpha": 1,
@@ -17,7 +17,7 @@ SETS = {  # the values of flags that a protocol fixes
         "layers": "average",
     },
 }
-# The layers that give a stream's score; the first two choices use cross-validated scores on the training images.
+# Which layers represent a stream. The first two choices use cross-validated scores on the training images.
 LAYER_CHOICES = BEST_PER_REGION, BEST_PER_VOXEL, AVERAGE = "best_per_region", "best_per_voxel", "average"
 # Where noise ceilings come from: the repeats in these sessions, or the dataset's own file (by two names).
 NCSNR = COMPUTED, *_ = "computed", "own", "nsd"

@@ -1,4 +1,4 @@
-"""Scale features and responses: all by the training images' mean and SD, or each set of images by its own."""
+"""Scale features and responses: by mean and SD of the training images, or each set of images by its own mean and SD."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import numpy as np
 
 from brain_activity_prediction.encoding.protocols import STANDARD
 
-Scaling = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]  # of train (n, k) and test (m, k)
+Scaling = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]  # scales train (n, k) and test (m, k)
 
 
 def scaling(protocol: str) -> Scaling:
-    """Return the function that scales features and responses under a protocol."""
+    """Return the scaling function of a protocol."""
     return standardise if protocol == STANDARD else standardise_apart
 
 
@@ -40,10 +40,10 @@ def standardise_apart(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, 
 def scale_with_gaps(
     train: np.ndarray, test: np.ndarray, incomplete: np.ndarray, scale: Scaling = standardise
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Scale responses in place, although some voxels lack responses to some images.
+    """Scale responses in place, where NaN marks a missing response.
 
-    Missing responses are NaN. A voxel's mean and SD are those of the images that it has. A missing response becomes 0,
-    the mean, in `train` and stays NaN in `test`.
+    A voxel's mean and SD are computed without its missing responses. In `train`, a missing response becomes 0, the
+    voxel's mean. In `test`, it stays NaN.
 
     train       (n, V) responses to training images
     test        (m, V) responses to test images
@@ -61,9 +61,10 @@ def scale_with_gaps(
 
 
 def varying_features(train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Drop features that are 0 in all training images, unless all features are: ridge gives them no weight.
+    """Drop features that are 0 in all training images, because ridge gives them no weight.
 
-    Such features pad the narrow layers of a convolutional network to the width of its widest layer.
+    The narrow layers of a convolutional network are padded with such features to the width of its widest layer. If all
+    features are 0, they are kept.
     """
     varying = train.any(axis=0)
     if varying.all() or not varying.any():

@@ -1,4 +1,4 @@
-"""Settings of an encoding analysis and of a submission, made once from the flags of their scripts."""
+"""Settings of an encoding analysis and of a challenge submission, created once from the flags of their scripts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AlphaGrid:
-    """Grid of ridge penalties, evenly spaced by logarithm; InputError if the smallest exceeds the largest."""
+    """Grid of ridge penalties with even logarithmic spacing; InputError if the smallest exceeds the largest."""
 
     min_log_10_alpha: float = 1
     max_log_10_alpha: float = 4
@@ -85,7 +85,7 @@ class FittingSettings(ResponseSettings):
         return replace(super().responses, trials=self.trials)
 
     def recorded_fits(self) -> dict:
-        """Return the settings of all fits, as recorded in `settings.json`."""
+        """Return the settings that all fits record in `settings.json`."""
         return {
             **asdict(self.alphas),
             "folds": FOLDS,
@@ -96,19 +96,19 @@ class FittingSettings(ResponseSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class EncodingSettings(FittingSettings):
-    """Settings of an encoding analysis: layers to fit, and ways to score."""
+    """Settings of an encoding analysis: which layers to fit, and how to score them."""
 
     features: LayerSelection
     protocol: str = STANDARD
-    criterion: str = CRITERIA[0]  # score whose cross-validated value chooses alpha
+    criterion: str = CRITERIA[0]  # cross-validated score that chooses alpha
     permutations: int = 0
     permutation_block: int = 1
     layer_choice: str = BEST_PER_REGION  # one of `LAYER_CHOICES`, shown in the terminal
 
     def recorded(self, subject_data: SubjectData, embeddings: Mapping) -> dict:
-        """Return the settings that change the scores, as recorded in `settings.json`.
+        """Return the settings that change the scores, for `settings.json`.
 
-        embeddings  the settings that the hidden states were extracted with
+        embeddings  settings of the extraction of the hidden states
         """
         return {
             "protocol": self.protocol,
@@ -123,8 +123,8 @@ class EncodingSettings(FittingSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class SubmissionSettings(SubjectSettings):
-    """The models to fit to all images with responses, whose predictions for the challenge's images are written."""
+    """Settings of a challenge submission: which models to fit to all images with responses."""
 
     features: LayerSelection
     alphas: AlphaGrid = AlphaGrid()
-    criterion: str = CRITERIA[0]  # score whose cross-validated value chooses alpha, and each unit's layer
+    criterion: str = CRITERIA[0]  # cross-validated score that chooses alpha and each unit's layer

@@ -1,4 +1,4 @@
-"""One subject's responses, split into training and test images and scaled, with their noise ceilings."""
+"""A subject's responses: split into training and test images, scaled, and with noise ceilings."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ from brain_activity_prediction.storage.settings_file import ORIGIN, RESPONSES
 
 @dataclass(frozen=True)
 class SubjectData:
-    """One subject's scaled responses to the training and test images, in V voxels.
+    """A subject's scaled responses to training and test images, in V voxels.
 
-    An excluded voxel is NaN for all images. If no trial of an image is valid for a voxel, the voxel's response is
-    missing: it is 0, the mean, in `train`, and NaN in `test`.
+    Rows of `test` are images. Rows of `train` are images, or single trials, in the order of their images.
 
-    Rows of `train` are images, or single trials, ordered by image; rows of `test` are images.
+    If no trial of an image is valid for a voxel, the voxel's response is missing. It is 0, the voxel's mean, in
+    `train`, and NaN in `test`. A voxel that is excluded from the analysis is NaN in all rows.
     """
 
     train_ids: np.ndarray  # image of each row of `train`, ascending
     test_ids: np.ndarray
     train: np.ndarray  # (n_train, V)
     test: np.ndarray  # (n_test, V)
-    test_repeats: np.ndarray  # (n_test,) trials averaged, or (n_test, V) where a voxel lacks some
+    test_repeats: np.ndarray  # number of averaged trials: (n_test,), or (n_test, V) if it differs between voxels
     trial_sums: TrialSums  # over all images, for noise ceilings
     units: Units
     sessions: tuple[int, ...]
-    n_sessions_planned: int  # that the subject took part in
+    n_sessions_planned: int  # all sessions of the subject
     reads: dict  # see `Dataset.reads`
     made_from: dict  # the input files, see `Responses.inputs`
 
@@ -55,7 +55,7 @@ class SubjectData:
 
     @cached_property
     def digest(self) -> str:
-        """Return a digest of images and responses; scores made from data with another digest are never reused."""
+        """Return a digest of images and responses. Scores are reused only for data with the same digest."""
         content = hashlib.blake2b(digest_size=8)
         for values in (self.train_ids, self.test_ids, self.train, self.test):
             content.update(np.ascontiguousarray(values))
@@ -70,11 +70,11 @@ class SubjectData:
         return [np.flatnonzero(np.isin(self.train_ids, part)) for part in np.array_split(images, FOLDS)]
 
     def recorded(self) -> dict:
-        """Return the settings that define the predicted responses, as recorded in `settings.json`."""
+        """Return the settings that define the responses, for `settings.json`."""
         return {"sessions": self.sessions, **self.reads, RESPONSES: self.digest, ORIGIN: self.made_from}
 
     def data_used(self) -> dict[str, float]:
-        """Count the images and sessions from which scores are computed; keys are columns of score tables."""
+        """Return the numbers of images and sessions behind the scores, by their column names in score tables."""
         return {
             "n_train": len(np.unique(self.train_ids)),
             "n_test": len(self.test_ids),
@@ -84,18 +84,18 @@ class SubjectData:
 
     @property
     def image_ids(self) -> np.ndarray:
-        """Return the images of the rows of `train`, then the test images."""
+        """Return the image of each row of `train`, then of each row of `test`."""
         return np.concatenate([self.train_ids, self.test_ids])
 
 
 def read_subject_data(
     dataset: Dataset, subject: Subject, choice: ResponseChoice, cache_dir: Path, scale: Scaling | None = None
 ) -> SubjectData:
-    """Read responses to the images to train on and to test on; for NSD, those that all subjects saw are test images.
+    """Read a subject's responses, and split them into training and test images.
 
-    scale  `standardise` by default
+    scale  function that scales the responses (default: `standardise`)
 
-    Raises InputError if the sessions hold too few training or test images for FOLDS folds.
+    Raises InputError if the sessions have too few training or test images for FOLDS folds.
     """
     seen = np.unique(dataset.trial_ids(subject, choice.sessions or dataset.sessions(subject)))
     split = split_images(dataset, subject, seen, choice.split)
@@ -114,7 +114,7 @@ def read_subject_data(
     test_rows = responses.betas[test]
     if choice.trials == SINGLE:
         train_ids, train_rows = single_trials(responses, split.train)
-    else:  # they take gigabytes: they are moved and scaled in place
+    else:  # in place, because the responses take gigabytes
         train_ids, train_rows = responses.image_ids[train], moved_to_front(responses.betas, train)
     scaled_train, scaled_test = scale_with_gaps(train_rows, test_rows, responses.incomplete, scale or standardise)
     return SubjectData(
@@ -133,7 +133,10 @@ def read_subject_data(
 
 
 def moved_to_front(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Move some rows (k,), ascending, to the front of `values` (n, V) in place; return them as a view (k, V)."""
+    """Move rows to the front of `values` (n, V), in place, and return them as a view (k, V).
+
+    rows  (k,) indices, ascending
+    """
     for place, row in enumerate(rows):
         if place != row:
             values[place] = values[row]
@@ -141,9 +144,9 @@ def moved_to_front(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 
 def single_trials(responses: Responses, image_ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the image (t,) and the responses (t, V) of each trial of some images, ordered by image.
+    """Return the image (t,) and the responses (t, V) of each trial of these images, ordered by image.
 
-    A trial that is invalid for a voxel becomes the mean of the image's valid trials; NaN if there are none.
+    If a trial is invalid for a voxel, its response is the mean of the image's valid trials, or NaN if there are none.
     """
     order = np.argsort(responses.trial_ids, kind="stable")
     order = order[np.isin(responses.trial_ids[order], image_ids)]
@@ -156,7 +159,7 @@ def single_trials(responses: Responses, image_ids: np.ndarray) -> tuple[np.ndarr
 
 
 def _repeats(responses: Responses, rows: np.ndarray) -> np.ndarray:
-    """Count the trials averaged for the images in `rows`: (n,), or (n, V) if some voxels lack trials."""
+    """Return the number of averaged trials of the images in `rows`: (n,), or (n, V) if some trials are invalid."""
     repeats = responses.n_repeats[rows]
     if not responses.incomplete.size:
         return repeats
@@ -166,9 +169,11 @@ def _repeats(responses: Responses, rows: np.ndarray) -> np.ndarray:
 
 
 def trial_sums(responses: Responses, rows: np.ndarray | None = None) -> TrialSums:
-    """Sum the trials over all images; voxels that lack trials are summed separately, because they take longer.
+    """Return the sums over trials from which noise ceilings are computed.
 
-    rows  of the test images, whose groups come first, to leave out all other images; None for all images
+    Voxels with invalid trials are summed separately, because this takes longer.
+
+    rows  indices of the test images, whose groups come first, to sum only these; None for all images
     """
     of_rows, of_groups = (slice(None), slice(None)) if rows is None else (rows, slice(len(rows)))
     within, groups, some = responses.within_image_ss[of_groups], responses.image_groups[of_rows], responses.incomplete
@@ -180,9 +185,9 @@ def trial_sums(responses: Responses, rows: np.ndarray | None = None) -> TrialSum
 
 
 def log_data_used(subject_data: SubjectData, subject: Subject) -> None:
-    """Log the numbers of sessions, images and repeats from which the scores will be computed.
+    """Log the numbers of sessions, images and repeats that the scores will be computed from.
 
-    It is called after all checks, so that an error is the only line shown.
+    Call it after all checks, so that an error is the only line on the terminal.
     """
     absent = sorted(set(range(1, subject_data.n_sessions_planned + 1)) - set(subject_data.sessions))
     without = f" (without {' '.join(map(str, absent))})" if absent else ""
@@ -206,7 +211,8 @@ def ceiling_of_test_images(
     ncsnr = subject_data.ncsnr if computed else dataset.ncsnr(subject, subject_data.units)
     if not computed and (other := fitting_better(ncsnr, subject_data.ncsnr)):
         log.warning(
-            f"the dataset's own ncsnr fits its repeats better as {other}: see {dataset.title} in docs/datasets.md"
+            f"the dataset's own ncsnr agrees better with the repeats if its values are {other}: see {dataset.title} in "
+            "docs/datasets.md"
         )
     if not np.isfinite(ncsnr).any():
         why = (
@@ -219,6 +225,6 @@ def ceiling_of_test_images(
 
 
 def ceilings_of_regions(subject_data: SubjectData, regions: Mapping[str, np.ndarray]) -> RegionCeilings:
-    """Return each region's noise ceiling, computed from repeats and averaged over all voxels of the region."""
+    """Return each region's noise ceiling: the mean over all its voxels, computed from repeats."""
     has_responses = np.isfinite(subject_data.test) & np.isfinite(subject_data.train[0])
     return region_ceilings(subject_data.trial_sums, subject_data.test_repeats, regions, digests(regions), has_responses)

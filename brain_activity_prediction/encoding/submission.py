@@ -1,4 +1,4 @@
-"""Predict responses to a challenge's images by models that are fitted to all images with responses."""
+"""Predict the responses to the images of a challenge, with models that are fitted to all images with responses."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from brain_activity_prediction.storage.folders import alignment_folder, subject_
 
 @dataclass(frozen=True)
 class Training:
-    """Scaled responses to all images of a subject, and what turns predictions back into their units.
+    """A subject's scaled responses to all images, and the mean and SD that undo the scaling.
 
     images    (n_images,) ids
-    scaled    (n_images, V), of mean 0 and SD 1
-    mean, sd  (V,)
+    scaled    (n_images, V) responses with mean 0 and SD 1
+    mean, sd  (V,) mean and SD of the responses before scaling
     """
 
     images: np.ndarray
@@ -46,14 +46,14 @@ class Training:
 
 
 def predict_challenge(settings: SubmissionSettings, dataset: Dataset, layers: Sequence[Layer]) -> None:
-    """Write the arrays of the challenge for each stream, in `submission/STREAM/subjNN/` of the scores' folder.
+    """Write the arrays that the challenge requires, each unit predicted from its best layer by cross-validated score.
 
-    Each unit is predicted from its best layer by cross-validated score.
+    The arrays of a stream are written to `submission/STREAM/subjNN/` in the folder of scores.
     """
     subject = settings.subject
     images, challenge = dataset.trial_ids(subject, dataset.sessions(subject)), dataset.challenge_images(subject)
     if not challenge.size:
-        raise InputError(f"{dataset.title} has no images without responses to predict")
+        raise InputError(f"{dataset.title} has no challenge: no images without responses, which could be predicted")
     check_complete(layers, np.concatenate([images, challenge]))
     (session,) = dataset.sessions(subject)
     responses = dataset.read_session(subject, session, dataset.units(subject))
@@ -71,9 +71,9 @@ def predict_challenge(settings: SubmissionSettings, dataset: Dataset, layers: Se
 def predict(
     settings: SubmissionSettings, layers: Sequence[Layer], training: Training, challenge: np.ndarray
 ) -> np.ndarray:
-    """Return predictions (n_challenge, V), in the units of the responses, of each unit's best layer.
+    """Predict responses (n_challenge, V) from each unit's best layer, before scaling.
 
-    layers     of one stream
+    layers     all layers of one stream
     challenge  (n_challenge,) ids of the images to predict
     """
     n_units, alphas = len(training.mean), settings.alphas.values()

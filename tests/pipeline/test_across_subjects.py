@@ -228,7 +228,7 @@ def test_models_that_were_aligned_on_other_sessions_of_a_subject_are_not_compare
     shutil.copytree(states / "test_two-layers", states / "test_other")
     for subject in SUBJECTS:
         align(monkeypatch, aligned, "-s", subject, "--bootstrap", 0, "-m", "test/other", "--sessions", 1, 2)
-    with pytest.raises(InputError, match="test/two-layers vision was scored on other responses than test/other vision"):
+    with pytest.raises(InputError, match="vision and test/other vision were scored on different responses"):
         run_script(monkeypatch, across_subjects, aligned)
     assert not (aligned / TOGETHER).exists()
     run_script(monkeypatch, across_subjects, aligned, "-m", "test/other")

@@ -98,7 +98,9 @@ def test_images_that_fill_no_block_are_said_to_be_left_out(capsys):
     )
     asked = SimpleNamespace(permutations=999, permutation_block=40, sessions=None, subject=1, split=SplitChoice())
     assert planning.planned_permutations(dataset, asked) == 999
-    assert capsys.readouterr().err == "permutation test: 22 of 982 test images fill no block and are left out\n"
+    assert (
+        capsys.readouterr().err == "permutation test: 22 of 982 test images are left out, because they fill no block\n"
+    )
 
 
 def test_an_average_of_layers_is_tested_by_its_averaged_permutations(aligned):
@@ -167,7 +169,7 @@ def test_layers_of_an_older_version_lack_the_error_alone_and_a_line_says_so(alig
         results.write("vision", layer, 2, results.read("vision", layer), statistics, kept)
     align(monkeypatch, aligned, "--permutations", 99, "--bootstrap", 199)
     said = capsys.readouterr().err
-    assert "no standard error of r_normalised_all_voxels for vision, scored by an earlier version: --redo" in said
+    assert "vision: no standard error of r_normalised_all_voxels, because an earlier version computed" in said
     table = read_scores(aligned, "each").set_index("roi")
     assert table.loc["V1v", "r_normalised_all_voxels"].notna().all()
     assert table["r_normalised_all_voxels_se"].isna().all()

@@ -124,5 +124,5 @@ def test_scores_without_resamples_or_of_other_responses_are_not_compared(aligned
     with pytest.raises(InputError, match=r"no resamples of vision.* align again with --bootstrap"):
         run(monkeypatch, aligned, "-m", MODEL, "test/talks", "-p", 1)
     align(monkeypatch, aligned, "--sessions", 1, 2, 3, "--redo")
-    with pytest.raises(InputError, match="scored on other responses than test/two-layers vision"):
+    with pytest.raises(InputError, match="and test/two-layers vision were scored on different responses"):
         run(monkeypatch, aligned, "-m", MODEL, "test/talks", "-p", 1)

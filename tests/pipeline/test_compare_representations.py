@@ -107,7 +107,7 @@ def test_layers_and_regions_can_be_chosen(ready, monkeypatch):
     ("more", "message"),
     [
         (("-l", 2), "has no layer 2: vision has 0 to 1"),
-        (("--stream", "language"), "has no stream language: there are vision"),
+        (("--stream", "language"), "has no stream language; available: vision"),
         (("-m", "another/model"), "no hidden states of another/model"),
         (("-s", 7), "subject 7 has no betas"),
         (("--ceiling-subjects", 7), "subject 7 has no betas"),

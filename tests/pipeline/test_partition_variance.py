@@ -113,7 +113,7 @@ def test_alphas_at_an_end_of_the_grid_are_counted_for_each_joint_fit(ready, monk
         low, high = ((np.isclose(chosen, end)).sum() for end in (10, 100))
         counts = f"{of}: of {len(chosen)} alphas (voxels) {low} are the smallest of the grid and {high} the largest"
         assert counts in said
-    assert "the largest, as expected for voxels that nothing predicts" in said
+    assert "the largest. This is expected for voxels that cannot be predicted" in said
 
 
 def test_the_order_of_the_spaces_does_not_matter(ready, monkeypatch):

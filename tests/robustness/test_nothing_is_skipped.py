@@ -72,7 +72,7 @@ def test_a_stream_that_one_of_the_prompts_lacks_is_refused(talking):
         (["-m", MODEL, TALKS, "-p", 1, 2], "no scores of test/talks under prompt 2: run align_model.py with -p 2"),
         (
             ["-m", MODEL, TALKS, "-p", 1, "--stream", "vision", "vison", "language"],
-            r"no scores of stream vison \(did you mean vision\?\): there are language, vision$",
+            r"no scores of stream vison \(did you mean vision\?\); available: language, vision$",
         ),
     ],
 )
@@ -92,7 +92,7 @@ def test_a_comparison_names_the_model_without_a_stream_and_unshared_regions(scor
     capsys.readouterr()
     run_script(monkeypatch, compare, scored, "-m", MODEL, TALKS, "--stream", "vision", "language")
     lines = capsys.readouterr().err.splitlines()
-    assert "no scores of stream language of test/two-layers" in lines
+    assert "test/two-layers: no scores of stream language" in lines
     assert [line for line in lines if "V1v, V1d, V2v, hV4, PPA, RSC" in line]
 
 

@@ -58,6 +58,6 @@ def test_scores_are_never_written_under_settings_that_another_process_claimed(ki
     claim, write = kind(tmp_path)
     claim(FEW)
     kind(tmp_path)[0](MANY)
-    with pytest.raises(InputError, match=r"another process has begun scores in .* num_alphas = 20, this run has 5"):
+    with pytest.raises(InputError, match=r"another process is writing scores in .* num_alphas = 20, this run has 5"):
         write()
     assert not list(tmp_path.rglob("*.h5"))

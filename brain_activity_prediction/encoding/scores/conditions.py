@@ -33,13 +33,13 @@ CONDITION = ("model_id", "prompt", "stream")  # columns that name a condition
 class Condition(Stream):
     """A stream of a model under a prompt, with its scores in each region."""
 
-    regions: dict[str, str]  # name: digest of its voxels
+    regions: dict[str, str]  # {name: digest of the region's voxels}
     n_voxels: np.ndarray  # (R,)
     r: np.ndarray  # (R,)
     resampled: np.ndarray  # (B, R)
     r_normalised: np.ndarray  # (R,) r_normalised_all_voxels of the table, NaN where it is unknown
     normalised_resampled: np.ndarray  # (B, R)
-    settings: Mapping  # with which the scores were made
+    settings: Mapping  # settings of the alignment that made the scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ class ComparisonSettings:
     subject: Subject
     model_ids: Sequence[str]
     prompts: Sequence[int]
-    with_p: bool = False  # True if the user named the prompts with -p: each must then have scores
+    with_p: bool = False  # True if the user gave -p; every prompt must then have scores
     streams: Sequence[str] = ()  # empty for all
     protocol: str = STANDARD
     layer_choice: str = BEST_PER_REGION
@@ -68,7 +68,7 @@ def read_conditions(settings: ComparisonSettings) -> list[Condition]:
         by_prompt = {prompt: list(_conditions(settings, model_id, prompt)) for prompt in (None, *settings.prompts)}
         if not any(by_prompt.values()):
             near = did_you_mean(model_id, _scored_ids(settings))
-            raise InputError(f"no scores of {model_id}{near} under these prompts and streams: run align_model.py first")
+            raise InputError(f"no scores of {model_id}{near} for these prompts and streams: run align_model.py first")
         if settings.with_p:
             _check_prompts(model_id, by_prompt, settings.streams)
         conditions += [condition for of_prompt in by_prompt.values() for condition in of_prompt]
@@ -80,7 +80,7 @@ def read_conditions(settings: ComparisonSettings) -> list[Condition]:
 
 
 def _check_prompts(model_id: str, by_prompt: dict[int | None, list[Condition]], streams: Sequence[str]) -> None:
-    """Raise InputError if a model has no scores under a prompt that the user named, or none of a named stream."""
+    """Raise InputError if a prompt of -p has no scores of a model, or none of a stream that another prompt has."""
     streams_of = {prompt: {one.stream for one in conditions} for prompt, conditions in by_prompt.items()}
     fixed = streams_of.pop(None)
     takes_prompts = any(streams_of.values()) or any(one.settings.get("embeddings_template") for one in by_prompt[None])
@@ -102,13 +102,13 @@ def _check_streams(conditions: Sequence[Condition], streams: Sequence[str]) -> N
         if not having:
             available = sorted({one.stream for one in conditions})
             near = did_you_mean(stream, available)
-            raise InputError(f"no scores of stream {stream}{near}: there are {', '.join(available)}")
+            raise InputError(f"no scores of stream {stream}{near}; available: {', '.join(available)}")
         if lacking := [model_id for model_id in model_ids if model_id not in having]:
-            log.warning(f"no scores of stream {stream} of {', '.join(lacking)}")
+            log.warning(f"{', '.join(lacking)}: no scores of stream {stream}")
 
 
 def _scored_ids(settings: ComparisonSettings) -> set[str]:
-    """Guess the ids of models with scores from folder names; an organisation's name may hold an underscore."""
+    """Guess the ids of models with scores from folder names, in which the first underscore was usually a slash."""
     folder = subject_folder(settings.output, settings.subject, settings.protocol)
     return {path.parent.name.replace("_", "/", 1) for path in folder.glob(f"*prompt*/*/{SCORES}")}
 
@@ -120,7 +120,7 @@ def check_responses(scored: Iterable[tuple[Stream, Mapping]]) -> None:
         if difference := other_responses(settings, wanted):
             reason = difference.replace("this run has", "the latter")
             raise InputError(
-                f"{other} was scored on other responses than {first} ({reason}): align both with the same flags"
+                f"{other} and {first} were scored on different responses ({reason}): align both with the same flags"
             )
 
 
@@ -153,7 +153,7 @@ def _mean_over_folds(folds: Sequence[Condition], settings: Mapping) -> Condition
 
 
 def _square(score: np.ndarray) -> np.ndarray:
-    """Square a score and keep its sign: the share of the explainable variance, which can be averaged."""
+    """Square a score and keep its sign. The result is a share of explainable variance, which can be averaged."""
     return np.sign(score) * score**2
 
 
@@ -162,7 +162,7 @@ def _root(share: np.ndarray) -> np.ndarray:
 
 
 def _of_folder(folder: Path, settings: ComparisonSettings, model_id: str, prompt: int | None) -> Iterator[Condition]:
-    """Yield the conditions of one folder of scores."""
+    """Yield the conditions of a folder of scores."""
     layer_choice = settings.layer_choice
     store = ScoreStore(folder)
     table = read_score_table(folder / SCORES, "align again")
@@ -176,7 +176,8 @@ def _of_folder(folder: Path, settings: ComparisonSettings, model_id: str, prompt
         regions, resampled = _resampled(scores.resampled_r, scores, rows, layer_choice)
         if resampled is None:
             raise InputError(
-                f"{folder} has no resamples of {stream}, or not as many for all layers: align again with --bootstrap"
+                f"{folder} has no resamples of {stream}, or different numbers of them for its layers: align again with "
+                "--bootstrap"
             )
         rows = rows.loc[list(regions)]
         r_normalised, normalised_resampled = _normalised(store, scores, rows, layer_choice, resampled)
@@ -206,7 +207,10 @@ def _normalised(store: ScoreStore, scores: StreamScores, rows, layer_choice: str
 
 
 def _resampled(resample, scores: StreamScores, rows, layer_choice: str) -> tuple[dict[str, str], np.ndarray | None]:
-    """Return the regions of `rows` as `{name: digest}`, and their resamples from `resample`, a method of `scores`."""
+    """Return the regions of `rows` as `{name: digest}`, and their resamples (B, R); None if some are missing.
+
+    resample  method of `scores` that returns the resamples of a layer
+    """
     known = scores.best_statistics if layer_choice not in (AVERAGE, BEST_PER_REGION) else scores.statistics[0]
     if known is None:
         return {}, None

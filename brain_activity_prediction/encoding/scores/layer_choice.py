@@ -16,13 +16,13 @@ from brain_activity_prediction.inference.region_statistics import Statistics
 from brain_activity_prediction.inference.resampling import share_reaching
 
 EACH = "each"
-TEST = ("n_permutations", "permutation_block", "n_images_not_permuted")  # equal for tests that can be combined
+TEST = ("n_permutations", "permutation_block", "n_images_not_permuted")  # tests are combined only if all are equal
 Regions = Mapping[str, str]  # {name: digest of its voxels}, see `region_statistics.digests`
 
 
 @dataclass(frozen=True)
 class StreamScores:
-    """Scores of every finished layer of a stream, in the order of the layers."""
+    """Scores of all finished layers of a stream, in order."""
 
     stream: str
     layers: np.ndarray  # (K,) numbers from 0
@@ -41,7 +41,7 @@ class StreamScores:
         return layer / max(self.n_layers - 1, 1)
 
     def best_of_voxels(self) -> np.ndarray:
-        """Return the index (V,) of each voxel's best layer, the first of equals; -1 for voxels without a score."""
+        """Return the index (V,) of each voxel's best layer, the first one if equal; -1 for voxels without a score."""
         cv_score = np.where(np.isfinite(self.scores["cv_score"]), self.scores["cv_score"], -np.inf)
         return np.where(np.isfinite(cv_score).any(axis=0), cv_score.argmax(axis=0), -1)
 
@@ -56,7 +56,10 @@ class StreamScores:
         return np.stack([np.full(shape, np.nan) if s is None or s.p is None else s.p for s in self.statistics])
 
     def at(self, chosen: np.ndarray) -> dict[str, np.ndarray]:
-        """Return each voxel's scores, layer and p, `{quantity: (V,)}`, at its `chosen` index (V,); NaN for index -1."""
+        """Return each voxel's scores, layer number and p at one layer, `{quantity: (V,)}`.
+
+        chosen  (V,) index of the layer for each voxel; -1 gives NaN
+        """
         layers = np.broadcast_to(self.layers[:, None], self.scores["r"].shape)
         everything = {"layer": layers, "p": self.p(), **self.scores}
         picked = {
@@ -69,15 +72,15 @@ class StreamScores:
         return picked
 
     def mean(self) -> dict[str, np.ndarray]:
-        """Return each voxel's mean scores over layers, `{quantity: (V,)}`; alpha is NaN, as its mean is meaningless."""
+        """Return each voxel's mean scores over layers, `{quantity: (V,)}`; alpha, whose mean has no use, is NaN."""
         means = {name: values.mean(axis=0, dtype=np.float64) for name, values in self.scores.items()}
         return means | {"alpha": np.full_like(means["r"], np.nan)}
 
     def region_p(self, which: int | str, regions: Regions) -> np.ndarray:
         """Return the p value (R,) of each region's mean r; NaN for regions without a permutation test.
 
-        `which` is the index of a finished layer, BEST_PER_VOXEL or AVERAGE. An average is tested by the mean over
-        layers of each permutation, since all layers share the permutations of the images.
+        `which` is the index of a finished layer, BEST_PER_VOXEL or AVERAGE. For AVERAGE, each permutation is averaged
+        over layers, which is possible because all layers share the permutations of the images.
         """
         if which == AVERAGE:
             rows = self.permuted_r(which, regions)
@@ -86,14 +89,17 @@ class StreamScores:
         return np.full(len(regions), np.nan) if found is None else found.p_of(regions)
 
     def permuted_r(self, which: int | str, regions: Regions) -> np.ndarray | None:
-        """Return each region's mean r (P + 1, R), first observed, then permuted; None without a permutation test."""
+        """Return each region's mean r (P + 1, R): the observed one, then one per permutation; None without a test."""
         return self._averaged("region_r_permuted", which, regions, TEST)
 
     def resampled_r(self, which: int | str, regions: Regions, normalised_by: str | None = None) -> np.ndarray | None:
         """Return each region's mean r (B, R) in each resample; None if layers have different numbers of resamples.
 
-        `which` is the index of a finished layer, BEST_PER_VOXEL or AVERAGE, whose resamples are averaged. With the
-        digest of a ceiling the mean of r / sqrt(ceiling) is returned; None if another ceiling was used.
+        With the digest of a ceiling, return each region's mean of r / sqrt(ceiling) instead; None if the scores were
+        made with another ceiling.
+
+        `which` is the index of a finished layer, BEST_PER_VOXEL or AVERAGE. For AVERAGE, each resample is averaged over
+        layers.
         """
         if normalised_by is None:
             return self._averaged("region_r", which, regions, ("n_resamples",))
@@ -102,11 +108,11 @@ class StreamScores:
         return rows if same else None
 
     def resampled_explained(self, which: int | str, regions: Regions) -> np.ndarray | None:
-        """Return each region's mean explained variance (B, R) in each resample; None for scores of older versions."""
+        """Return each region's mean explained variance (B, R) per resample; None in scores of older versions."""
         return self._averaged("region_explained", which, regions, ("n_resamples",))
 
     def how_many(self, which: int | str) -> dict[str, int]:
-        """Return the numbers in TEST and n_resamples, for `which` as in `region_p`; they are 0 without statistics."""
+        """Return n_resamples and the numbers in TEST; 0 without statistics. `which` is as in `region_p`."""
         found = self._of(which)[0]
         return {name: getattr(found, name, 0) for name in (*TEST, "n_resamples")}
 
@@ -116,7 +122,10 @@ class StreamScores:
         return [self.best_statistics if which == BEST_PER_VOXEL else self.statistics[which]]
 
     def _averaged(self, name: str, which: int | str, regions: Regions, alike: tuple[str, ...]) -> np.ndarray | None:
-        """Average one array of the statistics over layers; None if a layer lacks it, or if layers differ in `alike`."""
+        """Average an array of the statistics over layers; None if a layer lacks it, or if layers differ in `alike`.
+
+        alike  fields of the statistics that must be equal in all layers
+        """
         found = self._of(which)
         if any(statistics is None or getattr(statistics, name) is None for statistics in found):
             return None
@@ -126,7 +135,7 @@ class StreamScores:
 
 
 def stream_scores(results: ScoreStore, stream: str) -> StreamScores:
-    """Read every finished layer of a stream."""
+    """Read the scores of all finished layers of a stream."""
     found = [(layer, n_layers) for name, layer, n_layers in results.layers() if name == stream]
     by_layer = [results.read(stream, layer) for layer, _ in found]
     scores = StreamScores(

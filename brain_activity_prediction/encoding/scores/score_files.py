@@ -1,4 +1,4 @@
-"""Folders of finished scores: files with checksums, and the settings with which all of them were made."""
+"""Folders of finished scores. All files of a folder have checksums and were made with the same settings."""
 
 import shutil
 from collections.abc import Mapping
@@ -25,7 +25,10 @@ HEADERS = {"voxels": LayerHeader, "best_layers": BestLayersHeader, "weightings":
 
 
 class ScoreFolder:
-    """A folder of finished scores; files are written with the settings of `claim`, or else with the folder's own."""
+    """A folder of finished scores.
+
+    Each file records the settings that were given to `claim`, or the settings of the folder if there was no `claim`.
+    """
 
     subfolders: tuple[str, ...]
 
@@ -43,11 +46,10 @@ class ScoreFolder:
         return 10 ** settings["min_log_10_alpha"], 10 ** settings["max_log_10_alpha"]
 
     def claim(self, settings: Mapping, redo: bool = False) -> None:
-        """Record the settings of the scores; refuse scores made with other settings, or with `redo` delete them.
+        """Record the settings of the scores that will be written.
 
-        A folder without scores can take any settings, even if a run with other settings failed before its first score.
-        Files that are damaged or were made with settings other than the folder's are deleted, with a warning that names
-        them.
+        If the folder has scores that were made with other settings, raise InputError, or delete them with `redo`. A
+        file that is damaged, or was copied from a folder with other settings, is deleted with a warning.
         """
         remove_left_behind(self.folder)
         if redo:
@@ -70,7 +72,7 @@ class ScoreFolder:
                 path.unlink(missing_ok=True)
 
     def fault(self, path: Path) -> Damaged | None:
-        """Verify a score file in full; return an error if it is damaged or was made with other settings."""
+        """Verify every byte of a score file; return an error if it is damaged or was made with other settings."""
         try:
             with reading(path, "it is made again"):
                 verify(path)
@@ -80,12 +82,12 @@ class ScoreFolder:
         return None
 
     def write_voxels(self, path: Path, arrays: Mapping[str, np.ndarray], about: Mapping) -> None:
-        """Write arrays of one value for each voxel, with a header and the settings with which they were made.
+        """Write arrays with one value for each voxel, a header, and the settings of the scores.
 
-        p is stored as float64, so that it is exactly a share of the permutations; other arrays are stored as float32.
+        Arrays are stored as float32, except p, which float64 keeps exact.
 
         arrays  {name: (V,)}
-        about   the header
+        about   fields of the header
 
         Raises InputError if another process has claimed the folder with other settings in the meantime.
         """
@@ -93,8 +95,8 @@ class ScoreFolder:
         settings = recorded if self._claimed is None else self._claimed
         if difference := first_difference(recorded, settings):
             raise InputError(
-                f"another process has begun scores in {self.folder} with {difference}: use the same settings, or wait "
-                "for it"
+                f"another process is writing scores in {self.folder} with {difference}: use the same settings, or wait "
+                "until it has finished"
             )
         arrays = {name: np.asarray(x, np.float64 if name in P_VALUES else np.float32) for name, x in arrays.items()}
         write_sealed(path, arrays, {**about, SETTINGS: dict(settings)})
@@ -104,7 +106,7 @@ class ScoreFolder:
 
 
 def warn_of_edges(fit: str, counted: str, alphas: np.ndarray, ends: tuple[float, float]) -> None:
-    """Warn if alphas, in an array of any shape, are at an end of their grid; NaN are ignored.
+    """Warn if alphas are at an end of their grid. `alphas` has any shape, and NaN are ignored.
 
     fit      name of the fit, for the message
     counted  axes of the array, for the message
@@ -114,6 +116,6 @@ def warn_of_edges(fit: str, counted: str, alphas: np.ndarray, ends: tuple[float,
     if at_smallest or at_largest:
         log.warning(
             f"{fit}: of {alphas.size} alphas ({counted}) {at_smallest} are the smallest of the grid "
-            f"and {at_largest} the largest, as expected for voxels that nothing predicts; "
-            "if other voxels have them, widen the grid"
+            f"and {at_largest} the largest. This is expected for voxels that cannot be predicted. If well predicted "
+            "voxels have these alphas, widen the grid"
         )

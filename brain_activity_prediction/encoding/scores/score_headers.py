@@ -1,7 +1,7 @@
 """Schemas of score files: the header of each kind of file, and the axes of its arrays in HDF5.
 
-Letters: V voxels, R regions, B resamples and P + 1 permutations of the n test images, G groups of images, k voxels with
-stored predictions.
+Letters: V voxels, R regions, B resamples and P permutations of the n test images (P + 1 with the observed order), G
+groups of images, k voxels with stored predictions.
 """
 
 import re
@@ -25,20 +25,20 @@ Header = TypeVar("Header", bound="ScoreHeader")
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreHeader:
-    """Header that all score files share; files of version 1.0.0 do not hold their settings."""
+    """Fields of the header that all score files have. Files of version 1.0.0 do not hold their settings."""
 
     settings: dict[str, Any] = field(default_factory=dict)
 
     AXES: ClassVar[Mapping[str, str]]
 
     def n_regions(self) -> int | None:
-        """Return the size of the axis R, None if no array has one."""
+        """Return the size of the axis R; None if no array has this axis."""
         return None
 
 
 @dataclass(frozen=True, kw_only=True)
 class OfStream(ScoreHeader):
-    """Header of scores or statistics of one stream."""
+    """Header of a file with scores or statistics of one stream."""
 
     stream: str
     statistics: StatisticsHeader | None = None
@@ -75,7 +75,7 @@ class BestLayersHeader(OfStream):
 
 @dataclass(frozen=True, kw_only=True)
 class CeilingHeader(ScoreHeader):
-    """Header of the noise ceiling; an older version kept no ceilings of regions."""
+    """Header of the file of noise ceilings. Files of older versions have no ceilings of regions."""
 
     ncsnr: str
     data_used: dict[str, float] = field(default_factory=dict)
@@ -103,9 +103,10 @@ class WeightingHeader(ScoreHeader):
 
 
 def read_header(path: Path, kind: type[Header], settings: Mapping) -> Header:
-    """Read the header of a score file; ValueError if the file is damaged, of another kind or made with other settings.
+    """Read the header of a score file.
 
-    The settings reveal a file that was copied from the folder of another model, prompt or subject.
+    Raises ValueError if the file is damaged, is of another kind, or was made with other settings, as a file that was
+    copied from the folder of another model, prompt or subject.
     """
     seal = read_seal(path)
     header = checked(seal.about, kind, "its header")

@@ -1,15 +1,16 @@
-"""Scores of every voxel on disk, one file for each layer, so that a killed run continues with the unfinished layers.
+"""Scores of every voxel on disk. Each layer has a file, so that a run that was killed continues with unfinished layers.
 
 A folder holds the scores of one model, prompt and subject:
 
-- `settings.json`: everything that changes the scores.
-- `voxels/STREAM_layer_NN.h5`: a dataset (V,) for each name in QUANTITIES, in the order of `volume[mask]`; the arrays of
-  the layer's `Statistics`, if requested; and the held-out predictions of some voxels (`best_predictions`).
-- `best_layers/STREAM.h5`: the statistics of every voxel at its best layer.
-- `noise_ceiling.h5`: the ceilings that all layers share. No score depends on it; each run may replace it.
+- `settings.json`: all settings that change the scores.
+- `voxels/STREAM_layer_NN.h5`: scores of a layer: for each name in QUANTITIES a dataset (V,), in the order of
+  `volume[mask]`. Also the layer's `Statistics`, if requested, and held-out predictions of some voxels (see
+  `evaluation.best_predictions`).
+- `best_layers/STREAM.h5`: statistics of every voxel at its best layer.
+- `noise_ceiling.h5`: noise ceilings. Scores do not depend on this file, and a run may replace it.
 
-All files have checksums (`sealed_hdf5`) and hold their settings. A file that is damaged or was copied from another
-folder is detected, and its layer is fitted again.
+All files have checksums (`sealed_hdf5`) and record their settings. If a file is damaged or was copied from another
+folder, its layer is fitted again.
 """
 
 from collections.abc import Iterator, Mapping
@@ -43,14 +44,15 @@ REMEDY = "align again, which fits this layer again"
 
 
 class ScoreStore(ScoreFolder):
-    """The scores of one alignment on disk: of one model, prompt and subject."""
+    """The scores of one model, prompt and subject on disk."""
 
     subfolders = ("voxels", "best_layers")
 
     def has(self, stream: str, layer: int, requested: StatisticsRequest | None = None, *, claimed: bool = True) -> bool:
         """Return whether a layer has scores and the requested statistics.
 
-        claimed  False verifies the file in full, as `claim` does: a file that `claim` would delete counts as missing
+        claimed  True if `claim` has already verified the file; False to verify all its bytes. A damaged file counts as
+            missing
         """
         path = self._path(stream, layer)
         if not path.exists() or (not claimed and self.fault(path)):
@@ -66,9 +68,10 @@ class ScoreStore(ScoreFolder):
         statistics: Statistics | None = None,
         predictions: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> None:
-        """Add a layer: an array (V,) for each of QUANTITIES, its statistics and its predictions, if any.
+        """Store a layer.
 
-        predictions  voxels (k,) and their predictions (n_test, k)
+        scores       an array (V,) for each of QUANTITIES
+        predictions  voxels (k,), and held-out predictions (n_test, k) for them
         """
         about = {"stream": stream, "layer": layer, "n_layers": n_layers}
         arrays = {name: scores[name] for name in QUANTITIES} | _prediction_arrays(predictions)
@@ -89,20 +92,20 @@ class ScoreStore(ScoreFolder):
         return self._read_statistics(self._path(stream, layer), LayerHeader)
 
     def predicted_voxels(self, stream: str, layer: int) -> np.ndarray:
-        """Return the voxels (k,) whose held-out predictions a layer's file holds."""
+        """Return the voxels (k,) for which a layer's file holds predictions."""
         path = self._path(stream, layer)
         with self._reading(path, LayerHeader):
             held = VOXELS in read_seal(path).datasets
             return read_array(path, VOXELS).astype(int) if held else np.empty(0, dtype=int)
 
     def read_predictions(self, stream: str, layer: int) -> tuple[np.ndarray, np.ndarray]:
-        """Read the voxels (k,) whose predictions a layer's file holds, and their predictions (n_test, k)."""
+        """Read the voxels (k,) for which a layer's file holds predictions, and these predictions (n_test, k)."""
         voxels, path = self.predicted_voxels(stream, layer), self._path(stream, layer)
         with self._reading(path, LayerHeader):
             return voxels, read_array(path, PREDICTED) if len(voxels) else np.empty((0, 0), dtype=np.float32)
 
     def keep_predictions(self, stream: str, layer: int, voxels: np.ndarray) -> None:
-        """Delete all predictions from a layer's file except those of these voxels."""
+        """Delete all predictions from a layer's file except those for these voxels."""
         held, predicted = self.read_predictions(stream, layer)
         wanted = np.isin(held, voxels)
         _, _, n_layers = next(found for found in self.layers() if found[:2] == (stream, layer))
@@ -110,11 +113,14 @@ class ScoreStore(ScoreFolder):
         self.write(stream, layer, n_layers, self.read(stream, layer), self.read_statistics(stream, layer), left)
 
     def write_best_statistics(self, stream: str, best_layers: np.ndarray, statistics: Statistics) -> None:
-        """Write the statistics of every voxel at its best layer (V,)."""
+        """Write the statistics of every voxel at its best layer.
+
+        best_layers  (V,) number of each voxel's best layer
+        """
         self._write(self._best_statistics_path(stream), {"layer": best_layers}, {"stream": stream}, statistics)
 
     def read_best_statistics(self, stream: str, best_layers: np.ndarray) -> Statistics | None:
-        """Read the statistics of every voxel at its best layer; None if they were computed for other best layers."""
+        """Read the statistics of every voxel at its best layer; None if the best layers have changed since."""
         path = self._best_statistics_path(stream)
         if not path.exists():
             return None
@@ -154,7 +160,7 @@ class ScoreStore(ScoreFolder):
             return RegionCeilings(header.regions, **arrays, n_test_images=header.n_test_images)
 
     def data_used(self) -> dict[str, float]:
-        """Return the `SubjectData.data_used` with which the scores were made; empty if an older version wrote them."""
+        """Return the numbers of images and sessions behind the scores; empty if an older version wrote them."""
         with self._reading_ceiling() as header:
             return header.data_used
 
@@ -169,7 +175,7 @@ class ScoreStore(ScoreFolder):
         for path in self.folder.glob("voxels/[!.]*.h5"):
             with reading(path, REMEDY):
                 header = read_header(path, LayerHeader, settings)
-                # The names in the header give the paths of other files, too, so that they must be right.
+                # Paths of other files are made from these names, so that they must be right.
                 if self._path(header.stream, header.layer) != path:
                     raise ValueError(f"its header names layer {header.layer} of {header.stream!r}")
                 found.append((header.stream, header.layer, header.n_layers))
@@ -180,7 +186,7 @@ class ScoreStore(ScoreFolder):
         return list(dict.fromkeys(stream for stream, _, _ in self.layers()))
 
     def state(self) -> str:
-        """Return a digest of the state of the layers' files, of all folds, see `made_from.state_of`."""
+        """Return a digest of the layers' files in all folds, which changes if a file changes (`made_from.state_of`)."""
         layers = (path for place in ("voxels", f"{FOLDS}/*/voxels") for path in self.folder.glob(f"{place}/*.h5"))
         return state_of(self.folder, layers)
 
@@ -190,7 +196,7 @@ class ScoreStore(ScoreFolder):
 
     @contextmanager
     def _reading(self, path: Path, kind: type[ScoreHeader], remedy: str = REMEDY) -> Iterator[ScoreHeader]:
-        """Yield a file's header; raise `Damaged`, with the remedy, if the file is damaged or has other settings."""
+        """Open a file and yield its header; raise `Damaged` with the remedy if it is damaged or has other settings."""
         with reading(path, remedy):
             yield read_header(path, kind, self.settings())
 

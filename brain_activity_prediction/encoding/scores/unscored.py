@@ -9,11 +9,11 @@ def unscored(
     prompts: Sequence[int] | None,
     subjects: Sequence[int] | None,
 ) -> list[str]:
-    """Name the selected combinations without scores; None or an empty selection stands for all with scores.
+    """List the selected combinations that have no scores. None or an empty selection means all that have scores.
 
     A model without prompts counts as scored under every prompt.
 
-    scored  (model id, prompt, subject) of all scores
+    scored  (model id, prompt, subject) of each existing table of scores
     """
     lacking = []
     for model in models or sorted({model for model, _, _ in scored}):

@@ -1,7 +1,7 @@
 """Average the tables and maps of the outer folds of a nested cross-validation.
 
-Each fold has a folder of scores of its own, in which alpha and layers were chosen on the images of the other folds. Its
-scores are averaged; predictions of different folds are never pooled, because a pooled r is below 0 for noise.
+Each fold has its own folder of scores. Alpha and layers were chosen on the images of the other folds. Scores are
+averaged over folds. Predictions are not joined before scoring, because r of joined predictions is negative for noise.
 
 Letters: F folds, R rows of the table, V voxels.
 """
@@ -28,7 +28,7 @@ KEY = ["stream", "layer_choice", "roi"]
 MEANS = ("r", "r2", "cv_score", "layer_position", "noise_ceiling", "r_normalised", "r2_normalised", "test_repeats_mean")
 FEWEST = ("n_voxels_normalised", "n_permutations", "n_train")
 SUMS = ("n_test", "n_images_not_permuted")
-JOINT_TEST = ("best_layer_p", "best_layer_q", "layers_p")  # maps that are no means over folds
+JOINT_TEST = ("best_layer_p", "best_layer_q", "layers_p")  # maps that cannot be averaged over folds
 
 
 def mean_table(
@@ -38,14 +38,15 @@ def mean_table(
     regions: Mapping[str, str],
     min_noise_ceiling: float,
 ) -> pd.DataFrame:
-    """Average the tables of folds, `region_table.region_table`, row by row.
+    """Average the tables of the folds (`region_table.region_table`) row by row.
 
-    streams  the scores of each stream in every fold
-    regions  digests by name, see `region_statistics.digests`
+    Most columns are means over folds; alpha_median is the geometric mean. n_test is the number of test images of all
+    folds together, n_train the number of training images of the smallest fold. `layer` is missing if folds chose
+    different layers. Errors, intervals and p describe the mean over folds; images are resampled and permuted within
+    folds.
 
-    Most columns are means over folds, alpha_median the geometric mean. n_test counts the test images of all folds, and
-    n_train the training images of the smallest fold. `layer` is missing where folds chose different layers. Errors,
-    intervals and p are those of the mean over folds: each resample and each permutation draws within every fold.
+    streams  scores of each stream in every fold
+    regions  {name: digest of the region's voxels}, see `region_statistics.digests`
     """
     tables = [table[table["stream"].isin(list(streams))].reset_index(drop=True) for table in tables]
     first = tables[0]
@@ -73,7 +74,7 @@ def mean_table(
 
 
 def same_rows(tables: Sequence[pd.DataFrame]) -> list[str]:
-    """Return the streams of which all folds have the same rows; the others have layers that some folds lack."""
+    """Return the streams whose rows are the same in all folds. In the other streams, some folds lack layers."""
 
     def rows(table: pd.DataFrame, stream: str) -> list[tuple]:
         of_stream = table[table["stream"] == stream]
@@ -85,11 +86,11 @@ def same_rows(tables: Sequence[pd.DataFrame]) -> list[str]:
 
 
 def mean_maps(streams: Sequence[StreamScores], ceilings: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-    """Average a stream's maps over folds, `{name: (V,) or (V, K)}`; NaN for voxels without a score in any of them.
+    """Average a stream's maps over folds, `{name: (V,) or (V, K)}`; NaN for voxels that lack a score in a fold.
 
-    ceilings  (V,) of each fold, NaN where it is not usable
+    Alphas are averaged geometrically. The best layer of a voxel is the middle one of the layers that the folds chose.
 
-    Alphas have a geometric mean. Each voxel's best layer is the middle one of those that the folds chose.
+    ceilings  (V,) noise ceiling of each fold; NaN for voxels without normalised scores
     """
     folds = [voxel_maps(scores, ceiling) for scores, ceiling in zip(streams, ceilings, strict=True)]
     names = [name for name in folds[0] if name not in JOINT_TEST and all(name in maps for maps in folds)]
@@ -107,7 +108,7 @@ def _geometric_mean(folds: Sequence[np.ndarray]) -> np.ndarray:
 
 
 class _Rows:
-    """Rows of one fold's table that differ in their region alone, and perhaps in the layer chosen for it."""
+    """Rows of one fold's table with the same stream and layer choice: one row for each region."""
 
     def __init__(self, table: pd.DataFrame, scores: StreamScores, regions: Mapping[str, str]):
         self.table, self.scores = table, scores
@@ -118,20 +119,23 @@ class _Rows:
         self.which = [choice] * len(table) if of_choice else [places[int(layer)] for layer in table["layer"]]
 
     def replicates(self, read: Callable[..., np.ndarray | None], *more: str) -> np.ndarray | None:
-        """Read the replicates (B or P + 1, R) of all rows by a method of `StreamScores`; None if any row has none."""
+        """Read the resamples (B, R) or permutations (P + 1, R) of all rows; None if a row has none.
+
+        read  method of `StreamScores` that reads them for one layer
+        """
         by_layer = {which: read(self.scores, which, self.regions, *more) for which in set(self.which)}
         if any(values is None for values in by_layer.values()):
             return None
         return np.stack([by_layer[which][:, column] for column, which in enumerate(self.which)], axis=1)
 
     def explained(self) -> np.ndarray:
-        """Return the explained variance (R,) that r_normalised_all_voxels was computed from."""
+        """Return the explained variance (R,) of each row, computed back from r_normalised_all_voxels."""
         score, ceiling = (self.table[name].to_numpy(float) for name in ("r_normalised_all_voxels", "r_ceiling"))
         return np.sign(score) * (score * ceiling) ** 2
 
 
 def _blocks(table: pd.DataFrame) -> Iterator[np.ndarray]:
-    """Yield the rows, as numbers, of each stream and choice of layers; each layer of EACH is one choice."""
+    """Yield the row numbers of each stream and layer choice; each layer of EACH has its own group."""
     layers = table["layer"].where(table["layer_choice"] == EACH).fillna(-1)
     yield from table.groupby(["stream", "layer_choice", layers], sort=False).indices.values()
 
@@ -139,7 +143,7 @@ def _blocks(table: pd.DataFrame) -> Iterator[np.ndarray]:
 def _statistics(
     folds: Sequence[_Rows], ceilings: Sequence[RegionCeilings], usable: Sequence[str]
 ) -> dict[str, np.ndarray]:
-    """Return the columns (R,) of errors, intervals, p, and scores that are divided by a region's ceiling."""
+    """Return the columns (R,) of errors, intervals and p, and of scores divided by a region's ceiling."""
 
     def joined(mean: Callable, read: Callable[..., np.ndarray | None], more: Sequence[Sequence[str]] = ()):
         each = [rows.replicates(read, *own) for rows, own in zip(folds, more or [()] * len(folds), strict=True)]

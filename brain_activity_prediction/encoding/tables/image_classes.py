@@ -1,4 +1,4 @@
-"""Tabulate scores of single classes of test images, next to the scores of the dataset that the model is trained on."""
+"""Tabulate scores of single classes of test images, next to the scores on the test images of the training dataset."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class TestImages:
 def write_class_tables(
     analysis: Analysis, observed: torch.Tensor, settings: EncodingSettings, dataset: Dataset
 ) -> None:
-    """Write the scores of single classes of test images, for a dataset that has classes."""
+    """Write the scores of single classes of test images, if the dataset has classes."""
     classes = dataset.image_classes(settings.subject)
     if not classes:
         return
@@ -60,19 +60,23 @@ def write_class_tables(
 def write_class_table(
     store: ScoreStore, images: TestImages, regions: Mapping[str, np.ndarray], alignment: Alignment, trained_on: Path
 ) -> None:
-    """Write `classes.csv`: r of all test images and of each class, by stream and region, at each voxel's best layer.
+    """Write `classes.csv`: r over all test images and over each class, by stream and region.
 
-    A voxel's r is over the images of the class alone, and a row has the mean over the region's voxels. Rows of all
-    images have `r_trained_on`, the region's r on the test images of the dataset that the model is trained on.
+    r is computed for each voxel at its best layer, over the images of the class, and averaged over the voxels of the
+    region. Rows of all images also have `r_trained_on`, the region's r on the test images of the dataset that the model
+    is trained on.
 
-    trained_on  folder of the scores of that dataset; without scores of as many voxels the column is empty
+    trained_on  folder with the scores of that dataset; the column is empty if it has no scores of the same number of
+        voxels
     """
     tables = []
     for stream in store.streams():
         best = stream_scores(store, stream).best_layers()
         predicted = best_predictions(store, stream, best)
         if predicted is None:
-            log.warning(f"no scores of classes of {stream}: they need predictions, which --bootstrap keeps")
+            log.warning(
+                f"no scores of classes of {stream}, because predictions are missing: align again with --bootstrap"
+            )
             continue
         rows = _rows(images, torch.from_numpy(predicted).to(images.observed.device), regions, best >= 0)
         tables.append(pd.DataFrame(rows, columns=COLUMNS).assign(stream=stream))
@@ -88,7 +92,10 @@ def write_class_table(
 def _rows(
     images: TestImages, predicted: torch.Tensor, regions: Mapping[str, np.ndarray], scored: np.ndarray
 ) -> Iterator[tuple]:
-    """Yield the COLUMNS of all images, then of the classes of each kind; `scored` is (V,) bool."""
+    """Yield rows for all images, then for the classes of each kind, with the columns COLUMNS.
+
+    scored  (V,) True for voxels with a best layer
+    """
     classes = [(ALL_IMAGES, ALL_IMAGES, images.ids)]
     classes += [(kind, name, ids) for kind, of_kind in images.classes.items() for name, ids in of_kind.items()]
     for kind, name, ids in classes:
@@ -104,7 +111,7 @@ def _rows(
 
 
 def _with_other(table: pd.DataFrame, trained_on: Path) -> pd.DataFrame:
-    """Add `r_trained_on` to the rows of all images, from scores of the same streams, regions and numbers of voxels."""
+    """Add `r_trained_on` to the rows of all images, if the other scores have the same stream, region and voxels."""
     path = trained_on / "scores.parquet"
     if not path.is_file():
         return table.assign(r_trained_on=np.nan)

@@ -1,4 +1,4 @@
-"""Figures of scores against layers."""
+"""Draw scores against layers."""
 
 import warnings
 from pathlib import Path
@@ -11,8 +11,8 @@ from brain_activity_prediction.runtime.errors import one_line
 from brain_activity_prediction.storage.files import written_whole
 from brain_activity_prediction.storage.folders import is_simulated
 
-# The colours of Okabe and Ito, which readers with any kind of colour vision can distinguish; line styles help, too.
-# Brown replaces their black, which is invisible on a dark page.
+# The colours of Okabe and Ito, which readers with any kind of colour vision can distinguish. Brown replaces their
+# black, which is invisible on a dark page.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6030")
 STYLES = ("-", "--", ":", "-.")
 PLAIN_TEXT = {"text.parse_math": False}  # a $ in a name is not the start of a formula
@@ -20,13 +20,13 @@ LONGEST_NAME = 34  # in characters, for labels
 
 
 def shown_name(name: str) -> str:
-    """Shorten a name for a figure: without control characters, and without its middle if it is long."""
+    """Remove control characters from a name, and the middle of a long name, for a figure."""
     name, half = one_line(name), LONGEST_NAME // 2
     return name if len(name) <= LONGEST_NAME else f"{name[:half]}…{name[1 - half :]}"
 
 
 def layer_curves(table: pd.DataFrame, path: Path) -> None:
-    """Plot the mean test r of regions against depth: one panel for each stream, one line for each region.
+    """Plot the mean test r of regions against layers: one panel for each stream, one line for each region.
 
     Dots mark the chosen layers.
 

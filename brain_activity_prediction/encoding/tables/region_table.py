@@ -30,7 +30,7 @@ COLUMNS = (
     *("n_train", "n_test", "n_sessions", "test_repeats_mean", "settings"),
 )
 MEANS = ("r", "r2", "cv_score")
-HOW_MANY = {"n_resamples": "r_ci_low", **dict.fromkeys(TEST, "p")}  # missing if the column at right is missing
+HOW_MANY = {"n_resamples": "r_ci_low", **dict.fromkeys(TEST, "p")}  # a key is missing in rows that lack its value
 INTEGERS = ("prompt", "layer", "n_train", "n_test", "n_sessions", *HOW_MANY)  # integers or missing
 NUMBERS = (
     *("layer_position", "r", "r_se", "r_ci_low", "r_ci_high", "r2", "cv_score", "alpha_median"),
@@ -41,7 +41,7 @@ NUMBERS = (
 
 @dataclass(frozen=True)
 class Alignment:
-    """A model, a prompt (None for streams that no prompt changes), and the subject whose responses are predicted."""
+    """A model, a prompt (None for streams that do not depend on it), and the subject whose responses are predicted."""
 
     model_id: str
     prompt: int | None
@@ -51,34 +51,37 @@ class Alignment:
 def region_table(
     store: ScoreStore, regions: Mapping[str, np.ndarray], alignment: Alignment, min_noise_ceiling: float
 ) -> pd.DataFrame:
-    """Tabulate the scores of every finished layer and of the chosen layers in every region, with the columns COLUMNS.
+    """Tabulate scores: a row for each stream, region and choice of layers, with the columns COLUMNS.
 
     regions  masks (V,) by name
 
-    `layer_choice` gives the layers of a row. `each` is one layer. `best_per_region` is the layer with the region's best
-    cv_score. `best_per_voxel` uses, for every voxel, the layer with its own best cv_score. `average` is the mean over
-    all layers of each score, once all are finished. `layer` is missing if voxels have different layers or layers are
-    averaged. layer_position is the relative depth, from 0 for the input of the first layer to 1 for the last layer; if
-    voxels have different layers, it is their mean. `prompt` is missing for streams that no prompt changes.
+    - `layer_choice`: `each` is one layer, `best_per_region` the layer with the region's best cv_score, `best_per_voxel`
+      the layer with the best cv_score of each voxel, and `average` the mean over all layers, once all are finished.
+    - `layer`, `layer_position`: number of the layer, and its relative depth from 0 (input of the first layer) to 1
+      (last layer). `layer` is missing for averages and if voxels have different layers; `layer_position` is then the
+      voxels' mean.
+    - `prompt`: number of the prompt; missing for streams that do not depend on a prompt.
+    - `r`, `r2`, `cv_score`: means over the `n_voxels` voxels of the region with responses.
+    - `noise_ceiling`, `ncsnr`: median ceiling of these voxels, and its source (`ceiling_source`).
+    - `r_normalised`, `r2_normalised`: means over the `n_voxels_normalised` voxels whose ceiling is at least
+      `min_noise_ceiling`.
+    - `r_normalised_all_voxels`: score for the comparison of regions (`region_ceilings`), the square root of explained
+      variance divided by the ceiling, both averaged over all voxels. Its standard error and interval include the error
+      of the ceiling.
+    - `r_ceiling`: square root of this mean ceiling, which is always computed from the betas. This and the previous
+      score are missing if the ceiling is below two of its standard errors.
+    - `r_se`, `r_ci_low`, `r_ci_high`: standard error and 95 % interval of r, from `n_resamples` resamples of the test
+      images (`bootstrap`).
+    - `r_normalised_se`: standard error of r_normalised, without the error of the ceiling. It is missing if the layers
+      were scored with another ceiling or min_noise_ceiling.
+    - `p`, `q`: p of the mean r, from `n_permutations` permutations of blocks of `permutation_block` test images. The
+      `n_images_not_permuted` images after the last whole block are not used. q is p adjusted over the rows with the
+      same layer_choice and test (Benjamini and Hochberg).
+    - `n_train`, `n_test`, `n_sessions`, `test_repeats_mean`: numbers of training images, test images and sessions, and
+      mean number of trials of a test image.
+    - `settings`: fingerprint of the settings that change the scores.
 
-    r, r2 and cv_score are means over the n_voxels voxels of the region with responses. noise_ceiling is the median of
-    these voxels, ncsnr its source, see `ceiling_source`. r_normalised and r2_normalised are means over the
-    n_voxels_normalised voxels whose ceiling is min_noise_ceiling or more.
-
-    r_normalised_all_voxels can be compared between regions. It is the root of the variance explained over the ceiling,
-    both means over all voxels of the region (`region_ceilings`); its standard error and interval include the ceiling's
-    own error. r_ceiling is the root of that mean ceiling, always computed from the betas. Both are missing where the
-    ceiling is below two of its standard errors.
-
-    r_se and the 95 % interval from r_ci_low to r_ci_high describe how r varies in n_resamples draws of the test images
-    (`bootstrap`). r_normalised_se does the same for r_normalised with a known ceiling; it is missing where the layers
-    were scored with another ceiling or min_noise_ceiling. p is the p value of the mean r among n_permutations of the
-    test images in blocks of permutation_block, missing where they were not permuted; the n_images_not_permuted images
-    left over after the last full block are not used. q is p adjusted over the rows of the same layer_choice and test
-    (Benjamini and Hochberg). All of these are missing for regions that the run did not test.
-
-    n_train, n_test and n_sessions count training images, test images and sessions; test_repeats_mean is the mean number
-    of trials for a test image. `settings` is a fingerprint of the settings that change the scores.
+    Errors, intervals, p and q are missing if the run did not compute them for this region.
     """
     ceiling, ceilings = store.read_noise_ceiling(), store.read_region_ceilings()
     parts = []
@@ -106,7 +109,7 @@ def _blocks(
     ceilings: RegionCeilings | None,
     min_noise_ceiling: float,
 ) -> Iterator[pd.DataFrame]:
-    """Yield R rows at a time: for each layer of a stream, for voxels at their best layers, and for averaged layers."""
+    """Yield tables of R rows: one for each layer of a stream, one for voxels at their best layers, one for averages."""
     known, by = digests(regions), digest_of_ceiling(usable_ceiling(ceiling, min_noise_ceiling))
     members = np.stack(list(regions.values())) & np.isfinite(stream.scores["cv_score"]).all(axis=0)
     of_regions = ceilings.of(known) if ceilings is not None else None
@@ -151,9 +154,11 @@ def _blocks(
 
 
 def best_of_regions(table: pd.DataFrame) -> pd.DataFrame:
-    """Select the rows of each region's layer with the best cv_score (the first if equal), labelled BEST_PER_REGION.
+    """Select each region's row with the best cv_score (the first if equal), and label it BEST_PER_REGION.
 
-    `table` has columns layer_choice, roi and cv_score; a region without a score has no row.
+    A region without a score has no row.
+
+    table  with the columns layer_choice, roi and cv_score
     """
     layers = table.reset_index(drop=True)
     layers = layers[layers["layer_choice"] == EACH].dropna(subset="cv_score")
@@ -162,7 +167,7 @@ def best_of_regions(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def region_means(values: Mapping[str, np.ndarray], members: np.ndarray) -> dict[str, np.ndarray]:
-    """Average voxels' values (V,) over the voxels of each region, to (R,); NaN for regions without voxels."""
+    """Average values (V,) over the voxels of each region; return them as (R,), NaN for regions without voxels."""
     counted = members.any(axis=0)
     columns = np.stack([np.where(counted, column, 0) for column in values.values()], axis=1).astype(np.float64)
     with np.errstate(invalid="ignore"):
@@ -171,7 +176,7 @@ def region_means(values: Mapping[str, np.ndarray], members: np.ndarray) -> dict[
 
 
 def errors(resampled: np.ndarray | None) -> dict[str, np.ndarray]:
-    """Return the standard error and 95 % interval (R,) of each region's r, from its resamples (B, R), if any."""
+    """Return the standard error and 95 % interval (R,) of r, from its resamples (B, R); empty without resamples."""
     if resampled is None:
         return {}
     low, high = interval(resampled)
@@ -189,8 +194,9 @@ def normalised_means(
 ) -> dict[str, np.ndarray]:
     """Average r / sqrt(ceiling) and r2 / ceiling over the voxels of each region, and count these voxels.
 
-    Only those of r and r2 that are among the scores (V,) are averaged; ratios are never clipped. Voxels whose ceiling
-    is NaN, 0 or below `min_noise_ceiling` are left out: none of their scores can be normalised.
+    Voxels whose ceiling is NaN, 0 or below `min_noise_ceiling` are left out. Ratios may exceed 1.
+
+    scores  r or r2 (V,), or both, by name
     """
     ceiling = usable_ceiling(ceiling, min_noise_ceiling)
     members = members & np.isfinite(ceiling)

@@ -1,4 +1,4 @@
-"""Write the results of an alignment for users: the region table, its figure, and the maps."""
+"""Write the results of an alignment: the table of regions, its figure, and the maps."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from brain_activity_prediction.storage.files import remove_left_behind
 from brain_activity_prediction.storage.made_from import write_note
 from brain_activity_prediction.storage.table_files import write_table
 
-# Maps that need permutations, or that all layers are finished.
+# Maps that exist only with permutations, or only if all layers are finished.
 NOT_ALWAYS = {"best_layer_p", "best_layer_q", "layers_p", "average_r", "average_r2", "average_cv_score"}
 
 
@@ -89,7 +89,7 @@ def write_and_show(table: pd.DataFrame, folder: Path, alignment: Alignment, laye
     write_table(table, folder, "scores")
     shown = table[table["layer_choice"] == layer_choice]
     if shown.empty:
-        log.info("no average before all layers of a stream are scored")
+        log.info("no average over layers yet: all layers of a stream must be scored first")
     of = f"{alignment.model_id}, {prompt_name(alignment.prompt)}, subject {alignment.subject}"
     print(f"\n{of}, layers: {layer_choice}\n{as_text(shown)}")
     print(f"\ntables, picture and maps: {folder}/ scores.csv, scores.parquet, layers.png, maps/")
@@ -101,11 +101,11 @@ def voxel_maps(stream: StreamScores, ceiling: np.ndarray) -> dict[str, np.ndarra
 
 
 def best_layer_maps(stream: StreamScores, ceiling: np.ndarray) -> dict[str, np.ndarray]:
-    """Map each voxel's best layer by cross-validated score, and its scores there; NaN for voxels without responses.
+    """Map each voxel's best layer by cross-validated score, and its scores at this layer; NaN without responses.
 
-    If all voxels had the same permutation test, p is included, and q, which is p adjusted over the voxels (Benjamini
-    and Hochberg). r_normalised is r / sqrt(ceiling), and r2_normalised is r2 / ceiling. Both are NaN where the ceiling
-    is NaN.
+    r_normalised is r / sqrt(ceiling), and r2_normalised is r2 / ceiling. Both are NaN if the ceiling is NaN. p, and q,
+    which is p adjusted over the voxels (Benjamini and Hochberg), are included if all voxels had the same permutation
+    test.
     """
     best = stream.at(stream.best_of_voxels())
     maps = {f"best_layer_{name}" if name != "layer" else "best_layer": values for name, values in best.items()}
@@ -119,26 +119,26 @@ def best_layer_maps(stream: StreamScores, ceiling: np.ndarray) -> dict[str, np.n
 
 
 def average_maps(stream: StreamScores) -> dict[str, np.ndarray]:
-    """Map each voxel's r, r2 and cv_score averaged over layers; empty before all layers of the stream are finished."""
+    """Map each voxel's r, r2 and cv_score, averaged over layers; empty if a layer of the stream is not finished."""
     means = stream.mean() if stream.complete else {}
     return {f"average_{name}": means[name] for name in MEANS if name in means}
 
 
 def layer_maps(stream: StreamScores) -> dict[str, np.ndarray]:
-    """Map every score of each voxel and finished layer, as (V, K), and p if each layer had a permutation test."""
+    """Map every score of V voxels in K finished layers, as (V, K); also p, if each layer had a permutation test."""
     maps, p = {f"layers_{name}": values.T for name, values in stream.scores.items()}, stream.p()
     return maps | ({"layers_p": p.T} if np.isfinite(p).any(axis=1).all() else {})
 
 
 def log_older_scores(table: pd.DataFrame) -> None:
-    """Warn of streams resampled by an older version, which did not store the regions' explained variance."""
+    """Warn of streams whose resamples an older version wrote, without the explained variance of regions."""
     lacking = table["r_se"].notna() & table["r_normalised_all_voxels"].notna()
     lacking &= table["r_normalised_all_voxels_se"].isna()
     if lacking.any():
         streams = ", ".join(table.loc[lacking, "stream"].unique())
         log.warning(
-            f"no standard error of r_normalised_all_voxels for {streams}, scored by an earlier version: "
-            "--redo fits them again"
+            f"{streams}: no standard error of r_normalised_all_voxels, because an earlier version computed the scores. "
+            "Use --redo to fit them again"
         )
 
 
@@ -147,8 +147,8 @@ def log_low_ceilings(ceiling: np.ndarray, lowest: float) -> None:
     known = int(np.isfinite(ceiling).sum())
     if low := known - int(np.isfinite(usable_ceiling(ceiling, lowest)).sum()):
         log.warning(
-            f"{low} of {known} voxels have a noise ceiling below {lowest:g} and no normalised scores: divided "
-            "by next to nothing, noise would look like signal (--min-noise-ceiling)"
+            f"{low} of {known} voxels have no normalised scores, because their noise ceiling is below {lowest:g} "
+            "(--min-noise-ceiling)"
         )
 
 
