@@ -23,7 +23,6 @@ from brain_activity_prediction.report.plots.variance import (
     spaces_of,
     variance_bars,
 )
-from brain_activity_prediction.report.plots.voxel_maps import voxel_maps
 from brain_activity_prediction.report.source import Source
 from brain_activity_prediction.report.tables import findings, missing
 from brain_activity_prediction.report.tables.averages import (
@@ -53,6 +52,7 @@ from brain_activity_prediction.report.tables.page_tables import (
 from brain_activity_prediction.report.tables.pairwise import read_pairs
 from brain_activity_prediction.report.tables.protocol_comparison import compared_protocols
 from brain_activity_prediction.report.tables.selection import Selection
+from brain_activity_prediction.report.voxel_maps import voxel_maps
 from brain_activity_prediction.storage.folders import NSD_IMAGES, is_simulated
 from brain_activity_prediction.storage.settings_file import comparable
 

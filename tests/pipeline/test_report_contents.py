@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from reports import LLAVA, VIT, page_text, report
 
-from brain_activity_prediction.report.plots.voxel_maps import best_prompt
 from brain_activity_prediction.report.tables.collecting import Tables, find_scored
+from brain_activity_prediction.report.voxel_maps import best_prompt
 
 pytestmark = pytest.mark.slow
 

@@ -12,7 +12,7 @@ from surface_transforms import write_transforms_of_voxels
 from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 from brain_activity_prediction.datasets.nsd.regions import read_mask, read_regions
 from brain_activity_prediction.datasets.units import Vertices, write_map
-from brain_activity_prediction.report.cortex import cortex_figures
+from brain_activity_prediction.report.cortex import cortex_figures, group_figures
 from brain_activity_prediction.report.cortex.cortices import read_cortices
 from brain_activity_prediction.report.plots.labels import map_note
 from brain_activity_prediction.report.source import Source
@@ -37,7 +37,8 @@ def figures(monkeypatch):
         drawn[name] = title, maps, scale
         return name
 
-    monkeypatch.setattr(cortex_figures, "cortex_figure", keep)
+    for module in (cortex_figures, group_figures):
+        monkeypatch.setattr(module, "cortex_figure", keep)
     monkeypatch.setattr(cortex_figures, "PIXELS", 60)
     return drawn
 

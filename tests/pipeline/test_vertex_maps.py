@@ -15,6 +15,7 @@ from surface_transforms import N_FSAVERAGE, write_mgz
 from brain_activity_prediction.datasets.find import find_dataset
 from brain_activity_prediction.datasets.units import Vertices
 from brain_activity_prediction.report.contents import values_of_settings
+from brain_activity_prediction.report.cortex import cortex_figures, group_figures
 from brain_activity_prediction.report.cortex.cortices import read_cortices
 from brain_activity_prediction.report.source import Source
 from brain_activity_prediction.report.tables.collecting import Scored
@@ -176,6 +177,34 @@ def test_a_report_of_surfaces_alone_has_maps(own_scored):
         text = page_text(report(own_scored, "-m", VIT))
     assert "Maps on fsaverage" in text
     assert "There are no maps" not in text
+
+
+def test_t_over_subjects_is_that_of_scipy_where_all_have_a_value(tmp_path, monkeypatch):
+    rng, masks, values, scored = np.random.default_rng(0), {side: np.ones(10242, dtype=bool) for side in SIDES}, [], []
+    for subject in ("sub-1", "sub-2", "sub-3"):
+        own = rng.normal(0.3, 0.1, 2 * 10242).astype(np.float32)
+        own[rng.random(own.size) < 0.1] = np.nan
+        for name in ("r_normalised", "cv_score"):
+            Vertices(masks).write_map(tmp_path / subject / f"maps/vision_best_layer_{name}", own)
+        values.append(own.astype(np.float64))
+        scored.append(Scored(tmp_path / subject, "standard", VIT, None, subject, {}))
+    drawn = {}
+    for module in (cortex_figures, group_figures):
+        monkeypatch.setattr(module, "cortex_figure", lambda name, *figure: drawn.setdefault(name, figure))
+    monkeypatch.setattr(cortex_figures, "PIXELS", 60)
+    for n in (3, 2):
+        drawn.clear()
+        with patch("brain_activity_prediction.report.cortex.cortices.PIXELS", 60):
+            cortices, _ = read_cortices(Source(Output(tmp_path)), scored[:n])
+        list(cortex_figures.cortex_figures(cortices, scored[:n], tmp_path, None))
+        assert ("flat_t_google_vit-huge-patch14-224-in21k" in drawn) == (n == 3)
+        if n == 3:
+            title, (row,), scale, *_ = drawn["flat_t_google_vit-huge-patch14-224-in21k"]
+            expected = stats.ttest_1samp(values, 0).statistic  # NaN where a subject has no value
+            np.testing.assert_allclose(row.values, expected, rtol=1e-5)
+            assert 0.7 < np.isfinite(row.values).mean() < 0.76
+            assert (title, row.title) == (f"t of r / ceiling against 0: {VIT}", "over 3 subjects, 2 df")
+            assert (scale.low, scale.unit) == (-scale.high, "t")
 
 
 def test_the_settings_of_a_page_leave_out_the_list_of_input_files(tmp_path):

@@ -291,12 +291,12 @@ def test_scales_state_where_they_are_clipped():
     assert scale.of([values]).text == "r / ceiling (clipped above 0.2)"
     assert scale.of([values[:1000]]).text == "r / ceiling"
     assert flat_maps.accuracy_scale([values * 20], "r / ceiling", 1).high == 1
-    difference = flat_maps.difference_scale([values - 0.15], "r")
+    difference = flat_maps.symmetric_scale([values - 0.15], "difference of r")
     assert (difference.low, difference.high) == (-0.15, 0.15)
     assert difference.of([values - 0.15]).text == "difference of r (clipped above 0.15)"
     assert difference.of([values - 0.2]).text == "difference of r (clipped below −0.15 and above 0.15)"
     assert flat_maps.number_scale([np.array([3.0, 3])], "layer").high == 4
-    assert flat_maps.difference_scale([np.zeros(3)], "difference").high > 0
+    assert flat_maps.symmetric_scale([np.zeros(3)], "t").high > 0
 
 
 def test_a_figure_states_the_clipping_of_its_own_maps_where_several_share_a_scale(monkeypatch, flat):
@@ -311,8 +311,9 @@ def test_a_figure_states_the_clipping_of_its_own_maps_where_several_share_a_scal
     ("scale", "says"),
     [
         (flat_maps.accuracy_scale([np.ones(2)], "r / ceiling", 1), "r / ceiling: correlation on held-out images over"),
-        (flat_maps.difference_scale([np.ones(2)], "r"), "r: correlation on held-out images."),
+        (flat_maps.symmetric_scale([np.ones(2)], "difference of r"), "r: correlation on held-out images."),
         (flat_maps.number_scale([np.ones(2)], "layer"), "Layer with the highest score on training images."),
+        (flat_maps.symmetric_scale([np.ones(2)], "t"), "t: mean over subjects, divided by its standard error, where"),
     ],
 )
 def test_a_map_says_what_its_colours_lines_and_means_are(monkeypatch, flat, white, scale, says):

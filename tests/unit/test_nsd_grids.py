@@ -10,7 +10,7 @@ from brain_activity_prediction.datasets.nsd.nsd import find_nsd
 from brain_activity_prediction.datasets.nsd.regions import read_mask, region_masks
 from brain_activity_prediction.datasets.responses import ResponseChoice, prepare_responses
 from brain_activity_prediction.encoding.subject_data import ceiling_of_test_images, read_subject_data
-from brain_activity_prediction.report.plots.voxel_maps import cortex, shown_on
+from brain_activity_prediction.report.voxel_maps import cortex, shown_on
 from brain_activity_prediction.runtime.errors import InputError
 
 ORIENTATIONS = {"LAS": ((0, 1, 2), (0,)), "PIR": ((1, 2, 0), (0, 1)), "LPI": ((0, 1, 2), (0, 1, 2))}  # order, flipped

@@ -3,7 +3,7 @@
 import numpy as np
 
 from brain_activity_prediction.report.plots.slices import limits_of
-from brain_activity_prediction.report.plots.voxel_maps import VoxelMap
+from brain_activity_prediction.report.voxel_maps import VoxelMap
 
 
 def test_all_scores_of_a_unit_share_a_scale_and_layers_have_their_own():

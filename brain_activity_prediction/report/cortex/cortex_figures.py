@@ -11,24 +11,23 @@ import numpy as np
 
 from brain_activity_prediction.encoding.protocols import AVERAGE
 from brain_activity_prediction.report.cortex.cortices import Cortices
+from brain_activity_prediction.report.cortex.group_figures import significance_figure, t_figure
 from brain_activity_prediction.report.cortex.subject_surface import N_FSAVERAGE5
-from brain_activity_prediction.report.cortex.writing import is_significant, n_significant
 from brain_activity_prediction.report.map_files import ENDING, map_paths
 from brain_activity_prediction.report.plots.drawing import Drawn, FigureFolder
 from brain_activity_prediction.report.plots.flat_maps import (
-    NUMBERS,
     PIXELS,
     ColourScale,
     CortexMap,
     accuracy_scale,
     cortex_figure,
-    difference_scale,
     number_scale,
+    symmetric_scale,
 )
-from brain_activity_prediction.report.plots.labels import prompt_labels, slug
-from brain_activity_prediction.report.plots.voxel_maps import Choice, best_prompt_map, choose
-from brain_activity_prediction.report.tables.averages import SIGNIFICANT, layer_choice
+from brain_activity_prediction.report.plots.labels import DIFFERENCE_OF, prompt_labels, slug
+from brain_activity_prediction.report.tables.averages import layer_choice
 from brain_activity_prediction.report.tables.collecting import Scored
+from brain_activity_prediction.report.voxel_maps import Choice, best_prompt_map, choose
 from brain_activity_prediction.storage.folders import Output, Subject, partitioning_folder, subject_name
 from brain_activity_prediction.surfaces.meshes import read_curvature, views_of_fsaverage5
 from brain_activity_prediction.surfaces.rasters import cached_raster
@@ -58,8 +57,10 @@ def cortex_figures(
             _add_native(native_rows, cortices, chosen, kind)
             rows = cortices.rows(maps, titles) + [cortices.mean(maps)] * (len(maps) > 1)
             yield from _accuracy(cortices, model, rows, scale, figures)
+            if drawn := t_figure(cortices, model, maps, unit, figures):
+                yield drawn
         if not averaged:
-            if drawn := _significance(cortices, model, _maps(cortices, chosen, "best_layer_q"), figures):
+            if drawn := significance_figure(cortices, model, _maps(cortices, chosen, "best_layer_q"), figures):
                 yield drawn
             rows = cortices.rows(_maps(cortices, chosen, "best_layer"), titles)
             yield from _numbers(cortices, model, rows, ("layer", {}), figures)
@@ -126,19 +127,6 @@ def _accuracy(
     regions = {name: on_fsaverage5(members) for name, members in rows[-1].regions.items()}
     row = replace(rows[-1], values=on_fsaverage5(rows[-1].values), regions=regions)
     yield cortex_figure(f"views_r_{slug(model)}", title, [row], scale, views, figures)
-
-
-def _significance(
-    cortices: Cortices, model: str, q: Mapping[Subject, np.ndarray], figures: FigureFolder
-) -> Drawn | None:
-    """Draw the number of subjects with significant scores at each vertex; None unless several were tested."""
-    if len(q) < 2:
-        return None
-    counts = n_significant([is_significant(own) for own in q.values()])
-    row = CortexMap(f"of {len(q)} subjects", counts, cortices.shared_regions(list(q)))
-    scale = ColourScale(0, len(q), NUMBERS, f"subjects with q < {SIGNIFICANT}")
-    title = f"Subjects with significant r: {model}"
-    return cortex_figure(f"flat_n_significant_{slug(model)}", title, [row], scale, cortices.flat, figures)
 
 
 def _numbers(
@@ -224,7 +212,7 @@ def _differences(
             rows.append(cortices.mean(differences, f"{reference} − {other}, mean"))
     if not rows:
         return None
-    scale = difference_scale([row.values for row in rows], unit)
+    scale = symmetric_scale([row.values for row in rows], f"{DIFFERENCE_OF}{unit}")
     return cortex_figure(*words, rows, scale, cortices.flat, figures)
 
 

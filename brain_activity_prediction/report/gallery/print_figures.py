@@ -16,7 +16,6 @@ from brain_activity_prediction.report.plots.comparison_bars import MOST_CONDITIO
 from brain_activity_prediction.report.plots.drawing import Drawn, FigureFolder
 from brain_activity_prediction.report.plots.labels import families, prompt_labels
 from brain_activity_prediction.report.plots.variance import read_shares, shares_over_subjects, variance_bars
-from brain_activity_prediction.report.plots.voxel_maps import score_maps, voxel_maps
 from brain_activity_prediction.report.plots.voxel_scatter import voxel_scatter
 from brain_activity_prediction.report.source import Source
 from brain_activity_prediction.report.tables.averages import layer_choice, layer_scores, prompt_scores, region_scores
@@ -26,6 +25,7 @@ from brain_activity_prediction.report.tables.missing import unscored_regions
 from brain_activity_prediction.report.tables.pairwise import conditions_of, read_pairs
 from brain_activity_prediction.report.tables.selection import Selection
 from brain_activity_prediction.report.tables.writing import shown_tables
+from brain_activity_prediction.report.voxel_maps import score_maps, voxel_maps
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.messages import log
 

@@ -11,8 +11,8 @@ from brain_activity_prediction.report.plots.labels import families, prompt_label
 from brain_activity_prediction.report.plots.layer_curves import layer_curves
 from brain_activity_prediction.report.plots.prompt_maps import prompt_map
 from brain_activity_prediction.report.plots.region_bars import region_bars
-from brain_activity_prediction.report.plots.voxel_maps import stream_order
 from brain_activity_prediction.report.tables.pairwise import best_prompts
+from brain_activity_prediction.report.voxel_maps import stream_order
 
 
 def bars_of_families(

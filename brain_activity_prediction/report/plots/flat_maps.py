@@ -5,23 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-import contourpy
 import numpy as np
 import pandas as pd
 from matplotlib import colormaps
-from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
 from matplotlib.patches import Patch
-from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
-from scipy.ndimage import distance_transform_edt, find_objects, label
-from scipy.optimize import isotonic_regression
 
-from brain_activity_prediction.report.plots.drawing import POINTS_PER_INCH, Drawn, FigureFolder, Words
-from brain_activity_prediction.report.plots.labels import DIFFERENCE_OF, map_note
-from brain_activity_prediction.report.plots.style import INK, PAPER
+from brain_activity_prediction.report.plots.drawing import Drawn, FigureFolder, Words
+from brain_activity_prediction.report.plots.labels import map_note
+from brain_activity_prediction.report.plots.region_names import OUTLINE, name_regions
+from brain_activity_prediction.report.plots.style import INK
 from brain_activity_prediction.surfaces.rasters import Raster
 
 PIXELS = 900  # width of a picture
@@ -29,17 +25,10 @@ GYRUS, SULCUS = 0.82, 0.68  # greys of the cortex
 TITLE = 40  # height in pixels of the line above each map
 HIGHEST = 0.99  # quantile of the values at the end of a colour scale
 ACCURACY, NUMBERS, DIFFERENCE = "inferno", "viridis", "RdBu_r"  # colour maps
-OUTLINE = [withStroke(linewidth=1.2, foreground="black")]
-AROUND = [withStroke(linewidth=1.2, foreground=PAPER)]
-LEADER = {"colors": INK, "linewidths": 0.4, "path_effects": AROUND, "zorder": 3}  # above the borders
 ENDS = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}
 BAR_GAP, BAR_ROOM = 3, 32  # in points: between picture and colour bar, and the room for it
 LONGEST_LINE = 74  # in characters
 NOTE = "Left hemisphere left. Grey: cortex without a value, dark in sulci."
-BORDER_STEP = 3  # every third point of a border in pixels is drawn: an SVG has a third of the size
-NAME_SIZE, NAME_LINE, LETTER = 5, 6.2, 3.2  # of the names of regions, in points
-NAME_GAP = 12  # pixels between regions and their names
-LEAST_PIXELS = 30  # smallest piece of a region that is outlined
 
 
 @dataclass(frozen=True)
@@ -101,10 +90,10 @@ def number_scale(maps: Sequence[np.ndarray], unit: str, names: Mapping[int, str]
     return ColourScale(low, max(float(values.max()), low + 1), NUMBERS, unit, names=shown)
 
 
-def difference_scale(maps: Sequence[np.ndarray], unit: str) -> ColourScale:
+def symmetric_scale(maps: Sequence[np.ndarray], unit: str) -> ColourScale:
     """Return a diverging scale that is symmetric about 0, to the 99th percentile of all absolute values."""
     high = _rounded_up(max(float(np.quantile(np.abs(_finite(maps)), HIGHEST)), 1e-3))
-    return ColourScale(-high, high, DIFFERENCE, f"{DIFFERENCE_OF}{unit}")
+    return ColourScale(-high, high, DIFFERENCE, unit)
 
 
 def cortex_figure(
@@ -143,7 +132,7 @@ def cortex_figure(
         for number, one in enumerate(maps):
             top = number * (height + TITLE)
             panel.text(0, top + TITLE * 0.6, shown_line(one.title), fontsize=figures.style.small, va="center")
-            borders += _name_regions(panel, raster, one.regions, top + TITLE)
+            borders += name_regions(panel, raster, one.regions, top + TITLE)
         lines = LineCollection(borders, colors="white", linewidths=0.5, path_effects=OUTLINE)
         panel.add_collection(lines, autolim=False)
         if not scale.names:
@@ -173,64 +162,6 @@ def _values(maps: Sequence[CortexMap]) -> pd.DataFrame:
     rows = pd.DataFrame({"hemisphere": np.where(known < per_side, "lh", "rh"), "vertex": known % per_side})
     titles = [one.title if [other.title for other in maps].count(one.title) == 1 else "" for one in maps]
     return rows.assign(**{title or f"map {n + 1}": values[known, n] for n, title in enumerate(titles)})
-
-
-def _name_regions(panel: Axes, raster: Raster, regions: Mapping[str, np.ndarray], top: float) -> list[np.ndarray]:
-    """Name the regions of both hemispheres, and return the lines of all borders, in pixels.
-
-    Names are lateral of the regions, each with a line to the middle of its region.
-    """
-    middle, borders = raster.corners.shape[1] // 2, []
-    for half, lateral in ((slice(0, middle), -1), (slice(middle, None), 1)):
-        anchors, own = {}, []
-        for name, members in regions.items():
-            if found := _cropped(raster.shows(members)[:, half]):
-                piece, row, column = found
-                shift = np.array([column + half.start, row + top])
-                lines = contourpy.contour_generator(z=piece.astype(float)).lines(0.5)
-                own += [np.concatenate([line[::BORDER_STEP], line[-1:]]) + shift for line in lines]
-                depth = distance_transform_edt(piece)
-                anchors[name] = np.array(np.unravel_index(depth.argmax(), depth.shape))[::-1] + shift
-        if anchors:
-            _write_names(panel, anchors, np.concatenate(own), lateral)
-        borders += own
-    return borders
-
-
-def _write_names(panel: Axes, anchors: Mapping[str, np.ndarray], border: np.ndarray, lateral: int) -> None:
-    """Write names as near to the heights of their anchors as they fit, beyond the `border` (n, 2) at their height.
-
-    lateral  side of the names, -1 for left and 1 for right; a name without room there is on the other side
-    """
-    names, width = sorted(anchors, key=lambda name: anchors[name][1]), panel.get_xlim()[1]
-    point = width / panel.figure.get_figwidth() / POINTS_PER_INCH
-    steps = NAME_LINE * point * np.arange(len(names))
-    leaders: list[np.ndarray] = []
-    heights = isotonic_regression([anchors[name][1] for name in names] - steps).x + steps
-    for name, y in zip(names, heights, strict=True):
-        near = np.append(border[np.abs(border[:, 1] - y) <= NAME_LINE * point, 0], anchors[name][0])
-        left, right, length = near.min() - NAME_GAP, near.max() + NAME_GAP, LETTER * point * len(name)
-        is_left = left > length if lateral < 0 else right > width - length
-        x, align = (left, "right") if is_left else (right, "left")
-        style = {"color": INK, "fontsize": NAME_SIZE, "path_effects": AROUND}
-        panel.text(x, y, name, ha=align, va="center", **style).set_in_layout(False)
-        leaders.append(np.array([(x + np.copysign(NAME_GAP / 4, anchors[name][0] - x), y), anchors[name]]))
-    panel.add_collection(LineCollection(leaders, **LEADER), autolim=False)
-
-
-def _cropped(pixels: np.ndarray) -> tuple[np.ndarray, int, int] | None:
-    """Return a region's pieces of at least LEAST_PIXELS in a box around them, and the box's first row and column.
-
-    The box has a margin of 1. Without such pieces, return None. `pixels` are (H, W) bool.
-    """
-    pieces, _ = label(pixels)
-    sizes = np.bincount(pieces.ravel())
-    sizes[0] = 0
-    if not (sizes >= LEAST_PIXELS).any():
-        return None
-    shown = (sizes >= LEAST_PIXELS)[pieces]
-    ((rows, columns),) = find_objects(shown.astype(int))
-    return np.pad(shown[rows, columns], 1), rows.start - 1, columns.start - 1
 
 
 def shown_line(text: str) -> str:

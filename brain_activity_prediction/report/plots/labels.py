@@ -28,6 +28,7 @@ MEANINGS = {  # of the unit of a map
     "r": "r: correlation on held-out images.",
     "r / ceiling": "r / ceiling: correlation on held-out images over its noise ceiling, where that is high enough.",
     "subjects with q < 0.05": "q: permutation test of r in each voxel, adjusted over all voxels of the subject (FDR).",
+    "t": "t: mean over subjects, divided by its standard error, where all subjects have a value.",
     "R²": "R²: share of the variance of responses to held-out images.",
 }
 LONGEST_SLUG_BYTES = 60

@@ -20,7 +20,7 @@ from nilearn.plotting import view_img
 from brain_activity_prediction.report.plots.drawing import Drawn, FigureFolder, Words
 from brain_activity_prediction.report.plots.flat_maps import ACCURACY, HIGHEST, NUMBERS
 from brain_activity_prediction.report.plots.labels import map_note
-from brain_activity_prediction.report.plots.voxel_maps import VoxelMap
+from brain_activity_prediction.report.voxel_maps import VoxelMap
 
 # HTML head of a viewer's frame, before the body of the map.
 FRAME = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Slices</title><style>

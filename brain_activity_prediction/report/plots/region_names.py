@@ -1,0 +1,83 @@
+"""Outline the regions of a flat cortex, and write their names next to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import contourpy
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.patheffects import withStroke
+from scipy.ndimage import distance_transform_edt, find_objects, label
+from scipy.optimize import isotonic_regression
+
+from brain_activity_prediction.report.plots.drawing import POINTS_PER_INCH
+from brain_activity_prediction.report.plots.style import INK, PAPER
+from brain_activity_prediction.surfaces.rasters import Raster
+
+OUTLINE = [withStroke(linewidth=1.2, foreground="black")]
+AROUND = [withStroke(linewidth=1.2, foreground=PAPER)]
+LEADER = {"colors": INK, "linewidths": 0.4, "path_effects": AROUND, "zorder": 3}  # above the borders
+BORDER_STEP = 3  # every third point of a border in pixels is drawn: an SVG has a third of the size
+NAME_SIZE, NAME_LINE, LETTER = 5, 6.2, 3.2  # of the names of regions, in points
+NAME_GAP = 12  # pixels between regions and their names
+LEAST_PIXELS = 30  # smallest piece of a region that is outlined
+
+
+def name_regions(panel: Axes, raster: Raster, regions: Mapping[str, np.ndarray], top: float) -> list[np.ndarray]:
+    """Name the regions of both hemispheres, and return the lines of all borders, in pixels.
+
+    Names are lateral of the regions, each with a line to the middle of its region.
+    """
+    middle, borders = raster.corners.shape[1] // 2, []
+    for half, lateral in ((slice(0, middle), -1), (slice(middle, None), 1)):
+        anchors, own = {}, []
+        for name, members in regions.items():
+            if found := _cropped(raster.shows(members)[:, half]):
+                piece, row, column = found
+                shift = np.array([column + half.start, row + top])
+                lines = contourpy.contour_generator(z=piece.astype(float)).lines(0.5)
+                own += [np.concatenate([line[::BORDER_STEP], line[-1:]]) + shift for line in lines]
+                depth = distance_transform_edt(piece)
+                anchors[name] = np.array(np.unravel_index(depth.argmax(), depth.shape))[::-1] + shift
+        if anchors:
+            _write_names(panel, anchors, np.concatenate(own), lateral)
+        borders += own
+    return borders
+
+
+def _write_names(panel: Axes, anchors: Mapping[str, np.ndarray], border: np.ndarray, lateral: int) -> None:
+    """Write names as near to the heights of their anchors as they fit, beyond the `border` (n, 2) at their height.
+
+    lateral  side of the names, -1 for left and 1 for right; a name without room there is on the other side
+    """
+    names, width = sorted(anchors, key=lambda name: anchors[name][1]), panel.get_xlim()[1]
+    point = width / panel.figure.get_figwidth() / POINTS_PER_INCH
+    steps = NAME_LINE * point * np.arange(len(names))
+    leaders: list[np.ndarray] = []
+    heights = isotonic_regression([anchors[name][1] for name in names] - steps).x + steps
+    for name, y in zip(names, heights, strict=True):
+        near = np.append(border[np.abs(border[:, 1] - y) <= NAME_LINE * point, 0], anchors[name][0])
+        left, right, length = near.min() - NAME_GAP, near.max() + NAME_GAP, LETTER * point * len(name)
+        is_left = left > length if lateral < 0 else right > width - length
+        x, align = (left, "right") if is_left else (right, "left")
+        style = {"color": INK, "fontsize": NAME_SIZE, "path_effects": AROUND}
+        panel.text(x, y, name, ha=align, va="center", **style).set_in_layout(False)
+        leaders.append(np.array([(x + np.copysign(NAME_GAP / 4, anchors[name][0] - x), y), anchors[name]]))
+    panel.add_collection(LineCollection(leaders, **LEADER), autolim=False)
+
+
+def _cropped(pixels: np.ndarray) -> tuple[np.ndarray, int, int] | None:
+    """Return a region's pieces of at least LEAST_PIXELS in a box around them, and the box's first row and column.
+
+    The box has a margin of 1. Without such pieces, return None. `pixels` are (H, W) bool.
+    """
+    pieces, _ = label(pixels)
+    sizes = np.bincount(pieces.ravel())
+    sizes[0] = 0
+    if not (sizes >= LEAST_PIXELS).any():
+        return None
+    shown = (sizes >= LEAST_PIXELS)[pieces]
+    ((rows, columns),) = find_objects(shown.astype(int))
+    return np.pad(shown[rows, columns], 1), rows.start - 1, columns.start - 1
