@@ -14,7 +14,7 @@ from brain_activity_prediction.datasets.nsd.regions import read_mask, read_regio
 from brain_activity_prediction.datasets.units import Vertices, write_map
 from brain_activity_prediction.report.cortex import cortex_figures, group_figures
 from brain_activity_prediction.report.cortex.cortices import read_cortices
-from brain_activity_prediction.report.plots.labels import map_note
+from brain_activity_prediction.report.plots.labels import map_note, slug
 from brain_activity_prediction.report.source import Source
 from brain_activity_prediction.report.tables.collecting import Scored, find_scored
 from brain_activity_prediction.storage.folders import Output, partitioning_folder
@@ -109,6 +109,31 @@ def test_the_subjects_with_significant_scores_are_counted_at_each_vertex(on_surf
     assert map_note(scale.unit, averaged=False).startswith("q: permutation test")
     paths[2].unlink()
     assert name not in [*cortex_figures.cortex_figures(cortices, scored, on_surfaces / "report/maps", None)]
+
+
+def test_layers_and_prompts_are_shown_only_where_the_ceiling_is_high_enough(on_surfaces, figures):
+    scored = [one for one in find_scored(on_surfaces) if (one.model_id, one.subject) == (LLAVA, 1)]
+    mask, affine = read_mask(find_nsd(on_surfaces), 1)
+    reliable = np.arange(mask.sum()) % 3 > 0
+    for one in scored:
+        for name, values in (
+            ("best_layer_r_normalised", np.where(reliable, 0.5, np.nan)),
+            ("best_layer", 2 * reliable),
+        ):
+            write_map(one.folder / f"maps/language_{name}.nii.gz", values, mask, affine)
+    folder = on_surfaces / "report/maps"
+    write_map(folder / f"language_best_prompt_{slug(LLAVA)}_subj01.nii.gz", np.full(mask.sum(), 2), mask, affine)
+    for has_ceilings in (True, False):
+        figures.clear()
+        cortices, _ = read_cortices(Source(Output(on_surfaces), find_nsd(on_surfaces)), scored)
+        list(cortex_figures.cortex_figures(cortices, scored, folder, None))
+        for kind in ("layer", "prompt"):
+            _, (row,), _ = figures[f"flat_best_{kind}_llava-hf_llava-1_5-13b-hf"]
+            shown = set(row.values[np.isfinite(row.values)])
+            assert shown == ({2} if has_ceilings or kind == "prompt" else {0, 2})
+            assert (np.isfinite(row.values).mean() > 0.9) != has_ceilings
+        for one in scored:
+            (one.folder / "maps/language_best_layer_r_normalised.nii.gz").unlink(missing_ok=True)
 
 
 def test_prompts_are_subtracted_from_the_preferred_one_in_the_same_subjects(on_surfaces, figures):

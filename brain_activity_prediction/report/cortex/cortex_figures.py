@@ -53,6 +53,7 @@ def cortex_figures(
         scale = accuracy_scale([values for maps in scores.values() for values in maps.values()], unit, MOST)
     for model, chosen in choices.items():
         titles = {subject: f"subject {subject} ({choice.condition})" for subject, choice in chosen.items()}
+        reliable = {} if averaged else scores.get(model, {})
         if maps := scores.get(model):
             _add_native(native_rows, cortices, chosen, kind)
             rows = cortices.rows(maps, titles) + [cortices.mean(maps)] * (len(maps) > 1)
@@ -62,11 +63,11 @@ def cortex_figures(
         if not averaged:
             if drawn := significance_figure(cortices, model, _maps(cortices, chosen, "best_layer_q"), figures):
                 yield drawn
-            rows = cortices.rows(_maps(cortices, chosen, "best_layer"), titles)
+            rows = cortices.rows(_where(reliable, _maps(cortices, chosen, "best_layer")), titles)
             yield from _numbers(cortices, model, rows, ("layer", {}), figures)
         paths = {subject: best_prompt_map(choice, model, maps_folder) for subject, choice in chosen.items()}
         titles = {subject: f"subject {subject} ({choice.stream})" for subject, choice in chosen.items()}
-        rows = cortices.rows(cortices.read(paths, "best_prompt"), titles)
+        rows = cortices.rows(_where(reliable, cortices.read(paths, "best_prompt")), titles)
         names = prompt_labels({one.prompt: _wording(one) for choice in chosen.values() for one in choice.having})
         yield from _numbers(cortices, model, rows, ("prompt", names), figures)
         if drawn := _prompt_differences(cortices, chosen, (kind, unit), figures):
@@ -111,6 +112,14 @@ def _choices(cortices: Cortices, scored: Sequence[Scored], model: str) -> dict[S
 def _maps(cortices: Cortices, chosen: Mapping[Subject, Choice], kind: str) -> dict[Subject, np.ndarray]:
     """Return one kind of map of each subject's chosen stream, (V,) on the vertices."""
     return cortices.read({subject: _path(one.best, one.stream, kind) for subject, one in chosen.items()}, kind)
+
+
+def _where(reliable: Mapping[Subject, np.ndarray], maps: Mapping[Subject, np.ndarray]) -> dict[Subject, np.ndarray]:
+    """Return maps (V,) with NaN at vertices where a subject's map of `reliable`, if it has one, has no value."""
+    return {
+        subject: np.where(np.isfinite(reliable[subject]), values, np.nan) if subject in reliable else values
+        for subject, values in maps.items()
+    }
 
 
 def _path(one: Scored, stream: str, kind: str) -> Path:
