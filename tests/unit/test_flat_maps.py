@@ -27,6 +27,7 @@ from brain_activity_prediction.surfaces.rasters import rasterise
 
 N = 10242  # vertices of a hemisphere
 FIGURES = FigureFolder(Path("unwritten"))
+TITLE = round(flat_maps.TITLE * 300 / FIGURES.width)  # pixels of the line above a map that is 300 pixels wide
 
 
 @pytest.fixture(scope="module")
@@ -215,8 +216,8 @@ def test_colours_show_values_and_grey_cortex_where_there_are_none(painted, flat,
     flat_maps.cortex_figure("a", "A", [CortexMap("one", values)] * 2, scale, (flat, curvature), FIGURES)
     picture = np.asarray(painted[0].images[0].get_array())
     height = len(flat.corners)
-    assert len(picture) == 2 * (height + flat_maps.TITLE)
-    rows = picture[flat_maps.TITLE : flat_maps.TITLE + height]
+    assert len(picture) == 2 * (height + TITLE)
+    rows = picture[TITLE : TITLE + height]
     np.testing.assert_array_equal(rows, picture[-height:])
     known, sulci = np.isfinite(flat.interpolated(values)), flat.nearest(curvature) > 0
     np.testing.assert_allclose(rows[known], np.tile(colormaps["inferno"](1.0, bytes=True), (known.sum(), 1)))
@@ -236,10 +237,10 @@ def test_regions_are_outlined_and_named_in_both_hemispheres(painted, flat, white
     pixels = flat.nearest(occipital)
     ends = [line[-1] for lines in leaders for line in lines.get_segments()]
     for column, row in ends:
-        assert pixels[int(row) - flat_maps.TITLE, int(column)] == 1
+        assert pixels[int(row) - TITLE, int(column)] == 1
     (left, _), (right, _) = ends
     assert left < 150 < right
-    border = np.concatenate(outlines.get_segments()) - [0, flat_maps.TITLE]
+    border = np.concatenate(outlines.get_segments()) - [0, TITLE]
     inside = np.nan_to_num(pixels)[np.floor(border[:, 1]).astype(int), np.floor(border[:, 0]).astype(int)]
     beyond = np.nan_to_num(pixels)[np.ceil(border[:, 1]).astype(int), np.ceil(border[:, 0]).astype(int)]
     assert (inside != beyond).mean() > 0.9
@@ -257,7 +258,7 @@ def test_names_of_regions_cover_neither_regions_nor_each_other(painted, flat, wh
     assert not [1 for one, other in combinations(boxes, 2) if one.overlaps(other)]
     inside = flat.nearest(np.any([*steps.values()], axis=0)) == 1
     rows, columns = np.nonzero(inside)
-    points = panel.transData.transform(np.column_stack([columns, rows + flat_maps.TITLE]))
+    points = panel.transData.transform(np.column_stack([columns, rows + TITLE]))
     assert sum(box.count_contains(points) for box in boxes) == 0
 
 
@@ -265,7 +266,7 @@ def test_layers_are_never_blended_in_a_picture(painted, flat, white):
     layers = np.where(white[:, 1] < -60, 2.0, 10.0)
     scale = flat_maps.number_scale([layers], "layer")
     flat_maps.cortex_figure("a", "A", [CortexMap("one", layers)], scale, (flat, read_curvature()), FIGURES)
-    picture = np.asarray(painted[0].images[0].get_array())[flat_maps.TITLE :]
+    picture = np.asarray(painted[0].images[0].get_array())[TITLE:]
     assert len(np.unique(picture[flat.inside], axis=0)) == 2
 
 
@@ -277,7 +278,7 @@ def test_prompts_have_a_legend_of_their_names_in_place_of_a_colour_bar(painted, 
     (legend,) = panel.figure.legends
     assert panel.figure.axes == [panel]
     assert [text.get_text() for text in legend.get_texts()] == ["caption", "describe"]
-    shown = np.unique(np.asarray(panel.images[0].get_array())[flat_maps.TITLE :][flat.inside], axis=0)
+    shown = np.unique(np.asarray(panel.images[0].get_array())[TITLE:][flat.inside], axis=0)
     np.testing.assert_allclose(
         255 * np.unique([patch.get_facecolor() for patch in legend.get_patches()], axis=0), shown, atol=1
     )
@@ -305,6 +306,28 @@ def test_a_figure_states_the_clipping_of_its_own_maps_where_several_share_a_scal
     scale = flat_maps.accuracy_scale([np.array([0, 0.2])], "r / ceiling")
     drawn = [flat_maps.cortex_figure("a", "A", [one], scale, (flat, read_curvature()), FIGURES) for one in maps]
     assert [one.scale.text for one in drawn] == ["r / ceiling", "r / ceiling (clipped above 0.2)"]
+
+
+@pytest.mark.parametrize(("n", "n_columns"), [(1, 1), (5, 1), (9, 2)])
+def test_many_maps_are_in_columns_so_that_a_figure_stays_on_a_page(painted, flat, white, n, n_columns):
+    maps = [CortexMap(f"map {turn}", np.full(2 * N, turn + 1.0), {"V1": white[:, 1] < -85}) for turn in range(n)]
+    scale = flat_maps.ColourScale(0, n, "viridis", "layer")
+    flat_maps.cortex_figure("a", "A", maps, scale, (flat, read_curvature()), FIGURES)
+    (panel, *_) = painted
+    assert panel.figure.get_figheight() * 72 < flat_maps.TALLEST + 50
+    picture = np.asarray(panel.images[0].get_array())
+    across = 300 + flat_maps.GAP
+    assert picture.shape[1] == n_columns * across - flat_maps.GAP
+    rows, shown = len(flat.corners), []
+    line = round(flat_maps.TITLE * 300 * n_columns / FIGURES.width)
+    for turn in range(n):
+        top, left = turn // n_columns * (rows + line) + line, turn % n_columns * across
+        (colour,) = np.unique(picture[top : top + rows, left : left + 300][flat.inside], axis=0)
+        shown.append(tuple(colour))
+        (title,) = [text for text in panel.texts if text.get_text() == f"map {turn}"]
+        assert title.get_position() == (left, pytest.approx(top - 0.4 * line))
+    assert len(set(shown)) == n
+    assert ("V1" in [text.get_text() for text in panel.texts]) == (n_columns == 1)
 
 
 @pytest.mark.parametrize(

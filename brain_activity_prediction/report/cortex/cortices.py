@@ -176,7 +176,8 @@ def _regions_of(source: Source, subject: Subject, surface: Surface, settings: Ma
 
 
 def _of_interest(regions: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {name: mask for name, mask in (regions | family_masks(regions)).items() if name in OUTLINED}
+    masks = regions | family_masks(regions)
+    return {name: masks[name] for name in OUTLINED if name in masks}
 
 
 def _outlined(surface: Surface, masks: Mapping[str, np.ndarray], space: str) -> dict[str, np.ndarray]:

@@ -12,22 +12,27 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
 from matplotlib.patches import Patch
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from brain_activity_prediction.report.plots.drawing import Drawn, FigureFolder, Words
 from brain_activity_prediction.report.plots.labels import map_note
-from brain_activity_prediction.report.plots.region_names import OUTLINE, name_regions
+from brain_activity_prediction.report.plots.region_names import name_regions
 from brain_activity_prediction.report.plots.style import INK
 from brain_activity_prediction.surfaces.rasters import Raster
 
 PIXELS = 900  # width of a picture
 GYRUS, SULCUS = 0.82, 0.68  # greys of the cortex
-TITLE = 40  # height in pixels of the line above each map
+TITLE = 11  # points of the line above each map
+GAP = 30  # pixels between columns of maps
+TALLEST = 600  # points of the maps of a figure: a page has some 700
+NAMED = 150  # points: regions of narrower maps have no names
+WHOLE = 240  # points of a map whose lines have their full width
 HIGHEST = 0.99  # quantile of the values at the end of a colour scale
 ACCURACY, NUMBERS, DIFFERENCE = "inferno", "viridis", "RdBu_r"  # colour maps
 ENDS = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}
 BAR_GAP, BAR_ROOM = 3, 32  # in points: between picture and colour bar, and the room for it
-LONGEST_LINE = 74  # in characters
+CHARACTER = 3.3  # points of a character in the line above a map
 NOTE = "Left hemisphere left. Grey: cortex without a value, dark in sulci."
 
 
@@ -104,36 +109,45 @@ def cortex_figure(
     background: tuple[Raster, np.ndarray],
     figures: FigureFolder,
 ) -> DrawnCortex:
-    """Draw maps one below the other on one colour scale; vertices without a value show the cortex.
+    """Draw maps on one colour scale; vertices without a value show the cortex.
+
+    Maps are below each other, in as many columns as the figure needs to stay on a page.
 
     background  the cortex: its raster, and the curvature (V,) of its vertices
     """
     (raster, curvature), whole = background, scale.colours == NUMBERS
     scale = scale.of([one.values for one in maps])  # others may share it
-    height = len(raster.corners)
+    rows, across = raster.corners.shape[:2]
+    n_columns = _columns(len(maps), rows / across, figures.width)
+    wide = figures.width / n_columns  # points of a map
+    title_rows = round(TITLE * across / wide)
+    places = [(n % n_columns * (across + GAP), n // n_columns * (rows + title_rows)) for n in range(len(maps))]
     colours = ScalarMappable(Normalize(scale.low, scale.high), colormaps[scale.colours])
     grey = np.where(raster.nearest(curvature) > 0, SULCUS, GYRUS)
     grey = np.round(255 * grey[raster.inside]).astype(np.uint8)
-    picture = np.full((len(maps) * (height + TITLE), raster.corners.shape[1], 4), (255, 255, 255, 0), dtype=np.uint8)
-    for number, one in enumerate(maps):
-        rows = picture[number * (height + TITLE) + TITLE :][:height]
-        rows[raster.inside] = np.column_stack([grey, grey, grey, np.full_like(grey, 255)])
+    shape = places[-1][1] + title_rows + rows, places[n_columns - 1][0] + across, 4
+    picture = np.full(shape, (255, 255, 255, 0), dtype=np.uint8)
+    for (left, top), one in zip(places, maps, strict=True):
+        pixels = picture[top + title_rows :, left:][:rows, :across]
+        pixels[raster.inside] = np.column_stack([grey, grey, grey, np.full_like(grey, 255)])
         values = raster.nearest(one.values) if whole else raster.interpolated(one.values)
         known = np.isfinite(values)
-        rows[known] = colours.to_rgba(values[known], bytes=True)
+        pixels[known] = colours.to_rgba(values[known], bytes=True)
 
-    tall = (figures.width - 6) * len(picture) / picture.shape[1]  # points of the picture
+    tall = (figures.width - 6) * shape[0] / shape[1]  # points of the picture
     with figures.style.applied():
         figure, (panel,) = figures.panels(1, 1, tall + (0 if scale.names else BAR_ROOM))
         panel.imshow(picture, interpolation="nearest")
         panel.set_axis_off()
         panel.set_anchor("N")  # leaves the room below to the colour bar
         borders: list[np.ndarray] = []
-        for number, one in enumerate(maps):
-            top = number * (height + TITLE)
-            panel.text(0, top + TITLE * 0.6, shown_line(one.title), fontsize=figures.style.small, va="center")
-            borders += name_regions(panel, raster, one.regions, top + TITLE)
-        lines = LineCollection(borders, colors="white", linewidths=0.5, path_effects=OUTLINE)
+        for (left, top), one in zip(places, maps, strict=True):
+            line = shown_line(one.title, int(wide / CHARACTER))
+            panel.text(left, top + title_rows * 0.6, line, fontsize=figures.style.small, va="center")
+            borders += name_regions(panel, raster, one.regions, (left, top + title_rows), wide >= NAMED)
+        thin = min(wide / WHOLE, 1)
+        around = [withStroke(linewidth=1.2 * thin, foreground="black")]
+        lines = LineCollection(borders, colors="white", linewidths=0.5 * thin, path_effects=around)
         panel.add_collection(lines, autolim=False)
         if not scale.names:
             place = {"ax": panel, "location": "bottom", "aspect": 40, "shrink": 0.7, "pad": BAR_GAP / tall}
@@ -148,7 +162,8 @@ def cortex_figure(
         }
         titles = ", ".join(one.title for one in maps)
         text = f"{title}, on the cortex with the left hemisphere left: {titles}. Colours show {scale.text}."
-        lines_are = " Lines: regions of interest." if borders else ""
+        names = ", ".join(dict.fromkeys(name for one in maps for name in one.regions))
+        lines_are = f" Lines: {'regions of interest' if wide >= NAMED else names}." if borders else ""
         note = f"{map_note(scale.unit, any(one.is_mean for one in maps))}{NOTE}{lines_are}"
         drawn = figures.save(figure, Words(name, title, text, note), _values(maps), legend)
         return DrawnCortex(**vars(drawn), maps=maps, scale=scale)
@@ -164,9 +179,18 @@ def _values(maps: Sequence[CortexMap]) -> pd.DataFrame:
     return rows.assign(**{title or f"map {n + 1}": values[known, n] for n, title in enumerate(titles)})
 
 
-def shown_line(text: str) -> str:
-    """Shorten a line to the width of the picture."""
-    return text if len(text) <= LONGEST_LINE else f"{text[: LONGEST_LINE - 1]}…"
+def _columns(n: int, ratio: float, width: float) -> int:
+    """Return the fewest columns of n maps, each of height / width `ratio`, that stay on a page.
+
+    width  of the figure, in points
+    """
+    heights = {columns: -(-n // columns) * (TITLE + ratio * width / columns) for columns in range(1, n + 1)}
+    return next((columns for columns, height in heights.items() if height <= TALLEST), n)
+
+
+def shown_line(text: str, longest: int) -> str:
+    """Shorten a line to a number of characters."""
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def _rounded_up(value: float) -> float:

@@ -16,7 +16,6 @@ from brain_activity_prediction.report.plots.drawing import POINTS_PER_INCH
 from brain_activity_prediction.report.plots.style import INK, PAPER
 from brain_activity_prediction.surfaces.rasters import Raster
 
-OUTLINE = [withStroke(linewidth=1.2, foreground="black")]
 AROUND = [withStroke(linewidth=1.2, foreground=PAPER)]
 LEADER = {"colors": INK, "linewidths": 0.4, "path_effects": AROUND, "zorder": 3}  # above the borders
 BORDER_STEP = 3  # every third point of a border in pixels is drawn: an SVG has a third of the size
@@ -25,10 +24,19 @@ NAME_GAP = 12  # pixels between regions and their names
 LEAST_PIXELS = 30  # smallest piece of a region that is outlined
 
 
-def name_regions(panel: Axes, raster: Raster, regions: Mapping[str, np.ndarray], top: float) -> list[np.ndarray]:
+def name_regions(
+    panel: Axes,
+    raster: Raster,
+    regions: Mapping[str, np.ndarray],
+    corner: tuple[float, float],
+    has_names: bool = True,
+) -> list[np.ndarray]:
     """Name the regions of both hemispheres, and return the lines of all borders, in pixels.
 
     Names are lateral of the regions, each with a line to the middle of its region.
+
+    corner     the column and row of the panel where the raster begins
+    has_names  False returns the borders alone
     """
     middle, borders = raster.corners.shape[1] // 2, []
     for half, lateral in ((slice(0, middle), -1), (slice(middle, None), 1)):
@@ -36,31 +44,35 @@ def name_regions(panel: Axes, raster: Raster, regions: Mapping[str, np.ndarray],
         for name, members in regions.items():
             if found := _cropped(raster.shows(members)[:, half]):
                 piece, row, column = found
-                shift = np.array([column + half.start, row + top])
+                shift = np.array([column + half.start, row]) + corner
                 lines = contourpy.contour_generator(z=piece.astype(float)).lines(0.5)
                 own += [np.concatenate([line[::BORDER_STEP], line[-1:]]) + shift for line in lines]
                 depth = distance_transform_edt(piece)
                 anchors[name] = np.array(np.unravel_index(depth.argmax(), depth.shape))[::-1] + shift
-        if anchors:
-            _write_names(panel, anchors, np.concatenate(own), lateral)
+        if anchors and has_names:
+            ends = corner[0], corner[0] + raster.corners.shape[1]
+            _write_names(panel, anchors, np.concatenate(own), ends, lateral)
         borders += own
     return borders
 
 
-def _write_names(panel: Axes, anchors: Mapping[str, np.ndarray], border: np.ndarray, lateral: int) -> None:
+def _write_names(
+    panel: Axes, anchors: Mapping[str, np.ndarray], border: np.ndarray, ends: tuple[float, float], lateral: int
+) -> None:
     """Write names as near to the heights of their anchors as they fit, beyond the `border` (n, 2) at their height.
 
+    ends     first and last column of the raster
     lateral  side of the names, -1 for left and 1 for right; a name without room there is on the other side
     """
-    names, width = sorted(anchors, key=lambda name: anchors[name][1]), panel.get_xlim()[1]
-    point = width / panel.figure.get_figwidth() / POINTS_PER_INCH
+    names = sorted(anchors, key=lambda name: anchors[name][1])
+    point = panel.get_xlim()[1] / panel.figure.get_figwidth() / POINTS_PER_INCH
     steps = NAME_LINE * point * np.arange(len(names))
     leaders: list[np.ndarray] = []
     heights = isotonic_regression([anchors[name][1] for name in names] - steps).x + steps
     for name, y in zip(names, heights, strict=True):
         near = np.append(border[np.abs(border[:, 1] - y) <= NAME_LINE * point, 0], anchors[name][0])
         left, right, length = near.min() - NAME_GAP, near.max() + NAME_GAP, LETTER * point * len(name)
-        is_left = left > length if lateral < 0 else right > width - length
+        is_left = left - ends[0] > length if lateral < 0 else right > ends[1] - length
         x, align = (left, "right") if is_left else (right, "left")
         style = {"color": INK, "fontsize": NAME_SIZE, "path_effects": AROUND}
         panel.text(x, y, name, ha=align, va="center", **style).set_in_layout(False)
