@@ -9,9 +9,13 @@ from pathlib import Path
 SECTIONS = {
     "TVSD": ("THINGS_normMUA.mat", "monkey[FN]/THINGS_normMUA.mat"),
     "THINGS-EEG2": ("preprocessed_eeg_training.npy", "sub-*/preprocessed_eeg_training.npy"),
+    "THINGS-MEG": ("preprocessed_P[1-4]-epo.fif", "derivatives/preprocessed/preprocessed_P[1-4]-epo.fif"),
     "CNeuroMod-THINGS": ("sub-*_task-things_*_stats-trialBetas_statseries.h5",),
     "NOD, the Natural Object Dataset": ("derivatives/ciftify/sub-*/results/ses-imagenet*",),
-    "BData of bdpy": ("Subject[1-5].h5", "sub-*_perception*.h5"),
+    "BData of bdpy": ("Subject[1-5].h5",),
+    "Deeprecon": ("sub-*_perception*.h5",),
+    "MindEye2's copy of NSD": ("betas_all_subj0[1-8]_fp32_renorm.hdf5",),
+    "Majaj and Hong": ("assy_dicarlo_MajajHong2015_public.nc",),
     "vim-1": ("EstimatedResponses.mat",),
 }
 NOT_READ = {

@@ -2,34 +2,19 @@
 
 import re
 import shlex
-import textwrap
-from pathlib import Path
 
 import h5py
 import nibabel
 import numpy as np
 import pytest
 from nibabel.cifti2 import BrainModelAxis, Cifti2Image, ScalarAxis
+from public_data import CODE, experiment
 from scipy.io import savemat
 
 from brain_activity_prediction.datasets.find import find_dataset
 from brain_activity_prediction.runtime.errors import InputError
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs/public_data.md").read_text()
-CODE = {
-    title: textwrap.dedent("".join(re.findall(r"(?: {4}.*\n|\n)+", text)[-1:]))
-    for title, text in re.findall(r"## (.*)\n((?:(?!## ).*\n)*)", PAGE)
-}
 RNG = np.random.default_rng(0)
-
-
-def experiment(title, folder, monkeypatch):
-    """Run the code of a section in the folder of the authors' files, and return the experiment that it makes."""
-    for name in ("images", "responses", "masks", "regions"):
-        (folder / "DIR" / name).mkdir(parents=True)
-    monkeypatch.chdir(folder)
-    exec(next(code for one, code in CODE.items() if one.startswith(title)), {})
-    return find_dataset(folder / "DIR")
 
 
 def text_of_matlab(file, name):
@@ -176,6 +161,7 @@ def test_estimated_responses_of_vim_1(tmp_path, monkeypatch):
 
 def test_each_section_with_code_has_a_test():
     tested = ("TVSD", "THINGS-EEG2", "CNeuroMod", "NOD", "BData", "vim-1")
+    tested += ("THINGS-MEG", "Deeprecon", "MindEye2", "Majaj")  # in test_more_public_data.py
     assert len(CODE) == len(tested)
     for title, code in CODE.items():
         assert title.startswith(tested)

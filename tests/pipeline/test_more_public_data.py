@@ -1,0 +1,118 @@
+"""Further sections of the page of public data: their code makes experiments of files as their authors publish them."""
+
+import io
+import sys
+import tarfile
+from types import SimpleNamespace
+
+import h5py
+import numpy as np
+import pandas as pd
+from PIL import Image
+from public_data import experiment
+
+RNG = np.random.default_rng(0)
+
+
+def members(regions):
+    return {name: np.flatnonzero(inside).tolist() for name, inside in regions.items()}
+
+
+class Epochs:
+    """A stand-in for MNE's epochs."""
+
+    def __init__(self, signal, metadata):
+        self.signal, self.metadata = signal, metadata
+        self.times = np.round(np.arange(-20, 261) / 200, 3)  # -100 to 1300 ms at 200 Hz
+
+    def get_data(self):
+        return self.signal
+
+
+def test_meg_of_things(tmp_path, monkeypatch):
+    paths = ["images_meg/dog/dog_01b.jpg", "images_test_meg/coat_rack_13s.jpg", "images_catch_meg/catch.jpg"]
+    table = pd.DataFrame(
+        {"trial_type": ["exp", "test", "catch"] * 2, "session_nr": [1.0] * 3 + [2] * 3, "image_path": paths * 2}
+    )
+    signal = RNG.standard_normal((6, 3, 281))
+    monkeypatch.setitem(sys.modules, "mne", SimpleNamespace(read_epochs=lambda path: Epochs(signal, table)))
+    dataset = experiment("THINGS-MEG", tmp_path, monkeypatch)
+    assert dataset.sessions("P1") == [1, 2]
+    assert dataset.trials.images.tolist() == ["dog/dog_01b.jpg", "coat_rack/coat_rack_13s.jpg"] * 2
+    assert dataset.test_images("P1").tolist() == ["coat_rack/coat_rack_13s.jpg"]
+    units = dataset.units("P1")
+    assert units.n == 3 * 10
+    found = dataset.read_session("P1", 2, units)
+    np.testing.assert_allclose(found[0, 10], signal[3, 1, 20:30].mean(), rtol=1e-5)  # sensor 1 from 0 to 45 ms
+    np.testing.assert_allclose(found[1, -1], signal[4, 2, 110:120].mean(), rtol=1e-5)
+
+
+def test_bdata_of_deeprecon(tmp_path, monkeypatch):
+    keys, voxels = ["VoxelData", "ROI_V1", "stimulus_id"], RNG.standard_normal((5, 2))
+    value = np.full((3, 3), np.nan)
+    value[0, :2], value[1, :2], value[2, 2] = 1, [0, 1], 1
+    numbers = np.array([1518878.005958, 1443537.022563, 1443537.022563, 1518878.005958, 1943899.024131])
+    for part, rows in (("Training", slice(0, 2)), ("Test", slice(3, 5))):
+        with h5py.File(tmp_path / f"sub-01_perceptionNaturalImage{part}_original_VC.h5", "w") as file:
+            file["dataset"] = np.c_[voxels[rows], numbers[rows]]
+            file["metadata/key"], file["metadata/value"] = np.array(keys, dtype="S"), value
+    dataset = experiment("Deeprecon", tmp_path, monkeypatch)
+    found = dataset.read_session("sub-01", 1, dataset.units("sub-01"))
+    np.testing.assert_allclose(found, voxels[[0, 1, 3, 4]], rtol=1e-6)
+    assert dataset.trials.images[[0, 3]].tolist() == ["n01518878_5958", "n01943899_24131"]
+    assert dataset.test_images("sub-01").tolist() == ["n01518878_5958", "n01943899_24131"]
+    assert members(dataset.regions("sub-01")) == {"all": [0, 1], "V1": [1]}
+
+
+def test_the_copy_of_nsd_for_mindeye2(tmp_path, monkeypatch):
+    betas, pixels = RNG.standard_normal((1600, 4)).astype(np.float32), RNG.random((6, 3, 4, 4)).astype(np.float16)
+    trials = {("train", 0): [(2, 0), (5, 751)], ("train", 1): [(2, 3)], ("new_test", 0): [(4, 750), (4, 1599)]}
+    for (part, number), rows in trials.items():
+        path = tmp_path / f"wds/subj01/{part}/{number}.tar"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tarfile.open(path, "w") as tar:
+            for image, trial in rows:
+                for kind, first in (("behav", image), ("past_behav", -1), ("future_behav", -1)):
+                    content = io.BytesIO()
+                    np.save(content, np.array([[first, 0, 0, 0, 0, trial, 0]], dtype=float))
+                    member = tarfile.TarInfo(f"sample{trial:09}.{kind}.npy")
+                    member.size = content.tell()
+                    content.seek(0)
+                    tar.addfile(member, content)
+    with h5py.File(tmp_path / "betas_all_subj01_fp32_renorm.hdf5", "w") as file:
+        file["betas"] = betas
+    with h5py.File(tmp_path / "coco_images_224_float16.hdf5", "w") as file:
+        file["images"] = pixels
+    dataset = experiment("MindEye2", tmp_path, monkeypatch)
+    assert dataset.trials.images.tolist() == ["00002.png", "00002.png", "00004.png", "00005.png", "00004.png"]
+    assert dataset.trials.sessions.tolist() == [1, 1, 2, 2, 3]
+    assert dataset.test_images("sub-01").tolist() == ["00004.png"]
+    np.testing.assert_array_equal(dataset.read_session("sub-01", 2, dataset.units("sub-01")), betas[[750, 751]])
+    with dataset.open_images() as images:
+        shown = np.asarray(images.images(["00005.png"])[0])
+    np.testing.assert_allclose(shown, 255 * np.moveaxis(pixels[5].astype(float), 0, -1), atol=0.51)
+
+
+def test_neurons_of_majaj_and_hong(tmp_path, monkeypatch):
+    ids, responses = ["9981a8", "0b2765", "9981a8"], RNG.standard_normal((2, 3, 1))
+    (tmp_path / "DIR/images").mkdir(parents=True)
+    names = [f"face0007_rx-20.231_tz+0.1_{one}_256x256.png" for one in ids[:2]]
+    for name in names:
+        Image.new("L", (4, 4)).save(tmp_path / "DIR/images" / name)
+
+    class Data(dict):
+        """A stand-in for xarray's array of neuroids x presentations x time bins."""
+
+        def transpose(self, *axes):
+            assert axes == ("presentation", "neuroid", "time_bin")
+            return SimpleNamespace(values=responses.transpose(1, 0, 2))
+
+    data = Data(image_id=SimpleNamespace(values=np.array(ids)), region=SimpleNamespace(values=np.array(["V4", "IT"])))
+    opened = SimpleNamespace(open_dataset=lambda path: {"dicarlo.MajajHong2015.public": data})
+    monkeypatch.setitem(sys.modules, "xarray", opened)
+    dataset = experiment("Majaj", tmp_path, monkeypatch)
+    assert dataset.trials.images.tolist() == [names[0], names[1], names[0]]
+    np.testing.assert_allclose(
+        dataset.read_session("monkeys", 1, dataset.units("monkeys")), responses[..., 0].T, rtol=1e-6
+    )
+    assert members(dataset.regions("monkeys")) == {"all": [0, 1], "V4": [0], "IT": [1]}
