@@ -18,7 +18,7 @@ from brain_activity_prediction.runtime.running import run_script
 
 def flags() -> argparse.ArgumentParser:
     flags = shared.parser(__doc__, several_subjects=True)
-    flags.set_defaults(subject=None)  # all that have scores
+    flags.set_defaults(subject=None)  # all subjects that have scores
     shared.add_selection(flags)
     shared.add_protocol(flags)
     shared.add_layer_choice(flags)

@@ -1,8 +1,8 @@
-"""Fits ridge regression from a model's hidden states to every voxel and scores it on held-out images, by region.
+"""Fits ridge regression from a model's hidden states to every voxel, and scores the predictions on held-out images.
 
-For NSD, training images are those that only this subject saw, and test images those that all subjects saw. Alpha, the
-ridge penalty, is chosen for each voxel by K-fold cross-validation on the training images. The scores of each layer are
-written as soon as it is fitted: the same command continues an interrupted run.
+For NSD, models are trained on the images that only this subject saw, and tested on the images that all subjects saw.
+Alpha, the ridge penalty, is chosen for each voxel by K-fold cross-validation on the training images. Scores are stored
+layer by layer. To continue an interrupted run, repeat the command.
 """
 
 import argparse
@@ -40,7 +40,7 @@ def flags() -> argparse.ArgumentParser:
         "--criterion",
         choices=CRITERIA,
         default=EncodingSettings.criterion,
-        help="cross-validated score that alpha is chosen by",
+        help="cross-validated score by which alpha is chosen",
     )
     shared.add_responses(flags)
     dataset_flags.add_trials(flags)
@@ -53,8 +53,8 @@ def flags() -> argparse.ArgumentParser:
         type=positive_int,
         default=EncodingSettings.permutation_block,
         metavar="N",
-        help="number of test images in a permuted block; images are in order of id, not of time, so that blocks are no "
-        "guard against the autocorrelation of fMRI; images that fill no block are left out of the test",
+        help="number of test images with consecutive ids that are permuted together; images after the last whole block "
+        "are left out; blocks do not correct for the autocorrelation of fMRI, because ids are not in order of time",
     )
     shared.add_bootstrap(flags)
     flags.add_argument("--redo", action="store_true", help="replace existing scores")
@@ -62,9 +62,9 @@ def flags() -> argparse.ArgumentParser:
 
 
 def read_settings(words: Sequence[str] | None = None) -> EncodingSettings:
-    """Return the settings that command-line words describe; raise InputError if flags contradict each other.
+    """Return the settings of a command line; raise InputError if flags contradict each other.
 
-    words  None for the command line of this process
+    words  words of the command line; None for that of this process
     """
     return settings_from(EncodingSettings, parse_with_protocol(flags(), words))
 

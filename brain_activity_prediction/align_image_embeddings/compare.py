@@ -1,7 +1,7 @@
-"""Compares models, prompts and streams of one subject region by region: is one predicted better than the other?
+"""Tests in every region of a subject whether one model, prompt or stream predicts responses better than another.
 
 Every pair is compared on the same resamples of the test images (paired bootstrap). The script reads finished scores and
-fits no model.
+fits nothing.
 """
 
 import argparse

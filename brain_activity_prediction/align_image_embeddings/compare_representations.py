@@ -1,4 +1,4 @@
-"""Compares a model's layers with brain regions, without fitting a model: RSA and centred kernel alignment.
+"""Compares a model's layers with brain regions by RSA and centred kernel alignment, which need no fit.
 
 Both measure whether pairs of images that are similar in a layer are also similar in a region. They use the images that
 all subjects saw. Hidden states and responses are z-scored over these images.
@@ -33,7 +33,7 @@ def flags() -> argparse.ArgumentParser:
         read=subject_list,
         default=[],
         metavar="S",
-        help="subjects whose responses to the same images give noise ceilings (default: none)",
+        help="other subjects, whose responses to the same images give noise ceilings (default: none)",
     )
     return flags
 
@@ -47,7 +47,7 @@ def main() -> None:
     settings = read_settings()
     dataset = open_dataset(settings, *settings.ceiling_subjects)
     if settings.subject in settings.ceiling_subjects:
-        raise InputError(f"--ceiling-subjects {settings.subject}: a ceiling needs subjects other than --subject")
+        raise InputError(f"--ceiling-subjects {settings.subject} is also --subject: give other subjects")
     layers = open_layers(settings.output, settings.features)
 
     from brain_activity_prediction.rsa.analysis import compare_representations

@@ -1,10 +1,9 @@
 """Predicts each subject's responses to the shared images from the other subjects' responses, by ridge regression.
 
-This ceiling needs no repeats and no model, only the betas of two or more subjects. By default, all other subjects
-predict together. With --predict-from each, they predict one at a time, which gives a lower ceiling; a publication
-should name the choice. The ceiling is not an upper bound: a model's r may exceed it. The ceiling's ridge learns from
-some 800 images, four fifths of those that all subjects saw; a model's ridge learns from some 9,000. r is the mean over
-the folds.
+This ceiling needs no repeats and no model, only the betas of two or more subjects. By default, a subject is predicted
+from all other subjects together. With --predict-from each, it is predicted from one subject at a time, which gives a
+lower ceiling; state your choice in publications. The ceiling is not an upper bound, because it is trained on about 800
+images (four fifths of those that all subjects saw), but a model on about 9,000. r is the mean over the folds.
 """
 
 import argparse
@@ -22,7 +21,7 @@ from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.running import run_script
 
 SOURCES = TOGETHER, EACH = "together", "each"
-# The features are the voxels of all other subjects, ten times as many as a model has; the best alpha grows with them.
+# The best alpha grows with the number of features: here all voxels of other subjects, ten times a model's width.
 LARGEST_LOG_10_ALPHA = 7
 
 
@@ -36,7 +35,7 @@ def flags() -> argparse.ArgumentParser:
         "--predict-from",
         choices=SOURCES,
         default=TOGETHER,
-        help="predict from all other subjects in one fit (together), or from each in its own fit, averaging r (each)",
+        help="predict from all other subjects in one fit (together), or from one at a time and average r (each)",
     )
     return flags
 
@@ -45,7 +44,7 @@ def main() -> None:
     arguments = flags().parse_args()
     subjects = sorted(set(arguments.subject))
     if len(subjects) < 2:
-        raise InputError("a ceiling needs the responses of several subjects: name two or more with -s")
+        raise InputError("this ceiling needs responses of several subjects: name two or more with -s")
     dataset = as_chosen(dataset_flags.dataset_from(arguments), dataset_flags.reading_from(arguments))
     for subject in subjects:
         dataset.sessions(subject)

@@ -1,10 +1,9 @@
 """Partitions the variance that two to four feature spaces predict into unique and shared parts.
 
-A feature space is one layer of a model. All spaces are fitted jointly, each with its own alpha (banded ridge). Alpha
+A feature space is one layer of a model. All spaces are fitted jointly, each with its own penalty (banded ridge). Alpha
 and the relative weights of the spaces are chosen for each voxel by K-fold cross-validation on the training images. The
-layer `best` is each region's best layer on the training images; regions with the same best layers share their fits. The
-scores of each weighting are written as soon as it is fitted. The same command therefore continues an interrupted run,
-and several processes with the same command share the work.
+layer `best` is each region's best layer on the training images. To continue an interrupted run, repeat the command.
+Several processes with the same command share the work.
 """
 
 import argparse
@@ -30,8 +29,8 @@ def flags() -> argparse.ArgumentParser:
         action="append",
         required=True,
         metavar=("MODEL", "PROMPT", "STREAM", "LAYER"),
-        help="feature space, given two to four times: a model id; a prompt's number, or none; a stream; a layer "
-        "from 0, or best for each region's best layer on training images, as scored by align_model.py",
+        help="feature space, given two to four times: model id, prompt number (or none), stream, and layer: a number "
+        "from 0, or best for each region's best layer in align_model.py",
     )
     flags.add_argument("-n", "--name", required=True, type=analysis_name, help="name of the results' folder")
     shared.add_device(flags)
@@ -40,7 +39,8 @@ def flags() -> argparse.ArgumentParser:
         "--random-weightings",
         type=positive_int,
         metavar="N",
-        help="number of random weightings of each combination of spaces (default: a grid: 9 for pairs, 61 for triples)",
+        help="try this number of random weightings for each combination of spaces (default: a grid: 9 for pairs, 61 "
+        "for triples)",
     )
     flags.add_argument("--seed", type=seed, default=PartitioningSettings.seed, help="seed of the random weightings")
     shared.add_responses(flags, space="")

@@ -1,4 +1,4 @@
-"""Predicts responses to the images of a challenge that publishes none (Algonauts 2023), as arrays to submit.
+"""Predicts the unpublished responses to the test images of a challenge (Algonauts 2023), and writes arrays to submit.
 
 Models are fitted to all images with responses. Each vertex is predicted from its best layer by cross-validated score.
 """
@@ -28,7 +28,7 @@ def flags() -> argparse.ArgumentParser:
         "--criterion",
         choices=CRITERIA,
         default=SubmissionSettings.criterion,
-        help="cross-validated score that alpha is chosen by",
+        help="cross-validated score by which alpha is chosen",
     )
     return flags
 

@@ -1,4 +1,4 @@
-"""Flags that select a dataset, what to read of it, and its images to train and to test on."""
+"""Flags that select a dataset, its responses, and its training and test images."""
 
 import argparse
 from pathlib import Path
@@ -19,19 +19,19 @@ SUBJECTS = "subject of the dataset: 1 to 8 for NSD, a name such as sub-03 for ot
 
 
 def add_dataset(flags: argparse.ArgumentParser) -> None:
-    """Add the flags that select a dataset and the place of its results; `output_from` and `dataset_from` read them."""
+    """Add the flags that select a dataset and the folder of its results; `output_from` and `dataset_from` read them."""
     add_dataset_name(flags)
     flags.add_argument("--output", type=Path, metavar="DIR", help="folder of the results (default: the dataset's)")
 
 
 def add_dataset_name(flags: argparse.ArgumentParser) -> None:
     flags.add_argument(
-        "--dataset", choices=DATASETS, help="dataset in the folder, if it has files of several (default: recognised)"
+        "--dataset", choices=DATASETS, help="dataset to use, if the folder has files of several (default: recognised)"
     )
 
 
 def output_from(arguments: argparse.Namespace) -> Output:
-    """Return the place of the results that the flags of `add_dataset` select."""
+    """Return the folder of the results that the flags of `add_dataset` select."""
     return output_of(arguments.base_dir, arguments.dataset, arguments.output)
 
 
@@ -44,8 +44,10 @@ def dataset_from(arguments: argparse.Namespace) -> Dataset:
 
 
 def add_split(flags: argparse.ArgumentParser) -> None:
-    """Add the flags that select the images to train and to test on; `split_from` reads them."""
-    flags.add_argument("--split", metavar="NAME", help="a further split that the dataset publishes (default: its own)")
+    """Add the flags that select training and test images; `split_from` reads them."""
+    flags.add_argument(
+        "--split", metavar="NAME", help="another split that the dataset publishes (default: its standard split)"
+    )
     flags.add_argument(
         "--test-images", type=Path, metavar="FILE", help="images to test on, one id in each line; train on all others"
     )
@@ -59,7 +61,7 @@ def add_split(flags: argparse.ArgumentParser) -> None:
         type=subject_list,
         action=Numbers,
         metavar="S",
-        help="subjects that --min-repeats counts trials of, or all (default: the subject itself)",
+        help="subjects in which an image needs --min-repeats trials, or all (default: the analysed subject)",
     )
 
 
@@ -70,18 +72,18 @@ def add_cv_test(flags: argparse.ArgumentParser) -> None:
         type=fold_count,
         default=0,
         metavar="K",
-        help="test each image once, in one of K outer folds, if no images are held out (nested cross-validation)",
+        help="use nested cross-validation with K outer folds, for datasets without held-out test images; 0 does not",
     )
 
 
 def split_from(arguments: argparse.Namespace) -> SplitChoice:
-    """Return the choice of a split that the flags of `add_split` describe; InputError if they contradict each other."""
+    """Return the split that the flags of `add_split` select; raise InputError if they contradict each other."""
     if arguments.split and arguments.test_images:
         raise InputError("--split and --test-images both choose the test images: leave one out")
     cv_test = getattr(arguments, "cv_test", 0)
     for flag, given in (("--split", arguments.split), ("--test-images", arguments.test_images)):
         if cv_test and given:
-            raise InputError(f"--cv-test tests every image, {flag} chooses the test images: leave one out")
+            raise InputError(f"--cv-test uses every image as a test image, {flag} only some: leave one of them out")
     subjects = arguments.in_subjects
     return SplitChoice(
         arguments.split,
@@ -99,13 +101,13 @@ def add_trials(flags: argparse.ArgumentParser) -> None:
         "--trials",
         choices=("average", "single"),
         default=FittingSettings.trials,
-        help="responses to train on: averages of each image's trials, or single trials, all of an image in one fold; "
-        "test images are averages in both",
+        help="training responses: the average over each image's trials, or single trials, with all trials of an image "
+        "in one fold; test responses are always averages",
     )
 
 
 def add_reading(flags: argparse.ArgumentParser, *names_of_space: str) -> None:
-    """Add the flags that select what to read of a dataset; `reading_from` reads them."""
+    """Add the flags that select the version, space and voxels of responses; `reading_from` reads them."""
     flags.add_argument("--betas", choices=VERSIONS, help="version of NSD's betas (default: b3)")
     flags.add_argument(
         *("--response-space", *names_of_space),
@@ -117,22 +119,21 @@ def add_reading(flags: argparse.ArgumentParser, *names_of_space: str) -> None:
         nargs="+",
         type=_mask_part,
         metavar="NAME",
-        help="voxels to fit: one NIfTI file, or for NSD the union of these ROI files, or cortex (default: nsdgeneral)",
+        help="voxels to fit: one NIfTI file, or for NSD names of ROI files or cortex (default: nsdgeneral)",
     )
 
 
 def _mask_part(text: str) -> Path | str:
-    """Convert a value of --mask: the path of a NIfTI file; names of ROI files are kept."""
+    """Convert a value of --mask: the name of a NIfTI file becomes a path, the name of an ROI file stays text."""
     return Path(text) if text.endswith(NIFTI) else text
 
 
 def reading_from(arguments: argparse.Namespace) -> Reading:
-    """Return the choice of responses that the flags of `add_reading` describe."""
-    """Return the choice of responses that the flags of `add_responses` describe."""
+    """Return the version, space and voxels of responses that the flags of `add_reading` select."""
     mask = arguments.mask
     for path in (part for part in mask or () if isinstance(part, Path)):
         if len(mask) > 1:
-            raise InputError("--mask takes one NIfTI file, or names of ROI files")
+            raise InputError("--mask takes either one NIfTI file or names of ROI files: leave out the others")
         if not path.is_file():
             raise InputError(f"--mask {no_such_path(path)}")
     return Reading(arguments.betas, arguments.response_space, tuple(map(str, mask)) if mask else None)

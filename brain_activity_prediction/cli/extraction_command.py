@@ -28,7 +28,8 @@ def main(script) -> None:
 def flags(description: str, **model_id) -> argparse.ArgumentParser:
     """Return the parser that all extraction scripts share.
 
-    model_id  keyword arguments of `add_argument` for `--model-id` that differ, such as `required` or `help`
+    model_id  keyword arguments of `add_argument` for `--model-id`, such as `required` or `help`, which replace the
+        defaults
     """
     flags = shared.parser(description, several_subjects=True)
     other = "another size of the same model, such as ORG/MODEL-7B, stored under its own id (default: the script's)"
@@ -41,15 +42,15 @@ def flags(description: str, **model_id) -> argparse.ArgumentParser:
         type=batch_size,
         default=ExtractionSettings.batch_size,
         metavar="N",
-        help="number of images in a batch; auto doubles it while that is faster and memory holds it, and remembers the "
-        "result for the model and the device",
+        help="number of images in a batch; auto finds the fastest size that fits into memory, and remembers it for the "
+        "model and the device",
     )
     flags.add_argument(
         "-t",
         "--test-run",
         action=argparse.BooleanOptionalAction,
         default=False,
-        help="compute only the first batch, print its streams and the cost of a whole run, and write no states",
+        help="compute only the first batch, print its streams and the cost of a whole run, and store no states",
     )
     flags.add_argument(
         "--shard",
@@ -61,13 +62,13 @@ def flags(description: str, **model_id) -> argparse.ArgumentParser:
     flags.add_argument(
         "--repair",
         action="store_true",
-        help="first check every stored file of these prompts, and compute the damaged ones again",
+        help="first check all stored files of these prompts, and compute damaged ones again",
     )
     flags.add_argument(
         "--light",
         choices=("corrected", "stored"),
-        help="pixels of NSD-synthetic, which are in proportion to light: convert them to those of ordinary pictures, "
-        "255 sqrt(x / 255), or read them as stored (default: corrected)",
+        help="pixels of NSD-synthetic, which are proportional to light: corrected to 255 sqrt(x / 255), as in ordinary "
+        "pictures, or as stored (default: corrected)",
     )
     flags.add_argument("--checkpoint", type=Path, metavar="DIR", help="local folder with the model's weights")
     flags.add_argument(
@@ -77,17 +78,19 @@ def flags(description: str, **model_id) -> argparse.ArgumentParser:
         "--random-weights",
         type=seed,
         metavar="SEED",
-        help="use the untrained model, with its class's initial weights; stored as ORG/MODEL-random-SEED",
+        help="use the untrained model, with random initial weights; its states are stored as ORG/MODEL-random-SEED",
     )
     flags.add_argument(
         "--dtype",
         choices=shared.DTYPES,
         default="auto",
-        help="number format; auto is float32 on the CPU and float16 on a GPU, or bfloat16 for weights published so",
+        help="number format; auto is float32 on the CPU, and on a GPU float16, or bfloat16 if the weights have it",
     )
     flags.add_argument("--quantize", choices=("8bit", "4bit"), help="quantise the weights with bitsandbytes")
     flags.add_argument(
-        "--device-map", choices=("auto",), help="distribute a model larger than one GPU over all GPUs, then the CPU"
+        "--device-map",
+        choices=("auto",),
+        help="distribute a large model over all GPUs, then the CPU",
     )
     flags.add_argument(
         "--pooling",
@@ -97,21 +100,21 @@ def flags(description: str, **model_id) -> argparse.ArgumentParser:
         help="tokens over which each layer is averaged",
     )
     flags.add_argument(
-        "--response", action="store_true", help="also generate answers (greedily) and average their tokens"
+        "--response", action="store_true", help="also generate answers (greedily), and average over their tokens"
     )
     flags.add_argument("--max-new-tokens", type=positive_int, default=64, help="maximum length of an answer in tokens")
     return flags
 
 
 def add_sites(flags: argparse.ArgumentParser) -> None:
-    """Add the flags that select what is read within each layer."""
+    """Add the flags that select which states of each layer are stored."""
     flags.add_argument(
         "--sites",
         nargs="+",
         choices=SITES,
         default=[BLOCK],
-        help="states to store of each layer: the residual stream after it (block), what attention adds to this "
-        "stream, and what the MLP adds",
+        help="states to store of each layer: the residual stream after the layer (block), and the outputs of its "
+        "attention and MLP, which are added to the residual stream",
     )
     flags.add_argument(
         "--heads", action="store_true", help="also store each attention head's output before the output projection"
@@ -126,20 +129,20 @@ def selected_sites(arguments: argparse.Namespace) -> list[str]:
 def check_flags(arguments: argparse.Namespace) -> None:
     """Raise InputError if flags contradict each other."""
     if arguments.repair and arguments.test_run:
-        raise InputError("--repair deletes damaged files, which a --test-run does not compute again: leave one out")
+        raise InputError("--repair deletes damaged files, and --test-run would not compute them again: leave one out")
     if arguments.revision and arguments.checkpoint:
         raise InputError("--revision selects a version on the hub, --checkpoint a local folder: leave one out")
     if arguments.quantize and arguments.random_weights is not None:
-        raise InputError("--random-weights are drawn, not loaded, but --quantize needs loaded weights: leave one out")
+        raise InputError("--quantize needs loaded weights, but --random-weights loads none: leave one out")
 
 
 def read(
     parser: argparse.ArgumentParser, script_of: Callable[[argparse.Namespace], Any], words: Sequence[str] | None = None
 ) -> tuple[Any, ExtractionSettings]:
-    """Return the model script that the flags of a script of many models describe, and the settings.
+    """Return the model script and the settings that the flags describe, for a script that reads many models.
 
-    script_of  makes the model script from the parsed flags
-    words  words of a command line; None for that of this process
+    script_of  function that makes the model script from the parsed flags
+    words      words of a command line; None for the command line of this process
     """
     arguments = parser.parse_args(words)
     check_flags(arguments)

@@ -15,12 +15,12 @@ SHORTEST_LIMIT_S = 300
 def analysis_name(text: str) -> str:
     """Check a folder name of 1 to 100 characters that cannot lead out of its parent."""
     if not re.fullmatch(r"\w[\w.+-]{0,99}", text):
-        raise argparse.ArgumentTypeError(f"{text} is not a folder's name of letters, digits, . + - and _")
+        raise argparse.ArgumentTypeError(f"{text} is not a valid name: use only letters, digits, . + - and _")
     return text
 
 
 def number_list(text: str) -> list[int]:
-    """Convert `"3"` to [3] and `"1,2,5-7"` to [1, 2, 5, 6, 7]; a final comma is allowed, as in `1, 2, 3`."""
+    """Convert `"3"` to [3] and `"1,2,5-7"` to [1, 2, 5, 6, 7]; a final comma is ignored, as in the words `1, 2, 3`."""
     numbers = []
     for part in text.removesuffix(",").split(","):
         match = re.fullmatch(r"([0-9]{1,4})(?:-([0-9]{1,4}))?", part)
@@ -42,7 +42,7 @@ def positive_number_list(text: str) -> list[int]:
 
 
 def one_subject(text: str) -> int | str:
-    """Convert a subject: a number, such as 1, or a name, such as sub-03; reject lists with their own message."""
+    """Convert a subject: a number, such as 1, or a name, such as sub-03. A list is an error with its own message."""
     subjects = subject_list(text)
     if len(subjects) > 1:
         raise argparse.ArgumentTypeError(f"{text[:40]} is more than one subject: run this script once for each")
@@ -61,7 +61,7 @@ def subject_list(text: str) -> list[int] | list[str]:
 
 
 def whole_number(lowest: int, highest: int, reason: str = "") -> Callable[[str], int]:
-    """Return a function that converts a whole number within limits; its error states them and the reason for them."""
+    """Return a function that converts a whole number within limits; its error states the limits and their reason."""
 
     def convert(text: str) -> int:
         if not re.fullmatch("[0-9]{1,10}", text) or not lowest <= int(text) <= highest:
@@ -76,7 +76,7 @@ fold_count, worker_count, num_alphas = whole_number(2, 100), whole_number(1, 102
 seed = whole_number(0, 2**32 - 1)  # the range that all libraries accept
 # A resample needs 28 bytes of memory for each test image.
 bootstrap_count = whole_number(0, 100_000, ", for 3 GB of memory with 1000 test images")
-permutation_count = whole_number(0, 1_000_000, "; time and memory grow with it, and the smallest p of 1000000 is 1e-06")
+permutation_count = whole_number(0, 1_000_000, ": more would take too much time and memory")
 
 
 def batch_size(text: str) -> int | str:
@@ -138,8 +138,8 @@ def gpu_ids(text: str) -> list[str]:
 def time_limit(text: str) -> str:
     """Check a job's time limit in SLURM's forms: M, M:S, H:M:S, D-H, D-H:M, D-H:M:S, or 0 or UNLIMITED for none.
 
-    Limits below SHORTEST_LIMIT_S are refused: SLURM may send its notice a minute early, and a job would have no time to
-    load a model and compute a batch.
+    Limits below SHORTEST_LIMIT_S are refused, because a job would have no time to load a model and compute a batch
+    before SLURM tells it to stop.
     """
     if text.upper() in ("UNLIMITED", "INFINITE"):
         return text

@@ -1,9 +1,8 @@
-"""The installed command `bap`: one name for all scripts, from any folder.
+"""The installed command `bap`, which runs all scripts from any folder.
 
     bap extract MODEL [flags]    bap align [flags]    bap report [flags]    ...
 
-`bap COMMAND` becomes the script of that command, with the flags unchanged. Flags, messages and exit status are the
-script's own.
+`bap COMMAND` runs the script of that command with the given flags. Messages and exit status are those of the script.
 """
 
 import os
@@ -36,17 +35,17 @@ SCRIPTS = {
     "align": (ALIGN, "predict voxels from hidden states and score the predictions, by region"),
     "compare": (ALIGN_FOLDER / "compare.py", "test the difference between two models, prompts or streams"),
     "partition": (ALIGN_FOLDER / "partition_variance.py", "split explained variance into unique and shared parts"),
-    "across-subjects": (ALIGN_FOLDER / "across_subjects.py", "average scores over subjects, with tests"),
+    "across-subjects": (ALIGN_FOLDER / "across_subjects.py", "average scores over subjects, and test them"),
     "cross-subject-ceiling": (ALIGN_FOLDER / "cross_subject_ceiling.py", "predict a brain from other subjects' brains"),
     "similarity": (ALIGN_FOLDER / "compare_representations.py", "compare geometries of models and brains (RSA, CKA)"),
     "challenge": (ALIGN_FOLDER / "predict_challenge.py", "predict the images of the Algonauts 2023 challenge"),
     "coco": (COCO, "make captions and object labels of NSD's images from COCO's annotation files"),
-    "check-data": (CHECK_DATA, "describe a dataset on a page, and list what is wrong with it"),
-    "new-dataset": (NEW_DATASET, "write a template of an own experiment to fill"),
+    "check-data": (CHECK_DATA, "check a dataset, and print one page about it"),
+    "new-dataset": (NEW_DATASET, "write a template for data of your own experiment"),
     "report": (REPORT, "write tables, figures and a page over all scores"),
     "figures": (FIGURES, "write figures for print: PDF, SVG, PNG and their values"),
-    "surface": (SURFACE_MAPS, "write the maps of runs as surface files, on native surfaces and fsaverage"),
-    "export": (EXPORT_MAPS, "write the maps of runs for another program: bap export pycortex"),
+    "surface": (SURFACE_MAPS, "project maps to cortical surfaces: the subject's own and fsaverage"),
+    "export": (EXPORT_MAPS, "write maps for another program: bap export pycortex"),
     "sweep": (SWEEP, "run the whole study, here or on a cluster"),
     "demo": (DEMO, "run the whole pipeline on a small simulated dataset"),
 }
@@ -82,7 +81,7 @@ def usage() -> str:
 
 
 def _extraction(flags: list[str]) -> tuple[Path, list[str]]:
-    """Return the extraction script that the first word names, by its name or by a model's id, and its flags."""
+    """Return the extraction script that the first word names, by its name or by a model id, and the flags for it."""
     scripts = extraction_scripts()
     if not flags or flags[0] in ("-h", "--help"):
         print("usage: bap extract MODEL [flags]; bap extract MODEL --help lists the flags\n\nmodels:")
@@ -114,14 +113,14 @@ def _value_of(flag: str, words: list[str]) -> Path | None:
 
 
 def _refuse(what: str, near: list[str], known: Iterable[str]) -> NoReturn:
-    """Exit with status 2 and one line that suggests similar names; if none is similar, it lists the known ones."""
+    """Exit with status 2 and one line that suggests similar names, or lists all known names if none is similar."""
     hint = f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(known)}"
     print(one_line(f"bap: {what}: {hint}"), file=sys.stderr)
     sys.exit(2)
 
 
 def _become(script: Path, flags: list[str]) -> NoReturn:
-    """Replace this process by Python running a script, so that signals and process names are the script's."""
+    """Replace this process by a Python process that runs the script, so that signals reach the script."""
     run = ["-m", f"{PACKAGE.name}.{script.name}"] if script.is_dir() else [str(script)]
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, *run, *flags])

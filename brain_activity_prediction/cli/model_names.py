@@ -1,4 +1,4 @@
-"""Resolve any name that a user types for a model to the model's id."""
+"""Find the id and the script of a model from the name that a user types."""
 
 import ast
 import re
@@ -11,7 +11,7 @@ from brain_activity_prediction.runtime.scripts import COCO, EXTRACT_FOLDER
 from brain_activity_prediction.storage.folders import PROTOCOLS, Place, model_folder, part_of, scores_folder
 from brain_activity_prediction.storage.settings_file import recorded_settings
 
-IS_RUN = 'if __name__ == "__main__":'  # found in the scripts of the folder, not in its other modules
+IS_RUN = 'if __name__ == "__main__":'  # in the scripts of the folder, but not in its other modules
 VISION_LANGUAGE, VISION = EXTRACT_FOLDER / "vision_language_model.py", EXTRACT_FOLDER / "vision_model.py"
 TEXT = EXTRACT_FOLDER / "clip_text.py"  # reads captions with a model that another script reads, too
 HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
@@ -21,16 +21,16 @@ RECORDED_AS = (SETTING, f"embeddings_{SETTING}")  # in settings.json of hidden s
 
 
 def resolved_model_id(place: Place, given: str) -> str:
-    """Resolve the name of a model to its id.
+    """Return the id of the model that a name means.
 
-    given  an id such as org/model, the name of its folder (org_model), or of its script (llava_1.5_13b, or with .py)
+    given  an id (org/model), the name of a model's folder (org_model), or of its script (llava_1.5_13b, or with .py)
 
     Raises InputError if the text cannot name a model.
     """
     if "/" in given and not given.endswith(".py"):
         return given
     name = Path(given).name.removesuffix(".py")
-    # Compared with a listing, because the typed word may be too long for a file name.
+    # The word is compared with a list of files, because it may be too long for a file name.
     scripts = extraction_scripts()
     if name in scripts and (model_id := id_of_script(scripts[name])):
         return model_id
@@ -49,11 +49,11 @@ def is_hub_id(text: str) -> bool:
 
 
 def script_of_id(model_id: str, folder: Path | None = None) -> Path:
-    """Return the script that reads a model: its own, or that of all vision-language models or vision networks.
+    """Return the script for a model: its own script, or the one for all vision-language models or vision networks.
 
     folder  local checkpoint; None for the hub
 
-    Raise InputError if the model is not found, or if it reads text alone.
+    Raises InputError if the model is not found, or if its only input is text.
     """
     for script in extraction_scripts().values():
         if id_of_script(script) == model_id and script.stem != TEXT.stem:
@@ -70,12 +70,12 @@ def script_of_id(model_id: str, folder: Path | None = None) -> Path:
     if config["model_type"] in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
         return VISION_LANGUAGE
     if not any(IMAGES.search(key) for key in config):
-        raise InputError(f"{model_id} is a {config['model_type']}, which reads text alone: run text_model.py with it")
+        raise InputError(f"{model_id} is a {config['model_type']}, a model of text only: run text_model.py with it")
     return VISION
 
 
 def id_of_script(path: Path) -> str | None:
-    """Read the MODEL_ID that a model script assigns, without running the script; None for a script of many models."""
+    """Read the MODEL_ID in a model script, without running the script; None for a script that reads many models."""
     for node in ast.parse(path.read_text()).body:
         if isinstance(node, ast.Assign) and [getattr(name, "id", None) for name in node.targets] == ["MODEL_ID"]:
             return ast.literal_eval(node.value)
@@ -83,7 +83,7 @@ def id_of_script(path: Path) -> str | None:
 
 
 def _recorded_ids(place: Place, folder: str) -> Iterator[str]:
-    """Read the model ids recorded in all folders of hidden states and scores that have this name."""
+    """Read the model ids that are recorded in all folders of hidden states and scores with this name."""
     scores = [scores_folder(place, protocol) for protocol in PROTOCOLS]
     states = part_of(place, "image_embeddings").glob(f"*prompt*/{folder}")
     for found in (states, *(part.glob(f"*/*prompt*/{folder}") for part in scores)):

@@ -1,4 +1,4 @@
-"""The argument parser of all scripts: one-line errors that suggest similar names, and help that shows defaults."""
+"""The argument parser of all scripts. Its errors are one line and suggest similar names; its help shows defaults."""
 
 import argparse
 import sys
@@ -16,7 +16,7 @@ class OneLineParser(argparse.ArgumentParser):
         self.exit(2, one_line(f"{self.prog}: {message} (--help lists the flags)") + "\n")
 
     def parse_known_args(self, args=None, namespace=None):
-        """Parse as argparse does, but report misspelt flags first: argparse would report a required flag as missing."""
+        """Parse as argparse does, but report a misspelt flag before a missing one, which may be the same flag."""
         words = list(sys.argv[1:] if args is None else args)
         for word in self._read_args_from_files(words) if self.fromfile_prefix_chars else words:
             flag = word.partition("=")[0]
@@ -55,7 +55,7 @@ class Numbers(argparse.Action):
 
 
 class Help(argparse.ArgumentDefaultsHelpFormatter):
-    """Help formatter that shows each default as a user would type it."""
+    """Help formatter that shows each default in the form in which a user types it."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         default = action.default
@@ -67,14 +67,14 @@ class Help(argparse.ArgumentDefaultsHelpFormatter):
 
 
 class Verbosity(argparse.Action):
-    """Argparse action that sets which messages are shown from now on; it stores no value in the namespace."""
+    """Argparse action that sets which messages are shown. It stores no value in the namespace."""
 
     def __call__(self, parser, namespace, values, option_string=None):
         show_messages(verbose="--verbose" in self.option_strings, quiet="--quiet" in self.option_strings)
 
 
 def add_verbosity(flags: argparse.ArgumentParser) -> None:
-    """Add the flags -v and -q; results and errors are shown whatever their values."""
+    """Add the flags -v and -q. Results and errors are always shown."""
     settings = {"action": Verbosity, "nargs": 0, "dest": argparse.SUPPRESS, "default": argparse.SUPPRESS}
     flags.add_argument("-v", "--verbose", help="show details, such as every file that is written", **settings)
-    flags.add_argument("-q", "--quiet", help="show no messages but warnings and errors", **settings)
+    flags.add_argument("-q", "--quiet", help="show only warnings and errors", **settings)

@@ -1,4 +1,4 @@
-"""Turn parsed flags that several scripts share into settings, and apply the values that a protocol fixes."""
+"""Make settings from the parsed flags that several scripts share, and apply the values that a protocol fixes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Settings = TypeVar("Settings")
 
 
 def open_dataset(settings: ResponseSettings, *other_subjects: Subject) -> Dataset:
-    """Return the dataset that settings select; InputError if a subject, its sessions or the device is missing."""
+    """Return the dataset that the settings select; InputError if a subject, its sessions or the device is missing."""
     dataset = as_chosen(find_dataset(settings.base_dir, settings.dataset), settings.reading)
     subjects = [settings.subject, *other_subjects]
     dataset.check_subjects(subjects)
@@ -51,7 +51,7 @@ def layer_selection(arguments: argparse.Namespace) -> LayerSelection:
     )
 
 
-MADE_FROM_FLAGS: dict[str, Callable[[argparse.Namespace], Any]] = {  # fields that are not the flag of their name
+MADE_FROM_FLAGS: dict[str, Callable[[argparse.Namespace], Any]] = {  # fields that are not simply a flag's value
     "output": dataset_flags.output_from,
     "split": dataset_flags.split_from,
     "reading": dataset_flags.reading_from,
@@ -64,17 +64,17 @@ MADE_FROM_FLAGS: dict[str, Callable[[argparse.Namespace], Any]] = {  # fields th
 
 
 def settings_from(kind: type[Settings], arguments: argparse.Namespace, **others: Any) -> Settings:
-    """Return the settings of a script: the fields `others`, those in MADE_FROM_FLAGS, and the flags of their name."""
+    """Return the settings of a script: a field is in `others`, is made by MADE_FROM_FLAGS, or is a flag's value."""
     names = [field.name for field in fields(kind) if field.name not in others]
     return kind(**{name: MADE_FROM_FLAGS.get(name, attrgetter(name))(arguments) for name in names}, **others)
 
 
 def parse_with_protocol(flags: argparse.ArgumentParser, words: Sequence[str] | None) -> argparse.Namespace:
-    """Parse command-line words, and give the flags that --protocol fixes their values.
+    """Parse a command line, and set the flags that --protocol fixes.
 
-    Raises InputError if the words give one of these flags another value.
+    Raises InputError if the command line gives one of these flags another value.
 
-    words  None for the command line of this process
+    words  words of the command line; None for that of this process
     """
     protocol = flags.parse_args(words).protocol
     flags.set_defaults(**SETS[protocol])

@@ -1,4 +1,4 @@
-"""Flags that several scripts share, and the functions that read them, each declared once."""
+"""Flags that several scripts share, each declared once."""
 
 from __future__ import annotations
 
@@ -32,11 +32,15 @@ DTYPES = ("auto", "float32", "float16", "bfloat16")
 def parser(description: str, several_subjects: bool = False) -> argparse.ArgumentParser:
     """Return a parser with the flags that every script has: the data folder and the subject.
 
-    With `several_subjects` the subject is a list of one or more.
+    several_subjects  True if -s accepts several subjects
     """
     flags = OneLineParser(description=description, formatter_class=Help, allow_abbrev=False)
     flags.add_argument(
-        "-d", "--base-dir", type=Path, required=True, help="folder of the dataset, and of the results by default"
+        "-d",
+        "--base-dir",
+        type=Path,
+        required=True,
+        help="folder of the dataset, and of the results without --output",
     )
     dataset_flags.add_dataset(flags)
     if several_subjects:
@@ -48,7 +52,7 @@ def parser(description: str, several_subjects: bool = False) -> argparse.Argumen
 
 
 def add_device(flags: argparse.ArgumentParser) -> None:
-    """Add the flag for the device, read as a torch device name; `check_device` verifies it."""
+    """Add the flag for the device. Its value is a name for torch; `check_device` verifies that the device exists."""
     flags.add_argument(
         "-g", "--gpu-id", type=gpu_id, default="0", metavar="ID", help="number of the GPU to use, or cpu"
     )
@@ -64,7 +68,7 @@ def add_prompt_numbers(flags: argparse.ArgumentParser, meaning: str, **settings)
 
 
 def add_prompts(flags: argparse.ArgumentParser) -> None:
-    """Add the flags that select prompts and their texts; `select_prompts` resolves them."""
+    """Add the flags that select prompts and their texts; `select_prompts` reads them."""
     add_prompt_numbers(flags, "one or more prompts: 3, or 1,2,3, or 1-9 (default: 1)")
     add_prompts_file(flags)
 
@@ -74,7 +78,7 @@ def add_prompts_file(flags: argparse.ArgumentParser) -> None:
         "--prompts-file",
         type=Path,
         metavar="FILE",
-        help="JSON or YAML file of prompts, number: text, that replaces the nine prompts",
+        help="JSON or YAML file with other prompts (number: text) instead of the nine",
     )
 
 
@@ -124,7 +128,7 @@ def add_maps(flags: argparse.ArgumentParser) -> None:
 def add_responses(flags: argparse.ArgumentParser, space: str = "--space") -> None:
     """Add the flags that select responses and voxels.
 
-    space  short name of `--response-space`; empty if another flag of the script has it
+    space  short name of `--response-space`; empty if the script has another flag with this name
     """
     add_numbers(
         flags,
@@ -137,8 +141,8 @@ def add_responses(flags: argparse.ArgumentParser, space: str = "--space") -> Non
         "--roi",
         nargs="+",
         metavar="FILE",
-        help="use only these ROI files, such as prf-visualrois or lh.prf-visualrois, and families for unions such as "
-        "V1 (default: all files)",
+        help="use only these ROI files, such as prf-visualrois or lh.prf-visualrois; families adds unions such as V1 "
+        "(default: all files)",
     )
     dataset_flags.add_reading(flags, *filter(None, [space]))
     flags.add_argument(
@@ -162,7 +166,7 @@ def add_ceilings(flags: argparse.ArgumentParser) -> None:
         type=share,
         default=EncodingSettings.min_noise_ceiling,
         metavar="NC",
-        help="lowest noise ceiling (R2) of voxels in normalised scores",
+        help="leave out voxels with a lower noise ceiling (R2) from normalised scores",
     )
 
 
@@ -200,7 +204,8 @@ def add_layer_choice(flags: argparse.ArgumentParser) -> None:
         "--layers",
         choices=LAYER_CHOICES,
         default=EncodingSettings.layer_choice,
-        help="choice of layers for a stream's score",
+        help="layer to report for a stream: the best layer of each region or voxel, chosen on training images, or the "
+        "average of all layers",
     )
 
 

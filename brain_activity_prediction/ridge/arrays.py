@@ -1,4 +1,4 @@
-"""Check the arrays and settings that users pass to the solver; errors are one line that names the parameter."""
+"""Check the arrays and settings that users pass to the solver. Errors are one line that names the parameter."""
 
 from typing import TypeAlias
 
@@ -14,9 +14,9 @@ Values: TypeAlias = npt.ArrayLike | torch.Tensor  # what a user may pass as an a
 
 
 def as_tensor(values: Values, name: str = "the array", gradients: bool = False) -> torch.Tensor:
-    """Return a real tensor unchanged, and other arrays as a tensor, which shares their memory if possible.
+    """Convert an array of real numbers to a tensor, which shares its memory if possible; return a tensor unchanged.
 
-    gradients : accept tensors that require gradients, which the ridge does not compute.
+    gradients : True to accept tensors that require gradients. The ridge itself computes no gradients.
     """
     if isinstance(values, torch.Tensor):
         if values.is_complex() or values.layout != torch.strided:
@@ -24,7 +24,7 @@ def as_tensor(values: Values, name: str = "the array", gradients: bool = False) 
                 f"{name} is a tensor of {values.dtype}, {values.layout}: convert it to a dense tensor of real numbers"
             )
         if values.requires_grad and not gradients:
-            raise RidgeInputError(f"{name} requires gradients, which the ridge does not compute: give {name}.detach()")
+            raise RidgeInputError(f"{name} requires gradients, but the ridge computes none: give {name}.detach()")
         return values
     if np.ma.is_masked(values):
         raise RidgeInputError(f"{name} has {np.ma.count_masked(values)} masked values: drop or fill them")
@@ -54,7 +54,7 @@ def matrices(X: Values, Y: Values) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _needs_float64(values: torch.Tensor) -> bool:
-    """Return whether numbers of this type need float64, because float32 is too narrow."""
+    """Return whether numbers of this type need float64, because float32 cannot represent them."""
     return values.dtype == torch.float64 or (not values.is_floating_point() and values.element_size() > 2)
 
 
@@ -73,13 +73,11 @@ def sorted_grid(alphas: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray]:
 def check_choice(value: object, choices: tuple[str, ...], name: str) -> None:
     """Raise RidgeInputError if a value is not one of the choices."""
     if not isinstance(value, str) or value not in choices:
-        raise RidgeInputError(f"{name} {value!r} is unknown: take one of {', '.join(choices)}")
+        raise RidgeInputError(f"{name} {value!r} is unknown: use one of {', '.join(choices)}")
 
 
 def check_batch(size: object, name: str) -> None:
     """Raise RidgeInputError if a batch size is neither None nor a positive whole number."""
     whole = isinstance(size, int | np.integer) and not isinstance(size, bool)
     if size is not None and not (whole and size > 0):  # type: ignore[operator]
-        raise RidgeInputError(
-            f"{name} {size!r} is not a positive whole number: give one, or None for what memory allows"
-        )
+        raise RidgeInputError(f"{name} {size!r} is not a positive whole number: give one, or None to fit into memory")

@@ -4,10 +4,12 @@ Banded ridge (Nunez-Elizalde, Huth & Gallant 2019; Dupre la Tour et al. 2022) mi
 
     ||y - sum_b X_b w_b||^2 + sum_b alpha_b ||w_b||^2    with alpha_b = alpha / gamma_b, sum_b gamma_b = 1,
 
-which is ridge at penalty alpha on the features [sqrt(gamma_b) X_b]. A space of weight 0 is left out. With an
-orthonormal basis B (N, R) of all the spaces' columns, X_b X_b' = B M_b B', so that features are multiplied once and
-each weighting gamma costs one eigendecomposition of sum_b gamma_b M_b, (R, R), whatever the number of features. After
-this step a weighting is fitted like any other ridge (ridge_cv.py): exactly, for every alpha and fold.
+which is ridge with penalty alpha on the scaled features [sqrt(gamma_b) X_b]. A space with weight 0 is left out.
+
+Let B (N, R) be an orthonormal basis of the columns of all spaces, and X_b X_b' = B M_b B'. The matrices M_b are
+computed once. Then each weighting gamma needs one eigendecomposition of sum_b gamma_b M_b, (R, R), whatever the number
+of features. After this step a weighting is fitted like any other ridge (ridge_cv.py): exactly, for every alpha and
+fold.
 
 Shapes: N images, D_b features of space b, R = min(N, sum of D_b), V voxels, A alphas, G weightings; m new images.
 """
@@ -25,8 +27,8 @@ from brain_activity_prediction.ridge.ridge_cv import RidgeFit, ridge_cv
 from brain_activity_prediction.ridge.solver.decomposition import Decomposition
 from brain_activity_prediction.ridge.solver.leave_fold_out import SMALLEST_PIVOT
 
-# Lowest ratio of the smallest alpha to the largest eigenvalue for which a Gram matrix is exact enough. Below it, one
-# minus leverage may be too small for the shared decomposition, so that the features themselves are decomposed.
+# Lowest ratio of the smallest alpha to the largest eigenvalue for which a Gram matrix is exact enough. Below this ratio
+# the features themselves are decomposed, because one minus leverage may be too small.
 SMALLEST_PENALTY = 2 * SMALLEST_PIVOT[torch.float64]
 
 
@@ -39,10 +41,10 @@ class FeatureSpaces:
     Attributes
     ----------
     features : B tensors (N, D_b), standardised by the caller.
-    new_features : B tensors (m, D_b), scaled likewise.
-    basis : (N, R) float64, orthonormal; None where R = N and the images themselves are the basis.
-    kernels : (B, R, R) float64, M_b.
-    new_kernels : (B, m, R) float64, the new images' X_b,new X_b' times the basis.
+    new_features : B tensors (m, D_b), scaled in the same way.
+    basis : (N, R) float64, orthonormal; None if R = N, because the images themselves are then the basis.
+    kernels : (B, R, R) float64, the matrices M_b.
+    new_kernels : (B, m, R) float64, X_b,new X_b' times the basis, for the new images.
     """
 
     features: Sequence[torch.Tensor]
@@ -53,19 +55,22 @@ class FeatureSpaces:
 
     @classmethod
     def of(cls, features: Sequence[Values], new_features: Sequence[Values]) -> Self:
-        """Prepare the feature spaces: B arrays or tensors (N, D_b), and B for new images, (m, D_b).
+        """Prepare feature spaces.
 
-        Memory: 8 B R (R + m) bytes, and 16 N R where R < N.
+        features, new_features  B arrays or tensors (N, D_b), and B (m, D_b) for new images
+
+        Memory: 8 B R (R + m) bytes, and 16 N R more if R < N.
         """
         old, new = ([as_tensor(x, "a feature space") for x in part] for part in (features, new_features))
         shapes, new_shapes = ([tuple(space.shape) for space in part] for part in (old, new))
         columns = [[shape[1:] for shape in part] for part in (shapes, new_shapes)]
         if {len(shape) for shape in shapes + new_shapes} != {2} or columns[0] != columns[1]:
             raise RidgeInputError(
-                f"feature spaces {shapes} and those of new images, {new_shapes}, must have the same columns"
+                f"feature spaces {shapes} and those of new images {new_shapes} have different columns: give both the "
+                "same features"
             )
         if len({n_images for n_images, _ in shapes}) != 1:
-            raise RidgeInputError(f"feature spaces {shapes} are not of the same images")
+            raise RidgeInputError(f"feature spaces {shapes} have different numbers of rows: give all the same images")
         n_images, widths = shapes[0][0], [width for _, width in shapes]
         if sum(widths) >= n_images:
             doubles = (space.to(torch.float64) for space in old)
@@ -84,8 +89,8 @@ class FeatureSpaces:
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Fit ridge with one weighting (B,); return alpha (V,), cv_score (V,) and predictions (m, V) for new images.
 
-        settings : `folds`, `criterion`, `fit_intercept` and `voxels_per_chunk` of `ridge_cv`, which chooses alpha;
-            without an intercept by default. With one, the columns of the features must have mean 0.
+        settings : `folds`, `criterion`, `fit_intercept` and `voxels_per_chunk` of `ridge_cv`, which chooses alpha.
+            By default no intercept is fitted. With an intercept, the columns of the features must have mean 0.
         """
         weights = self._checked(weighting)
         ridge, left = self._ridge(weights, Y, alphas, settings)
@@ -97,10 +102,7 @@ class FeatureSpaces:
     def coefficients(
         self, weighting: Values, Y: Values, alphas: npt.ArrayLike, **settings: Any
     ) -> tuple[RidgeFit, torch.Tensor]:
-        """Fit ridge with one weighting as `fit` does; return the fit, with alphas and scores, and coefficients.
-
-        The coefficients are (sum of D_b, V).
-        """
+        """Fit ridge with one weighting as `fit` does; return the fit, and its coefficients (sum of D_b, V)."""
         weights = self._checked(weighting)
         ridge, left = self._ridge(weights, Y, alphas, settings)
         parts = []
@@ -121,8 +123,8 @@ class FeatureSpaces:
     ) -> tuple[RidgeFit, torch.Tensor | None]:
         """Fit ridge to the square root of the weighted kernel; return the fit and the kernel's eigenvectors (N, R).
 
-        The eigenvectors are None if the smallest alpha is too small for a kernel: ridge is then fitted to the scaled
-        features.
+        If the smallest alpha is too small for a kernel, ridge is fitted to the scaled features, and None replaces the
+        eigenvectors.
         """
         settings = {"fit_intercept": False} | settings
         spectrum, vectors = torch.linalg.eigh(torch.tensordot(weights, self.kernels, dims=1))
@@ -140,14 +142,14 @@ class FeatureSpaces:
         weights = as_tensor(weighting, "weighting").to(self.kernels)
         if weights.shape != (len(self.kernels),):
             raise RidgeInputError(
-                f"weighting {tuple(weights.shape)} is not a weight for each of {len(self.kernels)} spaces"
+                f"weighting {tuple(weights.shape)} does not have a weight for each of {len(self.kernels)} spaces"
             )
         if not ((weights >= 0).all() and abs(float(weights.sum()) - 1) < 1e-6):
-            raise RidgeInputError(f"weighting {weights.tolist()} must be weights of 0 or more whose sum is 1")
+            raise RidgeInputError(f"weighting {weights.tolist()} is invalid: weights must be 0 or more, with sum 1")
         return weights
 
 
 def _scaled(features: Sequence[torch.Tensor], weighting: torch.Tensor) -> torch.Tensor:
-    """Concatenate the scaled features [sqrt(gamma_b) X_b], without the spaces of weight 0."""
+    """Concatenate the scaled features [sqrt(gamma_b) X_b], without spaces that have weight 0."""
     pairs = zip(features, weighting, strict=True)
     return torch.cat([space * weight.sqrt().to(space.dtype) for space, weight in pairs if weight > 0], dim=1)

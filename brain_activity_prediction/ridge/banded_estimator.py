@@ -21,33 +21,34 @@ from brain_activity_prediction.ridge.weightings import random_weightings, weight
 
 
 class BandedRidgeCV(VoxelwiseRegressor):
-    """Ridge regression on several feature spaces, each with a cross-validated alpha for every target, or voxel.
+    """Banded ridge regression: several feature spaces, each with a cross-validated penalty for every target (voxel).
 
     For target v it minimises ||y_v - sum_b X_b w_b||^2 + sum_b (alpha_v / gamma_vb) ||w_b||^2 over feature spaces b.
     The weights gamma_v are 0 or more and sum to 1. gamma_v and alpha_v are the candidates with the best mean score over
-    held-out folds. A space of weight 0 is left out. Features are not scaled: standardise them first. NumPy arrays give
-    NumPy attributes and predictions, torch tensors give tensors on the device of X. Gradients are not computed.
+    held-out folds. A space with weight 0 is left out. Features are not scaled: standardise them first. If X and y are
+    NumPy arrays, attributes and predictions are NumPy arrays; if they are torch tensors, these are tensors on the
+    device of X. Gradients are not computed.
 
     Parameters
     ----------
-    spaces : array-like (n_features,), the label of the feature space of each column of X; None takes all columns as one
-        space, which is `VoxelwiseRidgeCV`.
-    alphas : array-like (A,), positive penalties; None takes 60 from 10 to 10,000, evenly spaced by logarithm. A warning
-        says how many targets choose an end of the grid.
-    weightings : candidates for gamma: "grid", weights in steps of half a decade over two decades, for every combination
-        of spaces; a number of random draws from Dirichlet distributions for every combination; or an array (G, B), its
-        columns in the sorted order of the labels.
-    random_state : seed of the random draws; None draws others each time.
-    cv, scoring, fit_intercept, targets_per_batch : those of `VoxelwiseRidgeCV`.
+    spaces : array-like (n_features,), the label of the feature space of each column of X. With None, all columns are
+        one space, as in `VoxelwiseRidgeCV`.
+    alphas : array-like (A,), positive penalties. None means 60 values from 10 to 10,000, evenly spaced by logarithm. A
+        warning counts the targets that choose an end of the grid.
+    weightings : candidates for gamma. "grid" means weights over two decades in steps of half a decade, for every
+        combination of spaces. A number means this many random draws from Dirichlet distributions, for every
+        combination. An array (G, B) gives the candidates, with columns in the sorted order of the labels.
+    random_state : seed of the random draws; with None, each fit draws other weightings.
+    cv, scoring, fit_intercept, targets_per_batch : see `VoxelwiseRidgeCV`.
 
     Attributes
     ----------
     spaces_ : (B,) the labels of the spaces, sorted.
     best_alphas_ : (n_targets,) chosen alpha.
     best_weightings_ : (n_targets, B) chosen gamma; the penalty of space b is `best_alphas_ / best_weightings_[:, b]`.
-    cv_scores_ : (n_targets,) mean cross-validated score at that choice.
-    coef_ : (n_targets, n_features), or (n_features,) for y of one dimension.
-    intercept_ : (n_targets,), or a number for y of one dimension; zero without fit_intercept.
+    cv_scores_ : (n_targets,) mean cross-validated score of this choice.
+    coef_ : (n_targets, n_features), or (n_features,) if y has one dimension.
+    intercept_ : (n_targets,), or a number if y has one dimension; zero without fit_intercept.
 
     Examples
     --------
@@ -93,7 +94,7 @@ class BandedRidgeCV(VoxelwiseRegressor):
     def fit(self, X: Values, y: Values, groups: Any = None) -> Self:
         """Choose weights and alphas, then fit all rows of X (n, n_features) and y (n, n_targets) or (n,).
 
-        groups  labels (n,) of the rows for a splitter that goes by groups.
+        groups  (n,) label of each row, for a `cv` that splits by groups
         """
         X_checked, y_checked, grid, held_out = self._checked(X, y, groups)
         self.spaces_, columns = self._columns(X_checked.shape[1])
@@ -140,7 +141,7 @@ class BandedRidgeCV(VoxelwiseRegressor):
             return random_weightings(n_spaces, int(given), self.random_state)
         weightings = as_tensor(given, "weightings").to("cpu", torch.float64).numpy()
         if weightings.ndim != 2 or not len(weightings):
-            raise RidgeInputError(f'weightings {given!r} are none: give "grid", a number of draws, or an array (G, B)')
+            raise RidgeInputError(f'invalid weightings {given!r}: give "grid", a number of draws, or an array (G, B)')
         return weightings
 
     def _predicted(self, X: torch.Tensor) -> torch.Tensor:
@@ -151,7 +152,7 @@ class BandedRidgeCV(VoxelwiseRegressor):
 def _best_weightings(
     spaces: FeatureSpaces, weightings: np.ndarray, Y: torch.Tensor, alphas: np.ndarray, settings: dict[str, Any]
 ) -> np.ndarray:
-    """Return the position (V,) of each target's best weighting; the first one in a tie."""
+    """Return the index (V,) of each target's best weighting; the first one in a tie."""
     best, choice = np.full(Y.shape[1], -np.inf), np.zeros(Y.shape[1], dtype=int)
     for number, weighting in enumerate(weightings):
         _, cv_score, _ = spaces.fit(weighting, Y, alphas, **settings)
@@ -163,7 +164,9 @@ def _best_weightings(
 def _refitted(
     spaces: FeatureSpaces, chosen: np.ndarray, Y: torch.Tensor, alphas: np.ndarray, settings: dict[str, Any]
 ) -> tuple[torch.Tensor, ...]:
-    """Fit every target with its own weighting, given as `chosen` (V, B).
+    """Fit every target with its own weighting.
+
+    chosen  (V, B) weighting of each target
 
     Returns alpha, cv_score and mean response, each (V,), and coefficients (D, V) in the order of the spaces' columns.
     """

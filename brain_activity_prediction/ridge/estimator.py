@@ -11,30 +11,30 @@ from brain_activity_prediction.ridge.ridge_cv import RidgeFit, ridge_cv
 
 
 class VoxelwiseRidgeCV(VoxelwiseRegressor):
-    """Ridge regression with a cross-validated alpha for every target, or voxel.
+    """Ridge regression with a cross-validated alpha for every target (voxel).
 
-    For target v it minimises ||y_v - X w||^2 + alpha_v ||w||^2, with the alpha_v of a grid that has the best mean score
-    over held-out folds. NumPy arrays give NumPy attributes and predictions, torch tensors give tensors on the device of
-    X. Gradients are not computed.
+    For target v it minimises ||y_v - X w||^2 + alpha_v ||w||^2. alpha_v is the value of a grid with the best mean score
+    over held-out folds. If X and y are NumPy arrays, attributes and predictions are NumPy arrays; if they are torch
+    tensors, these are tensors on the device of X. Gradients are not computed.
 
     Parameters
     ----------
-    alphas : array-like (A,), positive penalties; None takes 60 from 10 to 10,000, evenly spaced by logarithm. A warning
-        says how many targets choose an end of the grid.
-    cv : number of contiguous folds, a scikit-learn splitter, or an iterable of (train, test) rows, where
-        every train is all the rows that its test is not.
+    alphas : array-like (A,), positive penalties. None means 60 values from 10 to 10,000, evenly spaced by logarithm. A
+        warning counts the targets that choose an end of the grid.
+    cv : number of contiguous folds, a scikit-learn splitter, or an iterable of (train, test) rows. Each split must
+        train on all rows that it does not test on.
     scoring : "neg_mean_squared_error", "r2" or "correlation", the score by which alpha is chosen.
-    fit_intercept : whether to centre features and targets on each training set; without it, pass centred
-        features and targets.
-    alpha_per_target : False takes the one alpha with the best mean score over targets.
-    targets_per_batch : how many targets are computed together; by default what memory allows.
+    fit_intercept : whether to centre features and targets on each training set. If False, pass centred features and
+        targets.
+    alpha_per_target : if False, all targets share the alpha with the best mean score over targets.
+    targets_per_batch : number of targets that are computed together; by default as many as fit into memory.
 
     Attributes
     ----------
     best_alphas_ : (n_targets,) chosen alpha.
-    cv_scores_ : (n_targets,) mean cross-validated score at that alpha.
-    coef_ : (n_targets, n_features), or (n_features,) for y of one dimension.
-    intercept_ : (n_targets,), or a number for y of one dimension; zero without fit_intercept.
+    cv_scores_ : (n_targets,) mean cross-validated score at this alpha.
+    coef_ : (n_targets, n_features), or (n_features,) if y has one dimension.
+    intercept_ : (n_targets,), or a number if y has one dimension; zero without fit_intercept.
     ridge_ : the fitted `ridge_cv.RidgeFit`.
 
     Examples
@@ -73,7 +73,7 @@ class VoxelwiseRidgeCV(VoxelwiseRegressor):
     def fit(self, X: Values, y: Values, groups: Any = None) -> Self:
         """Choose the alphas, then fit all rows of X (n, n_features) and y (n, n_targets) or (n,).
 
-        groups  labels (n,) of the rows for a splitter that goes by groups.
+        groups  (n,) label of each row, for a `cv` that splits by groups
         """
         features, targets, grid, held_out = self._checked(X, y, groups)
         self.ridge_ = ridge_cv(

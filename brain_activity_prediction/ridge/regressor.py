@@ -1,4 +1,4 @@
-"""Base class of this package's scikit-learn estimators: conversion of X and y, prediction, scores."""
+"""Base class of the scikit-learn estimators: conversion of X and y, prediction, scores."""
 
 import warnings
 from abc import ABC, abstractmethod
@@ -18,14 +18,15 @@ from brain_activity_prediction.ridge.solver.folds import check_fold_sizes
 
 
 class VoxelwiseRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, ABC):
-    """A linear regressor of many targets that takes NumPy arrays or torch tensors.
+    """A linear regressor of many targets, for NumPy arrays and torch tensors.
 
-    NumPy arrays give NumPy attributes and predictions, torch tensors give tensors on the device of X.
+    If X and y are NumPy arrays, attributes and predictions are NumPy arrays; if they are torch tensors, these are
+    tensors on the device of X.
 
     Attributes
     ----------
-    coef_ : (n_targets, n_features), or (n_features,) for y of one dimension.
-    intercept_ : (n_targets,), or a number for y of one dimension.
+    coef_ : (n_targets, n_features), or (n_features,) if y has one dimension.
+    intercept_ : (n_targets,), or a number if y has one dimension.
     """
 
     alphas: npt.ArrayLike | None
@@ -47,14 +48,11 @@ class VoxelwiseRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, ABC):
         return predictions if torch.is_tensor(X) else predictions.cpu().numpy()
 
     def score(self, X: Values, y: Values) -> float:
-        """Return the mean R² over targets, which scikit-learn's model selection compares."""
+        """Return the mean R² over targets. scikit-learn's model selection uses this score."""
         return float(self.r2_per_target(X, y).mean())
 
     def r2_per_target(self, X: Values, y: Values) -> Array:
-        """Return R² = 1 - SSE / SST of every target, (n_targets,); 0 for a constant target.
-
-        himalaya's `score` returns the same values.
-        """
+        """Return R² = 1 - SSE / SST of every target, (n_targets,), as in himalaya's `score`; 0 for a constant one."""
         predictions, y = self.predict(X), y if isinstance(y, torch.Tensor) else np.asarray(y)
         if 1 in (y.ndim, predictions.ndim):  # scikit-learn treats (n,) and (n, 1) as one target
             y, predictions = (part[:, None] if part.ndim == 1 else part for part in (y, predictions))
@@ -75,19 +73,19 @@ class VoxelwiseRegressor(MultiOutputMixin, RegressorMixin, BaseEstimator, ABC):
         return features, targets, grid, held_out
 
     def _set_coefficients(self, coefficients: torch.Tensor, intercepts: torch.Tensor, of_one: bool) -> Self:
-        """Set `coef_` (n_targets, n_features) and `intercept_` (n_targets,); `of_one` drops the axis of targets."""
+        """Set `coef_` (n_targets, n_features) and `intercept_` (n_targets,); `of_one` drops the first axis."""
         self.coef_ = coefficients[0] if of_one else coefficients
         self.intercept_ = intercepts[0] if of_one else intercepts
         return self
 
     def _validated(self, X: Values, y: Values) -> tuple[Any, Any]:
-        """Validate X and y by scikit-learn's rules; return arrays as it converts them, and tensors unchanged."""
+        """Validate X and y by scikit-learn's rules; return converted arrays, and tensors unchanged."""
         shown = _stand_in(X, "X"), _stand_in(y, "y")
         if isinstance(y, torch.Tensor) and not (as_finite := y.isfinite()).all():
             columns = as_finite.all(dim=0).reshape(-1)
             raise RidgeInputError(
                 f"{int((~columns).sum())} of {len(columns)} targets in y have values that are not finite: leave them "
-                "out, or use ridge_cv, which gives NaN for them alone"
+                "out, or use ridge_cv, which returns NaN for these targets"
             )
         checked_X, checked_y = validate_data(
             self,
@@ -111,7 +109,8 @@ def warn_of_edges(alpha: torch.Tensor, grid: np.ndarray) -> None:
     if len(grid) > 1 and at_smallest + at_largest:
         warnings.warn(
             f"of {len(alpha)} targets {at_smallest} chose the smallest alpha, {grid[0]:g}, and {at_largest} the "
-            f"largest, {grid[-1]:g}, which targets that nothing predicts take: if others do, widen alphas",
+            f"largest, {grid[-1]:g}. This is expected for targets that cannot be "
+            "predicted. If others chose these, widen alphas",
             stacklevel=3,
         )
 
@@ -124,17 +123,17 @@ def held_out_by(cv: Any, n_rows: int, groups: Any) -> list[np.ndarray]:
         train, test = (np.flatnonzero(rows) if np.asarray(rows).dtype == bool else rows for rows in split)
         if not np.array_equal(np.sort(np.concatenate([train, test])), np.arange(n_rows)):
             raise RidgeInputError(
-                f"split {number} of cv trains on {len(train)}, tests on {len(test)} of {n_rows} rows: take a "
-                "splitter that trains on all rows that it does not test on, such as KFold or LeaveOneGroupOut"
+                f"split {number} of cv trains on {len(train)}, tests on {len(test)} of {n_rows} rows: use a splitter "
+                "that trains on all rows that it does not test on, such as KFold or LeaveOneGroupOut"
             )
         held_out.append(test)
     return held_out
 
 
 def _stand_in(values: Any, name: str) -> Any:
-    """Return an array that scikit-learn can check in place of a tensor; return other values unchanged.
+    """Return an array of zeros in the shape of a tensor, which scikit-learn can check instead of the tensor.
 
-    The array holds zeros in the tensor's shape and takes no memory.
+    The array takes no memory. Other values are returned unchanged.
     """
     if not torch.is_tensor(values):
         return values

@@ -1,11 +1,11 @@
 """Ridge regression of many voxels on one set of features, each voxel with its own cross-validated alpha.
 
 For every voxel v and alpha a of a grid, ridge minimises ||y_v - X w||^2 + a ||w||^2 on the images outside a
-fold and is scored on the fold; the alpha with the best mean score over folds is refitted on all images. The
-result is the same as if every alpha were evaluated on every fold, with far fewer operations:
+fold and is scored on the fold. The alpha with the best mean score over folds is refitted on all images. The
+result is the same as if every alpha were fitted in every fold, but the computation takes far fewer operations:
 
-1. One decomposition X = U diag(s)^(1/2) Q' in float64 serves all folds and alphas (solver/leave_fold_out.py); where
-   it takes fewer operations, each fold has its own (solver/refit_without_fold.py).
+1. One decomposition X = U diag(s)^(1/2) Q' in float64 is used for all folds and alphas (solver/leave_fold_out.py). If
+   this takes fewer operations, each fold has its own decomposition instead (solver/refit_without_fold.py).
 2. Residuals are computed at a few alphas, the nodes, and interpolated at the others (solver/alpha_interpolation.py).
 3. The scores of all alphas follow from the moments of these residuals (scores.py).
 
@@ -30,7 +30,7 @@ from brain_activity_prediction.ridge.solver.threads import full_float32_precisio
 DEFAULT_ALPHAS = np.logspace(1, 4, 60)
 # Number of eigenvalues by which targets are divided in one step.
 PANEL = 64
-# Scores count as equal if their relative difference is smaller.
+# Scores with a smaller relative difference count as equal.
 ROUNDING = 1e-13
 
 
@@ -42,12 +42,12 @@ class RidgeFit:
 
     Attributes
     ----------
-    alpha : (V,) chosen alpha, float64; NaN for a voxel with a response that is not finite.
-    alpha_index : (V,) position of alpha in the given grid, int64; -1 for such a voxel.
-    cv_score : (V,) mean score over folds at that alpha, float64; NaN for such a voxel.
-    scores : (A, V) mean score over folds of every alpha, in the grid's order; None if not requested.
+    alpha : (V,) chosen alpha, float64; NaN for a voxel whose responses are not all finite.
+    alpha_index : (V,) index of alpha in the given grid, int64; -1 for such a voxel.
+    cv_score : (V,) mean score over folds at this alpha, float64; NaN for such a voxel.
+    scores : (A, V) mean score over folds of every alpha, in the order of the grid; None if not requested.
     feature_means, response_means : (D,) float64 and (V,), means over images; zeros without an intercept.
-    loadings, shrunken_targets : (D, R), X'U, and (R, V), U'y_v / (s + alpha_v). Their product is the
+    loadings, shrunken_targets : X'U (D, R), and U'y_v / (s + alpha_v) (R, V). Their product is the matrix of
         coefficients.
     """
 
@@ -61,15 +61,15 @@ class RidgeFit:
     shrunken_targets: torch.Tensor = field(repr=False)
 
     def predict(self, X: Values) -> torch.Tensor:
-        """Return predictions (n, V) for X (n, D), without forming the coefficients.
+        """Return predictions (n, V) for X (n, D), without computing the coefficients.
 
-        X X_train'U, the rotated kernel between the images of X and the fitted ones, is computed in float64.
+        The rotated kernel X X_train'U, between the images of X and the training images, is computed in float64.
         """
         X = as_tensor(X, "X").to(self.loadings)
         if X.ndim != 2:
             raise RidgeInputError(f"X {tuple(X.shape)} is not (images, features): give a row for each image")
         if X.shape[1] != len(self.loadings):
-            raise RidgeInputError(f"X has {X.shape[1]} features, the ridge was fitted on {len(self.loadings)}")
+            raise RidgeInputError(f"X has {X.shape[1]} features, but the ridge was fitted to {len(self.loadings)}")
         rotated = (X - self.feature_means) @ self.loadings
         return self._from_rotated(rotated).add_(self.response_means)
 
@@ -101,37 +101,41 @@ def ridge_cv(
     return_all_scores: bool = False,
     decomposition: Decomposition | None = None,
 ) -> RidgeFit:
-    """Fit ridge to every voxel with the alpha that has the best cross-validated score; the larger alpha wins ties.
+    """Fit ridge to every voxel with the alpha that has the best cross-validated score.
 
-    For voxel v it minimises ||y_v - X w||^2 + alpha_v ||w||^2; alpha_v has the best mean score over the held-out folds.
+    For voxel v it minimises ||y_v - X w||^2 + alpha_v ||w||^2. alpha_v has the best mean score over the held-out folds.
+    If scores are equal, the larger alpha is chosen.
 
     Parameters
     ----------
-    X : (N, D) features, standardised by the caller. Its device is that of the computation and of the results; no
-        gradients are computed.
-    Y : (N, V) responses; may stay on the CPU while X is on a GPU. A voxel with a value that is not finite
-        gets NaN results, a constant one the largest alpha.
-    alphas : (A,) positive penalties; by default DEFAULT_ALPHAS, the scripts' grid of 60 from 10 to 10^4.
-    folds : a number of contiguous, unshuffled folds (scikit-learn's KFold), or a list of arrays with the rows
-        to hold out, such as `solver.folds.group_folds` gives.
-    criterion : "neg_mean_squared_error", "r2" or "correlation", computed on each fold, averaged over folds.
-    per_voxel : False takes one alpha for all voxels, the one with the best score averaged over voxels.
-    fit_intercept : an unpenalised constant, as if features and responses were centred on each training set. The
-        scripts, whose features and responses are centred already, leave it out.
-    voxels_per_chunk : number of voxels to process together, in multiples of 64. By default, chunks use 0.4 of a
-        GPU's free memory. On a CPU they use 0.4 of the size of Y, but 5 to 12 MB, shared by torch's threads, each of
-        which processes a chunk at a time. It does not change the results.
-    return_all_scores : keep the scores of all alphas, 8 A V bytes.
-    decomposition : the decomposition of X, if already computed; with an intercept, the columns of X must have mean
+    X : (N, D) features, standardised by the caller. Computation and results are on the device of X. No gradients
+        are computed.
+    Y : (N, V) responses; may stay on the CPU while X is on a GPU. A voxel whose responses are not all finite
+        gets NaN. A constant voxel gets the largest alpha.
+    alphas : (A,) positive penalties (default: DEFAULT_ALPHAS, 60 values from 10 to 10^4, as in the scripts).
+    folds : a number of contiguous, unshuffled folds (as in scikit-learn's KFold), or a list of arrays with the
+        rows to hold out, as `solver.folds.group_folds` returns them.
+    criterion : "neg_mean_squared_error", "r2" or "correlation", computed on each fold and averaged over folds.
+    per_voxel : if False, all voxels share the alpha with the best score averaged over voxels.
+    fit_intercept : whether to fit an unpenalised constant, which equals centring features and responses on each
+        training set. The scripts fit none, because their features and responses are already centred.
+    voxels_per_chunk : number of voxels to process together, in multiples of 64. It does not change the results. By
+        default, a chunk takes 0.4 of a GPU's free memory. On a CPU, the chunks of all of torch's threads together
+        take 0.4 of the size of Y, but at least 5 and at most 12 MB.
+    return_all_scores : whether to keep the scores of all alphas, 8 A V bytes.
+    decomposition : the decomposition of X, if already computed. With an intercept, the columns of X must have mean
         0. `predict` then expects rows in the coordinates of its loadings.
 
     Float32 inputs are decomposed in float64 and then computed in float32, or in float64 if they are too
     ill-conditioned. Float64 inputs are computed in float64 throughout.
 
-    Memory in bytes beyond X and Y, with b = 4 or 8 for the precision: 8 (N R + 5 R^2) to decompose, of which
-    8 (N R + D R) stay; b R V for the rotated targets; 11 A V for scores; b n (6 R + P n) for a fold; and b n (2 P
-    + 40) for a voxel of the chunk. In float32 at N 9000, D 5120, V 15724: 1.4 GB, of which 0.6 GB stay, then
-    0.3 GB, 0.01 GB, 0.4 GB, and 0.5 MB. A fold that is fitted again takes 40 R^2 + 8 n R + b R V instead.
+    Memory in bytes in addition to X and Y, with b = 4 or 8 bytes per number. The example is float32 with N 9000,
+    D 5120, V 15724:
+
+    - decomposition: 8 (N R + 5 R^2), of which 8 (N R + D R) are kept (1.4 GB, 0.6 GB);
+    - rotated targets: b R V (0.3 GB); scores: 11 A V (0.01 GB);
+    - a fold: b n (6 R + P n) (0.4 GB), or 40 R^2 + 8 n R + b R V if it is fitted again;
+    - each voxel of a chunk: b n (2 P + 40) (0.5 MB).
 
     Raises RidgeInputError for inconsistent shapes, features that are not finite, an invalid grid or invalid folds,
     and folds of one image with any criterion but "neg_mean_squared_error".
@@ -176,7 +180,7 @@ def ridge_cv(
 
 
 def _best(scores: torch.Tensor, constant: torch.Tensor, per_voxel: bool) -> torch.Tensor:
-    """Return the row (V,) of the best score in each column; the last row wins ties, -1 if scores are not finite."""
+    """Return the row (V,) of the best score in each column, the last one in a tie; -1 if scores are not finite."""
     valid = scores.isfinite().all(dim=0)
     compared = scores if per_voxel else scores[:, valid].mean(dim=1, keepdim=True).expand_as(scores)
     last = len(scores) - 1

@@ -1,4 +1,4 @@
-"""Compute the scores of predictions for each voxel; sums are accumulated in float64.
+"""Compute the scores of predictions for each voxel. Sums are accumulated in float64.
 
 Shapes: n images, v voxels, P nodes of alpha, A alphas.
 """
@@ -13,10 +13,11 @@ from brain_activity_prediction.ridge import RidgeInputError
 from brain_activity_prediction.ridge.arrays import Array, Values, as_tensor
 
 Kind = TypeVar("Kind", np.ndarray, torch.Tensor)
-# Responses are constant if their SD is below this many eps of their root mean square: the rest is rounding.
+# A response counts as constant if its SD is below this many eps of its root mean square, because an SD this small can
+# be rounding.
 ROUNDING = 45
 FLOAT64_EPS = torch.finfo(torch.float64).eps
-# A correlation is in doubt if rounding may be a larger share than this of the prediction's deviations from its mean.
+# A correlation is in doubt if rounding may exceed this share of the prediction's deviations from its mean.
 DOUBT = {torch.float32: 1e-3, torch.float64: 1e-8}
 
 
@@ -25,10 +26,11 @@ def pearson_r(Y: Kind, Y_hat: Kind) -> Kind:
 
     Y, Y_hat  (n, v)
 
-    r_v = sum_i (y_iv - mean y_v) (z_iv - mean z_v) / sqrt(sum_i (y_iv - mean y_v)^2 sum_i (z_iv - mean z_v)^2),
-    z being Y_hat.
-    A column is constant if it varies by no more than rounding in its own dtype. The computation is in float64. NumPy
-    arrays give a NumPy array (v,), torch tensors a tensor on their device.
+    With z = Y_hat,
+    r_v = sum_i (y_iv - mean y_v) (z_iv - mean z_v) / sqrt(sum_i (y_iv - mean y_v)^2 sum_i (z_iv - mean z_v)^2).
+
+    A column counts as constant if it varies by no more than the rounding of its own dtype. The computation is in
+    float64. Returns an array (v,), or a tensor on their device if Y and Y_hat are tensors.
     """
     (responses, precision), (predictions, precision_hat) = _float64_pair(Y, Y_hat)
     centred, spread = _centre(responses, precision)
@@ -39,10 +41,11 @@ def pearson_r(Y: Kind, Y_hat: Kind) -> Kind:
 
 
 def r2_score(Y: Kind, Y_hat: Kind) -> Kind:
-    """Compute the coefficient of determination 1 - SSE / SST of each column; 0 where the response is constant.
+    """Compute the coefficient of determination 1 - SSE / SST of each column; 0 if the response is constant.
 
-    SSE_v = sum_i (y_iv - z_iv)^2 with z = Y_hat, and SST_v = sum_i (y_iv - mean y_v)^2.
-    The computation is in float64. NumPy arrays give a NumPy array (v,), torch tensors a tensor on their device.
+    With z = Y_hat, SSE_v = sum_i (y_iv - z_iv)^2 and SST_v = sum_i (y_iv - mean y_v)^2.
+
+    The computation is in float64. Returns an array (v,), or a tensor on their device if Y and Y_hat are tensors.
     """
     (responses, precision), (predictions, _) = _float64_pair(Y, Y_hat)
     r2 = _r2(((responses - predictions) ** 2).sum(dim=0), _centre(responses, precision)[1])
@@ -54,9 +57,9 @@ def _of_kind(given: Kind, result: torch.Tensor) -> Kind:
 
 
 def standard_columns(values: torch.Tensor) -> torch.Tensor:
-    """Scale columns (n, v) to mean 0 and SD 1, float32, so that r is the mean of their products; constants become 0.
+    """Scale columns (n, v) to mean 0 and SD 1, float32, so that r of two columns is the mean of their products.
 
-    A column is constant if it varies by no more than rounding in the dtype of `values`, as in `pearson_r`.
+    Constant columns become 0. A column counts as constant as in `pearson_r`.
     """
     mean = values.mean(dim=0, dtype=torch.float64)
     centred = values.to(torch.float64) - mean
@@ -67,7 +70,7 @@ def standard_columns(values: torch.Tensor) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Held-out residuals and responses of a fold, in m coordinates with the same inner products as its n images.
+    """Held-out residuals and responses of a fold, in m coordinates that keep the inner products over its n images.
 
     Attributes
     ----------
@@ -84,10 +87,11 @@ class HeldOut:
 def fold_scores(held_out: HeldOut, responses: torch.Tensor, weights: torch.Tensor, criterion: str) -> torch.Tensor:
     """Compute the score of every alpha on one fold, (A, v) in float64, from moments of the residuals at the nodes.
 
-    responses : (n, v). weights : (P, A), so that the residuals of an alpha are e_a = sum_p weights[p, a] e_p.
+    responses : (n, v)
+    weights : (P, A); the residuals of an alpha are e_a = sum_p weights[p, a] e_p.
     criterion : "neg_mean_squared_error" or "r2".
 
-    The residuals of the A alphas are never formed: with M = e e' (P, P) of a voxel, SSE(a) = w_a' M w_a.
+    The residuals of the A alphas are not computed. With a voxel's M = e e' (P, P), SSE(a) = w_a' M w_a.
     """
     sse = _quadratic(_moments(held_out.values), weights) + held_out.outside
     if criterion == "r2":
@@ -101,9 +105,10 @@ def fold_correlations(
     """Compute the correlation of every alpha on one fold, (A, v) in float64, and a mask (v,) of doubtful voxels.
 
     responses, weights : as in `fold_scores`, but for predictions instead of residuals.
-    largest : (A, v), the norm of a fold's predictions if none of their terms cancelled. Rounding is relative to it.
+    largest : (A, v), bound on the norm of a fold's predictions, which none of their terms would cancel. Rounding is
+        relative to it.
 
-    A correlation is in doubt where rounding may be more than DOUBT of the prediction's deviations from its mean.
+    A correlation is in doubt if rounding may be more than DOUBT of the prediction's deviations from its mean.
     """
     spread = _centre(responses.to(torch.float64))[1]
     covariance = torch.einsum("pvm,vm->pv", held_out.values, held_out.responses).to(torch.float64)
@@ -154,19 +159,19 @@ def _r2(sse: torch.Tensor, sst: torch.Tensor) -> torch.Tensor:
 
 
 def _centre(values: torch.Tensor, eps: float = FLOAT64_EPS) -> tuple[torch.Tensor, torch.Tensor]:
-    """Compute the deviations of columns from their means, and their sums of squares; exactly zero for constants."""
+    """Compute the deviations of columns from their means, and their sums of squares, exactly 0 for constants."""
     centred = values - values.mean(dim=0, keepdim=True)
     spread = (centred**2).sum(dim=0)
     return centred, spread.masked_fill(spread <= (ROUNDING * eps) ** 2 * (values**2).sum(dim=0), 0.0)
 
 
 def _eps(values: torch.Tensor) -> float:
-    """Return the machine epsilon of the dtype of `values`; that of float64 for whole numbers."""
+    """Return the machine epsilon of the dtype of `values`, or of float64 for whole numbers."""
     return torch.finfo(values.dtype).eps if values.is_floating_point() else FLOAT64_EPS
 
 
 def check_same_shape(Y: Array, Y_hat: Array) -> None:
-    """Raise an error for responses and predictions of different shapes, which would broadcast."""
+    """Raise an error for responses and predictions of different shapes, because torch would broadcast them."""
     if tuple(Y.shape) != tuple(Y_hat.shape):
         raise RidgeInputError(
             f"responses {tuple(Y.shape)} and predictions {tuple(Y_hat.shape)} have different shapes: give both the same"

@@ -8,9 +8,9 @@ from typing import TypeAlias
 
 import numpy as np
 
-# Weight of a space relative to the largest weight: two decades in steps of half a decade.
+# Weights of a space relative to the largest weight: two decades in steps of half a decade.
 GRID = 10.0 ** np.arange(0, -2.5, -0.5)
-# Concentrations of the Dirichlet distributions from which weights are drawn in turn, sparse and even, as in himalaya.
+# Concentrations of the Dirichlet distributions, used in turn: sparse and even weights, as in himalaya.
 CONCENTRATIONS = (0.1, 1.0)
 
 Combination: TypeAlias = tuple[int, ...]
@@ -22,10 +22,10 @@ def combinations(n_spaces: int) -> list[Combination]:
 
 
 def weighting_grid(n_spaces: int) -> np.ndarray:
-    """List candidate weights (G, B), each row with sum 1, on a grid.
+    """List candidate weights (G, B) on a grid; each row has sum 1.
 
     In each combination of spaces, every space takes every value of GRID relative to the largest weight. This gives 1
-    weighting for each space alone, 9 more for each pair, 61 for each triple, and 369 for each set of four.
+    weighting for each single space, 9 for each pair, 61 for each triple, and 369 for each set of four.
     """
     weightings = []
     for chosen in combinations(n_spaces):
@@ -37,10 +37,10 @@ def weighting_grid(n_spaces: int) -> np.ndarray:
 
 
 def random_weightings(n_spaces: int, n_draws: int, seed: int | None) -> np.ndarray:
-    """Draw candidate weights (G, B), each row with sum 1, at random.
+    """Draw candidate weights (G, B) at random; each row has sum 1.
 
-    They include each space alone, and `n_draws` rows for each combination of two or more spaces. The first row of a
-    combination has equal weights. The other rows come from symmetric Dirichlet distributions.
+    There is one row for each single space, and `n_draws` rows for each combination of two or more spaces. The first row
+    of a combination has equal weights. The other rows are drawn from symmetric Dirichlet distributions.
     """
     rng = np.random.default_rng(seed)
     weightings = []

@@ -96,7 +96,7 @@ def test_nan_and_constant_voxels_harm_no_other():
 
 def test_spaces_of_other_images_are_refused():
     X, X_new, _ = simulate((20, 30))
-    with pytest.raises(RidgeInputError, match="not of the same images"):
+    with pytest.raises(RidgeInputError, match="have different numbers of rows"):
         FeatureSpaces.of([X[0], X[1][:-1]], X_new)
-    with pytest.raises(RidgeInputError, match="must have the same columns"):
+    with pytest.raises(RidgeInputError, match="have different columns"):
         FeatureSpaces.of(X, X_new[:1])

@@ -216,7 +216,7 @@ def test_scores_of_another_split_are_not_mixed_with_those_of_folds(scored, tmp_p
         align(folder, subject, *other)
     with pytest.raises(InputError, match="cv_test = 4, this run has 3"):
         align(folder, subject, "--cv-test", 3)
-    with pytest.raises(InputError, match="--cv-test tests every image, --test-images chooses the test images"):
+    with pytest.raises(InputError, match="--cv-test uses every image as a test image, --test-images only some"):
         align(folder, subject, "--cv-test", K, *other)
     with pytest.raises(InputError, match=r"has 4 test images in these sessions .* fewer than 15"):
         align(folder, subject, "--cv-test", 15, "--redo")

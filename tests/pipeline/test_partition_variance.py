@@ -263,7 +263,7 @@ def test_random_weightings_are_those_of_their_seed(ready, monkeypatch):
         ((EARLY, (MODEL, "none", "language", 0)), (), "no stream language in .*: there are vision"),
         ((EARLY, (MODEL, 1, "language", 0)), (), "prompt_1.* holds no hidden states: run an extraction"),
         ((EARLY, ("..", "none", "vision", 0)), (), "is not a model id"),
-        ((EARLY, LATE), ("-n", "../elsewhere"), "not a folder's name"),
+        ((EARLY, LATE), ("-n", "../elsewhere"), "not a valid name"),
         ((EARLY, LATE), ("--min-log-10-alpha", 5), "--min-log-10-alpha is larger"),
         ((EARLY, LATE), ("--random-weightings", 0), "not a whole number from 1"),
     ],

@@ -265,7 +265,7 @@ def test_a_file_of_flags_that_is_none_is_said_in_one_line(content, said, tmp_pat
     [
         (["--align=--protocol paper --num-alphas 10"], "^--align: --protocol paper sets --num-alphas 60: remove"),
         (["--align=--min-log-10-alpha 5"], "^--align: --min-log-10-alpha is larger"),
-        (["--extract=--quantize 8bit --random-weights 1"], "^--extract: --random-weights are drawn, not loaded"),
+        (["--extract=--quantize 8bit --random-weights 1"], "^--extract: --quantize needs loaded weights"),
         (["--extract=--revision main", "--checkpoints", "."], "^--extract: --revision selects a version on the hub"),
         (["--extract=--pooling prompt"], "has no prompt pooling"),
     ],

@@ -119,7 +119,7 @@ def test_by_default_the_grid_is_that_of_the_scripts_and_an_intercept_is_fitted()
 
 
 def test_targets_at_an_end_of_the_grid_are_warned_of():
-    edges = "of 6 targets 6 chose the smallest alpha, 0.001, and 0 the largest, 0.01, .*: if others do, widen alphas"
+    edges = r"of 6 targets 6 chose the smallest alpha, 0\.001, and 0 the largest, 0\.01\. .* widen alphas"
     with pytest.warns(UserWarning, match=f"^{edges}$"):
         VoxelwiseRidgeCV([0.001, 0.01]).fit(X, X[:, :6])
     with warnings.catch_warnings():
@@ -173,11 +173,11 @@ def test_names_of_features_do_not_outlive_a_refit_without_them():
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"scoring": "mse"}, "scoring 'mse' is unknown: take one of neg_mean_squared_error, r2, correlation"),
+        ({"scoring": "mse"}, "scoring 'mse' is unknown: use one of neg_mean_squared_error, r2, correlation"),
         ({"targets_per_batch": 0}, "targets_per_batch 0 is not a positive whole number"),
         ({"targets_per_batch": 2.5}, "targets_per_batch 2.5 is not a positive whole number"),
         ({"alphas": [-1.0]}, "alphas must be a list of positive numbers"),
-        ({"scoring": "r2", "cv": 120}, "fold 0 holds out one image, of which r2 gives no score.*scoring 'neg_mean"),
+        ({"scoring": "r2", "cv": 120}, "fold 0 holds out one image, but r2 needs two or more.*scoring 'neg_mean"),
     ],
 )
 def test_a_refusal_names_the_parameter_that_the_user_typed(parameters, message):

@@ -94,7 +94,7 @@ def test_new_features_are_held_to_the_same_rules():
 
 @pytest.mark.parametrize("criterion", ["r2", "correlation"])
 def test_folds_of_one_image_are_refused_where_they_give_no_score(criterion):
-    message = f"fold 1 holds out one image, of which {criterion} gives no score: .* criterion 'neg_mean_squared_error'"
+    message = f"fold 1 holds out one image, but {criterion} needs two or more: .* criterion 'neg_mean_squared_error'"
     for folds in ([[0, 1], [2]], [[0, 3], slice_of_one()]):
         with pytest.raises(RidgeInputError, match=message):
             ridge_cv(X, Y, GRID, folds=folds, criterion=criterion, fit_intercept=False)
@@ -134,11 +134,11 @@ def test_statistics_of_responses_and_predictions_of_different_shapes_are_refused
 @pytest.mark.parametrize(
     ("weighting", "message"),
     [
-        ([1.0], r"weighting \(1,\) is not a weight for each of 2 spaces"),
-        ([0.5, 1.5], "whose sum is 1"),
+        ([1.0], r"weighting \(1,\) does not have a weight for each of 2 spaces"),
+        ([0.5, 1.5], "with sum 1"),
         ([-1.0, 2.0], "weights of 0 or more"),
         ([np.nan, 1.0], "weights of 0 or more"),
-        ([0.0, 0.0], "whose sum is 1"),
+        ([0.0, 0.0], "with sum 1"),
     ],
 )
 def test_a_weighting_that_is_none_is_refused(weighting, message):
@@ -149,7 +149,7 @@ def test_a_weighting_that_is_none_is_refused(weighting, message):
 
 def test_feature_spaces_of_other_columns_than_those_of_the_new_images_are_refused():
     for new in ([X[:, :4], X[:, 5:]], [X[:, :5]], [X[:, 0], X[:, 5:]]):
-        with pytest.raises(RidgeInputError, match="must have the same columns"):
+        with pytest.raises(RidgeInputError, match="have different columns"):
             FeatureSpaces.of([X[:, :5], X[:, 5:]], new)
 
 
@@ -170,7 +170,7 @@ def test_no_message_to_the_user_is_caught_as_another_value_error():
 def test_a_script_says_in_one_line_what_the_solver_refuses(capsys):
     with pytest.raises(SystemExit, match="2"):
         run_script(lambda: ridge_cv(X, Y, folds=61))
-    assert capsys.readouterr().err.endswith(": 61 folds of 60 images: take 2 to 60 folds\n")
+    assert capsys.readouterr().err.endswith(": 61 folds of 60 images: use 2 to 60 folds\n")
 
 
 def test_the_solver_works_without_the_rest_of_the_package(tmp_path):

@@ -34,12 +34,12 @@ def test_groups_are_folds_in_the_order_of_their_names():
 @pytest.mark.parametrize(
     ("folds", "said"),
     [
-        (1, "1 folds of 10 images: take 2 to 10 folds"),
-        (11, "11 folds of 10 images: take 2 to 10 folds"),
-        ([[0, 1], [1, 10]], r"fold 1 holds out 2 rows: take some, not all, of 0\.\.9"),
-        ([[-1], [1]], r"fold 0 holds out 1 rows: take some, not all, of 0\.\.9"),
-        ([[0], np.arange(10)], r"fold 1 holds out 10 rows: take some, not all, of 0\.\.9"),
-        ([[0], np.empty(0, dtype=int)], r"fold 1 holds out 0 rows: take some, not all, of 0\.\.9"),
+        (1, "1 folds of 10 images: use 2 to 10 folds"),
+        (11, "11 folds of 10 images: use 2 to 10 folds"),
+        ([[0, 1], [1, 10]], r"fold 1 holds out 2 rows: give some, not all, of 0\.\.9"),
+        ([[-1], [1]], r"fold 0 holds out 1 rows: give some, not all, of 0\.\.9"),
+        ([[0], np.arange(10)], r"fold 1 holds out 10 rows: give some, not all, of 0\.\.9"),
+        ([[0], np.empty(0, dtype=int)], r"fold 1 holds out 0 rows: give some, not all, of 0\.\.9"),
         ([[0, 0], [1]], "fold 0 is not a list of distinct row numbers: give the rows it holds out"),
         ([[0], [0.5]], "fold 1 is not a list of distinct row numbers: give the rows it holds out"),
         ([[0], [[1]]], "fold 1 is not a list of distinct row numbers: give the rows it holds out"),

@@ -90,7 +90,7 @@ def test_gpus_are_numbers_each_once_or_the_cpu():
     ("read", "most", "said"),
     [
         (flag_values.bootstrap_count, 100_000, "3 GB of memory with 1000 test images"),
-        (flag_values.permutation_count, 1_000_000, "time and memory grow with it, and the smallest p"),
+        (flag_values.permutation_count, 1_000_000, "more would take too much time and memory"),
         (flag_values.worker_count, 1024, "from 1 to 1024"),
     ],
 )

@@ -1,12 +1,13 @@
-"""Interpolate ridge fits in alpha: fits at about fourteen alphas, the nodes, determine those at sixty.
+"""Interpolate ridge fits in alpha: fits at about fourteen alphas, the nodes, determine the fits at sixty.
 
-A ridge fit depends on alpha only through 1 / (s + alpha), where s >= 0 are the eigenvalues of the Gram matrix. As a
-function of two variables this is smooth, so its numerical rank is small: for alphas in [a, b] the k-th singular value
-is below 4 exp(-k pi^2 / log(16 b / a)) of the first (Beckermann & Townsend 2017, "On the singular values of matrices
-with displacement structure"). This is used twice:
+A ridge fit depends on alpha only through 1 / (s + alpha), where s >= 0 are the eigenvalues of the Gram matrix. This is
+a smooth function of s and alpha, so its numerical rank is small: for alphas in [a, b] the k-th singular value is below
+4 exp(-k pi^2 / log(16 b / a)) times the first (Beckermann & Townsend 2017, "On the singular values of matrices with
+displacement structure"). This is used twice:
 
-- over all s >= 0, the alphas of a grid are combinations of a few *nodes* among them (`alpha_nodes`);
-- over a block of neighbouring eigenvalues, the nodes are combinations of fewer functions (`spectral_blocks`).
+- over all s >= 0, the filters of all alphas are combinations of those of a few alphas, the nodes (`alpha_nodes`);
+- over a block of neighbouring eigenvalues, the filters of the nodes are combinations of even fewer functions
+  (`spectral_blocks`).
 
 Letters: A alphas, P nodes, R eigenvalues, B eigenvalues of a block, r the rank of a block.
 """
@@ -19,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.linalg
 
-# Cost of writing a panel of predictions and mixing it into the nodes, in eigenvalues of a block.
+# Cost of writing a panel of predictions and combining it into the nodes, in units of a block's eigenvalues.
 PANEL_OVERHEAD = 100
 # Number of blocks into which a spectrum is cut before neighbours are joined.
 FINEST_CUT = 16
@@ -43,18 +44,18 @@ class AlphaNodes:
 def alpha_nodes(
     alphas: np.ndarray, tolerance: float, smallest_eigenvalue: float = 0.0, relative: bool = False
 ) -> AlphaNodes:
-    """Choose nodes from an ascending grid of positive alphas (A,), and compute the weights of all its alphas.
+    """Choose nodes from an ascending grid of positive alphas (A,), and compute the weights for all alphas.
 
-    The error is bounded for s >= smallest_eigenvalue; the larger that is, the fewer nodes are needed.
+    The error is bounded for s >= smallest_eigenvalue. If this eigenvalue is large, fewer nodes are needed.
 
     With `relative`, the error at an alpha stays below tolerance / (s + alpha) instead of tolerance / (s + a_min). A
-    correlation needs this, because it does not depend on the size of a prediction, which shrinks as alpha grows.
+    correlation needs this: predictions shrink as alpha grows, but their correlation does not.
 
-    With g_a(s) = (s + a_min) / (s + a), its complement 1 - g_a(s) = (a - a_min) / (s + a) is sampled over s.
-    A QR with column pivoting picks the nodes, and its triangular factor gives the least-squares weights. The
-    complement of a_min is zero, so that the weight of a_min is free: it makes the sum one. The interpolation
-    is then exact as s -> infinity, where an unpenalised intercept sits, and residuals are interpolated like
-    predictions.
+    The complement of the filter g_a(s) = (s + a_min) / (s + a), 1 - g_a(s) = (a - a_min) / (s + a), is sampled over s.
+    A QR decomposition with column pivoting picks the nodes, and its triangular factor gives the least-squares weights.
+    The complement of a_min is zero, so that any weight of a_min is valid. It is set so that the weights sum to one.
+    Then residuals are interpolated like predictions, and the interpolation is exact for s -> infinity, the eigenvalue
+    of an unpenalised intercept.
     """
     smallest, others = alphas[0], alphas[1:]
     lowest = max(smallest_eigenvalue, smallest * 1e-5)
@@ -69,7 +70,7 @@ def alpha_nodes(
         weights[:, order] = in_pivot_order
         return weights
 
-    # If the mean error of a rank is too large already, its largest error is not computed.
+    # The largest error is computed only if the mean error of this rank is small enough.
     mean_error = np.abs(triangle.diagonal()) / np.sqrt(len(s))
     rank = int(np.count_nonzero(np.minimum.accumulate(mean_error) > tolerance))
     weights = weights_of(rank)
@@ -94,9 +95,9 @@ class SpectralBlock:
 
 
 def shrinkage(s: npt.ArrayLike, nodes: npt.ArrayLike, smallest: float) -> np.ndarray:
-    """Compute g_p(s) = (s + a_min) / (s + p): the ridge filter of a node relative to that of the smallest alpha.
+    """Compute g_p(s) = (s + a_min) / (s + p): the ridge filter of a node divided by that of the smallest alpha.
 
-    Returns (P, R), from 0 to 1. It is 1 for an infinite eigenvalue, which stands for the unpenalised intercept.
+    Returns (P, R), from 0 to 1. It is 1 for an infinite eigenvalue, which represents the unpenalised intercept.
     """
     s, nodes = np.asarray(s, dtype=np.float64)[None, :], np.asarray(nodes, dtype=np.float64)[:, None]
     finite = np.where(np.isinf(s), 0.0, s)
@@ -104,11 +105,11 @@ def shrinkage(s: npt.ArrayLike, nodes: npt.ArrayLike, smallest: float) -> np.nda
 
 
 def spectral_blocks(s: np.ndarray, nodes: np.ndarray, tolerance: float) -> list[SpectralBlock]:
-    """Cut a sorted spectrum s (R,) into blocks of the smallest ranks that approximate the filter within `tolerance`.
+    """Cut a sorted spectrum s (R,) into blocks, on which filters of low rank are exact to `tolerance`.
 
-    A wide block has a high rank, but many narrow blocks have more panels to mix. The number of operations is the sum
-    over blocks of r * (B + PANEL_OVERHEAD). The spectrum is first cut into equal narrow blocks. Then the two neighbours
-    whose joining saves most operations are joined, until joining saves none.
+    A wide block has a high rank, but many narrow blocks have more panels to combine. The number of operations is the
+    sum over blocks of r * (B + PANEL_OVERHEAD). The spectrum is first cut into equal narrow blocks. Then the pair of
+    neighbours that saves most operations is joined, again and again, until no pair saves any.
     """
     filters = shrinkage(s, nodes, nodes[0])
 
@@ -133,7 +134,7 @@ def _block(filters: np.ndarray, columns: slice, tolerance: float) -> SpectralBlo
     values = filters[:, columns]
     left, singular, right = np.linalg.svd(values, full_matrices=False)
     left = left * singular
-    # If the mean error of a rank is too large already, its largest error is not computed.
+    # The largest error is computed only if the mean error of this rank is small enough.
     error = np.sqrt(np.cumsum(singular[::-1] ** 2)[::-1] / values.size)
     rank = max(1, int(np.count_nonzero(error > tolerance)))
     while rank < len(singular) and np.abs(left[:, :rank] @ right[:rank] - values).max() > tolerance:

@@ -1,7 +1,6 @@
 """Compute the mean held-out score of every alpha and voxel.
 
-This module chooses precision and method. The folds are in `folds`, the operators of a fold in `leave_fold_out` and
-`refit_without_fold`.
+This module chooses the precision and the method. `leave_fold_out` and `refit_without_fold` implement the two methods.
 
 Shapes: N images, D features, V voxels, A alphas, R = min(N, D), P nodes; n images of a fold, v voxels of a chunk.
 """
@@ -49,18 +48,18 @@ BLOCK_TOLERANCE = {torch.float32: 3e-6, torch.float64: 1e-13}
 WIDEST_FLOAT32_GRID = 2000
 # Mean correlations that differ by less than this, but are not equal, are compared again in a higher precision.
 CHOICE_MARGIN = {torch.float32: 3e-6, torch.float64: 1e-11}
-# Cost of a float64 eigendecomposition (R, R) and its products, in float32 operations of a matrix product, divided by
-# R^3. Measured for "cuda" on an H200 at R = 1280, where it matters. It is 80 at R = 5120, and higher on a GPU with few
-# float64 units.
+# Cost of a float64 eigendecomposition (R, R) and its products, divided by R^3, in units of one operation of a float32
+# matrix product. The value for "cuda" was measured on an H200 at R = 1280, where the choice of a method depends on it.
+# It is 80 at R = 5120, and higher on a GPU with few float64 units.
 DECOMPOSITION = {"cpu": 30, "cuda": 370}
 
-# A fold: its rows, its operator, the weights (P, A) of its nodes, and the targets of the operator.
+# A fold consists of its rows, its operator, the weights (P, A) of its nodes, and the targets of the operator.
 Fold: TypeAlias = tuple[Rows, LeaveFoldOut | RefitWithoutFold, np.ndarray, torch.Tensor]
 
 
 @dataclass(frozen=True)
 class CrossValidation:
-    """The definition of an alpha's score: held-out rows, ascending grid of alphas (A,), criterion and intercept."""
+    """Everything that defines the score of an alpha: held-out rows, ascending alphas (A,), criterion and intercept."""
 
     folds: list[Rows]
     alphas: np.ndarray
@@ -73,8 +72,8 @@ class CrossValidation:
         """Compute the mean scores (A, V) of all alphas, and U'Y (R, V), in the fastest precision that the data allow.
 
         The method is the leave-one-out formula or one fit for each fold, whichever takes fewer operations. If both are
-        too ill-conditioned, each fold is fitted from X itself. Voxels with scores that rounding makes doubtful are
-        scored again in the next precision, and finally exactly.
+        too ill-conditioned, each fold is fitted from X itself. If rounding makes the scores of some voxels doubtful,
+        these voxels are scored again in the next precision, and finally by `_exact`.
         """
         whole = decomposition.with_intercept() if self.fit_intercept else decomposition
         scores, targets = None, torch.empty(0)
@@ -104,7 +103,7 @@ class CrossValidation:
     def _precisions(self, dtype: torch.dtype) -> tuple[torch.dtype, ...]:
         """List the precisions to try, the fastest first.
 
-        With a correlation, predictions that are a_max / a_min times smaller must be exact too.
+        For a correlation, predictions at a_max must be exact, too, although they are up to a_max / a_min times smaller.
         """
         wide = self.criterion == "correlation" and self.alphas[-1] / self.alphas[0] > WIDEST_FLOAT32_GRID
         return (torch.float64,) if wide or dtype == torch.float64 else (torch.float32, torch.float64)
@@ -139,7 +138,7 @@ class CrossValidation:
         return rows, *self._refit(fit, targets.dtype), whitened
 
     def _exact(self, X: torch.Tensor, responses: Responses) -> torch.Tensor:
-        """Compute the mean correlations (A, V) directly, without formulas that save operations."""
+        """Compute the mean correlations (A, V) directly: slower, but without the rounding of the faster formulas."""
         total = X.new_zeros(len(self.alphas), len(responses.means), dtype=torch.float64)
         for rows in self.folds:
             total += exact_correlations(X, rows, self.alphas, self.fit_intercept, responses)

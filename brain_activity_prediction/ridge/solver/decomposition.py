@@ -1,4 +1,4 @@
-"""Decompose features as X = U diag(s)^(1/2) Q' in float64; every ridge fit to all images follows from this.
+"""Decompose features as X = U diag(s)^(1/2) Q' in float64, from which a ridge fit at any penalty is computed.
 
 Shapes: N images, D features, R = min(N, D) eigenvalues.
 """
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-# Smallest a_min / s_max that the eigenvalues of X'X resolve, which are exact to 1e-15 s_max.
+# Smallest a_min / s_max for which the eigenvalues of X'X are exact enough. Their errors are about 1e-15 s_max.
 SMALLEST_PENALTY = 1e-8
 # Columns of a Gram matrix, and rows of features, that are multiplied in one step.
 PANEL = 256
@@ -19,8 +19,8 @@ class Decomposition:
 
     Attributes
     ----------
-    left : (N, R) the left singular vectors U; with an intercept (N, R + 1), its column last.
-    spectrum : (R,) squared singular values s, ascending; with an intercept (R + 1,), its infinite value last.
+    left : (N, R) the left singular vectors U; with an intercept (N, R + 1), where the last column is the intercept's.
+    spectrum : (R,) squared singular values s, ascending; with an intercept (R + 1,), where the last value is infinite.
     loadings : (D, R) X'U = Q diag(s)^(1/2); X_test X'U is the kernel of test and training images, rotated.
     """
 
@@ -60,7 +60,7 @@ def decompose(X: torch.Tensor, smallest_alpha: float) -> Decomposition:
 
 
 def lower_gram(X: torch.Tensor) -> torch.Tensor:
-    """Compute the lower triangle of X'X (D, D) from X (N, D): eigh reads only this half."""
+    """Compute the lower triangle of X'X (D, D) from X (N, D). torch's eigh reads only this half."""
     n_features = X.shape[1]
     gram = X.new_zeros(n_features, n_features)
     for start in range(0, n_features, PANEL):
@@ -75,7 +75,7 @@ def resolves(smallest_alpha: float, eigenvalues: torch.Tensor) -> bool:
 
 
 def singular_values(X: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return thin U, diag(s)^(1/2) and Q of X, by descending singular values; values at rounding level become zero."""
+    """Return thin U, diag(s)^(1/2) and Q of X, in descending order; singular values at rounding level become zero."""
     left, singular, right_rows = torch.linalg.svd(X, full_matrices=False)
     return left, singular.where(singular > rounding(X) * singular[0], 0.0), right_rows.T
 
@@ -85,5 +85,5 @@ def rounding(X: torch.Tensor) -> float:
 
 
 def column_means(X: torch.Tensor) -> torch.Tensor:
-    """Compute the means (D,) of the columns of X in float64, exact for constant columns, so that centring gives 0."""
+    """Compute the means (D,) of the columns of X in float64. They are exact for constant columns, which centre to 0."""
     return torch.where(X.amin(dim=0) == X.amax(dim=0), X[0], X.mean(dim=0, dtype=torch.float64))

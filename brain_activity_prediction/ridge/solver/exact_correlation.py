@@ -1,7 +1,8 @@
-"""Compute the correlations of every alpha directly, for voxels whose scores the faster formulas leave in doubt.
+"""Compute the correlation of every alpha directly, for voxels for which the faster formulas are not exact enough.
 
-This is slow: each fold is fitted again, and each alpha is predicted. Test features are centred before they are
-multiplied. A fold of identical images is therefore predicted by an exact constant, whatever the weights.
+This is slow, because each fold is fitted again and predicted at each alpha. The features of the fold are centred before
+they are multiplied by the coefficients. If all images of a fold are identical, its predictions are therefore exactly
+constant.
 
 Shapes: N images, D features, n images of a fold, S singular values of the other images, V voxels, A alphas.
 """
@@ -44,7 +45,7 @@ def exact_correlations(
         size = torch.linalg.vector_norm(targets, dim=0)
         rotated = left.T @ targets
         for score, alpha in zip(scores, alphas, strict=True):
-            # The largest features set the errors of all coefficients, also of those for the smallest features.
+            # The errors of all coefficients, even those of small features, depend on the largest features.
             largest = torch.linalg.matrix_norm(fold * (singular[0] / (singular**2 + alpha)))
             predicted = fold @ (rotated * (singular / (singular**2 + alpha))[:, None])
             score[voxels] = correlation(observed, predicted, ROUNDING * largest * size)

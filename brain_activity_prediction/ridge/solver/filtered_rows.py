@@ -21,9 +21,10 @@ class FilteredRows:
     Attributes
     ----------
     n_rows : m.
-    panels : for each block of the spectrum its columns, and an array (r, B, m) of the transposed rows times each of the
-        block's r shapes; zero rows may be left out.
-    mixing : (P, J + 1), weights that combine the panels' products and, last, the responses into the nodes.
+    panels : for each block of the spectrum its columns, and an array (r, B, m): the transposed rows times each of the
+        block's r shapes. Zero rows may be left out.
+    mixing : (P, J + 1), weights that combine the products of the panels, and in the last column the responses, into
+        the residuals at the nodes.
     """
 
     n_rows: int
@@ -36,7 +37,7 @@ class FilteredRows:
     ) -> Self:
         """Prepare the operator from rows (m, R) that are already filtered at the smallest alpha.
 
-        below  number of subdiagonals below which `rows` is zero
+        below  number of subdiagonals that may be non-zero; below them `rows` is zero
         """
         panels = []
         for block in blocks:
@@ -52,7 +53,7 @@ class FilteredRows:
     def residuals(self, responses: torch.Tensor, targets: torch.Tensor, workspace: Workspace) -> torch.Tensor:
         """Compute responses (v, m) - rows g(p) targets (R, v) for every node p.
 
-        Returns (P, v, m), which is the array "nodes" of the workspace.
+        Returns the array "nodes" of the workspace, (P, v, m).
         """
         outputs = workspace.array("panels", responses, self.mixing.shape[1], *responses.shape)
         start = 0

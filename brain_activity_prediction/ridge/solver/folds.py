@@ -1,4 +1,4 @@
-"""The folds of a cross-validation: rows held out by number, by label or as the caller lists them."""
+"""The folds of a cross-validation: contiguous parts of the rows, groups by label, or lists of rows."""
 
 from collections.abc import Iterable, Sequence
 
@@ -11,7 +11,7 @@ from brain_activity_prediction.ridge.arrays import Rows
 
 
 def group_folds(labels: npt.ArrayLike) -> list[np.ndarray]:
-    """Return one fold for each label: the rows of each distinct value of labels (N,), sorted by value."""
+    """Return one fold for each distinct label, in sorted order: the rows with this label. `labels` is (N,)."""
     labels = np.asarray(labels)
     return [np.flatnonzero(labels == label) for label in np.unique(labels)]
 
@@ -28,14 +28,14 @@ def held_out_rows(folds: int | Iterable[npt.ArrayLike], n_images: int) -> list[R
         )
     if isinstance(folds, int | np.integer):
         if not 2 <= folds <= n_images:
-            raise RidgeInputError(f"{folds} folds of {n_images} images: take 2 to {n_images} folds")
+            raise RidgeInputError(f"{folds} folds of {n_images} images: use 2 to {n_images} folds")
         return [slice(rows[0], rows[-1] + 1) for rows in np.array_split(np.arange(n_images), folds)]
     listed = [_rows_of_mask(np.asarray(rows), n_images) for rows in folds]
     for number, rows in enumerate(listed):
         if rows.ndim != 1 or rows.dtype.kind not in "iu" or len(np.unique(rows)) != len(rows):
             raise RidgeInputError(f"fold {number} is not a list of distinct row numbers: give the rows it holds out")
         if not 0 < len(rows) < n_images or rows.min() < 0 or rows.max() >= n_images:
-            raise RidgeInputError(f"fold {number} holds out {len(rows)} rows: take some, not all, of 0..{n_images - 1}")
+            raise RidgeInputError(f"fold {number} holds out {len(rows)} rows: give some, not all, of 0..{n_images - 1}")
     if len(listed) < 2:
         raise RidgeInputError(f"{len(listed)} fold: cross-validation needs at least 2")
     return [_slice_if_contiguous(rows) for rows in listed]
@@ -51,8 +51,8 @@ def check_fold_sizes(folds: Sequence[Rows | np.ndarray], n_images: int, criterio
     sizes = [len(range(n_images)[rows] if isinstance(rows, slice) else rows) for rows in folds]
     if 1 in sizes:
         raise RidgeInputError(
-            f"fold {sizes.index(1)} holds out one image, of which {criterion} gives no score: take folds of two images "
-            f"or more, or {name} 'neg_mean_squared_error'"
+            f"fold {sizes.index(1)} holds out one image, but {criterion} needs two or more: use larger folds, or "
+            f"{name} 'neg_mean_squared_error'"
         )
 
 

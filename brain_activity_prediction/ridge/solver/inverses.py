@@ -12,10 +12,10 @@ LEAF = 128
 
 
 def invert(matrices: torch.Tensor) -> float:
-    """Replace positive definite matrices (P, n, n), both triangles given, by their inverses; return the smallest pivot.
+    """Replace positive definite matrices (P, n, n) by their inverses, in place, and return the smallest pivot.
 
-    A pivot is the square of a diagonal entry of the Cholesky factor. The smallest pivot is NaN or zero if a matrix is
-    not positive definite. Its inverse is then invalid.
+    A pivot is the square of a diagonal entry of the Cholesky factor. If a matrix is not positive definite, the smallest
+    pivot is NaN or zero, and the inverse is invalid. Both triangles of the matrices must be given.
     """
     pivots = matrices.new_zeros(len(matrices))
 
@@ -30,7 +30,7 @@ def invert(matrices: torch.Tensor) -> float:
 
 
 def _by_halves(matrices: torch.Tensor) -> torch.Tensor:
-    """Invert matrices by blocks on a GPU, where products are ten times as fast as factorising single matrices.
+    """Invert matrices by blocks on a GPU, on which products are ten times as fast as factorising single matrices.
 
     With S = C - B A^-1 B', the pivots of A and of S are the pivots of the whole matrix. The inverse is
     [[A^-1 + F'S^-1 F, .], [-S^-1 F, S^-1]] with F = B A^-1. Returns the smallest pivots (P,).

@@ -2,14 +2,15 @@
 
 Shapes: N images, V voxels, n images of one fold, R = min(N, D) eigenvalues, P nodes of alpha.
 
-With the thin singular value decomposition X = U diag(s)^(1/2) Q', ridge at penalty p fits all images with
-y_hat(p) = U h(p) U'y, where h(p) = s / (s + p). A fold that is held out needs no second fit: for every linear
-smoother of this kind, the residual that the fold's rows U_k would have had without them is
+With the thin singular value decomposition X = U diag(s)^(1/2) Q', ridge at penalty p predicts all images as
+y_hat(p) = U h(p) U'y, where h(p) = s / (s + p). A held-out fold with the rows U_k and y_k needs no second fit. If the
+model had been fitted without these rows, their residual would be
 
     e_k(p) = (I - U_k h(p) U_k')^-1 (y_k - U_k h(p) U'y)
 
-This is the residual over one minus leverage. One decomposition serves all folds and penalties. An unpenalised
-intercept is one more column 1/sqrt(N) of U, with an infinite eigenvalue.
+This is the leave-one-out formula, residual divided by one minus leverage, for a block of images. One decomposition is
+used for all folds and penalties. An unpenalised intercept is one more column 1/sqrt(N) of U, with an infinite
+eigenvalue.
 """
 
 from collections.abc import Sequence
@@ -27,7 +28,7 @@ from brain_activity_prediction.ridge.solver.inverses import invert
 from brain_activity_prediction.ridge.solver.threads import spread
 from brain_activity_prediction.ridge.solver.workspace import Workspace
 
-# Smallest 1 - leverage: its inverse magnifies errors, which below this value would change a score.
+# Smallest 1 - leverage that is accepted. Its inverse magnifies errors, which would change a score below this value.
 SMALLEST_PIVOT = {torch.float32: 1e-2, torch.float64: 1e-7}
 # Number of steps and of vectors of the power iteration for the largest leverage of a fold.
 POWER_STEPS, POWER_VECTORS = 8, 8
@@ -36,7 +37,7 @@ IMAGES_PER_PANEL = {"cpu": 64, "cuda": 512}
 
 
 class IllConditionedError(ArithmeticError):
-    """The fold's images are fitted almost exactly: the formula or precision cannot resolve their residuals."""
+    """Error for a fold whose images are fitted almost exactly, so that rounding would dominate their residuals."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class LeaveFoldOut:
     def predictions(self, responses: torch.Tensor, targets: torch.Tensor, workspace: Workspace) -> HeldOut:
         """Compute centred held-out predictions directly, which avoids the cancellation in responses - residuals.
 
-        z_k(p) = (I - U_k h(p) U_k')^-1 U_k h(p) (U'y - U_k'y_k): the negated residuals of a response of zero.
+        z_k(p) = (I - U_k h(p) U_k')^-1 U_k h(p) (U'y - U_k'y_k), which are the negated residuals for responses of zero.
         """
         others = targets - self.left.T @ responses
         residuals = self.residuals(torch.zeros_like(responses), others, workspace).values
@@ -86,19 +87,19 @@ class LeaveFoldOut:
 
     @property
     def bytes_per_voxel(self) -> int:
-        """Return the working memory for one voxel in bytes: all panels and nodes of a product, at least two arrays."""
+        """Return the working memory for one voxel in bytes: all panels and nodes, and at least two arrays of nodes."""
         n_nodes, n_rows, _ = self.solves.shape
         values = max(self.in_sample.values_per_voxel, 2 * n_nodes * n_rows)
         return (values + 2 * sum(self.left.shape)) * self.left.element_size()
 
 
 def smallest_training_eigenvalue(decomposition: Decomposition, folds: Sequence[Rows]) -> float:
-    """Estimate from below the smallest non-zero eigenvalue of the Gram matrix of any training set.
+    """Compute a lower bound of the smallest non-zero eigenvalue of the Gram matrix of any training set.
 
     With fewer images than features, the kernel of a training set is a principal submatrix of the kernel of all images.
-    Its eigenvalues interlace, so that s_min is a bound. Otherwise X_train'X_train = S^(1/2) (I - U_k'U_k) S^(1/2) in
-    the basis Q, which is at least s_min (1 - |U_k|^2). The power iteration underestimates the norm |U_k|; the factor
-    of a half allows for this.
+    Their eigenvalues interlace, so that s_min is a lower bound. Otherwise X_train'X_train = S^(1/2) (I - U_k'U_k)
+    S^(1/2) in the basis Q, whose eigenvalues are at least s_min (1 - |U_k|^2). The power iteration underestimates the
+    norm |U_k|. A factor of one half allows for this.
     """
     left, spectrum = decomposition.left, decomposition.spectrum
     smallest = spectrum.amin()
@@ -118,13 +119,12 @@ def smallest_training_eigenvalue(decomposition: Decomposition, folds: Sequence[R
 def leave_fold_out(
     decomposition: Decomposition, blocks: Sequence[SpectralBlock], nodes: np.ndarray, rows: Rows, dtype: torch.dtype
 ) -> LeaveFoldOut:
-    """Return the operator for a fold's images `rows`, with the given nodes and blocks of the spectrum.
+    """Return the operator for the images `rows` of a fold, with the given nodes and blocks of the spectrum.
 
-    Raises IllConditionedError if one minus the leverage of an image, given the images before it, is below
-    SMALLEST_PIVOT.
+    Raises IllConditionedError if a pivot of I - U_k h(p) U_k' is below SMALLEST_PIVOT.
     """
     left, spectrum = decomposition.left[rows], decomposition.spectrum
-    # The filter is 1 for an infinite eigenvalue. 1 - a / (s + a) would round away small eigenvalues.
+    # The filter is 1 for an infinite eigenvalue. 1 - a / (s + a) would lose small eigenvalues by rounding.
     at_smallest_alpha = (spectrum / (spectrum + float(nodes[0]))).where(spectrum.isfinite(), 1.0)
     in_sample = FilteredRows.of(left * at_smallest_alpha, blocks, dtype)
     left = left.to(dtype)

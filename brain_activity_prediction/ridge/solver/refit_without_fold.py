@@ -3,16 +3,17 @@
 Shapes: N images, n images of the fold, R eigenvalues of all images, S eigenvalues of the other images, m coordinates, V
 voxels, P nodes.
 
-Write X = U diag(s)^(1/2) Q' and Z = U diag(s)^(1/2), the features in the basis Q, Z_k those of the fold. The Gram
-matrix of the other images is diag(s) - Z_k'Z_k = E diag(t) E'. With W = diag(s)^(1/2) E diag(t + a_min)^(-1/2),
-ridge at penalty p predicts in the fold
+Let X = U diag(s)^(1/2) Q'. Z = U diag(s)^(1/2) are the features in the basis Q, and Z_k those of the fold. The Gram
+matrix of the other images is diag(s) - Z_k'Z_k = E diag(t) E'. With W = diag(s)^(1/2) E diag(t + a_min)^(-1/2), the
+prediction of ridge at penalty p for the fold is
 
     z_k(p) = F g(p) c,   F = U_k W,   c = W'(U'y - U_k'y_k) = W'U'y - F'y_k,   g(p) = (t + a_min) / (t + p)
 
 where c are the whitened targets of the other images. Unlike the leave-one-out formula, this solves no system per node.
-The n images enter a score only through inner products: with [1 F] = O [. T], O orthonormal (n, m) and T zero below its
-subdiagonal, |y_k - z_k|^2 is |O'y_k - T g c|^2 plus the part outside O, |y_k|^2 - |O'y_k|^2. For folds with more images
-than features this is less work, and half of T is zero.
+
+A score depends on the n images only through inner products. Let [1 F] = O [. T], with O orthonormal (n, m) and T zero
+below its subdiagonal. Then |y_k - z_k|^2 is |O'y_k - T g c|^2 plus the part outside O, |y_k|^2 - |O'y_k|^2. If a fold
+has more images than features, this is less work, and half of T is zero.
 """
 
 from collections.abc import Sequence
@@ -36,7 +37,7 @@ from brain_activity_prediction.ridge.solver.leave_fold_out import IllConditioned
 from brain_activity_prediction.ridge.solver.responses import Responses
 from brain_activity_prediction.ridge.solver.workspace import Workspace
 
-# Largest squared factor, 1 / (1 - leverage) at a_min, by which whitened targets may magnify rounding errors of U'y.
+# Largest accepted squared factor by which whitened targets magnify rounding errors of U'y: 1 / (1 - leverage) at a_min.
 LARGEST_MAGNIFICATION = {torch.float32: 1e2, torch.float64: 1e7}
 
 
@@ -48,7 +49,7 @@ class TrainingFit:
     ----------
     spectrum : (S,) the eigenvalues t, descending; with an intercept, the first one is infinite.
     rows : (n, S) the matrix F.
-    target_errors : (S,) the norms of the columns of W, by which rounding errors of U'y reach c.
+    target_errors : (S,) the norms of the columns of W, by which rounding errors of U'y are multiplied in c.
     """
 
     spectrum: torch.Tensor
@@ -82,7 +83,7 @@ class RefitWithoutFold:
         return HeldOut(self.filtered.residuals(reached, targets, workspace), reached, outside)
 
     def predictions(self, responses: torch.Tensor, targets: torch.Tensor, workspace: Workspace) -> HeldOut:
-        """Compute centred predictions: without the first coordinate, which is the mean."""
+        """Compute centred predictions, which leave out the first coordinate, the mean."""
         reached = responses.T @ self.basis
         predictions = self.filtered.residuals(torch.zeros_like(reached), targets, workspace).neg_()
         return HeldOut(predictions[:, :, 1:], reached[:, 1:])
@@ -96,12 +97,13 @@ class RefitWithoutFold:
 def fit_without_fold(
     decomposition: Decomposition, rows: Rows, smallest_alpha: float, fit_intercept: bool
 ) -> tuple[TrainingFit, torch.Tensor]:
-    """Fit the other images, at least R, by the eigenvectors of their Gram matrix; return F and t, and W (R, S).
+    """Fit the other images by the eigenvectors of their Gram matrix; return the fit (F and t), and W (R, S).
 
-    The Gram matrix is that of all images minus the fold's part. With an intercept, the features Z, whose columns have
-    mean 0, are centred on the mean mu of the other images, which is minus the sum of Z_k over N - n. The Gram matrix
-    then loses another (N - n) mu'mu. W gets a last row for the mean's column in U, and a first column for the mean
-    among the whitened targets.
+    There must be at least R other images. Their Gram matrix is that of all images minus the part of the fold.
+
+    With an intercept, the columns of the features Z have mean 0. The features are centred on the mean mu of the other
+    images, which is minus the sum of Z_k, divided by N - n. Therefore (N - n) mu'mu is subtracted from the Gram matrix,
+    too. W gets a last row for the intercept's column of U, and a first column for the mean among the whitened targets.
 
     Raises IllConditionedError if the penalty is too small for the Gram matrix.
     """
@@ -132,11 +134,10 @@ def fit_without_fold(
 def safe_fit_without_fold(
     X: torch.Tensor, rows: Rows, smallest_alpha: float, fit_intercept: bool
 ) -> tuple[TrainingFit, torch.Tensor, torch.Tensor]:
-    """Fit the other images by a singular value decomposition of their features, which is slow but safe.
+    """Fit the other images by a singular value decomposition of their features, which is slow but exact.
 
-    It uses no Gram matrix and no targets of all images. Returns F and t, the left singular vectors (N - n, S), and the
-    rows of the other images. c are the left singular vectors times the responses of these rows. F therefore includes
-    the factor (t / (t + a_min))^(1/2).
+    Returns the fit (F and t), the left singular vectors (N - n, S), and the rows of the other images. Here c are the
+    left singular vectors times the responses of these rows. Therefore F includes the factor (t / (t + a_min))^(1/2).
     """
     training = torch.ones(len(X), dtype=torch.bool, device=X.device)
     training[rows] = False
@@ -170,7 +171,10 @@ def whitened_targets(
 
 
 def refit_without_fold(fit: TrainingFit, blocks: Sequence[SpectralBlock], dtype: torch.dtype) -> RefitWithoutFold:
-    """Return the operator of a training fit in the given precision; `blocks` cut its spectrum."""
+    """Return the operator of a training fit in the given precision.
+
+    blocks  blocks of the fit's spectrum
+    """
     with_mean = torch.nn.functional.pad(fit.rows, (1, 0), value=1.0)
     basis, triangle = torch.linalg.qr(with_mean)
     errors = torch.linalg.vector_norm(fit.rows, dim=0) * fit.target_errors
@@ -180,7 +184,7 @@ def refit_without_fold(fit: TrainingFit, blocks: Sequence[SpectralBlock], dtype:
 
 
 def _with_constant(spectrum: torch.Tensor, rows: torch.Tensor, n_others: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Prepend the unpenalised column for the mean of the other images."""
+    """Insert the unpenalised column for the mean of the other images at the front."""
     constant = rows.new_full((len(rows), 1), n_others**-0.5)
     return torch.cat([spectrum.new_full((1,), torch.inf), spectrum]), torch.cat([constant, rows], dim=1)
 

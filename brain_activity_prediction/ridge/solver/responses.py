@@ -10,7 +10,7 @@ import torch
 
 from brain_activity_prediction.ridge.arrays import Rows
 
-# Memory of one chunk of voxels: on a GPU a share of the free memory, on a CPU a share of the responses, within bounds.
+# Memory of one chunk of voxels: on a GPU a share of the free memory, on a CPU a share of the responses within bounds.
 GPU_SHARE, CPU_SHARE, CPU_BYTES = 0.4, 0.4, (5 * 2**20, 12 * 2**20)
 # Number of images whose responses are multiplied in one step, for all voxels.
 IMAGES_PER_PANEL = 256
@@ -22,7 +22,9 @@ class Responses:
 
     Attributes
     ----------
-    Y : (N, V). means : (V,) on the computing device. centred : whether any mean is not zero.
+    Y : (N, V)
+    means : (V,) on the computing device.
+    centred : whether any mean is not zero.
     voxels_per_chunk : number of voxels, or None for as many as memory allows.
     """
 
@@ -32,7 +34,7 @@ class Responses:
     voxels_per_chunk: int | None
 
     def chunks(self, bytes_per_voxel: int) -> list[slice]:
-        """Return slices over the voxels, in multiples of 64: sums then have the same order for any chunk size."""
+        """Return slices over the voxels, in multiples of 64, so that sums have the same order for any chunk size."""
         width = self.voxels_per_chunk or int(self._bytes_for_a_chunk() // bytes_per_voxel)
         width = max(64, width // 64 * 64)
         return [slice(start, start + width) for start in range(0, self.Y.shape[1], width)]
@@ -44,7 +46,7 @@ class Responses:
         return block - self.means[voxels].to(dtype) if self.centred else block
 
     def rotated(self, left: torch.Tensor, dtype: torch.dtype, rows: torch.Tensor | None = None) -> torch.Tensor:
-        """Compute U'Y (R, V) in `dtype` from U (rows, R), one panel of images at a time; all images by default."""
+        """Compute U'Y (R, V) in `dtype` from U (rows, R), one panel of images at a time (default: all images)."""
         rotated = left.new_zeros(left.shape[1], self.Y.shape[1], dtype=dtype)
         for start in range(0, len(left), IMAGES_PER_PANEL):
             panel = slice(start, start + IMAGES_PER_PANEL)

@@ -16,8 +16,9 @@ Piece = TypeVar("Piece")
 def spread(function: Callable[[Piece], None], pieces: Sequence[Piece], device: torch.device) -> None:
     """Call function(piece) for every piece; on a CPU in as many threads as torch has.
 
-    Each thread computes alone, because several threads gain little within matrix products of a few megabytes, and
-    nothing between products. A single piece uses all threads. Pieces must write to different memory.
+    Each piece is computed by one thread, because several threads gain little within matrix products of a few megabytes,
+    and nothing between products. If there is only one piece, it uses all threads. Pieces must write to different
+    memory.
     """
     n_threads = min(torch.get_num_threads(), len(pieces)) if device.type == "cpu" else 1
     if n_threads == 1:
@@ -41,9 +42,10 @@ def spread(function: Callable[[Piece], None], pieces: Sequence[Piece], device: t
 
 
 class Overlapping(ABC):
-    """Base class of context managers that change a process-wide setting; several threads may enter one at once.
+    """Base class of context managers that change a process-wide setting and can be used by several threads.
 
-    If several `with` blocks overlap, the first one changes the setting, and the last one to end restores it.
+    If several `with` blocks overlap in time, the first one to begin changes the setting, and the last one to end
+    restores it.
     """
 
     def __init__(self) -> None:
@@ -73,8 +75,8 @@ class Overlapping(ABC):
 class OneThread(Overlapping):
     """Context manager that limits torch, NumPy and SciPy to one thread each.
 
-    Small matrix operations end before other threads have woken. Also, idle threads of one library wait by spinning,
-    which slows down the next library.
+    Small matrix operations are finished before other threads wake up. Also, idle threads of one library use the CPU
+    while they wait, which slows down other libraries.
     """
 
     def _set(self) -> None:
@@ -88,7 +90,7 @@ class OneThread(Overlapping):
 
 
 class FullFloat32Precision(Overlapping):
-    """Context manager that keeps float32 products in float32 on a GPU: TF32 would change the alpha of some voxels."""
+    """Context manager that turns TF32 off on a GPU, because TF32 would change the alpha of some voxels."""
 
     def _set(self) -> None:
         self._before = torch.get_float32_matmul_precision()

@@ -1,4 +1,4 @@
-"""Reusable memory for computing one chunk of voxels after the other."""
+"""Memory that is reused for each chunk of voxels."""
 
 import math
 import threading
@@ -9,14 +9,14 @@ import torch
 class Workspace:
     """Named arrays, one set for each thread, that are overwritten for every chunk.
 
-    Allocating new arrays for each chunk would fragment a CPU's memory. A GPU's allocator reuses memory by itself.
+    Allocating new arrays for each chunk would fragment a CPU's memory. (On a GPU, torch reuses memory itself.)
     """
 
     def __init__(self) -> None:
         self._of_thread = threading.local()
 
     def array(self, name: str, like: torch.Tensor, *shape: int) -> torch.Tensor:
-        """Return the named array in the given shape, with the dtype and device of `like`; its content is undefined."""
+        """Return the named array with the given shape and the dtype and device of `like`. Its values are undefined."""
         if like.device.type == "cuda":
             return like.new_empty(shape)
         arrays, size = vars(self._of_thread), math.prod(shape)
