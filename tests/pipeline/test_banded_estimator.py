@@ -189,7 +189,7 @@ def test_targets_at_an_end_of_the_grid_are_warned_of():
         ({"spaces": SPACES[:19]}, r"spaces \(19,\) are not labels of 20 features: give one label for each column"),
         ({"weightings": "all"}, "weightings 'all' is unknown: use one of grid"),
         ({"weightings": 0}, "invalid weightings 0"),
-        ({"weightings": True}, "weightings True are none"),
+        ({"weightings": True}, "invalid weightings True"),
         ({"weightings": [0.5, 0.5]}, "invalid weightings .*: give"),
         ({"weightings": [[0.5, 0.6]]}, "weights must be 0 or more, with sum 1"),
         ({"weightings": weighting_grid(3)}, r"weighting \(3,\) does not have a weight for each of 2 spaces"),

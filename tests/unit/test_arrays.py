@@ -136,8 +136,8 @@ def test_statistics_of_responses_and_predictions_of_different_shapes_are_refused
     [
         ([1.0], r"weighting \(1,\) does not have a weight for each of 2 spaces"),
         ([0.5, 1.5], "with sum 1"),
-        ([-1.0, 2.0], "weights of 0 or more"),
-        ([np.nan, 1.0], "weights of 0 or more"),
+        ([-1.0, 2.0], "weights must be 0 or more"),
+        ([np.nan, 1.0], "weights must be 0 or more"),
         ([0.0, 0.0], "with sum 1"),
     ],
 )

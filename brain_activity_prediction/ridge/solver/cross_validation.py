@@ -59,7 +59,7 @@ Fold: TypeAlias = tuple[Rows, LeaveFoldOut | RefitWithoutFold, np.ndarray, torch
 
 @dataclass(frozen=True)
 class CrossValidation:
-    """Everything that defines the score of an alpha: held-out rows, ascending alphas (A,), criterion and intercept."""
+    """The parts that define the score of an alpha: held-out rows, ascending alphas (A,), criterion and intercept."""
 
     folds: list[Rows]
     alphas: np.ndarray
