@@ -107,6 +107,14 @@ def test_every_prompt_has_the_states_of_a_whole_reading_in_half_precision(name, 
             assert (differences <= 2 * torch.finfo(torch.bfloat16).eps * states.abs().amax(dim=-1)).all()
 
 
+def test_a_model_that_keeps_a_part_in_float32_is_held_to_the_rounding_of_the_others(tmp_path):
+    """BLIP-2's queries, its first weights, stay in float32."""
+    tiny_vision_language.write("blip-2 with OPT", tmp_path / "model")
+    batch = read(tmp_path / "model", ("mean",), 0, sizes=SIZES[:1], dtype=torch.float16)
+    assert next(batch.network.model.parameters()).dtype == torch.float32
+    assert batch.network.cached
+
+
 @pytest.mark.parametrize("name", ["hunyuan_vl", "step3p7"])
 def test_images_that_a_model_mixes_are_given_to_it_one_at_a_time_in_half_precision(name, tmp_path):
     tiny_vision_language.write(name, tmp_path / name)

@@ -53,7 +53,6 @@ OWN: dict[str, dict] = {
     | {"quirk": "tiles of the picture by its shape, and one of the whole"},
     "blip-2 with OPT": {
         "quirk": "the prompt as Question: ... Answer:",
-        "cached": False,
         "model_type": "blip-2",
         "chat": False,
         "processor": {"num_query_tokens": 4},

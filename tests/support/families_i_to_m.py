@@ -25,6 +25,13 @@ MINICPM = {
         "text_config": QWEN3_5_TEXT,
     },
 }
+MINICPM_CANVAS = MINICPM["ids"] | {  # tokens of the canvas by which version 4.7 counts positions
+    "image_start_id": "<image>",
+    "image_end_id": "</image>",
+    "slice_start_id": "<slice>",
+    "slice_end_id": "</slice>",
+    "newline_id": "\N{LATIN CAPITAL LETTER C WITH DOT ABOVE}",  # as byte-level tokenizers write a line end
+}
 
 OWN: dict[str, dict] = {
     "idefics": {
@@ -73,6 +80,7 @@ OWN: dict[str, dict] = {
         "config": {"text_config": {"layer_types": ["hybrid_sliding", "hybrid_sliding", "hybrid"], "rel_extent": 64}},
     },
     "instructblip": {
+        "quirk": "the queries of the Q-Former read the prompt, too",
         "cached": False,
         "chat": False,
         "processor": {"num_query_tokens": 4},
@@ -111,7 +119,6 @@ OWN: dict[str, dict] = {
         "config": {"projection_hidden_size": 32, "text_config": {"num_key_value_heads": 4}},
     },
     "kosmos-2": {
-        "cached": False,
         "processor_class": "Kosmos2Processor",
         "chat": False,
         "tokens": ["<image>", "</image>", "<grounding>"],
@@ -209,7 +216,7 @@ OWN: dict[str, dict] = {
     },
     "minicpm_ocr": MINICPM | {"marker": "slow"},
     "minicpmv4_6": MINICPM | RECURRENT | {"marker": "slow"},
-    "minicpmv4_7": MINICPM | {"marker": "slow", "cached": False},
+    "minicpmv4_7": MINICPM | RECURRENT | {"marker": "slow", "ids": MINICPM_CANVAS, "placeholder": "<|image_pad|>\n"},
     "minimax_m3_vl": {
         "tokens": ["]<]image[>[", "]<]video[>[", "]<]start of image[>[", "]<]end of image[>["],
         "placeholder": "]<]image[>[",

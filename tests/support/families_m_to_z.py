@@ -17,7 +17,7 @@ from family_groups import (
 ROPE = {"rope_type": "default", "rope_theta": 10000.0}
 SMALL_IMAGE = {"vision_config": {"image_size": 56, "patch_size": 14}}
 THINKER = {
-    "quirk": "packed patches, as many as the picture's size gives; sound is not read",
+    "quirk": "no positions for a text that ends with the image; sound is not read",
     "cached": False,
     "tokens": [],
     "roles": {
@@ -178,7 +178,6 @@ OWN: dict[str, dict] = {
         "config": {"vision_hidden_size": 32, "projector_hidden_size": 32},
     },
     "ovis2": {
-        "cached": False,
         "tokens": ["<image>", "<IMG_ATOM>", "<IMG_START>", "<IMG_GRID>", "<IMG_COL>", "<IMG_ROW>", "<IMG_END>"],
         "processor": {"image_seq_length": 16},
         "image": {"size": {"height": 56, "width": 56}},

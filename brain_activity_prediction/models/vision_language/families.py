@@ -28,14 +28,21 @@ REFUSED = {  # model types of AutoModelForImageTextToText that are not read, wit
     "vision-encoder-decoder": NO_PROMPT,
 }
 # The image's positions attend to the question, so that their states depend on the prompt.
-IMAGE_ATTENDS_TO_PROMPT = frozenset(("paligemma", "florence2", "t5gemma2", "instructblip", "blip-2"))
+IMAGE_ATTENDS_TO_PROMPT = frozenset(("paligemma", "florence2", "t5gemma2", "instructblip"))
 # Positions are not counted in a text that ends with the image, so that the image is read with each prompt.
 READ_WITH_PROMPT = frozenset(("git", "qwen2_5_omni_thinker", "qwen3_omni_moe_thinker"))
+# Settings with the ids of tokens right after the image that are read with it: Ovis2 embeds them by its table of visual
+# words, and MiniCPM-V 4.7 counts positions on a canvas that ends with them.
+CLOSING_IDS = {
+    "ovis2": ("visual_indicator_token_ids",),
+    "minicpmv4_7": ("image_end_id", "slice_end_id", "newline_id"),
+}
 PROJECTED_BY_LAYER = frozenset(("granite4_vision",))  # language layers have image features of their own
 PROMPTED_PROJECTOR = frozenset(("instructblip",))  # the projector reads the prompt, too
 NO_TOWER = frozenset(("chameleon", "emu3", "gemma4_unified"))  # pixels or their codes enter the language model directly
 CHANNELS_FIRST = frozenset(("fast_vlm", "florence2"))  # the tower's maps are (B, channels, rows, columns)
-NEEDS_IMAGE = frozenset(("kosmos-2", "kosmos-2.5"))  # the forward pass refuses further tokens without an image
+NEEDS_IMAGE = frozenset(("kosmos-2",))  # the forward pass refuses further tokens without an image
+ANSWERS_WITHOUT_IMAGE = frozenset(("kosmos-2.5",))  # the text model reads an answer's tokens alone
 MAKES_NO_CACHE = frozenset(("granite4_vision",))  # the forward pass fills a cache only if it is given one
 TYPED = frozenset(("cosmos3_edge",))  # the forward pass needs the tokens' types, which the processor may leave out
 # The text follows the image, which has no tokens of its own: GIT counts its patches.

@@ -8,6 +8,7 @@ Letters: B images, T tokens.
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
+from itertools import takewhile
 from typing import Any
 
 import torch
@@ -17,15 +18,7 @@ from torch import Tensor
 from brain_activity_prediction.models.chat_template import Marks
 from brain_activity_prediction.models.decoding import tokens_within
 from brain_activity_prediction.models.thinking import Thinking
-from brain_activity_prediction.models.vision_language.groups import (
-    IDS,
-    PROBE_SIZE,
-    Group,
-    Groups,
-    Text,
-    joined,
-    kind,
-)
+from brain_activity_prediction.models.vision_language.groups import IDS, PROBE_SIZE, Group, Groups, Text, joined, kind
 from brain_activity_prediction.models.vision_language.prompts import PLACE
 from brain_activity_prediction.runtime.errors import InputError
 
@@ -48,6 +41,7 @@ class Reader:
         self.processor, self.template = processor, template
         self.tokenizer = getattr(processor, "tokenizer", None)
         self.image_ids = frozenset(image_ids)
+        self.closing_ids: frozenset[int] = frozenset()  # tokens right after the image that are read with it
         self.image_before = 0  # positions of the image before the text, which have no tokens
         self.never_answered: Sequence[int] = ()  # token ids that answers may not contain
         self.shared = False  # whether the image's states are the same for all prompts
@@ -136,13 +130,17 @@ class Reader:
     def bounds(self, inputs: Mapping[str, Tensor]) -> tuple[int, int]:
         """Return the position of the image's first token, and that after its last; (0, 0) without such tokens.
 
-        Tokens of the image's type, such as those around its rows, may attend to each other, and count here, too.
+        Tokens of the image's type, such as those around its rows, may attend to each other, and count here, too. So do
+        the tokens right after the image that the model embeds or counts with it.
         """
         mask = self.places(inputs)
         if TYPES in inputs and mask.any():
             mask = mask | (inputs[TYPES][0] != 0)
         places = mask.nonzero().flatten().tolist()
-        return (places[0], places[-1] + 1) if places else (0, 0)
+        if not places:
+            return 0, 0
+        after = inputs[IDS][0, places[-1] + 1 :].tolist()
+        return places[0], places[-1] + 1 + sum(1 for _ in takewhile(self.closing_ids.__contains__, after))
 
     def text(self, prompt: str, size: tuple[int, int] = PROBE_SIZE) -> Text:
         """Return the tokens of a prompt around those of an image of a width and height in pixels."""

@@ -67,9 +67,9 @@ def probe(model, reader: Reader, colours: Sequence[str]) -> list[Group]:
     """Return the inputs of blank images of these colours, in one group or in several."""
     from PIL import Image
 
-    weights = next(model.parameters())
+    device = str(next(model.parameters()).device)
     images = [Image.new("RGB", PROBE_SIZE, colour) for colour in colours]
-    return reader.groups(images).to(str(weights.device), weights.dtype).groups
+    return reader.groups(images).to(device, parts.number_format(model)).groups
 
 
 def rows_agree(network: Network, reader: Reader, group: Group) -> bool:
@@ -88,7 +88,7 @@ def all_states(network: Network, reader: Reader, group: Group) -> list[Tensor]:
     with tower_states(network.tower_points or [], {"mean": lambda states: slice(None)}, n_images) as tower:
         by_text, _ = parts.seen(list(network.text_points.values()), lambda: network.forward(inputs))
     in_tower = tower.streams("vision")["vision"].unbind(dim=1) if network.tower_points else []
-    dtype = next(network.model.parameters()).dtype
+    dtype = parts.number_format(network.model)
     return [*(layer for states in by_text for layer in states), *(layer.to(dtype) for layer in in_tower)]
 
 
@@ -221,7 +221,7 @@ def equal(
 
     limit  in eps of the model's number format
     """
-    dtype = next(network.model.parameters()).dtype
+    dtype = parts.number_format(network.model)
     if limit is None:
         limit = CACHE_ROUNDING[dtype]
     limit *= torch.finfo(dtype).eps / torch.finfo(torch.float32).eps  # pooled states are in float32

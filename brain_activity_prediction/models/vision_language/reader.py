@@ -12,6 +12,7 @@ from brain_activity_prediction.models.thinking import thinking_until
 from brain_activity_prediction.models.vision_language.families import (
     BY_TURNS,
     CARD_TEMPLATES,
+    CLOSING_IDS,
     NEVER_ANSWERED,
     TYPED,
     Family,
@@ -47,6 +48,7 @@ def reader_of(checkpoint: Checkpoint, kind: Family, template: str | None, system
     filled, marks = fill(processor, checkpoint.source, template, system, bool(thinking))
     use_tokenizer_of_files(processor, checkpoint, filled)
     reader = Reader(processor, filled, image_ids(checkpoint.settings("config.json"), processor))
+    reader.closing_ids = closing_ids(checkpoint.settings("config.json"), kind.model_type)
     if kind.model_type in TYPED:
         reader.settings = {f"return_{TYPES}": True}
     barred = NEVER_ANSWERED.get(kind.model_type, ())
@@ -108,6 +110,13 @@ def image_ids(config: Mapping[str, Any], processor) -> list[int]:
                 return [holder[name]]
     found = getattr(processor, "image_token_id", None)
     return [found] if isinstance(found, int) else []
+
+
+def closing_ids(config: Mapping[str, Any], model_type: str) -> frozenset[int]:
+    """Return the ids of the tokens right after the image that a model reads with it."""
+    named = [config.get(name) for name in CLOSING_IDS.get(model_type, ())]
+    listed = [ids if isinstance(ids, list) else [ids] for ids in named]
+    return frozenset(token for ids in listed for token in ids if isinstance(token, int))
 
 
 def shares_start(reader: Reader) -> bool:

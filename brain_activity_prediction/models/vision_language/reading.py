@@ -21,7 +21,8 @@ from torch import Tensor
 from brain_activity_prediction.models import decoding
 from brain_activity_prediction.models.pooling import ONLY_BLOCK, Point, PooledStates, SiteLayers, choose, pooled
 from brain_activity_prediction.models.thinking import first_answering
-from brain_activity_prediction.models.vision_language.families import ATTENDS_ANEW, MAKES_NO_CACHE, NEEDS_IMAGE, Family
+from brain_activity_prediction.models.vision_language import families
+from brain_activity_prediction.models.vision_language.families import Family
 from brain_activity_prediction.models.vision_language.groups import Group, Text
 from brain_activity_prediction.models.vision_language.image_states import Features
 from brain_activity_prediction.models.vision_language.inputs import IDS, Reader
@@ -59,7 +60,9 @@ class Network:
         """Run the public forward pass; only the last token's logits are computed where the model allows it."""
         from transformers import DynamicCache
 
-        if cache is None and self.family.model_type in MAKES_NO_CACHE:
+        if cache is not None and self.needs_image:
+            return self.text(inputs[IDS], cache)
+        if cache is None and self.family.model_type in families.MAKES_NO_CACHE:
             cache = DynamicCache(config=self.model.config.get_text_config())
         if cache is not None:
             more["past_key_values"] = cache
@@ -69,16 +72,24 @@ class Network:
             more["logits_to_keep"] = 1
         return self.model(**inputs, use_cache=True, **more)
 
-    def continued(self, inputs: Mapping[str, Any], cache: Any):
-        """Return the logits of further tokens; a forward pass that cannot do without an image is left out."""
-        if "pixel_values" in self._required or self.family.model_type in NEEDS_IMAGE:
-            text = getattr(self.model, "language_model", None) or self.model.text_model
-            return text(input_ids=inputs[IDS], past_key_values=cache, use_cache=True).logits
-        return self.forward(inputs, cache).logits
+    @property
+    def needs_image(self) -> bool:
+        """True if the forward pass refuses further tokens without an image, so that its text model reads them."""
+        return "pixel_values" in self._required or self.family.model_type in families.NEEDS_IMAGE
+
+    def text(self, ids: Tensor, cache: Any):
+        """Run the text model alone over further tokens."""
+        text = getattr(self.model, "language_model", None) or self.model.text_model
+        return text(input_ids=ids, past_key_values=cache, use_cache=True)
+
+    def further(self, inputs: Mapping[str, Any], cache: Any):
+        """Run over tokens of an answer, as `generate` does."""
+        alone = self.family.model_type in families.ANSWERS_WITHOUT_IMAGE
+        return self.text(inputs[IDS], cache) if alone else self.forward(inputs, cache)
 
     def image_inputs(self, output) -> dict[str, Any]:
         """Return the image's features as an input of further tokens, for models that attend to the image anew."""
-        if self.family.model_type not in ATTENDS_ANEW:
+        if self.family.model_type not in families.ATTENDS_ANEW:
             return {}
         resampled = self.model.config.use_resampler
         return {"perceiver_embeddings" if resampled else "image_encoder_embeddings": output.image_hidden_states}
@@ -182,7 +193,7 @@ def _read(
     kept = {name: inputs[name][:, -1:] for name in reader.aligned - {IDS, "attention_mask"}}
     kept |= network.image_inputs(output)
     decoder = decoding.Decoder(
-        run=lambda ids, cache: network.continued({IDS: ids, **kept, **counted(reader, ids, cache)}, cache),
+        run=lambda ids, cache: network.further({IDS: ids, **kept, **counted(reader, ids, cache)}, cache).logits,
         embed=lambda ids: ids,
         head=lambda logits: without(logits, reader.never_answered),
         points=points,
