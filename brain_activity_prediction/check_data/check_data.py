@@ -31,6 +31,7 @@ def flags() -> argparse.ArgumentParser:
         metavar="S",
         help=f"{dataset_flags.SUBJECTS} (default: all with responses)",
     )
+    dataset_flags.add_reading(flags, "--space")
     flags.add_argument("--no-responses", action="store_true", help="do not read responses, which takes longest")
     add_verbosity(flags)
     return flags
@@ -40,9 +41,9 @@ def main() -> None:
     arguments = flags().parse_args()
 
     from brain_activity_prediction.check_data.page import Page
-    from brain_activity_prediction.datasets.find import find_dataset, output_of
+    from brain_activity_prediction.datasets.find import as_chosen, find_dataset, output_of
 
-    dataset = find_dataset(arguments.folder, arguments.dataset)
+    dataset = as_chosen(find_dataset(arguments.folder, arguments.dataset), dataset_flags.reading_from(arguments))
     if arguments.subject:
         dataset.check_subjects(arguments.subject)
     page = Page(dataset, output_of(arguments.folder, arguments.dataset, arguments.output))

@@ -10,7 +10,7 @@ from brain_activity_prediction.check_data.nsd_figures import compared
 from brain_activity_prediction.check_data.own_ceilings import own_ceilings, spread
 from brain_activity_prediction.datasets.dataset import Dataset
 from brain_activity_prediction.datasets.files.image_files import ImageFiles
-from brain_activity_prediction.datasets.nsd.nsd import NSDVolumes
+from brain_activity_prediction.datasets.nsd.base import NSD
 from brain_activity_prediction.datasets.responses import ResponseChoice, prepare_responses
 from brain_activity_prediction.datasets.splits import SplitChoice, split_images
 from brain_activity_prediction.datasets.units import Rows, Units, Vertices, Voxels
@@ -41,6 +41,8 @@ class Page:
         dataset = self.dataset
         yield f"{dataset.description}: {dataset.base_dir}"
         yield f"cite: {dataset.citation}; terms of use: {dataset.terms}"
+        if reads := dataset.reads():
+            yield "read: " + ", ".join(f"{name} {_in_words(value)}" for name, value in reads.items())
         known = dataset.subjects()
         present = [subject for subject in known if dataset.has_responses(subject)]
         absent = [subject for subject in known if subject not in present]
@@ -99,7 +101,7 @@ class Page:
         yield f"subject {subject}: sessions {ranges(sessions)} of {planned}{absent}, {trials.size:,} trials"
         yield f"  images by number of trials: {repeats}"
         yield f"  first trials: {', '.join(map(str, trials[:3]))}"
-        if isinstance(dataset, NSDVolumes):
+        if isinstance(dataset, NSD):
             yield from compared(dataset, subject, trials)
 
     def _units(self, subject: Subject) -> Iterator[str]:
@@ -145,6 +147,10 @@ class Page:
         yield from own_ceilings(self.dataset, subject, responses.units, computed)
 
 
+def _in_words(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
 def _listed(subjects: Sequence[Subject]) -> str:
     return " ".join(map(str, subjects)) or "none"
 
@@ -158,4 +164,4 @@ def describe(units: Units) -> str:
         sides = ", ".join(f"{side} {int(mask.sum()):,} of {mask.size:,}" for side, mask in units.masks.items())
         return f"{units.n:,} vertices ({sides})"
     named = f", first {units.names[0]}" if isinstance(units, Rows) else ""
-    return f"{units.n:,} {units.noun}s{named}"
+    return f"{units.n:,} {units.nouns}{named}"

@@ -27,6 +27,10 @@ class Units(ABC):
     noun: str = "voxel"
 
     @property
+    def nouns(self) -> str:
+        return f"{self.noun}s"
+
+    @property
     @abstractmethod
     def n(self) -> int:
         """Return the number of units."""
@@ -77,6 +81,7 @@ class Vertices(Units):
 
     masks: Mapping[str, np.ndarray]
     noun = "vertex"
+    nouns = "vertices"
 
     @cached_property
     def n(self) -> int:

@@ -4,6 +4,7 @@ import h5py
 import nibabel
 import numpy as np
 import pytest
+from scripts import PACKAGE, run_here
 
 from brain_activity_prediction.datasets.dataset import Reading
 from brain_activity_prediction.datasets.find import find_dataset
@@ -75,6 +76,32 @@ def test_a_surface_gives_the_responses_of_its_voxels(space, own_nsd, tmp_path):
     assert list(surface.regions(1, ["lh.streams"])) == ["nsdgeneral", "lh.streams:ventral"]
     assert surface.regions(1, ["lh.streams"])["lh.streams:ventral"].sum() == N_LEFT
     np.testing.assert_allclose(surface.ncsnr(1, units), [0.5] * N_LEFT + [0.25] * (units.n - N_LEFT))
+
+
+def page(folder, *flags):
+    """The page of subject 1, as `bap check-data` prints it."""
+    return run_here(PACKAGE / "check_data/check_data.py", folder, "-s", 1, "--output", folder.parent, *flags).stdout
+
+
+def test_the_page_of_a_dataset_takes_the_betas_and_the_space(own_nsd):
+    write_surface(find_dataset(own_nsd), "nativesurface")
+    shown = page(own_nsd, "--space", "nativesurface")
+    assert "read: betas b3, space nativesurface, mask nsdgeneral" in shown
+    assert "vertices of lh and rh: (40, 400), published (227021, 226601) (differs)" in shown
+    assert "units: 330 vertices (lh 20 of 40, rh 310 of 400)" in shown
+    assert "ncsnr of NSD's own file: median 0.250" in shown
+    assert "of nsdgeneral" not in shown  # no figure is known for native surfaces
+    assert "voxels of nsdgeneral: 330, published 15724 (differs)" in page(own_nsd)
+    assert "voxels of nsdgeneral" not in page(own_nsd, "--mask", "floc-faces")
+
+
+def test_other_betas_of_a_subject_are_told_with_their_flags(own_nsd):
+    folder = own_nsd / "nsddata_betas/ppdata/subj01/func1pt8mm"
+    (folder / "betas_fithrf_GLMdenoise_RR").rename(folder / "betas_fithrf")
+    assert "has no betas: expected" in page(own_nsd)
+    assert "(there are others, which --betas b2 reads)" in page(own_nsd)
+    folder.rename(folder.with_name("func1mm"))
+    assert "(there are others, which --space func1mm --betas b2 reads)" in page(own_nsd)
 
 
 def test_another_version_of_the_betas_lies_in_its_own_folder(own_nsd, tmp_path):

@@ -115,8 +115,18 @@ class Layout:
             folder = expected[0].parent
             # If the subject's folder is missing, suggest no similar folders: they belong to other subjects.
             meant = near_path(folder) if folder.parent.is_dir() and not folder.exists() else ""
+            meant = meant or self._other_betas(folder.parents[1])
             raise InputError(f"subject {subject} has no betas: expected {_either(expected)}{meant}")
         return found
+
+    def _other_betas(self, of_subject: Path) -> str:
+        """Name the flags that read other betas in a subject's folder SPACE/VERSION, if there are any."""
+        for space in (self.space, *VOLUMES, *SURFACES):
+            for name, version in VERSIONS.items():
+                if any((of_subject / space / version).glob("*betas_session*")):
+                    of_space = "" if space == Layout.space else f"--space {space} "
+                    return f" (there are others, which {of_space}--betas {name} reads)"
+        return ""
 
     def has_betas(self, subject: int) -> bool:
         """Return whether any session has betas."""

@@ -136,12 +136,12 @@ def _numbers(path: Path, units: Units, side: str) -> np.ndarray:
             if stored.n_trials != 1:
                 raise InputError(f"{path} holds {stored.n_trials} maps: ncsnr is one value for each {units.noun}")
             if isinstance(units, Grayordinates | Parcels) and stored.cifti is not None and stored.cifti != units.axis:
-                raise InputError(f"{path} has other {units.noun}s than the responses")
+                raise InputError(f"{path} has other {units.nouns} than the responses")
             values = _of_units(np.asarray(stored.read(0, 1))[0], units)
             if values.size == n and stored.names and isinstance(units, Rows):
                 values = values[_order(path, stored.names, units.names)]
     if values.size != n:
-        raise InputError(f"{path} has {values.size:,} values, but the responses have {n:,} {units.noun}s")
+        raise InputError(f"{path} has {values.size:,} values, but the responses have {n:,} {units.nouns}")
     return values[units.masks[side]] if isinstance(units, Vertices) else values
 
 

@@ -91,7 +91,7 @@ def _all(base_dir: Path, subject: str, units: Units) -> Iterator[tuple[Path, str
             yield from _named(path, lambda path: _surface_labels(path, units))
         elif not name.endswith(NAMES) and f"lh.{name.removeprefix('rh.')}" not in files:
             kinds = "".join(f"{kind}, or " for of, kind in KINDS.items() if isinstance(units, of))
-            tell_unread(path, f"regions of {units.n:,} {units.noun}s are {kinds}a table NAME.csv with a row for each")
+            tell_unread(path, f"regions of {units.n:,} {units.nouns} are {kinds}a table NAME.csv with a row for each")
 
 
 def _named(path: Path, read: Callable[[Path], Labels]) -> Iterator[tuple[Path, str, np.ndarray]]:
@@ -152,7 +152,7 @@ def _cifti_labels(path: Path, units: Grayordinates) -> Labels:
             raise ValueError("its first axis holds no labels")
         labels = np.asarray(image.dataobj[0])
     if axis != units.axis:
-        raise InputError(f"{path} has {len(axis):,} other {units.noun}s than the {units.n:,} of the responses")
+        raise InputError(f"{path} has {len(axis):,} other {units.nouns} than the {units.n:,} of the responses")
     return _whole_numbers(path, labels), {key: name for key, (name, _) in names.label[0].items() if key > 0}
 
 
