@@ -111,7 +111,7 @@ def test_layers_and_regions_can_be_chosen(ready, monkeypatch):
         (("-m", "another/model"), "no hidden states of another/model"),
         (("-s", 7), "subject 7 has no betas"),
         (("--ceiling-subjects", 7), "subject 7 has no betas"),
-        (("--ceiling-subjects", 1), "subjects other than --subject"),
+        (("--ceiling-subjects", 1), "--ceiling-subjects 1 is also --subject"),
     ],
 )
 def test_a_mistake_is_one_line_before_any_work(ready, more, message, monkeypatch):
