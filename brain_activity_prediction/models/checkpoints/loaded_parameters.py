@@ -1,9 +1,16 @@
 """Compare the parameters that a checkpoint holds with those of the model that was loaded from it."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from brain_activity_prediction.runtime.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 # Constants that older versions of transformers saved with the parameters.
 FORMER_TABLES = re.compile(r"(^|\.)(masked_bias|position_ids|inv_freq|relative_position_index|relative_coords_table)$")
@@ -53,3 +60,18 @@ def classifiers(model) -> tuple[str, ...]:
     """Return the beginnings of the names of a timm network's classifiers, which are left out of the loaded network."""
     named = getattr(getattr(model, TIMM, None), "pretrained_cfg", {}).get("classifier") or ()
     return tuple(f"{TIMM}.{name.split('.')[0]}." for name in ([named] if isinstance(named, str) else named))
+
+
+def number_format(model: nn.Module) -> torch.dtype:
+    """Return the number format by whose rounding the states of a model are judged: the coarsest of its weights.
+
+    BLIP-2 keeps a part of them in float32. With 8-bit weights, bitsandbytes rounds states to 8 bits, too, which is
+    about as coarse as bfloat16.
+    """
+    import torch
+
+    formats = {values.dtype for values in model.parameters()}
+    if torch.int8 in formats:
+        return torch.bfloat16
+    wide = [dtype for dtype in formats if dtype.is_floating_point and dtype.itemsize > 1]
+    return max(wide, key=lambda dtype: torch.finfo(dtype).eps)

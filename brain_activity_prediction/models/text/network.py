@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from brain_activity_prediction.models import decoding
 from brain_activity_prediction.models.checkpoints.checkpoint import Checkpoint
+from brain_activity_prediction.models.checkpoints.loaded_parameters import number_format
 from brain_activity_prediction.models.guarded import BELONG_TOGETHER, guarded
 from brain_activity_prediction.runtime.errors import InputError
 
@@ -120,7 +121,7 @@ def check_network(model: nn.Module, reader: TextReader) -> None:
     with guarded(f"{kind} could not read a text", remedy), torch.inference_mode():
         together = _states(model, reader, PROBES, weights.device)
         alone = [_states(model, reader, [text], weights.device)[0] for text in PROBES]
-    allowed = torch.finfo(weights.dtype).eps ** 0.5
+    allowed = torch.finfo(number_format(model)).eps ** 0.5
     for states, own in zip(together, alone, strict=True):
         if float((states[:, : own.shape[1]] - own).abs().max()) > allowed * float(own.abs().max()):
             raise InputError(f"{kind} is not read: its states of a text depend on the texts in the same batch")

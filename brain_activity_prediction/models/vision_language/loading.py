@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from brain_activity_prediction.models.checkpoints.loaded_parameters import number_format
 from brain_activity_prediction.models.patch_tokens import may_have_class_token
 from brain_activity_prediction.models.pooling import Point, PooledStates
 from brain_activity_prediction.models.vision_language import network as parts
@@ -69,7 +70,7 @@ def probe(model, reader: Reader, colours: Sequence[str]) -> list[Group]:
 
     device = str(next(model.parameters()).device)
     images = [Image.new("RGB", PROBE_SIZE, colour) for colour in colours]
-    return reader.groups(images).to(device, parts.number_format(model)).groups
+    return reader.groups(images).to(device, number_format(model)).groups
 
 
 def rows_agree(network: Network, reader: Reader, group: Group) -> bool:
@@ -88,7 +89,7 @@ def all_states(network: Network, reader: Reader, group: Group) -> list[Tensor]:
     with tower_states(network.tower_points or [], {"mean": lambda states: slice(None)}, n_images) as tower:
         by_text, _ = parts.seen(list(network.text_points.values()), lambda: network.forward(inputs))
     in_tower = tower.streams("vision")["vision"].unbind(dim=1) if network.tower_points else []
-    dtype = parts.number_format(network.model)
+    dtype = number_format(network.model)
     return [*(layer for states in by_text for layer in states), *(layer.to(dtype) for layer in in_tower)]
 
 
@@ -221,7 +222,7 @@ def equal(
 
     limit  in eps of the model's number format
     """
-    dtype = parts.number_format(network.model)
+    dtype = number_format(network.model)
     if limit is None:
         limit = CACHE_ROUNDING[dtype]
     limit *= torch.finfo(dtype).eps / torch.finfo(torch.float32).eps  # pooled states are in float32

@@ -100,12 +100,6 @@ def projector(model) -> nn.Module | None:
     return next((module for name, module in model.named_modules() if PROJECTORS.search(name)), None)
 
 
-def number_format(model) -> torch.dtype:
-    """Return the coarsest floating-point format of a model's weights; BLIP-2 keeps a part of them in float32."""
-    formats = {values.dtype for values in model.parameters() if values.is_floating_point() and values.itemsize > 1}
-    return max(formats, key=lambda dtype: torch.finfo(dtype).eps)
-
-
 def start_ids(model, n_rows: int) -> Tensor:
     """Return the tokens that start an answer, (B, T): the decoder's first, and the one that is forced after it."""
     config = model.config.get_text_config(decoder=True)
