@@ -1,7 +1,7 @@
-"""Describe a dataset as this package understands it, on one page, and list what is wrong with it.
+"""Check a dataset, and print one page about it: what was found, and what is wrong.
 
-For NSD, the published figures are shown next to those of this copy. Responses are read once and kept, as align_model.py
-keeps them.
+For NSD, the published figures are shown next to those of this copy. Responses that are read here are stored, so that
+align_model.py does not read them again.
 """
 
 import argparse
@@ -32,7 +32,7 @@ def flags() -> argparse.ArgumentParser:
         help=f"{dataset_flags.SUBJECTS} (default: all with responses)",
     )
     dataset_flags.add_reading(flags, "--space")
-    flags.add_argument("--no-responses", action="store_true", help="do not read responses, which takes longest")
+    flags.add_argument("--no-responses", action="store_true", help="skip the responses, which take most of the time")
     add_verbosity(flags)
     return flags
 

@@ -1,4 +1,4 @@
-"""Write a template of an experiment: the folders and tables to fill with images, trials and responses."""
+"""Write a template for your own experiment: folders and tables for images, trials and responses."""
 
 import argparse
 from pathlib import Path

@@ -14,7 +14,7 @@ from brain_activity_prediction.runtime.wording import count
 
 
 def compared(dataset: NSD, subject: int, trials: np.ndarray) -> Iterator[str]:
-    """Yield a line for each figure of a subject in the chosen space: that of this copy, and the published one."""
+    """Yield a line for each figure of a subject in the chosen space: the value in this copy, and the published one."""
     ids, n = np.unique(trials, return_counts=True)
     shared = np.intersect1d(ids, dataset.test_images(subject)).size
     place, units, space = subject - 1, dataset.units(subject), dataset.space

@@ -22,11 +22,11 @@ from brain_activity_prediction.runtime.wording import count, ranges
 from brain_activity_prediction.storage.folders import Output, Subject, responses_folder
 
 MOST_REGIONS = 30
-OUTER_FOLDS = 5  # of a dataset without test images
+OUTER_FOLDS = 5  # for a dataset without test images
 
 
 class Page:
-    """The description of a dataset; `problems` collects what is wrong while `lines` is read."""
+    """The page about a dataset. `problems` collects errors while `lines` is read."""
 
     def __init__(self, dataset: Dataset, output: Output):
         self.dataset, self.output = dataset, output
@@ -61,7 +61,7 @@ class Page:
                 yield from self._try(self._responses, subject)
 
     def _try(self, step, *arguments) -> Iterator[str]:
-        """Yield the lines of a step; an InputError becomes a problem, once for all steps that meet it."""
+        """Yield the lines of a step. An InputError is added to the problems, unless it is already there."""
         try:
             yield from step(*arguments)
         except InputError as error:
@@ -81,7 +81,7 @@ class Page:
         yield f"  all have a picture; sizes of a sample: {shown}{', ...' if len(sizes) > 5 else ''}"
 
     def _picture_files(self, images: ImageFiles) -> Iterator[str]:
-        """Name pictures that two images share; raise InputError if pictures cannot be read."""
+        """List pictures with equal content; raise InputError if a picture cannot be read."""
         if equal := images.equal_files():
             yield (
                 f"  {count(len(equal), 'picture')} with the content of another, which a split may put on the other "

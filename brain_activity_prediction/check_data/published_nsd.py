@@ -1,4 +1,4 @@
-"""Figures of NSD that its authors and users published, to compare a copy with."""
+"""Published figures of NSD, with which a copy is compared."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Predict each subject's responses from other subjects' responses: a ceiling that needs no repeats and no model.
 
-A perfect model of everything that the subjects' brains share would predict about as well. Unlike a ceiling from a
-voxel's own noise, this one excludes signals that are specific to the subject.
+A model of all signals that the subjects' brains share would predict about as well. A ceiling from a voxel's own noise
+also includes signals that only this subject has.
 
 Letters: n images, D voxels of the other subjects, V voxels of the predicted subject.
 """
@@ -53,7 +53,7 @@ class CeilingSettings:
     sessions: Sequence[int] | None = None  # None for all
     zscore_sessions: bool = True
     rois: Sequence[str] | None = None  # names of ROI files, None for all
-    together: bool = True  # predict from all other subjects in one fit, instead of from each in a fit of its own
+    together: bool = True  # True to predict from all other subjects in one fit, False for a separate fit for each
 
 
 def write_ceilings(settings: CeilingSettings, dataset: Dataset) -> None:
@@ -81,7 +81,7 @@ def write_ceilings(settings: CeilingSettings, dataset: Dataset) -> None:
 def ceiling_of_voxels(
     settings: CeilingSettings, responses: Mapping[Subject, Responses], image_ids: np.ndarray
 ) -> dict[Subject, np.ndarray]:
-    """Return, for each subject, the r (V,) of responses with predictions, averaged over the fits."""
+    """Return, for each subject, r (V,) between responses and predictions, averaged over the fits."""
     betas = {subject: own.betas[np.searchsorted(own.image_ids, image_ids)] for subject, own in responses.items()}
     alphas = settings.alphas.values()
     r = {}
@@ -112,9 +112,10 @@ def ceilings(
 ) -> pd.DataFrame:
     """Tabulate the mean r of each region: one row for each subject and region, with the columns COLUMNS.
 
-    `predicted_from` lists the other subjects; it starts with `each of` if each of them predicted in its own fit.
-    cross_subject_r is the mean r over the n_voxels voxels of the region that have responses to the n_images common
-    images. `sessions` are those of the predicted subject.
+    - `predicted_from`: the other subjects; begins with `each of` if each of them had a separate fit.
+    - `cross_subject_r`: mean r over the `n_voxels` voxels of the region with responses to the `n_images` images that
+      all subjects saw.
+    - `sessions`: sessions of the predicted subject.
     """
     rows = []
     for subject, of_voxels in r.items():
@@ -137,7 +138,7 @@ def ceilings(
 
 
 def images_of_all(responses: Sequence[Responses]) -> np.ndarray:
-    """Return the ascending ids of the images to which all subjects responded; raise InputError if there are too few."""
+    """Return the ascending ids of the images that all subjects saw; raise InputError if there are too few."""
     ids = responses[0].image_ids
     for other in responses[1:]:
         ids = np.intersect1d(ids, other.image_ids)
@@ -152,19 +153,19 @@ def images_of_all(responses: Sequence[Responses]) -> np.ndarray:
 def cross_subject_r(
     others: np.ndarray, own: np.ndarray, alphas: np.ndarray, folds: int, device: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return each voxel's Pearson r of a subject's responses with their predictions, and the alphas.
+    """Return Pearson's r (V,) between a subject's responses and their predictions, and the alphas (folds, V).
 
-    own      (n, V) responses of the predicted subject
-    others   (n, D) responses of the other subjects
-    returns  r (V,) and alphas (folds, V)
+    own     (n, V) responses of the predicted subject
+    others  (n, D) responses of the other subjects
 
-    Each of `folds` contiguous folds of the images is predicted by ridge regression fitted on the other folds. The other
-    folds also give the means and SDs for scaling and, by cross-validation, each voxel's alpha. r is the mean over the
-    folds. For noise, r over the pooled folds would be below 0: if the mean of a fold is high, the mean of the other
-    folds, from which it is predicted, is low.
+    Each of `folds` contiguous folds of the images is predicted by ridge regression that is fitted to the other folds.
+    The other folds also determine the mean and SD for scaling and, by cross-validation, each voxel's alpha. r is
+    averaged over folds. The predictions of all folds are not joined, because r of joined predictions is negative for
+    noise: if the mean of a fold is high, the mean of its training images is low.
 
-    A missing response is NaN. Voxels of `own` are scored on the images that they have. In `others`, the voxel's mean
-    replaces a missing response. A voxel without any response is dropped from `others`; in `own` its r is NaN.
+    NaN marks a missing response. Voxels of `own` are scored without their missing responses. In `others`, a missing
+    response is replaced by the voxel's mean. A voxel without any response is dropped from `others`, and its r in `own`
+    is NaN.
     """
     others = others[:, np.isfinite(others).any(axis=0)]
     of_others, of_own = (_with_gaps(part) for part in (others, own))

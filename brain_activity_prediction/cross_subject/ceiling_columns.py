@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CEILING = ("cross_subject_r", "predicted_from")
-MADE_WITH = ("sessions", "zscore_sessions")  # settings that scores and their ceiling must share
+MADE_WITH = ("sessions", "zscore_sessions")  # settings that must be equal for scores and their ceiling
 
 
 def with_cross_subject_ceiling(scores: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    """Add each subject's and region's cross-subject ceiling to scores, if cross_subject_ceiling.py has been run.
+    """Add the cross-subject ceiling of each subject and region to scores, if cross_subject_ceiling.py has been run.
 
-    A ceiling computed from other sessions, or with another z-scoring of responses, is left out with a warning.
+    A ceiling that was computed from other sessions, or with another z-scoring of responses, is left out with a warning.
     """
     path = folder / "cross_subject_ceiling.parquet"
     if path.exists():

@@ -1,4 +1,4 @@
-"""Tables of scores over several subjects: means with standard errors, and paired differences of conditions."""
+"""Tables over several subjects: mean scores with standard errors, and paired differences between conditions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from brain_activity_prediction.storage.table_files import write_table
 KEY = ("protocol", *CONDITION, "layer_choice", "layer", "roi")
 MEANS = ("r", "r2", "noise_ceiling", "r_ceiling", "r_normalised", "r2_normalised", "r_normalised_all_voxels")
 MEANS += ("cross_subject_r", "r_over_cross_subject_r")
-OPTIONAL = MEANS[2:]  # scores that a subject may lack although it has r
+OPTIONAL = MEANS[2:]  # scores that may be missing in a subject that has r
 COLUMNS = (*KEY, "n_subjects", "subjects", "r", "r_se", "r2", "r2_se")
 COLUMNS += tuple(f"{name}{end}" for name in OPTIONAL for end in ("", "_se", "_n"))
 COLUMNS += ("predicted_from", "p_t", "p_sign_flip", "q")
@@ -42,12 +42,15 @@ MOST_PAIRS = 300
 def means(scores: pd.DataFrame) -> pd.DataFrame:
     """Average scores over subjects: one row for each model, prompt, stream, choice of layers and region.
 
-    The columns are COLUMNS. Each score is the mean over the subjects that have this score, with its standard error.
-    `subjects` lists the n_subjects subjects, which all have r and r2. Subjects may lack other scores; the columns that
-    end in _n count those that have them. p is one-sided, for a mean r above 0 in the population: p_t by Student's t,
-    p_sign_flip exactly (`subject_statistics`). q is p_t adjusted over the rows of the same choice of layers (Benjamini
-    and Hochberg). `layer` is missing if it differs between subjects. cross_subject_r comes from
-    cross_subject_ceiling.py; predicted_from lists, for each subject, the subjects that it was predicted from.
+    The columns are COLUMNS:
+
+    - Each score is the mean over the subjects that have this score, with its standard error. `subjects` lists the
+      `n_subjects` subjects with r and r2. Columns that end in `_n` are the numbers of subjects with the other scores.
+    - `p_t`, `p_sign_flip`: one-sided p for a mean r above 0 in the population, by Student's t and by an exact test
+      (`subject_statistics`). `q` is p_t adjusted over the rows with the same choice of layers (Benjamini and Hochberg).
+    - `layer`: missing if it differs between subjects.
+    - `cross_subject_r`: ceiling from cross_subject_ceiling.py. `predicted_from` lists, for each subject, the subjects
+      from which it was predicted.
     """
     scores = scores.assign(layer=scores["layer"].where(scores["layer_choice"] == "each"))
     tables = []
@@ -67,9 +70,10 @@ def means(scores: pd.DataFrame) -> pd.DataFrame:
 def differences(scores: pd.DataFrame) -> pd.DataFrame:
     """Compare pairs of conditions, a and b: one row for each pair and region, with the columns DIFFERENCES.
 
-    `difference` is r of a minus r of b, averaged over subjects, and `se` its standard error. p_t and p_sign_flip are
-    paired and two-sided, see `means`. difference_normalised is the same for r_normalised_all_voxels, by which regions
-    compare, over the difference_normalised_n subjects that have it.
+    - `difference`, `se`: r of a minus r of b, averaged over subjects, and its standard error.
+    - `p_t`, `p_sign_flip`: paired and two-sided, see `means`.
+    - `difference_normalised`: the same for r_normalised_all_voxels, which can be compared between regions, over the
+      `difference_normalised_n` subjects that have this score.
     """
     shared = ["protocol", "layer_choice", "roi", "subject"]
     groups = [group for _, group in scores.groupby(list(CONDITION), dropna=False, sort=False)]
@@ -96,9 +100,9 @@ def differences(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_subjects(scores: pd.DataFrame, key: list[str], names: list[str]) -> Iterator[tuple[pd.DataFrame, list[int]]]:
-    """Yield tables of scores with their subjects; in one table, all rows have scores of the same subjects.
+    """Split scores into tables whose rows all have scores of the same subjects; yield each table with these subjects.
 
-    A table has one row for each key, and its columns are pairs of name and subject.
+    A table has one row for each key. Its columns are pairs of name and subject.
     """
     wide = scores.set_index([*key, "subject"])[names].unstack("subject")
     has_score = wide[names[0]].notna()
@@ -114,7 +118,7 @@ def _with_q(tables: list[pd.DataFrame], columns: tuple[str, ...]) -> pd.DataFram
 
 
 def write_group_tables(settings: GroupSettings) -> None:
-    """Write tables of means and, for up to MOST_PAIRS pairs of conditions, of differences; print the means."""
+    """Write the table of means, and the table of differences if there are at most MOST_PAIRS pairs; print the means."""
     scores = select_scores(read_scores(settings), settings)
     n_conditions = len(scores[list(CONDITION)].drop_duplicates())
     n_pairs = n_conditions * (n_conditions - 1) // 2
@@ -127,14 +131,14 @@ def write_group_tables(settings: GroupSettings) -> None:
     write_table(table, folder, "scores")
     print(as_text(table[table["layer_choice"] == settings.layer_choice]))
     if n_pairs > MOST_PAIRS:
-        log.warning(f"no table of differences, since there are {n_pairs} pairs; select fewer with -m, -p and --stream")
+        log.warning(f"no table of differences for {n_pairs} pairs of conditions: select fewer with -m, -p and --stream")
     elif compared:
         write_table(differences(scores[scores["layer_choice"] == settings.layer_choice]), folder, "differences")
     print(f"\ntables: {folder}/ scores.csv, scores.parquet" + (", differences.*" if compared else ""))
 
 
 def as_text(table: pd.DataFrame) -> str:
-    """Format a line for each model, prompt, stream and region."""
+    """Format the table for the terminal, with a line for each model, prompt, stream and region."""
     lines = [
         f"{'model, prompt, stream':<56} {'region':<16} {'subjects':>8} {'r':>7} {'SE':>7} {'r/sqrt(NC)':>10} "
         f"{'p (t)':>7} {'p (signs)':>9}"

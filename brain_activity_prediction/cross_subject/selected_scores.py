@@ -1,4 +1,4 @@
-"""Read the score tables of several subjects, made with the same settings, and select models, prompts and streams."""
+"""Read the score tables of several subjects, and select models, prompts and streams."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class GroupSettings:
 
     output: Output
     subjects: Sequence[Subject]  # whose scores are read
-    with_s: bool = False  # True if the user named the subjects with -s: each must then have scores
+    with_s: bool = False  # True if the user gave -s; every subject must then have scores
     model_ids: Sequence[str] = ()
     prompts: Sequence[int] = ()
     streams: Sequence[str] = ()
@@ -48,9 +48,9 @@ def scored_subjects(output: Output, protocol: str) -> list[Subject]:
 
 
 def read_scores(settings: GroupSettings) -> pd.DataFrame:
-    """Read the score tables of all subjects, with the settings in RESPONSES as columns; sessions are text.
+    """Read the score tables of all subjects, and add the settings in RESPONSES as columns, with sessions as text.
 
-    Raises InputError where a named subject has no scores, or two tables were made with different settings.
+    Raises InputError if a subject of -s has no scores, or if two tables were made with different settings.
     """
     tables, first_of_kind = [], {}
     for subject in settings.subjects:
@@ -91,20 +91,20 @@ def select_scores(scores: pd.DataFrame, settings: GroupSettings) -> pd.DataFrame
             if value not in available:
                 listed = ", ".join(map(str, sorted(available))) or "none"
                 near = did_you_mean(value, available)
-                raise InputError(f"no scores of {name.removesuffix('_id')} {value}{near}: there are {listed}")
+                raise InputError(f"no scores of {name.removesuffix('_id')} {value}{near}; available: {listed}")
         if wanted:
             rows &= scores[name].isin(wanted) | scores[name].isna()
     if not rows.any():
-        raise InputError("no scores of these models have these streams: leave out -m or --stream")
+        raise InputError("none of these models has scores of these streams: leave out -m or --stream")
     _log_missing(scores[rows], settings)
     return scores[rows]
 
 
 def _log_missing(rows: pd.DataFrame, settings: GroupSettings) -> None:
-    """Warn of selected scores that some subjects lack; raise InputError if a subject named by -s has none of them."""
+    """Warn of selected scores that some subjects lack; raise InputError if a subject of -s lacks all of them."""
     named = settings.subjects if settings.with_s else ()
     for subject in sorted(set(named) - set(rows["subject"])):
-        raise InputError(f"no scores of subject {subject} of these models, prompts and streams: leave it out of -s")
+        raise InputError(f"subject {subject} has no scores of these models, prompts and streams: leave it out of -s")
     keys = rows[["model_id", "prompt", "subject"]].drop_duplicates().astype(object)
     keys = keys.where(keys.notna(), None)
     scored = set(keys.itertuples(index=False, name=None))

@@ -1,4 +1,4 @@
-"""Choose the images of a subject to train and to test on; all trials of an image are on the same side."""
+"""Choose a subject's training and test images. All trials of an image are either training or test trials."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OWN = "own"  # description of the dataset's own split
 
 @dataclass(frozen=True)
 class Split:
-    """Ids of the images to train on and to test on, ascending."""
+    """Ids of the training and test images, ascending."""
 
     train: np.ndarray
     test: np.ndarray
@@ -35,9 +35,9 @@ class Split:
 class SplitChoice:
     """The user's choice of a split; the default is the dataset's own.
 
-    name            a further split of the dataset
-    test_images     file of the images to test on, one id in each line; all others are training images
-    exclude_images  file of images to leave out
+    name            another split that the dataset publishes
+    test_images     file with the test images, one id in each line; all other images are training images
+    exclude_images  file with images to leave out
     min_repeats     test images have at least this many trials in each of `in_subjects`
     in_subjects     None for the subject itself, an empty tuple for all subjects
     cv_test         number of outer folds of a nested cross-validation, in which each image is tested once; 0 for none
@@ -120,10 +120,10 @@ def _parts(dataset: Dataset, subject: Subject, seen: np.ndarray, choice: SplitCh
     if choice.name:
         known = dataset.split_names()
         if choice.name not in known:
-            there = f"there are {', '.join(known)}" if known else "it has no split but its own, which needs no flag"
+            there = f"available: {', '.join(known)}" if known else "leave out --split to use the dataset's own split"
             a_list = "; --test-images FILE takes a list of images" if Path(choice.name).exists() else ""
             raise InputError(
-                f"--split {choice.name}: {dataset.title} has no such split{did_you_mean(choice.name, known)}: {there}"
+                f"--split {choice.name}: {dataset.title} has no such split{did_you_mean(choice.name, known)}; {there}"
                 + a_list
             )
         train, test = (np.intersect1d(part, seen) for part in dataset.split(choice.name, subject))
@@ -133,7 +133,10 @@ def _parts(dataset: Dataset, subject: Subject, seen: np.ndarray, choice: SplitCh
 
 
 def outer_folds(image_ids: np.ndarray, n_folds: int) -> list[np.ndarray]:
-    """Cut images at random, always in the same way, into folds whose sizes differ by one at most; ids ascend."""
+    """Split images at random into folds whose sizes differ by at most one; ids in a fold ascend.
+
+    The same images are always split in the same way.
+    """
     order = np.random.default_rng(0).permutation(len(image_ids))
     return [image_ids[np.sort(rows)] for rows in np.array_split(order, n_folds)]
 

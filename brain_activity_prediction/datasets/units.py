@@ -1,4 +1,4 @@
-"""Units of responses: voxels of a volume, vertices of a surface, or rows of a table; and maps with a value for each."""
+"""Units of responses (voxels of a volume, vertices of a surface, rows of a table), and maps with a value for each."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HEMISPHERES = {"lh": "CortexLeft", "rh": "CortexRight"}  # with GIFTI's names of
 
 
 class Units(ABC):
-    """The things that responses belong to, in the order of the columns of responses."""
+    """Units of responses, in the order of the columns of response arrays."""
 
     noun: str = "voxel"
 

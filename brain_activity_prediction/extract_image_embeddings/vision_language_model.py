@@ -1,8 +1,8 @@
-"""Vision-language models of transformers by their id, each with its own chat template.
+"""Any vision-language model of transformers, given by its id, with its own chat template.
 
-Streams: `vision`, the states of every layer of the vision tower; `projector`, what enters the language model for the
-image; `language`, the embeddings and every layer of the language model, the last after its final norm; `response`, the
-same during the answer. Encoder-decoders have `encoder` and `decoder` in place of `language`.
+Streams: `vision`, every layer of the vision tower; `projector`, the image features that enter the language model;
+`language`, the embeddings and every layer of the language model, the last one after its final norm; `response`, the
+same layers during the answer. Encoder-decoders have `encoder` and `decoder` instead of `language`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Bootstrap over test images: how much a region's score would vary with other test images.
+"""Bootstrap over test images, which estimates how much a region's score varies between samples of test images.
 
-The correlations of all resamples follow from five matrix products with the number of draws of each image.
+The correlations of all resamples are computed by five matrix products with the number of draws of each image.
 
 Shapes: n images, V voxels, B resamples, R regions.
 """
@@ -15,7 +15,7 @@ from brain_activity_prediction.inference.resampling import explained_variance, r
 from brain_activity_prediction.ridge.scores import check_same_shape, standard_columns
 
 VOXELS_PER_CHUNK = {"cpu": 512, "cuda": 8192}
-CONSTANT = 1e-9  # a smaller product of variances is rounding, because columns have variance 1 before resampling
+CONSTANT = 1e-9  # a smaller product of variances is only rounding, because columns have variance 1 before resampling
 
 
 def bootstrap_region_r(
@@ -37,10 +37,10 @@ def bootstrap_regions(
 
     The computation runs on the device of `observed`.
 
-    observed, predicted  (n, V). A voxel is scored on the images that it has a response to. It counts in no region if it
-                         has no response or no prediction. A constant voxel has r 0
+    observed, predicted  (n, V). A voxel is scored on the images for which it has a response. A voxel without responses
+                         or predictions is left out of all regions. A constant voxel has r 0
     members              (R, V) bool, or factors for the r of each voxel, 0 outside the region, such as
-                         1 / sqrt(ceiling) for normalised scores. A region without a voxel that counts gets NaN
+                         1 / sqrt(ceiling) for normalised scores. A region without voxels gets NaN
     counted              (R, V) bool, the voxels of each region over which `explained_variance` is averaged, or None
     """
     check_same_shape(observed, predicted)
@@ -75,7 +75,7 @@ def resampled_r2(observed: torch.Tensor, predicted: torch.Tensor, shares: torch.
     found = shares.new_full((len(shares), observed.shape[1]), torch.nan)
     for images, voxels in _chunks(observed, torch.arange(observed.shape[1], device=observed.device)):
         y, y_hat, of_images = observed[images][:, voxels], predicted[images][:, voxels], _shares(shares, images)
-        centred = y - y.mean(dim=0)  # centre first: if the mean is large, rounding hides that a variance is 0
+        centred = y - y.mean(dim=0)  # centre first, because with a large mean, rounding would hide that a variance is 0
         variance = of_images @ centred**2 - (of_images @ centred) ** 2
         lost = of_images @ (y - y_hat) ** 2 / variance.clamp(min=CONSTANT)
         found[:, voxels] = torch.where(variance > CONSTANT, 1 - lost, 0)
@@ -83,7 +83,7 @@ def resampled_r2(observed: torch.Tensor, predicted: torch.Tensor, shares: torch.
 
 
 def _chunks(observed: torch.Tensor, voxels: torch.Tensor) -> Iterator[tuple[torch.Tensor | slice, torch.Tensor]]:
-    """Yield sets of images with the voxels that have responses to exactly these images, in chunks of voxels."""
+    """Yield sets of images, each with the voxels that have responses to exactly these images, in chunks of voxels."""
     size, whole = VOXELS_PER_CHUNK[observed.device.type], torch.isfinite(observed[:, voxels]).all(dim=0)
     yield from ((slice(None), part) for part in voxels[whole].split(size) if len(part))
     for images, alike in present_images(observed, voxels[~whole]):

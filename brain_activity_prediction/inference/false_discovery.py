@@ -7,7 +7,7 @@ import numpy as np
 
 
 def adjusted(p: np.ndarray) -> np.ndarray:
-    """Compute adjusted p values q (n,) from p (n,). NaN means no test: it stays NaN and is not counted."""
+    """Compute adjusted p values q (n,) from p (n,). NaN means no test; it stays NaN and is not counted."""
     from scipy.stats import false_discovery_control
 
     p = np.asarray(p)

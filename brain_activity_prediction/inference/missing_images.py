@@ -1,4 +1,4 @@
-"""Score voxels that lack responses to some images: each voxel is scored on the images for which it has a response.
+"""Score voxels that lack responses to some images, each on the images for which it has a response.
 
 A missing response is NaN. Voxels that lack the same images are scored together.
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 
-BLOCK_VOXELS = 2**14  # scored at once, because scores copy their input in float64
+BLOCK_VOXELS = 2**14  # voxels that are scored at once; scores copy their input in float64, which takes memory
 
 
 def present_images(observed: torch.Tensor, voxels: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:

@@ -3,8 +3,8 @@
 Allen et al. 2022, "A massive 7T fMRI dataset to bridge cognitive neuroscience and artificial intelligence", Methods,
 "Noise ceiling estimation".
 
-A voxel may lack valid trials. The number of repeats is therefore given for each image (n,), or for each image and voxel
-(n, V). An image with 0 repeats is missing for that voxel, and its mean response is NaN.
+The number of repeats is given for each image (n,), or for each image and voxel (n, V) if some voxels lack valid trials.
+An image with 0 repeats is missing for that voxel, and its mean response is NaN.
 
 Shapes: n images, V voxels, G groups of images, B reweightings of the groups.
 """
@@ -15,15 +15,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Of `fitting_better`: the units to compare, their lowest ncsnr, and trials of a mean.
+# For `fitting_better`: smallest number of units to compare, their lowest ncsnr, and numbers of trials of a mean.
 FEWEST_UNITS, LEAST_SIGNAL, MOST_AVERAGED = 20, 0.1, 12
 
 
 @dataclass(frozen=True)
 class TrialSums:
-    """Sums over the trials of each group of images, which determine the signal and noise variance.
+    """Sums over the trials of each group of images, from which signal and noise variance are computed.
 
-    The sums add up over groups. Leaving out or resampling groups gives the sampling error of a ceiling.
+    The sums of groups can be added. Therefore groups can be left out or resampled, which gives the sampling error of a
+    ceiling.
 
     Attributes
     ----------
@@ -42,11 +43,11 @@ class TrialSums:
 
     @classmethod
     def of(cls, betas: np.ndarray, n_repeats: np.ndarray, within: np.ndarray, group_of_image: np.ndarray) -> TrialSums:
-        """Compute the sums from responses averaged over repeats.
+        """Compute the sums from responses that are averaged over repeats.
 
         betas           (n, V) means over the trials of each image
         n_repeats       (n,), or (n, V)
-        within          (G, V), see the attribute; all sums have its precision
+        within          (G, V), see the attribute; its dtype is used for all sums
         group_of_image  (n,) from 0 to G - 1
         """
         alike = n_repeats.ndim == 1
@@ -63,7 +64,7 @@ class TrialSums:
         return cls(n_trials, n_images, trials, means, within)
 
     def with_voxels(self, voxels: np.ndarray, sums: TrialSums) -> TrialSums:
-        """Return a copy of these sums, in which `sums` (G, k) replace the sums of some voxels (k,)."""
+        """Return a copy in which `sums` (G, k) replace the sums of the given voxels (k,)."""
         replaced = {}
         for name in ("n_trials", "n_images", "trials", "means", "within"):
             values = np.broadcast_to(getattr(self, name), self.within.shape).copy()
@@ -75,9 +76,9 @@ class TrialSums:
         """Compute the signal and noise variance of single trials.
 
         Each is (V,), or (B, V) with weights (B, G) of the groups. The noise variance is the variance of trials around
-        their image's mean. The signal variance is the remaining variance of all trials. It is not clipped at 0, so that
-        means over voxels stay unbiased: in half of the voxels without signal it is negative. Both are NaN if no image
-        has two trials.
+        their image's mean. The signal variance is the variance of all trials minus the noise variance. It may be
+        negative, as in half of the voxels without signal, because clipping it at 0 would bias means over voxels. Both
+        are NaN if no image has two trials.
         """
         sums = (self.n_trials, self.n_images, self.trials, self.means, self.within)
         if weights is None:
@@ -90,7 +91,7 @@ class TrialSums:
 
 
 def unclipped_ceiling(signal: np.ndarray, noise: np.ndarray, test_noise: np.ndarray | float) -> np.ndarray:
-    """Compute the noise ceiling as `noise_ceiling` does, but from unclipped variances (..., V); it may be below 0."""
+    """Compute the noise ceiling as `noise_ceiling` does, but from variances (..., V) that may be negative."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return signal / (signal + noise * test_noise)
 
@@ -98,8 +99,8 @@ def unclipped_ceiling(signal: np.ndarray, noise: np.ndarray, test_noise: np.ndar
 def noise_ceiling_snr(betas: np.ndarray, n_repeats: np.ndarray, within_image_ss: np.ndarray) -> np.ndarray:
     """Compute NSD's ncsnr: signal SD / noise SD of a single trial, (V,).
 
-    NaN where no image has two trials, because one trial does not separate noise from signal, and for a voxel that is
-    constant or contains NaN.
+    It is NaN for a voxel that is constant or contains NaN, and for all voxels if no image has two trials, because noise
+    and signal cannot be separated from single trials.
 
     betas            (n, V) means over the trials of each image
     n_repeats        (n,) trials of each image, or (n, V)
@@ -127,18 +128,19 @@ def noise_of_averages(n_repeats: np.ndarray) -> np.ndarray:
 
 
 def noise_ceiling(ncsnr: np.ndarray, n_repeats: np.ndarray) -> np.ndarray:
-    """Compute the noise ceiling (V,), 0 to 1: the R2 of the noiseless response with responses averaged over repeats.
+    """Compute the noise ceiling (V,), from 0 to 1: the R2 that a perfect model would reach on averaged responses.
 
-    Repeats are (n,) or (n, V). The square root of the ceiling is the ceiling of r. NaN where ncsnr (V,) is NaN.
+    The square root of the ceiling is the ceiling of r. It is NaN if ncsnr (V,) is NaN. Repeats are (n,) or (n, V).
     """
     noise = noise_of_averages(n_repeats)
     return 1 - noise / (np.square(ncsnr, dtype=np.float64) + noise)
 
 
 def ncsnr_of_ceiling(ceiling: np.ndarray, n_trials: int = 1) -> np.ndarray:
-    """Return the ratio of signal SD to noise SD of a single trial that a noise ceiling implies.
+    """Return the ratio of signal SD to noise SD of a single trial that corresponds to a noise ceiling.
 
-    ceiling   R2 units, 0 to 1, of means over `n_trials` trials; 1 or more gives NaN, as it implies no noise
+    ceiling   noise ceiling of means over `n_trials` trials, in R2 units from 0 to 1; 1 or more gives NaN, because it
+        implies that there is no noise
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         inside = np.where((ceiling >= 0) & (ceiling < 1), ceiling, np.nan)
@@ -146,10 +148,13 @@ def ncsnr_of_ceiling(ceiling: np.ndarray, n_trials: int = 1) -> np.ndarray:
 
 
 def fitting_better(ncsnr: np.ndarray, computed: np.ndarray) -> str | None:
-    """Name what values that should be ncsnr seem to be instead; None unless that fits the computed ncsnr twice as well.
+    """Describe what values that should be ncsnr seem to be instead; None if they seem to be ncsnr.
 
-    Noise ceilings of means over some trials, as fractions or in percent, are easily taken for ncsnr: most lie within
-    its range. The fit is the median distance from the ncsnr that repeats give, both (V,), over units with a signal.
+    Noise ceilings of means over trials, as fractions or in percent, are easily mistaken for ncsnr, because most are in
+    its range. Each interpretation is compared with the ncsnr that is computed from repeats. Another interpretation is
+    returned only if its median distance, over units with a signal, is at most half of that of ncsnr.
+
+    All arrays are (V,).
     """
     both = np.isfinite(ncsnr) & (computed > LEAST_SIGNAL)
     if np.count_nonzero(both) < FEWEST_UNITS:

@@ -1,4 +1,4 @@
-"""Draw different permutations of images, or of blocks of images, for a test; all permutations if there are few.
+"""Draw different permutations of images, or of blocks of images, for a test. If only few exist, use them all.
 
 Shapes: n images, k whole blocks, P permutations without the identity.
 """
@@ -13,12 +13,12 @@ FEW_BLOCKS = 20
 
 
 def n_different(n_blocks: int, n_permutations: int) -> int:
-    """Return the number of permutations of blocks without the identity, at most the requested number."""
+    """Return the requested number of permutations, but at most the number of other orders of the blocks."""
     return min(n_permutations, math.factorial(n_blocks) - 1)
 
 
 def different_cycles(n_blocks: int, n_cycles: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw random orders (n_cycles, k), none of which is a circular shift of another; at most all (k - 1)! of them."""
+    """Draw random orders (n_cycles, k), none a circular shift of another; at most (k - 1)!, which is all."""
     n_there_are = math.factorial(n_blocks - 1)
     if n_there_are <= 4 * n_cycles:
         rest = np.array(list(itertools.permutations(range(1, n_blocks))), dtype=int).reshape(n_there_are, -1)

@@ -1,15 +1,16 @@
-"""Compute the share of a region's explainable variance that is explained, over all of its voxels.
+"""Compute which share of a region's explainable variance is explained, over all of its voxels.
 
-If voxels are selected by the same noisy ceiling that divides their scores, the mean is biased: where the true ceiling
-is low, the voxels with an overestimated ceiling remain. A ratio of two means over all voxels needs no selection:
+Usually scores are divided by each voxel's noise ceiling, and voxels with a low ceiling are left out. This biases the
+mean in regions with low ceilings, because the remaining voxels are those whose ceiling is overestimated. A ratio of two
+means over all voxels needs no selection:
 
     explained = mean of r^2 - (1 - r^2) / (n - 2)
-    ceiling   = mean of the noise ceiling, whose signal variance is not clipped at 0
+    ceiling   = mean of the noise ceiling, for which the signal variance may be negative
     score     = sign(explained) sqrt(|explained| / ceiling)
 
-The term (1 - r^2) / (n - 2) is what chance adds to r^2. Both means are unbiased, also in voxels without signal. The
-sampling error of the ceiling follows to first order from the influence of each group of images (infinitesimal
-jackknife; Efron 1982).
+The term (1 - r^2) / (n - 2) is the part of r^2 that is expected by chance. Both means are unbiased, even in voxels
+without signal. The sampling error of the ceiling is computed to first order from the influence of each group of images
+(infinitesimal jackknife; Efron 1982).
 
 Shapes: n test images, V voxels, R regions, G groups of images (the first n are the test images), B resamples.
 """
@@ -25,9 +26,9 @@ import numpy as np
 from brain_activity_prediction.inference.noise_ceiling import TrialSums, noise_of_averages, unclipped_ceiling
 from brain_activity_prediction.inference.resampling import interval, resamples
 
-FEWEST_ERRORS = 2  # a mean ceiling below this many of its standard errors is not used
+FEWEST_ERRORS = 2  # a mean ceiling that is less than this many standard errors above 0 is not used
 VOXELS_PER_CHUNK = 2048
-SEED_OF_TRAINING_IMAGES = 1  # test images are drawn as for scores, by `resamples`
+SEED_OF_TRAINING_IMAGES = 1  # test images have the same resamples as scores, see `resamples`
 
 
 class Ceilings(Protocol):
@@ -47,10 +48,10 @@ class RegionCeilings:
     Attributes
     ----------
     regions : the result of `region_statistics.digests`, in the order of the R regions.
-    voxels : (V,) noise ceiling with its signal variance unclipped; NaN for voxels that count in no region.
-    n_images : (V,) test images of each voxel.
+    voxels : (V,) noise ceiling, for which the signal variance may be negative; NaN for voxels that are in no region.
+    n_images : (V,) number of test images of each voxel.
     mean : (R,) mean ceiling of each region.
-    influence : (G, R) increase of the mean if a group of images counted once more.
+    influence : (G, R) increase of the mean ceiling if a group of images had one more weight.
     """
 
     regions: Mapping[str, str]
@@ -76,7 +77,7 @@ class RegionCeilings:
         return np.sqrt(sum(np.square(part - part.mean(axis=0)).sum(axis=0) for part in parts if len(part)))
 
     def known(self) -> np.ndarray:
-        """Return the mean ceilings (R,); NaN for a mean below FEWEST_ERRORS of its standard errors."""
+        """Return the mean ceilings (R,); NaN if a mean is less than FEWEST_ERRORS of its standard errors."""
         with np.errstate(invalid="ignore"):
             return np.where(self.mean > FEWEST_ERRORS * self.standard_error(), self.mean, np.nan)
 
@@ -102,9 +103,10 @@ def region_ceilings(
     """Compute the mean ceilings of regions.
 
     sums          sums of the groups of images; the first groups are the test images
-    test_repeats  trials of each test image, (n,) or (n, V)
+    test_repeats  number of trials of each test image, (n,) or (n, V)
     masks         {region: (V,) bool}
-    counts        (n, V) bool, the test images for which each voxel has a response; a voxel without any is in no region
+    counts        (n, V) bool, the test images for which each voxel has a response; a voxel without a response is left
+        out of all regions
     """
     test_noise = np.broadcast_to(noise_of_averages(test_repeats), counts.shape[1:])
     voxels = unclipped_ceiling(*sums.variances(), test_noise)
@@ -150,17 +152,17 @@ def _columns_of(repeats: np.ndarray, chunk: slice) -> np.ndarray:
 
 
 def region_score(explained: np.ndarray, ceiling: np.ndarray | float) -> np.ndarray:
-    """Compute sign(explained) sqrt(|explained| / ceiling): the correlation relative to that of a perfect model."""
+    """Compute sign(explained) sqrt(|explained| / ceiling), the correlation divided by that of a perfect model."""
     return np.sign(explained) * np.sqrt(np.abs(explained) / ceiling)
 
 
 def resampled_score(score: np.ndarray, explained: np.ndarray, ceilings: Ceilings) -> np.ndarray:
-    """Compute a region score in each resample of the images, which affects explained variance and ceiling together.
+    """Compute a region score (B, R) in each resample of the images, for explained variance and ceiling together.
 
-    score      (R,) the score of the original sample
-    explained  (B, R) explained variance in each resample; its rise on average by resampling is subtracted
+    The ratio is linearised, so that no resample is divided by a ceiling near 0.
 
-    Returns (B, R). The ratio is linearised, so that no resample divides by a ceiling near 0.
+    score      (R,) score of the original sample
+    explained  (B, R) explained variance in each resample. Resampling raises it on average; this rise is subtracted
     """
     mean = ceilings.known()
     ratio = np.sign(score) * score**2

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StatisticsHeader:
-    """The regions and numbers of a set of statistics, stored next to its arrays."""
+    """Header of a set of statistics: its regions, and its numbers of resamples and permutations."""
 
     regions: dict[str, str]  # {region: digest of its voxels}, in the order of the R regions
     n_permutations: int
     permutation_block: int
     normalised_by: str = ""  # digest of the ceiling of `region_r_normalised`
-    n_images_not_permuted: int | None = None  # images outside whole blocks; None from versions that padded a block
+    n_images_not_permuted: int | None = None  # images after the last whole block; None in files of older versions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class Statistics(StatisticsHeader):
     p: np.ndarray | None = None  # (V,)
     region_p: np.ndarray | None = None  # (R,) p of each region's mean r
     region_r: np.ndarray | None = None  # (B, R) mean r in each resample of the images
-    region_r_permuted: np.ndarray | None = None  # (P + 1, R) mean r, first observed, then permuted
+    region_r_permuted: np.ndarray | None = None  # (P + 1, R) mean r: the observed one, then one per permutation
     region_r_normalised: np.ndarray | None = None  # (B, R) mean r / sqrt(ceiling) in each resample
     region_explained: np.ndarray | None = None  # (B, R) mean `explained_variance` in each resample
 
@@ -55,7 +55,7 @@ class Statistics(StatisticsHeader):
         return {field.name: getattr(self, field.name) for field in fields(StatisticsHeader)}
 
     def p_of(self, regions: Mapping[str, str]) -> np.ndarray:
-        """Return p (R,) of the given regions, which are a result of `digests`; NaN for regions without a test."""
+        """Return p (R,) of regions, given as by `digests`; NaN for regions without a test."""
         if self.region_p is None:
             return np.full(len(regions), np.nan)
         return np.append(self.region_p, np.nan)[self._columns(regions)]
@@ -78,17 +78,17 @@ class Statistics(StatisticsHeader):
 
 @dataclass(frozen=True)
 class StatisticsRequest:
-    """The statistics that a run requests; 0 permutations or resamples mean none.
+    """The statistics that a run requests. 0 permutations or resamples mean none.
 
-    n_permutations is at most `permutations.n_different` of the blocks of test images.
+    n_permutations is at most the number of different orders of the blocks (`permutations.n_different`).
     """
 
     regions: Mapping[str, np.ndarray]  # masks (V,) by name
     n_permutations: int
     permutation_block: int
     n_resamples: int
-    ceiling: np.ndarray | None = None  # (V,) noise ceiling that normalises scores; NaN for voxels left out
-    explained_in: np.ndarray | None = None  # (V,) bool, voxels that count in a region's mean explained variance
+    ceiling: np.ndarray | None = None  # (V,) noise ceiling by which scores are divided; NaN for voxels left out
+    explained_in: np.ndarray | None = None  # (V,) bool, voxels over which a region's explained variance is averaged
 
     @property
     def nothing(self) -> bool:
@@ -99,7 +99,7 @@ class StatisticsRequest:
         return digests(self.regions)
 
     def met_by(self, statistics: Statistics | None) -> bool:
-        """Return whether existing statistics include everything that is requested, for all regions."""
+        """Return whether existing statistics include all requested ones, for all regions."""
         if self.nothing or statistics is None:
             return self.nothing
         tested = (statistics.n_permutations, statistics.permutation_block) == (
@@ -119,8 +119,8 @@ class StatisticsRequest:
 
         observed, predicted  (n, V)
 
-        Resamples score a voxel on the images for which it has a response. Permutations replace a missing response by
-        the voxel's mean, so that all voxels share the permutations; the test stays exact.
+        In a resample, a voxel is scored on the images for which it has a response. In a permutation, a missing response
+        is replaced by the voxel's mean, so that all voxels share the permutations. The test remains exact.
         """
         from brain_activity_prediction.inference.bootstrap import bootstrap_region_r, bootstrap_regions
         from brain_activity_prediction.inference.missing_images import filled_with_mean
@@ -150,7 +150,7 @@ class StatisticsRequest:
 
 
 def usable_ceiling(ceiling: np.ndarray, lowest: float) -> np.ndarray:
-    """Return the ceiling for normalised scores, (V,) float32: NaN where it is 0, unknown or below `lowest`."""
+    """Return the ceiling (V,) float32 by which scores are divided; NaN if it is 0, unknown or below `lowest`."""
     ceiling = ceiling.astype(np.float32)
     return np.where((ceiling > 0) & (ceiling >= np.float32(lowest)), ceiling, np.float32(np.nan))
 

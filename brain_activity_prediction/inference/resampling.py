@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-ROUNDING = 1e-6  # correlations that differ by less count as equal: float32 transforms are exact to about 1e-7
+ROUNDING = 1e-6  # correlations with a smaller difference count as equal; float32 transforms have errors of about 1e-7
 
 
 def resamples(n_images: int, n_resamples: int, seed: int = 0) -> np.ndarray:
     """Draw how often each image occurs in each resample, (B, n) float32.
 
-    The same number of images always gets the same resamples, and more resamples begin with the same ones. Results
-    computed at different times can therefore be compared resample by resample.
+    The resamples depend only on the number of images, and a larger set of resamples begins with the smaller one.
+    Therefore results of different runs can be compared resample by resample.
     """
     drawn = np.random.default_rng(seed).integers(n_images, size=(n_resamples, n_images))
     cells = drawn + n_images * np.arange(n_resamples)[:, None]
@@ -22,9 +22,9 @@ def resamples(n_images: int, n_resamples: int, seed: int = 0) -> np.ndarray:
 
 
 def explained_variance(r: Any, n_images: Any) -> Any:
-    """Compute r^2 (..., V) minus the amount that chance adds to it. The result is unbiased, so it can be negative.
+    """Compute r^2 (..., V) minus its expected value by chance. The result is unbiased and can therefore be negative.
 
-    n_images  number of images that r was computed on, one number or (V,)
+    n_images  number of images of each r: one number, or (V,)
     """
     return r**2 - (1 - r**2) / (n_images - 2)
 
@@ -35,16 +35,16 @@ def standard_error(replicates: np.ndarray) -> np.ndarray:
 
 
 def interval(replicates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Compute the two ends of a score's 95 % percentile interval from its resamples (B, ...)."""
+    """Compute the lower and upper end of a score's 95 % percentile interval from its resamples (B, ...)."""
     low, high = np.quantile(replicates, [0.025, 0.975], axis=0, method="weibull")
     return low, high
 
 
 def two_sided_p(replicates: np.ndarray) -> np.ndarray:
-    """Compute the two-sided p of a difference: twice the share of its resamples (B, ...) on the other side of 0.
+    """Compute the two-sided p of a difference: twice the smaller share of resamples (B, ...) on one side of 0.
 
-    The observed sample counts as one more resample, so that p is never below 2 / (B + 1). p is at most 0.05 if the 95 %
-    percentile interval excludes 0; with 999 resamples, it is at most 0.05 only then.
+    The observed sample counts as one more resample, so that p is at least 2 / (B + 1). If the 95 % percentile interval
+    excludes 0, p is at most 0.05. With 999 resamples, the reverse is true, too.
     """
     fewer = np.minimum((replicates <= 0).sum(axis=0), (replicates >= 0).sum(axis=0))
     p = np.minimum(2 * (fewer + 1) / (len(replicates) + 1), 1)
@@ -52,8 +52,8 @@ def two_sided_p(replicates: np.ndarray) -> np.ndarray:
 
 
 def share_reaching(permuted: np.ndarray) -> np.ndarray:
-    """Compute the one-sided p of a score: the share of its permuted values that are at least as high.
+    """Compute the one-sided p of a score: the share of permuted scores that are at least as high.
 
-    permuted  (P + 1, ...), the score itself first, then its permutations. p is NaN where the score is NaN.
+    permuted  (P + 1, ...): the observed score, then one score per permutation. p is NaN if the score is NaN.
     """
     return np.where(np.isnan(permuted[0]), np.nan, (permuted >= permuted[:1] - ROUNDING).mean(axis=0))

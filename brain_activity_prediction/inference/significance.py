@@ -1,8 +1,8 @@
-"""Test held-out predictions by permutation: how often chance predicts as well.
+"""Permutation test of held-out predictions.
 
-Thousands of permutations cost a few Fourier transforms. The circular shifts of one random order of n images are n
-permutations, and the correlations of all shifts are one cross-correlation: n log n operations for each voxel instead of
-n^2.
+Thousands of permutations take only a few Fourier transforms, because the n circular shifts of one random order of n
+images are n permutations. The correlations of all shifts are one cross-correlation, which takes n log n operations for
+each voxel instead of n^2.
 
 Shapes: n images, k whole blocks of images, V voxels, P permutations, R regions, v voxels of a chunk.
 """
@@ -46,21 +46,22 @@ def permuted(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Compute p of each voxel's r, (V,), and each region's mean r, observed and permuted, (P + 1, R) float32.
 
-    Both use only whole blocks of images: the last n % block images are left out. P is n_permutations, or k! - 1 if
-    there are no more different permutations; then the test is exact. The computation runs on the device of `observed`.
-    The permutations depend only on the number of images and the seed, so that results of several predictions can be
-    averaged permutation by permutation.
-
     p is one-sided: the share of permutations of the images whose r is as high or higher. The identity counts as one of
-    them, so that no p is below 1 / (P + 1) (Phipson & Smyth 2010). All voxels share the permutations, which keeps the
-    correlation of a region's voxels in the distribution of its mean. The permutations come from `shifted_orders`. They
-    are not independent, but p is as exact as with independent ones, because seen from any of them the others have the
-    same distribution (Hemerik & Goeman 2018; Ramdas et al. 2023).
+    them, so that p is at least 1 / (P + 1) (Phipson & Smyth 2010). P is n_permutations, or k! - 1 if no more different
+    permutations exist; the test then uses all of them. The last n % block images, which fill no block, are left out.
 
-    observed, predicted  (n, V). A voxel with NaN gets NaN and counts in no region; a constant one has r 0 and p 1
-    members              (R, V) bool, the voxels of each region; a region without a voxel that counts gets NaN
-    block                permute blocks of this many consecutive rows instead of single ones, for dependent neighbouring
-                         rows. Images in the order of their ids are not neighbours in time
+    All voxels share the permutations. Therefore the distribution of a region's mean includes the correlation between
+    its voxels. The permutations depend only on the number of images and the seed, so that results of several
+    predictions can be averaged permutation by permutation. They come from `shifted_orders` and are not independent.
+    Nevertheless, p is as exact as with independent permutations, because the set of permutations has the same
+    distribution relative to each of its members (Hemerik & Goeman 2018; Ramdas et al. 2023).
+
+    The computation runs on the device of `observed`.
+
+    observed, predicted  (n, V). A voxel with NaN gets NaN and is left out of all regions. A constant voxel has r 0, p 1
+    members              (R, V) bool, the voxels of each region; a region without voxels gets NaN
+    block                number of consecutive rows that are permuted together, for rows that depend on their
+                         neighbours. Images in the order of their ids are not neighbours in time
     """
     check_same_shape(observed, predicted)
     n_images = len(observed) - len(observed) % block
@@ -92,11 +93,11 @@ def permuted(
 def permuted_over_folds(
     folds: Sequence[tuple[torch.Tensor, torch.Tensor]], n_permutations: int, block: int = 1, seed: int = 0
 ) -> np.ndarray:
-    """Compute p (V,) of each voxel's mean r over outer folds; each permutation permutes the images of every fold.
+    """Compute p (V,) of each voxel's mean r over outer folds. Images are permuted within each fold.
+
+    See `permuted` for the permutations, and `outer_folds` for the factor that corrects for the dependence of folds.
 
     folds  observed responses and predictions of each fold's test images, (n, V) each. A voxel with NaN gets NaN
-
-    See `permuted` for the permutations, and `outer_folds` for the factor that the dependence of folds requires.
     """
     drawn, valid = [], torch.tensor(True)
     for observed, predicted in folds:
@@ -120,9 +121,9 @@ def permuted_over_folds(
 def shifted_orders(n_images: int, n_permutations: int, block: int = 1, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Draw random orders of the k whole blocks of images, and select permutations among their circular shifts.
 
-    Returns `orders` (m, k block), rows of images, of which no two are circular shifts of each other, and `counted`
-    (m, k), which marks the selected shifts. The first order at shift 0 is always selected: it is the identity, because
-    responses are brought into that order. P = min(n_permutations, k! - 1) other shifts are drawn without replacement.
+    Returns `orders` (m, k block), rows of images, no two of which are circular shifts of each other, and `counted`
+    (m, k), which marks the selected shifts. Shift 0 of the first order is always selected. It is the identity, because
+    responses are sorted in this order. P = min(n_permutations, k! - 1) other shifts are drawn without replacement.
     """
     rng = np.random.default_rng(seed)
     n_blocks = n_images // block
@@ -137,7 +138,7 @@ def shifted_orders(n_images: int, n_permutations: int, block: int = 1, seed: int
 def _correlations(
     responses: torch.Tensor, predictions: torch.Tensor, orders: torch.Tensor, block: int
 ) -> Iterator[torch.Tensor]:
-    """Yield the correlations (v, k) of each order at all its shifts by blocks; responses keep the first order."""
+    """Yield the correlations (v, k) of each order at all its shifts. Responses keep the first order."""
     n_images = orders.shape[1]
     spectrum = torch.fft.rfft(responses[:, orders[0]] / n_images).conj_physical_()
     for order in orders:

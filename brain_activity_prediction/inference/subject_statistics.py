@@ -1,8 +1,8 @@
 """Compute statistics over a few subjects: mean, standard error, and two tests.
 
 With S subjects, Student's t has S - 1 degrees of freedom and assumes normally distributed scores, which four subjects
-cannot show. The sign-flip test assumes only symmetry about 0 and is exact, but its p is never below 1 / 2^S one-sided
-and 2 / 2^S two-sided: with four subjects 1/16 and 1/8, so that  it never reaches 0.05.
+are too few to check. The sign-flip test assumes only symmetry about 0 and is exact, but its p is at least 1 / 2^S
+one-sided and 2 / 2^S two-sided. With four subjects this is 1/16 and 1/8, so that it cannot be significant at 0.05.
 
 Shapes: S subjects, k scores.
 """
@@ -24,7 +24,7 @@ def mean_and_error(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def t_test_p(scores: np.ndarray, two_sided: bool) -> np.ndarray:
-    """Compute p (k,) of a t test that scores (S, k) have mean 0 in the population; one-sided against a larger mean.
+    """Compute p (k,) of a t test of scores (S, k) against 0. The one-sided alternative is a mean above 0.
 
     p is NaN with one subject, and if all scores are equal.
     """
@@ -36,7 +36,10 @@ def t_test_p(scores: np.ndarray, two_sided: bool) -> np.ndarray:
 
 
 def sign_flip_p(scores: np.ndarray, two_sided: bool) -> np.ndarray:
-    """Compute the share (k,) of all 2^S sign choices whose mean is as large or, two-sided, as far from 0."""
+    """Compute p (k,) of the sign-flip test: the share of all 2^S choices of signs whose mean is at least as large.
+
+    Two-sided, it is the share whose mean is at least as far from 0.
+    """
     signs = np.array(list(product((1, -1), repeat=len(scores))))  # the first choice keeps all signs
     means = signs @ scores / len(scores)
     means = np.abs(means) if two_sided else means

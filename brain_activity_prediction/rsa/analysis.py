@@ -1,4 +1,4 @@
-"""Compare a model's layers with a subject's brain regions by RSA and centred kernel alignment, without fitting."""
+"""Compare a model's layers with a subject's brain regions by RSA and centred kernel alignment, which need no fit."""
 
 from __future__ import annotations
 
@@ -51,10 +51,11 @@ def _common_images(settings: SimilaritySettings, own: Patterns, others: Sequence
     for other, subject in zip(others, settings.ceiling_subjects, strict=True):
         if not np.array_equal(other.test_ids, own.test_ids):
             raise InputError(
-                f"subject {subject} saw other shared images than subject {settings.subject}: give --sessions"
+                f"subjects {subject} and {settings.subject} saw different shared images: select --sessions in which "
+                "both saw the same"
             )
     images = own.common_ids(others)
     if len(images) < len(own.test_ids):
         left_out = f"{len(own.test_ids) - len(images)} of {len(own.test_ids)}"
-        log.warning(f"images left out: {left_out}, because too many voxels of a region lack valid trials")
+        log.warning(f"images left out: {left_out}, for which too many voxels of a region lack valid trials")
     return images

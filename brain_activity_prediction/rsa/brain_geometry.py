@@ -1,4 +1,4 @@
-"""Representational geometries of a subject's brain regions: matrices over pairs of the images that all subjects saw.
+"""Representational geometries of a subject's brain regions: matrices with a value for each pair of images.
 
 Letters: n images, R regions, V voxels.
 """
@@ -22,15 +22,15 @@ class Patterns:
     """One subject's responses to the images that all subjects saw."""
 
     test_ids: np.ndarray  # (n,)
-    test_repeats: np.ndarray  # (n,) trials averaged, or (n, V) where a voxel lacks some
+    test_repeats: np.ndarray  # number of averaged trials: (n,), or (n, V) if it differs between voxels
     sessions: tuple[int, ...]
     digest: str  # digest of the responses
-    responses: np.ndarray  # (n, V), NaN where an image is missing for a voxel, and throughout a voxel that is left out
+    responses: np.ndarray  # (n, V); NaN for a missing response, and for all responses of a voxel that is left out
     regions: dict[str, np.ndarray]  # masks (V,) by name, without voxels that are left out
 
     @classmethod
     def of(cls, subject_data: SubjectData, regions: Mapping[str, np.ndarray]) -> Patterns:
-        """Make patterns of a subject's responses to the test images.
+        """Return the patterns of a subject's responses to the test images.
 
         regions  masks (V,) by name
         """
@@ -45,7 +45,7 @@ class Patterns:
         )
 
     def common_ids(self, others: Sequence[Patterns]) -> np.ndarray:
-        """Return the images (m,) that enough voxels of each region have responses to, in all of these subjects."""
+        """Return the images (m,) for which enough voxels of each region have responses, in all of these subjects."""
         return self.test_ids[np.all([one._has_images() for one in (self, *others)], axis=0)]
 
     def _has_images(self) -> np.ndarray:
@@ -53,7 +53,7 @@ class Patterns:
         return ~np.any([too_many(missing[:, mask].sum(axis=1), mask.sum()) for mask in self.regions.values()], axis=0)
 
     def brain(self, test_ids: np.ndarray, device: str) -> Brain:
-        """Compute the geometries of all regions on some images; a voxel's mean replaces its missing responses."""
+        """Compute the geometries of all regions on the given images. A missing response becomes the voxel's mean."""
         rows = np.isin(self.test_ids, test_ids)
         found = geometries(zscored(_filled(self.responses[rows][:, mask]), device) for mask in self.regions.values())
         n_voxels = {roi: int(mask.sum()) for roi, mask in self.regions.items()}
@@ -72,7 +72,7 @@ class Brain:
     """The geometries of one subject's brain regions, on images that all subjects saw."""
 
     test_ids: np.ndarray
-    repeats_mean: float  # mean number of trials for an image
+    repeats_mean: float  # mean number of trials of an image
     sessions: tuple[int, ...]
     digest: str  # digest of the responses
     n_voxels: dict[str, int]  # by region, without voxels that are left out

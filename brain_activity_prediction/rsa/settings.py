@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class SimilaritySettings(ResponseSettings):
-    """Settings of a similarity analysis: layers to compare with regions, and how."""
+    """Settings of a similarity analysis: which layers to compare with regions, and how."""
 
     features: LayerSelection
     permutations: int = 0
     ceiling_subjects: Sequence[int] = ()  # other subjects, for noise ceilings
 
     def recorded(self, brain: Brain, embeddings: Mapping) -> dict:
-        """Return the settings that change the similarities; similarity tables store a fingerprint of them.
+        """Return the settings that change the similarities. Tables store a fingerprint of them.
 
-        embeddings  the settings that the hidden states were extracted with
+        embeddings  settings of the extraction of the hidden states
         """
         return {
             "sessions": brain.sessions,

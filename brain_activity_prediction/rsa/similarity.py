@@ -1,17 +1,19 @@
-"""Two similarities between layers and regions that need no fit: RSA and centred kernel alignment (CKA).
+"""Similarity between layers and regions without a fit: RSA and centred kernel alignment (CKA).
 
 The *geometry* of a representation is a matrix (n, n) with a value for each pair of images. Both measures are the cosine
 between the off-diagonal entries of two geometries. They differ in the geometry:
 
 - representational similarity analysis (Kriegeskorte et al. 2008): Spearman's correlation of the correlation distances,
   which is the cosine of their centred ranks;
-- linear centred kernel alignment, debiased: the ratio of unbiased estimates of HSIC (Song et al. 2007), each being
-  the inner product of U-centred kernels (Szekely & Rizzo 2014). The biased estimate rises towards 1 with the number of
-  features per image, even for noise (Murphy et al. 2024). The debiased one is 0 on average for unrelated
+- linear centred kernel alignment, debiased: the ratio of unbiased estimates of HSIC (Song et al. 2007). Each of these
+  is the inner product of U-centred kernels (Szekely & Rizzo 2014). The biased estimate rises towards 1 with the number
+  of features per image, even for noise (Murphy et al. 2024). The debiased one is 0 on average for unrelated
   representations, and can be negative.
 
-Comparing two representations is therefore a dot product, and permuting the images permutes the rows and columns of a
-geometry. Letters: n images, k features or voxels, L layers, R regions.
+Two representations are therefore compared by a dot product. To permute the images, the rows and columns of a geometry
+are permuted.
+
+Letters: n images, k features or voxels, L layers, R regions.
 """
 
 import torch
@@ -20,27 +22,27 @@ from scipy.stats import rankdata
 from brain_activity_prediction.inference.permutations import different_orders
 from brain_activity_prediction.inference.resampling import ROUNDING
 
-# Number of rows of a permuted geometry that are made and compared at a time.
+# Number of rows of a permuted geometry that are computed and compared at a time.
 ROWS = 50
 
 
 def distance_ranks(patterns):
-    """Return the ranks (n, n) of the correlation distances between the rows of patterns (n, k), centred, of length 1.
+    """Return the centred ranks (n, n), of length 1, of the correlation distances between the rows of patterns (n, k).
 
-    Equal distances share their mean rank; the diagonal is 0. float32 on the device of `patterns`. All ranks are NaN if
-    a row is constant, since its distances are undefined; with one feature, every row is constant.
+    Equal distances get their mean rank, and the diagonal is 0. The ranks are float32, on the device of `patterns`. If a
+    row is constant, its distances are undefined, and all ranks are NaN. With one feature, every row is constant.
     """
     n_images = len(patterns)
     centred = patterns - patterns.mean(dim=1, keepdim=True, dtype=torch.float64)
     centred /= centred.norm(dim=1, keepdim=True)  # NaN for a constant row, which makes all ranks NaN
     rows, columns = torch.triu_indices(n_images, n_images, offset=1, device=patterns.device)
-    # Rounding makes equal distances differ, such as those of an image and its copy to a third image.
+    # Equal distances, such as those of an image and its copy to a third image, may differ by rounding.
     distances = (1 - centred @ centred.T)[rows, columns].cpu().numpy().round(12)
     return _centred_ranks(distances, n_images, patterns.device)
 
 
 def centred_kernel(patterns):
-    """Compute the U-centred linear kernel (n, n) of the rows of patterns (n, k), of length 1, float32.
+    """Compute the U-centred linear kernel (n, n) of the rows of patterns (n, k), scaled to length 1, float32.
 
     The cosine of two such kernels is the debiased linear CKA. The kernel is NaN if all rows are equal.
     """
@@ -59,7 +61,7 @@ MEASURES = {"rsa": distance_ranks, "cka": centred_kernel}
 def geometries(representations):
     """Compute the geometries of L representations by each measure: `{measure: (L, n, n)}`.
 
-    representations  patterns (n, k), read one at a time; k may differ
+    representations  patterns (n, k) of each representation, read one at a time; k may differ
     """
     found = {measure: [] for measure in MEASURES}
     for patterns in representations:
@@ -74,12 +76,12 @@ def similarity(layers, regions):
 
 
 def similarity_to_mean(own, others, measure):
-    """Return the similarity (R,), float64, of one brain's geometries (R, n, n) to the mean of other brains'.
+    """Return the similarity (R,), float64, of one brain's geometries (R, n, n) to the mean geometries of other brains.
 
-    This is the lower bound of the noise ceiling of Nili et al. 2014: the similarity that the mean of the other brains
-    reaches. For "rsa" the ranks of the other brains are averaged, and the averages ranked again, as in rsatoolbox. For
-    "cka", which rsatoolbox does not have, their kernels are averaged. Brains that lack a region are left out of its
-    mean; the result is NaN if all other brains lack it.
+    This is the lower bound of the noise ceiling of Nili et al. 2014. For "rsa" the ranks of the other brains are
+    averaged, and the averages are ranked again, as in rsatoolbox. For "cka", which rsatoolbox does not have, the
+    kernels are averaged. A brain that lacks a region is left out of this region's mean. The result is NaN if all other
+    brains lack the region.
     """
     others = torch.stack(others)
     there = ~others.isnan().flatten(2).any(dim=2)
@@ -94,16 +96,16 @@ def similarity_to_mean(own, others, measure):
 def permutation_p(layers, regions, n_permutations, seed=0):
     """Return p values (L, R), float64: the share of permutations with at least the observed similarity.
 
-    Permutations reorder the images of the regions' geometries, in the same way for all pairs of layer and region. No
-    permutation is used twice; with few images all are used (`permutations.different_orders`). The observed order counts
-    as a permutation, so that no p is below 1 / (n_permutations + 1). p is NaN where the similarity is NaN.
+    The images of the regions' geometries are permuted, in the same way for all pairs of layer and region. No
+    permutation is used twice. With few images all permutations are used (`permutations.different_orders`). The observed
+    order counts as a permutation, so that p is at least 1 / (n_permutations + 1). p is NaN if the similarity is NaN.
     """
     n_images = layers.shape[1]
     bands = [slice(start, start + ROWS) for start in range(0, n_images, ROWS)]
     upper = [_upper_band(layers, rows).flatten(1) for rows in bands]
 
     def permuted(order):
-        # One band of rows at a time, so that it stays in the cache, and only its entries right of the diagonal.
+        # One band of rows at a time, so that it stays in the processor's cache, without entries left of the diagonal.
         moved = (regions[:, order[rows, None], order[rows.start :]].flatten(1) for rows in bands)
         return sum(band @ part.T for band, part in zip(upper, moved, strict=True))
 
@@ -116,9 +118,9 @@ def permutation_p(layers, regions, n_permutations, seed=0):
 
 
 def _upper_band(layers, rows):
-    """Return rows of symmetric matrices (L, n, n) from their first diagonal entry on, (L, rows, n - start).
+    """Return a band of rows of symmetric matrices (L, n, n), from the first diagonal entry on: (L, rows, n - start).
 
-    Entries right of the band's square on the diagonal are doubled, since they also count for their mirror images.
+    Entries to the right of the square on the diagonal are doubled, because they also count for their mirror images.
     """
     band = layers[:, rows, rows.start :].clone()
     band[:, :, band.shape[1] :] *= 2
@@ -126,7 +128,7 @@ def _upper_band(layers, rows):
 
 
 def _ranked_again(summed):
-    """Rank sums of centred ranks (n, n) again, and scale them to length 1; sums equal up to rounding share a rank."""
+    """Rank sums of centred ranks (n, n), and scale them to length 1. Sums that differ only by rounding get one rank."""
     n_images = len(summed)
     rows, columns = torch.triu_indices(n_images, n_images, offset=1, device=summed.device)
     n_pairs = len(rows)
@@ -136,7 +138,7 @@ def _ranked_again(summed):
 
 
 def _centred_ranks(values, n_images, device):
-    """Rank the values of all pairs of images: a symmetric matrix (n, n), float32, of centred ranks, of length 1."""
+    """Rank the values of all pairs of images; return centred ranks of length 1, a symmetric matrix (n, n), float32."""
     rows, columns = torch.triu_indices(n_images, n_images, offset=1, device=device)
     ranks = torch.from_numpy(rankdata(values)).to(device)
     matrix = ranks.new_zeros(n_images, n_images)

@@ -30,16 +30,19 @@ COLUMNS = (
 def similarity_table(
     layers: Sequence[Layer], brain: Brain, others: Sequence[Brain], device: str, n_permutations: int
 ) -> pd.DataFrame:
-    """Tabulate similarities: one row for each layer and region, columns COLUMNS.
+    """Tabulate similarities: one row for each layer and region, with the columns COLUMNS.
+
+    - `layer_position`: relative depth of the layer, from 0 (input of the first layer) to 1 (last layer).
+    - `n_voxels`: number of the region's voxels without NaN. All similarities are NaN for a region without voxels, and
+      `rsa` is NaN for a region with one voxel.
+    - `rsa_ceiling`, `cka_ceiling`: similarity of the region to the mean of the same region in the other subjects;
+      missing if no other subjects were named.
+    - `rsa_p`, `cka_p`, `n_permutations`: missing without a permutation test. `rsa_q` and `cka_q` are p adjusted over
+      the table (Benjamini and Hochberg).
+    - `n_images`, `n_sessions`, `test_repeats_mean`: number of compared images, which all subjects saw, number of the
+      subject's sessions, and mean number of trials of an image.
 
     The caller adds `model_id`, `subject` and `settings`. All layers of a stream are in memory at the same time.
-
-    n_voxels does not count voxels with NaN. All similarities are NaN for a region without voxels, and rsa for a region
-    with one voxel. layer_position is the relative depth, from 0 to 1 for the last layer. rsa_ceiling and cka_ceiling
-    are a region's similarity to the mean of the same region in other subjects, missing where none were named. rsa_p,
-    cka_p and n_permutations are missing without a permutation test; rsa_q and cka_q are p adjusted over the table
-    (Benjamini and Hochberg). n_images, n_sessions and test_repeats_mean count the images compared, which all subjects
-    saw, the subject's sessions and the mean number of trials for an image. Nothing is trained: there is no n_train.
     """
 
     def states(layer: Layer) -> np.ndarray:

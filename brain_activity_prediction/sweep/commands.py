@@ -26,7 +26,7 @@ from brain_activity_prediction.sweep.workers.local_run import RUN_UNIT, LocalRun
 
 
 def plan(settings: SweepSettings) -> None:
-    """Print the work that is left for each model: units, and, if known, hours of one worker and gigabytes of states.
+    """Print the work that is left for each model: units, images or layers, hours of one worker and gigabytes of states.
 
     A unit is one command of the sweep. With --units every unit is listed with its command.
     """
@@ -71,7 +71,7 @@ def local(settings: SweepSettings) -> None:
     for worker in workers:
         devices.check_device(gpu_id(worker.device))
     with alone(settings.results_dir) as lock:
-        # A machine without SLURM may help with submitted work: the processes share it by claims.
+        # A machine without SLURM may compute submitted units, too, because processes share work by claims.
         if shutil.which("squeue") and cluster.may_have_jobs(settings.results_dir):
             cluster.refuse_if_queued(settings.results_dir)
         planned = make_plan(settings)
@@ -112,18 +112,18 @@ def status(settings: SweepSettings) -> None:
     queue = cluster.queued_units(settings.results_dir) if cluster.is_there() else None
     print(text_of(settings.results_dir, states_of(settings.results_dir, planned, queue)))
     if queue is None and cluster.was_submitted(settings.results_dir):
-        print("no SLURM answers on this machine: this is what the files say, and what is queued counts as left")
+        print("SLURM does not answer on this machine: states are read from files, and queued units are counted as left")
 
 
 def cancel(settings: SweepSettings) -> None:
     """Stop running units and cancel queued jobs; all finished work is kept."""
     n_ended, holder = 0, lock_holder(settings.results_dir)
-    if holder is not None and _end(holder.name, "sweep.py"):  # end it first, because it may be submitting jobs
-        print(f"ended: {holder} and the units it runs, once their batches and layers in hand are written")
+    if holder is not None and _end(holder.name, "sweep.py"):  # first, because it may be submitting jobs
+        print(f"stopping: {holder} and its units, after their current batches and layers")
         n_ended += 1
     else:
         for name, record in records(settings.results_dir).items():
-            runs = record.job is None and record.runs_here()  # the sweep process that started this unit was killed
+            runs = record.job is None and record.runs_here()  # its sweep process may have been killed
             if runs and _end(record.process, RUN_UNIT.name, str(settings.results_dir)):
                 print(one_line(f"ended: {name}"))
                 n_ended += 1
@@ -133,22 +133,22 @@ def cancel(settings: SweepSettings) -> None:
     if not n_ended:
         print("nothing runs here and nothing is queued")
     if holder is not None and holder.is_dead is None:
-        raise InputError(f"the sweep is being run by {holder}: cancel it there, too")
+        raise InputError(f"the sweep is also running as {holder}: cancel it there, too")
 
 
 def _end(name: str, script: str, argument: str = "") -> bool:
-    """Ask the run of a script on this machine to end, as `processes.end` does; refuse if another user runs it."""
+    """Ask a process on this machine that runs a script to end (`processes.end`); refuse if it is another user's."""
     try:
         return processes.end(name, script, argument)
     except PermissionError:
         pid = processes.number_of(name)
         raise InputError(
-            f"process {pid}, which runs the sweep, belongs to another user: ask them to cancel it"
+            f"process {pid}, which runs the sweep, belongs to another user: ask this user to cancel it"
         ) from None
 
 
 def workers_of(settings: SweepSettings) -> list[Worker]:
-    """Return the local workers: one for each GPU, one for models that use all GPUs, or the given number on the CPU."""
+    """Return the local workers: one for each GPU, a single one for models on all GPUs, or --workers on the CPU."""
     numbers = range(settings.workers) if settings.on_cpu else settings.devices
     kind = "CPU" if settings.on_cpu else "GPU"
     return [Worker(f"{kind} {number}", device) for number, device in zip(numbers, settings.devices, strict=True)]

@@ -1,4 +1,4 @@
-"""The flags of `sweep.py`, from the command line and from files, and the settings made from them."""
+"""The flags of `sweep.py`, on the command line and in files, and the settings made from them."""
 
 import argparse
 import shlex
@@ -35,7 +35,7 @@ def flags(description: str = "") -> argparse.ArgumentParser:
         description=description,
         formatter_class=Help,
         allow_abbrev=False,
-        epilog="@FILE is replaced by the flags in that file, such as those of a cluster.",
+        epilog="@FILE is replaced by the flags in that file, for example the flags of a cluster.",
     )
     parser.add_argument("command", choices=COMMANDS, help="command to run; status and cancel need only -d")
     parser.add_argument(
@@ -49,9 +49,9 @@ def flags(description: str = "") -> argparse.ArgumentParser:
 
 
 def settings_from(arguments: argparse.Namespace) -> SweepSettings:
-    """Turn the parsed flags into settings: absolute paths, and the defaults that depend on other flags."""
+    """Make settings from the parsed flags: with absolute paths, and with defaults that depend on other flags."""
     values = dict(vars(arguments))
-    for name in PATHS:  # status may be run from another folder
+    for name in PATHS:  # absolute, because status may be run from another folder
         values[name] = values[name] and values[name].resolve()
     values["gpu_id"] = values["gpu_id"] or ["0"]
     if values["gpus_per_job"] is None:
@@ -109,14 +109,14 @@ def _add_study(flags) -> None:
         type=batch_size,
         default=SweepSettings.batch_size,
         metavar="N",
-        help="number of images in a batch, or auto",
+        help="number of images in a batch, or auto for the fastest size that fits into memory",
     )
     flags.add_argument(
         "-g",
         "--gpu-id",
         type=gpu_ids,
         metavar="IDS",
-        help="GPUs with one worker each, such as 0,1,2, or cpu (default: 0, and on a cluster those of the job)",
+        help="GPUs with one worker each, such as 0,1,2, or cpu (default: 0; on a cluster, the job's GPUs)",
     )
     flags.add_argument(
         "--workers",
@@ -128,7 +128,7 @@ def _add_study(flags) -> None:
     flags.add_argument(
         "--shards",
         type=positive_int,
-        help="number of parts of the images, one unit each (default: workers, 8 on a cluster)",
+        help="number of parts of the images, one unit each (default: number of workers; on a cluster, 8)",
     )
     flags.add_argument(
         "--checkpoints",
@@ -141,10 +141,10 @@ def _add_study(flags) -> None:
     )
     flags.add_argument("--units", action="store_true", help="let plan also list every unit with its command")
     flags.add_argument(
-        "--extract", default="", metavar="FLAGS", help="further flags for extractions: --extract='--response'"
+        "--extract", default="", metavar="FLAGS", help="flags to pass on to extractions: --extract='--response'"
     )
     flags.add_argument(
-        "--align", default="", metavar="FLAGS", help="further flags for alignments: --align='--permutations 99'"
+        "--align", default="", metavar="FLAGS", help="flags to pass on to alignments: --align='--permutations 99'"
     )
 
 
@@ -162,7 +162,7 @@ def _add_cluster(flags) -> None:
         "--gpus-per-job",
         type=non_negative_int,
         metavar="N",
-        help="number of GPUs of a job, with one unit on each (default: 1, with -g cpu 0)",
+        help="number of GPUs of a job, with one unit on each (default: 1; with -g cpu, 0)",
     )
     flags.add_argument(
         "--cpus-per-task",

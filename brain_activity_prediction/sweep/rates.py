@@ -1,6 +1,7 @@
-"""Estimate the hours and gigabytes that a sweep still needs, from the rates of finished units.
+"""Estimate the hours and gigabytes that a sweep still needs, from the speed of finished units.
 
-An extraction without a finished unit takes the rate of its model's last test run. Otherwise hours are unknown.
+For an extraction without a finished unit, the speed of the model's last test run is used. Without a test run, the hours
+are unknown.
 """
 
 import re
@@ -15,8 +16,8 @@ from brain_activity_prediction.sweep.records import Record, read_record, records
 
 BYTES_A_VALUE = {"gpu": 2, "cpu": 4}  # float16 on a GPU, float32 on a CPU
 NOT_MEASURED = (
-    "?: not measured yet, and not in the sums. A run of a model's script with --test-run and the flags of its units "
-    "measures the hours; finished units give all rates"
+    "?: not measured yet, and not included in the sums. To measure the hours, run the model's script with --test-run "
+    "and the flags of its units, or wait until a unit has finished"
 )
 
 
@@ -29,13 +30,13 @@ class Remaining:
 
 
 def kind_of(device: str) -> str:
-    """Return the kind of a device, gpu or cpu: each kind has its own rates."""
+    """Return the kind of a device, gpu or cpu. Speeds are kept for each kind."""
     return "cpu" if device == "cpu" else "gpu"
 
 
 def extraction(results_dir: Path, units: ModelUnits, kind: str) -> Remaining:
-    """Return the hours that the extractions of a model still need, and the gigabytes of the missing states."""
-    # Units of all sweeps count, whatever their number of shards.
+    """Return the hours that the extractions of a model still need, and the size of the missing states in gigabytes."""
+    # Units of all earlier sweeps are used, with any number of shards.
     ran = records(results_dir, shard_name(re.escape(units.model), r"\d+", r"\d+"))
     finished = [(record.seconds, record.amount) for record in _finished(ran.values(), kind)]
     if not sum(amount for _, amount in finished):
@@ -44,7 +45,7 @@ def extraction(results_dir: Path, units: ModelUnits, kind: str) -> Remaining:
 
 
 def _of_test_run(results_dir: Path, units: ModelUnits, kind: str) -> list[tuple[float, int]]:
-    """Return the seconds of one image in the model's last test run, if it had the streams and prompts of the sweep."""
+    """Return the seconds for an image in the model's last test run; None if its streams or prompts were different."""
     rate = read_rate(results_dir, units.model_id)
     prompts = sorted(prompt for prompt in units.lacking if prompt is not None)
     work = (kind, sorted(units.streams), prompts)
@@ -52,7 +53,7 @@ def _of_test_run(results_dir: Path, units: ModelUnits, kind: str) -> list[tuple[
 
 
 def alignment(results_dir: Path, units: ModelUnits, kind: str) -> Remaining:
-    """Return the hours that the alignments of a model still need; the few bytes of scores are not counted."""
+    """Return the hours that the alignments of a model still need. The size of the scores is not counted."""
     finished = []
     for unit in units.align:
         for record in _finished(filter(None, [read_record(results_dir, unit.name)]), kind):
@@ -66,7 +67,7 @@ def _finished(ran: Iterable[Record], kind: str) -> list[Record]:
 
 
 def _hours(n_left: int, finished: Iterable[tuple[float, int]]) -> float | None:
-    """Return the hours for `n_left` images or layers, from the seconds (with loading) and amounts of finished units."""
+    """Return the hours for `n_left` images or layers, from amounts and seconds (with loading) of finished units."""
     if not n_left:
         return 0.0
     seconds, amounts = (sum(values) for values in zip((0, 0), *finished, strict=True))

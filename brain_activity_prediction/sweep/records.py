@@ -1,6 +1,6 @@
-"""Manage the folder of a sweep, `sweep` in that of the results: its flags, and the log and last result of each unit.
+"""Manage the folder `sweep` in the folder of results: the flags of a sweep, and the log and last result of each unit.
 
-These files do not decide which units are done. They explain failures and give the rates of finished units.
+These files do not decide which units are done. They explain failures and record the speed of finished units.
 """
 
 import fcntl
@@ -18,7 +18,7 @@ from brain_activity_prediction.runtime.processes import is_dead, is_name, number
 from brain_activity_prediction.storage.checked_json import read_json, write_json
 from brain_activity_prediction.storage.files import open_for_writing, remove_left_behind
 
-HEADER = "== "  # begins the first line that a run of a unit writes to its log
+HEADER = "== "  # start of the first line that a run of a unit writes to its log
 TAIL_BYTES = 16_384
 LONGEST_NAME = 1000  # bytes of a process's name
 
@@ -33,16 +33,16 @@ def log_of(results_dir: Path, unit: str) -> Path:
 
 @dataclass
 class Record:
-    """The record of a unit's last run. `status` is None while the unit runs, and if it was killed."""
+    """The record of a unit's last run. `status` is None while the unit runs, or if it was killed."""
 
     host: str
     pid: int
     job: str | None  # ARRAY_TASK, the form that SLURM's commands accept
     kind: str  # kind of device: gpu or cpu
     gpu: str | None  # visible GPUs: value of CUDA_VISIBLE_DEVICES
-    amount: int  # number of images or layers left when the unit was planned; 0 if unknown
+    amount: int  # number of images or layers that were left when the unit was planned; 0 if unknown
     started: float  # seconds since 1970
-    seconds: float = 0  # duration, with earlier runs of the same plan that were stopped
+    seconds: float = 0  # duration, including earlier runs of the same plan that were stopped
     status: int | None = None
     process: str | None = None  # name from `processes.own_name`; None in records of older versions
 
@@ -85,7 +85,7 @@ def _record_path(results_dir: Path, unit: str) -> Path:
 
 
 def last_lines(log: Path, n: int) -> list[str]:
-    """Return the last n lines of a unit's last run; a progress bar, which overwrites itself, gives its last state."""
+    """Return the last n lines of a unit's last run. Of a progress bar, only the last state is returned."""
     if not log.is_file():
         return []
     with log.open("rb") as file:
@@ -100,8 +100,8 @@ def last_lines(log: Path, n: int) -> list[str]:
 def alone(results_dir: Path) -> Iterator[int]:
     """Hold the sweep's lock and yield its file descriptor; raise InputError if another process holds it.
 
-    Children that inherit the descriptor hold the lock until the last of them has ended. On a file system without locks,
-    the name in the file replaces the lock, and the units' records show whether children still run.
+    Child processes that inherit the descriptor keep the lock until the last of them has ended. On a file system without
+    locks, the process name in the file replaces the lock, and the records of units show which of them still run.
     """
     path = folder_of(results_dir) / "lock"
     with os.fdopen(open_for_writing(path, os.O_RDWR | os.O_APPEND), "rb+", buffering=0) as file:
@@ -112,11 +112,11 @@ def alone(results_dir: Path) -> Iterator[int]:
             holder = lock_holder(results_dir) or "another process"
         except OSError as error:
             log.warning(
-                f"no lock on {path} ({error.strerror}): two sweeps that start at the same moment do not see each other"
+                f"the file system of {path} has no locks ({error.strerror}): do not start two sweeps at the same moment"
             )
             ran = records(results_dir).items()
             alive = (f"the unit {name}" for name, record in ran if record.job is None and record.runs_here())
-            holder, more = lock_holder(results_dir) or next(alive, None), f"; where it was killed, delete {path}"
+            holder, more = lock_holder(results_dir) or next(alive, None), f". If it was killed, delete {path}"
         if holder is not None:
             raise InputError(f"this sweep is being run by {holder}: wait for it (status), or end it with cancel{more}")
         try:
@@ -133,7 +133,7 @@ def alone(results_dir: Path) -> Iterator[int]:
 
 @dataclass(frozen=True)
 class Holder:
-    """The process that took the lock. If it was killed, its units may still hold the lock."""
+    """The process that took the lock. Even if it was killed, its units may still hold the lock."""
 
     name: str
 
@@ -143,7 +143,7 @@ class Holder:
 
     @property
     def is_dead(self) -> bool | None:
-        """Return whether the process has ended; None if unknown on this machine."""
+        """Return whether the process has ended; None if this machine cannot tell."""
         return is_dead(self.name)
 
     def __str__(self) -> str:
@@ -151,7 +151,7 @@ class Holder:
 
 
 def lock_holder(results_dir: Path) -> Holder | None:
-    """Return the process that took the lock; None if the lock is free or was taken just now."""
+    """Return the process that took the lock; None if the lock is free, or if its name has not been written yet."""
     path = folder_of(results_dir) / "lock"
     if not path.is_file():
         return None
@@ -168,7 +168,7 @@ def lock_holder(results_dir: Path) -> Holder | None:
 
 
 def stamp() -> str:
-    """Return a unique name for a submission: the time to the second, and this process's number."""
+    """Return a unique name for a submission: the time in seconds, and the number of this process."""
     return f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
 
 

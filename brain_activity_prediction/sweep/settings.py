@@ -18,7 +18,7 @@ from brain_activity_prediction.sweep.planning.models import STUDY
 
 @dataclass(frozen=True, kw_only=True)
 class JobSettings:
-    """Options of the jobs on a cluster; None leaves a choice to SLURM."""
+    """Options of the jobs on a cluster. With None, SLURM uses its default."""
 
     partition: str | None = None
     account: str | None = None
@@ -26,7 +26,7 @@ class JobSettings:
     memory: str | None = None
     gpus_per_job: int
     cpus_per_task: int = 4
-    at_once: int | None = None  # largest number of jobs of an array that run at the same time
+    at_once: int | None = None  # maximum number of jobs of an array that run at the same time
     max_restarts: int = 20
     sbatch: Sequence[str] = ()  # further options of sbatch
     job_file: Path | None = None  # None for job.sh
@@ -36,14 +36,16 @@ class JobSettings:
 class SweepSettings:
     """Settings of a sweep: the study that it runs, and the devices or jobs that run it.
 
-    command  the command of sweep.py, one of `flags.COMMANDS`
-    models, with_untrained  names of scripts or ids on the hub; whether each also has an untrained twin
-    subject, prompt_number  all subjects and all prompts
-    gpu_id  numbers of the GPUs, or `["cpu"]`
-    workers  number of workers on the CPU
-    shards  number of parts of the images, one unit each
-    checkpoints  folder with the weights of each model, in a subfolder named after the model; None for the hub
-    extract, align  further flags for extractions and alignments, as one text
+    command         the command of sweep.py, one of `flags.COMMANDS`
+    models          names of scripts, or ids on the hub
+    with_untrained  True to run each model also with untrained weights
+    subject         all subjects
+    prompt_number   all prompts
+    gpu_id          numbers of the GPUs, or `["cpu"]`
+    workers         number of workers on the CPU
+    shards          number of parts of the images, one unit each
+    checkpoints     folder with the weights of each model, in a subfolder named after the model; None for the hub
+    extract, align  flags to pass on to extractions and alignments, as one text
     """
 
     command: str
@@ -55,7 +57,7 @@ class SweepSettings:
     subject: Sequence[Subject] = STUDIED
     prompt_number: Sequence[int] = tuple(PROMPTS)
     prompts_file: Path | None = None
-    batch_size: int | str = ExtractionSettings.batch_size  # auto is found by each extraction
+    batch_size: int | str = ExtractionSettings.batch_size  # with auto, each extraction finds its own
     gpu_id: Sequence[str]
     workers: int = 1
     shards: int
@@ -78,7 +80,7 @@ class SweepSettings:
 
     @property
     def place_flags(self) -> list[str]:
-        """The flags that every script needs to find the dataset and the place of the results."""
+        """The flags that every script needs to find the dataset and the folder of the results."""
         return place_flags(self.base_dir, self.dataset, self.output)
 
     @property
@@ -87,14 +89,14 @@ class SweepSettings:
 
     @property
     def devices(self) -> list[str]:
-        """The device of each local worker, as a value of -g; models on all GPUs have one worker."""
+        """The device of each local worker, as a value of -g. Models that use all GPUs have one worker."""
         if self.on_cpu:
             return ["cpu"] * self.workers
         return list(self.gpu_id[:1] if self.device_map else self.gpu_id)
 
     @property
     def units_per_job(self) -> int:
-        """The number of units in a job: one on each of its GPUs, or one on all of them or on the CPU."""
+        """The number of units in a job: one for each of its GPUs; only one if it uses all GPUs or the CPU."""
         return 1 if self.device_map else max(self.jobs.gpus_per_job, 1)
 
     def recorded(self) -> dict[str, Any]:

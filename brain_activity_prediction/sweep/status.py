@@ -1,4 +1,4 @@
-"""Find the state of each unit of a sweep: the files show whether it is done, the queue and records show the rest."""
+"""Find the state of each unit of a sweep. Results show which are done, queue and records which run or failed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from brain_activity_prediction.sweep.workers.local_run import ENDS_EARLY
 
 STATES = ("done", "running", "queued", "failed", "left")
 STAGES = ("extract", "align", "report")
-N_LINES = 12  # of a failed unit's log, enough for most tracebacks
+N_LINES = 12  # lines of a failed unit's log that are shown, enough for most tracebacks
 UNFINISHED = ("RUNNING", "COMPLETING", "SUSPENDED")
 
 
@@ -24,20 +24,26 @@ class State:
 
 
 def states_of(results_dir: Path, plan: Plan, queue: Mapping[str, Task] | None) -> list[State]:
-    """Return the state of every unit; `queue` holds the queued SLURM tasks, or None if SLURM does not answer."""
+    """Return the state of every unit.
+
+    queue  SLURM's queued tasks; None if SLURM does not answer
+    """
     holder = lock_holder(results_dir)
     elsewhere = holder.host if holder is not None and holder.is_dead is None else None
     return [_state_of(results_dir, unit, queue, elsewhere) for unit in plan.units]
 
 
 def _state_of(results_dir: Path, unit: Unit, queue: Mapping[str, Task] | None, elsewhere: str | None) -> State:
-    """Return the state of a unit; `elsewhere` is another machine that runs a local sweep, if any."""
+    """Return the state of a unit.
+
+    elsewhere  another machine that runs a local sweep, if there is one
+    """
     if not unit.n_left:
         return State(unit, "done")
     record, task = read_record(results_dir, unit.name), (queue or {}).get(unit.name)
     if task is not None:
         if record is not None and record.job == task.job and record.status not in (None, 0, *ENDS_EARLY):
-            return State(unit, "failed", f"ended with status {record.status}; its job {task.job} goes on")
+            return State(unit, "failed", f"ended with status {record.status}; its job {task.job} continues")
         if task.state in UNFINISHED:
             return State(unit, "running", f"job {task.job}")
         return State(unit, "queued", f"job {task.job}: {task.reason}")
@@ -46,17 +52,17 @@ def _state_of(results_dir: Path, unit: Unit, queue: Mapping[str, Task] | None, e
     if record.status is not None:
         return State(unit, "failed", f"ended with status {record.status}")
     if record.job is not None and queue is None:
-        return State(unit, "running", f"job {record.job}, unless it was killed: no SLURM answers here")
+        return State(unit, "running", f"job {record.job}, or killed: SLURM does not answer on this machine")
     if record.runs_here() or (record.job is None and record.host == elsewhere):
         return State(unit, "running", f"process {record.pid} on {record.host}")
-    limits = "out of memory" if record.job is None else "out of memory, or of time"
-    return State(unit, "failed", f"was killed on {record.host} before it could say why: {limits}?")
+    limits = "it may have used too much memory" if record.job is None else "it may have used too much memory or time"
+    return State(unit, "failed", f"was killed on {record.host}: {limits}")
 
 
 def text_of(results_dir: Path, states: list[State]) -> str:
-    """Return a table of units by stage and state, the running units, and the last lines of failed ones.
+    """Return a table of units by stage and state, the running units, and the last lines of failed units.
 
-    Among failed units with the same last line, only the first is shown with the lines before it.
+    If several units failed with the same last line, the lines before it are shown only for the first one.
     """
     lines = ["".join([f"{'':8}", *(f"{state:>9}" for state in STATES)])]
     for stage in STAGES:
@@ -70,7 +76,7 @@ def text_of(results_dir: Path, states: list[State]) -> str:
         elif state.state == "failed":
             lines.append(f"FAILED  {state.unit.name} ({state.why}), its log {log} ends with")
             said = last_lines(log, N_LINES)
-            # The shards of a model often fail for the same reason: show only one in full.
+            # The shards of a model often fail for the same reason. Then only the first one is shown in full.
             if ends.issuperset(said[-1:]):
                 said = said[-1:]
             ends.update(said[-1:])
@@ -79,7 +85,7 @@ def text_of(results_dir: Path, states: list[State]) -> str:
 
 
 def _of_jobs(results_dir: Path, states: list[State]) -> list[str]:
-    """Return the messages of the jobs of the last submission, if a unit failed or never began."""
+    """Return the output of the jobs of the last submission, if a unit failed or did not start."""
     if not any(state.state in ("failed", "left") for state in states):
         return []
     submitted = submissions(results_dir)
@@ -88,4 +94,4 @@ def _of_jobs(results_dir: Path, states: list[State]) -> list[str]:
         for path in sorted(submitted[-1].glob("*.out") if submitted else [])
         if (lines := last_lines(path, 1))
     ]
-    return ["what the jobs of the last submission said last:", *(f"    {line}" for line in said[:20])] if said else []
+    return ["last output of the jobs of the last submission:", *(f"    {line}" for line in said[:20])] if said else []

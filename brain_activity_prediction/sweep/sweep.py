@@ -1,8 +1,8 @@
-"""Run the whole study by one command: every extraction, then every alignment, then the report, here or on a cluster.
+"""Run the whole study: every extraction, then every alignment, then the report, on this machine or on a cluster.
 
-`plan` prints what is left; `local` computes it on this machine's GPUs or cores; `slurm` submits it to a cluster and
-returns; `status` prints what is done, running, failed and left; `cancel` stops what was started. The files of results
-decide what is done, so that these commands can follow each other in any order.
+`plan` prints the work that is left. `local` does this work on the GPUs or cores of this machine, and `slurm` submits it
+to a cluster. `status` prints what is done, running, failed and left. `cancel` stops all running work. Finished work is
+recognised by its files, so that you can use these commands in any order.
 """
 
 import argparse
@@ -24,7 +24,10 @@ def flags() -> argparse.ArgumentParser:
 
 
 def read_settings(words: Sequence[str] | None = None) -> SweepSettings:
-    """Parse the words, or the command line for None, including the files named as @FILE."""
+    """Parse a command line, including files given as @FILE.
+
+    words  words of the command line; None for that of this process
+    """
     words = list(of_sweep.in_files_too(sys.argv[1:] if words is None else words))
     return of_sweep.settings_from(flags().parse_args(words))
 
@@ -38,13 +41,13 @@ def main() -> None:
 def check_paths(settings: SweepSettings) -> None:
     """Raise InputError if a folder or file that the command needs does not exist."""
     if not (base_dir := settings.base_dir).is_dir():
-        raise InputError(f"{base_dir} is no folder{near_path(base_dir)}: -d names the dataset's")
+        raise InputError(f"-d {base_dir} is not a folder{near_path(base_dir)}: give the folder of the dataset")
     folder = settings.checkpoints if settings.command in ("plan", "local", "slurm") else None
     if folder is not None and not folder.is_dir():
-        raise InputError(f"--checkpoints {folder} is no folder{near_path(folder)}")
+        raise InputError(f"--checkpoints {folder} is not a folder{near_path(folder)}")
     job_file = settings.jobs.job_file if settings.command in ("plan", "slurm") else None
     if job_file is not None and not job_file.is_file():
-        raise InputError(f"--job-file {job_file} is no file{near_path(job_file)}")
+        raise InputError(f"--job-file {job_file} is not a file{near_path(job_file)}")
 
 
 if __name__ == "__main__":

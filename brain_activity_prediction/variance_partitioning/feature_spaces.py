@@ -1,4 +1,4 @@
-"""Feature spaces: the hidden states of one layer of a stream, selected on the command line."""
+"""Feature spaces: each is the hidden states of one layer of a stream, selected by --space."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WHOLE_NUMBER = re.compile("[0-9]{1,9}")
 
 @dataclass(frozen=True)
 class Space(Stream):
-    """A feature space: a layer of a stream, given by its number from 0 or as BEST, each region's best layer."""
+    """A feature space: a layer of a stream. The layer is a number from 0, or BEST for each region's best layer."""
 
     layer: int | str
 
@@ -38,12 +38,12 @@ class Space(Stream):
 
 
 def parse_space(model_id: str, prompt: str, stream: str, layer: str) -> Space:
-    """Make a space from the words of --space; InputError if they do not describe one."""
+    """Return the space that the words of --space describe; raise InputError if they are invalid."""
     model_folder(model_id)  # raises InputError for an invalid id
     if prompt != NO_PROMPT and not WHOLE_NUMBER.fullmatch(prompt):
-        raise InputError(f"--space {model_id} {prompt}: the second word must be a prompt's number, or {NO_PROMPT}")
+        raise InputError(f"--space {model_id} {prompt}: the second word must be the number of a prompt, or {NO_PROMPT}")
     if layer != BEST and not WHOLE_NUMBER.fullmatch(layer):
-        raise InputError(f"--space {model_id} ... {layer}: the last word must be a layer's number, or {BEST}")
+        raise InputError(f"--space {model_id} ... {layer}: the last word must be the number of a layer, or {BEST}")
     number = None if prompt == NO_PROMPT else int(prompt)
     return Space(model_id, number, stream, layer if layer == BEST else int(layer))
 

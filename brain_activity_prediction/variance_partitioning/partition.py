@@ -34,7 +34,7 @@ from brain_activity_prediction.variance_partitioning.share_table import Ceilings
 
 
 def partition(settings: PartitioningSettings, dataset: Dataset) -> None:
-    """Fit the weightings that have no scores yet, for each choice of layers; then write the table and the maps."""
+    """Fit all weightings without scores, for each choice of layers, and write the table and the maps."""
     regions = dataset.regions(settings.subject, settings.rois)
     if settings.ncsnr != COMPUTED:
         dataset.check_ncsnr(settings.subject)
@@ -54,7 +54,7 @@ def partition(settings: PartitioningSettings, dataset: Dataset) -> None:
 
 
 def score_store(choice: LayerChoice, first: bool, settings: PartitioningSettings) -> WeightingScores:
-    """Open the score store of a choice of layers, in the analysis' folder for the first choice or else a subfolder."""
+    """Open the store of scores of a choice of layers: for the first choice the analysis' folder, else a subfolder."""
     folder = partitioning_folder(settings.output, settings.subject, settings.name)
     if settings.random_weightings:
         weightings = random_weightings(len(choice.spaces), settings.random_weightings, settings.seed)
@@ -66,7 +66,7 @@ def score_store(choice: LayerChoice, first: bool, settings: PartitioningSettings
 def fit_choice(
     choice: LayerChoice, scores: WeightingScores, data: SubjectData, settings: PartitioningSettings
 ) -> Mapping[Combination, np.ndarray] | None:
-    """Fit the weightings that have no scores yet; return the resampled shares, None without --bootstrap."""
+    """Fit all weightings without scores; return the resampled shares, or None without --bootstrap."""
     alphas = settings.alphas.values()
     fits = JointFits(choice.spaces, settings.output, data, scores.weightings, alphas, settings.device)
     if missing := scores.left():
@@ -87,7 +87,7 @@ def fit_choice(
 
 @dataclass(frozen=True)
 class JointFits:
-    """The joint fits of an analysis; hidden states are read when the first fit needs them."""
+    """The joint fits of an analysis. Hidden states are read only when the first fit needs them."""
 
     spaces: Sequence[Space]
     output: Output
@@ -97,12 +97,12 @@ class JointFits:
     device: str
 
     def fit(self, number: int, voxels: np.ndarray | slice = slice(None)) -> tuple[torch.Tensor, ...]:
-        """Fit a weighting, given by its number; return alpha (v,), cv_score (v,) and predictions (n_test, v)."""
+        """Fit the weighting with this number; return alpha (v,), cv_score (v,) and predictions (n_test, v)."""
         responses = torch.from_numpy(np.ascontiguousarray(self.subject_data.train[:, voxels]))
         return self._features.fit(self.weightings[number], responses, self.alphas, folds=self.subject_data.folds)
 
     def predictions(self, number: int, voxels: np.ndarray) -> torch.Tensor:
-        """Return the predictions (n_test, v) for some voxels (v,) by a weighting, given by its number."""
+        """Return the predictions (n_test, v) for the given voxels (v,), from the weighting with this number."""
         return self.fit(number, voxels)[2]
 
     @cached_property

@@ -1,16 +1,18 @@
 """Split the variance that feature spaces predict into unique and shared parts.
 
-R2(S) is the variance that a joint fit of a set S of spaces predicts. The part of a set T is the variance that each
-space in T can predict and no other space can. Parts follow from R2 by inclusion and exclusion (de Heer et al. 2017;
-Lescroart & Gallant 2019). The variance lost without the spaces S is R2(all) - R2(all but S); it is the sum of the parts
-of all subsets T of S. For two spaces
+R2(S) is the variance that a joint fit of a set S of spaces predicts. The part of a set T is the variance that every
+space in T can predict and no space outside T can predict. Parts are computed from R2 by inclusion and exclusion (de
+Heer et al. 2017; Lescroart & Gallant 2019). For two spaces
 
     unique A = R2(AB) - R2(B)    unique B = R2(AB) - R2(A)    shared = R2(A) + R2(B) - R2(AB).
 
-A part is a difference of estimates. It can be negative because of noise, or because features predict only together. The
-cross-validated part of a single space cannot be negative: a joint fit may leave the space out (`best_weightings`), and
-the cross-validated score both chooses the fit and gives the part. A space of noise therefore has a small positive part.
-Cross-validated parts only describe the fits. Whether a space predicts anything is shown by the R2 of the test images,
+In general, the variance that is lost without the spaces S, R2(all) - R2(all but S), is the sum of the parts of all
+subsets T of S.
+
+A part is a difference of estimates. It can be negative because of noise, or because features predict only together. In
+cross-validated R2, the part of a single space cannot be negative, because the same score also chooses the fit, and a
+fit can leave the space out (`best_weightings`). Therefore even a space of noise has a small positive part.
+Cross-validated parts only describe the fits. To test whether a space predicts anything, use R2 on the test images,
 which are not used to choose fits.
 
 Letters: B spaces, numbered from 0, G weightings, V voxels. A combination of spaces is an ascending tuple of numbers.
@@ -27,9 +29,8 @@ from brain_activity_prediction.ridge.weightings import Combination, combinations
 def best_weightings(weightings: np.ndarray, cv_scores: np.ndarray) -> dict[Combination, np.ndarray]:
     """Return, for each combination of spaces, the row (V,) of each voxel's best weighting; -1 without a score.
 
-    Weightings that leave out some of the combination's spaces are also candidates. A further space can therefore never
-    lower the cross-validated score of a joint fit, which biases unique parts upward. Of equal weightings, the first is
-    best.
+    Weightings that leave out some spaces of the combination are also candidates. Therefore a larger combination never
+    has a lower cross-validated score, which biases unique parts upwards. If weightings are equal, the first is chosen.
 
     weightings  (G, B), 0 for a space that is left out
     cv_scores   (G, V)
@@ -44,11 +45,10 @@ def best_weightings(weightings: np.ndarray, cv_scores: np.ndarray) -> dict[Combi
 
 
 def parts(r2: Mapping[Combination, np.ndarray]) -> dict[Combination, np.ndarray]:
-    """Return each part `{T: (V,)}`, the variance that exactly the spaces T predict, from R2(S) of all combinations.
+    """Return each part `{T: (V,)}` from R2(S) of all combinations S of spaces.
 
-    The parts sum to the R2 of all spaces together. By Moebius inversion of the sum in the module's docstring, the part
-    of T is the sum over S within T of R2(all) - R2(all but S), with a minus where T has an odd number of spaces more
-    than S.
+    The part of T is the sum of (-1)^(|T| - |S|) (R2(all) - R2(all but S)) over all subsets S of T (Moebius inversion of
+    the last sum in the module's docstring). All parts together sum to the R2 of all spaces.
     """
     everything = max(r2, key=len)
 

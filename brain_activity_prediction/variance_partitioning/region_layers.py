@@ -1,7 +1,9 @@
 """Choose each space's layer for every region, and group the regions that chose the same layers.
 
-A region's layer is the one with the best cross-validated score on training images, averaged over the region's voxels,
-as in the row `best_per_region` of the table of align_model.py. Letters: R regions, V voxels.
+A region's layer has the best cross-validated score on training images, averaged over the region's voxels. It is the
+layer in the row `best_per_region` of align_model.py's table.
+
+Letters: R regions, V voxels.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,21 +35,21 @@ class LayerChoice:
 
     @property
     def folder_name(self) -> str:
-        """Name of the choice's folder: `layers_0_12` for layer 0 of the first space and layer 12 of the second."""
+        """Name of the folder: `layers_0_12` for layer 0 of the first space and layer 12 of the second."""
         return "_".join(["layers", *(str(space.layer) for space in self.spaces)])
 
     @property
     def layers(self) -> str:
-        """Text of the layer numbers: `0, 12` for layer 0 of the first space and layer 12 of the second."""
+        """Layer numbers as text: `0, 12` for layer 0 of the first space and layer 12 of the second."""
         return ", ".join(str(space.layer) for space in self.spaces)
 
 
 def layer_choices(
     spaces: Sequence[Space], output: Output, subject: Subject, subject_data: SubjectData, regions: Regions
 ) -> list[LayerChoice]:
-    """Group the regions by their layers of all spaces; the first region's group is first.
+    """Group the regions that have the same layers in all spaces. The group of the first region comes first.
 
-    A space given by a layer number has this layer in all regions; a space given as BEST has each region's best layer.
+    A space with a layer number has this layer in all regions. A space with BEST has the best layer of each region.
     """
     layers = [layers_of_regions(space, output, subject, subject_data, regions) for space in spaces]
     grouped: dict[tuple[Space, ...], dict[str, np.ndarray]] = {}
@@ -63,22 +65,26 @@ def layer_choices(
 def layers_of_regions(
     space: Space, output: Output, subject: Subject, subject_data: SubjectData, regions: Regions
 ) -> list[int]:
-    """Return a space's layer number in each region: the given number, or for BEST the best layer by cv_score.
+    """Return a space's layer number in each region: the given number, or for BEST the layer with the best cv_score.
 
-    A region without any scored voxel has the layer of the first region. Raises InputError if align_model.py has not
-    scored every layer of the stream on exactly these responses.
+    A region without scored voxels has the layer of the first region.
+
+    Raises InputError if align_model.py has not scored all layers of the stream on the same responses.
     """
     if space.layer != BEST:
         return [space.layer] * len(regions)
     store = ScoreStore(alignment_folder(output, subject, space.model_id, space.prompt))
     if store.settings().get("cv_test"):
-        raise InputError(f"{store.folder} holds scores over folds, each with best layers of its own: name a layer")
+        raise InputError(
+            f"{store.folder} holds scores over folds, and each fold has its own best layers: give --space the number "
+            "of a layer"
+        )
     layers = [layer for stream, layer, _ in store.layers() if stream == space.stream]
     n_layers, _ = space.store(output).streams()[space.stream]
     if len(layers) < n_layers:
         raise InputError(
-            f"the best {space.stream} layer of {space.model_id} is not known, {len(layers)} of {n_layers} layers are "
-            f"scored in {store.folder}: run align_model.py first, or name a layer"
+            f"the best {space.stream} layer of {space.model_id} is unknown, because {len(layers)} of {n_layers} "
+            f"layers are scored in {store.folder}: run align_model.py first, or name a layer"
         )
     if difference := other_responses(store.settings(), subject_data.recorded()):
         raise InputError(
@@ -100,9 +106,9 @@ def layers_of_regions(
 
 
 def _log_choices(choices: Sequence[LayerChoice], n_regions: int) -> None:
-    """Log that layers are chosen by region, and the regions in which two spaces are the same layer."""
+    """Log that layers are chosen by region, and warn of regions in which two spaces are the same layer."""
     log.info(
-        f"best layers are chosen for each region by its cv_score on training images: {count(n_regions, 'region')}, "
+        f"each region has its best layers by cv_score on training images: {count(n_regions, 'region')}, "
         f"{count(len(choices), 'combination')} of layers to fit"
     )
     for choice in choices:

@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class PartitioningSettings(FittingSettings):
-    """Settings of a variance partitioning: feature spaces to fit jointly, and ways to score."""
+    """Settings of a variance partitioning: which feature spaces to fit jointly, and how to score them."""
 
     name: str  # name of the results' folder
     spaces: Sequence[Space]  # two to four
-    random_weightings: int | None = None  # number for each combination of spaces; None for a grid of weightings
+    random_weightings: int | None = None  # number of random weightings for each combination of spaces; None for a grid
     seed: int = 0
 
     def recorded(self, spaces: Sequence[Space], subject_data: SubjectData) -> dict:
-        """Return the settings that change the scores, as recorded in `settings.json`.
+        """Return the settings that change the scores, for `settings.json`.
 
-        spaces  the feature spaces with layer numbers
+        spaces  the feature spaces, with layer numbers instead of BEST
         """
         drawn = self.random_weightings
         settings = {

@@ -1,14 +1,14 @@
-"""Scores of every weighting of feature spaces on disk, one file for each weighting, so that a killed run continues.
+"""Scores of every weighting of feature spaces on disk. Each weighting has a file, so that a killed run can continue.
 
 A folder holds the scores of one set of spaces and one subject. `settings.json` records the settings that change the
-scores. Each `weightings/NNN.h5` has a dataset (V,) for every name in QUANTITIES, in the order of `volume[mask]`, and
-the weighting in its header. Files have checksums (`sealed_hdf5`): a damaged file is detected, and its weighting is
-fitted again. If the best layers of a region differ from those of the whole of nsdgeneral, a subfolder `layers_A_B`,
-named by the layers of the spaces, holds the same kinds of files.
+scores. Each `weightings/NNN.h5` has a dataset (V,) for every name in QUANTITIES, in the order of `volume[mask]`. Its
+header has the weighting. Files have checksums (`sealed_hdf5`). The weighting of a damaged file is fitted again. If the
+best layers of a region differ from those of nsdgeneral, a subfolder `layers_A_B`, named after the layers of the spaces,
+holds the same kinds of files.
 
-`resampled.h5` holds the R2 of every joint fit on resamples of the test images. Predictions of all weightings would be
-too large to store. Instead, each voxel is fitted again with its best weighting of each combination of spaces, which
-takes a tenth to a third of the time of the first fits.
+`resampled.h5` holds the R2 of every joint fit on resamples of the test images. It needs predictions, but those of all
+weightings would be too large to store. Therefore each voxel is fitted again with its best weighting of each combination
+of spaces, which takes a tenth to a third of the time of the first fits.
 
 Letters: n test images, V voxels, R regions, B resamples.
 """
@@ -34,11 +34,11 @@ from brain_activity_prediction.variance_partitioning.feature_spaces import LETTE
 from brain_activity_prediction.variance_partitioning.parts import best_weightings
 
 QUANTITIES = ("alpha", "cv_score", "r2")
-Refit = Callable[[int, np.ndarray], "torch.Tensor"]  # (weighting's number, voxels (v,)) -> predictions (n, v)
+Refit = Callable[[int, np.ndarray], "torch.Tensor"]  # (number of a weighting, voxels (v,)) -> predictions (n, v)
 
 
 class WeightingScores(ScoreFolder):
-    """The scores of one analysis on disk, for each of its weightings (G, B)."""
+    """The scores of one analysis on disk, one file for each of its weightings (G, B)."""
 
     subfolders = ("weightings",)
 
@@ -56,7 +56,7 @@ class WeightingScores(ScoreFolder):
         self.write_voxels(self._path(number), arrays, {"weighting": self.weightings[number].tolist()})
 
     def read_all(self, name: str) -> np.ndarray:
-        """Read one quantity for all weightings, (G, V) float32."""
+        """Read one quantity of all weightings, (G, V) float32."""
         return np.stack([self._read(number, name) for number in range(len(self.weightings))])
 
     def _read(self, number: int, name: str) -> np.ndarray:
@@ -67,7 +67,7 @@ class WeightingScores(ScoreFolder):
 
     @staticmethod
     def name(number: int) -> str:
-        """Name of a weighting's file, by which a process also claims the weighting."""
+        """Name of a weighting's file. A process also claims the weighting by this name."""
         return f"{number:03d}"
 
     def _path(self, number: int) -> Path:
@@ -83,11 +83,11 @@ def resampled_shares(
 ) -> dict[Combination, np.ndarray]:
     """Return the mean R2 of each region in each resample, for the joint fit of each combination: `{spaces: (B, R)}`.
 
-    Voxels without a score are left out of the means. If a file already holds the result for these regions, resamples
-    and settings, it is read instead.
+    Voxels without a score are left out of the means. If a file already has the result for these regions, resamples and
+    settings, it is read instead.
 
-    responses  (n, V) of the test images
-    refit      returns a weighting's predictions of the test images for some voxels
+    responses  (n, V) responses to the test images
+    refit      function that returns a weighting's predictions of the test images for the given voxels
     """
     best = best_weightings(scores.weightings, scores.read_all("cv_score"))
     path = scores.folder / "resampled.h5"

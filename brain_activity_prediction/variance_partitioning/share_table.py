@@ -1,4 +1,4 @@
-"""Write the results of a variance partitioning for users: the table of shares by region, and the maps."""
+"""Write the results of a variance partitioning: the table of shares by region, and the maps."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ Variances = dict[tuple[str, Combination], dict[str, np.ndarray]]  # {(kind, spac
 
 @dataclass(frozen=True)
 class Ceilings:
-    """Noise ceilings, and the lowest one that scores are normalised by."""
+    """Noise ceilings, and the lowest ceiling with which scores are normalised."""
 
     noise_ceiling: np.ndarray  # (V,) in R2 units
-    ncsnr: str  # where they come from, see `ceiling_source`
-    lowest: float  # scores of voxels with a lower ceiling are not normalised
+    ncsnr: str  # source of the ceilings, see `ceiling_source`
+    lowest: float  # voxels with a lower ceiling have no normalised scores
 
 
 def variances(scores: WeightingScores, responses: np.ndarray) -> tuple[Variances, np.ndarray]:
-    """Return each voxel's R2 of every joint fit and part, and the row (V,) of its best weighting of all spaces.
+    """Return each voxel's R2 for every joint fit and part, and the row (V,) of its best weighting of all spaces.
 
-    responses  (n, V) to the training images, whose variance scales cv_r2
+    responses  (n, V) responses to the training images, whose variance scales cv_r2
     """
     cv_scores, r2 = scores.read_all("cv_score"), scores.read_all("r2")
     variance = np.einsum("nv,nv->v", responses, responses, dtype=np.float64) / len(responses)
@@ -70,20 +70,21 @@ def share_table(
     ceilings: Ceilings,
     resampled: Mapping[Combination, np.ndarray] | None,
 ) -> pd.DataFrame:
-    """Tabulate shares: one row for each region and variance, columns COLUMNS without `analysis` and `subject`.
+    """Tabulate shares: one row for each region and share, with the columns COLUMNS except `analysis` and `subject`.
 
-    `kind` is `model`, the R2 of a joint fit of the spaces, or `part`, the variance that exactly these spaces predict.
-    `spaces` are the letters of the spaces, as in A+B, n_spaces their number, and `names` their streams and layers. r2
-    is of the test images, cv_r2 of the training images by cross-validation. Both are means over the n_voxels voxels of
-    the region with responses. Fits are chosen by cv_r2, so that its part of one space cannot be negative, even if the
-    space is noise. Use r2 for inference.
-
-    noise_ceiling is the median over the region; ncsnr is its source, see `ceiling_source`. r2_normalised is the mean of
-    r2 / noise ceiling, never clipped, over the n_voxels_normalised voxels whose ceiling is above 0 and not below
-    min_noise_ceiling. r2_se and the 95 % interval from r2_ci_low to r2_ci_high describe how r2 varies with other test
-    images, from the R2 (B, R) of each joint fit in n_resamples resamples; they are missing without any. n_train, n_test
-    and n_sessions count training images, test images and sessions; test_repeats_mean is the mean number of trials for a
-    test image.
+    - `kind`: `model` is the R2 of a joint fit of the spaces; `part` is the variance that all of these spaces can
+      predict and no other space can.
+    - `spaces`, `n_spaces`, `names`: letters of the spaces, as in A+B, their number, and their streams and layers.
+    - `r2`, `cv_r2`: R2 on the test images, and cross-validated R2 on the training images, as means over the `n_voxels`
+      voxels of the region with responses. cv_r2 also chooses the fits, so that the part of one space cannot be negative
+      even for noise. Use r2 for inference.
+    - `r2_se`, `r2_ci_low`, `r2_ci_high`: standard error and 95 % interval of r2 from `n_resamples` resamples of the
+      test images; missing without resamples.
+    - `noise_ceiling`, `ncsnr`: median over the region, and its source (`ceiling_source`).
+    - `r2_normalised`: mean of r2 / noise ceiling over the `n_voxels_normalised` voxels whose ceiling is above 0 and at
+      least `min_noise_ceiling`. It can exceed 1.
+    - `n_train`, `n_test`, `n_sessions`, `test_repeats_mean`: numbers of training images, test images and sessions, and
+      mean number of trials of a test image.
     """
     by_kind = {} if resampled is None else {MODEL: resampled, PART: parts(resampled)}
     blocks = []
@@ -121,10 +122,10 @@ def summarise(
     resampled: Sequence[Mapping[Combination, np.ndarray] | None],
     subject: Subject,
 ) -> None:
-    """Write maps, then shares.csv and shares.parquet, into the first analysis' folder, and print each region's parts.
+    """Write maps, shares.csv and shares.parquet to the first analysis' folder, and print the parts of each region.
 
-    A region's shares are those of its own best layers; maps show the first choice of layers, made for all fitted
-    voxels.
+    A region's shares are computed with its own best layers. Maps show the first choice of layers, which was made for
+    all fitted voxels together.
 
     resampled  the `resampled_shares` of each of `analyses`
     """
@@ -147,17 +148,17 @@ def summarise(
 
 
 def in_order(table: pd.DataFrame, regions: Mapping[str, np.ndarray]) -> pd.DataFrame:
-    """Sort rows by the columns kind and spaces, in order of first appearance, and then by region."""
+    """Sort rows by kind and spaces, in the order of their first rows, and then by region."""
     variance = pd.factorize(table["kind"] + table["spaces"])[0]
     return table.iloc[np.lexsort([pd.Index(regions).get_indexer(table["roi"]), variance])].reset_index(drop=True)
 
 
 def write_maps(folder, found: Variances, weightings, weighting, ceiling, subject_data: SubjectData) -> None:
-    """Write maps of each variance, of each space's weight in the joint fit of all spaces, and of the noise ceiling.
+    """Write maps of each share, of each space's weight in the joint fit of all spaces, and of the noise ceiling.
 
-    weightings  (G, B)
-    weighting   (V,) the row of the joint fit of all spaces, -1 without a score
-    ceiling     (V,)
+    weightings  (G, B) candidate weights
+    weighting   (V,) row of each voxel's best weighting of all spaces, -1 without a score
+    ceiling     (V,) noise ceiling
     """
     maps = {f"{kind}_{letters(of)}_{name}": share[name] for (kind, of), share in found.items() for name in share}
     maps |= {
@@ -172,8 +173,8 @@ def write_maps(folder, found: Variances, weightings, weighting, ceiling, subject
 def warn_of_alphas(analyses: Sequence[tuple[LayerChoice, WeightingScores]]) -> None:
     """Warn, for each joint fit, if alphas of voxels in its regions are at an end of the grid.
 
-    The grid limits the joint alpha of the best weighting. The alpha of a single space is the joint alpha divided by the
-    space's weight, and may be outside the grid. A voxel counts once for each choice of layers among its regions.
+    The grid limits the alpha that all spaces of a weighting share. The penalty of a single space is this alpha divided
+    by the space's weight, and may be outside the grid. A voxel counts once for each choice of layers of its regions.
     """
     chosen_alphas: dict[Combination, list[np.ndarray]] = {}
     for choice, scores in analyses:
@@ -185,7 +186,7 @@ def warn_of_alphas(analyses: Sequence[tuple[LayerChoice, WeightingScores]]) -> N
 
 
 def names_of_spaces(choices: Sequence[LayerChoice]) -> list[str]:
-    """Format `A = MODEL STREAM layer 3` for each space, with all of its layers where regions differ in them."""
+    """Return a line such as `A = MODEL STREAM layer 3` for each space, with all layers if regions differ."""
     lines = []
     for letter, *spaces in zip(LETTERS, *(choice.spaces for choice in choices), strict=False):
         layers, name = sorted({space.layer for space in spaces}), str(spaces[0])
@@ -197,7 +198,7 @@ def names_of_spaces(choices: Sequence[LayerChoice]) -> list[str]:
 
 
 def as_text(table: pd.DataFrame, choices: Sequence[LayerChoice] = ()) -> str:
-    """Format the mean test R2 of each part, in a line for each region, with its layers if regions differ in them."""
+    """Format the mean test R2 of each part: a line for each region, with its layers if regions have different ones."""
     shares = table[table["kind"] == PART].pivot(index="roi", columns="spaces", values="r2")
     shares = shares.loc[table["roi"].unique(), table["spaces"].unique()]
     layers = {roi: f"  {choice.layers}" for choice in choices for roi in choice.regions} if len(choices) > 1 else {}
@@ -209,5 +210,5 @@ def as_text(table: pd.DataFrame, choices: Sequence[LayerChoice] = ()) -> str:
 
 
 def _at(values: np.ndarray, row: np.ndarray) -> np.ndarray:
-    """Select each voxel's value from its row (V,) of values (G, V); the value is arbitrary where the row is -1."""
+    """Select each voxel's value from its row (V,) of values (G, V). For row -1 the value is arbitrary."""
     return np.take_along_axis(values, np.maximum(row, 0)[None], axis=0)[0]

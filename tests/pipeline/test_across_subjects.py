@@ -112,7 +112,7 @@ def test_a_model_and_a_stream_that_were_not_scored_together_are_refused():
         protocol="standard",
         layer_choice="each",
     )
-    with pytest.raises(InputError, match="no scores of these models have these streams"):
+    with pytest.raises(InputError, match="none of these models has scores of these streams"):
         select_scores(scores, settings)
 
 

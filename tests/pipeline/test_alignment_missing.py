@@ -72,7 +72,7 @@ def test_an_image_that_a_region_lacks_is_in_no_geometry(gappy, monkeypatch, caps
     assert (table["n_images"] == 11).all()
     assert table[["rsa", "cka", "rsa_ceiling", "cka_ceiling"]].notna().all(axis=None)
     said = capsys.readouterr().err
-    assert "images left out: 1 of 12, because too many voxels of a region lack valid trials" in said
+    assert "images left out: 1 of 12, for which too many voxels of a region lack valid trials" in said
     assert all(f"subject {subject}: 4 of 4 sessions, " in said for subject in (1, 2))
 
 

@@ -257,8 +257,8 @@ def test_random_weightings_are_those_of_their_seed(ready, monkeypatch):
     [
         ((EARLY,), (), "1 feature space: give --space two to 4 times"),
         ((EARLY, EARLY), (), "is given twice"),
-        ((EARLY, (MODEL, "one", "vision", 1)), (), "second word must be a prompt's number, or none"),
-        ((EARLY, (MODEL, "none", "vision", "last")), (), "last word must be a layer's number, or best"),
+        ((EARLY, (MODEL, "one", "vision", 1)), (), "second word must be the number of a prompt, or none"),
+        ((EARLY, (MODEL, "none", "vision", "last")), (), "last word must be the number of a layer, or best"),
         ((EARLY, (MODEL, "none", "vision", 2)), (), "no layer 2 of vision in .*: there are layers 0 to 1"),
         ((EARLY, (MODEL, "none", "language", 0)), (), "no stream language in .*: there are vision"),
         ((EARLY, (MODEL, 1, "language", 0)), (), "prompt_1.* holds no hidden states: run an extraction"),

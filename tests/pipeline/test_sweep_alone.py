@@ -105,7 +105,7 @@ def test_a_record_of_before_processes_had_names_is_read(tmp_path, another):
 def test_without_locks_a_sweep_runs_and_says_so_once_and_a_second_one_is_refused(tmp_path, no_locks, capsys):
     for _ in range(2):
         with alone(tmp_path):
-            assert capsys.readouterr().err.count("no lock on") == 1
+            assert capsys.readouterr().err.count("has no locks") == 1
             refused = pytest.raises(InputError, match=f"is being run by process {os.getpid()} on .* delete .*lock")
             with refused, alone(tmp_path):
                 pass

@@ -79,7 +79,7 @@ def test_a_sweep_with_an_output_writes_nothing_to_the_datas_folder(own_nsd, tmp_
 
 @pytest.mark.parametrize("command", sweep.COMMANDS)
 def test_a_misspelt_base_directory_is_refused_and_not_made(command, tmp_path, call):
-    with pytest.raises(InputError, match=f"{tmp_path}/no is no folder"):
+    with pytest.raises(InputError, match=f"{tmp_path}/no is not a folder"):
         call(command, "-d", tmp_path / "no", "-g", "cpu")
     assert not list(tmp_path.iterdir())
 
@@ -135,7 +135,7 @@ def test_no_flag_that_is_passed_on_is_a_path_relative_to_another_folder(where, t
     own = tmp_path / "own.nii.gz"
     for flag in [flag for flag, name in paths.items() if name not in (*SET_BY, *BY_ITSELF)]:
         assert passed_on(f"{flag} {own}", where, PARSERS[where](), "script.py") == [flag, str(own)]
-        with pytest.raises(InputError, match=f"{where} {flag} own.nii.gz: give a path from the root of the disk"):
+        with pytest.raises(InputError, match=f"{where} {flag} own.nii.gz: give an absolute path"):
             passed_on(f"{flag} own.nii.gz", where, PARSERS[where](), "script.py")
 
 

@@ -230,7 +230,7 @@ def test_a_killed_unit_counts_as_failed_with_the_last_lines_of_its_last_run(tmp_
     dead = Unit("dies", "extract", "m", 5, 5, ())
     (state, _) = states_of(tmp_path, plan_of(([dead], [])), {})
     assert state.state == "failed"
-    assert "out of memory?" in state.why
+    assert "too much memory" in state.why
     assert last_lines(log_of(tmp_path, "dies"), 12) == ["the end"]
 
 

@@ -37,12 +37,12 @@ def test_where_no_slurm_is_cancel_says_where_to_and_status_goes_by_the_files(own
     flags = ["--models", VIT, "-s", 1, "-g", "cpu"]
     remember(parsed("slurm", own_nsd, *flags))
     commands.status(parsed("status", own_nsd))
-    assert "no SLURM" not in capsys.readouterr().out
+    assert "SLURM does not answer" not in capsys.readouterr().out
     write_items(folder_of(own_nsd) / "20260101-000000-1" / "report.json", [UNIT], 1, "0")
     commands.status(parsed("status", own_nsd))
     _, extract, *_, last = capsys.readouterr().out.splitlines()
     assert extract.split() == ["extract", "0", "0", "0", "0", "8"]
-    assert last.startswith("no SLURM answers on this machine: this is what the files say")
+    assert last.startswith("SLURM does not answer on this machine: states are read from files")
     with pytest.raises(InputError, match="no squeue on this machine, and SLURM may have jobs"):
         commands.cancel(parsed("cancel", own_nsd))
     assert not capsys.readouterr().out
@@ -79,9 +79,9 @@ def test_a_unit_that_failed_earlier_is_queued_or_running_in_this_submission(tmp_
 def test_what_a_job_does_is_not_guessed_where_no_slurm_answers(tmp_path):
     record(tmp_path)
     state, why = state_of(tmp_path, None)
-    assert (state, "no SLURM answers" in why) == ("running", True)
+    assert (state, "SLURM does not answer" in why) == ("running", True)
     state, why = state_of(tmp_path, {})
-    assert (state, "of time?" in why) == ("failed", True)
+    assert (state, "memory or time" in why) == ("failed", True)
 
 
 def test_a_sweep_on_another_machine_runs_while_it_holds_the_lock(tmp_path, stand_ins):

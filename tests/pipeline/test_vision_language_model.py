@@ -183,7 +183,7 @@ def test_a_sweep_takes_ids_next_to_scripts_and_untrained_twins(nsd, llava, tmp_p
 
 def test_a_script_of_many_models_is_no_model_of_a_sweep(nsd):
     settings = read_settings(["plan", "-d", str(nsd), "-g", "cpu", "--models", "vision_language_model"])
-    with pytest.raises(InputError, match="give --models the id of one"):
+    with pytest.raises(InputError, match="give --models a model's id"):
         make_plan(settings)
 
 

@@ -148,7 +148,7 @@ WHOLE = [
         "a sweep of a script of no one model",
         SWEEP,
         ["--models", "vision_model"],
-        ["vision_model.py reads many models", "give --models the id of one"],
+        ["vision_model.py reads many models", "give --models a model's id"],
     ),
     Case("a sweep of nothing", SWEEP, ["-d", "{here}/no"], ["{here}/no"]),
     Case("a sweep of a prompt that there is not", SWEEP, ["-p", "12"], ["no prompt 12"]),
@@ -169,7 +169,7 @@ WHOLE = [
         "a sweep of sessions that are not there", SWEEP, ["-s", "1", "--align=--sessions 9"], ["--align", "session09"]
     ),
     Case("a sweep of a misspelt stream", SWEEP, ["-s", "1", "--align=--stream vison"], ["--align", "vison", "vision"]),
-    Case("a sweep of weights that are not there", SWEEP, ["--checkpoints", "{here}/no"], ["{here}/no is no folder"]),
+    Case("a sweep of weights that are not there", SWEEP, ["--checkpoints", "{here}/no"], ["{here}/no is not a folder"]),
     Case("a step of a sweep that there is not", SWEEP, ["paln"], ["paln"]),
 ]
 CASES = [*STORED, *SCORED, *WHOLE]

@@ -44,7 +44,7 @@ def choice(folder, **of_split):
         ({"in_subjects": ("sub-09",)}, "--in-subjects sub-09: your own experiment has no such subject"),
         (
             {"name": "own"},
-            "--split own: your own experiment has no such split: it has no split but its own",
+            "--split own: your own experiment has no such split; leave out --split",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""Read captions of NSD's images, the input of a text model instead of the pictures."""
+"""Read captions of NSD's images, which are the input of text models."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ LARGEST_BYTES = 2**27  # COCO's five captions of each of NSD's images take under
 class Captions:
     """Captions of images from a CSV file with the columns nsd_id (from 1) and caption, one caption in each row.
 
-    Text models use it in place of `datasets.nsd.stimuli.Stimuli`. Raises InputError, with the line number, if the file
-    cannot be read.
+    Text models use this class instead of `datasets.nsd.stimuli.Stimuli`.
+
+    Raises InputError, with the line number, if the file cannot be read.
     """
 
     def __init__(self, path: Path):

@@ -1,10 +1,10 @@
-"""OpenFlamingo's weights: three repositories on the hub, or three parts of a folder.
+"""Load OpenFlamingo's weights from three repositories on the hub, or from a folder with these three parts.
 
-DIR/checkpoint.pt   from openflamingo/OpenFlamingo-9B-vitl-mpt7b (or checkpoint.safetensors, the same names):
-                    perceiver, gated cross-attention, token embeddings
-DIR/mpt-7b/         from anas-awadalla/mpt-7b: config.json, tokenizer files, weights
-DIR/clip/           from timm/vit_large_patch14_clip_224.openai: open_clip_model.safetensors (or
-                    open_clip_pytorch_model.bin); an open_clip_config.json there gives the geometry
+DIR/checkpoint.pt   perceiver, gated cross-attention and token embeddings, from openflamingo/OpenFlamingo-9B-vitl-mpt7b;
+                    or checkpoint.safetensors with the same names of tensors
+DIR/mpt-7b/         config.json, tokenizer files and weights, from anas-awadalla/mpt-7b
+DIR/clip/           open_clip_model.safetensors (or open_clip_pytorch_model.bin), from
+                    timm/vit_large_patch14_clip_224.openai; optionally open_clip_config.json with the sizes of the model
 """
 
 from __future__ import annotations

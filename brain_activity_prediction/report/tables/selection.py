@@ -1,4 +1,4 @@
-"""Represent the selection of scores that a report shows."""
+"""Selection of scores for a report."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ LONGEST_BYTES = 120
 
 @dataclass(frozen=True)
 class Selection:
-    """The models, prompts, streams, regions and subjects of a report; an empty field selects all."""
+    """Subjects, models, prompts, streams and regions of a report. An empty field selects all."""
 
     subject: tuple[int, ...] = ()
     model: tuple[str, ...] = ()
@@ -21,7 +21,7 @@ class Selection:
     roi: tuple[str, ...] = ()
 
     def takes(self, subject: Subject, model_id: str, prompt: int | None) -> bool:
-        """Return whether a table with this subject, model and prompt is selected; no prompt matches every prompt."""
+        """Return whether a table is selected. A table without a prompt matches every prompt."""
         return (not self.subject or subject in self.subject) and self.takes_states(model_id, prompt)
 
     def takes_states(self, model_id: str, prompt: int | None) -> bool:
@@ -31,7 +31,7 @@ class Selection:
 
     @property
     def name(self) -> str:
-        """Return the name of the report's subfolder, which is equal for equal selections; empty if all is selected."""
+        """Return the name of the report's subfolder: equal for equal selections, empty if everything is selected."""
         parts, exact = [], []
         for one in fields(self):
             values = [str(value).replace("/", "_").replace(":", "_") for value in getattr(self, one.name)]

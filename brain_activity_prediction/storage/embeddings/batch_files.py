@@ -1,4 +1,4 @@
-"""Batch files of hidden states: the ids of their images, their names and headers, and an index of a folder of them.
+"""Batch files of hidden states: their names, headers and image ids, and an index of all batch files in a folder.
 
 Shapes: F files, n images, L layers, W width.
 """

@@ -1,4 +1,4 @@
-"""Plan the alignments of a model: one unit for each subject and prompt, and one for the streams without a prompt."""
+"""Plan the alignments of a model: one unit for each subject and prompt, and one for streams without a prompt."""
 
 import csv
 import sys
@@ -35,7 +35,7 @@ def alignment_flags(settings: SweepSettings) -> list[str]:
 def alignment_units(
     model: str, work: Work, shapes: Shapes, subjects: Sequence[int], shared_flags: Sequence[str]
 ) -> list[Unit]:
-    """Plan the alignments of all subjects under all prompts, without alignments for which the flags select no work."""
+    """Plan the alignments of all subjects under all prompts. If the flags select no work, there is no unit."""
     units = []
     for subject in subjects:
         for prompt in work.streams:
@@ -46,9 +46,9 @@ def alignment_units(
 
 
 def _unit(flags: list[str], model: str, work: Work, shapes: Shapes, prompt: int | None) -> Unit | None:
-    """Plan the alignment of the streams under a prompt by the flags; None if the flags select no work.
+    """Plan the alignment of the streams under a prompt; return None if the flags select no work.
 
-    The command names its streams, so that only one unit fits the streams without a prompt.
+    The command names its streams, so that streams without a prompt are fitted by only one unit.
     """
     with naming("--align"):
         settings = align_model.read_settings(flags)
@@ -76,7 +76,7 @@ def _unit(flags: list[str], model: str, work: Work, shapes: Shapes, prompt: int 
 def _table_is_old(scores: ScoreStore) -> bool:
     """Return whether a folder of scores has no table, or a table made from other layers.
 
-    Tables of version 1.0.0 have no record of their layers: they must not be older than any layer.
+    Tables of version 1.0.0 do not record their layers. They count as old if a layer is newer than the table.
     """
     table, known = scores.folder / "scores.csv", noted(scores.folder)
     if not table.exists():
@@ -88,7 +88,7 @@ def _table_is_old(scores: ScoreStore) -> bool:
 
 
 def _has_other_ceilings(scores: ScoreStore, settings: EncodingSettings) -> bool:
-    """Return whether a folder's table has noise ceilings from another source or with another limit than requested."""
+    """Return whether a folder's table has noise ceilings from another source, or with another limit, than requested."""
     table = scores.folder / "scores.csv"
     if not table.is_file():
         return False
@@ -100,7 +100,7 @@ def _has_other_ceilings(scores: ScoreStore, settings: EncodingSettings) -> bool:
 
 
 def check_files(dataset: Dataset, settings: EncodingSettings) -> None:
-    """Raise InputError if a file that the settings name is missing: of a session, a region, the published ncsnr."""
+    """Raise InputError if a file that the settings name is missing: a session, an ROI file or the published ncsnr."""
     if settings.sessions:
         dataset.response_files(settings.subject, settings.sessions)
     for name in settings.rois or ():
@@ -112,7 +112,7 @@ def check_files(dataset: Dataset, settings: EncodingSettings) -> None:
 def check_alignments(
     settings: SweepSettings, dataset: Dataset, subjects: Sequence[int], models: Sequence[ModelUnits]
 ) -> None:
-    """Raise InputError if --align names a missing file or stream; report models that are not aligned."""
+    """Raise InputError if --align names a missing file or stream; warn of models that will not be aligned."""
     streams = sorted({stream for model in models for stream in model.streams})
     with naming("--align"):
         for subject in subjects:
@@ -122,8 +122,10 @@ def check_alignments(
         for stream in alignment.features.streams or ():
             if stream not in streams:
                 meant = did_you_mean(stream, streams)
-                raise InputError(f"no model of this sweep has a stream {stream}{meant}: there are {', '.join(streams)}")
+                raise InputError(
+                    f"no model of this sweep has a stream {stream}{meant}; available: {', '.join(streams)}"
+                )
     for model in models:
         if not model.align:
             there = ", ".join(model.streams)
-            log.warning(f"--align leaves nothing to align of {model.model}, which has {there}")
+            log.warning(f"{model.model} is not aligned: --align selects none of its streams and layers ({there})")

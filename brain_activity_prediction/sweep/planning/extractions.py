@@ -37,7 +37,10 @@ def planned_work(model: Model, flags: Sequence[str], image_ids: Sequence[int]) -
 def extraction_units(
     model: Model, flags: Sequence[str], image_ids: np.ndarray, lacking: Iterable[np.ndarray], n_shards: int
 ) -> list[Unit]:
-    """Plan the extraction of all shards of the images; `lacking` holds the ids of images without states."""
+    """Plan the extraction of all shards of the images.
+
+    lacking  ids of the images without states
+    """
     is_left = np.isin(image_ids, np.concatenate([*lacking, np.empty(0, int)]))
     units = []
     for shard in range(min(n_shards, len(image_ids))):
@@ -49,5 +52,5 @@ def extraction_units(
 
 
 def shard_name(model: str, number: int | str, n_shards: int | str) -> str:
-    """Return the name of an extraction; regular expressions as arguments give one that matches names."""
+    """Return the name of an extraction. If the arguments are regular expressions, the result matches such names."""
     return f"extract_{model}_{number}_of_{n_shards}"

@@ -1,8 +1,8 @@
 """Store the units of a SLURM job array in a JSON file, one file for each array.
 
-A unit is stored as data: the name of a script of this package and its flags. The job that runs it finds the script by
-name and writes to the submitted folder of results, whatever the file contains. The units of one task run in parallel in
-one job.
+A unit is stored as the name of a script of this package and its flags. The job finds the script by its name and writes
+only to the submitted folder of results, so that a changed file cannot make it run other code. The units of one task run
+in parallel in one job.
 """
 
 import os
@@ -28,7 +28,7 @@ class Item:
     amount: int  # number of images or layers that are left; 0 if unknown
     script: str  # name, without .py
     flags: list[str]
-    device: str | None  # value of -g; None for the report, which has no -g
+    device: str | None  # value of -g; None for the report, which has no such flag
 
     def __post_init__(self):
         if self.task < 0 or self.amount < 0:
@@ -40,8 +40,8 @@ class Item:
     def command(self, results_dir: Path) -> list[str]:
         """Return the command of the unit as a list of words.
 
-        It ends with the folder of the results and -g, because argparse uses the last value of a flag. The folder is
-        --output if the sweep has one, otherwise -d.
+        The command ends with -g and the folder of the results, which replace any earlier values of these flags, because
+        argparse uses the last value. The folder is given as --output if the sweep has one, otherwise as -d.
         """
         device = [] if self.device is None else ["-g", self.device]
         place = "--output" if "--output" in self.flags else "-d"

@@ -1,4 +1,4 @@
-"""Find the scripts of models by name: a sweep runs no other code, and no name leads out of the package's folders."""
+"""Find the scripts of models by name. A sweep runs only these scripts, and no name can lead out of the package."""
 
 import argparse
 import importlib.util
@@ -21,20 +21,20 @@ STUDY = (  # the models of the study, in the order in which a sweep runs them
     "mplug_owl_llama_7b",
     "openflamingo_9b",
 )
-UNTRAINED = "-untrained"  # ends the name of an untrained twin
+UNTRAINED = "-untrained"  # end of the name of a model with untrained weights
 NEEDED = ("MODEL_ID", "IMAGE_STREAMS", "load", "encode_images")  # names that the script of one model must define
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model of a sweep: its name in the names of units, its extraction script, and the flags that it needs there."""
+    """A model of a sweep: its name in the names of units, its extraction script, and the flags for this script."""
 
     name: str
     script: Path
     flags: tuple[str, ...] = ()
 
     def load(self):
-        """Load the script as a module; a name with a dot cannot be imported."""
+        """Load the script as a module by its path, because a name with a dot cannot be imported."""
         spec = importlib.util.spec_from_file_location(self.name.replace(".", "_"), self.script)
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
@@ -48,7 +48,10 @@ class Model:
         return module.flags() if hasattr(module, "flags") else extraction_command.flags("")
 
     def read_flags(self, words: Sequence[str]):
-        """Return the model script, as `extraction.model_script` describes it, and the settings that the words give."""
+        """Return the model script (`extraction.model_script`), and the settings of a command line.
+
+        words  words of the command line
+        """
         module = self.load()
         if hasattr(module, "read_flags"):
             return module.read_flags(words)
@@ -56,13 +59,13 @@ class Model:
 
 
 def find_model(name: str, checkpoints: Path | None = None) -> Model:
-    """Return the model that --models names, by its script or its id; raise InputError if there is none.
+    """Return the model that a name of --models means, a script or an id; raise InputError if there is none.
 
     checkpoints  folder with the weights of each model, in a subfolder named after the model; None for the hub
     """
     if script := extraction_scripts().get(name):
         if id_of_script(script) is None:
-            raise InputError(f"{script.name} reads many models: give --models the id of one, such as org/model")
+            raise InputError(f"{script.name} reads many models: give --models a model's id, such as org/model, instead")
         return Model(name, script)
     if not is_hub_id(name):
         raise _no_model(name)
@@ -72,12 +75,12 @@ def find_model(name: str, checkpoints: Path | None = None) -> Model:
 
 
 def untrained(model: Model) -> Model:
-    """Return the untrained twin of a model."""
+    """Return the same model with untrained weights."""
     return Model(f"{model.name}{UNTRAINED}", model.script, (*model.flags, "--random-weights", "0"))
 
 
 def own_script(name: str) -> Path:
-    """Return the script of a unit; raise ValueError if the package has no script of this name."""
+    """Return the script of a unit; raise ValueError if the package has no script with this name."""
     path = {ALIGN.stem: ALIGN, REPORT.stem: REPORT}.get(name) or extraction_scripts().get(name)
     if path is None:
         raise ValueError(f"script {name!r} is not a script of this package")

@@ -1,4 +1,4 @@
-"""Check the flags that --extract and --align pass on to the scripts; flags that the sweep itself sets are refused."""
+"""Check the flags that --extract and --align pass on to the scripts. Flags that the sweep itself sets are refused."""
 
 import argparse
 import shlex
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from brain_activity_prediction.runtime.errors import InputError
 
-SET_BY = {  # flags that the sweep sets, and the sweep's own flags for setting them
+SET_BY = {  # flags that the sweep sets, and the flags of the sweep that set them
     "base_dir": "-d",
     "dataset": "--dataset",
     "output": "--output",
@@ -22,12 +22,12 @@ SET_BY = {  # flags that the sweep sets, and the sweep's own flags for setting t
     "checkpoint": "--checkpoints",
     "device_map": "--device-map",
 }
-BY_ITSELF = ("repair", "redo", "test_run")  # flags that would change data in a unit or while planning
+BY_ITSELF = ("repair", "redo", "test_run")  # flags that would delete data in every unit, or compute nothing
 
 
 @contextmanager
 def naming(where: str) -> Iterator[None]:
-    """Add to a script's error message the flag of the sweep, such as --extract, that passed on the refused flag."""
+    """Add the flag of the sweep that passed on a refused flag, such as --extract, to a script's error message."""
     try:
         yield
     except InputError as error:
@@ -35,10 +35,14 @@ def naming(where: str) -> Iterator[None]:
 
 
 def passed_on(text: str, where: str, parser: argparse.ArgumentParser, script: str) -> list[str]:
-    """Split and check the flags in `text`, which `where` (such as --extract) passes on to `script`; return the words.
+    """Split and check the flags that --extract or --align passes on to a script; return them as words.
 
-    A flag that must not be passed on ends the process with status 2. `parser` is the script's parser. It cannot be used
-    afterwards, because it is modified to record which flags were given.
+    A flag that must not be passed on ends the process with status 2.
+
+    text    the flags
+    where   --extract or --align
+    script  name of the script
+    parser  the script's parser. It cannot be used afterwards, because it is modified to record which flags were given
     """
     try:
         words = shlex.split(text)
@@ -52,8 +56,8 @@ def passed_on(text: str, where: str, parser: argparse.ArgumentParser, script: st
         if name in SET_BY:
             raise InputError(f"{where} cannot pass on {flag}: use the sweep's own {SET_BY[name]}")
         if name in BY_ITSELF:
-            raise InputError(f"{where} cannot pass on {flag}: run {script} by itself with it")
+            raise InputError(f"{where} cannot pass on {flag}: run {script} itself with this flag")
         for path in value if isinstance(value, list) else [value]:
             if isinstance(path, Path) and not path.is_absolute():  # jobs run in another folder
-                raise InputError(f"{where} {flag} {path}: give a path from the root of the disk")
+                raise InputError(f"{where} {flag} {path}: give an absolute path")
     return words

@@ -1,4 +1,4 @@
-"""Plan a sweep: list its units and the work left in each, which only the files of results decide."""
+"""Plan a sweep: list its units and the work that is left in each. Only the files of results decide what is left."""
 
 import math
 import sys
@@ -64,13 +64,13 @@ def _units_of_model(
 
 
 def _say_who_is_not_aligned(subjects: Sequence[int]) -> None:
-    """Report the subjects without betas: their images are extracted, but nothing is aligned with them."""
+    """Warn of subjects without betas. Their images are extracted, but nothing is aligned with them."""
     if subjects:
         of = f"subject {subjects[0]} has" if len(subjects) == 1 else f"subjects {' and '.join(map(str, subjects))} have"
-        log.warning(f"{of} no betas: no alignment with them is planned until betas exist")
+        log.warning(f"{of} no betas: alignments are planned once betas exist")
 
 
 def _report_is_old(results: Output) -> bool:
-    """Return whether no complete report exists, or only a report made from other tables."""
+    """Return whether there is no complete report, or only one that was made from other tables."""
     page = part_of(results, "report") / "report.html"
     return not page.exists() or noted(page.parent) != state_of(results.folder, reported_files(results))

@@ -1,4 +1,4 @@
-"""Store the flags of the last sweep in sweep/sweep.json of the results' folder for `status`."""
+"""Store the flags of the last sweep in sweep/sweep.json of the results' folder, where `status` reads them."""
 
 import argparse
 from collections.abc import Iterator, Mapping
@@ -22,14 +22,14 @@ def remember(settings: SweepSettings) -> None:
 
 
 def remembered(base_dir: Path, output: Path | None = None) -> SweepSettings:
-    """Return the settings of the last `local` or `slurm` ; raise InputError if there was none.
+    """Return the settings of the last `local` or `slurm`; raise InputError if there was none.
 
-    The file is read like a command line, so that it cannot contain anything that the flags would not accept. Flags
-    that an earlier version did not store have their default values.
+    The file is parsed like a command line, so that a value that the flags would not accept is refused. Flags that an
+    earlier version did not store have their default values.
     """
     path = folder_of(output or base_dir) / SETTINGS
     if not path.exists():
-        raise InputError(f"no sweep was started in {output or base_dir}: plan shows what one would do")
+        raise InputError(f"no sweep was started in {output or base_dir}: start one with local or slurm")
     kept = read_json(path, dict[str, Any], REMEDY)
     with reading(path, REMEDY):
         parser = flags()

@@ -1,7 +1,7 @@
 """The units of a sweep.
 
-A unit is one command: the extraction of one shard of the images by one model with all prompts, the alignment of one
-model's states under one prompt (or none) with one subject, or the report on all of them.
+A unit is one command. It extracts the states of one model for one shard of the images with all prompts, or aligns one
+model's states under one prompt (or none) with one subject, or writes the report.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Unit:
-    """One command of a sweep, and the number of its images or layers without results."""
+    """One command of a sweep, and the number of images or layers that it has not finished."""
 
     name: str
     stage: str  # extract, align or report
@@ -22,11 +22,11 @@ class Unit:
 
     @property
     def amount(self) -> int:
-        """Return the number of images or layers that a run of this unit must process; 0 if unknown."""
+        """Return the number of images or layers that this unit has to process; 0 if unknown."""
         return self.n_left if self.is_counted else 0
 
     def on(self, device: str) -> list[str]:
-        """Return the command for a device; `device` is a value of -g."""
+        """Return the command for a device, given as a value of -g."""
         return [*self.command, *([] if self.stage == "report" else ["-g", device])]
 
 

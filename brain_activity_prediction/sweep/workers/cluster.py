@@ -1,8 +1,8 @@
-"""Run a sweep on SLURM as job arrays with dependencies; no process stays on the login node.
+"""Run a sweep on SLURM as job arrays with dependencies. No process stays on the login node.
 
-A model's extraction is one array. Its alignments are another array that waits for all of the first, and the report
-waits for everything. A failed job cancels only the jobs that depend on it (--kill-on-invalid-dep). `job.sh` is the
-batch file.
+The extraction of a model is one array. Its alignments are another array, which waits for the whole first array. The
+report waits for all arrays. A failed job cancels only the jobs that depend on it (--kill-on-invalid-dep). `job.sh` is
+the batch file.
 """
 
 import hashlib
@@ -42,7 +42,7 @@ class Task:
 
     @property
     def job(self) -> str:
-        """Return the task's id for SLURM's commands: ARRAY_TASK, because a plain number could mean the whole array."""
+        """Return the task's id for SLURM's commands, ARRAY_TASK. A single number could mean the whole array."""
         return f"{self.array}_{self.number}"
 
 
@@ -52,7 +52,7 @@ def submit(settings: SweepSettings, plan: Plan) -> list[tuple[str, str, int]]:
     If SLURM refuses an array, the arrays submitted before it are cancelled.
     """
     folder = folder_of(settings.results_dir) / stamp()
-    # In a new folder nobody can have put a link, through which SLURM would write.
+    # The folder is new, so that nobody can have put a link there through which SLURM would write.
     folder.mkdir(mode=0o755, parents=True)
     arrays: list[tuple[str, str, int]] = []
 
@@ -79,7 +79,7 @@ def submit(settings: SweepSettings, plan: Plan) -> list[tuple[str, str, int]]:
 
 
 def _parts(units: Sequence[Unit], settings: SweepSettings) -> list[Sequence[Unit]]:
-    """Split the units into arrays that do not exceed the site's largest array size."""
+    """Split the units into arrays that are not larger than the site allows."""
     most = largest_array() * settings.units_per_job if units else 1
     return [units[first : first + most] for first in range(0, len(units), most)]
 
@@ -144,13 +144,13 @@ def is_there() -> bool:
 
 
 def may_have_jobs(results_dir: Path) -> bool:
-    """Return whether SLURM answers; raise InputError if it does not answer but may have jobs of the sweep."""
+    """Return whether SLURM answers. If it does not, but may have jobs of the sweep, raise InputError."""
     if is_there():
         return True
     if was_submitted(results_dir):
         if shutil.which("squeue"):
             raise InputError(f"SLURM does not answer, and {MAY_HAVE_JOBS}: try again when squeue shows its queue")
-        raise InputError(f"no squeue on this machine, and SLURM {MAY_HAVE_JOBS}: run this where SLURM is")
+        raise InputError(f"no squeue on this machine, and SLURM {MAY_HAVE_JOBS}: run this on a machine with SLURM")
     return False
 
 
@@ -160,7 +160,7 @@ def was_submitted(results_dir: Path) -> bool:
 
 
 def queued_units(results_dir: Path) -> dict[str, Task]:
-    """Return `{unit name: task}` for all queued units, from the submitted lists."""
+    """Return `{unit name: task}` for all queued units. The names are read from the submitted lists."""
     found, lists = {}, {}
     for task in queued(results_dir):
         where = LIST.fullmatch(task.name.removeprefix(f"{key_of(results_dir)}-"))  # other jobs may have any name
@@ -192,7 +192,7 @@ def ask(*command) -> str:
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except FileNotFoundError:
-        raise InputError(f"no {command[0]} on this machine: run this where SLURM is, or use local") from None
+        raise InputError(f"no {command[0]} on this machine: run this on a machine with SLURM, or use local") from None
     if done.returncode:
         reason = " ".join((done.stderr or done.stdout).split())
         raise InputError(f"{command[0]} refused: {reason or f'status {done.returncode}'}")

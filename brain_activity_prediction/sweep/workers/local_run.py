@@ -31,7 +31,7 @@ class Worker:
 
 @dataclass
 class Outcome:
-    """Names of units by outcome; units that were not started are in none of the lists."""
+    """Names of the units that ended, by outcome."""
 
     done: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
@@ -39,9 +39,9 @@ class Outcome:
 
 
 class LocalRun:
-    """Run all unfinished units of a plan; a unit starts once the units that it requires have succeeded.
+    """A run of all unfinished units of a plan. A unit starts once the units that it requires have succeeded.
 
-    `lock` is the descriptor of the sweep's lock, which this process and every unit hold.
+    lock  descriptor of the sweep's lock, which this process and every unit hold
     """
 
     def __init__(self, results_dir: Path, plan: Plan, workers: Sequence[Worker], lock: int):
@@ -53,7 +53,7 @@ class LocalRun:
     def run(self) -> Outcome:
         """Run units until none is running and none can start.
 
-        A signal lets the current units end after their batch or layer; a second one ends them at once.
+        After a signal, running units end with their current batch or layer. A second signal ends them at once.
         """
         signals: list[int] = []
         before = {number: signal.signal(number, lambda number, _: signals.append(number)) for number in SIGNALS}
@@ -98,7 +98,7 @@ class LocalRun:
             worker.unit = worker.process = None
 
     def _begin(self) -> None:
-        """Start on each idle worker the first unit whose requirements are met, if there is one."""
+        """Start the next unit whose requirements are met on each idle worker."""
         for worker in self.workers:
             unit = next((unit for unit in self.waiting if self._is_ready(unit)), None)
             if worker.process is None and unit is not None:
@@ -106,14 +106,14 @@ class LocalRun:
                 worker.unit, worker.process = unit, self._start(unit, worker.device)
 
     def _is_ready(self, unit: Unit) -> bool:
-        # The report is last in the list: it is looked at if no other unit can begin now.
+        # The report is last in the list, so that it starts only if no other unit can start.
         if unit.stage == "report":
             return not self._busy
         return unit.stage == "extract" or set(self.needed[unit.model]) <= set(self.outcome.done)
 
     def _start(self, unit: Unit, device: str) -> subprocess.Popen:
         command = [sys.executable, RUN_UNIT, self.results_dir, unit.name, unit.amount, *unit.on(device)]
-        # Start the unit in its own session, so that Ctrl-C reaches it once, through this process.
+        # The unit gets its own session, so that Ctrl-C reaches it only once, through this process.
         return subprocess.Popen(
             [str(word) for word in command],
             stdin=subprocess.DEVNULL,

@@ -1,11 +1,11 @@
-"""Run one unit of a sweep in this process: its script with its flags, output to the unit's log, result to a record.
+"""Run the script of one unit of a sweep in this process. Output goes to the unit's log, the result to a record.
 
     run_unit.py RESULTS NAME AMOUNT COMMAND...       a single unit
     run_unit.py RESULTS --item FILE                  the unit in FILE for this SLURM array task and srun task
 
-The process ends with the script's own status. A signal before the script handles signals, such as while its model
-loads, ends the process at once with the status of a run to be continued. Unit and script are one process, so that a
-signal from a shell, srun or scancel arrives once.
+The process ends with the status of the script. If a signal arrives before the script handles signals, for example while
+it imports libraries, the process ends at once with the status of a run that can be continued. Unit and script are one
+process, so that a signal from a shell, srun or scancel arrives only once.
 """
 
 import os
@@ -30,7 +30,7 @@ from brain_activity_prediction.sweep.records import HEADER, Record, log_of, read
 def main() -> int:
     show_messages()
     if len(sys.argv) < 4:
-        log.warning("run_unit.py is started by job.sh and sweep.py, which name its unit: start sweep.py instead")
+        log.warning("run_unit.py cannot be started directly, only by job.sh and sweep.py: start sweep.py instead")
         return 2
     results_dir = Path(sys.argv[1])
     if sys.argv[2] == "--item":
@@ -56,7 +56,7 @@ def main() -> int:
 
 
 def _keep(results_dir: Path, name: str, record: Record) -> None:
-    """Write a unit's record; only report an error, because a unit stays finished even if the disk is full."""
+    """Write a unit's record. An error is only reported, because a finished unit stays finished even on a full disk."""
     try:
         write_record(results_dir, name, record)
     except InputError as error:
@@ -64,7 +64,10 @@ def _keep(results_dir: Path, name: str, record: Record) -> None:
 
 
 def run(command: list[str]) -> int:
-    """Run `python script.py flags` and return its status; `command` begins with the interpreter's name."""
+    """Run a script in this process and return its status.
+
+    command  words of the command: python, the script, its flags
+    """
     sys.argv, sys.path[0] = command[1:], str(Path(command[1]).parent)
     try:
         runpy.run_path(command[1], run_name="__main__")
@@ -87,7 +90,7 @@ def run(command: list[str]) -> int:
 def _begun(results_dir: Path, name: str, amount: int, command: list[str]) -> Record:
     """Return the record of a new run.
 
-    It continues the last record if that run was stopped and had the same amount of work.
+    If the last run was stopped and had the same amount of work, its duration is included.
     """
     last, task = read_record(results_dir, name), os.environ.get("SLURM_ARRAY_TASK_ID")
     continues = last is not None and last.status == STOPPED and last.amount == amount

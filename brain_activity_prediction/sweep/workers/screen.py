@@ -1,4 +1,4 @@
-"""Show the progress of a sweep: one updated line for each worker on a terminal, permanent lines in a file."""
+"""Show the progress of a sweep. A terminal has one line for each worker, which is updated; a file gets new lines."""
 
 import shutil
 import sys
@@ -11,7 +11,7 @@ SECONDS_BETWEEN_LINES = 60  # interval between progress lines in a file
 
 
 class Screen:
-    """Progress bar over `n_units` units and, below it, each worker's current unit; on stderr, for a `with` block."""
+    """Context manager that shows a progress bar over `n_units` units and each worker's current unit, on stderr."""
 
     def __init__(self, n_units: int, labels: Sequence[str]):
         self.n_units, self.labels = n_units, labels
@@ -34,7 +34,7 @@ class Screen:
                 line.close()
 
     def ended(self, text: str) -> None:
-        """Print a permanent line on how a unit ended."""
+        """Print a permanent line with the outcome of a unit."""
         if self.live:
             self.total.write(text, file=sys.stderr)
             self.total.update()
@@ -42,7 +42,7 @@ class Screen:
             log.info(text)
 
     def show(self, progress: Sequence[str]) -> None:
-        """Show the unit of each worker, an empty text for an idle one."""
+        """Show the unit of each worker. An empty text means that the worker is idle."""
         texts = [f"{label}: {text or 'idle'}" for label, text in zip(self.labels, progress, strict=True)]
         if self.live:
             columns = shutil.get_terminal_size().columns - 1
