@@ -149,11 +149,11 @@ def _leave_out_voxels(
 
     parts  rows of the training and of the test images
     """
-    betas, n_voxels = averaged["betas"], units.n
+    betas = averaged["betas"]
     by_session = dict(zip(sessions, averaged.pop("voxels_by_session"), strict=True))
     incomplete, valid_repeats = averaged["incomplete"], averaged["valid_repeats"]
     if incomplete.size:
-        tell_missing(subject, n_voxels, incomplete.size, by_session)
+        tell_missing(subject, units, incomplete.size, by_session)
     lacking = lacking_too_many(valid_repeats, parts)
     if lacking.any():
         tell_left_out(subject, units, incomplete[lacking])
@@ -163,7 +163,7 @@ def _leave_out_voxels(
         averaged |= {"incomplete": incomplete[~lacking], "valid_repeats": valid_repeats[:, ~lacking]}
     n_constant = np.count_nonzero(betas.min(axis=0) == betas.max(axis=0))
     if n_constant:
-        log.warning(f"subject {subject}: {n_constant} of {n_voxels} voxels never change and score 0")
+        log.warning(f"subject {subject}: {n_constant} of {units.n} {units.nouns} never change and score 0")
 
 
 def _cache_name(subject: Subject, sessions: Sequence[int], zscore: bool, choices: Sequence[str | None]) -> str:

@@ -77,19 +77,19 @@ def too_many(n_missing: np.ndarray, n: int) -> np.ndarray:
     return n_missing > MOST_MISSING * n
 
 
-def tell_missing(subject: Subject, n_voxels: int, n_incomplete: int, voxels_by_session: Mapping[int, int]) -> None:
+def tell_missing(subject: Subject, units: Units, n_incomplete: int, voxels_by_session: Mapping[int, int]) -> None:
     """Report how many voxels lack data; `voxels_by_session` is {session: number of voxels}."""
     sessions = [session for session, number in voxels_by_session.items() if number]
     where = f"session {sessions[0]}" if len(sessions) == 1 else f"{len(sessions)} sessions, first {sessions[0]}"
     log.warning(
-        f"subject {subject}: {n_incomplete} of {n_voxels} voxels lack valid data in {where}: only their valid trials "
-        "count, and an image without any is missing for the voxel"
+        f"subject {subject}: {n_incomplete} of {units.n} {units.nouns} lack valid data in {where}: only their valid "
+        f"trials count, and an image without any is missing for the {units.noun}"
     )
 
 
 def tell_left_out(subject: Subject, units: Units, voxels: np.ndarray) -> None:
     """Report that these voxels (k,), one or more, lack too many images."""
     log.warning(
-        f"subject {subject}: {voxels.size} of {units.n} voxels lack over {MOST_MISSING * 100:g} % of their training or "
-        f"test images and are left out, first {units.where(voxels[0])}"
+        f"subject {subject}: {voxels.size} of {units.n} {units.nouns} lack over {MOST_MISSING * 100:g} % of their "
+        f"training or test images and are left out, first {units.where(voxels[0])}"
     )

@@ -162,3 +162,16 @@ def test_other_datasets_refuse_the_choice(tmp_path):
 def test_subjects_took_part_in_these_sessions():
     """Sessions of NSD's subjects, from its manual."""
     assert SESSIONS_RUN == (40, 40, 32, 30, 40, 32, 40, 30)
+
+
+def test_messages_say_vertices_of_a_surface(own_nsd, tmp_path, caplog):
+    nsd = find_dataset(own_nsd)
+    write_surface(nsd, "nativesurface")
+    first = next(nsd.base_dir.glob("nsddata_betas/ppdata/subj01/nativesurface/*/lh.betas_session01.hdf5"))
+    with h5py.File(first, "r+") as file:
+        file["betas"][:, places(N_LEFT, "lh")[3]] = 0
+    surface = nsd.reading(Reading(space="nativesurface"))
+    prepare_responses(surface, 1, cache_dir=tmp_path)
+    assert f"1 of {surface.units(1).n} vertices lack valid data" in caplog.text
+    assert "voxel" not in caplog.text
+    assert surface.units(1).nouns == "vertices"
