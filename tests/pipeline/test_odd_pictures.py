@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tiny_vision_language
+import transformers as hf
 from own_experiment import image_names, write_experiment
 from PIL import Image
 from scripts import run_here
@@ -72,3 +73,18 @@ def test_the_smallest_largest_widest_and_tallest_picture_are_computed_first():
     sizes = {"plain": (40, 40), "small": (30, 20), "large": (90, 60), "wide": (80, 25), "tall": (25, 80)}
     assert sorted(extremes(sizes)) == ["large", "small", "tall", "wide"]
     assert extremes({"a": (40, 40), "b": (40, 40)}) == []
+
+
+def test_pictures_that_a_processor_leaves_in_several_sizes_are_read_with_b_1(tmp_path):
+    write_experiment(tmp_path / "lab")
+    Image.new("RGB", (30, 40), "teal").save(tmp_path / "lab/images" / ODD)
+    config = hf.ResNetConfig(embedding_size=8, hidden_sizes=[8, 8], depths=[1, 1], layer_type="basic")
+    hf.ResNetModel(config).save_pretrained(tmp_path / "resnet")
+    hf.ViTImageProcessor(do_resize=False).save_pretrained(tmp_path / "resnet")
+    words = ["-d", tmp_path / "lab", "-s", "sub-01", "-g", "cpu", "-m", "org/model"]
+    words += ["--checkpoint", tmp_path / "resnet"]
+    refused = run_here("vision_model.py", *words, "-b", "60")
+    assert refused.returncode == 2
+    assert "could not join pictures of several sizes (" in refused.stderr
+    assert refused.stderr.endswith("give -b 1, or store them in one size\n")
+    assert run_here("vision_model.py", *words, "-b", "1").returncode == 0

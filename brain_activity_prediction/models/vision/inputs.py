@@ -25,11 +25,20 @@ Inputs = "Tensor | Mapping[str, Tensor]"
 def preprocess(processor, images: list) -> Inputs:
     """Return pixels (B, 3, H, W) or, if the network needs more than these, a mapping with all inputs of `READ`.
 
-    Raise InputError if the processor cuts an image into tiles.
+    Raise InputError if the processor cuts an image into tiles, or if images of several sizes stay so.
     """
     from transformers import BatchFeature
 
-    made = processor(images, return_tensors="pt")
+    try:
+        made = processor(images, return_tensors="pt")
+    except ValueError as error:
+        if len({image.size for image in images}) == 1:
+            raise
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"{type(processor).__name__} could not join pictures of several sizes ({reason}): give -b 1, or store them "
+            "in one size"
+        ) from error
     if PIXELS not in made and "pixel_values_videos" in made:
         made = {PIXELS: made["pixel_values_videos"]}
     if GRID not in made and len(made[PIXELS]) != len(images):
