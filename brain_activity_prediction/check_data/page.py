@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+from scipy.stats import binom
 
 from brain_activity_prediction.check_data.nsd_figures import compared
 from brain_activity_prediction.check_data.own_ceilings import own_ceilings, spread
@@ -16,12 +17,13 @@ from brain_activity_prediction.datasets.splits import SplitChoice, split_images
 from brain_activity_prediction.datasets.units import Rows, Units, Vertices, Voxels
 from brain_activity_prediction.encoding.protocols import FOLDS
 from brain_activity_prediction.encoding.subject_data import trial_sums
-from brain_activity_prediction.inference.noise_ceiling import snr
+from brain_activity_prediction.inference.noise_ceiling import FEWEST_UNITS, TrialSums, snr
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.wording import count, ranges
 from brain_activity_prediction.storage.folders import Output, Subject, responses_folder
 
 MOST_REGIONS = 30
+LOWEST_P = 0.001
 OUTER_FOLDS = 5  # for a dataset without test images
 
 
@@ -141,10 +143,26 @@ class Page:
             f"  responses: {responses.betas.shape[0]:,} images x {responses.betas.shape[1]:,} units; units without any "
             f"response, or left out: {n_empty:,}; units that lack some: {responses.incomplete.size:,}"
         )
-        computed = snr(*trial_sums(responses).variances())
+        sums = trial_sums(responses)
+        computed = snr(*sums.variances())
         none = "none, because no image has two trials"
         yield f"  ncsnr computed from repeats: {spread(computed) if np.isfinite(computed).any() else none}"
         yield from own_ceilings(self.dataset, subject, responses.units, computed)
+        yield from self._signal(subject, sums)
+
+    def _signal(self, subject: Subject, sums: TrialSums) -> Iterator[str]:
+        """Count the units with a signal; raise InputError if there are no more than by chance, as in a wrong order."""
+        p = sums.p_of_signal()
+        n, n_signal = int(np.isfinite(p).sum()), int((p < LOWEST_P).sum())
+        if not n:
+            return
+        by_chance = f"{LOWEST_P * n:.3g} by chance"
+        yield f"  units with a signal (F test of repeats, p < {LOWEST_P}): {n_signal:,} of {n:,}, {by_chance}"
+        if n >= FEWEST_UNITS and n_signal <= binom.isf(0.01, n, LOWEST_P):
+            raise InputError(
+                f"subject {subject}: repeats of an image are not more alike than trials of other images: the responses "
+                "have no signal, or another order than the trials"
+            )
 
 
 def _in_words(value: object) -> str:

@@ -89,6 +89,16 @@ class TrialSums:
             noise = np.where(n_trials > n_images, within / (n_trials - n_images), np.nan)
             return (within + means - trials**2 / n_trials) / (n_trials - 1) - noise, noise
 
+    def p_of_signal(self) -> np.ndarray:
+        """Return p (V,) of an F test of no signal, in which images differ by no more than the noise of their trials."""
+        from scipy.stats import f
+
+        sums = (self.n_trials, self.n_images, self.trials, self.means, self.within)
+        n_trials, n_images, trials, means, within = (values.sum(axis=0, dtype=np.float64) for values in sums)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            between = (means - trials**2 / n_trials) / (n_images - 1)
+            return f.sf(between / (within / (n_trials - n_images)), n_images - 1, n_trials - n_images)
+
 
 def unclipped_ceiling(signal: np.ndarray, noise: np.ndarray, test_noise: np.ndarray | float) -> np.ndarray:
     """Compute the noise ceiling as `noise_ceiling` does, but from variances (..., V) that may be negative."""

@@ -1,5 +1,8 @@
 """The page that describes a dataset, and the template of an experiment."""
 
+import re
+
+import numpy as np
 import pytest
 from dataset_trees import TREES
 from PIL import Image
@@ -134,3 +137,31 @@ def test_a_new_dataset_has_tables_that_are_read_once_filled(monkeypatch, capsys,
     assert "- no subject has responses" in lines
     with pytest.raises(InputError, match="lab is not empty: give a new folder"):
         page(monkeypatch, capsys, folder, script=new_dataset)
+
+
+def test_trials_in_another_order_than_the_responses_are_wrong(monkeypatch, capsys, tmp_path):
+    TREES["own"](tmp_path)
+    header, *rows = (tmp_path / "trials.csv").read_text().splitlines()
+    assert re.search(
+        r"units with a signal .*: \d\d of 22, 0.022 by chance", "\n".join(page(monkeypatch, capsys, tmp_path)[0])
+    )
+    np.random.default_rng(0).shuffle(rows)
+    (tmp_path / "trials.csv").write_text("\n".join([header, *rows]))
+    lines, status = page(monkeypatch, capsys, tmp_path)
+    assert status == 2
+    assert "have no signal, or another order than the trials" in lines[-1]
+
+
+def test_tables_in_two_files_are_refused(monkeypatch, tmp_path):
+    TREES["own"](tmp_path)
+    for name in ("split", "trials"):
+        (tmp_path / f"{name}.tsv").write_text("image")
+        with pytest.raises(InputError, match=rf"has {name}.csv and {name}.tsv: keep one of them"):
+            find_dataset(tmp_path).test_images("a")
+
+
+def test_a_split_of_training_images_alone_is_reported(tmp_path, capsys):
+    TREES["own"](tmp_path)
+    (tmp_path / "split.csv").write_text("image,split\npicture_00s.jpg,train\n")
+    assert not find_dataset(tmp_path).test_images("a").size
+    assert "split.csv has no test image: images without a row are training images" in capsys.readouterr().err

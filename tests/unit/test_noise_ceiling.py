@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import f_oneway
 
 from brain_activity_prediction.datasets.averages import average_repeats, zscore_session
 from brain_activity_prediction.datasets.nsd.nsd import find_nsd
@@ -191,3 +192,17 @@ def test_groups_of_images_left_out_give_the_variances_of_the_others():
     alone, _ = sums_of(trials[others], images_of_others)
     without = unclipped_ceiling(*sums.variances(np.array([[1, 1, 0, 1]])), 1 / 3)
     np.testing.assert_allclose(without[0], unclipped_ceiling(*alone.variances(), 1 / 3), rtol=1e-10)
+
+
+def test_the_f_test_of_a_signal_is_that_of_scipy_with_any_number_of_repeats():
+    rng = np.random.default_rng(5)
+    repeats = np.array([1, 2, 3, 3, 5])
+    image_of_trial = np.repeat(np.arange(5), repeats)
+    trials = rng.standard_normal((14, 6)) + rng.standard_normal((5, 6))[image_of_trial] * [0, 0, 1, 1, 2, 2]
+    means = np.stack([trials[image_of_trial == image].mean(axis=0) for image in range(5)])
+    within = np.square(trials - means[image_of_trial]).sum(axis=0)
+    sums = TrialSums.of(means, repeats, within[None], np.zeros(5, dtype=int))
+    expected = f_oneway(*(trials[image_of_trial == image] for image in range(5))).pvalue
+    np.testing.assert_allclose(sums.p_of_signal(), expected, rtol=1e-9)
+    once = TrialSums.of(means, np.ones(5, dtype=int), np.zeros((1, 6)), np.zeros(5, dtype=int))
+    assert np.isnan(once.p_of_signal()).all()

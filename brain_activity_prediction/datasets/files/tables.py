@@ -18,6 +18,14 @@ if TYPE_CHECKING:
 LARGEST_BYTES = 2**29
 
 
+def one_of(folder: Path, names: Sequence[str]) -> Path | None:
+    """Return the file of a folder that has one of these names, None without any; raise InputError for two."""
+    found = [folder / name for name in names if (folder / name).is_file()]
+    if len(found) > 1:
+        raise InputError(f"{folder} has {found[0].name} and {found[1].name}: keep one of them")
+    return found[0] if found else None
+
+
 def read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Read a table; return the names of its columns from its header, and the line and cells of each row.
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
-from brain_activity_prediction.datasets.files.tables import read_table
+from brain_activity_prediction.datasets.files.tables import one_of, read_table
 from brain_activity_prediction.runtime.errors import InputError
+from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.wording import did_you_mean
 
 NAMES = ("split.csv", "split.tsv")
 PARTS = ("train", "test", "exclude")
+
+
+@cache  # once for each file, however often the split is made
+def _tell_no_test(path: Path) -> None:
+    log.warning(f"{path} has no test image: images without a row are training images")
 
 
 def read_split(folder: Path, images: np.ndarray) -> dict[str, np.ndarray]:
@@ -21,7 +28,7 @@ def read_split(folder: Path, images: np.ndarray) -> dict[str, np.ndarray]:
 
     Raises InputError with the line of a wrong row.
     """
-    path = next((folder / name for name in NAMES if (folder / name).is_file()), None)
+    path = one_of(folder, NAMES)
     found: dict[str, list[str]] = {part: [] for part in PARTS}
     if path is None:
         return {part: np.empty(0, dtype=images.dtype) for part in PARTS}
@@ -39,6 +46,8 @@ def read_split(folder: Path, images: np.ndarray) -> dict[str, np.ndarray]:
         if seen.setdefault(image, part) != part:
             raise InputError(f"{path}, line {line}: {image} is already in {seen[image]}")
         found[part].append(image)
+    if found["train"] and not found["test"]:
+        _tell_no_test(path)
     if len(seen) == len(known) and not found["train"]:
         raise InputError(f"{path} leaves no training image: all are test images, or left out")
     return {part: np.unique(np.array(names, dtype=images.dtype)) for part, names in found.items()}

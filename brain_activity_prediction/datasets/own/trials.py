@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from brain_activity_prediction.datasets.files.tables import read_table
+from brain_activity_prediction.datasets.files.tables import one_of, read_table
 from brain_activity_prediction.runtime.errors import InputError
 from brain_activity_prediction.runtime.messages import log
 from brain_activity_prediction.runtime.wording import did_you_mean
@@ -52,7 +52,7 @@ def read_trials(folder: Path) -> Trials:
 
     Raises InputError with the line of the table that is wrong.
     """
-    path = next((folder / name for name in NAMES if (folder / name).is_file()), None)
+    path = one_of(folder, NAMES)
     if path is None:
         raise InputError(f"{folder} has no {NAMES[0]}: a table with the columns {SUBJECT}, {SESSION} and {IMAGE}")
     header, rows = read_table(path)
