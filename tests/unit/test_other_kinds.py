@@ -163,6 +163,9 @@ CONVERTED = {
     "a pickle, which runs code": lambda to: np.save(
         to / "sub-01.npy", np.array({"preprocessed_eeg_data": OF_EEG, "ch_names": ["Oz"]})
     ),
+    "sub-01.npy is not read: it is a pickle": lambda to: pd.to_pickle(
+        {"preprocessed_eeg_data": OF_EEG, "ch_names": ["Oz"]}, to / "sub-01.npy"
+    ),
     "a file of AFNI": afni,
     "a folder": folder_of_volumes,
 }
@@ -179,6 +182,12 @@ def test_a_kind_that_is_not_read_is_refused_with_a_command_that_converts_it(said
     (folder / "responses" / name).rename(folder / name)
     nibabel.save(nibabel.Nifti1Image(np.ones((N_UNITS, 1, 1), np.uint8), np.eye(4)), folder / "mask.nii.gz")
     np.testing.assert_allclose(responses_of(folder), RESPONSES, rtol=1e-6)
+
+
+def test_a_file_that_is_no_array_is_refused_as_such(folder):
+    (folder / "responses/sub-01.npy").write_text("<html>not found</html>")
+    with pytest.raises(InputError, match=r"sub-01.npy is not read: it is no array that numpy.save wrote"):
+        responses_of(folder)
 
 
 def test_an_array_whose_header_is_damaged_is_refused(folder):

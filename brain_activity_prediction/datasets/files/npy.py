@@ -9,6 +9,8 @@ import numpy as np
 
 from brain_activity_prediction.runtime.errors import InputError
 
+PICKLE = b"\x80"  # first byte since protocol 2
+
 
 def open_npy(
     path: Path,
@@ -25,7 +27,7 @@ def open_npy(
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except ValueError as error:
-        raise InputError(f"{path} is not read: {pickled(path) if 'bject' in str(error) else error}") from None
+        raise InputError(f"{path} is not read: {pickled(path) if _is_pickle(path, error) else _said(error)}") from None
     except Exception as error:  # a damaged header raises many kinds
         raise InputError(f"cannot read {path} ({error}): fetch or make it again") from None
     if not isinstance(array, np.ndarray):
@@ -35,3 +37,14 @@ def open_npy(
         axes = " or ".join(map(str, possible))
         raise InputError(f"{path} holds {array.dtype} of shape {array.shape} instead of numbers with {axes} axes")
     return array
+
+
+def _said(error: ValueError) -> str:
+    """Return numpy's message; it calls every file without the mark of an array pickled."""
+    return "it is no array that numpy.save wrote" if "pickled" in str(error) else str(error)
+
+
+def _is_pickle(path: Path, error: ValueError) -> bool:
+    """Return whether a file has Python objects: an array of them, or a pickle under the name of an array."""
+    with path.open("rb") as file:
+        return file.read(1) == PICKLE or "objects in dtype" in str(error)

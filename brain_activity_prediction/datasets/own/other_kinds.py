@@ -72,7 +72,8 @@ def pickled(path: Path) -> str:
     """Say how to convert a .npy file of Python objects; names are searched in its bytes, nothing is unpickled."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         name = next((name for name in DICTIONARIES if content.find(name.encode()) >= 0), "")
-    code = f"r = np.load(IN, allow_pickle={True}).item(); {DICTIONARIES.get(name, LARGEST)}"  # for the user's own shell
+    load = f"r = np.load(IN, allow_pickle={True}); r = r.item() if isinstance(r, np.ndarray) else r"
+    code = f"{load}; {DICTIONARIES.get(name, LARGEST)}"  # for the user's own shell
     return f"it is {PICKLE}: where you trust it, {_conversion(path, code, name if name in READ else READ[0])}"
 
 
