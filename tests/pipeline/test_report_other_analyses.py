@@ -23,6 +23,10 @@ def test_the_page_shows_chosen_layers_across_subjects_with_other_brains(tmp_path
     assert [heading for heading, _ in shown.columns] == ["layers", "region", "r", "other brains r", "q"]
     assert shown.rows == [("best_per_region", "V1v", 0.4, 0.6, 0.02), ("best_per_region", "hV4", 0.5, 0.6, 0.04)]
     assert shown.n_rows == 2
+    on_page = shown.for_page()
+    assert [heading for heading, _ in on_page.headings] == ["region", "r", "other brains r", "q"]
+    assert on_page.rows == [["V1v", "0.400", "0.600", "0.020"], ["hV4", "0.500", "0.600", "0.040"]]
+    assert on_page.note.endswith(" Layers: best_per_region.")
 
 
 def test_comparisons_of_one_pair_name_their_analysis_and_choice_of_layers(tmp_path):

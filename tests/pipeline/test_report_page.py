@@ -188,13 +188,18 @@ def test_a_printed_page_has_everything_open_and_no_controls(page, chromium):
             .filter((one) => getComputedStyle(one).breakInside !== 'avoid').length"""
     )
     alone = chromium.run(
-        """return [...document.querySelectorAll('h2, h3, .finding')]
+        """return [...document.querySelectorAll('h2, h3, summary, .finding')]
+            .filter((one) => one.checkVisibility())
             .filter((one) => getComputedStyle(one).breakAfter !== 'avoid').length"""
     )
     wide, screen = chromium.run("return [document.documentElement.scrollWidth, window.innerWidth]")
+    split = chromium.run(
+        """return [...document.querySelectorAll('td:not(.n, .value)')]
+            .filter((one) => getComputedStyle(one).overflowWrap === 'anywhere').length"""
+    )
     pdf = base64.b64decode(chromium.driver.execute_cdp_cmd("Page.printToPDF", {"preferCSSPageSize": True})["data"])
     assert (hidden, controls) == (0, [])
-    assert (cut, alone) == (0, 0)
+    assert (cut, alone, split) == (0, 0, 0)
     assert wide <= screen
     assert pdf.startswith(b"%PDF")
 

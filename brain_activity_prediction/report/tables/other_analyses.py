@@ -121,11 +121,18 @@ class OtherAnalysis:
     n_rows: int
 
     def for_page(self) -> PageTable:
-        """Return the table with its cells as text."""
-        note = self.kind.note
-        if self.n_rows > len(self.rows):
-            note += f" The {len(self.rows)} most certain of {self.n_rows:,} rows."
-        return PageTable(self.kind.title, self.columns, [[*map(cell, row)] for row in self.rows], 0, note)
+        """Return the table with its cells as text; the note has the text that is the same in all of several rows."""
+        note, rows, shown = self.kind.note, [[*map(cell, row)] for row in self.rows], []
+        if self.n_rows > len(rows):
+            note += f" The {len(rows)} most certain of {self.n_rows:,} rows."
+        for number, (name, is_numeric) in enumerate(self.columns):
+            values = {row[number] for row in rows}
+            if is_numeric or len(values) > 1 or len(rows) == 1:
+                shown.append(number)
+            else:
+                note += f" {name.capitalize()}: {values.pop()}."
+        columns, rows = [self.columns[number] for number in shown], [[row[number] for number in shown] for row in rows]
+        return PageTable(self.kind.title, columns, rows, 0, note)
 
 
 def other_tables(output: Output, selection: Selection, protocol: str = STANDARD) -> list[OtherAnalysis]:
